@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// X.509 certificates (RFC 5280; SM2 after GM/T 0015): one DER certificate parsed once, and the checks of a leaf with its chain.
+//
+// A struct cs_cert is the proof that: the DER is one certificate without trailing bytes, not above
+// CS_CERT_DER_MAX, version 3 (or a CA certificate of version 1), inner and outer signature algorithm alike, signature algorithm
+// known and not weak (MD5, SHA-1 refused, except on self-signed roots), public key acceptable as key.h says.
+#pragma once
+
+#include "certsync/model/key.h"
+
+#define CS_CERT_DER_MAX (64 * 1024)
+#define CS_CHAIN_MAX 10      // certificates in one event or file
+#define CS_CERT_NAMES_MAX 100 // names kept for the view; more are counted, not listed
+
+struct cs_cert {
+    struct cs_bytes der;     // owned copy
+    struct cs_bytes tbs;     // view into der: what the issuer signed
+    struct cs_bytes subject; // view: DER of the Name
+    struct cs_bytes issuer;  // view: DER of the Name
+    struct cs_bytes spki;    // view
+    uint8_t sha256[32];      // fingerprint of the DER
+    uint8_t spki_sha256[32];
+    char serial_hex[2 * 20 + 1]; // lower case, no leading zeros beyond a byte
+    int64_t not_before_s;
+    int64_t not_after_s;
+    enum cs_key_type key_type;
+    int key_bits;
+    bool is_ca;          // basicConstraints CA:TRUE, or a version 1 self-issued certificate
+    bool self_issued;    // subject equals issuer
+    bool can_sign_certs; // is_ca, and keyCertSign where keyUsage is present
+    uint32_t key_usage;  // X509v3 KeyUsage bits as OpenSSL's KU_ flags; UINT32_MAX where absent
+    char common_name[256];  // UTF-8, "" where there is none; control characters escaped
+    char issuer_name[512];  // one line, RFC 2253 form, UTF-8, for people
+    char subject_name[512]; // the same
+    size_t names_total;     // subject alternative names: DNS, IP, e-mail, URI
+    size_t names_len;
+    char **names;           // "www.example.com", "IP:192.0.2.1", "email:a@b", "URI:..." escaped; owned
+    struct cs_pubkey *key;  // owned (may come from the context's memo for CA certificates)
+    void *x509;             // internal to the module
+};
+
+// REJECT codes: cert.malformed, cert.not_v3, cert.weak_key, cert.weak_signature, cert.explicit_curve.
+CS_MUST_USE bool cs_cert_parse(struct cs_crypto *c, struct cs_bytes der, struct cs_cert **ret, struct cs_err *err);
+void cs_cert_free(struct cs_cert *cert);
+CS_DEFINE_AUTO(struct cs_cert, cs_cert_free)
+
+// True where issuer's name and key signed cert. A pure function of both DERs, memoised in c.
+bool cs_cert_signed_by(struct cs_crypto *c, const struct cs_cert *cert, const struct cs_cert *issuer);
+
+// The leaf's own rules, in this order: cert.is_ca, cert.algorithm, cert.no_name, cert.not_yet_valid, cert.expired.
+// CS_CODE_NONE where all hold. now_s is the record's broker time in the consumer, the clock in the agent.
+enum cs_code cs_leaf_check(const struct cs_cert *leaf, enum cs_algorithm algorithm, int64_t now_s);
+
+// A leaf with its chain, leaf first, as an event carries it. The consumer's check: the order must be right.
+// Codes: chain.stray, chain.order, chain.broken; *ret_incomplete is set where the leaf's issuer is absent and the leaf
+// is not self-signed (what that means is the account's limits' to say).
+enum cs_code cs_chain_check(struct cs_crypto *c, struct cs_cert *const *certs, size_t n, bool *ret_incomplete);
+// The agent's: reorders certs in place, leaf first, drops exact doubles. A stray or broken member is named in err. The leaf is the one
+// certificate that is no CA, or the one whose public key is key_spki where that is given.
+CS_MUST_USE bool cs_chain_order(struct cs_crypto *c, struct cs_cert **certs, size_t *n, struct cs_bytes key_spki, struct cs_err *err);
+
+// SM2 pair: sm2.usage, sm2.same_key, sm2.subject; CS_CODE_NONE where it is one.
+enum cs_code cs_sm2_pair_check(const struct cs_cert *sign, const struct cs_cert *encrypt);
