@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a catalog holds: one JSON document for each thing, written canonically (members in the order below, no white space, absent
+// optional members left out), so that the same log gives the same bytes. Times are the records' broker timestamps in milliseconds.
+//
+// Keys (state.h) under which documents lie; in Redis each is preceded by "<namespace>:{<partition>}:".
+//   system                          cs_system        deployment, partition count, ruleset
+//   trust/<kid>                     cs_trust_key
+//   stream/<kid>                    cs_stream        watermark of a sender; stream/p<partition> for derived events
+//   seen/<kid>                      index            event ids of the last CS_SEEN_MAX events, score = seq (stream p<partition>: seen/p<partition>)
+//   account/<account>               cs_account
+//   key/<account>/<kid>             cs_agent         enrolled key, also a join token
+//   keys/<account>                  index            kids, score 0
+//   cert/<account>/<id>             cs_certificate   stays as a tombstone (deleted true) after delete
+//   material/<account>/<id>         cs_material      chains and sealed keys of the current version; gone after delete
+//   name/<account>/<name>           the id as a JSON string
+//   view/<account>                  index            what the account sees, score 0: "<name>/c/<id>" own, "<name>/s/<owner account>/<id>" shared in
+//   expiry/<account>                index            the same members, score = not_after_s
+//   csr/<account>/<id>              cs_csr_entry     stays as a tombstone after delete
+//   csr-spki/<account>/<spki hex>   the id as a JSON string
+//   csrs/<account>                  index            "<name>/<id>", score 0
+//   share/<account>/<share id>      cs_share         the owner's end; stays when closed
+//   shared-in/<account>/<owner account>/<cert id>   cs_shared_in   the recipient's end, while open
+//   share-in/<account>/<share id>   cs_share_in      the recipient's end: the state; stays when closed
+//   shares/<account>                index            open and pending: "out/<share id>" and "in/<share id>", score 0
+//   outcome/<account>/<event id>    the outcome (outcome.h) of each event of a known signer but heartbeats; the first one where it was sent twice
+//   outcomes/<account>              index            event ids, score = outcome number
+#pragma once
+
+#include "certsync/model/buf.h"
+#include "certsync/model/ident.h"
+#include "certsync/model/key.h"
+
+#define CS_SEEN_MAX 128
+#define CS_OLD_VERSIONS_MAX 10
+#define CS_SHARES_MAX 1000        // highest limit of shares of one certificate
+#define CS_LIMIT_CERTIFICATES 1000 // defaults of a new account
+#define CS_LIMIT_SHARES 20
+
+enum cs_trust_role { CS_TRUST_ADMIN = 1, CS_TRUST_ISSUER, CS_TRUST_SERVICE, CS_TRUST_AUDITOR, CS_TRUST_CUSTODIAN };
+const char *cs_trust_role_name(enum cs_trust_role r);
+bool cs_trust_role_parse(const char *s, size_t len, enum cs_trust_role *ret);
+
+// Rights of an enrolled key; on the wire an array of names in this order.
+#define CS_CAN_UPLOAD 1u
+#define CS_CAN_DELETE 2u
+#define CS_CAN_SHARE 4u
+#define CS_CAN_CSR 8u
+#define CS_CAN_READ 16u
+#define CS_CAN_ENROLL 32u
+#define CS_CAN_ALL 63u
+const char *cs_can_name(unsigned bit); // of one bit
+bool cs_can_parse(const char *s, size_t len, unsigned *ret_bit);
+
+// Every encoder appends one JSON value to b (failure is b's); every decoder owns what it returns, and answers false with FATAL "the catalog
+// holds a document that this release cannot read" on anything that the encoder does not write.
+// _clear frees what the struct owns, not the struct.
+
+struct cs_system {
+    cs_deployment_id deployment;
+    int32_t partitions;
+    int64_t ruleset;
+};
+void cs_system_encode(struct cs_buf *b, const struct cs_system *v);
+CS_MUST_USE bool cs_system_decode(struct cs_bytes json, struct cs_system *ret, struct cs_err *err);
+
+#define CS_SPKI_MAX 128 // P-256 (91 bytes) and X25519 (44 bytes) SPKIs fit
+struct cs_spki {
+    size_t len;
+    uint8_t data[CS_SPKI_MAX];
+};
+
+struct cs_trust_key {
+    enum cs_trust_role role;
+    struct cs_spki key;
+    char label[CS_NAME_MAX + 1];
+    int64_t added_ms;
+    int64_t removed_ms; // 0 while trusted
+};
+void cs_trust_key_encode(struct cs_buf *b, const struct cs_trust_key *v);
+CS_MUST_USE bool cs_trust_key_decode(struct cs_bytes json, struct cs_trust_key *ret, struct cs_err *err);
+
+struct cs_stream {
+    int64_t seq; // watermark
+};
+void cs_stream_encode(struct cs_buf *b, const struct cs_stream *v);
+CS_MUST_USE bool cs_stream_decode(struct cs_bytes json, struct cs_stream *ret, struct cs_err *err);
+
+struct cs_account {
+    enum cs_site site;
+    cs_owner_id owner;
+    bool verified;
+    int64_t limit_certificates; // live own certificates
+    int64_t limit_shares;       // open and pending shares of one certificate
+    bool reject_incomplete_chain;
+    int64_t certificates; // how many live own certificates there are
+    int64_t created_ms;
+    int64_t updated_ms;
+};
+void cs_account_encode(struct cs_buf *b, const struct cs_account *v);
+CS_MUST_USE bool cs_account_decode(struct cs_bytes json, struct cs_account *ret, struct cs_err *err);
+
+struct cs_heartbeat {
+    char version[CS_NAME_MAX + 1];
+    int64_t certificates;
+    int64_t failed;
+    int64_t last_scan_s;
+    int64_t spool;
+};
+
+enum cs_agent_state { CS_AGENT_ENROLLED = 1, CS_AGENT_REVOKED, CS_AGENT_ROTATED };
+struct cs_agent {
+    enum cs_agent_state state;
+    struct cs_spki key;
+    unsigned can;
+    cs_pattern names;
+    char label[CS_NAME_MAX + 1];
+    int64_t uses_left; // -1: no limit
+    int64_t expires_s; // 0: never
+    bool has_grant;
+    unsigned grant_can;
+    cs_pattern grant_names;
+    cs_kid enrolled_by;
+    cs_kid rotated_to; // "" unless rotated
+    int64_t enrolled_ms;
+    int64_t ended_ms; // revoked or rotated; 0 before
+    int64_t heartbeat_ms; // broker time of the last heartbeat; 0: none yet
+    struct cs_heartbeat heartbeat;
+};
+void cs_agent_encode(struct cs_buf *b, const struct cs_agent *v);
+CS_MUST_USE bool cs_agent_decode(struct cs_bytes json, struct cs_agent *ret, struct cs_err *err);
+
+// What is shown of one leaf.
+struct cs_leaf {
+    uint8_t sha256[32];
+    uint8_t spki_sha256[32];
+    char serial[41];
+    int64_t not_before_s;
+    int64_t not_after_s;
+    enum cs_key_type key_type;
+    int key_bits;
+    char *subject; // owned
+    char *issuer;  // owned
+    size_t names_total;
+    size_t names_len;
+    char **names; // owned
+};
+
+struct cs_tag_list {
+    size_t len;
+    cs_tag tag[CS_TAGS_MAX];
+};
+
+// The public facts of a certificate: in the owner's entry, in an offer, in the recipient's entry.
+struct cs_cert_summary {
+    cs_name name;
+    enum cs_algorithm algorithm;
+    enum cs_source source; // of the original: never CS_SOURCE_SHARED
+    int64_t version;
+    bool incomplete; // the leaf's issuer was not in the chain
+    struct cs_tag_list tags;
+    size_t leaves_len; // 1, or 2 for sm2: signing, encryption
+    struct cs_leaf leaves[2];
+};
+void cs_cert_summary_clear(struct cs_cert_summary *v);
+CS_MUST_USE bool cs_cert_summary_copy(const struct cs_cert_summary *v, struct cs_cert_summary *ret, struct cs_err *err);
+
+struct cs_share_ref { // in the owner's certificate: its open and pending shares
+    cs_uuid share;
+    cs_account_id to;
+};
+struct cs_old_version {
+    int64_t version;
+    uint8_t sha256[32]; // of the (signing) leaf
+    char serial[41];
+    int64_t not_after_s;
+};
+struct cs_certificate {
+    cs_uuid id;
+    bool deleted; // then only id, deleted and updated_ms are kept
+    struct cs_cert_summary summary;
+    cs_kid by;           // who sent the current version
+    int64_t created_ms;
+    int64_t updated_ms;
+    size_t shares_len;
+    struct cs_share_ref *shares; // owned
+    size_t old_len;
+    struct cs_old_version old[CS_OLD_VERSIONS_MAX]; // newest first
+};
+void cs_certificate_clear(struct cs_certificate *v);
+CS_DEFINE_AUTO_CLEAR(struct cs_certificate, cs_certificate_clear)
+void cs_certificate_encode(struct cs_buf *b, const struct cs_certificate *v);
+CS_MUST_USE bool cs_certificate_decode(struct cs_bytes json, struct cs_certificate *ret, struct cs_err *err);
+
+// Chains and sealed keys; base64 text as it came. Rules write it, only the API and the custodian read it.
+//   {"parts":[{"chain":["…"],"key":"…","key_subject":"<id that the key was sealed for: the certificate's as sent, or a CSR's>","role":"single"}]}
+struct cs_material_part {
+    size_t chain_len;
+    struct cs_bytes chain[10]; // base64 text, borrowed
+    struct cs_bytes key;       // base64 text, borrowed
+    const char *key_subject;
+    const char *role; // cs_key_role_name
+};
+void cs_material_encode(struct cs_buf *b, const struct cs_material_part *parts, size_t n);
+
+struct cs_csr_entry {
+    cs_uuid id;
+    bool deleted;
+    cs_name name;
+    struct cs_bytes der; // owned
+    struct cs_bytes key; // sealed; owned
+    uint8_t spki_sha256[32];
+    char *subject; // owned
+    size_t names_len;
+    char **names; // owned
+    enum cs_key_type key_type;
+    int key_bits;
+    int64_t created_ms;
+};
+void cs_csr_entry_clear(struct cs_csr_entry *v);
+CS_DEFINE_AUTO_CLEAR(struct cs_csr_entry, cs_csr_entry_clear)
+void cs_csr_entry_encode(struct cs_buf *b, const struct cs_csr_entry *v);
+CS_MUST_USE bool cs_csr_entry_decode(struct cs_bytes json, struct cs_csr_entry *ret, struct cs_err *err);
+
+enum cs_share_state { CS_SHARE_PENDING = 1, CS_SHARE_OPEN, CS_SHARE_CLOSED };
+struct cs_share {
+    cs_uuid id; // of the certificate.share event
+    cs_uuid certificate;
+    cs_account_id to;
+    enum cs_share_state state;
+    int64_t version;     // offered last
+    int64_t accepted;    // accepted last; 0: none
+    enum cs_code code;   // why it is closed
+    int64_t created_ms;
+    int64_t updated_ms;
+};
+void cs_share_encode(struct cs_buf *b, const struct cs_share *v);
+CS_MUST_USE bool cs_share_decode(struct cs_bytes json, struct cs_share *ret, struct cs_err *err);
+
+struct cs_share_in {
+    cs_uuid id;
+    cs_account_id owner_account;
+    cs_uuid certificate;
+    bool open;
+    enum cs_code code; // why it is closed
+    int64_t updated_ms;
+};
+void cs_share_in_encode(struct cs_buf *b, const struct cs_share_in *v);
+CS_MUST_USE bool cs_share_in_decode(struct cs_bytes json, struct cs_share_in *ret, struct cs_err *err);
+
+struct cs_shared_in {
+    cs_uuid share;
+    cs_account_id owner_account;
+    cs_uuid certificate;
+    struct cs_cert_summary summary;
+    int64_t created_ms;
+    int64_t updated_ms;
+};
+void cs_shared_in_clear(struct cs_shared_in *v);
+CS_DEFINE_AUTO_CLEAR(struct cs_shared_in, cs_shared_in_clear)
+void cs_shared_in_encode(struct cs_buf *b, const struct cs_shared_in *v);
+CS_MUST_USE bool cs_shared_in_decode(struct cs_bytes json, struct cs_shared_in *ret, struct cs_err *err);
+
+// Where a partition stands: the value of <namespace>:{p}:pos, written in the same MULTI as what the position stands for.
+struct cs_position {
+    int64_t next_offset;        // of cert.events; 0 at the start
+    uint8_t record_sha256[32];  // of the record before it (outcome.h); zeros at the start
+    int64_t outcomes;           // number of the last outcome; 0 at the start
+    uint8_t chain_sha256[32];   // SHA-256 of the last outcome's value; zeros at the start
+    int64_t derived;            // number of derived events emitted so far
+};
+void cs_position_encode(struct cs_buf *b, const struct cs_position *v);
+CS_MUST_USE bool cs_position_decode(struct cs_bytes json, struct cs_position *ret, struct cs_err *err);
+bool cs_position_equal(const struct cs_position *a, const struct cs_position *b);

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Events: what a record of cert.events says. A CloudEvents 1.0 JSON object in structured mode (CloudEvents spec 1.0.2, JSON event
+// format), decoded strictly once, at the edge: at most CS_EVENT_MAX bytes, UTF-8, no duplicate and no unknown members, integers only (|n| < 2^53),
+// depth at most CS_EVENT_DEPTH, required members present, forms as in ident.h.
+//
+// A decoded event owns all that it points to; one cs_event_free frees it. Members in the order below; "?" marks optional ones.
+//
+// envelope   specversion "1.0", type, id, source, subject, time, seq, datacontenttype "application/json", data
+// source     //<deployment>/keys/<kid>                      system.*, trust.*
+//            //<deployment>/accounts/<account>/keys/<kid>   all others: the account that the event is about, and who signed.
+//                                                           share.offer, share.withdraw: the recipient; share.answer: the owner's.
+// subject    system.*: the deployment; trust.*, agent.enroll, agent.revoke, agent.rotate (the new key), agent.heartbeat: a kid;
+//            account.*: the account; certificate.*, share.*: the certificate's id; csr.*: the request's id (ids are UUIDs)
+//
+// data of    system.genesis       deployment, partitions, ruleset
+//            system.ruleset       ruleset
+//            trust.add            role, key (SPKI), label?
+//            trust.remove         role
+//            account.register     site, owner, verified, limits? {certificates?, shares?, incomplete_chain? "note"|"reject"}
+//            account.update       site?, owner?, verified?, limits?   (at least one)
+//            agent.enroll         key (SPKI), can [..], names, label?, uses?, expires? (time), grant? {can, names}
+//                                 uses, expires and grant only, and grant always, with the right enroll
+//            agent.revoke         reason?
+//            agent.rotate         key (SPKI)
+//            agent.heartbeat      version, certificates, failed, last_scan (time), spool
+//            certificate.upload   name, algorithm, replace?, force?, tags?, then
+//                                 international: chain, key, pop    or: chain, csr true
+//                                 sm2: sign {chain, key, pop}, encrypt {chain, key, pop}
+//            certificate.issue    source "official"|"test", then as upload
+//            certificate.delete   cascade?, from? (removes what the account `from` shared in)
+//            certificate.share    to
+//            certificate.unshare  to
+//            csr.add              name, csr (DER), key, pop
+//            csr.delete           (empty)
+//            share.offer          share, owner_account, owner, site, version, origin, certificate {…} (entry.h, cs_cert_summary)
+//            share.withdraw       share, owner_account, origin, code
+//            share.answer         share, recipient, version, answer "accepted"|"refused"|"removed", code, origin
+#pragma once
+
+#include "certsync/model/entry.h"
+
+#define CS_EVENT_MAX (256 * 1024)
+#define CS_EVENT_DEPTH 8
+#define CS_SEQ_MAX ((int64_t)1 << 53)
+#define CS_DETAIL_MAX 160
+
+// X(SYMBOL, "wire name without certsync. and .v1")
+#define CS_EVENT_TYPES(X)                                                                              \
+    X(SYSTEM_GENESIS, "system.genesis")                                                                \
+    X(SYSTEM_RULESET, "system.ruleset")                                                                \
+    X(TRUST_ADD, "trust.add")                                                                          \
+    X(TRUST_REMOVE, "trust.remove")                                                                    \
+    X(ACCOUNT_REGISTER, "account.register")                                                            \
+    X(ACCOUNT_UPDATE, "account.update")                                                                \
+    X(AGENT_ENROLL, "agent.enroll")                                                                    \
+    X(AGENT_REVOKE, "agent.revoke")                                                                    \
+    X(AGENT_ROTATE, "agent.rotate")                                                                    \
+    X(AGENT_HEARTBEAT, "agent.heartbeat")                                                              \
+    X(CERTIFICATE_UPLOAD, "certificate.upload")                                                        \
+    X(CERTIFICATE_ISSUE, "certificate.issue")                                                          \
+    X(CERTIFICATE_DELETE, "certificate.delete")                                                        \
+    X(CERTIFICATE_SHARE, "certificate.share")                                                          \
+    X(CERTIFICATE_UNSHARE, "certificate.unshare")                                                      \
+    X(CSR_ADD, "csr.add")                                                                              \
+    X(CSR_DELETE, "csr.delete")                                                                        \
+    X(SHARE_OFFER, "share.offer")                                                                      \
+    X(SHARE_WITHDRAW, "share.withdraw")                                                                \
+    X(SHARE_ANSWER, "share.answer")
+
+enum cs_event_type {
+    CS_EVENT_NONE = 0,
+#define X(symbol, name) CS_EVENT_##symbol,
+    CS_EVENT_TYPES(X)
+#undef X
+};
+const char *cs_event_type_name(enum cs_event_type t); // "certsync.certificate.upload.v1"
+
+// Bytes that came as base64: both forms, views into the event's storage.
+struct cs_encoded {
+    struct cs_bytes bytes;
+    struct cs_bytes text; // canonical base64
+};
+
+struct cs_keyed_chain {
+    size_t chain_len; // 1 .. CS_CHAIN_MAX; chain[0] is the leaf
+    struct cs_encoded chain[10];
+    bool csr;              // match an existing CSR: key and pop are empty
+    struct cs_encoded key; // sealed (seal.h); len 0 where csr, or where missing
+    struct cs_encoded pop;
+};
+
+struct cs_event_upload {
+    enum cs_source source; // CS_SOURCE_UPLOADED for upload; from data for issue
+    cs_name name;          // syntax is checked by the rules (name.invalid), length and printable ASCII here
+    enum cs_algorithm algorithm;
+    bool replace;
+    bool force;
+    struct cs_tag_list tags;
+    size_t parts;                  // 1: international; 2: sm2, [0] signing, [1] encryption
+    struct cs_keyed_chain part[2];
+};
+
+struct cs_event_account {
+    bool has_site, has_owner, has_verified, has_certificates, has_shares, has_incomplete_chain;
+    enum cs_site site;
+    cs_owner_id owner;
+    bool verified;
+    int64_t limit_certificates; // 0 .. 1,000,000
+    int64_t limit_shares;       // 0 .. 1,000
+    bool reject_incomplete_chain;
+};
+
+struct cs_event_enroll {
+    struct cs_encoded key; // SPKI DER; that it is a P-256 key with the subject's kid is a rule (prepare.h)
+    unsigned can;          // CS_CAN_ bits
+    cs_pattern names;
+    char label[CS_NAME_MAX + 1]; // "" where absent
+    int64_t uses;      // 0: no limit
+    int64_t expires_s; // 0: never
+    bool has_grant;
+    unsigned grant_can;
+    cs_pattern grant_names;
+};
+
+enum cs_share_reply { CS_REPLY_ACCEPTED = 1, CS_REPLY_REFUSED, CS_REPLY_REMOVED };
+
+struct cs_event {
+    enum cs_event_type type;
+    cs_uuid id;
+    cs_deployment_id deployment;
+    cs_account_id account; // "" for system.* and trust.*
+    cs_kid kid;
+    char subject[CS_DEPLOYMENT_MAX + 1]; // long enough for any subject
+    int64_t time_s; // the sender's clock; informational, no rule reads it
+    int64_t seq;    // 1 .. CS_SEQ_MAX-1
+    union {
+        struct {
+            cs_deployment_id deployment;
+            int32_t partitions;
+            int64_t ruleset;
+        } genesis;
+        struct {
+            int64_t ruleset;
+        } ruleset;
+        struct {
+            enum cs_trust_role role;
+            struct cs_encoded key; // empty for trust.remove
+            char label[CS_NAME_MAX + 1];
+        } trust;
+        struct cs_event_account account;
+        struct cs_event_enroll enroll; // also agent.rotate: key only
+        struct {
+            char reason[CS_NAME_MAX + 1];
+        } revoke;
+        struct cs_heartbeat heartbeat;
+        struct cs_event_upload upload;
+        struct {
+            bool cascade;
+            cs_account_id from; // "" where absent
+        } del;
+        struct {
+            cs_account_id to;
+        } share;
+        struct {
+            cs_name name;
+            struct cs_encoded csr, key, pop;
+        } csr;
+        struct {
+            cs_uuid share;
+            cs_account_id owner_account;
+            cs_owner_id owner;
+            enum cs_site site;
+            int64_t version;
+            int32_t origin; // partition that emitted it
+            struct cs_cert_summary certificate;
+        } offer;
+        struct {
+            cs_uuid share;
+            cs_account_id owner_account;
+            int32_t origin;
+            enum cs_code code; // why
+        } withdraw;
+        struct {
+            cs_uuid share;
+            cs_account_id recipient;
+            int64_t version;
+            enum cs_share_reply reply;
+            enum cs_code code; // CS_CODE_NONE where accepted
+            int32_t origin;
+        } answer;
+    } data;
+    void *storage; // internal
+};
+
+// REJECT codes: event.too_large, event.malformed (err.msg is the detail: deterministic, our own words, names the member, at
+// most CS_DETAIL_MAX bytes), event.unknown_type. value is not needed after the call. FATAL only out of memory.
+CS_MUST_USE bool cs_event_decode(struct cs_bytes value, struct cs_event **ret, struct cs_err *err);
+void cs_event_free(struct cs_event *ev);
+CS_DEFINE_AUTO(struct cs_event, cs_event_free)
+
+// Writes the record value, as decode reads it. In ev only the bytes of a cs_encoded need to be set (base64 is made from them). Names
+// that decode refuses are refused here as well: REJECT event.malformed.
+CS_MUST_USE bool cs_event_encode(const struct cs_event *ev, struct cs_buf *out, struct cs_err *err);

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The costly, pure half of judging a record: everything that depends on its bytes alone (and the deployment's name). Nothing here reads a
+// catalog, so a worker does it while it waits for something else, and the memos of cs_crypto make a second time cheap.
+#pragma once
+
+#include "certsync/model/event.h"
+#include "certsync/model/cert.h"
+#include "certsync/model/csr.h"
+
+// A record of cert.events as Kafka gives it. Views, valid as long as the message.
+struct cs_header {
+    const char *name;
+    struct cs_bytes value; // data NULL: a null header
+};
+struct cs_record {
+    int32_t partition;
+    int64_t offset;
+    int64_t timestamp_ms; // the broker's (LogAppendTime)
+    struct cs_bytes key;   // data NULL: no key
+    struct cs_bytes value; // data NULL: a tombstone
+    size_t headers_len;
+    const struct cs_header *headers;
+};
+
+// SHA-256 over timestamp (8 bytes big-endian), then key, each header's name and value in order, and value, each preceded by its length as 8
+// bytes big-endian (2^64-1 for null), the headers preceded by their count.
+void cs_record_sha256(struct cs_crypto *c, const struct cs_record *r, uint8_t ret[32]);
+
+// Finds the public key of a kid from what is known already (a cache): the kid is a hash of the key, so who knows it needs no catalog. May answer NULL: then the
+// signature is verified when the record is decided.
+typedef const struct cs_pubkey *(*cs_key_lookup)(void *arg, const char *account, const char *kid);
+
+struct cs_prepared {
+    uint8_t record_sha256[32];
+    // Set where the bytes alone decide: event.too_large, event.unsigned, event.malformed, event.unknown_type, event.deployment,
+    // event.misrouted. event is NULL for the first four.
+    enum cs_code code;
+    char detail[CS_DETAIL_MAX + 1]; // event.malformed: the member at fault
+    struct cs_event *event;
+    struct cs_bytes value; // view of the record's value
+    uint8_t sig[128];
+    size_t sig_len;
+    // The signature, where the lookup knew the key: checked with this key (its SPKI), and the answer.
+    bool sig_checked;
+    bool sig_good;
+    struct cs_spki sig_spki;
+    // certificate.upload, certificate.issue: the first rule that the certificates break by themselves (all of cert.h but the dates, which need the record's time
+    // and are checked by the rules; sm2.*, chain.*, key.malformed, key.missing, key.many, key.mismatch); CS_CODE_NONE where none.
+    // csr.add: csr.malformed, csr.bad_signature, cert.weak_key, key.*. agent.enroll, agent.rotate, trust.add: event.malformed where the key is not
+    // of the kind that the role needs or not the subject's.
+    enum cs_code content_code;
+    size_t leaves_len;
+    struct cs_cert *leaf[2]; // owned
+    bool incomplete;
+    struct cs_csr *csr; // owned
+    cs_kid custodian;   // of the sealed key(s): that it is trusted is a rule; "" where there is none
+};
+
+// Never fails for what the record holds; false only FATAL (out of memory). root may be NULL where unknown.
+CS_MUST_USE bool cs_prepare(struct cs_crypto *c, const char *deployment, int32_t partition_count, const struct cs_record *r, cs_key_lookup lookup,
+                            void *lookup_arg, struct cs_prepared **ret, struct cs_err *err);
+void cs_prepared_free(struct cs_prepared *p);
+CS_DEFINE_AUTO(struct cs_prepared, cs_prepared_free)

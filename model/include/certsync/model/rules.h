@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The rules: what an event does to a catalog, and whether it may. A decision reads only the working set, the prepared event, the record's broker
+// timestamp and the root key: no clock, no setting, no randomness. The same log gives the same decisions.
+//
+// The rules stand in one ordered table a type (rules.c); the first that is broken gives the verdict. Order for every event:
+// bytes (prepare.h), system.order (nothing but genesis before genesis), signer known, signature, not revoked, sequence, right, account, then the type's own.
+#pragma once
+
+#include "certsync/model/outcome.h"
+#include "certsync/model/prepare.h"
+#include "certsync/model/state.h"
+
+#define CS_RULESET_LATEST 1
+
+struct cs_rule_context {
+    struct cs_crypto *crypto;
+    const char *deployment;
+    int32_t partition;
+    int32_t partition_count;
+    const struct cs_pubkey *root; // P-256
+};
+
+// A derived event that a decision emits; the consumer signs and publishes it to the partition of event->account. Its id is a UUIDv8 of SHA-256("certsync.derived.v1",
+// source event id, n); its time is the record's timestamp; seq and kid are filled in when it is published (seq = derived number, kid = service key).
+struct cs_derived {
+    size_t len;
+    struct cs_event **events; // owned
+};
+
+struct cs_decision {
+    struct cs_verdict verdict;
+    struct cs_derived derived;
+};
+void cs_decision_clear(struct cs_decision *d);
+CS_DEFINE_AUTO_CLEAR(struct cs_decision, cs_decision_clear)
+
+// Decides one record against state and stages nothing but complete results: on true with *ret_needed false the changes are kept in state and *ret is filled; with *ret_needed true the
+// state is as before, and says what it needs. False: FATAL (memory, a document that cannot be read), or CONFIG for a system.ruleset above CS_RULESET_LATEST
+// that is validly signed (stop before judging anything).
+CS_MUST_USE bool cs_decide(const struct cs_rule_context *ctx, struct cs_state *state, const struct cs_record *r, struct cs_prepared *p,
+                           struct cs_decision *ret, bool *ret_needed, struct cs_err *err);
+
+// The rule book for people: each rule's type, code and sentence in the order they are checked.
+struct cs_rule_info {
+    const char *applies_to; // event type, or "every event"
+    enum cs_code code;
+    int ruleset; // that brought it in
+    const char *sentence;
+};
+const struct cs_rule_info *cs_rules_list(size_t *ret_n);

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The working set that rules read and write: documents (key -> JSON bytes) and indexes (key -> members with scores, ordered by score,
+// then by bytes of the member). It is the batch's own in-memory catalog; where it is complete it is a whole catalog in memory.
+//
+// What a rule reads and the working set does not hold is noted as needed and answered CS_NEEDED. The rule gives up (cs_decide says
+// so), the caller loads what is noted and decides again. So what a batch touches is found by the rules themselves.
+//
+// Writes are staged by cs_state_begin, and kept or dropped as a whole by cs_state_keep or cs_state_drop; a read sees what was staged.
+// The kept changes since cs_state_changes_clear are what one commit writes. Not thread-safe. Keys are NUL-terminated, at most CS_STATE_KEY_MAX bytes.
+#pragma once
+
+#include "certsync/model/err.h"
+
+#define CS_STATE_KEY_MAX 255
+
+enum cs_look {
+    CS_FOUND = 1,
+    CS_ABSENT,
+    CS_NEEDED, // not loaded: noted
+};
+
+struct cs_member {
+    const char *name; // NUL-terminated
+    int64_t score;
+};
+
+struct cs_state;
+// complete: what is not held is absent, nothing is ever needed (the memory catalog).
+CS_MUST_USE bool cs_state_new(bool complete, struct cs_state **ret, struct cs_err *err);
+void cs_state_free(struct cs_state *s);
+CS_DEFINE_AUTO(struct cs_state, cs_state_free)
+
+// Reads. *ret is borrowed until the next write or fill of the same key, or cs_state_forget.
+enum cs_look cs_state_get(struct cs_state *s, const char *key, struct cs_bytes *ret);
+// All members in order. *ret is borrowed until the next call on this state that changes anything.
+enum cs_look cs_state_list(struct cs_state *s, const char *key, const struct cs_member **ret, size_t *ret_n);
+// Whether member is in the index, and its score.
+enum cs_look cs_state_member(struct cs_state *s, const char *key, const char *member, int64_t *ret_score);
+
+// Writes, between begin and keep/drop. They never need a load: an index that was not loaded takes adds, removes and trims all the same.
+// Out of memory is sticky and is answered by cs_state_keep.
+void cs_state_begin(struct cs_state *s);
+void cs_state_put(struct cs_state *s, const char *key, struct cs_bytes value); // copies
+void cs_state_delete(struct cs_state *s, const char *key);
+void cs_state_add(struct cs_state *s, const char *key, const char *member, int64_t score); // or changes its score
+void cs_state_remove(struct cs_state *s, const char *key, const char *member);
+void cs_state_trim(struct cs_state *s, const char *key, size_t keep_highest);
+CS_MUST_USE bool cs_state_keep(struct cs_state *s, struct cs_err *err);
+void cs_state_drop(struct cs_state *s);
+
+// Loading. Needed keys, each once, in the order noted; valid until the next fill or read.
+struct cs_needed {
+    const char *key;
+    bool index;
+};
+size_t cs_state_needed(const struct cs_state *s, const struct cs_needed **ret);
+// Forgets the notes (after they were filled, or when the batch is thrown away).
+void cs_state_needed_clear(struct cs_state *s);
+// What the catalog holds; value.data NULL: absent. Does not count as a change.
+CS_MUST_USE bool cs_state_fill(struct cs_state *s, const char *key, struct cs_bytes value, struct cs_err *err);
+CS_MUST_USE bool cs_state_fill_index(struct cs_state *s, const char *key, const struct cs_member *members, size_t n, struct cs_err *err);
+
+// The kept changes, net: a document once, with its last value; index operations in the order they were made.
+enum cs_change_kind { CS_CHANGE_PUT = 1, CS_CHANGE_DELETE, CS_CHANGE_ADD, CS_CHANGE_REMOVE, CS_CHANGE_TRIM };
+struct cs_change {
+    enum cs_change_kind kind;
+    const char *key;
+    struct cs_bytes value; // PUT
+    const char *member;    // ADD, REMOVE
+    int64_t score;         // ADD
+    size_t keep;           // TRIM
+};
+// Calls fn for each; stops and returns false where fn does.
+bool cs_state_changes(const struct cs_state *s, bool (*fn)(void *arg, const struct cs_change *change), void *arg);
+size_t cs_state_changes_count(const struct cs_state *s);
+void cs_state_changes_clear(struct cs_state *s);
+// Drops everything held (a new batch that must load afresh). On a complete state: empties the catalog.
+void cs_state_forget(struct cs_state *s);
+// Every document and index in byte order of the keys, for comparison and dumps. Stops where fn returns false.
+bool cs_state_each(const struct cs_state *s, bool (*doc)(void *arg, const char *key, struct cs_bytes value),
+                   bool (*index)(void *arg, const char *key, const struct cs_member *members, size_t n), void *arg);
