@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Command lines: one tree of commands with their options and arguments drives parsing, --help, usage errors,
+// shell completion, the manual page and the Markdown reference.
+//
+//     certsync [global options] COMMAND [SUBCOMMAND] [options] ARGUMENTS
+//
+// Accepted forms: --name value, --name=value, -n value, -nvalue, -abc for flags, -- ends options. Options and
+// arguments may be mixed. Options of the root are global: they may stand anywhere. Long names are matched
+// exactly. Each command may be asked for --help (-h); the root also knows --version and "help COMMAND".
+//
+// Values go to structs of the caller's by offset, as with settings: the root's options to one ("globals"),
+// those of the chosen command to another ("values"). Commands between have no options of their own.
+//   FLAG    bool                               STRING, PATH  const char * (borrowed from argv)
+//   INT     int64_t with min and max           CHOICE        int64_t, index in choices
+//   LIST    struct cs_cli_list, repeatable     DURATION      int64_t, ms, in the form of settings (10s)
+//   SETTING no member: becomes an override of the setting that is named
+//   SET     no member: "key=value", repeatable, becomes an override
+// Defaults of INT, CHOICE, DURATION and STRING are given as text (NULL: 0 or NULL pointer).
+//
+// Usage errors go to err_stream, name the option and the nearest known one; exit code CS_EXIT_USAGE. Help
+// goes to out_stream. Nothing here is thread-safe, nothing is global.
+#pragma once
+
+#include <stdio.h>
+
+#include "certsync/model/buf.h"
+#include "certsync/runtime/settings.h"
+
+#define CS_EXIT_OK    0
+#define CS_EXIT_USAGE 2
+
+enum cs_opt_kind {
+    CS_OPT_FLAG,
+    CS_OPT_STRING,
+    CS_OPT_PATH, // as STRING; completion offers files
+    CS_OPT_INT,
+    CS_OPT_CHOICE,
+    CS_OPT_DURATION,
+    CS_OPT_LIST,
+    CS_OPT_SETTING,
+    CS_OPT_SET,
+};
+enum cs_opt_flags { CS_OPT_REQUIRED = 1, CS_OPT_HIDDEN = 2 };
+
+struct cs_cli_list {
+    const char **items; // borrowed from argv; the array belongs to the struct cs_cli
+    size_t count;
+};
+
+struct cs_opt {
+    const char *name; // "replace" for --replace
+    char letter;      // 0: none
+    enum cs_opt_kind kind;
+    size_t offset;
+    const char *value_name; // "FILE"; NULL for flags
+    const char *default_text;
+    int64_t min, max; // INT; DURATION in ms; both 0: any non-negative number
+    const char *const *choices;
+    const char *setting; // SETTING: key in the settings table
+    unsigned flags;
+    const char *text; // one sentence
+};
+// offset with a check of the member's type: {.name = "key", .kind = CS_OPT_PATH, CS_OPT_AT_STR(struct upload,
+// key), ...}
+#define CS_OPT_AT_FLAG(S, m) .offset = CS_SETTING_AT_(S, m, bool)
+#define CS_OPT_AT_STR(S, m)  .offset = CS_SETTING_AT_(S, m, const char *)
+#define CS_OPT_AT_INT(S, m)  .offset = CS_SETTING_AT_(S, m, int64_t) // INT, CHOICE, DURATION
+#define CS_OPT_AT_LIST(S, m) .offset = CS_SETTING_AT_(S, m, struct cs_cli_list)
+
+struct cs_arg {
+    const char *name; // "FILE"
+    size_t offset;    // const char *, or struct cs_cli_list if repeated
+    bool optional;
+    bool repeated; // only the last argument; at least one unless optional
+    bool path;     // completion offers files
+    const char *text;
+};
+
+struct cs_cli;
+struct cs_command {
+    const char *name;        // "upload"
+    const char *summary;     // one line, for lists
+    const char *description; // paragraphs for --help; may be NULL
+    const char *examples;    // lines; may be NULL
+    const struct cs_opt *opts;
+    size_t opt_count;
+    const struct cs_arg *args;
+    size_t arg_count;
+    size_t values_size;                // of the struct that offsets refer to
+    const struct cs_command *commands; // nested: then no args, and run is NULL
+    size_t command_count;
+    bool hidden;
+    int (*run)(const struct cs_cli *cli); // returns the exit code
+};
+
+struct cs_cli {
+    const struct cs_command *root;
+    const struct cs_command *command;
+    char path[128];                               // "certsync trust add"
+    const void *globals;                          // root's options
+    const void *values;                           // command's options and arguments
+    const struct cs_settings_override *overrides; // of SETTING and SET options, in order
+    size_t override_count;
+    FILE *out; // as given to cs_cli_parse
+    FILE *err;
+    void *private_;
+};
+
+enum cs_cli_result {
+    CS_CLI_RUN,   // *ret_cli is set; call cli->command->run(cli)
+    CS_CLI_DONE,  // help or version was printed: exit 0
+    CS_CLI_USAGE, // the error was printed: exit CS_EXIT_USAGE
+};
+// argv must outlive *ret_cli. Out of memory aborts (programs that have just started).
+enum cs_cli_result cs_cli_parse(const struct cs_command *root, const char *version, int argc, char **argv,
+                                FILE *out, FILE *err_stream, struct cs_cli **ret_cli);
+void cs_cli_free(struct cs_cli *cli);
+CS_DEFINE_AUTO(struct cs_cli, cs_cli_free)
+// Parse, run, free; returns the exit code. out is flushed; if that fails (disk full, closed pipe) the code
+// is 1.
+int cs_cli_main(const struct cs_command *root, const char *version, int argc, char **argv);
+// For checks that only the command itself can do: prints "PATH: message" and where to find help; returns
+// CS_EXIT_USAGE.
+int cs_cli_usage_error(const struct cs_cli *cli, const char *fmt, ...) CS_PRINTF(2, 3);
+
+// Documentation, all from the tree. settings may be NULL; else the manual page and completion know its keys.
+void cs_cli_completion_bash(const struct cs_command *root, const struct cs_settings_table *settings,
+                            FILE *out);
+void cs_cli_man(const struct cs_command *root, const char *version, const struct cs_settings_table *settings,
+                FILE *out);
+void cs_cli_markdown(const struct cs_command *root, FILE *out);
+// Fails (with the fault in err) where the tree itself is wrong: an option twice, a sentence missing,
+// arguments after a repeated one... For a unit test of each program.
+CS_MUST_USE bool cs_cli_check(const struct cs_command *root, struct cs_err *err);

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// HTTP/1.1 server on libevent's evhttp, over TCP, TLS (1.2 or newer) or a Unix socket: routes with
+// parameters, limits that slow, huge and malformed requests cannot pass, problem details (RFC 9457), and
+// answers that may be given later.
+//
+// What it does by itself: 404; 405 with Allow; HEAD for every GET route; OPTIONS (204 with Allow);
+// Cache-Control: no-store and X-Content-Type-Options: nosniff on every answer; X-Request-Id (the client's
+// where it is [A-Za-z0-9._-]{1,64}, else made); Connection: close while stopping. Requests that evhttp itself
+// refuses (malformed, too large) get its own 400 or 413 and the connection is closed.
+//
+// Limits: a request must be complete request_timeout_ms after its first byte (for the first one: after the
+// connection, TLS handshake included); an answer must be taken within request_timeout_ms; an idle connection
+// is closed after idle_timeout_ms; a handler that has not answered after reply_timeout_ms has its request
+// answered with 503 (then its on_cancel runs). At max_connections further ones wait in the backlog.
+//
+// Everything belongs to the loop's thread.
+#pragma once
+
+#include "certsync/model/buf.h"
+
+struct event_base;
+struct cs_http_server;
+struct cs_http_request;
+
+typedef void (*cs_http_handler)(struct cs_http_request *req, void *arg);
+
+struct cs_http_route {
+    const char *method; // "GET", "POST", "PUT", "DELETE", "PATCH"
+    const char
+        *pattern; // "/v1/accounts/{account}/certificates/{id}": a parameter is one whole, non-empty segment
+    cs_http_handler handler;
+};
+
+// What was done, for logs and metrics; called once for each request that reached the routes.
+struct cs_http_exchange {
+    const char *method;
+    const char *route; // pattern, or "" where none matched: safe as a label
+    const char *path;  // as sent; untrusted
+    const char *peer;
+    const char *request_id;
+    int status; // 0: the client went away before the answer
+    int64_t duration_us;
+};
+
+struct cs_http_options {
+    const char
+        *listen; // "127.0.0.1:8080", "[::1]:8080", ":8080" (all addresses), port 0 picks one; "unix:/path"
+    const char *tls_cert_file;          // PEM chain; NULL or "": no TLS
+    const char *tls_key_file;           // PEM
+    const struct cs_http_route *routes; // borrowed for the server's life
+    size_t route_count;
+    void *arg;                                                        // for handlers and on_exchange
+    void (*on_exchange)(const struct cs_http_exchange *x, void *arg); // may be NULL
+    // 0 takes the default:
+    size_t max_header_bytes;    // 16 KiB
+    size_t max_body_bytes;      // 1 MiB
+    size_t max_connections;     // 256
+    int64_t request_timeout_ms; // 10 s
+    int64_t idle_timeout_ms;    // 60 s
+    int64_t reply_timeout_ms;   // 30 s
+};
+
+// Errors: CONFIG (address in use, certificate does not match its key, ...).
+CS_MUST_USE bool cs_http_server_new(struct event_base *base, const struct cs_http_options *options,
+                                    struct cs_http_server **ret_server, struct cs_err *err);
+// Requests that are open are cancelled (on_cancel runs), connections closed.
+void cs_http_server_free(struct cs_http_server *server);
+CS_DEFINE_AUTO(struct cs_http_server, cs_http_server_free)
+// Takes no new connections; open requests may still be answered; idle connections are closed.
+void cs_http_server_stop(struct cs_http_server *server);
+int cs_http_server_port(const struct cs_http_server *server); // the bound one; 0 for a Unix socket
+size_t cs_http_server_open_requests(const struct cs_http_server *server);
+size_t cs_http_server_connections(const struct cs_http_server *server);
+// Reads the certificate and key files again: all or nothing; connections that are open keep the old ones.
+// True and nothing done where the server has no TLS.
+CS_MUST_USE bool cs_http_server_reload_tls(struct cs_http_server *server, struct cs_err *err);
+
+// The request. Texts are borrowed until it is answered or cancelled.
+const char *cs_http_method(const struct cs_http_request *req);
+const char *cs_http_path(const struct cs_http_request *req);                    // as sent, without the query
+const char *cs_http_param(const struct cs_http_request *req, const char *name); // {name}, decoded; never NULL
+// First query parameter of this name, decoded ('+' is a blank); NULL where there is none.
+const char *cs_http_query(const struct cs_http_request *req, const char *name);
+size_t cs_http_query_count(const struct cs_http_request *req);
+const char *cs_http_query_name(const struct cs_http_request *req, size_t i);
+const char *cs_http_header(const struct cs_http_request *req, const char *name); // NULL where there is none
+// What follows "Authorization: Bearer "; NULL where there is none.
+const char *cs_http_bearer(const struct cs_http_request *req);
+struct cs_bytes cs_http_body(const struct cs_http_request *req);
+const char *cs_http_request_id(const struct cs_http_request *req);
+const char *cs_http_peer(const struct cs_http_request *req); // address without port; "unix" for a Unix socket
+void *cs_http_arg(const struct cs_http_request *req);
+
+// Answers. Each request gets exactly one, in the handler or later; the call frees the request. A handler that
+// answers later should set on_cancel: it runs once, in the loop, if the client goes away, the reply timeout
+// passes or the server is freed first, and after it the request must not be touched. Without on_cancel the
+// request stays valid until it is answered, and the answer then goes nowhere.
+void cs_http_on_cancel(struct cs_http_request *req, void (*fn)(struct cs_http_request *req, void *arg),
+                       void *arg);
+void cs_http_set_header(struct cs_http_request *req, const char *name,
+                        const char *value); // before the answer
+void cs_http_reply(struct cs_http_request *req, int status, const char *content_type,
+                   struct cs_bytes body); // copies
+// body: JSON. Where the buffer has failed the answer is a 500.
+void cs_http_reply_json(struct cs_http_request *req, int status, const struct cs_buf *body);
+// application/problem+json: {"type":"about:blank","title":…,"status":…,"detail":…,"code":…,"request_id":…};
+// title is the status' reason phrase; code is a stable word such as "account.unknown", or NULL.
+void cs_http_problem(struct cs_http_request *req, int status, const char *code, const char *fmt, ...)
+    CS_PRINTF(4, 5);

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Glue to librdkafka (2.0.2 or newer): configuration from settings, errors in our kinds, waiting for brokers
+// with an end, and the few admin requests that both programs need.
+//
+// Settings rows for both programs: put CS_KAFKA_SETTINGS(struct my_settings, kafka) into the table, where
+// `kafka` is a member of type struct cs_kafka_settings.
+#pragma once
+
+#include <librdkafka/rdkafka.h>
+
+#include "certsync/runtime/settings.h"
+
+struct cs_kafka_settings {
+    char *brokers;
+    int64_t security_protocol; // index in cs_kafka_security_protocols
+    char *sasl_mechanism;
+    char *sasl_username;
+    char *sasl_password;
+    char *ssl_ca;
+    char *ssl_certificate;
+    char *ssl_key;
+    char *ssl_key_password;
+    bool ssl_verify_hostname;
+    struct cs_map rdkafka; // raw librdkafka properties
+};
+extern const char *const cs_kafka_security_protocols[]; // plaintext, ssl, sasl_plaintext, sasl_ssl
+
+// clang-format off
+#define CS_KAFKA_SETTINGS(S, m) \
+    CS_SETTING_STR("kafka.brokers", S, m.brokers, "localhost:9092", CS_SETTING_REQUIRED, \
+                   "Kafka brokers to begin with, as host:port, comma-separated."), \
+    CS_SETTING_CHOICE("kafka.security_protocol", S, m.security_protocol, "plaintext", cs_kafka_security_protocols, 0, \
+                      "How to talk to the brokers."), \
+    CS_SETTING_STR("kafka.sasl_mechanism", S, m.sasl_mechanism, "", 0, \
+                   "SASL mechanism: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER or GSSAPI."), \
+    CS_SETTING_STR("kafka.sasl_username", S, m.sasl_username, "", 0, "SASL user name."), \
+    CS_SETTING_SECRET("kafka.sasl_password", S, m.sasl_password, 0, "SASL password."), \
+    CS_SETTING_PATH("kafka.ssl_ca", S, m.ssl_ca, "", 0, \
+                    "File or directory with the CA certificates that sign the brokers' certificates; empty: the system's."), \
+    CS_SETTING_PATH("kafka.ssl_certificate", S, m.ssl_certificate, "", 0, "Client certificate (PEM)."), \
+    CS_SETTING_PATH("kafka.ssl_key", S, m.ssl_key, "", 0, "Private key of the client certificate (PEM)."), \
+    CS_SETTING_SECRET("kafka.ssl_key_password", S, m.ssl_key_password, 0, "Password of that key."), \
+    CS_SETTING_BOOL("kafka.ssl_verify_hostname", S, m.ssl_verify_hostname, "yes", 0, \
+                    "Whether a broker's certificate must name the host that was dialled."), \
+    CS_SETTING_MAP("kafka.rdkafka.*", S, m.rdkafka, CS_SETTING_MAP_SECRET, \
+                   "Any further librdkafka property, by its own name; those that certsync fixes are refused.")
+// clang-format on
+
+// Configurations. The caller owns *ret_conf until rd_kafka_new succeeds; then librdkafka does. Logs go
+// through log.h. CONFIG errors name the setting. Always set: client.id=client_id, log.connection.close=false,
+// api.version.request. Producer: partitioner=murmur2_random, enable.idempotence=true, acks=all,
+// message.timeout.ms=0, socket.nagle.disable=true, message.max.bytes=1 MiB.
+CS_MUST_USE bool cs_kafka_conf_producer(const struct cs_kafka_settings *s, const char *client_id,
+                                        rd_kafka_conf_t **ret_conf, struct cs_err *err);
+// Consumer: partition.assignment.strategy=range, auto.offset.reset=error, enable.auto.commit=false,
+// enable.auto.offset.store=false, enable.partition.eof=true, isolation.level=read_committed,
+// socket.nagle.disable=true, allow.auto.create.topics=false, queued.max.messages.kbytes=16384,
+// fetch.message.max.bytes=1 MiB, fetch.max.bytes=8 MiB, check.crcs=true. group_id NULL: a consumer for
+// assign() only.
+CS_MUST_USE bool cs_kafka_conf_consumer(const struct cs_kafka_settings *s, const char *client_id,
+                                        const char *group_id, rd_kafka_conf_t **ret_conf, struct cs_err *err);
+// Makes the client; takes the configuration over, also on failure. For a consumer with a group the main
+// queue is redirected to the consumer queue (rd_kafka_poll_set_consumer).
+CS_MUST_USE bool cs_kafka_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t **ret_rk,
+                              struct cs_err *err);
+
+// What an error code means for us: RETRY, CONFIG (authorization, authentication, unknown topic, bad
+// settings...) or FATAL. Sets err with "what: <librdkafka's text>; <what to do>". Always returns false.
+bool cs_kafka_err(struct cs_err *err, rd_kafka_resp_err_t code, const char *fmt, ...) CS_PRINTF(3, 4);
+enum cs_err_kind cs_kafka_err_kind(rd_kafka_resp_err_t code);
+// Takes the error object over.
+bool cs_kafka_error(struct cs_err *err, rd_kafka_error_t *error, const char *fmt, ...) CS_PRINTF(3, 4);
+
+// Waits until the cluster answers a metadata request for the topic and returns its partition count. RETRY:
+// "no broker of ... answered within 10 s: last error ...", or leaders missing; CONFIG: topic missing ("make
+// it with: certsync-consumer init"), authorization.
+CS_MUST_USE bool cs_kafka_topic_partitions(rd_kafka_t *rk, const char *brokers, const char *topic,
+                                           int64_t timeout_ms, int32_t *ret_partitions, struct cs_err *err);
+// First and next offset of a partition, asked of the broker.
+CS_MUST_USE bool cs_kafka_watermarks(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t timeout_ms,
+                                     int64_t *ret_low, int64_t *ret_high, struct cs_err *err);
+
+// Admin.
+struct cs_kafka_topic {
+    const char *name;
+    int32_t partitions;
+    int32_t replication_factor; // -1: the broker's default
+    const struct cs_kafka_topic_config *configs;
+    size_t config_count;
+};
+struct cs_kafka_topic_config {
+    const char *name;
+    const char *value;
+};
+// ret_existed: the topic was there already (which is success; its settings are not compared).
+CS_MUST_USE bool cs_kafka_topic_create(rd_kafka_t *rk, const struct cs_kafka_topic *topic, int64_t timeout_ms,
+                                       bool *ret_existed, struct cs_err *err);
+// Effective settings of a topic. Numbers are -1 where the broker does not say.
+struct cs_kafka_topic_description {
+    int64_t retention_ms;    // INT64_MIN: unknown; -1: for ever
+    int64_t retention_bytes; // the same
+    int64_t min_insync_replicas;
+    int64_t max_message_bytes;
+    char cleanup_policy[32];
+    char message_timestamp_type[32]; // "LogAppendTime" or "CreateTime"; "" unknown
+    int unclean_leader_election;     // 0, 1; -1 unknown
+};
+CS_MUST_USE bool cs_kafka_topic_describe(rd_kafka_t *rk, const char *topic, int64_t timeout_ms,
+                                         struct cs_kafka_topic_description *ret, struct cs_err *err);

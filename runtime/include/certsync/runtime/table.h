@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Tables for people: columns aligned by display width (UTF-8, wide East Asian characters count two), control
+// characters and invalid UTF-8 shown as '?', so that what others wrote cannot play with the terminal. On a
+// terminal the widest columns are cut ("…") to fit and the header is bold; elsewhere nothing is cut and no
+// escape is written. Not thread-safe. Out of memory is sticky and makes cs_table_print return false.
+#pragma once
+
+#include <stdio.h>
+
+#include "certsync/model/err.h"
+
+#define CS_TABLE_COLUMNS_MAX 16
+
+struct cs_table;
+// headers: NULL-terminated. A header that begins with '>' makes its column right-aligned.
+struct cs_table *cs_table_new(const char *const *headers); // NULL: out of memory
+void cs_table_free(struct cs_table *t);
+CS_DEFINE_AUTO(struct cs_table, cs_table_free)
+// Cells are given in order, row after row; the text is copied. NULL is an empty cell.
+void cs_table_cell(struct cs_table *t, const char *text);
+void cs_table_cellf(struct cs_table *t, const char *fmt, ...) CS_PRINTF(2, 3);
+size_t cs_table_rows(const struct cs_table *t); // complete rows
+// False: out of memory, or writing failed. Takes NULL (false).
+bool cs_table_print(const struct cs_table *t, FILE *out);
+// The same with a given width in columns (0: no limit) and style, for tests.
+bool cs_table_print_width(const struct cs_table *t, FILE *out, size_t width, bool bold);
