@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "certsync/model/buf.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "certsync/model/text.h"
+
+#define FIRST_CAP 256
+
+void cs_buf_init(struct cs_buf *b, size_t max_len) {
+    *b = (struct cs_buf){.max = max_len};
+}
+
+void cs_buf_clear(struct cs_buf *b) {
+    free(b->data);
+    cs_buf_init(b, b->max);
+}
+
+void cs_buf_reset(struct cs_buf *b) {
+    b->len = 0;
+    b->failed = false;
+    if (b->data)
+        b->data[0] = 0;
+}
+
+bool cs_buf_ok(const struct cs_buf *b, struct cs_err *err) {
+    if (!b->failed)
+        return true;
+    return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "buffer limit of %zu bytes exceeded, or out of memory",
+                      b->max);
+}
+
+// Makes room for len more bytes and the NUL; NULL where they do not fit. The caller adds to b->len.
+static uint8_t *reserve(struct cs_buf *b, size_t len) {
+    if (b->failed)
+        return NULL;
+    if (len > b->max - b->len || b->max == SIZE_MAX) {
+        b->failed = true;
+        return NULL;
+    }
+    size_t need = b->len + len + 1;
+    if (need > b->cap) {
+        size_t cap = b->cap ? b->cap : FIRST_CAP;
+        while (cap < need)
+            cap = cap > SIZE_MAX / 2 ? need : cap * 2;
+        if (cap > b->max + 1)
+            cap = b->max + 1;
+        uint8_t *data = realloc(b->data, cap);
+        if (!data) {
+            b->failed = true;
+            return NULL;
+        }
+        b->data = data;
+        b->cap = cap;
+    }
+    return b->data + b->len;
+}
+
+static void advance(struct cs_buf *b, size_t len) {
+    b->len += len;
+    b->data[b->len] = 0;
+}
+
+void cs_buf_put(struct cs_buf *b, const void *data, size_t len) {
+    uint8_t *out = reserve(b, len);
+    if (!out)
+        return;
+    if (len > 0)
+        memcpy(out, data, len);
+    advance(b, len);
+}
+
+void cs_buf_puts(struct cs_buf *b, const char *s) {
+    cs_buf_put(b, s, strlen(s));
+}
+
+void cs_buf_putc(struct cs_buf *b, char c) {
+    cs_buf_put(b, &c, 1);
+}
+
+void cs_buf_printf(struct cs_buf *b, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    int n = vsnprintf(NULL, 0, fmt, args);
+    va_end(args);
+    uint8_t *out = n < 0 ? NULL : reserve(b, (size_t)n);
+    if (!out) {
+        b->failed = true;
+        return;
+    }
+    va_start(args, fmt);
+    vsnprintf((char *)out, (size_t)n + 1, fmt, args);
+    va_end(args);
+    advance(b, (size_t)n);
+}
+
+// A value or name that follows a finished value needs a comma. A finished value ends in one of these bytes;
+// what cannot be one ('{', '[', ':', a newline between documents) needs none.
+static void comma(struct cs_buf *b) {
+    if (b->failed || b->len == 0)
+        return;
+    switch (b->data[b->len - 1]) {
+    case '"':
+    case '}':
+    case ']':
+    case 'e': // true, false
+    case 'l': // null
+    case '0':
+    case '1':
+    case '2':
+    case '3':
+    case '4':
+    case '5':
+    case '6':
+    case '7':
+    case '8':
+    case '9':
+        cs_buf_putc(b, ',');
+    }
+}
+
+static void put_escape(struct cs_buf *b, uint8_t c) {
+    static const char hex[] = "0123456789abcdef";
+    char u[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
+    switch (c) {
+    case '"':
+        cs_buf_put(b, "\\\"", 2);
+        return;
+    case '\\':
+        cs_buf_put(b, "\\\\", 2);
+        return;
+    case '\b':
+        cs_buf_put(b, "\\b", 2);
+        return;
+    case '\f':
+        cs_buf_put(b, "\\f", 2);
+        return;
+    case '\n':
+        cs_buf_put(b, "\\n", 2);
+        return;
+    case '\r':
+        cs_buf_put(b, "\\r", 2);
+        return;
+    case '\t':
+        cs_buf_put(b, "\\t", 2);
+        return;
+    default:
+        cs_buf_put(b, u, sizeof u);
+    }
+}
+
+static void put_string(struct cs_buf *b, const char *s, size_t len) {
+    cs_buf_putc(b, '"');
+    size_t start = 0;
+    for (size_t i = 0; i < len; i++) {
+        uint8_t c = (uint8_t)s[i];
+        if (c >= 0x20 && c != '"' && c != '\\')
+            continue;
+        cs_buf_put(b, s + start, i - start);
+        put_escape(b, c);
+        start = i + 1;
+    }
+    cs_buf_put(b, s + start, len - start);
+    cs_buf_putc(b, '"');
+}
+
+void cs_json_begin(struct cs_buf *b, char open) {
+    comma(b);
+    cs_buf_putc(b, open);
+}
+
+void cs_json_end(struct cs_buf *b, char close) {
+    cs_buf_putc(b, close);
+}
+
+void cs_json_name(struct cs_buf *b, const char *name) {
+    comma(b);
+    put_string(b, name, strlen(name));
+    cs_buf_putc(b, ':');
+}
+
+void cs_json_put_str(struct cs_buf *b, const char *s) {
+    cs_json_put_strn(b, s, strlen(s));
+}
+
+void cs_json_put_strn(struct cs_buf *b, const char *s, size_t len) {
+    comma(b);
+    put_string(b, s, len);
+}
+
+void cs_json_put_int(struct cs_buf *b, int64_t v) {
+    char digits[24];
+    size_t at = sizeof digits;
+    uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+    do {
+        digits[--at] = (char)('0' + u % 10);
+        u /= 10;
+    } while (u > 0);
+    if (v < 0)
+        digits[--at] = '-';
+    comma(b);
+    cs_buf_put(b, digits + at, sizeof digits - at);
+}
+
+void cs_json_put_bool(struct cs_buf *b, bool v) {
+    comma(b);
+    cs_buf_puts(b, v ? "true" : "false");
+}
+
+void cs_json_put_base64(struct cs_buf *b, struct cs_bytes bytes) {
+    comma(b);
+    size_t len = cs_base64_encoded_len(bytes.len);
+    char *out = (char *)reserve(b, len + 2);
+    if (!out)
+        return;
+    out[0] = '"';
+    cs_base64_encode(bytes.data, bytes.len, out + 1);
+    out[len + 1] = '"';
+    advance(b, len + 2);
+}
+
+void cs_json_put_hex(struct cs_buf *b, struct cs_bytes bytes) {
+    comma(b);
+    size_t len = bytes.len * 2;
+    char *out = (char *)reserve(b, len + 2);
+    if (!out)
+        return;
+    out[0] = '"';
+    cs_hex_encode(bytes.data, bytes.len, out + 1); // its NUL falls on the closing quote's place
+    out[len + 1] = '"';
+    advance(b, len + 2);
+}
+
+void cs_json_put_raw(struct cs_buf *b, struct cs_bytes json) {
+    comma(b);
+    cs_buf_put(b, json.data, json.len);
+}
+
+void cs_json_str(struct cs_buf *b, const char *name, const char *s) {
+    cs_json_name(b, name);
+    cs_json_put_str(b, s);
+}
+
+void cs_json_int(struct cs_buf *b, const char *name, int64_t v) {
+    cs_json_name(b, name);
+    cs_json_put_int(b, v);
+}
+
+void cs_json_bool(struct cs_buf *b, const char *name, bool v) {
+    cs_json_name(b, name);
+    cs_json_put_bool(b, v);
+}

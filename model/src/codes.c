@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "certsync/model/codes.h"
+
+#include <string.h>
+
+struct code_row {
+    const char *name;
+    enum cs_code_origin origin;
+    const char *sentence;
+    const char *hint;
+};
+
+static const struct code_row rows[CS_CODE_COUNT] = {[CS_CODE_NONE] = {"", CS_CODE_BOTH, "", ""},
+#define X(symbol, name, who, sentence, hint) [CS_CODE_##symbol] = {name, CS_CODE_##who, sentence, hint},
+                                                    CS_CODES(X)
+#undef X
+};
+
+static const struct code_row *row_of(enum cs_code code) {
+    return (unsigned)code < CS_CODE_COUNT ? &rows[code] : &rows[CS_CODE_NONE];
+}
+
+const char *cs_code_name(enum cs_code code) {
+    return row_of(code)->name;
+}
+
+const char *cs_code_sentence(enum cs_code code) {
+    return row_of(code)->sentence;
+}
+
+const char *cs_code_hint(enum cs_code code) {
+    return row_of(code)->hint;
+}
+
+enum cs_code_origin cs_code_origin(enum cs_code code) {
+    return row_of(code)->origin;
+}
+
+enum cs_code cs_code_from_name(const char *name, size_t len) {
+    for (unsigned i = CS_CODE_NONE + 1; i < CS_CODE_COUNT; i++)
+        if (strlen(rows[i].name) == len && memcmp(rows[i].name, name, len) == 0)
+            return (enum cs_code)i;
+    return CS_CODE_NONE;
+}

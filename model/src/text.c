@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "certsync/model/text.h"
+
+#include <string.h>
+
+static const char base64_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+// Value of each character, -1 outside of the alphabet ('=' too).
+// clang-format off
+static const int8_t base64_values[256] = {
+#define X16 -1,-1,-1,-1,-1,-1,-1,-1,-1,-1,-1,-1,-1,-1,-1,-1
+    X16, X16,
+    -1,-1,-1,-1,-1,-1,-1,-1,-1,-1,-1,62,-1,-1,-1,63,
+    52,53,54,55,56,57,58,59,60,61,-1,-1,-1,-1,-1,-1,
+    -1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9,10,11,12,13,14,
+    15,16,17,18,19,20,21,22,23,24,25,-1,-1,-1,-1,-1,
+    -1,26,27,28,29,30,31,32,33,34,35,36,37,38,39,40,
+    41,42,43,44,45,46,47,48,49,50,51,-1,-1,-1,-1,-1,
+    X16, X16, X16, X16, X16, X16, X16, X16,
+#undef X16
+};
+// clang-format on
+
+void cs_base64_encode(const uint8_t *data, size_t len, char *out) {
+    size_t i = 0;
+    for (; i + 3 <= len; i += 3) {
+        uint32_t v = (uint32_t)data[i] << 16 | (uint32_t)data[i + 1] << 8 | data[i + 2];
+        *out++ = base64_alphabet[v >> 18];
+        *out++ = base64_alphabet[v >> 12 & 63];
+        *out++ = base64_alphabet[v >> 6 & 63];
+        *out++ = base64_alphabet[v & 63];
+    }
+    if (i == len)
+        return;
+    bool two = len - i == 2;
+    uint32_t v = (uint32_t)data[i] << 16 | (two ? (uint32_t)data[i + 1] << 8 : 0);
+    *out++ = base64_alphabet[v >> 18];
+    *out++ = base64_alphabet[v >> 12 & 63];
+    *out++ = two ? base64_alphabet[v >> 6 & 63] : '=';
+    *out++ = '=';
+}
+
+static int32_t group(const uint8_t *t) {
+    // A value of -1 makes the whole negative.
+    return (int32_t)((uint32_t)base64_values[t[0]] << 18 | (uint32_t)base64_values[t[1]] << 12 |
+                     (uint32_t)base64_values[t[2]] << 6 | (uint32_t)base64_values[t[3]]);
+}
+
+static bool decode_last(const uint8_t *t, uint8_t *ret, size_t *ret_len) {
+    int a = base64_values[t[0]], b = base64_values[t[1]];
+    if ((a | b) < 0 || t[3] != '=')
+        return false;
+    ret[0] = (uint8_t)(a << 2 | b >> 4);
+    if (t[2] == '=') {
+        *ret_len = 1;
+        return (b & 15) == 0;
+    }
+    int c = base64_values[t[2]];
+    if (c < 0)
+        return false;
+    ret[1] = (uint8_t)(b << 4 | c >> 2);
+    *ret_len = 2;
+    return (c & 3) == 0;
+}
+
+bool cs_base64_decode(const char *text, size_t len, uint8_t *ret, size_t *ret_len) {
+    const uint8_t *t = (const uint8_t *)text;
+    if (len % 4 != 0)
+        return false;
+    uint8_t *out = ret;
+    size_t whole = len > 0 && t[len - 1] == '=' ? len - 4 : len;
+    int32_t bad = 0;
+    for (size_t i = 0; i < whole; i += 4) {
+        int32_t v = group(t + i);
+        bad |= v;
+        out[0] = (uint8_t)(v >> 16);
+        out[1] = (uint8_t)(v >> 8);
+        out[2] = (uint8_t)v;
+        out += 3;
+    }
+    if (bad < 0)
+        return false;
+    size_t last = 0;
+    uint8_t tail[2] = {0, 0};
+    if (whole < len && !decode_last(t + whole, tail, &last))
+        return false;
+    memcpy(out, tail, last);
+    *ret_len = (size_t)(out - ret) + last;
+    return true;
+}
+
+void cs_hex_encode(const uint8_t *data, size_t len, char *out) {
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < len; i++) {
+        out[2 * i] = digits[data[i] >> 4];
+        out[2 * i + 1] = digits[data[i] & 15];
+    }
+    out[2 * len] = '\0';
+}
+
+static int nibble(char c) {
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool cs_hex_decode(const char *text, size_t len, uint8_t *ret) {
+    if (len % 2 != 0)
+        return false;
+    for (size_t i = 0; i < len; i += 2) {
+        int hi = nibble(text[i]), lo = nibble(text[i + 1]);
+        if ((hi | lo) < 0)
+            return false;
+        ret[i / 2] = (uint8_t)(hi << 4 | lo);
+    }
+    return true;
+}
+
+// Length of the well-formed UTF-8 sequence at s, 0 where there is none (RFC 3629: no overlong forms, no
+// surrogates, nothing above U+10FFFF).
+static size_t utf8_sequence(const uint8_t *s, size_t len) {
+    uint8_t c = s[0];
+    if (c < 0x80)
+        return 1;
+    size_t n = c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : 2;
+    if (c < 0xC2 || c > 0xF4 || len < n)
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((s[i] & 0xC0) != 0x80)
+            return 0;
+    if ((c == 0xE0 && s[1] < 0xA0) || (c == 0xED && s[1] > 0x9F) || (c == 0xF0 && s[1] < 0x90) ||
+        (c == 0xF4 && s[1] > 0x8F))
+        return 0;
+    return n;
+}
+
+bool cs_utf8_valid(const uint8_t *data, size_t len) {
+    size_t i = 0;
+    while (i < len) {
+        uint64_t eight;
+        while (i + 8 <= len && (memcpy(&eight, data + i, 8), (eight & 0x8080808080808080u) == 0))
+            i += 8;
+        if (i == len)
+            break;
+        size_t n = utf8_sequence(data + i, len - i);
+        if (n == 0)
+            return false;
+        i += n;
+    }
+    return true;
+}
+
+// Days since 1970-01-01 of a date of the Gregorian calendar, and back
+// (http://howardhinnant.github.io/date_algorithms.html).
+static int64_t days_from_date(int64_t y, int m, int d) {
+    y -= m <= 2;
+    int64_t era = y / 400, yoe = y - era * 400;
+    int64_t doy = (153 * (m > 2 ? m - 3 : m + 9) + 2) / 5 + d - 1;
+    int64_t doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
+    return era * 146097 + doe - 719468;
+}
+
+static void date_from_days(int64_t days, int64_t *y, int *m, int *d) {
+    days += 719468;
+    int64_t era = days / 146097, doe = days - era * 146097;
+    int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+    int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    int64_t mp = (5 * doy + 2) / 153;
+    *d = (int)(doy - (153 * mp + 2) / 5 + 1);
+    *m = (int)(mp < 10 ? mp + 3 : mp - 9);
+    *y = yoe + era * 400 + (*m <= 2);
+}
+
+static void put_digits(char *out, int64_t v, int digits) {
+    for (int i = digits - 1; i >= 0; i--, v /= 10)
+        out[i] = (char)('0' + v % 10);
+}
+
+void cs_time_format(int64_t time_s, char out[CS_TIME_TEXT_SIZE]) {
+    const int64_t last = INT64_C(253402300799); // 9999-12-31T23:59:59Z
+    time_s = time_s < 0 ? 0 : time_s > last ? last : time_s;
+    int64_t y, rest = time_s % 86400;
+    int m, d;
+    date_from_days(time_s / 86400, &y, &m, &d);
+    memcpy(out, "0000-00-00T00:00:00Z", CS_TIME_TEXT_SIZE);
+    put_digits(out, y, 4);
+    put_digits(out + 5, m, 2);
+    put_digits(out + 8, d, 2);
+    put_digits(out + 11, rest / 3600, 2);
+    put_digits(out + 14, rest / 60 % 60, 2);
+    put_digits(out + 17, rest % 60, 2);
+}
+
+static bool get_digits(const char *s, int digits, int *ret) {
+    int v = 0;
+    for (int i = 0; i < digits; i++) {
+        if (s[i] < '0' || s[i] > '9')
+            return false;
+        v = v * 10 + (s[i] - '0');
+    }
+    *ret = v;
+    return true;
+}
+
+static int days_of_month(int y, int m) {
+    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    bool leap = (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
+    return m == 2 && leap ? 29 : days[m - 1];
+}
+
+static bool fraction_then_z(const char *s, size_t len) {
+    if (len > 0 && s[0] == '.') {
+        size_t i = 1;
+        while (i < len && s[i] >= '0' && s[i] <= '9')
+            i++;
+        if (i == 1)
+            return false;
+        s += i;
+        len -= i;
+    }
+    return len == 1 && s[0] == 'Z';
+}
+
+bool cs_time_parse(const char *text, size_t len, int64_t *ret_time_s) {
+    int y, mo, d, h, mi, s;
+    if (len < 20 || !get_digits(text, 4, &y) || text[4] != '-' || !get_digits(text + 5, 2, &mo) ||
+        text[7] != '-' || !get_digits(text + 8, 2, &d) || text[10] != 'T' || !get_digits(text + 11, 2, &h) ||
+        text[13] != ':' || !get_digits(text + 14, 2, &mi) || text[16] != ':' || !get_digits(text + 17, 2, &s))
+        return false;
+    if (!fraction_then_z(text + 19, len - 19))
+        return false;
+    if (y < 1970 || mo < 1 || mo > 12 || d < 1 || d > days_of_month(y, mo) || h > 23 || mi > 59 || s > 59)
+        return false;
+    *ret_time_s = days_from_date(y, mo, d) * 86400 + h * 3600 + mi * 60 + s;
+    return true;
+}
+
+void cs_text_escape(const void *s, size_t len, char *out, size_t out_size) {
+    static const char digits[] = "0123456789ABCDEF";
+    const uint8_t *p = s;
+    size_t at = 0;
+    if (out_size == 0)
+        return;
+    for (size_t i = 0; i < len;) {
+        size_t n = utf8_sequence(p + i, len - i);
+        // C1 controls are two bytes, C2 80 to C2 9F: a terminal may obey them.
+        bool plain = n == 1 ? p[i] >= 0x20 && p[i] != 0x7F && p[i] != '"' && p[i] != '\\'
+                            : n > 1 && !(p[i] == 0xC2 && p[i + 1] < 0xA0);
+        size_t need = plain ? n : 4;
+        if (need > out_size - 1 - at)
+            break;
+        if (plain) {
+            memcpy(out + at, p + i, n);
+            i += n;
+        } else {
+            char x[4] = {'\\', 'x', digits[p[i] >> 4], digits[p[i] & 15]};
+            memcpy(out + at, x, 4);
+            i++;
+        }
+        at += need;
+    }
+    out[at] = '\0';
+}
