@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The board: where each partition stands, written by the worker that has it, read by the API (/readyz) and
+// the metrics. Thread-safe (one mutex, held for copies only).
+#pragma once
+
+#include "certsync/model/err.h"
+
+enum cs_board_state {
+    CS_BOARD_ELSEWHERE = 0, // not assigned to this process
+    CS_BOARD_STARTING,      // reading position and cursor
+    CS_BOARD_REPLAYING,     // comparing what it decides with what was published
+    CS_BOARD_RUNNING,
+    CS_BOARD_WAITING, // Redis or Kafka is away: tries again by itself
+    CS_BOARD_STOPPED, // needs a person: fork, truncated topic, unknown ruleset, CreateTime...
+};
+const char *cs_board_state_name(enum cs_board_state s);
+#define CS_BOARD_STATES 6
+
+struct cs_board_entry {
+    enum cs_board_state state;
+    char reason[512];    // of WAITING and STOPPED: one sentence that says how to mend it
+    int64_t next_offset; // applied and committed up to here; -1 unknown
+    int64_t end_offset;  // end of the partition as last seen; -1 unknown
+    int64_t outcomes;    // number of the last outcome
+    int64_t progress_ms; // monotonic time of the last commit or of having found the end; 0: none yet
+};
+
+struct cs_board;
+CS_MUST_USE bool cs_board_new(int32_t partition_count, struct cs_board **ret, struct cs_err *err);
+void cs_board_free(struct cs_board *b);
+CS_DEFINE_AUTO(struct cs_board, cs_board_free)
+int32_t cs_board_partitions(const struct cs_board *b);
+void cs_board_state(struct cs_board *b, int32_t partition, enum cs_board_state state, const char *reason);
+// -1 leaves a number as it is.
+void cs_board_progress(struct cs_board *b, int32_t partition, int64_t next_offset, int64_t end_offset,
+                       int64_t outcomes, int64_t now_ms);
+void cs_board_get(const struct cs_board *b, int32_t partition, struct cs_board_entry *ret);
+// True where every worker is in the group and no partition of this process is starting, waiting or stopped.
+// Otherwise why (bounded text: the first reason with its partition, and how many more).
+bool cs_board_ready(const struct cs_board *b, char *why, size_t why_size);
+// A worker joined its group and got its first assignment (also an empty one), or left it.
+void cs_board_worker_joined(struct cs_board *b, bool joined);
+void cs_board_expect_workers(struct cs_board *b, int workers);

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the parts of a running certsync-consumer share. Made by `run` before the workers and the API start,
+// and outlives them. Everything here is read-only after that, or thread-safe by itself.
+//
+// Redis keys: "<namespace>:{<partition>}:<key of entry.h>"; documents are strings, indexes sorted sets; "pos"
+// holds the position. Each commit ends with PUBLISH "<namespace>:{<partition>}:moved" "<number of the last
+// outcome>" in its MULTI.
+//
+// The API (api.h) is: cs_api_new(const struct cs_consumer *, struct cs_api **ret, struct cs_err *), in the
+// loop's thread, starts to listen; cs_api_stop(): no new connections, waiting requests are answered;
+// cs_api_idle(): whether all are; cs_api_free(); cs_api_reload_tls(). Where settings->api_listen is "" run
+// starts none.
+#pragma once
+
+#include "board.h"
+#include "redis_target.h"
+#include "settings.h"
+
+#include "certsync/model/key.h"
+#include "certsync/runtime/clock.h"
+#include "certsync/runtime/loop.h"
+#include "certsync/runtime/metrics.h"
+
+struct cs_consumer {
+    const struct cs_consumer_settings *settings;
+    struct cs_redis_target redis;
+    int32_t partition_count;
+    struct cs_bytes root_spki;        // of the root public key
+    const struct cs_privkey *service; // only workers use it
+    cs_kid service_kid;
+    struct cs_loop *loop; // the main thread's
+    struct cs_metrics *metrics;
+    struct cs_board *board;
+    const struct cs_clock *clock;
+};

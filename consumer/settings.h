@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The settings of certsync-consumer: one table, from which parsing, --help and the documentation come.
+// A loaded struct is read-only; SIGHUP loads a new one.
+#pragma once
+
+#include "certsync/runtime/kafka.h"
+#include "certsync/runtime/settings.h"
+
+struct cs_consumer_settings {
+    char *deployment;  // deployment.id
+    char *root_key;    // file: the root's public key (PEM)
+    char *service_key; // file: the private key that signs derived events (PEM)
+
+    struct cs_kafka_settings kafka;
+    char *events_topic;
+    char *outcomes_topic;
+    char *group;
+    bool allow_create_time;
+
+    char *redis_url; // cs_redis_target_parse
+    char *redis_username;
+    char *redis_password;
+    char *redis_namespace;
+    char *redis_ca; // file, for rediss://
+    int64_t redis_timeout_ms;
+
+    int64_t workers; // 0: the cores
+    int64_t batch_records;
+    int64_t batch_bytes;
+    int64_t cache_bytes; // hot documents of one worker
+    int64_t queue_bytes; // records fetched ahead, of all partitions of one worker
+    int64_t drain_timeout_ms;
+    int64_t preflight_timeout_ms;
+
+    char *api_listen; // "" : no API
+    char *api_tls_certificate;
+    char *api_tls_key;
+    int64_t api_max_connections;
+    int64_t api_max_wait_s; // of ?wait=
+
+    int64_t log_level;
+};
+
+extern const struct cs_settings_table cs_consumer_settings_table;
