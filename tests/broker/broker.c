@@ -168,11 +168,16 @@ int main(int argc, char **argv) {
         perror("certsync-demo-broker: signals");
         return EXIT_FAILURE;
     }
-    // The mock cluster borrows this client's threads and logging; the client itself talks to nobody.
-    char reason[256];
-    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_PRODUCER, NULL, reason, sizeof reason);
+    // The mock cluster borrows this client's threads and logging; the client itself talks to nobody (and at a
+    // higher log level warns of just that).
+    char reason[256] = "out of memory";
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_t *rk = NULL;
+    if (rd_kafka_conf_set(conf, "log_level", "3", reason, sizeof reason) == RD_KAFKA_CONF_OK)
+        rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, reason, sizeof reason);
     if (rk == NULL) {
         fprintf(stderr, "certsync-demo-broker: %s\n", reason);
+        rd_kafka_conf_destroy(conf);
         return EXIT_FAILURE;
     }
     const bool ok = serve(rk, &options);
