@@ -1,0 +1,692 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every verdict code, provoked once through a real Kafka: the record, and the code that cert.outcomes names."""
+
+import re
+import subprocess
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+
+from support import events as ev
+from support.stack import DEPLOYMENT, EVENTS, Stack, certsync_binary
+
+
+class World(Stack):
+    """The stack with a few accounts and CAs that all cases share."""
+
+    def start(self):
+        super().start()
+        self.run_consumer()
+        self.root_ca = ev.Authority("Example Root")
+        self.ca = ev.Authority("Example Intermediate", self.root_ca, path_length=0)
+        self.acme = self.account("acme", owner="acme-inc")
+        self.sister = self.account("acme-sister", owner="acme-inc")
+        self.other = self.account("other", owner="other-ltd")
+        self.overseas = self.account("acme-cn", owner="acme-inc", site="cn")
+        self.unverified = self.account("acme-new", owner="acme-inc", verified=False)
+        self.serial = 0
+        return self
+
+    def fresh(self, prefix="c"):
+        self.serial += 1
+        return f"{prefix}{self.serial}.example.com"
+
+    def pair(self, kind="p256", **how):
+        """A new key, and the chain of its certificate."""
+        key = ev.new_key(kind)
+        return key, [self.ca.issue(key.public_key(), **how), self.ca.der]
+
+    def upload(self, account=None, name=None, sender=None, extra=None, pair=None, **how):
+        account = account or self.acme
+        key, chain = pair or self.pair()
+        return (sender or account.agent).upload(account.id, name or self.fresh(), key, chain, extra=extra, **how)
+
+    def uploaded(self, account=None, name=None, **how):
+        """An upload that was applied: (name, id, pair)."""
+        name, subject, pair = name or self.fresh(), ev.uuid7(), how.pop("pair", None) or self.pair()
+        outcome = self.judge(self.upload(account, name, pair=pair, subject=subject, **how))
+        assert outcome["status"] == "applied" and "code" not in outcome, outcome
+        return name, subject, pair
+
+    def issued(self, account=None, source="official", **how):
+        account, name, subject = account or self.acme, self.fresh("o"), ev.uuid7()
+        key, chain = self.pair(**how)
+        outcome = self.judge(self.issuer.upload(account.id, name, key, chain, subject=subject, kind="certificate.issue",
+                                                extra={"source": source}))
+        assert outcome["status"] == "applied", outcome
+        return name, subject
+
+    def share(self, subject, to, account=None):
+        account = account or self.acme
+        return account.agent.event("certificate.share", account.id, subject, {"to": to if isinstance(to, str) else to.id})
+
+    def leaf(self, **how):
+        """Upload of a certificate that is odd in one way."""
+        return self.upload(pair=self.pair(**how))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    with World(tmp_path_factory.mktemp("verdicts")) as w:
+        yield w
+
+
+CASES = {}
+
+
+def case(code):
+    def add(function):
+        CASES.setdefault(code, []).append(function)
+        return function
+    return add
+
+
+# Each case returns a record to be judged, or the outcome itself.
+
+@case("unchanged")
+def same_certificate_again(w):
+    name, _, pair = w.uploaded()
+    return w.upload(name=name, pair=pair)
+
+
+@case("event.too_large")
+def a_value_of_300_kib(w):
+    return w.acme.agent.event("agent.heartbeat", "acme", w.acme.agent.kid, {"version": "x" * 300 * 1024})
+
+
+@case("event.unsigned")
+def no_signature_header(w):
+    return w.judge(w.upload(), headers=[("content-type", ev.CONTENT_TYPE)])
+
+
+@case("event.unsigned")
+def a_signature_that_is_not_base64(w):
+    return w.judge(w.upload(), headers=[("content-type", ev.CONTENT_TYPE), ("certsync-sig", b"!!!")])
+
+
+@case("event.unsigned")
+def two_signatures(w):
+    record = w.upload()
+    return w.judge(record, headers=record.headers + record.headers[1:])
+
+
+@case("event.unknown_signer")
+def a_key_that_nobody_enrolled(w):
+    return w.upload(sender=ev.Sender(DEPLOYMENT, w.custodian.public_key()))
+
+
+@case("event.unknown_signer")
+def an_agent_of_another_account(w):
+    return w.upload(sender=w.other.agent)
+
+
+@case("event.bad_signature")
+def one_byte_changed_after_signing(w):
+    record = w.upload()
+    record.value = record.value.replace(b'"international"', b'"internationaL"')
+    record.value = record.value.replace(b'"internationaL"', b'"international" ')
+    return record
+
+
+@case("event.bad_signature")
+def the_signature_of_another_record(w):
+    record, other = w.upload(), w.upload()
+    record.signature = other.signature
+    return record
+
+
+@case("event.revoked_signer")
+def an_agent_that_was_revoked(w):
+    agent = w.enroll("acme")
+    assert w.judge(w.admin.event("agent.revoke", "acme", agent.kid, {}))["status"] == "applied"
+    return w.upload(sender=agent)
+
+
+@case("event.revoked_signer")
+def a_key_that_was_rotated_away(w):
+    agent, successor = w.enroll("acme"), ev.Sender(DEPLOYMENT, w.custodian.public_key())
+    assert w.judge(agent.event("agent.rotate", "acme", successor.kid, {"key": ev.b64(successor.spki)}))["status"] == "applied"
+    assert w.judge(w.upload(sender=successor))["status"] == "applied"
+    return w.upload(sender=agent)
+
+
+@case("event.forbidden")
+def an_agent_without_the_right(w):
+    return w.upload(sender=w.enroll("acme", can=["read"]))
+
+
+@case("event.forbidden")
+def a_name_outside_of_the_pattern(w):
+    return w.upload(sender=w.enroll("acme", names="*.internal"), name=w.fresh())
+
+
+@case("event.forbidden")
+def an_agent_that_registers_accounts(w):
+    return w.acme.agent.event("account.register", "acme", "acme", {"site": "cn", "owner": "me", "verified": True})
+
+
+@case("event.forbidden")
+def an_admin_that_uploads(w):
+    w.admin.custodian = w.custodian.public_key()
+    return w.upload(sender=w.admin)
+
+
+@case("event.malformed")
+def not_json(w):
+    return ev.Record("acme", b"not json", w.acme.agent.sign(b"not json"), "")
+
+
+@case("event.malformed")
+def not_utf8(w):
+    value = w.upload().value.replace(b"international", b"internation\xff\xfe")
+    return ev.Record("acme", value, w.acme.agent.sign(value), "")
+
+
+@case("event.malformed")
+def a_member_twice(w):
+    value = w.upload().value.replace(b'"seq":', b'"seq":1,"seq":')
+    return ev.Record("acme", value, w.acme.agent.sign(value), "")
+
+
+@case("event.malformed")
+def an_unknown_member(w):
+    return w.upload(extra={"privateKey": "secret"})
+
+
+@case("event.malformed")
+def deeply_nested(w):
+    value = b"[" * 50000 + b"]" * 50000
+    return ev.Record("acme", value, w.acme.agent.sign(value), "")
+
+
+@case("event.malformed")
+def a_fraction_as_number(w):
+    event = w.acme.agent.envelope("certificate.delete", "acme", ev.uuid7(), {})
+    event["seq"] = 1.5
+    return w.acme.agent.record("acme", event)
+
+
+@case("event.malformed")
+def an_empty_value(w):
+    return ev.Record("acme", b"", b"x" * 70, "")
+
+
+@case("event.unknown_type")
+def a_type_from_the_future(w):
+    return w.acme.agent.event("certificate.teleport", "acme", ev.uuid7(), {"to": "mars"})
+
+
+@case("event.misrouted")
+def a_record_in_the_wrong_partition(w):
+    return w.judge(w.upload(), partition=(ev.partition_of("acme", w.partitions) + 1) % w.partitions)
+
+
+@case("event.replayed")
+def a_number_that_was_used(w):
+    agent = w.enroll("acme")
+    assert w.judge(w.upload(sender=agent))["status"] == "applied"
+    agent.seq -= 1
+    outcome = w.judge(w.upload(sender=agent))
+    assert outcome["watermark"] == 1
+    return outcome
+
+
+@case("event.deployment")
+def an_event_of_another_deployment(w):
+    record = w.acme.agent.envelope("certificate.delete", "acme", ev.uuid7(), {})
+    record["source"] = record["source"].replace(DEPLOYMENT, "another-deployment")
+    return w.acme.agent.record("acme", record)
+
+
+@case("system.order")
+def a_second_genesis(w):
+    record = w.root.event("system.genesis", "", DEPLOYMENT,
+                          {"deployment": DEPLOYMENT, "partitions": w.partitions, "ruleset": 1})
+    return w.outcome_at(w.send(record, partition=0))
+
+
+@case("system.ruleset")
+def the_ruleset_that_is_in_force(w):
+    return w.outcome_at(w.send(w.root.event("system.ruleset", "", DEPLOYMENT, {"ruleset": 1}), partition=0))
+
+
+@case("trust.exists")
+def a_key_trusted_twice(w):
+    return w.outcome_at(w.trust("admin", w.admin)[0])
+
+
+@case("trust.unknown")
+def removal_of_a_key_that_is_not_trusted(w):
+    return w.outcome_at(w.trust("admin", w.acme.agent, remove=True)[0])
+
+
+@case("account.unknown")
+def an_update_of_no_account(w):
+    return w.admin.event("account.update", "nobody", "nobody", {"verified": True})
+
+
+@case("account.exists")
+def an_account_registered_twice(w):
+    return w.register("acme", owner="acme-inc")
+
+
+@case("agent.exists")
+def a_key_enrolled_twice(w):
+    agent = w.acme.agent
+    return w.admin.event("agent.enroll", "acme", agent.kid, {"key": ev.b64(agent.spki), "can": ["read"], "names": "*"})
+
+
+@case("agent.unknown")
+def revocation_of_no_key(w):
+    return w.admin.event("agent.revoke", "acme", "0" * 32, {})
+
+
+@case("name.invalid")
+def a_name_with_a_slash(w):
+    return w.upload(name="../etc/passwd")
+
+
+@case("name.invalid")
+def an_sm2_name_with_a_dot(w):
+    return w.acme.agent.upload_sm2("acme", "sm2.example.com", ev.Sm2Pair())
+
+
+@case("name.taken")
+def another_certificate_of_that_name(w):
+    name, _, _ = w.uploaded()
+    return w.upload(name=name)
+
+
+@case("cert.malformed")
+def bytes_that_are_no_certificate(w):
+    key, chain = w.pair()
+    return w.upload(pair=(key, [b"\x30\x03\x02\x01\x00", chain[1]]))
+
+
+@case("cert.malformed")
+def bytes_after_the_certificate(w):
+    key, chain = w.pair()
+    return w.upload(pair=(key, [chain[0] + b"\0", chain[1]]))
+
+
+@case("cert.not_v3")
+def a_version_1_certificate(w, tmp_path):
+    key = ev.new_key()
+    path = ev.write_private(key, tmp_path / "k")
+    der = ev.openssl("x509", "-req", "-signkey", str(path), "-days", "30", "-outform", "DER",
+                     stdin=ev.openssl("req", "-new", "-key", str(path), "-subj", "/CN=old.example.com"))
+    return w.upload(pair=(key, [der]))
+
+
+@case("cert.is_ca")
+def a_ca_certificate(w):
+    return w.upload(pair=(w.ca.key, [w.ca.der, w.root_ca.der]))
+
+
+@case("cert.no_name")
+def a_certificate_without_any_name(w):
+    return w.leaf(cn="", names=())
+
+
+@case("cert.expired")
+def an_expired_certificate(w):
+    return w.leaf(start=-30, days=-1)
+
+
+@case("cert.not_yet_valid")
+def a_certificate_of_tomorrow(w):
+    return w.leaf(start=1)
+
+
+@case("cert.weak_key")
+def rsa_of_1024_bits(w):
+    return w.leaf(kind="rsa1024")
+
+
+@case("cert.weak_key")
+def a_curve_that_is_not_accepted(w):
+    return w.upload(pair=w.pair("p224"), signing_key=ev.new_key())
+
+
+@case("cert.weak_signature")
+def a_certificate_signed_with_sha1(w):
+    return w.leaf(digest=hashes.SHA1())
+
+
+@case("cert.algorithm")
+def sm2_in_the_international_form(w):
+    pair = ev.Sm2Pair()
+    return w.upload(pair=(pair.sign_key, [pair.sign_der, pair.ca_der]))
+
+
+@case("cert.explicit_curve")
+def a_curve_spelled_out(w, tmp_path):
+    key = ev.openssl("ecparam", "-name", "prime256v1", "-genkey", "-param_enc", "explicit", "-noout")
+    (tmp_path / "k").write_bytes(key)
+    der = ev.openssl("req", "-x509", "-new", "-key", str(tmp_path / "k"), "-subj", "/CN=x.example.com", "-days", "9",
+                     "-addext", "basicConstraints=CA:FALSE", "-addext", "subjectAltName=DNS:x.example.com", "-outform", "DER")
+    return w.upload(pair=(ev.new_key(), [der]))
+
+
+@case("cert.too_many")
+def eleven_certificates(w):
+    key, chain = w.pair()
+    return w.upload(pair=(key, chain + [w.root_ca.der] * 9))
+
+
+@case("chain.broken")
+def an_intermediate_of_the_same_name_with_another_key(w):
+    key, chain = w.pair()
+    return w.upload(pair=(key, [chain[0], ev.Authority("Example Intermediate", w.root_ca).der]))
+
+
+@case("chain.stray")
+def a_ca_that_has_nothing_to_do_with_it(w):
+    key, chain = w.pair()
+    return w.upload(pair=(key, chain + [ev.Authority("Stray").der]))
+
+
+@case("chain.order")
+def root_before_intermediate(w):
+    key, chain = w.pair()
+    return w.upload(pair=(key, [chain[0], w.root_ca.der, w.ca.der]))
+
+
+@case("chain.incomplete")
+def a_leaf_alone_where_the_account_wants_chains(w):
+    strict = w.account("strict", incomplete_chain="reject")
+    key, chain = w.pair()
+    assert "code" not in w.judge(w.upload(pair=(key, chain[:1])))  # noted only, elsewhere
+    return w.upload(strict, pair=(key, chain[:1]))
+
+
+@case("key.mismatch")
+def a_proof_by_another_key(w):
+    return w.upload(signing_key=ev.new_key())
+
+
+@case("key.malformed")
+def a_sealed_key_that_is_none(w):
+    key, chain = w.pair()
+    subject, event_id = ev.uuid7(), ev.uuid7()
+    data = {"name": w.fresh(), "algorithm": "international", **w.acme.agent.part("acme", event_id, subject, key, chain)}
+    data["key"] = ev.b64(b"not sealed")
+    return w.acme.agent.event("certificate.upload", "acme", subject, data, id=event_id)
+
+
+@case("key.malformed")
+def a_key_sealed_to_a_stranger(w):
+    agent = w.enroll("acme")
+    agent.custodian = ev.x25519.X25519PrivateKey.generate().public_key()
+    return w.upload(sender=agent)
+
+
+@case("key.missing")
+def neither_key_nor_csr(w):
+    return w.acme.agent.event("certificate.upload", "acme", ev.uuid7(), {
+        "name": w.fresh(), "algorithm": "international", "chain": [ev.b64(c) for c in w.pair()[1]]})
+
+
+@case("key.many")
+def both_key_and_csr(w):
+    return w.upload(extra={"csr": True})
+
+
+@case("csr.malformed")
+def bytes_that_are_no_request(w):
+    return w.acme.agent.csr_add("acme", w.fresh(), ev.new_key(), b"\x30\x03\x02\x01\x00")
+
+
+@case("csr.bad_signature")
+def a_request_with_a_changed_subject(w):
+    key = ev.new_key()
+    return w.acme.agent.csr_add("acme", w.fresh(), key, ev.csr_of(key, "www.example.com").replace(b"www.example", b"wwx.example"))
+
+
+@case("csr.no_match")
+def no_request_with_this_key(w):
+    return csr_upload(w, w.pair()[1])
+
+
+@case("csr.not_found")
+def deletion_of_no_request(w):
+    return w.acme.agent.event("csr.delete", "acme", ev.uuid7(), {})
+
+
+@case("sm2.usage")
+def signing_and_encryption_swapped(w):
+    return w.acme.agent.upload_sm2("acme", "swapped", ev.Sm2Pair(sign_usage="keyEncipherment", encrypt_usage="digitalSignature"))
+
+
+@case("sm2.same_key")
+def one_key_for_both(w):
+    return w.acme.agent.upload_sm2("acme", "same_key", ev.Sm2Pair(same_key=True))
+
+
+@case("sm2.subject")
+def two_subjects(w):
+    return w.acme.agent.upload_sm2("acme", "subjects", ev.Sm2Pair(encrypt_cn="other.example.com"))
+
+
+@case("replace.older")
+def a_replacement_that_is_older(w):
+    name, _, _ = w.uploaded()
+    return w.upload(name=name, extra={"replace": True}, pair=w.pair(start=-20))
+
+
+@case("replace.source")
+def an_upload_over_an_official_certificate(w):
+    name, _ = w.issued()
+    return w.upload(name=name, extra={"replace": True})
+
+
+@case("certificate.not_found")
+def deletion_of_nothing(w):
+    return w.acme.agent.event("certificate.delete", "acme", ev.uuid7(), {})
+
+
+@case("certificate.id_used")
+def the_id_of_a_deleted_certificate(w):
+    _, subject, _ = w.uploaded()
+    assert w.judge(w.acme.agent.event("certificate.delete", "acme", subject, {}))["status"] == "applied"
+    return w.upload(subject=subject)
+
+
+@case("delete.shared")
+def deletion_of_a_shared_certificate(w):
+    _, subject = w.issued()
+    assert w.final(w.share(subject, w.sister))["status"] == "applied"
+    return w.acme.agent.event("certificate.delete", "acme", subject, {})
+
+
+@case("quota.certificates")
+def one_more_than_the_limit(w):
+    small = w.account("small", certificates=1)
+    w.uploaded(small)
+    return w.upload(small)
+
+
+@case("share.uploaded")
+def sharing_an_uploaded_certificate(w):
+    return w.share(w.uploaded()[1], w.sister)
+
+
+@case("share.reshare")
+def sharing_on_what_was_shared_in(w):
+    _, subject = w.issued()
+    assert w.final(w.share(subject, w.sister))["status"] == "applied"
+    return w.share(subject, w.acme, account=w.sister)
+
+
+@case("share.self")
+def sharing_with_oneself(w):
+    return w.share(w.issued()[1], w.acme)
+
+
+@case("share.expired")
+def sharing_an_expired_certificate(w):
+    # Valid for a few seconds: the record after them is judged by the broker's clock.
+    from support.proc import wait_until
+    import time
+    _, subject = w.issued(days=4 / 86400)
+    end = time.time() + 5
+    wait_until(lambda: time.time() > end, 10, "the end of a short validity", interval_s=0.2)
+    return w.share(subject, w.sister)
+
+
+@case("share.unverified")
+def sharing_from_an_unverified_account(w):
+    _, subject = w.issued(w.unverified)
+    return w.share(subject, w.sister, account=w.unverified)
+
+
+@case("share.unverified")
+def sharing_to_an_unverified_account(w):
+    return w.final(w.share(w.issued()[1], w.unverified))
+
+
+@case("share.site")
+def sharing_across_sites(w):
+    return w.final(w.share(w.issued()[1], w.overseas))
+
+
+@case("share.owner")
+def sharing_with_another_owner(w):
+    return w.final(w.share(w.issued()[1], w.other))
+
+
+@case("share.owner")
+def sharing_with_an_account_that_does_not_exist(w):
+    return w.final(w.share(w.issued()[1], "no-such-account"))
+
+
+@case("share.limit")
+def one_recipient_too_many(w):
+    tight = w.account("tight", owner="acme-inc", shares=1)
+    _, subject = w.issued(tight)
+    assert w.final(w.share(subject, w.sister, account=tight))["status"] == "applied"
+    return w.share(subject, w.acme, account=tight)
+
+
+@case("share.exists")
+def sharing_twice(w):
+    _, subject = w.issued()
+    assert w.final(w.share(subject, w.sister))["status"] == "applied"
+    return w.share(subject, w.sister)
+
+
+@case("share.not_found")
+def unsharing_what_is_not_shared(w):
+    return w.acme.agent.event("certificate.unshare", "acme", w.issued()[1], {"to": "acme-sister"})
+
+
+@case("share.closed")
+def an_answer_to_no_share(w):
+    service = ev.Sender(DEPLOYMENT, key=w.service)
+    origin = ev.partition_of("acme-sister", w.partitions)
+    return service.event("share.answer", "acme", ev.uuid7(), {
+        "share": ev.uuid7(), "recipient": "acme-sister", "version": 1, "answer": "accepted", "origin": origin},
+        seq=2 ** 40)
+
+
+def csr_upload(w, chain):
+    return w.acme.agent.event("certificate.upload", "acme", ev.uuid7(), {
+        "name": w.fresh(), "algorithm": "international", "chain": [ev.b64(c) for c in chain], "csr": True})
+
+
+@pytest.mark.parametrize("code,provoke", [pytest.param(c, f, id=f"{c}-{f.__name__}") for c, fs in CASES.items() for f in fs])
+def test_code(world, code, provoke, tmp_path):
+    wants_path = "tmp_path" in provoke.__code__.co_varnames[:provoke.__code__.co_argcount]
+    found = provoke(world, tmp_path) if wants_path else provoke(world)
+    outcome = found if isinstance(found, dict) else world.judge(found)
+    assert outcome.get("code") == code, outcome
+    if code not in ("unchanged", "share.closed"):
+        assert outcome["status"] == "rejected"
+
+
+def test_every_code_of_a_consumer_has_a_case():
+    text = subprocess.run([certsync_binary(), "codes", "--markdown"], capture_output=True, text=True, check=True).stdout
+    known = set(re.findall(r"`([a-z_0-9]+(?:\.[a-z_0-9]+)?)`", text))
+    assert len(known) > 60
+    assert known - set(CASES) == {"key.encrypted"}  # said by the agent alone: it never publishes one
+
+
+# What applies must apply, too: the same forms, right.
+
+@pytest.mark.parametrize("kind", ["rsa2048", "rsa3072", "p256", "p384", "p521", "ed25519"])
+def test_international_keys(world, kind):
+    outcome = world.judge(world.upload(pair=world.pair(kind)))
+    assert outcome["status"] == "applied" and outcome["version"] == 1 and "code" not in outcome
+
+
+def test_sm2_pair(world):
+    assert world.judge(world.acme.agent.upload_sm2("acme", "sm2_pair", ev.Sm2Pair()))["status"] == "applied"
+    assert world.names(world.acme)["sm2_pair"]["algorithm"] == "sm2"
+
+
+def test_csr_is_matched_by_its_key(world):
+    key = ev.new_key()
+    assert world.judge(world.acme.agent.csr_add("acme", world.fresh(), key, ev.csr_of(key)))["status"] == "applied"
+    assert world.judge(csr_upload(world, [world.ca.issue(key.public_key()), world.ca.der]))["status"] == "applied"
+
+
+def test_replace_keeps_the_id_and_adds_a_version(world):
+    name, subject, _ = world.uploaded()
+    outcome = world.judge(world.upload(name=name, extra={"replace": True}, pair=world.pair(start=-0.5)))
+    assert (outcome["status"], outcome["subject"], outcome["version"]) == ("applied", subject, 2)
+    forced = world.judge(world.upload(name=name, extra={"replace": True, "force": True}, pair=world.pair(start=-30)))
+    assert (forced["status"], forced["subject"], forced["version"]) == ("applied", subject, 3)
+
+
+def test_the_same_record_twice_is_a_duplicate(world):
+    record = world.upload()
+    assert world.judge(record)["status"] == "applied"
+    again = world.judge(record)
+    assert again["status"] == "duplicate" and "code" not in again
+
+
+def test_a_gap_is_applied_and_reported(world):
+    agent = world.enroll("acme")
+    assert "gap" not in world.judge(world.upload(sender=agent))
+    agent.seq += 3
+    outcome = world.judge(world.upload(sender=agent))
+    assert outcome["status"] == "applied" and outcome["gap"] == 3
+
+
+def test_a_join_token_enrolls_as_often_as_it_may(world):
+    token = world.enroll("acme", can=["enroll"], uses=2, grant={"can": ["upload"], "names": "*"})
+    agents = [ev.Sender(DEPLOYMENT, world.custodian.public_key()) for _ in range(3)]
+    statuses = [world.judge(token.event("agent.enroll", "acme", a.kid, {
+        "key": ev.b64(a.spki), "can": ["upload"], "names": "*"})) for a in agents]
+    assert [s["status"] for s in statuses] == ["applied", "applied", "rejected"]
+    assert statuses[2]["code"] == "event.forbidden"
+    assert world.judge(world.upload(sender=agents[0]))["status"] == "applied"
+
+
+def test_a_record_of_20_mb_is_refused_and_the_partition_goes_on(world):
+    world.kafka_max_bytes(EVENTS, 33554432)
+    place = world.produce(b"x" * 20_000_000, ev.partition_of("acme", world.partitions), [("certsync-sig", b"AAAA")], b"acme")
+    assert world.outcome_at(place)["code"] == "event.too_large"
+    assert world.judge(world.upload())["status"] == "applied"
+
+
+def test_a_tombstone_and_odd_headers_are_refused(world):
+    partition = ev.partition_of("acme", world.partitions)
+    for value, headers in ((None, []), (b"{}", [("certsync-sig", None)]), (b"{}", [("certsync-sig", b"")] * 100)):
+        outcome = world.outcome_at(world.produce(value, partition, headers, b"acme"))
+        assert outcome["status"] == "rejected" and outcome["code"] in ("event.unsigned", "event.malformed")
+    assert world.judge(world.upload())["status"] == "applied"
+
+
+def test_outcomes_are_numbered_and_chained(world):
+    import hashlib
+    import json
+    tail = world.outcomes
+    for partition in range(world.partitions):
+        previous = "0" * 64
+        numbers = sorted(n for p, n in tail.by_number if p == partition)
+        assert numbers == list(range(1, len(numbers) + 1)) and numbers
+        for n in numbers:
+            value = tail.by_number[(partition, n)]
+            assert json.loads(value)["prev"] == previous
+            previous = hashlib.sha256(value).hexdigest()

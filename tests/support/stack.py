@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole of certsync on this machine: Kafka, Redis, consumer, and the keys of everybody.
+
+    with Stack(tmp_path) as stack:
+        acme = stack.account("acme")                 # registered, with an agent that may do all
+        outcome = stack.judge(acme.agent.upload(acme.id, "www", key, chain))
+        assert outcome["status"] == "applied"
+
+Records go to Kafka as they are, verdicts are read from cert.outcomes.
+"""
+
+import json
+import subprocess
+import time
+from pathlib import Path
+
+from support import events as ev
+from support.kafka import Kafka
+from support.proc import REPO, Process, free_port, wait_until
+from support.redis import Redis
+
+DEPLOYMENT = "test-deployment"
+EVENTS, OUTCOMES = "cert.events", "cert.outcomes"
+ALL_RIGHTS = ["upload", "delete", "share", "csr", "read"]
+
+
+def build_dir() -> Path:
+    import os
+    return Path(os.environ.get("CERTSYNC_BUILD", REPO / "build/dev"))
+
+
+def consumer_binary() -> Path:
+    return build_dir() / "consumer/certsync-consumer"
+
+
+def certsync_binary() -> Path:
+    return build_dir() / "agent/certsync"
+
+
+class Account:
+    def __init__(self, account_id: str, agent: ev.Sender):
+        self.id, self.agent = account_id, agent
+
+
+class Stack:
+    def __init__(self, directory, partitions=4, kafka=None, nodes=1, redis_config=None, consumer_settings=None,
+                 events_max_bytes=1048588):
+        self.directory = Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.partitions, self.nodes, self.events_max_bytes = partitions, nodes, events_max_bytes
+        self.kafka, self.own_kafka = kafka or Kafka(self.directory / "kafka"), kafka is None
+        self.redis = Redis(self.directory / "redis", **(redis_config or {}))
+        self.settings = consumer_settings or {}
+        self.consumers: list[Process] = []
+        self.keys = self.directory / "keys"
+        self.accounts = 0
+
+    # --- starting and ending
+
+    def start(self):
+        if self.own_kafka:
+            self.kafka.start(nodes=self.nodes, message_max_bytes=33554432)
+        self.redis.start()
+        self._make_keys()
+        self.port = free_port()
+        self.config = self.write_config("consumer", self.port)
+        self.init()
+        self._outcomes = _Tail(self.kafka.bootstrap, self.partitions)
+        self._producer = _producer(self.kafka.bootstrap)
+        self.trust("admin", self.admin)
+        self.trust("issuer", self.issuer)
+        self.trust("custodian", None, spki=ev.spki_of(self.custodian.public_key()))
+        self.trust("auditor", self.auditor)
+        return self
+
+    def stop(self):
+        for consumer in self.consumers:
+            consumer.kill()
+        self.redis.stop()
+        if self.own_kafka:
+            self.kafka.stop()
+
+    def __enter__(self):
+        try:
+            return self.start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def _make_keys(self):
+        self.keys.mkdir(exist_ok=True)
+        self.custodian = ev.x25519.X25519PrivateKey.generate()
+        public = self.custodian.public_key()
+        self.root, self.admin, self.issuer, self.auditor = (ev.Sender(DEPLOYMENT, public) for _ in range(4))
+        self.service = ev.new_key()
+        for name, key in (("root", self.root.key), ("admin", self.admin.key), ("issuer", self.issuer.key),
+                          ("auditor", self.auditor.key), ("service", self.service), ("custodian", self.custodian)):
+            ev.write_private(key, self.keys / f"{name}.key")
+            ev.write_public(key, self.keys / f"{name}.pub")
+
+    def write_config(self, name: str, port: int, **over) -> Path:
+        settings = {
+            "deployment": {"id": DEPLOYMENT, "root_key": self.keys / "root.pub", "service_key": self.keys / "service.key"},
+            "kafka": {"brokers": self.kafka.bootstrap},
+            "redis": {"url": f"unix://{self.redis.socket}"},
+            "api": {"listen": f"127.0.0.1:{port}"},
+            "log": {"level": "info"},
+        }
+        for layer in (self.settings, over):
+            for section, keys in layer.items():
+                settings.setdefault(section, {}).update(keys)
+        path = self.directory / f"{name}.conf"
+        path.write_text("\n".join(f"[{s}]\n" + "".join(f"{k} = {v}\n" for k, v in keys.items())
+                                  for s, keys in settings.items()))
+        return path
+
+    def init(self):
+        done = subprocess.run([consumer_binary(), "init", "--config", self.config, "--partitions", str(self.partitions),
+                               "--replication", str(self.nodes), "--root-key", self.keys / "root.key"],
+                              capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, f"init: exit {done.returncode}\n{done.stdout}{done.stderr}"
+        self.root.seq = 1000  # above what init used
+
+    def run_consumer(self, name="consumer", config=None, wait=True, env=None) -> Process:
+        consumer = Process(name, [consumer_binary(), "run", "--config", config or self.config], self.directory, env=env)
+        self.consumers.append(consumer)
+        if wait:
+            self.wait_ready(consumer)
+        return consumer
+
+    def wait_ready(self, consumer, port=None, timeout_s=30):
+        def ready():
+            assert consumer.alive, f"the consumer ended\n{consumer.tail()}"
+            status, _ = self.http("/readyz", port=port)
+            return status == 200
+        try:
+            wait_until(ready, timeout_s, "a ready consumer")
+        except AssertionError as e:
+            raise AssertionError(f"{e}\n{consumer.tail()}") from None
+
+    def kafka_max_bytes(self, topic, max_bytes):
+        from confluent_kafka.admin import ConfigResource
+        current = self.kafka.topic_config(topic)
+        if int(current["max.message.bytes"]) != max_bytes:
+            keep = {k: current[k] for k in ("retention.ms", "cleanup.policy", "message.timestamp.type")}
+            resource = ConfigResource("topic", topic, set_config={**keep, "max.message.bytes": str(max_bytes)})
+            for done in self.kafka.admin.alter_configs([resource]).values():
+                done.result(15)
+
+    # --- records in, outcomes out
+
+    def send(self, record: ev.Record, partition=None, headers=None, key=None):
+        """Produces; returns (partition, offset)."""
+        if partition is None:
+            partition = ev.partition_of(record.account, self.partitions)
+        return self.produce(record.value, partition, record.headers if headers is None else headers,
+                            record.account.encode() if key is None else key)
+
+    def produce(self, value, partition, headers, key=b""):
+        place = []
+
+        def report(error, message):
+            place.append(error or (message.partition(), message.offset()))
+        self._producer.produce(EVENTS, value=value, partition=partition, headers=headers, key=key, on_delivery=report)
+        self._producer.flush(30)
+        assert place and isinstance(place[0], tuple), f"not delivered: {place}"
+        return place[0]
+
+    def outcome_at(self, place, timeout_s=20) -> dict:
+        return self._outcomes.wait(place, timeout_s)
+
+    def judge(self, record: ev.Record, **how) -> dict:
+        """Sends the record and returns its own outcome."""
+        return self.outcome_at(self.send(record, **how))
+
+    def final(self, record: ev.Record, **how) -> dict:
+        """Sends the record; where its outcome is pending, returns what concluded it: {"status", "code"?}."""
+        outcome = self.judge(record, **how)
+        return self._outcomes.conclusion(record.id) if outcome["status"] == "pending" else outcome
+
+    @property
+    def outcomes(self):
+        return self._outcomes
+
+    # --- the cast
+
+    def trust(self, role: str, sender, spki=None, remove=False):
+        spki = spki or sender.spki
+        data = {"role": role} if remove else {"role": role, "key": ev.b64(spki)}
+        record = self.root.event(f"trust.{'remove' if remove else 'add'}", "", ev.kid_of(spki), data)
+        return [self.send(record, partition=p) for p in range(self.partitions)]
+
+    def register(self, account: str, site="intl", owner="owner-1", verified=True, **limits) -> dict:
+        data = {"site": site, "owner": owner, "verified": verified, **({"limits": limits} if limits else {})}
+        return self.judge(self.admin.event("account.register", account, account, data))
+
+    def enroll(self, account: str, can=None, names="*", **more) -> ev.Sender:
+        agent = ev.Sender(DEPLOYMENT, self.custodian.public_key())
+        outcome = self.judge(self.admin.event("agent.enroll", account, agent.kid, {
+            "key": ev.b64(agent.spki), "can": ALL_RIGHTS if can is None else can, "names": names, **more}))
+        assert outcome["status"] == "applied", outcome
+        return agent
+
+    def account(self, account=None, **how) -> Account:
+        self.accounts += 1
+        account = account or f"account-{self.accounts}"
+        outcome = self.register(account, **how)
+        assert outcome["status"] == "applied", outcome
+        return Account(account, self.enroll(account))
+
+    # --- the API
+
+    def token(self, sender: ev.Sender, account: str, lifetime_s=120) -> str:
+        import jwt
+        now = int(time.time())
+        return jwt.encode({"iss": sender.kid, "sub": account, "aud": DEPLOYMENT, "iat": now, "exp": now + lifetime_s},
+                          sender.key, algorithm="ES256", headers={"kid": sender.kid})
+
+    def http(self, path: str, token=None, port=None, timeout_s=70):
+        """(status, JSON or text) of a GET; (0, …) where nobody listens."""
+        import urllib.error
+        import urllib.request
+        request = urllib.request.Request(f"http://127.0.0.1:{port or self.port}{path}")
+        if token:
+            request.add_header("Authorization", f"Bearer {token}")
+        try:
+            with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+                status, body = answer.status, answer.read().decode()
+        except urllib.error.HTTPError as e:
+            status, body = e.code, e.read().decode()
+        except (urllib.error.URLError, ConnectionError) as e:
+            return 0, str(e)
+        try:
+            return status, json.loads(body)
+        except ValueError:
+            return status, body
+
+    def get(self, account: Account, path: str):
+        """A GET below /v1/accounts/<account>, as its agent."""
+        return self.http(f"/v1/accounts/{account.id}/{path}", self.token(account.agent, account.id))
+
+    def names(self, account: Account) -> dict:
+        """name -> item of what the account sees."""
+        status, body = self.get(account, "certificates?limit=1000")
+        assert status == 200, (status, body)
+        return {c["name"]: c for c in body["certificates"]}
+
+
+def _producer(bootstrap):
+    from confluent_kafka import Producer
+    return Producer({"bootstrap.servers": bootstrap, "acks": "all", "enable.idempotence": True, "linger.ms": 0,
+                     "message.max.bytes": 33554432, "log_level": 0})
+
+
+class _Tail:
+    """Reads cert.outcomes on and on; keeps the first outcome of each number, as the design says."""
+
+    def __init__(self, bootstrap, partitions):
+        from confluent_kafka import Consumer, TopicPartition
+        self.consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "unused", "enable.auto.commit": False,
+                                  "auto.offset.reset": "error", "log_level": 0, "fetch.wait.max.ms": 5})
+        self.consumer.assign([TopicPartition(OUTCOMES, p, 0) for p in range(partitions)])
+        self.by_place, self.by_number, self.raw, self.concluded = {}, {}, [], {}
+
+    def poll(self, timeout_s=0.05):
+        message = self.consumer.poll(timeout_s)
+        if message is None:
+            return
+        assert not message.error(), message.error()
+        self.raw.append((message.partition(), message.offset(), message.value()))
+        outcome = json.loads(message.value())
+        number = (message.partition(), outcome["n"])
+        if number in self.by_number:
+            assert self.by_number[number] == message.value(), f"fork at {number}"
+            return
+        self.by_number[number] = message.value()
+        self.by_place[(outcome["partition"], outcome["offset"])] = outcome
+        for conclusion in outcome.get("concludes", []):
+            self.concluded[conclusion["event"]] = conclusion
+
+    def _until(self, found, timeout_s, what):
+        deadline = time.monotonic() + timeout_s
+        while True:
+            value = found()
+            if value is not None:
+                return value
+            assert time.monotonic() < deadline, f"no {what} within {timeout_s} s"
+            self.poll()
+
+    def wait(self, place, timeout_s=20):
+        return self._until(lambda: self.by_place.get(place), timeout_s, f"outcome of the record at {place}")
+
+    def conclusion(self, event_id, timeout_s=20):
+        return self._until(lambda: self.concluded.get(event_id), timeout_s, f"conclusion of {event_id}")
