@@ -13,6 +13,7 @@ import socket
 import subprocess
 import threading
 import time
+import weakref
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
@@ -57,8 +58,11 @@ def free_port():
 class Process:
     """One running program. stdout and stderr go to `<directory>/<name>.log` (appended over restarts).
 
+    Process.started holds those that are still referred to somewhere (for the reports of failed tests).
     With `stdout=subprocess.PIPE` or `stdin=subprocess.PIPE` the pipes are at `.popen.stdout` and `.popen.stdin`.
     """
+
+    started = weakref.WeakSet()
 
     def __init__(self, name, argv, directory, env=None, stdin=subprocess.DEVNULL, stdout=None):
         if threading.current_thread() is not threading.main_thread():
@@ -72,6 +76,8 @@ class Process:
                 [str(a) for a in argv], cwd=directory, stdin=stdin, stdout=stdout or out, stderr=out,
                 env={**os.environ, **(env or {})}, start_new_session=True,
                 preexec_fn=lambda: die_with_parent(signal.SIGKILL, parent))
+        self.started_s = time.time()
+        Process.started.add(self)
 
     @property
     def pid(self):
