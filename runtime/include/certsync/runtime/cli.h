@@ -88,7 +88,7 @@ struct cs_command {
     const struct cs_arg *args;
     size_t arg_count;
     size_t values_size;                // of the struct that offsets refer to
-    const struct cs_command *commands; // nested: then no args, and run is NULL
+    const struct cs_command *commands; // nested: then no args; run is for no subcommand, or NULL
     size_t command_count;
     bool hidden;
     int (*run)(const struct cs_cli *cli); // returns the exit code
