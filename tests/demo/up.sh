@@ -1,0 +1,30 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# ./dev up: the demo's stack, kept running until Ctrl-C, with one account whose agent is ready to use.
+set -eu
+# shellcheck source=tests/demo/stack.sh
+. tests/demo/stack.sh
+stack_start "$@"
+as admin --quiet account register acme --site intl --owner "Acme Ltd" --verified
+enroll acme acme --quiet
+
+cat <<END
+
+certsync is up: brokers $BROKERS, API $API, everything in $STACK (removed at the end).
+
+In another terminal, as the agent of the account "acme":
+
+  export PATH=$BUILD/agent:\$PATH
+  export CERTSYNC_DEPLOYMENT_ID=$DEPLOYMENT CERTSYNC_KAFKA_BROKERS=$BROKERS CERTSYNC_API_URL=$API
+  export CERTSYNC_AGENT_ACCOUNT=acme CERTSYNC_AGENT_KEY=$STACK/keys/acme.key
+  export CERTSYNC_AGENT_CUSTODIAN=$STACK/keys/custodian.key.pub CERTSYNC_AGENT_SPOOL=$STACK/spool
+  certsync upload www --cert www.pem --key-file www.key
+  certsync list
+
+As the administrator, the issuer or the root: certsync --key $STACK/keys/admin.key (issuer.key, root.key) ...
+
+Ctrl-C ends it.
+END
+# `wait` returns early when a signal comes, and the traps do the rest; it also returns when the consumer ends by itself.
+wait "$SPAWNED" || :
+stack_fail "certsync-consumer ended:" "$STACK/consumer.log"
