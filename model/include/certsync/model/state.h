@@ -45,6 +45,7 @@ void cs_state_put(struct cs_state *s, const char *key, struct cs_bytes value); /
 void cs_state_delete(struct cs_state *s, const char *key);
 void cs_state_add(struct cs_state *s, const char *key, const char *member, int64_t score); // or changes its score
 void cs_state_remove(struct cs_state *s, const char *key, const char *member);
+// An index that is trimmed takes members with rising scores only: so that trims of one batch may be merged into the last.
 void cs_state_trim(struct cs_state *s, const char *key, size_t keep_highest);
 CS_MUST_USE bool cs_state_keep(struct cs_state *s, struct cs_err *err);
 void cs_state_drop(struct cs_state *s);

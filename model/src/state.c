@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Documents and indexes lie in two hash maps; nothing that is seen from outside depends on the maps' order.
+// Writes go straight into them; what is needed to take them back is kept until cs_state_keep or
+// cs_state_drop.
+#include "certsync/model/state.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "state_internal.h"
+
+bool cs_state_new(bool complete, struct cs_state **ret, struct cs_err *err) {
+    struct cs_state *s = calloc(1, sizeof(*s));
+    if (!s)
+        return cs_err_oom(err);
+    s->complete = complete;
+    *ret = s;
+    return true;
+}
+
+static void free_doc(struct doc *d) {
+    free(d->value);
+    free(d);
+}
+
+void cs_state_forget(struct cs_state *s) {
+    assert(!s->staging);
+    cs_state_changes_clear(s);
+    s->needed_len = 0;
+    struct doc *d = NULL, *next_doc = NULL;
+    HASH_ITER(hh, s->docs, d, next_doc) {
+        HASH_DEL(s->docs, d);
+        free_doc(d);
+    }
+    struct index *x = NULL, *next_index = NULL;
+    HASH_ITER(hh, s->indexes, x, next_index) {
+        HASH_DEL(s->indexes, x);
+        cs_index_free(x);
+    }
+    s->out_of_memory = false;
+}
+
+void cs_state_free(struct cs_state *s) {
+    if (!s)
+        return;
+    if (s->staging)
+        cs_state_drop(s);
+    cs_state_forget(s);
+    free(s->ops);
+    free(s->undo);
+    free(s->dirty);
+    free(s->needed);
+    free(s);
+}
+
+bool cs_state_grow(struct cs_state *s, void **array, size_t len, size_t *cap, size_t size) {
+    if (len < *cap)
+        return true;
+    size_t more = *cap ? *cap * 2 : 64;
+    void *bigger = realloc(*array, more * size);
+    if (!bigger) {
+        s->out_of_memory = true;
+        return false;
+    }
+    *array = bigger;
+    *cap = more;
+    return true;
+}
+
+// The entry of a document, made where there is none yet (then nothing is known of it). NULL: out of memory.
+static struct doc *doc_of(struct cs_state *s, const char *key) {
+    size_t len = strlen(key);
+    assert(len <= CS_STATE_KEY_MAX);
+    unsigned hash = 0;
+    struct doc *d = NULL;
+    HASH_VALUE(key, len, hash);
+    HASH_FIND_BYHASHVALUE(hh, s->docs, key, len, hash, d);
+    if (d)
+        return d;
+    d = malloc(sizeof(*d) + len + 1);
+    if (!d) {
+        s->out_of_memory = true;
+        return NULL;
+    }
+    *d = (struct doc){.known = s->complete};
+    memcpy(d->key, key, len + 1);
+    bool insert_failed = false;
+    HASH_ADD_KEYPTR_BYHASHVALUE(hh, s->docs, d->key, len, hash, d);
+    if (insert_failed) {
+        s->out_of_memory = true;
+        free(d);
+        return NULL;
+    }
+    return d;
+}
+
+void cs_state_note(struct cs_state *s, const char *key, bool index, bool *noted) {
+    if (*noted || !cs_state_grow(s, (void **)&s->needed, s->needed_len, &s->needed_cap, sizeof(*s->needed)))
+        return;
+    s->needed[s->needed_len++] = (struct cs_needed){key, index};
+    *noted = true;
+}
+
+enum cs_look cs_state_get(struct cs_state *s, const char *key, struct cs_bytes *ret) {
+    struct doc *d = NULL;
+    if (s->complete) { // a look leaves no trace
+        HASH_FIND(hh, s->docs, key, strlen(key), d);
+        if (!d)
+            return CS_ABSENT;
+    } else if (!(d = doc_of(s, key))) {
+        return CS_NEEDED;
+    }
+    if (!d->known) {
+        cs_state_note(s, d->key, false, &d->noted);
+        return CS_NEEDED;
+    }
+    if (!d->value)
+        return CS_ABSENT;
+    *ret = (struct cs_bytes){d->value->data, d->value->len};
+    return CS_FOUND;
+}
+
+// ret_value: a copy, or NULL where value.data is NULL.
+static bool copy_value(struct cs_bytes value, struct value **ret_value) {
+    struct value *v = NULL;
+    if (value.data) {
+        v = malloc(sizeof(*v) + value.len);
+        if (!v)
+            return false;
+        v->len = value.len;
+        memcpy(v->data, value.data, value.len);
+    }
+    *ret_value = v;
+    return true;
+}
+
+static void write_doc(struct cs_state *s, const char *key, struct cs_bytes value) {
+    assert(s->staging);
+    struct doc *d = doc_of(s, key);
+    struct value *v = NULL;
+    if (!d || !cs_state_grow(s, (void **)&s->undo, s->undo_len, &s->undo_cap, sizeof(*s->undo)) ||
+        !cs_state_grow(s, (void **)&s->dirty, s->dirty_len, &s->dirty_cap, sizeof(struct doc *)))
+        return;
+    if (!copy_value(value, &v)) {
+        s->out_of_memory = true;
+        return;
+    }
+    s->undo[s->undo_len++] = (struct undo){d, d->value, d->known, d->dirty};
+    d->value = v;
+    d->known = true;
+    if (!d->dirty) {
+        d->dirty = true;
+        s->dirty[s->dirty_len++] = d;
+    }
+}
+
+void cs_state_put(struct cs_state *s, const char *key, struct cs_bytes value) {
+    assert(value.data);
+    write_doc(s, key, value);
+}
+
+void cs_state_delete(struct cs_state *s, const char *key) {
+    write_doc(s, key, (struct cs_bytes){NULL, 0});
+}
+
+void cs_state_begin(struct cs_state *s) {
+    assert(!s->staging);
+    s->staging = true;
+    s->ops_mark = s->ops_len;
+    s->dirty_mark = s->dirty_len;
+    s->undo_len = 0;
+}
+
+bool cs_state_keep(struct cs_state *s, struct cs_err *err) {
+    assert(s->staging);
+    if (s->out_of_memory) {
+        cs_state_drop(s);
+        return cs_err_oom(err);
+    }
+    for (size_t i = 0; i < s->undo_len; i++)
+        free(s->undo[i].value);
+    for (size_t i = s->ops_mark; i < s->ops_len; i++)
+        cs_op_settle(&s->ops[i]);
+    s->undo_len = 0;
+    s->staging = false;
+    return true;
+}
+
+void cs_state_drop(struct cs_state *s) {
+    assert(s->staging);
+    while (s->undo_len > 0) {
+        struct undo *u = &s->undo[--s->undo_len];
+        free(u->doc->value);
+        u->doc->value = u->value;
+        u->doc->known = u->known;
+        u->doc->dirty = u->dirty;
+    }
+    s->dirty_len = s->dirty_mark;
+    while (s->ops_len > s->ops_mark) {
+        struct op *op = &s->ops[--s->ops_len];
+        cs_op_revert(s, op);
+        cs_op_clear(op);
+    }
+    s->staging = false;
+}
+
+size_t cs_state_needed(const struct cs_state *s, const struct cs_needed **ret) {
+    *ret = s->needed;
+    return s->needed_len;
+}
+
+void cs_state_needed_clear(struct cs_state *s) {
+    struct doc *d = NULL;
+    struct index *x = NULL;
+    for (size_t i = 0; i < s->needed_len; i++) {
+        const char *key = s->needed[i].key;
+        if (s->needed[i].index) {
+            HASH_FIND(hh, s->indexes, key, strlen(key), x);
+            x->noted = false;
+        } else {
+            HASH_FIND(hh, s->docs, key, strlen(key), d);
+            d->noted = false;
+        }
+    }
+    s->needed_len = 0;
+}
+
+bool cs_state_fill(struct cs_state *s, const char *key, struct cs_bytes value, struct cs_err *err) {
+    struct doc *d = doc_of(s, key);
+    if (!d)
+        return cs_err_oom(err);
+    if (d->known) // what was written since is newer
+        return true;
+    if (!copy_value(value, &d->value))
+        return cs_err_oom(err);
+    d->known = true;
+    return true;
+}
+
+bool cs_state_changes(const struct cs_state *s, bool (*fn)(void *arg, const struct cs_change *change),
+                      void *arg) {
+    assert(!s->staging);
+    for (size_t i = 0; i < s->dirty_len; i++) {
+        const struct doc *d = s->dirty[i];
+        struct cs_change change = {.kind = d->value ? CS_CHANGE_PUT : CS_CHANGE_DELETE, .key = d->key};
+        if (d->value)
+            change.value = (struct cs_bytes){d->value->data, d->value->len};
+        if (!fn(arg, &change))
+            return false;
+    }
+    cs_ops_merge(s);
+    for (size_t i = 0; i < s->ops_len; i++) {
+        const struct op *op = &s->ops[i];
+        if (op->merged)
+            continue;
+        struct cs_change change = {.kind = op->kind,
+                                   .key = op->index->key,
+                                   .member = op->member,
+                                   .score = op->score,
+                                   .keep = op->keep};
+        if (!fn(arg, &change))
+            return false;
+    }
+    return true;
+}
+
+static bool count_change(void *arg, const struct cs_change *change) {
+    (void)change;
+    ++*(size_t *)arg;
+    return true;
+}
+
+size_t cs_state_changes_count(const struct cs_state *s) {
+    size_t n = 0;
+    return cs_state_changes(s, count_change, &n) ? n : 0;
+}
+
+void cs_state_changes_clear(struct cs_state *s) {
+    assert(!s->staging);
+    for (size_t i = 0; i < s->dirty_len; i++)
+        s->dirty[i]->dirty = false;
+    s->dirty_len = 0;
+    for (size_t i = 0; i < s->ops_len; i++)
+        cs_op_clear(&s->ops[i]);
+    s->ops_len = 0;
+}
+
+// One document or index, for sorting.
+struct held {
+    const char *key;
+    const struct doc *doc;
+    const struct index *index;
+};
+
+static int by_key(const void *a, const void *b) {
+    const struct held *x = a, *y = b;
+    int order = strcmp(x->key, y->key);
+    return order ? order : (x->doc ? 0 : 1) - (y->doc ? 0 : 1);
+}
+
+bool cs_state_each(const struct cs_state *s, bool (*doc)(void *arg, const char *key, struct cs_bytes value),
+                   bool (*index)(void *arg, const char *key, const struct cs_member *members, size_t n),
+                   void *arg) {
+    size_t n = 0;
+    struct held *all = calloc(HASH_COUNT(s->docs) + HASH_COUNT(s->indexes) + 1, sizeof(*all));
+    if (!all)
+        return false;
+    for (const struct doc *d = s->docs; d; d = d->hh.next)
+        if (d->value)
+            all[n++] = (struct held){d->key, d, NULL};
+    for (const struct index *x = s->indexes; x; x = x->hh.next)
+        if (x->known && x->len > 0)
+            all[n++] = (struct held){x->key, NULL, x};
+    qsort(all, n, sizeof(*all), by_key);
+    bool more = true;
+    for (size_t i = 0; i < n && more; i++) {
+        const struct held *h = &all[i];
+        if (h->doc)
+            more = doc(arg, h->key, (struct cs_bytes){h->doc->value->data, h->doc->value->len});
+        else
+            more = index(arg, h->key, h->index->members, h->index->len);
+    }
+    free(all);
+    return more;
+}
