@@ -48,16 +48,17 @@ extern const char *const cs_kafka_security_protocols[]; // plaintext, ssl, sasl_
 // clang-format on
 
 // Configurations. The caller owns *ret_conf until rd_kafka_new succeeds; then librdkafka does. Logs go
-// through log.h. CONFIG errors name the setting. Always set: client.id=client_id, log.connection.close=false,
-// api.version.request. Producer: partitioner=murmur2_random, enable.idempotence=true, acks=all,
-// message.timeout.ms=0, socket.nagle.disable=true, message.max.bytes=1 MiB.
+// through log.h. CONFIG errors name the setting. Both: client.id=client_id, socket.nagle.disable=true,
+// log.connection.close=false (the last two may be changed by kafka.rdkafka.*). Producer, fixed:
+// partitioner=murmur2_random, enable.idempotence=true, acks=all, message.timeout.ms=0, message.max.bytes=1
+// MiB.
 CS_MUST_USE bool cs_kafka_conf_producer(const struct cs_kafka_settings *s, const char *client_id,
                                         rd_kafka_conf_t **ret_conf, struct cs_err *err);
-// Consumer: partition.assignment.strategy=range, auto.offset.reset=error, enable.auto.commit=false,
+// Consumer, fixed: partition.assignment.strategy=range, auto.offset.reset=error, enable.auto.commit=false,
 // enable.auto.offset.store=false, enable.partition.eof=true, isolation.level=read_committed,
-// socket.nagle.disable=true, allow.auto.create.topics=false, queued.max.messages.kbytes=16384,
-// fetch.message.max.bytes=1 MiB, fetch.max.bytes=8 MiB, check.crcs=true. group_id NULL: a consumer for
-// assign() only.
+// allow.auto.create.topics=false, check.crcs=true; defaults: queued.max.messages.kbytes=16384,
+// fetch.message.max.bytes=1 MiB, fetch.max.bytes=8 MiB. group_id NULL: only rd_kafka_consume_start and
+// queries work; for assign() librdkafka wants a group id too, even though no group is joined then.
 CS_MUST_USE bool cs_kafka_conf_consumer(const struct cs_kafka_settings *s, const char *client_id,
                                         const char *group_id, rd_kafka_conf_t **ret_conf, struct cs_err *err);
 // Makes the client; takes the configuration over, also on failure. For a consumer with a group the main
