@@ -12,6 +12,7 @@
 #include "http_internal.h"
 
 #define SWEEP_MS           200
+#define IDLE_SWEEP_MS      1000
 #define DEFAULT_HEADER_MAX (16 * 1024)
 #define DEFAULT_BODY_MAX   (1024 * 1024)
 #define DEFAULT_CONN_MAX   256
@@ -113,9 +114,9 @@ static struct bufferevent *new_bev(struct cs_http_server *s) {
 }
 
 static void start_sweep(struct cs_http_server *s) {
-    struct timeval tv = {.tv_usec = SWEEP_MS * 1000};
-    if (!evtimer_pending(s->sweep, NULL))
-        evtimer_add(s->sweep, &tv);
+    int ms = s->conns ? SWEEP_MS : IDLE_SWEEP_MS;
+    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+    evtimer_add(s->sweep, &tv);
 }
 
 // evhttp asks for the bufferevent of a connection that it has just accepted.
@@ -126,7 +127,7 @@ static struct bufferevent *on_accept(struct event_base *base, void *arg) {
     struct bufferevent *bev = c ? new_bev(s) : NULL;
     if (!bev) {
         free(c);
-        return NULL; // evhttp then makes a plain one; see is_ours
+        return NULL; // evhttp then makes one of its own, whose requests http_request_start refuses
     }
     bufferevent_incref(bev);
     *c = (struct http_conn){.server = s, .bev = bev, .next = s->conns};
@@ -141,8 +142,16 @@ static struct bufferevent *on_accept(struct event_base *base, void *arg) {
         evconnlistener_disable(s->listener);
         s->full = true;
     }
-    start_sweep(s);
+    if (s->conn_count == 1)
+        start_sweep(s);
     return bev;
+}
+
+// Out of file descriptors, most likely: without a pause the loop would spin on the waiting connection. The
+// next sweep goes on. (arg is evhttp's.)
+static void on_accept_error(struct evconnlistener *listener, void *arg) {
+    (void)arg;
+    evconnlistener_disable(listener);
 }
 
 static void conn_free(struct http_conn *c) {
@@ -207,12 +216,10 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg) {
         else
             sweep_conn(c, now);
     }
-    if (s->full && s->conn_count < s->options.max_connections && !s->stopping) {
-        s->full = false;
+    s->full = s->conn_count >= s->options.max_connections;
+    if (!s->full && !s->stopping)
         evconnlistener_enable(s->listener);
-    }
-    if (s->conns)
-        start_sweep(s);
+    start_sweep(s);
 }
 
 static void set_defaults(struct cs_http_options *o) {
@@ -271,6 +278,8 @@ static bool start_listening(struct cs_http_server *s, struct cs_err *err) {
         s->listener = NULL;
         return cs_err_oom(err);
     }
+    evconnlistener_set_error_cb(s->listener, on_accept_error);
+    start_sweep(s);
     return true;
 }
 

@@ -12,10 +12,11 @@
 
 #include "certsync/runtime/http.h"
 
-#define HTTP_PARAMS_MAX  6
-#define HTTP_QUERY_MAX   32
-#define HTTP_ID_SIZE     65
-#define HTTP_HEADERS_MAX 8
+#define HTTP_PARAMS_MAX      6
+#define HTTP_PARAM_NAME_SIZE 64
+#define HTTP_QUERY_MAX       32
+#define HTTP_ID_SIZE         65
+#define HTTP_HEADERS_MAX     8
 
 // What a connection is busy with, and until when it may be.
 enum conn_state {

@@ -208,8 +208,8 @@ static bool decode(const char *s, size_t len, bool plus, char **out) {
     for (size_t i = 0; i < len; i++) {
         int c = (unsigned char)s[i];
         if (c == '%') {
-            int hi = i + 2 < len + 0 ? hex_digit(s[i + 1]) : -1,
-                lo = i + 2 < len + 0 ? hex_digit(s[i + 2]) : -1;
+            int hi = i + 2 < len ? hex_digit(s[i + 1]) : -1;
+            int lo = i + 2 < len ? hex_digit(s[i + 2]) : -1;
             if (hi < 0 || lo < 0)
                 return false;
             c = hi * 16 + lo;
@@ -264,7 +264,7 @@ static bool match(const char *pattern, const char *path, struct segment *segment
             continue;
         }
         size_t name_len = strcspn(pattern, "}") - 1, len = strcspn(path, "/");
-        if (len == 0 || count >= HTTP_PARAMS_MAX)
+        if (len == 0 || count >= HTTP_PARAMS_MAX || name_len >= HTTP_PARAM_NAME_SIZE)
             return false;
         segments[count++] = (struct segment){pattern + 1, name_len, path, len};
         pattern += name_len + 2;
@@ -371,7 +371,8 @@ static struct cs_http_request *request_new(struct cs_http_server *s, struct evht
         return NULL;
     r->path = strdup(path && *path ? path : "/");
     // Decoding never makes a text longer; each of the parts takes one more byte for its NUL.
-    r->texts = malloc(strlen(uri ? uri : "") + 64 * HTTP_PARAMS_MAX + 2 * HTTP_QUERY_MAX + 64);
+    r->texts =
+        malloc(strlen(uri ? uri : "") + (HTTP_PARAM_NAME_SIZE + 1) * HTTP_PARAMS_MAX + 2 * HTTP_QUERY_MAX);
     if (!r->path || !r->texts) {
         free(r->path);
         free(r->texts);
