@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What decoding and encoding cost: bench_codec [ROUNDS]. Prints nanoseconds for each operation, best of ten
+// blocks.
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "certsync/model/event.h"
+#include "certsync/model/outcome.h"
+
+static const char uuid[] = "0192f1d0-1111-7abc-8def-0123456789ab";
+static const char kid[] = "00112233445566778899aabbccddeeff";
+
+static void die(const char *what, const struct cs_err *err) {
+    fprintf(stderr, "bench_codec: %s: %s\n", what, err->msg);
+    exit(1);
+}
+
+static double now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+struct subject {
+    const char *name;
+    struct cs_buf text;
+    void (*encode)(struct cs_buf *b, const void *v);
+    void (*decode)(struct cs_bytes text);
+    const void *value;
+};
+
+// ---- an upload of two certificates
+
+static uint8_t noise[4096];
+
+static void encode_event(struct cs_buf *b, const void *v) {
+    struct cs_err err;
+    if (!cs_event_encode(v, b, &err))
+        die("encode", &err);
+}
+
+static void decode_event(struct cs_bytes text) {
+    struct cs_err err;
+    CS_AUTO(cs_event_free) struct cs_event *ev = NULL;
+    if (!cs_event_decode(text, &ev, &err))
+        die("decode", &err);
+}
+
+static struct cs_event *make_upload(void) {
+    struct cs_event *ev = calloc(1, sizeof *ev);
+    if (!ev)
+        abort();
+    uint32_t x = 1;
+    for (size_t i = 0; i < sizeof noise; i++)
+        noise[i] = (uint8_t)((x = x * 1664525 + 1013904223) >> 24);
+    ev->type = CS_EVENT_CERTIFICATE_UPLOAD;
+    ev->time_s = 1764000000;
+    ev->seq = 123456;
+    strcpy(ev->id, uuid);
+    strcpy(ev->deployment, "prod.example");
+    strcpy(ev->account, "acme");
+    strcpy(ev->kid, kid);
+    strcpy(ev->subject, uuid);
+    struct cs_event_upload *up = &ev->data.upload;
+    strcpy(up->name, "www.example.com");
+    up->algorithm = CS_ALGORITHM_INTERNATIONAL;
+    up->replace = true;
+    up->parts = 1;
+    up->part[0].chain_len = 2;
+    up->part[0].chain[0].bytes = (struct cs_bytes){noise, 780};
+    up->part[0].chain[1].bytes = (struct cs_bytes){noise + 1000, 720};
+    up->part[0].key.bytes = (struct cs_bytes){noise + 2000, 203};
+    up->part[0].pop.bytes = (struct cs_bytes){noise + 3000, 71};
+    return ev;
+}
+
+// ---- entries
+
+#define ENTRY(tag, T)                                                                                        \
+    static void encode_##tag(struct cs_buf *b, const void *v) {                                              \
+        cs_##tag##_encode(b, v);                                                                             \
+    }                                                                                                        \
+    static void decode_##tag(struct cs_bytes text) {                                                         \
+        struct cs_err err;                                                                                   \
+        T v;                                                                                                 \
+        if (!cs_##tag##_decode(text, &v, &err))                                                              \
+            die("decode", &err);                                                                             \
+        CLEAR_##tag(v);                                                                                      \
+    }
+#define CLEAR_stream(v)      (void)v
+#define CLEAR_account(v)     (void)v
+#define CLEAR_agent(v)       (void)v
+#define CLEAR_position(v)    (void)v
+#define CLEAR_certificate(v) cs_certificate_clear(&v)
+#define CLEAR_outcome(v)     cs_outcome_clear(&v)
+ENTRY(stream, struct cs_stream)
+ENTRY(account, struct cs_account)
+ENTRY(agent, struct cs_agent)
+ENTRY(position, struct cs_position)
+ENTRY(certificate, struct cs_certificate)
+ENTRY(outcome, struct cs_outcome)
+
+static void measure(struct subject *s, int rounds) {
+    struct cs_err err;
+    cs_buf_init(&s->text, CS_EVENT_MAX);
+    double encode = 1e18, decode = 1e18;
+    for (int block = 0; block < 10; block++) {
+        double start = now_ns();
+        for (int i = 0; i < rounds; i++) {
+            cs_buf_reset(&s->text);
+            s->encode(&s->text, s->value);
+        }
+        double middle = now_ns();
+        if (!cs_buf_ok(&s->text, &err))
+            die(s->name, &err);
+        for (int i = 0; i < rounds; i++)
+            s->decode(cs_buf_bytes(&s->text));
+        double end = now_ns();
+        if ((middle - start) / rounds < encode)
+            encode = (middle - start) / rounds;
+        if ((end - middle) / rounds < decode)
+            decode = (end - middle) / rounds;
+    }
+    printf("%-12s %6zu bytes   encode %7.0f ns   decode %7.0f ns\n", s->name, s->text.len, encode, decode);
+    cs_buf_clear(&s->text);
+}
+
+int main(int argc, char **argv) {
+    int rounds = argc > 1 ? atoi(argv[1]) : 20000;
+    if (rounds < 1) {
+        fprintf(stderr, "usage: bench_codec [ROUNDS]\n");
+        return 2;
+    }
+    CS_AUTO(cs_event_free) struct cs_event *upload = make_upload();
+    struct cs_stream stream = {.seq = 123456};
+    struct cs_account account = {.site = CS_SITE_INTL,
+                                 .owner = "org:4711",
+                                 .verified = true,
+                                 .limit_certificates = 1000,
+                                 .limit_shares = 20,
+                                 .certificates = 17,
+                                 .created_ms = 1764000000000,
+                                 .updated_ms = 1764000000000};
+    struct cs_agent agent = {.state = CS_AGENT_ENROLLED,
+                             .key.len = 91,
+                             .can = CS_CAN_UPLOAD | CS_CAN_DELETE,
+                             .names = "*",
+                             .label = "web-1",
+                             .uses_left = -1,
+                             .enrolled_ms = 1764000000000};
+    strcpy(agent.enrolled_by, kid);
+    char subject[] = "CN=www.example.com,O=Example", issuer[] = "CN=R3,O=Let's Encrypt,C=US";
+    char *names[] = {(char[]){"www.example.com"}, (char[]){"example.com"}};
+    struct cs_certificate certificate = {.summary = {.name = "www.example.com",
+                                                     .algorithm = CS_ALGORITHM_INTERNATIONAL,
+                                                     .source = CS_SOURCE_UPLOADED,
+                                                     .version = 1,
+                                                     .leaves_len = 1,
+                                                     .leaves[0] = {.serial = "0355a1f0c0ffee",
+                                                                   .not_before_s = 1764000000,
+                                                                   .not_after_s = 1771776000,
+                                                                   .key_type = CS_KEY_P256,
+                                                                   .key_bits = 256,
+                                                                   .subject = subject,
+                                                                   .issuer = issuer,
+                                                                   .names_total = 2,
+                                                                   .names_len = 2,
+                                                                   .names = names}},
+                                         .created_ms = 1764000000000,
+                                         .updated_ms = 1764000000000};
+    strcpy(certificate.id, uuid);
+    strcpy(certificate.by, kid);
+    struct cs_position position = {.next_offset = 123457, .outcomes = 123457, .derived = 12};
+    struct cs_outcome outcome = {.n = 123456,
+                                 .verdict = {.status = CS_STATUS_APPLIED, .version = 1},
+                                 .type = CS_EVENT_CERTIFICATE_UPLOAD,
+                                 .account = "acme",
+                                 .seq = 42,
+                                 .partition = 3,
+                                 .offset = 123455,
+                                 .time_ms = 1764000000000};
+    strcpy(outcome.event, uuid);
+    strcpy(outcome.kid, kid);
+    strcpy(outcome.verdict.subject, uuid);
+    struct subject subjects[] = {
+        {.name = "upload", .encode = encode_event, .decode = decode_event, .value = upload},
+        {.name = "stream", .encode = encode_stream, .decode = decode_stream, .value = &stream},
+        {.name = "account", .encode = encode_account, .decode = decode_account, .value = &account},
+        {.name = "agent", .encode = encode_agent, .decode = decode_agent, .value = &agent},
+        {.name = "position", .encode = encode_position, .decode = decode_position, .value = &position},
+        {.name = "certificate",
+         .encode = encode_certificate,
+         .decode = decode_certificate,
+         .value = &certificate},
+        {.name = "outcome", .encode = encode_outcome, .decode = decode_outcome, .value = &outcome},
+    };
+    for (size_t i = 0; i < CS_ARRAY_LEN(subjects); i++)
+        measure(&subjects[i], rounds);
+    return 0;
+}
