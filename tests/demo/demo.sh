@@ -43,7 +43,7 @@ stopped() { who=$1 word=$2 && shift 2 && on "$who" 4 "$word" "$@"; } # stopped W
 make_files() {
     make_ca demo p256
     make_ca gm sm2
-    for name in www web2 api shop old; do
+    for name in www web2 shop old; do
         make_key "$name.key" p256
         make_leaf demo-ca "$name" "$name.example.com"
     done
@@ -57,7 +57,8 @@ make_files() {
     make_key gm-enc.key sm2
     make_leaf gm-ca gm-enc gm.example.cn 90 keyEncipherment
     make_key brief.key p256
-    # Renewed certificates begin later than those they replace; a second apart is enough.
+    # A renewed certificate begins later than the one it replaces, and certificates count whole seconds.
+    sleep 1
     make_key www-new.key p256
     make_leaf demo-ca www-new www.example.com 120
     openssl pkey -in www.key -aes256 -passout pass:demo -out www-encrypted.key
@@ -91,7 +92,6 @@ uploads() {
     applied web1 upload pay --cert pay.pem --key-file pay-pkcs1.key
     note "No key file: the key was made with a CSR, to which the certificate is matched."
     applied web1 csr create api --subject /CN=api.example.com --dns api.example.com --out api.csr
-    rm -f api.crt
     make_leaf demo-ca api api.example.com
     applied web1 upload api --cert api.pem --csr
     note "SM2: a certificate for signing and one for encryption."
