@@ -1,0 +1,332 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`certsync` as a host's administrator uses it: files in, exit codes and sentences out, over the whole stack."""
+
+import json
+import os
+import subprocess
+import threading
+
+import pytest
+
+from support import events as ev
+from support.stack import DEPLOYMENT, certsync_binary
+
+APPLIED, REJECTED, USAGE, UNKNOWN, REFUSED = 0, 1, 2, 3, 4
+
+
+class Host:
+    """A host of an account: its key, its settings, its spool, its files."""
+
+    def __init__(self, stack, account, directory, key=None):
+        self.stack, self.account, self.dir = stack, account, directory
+        self.dir.mkdir(parents=True, exist_ok=True)
+        self.sender = key or account.agent
+        ev.write_private(self.sender.key, self.dir / "host.key")
+        self.config = self.dir / "certsync.conf"
+        self.configure()
+
+    def configure(self, **over):
+        settings = {"deployment.id": DEPLOYMENT, "kafka.brokers": self.stack.kafka.bootstrap,
+                    "agent.account": self.account.id, "agent.key": self.dir / "host.key",
+                    "agent.custodian": self.stack.keys / "custodian.pub", "agent.spool": self.dir / "spool",
+                    "api.url": f"http://127.0.0.1:{self.stack.port}", **over}
+        self.config.write_text("".join(f"[{k.split('.')[0]}]\n{k.split('.', 1)[1]} = {v}\n" for k, v in settings.items()))
+
+    def run(self, *args, stdin=b"", timeout_s=60):
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("CERTSYNC_")}
+        return subprocess.run([certsync_binary(), "--config", self.config, *map(str, args)], input=stdin, cwd=self.dir,
+                              capture_output=True, timeout=timeout_s, check=False, env=environment)
+
+    def expect(self, code, *args, words=(), stdin=b""):
+        done = self.run(*args, stdin=stdin)
+        said = (done.stdout + done.stderr).decode()
+        assert done.returncode == code, f"exit {done.returncode}: {said}"
+        for word in words:
+            assert word in said, f"{word!r} is not in: {said}"
+        assert "PRIVATE KEY" not in said
+        return said
+
+    def json(self, code, *args):
+        done = self.run("--json", *args)
+        assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+        return json.loads(done.stdout)
+
+    def spooled(self):
+        return sorted(p.name for p in (self.dir / "spool").rglob("*.*") if p.suffix in (".new",) or ".sent" in p.name)
+
+
+@pytest.fixture(scope="module")
+def ca():
+    return ev.Authority("Example Intermediate", ev.Authority("Example Root"), path_length=0)
+
+
+@pytest.fixture
+def host(stack, tmp_path):
+    return Host(stack, stack.account(), tmp_path / "host")
+
+
+@pytest.fixture
+def files(host, ca):
+    """cert.pem, key.pem, chain.pem, full.pem (leaf and intermediate) in the host's folder."""
+    return make_files(host.dir, ca)
+
+
+def make_files(directory, ca, kind="p256", **how):
+    key = ev.new_key(kind)
+    leaf = ca.issue(key.public_key(), **how)
+    ev.write_private(key, directory / "key.pem")
+    (directory / "cert.pem").write_bytes(ev.pem_of(leaf))
+    (directory / "chain.pem").write_bytes(ev.pem_of(ca.der))
+    (directory / "full.pem").write_bytes(ev.pem_of(leaf, ca.der))
+    return key
+
+
+def test_upload_then_everything_else(host, files):
+    host.expect(APPLIED, "upload", "www", "--cert", "full.pem", "--key-file", "key.pem", "--tag", "web")
+    shown = host.json(APPLIED, "show", "www")
+    assert shown["name"] == "www" and shown["source"] == "uploaded" and shown["tags"] == ["web"]
+    assert "www" in host.expect(APPLIED, "list")
+    host.expect(APPLIED, "upload", "www", "--cert", "full.pem", "--key-file", "key.pem", words=["unchanged"])
+    host.expect(APPLIED, "delete", "www")
+    assert "www" not in host.expect(APPLIED, "list", "--json")
+    assert host.spooled() == []  # every outcome is known
+
+
+def test_chain_in_a_file_of_its_own_and_in_any_order(host, ca, files):
+    host.expect(APPLIED, "upload", "own", "--cert", "cert.pem", "--key-file", "key.pem", "--chain", "chain.pem")
+    (host.dir / "reversed.pem").write_bytes((host.dir / "chain.pem").read_bytes() + (host.dir / "cert.pem").read_bytes())
+    assert "incomplete" not in host.json(APPLIED, "show", "own")
+    host.expect(APPLIED, "upload", "reversed", "--cert", "reversed.pem", "--key-file", "key.pem")
+
+
+def test_standard_input(host, files):
+    host.expect(APPLIED, "upload", "piped", "--cert", "-", "--key-file", "key.pem", stdin=(host.dir / "full.pem").read_bytes())
+
+
+@pytest.mark.parametrize("kind", ["rsa2048", "p384", "p521", "ed25519"])
+def test_key_types(host, ca, kind):
+    make_files(host.dir, ca, kind)
+    host.expect(APPLIED, "upload", kind, "--cert", "full.pem", "--key-file", "key.pem")
+
+
+def test_generous_reading(host, files):
+    key, full = (host.dir / "key.pem").read_text(), (host.dir / "full.pem").read_text()
+    (host.dir / "key.pem").write_text("\ufeffBag Attributes\n    friendlyName: www\n" + key.replace("\n", "\r\n"))
+    (host.dir / "full.pem").write_text("issued by the example CA\n\n" + full.replace("\n", "\r\n") + "\ntrailing words\n")
+    host.expect(APPLIED, "upload", "generous", "--cert", "full.pem", "--key-file", "key.pem")
+
+
+def test_sm2(host):
+    pair = ev.Sm2Pair()
+    for name, der, key in (("sign", pair.sign_der, pair.sign_key), ("enc", pair.encrypt_der, pair.encrypt_key)):
+        (host.dir / f"{name}.pem").write_bytes(ev.pem_of(der, pair.ca_der))
+        (host.dir / f"{name}.key").write_bytes(key.pem)
+    sides = ["--sign-cert", "sign.pem", "--sign-key", "sign.key", "--encrypt-cert", "enc.pem", "--encrypt-key", "enc.key"]
+    host.expect(APPLIED, "upload", "gm", "--algorithm", "sm2", *sides)
+    assert host.json(APPLIED, "show", "gm")["algorithm"] == "sm2"
+    sides[1::4] = sides[1::4][::-1]  # certificates swapped
+    host.expect(REFUSED, "upload", "gm2", "--algorithm", "sm2", *sides)
+
+
+def test_csr(host, ca):
+    host.expect(APPLIED, "csr", "create", "api", "--subject", "/CN=api.example.com", "--dns", "api.example.com", "--out", "api.csr")
+    assert "api" in host.expect(APPLIED, "csr", "list")
+    from cryptography import x509
+    request = x509.load_pem_x509_csr((host.dir / "api.csr").read_bytes())
+    assert request.is_signature_valid
+    (host.dir / "api.pem").write_bytes(ev.pem_of(ca.issue(request.public_key(), cn="api.example.com", names=["api.example.com"]), ca.der))
+    host.expect(APPLIED, "upload", "api", "--cert", "api.pem", "--csr")
+    host.expect(APPLIED, "csr", "delete", "api")
+
+
+def encrypted(key):
+    from cryptography.hazmat.primitives import serialization as s
+    return key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.BestAvailableEncryption(b"secret"))
+
+
+# What is wrong with the files, how it is made, and words that the sentence must hold.
+WRONG_FILES = {
+    "a key of another certificate": (
+        lambda d, key: ev.write_private(ev.new_key(), d / "key.pem"), ["key.mismatch", "openssl"]),
+    "an encrypted key": (lambda d, key: (d / "key.pem").write_bytes(encrypted(key)), ["key.encrypted", "openssl pkey"]),
+    "a certificate in the key's place": (
+        lambda d, key: (d / "key.pem").write_bytes((d / "cert.pem").read_bytes()), ["key.", "certificate"]),
+    "a key in the certificate's place": (
+        lambda d, key: (d / "full.pem").write_bytes((d / "key.pem").read_bytes()), ["cert.malformed", "key"]),
+    "a DER certificate": (
+        lambda d, key: (d / "full.pem").write_bytes(ev.openssl("x509", "-in", str(d / "cert.pem"), "-outform", "DER")),
+        ["DER", "openssl x509 -inform DER"]),
+    "a DER key": (lambda d, key: (d / "key.pem").write_bytes(ev.pkcs8_of(key)), ["DER", "openssl pkey -inform DER"]),
+    "a PKCS#12 file": (
+        lambda d, key: (d / "key.pem").write_bytes(ev.openssl(
+            "pkcs12", "-export", "-in", str(d / "cert.pem"), "-inkey", str(d / "key.pem"), "-passout", "pass:x")),
+        ["PKCS#12", "openssl pkcs12"]),
+    "a truncated certificate": (
+        lambda d, key: (d / "full.pem").write_bytes((d / "cert.pem").read_bytes()[:200]), ["cert.malformed"]),
+    "two keys": (lambda d, key: (d / "key.pem").write_bytes((d / "key.pem").read_bytes() * 2), ["key.many"]),
+    "an empty file": (lambda d, key: (d / "key.pem").write_bytes(b""), ["key.missing"]),
+    "a file of 1 MiB": (lambda d, key: (d / "full.pem").write_bytes(b"x" * 2**20), ["256 KiB"]),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_FILES)
+def test_wrong_files_are_refused_before_sending(host, files, what):
+    spoil, words = WRONG_FILES[what]
+    spoil(host.dir, files)
+    said = host.expect(REFUSED, "upload", "www", "--cert", "full.pem", "--key-file", "key.pem", words=words)
+    assert ".pem" in said
+    assert host.spooled() == []
+
+
+def test_no_such_file_is_a_clear_error(host, files):
+    host.expect(REFUSED, "upload", "www", "--cert", "missing.pem", "--key-file", "key.pem", words=["missing.pem"])
+
+
+@pytest.mark.parametrize("how,code", [
+    (dict(start=-30, days=-1), "cert.expired"), (dict(start=1), "cert.not_yet_valid"), (dict(cn="", names=()), "cert.no_name"),
+    (dict(kind="rsa1024"), "cert.weak_key")])
+def test_wrong_certificates_are_refused_before_sending(host, ca, how, code):
+    make_files(host.dir, ca, **how)
+    host.expect(REFUSED, "upload", "www", "--cert", "full.pem", "--key-file", "key.pem", words=[code])
+
+
+def test_dry_run_sends_nothing(host, files):
+    host.expect(APPLIED, "upload", "www", "--cert", "full.pem", "--key-file", "key.pem", "--dry-run")
+    assert host.spooled() == [] and host.json(APPLIED, "list")["certificates"] == []
+
+
+def test_rejected_by_the_rules(host, ca, files):
+    host.expect(APPLIED, "upload", "www", "--cert", "full.pem", "--key-file", "key.pem")
+    make_files(host.dir, ca)
+    host.expect(REJECTED, "upload", "www", "--cert", "full.pem", "--key-file", "key.pem", words=["name.taken", "--replace"])
+    answer = host.json(REJECTED, "upload", "www", "--cert", "full.pem", "--key-file", "key.pem")
+    assert (answer["status"], answer["code"]) == ("rejected", "name.taken")
+    host.expect(APPLIED, "upload", "www", "--cert", "full.pem", "--key-file", "key.pem", "--replace", "--force")
+
+
+@pytest.mark.parametrize("args,words", [
+    (["uplaod"], ["upload"]), (["upload", "www", "--crt", "x"], ["--crt", "--cert"]), (["upload"], ["NAME"]),
+    (["list", "--status", "bad"], ["--status"]), (["--set", "kafka.brokres=x", "list"], ["kafka.brokers"])])
+def test_usage_errors_name_what_was_meant(host, args, words):
+    done = host.run(*args)
+    assert done.returncode == USAGE and done.stdout == b""
+    for word in words:
+        assert word in done.stderr.decode()
+
+
+def test_help_goes_to_stdout(host):
+    for args in (["--help"], ["upload", "--help"], ["account", "register", "--help"]):
+        done = host.run(*args)
+        assert done.returncode == 0 and done.stderr == b"" and b"certsync" in done.stdout
+
+
+def test_an_unreachable_broker_keeps_the_event(host, files):
+    host.configure(**{"kafka.brokers": "127.0.0.1:1"})
+    host.expect(UNKNOWN, "--timeout", "2", "upload", "www", "--cert", "full.pem", "--key-file", "key.pem", words=["spool"])
+    assert len(host.spooled()) == 1
+    host.configure()
+    host.expect(APPLIED, "spool", "flush")
+    assert "www" in host.expect(APPLIED, "list")
+    assert host.spooled() == []
+
+
+def test_an_unreachable_api_is_not_known_in_time(host, files):
+    host.configure(**{"api.url": "http://127.0.0.1:1"})
+    host.expect(UNKNOWN, "--timeout", "2", "upload", "www", "--cert", "full.pem", "--key-file", "key.pem")
+    host.configure()
+    assert [c["name"] for c in host.json(APPLIED, "list")["certificates"]] == ["www"]
+
+
+def test_a_key_that_is_not_enrolled_is_told_so(stack, host, files, tmp_path):
+    stranger = Host(stack, host.account, tmp_path / "stranger", key=ev.Sender(DEPLOYMENT))
+    for name in ("full.pem", "key.pem"):
+        (stranger.dir / name).write_bytes((host.dir / name).read_bytes())
+    done = stranger.run("--timeout", "5", "upload", "www", "--cert", "full.pem", "--key-file", "key.pem")
+    assert done.returncode in (REJECTED, UNKNOWN) and b"event.unknown_signer" in done.stdout + done.stderr
+
+
+def test_commands_side_by_side_share_one_spool(host, ca):
+    """Twelve uploads at once from one host: all applied, each number used once, in order."""
+    results = {}
+
+    def upload(i):
+        directory = host.dir / f"f{i}"
+        directory.mkdir()
+        make_files(directory, ca)
+        done = host.run("--json", "--timeout", "60", "upload", f"side-{i}", "--cert", directory / "full.pem",
+                        "--key-file", directory / "key.pem", timeout_s=90)
+        results[i] = (done.returncode, done.stdout, done.stderr)
+
+    threads = [threading.Thread(target=upload, args=(i,)) for i in range(12)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert all(code == APPLIED for code, _, _ in results.values()), results
+    assert {f"side-{i}" for i in range(12)} <= {c["name"] for c in host.json(APPLIED, "list", "--limit", "100")["certificates"]}
+
+
+def test_list_filters_sorts_and_pages(host, ca):
+    for i, (name, days) in enumerate((("a-long", 300), ("b-short", 10), ("c-mid", 60))):
+        make_files(host.dir, ca, kind="p256" if i else "rsa2048", days=days)
+        host.expect(APPLIED, "upload", name, "--cert", "full.pem", "--key-file", "key.pem")
+
+    def names(*args):
+        return [c["name"] for c in host.json(APPLIED, "list", *args)["certificates"]]
+    assert names() == ["a-long", "b-short", "c-mid"]
+    assert names("--sort", "expires") == ["b-short", "c-mid", "a-long"]
+    assert names("--status", "expiring") == ["b-short"]
+    assert names("--status", "expired") == []
+    assert names("--name", "c-") == ["c-mid"]
+    assert names("--source", "shared") == []
+    assert names("--limit", "2") == ["a-long", "b-short"]
+    table = host.expect(APPLIED, "list")
+    assert all(n in table for n in ("a-long", "b-short", "c-mid"))
+
+
+def test_administration_and_sharing_from_the_command_line(stack, ca, tmp_path):
+    admin = Host(stack, stack.account(), tmp_path / "admin", key=stack.admin)
+    issuer = Host(stack, admin.account, tmp_path / "issuer", key=stack.issuer)
+    hosts = {}
+    for account in ("cli-owner", "cli-recipient"):
+        admin.expect(APPLIED, "account", "register", account, "--site", "intl", "--owner", "cli-person", "--verified")
+        directory = tmp_path / account
+        directory.mkdir()
+        issuer.run("keygen", "--out", directory / "new.key")
+        admin.expect(APPLIED, "agent", "enroll", "--account", account, "--public-key", directory / "new.key.pub")
+        hosts[account] = Host(stack, type("A", (), {"id": account, "agent": stack.admin}), directory)
+        hosts[account].configure(**{"agent.key": directory / "new.key"})
+    make_files(issuer.dir, ca)
+    issuer.expect(APPLIED, "issue", "shop", "--account", "cli-owner", "--source", "official", "--cert", "full.pem", "--key-file", "key.pem")
+    owner, recipient = hosts["cli-owner"], hosts["cli-recipient"]
+    owner.expect(APPLIED, "share", "shop", "--to", "cli-recipient")
+    shared = recipient.json(APPLIED, "list", "--source", "shared")["certificates"]
+    assert [(c["name"], c["owner_account"]) for c in shared] == [("shop", "cli-owner")]
+    owner.expect(REJECTED, "share", "shop", "--to", "nobody-at-all", words=["share.owner"])
+    owner.expect(REFUSED, "share", "shop", "--to", "cli-owner", words=["share.self"])
+    owner.expect(REJECTED, "delete", "shop", words=["delete.shared", "--cascade"])
+    owner.expect(APPLIED, "unshare", "shop", "--to", "cli-recipient")
+    assert recipient.json(APPLIED, "list")["certificates"] == []
+    said = owner.expect(APPLIED, "outcomes")
+    assert "share.owner" in said
+    kid = admin.run("key", "id", tmp_path / "cli-owner/new.key").stdout.decode().strip()
+    admin.expect(APPLIED, "agent", "revoke", "--account", "cli-owner", kid)
+    done = owner.run("--timeout", "5", "delete", ev.uuid7())
+    assert done.returncode in (REJECTED, UNKNOWN) and b"event.revoked_signer" in done.stdout + done.stderr
+
+
+def test_the_custodian_opens_sealed_keys_and_checks_that_they_fit(stack, host, files, tmp_path):
+    host.expect(APPLIED, "upload", "www", "--cert", "full.pem", "--key-file", "key.pem")
+    reader = ev.Sender(DEPLOYMENT)
+    for place in stack.trust("custodian", reader):
+        assert stack.outcome_at(place)["status"] == "applied"
+    custodian = Host(stack, host.account, tmp_path / "custodian", key=reader)
+    custodian.expect(APPLIED, "keys", "check", "www", "--custodian-key", stack.keys / "custodian.key")
+    wrong = ev.write_private(ev.x25519.X25519PrivateKey.generate(), tmp_path / "wrong.key")
+    said = custodian.expect(REJECTED, "keys", "check", "www", "--custodian-key", wrong)
+    assert "www" in said
+
+
+def test_settings_and_codes_are_printed_for_the_readme(host):
+    assert "| `kafka.brokers`" in host.expect(APPLIED, "settings", "--markdown")
+    assert "`share.reshare`" in host.expect(APPLIED, "codes", "--markdown")
