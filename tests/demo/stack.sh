@@ -6,7 +6,7 @@
 #
 # stack_start [--kafka] sets STACK (the folder), BROKERS, API (the URL). Then `as WHO ARGUMENT...` runs certsync as WHO.
 
-BUILD=${CERTSYNC_BUILD:-$PWD/build/release}
+BUILD=${CS_TEST_BUILD:-$PWD/build/release}
 DEPLOYMENT=demo
 PARTITIONS=4
 STACK=

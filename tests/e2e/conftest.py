@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures of the end-to-end tests: real Kafka, real Redis, the programs as they were built (build/dev, or $CERTSYNC_BUILD).
+"""Fixtures of the end-to-end tests: real Kafka, real Redis, the programs as they were built (build/dev, or $CS_TEST_BUILD).
 
 A failed test shows the last lines of every server and program that it used.
 """
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+# Settings that somebody exported for certsync (see ./dev up) must not reach the tests' programs.
+for name in [name for name in os.environ if name.startswith("CERTSYNC_")]:
+    del os.environ[name]
 
 from support import proc  # noqa: E402
 from support.kafka import Kafka  # noqa: E402

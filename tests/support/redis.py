@@ -4,7 +4,7 @@
     with Redis(tmp_path) as redis:
         redis.client().get("cs:{0}:pos")
 
-From a shell, or as the launcher of a CTest: run a command beside a server whose socket is in $CERTSYNC_TEST_REDIS
+From a shell, or as the launcher of a CTest: run a command beside a server whose socket is in $CS_TEST_REDIS
     PYTHONPATH=tests /usr/bin/python3 -m support.redis -- COMMAND ARG...
 """
 import os
@@ -102,7 +102,7 @@ def main(argv):
         return 2
     die_with_parent(parent=os.getppid())
     with tempfile.TemporaryDirectory(prefix="cs-redis-") as directory, Redis(directory) as redis:
-        return subprocess.run(argv[1:], env={**os.environ, "CERTSYNC_TEST_REDIS": redis.socket}, check=False,
+        return subprocess.run(argv[1:], env={**os.environ, "CS_TEST_REDIS": redis.socket}, check=False,
                               preexec_fn=die_with_parent).returncode
 
 

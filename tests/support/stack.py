@@ -26,7 +26,7 @@ ALL_RIGHTS = ["upload", "delete", "share", "csr", "read"]
 
 def build_dir() -> Path:
     import os
-    return Path(os.environ.get("CERTSYNC_BUILD", REPO / "build/dev"))
+    return Path(os.environ.get("CS_TEST_BUILD", REPO / "build/dev"))
 
 
 def consumer_binary() -> Path:
