@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from support.host import DemoBroker
+from support.broker import DemoBroker
 from support.kafka import Kafka
 from support.proc import REPO, wait_until
 from support.redis import Redis
