@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "certsync/model/text.h"
 
+#include "text_date.h"
+
 #include <string.h>
 
 static const char base64_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -154,7 +156,7 @@ bool cs_utf8_valid(const uint8_t *data, size_t len) {
 // (http://howardhinnant.github.io/date_algorithms.html).
 static int64_t days_from_date(int64_t y, int m, int d) {
     y -= m <= 2;
-    int64_t era = y / 400, yoe = y - era * 400;
+    int64_t era = (y >= 0 ? y : y - 399) / 400, yoe = y - era * 400;
     int64_t doy = (153 * (m > 2 ? m - 3 : m + 9) + 2) / 5 + d - 1;
     int64_t doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
     return era * 146097 + doe - 719468;
@@ -208,6 +210,13 @@ static int days_of_month(int y, int m) {
     return m == 2 && leap ? 29 : days[m - 1];
 }
 
+bool text_date_to_s(int y, int mo, int d, int h, int mi, int s, int64_t *ret_s) {
+    if (mo < 1 || mo > 12 || d < 1 || d > days_of_month(y, mo) || h > 23 || mi > 59 || s > 59)
+        return false;
+    *ret_s = days_from_date(y, mo, d) * 86400 + h * 3600 + mi * 60 + s;
+    return true;
+}
+
 static bool fraction_then_z(const char *s, size_t len) {
     if (len > 0 && s[0] == '.') {
         size_t i = 1;
@@ -229,10 +238,7 @@ bool cs_time_parse(const char *text, size_t len, int64_t *ret_time_s) {
         return false;
     if (!fraction_then_z(text + 19, len - 19))
         return false;
-    if (y < 1970 || mo < 1 || mo > 12 || d < 1 || d > days_of_month(y, mo) || h > 23 || mi > 59 || s > 59)
-        return false;
-    *ret_time_s = days_from_date(y, mo, d) * 86400 + h * 3600 + mi * 60 + s;
-    return true;
+    return y >= 1970 && text_date_to_s(y, mo, d, h, mi, s, ret_time_s);
 }
 
 void cs_text_escape(const void *s, size_t len, char *out, size_t out_size) {

@@ -37,7 +37,7 @@ struct cs_cert {
     size_t names_len;
     char **names;           // "www.example.com", "IP:192.0.2.1", "email:a@b", "URI:..." escaped; owned
     struct cs_pubkey *key;  // owned (may come from the context's memo for CA certificates)
-    void *x509;             // internal to the module
+    void *internal;         // of the module
 };
 
 // REJECT codes: cert.malformed, cert.not_v3, cert.weak_key, cert.weak_signature, cert.explicit_curve.

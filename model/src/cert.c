@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One certificate, from bytes to struct cs_cert. Read by der.h throughout; OpenSSL sees the public key's
+// point only.
+#include "cert_impl.h"
+
+#include <stdlib.h>
+
+#include <openssl/x509v3.h> // KU_ names
+
+#include "certsync/model/text.h"
+
+#define EXTENSIONS_MAX 64
+#define SERIAL_MAX     20
+
+struct cert_box {
+    struct cs_cert cert;
+    struct cert_inside inside;
+    uint8_t der[];
+};
+
+static const struct cs_bytes oid_key_usage = DER_INIT("\x55\x1d\x0f");
+static const struct cs_bytes oid_alt_name = DER_INIT("\x55\x1d\x11");
+static const struct cs_bytes oid_constraints = DER_INIT("\x55\x1d\x13");
+
+// The fields of TBSCertificate, as views.
+struct fields {
+    struct cs_bytes tbs, alg, sig;
+    int version;
+    struct cs_bytes serial;
+    bool serial_negative;
+    struct cs_bytes issuer, subject, spki;
+    int64_t not_before_s, not_after_s;
+    struct cs_bytes extensions; // empty where absent
+};
+
+static bool malformed(struct cs_err *err, const char *part) {
+    return cs_err_set(err, CS_ERR_REJECT, CS_CODE_CERT_MALFORMED,
+                      "The certificate cannot be read: its %s is not as RFC 5280 has it.", part);
+}
+
+static bool take_whole(struct der *d, uint8_t tag, struct cs_bytes *ret) {
+    struct der_value v;
+    if (!der_at(d, tag) || !der_next(d, &v))
+        return false;
+    *ret = v.whole;
+    return true;
+}
+
+static bool take_version(struct der *tbs, int *ret) {
+    struct der v;
+    *ret = 1;
+    if (!der_at(tbs, DER_CONTEXT_CONSTRUCTED(0)))
+        return true;
+    if (!der_enter(tbs, DER_CONTEXT_CONSTRUCTED(0), &v) || !der_take_small(&v, ret) || !der_done(&v) ||
+        *ret > 2)
+        return false;
+    (*ret)++;
+    return true;
+}
+
+// RFC 5280 section 4.1.2.2: positive, at most 20 bytes. Negative and zero ones are out in the world; they are
+// shown, not refused.
+static bool take_serial(struct der *tbs, struct fields *f) {
+    struct cs_bytes v;
+    if (!der_take(tbs, DER_INTEGER, &v) || v.len == 0)
+        return false;
+    if (v.len > 1 && ((v.data[0] == 0 && v.data[1] < 0x80) || (v.data[0] == 0xFF && v.data[1] >= 0x80)))
+        return false;
+    if (v.len > 1 && v.data[0] == 0) {
+        v.data++;
+        v.len--;
+    }
+    f->serial = v;
+    return v.len <= SERIAL_MAX;
+}
+
+static bool take_validity(struct der *tbs, struct fields *f) {
+    struct der v;
+    return der_enter(tbs, DER_SEQUENCE, &v) && der_take_time(&v, &f->not_before_s) &&
+           der_take_time(&v, &f->not_after_s) && der_done(&v);
+}
+
+// issuerUniqueID, subjectUniqueID: passed over. Extensions: [3] { SEQUENCE { ... } }.
+static bool take_tail(struct der *tbs, struct fields *f) {
+    struct der v;
+    struct cs_bytes skipped;
+    for (int tag = 1; tag <= 2; tag++)
+        if (der_at(tbs, (uint8_t)DER_CONTEXT(tag)) &&
+            (f->version < 2 || !der_take(tbs, (uint8_t)DER_CONTEXT(tag), &skipped)))
+            return false;
+    if (der_at(tbs, DER_CONTEXT_CONSTRUCTED(3)))
+        if (f->version != 3 || !der_enter(tbs, DER_CONTEXT_CONSTRUCTED(3), &v) ||
+            !der_take(&v, DER_SEQUENCE, &f->extensions) || f->extensions.len == 0 || !der_done(&v))
+            return false;
+    return der_done(tbs);
+}
+
+static bool split(struct cs_bytes der, struct fields *f, struct cs_err *err) {
+    struct der outer = der_of(der), cert, tbs;
+    struct cs_bytes inner_alg;
+    *f = (struct fields){0};
+    if (!der_enter(&outer, DER_SEQUENCE, &cert) || !take_whole(&cert, DER_SEQUENCE, &f->tbs) ||
+        !take_whole(&cert, DER_SEQUENCE, &f->alg) || !der_take_octet_bits(&cert, &f->sig) || !der_done(&cert))
+        return malformed(err, "outer form");
+    if (!der_done(&outer))
+        return cs_err_set(err, CS_ERR_REJECT, CS_CODE_CERT_MALFORMED,
+                          "The certificate cannot be read: other bytes follow it.");
+    struct der tbs_outer = der_of(f->tbs);
+    if (!der_enter(&tbs_outer, DER_SEQUENCE, &tbs) || !take_version(&tbs, &f->version))
+        return malformed(err, "version");
+    if (!take_serial(&tbs, f))
+        return malformed(err, "serial number");
+    if (!take_whole(&tbs, DER_SEQUENCE, &inner_alg) || !der_equal(inner_alg, f->alg))
+        return malformed(err, "signature algorithm");
+    if (!take_whole(&tbs, DER_SEQUENCE, &f->issuer) || !name_valid(f->issuer))
+        return malformed(err, "issuer");
+    if (!take_validity(&tbs, f))
+        return malformed(err, "validity");
+    if (!take_whole(&tbs, DER_SEQUENCE, &f->subject) || !name_valid(f->subject))
+        return malformed(err, "subject");
+    if (!take_whole(&tbs, DER_SEQUENCE, &f->spki))
+        return malformed(err, "public key");
+    if (!take_tail(&tbs, f))
+        return malformed(err, "tail");
+    return true;
+}
+
+// BasicConstraints ::= SEQUENCE { cA BOOLEAN DEFAULT FALSE, pathLenConstraint INTEGER OPTIONAL }
+static bool read_constraints(struct cert_box *box, struct cs_bytes value) {
+    struct der outer = der_of(value), seq;
+    if (!der_enter(&outer, DER_SEQUENCE, &seq) || !der_done(&outer))
+        return false;
+    if (der_at(&seq, DER_BOOLEAN) && !der_take_boolean(&seq, &box->cert.is_ca))
+        return false;
+    if (der_at(&seq, DER_INTEGER) && !der_take_small(&seq, &box->inside.path_len))
+        return false;
+    return der_done(&seq);
+}
+
+// KeyUsage ::= BIT STRING: bit 0 is the first byte's highest. At least one must be set (RFC 5280
+// section 4.2.1.3).
+static bool read_key_usage(struct cs_cert *cert, struct cs_bytes value) {
+    struct der outer = der_of(value);
+    struct cs_bytes bits;
+    if (!der_take(&outer, DER_BIT_STRING, &bits) || !der_done(&outer) || bits.len < 2 || bits.data[0] > 7)
+        return false;
+    cert->key_usage = bits.data[1];
+    if (bits.len > 2)
+        cert->key_usage |= (uint32_t)bits.data[2] << 8;
+    return cert->key_usage != 0;
+}
+
+static bool read_alt_names(struct cert_box *box, struct cs_bytes value, struct cs_err *err) {
+    bool oom;
+    if (!san_parse(value, CS_CERT_NAMES_MAX, &box->inside.names, &oom))
+        return oom ? cs_err_oom(err) : malformed(err, "subject alternative name");
+    box->cert.names = box->inside.names.names;
+    box->cert.names_len = box->inside.names.len;
+    box->cert.names_total = box->inside.names.total;
+    return true;
+}
+
+static bool read_extension(struct cert_box *box, struct cs_bytes oid, struct cs_bytes value,
+                           struct cs_err *err) {
+    if (der_equal(oid, oid_key_usage))
+        return read_key_usage(&box->cert, value) || malformed(err, "key usage");
+    if (der_equal(oid, oid_constraints))
+        return read_constraints(box, value) || malformed(err, "basic constraints");
+    if (der_equal(oid, oid_alt_name))
+        return read_alt_names(box, value, err);
+    return true;
+}
+
+static bool read_extensions(struct cert_box *box, struct cs_bytes extensions, struct cs_err *err) {
+    struct der list = der_of(extensions), ext;
+    struct cs_bytes seen[EXTENSIONS_MAX], value;
+    bool critical;
+    for (size_t n = 0; !der_done(&list); n++) {
+        if (n == EXTENSIONS_MAX || !der_enter(&list, DER_SEQUENCE, &ext) || !der_take_oid(&ext, &seen[n]) ||
+            (der_at(&ext, DER_BOOLEAN) && !der_take_boolean(&ext, &critical)) ||
+            !der_take(&ext, DER_OCTET_STRING, &value) || !der_done(&ext))
+            return malformed(err, "list of extensions");
+        for (size_t i = 0; i < n; i++)
+            if (der_equal(seen[i], seen[n]))
+                return malformed(err, "list of extensions"); // section 4.2: each once
+        if (!read_extension(box, seen[n], value, err))
+            return false;
+    }
+    return true;
+}
+
+static void put_serial(const struct fields *f, char out[2 * SERIAL_MAX + 1]) {
+    cs_hex_encode(f->serial.data, f->serial.len, out);
+}
+
+static bool fill(struct cs_crypto *c, const struct fields *f, struct cert_box *box, struct cs_err *err) {
+    struct cs_cert *cert = &box->cert;
+    cert->tbs = f->tbs;
+    cert->subject = f->subject;
+    cert->issuer = f->issuer;
+    cert->spki = f->spki;
+    put_serial(f, cert->serial_hex);
+    cert->not_before_s = f->not_before_s;
+    cert->not_after_s = f->not_after_s;
+    cert->self_issued = name_equal(f->subject, f->issuer);
+    cert->key_usage = UINT32_MAX;
+    box->inside.version = f->version;
+    box->inside.path_len = -1;
+    box->inside.sig = f->sig;
+    if (!read_extensions(box, f->extensions, err))
+        return false;
+    if (f->version != 3 && !(f->version == 1 && cert->self_issued))
+        return cs_err_reject(err, CS_CODE_CERT_NOT_V3);
+    if (f->version == 1)
+        cert->is_ca = true;
+    cert->can_sign_certs = cert->is_ca && (cert->key_usage & KU_KEY_CERT_SIGN);
+    if (!sig_alg_parse(f->alg, &box->inside.alg))
+        return malformed(err, "signature algorithm");
+    // A root's own signature proves nothing, and old roots have SHA-1 ones.
+    if (box->inside.alg.kind == SIG_WEAK && !(cert->self_issued && cert->is_ca))
+        return cs_err_reject(err, CS_CODE_CERT_WEAK_SIGNATURE);
+    if (!cs_pubkey_new(c, f->spki, &cert->key, err))
+        return false;
+    cert->key_type = cert->key->type;
+    cert->key_bits = cert->key->bits;
+    if (cert->key_type == CS_KEY_X25519) // signs nothing, so no possession of it could be proved
+        return cs_err_reject(err, CS_CODE_CERT_WEAK_KEY);
+    memcpy(cert->spki_sha256, cert->key->sha256, 32);
+    name_common(f->subject, cert->common_name, sizeof cert->common_name);
+    name_format(f->subject, cert->subject_name, sizeof cert->subject_name);
+    name_format(f->issuer, cert->issuer_name, sizeof cert->issuer_name);
+    return true;
+}
+
+bool cs_cert_parse(struct cs_crypto *c, struct cs_bytes der, struct cs_cert **ret, struct cs_err *err) {
+    uint8_t sha256[32];
+    struct fields f;
+    if (der.len > CS_CERT_DER_MAX)
+        return cs_err_set(err, CS_ERR_REJECT, CS_CODE_CERT_MALFORMED,
+                          "The certificate cannot be read: it is larger than %d bytes.", CS_CERT_DER_MAX);
+    cs_crypto_sha256(c, der, sha256);
+    struct cs_cert *known = memo_cert_get(c, sha256);
+    if (known) {
+        *ret = known;
+        return true;
+    }
+    struct cert_box *box = calloc(1, sizeof *box + der.len);
+    if (!box)
+        return cs_err_oom(err);
+    CS_AUTO(cs_cert_free) struct cs_cert *cert = &box->cert;
+    cert->internal = &box->inside;
+    atomic_init(&box->inside.refs, 1);
+    if (der.len > 0)
+        memcpy(box->der, der.data, der.len);
+    cert->der = (struct cs_bytes){box->der, der.len};
+    memcpy(cert->sha256, sha256, sizeof sha256);
+    if (!split(cert->der, &f, err) || !fill(c, &f, box, err))
+        return false;
+    if (cert->is_ca)
+        memo_cert_put(c, cert);
+    *ret = CS_TAKE(cert);
+    return true;
+}
+
+struct cs_cert *cert_ref(struct cs_cert *cert) {
+    struct cert_inside *inside = cert->internal;
+    atomic_fetch_add_explicit(&inside->refs, 1, memory_order_relaxed);
+    return cert;
+}
+
+void cs_cert_free(struct cs_cert *cert) {
+    if (!cert)
+        return;
+    struct cert_inside *inside = cert->internal;
+    if (atomic_fetch_sub_explicit(&inside->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    cs_pubkey_free(cert->key);
+    free(inside->names.names);
+    free(cert); // the first member of its box
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// X.500 names (RFC 5280 section 4.1.2.4) and subject alternative names as text for people. All views are of a
+// Name's whole DER; name_valid comes first, the others take what it accepted.
+#pragma once
+
+#include "der.h"
+
+#define NAME_RDNS_MAX 64
+
+bool name_valid(struct cs_bytes name);
+bool name_empty(struct cs_bytes name);
+// One line in RFC 2253's form, most specific first, UTF-8, control bytes and bytes that are not text as \XX;
+// cut to fit.
+void name_format(struct cs_bytes name, char *out, size_t out_size);
+// The most specific commonName, escaped as cs_text_escape does; "" where there is none.
+void name_common(struct cs_bytes name, char *out, size_t out_size);
+// RFC 5280 section 7.1: equal bytes, or the same attributes with text that differs in case (ASCII), runs of
+// spaces and string type only.
+bool name_equal(struct cs_bytes a, struct cs_bytes b);
+
+// GeneralNames of a subjectAltName. DNS, IP, e-mail and URI are listed (the first max of them) and counted;
+// other kinds are passed over.
+struct san_list {
+    char **names; // one allocation, free() releases names and texts
+    size_t len;
+    size_t total;
+};
+// False where it is not well-formed, or an IP address of neither 4 nor 16 bytes; *ret_oom says that memory
+// was the reason.
+CS_MUST_USE bool san_parse(struct cs_bytes general_names, size_t max, struct san_list *ret, bool *ret_oom);

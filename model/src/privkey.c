@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Private keys in and out. A key file is read by der.h first: kinds, curves and sizes are decided on before
+// OpenSSL computes with anything. Whether the numbers belong together is not looked at (that takes seconds
+// for a large RSA key, and public halves can be forged): sign.c signs and verifies instead.
+#include "privkey.h"
+
+#include <stdlib.h>
+
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/x509.h>
+
+#define SECURE_HEAP      (1024 * 1024)
+#define SECURE_MIN_BLOCK 32
+
+#define RSA_ALGORITHM DER_BYTES("\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00")
+#define EC_OID_TLV    DER_BYTES("\x06\x07\x2a\x86\x48\xce\x3d\x02\x01")
+#define OID_RSA       DER_BYTES("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01")
+#define OID_EC        DER_BYTES("\x2a\x86\x48\xce\x3d\x02\x01")
+#define OID_X25519    DER_BYTES("\x2b\x65\x6e")
+#define OID_ED25519   DER_BYTES("\x2b\x65\x70")
+
+bool cs_secure_heap_init(void) {
+    // 2: the heap is there, but could not be locked into memory.
+    return CRYPTO_secure_malloc_initialized() ||
+           CRYPTO_secure_malloc_init(SECURE_HEAP, SECURE_MIN_BLOCK) == 1;
+}
+
+void cs_secure_free(uint8_t *p, size_t len) {
+    if (p)
+        OPENSSL_secure_clear_free(p, len);
+}
+
+void cs_privkey_free(struct cs_privkey *k) {
+    if (!k)
+        return;
+    EVP_PKEY_free(k->pkey);
+    cs_secure_free(k->pkcs8, k->pkcs8_len);
+    free(k->spki);
+    free(k);
+}
+
+enum cs_key_type cs_privkey_type(const struct cs_privkey *k) {
+    return k->type;
+}
+
+struct cs_bytes privkey_spki_bytes(const struct cs_privkey *k) {
+    return (struct cs_bytes){k->spki, k->spki_len};
+}
+
+static bool malformed(struct cs_err *err, const char *why) {
+    return cs_err_set(err, CS_ERR_REJECT, CS_CODE_KEY_MALFORMED, "The private key cannot be read: %s.", why);
+}
+
+// What a key file's bytes hold, as views.
+struct parts {
+    enum cs_key_type type;
+    struct cs_bytes algorithm; // AlgorithmIdentifier, whole
+    struct cs_bytes key;       // content of PKCS#8's OCTET STRING
+    struct cs_bytes n, e;
+};
+
+// RSAPrivateKey (RFC 8017 appendix A.1.2), two primes.
+static bool read_rsa(struct parts *p, struct cs_err *err) {
+    struct der outer = der_of(p->key), seq;
+    struct cs_bytes rest;
+    int version, bits;
+    if (!der_enter(&outer, DER_SEQUENCE, &seq) || !der_done(&outer) || !der_take_small(&seq, &version) ||
+        version != 0 || !der_take_unsigned(&seq, &p->n) || !der_take_unsigned(&seq, &p->e))
+        return malformed(err, "its RSA numbers are not as RFC 8017 has them");
+    for (int i = 0; i < 6; i++) // d, p, q, d mod p-1, d mod q-1, q^-1 mod p
+        if (!der_take_unsigned(&seq, &rest) || rest.len > p->n.len)
+            return malformed(err, "its RSA numbers are not as RFC 8017 has them");
+    if (!der_done(&seq))
+        return malformed(err, "other bytes follow its RSA numbers");
+    enum cs_code code = spki_rsa_check(p->n, p->e, &bits);
+    if (code != CS_CODE_NONE)
+        return cs_err_reject(err, code);
+    p->type = CS_KEY_RSA;
+    return true;
+}
+
+// ECPrivateKey (RFC 5915): its own curve, where it is given, must be the algorithm's.
+static bool read_ec(struct parts *p, struct cs_bytes curve, struct cs_err *err) {
+    struct der outer = der_of(p->key), seq, params;
+    struct cs_bytes d, oid, pub;
+    int version;
+    if (!spki_curve(curve, &p->type))
+        return cs_err_reject(err, CS_CODE_CERT_WEAK_KEY);
+    if (!der_enter(&outer, DER_SEQUENCE, &seq) || !der_done(&outer) || !der_take_small(&seq, &version) ||
+        version != 1 || !der_take(&seq, DER_OCTET_STRING, &d) || d.len == 0 || d.len > 66)
+        return malformed(err, "it is not an ECPrivateKey of RFC 5915");
+    if (der_at(&seq, DER_CONTEXT_CONSTRUCTED(0)) && (!der_enter(&seq, DER_CONTEXT_CONSTRUCTED(0), &params) ||
+                                                     !der_take_oid(&params, &oid) || !der_equal(oid, curve)))
+        return malformed(err, "it names two different curves, or spells one out");
+    if (der_at(&seq, DER_CONTEXT_CONSTRUCTED(1)) &&
+        (!der_enter(&seq, DER_CONTEXT_CONSTRUCTED(1), &params) || !der_take_octet_bits(&params, &pub)))
+        return malformed(err, "its public half is not a point");
+    return der_done(&seq) || malformed(err, "other bytes follow the key");
+}
+
+static bool read_raw(struct parts *p, enum cs_key_type type, struct cs_err *err) {
+    struct der outer = der_of(p->key);
+    struct cs_bytes raw;
+    if (!der_take(&outer, DER_OCTET_STRING, &raw) || !der_done(&outer) || raw.len != 32)
+        return malformed(err, "it is not a key of RFC 8410");
+    p->type = type;
+    return true;
+}
+
+static bool read_by_algorithm(struct parts *p, struct cs_err *err) {
+    struct der outer = der_of(p->algorithm), seq;
+    struct cs_bytes oid, curve;
+    if (!der_enter(&outer, DER_SEQUENCE, &seq) || !der_take_oid(&seq, &oid))
+        return malformed(err, "it does not say of which kind it is");
+    if (der_equal(oid, OID_RSA))
+        return read_rsa(p, err);
+    if (der_equal(oid, OID_ED25519))
+        return read_raw(p, CS_KEY_ED25519, err);
+    if (der_equal(oid, OID_X25519))
+        return read_raw(p, CS_KEY_X25519, err);
+    if (!der_equal(oid, OID_EC))
+        return cs_err_reject(err, CS_CODE_CERT_WEAK_KEY);
+    if (der_at(&seq, DER_SEQUENCE))
+        return malformed(
+            err, "it spells out its elliptic curve; try: openssl ec -in OLD -param_enc named_curve -out NEW");
+    if (!der_take_oid(&seq, &curve))
+        return malformed(err, "it does not name its elliptic curve");
+    return read_ec(p, curve, err);
+}
+
+// PrivateKeyInfo, and RFC 5958's OneAsymmetricKey: version, algorithm, key, then attributes and public key,
+// which are left behind.
+static bool split_pkcs8(struct der seq, struct parts *p) {
+    struct der_value v;
+    int version;
+    if (!der_take_small(&seq, &version) || version > 1 || !der_next(&seq, &v) || v.tag != DER_SEQUENCE)
+        return false;
+    p->algorithm = v.whole;
+    return der_take(&seq, DER_OCTET_STRING, &p->key);
+}
+
+// Copies into secure memory what PKCS#8 needs. The buffer is of the exact size, so nothing is ever moved
+// elsewhere.
+static bool put_pkcs8(const struct parts *p, struct cs_privkey *k, struct cs_err *err) {
+    uint8_t outer[DER_HEADER_MAX], inner[DER_HEADER_MAX];
+    size_t inner_len = der_header(DER_OCTET_STRING, p->key.len, inner);
+    const struct cs_bytes parts[] = {DER_BYTES("\x02\x01\x00"), p->algorithm, {inner, inner_len}, p->key};
+    size_t content = 3 + p->algorithm.len + inner_len + p->key.len;
+    size_t total = der_header(DER_SEQUENCE, content, outer) + content;
+    k->pkcs8 = OPENSSL_secure_malloc(total + 1);
+    if (!k->pkcs8)
+        return cs_err_oom(err);
+    struct cs_buf b = {.data = k->pkcs8, .cap = total + 1, .max = total};
+    der_put_parts(&b, DER_SEQUENCE, parts, CS_ARRAY_LEN(parts));
+    k->pkcs8_len = b.len;
+    return true;
+}
+
+// AlgorithmIdentifier and key bits as SubjectPublicKeyInfo.
+static bool put_spki(struct cs_privkey *k, struct cs_bytes algorithm, struct cs_bytes bits,
+                     struct cs_err *err) {
+    struct cs_buf bit_string, spki;
+    const struct cs_bytes bit_parts[] = {DER_BYTES("\x00"), bits};
+    cs_buf_init(&bit_string, 4096);
+    cs_buf_init(&spki, 4096);
+    der_put_parts(&bit_string, DER_BIT_STRING, bit_parts, CS_ARRAY_LEN(bit_parts));
+    const struct cs_bytes parts[] = {algorithm, cs_buf_bytes(&bit_string)};
+    der_put_parts(&spki, DER_SEQUENCE, parts, CS_ARRAY_LEN(parts));
+    bool ok = !bit_string.failed && !spki.failed;
+    cs_buf_clear(&bit_string);
+    if (!ok) {
+        cs_buf_clear(&spki);
+        return cs_err_oom(err);
+    }
+    k->spki = spki.data;
+    k->spki_len = spki.len;
+    return true;
+}
+
+static void put_unsigned(struct cs_buf *b, struct cs_bytes magnitude) {
+    const struct cs_bytes parts[] = {DER_BYTES("\x00"), magnitude};
+    bool pad = magnitude.data[0] >= 0x80;
+    der_put_parts(b, DER_INTEGER, parts + !pad, 1u + pad);
+}
+
+static bool rsa_spki(struct cs_privkey *k, const struct parts *p, struct cs_err *err) {
+    CS_AUTO(cs_buf_clear) struct cs_buf numbers, key;
+    cs_buf_init(&numbers, 4096);
+    cs_buf_init(&key, 4096);
+    put_unsigned(&numbers, p->n);
+    put_unsigned(&numbers, p->e);
+    der_put(&key, DER_SEQUENCE, cs_buf_bytes(&numbers));
+    return cs_buf_ok(&numbers, err) && cs_buf_ok(&key, err) &&
+           put_spki(k, RSA_ALGORITHM, cs_buf_bytes(&key), err);
+}
+
+static bool curve_spki(struct cs_privkey *k, const struct parts *p, struct cs_err *err) {
+    uint8_t *point = NULL;
+    EVP_PKEY_set_utf8_string_param(k->pkey, OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT, "uncompressed");
+    size_t len = EVP_PKEY_get1_encoded_public_key(k->pkey, &point);
+    bool ok = len > 0 ? put_spki(k, p->algorithm, (struct cs_bytes){point, len}, err)
+                      : malformed(err, "its public half cannot be computed");
+    OPENSSL_free(point);
+    crypto_refused();
+    return ok;
+}
+
+static bool load(const struct parts *p, struct cs_privkey *k, struct cs_err *err) {
+    const uint8_t *at = k->pkcs8;
+    PKCS8_PRIV_KEY_INFO *info = d2i_PKCS8_PRIV_KEY_INFO(NULL, &at, (long)k->pkcs8_len);
+    k->pkey = info ? EVP_PKCS82PKEY_ex(info, NULL, NULL) : NULL;
+    PKCS8_PRIV_KEY_INFO_free(info);
+    crypto_refused();
+    if (!k->pkey || EVP_PKEY_is_a(k->pkey, "SM2") != (p->type == CS_KEY_SM2))
+        return malformed(err, "its numbers are not those of a key");
+    return p->type == CS_KEY_RSA ? rsa_spki(k, p, err) : curve_spki(k, p, err);
+}
+
+static bool build(const struct parts *p, struct cs_privkey **ret, struct cs_err *err) {
+    struct spki_parts public;
+    CS_AUTO(cs_privkey_free) struct cs_privkey *k = calloc(1, sizeof *k);
+    if (!k)
+        return cs_err_oom(err);
+    k->type = p->type;
+    if (!put_pkcs8(p, k, err) || !load(p, k, err))
+        return false;
+    if (spki_parse(privkey_spki_bytes(k), &public) != CS_CODE_NONE || public.type != k->type)
+        return malformed(err, "its public half is not that of a key");
+    *ret = CS_TAKE(k);
+    return true;
+}
+
+bool cs_privkey_from_pkcs8(struct cs_bytes der, struct cs_privkey **ret, struct cs_err *err) {
+    struct der outer = der_of(der), seq;
+    struct parts p = {0};
+    if (!der_enter(&outer, DER_SEQUENCE, &seq) || !der_done(&outer) || !split_pkcs8(seq, &p))
+        return malformed(err, "it is not PKCS#8");
+    return read_by_algorithm(&p, err) && build(&p, ret, err);
+}
+
+static bool read_sec1(struct cs_bytes der, struct cs_bytes curve, struct cs_privkey **ret,
+                      struct cs_err *err) {
+    struct der outer = der_of(der), seq, params;
+    struct cs_bytes d, own;
+    int version;
+    if (!der_enter(&outer, DER_SEQUENCE, &seq) || !der_take_small(&seq, &version) ||
+        !der_take(&seq, DER_OCTET_STRING, &d))
+        return malformed(err, "it is not an ECPrivateKey of RFC 5915");
+    if (der_at(&seq, DER_CONTEXT_CONSTRUCTED(0)) && der_enter(&seq, DER_CONTEXT_CONSTRUCTED(0), &params)) {
+        if (der_at(&params, DER_SEQUENCE))
+            return malformed(
+                err,
+                "it spells out its elliptic curve; try: openssl ec -in OLD -param_enc named_curve -out NEW");
+        if (der_take_oid(&params, &own))
+            curve = own;
+    }
+    if (curve.len == 0)
+        return malformed(err, "it does not name its elliptic curve");
+    CS_AUTO(cs_buf_clear) struct cs_buf oid, algorithm;
+    cs_buf_init(&oid, 64);
+    cs_buf_init(&algorithm, 128);
+    der_put(&oid, DER_OID, curve);
+    const struct cs_bytes parts[] = {EC_OID_TLV, cs_buf_bytes(&oid)};
+    der_put_parts(&algorithm, DER_SEQUENCE, parts, CS_ARRAY_LEN(parts));
+    if (oid.failed || algorithm.failed)
+        return cs_err_reject(err, CS_CODE_CERT_WEAK_KEY); // no curve of ours has so long a name
+    struct parts p = {.algorithm = cs_buf_bytes(&algorithm), .key = der};
+    return read_by_algorithm(&p, err) && build(&p, ret, err);
+}
+
+bool privkey_read(struct cs_bytes der, struct cs_bytes curve, struct cs_privkey **ret, struct cs_err *err) {
+    struct der outer = der_of(der), seq;
+    int version;
+    if (!der_enter(&outer, DER_SEQUENCE, &seq) || !der_done(&outer) || !der_take_small(&seq, &version))
+        return malformed(err, "it is neither PKCS#8 nor PKCS#1 nor SEC1");
+    if (der_at(&seq, DER_SEQUENCE))
+        return cs_privkey_from_pkcs8(der, ret, err);
+    if (der_at(&seq, DER_INTEGER)) {
+        struct parts p = {.algorithm = RSA_ALGORITHM, .key = der};
+        return read_by_algorithm(&p, err) && build(&p, ret, err);
+    }
+    if (der_at(&seq, DER_OCTET_STRING))
+        return read_sec1(der, curve, ret, err);
+    return malformed(err, "it is neither PKCS#8 nor PKCS#1 nor SEC1");
+}
+
+bool cs_privkey_to_pkcs8(const struct cs_privkey *k, uint8_t **ret, size_t *ret_len, struct cs_err *err) {
+    uint8_t *copy = OPENSSL_secure_malloc(k->pkcs8_len);
+    if (!copy)
+        return cs_err_oom(err);
+    memcpy(copy, k->pkcs8, k->pkcs8_len);
+    *ret = copy;
+    *ret_len = k->pkcs8_len;
+    return true;
+}
+
+bool cs_privkey_to_pem(const struct cs_privkey *k, uint8_t **ret, size_t *ret_len, struct cs_err *err) {
+    size_t size = pem_size("PRIVATE KEY", k->pkcs8_len);
+    uint8_t *text = OPENSSL_secure_malloc(size);
+    if (!text)
+        return cs_err_oom(err);
+    *ret_len = pem_write("PRIVATE KEY", (struct cs_bytes){k->pkcs8, k->pkcs8_len}, (char *)text);
+    *ret = text;
+    return true;
+}
+
+bool cs_privkey_spki(const struct cs_privkey *k, uint8_t **ret, size_t *ret_len, struct cs_err *err) {
+    uint8_t *copy = malloc(k->spki_len);
+    if (!copy)
+        return cs_err_oom(err);
+    memcpy(copy, k->spki, k->spki_len);
+    *ret = copy;
+    *ret_len = k->spki_len;
+    return true;
+}
