@@ -83,7 +83,7 @@ struct cs_encoded {
 };
 
 struct cs_keyed_chain {
-    size_t chain_len; // 1 .. CS_CHAIN_MAX; chain[0] is the leaf
+    size_t chain_len; // at least 1; above CS_CHAIN_MAX (cert.too_many) chain has the first ones only; chain[0] is the leaf
     struct cs_encoded chain[10];
     bool csr;              // match an existing CSR: key and pop are empty
     struct cs_encoded key; // sealed (seal.h); len 0 where csr, or where missing

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How a record is judged: facts, rules in order, effect. The rules themselves stand in rules_table.h.
+#include "certsync/model/rules.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "certsync/model/sign.h"
+#include "rules_internal.h"
+#include "rules_table.h"
+
+// The largest document: a certificate's material, whose base64 came in one event, or a certificate with
+// CS_SHARES_MAX shares.
+#define DOCUMENT_MAX (2 * CS_EVENT_MAX)
+
+struct rule {
+    uint32_t types;
+    enum cs_code code;
+    cs_rule_fn *holds;
+};
+
+enum {
+#define X(group, types, text) TYPES_##group,
+    CS_RULE_GROUPS(X)
+#undef X
+};
+static const uint32_t group_types[] = {
+#define X(group, types, text) [TYPES_##group] = types,
+    CS_RULE_GROUPS(X)
+#undef X
+};
+#define X(group, types, text) static const char text_##group[] = text;
+CS_RULE_GROUPS(X)
+#undef X
+
+#define X(group, code, function, sentence) {TYPES_##group, CS_CODE_##code, function},
+static const struct rule envelope_rules[] = {CS_RULES_ENVELOPE(X)};
+static const struct rule event_rules[] = {CS_RULES_EVENT(X)};
+static const struct rule offer_rules[] = {CS_RULES_OFFER(X)};
+#undef X
+
+#define X(group, code, function, sentence) {text_##group, CS_CODE_##code, 1, sentence},
+static const struct cs_rule_info book[] = {CS_RULES_ENVELOPE(X) CS_RULES_EVENT(X) CS_RULES_OFFER(X)};
+#undef X
+
+const struct cs_rule_info *cs_rules_list(size_t *ret_n) {
+    *ret_n = CS_ARRAY_LEN(book);
+    return book;
+}
+
+// The first rule of the event's type that does not hold; CS_CODE_NONE where all do.
+static enum cs_code first_broken(struct cs_judge *j, const struct rule *rules, size_t n) {
+    enum cs_event_type type = j->ev ? j->ev->type : CS_EVENT_NONE;
+    for (size_t i = 0; i < n; i++)
+        if ((group_types[rules[i].types] >> type & 1) && !rules[i].holds(j, rules[i].code))
+            return rules[i].code;
+    return CS_CODE_NONE;
+}
+
+enum cs_code cs_rules_offer(struct cs_judge *j) {
+    return first_broken(j, offer_rules, CS_ARRAY_LEN(offer_rules));
+}
+
+// ---- rules of the envelope
+
+bool cs_rule_bytes(struct cs_judge *j, enum cs_code code) {
+    return j->prepared->code != code;
+}
+
+bool cs_rule_order(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    return j->f.has_system || (j->ev->type == CS_EVENT_SYSTEM_GENESIS && j->record->offset == 0);
+}
+
+bool cs_rule_signer(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    return j->f.signer != CS_SIGNER_NONE;
+}
+
+static struct cs_bytes signer_spki(const struct cs_judge *j) {
+    if (j->f.signer == CS_SIGNER_ROOT)
+        return cs_pubkey_spki(j->ctx->root);
+    return (struct cs_bytes){j->f.signer_key.data, j->f.signer_key.len};
+}
+
+static bool was_checked(const struct cs_judge *j) {
+    struct cs_bytes spki = signer_spki(j);
+    const struct cs_spki *checked = &j->prepared->sig_spki;
+    return j->prepared->sig_checked && checked->len == spki.len &&
+           memcmp(checked->data, spki.data, spki.len) == 0;
+}
+
+bool cs_rule_signature(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    struct cs_bytes sig = {j->prepared->sig, j->prepared->sig_len};
+    bool good = false;
+    if (was_checked(j)) {
+        good = j->prepared->sig_good;
+    } else {
+        CS_AUTO(cs_pubkey_free) struct cs_pubkey *key = NULL;
+        struct cs_err err;
+        if (cs_pubkey_new(j->ctx->crypto, signer_spki(j), &key, &err))
+            good = cs_pubkey_type(key) == CS_KEY_P256 &&
+                   cs_event_verify(j->ctx->crypto, key, j->prepared->value, sig);
+        else if (err.kind != CS_ERR_REJECT)
+            j->failed = true, *j->err = err;
+    }
+    j->ret->verdict.signer_known = good;
+    return good;
+}
+
+bool cs_rule_not_revoked(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    return !j->f.revoked;
+}
+
+bool cs_rule_sequence(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    if (j->ev->seq > j->f.watermark || j->f.remembered)
+        return true;
+    j->ret->verdict.watermark = j->f.watermark;
+    return false;
+}
+
+bool cs_rule_account(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    return j->f.has_account;
+}
+
+// ---- judging
+
+static void reject(struct cs_judge *j, enum cs_code code) {
+    struct cs_verdict *v = &j->ret->verdict;
+    v->status = CS_STATUS_REJECTED;
+    v->code = code;
+    if (code == CS_CODE_EVENT_MALFORMED)
+        memcpy(v->detail, j->prepared->detail, sizeof(v->detail));
+}
+
+// The sender's stream has come this far, whatever becomes of the event.
+static void admit(struct cs_judge *j) {
+    const struct cs_event *ev = j->ev;
+    if (j->f.signer == CS_SIGNER_AGENT && j->f.watermark > 0)
+        j->ret->verdict.gap = ev->seq - j->f.watermark - 1;
+    struct cs_stream stream = {ev->seq};
+    cs_stream_encode(cs_judge_begin(j), &stream);
+    cs_judge_put(j, CS_KEY("stream/", j->stream));
+    const char *seen = CS_KEY("seen/", j->stream);
+    cs_state_add(j->state, seen, ev->id, ev->seq);
+    cs_state_trim(j->state, seen, CS_SEEN_MAX);
+}
+
+static void take_effect(struct cs_judge *j) {
+    static cs_effect_fn *const effects[] = {
+        [CS_EVENT_SYSTEM_GENESIS] = cs_effect_genesis,
+        [CS_EVENT_SYSTEM_RULESET] = cs_effect_ruleset,
+        [CS_EVENT_TRUST_ADD] = cs_effect_trust_add,
+        [CS_EVENT_TRUST_REMOVE] = cs_effect_trust_remove,
+        [CS_EVENT_ACCOUNT_REGISTER] = cs_effect_account_register,
+        [CS_EVENT_ACCOUNT_UPDATE] = cs_effect_account_update,
+        [CS_EVENT_AGENT_ENROLL] = cs_effect_enroll,
+        [CS_EVENT_AGENT_REVOKE] = cs_effect_revoke,
+        [CS_EVENT_AGENT_ROTATE] = cs_effect_rotate,
+        [CS_EVENT_AGENT_HEARTBEAT] = cs_effect_heartbeat,
+        [CS_EVENT_CERTIFICATE_UPLOAD] = cs_effect_upload,
+        [CS_EVENT_CERTIFICATE_ISSUE] = cs_effect_upload,
+        [CS_EVENT_CERTIFICATE_DELETE] = cs_effect_delete,
+        [CS_EVENT_CERTIFICATE_SHARE] = cs_effect_share,
+        [CS_EVENT_CERTIFICATE_UNSHARE] = cs_effect_unshare,
+        [CS_EVENT_CSR_ADD] = cs_effect_csr_add,
+        [CS_EVENT_CSR_DELETE] = cs_effect_csr_delete,
+        [CS_EVENT_SHARE_OFFER] = cs_effect_offer,
+        [CS_EVENT_SHARE_WITHDRAW] = cs_effect_withdraw,
+        [CS_EVENT_SHARE_ANSWER] = cs_effect_answer,
+    };
+    effects[j->ev->type](j);
+}
+
+static void stop(struct cs_judge *j, const char *fmt, int64_t theirs, int64_t ours) CS_PRINTF(2, 0);
+static void stop(struct cs_judge *j, const char *fmt, int64_t theirs, int64_t ours) {
+    char message[256];
+    snprintf(message, sizeof(message), fmt, theirs, ours);
+    cs_err_set(j->err, CS_ERR_CONFIG, CS_CODE_NONE, "%s", message);
+    j->failed = true;
+}
+
+// What this process was told must be what the log says, before anything is judged by it.
+static void check_settings(struct cs_judge *j) {
+    const struct cs_system *s = &j->f.system;
+    if (!j->f.has_system || cs_judge_stopped(j))
+        return;
+    if (strcmp(s->deployment, j->ctx->deployment) != 0) {
+        cs_err_set(j->err, CS_ERR_CONFIG, CS_CODE_NONE,
+                   "the log is of deployment %s, the settings say %s: mend deployment.id", s->deployment,
+                   j->ctx->deployment);
+        j->failed = true;
+    } else if (s->partitions != j->ctx->partition_count) {
+        stop(j,
+             "the log began with %" PRId64 " partitions, the topic has %" PRId64
+             " now: topics must keep the number of partitions that they were made with",
+             s->partitions, j->ctx->partition_count);
+    } else if (s->ruleset > CS_RULESET_LATEST) {
+        stop(j,
+             "the log is under ruleset %" PRId64 ", this release knows up to %" PRId64
+             ": upgrade certsync-consumer",
+             s->ruleset, CS_RULESET_LATEST);
+    }
+}
+
+// A validly signed switch to rules that this release does not have.
+static void check_ruleset(struct cs_judge *j) {
+    int64_t ruleset = 0;
+    if (j->ev->type == CS_EVENT_SYSTEM_GENESIS)
+        ruleset = j->ev->data.genesis.ruleset;
+    else if (j->ev->type == CS_EVENT_SYSTEM_RULESET)
+        ruleset = j->ev->data.ruleset.ruleset;
+    if (ruleset > CS_RULESET_LATEST)
+        stop(j,
+             "the log goes on under ruleset %" PRId64 ", this release knows up to %" PRId64
+             ": upgrade certsync-consumer",
+             ruleset, CS_RULESET_LATEST);
+}
+
+// Where preparation checked the signature with another key than the catalog has for the kid (a stale cache),
+// its answer does not count, and what it left out for a bad signature is done now.
+static bool settle_signature(struct cs_judge *j, struct cs_prepared *p) {
+    if (!p->sig_checked || j->f.signer == CS_SIGNER_NONE || was_checked(j))
+        return true;
+    bool left_out = !p->sig_good;
+    p->sig_checked = false;
+    p->sig_good = false;
+    return !left_out || cs_prepare_content(j->ctx->crypto, p, j->err);
+}
+
+static void judge(struct cs_judge *j, struct cs_prepared *p) {
+    struct cs_verdict *v = &j->ret->verdict;
+    v->status = CS_STATUS_APPLIED;
+    if (j->ev)
+        memcpy(v->subject, j->ev->subject, sizeof(v->subject));
+    if (p->code == CS_CODE_NONE) {
+        cs_facts_signer(j);
+        if (!settle_signature(j, p))
+            j->failed = true;
+        if (!j->failed)
+            cs_facts_subject(j);
+    } else {
+        j->f.has_system = cs_judge_read_system(j, "system", &j->f.system);
+    }
+    check_settings(j);
+    if (cs_judge_stopped(j))
+        return;
+    enum cs_code broken = first_broken(j, envelope_rules, CS_ARRAY_LEN(envelope_rules));
+    if (broken != CS_CODE_NONE) {
+        reject(j, broken);
+        return;
+    }
+    if (j->f.remembered) {
+        v->status = CS_STATUS_DUPLICATE;
+        return;
+    }
+    admit(j);
+    broken = first_broken(j, event_rules, CS_ARRAY_LEN(event_rules));
+    if (broken == CS_CODE_NONE)
+        broken = p->content_code; // one that the table does not name
+    if (broken != CS_CODE_NONE) {
+        reject(j, broken);
+        return;
+    }
+    check_ruleset(j);
+    if (!cs_judge_stopped(j))
+        take_effect(j);
+}
+
+static void init_judge(struct cs_judge *j, const struct cs_rule_context *ctx, struct cs_state *state,
+                       const struct cs_record *r, const struct cs_prepared *p, struct cs_decision *ret,
+                       struct cs_err *err) {
+    memset(j, 0, sizeof(*j));
+    j->ctx = ctx;
+    j->state = state;
+    j->record = r;
+    j->prepared = p;
+    j->ev = p->event;
+    // Rounded down, also before 1970.
+    j->now_s = r->timestamp_ms / 1000 - (r->timestamp_ms % 1000 < 0);
+    j->ret = ret;
+    j->err = err;
+    cs_buf_init(&j->buf, DOCUMENT_MAX);
+}
+
+static void clear_judge(struct cs_judge *j) {
+    cs_facts_clear(&j->f);
+    cs_buf_clear(&j->buf);
+}
+
+bool cs_decide(const struct cs_rule_context *ctx, struct cs_state *state, const struct cs_record *r,
+               struct cs_prepared *p, struct cs_decision *ret, bool *ret_needed, struct cs_err *err) {
+    struct cs_judge j;
+    CS_AUTO(cs_decision_clear) struct cs_decision decision;
+    memset(&decision, 0, sizeof(decision));
+    init_judge(&j, ctx, state, r, p, &decision, err);
+    cs_state_begin(state);
+    judge(&j, p);
+    // A heartbeat leaves an outcome only where it was refused: apply must know whether there is one.
+    if (j.ev && j.ev->type == CS_EVENT_AGENT_HEARTBEAT && decision.verdict.status == CS_STATUS_REJECTED &&
+        decision.verdict.signer_known) {
+        struct cs_bytes value;
+        (void)cs_judge_look(&j, CS_KEY("outcome/", j.ev->account, "/", j.ev->id), &value);
+    }
+    clear_judge(&j);
+    if (j.failed || j.needed) {
+        cs_state_drop(state);
+        const struct cs_needed *needed = NULL;
+        if (!j.failed && cs_state_needed(state, &needed) == 0)
+            return cs_err_oom(err); // what is needed could not even be noted
+        if (!j.failed)
+            *ret_needed = true;
+        return !j.failed;
+    }
+    if (!cs_state_keep(state, err))
+        return false;
+    *ret = decision;
+    memset(&decision, 0, sizeof(decision));
+    *ret_needed = false;
+    return true;
+}
+
+bool cs_decide_touch(const struct cs_rule_context *ctx, struct cs_state *state, const struct cs_record *r,
+                     const struct cs_prepared *p) {
+    struct cs_judge j;
+    struct cs_err err;
+    struct cs_decision none;
+    memset(&none, 0, sizeof(none));
+    init_judge(&j, ctx, state, r, p, &none, &err);
+    if (p->code == CS_CODE_NONE) {
+        cs_facts_signer(&j);
+        cs_facts_subject(&j);
+    } else {
+        j.f.has_system = cs_judge_read_system(&j, "system", &j.f.system);
+    }
+    bool needed = j.needed;
+    clear_judge(&j);
+    return needed;
+}
+
+void cs_decision_clear(struct cs_decision *d) {
+    cs_verdict_clear(&d->verdict);
+    for (size_t i = 0; i < d->derived.len; i++)
+        cs_event_free(d->derived.events[i]);
+    free(d->derived.events);
+    memset(&d->derived, 0, sizeof(d->derived));
+}

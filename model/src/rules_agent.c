@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Who may do what, and the keys of an account's agents.
+#include <string.h>
+
+#include "rules_internal.h"
+#include "rules_table.h"
+
+static bool trusted_as(const struct cs_judge *j, enum cs_trust_role role) {
+    return j->f.signer == CS_SIGNER_TRUSTED && j->f.role == role;
+}
+
+static bool agent_can(const struct cs_judge *j, unsigned right) {
+    return j->f.signer == CS_SIGNER_AGENT && (j->f.agent.can & right) != 0;
+}
+
+bool cs_rule_by_root(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    return j->f.signer == CS_SIGNER_ROOT;
+}
+
+bool cs_rule_by_admin(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    return trusted_as(j, CS_TRUST_ADMIN);
+}
+
+bool cs_rule_by_issuer(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    return trusted_as(j, CS_TRUST_ISSUER);
+}
+
+bool cs_rule_by_service(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    return trusted_as(j, CS_TRUST_SERVICE);
+}
+
+// Admins do not upload: what is in an account was brought by its agents.
+bool cs_rule_by_right(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    switch (j->ev->type) {
+    case CS_EVENT_CERTIFICATE_UPLOAD:
+        return agent_can(j, CS_CAN_UPLOAD);
+    case CS_EVENT_CERTIFICATE_DELETE:
+        return agent_can(j, CS_CAN_DELETE);
+    case CS_EVENT_CERTIFICATE_SHARE:
+    case CS_EVENT_CERTIFICATE_UNSHARE:
+        return agent_can(j, CS_CAN_SHARE);
+    case CS_EVENT_CSR_ADD:
+    case CS_EVENT_CSR_DELETE:
+        return agent_can(j, CS_CAN_CSR);
+    case CS_EVENT_NONE:
+    case CS_EVENT_SYSTEM_GENESIS:
+    case CS_EVENT_SYSTEM_RULESET:
+    case CS_EVENT_TRUST_ADD:
+    case CS_EVENT_TRUST_REMOVE:
+    case CS_EVENT_ACCOUNT_REGISTER:
+    case CS_EVENT_ACCOUNT_UPDATE:
+    case CS_EVENT_AGENT_ENROLL:
+    case CS_EVENT_AGENT_REVOKE:
+    case CS_EVENT_AGENT_ROTATE:
+    case CS_EVENT_AGENT_HEARTBEAT:
+    case CS_EVENT_CERTIFICATE_ISSUE:
+    case CS_EVENT_SHARE_OFFER:
+    case CS_EVENT_SHARE_WITHDRAW:
+    case CS_EVENT_SHARE_ANSWER:
+        return false;
+    }
+    return false;
+}
+
+// A rotation is signed by the key that goes, a heartbeat speaks of the key that signed it.
+bool cs_rule_by_itself(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    return j->f.signer == CS_SIGNER_AGENT &&
+           (j->ev->type != CS_EVENT_AGENT_HEARTBEAT || strcmp(j->ev->subject, j->ev->kid) == 0);
+}
+
+// A join token hands out what it was granted, and never the right to hand out.
+static bool token_grants(const struct cs_agent *token, const struct cs_event_enroll *e) {
+    if (!token->has_grant || (e->can & CS_CAN_ENROLL) || (e->can & ~token->grant_can))
+        return false;
+    if (strcmp(e->names, token->grant_names) == 0 || strcmp(token->grant_names, "*") == 0)
+        return true;
+    return !strchr(e->names, '*') && cs_pattern_matches(token->grant_names, e->names);
+}
+
+// Keys are enrolled by an admin, or with a join token: while it lasts, as often as it may, within its grant.
+bool cs_rule_may_enroll(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    if (trusted_as(j, CS_TRUST_ADMIN))
+        return true;
+    const struct cs_agent *token = &j->f.agent;
+    return agent_can(j, CS_CAN_ENROLL) && token->uses_left != 0 &&
+           (token->expires_s == 0 || j->now_s < token->expires_s) && token_grants(token, &j->ev->data.enroll);
+}
+
+// A key is enrolled once: a revoked or rotated one does not come back, and root's and trusted keys are no
+// agents.
+bool cs_rule_agent_new(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    return !j->f.has_target && !j->f.subject_trusted;
+}
+
+bool cs_rule_agent_known(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    return j->f.has_target;
+}
+
+static void put_agent(struct cs_judge *j, const char *kid, const struct cs_agent *agent) {
+    cs_agent_encode(cs_judge_begin(j), agent);
+    cs_judge_put(j, CS_KEY("key/", j->ev->account, "/", kid));
+}
+
+static void set_key(struct cs_agent *agent, struct cs_bytes spki) {
+    agent->key.len = spki.len; // at most CS_SPKI_MAX: prepare.c
+    memcpy(agent->key.data, spki.data, spki.len);
+}
+
+void cs_effect_enroll(struct cs_judge *j) {
+    const struct cs_event *ev = j->ev;
+    const struct cs_event_enroll *e = &ev->data.enroll;
+    struct cs_agent agent = {.state = CS_AGENT_ENROLLED,
+                             .can = e->can,
+                             .uses_left = e->uses > 0 ? e->uses : -1,
+                             .expires_s = e->expires_s,
+                             .has_grant = e->has_grant,
+                             .grant_can = e->grant_can,
+                             .enrolled_ms = j->record->timestamp_ms};
+    set_key(&agent, e->key.bytes);
+    CS_COPY(agent.names, e->names);
+    CS_COPY(agent.label, e->label);
+    CS_COPY(agent.grant_names, e->grant_names);
+    CS_COPY(agent.enrolled_by, ev->kid);
+    put_agent(j, ev->subject, &agent);
+    cs_state_add(j->state, CS_KEY("keys/", ev->account), ev->subject, 0);
+    if (j->f.signer == CS_SIGNER_AGENT && j->f.agent.uses_left > 0) {
+        j->f.agent.uses_left--;
+        put_agent(j, ev->kid, &j->f.agent);
+    }
+}
+
+void cs_effect_revoke(struct cs_judge *j) {
+    struct cs_agent *target = &j->f.target;
+    if (target->state == CS_AGENT_REVOKED) {
+        j->ret->verdict.code = CS_CODE_UNCHANGED;
+        return;
+    }
+    target->state = CS_AGENT_REVOKED;
+    target->ended_ms = j->record->timestamp_ms;
+    put_agent(j, j->ev->subject, target);
+}
+
+// The next key is what the old one was, with its name, rights and pattern; the old one ends.
+void cs_effect_rotate(struct cs_judge *j) {
+    const struct cs_event *ev = j->ev;
+    struct cs_agent next = j->f.agent, *old = &j->f.agent;
+    set_key(&next, ev->data.enroll.key.bytes);
+    CS_COPY(next.enrolled_by, ev->kid);
+    next.enrolled_ms = j->record->timestamp_ms;
+    put_agent(j, ev->subject, &next);
+    cs_state_add(j->state, CS_KEY("keys/", ev->account), ev->subject, 0);
+    old->state = CS_AGENT_ROTATED;
+    old->ended_ms = j->record->timestamp_ms;
+    CS_COPY(old->rotated_to, ev->subject);
+    put_agent(j, ev->kid, old);
+}
+
+void cs_effect_heartbeat(struct cs_judge *j) {
+    j->f.agent.heartbeat = j->ev->data.heartbeat;
+    j->f.agent.heartbeat_ms = j->record->timestamp_ms;
+    put_agent(j, j->ev->kid, &j->f.agent);
+}

@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Certificates of an account: upload, issue, replace, delete.
+#include <stdlib.h>
+#include <string.h>
+
+#include "certsync/model/seal.h"
+#include "rules_internal.h"
+#include "rules_table.h"
+
+// ---- rules of all that has a name
+
+// SM2 names have no '.'; requests are international.
+bool cs_rule_name(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    const struct cs_event *ev = j->ev;
+    if (ev->type == CS_EVENT_CSR_ADD)
+        return cs_name_valid(ev->data.csr.name, strlen(ev->data.csr.name), CS_ALGORITHM_INTERNATIONAL);
+    const struct cs_event_upload *up = &ev->data.upload;
+    return cs_name_valid(up->name, strlen(up->name), up->algorithm);
+}
+
+// The name that the event is about, which earlier rules have found.
+static const char *name_of(const struct cs_judge *j) {
+    switch (j->ev->type) {
+    case CS_EVENT_CERTIFICATE_UPLOAD:
+    case CS_EVENT_CERTIFICATE_ISSUE:
+        return j->ev->data.upload.name;
+    case CS_EVENT_CSR_ADD:
+        return j->ev->data.csr.name;
+    case CS_EVENT_CSR_DELETE:
+        return j->f.csr.name;
+    case CS_EVENT_CERTIFICATE_DELETE:
+        return j->ev->data.del.from[0] ? j->f.shared_in.summary.name : j->f.cert.summary.name;
+    case CS_EVENT_NONE:
+    case CS_EVENT_SYSTEM_GENESIS:
+    case CS_EVENT_SYSTEM_RULESET:
+    case CS_EVENT_TRUST_ADD:
+    case CS_EVENT_TRUST_REMOVE:
+    case CS_EVENT_ACCOUNT_REGISTER:
+    case CS_EVENT_ACCOUNT_UPDATE:
+    case CS_EVENT_AGENT_ENROLL:
+    case CS_EVENT_AGENT_REVOKE:
+    case CS_EVENT_AGENT_ROTATE:
+    case CS_EVENT_AGENT_HEARTBEAT:
+    case CS_EVENT_CERTIFICATE_SHARE:
+    case CS_EVENT_CERTIFICATE_UNSHARE:
+    case CS_EVENT_SHARE_OFFER:
+    case CS_EVENT_SHARE_WITHDRAW:
+    case CS_EVENT_SHARE_ANSWER:
+        break;
+    }
+    return j->f.cert.summary.name;
+}
+
+bool cs_rule_pattern(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    return cs_pattern_matches(j->f.agent.names, name_of(j));
+}
+
+// What the bytes say by themselves was found by prepare.h.
+bool cs_rule_content(struct cs_judge *j, enum cs_code code) {
+    return j->prepared->content_code != code;
+}
+
+bool cs_rule_custodian(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    return j->prepared->custodian[0] == '\0' || j->f.custodian;
+}
+
+// ---- rules of upload and issue
+
+bool cs_rule_begun(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    for (size_t i = 0; i < j->prepared->leaves_len; i++)
+        if (j->now_s < j->prepared->leaf[i]->not_before_s)
+            return false;
+    return true;
+}
+
+bool cs_rule_not_expired(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    for (size_t i = 0; i < j->prepared->leaves_len; i++)
+        if (j->now_s > j->prepared->leaf[i]->not_after_s)
+            return false;
+    return true;
+}
+
+bool cs_rule_chain_complete(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    return !j->prepared->incomplete || !j->f.account.reject_incomplete_chain;
+}
+
+// The same certificate under the same name: nothing is asked of it, and nothing changes.
+static bool is_unchanged(const struct cs_judge *j) {
+    const struct cs_cert_summary *s = &j->f.cert.summary;
+    if (!j->f.has_cert || s->leaves_len != j->prepared->leaves_len)
+        return false;
+    for (size_t i = 0; i < s->leaves_len; i++)
+        if (memcmp(s->leaves[i].sha256, j->prepared->leaf[i]->sha256, 32) != 0)
+            return false;
+    return true;
+}
+
+static bool is_replacement(const struct cs_judge *j) {
+    return j->f.has_cert && !is_unchanged(j);
+}
+
+bool cs_rule_csr_match(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    return !j->ev->data.upload.part[0].csr || j->f.has_csr || is_unchanged(j);
+}
+
+bool cs_rule_name_free(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    return !is_replacement(j) || j->ev->data.upload.replace;
+}
+
+bool cs_rule_same_source(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    const struct cs_event_upload *up = &j->ev->data.upload;
+    return !is_replacement(j) ||
+           (up->source == j->f.cert.summary.source && up->algorithm == j->f.cert.summary.algorithm);
+}
+
+bool cs_rule_not_older(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    return !is_replacement(j) || j->ev->data.upload.force ||
+           j->prepared->leaf[0]->not_before_s >= j->f.cert.summary.leaves[0].not_before_s;
+}
+
+// Ids of certificates, requests and shares are the sender's choice, once.
+bool cs_rule_id_new(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    switch (j->ev->type) {
+    case CS_EVENT_CERTIFICATE_UPLOAD:
+    case CS_EVENT_CERTIFICATE_ISSUE:
+        return j->f.has_cert || !j->f.id_used; // what has the name keeps its own id
+    case CS_EVENT_CSR_ADD:
+        return j->f.has_csr || !j->f.id_used; // the same request again changes nothing
+    case CS_EVENT_NONE:
+    case CS_EVENT_SYSTEM_GENESIS:
+    case CS_EVENT_SYSTEM_RULESET:
+    case CS_EVENT_TRUST_ADD:
+    case CS_EVENT_TRUST_REMOVE:
+    case CS_EVENT_ACCOUNT_REGISTER:
+    case CS_EVENT_ACCOUNT_UPDATE:
+    case CS_EVENT_AGENT_ENROLL:
+    case CS_EVENT_AGENT_REVOKE:
+    case CS_EVENT_AGENT_ROTATE:
+    case CS_EVENT_AGENT_HEARTBEAT:
+    case CS_EVENT_CERTIFICATE_DELETE:
+    case CS_EVENT_CERTIFICATE_SHARE:
+    case CS_EVENT_CERTIFICATE_UNSHARE:
+    case CS_EVENT_CSR_DELETE:
+    case CS_EVENT_SHARE_OFFER:
+    case CS_EVENT_SHARE_WITHDRAW:
+    case CS_EVENT_SHARE_ANSWER:
+        break;
+    }
+    return !j->f.id_used;
+}
+
+bool cs_rule_quota(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    return j->f.has_cert || j->f.account.certificates < j->f.account.limit_certificates;
+}
+
+// ---- rules of delete
+
+bool cs_rule_certificate(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    if (j->ev->type == CS_EVENT_CERTIFICATE_DELETE && j->ev->data.del.from[0])
+        return j->f.has_shared_in;
+    return j->f.has_cert;
+}
+
+bool cs_rule_not_shared(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    return j->ev->data.del.cascade || j->f.cert.shares_len == 0;
+}
+
+// ---- effects
+
+// The summary borrows strings from the parsed certificates.
+static void summarise(const struct cs_judge *j, struct cs_cert_summary *s) {
+    const struct cs_event_upload *up = &j->ev->data.upload;
+    memset(s, 0, sizeof(*s));
+    CS_COPY(s->name, up->name);
+    s->algorithm = up->algorithm;
+    s->source = up->source;
+    s->incomplete = j->prepared->incomplete;
+    s->tags = up->tags;
+    s->leaves_len = j->prepared->leaves_len;
+    for (size_t i = 0; i < s->leaves_len; i++) {
+        struct cs_cert *c = j->prepared->leaf[i];
+        struct cs_leaf *leaf = &s->leaves[i];
+        memcpy(leaf->sha256, c->sha256, 32);
+        memcpy(leaf->spki_sha256, c->spki_sha256, 32);
+        memcpy(leaf->serial, c->serial_hex, sizeof(leaf->serial));
+        leaf->not_before_s = c->not_before_s;
+        leaf->not_after_s = c->not_after_s;
+        leaf->key_type = c->key_type;
+        leaf->key_bits = c->key_bits;
+        leaf->subject = c->subject_name;
+        leaf->issuer = c->issuer_name;
+        leaf->names_total = c->names_total;
+        leaf->names_len = c->names_len;
+        leaf->names = c->names;
+    }
+}
+
+// Chains and sealed keys as they came; a matched request gives its own key, which was sealed for it.
+static void put_material(struct cs_judge *j, const char *id) {
+    const struct cs_event *ev = j->ev;
+    const struct cs_event_upload *up = &ev->data.upload;
+    struct cs_material_part parts[2];
+    memset(parts, 0, sizeof(parts));
+    CS_AUTO(cs_buf_clear) struct cs_buf matched;
+    cs_buf_init(&matched, 2 * CS_SEALED_MAX);
+    for (size_t i = 0; i < up->parts; i++) {
+        const struct cs_keyed_chain *from = &up->part[i];
+        struct cs_material_part *to = &parts[i];
+        to->chain_len = from->chain_len;
+        for (size_t k = 0; k < from->chain_len; k++)
+            to->chain[k] = from->chain[k].text;
+        to->key = from->key.text;
+        to->key_subject = ev->subject;
+        to->role = cs_key_role_name(up->parts == 1 ? CS_ROLE_SINGLE
+                                    : i == 0       ? CS_ROLE_SM2_SIGN
+                                                   : CS_ROLE_SM2_ENCRYPT);
+        if (from->csr) {
+            cs_json_put_base64(&matched, j->f.csr.key);
+            if (!cs_buf_ok(&matched, j->err)) {
+                j->failed = true;
+                return;
+            }
+            to->key = (struct cs_bytes){matched.data + 1, matched.len - 2}; // without the quotes
+            to->key_subject = j->f.csr.id;
+        }
+    }
+    cs_material_encode(cs_judge_begin(j), parts, up->parts);
+    cs_judge_put(j, CS_KEY("material/", ev->account, "/", id));
+}
+
+static void remember_old(struct cs_certificate *cert) {
+    const struct cs_leaf *leaf = &cert->summary.leaves[0];
+    if (cert->old_len < CS_OLD_VERSIONS_MAX)
+        cert->old_len++;
+    memmove(&cert->old[1], &cert->old[0], (cert->old_len - 1) * sizeof(cert->old[0]));
+    struct cs_old_version *old = &cert->old[0];
+    *old = (struct cs_old_version){.version = cert->summary.version, .not_after_s = leaf->not_after_s};
+    memcpy(old->sha256, leaf->sha256, 32);
+    memcpy(old->serial, leaf->serial, sizeof(old->serial));
+}
+
+static void put_new(struct cs_judge *j, struct cs_certificate *cert) {
+    const struct cs_event *ev = j->ev;
+    cert->summary.version = 1;
+    CS_COPY(cert->id, ev->subject);
+    cert->created_ms = j->record->timestamp_ms;
+    cs_judge_put_id(j, CS_KEY("name/", ev->account, "/", cert->summary.name), cert->id);
+    cs_key member;
+    cs_state_add(j->state, CS_KEY("view/", ev->account),
+                 cs_view_member(member, cert->summary.name, NULL, cert->id), 0);
+    j->f.account.certificates++;
+    cs_judge_put_account(j);
+}
+
+// A new name makes a certificate; a replacement keeps id, name, shares and source, and is offered to all that
+// it is shared with.
+void cs_effect_upload(struct cs_judge *j) {
+    const struct cs_event *ev = j->ev;
+    struct cs_verdict *v = &j->ret->verdict;
+    bool replacement = j->f.has_cert;
+    if (replacement) {
+        CS_COPY(v->subject, j->f.cert.id);
+        v->version = j->f.cert.summary.version;
+    }
+    if (is_unchanged(j)) {
+        v->code = CS_CODE_UNCHANGED;
+        return;
+    }
+    // cert owns nothing of its own: strings are the leaves', the list of shares is the facts'.
+    struct cs_certificate cert = j->f.cert;
+    int64_t version = cert.summary.version;
+    if (replacement)
+        remember_old(&cert);
+    summarise(j, &cert.summary);
+    cert.summary.version = version + 1;
+    CS_COPY(cert.by, ev->kid);
+    cert.updated_ms = j->record->timestamp_ms;
+    if (!replacement)
+        put_new(j, &cert);
+    cs_judge_put_certificate(j, &cert);
+    put_material(j, cert.id);
+    cs_key member;
+    cs_state_add(j->state, CS_KEY("expiry/", ev->account),
+                 cs_view_member(member, cert.summary.name, NULL, cert.id),
+                 cs_summary_not_after(&cert.summary));
+    if (replacement)
+        cs_share_offer_all(j, &cert);
+    v->version = cert.summary.version;
+}
+
+static void close_all(struct cs_judge *j, const struct cs_certificate *cert) {
+    for (size_t i = 0; i < cert->shares_len; i++) {
+        struct cs_share share;
+        if (cs_judge_read_share(j, CS_KEY("share/", j->ev->account, "/", cert->shares[i].share), &share))
+            cs_share_close(j, &share, CS_CODE_SHARE_CLOSED);
+    }
+}
+
+// What was shared in goes from the recipient's view, and its owner learns of it. An own certificate goes with
+// its chain, its sealed keys and its shares; that there was one, and its id, stays.
+void cs_effect_delete(struct cs_judge *j) {
+    const struct cs_event *ev = j->ev;
+    if (ev->data.del.from[0]) {
+        cs_shared_in_remove(j, &j->f.shared_in, CS_CODE_NONE, true);
+        return;
+    }
+    const struct cs_certificate *cert = &j->f.cert;
+    close_all(j, cert);
+    struct cs_certificate tombstone = {.deleted = true, .updated_ms = j->record->timestamp_ms};
+    memcpy(tombstone.id, cert->id, sizeof(tombstone.id));
+    cs_judge_put_certificate(j, &tombstone);
+    cs_state_delete(j->state, CS_KEY("material/", ev->account, "/", cert->id));
+    cs_state_delete(j->state, CS_KEY("name/", ev->account, "/", cert->summary.name));
+    cs_key member;
+    cs_view_member(member, cert->summary.name, NULL, cert->id);
+    cs_state_remove(j->state, CS_KEY("view/", ev->account), member);
+    cs_state_remove(j->state, CS_KEY("expiry/", ev->account), member);
+    j->f.account.certificates--;
+    cs_judge_put_account(j);
+}

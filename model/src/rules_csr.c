@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Certificate signing requests: kept so that a certificate may find its key.
+#include <string.h>
+
+#include "certsync/model/text.h"
+#include "rules_internal.h"
+#include "rules_table.h"
+
+bool cs_rule_csr(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    return j->f.has_csr;
+}
+
+static const char *spki_key(cs_key ret, const char *account, const uint8_t sha256[32]) {
+    char hex[65];
+    cs_hex_encode(sha256, 32, hex);
+    return cs_key_join(ret, "csr-spki/", account, "/", hex, NULL);
+}
+
+// A request with the key of one that is there already changes nothing; the verdict names the one that is
+// there.
+void cs_effect_csr_add(struct cs_judge *j) {
+    const struct cs_event *ev = j->ev;
+    const struct cs_csr *csr = j->prepared->csr;
+    struct cs_verdict *v = &j->ret->verdict;
+    if (j->f.has_csr) {
+        v->code = CS_CODE_UNCHANGED;
+        CS_COPY(v->subject, j->f.csr.id);
+        return;
+    }
+    // Borrows everything from the event and the parsed request.
+    struct cs_csr_entry entry = {.der = csr->der,
+                                 .key = ev->data.csr.key.bytes,
+                                 .subject = j->prepared->csr->subject_name,
+                                 .names_len = csr->names_len,
+                                 .names = csr->names,
+                                 .key_type = csr->key_type,
+                                 .key_bits = csr->key_bits,
+                                 .created_ms = j->record->timestamp_ms};
+    CS_COPY(entry.id, ev->subject);
+    CS_COPY(entry.name, ev->data.csr.name);
+    memcpy(entry.spki_sha256, csr->spki_sha256, 32);
+    cs_csr_entry_encode(cs_judge_begin(j), &entry);
+    cs_judge_put(j, CS_KEY("csr/", ev->account, "/", entry.id));
+    cs_key key;
+    cs_judge_put_id(j, spki_key(key, ev->account, entry.spki_sha256), entry.id);
+    cs_state_add(j->state, CS_KEY("csrs/", ev->account), CS_KEY(entry.name, "/", entry.id), 0);
+}
+
+// Certificates that found their key by it keep it: their material holds a copy.
+void cs_effect_csr_delete(struct cs_judge *j) {
+    const struct cs_event *ev = j->ev;
+    const struct cs_csr_entry *csr = &j->f.csr;
+    struct cs_csr_entry tombstone = {.deleted = true};
+    memcpy(tombstone.id, csr->id, sizeof(tombstone.id));
+    cs_csr_entry_encode(cs_judge_begin(j), &tombstone);
+    cs_judge_put(j, CS_KEY("csr/", ev->account, "/", csr->id));
+    cs_key key;
+    cs_state_delete(j->state, spki_key(key, ev->account, csr->spki_sha256));
+    cs_state_remove(j->state, CS_KEY("csrs/", ev->account), CS_KEY(csr->name, "/", csr->id));
+}

@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The facts: everything that deciding an event can be foreseen to read, in as few rounds of loading as the
+// documents' references allow (a name leads to a certificate, a certificate to its shares).
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "certsync/model/text.h"
+#include "rules_internal.h"
+
+const char *cs_key_join(cs_key ret, const char *first, ...) {
+    size_t at = 0;
+    va_list parts;
+    va_start(parts, first);
+    for (const char *part = first; part; part = va_arg(parts, const char *)) {
+        size_t len = strlen(part);
+        if (len > CS_STATE_KEY_MAX - at)
+            len = CS_STATE_KEY_MAX - at;
+        memcpy(ret + at, part, len);
+        at += len;
+    }
+    va_end(parts);
+    ret[at] = '\0';
+    return ret;
+}
+
+enum cs_look cs_judge_look(struct cs_judge *j, const char *key, struct cs_bytes *ret) {
+    enum cs_look found = cs_state_get(j->state, key, ret);
+    if (found == CS_NEEDED)
+        j->needed = true;
+    return found;
+}
+
+// Notes a document that will be read or must be known to exist.
+static void touch(struct cs_judge *j, const char *key) {
+    struct cs_bytes value;
+    (void)cs_judge_look(j, key, &value);
+}
+
+static void unreadable(struct cs_judge *j, const char *key) {
+    cs_err_prepend(j->err, "document %s", key);
+    j->failed = true;
+}
+
+#define DEFINE_READ(name, type, decode)                                                                      \
+    bool cs_judge_read_##name(struct cs_judge *j, const char *key, struct type *ret) {                       \
+        struct cs_bytes value;                                                                               \
+        if (j->failed || cs_judge_look(j, key, &value) != CS_FOUND)                                          \
+            return false;                                                                                    \
+        if (decode(value, ret, j->err))                                                                      \
+            return true;                                                                                     \
+        unreadable(j, key);                                                                                  \
+        return false;                                                                                        \
+    }
+DEFINE_READ(system, cs_system, cs_system_decode)
+DEFINE_READ(trust, cs_trust_key, cs_trust_key_decode)
+DEFINE_READ(stream, cs_stream, cs_stream_decode)
+DEFINE_READ(account, cs_account, cs_account_decode)
+DEFINE_READ(agent, cs_agent, cs_agent_decode)
+DEFINE_READ(certificate, cs_certificate, cs_certificate_decode)
+DEFINE_READ(csr, cs_csr_entry, cs_csr_entry_decode)
+DEFINE_READ(share, cs_share, cs_share_decode)
+DEFINE_READ(share_in, cs_share_in, cs_share_in_decode)
+DEFINE_READ(shared_in, cs_shared_in, cs_shared_in_decode)
+
+bool cs_judge_read_id(struct cs_judge *j, const char *key, cs_uuid ret) {
+    struct cs_bytes v;
+    if (j->failed || cs_judge_look(j, key, &v) != CS_FOUND)
+        return false;
+    if (v.len != CS_UUID_LEN + 2 || v.data[0] != '"' || v.data[v.len - 1] != '"' ||
+        !cs_uuid_valid((const char *)v.data + 1, CS_UUID_LEN)) {
+        cs_err_set(j->err, CS_ERR_FATAL, CS_CODE_NONE,
+                   "the catalog holds a document that this release cannot read: not an id");
+        unreadable(j, key);
+        return false;
+    }
+    memcpy(ret, v.data + 1, CS_UUID_LEN);
+    ret[CS_UUID_LEN] = '\0';
+    return true;
+}
+
+void cs_facts_clear(struct cs_facts *f) {
+    cs_certificate_clear(&f->cert);
+    cs_csr_entry_clear(&f->csr);
+    cs_shared_in_clear(&f->shared_in);
+}
+
+// Who the kid is: root, else a key that root trusts, else a key of the account.
+static void gather_signer(struct cs_judge *j) {
+    const struct cs_event *ev = j->ev;
+    struct cs_facts *f = &j->f;
+    cs_kid root;
+    cs_kid_of_spki(j->ctx->crypto, cs_pubkey_spki(j->ctx->root), root);
+    if (strcmp(ev->kid, root) == 0) {
+        f->signer = CS_SIGNER_ROOT;
+        return;
+    }
+    struct cs_trust_key trust;
+    bool trusted = cs_judge_read_trust(j, CS_KEY("trust/", ev->kid), &trust);
+    bool enrolled =
+        ev->account[0] && cs_judge_read_agent(j, CS_KEY("key/", ev->account, "/", ev->kid), &f->agent);
+    if (trusted) {
+        f->signer = CS_SIGNER_TRUSTED;
+        f->role = trust.role;
+        f->revoked = trust.removed_ms != 0;
+        f->signer_key = trust.key;
+    } else if (enrolled) {
+        f->signer = CS_SIGNER_AGENT;
+        f->revoked = f->agent.state != CS_AGENT_ENROLLED;
+        f->signer_key = f->agent.key;
+    }
+}
+
+// Derived events are numbered by the partition that emitted them, whichever service key signed.
+static void gather_stream(struct cs_judge *j) {
+    const struct cs_event *ev = j->ev;
+    struct cs_facts *f = &j->f;
+    int32_t origin = cs_event_origin(ev);
+    bool derived =
+        origin >= 0 && (j->needed || (f->signer == CS_SIGNER_TRUSTED && f->role == CS_TRUST_SERVICE));
+    if (derived)
+        snprintf(j->stream, sizeof(j->stream), "p%d", (int)origin);
+    else
+        CS_COPY(j->stream, ev->kid);
+    struct cs_stream stream;
+    if (cs_judge_read_stream(j, CS_KEY("stream/", j->stream), &stream))
+        f->watermark = stream.seq;
+    if (ev->seq > f->watermark || f->signer == CS_SIGNER_NONE || cs_judge_stopped(j))
+        return;
+    // Only what comes again needs the index of what came before.
+    int64_t seq = 0;
+    enum cs_look found = cs_state_member(j->state, CS_KEY("seen/", j->stream), ev->id, &seq);
+    f->remembered = found == CS_FOUND;
+    j->needed = j->needed || found == CS_NEEDED;
+}
+
+static void gather_custodian(struct cs_judge *j) {
+    struct cs_trust_key key;
+    if (j->prepared->custodian[0] && cs_judge_read_trust(j, CS_KEY("trust/", j->prepared->custodian), &key))
+        j->f.custodian = key.role == CS_TRUST_CUSTODIAN && key.removed_ms == 0;
+}
+
+// The certificate by id; one that is deleted is none.
+static void gather_certificate(struct cs_judge *j, const char *id) {
+    struct cs_facts *f = &j->f;
+    if (!cs_judge_read_certificate(j, CS_KEY("cert/", j->ev->account, "/", id), &f->cert))
+        return;
+    f->has_cert = !f->cert.deleted;
+}
+
+static void touch_shares(struct cs_judge *j, const char *to) {
+    const struct cs_certificate *cert = &j->f.cert;
+    for (size_t i = 0; j->f.has_cert && i < cert->shares_len; i++)
+        if (!to || strcmp(cert->shares[i].to, to) == 0)
+            touch(j, CS_KEY("share/", j->ev->account, "/", cert->shares[i].share));
+}
+
+static void gather_upload(struct cs_judge *j) {
+    const struct cs_event *ev = j->ev;
+    const struct cs_event_upload *up = &ev->data.upload;
+    struct cs_facts *f = &j->f;
+    gather_custodian(j);
+    cs_uuid id;
+    struct cs_bytes value;
+    f->id_used = cs_judge_look(j, CS_KEY("cert/", ev->account, "/", ev->subject), &value) == CS_FOUND;
+    if (cs_judge_read_id(j, CS_KEY("name/", ev->account, "/", up->name), id)) {
+        gather_certificate(j, id);
+        touch_shares(j, NULL);
+    }
+    if (up->parts == 1 && up->part[0].csr && j->prepared->leaf[0]) {
+        char spki[65];
+        cs_hex_encode(j->prepared->leaf[0]->spki_sha256, 32, spki);
+        f->has_csr = cs_judge_read_id(j, CS_KEY("csr-spki/", ev->account, "/", spki), id) &&
+                     cs_judge_read_csr(j, CS_KEY("csr/", ev->account, "/", id), &f->csr);
+    }
+}
+
+// Whether the view has the certificate as one that was shared in.
+static void gather_reshare(struct cs_judge *j) {
+    const struct cs_member *members = NULL;
+    size_t n = 0;
+    enum cs_look found = cs_state_list(j->state, CS_KEY("view/", j->ev->account), &members, &n);
+    j->needed = j->needed || found == CS_NEEDED;
+    for (size_t i = 0; found == CS_FOUND && i < n; i++) {
+        const char *kind = strchr(members[i].name, '/');
+        const char *id = strrchr(members[i].name, '/');
+        if (kind && strncmp(kind, "/s/", 3) == 0 && strcmp(id + 1, j->ev->subject) == 0)
+            j->f.shared_in_only = true;
+    }
+}
+
+static void gather_csr_add(struct cs_judge *j) {
+    const struct cs_event *ev = j->ev;
+    struct cs_facts *f = &j->f;
+    struct cs_bytes value;
+    gather_custodian(j);
+    f->id_used = cs_judge_look(j, CS_KEY("csr/", ev->account, "/", ev->subject), &value) == CS_FOUND;
+    if (!j->prepared->csr)
+        return;
+    char spki[65];
+    cs_uuid id;
+    cs_hex_encode(j->prepared->csr->spki_sha256, 32, spki);
+    f->has_csr = cs_judge_read_id(j, CS_KEY("csr-spki/", ev->account, "/", spki), id) &&
+                 cs_judge_read_csr(j, CS_KEY("csr/", ev->account, "/", id), &f->csr);
+}
+
+static void gather_target(struct cs_judge *j) {
+    struct cs_bytes value;
+    cs_kid root;
+    cs_kid_of_spki(j->ctx->crypto, cs_pubkey_spki(j->ctx->root), root);
+    j->f.subject_trusted = cs_judge_look(j, CS_KEY("trust/", j->ev->subject), &value) == CS_FOUND ||
+                           strcmp(root, j->ev->subject) == 0;
+    j->f.has_target =
+        cs_judge_read_agent(j, CS_KEY("key/", j->ev->account, "/", j->ev->subject), &j->f.target);
+}
+
+static void gather_trust(struct cs_judge *j) {
+    cs_kid root;
+    cs_kid_of_spki(j->ctx->crypto, cs_pubkey_spki(j->ctx->root), root);
+    j->f.subject_trusted = cs_judge_read_trust(j, CS_KEY("trust/", j->ev->subject), &j->f.trust) ||
+                           strcmp(root, j->ev->subject) == 0;
+}
+
+static void gather_share_event(struct cs_judge *j) {
+    const struct cs_event *ev = j->ev;
+    struct cs_facts *f = &j->f;
+    struct cs_bytes value;
+    gather_certificate(j, ev->subject);
+    f->id_used = cs_judge_look(j, CS_KEY("share/", ev->account, "/", ev->id), &value) == CS_FOUND;
+    if (!cs_judge_stopped(j) && !f->has_cert)
+        gather_reshare(j);
+}
+
+static void gather_delete(struct cs_judge *j) {
+    const struct cs_event *ev = j->ev;
+    struct cs_facts *f = &j->f;
+    if (ev->data.del.from[0]) {
+        f->has_shared_in = cs_judge_read_shared_in(
+            j, CS_KEY("shared-in/", ev->account, "/", ev->data.del.from, "/", ev->subject), &f->shared_in);
+        return;
+    }
+    gather_certificate(j, ev->subject);
+    if (ev->data.del.cascade)
+        touch_shares(j, NULL);
+}
+
+static void gather_answer(struct cs_judge *j) {
+    const struct cs_event *ev = j->ev;
+    struct cs_facts *f = &j->f;
+    f->has_share =
+        cs_judge_read_share(j, CS_KEY("share/", ev->account, "/", ev->data.answer.share), &f->share) &&
+        strcmp(f->share.to, ev->data.answer.recipient) == 0 && strcmp(f->share.certificate, ev->subject) == 0;
+    touch(j, CS_KEY("outcome/", ev->account, "/", ev->data.answer.share));
+    if (ev->data.answer.reply != CS_REPLY_ACCEPTED)
+        gather_certificate(j, ev->subject);
+}
+
+static void gather_share_in(struct cs_judge *j, const char *share, const char *owner_account) {
+    const struct cs_event *ev = j->ev;
+    struct cs_facts *f = &j->f;
+    f->has_share_in = cs_judge_read_share_in(j, CS_KEY("share-in/", ev->account, "/", share), &f->share_in);
+    f->has_shared_in = cs_judge_read_shared_in(
+        j, CS_KEY("shared-in/", ev->account, "/", owner_account, "/", ev->subject), &f->shared_in);
+}
+
+static void gather_subject(struct cs_judge *j) {
+    const struct cs_event *ev = j->ev;
+    switch (ev->type) {
+    case CS_EVENT_TRUST_ADD:
+    case CS_EVENT_TRUST_REMOVE:
+        gather_trust(j);
+        break;
+    case CS_EVENT_AGENT_ENROLL:
+    case CS_EVENT_AGENT_REVOKE:
+    case CS_EVENT_AGENT_ROTATE:
+        gather_target(j);
+        break;
+    case CS_EVENT_CERTIFICATE_UPLOAD:
+    case CS_EVENT_CERTIFICATE_ISSUE:
+        gather_upload(j);
+        break;
+    case CS_EVENT_CERTIFICATE_DELETE:
+        gather_delete(j);
+        break;
+    case CS_EVENT_CERTIFICATE_SHARE:
+        gather_share_event(j);
+        break;
+    case CS_EVENT_CERTIFICATE_UNSHARE:
+        gather_certificate(j, ev->subject);
+        touch_shares(j, ev->data.share.to);
+        break;
+    case CS_EVENT_CSR_ADD:
+        gather_csr_add(j);
+        break;
+    case CS_EVENT_CSR_DELETE:
+        j->f.has_csr = cs_judge_read_csr(j, CS_KEY("csr/", ev->account, "/", ev->subject), &j->f.csr) &&
+                       !j->f.csr.deleted;
+        break;
+    case CS_EVENT_SHARE_OFFER:
+        gather_share_in(j, ev->data.offer.share, ev->data.offer.owner_account);
+        break;
+    case CS_EVENT_SHARE_WITHDRAW:
+        gather_share_in(j, ev->data.withdraw.share, ev->data.withdraw.owner_account);
+        break;
+    case CS_EVENT_SHARE_ANSWER:
+        gather_answer(j);
+        break;
+    case CS_EVENT_NONE:
+    case CS_EVENT_SYSTEM_GENESIS:
+    case CS_EVENT_SYSTEM_RULESET:
+    case CS_EVENT_ACCOUNT_REGISTER:
+    case CS_EVENT_ACCOUNT_UPDATE:
+    case CS_EVENT_AGENT_HEARTBEAT:
+        break;
+    }
+}
+
+void cs_facts_signer(struct cs_judge *j) {
+    j->f.has_system = cs_judge_read_system(j, "system", &j->f.system);
+    gather_signer(j);
+    gather_stream(j);
+}
+
+void cs_facts_subject(struct cs_judge *j) {
+    const struct cs_event *ev = j->ev;
+    if (j->prepared->sig_checked && !j->prepared->sig_good)
+        return; // no rule looks further
+    if (ev->account[0]) {
+        j->f.has_account = cs_judge_read_account(j, CS_KEY("account/", ev->account), &j->f.account);
+        // Whoever applies the decision must know whether the event has an outcome already. Heartbeats
+        // leave none where they are applied.
+        if (ev->type != CS_EVENT_AGENT_HEARTBEAT)
+            touch(j, CS_KEY("outcome/", ev->account, "/", ev->id));
+    }
+    gather_subject(j);
+}

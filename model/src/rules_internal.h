@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the files of the rules share. A decision goes through four steps: the facts are gathered
+// (rules_facts.c: all reads that can be foreseen), the rules look at them (the tables of rules_table.h, in
+// order; rules look and change nothing), the first that is broken gives the verdict, and where none is, the
+// event takes effect (cs_effect_*, one for each type).
+#pragma once
+
+#include <string.h>
+
+#include "certsync/model/rules.h"
+
+typedef char cs_key[CS_STATE_KEY_MAX + 1];
+
+enum cs_signer { CS_SIGNER_NONE = 0, CS_SIGNER_ROOT, CS_SIGNER_TRUSTED, CS_SIGNER_AGENT };
+
+// What the catalog says of what the event is about.
+struct cs_facts {
+    bool has_system;
+    struct cs_system system;
+
+    enum cs_signer signer;
+    enum cs_trust_role role;   // CS_SIGNER_TRUSTED
+    bool revoked;              // removed, revoked or rotated
+    struct cs_spki signer_key; // not of root
+    struct cs_agent agent;     // CS_SIGNER_AGENT
+    int64_t watermark;         // of the signer's stream
+    bool remembered; // seq is not above the watermark, and the event is among the last of the stream
+
+    bool has_account;
+    struct cs_account account;
+
+    bool subject_trusted; // there is, or was, a trust key of the subject's kid (root counts)
+    struct cs_trust_key trust;
+    bool has_target; // agent.*: the key that the event is about
+    struct cs_agent target;
+
+    bool custodian; // the key is sealed to a trusted custodian
+    bool id_used; // upload, issue, csr.add: the subject is, or was, an id; certificate.share: a share has the
+                  // event's id
+    bool has_cert; // by name for upload and issue, else by subject; not where it is deleted
+    struct cs_certificate cert;
+    bool shared_in_only; // certificate.share: not the account's own, but shared in to it
+    bool has_csr;        // upload: the match; csr.add: of the same key; csr.delete: by subject
+    struct cs_csr_entry csr;
+    bool has_shared_in; // certificate.delete with `from`, share.offer
+    struct cs_shared_in shared_in;
+    bool has_share; // share.answer
+    struct cs_share share;
+    bool has_share_in; // share.offer, share.withdraw
+    struct cs_share_in share_in;
+};
+
+struct cs_judge {
+    const struct cs_rule_context *ctx;
+    struct cs_state *state;
+    const struct cs_record *record;
+    const struct cs_prepared *prepared;
+    const struct cs_event *ev; // NULL where the bytes are no event
+    int64_t now_s;             // the record's broker time
+    cs_key stream;             // "<kid>" or "p<partition>"
+    struct cs_facts f;
+    struct cs_decision *ret;
+    struct cs_buf buf; // for the document that is being written
+    bool needed;       // something is not loaded: the decision is void
+    bool failed;       // err says why
+    struct cs_err *err;
+};
+
+// Text into an array that is large enough by its form (ident.h).
+#define CS_COPY(array, text) cs_copy_text((array), sizeof(array), (text))
+static inline void cs_copy_text(char *ret, size_t size, const char *text) {
+    size_t len = strnlen(text, size - 1);
+    memcpy(ret, text, len);
+    ret[len] = '\0';
+}
+
+// Key made of parts, the last one NULL. Cut off never: all parts have bounded forms.
+const char *cs_key_join(cs_key ret, const char *first, ...) __attribute__((sentinel));
+#define CS_KEY(...) cs_key_join((cs_key){0}, __VA_ARGS__, NULL)
+
+// Reads. CS_NEEDED and a document that cannot be read are noted in the judge.
+enum cs_look cs_judge_look(struct cs_judge *j, const char *key, struct cs_bytes *ret);
+// Whether the document is there; decodes it into ret.
+#define CS_DECLARE_READ(name, type)                                                                          \
+    bool cs_judge_read_##name(struct cs_judge *j, const char *key, struct type *ret)
+CS_DECLARE_READ(system, cs_system);
+CS_DECLARE_READ(trust, cs_trust_key);
+CS_DECLARE_READ(stream, cs_stream);
+CS_DECLARE_READ(account, cs_account);
+CS_DECLARE_READ(agent, cs_agent);
+CS_DECLARE_READ(certificate, cs_certificate); // free with cs_certificate_clear
+CS_DECLARE_READ(csr, cs_csr_entry);           // free with cs_csr_entry_clear
+CS_DECLARE_READ(share, cs_share);
+CS_DECLARE_READ(share_in, cs_share_in);
+CS_DECLARE_READ(shared_in, cs_shared_in); // free with cs_shared_in_clear
+// A document that is an id as a JSON string.
+bool cs_judge_read_id(struct cs_judge *j, const char *key, cs_uuid ret);
+static inline bool cs_judge_stopped(const struct cs_judge *j) {
+    return j->needed || j->failed;
+}
+
+// Fill j->f: who signed, and what it is about. Where something is needed the rest of what can be foreseen is
+// noted all the same.
+void cs_facts_signer(struct cs_judge *j);
+void cs_facts_subject(struct cs_judge *j);
+void cs_facts_clear(struct cs_facts *f);
+
+// Writes what is in j->buf, which each encoder begins with cs_judge_begin.
+struct cs_buf *cs_judge_begin(struct cs_judge *j);
+void cs_judge_put(struct cs_judge *j, const char *key);
+void cs_judge_put_id(struct cs_judge *j, const char *key, const char *id);
+void cs_judge_put_account(struct cs_judge *j);
+void cs_judge_put_certificate(struct cs_judge *j, const struct cs_certificate *cert);
+void cs_judge_put_share(struct cs_judge *j, const struct cs_share *share);
+// The members of view/ and expiry/ of a certificate: own where owner_account is NULL.
+const char *cs_view_member(cs_key ret, const char *name, const char *owner_account, const char *id);
+int64_t cs_summary_not_after(const struct cs_cert_summary *s); // the leaf that ends first
+
+// A derived event for account about a certificate, appended to the decision; NULL out of memory (noted).
+struct cs_event *cs_judge_emit(struct cs_judge *j, enum cs_event_type type, const char *account,
+                               const char *certificate);
+// A pending share event has ended so.
+void cs_judge_conclude(struct cs_judge *j, const char *event, enum cs_status status, enum cs_code code);
+void cs_judge_fail_oom(struct cs_judge *j);
+
+// The half of cs_prepare that looks at certificates and keys. False: FATAL.
+CS_MUST_USE bool cs_prepare_content(struct cs_crypto *c, struct cs_prepared *p, struct cs_err *err);
+// The partition that a derived event says it is from; -1 for all others.
+int32_t cs_event_origin(const struct cs_event *ev);
+
+// The owner's end of shares (rules_share.c).
+// Closes an open or pending share: its document, its index entry, its event's conclusion, and a withdrawal
+// for the recipient. Does not touch the certificate's list.
+void cs_share_close(struct cs_judge *j, struct cs_share *share, enum cs_code why);
+// Offers the certificate's present version to all that it is shared with.
+void cs_share_offer_all(struct cs_judge *j, const struct cs_certificate *cert);
+// The recipient's end (rules_share_in.c): takes the entry away and leaves the id closed; answers `removed` to
+// the owner where tell.
+void cs_shared_in_remove(struct cs_judge *j, const struct cs_shared_in *entry, enum cs_code why, bool tell);
+// All shares of the account end, at both ends.
+void cs_shares_end(struct cs_judge *j, enum cs_code why);
+
+// Rules: true where the rule holds. rules_table.h says which is which.
+typedef bool cs_rule_fn(struct cs_judge *j, enum cs_code code);
+// Effects of an event that broke no rule.
+typedef void cs_effect_fn(struct cs_judge *j);
+cs_effect_fn cs_effect_genesis, cs_effect_ruleset, cs_effect_trust_add, cs_effect_trust_remove;
+cs_effect_fn cs_effect_account_register, cs_effect_account_update;
+cs_effect_fn cs_effect_enroll, cs_effect_revoke, cs_effect_rotate, cs_effect_heartbeat;
+cs_effect_fn cs_effect_upload, cs_effect_delete, cs_effect_share, cs_effect_unshare;
+cs_effect_fn cs_effect_csr_add, cs_effect_csr_delete;
+cs_effect_fn cs_effect_offer, cs_effect_withdraw, cs_effect_answer;
+// The first of the rules of an offer that is broken; CS_CODE_NONE where the recipient takes it.
+enum cs_code cs_rules_offer(struct cs_judge *j);
