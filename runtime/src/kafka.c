@@ -73,6 +73,9 @@ static const struct property *find(const struct property *p, size_t count, const
 
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text) {
     (void)rk;
+    // A connection that failed is tried again by itself: not an error yet.
+    if (level < 4 && strcmp(facility, "FAIL") == 0)
+        level = 4;
     cs_log_foreign(level, "librdkafka", facility, text);
 }
 
