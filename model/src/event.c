@@ -209,6 +209,8 @@ bool cs_event_encode(const struct cs_event *ev, struct cs_buf *out, struct cs_er
     char time[CS_TIME_TEXT_SIZE];
     if (!cs_event_kind(ev->type))
         return cs_err_set(err, CS_ERR_REJECT, CS_CODE_EVENT_MALFORMED, "type: not an event's");
+    if (!cs_event_data_check(ev, err))
+        return false;
     cs_time_format(ev->time_s, time);
     size_t start = out->len;
     cs_json_begin(out, '{');

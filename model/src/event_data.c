@@ -72,7 +72,7 @@ static bool read_chain(struct cs_reader *r, const struct cs_field *f, void *base
 static void write_chain(struct cs_buf *b, const struct cs_field *f, const void *base) {
     const struct cs_keyed_chain *part = cs_field_get(f, base);
     cs_json_begin(b, '[');
-    for (size_t i = 0; i < part->chain_len && i < CS_CHAIN_MAX; i++)
+    for (size_t i = 0; i < part->chain_len; i++)
         cs_json_put_base64(b, part->chain[i].bytes);
     cs_json_end(b, ']');
 }
@@ -404,6 +404,16 @@ enum cs_event_type cs_event_type_of(struct cs_string name) {
 
 const struct cs_event_kind *cs_event_kind(enum cs_event_type t) {
     return (size_t)t < CS_ARRAY_LEN(kinds) && kinds[t].data ? &kinds[t] : NULL;
+}
+
+bool cs_event_data_check(const struct cs_event *ev, struct cs_err *err) {
+    const struct cs_fields *data = kinds[ev->type].data;
+    if (data != &upload_data && data != &issue_data)
+        return true;
+    for (size_t i = 0; i < CS_ARRAY_LEN(ev->data.upload.part); i++)
+        if (ev->data.upload.part[i].chain_len > CS_CHAIN_MAX)
+            return cs_err_reject(err, CS_CODE_CERT_TOO_MANY);
+    return true;
 }
 
 void cs_event_data_write(struct cs_buf *b, const struct cs_event *ev) {

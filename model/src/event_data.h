@@ -22,4 +22,6 @@ struct cs_event_kind {
 enum cs_event_type cs_event_type_of(struct cs_string name); // CS_EVENT_NONE where there is none
 // NULL for CS_EVENT_NONE and what is no type.
 const struct cs_event_kind *cs_event_kind(enum cs_event_type t);
+// REJECT cert.too_many: a chain that was only counted cannot be written.
+CS_MUST_USE bool cs_event_data_check(const struct cs_event *ev, struct cs_err *err);
 void cs_event_data_write(struct cs_buf *b, const struct cs_event *ev);

@@ -170,8 +170,14 @@ static const char *skip_plain(const char *s, const char *end) {
         uint64_t v;
         memcpy(&v, s, 8);
         uint64_t quote = v ^ ones * '"', backslash = v ^ ones * '\\';
-        if ((((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) | ((v - ones * 0x20) & ~v)) & tops)
+        uint64_t found =
+            (((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) | ((v - ones * 0x20) & ~v)) & tops;
+        if (found) {
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+            s += __builtin_ctzll(found) / 8; // the lowest bit is exact, those above it may be carries
+#endif
             break;
+        }
         s += 8;
     }
     return s;
@@ -224,9 +230,9 @@ static size_t utf8_put(uint32_t c, char out[4]) {
 }
 
 // The character at *s, which was checked; moves *s behind it.
-static size_t next_char(const char **s, char out[4]) {
+static size_t next_char(const char **s, bool escaped, char out[4]) {
     const char *p = *s;
-    if (p[0] != '\\') {
+    if (!escaped || p[0] != '\\') {
         unsigned char lead = (unsigned char)p[0];
         size_t n = lead < 0xC0 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
         memcpy(out, p, n);
@@ -257,7 +263,7 @@ size_t cs_string_copy(struct cs_string s, char *out, size_t size) {
     size_t len = 0, written = 0;
     for (const char *p = s.s; p < s.s + s.len;) {
         char c[4];
-        size_t n = next_char(&p, c);
+        size_t n = next_char(&p, s.escaped, c);
         if (len == written && n < size - len) {
             memcpy(out + len, c, n);
             written += n;
@@ -274,8 +280,8 @@ static bool same(struct cs_string a, struct cs_string b) {
     const char *p = a.s, *q = b.s;
     while (p < a.s + a.len && q < b.s + b.len) {
         char x[4], y[4];
-        size_t n = next_char(&p, x);
-        if (next_char(&q, y) != n || memcmp(x, y, n) != 0)
+        size_t n = next_char(&p, a.escaped, x);
+        if (next_char(&q, b.escaped, y) != n || memcmp(x, y, n) != 0)
             return false;
     }
     return p == a.s + a.len && q == b.s + b.len;

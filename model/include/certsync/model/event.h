@@ -4,7 +4,8 @@
 // format), decoded strictly once, at the edge: at most CS_EVENT_MAX bytes, UTF-8, no duplicate and no unknown members, integers only (|n| < 2^53),
 // depth at most CS_EVENT_DEPTH, required members present, forms as in ident.h.
 //
-// A decoded event owns all that it points to; one cs_event_free frees it. Members in the order below; "?" marks optional ones.
+// A decoded event owns all that it points to; one cs_event_free frees it. One that is made by hand is calloc'ed with storage NULL: its cs_encoded
+// are borrowed, the certificate of a share.offer is owned. Members in the order below; "?" marks optional ones.
 //
 // envelope   specversion "1.0", type, id, source, subject, time, seq, datacontenttype "application/json", data
 // source     //<deployment>/keys/<kid>                      system.*, trust.*
@@ -199,6 +200,6 @@ CS_MUST_USE bool cs_event_decode(struct cs_bytes value, struct cs_event **ret, s
 void cs_event_free(struct cs_event *ev);
 CS_DEFINE_AUTO(struct cs_event, cs_event_free)
 
-// Writes the record value, as decode reads it. In ev only the bytes of a cs_encoded need to be set (base64 is made from them). Names
-// that decode refuses are refused here as well: REJECT event.malformed.
+// Writes the record value, as decode reads it. In ev only the bytes of a cs_encoded need to be set (base64 is made from them). What
+// decode refuses is refused here as well, with the same code and detail; more than CS_CHAIN_MAX certificates are REJECT cert.too_many.
 CS_MUST_USE bool cs_event_encode(const struct cs_event *ev, struct cs_buf *out, struct cs_err *err);

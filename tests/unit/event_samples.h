@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One canonical event of each type and form, and what a decoder says of an event: for the codec's tests.
+// Include cmocka.h before.
+#pragma once
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "certsync/model/event.h"
+
+#define SAMPLE_ID  "0192f1d0-1111-7abc-8def-0123456789ab"
+#define SAMPLE_ID2 "0192f1d0-2222-7abc-8def-0123456789ab"
+#define SAMPLE_KID "00112233445566778899aabbccddeeff"
+#define SAMPLE_SHA "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+
+#define SAMPLE(type, place, subject, data)                                                                   \
+    "{\"specversion\":\"1.0\",\"type\":\"certsync." type ".v1\",\"id\":\"" SAMPLE_ID                         \
+    "\",\"source\":\"//prod.example/" place "keys/" SAMPLE_KID "\",\"subject\":\"" subject                   \
+    "\",\"time\":\"2026-11-23T12:00:00Z\",\"seq\":42,\"datacontenttype\":\"application/"                     \
+    "json\",\"data\":" data "}"
+#define SAMPLE_ACME(type, subject, data) SAMPLE(type, "accounts/acme/", subject, data)
+
+#define SAMPLE_LEAF                                                                                          \
+    "{\"sha256\":\"" SAMPLE_SHA "\",\"spki_sha256\":\"" SAMPLE_SHA                                           \
+    "\",\"serial\":\"03c0ffee\",\"not_before_s\":1764000000,\"not_after_s\":1771776000,\"key_type\":\"P-"    \
+    "256\","                                                                                                 \
+    "\"key_bits\":256,\"subject\":\"CN=\xc3\xbc\",\"issuer\":\"CN=R3\",\"names_total\":3,"                   \
+    "\"names\":[\"www.example.com\",\"IP:192.0.2.1\"]}"
+#define SAMPLE_SUMMARY                                                                                       \
+    "{\"name\":\"www.example.com\",\"algorithm\":\"international\",\"source\":\"official\",\"version\":3,"   \
+    "\"incomplete\":true,\"tags\":[\"env=prod\",\"team/a\"],\"leaves\":[" SAMPLE_LEAF "]}"
+
+static const struct sample {
+    const char *name; // of the sample
+    enum cs_event_type type;
+    const char *text;
+} samples[] = {
+    {"genesis", CS_EVENT_SYSTEM_GENESIS,
+     SAMPLE("system.genesis", "", "prod.example",
+            "{\"deployment\":\"prod.example\",\"partitions\":12,\"ruleset\":1}")},
+    {"ruleset", CS_EVENT_SYSTEM_RULESET, SAMPLE("system.ruleset", "", "prod.example", "{\"ruleset\":2}")},
+    {"trust.add", CS_EVENT_TRUST_ADD,
+     SAMPLE("trust.add", "", SAMPLE_KID,
+            "{\"role\":\"custodian\",\"key\":\"AQIDBA==\",\"label\":\"vault 1\"}")},
+    {"trust.remove", CS_EVENT_TRUST_REMOVE, SAMPLE("trust.remove", "", SAMPLE_KID, "{\"role\":\"admin\"}")},
+    {"register", CS_EVENT_ACCOUNT_REGISTER,
+     SAMPLE_ACME("account.register", "acme",
+                 "{\"site\":\"cn\",\"owner\":\"org:4711\",\"verified\":true,\"limits\":{\"certificates\":0,"
+                 "\"shares\":5,"
+                 "\"incomplete_chain\":\"reject\"}}")},
+    {"update", CS_EVENT_ACCOUNT_UPDATE,
+     SAMPLE_ACME("account.update", "acme", "{\"verified\":false,\"limits\":{\"shares\":0}}")},
+    {"enroll", CS_EVENT_AGENT_ENROLL,
+     SAMPLE_ACME(
+         "agent.enroll", SAMPLE_KID,
+         "{\"key\":\"AQID\",\"can\":[\"upload\",\"read\"],\"names\":\"*.example.com\",\"label\":\"web-1\"}")},
+    {"token", CS_EVENT_AGENT_ENROLL,
+     SAMPLE_ACME(
+         "agent.enroll", SAMPLE_KID,
+         "{\"key\":\"AQID\",\"can\":[\"enroll\"],\"names\":\"*\",\"uses\":10,\"expires\":\"2027-01-01T00:00:"
+         "00Z\","
+         "\"grant\":{\"can\":[\"upload\",\"delete\",\"share\",\"csr\",\"read\"],\"names\":\"web-*\"}}")},
+    {"revoke", CS_EVENT_AGENT_REVOKE, SAMPLE_ACME("agent.revoke", SAMPLE_KID, "{\"reason\":\"lost\"}")},
+    {"rotate", CS_EVENT_AGENT_ROTATE, SAMPLE_ACME("agent.rotate", SAMPLE_KID, "{\"key\":\"AQIDBAU=\"}")},
+    {"heartbeat", CS_EVENT_AGENT_HEARTBEAT,
+     SAMPLE_ACME(
+         "agent.heartbeat", SAMPLE_KID,
+         "{\"version\":\"0.1.0\",\"certificates\":7,\"failed\":0,\"last_scan\":\"2026-11-23T11:59:00Z\","
+         "\"spool\":3}")},
+    {"upload", CS_EVENT_CERTIFICATE_UPLOAD,
+     SAMPLE_ACME(
+         "certificate.upload", SAMPLE_ID2,
+         "{\"name\":\"www.example.com\",\"algorithm\":\"international\",\"replace\":true,\"force\":true,"
+         "\"tags\":[\"env=prod\"],\"chain\":[\"MAAA\",\"MAAAAA==\"],\"key\":\"AQID\",\"pop\":\"BAUG\"}")},
+    {"upload by csr", CS_EVENT_CERTIFICATE_UPLOAD,
+     SAMPLE_ACME(
+         "certificate.upload", SAMPLE_ID2,
+         "{\"name\":\"www.example.com\",\"algorithm\":\"international\",\"chain\":[\"MAAA\"],\"csr\":true}")},
+    {"upload sm2", CS_EVENT_CERTIFICATE_UPLOAD,
+     SAMPLE_ACME("certificate.upload", SAMPLE_ID2,
+                 "{\"name\":\"sm2_1\",\"algorithm\":\"sm2\",\"sign\":{\"chain\":[\"MAAA\"],\"key\":\"AQID\","
+                 "\"pop\":\"BAUG\"},"
+                 "\"encrypt\":{\"chain\":[\"MAAB\",\"MAAC\"],\"key\":\"AQIE\",\"pop\":\"BAUH\"}}")},
+    {"issue", CS_EVENT_CERTIFICATE_ISSUE,
+     SAMPLE_ACME("certificate.issue", SAMPLE_ID2,
+                 "{\"source\":\"test\",\"name\":\"www.example.com\",\"algorithm\":\"international\","
+                 "\"chain\":[\"MAAA\"],"
+                 "\"key\":\"AQID\",\"pop\":\"BAUG\"}")},
+    {"issue sm2", CS_EVENT_CERTIFICATE_ISSUE,
+     SAMPLE_ACME("certificate.issue", SAMPLE_ID2,
+                 "{\"source\":\"official\",\"name\":\"sm2_1\",\"algorithm\":\"sm2\",\"tags\":[\"a\",\"b\"],"
+                 "\"sign\":{\"chain\":[\"MAAA\"],\"key\":\"AQID\",\"pop\":\"BAUG\"},\"encrypt\":{\"chain\":["
+                 "\"MAAB\"]}}")},
+    {"delete", CS_EVENT_CERTIFICATE_DELETE,
+     SAMPLE_ACME("certificate.delete", SAMPLE_ID2, "{\"cascade\":true}")},
+    {"delete from", CS_EVENT_CERTIFICATE_DELETE,
+     SAMPLE_ACME("certificate.delete", SAMPLE_ID2, "{\"from\":\"other\"}")},
+    {"share", CS_EVENT_CERTIFICATE_SHARE, SAMPLE_ACME("certificate.share", SAMPLE_ID2, "{\"to\":\"other\"}")},
+    {"unshare", CS_EVENT_CERTIFICATE_UNSHARE,
+     SAMPLE_ACME("certificate.unshare", SAMPLE_ID2, "{\"to\":\"other\"}")},
+    {"csr.add", CS_EVENT_CSR_ADD,
+     SAMPLE_ACME("csr.add", SAMPLE_ID2,
+                 "{\"name\":\"www.example.com\",\"csr\":\"MAAA\",\"key\":\"AQID\",\"pop\":\"BAUG\"}")},
+    {"csr.delete", CS_EVENT_CSR_DELETE, SAMPLE_ACME("csr.delete", SAMPLE_ID2, "{}")},
+    {"offer", CS_EVENT_SHARE_OFFER,
+     SAMPLE_ACME("share.offer", SAMPLE_ID2,
+                 "{\"share\":\"" SAMPLE_ID
+                 "\",\"owner_account\":\"other\",\"owner\":\"org:4711\",\"site\":\"intl\","
+                 "\"version\":3,\"origin\":7,\"certificate\":" SAMPLE_SUMMARY "}")},
+    {"withdraw", CS_EVENT_SHARE_WITHDRAW,
+     SAMPLE_ACME("share.withdraw", SAMPLE_ID2,
+                 "{\"share\":\"" SAMPLE_ID
+                 "\",\"owner_account\":\"other\",\"origin\":0,\"code\":\"share.owner\"}")},
+    {"answer", CS_EVENT_SHARE_ANSWER,
+     SAMPLE_ACME("share.answer", SAMPLE_ID2,
+                 "{\"share\":\"" SAMPLE_ID
+                 "\",\"recipient\":\"other\",\"version\":3,\"answer\":\"accepted\",\"code\":\"\","
+                 "\"origin\":11}")},
+};
+
+static inline const char *sample_text(const char *name) {
+    for (size_t i = 0; i < CS_ARRAY_LEN(samples); i++)
+        if (strcmp(samples[i].name, name) == 0)
+            return samples[i].text;
+    abort();
+}
+
+// Decodes from a block of exactly the text's length, so that a sanitizer sees a read behind it.
+static inline struct cs_event *decode_bytes(const char *text, size_t len, struct cs_err *err) {
+    uint8_t *exact = malloc(len + (len == 0));
+    assert_non_null(exact);
+    memcpy(exact, text, len);
+    struct cs_event *ev = NULL;
+    memset(err, 0, sizeof *err);
+    bool ok = cs_event_decode((struct cs_bytes){exact, len}, &ev, err);
+    free(exact);
+    assert_int_equal(ok, ev != NULL);
+    return ev;
+}
+
+static inline struct cs_event *decode(const char *text) {
+    struct cs_err err;
+    struct cs_event *ev = decode_bytes(text, strlen(text), &err);
+    if (!ev)
+        fail_msg("%s: %s", text, err.msg);
+    return ev;
+}
+
+// detail NULL: is accepted. Frees text.
+static inline void expect(char *text, enum cs_code code, const char *detail) {
+    struct cs_err err;
+    struct cs_event *ev = decode_bytes(text, strlen(text), &err);
+    cs_event_free(ev);
+    if (detail == NULL && ev == NULL)
+        fail_msg("refused (%s): %.400s", err.msg, text);
+    if (detail != NULL) {
+        if (ev != NULL)
+            fail_msg("accepted, not \"%s\": %.400s", detail, text);
+        if (strcmp(err.msg, detail) != 0)
+            fail_msg("\"%s\", not \"%s\": %.400s", err.msg, detail, text);
+        assert_int_equal(err.code, code);
+        assert_int_equal(err.kind, CS_ERR_REJECT);
+        assert_true(strlen(err.msg) <= CS_DETAIL_MAX);
+    }
+    free(text);
+}
+
+static inline void expect_malformed(char *text, const char *detail) {
+    expect(text, CS_CODE_EVENT_MALFORMED, detail);
+}
