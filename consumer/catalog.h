@@ -33,8 +33,9 @@ struct cs_catalog_ops {
     // Whether _end would return without waiting. True also where nothing is under way, or the connection
     // broke.
     bool (*poll)(struct cs_catalog *c);
-    // File descriptor that becomes readable when poll is worth calling; -1: none is needed.
-    int (*fd)(struct cs_catalog *c);
+    // File descriptor that becomes readable (or, where *ret_write is set, writable) when poll is worth
+    // calling; -1: none is needed.
+    int (*fd)(struct cs_catalog *c, bool *ret_write);
     // Gives up what is under way or watched. Waits for outstanding answers, or drops the connection.
     void (*cancel)(struct cs_catalog *c);
     // Removes everything of a partition, its position last. Not atomic: for a partition that no worker has.

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apply.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "certsync/model/sign.h"
+#include "certsync/model/text.h"
+#include "prefetch.h"
+
+#define VALUES_MAX  ((size_t)256 * 1024 * 1024)
+#define SCRATCH_MAX ((size_t)1024 * 1024)
+
+void cs_apply_init(struct cs_apply *a) {
+    *a = (struct cs_apply){0};
+    cs_buf_init(&a->values, VALUES_MAX);
+    cs_buf_init(&a->scratch, SCRATCH_MAX);
+}
+
+void cs_apply_clear(struct cs_apply *a) {
+    cs_buf_clear(&a->values);
+    cs_buf_clear(&a->scratch);
+    free(a->outcomes);
+    free(a->derived);
+    cs_apply_init(a);
+}
+
+void cs_apply_begin(struct cs_apply *a, const struct cs_position *from) {
+    a->from = *from;
+    a->to = *from;
+    a->decided = 0;
+    a->torn = false;
+    a->outcomes_len = 0;
+    a->derived_len = 0;
+    cs_buf_reset(&a->values);
+}
+
+static bool grow(void **items, size_t *cap, size_t len, size_t item_size, struct cs_err *err) {
+    if (len < *cap)
+        return true;
+    size_t more = *cap ? *cap * 2 : 512;
+    void *grown = realloc(*items, more * item_size);
+    if (!grown)
+        return cs_err_oom(err);
+    *items = grown;
+    *cap = more;
+    return true;
+}
+
+// "<kind>/<account>" or "<kind>/<account>/<id>"
+static const char *key_of(char out[CS_STATE_KEY_MAX + 1], const char *kind, const char *account,
+                          const char *id) {
+    size_t kind_len = strlen(kind);
+    size_t account_len = strlen(account);
+    memcpy(out, kind, kind_len);
+    out[kind_len] = '/';
+    memcpy(out + kind_len + 1, account, account_len + 1);
+    if (id) {
+        size_t len = kind_len + 1 + account_len;
+        out[len] = '/';
+        memcpy(out + len + 1, id, strlen(id) + 1);
+    }
+    return out;
+}
+
+bool cs_outcome_doc_split(struct cs_bytes doc, struct cs_bytes *ret_outcome, bool *ret_final) {
+    static const char start[] = "{\"outcome\":";
+    size_t at = sizeof start - 1;
+    if (doc.len < at + 3 || memcmp(doc.data, start, at) != 0 || doc.data[at] != '{')
+        return false;
+    size_t depth = 0;
+    bool in_text = false;
+    for (size_t i = at; i < doc.len; i++) {
+        uint8_t c = doc.data[i];
+        if (in_text && c == '\\')
+            i++;
+        else if (c == '"')
+            in_text = !in_text;
+        else if (!in_text && (c == '{' || c == '['))
+            depth++;
+        else if (!in_text && (c == '}' || c == ']') && --depth == 0) {
+            *ret_outcome = (struct cs_bytes){doc.data + at, i + 1 - at};
+            *ret_final = i + 1 < doc.len && doc.data[i + 1] == ',';
+            return true;
+        }
+    }
+    return false;
+}
+
+// The outcome of one record, appended to values; moves the position.
+static bool put_outcome(struct cs_apply *a, struct cs_crypto *crypto, const struct cs_batch_record *r,
+                        const struct cs_verdict *verdict, struct cs_err *err) {
+    const struct cs_event *ev = r->prepared->event;
+    if (!grow((void **)&a->outcomes, &a->outcomes_cap, a->outcomes_len, sizeof *a->outcomes, err))
+        return false;
+    struct cs_outcome o = {
+        .n = a->to.outcomes + 1,
+        .verdict = *verdict, // borrowed: its conclusions stay the decision's
+        .partition = r->record.partition,
+        .offset = r->record.offset,
+        .time_ms = r->record.timestamp_ms,
+    };
+    if (ev) {
+        o.type = ev->type;
+        o.seq = ev->seq;
+        memcpy(o.event, ev->id, sizeof o.event);
+        memcpy(o.account, ev->account, sizeof o.account);
+        memcpy(o.kid, ev->kid, sizeof o.kid);
+    }
+    memcpy(o.record_sha256, r->prepared->record_sha256, 32);
+    memcpy(o.prev_sha256, a->to.chain_sha256, 32);
+    size_t at = a->values.len;
+    // The writer of JSON puts a comma after a finished value: a line end keeps the outcomes apart.
+    cs_outcome_encode(&a->values, &o);
+    size_t len = a->values.len - at;
+    cs_buf_putc(&a->values, '\n');
+    if (!cs_buf_ok(&a->values, err))
+        return false;
+    a->outcomes[a->outcomes_len++] = (struct cs_applied_outcome){.n = o.n,
+                                                                 .at = at,
+                                                                 .len = len,
+                                                                 .account = ev ? ev->account : "",
+                                                                 .status = verdict->status,
+                                                                 .code = verdict->code};
+    cs_crypto_sha256(crypto, cs_apply_value(a, at, len), a->to.chain_sha256);
+    memcpy(a->to.record_sha256, r->prepared->record_sha256, 32);
+    a->to.outcomes = o.n;
+    a->to.next_offset = r->record.offset + 1;
+    return true;
+}
+
+// PLAN of the catalog: outcome/<account>/<event> holds the first outcome of each event of a known signer.
+static bool keeps_document(const struct cs_event *ev, const struct cs_verdict *v) {
+    return ev && ev->account[0] && v->signer_known && v->status != CS_STATUS_DUPLICATE &&
+           !(ev->type == CS_EVENT_AGENT_HEARTBEAT && v->status == CS_STATUS_APPLIED);
+}
+
+static bool put_outcome_doc(struct cs_apply *a, struct cs_state *state, const struct cs_event *ev,
+                            const struct cs_applied_outcome *o, struct cs_err *err) {
+    char key[CS_STATE_KEY_MAX + 1];
+    struct cs_bytes there;
+    if (cs_state_get(state, key_of(key, "outcome", ev->account, ev->id), &there) == CS_FOUND)
+        return true;
+    cs_buf_reset(&a->scratch);
+    cs_outcome_doc_encode(&a->scratch, cs_apply_value(a, o->at, o->len), NULL, NULL, 0);
+    if (!cs_buf_ok(&a->scratch, err))
+        return false;
+    cs_state_put(state, key, cs_buf_bytes(&a->scratch));
+    cs_state_add(state, key_of(key, "outcomes", ev->account, NULL), ev->id, o->n);
+    return true;
+}
+
+// Writes the final verdict into the document of a share event that waited for it. A document that is gone or
+// concluded already stays as it is.
+static bool conclude(struct cs_apply *a, struct cs_state *state, const struct cs_event *by, int64_t n,
+                     const struct cs_conclusion *c, struct cs_err *err) {
+    char key[CS_STATE_KEY_MAX + 1];
+    struct cs_bytes doc;
+    struct cs_bytes outcome;
+    bool final = false;
+    if (cs_state_get(state, key_of(key, "outcome", c->account, c->event), &doc) != CS_FOUND)
+        return true;
+    if (!cs_outcome_doc_split(doc, &outcome, &final))
+        return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
+                          "the catalog holds a document that this release cannot read: %s", key);
+    if (final)
+        return true;
+    cs_buf_reset(&a->scratch);
+    cs_outcome_doc_encode(&a->scratch, outcome, c, by->id, n);
+    if (!cs_buf_ok(&a->scratch, err))
+        return false;
+    cs_state_put(state, key, cs_buf_bytes(&a->scratch));
+    return true;
+}
+
+static bool put_documents(struct cs_apply *a, struct cs_state *state, const struct cs_event *ev,
+                          const struct cs_verdict *v, struct cs_err *err) {
+    const struct cs_applied_outcome *o = &a->outcomes[a->outcomes_len - 1];
+    bool keep = keeps_document(ev, v);
+    if (!keep && v->concludes_len == 0)
+        return true;
+    cs_state_begin(state);
+    bool ok = !keep || put_outcome_doc(a, state, ev, o, err);
+    for (size_t i = 0; ok && i < v->concludes_len; i++)
+        ok = conclude(a, state, ev, o->n, &v->concludes[i], err);
+    if (!ok) {
+        cs_state_drop(state);
+        return false;
+    }
+    return cs_state_keep(state, err);
+}
+
+static bool put_derived(const struct cs_apply_context *ctx, struct cs_apply *a, struct cs_event *ev,
+                        struct cs_err *err) {
+    if (!grow((void **)&a->derived, &a->derived_cap, a->derived_len, sizeof *a->derived, err))
+        return false;
+    struct cs_applied_derived *d = &a->derived[a->derived_len];
+    *d = (struct cs_applied_derived){.outcome_n = a->to.outcomes};
+    ev->seq = ++a->to.derived;
+    memcpy(ev->kid, ctx->service_kid, sizeof ev->kid);
+    memcpy(d->account, ev->account, sizeof d->account);
+    d->partition = cs_partition_of(ev->account, ctx->rules.partition_count);
+    d->at = a->values.len;
+    if (!cs_event_encode(ev, &a->values, err) || !cs_buf_ok(&a->values, err))
+        return false;
+    d->len = a->values.len - d->at;
+    uint8_t sig[CS_EVENT_SIG_MAX];
+    size_t sig_len = 0;
+    if (!cs_event_sign(ctx->rules.crypto, ctx->service, cs_apply_value(a, d->at, d->len), sig, &sig_len, err))
+        return false;
+    cs_base64_encode(sig, sig_len, d->sig);
+    d->sig_len = cs_base64_encoded_len(sig_len);
+    cs_buf_putc(&a->values, '\n');
+    a->derived_len++;
+    return cs_buf_ok(&a->values, err);
+}
+
+// The next record of this sender can then be verified before the catalog is read.
+static void learn_key(struct cs_key_cache *keys, struct cs_state *state, const struct cs_prepared *p) {
+    const struct cs_event *ev = p->event;
+    char key[CS_STATE_KEY_MAX + 1];
+    struct cs_bytes doc;
+    struct cs_err ignored;
+    if (!keys || p->sig_checked || cs_key_cache_lookup(keys, ev->account, ev->kid))
+        return;
+    if (cs_state_get(state, key_of(key, "trust", ev->kid, NULL), &doc) == CS_FOUND) {
+        struct cs_trust_key t;
+        if (cs_trust_key_decode(doc, &t, &ignored))
+            cs_key_cache_learn(keys, ev->kid, (struct cs_bytes){t.key.data, t.key.len});
+    } else if (ev->account[0] &&
+               cs_state_get(state, key_of(key, "key", ev->account, ev->kid), &doc) == CS_FOUND) {
+        struct cs_agent g;
+        if (cs_agent_decode(doc, &g, &ignored))
+            cs_key_cache_learn(keys, ev->kid, (struct cs_bytes){g.key.data, g.key.len});
+    }
+}
+
+// Whether the event's own outcome document is known, so that nothing needs a load once the rules have
+// decided.
+static bool outcome_doc_known(struct cs_state *state, const struct cs_event *ev) {
+    char key[CS_STATE_KEY_MAX + 1];
+    struct cs_bytes ignored;
+    return !ev || !ev->account[0] ||
+           cs_state_get(state, key_of(key, "outcome", ev->account, ev->id), &ignored) != CS_NEEDED;
+}
+
+static bool decide_one(const struct cs_apply_context *ctx, struct cs_apply *a, struct cs_state *state,
+                       const struct cs_batch_record *r, bool *ret_needed, struct cs_err *err) {
+    CS_AUTO(cs_decision_clear) struct cs_decision d = {0};
+    const struct cs_event *ev = r->prepared->event;
+    if (!outcome_doc_known(state, ev)) {
+        *ret_needed = true;
+        return true;
+    }
+    if (!cs_decide(&ctx->rules, state, &r->record, r->prepared, &d, ret_needed, err))
+        return false;
+    if (*ret_needed)
+        return true;
+    // From here on the working set has changed: a failure leaves the record half done.
+    a->torn = true;
+    if (!put_outcome(a, ctx->rules.crypto, r, &d.verdict, err) ||
+        !put_documents(a, state, ev, &d.verdict, err))
+        return false;
+    for (size_t i = 0; i < d.derived.len; i++)
+        if (!put_derived(ctx, a, d.derived.events[i], err))
+            return false;
+    if (d.verdict.signer_known)
+        learn_key(ctx->keys, state, r->prepared);
+    a->torn = false;
+    return true;
+}
+
+bool cs_apply_decide(const struct cs_apply_context *ctx, struct cs_apply *a, struct cs_state *state,
+                     const struct cs_batch_record *records, size_t n, bool *ret_needed, struct cs_err *err) {
+    while (a->decided < n) {
+        bool needed = false;
+        const struct cs_batch_record *r = &records[a->decided];
+        if (!decide_one(ctx, a, state, r, &needed, err))
+            return cs_err_prepend(err, "record at offset %lld", (long long)r->record.offset);
+        if (needed) {
+            // One round trip for all that the rest of the batch can be seen to need.
+            for (size_t i = a->decided; i < n; i++)
+                cs_prefetch(state, records[i].prepared);
+            *ret_needed = true;
+            return true;
+        }
+        a->decided++;
+    }
+    *ret_needed = false;
+    return true;
+}

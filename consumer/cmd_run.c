@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// run: the daemon. One struct owns everything; it starts in order and ends in reverse.
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "certsync/runtime/log.h"
+#include "commands.h"
+#include "consumer.h"
+#include "keyfile.h"
+#include "preflight.h"
+#include "worker.h"
+#ifdef CERTSYNC_HAVE_API
+#include "api.h"
+#endif
+
+#define READY_CHECK_MS 100
+#define IDLE_CHECK_MS  50
+
+struct daemon {
+    const struct cs_cli *cli;
+    struct cs_consumer_settings *settings;
+    struct cs_consumer c;
+    struct cs_crypto *crypto;
+    struct cs_privkey *service;
+    uint8_t *root_spki;
+    struct cs_worker_metrics worker_metrics;
+    struct cs_metric *partitions_by_state;
+    struct cs_series *progress_age;
+    struct cs_worker **workers;
+    size_t workers_len;
+    size_t workers_ended;
+#ifdef CERTSYNC_HAVE_API
+    struct cs_api *api;
+#endif
+    struct cs_timer *ready_timer;
+    struct cs_timer *idle_timer;
+    bool failed;
+    struct cs_err failure;
+};
+
+// --- the end
+
+static bool api_idle(const struct daemon *d) {
+#ifdef CERTSYNC_HAVE_API
+    return !d->api || cs_api_idle(d->api);
+#else
+    (void)d;
+    return true;
+#endif
+}
+
+static void check_done(void *arg) {
+    struct daemon *d = arg;
+    if (cs_loop_draining(d->c.loop) && d->workers_ended == d->workers_len && api_idle(d))
+        cs_loop_done(d->c.loop);
+}
+
+static void on_drain(void *arg) {
+    struct daemon *d = arg;
+    cs_log_msg(CS_LOG_INFO, "stopping");
+    for (size_t i = 0; i < d->workers_len; i++)
+        cs_worker_stop(d->workers[i]);
+#ifdef CERTSYNC_HAVE_API
+    if (d->api)
+        cs_api_stop(d->api);
+#endif
+    d->idle_timer = cs_timer_new(d->c.loop, 0, IDLE_CHECK_MS, check_done, d);
+}
+
+struct ended { // from a worker's thread to the loop
+    struct daemon *daemon;
+    bool failed;
+    struct cs_err err;
+};
+
+static void worker_ended(void *arg) {
+    struct ended *e = arg;
+    struct daemon *d = e->daemon;
+    d->workers_ended++;
+    if (e->failed) {
+        cs_log_err(CS_LOG_ERROR, "a worker cannot go on", &e->err, "workers=%zu", d->workers_len);
+        if (!d->failed)
+            d->failure = e->err;
+        d->failed = true;
+        cs_loop_stop(d->c.loop); // a process that does only part of its work is better started anew
+    }
+    free(e);
+    check_done(d);
+}
+
+static void on_worker_end(void *arg, const struct cs_err *err) {
+    struct daemon *d = arg;
+    struct ended *e = malloc(sizeof *e);
+    if (!e)
+        abort(); // nobody would learn that the worker is gone
+    *e = (struct ended){.daemon = d, .failed = err != NULL};
+    if (err)
+        e->err = *err;
+    if (!cs_loop_post(d->c.loop, worker_ended, e))
+        free(e);
+}
+
+// --- while it runs
+
+static void on_reload(void *arg) {
+    struct daemon *d = arg;
+    struct cs_consumer_settings *s = NULL;
+    struct cs_err err;
+    if (!cs_consumer_settings_load(d->cli, &s, &err)) {
+        cs_log_err(CS_LOG_ERROR, "the new settings are not taken", &err, "config=%s",
+                   ((const struct cs_consumer_globals *)d->cli->globals)->config);
+        return;
+    }
+    const char *fixed = cs_settings_first_fixed_change(&cs_consumer_settings_table, d->settings, s);
+    if (fixed)
+        cs_log(CS_LOG_WARN, "a changed setting takes effect after a restart", "setting=%s", fixed);
+    cs_log_set_level((enum cs_log_level)s->log_level);
+#ifdef CERTSYNC_HAVE_API
+    if (d->api && !cs_api_reload_tls(d->api, &err))
+        cs_log_err(CS_LOG_ERROR, "the API keeps its old certificate", &err, "file=%s",
+                   d->settings->api_tls_certificate);
+#endif
+    cs_settings_free(&cs_consumer_settings_table, s);
+    cs_log_msg(CS_LOG_INFO, "settings read again");
+}
+
+static void check_ready(void *arg) {
+    struct daemon *d = arg;
+    char why[600];
+    if (!cs_board_ready(d->c.board, why, sizeof why))
+        return;
+    cs_log(CS_LOG_INFO, "ready", "partitions=%d workers=%zu", (int)d->c.partition_count, d->workers_len);
+    cs_notify("READY=1");
+    cs_timer_free(d->ready_timer);
+    d->ready_timer = NULL;
+}
+
+static void render_board(void *arg) {
+    struct daemon *d = arg;
+    int count[CS_BOARD_STATES] = {0};
+    int64_t newest = 0;
+    for (int32_t p = 0; p < d->c.partition_count; p++) {
+        struct cs_board_entry e;
+        cs_board_get(d->c.board, p, &e);
+        count[e.state]++;
+        if (e.progress_ms > newest)
+            newest = e.progress_ms;
+    }
+    for (int s = 0; s < CS_BOARD_STATES; s++)
+        cs_series_set(cs_metric_1(d->partitions_by_state, cs_board_state_name((enum cs_board_state)s)),
+                      count[s]);
+    if (newest > 0)
+        cs_series_set(d->progress_age, (double)(cs_clock_mono_ms(d->c.clock) - newest) / 1000);
+}
+
+// --- the start
+
+static bool make_metrics(struct daemon *d, struct cs_err *err) {
+    static const char *const by_state[] = {"state", NULL};
+    d->c.metrics = cs_metrics_new();
+    if (!d->c.metrics)
+        return cs_err_oom(err);
+    cs_worker_metrics_init(&d->worker_metrics, d->c.metrics);
+    d->partitions_by_state = cs_metrics_gauge(d->c.metrics, "certsync_partitions",
+                                              "Partitions by their state in this process.", by_state);
+    d->progress_age = cs_metric_0(
+        cs_metrics_gauge(d->c.metrics, "certsync_last_progress_seconds",
+                         "Time since a partition was last committed, or found to be at its end.", NULL));
+    cs_metrics_on_render(d->c.metrics, render_board, d);
+    return true;
+}
+
+static bool read_keys(struct daemon *d, struct cs_err *err) {
+    size_t root_len = 0;
+    uint8_t *spki = NULL;
+    size_t spki_len = 0;
+    if (!cs_crypto_new(&d->crypto, err) ||
+        !cs_keyfile_private(d->crypto, d->settings->service_key, &d->service, err) ||
+        !cs_keyfile_spki(d->crypto, d->settings->root_key, false, &d->root_spki, &root_len, err) ||
+        !cs_privkey_spki(d->service, &spki, &spki_len, err))
+        return false;
+    d->c.service = d->service;
+    d->c.root_spki = (struct cs_bytes){d->root_spki, root_len};
+    cs_kid_of_spki(d->crypto, (struct cs_bytes){spki, spki_len}, d->c.service_kid);
+    free(spki);
+    return true;
+}
+
+static bool make_shared(struct daemon *d, struct cs_err *err) {
+    struct cs_preflight found;
+    struct cs_loop_hooks hooks = {.on_drain = on_drain,
+                                  .on_reload = on_reload,
+                                  .arg = d,
+                                  .drain_timeout_ms = d->settings->drain_timeout_ms + 5000};
+    d->c.settings = d->settings;
+    d->c.clock = cs_clock_real();
+    if (!read_keys(d, err) || !cs_redis_target_parse(d->settings->redis_url, &d->c.redis, err) ||
+        !cs_preflight(d->settings, d->c.root_spki, &found, err))
+        return false;
+    d->c.partition_count = found.partition_count;
+    return make_metrics(d, err) && cs_board_new(d->c.partition_count, &d->c.board, err) &&
+           cs_loop_new(&hooks, &d->c.loop, err);
+}
+
+static bool start_api(struct daemon *d, struct cs_err *err) {
+#ifdef CERTSYNC_HAVE_API
+    if (d->settings->api_listen[0])
+        return cs_api_new(&d->c, &d->api, err);
+#endif
+    (void)d;
+    (void)err;
+    return true;
+}
+
+static bool start_workers(struct daemon *d, struct cs_err *err) {
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    int64_t n = d->settings->workers ? d->settings->workers : cores > 0 ? cores : 1;
+    if (n > d->c.partition_count)
+        n = d->c.partition_count; // the others would have nothing to do
+    d->workers = calloc((size_t)n, sizeof *d->workers);
+    if (!d->workers)
+        return cs_err_oom(err);
+    cs_board_expect_workers(d->c.board, (int)n);
+    for (int i = 0; i < (int)n; i++) {
+        if (!cs_worker_start(&d->c, &d->worker_metrics, i, on_worker_end, d, &d->workers[i], err))
+            return false;
+        d->workers_len++;
+    }
+    return true;
+}
+
+static bool start(struct daemon *d, struct cs_err *err) {
+    if (!make_shared(d, err) || !start_api(d, err) || !start_workers(d, err))
+        return false;
+    d->ready_timer = cs_timer_new(d->c.loop, 0, READY_CHECK_MS, check_ready, d);
+    return d->ready_timer || cs_err_oom(err);
+}
+
+// Also after a start that came to half of its way.
+static void end(struct daemon *d) {
+    cs_timer_free(d->ready_timer);
+    cs_timer_free(d->idle_timer);
+    for (size_t i = 0; i < d->workers_len; i++)
+        cs_worker_stop(d->workers[i]);
+    for (size_t i = 0; i < d->workers_len; i++)
+        cs_worker_free(d->workers[i]);
+    free(d->workers);
+#ifdef CERTSYNC_HAVE_API
+    cs_api_free(d->api);
+#endif
+    cs_loop_free(d->c.loop);
+    cs_board_free(d->c.board);
+    cs_metrics_free(d->c.metrics);
+    free(d->root_spki);
+    cs_privkey_free(d->service);
+    cs_crypto_free(d->crypto);
+    cs_settings_free(&cs_consumer_settings_table, d->settings);
+}
+
+static int run_run(const struct cs_cli *cli) {
+    struct daemon d = {.cli = cli};
+    struct cs_err err;
+    if (!cs_consumer_settings_load(cli, &d.settings, &err))
+        return cs_consumer_failure(cli, &err);
+    cs_log_set_level((enum cs_log_level)d.settings->log_level);
+    cs_log_hook_libevent();
+    int code = CS_EXIT_OK;
+    if (!start(&d, &err)) {
+        // Whatever keeps it from starting is for the operator to mend.
+        cs_consumer_failure(cli, &err);
+        code = CS_EXIT_USAGE;
+    } else {
+        enum cs_loop_end how = cs_loop_run(d.c.loop);
+        if (d.failed)
+            code = cs_consumer_exit_code(&d.failure);
+        else if (how != CS_LOOP_DRAINED)
+            code = CS_EXIT_FAILED;
+    }
+    end(&d);
+    return code;
+}
+
+const struct cs_command cs_cmd_run = {
+    .name = "run",
+    .summary = "Judge events and serve the catalogs (the default)",
+    .description = "Runs until SIGTERM: the first finishes what is published already and ends, the second "
+                   "ends at once. SIGHUP reads "
+                   "log.level and the API's certificate again.",
+    .run = run_run,
+};

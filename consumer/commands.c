@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "commands.h"
+
+#include <stdlib.h>
+
+#define DEFAULT_CONFIG "/etc/certsync/consumer.conf"
+
+extern char **environ;
+
+bool cs_consumer_settings_load(const struct cs_cli *cli, struct cs_consumer_settings **ret,
+                               struct cs_err *err) {
+    const struct cs_consumer_globals *g = cli->globals;
+    const char *file = g->config;
+    bool named = file != NULL;
+    if (!file && (file = getenv("CERTSYNC_CONFIG")))
+        named = true;
+    struct cs_settings_source source = {
+        .file = file ? file : DEFAULT_CONFIG,
+        .file_optional = !named,
+        .env = (const char *const *)environ,
+        .overrides = cli->overrides,
+        .override_count = cli->override_count,
+    };
+    void *values = NULL;
+    if (!cs_settings_load(&cs_consumer_settings_table, &source, &values, err))
+        return false;
+    *ret = values;
+    return true;
+}
+
+int cs_consumer_exit_code(const struct cs_err *err) {
+    return err->kind == CS_ERR_CONFIG ? CS_EXIT_USAGE : CS_EXIT_FAILED;
+}
+
+int cs_consumer_failure(const struct cs_cli *cli, const struct cs_err *err) {
+    fprintf(cli->err, "%s: %s\n", cli->path, err->msg);
+    return cs_consumer_exit_code(err);
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The subcommands of certsync-consumer, one file each, and what they share.
+// Exit codes: 0 done, 1 failed, 2 usage or settings.
+#pragma once
+
+#include "certsync/runtime/cli.h"
+#include "settings.h"
+
+struct cs_consumer_globals {
+    const char *config; // NULL: CERTSYNC_CONFIG, then /etc/certsync/consumer.conf if it is there
+};
+
+#define CS_EXIT_FAILED 1
+
+extern const struct cs_command cs_cmd_run, cs_cmd_init, cs_cmd_check, cs_cmd_codes, cs_cmd_settings;
+
+// Loads the settings that the command line names. Free with cs_settings_free(&cs_consumer_settings_table, …).
+CS_MUST_USE bool cs_consumer_settings_load(const struct cs_cli *cli, struct cs_consumer_settings **ret,
+                                           struct cs_err *err);
+// Prints "certsync-consumer COMMAND: message" to the error stream; the exit code that goes with the kind.
+int cs_consumer_failure(const struct cs_cli *cli, const struct cs_err *err);
+int cs_consumer_exit_code(const struct cs_err *err);

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Named points at which a test kills the process: CERTSYNC_CRASH_AT=after_publish, or =after_publish:3 for
+// the third time. Only in builds with -DCERTSYNC_FAULTS=ON; elsewhere nothing is left of them.
+//
+// after_load                      the batch's documents are read, nothing is decided
+// between_derived_and_outcomes    the derived events are acknowledged, no outcome is sent
+// after_publish                   all outcomes are acknowledged, nothing is committed
+// after_exec                      the commit is done, nothing has been told of it
+#pragma once
+
+#ifdef CERTSYNC_FAULTS
+void cs_fault_point(const char *name); // SIGKILL where it is the one that is named
+#else
+static inline void cs_fault_point(const char *name) {
+    (void)name;
+}
+#endif

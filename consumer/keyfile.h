@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The keys that the settings name, read from their files. Errors: CONFIG, with the file.
+#pragma once
+
+#include "certsync/model/key.h"
+
+// A P-256 private key; the file must not be readable by others.
+CS_MUST_USE bool cs_keyfile_private(struct cs_crypto *crypto, const char *path, struct cs_privkey **ret,
+                                    struct cs_err *err);
+// SPKI DER of a public key (malloc'ed), also from a private key's file where allow_private.
+CS_MUST_USE bool cs_keyfile_spki(struct cs_crypto *crypto, const char *path, bool allow_private,
+                                 uint8_t **ret, size_t *ret_len, struct cs_err *err);
+// Makes a new P-256 key and its file (0600). An existing file is an error.
+CS_MUST_USE bool cs_keyfile_make(const char *path, struct cs_privkey **ret, struct cs_err *err);

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdlib.h>
+#include <string.h>
+
+#include "certsync/model/key.h"
+#include "commands.h"
+
+static const struct cs_opt global_opts[] = {
+    {.name = "config",
+     .letter = 'c',
+     .kind = CS_OPT_PATH,
+     CS_OPT_AT_STR(struct cs_consumer_globals, config),
+     .value_name = "FILE",
+     .text = "Settings file; else CERTSYNC_CONFIG, then /etc/certsync/consumer.conf where it exists."},
+    {.name = "set",
+     .kind = CS_OPT_SET,
+     .value_name = "KEY=VALUE",
+     .text = "Override one setting, e.g. --set kafka.brokers=host:9092."},
+};
+
+static const char description[] =
+    "Reads the events of a deployment from Kafka, judges each by the rules, keeps one catalog per account in "
+    "Redis, "
+    "publishes the outcomes, and serves the catalogs over HTTP.\n\n"
+    "Begin with: certsync-consumer settings --example; then init (once, makes the topics), check, run.\n\n"
+    "Exit codes: 0 done; 1 failed; 2 usage or settings.";
+
+// `run` is what the program is for: it may be left out.
+static bool names_no_command(int argc, char **argv) {
+    if (argc < 2)
+        return true;
+    return argv[1][0] == '-' && strcmp(argv[1], "-h") != 0 && strcmp(argv[1], "--help") != 0 &&
+           strcmp(argv[1], "--version") != 0 && strcmp(argv[1], "-c") != 0 &&
+           strncmp(argv[1], "--config", 8) != 0 && strncmp(argv[1], "--set", 5) != 0;
+}
+
+int main(int argc, char **argv) {
+    // Before anything holds a key. Without it (memory limits) the service key lies in ordinary memory that is
+    // wiped.
+    (void)cs_secure_heap_init();
+    const struct cs_command commands[] = {cs_cmd_run, cs_cmd_init, cs_cmd_check, cs_cmd_codes,
+                                          cs_cmd_settings};
+    const struct cs_command root = {
+        .name = "certsync-consumer",
+        .summary = "Judges certificate events and keeps the catalogs",
+        .description = description,
+        .opts = global_opts,
+        .opt_count = CS_ARRAY_LEN(global_opts),
+        .values_size = sizeof(struct cs_consumer_globals),
+        .commands = commands,
+        .command_count = CS_ARRAY_LEN(commands),
+    };
+    if (!names_no_command(argc, argv))
+        return cs_cli_main(&root, CERTSYNC_VERSION, argc, argv);
+    char **with_run = calloc((size_t)argc + 2, sizeof *with_run);
+    if (!with_run)
+        return CS_EXIT_FAILED;
+    with_run[0] = argc > 0 ? argv[0] : (char[]){"certsync-consumer"};
+    with_run[1] = (char[]){"run"};
+    for (int i = 1; i < argc; i++)
+        with_run[i + 1] = argv[i];
+    int code = cs_cli_main(&root, CERTSYNC_VERSION, (argc > 0 ? argc : 1) + 1, with_run);
+    free(with_run);
+    return code;
+}

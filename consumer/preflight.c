@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "preflight.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "catalog.h"
+#include "certsync/model/sign.h"
+#include "certsync/model/text.h"
+#include "certsync/runtime/clock.h"
+#include "certsync/runtime/log.h"
+#include "record.h"
+#include "redis_target.h"
+
+#define REDIS_VERSION_MIN   5
+#define MESSAGE_BYTES_MIN   (512 * 1024) // an event of the largest size, with its headers and room to spare
+#define DESCRIBE_TIMEOUT_MS 10000
+#define REDIS_PAUSE_MS      200
+
+struct check {
+    const struct cs_consumer_settings *s;
+    struct cs_crypto *crypto;
+    struct cs_pubkey *root;
+    rd_kafka_t *rk;
+    int64_t deadline_ms;
+    int32_t partitions;
+    int32_t genesis_seen;
+};
+
+static int64_t left_ms(const struct check *c) {
+    int64_t left = c->deadline_ms - cs_clock_mono_ms(cs_clock_real());
+    return left > 1 ? left : 1;
+}
+
+static bool check_count(struct check *c, struct cs_err *err) {
+    const struct cs_consumer_settings *s = c->s;
+    int32_t outcomes = 0;
+    if (!cs_kafka_topic_partitions(c->rk, s->kafka.brokers, s->events_topic, left_ms(c), &c->partitions,
+                                   err) ||
+        !cs_kafka_topic_partitions(c->rk, s->kafka.brokers, s->outcomes_topic, left_ms(c), &outcomes, err))
+        return false;
+    if (c->partitions == outcomes)
+        return true;
+    return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                      "topic %s has %d partitions and topic %s has %d: both must have the number that init "
+                      "made; never add any",
+                      s->events_topic, (int)c->partitions, s->outcomes_topic, (int)outcomes);
+}
+
+static bool wrong(struct cs_err *err, const char *topic, const char *what, const char *mend) {
+    return cs_err_set(
+        err, CS_ERR_CONFIG, CS_CODE_NONE,
+        "topic %s has %s; mend it with: kafka-configs --alter --entity-type topics --entity-name %s "
+        "--add-config %s",
+        topic, what, topic, mend);
+}
+
+static bool check_topic(struct check *c, const char *topic, bool events, struct cs_err *err) {
+    struct cs_kafka_topic_description d;
+    struct cs_err why;
+    if (c->s->allow_create_time) // the embedded broker knows no such request
+        return true;
+    if (!cs_kafka_topic_describe(c->rk, topic, DESCRIBE_TIMEOUT_MS, &d, &why)) {
+        cs_log_err(CS_LOG_WARN, "the topic's settings cannot be seen and are not checked", &why, "topic=%s",
+                   topic);
+        return true;
+    }
+    if (d.retention_ms != -1 && d.retention_ms != INT64_MIN)
+        return wrong(err, topic, "a limited retention time, but the log is the truth", "retention.ms=-1");
+    if (d.retention_bytes != -1 && d.retention_bytes != INT64_MIN)
+        return wrong(err, topic, "a limited size, but the log is the truth", "retention.bytes=-1");
+    if (strcmp(d.cleanup_policy, "delete") != 0 && d.cleanup_policy[0])
+        return wrong(err, topic, "compaction, which removes records", "cleanup.policy=delete");
+    if (events && strcmp(d.message_timestamp_type, "LogAppendTime") != 0 && d.message_timestamp_type[0])
+        return wrong(err, topic, "its senders' timestamps", "message.timestamp.type=LogAppendTime");
+    if (events && d.max_message_bytes >= 0 && d.max_message_bytes < MESSAGE_BYTES_MIN)
+        return wrong(err, topic, "too low a limit for its messages", "max.message.bytes=1048588");
+    if (d.unclean_leader_election == 1)
+        return wrong(err, topic, "unclean leader election, which loses records",
+                     "unclean.leader.election.enable=false");
+    return true;
+}
+
+static bool not_ours(struct cs_err *err, const struct cs_record *r, const char *what) {
+    return cs_err_set(
+        err, CS_ERR_CONFIG, CS_CODE_NONE,
+        "partition %d does not begin with this deployment's genesis record: %s; check kafka.events_topic, "
+        "deployment.id and deployment.root_key, or make new topics with: certsync-consumer init",
+        (int)r->partition, what);
+}
+
+static bool signed_by_root(struct check *c, const struct cs_record *r) {
+    uint8_t sig[CS_EVENT_SIG_MAX * 2];
+    size_t len = 0;
+    for (size_t i = 0; i < r->headers_len; i++) {
+        const struct cs_header *h = &r->headers[i];
+        if (strcmp(h->name, CS_SIG_HEADER) == 0 && h->value.data &&
+            cs_base64_decoded_max(h->value.len) <= sizeof sig &&
+            cs_base64_decode((const char *)h->value.data, h->value.len, sig, &len))
+            return cs_event_verify(c->crypto, c->root, r->value, (struct cs_bytes){sig, len});
+    }
+    return false;
+}
+
+static bool check_genesis(void *arg, const struct cs_record *r, struct cs_err *err) {
+    struct check *c = arg;
+    CS_AUTO(cs_event_free) struct cs_event *ev = NULL;
+    struct cs_err why;
+    c->genesis_seen++;
+    if (!r->value.data || !cs_event_decode(r->value, &ev, &why) || ev->type != CS_EVENT_SYSTEM_GENESIS)
+        return not_ours(err, r, "it begins with another record");
+    if (strcmp(ev->deployment, c->s->deployment) != 0 ||
+        strcmp(ev->data.genesis.deployment, c->s->deployment) != 0)
+        return not_ours(err, r, "it names another deployment");
+    if (!signed_by_root(c, r))
+        return not_ours(err, r, "it is not signed by the root key of the settings");
+    if (ev->data.genesis.partitions != c->partitions)
+        return not_ours(err, r, "it names another number of partitions");
+    return true;
+}
+
+static bool check_first_records(struct check *c, struct cs_err *err) {
+    struct cs_scan scan = {.rk = c->rk,
+                           .topic = c->s->events_topic,
+                           .partition_count = c->partitions,
+                           .most = 1,
+                           .timeout_ms = left_ms(c),
+                           .fn = check_genesis,
+                           .arg = c};
+    if (!cs_scan_topic(&scan, err))
+        return false;
+    if (c->genesis_seen < c->partitions)
+        return cs_err_set(
+            err, CS_ERR_CONFIG, CS_CODE_NONE,
+            "topic %s has %d partitions without a genesis record: run certsync-consumer init (again)",
+            c->s->events_topic, (int)(c->partitions - c->genesis_seen));
+    return true;
+}
+
+static bool check_kafka(struct check *c, struct cs_err *err) {
+    rd_kafka_conf_t *conf = NULL;
+    if (!cs_kafka_conf_consumer(&c->s->kafka, "certsync-consumer-check", NULL, &conf, err) ||
+        !cs_kafka_new(RD_KAFKA_CONSUMER, conf, &c->rk, err))
+        return false;
+    rd_kafka_poll_set_consumer(c->rk);
+    bool ok = check_count(c, err) && check_topic(c, c->s->events_topic, true, err) &&
+              check_topic(c, c->s->outcomes_topic, false, err) && check_first_records(c, err);
+    rd_kafka_consumer_close(c->rk);
+    rd_kafka_destroy(c->rk);
+    return ok;
+}
+
+static bool check_facts(const struct cs_redis_facts *f, struct cs_err *err) {
+    if (f->version_major > 0 && f->version_major < REDIS_VERSION_MIN)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "Redis has version %d: use %d or newer",
+                          f->version_major, REDIS_VERSION_MIN);
+    if (f->is_replica)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "this Redis is a replica, which takes no writes: point redis.url at the primary");
+    if (f->maxmemory_policy[0] && strcmp(f->maxmemory_policy, "noeviction") != 0)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "Redis may throw keys away (maxmemory-policy %s): set it to noeviction",
+                          f->maxmemory_policy);
+    return true;
+}
+
+static bool check_redis(struct check *c, struct cs_err *err) {
+    const struct cs_consumer_settings *s = c->s;
+    struct cs_redis_target target;
+    CS_AUTO(cs_catalog_free) struct cs_catalog *catalog = NULL;
+    struct cs_redis_facts facts;
+    if (!cs_redis_target_parse(s->redis_url, &target, err))
+        return false;
+    struct cs_catalog_redis_options options = {&target,     s->redis_username,  s->redis_password,
+                                               s->redis_ca, s->redis_namespace, s->redis_timeout_ms};
+    if (!cs_catalog_redis_new(&options, &catalog, err))
+        return false;
+    while (!cs_catalog_redis_facts(catalog, &facts, err)) {
+        if (err->kind != CS_ERR_RETRY || left_ms(c) <= REDIS_PAUSE_MS)
+            return false;
+        poll(NULL, 0, REDIS_PAUSE_MS); // it may be starting too
+    }
+    return check_facts(&facts, err);
+}
+
+bool cs_preflight(const struct cs_consumer_settings *s, struct cs_bytes root_spki, struct cs_preflight *ret,
+                  struct cs_err *err) {
+    struct check c = {.s = s, .deadline_ms = cs_clock_mono_ms(cs_clock_real()) + s->preflight_timeout_ms};
+    bool ok = cs_crypto_new(&c.crypto, err) && cs_pubkey_new(c.crypto, root_spki, &c.root, err) &&
+              check_redis(&c, err) && check_kafka(&c, err);
+    cs_pubkey_free(c.root);
+    cs_crypto_free(c.crypto);
+    if (ok)
+        *ret = (struct cs_preflight){c.partitions};
+    return ok;
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Where a batch's outcomes and derived events go. Two implementations: Kafka (publish_kafka.c) and memory
+// (publish_memory.c), which keeps what it was given for tests.
+//
+// A batch sends its messages, then asks `pending` until none is left unacknowledged. The bytes are copied by
+// send. Errors: RETRY (the producer cannot take it now, or broke and was made anew), CONFIG (rights, topic,
+// sizes), FATAL.
+#pragma once
+
+#include "certsync/model/prepare.h"
+
+enum cs_publish_topic { CS_PUBLISH_EVENTS, CS_PUBLISH_OUTCOMES };
+
+struct cs_publish_message {
+    enum cs_publish_topic topic;
+    int32_t partition;
+    struct cs_bytes key;
+    struct cs_bytes value;
+    const struct cs_header *headers;
+    size_t headers_len;
+};
+
+struct cs_publisher;
+struct cs_publisher_ops {
+    bool (*send)(struct cs_publisher *p, const struct cs_publish_message *m, struct cs_err *err);
+    // Takes in what was acknowledged; *ret is how many of this batch are not yet. False where one failed for
+    // good.
+    bool (*pending)(struct cs_publisher *p, size_t *ret, struct cs_err *err);
+    // The batch is given up: what is still under way does not count any more (it may yet be published).
+    void (*abandon)(struct cs_publisher *p);
+    void (*free)(struct cs_publisher *p);
+};
+struct cs_publisher { // first member of each implementation
+    const struct cs_publisher_ops *ops;
+};
+
+static inline void cs_publisher_free(struct cs_publisher *p) {
+    if (p)
+        p->ops->free(p);
+}
+CS_DEFINE_AUTO(struct cs_publisher, cs_publisher_free)
+
+struct cs_kafka_settings;
+struct cs_publish_kafka_options {
+    const struct cs_kafka_settings *kafka; // borrowed
+    const char *client_id;                 // copied
+    const char *events_topic;              // borrowed
+    const char *outcomes_topic;            // borrowed
+    int wake_fd; // a byte is written to it when there are acknowledgements; -1: none
+};
+CS_MUST_USE bool cs_publish_kafka_new(const struct cs_publish_kafka_options *options,
+                                      struct cs_publisher **ret, struct cs_err *err);
+
+// Memory.
+struct cs_published {
+    enum cs_publish_topic topic;
+    int32_t partition;
+    struct cs_bytes key;   // owned
+    struct cs_bytes value; // owned
+    size_t headers_len;
+    struct cs_header headers[2]; // name and value owned
+};
+CS_MUST_USE bool cs_publish_memory_new(struct cs_publisher **ret, struct cs_err *err);
+size_t cs_publish_memory_list(const struct cs_publisher *p, const struct cs_published **ret);
+// The next `after` messages are taken, the one after them is answered with this error (once).
+void cs_publish_memory_fail(struct cs_publisher *p, size_t after, enum cs_err_kind kind);
+// Nothing is acknowledged while held.
+void cs_publish_memory_hold(struct cs_publisher *p, bool held);

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdlib.h>
+#include <string.h>
+
+#include "certsync/runtime/kafka.h"
+#include "publish.h"
+
+struct kafka_publisher {
+    struct cs_publisher base;
+    struct cs_publish_kafka_options options;
+    char *client_id;
+    rd_kafka_t *rk;
+    rd_kafka_queue_t *reports;
+    rd_kafka_topic_t *topics[2];
+    uintptr_t batch; // the present one: acknowledgements of others are not counted
+    size_t sent;
+    size_t acknowledged;
+    bool failed;
+    struct cs_err failure;
+};
+
+static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque) {
+    struct kafka_publisher *p = opaque;
+    (void)rk;
+    if ((uintptr_t)m->_private != p->batch)
+        return;
+    p->acknowledged++;
+    if (m->err && !p->failed) {
+        p->failed = true;
+        cs_kafka_err(&p->failure, m->err, "publishing to %s failed", rd_kafka_topic_name(m->rkt));
+    }
+}
+
+static void close_producer(struct kafka_publisher *p) {
+    for (size_t i = 0; i < CS_ARRAY_LEN(p->topics); i++) {
+        if (p->topics[i])
+            rd_kafka_topic_destroy(p->topics[i]);
+        p->topics[i] = NULL;
+    }
+    if (p->reports)
+        rd_kafka_queue_destroy(p->reports);
+    p->reports = NULL;
+    if (p->rk)
+        rd_kafka_destroy(p->rk);
+    p->rk = NULL;
+}
+
+static bool open_producer(struct kafka_publisher *p, struct cs_err *err) {
+    static const uint8_t one = 1;
+    const char *const names[] = {p->options.events_topic, p->options.outcomes_topic};
+    rd_kafka_conf_t *conf = NULL;
+    char text[256];
+    if (!cs_kafka_conf_producer(p->options.kafka, p->client_id, &conf, err))
+        return false;
+    rd_kafka_conf_set_dr_msg_cb(conf, on_report);
+    rd_kafka_conf_set_opaque(conf, p);
+    // A whole batch is handed over at once: nothing is gained by waiting for more.
+    if (rd_kafka_conf_set(conf, "linger.ms", "0", text, sizeof text) != RD_KAFKA_CONF_OK) {
+        rd_kafka_conf_destroy(conf);
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "librdkafka: %s", text);
+    }
+    if (!cs_kafka_new(RD_KAFKA_PRODUCER, conf, &p->rk, err))
+        return false;
+    p->reports = rd_kafka_queue_get_main(p->rk);
+    if (p->options.wake_fd >= 0)
+        rd_kafka_queue_io_event_enable(p->reports, p->options.wake_fd, &one, sizeof one);
+    for (size_t i = 0; i < CS_ARRAY_LEN(names); i++) {
+        p->topics[i] = rd_kafka_topic_new(p->rk, names[i], NULL);
+        if (!p->topics[i])
+            return cs_kafka_err(err, rd_kafka_last_error(), "topic %s", names[i]);
+    }
+    return true;
+}
+
+static rd_kafka_headers_t *make_headers(const struct cs_publish_message *m) {
+    rd_kafka_headers_t *headers = rd_kafka_headers_new(m->headers_len);
+    for (size_t i = 0; i < m->headers_len; i++)
+        rd_kafka_header_add(headers, m->headers[i].name, -1, m->headers[i].value.data,
+                            (ssize_t)m->headers[i].value.len);
+    return headers;
+}
+
+static bool kafka_send(struct cs_publisher *base, const struct cs_publish_message *m, struct cs_err *err) {
+    struct kafka_publisher *p = (struct kafka_publisher *)base;
+    if (!p->rk && !open_producer(p, err)) {
+        close_producer(p);
+        return false;
+    }
+    if (p->sent == 0) { // a new batch
+        p->batch++;
+        p->acknowledged = 0;
+        p->failed = false;
+    }
+    rd_kafka_headers_t *headers = make_headers(m);
+    rd_kafka_resp_err_t code =
+        rd_kafka_producev(p->rk, RD_KAFKA_V_RKT(p->topics[m->topic]), RD_KAFKA_V_PARTITION(m->partition),
+                          RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(m->key.data, m->key.len),
+                          RD_KAFKA_V_VALUE((void *)(uintptr_t)m->value.data, m->value.len),
+                          RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE((void *)p->batch), RD_KAFKA_V_END);
+    if (code) {
+        rd_kafka_headers_destroy(headers);
+        return cs_kafka_err(err, code, "publishing to %s failed", rd_kafka_topic_name(p->topics[m->topic]));
+    }
+    p->sent++;
+    return true;
+}
+
+static bool kafka_pending(struct cs_publisher *base, size_t *ret, struct cs_err *err) {
+    struct kafka_publisher *p = (struct kafka_publisher *)base;
+    char text[256];
+    if (!p->rk) {
+        *ret = 0;
+        return true;
+    }
+    while (rd_kafka_poll(p->rk, 0) > 0)
+        ;
+    rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(p->rk, text, sizeof text);
+    if (fatal || p->failed) {
+        if (fatal)
+            cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "the producer ended for good (%s); it is made anew",
+                       text);
+        else
+            *err = p->failure;
+        close_producer(p);
+        p->sent = 0;
+        return false;
+    }
+    *ret = p->sent - p->acknowledged;
+    if (*ret == 0)
+        p->sent = 0;
+    return true;
+}
+
+static void kafka_abandon(struct cs_publisher *base) {
+    ((struct kafka_publisher *)base)->sent = 0;
+}
+
+static void kafka_free(struct cs_publisher *base) {
+    struct kafka_publisher *p = (struct kafka_publisher *)base;
+    close_producer(p);
+    free(p->client_id);
+    free(p);
+}
+
+static const struct cs_publisher_ops kafka_ops = {kafka_send, kafka_pending, kafka_abandon, kafka_free};
+
+bool cs_publish_kafka_new(const struct cs_publish_kafka_options *options, struct cs_publisher **ret,
+                          struct cs_err *err) {
+    struct kafka_publisher *p = calloc(1, sizeof *p);
+    if (!p)
+        return cs_err_oom(err);
+    CS_AUTO(cs_publisher_free) struct cs_publisher *base = &p->base;
+    p->base.ops = &kafka_ops;
+    p->options = *options;
+    p->client_id = strdup(options->client_id);
+    if (!p->client_id)
+        return cs_err_oom(err);
+    if (!open_producer(p, err))
+        return false;
+    *ret = CS_TAKE(base);
+    return true;
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "record.h"
+
+#include <stdlib.h>
+
+#include "certsync/runtime/clock.h"
+#include "certsync/runtime/kafka.h"
+
+#define POLL_MS 100
+
+void cs_message_headers_clear(struct cs_message_headers *h) {
+    free(h->many);
+    h->many = NULL;
+}
+
+static bool read_headers(const rd_kafka_message_t *m, struct cs_message_headers *room, struct cs_record *r) {
+    rd_kafka_headers_t *headers = NULL;
+    struct cs_header *out = room->few;
+    r->headers = out;
+    if (rd_kafka_message_headers(m, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR || !headers)
+        return true;
+    size_t n = rd_kafka_header_cnt(headers);
+    if (n > CS_ARRAY_LEN(room->few)) {
+        out = room->many = calloc(n, sizeof *out);
+        if (!out)
+            return false;
+        r->headers = out;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const void *value = NULL;
+        size_t len = 0;
+        if (rd_kafka_header_get_all(headers, i, &out[i].name, &value, &len) != RD_KAFKA_RESP_ERR_NO_ERROR)
+            break;
+        out[i].value = (struct cs_bytes){value, value ? len : 0};
+        r->headers_len = i + 1;
+    }
+    return true;
+}
+
+bool cs_record_of_message(const rd_kafka_message_t *m, struct cs_message_headers *headers,
+                          struct cs_record *ret, rd_kafka_timestamp_type_t *ret_type) {
+    headers->many = NULL;
+    *ret = (struct cs_record){.partition = m->partition, .offset = m->offset};
+    ret->timestamp_ms = rd_kafka_message_timestamp(m, ret_type);
+    ret->key = (struct cs_bytes){m->key, m->key_len};
+    ret->value = (struct cs_bytes){m->payload, m->len};
+    return read_headers(m, headers, ret);
+}
+
+struct progress {
+    int64_t end; // offset after the last record that is wanted
+    bool done;
+};
+
+// What is to be read of each partition; *ret_open: how many have something.
+static bool plan(const struct cs_scan *s, rd_kafka_topic_partition_list_t *list, struct progress *progress,
+                 int32_t *ret_open, struct cs_err *err) {
+    *ret_open = 0;
+    for (int32_t p = 0; p < s->partition_count; p++) {
+        int64_t low = 0;
+        int64_t high = 0;
+        if (!cs_kafka_watermarks(s->rk, s->topic, p, s->timeout_ms, &low, &high, err))
+            return false;
+        progress[p].end = s->most > 0 && high - low > s->most ? low + s->most : high;
+        progress[p].done = low >= progress[p].end;
+        if (progress[p].done)
+            continue;
+        rd_kafka_topic_partition_list_add(list, s->topic, p)->offset = low;
+        ++*ret_open;
+    }
+    return true;
+}
+
+static bool deliver(const struct cs_scan *s, const rd_kafka_message_t *m, struct cs_err *err) {
+    struct cs_message_headers headers;
+    struct cs_record record;
+    rd_kafka_timestamp_type_t type;
+    bool ok =
+        cs_record_of_message(m, &headers, &record, &type) ? s->fn(s->arg, &record, err) : cs_err_oom(err);
+    cs_message_headers_clear(&headers);
+    return ok;
+}
+
+// One message; *open goes down where it was the last of its partition.
+static bool take(const struct cs_scan *s, const rd_kafka_message_t *m, struct progress *progress,
+                 int32_t *open, struct cs_err *err) {
+    bool end = m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
+    if (m->err && !end)
+        return cs_kafka_err(err, m->err, "reading %s", s->topic);
+    struct progress *p = &progress[m->partition];
+    if (p->done)
+        return true;
+    if (!end && !deliver(s, m, err))
+        return false;
+    if (end ? m->offset >= p->end : m->offset + 1 >= p->end) {
+        p->done = true;
+        --*open;
+    }
+    return true;
+}
+
+static bool read_all(const struct cs_scan *s, struct progress *progress, int32_t open, struct cs_err *err) {
+    const struct cs_clock *clock = cs_clock_real();
+    int64_t deadline = cs_clock_mono_ms(clock) + s->timeout_ms;
+    while (open > 0) {
+        rd_kafka_message_t *m = rd_kafka_consumer_poll(s->rk, POLL_MS);
+        if (!m && cs_clock_mono_ms(clock) > deadline)
+            return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "topic %s gave no record within %lld ms",
+                              s->topic, (long long)s->timeout_ms);
+        if (!m)
+            continue;
+        deadline = cs_clock_mono_ms(clock) + s->timeout_ms;
+        bool ok = take(s, m, progress, &open, err);
+        rd_kafka_message_destroy(m);
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+bool cs_scan_topic(const struct cs_scan *s, struct cs_err *err) {
+    struct progress *progress = calloc((size_t)s->partition_count, sizeof *progress);
+    if (!progress)
+        return cs_err_oom(err);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(s->partition_count);
+    int32_t open = 0;
+    bool ok = plan(s, list, progress, &open, err);
+    if (ok && open > 0) {
+        rd_kafka_resp_err_t code = rd_kafka_assign(s->rk, list);
+        ok = code ? cs_kafka_err(err, code, "reading %s", s->topic) : read_all(s, progress, open, err);
+        rd_kafka_assign(s->rk, NULL);
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    free(progress);
+    return ok;
+}

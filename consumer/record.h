@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A message of librdkafka as the model's record, and reading a stretch of a topic for checks.
+#pragma once
+
+#include <librdkafka/rdkafka.h>
+
+#include "certsync/model/prepare.h"
+
+// Room for a record's headers: most have two.
+struct cs_message_headers {
+    struct cs_header few[4];
+    struct cs_header *many; // owned
+};
+void cs_message_headers_clear(struct cs_message_headers *h);
+// Views that live as long as the message and *headers. False: out of memory.
+CS_MUST_USE bool cs_record_of_message(const rd_kafka_message_t *m, struct cs_message_headers *headers,
+                                      struct cs_record *ret, rd_kafka_timestamp_type_t *ret_type);
+
+// Calls fn for the first `most` records (0: all that are there now) of each partition of a topic, in order
+// within a partition. Stops with fn's error where fn answers false. rk: a consumer without group that has
+// nothing assigned.
+struct cs_scan {
+    rd_kafka_t *rk;
+    const char *topic;
+    int32_t partition_count;
+    int64_t most;
+    int64_t timeout_ms; // longest wait for the next record
+    bool (*fn)(void *arg, const struct cs_record *r, struct cs_err *err);
+    void *arg;
+};
+CS_MUST_USE bool cs_scan_topic(const struct cs_scan *scan, struct cs_err *err);

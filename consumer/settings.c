@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "settings.h"
+
+#include <string.h>
+
+#include "certsync/model/ident.h"
+#include "certsync/runtime/log.h"
+#include "redis_target.h"
+
+#define S struct cs_consumer_settings
+
+// clang-format off
+static const struct cs_setting rows[] = {
+    CS_SETTING_STR("deployment.id", S, deployment, "", CS_SETTING_REQUIRED,
+                   "Name of the deployment, as given to init; events of any other are refused."),
+    CS_SETTING_PATH("deployment.root_key", S, root_key, "", CS_SETTING_REQUIRED,
+                    "File with the root public key (PEM): the one key that is trusted without the log."),
+    CS_SETTING_PATH("deployment.service_key", S, service_key, "", CS_SETTING_REQUIRED,
+                    "File with the service private key (PEM, mode 0600) that signs derived events."),
+    CS_KAFKA_SETTINGS(S, kafka),
+    CS_SETTING_STR("kafka.events_topic", S, events_topic, "cert.events", CS_SETTING_REQUIRED, "Topic of the events."),
+    CS_SETTING_STR("kafka.outcomes_topic", S, outcomes_topic, "cert.outcomes", CS_SETTING_REQUIRED, "Topic of the outcomes."),
+    CS_SETTING_STR("kafka.group", S, group, "certsync", CS_SETTING_REQUIRED,
+                   "Consumer group that shares the partitions among workers and processes."),
+    CS_SETTING_BOOL("kafka.allow_create_time", S, allow_create_time, "no", 0,
+                    "Accept timestamps that are not the broker's; for the demo's embedded broker only."),
+    CS_SETTING_STR("redis.url", S, redis_url, "redis://localhost:6379", CS_SETTING_REQUIRED,
+                   "Where Redis is: unix:///path, redis://host:port or rediss://host:port."),
+    CS_SETTING_STR("redis.username", S, redis_username, "", 0, "Redis user; empty for the default user."),
+    CS_SETTING_SECRET("redis.password", S, redis_password, 0, "Redis password."),
+    CS_SETTING_STR("redis.namespace", S, redis_namespace, "cs", CS_SETTING_REQUIRED,
+                   "What the keys in Redis begin with: letters, digits, '.', '_' and '-'."),
+    CS_SETTING_PATH("redis.ca", S, redis_ca, "", 0, "File with the CA certificates for rediss://; empty: the system's."),
+    CS_SETTING_DURATION("redis.timeout", S, redis_timeout_ms, "5s", 100, 60000, 0,
+                        "Longest wait for Redis before it counts as away."),
+    CS_SETTING_INT("consumer.workers", S, workers, "0", 0, 256, "threads", 0,
+                   "Worker threads; 0 takes as many as there are processor cores."),
+    CS_SETTING_INT("consumer.batch_records", S, batch_records, "500", 1, 10000, "records", 0,
+                   "Most records of one batch."),
+    CS_SETTING_SIZE("consumer.batch_bytes", S, batch_bytes, "4MiB", 262144, 67108864, 0, "Most bytes of one batch."),
+    CS_SETTING_SIZE("consumer.cache_bytes", S, cache_bytes, "64MiB", 0, 17179869184, 0,
+                    "Documents that a worker keeps between batches, of all its partitions."),
+    CS_SETTING_SIZE("consumer.queue_bytes", S, queue_bytes, "64MiB", 1048576, 17179869184, 0,
+                    "Records that a worker fetches ahead, of all its partitions."),
+    CS_SETTING_DURATION("consumer.drain_timeout", S, drain_timeout_ms, "20s", 100, 600000, 0,
+                        "How long a stop waits for batches that are published already."),
+    CS_SETTING_DURATION("consumer.preflight_timeout", S, preflight_timeout_ms, "30s", 100, 600000, 0,
+                        "How long a start waits for brokers and Redis."),
+    CS_SETTING_STR("api.listen", S, api_listen, "127.0.0.1:8080", 0,
+                   "Address of the HTTP API: host:port, or unix:/path; empty: no API."),
+    CS_SETTING_PATH("api.tls_certificate", S, api_tls_certificate, "", 0, "Certificate chain of the API (PEM); empty: no TLS."),
+    CS_SETTING_PATH("api.tls_key", S, api_tls_key, "", 0, "Private key of the API's certificate (PEM)."),
+    CS_SETTING_INT("api.max_connections", S, api_max_connections, "256", 1, 100000, "connections", 0,
+                   "Connections that the API serves at once."),
+    CS_SETTING_INT("api.max_wait", S, api_max_wait_s, "60", 0, 300, "seconds", 0,
+                   "Longest wait for an outcome that a request may ask for."),
+    CS_SETTING_CHOICE("log.level", S, log_level, "info", cs_log_level_names, CS_SETTING_RELOADABLE,
+                      "Least important lines that are logged."),
+};
+// clang-format on
+
+static bool namespace_valid(const char *s) {
+    return strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == strlen(s) &&
+           strlen(s) < 64;
+}
+
+static bool check(const void *values, struct cs_err *err) {
+    const struct cs_consumer_settings *s = values;
+    struct cs_redis_target target;
+    if (!cs_deployment_valid(s->deployment, strlen(s->deployment)))
+        return cs_err_set(
+            err, CS_ERR_CONFIG, CS_CODE_NONE,
+            "deployment.id: lower-case letters, digits, '.' and '-', at most %d, a letter or digit first",
+            CS_DEPLOYMENT_MAX);
+    if (!namespace_valid(s->redis_namespace))
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "redis.namespace: letters, digits, '.', '_' and '-', at most 63");
+    if ((s->api_tls_certificate[0] == '\0') != (s->api_tls_key[0] == '\0'))
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "api.tls_certificate and api.tls_key belong together: give both or neither");
+    if (strcmp(s->events_topic, s->outcomes_topic) == 0)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "kafka.events_topic and kafka.outcomes_topic must be different topics");
+    return cs_redis_target_parse(s->redis_url, &target, err);
+}
+
+static const char *const env_ignore[] = {"CERTSYNC_CONFIG", NULL};
+
+const struct cs_settings_table cs_consumer_settings_table = {
+    .program = "certsync-consumer",
+    .env_prefix = "CERTSYNC_",
+    .values_size = sizeof(S),
+    .rows = rows,
+    .row_count = CS_ARRAY_LEN(rows),
+    .env_ignore = env_ignore,
+    .check = check,
+};

@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "certsync/runtime/kafka.h"
+#include "certsync/runtime/log.h"
+#include "worker_internal.h"
+
+#define BACKSTOP_MS      100 // longest wait without looking at the queues
+#define OFFSETS_EVERY_MS 5000
+#define REVOKE_DRAIN_MS  2000
+#define START_FOR_MS     500
+
+int64_t cs_worker_now_ms(const struct cs_worker *w) {
+    return cs_clock_mono_ms(w->c->clock);
+}
+
+int64_t cs_worker_now_us(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+static void fail(struct cs_worker *w, const struct cs_err *err) {
+    if (!w->failed)
+        w->failure = *err;
+    w->failed = true;
+}
+
+// --- the group
+
+static struct cs_partition *find_partition(struct cs_worker *w, int32_t id) {
+    for (struct cs_partition *p = w->partitions; p; p = p->next)
+        if (p->id == id)
+            return p;
+    return NULL;
+}
+
+// Gives librdkafka the partitions that are read, each with the offset that comes next. The others are fetched
+// again from where they stand: librdkafka 2.0 knows no way to change one offset alone that is safe.
+static void assign_partitions(struct cs_worker *w) {
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
+    for (struct cs_partition *p = w->partitions; p; p = p->next)
+        if (p->state == CS_PARTITION_RUNNING)
+            rd_kafka_topic_partition_list_add(list, w->c->settings->events_topic, p->id)->offset =
+                p->next_fetch;
+    rd_kafka_resp_err_t code = rd_kafka_assign(w->rk, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    struct cs_err err;
+    if (code) {
+        cs_kafka_err(&err, code, "assigning partitions");
+        cs_log_err(CS_LOG_WARN, "partitions could not be assigned", &err, "worker=%d", w->index);
+        w->assign_at_ms = cs_worker_now_ms(w) + 1000;
+        return;
+    }
+    w->assign_due = false;
+}
+
+static void add_partitions(struct cs_worker *w, const rd_kafka_topic_partition_list_t *list) {
+    struct cs_err err;
+    for (int i = 0; i < list->cnt; i++) {
+        int32_t id = list->elems[i].partition;
+        struct cs_partition *p = NULL;
+        if (id < 0 || id >= w->c->partition_count) {
+            cs_err_set(&err, CS_ERR_CONFIG, CS_CODE_NONE,
+                       "topic %s has a partition %d, but had %d at the start: the number of partitions must "
+                       "never change",
+                       w->c->settings->events_topic, (int)id, (int)w->c->partition_count);
+            fail(w, &err);
+            return;
+        }
+        if (find_partition(w, id))
+            continue;
+        if (!cs_partition_new(w, id, &p, &err)) {
+            fail(w, &err);
+            return;
+        }
+        p->next = w->partitions;
+        w->partitions = p;
+        cs_board_state(w->c->board, id, CS_BOARD_STARTING, NULL);
+    }
+}
+
+static void finish_flight(struct cs_worker *w, int64_t for_ms);
+
+static void remove_partitions(struct cs_worker *w) {
+    if (w->flight && w->phase > CS_FLIGHT_COMPARING)
+        finish_flight(w, REVOKE_DRAIN_MS);
+    cs_flight_abandon(w);
+    while (w->partitions) {
+        struct cs_partition *p = w->partitions;
+        cs_batch_drop_of(w, p);
+        cs_board_state(w->c->board, p->id, CS_BOARD_ELSEWHERE, NULL);
+        w->partitions = p->next;
+        cs_partition_free(p);
+    }
+    w->next_turn = NULL;
+}
+
+static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list,
+                         void *opaque) {
+    struct cs_worker *w = opaque;
+    bool assigned = code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+    cs_log(CS_LOG_INFO, assigned ? "partitions assigned" : "partitions revoked", "worker=%d partitions=%d",
+           w->index, list ? list->cnt : 0);
+    if (!assigned) {
+        remove_partitions(w);
+        rd_kafka_assign(rk, NULL);
+        return;
+    }
+    add_partitions(w, list);
+    // Nothing is fetched before each partition's position is read: the main loop assigns them then.
+    rd_kafka_topic_partition_list_t *none = rd_kafka_topic_partition_list_new(0);
+    rd_kafka_assign(rk, none);
+    rd_kafka_topic_partition_list_destroy(none);
+    if (!w->joined)
+        cs_board_worker_joined(w->c->board, true);
+    w->joined = true;
+}
+
+static void serve_group(struct cs_worker *w) {
+    for (;;) {
+        rd_kafka_message_t *m = rd_kafka_consumer_poll(w->rk, 0);
+        if (!m)
+            return;
+        struct cs_err err;
+        if (!m->err) {
+            // Records come by their own queues only; one that came here would be missing there.
+            cs_err_set(&err, CS_ERR_RETRY, CS_CODE_NONE, "a record came by the group's queue");
+            struct cs_partition *p = find_partition(w, m->partition);
+            if (p)
+                cs_partition_failed(w, p, &err);
+        } else if (m->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+            cs_kafka_err(&err, m->err, "consumer group %s: %s", w->c->settings->group,
+                         rd_kafka_message_errstr(m));
+            if (err.kind == CS_ERR_CONFIG)
+                fail(w, &err);
+            else
+                cs_log_err(CS_LOG_WARN, "consumer group", &err, "worker=%d", w->index);
+        }
+        rd_kafka_message_destroy(m);
+    }
+}
+
+// Kafka's own record of offsets: for lag tools, nothing of ours reads it.
+static void store_offsets(struct cs_worker *w, bool wait) {
+    int64_t now = cs_worker_now_ms(w);
+    if (!wait && now < w->offsets_due_ms)
+        return;
+    w->offsets_due_ms = now + OFFSETS_EVERY_MS;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
+    for (struct cs_partition *p = w->partitions; p; p = p->next) {
+        if (p->state != CS_PARTITION_RUNNING || p->position.next_offset == p->stored)
+            continue;
+        p->stored = p->position.next_offset;
+        rd_kafka_topic_partition_list_add(list, w->c->settings->events_topic, p->id)->offset = p->stored;
+    }
+    if (list->cnt > 0)
+        rd_kafka_commit(w->rk, list, !wait);
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+// --- the loop
+
+// Waits for any queue, the catalog's socket, or the backstop.
+static void wait_for_work(struct cs_worker *w) {
+    bool write = false;
+    bool catalog = w->phase == CS_FLIGHT_LOADING || w->phase == CS_FLIGHT_COMMITTING;
+    int fd = catalog ? w->catalog->ops->fd(w->catalog, &write) : -1;
+    struct pollfd fds[] = {{.fd = w->wake[0], .events = POLLIN},
+                           {.fd = fd, .events = (short)(write ? POLLIN | POLLOUT : POLLIN)}};
+    char bytes[256];
+    if (poll(fds, fd >= 0 ? 2 : 1, BACKSTOP_MS) > 0 && fds[0].revents)
+        while (read(w->wake[0], bytes, sizeof bytes) == (ssize_t)sizeof bytes)
+            ;
+}
+
+static void finish_flight(struct cs_worker *w, int64_t for_ms) {
+    int64_t deadline = cs_worker_now_ms(w) + for_ms;
+    while (w->flight && cs_worker_now_ms(w) < deadline)
+        if (!cs_flight_advance(w))
+            wait_for_work(w);
+}
+
+static bool is_due(const struct cs_partition *p, int64_t now_ms) {
+    return p->state == CS_PARTITION_STARTING && now_ms >= p->retry_at_ms;
+}
+
+// Whether a partition waits to be started: no new flight then, since both need the catalog.
+static bool start_due(const struct cs_worker *w) {
+    int64_t now_ms = cs_worker_now_ms(w);
+    for (const struct cs_partition *p = w->partitions; p; p = p->next)
+        if (is_due(p, now_ms))
+            return true;
+    return w->assign_due && now_ms >= w->assign_at_ms;
+}
+
+// Starts partitions whose turn it is, and has them fetched once all that could be started are. Comes back
+// after a while, so that the group is served however slow the answers are.
+static bool start_partitions(struct cs_worker *w) {
+    if (w->flight || !start_due(w))
+        return false;
+    int64_t until_ms = cs_worker_now_ms(w) + START_FOR_MS;
+    for (struct cs_partition *p = w->partitions; p && !w->failed && !atomic_load(&w->stopping); p = p->next) {
+        if (!is_due(p, cs_worker_now_ms(w)))
+            continue;
+        cs_partition_start(w, p);
+        if (cs_worker_now_ms(w) > until_ms)
+            return true;
+    }
+    if (w->assign_due && cs_worker_now_ms(w) >= w->assign_at_ms)
+        assign_partitions(w);
+    return true;
+}
+
+static void turn(struct cs_worker *w, bool stopping) {
+    serve_group(w);
+    bool some = !stopping && start_partitions(w);
+    some = cs_flight_advance(w) || some;
+    if (!stopping && !w->failed) {
+        if (!start_due(w))
+            some = cs_flight_launch(w) || some;
+        some = cs_batch_work(w) || some;
+    }
+    store_offsets(w, false);
+    if (!some && !w->failed)
+        wait_for_work(w);
+}
+
+static void run(struct cs_worker *w) {
+    while (!w->failed) {
+        bool stopping = atomic_load(&w->stopping);
+        if (stopping && w->stop_deadline_ms == 0)
+            w->stop_deadline_ms = cs_worker_now_ms(w) + w->c->settings->drain_timeout_ms;
+        if (stopping &&
+            (!w->flight || w->phase <= CS_FLIGHT_COMPARING || cs_worker_now_ms(w) > w->stop_deadline_ms))
+            return;
+        turn(w, stopping);
+    }
+}
+
+// --- start and end
+
+static bool make_consumer(struct cs_worker *w, struct cs_err *err) {
+    static const uint8_t one = 1;
+    const struct cs_consumer_settings *s = w->c->settings;
+    rd_kafka_conf_t *conf = NULL;
+    char client_id[64];
+    char number[24];
+    char text[256];
+    snprintf(client_id, sizeof client_id, "certsync-consumer-%d", w->index);
+    if (!cs_kafka_conf_consumer(&s->kafka, client_id, s->group, &conf, err))
+        return false;
+    rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
+    rd_kafka_conf_set_opaque(conf, w);
+    // The bound holds for each partition's queue: the worker may come to own all of them.
+    int64_t kbytes = s->queue_bytes / 1024 / w->c->partition_count;
+    snprintf(number, sizeof number, "%lld",
+             (long long)(kbytes < 256       ? 256
+                         : kbytes > 1048576 ? 1048576
+                                            : kbytes));
+    if (rd_kafka_conf_set(conf, "queued.max.messages.kbytes", number, text, sizeof text) !=
+        RD_KAFKA_CONF_OK) {
+        rd_kafka_conf_destroy(conf);
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "librdkafka: %s", text);
+    }
+    if (!cs_kafka_new(RD_KAFKA_CONSUMER, conf, &w->rk, err))
+        return false;
+    w->group_queue = rd_kafka_queue_get_consumer(w->rk);
+    rd_kafka_queue_io_event_enable(w->group_queue, w->wake[1], &one, sizeof one);
+    rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(topics, s->events_topic, RD_KAFKA_PARTITION_UA);
+    rd_kafka_resp_err_t code = rd_kafka_subscribe(w->rk, topics);
+    rd_kafka_topic_partition_list_destroy(topics);
+    return !code || cs_kafka_err(err, code, "subscribing to %s", s->events_topic);
+}
+
+static bool make_adapters(struct cs_worker *w, struct cs_err *err) {
+    const struct cs_consumer_settings *s = w->c->settings;
+    char client_id[64];
+    struct cs_catalog_redis_options redis = {&w->c->redis, s->redis_username,  s->redis_password,
+                                             s->redis_ca,  s->redis_namespace, s->redis_timeout_ms};
+    snprintf(client_id, sizeof client_id, "certsync-consumer-%d-out", w->index);
+    struct cs_publish_kafka_options publish = {&s->kafka, client_id, s->events_topic, s->outcomes_topic,
+                                               w->wake[1]};
+    struct cs_cursor_options cursor = {&s->kafka, client_id, s->outcomes_topic, w->wake[1]};
+    return cs_crypto_new(&w->crypto, err) && cs_key_cache_new(w->crypto, w->c->root_spki, &w->keys, err) &&
+           cs_catalog_redis_new(&redis, &w->catalog, err) &&
+           cs_publish_kafka_new(&publish, &w->publisher, err) && cs_cursor_new(&cursor, &w->cursor, err) &&
+           make_consumer(w, err);
+}
+
+static void end(struct cs_worker *w) {
+    if (w->rk) {
+        store_offsets(w, true);
+        rd_kafka_consumer_close(w->rk); // gives the partitions back, by on_rebalance
+    }
+    remove_partitions(w);
+    if (w->joined)
+        cs_board_worker_joined(w->c->board, false);
+    cs_batch_free(w->filling);
+    cs_batch_free(w->ready);
+    cs_batch_free(w->spare);
+    if (w->group_queue)
+        rd_kafka_queue_destroy(w->group_queue);
+    if (w->rk)
+        rd_kafka_destroy(w->rk);
+    cs_cursor_free(w->cursor);
+    cs_publisher_free(w->publisher);
+    cs_catalog_free(w->catalog);
+    cs_key_cache_free(w->keys);
+    cs_apply_clear(&w->apply);
+    cs_crypto_free(w->crypto);
+}
+
+static void *thread_main(void *arg) {
+    struct cs_worker *w = arg;
+    struct cs_err err;
+    if (make_adapters(w, &err))
+        run(w);
+    else
+        fail(w, &err);
+    end(w);
+    atomic_store(&w->finished, true);
+    w->on_end(w->on_end_arg, w->failed ? &w->failure : NULL);
+    return NULL;
+}
+
+static bool open_pipe(struct cs_worker *w, struct cs_err *err) {
+    if (pipe(w->wake) == 0 && fcntl(w->wake[0], F_SETFL, O_NONBLOCK) == 0 &&
+        fcntl(w->wake[1], F_SETFL, O_NONBLOCK) == 0)
+        return true;
+    return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "pipe: %s", strerror(errno));
+}
+
+// Signals are the main thread's.
+static bool start_thread(struct cs_worker *w, struct cs_err *err) {
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int code = pthread_create(&w->thread, NULL, thread_main, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    w->thread_started = code == 0;
+    return code == 0 || cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "starting a thread: %s", strerror(code));
+}
+
+bool cs_worker_start(const struct cs_consumer *c, const struct cs_worker_metrics *metrics, int index,
+                     cs_worker_end_fn on_end, void *arg, struct cs_worker **ret, struct cs_err *err) {
+    CS_AUTO(cs_worker_free) struct cs_worker *w = calloc(1, sizeof *w);
+    if (!w)
+        return cs_err_oom(err);
+    w->c = c;
+    w->m = metrics;
+    w->index = index;
+    w->on_end = on_end;
+    w->on_end_arg = arg;
+    w->wake[0] = w->wake[1] = -1;
+    cs_apply_init(&w->apply);
+    if (!open_pipe(w, err) || !start_thread(w, err))
+        return false;
+    *ret = CS_TAKE(w);
+    return true;
+}
+
+void cs_worker_stop(struct cs_worker *w) {
+    atomic_store(&w->stopping, true);
+    if (write(w->wake[1], "", 1) < 0) {
+        // The pipe is full: it wakes the worker all the same.
+    }
+}
+
+bool cs_worker_finished(const struct cs_worker *w) {
+    return atomic_load(&w->finished);
+}
+
+void cs_worker_free(struct cs_worker *w) {
+    if (!w)
+        return;
+    if (w->thread_started) {
+        cs_worker_stop(w);
+        pthread_join(w->thread, NULL);
+    }
+    for (size_t i = 0; i < 2; i++)
+        if (w->wake[i] >= 0)
+            close(w->wake[i]);
+    free(w);
+}
