@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client.h"
+
+#include <curl/curl.h>
+#include <jwt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "certsync/model/text.h"
+
+#define ANSWER_MAX    ((size_t)32 * 1024 * 1024)
+#define TOKEN_LIFE_S  300
+#define TOKEN_RENEW_S 240 // so that it is still good when it arrives
+#define ALL_ACCOUNTS  "*"
+
+struct cs_client {
+    struct cs_client_options o;
+    CURL *curl;
+    bool for_all; // tokens say "*"
+    char *token;
+    int64_t token_until_s;
+    char *url;
+    struct cs_buf answer;
+    long status;
+    char code[64];
+    char curl_error[CURL_ERROR_SIZE];
+};
+
+// --- tokens ----------------------------------------------------------------------------------------
+
+static char *sign_token(const struct cs_client *c, int64_t now_s, const uint8_t *pem, size_t pem_len) {
+    jwt_t *jwt = NULL;
+    char *text = NULL;
+    if (jwt_new(&jwt) != 0)
+        return NULL;
+    bool ok = jwt_add_header(jwt, "kid", c->o.kid) == 0 && jwt_add_grant(jwt, "iss", c->o.kid) == 0 &&
+              jwt_add_grant(jwt, "sub", c->for_all ? ALL_ACCOUNTS : c->o.account) == 0 &&
+              jwt_add_grant(jwt, "aud", c->o.deployment) == 0 &&
+              jwt_add_grant_int(jwt, "iat", (long)now_s) == 0 &&
+              jwt_add_grant_int(jwt, "exp", (long)(now_s + TOKEN_LIFE_S)) == 0 &&
+              jwt_set_alg(jwt, JWT_ALG_ES256, pem, (int)pem_len) == 0;
+    if (ok)
+        text = jwt_encode_str(jwt);
+    jwt_free(jwt);
+    return text;
+}
+
+static bool fresh_token(struct cs_client *c, struct cs_err *err) {
+    int64_t now_s = cs_clock_wall_ms(c->o.clock) / 1000;
+    if (c->token && now_s < c->token_until_s && now_s >= c->token_until_s - TOKEN_LIFE_S)
+        return true;
+    uint8_t *pem;
+    size_t pem_len;
+    if (!cs_privkey_to_pem(c->o.key, &pem, &pem_len, err))
+        return false;
+    char *token = sign_token(c, now_s, pem, pem_len);
+    cs_secure_free(pem, pem_len);
+    if (!token)
+        return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "the token for the API cannot be signed");
+    free(c->token);
+    c->token = token;
+    c->token_until_s = now_s + TOKEN_RENEW_S;
+    return true;
+}
+
+static void forget_token(struct cs_client *c) {
+    free(c->token);
+    c->token = NULL;
+}
+
+// --- requests ----------------------------------------------------------------------------------------
+
+static size_t on_data(char *data, size_t size, size_t n, void *arg) {
+    struct cs_client *c = arg;
+    cs_buf_put(&c->answer, data, size * n);
+    return c->answer.failed ? 0 : size * n;
+}
+
+bool cs_client_new(const struct cs_client_options *options, struct cs_client **ret, struct cs_err *err) {
+    if (!options->url[0])
+        return cs_err_set(
+            err, CS_ERR_CONFIG, CS_CODE_NONE,
+            "no API is configured; set api.url (CERTSYNC_API_URL) to the address of certsync-consumer");
+    CS_AUTO(cs_client_free) struct cs_client *c = calloc(1, sizeof *c);
+    if (!c)
+        return cs_err_oom(err);
+    c->o = *options;
+    c->for_all = !options->account[0];
+    cs_buf_init(&c->answer, ANSWER_MAX);
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK || !(c->curl = curl_easy_init()))
+        return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "libcurl cannot be set up");
+    c->url = strdup(options->url);
+    if (!c->url)
+        return cs_err_oom(err);
+    for (size_t len = strlen(c->url); len > 0 && c->url[len - 1] == '/'; len--)
+        c->url[len - 1] = '\0';
+    *ret = CS_TAKE(c);
+    return true;
+}
+
+void cs_client_free(struct cs_client *c) {
+    if (!c)
+        return;
+    curl_easy_cleanup(c->curl);
+    free(c->token);
+    cs_buf_clear(&c->answer);
+    free(c->url);
+    free(c);
+}
+
+int cs_client_status(const struct cs_client *c) {
+    return (int)c->status;
+}
+
+const char *cs_client_code(const struct cs_client *c) {
+    return c->code;
+}
+
+// With CURLE_OK where the transfer came to its end, whatever the status.
+static CURLcode transfer(struct cs_client *c, const char *url, const char *authorization, int64_t wait_ms) {
+    struct curl_slist *headers = curl_slist_append(NULL, authorization);
+    if (!headers)
+        return CURLE_OUT_OF_MEMORY;
+    cs_buf_reset(&c->answer);
+    c->curl_error[0] = '\0';
+    curl_easy_reset(c->curl); // keeps the connections
+    curl_easy_setopt(c->curl, CURLOPT_URL, url);
+    curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(c->curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(c->curl, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(c->curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(c->curl, CURLOPT_USERAGENT, "certsync/" CERTSYNC_VERSION);
+    curl_easy_setopt(c->curl, CURLOPT_CONNECTTIMEOUT_MS, (long)c->o.timeout_ms);
+    curl_easy_setopt(c->curl, CURLOPT_TIMEOUT_MS, (long)(c->o.timeout_ms + wait_ms));
+    curl_easy_setopt(c->curl, CURLOPT_ERRORBUFFER, c->curl_error);
+    curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, on_data);
+    curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, c);
+    if (c->o.ca[0])
+        curl_easy_setopt(c->curl, CURLOPT_CAINFO, c->o.ca);
+    CURLcode code = curl_easy_perform(c->curl);
+    if (code == CURLE_OK)
+        curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &c->status);
+    curl_slist_free_all(headers);
+    return code;
+}
+
+static bool transport_error(const struct cs_client *c, CURLcode code, struct cs_err *err) {
+    const char *text = c->curl_error[0] ? c->curl_error : curl_easy_strerror(code);
+    switch ((int)code) {
+    case CURLE_OUT_OF_MEMORY:
+        return cs_err_oom(err);
+    case CURLE_URL_MALFORMAT:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "api.url %s: %s", c->url, text);
+    case CURLE_SSL_CACERT_BADFILE:
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "api.ca %s: %s", c->o.ca, text);
+    case CURLE_PEER_FAILED_VERIFICATION:
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "the API at %s: %s; set api.ca to the file with the CA certificate that signed the "
+                          "API's certificate",
+                          c->url, text);
+    default:
+        return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "the API at %s does not answer: %s", c->url, text);
+    }
+}
+
+static bool get_once(struct cs_client *c, const char *path, int64_t wait_ms, struct cs_err *err) {
+    c->status = 0;
+    c->code[0] = '\0';
+    if (!fresh_token(c, err))
+        return false;
+    CS_AUTO(cs_buf_clear) struct cs_buf url, header;
+    cs_buf_init(&url, 16384);
+    cs_buf_init(&header, 16384);
+    cs_buf_printf(&url, "%s%s", c->url, path);
+    cs_buf_printf(&header, "Authorization: Bearer %s", c->token);
+    if (!cs_buf_ok(&url, err) || !cs_buf_ok(&header, err))
+        return false;
+    CURLcode code = transfer(c, (const char *)url.data, (const char *)header.data, wait_ms);
+    return code == CURLE_OK ? true : transport_error(c, code, err);
+}
+
+// A problem (RFC 9457): its code where it is one of ours, its detail in words.
+static bool problem(struct cs_client *c, const json_t *body, struct cs_err *err) {
+    const char *code = json_string_value(json_object_get(body, "code"));
+    const char *detail = json_string_value(json_object_get(body, "detail"));
+    const char *title = json_string_value(json_object_get(body, "title"));
+    char text[400];
+    if (code)
+        snprintf(c->code, sizeof c->code, "%s", code);
+    enum cs_code known = code ? cs_code_from_name(code, strlen(code)) : CS_CODE_NONE;
+    if (!detail || !detail[0])
+        detail = known != CS_CODE_NONE ? cs_code_sentence(known) : title;
+    if (!detail)
+        detail = "no reason given";
+    cs_text_escape(detail, strlen(detail), text, sizeof text);
+    bool later = c->status >= 500 || c->status == 429;
+    return cs_err_set(err, later ? CS_ERR_RETRY : CS_ERR_REJECT, known, "the API answers %ld: %s", c->status,
+                      text);
+}
+
+bool cs_client_get(struct cs_client *c, const char *path, int64_t wait_ms, json_t **ret, struct cs_err *err) {
+    if (!get_once(c, path, wait_ms, err))
+        return false;
+    if ((c->status == 401 || c->status == 403) && c->o.account[0]) {
+        // Perhaps it is a key of the other kind. The first answer stands where the second is no better.
+        struct cs_err ignored;
+        c->for_all = !c->for_all;
+        forget_token(c);
+        bool better = get_once(c, path, wait_ms, &ignored) && c->status != 401 && c->status != 403;
+        if (!better) {
+            c->for_all = !c->for_all;
+            forget_token(c);
+            if (!get_once(c, path, wait_ms, err))
+                return false;
+        }
+    }
+    json_error_t json_error;
+    json_t *body = json_loadb((const char *)(c->answer.data ? c->answer.data : (const uint8_t *)""),
+                              c->answer.len, JSON_REJECT_DUPLICATES, &json_error);
+    bool ok;
+    if (c->status != 200)
+        ok = problem(c, body, err);
+    else if (!json_is_object(body))
+        ok = cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                        "api.url %s: what answers there is not certsync-consumer's API", c->url);
+    else
+        ok = true;
+    if (!ok) {
+        json_decref(body);
+        return false;
+    }
+    *ret = body;
+    return true;
+}
+
+static bool is_plain(char ch) {
+    return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') ||
+           (ch && strchr("-._~", ch));
+}
+
+static void put_escaped(struct cs_buf *path, const char *s) {
+    for (; *s; s++) {
+        if (is_plain(*s))
+            cs_buf_putc(path, *s);
+        else
+            cs_buf_printf(path, "%%%02X", (unsigned)(unsigned char)*s);
+    }
+}
+
+void cs_client_put_segment(struct cs_buf *path, const char *segment) {
+    cs_buf_putc(path, '/');
+    // "." and ".." would be taken for steps in the path.
+    bool dots = strcmp(segment, ".") == 0 || strcmp(segment, "..") == 0;
+    if (dots)
+        cs_buf_puts(path, strlen(segment) == 1 ? "%2E" : "%2E%2E");
+    else
+        put_escaped(path, segment);
+}
+
+void cs_client_put_query(struct cs_buf *path, const char *name, const char *value) {
+    if (!value || !value[0])
+        return;
+    cs_buf_putc(path, path->data && memchr(path->data, '?', path->len) ? '&' : '?');
+    cs_buf_puts(path, name);
+    cs_buf_putc(path, '=');
+    put_escaped(path, value);
+}

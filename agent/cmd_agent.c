@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdio.h>
+#include <string.h>
+
+#include "submit.h"
+
+struct agent {
+    const char *public_key;
+    struct cs_cli_list can;
+    const char *names;
+    const char *label;
+    const char *kid;
+    const char *reason;
+};
+
+#define ACCOUNT_OPT                                                                                          \
+    {                                                                                                        \
+        .name = "account", .kind = CS_OPT_SETTING, .setting = "agent.account", .value_name = "ACCOUNT",      \
+        .text = "The account."                                                                               \
+    }
+
+static const struct cs_opt enroll_opts[] = {
+    ACCOUNT_OPT,
+    {.name = "public-key",
+     .kind = CS_OPT_PATH,
+     CS_OPT_AT_STR(struct agent, public_key),
+     .value_name = "FILE",
+     .flags = CS_OPT_REQUIRED,
+     .text = "The host's public key (PEM), made there by: certsync keygen."},
+    {.name = "can",
+     .kind = CS_OPT_LIST,
+     CS_OPT_AT_LIST(struct agent, can),
+     .value_name = "RIGHTS",
+     .text = "Rights, comma-separated or several times: upload, delete, share, csr, read (all five if not "
+             "given)."},
+    {.name = "names",
+     .kind = CS_OPT_STRING,
+     CS_OPT_AT_STR(struct agent, names),
+     .value_name = "PATTERN",
+     .default_text = "*",
+     .text = "Names of certificates that it may touch; '*' stands for any characters."},
+    {.name = "label",
+     .kind = CS_OPT_STRING,
+     CS_OPT_AT_STR(struct agent, label),
+     .value_name = "TEXT",
+     .text = "For people: the host's name."},
+};
+static const struct cs_opt revoke_opts[] = {
+    ACCOUNT_OPT,
+    {.name = "reason",
+     .kind = CS_OPT_STRING,
+     CS_OPT_AT_STR(struct agent, reason),
+     .value_name = "TEXT",
+     .text = "For people: why."},
+};
+static const struct cs_arg revoke_args[] = {
+    {.name = "KID",
+     CS_OPT_AT_STR(struct agent, kid),
+     .text = "Id of the key, as keygen and key id print it."},
+};
+
+static bool parse_can(const struct cs_cli_list *list, unsigned *ret, const char **ret_wrong) {
+    unsigned can = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        for (const char *p = list->items[i]; *p;) {
+            size_t len = strcspn(p, ",");
+            unsigned bit;
+            if (!cs_can_parse(p, len, &bit)) {
+                *ret_wrong = p;
+                return false;
+            }
+            can |= bit;
+            p += len + (p[len] == ',');
+        }
+    }
+    *ret = can ? can : CS_CAN_ALL & ~CS_CAN_ENROLL;
+    return true;
+}
+
+static int enroll(struct cs_session *s, const struct agent *o, unsigned can) {
+    struct cs_err err;
+    CS_AUTO(cs_input_clear) struct cs_input in = {0};
+    struct cs_composed *event;
+    struct cs_compose compose = cs_session_compose(s);
+    if (!cs_input_read(o->public_key, CS_INPUT_STDIN, &in, &err) ||
+        !cs_compose_public_key(&compose, CS_EVENT_AGENT_ENROLL, &(struct cs_source_text){in.label, in.bytes},
+                               &event, &err))
+        return cs_report_failure(s->cli, &err);
+    struct cs_event_enroll *to = &event->event.data.enroll;
+    to->can = can;
+    snprintf(to->names, sizeof to->names, "%s", o->names);
+    snprintf(to->label, sizeof to->label, "%s", o->label ? o->label : "");
+    char what[160];
+    snprintf(what, sizeof what, "enrolment of key %s in %s", event->event.subject, s->account);
+    return cs_submit(s, event, what);
+}
+
+static int run_enroll(const struct cs_cli *cli) {
+    const struct agent *o = cli->values;
+    struct cs_err err;
+    unsigned can;
+    const char *wrong;
+    CS_AUTO(cs_session_close) struct cs_session s = {0};
+    if (!parse_can(&o->can, &can, &wrong))
+        return cs_cli_usage_error(
+            cli, "--can: \"%s\" begins with no right; the rights are upload, delete, share, csr, read",
+            cs_shown(wrong));
+    if (can & CS_CAN_ENROLL)
+        return cs_cli_usage_error(cli, "--can: the right enroll belongs to join tokens only");
+    if (!cs_pattern_valid(o->names, strlen(o->names)))
+        return cs_cli_usage_error(cli,
+                                  "--names: \"%s\" is not a pattern: letters, digits, '.', '_', '-' and '*'",
+                                  cs_shown(o->names));
+    if (o->label && strlen(o->label) > CS_NAME_MAX)
+        return cs_cli_usage_error(cli, "--label is longer than %d", CS_NAME_MAX);
+    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT, &s, &err))
+        return cs_report_failure(cli, &err);
+    return enroll(&s, o, can);
+}
+
+static int run_revoke(const struct cs_cli *cli) {
+    const struct agent *o = cli->values;
+    struct cs_err err;
+    CS_AUTO(cs_session_close) struct cs_session s = {0};
+    if (!cs_kid_valid(o->kid, strlen(o->kid)))
+        return cs_cli_usage_error(
+            cli, "\"%s\" is not a key id: %d hexadecimal digits, as certsync key id FILE prints",
+            cs_shown(o->kid), CS_KID_LEN);
+    if (o->reason && strlen(o->reason) > CS_NAME_MAX)
+        return cs_cli_usage_error(cli, "--reason is longer than %d", CS_NAME_MAX);
+    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT, &s, &err))
+        return cs_report_failure(cli, &err);
+    struct cs_compose compose = cs_session_compose(&s);
+    struct cs_composed *event;
+    if (!cs_compose_event(&compose, CS_EVENT_AGENT_REVOKE, o->kid, &event, &err))
+        return cs_report_failure(cli, &err);
+    snprintf(event->event.data.revoke.reason, sizeof event->event.data.revoke.reason, "%s",
+             o->reason ? o->reason : "");
+    char what[160];
+    snprintf(what, sizeof what, "revocation of key %s in %s", o->kid, s.account);
+    return cs_submit(&s, event, what);
+}
+
+static const struct cs_command commands[] = {
+    {.name = "enroll",
+     .summary = "Admit a host's key to an account",
+     .examples = "certsync agent enroll --account acme --public-key web1.key.pub --can upload,read --names "
+                 "'www.*' --label web1 --key admin.key\n",
+     .opts = enroll_opts,
+     .opt_count = CS_ARRAY_LEN(enroll_opts),
+     .values_size = sizeof(struct agent),
+     .run = run_enroll},
+    {.name = "revoke",
+     .summary = "Revoke a host's key; it never comes back",
+     .examples = "certsync agent revoke --account acme 3f0c… --reason 'host was stolen' --key admin.key\n",
+     .opts = revoke_opts,
+     .opt_count = CS_ARRAY_LEN(revoke_opts),
+     .args = revoke_args,
+     .arg_count = CS_ARRAY_LEN(revoke_args),
+     .values_size = sizeof(struct agent),
+     .run = run_revoke},
+};
+
+const struct cs_command cs_cmd_agent = {
+    .name = "agent",
+    .summary = "Enrol and revoke the keys of hosts (admin's key)",
+    .commands = commands,
+    .command_count = CS_ARRAY_LEN(commands),
+};

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdio.h>
+#include <string.h>
+
+#include "certsync/runtime/table.h"
+#include "session.h"
+
+struct codes {
+    bool markdown;
+};
+static const struct cs_opt opts[] = {
+    {.name = "markdown",
+     .kind = CS_OPT_FLAG,
+     CS_OPT_AT_FLAG(struct codes, markdown),
+     .text = "As a Markdown table."},
+};
+
+static const char *origin(enum cs_code code) {
+    switch (cs_code_origin(code)) {
+    case CS_CODE_AGENT:
+        return "host";
+    case CS_CODE_CONSUMER:
+        return "consumer";
+    case CS_CODE_BOTH:
+        break;
+    }
+    return "host, consumer";
+}
+
+// '|' would end a cell.
+static void put_cell(FILE *out, const char *text) {
+    for (; *text; text++) {
+        if (*text == '|')
+            fputc('\\', out);
+        fputc(*text, out);
+    }
+}
+
+static void markdown(FILE *out) {
+    fputs("| code | said by | what it means | what to do |\n|---|---|---|---|\n", out);
+    for (int c = 1; c < CS_CODE_COUNT; c++) {
+        fprintf(out, "| `%s` | %s | ", cs_code_name((enum cs_code)c), origin((enum cs_code)c));
+        put_cell(out, cs_code_sentence((enum cs_code)c));
+        fputs(" | ", out);
+        put_cell(out, cs_code_hint((enum cs_code)c));
+        fputs(" |\n", out);
+    }
+}
+
+static int run_codes(const struct cs_cli *cli) {
+    const struct codes *o = cli->values;
+    const struct cs_globals *g = cli->globals;
+    if (o->markdown) {
+        markdown(cli->out);
+        return CS_EXIT_OK;
+    }
+    json_t *list = json_array();
+    for (int c = 1; c < CS_CODE_COUNT; c++) {
+        enum cs_code code = (enum cs_code)c;
+        if (g->json)
+            json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "code", cs_code_name(code), "by",
+                                                  origin(code), "sentence", cs_code_sentence(code), "hint",
+                                                  cs_code_hint(code)));
+        else
+            fprintf(cli->out, "%s\n  %s\n  %s\n", cs_code_name(code), cs_code_sentence(code),
+                    cs_code_hint(code));
+    }
+    if (g->json)
+        cs_report_json(cli, json_pack("{s:O}", "codes", list));
+    json_decref(list);
+    return CS_EXIT_OK;
+}
+
+const struct cs_command cs_cmd_codes = {
+    .name = "codes",
+    .summary = "List all verdict codes: what they mean and what to do",
+    .opts = opts,
+    .opt_count = CS_ARRAY_LEN(opts),
+    .values_size = sizeof(struct codes),
+    .run = run_codes,
+};
+
+// --- settings ------------------------------------------------------------------------------------
+
+struct settings_options {
+    bool markdown;
+    bool example;
+};
+static const struct cs_opt settings_opts[] = {
+    {.name = "markdown",
+     .kind = CS_OPT_FLAG,
+     CS_OPT_AT_FLAG(struct settings_options, markdown),
+     .text = "All settings as a Markdown table."},
+    {.name = "example",
+     .kind = CS_OPT_FLAG,
+     CS_OPT_AT_FLAG(struct settings_options, example),
+     .text = "A settings file with every default commented out."},
+};
+
+static int run_settings(const struct cs_cli *cli) {
+    const struct settings_options *o = cli->values;
+    struct cs_err err;
+    CS_AUTO(cs_session_close) struct cs_session s = {0};
+    CS_AUTO(cs_buf_clear) struct cs_buf out;
+    cs_buf_init(&out, (size_t)1024 * 1024);
+    if (o->markdown) {
+        cs_settings_markdown(&cs_agent_settings_table, &out);
+    } else if (o->example) {
+        cs_settings_example(&cs_agent_settings_table, &out);
+    } else {
+        if (!cs_session_open(cli, 0, &s, &err))
+            return cs_report_failure(cli, &err);
+        cs_settings_dump(&cs_agent_settings_table, s.settings, &out);
+    }
+    if (!cs_buf_ok(&out, &err))
+        return cs_report_failure(cli, &err);
+    fwrite(out.data, 1, out.len, cli->out);
+    return CS_EXIT_OK;
+}
+
+const struct cs_command cs_cmd_settings = {
+    .name = "settings",
+    .summary = "Show the settings in force (secrets masked), or document them all",
+    .opts = settings_opts,
+    .opt_count = CS_ARRAY_LEN(settings_opts),
+    .values_size = sizeof(struct settings_options),
+    .run = run_settings,
+};

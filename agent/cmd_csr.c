@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "certsync/model/pem.h"
+#include "certsync/runtime/fileio.h"
+#include "certsync/runtime/table.h"
+#include "submit.h"
+
+struct csr {
+    const char *name;
+    const char *subject;
+    struct cs_cli_list dns;
+    int64_t key_type;
+    const char *out;
+    const char *key_out;
+    const char *csr_file;
+    const char *key_file;
+};
+
+// --- create ---------------------------------------------------------------------------------------
+
+static const char *const key_types[] = {"p256",    "p384",    "p521",    "ed25519",
+                                        "rsa2048", "rsa3072", "rsa4096", NULL};
+static const struct {
+    enum cs_key_type type;
+    int bits;
+} key_type_values[] = {{CS_KEY_P256, 0},   {CS_KEY_P384, 0},   {CS_KEY_P521, 0},  {CS_KEY_ED25519, 0},
+                       {CS_KEY_RSA, 2048}, {CS_KEY_RSA, 3072}, {CS_KEY_RSA, 4096}};
+
+static const struct cs_opt create_opts[] = {
+    {.name = "subject",
+     .kind = CS_OPT_STRING,
+     CS_OPT_AT_STR(struct csr, subject),
+     .value_name = "SUBJECT",
+     .flags = CS_OPT_REQUIRED,
+     .text = "As /C=CN/O=Example/CN=www.example.com, or just the common name."},
+    {.name = "dns",
+     .kind = CS_OPT_LIST,
+     CS_OPT_AT_LIST(struct csr, dns),
+     .value_name = "NAME",
+     .text = "A DNS name or IP address for the certificate; may be given several times."},
+    {.name = "key-type",
+     .kind = CS_OPT_CHOICE,
+     CS_OPT_AT_INT(struct csr, key_type),
+     .value_name = "TYPE",
+     .default_text = "p256",
+     .choices = key_types,
+     .text = "Kind of the new key."},
+    {.name = "out",
+     .kind = CS_OPT_PATH,
+     CS_OPT_AT_STR(struct csr, out),
+     .value_name = "FILE",
+     .flags = CS_OPT_REQUIRED,
+     .text = "Where the request goes (PEM), to be sent to the CA."},
+    {.name = "key-out",
+     .kind = CS_OPT_PATH,
+     CS_OPT_AT_STR(struct csr, key_out),
+     .value_name = "FILE",
+     .text = "Keep the private key on this host as well (mode 0600); otherwise only the custodian has it."},
+};
+static const struct cs_arg name_args[] = {
+    {.name = "NAME", CS_OPT_AT_STR(struct csr, name), .text = "Name of the request in the account."},
+};
+
+static bool write_key(const char *path, const struct cs_privkey *key, struct cs_err *err) {
+    uint8_t *pem;
+    size_t len;
+    if (!cs_privkey_to_pem(key, &pem, &len, err))
+        return false;
+    bool ok = cs_file_create(path, (struct cs_bytes){pem, len}, 0600, err);
+    cs_secure_free(pem, len);
+    return ok;
+}
+
+static bool make_request(struct cs_session *s, const struct csr *o, struct cs_privkey **ret_key,
+                         struct cs_csr **ret_csr, struct cs_err *err) {
+    CS_AUTO(cs_privkey_free) struct cs_privkey *key = NULL;
+    uint8_t *der;
+    size_t len;
+    if (!cs_privkey_generate(key_type_values[o->key_type].type, key_type_values[o->key_type].bits, &key,
+                             err) ||
+        !cs_csr_create(s->crypto, key, o->subject, o->dns.items, o->dns.count, &der, &len, err))
+        return false;
+    bool ok = cs_csr_parse(s->crypto, (struct cs_bytes){der, len}, ret_csr, err);
+    free(der);
+    if (ok)
+        *ret_key = CS_TAKE(key);
+    return ok;
+}
+
+// The files come first: a request that the catalog knows and nobody has would be of no use.
+static bool write_files(const struct csr *o, const struct cs_csr *csr, const struct cs_privkey *key,
+                        struct cs_err *err) {
+    char *pem;
+    if (o->key_out && !write_key(o->key_out, key, err))
+        return false;
+    if (!cs_pem_encode("CERTIFICATE REQUEST", csr->der, &pem, err))
+        return false;
+    bool ok = cs_file_create(o->out, (struct cs_bytes){(uint8_t *)pem, strlen(pem)}, 0644, err);
+    free(pem);
+    return ok;
+}
+
+static int run_create(const struct cs_cli *cli) {
+    const struct csr *o = cli->values;
+    struct cs_err err;
+    CS_AUTO(cs_session_close) struct cs_session s = {0};
+    CS_AUTO(cs_privkey_free) struct cs_privkey *key = NULL;
+    struct cs_csr *csr;
+    struct cs_composed *event;
+    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT | CS_NEED_CUSTODIAN, &s, &err) ||
+        !make_request(&s, o, &key, &csr, &err))
+        return cs_report_failure(cli, &err);
+    struct cs_compose compose = cs_session_compose(&s);
+    if (!cs_compose_csr_key(&compose, o->name, csr, key, &event, &err))
+        return cs_report_failure(cli, &err);
+    if (!s.globals->dry_run && !write_files(o, event->csr, key, &err)) {
+        cs_composed_free(event);
+        return cs_report_failure(cli, &err);
+    }
+    char what[220];
+    snprintf(what, sizeof what, "request \"%s\"", o->name);
+    return cs_submit(&s, event, what);
+}
+
+// --- add ------------------------------------------------------------------------------------------
+
+static const struct cs_opt add_opts[] = {
+    {.name = "csr-file",
+     .kind = CS_OPT_PATH,
+     CS_OPT_AT_STR(struct csr, csr_file),
+     .value_name = "FILE",
+     .flags = CS_OPT_REQUIRED,
+     .text = "The request (PEM)."},
+    {.name = "key-file",
+     .kind = CS_OPT_PATH,
+     CS_OPT_AT_STR(struct csr, key_file),
+     .value_name = "FILE",
+     .flags = CS_OPT_REQUIRED,
+     .text = "Its private key (PEM)."},
+};
+
+static int run_add(const struct cs_cli *cli) {
+    const struct csr *o = cli->values;
+    struct cs_err err;
+    CS_AUTO(cs_session_close) struct cs_session s = {0};
+    CS_AUTO(cs_input_clear) struct cs_input csr = {0};
+    CS_AUTO(cs_input_clear) struct cs_input key = {0};
+    struct cs_composed *event;
+    if (strcmp(o->csr_file, "-") == 0 && strcmp(o->key_file, "-") == 0)
+        return cs_cli_usage_error(cli, "\"-\" (standard input) can be only one of the files");
+    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT | CS_NEED_CUSTODIAN, &s, &err) ||
+        !cs_input_read(o->csr_file, CS_INPUT_STDIN, &csr, &err) ||
+        !cs_input_read(o->key_file, CS_INPUT_STDIN, &key, &err))
+        return cs_report_failure(cli, &err);
+    struct cs_compose compose = cs_session_compose(&s);
+    struct cs_source_text csr_text = {csr.label, csr.bytes}, key_text = {key.label, key.bytes};
+    if (!cs_compose_csr(&compose, o->name, &csr_text, &key_text, &event, &err))
+        return cs_report_failure(cli, &err);
+    cs_input_clear(&key);
+    char what[220];
+    snprintf(what, sizeof what, "request \"%s\"", o->name);
+    return cs_submit(&s, event, what);
+}
+
+// --- list and delete --------------------------------------------------------------------------------
+
+static bool get_csrs(struct cs_session *s, json_t **ret, struct cs_err *err) {
+    CS_AUTO(cs_buf_clear) struct cs_buf path;
+    cs_buf_init(&path, 1024);
+    cs_buf_puts(&path, "/v1/accounts");
+    cs_client_put_segment(&path, s->account);
+    cs_buf_puts(&path, "/csrs");
+    return cs_buf_ok(&path, err) && cs_session_client(s, err) &&
+           cs_client_get(s->client, (const char *)path.data, 0, ret, err);
+}
+
+static const char *text_of(const json_t *o, const char *name) {
+    const char *s = json_string_value(json_object_get(o, name));
+    return s ? s : "";
+}
+
+static int run_list(const struct cs_cli *cli) {
+    struct cs_err err;
+    CS_AUTO(cs_session_close) struct cs_session s = {0};
+    json_t *answer;
+    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT, &s, &err))
+        return cs_report_failure(cli, &err);
+    if (!get_csrs(&s, &answer, &err))
+        return cs_report_api_failure(cli, &err);
+    if (s.globals->json) {
+        cs_report_json(cli, answer);
+        return CS_EXIT_OK;
+    }
+    CS_AUTO(cs_table_free)
+    struct cs_table *t = cs_table_new((const char *const[]){"NAME", "KEY", ">BITS", "SUBJECT", "ID", NULL});
+    size_t i;
+    const json_t *item;
+    json_array_foreach(json_object_get(answer, "csrs"), i, item) {
+        cs_table_cell(t, text_of(item, "name"));
+        cs_table_cell(t, text_of(item, "key_type"));
+        cs_table_cellf(t, "%" JSON_INTEGER_FORMAT, json_integer_value(json_object_get(item, "key_bits")));
+        cs_table_cell(t, text_of(item, "subject"));
+        cs_table_cell(t, text_of(item, "id"));
+    }
+    bool ok = cs_table_print(t, cli->out);
+    json_decref(answer);
+    return ok ? CS_EXIT_OK : CS_EXIT_USAGE;
+}
+
+static bool csr_id(struct cs_session *s, const char *name_or_id, cs_uuid ret, struct cs_err *err) {
+    if (cs_uuid_valid(name_or_id, strlen(name_or_id))) {
+        memcpy(ret, name_or_id, sizeof(cs_uuid));
+        return true;
+    }
+    json_t *answer;
+    if (!get_csrs(s, &answer, err))
+        return false;
+    size_t i, found = 0;
+    const json_t *item;
+    json_array_foreach(json_object_get(answer, "csrs"), i, item) {
+        const char *id = text_of(item, "id");
+        if (strcmp(text_of(item, "name"), name_or_id) != 0 || !cs_uuid_valid(id, strlen(id)))
+            continue;
+        memcpy(ret, id, sizeof(cs_uuid));
+        found++;
+    }
+    json_decref(answer);
+    if (found == 1)
+        return true;
+    if (found > 1)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "%zu requests have the name \"%s\": give the id (certsync csr list)", found,
+                          cs_shown(name_or_id));
+    return cs_err_reject(err, CS_CODE_CSR_NOT_FOUND);
+}
+
+static const struct cs_arg delete_args[] = {
+    {.name = "NAME|ID", CS_OPT_AT_STR(struct csr, name), .text = "The request."},
+};
+
+static int run_delete(const struct cs_cli *cli) {
+    const struct csr *o = cli->values;
+    struct cs_err err;
+    CS_AUTO(cs_session_close) struct cs_session s = {0};
+    cs_uuid id;
+    struct cs_composed *event;
+    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT, &s, &err))
+        return cs_report_failure(cli, &err);
+    if (!csr_id(&s, o->name, id, &err))
+        return cs_report_api_failure(cli, &err);
+    struct cs_compose compose = cs_session_compose(&s);
+    if (!cs_compose_event(&compose, CS_EVENT_CSR_DELETE, id, &event, &err))
+        return cs_report_failure(cli, &err);
+    char what[220];
+    snprintf(what, sizeof what, "delete of request \"%s\"", cs_shown(o->name));
+    return cs_submit(&s, event, what);
+}
+
+static const struct cs_command commands[] = {
+    {.name = "create",
+     .summary = "Make a key and a request, and add them to the account",
+     .description = "The key is sealed to the custodian and travels with the request. When the CA has issued "
+                    "the certificate, upload it with "
+                    "--csr: it finds its key by itself.",
+     .examples = "certsync csr create www --subject /O=Example/CN=www.example.com --dns www.example.com "
+                 "--out www.csr\n"
+                 "certsync upload www --cert www.pem --csr\n",
+     .opts = create_opts,
+     .opt_count = CS_ARRAY_LEN(create_opts),
+     .args = name_args,
+     .arg_count = CS_ARRAY_LEN(name_args),
+     .values_size = sizeof(struct csr),
+     .run = run_create},
+    {.name = "add",
+     .summary = "Add a request that was made elsewhere, with its key",
+     .examples = "certsync csr add www --csr-file www.csr --key-file www.key\n",
+     .opts = add_opts,
+     .opt_count = CS_ARRAY_LEN(add_opts),
+     .args = name_args,
+     .arg_count = CS_ARRAY_LEN(name_args),
+     .values_size = sizeof(struct csr),
+     .run = run_add},
+    {.name = "list",
+     .summary = "List the account's requests",
+     .values_size = sizeof(struct csr),
+     .run = run_list},
+    {.name = "delete",
+     .summary = "Delete a request",
+     .args = delete_args,
+     .arg_count = CS_ARRAY_LEN(delete_args),
+     .values_size = sizeof(struct csr),
+     .run = run_delete},
+};
+
+const struct cs_command cs_cmd_csr = {
+    .name = "csr",
+    .summary = "Certificate signing requests: create, add, list, delete",
+    .commands = commands,
+    .command_count = CS_ARRAY_LEN(commands),
+};

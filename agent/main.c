@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "certsync/model/key.h"
+#include "options.h"
+
+int main(int argc, char **argv) {
+    struct cs_agent_commands commands;
+    // Before anything holds a key. Without it (memory limits) keys lie in ordinary memory that is wiped.
+    (void)cs_secure_heap_init();
+    cs_agent_commands_init(&commands);
+    return cs_cli_main(&commands.root, CERTSYNC_VERSION, argc, argv);
+}

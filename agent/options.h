@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The settings of certsync and the options that every command takes.
+#pragma once
+
+#include "certsync/runtime/cli.h"
+#include "certsync/runtime/kafka.h"
+
+struct cs_agent_settings {
+    char *deployment;
+    struct cs_kafka_settings kafka;
+    char *events_topic;
+    char *outcomes_topic;
+    char *account;
+    char *key;
+    char *custodian;
+    char *spool;
+    int64_t spool_max_events;
+    int64_t spool_max_bytes;
+    char *api_url;
+    char *api_ca;
+    int64_t api_timeout_ms;
+    int64_t log_level;
+};
+extern const struct cs_settings_table cs_agent_settings_table;
+
+struct cs_globals {
+    const char *config;
+    bool json;
+    bool no_wait;
+    bool dry_run;
+    bool quiet;
+    int64_t timeout_s;
+};
+
+// Exit codes, beside CS_EXIT_OK and CS_EXIT_USAGE.
+#define CS_EXIT_REJECTED 1 // judged, and refused; or the API refused to answer
+#define CS_EXIT_UNKNOWN  3 // not known in time: still in the spool, or not judged yet
+#define CS_EXIT_REFUSED  4 // refused on this host, nothing was sent
+
+// The tree of commands. The array is the caller's: commands are constants in files of their own, which C
+// cannot gather at compile time.
+#define CS_AGENT_COMMANDS_MAX 24
+struct cs_agent_commands {
+    struct cs_command root;
+    struct cs_command list[CS_AGENT_COMMANDS_MAX];
+};
+void cs_agent_commands_init(struct cs_agent_commands *ret);
+
+extern const struct cs_command cs_cmd_keygen, cs_cmd_key, cs_cmd_trust, cs_cmd_account, cs_cmd_agent,
+    cs_cmd_issue, cs_cmd_upload, cs_cmd_delete, cs_cmd_share, cs_cmd_unshare, cs_cmd_csr, cs_cmd_list,
+    cs_cmd_show, cs_cmd_outcomes, cs_cmd_keys, cs_cmd_codes, cs_cmd_settings, cs_cmd_spool;

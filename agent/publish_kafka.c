@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "certsync/model/sign.h"
+#include "certsync/runtime/clock.h"
+#include "certsync/runtime/kafka.h"
+#include "publish.h"
+
+#define POLL_MS  50
+#define PURGE_MS 2000
+
+struct kafka {
+    struct cs_publisher base; // must be first
+    const struct cs_kafka_settings *settings;
+    const char *topic;
+    const char *client_id;
+    rd_kafka_t *rk;
+    int32_t partitions; // 0: not asked yet
+};
+
+// One call of publish(); delivery reports come to it through the messages' opaque pointers.
+struct batch {
+    cs_publish_acked acked;
+    void *arg;
+    size_t open; // messages without a report
+    rd_kafka_resp_err_t failed;
+    size_t failed_index;
+    struct slot {
+        struct batch *batch;
+        size_t index;
+    } * slots;
+};
+
+static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *opaque) {
+    const struct slot *slot = msg->_private;
+    (void)rk;
+    (void)opaque;
+    struct batch *b = slot->batch;
+    b->open--;
+    if (msg->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        b->acked(b->arg, slot->index, msg->partition, msg->offset);
+    } else if (b->failed == RD_KAFKA_RESP_ERR_NO_ERROR || slot->index < b->failed_index) {
+        b->failed = msg->err;
+        b->failed_index = slot->index;
+    }
+}
+
+static bool connect_client(struct kafka *k, struct cs_err *err) {
+    rd_kafka_conf_t *conf;
+    if (k->rk)
+        return true;
+    if (!cs_kafka_conf_producer(k->settings, k->client_id, &conf, err))
+        return false;
+    rd_kafka_conf_set_dr_msg_cb(conf, on_report);
+    return cs_kafka_new(RD_KAFKA_PRODUCER, conf, &k->rk, err);
+}
+
+static bool kafka_partitions(struct cs_publisher *p, int64_t timeout_ms, int32_t *ret, struct cs_err *err) {
+    struct kafka *k = (struct kafka *)p;
+    if (!connect_client(k, err))
+        return false;
+    if (k->partitions == 0 &&
+        !cs_kafka_topic_partitions(k->rk, k->settings->brokers, k->topic, timeout_ms, &k->partitions, err))
+        return false;
+    *ret = k->partitions;
+    return true;
+}
+
+static rd_kafka_resp_err_t produce_one(struct kafka *k, const struct cs_publish_record *r,
+                                       struct slot *slot) {
+    return rd_kafka_producev(
+        k->rk, RD_KAFKA_V_TOPIC(k->topic),
+        RD_KAFKA_V_PARTITION(r->partition < 0 ? RD_KAFKA_PARTITION_UA : r->partition),
+        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(r->key, r->key ? strlen(r->key) : 0),
+        RD_KAFKA_V_VALUE((void *)(uintptr_t)r->value.data, r->value.len),
+        RD_KAFKA_V_HEADER("content-type", CS_CONTENT_TYPE, (ssize_t)strlen(CS_CONTENT_TYPE)),
+        RD_KAFKA_V_HEADER(CS_SIG_HEADER, r->sig.data, (ssize_t)r->sig.len), RD_KAFKA_V_OPAQUE(slot),
+        RD_KAFKA_V_END);
+}
+
+// Hands all to librdkafka; a full queue is waited for. Stops at the first report of a failure.
+static bool produce_all(struct kafka *k, struct batch *b, const struct cs_publish_record *records, size_t n,
+                        int64_t deadline, struct cs_err *err) {
+    for (size_t i = 0; i < n && b->failed == RD_KAFKA_RESP_ERR_NO_ERROR;) {
+        b->slots[i] = (struct slot){b, i};
+        rd_kafka_resp_err_t code = produce_one(k, &records[i], &b->slots[i]);
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            b->open++;
+            i++;
+        } else if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL && cs_clock_mono_ms(cs_clock_real()) < deadline) {
+            rd_kafka_poll(k->rk, POLL_MS);
+        } else {
+            return cs_kafka_err(err, code, "topic %s", k->topic);
+        }
+    }
+    return true;
+}
+
+// What is not acknowledged must be out of the queue before the caller's records go: it will be sent again
+// with the same bytes.
+static void drop_open(struct kafka *k, struct batch *b) {
+    if (b->open == 0)
+        return;
+    rd_kafka_purge(k->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    int64_t deadline = cs_clock_mono_ms(cs_clock_real()) + PURGE_MS;
+    while (b->open > 0 && cs_clock_mono_ms(cs_clock_real()) < deadline)
+        rd_kafka_poll(k->rk, POLL_MS);
+}
+
+static bool publish_batch(struct kafka *k, struct batch *b, const struct cs_publish_record *records, size_t n,
+                          int64_t timeout_ms, struct cs_err *err) {
+    int64_t deadline = cs_clock_mono_ms(cs_clock_real()) + timeout_ms;
+    bool ok = produce_all(k, b, records, n, deadline, err);
+    while (ok && b->open > 0 && b->failed == RD_KAFKA_RESP_ERR_NO_ERROR &&
+           cs_clock_mono_ms(cs_clock_real()) < deadline)
+        rd_kafka_poll(k->rk, POLL_MS);
+    rd_kafka_resp_err_t failed = b->failed;
+    size_t open = b->open;
+    drop_open(k, b);
+    if (!ok)
+        return false;
+    if (failed != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return cs_kafka_err(err, failed, "topic %s", k->topic);
+    if (open > 0)
+        return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "%s did not acknowledge within %g s",
+                          k->settings->brokers, (double)timeout_ms / 1000);
+    return true;
+}
+
+static bool kafka_publish(struct cs_publisher *p, const struct cs_publish_record *records, size_t n,
+                          int64_t timeout_ms, cs_publish_acked acked, void *arg, struct cs_err *err) {
+    struct kafka *k = (struct kafka *)p;
+    int64_t start = cs_clock_mono_ms(cs_clock_real());
+    int32_t partitions;
+    // Says what is wrong (brokers, topic, rights) far better than a message that never gets away.
+    if (!kafka_partitions(p, timeout_ms, &partitions, err))
+        return false;
+    timeout_ms -= cs_clock_mono_ms(cs_clock_real()) - start;
+    struct batch b = {.acked = acked, .arg = arg};
+    b.slots = calloc(n ? n : 1, sizeof *b.slots);
+    if (!b.slots)
+        return cs_err_oom(err);
+    bool ok = publish_batch(k, &b, records, n, timeout_ms > 0 ? timeout_ms : 0, err);
+    if (b.open > 0) { // reports may still come to these slots: only the end of the client stops them
+        rd_kafka_destroy(k->rk);
+        k->rk = NULL;
+    }
+    free(b.slots);
+    return ok;
+}
+
+static void kafka_free(struct cs_publisher *p) {
+    struct kafka *k = (struct kafka *)p;
+    if (k->rk)
+        rd_kafka_destroy(k->rk);
+    free(k);
+}
+
+bool cs_publisher_kafka(const struct cs_kafka_settings *settings, const char *topic, const char *client_id,
+                        struct cs_publisher **ret, struct cs_err *err) {
+    struct kafka *k = calloc(1, sizeof *k);
+    if (!k)
+        return cs_err_oom(err);
+    k->base = (struct cs_publisher){kafka_partitions, kafka_publish, kafka_free};
+    k->settings = settings;
+    k->topic = topic;
+    k->client_id = client_id;
+    if (!connect_client(k, err)) {
+        free(k);
+        return false;
+    }
+    *ret = &k->base;
+    return true;
+}

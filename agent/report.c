@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// How a command says what happened; declared in session.h.
+#include <stdio.h>
+#include <string.h>
+
+#include "certsync/model/text.h"
+#include "session.h"
+
+const char *cs_shown(const char *text) {
+    static char ring[4][512]; // the program has one thread that talks
+    static unsigned next;
+    char *out = ring[next++ % CS_ARRAY_LEN(ring)];
+    cs_text_escape(text, strlen(text), out, sizeof ring[0]);
+    return out;
+}
+
+void cs_report_json(const struct cs_cli *cli, json_t *object) {
+    json_dumpf(object, cli->out, JSON_COMPACT);
+    fputc('\n', cli->out);
+    json_decref(object);
+}
+
+void cs_report_code(const struct cs_cli *cli, enum cs_code code, const char *msg) {
+    if (code == CS_CODE_NONE)
+        return;
+    fprintf(cli->err, "  code: %s\n", cs_code_name(code));
+    if (!strstr(msg, "openssl ")) // then it already says what to run, for this very file
+        fprintf(cli->err, "  hint: %s\n", cs_code_hint(code));
+}
+
+static int report(const struct cs_cli *cli, const struct cs_err *err, const char *state, int exit_code) {
+    const struct cs_globals *g = cli->globals;
+    if (g->json) {
+        json_t *o = json_pack("{s:s, s:s, s:i}", "state", state, "message", err->msg, "exit", exit_code);
+        if (err->code != CS_CODE_NONE) {
+            json_object_set_new(o, "code", json_string(cs_code_name(err->code)));
+            json_object_set_new(o, "sentence", json_string(cs_code_sentence(err->code)));
+            json_object_set_new(o, "hint", json_string(cs_code_hint(err->code)));
+        }
+        cs_report_json(cli, o);
+        return exit_code;
+    }
+    fprintf(cli->err, "%s: %s%s\n", cli->path, exit_code == CS_EXIT_REFUSED ? "refused: " : "", err->msg);
+    cs_report_code(cli, err->code, err->msg);
+    return exit_code;
+}
+
+int cs_report_failure(const struct cs_cli *cli, const struct cs_err *err) {
+    bool refused = err->kind == CS_ERR_REJECT;
+    return report(cli, err, refused ? "refused" : "error", refused ? CS_EXIT_REFUSED : CS_EXIT_USAGE);
+}
+
+int cs_report_api_failure(const struct cs_cli *cli, const struct cs_err *err) {
+    switch (err->kind) {
+    case CS_ERR_REJECT:
+        return report(cli, err, "rejected", CS_EXIT_REJECTED);
+    case CS_ERR_RETRY:
+        return report(cli, err, "unknown", CS_EXIT_UNKNOWN);
+    case CS_ERR_CONFIG:
+    case CS_ERR_FATAL:
+        break;
+    }
+    return report(cli, err, "error", CS_EXIT_USAGE);
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <string.h>
+
+#include "certsync/model/ident.h"
+#include "certsync/runtime/log.h"
+#include "options.h"
+
+#define S struct cs_agent_settings
+
+// clang-format off
+static const struct cs_setting rows[] = {
+    CS_SETTING_STR("deployment.id", S, deployment, "", 0,
+                   "Id of the deployment, as certsync-consumer init was given."),
+    CS_KAFKA_SETTINGS(S, kafka),
+    CS_SETTING_STR("kafka.events_topic", S, events_topic, "cert.events", CS_SETTING_REQUIRED,
+                   "Topic that events are published to."),
+    CS_SETTING_STR("kafka.outcomes_topic", S, outcomes_topic, "cert.outcomes", CS_SETTING_REQUIRED,
+                   "Topic that outcomes come from; read only by trust commands, whose events belong to no account."),
+    CS_SETTING_STR("agent.account", S, account, "", 0,
+                   "Account that this host's key is enrolled in."),
+    CS_SETTING_PATH("agent.key", S, key, "/etc/certsync/agent.key", 0,
+                    "Private key that signs events and API tokens (made by certsync keygen)."),
+    CS_SETTING_PATH("agent.custodian", S, custodian, "", 0,
+                    "Public key of the custodian to whom private keys are sealed (custodian.pub)."),
+    CS_SETTING_PATH("agent.spool", S, spool, "/var/lib/certsync/spool", CS_SETTING_REQUIRED,
+                    "Directory in which signed events lie until their outcome is known."),
+    CS_SETTING_INT("agent.spool_max_events", S, spool_max_events, "100000", 1, 10000000, "events", 0,
+                   "Most events that the spool of one key takes; at the limit nothing is added."),
+    CS_SETTING_SIZE("agent.spool_max_bytes", S, spool_max_bytes, "1GiB", 65536, INT64_MAX / 2, 0,
+                    "Most bytes that the spool of one key takes; at the limit nothing is added."),
+    CS_SETTING_STR("api.url", S, api_url, "", 0,
+                   "Base URL of the consumer's API, e.g. https://certsync.example.com:8443; empty: outcomes cannot be asked for, and "
+                   "events stay in the spool."),
+    CS_SETTING_PATH("api.ca", S, api_ca, "", 0,
+                    "File with the CA certificates that sign the API's certificate; empty: the system's."),
+    CS_SETTING_DURATION("api.timeout", S, api_timeout_ms, "10s", 100, 600000, 0,
+                        "Longest wait for the API to answer one request (beyond a wait that was asked for)."),
+    CS_SETTING_CHOICE("log.level", S, log_level, "warn", cs_log_level_names, CS_SETTING_RELOADABLE,
+                      "How much is logged to standard error."),
+};
+// clang-format on
+
+static bool check(const void *values, struct cs_err *err) {
+    const S *s = values;
+    if (s->deployment[0] && !cs_deployment_valid(s->deployment, strlen(s->deployment)))
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "deployment.id: \"%s\" is not a deployment id: lower-case letters, digits, '.' and "
+                          "'-', at most %d",
+                          s->deployment, CS_DEPLOYMENT_MAX);
+    if (s->account[0] && !cs_account_valid(s->account, strlen(s->account)))
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "agent.account: \"%s\" is not an account id: lower-case letters, digits, '.', '_' "
+                          "and '-', at most %d",
+                          s->account, CS_ACCOUNT_MAX);
+    bool http = strncmp(s->api_url, "http://", 7) == 0 || strncmp(s->api_url, "https://", 8) == 0;
+    if (s->api_url[0] && !http)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "api.url: \"%s\" does not begin with https:// or http://", s->api_url);
+    return true;
+}
+
+// CONFIG is read by main; TEST_* are the test programs' own.
+static const char *const env_ignore[] = {"CERTSYNC_CONFIG", "CERTSYNC_TEST_*", NULL};
+
+const struct cs_settings_table cs_agent_settings_table = {
+    .program = "certsync",
+    .env_prefix = "CERTSYNC_",
+    .values_size = sizeof(S),
+    .rows = rows,
+    .row_count = CS_ARRAY_LEN(rows),
+    .env_ignore = env_ignore,
+    .check = check,
+};

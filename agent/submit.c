@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "submit.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "certsync/runtime/log.h"
+#include "drain.h"
+#include "watch_outcomes.h"
+
+#define WAIT_MAX_S      30 // asked of the API at a time
+#define RETRY_PAUSE_MS  200
+#define DENIED_GRACE_MS 3000 // a key may have been enrolled a moment ago
+#define SETTLE_MAX      8    // earlier events looked at by the way
+#define SIGN_AGAIN_MAX  5    // another host with the same key could go on for ever
+#define PLACES_UNKNOWN  (-1)
+
+struct submission {
+    struct cs_session *session;
+    const struct cs_globals *globals;
+    struct cs_event *event;
+    const char *what;
+    bool incomplete;
+    struct cs_spool *spool;
+    struct cs_publisher *publisher;
+    struct cs_outcome_watch *watch; // events for every partition
+    int32_t partition;              // where it lies; -1: everywhere
+    int64_t offset;
+    struct cs_end end;
+    char reason[CS_ERR_MSG_MAX]; // why the outcome is not known
+};
+
+static void submission_clear(struct submission *b) {
+    cs_end_clear(&b->end);
+    cs_outcome_watch_free(b->watch);
+    cs_publisher_free(b->publisher);
+    cs_spool_free(b->spool);
+}
+CS_DEFINE_AUTO_CLEAR(struct submission, submission_clear)
+
+// --- saying it ------------------------------------------------------------------------------------------
+
+static json_t *json_event(const struct submission *b, const char *state, int exit_code) {
+    const struct cs_event *ev = b->event;
+    json_t *o = json_object();
+    json_object_set_new(o, "state", json_string(state));
+    json_object_set_new(o, "exit", json_integer(exit_code));
+    json_object_set_new(o, "event", json_string(ev->id));
+    json_object_set_new(o, "type", json_string(cs_event_type_name(ev->type)));
+    if (ev->account[0])
+        json_object_set_new(o, "account", json_string(ev->account));
+    json_object_set_new(o, "kid", json_string(ev->kid));
+    json_object_set_new(o, "subject", json_string(b->end.subject[0] ? b->end.subject : ev->subject));
+    if (!b->globals->dry_run)
+        json_object_set_new(o, "seq", json_integer(ev->seq));
+    if (b->offset >= 0) {
+        json_object_set_new(o, "partition", json_integer(b->partition));
+        json_object_set_new(o, "offset", json_integer(b->offset));
+    }
+    if (b->incomplete)
+        json_object_set_new(o, "note", json_string(cs_code_name(CS_CODE_CHAIN_INCOMPLETE)));
+    return o;
+}
+
+static void json_end(json_t *o, const struct submission *b) {
+    const struct cs_end *e = &b->end;
+    if (e->code_name[0]) {
+        json_object_set_new(o, "code", json_string(e->code_name));
+        if (e->code != CS_CODE_NONE) {
+            json_object_set_new(o, "sentence", json_string(cs_code_sentence(e->code)));
+            json_object_set_new(o, "hint", json_string(cs_code_hint(e->code)));
+        }
+    }
+    if (e->detail[0])
+        json_object_set_new(o, "detail", json_string(e->detail));
+    if (e->version > 0)
+        json_object_set_new(o, "version", json_integer(e->version));
+    const json_t *outcome = json_object_get(e->doc, "outcome"), *final = json_object_get(e->doc, "final");
+    if (outcome)
+        json_object_set(o, "outcome", (json_t *)(uintptr_t)outcome);
+    if (final)
+        json_object_set(o, "final", (json_t *)(uintptr_t) final);
+}
+
+static int say(const struct submission *b, const char *state, int exit_code) {
+    if (b->globals->json) {
+        json_t *o = json_event(b, state, exit_code);
+        json_end(o, b);
+        if (b->reason[0])
+            json_object_set_new(o, "message", json_string(b->reason));
+        cs_report_json(b->session->cli, o);
+    }
+    return exit_code;
+}
+
+static void note_incomplete(const struct submission *b) {
+    if (b->incomplete && !b->globals->quiet && !b->globals->json)
+        fprintf(b->session->cli->err, "note: %s %s\n", cs_code_sentence(CS_CODE_CHAIN_INCOMPLETE),
+                cs_code_hint(CS_CODE_CHAIN_INCOMPLETE));
+}
+
+static int say_applied(const struct submission *b) {
+    const struct cs_end *e = &b->end;
+    bool unchanged = e->code == CS_CODE_UNCHANGED;
+    if (!b->globals->json && !b->globals->quiet) {
+        FILE *out = b->session->cli->out;
+        fprintf(out, "%s: %s", unchanged ? "unchanged" : "applied", b->what);
+        if (e->version > 0)
+            fprintf(out, " (certificate %s, version %" PRId64 ")", e->subject, e->version);
+        fputc('\n', out);
+        if (e->code != CS_CODE_NONE)
+            fprintf(out, "  %s\n", cs_code_sentence(e->code));
+    }
+    return say(b, unchanged ? "unchanged" : "applied", CS_EXIT_OK);
+}
+
+static int say_rejected(const struct submission *b) {
+    const struct cs_end *e = &b->end;
+    if (!b->globals->json) {
+        FILE *err = b->session->cli->err;
+        const char *sentence = e->code != CS_CODE_NONE
+                                   ? cs_code_sentence(e->code)
+                                   : "the platform gives a code that this release does not know.";
+        fprintf(err, "rejected: %s: %s%s%s\n", b->what, sentence, e->detail[0] ? " " : "", e->detail);
+        if (e->code != CS_CODE_NONE)
+            cs_report_code(b->session->cli, e->code, "");
+        else
+            fprintf(err, "  code: %s\n", e->code_name);
+    }
+    return say(b, "rejected", CS_EXIT_REJECTED);
+}
+
+// state: "spooled" (not with Kafka yet), "published" (not judged yet) or "pending".
+static int say_unknown(const struct submission *b, const char *state) {
+    if (!b->globals->json) {
+        FILE *err = b->session->cli->err;
+        fprintf(err, "%s: %s is not known to be applied: %s\n", b->session->cli->path, b->what, b->reason);
+        if (strcmp(state, "spooled") == 0)
+            fprintf(err,
+                    "  It is kept as number %" PRId64
+                    " in %s and goes out with the next command, or: certsync spool flush\n",
+                    b->event->seq, cs_spool_path(b->spool));
+        else if (b->event->account[0])
+            fprintf(err, "  It was published. Ask again with: certsync outcomes %s --account %s\n",
+                    b->event->id, b->event->account);
+    }
+    return say(b, state, CS_EXIT_UNKNOWN);
+}
+
+static int say_published(const struct submission *b) {
+    if (!b->globals->json && !b->globals->quiet)
+        fprintf(b->session->cli->out, "published: %s (event %s, number %" PRId64 ")\n", b->what, b->event->id,
+                b->event->seq);
+    return say(b, "published", CS_EXIT_OK);
+}
+
+static int say_dry_run(const struct submission *b) {
+    if (!b->globals->json && !b->globals->quiet)
+        fprintf(b->session->cli->out,
+                "dry run: %s passes every check that this host can do; nothing was sent\n", b->what);
+    return say(b, "dry-run", CS_EXIT_OK);
+}
+
+// --- doing it --------------------------------------------------------------------------------------------
+
+bool cs_submit_open_spool(struct cs_session *s, struct cs_spool **ret, struct cs_err *err) {
+    struct cs_spool_limits limits = {s->settings->spool_max_events, s->settings->spool_max_bytes};
+    return cs_spool_open(s->settings->spool, s->kid, &limits, ret, err);
+}
+
+static void on_damaged(void *arg, const struct cs_err *err) {
+    const struct submission *b = arg;
+    fprintf(b->session->cli->err, "warning: %s\n", err->msg);
+}
+
+static bool publish(struct submission *b, struct cs_err *err) {
+    struct cs_session *s = b->session;
+    if (!b->publisher &&
+        !cs_publisher_kafka(&s->settings->kafka, s->settings->events_topic, "certsync", &b->publisher, err))
+        return false;
+    struct cs_drain d = {.spool = b->spool,
+                         .crypto = s->crypto,
+                         .publisher = b->publisher,
+                         .clock = s->clock,
+                         .on_damaged = on_damaged,
+                         .arg = b};
+    if (!cs_drain_run(&d, b->event->seq, s->deadline_ms, err))
+        return false;
+    struct cs_spool_item *items;
+    size_t n;
+    if (!cs_spool_list(b->spool, &items, &n, err))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        if (items[i].seq == b->event->seq && items[i].state == CS_SPOOL_SENT) {
+            b->partition = items[i].partition;
+            b->offset = items[i].partition < 0 ? PLACES_UNKNOWN : items[i].offset;
+        }
+    }
+    free(items);
+    return true;
+}
+
+// Numbers of all that is not published yet, and of the event itself, by rising number.
+static bool to_sign_again(const struct submission *b, int64_t **ret, size_t *ret_n, struct cs_err *err) {
+    struct cs_spool_item *items;
+    size_t n, count = 0;
+    if (!cs_spool_list(b->spool, &items, &n, err))
+        return false;
+    int64_t *seqs = calloc(n ? n : 1, sizeof *seqs);
+    for (size_t i = 0; seqs && i < n; i++)
+        if (items[i].state == CS_SPOOL_NEW || items[i].seq == b->event->seq)
+            seqs[count++] = items[i].seq;
+    free(items);
+    if (!seqs)
+        return cs_err_oom(err);
+    *ret = seqs;
+    *ret_n = count;
+    return true;
+}
+
+static bool renumber(struct submission *b, struct cs_err *err) {
+    struct cs_session *s = b->session;
+    int64_t *seqs = NULL, *new_seqs = NULL, old = b->event->seq;
+    size_t n = 0;
+    bool ok = to_sign_again(b, &seqs, &n, err);
+    if (ok)
+        new_seqs = calloc(n ? n : 1, sizeof *new_seqs);
+    ok = ok && (new_seqs || cs_err_oom(err)) &&
+         cs_spool_renumber(b->spool, s->crypto, s->key, seqs, n, b->end.watermark, new_seqs, err);
+    bool found = false;
+    for (size_t i = 0; ok && i < n; i++) {
+        if (seqs[i] == old && new_seqs[i] > 0) {
+            b->event->seq = new_seqs[i];
+            found = true;
+        }
+    }
+    free(seqs);
+    free(new_seqs);
+    if (ok && !found)
+        return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "event %s was taken over by another certsync",
+                          b->event->id);
+    return ok;
+}
+
+// This host was restored, or another one has its key: everything that is still here gets a number above the
+// watermark and is published.
+static bool sign_again(struct submission *b, struct cs_err *err) {
+    struct cs_session *s = b->session;
+    cs_log(CS_LOG_ERROR,
+           "numbers of this key are used already: this host was restored or its key is on another host too; "
+           "signing again",
+           "kid=%s number=%" PRId64 " watermark=%" PRId64, s->kid, b->event->seq, b->end.watermark);
+    if (!cs_spool_publish_lock(b->spool, s->clock, s->deadline_ms, err))
+        return false;
+    bool ok = renumber(b, err);
+    cs_spool_publish_unlock(b->spool);
+    return ok && publish(b, err);
+}
+
+static void pause_ms(long ms) {
+    nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}, NULL);
+}
+
+// One question. True: keep asking; false: the end, or no more sense in asking (b->reason).
+static bool ask(struct submission *b, int64_t *denied_since) {
+    struct cs_session *s = b->session;
+    struct cs_err err;
+    int64_t left = cs_session_left_ms(s), wait_s = left / 1000 + 1, now = cs_clock_mono_ms(s->clock);
+    cs_end_clear(&b->end);
+    if (wait_s > WAIT_MAX_S)
+        wait_s = WAIT_MAX_S;
+    bool answered =
+        b->watch ? cs_outcome_watch_poll(b->watch, b->event->id, b->event->seq, left, &b->end, &err)
+                 : cs_submit_ask(s, b->event->account, b->event->id, b->event->seq, wait_s, &b->end, &err);
+    if (answered) {
+        snprintf(b->reason, sizeof b->reason, "%s",
+                 b->end.ending == CS_ENDING_PENDING ? "the other account's answer is still to come."
+                                                    : "it has not been judged in time.");
+        bool open = b->end.ending == CS_ENDING_UNKNOWN || b->end.ending == CS_ENDING_PENDING;
+        // An answer that came at once is not what was asked for (an older outcome, a server that does not
+        // wait).
+        if (open && cs_clock_mono_ms(s->clock) - now < RETRY_PAUSE_MS)
+            pause_ms(RETRY_PAUSE_MS);
+        return open;
+    }
+    snprintf(b->reason, sizeof b->reason, "%s", err.msg);
+    if (err.kind == CS_ERR_REJECT) {
+        *denied_since = *denied_since ? *denied_since : now;
+        if (now - *denied_since > DENIED_GRACE_MS) {
+            b->end.code = err.code;
+            snprintf(b->end.code_name, sizeof b->end.code_name, "%s", cs_code_name(err.code));
+            return false;
+        }
+    } else if (err.kind != CS_ERR_RETRY) {
+        return false;
+    }
+    pause_ms(RETRY_PAUSE_MS);
+    return true;
+}
+
+static int wait_for_end(struct submission *b) {
+    struct cs_err err;
+    int64_t denied_since = 0;
+    int again = 0;
+    while (ask(b, &denied_since) || (b->end.ending == CS_ENDING_REPLAYED && again < SIGN_AGAIN_MAX)) {
+        if (b->end.ending == CS_ENDING_REPLAYED) {
+            again++;
+            if (!sign_again(b, &err)) {
+                snprintf(b->reason, sizeof b->reason, "%s", err.msg);
+                return say_unknown(b, "spooled");
+            }
+        }
+        if (cs_session_left_ms(b->session) == 0)
+            break;
+    }
+    switch (b->end.ending) {
+    case CS_ENDING_APPLIED:
+    case CS_ENDING_REJECTED:
+        break;
+    case CS_ENDING_PENDING:
+        return say_unknown(b, "pending");
+    case CS_ENDING_UNKNOWN:
+    case CS_ENDING_REPLAYED:
+        if (b->end.code != CS_CODE_NONE && !b->globals->json)
+            cs_report_code(b->session->cli, b->end.code, "");
+        return say_unknown(b, "published");
+    }
+    if (!cs_spool_remove(b->spool, b->event->seq, &err)) // it will be asked for, and removed, another time
+        cs_log_err(CS_LOG_WARN, "spool file not removed", &err, "event=%s", b->event->id);
+    struct cs_settled settled;
+    if (!b->watch && !cs_submit_settle(b->session, b->spool, b->event->seq, SETTLE_MAX, &settled, &err))
+        cs_log_err(CS_LOG_INFO, "earlier events not settled", &err, "spool=%s", cs_spool_path(b->spool));
+    return b->end.ending == CS_ENDING_APPLIED ? say_applied(b) : say_rejected(b);
+}
+
+// Into the spool. Events of the root have numbers from the clock, as those of certsync-consumer init, which
+// has no spool.
+static bool keep(struct submission *b, struct cs_err *err) {
+    struct cs_session *s = b->session;
+    if (!cs_submit_open_spool(s, &b->spool, err))
+        return false;
+    if (!b->event->account[0] && !cs_spool_raise(b->spool, cs_clock_wall_ms(s->clock), err))
+        return false;
+    return cs_spool_add(b->spool, s->crypto, s->key, b->event, err);
+}
+
+static int run(struct submission *b) {
+    struct cs_err err;
+    struct cs_session *s = b->session;
+    bool everywhere = !b->event->account[0];
+    if (!keep(b, &err))
+        return cs_report_failure(s->cli, &err);
+    bool waits = !b->globals->no_wait;
+    bool ok = !everywhere || !waits || cs_outcome_watch_new(s->settings, s->deadline_ms, &b->watch, &err);
+    if (!ok || !publish(b, &err)) {
+        snprintf(b->reason, sizeof b->reason, "%s", err.msg);
+        return say_unknown(b, "spooled");
+    }
+    if (!waits)
+        return say_published(b);
+    if (!everywhere && !s->settings->api_url[0]) {
+        snprintf(b->reason, sizeof b->reason,
+                 "no API is configured to ask for its outcome: set api.url, or use --no-wait.");
+        return say_unknown(b, "published");
+    }
+    return wait_for_end(b);
+}
+
+int cs_submit(struct cs_session *s, struct cs_composed *c, const char *what) {
+    CS_AUTO(cs_composed_free) struct cs_composed *composed = c;
+    CS_AUTO(submission_clear)
+    struct submission b = {.session = s,
+                           .globals = s->globals,
+                           .event = &composed->event,
+                           .what = what,
+                           .incomplete = composed->incomplete,
+                           .partition = -1,
+                           .offset = PLACES_UNKNOWN};
+    note_incomplete(&b);
+    if (s->globals->dry_run)
+        return say_dry_run(&b);
+    return run(&b);
+}
