@@ -11,7 +11,7 @@
 #include "cli_internal.h"
 #include "settings_internal.h"
 
-#define HELP_MAX (256 * 1024)
+#define HELP_MAX ((size_t)256 * 1024)
 
 // The struct cs_cli as it is under construction, and what it owns.
 struct parser {

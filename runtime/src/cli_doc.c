@@ -8,7 +8,7 @@
 #define TEXT_COLUMN 30
 #define WIDTH       100
 #define PATH_MAX_   128
-#define DOC_MAX     (1024 * 1024)
+#define DOC_MAX     ((size_t)1024 * 1024)
 
 void cli_put_option(const struct cs_opt *opt, struct cs_buf *out) {
     if (opt->letter)

@@ -125,7 +125,7 @@ static void wipe_buf(struct cs_buf *b) {
 bool cs_file_read(const char *path, unsigned flags, struct cs_buf *buf, struct cs_err *err) {
     bool is_stdin = (flags & CS_FILE_STDIN) && strcmp(path, "-") == 0;
     AUTO_FD int fd = -1;
-    struct stat before, after;
+    struct stat before = {0}, after = {0};
     if (!is_stdin && !open_regular(path, flags, &fd, &before, err))
         return false;
     size_t limit = buf->max - buf->len;

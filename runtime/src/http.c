@@ -13,8 +13,8 @@
 
 #define SWEEP_MS           200
 #define IDLE_SWEEP_MS      1000
-#define DEFAULT_HEADER_MAX (16 * 1024)
-#define DEFAULT_BODY_MAX   (1024 * 1024)
+#define DEFAULT_HEADER_MAX ((size_t)16 * 1024)
+#define DEFAULT_BODY_MAX   ((size_t)1024 * 1024)
 #define DEFAULT_CONN_MAX   256
 #define DEFAULT_REQUEST_MS 10000
 #define DEFAULT_IDLE_MS    60000
@@ -115,7 +115,7 @@ static struct bufferevent *new_bev(struct cs_http_server *s) {
 
 static void start_sweep(struct cs_http_server *s) {
     int ms = s->conns ? SWEEP_MS : IDLE_SWEEP_MS;
-    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000};
     evtimer_add(s->sweep, &tv);
 }
 
@@ -312,8 +312,10 @@ void cs_http_server_free(struct cs_http_server *s) {
     }
     if (s->http)
         evhttp_free(s->http); // with its listener and its connections
-    while (s->conns)
-        conn_free(s->conns);
+    for (struct http_conn *c = s->conns, *next; c; c = next) {
+        next = c->next;
+        conn_free(c);
+    }
     if (s->sweep)
         event_free(s->sweep);
     if (s->unix_path)

@@ -13,7 +13,7 @@
 #include "certsync/runtime/http.h"
 
 #define HTTP_PARAMS_MAX      6
-#define HTTP_PARAM_NAME_SIZE 64
+#define HTTP_PARAM_NAME_SIZE ((size_t)64)
 #define HTTP_QUERY_MAX       32
 #define HTTP_ID_SIZE         65
 #define HTTP_HEADERS_MAX     8

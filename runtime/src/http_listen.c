@@ -51,9 +51,10 @@ static bool remove_stale(const struct sockaddr_un *addr, socklen_t len) {
 static bool listen_unix(const char *text, const char *path, int *ret_fd, char **ret_path,
                         struct cs_err *err) {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
-    if (!*path || strlen(path) >= sizeof addr.sun_path)
+    size_t path_len = strlen(path);
+    if (path_len == 0 || path_len >= sizeof addr.sun_path)
         return fail(err, text, "the path of the socket is empty or too long");
-    strcpy(addr.sun_path, path);
+    memcpy(addr.sun_path, path, path_len + 1);
     socklen_t len = (socklen_t)sizeof addr;
     if (!remove_stale(&addr, len))
         return fail(err, text, "the file exists, and is not a socket or somebody listens there");

@@ -323,7 +323,7 @@ static void set_id(struct cs_http_request *r) {
     const char *given = cs_http_header(r, "X-Request-Id");
     uint8_t random[8] = {0};
     if (given && id_valid(given)) {
-        strcpy(r->id, given);
+        snprintf(r->id, sizeof r->id, "%s", given);
         return;
     }
     if (RAND_bytes(random, sizeof random) != 1)
@@ -335,7 +335,7 @@ static void set_peer(struct cs_http_request *r) {
     char *address = NULL;
     ev_uint16_t port = 0;
     if (r->server->unix_path) {
-        strcpy(r->peer, "unix");
+        snprintf(r->peer, sizeof r->peer, "unix");
         return;
     }
     evhttp_connection_get_peer(evhttp_request_get_connection(r->ev), &address, &port);
@@ -371,8 +371,8 @@ static struct cs_http_request *request_new(struct cs_http_server *s, struct evht
         return NULL;
     r->path = strdup(path && *path ? path : "/");
     // Decoding never makes a text longer; each of the parts takes one more byte for its NUL.
-    r->texts =
-        malloc(strlen(uri ? uri : "") + (HTTP_PARAM_NAME_SIZE + 1) * HTTP_PARAMS_MAX + 2 * HTTP_QUERY_MAX);
+    r->texts = malloc(strlen(uri ? uri : "") + (HTTP_PARAM_NAME_SIZE + 1) * HTTP_PARAMS_MAX +
+                      (size_t)2 * HTTP_QUERY_MAX);
     if (!r->path || !r->texts) {
         free(r->path);
         free(r->texts);
