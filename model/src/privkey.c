@@ -196,13 +196,23 @@ static bool rsa_spki(struct cs_privkey *k, const struct parts *p, struct cs_err 
            put_spki(k, RSA_ALGORITHM, cs_buf_bytes(&key), err);
 }
 
+// The public half as OpenSSL computes it, or as an EC key's file states it.
+static size_t public_bytes(EVP_PKEY *pkey, enum cs_key_type type, uint8_t **ret) {
+    size_t len = 32;
+    if (type != CS_KEY_ED25519 && type != CS_KEY_X25519) {
+        EVP_PKEY_set_utf8_string_param(pkey, OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT, "uncompressed");
+        return EVP_PKEY_get1_encoded_public_key(pkey, ret);
+    }
+    *ret = OPENSSL_malloc(len);
+    return *ret && EVP_PKEY_get_raw_public_key(pkey, *ret, &len) == 1 ? len : 0;
+}
+
 static bool curve_spki(struct cs_privkey *k, const struct parts *p, struct cs_err *err) {
-    uint8_t *point = NULL;
-    EVP_PKEY_set_utf8_string_param(k->pkey, OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT, "uncompressed");
-    size_t len = EVP_PKEY_get1_encoded_public_key(k->pkey, &point);
-    bool ok = len > 0 ? put_spki(k, p->algorithm, (struct cs_bytes){point, len}, err)
+    uint8_t *public = NULL;
+    size_t len = public_bytes(k->pkey, k->type, &public);
+    bool ok = len > 0 ? put_spki(k, p->algorithm, (struct cs_bytes){public, len}, err)
                       : malformed(err, "its public half cannot be computed");
-    OPENSSL_free(point);
+    OPENSSL_free(public);
     crypto_refused();
     return ok;
 }
