@@ -155,9 +155,16 @@ bool cs_kafka_topic_partitions(rd_kafka_t *rk, const char *brokers, const char *
 
 bool cs_kafka_watermarks(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t timeout_ms,
                          int64_t *ret_low, int64_t *ret_high, struct cs_err *err) {
-    int64_t low = 0, high = 0;
-    rd_kafka_resp_err_t code =
-        rd_kafka_query_watermark_offsets(rk, topic, partition, &low, &high, (int)timeout_ms);
+    int64_t low = 0, high = 0, start = now_ms(), left = timeout_ms;
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
+    // A partition that was just made, or whose leader moves, has no answer for a moment.
+    while (left > 0) {
+        code = rd_kafka_query_watermark_offsets(rk, topic, partition, &low, &high, (int)left);
+        left = timeout_ms - (now_ms() - start);
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR || cs_kafka_err_kind(code) != CS_ERR_RETRY)
+            break;
+        pause_ms(PAUSE_MS);
+    }
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
         return cs_kafka_err(err, code, "asking for the offsets of %s [%" PRId32 "]", topic, partition);
     *ret_low = low;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Reading and writing whole small files, with errors that say what to do.
-// All errors are of kind CONFIG and name the path, except out of memory (FATAL) and a full or failing
-// disk while writing (RETRY). No function follows more than it says; all are thread-safe.
+// Errors are of kind CONFIG and name the path, except: out of memory (FATAL); a full or failing disk, too many
+// open files, and a file that changes while it is read (RETRY). No function follows more than it says; all are
+// thread-safe.
 #pragma once
 
 #include <sys/types.h>

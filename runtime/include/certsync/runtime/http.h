@@ -68,6 +68,7 @@ CS_MUST_USE bool cs_http_server_new(struct event_base *base, const struct cs_htt
 void cs_http_server_free(struct cs_http_server *server);
 CS_DEFINE_AUTO(struct cs_http_server, cs_http_server_free)
 // Takes no new connections; open requests may still be answered; idle connections are closed.
+// All answers are out once cs_http_server_connections is 0.
 void cs_http_server_stop(struct cs_http_server *server);
 int cs_http_server_port(const struct cs_http_server *server); // the bound one; 0 for a Unix socket
 size_t cs_http_server_open_requests(const struct cs_http_server *server);
