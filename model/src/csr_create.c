@@ -63,11 +63,11 @@ static bool text_fits(const struct attribute *a, const char *value, size_t len) 
 static bool put_rdn(struct cs_buf *out, const struct attribute *a, const char *value, size_t len,
                     struct cs_err *err) {
     CS_AUTO(cs_buf_clear) struct cs_buf inner, ava;
+    cs_buf_init(&inner, CSR_NAME_MAX);
+    cs_buf_init(&ava, CSR_NAME_MAX);
     if (!text_fits(a, value, len))
         return bad_subject(
             err, "a value is empty, too long, or has a character that its attribute does not allow");
-    cs_buf_init(&inner, CSR_NAME_MAX);
-    cs_buf_init(&ava, CSR_NAME_MAX);
     der_put(&inner, DER_OID, a->oid);
     der_put(&inner, (uint8_t)a->tag, (struct cs_bytes){(const uint8_t *)value, len});
     der_put(&ava, DER_SEQUENCE, cs_buf_bytes(&inner));

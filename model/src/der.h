@@ -47,7 +47,7 @@ struct der_value {
 };
 
 static inline struct der der_of(struct cs_bytes b) {
-    return (struct der){b.data, b.data + b.len};
+    return (struct der){b.data, b.data ? b.data + b.len : NULL};
 }
 static inline bool der_done(const struct der *d) {
     return d->p == d->end;

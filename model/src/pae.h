@@ -9,7 +9,7 @@
 #include "crypto_impl.h"
 
 struct pae_event {
-    char head[64]; // "DSSEv1 27 application/cloudevents+json 2913 "
+    char head[64]; // "DSSEv1 28 application/cloudevents+json 2913 "
     struct cs_bytes parts[2];
 };
 void pae_event(struct cs_bytes value, struct pae_event *ret);

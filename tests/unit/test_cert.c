@@ -11,7 +11,8 @@ static enum cs_code code_of_der(struct cs_bytes der, char *ret_msg) {
     struct cs_cert *cert = NULL;
     uint8_t *copy = malloc(der.len ? der.len : 1);
     assert_non_null(copy);
-    memcpy(copy, der.data, der.len);
+    if (der.len > 0)
+        memcpy(copy, der.data, der.len);
     bool ok = cs_cert_parse(crypto, (struct cs_bytes){copy, der.len}, &cert, &err);
     free(copy);
     cs_cert_free(cert);
