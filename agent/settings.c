@@ -35,7 +35,7 @@ static const struct cs_setting rows[] = {
                     "File with the CA certificates that sign the API's certificate; empty: the system's."),
     CS_SETTING_DURATION("api.timeout", S, api_timeout_ms, "10s", 100, 600000, 0,
                         "Longest wait for the API to answer one request (beyond a wait that was asked for)."),
-    CS_SETTING_CHOICE("log.level", S, log_level, "warn", cs_log_level_names, CS_SETTING_RELOADABLE,
+    CS_SETTING_CHOICE("log.level", S, log_level, "error", cs_log_level_names, CS_SETTING_RELOADABLE,
                       "How much is logged to standard error."),
 };
 // clang-format on

@@ -10,7 +10,10 @@
 
 struct cs_outcome_watch {
     rd_kafka_t *rk;
+    rd_kafka_topic_t *topic;
+    rd_kafka_queue_t *queue;
     int32_t partitions;
+    int32_t started;
     int64_t seq;         // that ends are about
     struct cs_end *ends; // one a partition
 };
@@ -20,22 +23,20 @@ static int64_t left_ms(int64_t deadline_ms) {
     return left > 0 ? left : 0;
 }
 
-// From the next outcome of each partition on.
-static bool assign(struct cs_outcome_watch *w, const char *topic, int64_t deadline_ms, struct cs_err *err) {
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(w->partitions);
-    bool ok = true;
-    for (int32_t p = 0; ok && p < w->partitions; p++) {
+// From the next outcome of each partition on. The simple consumer: rd_kafka_assign wants a group, and this one has no use for any.
+static bool start(struct cs_outcome_watch *w, const char *topic, int64_t deadline_ms, struct cs_err *err) {
+    w->queue = rd_kafka_queue_new(w->rk);
+    w->topic = rd_kafka_topic_new(w->rk, topic, NULL);
+    if (!w->topic)
+        return cs_kafka_err(err, rd_kafka_last_error(), "topic %s", topic);
+    for (; w->started < w->partitions; w->started++) {
         int64_t low, high;
-        ok = cs_kafka_watermarks(w->rk, topic, p, left_ms(deadline_ms), &low, &high, err);
-        if (ok)
-            rd_kafka_topic_partition_list_add(list, topic, p)->offset = high;
+        if (!cs_kafka_watermarks(w->rk, topic, w->started, left_ms(deadline_ms), &low, &high, err))
+            return false;
+        if (rd_kafka_consume_start_queue(w->topic, w->started, high, w->queue) < 0)
+            return cs_kafka_err(err, rd_kafka_last_error(), "topic %s", topic);
     }
-    if (ok) {
-        rd_kafka_resp_err_t code = rd_kafka_assign(w->rk, list);
-        ok = code == RD_KAFKA_RESP_ERR_NO_ERROR || cs_kafka_err(err, code, "topic %s", topic);
-    }
-    rd_kafka_topic_partition_list_destroy(list);
-    return ok;
+    return true;
 }
 
 bool cs_outcome_watch_new(const struct cs_agent_settings *settings, int64_t deadline_ms,
@@ -51,7 +52,7 @@ bool cs_outcome_watch_new(const struct cs_agent_settings *settings, int64_t dead
                                         &w->partitions, err);
     if (ok) {
         w->ends = calloc((size_t)w->partitions, sizeof *w->ends);
-        ok = w->ends ? assign(w, topic, deadline_ms, err) : cs_err_oom(err);
+        ok = w->ends ? start(w, topic, deadline_ms, err) : cs_err_oom(err);
     }
     if (!ok) {
         cs_outcome_watch_free(w);
@@ -67,6 +68,12 @@ void cs_outcome_watch_free(struct cs_outcome_watch *w) {
     for (int32_t p = 0; w->ends && p < w->partitions; p++)
         cs_end_clear(&w->ends[p]);
     free(w->ends);
+    for (int32_t p = 0; p < w->started; p++)
+        rd_kafka_consume_stop(w->topic, p);
+    if (w->queue)
+        rd_kafka_queue_destroy(w->queue);
+    if (w->topic)
+        rd_kafka_topic_destroy(w->topic);
     if (w->rk)
         rd_kafka_destroy(w->rk);
     free(w);
@@ -125,7 +132,7 @@ bool cs_outcome_watch_poll(struct cs_outcome_watch *w, const char *event_id, int
         cs_end_clear(&w->ends[p]);
     w->seq = seq;
     while (!(end = worst(w)) && left_ms(deadline) > 0) {
-        rd_kafka_message_t *msg = rd_kafka_consumer_poll(w->rk, POLL_MS);
+        rd_kafka_message_t *msg = rd_kafka_consume_queue(w->queue, POLL_MS);
         if (!msg)
             continue;
         rd_kafka_resp_err_t code = msg->err;

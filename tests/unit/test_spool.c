@@ -1,0 +1,487 @@
+// SPDX-License-Identifier: Apache-2.0
+// The spool: numbers, durability, side-by-side processes, damage. Kills at every step: test_spool_kill.c.
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent_fixture.h"
+#include "certsync/model/text.h"
+
+static int setup(void **state) {
+    *state = agent_fixture_new();
+    return 0;
+}
+
+static int teardown(void **state) {
+    agent_fixture_free(*state);
+    return 0;
+}
+
+static size_t count(struct cs_spool *s) {
+    struct cs_err err;
+    struct cs_spool_item *items;
+    size_t n;
+    ASSERT_OK(cs_spool_list(s, &items, &n, &err), err);
+    free(items);
+    return n;
+}
+
+static void path_of(const struct cs_spool *s, const char *name, char out[PATH_MAX]) {
+    snprintf(out, PATH_MAX, "%s/%s", cs_spool_path(s), name);
+}
+
+static void numbers_begin_at_one_and_events_come_back_signed(void **state) {
+    const struct agent_fixture *f = *state;
+    struct cs_err err;
+    struct cs_spool *s = agent_spool(f);
+    cs_uuid id;
+    assert_int_equal(agent_add(f, s, "acme", NULL), 1);
+    assert_int_equal(agent_add(f, s, "acme", id), 2);
+    CS_AUTO(cs_spool_entry_clear) struct cs_spool_entry e = {0};
+    assert_int_equal(cs_spool_load(s, f->crypto, 2, &e, &err), CS_SPOOL_LOADED);
+    assert_string_equal(e.event->id, id);
+    assert_int_equal(e.event->seq, 2);
+    assert_false(e.everywhere);
+    uint8_t sig[256];
+    size_t sig_len;
+    assert_true(cs_base64_decode((const char *)e.sig.data, e.sig.len, sig, &sig_len));
+    struct cs_pubkey *public;
+    ASSERT_OK(cs_pubkey_new(f->crypto, (struct cs_bytes){f->spki, f->spki_len}, &public, &err), err);
+    assert_true(cs_event_verify(f->crypto, public, e.value, (struct cs_bytes){sig, sig_len}));
+    cs_pubkey_free(public);
+    cs_spool_free(s);
+}
+
+static void numbers_rise_over_removal_and_reopening(void **state) {
+    const struct agent_fixture *f = *state;
+    struct cs_err err;
+    struct cs_spool *s = agent_spool(f);
+    for (int64_t i = 1; i <= 3; i++)
+        assert_int_equal(agent_add(f, s, "acme", NULL), i);
+    for (int64_t i = 1; i <= 3; i++)
+        ASSERT_OK(cs_spool_remove(s, i, &err), err);
+    assert_int_equal(count(s), 0);
+    cs_spool_free(s);
+    s = agent_spool(f);
+    assert_int_equal(agent_add(f, s, "acme", NULL), 4);
+    ASSERT_OK(cs_spool_raise(s, 100, &err), err);
+    cs_spool_free(s);
+    s = agent_spool(f);
+    assert_int_equal(agent_add(f, s, "acme", NULL), 101);
+    cs_spool_free(s);
+}
+
+static void two_openings_never_give_one_number_twice(void **state) {
+    const struct agent_fixture *f = *state;
+    struct cs_err err;
+    struct cs_spool *a = agent_spool(f), *b = agent_spool(f);
+    for (int64_t i = 1; i <= 20; i += 2) {
+        assert_int_equal(agent_add(f, a, "acme", NULL), i);
+        assert_int_equal(agent_add(f, b, "acme", NULL), i + 1);
+    }
+    // Also where the hint of the lock file is lost (a machine that was switched off), or too low (a process
+    // that was killed).
+    char path[PATH_MAX];
+    path_of(a, "lock", path);
+    assert_int_equal(truncate(path, 0), 0);
+    assert_int_equal(agent_add(f, a, "acme", NULL), 21);
+    for (int64_t i = 1; i <= 21; i++)
+        ASSERT_OK(cs_spool_remove(b, i, &err), err);
+    assert_int_equal(agent_add(f, a, "acme", NULL), 22);
+    cs_spool_free(a);
+    cs_spool_free(b);
+}
+
+static void sent_is_remembered_and_listed_in_order(void **state) {
+    const struct agent_fixture *f = *state;
+    struct cs_err err;
+    struct cs_spool *s = agent_spool(f);
+    for (int i = 0; i < 3; i++)
+        agent_add(f, s, "acme", NULL);
+    ASSERT_OK(cs_spool_sent(s, 2, 7, 4711, &err), err);
+    ASSERT_OK(cs_spool_sent(s, 2, 7, 4711, &err), err); // again: nothing
+    struct cs_spool_item *items;
+    size_t n;
+    ASSERT_OK(cs_spool_list(s, &items, &n, &err), err);
+    assert_int_equal(n, 3);
+    assert_int_equal(items[0].state, CS_SPOOL_NEW);
+    assert_int_equal(items[1].seq, 2);
+    assert_int_equal(items[1].state, CS_SPOOL_SENT);
+    assert_int_equal(items[1].partition, 7);
+    assert_int_equal(items[1].offset, 4711);
+    assert_int_equal(items[2].state, CS_SPOOL_NEW);
+    free(items);
+    CS_AUTO(cs_spool_entry_clear) struct cs_spool_entry e = {0};
+    assert_int_equal(cs_spool_load(s, f->crypto, 2, &e, &err), CS_SPOOL_LOADED);
+    assert_int_equal(e.item.state, CS_SPOOL_SENT);
+    cs_spool_free(s);
+}
+
+static void acks_of_partitions_are_kept(void **state) {
+    const struct agent_fixture *f = *state;
+    struct cs_err err;
+    struct cs_spool *s = agent_spool(f);
+    int64_t seq = agent_add(f, s, "", NULL);
+    bool acked[4];
+    ASSERT_OK(cs_spool_acks(s, seq, acked, 4, &err), err);
+    assert_false(acked[0] || acked[1] || acked[2] || acked[3]);
+    ASSERT_OK(cs_spool_ack(s, seq, 2, 10, &err), err);
+    char path[PATH_MAX];
+    path_of(s, "0000000000000001.acks", path);
+    FILE *half = fopen(path, "a"); // a process that was killed in the middle of its line
+    assert_non_null(half);
+    fputs("\n3", half);
+    fclose(half);
+    ASSERT_OK(cs_spool_ack(s, seq, 0, 11, &err), err);
+    ASSERT_OK(cs_spool_acks(s, seq, acked, 4, &err), err);
+    assert_true(acked[0] && acked[2]);
+    assert_false(acked[1] || acked[3]);
+    CS_AUTO(cs_spool_entry_clear) struct cs_spool_entry e = {0};
+    assert_int_equal(cs_spool_load(s, f->crypto, seq, &e, &err), CS_SPOOL_LOADED);
+    assert_true(e.everywhere);
+    ASSERT_OK(cs_spool_sent(s, seq, -1, 0, &err), err);
+    assert_int_not_equal(access(path, F_OK), 0);
+    cs_spool_free(s);
+}
+
+// --- damage -----------------------------------------------------------------------------------------
+
+static void write_text(const char *path, const char *text, off_t at) {
+    int fd = open(path, O_WRONLY | O_CREAT, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, text, strlen(text), at), (ssize_t)strlen(text));
+    close(fd);
+}
+
+static void expect_quarantined(const struct agent_fixture *f, struct cs_spool *s, int64_t seq,
+                               const char *why) {
+    struct cs_err err;
+    CS_AUTO(cs_spool_entry_clear) struct cs_spool_entry e = {0};
+    assert_int_equal(cs_spool_load(s, f->crypto, seq, &e, &err), CS_SPOOL_QUARANTINED);
+    if (!strstr(err.msg, why))
+        fail_msg("wanted \"%s\" in: %s", why, err.msg);
+    assert_int_equal(cs_spool_load(s, f->crypto, seq, &e, &err), CS_SPOOL_GONE);
+}
+
+static void damaged_files_are_moved_aside_and_their_numbers_stay_used(void **state) {
+    const struct agent_fixture *f = *state;
+    struct cs_err err;
+    struct cs_spool *s = agent_spool(f);
+    char path[PATH_MAX], other[PATH_MAX];
+    for (int i = 0; i < 6; i++)
+        agent_add(f, s, "acme", NULL);
+    path_of(s, "0000000000000001.new", path);
+    write_text(path, "x", 300); // one byte altered
+    path_of(s, "0000000000000002.new", path);
+    assert_int_equal(truncate(path, 200), 0);
+    path_of(s, "0000000000000003.new", path);
+    assert_int_equal(truncate(path, 0), 0);
+    path_of(s, "0000000000000004.new", path);
+    write_text(path, "garbage garbage garbage", 0);
+    path_of(s, "0000000000000005.new", path);
+    path_of(s, "0000000000000009.new", other);
+    assert_int_equal(rename(path, other), 0);
+    expect_quarantined(f, s, 1, "checksum");
+    expect_quarantined(f, s, 2, "checksum");
+    expect_quarantined(f, s, 3, "empty");
+    expect_quarantined(f, s, 4, "does not begin");
+    expect_quarantined(f, s, 9, "number is not that of its name");
+    size_t damaged;
+    ASSERT_OK(cs_spool_quarantined(s, &damaged, &err), err);
+    assert_int_equal(damaged, 5);
+    assert_int_equal(count(s), 1);
+    cs_spool_free(s);
+    s = agent_spool(f);
+    assert_int_equal(agent_add(f, s, "acme", NULL), 10);
+    cs_spool_free(s);
+}
+
+static void a_file_of_another_key_is_moved_aside(void **state) {
+    const struct agent_fixture *f = *state;
+    struct agent_fixture *g = agent_fixture_new();
+    struct cs_spool *mine = agent_spool(f), *other = agent_spool(g);
+    char from[PATH_MAX], to[PATH_MAX];
+    agent_add(g, other, "acme", NULL);
+    path_of(other, "0000000000000001.new", from);
+    path_of(mine, "0000000000000001.new", to);
+    assert_int_equal(rename(from, to), 0);
+    expect_quarantined(f, mine, 1, "another key's");
+    cs_spool_free(mine);
+    cs_spool_free(other);
+    agent_fixture_free(g);
+}
+
+static void a_damaged_counter_is_said_and_can_be_repaired(void **state) {
+    const struct agent_fixture *f = *state;
+    struct cs_err err;
+    struct cs_spool *s = agent_spool(f), *none = NULL;
+    agent_add(f, s, "acme", NULL);
+    ASSERT_OK(cs_spool_remove(s, 1, &err), err);
+    char path[PATH_MAX];
+    path_of(s, "counter", path);
+    cs_spool_free(s);
+    static const char *const wrong[] = {"x\n", "", "12", "99999999999999999\n", "-1\n"};
+    for (size_t i = 0; i < CS_ARRAY_LEN(wrong); i++) {
+        assert_int_equal(truncate(path, 0), 0);
+        write_text(path, wrong[i], 0);
+        assert_false(cs_spool_open(f->dir, f->kid, NULL, &none, &err));
+        assert_int_equal(err.kind, CS_ERR_CONFIG);
+        assert_non_null(strstr(err.msg, "certsync spool repair"));
+    }
+    ASSERT_OK(cs_spool_repair(f->dir, f->kid, 41, &err), err);
+    s = agent_spool(f);
+    assert_int_equal(agent_add(f, s, "acme", NULL), 42);
+    cs_spool_free(s);
+}
+
+static void foreign_files_are_left_alone(void **state) {
+    const struct agent_fixture *f = *state;
+    struct cs_spool *s = agent_spool(f);
+    static const char *const names[] = {"README",
+                                        "1.new",
+                                        "0000000000000001.neu",
+                                        "0000000000000001.new.x",
+                                        "0000000000000000.new",
+                                        "0000000000000003.sent.x.1",
+                                        "9999999999999999.new"};
+    char path[PATH_MAX];
+    for (size_t i = 0; i < CS_ARRAY_LEN(names); i++) {
+        path_of(s, names[i], path);
+        write_text(path, "mine", 0);
+    }
+    assert_int_equal(agent_add(f, s, "acme", NULL), 1);
+    assert_int_equal(count(s), 1);
+    cs_spool_free(s);
+    s = agent_spool(f);
+    assert_int_equal(count(s), 1);
+    for (size_t i = 0; i < CS_ARRAY_LEN(names); i++) {
+        path_of(s, names[i], path);
+        assert_int_equal(access(path, F_OK), 0);
+    }
+    cs_spool_free(s);
+}
+
+// --- limits, full disk, permissions --------------------------------------------------------------------
+
+static void at_the_limit_the_oldest_are_kept(void **state) {
+    const struct agent_fixture *f = *state;
+    struct cs_err err;
+    struct cs_spool *s;
+    struct cs_spool_limits limits = {.max_events = 2};
+    ASSERT_OK(cs_spool_open(f->dir, f->kid, &limits, &s, &err), err);
+    agent_add(f, s, "acme", NULL);
+    agent_add(f, s, "acme", NULL);
+    struct cs_composed *c = agent_event(f, "acme");
+    assert_false(cs_spool_add(s, f->crypto, f->key, &c->event, &err));
+    assert_int_equal(err.kind, CS_ERR_RETRY);
+    assert_non_null(strstr(err.msg, "at its limit"));
+    assert_int_equal(count(s), 2);
+    ASSERT_OK(cs_spool_remove(s, 1, &err), err);
+    ASSERT_OK(cs_spool_add(s, f->crypto, f->key, &c->event, &err), err);
+    assert_int_equal(c->event.seq, 3);
+    cs_composed_free(c);
+    cs_spool_free(s);
+}
+
+static void a_write_that_fails_leaves_nothing(void **state) {
+    const struct agent_fixture *f = *state;
+    struct cs_err err;
+    struct cs_spool *s = agent_spool(f);
+    agent_add(f, s, "acme", NULL);
+    struct rlimit before, small;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = before;
+    small.rlim_cur = 100;
+    signal(SIGXFSZ, SIG_IGN);
+    struct cs_composed *c = agent_event(f, "acme");
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    bool ok = cs_spool_add(s, f->crypto, f->key, &c->event, &err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_false(ok);
+    assert_non_null(strstr(err.msg, strerror(EFBIG)));
+    assert_int_equal(count(s), 1);
+    ASSERT_OK(cs_spool_add(s, f->crypto, f->key, &c->event, &err), err);
+    assert_int_equal(c->event.seq, 2);
+    cs_composed_free(c);
+    cs_spool_free(s);
+}
+
+static void a_spool_that_others_can_write_is_refused(void **state) {
+    const struct agent_fixture *f = *state;
+    struct cs_err err;
+    struct cs_spool *s = agent_spool(f), *none = NULL;
+    struct stat st;
+    assert_int_equal(stat(cs_spool_path(s), &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0700);
+    assert_int_equal(chmod(cs_spool_path(s), 0777), 0);
+    assert_false(cs_spool_open(f->dir, f->kid, NULL, &none, &err));
+    assert_int_equal(err.kind, CS_ERR_CONFIG);
+    assert_non_null(strstr(err.msg, "chmod 700"));
+    cs_spool_free(s);
+}
+
+static void a_directory_that_cannot_be_made_is_said(void **state) {
+    const struct agent_fixture *f = *state;
+    struct cs_err err;
+    struct cs_spool *none = NULL;
+    assert_false(cs_spool_open("/proc/spool", f->kid, NULL, &none, &err));
+    assert_int_equal(err.kind, CS_ERR_CONFIG);
+    assert_non_null(strstr(err.msg, "agent.spool"));
+    ASSERT_OK(cs_spool_open_existing("/proc/spool", f->kid, NULL, &none, &err), err);
+    assert_null(none);
+}
+
+static void too_large_an_event_is_refused_and_takes_no_number(void **state) {
+    const struct agent_fixture *f = *state;
+    struct cs_err err;
+    struct cs_spool *s = agent_spool(f);
+    struct cs_composed *c = agent_event(f, "acme");
+    static uint8_t big[CS_EVENT_MAX];
+    c->event.type = CS_EVENT_CSR_ADD;
+    snprintf(c->event.data.csr.name, sizeof c->event.data.csr.name, "x");
+    c->event.data.csr.csr.bytes = (struct cs_bytes){big, sizeof big};
+    c->event.data.csr.key.bytes = (struct cs_bytes){big, 10};
+    c->event.data.csr.pop.bytes = (struct cs_bytes){big, 10};
+    assert_false(cs_spool_add(s, f->crypto, f->key, &c->event, &err));
+    assert_int_equal(err.kind, CS_ERR_REJECT);
+    assert_int_equal(err.code, CS_CODE_EVENT_TOO_LARGE);
+    assert_int_equal(count(s), 0);
+    cs_composed_free(c);
+    assert_int_equal(agent_add(f, s, "acme", NULL), 1);
+    cs_spool_free(s);
+}
+
+// --- side by side -----------------------------------------------------------------------------------------
+
+#define PROCESSES 4
+#define EACH      25
+
+static void adder(const struct agent_fixture *f) {
+    struct cs_spool *s = agent_spool(f);
+    for (int i = 0; i < EACH; i++) {
+        struct cs_err err;
+        int64_t seq = agent_add(f, s, "acme", NULL);
+        // Every other one is finished at once, as by a command whose outcome came.
+        if (i % 2 == 1)
+            ASSERT_OK(cs_spool_remove(s, seq, &err), err);
+        FILE *log = fopen("numbers", "a");
+        assert_non_null(log);
+        fprintf(log, "%" PRId64 "\n", seq);
+        fclose(log);
+    }
+    cs_spool_free(s);
+    _exit(0);
+}
+
+static void processes_side_by_side_share_one_sequence(void **state) {
+    const struct agent_fixture *f = *state;
+    bool seen[PROCESSES * EACH + 1] = {false};
+    char here[PATH_MAX];
+    assert_non_null(getcwd(here, sizeof here));
+    assert_int_equal(chdir(f->dir), 0);
+    pid_t pids[PROCESSES];
+    for (int i = 0; i < PROCESSES; i++) {
+        pids[i] = fork();
+        assert_true(pids[i] >= 0);
+        if (pids[i] == 0)
+            adder(f);
+    }
+    for (int i = 0; i < PROCESSES; i++) {
+        int status;
+        assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+        assert_int_equal(status, 0);
+    }
+    FILE *log = fopen("numbers", "r");
+    assert_non_null(log);
+    int64_t seq;
+    size_t n = 0;
+    while (fscanf(log, "%" SCNd64, &seq) == 1) {
+        assert_in_range(seq, 1, PROCESSES * EACH);
+        assert_false(seen[seq]);
+        seen[seq] = true;
+        n++;
+    }
+    fclose(log);
+    assert_int_equal(n, PROCESSES * EACH);
+    struct cs_spool *s = agent_spool(f);
+    assert_int_equal(count(s), PROCESSES * ((EACH + 1) / 2));
+    cs_spool_free(s);
+    assert_int_equal(chdir(here), 0);
+}
+
+static void only_one_publishes(void **state) {
+    const struct agent_fixture *f = *state;
+    struct cs_err err;
+    struct cs_clock_fake clock;
+    cs_clock_fake_init(&clock, 0);
+    struct cs_spool *a = agent_spool(f), *b = agent_spool(f);
+    ASSERT_OK(cs_spool_publish_lock(a, &clock.clock, 0, &err), err);
+    assert_false(cs_spool_publish_lock(b, &clock.clock, 0, &err));
+    assert_int_equal(err.kind, CS_ERR_RETRY);
+    cs_spool_publish_unlock(a);
+    ASSERT_OK(cs_spool_publish_lock(b, &clock.clock, 0, &err), err);
+    cs_spool_free(a);
+    cs_spool_free(b);
+}
+
+// --- renumbering -----------------------------------------------------------------------------------------
+
+static void renumbering_keeps_ids_and_order(void **state) {
+    const struct agent_fixture *f = *state;
+    struct cs_err err;
+    struct cs_spool *s = agent_spool(f);
+    cs_uuid ids[4];
+    for (int i = 0; i < 4; i++)
+        agent_add(f, s, "acme", ids[i]);
+    ASSERT_OK(cs_spool_sent(s, 2, 0, 0, &err), err);
+    int64_t seqs[] = {2, 3, 4}, now[3];
+    ASSERT_OK(cs_spool_renumber(s, f->crypto, f->key, seqs, 3, 500, now, &err), err);
+    assert_int_equal(now[0], 501);
+    struct cs_spool_item *items;
+    size_t n;
+    ASSERT_OK(cs_spool_list(s, &items, &n, &err), err);
+    assert_int_equal(n, 4);
+    assert_int_equal(items[0].seq, 1);
+    for (int i = 1; i < 4; i++) {
+        CS_AUTO(cs_spool_entry_clear) struct cs_spool_entry e = {0};
+        assert_int_equal(items[i].seq, 500 + i);
+        assert_int_equal(items[i].state, CS_SPOOL_NEW); // also the one that was sent: to be published again
+        assert_int_equal(cs_spool_load(s, f->crypto, items[i].seq, &e, &err), CS_SPOOL_LOADED);
+        assert_string_equal(e.event->id, ids[i]);
+    }
+    free(items);
+    int64_t gone[] = {2};
+    ASSERT_OK(cs_spool_renumber(s, f->crypto, f->key, gone, 1, 0, now, &err), err);
+    assert_int_equal(now[0], 0);
+    assert_int_equal(agent_add(f, s, "acme", NULL), 504);
+    cs_spool_free(s);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+        T(numbers_begin_at_one_and_events_come_back_signed),
+        T(numbers_rise_over_removal_and_reopening),
+        T(two_openings_never_give_one_number_twice),
+        T(sent_is_remembered_and_listed_in_order),
+        T(acks_of_partitions_are_kept),
+        T(damaged_files_are_moved_aside_and_their_numbers_stay_used),
+        T(a_file_of_another_key_is_moved_aside),
+        T(a_damaged_counter_is_said_and_can_be_repaired),
+        T(foreign_files_are_left_alone),
+        T(at_the_limit_the_oldest_are_kept),
+        T(a_write_that_fails_leaves_nothing),
+        T(a_spool_that_others_can_write_is_refused),
+        T(a_directory_that_cannot_be_made_is_said),
+        T(too_large_an_event_is_refused_and_takes_no_number),
+        T(processes_side_by_side_share_one_sequence),
+        T(only_one_publishes),
+        T(renumbering_keeps_ids_and_order),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
