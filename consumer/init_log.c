@@ -62,13 +62,26 @@ static void take_trust(struct cs_init_log *log, const struct cs_record *r, const
     }
 }
 
+static bool contains(struct cs_bytes value, const char *text) {
+    size_t len = strlen(text);
+    for (size_t at = 0; at + len <= value.len; at++) {
+        const uint8_t *hit = memchr(value.data + at, text[0], value.len - at - len + 1);
+        if (!hit)
+            return false;
+        if (memcmp(hit, text, len) == 0)
+            return true;
+        at = (size_t)(hit - value.data);
+    }
+    return false;
+}
+
 static bool take_record(void *arg, const struct cs_record *r, struct cs_err *err) {
     struct cs_init_log *log = arg;
     CS_AUTO(cs_event_free) struct cs_event *ev = NULL;
     struct cs_err ignored;
     bool first = !log->genesis[r->partition];
     // Only what the root key signed matters here; its kid is in the record's source.
-    bool candidate = r->value.data && memmem(r->value.data, r->value.len, log->root_kid, CS_KID_LEN);
+    bool candidate = r->value.data && contains(r->value, log->root_kid);
     if (!candidate || !cs_event_decode(r->value, &ev, &ignored) || strcmp(ev->kid, log->root_kid) != 0 ||
         !by_root(log, r))
         return !first || foreign(log, r, "its first record is not signed by this root key", err);
@@ -96,7 +109,6 @@ bool cs_init_log_read(struct cs_init_log *log, struct cs_err *err) {
     if (!cs_kafka_conf_consumer(&log->settings->kafka, "certsync-consumer-init", NULL, &conf, err) ||
         !cs_kafka_new(RD_KAFKA_CONSUMER, conf, &rk, err))
         return false;
-    rd_kafka_poll_set_consumer(rk);
     struct cs_scan scan = {.rk = rk,
                            .topic = log->settings->events_topic,
                            .partition_count = log->partitions,
@@ -104,7 +116,6 @@ bool cs_init_log_read(struct cs_init_log *log, struct cs_err *err) {
                            .fn = take_record,
                            .arg = log};
     ok = cs_scan_topic(&scan, err);
-    rd_kafka_consumer_close(rk);
     rd_kafka_destroy(rk);
     return ok;
 }

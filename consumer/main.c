@@ -27,11 +27,21 @@ static const char description[] =
 
 // `run` is what the program is for: it may be left out.
 static bool names_no_command(int argc, char **argv) {
-    if (argc < 2)
-        return true;
-    return argv[1][0] == '-' && strcmp(argv[1], "-h") != 0 && strcmp(argv[1], "--help") != 0 &&
-           strcmp(argv[1], "--version") != 0 && strcmp(argv[1], "-c") != 0 &&
-           strncmp(argv[1], "--config", 8) != 0 && strncmp(argv[1], "--set", 5) != 0;
+    static const char *const with_value[] = {"-c", "--config", "--set"};
+    static const char *const answers[] = {"-h", "--help", "--version"};
+    for (int i = 1; i < argc; i++) {
+        if (argv[i][0] != '-')
+            return false;
+        for (size_t k = 0; k < CS_ARRAY_LEN(answers); k++)
+            if (strcmp(argv[i], answers[k]) == 0)
+                return false;
+        for (size_t k = 0; k < CS_ARRAY_LEN(with_value); k++)
+            if (strcmp(argv[i], with_value[k]) == 0) {
+                i++;
+                break;
+            }
+    }
+    return true;
 }
 
 int main(int argc, char **argv) {

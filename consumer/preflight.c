@@ -143,10 +143,8 @@ static bool check_kafka(struct check *c, struct cs_err *err) {
     if (!cs_kafka_conf_consumer(&c->s->kafka, "certsync-consumer-check", NULL, &conf, err) ||
         !cs_kafka_new(RD_KAFKA_CONSUMER, conf, &c->rk, err))
         return false;
-    rd_kafka_poll_set_consumer(c->rk);
     bool ok = check_count(c, err) && check_topic(c, c->s->events_topic, true, err) &&
               check_topic(c, c->s->outcomes_topic, false, err) && check_first_records(c, err);
-    rd_kafka_consumer_close(c->rk);
     rd_kafka_destroy(c->rk);
     return ok;
 }

@@ -49,24 +49,31 @@ bool cs_record_of_message(const rd_kafka_message_t *m, struct cs_message_headers
 
 struct progress {
     int64_t end; // offset after the last record that is wanted
+    bool started;
     bool done;
 };
+struct stream {
+    rd_kafka_topic_t *rkt;
+    rd_kafka_queue_t *queue;
+    struct progress *progress; // by partition
+    int32_t open;              // partitions that are not done
+};
 
-// What is to be read of each partition; *ret_open: how many have something.
-static bool plan(const struct cs_scan *s, rd_kafka_topic_partition_list_t *list, struct progress *progress,
-                 int32_t *ret_open, struct cs_err *err) {
-    *ret_open = 0;
+// Begins to read each partition that has something, all into one queue; *ret_open: how many.
+static bool start(const struct cs_scan *s, struct stream *st, struct cs_err *err) {
     for (int32_t p = 0; p < s->partition_count; p++) {
         int64_t low = 0;
         int64_t high = 0;
         if (!cs_kafka_watermarks(s->rk, s->topic, p, s->timeout_ms, &low, &high, err))
             return false;
-        progress[p].end = s->most > 0 && high - low > s->most ? low + s->most : high;
-        progress[p].done = low >= progress[p].end;
-        if (progress[p].done)
+        st->progress[p].end = s->most > 0 && high - low > s->most ? low + s->most : high;
+        st->progress[p].done = low >= st->progress[p].end;
+        if (st->progress[p].done)
             continue;
-        rd_kafka_topic_partition_list_add(list, s->topic, p)->offset = low;
-        ++*ret_open;
+        if (rd_kafka_consume_start_queue(st->rkt, p, low, st->queue) != 0)
+            return cs_kafka_err(err, rd_kafka_last_error(), "reading %s partition %d", s->topic, (int)p);
+        st->progress[p].started = true;
+        st->open++;
     }
     return true;
 }
@@ -81,36 +88,36 @@ static bool deliver(const struct cs_scan *s, const rd_kafka_message_t *m, struct
     return ok;
 }
 
-// One message; *open goes down where it was the last of its partition.
-static bool take(const struct cs_scan *s, const rd_kafka_message_t *m, struct progress *progress,
-                 int32_t *open, struct cs_err *err) {
+// One message; the partition is done where it was the last.
+static bool take(const struct cs_scan *s, struct stream *st, const rd_kafka_message_t *m,
+                 struct cs_err *err) {
     bool end = m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
     if (m->err && !end)
         return cs_kafka_err(err, m->err, "reading %s", s->topic);
-    struct progress *p = &progress[m->partition];
+    struct progress *p = &st->progress[m->partition];
     if (p->done)
         return true;
     if (!end && !deliver(s, m, err))
         return false;
     if (end ? m->offset >= p->end : m->offset + 1 >= p->end) {
         p->done = true;
-        --*open;
+        st->open--;
     }
     return true;
 }
 
-static bool read_all(const struct cs_scan *s, struct progress *progress, int32_t open, struct cs_err *err) {
+static bool read_all(const struct cs_scan *s, struct stream *st, struct cs_err *err) {
     const struct cs_clock *clock = cs_clock_real();
     int64_t deadline = cs_clock_mono_ms(clock) + s->timeout_ms;
-    while (open > 0) {
-        rd_kafka_message_t *m = rd_kafka_consumer_poll(s->rk, POLL_MS);
+    while (st->open > 0) {
+        rd_kafka_message_t *m = rd_kafka_consume_queue(st->queue, POLL_MS);
         if (!m && cs_clock_mono_ms(clock) > deadline)
             return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "topic %s gave no record within %lld ms",
                               s->topic, (long long)s->timeout_ms);
         if (!m)
             continue;
         deadline = cs_clock_mono_ms(clock) + s->timeout_ms;
-        bool ok = take(s, m, progress, &open, err);
+        bool ok = take(s, st, m, err);
         rd_kafka_message_destroy(m);
         if (!ok)
             return false;
@@ -119,18 +126,19 @@ static bool read_all(const struct cs_scan *s, struct progress *progress, int32_t
 }
 
 bool cs_scan_topic(const struct cs_scan *s, struct cs_err *err) {
-    struct progress *progress = calloc((size_t)s->partition_count, sizeof *progress);
-    if (!progress)
+    struct stream st = {.progress = calloc((size_t)s->partition_count, sizeof *st.progress)};
+    if (!st.progress)
         return cs_err_oom(err);
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(s->partition_count);
-    int32_t open = 0;
-    bool ok = plan(s, list, progress, &open, err);
-    if (ok && open > 0) {
-        rd_kafka_resp_err_t code = rd_kafka_assign(s->rk, list);
-        ok = code ? cs_kafka_err(err, code, "reading %s", s->topic) : read_all(s, progress, open, err);
-        rd_kafka_assign(s->rk, NULL);
-    }
-    rd_kafka_topic_partition_list_destroy(list);
-    free(progress);
+    st.rkt = rd_kafka_topic_new(s->rk, s->topic, NULL);
+    st.queue = rd_kafka_queue_new(s->rk);
+    bool ok = st.rkt ? start(s, &st, err) && read_all(s, &st, err)
+                     : cs_kafka_err(err, rd_kafka_last_error(), "topic %s", s->topic);
+    for (int32_t p = 0; p < s->partition_count; p++)
+        if (st.progress[p].started)
+            rd_kafka_consume_stop(st.rkt, p);
+    rd_kafka_queue_destroy(st.queue);
+    if (st.rkt)
+        rd_kafka_topic_destroy(st.rkt);
+    free(st.progress);
     return ok;
 }

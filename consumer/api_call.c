@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api_internal.h"
+#include "certsync/runtime/log.h"
+
+#define RETRY_AFTER_S "1"
+
+int64_t api_now_s(const struct cs_api *api) {
+    return cs_clock_wall_ms(api->consumer->clock) / 1000;
+}
+
+static void call_free(struct api_call *call) {
+    if (call->prev)
+        call->prev->list_next = call->list_next;
+    else
+        call->api->calls = call->list_next;
+    if (call->list_next)
+        call->list_next->prev = call->prev;
+    if (call->state)
+        call->state_free(call->state);
+    free(call);
+}
+
+void api_call_settle(struct api_call *call) {
+    if (!call->req && !call->next && !call->waiter)
+        call_free(call);
+}
+
+void api_calls_free(struct cs_api *api) {
+    while (api->calls)
+        call_free(api->calls);
+}
+
+// The client has left, or the server ends. A question that is under way is let run: its reply finds nobody.
+static void on_cancel(struct cs_http_request *req, void *arg) {
+    (void)req;
+    struct api_call *call = arg;
+    call->req = NULL;
+    if (call->waiter)
+        api_wait_unpark(call);
+    api_call_settle(call);
+}
+
+static bool query_known(const struct api_endpoint *endpoint, const char *name) {
+    for (size_t i = 0; endpoint->query[i]; i++)
+        if (strcmp(endpoint->query[i], name) == 0)
+            return true;
+    return false;
+}
+
+// A parameter that is not known, or is given twice, is more likely a mistake than meant to do nothing.
+static bool check_query(struct api_call *call) {
+    size_t n = cs_http_query_count(call->req);
+    for (size_t i = 0; i < n; i++) {
+        const char *name = cs_http_query_name(call->req, i);
+        if (!query_known(call->endpoint, name)) {
+            api_problem(call, 400, NULL, "There is no query parameter \"%.40s\" here.", name);
+            return false;
+        }
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(cs_http_query_name(call->req, k), name) == 0) {
+                api_problem(call, 400, NULL, "The query parameter \"%.40s\" is given twice.", name);
+                return false;
+            }
+    }
+    return true;
+}
+
+void api_call_start(struct cs_http_request *req, const struct api_endpoint *endpoint) {
+    struct cs_api *api = cs_http_arg(req);
+    struct api_call *call = calloc(1, sizeof *call);
+    if (!call) {
+        cs_http_problem(req, 500, NULL, "%s", "The server is out of memory.");
+        return;
+    }
+    call->api = api;
+    call->req = req;
+    call->endpoint = endpoint;
+    call->list_next = api->calls;
+    if (call->list_next)
+        call->list_next->prev = call;
+    api->calls = call;
+    cs_http_on_cancel(req, on_cancel, call);
+    const char *account = cs_http_param(req, "account");
+    if (cs_account_valid(account, strlen(account))) {
+        memcpy(call->account, account, strlen(account) + 1);
+        call->partition = cs_partition_of(account, api->consumer->partition_count);
+    }
+    if (check_query(call))
+        api_auth_begin(call);
+    api_call_settle(call);
+}
+
+// ---- questions
+
+void api_put_key(struct cs_buf *command, const struct cs_api *api, int32_t partition, const char *fmt, ...) {
+    char key[1024];
+    int n = snprintf(key, sizeof key, "%s:{%" PRId32 "}:", api->consumer->settings->redis_namespace, partition);
+    va_list ap;
+    va_start(ap, fmt);
+    int m = vsnprintf(key + n, sizeof key - (size_t)n, fmt, ap);
+    va_end(ap);
+    // Names and ids are bounded: what does not fit is no key of ours.
+    size_t len = (size_t)(n + m);
+    cs_redis_put_arg(command, key, len < sizeof key ? len : sizeof key - 1);
+}
+
+static void on_error_reply(struct api_call *call, const redisReply *reply) {
+    static const char *const passing[] = {"LOADING", "MASTERDOWN", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "READONLY"};
+    for (size_t i = 0; i < CS_ARRAY_LEN(passing); i++)
+        if (strncmp(reply->str, passing[i], strlen(passing[i])) == 0) {
+            api_redis_away(call);
+            return;
+        }
+    cs_log(CS_LOG_ERROR, "Redis refused a read of the API", "error=%s request=%s", reply->str,
+           cs_http_request_id(call->req));
+    api_problem(call, 500, NULL, "%s", "The catalog cannot be read; the server's log says why.");
+}
+
+static void on_reply(const redisReply *reply, void *arg) {
+    struct api_call *call = arg;
+    api_step next = call->next;
+    call->next = NULL;
+    if (call->req) {
+        if (!reply)
+            api_redis_away(call);
+        else if (reply->type == REDIS_REPLY_ERROR)
+            on_error_reply(call, reply);
+        else
+            next(call, reply);
+    }
+    api_call_settle(call);
+}
+
+void api_ask(struct api_call *call, const struct cs_buf *command, api_step next) {
+    call->next = next;
+    if (cs_redis_async_send(call->api->redis, command, on_reply, call))
+        return;
+    call->next = NULL;
+    api_redis_away(call);
+}
+
+void api_ask_key(struct api_call *call, api_step next, const char *fmt, ...) {
+    char key[512];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(key, sizeof key, fmt, ap);
+    va_end(ap);
+    CS_AUTO(cs_buf_clear) struct cs_buf command;
+    cs_buf_init(&command, 2048);
+    cs_redis_put(&command, 2);
+    cs_redis_put_text(&command, "GET");
+    api_put_key(&command, call->api, call->partition, "%s", key);
+    api_ask(call, &command, next);
+}
+
+struct cs_bytes api_bytes(const redisReply *reply) {
+    if (!reply || reply->type != REDIS_REPLY_STRING)
+        return (struct cs_bytes){0};
+    return (struct cs_bytes){(const uint8_t *)reply->str, (size_t)reply->len};
+}
+
+size_t api_elements(const redisReply *reply) {
+    return reply && reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
+}
+
+const char *api_query(const struct api_call *call, const char *name) {
+    return cs_http_query(call->req, name);
+}
+
+// ---- answers
+
+void api_answer(struct api_call *call, const struct cs_buf *json) {
+    struct cs_http_request *req = CS_TAKE(call->req);
+    cs_http_reply_json(req, 200, json);
+}
+
+void api_problem(struct api_call *call, int status, const char *code, const char *fmt, ...) {
+    char detail[512];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(detail, sizeof detail, fmt, ap);
+    va_end(ap);
+    struct cs_http_request *req = CS_TAKE(call->req);
+    if (status == 401)
+        cs_http_set_header(req, "WWW-Authenticate", "Bearer realm=\"certsync\"");
+    if (status == 503)
+        cs_http_set_header(req, "Retry-After", RETRY_AFTER_S);
+    cs_http_problem(req, status, code, "%s", detail);
+}
+
+void api_not_found(struct api_call *call, enum cs_code code) {
+    api_problem(call, 404, cs_code_name(code), "%s", cs_code_sentence(code));
+}
+
+void api_redis_away(struct api_call *call) {
+    api_problem(call, 503, NULL, "%s", "The catalog cannot be reached at the moment; ask again.");
+}
+
+void api_busy(struct api_call *call, const char *why) {
+    api_problem(call, 503, NULL, "%s", why);
+}
+
+void api_unreadable(struct api_call *call, const struct cs_err *err) {
+    cs_log_err(CS_LOG_ERROR, "the API cannot read a document of the catalog", err, "request=%s account=%s",
+               cs_http_request_id(call->req), call->account);
+    api_problem(call, 500, NULL, "%s",
+                "The catalog holds a document that this release cannot read; the server's log says which.");
+}
