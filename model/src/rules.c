@@ -93,21 +93,28 @@ static bool was_checked(const struct cs_judge *j) {
            memcmp(checked->data, spki.data, spki.len) == 0;
 }
 
+// Verifies with the key that the catalog has, where preparation did not know it.
+static bool verify_now(struct cs_judge *j) {
+    struct cs_bytes sig = {j->prepared->sig, j->prepared->sig_len};
+    if (j->f.signer == CS_SIGNER_ROOT)
+        return cs_event_verify(j->ctx->crypto, j->ctx->root, j->prepared->value, sig);
+    CS_AUTO(cs_pubkey_free) struct cs_pubkey *key = NULL;
+    struct cs_err err;
+    if (!cs_pubkey_new(j->ctx->crypto, signer_spki(j), &key, &err)) {
+        if (err.kind != CS_ERR_REJECT) {
+            j->failed = true;
+            *j->err = err;
+        }
+        return false;
+    }
+    // A custodian's X25519 key signs nothing.
+    return cs_pubkey_type(key) == CS_KEY_P256 &&
+           cs_event_verify(j->ctx->crypto, key, j->prepared->value, sig);
+}
+
 bool cs_rule_signature(struct cs_judge *j, enum cs_code code) {
     (void)code;
-    struct cs_bytes sig = {j->prepared->sig, j->prepared->sig_len};
-    bool good = false;
-    if (was_checked(j)) {
-        good = j->prepared->sig_good;
-    } else {
-        CS_AUTO(cs_pubkey_free) struct cs_pubkey *key = NULL;
-        struct cs_err err;
-        if (cs_pubkey_new(j->ctx->crypto, signer_spki(j), &key, &err))
-            good = cs_pubkey_type(key) == CS_KEY_P256 &&
-                   cs_event_verify(j->ctx->crypto, key, j->prepared->value, sig);
-        else if (err.kind != CS_ERR_REJECT)
-            j->failed = true, *j->err = err;
-    }
+    bool good = was_checked(j) ? j->prepared->sig_good : verify_now(j);
     j->ret->verdict.signer_known = good;
     return good;
 }

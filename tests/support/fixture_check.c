@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is looked at afterwards: verdicts, documents, dumps, and that everything that a catalog says twice
+// agrees.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fixture_internal.h"
+
+void fx_assert_verdict_(const struct cs_verdict *v, enum cs_status status, enum cs_code code,
+                        const char *file, int line) {
+    if (v->status == status && v->code == code)
+        return;
+    print_error("%s:%d: %s %s (%s), expected %s %s\n", file, line, cs_status_name(v->status),
+                cs_code_name(v->code), v->detail, cs_status_name(status), cs_code_name(code));
+    fail();
+}
+
+struct cs_bytes fx_doc(struct fx *fx, const char *account, const char *key) {
+    struct cs_bytes v = {NULL, 0};
+    struct cs_state *s = fx->partition[fx_partition_of(fx, account)].state;
+    if (cs_state_get(s, key, &v) != CS_FOUND)
+        return (struct cs_bytes){NULL, 0};
+    return v;
+}
+
+bool fx_in_index(struct fx *fx, const char *account, const char *key, const char *member,
+                 int64_t *ret_score) {
+    int64_t score = 0;
+    struct cs_state *s = fx->partition[fx_partition_of(fx, account)].state;
+    if (cs_state_member(s, key, member, &score) != CS_FOUND)
+        return false;
+    if (ret_score)
+        *ret_score = score;
+    return true;
+}
+
+static bool dump_doc(void *arg, const char *key, struct cs_bytes value) {
+    cs_buf_printf(arg, "%s = %.*s\n", key, (int)value.len, (const char *)value.data);
+    return true;
+}
+
+static bool dump_index(void *arg, const char *key, const struct cs_member *members, size_t n) {
+    cs_buf_printf(arg, "%s :", key);
+    for (size_t i = 0; i < n; i++)
+        cs_buf_printf(arg, " %s@%" PRId64, members[i].name, members[i].score);
+    cs_buf_putc(arg, '\n');
+    return true;
+}
+
+void fx_dump(const struct cs_state *s, struct cs_buf *out) {
+    assert_true(cs_state_each(s, dump_doc, dump_index, out));
+    assert_false(out->failed);
+}
+
+// ---- apply
+
+static void put_doc(struct cs_state *s, const char *key, struct cs_bytes outcome,
+                    const struct cs_conclusion *c, const char *by, int64_t n) {
+    struct cs_buf b;
+    cs_buf_init(&b, 1 << 20);
+    cs_outcome_doc_encode(&b, outcome, c, by, n);
+    assert_false(b.failed);
+    cs_state_put(s, key, cs_buf_bytes(&b));
+    cs_buf_clear(&b);
+}
+
+static void conclude(struct cs_state *s, const struct cs_conclusion *c, const char *by, int64_t n) {
+    char key[CS_STATE_KEY_MAX + 1];
+    snprintf(key, sizeof(key), "outcome/%s/%s", c->account, c->event);
+    struct cs_bytes doc;
+    enum cs_look found = cs_state_get(s, key, &doc);
+    assert_int_not_equal(found, CS_NEEDED); // cs_decide has asked for it
+    if (found != CS_FOUND)
+        return;
+    // {"outcome":{...}} without what is around the outcome.
+    static const char start[] = "{\"outcome\":";
+    size_t at = sizeof(start) - 1;
+    assert_memory_equal(doc.data, start, at);
+    char *copy = malloc(doc.len);
+    assert_non_null(copy);
+    memcpy(copy, doc.data + at, doc.len - at - 1);
+    put_doc(s, key, (struct cs_bytes){(uint8_t *)copy, doc.len - at - 1}, c, by, n);
+    free(copy);
+}
+
+static void keep_outcome(struct cs_state *s, const struct cs_event *ev, struct cs_bytes outcome, int64_t n) {
+    char key[CS_STATE_KEY_MAX + 1];
+    struct cs_bytes there;
+    snprintf(key, sizeof(key), "outcome/%s/%s", ev->account, ev->id);
+    enum cs_look found = cs_state_get(s, key, &there);
+    assert_int_not_equal(found, CS_NEEDED);
+    if (found == CS_FOUND)
+        return;
+    put_doc(s, key, outcome, NULL, NULL, 0);
+    snprintf(key, sizeof(key), "outcomes/%s", ev->account);
+    cs_state_add(s, key, ev->id, n);
+}
+
+void fx_apply(struct fx_partition *p, struct cs_crypto *crypto, int32_t partition, const struct cs_record *r,
+              const struct cs_prepared *prepared, const struct cs_decision *d, struct cs_buf *out) {
+    const struct cs_event *ev = prepared->event;
+    const struct cs_verdict *v = &d->verdict;
+    struct cs_outcome o = {.n = ++p->outcomes,
+                           .verdict = *v,
+                           .partition = partition,
+                           .offset = r->offset,
+                           .time_ms = r->timestamp_ms};
+    memcpy(o.record_sha256, prepared->record_sha256, 32);
+    memcpy(o.prev_sha256, p->chain_sha256, 32);
+    if (ev) {
+        o.type = ev->type;
+        o.seq = ev->seq;
+        CS_COPY_TEXT(o.event, ev->id);
+        CS_COPY_TEXT(o.account, ev->account);
+        CS_COPY_TEXT(o.kid, ev->kid);
+    }
+    cs_outcome_encode(out, &o);
+    assert_false(out->failed);
+    struct cs_bytes outcome = cs_buf_bytes(out);
+    cs_crypto_sha256(crypto, outcome, p->chain_sha256);
+    cs_state_begin(p->state);
+    if (v->signer_known && ev->account[0] && v->status != CS_STATUS_DUPLICATE &&
+        !(ev->type == CS_EVENT_AGENT_HEARTBEAT && v->status == CS_STATUS_APPLIED))
+        keep_outcome(p->state, ev, outcome, o.n);
+    for (size_t i = 0; i < v->concludes_len; i++)
+        conclude(p->state, &v->concludes[i], ev->id, o.n);
+    struct cs_err err;
+    assert_true(cs_state_keep(p->state, &err));
+}
+
+// ---- invariants
+
+struct tally {
+    struct fx *fx;
+    struct cs_state *s;
+    size_t live, tombstones, names, materials, views, expiries, own_shares, in_shares, out_members,
+        in_members;
+    size_t csrs, csr_spkis, csr_members, refs;
+};
+
+static const char *part_of(const char *key, size_t n, char ret[CS_STATE_KEY_MAX + 1]) {
+    for (; n > 0; n--)
+        key = strchr(key, '/') + 1;
+    size_t len = strcspn(key, "/");
+    memcpy(ret, key, len);
+    ret[len] = '\0';
+    return ret;
+}
+
+static bool starts(const char *key, const char *with) {
+    return strncmp(key, with, strlen(with)) == 0;
+}
+
+static void check_certificate(struct tally *t, const char *account, const struct cs_certificate *c) {
+    char key[600];
+    struct cs_bytes v;
+    int64_t score = 0, ends = INT64_MAX;
+    snprintf(key, sizeof(key), "material/%s/%s", account, c->id);
+    assert_int_equal(cs_state_get(t->s, key, &v), c->deleted ? CS_ABSENT : CS_FOUND);
+    if (c->deleted) {
+        t->tombstones++;
+        return;
+    }
+    t->live++;
+    t->refs += c->shares_len;
+    snprintf(key, sizeof(key), "name/%s/%s", account, c->summary.name);
+    assert_int_equal(cs_state_get(t->s, key, &v), CS_FOUND);
+    assert_memory_equal(v.data + 1, c->id, CS_UUID_LEN);
+    for (size_t i = 0; i < c->summary.leaves_len; i++)
+        if (c->summary.leaves[i].not_after_s < ends)
+            ends = c->summary.leaves[i].not_after_s;
+    const char *member = fx_text(t->fx, "%s/c/%s", c->summary.name, c->id);
+    assert_int_equal(cs_state_member(t->s, fx_text(t->fx, "view/%s", account), member, &score), CS_FOUND);
+    assert_int_equal(cs_state_member(t->s, fx_text(t->fx, "expiry/%s", account), member, &score), CS_FOUND);
+    assert_int_equal(score, ends);
+    for (size_t i = 0; i < c->shares_len; i++) {
+        struct cs_share share;
+        struct cs_err err;
+        snprintf(key, sizeof(key), "share/%s/%s", account, c->shares[i].share);
+        assert_int_equal(cs_state_get(t->s, key, &v), CS_FOUND);
+        assert_true(cs_share_decode(v, &share, &err));
+        assert_int_not_equal(share.state, CS_SHARE_CLOSED);
+        assert_int_equal(share.version, c->summary.version);
+        assert_string_equal(share.certificate, c->id);
+        assert_string_equal(share.to, c->shares[i].to);
+    }
+}
+
+// With no derived event under way a live share is open, at both ends, in the same version.
+static void check_share(struct tally *t, const char *account, const struct cs_share *share) {
+    int64_t score = 0;
+    bool live = share->state != CS_SHARE_CLOSED;
+    assert_int_equal(cs_state_member(t->s, fx_text(t->fx, "shares/%s", account),
+                                     fx_text(t->fx, "out/%s", share->id), &score),
+                     live ? CS_FOUND : CS_ABSENT);
+    struct cs_bytes v = fx_doc(t->fx, share->to, fx_text(t->fx, "share-in/%s/%s", share->to, share->id));
+    struct cs_share_in in = {.open = false};
+    struct cs_err err;
+    if (v.data)
+        assert_true(cs_share_in_decode(v, &in, &err));
+    assert_int_equal(live, in.open);
+    if (!live)
+        return;
+    t->own_shares++;
+    assert_int_equal(share->state, CS_SHARE_OPEN);
+    assert_int_equal(share->accepted, share->version);
+    v = fx_doc(t->fx, share->to,
+               fx_text(t->fx, "shared-in/%s/%s/%s", share->to, account, share->certificate));
+    assert_non_null(v.data);
+    struct cs_shared_in entry;
+    assert_true(cs_shared_in_decode(v, &entry, &err));
+    assert_string_equal(entry.share, share->id);
+    assert_int_equal(entry.summary.version, share->version);
+    cs_shared_in_clear(&entry);
+}
+
+static void check_shared_in(struct tally *t, const char *account, const struct cs_shared_in *entry) {
+    int64_t score = 0;
+    const char *member =
+        fx_text(t->fx, "%s/s/%s/%s", entry->summary.name, entry->owner_account, entry->certificate);
+    assert_int_equal(cs_state_member(t->s, fx_text(t->fx, "view/%s", account), member, &score), CS_FOUND);
+    assert_int_equal(cs_state_member(t->s, fx_text(t->fx, "expiry/%s", account), member, &score), CS_FOUND);
+    assert_int_equal(cs_state_member(t->s, fx_text(t->fx, "shares/%s", account),
+                                     fx_text(t->fx, "in/%s", entry->share), &score),
+                     CS_FOUND);
+    struct cs_bytes v = fx_doc(t->fx, entry->owner_account,
+                               fx_text(t->fx, "share/%s/%s", entry->owner_account, entry->share));
+    assert_non_null(v.data);
+    t->in_shares++;
+}
+
+static void check_account(struct tally *t, const char *account, const struct cs_account *a) {
+    const struct cs_member *members = NULL;
+    size_t n = 0;
+    int64_t own = 0;
+    if (cs_state_list(t->s, fx_text(t->fx, "view/%s", account), &members, &n) == CS_FOUND)
+        for (size_t i = 0; i < n; i++)
+            own += strstr(members[i].name, "/c/") != NULL;
+    assert_int_equal(a->certificates, own);
+}
+
+static bool check_doc(void *arg, const char *key, struct cs_bytes v) {
+    struct tally *t = arg;
+    struct cs_err err;
+    char account[CS_STATE_KEY_MAX + 1];
+    if (starts(key, "cert/")) {
+        struct cs_certificate c;
+        assert_true(cs_certificate_decode(v, &c, &err));
+        check_certificate(t, part_of(key, 1, account), &c);
+        cs_certificate_clear(&c);
+    } else if (starts(key, "share/")) {
+        struct cs_share share;
+        assert_true(cs_share_decode(v, &share, &err));
+        check_share(t, part_of(key, 1, account), &share);
+    } else if (starts(key, "shared-in/")) {
+        struct cs_shared_in entry;
+        assert_true(cs_shared_in_decode(v, &entry, &err));
+        check_shared_in(t, part_of(key, 1, account), &entry);
+        cs_shared_in_clear(&entry);
+    } else if (starts(key, "account/")) {
+        struct cs_account a;
+        assert_true(cs_account_decode(v, &a, &err));
+        check_account(t, part_of(key, 1, account), &a);
+    } else if (starts(key, "csr/")) {
+        struct cs_csr_entry c;
+        assert_true(cs_csr_entry_decode(v, &c, &err));
+        t->csrs += !c.deleted;
+        cs_csr_entry_clear(&c);
+    }
+    t->names += starts(key, "name/");
+    t->materials += starts(key, "material/");
+    t->csr_spkis += starts(key, "csr-spki/");
+    return true;
+}
+
+static bool check_index(void *arg, const char *key, const struct cs_member *members, size_t n) {
+    struct tally *t = arg;
+    if (starts(key, "view/"))
+        t->views += n;
+    if (starts(key, "expiry/"))
+        t->expiries += n;
+    if (starts(key, "csrs/"))
+        t->csr_members += n;
+    if (starts(key, "seen/"))
+        assert_true(n <= CS_SEEN_MAX);
+    for (size_t i = 0; starts(key, "shares/") && i < n; i++) {
+        t->out_members += starts(members[i].name, "out/");
+        t->in_members += starts(members[i].name, "in/");
+    }
+    return true;
+}
+
+void fx_check_invariants(struct fx *fx) {
+    assert_int_equal(fx_waiting(fx), 0);
+    size_t own = 0, in = 0;
+    for (int32_t i = 0; i < fx->partitions; i++) {
+        struct tally t = {.fx = fx, .s = fx->partition[i].state};
+        assert_true(cs_state_each(t.s, check_doc, check_index, &t));
+        assert_int_equal(t.names, t.live);
+        assert_int_equal(t.materials, t.live);
+        assert_int_equal(t.views, t.live + t.in_shares);
+        assert_int_equal(t.expiries, t.views);
+        assert_int_equal(t.refs, t.own_shares);
+        assert_int_equal(t.out_members, t.own_shares);
+        assert_int_equal(t.in_members, t.in_shares);
+        assert_int_equal(t.csrs, t.csr_spkis);
+        assert_int_equal(t.csrs, t.csr_members);
+        own += t.own_shares;
+        in += t.in_shares;
+    }
+    assert_int_equal(own, in);
+}
