@@ -205,7 +205,7 @@ static bool fill(struct cs_crypto *c, const struct fields *f, struct cert_box *b
     cert->not_after_s = f->not_after_s;
     cert->self_issued = name_equal(f->subject, f->issuer);
     cert->key_usage = UINT32_MAX;
-    box->inside.version = f->version;
+    cert->version = f->version;
     box->inside.path_len = -1;
     box->inside.sig = f->sig;
     if (!read_extensions(box, f->extensions, err))

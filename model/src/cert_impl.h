@@ -11,7 +11,6 @@
 
 struct cert_inside {
     atomic_uint refs;
-    int version;  // 1 to 3
     int path_len; // -1: no limit
     struct sig_alg alg;
     struct cs_bytes sig;

@@ -27,6 +27,8 @@ bool cs_cert_signed_by(struct cs_crypto *c, const struct cs_cert *cert, const st
 }
 
 enum cs_code cs_leaf_check(const struct cs_cert *leaf, enum cs_algorithm algorithm, int64_t now_s) {
+    if (leaf->version != 3)
+        return CS_CODE_CERT_NOT_V3;
     if (leaf->is_ca)
         return CS_CODE_CERT_IS_CA;
     if ((leaf->key_type == CS_KEY_SM2) != (algorithm == CS_ALGORITHM_SM2))

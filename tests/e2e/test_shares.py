@@ -207,7 +207,7 @@ def test_withdrawn_refused_and_removed_ids_never_revive(stack, open_share):
     origin = min(set(range(stack.partitions)) - used)
     service = ev.Sender(DEPLOYMENT, key=stack.service, seq=stack.number * 1000)
     answer = stack.judge(service.event("share.answer", owner.id, subject, {
-        "share": share, "recipient": recipient.id, "version": 1, "answer": "accepted", "origin": origin}))
+        "share": share, "recipient": recipient.id, "version": 1, "answer": "accepted", "code": "", "origin": origin}))
     assert (answer["status"], answer["code"]) == ("applied", "share.closed")
     withdraw = stack.judge(service.event("share.withdraw", recipient.id, subject, {
         "share": share, "owner_account": owner.id, "origin": origin, "code": "share.closed"}))

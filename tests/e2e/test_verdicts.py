@@ -587,7 +587,7 @@ def an_answer_to_no_share(w):
     used = {ev.partition_of(a, w.partitions) for a in ("acme", "acme-sister", "other", "acme-cn", "acme-new", "tight")}
     origin = min(set(range(w.partitions)) - used)
     return service.event("share.answer", "acme", ev.uuid7(), {
-        "share": ev.uuid7(), "recipient": "acme-sister", "version": 1, "answer": "accepted", "origin": origin})
+        "share": ev.uuid7(), "recipient": "acme-sister", "version": 1, "answer": "accepted", "code": "", "origin": origin})
 
 
 def csr_upload(w, chain):

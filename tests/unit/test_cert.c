@@ -273,7 +273,7 @@ static void leaf_rules(void **state) {
         {"sm2-sign", CS_ALGORITHM_SM2, DAY, CS_CODE_NONE},
         {"sm2-sign", CS_ALGORITHM_INTERNATIONAL, DAY, CS_CODE_CERT_ALGORITHM},
         {"ca-root", CS_ALGORITHM_SM2, -DAY, CS_CODE_CERT_IS_CA},
-        {"v1-self", CS_ALGORITHM_INTERNATIONAL, DAY, CS_CODE_CERT_IS_CA},
+        {"v1-self", CS_ALGORITHM_INTERNATIONAL, DAY, CS_CODE_CERT_NOT_V3},
         {"no-name", CS_ALGORITHM_INTERNATIONAL, -DAY, CS_CODE_CERT_NO_NAME},
         {"no-cn", CS_ALGORITHM_INTERNATIONAL, DAY, CS_CODE_NONE},
     };

@@ -26,6 +26,7 @@ struct cs_cert {
     int64_t not_after_s;
     enum cs_key_type key_type;
     int key_bits;
+    int version;         // 3, or 1 for a self-issued one (an old root)
     bool is_ca;          // basicConstraints CA:TRUE, or a version 1 self-issued certificate
     bool self_issued;    // subject equals issuer
     bool can_sign_certs; // is_ca, and keyCertSign where keyUsage is present
@@ -48,7 +49,7 @@ CS_DEFINE_AUTO(struct cs_cert, cs_cert_free)
 // True where issuer's name and key signed cert. A pure function of both DERs, memoised in c.
 bool cs_cert_signed_by(struct cs_crypto *c, const struct cs_cert *cert, const struct cs_cert *issuer);
 
-// The leaf's own rules, in this order: cert.is_ca, cert.algorithm, cert.no_name, cert.not_yet_valid, cert.expired.
+// The leaf's own rules, in this order: cert.not_v3, cert.is_ca, cert.algorithm, cert.no_name, cert.not_yet_valid, cert.expired.
 // CS_CODE_NONE where all hold. now_s is the record's broker time in the consumer, the clock in the agent.
 enum cs_code cs_leaf_check(const struct cs_cert *leaf, enum cs_algorithm algorithm, int64_t now_s);
 
