@@ -36,8 +36,16 @@ bool cs_cursor_new(const struct cs_cursor_options *options, struct cs_cursor **r
         return cs_err_oom(err);
     c->topic = options->topic;
     c->wake_fd = options->wake_fd;
-    if (!cs_kafka_conf_consumer(options->kafka, options->client_id, NULL, &conf, err) ||
-        !cs_kafka_new(RD_KAFKA_CONSUMER, conf, &c->rk, err))
+    if (!cs_kafka_conf_consumer(options->kafka, options->client_id, NULL, &conf, err))
+        return false;
+    // A partition that is started waits for the answer to the fetch before it, which is held back this long
+    // where nothing is new.
+    char text[256];
+    if (rd_kafka_conf_set(conf, "fetch.wait.max.ms", "10", text, sizeof text) != RD_KAFKA_CONF_OK) {
+        rd_kafka_conf_destroy(conf);
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "librdkafka: %s", text);
+    }
+    if (!cs_kafka_new(RD_KAFKA_CONSUMER, conf, &c->rk, err))
         return false;
     c->rkt = rd_kafka_topic_new(c->rk, c->topic, NULL);
     if (!c->rkt)

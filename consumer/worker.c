@@ -267,10 +267,15 @@ static bool make_consumer(struct cs_worker *w, struct cs_err *err) {
              (long long)(kbytes < 256       ? 256
                          : kbytes > 1048576 ? 1048576
                                             : kbytes));
-    if (rd_kafka_conf_set(conf, "queued.max.messages.kbytes", number, text, sizeof text) !=
-        RD_KAFKA_CONF_OK) {
-        rd_kafka_conf_destroy(conf);
-        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "librdkafka: %s", text);
+    // A partition that is assigned again waits for the fetch that is held back at the broker.
+    const char *const properties[][2] = {{"queued.max.messages.kbytes", number},
+                                         {"fetch.wait.max.ms", "100"}};
+    for (size_t i = 0; i < CS_ARRAY_LEN(properties); i++) {
+        if (rd_kafka_conf_set(conf, properties[i][0], properties[i][1], text, sizeof text) !=
+            RD_KAFKA_CONF_OK) {
+            rd_kafka_conf_destroy(conf);
+            return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "librdkafka: %s", text);
+        }
     }
     if (!cs_kafka_new(RD_KAFKA_CONSUMER, conf, &w->rk, err))
         return false;

@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench_events.h"
+
+#include <openssl/bn.h>
+#include <openssl/ec.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/rsa.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "certsync/model/seal.h"
+#include "certsync/model/text.h"
+
+#define KEYS   16 // of leafs of one kind: making RSA keys takes long, and verification does not know them apart
+#define SM2_ID "1234567812345678"
+#define DAY_S  86400
+#define MUST(x)                                                                                              \
+    do {                                                                                                     \
+        if (!(x)) {                                                                                          \
+            ERR_print_errors_fp(stderr);                                                                     \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                                          \
+            abort();                                                                                         \
+        }                                                                                                    \
+    } while (0)
+
+struct maker {
+    const struct bench_options *o;
+    struct cs_crypto *crypto;
+    EVP_PKEY *ca_key[3];
+    uint8_t *ca_der[3];
+    size_t ca_der_len[3];
+    X509 *ca[3];
+    EVP_PKEY *key[3][KEYS];
+    struct cs_privkey *private_key[3][KEYS];
+    struct cs_privkey **agents; // one an account
+    cs_kid *agent_kids;
+    int64_t *agent_seq;
+    int64_t admin_seq;
+    cs_kid admin_kid;
+    unsigned long counter;
+};
+
+bool bench_kinds_parse(const char *text, bool kinds[3]) {
+    static const char *const names[] = {"p256", "rsa2048", "sm2"};
+    bool found[3] = {false};
+    for (const char *at = text; *at;) {
+        size_t len = strcspn(at, ",");
+        size_t k = 0;
+        while (k < 3 && (strlen(names[k]) != len || memcmp(names[k], at, len) != 0))
+            k++;
+        if (k == 3)
+            return false;
+        found[k] = true;
+        at += len + (at[len] == ',');
+    }
+    memcpy(kinds, found, sizeof found);
+    return found[0] || found[1] || found[2];
+}
+
+static EVP_PKEY *new_key(enum bench_kind kind) {
+    EVP_PKEY *k = kind == BENCH_RSA2048 ? EVP_RSA_gen(2048)
+                  : kind == BENCH_SM2   ? EVP_PKEY_Q_keygen(NULL, NULL, "SM2")
+                                        : EVP_EC_gen("P-256");
+    MUST(k);
+    return k;
+}
+
+static void add_extension(X509 *x, X509 *issuer, int nid, const char *value) {
+    X509V3_CTX ctx;
+    X509V3_set_ctx(&ctx, issuer, x, NULL, NULL, 0);
+    X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
+    MUST(e);
+    MUST(X509_add_ext(x, e, -1));
+    X509_EXTENSION_free(e);
+}
+
+static void sign_certificate(X509 *x, EVP_PKEY *key, bool sm2) {
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    EVP_PKEY_CTX *pctx = NULL;
+    MUST(ctx && EVP_DigestSignInit(ctx, &pctx, sm2 ? EVP_sm3() : EVP_sha256(), NULL, key));
+    if (sm2)
+        MUST(EVP_PKEY_CTX_set1_id(pctx, SM2_ID, (int)strlen(SM2_ID)) > 0);
+    MUST(X509_sign_ctx(x, ctx) > 0);
+    EVP_MD_CTX_free(ctx);
+}
+
+static X509 *certificate(struct maker *m, enum bench_kind kind, EVP_PKEY *key, X509 *issuer,
+                         EVP_PKEY *issuer_key, const char *cn, const char *usage, time_t not_before) {
+    X509 *x = X509_new();
+    char san[200];
+    MUST(x && X509_set_version(x, X509_VERSION_3));
+    MUST(ASN1_INTEGER_set_uint64(X509_get_serialNumber(x), ((uint64_t)m->o->seed << 32) | ++m->counter));
+    MUST(X509_time_adj_ex(X509_getm_notBefore(x), 0, 0, &not_before));
+    MUST(X509_time_adj_ex(X509_getm_notAfter(x), issuer ? 90 : 3650, 0, &not_before));
+    X509_NAME *name = X509_get_subject_name(x);
+    MUST(X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *)cn, -1, -1, 0));
+    MUST(X509_NAME_add_entry_by_txt(name, "O", MBSTRING_UTF8, (const unsigned char *)"Bench", -1, -1, 0));
+    MUST(X509_set_issuer_name(x, issuer ? X509_get_subject_name(issuer) : name));
+    MUST(X509_set_pubkey(x, key));
+    add_extension(x, issuer ? issuer : x, NID_basic_constraints,
+                  issuer ? "critical,CA:FALSE" : "critical,CA:TRUE");
+    add_extension(x, issuer ? issuer : x, NID_key_usage, usage);
+    add_extension(x, issuer ? issuer : x, NID_subject_key_identifier, "hash");
+    if (issuer) {
+        snprintf(san, sizeof san, "DNS:%s,DNS:www.%s", cn, cn);
+        add_extension(x, issuer, NID_authority_key_identifier, "keyid");
+        add_extension(x, issuer, NID_subject_alt_name, san);
+        add_extension(x, issuer, NID_ext_key_usage, "serverAuth,clientAuth");
+    }
+    sign_certificate(x, issuer ? issuer_key : key, kind == BENCH_SM2);
+    return x;
+}
+
+static struct cs_privkey *to_private(EVP_PKEY *key) {
+    PKCS8_PRIV_KEY_INFO *p8 = EVP_PKEY2PKCS8(key);
+    uint8_t *der = NULL;
+    struct cs_privkey *k = NULL;
+    struct cs_err err;
+    MUST(p8);
+    int len = i2d_PKCS8_PRIV_KEY_INFO(p8, &der);
+    MUST(len > 0);
+    if (!cs_privkey_from_pkcs8((struct cs_bytes){der, (size_t)len}, &k, &err)) {
+        fprintf(stderr, "private key: %s\n", err.msg);
+        abort();
+    }
+    OPENSSL_free(der);
+    PKCS8_PRIV_KEY_INFO_free(p8);
+    return k;
+}
+
+static void make_keys(struct maker *m) {
+    time_t before = time(NULL) - 10 * DAY_S;
+    char cn[64];
+    for (int k = 0; k < 3; k++) {
+        if (!m->o->kinds[k])
+            continue;
+        m->ca_key[k] = new_key(k == BENCH_SM2 ? BENCH_SM2 : BENCH_P256);
+        snprintf(cn, sizeof cn, "Bench CA %d", k);
+        m->ca[k] = certificate(m, (enum bench_kind)k, m->ca_key[k], NULL, NULL, cn,
+                               "critical,keyCertSign,cRLSign", before);
+        int len = i2d_X509(m->ca[k], &m->ca_der[k]);
+        MUST(len > 0);
+        m->ca_der_len[k] = (size_t)len;
+        for (int i = 0; i < KEYS; i++) {
+            m->key[k][i] = new_key((enum bench_kind)k);
+            m->private_key[k][i] = to_private(m->key[k][i]);
+        }
+    }
+}
+
+static void new_id(struct maker *m, cs_uuid ret) {
+    // The version and variant take bits of the first three bytes.
+    uint8_t random[10] = {0};
+    uint32_t n = (uint32_t)++m->counter;
+    uint32_t seed = m->o->seed;
+    memcpy(random + 3, &seed, 3);
+    memcpy(random + 6, &n, sizeof n);
+    cs_uuid_v7((int64_t)time(NULL) * 1000, random, ret);
+}
+
+static bool finish(struct maker *m, struct cs_event *ev, const struct cs_privkey *key,
+                   struct bench_event *out, struct cs_err *err) {
+    struct cs_buf value;
+    uint8_t sig[CS_EVENT_SIG_MAX];
+    size_t len = 0;
+    snprintf(ev->deployment, sizeof ev->deployment, "%s", m->o->deployment);
+    ev->time_s = (int64_t)time(NULL);
+    memcpy(out->account, ev->account, sizeof out->account);
+    cs_buf_init(&value, CS_EVENT_MAX);
+    if (!cs_event_encode(ev, &value, err) || !cs_buf_ok(&value, err) ||
+        !cs_event_sign(m->crypto, key, cs_buf_bytes(&value), sig, &len, err)) {
+        cs_buf_clear(&value);
+        return false;
+    }
+    out->value = value.data;
+    out->value_len = value.len;
+    cs_base64_encode(sig, len, out->sig);
+    out->sig[cs_base64_encoded_len(len)] = '\0';
+    return true;
+}
+
+static bool make_account(struct maker *m, int a, struct bench_event *reg, struct bench_event *enroll,
+                         struct cs_err *err) {
+    struct cs_event ev = {.type = CS_EVENT_ACCOUNT_REGISTER};
+    uint8_t *spki = NULL;
+    size_t len = 0;
+    snprintf(ev.account, sizeof ev.account, "bench-%u-%d", m->o->seed, a);
+    snprintf(ev.subject, sizeof ev.subject, "%s", ev.account);
+    new_id(m, ev.id);
+    memcpy(ev.kid, m->admin_kid, sizeof ev.kid);
+    ev.seq = m->admin_seq++;
+    ev.data.account = (struct cs_event_account){.has_site = true,
+                                                .has_owner = true,
+                                                .has_verified = true,
+                                                .has_certificates = true,
+                                                .site = CS_SITE_INTL,
+                                                .verified = true,
+                                                .limit_certificates = 1000000};
+    snprintf(ev.data.account.owner, sizeof ev.data.account.owner, "owner-%d", a);
+    if (!finish(m, &ev, m->o->admin, reg, err) || !cs_privkey_generate(CS_KEY_P256, 0, &m->agents[a], err) ||
+        !cs_privkey_spki(m->agents[a], &spki, &len, err))
+        return false;
+    struct cs_event en = {.type = CS_EVENT_AGENT_ENROLL};
+    memcpy(en.account, ev.account, sizeof en.account);
+    cs_kid_of_spki(m->crypto, (struct cs_bytes){spki, len}, m->agent_kids[a]);
+    memcpy(en.subject, m->agent_kids[a], sizeof m->agent_kids[a]);
+    new_id(m, en.id);
+    memcpy(en.kid, m->admin_kid, sizeof en.kid);
+    en.seq = m->admin_seq++;
+    en.data.enroll.key.bytes = (struct cs_bytes){spki, len};
+    en.data.enroll.can = CS_CAN_UPLOAD | CS_CAN_DELETE | CS_CAN_SHARE | CS_CAN_CSR | CS_CAN_READ;
+    memcpy(en.data.enroll.names, "*", 2);
+    m->agent_seq[a] = 1;
+    bool ok = finish(m, &en, m->o->admin, enroll, err);
+    free(spki);
+    return ok;
+}
+
+struct part { // memory of one part of an upload, until it is encoded
+    uint8_t *der;
+    uint8_t *sealed;
+    uint8_t pop[CS_POP_MAX];
+};
+
+static bool make_part(struct maker *m, struct cs_event *ev, enum bench_kind kind, int which,
+                      enum cs_key_role role, const char *cn, const char *usage, struct part *mem,
+                      struct cs_keyed_chain *out, struct cs_err *err) {
+    CS_AUTO(cs_cert_free) struct cs_cert *leaf = NULL;
+    X509 *x = certificate(m, kind, m->key[kind][which], m->ca[kind], m->ca_key[kind], cn, usage,
+                          time(NULL) - DAY_S);
+    int len = i2d_X509(x, &mem->der);
+    MUST(len > 0);
+    X509_free(x);
+    size_t sealed_len = 0, pop_len = 0;
+    if (!cs_cert_parse(m->crypto, (struct cs_bytes){mem->der, (size_t)len}, &leaf, err))
+        return false;
+    struct cs_seal_context seal = {m->o->deployment, ev->account, ev->subject, role, leaf->spki_sha256};
+    if (!cs_seal(m->crypto, m->o->custodian_spki, &seal, m->private_key[kind][which], &mem->sealed,
+                 &sealed_len, err))
+        return false;
+    struct cs_pop_fields pop = {m->o->deployment,          ev->account, ev->kid, ev->id, ev->subject,
+                                {mem->sealed, sealed_len}, leaf->sha256};
+    if (!cs_pop_sign(m->crypto, m->private_key[kind][which], leaf, &pop, mem->pop, &pop_len, err))
+        return false;
+    out->chain_len = 2;
+    out->chain[0].bytes = (struct cs_bytes){mem->der, (size_t)len};
+    out->chain[1].bytes = (struct cs_bytes){m->ca_der[kind], m->ca_der_len[kind]};
+    out->key.bytes = (struct cs_bytes){mem->sealed, sealed_len};
+    out->pop.bytes = (struct cs_bytes){mem->pop, pop_len};
+    return true;
+}
+
+static bool make_upload(struct maker *m, int i, enum bench_kind kind, struct bench_event *out,
+                        struct cs_err *err) {
+    int a = i % m->o->accounts;
+    int which = i % KEYS;
+    bool sm2 = kind == BENCH_SM2;
+    char cn[64];
+    struct part parts[2] = {{0}};
+    struct cs_event ev = {.type = CS_EVENT_CERTIFICATE_UPLOAD};
+    struct cs_event_upload *u = &ev.data.upload;
+    snprintf(ev.account, sizeof ev.account, "bench-%u-%d", m->o->seed, a);
+    new_id(m, ev.id);
+    cs_uuid subject;
+    new_id(m, subject);
+    memcpy(ev.subject, subject, sizeof subject);
+    memcpy(ev.kid, m->agent_kids[a], sizeof ev.kid);
+    ev.seq = m->agent_seq[a]++;
+    u->source = CS_SOURCE_UPLOADED;
+    u->algorithm = sm2 ? CS_ALGORITHM_SM2 : CS_ALGORITHM_INTERNATIONAL;
+    snprintf(u->name, sizeof u->name, "host-%d", i);
+    snprintf(cn, sizeof cn, "host-%d.example.com", i);
+    u->parts = sm2 ? 2 : 1;
+    bool ok = make_part(m, &ev, kind, which, sm2 ? CS_ROLE_SM2_SIGN : CS_ROLE_SINGLE, cn,
+                        "critical,digitalSignature", &parts[0], &u->part[0], err);
+    if (ok && sm2)
+        ok = make_part(m, &ev, kind, (which + 1) % KEYS, CS_ROLE_SM2_ENCRYPT, cn,
+                       "critical,keyEncipherment,dataEncipherment", &parts[1], &u->part[1], err);
+    ok = ok && finish(m, &ev, m->agents[a], out, err);
+    for (size_t p = 0; p < 2; p++) {
+        OPENSSL_free(parts[p].der);
+        free(parts[p].sealed);
+    }
+    return ok;
+}
+
+static bool make_all(struct maker *m, struct bench_set *set, struct cs_err *err) {
+    const struct bench_options *o = m->o;
+    for (int a = 0; a < o->accounts; a++, set->len += 2)
+        if (!make_account(m, a, &set->events[set->len], &set->events[set->len + 1], err))
+            return false;
+    set->uploads_at = set->len;
+    int kind = 2;
+    for (int i = 0; i < o->uploads; i++, set->len++) {
+        do
+            kind = (kind + 1) % 3;
+        while (!o->kinds[kind]);
+        if (!make_upload(m, i, (enum bench_kind)kind, &set->events[set->len], err))
+            return false;
+    }
+    return true;
+}
+
+static void maker_clear(struct maker *m) {
+    for (int k = 0; k < 3; k++) {
+        EVP_PKEY_free(m->ca_key[k]);
+        OPENSSL_free(m->ca_der[k]);
+        X509_free(m->ca[k]);
+        for (int i = 0; i < KEYS; i++) {
+            EVP_PKEY_free(m->key[k][i]);
+            cs_privkey_free(m->private_key[k][i]);
+        }
+    }
+    for (int a = 0; m->agents && a < m->o->accounts; a++)
+        cs_privkey_free(m->agents[a]);
+    free(m->agents);
+    free(m->agent_kids);
+    free(m->agent_seq);
+    cs_crypto_free(m->crypto);
+}
+
+bool bench_make(const struct bench_options *o, struct bench_set *ret, struct cs_err *err) {
+    struct maker m = {.o = o};
+    struct bench_set set = {0};
+    size_t accounts = (size_t)o->accounts;
+    set.events = calloc(accounts * 2 + (size_t)o->uploads, sizeof *set.events);
+    m.agents = calloc(accounts, sizeof(struct cs_privkey *));
+    m.agent_kids = calloc(accounts, sizeof *m.agent_kids);
+    m.agent_seq = calloc(accounts, sizeof *m.agent_seq);
+    MUST(set.events && m.agents && m.agent_kids && m.agent_seq);
+    // Above whatever this admin key signed before.
+    m.admin_seq = (int64_t)time(NULL) * 1000;
+    bool ok =
+        cs_crypto_new(&m.crypto, err) && cs_privkey_spki(o->admin, &set.admin_spki, &set.admin_spki_len, err);
+    if (ok) {
+        cs_kid_of_spki(m.crypto, (struct cs_bytes){set.admin_spki, set.admin_spki_len}, m.admin_kid);
+        make_keys(&m);
+        ok = make_all(&m, &set, err);
+    }
+    maker_clear(&m);
+    if (ok)
+        *ret = set;
+    else
+        bench_clear(&set);
+    return ok;
+}
+
+void bench_clear(struct bench_set *set) {
+    for (size_t i = 0; i < set->len; i++)
+        free(set->events[i].value);
+    free(set->events);
+    free(set->admin_spki);
+    *set = (struct bench_set){0};
+}
