@@ -11,3 +11,9 @@ cs_agent_test(spool_kill)
 target_sources(test_spool_kill PRIVATE
   ${PROJECT_SOURCE_DIR}/agent/spool.c ${PROJECT_SOURCE_DIR}/agent/spool_entry.c ${PROJECT_SOURCE_DIR}/agent/spool_file.c)
 target_compile_definitions(test_spool_kill PRIVATE CS_SPOOL_TEST_HOOKS)
+
+cs_agent_test(agent_drain)
+
+cs_agent_test(agent_compose)
+target_compile_definitions(test_agent_compose PRIVATE CERTSYNC_TEST_CERTS="${CERTSYNC_TEST_CERTS}")
+add_dependencies(test_agent_compose test_certs)
