@@ -55,7 +55,7 @@ bool crypto_curve_names(enum cs_key_type type, const char **ret_algorithm, const
 }
 
 static bool new_slot(struct curve_slot *s, enum cs_key_type type) {
-    const char *algorithm, *group;
+    const char *algorithm = NULL, *group = NULL;
     if (!crypto_curve_names(type, &algorithm, &group))
         return false;
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, algorithm, NULL);

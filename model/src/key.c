@@ -200,7 +200,7 @@ bool cs_pubkey_new(struct cs_crypto *c, struct cs_bytes spki, struct cs_pubkey *
     k->n = moved(parts.n, spki, k->data);
     k->e = moved(parts.e, spki, k->data);
     cs_crypto_sha256(c, spki, k->sha256);
-    const char *algorithm, *group;
+    const char *algorithm = NULL, *group = NULL;
     if (crypto_curve_names(k->type, &algorithm, &group) && !crypto_load_point(c, k))
         return cs_err_reject(err, CS_CODE_CERT_MALFORMED);
     *ret = CS_TAKE(k);

@@ -7,7 +7,7 @@
 #include <openssl/x509.h>
 
 static EVP_PKEY *generate(enum cs_key_type type, int rsa_bits) {
-    const char *algorithm, *group;
+    const char *algorithm = NULL, *group = NULL;
     if (type == CS_KEY_SM2)
         return EVP_PKEY_Q_keygen(NULL, NULL, "SM2");
     if (crypto_curve_names(type, &algorithm, &group))
