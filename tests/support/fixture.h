@@ -149,6 +149,7 @@ struct cs_event fx_issue(struct fx *fx, const char *account, const char *id, con
 // Again after id, subject or the chain were changed.
 void fx_fill_part(struct fx *fx, struct cs_event *ev, size_t part, const struct fx_cert *cert,
                   enum cs_key_role role);
+void fx_fill_csr(struct fx *fx, struct cs_event *ev, const char *name, const struct fx_cert *key);
 struct cs_event fx_csr(struct fx *fx, const char *account, struct fx_key *by, const char *id,
                        const char *name, const struct fx_cert *key);
 // An official certificate that was issued; its id.

@@ -132,24 +132,28 @@ struct cs_event fx_issue(struct fx *fx, const char *account, const char *id, con
     return ev;
 }
 
-struct cs_event fx_csr(struct fx *fx, const char *account, struct fx_key *by, const char *id,
-                       const char *name, const struct fx_cert *key) {
-    struct cs_event ev = fx_event(fx, CS_EVENT_CSR_ADD, account, by, id);
-    CS_COPY_TEXT(ev.data.csr.name, name);
+void fx_fill_csr(struct fx *fx, struct cs_event *ev, const char *name, const struct fx_cert *key) {
+    CS_COPY_TEXT(ev->data.csr.name, name);
     uint8_t *der = NULL;
     size_t len = 0;
     must(cs_csr_create(fx->crypto, key->priv, "www.example.com", NULL, 0, &der, &len, &err));
-    ev.data.csr.csr.bytes = kept(fx, der, len);
+    ev->data.csr.csr.bytes = kept(fx, der, len);
     struct cs_csr *csr = NULL;
-    must(cs_csr_parse(fx->crypto, ev.data.csr.csr.bytes, &csr, &err));
-    ev.data.csr.key.bytes = seal(fx, &ev, key, csr->spki_sha256, CS_ROLE_SINGLE);
-    struct cs_pop_fields fields = fields_of(&ev, ev.data.csr.key.bytes, csr->sha256);
+    must(cs_csr_parse(fx->crypto, ev->data.csr.csr.bytes, &csr, &err));
+    ev->data.csr.key.bytes = seal(fx, ev, key, csr->spki_sha256, CS_ROLE_SINGLE);
+    struct cs_pop_fields fields = fields_of(ev, ev->data.csr.key.bytes, csr->sha256);
     uint8_t pop[CS_POP_MAX];
     size_t pop_len = 0;
     must(cs_pop_sign_key(fx->crypto, key->priv, csr->key, &fields, pop, &pop_len, &err));
-    ev.data.csr.pop.bytes = kept(fx, pop, pop_len);
+    ev->data.csr.pop.bytes = kept(fx, pop, pop_len);
     cs_csr_free(csr);
     free(der);
+}
+
+struct cs_event fx_csr(struct fx *fx, const char *account, struct fx_key *by, const char *id,
+                       const char *name, const struct fx_cert *key) {
+    struct cs_event ev = fx_event(fx, CS_EVENT_CSR_ADD, account, by, id);
+    fx_fill_csr(fx, &ev, name, key);
     return ev;
 }
 
