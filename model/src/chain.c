@@ -157,7 +157,7 @@ static bool find_issuer(struct cs_crypto *c, struct cs_cert **certs, size_t n, s
 
 bool cs_chain_order(struct cs_crypto *c, struct cs_cert **certs, size_t *n, struct cs_bytes key_spki,
                     struct cs_err *err) {
-    size_t leaf;
+    size_t leaf = 0;
     const struct cs_cert *broken;
     drop_doubles(certs, n);
     if (*n > CS_CHAIN_MAX)
