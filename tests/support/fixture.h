@@ -39,13 +39,15 @@ struct fx_cert {
 
 // What a certificate is to be like; zero: an ordinary P-256 leaf of fx->ca, valid from a day ago for 90 days.
 struct fx_cert_how {
-    const char *type; // "P-256" (default), "P-384", "SM2", "ED25519"
-    const char *cn;   // NULL: "www.example.com"; "": none
-    const char *dns;  // NULL: as cn; "": none
-    int64_t begins_s; // after now; 0: a day ago
-    int64_t lasts_s;  // 0: 90 days
-    bool alone;       // the leaf only: an incomplete chain
-    bool ca;          // a CA certificate
+    const char *type;  // "P-256" (default), another curve, "SM2", "ED25519", "explicit" (P-256 spelled out)
+    const char *cn;    // NULL: "www.example.com"; "": none
+    const char *dns;   // NULL: as cn; "": none
+    int64_t begins_s;  // after now; 0: a day ago
+    int64_t lasts_s;   // 0: 90 days
+    bool alone;        // the leaf only: an incomplete chain
+    bool intermediate; // under an intermediate CA: a chain of three
+    bool v1;           // version 1, without extensions
+    bool ca;           // a CA certificate
     bool sha1;
     const char *usage;              // key usage by OpenSSL's names; NULL: none
     const struct fx_cert *same_key; // the key of that certificate

@@ -18,10 +18,13 @@
 static const char sm2_id[] = "1234567812345678"; // GM/T 0009
 
 EVP_PKEY *fx_evp_generate(const char *type) {
+    bool spelled_out = strcmp(type, "explicit") == 0;
     EVP_PKEY *key = strcmp(type, "SM2") == 0 || strcmp(type, "ED25519") == 0
                         ? EVP_PKEY_Q_keygen(NULL, NULL, type)
-                        : EVP_PKEY_Q_keygen(NULL, NULL, "EC", type);
+                        : EVP_PKEY_Q_keygen(NULL, NULL, "EC", spelled_out ? "P-256" : type);
     assert_non_null(key);
+    if (spelled_out)
+        assert_int_equal(EVP_PKEY_set_utf8_string_param(key, "encoding", "explicit"), 1);
     return key;
 }
 
@@ -33,7 +36,9 @@ static struct cs_privkey *to_privkey(EVP_PKEY *key) {
     assert_true(len > 0);
     struct cs_privkey *ret = NULL;
     struct cs_err err;
-    assert_true(cs_privkey_from_pkcs8((struct cs_bytes){der, (size_t)len}, &ret, &err));
+    // A key that is refused anyway: another one is sealed in its place.
+    if (!cs_privkey_from_pkcs8((struct cs_bytes){der, (size_t)len}, &ret, &err))
+        assert_true(cs_privkey_generate(CS_KEY_P256, 0, &ret, &err));
     OPENSSL_free(der);
     PKCS8_PRIV_KEY_INFO_free(info);
     return ret;
@@ -104,6 +109,16 @@ struct cs_bytes fx_make_ca(struct fx *fx, EVP_PKEY *key, const char *name) {
     return der;
 }
 
+// An intermediate CA under fx->ca; its key is the caller's.
+static struct cs_bytes make_intermediate(struct fx *fx, EVP_PKEY *key) {
+    X509 *x = make(fx, key, "Example CA", fx_now_s(fx) - 500 * FX_DAY, fx_now_s(fx) + 1000 * FX_DAY);
+    set_name(X509_get_subject_name(x), "Example Intermediate CA");
+    extend(x, NID_basic_constraints, "critical,CA:TRUE");
+    struct cs_bytes der = sign(fx, x, fx->ca_key, false);
+    X509_free(x);
+    return der;
+}
+
 struct cs_bytes fx_other_ca(struct fx *fx, bool same_name) {
     EVP_PKEY *key = fx_evp_generate("P-256");
     struct cs_bytes der = fx_make_ca(fx, key, same_name ? "Example CA" : "Another CA");
@@ -123,6 +138,22 @@ struct fx_cert *fx_cert_key_only(struct fx *fx, const char *type) {
     return new_cert(fx, fx_evp_generate(type));
 }
 
+// Names and extensions.
+static void dress(struct fx *fx, X509 *x, const struct fx_cert_how *how) {
+    const char *cn = how->cn ? how->cn : "www.example.com";
+    const char *dns = how->dns ? how->dns : cn;
+    set_name(X509_get_subject_name(x), cn);
+    if (how->v1) {
+        X509_set_version(x, X509_VERSION_1);
+        return;
+    }
+    extend(x, NID_basic_constraints, how->ca ? "critical,CA:TRUE" : "CA:FALSE");
+    if (*dns)
+        extend(x, NID_subject_alt_name, fx_text(fx, "DNS:%s", dns));
+    if (how->usage)
+        extend(x, NID_key_usage, how->usage);
+}
+
 struct fx_cert *fx_cert(struct fx *fx, struct fx_cert_how how) {
     const char *type = how.type ? how.type : "P-256";
     EVP_PKEY *key = how.same_key ? how.same_key->key : fx_evp_generate(type);
@@ -130,20 +161,22 @@ struct fx_cert *fx_cert(struct fx *fx, struct fx_cert_how how) {
         EVP_PKEY_up_ref(key);
     struct fx_cert *c = new_cert(fx, key);
     bool sm2 = strcmp(type, "SM2") == 0;
+    EVP_PKEY *middle = how.intermediate ? fx_evp_generate("P-256") : NULL;
     int64_t begins = fx_now_s(fx) + (how.begins_s ? how.begins_s : -FX_DAY);
-    X509 *x = make(fx, key, sm2 ? "Example SM2 CA" : "Example CA", begins,
-                   begins + (how.lasts_s ? how.lasts_s : 90 * FX_DAY));
-    const char *cn = how.cn ? how.cn : "www.example.com";
-    const char *dns = how.dns ? how.dns : cn;
-    set_name(X509_get_subject_name(x), cn);
-    extend(x, NID_basic_constraints, how.ca ? "critical,CA:TRUE" : "CA:FALSE");
-    if (*dns)
-        extend(x, NID_subject_alt_name, fx_text(fx, "DNS:%s", dns));
-    if (how.usage)
-        extend(x, NID_key_usage, how.usage);
-    c->chain[0] = sign(fx, x, sm2 ? fx->sm2_ca_key : fx->ca_key, how.sha1);
-    c->chain[1] = sm2 ? fx->sm2_ca : fx->ca;
-    c->chain_len = how.alone ? 1 : 2;
+    X509 *x = make(fx, key,
+                   middle ? "Example Intermediate CA"
+                   : sm2  ? "Example SM2 CA"
+                          : "Example CA",
+                   begins, begins + (how.lasts_s ? how.lasts_s : 90 * FX_DAY));
+    dress(fx, x, &how);
+    c->chain[0] = sign(fx, x, middle ? middle : sm2 ? fx->sm2_ca_key : fx->ca_key, how.sha1);
+    c->chain_len = 1;
+    if (middle)
+        c->chain[c->chain_len++] = make_intermediate(fx, middle);
+    c->chain[c->chain_len++] = sm2 ? fx->sm2_ca : fx->ca;
+    if (how.alone)
+        c->chain_len = 1;
+    EVP_PKEY_free(middle);
     X509_free(x);
     // Odd ones are refused by the parser, and need no parsed form: their proof is made with the key alone.
     struct cs_err err;
