@@ -138,6 +138,7 @@ static int say_unknown(const struct submission *b, const char *state) {
     if (!b->globals->json) {
         FILE *err = b->session->cli->err;
         fprintf(err, "%s: %s is not known to be applied: %s\n", b->session->cli->path, b->what, b->reason);
+        cs_report_code(b->session->cli, b->end.code, "");
         if (strcmp(state, "spooled") == 0)
             fprintf(err,
                     "  It is kept as number %" PRId64
@@ -289,11 +290,10 @@ static bool ask(struct submission *b, int64_t *denied_since) {
     snprintf(b->reason, sizeof b->reason, "%s", err.msg);
     if (err.kind == CS_ERR_REJECT) {
         *denied_since = *denied_since ? *denied_since : now;
-        if (now - *denied_since > DENIED_GRACE_MS) {
-            b->end.code = err.code;
-            snprintf(b->end.code_name, sizeof b->end.code_name, "%s", cs_code_name(err.code));
+        b->end.code = err.code;
+        snprintf(b->end.code_name, sizeof b->end.code_name, "%s", cs_code_name(err.code));
+        if (now - *denied_since > DENIED_GRACE_MS)
             return false;
-        }
     } else if (err.kind != CS_ERR_RETRY) {
         return false;
     }
@@ -324,8 +324,6 @@ static int wait_for_end(struct submission *b) {
         return say_unknown(b, "pending");
     case CS_ENDING_UNKNOWN:
     case CS_ENDING_REPLAYED:
-        if (b->end.code != CS_CODE_NONE && !b->globals->json)
-            cs_report_code(b->session->cli, b->end.code, "");
         return say_unknown(b, "published");
     }
     if (!cs_spool_remove(b->spool, b->event->seq, &err)) // it will be asked for, and removed, another time

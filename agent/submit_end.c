@@ -66,7 +66,8 @@ bool cs_submit_ask(struct cs_session *s, const char *account, const char *event_
         cs_end_read(doc, seq, ret);
         return true;
     }
-    if (cs_client_status(s->client) != 404)
+    // An account that is not there is said at once; an outcome that is not there may still come.
+    if (cs_client_status(s->client) != 404 || err->code == CS_CODE_ACCOUNT_UNKNOWN)
         return false;
     *ret = (struct cs_end){.ending = CS_ENDING_UNKNOWN};
     return true;

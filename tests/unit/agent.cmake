@@ -17,3 +17,9 @@ cs_agent_test(agent_drain)
 cs_agent_test(agent_compose)
 target_compile_definitions(test_agent_compose PRIVATE CERTSYNC_TEST_CERTS="${CERTSYNC_TEST_CERTS}")
 add_dependencies(test_agent_compose test_certs)
+
+# Runs the program itself.
+cs_agent_test(agent_cli)
+target_compile_definitions(test_agent_cli PRIVATE CERTSYNC_TEST_CERTS="${CERTSYNC_TEST_CERTS}"
+                           CERTSYNC_BINARY="$<TARGET_FILE:certsync>")
+add_dependencies(test_agent_cli test_certs certsync)

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// An API that answers by script, for the tests of the command certsync: the account in the path says what
+// happens.
+#pragma once
+
+#include <jansson.h>
+#include <jwt.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "agent_fixture.h"
+#include "certsync/runtime/http.h"
+#include "certsync/runtime/loop.h"
+
+#define AGENT_API_ID "01932e8a-0000-7000-8000-000000000001"
+
+struct agent_api {
+    struct cs_loop *loop;
+    struct cs_http_server *server;
+    pthread_t thread;
+    char public_pem[1024]; // of the key that signs tokens
+    char kid[64];
+    _Atomic int asked;      // outcome requests
+    _Atomic int bad_tokens; // requests without a good token
+};
+
+static inline void agent_api_json(struct cs_http_request *req, const char *text) {
+    cs_http_reply(req, 200, "application/json", (struct cs_bytes){(const uint8_t *)text, strlen(text)});
+}
+
+// iss, kid: the key; sub: the account of the path, or "*"; aud; at most five minutes.
+static inline bool agent_api_token_ok(struct agent_api *api, const struct cs_http_request *req) {
+    jwt_t *jwt = NULL;
+    const char *token = cs_http_bearer(req);
+    bool ok = token && jwt_decode(&jwt, token, (const unsigned char *)api->public_pem,
+                                  (int)strlen(api->public_pem)) == 0;
+    if (ok) {
+        const char *sub = jwt_get_grant(jwt, "sub"), *aud = jwt_get_grant(jwt, "aud"),
+                   *iss = jwt_get_grant(jwt, "iss");
+        const char *kid = jwt_get_header(jwt, "kid");
+        long life = jwt_get_grant_int(jwt, "exp") - jwt_get_grant_int(jwt, "iat");
+        ok = jwt_get_alg(jwt) == JWT_ALG_ES256 && sub &&
+             (strcmp(sub, cs_http_param(req, "account")) == 0 || strcmp(sub, "*") == 0) && aud &&
+             strcmp(aud, "unit") == 0 && iss && strcmp(iss, api->kid) == 0 && kid &&
+             strcmp(kid, api->kid) == 0 && life > 0 && life <= 300;
+    }
+    jwt_free(jwt);
+    if (!ok)
+        atomic_fetch_add(&api->bad_tokens, 1);
+    return ok;
+}
+
+static inline void agent_api_outcome(struct cs_http_request *req, void *arg) {
+    struct agent_api *api = arg;
+    const char *account = cs_http_param(req, "account");
+    int n = atomic_fetch_add(&api->asked, 1);
+    if (!agent_api_token_ok(api, req) || strcmp(account, "denied") == 0)
+        cs_http_problem(req, 401, "event.unknown_signer",
+                        "The token is not signed by a key that is known in this account.");
+    else if (strcmp(account, "applied") == 0)
+        agent_api_json(req, "{\"outcome\":{\"status\":\"applied\",\"subject\":\"" AGENT_API_ID
+                            "\",\"version\":3,\"seq\":1}}");
+    else if (strcmp(account, "unchanged") == 0)
+        agent_api_json(req, "{\"outcome\":{\"status\":\"applied\",\"code\":\"unchanged\",\"seq\":1}}");
+    else if (strcmp(account, "rejected") == 0)
+        agent_api_json(req, "{\"outcome\":{\"status\":\"rejected\",\"code\":\"name.taken\",\"seq\":1}}");
+    else if (strcmp(account, "newer") == 0)
+        agent_api_json(
+            req,
+            "{\"outcome\":{\"status\":\"rejected\",\"code\":\"some.new_code\",\"detail\":\"a\\u001b[2Jb\"}}");
+    else if (strcmp(account, "later") == 0 && n < 2)
+        cs_http_problem(req, 404, "outcome.unknown", "not yet");
+    else if (strcmp(account, "later") == 0)
+        agent_api_json(req, "{\"outcome\":{\"status\":\"pending\"},\"final\":{\"status\":\"applied\"}}");
+    else if (strcmp(account, "refused") == 0)
+        agent_api_json(req, "{\"outcome\":{\"status\":\"pending\"},\"final\":{\"status\":\"rejected\","
+                            "\"code\":\"share.owner\"}}");
+    else if (strcmp(account, "pending") == 0)
+        agent_api_json(req, "{\"outcome\":{\"status\":\"pending\"}}");
+    else if (strcmp(account, "replayed") == 0 &&
+             n < 2) // of number 1, also when 1001 is asked for at first: an older outcome
+        agent_api_json(req, "{\"outcome\":{\"status\":\"rejected\",\"code\":\"event.replayed\",\"seq\":1,"
+                            "\"watermark\":1000}}");
+    else if (strcmp(account, "replayed") == 0)
+        agent_api_json(req, "{\"outcome\":{\"status\":\"applied\",\"seq\":1001}}");
+    else if (strcmp(account, "broken") == 0)
+        cs_http_problem(req, 503, NULL, "Redis is away");
+    else if (strcmp(account, "nonsense") == 0)
+        cs_http_reply(req, 200, "text/html", (struct cs_bytes){(const uint8_t *)"<html>", 6});
+    else
+        cs_http_problem(req, 404, "outcome.unknown", "never");
+}
+
+static inline void agent_api_certificates(struct cs_http_request *req, void *arg) {
+    if (!agent_api_token_ok(arg, req))
+        cs_http_problem(req, 401, "event.unknown_signer", "no");
+    else if (!cs_http_query(req, "cursor"))
+        agent_api_json(req, "{\"certificates\":[{\"id\":\"" AGENT_API_ID
+                            "\",\"name\":\"www\",\"source\":\"uploaded\",\"status\":\"expiring\",\"days_"
+                            "left\":7,\"key_type\":\"RSA\",\"key_bits\":2048,"
+                            "\"version\":2,\"names\":[\"www.example.com\",\"e\\u001b[31mvil\"],\"names_"
+                            "total\":5}],\"next\":\"abc/+\"}");
+    else
+        agent_api_json(req, strcmp(cs_http_query(req, "cursor"), "abc/+") == 0
+                                ? "{\"certificates\":[{\"name\":\"zzz\",\"source\":\"shared\",\"owner_"
+                                  "account\":\"acme\",\"names\":[]}]}"
+                                : "{\"certificates\":[]}");
+}
+
+static inline void agent_api_certificate(struct cs_http_request *req, void *arg) {
+    if (!agent_api_token_ok(arg, req))
+        cs_http_problem(req, 401, "event.unknown_signer", "no");
+    else if (strcmp(cs_http_param(req, "id"), "www") == 0)
+        agent_api_json(req, "{\"id\":\"" AGENT_API_ID "\",\"name\":\"www\"}");
+    else
+        cs_http_problem(req, 404, "certificate.not_found", "There is no such certificate in this account.");
+}
+
+static inline void *agent_api_main(void *arg) {
+    struct agent_api *api = arg;
+    cs_loop_run(api->loop);
+    return NULL;
+}
+
+static inline void agent_api_start(struct agent_api *api) {
+    static const struct cs_http_route routes[] = {
+        {"GET", "/v1/accounts/{account}/outcomes/{event}", agent_api_outcome},
+        {"GET", "/v1/accounts/{account}/certificates", agent_api_certificates},
+        {"GET", "/v1/accounts/{account}/certificates/{id}", agent_api_certificate},
+    };
+    static const struct cs_loop_hooks hooks = {0};
+    struct cs_err err;
+    ASSERT_OK(cs_loop_new(&hooks, &api->loop, &err), err);
+    struct cs_http_options o = {
+        .listen = "127.0.0.1:0", .routes = routes, .route_count = CS_ARRAY_LEN(routes), .arg = api};
+    ASSERT_OK(cs_http_server_new(cs_loop_base(api->loop), &o, &api->server, &err), err);
+    assert_int_equal(pthread_create(&api->thread, NULL, agent_api_main, api), 0);
+}
+
+static inline void agent_api_stop(struct agent_api *api) {
+    cs_loop_stop(api->loop);
+    pthread_join(api->thread, NULL);
+    cs_http_server_free(api->server);
+    cs_loop_free(api->loop);
+}
