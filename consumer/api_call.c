@@ -100,7 +100,8 @@ void api_call_start(struct cs_http_request *req, const struct api_endpoint *endp
 
 void api_put_key(struct cs_buf *command, const struct cs_api *api, int32_t partition, const char *fmt, ...) {
     char key[1024];
-    int n = snprintf(key, sizeof key, "%s:{%" PRId32 "}:", api->consumer->settings->redis_namespace, partition);
+    int n =
+        snprintf(key, sizeof key, "%s:{%" PRId32 "}:", api->consumer->settings->redis_namespace, partition);
     va_list ap;
     va_start(ap, fmt);
     int m = vsnprintf(key + n, sizeof key - (size_t)n, fmt, ap);
@@ -111,7 +112,8 @@ void api_put_key(struct cs_buf *command, const struct cs_api *api, int32_t parti
 }
 
 static void on_error_reply(struct api_call *call, const redisReply *reply) {
-    static const char *const passing[] = {"LOADING", "MASTERDOWN", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "READONLY"};
+    static const char *const passing[] = {"LOADING",  "MASTERDOWN",  "BUSY",
+                                          "TRYAGAIN", "CLUSTERDOWN", "READONLY"};
     for (size_t i = 0; i < CS_ARRAY_LEN(passing); i++)
         if (strncmp(reply->str, passing[i], strlen(passing[i])) == 0) {
             api_redis_away(call);

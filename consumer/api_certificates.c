@@ -211,8 +211,9 @@ static void ask_index(struct api_call *call, struct listing *l) {
     bool members_decide = (l->by_expiry && f->prefix[0]) || f->has_source;
     CS_AUTO(cs_buf_clear) struct cs_buf command;
     cs_buf_init(&command, 8192);
-    // One more than the chunk, since a question by score begins with the member that was seen last.
-    l->asked = members_decide ? API_MEMBERS_MAX : chunk_limit(l) + 1;
+    // One more than the chunk tells whether the index ends with it; a question by score begins with the
+    // member that was seen last.
+    l->asked = members_decide ? API_MEMBERS_MAX : chunk_limit(l) + 2;
     if (l->by_expiry) {
         put_by_score(&command, call, l);
     } else {
@@ -310,7 +311,8 @@ static void ask_documents(struct api_call *call, struct listing *l) {
 static void put_share_keys(struct api_call *call, struct listing *l, const struct cs_certificate *cert) {
     size_t n = cert->shares_len < SHARES_SHOWN ? cert->shares_len : SHARES_SHOWN;
     for (size_t i = 0; i < n; i++)
-        api_put_key(&l->shares, call->api, call->partition, "share/%s/%s", call->account, cert->shares[i].share);
+        api_put_key(&l->shares, call->api, call->partition, "share/%s/%s", call->account,
+                    cert->shares[i].share);
     l->shares_len += n;
     l->shown[l->shown_len].shares = n;
 }
@@ -319,6 +321,7 @@ static void show(struct api_call *call, struct listing *l, const struct api_item
     struct shown *s = &l->shown[l->shown_len];
     if (!document_passes(&l->filter, item, l->now_s))
         return;
+    cs_buf_putc(&l->items, '\n'); // between two of them, so that no comma is put
     *s = (struct shown){.at = l->items.len};
     cs_json_begin(&l->items, '{');
     api_item_put(&l->items, item, l->now_s, l->filter.within_days);
@@ -355,9 +358,9 @@ static bool read_document(struct api_call *call, struct listing *l, bool shared,
 // Puts the items with their shares behind the page; the replies follow in the order of the keys.
 static void put_shown(struct listing *l, const redisReply *shares) {
     size_t at = 0, n = api_elements(shares);
-    for (size_t i = 0; i < l->shown_len; i++) {
+    l->json.failed = l->json.failed || l->items.failed;
+    for (size_t i = 0; i < l->shown_len && !l->json.failed; i++) {
         const struct shown *s = &l->shown[i];
-        // The text has its opening brace; the comma that it needs comes from putting it as a raw value.
         cs_json_put_raw(&l->json, (struct cs_bytes){l->items.data + s->at, s->len});
         cs_json_name(&l->json, "shares");
         cs_json_begin(&l->json, '[');

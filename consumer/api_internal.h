@@ -36,7 +36,7 @@ typedef void (*api_step)(struct api_call *call, const redisReply *reply);
 
 struct api_endpoint {
     enum api_access access;
-    api_step begin; // after the token is accepted; reply is NULL
+    api_step begin;           // after the token is accepted; reply is NULL
     const char *const *query; // parameters that it knows, NULL-terminated
 };
 
@@ -62,10 +62,10 @@ struct cs_api {
     const struct cs_consumer *consumer;
     struct cs_http_server *http;
     struct cs_redis_async *redis;
+    struct cs_crypto *crypto; // the loop's thread's
     struct api_waits *waits;
     struct api_call *calls;
     bool stopping;
-    bool freeing;
     struct cs_metric *requests;
     struct cs_metric *seconds;
     struct cs_series *redis_up;
@@ -112,8 +112,8 @@ void api_auth_begin(struct api_call *call);
 struct api_page {
     int64_t limit;
     bool has_cursor;
-    int64_t score;               // of the last member seen (by score), or the last number
-    int64_t passed;              // members of this score that were seen
+    int64_t score;                   // of the last member seen (by score), or the last number
+    int64_t passed;                  // members of this score that were seen
     char member[API_MEMBER_MAX + 1]; // the last one seen
 };
 // Reads ?limit= and ?cursor= of a listing of this kind (one letter). False: answered with 400.
@@ -137,6 +137,28 @@ void api_certificates(struct api_call *call, const redisReply *reply);
 void api_certificate(struct api_call *call, const redisReply *reply);
 void api_sealed_key(struct api_call *call, const redisReply *reply);
 
+// ---- api_material.c: chains and sealed keys
+
+#define API_PARTS_MAX 2
+struct api_part {
+    const char *role;
+    const char *key_subject;
+    const char *key; // sealed, base64
+    size_t chain_len;
+    const char *chain[10]; // base64 DER, leaf first
+};
+struct api_material { // texts live as long as it
+    void *root;
+    size_t parts_len;
+    struct api_part parts[API_PARTS_MAX];
+};
+// FATAL: not what cs_material_encode writes.
+CS_MUST_USE bool api_material_read(struct cs_bytes doc, struct api_material *ret, struct cs_err *err);
+void api_material_clear(struct api_material *m);
+CS_DEFINE_AUTO_CLEAR(struct api_material, api_material_clear)
+// Whether its chains are those of these leaves (of the version that the summary describes).
+bool api_material_fits(struct cs_crypto *c, const struct api_material *m, const struct cs_cert_summary *s);
+
 // ---- api_item.c: a certificate as JSON
 
 #define API_WITHIN_DAYS 30
@@ -152,7 +174,8 @@ struct api_item {
     const char *by;            // own: who sent it
     int64_t created_ms, updated_ms;
     size_t shares_total;
-    const struct cs_certificate *own; // own: for old versions; else NULL
+    const struct cs_certificate *own;    // own: for old versions; else NULL
+    const struct api_material *material; // to show its chains; else NULL
 };
 void api_item_of_own(const struct cs_certificate *cert, struct api_item *ret);
 void api_item_of_shared(const struct cs_shared_in *in, struct api_item *ret);
@@ -178,6 +201,8 @@ struct api_found {
 CS_MUST_USE bool api_outcome_look(const struct api_call *call, struct cs_bytes doc, struct api_found *ret,
                                   struct cs_err *err);
 void api_outcome_answer(struct api_call *call, struct cs_bytes doc); // 200, or 404 outcome.unknown
+// The wait is over: looks once more and answers what there is.
+void api_outcome_last(struct api_call *call);
 
 struct api_waits;
 CS_MUST_USE bool api_waits_new(struct cs_api *api, struct api_waits **ret, struct cs_err *err);
@@ -185,7 +210,7 @@ void api_waits_free(struct api_waits *w); // after Redis is let go
 // How often a partition was heard to move: to be compared with what it was when a question was asked.
 uint64_t api_wait_heard(const struct api_waits *w, int32_t partition);
 // Parks the call until its event's outcome is final, or `until_ms` (monotonic): then the call is answered.
-// heard: api_wait_heard from before the caller looked. False: answered (too many wait).
+// heard: api_wait_heard from before the caller looked. Answers 503 where too many wait already.
 void api_wait_park(struct api_call *call, const char *event, int64_t until_ms, uint64_t heard);
 void api_wait_unpark(struct api_call *call); // the client has left
 void api_waits_redis(struct api_waits *w, bool ready);

@@ -24,7 +24,8 @@ static bool parse_int(const char *s, int64_t min, int64_t max, int64_t *ret) {
     return true;
 }
 
-bool api_query_int(struct api_call *call, const char *name, int64_t def, int64_t min, int64_t max, int64_t *ret) {
+bool api_query_int(struct api_call *call, const char *name, int64_t def, int64_t min, int64_t max,
+                   int64_t *ret) {
     const char *s = api_query(call, name);
     if (!s) {
         *ret = def;
@@ -63,7 +64,8 @@ bool api_page_read(struct api_call *call, char kind, struct api_page *page) {
         return true;
     page->has_cursor = parse_cursor(cursor, kind, page);
     if (!page->has_cursor)
-        api_problem(call, 400, NULL, "%s", "The cursor is not one of this listing: give back \"next\" as it came.");
+        api_problem(call, 400, NULL, "%s",
+                    "The cursor is not one of this listing: give back \"next\" as it came.");
     return page->has_cursor;
 }
 

@@ -172,8 +172,9 @@ static bool start_tls(struct cs_redis_async *r) {
         return true;
     if (!r->ssl) {
         redisInitOpenSSL();
-        r->ssl = redisCreateSSLContext(r->ca_file[0] ? r->ca_file : NULL,
-                                       r->ca_file[0] ? NULL : "/etc/ssl/certs", NULL, NULL, r->target.host, &why);
+        r->ssl =
+            redisCreateSSLContext(r->ca_file[0] ? r->ca_file : NULL, r->ca_file[0] ? NULL : "/etc/ssl/certs",
+                                  NULL, NULL, r->target.host, &why);
     }
     return r->ssl && redisInitiateSSLWithContext(&r->ac->c, r->ssl) == REDIS_OK;
 }
@@ -292,7 +293,8 @@ bool cs_redis_async_send(struct cs_redis_async *r, const struct cs_buf *command,
     if (!cs_redis_async_ready(r) || command->failed || !(p = malloc(sizeof *p)))
         return false;
     *p = (struct pending){.owner = r, .fn = fn, .arg = arg, .since_ms = now_ms()};
-    if (redisAsyncFormattedCommand(r->ac, on_reply, p, (const char *)command->data, command->len) != REDIS_OK) {
+    if (redisAsyncFormattedCommand(r->ac, on_reply, p, (const char *)command->data, command->len) !=
+        REDIS_OK) {
         free(p);
         return false;
     }

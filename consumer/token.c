@@ -46,7 +46,7 @@ static bool read_header(jwt_t *jwt, struct cs_token *t, struct cs_err *err) {
         return wrong(err, "the token's alg must be ES256");
     char *critical = jwt_get_headers_json(jwt, "crit");
     if (critical) {
-        jwt_free_str(critical);
+        free(critical);
         return wrong(err, "the token has a crit header, which is not supported");
     }
     if (!kid || !cs_kid_valid(kid, strlen(kid)))
@@ -75,7 +75,7 @@ static bool read_times(jwt_t *jwt, int64_t now_s, struct cs_token *t, struct cs_
     char *not_before = jwt_get_grants_json(jwt, "nbf");
     int64_t nbf = 0;
     bool has_nbf = not_before != NULL;
-    jwt_free_str(not_before);
+    free(not_before);
     if (t->expires_s <= t->issued_s || t->expires_s - t->issued_s > CS_TOKEN_LIFE_S)
         return wrong(err, "the token must expire after its iat and within 300 seconds of it");
     if (t->expires_s + CS_TOKEN_SKEW_S <= now_s)

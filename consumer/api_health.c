@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// /healthz, /readyz and /metrics: without a token, for the machine's own monitoring.
+#include <string.h>
+
+#include "api_internal.h"
+
+#define METRICS_MAX (16 * 1024 * 1024)
+
+// That it answers is the answer: the loop turns.
+void api_healthz(struct cs_http_request *req, void *arg) {
+    (void)arg;
+    CS_AUTO(cs_buf_clear) struct cs_buf json;
+    cs_buf_init(&json, 64);
+    cs_json_begin(&json, '{');
+    cs_json_str(&json, "status", "ok");
+    cs_json_end(&json, '}');
+    cs_http_reply_json(req, 200, &json);
+}
+
+static void put_offset(struct cs_buf *json, const char *name, int64_t v) {
+    if (v >= 0)
+        cs_json_int(json, name, v);
+}
+
+static void put_partition(struct cs_buf *json, int32_t partition, const struct cs_board_entry *e,
+                          int64_t now_ms) {
+    cs_json_begin(json, '{');
+    cs_json_int(json, "partition", partition);
+    cs_json_str(json, "state", cs_board_state_name(e->state));
+    if (e->reason[0])
+        cs_json_str(json, "reason", e->reason);
+    if (e->state != CS_BOARD_ELSEWHERE) {
+        put_offset(json, "next_offset", e->next_offset);
+        put_offset(json, "end_offset", e->end_offset);
+        if (e->next_offset >= 0 && e->end_offset >= 0)
+            cs_json_int(json, "lag", e->end_offset > e->next_offset ? e->end_offset - e->next_offset : 0);
+        cs_json_int(json, "outcomes", e->outcomes);
+        if (e->progress_ms > 0)
+            cs_json_int(json, "idle_ms", now_ms > e->progress_ms ? now_ms - e->progress_ms : 0);
+    }
+    cs_json_end(json, '}');
+}
+
+void api_readyz(struct cs_http_request *req, void *arg) {
+    (void)arg;
+    const struct cs_api *api = cs_http_arg(req);
+    const struct cs_consumer *c = api->consumer;
+    char why[1024] = "";
+    bool redis = cs_redis_async_ready(api->redis);
+    bool ready = cs_board_ready(c->board, why, sizeof why);
+    const char *reason = api->stopping ? "the process is stopping"
+                         : !ready      ? why
+                                       : "the API cannot reach Redis";
+    ready = ready && redis && !api->stopping;
+    CS_AUTO(cs_buf_clear) struct cs_buf json;
+    cs_buf_init(&json, API_BODY_MAX);
+    cs_json_begin(&json, '{');
+    cs_json_bool(&json, "ready", ready);
+    if (!ready)
+        cs_json_str(&json, "reason", reason);
+    cs_json_str(&json, "redis", redis ? "connected" : "away");
+    cs_json_name(&json, "partitions");
+    cs_json_begin(&json, '[');
+    int64_t now_ms = cs_clock_mono_ms(c->clock);
+    for (int32_t p = 0; p < cs_board_partitions(c->board); p++) {
+        struct cs_board_entry e;
+        cs_board_get(c->board, p, &e);
+        put_partition(&json, p, &e, now_ms);
+    }
+    cs_json_end(&json, ']');
+    cs_json_end(&json, '}');
+    cs_http_reply_json(req, ready ? 200 : 503, &json);
+}
+
+void api_metrics(struct cs_http_request *req, void *arg) {
+    (void)arg;
+    const struct cs_api *api = cs_http_arg(req);
+    CS_AUTO(cs_buf_clear) struct cs_buf text;
+    cs_buf_init(&text, METRICS_MAX);
+    cs_metrics_render(api->consumer->metrics, &text);
+    if (text.failed)
+        cs_http_problem(req, 500, NULL, "%s", "The metrics do not fit into memory.");
+    else
+        cs_http_reply(req, 200, CS_METRICS_CONTENT_TYPE, cs_buf_bytes(&text));
+}
