@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Holding a real log, its outcomes and its catalogs against the model. Each check answers with sentences, none where all is well."""
+import hashlib
+import json
+from collections import defaultdict
+
+from model_py import wire
+from model_py.rules import DERIVED, kid_of
+
+EMPTY = ("", 0, False, None, [], {}, -1)
+
+
+def differences(expected, actual, place=""):
+    """What of `actual` is not as expected; a member that is empty may be left out."""
+    if isinstance(expected, dict) and isinstance(actual, dict):
+        found = []
+        for name in {**expected, **actual}:
+            at = f"{place}.{name}" if place else name
+            if name not in actual:
+                if expected[name] not in EMPTY:
+                    found.append(f"{at} is missing, not {brief(expected[name])}")
+            elif name not in expected:
+                found.append(f"{at} is {brief(actual[name])}, and should not be there")
+            else:
+                found += differences(expected[name], actual[name], at)
+        return found
+    if isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):
+        return [d for i, (e, a) in enumerate(zip(expected, actual)) for d in differences(e, a, f"{place}[{i}]")]
+    if type(expected) is type(actual) and expected == actual:
+        return []
+    return [f"{place or 'it'} is {brief(actual)}, not {brief(expected)}"]
+
+
+def brief(value):
+    text = json.dumps(value, default=str)
+    return text if len(text) < 120 else text[:117] + "..."
+
+
+# --- outcomes ----------------------------------------------------------------------------------------
+
+def expected_outcome(v, n, previous):
+    e = v.event
+    outcome = {"n": n, "status": v.status, "code": v.code, "type": f"certsync.{e.type}.v1" if e else "",
+               "event": e.id if e else "", "account": e.account if e else "", "kid": e.kid if e else "",
+               "subject": v.subject, "partition": v.partition, "offset": v.offset, "time": v.time_ms,
+               "record": v.record_sha256, "seq": e.seq if e else 0, "watermark": v.watermark, "gap": v.gap,
+               "version": v.version,
+               "concludes": [{"event": s, "status": status, **({"code": code} if code else {})} for s, status, code in v.concludes],
+               "prev": previous}
+    return {k: x for k, x in outcome.items() if x not in EMPTY}
+
+
+def first_outcomes(outcomes, partition):
+    """([first record of each number], violations) of one partition of cert.outcomes."""
+    firsts, found = [], []
+    for r in sorted((r for r in outcomes if r.partition == partition), key=lambda r: r.offset):
+        try:
+            n = json.loads(r.value)["n"]
+        except (ValueError, KeyError, TypeError):
+            found.append(f"outcomes {partition}@{r.offset}: not an outcome")
+            continue
+        if n <= len(firsts):
+            if r.value != firsts[n - 1].value or (r.key or b"") != (firsts[n - 1].key or b""):
+                found.append(f"outcomes {partition}@{r.offset}: a fork, number {n} was {brief(firsts[n - 1].value.decode())}"
+                             f" and is {brief(r.value.decode())}")
+        elif n == len(firsts) + 1:
+            firsts.append(r)
+        else:
+            found.append(f"outcomes {partition}@{r.offset}: a gap, number {n} after {len(firsts)}")
+            return firsts, found
+    return firsts, found
+
+
+def check_outcomes(verdicts, outcomes, partitions):
+    found = []
+    for p in range(partitions):
+        firsts, wrong = first_outcomes(outcomes, p)
+        found += wrong
+        mine = [v for v in verdicts if v.partition == p]
+        found += [f"events {p}@{v.offset}: no outcome" for v in mine[len(firsts):]]
+        if len(firsts) > len(mine):
+            found.append(f"outcomes {p}: {len(firsts)} for {len(mine)} records")
+        previous = "0" * 64
+        for n, (v, r) in enumerate(zip(mine, firsts), 1):
+            found += _check_outcome(v, n, previous, r)
+            previous = hashlib.sha256(r.value).hexdigest()
+    return found
+
+
+def _check_outcome(v, n, previous, r):
+    actual = json.loads(r.value)
+    found = []
+    if actual.get("prev") != previous:
+        found.append("prev: the chain is broken")
+    actual.pop("detail", None)
+    found += differences(expected_outcome(v, n, actual.get("prev")), actual)
+    if (r.key or b"") != (v.event.account.encode() if v.event else b""):
+        found.append(f"its key is {r.key}")
+    if r.headers != [("content-type", b"application/json")]:
+        found.append(f"its headers are {r.headers}")
+    kind = v.event.type if v.event else "?"
+    return [f"outcome {v.partition}#{n} of {kind} @{v.offset}: {f}" for f in found]
+
+
+# --- the log -----------------------------------------------------------------------------------------
+
+def check_log(model, verdicts, records, service_spki):
+    """Derived events: each that was decided appears, as it was decided, and none that was not."""
+    kid, found, seen = kid_of(service_spki), [], defaultdict(list)
+    for v, r in zip(verdicts, records):
+        e = v.event
+        if e and e.type in DERIVED and e.kid == kid and v.signer_known:
+            seen[(e.data["origin"], e.seq)].append((v, r))
+    expected = {(d.origin, d.seq): d for v in verdicts for d in v.derived}
+    for place, d in expected.items():
+        if place not in seen:
+            found.append(f"{d.type} {place} to {d.account} never appeared in the log")
+        else:
+            found += [f"{d.type} {place} @{v.partition}/{v.offset}: {f}" for v, _ in seen[place] for f in _check_derived(d, v)]
+            if len({r.value for _, r in seen[place]}) > 1:
+                found.append(f"{d.type} {place}: published twice with different bytes")
+    for place, copies in seen.items():
+        if place not in expected:
+            v = copies[0][0]
+            found.append(f"{v.event.type} {place} @{v.partition}/{v.offset}: nobody emitted this")
+        effects = [v for v, _ in copies if v.status not in ("duplicate", "rejected")]
+        if len(effects) > 1:
+            found.append(f"derived event {place} took effect {len(effects)} times")
+    return found
+
+
+def _check_derived(d, v):
+    e = v.event
+    found = differences({"type": d.type, "account": d.account, "subject": d.subject, "partition": d.destination, "id": d.id,
+                         "time": d.time_ms // 1000},
+                        {"type": e.type, "account": e.account, "subject": e.subject, "partition": v.partition, "id": e.id,
+                         "time": wire.time_s(e.time)})
+    return found + differences(d.data, e.data)
+
+
+def check_acknowledged(acknowledged, records):
+    """(partition, offset) -> value of what a sender was told is in the log."""
+    held = {(r.partition, r.offset): r.value for r in records}
+    return [f"acknowledged record {p}@{o} is {'not in the log' if (p, o) not in held else 'another one'}"
+            for (p, o), value in acknowledged.items() if held.get((p, o), b"\0missing") != value]
+
+
+def check_shares(model):
+    """At rest: none pending, none open at one end only, and both ends hold the same version."""
+    ins = {(name, s["owner_account"], i): a for p in model.partitions for name, a in p.accounts.items()
+           for i, s in a.share_in.items() if s["open"]}
+    found = []
+    for p in model.partitions:
+        for name, a in p.accounts.items():
+            for i, s in a.shares.items():
+                if s["state"] == "pending":
+                    found.append(f"share {i} of {name} is pending")
+                elif s["state"] == "open":
+                    there = ins.pop((s["to"], name, i), None)
+                    if there is None:
+                        found.append(f"share {i} of {name} to {s['to']} is open at one end only, the owner's")
+                    elif there.shared_in[(name, s["certificate"])]["summary"]["version"] != s["version"] != s["accepted"]:
+                        found.append(f"share {i} of {name}: version {s['version']} never arrived")
+    return found + [f"share {i} of {owner} to {name} is open at one end only, the recipient's" for name, owner, i in ins]

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The catalogs as Redis must hold them: every document and every index that follows from the log, and nothing else."""
+import json
+
+from model_py.audit import brief, differences
+from support.events import b64
+
+
+def expected(model, firsts):
+    """{(partition, key): document} and {(partition, key): {member: score}}. firsts: per partition the first outcome records."""
+    docs, indexes = {}, {}
+    for p in model.partitions:
+        def doc(key, value):
+            docs[(p.number, key)] = value  # pylint: disable=cell-var-from-loop
+
+        def index(key, members):
+            if members:
+                indexes[(p.number, key)] = members  # pylint: disable=cell-var-from-loop
+        if p.system:
+            doc("system", p.system)
+        for kid, t in p.trust.items():
+            doc(f"trust/{kid}", {**t, "key": b64(t["key"])})
+        for stream, seq in p.streams.items():
+            doc(f"stream/{stream}", {"seq": seq})
+            index(f"seen/{stream}", p.seen[stream])
+        for name, a in p.accounts.items():
+            _account(name, a, doc, index, firsts[p.number])
+    return docs, indexes
+
+
+def _account(name, a, doc, index, outcomes):
+    if a.doc:
+        doc(f"account/{name}", {k: v for k, v in a.doc.items() if not k.startswith("limit_") and k != "reject_incomplete_chain"}
+            | {"limits": {"certificates": a.doc["limit_certificates"], "shares": a.doc["limit_shares"],
+                          "incomplete_chain": "reject" if a.doc["reject_incomplete_chain"] else "note"}})
+    for kid, k in a.keys.items():
+        doc(f"key/{name}/{kid}", {**k, "key": b64(k["key"])})
+    index(f"keys/{name}", {k: 0 for k in a.keys})
+    _certificates(name, a, doc, index)
+    for i, c in a.csrs.items():
+        doc(f"csr/{name}/{i}", c)
+    for spki, i in a.csr_spki.items():
+        doc(f"csr-spki/{name}/{spki}", i)
+    index(f"csrs/{name}", {f"{c['name']}/{i}": 0 for i, c in a.csrs.items() if not c["deleted"]})
+    for i, s in a.shares.items():
+        doc(f"share/{name}/{i}", s)
+    for i, s in a.share_in.items():
+        doc(f"share-in/{name}/{i}", {k: v for k, v in s.items() if k != "open"} | {"state": "open" if s["open"] else "closed"})
+    for (owner, cert), s in a.shared_in.items():
+        doc(f"shared-in/{name}/{owner}/{cert}", s)
+    index(f"shares/{name}", {f"out/{i}": 0 for i, s in a.shares.items() if s["state"] != "closed"}
+          | {f"in/{i}": 0 for i, s in a.share_in.items() if s["open"]})
+    for event, (offset, final) in a.outcomes.items():
+        value = {"outcome": json.loads(outcomes[offset].value)}
+        doc(f"outcome/{name}/{event}", value | ({"final": {k: v for k, v in final.items() if v}} if final else {}))
+    index(f"outcomes/{name}", {e: offset + 1 for e, (offset, _) in a.outcomes.items()})
+
+
+def _certificates(name, a, doc, index):
+    view, expiry = {}, {}
+    for i, c in a.certs.items():
+        if c["deleted"]:
+            doc(f"cert/{name}/{i}", c)
+            continue
+        doc(f"cert/{name}/{i}", {**c, "shares": [{"share": s, "to": a.shares[s]["to"]} for s in c["shares"]]})
+        doc(f"material/{name}/{i}", {"parts": a.material[i]})
+        member = f"{c['summary']['name']}/c/{i}"
+        view[member], expiry[member] = 0, _ends(c["summary"])
+    for (owner, i), s in a.shared_in.items():
+        member = f"{s['summary']['name']}/s/{owner}/{i}"
+        view[member], expiry[member] = 0, _ends(s["summary"])
+    for n, i in a.names.items():
+        doc(f"name/{name}/{n}", i)
+    index(f"view/{name}", view)
+    index(f"expiry/{name}", expiry)
+
+
+def _ends(summary):
+    return min(x["not_after_s"] for x in summary["leaves"])
+
+
+def read(client, namespace, partitions):
+    """({(partition, key): bytes}, {(partition, key): {member: score}}, {partition: position}) of a namespace."""
+    docs, indexes, positions = {}, {}, {}
+    for p in range(partitions):
+        prefix = f"{namespace}:{{{p}}}:".encode()
+        keys = sorted(client.scan_iter(match=prefix.replace(b"{", b"\\{") + b"*", count=5000))
+        pipe = client.pipeline(transaction=False)
+        for k in keys:
+            pipe.type(k)
+        kinds = pipe.execute()
+        for k, kind in zip(keys, kinds):
+            pipe.get(k) if kind == b"string" else pipe.zrange(k, 0, -1, withscores=True)
+        for k, kind, value in zip(keys, kinds, pipe.execute()):
+            key = (p, k[len(prefix):].decode())
+            if key[1] == "pos":
+                positions[p] = json.loads(value)
+            elif kind == b"string":
+                docs[key] = value
+            else:
+                indexes[key] = {m.decode(): int(s) for m, s in value}
+    return docs, indexes, positions
+
+
+def check(model, firsts, found_docs, found_indexes):
+    docs, indexes = expected(model, firsts)
+    wrong = []
+    for key in sorted({**docs, **found_docs}):
+        if key not in found_docs:
+            wrong.append(f"catalog {key}: missing, not {brief(docs[key])}")
+        elif key not in docs:
+            wrong.append(f"catalog {key}: should not be there: {brief(found_docs[key].decode())}")
+        else:
+            wrong += [f"catalog {key}: {d}" for d in differences(docs[key], json.loads(found_docs[key]))]
+    for key in sorted({**indexes, **found_indexes}):
+        mine, theirs = indexes.get(key, {}), found_indexes.get(key, {})
+        if mine != theirs:
+            odd = sorted(set(mine.items()) ^ set(theirs.items()))[:4]
+            wrong.append(f"index {key}: {len(theirs)} members, not {len(mine)}; they differ in {odd}")
+    return wrong
+
+
+def check_keys(model, found_docs, custodian=None, unseal=None, only=None):
+    """Each live certificate has its material with a key that opens (where unseal is given); no dead one has any."""
+    wrong = []
+    for p in model.partitions:
+        for name, a in p.accounts.items():
+            for i, c in a.certs.items():
+                held = found_docs.get((p.number, f"material/{name}/{i}"))
+                if c["deleted"]:
+                    wrong += [f"the dead certificate {i} of {name} still has its material"] if held else []
+                elif not held or not all(x.get("key") for x in json.loads(held)["parts"]):
+                    wrong.append(f"certificate {i} of {name} has no sealed key")
+                elif unseal and (only is None or only(i)):
+                    wrong += [f"certificate {i} of {name}: {w}" for w in unseal(name, c, json.loads(held)["parts"])]
+    return wrong
+
+
+def check_positions(model, firsts, records_by_partition, positions):
+    import hashlib
+    from model_py.wire import record_sha256
+    wrong = []
+    for p in model.partitions:
+        records = records_by_partition[p.number]
+        chain = hashlib.sha256(firsts[p.number][-1].value).hexdigest() if firsts[p.number] else "0" * 64
+        last = record_sha256(records[-1]) if records else "0" * 64
+        want = {"next_offset": len(records), "record_sha256": last, "outcomes": len(firsts[p.number]), "chain_sha256": chain,
+                "derived": p.derived}
+        wrong += [f"position of partition {p.number}: {d}" for d in differences(want, positions.get(p.number, {}))]
+    return wrong

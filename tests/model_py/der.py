@@ -1,0 +1,402 @@
+# SPDX-License-Identifier: Apache-2.0
+"""X.509 certificates and requests as the rules see them.
+
+International ones are read by python3-cryptography. What that package cannot (SM2 keys and signatures) is done here: a small
+DER reader, and SM2 verification over GB/T 32918 in plain integers with hashlib's SM3.
+"""
+import hashlib
+from functools import lru_cache
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+from cryptography.x509.oid import ExtensionOID, NameOID
+
+CERT_DER_MAX, CSR_DER_MAX = 64 * 1024, 32 * 1024
+
+
+class Refused(Exception):
+    """A code of the rule book."""
+
+    def __init__(self, code):
+        super().__init__(code)
+        self.code = code
+
+
+class CannotExamine(Exception):
+    """The model has no opinion on this; the harness counts and reports it."""
+
+
+# --- DER ---------------------------------------------------------------------------------------------
+
+def tlv(data, at=0):
+    """(tag, start of the value, end of the value) of the element at `at`; ValueError where it is none."""
+    if at + 2 > len(data):
+        raise ValueError("truncated")
+    tag, length, start = data[at], data[at + 1], at + 2
+    if length & 0x80:
+        count = length & 0x7F
+        if not 1 <= count <= 4 or start + count > len(data):
+            raise ValueError("length")
+        length, start = int.from_bytes(data[start:start + count], "big"), start + count
+    if start + length > len(data):
+        raise ValueError("truncated")
+    return tag, start, start + length
+
+
+def children(data, at=0):
+    """The elements inside of the element at `at`, each as its whole bytes."""
+    _, start, end = tlv(data, at)
+    found = []
+    while start < end:
+        _, _, after = tlv(data, start)
+        found.append(bytes(data[start:after]))
+        start = after
+    return found
+
+
+def value_of(element):
+    _, start, end = tlv(element)
+    return element[start:end]
+
+
+OID_RSA, OID_EC, OID_ED25519, OID_X25519 = (bytes.fromhex(h) for h in (
+    "2a864886f70d010101", "2a8648ce3d0201", "2b6570", "2b656e"))
+CURVES = {bytes.fromhex("2a8648ce3d030107"): ("P-256", 256, 65), bytes.fromhex("2b81040022"): ("P-384", 384, 97),
+          bytes.fromhex("2b81040023"): ("P-521", 521, 133), bytes.fromhex("2a811ccf5501822d"): ("SM2", 256, 65)}
+SIG_SM2_SM3 = bytes.fromhex("2a811ccf55018375")
+
+
+class PublicKey:
+    """An acceptable public key (of certificates, requests, senders): type, bits, verify()."""
+
+    def __init__(self, spki):
+        try:
+            algorithm, bits = children(spki)
+            if tlv(spki)[2] != len(spki):
+                raise ValueError("trailing")
+            parts = children(algorithm)
+            oid, parameters = value_of(parts[0]), parts[1] if len(parts) > 1 else None
+            raw = value_of(bits)
+            if raw[0] != 0:
+                raise ValueError("unused bits")
+        except (ValueError, IndexError) as e:
+            raise Refused("cert.malformed") from e
+        self.spki, raw = spki, raw[1:]
+        if oid == OID_RSA:
+            self._rsa(spki)
+        elif oid == OID_EC:
+            self._curve(parameters, raw)
+        elif oid == OID_ED25519 and len(raw) == 32:
+            self.type, self.bits, self.key = "Ed25519", 256, load_der_public_key(spki)
+        elif oid == OID_X25519 and len(raw) == 32:
+            self.type, self.bits, self.key = "X25519", 256, None
+        else:
+            raise Refused("cert.weak_key")
+
+    def _rsa(self, spki):
+        self.key = load_der_public_key(spki)
+        self.type, self.bits = "RSA", self.key.key_size
+        if not 2048 <= self.bits <= 8192:
+            raise Refused("cert.weak_key")
+
+    def _curve(self, parameters, raw):
+        if parameters is None or parameters[0] == 0x30:
+            raise Refused("cert.explicit_curve")
+        curve = CURVES.get(bytes(value_of(parameters)))
+        if curve is None:
+            raise Refused("cert.weak_key")
+        self.type, self.bits, length = curve
+        if len(raw) != length or raw[0] != 4:
+            raise Refused("cert.malformed")
+        if self.type == "SM2":
+            self.key = Sm2Point(int.from_bytes(raw[1:33], "big"), int.from_bytes(raw[33:], "big"))
+            if not self.key.on_curve():
+                raise Refused("cert.malformed")
+        else:
+            self.key = load_der_public_key(self.spki)
+
+    def verify(self, signature, message, digest=None):
+        """digest None: the one of proofs of possession (RSA: SHA-256; the curve's own; SM3)."""
+        try:
+            if self.type == "RSA":
+                self.key.verify(signature, message, padding.PKCS1v15(), digest or hashes.SHA256())
+            elif self.type == "Ed25519":
+                self.key.verify(signature, message)
+            elif self.type == "SM2":
+                return sm2_verify(self.key, signature, message)
+            else:
+                own = {"P-256": hashes.SHA256, "P-384": hashes.SHA384, "P-521": hashes.SHA512}[self.type]
+                self.key.verify(signature, message, ec.ECDSA(digest or own()))
+            return True
+        except InvalidSignature:
+            return False
+
+
+@lru_cache(maxsize=4096)
+def public_key(spki):
+    return PublicKey(spki)
+
+
+# --- SM2 (GB/T 32918-2016, recommended curve) --------------------------------------------------------
+
+P = 0xFFFFFFFEFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF00000000FFFFFFFFFFFFFFFF
+A = P - 3
+B = 0x28E9FA9E9D9F5E344D5A9E4BCF6509A7F39789F515AB8F92DDBCBD414D940E93
+N = 0xFFFFFFFEFFFFFFFFFFFFFFFFFFFFFFFF7203DF6B21C6052B53BBF40939D54123
+GX = 0x32C4AE2C1F1981195F9904466A39C9948FE30BBFF2660BE1715A4589334C74C7
+GY = 0xBC3736A2F4F6779C59BDCEE36B692153D0A9877CC62A474002DF32E52139F0A0
+SM2_ID = b"1234567812345678"
+
+
+class Sm2Point:
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    def on_curve(self):
+        return self.x < P and self.y < P and (self.y * self.y - self.x ** 3 - A * self.x - B) % P == 0
+
+
+def _double(p):
+    x, y, z = p
+    if not y:
+        return 0, 1, 0
+    s, m = 4 * x * y * y % P, (3 * x * x + A * z ** 4) % P
+    x3 = (m * m - 2 * s) % P
+    return x3, (m * (s - x3) - 8 * y ** 4) % P, 2 * y * z % P
+
+
+def _add(p, q):
+    if not p[2]:
+        return q
+    if not q[2]:
+        return p
+    z1, z2 = p[2] * p[2] % P, q[2] * q[2] % P
+    u1, u2 = p[0] * z2 % P, q[0] * z1 % P
+    s1, s2 = p[1] * z2 * q[2] % P, q[1] * z1 * p[2] % P
+    if u1 == u2:
+        return _double(p) if s1 == s2 else (0, 1, 0)
+    h, r = (u2 - u1) % P, (s2 - s1) % P
+    h2 = h * h % P
+    h3, v = h * h2 % P, u1 * h2 % P
+    x3 = (r * r - h3 - 2 * v) % P
+    return x3, (r * (v - x3) - s1 * h3) % P, h * p[2] * q[2] % P
+
+
+def _combine(s, t, point):
+    """s*G + t*point, its x coordinate (Shamir's trick)."""
+    g, q = (GX, GY, 1), (point.x, point.y, 1)
+    both, total = _add(g, q), (0, 1, 0)
+    for i in range(max(s.bit_length(), t.bit_length()) - 1, -1, -1):
+        total = _double(total)
+        bits = (s >> i & 1, t >> i & 1)
+        if bits != (0, 0):
+            total = _add(total, {(1, 0): g, (0, 1): q, (1, 1): both}[bits])
+    if not total[2]:
+        return None
+    inverse = pow(total[2], -1, P)
+    return total[0] * inverse * inverse % P
+
+
+def sm3(data):
+    return hashlib.new("sm3", data).digest()
+
+
+def sm2_verify(point, signature, message):
+    try:
+        r, s = (int.from_bytes(value_of(e), "big") for e in children(signature))
+        if tlv(signature)[2] != len(signature):
+            return False
+    except ValueError:
+        return False
+    if not (1 <= r < N and 1 <= s < N):
+        return False
+    t = (r + s) % N
+    if t == 0:
+        return False
+    z = sm3((len(SM2_ID) * 8).to_bytes(2, "big") + SM2_ID
+            + b"".join(n.to_bytes(32, "big") for n in (A, B, GX, GY, point.x, point.y)))
+    x = _combine(s, t, point)
+    return x is not None and (int.from_bytes(sm3(z + message), "big") + x) % N == r
+
+
+# --- certificates ------------------------------------------------------------------------------------
+
+WEAK_HASHES = (hashes.MD5, hashes.SHA1)
+SIGNATURES = {"1.2.840.113549.1.1.11", "1.2.840.113549.1.1.12", "1.2.840.113549.1.1.13",
+              "1.2.840.10045.4.3.2", "1.2.840.10045.4.3.3", "1.2.840.10045.4.3.4", "1.3.101.112",
+              "1.2.156.10197.1.501"}
+WEAK_SIGNATURES = {"1.2.840.113549.1.1.4", "1.2.840.113549.1.1.5", "1.2.840.10045.4.1", "1.2.840.113549.1.1.2"}
+
+
+class Certificate:
+    """One certificate, read once; what it is refused for is raised as Refused."""
+
+    def __init__(self, der):
+        self.der = der
+        try:
+            if len(der) > CERT_DER_MAX or tlv(der)[2] != len(der):
+                raise ValueError("size")
+            self.x = x509.load_der_x509_certificate(der)
+            tbs, outer, signature = children(der)
+            fields = children(tbs)
+            if fields[0][0] == 0xA0:
+                fields = fields[1:]
+            self.tbs, self.issuer_der, self.subject_der, spki = tbs, fields[2], fields[4], fields[5]
+            self.sig_oid = self.x.signature_algorithm_oid.dotted_string
+            if fields[1] != outer:
+                raise ValueError("algorithms differ")
+            self.signature = value_of(signature)[1:]
+            self.extensions = self.x.extensions
+        except (ValueError, IndexError, x509.DuplicateExtension, x509.InvalidVersion) as e:
+            raise Refused("cert.malformed") from e
+        self.spki = spki
+        self.self_issued = self.issuer_der == self.subject_der
+        basic = self._extension(ExtensionOID.BASIC_CONSTRAINTS)
+        version1 = self.x.version == x509.Version.v1
+        self.is_ca = bool(basic and basic.ca) or (version1 and self.self_issued)
+        usage = self._extension(ExtensionOID.KEY_USAGE)
+        self.usage = usage
+        self.can_sign_certs = self.is_ca and (usage is None or usage.key_cert_sign)
+        if version1 and not self.is_ca:
+            raise Refused("cert.not_v3")
+        self.key = public_key(spki)
+        if self.key.type == "X25519":
+            raise Refused("cert.weak_key")
+        if self.sig_oid not in SIGNATURES and not (self.sig_oid in WEAK_SIGNATURES and self.self_issued):
+            if self.sig_oid not in WEAK_SIGNATURES:
+                raise CannotExamine(f"signature algorithm {self.sig_oid}")
+            raise Refused("cert.weak_signature")
+        self.sha256 = hashlib.sha256(der).hexdigest()
+        self.spki_sha256 = hashlib.sha256(spki).hexdigest()
+        serial = f"{self.x.serial_number:x}"
+        self.serial = "0" * (len(serial) % 2) + serial
+        self.not_before_s, self.not_after_s = (_seconds(self.x.not_valid_before), _seconds(self.x.not_valid_after))
+        self.names = self._names()
+        self.has_common_name = bool(self.x.subject.get_attributes_for_oid(NameOID.COMMON_NAME))
+
+    def _extension(self, oid):
+        try:
+            return self.extensions.get_extension_for_oid(oid).value
+        except x509.ExtensionNotFound:
+            return None
+
+    def _names(self):
+        san, found = self._extension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME), []
+        for name in san or []:
+            if isinstance(name, x509.DNSName):
+                found.append(name.value)
+            elif isinstance(name, x509.IPAddress):
+                found.append(f"IP:{name.value}")
+            elif isinstance(name, x509.RFC822Name):
+                found.append(f"email:{name.value}")
+            elif isinstance(name, x509.UniformResourceIdentifier):
+                found.append(f"URI:{name.value}")
+        return found
+
+    def summary(self):
+        """As the catalog shows a leaf."""
+        return {"sha256": self.sha256, "spki_sha256": self.spki_sha256, "serial": self.serial,
+                "not_before_s": self.not_before_s, "not_after_s": self.not_after_s, "key_type": self.key.type,
+                "key_bits": self.key.bits, "subject": self.x.subject.rfc4514_string(),
+                "issuer": self.x.issuer.rfc4514_string(), "names_total": len(self.names), "names": self.names[:100]}
+
+
+def _seconds(when):
+    import calendar
+    return calendar.timegm(when.timetuple())
+
+
+@lru_cache(maxsize=8192)
+def certificate(der):
+    return Certificate(der)
+
+
+@lru_cache(maxsize=65536)
+def signed_by(der, issuer_der):
+    """Whether the name and the key of `issuer` signed `der`: (names fit, signature fits)."""
+    cert, issuer = certificate(der), certificate(issuer_der)
+    if cert.issuer_der != issuer.subject_der:
+        return False, False
+    if cert.sig_oid == "1.2.156.10197.1.501":
+        return True, issuer.key.type == "SM2" and issuer.key.verify(cert.signature, cert.tbs)
+    digest = cert.x.signature_hash_algorithm
+    fits = {"RSA": "1.2.840.113549.1.1.", "Ed25519": "1.3.101.112"}.get(issuer.key.type, "1.2.840.10045.4.")
+    return True, cert.sig_oid.startswith(fits) and issuer.key.verify(cert.signature, cert.tbs, digest)
+
+
+def leaf_code(leaf, algorithm):
+    """The leaf's own rules but the dates; "" where all hold."""
+    if leaf.is_ca:
+        return "cert.is_ca"
+    if (leaf.key.type == "SM2") != (algorithm == "sm2"):
+        return "cert.algorithm"
+    if not leaf.names and not leaf.has_common_name:
+        return "cert.no_name"
+    return ""
+
+
+def chain_code(certs):
+    """(code, incomplete) of a chain, leaf first. `chain.order` where its members would be a chain in another order."""
+    for i in range(len(certs) - 1):
+        names, signed = signed_by(certs[i].der, certs[i + 1].der)
+        if not (names and signed and certs[i + 1].can_sign_certs):
+            return _why_not(certs, i, names), False
+    last = certs[-1]
+    incomplete = len(certs) == 1 and not (last.self_issued and signed_by(last.der, last.der)[1])
+    return "", incomplete
+
+
+def _why_not(certs, i, names):
+    rest, ordered = certs[1:], certs[:1]
+    while rest:
+        link = next((c for c in rest if all(signed_by(ordered[-1].der, c.der)) and c.can_sign_certs), None)
+        if link is None:
+            return "chain.broken" if names else "chain.stray"
+        ordered.append(link)
+        rest = [c for c in rest if c is not link]
+    return "chain.order"
+
+
+def sm2_pair_code(sign, encrypt):
+    usage = sign.usage
+    if usage is not None and not usage.digital_signature:
+        return "sm2.usage"
+    usage = encrypt.usage
+    if usage is not None and not (usage.key_encipherment or usage.data_encipherment or usage.key_agreement):
+        return "sm2.usage"
+    if sign.spki == encrypt.spki:
+        return "sm2.same_key"
+    if sign.subject_der != encrypt.subject_der:
+        return "sm2.subject"
+    return ""
+
+
+class Request:
+    """A PKCS#10 request, its own signature verified."""
+
+    def __init__(self, der):
+        self.der = der
+        try:
+            if len(der) > CSR_DER_MAX or tlv(der)[2] != len(der):
+                raise ValueError("size")
+            info, _, _ = children(der)
+            fields = children(info)
+            self.spki = fields[2]
+            self.x = x509.load_der_x509_csr(der)
+            self.subject = self.x.subject.rfc4514_string()
+        except (ValueError, IndexError) as e:
+            raise Refused("csr.malformed") from e
+        self.key = public_key(self.spki)
+        if self.key.type == "SM2":
+            raise CannotExamine("a request with an SM2 key")
+        if not self.x.is_signature_valid:
+            raise Refused("csr.bad_signature")
+        self.spki_sha256 = hashlib.sha256(self.spki).hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def request(der):
+    return Request(der)

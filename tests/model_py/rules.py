@@ -1,0 +1,669 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rule book, a second time: Model.judge() says of each record of cert.events what must be decided, and keeps the catalogs.
+
+Records of one partition come in the order of their offsets; partitions may be interleaved in any way, as each is judged by
+itself. What a verdict emits is in Verdict.derived; that it really appears in the log is for audit.py to see.
+"""
+import hashlib
+import uuid
+from functools import lru_cache
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from model_py import der, wire
+from model_py.der import CannotExamine, Refused
+
+SEEN_MAX, OLD_VERSIONS_MAX, RULESET_LATEST = 128, 10, 1
+SEALED_MIN, SEALED_MAX, POP_MAX = 1 + 16 + 32 + 16, 8 * 1024, 1024
+DEFAULT_CERTIFICATES, DEFAULT_SHARES = 1000, 20
+DERIVED = ("share.offer", "share.withdraw", "share.answer")
+RIGHT_OF = {"certificate.upload": "upload", "certificate.delete": "delete", "certificate.share": "share",
+            "certificate.unshare": "share", "csr.add": "csr", "csr.delete": "csr", "agent.enroll": "enroll"}
+ROLE_OF = {"account.register": "admin", "account.update": "admin", "agent.revoke": "admin", "certificate.issue": "issuer",
+           "share.offer": "service", "share.withdraw": "service", "share.answer": "service"}
+
+
+def kid_of(spki):
+    return hashlib.sha256(spki).hexdigest()[:32]
+
+
+@lru_cache(maxsize=4096)
+def _ecdsa_key(spki):
+    key = load_der_public_key(spki)
+    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
+        raise ValueError("not P-256")
+    return key
+
+
+def signature_good(spki, event):
+    try:
+        _ecdsa_key(spki).verify(event.signature, wire.pae(event.value), ec.ECDSA(hashes.SHA256()))
+        return True
+    except (InvalidSignature, ValueError):
+        return False
+
+
+class Verdict:
+    def __init__(self, record):
+        self.partition, self.offset, self.time_ms = record.partition, record.offset, record.timestamp_ms
+        self.record_sha256 = wire.record_sha256(record)
+        self.event = None
+        self.status, self.code, self.subject = "applied", "", ""
+        self.version = self.watermark = self.gap = 0
+        self.signer_known = False   # its outcome is kept for the account
+        self.concludes = []         # (share event id, status, code)
+        self.derived = []
+
+    def __repr__(self):
+        kind = self.event.type if self.event else "?"
+        return f"<{self.partition}@{self.offset} {kind} {self.status} {self.code}>"
+
+
+class Derived:
+    """An event that the log must hold: from partition `origin`, number `seq` of it, in partition `destination`."""
+
+    def __init__(self, origin, seq, destination, account, kind, subject, data, source_event, n, time_ms):
+        self.origin, self.seq, self.destination, self.account = origin, seq, destination, account
+        self.type, self.subject, self.data, self.time_ms = kind, subject, data, time_ms
+        digest = bytearray(hashlib.sha256(wire.fields(b"certsync.derived.v1", source_event.encode(), n.to_bytes(8, "big"))
+                                          ).digest()[:16])
+        digest[6], digest[8] = digest[6] & 0x0F | 0x80, digest[8] & 0x3F | 0x80
+        self.id = str(uuid.UUID(bytes=bytes(digest)))
+
+
+class Account:
+    def __init__(self):
+        self.doc = None          # until account.register
+        self.keys = {}           # kid -> enrolled key
+        self.certs = {}          # id -> certificate, or its tombstone
+        self.material = {}       # id -> parts
+        self.names = {}          # name -> id
+        self.csrs, self.csr_spki = {}, {}
+        self.shares = {}         # share id -> the owner's end
+        self.share_in = {}       # share id -> the recipient's end
+        self.shared_in = {}      # (owner account, certificate id) -> entry, while open
+        self.outcomes = {}       # event id -> [offset, conclusion]
+
+
+class Partition:
+    def __init__(self, number):
+        self.number, self.next_offset, self.derived, self.outcomes = number, 0, 0, 0
+        self.system = None
+        self.trust, self.streams, self.seen, self.accounts = {}, {}, {}, {}
+
+    def account(self, name):
+        return self.accounts.setdefault(name, Account())
+
+
+class Model:
+    def __init__(self, deployment, root_spki, partitions):
+        self.deployment, self.root, self.root_kid = deployment, root_spki, kid_of(root_spki)
+        self.count = partitions
+        self.partitions = [Partition(n) for n in range(partitions)]
+
+    # --- every event
+
+    def judge(self, record):
+        p, v = self.partitions[record.partition], Verdict(record)
+        if record.offset != p.next_offset:
+            raise ValueError(f"offset {record.offset} of partition {p.number} after {p.next_offset - 1}")
+        p.next_offset += 1
+        p.outcomes += 1
+        try:
+            v.event = wire.decode(record)
+            v.subject = v.event.subject
+            self._judge(p, v, v.event)
+        except Refused as e:
+            v.status, v.code = "rejected", e.code
+            v.derived, v.concludes = [], []
+        self._remember(p, v)
+        return v
+
+    def _judge(self, p, v, e):
+        if e.deployment != self.deployment:
+            raise Refused("event.deployment")
+        if e.account and wire.partition_of(e.account, self.count) != p.number:
+            raise Refused("event.misrouted")
+        if p.system is None:
+            self._genesis(p, v, e)
+            return
+        role, spki, ended, agent = self._signer(p, e)
+        if not signature_good(spki, e):
+            raise Refused("event.bad_signature")
+        if ended:
+            v.signer_known = True
+            raise Refused("event.revoked_signer")
+        v.signer_known = True
+        if not self._sequence(p, v, e, role):
+            return
+        self._right(v, e, role, agent)
+        if e.account:
+            account = p.account(e.account)
+            if account.doc is None and e.type not in ("account.register", "share.offer"):
+                raise Refused("account.unknown")
+            handler = getattr(self, "_" + e.type.replace(".", "_"))
+            handler(p, v, e, account, agent)
+        else:
+            getattr(self, "_" + e.type.replace(".", "_"))(p, v, e)
+
+    def _genesis(self, p, v, e):
+        d = e.data
+        if (e.type != "system.genesis" or v.offset != 0 or e.kid != self.root_kid or not signature_good(self.root, e)
+                or d["deployment"] != self.deployment or d["partitions"] != self.count):
+            raise Refused("system.order")
+        if d["ruleset"] > RULESET_LATEST:
+            raise CannotExamine("a ruleset from the future")
+        v.signer_known = True
+        p.system = {"deployment": d["deployment"], "partitions": d["partitions"], "ruleset": d["ruleset"]}
+        self._sequence(p, v, e, "root")
+
+    def _signer(self, p, e):
+        """(role, SPKI, whether it ended, enrolled key)"""
+        if e.kid == self.root_kid:
+            return "root", self.root, False, None
+        trusted = p.trust.get(e.kid)
+        if trusted:
+            return trusted["role"], trusted["key"], bool(trusted["removed_ms"]), None
+        agent = p.account(e.account).keys.get(e.kid) if e.account else None
+        if agent is None:
+            raise Refused("event.unknown_signer")
+        return "agent", agent["key"], agent["state"] != "enrolled", agent
+
+    def _sequence(self, p, v, e, role):
+        if role == "service" and e.type not in DERIVED:
+            raise CannotExamine("the service's key under an event that it never sends")
+        stream = f"p{e.data['origin']}" if role == "service" else e.kid
+        watermark, seen = p.streams.get(stream, 0), p.seen.setdefault(stream, {})
+        if e.seq <= watermark:
+            if e.id in seen:
+                v.status = "duplicate"
+                return False
+            v.watermark = watermark
+            raise Refused("event.replayed")
+        if role == "agent" and watermark:
+            v.gap = e.seq - watermark - 1
+        p.streams[stream] = e.seq
+        seen.pop(e.id, None)
+        seen[e.id] = e.seq
+        while len(seen) > SEEN_MAX:
+            seen.pop(next(iter(seen)))
+        return True
+
+    def _right(self, v, e, role, agent):
+        if e.type.startswith(("system.", "trust.")):
+            good = role == "root"
+        elif e.type in ROLE_OF:
+            good = role == ROLE_OF[e.type]
+        elif e.type == "agent.enroll" and role == "admin":
+            good = True
+        elif role != "agent":
+            good = False
+        elif e.type in RIGHT_OF:
+            good = RIGHT_OF[e.type] in agent["can"]
+            if good and e.type == "agent.enroll":
+                good = self._may_enroll(v, e.data, agent)
+        else:
+            good = e.type == "agent.rotate" or e.subject == e.kid
+        if not good:
+            raise Refused("event.forbidden")
+
+    @staticmethod
+    def _may_enroll(v, d, token):
+        if token["uses_left"] == 0 or (token["expires_s"] and token["expires_s"] < v.time_ms // 1000):
+            return False
+        grant, asked = token["grant"], set(d["can"])
+        if "enroll" in asked or not asked <= set(grant["can"]):
+            return False
+        names = d["names"]
+        return (names == grant["names"] or grant["names"] == "*"
+                or ("*" not in names and wire.pattern_matches(grant["names"], names)))
+
+    def _remember(self, p, v):
+        """outcome/<account>/<event>: the first one of each event, and how it was concluded."""
+        e = v.event
+        if e and v.signer_known and e.account and v.status != "duplicate" and not (
+                e.type == "agent.heartbeat" and v.status == "applied"):
+            p.account(e.account).outcomes.setdefault(e.id, [v.offset, None])
+        for share, status, code in v.concludes:
+            found = p.account(e.account).outcomes.get(share)
+            if found:
+                found[1] = {"status": status, "code": code, "by": e.id, "n": p.outcomes}
+
+    # --- system and trust
+
+    def _system_genesis(self, p, v, e):
+        raise Refused("system.order")
+
+    def _system_ruleset(self, p, v, e):
+        if e.data["ruleset"] != p.system["ruleset"] + 1:
+            raise Refused("system.ruleset")
+        raise CannotExamine("a ruleset from the future")
+
+    def _trust_add(self, p, v, e):
+        spki = wire.decode_base64(e.data["key"])
+        self._key_form(spki, e.subject, ("P-256", "X25519") if e.data["role"] == "custodian" else ("P-256",))
+        if e.subject in p.trust or e.subject == self.root_kid:
+            raise Refused("trust.exists")
+        p.trust[e.subject] = {"role": e.data["role"], "key": spki, "label": e.data.get("label", ""), "added_ms": v.time_ms,
+                              "removed_ms": 0}
+
+    def _trust_remove(self, p, v, e):
+        found = p.trust.get(e.subject)
+        if not found or found["role"] != e.data["role"] or found["removed_ms"]:
+            raise Refused("trust.unknown")
+        found["removed_ms"] = v.time_ms
+
+    @staticmethod
+    def _key_form(spki, kid, kinds):
+        try:
+            kind = der.public_key(spki).type
+        except Refused:
+            kind = None
+        if kind not in kinds or kid_of(spki) != kid:
+            raise Refused("event.malformed")
+
+    # --- accounts and agents
+
+    def _account_register(self, p, v, e, a, _):
+        if a.doc is not None:
+            raise Refused("account.exists")
+        d, limits = e.data, e.data.get("limits", {})
+        a.doc = {"site": d["site"], "owner": d["owner"], "verified": d["verified"],
+                 "limit_certificates": limits.get("certificates", DEFAULT_CERTIFICATES),
+                 "limit_shares": limits.get("shares", DEFAULT_SHARES),
+                 "reject_incomplete_chain": limits.get("incomplete_chain", "note") == "reject",
+                 "certificates": 0, "created_ms": v.time_ms, "updated_ms": v.time_ms}
+
+    def _account_update(self, p, v, e, a, _):
+        d, limits, doc = e.data, e.data.get("limits", {}), a.doc
+        code = ""
+        if d.get("verified", True) is False and doc["verified"]:
+            code = "share.unverified"
+        if d.get("site", doc["site"]) != doc["site"]:
+            code = "share.site"
+        if d.get("owner", doc["owner"]) != doc["owner"]:
+            code = "share.owner"
+        for name in ("site", "owner", "verified"):
+            doc[name] = d.get(name, doc[name])
+        doc["limit_certificates"] = limits.get("certificates", doc["limit_certificates"])
+        doc["limit_shares"] = limits.get("shares", doc["limit_shares"])
+        if "incomplete_chain" in limits:
+            doc["reject_incomplete_chain"] = limits["incomplete_chain"] == "reject"
+        doc["updated_ms"] = v.time_ms
+        if code:
+            for share in sorted(s for s, x in a.share_in.items() if x["open"]):
+                self._remove_in(p, v, e, a, share, code)
+            for share in sorted(s for s, x in a.shares.items() if x["state"] != "closed"):
+                self._close_out(p, v, e, a, share, code)
+
+    def _agent_enroll(self, p, v, e, a, token):
+        d = e.data
+        self._key_form(wire.decode_base64(d["key"]), e.subject, ("P-256",))
+        self._agent_new(p, a, e.subject)
+        if token and token["uses_left"] > 0:
+            token["uses_left"] -= 1
+        a.keys[e.subject] = {
+            "state": "enrolled", "key": wire.decode_base64(d["key"]), "can": sorted(d["can"], key=wire.RIGHTS.index),
+            "names": d["names"], "label": d.get("label", ""), "uses_left": d.get("uses", -1),
+            "expires_s": wire.time_s(d["expires"]) if "expires" in d else 0, "grant": d.get("grant"), "enrolled_by": e.kid,
+            "rotated_to": "", "enrolled_ms": v.time_ms, "ended_ms": 0, "heartbeat_ms": 0, "heartbeat": None}
+
+    def _agent_new(self, p, a, kid):
+        if kid in a.keys or kid in p.trust or kid == self.root_kid:
+            raise Refused("agent.exists")
+
+    def _agent_revoke(self, p, v, e, a, _):
+        found = a.keys.get(e.subject)
+        if not found:
+            raise Refused("agent.unknown")
+        if found["state"] != "enrolled":
+            v.code = "unchanged"
+            return
+        found["state"], found["ended_ms"] = "revoked", v.time_ms
+
+    def _agent_rotate(self, p, v, e, a, agent):
+        spki = wire.decode_base64(e.data["key"])
+        self._key_form(spki, e.subject, ("P-256",))
+        self._agent_new(p, a, e.subject)
+        a.keys[e.subject] = {**agent, "key": spki, "enrolled_by": e.kid, "enrolled_ms": v.time_ms, "heartbeat_ms": 0,
+                             "heartbeat": None}
+        agent["state"], agent["rotated_to"], agent["ended_ms"] = "rotated", e.subject, v.time_ms
+
+    def _agent_heartbeat(self, p, v, e, a, agent):
+        agent["heartbeat_ms"], agent["heartbeat"] = v.time_ms, e.data
+
+    # --- certificates
+
+    def _content(self, e, kinds=(("single", None),)):
+        """The parts of an upload, each with its leaf, after all that its bytes decide."""
+        d, sm2 = e.data, e.data["algorithm"] == "sm2"
+        parts = ([("sm2-sign", d["sign"]), ("sm2-enc", d["encrypt"])] if sm2 else [("single", d)])
+        found = []
+        for role, part in parts:
+            if len(part["chain"]) > wire.CHAIN_MAX:
+                raise Refused("cert.too_many")
+            chain = [der.certificate(wire.decode_base64(c)) for c in part["chain"]]
+            code = der.leaf_code(chain[0], d["algorithm"])
+            if code:
+                raise Refused(code)
+            code, incomplete = der.chain_code(chain)
+            if code:
+                raise Refused(code)
+            found.append({"role": role, "leaf": chain[0], "incomplete": incomplete, "part": part})
+        if sm2:
+            code = der.sm2_pair_code(found[0]["leaf"], found[1]["leaf"])
+            if code:
+                raise Refused(code)
+        for f in found:
+            f["custodian"] = self._key_of(e, f["part"], f["leaf"].key, f["leaf"].der)
+        return found
+
+    def _key_of(self, e, part, key, subject_der):
+        """The custodian of a part's sealed key ("" for a CSR's); the proof of possession is verified."""
+        if part.get("csr") is True:
+            if "key" in part or "pop" in part:
+                raise Refused("key.many")
+            return ""
+        if "key" not in part:
+            raise Refused("key.missing")
+        if "pop" not in part:
+            raise Refused("key.mismatch")
+        sealed, pop = wire.decode_base64(part["key"]), wire.decode_base64(part["pop"])
+        if not SEALED_MIN <= len(sealed) <= SEALED_MAX or sealed[0] != 1:
+            raise Refused("key.malformed")
+        message = wire.fields(b"certsync.pop.v1", e.deployment.encode(), e.account.encode(), e.kid.encode(), e.id.encode(),
+                              e.subject.encode(), hashlib.sha256(sealed).digest(), hashlib.sha256(subject_der).digest())
+        if len(pop) > POP_MAX or not key.verify(pop, message):
+            raise Refused("key.mismatch")
+        return sealed[1:17].hex()
+
+    @staticmethod
+    def _custodian_trusted(p, kid):
+        found = p.trust.get(kid)
+        if not found or found["role"] != "custodian" or found["removed_ms"]:
+            raise Refused("key.malformed")
+
+    def _certificate_upload(self, p, v, e, a, agent):
+        self._upload(p, v, e, a, agent, "uploaded")
+
+    def _certificate_issue(self, p, v, e, a, agent):
+        self._upload(p, v, e, a, agent, e.data["source"])
+
+    def _upload(self, p, v, e, a, agent, source):
+        d, now = e.data, v.time_ms // 1000
+        if not wire.NAMES[d["algorithm"]](d["name"]):
+            raise Refused("name.invalid")
+        parts = self._content(e)
+        leaves = [f["leaf"] for f in parts]
+        for leaf in leaves:
+            if leaf.not_before_s > now:
+                raise Refused("cert.not_yet_valid")
+            if leaf.not_after_s < now:
+                raise Refused("cert.expired")
+        self._covered(agent, d["name"])
+        for f in parts:
+            if f["custodian"]:
+                self._custodian_trusted(p, f["custodian"])
+        held = a.certs.get(a.names.get(d["name"]))
+        if held:
+            fingerprints = [x["sha256"] for x in held["summary"]["leaves"]]
+            if fingerprints == [x.sha256 for x in leaves]:
+                v.code, v.subject, v.version = "unchanged", held["id"], held["summary"]["version"]
+                return
+            self._may_replace(held, d, leaves, source)
+        else:
+            if e.subject in a.certs:
+                raise Refused("certificate.id_used")
+            if a.doc["certificates"] >= a.doc["limit_certificates"]:
+                raise Refused("quota.certificates")
+        material = self._material(e, a, parts)
+        incomplete = any(f["incomplete"] for f in parts)
+        if incomplete and a.doc["reject_incomplete_chain"]:
+            raise Refused("chain.incomplete")
+        self._store(p, v, e, a, held, leaves, material, source, incomplete)
+
+    @staticmethod
+    def _covered(agent, name):
+        if agent and not wire.pattern_matches(agent["names"], name):
+            raise Refused("event.forbidden")
+
+    @staticmethod
+    def _may_replace(held, d, leaves, source):
+        old = held["summary"]
+        if not d.get("replace"):
+            raise Refused("name.taken")
+        if old["source"] != source or old["algorithm"] != d["algorithm"]:
+            raise Refused("replace.source")
+        if leaves[0].not_before_s < old["leaves"][0]["not_before_s"] and not d.get("force"):
+            raise Refused("replace.older")
+
+    @staticmethod
+    def _material(e, a, parts):
+        found = []
+        for f in parts:
+            key, key_subject = f["part"].get("key"), e.subject
+            if not f["custodian"]:  # by a CSR
+                request = a.csrs.get(a.csr_spki.get(f["leaf"].spki_sha256))
+                if not request:
+                    raise Refused("csr.no_match")
+                key, key_subject = request["key"], request["id"]
+            found.append({"chain": f["part"]["chain"], "key": key, "key_subject": key_subject, "role": f["role"]})
+        return found
+
+    def _store(self, p, v, e, a, held, leaves, material, source, incomplete):
+        d = e.data
+        summary = {"name": d["name"], "algorithm": d["algorithm"], "source": source, "version": 1, "incomplete": incomplete,
+                   "tags": d.get("tags", []), "leaves": [x.summary() for x in leaves]}
+        if held:
+            before = held["summary"]
+            summary["version"] = before["version"] + 1
+            first = before["leaves"][0]
+            held["old"] = [{"version": before["version"], "sha256": first["sha256"], "serial": first["serial"],
+                            "not_after_s": first["not_after_s"]}, *held["old"]][:OLD_VERSIONS_MAX]
+            cert = held
+        else:
+            cert = a.certs[e.subject] = {"id": e.subject, "deleted": False, "created_ms": v.time_ms, "shares": [], "old": []}
+            a.names[d["name"]] = e.subject
+            a.doc["certificates"] += 1
+        cert.update(summary=summary, by=e.kid, updated_ms=v.time_ms)
+        a.material[cert["id"]] = material
+        v.subject, v.version = cert["id"], summary["version"]
+        for share in cert["shares"]:
+            found = a.shares[share]
+            found["version"], found["updated_ms"] = summary["version"], v.time_ms
+            self._offer(p, v, e, a, found, cert)
+
+    def _own(self, a, subject):
+        cert = a.certs.get(subject)
+        if not cert or cert["deleted"]:
+            raise Refused("certificate.not_found")
+        return cert
+
+    def _certificate_delete(self, p, v, e, a, agent):
+        if "from" in e.data:
+            entry = a.shared_in.get((e.data["from"], e.subject))
+            if not entry:
+                raise Refused("certificate.not_found")
+            self._covered(agent, entry["summary"]["name"])
+            self._remove_in(p, v, e, a, entry["share"], "")
+            return
+        cert = self._own(a, e.subject)
+        self._covered(agent, cert["summary"]["name"])
+        if cert["shares"] and not e.data.get("cascade"):
+            raise Refused("delete.shared")
+        for share in list(cert["shares"]):
+            self._close_out(p, v, e, a, share, "share.closed")
+        del a.names[cert["summary"]["name"]]
+        del a.material[cert["id"]]
+        a.certs[cert["id"]] = {"id": cert["id"], "deleted": True, "updated_ms": v.time_ms}
+        a.doc["certificates"] -= 1
+
+    # --- shares, the owner's end
+
+    def _certificate_share(self, p, v, e, a, agent):
+        cert, to = a.certs.get(e.subject), e.data["to"]
+        if cert is None and any(c == e.subject for _, c in a.shared_in):
+            raise Refused("share.reshare")
+        cert = self._own(a, e.subject)
+        summary, now = cert["summary"], v.time_ms // 1000
+        self._covered(agent, summary["name"])
+        for code, broken in (
+                ("share.self", to == e.account), ("share.uploaded", summary["source"] == "uploaded"),
+                ("share.expired", any(x["not_after_s"] < now for x in summary["leaves"])),
+                ("share.unverified", not a.doc["verified"]),
+                ("share.exists", any(a.shares[s]["to"] == to for s in cert["shares"])),
+                ("share.limit", len(cert["shares"]) >= a.doc["limit_shares"])):
+            if broken:
+                raise Refused(code)
+        share = a.shares[e.id] = {"id": e.id, "certificate": cert["id"], "to": to, "state": "pending",
+                                  "version": summary["version"], "accepted": 0, "code": "", "created_ms": v.time_ms,
+                                  "updated_ms": v.time_ms}
+        cert["shares"].append(e.id)
+        v.status = "pending"
+        self._offer(p, v, e, a, share, cert)
+
+    def _certificate_unshare(self, p, v, e, a, agent):
+        cert = self._own(a, e.subject)
+        self._covered(agent, cert["summary"]["name"])
+        found = [s for s in cert["shares"] if a.shares[s]["to"] == e.data["to"]]
+        if not found:
+            raise Refused("share.not_found")
+        self._close_out(p, v, e, a, found[0], "share.closed")
+
+    def _close_out(self, p, v, e, a, share_id, code, withdraw=True):
+        share = a.shares[share_id]
+        if share["state"] == "pending":
+            v.concludes.append((share_id, "rejected", "share.closed" if withdraw else code or "share.closed"))
+        share["state"], share["code"], share["updated_ms"] = "closed", code or "share.closed", v.time_ms
+        a.certs[share["certificate"]]["shares"].remove(share_id)
+        if withdraw:
+            self._emit(p, v, e, share["to"], "share.withdraw", share["certificate"],
+                       {"share": share_id, "owner_account": e.account, "code": code})
+
+    def _offer(self, p, v, e, a, share, cert):
+        summary = cert["summary"]
+        self._emit(p, v, e, share["to"], "share.offer", cert["id"],
+                   {"share": share["id"], "owner_account": e.account, "owner": a.doc["owner"], "site": a.doc["site"],
+                    "version": summary["version"], "certificate": {**summary, "leaves": [dict(x) for x in summary["leaves"]]}})
+
+    def _emit(self, p, v, e, account, kind, subject, data):
+        p.derived += 1
+        v.derived.append(Derived(p.number, p.derived, wire.partition_of(account, self.count), account, kind, subject,
+                                 {**data, "origin": p.number}, e.id, len(v.derived), v.time_ms))
+
+    def _share_answer(self, p, v, e, a, _):
+        d, share = e.data, a.shares.get(e.data["share"])
+        if not share or share["to"] != d["recipient"] or share["state"] == "closed":
+            v.code = "share.closed"
+            return
+        if d["answer"] == "accepted":
+            if share["state"] == "pending":
+                v.concludes.append((share["id"], "applied", ""))
+            share["state"], share["accepted"] = "open", max(share["accepted"], d["version"])
+            share["updated_ms"] = v.time_ms
+        else:
+            self._close_out(p, v, e, a, share["id"], d.get("code", ""), withdraw=False)
+
+    # --- shares, the recipient's end
+
+    def _share_offer(self, p, v, e, a, _):
+        d, known = e.data, a.share_in.get(e.data["share"])
+        if known and not known["open"]:
+            self._answer(p, v, e, "removed", d["version"], "share.closed")
+            return
+        entry = a.shared_in.get((d["owner_account"], e.subject))
+        held = entry["summary"]["version"] if known else 0
+        if known and d["version"] <= held:
+            self._answer(p, v, e, "accepted", held, "")
+            return
+        code = self._refusal(v, e, a, d)
+        if code:
+            v.code = code
+            if known:
+                self._drop_in(v, a, d["share"], code)
+            else:
+                self._share_in(v, a, e, False, code)
+            self._answer(p, v, e, "removed" if known else "refused", d["version"], code)
+            return
+        if entry and entry["share"] != d["share"]:
+            self._drop_in(v, a, entry["share"], "share.closed")
+            entry = None
+        self._share_in(v, a, e, True, "")
+        a.shared_in[(d["owner_account"], e.subject)] = {
+            "share": d["share"], "owner_account": d["owner_account"], "certificate": e.subject, "summary": d["certificate"],
+            "created_ms": entry["created_ms"] if entry else v.time_ms, "updated_ms": v.time_ms}
+        self._answer(p, v, e, "accepted", d["version"], "")
+
+    @staticmethod
+    def _refusal(v, e, a, d):
+        if d["owner_account"] == e.account:
+            return "share.self"
+        if a.doc is None or a.doc["owner"] != d["owner"]:
+            return "share.owner"
+        if a.doc["site"] != d["site"]:
+            return "share.site"
+        if not a.doc["verified"]:
+            return "share.unverified"
+        if any(x["not_after_s"] < v.time_ms // 1000 for x in d["certificate"]["leaves"]):
+            return "share.expired"
+        return ""
+
+    @staticmethod
+    def _share_in(v, a, e, is_open, code):
+        a.share_in[e.data["share"]] = {"id": e.data["share"], "owner_account": e.data["owner_account"],
+                                       "certificate": e.subject, "open": is_open, "code": code, "updated_ms": v.time_ms}
+
+    @staticmethod
+    def _drop_in(v, a, share, code):
+        found = a.share_in[share]
+        found.update(open=False, code=code, updated_ms=v.time_ms)
+        del a.shared_in[(found["owner_account"], found["certificate"])]
+
+    def _remove_in(self, p, v, e, a, share, code):
+        """The recipient ends an open share by itself, and tells the owner."""
+        found = a.share_in[share]
+        version = a.shared_in[(found["owner_account"], found["certificate"])]["summary"]["version"]
+        self._drop_in(v, a, share, code)
+        self._emit(p, v, e, found["owner_account"], "share.answer", found["certificate"],
+                   {"share": share, "recipient": e.account, "version": version, "answer": "removed", "code": code})
+
+    def _answer(self, p, v, e, answer, version, code):
+        self._emit(p, v, e, e.data["owner_account"], "share.answer", e.subject,
+                   {"share": e.data["share"], "recipient": e.account, "version": version, "answer": answer, "code": code})
+
+    def _share_withdraw(self, p, v, e, a, _):
+        found = a.share_in.get(e.data["share"])
+        if found is None:
+            self._share_in(v, a, e, False, e.data["code"])
+        elif found["open"]:
+            self._drop_in(v, a, e.data["share"], e.data["code"])
+
+    # --- CSRs
+
+    def _csr_add(self, p, v, e, a, agent):
+        d = e.data
+        if not wire.NAMES["international"](d["name"]):
+            raise Refused("name.invalid")
+        request = der.request(wire.decode_base64(d["csr"]))
+        custodian = self._key_of(e, d, request.key, request.der)
+        self._covered(agent, d["name"])
+        if e.subject in a.csrs:
+            raise Refused("certificate.id_used")
+        if request.spki_sha256 in a.csr_spki:
+            v.code, v.subject = "unchanged", a.csr_spki[request.spki_sha256]
+            return
+        self._custodian_trusted(p, custodian)
+        a.csrs[e.subject] = {"id": e.subject, "deleted": False, "name": d["name"], "der": d["csr"], "key": d["key"],
+                             "spki_sha256": request.spki_sha256, "created_ms": v.time_ms}
+        a.csr_spki[request.spki_sha256] = e.subject
+
+    def _csr_delete(self, p, v, e, a, agent):
+        found = a.csrs.get(e.subject)
+        if not found or found["deleted"]:
+            raise Refused("csr.not_found")
+        self._covered(agent, found["name"])
+        del a.csr_spki[found["spki_sha256"]]
+        a.csrs[e.subject] = {"id": e.subject, "deleted": True}
