@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "certsync/model/event.h"
+#include "event_expect.h"
 #include "event_samples.h"
 #include "json_edit.h"
 

@@ -53,9 +53,11 @@ const char *cs_can_name(unsigned bit); // of one bit
 bool cs_can_parse(const char *s, size_t len, unsigned *ret_bit);
 
 // Every encoder appends one JSON value to b (failure is b's); every decoder owns what it returns, and answers false with FATAL "the catalog
-// holds a document that this release cannot read" on anything that the encoder does not write.
-// _clear frees what the struct owns, not the struct.
+// holds a document that this release cannot read: <member>: …" on anything that the encoder does not write: what decodes is encoded to the same bytes again.
+// _clear frees what the struct owns, not the struct. The JSON form stands above each struct; "?" marks members that are left out where empty, 0 or
+// false (uses_left: where -1).
 
+// {"deployment":"prod","partitions":12,"ruleset":1}
 struct cs_system {
     cs_deployment_id deployment;
     int32_t partitions;
@@ -70,6 +72,7 @@ struct cs_spki {
     uint8_t data[CS_SPKI_MAX];
 };
 
+// {"role":"admin","key":"<base64 SPKI>","label":…?,"added_ms":…,"removed_ms":…?}
 struct cs_trust_key {
     enum cs_trust_role role;
     struct cs_spki key;
@@ -80,12 +83,15 @@ struct cs_trust_key {
 void cs_trust_key_encode(struct cs_buf *b, const struct cs_trust_key *v);
 CS_MUST_USE bool cs_trust_key_decode(struct cs_bytes json, struct cs_trust_key *ret, struct cs_err *err);
 
+// {"seq":42}
 struct cs_stream {
     int64_t seq; // watermark
 };
 void cs_stream_encode(struct cs_buf *b, const struct cs_stream *v);
 CS_MUST_USE bool cs_stream_decode(struct cs_bytes json, struct cs_stream *ret, struct cs_err *err);
 
+// {"site":"cn","owner":…,"verified":true,"limits":{"certificates":1000,"shares":20,"incomplete_chain":"note"|"reject"},"certificates":…,"created_ms":…,
+//  "updated_ms":…}
 struct cs_account {
     enum cs_site site;
     cs_owner_id owner;
@@ -100,6 +106,7 @@ struct cs_account {
 void cs_account_encode(struct cs_buf *b, const struct cs_account *v);
 CS_MUST_USE bool cs_account_decode(struct cs_bytes json, struct cs_account *ret, struct cs_err *err);
 
+// {"version":"0.1.0","certificates":…,"failed":…,"last_scan_s":…,"spool":…}; with a version of at least one character
 struct cs_heartbeat {
     char version[CS_NAME_MAX + 1];
     int64_t certificates;
@@ -109,6 +116,8 @@ struct cs_heartbeat {
 };
 
 enum cs_agent_state { CS_AGENT_ENROLLED = 1, CS_AGENT_REVOKED, CS_AGENT_ROTATED };
+// {"state":"enrolled"|"revoked"|"rotated","key":"<base64 SPKI>","can":["upload",…],"names":"*","label":…?,"uses_left":…?,"expires_s":…?,
+//  "grant":{"can":[…],"names":…}?,"enrolled_by":"<kid>","rotated_to":"<kid>"?,"enrolled_ms":…,"ended_ms":…?,"heartbeat_ms":…?,"heartbeat":{…}?}
 struct cs_agent {
     enum cs_agent_state state;
     struct cs_spki key;
@@ -131,6 +140,8 @@ void cs_agent_encode(struct cs_buf *b, const struct cs_agent *v);
 CS_MUST_USE bool cs_agent_decode(struct cs_bytes json, struct cs_agent *ret, struct cs_err *err);
 
 // What is shown of one leaf.
+//   {"sha256":"<hex>","spki_sha256":"<hex>","serial":"<hex>","not_before_s":…,"not_after_s":…,"key_type":"P-256","key_bits":256,"subject":…,"issuer":…,
+//    "names_total":…,"names":["www.example.com",…]}
 struct cs_leaf {
     uint8_t sha256[32];
     uint8_t spki_sha256[32];
@@ -152,6 +163,7 @@ struct cs_tag_list {
 };
 
 // The public facts of a certificate: in the owner's entry, in an offer, in the recipient's entry.
+//   {"name":…,"algorithm":"international"|"sm2","source":"uploaded"|"official"|"test","version":1,"incomplete":true?,"tags":[…]?,"leaves":[{…}]}
 struct cs_cert_summary {
     cs_name name;
     enum cs_algorithm algorithm;
@@ -175,6 +187,8 @@ struct cs_old_version {
     char serial[41];
     int64_t not_after_s;
 };
+// {"id":…,"summary":{…},"by":"<kid>","created_ms":…,"updated_ms":…,"shares":[{"share":"<id>","to":"<account>"}]?,
+//  "old_versions":[{"version":1,"sha256":"<hex>","serial":"<hex>","not_after_s":…}]?}, or the tombstone {"id":…,"deleted":true,"updated_ms":…}
 struct cs_certificate {
     cs_uuid id;
     bool deleted; // then only id, deleted and updated_ms are kept
@@ -203,6 +217,8 @@ struct cs_material_part {
 };
 void cs_material_encode(struct cs_buf *b, const struct cs_material_part *parts, size_t n);
 
+// {"id":…,"name":…,"csr":"<base64 DER>","key":"<base64, sealed>","spki_sha256":"<hex>","subject":…,"names":[…],"key_type":"P-256","key_bits":256,
+//  "created_ms":…}, or the tombstone {"id":…,"deleted":true}
 struct cs_csr_entry {
     cs_uuid id;
     bool deleted;
@@ -223,6 +239,7 @@ void cs_csr_entry_encode(struct cs_buf *b, const struct cs_csr_entry *v);
 CS_MUST_USE bool cs_csr_entry_decode(struct cs_bytes json, struct cs_csr_entry *ret, struct cs_err *err);
 
 enum cs_share_state { CS_SHARE_PENDING = 1, CS_SHARE_OPEN, CS_SHARE_CLOSED };
+// {"id":…,"certificate":"<id>","to":"<account>","state":"pending"|"open"|"closed","version":…,"accepted":…?,"code":…?,"created_ms":…,"updated_ms":…}
 struct cs_share {
     cs_uuid id; // of the certificate.share event
     cs_uuid certificate;
@@ -237,6 +254,7 @@ struct cs_share {
 void cs_share_encode(struct cs_buf *b, const struct cs_share *v);
 CS_MUST_USE bool cs_share_decode(struct cs_bytes json, struct cs_share *ret, struct cs_err *err);
 
+// {"id":…,"owner_account":…,"certificate":"<id>","open":true,"code":…?,"updated_ms":…}
 struct cs_share_in {
     cs_uuid id;
     cs_account_id owner_account;
@@ -248,6 +266,7 @@ struct cs_share_in {
 void cs_share_in_encode(struct cs_buf *b, const struct cs_share_in *v);
 CS_MUST_USE bool cs_share_in_decode(struct cs_bytes json, struct cs_share_in *ret, struct cs_err *err);
 
+// {"share":"<id>","owner_account":…,"certificate":"<id>","summary":{…},"created_ms":…,"updated_ms":…}
 struct cs_shared_in {
     cs_uuid share;
     cs_account_id owner_account;
@@ -262,6 +281,7 @@ void cs_shared_in_encode(struct cs_buf *b, const struct cs_shared_in *v);
 CS_MUST_USE bool cs_shared_in_decode(struct cs_bytes json, struct cs_shared_in *ret, struct cs_err *err);
 
 // Where a partition stands: the value of <namespace>:{p}:pos, written in the same MULTI as what the position stands for.
+//   {"next_offset":…,"record_sha256":"<hex>","outcomes":…,"chain_sha256":"<hex>","derived":…}
 struct cs_position {
     int64_t next_offset;        // of cert.events; 0 at the start
     uint8_t record_sha256[32];  // of the record before it (outcome.h); zeros at the start

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The entries behind one interface, and canonical documents of each, for the codec's tests.
+#pragma once
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "certsync/model/outcome.h"
+#include "event_samples.h"
+
+#define SAMPLE_SHA2 "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff00"
+
+// Every X(tag, struct, clear): the decoders and encoders of entry.h and outcome.h.
+#define ENTRY_KINDS(X)                                                                                       \
+    X(system, struct cs_system, entry_clear_nothing)                                                         \
+    X(trust_key, struct cs_trust_key, entry_clear_nothing)                                                   \
+    X(stream, struct cs_stream, entry_clear_nothing)                                                         \
+    X(account, struct cs_account, entry_clear_nothing)                                                       \
+    X(agent, struct cs_agent, entry_clear_nothing)                                                           \
+    X(certificate, struct cs_certificate, cs_certificate_clear)                                              \
+    X(csr_entry, struct cs_csr_entry, cs_csr_entry_clear)                                                    \
+    X(share, struct cs_share, entry_clear_nothing)                                                           \
+    X(share_in, struct cs_share_in, entry_clear_nothing)                                                     \
+    X(shared_in, struct cs_shared_in, cs_shared_in_clear)                                                    \
+    X(position, struct cs_position, entry_clear_nothing)                                                     \
+    X(outcome, struct cs_outcome, cs_outcome_clear)
+
+static inline void entry_clear_nothing(void *v) {
+    (void)v;
+}
+
+// Decodes text and encodes what came out into b; false with err where it is refused.
+typedef bool entry_again(struct cs_bytes text, struct cs_buf *b, struct cs_err *err);
+#define X(tag, T, clear)                                                                                     \
+    static inline bool again_##tag(struct cs_bytes text, struct cs_buf *b, struct cs_err *err) {             \
+        T v;                                                                                                 \
+        memset(&v, 0xA5, sizeof v);                                                                          \
+        if (!cs_##tag##_decode(text, &v, err)) {                                                             \
+            for (size_t i = 0; i < sizeof v; i++)                                                            \
+                if (((const unsigned char *)&v)[i] != 0xA5)                                                  \
+                    abort(); /* touched on failure */                                                        \
+            return false;                                                                                    \
+        }                                                                                                    \
+        cs_##tag##_encode(b, &v);                                                                            \
+        clear(&v);                                                                                           \
+        return true;                                                                                         \
+    }
+ENTRY_KINDS(X)
+#undef X
+
+static const struct entry_kind {
+    const char *name;
+    entry_again *again;
+} entry_kinds[] = {
+#define X(tag, T, clear) {#tag, again_##tag},
+    ENTRY_KINDS(X)
+#undef X
+};
+
+static const struct entry_sample {
+    const char *name;
+    entry_again *again;
+    const char *text;
+} entry_samples[] = {
+    {"system", again_system, "{\"deployment\":\"prod\",\"partitions\":12,\"ruleset\":1}"},
+    {"trust_key", again_trust_key,
+     "{\"role\":\"issuer\",\"key\":\"AQIDBA==\",\"label\":\"CA "
+     "1\",\"added_ms\":1764000000000,\"removed_ms\":1764000000001}"},
+    {"stream", again_stream, "{\"seq\":42}"},
+    {"account", again_account,
+     "{\"site\":\"intl\",\"owner\":\"org:4711\",\"verified\":true,\"limits\":{\"certificates\":1000,"
+     "\"shares\":20,"
+     "\"incomplete_chain\":\"note\"},\"certificates\":17,\"created_ms\":1764000000000,\"updated_ms\":"
+     "1764000000001}"},
+    {"agent", again_agent,
+     "{\"state\":\"rotated\",\"key\":\"AQIDBA==\",\"can\":[\"upload\",\"delete\",\"enroll\"],\"names\":\"web-"
+     "*\","
+     "\"label\":\"web-1\",\"uses_left\":3,\"expires_s\":1764000000,\"grant\":{\"can\":[\"read\"],\"names\":"
+     "\"*\"},"
+     "\"enrolled_by\":\"" SAMPLE_KID "\",\"rotated_to\":\"" SAMPLE_KID
+     "\",\"enrolled_ms\":1764000000000,\"ended_ms\":1764000000001,\"heartbeat_ms\":1764000000002,"
+     "\"heartbeat\":{\"version\":\"0.1.0\",\"certificates\":7,\"failed\":1,\"last_scan_s\":1763999999,"
+     "\"spool\":2}}"},
+    {"certificate", again_certificate,
+     "{\"id\":\"" SAMPLE_ID "\",\"summary\":" SAMPLE_SUMMARY ",\"by\":\"" SAMPLE_KID
+     "\",\"created_ms\":1764000000000,\"updated_ms\":1764000000001,\"shares\":[{\"share\":\"" SAMPLE_ID2
+     "\",\"to\":\"other\"}],\"old_versions\":[{\"version\":2,\"sha256\":\"" SAMPLE_SHA2
+     "\",\"serial\":\"02\",\"not_after_s\":1764000000}]}"},
+    {"tombstone", again_certificate,
+     "{\"id\":\"" SAMPLE_ID "\",\"deleted\":true,\"updated_ms\":1764000000001}"},
+    {"csr_entry", again_csr_entry,
+     "{\"id\":\"" SAMPLE_ID
+     "\",\"name\":\"www.example.com\",\"csr\":\"MAAA\",\"key\":\"AQID\",\"spki_sha256\":\"" SAMPLE_SHA
+     "\",\"subject\":\"CN=www.example.com\",\"names\":[\"www.example.com\"],\"key_type\":\"RSA\",\"key_"
+     "bits\":2048,"
+     "\"created_ms\":1764000000000}"},
+    {"csr tombstone", again_csr_entry, "{\"id\":\"" SAMPLE_ID "\",\"deleted\":true}"},
+    {"share", again_share,
+     "{\"id\":\"" SAMPLE_ID "\",\"certificate\":\"" SAMPLE_ID2
+     "\",\"to\":\"other\",\"state\":\"closed\",\"version\":3,\"accepted\":2,\"code\":\"share.closed\","
+     "\"created_ms\":1764000000000,\"updated_ms\":1764000000001}"},
+    {"share_in", again_share_in,
+     "{\"id\":\"" SAMPLE_ID "\",\"owner_account\":\"other\",\"certificate\":\"" SAMPLE_ID2
+     "\",\"open\":false,\"code\":\"share.site\",\"updated_ms\":1764000000001}"},
+    {"shared_in", again_shared_in,
+     "{\"share\":\"" SAMPLE_ID "\",\"owner_account\":\"other\",\"certificate\":\"" SAMPLE_ID2
+     "\",\"summary\":{\"name\":\"pair\",\"algorithm\":\"sm2\",\"source\":\"test\",\"version\":1,\"leaves\":"
+     "[" SAMPLE_LEAF "," SAMPLE_LEAF "]},\"created_ms\":1764000000000,\"updated_ms\":1764000000001}"},
+    {"position", again_position,
+     "{\"next_offset\":12,\"record_sha256\":\"" SAMPLE_SHA
+     "\",\"outcomes\":11,\"chain_sha256\":\"" SAMPLE_SHA2 "\",\"derived\":3}"},
+    {"outcome", again_outcome,
+     "{\"n\":12,\"status\":\"rejected\",\"code\":\"event.replayed\",\"detail\":\"said twice\","
+     "\"type\":\"certsync.share.answer.v1\",\"event\":\"" SAMPLE_ID
+     "\",\"account\":\"acme\",\"kid\":\"" SAMPLE_KID "\",\"subject\":\"" SAMPLE_ID2
+     "\",\"partition\":3,\"offset\":11,\"time\":1764000000000,\"record\":\"" SAMPLE_SHA
+     "\",\"seq\":42,\"watermark\":50,\"gap\":7,\"version\":2,\"concludes\":[{\"event\":\"" SAMPLE_ID
+     "\",\"status\":\"applied\"},{\"event\":\"" SAMPLE_ID2
+     "\",\"status\":\"rejected\",\"code\":\"share.closed\"}],\"prev\":\"" SAMPLE_SHA2 "\"}"},
+    {"outcome of noise", again_outcome,
+     "{\"n\":1,\"status\":\"rejected\",\"code\":\"event.unsigned\",\"partition\":0,\"offset\":0,\"time\":0,"
+     "\"record\":\"" SAMPLE_SHA "\",\"prev\":\"" SAMPLE_SHA2 "\"}"},
+};
+
+static inline const struct entry_sample *entry_sample(const char *name) {
+    for (size_t i = 0; i < CS_ARRAY_LEN(entry_samples); i++)
+        if (strcmp(entry_samples[i].name, name) == 0)
+            return &entry_samples[i];
+    abort();
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The form of outcomes is tested with the entries' (test_entry.c); here is what they say, and the document of
+// an outcome.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "entry_samples.h"
+
+static struct cs_bytes bytes_of(const char *text) {
+    return (struct cs_bytes){(const uint8_t *)text, strlen(text)};
+}
+
+static void statuses(void **state) {
+    (void)state;
+    static const char *const names[] = {"applied", "pending", "rejected", "duplicate"};
+    enum cs_status s = 0;
+    for (unsigned i = 0; i < CS_ARRAY_LEN(names); i++) {
+        assert_string_equal(cs_status_name((enum cs_status)(i + 1)), names[i]);
+        assert_true(cs_status_parse(names[i], strlen(names[i]), &s));
+        assert_int_equal(s, i + 1);
+    }
+    assert_false(cs_status_parse("appliedx", 8, &s));
+    assert_false(cs_status_parse("", 0, &s));
+    assert_string_equal(cs_status_name((enum cs_status)0), "");
+    assert_string_equal(cs_status_name((enum cs_status)5), "");
+}
+
+static void what_an_outcome_says(void **state) {
+    (void)state;
+    struct cs_err err;
+    CS_AUTO(cs_outcome_clear) struct cs_outcome o;
+    assert_true(cs_outcome_decode(bytes_of(entry_sample("outcome")->text), &o, &err));
+    assert_int_equal(o.n, 12);
+    assert_int_equal(o.verdict.status, CS_STATUS_REJECTED);
+    assert_int_equal(o.verdict.code, CS_CODE_EVENT_REPLAYED);
+    assert_string_equal(o.verdict.detail, "said twice");
+    assert_int_equal(o.type, CS_EVENT_SHARE_ANSWER);
+    assert_string_equal(o.event, SAMPLE_ID);
+    assert_string_equal(o.account, "acme");
+    assert_string_equal(o.kid, SAMPLE_KID);
+    assert_string_equal(o.verdict.subject, SAMPLE_ID2);
+    assert_int_equal(o.partition, 3);
+    assert_int_equal(o.offset, 11);
+    assert_int_equal(o.time_ms, INT64_C(1764000000000));
+    assert_int_equal(o.record_sha256[31], 0x1f);
+    assert_int_equal(o.seq, 42);
+    assert_int_equal(o.verdict.watermark, 50);
+    assert_int_equal(o.verdict.gap, 7);
+    assert_int_equal(o.verdict.version, 2);
+    assert_int_equal(o.verdict.concludes_len, 2);
+    assert_string_equal(o.verdict.concludes[1].event, SAMPLE_ID2);
+    assert_int_equal(o.verdict.concludes[1].status, CS_STATUS_REJECTED);
+    assert_int_equal(o.verdict.concludes[1].code, CS_CODE_SHARE_CLOSED);
+    assert_string_equal(o.verdict.concludes[1].account, "");
+    assert_int_equal(o.prev_sha256[0], 0xff);
+    assert_false(o.verdict.signer_known); // not written
+}
+
+// A record of which nothing is known but where it lies.
+static void the_least_outcome(void **state) {
+    (void)state;
+    struct cs_outcome o = {.n = 1, .verdict = {.status = CS_STATUS_REJECTED, .code = CS_CODE_EVENT_UNSIGNED}};
+    memset(o.prev_sha256, 0xff, 31);
+    for (size_t i = 0; i < sizeof o.record_sha256; i++)
+        o.record_sha256[i] = (uint8_t)i;
+    struct cs_buf b;
+    cs_buf_init(&b, 10000);
+    cs_outcome_encode(&b, &o);
+    assert_string_equal((const char *)b.data, entry_sample("outcome of noise")->text);
+    cs_buf_clear(&b);
+    cs_outcome_clear(&o);
+}
+
+// Details are made by the decoder of events: all that it says must fit into an outcome.
+static void a_malformed_events_detail(void **state) {
+    (void)state;
+    struct cs_err err;
+    struct cs_event *ev = NULL;
+    const char *bad =
+        "{\"0\\u0007\\ud83d\\ude00\xc2\x85\xc3\xa9\\\"456789012345678901234567890123456789\":1}";
+    assert_false(cs_event_decode(bytes_of(bad), &ev, &err));
+    struct cs_outcome o = {.n = 1, .verdict = {.status = CS_STATUS_REJECTED, .code = err.code}}, again;
+    strcpy(o.verdict.detail, err.msg);
+    struct cs_buf b;
+    cs_buf_init(&b, 10000);
+    cs_outcome_encode(&b, &o);
+    assert_true(cs_outcome_decode(cs_buf_bytes(&b), &again, &err));
+    assert_string_equal(again.verdict.detail, o.verdict.detail);
+    assert_string_equal(again.verdict.detail,
+                        "0\\x07\xf0\x9f\x98\x80\\xC2\\x85\xc3\xa9\\x2245678901234567890: unknown member");
+    cs_outcome_clear(&again);
+    cs_buf_clear(&b);
+}
+
+static void documents(void **state) {
+    (void)state;
+    struct cs_buf b;
+    cs_buf_init(&b, 10000);
+    cs_outcome_doc_encode(&b, bytes_of("{\"n\":3}"), NULL, NULL, 0);
+    assert_string_equal((const char *)b.data, "{\"outcome\":{\"n\":3}}");
+    cs_buf_reset(&b);
+    struct cs_conclusion final = {.status = CS_STATUS_REJECTED, .code = CS_CODE_SHARE_OWNER};
+    cs_outcome_doc_encode(&b, bytes_of("{\"n\":3}"), &final, SAMPLE_ID, 9);
+    assert_string_equal((const char *)b.data, "{\"outcome\":{\"n\":3},\"final\":{\"status\":\"rejected\","
+                                              "\"code\":\"share.owner\",\"by\":\"" SAMPLE_ID "\",\"n\":9}}");
+    cs_buf_reset(&b);
+    final = (struct cs_conclusion){.status = CS_STATUS_APPLIED};
+    cs_outcome_doc_encode(&b, bytes_of("{\"n\":3}"), &final, SAMPLE_ID, 9);
+    assert_string_equal((const char *)b.data,
+                        "{\"outcome\":{\"n\":3},\"final\":{\"status\":\"applied\",\"by\":\"" SAMPLE_ID
+                        "\",\"n\":9}}");
+    cs_buf_clear(&b);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(statuses),          cmocka_unit_test(what_an_outcome_says),
+        cmocka_unit_test(the_least_outcome), cmocka_unit_test(a_malformed_events_detail),
+        cmocka_unit_test(documents),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
