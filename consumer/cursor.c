@@ -124,9 +124,13 @@ static rd_kafka_message_t *take(struct cs_cursor_stream *s, int timeout_ms, bool
     *ret_ok = true;
     for (;;) {
         if (s->at == s->len) {
-            ssize_t n = rd_kafka_consume_batch_queue(s->queue, timeout_ms, s->messages, FETCH_AT_ONCE);
+            // A batch is waited for until it is full: only what is there is taken as one.
+            ssize_t n = rd_kafka_consume_batch_queue(s->queue, 0, s->messages, FETCH_AT_ONCE);
             s->at = 0;
             s->len = n > 0 ? (size_t)n : 0;
+            if (s->len == 0 && timeout_ms > 0 &&
+                (s->messages[0] = rd_kafka_consume_queue(s->queue, timeout_ms)))
+                s->len = 1;
             if (s->len == 0)
                 return NULL;
         }

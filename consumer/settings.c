@@ -84,7 +84,7 @@ static bool check(const void *values, struct cs_err *err) {
     return cs_redis_target_parse(s->redis_url, &target, err);
 }
 
-static const char *const env_ignore[] = {"CERTSYNC_CONFIG", NULL};
+static const char *const env_ignore[] = {"CERTSYNC_CONFIG", "CERTSYNC_CRASH_AT", "CERTSYNC_BUILD", NULL};
 
 const struct cs_settings_table cs_consumer_settings_table = {
     .program = "certsync-consumer",
