@@ -202,7 +202,8 @@ bool cs_spool_lock(struct cs_spool *s, struct cs_err *err) {
 void cs_spool_unlock(struct cs_spool *s) {
     memcpy(s->hint.magic, hint_magic, sizeof hint_magic);
     // A hint that cannot be written is as one that is too low: noticed when a number is taken.
-    if (pwrite(s->lock_fd, &s->hint, sizeof s->hint, 0) != (ssize_t)sizeof s->hint &&
+    const struct cs_spool_hint hint = s->hint;
+    if (pwrite(s->lock_fd, &hint, sizeof hint, 0) != (ssize_t)sizeof hint &&
         ftruncate(s->lock_fd, 0) < 0)
         s->hint.magic[0] = '\0';
     flock(s->lock_fd, LOCK_UN);

@@ -69,7 +69,7 @@ static enum cs_spool_load quarantine(struct cs_spool *s, const struct cs_spool_n
                                      struct cs_err *err) {
     char name[CS_SPOOL_NAME_SIZE];
     cs_spool_name_format(n, name);
-    int fd;
+    int fd = -1;
     if (!cs_spool_raise_counter(s, n->seq, err) || !make_quarantine(s, &fd, err))
         return CS_SPOOL_FAILED;
     int r = renameat(s->dir.fd, name, fd, name);
