@@ -5,15 +5,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api.h"
 #include "certsync/runtime/log.h"
 #include "commands.h"
 #include "consumer.h"
 #include "keyfile.h"
 #include "preflight.h"
 #include "worker.h"
-#ifdef CERTSYNC_HAVE_API
-#include "api.h"
-#endif
 
 #define READY_CHECK_MS 100
 #define IDLE_CHECK_MS  50
@@ -31,9 +29,7 @@ struct daemon {
     struct cs_worker **workers;
     size_t workers_len;
     size_t workers_ended;
-#ifdef CERTSYNC_HAVE_API
     struct cs_api *api;
-#endif
     struct cs_timer *ready_timer;
     struct cs_timer *idle_timer;
     bool failed;
@@ -43,12 +39,7 @@ struct daemon {
 // --- the end
 
 static bool api_idle(const struct daemon *d) {
-#ifdef CERTSYNC_HAVE_API
     return !d->api || cs_api_idle(d->api);
-#else
-    (void)d;
-    return true;
-#endif
 }
 
 static void check_done(void *arg) {
@@ -62,10 +53,8 @@ static void on_drain(void *arg) {
     cs_log_msg(CS_LOG_INFO, "stopping");
     for (size_t i = 0; i < d->workers_len; i++)
         cs_worker_stop(d->workers[i]);
-#ifdef CERTSYNC_HAVE_API
     if (d->api)
         cs_api_stop(d->api);
-#endif
     d->idle_timer = cs_timer_new(d->c.loop, 0, IDLE_CHECK_MS, check_done, d);
 }
 
@@ -117,11 +106,9 @@ static void on_reload(void *arg) {
     if (fixed)
         cs_log(CS_LOG_WARN, "a changed setting takes effect after a restart", "setting=%s", fixed);
     cs_log_set_level((enum cs_log_level)s->log_level);
-#ifdef CERTSYNC_HAVE_API
     if (d->api && !cs_api_reload_tls(d->api, &err))
         cs_log_err(CS_LOG_ERROR, "the API keeps its old certificate", &err, "file=%s",
                    d->settings->api_tls_certificate);
-#endif
     cs_settings_free(&cs_consumer_settings_table, s);
     cs_log_msg(CS_LOG_INFO, "settings read again");
 }
@@ -205,13 +192,7 @@ static bool make_shared(struct daemon *d, struct cs_err *err) {
 }
 
 static bool start_api(struct daemon *d, struct cs_err *err) {
-#ifdef CERTSYNC_HAVE_API
-    if (d->settings->api_listen[0])
-        return cs_api_new(&d->c, &d->api, err);
-#endif
-    (void)d;
-    (void)err;
-    return true;
+    return !d->settings->api_listen[0] || cs_api_new(&d->c, &d->api, err);
 }
 
 static bool start_workers(struct daemon *d, struct cs_err *err) {
@@ -247,9 +228,7 @@ static void end(struct daemon *d) {
     for (size_t i = 0; i < d->workers_len; i++)
         cs_worker_free(d->workers[i]);
     free(d->workers);
-#ifdef CERTSYNC_HAVE_API
     cs_api_free(d->api);
-#endif
     cs_loop_free(d->c.loop);
     cs_board_free(d->c.board);
     cs_metrics_free(d->c.metrics);

@@ -22,6 +22,9 @@ static const struct cs_setting rows[] = {
     CS_SETTING_STR("kafka.outcomes_topic", S, outcomes_topic, "cert.outcomes", CS_SETTING_REQUIRED, "Topic of the outcomes."),
     CS_SETTING_STR("kafka.group", S, group, "certsync", CS_SETTING_REQUIRED,
                    "Consumer group that shares the partitions among workers and processes."),
+    CS_SETTING_DURATION("kafka.session_timeout", S, session_timeout_ms, "10s", 1000, 1800000, 0,
+                        "Silence after which a consumer that died loses its partitions to the others; the brokers' "
+                        "group.min.session.timeout.ms is the least."),
     CS_SETTING_BOOL("kafka.allow_create_time", S, allow_create_time, "no", 0,
                     "Accept timestamps that are not the broker's; for the demo's embedded broker only."),
     CS_SETTING_STR("redis.url", S, redis_url, "redis://localhost:6379", CS_SETTING_REQUIRED,

@@ -16,6 +16,7 @@ struct cs_consumer_settings {
     char *events_topic;
     char *outcomes_topic;
     char *group;
+    int64_t session_timeout_ms;
     bool allow_create_time;
 
     char *redis_url; // cs_redis_target_parse
