@@ -364,8 +364,8 @@ class Kafka:
         finally:
             consumer.close()
 
-    def consume(self, topic, partition=None, start=0, timeout_s=30):
-        """All Records of a topic, or of one partition, that are there now; by partition, then offset (from `start`)."""
+    def consume(self, topic, partition=None, start=0, end=None, timeout_s=30):
+        """All Records of a topic, or of one partition, that are there now; by partition, then offset (from `start`, below `end`)."""
         from confluent_kafka import TopicPartition
         numbers = range(self.topics()[topic]) if partition is None else [partition]
         found = []
@@ -374,6 +374,7 @@ class Kafka:
             try:
                 low, high = self._marks(consumer, topic, number)
                 first = max(low, start)
+                high = high if end is None else min(high, end)
                 if first < high:
                     consumer.assign([TopicPartition(topic, number, first)])
                     found += self._read(consumer, number, high, timeout_s)

@@ -20,7 +20,7 @@ from support.proc import REPO, Process, free_port, wait_until
 from support.redis import Redis
 
 DEPLOYMENT = "test-deployment"
-EVENTS, OUTCOMES = "cert.events", "cert.outcomes"
+EVENTS, OUTCOMES = "cert.events", "cert.outcomes"  # topics of the default settings
 ALL_RIGHTS = ["upload", "delete", "share", "csr", "read"]
 
 
