@@ -26,10 +26,10 @@ static const struct cs_field leaf_rows[] = {
     {CS_FIELD("not_after_s", struct cs_leaf, not_after_s), CS_FIELD_ANY_TIME},
     {CS_FIELD("key_type", struct cs_leaf, key_type), .type = &cs_type_key_type},
     {CS_FIELD("key_bits", struct cs_leaf, key_bits), .type = &cs_type_int, .max = 65536},
-    {CS_FIELD("subject", struct cs_leaf, subject), .type = &cs_type_heap},
-    {CS_FIELD("issuer", struct cs_leaf, issuer), .type = &cs_type_heap},
+    {CS_FIELD_POINTER("subject", struct cs_leaf, subject), .type = &cs_type_heap},
+    {CS_FIELD_POINTER("issuer", struct cs_leaf, issuer), .type = &cs_type_heap},
     {CS_FIELD("names_total", struct cs_leaf, names_total), CS_FIELD_COUNT},
-    {CS_FIELD("names", struct cs_leaf, names), .type = &cs_type_heaps, .max = CS_CERT_NAMES_MAX,
+    {CS_FIELD_POINTER("names", struct cs_leaf, names), .type = &cs_type_heaps, .max = CS_CERT_NAMES_MAX,
      .len_at = offsetof(struct cs_leaf, names_len)},
 };
 static bool leaf_check(struct cs_reader *r, const void *base, uint32_t seen) {
@@ -171,7 +171,7 @@ static const struct cs_field certificate_rows[] = {
     {CS_FIELD("created_ms", struct cs_certificate, created_ms), CS_FIELD_ANY_TIME, .none = INT64_MIN,
      .optional = true},
     {CS_FIELD("updated_ms", struct cs_certificate, updated_ms), CS_FIELD_ANY_TIME},
-    {CS_FIELD("shares", struct cs_certificate, shares), .type = &cs_type_heap_list,
+    {CS_FIELD_POINTER("shares", struct cs_certificate, shares), .type = &cs_type_heap_list,
      .fields = &share_ref_fields, .item_size = sizeof(struct cs_share_ref), .min = 1, .max = CS_SHARES_MAX,
      .len_at = offsetof(struct cs_certificate, shares_len), .optional = true},
     {CS_FIELD("old_versions", struct cs_certificate, old), .type = &cs_type_list,
@@ -259,8 +259,8 @@ static const struct cs_field csr_rows[] = {
     {CS_FIELD("csr", struct cs_csr_entry, der), .type = &cs_type_bytes, .optional = true},
     {CS_FIELD("key", struct cs_csr_entry, key), .type = &cs_type_bytes, .optional = true},
     {CS_FIELD("spki_sha256", struct cs_csr_entry, spki_sha256), .type = &cs_type_hash, .optional = true},
-    {CS_FIELD("subject", struct cs_csr_entry, subject), .type = &cs_type_heap, .optional = true},
-    {CS_FIELD("names", struct cs_csr_entry, names), .type = &cs_type_heaps, .max = CS_CERT_NAMES_MAX,
+    {CS_FIELD_POINTER("subject", struct cs_csr_entry, subject), .type = &cs_type_heap, .optional = true},
+    {CS_FIELD_POINTER("names", struct cs_csr_entry, names), .type = &cs_type_heaps, .max = CS_CERT_NAMES_MAX,
      .len_at = offsetof(struct cs_csr_entry, names_len), .optional = true},
     {CS_FIELD("key_type", struct cs_csr_entry, key_type), .type = &cs_type_key_type, .optional = true},
     {CS_FIELD("key_bits", struct cs_csr_entry, key_bits), .type = &cs_type_int, .max = 65536, .none = -1,
@@ -279,8 +279,8 @@ static bool csr_check(struct cs_reader *r, const void *base, uint32_t seen) {
 static const struct cs_fields csr_fields = {CS_FIELDS(csr_rows), .check = csr_check};
 
 void cs_csr_entry_clear(struct cs_csr_entry *v) {
-    free((void *)(uintptr_t)v->der.data);
-    free((void *)(uintptr_t)v->key.data);
+    free((void *)v->der.data);
+    free((void *)v->key.data);
     free(v->subject);
     names_free(v->names, v->names_len);
     memset(v, 0, sizeof *v);

@@ -9,7 +9,7 @@
 #include "event_data.h"
 
 _Static_assert(CS_DETAIL_MAX == CS_READER_DETAIL_MAX, "a detail is what the reader says");
-_Static_assert(CS_SEQ_MAX - 1 == CS_JSON_INT_MAX, "a sequence number is what JSON integers hold");
+_Static_assert(CS_JSON_INT_MAX + 1 == CS_SEQ_MAX, "a sequence number is what JSON integers hold");
 
 #define SOURCE_SIZE 256 // more than any source has
 

@@ -304,7 +304,7 @@ static bool read_hash(struct cs_reader *r, const struct cs_field *f, void *base)
     struct cs_string s;
     if (!cs_read_string(r, "a hash in lower-case hex", &s))
         return false;
-    if (s.escaped || s.len != 2u * f->size || !cs_hex_decode(s.s, s.len, cs_field_at(f, base)))
+    if (s.escaped || s.len != (size_t)f->size * 2 || !cs_hex_decode(s.s, s.len, cs_field_at(f, base)))
         return cs_reader_fail(r, "must be a hash in lower-case hex");
     return true;
 }

@@ -62,7 +62,9 @@ struct cs_field {
 #define CS_FIELD_NAMED(json) .name = json, .token = ",\"" json "\":", .name_len = sizeof(json) - 1
 #define CS_FIELD(json, T, member)                                                                            \
     CS_FIELD_NAMED(json), .at = offsetof(T, member), .size = sizeof(((T *)0)->member)
-#define CS_FIELDS(array) .rows = (array), .n = CS_ARRAY_LEN(array)
+// A member that is a pointer.
+#define CS_FIELD_POINTER(json, T, member) CS_FIELD_NAMED(json), .at = offsetof(T, member)
+#define CS_FIELDS(array)                  .rows = (array), .n = CS_ARRAY_LEN(array)
 
 CS_MUST_USE bool cs_fields_read(struct cs_reader *r, const struct cs_fields *fs, void *base);
 void cs_fields_write(struct cs_buf *b, const struct cs_fields *fs, const void *base);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What decoding and encoding cost: bench_codec [ROUNDS]. Prints nanoseconds for each operation, best of ten
-// blocks.
+// What decoding and encoding cost: certsync-bench-codec [ROUNDS]. Prints nanoseconds for each operation, best
+// of ten blocks.
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +15,7 @@ static const char uuid[] = "0192f1d0-1111-7abc-8def-0123456789ab";
 static const char kid[] = "00112233445566778899aabbccddeeff";
 
 static void die(const char *what, const struct cs_err *err) {
-    fprintf(stderr, "bench_codec: %s: %s\n", what, err->msg);
+    fprintf(stderr, "certsync-bench-codec: %s: %s\n", what, err->msg);
     exit(1);
 }
 
@@ -132,7 +132,7 @@ static void measure(struct subject *s, int rounds) {
 int main(int argc, char **argv) {
     int rounds = argc > 1 ? atoi(argv[1]) : 20000;
     if (rounds < 1) {
-        fprintf(stderr, "usage: bench_codec [ROUNDS]\n");
+        fprintf(stderr, "usage: certsync-bench-codec [ROUNDS]\n");
         return 2;
     }
     CS_AUTO(cs_event_free) struct cs_event *upload = make_upload();

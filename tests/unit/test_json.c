@@ -296,7 +296,7 @@ static void mutations_as_jansson(void **state) {
     };
     static const char bytes[] = "{}[]\",:\\u0123456789abcdefDd8.-+eE \n\x01\x7f\x80\xc3\xa9\xff/ntrlsx";
     size_t accepted = 0;
-    for (int i = 0; i < 200000; i++) {
+    for (int i = 0; i < 100000; i++) {
         char text[400];
         const char *seed = seeds[random_below(CS_ARRAY_LEN(seeds))];
         size_t len = strlen(seed);
@@ -329,7 +329,7 @@ static void mutations_as_jansson(void **state) {
         accepted += as_jansson(exact, len);
         free(exact);
     }
-    assert_true(accepted > 2000); // or it would show nothing
+    assert_true(accepted > 1000); // or it would show nothing
 }
 
 static void members_of_unknown_objects_are_bounded(void **state) {

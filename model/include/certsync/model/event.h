@@ -41,7 +41,7 @@
 
 #include "certsync/model/entry.h"
 
-#define CS_EVENT_MAX (256 * 1024)
+#define CS_EVENT_MAX 262144 // 256 KiB
 #define CS_EVENT_DEPTH 8
 #define CS_SEQ_MAX ((int64_t)1 << 53)
 #define CS_DETAIL_MAX 160
