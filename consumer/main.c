@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,6 +49,8 @@ int main(int argc, char **argv) {
     // Before anything holds a key. Without it (memory limits) the service key lies in ordinary memory that is
     // wiped.
     (void)cs_secure_heap_init();
+    // A server that closes its connection is an error of that connection.
+    signal(SIGPIPE, SIG_IGN);
     const struct cs_command commands[] = {cs_cmd_run, cs_cmd_init, cs_cmd_check, cs_cmd_codes,
                                           cs_cmd_settings};
     const struct cs_command root = {

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#define _GNU_SOURCE
+#include "redis_server.h"
+
+#include <hiredis/hiredis.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define START_MS 10000
+#define ARGS_MAX 40
+
+static long now_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static _Noreturn void become_server(const struct redis_server *s, const char *const *extra) {
+    const char *args[ARGS_MAX] = {"redis-server", "--port",    "0",  "--unixsocket", s->socket, "--dir",
+                                  s->directory,   "--save",    "",   "--appendonly", "no",      "--loglevel",
+                                  "warning",      "--logfile", "log"};
+    size_t n = 15;
+    for (; extra && *extra && n + 1 < ARGS_MAX; extra++)
+        args[n++] = *extra;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    execvp(args[0], (char *const *)(void *)args);
+    perror("redis-server");
+    _exit(127);
+}
+
+static bool answers(const struct redis_server *s) {
+    redisContext *c = redisConnectUnix(s->socket);
+    redisReply *r = c && !c->err ? redisCommand(c, "PING") : NULL;
+    bool ok = r && r->type == REDIS_REPLY_STATUS;
+    if (r)
+        freeReplyObject(r);
+    if (c)
+        redisFree(c);
+    return ok;
+}
+
+bool redis_server_start(struct redis_server *s, const char *const *extra_args) {
+    snprintf(s->directory, sizeof s->directory, "/tmp/cs-contract-XXXXXX");
+    if (!mkdtemp(s->directory)) {
+        perror("mkdtemp");
+        return false;
+    }
+    snprintf(s->socket, sizeof s->socket, "%s/redis.sock", s->directory);
+    snprintf(s->url, sizeof s->url, "unix://%s", s->socket);
+    s->pid = fork();
+    if (s->pid == 0)
+        become_server(s, extra_args);
+    for (long end = now_ms() + START_MS; now_ms() < end; poll(NULL, 0, 5)) {
+        if (answers(s))
+            return true;
+        if (s->pid < 0 || waitpid(s->pid, NULL, WNOHANG) != 0)
+            break;
+    }
+    fprintf(stderr, "redis-server does not answer (is the package redis-server installed?)\n");
+    redis_server_stop(s);
+    return false;
+}
+
+void redis_server_stop(struct redis_server *s) {
+    static const char *const files[] = {"redis.sock", "log", "dump.rdb"};
+    char path[160];
+    if (s->pid > 0) {
+        kill(s->pid, SIGKILL);
+        waitpid(s->pid, NULL, 0);
+    }
+    s->pid = 0;
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", s->directory, files[i]);
+        unlink(path);
+    }
+    rmdir(s->directory);
+}

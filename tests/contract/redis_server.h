@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A private redis-server on a Unix socket in a temporary directory, ended by its process id: also when the
+// test program itself dies (PR_SET_PDEATHSIG).
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct redis_server {
+    pid_t pid;
+    char directory[64];
+    char socket[96];
+    char url[112];
+};
+// False (with a message on stderr) where it does not answer in time.
+bool redis_server_start(struct redis_server *s, const char *const *extra_args);
+void redis_server_stop(struct redis_server *s);

@@ -1,0 +1,718 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What every catalog must do: the same cases over memory and over a real Redis.
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "catalog.h"
+#include "redis_server.h"
+#include "redis_target.h"
+
+#define PARTITION 3
+
+// A store with two handles on it: two consumers that both believe to own the partition.
+struct fixture {
+    struct cs_memory_store *store;
+    struct redis_server *redis;
+    char name_space[32];
+    struct cs_catalog *a, *b;
+};
+
+static struct redis_server server;
+static int namespaces;
+
+static struct cs_catalog *open_redis(const char *name_space, int64_t timeout_ms) {
+    struct cs_redis_target target;
+    struct cs_catalog *c = NULL;
+    struct cs_err err;
+    assert_true(cs_redis_target_parse(server.url, &target, &err));
+    struct cs_catalog_redis_options o = {
+        .target = &target, .name_space = name_space, .timeout_ms = timeout_ms};
+    assert_true(cs_catalog_redis_new(&o, &c, &err));
+    return c;
+}
+
+static int setup_memory(void **state) {
+    struct fixture *f = calloc(1, sizeof *f);
+    struct cs_err err;
+    assert_true(cs_memory_store_new(&f->store, &err));
+    assert_true(cs_catalog_memory_new(f->store, &f->a, &err));
+    assert_true(cs_catalog_memory_new(f->store, &f->b, &err));
+    *state = f;
+    return 0;
+}
+
+static int setup_redis(void **state) {
+    struct fixture *f = calloc(1, sizeof *f);
+    f->redis = &server;
+    snprintf(f->name_space, sizeof f->name_space, "t%d", ++namespaces);
+    f->a = open_redis(f->name_space, 5000);
+    f->b = open_redis(f->name_space, 5000);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state) {
+    struct fixture *f = *state;
+    cs_catalog_free(f->a);
+    cs_catalog_free(f->b);
+    cs_memory_store_free(f->store);
+    free(f);
+    return 0;
+}
+
+// --- helpers
+
+static struct cs_bytes text(const char *s) {
+    return (struct cs_bytes){(const uint8_t *)s, strlen(s)};
+}
+
+static struct cs_state *new_state(void) {
+    struct cs_state *s = NULL;
+    struct cs_err err;
+    assert_true(cs_state_new(false, &s, &err));
+    return s;
+}
+
+static struct cs_position position(int64_t n) {
+    struct cs_position p = {.next_offset = n, .outcomes = n * 2, .derived = n * 3};
+    memset(p.record_sha256, (int)n, sizeof p.record_sha256);
+    memset(p.chain_sha256, (int)n + 1, sizeof p.chain_sha256);
+    return p;
+}
+
+static void load(struct cs_catalog *c, struct cs_state *s, struct cs_position *ret) {
+    struct cs_err err;
+    bool moved = true;
+    assert_true(c->ops->load_begin(c, PARTITION, s, &err));
+    assert_true(c->ops->load_end(c, ret, &moved, &err));
+    assert_false(moved);
+}
+
+static bool commit_moved(struct cs_catalog *c, struct cs_state *s, struct cs_position from,
+                         struct cs_position to) {
+    struct cs_err err;
+    bool moved = true;
+    assert_true(c->ops->commit_begin(c, PARTITION, s, &from, &to, &err));
+    assert_true(c->ops->commit_end(c, &moved, &err));
+    return moved;
+}
+
+static void keep(struct cs_state *s) {
+    struct cs_err err;
+    assert_true(cs_state_keep(s, &err));
+}
+
+static void expect_doc(struct cs_state *s, const char *key, const char *want) {
+    struct cs_bytes v = {0};
+    enum cs_look look = cs_state_get(s, key, &v);
+    if (!want) {
+        assert_int_equal(look, CS_ABSENT);
+        return;
+    }
+    assert_int_equal(look, CS_FOUND);
+    assert_int_equal(v.len, strlen(want));
+    assert_memory_equal(v.data, want, v.len);
+}
+
+// Members as "name=score name=score".
+static void expect_index(struct cs_state *s, const char *key, const char *want) {
+    const struct cs_member *m = NULL;
+    size_t n = 0;
+    char got[4096] = "";
+    assert_int_not_equal(cs_state_list(s, key, &m, &n), CS_NEEDED);
+    for (size_t i = 0; i < n; i++)
+        snprintf(got + strlen(got), sizeof got - strlen(got), "%s%s=%lld", i ? " " : "", m[i].name,
+                 (long long)m[i].score);
+    assert_string_equal(got, want);
+}
+
+// The partition as a fresh handle would see it.
+static struct cs_state *fresh(struct fixture *f, const char *const *docs, const char *const *indexes,
+                              struct cs_position *at) {
+    struct cs_state *s = new_state();
+    struct cs_bytes ignored;
+    const struct cs_member *members = NULL;
+    size_t n = 0;
+    for (; docs && *docs; docs++)
+        assert_int_equal(cs_state_get(s, *docs, &ignored), CS_NEEDED);
+    for (; indexes && *indexes; indexes++)
+        assert_int_equal(cs_state_list(s, *indexes, &members, &n), CS_NEEDED);
+    load(f->b, s, at);
+    f->b->ops->cancel(f->b);
+    return s;
+}
+
+// --- cases
+
+static void test_empty(void **state) {
+    struct fixture *f = *state;
+    struct cs_position at = position(9);
+    struct cs_position zero = {0};
+    struct cs_state *s = fresh(f, (const char *[]){"account/a", NULL}, (const char *[]){"keys/a", NULL}, &at);
+    assert_true(cs_position_equal(&at, &zero));
+    expect_doc(s, "account/a", NULL);
+    expect_index(s, "keys/a", "");
+    cs_state_free(s);
+}
+
+static void test_commit_is_seen(void **state) {
+    struct fixture *f = *state;
+    struct cs_state *s = new_state();
+    struct cs_position at;
+    load(f->a, s, &at);
+    cs_state_begin(s);
+    cs_state_put(s, "account/a", text("{\"x\":\"\\u0000\"}"));
+    cs_state_put(s, "cert/a/1", text("bytes \x01\xff\r\n$5\r\n"));
+    cs_state_put(s, "empty", (struct cs_bytes){(const uint8_t *)"", 0});
+    cs_state_add(s, "keys/a", "k2", 0);
+    cs_state_add(s, "keys/a", "k1", 0);
+    cs_state_add(s, "expiry/a", "x", 9007199254740991);
+    cs_state_add(s, "expiry/a", "y", -5);
+    keep(s);
+    assert_false(commit_moved(f->a, s, at, position(1)));
+    struct cs_state *seen = fresh(f, (const char *[]){"account/a", "cert/a/1", "empty", NULL},
+                                  (const char *[]){"keys/a", "expiry/a", NULL}, &at);
+    struct cs_position want = position(1);
+    assert_true(cs_position_equal(&at, &want));
+    expect_doc(seen, "account/a", "{\"x\":\"\\u0000\"}");
+    expect_doc(seen, "cert/a/1", "bytes \x01\xff\r\n$5\r\n");
+    expect_doc(seen, "empty", "");
+    expect_index(seen, "keys/a", "k1=0 k2=0");
+    expect_index(seen, "expiry/a", "y=-5 x=9007199254740991");
+    cs_state_free(seen);
+    cs_state_free(s);
+}
+
+static void test_overwrite_and_delete(void **state) {
+    struct fixture *f = *state;
+    struct cs_state *s = new_state();
+    struct cs_position at;
+    load(f->a, s, &at);
+    cs_state_begin(s);
+    cs_state_put(s, "d/1", text("one"));
+    cs_state_put(s, "d/2", text("two"));
+    cs_state_add(s, "i", "a", 1);
+    cs_state_add(s, "i", "b", 2);
+    keep(s);
+    assert_false(commit_moved(f->a, s, at, position(1)));
+    cs_state_changes_clear(s);
+    load(f->a, s, &at);
+    cs_state_begin(s);
+    cs_state_put(s, "d/1", text("uno"));
+    cs_state_delete(s, "d/2");
+    cs_state_delete(s, "d/3");
+    cs_state_remove(s, "i", "a");
+    cs_state_remove(s, "i", "never");
+    cs_state_add(s, "i", "b", 7);
+    keep(s);
+    assert_false(commit_moved(f->a, s, at, position(2)));
+    struct cs_state *seen =
+        fresh(f, (const char *[]){"d/1", "d/2", "d/3", NULL}, (const char *[]){"i", NULL}, &at);
+    expect_doc(seen, "d/1", "uno");
+    expect_doc(seen, "d/2", NULL);
+    expect_doc(seen, "d/3", NULL);
+    expect_index(seen, "i", "b=7");
+    cs_state_free(seen);
+    cs_state_free(s);
+}
+
+// The order of changes of one index matters.
+static void test_index_order(void **state) {
+    struct fixture *f = *state;
+    struct cs_state *s = new_state();
+    struct cs_position at;
+    load(f->a, s, &at);
+    cs_state_begin(s);
+    cs_state_add(s, "i", "a", 1);
+    cs_state_remove(s, "i", "a");
+    cs_state_add(s, "i", "b", 1);
+    cs_state_add(s, "i", "a", 3);
+    cs_state_add(s, "i", "c", 2);
+    cs_state_remove(s, "i", "b");
+    cs_state_add(s, "j", "z", 1); // between, of another
+    cs_state_add(s, "i", "b", 9);
+    cs_state_trim(s, "i", 2);
+    cs_state_add(s, "i", "d", 0);
+    keep(s);
+    assert_false(commit_moved(f->a, s, at, position(1)));
+    struct cs_state *seen = fresh(f, NULL, (const char *[]){"i", "j", NULL}, &at);
+    expect_index(seen, "i", "d=0 a=3 b=9");
+    expect_index(seen, "j", "z=1");
+    cs_state_free(seen);
+    cs_state_free(s);
+}
+
+// As `seen` is kept: an addition and a trim for each event.
+static void test_trim_after_each(void **state) {
+    struct fixture *f = *state;
+    struct cs_state *s = new_state();
+    struct cs_position at;
+    char member[16];
+    for (int batch = 0; batch < 3; batch++) {
+        load(f->a, s, &at);
+        for (int i = 0; i < 10; i++) {
+            cs_state_begin(s);
+            snprintf(member, sizeof member, "e%02d", batch * 10 + i);
+            cs_state_add(s, "seen", member, batch * 10 + i);
+            cs_state_trim(s, "seen", 4);
+            keep(s);
+        }
+        assert_false(commit_moved(f->a, s, at, position(batch + 1)));
+        cs_state_changes_clear(s);
+    }
+    struct cs_state *seen = fresh(f, NULL, (const char *[]){"seen", NULL}, &at);
+    expect_index(seen, "seen", "e26=26 e27=27 e28=28 e29=29");
+    cs_state_free(seen);
+    cs_state_free(s);
+}
+
+// A trim between falling scores is not the same as one at the end.
+static void test_trim_falling(void **state) {
+    struct fixture *f = *state;
+    struct cs_state *s = new_state();
+    struct cs_position at;
+    load(f->a, s, &at);
+    cs_state_begin(s);
+    cs_state_add(s, "i", "a", 5);
+    cs_state_add(s, "i", "b", 6);
+    cs_state_trim(s, "i", 1);
+    cs_state_add(s, "i", "b", 1);
+    cs_state_trim(s, "i", 2);
+    cs_state_remove(s, "i", "c");
+    cs_state_trim(s, "i", 3);
+    keep(s);
+    assert_false(commit_moved(f->a, s, at, position(1)));
+    struct cs_state *seen = fresh(f, NULL, (const char *[]){"i", NULL}, &at);
+    expect_index(seen, "i", "b=1");
+    cs_state_free(seen);
+    cs_state_free(s);
+}
+
+static void test_rival_between_load_and_commit(void **state) {
+    struct fixture *f = *state;
+    struct cs_state *mine = new_state();
+    struct cs_state *theirs = new_state();
+    struct cs_position at_a, at_b;
+    load(f->a, mine, &at_a);
+    load(f->b, theirs, &at_b);
+    cs_state_begin(theirs);
+    cs_state_put(theirs, "d", text("theirs"));
+    keep(theirs);
+    assert_false(commit_moved(f->b, theirs, at_b, position(1)));
+    cs_state_begin(mine);
+    cs_state_put(mine, "d", text("mine"));
+    cs_state_add(mine, "i", "mine", 1);
+    keep(mine);
+    assert_true(commit_moved(f->a, mine, at_a, position(2)));
+    struct cs_state *seen = fresh(f, (const char *[]){"d", NULL}, (const char *[]){"i", NULL}, &at_a);
+    struct cs_position want = position(1);
+    assert_true(cs_position_equal(&at_a, &want));
+    expect_doc(seen, "d", "theirs");
+    expect_index(seen, "i", "");
+    cs_state_free(seen);
+    cs_state_free(mine);
+    cs_state_free(theirs);
+}
+
+// The rival wrote the very same position again: it was touched all the same.
+static void test_rival_writes_same_position(void **state) {
+    struct fixture *f = *state;
+    struct cs_state *s = new_state();
+    struct cs_position at_a, at_b;
+    load(f->a, s, &at_a);
+    load(f->b, s, &at_b);
+    assert_false(commit_moved(f->b, s, at_b, at_b));
+    assert_true(commit_moved(f->a, s, at_a, position(1)));
+    cs_state_free(s);
+}
+
+static void test_commit_from_another_position(void **state) {
+    struct fixture *f = *state;
+    struct cs_state *s = new_state();
+    struct cs_position at;
+    load(f->a, s, &at);
+    assert_true(commit_moved(f->a, s, position(5), position(6)));
+    load(f->a, s, &at);
+    assert_false(commit_moved(f->a, s, at, position(1)));
+    cs_state_free(s);
+}
+
+// Two loads of one batch: the first watch holds.
+static void test_second_load_keeps_watch(void **state) {
+    struct fixture *f = *state;
+    struct cs_state *s = new_state();
+    struct cs_state *theirs = new_state();
+    struct cs_position at, at_b;
+    struct cs_bytes ignored;
+    struct cs_err err;
+    bool moved = false;
+    load(f->a, s, &at);
+    load(f->b, theirs, &at_b);
+    assert_false(commit_moved(f->b, theirs, at_b, position(1)));
+    assert_int_equal(cs_state_get(s, "late", &ignored), CS_NEEDED);
+    assert_true(f->a->ops->load_begin(f->a, PARTITION, s, &err));
+    assert_true(f->a->ops->load_end(f->a, &at, &moved, &err));
+    // Whether this load tells is the implementation's: the commit must.
+    assert_true(commit_moved(f->a, s, at, position(2)));
+    cs_state_free(s);
+    cs_state_free(theirs);
+}
+
+static void test_cancel_forgets_watch(void **state) {
+    struct fixture *f = *state;
+    struct cs_state *s = new_state();
+    struct cs_position at, at_b;
+    load(f->a, s, &at);
+    f->a->ops->cancel(f->a);
+    load(f->b, s, &at_b);
+    assert_false(commit_moved(f->b, s, at_b, position(1)));
+    load(f->a, s, &at);
+    assert_false(commit_moved(f->a, s, at, position(2)));
+    cs_state_free(s);
+}
+
+static void test_partitions_are_apart(void **state) {
+    struct fixture *f = *state;
+    struct cs_state *s = new_state();
+    struct cs_position at;
+    struct cs_err err;
+    bool moved = true;
+    struct cs_position to = position(4);
+    load(f->a, s, &at);
+    cs_state_begin(s);
+    cs_state_put(s, "d", text("3"));
+    keep(s);
+    assert_false(commit_moved(f->a, s, at, position(1)));
+    cs_state_forget(s);
+    struct cs_bytes v;
+    assert_int_equal(cs_state_get(s, "d", &v), CS_NEEDED);
+    assert_true(f->a->ops->load_begin(f->a, PARTITION + 30, s, &err));
+    assert_true(f->a->ops->load_end(f->a, &at, &moved, &err));
+    assert_int_equal(at.next_offset, 0);
+    expect_doc(s, "d", NULL);
+    assert_true(f->a->ops->commit_begin(f->a, PARTITION + 30, s, &at, &to, &err));
+    assert_true(f->a->ops->commit_end(f->a, &moved, &err));
+    assert_false(moved);
+    assert_true(f->a->ops->reset(f->a, PARTITION + 30, &err));
+    struct cs_state *seen = fresh(f, (const char *[]){"d", NULL}, NULL, &at);
+    assert_int_equal(at.next_offset, 1);
+    expect_doc(seen, "d", "3");
+    cs_state_free(seen);
+    cs_state_free(s);
+}
+
+struct dump {
+    char text[65536];
+};
+static bool dump_doc(void *arg, const char *key, struct cs_bytes v) {
+    struct dump *d = arg;
+    size_t n = strlen(d->text);
+    snprintf(d->text + n, sizeof d->text - n, "%s:%.*s\n", key, (int)v.len, (const char *)v.data);
+    return true;
+}
+static bool dump_index(void *arg, const char *key, const struct cs_member *members, size_t n) {
+    struct dump *d = arg;
+    size_t len = strlen(d->text);
+    len += (size_t)snprintf(d->text + len, sizeof d->text - len, "%s:", key);
+    for (size_t i = 0; i < n; i++)
+        len += (size_t)snprintf(d->text + len, sizeof d->text - len, " %s=%lld", members[i].name,
+                                (long long)members[i].score);
+    snprintf(d->text + len, sizeof d->text - len, "\n");
+    return true;
+}
+static bool stop_at_once(void *arg, const char *key, struct cs_bytes v) {
+    (void)key;
+    (void)v;
+    ++*(int *)arg;
+    return false;
+}
+
+static void test_each_and_reset(void **state) {
+    struct fixture *f = *state;
+    struct cs_state *s = new_state();
+    struct cs_position at;
+    struct cs_err err;
+    struct dump d = {""};
+    int calls = 0;
+    load(f->a, s, &at);
+    cs_state_begin(s);
+    cs_state_put(s, "b", text("2"));
+    cs_state_put(s, "a/x", text("1"));
+    cs_state_put(s, "a", text("0"));
+    cs_state_add(s, "c", "m", 2);
+    cs_state_add(s, "c", "l", 2);
+    cs_state_add(s, "gone", "m", 2);
+    cs_state_remove(s, "gone", "m");
+    keep(s);
+    assert_false(commit_moved(f->a, s, at, position(1)));
+    assert_true(f->b->ops->each(f->b, PARTITION, dump_doc, dump_index, &d, &err));
+    assert_string_equal(d.text, "a:0\na/x:1\nb:2\nc: l=2 m=2\n");
+    assert_true(f->b->ops->each(f->b, PARTITION, stop_at_once, dump_index, &calls, &err));
+    assert_int_equal(calls, 1);
+    assert_true(f->b->ops->reset(f->b, PARTITION, &err));
+    d.text[0] = '\0';
+    assert_true(f->b->ops->each(f->b, PARTITION, dump_doc, dump_index, &d, &err));
+    assert_string_equal(d.text, "");
+    cs_state_free(s);
+    s = fresh(f, (const char *[]){"b", NULL}, (const char *[]){"c", NULL}, &at);
+    assert_int_equal(at.next_offset, 0);
+    expect_doc(s, "b", NULL);
+    expect_index(s, "c", "");
+    cs_state_free(s);
+}
+
+// A reset is a touch: whoever loaded before it must not commit on top.
+static void test_reset_under_a_batch(void **state) {
+    struct fixture *f = *state;
+    struct cs_state *s = new_state();
+    struct cs_position at;
+    struct cs_err err;
+    load(f->a, s, &at);
+    assert_false(commit_moved(f->a, s, at, position(1)));
+    load(f->a, s, &at);
+    assert_true(f->b->ops->reset(f->b, PARTITION, &err));
+    assert_true(commit_moved(f->a, s, at, position(2)));
+    cs_state_free(s);
+}
+
+static void test_many_at_once(void **state) {
+    struct fixture *f = *state;
+    struct cs_state *s = new_state();
+    struct cs_position at;
+    struct cs_bytes v;
+    char key[64], value[64], member[64];
+    enum { N = 6000 };
+    for (int i = 0; i < N; i++) {
+        snprintf(key, sizeof key, "doc/%d", i);
+        assert_int_equal(cs_state_get(s, key, &v), CS_NEEDED);
+    }
+    load(f->a, s, &at);
+    cs_state_begin(s);
+    char *big = malloc(100001);
+    memset(big, 'x', 100000);
+    big[100000] = '\0';
+    for (int i = 0; i < N; i++) {
+        snprintf(key, sizeof key, "doc/%d", i);
+        snprintf(value, sizeof value, "value %d", i);
+        cs_state_put(s, key, i % 100 == 0 ? text(big) : text(value));
+        snprintf(key, sizeof key, "index/%d", i % 7);
+        snprintf(member, sizeof member, "member %05d", i);
+        cs_state_add(s, key, member, i);
+    }
+    keep(s);
+    assert_false(commit_moved(f->a, s, at, position(1)));
+    cs_state_forget(s);
+    for (int i = 0; i < N; i++) {
+        snprintf(key, sizeof key, "doc/%d", i);
+        assert_int_equal(cs_state_get(s, key, &v), CS_NEEDED);
+    }
+    const struct cs_member *m = NULL;
+    size_t n = 0;
+    assert_int_equal(cs_state_list(s, "index/3", &m, &n), CS_NEEDED);
+    load(f->a, s, &at);
+    for (int i = 0; i < N; i++) {
+        snprintf(key, sizeof key, "doc/%d", i);
+        snprintf(value, sizeof value, "value %d", i);
+        expect_doc(s, key, i % 100 == 0 ? big : value);
+    }
+    assert_int_equal(cs_state_list(s, "index/3", &m, &n), CS_FOUND);
+    assert_int_equal(n, (N - 3 + 6) / 7);
+    assert_string_equal(m[1].name, "member 00010");
+    free(big);
+    cs_state_free(s);
+}
+
+// --- what only Redis has
+
+static void raw(const char *format, ...) {
+    char command[256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(command, sizeof command, format, args);
+    va_end(args);
+    char shell[512];
+    snprintf(shell, sizeof shell, "redis-cli -s %s %s >/dev/null", server.socket, command);
+    assert_int_equal(system(shell), 0);
+}
+
+// Something else writes under our keys: a commit that was taken in part is told, never passed over.
+static void test_foreign_type(void **state) {
+    struct fixture *f = *state;
+    struct cs_state *s = new_state();
+    struct cs_position at;
+    struct cs_position to = position(1);
+    struct cs_err err;
+    bool moved = false;
+    raw("SET '%s:{%d}:i' text", f->name_space, PARTITION);
+    load(f->a, s, &at);
+    cs_state_begin(s);
+    cs_state_add(s, "i", "m", 1);
+    keep(s);
+    assert_true(f->a->ops->commit_begin(f->a, PARTITION, s, &at, &to, &err));
+    assert_false(f->a->ops->commit_end(f->a, &moved, &err));
+    assert_int_equal(err.kind, CS_ERR_FATAL);
+    assert_non_null(strstr(err.msg, "only in part"));
+    cs_state_free(s);
+}
+
+// Out of memory is refused before anything is written: RETRY, and nothing has changed.
+static void test_out_of_memory(void **state) {
+    struct fixture *f = *state;
+    struct cs_state *s = new_state();
+    struct cs_position at;
+    struct cs_position to = position(1);
+    struct cs_err err;
+    bool moved = false;
+    load(f->a, s, &at);
+    cs_state_begin(s);
+    cs_state_put(s, "d", text("x"));
+    keep(s);
+    raw("CONFIG SET maxmemory 1");
+    assert_true(f->a->ops->commit_begin(f->a, PARTITION, s, &at, &to, &err));
+    assert_false(f->a->ops->commit_end(f->a, &moved, &err));
+    raw("CONFIG SET maxmemory 0");
+    assert_int_equal(err.kind, CS_ERR_RETRY);
+    struct cs_state *seen = fresh(f, (const char *[]){"d", NULL}, NULL, &at);
+    assert_int_equal(at.next_offset, 0);
+    expect_doc(seen, "d", NULL);
+    cs_state_free(seen);
+    cs_state_free(s);
+}
+
+static void test_killed_connection(void **state) {
+    struct fixture *f = *state;
+    struct cs_state *s = new_state();
+    struct cs_position at;
+    struct cs_position to = position(1);
+    struct cs_err err;
+    bool moved = false;
+    load(f->a, s, &at);
+    raw("CLIENT KILL TYPE normal SKIPME yes");
+    bool sent = f->a->ops->commit_begin(f->a, PARTITION, s, &at, &to, &err);
+    assert_false(sent && f->a->ops->commit_end(f->a, &moved, &err));
+    assert_int_equal(err.kind, CS_ERR_RETRY);
+    f->a->ops->cancel(f->a);
+    // The watch went with the connection: the batch must begin again.
+    assert_false(f->a->ops->commit_begin(f->a, PARTITION, s, &at, &to, &err));
+    assert_int_equal(err.kind, CS_ERR_RETRY);
+    load(f->a, s, &at);
+    assert_false(commit_moved(f->a, s, at, to));
+    cs_state_free(s);
+}
+
+static void test_no_server(void **state) {
+    (void)state;
+    struct cs_redis_target target;
+    struct cs_err err;
+    struct cs_catalog *c = NULL;
+    struct cs_state *s = new_state();
+    assert_true(cs_redis_target_parse("unix:///nonexistent/redis.sock", &target, &err));
+    struct cs_catalog_redis_options o = {.target = &target, .name_space = "x", .timeout_ms = 500};
+    assert_true(cs_catalog_redis_new(&o, &c, &err));
+    assert_false(c->ops->load_begin(c, PARTITION, s, &err));
+    assert_int_equal(err.kind, CS_ERR_RETRY);
+    assert_true(c->ops->poll(c));
+    cs_catalog_free(c);
+    cs_state_free(s);
+}
+
+static void test_silent_server(void **state) {
+    struct fixture *f = *state;
+    struct cs_catalog *c = open_redis(f->name_space, 300);
+    struct cs_state *s = new_state();
+    struct cs_position at;
+    struct cs_err err;
+    bool moved = false;
+    load(c, s, &at);
+    raw("CLIENT PAUSE 1500");
+    assert_true(c->ops->load_begin(c, PARTITION, s, &err));
+    assert_false(c->ops->load_end(c, &at, &moved, &err));
+    assert_int_equal(err.kind, CS_ERR_RETRY);
+    cs_catalog_free(c);
+    cs_state_free(s);
+}
+
+static void test_password(void **state) {
+    struct fixture *f = *state;
+    struct cs_redis_target target;
+    struct cs_err err;
+    struct cs_catalog *c = NULL;
+    struct cs_state *s = new_state();
+    raw("ACL SETUSER reader on '>secret' '~*' '&*' +@all");
+    assert_true(cs_redis_target_parse(server.url, &target, &err));
+    struct cs_catalog_redis_options o = {.target = &target,
+                                         .username = "reader",
+                                         .password = "wrong",
+                                         .name_space = f->name_space,
+                                         .timeout_ms = 500};
+    assert_true(cs_catalog_redis_new(&o, &c, &err));
+    assert_false(c->ops->load_begin(c, PARTITION, s, &err));
+    assert_int_equal(err.kind, CS_ERR_CONFIG);
+    assert_null(strstr(err.msg, "wrong;"));
+    cs_catalog_free(c);
+    o.password = "secret";
+    assert_true(cs_catalog_redis_new(&o, &c, &err));
+    struct cs_position at;
+    load(c, s, &at);
+    cs_catalog_free(c);
+    cs_state_free(s);
+}
+
+static void test_facts(void **state) {
+    struct fixture *f = *state;
+    struct cs_redis_facts facts;
+    struct cs_err err;
+    assert_true(cs_catalog_redis_facts(f->a, &facts, &err));
+    assert_in_range(facts.version_major, 5, 100);
+    assert_string_equal(facts.maxmemory_policy, "noeviction");
+    assert_false(facts.is_replica);
+}
+
+#define BOTH(fn)                                                                                             \
+    {"memory: " #fn, fn, setup_memory, teardown, NULL}, {                                                    \
+        "redis: " #fn, fn, setup_redis, teardown, NULL                                                       \
+    }
+#define REDIS(fn)                                                                                            \
+    { "redis: " #fn, fn, setup_redis, teardown, NULL }
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        BOTH(test_empty),
+        BOTH(test_commit_is_seen),
+        BOTH(test_overwrite_and_delete),
+        BOTH(test_index_order),
+        BOTH(test_trim_after_each),
+        BOTH(test_trim_falling),
+        BOTH(test_rival_between_load_and_commit),
+        BOTH(test_rival_writes_same_position),
+        BOTH(test_commit_from_another_position),
+        BOTH(test_second_load_keeps_watch),
+        BOTH(test_cancel_forgets_watch),
+        BOTH(test_partitions_are_apart),
+        BOTH(test_each_and_reset),
+        BOTH(test_reset_under_a_batch),
+        BOTH(test_many_at_once),
+        REDIS(test_foreign_type),
+        REDIS(test_out_of_memory),
+        REDIS(test_killed_connection),
+        REDIS(test_no_server),
+        REDIS(test_silent_server),
+        REDIS(test_password),
+        REDIS(test_facts),
+    };
+    signal(SIGPIPE, SIG_IGN); // as the program does
+    if (!redis_server_start(&server, NULL))
+        return 1;
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    redis_server_stop(&server);
+    return failed;
+}
