@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "crypto_impl.h"
+#include "ectable.h"
 
 #include <stdlib.h>
 
@@ -88,21 +89,13 @@ bool cs_crypto_new(struct cs_crypto **ret, struct cs_err *err) {
     return true;
 }
 
-static void kept_clear(struct kept_key *k) {
-    EVP_PKEY_CTX_free(k->ctx);
-    EVP_PKEY_free(k->pkey);
-    *k = (struct kept_key){0};
-}
-
 void cs_crypto_free(struct cs_crypto *c) {
     if (!c)
         return;
     memo_clear(c);
-    for (size_t i = 0; i < KEPT_SETS; i++)
-        for (size_t way = 0; way < MEMO_WAYS; way++)
-            kept_clear(&c->kept[i][way]);
-    kept_clear(&c->fresh);
+    crypto_forget_keys(c);
     for (size_t i = 0; i < CURVE_COUNT; i++) {
+        ec_work_free(c->work[i]);
         EVP_PKEY_CTX_free(c->curve[i].ctx);
         EVP_PKEY_free(c->curve[i].pkey);
     }

@@ -55,8 +55,11 @@ struct kept_key {
     uint8_t sha256[32];
     EVP_PKEY *pkey;
     EVP_PKEY_CTX *ctx; // NULL for Ed25519, which signs messages and not digests
-    uint64_t used;
+    uint64_t used;     // when, by the context's clock
+    unsigned uses;
+    struct ec_table *table; // of a key with so many uses that one pays (ectable.h), else NULL
 };
+#define TABLES_MAX 64 // about 150 KiB each
 
 // One key object for each curve, which takes on one point after the other.
 #define CURVE_COUNT 4
@@ -77,12 +80,15 @@ struct cs_crypto {
     struct kept_key fresh; // the last RSA or Ed25519 key that was seen for the first time
     struct kept_key kept[KEPT_SETS][MEMO_WAYS];
     uint64_t clock;
+    struct ec_work *work[CURVE_COUNT];
+    unsigned tables;
     uint32_t seen[4096]; // tags of keys seen once: a key is kept from its second time on
     struct cs_cert *cert[MEMO_CERT_SETS][MEMO_WAYS];
     uint8_t cert_next[MEMO_CERT_SETS];
     uint8_t link_next[MEMO_LINK_SETS];
     struct memo_link (*link)[MEMO_WAYS]; // MEMO_LINK_SETS of them
     bool memo_off;                       // for measurements
+    bool tables_off;                     // for tests and measurements
 };
 
 size_t crypto_digest_len(enum crypto_digest d);
@@ -131,6 +137,9 @@ bool spki_curve(struct cs_bytes oid, enum cs_key_type *ret);
 enum cs_code spki_rsa_check(struct cs_bytes n, struct cs_bytes e, int *ret_bits);
 // OpenSSL's algorithm and group names of an EC type; false for others.
 bool crypto_curve_names(enum cs_key_type type, const char **ret_algorithm, const char **ret_group);
+
+// Releases every key that is held.
+void crypto_forget_keys(struct cs_crypto *c);
 
 // Memos. memo_cert_get gives a reference of its own.
 struct cs_cert *memo_cert_get(struct cs_crypto *c, const uint8_t sha256[32]);

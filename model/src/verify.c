@@ -8,6 +8,7 @@
 #include <openssl/core_names.h>
 #include <openssl/rsa.h>
 
+#include "ectable.h"
 #include "pae.h"
 
 static struct curve_slot *slot_of(struct cs_crypto *c, enum cs_key_type type) {
@@ -108,15 +109,34 @@ static bool seen_before(struct cs_crypto *c, const struct cs_pubkey *key) {
     return seen;
 }
 
+static void drop_table(struct cs_crypto *c, struct kept_key *k) {
+    c->tables -= k->table != NULL;
+    ec_table_free(k->table);
+    k->table = NULL;
+    k->uses = 0; // it may earn another
+}
+
+static void release(struct cs_crypto *c, struct kept_key *k) {
+    drop_table(c, k);
+    EVP_PKEY_CTX_free(k->ctx);
+    EVP_PKEY_free(k->pkey);
+    *k = (struct kept_key){0};
+}
+
+void crypto_forget_keys(struct cs_crypto *c) {
+    for (size_t i = 0; i < KEPT_SETS; i++)
+        for (size_t way = 0; way < MEMO_WAYS; way++)
+            release(c, &c->kept[i][way]);
+    release(c, &c->fresh);
+}
+
 // The least recently used entry of the key's set, emptied.
 static struct kept_key *evict(struct cs_crypto *c, const struct cs_pubkey *key) {
     struct kept_key *set = c->kept[key->sha256[0] % KEPT_SETS], *oldest = set;
     for (size_t i = 1; i < MEMO_WAYS; i++)
         if (set[i].used < oldest->used)
             oldest = &set[i];
-    EVP_PKEY_CTX_free(oldest->ctx);
-    EVP_PKEY_free(oldest->pkey);
-    *oldest = (struct kept_key){0};
+    release(c, oldest);
     return oldest;
 }
 
@@ -124,7 +144,6 @@ static struct kept_key *evict(struct cs_crypto *c, const struct cs_pubkey *key) 
 // uses its curve's slot, or an object that the next new one replaces.
 static struct kept_key *kept_or_fresh(struct cs_crypto *c, const struct cs_pubkey *key) {
     struct kept_key *k = find_kept(c, key);
-    bool curve = slot_of(c, key->type) != NULL;
     if (!k && seen_before(c, key)) {
         k = evict(c, key);
         if (!keep(c, key, k))
@@ -132,16 +151,38 @@ static struct kept_key *kept_or_fresh(struct cs_crypto *c, const struct cs_pubke
     }
     if (k) {
         k->used = ++c->clock;
+        k->uses++;
         return k;
     }
-    if (curve)
+    if (slot_of(c, key->type))
         return NULL;
-    if (c->fresh.pkey) {
-        EVP_PKEY_CTX_free(c->fresh.ctx);
-        EVP_PKEY_free(c->fresh.pkey);
-        c->fresh = (struct kept_key){0};
-    }
+    release(c, &c->fresh);
     return keep(c, key, &c->fresh) ? &c->fresh : NULL;
+}
+
+static void drop_oldest_table(struct cs_crypto *c) {
+    struct kept_key *oldest = NULL;
+    for (size_t i = 0; i < KEPT_SETS; i++)
+        for (size_t way = 0; way < MEMO_WAYS; way++) {
+            struct kept_key *k = &c->kept[i][way];
+            if (k->table && (!oldest || k->used < oldest->used))
+                oldest = k;
+        }
+    if (oldest)
+        drop_table(c, oldest);
+}
+
+// The key's table, made when its uses have come to pay for it.
+static const struct ec_table *table_of(struct cs_crypto *c, const struct cs_pubkey *key, struct kept_key *k) {
+    unsigned worth = ec_table_worth(key->type);
+    struct ec_work **work = &c->work[slot_of(c, key->type) - c->curve];
+    if (k->table || worth == 0 || k->uses != worth || !ec_work_get(work, key->type))
+        return k->table;
+    if (c->tables == TABLES_MAX)
+        drop_oldest_table(c);
+    k->table = ec_table_new(*work, key);
+    c->tables += k->table != NULL;
+    return k->table;
 }
 
 static EVP_PKEY_CTX *slot_context(struct cs_crypto *c, const struct cs_pubkey *key) {
@@ -188,16 +229,23 @@ static bool verify_rsa(struct cs_crypto *c, const struct cs_pubkey *key, const s
     return EVP_PKEY_verify(k->ctx, sig.data, sig.len, info, prefix.len + digest_len) == 1;
 }
 
+static bool verify_on_curve(struct cs_crypto *c, const struct cs_pubkey *key, const uint8_t *digest,
+                            size_t digest_len, struct cs_bytes sig) {
+    struct kept_key *k = kept_or_fresh(c, key);
+    if (!c->tables_off) {
+        struct ec_work **work = &c->work[slot_of(c, key->type) - c->curve];
+        const struct ec_table *table = k ? table_of(c, key, k) : NULL;
+        if (table || (ec_work_worth(key->type) && ec_work_get(work, key->type)))
+            return ec_work_verify(*work, table, key, digest, digest_len, sig);
+    }
+    EVP_PKEY_CTX *ctx = k ? k->ctx : slot_context(c, key);
+    return ctx && EVP_PKEY_verify(ctx, sig.data, sig.len, digest, digest_len) == 1;
+}
+
 bool crypto_verify_digest(struct cs_crypto *c, const struct cs_pubkey *key, const struct sig_alg *alg,
                           const uint8_t *digest, struct cs_bytes sig) {
-    bool ok = false;
-    if (key->type == CS_KEY_RSA) {
-        ok = verify_rsa(c, key, alg, digest, sig);
-    } else {
-        const struct kept_key *k = kept_or_fresh(c, key);
-        EVP_PKEY_CTX *ctx = k ? k->ctx : slot_context(c, key);
-        ok = ctx && EVP_PKEY_verify(ctx, sig.data, sig.len, digest, crypto_digest_len(alg->digest)) == 1;
-    }
+    bool ok = key->type == CS_KEY_RSA ? verify_rsa(c, key, alg, digest, sig)
+                                      : verify_on_curve(c, key, digest, crypto_digest_len(alg->digest), sig);
     if (!ok)
         crypto_refused();
     return ok;
