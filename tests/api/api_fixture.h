@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The API over a private redis-server: a deployment in memory (fixture.h) whose catalogs are written to Redis
+// as a commit would, the API in its loop's own thread, and clients of it. Whatever should not fail asserts.
+#pragma once
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <hiredis/hiredis.h>
+#include <jansson.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include "api.h"
+#include "fixture.h"
+
+#define AF_PARTITIONS 4
+#define AF_NAMESPACE  "test"
+
+// Wall clock: FX_NOW_MS plus what a test adds; monotonic: the real one.
+struct af_clock {
+    struct cs_clock clock;
+    _Atomic int64_t wall_ms;
+};
+
+struct af {
+    struct fx *fx;
+    char dir[64];
+    char socket[96];
+    pid_t redis;
+    redisContext *ctx; // the test's own connection
+    struct af_clock clock;
+    struct cs_consumer_settings settings;
+    struct cs_consumer consumer;
+    struct cs_api *api;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    bool started, task_done;
+    void (*task)(struct af *f);
+    int port;
+};
+
+struct af *af_new(void); // redis-server and an empty deployment
+void af_free(struct af *f);
+void af_redis_start(struct af *f); // over the same socket
+void af_redis_kill(struct af *f);
+
+// The catalogs as they are now, each partition in one MULTI that ends with PUBLISH, as the worker's.
+void af_commit(struct af *f);
+void af_commit_partition(struct af *f, int32_t partition);
+
+void af_start(struct af *f); // the API with f->settings; waits until it has Redis
+void af_stop(struct af *f);
+void af_in_loop(struct af *f, void (*task)(struct af *f)); // runs task in the loop's thread and waits
+
+// A token of this key: whole header and claims, or with what a test changes.
+struct af_token {
+    const struct fx_key *key;
+    const char *sub;
+    const char *kid, *iss, *aud, *alg; // NULL: as they should be
+    int64_t iat_s, life_s;             // from now; life 0: 120
+};
+const char *af_token(struct af *f, const struct fx_key *key, const char *sub);
+const char *af_token_of(struct af *f, struct af_token how);
+
+struct af_answer {
+    int status;
+    char *text;
+    size_t len;
+    json_t *json; // NULL where it is none
+    char type[64];
+    int retry_after_s; // -1: none
+    double seconds;
+};
+void af_answer_clear(struct af_answer *a);
+CS_DEFINE_AUTO_CLEAR(struct af_answer, af_answer_clear)
+// GET of a path (formatted); token NULL: none.
+struct af_answer af_get(struct af *f, const char *token, const char *fmt, ...) CS_PRINTF(3, 4);
+const char *af_text(const json_t *o, const char *member); // "" where absent
+int64_t af_int(const json_t *o, const char *member);      // INT64_MIN where absent
+// Asserts a problem with this status and code ("" for none).
+void af_assert_problem_(const struct af_answer *a, int status, const char *code, const char *file, int line);
+#define assert_problem(a, status, code) af_assert_problem_(&(a), (status), (code), __FILE__, __LINE__)
+void af_assert_status_(const struct af_answer *a, int status, const char *file, int line);
+#define assert_status(a, status) af_assert_status_(&(a), (status), __FILE__, __LINE__)
+
+// A request that is sent and answered later, over a connection of its own.
+int af_send(struct af *f, const char *token, const char *path);
+int af_connect(struct af *f);
+// The status line's number; -1 where nothing came in time. Closes nothing.
+int af_receive(int fd, int timeout_ms, char *body, size_t body_size);
+int64_t af_now_ms(void);
+// Waits until a metric (whole series name) has at least, or at most, this value.
+double af_metric(struct af *f, const char *series);
+void af_wait_metric(struct af *f, const char *series, double lowest, double highest);
