@@ -21,6 +21,12 @@ struct cs_agent_settings {
     char *api_ca;
     int64_t api_timeout_ms;
     int64_t log_level;
+    // The daemon's.
+    int64_t debounce_ms;
+    int64_t rescan_ms;
+    int64_t heartbeat_ms;
+    int64_t daemon_log_level;
+    struct cs_settings_items watches; // struct cs_watch_settings
 };
 extern const struct cs_settings_table cs_agent_settings_table;
 

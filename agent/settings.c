@@ -4,6 +4,7 @@
 #include "certsync/model/ident.h"
 #include "certsync/runtime/log.h"
 #include "options.h"
+#include "section.h"
 
 #define S struct cs_agent_settings
 
@@ -37,8 +38,26 @@ static const struct cs_setting rows[] = {
                         "Longest wait for the API to answer one request (beyond a wait that was asked for)."),
     CS_SETTING_CHOICE("log.level", S, log_level, "error", cs_log_level_names, CS_SETTING_RELOADABLE,
                       "How much is logged to standard error."),
+    CS_SETTING_DURATION("agent.debounce", S, debounce_ms, "500ms", 0, 60000, CS_SETTING_RELOADABLE,
+                        "How long certsync agent waits after a file changed, so that its partner can be written, too."),
+    CS_SETTING_DURATION("agent.rescan", S, rescan_ms, "1h", 1000, 7LL * 86400000, CS_SETTING_RELOADABLE,
+                        "How often certsync agent looks at all files without being told (NFS and overlayfs do not tell)."),
+    CS_SETTING_DURATION("agent.heartbeat", S, heartbeat_ms, "5m", 0, 7LL * 86400000, CS_SETTING_RELOADABLE,
+                        "How often certsync agent says that it is alive; 0: never."),
+    CS_SETTING_CHOICE("agent.log_level", S, daemon_log_level, "info", cs_log_level_names, CS_SETTING_RELOADABLE,
+                      "How much certsync agent logs to standard error."),
 };
 // clang-format on
+
+static const struct cs_settings_group groups[] = {
+    {.name = "watch",
+     .offset = offsetof(S, watches),
+     .item_size = sizeof(struct cs_watch_settings),
+     .max_items = CS_WATCH_SECTIONS_MAX,
+     .rows = cs_watch_rows,
+     .row_count = CS_WATCH_ROWS,
+     .text = "Files that certsync agent watches, registers and renews."},
+};
 
 static bool check(const void *values, struct cs_err *err) {
     const S *s = values;
@@ -56,7 +75,7 @@ static bool check(const void *values, struct cs_err *err) {
     if (s->api_url[0] && !http)
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "api.url: \"%s\" does not begin with https:// or http://", s->api_url);
-    return true;
+    return cs_sections_check(&s->watches, err);
 }
 
 // CONFIG is read by main; TEST_* are the test programs' own.
@@ -68,6 +87,8 @@ const struct cs_settings_table cs_agent_settings_table = {
     .values_size = sizeof(S),
     .rows = rows,
     .row_count = CS_ARRAY_LEN(rows),
+    .groups = groups,
+    .group_count = CS_ARRAY_LEN(groups),
     .env_ignore = env_ignore,
     .check = check,
 };

@@ -23,3 +23,8 @@ cs_agent_test(agent_cli)
 target_compile_definitions(test_agent_cli PRIVATE CERTSYNC_TEST_CERTS="${CERTSYNC_TEST_CERTS}"
                            CERTSYNC_BINARY="$<TARGET_FILE:certsync>")
 add_dependencies(test_agent_cli test_certs certsync)
+
+cs_agent_test(scan)
+target_compile_definitions(test_scan PRIVATE CERTSYNC_TEST_CERTS="${CERTSYNC_TEST_CERTS}")
+add_dependencies(test_scan test_certs)
+cs_agent_test(watch)

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scan.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "certsync/model/text.h"
+#include "pattern.h"
+#include "scan_pairs.h"
+
+struct walk {
+    const struct cs_section *section;
+    const struct cs_section_files *files;
+    size_t files_index;
+    const struct cs_scan_hooks *hooks;
+    struct cs_match match;
+    char path[PATH_MAX];
+    size_t len;
+    bool complete;
+};
+
+static void problem(struct walk *w, const char *path) {
+    char shown[300];
+    struct cs_err err;
+    cs_text_escape(path, strlen(path), shown, sizeof shown);
+    cs_err_set(&err, CS_ERR_CONFIG, CS_CODE_NONE, "%s: cannot be read: %s", shown, strerror(errno));
+    w->complete = false;
+    w->hooks->on_problem(w->hooks->arg, w->section, &err);
+}
+
+// The directory itself, or the nearest above it that is there.
+static void watch_existing(const struct cs_scan_hooks *h, const char *path) {
+    char at[PATH_MAX];
+    struct stat st;
+    snprintf(at, sizeof at, "%s", path);
+    while (at[0] && (stat(at, &st) < 0 || !S_ISDIR(st.st_mode))) {
+        char *slash = strrchr(at, '/');
+        if (!slash)
+            return;
+        *slash = '\0';
+    }
+    h->on_directory(h->arg, at[0] ? at : "/");
+}
+
+// A certificate that an earlier pattern of the section has, or that is another certificate's chain file.
+static bool taken(const struct walk *w, const char *path) {
+    for (size_t i = 0; i < w->section->files_len; i++) {
+        const struct cs_section_files *f = &w->section->files[i];
+        if (f->chain && cs_path_pattern_leads(f->chain, path) && strcmp(f->chain, f->certificate) != 0)
+            return true;
+        if (i < w->files_index && cs_path_pattern_leads(f->certificate, path))
+            return true;
+    }
+    return false;
+}
+
+static void found(struct walk *w) {
+    char key[PATH_MAX], chain[PATH_MAX], name[PATH_MAX];
+    struct stat st;
+    if (lstat(w->path, &st) < 0) {
+        if (errno != ENOENT && errno != ENOTDIR)
+            problem(w, w->path);
+        return;
+    }
+    struct cs_candidate c = {.section = w->section, .name = name, .certificate = w->path, .key = w->path};
+    if (S_ISDIR(st.st_mode) || taken(w, w->path) ||
+        !cs_path_pattern_expand(w->files->as, &w->match, name, sizeof name))
+        return;
+    if (w->files->key) {
+        if (!cs_path_pattern_expand(w->files->key, &w->match, key, sizeof key))
+            return;
+        c.key = key;
+    }
+    if (w->files->chain && cs_path_pattern_expand(w->files->chain, &w->match, chain, sizeof chain) &&
+        lstat(chain, &st) == 0)
+        c.chain = chain;
+    w->hooks->on_candidate(w->hooks->arg, &c);
+}
+
+static void walk_on(struct walk *w, const char *pattern);
+
+static bool is_plain(const char *pattern, size_t len) {
+    return !memchr(pattern, '*', len) && !memchr(pattern, '{', len);
+}
+
+static bool append(struct walk *w, const char *text, size_t len) {
+    if (w->len + len + 2 > sizeof w->path)
+        return false;
+    w->path[w->len++] = '/';
+    memcpy(w->path + w->len, text, len);
+    w->len += len;
+    w->path[w->len] = '\0';
+    return true;
+}
+
+static void truncate_to(struct walk *w, size_t len) {
+    w->len = len;
+    w->path[len] = '\0';
+}
+
+static void walk_entries(struct walk *w, DIR *dir, const char *pattern, size_t len) {
+    const struct dirent *e;
+    size_t before = w->len;
+    const struct cs_match match = w->match;
+    while ((errno = 0, e = readdir(dir)) != NULL) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
+            !cs_path_pattern_component(pattern, len, e->d_name, &w->match)) {
+            w->match = match;
+            continue;
+        }
+        if (append(w, e->d_name, strlen(e->d_name)))
+            walk_on(w, pattern + len);
+        truncate_to(w, before);
+        w->match = match;
+    }
+    if (errno != 0)
+        problem(w, w->path);
+}
+
+// pattern: what follows w->path, beginning with '/', or the end.
+static void walk_on(struct walk *w, const char *pattern) {
+    size_t before = w->len;
+    while (*pattern == '/') {
+        size_t len = strcspn(++pattern, "/");
+        bool last = pattern[len] == '\0';
+        if (last)
+            watch_existing(w->hooks, w->len ? w->path : "/");
+        if (!is_plain(pattern, len)) {
+            DIR *dir = opendir(w->len ? w->path : "/");
+            if (dir) {
+                if (!last)
+                    w->hooks->on_directory(w->hooks->arg, w->len ? w->path : "/");
+                walk_entries(w, dir, pattern, len);
+                closedir(dir);
+            } else if (errno == ENOENT) {
+                // Not there yet, or not mounted: no sign that certificates were taken away.
+                w->complete = false;
+                watch_existing(w->hooks, w->path);
+            } else if (errno != ENOTDIR) {
+                problem(w, w->path);
+            }
+            truncate_to(w, before);
+            return;
+        }
+        if (!append(w, pattern, len))
+            break;
+        pattern += len;
+    }
+    if (*pattern == '\0')
+        found(w);
+    truncate_to(w, before);
+}
+
+bool cs_scan_section(const struct cs_section *section, struct cs_crypto *crypto, struct cs_guarded *buffer,
+                     const struct cs_scan_hooks *hooks) {
+    bool complete = true;
+    if (section->pairs)
+        return cs_scan_pairs(section, crypto, buffer, hooks);
+    for (size_t i = 0; i < section->files_len; i++) {
+        struct walk *w = calloc(1, sizeof *w);
+        if (!w)
+            return false;
+        *w = (struct walk){.section = section,
+                           .files = &section->files[i],
+                           .files_index = i,
+                           .hooks = hooks,
+                           .complete = true};
+        walk_on(w, section->files[i].certificate);
+        complete &= w->complete;
+        free(w);
+    }
+    return complete;
+}
+
+bool cs_scan_concerns(const struct cs_section *section, const char *path) {
+    if (section->pairs) {
+        size_t len = strlen(section->pairs);
+        return strncmp(path, section->pairs, len) == 0 || strncmp(path, section->pairs, strlen(path)) == 0;
+    }
+    for (size_t i = 0; i < section->files_len; i++) {
+        const struct cs_section_files *f = &section->files[i];
+        if (cs_path_pattern_leads(f->certificate, path) || (f->key && cs_path_pattern_leads(f->key, path)) ||
+            (f->chain && cs_path_pattern_leads(f->chain, path)))
+            return true;
+    }
+    return false;
+}

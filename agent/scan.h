@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Finding certificate files: from a section's patterns to candidates (which certificate, key and chain file
+// belong together, and under which name), and to the directories whose changes matter. Nothing but names is
+// looked at, except in a directory of pairs, where the files themselves say what belongs together.
+#pragma once
+
+#include "certsync/model/key.h"
+#include "section.h"
+
+struct cs_candidate {
+    const struct cs_section *section;
+    const char *name; // in the catalog; not checked
+    const char *certificate;
+    const char *key;   // NULL: none was found (pairs); the same as certificate: one file
+    const char *chain; // NULL: none
+};
+
+struct cs_scan_hooks {
+    void (*on_candidate)(void *arg, const struct cs_candidate *c); // borrowed for the call
+    void (*on_directory)(void *arg, const char *path);             // to be watched
+    void (*on_problem)(void *arg, const struct cs_section *s, const struct cs_err *err);
+    void *arg;
+};
+// crypto and buffer are used for directories of pairs only. False where not everything could be seen (told to
+// on_problem), or where there is no directory to look into: then what is not found need not be gone.
+bool cs_scan_section(const struct cs_section *section, struct cs_crypto *crypto, struct cs_guarded *buffer,
+                     const struct cs_scan_hooks *hooks);
+// Whether a change of this path can bring a new candidate.
+bool cs_scan_concerns(const struct cs_section *section, const char *path);
