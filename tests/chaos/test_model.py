@@ -129,7 +129,7 @@ def test_names_versions_and_ids(log, acme):
     refused(log.put(log.upload(agent, name, "www")), "name.taken")
     v = log.put(log.upload(agent, name, "www", log.pair(start=-0.5), extra={"replace": True}))
     assert (v.status, v.subject, v.version) == ("applied", subject, 2)
-    assert [o["version"] for o in log.of(name).certs[subject]["old"]] == [1]
+    assert [o["version"] for o in log.of(name).certs[subject]["old_versions"]] == [1]
     refused(log.put(log.upload(agent, name, "www", log.pair(start=-9), extra={"replace": True})), "replace.older")
     assert log.put(log.upload(agent, name, "www", log.pair(start=-9), extra={"replace": True, "force": True})).version == 3
     refused(log.issue(name, "www", ev.uuid7(), replace=True), "replace.source")

@@ -19,9 +19,9 @@ def differences(expected, actual, place=""):
             if name not in actual:
                 if expected[name] not in EMPTY:
                     found.append(f"{at} is missing, not {brief(expected[name])}")
-            elif name not in expected:
+            elif name not in expected and actual[name] not in EMPTY:
                 found.append(f"{at} is {brief(actual[name])}, and should not be there")
-            else:
+            elif name in expected:
                 found += differences(expected[name], actual[name], at)
         return found
     if isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):
@@ -47,7 +47,8 @@ def expected_outcome(v, n, previous):
                "version": v.version,
                "concludes": [{"event": s, "status": status, **({"code": code} if code else {})} for s, status, code in v.concludes],
                "prev": previous}
-    return {k: x for k, x in outcome.items() if x not in EMPTY}
+    always = ("partition", "offset")
+    return {k: x for k, x in outcome.items() if k in always or x not in EMPTY}
 
 
 def first_outcomes(outcomes, partition):

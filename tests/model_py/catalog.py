@@ -45,7 +45,7 @@ def _account(name, a, doc, index, outcomes):
     for i, s in a.shares.items():
         doc(f"share/{name}/{i}", s)
     for i, s in a.share_in.items():
-        doc(f"share-in/{name}/{i}", {k: v for k, v in s.items() if k != "open"} | {"state": "open" if s["open"] else "closed"})
+        doc(f"share-in/{name}/{i}", s)
     for (owner, cert), s in a.shared_in.items():
         doc(f"shared-in/{name}/{owner}/{cert}", s)
     index(f"shares/{name}", {f"out/{i}": 0 for i, s in a.shares.items() if s["state"] != "closed"}

@@ -90,7 +90,7 @@ class PublicKey:
         elif oid == OID_EC:
             self._curve(parameters, raw)
         elif oid == OID_ED25519 and len(raw) == 32:
-            self.type, self.bits, self.key = "Ed25519", 256, load_der_public_key(spki)
+            self.type, self.bits, self.key = "Ed25519", 253, load_der_public_key(spki)
         elif oid == OID_X25519 and len(raw) == 32:
             self.type, self.bits, self.key = "X25519", 256, None
         else:
@@ -274,7 +274,7 @@ class Certificate:
         serial = f"{self.x.serial_number:x}"
         self.serial = "0" * (len(serial) % 2) + serial
         self.not_before_s, self.not_after_s = (_seconds(self.x.not_valid_before), _seconds(self.x.not_valid_after))
-        self.names = self._names()
+        self.names = names_of(self._extension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME) or [])
         self.has_common_name = bool(self.x.subject.get_attributes_for_oid(NameOID.COMMON_NAME))
 
     def _extension(self, oid):
@@ -283,25 +283,26 @@ class Certificate:
         except x509.ExtensionNotFound:
             return None
 
-    def _names(self):
-        san, found = self._extension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME), []
-        for name in san or []:
-            if isinstance(name, x509.DNSName):
-                found.append(name.value)
-            elif isinstance(name, x509.IPAddress):
-                found.append(f"IP:{name.value}")
-            elif isinstance(name, x509.RFC822Name):
-                found.append(f"email:{name.value}")
-            elif isinstance(name, x509.UniformResourceIdentifier):
-                found.append(f"URI:{name.value}")
-        return found
-
     def summary(self):
         """As the catalog shows a leaf."""
         return {"sha256": self.sha256, "spki_sha256": self.spki_sha256, "serial": self.serial,
                 "not_before_s": self.not_before_s, "not_after_s": self.not_after_s, "key_type": self.key.type,
                 "key_bits": self.key.bits, "subject": self.x.subject.rfc4514_string(),
                 "issuer": self.x.issuer.rfc4514_string(), "names_total": len(self.names), "names": self.names[:100]}
+
+
+def names_of(san):
+    found = []
+    for name in san:
+        if isinstance(name, x509.DNSName):
+            found.append(name.value)
+        elif isinstance(name, x509.IPAddress):
+            found.append(f"IP:{name.value}")
+        elif isinstance(name, x509.RFC822Name):
+            found.append(f"email:{name.value}")
+        elif isinstance(name, x509.UniformResourceIdentifier):
+            found.append(f"URI:{name.value}")
+    return found
 
 
 def _seconds(when):
@@ -395,6 +396,10 @@ class Request:
         if not self.x.is_signature_valid:
             raise Refused("csr.bad_signature")
         self.spki_sha256 = hashlib.sha256(self.spki).hexdigest()
+        try:
+            self.names = names_of(self.x.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME).value)
+        except x509.ExtensionNotFound:
+            self.names = []
 
 
 @lru_cache(maxsize=4096)

@@ -2,7 +2,7 @@
 """The rule book, a second time: Model.judge() says of each record of cert.events what must be decided, and keeps the catalogs.
 
 Records of one partition come in the order of their offsets; partitions may be interleaved in any way, as each is judged by
-itself. What a verdict emits is in Verdict.derived; that it really appears in the log is for audit.py to see.
+itself. Where the design leaves open which of two broken rules is named, the order here is the one that real logs show. What a verdict emits is in Verdict.derived; that it really appears in the log is for audit.py to see.
 """
 import hashlib
 import uuid
@@ -68,8 +68,7 @@ class Derived:
     def __init__(self, origin, seq, destination, account, kind, subject, data, source_event, n, time_ms):
         self.origin, self.seq, self.destination, self.account = origin, seq, destination, account
         self.type, self.subject, self.data, self.time_ms = kind, subject, data, time_ms
-        digest = bytearray(hashlib.sha256(wire.fields(b"certsync.derived.v1", source_event.encode(), n.to_bytes(8, "big"))
-                                          ).digest()[:16])
+        digest = bytearray(hashlib.sha256(b"certsync.derived.v1\0%s\0%d\0" % (source_event.encode(), n)).digest()[:16])
         digest[6], digest[8] = digest[6] & 0x0F | 0x80, digest[8] & 0x3F | 0x80
         self.id = str(uuid.UUID(bytes=bytes(digest)))
 
@@ -142,7 +141,7 @@ class Model:
         self._right(v, e, role, agent)
         if e.account:
             account = p.account(e.account)
-            if account.doc is None and e.type not in ("account.register", "share.offer"):
+            if account.doc is None and e.type not in ("account.register", "share.offer", "share.withdraw"):
                 raise Refused("account.unknown")
             handler = getattr(self, "_" + e.type.replace(".", "_"))
             handler(p, v, e, account, agent)
@@ -305,10 +304,13 @@ class Model:
         self._agent_new(p, a, e.subject)
         if token and token["uses_left"] > 0:
             token["uses_left"] -= 1
+        grant = d.get("grant")
+        if grant:
+            grant = {"can": sorted(grant["can"], key=wire.RIGHTS.index), "names": grant["names"]}
         a.keys[e.subject] = {
             "state": "enrolled", "key": wire.decode_base64(d["key"]), "can": sorted(d["can"], key=wire.RIGHTS.index),
             "names": d["names"], "label": d.get("label", ""), "uses_left": d.get("uses", -1),
-            "expires_s": wire.time_s(d["expires"]) if "expires" in d else 0, "grant": d.get("grant"), "enrolled_by": e.kid,
+            "expires_s": wire.time_s(d["expires"]) if "expires" in d else 0, "grant": grant, "enrolled_by": e.kid,
             "rotated_to": "", "enrolled_ms": v.time_ms, "ended_ms": 0, "heartbeat_ms": 0, "heartbeat": None}
 
     def _agent_new(self, p, a, kid):
@@ -319,7 +321,7 @@ class Model:
         found = a.keys.get(e.subject)
         if not found:
             raise Refused("agent.unknown")
-        if found["state"] != "enrolled":
+        if found["state"] == "revoked":
             v.code = "unchanged"
             return
         found["state"], found["ended_ms"] = "revoked", v.time_ms
@@ -328,12 +330,12 @@ class Model:
         spki = wire.decode_base64(e.data["key"])
         self._key_form(spki, e.subject, ("P-256",))
         self._agent_new(p, a, e.subject)
-        a.keys[e.subject] = {**agent, "key": spki, "enrolled_by": e.kid, "enrolled_ms": v.time_ms, "heartbeat_ms": 0,
-                             "heartbeat": None}
+        a.keys[e.subject] = {**agent, "key": spki, "enrolled_by": e.kid, "enrolled_ms": v.time_ms}
         agent["state"], agent["rotated_to"], agent["ended_ms"] = "rotated", e.subject, v.time_ms
 
     def _agent_heartbeat(self, p, v, e, a, agent):
-        agent["heartbeat_ms"], agent["heartbeat"] = v.time_ms, e.data
+        agent["heartbeat_ms"], agent["heartbeat"] = v.time_ms, {
+            **{k: x for k, x in e.data.items() if k != "last_scan"}, "last_scan_s": wire.time_s(e.data["last_scan"])}
 
     # --- certificates
 
@@ -396,6 +398,7 @@ class Model:
         d, now = e.data, v.time_ms // 1000
         if not wire.NAMES[d["algorithm"]](d["name"]):
             raise Refused("name.invalid")
+        self._covered(agent, d["name"])
         parts = self._content(e)
         leaves = [f["leaf"] for f in parts]
         for leaf in leaves:
@@ -403,10 +406,13 @@ class Model:
                 raise Refused("cert.not_yet_valid")
             if leaf.not_after_s < now:
                 raise Refused("cert.expired")
-        self._covered(agent, d["name"])
+        incomplete = any(f["incomplete"] for f in parts)
+        if incomplete and a.doc["reject_incomplete_chain"]:
+            raise Refused("chain.incomplete")
         for f in parts:
             if f["custodian"]:
                 self._custodian_trusted(p, f["custodian"])
+        material = self._material(e, a, parts)
         held = a.certs.get(a.names.get(d["name"]))
         if held:
             fingerprints = [x["sha256"] for x in held["summary"]["leaves"]]
@@ -419,10 +425,6 @@ class Model:
                 raise Refused("certificate.id_used")
             if a.doc["certificates"] >= a.doc["limit_certificates"]:
                 raise Refused("quota.certificates")
-        material = self._material(e, a, parts)
-        incomplete = any(f["incomplete"] for f in parts)
-        if incomplete and a.doc["reject_incomplete_chain"]:
-            raise Refused("chain.incomplete")
         self._store(p, v, e, a, held, leaves, material, source, incomplete)
 
     @staticmethod
@@ -461,11 +463,11 @@ class Model:
             before = held["summary"]
             summary["version"] = before["version"] + 1
             first = before["leaves"][0]
-            held["old"] = [{"version": before["version"], "sha256": first["sha256"], "serial": first["serial"],
-                            "not_after_s": first["not_after_s"]}, *held["old"]][:OLD_VERSIONS_MAX]
+            held["old_versions"] = [{"version": before["version"], "sha256": first["sha256"], "serial": first["serial"],
+                            "not_after_s": first["not_after_s"]}, *held["old_versions"]][:OLD_VERSIONS_MAX]
             cert = held
         else:
-            cert = a.certs[e.subject] = {"id": e.subject, "deleted": False, "created_ms": v.time_ms, "shares": [], "old": []}
+            cert = a.certs[e.subject] = {"id": e.subject, "deleted": False, "created_ms": v.time_ms, "shares": [], "old_versions": []}
             a.names[d["name"]] = e.subject
             a.doc["certificates"] += 1
         cert.update(summary=summary, by=e.kid, updated_ms=v.time_ms)
@@ -515,6 +517,8 @@ class Model:
                 ("share.expired", any(x["not_after_s"] < now for x in summary["leaves"])),
                 ("share.unverified", not a.doc["verified"]),
                 ("share.exists", any(a.shares[s]["to"] == to for s in cert["shares"])),
+                # Ids of shares are never used twice: an event that is signed again needs a new one.
+                ("certificate.id_used", e.id in a.shares),
                 ("share.limit", len(cert["shares"]) >= a.doc["limit_shares"])):
             if broken:
                 raise Refused(code)
@@ -522,7 +526,7 @@ class Model:
                                   "version": summary["version"], "accepted": 0, "code": "", "created_ms": v.time_ms,
                                   "updated_ms": v.time_ms}
         cert["shares"].append(e.id)
-        v.status = "pending"
+        v.status, v.version = "pending", summary["version"]
         self._offer(p, v, e, a, share, cert)
 
     def _certificate_unshare(self, p, v, e, a, agent):
@@ -552,7 +556,7 @@ class Model:
     def _emit(self, p, v, e, account, kind, subject, data):
         p.derived += 1
         v.derived.append(Derived(p.number, p.derived, wire.partition_of(account, self.count), account, kind, subject,
-                                 {**data, "origin": p.number}, e.id, len(v.derived), v.time_ms))
+                                 {**data, "origin": p.number}, e.id, len(v.derived) + 1, v.time_ms))
 
     def _share_answer(self, p, v, e, a, _):
         d, share = e.data, a.shares.get(e.data["share"])
@@ -572,11 +576,13 @@ class Model:
     def _share_offer(self, p, v, e, a, _):
         d, known = e.data, a.share_in.get(e.data["share"])
         if known and not known["open"]:
+            v.code = "share.closed"
             self._answer(p, v, e, "removed", d["version"], "share.closed")
             return
         entry = a.shared_in.get((d["owner_account"], e.subject))
         held = entry["summary"]["version"] if known else 0
         if known and d["version"] <= held:
+            v.version = held
             self._answer(p, v, e, "accepted", held, "")
             return
         code = self._refusal(v, e, a, d)
@@ -595,6 +601,7 @@ class Model:
         a.shared_in[(d["owner_account"], e.subject)] = {
             "share": d["share"], "owner_account": d["owner_account"], "certificate": e.subject, "summary": d["certificate"],
             "created_ms": entry["created_ms"] if entry else v.time_ms, "updated_ms": v.time_ms}
+        v.version = d["version"]
         self._answer(p, v, e, "accepted", d["version"], "")
 
     @staticmethod
@@ -640,6 +647,8 @@ class Model:
             self._share_in(v, a, e, False, e.data["code"])
         elif found["open"]:
             self._drop_in(v, a, e.data["share"], e.data["code"])
+        else:
+            v.code = "share.closed"
 
     # --- CSRs
 
@@ -647,17 +656,18 @@ class Model:
         d = e.data
         if not wire.NAMES["international"](d["name"]):
             raise Refused("name.invalid")
+        self._covered(agent, d["name"])
         request = der.request(wire.decode_base64(d["csr"]))
         custodian = self._key_of(e, d, request.key, request.der)
-        self._covered(agent, d["name"])
         if e.subject in a.csrs:
             raise Refused("certificate.id_used")
         if request.spki_sha256 in a.csr_spki:
             v.code, v.subject = "unchanged", a.csr_spki[request.spki_sha256]
             return
         self._custodian_trusted(p, custodian)
-        a.csrs[e.subject] = {"id": e.subject, "deleted": False, "name": d["name"], "der": d["csr"], "key": d["key"],
-                             "spki_sha256": request.spki_sha256, "created_ms": v.time_ms}
+        a.csrs[e.subject] = {"id": e.subject, "deleted": False, "name": d["name"], "csr": d["csr"], "key": d["key"],
+                             "spki_sha256": request.spki_sha256, "subject": request.subject, "names": request.names,
+                             "key_type": request.key.type, "key_bits": request.key.bits, "created_ms": v.time_ms}
         a.csr_spki[request.spki_sha256] = e.subject
 
     def _csr_delete(self, p, v, e, a, agent):

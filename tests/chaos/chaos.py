@@ -1,0 +1,388 @@
+# SPDX-License-Identifier: Apache-2.0
+"""./dev chaos: seeded runs of events and faults on real servers, each checked against the independent model.
+
+A run draws its shape (partitions, workers, batch size), its events and its faults from its seed; --seed N runs that one again (times are the
+machine's, so a race may need a few tries: --runs). A run that fails keeps its topics (kcat -J form), Redis, logs and settings in a folder.
+"""
+import argparse
+import base64
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections import Counter
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+warnings.filterwarnings("ignore")
+
+from chaos import cli, faults, hpke  # noqa: E402
+from chaos.workload import Pools, Workload  # noqa: E402
+from chaos.world import DEADLINE_S, Run, Violation, World, forget_numbers  # noqa: E402
+from model_py import audit, catalog, wire  # noqa: E402
+from model_py.der import CannotExamine  # noqa: E402
+from model_py.rules import Model  # noqa: E402
+from support.stack import consumer_binary  # noqa: E402
+
+
+class Plan:
+    """What a seed says about a run, beyond its shape."""
+
+    def __init__(self, seed, events, world, only):
+        r = random.Random(f"plan {seed}")
+        self.random, self.events = r, events
+        names = [n for n in faults.FAULTS if (n != "crash_point" or world.has_crash_points)
+                 and (world.nodes == 3 or n not in ("kill_node", "pause_node")) and (not only or n in only)]
+        weights = [faults.FAULTS[n][0] for n in names]
+        count = r.choice([1, 1, 2, 2, 3]) if not only or "none" not in only else 0
+        picked = r.choices(names, weights, k=count) if names else []
+        self.faults = sorted((r.uniform(0.05, 0.95), n) for n in picked)
+        self.aof = r.random() < 0.6
+        self.consumers = r.choice([1, 1, 2])
+        self.rebuild = r.random() < 0.2
+        self.cli = world.has_cli and r.random() < 0.1 and not only
+        self.burst = r.random() < 0.3   # all events first, then the consumer
+        self.kill_at_end = r.random() < 0.5
+
+
+class Driver:
+    """One run from its first record to the verdict on it."""
+
+    def __init__(self, world, pools, number, seed, options, directory):
+        self.options, self.world = options, world
+        self.run = Run(world, number, seed, directory)
+        self.plan = Plan(seed, options.events, world, options.fault)
+        self.work = Workload(f"work {seed}", pools, self.run)
+        self.active, self.happened = [], Counter()
+
+    def go(self):
+        run, plan = self.run, self.plan
+        run.start(plan.aof)
+        if not plan.burst:
+            self._consumers()
+        for send in self.work.prelude():
+            run.produce(send.value, send.partition, send.headers, send.key)
+        host = cli.Host(run, plan.random) if plan.cli else None
+        pending = list(plan.faults)
+        for i, send in enumerate(self.work.steps(plan.events)):
+            run.produce(send.value, send.partition, send.headers, send.key)
+            if plan.burst and i == plan.events // 2:
+                self._consumers()
+            while pending and i >= pending[0][0] * plan.events:
+                self._begin(pending.pop(0)[1])
+            if i % 20 == 0:
+                self._tick()
+                if host:
+                    host.tick()
+        for _, name in pending:
+            self._begin(name)
+        self._heal(host)
+        self._settle()
+        return self.judge(host)
+
+    def _consumers(self):
+        for _ in range(self.plan.consumers):
+            self.run.run_consumer()
+
+    def _begin(self, name):
+        self.happened[name] += 1
+        self.active.append([0.0, faults.FAULTS[name][1](self.run, self.plan.random), name])
+
+    def _tick(self):
+        self.run.read(0)
+        self.run.expect_alive()
+        now = time.monotonic()
+        for entry in list(self.active):
+            if now >= entry[0]:
+                try:
+                    entry[0] = now + next(entry[1])
+                except StopIteration:
+                    self.active.remove(entry)
+
+    def _heal(self, host):
+        """The faults run out, every record is delivered, somebody consumes."""
+        run, until = self.run, time.monotonic() + DEADLINE_S
+        while self.active:
+            self._tick()
+            run.producer.poll(0.02)
+        self.world.heal()
+        while run.producer.flush(1):
+            if time.monotonic() > until:
+                raise Violation("records could not be delivered")
+        if run.undelivered:
+            raise Violation(f"not delivered: {run.undelivered[:3]}")
+        if host:
+            host.finish()
+
+    def _settle(self):
+        """All records have outcomes and stand in Redis; then the consumers end, and it is still so."""
+        run = self.run
+        for _ in range(4):
+            self._wait_settled()
+            for c in run.consumers:
+                if self.plan.kill_at_end:
+                    c.kill()
+                else:
+                    c.signal(15)
+            for c in run.consumers:
+                if not self.plan.kill_at_end:
+                    try:
+                        c.wait(15)
+                    except AssertionError as e:
+                        raise Violation(f"no end on SIGTERM: {e}") from None
+            run.expect_alive()
+            run.read_to_end()
+            if run.settled():
+                return
+        raise Violation("never at rest")
+
+    def _wait_settled(self):
+        run, until, last = self.run, time.monotonic() + DEADLINE_S, None
+        while not run.settled():
+            run.expect_alive()
+            if not run.alive():
+                run.run_consumer()
+            if time.monotonic() > until:
+                raise Violation(f"not settled within {DEADLINE_S} s: {last}\n" + "\n".join(c.tail(4) for c in run.alive()))
+            last = f"ends {run.ends(run.events_topic)}, decided {run.decided()}, positions " + str(
+                {p: run.position(p).get("next_offset") for p in range(run.partitions)})
+
+    # --- the checks
+
+    def judge(self, host):
+        run = self.run
+        events, outcomes = run.log(run.events_topic), run.log(run.outcomes_topic)
+        found, model, verdicts = examine(run.deployment, run.root.spki, run.service.spki, run.partitions, events, outcomes)
+        found += audit.check_acknowledged(run.acknowledged, events)
+        firsts = {p: audit.first_outcomes(outcomes, p)[0] for p in range(run.partitions)}
+        if any(len(firsts[p]) < model.partitions[p].next_offset for p in firsts):
+            return found
+        docs, indexes, positions = catalog.read(run.redis.client(), run.namespace, run.partitions)
+        found += catalog.check(model, firsts, docs, indexes)
+        by_partition = {p: [e for e in events if e.partition == p] for p in firsts}
+        found += catalog.check_positions(model, firsts, by_partition, positions)
+        found += catalog.check_keys(model, docs, unseal=hpke.Unsealer(run.custodian, run.deployment),
+                                    only=lambda i: hash(i) % 4 == 0)
+        if host:
+            found += host.check(verdicts)
+        if self.plan.rebuild and not found:
+            self.happened["rebuild"] += 1
+            found += self._rebuild(docs, indexes, positions)
+        return found
+
+    def _rebuild(self, docs, indexes, positions):
+        """A new namespace from offset 0, by the consumer itself: the same bytes."""
+        run, old = self.run, self.run.namespace
+        run.namespace, run.group = "again", run.group + "-again"
+        before = {t: run.ends(t) for t in (run.events_topic, run.outcomes_topic)}
+        run.run_consumer()
+        self._wait_settled()
+        for c in run.consumers:
+            c.kill()
+        found = []
+        if before != {t: run.ends(t) for t in before}:
+            found.append("a rebuild wrote to the topics")
+        again = catalog.read(run.redis.client(), run.namespace, run.partitions)
+        for name, mine, theirs in zip(("document", "index", "position"), (docs, indexes, positions), again):
+            found += [f"rebuild: {name} {k} is {audit.brief(str(theirs.get(k)))}, not {audit.brief(str(mine.get(k)))}"
+                      for k in sorted({**mine, **theirs}) if mine.get(k) != theirs.get(k)]
+        run.namespace = old
+        return found
+
+    def dump(self, found):
+        """Everything that somebody needs to see what went wrong."""
+        run, directory = self.run, self.run.directory
+        for c in run.consumers:
+            c.kill()
+        (directory / "violations.txt").write_text("\n".join(found) + "\n")
+        facts = {"seed": run.seed, "deployment": run.deployment, "root": base64.b64encode(run.root.spki).decode(),
+                 "service": base64.b64encode(run.service.spki).decode(), "partitions": run.partitions, "workers": run.workers,
+                 "batch": run.batch, "faults": self.plan.faults, "custodian": base64.b64encode(hpke.raw(run.custodian)).decode()}
+        (directory / "run.json").write_text(json.dumps(facts, indent=1))
+        for topic in (run.events_topic, run.outcomes_topic):
+            try:
+                run.read_to_end(5)
+            except Exception:  # what there is, is kept  # pylint: disable=broad-except
+                pass
+            write_records(directory / f"{topic.split('-')[0]}.raw", run.log(topic))
+            subprocess.run(["kcat", "-b", self.world.kafka.bootstrap, "-C", "-J", "-q", "-e", "-o", "beginning", "-t", topic],
+                           stdout=open(directory / f"{topic.split('-')[0]}.json", "wb"), stderr=subprocess.DEVNULL, timeout=60,
+                           check=False)
+        try:
+            docs, indexes, positions = catalog.read(run.redis.client(), run.namespace, run.partitions)
+            (directory / "redis.json").write_text(json.dumps(
+                {"docs": {f"{p}:{k}": v.decode() for (p, k), v in docs.items()},
+                 "indexes": {f"{p}:{k}": v for (p, k), v in indexes.items()}, "positions": positions}, indent=1))
+        except Exception as e:  # Redis may be what is broken  # pylint: disable=broad-except
+            (directory / "redis.json").write_text(json.dumps({"error": str(e)}))
+
+
+def examine(deployment, root, service, partitions, events, outcomes):
+    """(violations, model, verdicts) of a log with its outcomes."""
+    model = Model(deployment, root, partitions)
+    verdicts = [model.judge(r) for r in events]
+    found = audit.check_outcomes(verdicts, outcomes, partitions)
+    found += audit.check_log(model, verdicts, events, service)
+    return found + audit.check_shares(model), model, verdicts
+
+
+def write_records(path, records):
+    def text(data):
+        return None if data is None else base64.b64encode(data).decode()
+    with open(path, "w", encoding="ascii") as out:
+        for r in records:
+            out.write(json.dumps([r.partition, r.offset, r.timestamp_ms, text(r.key), text(r.value),
+                                  [[n, text(v)] for n, v in r.headers]]) + "\n")
+
+
+def read_records(path):
+    def data(text):
+        return None if text is None else base64.b64decode(text)
+    with open(path, encoding="ascii") as lines:
+        return [wire.Record(p, o, t, data(k), data(v), [(n, data(h)) for n, h in headers])
+                for p, o, t, k, v, headers in map(json.loads, lines)]
+
+
+def check_again(directory):
+    """The model's opinion on a run that was kept."""
+    d = Path(directory)
+    facts = json.loads((d / "run.json").read_text())
+    found, model, _ = examine(facts["deployment"], base64.b64decode(facts["root"]), base64.b64decode(facts["service"]),
+                              facts["partitions"], read_records(d / "ev.raw"), outcomes := read_records(d / "out.raw"))
+    held = json.loads((d / "redis.json").read_text())
+    if "docs" in held:
+        def key(text):
+            p, _, k = text.partition(":")
+            return int(p), k
+        firsts = {p: audit.first_outcomes(outcomes, p)[0] for p in range(facts["partitions"])}
+        found += catalog.check(model, firsts, {key(k): v.encode() for k, v in held["docs"].items()},
+                               {key(k): v for k, v in held["indexes"].items()})
+    print("\n".join(found) or "no violation")
+    return 1 if found else 0
+
+
+# --- the command
+
+class Progress:
+    def __init__(self, options):
+        self.on, self.began = sys.stderr.isatty() or options.verbose, time.monotonic()
+
+    def line(self, done, total, events, bad, last):
+        spent = time.monotonic() - self.began
+        left = f", {(total - done) * spent / done / 60:.0f} min left" if total and done else ""
+        text = f"{done}{f'/{total}' if total else ''} runs, {events} events, {bad} with violations, {spent:.0f} s{left}: {last}"
+        if self.on:
+            print(f"\r{text[:150]:<150}", end="" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
+
+    def say(self, text):
+        print(f"{chr(13) if self.on and sys.stderr.isatty() else ''}{text}", file=sys.stderr, flush=True)
+
+
+def options_of(argv):
+    p = argparse.ArgumentParser(prog="./dev chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--seed", type=int, help="the first run's seed (default: random); run i has seed N+i")
+    p.add_argument("--runs", type=int, help="how many runs (default: 10, or 1 with --seed)")
+    p.add_argument("--minutes", type=float, help="begin no run after so many minutes")
+    p.add_argument("--json", action="store_true", help="end with one JSON object on standard output")
+    p.add_argument("--events", type=int, default=1000, help="events of a run (1000)")
+    p.add_argument("--fault", action="append", choices=[*faults.FAULTS, "none"], help="only this fault (may be repeated; none: no fault)")
+    p.add_argument("--nodes", type=int, default=3, choices=[1, 3], help="Kafka nodes (3)")
+    p.add_argument("--keep", default="build/chaos-failures", help="where failing runs are kept")
+    p.add_argument("--check", metavar="DIR", help="only hold a kept run against the model again")
+    p.add_argument("--verbose", action="store_true", help="one line for each run")
+    return p.parse_args(argv)
+
+
+class Report:
+    def __init__(self):
+        self.runs = self.events = self.records = self.unexamined = 0
+        self.faults, self.actions, self.violations, self.seeds = Counter(), Counter(), [], []
+
+    def add(self, driver, seed, found):
+        self.runs += 1
+        self.seeds.append(seed)
+        self.records += len(driver.run.records[driver.run.events_topic])
+        self.events += sum(driver.work.counts.values())
+        self.faults.update(driver.happened)
+        self.actions.update(driver.work.counts)
+        self.violations += [{"seed": seed, "what": f} for f in found[:20]]
+
+    def json(self, spent):
+        return json.dumps({"runs": self.runs, "events": self.events, "records": self.records, "seconds": round(spent, 1),
+                           "faults": dict(self.faults), "actions": dict(self.actions), "unexamined": self.unexamined,
+                           "violations": self.violations, "seeds": self.seeds})
+
+
+def one_run(world, pools, number, seed, options, base, report, progress):
+    driver = None
+    try:
+        driver = Driver(world, pools, number, seed, options, base / f"r{number}")
+        found = driver.go()
+    except Violation as e:
+        found = [str(e)]
+    except CannotExamine as e:
+        report.unexamined += 1
+        found = [f"not examined: {e}"]
+    except Exception:  # a fault of the harness or of a server: reported, never passed over  # pylint: disable=broad-except
+        found = ["the harness failed:\n" + traceback.format_exc()]
+    if driver is None:
+        raise RuntimeError(found[0])
+    report.add(driver, seed, found)
+    if found:
+        driver.dump(found)
+        kept = Path(options.keep).resolve() / f"seed-{seed}-{int(time.time())}"
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        driver.run.stop()
+        subprocess.run(["cp", "-r", "--no-dereference", str(driver.run.directory), str(kept)], check=False, stderr=subprocess.DEVNULL)
+        progress.say(f"seed {seed}: {len(found)} violations, kept in {kept}\n  " + "\n  ".join(f[:600] for f in found[:8]))
+        world.heal()
+    else:
+        driver.run.stop()
+    driver.run.remove()
+    forget_numbers()
+    shape = f"seed {seed}, {driver.run.partitions} partitions, {dict(driver.happened)}"
+    progress.line(report.runs, options.runs, report.events, len({v['seed'] for v in report.violations}), shape)
+
+
+def main(argv):
+    options = options_of(argv)
+    if options.check:
+        return check_again(options.check)
+    if not Path(consumer_binary()).exists():
+        print(f"chaos: there is no {consumer_binary()}; build first", file=sys.stderr)
+        return 2
+    if options.runs is None:
+        options.runs = 1 if options.seed is not None else (0 if options.minutes else 10)
+    first = options.seed if options.seed is not None else random.SystemRandom().randrange(1, 1 << 31)
+    report, progress, began = Report(), Progress(options), time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="cs-chaos-") as base:
+        world = World(Path(base), options.nodes)
+        if not world.has_crash_points:
+            progress.say("this build has no named crash points (CERTSYNC_FAULTS): that fault is left out")
+        pools = Pools()
+        try:
+            world.start()
+            number = 0
+            while (not options.runs or number < options.runs) and (
+                    not options.minutes or time.monotonic() - began < options.minutes * 60):
+                one_run(world, pools, number, first + number, options, Path(base), report, progress)
+                number += 1
+        except KeyboardInterrupt:
+            progress.say("interrupted")
+        finally:
+            world.stop()
+    spent = time.monotonic() - began
+    bad = sorted({v["seed"] for v in report.violations})
+    progress.say(f"{report.runs} runs, {report.events} events ({report.records} records with what they caused) in {spent:.0f} s; "
+                 + (f"violations in seeds {bad}" if bad else "no violation"))
+    if options.json:
+        print(report.json(spent))
+    return 1 if bad or not report.runs else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

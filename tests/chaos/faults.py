@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is done to the servers while events flow. Each fault is a generator: it acts, and yields how many seconds it waits."""
+import signal
+
+from support.redis import Redis
+
+CRASH_POINTS = ("after_load", "between_derived_and_outcomes", "after_publish", "after_exec")
+
+
+def kill_consumer(run, r):
+    """SIGKILL at a random moment; another comes up, at once or later."""
+    for c in run.alive()[:1 if r.random() < 0.7 else 9]:
+        c.kill()
+    yield r.choice([0, 0, r.uniform(0, 1)])
+    run.run_consumer()
+
+
+def crash_point(run, r):
+    """SIGKILL at a named point, a few batches in; twice, then a whole one."""
+    for c in run.alive():
+        c.kill()
+    for _ in range(r.choice([1, 1, 2, 3])):
+        doomed = run.run_consumer(crash_at=f"{r.choice(CRASH_POINTS)}:{r.choice([1, 1, 2, 3, 5])}")
+        for _ in range(60):
+            if not doomed.alive:
+                break
+            yield 0.1
+        doomed.kill()
+    run.run_consumer()
+
+
+def zombie(run, r):
+    """SIGSTOP beyond the session's end, so that another takes its partitions; then it goes on where it was."""
+    if run.alive():
+        c = r.choice(run.alive())
+        c.pause()
+        c.stopped = True
+        run.run_consumer()
+        yield r.uniform(1.8, 3.5)
+        c.resume()
+        c.stopped = False
+    yield 0
+
+
+def two_groups(run, r):
+    """A second owner of every partition at once (another group, as a misconfigured deployment would have it)."""
+    second = run.run_consumer(kafka={"group": run.group + "-second"})
+    yield r.uniform(0.5, 2.5)
+    if r.random() < 0.5:
+        end(second, r)
+
+
+def join(run, r):
+    run.run_consumer()
+    yield r.uniform(0.2, 1.5)
+
+
+def leave(run, r):
+    """SIGTERM: an orderly end of one, or of all."""
+    for c in run.alive()[:r.choice([1, 1, 9])]:
+        c.signal(signal.SIGTERM)
+    yield r.uniform(0, 0.8)
+    run.run_consumer()
+
+
+def end(consumer, r):
+    consumer.kill() if r.random() < 0.5 else consumer.signal(signal.SIGTERM)
+
+
+def kill_node(run, r):
+    """SIGKILL of a Kafka node, mostly the leader of a partition; it comes back."""
+    kafka = run.world.kafka
+    leader = kafka.leader(run.events_topic, r.randrange(run.partitions))
+    number = leader if leader > 0 and r.random() < 0.7 else r.randrange(1, len(kafka.nodes) + 1)
+    if len(kafka.nodes) > 1 and not run.world.in_sync(run.events_topic, run.outcomes_topic):
+        return
+    kafka.kill(number)
+    yield r.uniform(0.2, 2.5)
+    kafka._launch(kafka.node(number))  # pylint: disable=protected-access
+    yield 0
+
+
+def pause_node(run, r):
+    """A Kafka node that hangs for a moment."""
+    number = r.randrange(1, len(run.world.kafka.nodes) + 1)
+    run.world.kafka.pause(number)
+    yield r.uniform(0.3, 2.0)
+    run.world.kafka.resume(number)
+
+
+def redis_kill(run, r):
+    """SIGKILL: with everysec the last second of acknowledged writes is gone, without an append-only file all."""
+    run.redis.kill()
+    yield r.choice([0, r.uniform(0, 1.5)])
+    run.redis.restart()
+
+
+def flushall(run, r):
+    for _ in range(r.choice([1, 1, 2, 3])):
+        run.redis.client().flushall()
+        yield r.uniform(0, 0.5)
+
+
+def flush_partition(run, r):
+    """Part of the keys is lost: an operator's mistake, or a node of a cluster. Position first, so that it is rebuilt."""
+    p, client = r.randrange(run.partitions), run.redis.client()
+    client.delete(f"{run.namespace}:{{{p}}}:pos")
+    yield 0
+
+
+def promote(run, r):
+    """A replica takes over that lags by what was written since it lost its primary; sometimes the old one lives on a while."""
+    old = run.redis
+    replica = Redis(run.directory / f"replica{len(run.redises)}", tcp=True, enable_debug_command="yes",
+                    replicaof=f"127.0.0.1 {old.port}").start()
+    run.redises.append(replica)
+    for _ in range(100):
+        if replica.client().info("replication").get("master_link_status") == "up":
+            break
+        yield 0.05
+    yield r.uniform(0.1, 0.6)
+    replica.client().replicaof("no", "one")  # from here on it lags
+    yield r.uniform(0, 1.0)
+    run.point_at(replica)
+    run.redis = replica
+    if r.random() < 0.5:
+        yield r.uniform(0, 0.3)
+    old.kill()
+
+
+def redis_full(run, r):
+    client = run.redis.client()
+    client.config_set("maxmemory", max(1000000, client.info("memory")["used_memory"] + r.choice([-100000, 20000])))
+    yield r.uniform(0.5, 2.0)
+    client.config_set("maxmemory", 0)
+
+
+def redis_slow(run, r):
+    """Answers late: below and beyond the consumer's patience (1 s)."""
+    client, seconds = run.redis.client(socket_timeout=10), r.choice([0.2, 0.6, 1.5, 2.5])
+    if r.random() < 0.5:
+        client.client_pause(int(seconds * 1000), all=r.random() < 0.7)
+    else:
+        run.redis.pause()
+        yield seconds
+        run.redis.resume()
+    yield 0
+
+
+# name -> (weight, function). Those of Kafka take longest.
+FAULTS = {"kill_consumer": (8, kill_consumer), "crash_point": (14, crash_point), "zombie": (4, zombie), "two_groups": (5, two_groups),
+          "join": (4, join), "leave": (4, leave), "kill_node": (1.5, kill_node), "pause_node": (1, pause_node),
+          "redis_kill": (5, redis_kill), "flushall": (5, flushall), "promote": (4, promote), "redis_full": (4, redis_full),
+          "redis_slow": (4, redis_slow)}

@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The servers of chaos runs: one Kafka of three nodes that lasts over all runs, and for each run topics, Redis and consumers of its own."""
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+
+from model_py import wire
+from support import events as ev
+from support.kafka import Kafka
+from support.proc import Process, free_port, wait_until
+from support.redis import Redis
+from support.stack import certsync_binary, consumer_binary
+
+SESSION_MS = 1500
+DEADLINE_S = 90
+
+
+class Violation(Exception):
+    pass
+
+
+class World:
+    def __init__(self, directory, nodes=3):
+        self.directory, self.nodes = Path(directory), nodes
+        self.kafka = Kafka(self.directory / "kafka")
+        self.has_crash_points = b"CERTSYNC_CRASH_AT" in Path(consumer_binary()).read_bytes()
+        self.has_cli = Path(certsync_binary()).exists()
+
+    def start(self):
+        more = {"min_insync_replicas": 2, "offsets_topic_replication_factor": 3} if self.nodes == 3 else {}
+        self.kafka.start(nodes=self.nodes, group_min_session_timeout_ms=200, message_max_bytes=1048588,
+                         replica_fetch_max_bytes=1048588, replica_lag_time_max_ms=3000, log_retention_check_interval_ms=600000,
+                         **more)
+        return self
+
+    def stop(self):
+        self.kafka.stop()
+
+    def heal(self):
+        """All nodes run, and answer."""
+        if any(not n.process.alive for n in self.kafka.nodes):
+            for node in self.kafka.nodes:
+                if not node.process.alive:
+                    self.kafka._launch(node)  # pylint: disable=protected-access
+            self.kafka.wait_ready()
+
+    def in_sync(self, *topics):
+        found = self.kafka.admin.list_topics(timeout=10).topics
+        return all(len(p.isrs) == len(p.replicas) and p.leader > 0 for t in topics if t in found
+                   for p in found[t].partitions.values())
+
+
+class Run:
+    """One deployment: its keys, topics, Redis, consumers; a producer, and a reader of both topics."""
+
+    def __init__(self, world, number, seed, directory):
+        self.world, self.number, self.seed = world, number, seed
+        self.directory = Path(directory)
+        self.directory.mkdir(parents=True)
+        self.random = random.Random(f"run {seed}")
+        self.partitions = self.random.choice([1, 2, 3, 4, 6])
+        self.workers = self.random.choice([1, 1, 2])
+        self.batch = self.random.choice([1, 7, 50, 500, 500])
+        self.deployment = f"chaos-{number}"
+        self.events_topic, self.outcomes_topic = f"ev-{number}", f"out-{number}"
+        self.namespace, self.group = "cs", f"group-{number}"
+        self.consumers, self.redises, self.started = [], [], 0
+        self.acknowledged, self.undelivered = {}, []
+        self.records = {self.events_topic: {}, self.outcomes_topic: {}}
+        self._keys()
+
+    def _keys(self):
+        self.keys = self.directory / "keys"
+        self.keys.mkdir()
+        self.custodian = ev.x25519.X25519PrivateKey.generate()
+        public = self.custodian.public_key()
+        self.root, self.admin, self.issuer, self.service = (ev.Sender(self.deployment, public) for _ in range(4))
+        for name in ("root", "service"):
+            ev.write_private(getattr(self, name).key, self.keys / f"{name}.key")
+            ev.write_public(getattr(self, name).key, self.keys / f"{name}.pub")
+        ev.write_public(self.custodian, self.keys / "custodian.pub")
+
+    # --- life
+
+    def start(self, aof):
+        self.redis = Redis(self.directory / "redis", tcp=True, enable_debug_command="yes",
+                           **({"appendonly": "yes", "appendfsync": "everysec"} if aof else {})).start()
+        self.redises.append(self.redis)
+        self.socket = self.directory / "r.sock"
+        self.point_at(self.redis)
+        self.port = free_port()
+        done = subprocess.run([consumer_binary(), "init", "--config", self.config("init"), "--partitions", str(self.partitions),
+                               "--replication", str(self.world.nodes), "--root-key", self.keys / "root.key"],
+                              capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"init: exit {done.returncode}\n{done.stdout}{done.stderr}")
+        self.root.seq = 1000  # above what init used
+        servers = self.world.kafka.bootstrap
+        self.producer = Producer({"bootstrap.servers": servers, "acks": "all", "enable.idempotence": True, "linger.ms": 2,
+                                  "message.timeout.ms": 0, "socket.nagle.disable": True, "log_level": 0,
+                                  "reconnect.backoff.max.ms": 500})
+        self.reader = Consumer({"bootstrap.servers": servers, "group.id": "unused", "enable.auto.commit": False,
+                                "auto.offset.reset": "earliest", "log_level": 0, "fetch.wait.max.ms": 20,
+                                "reconnect.backoff.max.ms": 500})
+        self.reader.assign([TopicPartition(t, p, 0) for t in (self.events_topic, self.outcomes_topic)
+                            for p in range(self.partitions)])
+        for role, spki in (("admin", self.admin.spki), ("issuer", self.issuer.spki),
+                           ("custodian", ev.spki_of(self.custodian.public_key()))):
+            record = self.root.event("trust.add", "", ev.kid_of(spki), {"role": role, "key": ev.b64(spki)})
+            for p in range(self.partitions):
+                self.produce(record.value, p, record.headers, b"")
+        return self
+
+    def point_at(self, redis):
+        """What the consumers' URL leads to from now on: as a virtual address that a failover moves."""
+        link = self.directory / "r.new"
+        link.symlink_to(redis.socket)
+        os.replace(link, self.socket)
+
+    def config(self, name, **over):
+        settings = {
+            "deployment": {"id": self.deployment, "root_key": self.keys / "root.pub", "service_key": self.keys / "service.key"},
+            "kafka": {"brokers": self.world.kafka.bootstrap, "events_topic": self.events_topic, "group": self.group,
+                      "outcomes_topic": self.outcomes_topic, "rdkafka.session.timeout.ms": SESSION_MS,
+                      "rdkafka.heartbeat.interval.ms": 300, "rdkafka.reconnect.backoff.max.ms": 500},
+            "redis": {"url": f"unix://{self.socket}", "namespace": self.namespace, "timeout": "1s"},
+            "consumer": {"workers": self.workers, "batch_records": self.batch, "drain_timeout": "3s"},
+            "api": {"listen": f"unix:{self.directory}/api-{name}.sock"}, "log": {"level": "info"}}
+        for section, values in over.items():
+            settings[section].update(values)
+        path = self.directory / f"{name}.conf"
+        path.write_text("".join(f"[{s}]\n" + "".join(f"{k} = {v}\n" for k, v in values.items()) for s, values in settings.items()))
+        return path
+
+    def run_consumer(self, crash_at=None, **over):
+        self.started += 1
+        name = f"consumer{self.started}"
+        consumer = Process(name, [consumer_binary(), "run", "--config", self.config(name, **over)], self.directory,
+                           env={"CERTSYNC_CRASH_AT": crash_at} if crash_at else None)
+        consumer.stopped = False
+        self.consumers.append(consumer)
+        return consumer
+
+    def alive(self):
+        return [c for c in self.consumers if c.alive and not c.stopped]
+
+    def expect_alive(self):
+        """A consumer that ended by itself, not by our SIGKILL or SIGTERM, is a violation: it has errors that only pause."""
+        for c in list(self.consumers):
+            if not c.alive and not getattr(c, "ended", False):
+                c.ended = True
+                code = c.popen.poll()
+                if code not in (-signal.SIGKILL, 0):
+                    raise Violation(f"{c.name} ended with {code}: {c.tail(5)}")
+
+    def stop(self):
+        for c in self.consumers:
+            c.kill()
+        for r in self.redises:
+            r.stop()
+        self.reader.close() if hasattr(self, "reader") else None
+        try:
+            self.world.kafka.admin.delete_topics([self.events_topic, self.outcomes_topic])
+        except Exception:  # the next run has its own  # pylint: disable=broad-except
+            pass
+
+    def remove(self):
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    # --- records
+
+    def produce(self, value, partition, headers, key):
+        def report(error, message):
+            if error:
+                self.undelivered.append(str(error))
+            else:
+                self.acknowledged[(message.partition(), message.offset())] = value
+        while True:
+            try:
+                self.producer.produce(self.events_topic, value=value, partition=partition, headers=headers, key=key,
+                                      on_delivery=report)
+                break
+            except BufferError:
+                self.producer.poll(0.1)
+        self.producer.poll(0)
+
+    def read(self, timeout_s=0.0):
+        """Takes in what both topics have to give just now."""
+        messages = self.reader.consume(500, timeout_s)
+        for m in messages:
+            if m.error():
+                if m.error().code() in (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET):  # pylint: disable=protected-access
+                    raise Violation(f"{m.topic()}: {m.error()}")
+                continue
+            when = m.timestamp()[1]
+            self.records[m.topic()][(m.partition(), m.offset())] = wire.Record(
+                m.partition(), m.offset(), when, m.key(), m.value(), m.headers() or [])
+        return len(messages)
+
+    def ends(self, topic):
+        return {p: self.reader.get_watermark_offsets(TopicPartition(topic, p), timeout=15)[1] for p in range(self.partitions)}
+
+    def read_to_end(self, deadline_s=30):
+        until = time.monotonic() + deadline_s
+        for topic in (self.events_topic, self.outcomes_topic):
+            ends = self.ends(topic)
+            while any(self.count(topic, p) < end for p, end in ends.items()):
+                if time.monotonic() > until:
+                    raise Violation(f"{topic} could not be read to its end: {ends}")
+                self.read(0.1)
+
+    def count(self, topic, partition):
+        return sum(1 for p, _ in self.records[topic] if p == partition)
+
+    def log(self, topic):
+        return [self.records[topic][k] for k in sorted(self.records[topic])]
+
+    def decided(self):
+        """Per partition, how many numbers of outcomes there are."""
+        best = dict.fromkeys(range(self.partitions), 0)
+        for (p, _), r in self.records[self.outcomes_topic].items():
+            best[p] = max(best[p], number_of(r))
+        return best
+
+    def position(self, partition):
+        try:
+            value = self.redis.client().get(f"{self.namespace}:{{{partition}}}:pos")
+        except Exception:  # away  # pylint: disable=broad-except
+            return {}
+        return json.loads(value) if value else {}
+
+    def settled(self):
+        """Every record has its outcome and stands in the catalog."""
+        self.read(0.05)
+        ends, decided = self.ends(self.events_topic), self.decided()
+        if any(ends[p] != decided[p] for p in ends):
+            return False
+        return all(self.position(p).get("next_offset") == ends[p] for p in ends)
+
+
+_NUMBERS = {}
+
+
+def number_of(record):
+    key = id(record)
+    if key not in _NUMBERS or _NUMBERS[key][0] is not record:
+        try:
+            n = json.loads(record.value)["n"]
+        except (ValueError, KeyError, TypeError):
+            n = 0
+        _NUMBERS[key] = (record, n)
+    return _NUMBERS[key][1]
+
+
+def forget_numbers():
+    _NUMBERS.clear()
+
+
+__all__ = ["World", "Run", "Violation", "DEADLINE_S", "SESSION_MS", "wait_until", "forget_numbers"]
