@@ -12,19 +12,19 @@
 
 #include "api_fixture.h"
 
-#define LATENCY_MS 50 // the promise
-#define WAITING    "certsync_api_waiting_requests"
-#define MANY       1000
-#define RECEIVE_MS 20000
+#define LATENCY_MS  50   // the promise
+#define BACKSTOP_MS 1000 // how late an answer would be without messages
+#define WAITING     "certsync_api_waiting_requests"
+#define MANY        1000
+#define RECEIVE_MS  20000
 
 static struct af *f;
 static struct fx_key *agent;
 static const char *token;
 
-// Under sanitizers, or on a machine that does other things as well, times say less.
-static int64_t allowed_ms(void) {
-    const char *factor = getenv("CS_TEST_SLOW");
-    return LATENCY_MS * (factor ? atoi(factor) : 1);
+static int by_value(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
 }
 
 static int setup(void **state) {
@@ -63,8 +63,8 @@ static void commit_acme(void) {
 
 static void test_latency(void **state) {
     (void)state;
-    int64_t worst = 0, sum = 0;
     enum { ROUNDS = 40 };
+    int64_t took[ROUNDS];
     for (int i = 0; i < ROUNDS; i++) {
         struct cs_event ev = upload();
         int fd = send_wait(ev.id, 30);
@@ -74,9 +74,7 @@ static void test_latency(void **state) {
         int64_t decided = af_now_ms();
         char body[4096];
         assert_int_equal(af_receive(fd, RECEIVE_MS, body, sizeof body), 200);
-        int64_t took = af_now_ms() - decided;
-        worst = took > worst ? took : worst;
-        sum += took;
+        took[i] = af_now_ms() - decided;
         assert_non_null(strstr(body, "\"status\":\"applied\""));
         assert_non_null(strstr(body, ev.id));
         close(fd);
@@ -86,9 +84,30 @@ static void test_latency(void **state) {
         assert_status(a, 200);
         assert_true(a.seconds < 5);
     }
-    print_message("decision to answer: mean %.1f ms, worst %lld ms of %d\n", (double)sum / ROUNDS,
-                  (long long)worst, ROUNDS);
-    assert_true(worst <= allowed_ms());
+    qsort(took, ROUNDS, sizeof took[0], by_value);
+    print_message("decision to answer: median %lld ms, worst %lld ms of %d\n", (long long)took[ROUNDS / 2],
+                  (long long)took[ROUNDS - 1], ROUNDS);
+    assert_true(took[ROUNDS * 9 / 10] <= LATENCY_MS);
+    assert_true(took[ROUNDS - 1] < BACKSTOP_MS);
+}
+
+// Questions and decisions that cross: none is missed, whichever comes first.
+static void test_crossing(void **state) {
+    (void)state;
+    enum { ROUNDS = 100 };
+    int late = 0;
+    for (int i = 0; i < ROUNDS; i++) {
+        struct cs_event ev = upload();
+        assert_applied(fx_send(f->fx, agent, &ev));
+        int fd = send_wait(ev.id, 30);
+        nanosleep(&(struct timespec){.tv_nsec = i * 10000L}, NULL);
+        commit_acme();
+        int64_t decided = af_now_ms();
+        assert_int_equal(af_receive(fd, RECEIVE_MS, NULL, 0), 200);
+        late += af_now_ms() - decided > LATENCY_MS;
+        close(fd);
+    }
+    assert_true(late <= ROUNDS / 20);
 }
 
 // A pending outcome waits on for its end; without a wait, and at the deadline, it is told as it is.
@@ -179,7 +198,7 @@ static void test_many(void **state) {
     }
     print_message("1000 waiting, 100 answered at once: worst %lld ms from the decision to the last answer\n",
                   (long long)worst);
-    assert_true(worst <= 4 * allowed_ms());
+    assert_true(worst < BACKSTOP_MS);
     af_wait_metric(f, WAITING, 0, 0);
 }
 
@@ -305,11 +324,12 @@ static void test_redis_refuses(void **state) {
 int main(void) {
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_latency),      cmocka_unit_test(test_pending),
-        cmocka_unit_test(test_deadline),     cmocka_unit_test(test_client_leaves),
-        cmocka_unit_test(test_many),         cmocka_unit_test(test_too_many),
-        cmocka_unit_test(test_stop),         cmocka_unit_test(test_redis_away),
-        cmocka_unit_test(test_redis_frozen), cmocka_unit_test(test_redis_refuses),
+        cmocka_unit_test(test_latency),       cmocka_unit_test(test_crossing),
+        cmocka_unit_test(test_pending),       cmocka_unit_test(test_deadline),
+        cmocka_unit_test(test_client_leaves), cmocka_unit_test(test_many),
+        cmocka_unit_test(test_too_many),      cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_redis_away),    cmocka_unit_test(test_redis_frozen),
+        cmocka_unit_test(test_redis_refuses),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
