@@ -111,6 +111,9 @@ static bool fill(struct cs_crypto *c, const struct fields *f, struct csr_box *bo
         return cs_err_reject(err, CS_CODE_CERT_WEAK_KEY);
     if (!sig_alg_parse(f->alg, &alg))
         return malformed(err, "signature algorithm");
+    if (alg.kind == SIG_WEAK)
+        return cs_err_set(err, CS_ERR_REJECT, CS_CODE_CSR_BAD_SIGNATURE,
+                          "The certificate signing request is signed with a weak or unknown algorithm.");
     if (!crypto_verify(c, csr->key, &alg, f->info, f->sig))
         return cs_err_reject(err, CS_CODE_CSR_BAD_SIGNATURE);
     name_format(f->subject, csr->subject_name, sizeof csr->subject_name);

@@ -37,6 +37,28 @@ struct ava {
     struct der_value value;
 };
 
+static bool is_scalar(uint32_t cp) {
+    return cp <= 0x10FFFF && (cp < 0xD800 || cp > 0xDFFF);
+}
+
+// A string that its own type does not allow makes the certificate unreadable for OpenSSL, and so for every
+// server.
+static bool text_valid(const struct der_value *v) {
+    size_t width = v->tag == DER_BMP_STRING ? 2 : v->tag == DER_UNIVERSAL_STRING ? 4 : 0;
+    if (v->tag == DER_UTF8_STRING)
+        return cs_utf8_valid(v->content.data, v->content.len);
+    if (width == 0)
+        return true;
+    for (size_t i = 0; i + width <= v->content.len; i += width) {
+        uint32_t cp = 0;
+        for (size_t k = 0; k < width; k++)
+            cp = cp << 8 | v->content.data[i + k];
+        if (!is_scalar(cp))
+            return false;
+    }
+    return v->content.len % width == 0;
+}
+
 static bool take_ava(struct der *set, struct ava *ret) {
     struct der seq;
     return der_enter(set, DER_SEQUENCE, &seq) && der_take_oid(&seq, &ret->oid) &&
@@ -58,7 +80,7 @@ bool name_valid(struct cs_bytes name) {
         if (++n > NAME_RDNS_MAX || !der_enter(&rdns, DER_SET, &set) || der_done(&set))
             return false;
         while (!der_done(&set))
-            if (!take_ava(&set, &ava))
+            if (!take_ava(&set, &ava) || !text_valid(&ava.value))
                 return false;
     }
     return true;
@@ -74,7 +96,7 @@ static size_t put_utf8(uint32_t cp, char out[4]) {
         out[0] = (char)cp;
         return 1;
     }
-    if (cp > 0x10FFFF || (cp >= 0xD800 && cp <= 0xDFFF))
+    if (!is_scalar(cp))
         cp = 0xFFFD;
     size_t n = cp < 0x800 ? 2 : cp < 0x10000 ? 3 : 4;
     static const uint8_t lead[] = {0, 0, 0xC0, 0xE0, 0xF0};
