@@ -182,6 +182,16 @@ bool cs_rule_not_shared(struct cs_judge *j, enum cs_code code) {
 
 // ---- effects
 
+size_t cs_names_listed(char *const *names, size_t n) {
+    size_t total = 0;
+    for (size_t i = 0; i < n; i++) {
+        total += strlen(names[i]);
+        if (total > CS_NAMES_TEXT_MAX)
+            return i;
+    }
+    return n;
+}
+
 // The summary borrows strings from the parsed certificates.
 static void summarise(const struct cs_judge *j, struct cs_cert_summary *s) {
     const struct cs_event_upload *up = &j->ev->data.upload;
@@ -205,7 +215,7 @@ static void summarise(const struct cs_judge *j, struct cs_cert_summary *s) {
         leaf->subject = c->subject_name;
         leaf->issuer = c->issuer_name;
         leaf->names_total = c->names_total;
-        leaf->names_len = c->names_len;
+        leaf->names_len = cs_names_listed(c->names, c->names_len);
         leaf->names = c->names;
     }
 }

@@ -33,7 +33,7 @@ void cs_effect_csr_add(struct cs_judge *j) {
     struct cs_csr_entry entry = {.der = csr->der,
                                  .key = ev->data.csr.key.bytes,
                                  .subject = j->prepared->csr->subject_name,
-                                 .names_len = csr->names_len,
+                                 .names_len = cs_names_listed(csr->names, csr->names_len),
                                  .names = csr->names,
                                  .key_type = csr->key_type,
                                  .key_bits = csr->key_bits,

@@ -50,6 +50,7 @@ struct fx_cert_how {
     bool ca;           // a CA certificate
     bool sha1;
     const char *usage;              // key usage by OpenSSL's names; NULL: none
+    size_t uri_len;                 // one more name: a URI as long as this
     const struct fx_cert *same_key; // the key of that certificate
 };
 

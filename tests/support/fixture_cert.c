@@ -148,8 +148,12 @@ static void dress(struct fx *fx, X509 *x, const struct fx_cert_how *how) {
         return;
     }
     extend(x, NID_basic_constraints, how->ca ? "critical,CA:TRUE" : "CA:FALSE");
+    char *names = fx_alloc(fx, strlen(dns) + how->uri_len + 32);
+    strcat(strcat(names, "DNS:"), dns);
+    if (how->uri_len > 0)
+        memset(strcat(names, ",URI:https://") + strlen(names), 'u', how->uri_len);
     if (*dns)
-        extend(x, NID_subject_alt_name, fx_text(fx, "DNS:%s", dns));
+        extend(x, NID_subject_alt_name, names);
     if (how->usage)
         extend(x, NID_key_usage, how->usage);
 }

@@ -207,6 +207,31 @@ static void chains(void **state) {
     assert_applied(fx_send(fx, fx->admin, &ev));
 }
 
+// Names without end fill no document, and no offer of a share.
+static void long_names_are_counted_only(void **state) {
+    struct fx *fx = *state;
+    const char *id = fx_uuid(fx);
+    struct fx_cert *s =
+        fx_cert(fx, (struct fx_cert_how){.type = "SM2", .usage = "digitalSignature", .uri_len = 60000});
+    struct fx_cert *e =
+        fx_cert(fx, (struct fx_cert_how){.type = "SM2", .usage = "keyEncipherment", .uri_len = 30000});
+    struct cs_event ev = fx_upload_sm2(fx, "acme", agent, id, "long_names", s, e);
+    ev.type = CS_EVENT_CERTIFICATE_ISSUE;
+    ev.data.upload.source = CS_SOURCE_OFFICIAL;
+    ev.seq = ++fx->issuer->seq;
+    strcpy(ev.kid, fx->issuer->kid);
+    fx_fill_part(fx, &ev, 0, s, CS_ROLE_SM2_SIGN);
+    fx_fill_part(fx, &ev, 1, e, CS_ROLE_SM2_ENCRYPT);
+    assert_applied(fx_send(fx, fx->issuer, &ev));
+    struct cs_certificate c = certificate(fx, id);
+    assert_int_equal(c.summary.leaves[0].names_total, 2);
+    assert_int_equal(c.summary.leaves[0].names_len, 1);
+    assert_int_equal(c.summary.leaves[1].names_len, 2);
+    cs_certificate_clear(&c);
+    assert_verdict(fx_share(fx, "acme", agent, id, "nobody"), PENDING, NONE);
+    fx_deliver_all(fx);
+}
+
 static void keys_and_proofs(void **state) {
     struct fx *fx = *state;
     struct fx_cert *cert = any_cert(fx), *other = any_cert(fx);
@@ -493,6 +518,7 @@ int main(void) {
         cmocka_unit_test(a_validity_that_begins_this_second),
         cmocka_unit_test(odd_bytes),
         cmocka_unit_test(chains),
+        cmocka_unit_test(long_names_are_counted_only),
         cmocka_unit_test(keys_and_proofs),
         cmocka_unit_test(names),
         cmocka_unit_test(patterns),
