@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "certsync/model/pem.h"
 #include "certsync/runtime/fileio.h"
@@ -60,7 +61,7 @@ static void print_kid(const struct cs_cli *cli, const char *kid, const char *fil
                                  : json_pack("{s:s}", "kid", kid));
     else
         fprintf(cli->out, "%s\n", kid);
-    if (made && !g->json && !g->quiet)
+    if (made && !g->json && !g->quiet && isatty(STDERR_FILENO)) // a script wants the id alone
         fprintf(cli->err, "private key: %s (keep it on this host), public key: %s.pub\n", file, file);
 }
 

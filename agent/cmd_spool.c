@@ -143,7 +143,7 @@ static int flush(struct cs_session *s, struct cs_spool *spool, struct cs_publish
             return unknown(s->cli, &err);
         if (!s->settings->api_url[0])
             break;
-        if (!cs_submit_settle(s, spool, 0, SIZE_MAX, &one, &err))
+        if (!cs_submit_settle(s, spool, 0, SIZE_MAX, !s->globals->no_wait, &one, &err))
             return unknown(s->cli, &err);
         total.applied += one.applied;
         total.rejected += one.rejected;

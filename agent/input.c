@@ -16,7 +16,7 @@
 static bool fail(struct cs_err *err, const char *path, const char *what) {
     char shown[300];
     cs_text_escape(path, strlen(path), shown, sizeof shown);
-    return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s: %s", shown, what);
+    return cs_err_set(err, CS_ERR_REJECT, CS_CODE_NONE, "%s: %s", shown, what);
 }
 
 static bool check_file(int fd, const char *path, unsigned flags, struct cs_err *err) {

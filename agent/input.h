@@ -18,7 +18,8 @@ enum cs_input_flags {
     CS_INPUT_STDIN = 1,   // "-" means standard input
     CS_INPUT_PRIVATE = 2, // others must not be able to read it (mode & 0077, but for the group root)
 };
-// CONFIG errors that name the file. Pipes are read to their end (process substitution), directories refused.
+// REJECT errors (without a code) that name the file: it is what a person wanted to send. Pipes are read to
+// their end (process substitution), directories refused.
 CS_MUST_USE bool cs_input_read(const char *path, unsigned flags, struct cs_input *ret, struct cs_err *err);
 void cs_input_clear(struct cs_input *in);
 CS_DEFINE_AUTO_CLEAR(struct cs_input, cs_input_clear)

@@ -31,7 +31,7 @@ void cs_report_code(const struct cs_cli *cli, enum cs_code code, const char *msg
 static int report(const struct cs_cli *cli, const struct cs_err *err, const char *state, int exit_code) {
     const struct cs_globals *g = cli->globals;
     if (g->json) {
-        json_t *o = json_pack("{s:s, s:s, s:i}", "state", state, "message", err->msg, "exit", exit_code);
+        json_t *o = json_pack("{s:s, s:s, s:i}", "status", state, "message", err->msg, "exit", exit_code);
         if (err->code != CS_CODE_NONE) {
             json_object_set_new(o, "code", json_string(cs_code_name(err->code)));
             json_object_set_new(o, "sentence", json_string(cs_code_sentence(err->code)));

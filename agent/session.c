@@ -90,9 +90,8 @@ static bool load_key(struct cs_session *s, struct cs_err *err) {
                           path, path);
     }
     CS_AUTO(cs_input_clear) struct cs_input in = {0};
-    if (!cs_input_read(path, CS_INPUT_PRIVATE, &in, err))
-        return false;
-    if (!cs_pem_privkey(s->crypto, path, in.bytes, &key, err)) {
+    if (!cs_input_read(path, CS_INPUT_PRIVATE, &in, err) ||
+        !cs_pem_privkey(s->crypto, path, in.bytes, &key, err)) {
         err->kind = CS_ERR_CONFIG; // a setting is at fault, not what is to be sent
         return false;
     }

@@ -203,8 +203,7 @@ void cs_spool_unlock(struct cs_spool *s) {
     memcpy(s->hint.magic, hint_magic, sizeof hint_magic);
     // A hint that cannot be written is as one that is too low: noticed when a number is taken.
     const struct cs_spool_hint hint = s->hint;
-    if (pwrite(s->lock_fd, &hint, sizeof hint, 0) != (ssize_t)sizeof hint &&
-        ftruncate(s->lock_fd, 0) < 0)
+    if (pwrite(s->lock_fd, &hint, sizeof hint, 0) != (ssize_t)sizeof hint && ftruncate(s->lock_fd, 0) < 0)
         s->hint.magic[0] = '\0';
     flock(s->lock_fd, LOCK_UN);
 }

@@ -46,7 +46,7 @@ CS_DEFINE_AUTO_CLEAR(struct submission, submission_clear)
 static json_t *json_event(const struct submission *b, const char *state, int exit_code) {
     const struct cs_event *ev = b->event;
     json_t *o = json_object();
-    json_object_set_new(o, "state", json_string(state));
+    json_object_set_new(o, "status", json_string(state));
     json_object_set_new(o, "exit", json_integer(exit_code));
     json_object_set_new(o, "event", json_string(ev->id));
     json_object_set_new(o, "type", json_string(cs_event_type_name(ev->type)));
@@ -246,6 +246,22 @@ static bool renumber(struct submission *b, struct cs_err *err) {
     return ok;
 }
 
+// The API does not talk to this key (not enrolled, revoked) or does not know the account: what became of the
+// event stands in cert.outcomes, where this host may read it.
+static bool watch_instead(struct submission *b) {
+    struct cs_err err;
+    const struct cs_session *s = b->session;
+    if (b->watch || b->partition < 0)
+        return false;
+    // Where the topic cannot be read that must not use up the time for asking the API again.
+    int64_t deadline_ms = s->deadline_ms - cs_session_left_ms(s) / 2;
+    if (cs_outcome_watch_new(s->settings, b->partition, b->offset, deadline_ms, &b->watch, &err))
+        return true;
+    cs_log_err(CS_LOG_INFO, "outcomes cannot be read from Kafka", &err, "topic=%s",
+               s->settings->outcomes_topic);
+    return false;
+}
+
 // This host was restored, or another one has its key: everything that is still here gets a number above the
 // watermark and is published.
 static bool sign_again(struct submission *b, struct cs_err *err) {
@@ -258,7 +274,10 @@ static bool sign_again(struct submission *b, struct cs_err *err) {
         return false;
     bool ok = renumber(b, err);
     cs_spool_publish_unlock(b->spool);
-    return ok && publish(b, err);
+    if (!ok || !publish(b, err))
+        return false;
+    (void)watch_instead(b); // the API may go on with the first outcome of this id
+    return true;
 }
 
 static void pause_ms(long ms) {
@@ -281,6 +300,8 @@ static bool ask(struct submission *b, int64_t *denied_since) {
                  b->end.ending == CS_ENDING_PENDING ? "the other account's answer is still to come."
                                                     : "it has not been judged in time.");
         bool open = b->end.ending == CS_ENDING_UNKNOWN || b->end.ending == CS_ENDING_PENDING;
+        if (!open)
+            b->reason[0] = '\0';
         // An answer that came at once is not what was asked for (an older outcome, a server that does not
         // wait).
         if (open && cs_clock_mono_ms(s->clock) - now < RETRY_PAUSE_MS)
@@ -288,6 +309,8 @@ static bool ask(struct submission *b, int64_t *denied_since) {
         return open;
     }
     snprintf(b->reason, sizeof b->reason, "%s", err.msg);
+    if (err.kind == CS_ERR_REJECT && watch_instead(b))
+        return true;
     if (err.kind == CS_ERR_REJECT) {
         *denied_since = *denied_since ? *denied_since : now;
         b->end.code = err.code;
@@ -329,7 +352,8 @@ static int wait_for_end(struct submission *b) {
     if (!cs_spool_remove(b->spool, b->event->seq, &err)) // it will be asked for, and removed, another time
         cs_log_err(CS_LOG_WARN, "spool file not removed", &err, "event=%s", b->event->id);
     struct cs_settled settled;
-    if (!b->watch && !cs_submit_settle(b->session, b->spool, b->event->seq, SETTLE_MAX, &settled, &err))
+    if (!b->watch &&
+        !cs_submit_settle(b->session, b->spool, b->event->seq, SETTLE_MAX, false, &settled, &err))
         cs_log_err(CS_LOG_INFO, "earlier events not settled", &err, "spool=%s", cs_spool_path(b->spool));
     return b->end.ending == CS_ENDING_APPLIED ? say_applied(b) : say_rejected(b);
 }
@@ -352,7 +376,8 @@ static int run(struct submission *b) {
     if (!keep(b, &err))
         return cs_report_failure(s->cli, &err);
     bool waits = !b->globals->no_wait;
-    bool ok = !everywhere || !waits || cs_outcome_watch_new(s->settings, s->deadline_ms, &b->watch, &err);
+    bool ok =
+        !everywhere || !waits || cs_outcome_watch_new(s->settings, -1, 0, s->deadline_ms, &b->watch, &err);
     if (!ok || !publish(b, &err)) {
         snprintf(b->reason, sizeof b->reason, "%s", err.msg);
         return say_unknown(b, "spooled");

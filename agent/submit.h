@@ -45,11 +45,11 @@ void cs_end_read(json_t *doc, int64_t seq, struct cs_end *ret);
 CS_MUST_USE bool cs_submit_ask(struct cs_session *s, const char *account, const char *event_id, int64_t seq,
                                int64_t wait_s, struct cs_end *ret, struct cs_err *err);
 
-// Asks for the outcomes of at most max published events that are still in the spool (not the number except),
-// and removes those that are known; rejected ones are told. Replayed ones and all that is unpublished are
-// signed again. Counts what was removed.
+// Asks for the outcomes of at most max published events that are still in the spool (not the number except;
+// with wait until the session's deadline), and removes those that are known; rejected ones are told. Replayed
+// ones and all that is unpublished are signed again. Counts what was removed.
 struct cs_settled {
     size_t applied, rejected, open, resigned;
 };
 CS_MUST_USE bool cs_submit_settle(struct cs_session *s, struct cs_spool *spool, int64_t except, size_t max,
-                                  struct cs_settled *ret, struct cs_err *err);
+                                  bool wait, struct cs_settled *ret, struct cs_err *err);

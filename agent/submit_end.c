@@ -8,6 +8,10 @@
 #include "certsync/model/text.h"
 #include "certsync/runtime/log.h"
 #include "submit.h"
+#include "watch_outcomes.h"
+
+#define WAIT_MAX_S    30   // asked of the API at a time
+#define KAFKA_WAIT_MS 2000 // an outcome that is there is read in this time
 
 void cs_end_clear(struct cs_end *e) {
     json_decref(e->doc);
@@ -93,7 +97,40 @@ struct settling {
     int64_t *again; // numbers that must be signed again
     size_t again_len;
     int64_t watermark;
+    bool wait;
 };
+
+// From cert.outcomes itself, where the API does not talk to this key, or goes on with an older outcome of
+// this id.
+static bool ask_kafka(const struct settling *t, const struct cs_spool_entry *e, struct cs_end *ret) {
+    struct cs_err err;
+    CS_AUTO(cs_outcome_watch_free) struct cs_outcome_watch *watch = NULL;
+    const struct cs_session *s = t->session;
+    bool ok =
+        cs_outcome_watch_new(s->settings, e->item.partition, e->item.offset, s->deadline_ms, &watch, &err) &&
+        cs_outcome_watch_poll(watch, e->event->id, e->item.seq, KAFKA_WAIT_MS, ret, &err);
+    if (!ok)
+        cs_log_err(CS_LOG_INFO, "outcomes cannot be read from Kafka", &err, "topic=%s",
+                   s->settings->outcomes_topic);
+    return ok;
+}
+
+static bool ask(const struct settling *t, const struct cs_spool_entry *e, struct cs_end *ret,
+                struct cs_err *err) {
+    int64_t left_ms = cs_session_left_ms(t->session);
+    int64_t wait_s = t->wait && left_ms > 0 ? left_ms / 1000 + 1 : 0;
+    bool ok = cs_submit_ask(t->session, e->event->account, e->event->id, e->item.seq,
+                            wait_s < WAIT_MAX_S ? wait_s : WAIT_MAX_S, ret, err);
+    if (!ok)
+        return err->kind == CS_ERR_REJECT && ask_kafka(t, e, ret);
+    bool older = ret->ending == CS_ENDING_UNKNOWN && ret->code == CS_CODE_EVENT_REPLAYED;
+    struct cs_end newer;
+    if (older && ask_kafka(t, e, &newer)) {
+        cs_end_clear(ret);
+        *ret = newer;
+    }
+    return true;
+}
 
 static bool settle_one(struct settling *t, int64_t seq, struct cs_err *err) {
     CS_AUTO(cs_spool_entry_clear) struct cs_spool_entry e = {0};
@@ -111,7 +148,7 @@ static bool settle_one(struct settling *t, int64_t seq, struct cs_err *err) {
     }
     if (e.everywhere) // no account, no outcome in the API: every partition has it
         return cs_spool_remove(t->spool, seq, err);
-    if (!cs_submit_ask(t->session, e.event->account, e.event->id, seq, 0, &end, err))
+    if (!ask(t, &e, &end, err))
         return false;
     switch (end.ending) {
     case CS_ENDING_UNKNOWN:
@@ -158,14 +195,14 @@ static bool sign_again(struct settling *t, const struct cs_spool_item *items, si
     return ok;
 }
 
-bool cs_submit_settle(struct cs_session *s, struct cs_spool *spool, int64_t except, size_t max,
+bool cs_submit_settle(struct cs_session *s, struct cs_spool *spool, int64_t except, size_t max, bool wait,
                       struct cs_settled *ret, struct cs_err *err) {
     struct cs_spool_item *items;
     size_t n, asked = 0;
     *ret = (struct cs_settled){0};
     if (!cs_spool_list(spool, &items, &n, err))
         return false;
-    struct settling t = {.session = s, .spool = spool, .count = ret};
+    struct settling t = {.session = s, .spool = spool, .count = ret, .wait = wait};
     t.again = calloc(n ? n : 1, sizeof *t.again);
     bool ok = t.again || cs_err_oom(err);
     for (size_t i = 0; ok && i < n && asked < max; i++) {

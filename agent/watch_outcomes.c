@@ -13,7 +13,8 @@ struct cs_outcome_watch {
     rd_kafka_topic_t *topic;
     rd_kafka_queue_t *queue;
     int32_t partitions;
-    int32_t started;
+    int32_t only;        // this partition; -1: all
+    int32_t next;        // not started yet
     int64_t seq;         // that ends are about
     struct cs_end *ends; // one a partition
 };
@@ -23,28 +24,47 @@ static int64_t left_ms(int64_t deadline_ms) {
     return left > 0 ? left : 0;
 }
 
-// From the next outcome of each partition on. The simple consumer: rd_kafka_assign wants a group, and this one has no use for any.
-static bool start(struct cs_outcome_watch *w, const char *topic, int64_t deadline_ms, struct cs_err *err) {
+static bool wanted(const struct cs_outcome_watch *w, int32_t partition) {
+    return w->only < 0 || w->only == partition;
+}
+
+// Where to begin: of all partitions at the end. Of one at the outcome of that offset: there is one for each
+// record, so it is at that very place, or after it where outcomes were published more than once.
+static int64_t first_offset(const struct cs_outcome_watch *w, int64_t events_offset, int64_t low,
+                            int64_t high) {
+    if (w->only < 0)
+        return high;
+    int64_t first = events_offset < high ? events_offset : high;
+    return first > low ? first : low;
+}
+
+// The simple consumer: rd_kafka_assign wants a group, and this one has no use for any.
+static bool start(struct cs_outcome_watch *w, const char *topic, int64_t events_offset, int64_t deadline_ms,
+                  struct cs_err *err) {
     w->queue = rd_kafka_queue_new(w->rk);
     w->topic = rd_kafka_topic_new(w->rk, topic, NULL);
     if (!w->topic)
         return cs_kafka_err(err, rd_kafka_last_error(), "topic %s", topic);
-    for (; w->started < w->partitions; w->started++) {
+    for (; w->next < w->partitions; w->next++) {
         int64_t low, high;
-        if (!cs_kafka_watermarks(w->rk, topic, w->started, left_ms(deadline_ms), &low, &high, err))
+        if (!wanted(w, w->next))
+            continue;
+        if (!cs_kafka_watermarks(w->rk, topic, w->next, left_ms(deadline_ms), &low, &high, err))
             return false;
-        if (rd_kafka_consume_start_queue(w->topic, w->started, high, w->queue) < 0)
+        if (rd_kafka_consume_start_queue(w->topic, w->next, first_offset(w, events_offset, low, high),
+                                         w->queue) < 0)
             return cs_kafka_err(err, rd_kafka_last_error(), "topic %s", topic);
     }
     return true;
 }
 
-bool cs_outcome_watch_new(const struct cs_agent_settings *settings, int64_t deadline_ms,
-                          struct cs_outcome_watch **ret, struct cs_err *err) {
+bool cs_outcome_watch_new(const struct cs_agent_settings *settings, int32_t partition, int64_t offset,
+                          int64_t deadline_ms, struct cs_outcome_watch **ret, struct cs_err *err) {
     rd_kafka_conf_t *conf;
     struct cs_outcome_watch *w = calloc(1, sizeof *w);
     if (!w)
         return cs_err_oom(err);
+    w->only = partition;
     const char *topic = settings->outcomes_topic;
     bool ok = cs_kafka_conf_consumer(&settings->kafka, "certsync", NULL, &conf, err) &&
               cs_kafka_new(RD_KAFKA_CONSUMER, conf, &w->rk, err) &&
@@ -52,7 +72,7 @@ bool cs_outcome_watch_new(const struct cs_agent_settings *settings, int64_t dead
                                         &w->partitions, err);
     if (ok) {
         w->ends = calloc((size_t)w->partitions, sizeof *w->ends);
-        ok = w->ends ? start(w, topic, deadline_ms, err) : cs_err_oom(err);
+        ok = w->ends ? start(w, topic, offset, deadline_ms, err) : cs_err_oom(err);
     }
     if (!ok) {
         cs_outcome_watch_free(w);
@@ -68,8 +88,9 @@ void cs_outcome_watch_free(struct cs_outcome_watch *w) {
     for (int32_t p = 0; w->ends && p < w->partitions; p++)
         cs_end_clear(&w->ends[p]);
     free(w->ends);
-    for (int32_t p = 0; p < w->started; p++)
-        rd_kafka_consume_stop(w->topic, p);
+    for (int32_t p = 0; p < w->next; p++)
+        if (wanted(w, p))
+            rd_kafka_consume_stop(w->topic, p);
     if (w->queue)
         rd_kafka_queue_destroy(w->queue);
     if (w->topic)
@@ -116,6 +137,8 @@ static int badness(enum cs_ending e) {
 static const struct cs_end *worst(const struct cs_outcome_watch *w) {
     const struct cs_end *out = NULL;
     for (int32_t p = 0; p < w->partitions; p++) {
+        if (!wanted(w, p))
+            continue;
         if (badness(w->ends[p].ending) == 0)
             return NULL;
         if (!out || badness(w->ends[p].ending) > badness(out->ending))

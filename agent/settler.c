@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "settler.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "certsync/model/text.h"
+#include "certsync/runtime/log.h"
+#include "settler_internal.h"
+
+#define PAGE         "250"
+#define PAGE_MAX     250
+#define PAUSE_MS     1000
+#define PAUSE_MAX_MS 30000
+
+static bool read_hash(const json_t *item, uint8_t out[32]) {
+    const char *s = json_string_value(json_object_get(item, "fingerprint"));
+    return s && strlen(s) == 64 && cs_hex_decode(s, 64, out);
+}
+
+// An own certificate; those of others that are shared in are none.
+static bool read_entry(const json_t *item, struct cs_catalog_entry *e) {
+    const char *name = json_string_value(json_object_get(item, "name"));
+    const char *id = json_string_value(json_object_get(item, "id"));
+    const char *source = json_string_value(json_object_get(item, "source"));
+    const char *from = json_string_value(json_object_get(item, "not_before"));
+    *e = (struct cs_catalog_entry){0};
+    if (!name || strlen(name) >= sizeof e->name || !id || !cs_uuid_valid(id, strlen(id)) || !source ||
+        strcmp(source, "shared") == 0 || !from || !cs_time_parse(from, strlen(from), &e->not_before_s))
+        return false;
+    memcpy(e->name, name, strlen(name) + 1);
+    memcpy(e->id, id, sizeof e->id);
+    // An SM2 pair has its fingerprints one level down: what is watched here is never one.
+    if (!read_hash(item, e->sha256))
+        memset(e->sha256, 0, sizeof e->sha256);
+    return true;
+}
+
+static bool get(struct cs_settler *t, const struct cs_buf *path, json_t **ret, struct cs_err *err) {
+    return cs_buf_ok(path, err) && cs_session_client(&t->session, err) &&
+           cs_client_get(t->session.client, (const char *)path->data, 0, ret, err);
+}
+
+static bool list_page(struct cs_settler *t, char *cursor, size_t size, bool *ret_more, struct cs_err *err) {
+    CS_AUTO(cs_buf_clear) struct cs_buf path;
+    struct cs_catalog_entry entries[PAGE_MAX];
+    size_t i, n = 0;
+    const json_t *item;
+    json_t *page;
+    cs_buf_init(&path, 16384);
+    cs_buf_puts(&path, "/v1/accounts");
+    cs_client_put_segment(&path, t->session.account);
+    cs_buf_puts(&path, "/certificates");
+    cs_client_put_query(&path, "limit", PAGE);
+    cs_client_put_query(&path, "cursor", cursor);
+    if (!get(t, &path, &page, err))
+        return false;
+    json_array_foreach(json_object_get(page, "certificates"), i, item) {
+        if (n < PAGE_MAX && read_entry(item, &entries[n]))
+            n++;
+    }
+    const char *next = json_string_value(json_object_get(page, "next"));
+    *ret_more = next && strlen(next) < size && strcmp(next, cursor) != 0;
+    snprintf(cursor, size, "%s", *ret_more ? next : "");
+    json_decref(page);
+    if (n > 0)
+        t->hooks.on_entries(t->hooks.arg, entries, n);
+    return true;
+}
+
+static bool list(struct cs_settler *t, struct cs_err *err) {
+    char cursor[8192] = "";
+    for (bool more = true; more && !cs_bell_stopped(&t->bell);)
+        if (!list_page(t, cursor, sizeof cursor, &more, err))
+            return false;
+    return true;
+}
+
+static bool answer(struct cs_settler *t, const char *name, struct cs_err *err) {
+    CS_AUTO(cs_buf_clear) struct cs_buf path;
+    struct cs_catalog_entry e;
+    json_t *item;
+    cs_buf_init(&path, 4096);
+    cs_buf_puts(&path, "/v1/accounts");
+    cs_client_put_segment(&path, t->session.account);
+    cs_buf_puts(&path, "/certificates");
+    cs_client_put_segment(&path, name);
+    bool ok = get(t, &path, &item, err);
+    if (!ok && (!t->session.client || cs_client_status(t->session.client) != 404))
+        return false;
+    bool there = ok && read_entry(item, &e);
+    if (ok)
+        json_decref(item);
+    t->hooks.on_answer(t->hooks.arg, name, there ? &e : NULL);
+    return true;
+}
+
+// The listing and the questions; what cannot be answered now stays wanted.
+static bool work(struct cs_settler *t, struct cs_err *err) {
+    pthread_mutex_lock(&t->bell.lock);
+    bool list_wanted = t->list_wanted;
+    struct question *q = t->questions;
+    pthread_mutex_unlock(&t->bell.lock);
+    if (list_wanted) {
+        bool ok = list(t, err), denied = !ok && err->kind != CS_ERR_RETRY;
+        t->hooks.on_listed(t->hooks.arg, ok ? NULL : err);
+        pthread_mutex_lock(&t->bell.lock);
+        t->list_wanted = !ok;
+        pthread_mutex_unlock(&t->bell.lock);
+        if (!ok && !denied)
+            return false;
+    }
+    while (q) {
+        if (!answer(t, q->name, err))
+            return false;
+        pthread_mutex_lock(&t->bell.lock);
+        for (struct question **at = &t->questions; *at; at = &(*at)->next)
+            if (*at == q) {
+                *at = q->next;
+                break;
+            }
+        struct question *next = t->questions;
+        pthread_mutex_unlock(&t->bell.lock);
+        free(q);
+        q = next;
+    }
+    return true;
+}
+
+static void told(struct cs_settler *t, const struct cs_err *err) {
+    pthread_mutex_lock(&t->bell.lock);
+    cs_link_set(&t->link, err, cs_clock_wall_ms(t->session.clock), "api");
+    pthread_mutex_unlock(&t->bell.lock);
+}
+
+static void run(struct cs_settler *t) {
+    int64_t failing = PAUSE_MS, pause;
+    for (bool go_on = true; go_on;) {
+        struct cs_err err;
+        bool ok = work(t, &err);
+        ok = settle_pass(t, &pause, ok ? &err : &(struct cs_err){0}) && ok;
+        bool asked = !ok || t->session.client;
+        if (asked)
+            told(t, ok ? NULL : &err);
+        failing = ok ? PAUSE_MS : failing * 2 < PAUSE_MAX_MS ? failing * 2 : PAUSE_MAX_MS;
+        go_on = cs_bell_wait(&t->bell, ok ? pause : failing, ok);
+    }
+}
+
+static void *thread_main(void *arg) {
+    struct cs_settler *t = arg;
+    struct cs_err err;
+    if (cs_submit_open_spool(&t->session, &t->spool, &err))
+        run(t);
+    else
+        told(t, &err);
+    pthread_mutex_lock(&t->bell.lock);
+    t->ended = true;
+    pthread_mutex_unlock(&t->bell.lock);
+    return NULL;
+}
+
+bool cs_settler_new(const struct cs_session *session, const struct cs_settler_hooks *hooks,
+                    struct cs_settler **ret, struct cs_err *err) {
+    struct cs_settler *t = calloc(1, sizeof *t);
+    if (!t)
+        return cs_err_oom(err);
+    t->session = *session;
+    t->session.client = NULL;
+    t->session.crypto = NULL;
+    t->hooks = *hooks;
+    cs_bell_init(&t->bell);
+    t->started = cs_crypto_new(&t->session.crypto, err) && cs_thread_new(&t->thread, thread_main, t, err);
+    if (!t->started) {
+        cs_settler_free(t);
+        return false;
+    }
+    *ret = t;
+    return true;
+}
+
+void cs_settler_wake(struct cs_settler *t) {
+    cs_bell_ring(&t->bell);
+}
+
+void cs_settler_list(struct cs_settler *t) {
+    pthread_mutex_lock(&t->bell.lock);
+    t->list_wanted = true;
+    pthread_mutex_unlock(&t->bell.lock);
+    cs_bell_ring(&t->bell);
+}
+
+bool cs_settler_ask(struct cs_settler *t, const char *name) {
+    struct question *q = calloc(1, sizeof *q);
+    if (!q)
+        return false;
+    snprintf(q->name, sizeof q->name, "%s", name);
+    pthread_mutex_lock(&t->bell.lock);
+    q->next = t->questions;
+    t->questions = q;
+    pthread_mutex_unlock(&t->bell.lock);
+    cs_bell_ring(&t->bell);
+    return true;
+}
+
+void cs_settler_link(struct cs_settler *t, struct cs_link *ret) {
+    pthread_mutex_lock(&t->bell.lock);
+    *ret = t->link;
+    pthread_mutex_unlock(&t->bell.lock);
+}
+
+void cs_settler_stop(struct cs_settler *t) {
+    cs_bell_stop(&t->bell);
+}
+
+bool cs_settler_ended(struct cs_settler *t) {
+    pthread_mutex_lock(&t->bell.lock);
+    bool ended = t->ended;
+    pthread_mutex_unlock(&t->bell.lock);
+    return ended;
+}
+
+void cs_settler_free(struct cs_settler *t) {
+    if (!t)
+        return;
+    cs_settler_stop(t);
+    if (t->started)
+        pthread_join(t->thread, NULL);
+    for (struct question *q = t->questions, *next; q; q = next) {
+        next = q->next;
+        free(q);
+    }
+    cs_client_free(t->session.client);
+    cs_spool_free(t->spool);
+    cs_crypto_free(t->session.crypto);
+    cs_bell_destroy(&t->bell);
+    free(t);
+}
