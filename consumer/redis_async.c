@@ -49,6 +49,7 @@ struct cs_redis_async {
     bool told; // that it is away: once, not at each attempt
     int64_t backoff_ms;
     int64_t connecting_since_ms;
+    int64_t heard_ms; // the last answer
     struct pending *head, *tail;
     struct cs_timer *retry; // the next attempt
     struct cs_timer *watch; // looks at deadlines
@@ -214,8 +215,11 @@ static void on_watch(void *arg) {
     struct cs_redis_async *r = arg;
     int64_t now = now_ms();
     bool late = r->state == CONNECTING && now - r->connecting_since_ms >= r->timeout_ms;
-    if (r->state == READY && r->head)
-        late = now - r->head->since_ms >= r->timeout_ms;
+    if (r->state == READY && r->head) {
+        // While answers arrive it is not Redis that is slow, but what we do with them.
+        int64_t since = r->head->since_ms > r->heard_ms ? r->head->since_ms : r->heard_ms;
+        late = now - since >= r->timeout_ms;
+    }
     if (!late)
         return;
     char why[64];
@@ -280,6 +284,7 @@ static void on_reply(redisAsyncContext *ac, void *reply, void *arg) {
     (void)ac;
     struct pending *p = arg;
     struct cs_redis_async *r = p->owner;
+    r->heard_ms = now_ms();
     r->head = p->next;
     if (!r->head)
         r->tail = NULL;

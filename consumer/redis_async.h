@@ -2,7 +2,7 @@
 //
 // One connection to Redis for the event loop (hiredis' async interface over libevent): it connects by itself
 // (login and PING, so that "ready" means that Redis answers), again with a growing pause when it is lost, and
-// takes it for lost when the oldest answer is later than timeout_ms.
+// takes it for lost when an answer is due and none has come for timeout_ms.
 //
 // Every command that was accepted gets its callback exactly once: with the reply, or with NULL when the
 // connection was lost first (the command may or may not have run). All in the loop's thread.
