@@ -41,22 +41,37 @@ static bool is_scalar(uint32_t cp) {
     return cp <= 0x10FFFF && (cp < 0xD800 || cp > 0xDFFF);
 }
 
-// A string that its own type does not allow makes the certificate unreadable for OpenSSL, and so for every
-// server.
-static bool text_valid(const struct der_value *v) {
-    size_t width = v->tag == DER_BMP_STRING ? 2 : v->tag == DER_UNIVERSAL_STRING ? 4 : 0;
-    if (v->tag == DER_UTF8_STRING)
-        return cs_utf8_valid(v->content.data, v->content.len);
-    if (width == 0)
-        return true;
-    for (size_t i = 0; i + width <= v->content.len; i += width) {
+static bool code_points_valid(struct cs_bytes text, size_t width) {
+    for (size_t i = 0; i + width <= text.len; i += width) {
         uint32_t cp = 0;
         for (size_t k = 0; k < width; k++)
-            cp = cp << 8 | v->content.data[i + k];
+            cp = cp << 8 | text.data[i + k];
         if (!is_scalar(cp))
             return false;
     }
-    return v->content.len % width == 0;
+    return text.len % width == 0;
+}
+
+// The types of values that names have in the world, each keeping its own rules. Others make the certificate
+// unreadable for OpenSSL, and so for every server.
+static bool value_valid(const struct der_value *v) {
+    switch (v->tag) {
+    case DER_PRINTABLE_STRING:
+    case DER_IA5_STRING:
+    case DER_NUMERIC_STRING:
+    case DER_T61_STRING:
+        return true;
+    case DER_UTF8_STRING:
+        return cs_utf8_valid(v->content.data, v->content.len);
+    case DER_BMP_STRING:
+        return code_points_valid(v->content, 2);
+    case DER_UNIVERSAL_STRING:
+        return code_points_valid(v->content, 4);
+    case DER_BIT_STRING: // x500UniqueIdentifier
+        return v->content.len > 0 && v->content.data[0] < 8;
+    default:
+        return false;
+    }
 }
 
 static bool take_ava(struct der *set, struct ava *ret) {
@@ -80,7 +95,7 @@ bool name_valid(struct cs_bytes name) {
         if (++n > NAME_RDNS_MAX || !der_enter(&rdns, DER_SET, &set) || der_done(&set))
             return false;
         while (!der_done(&set))
-            if (!take_ava(&set, &ava) || !text_valid(&ava.value))
+            if (!take_ava(&set, &ava) || !value_valid(&ava.value))
                 return false;
     }
     return true;
@@ -115,7 +130,6 @@ static bool value_text(const struct der_value *v, char *out, size_t out_size, si
     case DER_PRINTABLE_STRING:
     case DER_IA5_STRING:
     case DER_NUMERIC_STRING:
-    case DER_VISIBLE_STRING:
         *ret_len = v->content.len < out_size ? v->content.len : out_size;
         memcpy(out, v->content.data, *ret_len);
         return true;
@@ -298,7 +312,9 @@ static bool ava_equal(const struct ava *a, const struct ava *b) {
         return false;
     if (der_equal(a->value.whole, b->value.whole))
         return true;
-    // Longer texts are equal by their bytes only; no real name has them.
+    // Numbers, and texts longer than any real name's, are equal by their bytes only.
+    if (a->value.tag == DER_NUMERIC_STRING || b->value.tag == DER_NUMERIC_STRING)
+        return false;
     if (a->value.content.len >= sizeof text_a / 4 || b->value.content.len >= sizeof text_b / 4 ||
         !value_text(&a->value, text_a, sizeof text_a, &len_a) ||
         !value_text(&b->value, text_b, sizeof text_b, &len_b))
