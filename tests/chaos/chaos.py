@@ -8,6 +8,7 @@ import argparse
 import base64
 import json
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -197,6 +198,10 @@ class Driver:
         """Everything that somebody needs to see what went wrong."""
         run, directory = self.run, self.run.directory
         for c in run.consumers:
+            if c.alive and shutil.which("gdb"):  # where does it hang?
+                with open(directory / f"{c.name}.stacks", "wb") as out:
+                    subprocess.run(["gdb", "-p", str(c.pid), "-batch", "-ex", "thread apply all bt 14"], stdout=out,
+                                   stderr=subprocess.DEVNULL, timeout=60, check=False)
             c.kill()
         (directory / "violations.txt").write_text("\n".join(found) + "\n")
         facts = {"seed": run.seed, "deployment": run.deployment, "root": base64.b64encode(run.root.spki).decode(),

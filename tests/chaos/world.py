@@ -19,7 +19,7 @@ from support.redis import Redis
 from support.stack import certsync_binary, consumer_binary
 
 SESSION_MS = 1500
-DEADLINE_S = 90
+DEADLINE_S = 45
 
 
 class Violation(Exception):
