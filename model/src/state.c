@@ -190,6 +190,7 @@ bool cs_state_keep(struct cs_state *s, struct cs_err *err) {
 
 void cs_state_drop(struct cs_state *s) {
     assert(s->staging);
+    s->out_of_memory = false; // what did not fit is gone; taking back may fail once more
     while (s->undo_len > 0) {
         struct undo *u = &s->undo[--s->undo_len];
         free(u->doc->value);

@@ -21,7 +21,7 @@
 #define AGENTS     4
 #define CERTS      30
 #define IDS        12
-#define STEPS      6000
+#define STEPS      4000
 
 struct entry {
     int32_t partition;
