@@ -14,6 +14,12 @@ int64_t api_now_s(const struct cs_api *api) {
     return cs_clock_wall_ms(api->consumer->clock) / 1000;
 }
 
+static void release(struct api_call *call) {
+    if (call->state)
+        call->state_free(call->state);
+    free(call);
+}
+
 static void call_free(struct api_call *call) {
     if (call->prev)
         call->prev->list_next = call->list_next;
@@ -21,9 +27,7 @@ static void call_free(struct api_call *call) {
         call->api->calls = call->list_next;
     if (call->list_next)
         call->list_next->prev = call->prev;
-    if (call->state)
-        call->state_free(call->state);
-    free(call);
+    release(call);
 }
 
 void api_call_settle(struct api_call *call) {
@@ -32,8 +36,10 @@ void api_call_settle(struct api_call *call) {
 }
 
 void api_calls_free(struct cs_api *api) {
-    while (api->calls)
-        call_free(api->calls);
+    for (struct api_call *call = CS_TAKE(api->calls), *next; call; call = next) {
+        next = call->list_next;
+        release(call);
+    }
 }
 
 // The client has left, or the server ends. A question that is under way is let run: its reply finds nobody.
@@ -107,7 +113,7 @@ void api_put_key(struct cs_buf *command, const struct cs_api *api, int32_t parti
     int m = vsnprintf(key + n, sizeof key - (size_t)n, fmt, ap);
     va_end(ap);
     // Names and ids are bounded: what does not fit is no key of ours.
-    size_t len = (size_t)(n + m);
+    size_t len = (size_t)n + (size_t)m;
     cs_redis_put_arg(command, key, len < sizeof key ? len : sizeof key - 1);
 }
 

@@ -37,7 +37,8 @@ static void on_shares(struct api_call *call, const redisReply *reply) {
     struct detail *d = call->state;
     cs_json_name(&d->json, "shares");
     cs_json_begin(&d->json, '[');
-    for (size_t i = 0; i < api_elements(reply); i++)
+    size_t n = reply ? api_elements(reply) : 0;
+    for (size_t i = 0; i < n; i++)
         api_item_put_share(&d->json, reply->element[i]);
     cs_json_end(&d->json, ']');
     cs_json_end(&d->json, '}');

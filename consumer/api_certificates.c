@@ -13,7 +13,7 @@
 
 #define DAY_S         86400
 #define SHARES_SHOWN  20 // of one certificate in a list
-#define SCRATCH_BYTES (4 * 1024 * 1024)
+#define SCRATCH_BYTES ((size_t)4 << 20)
 
 struct filter {
     char prefix[CS_NAME_MAX + 1];

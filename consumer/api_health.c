@@ -5,7 +5,7 @@
 
 #include "api_internal.h"
 
-#define METRICS_MAX (16 * 1024 * 1024)
+#define METRICS_MAX ((size_t)16 << 20)
 
 // That it answers is the answer: the loop turns.
 void api_healthz(struct cs_http_request *req, void *arg) {

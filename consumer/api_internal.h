@@ -14,12 +14,12 @@
 #include "certsync/model/state.h"
 #include "certsync/runtime/http.h"
 
-#define API_COMMAND_MAX (1024 * 1024) // bytes of one command for Redis
-#define API_DOCS_MAX    50            // documents of one step: bounds what one turn of the loop decodes
-#define API_MEMBERS_MAX 1000          // index members of one step
-#define API_STEPS_MAX   40            // index steps of one request: then a short page with a cursor
-#define API_PAGE_BYTES  (512 * 1024)  // a page ends early beyond this
-#define API_BODY_MAX    (8 * 1024 * 1024)
+#define API_COMMAND_MAX ((size_t)1 << 20)   // bytes of one command for Redis
+#define API_DOCS_MAX    50                  // documents of one step: bounds what one turn of the loop decodes
+#define API_MEMBERS_MAX 1000                // index members of one step
+#define API_STEPS_MAX   40                  // index steps of one request: then a short page with a cursor
+#define API_PAGE_BYTES  ((size_t)512 << 10) // a page ends early beyond this
+#define API_BODY_MAX    ((size_t)8 << 20)
 #define API_LIMIT       100 // defaults and bounds of ?limit=
 #define API_LIMIT_MAX   1000
 #define API_MEMBER_MAX  CS_STATE_KEY_MAX

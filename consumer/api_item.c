@@ -98,16 +98,20 @@ static void put_hex(struct cs_buf *json, const char *name, const uint8_t *data, 
     cs_json_put_hex(json, (struct cs_bytes){data, len});
 }
 
-static void put_chain(struct cs_buf *json, const struct api_part *part) {
+// One list for each part: the leaf first.
+static void put_chains(struct cs_buf *json, const struct api_material *m) {
     cs_json_name(json, "chain");
     cs_json_begin(json, '[');
-    for (size_t i = 0; i < part->chain_len; i++)
-        cs_json_put_str(json, part->chain[i]);
+    for (size_t i = 0; i < m->parts_len; i++) {
+        cs_json_begin(json, '[');
+        for (size_t k = 0; k < m->parts[i].chain_len; k++)
+            cs_json_put_str(json, m->parts[i].chain[k]);
+        cs_json_end(json, ']');
+    }
     cs_json_end(json, ']');
 }
 
-static void put_leaf(struct cs_buf *json, const struct api_item *item, size_t i) {
-    const struct cs_leaf *leaf = &item->summary->leaves[i];
+static void put_leaf(struct cs_buf *json, const struct cs_leaf *leaf) {
     api_put_names(json, "names", leaf->names, leaf->names_len);
     cs_json_int(json, "names_total", (int64_t)leaf->names_total);
     cs_json_str(json, "serial", leaf->serial);
@@ -117,21 +121,18 @@ static void put_leaf(struct cs_buf *json, const struct api_item *item, size_t i)
     cs_json_int(json, "key_bits", leaf->key_bits);
     cs_json_str(json, "subject", leaf->subject ? leaf->subject : "");
     cs_json_str(json, "issuer", leaf->issuer ? leaf->issuer : "");
-    if (item->material && i < item->material->parts_len)
-        put_chain(json, &item->material->parts[i]);
 }
 
-static void put_pair(struct cs_buf *json, const struct api_item *item) {
-    const struct cs_cert_summary *s = item->summary;
+static void put_pair(struct cs_buf *json, const struct cs_cert_summary *s) {
     static const char *const uses[] = {"sign", "encrypt"};
     cs_json_name(json, "leaves");
     cs_json_begin(json, '[');
-    for (size_t i = 0; i < s->leaves_len; i++) {
+    for (size_t i = 0; i < s->leaves_len && i < CS_ARRAY_LEN(uses); i++) {
         cs_json_begin(json, '{');
         cs_json_str(json, "use", uses[i]);
         api_put_time_s(json, "not_before", s->leaves[i].not_before_s);
         api_put_time_s(json, "not_after", s->leaves[i].not_after_s);
-        put_leaf(json, item, i);
+        put_leaf(json, &s->leaves[i]);
         cs_json_end(json, '}');
     }
     cs_json_end(json, ']');
@@ -173,7 +174,7 @@ void api_item_put(struct cs_buf *json, const struct api_item *item, int64_t now_
     cs_json_int(json, "days_left", days_left(not_after(s), now_s));
     api_put_time_s(json, "not_before", not_before(s));
     api_put_time_s(json, "not_after", not_after(s));
-    put_leaf(json, item, 0);
+    put_leaf(json, &s->leaves[0]);
     cs_json_name(json, "tags");
     cs_json_begin(json, '[');
     for (size_t i = 0; i < s->tags.len; i++)
@@ -182,13 +183,15 @@ void api_item_put(struct cs_buf *json, const struct api_item *item, int64_t now_
     if (s->incomplete)
         cs_json_bool(json, "incomplete", true);
     if (s->leaves_len > 1)
-        put_pair(json, item);
+        put_pair(json, s);
     if (item->by)
         cs_json_str(json, "by", item->by);
     api_put_time_ms(json, "created", item->created_ms);
     api_put_time_ms(json, "updated", item->updated_ms);
     if (item->own && item->own->old_len > 0)
         put_old_versions(json, item->own);
+    if (item->material)
+        put_chains(json, item->material);
     if (item->own)
         cs_json_int(json, "shares_total", (int64_t)item->shares_total);
 }
