@@ -20,6 +20,7 @@ extern const char *const cs_algorithm_choices[];
 
 // Rows of a command's option table; V is its values struct, m its member of the type above.
 // clang-format off
+// NOLINTBEGIN(bugprone-macro-parentheses): V is a type, m a member
 #define CS_CERTIFICATE_OPTS(V, m) \
     {.name = "cert", .kind = CS_OPT_PATH, CS_OPT_AT_STR(V, m.cert), .value_name = "FILE", \
      .text = "Certificate (PEM); the file may hold the chain, too. \"-\" is standard input."}, \
@@ -47,6 +48,7 @@ extern const char *const cs_algorithm_choices[];
      .text = "With --replace: also if this certificate is older than the one there."}, \
     {.name = "tag", .kind = CS_OPT_LIST, CS_OPT_AT_LIST(V, m.tags), .value_name = "TAG", \
      .text = "A tag; may be given up to 16 times."}
+// NOLINTEND(bugprone-macro-parentheses)
 // clang-format on
 
 // Checks the options, reads the files, composes the event and submits it. Returns the exit code.

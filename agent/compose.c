@@ -67,12 +67,13 @@ static bool refuse(struct cs_err *err, enum cs_code code, const char *label) {
 
 static bool append_certs(struct cs_composed *out, size_t part, struct cs_cert **more, size_t n,
                          struct cs_err *err) {
-    struct cs_cert **all = realloc(out->chains[part].certs, (out->chains[part].n + n) * sizeof *all);
+    struct cs_cert **all =
+        realloc(out->chains[part].certs, (out->chains[part].n + n) * sizeof(struct cs_cert *));
     if (!all) {
         cs_certs_free(more, n);
         return cs_err_oom(err);
     }
-    memcpy(all + out->chains[part].n, more, n * sizeof *all);
+    memcpy(all + out->chains[part].n, more, n * sizeof(struct cs_cert *));
     free(more);
     out->chains[part].certs = all;
     out->chains[part].n += n;

@@ -11,7 +11,8 @@
 #include "certsync/model/pem.h"
 #include "certsync/model/text.h"
 
-#define MAP_SIZE ((size_t)CS_PEM_FILE_MAX + 4096)
+#define FILE_MAX ((size_t)CS_PEM_FILE_MAX)
+#define MAP_SIZE (FILE_MAX + 4096)
 
 static bool fail(struct cs_err *err, const char *path, const char *what) {
     char shown[300];
@@ -33,8 +34,8 @@ static bool check_file(int fd, const char *path, unsigned flags, struct cs_err *
 
 static bool read_all(int fd, const char *path, uint8_t *map, size_t *ret_len, struct cs_err *err) {
     size_t len = 0;
-    while (len <= CS_PEM_FILE_MAX) {
-        ssize_t n = read(fd, map + len, CS_PEM_FILE_MAX + 1 - len);
+    while (len <= FILE_MAX) {
+        ssize_t n = read(fd, map + len, FILE_MAX + 1 - len);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)

@@ -70,11 +70,15 @@ static bool kafka_partitions(struct cs_publisher *p, int64_t timeout_ms, int32_t
 
 static rd_kafka_resp_err_t produce_one(struct kafka *k, const struct cs_publish_record *r,
                                        struct slot *slot) {
+    union {
+        const uint8_t *in;
+        void *out; // copied, never written
+    } value = {.in = r->value.data};
     return rd_kafka_producev(
         k->rk, RD_KAFKA_V_TOPIC(k->topic),
         RD_KAFKA_V_PARTITION(r->partition < 0 ? RD_KAFKA_PARTITION_UA : r->partition),
         RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(r->key, r->key ? strlen(r->key) : 0),
-        RD_KAFKA_V_VALUE((void *)(uintptr_t)r->value.data, r->value.len),
+        RD_KAFKA_V_VALUE(value.out, r->value.len),
         RD_KAFKA_V_HEADER("content-type", CS_CONTENT_TYPE, (ssize_t)strlen(CS_CONTENT_TYPE)),
         RD_KAFKA_V_HEADER(CS_SIG_HEADER, r->sig.data, (ssize_t)r->sig.len), RD_KAFKA_V_OPAQUE(slot),
         RD_KAFKA_V_END);

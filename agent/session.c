@@ -23,18 +23,15 @@ static void config_path(const struct cs_globals *g, char *out, size_t size) {
     const char *home = getenv("HOME"), *env = getenv("CERTSYNC_CONFIG");
     if (home && home[0])
         snprintf(user, sizeof user, "%s" USER_CONFIG, home);
-    if (g->config)
-        snprintf(out, size, "%s", g->config);
-    else if (env && env[0])
-        snprintf(out, size, "%s", env);
-    else if (access(SYSTEM_CONFIG, R_OK) == 0)
-        snprintf(out, size, "%s", SYSTEM_CONFIG);
-    else if (user[0] && access(user, R_OK) == 0)
-        snprintf(out, size, "%s", user);
-    else if (access(SYSTEM_CONFIG, F_OK) == 0)
-        snprintf(out, size, "%s", SYSTEM_CONFIG); // cannot be read: loading it says so
-    else
-        out[0] = '\0';
+    bool has_user = user[0] && access(user, R_OK) == 0;
+    // A system's file that cannot be read counts where there is no other: loading it then says so.
+    bool has_system = access(SYSTEM_CONFIG, has_user ? R_OK : F_OK) == 0;
+    const char *path = g->config       ? g->config
+                       : env && env[0] ? env
+                       : has_system    ? SYSTEM_CONFIG
+                       : has_user      ? user
+                                       : "";
+    snprintf(out, size, "%s", path);
 }
 
 static bool load_settings(struct cs_session *s, struct cs_err *err) {

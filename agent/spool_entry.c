@@ -16,7 +16,7 @@
 
 #define QUARANTINE_DIR       "quarantine"
 #define PUBLISH_LOCK_POLL_MS 20
-#define ACKS_MAX             (1024 * 1024)
+#define ACKS_MAX             ((size_t)1024 * 1024)
 
 void cs_spool_entry_clear(struct cs_spool_entry *e) {
     cs_event_free(e->event);
@@ -184,6 +184,20 @@ bool cs_spool_ack(struct cs_spool *s, int64_t seq, int32_t partition, int64_t of
     return ok;
 }
 
+// A line of the list: "partition offset". False for a half one.
+static bool parse_ack(const char *line, int32_t n, int32_t *ret) {
+    char *end;
+    long partition = strtol(line, &end, 10);
+    if (end == line || *end != ' ' || partition < 0 || partition >= n)
+        return false;
+    const char *offset = end + 1;
+    (void)strtoll(offset, &end, 10);
+    if (end == offset || *end != '\0')
+        return false;
+    *ret = (int32_t)partition;
+    return true;
+}
+
 bool cs_spool_acks(struct cs_spool *s, int64_t seq, bool *acked, int32_t n, struct cs_err *err) {
     CS_AUTO(cs_buf_clear) struct cs_buf text;
     cs_buf_init(&text, ACKS_MAX + 65536);
@@ -197,11 +211,9 @@ bool cs_spool_acks(struct cs_spool *s, int64_t seq, bool *acked, int32_t n, stru
     // Each line begins with a line feed of its own, so that it does not join the half one.
     char *rest = missing || !text.data ? NULL : (char *)text.data;
     for (char *end; rest && (end = strchr(rest, '\n')) != NULL; rest = end + 1) {
-        int partition, used = 0;
-        int64_t offset;
+        int32_t partition;
         *end = '\0';
-        if (sscanf(rest, "%d %" SCNd64 "%n", &partition, &offset, &used) == 2 && rest + used == end &&
-            partition >= 0 && partition < n)
+        if (parse_ack(rest, n, &partition))
             acked[partition] = true;
     }
     return true;

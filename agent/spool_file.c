@@ -12,9 +12,10 @@
 
 #include "certsync/model/text.h"
 
-#define MAGIC      "certsync-spool 1 "
-#define MAGIC_LEN  (sizeof MAGIC - 1)
-#define SEQ_DIGITS 16
+#define MAGIC        "certsync-spool 1 "
+#define MAGIC_LEN    (sizeof MAGIC - 1)
+#define SEQ_DIGITS   16
+#define SIG_LINE_MAX ((size_t)CS_EVENT_SIG_MAX * 2)
 
 static bool digits(const char **p, int64_t *ret) {
     const char *s = *p;
@@ -264,7 +265,7 @@ bool cs_spool_content_parse(struct cs_crypto *c, struct cs_bytes content, struct
         *ret_fault = "its checksum is wrong";
         return false;
     }
-    const uint8_t *end = memchr(body, '\n', len < CS_EVENT_SIG_MAX * 2 ? len : CS_EVENT_SIG_MAX * 2);
+    const uint8_t *end = memchr(body, '\n', len < SIG_LINE_MAX ? len : SIG_LINE_MAX);
     if (!end) {
         *ret_fault = "it holds no signature";
         return false;

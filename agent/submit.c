@@ -78,11 +78,11 @@ static void json_end(json_t *o, const struct submission *b) {
         json_object_set_new(o, "detail", json_string(e->detail));
     if (e->version > 0)
         json_object_set_new(o, "version", json_integer(e->version));
-    const json_t *outcome = json_object_get(e->doc, "outcome"), *final = json_object_get(e->doc, "final");
+    json_t *outcome = json_object_get(e->doc, "outcome"), *final = json_object_get(e->doc, "final");
     if (outcome)
-        json_object_set(o, "outcome", (json_t *)(uintptr_t)outcome);
+        json_object_set(o, "outcome", outcome);
     if (final)
-        json_object_set(o, "final", (json_t *)(uintptr_t) final);
+        json_object_set(o, "final", final);
 }
 
 static int say(const struct submission *b, const char *state, int exit_code) {
