@@ -123,12 +123,11 @@ static bool find_leaf(struct cs_cert *const *certs, size_t n, struct cs_bytes ke
     size_t leaf = n;
     for (size_t i = 0; i < n; i++) {
         bool fits = key_spki.len > 0 ? der_equal(certs[i]->spki, key_spki) : !certs[i]->is_ca;
-        if (fits && leaf == n)
-            leaf = i;
-        else if (fits && certs[leaf]->is_ca && !certs[i]->is_ca)
-            leaf = i;
-        else if (fits && !certs[i]->is_ca)
+        if (!fits || (leaf < n && certs[i]->is_ca))
+            continue;
+        if (leaf < n && !certs[leaf]->is_ca)
             return reject_member(err, CS_CODE_CHAIN_STRAY, certs[i]);
+        leaf = i;
     }
     if (leaf == n && key_spki.len > 0)
         return cs_err_reject(err, CS_CODE_KEY_MISMATCH);

@@ -57,12 +57,13 @@ bool crypto_curve_names(enum cs_key_type type, const char **ret_algorithm, const
 
 static bool new_slot(struct curve_slot *s, enum cs_key_type type) {
     const char *algorithm = NULL, *group = NULL;
-    if (!crypto_curve_names(type, &algorithm, &group))
+    char name[8]; // OSSL_PARAM wants it writable
+    if (!crypto_curve_names(type, &algorithm, &group) || strlen(group) >= sizeof name)
         return false;
+    strcpy(name, group);
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, algorithm, NULL);
-    OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, (char *)(uintptr_t)group, 0),
-        OSSL_PARAM_construct_end()};
+    OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, name, 0),
+                           OSSL_PARAM_construct_end()};
     bool ok = ctx && EVP_PKEY_fromdata_init(ctx) == 1 &&
               EVP_PKEY_fromdata(ctx, &s->pkey, EVP_PKEY_KEY_PARAMETERS, params) == 1 &&
               (s->ctx = EVP_PKEY_CTX_new_from_pkey(NULL, s->pkey, NULL)) != NULL;

@@ -177,7 +177,7 @@ static void uuid_text(const uint8_t b[16], cs_uuid ret) {
             ret[out++] = '-';
         cs_hex_encode(b + in, groups[g], ret + out);
         in += groups[g];
-        out += 2u * groups[g];
+        out += (size_t)2 * groups[g];
     }
 }
 

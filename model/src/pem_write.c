@@ -12,22 +12,16 @@ size_t pem_size(const char *label, size_t der_len) {
     return 2 * strlen(label) + sizeof "-----BEGIN -----\n-----END -----\n" + base64 + base64 / LINE + 1;
 }
 
-static char *put(char *at, const char *s) {
-    size_t n = strlen(s);
-    memcpy(at, s, n);
-    return at + n;
-}
-
 size_t pem_write(const char *label, struct cs_bytes der, char *out) {
     const size_t bytes = LINE / 4 * 3;
-    char *at = put(put(put(out, "-----BEGIN "), label), "-----\n");
+    char *at = stpcpy(stpcpy(stpcpy(out, "-----BEGIN "), label), "-----\n");
     for (size_t i = 0; i < der.len; i += bytes) {
         size_t n = der.len - i < bytes ? der.len - i : bytes;
         cs_base64_encode(der.data + i, n, at);
         at += cs_base64_encoded_len(n);
         *at++ = '\n';
     }
-    at = put(put(put(at, "-----END "), label), "-----\n");
+    at = stpcpy(stpcpy(stpcpy(at, "-----END "), label), "-----\n");
     *at = '\0';
     return (size_t)(at - out);
 }

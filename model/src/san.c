@@ -28,9 +28,7 @@ static char *put_name(const struct der_value *v, char *at) {
                          : v->tag == SAN_URI ? "URI:"
                          : v->tag == SAN_IP  ? "IP:"
                                              : "";
-    size_t n = strlen(prefix);
-    memcpy(at, prefix, n);
-    at += n;
+    at = stpcpy(at, prefix);
     if (v->tag == SAN_IP)
         inet_ntop(v->content.len == 4 ? AF_INET : AF_INET6, v->content.data, at, INET6_ADDRSTRLEN);
     else

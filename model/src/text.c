@@ -48,8 +48,13 @@ static int32_t group(const uint8_t *t) {
                      (uint32_t)base64_values[t[2]] << 6 | (uint32_t)base64_values[t[3]]);
 }
 
+// Sign-extended on purpose: -1 stays negative.
+static int32_t value_of(uint8_t c) {
+    return (int32_t)base64_values[c];
+}
+
 static bool decode_last(const uint8_t *t, uint8_t *ret, size_t *ret_len) {
-    int a = base64_values[t[0]], b = base64_values[t[1]];
+    int32_t a = value_of(t[0]), b = value_of(t[1]);
     if ((a | b) < 0 || t[3] != '=')
         return false;
     ret[0] = (uint8_t)(a << 2 | b >> 4);
@@ -57,7 +62,7 @@ static bool decode_last(const uint8_t *t, uint8_t *ret, size_t *ret_len) {
         *ret_len = 1;
         return (b & 15) == 0;
     }
-    int c = base64_values[t[2]];
+    int32_t c = value_of(t[2]);
     if (c < 0)
         return false;
     ret[1] = (uint8_t)(b << 4 | c >> 2);
@@ -213,7 +218,7 @@ static int days_of_month(int y, int m) {
 bool text_date_to_s(int y, int mo, int d, int h, int mi, int s, int64_t *ret_s) {
     if (mo < 1 || mo > 12 || d < 1 || d > days_of_month(y, mo) || h > 23 || mi > 59 || s > 59)
         return false;
-    *ret_s = days_from_date(y, mo, d) * 86400 + h * 3600 + mi * 60 + s;
+    *ret_s = days_from_date(y, mo, d) * 86400 + (int64_t)h * 3600 + (int64_t)mi * 60 + s;
     return true;
 }
 
