@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The HTTP API over a real consumer: what a client in another language (here with PyJWT) sees of real events."""
+
+import base64
+import json
+import signal
+import ssl
+import statistics
+import subprocess
+import threading
+import time
+import urllib.request
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from support import events as ev
+from support.proc import free_port, wait_until
+from support.stack import DEPLOYMENT, OUTCOMES
+
+
+@pytest.fixture(scope="module")
+def ca():
+    return ev.Authority("API Test CA")
+
+
+@pytest.fixture
+def acme(stack):
+    return stack.account()
+
+
+def upload(account, ca, name="www", **how):
+    key = ev.new_key()
+    chain = [ca.issue(key.public_key(), **how), ca.der]
+    return account.agent.upload(account.id, name, key, chain), chain
+
+
+class Asked(threading.Thread):
+    """A GET in the background, with the wall time of its answer."""
+
+    def __init__(self, stack, account, path):
+        super().__init__(daemon=True)
+        self.get = lambda: stack.get(account, path)
+        self.start()
+
+    def run(self):
+        self.status, self.body = self.get()
+        self.answered_s = time.time()
+
+    def answer(self, timeout_s=30):
+        self.join(timeout_s)
+        assert not self.is_alive(), "no answer"
+        return self.status, self.body
+
+
+def waiting(stack):
+    _, text = stack.http("/metrics")
+    return float(next(line for line in text.splitlines() if line.startswith("certsync_api_waiting_requests ")).split()[1])
+
+
+def appended_s(stack, event_id):
+    """When the broker took the outcome of an event: after the decision, and before the commit that the API hears of."""
+    reader = Consumer({"bootstrap.servers": stack.kafka.bootstrap, "group.id": "unused", "enable.auto.commit": False,
+                       "auto.offset.reset": "earliest"})
+    try:
+        reader.assign([TopicPartition(OUTCOMES, p, 0) for p in range(stack.partitions)])
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            message = reader.poll(0.2)
+            if message and not message.error() and json.loads(message.value()).get("event") == event_id:
+                return message.timestamp()[1] / 1000
+        raise AssertionError("the outcome is not in the topic")
+    finally:
+        reader.close()
+
+
+def test_an_upload_is_seen_as_it_was_sent(stack, acme, ca):
+    record, chain = upload(acme, ca, "www", cn="www.example.com", names=("www.example.com", "example.com"))
+    stack.send(record)
+    status, doc = stack.get(acme, f"outcomes/{record.id}?wait=20")
+    assert status == 200
+    assert doc["outcome"]["status"] == "applied" and doc["outcome"]["event"] == record.id and "final" not in doc
+    status, item = stack.get(acme, "certificates/www")
+    assert status == 200
+    assert item["id"] == doc["outcome"]["subject"]
+    assert [[base64.b64decode(c) for c in part] for part in item["chain"]] == [chain]
+    assert item["names"] == ["www.example.com", "example.com"]
+    assert (item["source"], item["status"], item["version"], item["by"]) == ("uploaded", "valid", 1, acme.agent.kid)
+    assert "key" not in item and "PRIVATE" not in json.dumps(item)
+    assert stack.get(acme, f"certificates/{item['id']}") == (200, item)
+    status, page = stack.get(acme, "certificates")
+    assert [c["id"] for c in page["certificates"]] == [item["id"]]
+    status, listed = stack.get(acme, "outcomes?limit=1")
+    assert listed["outcomes"][0] == doc
+    status, agents = stack.get(acme, "agents")
+    assert [a["kid"] for a in agents["agents"]] == [acme.agent.kid]
+
+
+def test_a_rejection_tells_its_code(stack, acme, ca):
+    record, _ = upload(acme, ca, "two words")
+    stack.send(record)
+    status, doc = stack.get(acme, f"outcomes/{record.id}?wait=20")
+    assert (status, doc["outcome"]["status"], doc["outcome"]["code"]) == (200, "rejected", "name.invalid")
+
+
+def test_who_waits_is_answered_soon(stack, acme, ca):
+    late = []
+    for i in range(15):
+        record, _ = upload(acme, ca, f"soon-{i}")
+        asked = Asked(stack, acme, f"outcomes/{record.id}?wait=30")
+        wait_until(lambda: waiting(stack) == 1, 10, "the request to wait")
+        stack.send(record)
+        status, doc = asked.answer()
+        assert status == 200 and doc["outcome"]["status"] == "applied"
+        late.append(asked.answered_s - appended_s(stack, record.id))
+    print(f"outcome's append to answer: median {statistics.median(late) * 1000:.0f} ms, worst {max(late) * 1000:.0f} ms")
+    assert statistics.median(late) < 0.05
+    assert max(late) < 0.9  # the backstop's second was never needed
+
+
+def test_a_share_is_waited_for_to_its_end(stack, ca):
+    owner = stack.account(owner="api-person")
+    recipient = stack.account(owner="api-person")
+    key, subject = ev.new_key(), ev.uuid7()
+    assert stack.judge(stack.issuer.upload(owner.id, "shared", key, [ca.issue(key.public_key()), ca.der], subject=subject,
+                                           kind="certificate.issue", extra={"source": "official"}))["status"] == "applied"
+    share = owner.agent.event("certificate.share", owner.id, subject, {"to": recipient.id})
+    stack.send(share)
+    status, doc = stack.get(owner, f"outcomes/{share.id}?wait=30")
+    assert (status, doc["outcome"]["status"], doc["final"]["status"]) == (200, "pending", "applied")
+    status, item = stack.get(recipient, "certificates/shared")
+    assert (status, item["source"], item["owner_account"], item["owner_source"]) == (200, "shared", owner.id, "official")
+    assert base64.b64decode(item["chain"][0][1]) == ca.der
+    status, shares = stack.get(recipient, "shares")
+    assert [s["certificate"] for s in shares["in"]] == [subject]
+
+
+def test_only_the_custodian_gets_the_sealed_key(stack, acme, ca):
+    record, chain = upload(acme, ca, "sealed")
+    assert stack.judge(record)["status"] == "applied"
+    path = f"/v1/accounts/{acme.id}/certificates/sealed/sealed-key"
+    for sender, sub in ((acme.agent, acme.id), (stack.admin, "*"), (stack.auditor, "*"), (stack.issuer, "*")):
+        status, problem = stack.http(path, stack.token(sender, sub))
+        assert (status, problem["code"]) == (403, "event.forbidden")
+    custodian = ev.Sender(DEPLOYMENT)
+    for place in stack.trust("custodian", custodian):
+        assert stack.outcome_at(place)["status"] == "applied"
+    status, answer = stack.http(path, stack.token(custodian, "*"))
+    assert status == 200
+    sealed = json.loads(record.value)["data"]["key"]
+    assert [(p["role"], p["key"], base64.b64decode(p["leaf"])) for p in answer["parts"]] == [("single", sealed, chain[0])]
+
+
+def test_a_revoked_key_sees_nothing_more(stack, acme):
+    agent = stack.enroll(acme.id, can=["read"])
+    path, token = f"/v1/accounts/{acme.id}/certificates", stack.token(agent, acme.id)
+    assert stack.http(path, token)[0] == 200
+    assert stack.judge(stack.admin.event("agent.revoke", acme.id, agent.kid, {}))["status"] == "applied"
+    wait_until(lambda: stack.http(path, token)[0] == 403, 5, "the revocation in Redis")
+    assert stack.http(path, token)[1]["code"] == "event.revoked_signer"
+
+
+def test_strangers_learn_nothing(stack, acme):
+    stranger = ev.Sender(DEPLOYMENT)
+    answers = []
+    for account in (acme.id, "no-such-account"):
+        status, problem = stack.http(f"/v1/accounts/{account}/certificates", stack.token(stranger, account))
+        del problem["request_id"]
+        answers.append((status, problem))
+    assert answers[0] == answers[1]
+    assert answers[0][0] == 401 and answers[0][1]["code"] == "event.unknown_signer"
+
+
+def make_tls(directory, name):
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                    "-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", directory / "tls.key",
+                    "-out", directory / "tls.crt"], check=True, capture_output=True)
+    return (directory / "tls.crt").read_text()
+
+
+def test_tls_is_renewed_by_sighup_and_sigterm_lets_nobody_hang(stack, acme, ca, tmp_path):
+    """A second process of the same group: it may have no partition, and answers for all."""
+    first, port = make_tls(tmp_path, "first"), free_port()
+    config = stack.write_config("tls", port, api={"listen": f"127.0.0.1:{port}", "tls_certificate": tmp_path / "tls.crt",
+                                                  "tls_key": tmp_path / "tls.key"})
+    record, _ = upload(acme, ca, "over-tls")
+    assert stack.judge(record)["status"] == "applied"
+    consumer = stack.run_consumer("tls", config, wait=False)
+
+    def get(path, trusted):
+        request = urllib.request.Request(f"https://127.0.0.1:{port}{path}")
+        request.add_header("Authorization", f"Bearer {stack.token(acme.agent, acme.id)}")
+        with urllib.request.urlopen(request, timeout=40, context=ssl.create_default_context(cadata=trusted)) as answer:
+            return answer.status, json.loads(answer.read())
+
+    def served(trusted):
+        try:
+            return get(f"/v1/accounts/{acme.id}/certificates/over-tls", trusted)[0] == 200
+        except OSError:
+            return False
+    try:
+        wait_until(lambda: served(first), 20, "the API over TLS")
+        second = make_tls(tmp_path, "second")
+        assert not served(second)
+        consumer.signal(signal.SIGHUP)
+        wait_until(lambda: served(second), 10, "the new certificate")
+        answers = []
+
+        def ask():
+            try:
+                answers.append(get(f"/v1/accounts/{acme.id}/outcomes/{ev.uuid7()}?wait=30", second))
+            except urllib.error.HTTPError as e:
+                answers.append((e.code, e.headers["Retry-After"]))
+        asking = threading.Thread(target=ask)
+        asking.start()
+
+        def waits():
+            with urllib.request.urlopen(f"https://127.0.0.1:{port}/metrics",
+                                        context=ssl.create_default_context(cadata=second)) as metrics:
+                return b"certsync_api_waiting_requests 1\n" in metrics.read()
+        wait_until(waits, 10, "the request to wait")
+        consumer.signal(signal.SIGTERM)
+        asking.join(20)
+        assert answers == [(503, "1")]
+        wait_until(lambda: not consumer.alive, 20, "the end")
+    finally:
+        consumer.kill()
+    wait_until(lambda: stack.http("/readyz")[0] == 200, 30, "the first consumer to have all partitions again")
