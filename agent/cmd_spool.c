@@ -3,11 +3,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "certsync/model/text.h"
 #include "certsync/runtime/table.h"
 #include "drain.h"
 #include "submit.h"
+
+#define RETRY_PAUSE_MS 200
 
 struct spool {
     int64_t above;
@@ -127,6 +130,24 @@ static int say_flushed(const struct cs_session *s, size_t published, const struc
     return code;
 }
 
+// An API that is away for a moment is asked again, as long as there is time.
+static bool settle(struct cs_session *s, struct cs_spool *spool, struct cs_settled *ret, struct cs_err *err) {
+    struct cs_settled sum = {0}, one;
+    bool ok;
+    while (!(ok = cs_submit_settle(s, spool, 0, SIZE_MAX, !s->globals->no_wait, &one, err)) &&
+           err->kind == CS_ERR_RETRY && !s->globals->no_wait && cs_session_left_ms(s) > 0) {
+        sum.applied += one.applied;
+        sum.rejected += one.rejected;
+        sum.resigned += one.resigned;
+        nanosleep(&(struct timespec){.tv_nsec = RETRY_PAUSE_MS * 1000000L}, NULL);
+    }
+    sum.applied += one.applied;
+    sum.rejected += one.rejected;
+    sum.resigned += one.resigned;
+    *ret = sum;
+    return ok;
+}
+
 static int flush(struct cs_session *s, struct cs_spool *spool, struct cs_publisher *publisher) {
     struct cs_err err;
     struct cs_settled total = {0}, one = {0};
@@ -143,7 +164,7 @@ static int flush(struct cs_session *s, struct cs_spool *spool, struct cs_publish
             return unknown(s->cli, &err);
         if (!s->settings->api_url[0])
             break;
-        if (!cs_submit_settle(s, spool, 0, SIZE_MAX, !s->globals->no_wait, &one, &err))
+        if (!settle(s, spool, &one, &err))
             return unknown(s->cli, &err);
         total.applied += one.applied;
         total.rejected += one.rejected;
