@@ -49,17 +49,19 @@ struct memo_link {
     uint8_t state;   // 0 empty, 1 bad, 2 good
 };
 
-// A key with a context ready to verify with, held for keys that come again.
+// A key that came again: what verifying with it once more can use.
 #define KEPT_SETS 128
 struct kept_key {
+    bool held;
     uint8_t sha256[32];
-    EVP_PKEY *pkey;
-    EVP_PKEY_CTX *ctx; // NULL for Ed25519, which signs messages and not digests
+    EVP_PKEY *pkey;    // RSA, Ed25519; of a curve only from CONTEXT_WORTH uses on
+    EVP_PKEY_CTX *ctx; // of pkey; none for Ed25519, which signs messages and not digests
     uint64_t used;     // when, by the context's clock
     unsigned uses;
     struct ec_table *table; // of a key with so many uses that one pays (ectable.h), else NULL
 };
-#define TABLES_MAX 64 // about 150 KiB each
+#define CONTEXT_WORTH 16
+#define TABLES_MAX    64 // about 150 KiB each
 
 // One key object for each curve, which takes on one point after the other.
 #define CURVE_COUNT 4

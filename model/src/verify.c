@@ -66,8 +66,8 @@ static EVP_PKEY *new_on_curve(const struct curve_slot *s, const struct cs_pubkey
     return pkey;
 }
 
-// Fills an empty entry with a key object of its own; leaves it empty on failure.
-static bool keep(struct cs_crypto *c, const struct cs_pubkey *key, struct kept_key *k) {
+// Gives the entry a key object and a context of its own; leaves it without on failure.
+static bool equip(struct cs_crypto *c, const struct cs_pubkey *key, struct kept_key *k) {
     const struct curve_slot *s = slot_of(c, key->type);
     if (s)
         k->pkey = new_on_curve(s, key);
@@ -80,21 +80,20 @@ static bool keep(struct cs_crypto *c, const struct cs_pubkey *key, struct kept_k
         k->ctx = EVP_PKEY_CTX_new_from_pkey(NULL, k->pkey, NULL);
         ok = k->ctx && EVP_PKEY_verify_init(k->ctx) == 1;
     }
-    if (!ok) {
-        crypto_refused();
-        EVP_PKEY_CTX_free(k->ctx);
-        EVP_PKEY_free(k->pkey);
-        *k = (struct kept_key){0};
-        return false;
-    }
-    memcpy(k->sha256, key->sha256, 32);
-    return true;
+    if (ok)
+        return true;
+    crypto_refused();
+    EVP_PKEY_CTX_free(k->ctx);
+    EVP_PKEY_free(k->pkey);
+    k->ctx = NULL;
+    k->pkey = NULL;
+    return false;
 }
 
 static struct kept_key *find_kept(struct cs_crypto *c, const struct cs_pubkey *key) {
     struct kept_key *set = c->kept[key->sha256[0] % KEPT_SETS];
     for (size_t i = 0; i < MEMO_WAYS; i++)
-        if (set[i].pkey && memcmp(set[i].sha256, key->sha256, 32) == 0)
+        if (set[i].held && memcmp(set[i].sha256, key->sha256, 32) == 0)
             return &set[i];
     return NULL;
 }
@@ -130,34 +129,42 @@ void crypto_forget_keys(struct cs_crypto *c) {
     release(c, &c->fresh);
 }
 
-// The least recently used entry of the key's set, emptied.
-static struct kept_key *evict(struct cs_crypto *c, const struct cs_pubkey *key) {
+// The least recently used entry of the key's set becomes the key's; one with a table only where all have one.
+static struct kept_key *claim(struct cs_crypto *c, const struct cs_pubkey *key) {
     struct kept_key *set = c->kept[key->sha256[0] % KEPT_SETS], *oldest = set;
-    for (size_t i = 1; i < MEMO_WAYS; i++)
-        if (set[i].used < oldest->used)
+    for (size_t i = 1; i < MEMO_WAYS; i++) {
+        bool better =
+            (set[i].table == NULL) == (oldest->table == NULL) ? set[i].used < oldest->used : !set[i].table;
+        if (better)
             oldest = &set[i];
+    }
     release(c, oldest);
+    oldest->held = true;
+    memcpy(oldest->sha256, key->sha256, 32);
     return oldest;
 }
 
-// Issuers and senders come again, most leafs do not: a key is kept from its second use on. A key that is new
-// uses its curve's slot, or an object that the next new one replaces.
-static struct kept_key *kept_or_fresh(struct cs_crypto *c, const struct cs_pubkey *key) {
+// Issuers and senders come again, most leafs do not: a key has an entry from its second use on, NULL before.
+static struct kept_key *kept_of(struct cs_crypto *c, const struct cs_pubkey *key) {
     struct kept_key *k = find_kept(c, key);
-    if (!k && seen_before(c, key)) {
-        k = evict(c, key);
-        if (!keep(c, key, k))
-            return NULL;
-    }
+    if (!k && seen_before(c, key))
+        k = claim(c, key);
     if (k) {
         k->used = ++c->clock;
         k->uses++;
-        return k;
     }
-    if (slot_of(c, key->type))
-        return NULL;
-    release(c, &c->fresh);
-    return keep(c, key, &c->fresh) ? &c->fresh : NULL;
+    return k;
+}
+
+// For RSA and Ed25519: the key's own object, or one that the next new key replaces. NULL where OpenSSL does
+// not take the key.
+static struct kept_key *kept_or_fresh(struct cs_crypto *c, const struct cs_pubkey *key) {
+    struct kept_key *k = kept_of(c, key);
+    if (!k) {
+        release(c, &c->fresh);
+        k = &c->fresh;
+    }
+    return k->pkey || equip(c, key, k) ? k : NULL;
 }
 
 static void drop_oldest_table(struct cs_crypto *c) {
@@ -231,14 +238,16 @@ static bool verify_rsa(struct cs_crypto *c, const struct cs_pubkey *key, const s
 
 static bool verify_on_curve(struct cs_crypto *c, const struct cs_pubkey *key, const uint8_t *digest,
                             size_t digest_len, struct cs_bytes sig) {
-    struct kept_key *k = kept_or_fresh(c, key);
+    struct kept_key *k = kept_of(c, key);
     if (!c->tables_off) {
         struct ec_work **work = &c->work[slot_of(c, key->type) - c->curve];
         const struct ec_table *table = k ? table_of(c, key, k) : NULL;
         if (table || (ec_work_worth(key->type) && ec_work_get(work, key->type)))
             return ec_work_verify(*work, table, key, digest, digest_len, sig);
     }
-    EVP_PKEY_CTX *ctx = k ? k->ctx : slot_context(c, key);
+    if (k && k->uses == CONTEXT_WORTH && !k->pkey)
+        equip(c, key, k); // without one the slot still serves
+    EVP_PKEY_CTX *ctx = k && k->ctx ? k->ctx : slot_context(c, key);
     return ctx && EVP_PKEY_verify(ctx, sig.data, sig.len, digest, digest_len) == 1;
 }
 
