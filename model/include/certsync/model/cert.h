@@ -3,8 +3,12 @@
 // X.509 certificates (RFC 5280; SM2 after GM/T 0015): one DER certificate parsed once, and the checks of a leaf with its chain.
 //
 // A struct cs_cert is the proof that: the DER is one certificate without trailing bytes, not above
-// CS_CERT_DER_MAX, version 3 (or a CA certificate of version 1), inner and outer signature algorithm alike, signature algorithm
-// known and not weak (MD5, SHA-1 refused, except on self-signed roots), public key acceptable as key.h says.
+// CS_CERT_DER_MAX, version 3 (or a self-issued one of version 1: an old root), inner and outer signature algorithm alike, signature algorithm
+// known and not weak (MD5, SHA-1, and RSA-PSS with other than SHA-2, MGF1 of the same digest and a salt of 20 to 64 bytes are refused, except on self-issued
+// CA certificates), public key acceptable as key.h says, each extension once. It is read by a strict DER reader of our own, never by
+// OpenSSL's, so that the same bytes have the same verdict and the same text in every release; what it accepts, OpenSSL reads too (tests/fuzz/fuzz_cert.c).
+//
+// A CA certificate may be shared with the context's memo; freeing is safe from any thread, parsing and checking as key.h says.
 #pragma once
 
 #include "certsync/model/key.h"
@@ -46,19 +50,21 @@ CS_MUST_USE bool cs_cert_parse(struct cs_crypto *c, struct cs_bytes der, struct 
 void cs_cert_free(struct cs_cert *cert);
 CS_DEFINE_AUTO(struct cs_cert, cs_cert_free)
 
-// True where issuer's name and key signed cert. A pure function of both DERs, memoised in c.
+// True where issuer's name and key signed cert (names compared as RFC 5280 section 7.1). A pure function of both DERs, memoised in c. Never true for a
+// weak algorithm. Whether issuer may sign is the chain's rule.
 bool cs_cert_signed_by(struct cs_crypto *c, const struct cs_cert *cert, const struct cs_cert *issuer);
 
 // The leaf's own rules, in this order: cert.not_v3, cert.is_ca, cert.algorithm, cert.no_name, cert.not_yet_valid, cert.expired.
 // CS_CODE_NONE where all hold. now_s is the record's broker time in the consumer, the clock in the agent.
 enum cs_code cs_leaf_check(const struct cs_cert *leaf, enum cs_algorithm algorithm, int64_t now_s);
 
-// A leaf with its chain, leaf first, as an event carries it. The consumer's check: the order must be right.
+// A leaf with its chain, leaf first, as an event carries it. The consumer's check: the order must be right. Each issuer must be a CA
+// certificate, with keyCertSign where it has a key usage, and its path length must hold (RFC 5280 section 6.1.4 k to n).
 // Codes: chain.stray, chain.order, chain.broken; *ret_incomplete is set where the leaf's issuer is absent and the leaf
 // is not self-signed (what that means is the account's limits' to say).
 enum cs_code cs_chain_check(struct cs_crypto *c, struct cs_cert *const *certs, size_t n, bool *ret_incomplete);
 // The agent's: reorders certs in place, leaf first, drops exact doubles. A stray or broken member is named in err. The leaf is the one
-// certificate that is no CA, or the one whose public key is key_spki where that is given.
+// certificate that is no CA, or the one whose public key is key_spki where that is given (key.mismatch where none has it).
 CS_MUST_USE bool cs_chain_order(struct cs_crypto *c, struct cs_cert **certs, size_t *n, struct cs_bytes key_spki, struct cs_err *err);
 
 // SM2 pair: sm2.usage, sm2.same_key, sm2.subject; CS_CODE_NONE where it is one.

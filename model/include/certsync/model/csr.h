@@ -21,7 +21,7 @@ struct cs_csr {
     struct cs_pubkey *key;
 };
 
-// Parses and verifies the request's own signature. REJECT codes: csr.malformed, csr.bad_signature, cert.weak_key,
+// Parses and verifies the request's own signature (by SHA-2, SM3 or Ed25519). REJECT codes: csr.malformed, csr.bad_signature, cert.weak_key,
 // cert.explicit_curve.
 CS_MUST_USE bool cs_csr_parse(struct cs_crypto *c, struct cs_bytes der, struct cs_csr **ret, struct cs_err *err);
 void cs_csr_free(struct cs_csr *csr);

@@ -52,7 +52,8 @@ void cs_privkey_free(struct cs_privkey *k); // cleanses
 CS_DEFINE_AUTO(struct cs_privkey, cs_privkey_free)
 // P-256 (agents, admins, roots, services) or X25519 (custodians), RSA (bits) or the curve for certificates' own keys.
 CS_MUST_USE bool cs_privkey_generate(enum cs_key_type type, int rsa_bits, struct cs_privkey **ret, struct cs_err *err);
-// From PKCS#8 DER (PrivateKeyInfo, RFC 5958): what a sealed key holds. REJECT key.malformed.
+// From PKCS#8 DER (PrivateKeyInfo, RFC 5958): what a sealed key holds. REJECT key.malformed, cert.weak_key. That the numbers belong together is not
+// looked at (sign.h).
 CS_MUST_USE bool cs_privkey_from_pkcs8(struct cs_bytes der, struct cs_privkey **ret, struct cs_err *err);
 // PKCS#8 DER into *ret (secure memory, released by cs_secure_free).
 CS_MUST_USE bool cs_privkey_to_pkcs8(const struct cs_privkey *k, uint8_t **ret, size_t *ret_len, struct cs_err *err);

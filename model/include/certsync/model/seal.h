@@ -24,7 +24,8 @@ struct cs_seal_context {
 };
 CS_MUST_USE bool cs_seal(struct cs_crypto *c, struct cs_bytes custodian_spki, const struct cs_seal_context *ctx, const struct cs_privkey *key,
                          uint8_t **ret, size_t *ret_len, struct cs_err *err); // malloc'ed
-// REJECT key.malformed where it does not open (another custodian, other context, altered).
+// REJECT key.malformed where it does not open (another custodian, other context, altered), key.mismatch where the key inside is
+// another than ctx says.
 CS_MUST_USE bool cs_unseal(struct cs_crypto *c, const struct cs_privkey *custodian, const struct cs_seal_context *ctx, struct cs_bytes sealed,
                            struct cs_privkey **ret, struct cs_err *err);
 // Structure only: version, lengths. The custodian's kid, where it is one.
