@@ -65,5 +65,7 @@ bool cs_thread_new(pthread_t *ret, void *(*fn)(void *), void *arg, struct cs_err
     pthread_sigmask(SIG_SETMASK, &all, &old);
     int code = pthread_create(ret, NULL, fn, arg);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return code == 0 ? true : cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "no thread can be had: %s", strerror(code));
+    return code == 0
+               ? true
+               : cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "no thread can be had: %s", strerror(code));
 }

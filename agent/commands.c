@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <assert.h>
 
+#include "agent_commands.h"
 #include "options.h"
 
 static const struct cs_opt global_opts[] = {
@@ -63,15 +64,36 @@ static const char description[] =
     "still in the spool, or not judged "
     "yet; 4 refused by this host's own checks, nothing was sent.";
 
+// The daemon is what "certsync agent" alone means.
+static void init_agent(struct cs_agent_commands *ret, struct cs_command *agent) {
+    const struct cs_command *more[] = {&cs_cmd_agent_run};
+    size_t n = 0;
+    assert(agent->command_count + CS_ARRAY_LEN(more) <= CS_AGENT_COMMANDS_MAX);
+    for (size_t i = 0; i < CS_ARRAY_LEN(more); i++)
+        ret->agent[n++] = *more[i];
+    for (size_t i = 0; i < agent->command_count; i++)
+        ret->agent[n++] = agent->commands[i];
+    agent->summary = "The daemon that watches certificate files, and the keys of hosts";
+    agent->description = "Alone it is the daemon: certsync agent run.";
+    agent->commands = ret->agent;
+    agent->command_count = n;
+    agent->values_size = cs_cmd_agent_run.values_size;
+    agent->run = cs_cmd_agent_run.run;
+}
+
 void cs_agent_commands_init(struct cs_agent_commands *ret) {
     const struct cs_command *all[] = {
-        &cs_cmd_upload,  &cs_cmd_list,     &cs_cmd_show,  &cs_cmd_delete, &cs_cmd_share, &cs_cmd_unshare,
-        &cs_cmd_csr,     &cs_cmd_outcomes, &cs_cmd_spool, &cs_cmd_keygen, &cs_cmd_key,   &cs_cmd_issue,
-        &cs_cmd_account, &cs_cmd_agent,    &cs_cmd_trust, &cs_cmd_keys,   &cs_cmd_codes, &cs_cmd_settings,
+        &cs_cmd_upload,  &cs_cmd_list,  &cs_cmd_show,     &cs_cmd_delete, &cs_cmd_share,
+        &cs_cmd_unshare, &cs_cmd_csr,   &cs_cmd_outcomes, &cs_cmd_spool,  &cs_cmd_keygen,
+        &cs_cmd_key,     &cs_cmd_issue, &cs_cmd_account,  &cs_cmd_agent,  &cs_cmd_trust,
+        &cs_cmd_keys,    &cs_cmd_codes, &cs_cmd_settings, &cs_cmd_status,
     };
     static_assert(CS_ARRAY_LEN(all) <= CS_AGENT_COMMANDS_MAX, "room for all commands");
-    for (size_t i = 0; i < CS_ARRAY_LEN(all); i++)
+    for (size_t i = 0; i < CS_ARRAY_LEN(all); i++) {
         ret->list[i] = *all[i];
+        if (all[i] == &cs_cmd_agent)
+            init_agent(ret, &ret->list[i]);
+    }
     ret->root = (struct cs_command){
         .name = "certsync",
         .summary = "Certificates of many hosts, as events",

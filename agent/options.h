@@ -50,6 +50,7 @@ struct cs_globals {
 struct cs_agent_commands {
     struct cs_command root;
     struct cs_command list[CS_AGENT_COMMANDS_MAX];
+    struct cs_command agent[CS_AGENT_COMMANDS_MAX]; // below "agent"
 };
 void cs_agent_commands_init(struct cs_agent_commands *ret);
 

@@ -15,15 +15,15 @@
 #include "certsync/runtime/fileio.h"
 #include "certsync/runtime/log.h"
 
-#define FILE_MAX  ((size_t)256 * 1024 * 1024)
-#define LINE_MAX  16384
-#define SLACK     1000 // lines beyond what is needed before the file is written anew
-#define FORM      "certsync-register 1"
+#define FILE_MAX ((size_t)256 * 1024 * 1024)
+#define LINE_MAX 16384
+#define SLACK    1000 // lines beyond what is needed before the file is written anew
+#define FORM     "certsync-register 1"
 
 static const char *const state_names[] = {
-    [CS_ITEM_NEW] = "new",           [CS_ITEM_WAITING] = "waiting",       [CS_ITEM_BLOCKED] = "blocked",
-    [CS_ITEM_SENT] = "sent",         [CS_ITEM_REGISTERED] = "registered", [CS_ITEM_OLDER] = "older",
-    [CS_ITEM_REFUSED] = "refused",   [CS_ITEM_REJECTED] = "rejected",     [CS_ITEM_DELETING] = "deleting",
+    [CS_ITEM_NEW] = "new",         [CS_ITEM_WAITING] = "waiting",       [CS_ITEM_BLOCKED] = "blocked",
+    [CS_ITEM_SENT] = "sent",       [CS_ITEM_REGISTERED] = "registered", [CS_ITEM_OLDER] = "older",
+    [CS_ITEM_REFUSED] = "refused", [CS_ITEM_REJECTED] = "rejected",     [CS_ITEM_DELETING] = "deleting",
 };
 
 const char *cs_item_state_name(enum cs_item_state s) {
@@ -346,7 +346,8 @@ static bool read_item(struct cs_register *r, const json_t *o, bool same_key, str
         item->stamp = item->content = 0;
     }
     read_catalog(r, o, name);
-    return set_text(&item->message, json_string_value(json_object_get(o, "message"))) ? true : cs_err_oom(err);
+    return set_text(&item->message, json_string_value(json_object_get(o, "message"))) ? true
+                                                                                      : cs_err_oom(err);
 }
 
 static bool read_lines(struct cs_register *r, struct cs_bytes text, const char *kid, struct cs_err *err) {
@@ -386,7 +387,8 @@ static bool write_anew(struct cs_register *r, const char *kid, struct cs_err *er
         return false;
     r->fd = open(r->path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
     if (r->fd < 0)
-        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s: cannot be written: %s", r->path, strerror(errno));
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s: cannot be written: %s", r->path,
+                          strerror(errno));
     return true;
 }
 

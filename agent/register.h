@@ -27,10 +27,10 @@ const char *cs_item_state_name(enum cs_item_state s);
 #define CS_ITEM_MESSAGE_MAX 300
 
 struct cs_item {
-    char *certificate; // path; what it is known by
-    char *name;        // in the catalog
-    char *key;         // path; NULL: none found
-    char *chain;       // path or NULL
+    char *certificate;                // path; what it is known by
+    char *name;                       // in the catalog
+    char *key;                        // path; NULL: none found
+    char *chain;                      // path or NULL
     const struct cs_section *section; // NULL until a scan finds it
     enum cs_item_state state;
     uint64_t stamp;   // of the files as they were judged; 0: to be judged
@@ -41,13 +41,13 @@ struct cs_item {
     char *message;
     cs_uuid event; // of SENT, REJECTED, DELETING
     int64_t since_ms;
-    unsigned scan;       // the last one that found it
-    int64_t gone_ms;     // monotonic: since when its files are gone; 0: they are there
-    int64_t due_ms;      // monotonic: to be looked at
-    size_t queue_at;     // place in the queue + 1; 0: not in it
+    unsigned scan;   // the last one that found it
+    int64_t gone_ms; // monotonic: since when its files are gone; 0: they are there
+    int64_t due_ms;  // monotonic: to be looked at
+    size_t queue_at; // place in the queue + 1; 0: not in it
     int attempts;
-    bool asked;          // DELETING: the catalog is being asked
-    uint64_t *steps;     // index keys of the paths that matter to it
+    bool asked;      // DELETING: the catalog is being asked
+    uint64_t *steps; // index keys of the paths that matter to it
     size_t steps_len;
 };
 
@@ -86,14 +86,16 @@ void cs_register_close(struct cs_register *r);
 CS_DEFINE_AUTO_CLEAR(struct cs_register, cs_register_close)
 
 struct cs_item *cs_register_item(const struct cs_register *r, const char *certificate);
-// The item of a candidate, made where it is new; its paths and section are the candidate's. NULL: out of memory.
+// The item of a candidate, made where it is new; its paths and section are the candidate's. NULL: out of
+// memory.
 struct cs_item *cs_register_found(struct cs_register *r, const struct cs_candidate *c);
 void cs_register_drop(struct cs_register *r, struct cs_item *item);
 // Sets state, code and message, and writes the item's line.
 void cs_register_put(struct cs_register *r, struct cs_item *item, enum cs_item_state state, enum cs_code code,
                      const char *message, int64_t now_ms);
 
-struct cs_known *cs_register_known(struct cs_register *r, const char *name); // made where new; NULL: no memory
+struct cs_known *cs_register_known(struct cs_register *r,
+                                   const char *name); // made where new; NULL: no memory
 struct cs_known *cs_register_by_event(const struct cs_register *r, const char *event);
 void cs_register_sent(struct cs_register *r, struct cs_known *k, const char *event, const uint8_t sha256[32],
                       int64_t not_before_s);

@@ -6,12 +6,12 @@
 #include "certsync/runtime/log.h"
 #include "settler_internal.h"
 
-#define WAIT_S        5    // asked of the API at a time; an end of the program waits for it
-#define UNKNOWN_MAX   8    // not judged yet: those after it are neither, as a rule
-#define QUICK_MS      200  // an answer that came sooner was no waiting
-#define IDLE_STEP_MS  1000
-#define IDLE_MAX_MS   30000
-#define NOTHING_MS    60000
+#define WAIT_S       5   // asked of the API at a time; an end of the program waits for it
+#define UNKNOWN_MAX  8   // not judged yet: those after it are neither, as a rule
+#define QUICK_MS     200 // an answer that came sooner was no waiting
+#define IDLE_STEP_MS 1000
+#define IDLE_MAX_MS  30000
+#define NOTHING_MS   60000
 
 struct pass {
     struct cs_settler *t;
@@ -25,7 +25,8 @@ struct pass {
 };
 
 static bool ended(struct pass *p, const struct cs_event *ev, const struct cs_end *end, struct cs_err *err) {
-    struct cs_settled_end e = {.type = ev->type, .ending = end->ending, .code = end->code, .version = end->version};
+    struct cs_settled_end e = {
+        .type = ev->type, .ending = end->ending, .code = end->code, .version = end->version};
     memcpy(e.event, ev->id, sizeof e.event);
     memcpy(e.code_name, end->code_name, sizeof e.code_name);
     memcpy(e.detail, end->detail, sizeof e.detail);
@@ -37,8 +38,8 @@ static bool ended(struct pass *p, const struct cs_event *ev, const struct cs_end
     return cs_spool_remove(p->t->spool, ev->seq, err);
 }
 
-// A heartbeat that was applied leaves no outcome, and the next one says more. One that is the last stays until
-// then, so that a refusal (another host with this key) is seen.
+// A heartbeat that was applied leaves no outcome, and the next one says more. One that is the last stays
+// until then, so that a refusal (another host with this key) is seen.
 static bool is_last(const struct pass *p, int64_t seq) {
     return p->n > 0 && p->items[p->n - 1].seq == seq;
 }
@@ -126,8 +127,8 @@ static bool sign_again(struct pass *p, struct cs_err *err) {
                 seqs[len++] = items[i].seq;
         if (seqs)
             qsort(seqs, len, sizeof *seqs, compare_seq);
-        ok = seqs ? cs_spool_renumber(t->spool, t->session.crypto, t->session.key, seqs, len, p->watermark, NULL,
-                                      err)
+        ok = seqs ? cs_spool_renumber(t->spool, t->session.crypto, t->session.key, seqs, len, p->watermark,
+                                      NULL, err)
                   : cs_err_oom(err);
         free(seqs);
         free(items);

@@ -16,8 +16,8 @@ struct cs_settler {
     struct cs_spool *spool;
     pthread_t thread;
     bool started;
-    size_t cursor;   // where the next pass over open events begins
-    int64_t idle;    // passes without an answer
+    size_t cursor; // where the next pass over open events begins
+    int64_t idle;  // passes without an answer
     struct cs_bell bell;
     // Under the bell's lock:
     bool ended, list_wanted;

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Commands about the daemon and its keys: the subcommands of certsync agent that are not in cmd_agent.c, and
+// status and agents.
+#pragma once
+
+#include "options.h"
+
+extern const struct cs_command cs_cmd_agent_run, cs_cmd_status;

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Inside the daemon: daemon.c (its life), daemon_scan.c (finding and watching), daemon_judge.c (what follows
+// from an item's files), daemon_ends.c (what the API said), daemon_status.c (status file and heartbeats).
+#pragma once
+
+#include "certsync/runtime/loop.h"
+#include "daemon.h"
+#include "register.h"
+#include "settler.h"
+#include "watch.h"
+
+struct event;
+
+// Everything that one set of settings and one key stand for; made anew by a reload.
+struct cs_engine {
+    struct cs_daemon *daemon;
+    unsigned generation; // posts of an engine that is gone are dropped
+    struct cs_session session;
+    struct cs_sections sections;
+    struct cs_register reg;
+    struct cs_spool *spool;
+    struct cs_watch *watch;
+    struct event *watch_event;
+    struct cs_sender *sender;
+    struct cs_settler *settler; // NULL: no API is configured
+    struct cs_guarded buffers[3];
+    struct cs_timer *work, *rescan, *beat, *status;
+    struct cs_item **queue; // a heap by due_ms
+    size_t queue_len, queue_cap;
+    int64_t
+        discover_ms[CS_WATCH_SECTIONS_MAX]; // monotonic: when a section is to be looked through; 0: no need
+    unsigned scan;                          // number of the last look through a section
+    unsigned listing;
+    bool listed;      // what the catalog holds is known as well as it can be now
+    bool list_failed; // told
+    int64_t last_scan_ms;
+    int64_t blocked_until_ms, blocked_pause_ms; // the spool took nothing
+    char blocked[CS_ERR_MSG_MAX];
+    bool unwatched; // some directory cannot be watched (told)
+    int64_t beat_seq;
+    bool stopping;
+    // For status:
+    bool changed;
+    int64_t started_ms;
+    struct cs_link last_kafka, last_api;
+};
+
+struct cs_daemon {
+    const struct cs_cli *cli;
+    struct cs_loop *loop;
+    struct cs_engine *engine;
+    struct cs_timer *drain;
+    unsigned generations; // engines made so far
+    int lock_fd;
+    bool failed;
+    int64_t replayed_times, replayed_watermark, replayed_ms;
+};
+
+int64_t engine_now(const struct cs_engine *e); // monotonic
+int64_t engine_wall(const struct cs_engine *e);
+
+// The queue: an item is looked at when it is due. An earlier date stands.
+void engine_queue(struct cs_engine *e, struct cs_item *item, int64_t due_ms);
+void engine_unqueue(struct cs_engine *e, struct cs_item *item);
+void engine_drop(struct cs_engine *e, struct cs_item *item);
+void engine_arm(struct cs_engine *e); // sets the work timer to what is due next
+// Appends an event to the spool and wakes the sender. Where the spool takes nothing, RETRY and all uploads
+// wait for a while.
+CS_MUST_USE bool engine_spool(struct cs_engine *e, struct cs_event *ev, struct cs_err *err);
+
+// daemon_scan.c
+void engine_discover(struct cs_engine *e, size_t section);
+void engine_look_at_all(struct cs_engine *e);
+void engine_on_change(void *arg, const char *directory, const char *name);
+void engine_on_lost(void *arg, const char *why);
+// Notes what paths matter to an item, and watches their directories.
+void engine_follow(struct cs_engine *e, struct cs_item *item);
+void engine_watch(struct cs_engine *e, const char *directory);
+
+// daemon_judge.c
+void engine_judge(struct cs_engine *e, struct cs_item *item);
+void engine_gone(struct cs_engine *e, struct cs_item *item);
+void engine_delete(struct cs_engine *e, struct cs_item *item, const char *id);
+
+// daemon_ends.c
+extern const struct cs_settler_hooks engine_settler_hooks;
+CS_MUST_USE bool engine_read_spool(struct cs_engine *e, struct cs_err *err);
+void engine_listed(struct cs_engine *e);
+
+// daemon_status.c
+void engine_write_status(struct cs_engine *e);
+void engine_beat(struct cs_engine *e);

@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "certsync/model/pem.h"
+#include "certsync/runtime/log.h"
+#include "daemon_internal.h"
+
+#define RETRY_MS       1000 // doubled each time
+#define RETRIES        6    // a minute; then it is told, and waits for a change
+#define DELETE_PAUSE_S 30
+
+static void conclude(struct cs_engine *e, struct cs_item *item, enum cs_item_state state, enum cs_code code,
+                     const char *message) {
+    cs_register_put(&e->reg, item, state, code, message, engine_wall(e));
+    e->changed = true;
+}
+
+// Told once, when it begins.
+static void tell(const struct cs_item *item, enum cs_item_state state, enum cs_code code,
+                 const char *message) {
+    if (item->state == state && item->code == code)
+        return;
+    cs_log(CS_LOG_WARN, "not uploaded", "name=%s state=%s code=%s reason=%s hint=%s", item->name,
+           cs_item_state_name(state), code != CS_CODE_NONE ? cs_code_name(code) : "-", message,
+           code != CS_CODE_NONE ? cs_code_hint(code) : "-");
+}
+
+static void refuse(struct cs_engine *e, struct cs_item *item, const struct cs_err *err) {
+    tell(item, CS_ITEM_REFUSED, err->code, err->msg);
+    conclude(e, item, CS_ITEM_REFUSED, err->code, err->msg);
+    // Its time comes without a change of the file.
+    if (err->code == CS_CODE_CERT_NOT_YET_VALID)
+        item->stamp = 0;
+}
+
+// Perhaps it is being written: looked at again soon, then told.
+static void wait_or_refuse(struct cs_engine *e, struct cs_item *item, const struct cs_err *err) {
+    if (item->attempts >= RETRIES) {
+        refuse(e, item, err);
+        return;
+    }
+    int64_t pause = (int64_t)RETRY_MS << item->attempts++;
+    conclude(e, item, CS_ITEM_WAITING, err->code, err->msg);
+    item->stamp = 0;
+    engine_queue(e, item, engine_now(e) + pause);
+}
+
+static bool may_be_half_written(enum cs_code code) {
+    switch ((int)code) {
+    case CS_CODE_KEY_MISMATCH:
+    case CS_CODE_KEY_MISSING:
+    case CS_CODE_KEY_MALFORMED:
+    case CS_CODE_KEY_MANY:
+    case CS_CODE_CERT_MALFORMED:
+    case CS_CODE_CHAIN_BROKEN:
+    case CS_CODE_CHAIN_STRAY:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void judge_error(struct cs_engine *e, struct cs_item *item, const struct cs_err *err) {
+    if (err->kind == CS_ERR_REJECT && !may_be_half_written(err->code))
+        refuse(e, item, err);
+    else
+        wait_or_refuse(e, item, err);
+}
+
+// --- reading
+
+enum reading { READING_OK = 1, READING_GONE, READING_DONE };
+
+static enum reading read_one(struct cs_engine *e, struct cs_item *item, const char *path,
+                             struct cs_guarded *to) {
+    struct cs_err err;
+    switch (cs_guarded_read(path, &item->section->policy, to, &err)) {
+    case CS_READ_OK:
+        return READING_OK;
+    case CS_READ_GONE:
+        return READING_GONE;
+    case CS_READ_CHANGING:
+        cs_err_set(&err, CS_ERR_RETRY, CS_CODE_NONE, "%s changes while it is read", path);
+        wait_or_refuse(e, item, &err);
+        return READING_DONE;
+    case CS_READ_REFUSED:
+        break;
+    }
+    refuse(e, item, &err);
+    return READING_DONE;
+}
+
+// Which certificate it is: the first that is no CA's.
+static bool look_at_leaf(struct cs_engine *e, struct cs_item *item, struct cs_err *err) {
+    struct cs_cert **certs;
+    size_t n, leaf = 0;
+    if (!cs_pem_certs(e->session.crypto, item->certificate, e->buffers[0].bytes, &certs, &n, err))
+        return false;
+    for (size_t i = n; i-- > 0;)
+        if (!certs[i]->is_ca)
+            leaf = i;
+    memcpy(item->sha256, certs[leaf]->sha256, 32);
+    item->not_before_s = certs[leaf]->not_before_s;
+    cs_certs_free(certs, n);
+    return true;
+}
+
+// The key, which may be in the certificate's file, and the chain. False: dealt with.
+static bool read_rest(struct cs_engine *e, struct cs_item *item) {
+    struct cs_err err;
+    cs_guarded_wipe(&e->buffers[1]);
+    cs_guarded_wipe(&e->buffers[2]);
+    if (!item->key) {
+        cs_err_set(&err, CS_ERR_REJECT, CS_CODE_KEY_MISSING, "%s: no file here holds its key",
+                   item->certificate);
+        judge_error(e, item, &err);
+        return false;
+    }
+    if (strcmp(item->key, item->certificate) != 0) {
+        enum reading r = read_one(e, item, item->key, &e->buffers[1]);
+        if (r == READING_GONE) {
+            cs_err_set(&err, CS_ERR_REJECT, CS_CODE_KEY_MISSING, "%s is not there", item->key);
+            judge_error(e, item, &err);
+        }
+        if (r != READING_OK)
+            return false;
+    }
+    return !item->chain || read_one(e, item, item->chain, &e->buffers[2]) != READING_DONE;
+}
+
+static uint64_t hash_content(struct cs_engine *e) {
+    uint8_t hash[32];
+    uint64_t out;
+    const struct cs_bytes parts[] = {e->buffers[0].bytes, e->buffers[1].bytes, e->buffers[2].bytes};
+    cs_crypto_sha256_parts(e->session.crypto, parts, CS_ARRAY_LEN(parts), hash);
+    memcpy(&out, hash, sizeof out);
+    return out ? out : 1;
+}
+
+// --- uploading
+
+static bool compose(struct cs_engine *e, const struct cs_item *item, struct cs_composed **ret,
+                    struct cs_err *err) {
+    bool combined = strcmp(item->key, item->certificate) == 0;
+    struct cs_upload_source src = {
+        .type = CS_EVENT_CERTIFICATE_UPLOAD,
+        .source = CS_SOURCE_UPLOADED,
+        .name = item->name,
+        .algorithm = CS_ALGORITHM_INTERNATIONAL,
+        .replace = true,
+        .tags = (const char *const *)item->section->tags->items,
+        .tags_len = item->section->tags->count,
+        .parts = 1,
+        .part = {{.cert = {item->certificate, e->buffers[0].bytes},
+                  .key = {item->key, combined ? e->buffers[0].bytes : e->buffers[1].bytes}}},
+    };
+    if (item->chain && e->buffers[2].bytes.len > 0)
+        src.part[0].chain = (struct cs_source_text){item->chain, e->buffers[2].bytes};
+    struct cs_compose c = cs_session_compose(&e->session);
+    return cs_compose_upload(&c, &src, ret, err);
+}
+
+static void upload(struct cs_engine *e, struct cs_item *item, struct cs_known *k) {
+    CS_AUTO(cs_composed_free) struct cs_composed *c = NULL;
+    struct cs_err err;
+    uint64_t content = hash_content(e);
+    if (item->state == CS_ITEM_REJECTED && item->content == content) {
+        conclude(e, item, CS_ITEM_REJECTED, item->code, item->message);
+        return;
+    }
+    if (!compose(e, item, &c, &err)) {
+        judge_error(e, item, &err);
+        return;
+    }
+    memcpy(item->sha256, c->leaves[0]->sha256, 32);
+    item->not_before_s = c->leaves[0]->not_before_s;
+    if (!engine_spool(e, &c->event, &err)) {
+        if (err.kind == CS_ERR_REJECT) {
+            refuse(e, item, &err);
+            return;
+        }
+        conclude(e, item, CS_ITEM_BLOCKED, CS_CODE_NONE, err.msg);
+        item->stamp = 0;
+        engine_queue(e, item, e->blocked_until_ms);
+        return;
+    }
+    item->content = content;
+    item->attempts = 0;
+    memcpy(item->event, c->event.id, sizeof item->event);
+    cs_register_sent(&e->reg, k, c->event.id, item->sha256, item->not_before_s);
+    if (!e->settler) { // nobody will tell: believed
+        if (!k->present)
+            memcpy(k->id, c->event.subject, sizeof k->id);
+        k->present = true;
+        memcpy(k->sha256, item->sha256, sizeof k->sha256);
+        k->not_before_s = item->not_before_s;
+        cs_register_ended(&e->reg, k);
+    }
+    cs_log(CS_LOG_INFO, "upload", "name=%s certificate=%s event=%s number=%" PRId64, item->name,
+           item->certificate, c->event.id, c->event.seq);
+    conclude(e, item, CS_ITEM_SENT, CS_CODE_NONE, NULL);
+}
+
+// --- judging
+
+// What the catalog has, or will have, under the name. False: nothing.
+static bool standing(const struct cs_known *k, const uint8_t **ret_sha256, int64_t *ret_not_before_s) {
+    bool sent = k->event[0] != '\0';
+    *ret_sha256 = sent ? k->sent_sha256 : k->sha256;
+    *ret_not_before_s = sent ? k->sent_not_before_s : k->not_before_s;
+    return sent || k->present;
+}
+
+static void judge_leaf(struct cs_engine *e, struct cs_item *item) {
+    struct cs_known *k = cs_register_known(&e->reg, item->name);
+    const uint8_t *sha256;
+    int64_t not_before_s;
+    if (!k) {
+        cs_log_msg(CS_LOG_ERROR, "out of memory");
+        item->stamp = 0;
+        return;
+    }
+    bool there = standing(k, &sha256, &not_before_s);
+    if (there && memcmp(sha256, item->sha256, 32) == 0) {
+        memcpy(item->event, k->event, sizeof item->event);
+        conclude(e, item, k->event[0] ? CS_ITEM_SENT : CS_ITEM_REGISTERED, CS_CODE_NONE, NULL);
+        return;
+    }
+    if (there && not_before_s > item->not_before_s) {
+        const char *why =
+            "the catalog has a newer certificate under this name; the file went back to an older one, "
+            "or another file or host is ahead";
+        tell(item, CS_ITEM_OLDER, CS_CODE_REPLACE_OLDER, why);
+        conclude(e, item, CS_ITEM_OLDER, CS_CODE_REPLACE_OLDER, why);
+        return;
+    }
+    if (read_rest(e, item))
+        upload(e, item, k);
+}
+
+static bool concluded(const struct cs_item *item) {
+    switch (item->state) {
+    case CS_ITEM_SENT:
+    case CS_ITEM_REGISTERED:
+    case CS_ITEM_OLDER:
+    case CS_ITEM_REFUSED:
+    case CS_ITEM_REJECTED:
+        return true;
+    case CS_ITEM_NEW:
+    case CS_ITEM_WAITING:
+    case CS_ITEM_BLOCKED:
+    case CS_ITEM_DELETING:
+        break;
+    }
+    return false;
+}
+
+void engine_judge(struct cs_engine *e, struct cs_item *item) {
+    struct cs_err err;
+    if (item->gone_ms > 0) {
+        engine_gone(e, item);
+        return;
+    }
+    engine_follow(e, item);
+    uint64_t stamp = cs_stamp_mix(0, item->certificate);
+    if (item->key)
+        stamp = cs_stamp_mix(stamp, item->key);
+    if (item->chain)
+        stamp = cs_stamp_mix(stamp, item->chain);
+    if (stamp == item->stamp && concluded(item))
+        return;
+    int64_t now = engine_now(e);
+    if (e->blocked_until_ms > now && item->state == CS_ITEM_BLOCKED) {
+        engine_queue(e, item, e->blocked_until_ms);
+        return;
+    }
+    item->stamp = stamp;
+    switch (read_one(e, item, item->certificate, &e->buffers[0])) {
+    case READING_OK:
+        if (look_at_leaf(e, item, &err))
+            judge_leaf(e, item);
+        else
+            judge_error(e, item, &err);
+        break;
+    case READING_GONE:
+        item->stamp = 0;
+        engine_gone(e, item);
+        break;
+    case READING_DONE:
+        break;
+    }
+    for (size_t i = 0; i < CS_ARRAY_LEN(e->buffers); i++)
+        cs_guarded_wipe(&e->buffers[i]);
+}
+
+// --- files that are gone
+
+static bool still_gone(const struct cs_item *item) {
+    return cs_stamp_mix(0, item->certificate) == cs_stamp_mix(0, "");
+}
+
+void engine_delete(struct cs_engine *e, struct cs_item *item, const char *id) {
+    CS_AUTO(cs_composed_free) struct cs_composed *c = NULL;
+    struct cs_err err;
+    struct cs_known *k = cs_register_known(&e->reg, item->name);
+    struct cs_compose compose_with = cs_session_compose(&e->session);
+    if (!k || !cs_compose_event(&compose_with, CS_EVENT_CERTIFICATE_DELETE, id, &c, &err) ||
+        !engine_spool(e, &c->event, &err)) {
+        engine_queue(e, item, engine_now(e) + DELETE_PAUSE_S * 1000);
+        return;
+    }
+    static const uint8_t nothing[32];
+    cs_register_sent(&e->reg, k, c->event.id, nothing, 0);
+    memcpy(item->event, c->event.id, sizeof item->event);
+    item->stamp = 0;
+    cs_log(CS_LOG_INFO, "delete", "name=%s certificate=%s event=%s number=%" PRId64, item->name,
+           item->certificate, c->event.id, c->event.seq);
+    conclude(e, item, CS_ITEM_DELETING, CS_CODE_NONE, "its files are gone");
+}
+
+void engine_gone(struct cs_engine *e, struct cs_item *item) {
+    int64_t now = engine_now(e);
+    struct cs_known *k = cs_register_known(&e->reg, item->name);
+    if (item->gone_ms > 0 && !still_gone(item)) { // back again
+        item->gone_ms = 0;
+        item->stamp = 0;
+        item->asked = false;
+        engine_queue(e, item, now);
+        return;
+    }
+    if (item->gone_ms == 0)
+        item->gone_ms = now > 0 ? now : 1;
+    if (item->state == CS_ITEM_DELETING || item->asked)
+        return; // under way
+    bool never_there = !k || (!k->present && !k->event[0]);
+    if (!item->section->remove || never_there || cs_register_live(&e->reg, item->name, item)) {
+        cs_log(CS_LOG_INFO, "files are gone", "name=%s certificate=%s", item->name, item->certificate);
+        engine_drop(e, item);
+        return;
+    }
+    if (item->gone_ms + item->section->remove_after_ms > now) {
+        engine_queue(e, item, item->gone_ms + item->section->remove_after_ms);
+        return;
+    }
+    if (k->event[0] && e->settler) { // its upload is not judged yet
+        engine_queue(e, item, now + RETRY_MS);
+        return;
+    }
+    if (!e->settler) {
+        if (k->id[0])
+            engine_delete(e, item, k->id);
+        else
+            engine_drop(e, item);
+        return;
+    }
+    item->asked = cs_settler_ask(e->settler, item->name);
+    if (!item->asked)
+        engine_queue(e, item, now + RETRY_MS);
+}

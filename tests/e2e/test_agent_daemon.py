@@ -1,0 +1,469 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`certsync agent`, the daemon: files come, change and go, and the account's catalog follows."""
+
+import json
+import os
+import shutil
+import signal
+
+import pytest
+
+from support import events as ev
+from support.host import Host
+from support.proc import Process, wait_until
+from support.stack import certsync_binary
+
+PATIENCE_S = 20
+
+
+class AgentHost(Host):
+    """A host on which the daemon may run."""
+
+    def __init__(self, stack, account, directory, **how):
+        self.sections, self.over, self.process = {}, {}, None
+        super().__init__(stack, account, directory, **how)
+
+    def configure(self, **over):
+        self.over = {"agent.debounce": "50ms", "agent.rescan": "1h", "agent.heartbeat": "0", **over}
+        super().configure(**self.over)
+        with open(self.config, "a") as out:
+            for name, keys in self.sections.items():
+                out.write(f"[watch {name}]\n" + "".join(f"{k} = {v}\n" for k, v in keys.items()))
+
+    def watch(self, name, **keys):
+        self.sections[name] = keys
+        self.configure(**self.over)
+
+    def start(self):
+        before = self.process.output().count(" watching ") if self.process else 0
+        self.process = Process(f"agent-{self.dir.name}", [certsync_binary(), "--config", self.config, "agent"], self.dir.parent)
+        wait_until(lambda: self.process.output().count(" watching ") > before or self.ended(), PATIENCE_S, "a running daemon")
+        return self
+
+    def ended(self):
+        assert self.process.alive, self.process.tail()
+        return False
+
+    def new_log(self):
+        """What this run of it said."""
+        return self.process.output()[self.process.output().rfind(" watching "):]
+
+    def stop(self):
+        assert self.process.terminate() == 0, self.process.tail()
+
+    def status(self):
+        done = self.run("--json", "status")
+        return json.loads(done.stdout)
+
+    def wait_status(self, condition, what):
+        return wait_until(lambda: (s := self.status()) and condition(s) and s, PATIENCE_S, what)
+
+    def problem(self, name):
+        return next((p for p in self.status()["problems"] if p["name"] == name), None)
+
+    def wait_problem(self, name, state, code=None):
+        def there():
+            p = self.problem(name)
+            return p and p["state"] == state and p.get("code") == code and p
+        return wait_until(there, PATIENCE_S, f"{name} {state} {code}")
+
+    def catalog(self):
+        """name -> (version, id)"""
+        return {name: (c["version"], c["id"]) for name, c in self.stack.names(self.account).items()}
+
+    def wait_version(self, name, version):
+        return wait_until(lambda: self.catalog().get(name, (0,))[0] == version and self.catalog()[name], PATIENCE_S,
+                          f"version {version} of {name}\n{self.process.tail()}")
+
+    def wait_quiet(self):
+        """Nothing left to do: every file looked at, every outcome known."""
+        return self.wait_status(lambda s: s["spool"]["events"] == 0 and not any(
+            s["certificates"][k] for k in ("new", "waiting", "sent", "blocked", "deleting")), "a quiet daemon")
+
+    def events(self):
+        """How many events of this host's key Kafka has."""
+        partition = ev.partition_of(self.account.id, self.stack.partitions)
+        return sum(f"/keys/{self.sender.kid}".encode() in r.value for r in self.stack.kafka.consume("cert.events", partition))
+
+
+@pytest.fixture(scope="module")
+def ca():
+    return ev.Authority("Daemon Root")
+
+
+@pytest.fixture
+def host(stack, tmp_path):
+    agent = AgentHost(stack, stack.account(), tmp_path / "host")
+    yield agent
+    if agent.process:
+        agent.process.kill()
+
+
+class Certbot:
+    """Lays out /etc/letsencrypt as certbot does: live/ links into archive/, each renewal one number up."""
+
+    def __init__(self, root, ca):
+        self.root, self.ca, self.number = root, ca, {}
+        (root / "live").mkdir(parents=True)
+        (root / "archive").mkdir()
+        (root / "live/README").write_text("This directory contains your keys and certificates.")
+
+    def renew(self, name, start=-1.0):
+        n = self.number[name] = self.number.get(name, 0) + 1
+        archive, live = self.root / "archive" / name, self.root / "live" / name
+        archive.mkdir(exist_ok=True)
+        live.mkdir(exist_ok=True)
+        key = ev.new_key()
+        leaf = ev.pem_of(self.ca.issue(key.public_key(), cn=name, names=[name], start=start))
+        ev.write_private(key, archive / f"privkey{n}.pem")
+        (archive / f"cert{n}.pem").write_bytes(leaf)
+        (archive / f"chain{n}.pem").write_bytes(ev.pem_of(self.ca.der))
+        (archive / f"fullchain{n}.pem").write_bytes(leaf + ev.pem_of(self.ca.der))
+        self.point(name, n)
+
+    def point(self, name, n):
+        """As certbot's update_all_links_to: unlink, then symlink."""
+        for kind in ("privkey", "cert", "chain", "fullchain"):
+            link = self.root / "live" / name / f"{kind}.pem"
+            link.unlink(missing_ok=True)
+            link.symlink_to(f"../../archive/{name}/{kind}{n}.pem")
+
+
+def put_pair(directory, name, ca, start=-1.0, days=90.0, key=None):
+    """NAME.crt and NAME.key, each written beside and renamed over."""
+    directory.mkdir(parents=True, exist_ok=True)
+    key = key or ev.new_key()
+    ev.write_private(key, directory / f".{name}.key.tmp")
+    (directory / f".{name}.crt.tmp").write_bytes(ev.pem_of(ca.issue(key.public_key(), cn=name, names=[name], start=start, days=days), ca.der))
+    os.replace(directory / f".{name}.key.tmp", directory / f"{name}.key")
+    os.replace(directory / f".{name}.crt.tmp", directory / f"{name}.crt")
+    return key
+
+
+def watch_pairs(host, **more):
+    host.watch("files", certificate=host.dir / "tls/{name}.crt", key=host.dir / "tls/{name}.key", **more)
+    (host.dir / "tls").mkdir(exist_ok=True)
+    return host.dir / "tls"
+
+
+def test_certbot_issue_renew_and_back(host, ca):
+    certbot = Certbot(host.dir / "le", ca)
+    certbot.renew("www.example.com", start=-3)
+    host.watch("le", preset="certbot", path=host.dir / "le")
+    host.start()
+    _, first = host.wait_version("www.example.com", 1)
+    certbot.renew("www.example.com", start=-2)
+    assert host.wait_version("www.example.com", 2)[1] == first
+    certbot.renew("new.example.com")
+    host.wait_version("new.example.com", 1)
+    host.wait_quiet()
+    before = host.events()
+    certbot.point("www.example.com", 1)
+    host.wait_problem("www.example.com", "older", "replace.older")
+    certbot.point("www.example.com", 2)
+    wait_until(lambda: host.problem("www.example.com") is None, PATIENCE_S, "the end of the warning")
+    assert host.events() == before
+    host.stop()
+
+
+def test_kubernetes_mount_is_swapped_again_and_again(host, ca):
+    mount = host.dir / "mount"
+
+    def swap(n):
+        data = mount / f"..2026_{n}"
+        data.mkdir(parents=True)
+        key = ev.new_key()
+        ev.write_private(key, data / "tls.key")
+        (data / "tls.crt").write_bytes(ev.pem_of(ca.issue(key.public_key(), start=-20 + n)))
+        os.symlink(data.name, mount / "..data_tmp")
+        old = mount / "..data"
+        gone = os.readlink(old) if old.is_symlink() else None
+        os.replace(mount / "..data_tmp", old)
+        if gone:
+            shutil.rmtree(mount / gone)
+
+    swap(1)
+    for name in ("tls.crt", "tls.key"):
+        os.symlink(f"..data/{name}", mount / name)
+    host.watch("ingress", preset="kubernetes", path=mount)
+    host.start()
+    host.wait_version("ingress", 1)
+    for n in range(2, 7):
+        swap(n)
+        host.wait_version("ingress", n)
+    host.stop()
+
+
+def test_a_key_that_comes_late_and_one_that_never_fits(host, ca):
+    tls = watch_pairs(host)
+    host.start()
+    key = put_pair(tls, "late", ca)
+    host.wait_version("late", 1)
+    following = ev.new_key()
+    (tls / "late.crt").write_bytes(ev.pem_of(ca.issue(following.public_key())))  # in place, its key not yet there
+    host.wait_problem("late", "waiting", "key.mismatch")
+    ev.write_private(following, tls / "late.key")
+    host.wait_version("late", 2)
+    assert host.problem("late") is None or host.problem("late")["state"] == "waiting"
+    host.wait_quiet()
+    ev.write_private(key, tls / "other.key")
+    (tls / "other.crt").write_bytes(ev.pem_of(ca.issue(ev.new_key().public_key())))
+    said = host.wait_problem("other", "waiting", "key.mismatch")
+    assert "other" in said["message"]
+    host.stop()
+
+
+def test_what_is_refused_here_is_told_and_not_sent(host, ca):
+    tls = watch_pairs(host)
+    put_pair(tls, "expired", ca, start=-30, days=-1)
+    os.mkfifo(tls / "fifo.crt")
+    (tls / "huge.crt").write_bytes(b"x" * (1 << 20))
+    host.start()
+    host.wait_problem("expired", "refused", "cert.expired")
+    assert "FIFO" in host.wait_problem("fifo", "refused")["message"]
+    assert "1048576 bytes" in host.wait_problem("huge", "refused")["message"]
+    assert host.events() == 0
+    said = host.run("status")
+    assert said.returncode == 1 and b"cert.expired" in said.stdout
+    host.stop()
+
+
+def test_deletes_where_the_section_says_so(host, ca):
+    tls = watch_pairs(host, delete="yes", delete_after="100ms")
+    put_pair(tls, "goes", ca)
+    put_pair(tls, "stays", ca)
+    host.start()
+    host.wait_version("goes", 1)
+    host.wait_version("stays", 1)
+    for name in ("goes.crt", "goes.key"):
+        (tls / name).unlink()
+    wait_until(lambda: set(host.catalog()) == {"stays"}, PATIENCE_S, "the deletion")
+    host.wait_quiet()
+    put_pair(tls, "goes", ca)
+    host.wait_version("goes", 1)
+    host.stop()
+    (tls / "stays.crt").unlink()  # while nobody looks
+    host.start()
+    wait_until(lambda: set(host.catalog()) == {"goes"}, PATIENCE_S, "the deletion")
+    host.stop()
+
+
+def test_keeps_what_is_gone_by_default(host, ca):
+    tls = watch_pairs(host)
+    put_pair(tls, "www", ca)
+    host.start()
+    host.wait_version("www", 1)
+    host.wait_quiet()
+    shutil.rmtree(tls)
+    host.wait_status(lambda s: s["certificates"]["registered"] == 0 or not tls.exists(), "the scan")
+    tls.mkdir()
+    put_pair(tls, "other", ca)
+    host.wait_version("other", 1)
+    assert set(host.catalog()) == {"www", "other"}
+    host.stop()
+
+
+def test_a_restart_with_nothing_changed_publishes_nothing(host, ca):
+    tls = watch_pairs(host)
+    for i in range(5):
+        put_pair(tls, f"c{i}", ca)
+    host.start()
+    for i in range(5):
+        host.wait_version(f"c{i}", 1)
+    host.wait_quiet()
+    host.stop()
+    before = host.events()
+    host.start()
+    host.wait_status(lambda s: s["certificates"]["registered"] == 5 and s["last_scan"], "all registered")
+    host.stop()
+    shutil.rmtree(host.dir / "spool")  # also without a memory: the catalog knows
+    host.start()
+    host.wait_status(lambda s: s["certificates"]["registered"] == 5, "all registered")
+    host.stop()
+    assert host.events() == before
+    host.configure(**{**host.over, "api.url": "http://127.0.0.1:1"})  # and without the API: the memory serves
+    host.start()
+    host.wait_status(lambda s: s["certificates"]["registered"] == 5, "all registered")
+    host.stop()
+    assert host.events() == before
+
+
+def test_what_the_catalog_rejects_is_told_and_not_sent_again(host, stack, ca, tmp_path):
+    agent = AgentHost(stack, host.account, tmp_path / "narrow", key=stack.enroll(host.account.id, names="www.*"))
+    tls = watch_pairs(agent)
+    put_pair(tls, "mail", ca)
+    agent.start()
+    try:
+        problem = agent.wait_problem("mail", "rejected", "event.forbidden")
+        assert problem["hint"] and "event.forbidden" in agent.new_log()
+        agent.wait_quiet()
+        assert agent.events() == 1
+        agent.stop()
+        agent.start()
+        agent.wait_problem("mail", "rejected", "event.forbidden")
+        (tls / "mail.crt").touch()
+        put_pair(tls, "www.b", ca)
+        agent.wait_version("www.b", 1)
+        agent.wait_quiet()
+        assert agent.events() == 2
+        put_pair(tls, "mail", ca)  # another one: tried
+        wait_until(lambda: agent.events() == 3, PATIENCE_S, "the second attempt")
+    finally:
+        agent.process.kill()
+
+
+def test_brokers_away_and_back(host, ca):
+    tls = watch_pairs(host)
+    host.configure(**{"kafka.brokers": "127.0.0.1:1", "agent.spool_max_events": 3})
+    host.start()
+    for i in range(5):
+        put_pair(tls, f"c{i}", ca)
+    status = host.wait_status(lambda s: s["kafka"]["state"] == "failing" and s["certificates"]["blocked"] == 2, "a full spool")
+    assert status["spool"]["to_publish"] == 3 and "limit" in status["spool"]["blocked"]
+    ticks = os.sysconf("SC_CLK_TCK")
+
+    def cpu_s():
+        with open(f"/proc/{host.process.pid}/stat") as f:
+            parts = f.read().rsplit(")", 1)[1].split()
+        return (int(parts[11]) + int(parts[12])) / ticks
+    used = cpu_s()
+    first = host.status()["written"]
+    wait_until(lambda: "spool" in host.status() and host.process.alive and _seconds(first) >= 3, 10, "three seconds")
+    assert cpu_s() - used < 1
+    host.configure(**{"agent.spool_max_events": 3})
+    host.process.signal(signal.SIGHUP)
+    for i in range(5):
+        host.wait_version(f"c{i}", 1)
+    host.wait_quiet()
+    host.stop()
+
+
+def _seconds(since):
+    import datetime
+    return (datetime.datetime.now(datetime.timezone.utc) - datetime.datetime.fromisoformat(since.replace("Z", "+00:00"))).total_seconds()
+
+
+def test_sigkill_between_spool_and_broker(host, ca):
+    tls = watch_pairs(host)
+    host.configure(**{"kafka.brokers": "127.0.0.1:1"})
+    host.start()
+    for i in range(4):
+        put_pair(tls, f"c{i}", ca)
+    host.wait_status(lambda s: s["certificates"]["sent"] == 4, "four events in the spool")
+    host.process.kill()
+    host.configure()
+    host.start()
+    for i in range(4):
+        host.wait_version(f"c{i}", 1)
+    host.wait_quiet()
+    assert host.events() == 4  # none was made a second time
+    host.stop()
+
+
+def test_a_restored_host_signs_again(host, ca, tmp_path):
+    tls = watch_pairs(host)
+    put_pair(tls, "a", ca)
+    host.start()
+    host.wait_version("a", 1)
+    host.wait_quiet()
+    host.stop()
+    shutil.copytree(host.dir / "spool", tmp_path / "snapshot")
+    host.start()
+    put_pair(tls, "b", ca)
+    put_pair(tls, "c", ca)
+    host.wait_version("c", 1)
+    host.wait_quiet()
+    host.stop()
+    shutil.rmtree(host.dir / "spool")
+    shutil.copytree(tmp_path / "snapshot", host.dir / "spool")
+    put_pair(tls, "d", ca)
+    host.start()
+    host.wait_version("d", 1)
+    host.wait_quiet()
+    assert host.status()["replayed"]["times"] >= 1
+    assert "another host" in host.new_log()
+    assert set(host.catalog()) == {"a", "b", "c", "d"}
+    host.stop()
+
+
+def test_a_cloned_host_is_noticed_and_nothing_is_lost(host, stack, ca, tmp_path):
+    tls = watch_pairs(host)
+    put_pair(tls, "a", ca)
+    host.start()
+    host.wait_version("a", 1)
+    host.wait_quiet()
+    clone = AgentHost(stack, host.account, tmp_path / "clone", key=host.sender)
+    shutil.copytree(host.dir / "spool", clone.dir / "spool")
+    others = watch_pairs(clone)
+    clone.start()
+    try:
+        for i in range(4):
+            put_pair(tls, f"h{i}", ca)
+            host.wait_version(f"h{i}", 1)
+            put_pair(others, f"k{i}", ca)
+            clone.wait_version(f"k{i}", 1)
+        host.wait_quiet()
+        clone.wait_quiet()
+        assert host.status()["replayed"]["times"] + clone.status()["replayed"]["times"] >= 4
+        assert len(host.catalog()) == 9
+    finally:
+        clone.process.kill()
+
+
+def test_reload_is_all_or_nothing(host, ca):
+    tls = watch_pairs(host)
+    put_pair(tls, "a", ca)
+    host.start()
+    host.wait_version("a", 1)
+    good = host.config.read_text()
+    host.config.write_text(good + "[watch broken]\npreset = nobody\n")
+    host.process.signal(signal.SIGHUP)
+    wait_until(lambda: "not read again" in host.new_log(), PATIENCE_S, "the complaint")
+    put_pair(tls, "b", ca)
+    host.wait_version("b", 1)
+    host.config.write_text(good)
+    host.watch("more", combined=host.dir / "more/{name}.pem")
+    (host.dir / "more").mkdir()
+    key = ev.new_key()
+    (host.dir / "more/both.pem").write_bytes(ev.pem_of(ca.issue(key.public_key())) + key.private_bytes(
+        ev.serialization.Encoding.PEM, ev.serialization.PrivateFormat.TraditionalOpenSSL, ev.serialization.NoEncryption()))
+    host.process.signal(signal.SIGHUP)
+    host.wait_version("both", 1)
+    host.stop()
+
+
+def test_rescan_sees_what_nobody_told(host, ca):
+    """As on NFS: the change is made through another mount of the same files, of which inotify says nothing."""
+    tls = watch_pairs(host)
+    host.configure(**{"agent.rescan": "1s"})
+    put_pair(tls, "www", ca, start=-2)
+    host.start()
+    host.wait_version("www", 1)
+    scans = host.status()["last_scan"]
+    host.wait_status(lambda s: s["last_scan"] > scans, "another scan")
+    host.stop()
+
+
+def test_heartbeats_reach_the_api(host, stack, ca):
+    tls = watch_pairs(host)
+    put_pair(tls, "www", ca)
+    host.configure(**{"agent.heartbeat": "500ms"})
+    host.start()
+
+    def beat():
+        status, body = stack.get(host.account, "agents")
+        mine = [a for a in body["agents"] if a["kid"] == host.sender.kid]
+        return status == 200 and mine and mine[0].get("heartbeat")
+    wait_until(lambda: (b := beat()) and b["certificates"] == 1, PATIENCE_S, "a heartbeat")
+    first = beat()["at"]
+    wait_until(lambda: beat()["at"] > first, PATIENCE_S, "another heartbeat")
+    assert len(host.spooled()) <= 3
+    host.stop()
+
+
+def test_only_one_daemon_for_a_spool(host):
+    watch_pairs(host)
+    host.start()
+    second = host.run("agent", "run")
+    assert second.returncode == 2 and b"another certsync agent runs" in second.stderr
+    host.stop()
