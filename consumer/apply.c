@@ -129,17 +129,28 @@ static bool put_outcome(struct cs_apply *a, struct cs_crypto *crypto, const stru
     return true;
 }
 
-// PLAN of the catalog: outcome/<account>/<event> holds the first outcome of each event of a known signer.
+// PLAN of the catalog: outcome/<account>/<event> holds the first outcome of each event of a known signer. One
+// that says event.replayed makes room: the agent signs that event again under a higher number, and must learn
+// how it ended.
 static bool keeps_document(const struct cs_event *ev, const struct cs_verdict *v) {
     return ev && ev->account[0] && v->signer_known && v->status != CS_STATUS_DUPLICATE &&
            !(ev->type == CS_EVENT_AGENT_HEARTBEAT && v->status == CS_STATUS_APPLIED);
+}
+
+static bool was_replayed(struct cs_bytes doc) {
+    CS_AUTO(cs_outcome_clear) struct cs_outcome o = {0};
+    struct cs_bytes outcome;
+    struct cs_err ignored;
+    bool final;
+    return cs_outcome_doc_split(doc, &outcome, &final) && cs_outcome_decode(outcome, &o, &ignored) &&
+           o.verdict.code == CS_CODE_EVENT_REPLAYED;
 }
 
 static bool put_outcome_doc(struct cs_apply *a, struct cs_state *state, const struct cs_event *ev,
                             const struct cs_applied_outcome *o, struct cs_err *err) {
     char key[CS_STATE_KEY_MAX + 1];
     struct cs_bytes there;
-    if (cs_state_get(state, key_of(key, "outcome", ev->account, ev->id), &there) == CS_FOUND)
+    if (cs_state_get(state, key_of(key, "outcome", ev->account, ev->id), &there) == CS_FOUND && !was_replayed(there))
         return true;
     cs_buf_reset(&a->scratch);
     cs_outcome_doc_encode(&a->scratch, cs_apply_value(a, o->at, o->len), NULL, NULL, 0);

@@ -90,6 +90,7 @@ class Account:
 class Partition:
     def __init__(self, number):
         self.number, self.next_offset, self.derived, self.outcomes = number, 0, 0, 0
+        self.replayed = set()    # (account, event id) whose outcome so far is event.replayed
         self.system = None
         self.trust, self.streams, self.seen, self.accounts = {}, {}, {}, {}
 
@@ -221,11 +222,14 @@ class Model:
                 or ("*" not in names and wire.pattern_matches(grant["names"], names)))
 
     def _remember(self, p, v):
-        """outcome/<account>/<event>: the first one of each event, and how it was concluded."""
+        """outcome/<account>/<event>: the first one of each event that is not event.replayed, and how it was concluded."""
         e = v.event
         if e and v.signer_known and e.account and v.status != "duplicate" and not (
                 e.type == "agent.heartbeat" and v.status == "applied"):
-            p.account(e.account).outcomes.setdefault(e.id, [v.offset, None])
+            known = p.account(e.account).outcomes
+            if e.id not in known or (e.account, e.id) in p.replayed:
+                known[e.id] = [v.offset, None]
+                (p.replayed.add if v.code == "event.replayed" else p.replayed.discard)((e.account, e.id))
         for share, status, code in v.concludes:
             found = p.account(e.account).outcomes.get(share)
             if found:
