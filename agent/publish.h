@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Publishing records to cert.events: a vtable with two implementations that pass the same contract test
-// (tests/contract/), Kafka and memory.
+// (tests/unit/test_agent_publisher.c), Kafka and memory.
 //
 // publish() sends the records in order and returns once all are acknowledged by all in-sync replicas, or at
 // the deadline, or at the first record that cannot be sent. acked() is called for each acknowledged record,

@@ -28,3 +28,5 @@ cs_agent_test(scan)
 target_compile_definitions(test_scan PRIVATE CERTSYNC_TEST_CERTS="${CERTSYNC_TEST_CERTS}")
 add_dependencies(test_scan test_certs)
 cs_agent_test(watch)
+
+cs_agent_test(agent_publisher)
