@@ -120,7 +120,7 @@ static void on_keys(struct api_call *call, const redisReply *reply) {
         return;
     }
     const struct cs_spki *key = known.trusted ? &known.trust.key : known.enrolled ? &known.agent.key : &decoy;
-    bool is_signed = cs_token_signed_by(cs_http_bearer(call->req), key);
+    bool is_signed = cs_token_signed_by(call->api->crypto, cs_http_bearer(call->req), key);
     if (!is_signed || (!known.trusted && !known.enrolled)) {
         refuse(call, 401, CS_CODE_EVENT_UNKNOWN_SIGNER,
                "The token is not signed by a key that is known in this account.");

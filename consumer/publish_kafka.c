@@ -122,12 +122,12 @@ static bool kafka_pending(struct cs_publisher *base, size_t *ret, struct cs_err 
         else
             *err = p->failure;
         close_producer(p);
-        p->sent = 0;
+        p->sent = p->acknowledged = 0;
         return false;
     }
     *ret = p->sent - p->acknowledged;
     if (*ret == 0)
-        p->sent = 0;
+        p->sent = p->acknowledged = 0; // also where the next batch has nothing to publish
     return true;
 }
 

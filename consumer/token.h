@@ -7,10 +7,14 @@
 //     claims  {"iss":"<kid>","sub":"<account>" or "*","aud":"<deployment>","iat":…,"exp":…}
 //
 // at most CS_TOKEN_LIFE_S from iat to exp, clocks at most CS_TOKEN_SKEW_S apart. Reading tells what a token
-// claims; only verifying, with the key that the catalog has for its kid, makes it true. Pure; any thread.
+// claims; only verifying, with the key that the catalog has for its kid, makes it true. Pure.
+//
+// libjwt reads the parts. It does not verify: it would go through PEM and OpenSSL's decoders each time, which
+// costs several times the signature itself, in the loop, for anybody who sends one.
 #pragma once
 
 #include "certsync/model/entry.h"
+#include "certsync/model/key.h"
 
 #define CS_TOKEN_MAX    2048 // bytes
 #define CS_TOKEN_LIFE_S 300
@@ -28,5 +32,6 @@ struct cs_token {
 // memory.
 CS_MUST_USE bool cs_token_read(const char *text, const char *deployment, int64_t now_s, struct cs_token *ret,
                                struct cs_err *err);
-// Whether a token that was read is signed by this key (P-256; false for any other).
-bool cs_token_signed_by(const char *text, const struct cs_spki *key);
+// Whether a token that was read (so that its alg is ES256) is signed by this key (P-256; false for any
+// other).
+bool cs_token_signed_by(struct cs_crypto *c, const char *text, const struct cs_spki *key);

@@ -17,6 +17,7 @@
 #define BACKSTOP_MS      100 // longest wait without looking at the queues
 #define OFFSETS_EVERY_MS 5000
 #define REVOKE_DRAIN_MS  2000
+#define LOOK_EVERY_MS    1000
 #define START_FOR_MS     500
 
 int64_t cs_worker_now_ms(const struct cs_worker *w) {
@@ -221,6 +222,17 @@ static bool start_partitions(struct cs_worker *w) {
     return true;
 }
 
+// With nothing to do, sees to it that the catalog is still there.
+static void look_at_idle(struct cs_worker *w) {
+    int64_t now_ms = cs_worker_now_ms(w);
+    if (w->flight || now_ms < w->look_due_ms)
+        return;
+    w->look_due_ms = now_ms + LOOK_EVERY_MS;
+    for (struct cs_partition *p = w->partitions; p && !w->failed; p = p->next)
+        if (p->state == CS_PARTITION_RUNNING && cs_worker_now_ms(w) < now_ms + START_FOR_MS)
+            cs_partition_look(w, p);
+}
+
 static void turn(struct cs_worker *w, bool stopping) {
     serve_group(w);
     bool some = !stopping && start_partitions(w);
@@ -231,6 +243,8 @@ static void turn(struct cs_worker *w, bool stopping) {
         some = cs_batch_work(w) || some;
     }
     store_offsets(w, false);
+    if (!some && !stopping && !w->failed)
+        look_at_idle(w);
     if (!some && !w->failed)
         wait_for_work(w);
 }

@@ -111,7 +111,8 @@ struct cs_worker {
     int64_t assign_at_ms; // not before
     int64_t stop_deadline_ms;
     int64_t offsets_due_ms;
-    bool failed; // the worker as a whole
+    int64_t look_due_ms; // idle partitions' positions are looked at then
+    bool failed;         // the worker as a whole
     struct cs_err failure;
     const struct cs_worker_metrics *m;
 };
@@ -125,6 +126,9 @@ CS_MUST_USE bool cs_partition_new(struct cs_worker *w, int32_t id, struct cs_par
 void cs_partition_free(struct cs_partition *p);
 // Reads where the partition stands. Waits; nothing may be in flight.
 void cs_partition_start(struct cs_worker *w, struct cs_partition *p);
+// Whether the catalog still stands where this worker left it; starts the partition again where not. Waits;
+// nothing may be in flight.
+void cs_partition_look(struct cs_worker *w, struct cs_partition *p);
 // Handles an error of one partition: RETRY starts it again from the stored position after a pause, CONFIG and
 // FATAL stop it.
 void cs_partition_failed(struct cs_worker *w, struct cs_partition *p, const struct cs_err *err);

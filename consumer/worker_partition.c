@@ -161,6 +161,21 @@ void cs_partition_start(struct cs_worker *w, struct cs_partition *p) {
            (long long)p->position.next_offset, (long long)p->position.outcomes, (long long)p->cursor);
 }
 
+// A commit would notice, but where nothing comes in there is none: a Redis that lost its catalog, or was
+// turned back, is found out by asking.
+void cs_partition_look(struct cs_worker *w, struct cs_partition *p) {
+    struct cs_err err;
+    struct cs_position now;
+    CS_AUTO(cs_state_free) struct cs_state *nothing = NULL;
+    if (cs_state_new(false, &nothing, &err) && cs_catalog_load(w->catalog, p->id, nothing, &now, &err)) {
+        if (cs_position_equal(&now, &p->position))
+            return;
+        cs_err_set(&err, CS_ERR_RETRY, CS_CODE_NONE,
+                   "the catalog is not where this consumer left it; starting again from its position");
+    }
+    cs_partition_failed(w, p, &err);
+}
+
 void cs_partition_restart(struct cs_worker *w, struct cs_partition *p) {
     if (w->flight && w->flight->partition == p)
         cs_flight_abandon(w);

@@ -39,8 +39,8 @@ struct maker {
     struct cs_privkey **agents; // one an account
     cs_kid *agent_kids;
     int64_t *agent_seq;
-    int64_t admin_seq;
-    cs_kid admin_kid;
+    int64_t admin_seq, issuer_seq;
+    cs_kid admin_kid, issuer_kid;
     unsigned long counter;
 };
 
@@ -162,25 +162,62 @@ static void new_id(struct maker *m, cs_uuid ret) {
     cs_uuid_v7((int64_t)time(NULL) * 1000, random, ret);
 }
 
-static bool finish(struct maker *m, struct cs_event *ev, const struct cs_privkey *key,
-                   struct bench_event *out, struct cs_err *err) {
+bool bench_sign(struct cs_crypto *crypto, const char *deployment, struct cs_event *ev,
+                const struct cs_privkey *key, struct bench_event *ret, struct cs_err *err) {
     struct cs_buf value;
     uint8_t sig[CS_EVENT_SIG_MAX];
     size_t len = 0;
-    snprintf(ev->deployment, sizeof ev->deployment, "%s", m->o->deployment);
+    snprintf(ev->deployment, sizeof ev->deployment, "%s", deployment);
     ev->time_s = (int64_t)time(NULL);
-    memcpy(out->account, ev->account, sizeof out->account);
+    memcpy(ret->account, ev->account, sizeof ret->account);
     cs_buf_init(&value, CS_EVENT_MAX);
     if (!cs_event_encode(ev, &value, err) || !cs_buf_ok(&value, err) ||
-        !cs_event_sign(m->crypto, key, cs_buf_bytes(&value), sig, &len, err)) {
+        !cs_event_sign(crypto, key, cs_buf_bytes(&value), sig, &len, err)) {
         cs_buf_clear(&value);
         return false;
     }
-    out->value = value.data;
-    out->value_len = value.len;
-    cs_base64_encode(sig, len, out->sig);
-    out->sig[cs_base64_encoded_len(len)] = '\0';
+    ret->value = value.data;
+    ret->value_len = value.len;
+    cs_base64_encode(sig, len, ret->sig);
+    ret->sig[cs_base64_encoded_len(len)] = '\0';
     return true;
+}
+
+bool bench_preamble(const char *deployment, int32_t partitions, const struct cs_privkey *root,
+                    const struct bench_trust *trust, size_t n, struct bench_event *out, struct cs_err *err) {
+    CS_AUTO(cs_crypto_free) struct cs_crypto *crypto = NULL;
+    uint8_t *root_spki = NULL;
+    size_t root_len = 0;
+    if (!cs_crypto_new(&crypto, err) || !cs_privkey_spki(root, &root_spki, &root_len, err))
+        return false;
+    bool ok = true;
+    for (size_t i = 0; ok && i <= n; i++) {
+        struct cs_event ev = {.type = i == 0 ? CS_EVENT_SYSTEM_GENESIS : CS_EVENT_TRUST_ADD,
+                              .seq = (int64_t)i + 1};
+        uint8_t random[10] = {0, 0, 0, 0, 0, 0, 0, 0, 0, (uint8_t)i};
+        cs_uuid_v7(1700000000000, random, ev.id);
+        cs_kid_of_spki(crypto, (struct cs_bytes){root_spki, root_len}, ev.kid);
+        if (i == 0) {
+            snprintf(ev.subject, sizeof ev.subject, "%s", deployment);
+            snprintf(ev.data.genesis.deployment, sizeof ev.data.genesis.deployment, "%s", deployment);
+            ev.data.genesis.partitions = partitions;
+            ev.data.genesis.ruleset = 1;
+        } else {
+            cs_kid kid;
+            cs_kid_of_spki(crypto, trust[i - 1].spki, kid);
+            memcpy(ev.subject, kid, sizeof kid);
+            ev.data.trust.role = trust[i - 1].role;
+            ev.data.trust.key.bytes = trust[i - 1].spki;
+        }
+        ok = bench_sign(crypto, deployment, &ev, root, &out[i], err);
+    }
+    free(root_spki);
+    return ok;
+}
+
+static bool finish(struct maker *m, struct cs_event *ev, const struct cs_privkey *key,
+                   struct bench_event *out, struct cs_err *err) {
+    return bench_sign(m->crypto, m->o->deployment, ev, key, out, err);
 }
 
 static bool make_account(struct maker *m, int a, struct bench_event *reg, struct bench_event *enroll,
@@ -268,9 +305,12 @@ static bool make_upload(struct maker *m, int i, enum bench_kind kind, struct ben
     cs_uuid subject;
     new_id(m, subject);
     memcpy(ev.subject, subject, sizeof subject);
-    memcpy(ev.kid, m->agent_kids[a], sizeof ev.kid);
-    ev.seq = m->agent_seq[a]++;
-    u->source = CS_SOURCE_UPLOADED;
+    bool issued = m->o->issuer != NULL;
+    if (issued)
+        ev.type = CS_EVENT_CERTIFICATE_ISSUE;
+    memcpy(ev.kid, issued ? m->issuer_kid : m->agent_kids[a], sizeof ev.kid);
+    ev.seq = issued ? m->issuer_seq++ : m->agent_seq[a]++;
+    u->source = issued ? CS_SOURCE_OFFICIAL : CS_SOURCE_UPLOADED;
     u->algorithm = sm2 ? CS_ALGORITHM_SM2 : CS_ALGORITHM_INTERNATIONAL;
     snprintf(u->name, sizeof u->name, "host-%d", i);
     snprintf(cn, sizeof cn, "host-%d.example.com", i);
@@ -280,7 +320,7 @@ static bool make_upload(struct maker *m, int i, enum bench_kind kind, struct ben
     if (ok && sm2)
         ok = make_part(m, &ev, kind, (which + 1) % KEYS, CS_ROLE_SM2_ENCRYPT, cn,
                        "critical,keyEncipherment,dataEncipherment", &parts[1], &u->part[1], err);
-    ok = ok && finish(m, &ev, m->agents[a], out, err);
+    ok = ok && finish(m, &ev, issued ? m->o->issuer : m->agents[a], out, err);
     for (size_t p = 0; p < 2; p++) {
         OPENSSL_free(parts[p].der);
         free(parts[p].sealed);
@@ -315,9 +355,6 @@ static void maker_clear(struct maker *m) {
             cs_privkey_free(m->private_key[k][i]);
         }
     }
-    for (int a = 0; m->agents && a < m->o->accounts; a++)
-        cs_privkey_free(m->agents[a]);
-    free(m->agents);
     free(m->agent_kids);
     free(m->agent_seq);
     cs_crypto_free(m->crypto);
@@ -333,14 +370,23 @@ bool bench_make(const struct bench_options *o, struct bench_set *ret, struct cs_
     m.agent_seq = calloc(accounts, sizeof *m.agent_seq);
     MUST(set.events && m.agents && m.agent_kids && m.agent_seq);
     // Above whatever this admin key signed before.
-    m.admin_seq = (int64_t)time(NULL) * 1000;
+    m.admin_seq = m.issuer_seq = (int64_t)time(NULL) * 1000;
+    set.agents = m.agents;
+    set.agents_len = accounts;
+    uint8_t *issuer_spki = NULL;
+    size_t issuer_len = 0;
     bool ok =
         cs_crypto_new(&m.crypto, err) && cs_privkey_spki(o->admin, &set.admin_spki, &set.admin_spki_len, err);
+    if (ok && o->issuer)
+        ok = cs_privkey_spki(o->issuer, &issuer_spki, &issuer_len, err);
     if (ok) {
+        if (issuer_spki)
+            cs_kid_of_spki(m.crypto, (struct cs_bytes){issuer_spki, issuer_len}, m.issuer_kid);
         cs_kid_of_spki(m.crypto, (struct cs_bytes){set.admin_spki, set.admin_spki_len}, m.admin_kid);
         make_keys(&m);
         ok = make_all(&m, &set, err);
     }
+    free(issuer_spki);
     maker_clear(&m);
     if (ok)
         *ret = set;
@@ -352,6 +398,9 @@ bool bench_make(const struct bench_options *o, struct bench_set *ret, struct cs_
 void bench_clear(struct bench_set *set) {
     for (size_t i = 0; i < set->len; i++)
         free(set->events[i].value);
+    for (size_t a = 0; set->agents && a < set->agents_len; a++)
+        cs_privkey_free(set->agents[a]);
+    free(set->agents);
     free(set->events);
     free(set->admin_spki);
     *set = (struct bench_set){0};

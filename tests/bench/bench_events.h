@@ -12,6 +12,8 @@ enum bench_kind { BENCH_P256, BENCH_RSA2048, BENCH_SM2 };
 struct bench_options {
     const char *deployment;
     const struct cs_privkey *admin;
+    const struct cs_privkey
+        *issuer; // NULL: the accounts' agents upload; else it issues official certificates to them
     struct cs_bytes custodian_spki;
     int accounts;
     int uploads;
@@ -32,9 +34,24 @@ struct bench_set {
     size_t uploads_at;
     uint8_t *admin_spki; // owned
     size_t admin_spki_len;
+    struct cs_privkey **agents; // one an account, in order; owned
+    size_t agents_len;
 };
 
 CS_MUST_USE bool bench_make(const struct bench_options *o, struct bench_set *ret, struct cs_err *err);
 void bench_clear(struct bench_set *set);
+
+// One event, encoded and signed; ev's envelope is complete but for deployment.
+CS_MUST_USE bool bench_sign(struct cs_crypto *crypto, const char *deployment, struct cs_event *ev,
+                            const struct cs_privkey *key, struct bench_event *ret, struct cs_err *err);
+
+// What a log begins with: genesis and trust.add of each key, by the root key. out: 1 + n events.
+struct bench_trust {
+    enum cs_trust_role role;
+    struct cs_bytes spki;
+};
+CS_MUST_USE bool bench_preamble(const char *deployment, int32_t partitions, const struct cs_privkey *root,
+                                const struct bench_trust *trust, size_t n, struct bench_event *out,
+                                struct cs_err *err);
 // "p256,rsa2048,sm2"
 bool bench_kinds_parse(const char *text, bool kinds[3]);

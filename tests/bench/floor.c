@@ -173,44 +173,6 @@ static double run_prepare(struct bench *b) {
     return spent;
 }
 
-// The records that every log begins with: genesis, trust of admin and custodian.
-static void make_preamble(struct bench *b, struct bench_event out[3]) {
-    struct cs_event ev[3] = {
-        {.type = CS_EVENT_SYSTEM_GENESIS}, {.type = CS_EVENT_TRUST_ADD}, {.type = CS_EVENT_TRUST_ADD}};
-    snprintf(ev[0].subject, sizeof ev[0].subject, DEPLOYMENT);
-    snprintf(ev[0].data.genesis.deployment, sizeof ev[0].data.genesis.deployment, DEPLOYMENT);
-    ev[0].data.genesis.partitions = PARTITIONS;
-    ev[0].data.genesis.ruleset = 1;
-    ev[1].data.trust.role = CS_TRUST_ADMIN;
-    ev[1].data.trust.key.bytes = (struct cs_bytes){b->admin_spki, b->admin_len};
-    ev[2].data.trust.role = CS_TRUST_CUSTODIAN;
-    ev[2].data.trust.key.bytes = (struct cs_bytes){b->custodian_spki, b->custodian_len};
-    for (int i = 0; i < 3; i++) {
-        struct cs_err err;
-        struct cs_buf value;
-        uint8_t sig[CS_EVENT_SIG_MAX];
-        size_t len = 0;
-        uint8_t random[10] = {(uint8_t)i};
-        cs_kid kid;
-        if (i > 0) {
-            cs_kid_of_spki(b->crypto, ev[i].data.trust.key.bytes, kid);
-            memcpy(ev[i].subject, kid, sizeof kid);
-        }
-        cs_uuid_v7(1700000000000, random, ev[i].id);
-        cs_kid_of_spki(b->crypto, (struct cs_bytes){b->root_spki, b->root_len}, ev[i].kid);
-        snprintf(ev[i].deployment, sizeof ev[i].deployment, DEPLOYMENT);
-        ev[i].seq = i + 1;
-        ev[i].time_s = 1700000000;
-        cs_buf_init(&value, CS_EVENT_MAX);
-        if (!cs_event_encode(&ev[i], &value, &err) ||
-            !cs_event_sign(b->crypto, b->root, cs_buf_bytes(&value), sig, &len, &err))
-            die(&err);
-        out[i] = (struct bench_event){.value = value.data, .value_len = value.len};
-        cs_base64_encode(sig, len, out[i].sig);
-        out[i].sig[cs_base64_encoded_len(len)] = '\0';
-    }
-}
-
 struct run {
     struct cs_key_cache *keys;
     struct cs_catalog *catalog;
@@ -276,7 +238,10 @@ static void run_apply(struct bench *b, double *ret_prepare, double *ret_apply) {
                                       .service = b->service,
                                       .service_kid = "00000000000000000000000000000000",
                                       .keys = r.keys};
-    make_preamble(b, preamble);
+    const struct bench_trust trust[] = {{CS_TRUST_ADMIN, {b->admin_spki, b->admin_len}},
+                                        {CS_TRUST_CUSTODIAN, {b->custodian_spki, b->custodian_len}}};
+    if (!bench_preamble(DEPLOYMENT, PARTITIONS, b->root, trust, 2, preamble, &err))
+        die(&err);
     apply_batch(b, &r, preamble, 3);
     for (size_t i = 0; i < b->set.uploads_at; i += BATCH)
         apply_batch(b, &r, b->set.events + i, b->set.uploads_at - i < BATCH ? b->set.uploads_at - i : BATCH);

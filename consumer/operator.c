@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "operator.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "certsync/model/text.h"
+#include "keyfile.h"
+#include "redis_target.h"
+
+// The service key signs what is published. Nothing is published here: its file need not be at hand.
+static bool load_settings(const struct cs_cli *cli, struct cs_consumer_settings **ret, struct cs_err *err) {
+    struct cs_settings_override *overrides = calloc(cli->override_count + 1, sizeof *overrides);
+    if (!overrides)
+        return cs_err_oom(err);
+    if (cli->override_count > 0)
+        memcpy(overrides, cli->overrides, cli->override_count * sizeof *overrides);
+    overrides[cli->override_count] =
+        (struct cs_settings_override){"deployment.service_key", "not-used", "operator commands"};
+    struct cs_cli with = *cli;
+    with.overrides = overrides;
+    with.override_count = cli->override_count + 1;
+    bool ok = cs_consumer_settings_load(&with, ret, err);
+    free(overrides);
+    return ok;
+}
+
+static bool open_log(const struct cs_operator *op, const char *file, const char *topic, struct cs_log **ret,
+                     struct cs_err *err) {
+    return file ? cs_log_open_dump(file, ret, err)
+                : cs_log_open_kafka(&op->settings->kafka, topic, ret, err);
+}
+
+// The genesis record is the first of every partition and says how many there are; that it is genuine is judged with
+// all the others.
+static bool partitions_of_dump(struct cs_operator *op, struct cs_err *err) {
+    for (int32_t p = 0; p < op->events->partitions; p++) {
+        struct cs_record r;
+        bool end = false;
+        CS_AUTO(cs_event_free) struct cs_event *ev = NULL;
+        struct cs_err ignored;
+        if (!op->events->ops->start(op->events, p, 0, 1, err) ||
+            !op->events->ops->next(op->events, &r, &end, err))
+            return false;
+        if (!end && r.value.data && cs_event_decode(r.value, &ev, &ignored) &&
+            ev->type == CS_EVENT_SYSTEM_GENESIS) {
+            op->partitions = ev->data.genesis.partitions;
+            return op->partitions >= op->events->partitions ||
+                   cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s holds partition %d, the deployment has %d",
+                              op->events->name, (int)op->events->partitions - 1, (int)op->partitions);
+        }
+    }
+    return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                      "%s holds no genesis record: dump the whole topic, from its beginning", op->events->name);
+}
+
+bool cs_operator_look(struct cs_operator *op, struct cs_log *log, struct cs_bounds *ret, struct cs_err *err) {
+    for (int32_t p = 0; p < op->partitions; p++) {
+        ret[p] = (struct cs_bounds){0};
+        if (p < log->partitions && !log->ops->bounds(log, p, &ret[p].low, &ret[p].high, err))
+            return false;
+    }
+    return true;
+}
+
+static bool look(struct cs_operator *op, struct cs_err *err) {
+    size_t n = (size_t)op->partitions;
+    op->event_bounds = calloc(n, sizeof *op->event_bounds);
+    op->outcome_bounds = calloc(n, sizeof *op->outcome_bounds);
+    if (!op->event_bounds || !op->outcome_bounds)
+        return cs_err_oom(err);
+    if (op->outcomes && op->outcomes->partitions > op->partitions)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s has %d partitions, %s has %d", op->outcomes->name,
+                          (int)op->outcomes->partitions, op->events->name, (int)op->partitions);
+    return (!op->outcomes || cs_operator_look(op, op->outcomes, op->outcome_bounds, err)) &&
+           cs_operator_look(op, op->events, op->event_bounds, err);
+}
+
+static bool open_logs(struct cs_operator *op, unsigned needs, struct cs_err *err) {
+    const struct cs_operator_options *o = op->options;
+    if (!open_log(op, o->events, op->settings->events_topic, &op->events, err) ||
+        ((needs & CS_OPERATOR_OUTCOMES) &&
+         !open_log(op, o->outcomes, op->settings->outcomes_topic, &op->outcomes, err)))
+        return false;
+    op->partitions = op->events->partitions;
+    return (!o->events || partitions_of_dump(op, err)) && look(op, err);
+}
+
+bool cs_operator_open(const struct cs_cli *cli, const struct cs_operator_options *options, unsigned needs,
+                      struct cs_operator *ret, struct cs_err *err) {
+    struct cs_operator *op = ret;
+    *op = (struct cs_operator){.cli = cli, .options = options};
+    if ((needs & CS_OPERATOR_OUTCOMES) && !options->events != !options->outcomes)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "--events and --outcomes belong together: give both or neither");
+    if (!load_settings(cli, &op->settings, err) || !cs_crypto_new(&op->crypto, err) ||
+        !cs_keyfile_spki(op->crypto, op->settings->root_key, false, &op->root_spki, &op->root_spki_len, err) ||
+        !open_logs(op, needs, err))
+        return false;
+    struct cs_replay_options replay = {op->settings->deployment, {op->root_spki, op->root_spki_len},
+                                       op->partitions};
+    return !(needs & CS_OPERATOR_REPLAY) || cs_replay_new(&replay, &op->replay, err);
+}
+
+void cs_operator_close(struct cs_operator *op) {
+    cs_progress_end(&op->progress);
+    cs_replay_free(op->replay);
+    cs_log_free(op->events);
+    cs_log_free(op->outcomes);
+    free(op->event_bounds);
+    free(op->outcome_bounds);
+    free(op->root_spki);
+    cs_crypto_free(op->crypto);
+    cs_settings_free(&cs_consumer_settings_table, op->settings);
+    *op = (struct cs_operator){0};
+}
+
+bool cs_operator_catalog(const struct cs_operator *op, struct cs_catalog **ret, struct cs_err *err) {
+    const struct cs_consumer_settings *s = op->settings;
+    struct cs_redis_target target;
+    if (!cs_redis_target_parse(s->redis_url, &target, err))
+        return false;
+    struct cs_catalog_redis_options options = {&target,     s->redis_username,  s->redis_password,
+                                               s->redis_ca, s->redis_namespace, s->redis_timeout_ms};
+    return cs_catalog_redis_new(&options, ret, err);
+}
+
+int64_t cs_operator_total(const struct cs_operator *op) {
+    int64_t total = 0;
+    for (int32_t p = 0; p < op->partitions; p++)
+        total += op->event_bounds[p].high - op->event_bounds[p].low;
+    return total;
+}
+
+int cs_operator_print(const struct cs_operator *op, const struct cs_buf *out, int code) {
+    struct cs_err err;
+    if (!cs_buf_ok(out, &err))
+        return cs_consumer_failure(op->cli, &err);
+    fwrite(out->data, 1, out->len, op->cli->out);
+    fputc('\n', op->cli->out);
+    return code;
+}
+
+static bool not_a_moment(const char *text, struct cs_err *err) {
+    return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                      "%.64s is neither [PARTITION:]OFFSET nor a time such as 2026-11-23T12:00:00Z or 2026-11-23", text);
+}
+
+bool cs_moment_parse_time(const char *text, struct cs_moment *ret, struct cs_err *err) {
+    int64_t time_s = 0;
+    char whole[32];
+    size_t len = strlen(text);
+    if (len == 10) { // a day: to its end
+        snprintf(whole, sizeof whole, "%sT23:59:59Z", text);
+        text = whole;
+        len = strlen(whole);
+    }
+    if (!cs_time_parse(text, len, &time_s))
+        return not_a_moment(text, err);
+    // The form has seconds: all of the one that is named.
+    *ret = (struct cs_moment){.given = true, .partition = -1, .offset = -1, .time_ms = time_s * 1000 + 999};
+    return true;
+}
+
+bool cs_moment_parse(const char *text, struct cs_moment *ret, struct cs_err *err) {
+    char *end = NULL;
+    long long n = strtoll(text, &end, 10);
+    struct cs_moment m = {.given = true, .partition = -1, .offset = n};
+    if (end == text || n < 0)
+        return not_a_moment(text, err);
+    if (*end == ':') {
+        const char *offset = end + 1;
+        if (n > INT32_MAX)
+            return not_a_moment(text, err);
+        m.partition = (int32_t)n;
+        m.offset = strtoll(offset, &end, 10);
+        if (end == offset || m.offset < 0)
+            return not_a_moment(text, err);
+    }
+    if (*end != '\0')
+        return cs_moment_parse_time(text, ret, err);
+    *ret = m;
+    return true;
+}
+
+bool cs_moment_before(const struct cs_moment *m, const struct cs_record *r) {
+    if (!m->given || (m->partition >= 0 && m->partition != r->partition))
+        return false;
+    return m->offset >= 0 ? r->offset >= m->offset : r->timestamp_ms > m->time_ms;
+}
+
+void cs_moment_format(int64_t time_ms, char out[CS_MOMENT_TEXT_SIZE]) {
+    char text[CS_TIME_TEXT_SIZE];
+    cs_time_format(time_ms / 1000, text);
+    text[sizeof text - 2] = '\0'; // without the Z
+    snprintf(out, CS_MOMENT_TEXT_SIZE, "%s.%03dZ", text, (int)(time_ms % 1000));
+}
