@@ -70,15 +70,15 @@ make_files() {
 cast() {
     chapter "1. The cast"
     note "The root key trusts an administrator, who registers accounts and admits their hosts' keys; nobody else is believed."
-    applied admin account register acme --site intl --owner "Acme Ltd" --verified --certificates 8 --shares 1
+    applied admin account register acme --site intl --owner acme-ltd --verified --certificates 8 --shares 1
     applied admin agent enroll --account acme --public-key "$STACK/keys/web1.key.pub" --label web1
-    note "More accounts, made the same way: acme-eu and acme-lab of the same owner, acme-cn on the other site, globex of another"
-    note "owner, initech whose owner was not verified."
-    as admin --quiet account register acme-eu --site intl --owner "Acme Ltd" --verified
-    as admin --quiet account register acme-lab --site intl --owner "Acme Ltd" --verified
-    as admin --quiet account register acme-cn --site cn --owner "Acme Ltd" --verified
-    as admin --quiet account register globex --site intl --owner "Globex Corp" --verified
-    as admin --quiet account register initech --site intl --owner "Initech"
+    note "More accounts, made the same way: acme-eu and acme-lab of the same owner, acme-cn on the other site,
+globex of another owner, initech whose owner was not verified."
+    as admin --quiet account register acme-eu --site intl --owner acme-ltd --verified
+    as admin --quiet account register acme-lab --site intl --owner acme-ltd --verified
+    as admin --quiet account register acme-cn --site cn --owner acme-ltd --verified
+    as admin --quiet account register globex --site intl --owner globex-corp --verified
+    as admin --quiet account register initech --site intl --owner initech-inc
     enroll eu1 acme-eu --quiet
     enroll ini1 initech --quiet
     enroll edge acme --quiet --names 'edge-*'
@@ -113,7 +113,7 @@ mistakes() {
     stopped web1 openssl upload web2 --cert web2.pem --key-file web2.crt
     stopped web1 openssl upload web2 --cert www.der --key-file web2.key
     stopped web1 openssl upload web2 --cert www.p12 --key-file web2.key
-    stopped web1 '' upload web2 --cert www-truncated.pem --key-file web2.key
+    stopped web1 openssl upload web2 --cert www-truncated.pem --key-file web2.key
     stopped web1 name.invalid upload 'web 2' --cert web2.pem --key-file web2.key
     stopped web1 cert.algorithm upload web2 --cert gm-sign.pem --key-file gm-sign.key
 }
@@ -147,6 +147,7 @@ shares() {
     on web1 4 share.self share shop --to acme
     refused web1 share.limit share shop --to acme-lab
     applied web1 unshare shop --to acme-eu
+    wait_until_gone eu1 shop
     applied eu1 list
     refused web1 share.site share shop --to acme-cn
     refused web1 share.owner share shop --to globex
@@ -159,13 +160,25 @@ shares() {
     applied web1 share shop --to acme-eu
     refused web1 delete.shared delete shop
     applied web1 delete shop --cascade
+    wait_until_gone eu1 shop
     applied eu1 list
+}
+
+# wait_until_gone WHO NAME: what one account ends reaches the other through the log, a moment later.
+wait_until_gone() {
+    tries=100
+    while as "$1" show "$2" >/dev/null 2>&1; do
+        tries=$((tries - 1))
+        [ "$tries" -gt 0 ] || stack_fail "$2 did not leave the view of $1" "$STACK/consumer.log"
+        sleep 0.1
+    done
 }
 
 # wait_until_expired CERTIFICATE
 wait_until_expired() {
     note "(waiting until $1 has expired)"
-    while openssl x509 -in "$1" -noout -checkend 0 >/dev/null; do sleep 0.2; done
+    expiry_s=$(date -u -d "$(openssl x509 -in "$1" -noout -enddate | cut -d= -f2)" +%s)
+    while [ "$(date +%s)" -le "$expiry_s" ]; do sleep 0.2; done
 }
 
 rebuild() {

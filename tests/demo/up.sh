@@ -5,7 +5,7 @@ set -eu
 # shellcheck source=tests/demo/stack.sh
 . tests/demo/stack.sh
 stack_start "$@"
-as admin --quiet account register acme --site intl --owner "Acme Ltd" --verified
+as admin --quiet account register acme --site intl --owner acme-ltd --verified
 enroll acme acme --quiet
 
 cat <<END
