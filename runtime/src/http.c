@@ -58,9 +58,9 @@ void http_conn_set(struct http_conn *c, enum conn_state state) {
 
 // Whether evhttp has let go of it: bufferevent_free takes the callbacks away at once.
 static bool is_gone(const struct http_conn *c) {
-    bufferevent_data_cb read_cb = NULL;
-    bufferevent_getcb(c->bev, &read_cb, NULL, NULL, NULL);
-    return read_cb == NULL;
+    bufferevent_event_cb event_cb = NULL;
+    bufferevent_getcb(c->bev, NULL, NULL, &event_cb, NULL);
+    return event_cb == NULL;
 }
 
 void http_conn_shut(struct http_conn *c) {
