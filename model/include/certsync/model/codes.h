@@ -18,7 +18,7 @@
     X(EVENT_UNSIGNED, "event.unsigned", CONSUMER, "The record carries no certsync-sig header, or one that is not a signature.", \
       "Publish with certsync; nothing else should write to this topic.") \
     X(EVENT_UNKNOWN_SIGNER, "event.unknown_signer", CONSUMER, "The signing key is not enrolled in this account.", \
-      "Have an admin run: certsync agent enroll --account ACCOUNT --key FILE.") \
+      "Have an admin run: certsync agent enroll --account ACCOUNT --public-key FILE.") \
     X(EVENT_BAD_SIGNATURE, "event.bad_signature", CONSUMER, "The signature does not match the record.", \
       "The record was altered or signed with another key; publish it again from its source.") \
     X(EVENT_REVOKED_SIGNER, "event.revoked_signer", CONSUMER, "The signing key was revoked before this event.", \
@@ -92,7 +92,7 @@
     X(KEY_MALFORMED, "key.malformed", BOTH, "The private key cannot be read, or its sealed form is not one.", \
       "Give a private key in PEM (PKCS#8, PKCS#1 or SEC1), sealed to a trusted custodian.") \
     X(KEY_MISSING, "key.missing", BOTH, "There is no private key and no request for CSR matching.", \
-      "Give --key FILE, or --csr to match an existing CSR.") \
+      "Give --key-file FILE, or --csr to match an existing CSR.") \
     X(KEY_MANY, "key.many", BOTH, "There is more than one private key.", \
       "Give one key, or a CSR to match, not both; one key to a file.") \
     X(CSR_MALFORMED, "csr.malformed", BOTH, "The certificate signing request cannot be read.", \
@@ -120,7 +120,7 @@
     X(DELETE_SHARED, "delete.shared", CONSUMER, "The certificate is shared.", \
       "Unshare it first, or use --cascade.") \
     X(QUOTA_CERTIFICATES, "quota.certificates", CONSUMER, "The account holds as many certificates as its limit allows.", \
-      "Delete some, or ask an admin for a higher limit (certsync account update --certificates N).") \
+      "Delete some, or ask an admin for a higher limit (certsync account update ACCOUNT --certificates N).") \
     X(SHARE_UPLOADED, "share.uploaded", CONSUMER, "Uploaded certificates cannot be shared.", \
       "Only official and test certificates can; upload it in the other account instead.") \
     X(SHARE_RESHARE, "share.reshare", CONSUMER, "A certificate that was shared in cannot be shared on.", \
@@ -130,13 +130,13 @@
     X(SHARE_EXPIRED, "share.expired", CONSUMER, "An expired certificate cannot be shared.", \
       "Renew it first.") \
     X(SHARE_UNVERIFIED, "share.unverified", CONSUMER, "The account's owner is not real-name verified.", \
-      "Have the owner verified (certsync account update --verified yes).") \
+      "Have the owner verified (certsync account update ACCOUNT --verified).") \
     X(SHARE_SITE, "share.site", CONSUMER, "The accounts belong to different sites.", \
       "Share only within one site (cn or intl).") \
     X(SHARE_OWNER, "share.owner", CONSUMER, "The recipient is not an account of the same verified owner.", \
       "Check the account id; certificates can be shared only between accounts of one owner.") \
     X(SHARE_LIMIT, "share.limit", CONSUMER, "The certificate is shared with as many accounts as the limit allows.", \
-      "Unshare some, or ask an admin for a higher limit (certsync account update --shares N).") \
+      "Unshare some, or ask an admin for a higher limit (certsync account update ACCOUNT --shares N).") \
     X(SHARE_EXISTS, "share.exists", CONSUMER, "The certificate is already shared with this account.", \
       "Nothing needs to be done; unshare it first for a new share.") \
     X(SHARE_NOT_FOUND, "share.not_found", CONSUMER, "The certificate is not shared with this account.", \
