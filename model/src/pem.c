@@ -14,14 +14,18 @@
 // What the caller wants, and the code for a file that holds nothing of it.
 struct wanted {
     const char *noun;
+    const char *check;      // what passes on a file that holds one
     enum cs_code missing;   // something else is in the file
     enum cs_code malformed; // it is there, but in another container or broken
 };
-static const struct wanted want_certs = {"a certificate", CS_CODE_CERT_MALFORMED, CS_CODE_CERT_MALFORMED};
-static const struct wanted want_key = {"a private key", CS_CODE_KEY_MISSING, CS_CODE_KEY_MALFORMED};
-static const struct wanted want_spki = {"a public key", CS_CODE_KEY_MALFORMED, CS_CODE_KEY_MALFORMED};
-static const struct wanted want_csr = {"a certificate signing request", CS_CODE_CSR_MALFORMED,
-                                       CS_CODE_CSR_MALFORMED};
+static const struct wanted want_certs = {"a certificate", "openssl x509 -in FILE -noout -subject",
+                                         CS_CODE_CERT_MALFORMED, CS_CODE_CERT_MALFORMED};
+static const struct wanted want_key = {"a private key", "openssl pkey -in FILE -noout", CS_CODE_KEY_MISSING,
+                                       CS_CODE_KEY_MALFORMED};
+static const struct wanted want_spki = {"a public key", "openssl pkey -pubin -in FILE -noout",
+                                        CS_CODE_KEY_MALFORMED, CS_CODE_KEY_MALFORMED};
+static const struct wanted want_csr = {"a certificate signing request", "openssl req -in FILE -noout -verify",
+                                       CS_CODE_CSR_MALFORMED, CS_CODE_CSR_MALFORMED};
 
 // Every message begins with the file's name, cut and escaped.
 static bool named(struct cs_err *err, const char *label) {
@@ -139,8 +143,9 @@ static bool nothing(const struct wanted *w, const char *label, struct cs_bytes t
     }
     enum cs_code code =
         w == &want_key && found && strstr(found, "OpenSSH") ? CS_CODE_KEY_MALFORMED : w->missing;
-    cs_err_set(err, CS_ERR_REJECT, code, "the file holds %s, where %s was wanted.",
-               found ? found : "something else", w->noun);
+    cs_err_set(err, CS_ERR_REJECT, code,
+               "the file holds %s, where %s was wanted; this passes on the right file: %s.",
+               found ? found : "something else", w->noun, w->check);
     return named(err, label);
 }
 
@@ -149,7 +154,9 @@ static bool truncated(const struct wanted *w, const char *label, const struct pe
     char shown[64];
     cs_text_escape(b->label, b->label_len, shown, sizeof shown);
     cs_err_set(err, CS_ERR_REJECT, w->malformed,
-               "the block that begins with BEGIN %s has no END line: the file is truncated.", shown);
+               "the block that begins with BEGIN %s has no END line: the file is truncated; copy it again, "
+               "until this passes: %s.",
+               shown, w->check);
     return named(err, label);
 }
 
