@@ -139,11 +139,13 @@ static bool read_constraints(struct cert_box *box, struct cs_bytes value) {
 }
 
 // KeyUsage ::= BIT STRING: bit 0 is the first byte's highest. At least one must be set (RFC 5280
-// section 4.2.1.3).
+// section 4.2.1.3), and none of the unused ones (X.690 section 11.2.1).
 static bool read_key_usage(struct cs_cert *cert, struct cs_bytes value) {
     struct der outer = der_of(value);
     struct cs_bytes bits;
     if (!der_take(&outer, DER_BIT_STRING, &bits) || !der_done(&outer) || bits.len < 2 || bits.data[0] > 7)
+        return false;
+    if (bits.data[bits.len - 1] & ((1u << bits.data[0]) - 1))
         return false;
     cert->key_usage = bits.data[1];
     if (bits.len > 2)

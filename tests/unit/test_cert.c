@@ -178,6 +178,7 @@ static void edited_der(void **state) {
          CS_CODE_CERT_MALFORMED},
         {"extension twice", "p256", "0603551d0f", "0603551d13", CS_CODE_CERT_MALFORMED},
         {"key usage without bits", "p256", "03020780", "03020700", CS_CODE_CERT_MALFORMED},
+        {"key usage with an unused bit", "p256", "03020780", "03020781", CS_CODE_CERT_MALFORMED},
         {"month 13", "v1-self", "170d", "1713", CS_CODE_CERT_MALFORMED},
         {"IP address of 4 bytes taken for a URI is fine", "p256", "8704c0000201", "8604c0000201",
          CS_CODE_NONE},
