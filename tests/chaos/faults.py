@@ -2,9 +2,19 @@
 """What is done to the servers while events flow. Each fault is a generator: it acts, and yields how many seconds it waits."""
 import signal
 
+import redis
+
 from support.redis import Redis
 
 CRASH_POINTS = ("after_load", "between_derived_and_outcomes", "after_publish", "after_exec")
+
+
+def admin(run, do):
+    """Asks the Redis of the moment; another fault may have killed it: then it is left alone."""
+    try:
+        return do(run.redis.client())
+    except redis.RedisError:
+        return None
 
 
 def kill_consumer(run, r):
@@ -90,27 +100,31 @@ def pause_node(run, r):
 
 def redis_kill(run, r):
     """SIGKILL: with everysec the last second of acknowledged writes is gone, without an append-only file all."""
-    run.redis.kill()
+    killed = run.redis
+    killed.kill()
     yield r.choice([0, r.uniform(0, 1.5)])
-    run.redis.restart()
+    if killed is run.redis:
+        killed.restart()
 
 
 def flushall(run, r):
     for _ in range(r.choice([1, 1, 2, 3])):
-        run.redis.client().flushall()
+        admin(run, lambda c: c.flushall())
         yield r.uniform(0, 0.5)
 
 
 def flush_partition(run, r):
     """Part of the keys is lost: an operator's mistake, or a node of a cluster. Position first, so that it is rebuilt."""
-    p, client = r.randrange(run.partitions), run.redis.client()
-    client.delete(f"{run.namespace}:{{{p}}}:pos")
+    p = r.randrange(run.partitions)
+    admin(run, lambda c: c.delete(f"{run.namespace}:{{{p}}}:pos"))
     yield 0
 
 
 def promote(run, r):
     """A replica takes over that lags by what was written since it lost its primary; sometimes the old one lives on a while."""
     old = run.redis
+    if not old.process.alive:
+        return
     replica = Redis(run.directory / f"replica{len(run.redises)}", tcp=True, enable_debug_command="yes",
                     replicaof=f"127.0.0.1 {old.port}").start()
     run.redises.append(replica)
@@ -121,29 +135,33 @@ def promote(run, r):
     yield r.uniform(0.1, 0.6)
     replica.client().replicaof("no", "one")  # from here on it lags
     yield r.uniform(0, 1.0)
+    if old is not run.redis:
+        return
     run.point_at(replica)
     run.redis = replica
+    admin(run, lambda c: c.config_set("maxmemory", 0))
     if r.random() < 0.5:
         yield r.uniform(0, 0.3)
     old.kill()
 
 
 def redis_full(run, r):
-    client = run.redis.client()
-    client.config_set("maxmemory", max(1000000, client.info("memory")["used_memory"] + r.choice([-100000, 20000])))
+    more, full = r.choice([-100000, 20000]), run.redis
+    admin(run, lambda c: c.config_set("maxmemory", max(1000000, c.info("memory")["used_memory"] + more)))
     yield r.uniform(0.5, 2.0)
-    client.config_set("maxmemory", 0)
+    if full is run.redis:
+        admin(run, lambda c: c.config_set("maxmemory", 0))
 
 
 def redis_slow(run, r):
     """Answers late: below and beyond the consumer's patience (1 s)."""
-    client, seconds = run.redis.client(socket_timeout=10), r.choice([0.2, 0.6, 1.5, 2.5])
+    seconds, slow = r.choice([0.2, 0.6, 1.5, 2.5]), run.redis
     if r.random() < 0.5:
-        client.client_pause(int(seconds * 1000), all=r.random() < 0.7)
+        admin(run, lambda c: c.client_pause(int(seconds * 1000), all=r.random() < 0.7))
     else:
-        run.redis.pause()
+        slow.pause()
         yield seconds
-        run.redis.resume()
+        slow.resume()
     yield 0
 
 
