@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// verify: that the log, the outcomes and, where asked, the catalogs are what they must be. Nothing that was published
-// is believed: each record is judged again, by this very build.
+// verify: that the log, the outcomes and, where asked, the catalogs are what they must be. Nothing that was
+// published is believed: each record is judged again, by this very build.
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -29,7 +29,8 @@ static const struct cs_opt opts[] = {
     {.name = "complete",
      .kind = CS_OPT_FLAG,
      CS_OPT_AT_FLAG(struct verify_options, complete),
-     .text = "A record without an outcome is a fault, also at the end of a partition: nobody judges any more."},
+     .text =
+         "A record without an outcome is a fault, also at the end of a partition: nobody judges any more."},
     {.name = "allow-stray",
      .kind = CS_OPT_FLAG,
      CS_OPT_AT_FLAG(struct verify_options, allow_stray),
@@ -49,7 +50,9 @@ struct verify {
     struct cs_operator op;
     const struct verify_options *o;
     struct cs_derived_check *derived;
-    struct cs_bounds *due; // events before these ends have their cause in what is replayed
+    // What was there at the start: events before these ends have their cause in what is replayed, and derived
+    // events of outcomes before these ends are among them.
+    struct cs_bounds *due_events, *due_outcomes;
     struct cs_catalog *catalog;
     struct fault fault;
     // All partitions.
@@ -59,9 +62,9 @@ struct verify {
     size_t strays;
     // The partition that is read.
     int32_t partition;
-    int64_t last;             // number of the last outcome
-    int64_t outcome_offset;   // of its record
-    uint8_t (*hashes)[32];    // of each number's first record, key and value
+    int64_t last;           // number of the last outcome
+    int64_t outcome_offset; // of its record
+    uint8_t (*hashes)[32];  // of each number's first record, key and value
     size_t hashes_cap;
     uint8_t chain_sha256[32]; // of the last outcome's value
     struct cs_compare *compare;
@@ -69,8 +72,8 @@ struct verify {
 };
 
 // Always false. err is only a carrier: the fault is what is told.
-static bool CS_PRINTF(5, 6) fail(struct verify *v, struct cs_err *err, const char *kind, int64_t offset,
-                                 const char *fmt, ...) {
+static bool CS_PRINTF(5, 6)
+    fail(struct verify *v, struct cs_err *err, const char *kind, int64_t offset, const char *fmt, ...) {
     va_list args;
     va_start(args, fmt);
     vsnprintf(v->fault.text, sizeof v->fault.text, fmt, args);
@@ -82,6 +85,9 @@ static bool CS_PRINTF(5, 6) fail(struct verify *v, struct cs_err *err, const cha
     v->fault.outcome_offset = v->outcome_offset;
     return cs_err_set(err, CS_ERR_REJECT, CS_CODE_NONE, "%s", v->fault.text);
 }
+
+// The same, where no outcome is concerned.
+#define fail_place(v, ...) ((v)->last = 0, (v)->outcome_offset = -1, fail((v), __VA_ARGS__))
 
 static const char *brief(struct cs_bytes value, char out[400]) {
     cs_text_escape(value.data, value.len, out, 400);
@@ -120,13 +126,14 @@ static bool next_outcome(struct verify *v, struct cs_record *ret, bool *ret_end,
         int64_t n = ret->value.data ? cs_outcome_number(ret->value) : -1;
         v->outcome_offset = ret->offset;
         if (n < 1)
-            return fail(v, err, "not_an_outcome", -1, "the record is not an outcome: something else writes to %s",
-                        log->name);
+            return fail(v, err, "not_an_outcome", -1,
+                        "the record is not an outcome: something else writes to %s", log->name);
         if (n > v->last + 1) {
             int64_t before = v->last;
             v->last = n;
-            return fail(v, err, "gap", -1, "outcome %" PRId64 " follows outcome %" PRId64 ": those between are missing",
-                        n, before);
+            return fail(v, err, "gap", -1,
+                        "outcome %" PRId64 " follows outcome %" PRId64 ": those between are missing", n,
+                        before);
         }
         if (n == v->last + 1) {
             if (!keep_hash(v, ret, err))
@@ -139,7 +146,8 @@ static bool next_outcome(struct verify *v, struct cs_record *ret, bool *ret_end,
         hash_outcome(v, ret, sha256);
         if (memcmp(sha256, v->hashes[n - 1], 32) != 0) {
             v->last = n;
-            return fail(v, err, "fork", -1, "outcome %" PRId64 " was published before with other contents", n);
+            return fail(v, err, "fork", -1, "outcome %" PRId64 " was published before with other contents",
+                        n);
         }
     }
 }
@@ -153,18 +161,22 @@ static bool check_fields(struct verify *v, const struct cs_record *published, co
         return fail(v, err, "not_an_outcome", -1, "the outcome cannot be read: %s", why.msg);
     if (memcmp(o.prev_sha256, v->chain_sha256, 32) != 0) {
         cs_hex_encode(v->chain_sha256, 32, hex);
-        return fail(v, err, "chain", event->offset,
-                    "the chain is broken: the outcome before it has the SHA-256 %s, which this one does not name", hex);
+        return fail(
+            v, err, "chain", event->offset,
+            "the chain is broken: the outcome before it has the SHA-256 %s, which this one does not name",
+            hex);
     }
     if (o.partition != event->partition || o.offset != event->offset)
         return fail(v, err, "offset", event->offset,
-                    "outcome %" PRId64 " is of the record at offset %" PRId64 " of partition %d, and should be of the one "
+                    "outcome %" PRId64 " is of the record at offset %" PRId64
+                    " of partition %d, and should be of the one "
                     "at offset %" PRId64 ": each record has exactly one number",
                     o.n, o.offset, (int)o.partition, event->offset);
     if (memcmp(o.record_sha256, mine->prepared->record_sha256, 32) != 0) {
         cs_hex_encode(mine->prepared->record_sha256, 32, hex);
         return fail(v, err, "record", event->offset,
-                    "the record is not the one that was judged: its SHA-256 is %s, the outcome names another", hex);
+                    "the record is not the one that was judged: its SHA-256 is %s, the outcome names another",
+                    hex);
     }
     return true;
 }
@@ -180,9 +192,11 @@ static bool check_outcome(struct verify *v, const struct cs_record *published, c
         return fail(v, err, "verdict", event->offset, "the verdict is another one: published %s, judged %s",
                     brief(published->value, theirs), brief(mine->outcome_json, ours));
     size_t account_len = strlen(mine->outcome.account);
-    if (published->key.len != account_len || memcmp(published->key.data ? published->key.data : (const uint8_t *)"",
-                                                    mine->outcome.account, account_len) != 0)
-        return fail(v, err, "key", event->offset, "the outcome's key is not the account \"%s\"", mine->outcome.account);
+    if (published->key.len != account_len ||
+        memcmp(published->key.data ? published->key.data : (const uint8_t *)"", mine->outcome.account,
+               account_len) != 0)
+        return fail(v, err, "key", event->offset, "the outcome's key is not the account \"%s\"",
+                    mine->outcome.account);
     cs_crypto_sha256(v->op.crypto, published->value, v->chain_sha256);
     return true;
 }
@@ -195,10 +209,11 @@ struct redis_fault {
 };
 
 static bool redis_differs(void *arg, const char *key, bool index, enum cs_difference d) {
-    static const char *const what[] = {"", "lacks", "has, and the replay has not,", "holds something else under"};
+    static const char *const what[] = {"", "lacks", "has, and the replay has not,",
+                                       "holds something else under"};
     struct redis_fault *f = arg;
-    return fail(f->v, f->err, "catalog", cs_compare_after(f->v->compare)->next_offset - 1,
-                "the catalog in Redis %s the %s %s", what[d], index ? "index" : "document", key);
+    return fail_place(f->v, f->err, "catalog", cs_compare_after(f->v->compare)->next_offset - 1,
+                      "the catalog in Redis %s the %s %s", what[d], index ? "index" : "document", key);
 }
 
 // Whether the replay stands at one of the two positions between which the catalog was read.
@@ -212,8 +227,8 @@ static bool check_catalog(struct verify *v, struct cs_err *err) {
         return false;
     if (here->next_offset == before->next_offset) {
         if (!cs_position_equal(here, before))
-            return fail(v, err, "position", here->next_offset - 1,
-                        "the position in Redis is not the one that the replay has at this offset");
+            return fail_place(v, err, "position", here->next_offset - 1,
+                              "the position in Redis is not the one that the replay has at this offset");
         v->comparing = true;
         if (!cs_compare_begin(v->compare, cs_replay_state(v->op.replay), err))
             return false;
@@ -223,8 +238,8 @@ static bool check_catalog(struct verify *v, struct cs_err *err) {
     v->compared = true;
     v->comparing = false;
     if (!cs_position_equal(here, after))
-        return fail(v, err, "position", here->next_offset - 1,
-                    "the position in Redis is not the one that the replay has at this offset");
+        return fail_place(v, err, "position", here->next_offset - 1,
+                          "the position in Redis is not the one that the replay has at this offset");
     struct redis_fault f = {v, err};
     v->fault.kind = NULL;
     v->keys += (int64_t)cs_compare_keys(v->compare);
@@ -237,29 +252,38 @@ static bool is_derived(enum cs_event_type t) {
     return t == CS_EVENT_SHARE_OFFER || t == CS_EVENT_SHARE_WITHDRAW || t == CS_EVENT_SHARE_ANSWER;
 }
 
-// By the service: a good signature and the right to send it. Copies that came after the first are told by their number.
-static bool by_service(const struct cs_replayed *mine) {
-    return is_derived(mine->prepared->event ? mine->prepared->event->type : CS_EVENT_NONE) &&
-           (mine->outcome.status != CS_STATUS_REJECTED || mine->outcome.code == CS_CODE_EVENT_REPLAYED ||
-            mine->outcome.code > CS_CODE_ACCOUNT_UNKNOWN);
+// A share event that the service signed. One that was published again may be refused for its number alone.
+static bool by_service(const struct verify *v, const struct cs_replayed *mine) {
+    const struct cs_event *ev = mine->prepared->event;
+    char key[CS_STATE_KEY_MAX + 1];
+    struct cs_bytes doc;
+    struct cs_trust_key signer;
+    struct cs_err ignored;
+    if (!ev || !is_derived(ev->type) ||
+        (mine->outcome.status == CS_STATUS_REJECTED && mine->outcome.code != CS_CODE_EVENT_REPLAYED))
+        return false;
+    snprintf(key, sizeof key, "trust/%s", ev->kid);
+    return cs_state_get(cs_replay_state(v->op.replay), key, &doc) == CS_FOUND &&
+           cs_trust_key_decode(doc, &signer, &ignored) && signer.role == CS_TRUST_SERVICE;
 }
 
-static bool note_derived(struct verify *v, const struct cs_record *event, const struct cs_replayed *mine, bool judged,
-                         struct cs_err *err) {
+static bool note_derived(struct verify *v, const struct cs_record *event, const struct cs_replayed *mine,
+                         bool due, struct cs_err *err) {
     int64_t seq = cs_replay_position(v->op.replay)->derived - (int64_t)mine->derived_len;
     for (size_t i = 0; i < mine->derived_len; i++) {
         v->derived_events++;
         if (!cs_derived_check_emitted(v->derived, event->partition, event->offset, ++seq,
                                       cs_replay_derived_json(v->op.replay, &mine->derived[i]),
-                                      cs_replay_kid(v->op.replay), judged, err))
+                                      cs_replay_kid(v->op.replay), due, err))
             return false;
     }
-    return !by_service(mine) ||
-           cs_derived_check_found(v->derived, event->partition, event->offset, mine->prepared->event, event->value,
-                                  event->offset < v->due[event->partition].high, err);
+    return !by_service(v, mine) ||
+           cs_derived_check_found(v->derived, event->partition, event->offset, mine->prepared->event,
+                                  event->value, event->offset < v->due_events[event->partition].high, err);
 }
 
-static bool check_event(struct verify *v, const struct cs_record *event, bool *outcomes_end, struct cs_err *err) {
+static bool check_event(struct verify *v, const struct cs_record *event, bool *outcomes_end,
+                        struct cs_err *err) {
     struct cs_replayed mine;
     struct cs_record published;
     if (!cs_replay_record(v->op.replay, event, &mine, err))
@@ -274,8 +298,10 @@ static bool check_event(struct verify *v, const struct cs_record *event, bool *o
         return false;
     v->unjudged += !judged;
     if (!judged && v->o->complete)
-        return fail(v, err, "no_outcome", event->offset, "the record has no outcome");
-    return note_derived(v, event, &mine, judged, err) && (!v->compare || check_catalog(v, err));
+        return fail_place(v, err, "no_outcome", event->offset, "the record has no outcome");
+    return note_derived(v, event, &mine, judged && published.offset < v->due_outcomes[v->partition].high,
+                        err) &&
+           (!v->compare || check_catalog(v, err));
 }
 
 static bool check_beginning(struct verify *v, struct cs_err *err) {
@@ -286,8 +312,9 @@ static bool check_beginning(struct verify *v, struct cs_err *err) {
                 {v->op.outcomes, v->op.outcome_bounds[v->partition].low}};
     for (size_t i = 0; i < CS_ARRAY_LEN(logs); i++)
         if (logs[i].low > 0)
-            return fail(v, err, "deleted", i == 0 ? 0 : -1, "%s begins at offset %" PRId64 ": records were deleted",
-                        logs[i].log->name, logs[i].low);
+            return fail_place(v, err, "deleted", i == 0 ? 0 : -1,
+                              "%s begins at offset %" PRId64 ": records were deleted", logs[i].log->name,
+                              logs[i].low);
     return true;
 }
 
@@ -297,12 +324,12 @@ static bool check_rest(struct verify *v, bool outcomes_end, struct cs_err *err) 
     if (!outcomes_end && !next_outcome(v, &published, &outcomes_end, err))
         return false;
     if (!outcomes_end)
-        return fail(v, err, "no_record", -1, "outcome %" PRId64 " is of no record: %s ends before it", v->last,
-                    v->op.events->name);
+        return fail(v, err, "no_record", -1, "outcome %" PRId64 " is of no record: %s ends before it",
+                    v->last, v->op.events->name);
     if (v->compare && !v->compared)
-        return fail(v, err, "position", cs_compare_after(v->compare)->next_offset,
-                    "the catalog in Redis stands at offset %" PRId64 ", %s does not reach it",
-                    cs_compare_after(v->compare)->next_offset, v->op.events->name);
+        return fail_place(v, err, "position", cs_compare_after(v->compare)->next_offset,
+                          "the catalog in Redis stands at offset %" PRId64 ", %s does not reach it",
+                          cs_compare_after(v->compare)->next_offset, v->op.events->name);
     return true;
 }
 
@@ -318,8 +345,9 @@ static bool start_partition(struct verify *v, int32_t p, struct cs_err *err) {
     if (v->catalog) {
         // A catalog that is read now stands on records that were not there when the bounds were taken.
         if (!cs_compare_new(op->crypto, v->catalog, p, &v->compare, err) ||
-            (p < op->outcomes->partitions && !op->outcomes->ops->bounds(op->outcomes, p, &op->outcome_bounds[p].low,
-                                                                      &op->outcome_bounds[p].high, err)) ||
+            (p < op->outcomes->partitions &&
+             !op->outcomes->ops->bounds(op->outcomes, p, &op->outcome_bounds[p].low,
+                                        &op->outcome_bounds[p].high, err)) ||
             (p < op->events->partitions && !op->events->ops->bounds(op->events, p, &op->event_bounds[p].low,
                                                                     &op->event_bounds[p].high, err)))
             return false;
@@ -351,34 +379,40 @@ static bool verify_partition(struct verify *v, int32_t p, struct cs_err *err) {
 
 static bool check_derived(struct verify *v, struct cs_err *err) {
     struct cs_derived_finding f;
-    if (!cs_derived_check_end(v->derived, &f, &v->strays) || (f.fault == CS_DERIVED_STRAY && v->o->allow_stray))
+    if (!cs_derived_check_end(v->derived, &f, &v->strays) ||
+        (f.fault == CS_DERIVED_STRAY && v->o->allow_stray))
         return true;
     v->partition = f.partition;
-    v->last = 0;
-    v->outcome_offset = -1;
     switch (f.fault) {
     case CS_DERIVED_LOST:
-        return fail(v, err, "derived_lost", f.offset,
-                    "the record emitted derived event %" PRId64 " of partition %d, which is nowhere in %s", f.seq,
-                    (int)f.origin, v->op.events->name);
+        return fail_place(v, err, "derived_lost", f.offset,
+                          "the record emitted derived event %" PRId64
+                          " of partition %d, which is nowhere in %s",
+                          f.seq, (int)f.origin, v->op.events->name);
     case CS_DERIVED_STRAY:
-        return fail(v, err, "derived_stray", f.offset,
-                    "the service key signed this as derived event %" PRId64 " of partition %d, but no decision emitted "
-                    "it (a stolen service key, or a dump that was taken while events came in)",
-                    f.seq, (int)f.origin);
+        return fail_place(v, err, "derived_stray", f.offset,
+                          "the service key signed this as derived event %" PRId64
+                          " of partition %d, but no decision emitted "
+                          "it (a stolen service key, or a dump that was taken while events came in)",
+                          f.seq, (int)f.origin);
     case CS_DERIVED_DIFFERENT:
-        return fail(v, err, "derived_different", f.offset,
-                    "derived event %" PRId64 " of partition %d is not as it was decided", f.seq, (int)f.origin);
+        return fail_place(v, err, "derived_different", f.offset,
+                          "derived event %" PRId64 " of partition %d is not as it was decided", f.seq,
+                          (int)f.origin);
     }
     return true;
 }
 
-// The cause of a derived event that is there now is in the log already when its end is looked at a second time.
+// The cause of a derived event that is there now is in the log already when its end is looked at a second
+// time.
 static bool note_due(struct verify *v, struct cs_err *err) {
-    v->due = calloc((size_t)v->op.partitions, sizeof *v->due);
-    if (!v->due)
+    size_t size = (size_t)v->op.partitions * sizeof(struct cs_bounds);
+    v->due_events = malloc(size);
+    v->due_outcomes = malloc(size);
+    if (!v->due_events || !v->due_outcomes)
         return cs_err_oom(err);
-    memcpy(v->due, v->op.event_bounds, (size_t)v->op.partitions * sizeof *v->due);
+    memcpy(v->due_events, v->op.event_bounds, size);
+    memcpy(v->due_outcomes, v->op.outcome_bounds, size);
     return cs_operator_look(&v->op, v->op.events, v->op.event_bounds, err);
 }
 
@@ -450,16 +484,19 @@ static int tell(const struct verify *v) {
         return CS_EXIT_FAILED;
     }
     fprintf(out,
-            "%" PRId64 " events in %d partitions: %" PRId64 " applied, %" PRId64 " pending, %" PRId64 " rejected, %" PRId64
-            " duplicate; %.0f/s\n"
-            "each has exactly one outcome, numbers have no gap, the chain is unbroken, and this build judges the same\n",
-            v->events, (int)v->op.partitions, v->by_status[CS_STATUS_APPLIED], v->by_status[CS_STATUS_PENDING],
-            v->by_status[CS_STATUS_REJECTED], v->by_status[CS_STATUS_DUPLICATE], cs_progress_rate(&v->op.progress));
+            "%" PRId64 " events in %d partitions: %" PRId64 " applied, %" PRId64 " pending, %" PRId64
+            " rejected, %" PRId64 " duplicate; %.0f/s\n"
+            "each has exactly one outcome, numbers have no gap, the chain is unbroken, and this build judges "
+            "the same\n",
+            v->events, (int)v->op.partitions, v->by_status[CS_STATUS_APPLIED],
+            v->by_status[CS_STATUS_PENDING], v->by_status[CS_STATUS_REJECTED],
+            v->by_status[CS_STATUS_DUPLICATE], cs_progress_rate(&v->op.progress));
     if (v->unjudged > 0)
         fprintf(out, "%" PRId64 " records at the ends of partitions have no outcome yet\n", v->unjudged);
     if (v->copies > 0)
         fprintf(out, "%" PRId64 " outcomes were published again, alike\n", v->copies);
-    fprintf(out, "%" PRId64 " derived events were decided; all are in the log as they were decided\n", v->derived_events);
+    fprintf(out, "%" PRId64 " derived events were decided; all are in the log as they were decided\n",
+            v->derived_events);
     if (v->strays > 0)
         fprintf(out, "%zu share events by the service key were decided by nobody\n", v->strays);
     if (v->o->redis)
@@ -472,12 +509,15 @@ static int run_verify(const struct cs_cli *cli) {
     struct cs_err err;
     bool ok = do_verify(&v, cli, &err);
     cs_progress_end(&v.op.progress);
-    int code = !ok && !v.fault.kind ? cs_consumer_failure(cli, &err) : v.o->log.json ? tell_json(&v) : tell(&v);
+    int code = !ok && !v.fault.kind ? cs_consumer_failure(cli, &err)
+               : v.o->log.json      ? tell_json(&v)
+                                    : tell(&v);
     cs_compare_free(v.compare);
     cs_catalog_free(v.catalog);
     cs_derived_check_free(v.derived);
     free(v.hashes);
-    free(v.due);
+    free(v.due_events);
+    free(v.due_outcomes);
     cs_operator_close(&v.op);
     return code;
 }
@@ -486,17 +526,24 @@ const struct cs_command cs_cmd_verify = {
     .name = "verify",
     .summary = "Prove the outcomes from the log alone",
     .description =
-        "Reads all of cert.events and cert.outcomes, judges each record again, and proves: outcome numbers have no gap, "
-        "and of each number all copies are alike; the chain of hashes is unbroken; each outcome names the hash of the "
-        "record at its offset; each record has exactly one outcome; signatures are valid and verdicts the same as this "
-        "build's; derived events are those that were decided. With --redis: the catalogs are the replay's.\n\n"
-        "Needs neither Redis nor the service key, publishes nothing, and works on a live system: records that came in "
+        "Reads all of cert.events and cert.outcomes, judges each record again, and proves: outcome numbers "
+        "have no gap, "
+        "and of each number all copies are alike; the chain of hashes is unbroken; each outcome names the "
+        "hash of the "
+        "record at its offset; each record has exactly one outcome; signatures are valid and verdicts the "
+        "same as this "
+        "build's; derived events are those that were decided. With --redis: the catalogs are the "
+        "replay's.\n\n"
+        "Needs neither Redis nor the service key, publishes nothing, and works on a live system: records "
+        "that came in "
         "last may have no outcome yet. Ends at the first fault, says what and where, and exits with 1.",
-    .examples = "certsync-consumer verify --redis\n"
-                "kcat -C -J -e -b BROKERS -t cert.outcomes > outcomes.json; kcat -C -J -e -b BROKERS -t cert.events > "
-                "events.json\n"
-                "certsync-consumer verify --events events.json --outcomes outcomes.json --deployment prod --root-key "
-                "root.pub",
+    .examples =
+        "certsync-consumer verify --redis\n"
+        "kcat -C -J -e -b BROKERS -t cert.outcomes > outcomes.json; kcat -C -J -e -b BROKERS -t cert.events "
+        "> "
+        "events.json\n"
+        "certsync-consumer verify --events events.json --outcomes outcomes.json --deployment prod --root-key "
+        "root.pub",
     .opts = opts,
     .opt_count = CS_ARRAY_LEN(opts),
     .values_size = sizeof(struct verify_options),

@@ -73,8 +73,8 @@ static void hash(struct cs_derived_check *c, struct cs_bytes value, const char *
     struct cs_bytes parts[2] = {value, {0}};
     size_t len = strlen(kid);
     const uint8_t *end = value.data + value.len;
-    for (const uint8_t *p = value.data; (size_t)(end - p) >= len && (p = memchr(p, kid[0], (size_t)(end - p) - len + 1));
-         p++) {
+    for (const uint8_t *p = value.data;
+         (size_t)(end - p) >= len && (p = memchr(p, kid[0], (size_t)(end - p) - len + 1)); p++) {
         if (memcmp(p, kid, len) == 0) {
             parts[0].len = (size_t)(p - value.data);
             parts[1] = (struct cs_bytes){p + len, (size_t)(end - p) - len};

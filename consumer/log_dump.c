@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A topic in a file, in the form that `kcat -C -J` writes. kcat's JSON holds bytes as they are but for what JSON must
-// escape, so a line is not always UTF-8: a JSON library would refuse just those records that were refused. What
-// is read here is what stood in Kafka, byte for byte.
+// A topic in a file, in the form that `kcat -C -J` writes. kcat's JSON holds bytes as they are but for what
+// JSON must escape, so a line is not always UTF-8: a JSON library would refuse just those records that were
+// refused. What is read here is what stood in Kafka, byte for byte.
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,7 +79,8 @@ static bool take_int(struct scan *s, int64_t *ret) {
 static bool take_word(struct scan *s, const char *word) {
     size_t len = strlen(word);
     struct scan before = *s;
-    if (take_char(s, word[0]) && (size_t)(s->end - s->at) >= len - 1 && memcmp(s->at, word + 1, len - 1) == 0) {
+    if (take_char(s, word[0]) && (size_t)(s->end - s->at) >= len - 1 &&
+        memcmp(s->at, word + 1, len - 1) == 0) {
         s->at += len - 1;
         return true;
     }
@@ -360,10 +361,11 @@ static bool dump_next(struct cs_log *l, struct cs_record *ret, bool *ret_end, st
     struct scan text = {d->data + line->at, d->data + line->at + line->len};
     if (take_line(d, text, HAS_ALL, ret))
         return true;
-    return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
-                      "%s: the record at offset %lld of partition %d is not in kcat's JSON form (partition, offset, "
-                      "ts, headers, key, payload)",
-                      d->path, (long long)line->offset, (int)(d->reading - d->partitions));
+    return cs_err_set(
+        err, CS_ERR_CONFIG, CS_CODE_NONE,
+        "%s: the record at offset %lld of partition %d is not in kcat's JSON form (partition, offset, "
+        "ts, headers, key, payload)",
+        d->path, (long long)line->offset, (int)(d->reading - d->partitions));
 }
 
 static void dump_free(struct cs_log *l) {

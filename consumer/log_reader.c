@@ -137,8 +137,8 @@ static rd_kafka_conf_t *conf_of(const struct cs_kafka_settings *kafka, struct cs
     char text[256];
     if (!cs_kafka_conf_consumer(kafka, "certsync-consumer-operator", NULL, &conf, err))
         return NULL;
-    // The end of a partition waits for the answer to one fetch more, which is held back this long where nothing is
-    // new.
+    // The end of a partition waits for the answer to one fetch more, which is held back this long where
+    // nothing is new.
     if (rd_kafka_conf_set(conf, "fetch.wait.max.ms", "10", text, sizeof text) == RD_KAFKA_CONF_OK)
         return conf;
     rd_kafka_conf_destroy(conf);

@@ -27,12 +27,11 @@ static bool load_settings(const struct cs_cli *cli, struct cs_consumer_settings 
 
 static bool open_log(const struct cs_operator *op, const char *file, const char *topic, struct cs_log **ret,
                      struct cs_err *err) {
-    return file ? cs_log_open_dump(file, ret, err)
-                : cs_log_open_kafka(&op->settings->kafka, topic, ret, err);
+    return file ? cs_log_open_dump(file, ret, err) : cs_log_open_kafka(&op->settings->kafka, topic, ret, err);
 }
 
-// The genesis record is the first of every partition and says how many there are; that it is genuine is judged with
-// all the others.
+// The genesis record is the first of every partition and says how many there are; that it is genuine is
+// judged with all the others.
 static bool partitions_of_dump(struct cs_operator *op, struct cs_err *err) {
     for (int32_t p = 0; p < op->events->partitions; p++) {
         struct cs_record r;
@@ -46,12 +45,14 @@ static bool partitions_of_dump(struct cs_operator *op, struct cs_err *err) {
             ev->type == CS_EVENT_SYSTEM_GENESIS) {
             op->partitions = ev->data.genesis.partitions;
             return op->partitions >= op->events->partitions ||
-                   cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s holds partition %d, the deployment has %d",
-                              op->events->name, (int)op->events->partitions - 1, (int)op->partitions);
+                   cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                              "%s holds partition %d, the deployment has %d", op->events->name,
+                              (int)op->events->partitions - 1, (int)op->partitions);
         }
     }
     return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
-                      "%s holds no genesis record: dump the whole topic, from its beginning", op->events->name);
+                      "%s holds no genesis record: dump the whole topic, from its beginning",
+                      op->events->name);
 }
 
 bool cs_operator_look(struct cs_operator *op, struct cs_log *log, struct cs_bounds *ret, struct cs_err *err) {
@@ -70,8 +71,9 @@ static bool look(struct cs_operator *op, struct cs_err *err) {
     if (!op->event_bounds || !op->outcome_bounds)
         return cs_err_oom(err);
     if (op->outcomes && op->outcomes->partitions > op->partitions)
-        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s has %d partitions, %s has %d", op->outcomes->name,
-                          (int)op->outcomes->partitions, op->events->name, (int)op->partitions);
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s has %d partitions, %s has %d",
+                          op->outcomes->name, (int)op->outcomes->partitions, op->events->name,
+                          (int)op->partitions);
     return (!op->outcomes || cs_operator_look(op, op->outcomes, op->outcome_bounds, err)) &&
            cs_operator_look(op, op->events, op->event_bounds, err);
 }
@@ -94,11 +96,12 @@ bool cs_operator_open(const struct cs_cli *cli, const struct cs_operator_options
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "--events and --outcomes belong together: give both or neither");
     if (!load_settings(cli, &op->settings, err) || !cs_crypto_new(&op->crypto, err) ||
-        !cs_keyfile_spki(op->crypto, op->settings->root_key, false, &op->root_spki, &op->root_spki_len, err) ||
+        !cs_keyfile_spki(op->crypto, op->settings->root_key, false, &op->root_spki, &op->root_spki_len,
+                         err) ||
         !open_logs(op, needs, err))
         return false;
-    struct cs_replay_options replay = {op->settings->deployment, {op->root_spki, op->root_spki_len},
-                                       op->partitions};
+    struct cs_replay_options replay = {
+        op->settings->deployment, {op->root_spki, op->root_spki_len}, op->partitions};
     return !(needs & CS_OPERATOR_REPLAY) || cs_replay_new(&replay, &op->replay, err);
 }
 
@@ -142,8 +145,9 @@ int cs_operator_print(const struct cs_operator *op, const struct cs_buf *out, in
 }
 
 static bool not_a_moment(const char *text, struct cs_err *err) {
-    return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
-                      "%.64s is neither [PARTITION:]OFFSET nor a time such as 2026-11-23T12:00:00Z or 2026-11-23", text);
+    return cs_err_set(
+        err, CS_ERR_CONFIG, CS_CODE_NONE,
+        "%.64s is neither [PARTITION:]OFFSET nor a time such as 2026-11-23T12:00:00Z or 2026-11-23", text);
 }
 
 bool cs_moment_parse_time(const char *text, struct cs_moment *ret, struct cs_err *err) {

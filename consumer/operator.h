@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the operators' subcommands share: where the log is read from, the judge that goes over it again, and how
-// places in it are named.
+// What the operators' subcommands share: where the log is read from, the judge that goes over it again, and
+// how places in it are named.
 #pragma once
 
 #include "catalog.h"
@@ -10,7 +10,7 @@
 #include "progress.h"
 #include "replay.h"
 
-struct cs_operator_options { // first part of each command's options
+struct cs_operator_options {       // first part of each command's options
     const char *events, *outcomes; // dump files; NULL: from Kafka
     bool json;
 };
@@ -47,8 +47,9 @@ struct cs_operator {
 // needs: what is opened besides the events.
 #define CS_OPERATOR_OUTCOMES 1u
 #define CS_OPERATOR_REPLAY   2u
-// Settings (no service key is needed), keys, logs and, where a replay is wanted, the judge. Bounds: outcomes first, then
-// events, so that the record of each outcome, and each derived event that came before it, lies within.
+// Settings (no service key is needed), keys, logs and, where a replay is wanted, the judge. Bounds: outcomes
+// first, then events, so that the record of each outcome, and each derived event that came before it, lies
+// within.
 CS_MUST_USE bool cs_operator_open(const struct cs_cli *cli, const struct cs_operator_options *options,
                                   unsigned needs, struct cs_operator *ret, struct cs_err *err);
 void cs_operator_close(struct cs_operator *op);
@@ -56,14 +57,15 @@ CS_DEFINE_AUTO_CLEAR(struct cs_operator, cs_operator_close)
 // Looks again at where events end now.
 CS_MUST_USE bool cs_operator_look(struct cs_operator *op, struct cs_log *log, struct cs_bounds *ret,
                                   struct cs_err *err);
-CS_MUST_USE bool cs_operator_catalog(const struct cs_operator *op, struct cs_catalog **ret, struct cs_err *err);
+CS_MUST_USE bool cs_operator_catalog(const struct cs_operator *op, struct cs_catalog **ret,
+                                     struct cs_err *err);
 // Events of all partitions.
 int64_t cs_operator_total(const struct cs_operator *op);
 // Prints the buffer and a line end; the exit code that goes with code where that worked.
 int cs_operator_print(const struct cs_operator *op, const struct cs_buf *out, int code);
 
-// A moment in the log: "[PARTITION:]OFFSET" (records before that offset) or a time (RFC 3339, or a day; records up to
-// and with it).
+// A moment in the log: "[PARTITION:]OFFSET" (records before that offset) or a time (RFC 3339, or a day;
+// records up to and with it).
 struct cs_moment {
     bool given;
     int32_t partition; // -1: each
