@@ -15,10 +15,18 @@
 
 static struct fx_key *agent; // may do everything to every name
 
+// A custodian's key that nobody trusts; or the trusted one, while that one is in use.
+static struct cs_privkey *stranger;
+static uint8_t *stranger_spki;
+static size_t stranger_len;
+
 static int setup(void **state) {
     struct fx *fx = fx_new(2);
     fx_begin(fx);
     fx_account(fx, "acme", "acme-inc", CS_SITE_CN, true);
+    struct cs_err err;
+    assert_true(cs_privkey_generate(CS_KEY_X25519, 0, &stranger, &err));
+    assert_true(cs_privkey_spki(stranger, &stranger_spki, &stranger_len, &err));
     agent = fx_agent(fx, "acme", CS_CAN_ALL & ~CS_CAN_ENROLL, "*");
     *state = fx;
     return 0;
@@ -26,6 +34,8 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
     fx_check_invariants(*state);
+    cs_privkey_free(stranger);
+    free(stranger_spki);
     fx_free(*state);
     return 0;
 }
@@ -232,6 +242,18 @@ static void long_names_are_counted_only(void **state) {
     fx_deliver_all(fx);
 }
 
+static void swap_custodian(struct fx *fx) {
+    struct cs_privkey *key = fx->custodian;
+    uint8_t *spki = fx->custodian_spki;
+    size_t len = fx->custodian_spki_len;
+    fx->custodian = stranger;
+    fx->custodian_spki = stranger_spki;
+    fx->custodian_spki_len = stranger_len;
+    stranger = key;
+    stranger_spki = spki;
+    stranger_len = len;
+}
+
 static void keys_and_proofs(void **state) {
     struct fx *fx = *state;
     struct fx_cert *cert = any_cert(fx), *other = any_cert(fx);
@@ -263,19 +285,9 @@ static void keys_and_proofs(void **state) {
     part->key.bytes = cert->chain[0]; // no sealed form
     assert_rejected(fx_send(fx, agent, &ev), KEY_MALFORMED);
 #undef AGAIN
-    // Sealed to a key that nobody trusts.
-    struct cs_privkey *custodian = fx->custodian;
-    uint8_t *spki = fx->custodian_spki;
-    size_t len = fx->custodian_spki_len;
-    struct cs_err err;
-    assert_true(cs_privkey_generate(CS_KEY_X25519, 0, &fx->custodian, &err));
-    assert_true(cs_privkey_spki(fx->custodian, &fx->custodian_spki, &fx->custodian_spki_len, &err));
-    assert_rejected(upload(fx, NULL, "keys", cert), KEY_MALFORMED);
-    cs_privkey_free(fx->custodian);
-    free(fx->custodian_spki);
-    fx->custodian = custodian;
-    fx->custodian_spki = spki;
-    fx->custodian_spki_len = len;
+    swap_custodian(fx);
+    assert_rejected(upload(fx, NULL, "keys", cert), KEY_MALFORMED); // nobody trusts that one
+    swap_custodian(fx);
     assert_applied(upload(fx, NULL, "keys", cert));
 }
 
@@ -483,6 +495,12 @@ static void sm2_pairs(void **state) {
     assert_verdict(fx_send(fx, agent, &ev), APPLIED, UNCHANGED);
     ev = fx_upload_sm2(fx, "acme", agent, NULL, "sm2.pair", s, e);
     assert_rejected(fx_send(fx, agent, &ev), NAME_INVALID);
+    // Both keys are sealed to one custodian.
+    ev = fx_upload_sm2(fx, "acme", agent, NULL, "sm2_other", s, e);
+    swap_custodian(fx);
+    fx_fill_part(fx, &ev, 0, s, CS_ROLE_SM2_SIGN);
+    swap_custodian(fx);
+    assert_rejected(fx_send(fx, agent, &ev), KEY_MALFORMED);
     // The proof of the second key counts as well.
     ev = fx_upload_sm2(fx, "acme", agent, NULL, "sm2_other", s, e);
     ev.data.upload.part[1].pop = ev.data.upload.part[0].pop;

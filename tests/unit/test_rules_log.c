@@ -280,7 +280,7 @@ static void step(struct world *w) {
     size_t a = roll(w, ACCOUNTS);
     uint32_t what = roll(w, 100);
     w->fx->now_ms += roll(w, 60000);
-    if (fx_waiting(w->fx) > 0 && chance(w, 60))
+    if (fx_waiting(w->fx) > 0 && chance(w, 25))
         fx_deliver_next(w->fx);
     else if (what < 20)
         upload_by(w, a, any_agent(w, a));

@@ -257,6 +257,28 @@ static void every_cell(void **state) {
     }
 }
 
+// What is offered again is accepted again, and nothing else.
+static void an_old_offer_changes_nothing(void **state) {
+    struct fx *fx = *state;
+    struct family f;
+    bring_to(fx, &f, OPEN);
+    assert_applied(act(fx, &f, OPEN, OFFER_2));
+    family_emitted(fx);
+    const char *key = fx_text(fx, "shared-in/%s/%s/%s", f.recipient, f.owner, f.certificate);
+    struct cs_bytes before = fx_doc(fx, f.recipient, key);
+    uint8_t *copy = fx_alloc(fx, before.len);
+    memcpy(copy, before.data, before.len);
+    fx->now_ms += 1000;
+    for (enum does again = OFFER_1; again <= OFFER_2; again++) {
+        assert_applied(act(fx, &f, OPEN, again));
+        assert_string_equal(family_emitted(fx), "accepted 2");
+        struct cs_bytes after = fx_doc(fx, f.recipient, key);
+        assert_int_equal(after.len, before.len);
+        assert_memory_equal(after.data, copy, after.len);
+    }
+    fx->now_ms -= 1000;
+}
+
 // An offer to an account that there is not is refused like one to a stranger's, and never revives.
 static void accounts_that_do_not_exist(void **state) {
     struct fx *fx = *state;
@@ -400,6 +422,7 @@ static void both_ends_agree(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_cell),
+        cmocka_unit_test(an_old_offer_changes_nothing),
         cmocka_unit_test(accounts_that_do_not_exist),
         cmocka_unit_test(a_newer_share_takes_the_place_of_an_older_one),
         cmocka_unit_test(an_id_of_another_share_is_a_closed_one),
