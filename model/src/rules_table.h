@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The rule book: every rule of ruleset 1, in the order in which they are checked. The first that does not hold gives the verdict.
+// The rule book: every rule of ruleset 1, in the order in which they are checked. The first that does not
+// hold gives the verdict.
 //
 // X(ON, CODE, FUNCTION, "What holds, in the domain's words."): ON is one of the groups of event types below.
 #pragma once

@@ -43,9 +43,46 @@ static const struct cs_verdict *beat(struct fx *fx, struct fx_key *by) {
 
 // ---- rights
 
+// Of certificates, requests and shares.
+static void fill_certificate_data(struct fx *fx, struct cs_event *ev) {
+    static struct cs_leaf leaf = {.serial = "01", .key_type = CS_KEY_P256};
+    if (ev->type == CS_EVENT_CERTIFICATE_UPLOAD || ev->type == CS_EVENT_CERTIFICATE_ISSUE) {
+        strcpy(ev->data.upload.name, "rights");
+        ev->data.upload.replace = true;
+        ev->data.upload.algorithm = CS_ALGORITHM_INTERNATIONAL;
+        ev->data.upload.source = CS_SOURCE_OFFICIAL;
+        ev->data.upload.parts = 1;
+        fx_fill_part(fx, ev, 0, any_cert(fx), CS_ROLE_SINGLE);
+    } else if (ev->type == CS_EVENT_CERTIFICATE_SHARE || ev->type == CS_EVENT_CERTIFICATE_UNSHARE) {
+        strcpy(ev->data.share.to, "other");
+    } else if (ev->type == CS_EVENT_CSR_ADD) {
+        fx_fill_csr(fx, ev, "rights", fx_cert_key_only(fx, "P-256"));
+    } else if (ev->type == CS_EVENT_SHARE_OFFER) {
+        strcpy(ev->data.offer.share, fx_uuid(fx));
+        strcpy(ev->data.offer.owner_account, "other");
+        strcpy(ev->data.offer.owner, "somebody");
+        ev->data.offer.site = CS_SITE_CN;
+        ev->data.offer.version = 1;
+        leaf.subject = leaf.issuer = (char *)(uintptr_t)fx_text(fx, "CN=x");
+        ev->data.offer.certificate = (struct cs_cert_summary){.name = "n",
+                                                              .algorithm = CS_ALGORITHM_INTERNATIONAL,
+                                                              .source = CS_SOURCE_TEST,
+                                                              .version = 1,
+                                                              .leaves_len = 1,
+                                                              .leaves = {leaf}};
+    } else if (ev->type == CS_EVENT_SHARE_WITHDRAW) {
+        strcpy(ev->data.withdraw.share, fx_uuid(fx));
+        strcpy(ev->data.withdraw.owner_account, "other");
+        ev->data.withdraw.code = CS_CODE_SHARE_CLOSED;
+    } else if (ev->type == CS_EVENT_SHARE_ANSWER) {
+        strcpy(ev->data.answer.share, fx_uuid(fx));
+        strcpy(ev->data.answer.recipient, "other");
+        ev->data.answer.reply = CS_REPLY_ACCEPTED;
+    }
+}
+
 // Data that is well-formed, for an event of any type; fresh: a key that nobody knows.
 static void fill_data(struct fx *fx, struct cs_event *ev, const struct fx_key *fresh) {
-    static struct cs_leaf leaf = {.serial = "01", .key_type = CS_KEY_P256};
     switch (ev->type) {
     case CS_EVENT_SYSTEM_GENESIS:
         strcpy(ev->data.genesis.deployment, FX_DEPLOYMENT);
@@ -81,50 +118,20 @@ static void fill_data(struct fx *fx, struct cs_event *ev, const struct fx_key *f
     case CS_EVENT_AGENT_HEARTBEAT:
         strcpy(ev->data.heartbeat.version, "1");
         break;
-    case CS_EVENT_CERTIFICATE_UPLOAD:
-    case CS_EVENT_CERTIFICATE_ISSUE:
-        strcpy(ev->data.upload.name, "rights");
-        ev->data.upload.replace = true;
-        ev->data.upload.algorithm = CS_ALGORITHM_INTERNATIONAL;
-        ev->data.upload.source = CS_SOURCE_OFFICIAL;
-        ev->data.upload.parts = 1;
-        fx_fill_part(fx, ev, 0, any_cert(fx), CS_ROLE_SINGLE);
-        break;
-    case CS_EVENT_CERTIFICATE_SHARE:
-    case CS_EVENT_CERTIFICATE_UNSHARE:
-        strcpy(ev->data.share.to, "other");
-        break;
-    case CS_EVENT_CSR_ADD:
-        fx_fill_csr(fx, ev, "rights", fx_cert_key_only(fx, "P-256"));
-        break;
-    case CS_EVENT_SHARE_OFFER:
-        strcpy(ev->data.offer.share, fx_uuid(fx));
-        strcpy(ev->data.offer.owner_account, "other");
-        strcpy(ev->data.offer.owner, "somebody");
-        ev->data.offer.site = CS_SITE_CN;
-        ev->data.offer.version = 1;
-        leaf.subject = leaf.issuer = (char *)(uintptr_t)fx_text(fx, "CN=x");
-        ev->data.offer.certificate = (struct cs_cert_summary){.name = "n",
-                                                              .algorithm = CS_ALGORITHM_INTERNATIONAL,
-                                                              .source = CS_SOURCE_TEST,
-                                                              .version = 1,
-                                                              .leaves_len = 1,
-                                                              .leaves = {leaf}};
-        break;
-    case CS_EVENT_SHARE_WITHDRAW:
-        strcpy(ev->data.withdraw.share, fx_uuid(fx));
-        strcpy(ev->data.withdraw.owner_account, "other");
-        ev->data.withdraw.code = CS_CODE_SHARE_CLOSED;
-        break;
-    case CS_EVENT_SHARE_ANSWER:
-        strcpy(ev->data.answer.share, fx_uuid(fx));
-        strcpy(ev->data.answer.recipient, "other");
-        ev->data.answer.reply = CS_REPLY_ACCEPTED;
-        break;
     case CS_EVENT_NONE:
     case CS_EVENT_AGENT_REVOKE:
+        break;
+    case CS_EVENT_CERTIFICATE_UPLOAD:
+    case CS_EVENT_CERTIFICATE_ISSUE:
     case CS_EVENT_CERTIFICATE_DELETE:
+    case CS_EVENT_CERTIFICATE_SHARE:
+    case CS_EVENT_CERTIFICATE_UNSHARE:
+    case CS_EVENT_CSR_ADD:
     case CS_EVENT_CSR_DELETE:
+    case CS_EVENT_SHARE_OFFER:
+    case CS_EVENT_SHARE_WITHDRAW:
+    case CS_EVENT_SHARE_ANSWER:
+        fill_certificate_data(fx, ev);
         break;
     }
 }
