@@ -82,8 +82,8 @@ static void test_good(void **state) {
     assert_string_equal(t.sub, "acme");
     assert_int_equal(t.expires_s - t.issued_s, 120);
     struct cs_spki right = spki_of(key), wrong = spki_of(fx_key_new(fx));
-    assert_true(cs_token_signed_by(text, &right));
-    assert_false(cs_token_signed_by(text, &wrong));
+    assert_true(cs_token_signed_by(fx->crypto, text, &right));
+    assert_false(cs_token_signed_by(fx->crypto, text, &wrong));
     // Any changed character of the signed part, or of the signature, is noticed.
     size_t len = strlen(text);
     for (size_t i = 0; i < len; i += 7) {
@@ -91,14 +91,41 @@ static void test_good(void **state) {
             continue;
         char was = text[i];
         text[i] = was == 'A' ? 'B' : 'A';
-        assert_false(cs_token_signed_by(text, &right));
+        assert_false(cs_token_signed_by(fx->crypto, text, &right));
         text[i] = was;
     }
     // A custodian's sealing key is no signing key.
     struct cs_spki x25519 = {.len = fx->custodian_spki_len};
     memcpy(x25519.data, fx->custodian_spki, fx->custodian_spki_len);
-    assert_false(cs_token_signed_by(text, &x25519));
+    assert_false(cs_token_signed_by(fx->crypto, text, &x25519));
+    // No second form: padding, unused bits, another length.
+    assert_false(cs_token_signed_by(fx->crypto, fx_text(fx, "%s=", text), &right));
+    assert_false(cs_token_signed_by(fx->crypto, fx_text(fx, "%sA", text), &right));
+    text[len - 1]++;
+    assert_false(cs_token_signed_by(fx->crypto, text, &right));
+    text[len - 1] = '\0';
+    assert_false(cs_token_signed_by(fx->crypto, text, &right));
     free(text);
+}
+
+// Many signatures, so that r and s of every length and with the high bit set or not come up.
+static void test_many_signatures(void **state) {
+    (void)state;
+    struct cs_spki right = spki_of(key);
+    for (int i = 0; i < 600; i++) {
+        char *text = make(fx_text(fx, HEADER, key->kid), fx_text(fx, CLAIMS, key->kid, ""));
+        assert_true(cs_token_signed_by(fx->crypto, text, &right));
+        free(text);
+    }
+    // r = s = 0, and all ones.
+    const char *zero = fx_text(fx, "eyJ9.e30.%086d", 0);
+    char *zeros = fx_alloc(fx, strlen(zero) + 1);
+    strcpy(zeros, zero);
+    memset(zeros + 9, 'A', 86);
+    assert_false(cs_token_signed_by(fx->crypto, zeros, &right));
+    memset(zeros + 9, '_', 85);
+    zeros[9 + 85] = 'w';
+    assert_false(cs_token_signed_by(fx->crypto, zeros, &right));
 }
 
 static void test_claims(void **state) {
@@ -164,6 +191,7 @@ static void test_form(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good),
+        cmocka_unit_test(test_many_signatures),
         cmocka_unit_test(test_claims),
         cmocka_unit_test(test_form),
     };

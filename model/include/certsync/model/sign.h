@@ -23,6 +23,11 @@ CS_MUST_USE bool cs_event_sign(struct cs_crypto *c, const struct cs_privkey *key
 // False where the signature is not this key's over these bytes. key must be P-256. Keeps contexts for keys that come again.
 bool cs_event_verify(struct cs_crypto *c, const struct cs_pubkey *key, struct cs_bytes value, struct cs_bytes sig);
 
+// ES256 of JSON Web Signatures (RFC 7518 section 3.4) over text as it is: r and s of 32 bytes each. False where it is not this key's, or the key
+// is not P-256.
+#define CS_ES256_SIG_LEN 64
+bool cs_es256_verify(struct cs_crypto *c, const struct cs_pubkey *key, struct cs_bytes text, const uint8_t sig[CS_ES256_SIG_LEN]);
+
 struct cs_pop_fields {
     const char *deployment;
     const char *account;
