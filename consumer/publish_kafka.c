@@ -132,7 +132,9 @@ static bool kafka_pending(struct cs_publisher *base, size_t *ret, struct cs_err 
 }
 
 static void kafka_abandon(struct cs_publisher *base) {
-    ((struct kafka_publisher *)base)->sent = 0;
+    struct kafka_publisher *p = (struct kafka_publisher *)base;
+    p->sent = p->acknowledged = 0;
+    p->batch++;
 }
 
 static void kafka_free(struct cs_publisher *base) {

@@ -282,8 +282,14 @@ static bool make_consumer(struct cs_worker *w, struct cs_err *err) {
                          : kbytes > 1048576 ? 1048576
                                             : kbytes));
     // A partition that is assigned again waits for the fetch that is held back at the broker.
+    char session[24];
+    char heartbeat[24];
+    snprintf(session, sizeof session, "%lld", (long long)s->session_timeout_ms);
+    snprintf(heartbeat, sizeof heartbeat, "%lld", (long long)s->session_timeout_ms / 4);
     const char *const properties[][2] = {{"queued.max.messages.kbytes", number},
-                                         {"fetch.wait.max.ms", "100"}};
+                                         {"fetch.wait.max.ms", "100"},
+                                         {"session.timeout.ms", session},
+                                         {"heartbeat.interval.ms", heartbeat}};
     for (size_t i = 0; i < CS_ARRAY_LEN(properties); i++) {
         if (rd_kafka_conf_set(conf, properties[i][0], properties[i][1], text, sizeof text) !=
             RD_KAFKA_CONF_OK) {

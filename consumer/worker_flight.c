@@ -191,11 +191,11 @@ static bool fork_found(struct cs_worker *w, const struct cs_applied_outcome *min
     cs_hex_encode(sha256, 32, theirs_hex);
     size_t i = (size_t)(mine - w->apply.outcomes);
     return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
-                      "a fork at outcome %lld: the event at offset %lld is judged %s %s now (SHA-256 "
+                      "a fork at outcome %lld: the event at offset %lld is judged %s%s%s now (SHA-256 "
                       "%.16s…), but %s offset %lld "
                       "holds another outcome of it (SHA-256 %.16s…); the catalog is left as it is",
                       (long long)mine->n, (long long)w->flight->records[i].record.offset,
-                      cs_status_name(mine->status), cs_code_name(mine->code), mine_hex,
+                      cs_status_name(mine->status), mine->code ? " " : "", cs_code_name(mine->code), mine_hex,
                       w->c->settings->outcomes_topic, (long long)theirs->offset, theirs_hex);
 }
 
