@@ -6,4 +6,5 @@
 
 #include "options.h"
 
-extern const struct cs_command cs_cmd_agent_run, cs_cmd_status;
+extern const struct cs_command cs_cmd_agent_run, cs_cmd_agent_join, cs_cmd_agent_token, cs_cmd_agent_rotate,
+    cs_cmd_status, cs_cmd_agents;

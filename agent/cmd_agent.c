@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "rights.h"
 #include "submit.h"
 
 struct agent {
@@ -59,24 +60,6 @@ static const struct cs_arg revoke_args[] = {
      .text = "Id of the key, as keygen and key id print it."},
 };
 
-static bool parse_can(const struct cs_cli_list *list, unsigned *ret, const char **ret_wrong) {
-    unsigned can = 0;
-    for (size_t i = 0; i < list->count; i++) {
-        for (const char *p = list->items[i]; *p;) {
-            size_t len = strcspn(p, ",");
-            unsigned bit;
-            if (!cs_can_parse(p, len, &bit)) {
-                *ret_wrong = p;
-                return false;
-            }
-            can |= bit;
-            p += len + (p[len] == ',');
-        }
-    }
-    *ret = can ? can : CS_CAN_ALL & ~CS_CAN_ENROLL;
-    return true;
-}
-
 static int enroll(struct cs_session *s, const struct agent *o, unsigned can) {
     struct cs_err err;
     CS_AUTO(cs_input_clear) struct cs_input in = {0};
@@ -101,7 +84,7 @@ static int run_enroll(const struct cs_cli *cli) {
     unsigned can;
     const char *wrong;
     CS_AUTO(cs_session_close) struct cs_session s = {0};
-    if (!parse_can(&o->can, &can, &wrong))
+    if (!cs_rights_parse(&o->can, &can, &wrong))
         return cs_cli_usage_error(
             cli, "--can: \"%s\" begins with no right; the rights are upload, delete, share, csr, read",
             cs_shown(wrong));

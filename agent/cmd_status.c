@@ -59,6 +59,8 @@ static void print_link(FILE *out, const json_t *status, const char *name) {
         fprintf(out, " since %s", text_of(l, "since"));
     if (text_of(l, "error")[0])
         fprintf(out, ": %s", cs_shown(text_of(l, "error")));
+    if (text_of(l, "code")[0])
+        fprintf(out, "\n%-13s %s: %s", "", text_of(l, "code"), text_of(l, "hint"));
     fputc('\n', out);
 }
 
@@ -120,6 +122,16 @@ static void print_problems(const struct cs_cli *cli, const json_t *problems) {
     }
 }
 
+static bool is_failing(const json_t *status, const char *name) {
+    return strcmp(text_of(json_object_get(status, name), "state"), "failing") == 0;
+}
+
+static bool wants_attention(const json_t *status) {
+    return json_array_size(json_object_get(status, "problems")) > 0 || json_object_get(status, "replayed") ||
+           json_object_get(json_object_get(status, "spool"), "blocked") || is_failing(status, "kafka") ||
+           is_failing(status, "api");
+}
+
 static int run(const struct cs_cli *cli) {
     struct cs_err err;
     CS_AUTO(cs_session_close) struct cs_session s = {0};
@@ -132,9 +144,7 @@ static int run(const struct cs_cli *cli) {
         return err.kind == CS_ERR_RETRY ? cs_report_api_failure(cli, &err) : cs_report_failure(cli, &err);
     }
     const json_t *problems = json_object_get(status, "problems");
-    bool trouble = json_array_size(problems) > 0 || json_object_get(status, "replayed") ||
-                   json_object_get(json_object_get(status, "spool"), "blocked");
-    int code = !running ? CS_EXIT_UNKNOWN : trouble ? CS_EXIT_REJECTED : CS_EXIT_OK;
+    int code = !running ? CS_EXIT_UNKNOWN : wants_attention(status) ? CS_EXIT_REJECTED : CS_EXIT_OK;
     if (s.globals->json) {
         json_object_set_new(status, "running", json_boolean(running));
         json_object_set_new(status, "exit", json_integer(code));

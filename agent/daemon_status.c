@@ -26,6 +26,10 @@ static json_t *link_of(const struct cs_link *l) {
         json_object_set_new(o, "since", time_of(l->since_ms));
     if (l->error[0])
         json_object_set_new(o, "error", json_string(l->error));
+    if (l->code != CS_CODE_NONE) {
+        json_object_set_new(o, "code", json_string(cs_code_name(l->code)));
+        json_object_set_new(o, "hint", json_string(cs_code_hint(l->code)));
+    }
     return o;
 }
 

@@ -38,6 +38,7 @@ void cs_link_set(struct cs_link *l, const struct cs_err *err, int64_t now_ms, co
         l->since_ms = now_ms;
     l->tried = true;
     l->ok = ok;
+    l->code = ok ? CS_CODE_NONE : err->code;
     snprintf(l->error, sizeof l->error, "%s", ok ? "" : err->msg);
 }
 

@@ -11,7 +11,8 @@
 struct cs_link {
     bool tried;
     bool ok;
-    int64_t since_ms; // wall time of the last change
+    int64_t since_ms;  // wall time of the last change
+    enum cs_code code; // where it was denied
     char error[CS_ERR_MSG_MAX];
 };
 void cs_link_set(struct cs_link *l, const struct cs_err *err_or_null, int64_t now_ms, const char *what);

@@ -11,7 +11,7 @@ import pytest
 from support import events as ev
 from support.host import Host
 from support.proc import Process, wait_until
-from support.stack import certsync_binary
+from support.stack import DEPLOYMENT, certsync_binary
 
 PATIENCE_S = 20
 
@@ -69,7 +69,10 @@ class AgentHost(Host):
 
     def catalog(self):
         """name -> (version, id)"""
-        return {name: (c["version"], c["id"]) for name, c in self.stack.names(self.account).items()}
+        status, body = self.stack.http(f"/v1/accounts/{self.account.id}/certificates?limit=1000",
+                                       self.stack.token(self.stack.auditor, "*"))
+        assert status == 200, (status, body)
+        return {c["name"]: (c["version"], c["id"]) for c in body["certificates"]}
 
     def wait_version(self, name, version):
         return wait_until(lambda: self.catalog().get(name, (0,))[0] == version and self.catalog()[name], PATIENCE_S,
@@ -467,3 +470,134 @@ def test_only_one_daemon_for_a_spool(host):
     second = host.run("agent", "run")
     assert second.returncode == 2 and b"another certsync agent runs" in second.stderr
     host.stop()
+
+
+# --- enrolling a fleet
+
+def admin_host(stack, account, tmp_path):
+    """An admin's own key: it counts in this host's spool alone."""
+    admin = ev.Sender(DEPLOYMENT)
+    for place in stack.trust("admin", admin):
+        assert stack.outcome_at(place)["status"] == "applied"
+    return Host(stack, account, tmp_path / "admin", key=admin)
+
+
+def new_host(stack, account, directory):
+    """A host as it comes out of the box: settings, no key."""
+    fresh = AgentHost(stack, account, directory)
+    (fresh.dir / "host.key").unlink()
+    return fresh
+
+
+def token_of(admin, *args):
+    done = admin.run("agent", "token", *args)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.decode().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("certsync1.")
+    return lines[0]
+
+
+def kid_of_host(host):
+    return host.run("key", "id", "host.key").stdout.decode().strip()
+
+
+def test_a_fleet_joins_with_one_token(stack, ca, tmp_path):
+    account = stack.account()
+    admin = admin_host(stack, account, tmp_path)
+    token = token_of(admin, "--can", "upload,read", "--uses", "5", "--expires", "1h")
+    hosts = [new_host(stack, account, tmp_path / f"h{i}") for i in range(6)]
+    joining = [Process(f"join-{h.dir.name}", [certsync_binary(), "--config", h.config, "agent", "join", "--label", h.dir.name, token],
+                       tmp_path) for h in hosts[:5]]
+    for process in joining:  # all at once, with one key between them
+        assert process.wait(60) == 0, process.tail()
+    assert all((h.dir / "host.key").stat().st_mode & 0o777 == 0o600 for h in hosts[:5])
+    late = hosts[5].run("agent", "join", token)
+    assert late.returncode == 1 and b"event.forbidden" in late.stderr and b"used up" in late.stderr
+    listed = admin.json(0, "agents")["agents"]
+    assert {f"h{i}" for i in range(5)} <= {a["label"] for a in listed}
+    assert all(a["can"] == ["upload", "read"] for a in listed if a["label"] in {f"h{i}" for i in range(5)})
+    tls = watch_pairs(hosts[0])
+    put_pair(tls, "www", ca)
+    hosts[0].start()
+    try:
+        hosts[0].wait_version("www", 1)
+        hosts[0].stop()
+    finally:
+        hosts[0].process.kill()
+
+
+def test_a_token_is_good_for_nothing_else(stack, tmp_path):
+    account = stack.account()
+    admin = admin_host(stack, account, tmp_path)
+    token = token_of(admin, "--can", "read", "--names", "www.*", "--expires", "1s")
+    fresh = new_host(stack, account, tmp_path / "fresh")
+    cut = fresh.run("agent", "join", token[:-9])
+    assert cut.returncode == 2 and b"join token" in cut.stderr
+    wait_until(lambda: b"expired" in fresh.run("agent", "join", token).stderr, PATIENCE_S, "the token's end")
+    other = stack.account()
+    assert other.id != account.id
+    elsewhere = new_host(stack, other, tmp_path / "elsewhere")
+    assert elsewhere.run("agent", "join", token_of(admin)).returncode == 2  # the settings name another account
+    again = token_of(admin)
+    assert fresh.run("agent", "join", again).returncode == 0
+    said = fresh.run("agent", "join", again)  # once more, same host
+    assert said.returncode == 1 and b"agent.exists" in said.stderr or b"event.forbidden" in said.stderr
+
+
+def test_rotation_while_the_daemon_runs_and_revocation(host, stack, ca, tmp_path):
+    admin = admin_host(stack, host.account, tmp_path)
+    tls = watch_pairs(host)
+    put_pair(tls, "a", ca)
+    host.start()
+    host.wait_version("a", 1)
+    old = kid_of_host(host)
+    host.expect(0, "agent", "rotate", words=["the daemon was told"])
+    new = kid_of_host(host)
+    assert new != old
+    host.wait_status(lambda s: s["kid"] == new, "the new key in the daemon")
+    put_pair(tls, "b", ca)
+    host.wait_version("b", 1)
+    host.wait_quiet()
+    states = {a["kid"]: a["state"] for a in admin.json(0, "agents", "--ended")["agents"]}
+    assert states[old] == "rotated" and states[new] == "enrolled"
+    admin.expect(0, "agent", "revoke", "--account", host.account.id, new)
+    put_pair(tls, "c", ca)
+    host.wait_status(lambda s: s["api"].get("code") == "event.revoked_signer", "the refusal")
+    assert "c" not in {c["name"] for c in admin.json(0, "list")["certificates"]}
+    host.stop()
+
+
+def test_an_interrupted_rotation_goes_on(host, stack):
+    host.expect(0, "agent", "rotate")
+    first = kid_of_host(host)
+    # As after a kill between the outcome and the change of the files: the key in the file is the old one.
+    host.expect(0, "keygen", "--out", "spare.key")
+    (host.dir / "host.key").rename(host.dir / "old.key")
+    (host.dir / "old.key").rename(host.dir / "host.key")
+    host.expect(0, "agent", "rotate")
+    second = kid_of_host(host)
+    assert first != second
+    shutil.copy(host.dir / "host.key", host.dir / "before.key")
+    host.expect(0, "agent", "rotate")
+    third = kid_of_host(host)
+    shutil.move(host.dir / "host.key", host.dir / "host.key.next")
+    shutil.move(host.dir / "host.key.pub", host.dir / "host.key.next.pub")
+    shutil.move(host.dir / "before.key", host.dir / "host.key")
+    host.expect(0, "agent", "rotate")
+    assert kid_of_host(host) == third
+
+
+def test_agents_that_have_gone_quiet(host, stack, ca, tmp_path):
+    admin = admin_host(stack, host.account, tmp_path)
+    watch_pairs(host)
+    host.configure(**{"agent.heartbeat": "300ms"})
+    host.start()
+    kid = host.sender.kid
+
+    def quiet():
+        return [a["kid"] for a in admin.json(0, "agents", "--quiet-only", "--quiet-after", "2s")["agents"]]
+    wait_until(lambda: any(a["kid"] == kid and "heartbeat" in a for a in admin.json(0, "agents")["agents"]), PATIENCE_S, "a heartbeat")
+    assert quiet() == []
+    host.stop()
+    wait_until(lambda: quiet() == [kid], PATIENCE_S, "a quiet agent")
+    assert "QUIET" in admin.expect(0, "agents", "--quiet-after", "1s")

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent_commands.h"
+#include "certsync/model/text.h"
+#include "rights.h"
+#include "submit.h"
+#include "token.h"
+
+struct token {
+    struct cs_cli_list can;
+    const char *names;
+    const char *label;
+    int64_t uses;
+    int64_t expires_ms;
+};
+
+static const struct cs_opt opts[] = {
+    {.name = "account",
+     .kind = CS_OPT_SETTING,
+     .setting = "agent.account",
+     .value_name = "ACCOUNT",
+     .text = "The account that hosts join."},
+    {.name = "can",
+     .kind = CS_OPT_LIST,
+     CS_OPT_AT_LIST(struct token, can),
+     .value_name = "RIGHTS",
+     .text = "Rights of the hosts: upload, delete, share, csr, read (all five if not given)."},
+    {.name = "names",
+     .kind = CS_OPT_STRING,
+     CS_OPT_AT_STR(struct token, names),
+     .value_name = "PATTERN",
+     .default_text = "*",
+     .text = "Names of certificates that they may touch; '*' stands for any characters."},
+    {.name = "uses",
+     .kind = CS_OPT_INT,
+     CS_OPT_AT_INT(struct token, uses),
+     .value_name = "N",
+     .default_text = "1",
+     .min = 1,
+     .max = 1000000,
+     .text = "How many hosts may join with it."},
+    {.name = "expires",
+     .kind = CS_OPT_DURATION,
+     CS_OPT_AT_INT(struct token, expires_ms),
+     .value_name = "DURATION",
+     .default_text = "1h",
+     .min = 1000,
+     .max = 366LL * 86400000,
+     .text = "How long it is good."},
+    {.name = "label",
+     .kind = CS_OPT_STRING,
+     CS_OPT_AT_STR(struct token, label),
+     .value_name = "TEXT",
+     .text = "For people: what it is for."},
+};
+
+static bool compose(const struct cs_session *s, const struct token *o, struct cs_join_token *t,
+                    struct cs_composed **ret, struct cs_err *err) {
+    uint8_t *spki;
+    size_t spki_len;
+    char *pem;
+    if (!cs_privkey_spki(t->key, &spki, &spki_len, err))
+        return false;
+    bool ok = cs_spki_to_pem((struct cs_bytes){spki, spki_len}, &pem, err);
+    free(spki);
+    if (!ok)
+        return false;
+    struct cs_compose c = cs_session_compose(s);
+    struct cs_source_text text = {"the token's key", {(const uint8_t *)pem, strlen(pem)}};
+    ok = cs_compose_public_key(&c, CS_EVENT_AGENT_ENROLL, &text, ret, err);
+    free(pem);
+    if (!ok)
+        return false;
+    struct cs_event_enroll *to = &(*ret)->event.data.enroll;
+    to->can = CS_CAN_ENROLL;
+    to->uses = o->uses;
+    to->expires_s = t->expires_s;
+    to->has_grant = true;
+    to->grant_can = t->can;
+    snprintf(to->names, sizeof to->names, "%s", t->names);
+    snprintf(to->grant_names, sizeof to->grant_names, "%s", t->names);
+    snprintf(to->label, sizeof to->label, "%s", o->label ? o->label : "join token");
+    return true;
+}
+
+static void print(const struct cs_session *s, FILE *out, const char *text, const char *kid,
+                  int64_t expires_s) {
+    char until[CS_TIME_TEXT_SIZE];
+    cs_time_format(expires_s, until);
+    if (s->globals->json)
+        fprintf(out, "{\"token\":\"%s\",\"kid\":\"%s\",\"expires\":\"%s\"}\n", text, kid, until);
+    else
+        fprintf(out, "%s\n", text);
+}
+
+static int make(struct cs_session *s, const struct token *o, unsigned can, FILE *out) {
+    struct cs_err err;
+    CS_AUTO(cs_join_token_clear) struct cs_join_token t = {.can = can};
+    char text[CS_JOIN_TOKEN_MAX];
+    struct cs_composed *event;
+    snprintf(t.deployment, sizeof t.deployment, "%s", s->deployment);
+    snprintf(t.account, sizeof t.account, "%s", s->account);
+    snprintf(t.names, sizeof t.names, "%s", o->names);
+    t.expires_s = (cs_clock_wall_ms(s->clock) + o->expires_ms) / 1000;
+    if (!cs_privkey_generate(CS_KEY_P256, 0, &t.key, &err) || !cs_join_token_write(&t, text, &err) ||
+        !compose(s, o, &t, &event, &err))
+        return cs_report_failure(s->cli, &err);
+    char what[160];
+    cs_kid kid;
+    memcpy(kid, event->event.subject, sizeof kid);
+    snprintf(what, sizeof what, "enrolment of join token %s in %s", kid, s->account);
+    int code = cs_submit(s, event, what);
+    // Not known in time: it will be good once it is judged.
+    if (!s->globals->dry_run && (code == CS_EXIT_OK || code == CS_EXIT_UNKNOWN))
+        print(s, out, text, kid, t.expires_s);
+    explicit_bzero(text, sizeof text);
+    return code;
+}
+
+static int run(const struct cs_cli *cli) {
+    const struct token *o = cli->values;
+    struct cs_err err;
+    unsigned can;
+    const char *wrong;
+    CS_AUTO(cs_session_close) struct cs_session s = {0};
+    if (!cs_rights_parse(&o->can, &can, &wrong))
+        return cs_cli_usage_error(
+            cli, "--can: \"%s\" begins with no right; the rights are upload, delete, share, csr, read",
+            cs_shown(wrong));
+    if (can & CS_CAN_ENROLL)
+        return cs_cli_usage_error(cli, "--can: a join token cannot hand out the right enroll");
+    if (!cs_pattern_valid(o->names, strlen(o->names)))
+        return cs_cli_usage_error(cli,
+                                  "--names: \"%s\" is not a pattern: letters, digits, '.', '_', '-' and '*'",
+                                  cs_shown(o->names));
+    if (o->label && strlen(o->label) > CS_NAME_MAX)
+        return cs_cli_usage_error(cli, "--label is longer than %d", CS_NAME_MAX);
+    // Standard output is the token's alone.
+    struct cs_cli quiet = *cli;
+    quiet.out = cli->err;
+    if (!cs_session_open(&quiet, CS_NEED_KEY | CS_NEED_ACCOUNT, &s, &err))
+        return cs_report_failure(cli, &err);
+    return make(&s, o, can, cli->out);
+}
+
+const struct cs_command cs_cmd_agent_token = {
+    .name = "token",
+    .summary = "Make a token with which hosts enrol themselves (admin's key)",
+    .description =
+        "Prints the token, which is a secret, on standard output. A host joins with: certsync agent join "
+        "TOKEN. It is revoked like any key: certsync agent revoke KID.",
+    .examples =
+        "certsync agent token --account acme --can upload,read --uses 100 --expires 1h --key admin.key\n",
+    .opts = opts,
+    .opt_count = CS_ARRAY_LEN(opts),
+    .values_size = sizeof(struct token),
+    .run = run,
+};

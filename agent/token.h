@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Join tokens: what an admin hands out so that hosts can enrol themselves. A token is an enrolled key with
+// the right `enroll` and nothing else (limited uses, expiry, and what it may hand on are in the catalog),
+// with what a host must know to use it. Text: "certsync1.", then base64 (RFC 4648 section 5, no padding) of
+// JSON
+// {"deployment","account","key" (PKCS#8),"can","names","expires"}.
+#pragma once
+
+#include "certsync/model/key.h"
+
+struct cs_join_token {
+    cs_deployment_id deployment;
+    cs_account_id account;
+    struct cs_privkey *key;
+    unsigned can;     // what it hands on
+    cs_pattern names; // the same
+    int64_t expires_s;
+};
+void cs_join_token_clear(struct cs_join_token *t);
+CS_DEFINE_AUTO_CLEAR(struct cs_join_token, cs_join_token_clear)
+#define CS_JOIN_TOKEN_MAX 4096
+// The text is as secret as the key: wipe it.
+CS_MUST_USE bool cs_join_token_write(const struct cs_join_token *t, char out[CS_JOIN_TOKEN_MAX],
+                                     struct cs_err *err);
+CS_MUST_USE bool cs_join_token_read(const char *text, struct cs_join_token *ret, struct cs_err *err);
