@@ -150,7 +150,8 @@ static bool put_outcome_doc(struct cs_apply *a, struct cs_state *state, const st
                             const struct cs_applied_outcome *o, struct cs_err *err) {
     char key[CS_STATE_KEY_MAX + 1];
     struct cs_bytes there;
-    if (cs_state_get(state, key_of(key, "outcome", ev->account, ev->id), &there) == CS_FOUND && !was_replayed(there))
+    if (cs_state_get(state, key_of(key, "outcome", ev->account, ev->id), &there) == CS_FOUND &&
+        !was_replayed(there))
         return true;
     cs_buf_reset(&a->scratch);
     cs_outcome_doc_encode(&a->scratch, cs_apply_value(a, o->at, o->len), NULL, NULL, 0);
@@ -290,8 +291,9 @@ bool cs_apply_decide(const struct cs_apply_context *ctx, struct cs_apply *a, str
             return cs_err_prepend(err, "record at offset %lld", (long long)r->record.offset);
         if (needed) {
             // One round trip for all that the rest of the batch can be seen to need.
+            struct cs_prefetch round = {0};
             for (size_t i = a->decided; i < n; i++)
-                cs_prefetch(state, records[i].prepared);
+                cs_prefetch(&round, state, records[i].prepared);
             *ret_needed = true;
             return true;
         }

@@ -106,17 +106,38 @@ static void want_by_type(struct cs_state *s, const struct cs_prepared *p) {
     }
 }
 
-void cs_prefetch(struct cs_state *state, const struct cs_prepared *p) {
-    want(state, "system", NULL, NULL, NULL);
-    const struct cs_event *ev = p->event;
-    if (!ev)
-        return;
-    want(state, "trust", ev->kid, NULL, NULL);
-    want(state, "stream", ev->kid, NULL, NULL);
+// Whether the documents of this sender and account were asked for in this round; remembers that they are now.
+static bool sender_seen(struct cs_prefetch *round, const struct cs_event *ev) {
+    unsigned at = 0;
+    for (size_t i = 0; i < 4 && ev->kid[i]; i++) // a kid is a hash: a few digits of it are as good as another
+        at = at * 31 + (unsigned char)ev->kid[i];
+    at %= CS_PREFETCH_SENDERS;
+    if (strcmp(round->senders[at].kid, ev->kid) == 0 && strcmp(round->senders[at].account, ev->account) == 0)
+        return true;
+    memcpy(round->senders[at].kid, ev->kid, sizeof ev->kid);
+    memcpy(round->senders[at].account, ev->account, sizeof ev->account);
+    return false;
+}
+
+static void want_sender(struct cs_state *s, const struct cs_event *ev) {
+    want(s, "system", NULL, NULL, NULL);
+    want(s, "trust", ev->kid, NULL, NULL);
+    want(s, "stream", ev->kid, NULL, NULL);
     if (ev->account[0]) {
-        want(state, "key", ev->account, ev->kid, NULL);
-        want(state, "account", ev->account, NULL, NULL);
-        want(state, "outcome", ev->account, ev->id, NULL);
+        want(s, "key", ev->account, ev->kid, NULL);
+        want(s, "account", ev->account, NULL, NULL);
     }
+}
+
+void cs_prefetch(struct cs_prefetch *round, struct cs_state *state, const struct cs_prepared *p) {
+    const struct cs_event *ev = p->event;
+    if (!ev) {
+        want(state, "system", NULL, NULL, NULL);
+        return;
+    }
+    if (!sender_seen(round, ev))
+        want_sender(state, ev);
+    if (ev->account[0])
+        want(state, "outcome", ev->account, ev->id, NULL);
     want_by_type(state, p);
 }
