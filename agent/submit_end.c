@@ -148,6 +148,9 @@ static bool settle_one(struct settling *t, int64_t seq, struct cs_err *err) {
     }
     if (e.everywhere) // no account, no outcome in the API: every partition has it
         return cs_spool_remove(t->spool, seq, err);
+    // A heartbeat that is applied leaves no outcome: there is nothing to wait for.
+    if (e.event->type == CS_EVENT_AGENT_HEARTBEAT)
+        return cs_spool_remove(t->spool, seq, err);
     if (!ask(t, &e, &end, err))
         return false;
     switch (end.ending) {
