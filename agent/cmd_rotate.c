@@ -143,7 +143,7 @@ static int finish(struct rotating *r, const struct rotate *o) {
 static int rotate(struct rotating *r, const struct rotate *o) {
     struct cs_session *s = r->session;
     struct cs_err err;
-    bool left;
+    bool left = false;
     if (!next_key(r, &left, &err))
         return cs_report_failure(s->cli, &err);
     if (left && is_enrolled(r))
