@@ -30,3 +30,4 @@ add_dependencies(test_scan test_certs)
 cs_agent_test(watch)
 
 cs_agent_test(agent_publisher)
+cs_agent_test(register)
