@@ -4,4 +4,6 @@
 #include <time.h>
 
 long purity_now(void);
-long purity_now(void) { return (long)time(NULL); }
+long purity_now(void) {
+    return (long)time(NULL);
+}

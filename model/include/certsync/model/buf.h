@@ -38,8 +38,8 @@ static inline struct cs_bytes cs_buf_bytes(const struct cs_buf *b) {
 //
 // A value is put by one of the put functions; a comma is added by itself where one is needed:
 //     cs_json_begin(&b, '{'); cs_json_name(&b, "n"); cs_json_put_int(&b, 7); cs_json_end(&b, '}');
-void cs_json_begin(struct cs_buf *b, char open);  // '{' or '['
-void cs_json_end(struct cs_buf *b, char close);   // '}' or ']'
+void cs_json_begin(struct cs_buf *b, char open); // '{' or '['
+void cs_json_end(struct cs_buf *b, char close);  // '}' or ']'
 void cs_json_name(struct cs_buf *b, const char *name);
 void cs_json_put_str(struct cs_buf *b, const char *s);
 void cs_json_put_strn(struct cs_buf *b, const char *s, size_t len);

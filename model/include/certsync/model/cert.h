@@ -13,8 +13,8 @@
 
 #include "certsync/model/key.h"
 
-#define CS_CERT_DER_MAX (64 * 1024)
-#define CS_CHAIN_MAX 10      // certificates in one event or file
+#define CS_CERT_DER_MAX   (64 * 1024)
+#define CS_CHAIN_MAX      10  // certificates in one event or file
 #define CS_CERT_NAMES_MAX 100 // names kept for the view; more are counted, not listed
 
 struct cs_cert {
@@ -30,23 +30,24 @@ struct cs_cert {
     int64_t not_after_s;
     enum cs_key_type key_type;
     int key_bits;
-    int version;         // 3, or 1 for a self-issued one (an old root)
-    bool is_ca;          // basicConstraints CA:TRUE, or a version 1 self-issued certificate
-    bool self_issued;    // subject equals issuer
-    bool can_sign_certs; // is_ca, and keyCertSign where keyUsage is present
-    uint32_t key_usage;  // X509v3 KeyUsage bits as OpenSSL's KU_ flags; UINT32_MAX where absent
+    int version;            // 3, or 1 for a self-issued one (an old root)
+    bool is_ca;             // basicConstraints CA:TRUE, or a version 1 self-issued certificate
+    bool self_issued;       // subject equals issuer
+    bool can_sign_certs;    // is_ca, and keyCertSign where keyUsage is present
+    uint32_t key_usage;     // X509v3 KeyUsage bits as OpenSSL's KU_ flags; UINT32_MAX where absent
     char common_name[256];  // UTF-8, "" where there is none; control characters escaped
     char issuer_name[512];  // one line, RFC 2253 form, UTF-8, for people
     char subject_name[512]; // the same
     size_t names_total;     // subject alternative names: DNS, IP, e-mail, URI
     size_t names_len;
-    char **names;           // "www.example.com", "IP:192.0.2.1", "email:a@b", "URI:..." escaped; owned
-    struct cs_pubkey *key;  // owned (may come from the context's memo for CA certificates)
-    void *internal;         // of the module
+    char **names;          // "www.example.com", "IP:192.0.2.1", "email:a@b", "URI:..." escaped; owned
+    struct cs_pubkey *key; // owned (may come from the context's memo for CA certificates)
+    void *internal;        // of the module
 };
 
 // REJECT codes: cert.malformed, cert.not_v3, cert.weak_key, cert.weak_signature, cert.explicit_curve.
-CS_MUST_USE bool cs_cert_parse(struct cs_crypto *c, struct cs_bytes der, struct cs_cert **ret, struct cs_err *err);
+CS_MUST_USE bool cs_cert_parse(struct cs_crypto *c, struct cs_bytes der, struct cs_cert **ret,
+                               struct cs_err *err);
 void cs_cert_free(struct cs_cert *cert);
 CS_DEFINE_AUTO(struct cs_cert, cs_cert_free)
 
@@ -62,10 +63,12 @@ enum cs_code cs_leaf_check(const struct cs_cert *leaf, enum cs_algorithm algorit
 // certificate, with keyCertSign where it has a key usage, and its path length must hold (RFC 5280 section 6.1.4 k to n).
 // Codes: chain.stray, chain.order, chain.broken; *ret_incomplete is set where the leaf's issuer is absent and the leaf
 // is not self-signed (what that means is the account's limits' to say).
-enum cs_code cs_chain_check(struct cs_crypto *c, struct cs_cert *const *certs, size_t n, bool *ret_incomplete);
+enum cs_code cs_chain_check(struct cs_crypto *c, struct cs_cert *const *certs, size_t n,
+                            bool *ret_incomplete);
 // The agent's: reorders certs in place, leaf first, drops exact doubles. A stray or broken member is named in err. The leaf is the one
 // certificate that is no CA, or the one whose public key is key_spki where that is given (key.mismatch where none has it).
-CS_MUST_USE bool cs_chain_order(struct cs_crypto *c, struct cs_cert **certs, size_t *n, struct cs_bytes key_spki, struct cs_err *err);
+CS_MUST_USE bool cs_chain_order(struct cs_crypto *c, struct cs_cert **certs, size_t *n,
+                                struct cs_bytes key_spki, struct cs_err *err);
 
 // SM2 pair: sm2.usage, sm2.same_key, sm2.subject; CS_CODE_NONE where it is one.
 enum cs_code cs_sm2_pair_check(const struct cs_cert *sign, const struct cs_cert *encrypt);

@@ -150,7 +150,7 @@ enum cs_code {
 #define X(symbol, name, who, sentence, hint) CS_CODE_##symbol,
     CS_CODES(X)
 #undef X
-    CS_CODE_COUNT
+        CS_CODE_COUNT
 };
 
 enum cs_code_origin { CS_CODE_BOTH, CS_CODE_AGENT, CS_CODE_CONSUMER };

@@ -23,10 +23,12 @@ struct cs_csr {
 
 // Parses and verifies the request's own signature (by SHA-2, SM3 or Ed25519). REJECT codes: csr.malformed, csr.bad_signature, cert.weak_key,
 // cert.explicit_curve.
-CS_MUST_USE bool cs_csr_parse(struct cs_crypto *c, struct cs_bytes der, struct cs_csr **ret, struct cs_err *err);
+CS_MUST_USE bool cs_csr_parse(struct cs_crypto *c, struct cs_bytes der, struct cs_csr **ret,
+                              struct cs_err *err);
 void cs_csr_free(struct cs_csr *csr);
 CS_DEFINE_AUTO(struct cs_csr, cs_csr_free)
 // Makes a request: subject as "/C=CN/O=Example/CN=www.example.com" or a bare common name, SANs from names (DNS, or IP where it parses as
 // one). DER malloc'ed, the caller frees. REJECT csr.malformed for a subject that cannot be encoded.
-CS_MUST_USE bool cs_csr_create(struct cs_crypto *c, const struct cs_privkey *key, const char *subject, const char *const *names,
-                               size_t names_len, uint8_t **ret, size_t *ret_len, struct cs_err *err);
+CS_MUST_USE bool cs_csr_create(struct cs_crypto *c, const struct cs_privkey *key, const char *subject,
+                               const char *const *names, size_t names_len, uint8_t **ret, size_t *ret_len,
+                               struct cs_err *err);

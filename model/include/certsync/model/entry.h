@@ -31,24 +31,30 @@
 #include "certsync/model/ident.h"
 #include "certsync/model/key.h"
 
-#define CS_SEEN_MAX 128
-#define CS_OLD_VERSIONS_MAX 10
-#define CS_SHARES_MAX 1000        // highest limit of shares of one certificate
+#define CS_SEEN_MAX           128
+#define CS_OLD_VERSIONS_MAX   10
+#define CS_SHARES_MAX         1000 // highest limit of shares of one certificate
 #define CS_LIMIT_CERTIFICATES 1000 // defaults of a new account
-#define CS_LIMIT_SHARES 20
+#define CS_LIMIT_SHARES       20
 
-enum cs_trust_role { CS_TRUST_ADMIN = 1, CS_TRUST_ISSUER, CS_TRUST_SERVICE, CS_TRUST_AUDITOR, CS_TRUST_CUSTODIAN };
+enum cs_trust_role {
+    CS_TRUST_ADMIN = 1,
+    CS_TRUST_ISSUER,
+    CS_TRUST_SERVICE,
+    CS_TRUST_AUDITOR,
+    CS_TRUST_CUSTODIAN
+};
 const char *cs_trust_role_name(enum cs_trust_role r);
 bool cs_trust_role_parse(const char *s, size_t len, enum cs_trust_role *ret);
 
 // Rights of an enrolled key; on the wire an array of names in this order.
 #define CS_CAN_UPLOAD 1u
 #define CS_CAN_DELETE 2u
-#define CS_CAN_SHARE 4u
-#define CS_CAN_CSR 8u
-#define CS_CAN_READ 16u
+#define CS_CAN_SHARE  4u
+#define CS_CAN_CSR    8u
+#define CS_CAN_READ   16u
 #define CS_CAN_ENROLL 32u
-#define CS_CAN_ALL 63u
+#define CS_CAN_ALL    63u
 const char *cs_can_name(unsigned bit); // of one bit
 bool cs_can_parse(const char *s, size_t len, unsigned *ret_bit);
 
@@ -132,7 +138,7 @@ struct cs_agent {
     cs_kid enrolled_by;
     cs_kid rotated_to; // "" unless rotated
     int64_t enrolled_ms;
-    int64_t ended_ms; // revoked or rotated; 0 before
+    int64_t ended_ms;     // revoked or rotated; 0 before
     int64_t heartbeat_ms; // broker time of the last heartbeat; 0: none yet
     struct cs_heartbeat heartbeat;
 };
@@ -175,7 +181,8 @@ struct cs_cert_summary {
     struct cs_leaf leaves[2];
 };
 void cs_cert_summary_clear(struct cs_cert_summary *v);
-CS_MUST_USE bool cs_cert_summary_copy(const struct cs_cert_summary *v, struct cs_cert_summary *ret, struct cs_err *err);
+CS_MUST_USE bool cs_cert_summary_copy(const struct cs_cert_summary *v, struct cs_cert_summary *ret,
+                                      struct cs_err *err);
 
 struct cs_share_ref { // in the owner's certificate: its open and pending shares
     cs_uuid share;
@@ -193,7 +200,7 @@ struct cs_certificate {
     cs_uuid id;
     bool deleted; // then only id, deleted and updated_ms are kept
     struct cs_cert_summary summary;
-    cs_kid by;           // who sent the current version
+    cs_kid by; // who sent the current version
     int64_t created_ms;
     int64_t updated_ms;
     size_t shares_len;
@@ -245,9 +252,9 @@ struct cs_share {
     cs_uuid certificate;
     cs_account_id to;
     enum cs_share_state state;
-    int64_t version;     // offered last
-    int64_t accepted;    // accepted last; 0: none
-    enum cs_code code;   // why it is closed
+    int64_t version;   // offered last
+    int64_t accepted;  // accepted last; 0: none
+    enum cs_code code; // why it is closed
     int64_t created_ms;
     int64_t updated_ms;
 };
@@ -283,11 +290,11 @@ CS_MUST_USE bool cs_shared_in_decode(struct cs_bytes json, struct cs_shared_in *
 // Where a partition stands: the value of <namespace>:{p}:pos, written in the same MULTI as what the position stands for.
 //   {"next_offset":…,"record_sha256":"<hex>","outcomes":…,"chain_sha256":"<hex>","derived":…}
 struct cs_position {
-    int64_t next_offset;        // of cert.events; 0 at the start
-    uint8_t record_sha256[32];  // of the record before it (outcome.h); zeros at the start
-    int64_t outcomes;           // number of the last outcome; 0 at the start
-    uint8_t chain_sha256[32];   // SHA-256 of the last outcome's value; zeros at the start
-    int64_t derived;            // number of derived events emitted so far
+    int64_t next_offset;       // of cert.events; 0 at the start
+    uint8_t record_sha256[32]; // of the record before it (outcome.h); zeros at the start
+    int64_t outcomes;          // number of the last outcome; 0 at the start
+    uint8_t chain_sha256[32];  // SHA-256 of the last outcome's value; zeros at the start
+    int64_t derived;           // number of derived events emitted so far
 };
 void cs_position_encode(struct cs_buf *b, const struct cs_position *v);
 CS_MUST_USE bool cs_position_decode(struct cs_bytes json, struct cs_position *ret, struct cs_err *err);

@@ -17,23 +17,27 @@
 
 #include "certsync/model/codes.h"
 
-#define CS_MUST_USE __attribute__((warn_unused_result))
+#define CS_MUST_USE                      __attribute__((warn_unused_result))
 #define CS_PRINTF(fmt_index, args_index) __attribute__((format(printf, fmt_index, args_index)))
 
 // CS_AUTO(cs_event_free) struct cs_event *ev = NULL; the named T *_free(T *) runs on scope exit.
 // Each such free function has a cleanup adaptor, made by CS_DEFINE_AUTO beside its declaration.
 #define CS_AUTO(free_fn) __attribute__((cleanup(free_fn##_cleanup_)))
-#define CS_DEFINE_AUTO(type, free_fn)                                                                  \
-    static inline void free_fn##_cleanup_(type **p) { free_fn(*p); }
+#define CS_DEFINE_AUTO(type, free_fn)                                                                        \
+    static inline void free_fn##_cleanup_(type **p) {                                                        \
+        free_fn(*p);                                                                                         \
+    }
 // For embedded structs: CS_AUTO(cs_buf_clear) struct cs_buf b; runs cs_buf_clear(&b).
-#define CS_DEFINE_AUTO_CLEAR(type, clear_fn)                                                           \
-    static inline void clear_fn##_cleanup_(type *p) { clear_fn(p); }
+#define CS_DEFINE_AUTO_CLEAR(type, clear_fn)                                                                 \
+    static inline void clear_fn##_cleanup_(type *p) {                                                        \
+        clear_fn(p);                                                                                         \
+    }
 // Hands an owned pointer over: returns it and sets the local to NULL.
-#define CS_TAKE(p)                                                                                     \
-    __extension__({                                                                                    \
-        __typeof__(p) cs_taken_ = (p);                                                                 \
-        (p) = NULL;                                                                                    \
-        cs_taken_;                                                                                     \
+#define CS_TAKE(p)                                                                                           \
+    __extension__({                                                                                          \
+        __typeof__(p) cs_taken_ = (p);                                                                       \
+        (p) = NULL;                                                                                          \
+        cs_taken_;                                                                                           \
     })
 #define CS_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 

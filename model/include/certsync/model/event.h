@@ -41,32 +41,32 @@
 
 #include "certsync/model/entry.h"
 
-#define CS_EVENT_MAX 262144 // 256 KiB
+#define CS_EVENT_MAX   262144 // 256 KiB
 #define CS_EVENT_DEPTH 8
-#define CS_SEQ_MAX ((int64_t)1 << 53)
-#define CS_DETAIL_MAX 160
+#define CS_SEQ_MAX     ((int64_t)1 << 53)
+#define CS_DETAIL_MAX  160
 
 // X(SYMBOL, "wire name without certsync. and .v1")
-#define CS_EVENT_TYPES(X)                                                                              \
-    X(SYSTEM_GENESIS, "system.genesis")                                                                \
-    X(SYSTEM_RULESET, "system.ruleset")                                                                \
-    X(TRUST_ADD, "trust.add")                                                                          \
-    X(TRUST_REMOVE, "trust.remove")                                                                    \
-    X(ACCOUNT_REGISTER, "account.register")                                                            \
-    X(ACCOUNT_UPDATE, "account.update")                                                                \
-    X(AGENT_ENROLL, "agent.enroll")                                                                    \
-    X(AGENT_REVOKE, "agent.revoke")                                                                    \
-    X(AGENT_ROTATE, "agent.rotate")                                                                    \
-    X(AGENT_HEARTBEAT, "agent.heartbeat")                                                              \
-    X(CERTIFICATE_UPLOAD, "certificate.upload")                                                        \
-    X(CERTIFICATE_ISSUE, "certificate.issue")                                                          \
-    X(CERTIFICATE_DELETE, "certificate.delete")                                                        \
-    X(CERTIFICATE_SHARE, "certificate.share")                                                          \
-    X(CERTIFICATE_UNSHARE, "certificate.unshare")                                                      \
-    X(CSR_ADD, "csr.add")                                                                              \
-    X(CSR_DELETE, "csr.delete")                                                                        \
-    X(SHARE_OFFER, "share.offer")                                                                      \
-    X(SHARE_WITHDRAW, "share.withdraw")                                                                \
+#define CS_EVENT_TYPES(X)                                                                                    \
+    X(SYSTEM_GENESIS, "system.genesis")                                                                      \
+    X(SYSTEM_RULESET, "system.ruleset")                                                                      \
+    X(TRUST_ADD, "trust.add")                                                                                \
+    X(TRUST_REMOVE, "trust.remove")                                                                          \
+    X(ACCOUNT_REGISTER, "account.register")                                                                  \
+    X(ACCOUNT_UPDATE, "account.update")                                                                      \
+    X(AGENT_ENROLL, "agent.enroll")                                                                          \
+    X(AGENT_REVOKE, "agent.revoke")                                                                          \
+    X(AGENT_ROTATE, "agent.rotate")                                                                          \
+    X(AGENT_HEARTBEAT, "agent.heartbeat")                                                                    \
+    X(CERTIFICATE_UPLOAD, "certificate.upload")                                                              \
+    X(CERTIFICATE_ISSUE, "certificate.issue")                                                                \
+    X(CERTIFICATE_DELETE, "certificate.delete")                                                              \
+    X(CERTIFICATE_SHARE, "certificate.share")                                                                \
+    X(CERTIFICATE_UNSHARE, "certificate.unshare")                                                            \
+    X(CSR_ADD, "csr.add")                                                                                    \
+    X(CSR_DELETE, "csr.delete")                                                                              \
+    X(SHARE_OFFER, "share.offer")                                                                            \
+    X(SHARE_WITHDRAW, "share.withdraw")                                                                      \
     X(SHARE_ANSWER, "share.answer")
 
 enum cs_event_type {
@@ -84,7 +84,8 @@ struct cs_encoded {
 };
 
 struct cs_keyed_chain {
-    size_t chain_len; // at least 1; above CS_CHAIN_MAX (cert.too_many) chain has the first ones only; chain[0] is the leaf
+    size_t
+        chain_len; // at least 1; above CS_CHAIN_MAX (cert.too_many) chain has the first ones only; chain[0] is the leaf
     struct cs_encoded chain[10];
     bool csr;              // match an existing CSR: key and pop are empty
     struct cs_encoded key; // sealed (seal.h); len 0 where csr, or where missing
@@ -98,7 +99,7 @@ struct cs_event_upload {
     bool replace;
     bool force;
     struct cs_tag_list tags;
-    size_t parts;                  // 1: international; 2: sm2, [0] signing, [1] encryption
+    size_t parts; // 1: international; 2: sm2, [0] signing, [1] encryption
     struct cs_keyed_chain part[2];
 };
 
@@ -117,8 +118,8 @@ struct cs_event_enroll {
     unsigned can;          // CS_CAN_ bits
     cs_pattern names;
     char label[CS_NAME_MAX + 1]; // "" where absent
-    int64_t uses;      // 0: no limit
-    int64_t expires_s; // 0: never
+    int64_t uses;                // 0: no limit
+    int64_t expires_s;           // 0: never
     bool has_grant;
     unsigned grant_can;
     cs_pattern grant_names;
@@ -133,8 +134,8 @@ struct cs_event {
     cs_account_id account; // "" for system.* and trust.*
     cs_kid kid;
     char subject[CS_DEPLOYMENT_MAX + 1]; // long enough for any subject
-    int64_t time_s; // the sender's clock; informational, no rule reads it
-    int64_t seq;    // 1 .. CS_SEQ_MAX-1
+    int64_t time_s;                      // the sender's clock; informational, no rule reads it
+    int64_t seq;                         // 1 .. CS_SEQ_MAX-1
     union {
         struct {
             cs_deployment_id deployment;

@@ -6,15 +6,15 @@
 
 #include "certsync/model/err.h"
 
-#define CS_DEPLOYMENT_MAX 63 // [a-z0-9] then [a-z0-9.-]
-#define CS_ACCOUNT_MAX 63    // [a-z0-9] then [a-z0-9._-]
-#define CS_OWNER_MAX 127     // opaque id of the verified person or company: [A-Za-z0-9] then [A-Za-z0-9._:@-]
-#define CS_NAME_MAX 128      // certificate and CSR names, see cs_name_valid
-#define CS_KID_LEN 32        // hex of the first 16 bytes of SHA-256(SubjectPublicKeyInfo DER)
-#define CS_UUID_LEN 36       // lower case, RFC 9562 text form
-#define CS_TAGS_MAX 16       // tags of a certificate
-#define CS_TAG_MAX 63        // [A-Za-z0-9] then [A-Za-z0-9._:=/-]
-#define CS_PATTERN_MAX 255   // name pattern: the characters of names and '*'
+#define CS_DEPLOYMENT_MAX 63  // [a-z0-9] then [a-z0-9.-]
+#define CS_ACCOUNT_MAX    63  // [a-z0-9] then [a-z0-9._-]
+#define CS_OWNER_MAX      127 // opaque id of the verified person or company: [A-Za-z0-9] then [A-Za-z0-9._:@-]
+#define CS_NAME_MAX       128 // certificate and CSR names, see cs_name_valid
+#define CS_KID_LEN        32  // hex of the first 16 bytes of SHA-256(SubjectPublicKeyInfo DER)
+#define CS_UUID_LEN       36  // lower case, RFC 9562 text form
+#define CS_TAGS_MAX       16  // tags of a certificate
+#define CS_TAG_MAX        63  // [A-Za-z0-9] then [A-Za-z0-9._:=/-]
+#define CS_PATTERN_MAX    255 // name pattern: the characters of names and '*'
 
 typedef char cs_uuid[CS_UUID_LEN + 1];
 typedef char cs_kid[CS_KID_LEN + 1];

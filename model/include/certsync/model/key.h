@@ -39,7 +39,8 @@ void cs_kid_of_spki(struct cs_crypto *c, struct cs_bytes spki, cs_kid ret);
 // A public key: owns a copy of its SPKI and the OpenSSL key.
 struct cs_pubkey;
 // REJECT codes: cert.weak_key, cert.explicit_curve, cert.malformed (the structure itself).
-CS_MUST_USE bool cs_pubkey_new(struct cs_crypto *c, struct cs_bytes spki, struct cs_pubkey **ret, struct cs_err *err);
+CS_MUST_USE bool cs_pubkey_new(struct cs_crypto *c, struct cs_bytes spki, struct cs_pubkey **ret,
+                               struct cs_err *err);
 void cs_pubkey_free(struct cs_pubkey *k);
 CS_DEFINE_AUTO(struct cs_pubkey, cs_pubkey_free)
 enum cs_key_type cs_pubkey_type(const struct cs_pubkey *k);
@@ -51,17 +52,21 @@ struct cs_privkey;
 void cs_privkey_free(struct cs_privkey *k); // cleanses
 CS_DEFINE_AUTO(struct cs_privkey, cs_privkey_free)
 // P-256 (agents, admins, roots, services) or X25519 (custodians), RSA (bits) or the curve for certificates' own keys.
-CS_MUST_USE bool cs_privkey_generate(enum cs_key_type type, int rsa_bits, struct cs_privkey **ret, struct cs_err *err);
+CS_MUST_USE bool cs_privkey_generate(enum cs_key_type type, int rsa_bits, struct cs_privkey **ret,
+                                     struct cs_err *err);
 // From PKCS#8 DER (PrivateKeyInfo, RFC 5958): what a sealed key holds. REJECT key.malformed, cert.weak_key. That the numbers belong together is not
 // looked at (sign.h).
 CS_MUST_USE bool cs_privkey_from_pkcs8(struct cs_bytes der, struct cs_privkey **ret, struct cs_err *err);
 // PKCS#8 DER into *ret (secure memory, released by cs_secure_free).
-CS_MUST_USE bool cs_privkey_to_pkcs8(const struct cs_privkey *k, uint8_t **ret, size_t *ret_len, struct cs_err *err);
+CS_MUST_USE bool cs_privkey_to_pkcs8(const struct cs_privkey *k, uint8_t **ret, size_t *ret_len,
+                                     struct cs_err *err);
 void cs_secure_free(uint8_t *p, size_t len);
 // PEM text "PRIVATE KEY" (PKCS#8) for key files; the caller writes it with mode 0600 and calls cs_secure_free.
-CS_MUST_USE bool cs_privkey_to_pem(const struct cs_privkey *k, uint8_t **ret, size_t *ret_len, struct cs_err *err);
+CS_MUST_USE bool cs_privkey_to_pem(const struct cs_privkey *k, uint8_t **ret, size_t *ret_len,
+                                   struct cs_err *err);
 // SubjectPublicKeyInfo DER; malloc'ed, the caller frees.
-CS_MUST_USE bool cs_privkey_spki(const struct cs_privkey *k, uint8_t **ret, size_t *ret_len, struct cs_err *err);
+CS_MUST_USE bool cs_privkey_spki(const struct cs_privkey *k, uint8_t **ret, size_t *ret_len,
+                                 struct cs_err *err);
 enum cs_key_type cs_privkey_type(const struct cs_privkey *k);
 // "PUBLIC KEY" PEM text of an SPKI; malloc'ed, the caller frees.
 CS_MUST_USE bool cs_spki_to_pem(struct cs_bytes spki, char **ret, struct cs_err *err);

@@ -61,4 +61,5 @@ CS_MUST_USE bool cs_outcome_decode(struct cs_bytes json, struct cs_outcome *ret,
 
 // The document outcome/<account>/<event>: the outcome's JSON, and how it ended where it was pending:
 //   {"outcome":{…},"final":{"status":…,"code":…?,"by":"<event id>","n":…}?}
-void cs_outcome_doc_encode(struct cs_buf *b, struct cs_bytes outcome_json, const struct cs_conclusion *final_or_null, const char *by, int64_t n);
+void cs_outcome_doc_encode(struct cs_buf *b, struct cs_bytes outcome_json,
+                           const struct cs_conclusion *final_or_null, const char *by, int64_t n);

@@ -17,16 +17,18 @@
 
 // label (a file name, "standard input") begins each message. All REJECT with a code; messages are for people.
 // Certificates in the order of the file, at least one. The array and its members are the caller's (cs_certs_free).
-CS_MUST_USE bool cs_pem_certs(struct cs_crypto *c, const char *label, struct cs_bytes text, struct cs_cert ***ret, size_t *ret_n,
-                              struct cs_err *err);
+CS_MUST_USE bool cs_pem_certs(struct cs_crypto *c, const char *label, struct cs_bytes text,
+                              struct cs_cert ***ret, size_t *ret_n, struct cs_err *err);
 void cs_certs_free(struct cs_cert **certs, size_t n);
 // The one private key. Not found: key.missing with a sentence that says what was found instead.
-CS_MUST_USE bool cs_pem_privkey(struct cs_crypto *c, const char *label, struct cs_bytes text, struct cs_privkey **ret, struct cs_err *err);
+CS_MUST_USE bool cs_pem_privkey(struct cs_crypto *c, const char *label, struct cs_bytes text,
+                                struct cs_privkey **ret, struct cs_err *err);
 // A "PUBLIC KEY" (agent keys, custodian keys, root key), SPKI DER malloc'ed; also taken from a private key file's public half where
 // allow_private (so that one file may be named). REJECT key.malformed.
-CS_MUST_USE bool cs_pem_spki(struct cs_crypto *c, const char *label, struct cs_bytes text, bool allow_private, uint8_t **ret, size_t *ret_len,
-                             struct cs_err *err);
+CS_MUST_USE bool cs_pem_spki(struct cs_crypto *c, const char *label, struct cs_bytes text, bool allow_private,
+                             uint8_t **ret, size_t *ret_len, struct cs_err *err);
 // The one CSR. REJECT csr.malformed, csr.bad_signature.
-CS_MUST_USE bool cs_pem_csr(struct cs_crypto *c, const char *label, struct cs_bytes text, struct cs_csr **ret, struct cs_err *err);
+CS_MUST_USE bool cs_pem_csr(struct cs_crypto *c, const char *label, struct cs_bytes text, struct cs_csr **ret,
+                            struct cs_err *err);
 // PEM text of a certificate or request DER; malloc'ed.
 CS_MUST_USE bool cs_pem_encode(const char *type, struct cs_bytes der, char **ret, struct cs_err *err);

@@ -4,9 +4,9 @@
 // catalog, so a worker does it while it waits for something else, and the memos of cs_crypto make a second time cheap.
 #pragma once
 
-#include "certsync/model/event.h"
 #include "certsync/model/cert.h"
 #include "certsync/model/csr.h"
+#include "certsync/model/event.h"
 
 // A record of cert.events as Kafka gives it. Views, valid as long as the message.
 struct cs_header {
@@ -16,7 +16,7 @@ struct cs_header {
 struct cs_record {
     int32_t partition;
     int64_t offset;
-    int64_t timestamp_ms; // the broker's (LogAppendTime)
+    int64_t timestamp_ms;  // the broker's (LogAppendTime)
     struct cs_bytes key;   // data NULL: no key
     struct cs_bytes value; // data NULL: a tombstone
     size_t headers_len;
@@ -58,7 +58,8 @@ struct cs_prepared {
 };
 
 // Never fails for what the record holds; false only FATAL (out of memory). root may be NULL where unknown.
-CS_MUST_USE bool cs_prepare(struct cs_crypto *c, const char *deployment, int32_t partition_count, const struct cs_record *r, cs_key_lookup lookup,
-                            void *lookup_arg, struct cs_prepared **ret, struct cs_err *err);
+CS_MUST_USE bool cs_prepare(struct cs_crypto *c, const char *deployment, int32_t partition_count,
+                            const struct cs_record *r, cs_key_lookup lookup, void *lookup_arg,
+                            struct cs_prepared **ret, struct cs_err *err);
 void cs_prepared_free(struct cs_prepared *p);
 CS_DEFINE_AUTO(struct cs_prepared, cs_prepared_free)

@@ -38,13 +38,15 @@ CS_DEFINE_AUTO_CLEAR(struct cs_decision, cs_decision_clear)
 // Decides one record against state and stages nothing but complete results: on true with *ret_needed false the changes are kept in state and *ret is filled; with *ret_needed true the
 // state is as before, and says what it needs. False: FATAL (memory, a document that cannot be read), or CONFIG for a system.ruleset above CS_RULESET_LATEST
 // that is validly signed (stop before judging anything).
-CS_MUST_USE bool cs_decide(const struct cs_rule_context *ctx, struct cs_state *state, const struct cs_record *r, struct cs_prepared *p,
-                           struct cs_decision *ret, bool *ret_needed, struct cs_err *err);
+CS_MUST_USE bool cs_decide(const struct cs_rule_context *ctx, struct cs_state *state,
+                           const struct cs_record *r, struct cs_prepared *p, struct cs_decision *ret,
+                           bool *ret_needed, struct cs_err *err);
 
 // Notes in state what deciding this record reads, as deep as what is loaded already tells; decides nothing and writes nothing. True where something is needed. A worker
 // calls it for each record of a batch before it decides the first, loads, and calls it again for those that answered true: so a batch costs a
 // few loads, not one a record. Only a help: cs_decide notes by itself what it still misses.
-bool cs_decide_touch(const struct cs_rule_context *ctx, struct cs_state *state, const struct cs_record *r, const struct cs_prepared *p);
+bool cs_decide_touch(const struct cs_rule_context *ctx, struct cs_state *state, const struct cs_record *r,
+                     const struct cs_prepared *p);
 
 // The rule book for people: each rule's type, code and sentence in the order they are checked.
 struct cs_rule_info {

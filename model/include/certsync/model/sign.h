@@ -13,20 +13,22 @@
 
 #include "certsync/model/cert.h"
 
-#define CS_CONTENT_TYPE "application/cloudevents+json"
-#define CS_SIG_HEADER "certsync-sig"
-#define CS_EVENT_SIG_MAX 80  // bytes of a DER signature over P-256
-#define CS_POP_MAX 1024      // bytes: RSA-8192
+#define CS_CONTENT_TYPE  "application/cloudevents+json"
+#define CS_SIG_HEADER    "certsync-sig"
+#define CS_EVENT_SIG_MAX 80   // bytes of a DER signature over P-256
+#define CS_POP_MAX       1024 // bytes: RSA-8192
 
-CS_MUST_USE bool cs_event_sign(struct cs_crypto *c, const struct cs_privkey *key, struct cs_bytes value, uint8_t ret_sig[CS_EVENT_SIG_MAX],
-                               size_t *ret_len, struct cs_err *err);
+CS_MUST_USE bool cs_event_sign(struct cs_crypto *c, const struct cs_privkey *key, struct cs_bytes value,
+                               uint8_t ret_sig[CS_EVENT_SIG_MAX], size_t *ret_len, struct cs_err *err);
 // False where the signature is not this key's over these bytes. key must be P-256. Keeps contexts for keys that come again.
-bool cs_event_verify(struct cs_crypto *c, const struct cs_pubkey *key, struct cs_bytes value, struct cs_bytes sig);
+bool cs_event_verify(struct cs_crypto *c, const struct cs_pubkey *key, struct cs_bytes value,
+                     struct cs_bytes sig);
 
 // ES256 of JSON Web Signatures (RFC 7518 section 3.4) over text as it is: r and s of 32 bytes each. False where it is not this key's, or the key
 // is not P-256.
 #define CS_ES256_SIG_LEN 64
-bool cs_es256_verify(struct cs_crypto *c, const struct cs_pubkey *key, struct cs_bytes text, const uint8_t sig[CS_ES256_SIG_LEN]);
+bool cs_es256_verify(struct cs_crypto *c, const struct cs_pubkey *key, struct cs_bytes text,
+                     const uint8_t sig[CS_ES256_SIG_LEN]);
 
 struct cs_pop_fields {
     const char *deployment;
@@ -39,9 +41,12 @@ struct cs_pop_fields {
 };
 // Signs, then verifies with the leaf's public key: REJECT key.mismatch (with the hint) where they do not belong together, also
 // where the public halves were forged to look alike.
-CS_MUST_USE bool cs_pop_sign(struct cs_crypto *c, const struct cs_privkey *key, const struct cs_cert *leaf, const struct cs_pop_fields *f,
-                             uint8_t ret[CS_POP_MAX], size_t *ret_len, struct cs_err *err);
-bool cs_pop_verify(struct cs_crypto *c, const struct cs_pubkey *key, const struct cs_pop_fields *f, struct cs_bytes pop);
-// The same without a leaf, for csr.add: leaf_sha256 is the SHA-256 of the CSR's DER. 
-CS_MUST_USE bool cs_pop_sign_key(struct cs_crypto *c, const struct cs_privkey *key, const struct cs_pubkey *pub, const struct cs_pop_fields *f,
+CS_MUST_USE bool cs_pop_sign(struct cs_crypto *c, const struct cs_privkey *key, const struct cs_cert *leaf,
+                             const struct cs_pop_fields *f, uint8_t ret[CS_POP_MAX], size_t *ret_len,
+                             struct cs_err *err);
+bool cs_pop_verify(struct cs_crypto *c, const struct cs_pubkey *key, const struct cs_pop_fields *f,
+                   struct cs_bytes pop);
+// The same without a leaf, for csr.add: leaf_sha256 is the SHA-256 of the CSR's DER.
+CS_MUST_USE bool cs_pop_sign_key(struct cs_crypto *c, const struct cs_privkey *key,
+                                 const struct cs_pubkey *pub, const struct cs_pop_fields *f,
                                  uint8_t ret[CS_POP_MAX], size_t *ret_len, struct cs_err *err);

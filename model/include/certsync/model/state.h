@@ -43,7 +43,8 @@ enum cs_look cs_state_member(struct cs_state *s, const char *key, const char *me
 void cs_state_begin(struct cs_state *s);
 void cs_state_put(struct cs_state *s, const char *key, struct cs_bytes value); // copies
 void cs_state_delete(struct cs_state *s, const char *key);
-void cs_state_add(struct cs_state *s, const char *key, const char *member, int64_t score); // or changes its score
+void cs_state_add(struct cs_state *s, const char *key, const char *member,
+                  int64_t score); // or changes its score
 void cs_state_remove(struct cs_state *s, const char *key, const char *member);
 // An index that is trimmed takes members with rising scores only: so that trims of one batch may be merged into the last.
 void cs_state_trim(struct cs_state *s, const char *key, size_t keep_highest);
@@ -59,8 +60,10 @@ size_t cs_state_needed(const struct cs_state *s, const struct cs_needed **ret);
 // Forgets the notes (after they were filled, or when the batch is thrown away).
 void cs_state_needed_clear(struct cs_state *s);
 // What the catalog holds; value.data NULL: absent. Does not count as a change.
-CS_MUST_USE bool cs_state_fill(struct cs_state *s, const char *key, struct cs_bytes value, struct cs_err *err);
-CS_MUST_USE bool cs_state_fill_index(struct cs_state *s, const char *key, const struct cs_member *members, size_t n, struct cs_err *err);
+CS_MUST_USE bool cs_state_fill(struct cs_state *s, const char *key, struct cs_bytes value,
+                               struct cs_err *err);
+CS_MUST_USE bool cs_state_fill_index(struct cs_state *s, const char *key, const struct cs_member *members,
+                                     size_t n, struct cs_err *err);
 
 // The kept changes, net: a document once, with its last value; index operations in the order they were made.
 enum cs_change_kind { CS_CHANGE_PUT = 1, CS_CHANGE_DELETE, CS_CHANGE_ADD, CS_CHANGE_REMOVE, CS_CHANGE_TRIM };
@@ -73,11 +76,13 @@ struct cs_change {
     size_t keep;           // TRIM
 };
 // Calls fn for each; stops and returns false where fn does.
-bool cs_state_changes(const struct cs_state *s, bool (*fn)(void *arg, const struct cs_change *change), void *arg);
+bool cs_state_changes(const struct cs_state *s, bool (*fn)(void *arg, const struct cs_change *change),
+                      void *arg);
 size_t cs_state_changes_count(const struct cs_state *s);
 void cs_state_changes_clear(struct cs_state *s);
 // Drops everything held (a new batch that must load afresh). On a complete state: empties the catalog.
 void cs_state_forget(struct cs_state *s);
 // Every document and index in byte order of the keys, for comparison and dumps. Stops where fn returns false.
 bool cs_state_each(const struct cs_state *s, bool (*doc)(void *arg, const char *key, struct cs_bytes value),
-                   bool (*index)(void *arg, const char *key, const struct cs_member *members, size_t n), void *arg);
+                   bool (*index)(void *arg, const char *key, const struct cs_member *members, size_t n),
+                   void *arg);

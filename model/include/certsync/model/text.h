@@ -7,16 +7,20 @@
 #include "certsync/model/err.h"
 
 // Exact length of the encoding, without a NUL.
-static inline size_t cs_base64_encoded_len(size_t len) { return (len + 2) / 3 * 4; }
+static inline size_t cs_base64_encoded_len(size_t len) {
+    return (len + 2) / 3 * 4;
+}
 // Upper bound of the decoding's length.
-static inline size_t cs_base64_decoded_max(size_t len) { return len / 4 * 3; }
+static inline size_t cs_base64_decoded_max(size_t len) {
+    return len / 4 * 3;
+}
 // Writes exactly cs_base64_encoded_len(len) bytes and no NUL.
 void cs_base64_encode(const uint8_t *data, size_t len, char *out);
 // Strict: length a multiple of 4, alphabet only, padding only at the end, unused bits zero, no white
 // space. ret needs cs_base64_decoded_max(len) bytes. False where the text is not canonical base64.
 CS_MUST_USE bool cs_base64_decode(const char *text, size_t len, uint8_t *ret, size_t *ret_len);
 
-void cs_hex_encode(const uint8_t *data, size_t len, char *out); // writes 2 * len bytes and a NUL
+void cs_hex_encode(const uint8_t *data, size_t len, char *out);             // writes 2 * len bytes and a NUL
 CS_MUST_USE bool cs_hex_decode(const char *text, size_t len, uint8_t *ret); // lower case only
 
 bool cs_utf8_valid(const uint8_t *data, size_t len);
