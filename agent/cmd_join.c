@@ -96,10 +96,12 @@ static bool adopt(struct joining *j, struct cs_err *err) {
 }
 
 // A key that is there already is used: joining again after an interruption is the same host.
-static bool have_key(struct joining *j, struct cs_err *err) {
+static bool have_key(struct joining *j, bool *ret_there, struct cs_err *err) {
     const char *path = j->session->settings->key;
-    return cs_hostkey_read(j->session->crypto, path, &j->host_key, err) &&
-           (j->host_key || cs_hostkey_make(path, &j->host_key, err)) &&
+    if (!cs_hostkey_read(j->session->crypto, path, &j->host_key, err))
+        return false;
+    *ret_there = j->host_key != NULL;
+    return (j->host_key || cs_hostkey_make(path, &j->host_key, err)) &&
            cs_hostkey_public(j->session->crypto, j->host_key, &j->host_pem, j->host_kid, err);
 }
 
@@ -226,8 +228,15 @@ static int join(struct joining *j, const char *label) {
     struct cs_session *s = j->session;
     CS_AUTO(cs_composed_free) struct cs_composed *event = NULL;
     struct cs_err err;
-    if (!adopt(j, &err) || !have_key(j, &err) || !compose(j, label, &event, &err) ||
-        !cs_submit_open_spool(s, &j->spool, &err) || !cs_spool_raise(j->spool, number_now(s), &err) ||
+    bool there = false;
+    if (!adopt(j, &err) || !have_key(j, &there, &err))
+        return cs_report_failure(s->cli, &err);
+    if (there && cs_hostkey_enrolled(s, j->host_key, j->host_kid)) { // no use of the token is spent
+        j->end.ending = CS_ENDING_APPLIED;
+        return say_end(j);
+    }
+    if (!compose(j, label, &event, &err) || !cs_submit_open_spool(s, &j->spool, &err) ||
+        !cs_spool_raise(j->spool, number_now(s), &err) ||
         !cs_publisher_kafka(&s->settings->kafka, s->settings->events_topic, "certsync", &j->publisher,
                             &err) ||
         !cs_spool_add(j->spool, s->crypto, s->key, &event->event, &err))

@@ -51,22 +51,6 @@ static bool next_key(struct rotating *r, bool *ret_left, struct cs_err *err) {
            cs_hostkey_public(r->session->crypto, r->key, &r->pem, r->kid, err);
 }
 
-// Whether the API takes the next key already: then only the files are left to be changed.
-static bool is_enrolled(const struct rotating *r) {
-    struct cs_session next = *r->session;
-    struct cs_end end = {0};
-    struct cs_err err;
-    cs_uuid nothing;
-    next.client = NULL;
-    next.key = r->key;
-    memcpy(next.kid, r->kid, sizeof next.kid);
-    bool yes = cs_compose_uuid(cs_clock_wall_ms(next.clock), nothing, &err) &&
-               cs_submit_ask(&next, next.account, nothing, 1, 0, &end, &err);
-    cs_end_clear(&end);
-    cs_client_free(next.client);
-    return yes;
-}
-
 static bool move(const char *from, const char *to, const char *ending, struct cs_err *err) {
     char a[PATH_MAX + 8], b[PATH_MAX + 8];
     snprintf(a, sizeof a, "%s%s", from, ending);
@@ -146,7 +130,8 @@ static int rotate(struct rotating *r, const struct rotate *o) {
     bool left = false;
     if (!next_key(r, &left, &err))
         return cs_report_failure(s->cli, &err);
-    if (left && is_enrolled(r))
+    // Enrolled already: then only the files are left to be changed.
+    if (left && cs_hostkey_enrolled(s, r->key, r->kid))
         return finish(r, o);
     struct cs_composed *event;
     struct cs_compose c = cs_session_compose(s);

@@ -59,8 +59,9 @@ static void end_items(struct cs_engine *e, const struct cs_settled_end *end, enu
         snprintf(message, sizeof message, "%s%s%s",
                  end->code != CS_CODE_NONE ? cs_code_sentence(end->code) : end->code_name,
                  end->detail[0] ? " " : "", end->detail);
-    for (size_t i = 0; i < e->reg.n; i++) {
-        struct cs_item *item = e->reg.items[i];
+    for (const struct cs_index_entry *at = cs_index_first(&e->reg.by_name, cs_index_key(name)); at;
+         at = cs_index_next(at)) {
+        struct cs_item *item = at->value;
         if (strcmp(item->event, end->event) == 0 && strcmp(item->name, name) == 0)
             cs_register_put(&e->reg, item, state,
                             end->ending == CS_ENDING_REJECTED ? end->code : CS_CODE_NONE,

@@ -11,6 +11,7 @@
 #include "certsync/model/pem.h"
 #include "certsync/runtime/fileio.h"
 #include "input.h"
+#include "submit.h"
 
 bool cs_hostkey_read(struct cs_crypto *c, const char *path, struct cs_privkey **ret, struct cs_err *err) {
     CS_AUTO(cs_input_clear) struct cs_input in = {0};
@@ -77,4 +78,19 @@ bool cs_hostkey_make(const char *path, struct cs_privkey **ret, struct cs_err *e
     }
     *ret = key;
     return true;
+}
+
+// Any outcome may be asked for, by enrolled keys only; this one does not exist.
+bool cs_hostkey_enrolled(const struct cs_session *s, struct cs_privkey *key, const char *kid) {
+    struct cs_session as = *s;
+    CS_AUTO(cs_end_clear) struct cs_end end = {0};
+    struct cs_err err;
+    cs_uuid nothing;
+    as.client = NULL;
+    as.key = key;
+    memcpy(as.kid, kid, sizeof as.kid);
+    bool yes = cs_compose_uuid(cs_clock_wall_ms(as.clock), nothing, &err) &&
+               cs_submit_ask(&as, as.account, nothing, 1, 0, &end, &err);
+    cs_client_free(as.client);
+    return yes;
 }
