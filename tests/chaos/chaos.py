@@ -9,6 +9,7 @@ import base64
 import json
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -128,7 +129,7 @@ class Driver:
                 if self.plan.kill_at_end:
                     c.kill()
                 else:
-                    c.signal(15)
+                    c.signal(signal.SIGTERM)
             for c in run.consumers:
                 if not self.plan.kill_at_end:
                     try:
@@ -322,8 +323,17 @@ class Report:
                            "violations": self.violations, "seeds": self.seeds})
 
 
+RUN_LIMIT_S = 200
+
+
+def out_of_time(_signal, frame):
+    raise Violation(f"the run took longer than {RUN_LIMIT_S} s; it was at\n" + "".join(traceback.format_stack(frame)[-6:]))
+
+
 def one_run(world, pools, number, seed, options, base, report, progress):
     driver = None
+    signal.signal(signal.SIGALRM, out_of_time)
+    signal.alarm(RUN_LIMIT_S)
     try:
         driver = Driver(world, pools, number, seed, options, base / f"r{number}")
         found = driver.go()
@@ -334,6 +344,7 @@ def one_run(world, pools, number, seed, options, base, report, progress):
         found = [f"not examined: {e}"]
     except Exception:  # a fault of the harness or of a server: reported, never passed over  # pylint: disable=broad-except
         found = ["the harness failed:\n" + traceback.format_exc()]
+    signal.alarm(0)
     if driver is None:
         raise RuntimeError(found[0])
     report.add(driver, seed, found)

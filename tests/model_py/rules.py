@@ -521,9 +521,9 @@ class Model:
                 ("share.expired", any(x["not_after_s"] < now for x in summary["leaves"])),
                 ("share.unverified", not a.doc["verified"]),
                 ("share.exists", any(a.shares[s]["to"] == to for s in cert["shares"])),
+                ("share.limit", len(cert["shares"]) >= a.doc["limit_shares"]),
                 # Ids of shares are never used twice: an event that is signed again needs a new one.
-                ("certificate.id_used", e.id in a.shares),
-                ("share.limit", len(cert["shares"]) >= a.doc["limit_shares"])):
+                ("certificate.id_used", e.id in a.shares)):
             if broken:
                 raise Refused(code)
         share = a.shares[e.id] = {"id": e.id, "certificate": cert["id"], "to": to, "state": "pending",
