@@ -15,7 +15,8 @@ struct cs_consumer_globals {
 
 extern const struct cs_command cs_cmd_run, cs_cmd_init, cs_cmd_check, cs_cmd_codes, cs_cmd_settings;
 // For operators: they read the log, and write nothing.
-extern const struct cs_command cs_cmd_verify;
+extern const struct cs_command cs_cmd_verify, cs_cmd_replay, cs_cmd_diff, cs_cmd_explain, cs_cmd_show,
+    cs_cmd_rejected;
 
 // Loads the settings that the command line names. Free with cs_settings_free(&cs_consumer_settings_table, …).
 CS_MUST_USE bool cs_consumer_settings_load(const struct cs_cli *cli, struct cs_consumer_settings **ret,

@@ -26,6 +26,7 @@ struct cs_compare {
     struct cs_position before, after;
     struct item *items;
     size_t keys;
+    bool began;
     struct cs_buf text; // of an index
     bool oom;
 };
@@ -145,8 +146,11 @@ size_t cs_compare_keys(const struct cs_compare *c) {
 // What the replay has now: sha256 NULL where it has nothing.
 static void see(struct cs_compare *c, const char *key, bool index, const uint8_t *sha256) {
     struct item *i = find(c, key);
-    if (!i && !(i = add(c, key, index)))
-        return;
+    if (!i) {
+        if (!(i = add(c, key, index)))
+            return;
+        i->matched = c->began; // nobody had it before this
+    }
     i->replayed = sha256 != NULL;
     if (sha256 ? i->live && i->index == index && memcmp(i->sha256, sha256, 32) == 0 : !i->live)
         i->matched = true;
@@ -171,7 +175,9 @@ static bool see_index(void *arg, const char *key, const struct cs_member *member
 }
 
 bool cs_compare_begin(struct cs_compare *c, const struct cs_state *state, struct cs_err *err) {
-    return cs_state_each(state, see_doc, see_index, c) || cs_err_oom(err);
+    bool ok = cs_state_each(state, see_doc, see_index, c);
+    c->began = true;
+    return ok || cs_err_oom(err);
 }
 
 struct step {

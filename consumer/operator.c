@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "certsync/model/text.h"
+#include "cursor.h"
 #include "keyfile.h"
 #include "redis_target.h"
 
@@ -198,4 +199,71 @@ void cs_moment_format(int64_t time_ms, char out[CS_MOMENT_TEXT_SIZE]) {
     cs_time_format(time_ms / 1000, text);
     text[sizeof text - 2] = '\0'; // without the Z
     snprintf(out, CS_MOMENT_TEXT_SIZE, "%s.%03dZ", text, (int)(time_ms % 1000));
+}
+
+bool cs_operator_walk(struct cs_operator *op, int32_t partition, const struct cs_moment *until, cs_walk_fn fn,
+                      void *arg, struct cs_err *err) {
+    struct cs_log *log = op->events;
+    bool end = partition >= log->partitions;
+    cs_replay_begin(op->replay, partition);
+    if (op->event_bounds[partition].low > 0)
+        return cs_err_set(
+            err, CS_ERR_FATAL, CS_CODE_NONE,
+            "%s partition %d begins at offset %lld: records were deleted, and without them nothing can be "
+            "judged again",
+            log->name, (int)partition, (long long)op->event_bounds[partition].low);
+    if (!end && !log->ops->start(log, partition, 0, op->event_bounds[partition].high, err))
+        return false;
+    while (!end) {
+        struct cs_record r;
+        struct cs_replayed mine;
+        if (!log->ops->next(log, &r, &end, err))
+            return false;
+        if (end || cs_moment_before(until, &r))
+            break;
+        if (!cs_replay_record(op->replay, &r, &mine, err) || !fn(arg, &r, &mine, err))
+            return false;
+        cs_progress_step(&op->progress);
+    }
+    return true;
+}
+
+bool cs_operator_scan(struct cs_operator *op, struct cs_log *log, int32_t partition,
+                      bool (*fn)(void *arg, const struct cs_record *r, struct cs_err *err), void *arg,
+                      struct cs_err *err) {
+    const struct cs_bounds *bounds = log == op->events ? op->event_bounds : op->outcome_bounds;
+    bool end = partition >= log->partitions;
+    if (!end && !log->ops->start(log, partition, bounds[partition].low, bounds[partition].high, err))
+        return false;
+    while (!end) {
+        struct cs_record r;
+        if (!log->ops->next(log, &r, &end, err) || (!end && !fn(arg, &r, err)))
+            return false;
+        cs_progress_step(&op->progress);
+    }
+    return true;
+}
+
+bool cs_operator_published(struct cs_operator *op, int32_t partition, int64_t *last, struct cs_record *ret,
+                           bool *ret_end, struct cs_err *err) {
+    struct cs_log *log = op->outcomes;
+    *ret_end = partition >= log->partitions;
+    if (!*ret_end && *last == 0 &&
+        !log->ops->start(log, partition, 0, op->outcome_bounds[partition].high, err))
+        return false;
+    while (!*ret_end) {
+        if (!log->ops->next(log, ret, ret_end, err))
+            return false;
+        int64_t n = *ret_end || !ret->value.data ? -1 : cs_outcome_number(ret->value);
+        if (*ret_end || (n > 0 && n <= *last))
+            continue;
+        if (n != *last + 1)
+            return cs_err_set(
+                err, CS_ERR_FATAL, CS_CODE_NONE,
+                "%s partition %d is not in order at offset %lld; certsync-consumer verify says more",
+                log->name, (int)partition, (long long)ret->offset);
+        *last = n;
+        return true;
+    }
+    return true;
 }

@@ -77,6 +77,22 @@ CS_MUST_USE bool cs_moment_parse_time(const char *text, struct cs_moment *ret, s
 // Whether a record comes after it.
 bool cs_moment_before(const struct cs_moment *m, const struct cs_record *r);
 
+// Judges a partition from its beginning up to a moment (until->given false: to its end) and tells each
+// record.
+typedef bool (*cs_walk_fn)(void *arg, const struct cs_record *r, const struct cs_replayed *mine,
+                           struct cs_err *err);
+CS_MUST_USE bool cs_operator_walk(struct cs_operator *op, int32_t partition, const struct cs_moment *until,
+                                  cs_walk_fn fn, void *arg, struct cs_err *err);
+// Records of a log as they are, within the bounds that cs_operator_open found.
+CS_MUST_USE bool cs_operator_scan(struct cs_operator *op, struct cs_log *log, int32_t partition,
+                                  bool (*fn)(void *arg, const struct cs_record *r, struct cs_err *err),
+                                  void *arg, struct cs_err *err);
+// The published outcomes of a partition, one number after the other: the first record of each. *ret_end true
+// after the last. FATAL where the topic is not in order: `verify` says more. Begins with the partition where
+// *last is 0.
+CS_MUST_USE bool cs_operator_published(struct cs_operator *op, int32_t partition, int64_t *last,
+                                       struct cs_record *ret, bool *ret_end, struct cs_err *err);
+
 // "2026-11-23T12:00:00.123Z"
 #define CS_MOMENT_TEXT_SIZE 32
 void cs_moment_format(int64_t time_ms, char out[CS_MOMENT_TEXT_SIZE]);
