@@ -1,12 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# ./dev up: the demo's stack, kept running until Ctrl-C, with one account whose agent is ready to use.
+# ./dev up: the demo's stack, kept running until Ctrl-C, with two accounts of one owner whose agents are ready to use.
 set -eu
 # shellcheck source=tests/demo/stack.sh
 . tests/demo/stack.sh
 stack_start "$@"
 as admin --quiet account register acme --site intl --owner acme-ltd --verified
+as admin --quiet account register acme-eu --site intl --owner acme-ltd --verified
 enroll acme acme --quiet
+enroll acme-eu acme-eu --quiet
 
 cat <<END
 
@@ -18,10 +20,10 @@ In another terminal, as the agent of the account "acme":
   export CERTSYNC_DEPLOYMENT_ID=$DEPLOYMENT CERTSYNC_KAFKA_BROKERS=$BROKERS CERTSYNC_API_URL=$API
   export CERTSYNC_AGENT_ACCOUNT=acme CERTSYNC_AGENT_KEY=$STACK/keys/acme.key
   export CERTSYNC_AGENT_CUSTODIAN=$STACK/keys/custodian.key.pub CERTSYNC_AGENT_SPOOL=$STACK/spool
-  certsync upload www --cert www.pem --key-file www.key
-  certsync list
+  KEYS=$STACK/keys
 
-As the administrator, the issuer or the root: certsync --key $STACK/keys/admin.key (issuer.key, root.key) ...
+Then: certsync upload www --cert www.pem --key-file www.key, certsync list, and the README's walk.
+As somebody else: certsync --key \$KEYS/admin.key (issuer.key, root.key), certsync --key \$KEYS/acme-eu.key --account acme-eu
 
 Ctrl-C ends it.
 END
