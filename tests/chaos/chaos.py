@@ -46,7 +46,7 @@ class Plan:
         self.aof = r.random() < 0.6
         self.consumers = r.choice([1, 1, 2])
         self.rebuild = r.random() < 0.2
-        self.cli = world.has_cli and r.random() < 0.1 and not only
+        self.cli = world.has_cli and (r.random() < 0.1 if not only else "cli" in only)
         self.burst = r.random() < 0.3   # all events first, then the consumer
         self.kill_at_end = r.random() < 0.5
 
@@ -295,7 +295,8 @@ def options_of(argv):
     p.add_argument("--minutes", type=float, help="begin no run after so many minutes")
     p.add_argument("--json", action="store_true", help="end with one JSON object on standard output")
     p.add_argument("--events", type=int, default=1000, help="events of a run (1000)")
-    p.add_argument("--fault", action="append", choices=[*faults.FAULTS, "none"], help="only this fault (may be repeated; none: no fault)")
+    p.add_argument("--fault", action="append", choices=[*faults.FAULTS, "cli", "none"],
+                   help="only this fault (may be repeated; cli: the real command, killed at random moments; none: no fault)")
     p.add_argument("--nodes", type=int, default=3, choices=[1, 3], help="Kafka nodes (3)")
     p.add_argument("--keep", default="build/chaos-failures", help="where failing runs are kept")
     p.add_argument("--check", metavar="DIR", help="only hold a kept run against the model again")

@@ -22,6 +22,7 @@ class Host:
                        admin.event("agent.enroll", self.account, self.sender.kid, {
                            "key": ev.b64(self.sender.spki), "can": ["upload", "delete", "share", "csr", "read"], "names": "*"})):
             run.produce(record.value, ev.partition_of(self.account, run.partitions), record.headers, self.account.encode())
+        run.producer.flush(30)  # the host's own records come after its enrolment
         key = ev.new_key()
         ca = ev.Authority("CLI CA")
         ev.write_private(key, self.dir / "key.pem")

@@ -8,6 +8,7 @@ import random
 
 from cryptography.hazmat.primitives import hashes
 
+from chaos.senders import Sender
 from support import events as ev
 
 ALL = ["upload", "delete", "share", "csr", "read"]
@@ -75,7 +76,6 @@ class Workload:
     def __init__(self, seed, pools, stack, accounts=12):
         self.random, self.pools, self.stack = random.Random(seed), pools, stack
         self.deployment, self.partitions = stack.deployment, stack.partitions
-        self.custodian = stack.custodian.public_key()
         self.senders = list(pools.senders)
         self.random.shuffle(self.senders)
         self.sent = []                       # of agents and admins: (send, sender)
@@ -89,7 +89,7 @@ class Workload:
         return Account(f"acc-{i}-{r.randrange(1 << 32):08x}", f"owner-{r.randrange(3)}", "cn" if r.random() < 0.15 else "intl", verified)
 
     def _sender(self):
-        return ev.Sender(self.deployment, self.custodian, key=self.senders.pop() if self.senders else None)
+        return Sender(self.deployment, self.stack.sealer, key=self.senders.pop() if self.senders else None)
 
     def send(self, record, sender=None, **how):
         found = Send(record, how.pop("partition", None) if "partition" in how
@@ -376,7 +376,7 @@ class Workload:
         def record(by=sender, account=a.id):
             return by.upload(account, self._name(), key, chain)
         if kind == 0:
-            yield self.send(record(by=ev.Sender(self.deployment, self.custodian)))
+            yield self.send(record(by=Sender(self.deployment, self.stack.sealer)))
         elif kind == 1:
             yield self.send(record(account=b.id) if b is not a else record(by=self.stack.admin))
         elif kind == 2:

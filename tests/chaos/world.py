@@ -11,6 +11,7 @@ from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
+from chaos.senders import Sealer, Sender
 from model_py import wire
 from support import events as ev
 from support.kafka import Kafka
@@ -80,8 +81,8 @@ class Run:
         self.keys = self.directory / "keys"
         self.keys.mkdir()
         self.custodian = ev.x25519.X25519PrivateKey.generate()
-        public = self.custodian.public_key()
-        self.root, self.admin, self.issuer, self.service = (ev.Sender(self.deployment, public) for _ in range(4))
+        self.sealer = Sealer(self.custodian.public_key(), self.deployment)
+        self.root, self.admin, self.issuer, self.service = (Sender(self.deployment, self.sealer) for _ in range(4))
         for name in ("root", "service"):
             ev.write_private(getattr(self, name).key, self.keys / f"{name}.key")
             ev.write_public(getattr(self, name).key, self.keys / f"{name}.pub")
@@ -128,7 +129,7 @@ class Run:
         settings = {
             "deployment": {"id": self.deployment, "root_key": self.keys / "root.pub", "service_key": self.keys / "service.key"},
             "kafka": {"brokers": self.world.kafka.bootstrap, "events_topic": self.events_topic, "group": self.group,
-                      "outcomes_topic": self.outcomes_topic, "rdkafka.session.timeout.ms": SESSION_MS,
+                      "outcomes_topic": self.outcomes_topic, "session_timeout": f"{SESSION_MS}ms",
                       "rdkafka.heartbeat.interval.ms": 300, "rdkafka.reconnect.backoff.max.ms": 500},
             "redis": {"url": f"unix://{self.socket}", "namespace": self.namespace, "timeout": "1s"},
             "consumer": {"workers": self.workers, "batch_records": self.batch, "drain_timeout": "3s"},

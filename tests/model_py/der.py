@@ -216,10 +216,19 @@ def sm2_verify(point, signature, message):
     t = (r + s) % N
     if t == 0:
         return False
+    x = _combine(s, t, point)
+    return x is not None and (int.from_bytes(sm2_digest(point, message), "big") + x) % N == r
+
+
+def sm2_digest(point, message):
     z = sm3((len(SM2_ID) * 8).to_bytes(2, "big") + SM2_ID
             + b"".join(n.to_bytes(32, "big") for n in (A, B, GX, GY, point.x, point.y)))
-    x = _combine(s, t, point)
-    return x is not None and (int.from_bytes(sm3(z + message), "big") + x) % N == r
+    return sm3(z + message)
+
+
+def multiply_base(k):
+    """The x coordinate of k*G."""
+    return _combine(k, 0, Sm2Point(GX, GY))
 
 
 # --- certificates ------------------------------------------------------------------------------------
