@@ -44,6 +44,7 @@ struct fault {
     int64_t n;              // number of an outcome; 0: none
     int64_t outcome_offset; // of cert.outcomes; -1: none
     char text[1024];
+    struct cs_buf published, judged; // where the verdict is at fault: both outcomes; else empty
 };
 
 struct verify {
@@ -88,11 +89,6 @@ static bool CS_PRINTF(5, 6)
 
 // The same, where no outcome is concerned.
 #define fail_place(v, ...) ((v)->last = 0, (v)->outcome_offset = -1, fail((v), __VA_ARGS__))
-
-static const char *brief(struct cs_bytes value, char out[400]) {
-    cs_text_escape(value.data, value.len, out, 400);
-    return out;
-}
 
 // --- outcomes
 
@@ -183,14 +179,17 @@ static bool check_fields(struct verify *v, const struct cs_record *published, co
 
 static bool check_outcome(struct verify *v, const struct cs_record *published, const struct cs_record *event,
                           const struct cs_replayed *mine, struct cs_err *err) {
-    char theirs[400];
-    char ours[400];
     if (!check_fields(v, published, event, mine, err))
         return false;
     if (published->value.len != mine->outcome_json.len ||
-        memcmp(published->value.data, mine->outcome_json.data, mine->outcome_json.len) != 0)
-        return fail(v, err, "verdict", event->offset, "the verdict is another one: published %s, judged %s",
-                    brief(published->value, theirs), brief(mine->outcome_json, ours));
+        memcmp(published->value.data, mine->outcome_json.data, mine->outcome_json.len) != 0) {
+        cs_buf_put(&v->fault.published, published->value.data, published->value.len);
+        cs_buf_put(&v->fault.judged, mine->outcome_json.data, mine->outcome_json.len);
+        return fail(v, err, "verdict", event->offset,
+                    "the published verdict is not what this build makes of the record: %s%s%s",
+                    cs_status_name(mine->outcome.status), mine->outcome.code ? " " : "",
+                    cs_code_name(mine->outcome.code));
+    }
     size_t account_len = strlen(mine->outcome.account);
     if (published->key.len != account_len ||
         memcmp(published->key.data ? published->key.data : (const uint8_t *)"", mine->outcome.account,
@@ -448,7 +447,7 @@ static void put_counts(const struct verify *v, struct cs_buf *b) {
 static int tell_json(const struct verify *v) {
     CS_AUTO(cs_buf_clear) struct cs_buf b;
     const struct fault *f = &v->fault;
-    cs_buf_init(&b, 65536);
+    cs_buf_init(&b, (size_t)64 * 1024 * 1024);
     cs_json_begin(&b, '{');
     cs_json_bool(&b, "ok", !f->kind);
     if (f->kind) {
@@ -463,6 +462,12 @@ static int tell_json(const struct verify *v) {
         if (f->outcome_offset >= 0)
             cs_json_int(&b, "outcome_offset", f->outcome_offset);
         cs_json_str(&b, "message", f->text);
+        if (f->judged.len > 0) {
+            cs_json_name(&b, "published");
+            cs_json_put_raw(&b, cs_buf_bytes(&f->published));
+            cs_json_name(&b, "judged");
+            cs_json_put_raw(&b, cs_buf_bytes(&f->judged));
+        }
         cs_json_end(&b, '}');
     }
     put_counts(v, &b);
@@ -479,8 +484,13 @@ static int tell(const struct verify *v) {
             fprintf(out, ", %s offset %" PRId64, v->op.events->name, f->offset);
         if (f->outcome_offset >= 0)
             fprintf(out, ", %s offset %" PRId64, v->op.outcomes->name, f->outcome_offset);
-        fprintf(out, ":\n  %s\n%" PRId64 " events were as they should be before it\n", f->text,
-                v->events > 0 ? v->events - 1 : 0);
+        fprintf(out, ":\n  %s\n", f->text);
+        if (f->judged.len > 0)
+            fprintf(out, "  published: %s\n  judged:    %s\n", (const char *)f->published.data,
+                    (const char *)f->judged.data);
+        if (f->offset >= 0 && strncmp(f->kind, "derived", 7) != 0) // those are found when all has been read
+            fprintf(out, "%" PRId64 " events were as they should be before it\n",
+                    v->events > 0 ? v->events - 1 : 0);
         return CS_EXIT_FAILED;
     }
     fprintf(out,
@@ -507,6 +517,8 @@ static int tell(const struct verify *v) {
 static int run_verify(const struct cs_cli *cli) {
     struct verify v = {.o = cli->values};
     struct cs_err err;
+    cs_buf_init(&v.fault.published, CS_EVENT_MAX);
+    cs_buf_init(&v.fault.judged, CS_EVENT_MAX);
     bool ok = do_verify(&v, cli, &err);
     cs_progress_end(&v.op.progress);
     int code = !ok && !v.fault.kind ? cs_consumer_failure(cli, &err)
@@ -515,6 +527,8 @@ static int run_verify(const struct cs_cli *cli) {
     cs_compare_free(v.compare);
     cs_catalog_free(v.catalog);
     cs_derived_check_free(v.derived);
+    cs_buf_clear(&v.fault.published);
+    cs_buf_clear(&v.fault.judged);
     free(v.hashes);
     free(v.due_events);
     free(v.due_outcomes);

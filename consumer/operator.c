@@ -31,29 +31,41 @@ static bool open_log(const struct cs_operator *op, const char *file, const char 
     return file ? cs_log_open_dump(file, ret, err) : cs_log_open_kafka(&op->settings->kafka, topic, ret, err);
 }
 
-// The genesis record is the first of every partition and says how many there are; that it is genuine is
-// judged with all the others.
-static bool partitions_of_dump(struct cs_operator *op, struct cs_err *err) {
-    for (int32_t p = 0; p < op->events->partitions; p++) {
+static bool check_genesis(struct cs_operator *op, const struct cs_event *ev, struct cs_err *err) {
+    if (strcmp(ev->data.genesis.deployment, op->settings->deployment) != 0)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "%s belongs to deployment %s, not to %s (deployment.id)", op->events->name,
+                          ev->data.genesis.deployment, op->settings->deployment);
+    if (op->options->events) // a partition that nobody ever wrote to is not in a dump
+        op->partitions = ev->data.genesis.partitions;
+    return op->partitions >= op->events->partitions ||
+           cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s holds partition %d, the deployment has %d",
+                      op->events->name, (int)op->events->partitions - 1, (int)op->partitions);
+}
+
+// The genesis record is the first of every partition, names the deployment, and says how many partitions there are; that it
+// is genuine is judged with all the others.
+static bool find_genesis(struct cs_operator *op, struct cs_err *err) {
+    struct cs_log *log = op->events;
+    for (int32_t p = 0; p < log->partitions; p++) {
         struct cs_record r;
+        struct cs_bounds bounds;
         bool end = false;
         CS_AUTO(cs_event_free) struct cs_event *ev = NULL;
         struct cs_err ignored;
-        if (!op->events->ops->start(op->events, p, 0, 1, err) ||
-            !op->events->ops->next(op->events, &r, &end, err))
+        if (!log->ops->bounds(log, p, &bounds.low, &bounds.high, err))
+            return false;
+        if (bounds.low > 0 || bounds.high == 0)
+            continue;
+        if (!log->ops->start(log, p, 0, 1, err) || !log->ops->next(log, &r, &end, err))
             return false;
         if (!end && r.value.data && cs_event_decode(r.value, &ev, &ignored) &&
-            ev->type == CS_EVENT_SYSTEM_GENESIS) {
-            op->partitions = ev->data.genesis.partitions;
-            return op->partitions >= op->events->partitions ||
-                   cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
-                              "%s holds partition %d, the deployment has %d", op->events->name,
-                              (int)op->events->partitions - 1, (int)op->partitions);
-        }
+            ev->type == CS_EVENT_SYSTEM_GENESIS)
+            return check_genesis(op, ev, err);
     }
-    return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
-                      "%s holds no genesis record: dump the whole topic, from its beginning",
-                      op->events->name);
+    return !op->options->events ||
+           cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                      "%s holds no genesis record: dump the whole topic, from its beginning", log->name);
 }
 
 bool cs_operator_look(struct cs_operator *op, struct cs_log *log, struct cs_bounds *ret, struct cs_err *err) {
@@ -86,7 +98,7 @@ static bool open_logs(struct cs_operator *op, unsigned needs, struct cs_err *err
          !open_log(op, o->outcomes, op->settings->outcomes_topic, &op->outcomes, err)))
         return false;
     op->partitions = op->events->partitions;
-    return (!o->events || partitions_of_dump(op, err)) && look(op, err);
+    return find_genesis(op, err) && look(op, err);
 }
 
 bool cs_operator_open(const struct cs_cli *cli, const struct cs_operator_options *options, unsigned needs,

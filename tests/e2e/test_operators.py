@@ -117,6 +117,11 @@ def test_verify_of_dumps_needs_no_server(stack, dumps):
     assert json.loads(done.stdout)["ok"] and json.loads(done.stdout)["events"] == len((dumps / "events").read_bytes().splitlines())
 
 
+def test_dumps_of_another_deployment_are_a_settings_error(stack, dumps):
+    assert "belongs to deployment" in run(stack, "verify", "--events", dumps / "events", "--outcomes", dumps / "outcomes",
+                                          "--deployment", "other", code=2)
+
+
 def tampered(stack, dumps, tmp_path, change, *args):
     """verify over dumps that were changed: change(events, outcomes) on lists of lines."""
     lines = {name: (dumps / name).read_bytes().splitlines() for name in ("events", "outcomes")}
@@ -149,7 +154,7 @@ def test_a_changed_verdict_is_found(stack, cast, dumps, tmp_path):
         outcomes[i] = outcomes[i].replace(b'\\"name.taken\\"', b'\\"name.invalid\\"')
     fault = tampered(stack, dumps, tmp_path, change)
     assert (fault["kind"], fault["partition"], fault["offset"]) == ("verdict", *cast.taken_place)
-    assert "name.invalid" in fault["message"] and "name.taken" in fault["message"]
+    assert (fault["published"]["code"], fault["judged"]["code"]) == ("name.invalid", "name.taken")
 
 
 def test_a_changed_outcome_breaks_the_chain(stack, cast, dumps, tmp_path):
