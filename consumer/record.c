@@ -48,7 +48,8 @@ bool cs_record_of_message(const rd_kafka_message_t *m, struct cs_message_headers
 }
 
 struct progress {
-    int64_t end; // offset after the last record that is wanted
+    int64_t next; // where it begins
+    int64_t end;  // offset after the last record that is wanted
     bool started;
     bool done;
 };
@@ -59,20 +60,28 @@ struct stream {
     int32_t open;              // partitions that are not done
 };
 
-// Begins to read each partition that has something, all into one queue; *ret_open: how many.
+// What is to be read of each partition. Asked before anything is fetched: an answer would wait behind a fetch.
+static bool plan(const struct cs_scan *s, struct stream *st, struct cs_err *err) {
+    for (int32_t p = 0; p < s->partition_count; p++) {
+        struct progress *q = &st->progress[p];
+        int64_t high = 0;
+        if (!cs_kafka_watermarks(s->rk, s->topic, p, s->timeout_ms, &q->next, &high, err))
+            return false;
+        q->end = s->most > 0 && high - q->next > s->most ? q->next + s->most : high;
+        q->done = q->next >= q->end;
+    }
+    return true;
+}
+
+// Begins to read the partitions that have something, all into one queue.
 static bool start(const struct cs_scan *s, struct stream *st, struct cs_err *err) {
     for (int32_t p = 0; p < s->partition_count; p++) {
-        int64_t low = 0;
-        int64_t high = 0;
-        if (!cs_kafka_watermarks(s->rk, s->topic, p, s->timeout_ms, &low, &high, err))
-            return false;
-        st->progress[p].end = s->most > 0 && high - low > s->most ? low + s->most : high;
-        st->progress[p].done = low >= st->progress[p].end;
-        if (st->progress[p].done)
+        struct progress *q = &st->progress[p];
+        if (q->done)
             continue;
-        if (rd_kafka_consume_start_queue(st->rkt, p, low, st->queue) != 0)
+        if (rd_kafka_consume_start_queue(st->rkt, p, q->next, st->queue) != 0)
             return cs_kafka_err(err, rd_kafka_last_error(), "reading %s partition %d", s->topic, (int)p);
-        st->progress[p].started = true;
+        q->started = true;
         st->open++;
     }
     return true;
@@ -131,7 +140,7 @@ bool cs_scan_topic(const struct cs_scan *s, struct cs_err *err) {
         return cs_err_oom(err);
     st.rkt = rd_kafka_topic_new(s->rk, s->topic, NULL);
     st.queue = rd_kafka_queue_new(s->rk);
-    bool ok = st.rkt ? start(s, &st, err) && read_all(s, &st, err)
+    bool ok = st.rkt ? plan(s, &st, err) && start(s, &st, err) && read_all(s, &st, err)
                      : cs_kafka_err(err, rd_kafka_last_error(), "topic %s", s->topic);
     for (int32_t p = 0; p < s->partition_count; p++)
         if (st.progress[p].started)

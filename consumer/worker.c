@@ -16,6 +16,7 @@
 
 #define BACKSTOP_MS      100 // longest wait without looking at the queues
 #define OFFSETS_EVERY_MS 5000
+#define HEARTBEAT_MS     500 // how soon a worker learns that another one has come
 #define REVOKE_DRAIN_MS  2000
 #define LOOK_EVERY_MS    1000
 #define START_FOR_MS     500
@@ -285,7 +286,9 @@ static bool make_consumer(struct cs_worker *w, struct cs_err *err) {
     char session[24];
     char heartbeat[24];
     snprintf(session, sizeof session, "%lld", (long long)s->session_timeout_ms);
-    snprintf(heartbeat, sizeof heartbeat, "%lld", (long long)s->session_timeout_ms / 4);
+    snprintf(
+        heartbeat, sizeof heartbeat, "%lld",
+        (long long)(s->session_timeout_ms / 4 < HEARTBEAT_MS ? s->session_timeout_ms / 4 : HEARTBEAT_MS));
     const char *const properties[][2] = {{"queued.max.messages.kbytes", number},
                                          {"fetch.wait.max.ms", "100"},
                                          {"session.timeout.ms", session},
