@@ -121,11 +121,12 @@ bool cs_compare_new(struct cs_crypto *crypto, struct cs_catalog *catalog, int32_
 void cs_compare_free(struct cs_compare *c) {
     if (!c)
         return;
-    struct item *i = NULL;
-    struct item *next = NULL;
-    HASH_ITER(hh, c->items, i, next) {
-        HASH_DEL(c->items, i);
+    struct item *i = c->items;
+    HASH_CLEAR(hh, c->items);
+    while (i) {
+        struct item *next = i->hh.next;
         free(i);
+        i = next;
     }
     cs_buf_clear(&c->text);
     free(c);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "derived_check.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,13 +12,11 @@
 #define uthash_nonfatal_oom(e) (insert_failed = true)
 #include <uthash.h>
 
-struct place { // of a derived event: who emitted it, as which
-    int64_t seq;
-    int64_t origin;
-};
 struct item {
     UT_hash_handle hh;
-    struct place place;
+    char place[40]; // "<origin>/<seq>": who emitted it, as which
+    int32_t origin;
+    int64_t seq;
     uint8_t emitted_sha256[32];
     uint8_t found_sha256[32];
     int32_t emitted_partition, found_partition;
@@ -42,26 +41,30 @@ bool cs_derived_check_new(struct cs_crypto *crypto, struct cs_derived_check **re
 }
 
 void cs_derived_check_free(struct cs_derived_check *c) {
-    struct item *i = NULL;
-    struct item *next = NULL;
     if (!c)
         return;
-    HASH_ITER(hh, c->items, i, next) {
-        HASH_DEL(c->items, i);
+    struct item *i = c->items;
+    HASH_CLEAR(hh, c->items);
+    while (i) {
+        struct item *next = i->hh.next;
         free(i);
+        i = next;
     }
     free(c);
 }
 
 static struct item *at(struct cs_derived_check *c, int32_t origin, int64_t seq) {
-    struct place place = {seq, origin};
+    char place[40];
     struct item *i = NULL;
     bool insert_failed = false;
-    HASH_FIND(hh, c->items, &place, sizeof place, i);
+    snprintf(place, sizeof place, "%d/%lld", (int)origin, (long long)seq);
+    HASH_FIND_STR(c->items, place, i);
     if (i || !(i = calloc(1, sizeof *i)))
         return i;
-    i->place = place;
-    HASH_ADD(hh, c->items, place, sizeof i->place, i);
+    memcpy(i->place, place, sizeof place);
+    i->origin = origin;
+    i->seq = seq;
+    HASH_ADD_STR(c->items, place, i);
     if (!insert_failed)
         return i;
     free(i);
@@ -125,9 +128,9 @@ bool cs_derived_check_found(struct cs_derived_check *c, int32_t partition, int64
 }
 
 static int by_place(struct item *a, struct item *b) {
-    if (a->place.origin != b->place.origin)
-        return a->place.origin < b->place.origin ? -1 : 1;
-    return a->place.seq < b->place.seq ? -1 : a->place.seq > b->place.seq;
+    if (a->origin != b->origin)
+        return a->origin < b->origin ? -1 : 1;
+    return a->seq < b->seq ? -1 : a->seq > b->seq;
 }
 
 static enum cs_derived_fault fault_of(const struct item *i) {
@@ -148,7 +151,7 @@ bool cs_derived_check_end(struct cs_derived_check *c, struct cs_derived_finding 
         *ret_strays += stray;
         if (!fault || (first.fault && (stray || first.fault != CS_DERIVED_STRAY)))
             continue;
-        first = (struct cs_derived_finding){fault, (int32_t)i->place.origin, i->place.seq,
+        first = (struct cs_derived_finding){fault, i->origin, i->seq,
                                             i->found ? i->found_partition : i->emitted_partition,
                                             i->found ? i->found_offset : i->emitted_offset};
     }

@@ -402,19 +402,21 @@ static bool map_file(struct dump_log *d, struct cs_err *err) {
 
 bool cs_log_open_dump(const char *path, struct cs_log **ret, struct cs_err *err) {
     struct dump_log *d = calloc(1, sizeof *d);
-    if (!d)
+    struct lines *partitions = calloc(PARTITIONS_MAX, sizeof *partitions);
+    char *name = strdup(path);
+    if (!d || !partitions || !name) {
+        free(d);
+        free(partitions);
+        free(name);
         return cs_err_oom(err);
+    }
     CS_AUTO(cs_log_free) struct cs_log *base = &d->base;
     base->ops = &dump_ops;
-    size_t len = strlen(path) + 1;
-    d->path = malloc(len);
-    d->partitions = calloc(PARTITIONS_MAX, sizeof *d->partitions);
-    if (!d->path || !d->partitions)
-        return cs_err_oom(err);
-    memcpy(d->path, path, len);
+    d->path = name;
+    d->partitions = partitions;
     base->name = d->path;
     if (!map_file(d, err) || !make_index(d, err))
-        return false;
+        return false; // NOLINT(clang-analyzer-unix.Malloc): base frees it
     *ret = CS_TAKE(base);
     return true;
 }
