@@ -195,6 +195,16 @@ class Driver:
         run.namespace = old
         return found
 
+    def explain(self):
+        """What the logs alone say of a run that did not come to its checks."""
+        run = self.run
+        try:
+            run.read_to_end(5)
+            return examine(run.deployment, run.root.spki, run.service.spki, run.partitions, run.log(run.events_topic),
+                           run.log(run.outcomes_topic))[0][:10]
+        except Exception:  # the run's own violation is what counts  # pylint: disable=broad-except
+            return []
+
     def dump(self, found):
         """Everything that somebody needs to see what went wrong."""
         run, directory = self.run, self.run.directory
@@ -339,7 +349,7 @@ def one_run(world, pools, number, seed, options, base, report, progress):
         driver = Driver(world, pools, number, seed, options, base / f"r{number}")
         found = driver.go()
     except Violation as e:
-        found = [str(e)]
+        found = [str(e), *(f for f in driver.explain() if "no outcome" not in f and "never appeared" not in f)]
     except CannotExamine as e:
         report.unexamined += 1
         found = [f"not examined: {e}"]

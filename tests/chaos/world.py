@@ -240,7 +240,10 @@ class Run:
     def settled(self):
         """Every record has its outcome and stands in the catalog."""
         self.read(0.05)
-        ends, decided = self.ends(self.events_topic), self.decided()
+        decided = self.decided()
+        ends = self.ends(self.events_topic)
+        if any(decided[p] > ends[p] for p in ends):
+            raise Violation(f"more outcomes than records: {decided} of {ends}")
         if any(ends[p] != decided[p] for p in ends):
             return False
         return all(self.position(p).get("next_offset") == ends[p] for p in ends)
