@@ -232,8 +232,13 @@ def test_list_filters_sorts_and_pages(host, ca):
 
 
 def test_administration_and_sharing_from_the_command_line(stack, ca, tmp_path):
-    admin = Host(stack, stack.account(), tmp_path / "admin", key=stack.admin)
-    issuer = Host(stack, admin.account, tmp_path / "issuer", key=stack.issuer)
+    # Keys of their own: a key's numbers belong to one spool.
+    senders = {role: ev.Sender(DEPLOYMENT) for role in ("admin", "issuer")}
+    for role, sender in senders.items():
+        for place in stack.trust(role, sender):
+            assert stack.outcome_at(place)["status"] == "applied"
+    admin = Host(stack, stack.account(), tmp_path / "admin", key=senders["admin"])
+    issuer = Host(stack, admin.account, tmp_path / "issuer", key=senders["issuer"])
     hosts = {}
     for account in ("cli-owner", "cli-recipient"):
         admin.expect(APPLIED, "account", "register", account, "--site", "intl", "--owner", "cli-person", "--verified")
