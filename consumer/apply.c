@@ -129,7 +129,7 @@ static bool put_outcome(struct cs_apply *a, struct cs_crypto *crypto, const stru
     return true;
 }
 
-// PLAN of the catalog: outcome/<account>/<event> holds the first outcome of each event of a known signer. One
+// outcome/<account>/<event> holds the first outcome of each event of a known signer. One
 // that says event.replayed makes room: the agent signs that event again under a higher number, and must learn
 // how it ended.
 static bool keeps_document(const struct cs_event *ev, const struct cs_verdict *v) {
