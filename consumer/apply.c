@@ -260,6 +260,8 @@ static bool decide_one(const struct cs_apply_context *ctx, struct cs_apply *a, s
                        const struct cs_batch_record *r, bool *ret_needed, struct cs_err *err) {
     CS_AUTO(cs_decision_clear) struct cs_decision d = {0};
     const struct cs_event *ev = r->prepared->event;
+    if (r->record.offset < a->to.next_offset)
+        return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "this record was judged already");
     if (!outcome_doc_known(state, ev)) {
         *ret_needed = true;
         return true;

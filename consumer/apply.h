@@ -58,7 +58,7 @@ CS_DEFINE_AUTO_CLEAR(struct cs_apply, cs_apply_clear)
 void cs_apply_begin(struct cs_apply *a, const struct cs_position *from);
 
 // Decides records[a->decided] and on. True with *ret_needed: state says what must be loaded, call again with
-// the same records. True without: all are decided. False: FATAL, or CONFIG (unknown ruleset) at
+// the same records. True without: all are decided. False: FATAL, RETRY (judged already) or CONFIG (unknown ruleset) at
 // records[a->decided]; what is before it stands and may be committed unless a->torn.
 CS_MUST_USE bool cs_apply_decide(const struct cs_apply_context *ctx, struct cs_apply *a,
                                  struct cs_state *state, const struct cs_batch_record *records, size_t n,

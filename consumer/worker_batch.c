@@ -159,6 +159,15 @@ static bool refill(struct cs_worker *w, struct cs_partition *p) {
     return p->stash_len > 0;
 }
 
+// Assigning takes effect later than it returns, and fetches again what the stash may still hold: what was fetched
+// before, or comes a second time, is not to be judged. The first record after a start is exactly the one asked for.
+static bool is_left_over(struct cs_partition *p, const rd_kafka_message_t *m) {
+    if (m->offset < p->next_fetch || (p->rewound && m->offset != p->next_fetch))
+        return true;
+    p->rewound = false;
+    return false;
+}
+
 // Records of b's partition that are there, up to the limits. True where some came.
 static bool fill(struct cs_worker *w, struct cs_batch *b) {
     struct cs_partition *p = b->partition;
@@ -175,6 +184,10 @@ static bool fill(struct cs_worker *w, struct cs_batch *b) {
             rd_kafka_message_destroy(m);
             if (w->filling != b)
                 return true;
+            continue;
+        }
+        if (is_left_over(p, m)) {
+            rd_kafka_message_destroy(m);
             continue;
         }
         p->next_fetch = m->offset + 1;

@@ -152,6 +152,7 @@ void cs_partition_start(struct cs_worker *w, struct cs_partition *p) {
     }
     p->check_last = p->position.next_offset > 0;
     p->next_fetch = p->check_last ? p->position.next_offset - 1 : 0;
+    p->rewound = true;
     p->state = CS_PARTITION_RUNNING;
     w->assign_due = true;
     bool replaying = p->cursor > p->position.outcomes;
