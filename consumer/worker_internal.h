@@ -49,7 +49,7 @@ struct cs_partition {
     int64_t cursor;              // highest published outcome number at the start: up to here is compared
     struct cs_cursor_stream *published; // what is compared with; NULL: not open
     int64_t next_fetch;                 // offset that the queue gives next
-    bool rewound;    // nothing came since the start
+    bool rewound;                       // nothing came since the start
     bool check_last; // the next record is the one before the position: its hash must be the position's
     int64_t truncated_since_ms; // the log seems shorter than the position since then; 0: it does not
     // Working set: hot documents of `position`.
