@@ -15,59 +15,34 @@ static const struct cs_opt opts[] = {
      .text = "As a Markdown table."},
 };
 
-static const char *origin(enum cs_code code) {
-    switch (cs_code_origin(code)) {
-    case CS_CODE_AGENT:
-        return "host";
-    case CS_CODE_CONSUMER:
-        return "consumer";
-    case CS_CODE_BOTH:
-        break;
-    }
-    return "host, consumer";
-}
-
-// '|' would end a cell.
-static void put_cell(FILE *out, const char *text) {
-    for (; *text; text++) {
-        if (*text == '|')
-            fputc('\\', out);
-        fputc(*text, out);
-    }
-}
-
-static void markdown(FILE *out) {
-    fputs("| code | said by | what it means | what to do |\n|---|---|---|---|\n", out);
+static int print_json(const struct cs_cli *cli) {
+    json_t *list = json_array();
     for (int c = 1; c < CS_CODE_COUNT; c++) {
-        fprintf(out, "| `%s` | %s | ", cs_code_name((enum cs_code)c), origin((enum cs_code)c));
-        put_cell(out, cs_code_sentence((enum cs_code)c));
-        fputs(" | ", out);
-        put_cell(out, cs_code_hint((enum cs_code)c));
-        fputs(" |\n", out);
+        enum cs_code code = (enum cs_code)c;
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "code", cs_code_name(code), "by",
+                                              cs_code_said_by(code), "sentence", cs_code_sentence(code),
+                                              "hint", cs_code_hint(code)));
     }
+    cs_report_json(cli, json_pack("{s:O}", "codes", list));
+    json_decref(list);
+    return CS_EXIT_OK;
 }
 
 static int run_codes(const struct cs_cli *cli) {
     const struct codes *o = cli->values;
     const struct cs_globals *g = cli->globals;
-    if (o->markdown) {
-        markdown(cli->out);
-        return CS_EXIT_OK;
-    }
-    json_t *list = json_array();
-    for (int c = 1; c < CS_CODE_COUNT; c++) {
-        enum cs_code code = (enum cs_code)c;
-        if (g->json)
-            json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "code", cs_code_name(code), "by",
-                                                  origin(code), "sentence", cs_code_sentence(code), "hint",
-                                                  cs_code_hint(code)));
-        else
-            fprintf(cli->out, "%s\n  %s\n  %s\n", cs_code_name(code), cs_code_sentence(code),
-                    cs_code_hint(code));
-    }
-    if (g->json)
-        cs_report_json(cli, json_pack("{s:O}", "codes", list));
-    json_decref(list);
+    struct cs_err err;
+    if (g->json && !o->markdown)
+        return print_json(cli);
+    CS_AUTO(cs_buf_clear) struct cs_buf out;
+    cs_buf_init(&out, (size_t)1024 * 1024);
+    if (o->markdown)
+        cs_codes_markdown(&out);
+    else
+        cs_codes_text(&out);
+    if (!cs_buf_ok(&out, &err))
+        return cs_report_failure(cli, &err);
+    fwrite(out.data, 1, out.len, cli->out);
     return CS_EXIT_OK;
 }
 

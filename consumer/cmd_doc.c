@@ -15,45 +15,18 @@ static const struct cs_opt codes_opts[] = {
      .text = "As a Markdown table."},
 };
 
-static const char *said_by(enum cs_code code) {
-    switch (cs_code_origin(code)) {
-    case CS_CODE_AGENT:
-        return "host";
-    case CS_CODE_CONSUMER:
-        return "consumer";
-    case CS_CODE_BOTH:
-        break;
-    }
-    return "host, consumer";
-}
-
-// '|' would end a cell.
-static void put_cell(FILE *out, const char *text) {
-    fputs(" ", out);
-    for (; *text; text++) {
-        if (*text == '|')
-            fputc('\\', out);
-        fputc(*text, out);
-    }
-    fputs(" |", out);
-}
-
 static int run_codes(const struct cs_cli *cli) {
     const struct doc_options *o = cli->values;
+    struct cs_err err;
+    CS_AUTO(cs_buf_clear) struct cs_buf out;
+    cs_buf_init(&out, (size_t)1024 * 1024);
     if (o->markdown)
-        fputs("| code | said by | what it means | what to do |\n|---|---|---|---|\n", cli->out);
-    for (int c = 1; c < CS_CODE_COUNT; c++) {
-        enum cs_code code = (enum cs_code)c;
-        if (!o->markdown) {
-            fprintf(cli->out, "%s\n  %s\n  %s\n", cs_code_name(code), cs_code_sentence(code),
-                    cs_code_hint(code));
-            continue;
-        }
-        fprintf(cli->out, "| `%s` | %s |", cs_code_name(code), said_by(code));
-        put_cell(cli->out, cs_code_sentence(code));
-        put_cell(cli->out, cs_code_hint(code));
-        fputc('\n', cli->out);
-    }
+        cs_codes_markdown(&out);
+    else
+        cs_codes_text(&out);
+    if (!cs_buf_ok(&out, &err))
+        return cs_consumer_failure(cli, &err);
+    fwrite(out.data, 1, out.len, cli->out);
     return CS_EXIT_OK;
 }
 

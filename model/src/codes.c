@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "certsync/model/codes.h"
 
+#include "certsync/model/buf.h"
+
 #include <string.h>
 
 struct code_row {
@@ -41,4 +43,46 @@ enum cs_code cs_code_from_name(const char *name, size_t len) {
         if (strlen(rows[i].name) == len && memcmp(rows[i].name, name, len) == 0)
             return (enum cs_code)i;
     return CS_CODE_NONE;
+}
+
+const char *cs_code_said_by(enum cs_code code) {
+    switch (cs_code_origin(code)) {
+    case CS_CODE_AGENT:
+        return "host";
+    case CS_CODE_CONSUMER:
+        return "consumer";
+    case CS_CODE_BOTH:
+        break;
+    }
+    return "host, consumer";
+}
+
+void cs_codes_text(struct cs_buf *out) {
+    for (int c = 1; c < CS_CODE_COUNT; c++) {
+        enum cs_code code = (enum cs_code)c;
+        cs_buf_printf(out, "%s\n  %s\n  %s\n", cs_code_name(code), cs_code_sentence(code),
+                      cs_code_hint(code));
+    }
+}
+
+// '|' would end a cell.
+static void put_cell(struct cs_buf *out, const char *text) {
+    cs_buf_putc(out, ' ');
+    for (; *text; text++) {
+        if (*text == '|')
+            cs_buf_putc(out, '\\');
+        cs_buf_putc(out, *text);
+    }
+    cs_buf_puts(out, " |");
+}
+
+void cs_codes_markdown(struct cs_buf *out) {
+    cs_buf_puts(out, "| code | said by | what it means | what to do |\n|---|---|---|---|\n");
+    for (int c = 1; c < CS_CODE_COUNT; c++) {
+        enum cs_code code = (enum cs_code)c;
+        cs_buf_printf(out, "| `%s` | %s |", cs_code_name(code), cs_code_said_by(code));
+        put_cell(out, cs_code_sentence(code));
+        put_cell(out, cs_code_hint(code));
+        cs_buf_putc(out, '\n');
+    }
 }

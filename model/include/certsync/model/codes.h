@@ -159,5 +159,10 @@ const char *cs_code_name(enum cs_code code);     // "cert.expired"; "" for CS_CO
 const char *cs_code_sentence(enum cs_code code); // never NULL
 const char *cs_code_hint(enum cs_code code);     // never NULL
 enum cs_code_origin cs_code_origin(enum cs_code code);
+const char *cs_code_said_by(enum cs_code code); // for people: "host", "consumer" or both
+// The whole table, for people and for the README: lines of text, or a Markdown table.
+struct cs_buf;
+void cs_codes_text(struct cs_buf *out);
+void cs_codes_markdown(struct cs_buf *out);
 // CS_CODE_NONE where no code has this name.
 enum cs_code cs_code_from_name(const char *name, size_t len);
