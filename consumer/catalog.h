@@ -10,20 +10,36 @@
 // and belongs to one thread; several handles may stand on one store.
 //
 // "moved": the position is not the one that the batch stands on. Not an error: the caller throws its batch
-// away (cancel) and starts again from the stored position. Errors: RETRY (store away: the handle reconnects
+// away (cancel) and starts again from the stored position. The same is said where another generation has
+// become the live one. Errors: RETRY (store away: the handle reconnects
 // by itself at the next call; what was under way is lost, a commit may or may not have happened), CONFIG
 // (password, version), FATAL (keys of another kind). After an error the handle is idle.
+//
+// Generations. A partition's catalog can stand in the store more than once, each with a position of its own:
+// the live generation, which workers write and the API serves, and the next one, which a rebuild fills from
+// offset 0 meanwhile. Their numbers only rise. A handle follows the live one by itself; `view` and `claim`
+// make it stand on the next. Whoever claimed the next generation writes it alone, for a lease that each commit
+// renews: who lost the claim is told "moved". `promote` makes the next one live in one step, and so fences
+// every batch that was decided on the old one.
 #pragma once
 
 #include "certsync/model/entry.h"
 #include "certsync/model/state.h"
+
+struct cs_generations {
+    int64_t live; // 1 at the beginning
+    int64_t next; // 0: none
+    struct cs_position live_position;
+    struct cs_position next_position;
+};
+enum cs_catalog_view { CS_VIEW_LIVE, CS_VIEW_NEXT };
 
 struct cs_catalog;
 struct cs_catalog_ops {
     // Takes the position under watch and asks for what state notes as needed (which may be nothing).
     bool (*load_begin)(struct cs_catalog *c, int32_t partition, struct cs_state *state, struct cs_err *err);
     // Fills state (same one as in load_begin), clears its notes. *ret is the position before and after the
-    // reads, or *ret_moved true where these differ (then state is not to be used).
+    // reads, or *ret_moved true where these differ (then state is as it was, with its notes).
     bool (*load_end)(struct cs_catalog *c, struct cs_position *ret, bool *ret_moved, struct cs_err *err);
     // Writes the state's changes and `to`, all or nothing, if the position is still `from` and nobody touched
     // it since load_begin. The bytes are copied before it returns.
@@ -38,7 +54,8 @@ struct cs_catalog_ops {
     int (*fd)(struct cs_catalog *c, bool *ret_write);
     // Gives up what is under way or watched. Waits for outstanding answers, or drops the connection.
     void (*cancel)(struct cs_catalog *c);
-    // Removes everything of a partition, its position last. Not atomic: for a partition that no worker has.
+    // Removes everything of the generation that the handle stands on, its position last. Not atomic: for one
+    // that nobody else writes.
     bool (*reset)(struct cs_catalog *c, int32_t partition, struct cs_err *err);
     // Every document and index but the position, in byte order of the keys. Stops where a callback returns
     // false. Only consistent where nobody commits meanwhile.
@@ -46,6 +63,30 @@ struct cs_catalog_ops {
                  bool (*doc)(void *arg, const char *key, struct cs_bytes value),
                  bool (*index)(void *arg, const char *key, const struct cs_member *members, size_t n),
                  void *arg, struct cs_err *err);
+
+    // Number of the generation that the last load of this partition stood on; 0: none yet.
+    int64_t (*generation)(const struct cs_catalog *c, int32_t partition);
+    // How the partition's generations stand.
+    bool (*generations)(struct cs_catalog *c, int32_t partition, struct cs_generations *ret,
+                        struct cs_err *err);
+    // Stands on the live or the next generation, for reading. Where there is no next one, a load fails
+    // (CONFIG).
+    void (*view)(struct cs_catalog *c, enum cs_catalog_view view);
+    // Claims the next generation of a partition for this handle, which then stands on it; where there is none,
+    // or where `afresh` asks for it, an empty one with a new number is begun. *ret_claimed false: another
+    // handle has the claim, until *ret_left_ms from now if it died. Claiming what one has renews it.
+    bool (*claim)(struct cs_catalog *c, int32_t partition, bool afresh, int64_t lease_ms, bool *ret_claimed,
+                  int64_t *ret_left_ms, struct cs_err *err);
+    // Gives the claim back, if it is still this handle's.
+    bool (*release)(struct cs_catalog *c, int32_t partition, struct cs_err *err);
+    // Makes the claimed generation the live one and ends the claim, if it stands at `next`, and the live one
+    // still at `live`; *ret_moved where one of them does not, or the claim is lost.
+    bool (*promote)(struct cs_catalog *c, int32_t partition, const struct cs_position *live,
+                    const struct cs_position *next, bool *ret_moved, struct cs_err *err);
+    // Removes, in small pieces, the generations that are neither live nor next. Stops with *ret_moved where one
+    // is promoted or begun meanwhile.
+    bool (*sweep)(struct cs_catalog *c, int32_t partition, int64_t *ret_removed, bool *ret_moved,
+                  struct cs_err *err);
     void (*free)(struct cs_catalog *c);
 };
 // First member of each implementation.

@@ -11,6 +11,8 @@
 #define uthash_nonfatal_oom(e) (insert_failed = true)
 #include <uthash.h>
 
+#define GENERATIONS_MAX 3 // that are promoted under one reading
+
 struct item {
     UT_hash_handle hh;
     uint8_t sha256[32]; // what the live catalog held when it was read
@@ -101,26 +103,7 @@ static bool read_position(struct cs_catalog *catalog, int32_t partition, struct 
     return ok;
 }
 
-bool cs_compare_new(struct cs_crypto *crypto, struct cs_catalog *catalog, int32_t partition,
-                    struct cs_compare **ret, struct cs_err *err) {
-    CS_AUTO(cs_compare_free) struct cs_compare *c = calloc(1, sizeof *c);
-    if (!c)
-        return cs_err_oom(err);
-    c->crypto = crypto;
-    cs_buf_init(&c->text, (size_t)256 * 1024 * 1024);
-    if (!read_position(catalog, partition, &c->before, err) ||
-        !catalog->ops->each(catalog, partition, live_doc, live_index, c, err) ||
-        !read_position(catalog, partition, &c->after, err))
-        return false;
-    if (c->oom)
-        return cs_err_oom(err);
-    *ret = CS_TAKE(c);
-    return true;
-}
-
-void cs_compare_free(struct cs_compare *c) {
-    if (!c)
-        return;
+static void forget(struct cs_compare *c) {
     struct item *i = c->items;
     HASH_CLEAR(hh, c->items);
     while (i) {
@@ -128,6 +111,41 @@ void cs_compare_free(struct cs_compare *c) {
         free(i);
         i = next;
     }
+    c->keys = 0;
+}
+
+// What was read of one generation is nothing to go by where another one was promoted meanwhile.
+bool cs_compare_new(struct cs_crypto *crypto, struct cs_catalog *catalog, int32_t partition,
+                    struct cs_compare **ret, struct cs_err *err) {
+    CS_AUTO(cs_compare_free) struct cs_compare *c = calloc(1, sizeof *c);
+    if (!c)
+        return cs_err_oom(err);
+    c->crypto = crypto;
+    cs_buf_init(&c->text, (size_t)256 * 1024 * 1024);
+    int64_t generation = 0;
+    for (int i = 0; generation != catalog->ops->generation(catalog, partition) || generation == 0; i++) {
+        if (i == GENERATIONS_MAX)
+            return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE,
+                              "rebuilt catalogs of partition %d are promoted while it is read",
+                              (int)partition);
+        forget(c);
+        if (!read_position(catalog, partition, &c->before, err))
+            return false;
+        generation = catalog->ops->generation(catalog, partition);
+        if (!catalog->ops->each(catalog, partition, live_doc, live_index, c, err) ||
+            !read_position(catalog, partition, &c->after, err))
+            return false;
+        if (c->oom)
+            return cs_err_oom(err);
+    }
+    *ret = CS_TAKE(c);
+    return true;
+}
+
+void cs_compare_free(struct cs_compare *c) {
+    if (!c)
+        return;
+    forget(c);
     cs_buf_clear(&c->text);
     free(c);
 }

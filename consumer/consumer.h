@@ -4,8 +4,9 @@
 // and outlives them. Everything here is read-only after that, or thread-safe by itself.
 //
 // Redis keys: "<namespace>:{<partition>}:<key of entry.h>"; documents are strings, indexes sorted sets; "pos"
-// holds the position. Each commit ends with PUBLISH "<namespace>:{<partition>}:moved" "<number of the last
-// outcome>" in its MULTI.
+// holds the position. A rebuilt catalog has a generation of its own in its keys' names, and "gen" says which
+// one is live (catalog_redis_internal.h). Each commit to the live one ends with PUBLISH
+// "<namespace>:{<partition>}:moved" "<number of the last outcome>" in its MULTI, and so does a promotion.
 //
 // The API (api.h) is: cs_api_new(const struct cs_consumer *, struct cs_api **ret, struct cs_err *), in the
 // loop's thread, starts to listen; cs_api_stop(): no new connections, waiting requests are answered;

@@ -52,8 +52,10 @@ static void flight_failed(struct cs_worker *w, const struct cs_err *err) {
 // Somebody else moved the partition on: what was decided here is void.
 static void flight_moved(struct cs_worker *w) {
     struct cs_err err;
-    cs_err_set(&err, CS_ERR_RETRY, CS_CODE_NONE,
-               "another consumer moved the partition on; starting again from its position");
+    cs_err_set(
+        &err, CS_ERR_RETRY, CS_CODE_NONE,
+        "another consumer moved the partition on, or a rebuilt catalog was promoted; starting again from "
+        "the stored position");
     cs_partition_failed(w, w->flight->partition, &err);
 }
 

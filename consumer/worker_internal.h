@@ -46,6 +46,7 @@ struct cs_partition {
     enum cs_partition_state state;
     rd_kafka_queue_t *queue;     // its records only
     struct cs_position position; // committed
+    int64_t generation;          // of the catalog that it stands in
     int64_t cursor;              // highest published outcome number at the start: up to here is compared
     struct cs_cursor_stream *published; // what is compared with; NULL: not open
     int64_t next_fetch;                 // offset that the queue gives next

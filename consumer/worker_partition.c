@@ -71,6 +71,7 @@ static bool read_position(struct cs_worker *w, struct cs_partition *p, struct cs
     (void)cs_state_get(p->hot, "system", &doc);
     if (!cs_catalog_load(w->catalog, p->id, p->hot, &p->position, err))
         return false;
+    p->generation = w->catalog->ops->generation(w->catalog, p->id);
     if (cs_state_get(p->hot, "system", &doc) != CS_FOUND)
         return true;
     if (!cs_system_decode(doc, &system, err))
@@ -158,8 +159,9 @@ void cs_partition_start(struct cs_worker *w, struct cs_partition *p) {
     bool replaying = p->cursor > p->position.outcomes;
     cs_board_state(w->c->board, p->id, replaying ? CS_BOARD_REPLAYING : CS_BOARD_RUNNING, NULL);
     cs_log(CS_LOG_INFO, replaying ? "partition is replayed" : "partition starts",
-           "partition=%d offset=%lld outcomes=%lld published=%lld", (int)p->id,
-           (long long)p->position.next_offset, (long long)p->position.outcomes, (long long)p->cursor);
+           "partition=%d generation=%lld offset=%lld outcomes=%lld published=%lld", (int)p->id,
+           (long long)p->generation, (long long)p->position.next_offset, (long long)p->position.outcomes,
+           (long long)p->cursor);
 }
 
 // A commit would notice, but where nothing comes in there is none: a Redis that lost its catalog, or was
@@ -169,10 +171,16 @@ void cs_partition_look(struct cs_worker *w, struct cs_partition *p) {
     struct cs_position now;
     CS_AUTO(cs_state_free) struct cs_state *nothing = NULL;
     if (cs_state_new(false, &nothing, &err) && cs_catalog_load(w->catalog, p->id, nothing, &now, &err)) {
-        if (cs_position_equal(&now, &p->position))
+        int64_t generation = w->catalog->ops->generation(w->catalog, p->id);
+        if (generation == p->generation && cs_position_equal(&now, &p->position))
             return;
-        cs_err_set(&err, CS_ERR_RETRY, CS_CODE_NONE,
-                   "the catalog is not where this consumer left it; starting again from its position");
+        if (generation != p->generation)
+            cs_err_set(&err, CS_ERR_RETRY, CS_CODE_NONE,
+                       "a rebuilt catalog was promoted (generation %lld); starting again from its position",
+                       (long long)generation);
+        else
+            cs_err_set(&err, CS_ERR_RETRY, CS_CODE_NONE,
+                       "the catalog is not where this consumer left it; starting again from its position");
     }
     cs_partition_failed(w, p, &err);
 }

@@ -35,15 +35,20 @@ static _Noreturn void become_server(const struct redis_server *s, const char *co
     _exit(127);
 }
 
-static bool answers(const struct redis_server *s) {
+static bool ask(const struct redis_server *s, const char *command) {
     redisContext *c = redisConnectUnix(s->socket);
-    redisReply *r = c && !c->err ? redisCommand(c, "PING") : NULL;
+    redisReply *r = c && !c->err ? redisCommand(c, command) : NULL;
     bool ok = r && r->type == REDIS_REPLY_STATUS;
     if (r)
         freeReplyObject(r);
     if (c)
         redisFree(c);
     return ok;
+}
+
+void redis_server_flush(const struct redis_server *s) {
+    if (!ask(s, "FLUSHALL"))
+        abort();
 }
 
 bool redis_server_start(struct redis_server *s, const char *const *extra_args) {
@@ -58,7 +63,7 @@ bool redis_server_start(struct redis_server *s, const char *const *extra_args) {
     if (s->pid == 0)
         become_server(s, extra_args);
     for (long end = now_ms() + START_MS; now_ms() < end; poll(NULL, 0, 5)) {
-        if (answers(s))
+        if (ask(s, "PING"))
             return true;
         if (s->pid < 0 || waitpid(s->pid, NULL, WNOHANG) != 0)
             break;

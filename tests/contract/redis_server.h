@@ -15,4 +15,6 @@ struct redis_server {
 };
 // False (with a message on stderr) where it does not answer in time.
 bool redis_server_start(struct redis_server *s, const char *const *extra_args);
+// FLUSHALL.
+void redis_server_flush(const struct redis_server *s);
 void redis_server_stop(struct redis_server *s);
