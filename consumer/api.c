@@ -117,7 +117,11 @@ bool cs_api_new(const struct cs_consumer *c, struct cs_api **ret, struct cs_err 
         return cs_err_oom(err);
     api->consumer = c;
     make_metrics(api, c->metrics);
-    if (!cs_crypto_new(&api->crypto, err) || !start_redis(api, err) || !start_http(api, err)) {
+    api->generations = calloc((size_t)c->partition_count, sizeof *api->generations);
+    for (int32_t p = 0; api->generations && p < c->partition_count; p++)
+        api->generations[p] = 1;
+    if ((!api->generations && !cs_err_oom(err)) || !cs_crypto_new(&api->crypto, err) ||
+        !start_redis(api, err) || !start_http(api, err)) {
         cs_api_free(api);
         return false;
     }
@@ -146,6 +150,7 @@ void cs_api_free(struct cs_api *api) {
     api_waits_free(api->waits);
     api_calls_free(api);
     cs_crypto_free(api->crypto);
+    free(api->generations);
     free(api);
 }
 

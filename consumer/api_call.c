@@ -8,7 +8,9 @@
 #include "api_internal.h"
 #include "certsync/runtime/log.h"
 
-#define RETRY_AFTER_S "1"
+#define RETRY_AFTER_S  "1"
+#define GENERATION_KEY "gen" // catalog_redis_internal.h
+#define RESTARTS_MAX   5     // promotions that one call bears
 
 int64_t api_now_s(const struct cs_api *api) {
     return cs_clock_wall_ms(api->consumer->clock) / 1000;
@@ -17,6 +19,8 @@ int64_t api_now_s(const struct cs_api *api) {
 static void release(struct api_call *call) {
     if (call->state)
         call->state_free(call->state);
+    if (call->asked.reply)
+        freeReplyObject(call->asked.reply);
     free(call);
 }
 
@@ -97,6 +101,8 @@ void api_call_start(struct cs_http_request *req, const struct api_endpoint *endp
         memcpy(call->account, account, strlen(account) + 1);
         call->partition = cs_partition_of(account, api->consumer->partition_count);
     }
+    call->generation = api->generations[call->partition];
+    call->begun_ms = cs_clock_mono_ms(api->consumer->clock);
     if (check_query(call))
         api_auth_begin(call);
     api_call_settle(call);
@@ -104,17 +110,43 @@ void api_call_start(struct cs_http_request *req, const struct api_endpoint *endp
 
 // ---- questions
 
-void api_put_key(struct cs_buf *command, const struct cs_api *api, int32_t partition, const char *fmt, ...) {
+static void put_key(struct cs_buf *command, const struct cs_api *api, int32_t partition, int64_t generation,
+                    const char *fmt, va_list ap) {
     char key[1024];
     int n =
         snprintf(key, sizeof key, "%s:{%" PRId32 "}:", api->consumer->settings->redis_namespace, partition);
-    va_list ap;
-    va_start(ap, fmt);
+    if (generation > 1)
+        n += snprintf(key + n, sizeof key - (size_t)n, "g%" PRId64 ":", generation);
     int m = vsnprintf(key + n, sizeof key - (size_t)n, fmt, ap);
-    va_end(ap);
     // Names and ids are bounded: what does not fit is no key of ours.
     size_t len = (size_t)n + (size_t)m;
     cs_redis_put_arg(command, key, len < sizeof key ? len : sizeof key - 1);
+}
+
+static int64_t generation_for(const struct api_call *call, int32_t partition) {
+    return partition == call->partition ? call->generation : call->api->generations[partition];
+}
+
+void api_put_key(struct cs_buf *command, const struct api_call *call, int32_t partition, const char *fmt,
+                 ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    put_key(command, call->api, partition, generation_for(call, partition), fmt, ap);
+    va_end(ap);
+}
+
+void api_put_key_of(struct cs_buf *command, const struct cs_api *api, int32_t partition, int64_t generation,
+                    const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    put_key(command, api, partition, generation, fmt, ap);
+    va_end(ap);
+}
+
+int64_t api_generation(const redisReply *reply) {
+    if (!reply || (reply->type != REDIS_REPLY_STRING && reply->type != REDIS_REPLY_NIL))
+        return 0;
+    return reply->type == REDIS_REPLY_NIL ? 1 : strtoll(reply->str, NULL, 10);
 }
 
 static void on_error_reply(struct api_call *call, const redisReply *reply) {
@@ -130,27 +162,97 @@ static void on_error_reply(struct api_call *call, const redisReply *reply) {
     api_problem(call, 500, NULL, "%s", "The catalog cannot be read; the server's log says why.");
 }
 
-static void on_reply(const redisReply *reply, void *arg) {
-    struct api_call *call = arg;
-    api_step next = call->next;
-    call->next = NULL;
-    if (call->req) {
-        if (!reply)
-            api_redis_away(call);
-        else if (reply->type == REDIS_REPLY_ERROR)
-            on_error_reply(call, reply);
-        else
-            next(call, reply);
+// Another generation is live than the one that was read: from the beginning, with that one.
+static void begin_anew(struct api_call *call) {
+    if (call->state)
+        call->state_free(call->state);
+    call->state = NULL;
+    call->generation = call->api->generations[call->partition];
+    if (++call->restarts > RESTARTS_MAX)
+        api_busy(call, "The catalog is being replaced; ask again.");
+    else
+        api_auth_begin(call);
+}
+
+// Both answers are there: generation is the live one, 0 where Redis did not say.
+static void take_step(struct api_call *call, int64_t generation) {
+    redisReply *reply = CS_TAKE(call->asked.reply);
+    api_step next = CS_TAKE(call->next);
+    int64_t *believed = &call->api->generations[call->asked.partition];
+    bool same = generation == call->asked.generation;
+    if (generation > 0 && !same)
+        *believed = generation;
+    if (!call->req) {
+        // The client has left.
+    } else if (call->asked.lost || !reply) {
+        api_redis_away(call);
+    } else if (reply->type == REDIS_REPLY_ERROR) {
+        on_error_reply(call, reply);
+    } else if (generation == 0) {
+        api_redis_away(call);
+    } else if (!same) {
+        begin_anew(call);
+    } else {
+        next(call, reply);
     }
+    if (reply)
+        freeReplyObject(reply);
     api_call_settle(call);
 }
 
-void api_ask(struct api_call *call, const struct cs_buf *command, api_step next) {
-    call->next = next;
-    if (cs_redis_async_send(call->api->redis, command, on_reply, call))
+static bool ask_generation(struct api_call *call);
+
+static void on_generation(const redisReply *reply, void *arg) {
+    struct api_call *call = arg;
+    call->asked.waiting--;
+    call->asked.lost |= !reply;
+    if (call->asked.waiting > 0)
+        call->asked.late = true; // a node sent the question on: what it reads comes after this
+    else
+        take_step(call, api_generation(reply));
+}
+
+static void on_reply(const redisReply *reply, void *arg) {
+    struct api_call *call = arg;
+    call->asked.waiting--;
+    call->asked.lost |= !reply;
+    call->asked.reply = reply ? cs_redis_take(reply) : NULL;
+    if (call->asked.waiting > 0)
         return;
-    call->next = NULL;
-    api_redis_away(call);
+    if (!call->asked.late || call->asked.lost || !ask_generation(call))
+        take_step(call, 0);
+}
+
+static bool ask_generation(struct api_call *call) {
+    CS_AUTO(cs_buf_clear) struct cs_buf command;
+    cs_buf_init(&command, 256);
+    cs_redis_put(&command, 2);
+    cs_redis_put_text(&command, "GET");
+    api_put_key_of(&command, call->api, call->asked.partition, 0, GENERATION_KEY);
+    call->asked.late = false;
+    if (!cs_redis_async_send(call->api->redis, &command, on_generation, call))
+        return false;
+    call->asked.waiting++;
+    return true;
+}
+
+void api_ask_of(struct api_call *call, int32_t partition, const struct cs_buf *command, api_step next) {
+    call->asked.partition = partition;
+    call->asked.generation = generation_for(call, partition);
+    call->asked.lost = call->asked.late = false;
+    if (!cs_redis_async_send(call->api->redis, command, on_reply, call)) {
+        api_redis_away(call);
+        return;
+    }
+    call->next = next;
+    call->asked.waiting = 1;
+    // Where this is refused the connection is gone, and on_reply will say so.
+    if (!ask_generation(call))
+        call->asked.lost = true;
+}
+
+void api_ask(struct api_call *call, const struct cs_buf *command, api_step next) {
+    api_ask_of(call, call->partition, command, next);
 }
 
 void api_ask_key(struct api_call *call, api_step next, const char *fmt, ...) {
@@ -163,7 +265,7 @@ void api_ask_key(struct api_call *call, api_step next, const char *fmt, ...) {
     cs_buf_init(&command, 2048);
     cs_redis_put(&command, 2);
     cs_redis_put_text(&command, "GET");
-    api_put_key(&command, call->api, call->partition, "%s", key);
+    api_put_key(&command, call, call->partition, "%s", key);
     api_ask(call, &command, next);
 }
 

@@ -51,8 +51,7 @@ static void ask_shares(struct api_call *call, const struct cs_certificate *cert)
     cs_redis_put(&command, cert->shares_len + 1);
     cs_redis_put_text(&command, "MGET");
     for (size_t i = 0; i < cert->shares_len; i++)
-        api_put_key(&command, call->api, call->partition, "share/%s/%s", call->account,
-                    cert->shares[i].share);
+        api_put_key(&command, call, call->partition, "share/%s/%s", call->account, cert->shares[i].share);
     api_ask(call, &command, on_shares);
 }
 
@@ -135,8 +134,8 @@ static void ask_own(struct api_call *call, const char *id) {
     cs_buf_init(&command, 4096);
     cs_redis_put(&command, 3);
     cs_redis_put_text(&command, "MGET");
-    api_put_key(&command, call->api, call->partition, "cert/%s/%s", call->account, id);
-    api_put_key(&command, call->api, call->partition, "material/%s/%s", call->account, id);
+    api_put_key(&command, call, call->partition, "cert/%s/%s", call->account, id);
+    api_put_key(&command, call, call->partition, "material/%s/%s", call->account, id);
     api_ask(call, &command, on_own);
 }
 
@@ -174,8 +173,8 @@ static void ask_owners_material(struct api_call *call) {
     cs_buf_init(&command, 2048);
     cs_redis_put(&command, 2);
     cs_redis_put_text(&command, "GET");
-    api_put_key(&command, call->api, partition, "material/%s/%s", d->in.owner_account, d->in.certificate);
-    api_ask(call, &command, on_owners_material);
+    api_put_key(&command, call, partition, "material/%s/%s", d->in.owner_account, d->in.certificate);
+    api_ask_of(call, partition, &command, on_owners_material);
 }
 
 static void ask_view(struct api_call *call);

@@ -4,6 +4,11 @@
 // Each step gets the reply of Redis that the step before asked for, and does exactly one thing: asks again,
 // answers, or parks (api_wait.c). A call has at most one question under way; Redis being away, error replies
 // and clients that leave are dealt with between the steps, once.
+//
+// A call reads one generation of its partition's catalog (catalog.h): the one that the API believes to be live.
+// With every question it asks, behind it, which one is: an old one may be removed only after another was
+// promoted, so an answer that is followed by the generation that was read is whole. Otherwise the call begins
+// anew with the other generation; nothing of what it read before is used.
 #pragma once
 
 #include "api.h"
@@ -52,7 +57,17 @@ struct api_call {
     enum api_role role;
     bool own_events_only; // of outcomes
     api_step next;        // what the reply goes to; NULL: nothing is asked
-    void *state;          // of the endpoint
+    int64_t generation;   // of the partition's catalog that it reads
+    int64_t begun_ms;     // monotonic
+    unsigned restarts;
+    struct { // the question under way
+        int32_t partition;
+        int64_t generation;
+        unsigned waiting;  // answers that are due
+        bool lost, late;   // Redis went away; the generation was told before the reply
+        redisReply *reply; // owned
+    } asked;
+    void *state; // of the endpoint
     void (*state_free)(void *state);
     struct api_waiter *waiter; // while parked
     struct api_call *prev, *list_next;
@@ -65,6 +80,7 @@ struct cs_api {
     struct cs_crypto *crypto; // the loop's thread's
     struct api_waits *waits;
     struct api_call *calls;
+    int64_t *generations; // by partition: the one believed to be live
     bool stopping;
     struct cs_metric *requests;
     struct cs_metric *seconds;
@@ -79,11 +95,19 @@ void api_call_start(struct cs_http_request *req, const struct api_endpoint *endp
 void api_calls_free(struct cs_api *api);
 int64_t api_now_s(const struct cs_api *api);
 
-// Keys are written as in entry.h; "<namespace>:{<partition>}:" comes before by itself.
-void api_put_key(struct cs_buf *command, const struct cs_api *api, int32_t partition, const char *fmt, ...)
+// Keys are written as in entry.h; what comes before them in Redis is put there by itself, of the generation that
+// the call reads.
+void api_put_key(struct cs_buf *command, const struct api_call *call, int32_t partition, const char *fmt, ...)
     CS_PRINTF(4, 5);
+// The same, of any generation; 0: a key of the partition as a whole.
+void api_put_key_of(struct cs_buf *command, const struct cs_api *api, int32_t partition, int64_t generation,
+                    const char *fmt, ...) CS_PRINTF(5, 6);
+// The generation that a reply of its key tells; 0 where it tells none.
+int64_t api_generation(const redisReply *reply);
 // Asks; the reply goes to next, unless it is an error. Answers 503 by itself where it cannot.
 void api_ask(struct api_call *call, const struct cs_buf *command, api_step next);
+// The same of another partition than the call's own.
+void api_ask_of(struct api_call *call, int32_t partition, const struct cs_buf *command, api_step next);
 // Asks one key: GET, or what command names.
 void api_ask_key(struct api_call *call, api_step next, const char *fmt, ...) CS_PRINTF(3, 4);
 

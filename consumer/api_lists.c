@@ -49,7 +49,7 @@ static void put_newest_first(struct cs_buf *command, const struct api_call *call
         snprintf(from, sizeof from, "(%lld", (long long)l->page.score);
     cs_redis_put(command, 8);
     cs_redis_put_text(command, "ZREVRANGEBYSCORE");
-    api_put_key(command, call->api, call->partition, "%s/%s", l->kind->index, call->account);
+    api_put_key(command, call, call->partition, "%s/%s", l->kind->index, call->account);
     cs_redis_put_text(command, from);
     cs_redis_put_text(command, "-inf");
     cs_redis_put_text(command, "WITHSCORES");
@@ -94,7 +94,7 @@ static void on_index(struct api_call *call, const redisReply *reply) {
     for (size_t i = 0; i < l->chunk_len; i++) {
         const char *member = reply->element[i * stride]->str;
         snprintf(l->chunk[i], sizeof l->chunk[i], "%s", member);
-        api_put_key(&command, call->api, call->partition, "%s/%s/%s", l->kind->document, call->account,
+        api_put_key(&command, call, call->partition, "%s/%s/%s", l->kind->document, call->account,
                     l->kind->id(member));
     }
     if (l->chunk_len > 0) {

@@ -16,10 +16,6 @@ struct question {
     uint64_t heard;
 };
 
-static int64_t mono_ms(const struct api_call *call) {
-    return cs_clock_mono_ms(call->api->consumer->clock);
-}
-
 bool api_outcome_look(const struct api_call *call, struct cs_bytes doc, struct api_found *ret,
                       struct cs_err *err) {
     struct cs_bytes outcome = {0};
@@ -95,6 +91,6 @@ void api_outcome(struct api_call *call, const redisReply *reply) {
     call->state_free = free;
     memcpy(q->event, event, CS_UUID_LEN + 1);
     wait_s = wait_s < longest_s ? wait_s : longest_s;
-    q->until_ms = wait_s > 0 ? mono_ms(call) + wait_s * 1000 : 0;
+    q->until_ms = wait_s > 0 ? call->begun_ms + wait_s * 1000 : 0;
     ask(call);
 }

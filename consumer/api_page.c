@@ -93,7 +93,7 @@ void api_page_put_lex(struct cs_buf *command, const struct api_call *call, const
         snprintf(to, sizeof to, "+");
     cs_redis_put(command, 7);
     cs_redis_put_text(command, "ZRANGEBYLEX");
-    api_put_key(command, call->api, call->partition, "%s/%s", index, call->account);
+    api_put_key(command, call, call->partition, "%s/%s", index, call->account);
     cs_redis_put_text(command, from);
     cs_redis_put_text(command, to);
     cs_redis_put_text(command, "LIMIT");

@@ -88,8 +88,8 @@ static void on_index(struct api_call *call, const redisReply *reply) {
         const char *member = reply->element[i]->str;
         bool out = strncmp(member, "out/", 4) == 0;
         s->chunk[i] = (struct end){.out = out};
-        api_put_key(&command, call->api, call->partition, "%s/%s/%s", out ? "share" : "share-in",
-                    call->account, member + (out ? 4 : 3));
+        api_put_key(&command, call, call->partition, "%s/%s/%s", out ? "share" : "share-in", call->account,
+                    member + (out ? 4 : 3));
     }
     s->page.has_cursor = true;
     snprintf(s->page.member, sizeof s->page.member, "%s", reply->element[s->chunk_len - 1]->str);
@@ -118,10 +118,9 @@ static void on_states(struct api_call *call, const redisReply *reply) {
             return;
         }
         if (e->out)
-            api_put_key(&command, call->api, call->partition, "cert/%s/%s", call->account,
-                        e->share.certificate);
+            api_put_key(&command, call, call->partition, "cert/%s/%s", call->account, e->share.certificate);
         else
-            api_put_key(&command, call->api, call->partition, "shared-in/%s/%s/%s", call->account,
+            api_put_key(&command, call, call->partition, "shared-in/%s/%s/%s", call->account,
                         e->in.owner_account, e->in.certificate);
     }
     api_ask(call, &command, on_certificates);

@@ -44,6 +44,7 @@ struct lane {
     bool looking, again;
     int64_t look_ms;
     uint64_t pass;
+    int64_t generation; // that the batch reads
     size_t batch_len;
     struct api_waiter *batch[BATCH];
     struct cs_timer *due;
@@ -190,7 +191,14 @@ static void look_at(struct api_waiter *waiter, struct cs_bytes doc) {
 
 static void on_batch(const redisReply *reply, void *arg) {
     struct lane *lane = arg;
-    bool ok = api_elements(reply) == lane->batch_len;
+    int64_t *believed = &lane->all->api->generations[lane->partition];
+    bool answered = api_elements(reply) == lane->batch_len + 1;
+    int64_t generation = answered ? api_generation(reply->element[lane->batch_len]) : 0;
+    bool ok = answered && generation == lane->generation;
+    if (answered && generation > 0 && !ok) {
+        *believed = generation;
+        lane->again = true; // the same once more, of the other generation
+    }
     for (size_t i = 0; i < lane->batch_len; i++) {
         struct api_waiter *waiter = lane->batch[i];
         if (!waiter)
@@ -200,10 +208,13 @@ static void on_batch(const redisReply *reply, void *arg) {
             look_at(waiter, api_bytes(reply->element[i]));
     }
     lane->batch_len = 0;
-    if (ok)
+    if (ok) {
         next_batch(lane);
-    else
-        lane->looking = false; // the next message, the backstop or Redis coming back looks again
+        return;
+    }
+    lane->looking = false; // the next message, the backstop or Redis coming back looks again
+    if (answered && lane->again)
+        look(lane);
 }
 
 static void take_batch(struct lane *lane) {
@@ -234,11 +245,13 @@ static void next_batch(struct lane *lane) {
     }
     CS_AUTO(cs_buf_clear) struct cs_buf command;
     cs_buf_init(&command, API_COMMAND_MAX);
-    cs_redis_put(&command, lane->batch_len + 1);
+    lane->generation = api->generations[lane->partition];
+    cs_redis_put(&command, lane->batch_len + 2);
     cs_redis_put_text(&command, "MGET");
     for (size_t i = 0; i < lane->batch_len; i++)
-        api_put_key(&command, api, lane->partition, "outcome/%s/%s", lane->batch[i]->call->account,
-                    lane->batch[i]->event);
+        api_put_key_of(&command, api, lane->partition, lane->generation, "outcome/%s/%s",
+                       lane->batch[i]->call->account, lane->batch[i]->event);
+    api_put_key_of(&command, api, lane->partition, 0, "gen");
     if (!cs_redis_async_send(api->redis, &command, on_batch, lane))
         drop_batch(lane);
 }

@@ -311,6 +311,16 @@ bool cs_redis_async_send(struct cs_redis_async *r, const struct cs_buf *command,
     return true;
 }
 
+// hiredis frees a reply after its callback, by what its type says there is to free: nothing for nil.
+redisReply *cs_redis_take(const redisReply *reply) {
+    redisReply *kept = malloc(sizeof *kept);
+    if (!kept)
+        return NULL;
+    *kept = *reply;
+    ((redisReply *)(uintptr_t)reply)->type = REDIS_REPLY_NIL;
+    return kept;
+}
+
 // ---- channels
 
 struct channel {

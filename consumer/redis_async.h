@@ -45,6 +45,10 @@ void cs_redis_put_int(struct cs_buf *command, int64_t v);
 CS_MUST_USE bool cs_redis_async_send(struct cs_redis_async *r, const struct cs_buf *command,
                                      void (*fn)(const redisReply *reply, void *arg), void *arg);
 
+// Takes a reply out of its callback, to be kept: what is left there is nil. freeReplyObject frees it. NULL: out
+// of memory.
+redisReply *cs_redis_take(const redisReply *reply);
+
 // SUBSCRIBE or UNSUBSCRIBE of one channel. A connection with subscriptions takes no other commands. fn runs
 // for the confirmation of each and for messages ({"subscribe"|"unsubscribe"|"message", channel, …}), and with
 // NULL when the connection is lost, after which nothing is subscribed.
