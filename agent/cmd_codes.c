@@ -60,6 +60,7 @@ const struct cs_command cs_cmd_codes = {
 struct settings_options {
     bool markdown;
     bool example;
+    bool man;
 };
 static const struct cs_opt settings_opts[] = {
     {.name = "markdown",
@@ -70,6 +71,11 @@ static const struct cs_opt settings_opts[] = {
      .kind = CS_OPT_FLAG,
      CS_OPT_AT_FLAG(struct settings_options, example),
      .text = "A settings file with every default commented out."},
+    {.name = "man",
+     .kind = CS_OPT_FLAG,
+     CS_OPT_AT_FLAG(struct settings_options, man),
+     .flags = CS_OPT_HIDDEN,
+     .text = "All settings for a manual page."},
 };
 
 static int run_settings(const struct cs_cli *cli) {
@@ -82,6 +88,8 @@ static int run_settings(const struct cs_cli *cli) {
         cs_settings_markdown(&cs_agent_settings_table, &out);
     } else if (o->example) {
         cs_settings_example(&cs_agent_settings_table, &out);
+    } else if (o->man) {
+        cs_settings_man(&cs_agent_settings_table, &out);
     } else {
         if (!cs_session_open(cli, 0, &s, &err))
             return cs_report_failure(cli, &err);
@@ -100,4 +108,36 @@ const struct cs_command cs_cmd_settings = {
     .opt_count = CS_ARRAY_LEN(settings_opts),
     .values_size = sizeof(struct settings_options),
     .run = run_settings,
+};
+
+// --- for shells and manual pages -----------------------------------------------------------------
+
+struct completion {
+    const char *shell;
+};
+static const struct cs_arg completion_args[] = {
+    {.name = "SHELL", CS_OPT_AT_STR(struct completion, shell), .text = "bash, zsh or fish."},
+};
+
+static int run_completion(const struct cs_cli *cli) {
+    const struct completion *o = cli->values;
+    return cs_cli_run_completion(cli, o->shell, &cs_agent_settings_table);
+}
+
+const struct cs_command cs_cmd_completion = {
+    .name = "completion",
+    .summary = "Print the completion script for a shell",
+    .examples = "certsync completion bash > /etc/bash_completion.d/certsync\n",
+    .args = completion_args,
+    .arg_count = CS_ARRAY_LEN(completion_args),
+    .values_size = sizeof(struct completion),
+    .run = run_completion,
+};
+
+// certsync.1 is made of it.
+const struct cs_command cs_cmd_manual = {
+    .name = "manual",
+    .summary = "Print what the manual page says of the commands",
+    .hidden = true,
+    .run = cs_cli_run_manual,
 };

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// codes, settings: what the tables say, for people and for the README.
+// codes, settings, completion, manual: what the tables say, for people, shells, manual pages and the README.
 #include "certsync/model/codes.h"
 #include "commands.h"
 
 struct doc_options {
     bool markdown;
     bool example;
+    bool man;
 };
 static const struct cs_opt codes_opts[] = {
     {.name = "markdown",
@@ -48,6 +49,11 @@ static const struct cs_opt settings_opts[] = {
      .kind = CS_OPT_FLAG,
      CS_OPT_AT_FLAG(struct doc_options, example),
      .text = "A settings file with every default commented out."},
+    {.name = "man",
+     .kind = CS_OPT_FLAG,
+     CS_OPT_AT_FLAG(struct doc_options, man),
+     .flags = CS_OPT_HIDDEN,
+     .text = "All settings for a manual page."},
 };
 
 static int run_settings(const struct cs_cli *cli) {
@@ -60,6 +66,8 @@ static int run_settings(const struct cs_cli *cli) {
         cs_settings_markdown(&cs_consumer_settings_table, &out);
     } else if (o->example) {
         cs_settings_example(&cs_consumer_settings_table, &out);
+    } else if (o->man) {
+        cs_settings_man(&cs_consumer_settings_table, &out);
     } else {
         if (!cs_consumer_settings_load(cli, &s, &err))
             return cs_consumer_failure(cli, &err);
@@ -79,4 +87,33 @@ const struct cs_command cs_cmd_settings = {
     .opt_count = CS_ARRAY_LEN(settings_opts),
     .values_size = sizeof(struct doc_options),
     .run = run_settings,
+};
+
+struct completion {
+    const char *shell;
+};
+static const struct cs_arg completion_args[] = {
+    {.name = "SHELL", CS_OPT_AT_STR(struct completion, shell), .text = "bash, zsh or fish."},
+};
+
+static int run_completion(const struct cs_cli *cli) {
+    const struct completion *o = cli->values;
+    return cs_cli_run_completion(cli, o->shell, &cs_consumer_settings_table);
+}
+
+const struct cs_command cs_cmd_completion = {
+    .name = "completion",
+    .summary = "Print the completion script for a shell",
+    .args = completion_args,
+    .arg_count = CS_ARRAY_LEN(completion_args),
+    .values_size = sizeof(struct completion),
+    .run = run_completion,
+};
+
+// certsync-consumer.8 is made of it.
+const struct cs_command cs_cmd_manual = {
+    .name = "manual",
+    .summary = "Print what the manual page says of the commands",
+    .hidden = true,
+    .run = cs_cli_run_manual,
 };

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Command lines for people: help, completion, manual page, Markdown, and a check of the tree itself.
+// Command lines for people: help, manual page, Markdown, and a check of the tree itself.
 #include <string.h>
 
 #include "cli_internal.h"
+#include "troff.h"
 
 #define TEXT_COLUMN 30
 #define WIDTH       100
-#define PATH_MAX_   128
-#define DOC_MAX     ((size_t)1024 * 1024)
 
 void cli_put_option(const struct cs_opt *opt, struct cs_buf *out) {
     if (opt->letter)
@@ -131,128 +130,24 @@ void cli_put_help(const struct cs_command *root, const struct cs_command *cmd, c
         cs_buf_printf(out, "\nExamples:\n%s\n", cmd->examples);
 }
 
-// Calls fn for the command and all below it, with its full path, parents first.
-typedef void (*visit_fn)(const struct cs_command *cmd, const char *path, struct cs_buf *out);
-static void each_command(const struct cs_command *cmd, const char *path, visit_fn fn, struct cs_buf *out) {
+void cli_each_command(const struct cs_command *cmd, const char *path, cli_visit_fn fn, struct cs_buf *out) {
     fn(cmd, path, out);
     for (size_t i = 0; i < cmd->command_count; i++) {
-        char sub[PATH_MAX_];
+        char sub[CLI_PATH_MAX];
         int n = snprintf(sub, sizeof sub, "%s %s", path, cmd->commands[i].name);
         if (!cmd->commands[i].hidden && n > 0 && (size_t)n < sizeof sub)
-            each_command(&cmd->commands[i], sub, fn, out);
+            cli_each_command(&cmd->commands[i], sub, fn, out);
     }
 }
 
-// A path without the program's name, as the completion function collects it: " trust add".
-static const char *below(const char *path) {
+const char *cli_below(const char *path) {
     const char *blank = strchr(path, ' ');
     return blank ? blank : "";
 }
 
-static void completion_walk(const struct cs_command *cmd, const char *path, struct cs_buf *out) {
-    (void)cmd;
-    if (*below(path))
-        cs_buf_printf(out, "            \"%s\") path=\"$path $w\" ;;\n", below(path));
-}
-
-static void completion_words(const struct cs_command *cmd, const char *path, struct cs_buf *out) {
-    cs_buf_printf(out, "        \"%s\") words=\"", below(path));
-    for (size_t i = 0; i < cmd->command_count; i++) {
-        if (!cmd->commands[i].hidden)
-            cs_buf_printf(out, "%s ", cmd->commands[i].name);
-    }
-    cs_buf_puts(out, "\" opts=\"");
-    for (size_t i = 0; i < cmd->opt_count; i++) {
-        if (!(cmd->opts[i].flags & CS_OPT_HIDDEN))
-            cs_buf_printf(out, "--%s ", cmd->opts[i].name);
-    }
-    bool files = false;
-    for (size_t i = 0; i < cmd->arg_count; i++)
-        files = files || cmd->args[i].path;
-    cs_buf_printf(out, "\"%s ;;\n", files ? " files=1" : "");
-}
-
-static void completion_values(const struct cs_command *cmd, const char *path, struct cs_buf *out) {
-    // Global options are completed everywhere.
-    const char *at = *below(path) ? below(path) : "*";
-    for (size_t i = 0; i < cmd->opt_count; i++) {
-        const struct cs_opt *opt = &cmd->opts[i];
-        if (opt->kind == CS_OPT_FLAG || (opt->flags & CS_OPT_HIDDEN))
-            continue;
-        cs_buf_printf(out, "        %s%s%s:--%s) ", *at == '*' ? "" : "\"", at, *at == '*' ? "" : "\"",
-                      opt->name);
-        if (opt->kind == CS_OPT_PATH) {
-            cs_buf_puts(out, "COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n");
-            continue;
-        }
-        cs_buf_puts(out, "COMPREPLY=(");
-        if (opt->kind == CS_OPT_CHOICE) {
-            cs_buf_puts(out, "$(compgen -W \"");
-            for (size_t c = 0; opt->choices[c]; c++)
-                cs_buf_printf(out, "%s ", opt->choices[c]);
-            cs_buf_puts(out, "\" -- \"$cur\")");
-        } else if (opt->kind == CS_OPT_SET) {
-            cs_buf_puts(out, "$(compgen -W \"$keys\" -- \"$cur\")");
-        }
-        cs_buf_puts(out, "); return ;;\n");
-    }
-}
-
-static void write_out(const struct cs_buf *b, FILE *out) {
+void cli_write_out(const struct cs_buf *b, FILE *out) {
     if (b->data)
         fwrite(b->data, 1, b->len, out);
-}
-
-void cs_cli_completion_bash(const struct cs_command *root, const struct cs_settings_table *settings,
-                            FILE *out) {
-    CS_AUTO(cs_buf_clear) struct cs_buf b;
-    cs_buf_init(&b, DOC_MAX);
-    char fn[64];
-    snprintf(fn, sizeof fn, "%s", root->name);
-    for (char *p = fn; *p; p++)
-        *p = *p == '-' ? '_' : *p;
-    cs_buf_printf(&b, "# bash completion for %s; put it into /etc/bash_completion.d/\n_%s() {\n", root->name,
-                  fn);
-    cs_buf_puts(&b, "    local cur=\"${COMP_WORDS[COMP_CWORD]}\" prev=\"${COMP_WORDS[COMP_CWORD-1]}\"\n"
-                    "    local path=\"\" words=\"\" opts=\"\" files=\"\" keys=\"");
-    for (size_t i = 0; settings && i < settings->row_count; i++) {
-        if (settings->rows[i].type != CS_SETTING_TYPE_MAP && !(settings->rows[i].flags & CS_SETTING_HIDDEN))
-            cs_buf_printf(&b, "%s= ", settings->rows[i].key);
-    }
-    cs_buf_puts(&b, "\" i w\n    COMPREPLY=()\n    for ((i = 1; i < COMP_CWORD; i++)); do\n"
-                    "        w=\"${COMP_WORDS[i]}\"\n        case \"$path $w\" in\n");
-    each_command(root, root->name, completion_walk, &b);
-    cs_buf_puts(&b, "        esac\n    done\n    case \"$path:$prev\" in\n");
-    each_command(root, root->name, completion_values, &b);
-    cs_buf_puts(&b, "    esac\n    case \"$path\" in\n");
-    each_command(root, root->name, completion_words, &b);
-    cs_buf_puts(&b,
-                "    esac\n    if [[ $cur == -* ]]; then\n        COMPREPLY=($(compgen -W \"$opts --help");
-    for (size_t i = 0; i < root->opt_count; i++) {
-        if (!(root->opts[i].flags & CS_OPT_HIDDEN))
-            cs_buf_printf(&b, " --%s", root->opts[i].name);
-    }
-    cs_buf_puts(&b, "\" -- \"$cur\"))\n    elif [[ -n $files ]]; then\n"
-                    "        COMPREPLY=($(compgen -f -- \"$cur\"))\n    else\n"
-                    "        COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n    fi\n}\n");
-    cs_buf_printf(&b, "complete -o filenames -F _%s %s\n", fn, root->name);
-    write_out(&b, out);
-}
-
-// troff gives '-' and '\' and leading dots a meaning of their own.
-static void put_troff(const char *s, struct cs_buf *out) {
-    bool line_start = true;
-    for (; *s; s++) {
-        if (line_start && (*s == '.' || *s == '\''))
-            cs_buf_puts(out, "\\&");
-        line_start = *s == '\n';
-        if (*s == '\\')
-            cs_buf_puts(out, "\\e");
-        else if (*s == '-')
-            cs_buf_puts(out, "\\-");
-        else
-            cs_buf_putc(out, *s);
-    }
 }
 
 static void man_options(const struct cs_command *cmd, struct cs_buf *out) {
@@ -266,9 +161,9 @@ static void man_options(const struct cs_command *cmd, struct cs_buf *out) {
         cli_put_option(opt, &head);
         put_option_text(opt, &text);
         cs_buf_puts(out, ".TP\n.B ");
-        put_troff((const char *)head.data, out);
+        cs_troff_put((const char *)head.data, out);
         cs_buf_putc(out, '\n');
-        put_troff((const char *)text.data, out);
+        cs_troff_put((const char *)text.data, out);
         cs_buf_putc(out, '\n');
     }
 }
@@ -280,62 +175,57 @@ static void man_command(const struct cs_command *cmd, const char *path, struct c
     cs_buf_init(&synopsis, 1024);
     cli_put_synopsis(cmd, path, &synopsis);
     cs_buf_puts(out, ".SS ");
-    put_troff((const char *)synopsis.data, out);
+    cs_troff_put((const char *)synopsis.data, out);
     cs_buf_putc(out, '\n');
-    put_troff(cmd->summary, out);
-    cs_buf_putc(out, '\n');
+    cs_troff_put(cmd->summary, out);
+    cs_buf_puts(out, ".\n");
     if (cmd->description) {
         cs_buf_puts(out, ".PP\n");
-        put_troff(cmd->description, out);
+        cs_troff_put(cmd->description, out);
         cs_buf_putc(out, '\n');
     }
     for (size_t i = 0; i < cmd->arg_count; i++) {
         cs_buf_printf(out, ".TP\n.I %s\n", cmd->args[i].name);
-        put_troff(cmd->args[i].text, out);
+        cs_troff_put(cmd->args[i].text, out);
         cs_buf_putc(out, '\n');
     }
     man_options(cmd, out);
     if (cmd->examples) {
         cs_buf_puts(out, ".PP\n.nf\n");
-        put_troff(cmd->examples, out);
+        cs_troff_put(cmd->examples, out);
         cs_buf_puts(out, "\n.fi\n");
     }
 }
 
-void cs_cli_man(const struct cs_command *root, const char *version, const struct cs_settings_table *settings,
-                FILE *out) {
+void cs_cli_man(const struct cs_command *root, FILE *out) {
     CS_AUTO(cs_buf_clear) struct cs_buf b, synopsis;
-    cs_buf_init(&b, DOC_MAX);
+    cs_buf_init(&b, CLI_DOC_MAX);
     cs_buf_init(&synopsis, 1024);
     cli_put_synopsis(root, root->name, &synopsis);
-    cs_buf_printf(&b, ".TH \"%s\" 1 \"\" \"%s %s\"\n.SH NAME\n", root->name, root->name, version);
-    put_troff(root->name, &b);
+    cs_buf_puts(&b, ".SH NAME\n");
+    cs_troff_put(root->name, &b);
     cs_buf_puts(&b, " \\- ");
-    put_troff(root->summary, &b);
+    cs_troff_put(root->summary, &b);
     cs_buf_puts(&b, "\n.SH SYNOPSIS\n.B ");
-    put_troff((const char *)synopsis.data, &b);
+    cs_troff_put((const char *)synopsis.data, &b);
     cs_buf_putc(&b, '\n');
     if (root->description) {
         cs_buf_puts(&b, ".SH DESCRIPTION\n");
-        put_troff(root->description, &b);
+        cs_troff_put(root->description, &b);
         cs_buf_putc(&b, '\n');
     }
     if (root->command_count > 0) {
         cs_buf_puts(&b, ".SH COMMANDS\n");
-        for (size_t i = 0; i < root->command_count; i++) {
-            char path[PATH_MAX_];
-            snprintf(path, sizeof path, "%s %s", root->name, root->commands[i].name);
-            if (!root->commands[i].hidden)
-                each_command(&root->commands[i], path, man_command, &b);
-        }
+        cli_each_command(root, root->name, man_command, &b);
     }
     cs_buf_puts(&b, ".SH OPTIONS\n");
     man_options(root, &b);
-    if (settings) {
-        cs_buf_puts(&b, ".SH SETTINGS\n");
-        cs_settings_man(settings, &b);
-    }
-    write_out(&b, out);
+    cli_write_out(&b, out);
+}
+
+int cs_cli_run_manual(const struct cs_cli *cli) {
+    cs_cli_man(cli->root, cli->out);
+    return CS_EXIT_OK;
 }
 
 static void put_markdown_cell(const char *text, struct cs_buf *out) {
@@ -365,7 +255,7 @@ static void markdown_options(const struct cs_command *cmd, struct cs_buf *out) {
 }
 
 static void markdown_command(const struct cs_command *cmd, const char *path, struct cs_buf *out) {
-    if (cmd->command_count > 0 && *below(path))
+    if (cmd->command_count > 0 && *cli_below(path))
         return;
     cs_buf_printf(out, "\n### `%s`\n\n", path);
     cs_buf_printf(out, "%s\n\n    ", cmd->summary);
@@ -376,9 +266,9 @@ static void markdown_command(const struct cs_command *cmd, const char *path, str
 
 void cs_cli_markdown(const struct cs_command *root, FILE *out) {
     CS_AUTO(cs_buf_clear) struct cs_buf b;
-    cs_buf_init(&b, DOC_MAX);
-    each_command(root, root->name, markdown_command, &b);
-    write_out(&b, out);
+    cs_buf_init(&b, CLI_DOC_MAX);
+    cli_each_command(root, root->name, markdown_command, &b);
+    cli_write_out(&b, out);
 }
 
 static bool tree_fault(const char *path, const char *what, const char *which, struct cs_err *err) {
@@ -421,7 +311,7 @@ static bool check_command(const struct cs_command *root, const struct cs_command
             return tree_fault(path, "a required argument after an optional one", cmd->args[i].name, err);
     }
     for (size_t i = 0; i < cmd->command_count; i++) {
-        char sub[PATH_MAX_];
+        char sub[CLI_PATH_MAX];
         int n = snprintf(sub, sizeof sub, "%s %s", path, cmd->commands[i].name);
         if (n < 0 || (size_t)n >= sizeof sub)
             return tree_fault(path, "the path is too long", cmd->commands[i].name, err);

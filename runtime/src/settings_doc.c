@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "settings_internal.h"
+#include "troff.h"
 
 // The section of a key ("kafka" of "kafka.brokers", "" of "name") by length, and the rest.
 static size_t section_len(const char *key) {
@@ -212,7 +213,7 @@ static void example_row(const struct cs_setting *row, const char *key, struct cs
         return;
     cs_buf_printf(out, "# %s (", row->text);
     put_kind(row, out);
-    cs_buf_printf(out, ")\n#%s = %s\n", key, row->default_text);
+    cs_buf_printf(out, ")\n#%s =%s%s\n", key, *row->default_text ? " " : "", row->default_text);
 }
 
 void cs_settings_example(const struct cs_settings_table *table, struct cs_buf *out) {
@@ -227,34 +228,23 @@ void cs_settings_example(const struct cs_settings_table *table, struct cs_buf *o
     }
 }
 
-// troff: a backslash and a leading dot or quote have a meaning there.
-static void put_troff(const char *s, struct cs_buf *out) {
-    if (*s == '.' || *s == '\'')
-        cs_buf_puts(out, "\\&");
-    for (; *s; s++) {
-        if (*s == '\\')
-            cs_buf_puts(out, "\\e");
-        else if (*s == '-')
-            cs_buf_puts(out, "\\-");
-        else
-            cs_buf_putc(out, *s);
-    }
-}
-
 static void man_row(const struct cs_setting *row, const char *group, struct cs_buf *out) {
     if (row->flags & CS_SETTING_HIDDEN)
         return;
     cs_buf_puts(out, ".TP\n.B ");
     if (group)
         cs_buf_printf(out, "[%s NAME] ", group);
-    put_troff(row->key, out);
+    cs_troff_put(row->key, out);
     cs_buf_puts(out, "\n");
-    put_troff(row->text, out);
+    cs_troff_put(row->text, out);
     cs_buf_puts(out, "\n(");
-    put_kind(row, out);
+    CS_AUTO(cs_buf_clear) struct cs_buf kind;
+    cs_buf_init(&kind, 4096);
+    put_kind(row, &kind);
+    cs_troff_put((const char *)kind.data, out);
     if (*row->default_text) {
         cs_buf_puts(out, "; default ");
-        put_troff(row->default_text, out);
+        cs_troff_put(row->default_text, out);
     }
     cs_buf_puts(out, row->flags & CS_SETTING_RELOADABLE ? "; reloadable)\n" : ")\n");
 }

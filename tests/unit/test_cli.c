@@ -313,9 +313,9 @@ static char *doc(int which) {
     size_t len = 0;
     FILE *f = open_memstream(&text, &len);
     if (which == 0)
-        cs_cli_completion_bash(&root, NULL, f);
+        cs_cli_completion(&root, NULL, CS_SHELL_BASH, f);
     else if (which == 1)
-        cs_cli_man(&root, "1.2", NULL, f);
+        cs_cli_man(&root, f);
     else
         cs_cli_markdown(&root, f);
     fclose(f);
@@ -351,6 +351,9 @@ static void test_documentation(void **state) {
     complete(bash, "demo upload --re", "--replace");
     complete(bash, "demo upload --algorithm s", "sm2");
     complete(bash, "demo upload x --js", "--json");
+    complete(bash, "demo upload --algorithm = s", "sm2"); // as readline takes --algorithm=s apart
+    complete(bash, "demo --config trust up", "upload");   // a value is no command
+    complete(bash, "demo upload --config trust --re", "--replace");
     assert_non_null(strstr(man, ".SS demo upload \\-\\-cert FILE [options] NAME\n"));
     assert_non_null(strstr(md, "### `demo trust add`"));
     assert_non_null(strstr(md, "| `-r, --replace` | Replace. |"));

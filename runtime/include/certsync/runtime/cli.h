@@ -124,11 +124,16 @@ int cs_cli_main(const struct cs_command *root, const char *version, int argc, ch
 // CS_EXIT_USAGE.
 int cs_cli_usage_error(const struct cs_cli *cli, const char *fmt, ...) CS_PRINTF(2, 3);
 
-// Documentation, all from the tree. settings may be NULL; else the manual page and completion know its keys.
-void cs_cli_completion_bash(const struct cs_command *root, const struct cs_settings_table *settings,
-                            FILE *out);
-void cs_cli_man(const struct cs_command *root, const char *version, const struct cs_settings_table *settings,
-                FILE *out);
+// Documentation, all from the tree. settings may be NULL; else completion of SET options knows its keys.
+enum cs_shell { CS_SHELL_BASH, CS_SHELL_ZSH, CS_SHELL_FISH };
+void cs_cli_completion(const struct cs_command *root, const struct cs_settings_table *settings,
+                       enum cs_shell shell, FILE *out);
+// The manual page's sections from NAME to OPTIONS; its title line, and what else it says, is the caller's.
+void cs_cli_man(const struct cs_command *root, FILE *out);
+// What `PROGRAM completion SHELL` and `PROGRAM manual` run; the first finds the settings' keys in the table.
+int cs_cli_run_completion(const struct cs_cli *cli, const char *shell,
+                          const struct cs_settings_table *settings);
+int cs_cli_run_manual(const struct cs_cli *cli);
 void cs_cli_markdown(const struct cs_command *root, FILE *out);
 // Fails (with the fault in err) where the tree itself is wrong: an option twice, a sentence missing,
 // arguments after a repeated one... For a unit test of each program.
