@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Debian packages: ./dev test package builds them in build/packages, and says where the programs are ($CS_TEST_BUILD)."""
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+# Settings that somebody exported for certsync (see ./dev up) must not reach the tests' programs.
+for name in [name for name in os.environ if name.startswith("CERTSYNC_")]:
+    del os.environ[name]
+
+from support import proc  # noqa: E402
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    if report.failed:
+        for process in list(proc.Process.started):
+            if process.alive or process.started_s >= call.start:
+                report.sections.append((f"{process.name} ({process.log})", process.tail()))
