@@ -132,31 +132,44 @@ static void on_work(void *arg) {
         if (now >= end)
             break;
     }
+    engine_upload(e);
+    bool all = e->listed && (e->queue_len == 0 || e->queue[0]->due_ms > now);
+    if (all && e->looking_ms > 0) {
+        cs_log(CS_LOG_INFO, "all files looked at", "certificates=%zu ms=%" PRId64, e->reg.n,
+               engine_now(e) - e->looking_ms);
+        e->looking_ms = 0;
+    }
     engine_arm(e);
 }
 
-bool engine_spool(struct cs_engine *e, struct cs_event *ev, struct cs_err *err) {
-    if (cs_spool_add(e->spool, e->session.crypto, e->session.key, ev, err)) {
-        if (e->blocked[0])
-            cs_log_msg(CS_LOG_INFO, "the spool takes events again");
-        e->blocked[0] = '\0';
-        e->blocked_pause_ms = 0;
-        e->blocked_until_ms = 0;
-        e->changed = true;
-        cs_sender_wake(e->sender);
-        return true;
-    }
-    if (err->kind == CS_ERR_REJECT)
-        return false;
+static void blocked(struct cs_engine *e, const struct cs_err *err) {
     if (!e->blocked[0])
         cs_log_err(CS_LOG_ERROR, "the spool takes nothing", err, "spool=%s", cs_spool_path(e->spool));
     snprintf(e->blocked, sizeof e->blocked, "%s", err->msg);
+    if (e->blocked_until_ms > engine_now(e))
+        return;
     e->blocked_pause_ms = e->blocked_pause_ms == 0 ? BLOCKED_MS : e->blocked_pause_ms * 2;
     if (e->blocked_pause_ms > BLOCKED_MAX_MS)
         e->blocked_pause_ms = BLOCKED_MAX_MS;
     e->blocked_until_ms = engine_now(e) + e->blocked_pause_ms;
     e->changed = true;
-    return false;
+}
+
+bool engine_spool(struct cs_engine *e, struct cs_event *const *events, size_t n, struct cs_err *err) {
+    if (!cs_spool_add_group(e->spool, e->session.crypto, e->session.key, events, n, err)) {
+        // Of a group some may be taken alone: the caller tries.
+        if (n == 1 && err->kind != CS_ERR_REJECT)
+            blocked(e, err);
+        return false;
+    }
+    if (e->blocked[0])
+        cs_log_msg(CS_LOG_INFO, "the spool takes events again");
+    e->blocked[0] = '\0';
+    e->blocked_pause_ms = 0;
+    e->blocked_until_ms = 0;
+    e->changed = true;
+    cs_sender_wake(e->sender);
+    return true;
 }
 
 // --- an engine's life

@@ -12,6 +12,14 @@
 
 struct event;
 
+// An upload that waits for the group that it goes into the spool with; never longer than one slice of work.
+struct cs_waiting_upload {
+    struct cs_item *item;
+    struct cs_known *known;
+    struct cs_composed *composed;
+    uint64_t content;
+};
+
 // Everything that one set of settings and one key stand for; made anew by a reload.
 struct cs_engine {
     struct cs_daemon *daemon;
@@ -26,6 +34,8 @@ struct cs_engine {
     struct cs_settler *settler; // NULL: no API is configured
     struct cs_guarded buffers[3];
     struct cs_timer *work, *rescan, *beat, *status;
+    struct cs_waiting_upload uploads[CS_SPOOL_GROUP_MAX];
+    size_t uploads_len;
     struct cs_item **queue; // a heap by due_ms
     size_t queue_len, queue_cap;
     int64_t
@@ -35,6 +45,7 @@ struct cs_engine {
     bool listed;      // what the catalog holds is known as well as it can be now
     bool list_failed; // told
     int64_t last_scan_ms;
+    int64_t looking_ms; // monotonic: since when all files are being looked at; 0: they were
     int64_t blocked_until_ms, blocked_pause_ms; // the spool took nothing
     char blocked[CS_ERR_MSG_MAX];
     bool unwatched; // some directory cannot be watched (told)
@@ -65,9 +76,10 @@ void engine_queue(struct cs_engine *e, struct cs_item *item, int64_t due_ms);
 void engine_unqueue(struct cs_engine *e, struct cs_item *item);
 void engine_drop(struct cs_engine *e, struct cs_item *item);
 void engine_arm(struct cs_engine *e); // sets the work timer to what is due next
-// Appends an event to the spool and wakes the sender. Where the spool takes nothing, RETRY and all uploads
-// wait for a while.
-CS_MUST_USE bool engine_spool(struct cs_engine *e, struct cs_event *ev, struct cs_err *err);
+// Appends events to the spool, all or none, and wakes the sender. Where the spool takes nothing, RETRY and all
+// uploads wait for a while.
+CS_MUST_USE bool engine_spool(struct cs_engine *e, struct cs_event *const *events, size_t n,
+                              struct cs_err *err);
 
 // daemon_scan.c
 void engine_discover(struct cs_engine *e, size_t section);
@@ -80,6 +92,8 @@ void engine_watch(struct cs_engine *e, const char *directory);
 
 // daemon_judge.c
 void engine_judge(struct cs_engine *e, struct cs_item *item);
+// What was judged and is to be uploaded goes into the spool.
+void engine_upload(struct cs_engine *e);
 void engine_gone(struct cs_engine *e, struct cs_item *item);
 void engine_delete(struct cs_engine *e, struct cs_item *item, const char *id);
 

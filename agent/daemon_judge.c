@@ -163,9 +163,9 @@ static bool compose(struct cs_engine *e, const struct cs_item *item, struct cs_c
     return cs_compose_upload(&c, &src, ret, err);
 }
 
-static void upload(struct cs_engine *e, struct cs_item *item, struct cs_known *k) {
-    CS_AUTO(cs_composed_free) struct cs_composed *c = NULL;
+static void prepare_upload(struct cs_engine *e, struct cs_item *item, struct cs_known *k) {
     struct cs_err err;
+    struct cs_composed *c;
     uint64_t content = hash_content(e);
     if (item->state == CS_ITEM_REJECTED && item->content == content) {
         conclude(e, item, CS_ITEM_REJECTED, item->code, item->message);
@@ -177,31 +177,61 @@ static void upload(struct cs_engine *e, struct cs_item *item, struct cs_known *k
     }
     memcpy(item->sha256, c->leaves[0]->sha256, 32);
     item->not_before_s = c->leaves[0]->not_before_s;
-    if (!engine_spool(e, &c->event, &err)) {
-        if (err.kind == CS_ERR_REJECT) {
-            refuse(e, item, &err);
-            return;
-        }
-        conclude(e, item, CS_ITEM_BLOCKED, CS_CODE_NONE, err.msg);
-        item->stamp = 0;
-        engine_queue(e, item, e->blocked_until_ms);
+    e->uploads[e->uploads_len++] = (struct cs_waiting_upload){item, k, c, content};
+}
+
+static void not_spooled(struct cs_engine *e, struct cs_item *item, const struct cs_err *err) {
+    if (err->kind == CS_ERR_REJECT) {
+        refuse(e, item, err);
         return;
     }
-    item->content = content;
+    conclude(e, item, CS_ITEM_BLOCKED, CS_CODE_NONE, err->msg);
+    item->stamp = 0;
+    engine_queue(e, item, e->blocked_until_ms);
+}
+
+static void spooled(struct cs_engine *e, const struct cs_waiting_upload *u) {
+    struct cs_item *item = u->item;
+    struct cs_known *k = u->known;
+    const struct cs_event *ev = &u->composed->event;
+    item->content = u->content;
     item->attempts = 0;
-    memcpy(item->event, c->event.id, sizeof item->event);
-    cs_register_sent(&e->reg, k, c->event.id, item->sha256, item->not_before_s);
+    memcpy(item->event, ev->id, sizeof item->event);
+    cs_register_sent(&e->reg, k, ev->id, item->sha256, item->not_before_s);
     if (!e->settler) { // nobody will tell: believed
         if (!k->present)
-            memcpy(k->id, c->event.subject, sizeof k->id);
+            memcpy(k->id, ev->subject, sizeof k->id);
         k->present = true;
         memcpy(k->sha256, item->sha256, sizeof k->sha256);
         k->not_before_s = item->not_before_s;
         cs_register_ended(&e->reg, k);
     }
     cs_log(CS_LOG_INFO, "upload", "name=%s certificate=%s event=%s number=%" PRId64, item->name,
-           item->certificate, c->event.id, c->event.seq);
+           item->certificate, ev->id, ev->seq);
     conclude(e, item, CS_ITEM_SENT, CS_CODE_NONE, NULL);
+}
+
+void engine_upload(struct cs_engine *e) {
+    struct cs_event *events[CS_SPOOL_GROUP_MAX];
+    struct cs_err err;
+    size_t n = e->uploads_len;
+    for (size_t i = 0; i < n; i++)
+        events[i] = &e->uploads[i].composed->event;
+    bool spools = n > 0 && engine_spool(e, events, n, &err), together = spools;
+    if (!together)
+        spools = n > 1;
+    for (size_t i = 0; i < n; i++) {
+        struct cs_waiting_upload *u = &e->uploads[i];
+        // What fits in alone, the oldest first, until the spool takes no more.
+        bool ok = together || (spools && engine_spool(e, &events[i], 1, &err));
+        if (ok)
+            spooled(e, u);
+        else
+            not_spooled(e, u->item, &err);
+        spools = ok || (spools && err.kind == CS_ERR_REJECT);
+        cs_composed_free(u->composed);
+    }
+    e->uploads_len = 0;
 }
 
 // --- judging
@@ -214,6 +244,14 @@ static bool standing(const struct cs_known *k, const uint8_t **ret_sha256, int64
     return sent || k->present;
 }
 
+// Another file with this name waits, or the group is full.
+static bool must_upload_first(const struct cs_engine *e, const struct cs_known *k) {
+    for (size_t i = 0; i < e->uploads_len; i++)
+        if (e->uploads[i].known == k)
+            return true;
+    return e->uploads_len == CS_ARRAY_LEN(e->uploads);
+}
+
 static void judge_leaf(struct cs_engine *e, struct cs_item *item) {
     struct cs_known *k = cs_register_known(&e->reg, item->name);
     const uint8_t *sha256;
@@ -223,6 +261,8 @@ static void judge_leaf(struct cs_engine *e, struct cs_item *item) {
         item->stamp = 0;
         return;
     }
+    if (must_upload_first(e, k))
+        engine_upload(e);
     bool there = standing(k, &sha256, &not_before_s);
     if (there && memcmp(sha256, item->sha256, 32) == 0) {
         memcpy(item->event, k->event, sizeof item->event);
@@ -238,7 +278,7 @@ static void judge_leaf(struct cs_engine *e, struct cs_item *item) {
         return;
     }
     if (read_rest(e, item))
-        upload(e, item, k);
+        prepare_upload(e, item, k);
 }
 
 static bool concluded(const struct cs_item *item) {
@@ -308,7 +348,7 @@ void engine_delete(struct cs_engine *e, struct cs_item *item, const char *id) {
     struct cs_known *k = cs_register_known(&e->reg, item->name);
     struct cs_compose compose_with = cs_session_compose(&e->session);
     if (!k || !cs_compose_event(&compose_with, CS_EVENT_CERTIFICATE_DELETE, id, &c, &err) ||
-        !engine_spool(e, &c->event, &err)) {
+        !engine_spool(e, &(struct cs_event *){&c->event}, 1, &err)) {
         engine_queue(e, item, engine_now(e) + DELETE_PAUSE_S * 1000);
         return;
     }

@@ -130,6 +130,7 @@ void engine_discover(struct cs_engine *e, size_t index) {
 
 void engine_look_at_all(struct cs_engine *e) {
     int64_t now = engine_now(e);
+    e->looking_ms = now > 0 ? now : 1;
     for (size_t i = 0; i < e->sections.n; i++)
         engine_discover(e, i);
     for (size_t i = 0; i < e->reg.n; i++)

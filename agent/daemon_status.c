@@ -200,6 +200,6 @@ void engine_beat(struct cs_engine *e) {
     }
     h->last_scan_s = e->last_scan_ms / 1000;
     h->spool = depth;
-    if (engine_spool(e, &c->event, &err))
+    if (engine_spool(e, &(struct cs_event *){&c->event}, 1, &err))
         e->beat_seq = c->event.seq;
 }

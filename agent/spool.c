@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "spool.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -31,56 +32,9 @@ static bool fail(const struct cs_spool *s, struct cs_err *err, const char *name,
     return cs_spool_fail(err, &s->dir, name, verb, errno);
 }
 
-static void raise_highest(struct cs_spool *s, int64_t seq) {
+void cs_spool_raise_highest(struct cs_spool *s, int64_t seq) {
     if (seq > s->hint.highest)
         s->hint.highest = seq;
-}
-
-// --- reading the directory -----------------------------------------------------------------------
-
-static bool names_add(struct cs_spool_names *l, const struct cs_spool_name *n) {
-    if (l->n == l->cap) {
-        size_t cap = l->cap ? l->cap * 2 : 64;
-        struct cs_spool_name *items = realloc(l->items, cap * sizeof *items);
-        if (!items)
-            return false;
-        l->items = items;
-        l->cap = cap;
-    }
-    l->items[l->n++] = *n;
-    return true;
-}
-
-static int names_compare(const void *a, const void *b) {
-    const struct cs_spool_name *x = a, *y = b;
-    if (x->seq != y->seq)
-        return x->seq < y->seq ? -1 : 1;
-    return (int)x->kind - (int)y->kind;
-}
-
-// All names of events, sorted; with seq not 0 only those of that number.
-bool cs_spool_read_names(struct cs_spool *s, int64_t seq, struct cs_spool_names *ret, struct cs_err *err) {
-    int fd = openat(s->dir.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir) {
-        fail(s, err, ".", "read");
-        if (fd >= 0)
-            close(fd);
-        return false;
-    }
-    bool ok = true;
-    const struct dirent *e;
-    while (ok && (errno = 0, e = readdir(dir)) != NULL) {
-        struct cs_spool_name n;
-        if (cs_spool_name_parse(e->d_name, &n) && (seq == 0 || n.seq == seq) && !names_add(ret, &n))
-            ok = cs_err_oom(err);
-    }
-    if (ok && errno != 0)
-        ok = fail(s, err, ".", "read");
-    closedir(dir);
-    if (ok && ret->n > 1)
-        qsort(ret->items, ret->n, sizeof *ret->items, names_compare);
-    return ok;
 }
 
 // --- the counter -----------------------------------------------------------------------------------
@@ -112,7 +66,7 @@ static bool read_counter(struct cs_spool *s, struct cs_err *err) {
                           "used; find the last number of key %s "
                           "(certsync outcomes), then run: certsync spool repair --above NUMBER",
                           s->path, COUNTER_FILE, s->kid);
-    raise_highest(s, s->counter);
+    cs_spool_raise_highest(s, s->counter);
     return true;
 }
 
@@ -121,11 +75,11 @@ static bool read_counter(struct cs_spool *s, struct cs_err *err) {
 bool cs_spool_raise_counter(struct cs_spool *s, int64_t seq, struct cs_err *err) {
     if (s->counter >= seq)
         return true;
-    raise_highest(s, seq);
+    cs_spool_raise_highest(s, seq);
     char text[24];
     int len = snprintf(text, sizeof text, "%" PRId64 "\n", s->hint.highest);
-    struct cs_bytes part = {(const uint8_t *)text, (size_t)len};
-    if (!cs_spool_write(&s->dir, COUNTER_FILE, &part, 1, err))
+    struct cs_spool_file file = {COUNTER_FILE, {(const uint8_t *)text, (size_t)len}};
+    if (!cs_spool_write(&s->dir, &file, 1, err))
         return false;
     s->counter = s->hint.highest;
     return true;
@@ -155,12 +109,12 @@ static bool unlink_name(struct cs_spool *s, const struct cs_spool_name *n, struc
 // The event's own file goes before its list of acknowledgements, so that a list never stands for less than it
 // says.
 bool cs_spool_unlink_seq(struct cs_spool *s, int64_t seq, struct cs_err *err) {
-    struct cs_spool_names l = {0};
-    bool ok = cs_spool_raise_counter(s, seq, err) && cs_spool_read_names(s, seq, &l, err);
-    for (size_t i = 0; ok && i < l.n; i++)
-        ok = unlink_name(s, &l.items[i], err);
-    free(l.items);
-    return ok;
+    struct cs_spool_name own;
+    bool found;
+    if (!cs_spool_raise_counter(s, seq, err) || !cs_spool_find(s, seq, &own, &found, err) ||
+        (found && !unlink_name(s, &own, err)))
+        return false;
+    return unlink_name(s, &(struct cs_spool_name){.kind = CS_SPOOL_NAME_ACKS, .seq = seq}, err);
 }
 
 static bool finish_replacing(struct cs_spool *s, const struct cs_spool_name *n, struct cs_err *err) {
@@ -194,7 +148,7 @@ bool cs_spool_lock(struct cs_spool *s, struct cs_err *err) {
         memcmp(h.magic, hint_magic, sizeof hint_magic) == 0) {
         int64_t highest = s->hint.highest;
         s->hint = h;
-        raise_highest(s, highest);
+        cs_spool_raise_highest(s, highest);
     }
     return true;
 }
@@ -208,16 +162,13 @@ void cs_spool_unlock(struct cs_spool *s) {
     flock(s->lock_fd, LOCK_UN);
 }
 
-// Counts what is there and finishes what was left half done. Under the lock.
-static bool scan(struct cs_spool *s, struct cs_err *err) {
-    if (unlinkat(s->dir.fd, ".tmp", 0) < 0 && errno != ENOENT)
-        return fail(s, err, ".tmp", "remove");
+bool cs_spool_scan(struct cs_spool *s, struct cs_err *err) {
     struct cs_spool_names l = {0};
-    bool ok = cs_spool_read_names(s, 0, &l, err);
+    bool ok = cs_spool_clean(&s->dir, err) && cs_spool_read_names(s, 0, &l, err);
     s->hint.count = 0;
     s->hint.bytes = 0;
     for (size_t i = 0; ok && i < l.n; i++) {
-        raise_highest(s, l.items[i].seq);
+        cs_spool_raise_highest(s, l.items[i].seq);
         if (l.items[i].kind == CS_SPOOL_NAME_ACKS)
             continue;
         char name[CS_SPOOL_NAME_SIZE];
@@ -320,7 +271,7 @@ static bool spool_open(const char *dir, const char *kid, const struct cs_spool_l
     }
     if ((make && !make_dirs(dir, s->path, err)) || !open_files(s, err) || !cs_spool_lock(s, err))
         return false;
-    bool ok = read_counter(s, err) && scan(s, err);
+    bool ok = read_counter(s, err) && cs_spool_scan(s, err);
     cs_spool_unlock(s);
     if (!ok)
         return false;
@@ -345,6 +296,7 @@ void cs_spool_free(struct cs_spool *s) {
     for (size_t i = 0; i < CS_ARRAY_LEN(fds); i++)
         if (fds[i] >= 0)
             close(fds[i]);
+    free(s->seen.items);
     free(s->path);
     free(s);
 }
@@ -361,8 +313,8 @@ bool cs_spool_repair(const char *dir, const char *kid, int64_t seq, struct cs_er
     struct cs_err ignored;
     if (!read_counter(s, &ignored))
         s->counter = 0; // the damaged one: it is written anew below
-    raise_highest(s, seq);
-    bool ok = scan(s, err);
+    cs_spool_raise_highest(s, seq);
+    bool ok = cs_spool_scan(s, err);
     s->counter = 0;
     ok = ok && (s->hint.highest == 0 || cs_spool_raise_counter(s, s->hint.highest, err));
     cs_spool_unlock(s);
@@ -371,8 +323,8 @@ bool cs_spool_repair(const char *dir, const char *kid, int64_t seq, struct cs_er
 
 // --- adding -----------------------------------------------------------------------------------------------
 
-static bool within_limits(const struct cs_spool *s, struct cs_err *err) {
-    bool events = s->limits.max_events > 0 && s->hint.count >= s->limits.max_events;
+static bool within_limits(const struct cs_spool *s, size_t n, struct cs_err *err) {
+    bool events = s->limits.max_events > 0 && s->hint.count + (int64_t)n > s->limits.max_events;
     bool bytes = s->limits.max_bytes > 0 && s->hint.bytes >= s->limits.max_bytes;
     if (!events && !bytes)
         return true;
@@ -384,6 +336,11 @@ static bool within_limits(const struct cs_spool *s, struct cs_err *err) {
         s->path, s->hint.count, s->hint.bytes);
 }
 
+static bool numbers_used_up(const struct cs_spool *s, struct cs_err *err) {
+    return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                      "spool %s: all numbers of key %s are used; make and enrol a new key", s->path, s->kid);
+}
+
 // The next free number. The hint may be too low by a process that was killed: then a file of that number is
 // there.
 static bool next_seq(struct cs_spool *s, int64_t *ret, struct cs_err *err) {
@@ -391,95 +348,87 @@ static bool next_seq(struct cs_spool *s, int64_t *ret, struct cs_err *err) {
     struct stat st;
     cs_spool_name_format(&(struct cs_spool_name){.kind = CS_SPOOL_NAME_NEW, .seq = s->hint.highest + 1},
                          name);
-    if (fstatat(s->dir.fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !scan(s, err))
+    if (fstatat(s->dir.fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !cs_spool_scan(s, err))
         return false;
     if (s->hint.highest + 1 >= CS_SEQ_MAX)
-        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
-                          "spool %s: all numbers of key %s are used; make and enrol a new key", s->path,
-                          s->kid);
+        return numbers_used_up(s, err);
     *ret = s->hint.highest + 1;
     return true;
 }
 
-static bool write_event(struct cs_spool *s, const struct cs_spool_name *n, struct cs_bytes content,
-                        struct cs_err *err) {
-    char name[CS_SPOOL_NAME_SIZE];
-    cs_spool_name_format(n, name);
-    if (!cs_spool_write(&s->dir, name, &content, 1, err)) {
-        // The directory could not be synced: who is told that nothing was kept must find nothing kept.
-        unlinkat(s->dir.fd, name, 0);
+static bool write_events(struct cs_spool *s, const struct cs_spool_file *files, size_t n, int64_t highest,
+                         struct cs_err *err) {
+    if (!cs_spool_write(&s->dir, files, n, err)) {
+        // Who is told that nothing was kept must find nothing kept.
+        for (size_t i = n; i-- > 0;)
+            unlinkat(s->dir.fd, files[i].name, 0);
         return false;
     }
-    raise_highest(s, n->seq);
-    s->hint.count++;
-    s->hint.bytes += (int64_t)content.len;
+    cs_spool_raise_highest(s, highest);
+    s->hint.count += (int64_t)n;
+    for (size_t i = 0; i < n; i++)
+        s->hint.bytes += (int64_t)files[i].content.len;
+    return true;
+}
+
+// Signs the events with numbers from first on; the contents' bytes are in one buffer.
+static bool make_files(struct cs_spool *s, struct cs_crypto *c, const struct cs_privkey *key,
+                       struct cs_event *const *events, size_t n, int64_t first, struct cs_buf *bytes,
+                       struct cs_spool_file *files, struct cs_err *err) {
+    size_t ends[CS_SPOOL_GROUP_MAX];
+    if (first + (int64_t)n > CS_SEQ_MAX)
+        return numbers_used_up(s, err);
+    for (size_t i = 0; i < n; i++) {
+        events[i]->seq = first + (int64_t)i;
+        if (!cs_spool_content_make(c, key, events[i], bytes, err))
+            return false;
+        ends[i] = bytes->len;
+    }
+    for (size_t i = 0; i < n; i++) {
+        size_t at = i == 0 ? 0 : ends[i - 1];
+        cs_spool_name_format(&(struct cs_spool_name){.kind = CS_SPOOL_NAME_NEW, .seq = events[i]->seq},
+                             files[i].name);
+        files[i].content = (struct cs_bytes){bytes->data + at, ends[i] - at};
+    }
     return true;
 }
 
 static bool add_locked(struct cs_spool *s, struct cs_crypto *c, const struct cs_privkey *key,
-                       struct cs_event *ev, struct cs_err *err) {
-    CS_AUTO(cs_buf_clear) struct cs_buf content;
-    cs_buf_init(&content, CS_SPOOL_FILE_MAX);
-    int64_t seq;
-    if (!within_limits(s, err) || !next_seq(s, &seq, err))
+                       struct cs_event *const *events, size_t n, struct cs_err *err) {
+    CS_AUTO(cs_buf_clear) struct cs_buf bytes;
+    cs_buf_init(&bytes, n * CS_SPOOL_FILE_MAX);
+    struct cs_spool_file files[CS_SPOOL_GROUP_MAX];
+    int64_t first, before[CS_SPOOL_GROUP_MAX];
+    if (!within_limits(s, n, err) || !next_seq(s, &first, err))
         return false;
-    int64_t before = ev->seq;
-    ev->seq = seq;
-    if (!cs_spool_content_make(c, key, ev, &content, err) ||
-        !write_event(s, &(struct cs_spool_name){.kind = CS_SPOOL_NAME_NEW, .seq = seq},
-                     cs_buf_bytes(&content), err)) {
-        ev->seq = before;
-        return false;
-    }
-    return true;
+    for (size_t i = 0; i < n; i++)
+        before[i] = events[i]->seq;
+    if (make_files(s, c, key, events, n, first, &bytes, files, err) &&
+        write_events(s, files, n, first + (int64_t)n - 1, err))
+        return true;
+    for (size_t i = 0; i < n; i++)
+        events[i]->seq = before[i];
+    return false;
 }
 
-bool cs_spool_add(struct cs_spool *s, struct cs_crypto *c, const struct cs_privkey *key, struct cs_event *ev,
-                  struct cs_err *err) {
-    if (strcmp(ev->kid, s->kid) != 0)
-        return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
-                          "an event of key %s does not belong into the spool %s", ev->kid, s->path);
+bool cs_spool_add_group(struct cs_spool *s, struct cs_crypto *c, const struct cs_privkey *key,
+                        struct cs_event *const *events, size_t n, struct cs_err *err) {
+    assert(n >= 1 && n <= CS_SPOOL_GROUP_MAX);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(events[i]->kid, s->kid) != 0)
+            return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
+                              "an event of key %s does not belong into the spool %s", events[i]->kid,
+                              s->path);
     if (!cs_spool_lock(s, err))
         return false;
-    bool ok = add_locked(s, c, key, ev, err);
+    bool ok = add_locked(s, c, key, events, n, err);
     cs_spool_unlock(s);
     return ok;
 }
 
-// --- what is there
-// ------------------------------------------------------------------------------------------
-
-bool cs_spool_list(struct cs_spool *s, struct cs_spool_item **ret, size_t *ret_n, struct cs_err *err) {
-    struct cs_spool_names l = {0};
-    if (!cs_spool_lock(s, err))
-        return false;
-    bool ok = cs_spool_read_names(s, 0, &l, err);
-    for (size_t i = 0; ok && i < l.n; i++) {
-        raise_highest(s, l.items[i].seq);
-        if (l.items[i].kind == CS_SPOOL_NAME_REPLACING) { // left by a process that was killed
-            free(l.items);
-            l = (struct cs_spool_names){0};
-            ok = scan(s, err) && cs_spool_read_names(s, 0, &l, err);
-            break;
-        }
-    }
-    cs_spool_unlock(s);
-    struct cs_spool_item *items = ok ? calloc(l.n ? l.n : 1, sizeof *items) : NULL;
-    size_t n = 0;
-    for (size_t i = 0; items && i < l.n; i++) {
-        const struct cs_spool_name *name = &l.items[i];
-        if (name->kind != CS_SPOOL_NAME_NEW && name->kind != CS_SPOOL_NAME_SENT)
-            continue;
-        bool sent = name->kind == CS_SPOOL_NAME_SENT;
-        items[n++] = (struct cs_spool_item){name->seq, sent ? CS_SPOOL_SENT : CS_SPOOL_NEW,
-                                            sent ? name->partition : 0, sent ? name->offset : 0};
-    }
-    free(l.items);
-    if (!items)
-        return ok ? cs_err_oom(err) : false;
-    *ret = items;
-    *ret_n = n;
-    return true;
+bool cs_spool_add(struct cs_spool *s, struct cs_crypto *c, const struct cs_privkey *key, struct cs_event *ev,
+                  struct cs_err *err) {
+    return cs_spool_add_group(s, c, key, &ev, 1, err);
 }
 
 bool cs_spool_remove(struct cs_spool *s, int64_t seq, struct cs_err *err) {
@@ -501,26 +450,28 @@ bool cs_spool_highest(struct cs_spool *s, int64_t *ret, struct cs_err *err) {
 bool cs_spool_raise(struct cs_spool *s, int64_t seq, struct cs_err *err) {
     if (!cs_spool_lock(s, err))
         return false;
-    raise_highest(s, seq);
+    cs_spool_raise_highest(s, seq);
     bool ok = cs_spool_raise_counter(s, seq, err);
     cs_spool_unlock(s);
     return ok;
 }
 
-// --- numbers anew
-// -----------------------------------------------------------------------------------------------
+// --- numbers anew ---------------------------------------------------------------------------------
 
 static bool renumber_one(struct cs_spool *s, struct cs_crypto *c, const struct cs_privkey *key,
                          struct cs_event *ev, int64_t above, struct cs_err *err) {
     CS_AUTO(cs_buf_clear) struct cs_buf content;
     cs_buf_init(&content, CS_SPOOL_FILE_MAX);
-    raise_highest(s, above);
+    cs_spool_raise_highest(s, above);
     struct cs_spool_name name = {.kind = CS_SPOOL_NAME_REPLACING, .old = ev->seq};
     if (!next_seq(s, &name.seq, err))
         return false;
     ev->seq = name.seq;
-    return cs_spool_content_make(c, key, ev, &content, err) &&
-           write_event(s, &name, cs_buf_bytes(&content), err) && finish_replacing(s, &name, err);
+    if (!cs_spool_content_make(c, key, ev, &content, err))
+        return false;
+    struct cs_spool_file file = {.content = cs_buf_bytes(&content)};
+    cs_spool_name_format(&name, file.name);
+    return write_events(s, &file, 1, name.seq, err) && finish_replacing(s, &name, err);
 }
 
 bool cs_spool_renumber(struct cs_spool *s, struct cs_crypto *c, const struct cs_privkey *key,

@@ -13,8 +13,8 @@
 //   so far DIR/<kid>/quarantine/             files that are not what was written; never deleted by certsync
 //
 // A file is one line "certsync-spool 1 <SHA-256 of all that follows>", one line with the signature in base64,
-// and the record's value. It is written whole (temporary file, fsync, rename, fsync of the directory); its
-// name assigns the number in the same step. So a process that is killed at any moment leaves either no event
+// and the record's value. It is written whole (temporary file, fsync, rename, fsync of the directory, the last
+// once for a group of events); its name assigns the number in the same step. So a process that is killed at any moment leaves either no event
 // or a whole one, and a number is never used for two events.
 //
 // Errors: CONFIG names the path and what to do; RETRY where the disk is full or failing, or the spool at its
@@ -47,6 +47,11 @@ const char *cs_spool_path(const struct cs_spool *s); // DIR/<kid>
 // spool's.
 CS_MUST_USE bool cs_spool_add(struct cs_spool *s, struct cs_crypto *c, const struct cs_privkey *key,
                               struct cs_event *ev, struct cs_err *err);
+// The same for n events (1 to CS_SPOOL_GROUP_MAX) in one go, which costs the disk far less: all of them, with
+// numbers in the order given, or none.
+#define CS_SPOOL_GROUP_MAX 64
+CS_MUST_USE bool cs_spool_add_group(struct cs_spool *s, struct cs_crypto *c, const struct cs_privkey *key,
+                                    struct cs_event *const *events, size_t n, struct cs_err *err);
 
 enum cs_spool_state { CS_SPOOL_NEW = 1, CS_SPOOL_SENT };
 struct cs_spool_item {

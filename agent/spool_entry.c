@@ -24,35 +24,6 @@ void cs_spool_entry_clear(struct cs_spool_entry *e) {
     *e = (struct cs_spool_entry){0};
 }
 
-// The event's own file of that number; false where there is none.
-static bool own_file(const struct cs_spool_names *l, struct cs_spool_name *ret) {
-    for (size_t i = 0; i < l->n; i++) {
-        if (l->items[i].kind != CS_SPOOL_NAME_ACKS) {
-            *ret = l->items[i];
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool find(struct cs_spool *s, int64_t seq, struct cs_spool_name *ret, bool *ret_found,
-                 struct cs_err *err) {
-    struct cs_spool_names l = {0};
-    // Nearly always it is a new one: no need to read the directory.
-    struct cs_spool_name n = {.kind = CS_SPOOL_NAME_NEW, .seq = seq};
-    char name[CS_SPOOL_NAME_SIZE];
-    cs_spool_name_format(&n, name);
-    if (faccessat(s->dir.fd, name, F_OK, 0) == 0) {
-        *ret = n;
-        *ret_found = true;
-        return true;
-    }
-    bool ok = cs_spool_read_names(s, seq, &l, err);
-    *ret_found = ok && own_file(&l, ret);
-    free(l.items);
-    return ok;
-}
-
 static bool make_quarantine(struct cs_spool *s, int *ret_fd, struct cs_err *err) {
     if (mkdirat(s->dir.fd, QUARANTINE_DIR, 0700) < 0 && errno != EEXIST)
         return cs_spool_fail(err, &s->dir, QUARANTINE_DIR, "make", errno);
@@ -136,7 +107,7 @@ enum cs_spool_load cs_spool_load(struct cs_spool *s, struct cs_crypto *c, int64_
     if (!cs_spool_lock(s, err))
         return CS_SPOOL_FAILED;
     enum cs_spool_load r = CS_SPOOL_FAILED;
-    if (find(s, seq, &n, &found, err))
+    if (cs_spool_find(s, seq, &n, &found, err))
         r = found ? load_file(s, c, &n, &e, err) : CS_SPOOL_GONE;
     cs_spool_unlock(s);
     if (r == CS_SPOOL_LOADED)

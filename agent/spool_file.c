@@ -150,43 +150,86 @@ static bool write_all(int fd, struct cs_bytes b) {
     return true;
 }
 
-static bool fill_temp(const struct cs_spool_dir *d, int fd, const struct cs_bytes *parts, size_t n,
-                      struct cs_err *err) {
+static void temp_name(size_t i, char out[CS_SPOOL_NAME_SIZE]) {
+    // One set of them is enough: writers hold the lock.
+    if (i == 0)
+        snprintf(out, CS_SPOOL_NAME_SIZE, ".tmp");
+    else
+        snprintf(out, CS_SPOOL_NAME_SIZE, ".tmp.%zu", i);
+}
+
+bool cs_spool_clean(const struct cs_spool_dir *d, struct cs_err *err) {
+    char temp[CS_SPOOL_NAME_SIZE];
+    for (size_t i = 0; i < CS_SPOOL_GROUP_MAX; i++) {
+        temp_name(i, temp);
+        if (unlinkat(d->fd, temp, 0) < 0 && errno != ENOENT)
+            return cs_spool_fail(err, d, temp, "remove", errno);
+    }
+    return true;
+}
+
+static bool fill_temp(const struct cs_spool_dir *d, int fd, struct cs_bytes content, struct cs_err *err) {
     CS_SPOOL_STEP("temp-made");
     cs_spool_adopt(d, fd);
     if (fchmod(fd, 0600) < 0)
         return cs_spool_fail(err, d, "a temporary file", "set the mode of", errno);
-    for (size_t i = 0; i < n; i++) {
-        if (!write_all(fd, parts[i]))
-            return cs_spool_fail(err, d, "a temporary file", "write", errno);
-        CS_SPOOL_STEP("part-written");
-    }
+    if (!write_all(fd, content))
+        return cs_spool_fail(err, d, "a temporary file", "write", errno);
+    CS_SPOOL_STEP("temp-written");
+    return true;
+}
+
+static bool sync_temp(const struct cs_spool_dir *d, int fd, struct cs_err *err) {
     if (fsync(fd) < 0)
         return cs_spool_fail(err, d, "a temporary file", "sync", errno);
     CS_SPOOL_STEP("temp-synced");
     return true;
 }
 
-bool cs_spool_write(const struct cs_spool_dir *d, const char *name, const struct cs_bytes *parts, size_t n,
-                    struct cs_err *err) {
-    static const char temp[] = ".tmp"; // one is enough: writers hold the lock
-    int fd = openat(d->fd, temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return cs_spool_fail(err, d, name, "write", errno);
-    bool ok = fill_temp(d, fd, parts, n, err);
-    // A deferred write error of a network file system comes at close.
-    if (close(fd) < 0 && ok)
-        ok = cs_spool_fail(err, d, name, "write", errno);
-    if (ok && renameat(d->fd, temp, d->fd, name) < 0)
-        ok = cs_spool_fail(err, d, name, "write", errno);
-    if (!ok) {
-        unlinkat(d->fd, temp, 0);
-        return false;
+// All are written before the first is synced: its sync then brings most of the others' along.
+static bool make_temps(const struct cs_spool_dir *d, const struct cs_spool_file *files, size_t n,
+                       struct cs_err *err) {
+    int fds[CS_SPOOL_GROUP_MAX];
+    size_t made = 0;
+    bool ok = true;
+    for (; ok && made < n; made++) {
+        char temp[CS_SPOOL_NAME_SIZE];
+        temp_name(made, temp);
+        fds[made] = openat(d->fd, temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fds[made] < 0)
+            ok = cs_spool_fail(err, d, files[made].name, "write", errno);
+        else
+            ok = fill_temp(d, fds[made], files[made].content, err);
     }
-    CS_SPOOL_STEP("renamed");
-    ok = cs_spool_sync(d, err);
-    CS_SPOOL_STEP("directory-synced");
+    for (size_t i = 0; ok && i < made; i++)
+        ok = sync_temp(d, fds[i], err);
+    for (size_t i = 0; i < made; i++)
+        // A deferred write error of a network file system comes at close.
+        if (fds[i] >= 0 && close(fds[i]) < 0 && ok)
+            ok = cs_spool_fail(err, d, files[i].name, "write", errno);
     return ok;
+}
+
+bool cs_spool_write(const struct cs_spool_dir *d, const struct cs_spool_file *files, size_t n,
+                    struct cs_err *err) {
+    char temp[CS_SPOOL_NAME_SIZE];
+    bool ok = make_temps(d, files, n, err);
+    for (size_t i = 0; ok && i < n; i++) {
+        temp_name(i, temp);
+        ok = renameat(d->fd, temp, d->fd, files[i].name) == 0 ||
+             cs_spool_fail(err, d, files[i].name, "write", errno);
+        CS_SPOOL_STEP("renamed");
+    }
+    if (ok) {
+        ok = cs_spool_sync(d, err);
+        CS_SPOOL_STEP("directory-synced");
+        return ok;
+    }
+    for (size_t i = 0; i < n; i++) {
+        temp_name(i, temp);
+        unlinkat(d->fd, temp, 0);
+    }
+    return false;
 }
 
 bool cs_spool_read(const struct cs_spool_dir *d, const char *name, size_t max, struct cs_buf *ret,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What lies in a spool's directory: the forms of names and of file contents, and writing one file whole.
-// Internal to the spool (spool.c: numbers, adding and removing; spool_entry.c: reading events and marking
+// Internal to the spool (spool.c: numbers, adding and removing; spool_names.c: what is there; spool_entry.c: reading events and marking
 // them as sent; spool_file.c: files).
 #pragma once
 
@@ -44,9 +44,16 @@ struct cs_spool_dir {
 bool cs_spool_fail(struct cs_err *err, const struct cs_spool_dir *d, const char *name, const char *verb,
                    int code);
 void cs_spool_adopt(const struct cs_spool_dir *d, int fd);
-// Temporary file, fsync, rename, fsync of the directory.
-CS_MUST_USE bool cs_spool_write(const struct cs_spool_dir *d, const char *name, const struct cs_bytes *parts,
-                                size_t n, struct cs_err *err);
+struct cs_spool_file {
+    char name[CS_SPOOL_NAME_SIZE];
+    struct cs_bytes content;
+};
+// Temporary files, fsync of each, renames in the order given, one fsync of the directory; at most
+// CS_SPOOL_GROUP_MAX. After false some of them may be there.
+CS_MUST_USE bool cs_spool_write(const struct cs_spool_dir *d, const struct cs_spool_file *files, size_t n,
+                                struct cs_err *err);
+// What a killed process left of that.
+CS_MUST_USE bool cs_spool_clean(const struct cs_spool_dir *d, struct cs_err *err);
 CS_MUST_USE bool cs_spool_sync(const struct cs_spool_dir *d, struct cs_err *err);
 // Reads a whole file of at most max bytes. *ret_missing where there is none (then true).
 CS_MUST_USE bool cs_spool_read(const struct cs_spool_dir *d, const char *name, size_t max, struct cs_buf *ret,
@@ -71,6 +78,11 @@ struct cs_spool_hint {
     int64_t bytes;
 };
 
+struct cs_spool_names {
+    struct cs_spool_name *items; // malloc'ed, sorted
+    size_t n, cap;
+};
+
 struct cs_spool {
     char *path;
     cs_kid kid;
@@ -79,12 +91,8 @@ struct cs_spool {
     int lock_fd;
     int publish_fd;
     struct cs_spool_hint hint;
-    int64_t counter; // the durable one, as last read or written here; may be behind
-};
-
-struct cs_spool_names {
-    struct cs_spool_name *items; // malloc'ed
-    size_t n, cap;
+    int64_t counter;            // the durable one, as last read or written here; may be behind
+    struct cs_spool_names seen; // by the last listing; may be behind
 };
 
 CS_MUST_USE bool cs_spool_lock(struct cs_spool *s, struct cs_err *err);
@@ -93,6 +101,12 @@ void cs_spool_unlock(struct cs_spool *s);
 // All names of events, sorted; with seq not 0 only those of that number.
 CS_MUST_USE bool cs_spool_read_names(struct cs_spool *s, int64_t seq, struct cs_spool_names *ret,
                                      struct cs_err *err);
+// The event's own file.
+CS_MUST_USE bool cs_spool_find(struct cs_spool *s, int64_t seq, struct cs_spool_name *ret, bool *ret_found,
+                               struct cs_err *err);
+// Counts what is there and finishes what was left half done.
+CS_MUST_USE bool cs_spool_scan(struct cs_spool *s, struct cs_err *err);
+void cs_spool_raise_highest(struct cs_spool *s, int64_t seq);
 // Makes durable that all numbers up to seq are used. Looks ahead to the highest, so that it is written
 // seldom.
 CS_MUST_USE bool cs_spool_raise_counter(struct cs_spool *s, int64_t seq, struct cs_err *err);

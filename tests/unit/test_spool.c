@@ -311,6 +311,48 @@ static void a_write_that_fails_leaves_nothing(void **state) {
     cs_spool_free(s);
 }
 
+static bool add_group(const struct agent_fixture *f, struct cs_spool *s, struct cs_composed **composed,
+                      size_t n, struct cs_err *err) {
+    struct cs_event *events[CS_SPOOL_GROUP_MAX];
+    for (size_t i = 0; i < n; i++)
+        events[i] = &composed[i]->event;
+    return cs_spool_add_group(s, f->crypto, f->key, events, n, err);
+}
+
+static void a_group_is_added_whole_or_not_at_all(void **state) {
+    const struct agent_fixture *f = *state;
+    struct cs_err err;
+    struct cs_spool *s;
+    struct cs_composed *group[CS_SPOOL_GROUP_MAX];
+    struct cs_spool_limits limits = {.max_events = CS_SPOOL_GROUP_MAX + 1};
+    struct rlimit before, small;
+    ASSERT_OK(cs_spool_open(f->dir, f->kid, &limits, &s, &err), err);
+    for (size_t i = 0; i < CS_SPOOL_GROUP_MAX; i++)
+        group[i] = agent_event(f, "acme");
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = before;
+    small.rlim_cur = 100;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    bool ok = add_group(f, s, group, CS_SPOOL_GROUP_MAX, &err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_false(ok);
+    assert_int_equal(count(s), 0);
+    assert_int_equal(group[0]->event.seq, 1); // as it was made
+    ASSERT_OK(add_group(f, s, group, CS_SPOOL_GROUP_MAX, &err), err);
+    for (size_t i = 0; i < CS_SPOOL_GROUP_MAX; i++)
+        assert_int_equal(group[i]->event.seq, i + 1);
+    assert_int_equal(count(s), CS_SPOOL_GROUP_MAX);
+    assert_false(add_group(f, s, group, 2, &err)); // there is room for one
+    assert_int_equal(err.kind, CS_ERR_RETRY);
+    assert_int_equal(count(s), CS_SPOOL_GROUP_MAX);
+    ASSERT_OK(add_group(f, s, group, 1, &err), err);
+    assert_int_equal(group[0]->event.seq, CS_SPOOL_GROUP_MAX + 1);
+    for (size_t i = 0; i < CS_SPOOL_GROUP_MAX; i++)
+        cs_composed_free(group[i]);
+    cs_spool_free(s);
+}
+
 static void a_spool_that_others_can_write_is_refused(void **state) {
     const struct agent_fixture *f = *state;
     struct cs_err err;
@@ -475,6 +517,7 @@ int main(void) {
         T(a_damaged_counter_is_said_and_can_be_repaired),
         T(foreign_files_are_left_alone),
         T(at_the_limit_the_oldest_are_kept),
+        T(a_group_is_added_whole_or_not_at_all),
         T(a_write_that_fails_leaves_nothing),
         T(a_spool_that_others_can_write_is_refused),
         T(a_directory_that_cannot_be_made_is_said),

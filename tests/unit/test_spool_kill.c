@@ -118,6 +118,45 @@ static void killed_while_adding(void **state) {
     assert_true(reported > last);
 }
 
+// --- adding a group: a killed one leaves a part of it at most, in order, and nobody was told --------------
+
+#define GROUP 4
+
+static void do_add_group(const struct agent_fixture *f, struct cs_spool *s, int fd) {
+    struct cs_err err;
+    struct cs_composed *composed[GROUP];
+    struct cs_event *events[GROUP];
+    for (size_t i = 0; i < GROUP; i++) {
+        composed[i] = agent_event(f, "acme");
+        events[i] = &composed[i]->event;
+    }
+    ASSERT_OK(cs_spool_add_group(s, f->crypto, f->key, events, GROUP, &err), err);
+    report(fd, events[0]->seq);
+    for (size_t i = 0; i < GROUP; i++)
+        cs_composed_free(composed[i]);
+}
+
+static void killed_while_adding_a_group(void **state) {
+    const struct agent_fixture *f = *state;
+    struct cs_spool *stays = agent_spool(f);
+    int64_t reported, last = 0;
+    int k = 1;
+    for (; run_killed(f, do_add_group, k, &reported); k++) {
+        assert_true(k < STEPS_MAX);
+        for (int64_t i = 0; reported && i < GROUP; i++)
+            assert_true(is_there(stays, reported + i));
+        int64_t seq = agent_add(f, stays, "acme", NULL);
+        assert_true(seq > last && seq <= last + GROUP + 1);
+        for (int64_t i = last + 1; i < seq; i++) // what there is of the group is its beginning
+            assert_true(is_there(stays, i));
+        last = seq;
+        check_all(f, stays);
+    }
+    assert_true(k >= 4 * GROUP);
+    assert_int_equal(reported, last + 1);
+    cs_spool_free(stays);
+}
+
 // --- adding, with another process that stays and knows only the hint ------------------------------------
 
 static void killed_beside_one_that_stays(void **state) {
@@ -274,8 +313,8 @@ static int teardown(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-        T(killed_while_adding),  T(killed_beside_one_that_stays), T(killed_while_removing),
-        T(killed_while_marking), T(killed_while_renumbering),
+        T(killed_while_adding),   T(killed_while_adding_a_group), T(killed_beside_one_that_stays),
+        T(killed_while_removing), T(killed_while_marking),        T(killed_while_renumbering),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

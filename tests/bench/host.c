@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// certsync-bench-host: what the benchmark of the agent needs on a host's disk, and what registering costs in one
+// thread without inotify, brokers and outcomes: the floor that certsync agent is measured against.
+//
+//   pairs DIR N AGE_S               N pairs DIR/c00000.crt (leaf and CA) and .key, P-256, valid since AGE_S seconds ago
+//   floor DIR N CUSTODIAN SPOOL GROUP
+//       compose  read, parse, key check, seal, proof, each of the N pairs
+//       log      the same, signed and appended to one file, with one fdatasync for GROUP events
+//       single   the same through the spool, event by event
+//       group    the same through the spool, GROUP events at a time
+#include <fcntl.h>
+#include <limits.h>
+#include <openssl/ec.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "compose.h"
+#include "input.h"
+#include "session.h"
+#include "spool_file.h"
+
+#define DAY_S     86400
+#define GROUP_MAX 256
+#define MUST(x)                                                                                              \
+    do {                                                                                                     \
+        if (!(x)) {                                                                                          \
+            ERR_print_errors_fp(stderr);                                                                     \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                                          \
+            exit(1);                                                                                         \
+        }                                                                                                    \
+    } while (0)
+#define MUST_OK(call, err)                                                                                   \
+    do {                                                                                                     \
+        if (!(call)) {                                                                                       \
+            fprintf(stderr, "certsync-bench-host: %s\n", (err).msg);                                         \
+            exit(1);                                                                                         \
+        }                                                                                                    \
+    } while (0)
+
+static double now_s(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+// --- pairs
+
+static void add_extension(X509 *x, X509 *issuer, int nid, const char *value) {
+    X509V3_CTX ctx;
+    X509V3_set_ctx(&ctx, issuer, x, NULL, NULL, 0);
+    X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
+    MUST(e && X509_add_ext(x, e, -1));
+    X509_EXTENSION_free(e);
+}
+
+static X509 *certificate(EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key, const char *cn,
+                         time_t not_before) {
+    static uint64_t serial;
+    char san[200];
+    X509 *x = X509_new();
+    MUST(x && X509_set_version(x, X509_VERSION_3));
+    MUST(ASN1_INTEGER_set_uint64(X509_get_serialNumber(x), (uint64_t)time(NULL) << 24 | ++serial));
+    MUST(X509_time_adj_ex(X509_getm_notBefore(x), 0, 0, &not_before));
+    MUST(X509_time_adj_ex(X509_getm_notAfter(x), issuer ? 90 : 3650, 0, &not_before));
+    X509_NAME *name = X509_get_subject_name(x);
+    MUST(X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *)cn, -1, -1, 0));
+    MUST(X509_set_issuer_name(x, issuer ? X509_get_subject_name(issuer) : name) && X509_set_pubkey(x, key));
+    add_extension(x, issuer ? issuer : x, NID_basic_constraints,
+                  issuer ? "critical,CA:FALSE" : "critical,CA:TRUE");
+    add_extension(x, issuer ? issuer : x, NID_key_usage,
+                  issuer ? "critical,digitalSignature" : "critical,keyCertSign,cRLSign");
+    add_extension(x, issuer ? issuer : x, NID_subject_key_identifier, "hash");
+    if (issuer) {
+        snprintf(san, sizeof san, "DNS:%s,DNS:www.%s", cn, cn);
+        add_extension(x, issuer, NID_authority_key_identifier, "keyid");
+        add_extension(x, issuer, NID_subject_alt_name, san);
+    }
+    MUST(X509_sign(x, issuer ? issuer_key : key, EVP_sha256()) > 0);
+    return x;
+}
+
+static FILE *create(const char *dir, int i, const char *ending) {
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/c%05d.%s", dir, i, ending);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    MUST(fd >= 0);
+    return fdopen(fd, "w");
+}
+
+static int make_pairs(const char *dir, int n, long age_s) {
+    time_t not_before = time(NULL) - age_s;
+    EVP_PKEY *ca_key = EVP_EC_gen("P-256");
+    X509 *ca = certificate(ca_key, NULL, NULL, "Bench CA", not_before - DAY_S);
+    for (int i = 0; i < n; i++) {
+        char cn[64];
+        snprintf(cn, sizeof cn, "c%05d.bench.example", i);
+        EVP_PKEY *key = EVP_EC_gen("P-256");
+        X509 *leaf = certificate(key, ca, ca_key, cn, not_before);
+        FILE *out = create(dir, i, "key");
+        MUST(out && PEM_write_PKCS8PrivateKey(out, key, NULL, NULL, 0, NULL, NULL) && fclose(out) == 0);
+        out = create(dir, i, "crt");
+        MUST(out && PEM_write_X509(out, leaf) && PEM_write_X509(out, ca) && fclose(out) == 0);
+        X509_free(leaf);
+        EVP_PKEY_free(key);
+    }
+    X509_free(ca);
+    EVP_PKEY_free(ca_key);
+    return 0;
+}
+
+// --- the floor
+
+struct floor {
+    const char *dir, *spool_dir;
+    int n, group;
+    struct cs_crypto *crypto;
+    struct cs_privkey *key;
+    struct cs_compose compose;
+    cs_kid kid;
+};
+
+static struct cs_composed *compose_one(struct floor *f, int i) {
+    char certificate_path[PATH_MAX], key_path[PATH_MAX], name[16];
+    struct cs_err err;
+    CS_AUTO(cs_input_clear) struct cs_input certificate_in = {0}, key_in = {0};
+    struct cs_composed *c;
+    snprintf(name, sizeof name, "c%05d", i);
+    snprintf(certificate_path, sizeof certificate_path, "%s/%s.crt", f->dir, name);
+    snprintf(key_path, sizeof key_path, "%s/%s.key", f->dir, name);
+    MUST_OK(cs_input_read(certificate_path, 0, &certificate_in, &err), err);
+    MUST_OK(cs_input_read(key_path, 0, &key_in, &err), err);
+    struct cs_upload_source src = {
+        .type = CS_EVENT_CERTIFICATE_UPLOAD,
+        .source = CS_SOURCE_UPLOADED,
+        .name = name,
+        .algorithm = CS_ALGORITHM_INTERNATIONAL,
+        .replace = true,
+        .parts = 1,
+        .part = {{.cert = {certificate_path, certificate_in.bytes}, .key = {key_path, key_in.bytes}}},
+    };
+    f->compose.now_ms = (int64_t)time(NULL) * 1000;
+    MUST_OK(cs_compose_upload(&f->compose, &src, &c, &err), err);
+    return c;
+}
+
+static void run_compose(struct floor *f) {
+    for (int i = 0; i < f->n; i++)
+        cs_composed_free(compose_one(f, i));
+}
+
+static void run_log(struct floor *f) {
+    char path[PATH_MAX];
+    struct cs_err err;
+    CS_AUTO(cs_buf_clear) struct cs_buf content;
+    cs_buf_init(&content, (size_t)GROUP_MAX * CS_SPOOL_FILE_MAX);
+    snprintf(path, sizeof path, "%s/log", f->spool_dir);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+    MUST(fd >= 0);
+    for (int i = 0; i < f->n; i++) {
+        struct cs_composed *c = compose_one(f, i);
+        c->event.seq = i + 1;
+        MUST_OK(cs_spool_content_make(f->crypto, f->key, &c->event, &content, &err), err);
+        cs_composed_free(c);
+        if ((i + 1) % f->group != 0 && i + 1 < f->n)
+            continue;
+        MUST(write(fd, content.data, content.len) == (ssize_t)content.len && fdatasync(fd) == 0);
+        content.len = 0;
+    }
+    close(fd);
+}
+
+static void run_spool(struct floor *f, const char *name, int group) {
+    char dir[PATH_MAX];
+    struct cs_err err;
+    CS_AUTO(cs_spool_free) struct cs_spool *spool = NULL;
+    struct cs_composed *composed[GROUP_MAX];
+    struct cs_event *events[GROUP_MAX];
+    snprintf(dir, sizeof dir, "%s/%s", f->spool_dir, name);
+    MUST(mkdir(dir, 0700) == 0);
+    MUST_OK(cs_spool_open(dir, f->kid, NULL, &spool, &err), err);
+    for (int i = 0; i < f->n;) {
+        int n = 0;
+        for (; n < group && i < f->n; n++, i++) {
+            composed[n] = compose_one(f, i);
+            events[n] = &composed[n]->event;
+        }
+        MUST_OK(cs_spool_add_group(spool, f->crypto, f->key, events, (size_t)n, &err), err);
+        while (n > 0)
+            cs_composed_free(composed[--n]);
+    }
+}
+
+static int measure_floor(struct floor *f, const char *custodian_path) {
+    struct cs_err err;
+    uint8_t *spki, *custodian;
+    size_t len, custodian_len;
+    MUST_OK(cs_crypto_new(&f->crypto, &err), err);
+    MUST_OK(cs_privkey_generate(CS_KEY_P256, 0, &f->key, &err), err);
+    MUST_OK(cs_privkey_spki(f->key, &spki, &len, &err), err);
+    MUST_OK(cs_session_read_spki(f->crypto, custodian_path, &custodian, &custodian_len, &err), err);
+    cs_kid_of_spki(f->crypto, (struct cs_bytes){spki, len}, f->kid);
+    f->compose = (struct cs_compose){.crypto = f->crypto,
+                                     .deployment = "bench",
+                                     .account = "bench",
+                                     .kid = f->kid,
+                                     .custodian = {custodian, custodian_len}};
+    double at[5] = {now_s()};
+    run_compose(f);
+    at[1] = now_s();
+    run_log(f);
+    at[2] = now_s();
+    run_spool(f, "single", 1);
+    at[3] = now_s();
+    run_spool(f, "group", f->group);
+    at[4] = now_s();
+    printf("{\"compose_per_s\": %.0f, \"log_per_s\": %.0f, \"single_per_s\": %.0f, \"group_per_s\": %.0f}\n",
+           f->n / (at[1] - at[0]), f->n / (at[2] - at[1]), f->n / (at[3] - at[2]), f->n / (at[4] - at[3]));
+    free(spki);
+    free(custodian);
+    cs_privkey_free(f->key);
+    cs_crypto_free(f->crypto);
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    if (argc == 5 && strcmp(argv[1], "pairs") == 0)
+        return make_pairs(argv[2], atoi(argv[3]), atol(argv[4]));
+    if (argc == 7 && strcmp(argv[1], "floor") == 0) {
+        struct floor f = {.dir = argv[2], .n = atoi(argv[3]), .spool_dir = argv[5], .group = atoi(argv[6])};
+        if (f.group >= 1 && f.group <= GROUP_MAX)
+            return measure_floor(&f, argv[4]);
+    }
+    fprintf(stderr, "usage: certsync-bench-host pairs DIR N AGE_S | floor DIR N CUSTODIAN SPOOL GROUP\n");
+    return 2;
+}
