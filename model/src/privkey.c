@@ -9,6 +9,7 @@
 
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
+#include <openssl/param_build.h>
 #include <openssl/x509.h>
 
 #define SECURE_HEAP      (1024 * 1024)
@@ -59,18 +60,19 @@ struct parts {
     struct cs_bytes algorithm; // AlgorithmIdentifier, whole
     struct cs_bytes key;       // content of PKCS#8's OCTET STRING
     struct cs_bytes n, e;
+    struct cs_bytes rest[6];   // of RSA: d, p, q, d mod p-1, d mod q-1, q^-1 mod p
+    struct cs_bytes d, public; // of EC; public may be empty
 };
 
 // RSAPrivateKey (RFC 8017 appendix A.1.2), two primes.
 static bool read_rsa(struct parts *p, struct cs_err *err) {
     struct der outer = der_of(p->key), seq;
-    struct cs_bytes rest;
     int version, bits;
     if (!der_enter(&outer, DER_SEQUENCE, &seq) || !der_done(&outer) || !der_take_small(&seq, &version) ||
         version != 0 || !der_take_unsigned(&seq, &p->n) || !der_take_unsigned(&seq, &p->e))
         return malformed(err, "its RSA numbers are not as RFC 8017 has them");
-    for (int i = 0; i < 6; i++) // d, p, q, d mod p-1, d mod q-1, q^-1 mod p
-        if (!der_take_unsigned(&seq, &rest) || rest.len > p->n.len)
+    for (size_t i = 0; i < CS_ARRAY_LEN(p->rest); i++)
+        if (!der_take_unsigned(&seq, &p->rest[i]) || p->rest[i].len > p->n.len)
             return malformed(err, "its RSA numbers are not as RFC 8017 has them");
     if (!der_done(&seq))
         return malformed(err, "other bytes follow its RSA numbers");
@@ -84,18 +86,18 @@ static bool read_rsa(struct parts *p, struct cs_err *err) {
 // ECPrivateKey (RFC 5915): its own curve, where it is given, must be the algorithm's.
 static bool read_ec(struct parts *p, struct cs_bytes curve, struct cs_err *err) {
     struct der outer = der_of(p->key), seq, params;
-    struct cs_bytes d, oid, pub;
+    struct cs_bytes oid;
     int version;
     if (!spki_curve(curve, &p->type))
         return cs_err_reject(err, CS_CODE_CERT_WEAK_KEY);
     if (!der_enter(&outer, DER_SEQUENCE, &seq) || !der_done(&outer) || !der_take_small(&seq, &version) ||
-        version != 1 || !der_take(&seq, DER_OCTET_STRING, &d) || d.len == 0 || d.len > 66)
+        version != 1 || !der_take(&seq, DER_OCTET_STRING, &p->d) || p->d.len == 0 || p->d.len > 66)
         return malformed(err, "it is not an ECPrivateKey of RFC 5915");
     if (der_at(&seq, DER_CONTEXT_CONSTRUCTED(0)) && (!der_enter(&seq, DER_CONTEXT_CONSTRUCTED(0), &params) ||
                                                      !der_take_oid(&params, &oid) || !der_equal(oid, curve)))
         return malformed(err, "it names two different curves, or spells one out");
     if (der_at(&seq, DER_CONTEXT_CONSTRUCTED(1)) &&
-        (!der_enter(&seq, DER_CONTEXT_CONSTRUCTED(1), &params) || !der_take_octet_bits(&params, &pub)))
+        (!der_enter(&seq, DER_CONTEXT_CONSTRUCTED(1), &params) || !der_take_octet_bits(&params, &p->public)))
         return malformed(err, "its public half is not a point");
     return der_done(&seq) || malformed(err, "other bytes follow the key");
 }
@@ -217,11 +219,101 @@ static bool curve_spki(struct cs_privkey *k, const struct parts *p, struct cs_er
     return ok;
 }
 
-static bool load(const struct parts *p, struct cs_privkey *k, struct cs_err *err) {
+// --- OpenSSL's object of the numbers
+
+struct numbers {
+    OSSL_PARAM_BLD *list;
+    BIGNUM *n[8];
+    size_t len;
+};
+
+static void put_number(struct numbers *to, const char *name, struct cs_bytes magnitude) {
+    BIGNUM *n = BN_secure_new();
+    to->n[to->len++] = n;
+    if (!n || !BN_bin2bn(magnitude.data, (int)magnitude.len, n) ||
+        !OSSL_PARAM_BLD_push_BN(to->list, name, n)) {
+        OSSL_PARAM_BLD_free(to->list);
+        to->list = NULL;
+    }
+}
+
+static EVP_PKEY *from_numbers(const struct numbers *from, const char *type) {
+    OSSL_PARAM *params = from->list ? OSSL_PARAM_BLD_to_param(from->list) : NULL;
+    EVP_PKEY_CTX *ctx = params ? EVP_PKEY_CTX_new_from_name(NULL, type, NULL) : NULL;
+    EVP_PKEY *pkey = NULL;
+    if (!ctx || EVP_PKEY_fromdata_init(ctx) <= 0 ||
+        EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_KEYPAIR, params) <= 0)
+        pkey = NULL;
+    EVP_PKEY_CTX_free(ctx);
+    OSSL_PARAM_free(params);
+    return pkey;
+}
+
+static const char *rsa_numbers(struct numbers *to, const struct parts *p) {
+    static const char *const names[] = {OSSL_PKEY_PARAM_RSA_D,         OSSL_PKEY_PARAM_RSA_FACTOR1,
+                                        OSSL_PKEY_PARAM_RSA_FACTOR2,   OSSL_PKEY_PARAM_RSA_EXPONENT1,
+                                        OSSL_PKEY_PARAM_RSA_EXPONENT2, OSSL_PKEY_PARAM_RSA_COEFFICIENT1};
+    put_number(to, OSSL_PKEY_PARAM_RSA_N, p->n);
+    if (to->list)
+        put_number(to, OSSL_PKEY_PARAM_RSA_E, p->e);
+    for (size_t i = 0; to->list && i < CS_ARRAY_LEN(names); i++)
+        put_number(to, names[i], p->rest[i]);
+    return "RSA";
+}
+
+static const char *ec_numbers(struct numbers *to, const struct parts *p, const char *group) {
+    if (!OSSL_PARAM_BLD_push_utf8_string(to->list, OSSL_PKEY_PARAM_GROUP_NAME, group, 0) ||
+        !OSSL_PARAM_BLD_push_octet_string(to->list, OSSL_PKEY_PARAM_PUB_KEY, p->public.data, p->public.len))
+        return NULL;
+    put_number(to, OSSL_PKEY_PARAM_PRIV_KEY, p->d);
+    return p->type == CS_KEY_SM2 ? "SM2" : "EC";
+}
+
+static const char *group_of(enum cs_key_type type) {
+    switch (type) {
+    case CS_KEY_P256:
+        return SN_X9_62_prime256v1;
+    case CS_KEY_P384:
+        return SN_secp384r1;
+    case CS_KEY_P521:
+        return SN_secp521r1;
+    case CS_KEY_SM2:
+        return SN_sm2;
+    case CS_KEY_RSA:
+    case CS_KEY_ED25519:
+    case CS_KEY_X25519:
+        break;
+    }
+    return NULL;
+}
+
+// The way without OSSL_DECODER, which takes as long as all that follows together. NULL: not for this key.
+static EVP_PKEY *load_quickly(const struct parts *p) {
+    const char *group = group_of(p->type), *type = NULL;
+    if (p->type != CS_KEY_RSA && (!group || p->public.len == 0))
+        return NULL;
+    struct numbers numbers = {.list = OSSL_PARAM_BLD_new()};
+    if (numbers.list)
+        type = group ? ec_numbers(&numbers, p, group) : rsa_numbers(&numbers, p);
+    EVP_PKEY *pkey = type ? from_numbers(&numbers, type) : NULL;
+    OSSL_PARAM_BLD_free(numbers.list);
+    for (size_t i = 0; i < numbers.len; i++)
+        BN_clear_free(numbers.n[i]);
+    return pkey;
+}
+
+static EVP_PKEY *load_pkcs8(const struct cs_privkey *k) {
     const uint8_t *at = k->pkcs8;
     PKCS8_PRIV_KEY_INFO *info = d2i_PKCS8_PRIV_KEY_INFO(NULL, &at, (long)k->pkcs8_len);
-    k->pkey = info ? EVP_PKCS82PKEY_ex(info, NULL, NULL) : NULL;
+    EVP_PKEY *pkey = info ? EVP_PKCS82PKEY_ex(info, NULL, NULL) : NULL;
     PKCS8_PRIV_KEY_INFO_free(info);
+    return pkey;
+}
+
+static bool load(const struct parts *p, struct cs_privkey *k, struct cs_err *err) {
+    k->pkey = load_quickly(p);
+    if (!k->pkey)
+        k->pkey = load_pkcs8(k);
     crypto_refused();
     if (!k->pkey || EVP_PKEY_is_a(k->pkey, "SM2") != (p->type == CS_KEY_SM2))
         return malformed(err, "its numbers are not those of a key");

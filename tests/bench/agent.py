@@ -169,7 +169,7 @@ def main():
         return
     print(f"""{r['pairs']} certificate pairs (P-256)
 first scan: {r['first_scan_s']} s to all published, {r['first_scan_per_s']}/s ({r['first_scan_cpu_s']} s of processor time); all registered after {r['first_registered_s']} s
-one thread: {r['compose_per_s']}/s parse, key check, proof and seal; {r['log_per_s']}/s with one fdatasync a group (the floor);
+one thread: {r['compose_per_s']}/s parse, key check, proof and seal ({r['compose_cpu_us']} us of processor time each); {r['log_per_s']}/s with one fdatasync a group (the floor);
             through the spool {r['single_per_s']}/s one by one, {r['group_per_s']}/s in groups: {r['group_to_single']} times as fast
 first scan / floor: {r['first_scan_to_floor']}
 restart with nothing changed: {r['restart_s']} s (looking: {r['restart_look_ms']} ms), {r['restart_events']} events
