@@ -81,16 +81,9 @@ static void make_metrics(struct cs_api *api, struct cs_metrics *m) {
 
 static bool start_redis(struct cs_api *api, struct cs_err *err) {
     const struct cs_consumer *c = api->consumer;
-    struct cs_redis_async_options o = {.loop = c->loop,
-                                       .target = &c->redis,
-                                       .username = c->settings->redis_username,
-                                       .password = c->settings->redis_password,
-                                       .ca_file = c->settings->redis_ca,
-                                       .timeout_ms = c->settings->redis_timeout_ms,
-                                       .purpose = "api",
-                                       .on_state = on_redis,
-                                       .arg = api};
-    return cs_redis_async_new(&o, &api->redis, err) && api_waits_new(api, &api->waits, err);
+    struct cs_redis_pool_options o = {
+        .loop = c->loop, .access = &c->redis, .purpose = "api", .on_state = on_redis, .arg = api};
+    return cs_redis_pool_new(&o, &api->redis, err) && api_waits_new(api, &api->waits, err);
 }
 
 static bool start_http(struct cs_api *api, struct cs_err *err) {
@@ -146,7 +139,7 @@ void cs_api_free(struct cs_api *api) {
         return;
     api->stopping = true;
     cs_http_server_free(api->http);
-    cs_redis_async_free(api->redis);
+    cs_redis_pool_free(api->redis);
     api_waits_free(api->waits);
     api_calls_free(api);
     cs_crypto_free(api->crypto);

@@ -230,7 +230,7 @@ static bool ask_generation(struct api_call *call) {
     cs_redis_put_text(&command, "GET");
     api_put_key_of(&command, call->api, call->asked.partition, 0, GENERATION_KEY);
     call->asked.late = false;
-    if (!cs_redis_async_send(call->api->redis, &command, on_generation, call))
+    if (!cs_redis_pool_send(call->api->redis, call->asked.partition, &command, on_generation, call))
         return false;
     call->asked.waiting++;
     return true;
@@ -240,7 +240,7 @@ void api_ask_of(struct api_call *call, int32_t partition, const struct cs_buf *c
     call->asked.partition = partition;
     call->asked.generation = generation_for(call, partition);
     call->asked.lost = call->asked.late = false;
-    if (!cs_redis_async_send(call->api->redis, command, on_reply, call)) {
+    if (!cs_redis_pool_send(call->api->redis, partition, command, on_reply, call)) {
         api_redis_away(call);
         return;
     }

@@ -47,7 +47,7 @@ void api_readyz(struct cs_http_request *req, void *arg) {
     const struct cs_api *api = cs_http_arg(req);
     const struct cs_consumer *c = api->consumer;
     char why[1024] = "";
-    bool redis = cs_redis_async_ready(api->redis);
+    bool redis = cs_redis_pool_ready(api->redis);
     bool ready = cs_board_ready(c->board, why, sizeof why);
     const char *reason = api->stopping ? "the process is stopping"
                          : !ready      ? why

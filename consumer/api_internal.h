@@ -12,7 +12,7 @@
 #pragma once
 
 #include "api.h"
-#include "redis_async.h"
+#include "redis_pool.h"
 #include "token.h"
 
 #include "certsync/model/outcome.h"
@@ -76,7 +76,7 @@ struct api_call {
 struct cs_api {
     const struct cs_consumer *consumer;
     struct cs_http_server *http;
-    struct cs_redis_async *redis;
+    struct cs_redis_pool *redis;
     struct cs_crypto *crypto; // the loop's thread's
     struct api_waits *waits;
     struct api_call *calls;

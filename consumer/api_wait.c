@@ -52,7 +52,7 @@ struct lane {
 
 struct api_waits {
     struct cs_api *api;
-    struct cs_redis_async *channels;
+    struct cs_redis_pool *channels;
     struct cs_timer *tick;
     bool ticking;
     unsigned ticks;
@@ -95,14 +95,14 @@ static void channel_of(const struct lane *lane, char *out, size_t size) {
 static void want_channel(struct lane *lane) {
     char channel[128];
     channel_of(lane, channel, sizeof channel);
-    if (lane->subscription == OFF && cs_redis_async_subscribe(lane->all->channels, channel, on_channel, lane))
+    if (lane->subscription == OFF && cs_redis_pool_subscribe(lane->all->channels, channel, on_channel, lane))
         lane->subscription = ASKED;
 }
 
 static void leave_channel(struct lane *lane) {
     char channel[128];
     channel_of(lane, channel, sizeof channel);
-    if (lane->subscription == ON && cs_redis_async_unsubscribe(lane->all->channels, channel))
+    if (lane->subscription == ON && cs_redis_pool_unsubscribe(lane->all->channels, channel))
         lane->subscription = LEAVING;
 }
 
@@ -252,7 +252,7 @@ static void next_batch(struct lane *lane) {
         api_put_key_of(&command, api, lane->partition, lane->generation, "outcome/%s/%s",
                        lane->batch[i]->call->account, lane->batch[i]->event);
     api_put_key_of(&command, api, lane->partition, 0, "gen");
-    if (!cs_redis_async_send(api->redis, &command, on_batch, lane))
+    if (!cs_redis_pool_send(api->redis, lane->partition, &command, on_batch, lane))
         drop_batch(lane);
 }
 
@@ -346,16 +346,13 @@ bool api_waits_new(struct cs_api *api, struct api_waits **ret, struct cs_err *er
         lane->due = idle_timer(c->loop, on_due, lane);
         ok = ok && lane->due;
     }
-    struct cs_redis_async_options o = {.loop = c->loop,
-                                       .target = &c->redis,
-                                       .username = c->settings->redis_username,
-                                       .password = c->settings->redis_password,
-                                       .ca_file = c->settings->redis_ca,
-                                       .timeout_ms = c->settings->redis_timeout_ms,
-                                       .purpose = "api-channels",
-                                       .on_state = on_channels_state,
-                                       .arg = w};
-    ok = (ok || cs_err_oom(err)) && cs_redis_async_new(&o, &w->channels, err);
+    struct cs_redis_pool_options o = {.loop = c->loop,
+                                      .access = &c->redis,
+                                      .one = true,
+                                      .purpose = "api-channels",
+                                      .on_state = on_channels_state,
+                                      .arg = w};
+    ok = (ok || cs_err_oom(err)) && cs_redis_pool_new(&o, &w->channels, err);
     if (!ok) {
         api_waits_free(w);
         return false;
@@ -377,7 +374,7 @@ void api_waits_stop(struct api_waits *w) {
 void api_waits_free(struct api_waits *w) {
     if (!w)
         return;
-    cs_redis_async_free(w->channels);
+    cs_redis_pool_free(w->channels);
     cs_timer_free(w->tick);
     for (int32_t p = 0; p < w->lane_count; p++)
         cs_timer_free(w->lanes[p].due);

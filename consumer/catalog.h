@@ -112,23 +112,7 @@ CS_DEFINE_AUTO(struct cs_memory_store, cs_memory_store_free)
 CS_MUST_USE bool cs_catalog_memory_new(struct cs_memory_store *store, struct cs_catalog **ret,
                                        struct cs_err *err);
 
-struct cs_redis_target;
-struct cs_catalog_redis_options {
-    const struct cs_redis_target *target; // copied
-    const char *username;                 // "" or NULL: none
-    const char *password;                 // "" or NULL: none
-    const char *ca_file;                  // for TLS
-    const char *name_space;
-    int64_t timeout_ms; // of connecting, and of each wait for an answer
-};
-// Does not connect yet. Strings are copied.
-CS_MUST_USE bool cs_catalog_redis_new(const struct cs_catalog_redis_options *options, struct cs_catalog **ret,
-                                      struct cs_err *err);
-
-// What preflight asks of Redis.
-struct cs_redis_facts {
-    int version_major;
-    char maxmemory_policy[32]; // "" where the server does not say
-    bool is_replica;
-};
-CS_MUST_USE bool cs_catalog_redis_facts(struct cs_catalog *c, struct cs_redis_facts *ret, struct cs_err *err);
+struct cs_redis_access;
+// Redis: access is copied, what it borrows must outlive the catalog. Does not connect yet.
+CS_MUST_USE bool cs_catalog_redis_new(const struct cs_redis_access *access, const char *name_space,
+                                      struct cs_catalog **ret, struct cs_err *err);

@@ -7,6 +7,7 @@
 #include "catalog_redis_internal.h"
 
 #define MGET_KEYS 1000
+#define MOVES_MAX 5
 
 bool cs_redis_stand(struct redis_catalog *c, int32_t partition, struct cs_err *err) {
     size_t want = (size_t)partition + 1;
@@ -26,6 +27,22 @@ bool cs_redis_stand(struct redis_catalog *c, int32_t partition, struct cs_err *e
         c->prefix_len += (size_t)snprintf(c->prefix + c->slot_len, sizeof c->prefix - c->slot_len,
                                           "g%" PRId64 ":", c->known[partition]);
     return true;
+}
+
+bool cs_redis_open(struct redis_catalog *c, struct cs_err *err) {
+    c->link = NULL;
+    return cs_redis_route_link(c->route, c->partition, &c->link, err);
+}
+
+bool cs_redis_go_on(struct redis_catalog *c, struct cs_err *err) {
+    if (!c->link || !cs_redis_connected(c->link))
+        return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "the connection to Redis was lost");
+    return cs_redis_connect(c->link, err);
+}
+
+bool cs_redis_refused(struct redis_catalog *c, const redisReply *reply, const char *what,
+                      struct cs_err *err) {
+    return cs_redis_route_refused(c->route, reply, what, NULL, err);
 }
 
 void cs_redis_put_key(struct redis_catalog *c, const char *key) {
@@ -82,14 +99,8 @@ static bool copy_needed(struct redis_catalog *c, const struct cs_state *state, s
     return cs_buf_ok(&c->text, err);
 }
 
-static bool redis_load_begin(struct cs_catalog *base, int32_t partition, struct cs_state *state,
-                             struct cs_err *err) {
-    struct redis_catalog *c = (struct redis_catalog *)base;
-    if (!cs_redis_connected(c->link))
-        c->watching = false;
-    if (!cs_redis_connect(c->link, err) || !copy_needed(c, state, err))
-        return false;
-    if (!cs_redis_stand(c, partition, err))
+static bool send_load(struct redis_catalog *c, struct cs_err *err) {
+    if (!cs_redis_open(c, err))
         return false;
     put_fence(c, "WATCH");
     put_fence(c, "MGET");
@@ -110,10 +121,20 @@ static bool redis_load_begin(struct cs_catalog *base, int32_t partition, struct 
         cs_redis_arg_text(c->link, "WITHSCORES");
     }
     put_fence(c, "MGET");
-    c->state = state;
-    c->under_way = CS_LOADING;
     c->watching = true;
+    c->under_way = CS_LOADING;
     return cs_redis_send(c->link, err);
+}
+
+static bool redis_load_begin(struct cs_catalog *base, int32_t partition, struct cs_state *state,
+                             struct cs_err *err) {
+    struct redis_catalog *c = (struct redis_catalog *)base;
+    c->under_way = CS_NOTHING;
+    c->watching = false;
+    if (!copy_needed(c, state, err) || !cs_redis_stand(c, partition, err))
+        return false;
+    c->state = state;
+    return send_load(c, err);
 }
 
 struct cs_bytes cs_redis_reply_bytes(const redisReply *r) {
@@ -123,8 +144,6 @@ struct cs_bytes cs_redis_reply_bytes(const redisReply *r) {
 }
 
 bool cs_redis_read_position(const redisReply *r, struct cs_position *ret, struct cs_err *err) {
-    if (r->type == REDIS_REPLY_ERROR)
-        return cs_redis_error(err, r, "read the position");
     if (r->type == REDIS_REPLY_NIL) {
         *ret = (struct cs_position){0};
         return true;
@@ -133,8 +152,6 @@ bool cs_redis_read_position(const redisReply *r, struct cs_position *ret, struct
 }
 
 static bool fill_docs(struct redis_catalog *c, const redisReply *r, size_t first, struct cs_err *err) {
-    if (r->type == REDIS_REPLY_ERROR)
-        return cs_redis_error(err, r, "read documents");
     for (size_t i = 0; i < r->elements && first + i < c->docs_len; i++)
         if (!cs_state_fill(c->state, asked_key(c, c->docs[first + i]), cs_redis_reply_bytes(r->element[i]),
                            err))
@@ -163,8 +180,6 @@ bool cs_redis_read_members(struct redis_catalog *c, const redisReply *r, size_t 
 
 static bool fill_index(struct redis_catalog *c, const redisReply *r, const char *key, struct cs_err *err) {
     size_t n = 0;
-    if (r->type == REDIS_REPLY_ERROR)
-        return cs_redis_error(err, r, "read an index");
     return cs_redis_read_members(c, r, &n, err) && cs_state_fill_index(c->state, key, c->members, n, err);
 }
 
@@ -172,8 +187,6 @@ static bool fill_index(struct redis_catalog *c, const redisReply *r, const char 
 static bool read_fence(struct redis_catalog *c, const redisReply *r, struct cs_position *ret, bool *ret_moved,
                        struct cs_err *err) {
     bool holds = false;
-    if (r->type != REDIS_REPLY_ARRAY || r->elements != 2)
-        return cs_redis_error(err, r, "read the position");
     if (!cs_redis_fence_check(c, r->element[0], &holds, err) ||
         !cs_redis_read_position(r->element[1], ret, err))
         return false;
@@ -181,19 +194,36 @@ static bool read_fence(struct redis_catalog *c, const redisReply *r, struct cs_p
     return true;
 }
 
+// The answers to a load, none of them an error; asked again where the slot has moved to another node. An error
+// must be seen before anything is believed: of a slot that is on its way some keys look absent.
+static bool finish_load(struct redis_catalog *c, redisReply *const **ret, size_t *ret_n, struct cs_err *err) {
+    for (int moves = 0;; moves++) {
+        bool moved = false;
+        size_t i = 0;
+        if (!cs_redis_route_finish(c->route, ret, ret_n, err))
+            return false;
+        while (i < *ret_n && (*ret)[i]->type != REDIS_REPLY_ERROR)
+            i++;
+        if (i == *ret_n)
+            return true;
+        cs_redis_route_refused(c->route, (*ret)[i], "read the catalog", &moved, err);
+        if (!moved || moves == MOVES_MAX || !send_load(c, err))
+            return false;
+    }
+}
+
 static bool redis_load_end(struct cs_catalog *base, struct cs_position *ret, bool *ret_moved,
                            struct cs_err *err) {
     struct redis_catalog *c = (struct redis_catalog *)base;
     redisReply *const *replies = NULL;
     size_t n = 0;
+    bool ok = finish_load(c, &replies, &n, err);
     c->under_way = CS_NOTHING;
-    if (!cs_redis_finish(c->link, &replies, &n, err))
+    if (!ok)
         return false;
     struct cs_position before;
     struct cs_position after;
     bool moved = false;
-    if (replies[0]->type == REDIS_REPLY_ERROR)
-        return cs_redis_error(err, replies[0], "watch the position");
     if (!read_fence(c, replies[1], &before, &moved, err) ||
         !read_fence(c, replies[n - 1], &after, &moved, err))
         return false;
@@ -218,12 +248,12 @@ static void redis_cancel(struct cs_catalog *base) {
     redisReply *const *replies = NULL;
     size_t n = 0;
     struct cs_err err;
-    if (c->under_way != CS_NOTHING)
+    if (c->link && c->under_way != CS_NOTHING)
         cs_redis_close(c->link);
-    else if (c->watching && cs_redis_connected(c->link) && cs_redis_connect(c->link, &err)) {
+    else if (c->watching && cs_redis_go_on(c, &err)) {
         cs_redis_command(c->link, 1);
         cs_redis_arg_text(c->link, "UNWATCH");
-        if (!cs_redis_send(c->link, &err) || !cs_redis_finish(c->link, &replies, &n, &err))
+        if (!cs_redis_send(c->link, &err) || !cs_redis_route_finish(c->route, &replies, &n, &err))
             cs_redis_close(c->link);
     }
     c->under_way = CS_NOTHING;
@@ -250,10 +280,9 @@ static bool redis_commit_begin(struct cs_catalog *base, int32_t partition, const
                                const struct cs_position *from, const struct cs_position *to,
                                struct cs_err *err) {
     struct redis_catalog *c = (struct redis_catalog *)base;
-    if (!cs_redis_connected(c->link) || !c->watching)
-        return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE,
-                          "the connection to Redis was lost before the commit");
-    if (!cs_redis_connect(c->link, err))
+    if (!c->watching)
+        return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "nothing was loaded before the commit");
+    if (!cs_redis_go_on(c, err))
         return false;
     c->refused = c->partition != partition || c->stand == CS_ON_NEXT || !cs_position_equal(from, &c->loaded);
     if (c->refused)
@@ -299,15 +328,15 @@ static bool redis_commit_end(struct cs_catalog *base, bool *ret_moved, struct cs
     }
     c->under_way = CS_NOTHING;
     c->watching = false;
-    if (!cs_redis_finish(c->link, &replies, &n, err))
+    if (!cs_redis_route_finish(c->route, &replies, &n, err))
         return false;
     // A command that could not even be queued makes EXEC refuse all: nothing has changed then.
     for (size_t i = 0; i + 1 < n; i++)
         if (replies[i]->type == REDIS_REPLY_ERROR)
-            return cs_redis_error(err, replies[i], "queue a commit");
+            return cs_redis_refused(c, replies[i], "queue a commit", err);
     const redisReply *exec = replies[n - 1];
     if (exec->type == REDIS_REPLY_ERROR)
-        return cs_redis_error(err, exec, "commit");
+        return cs_redis_refused(c, exec, "commit", err);
     if (exec->type == REDIS_REPLY_NIL) {
         *ret_moved = true;
         return true;
@@ -329,13 +358,15 @@ static bool redis_poll(struct cs_catalog *base) {
 
 static int redis_fd(struct cs_catalog *base, bool *ret_write) {
     struct redis_catalog *c = (struct redis_catalog *)base;
+    if (c->under_way == CS_NOTHING)
+        return -1;
     *ret_write = cs_redis_wants_write(c->link);
-    return c->under_way == CS_NOTHING ? -1 : cs_redis_fd(c->link);
+    return cs_redis_fd(c->link);
 }
 
 static void redis_free(struct cs_catalog *base) {
     struct redis_catalog *c = (struct redis_catalog *)base;
-    cs_redis_link_free(c->link);
+    cs_redis_route_free(c->route);
     cs_redis_writer_free(c->writer);
     cs_buf_clear(&c->text);
     free(c->docs);
@@ -365,57 +396,20 @@ static const struct cs_catalog_ops redis_ops = {
     .free = redis_free,
 };
 
-bool cs_catalog_redis_new(const struct cs_catalog_redis_options *options, struct cs_catalog **ret,
-                          struct cs_err *err) {
+bool cs_catalog_redis_new(const struct cs_redis_access *access, const char *name_space,
+                          struct cs_catalog **ret, struct cs_err *err) {
     struct redis_catalog *c = calloc(1, sizeof *c);
     if (!c)
         return cs_err_oom(err);
     CS_AUTO(cs_catalog_free) struct cs_catalog *base = &c->base;
     c->base.ops = &redis_ops;
     cs_buf_init(&c->text, (size_t)64 * 1024 * 1024);
-    if (strlen(options->name_space) >= sizeof c->name_space)
+    if (strlen(name_space) >= sizeof c->name_space)
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "redis.namespace is longer than %d characters",
                           CS_NAMESPACE_MAX - 1);
-    snprintf(c->name_space, sizeof c->name_space, "%s", options->name_space);
-    struct cs_redis_link_options link = {options->target, options->username, options->password,
-                                         options->ca_file, options->timeout_ms};
-    if (!cs_redis_link_new(&link, &c->link, err) || !cs_redis_writer_new(&c->writer, err))
+    snprintf(c->name_space, sizeof c->name_space, "%s", name_space);
+    if (!cs_redis_route_new(access, &c->route, err) || !cs_redis_writer_new(&c->writer, err))
         return false;
     *ret = CS_TAKE(base);
-    return true;
-}
-
-// "name:value\r\n" of INFO.
-static bool info_field(const char *info, const char *name, char *out, size_t out_size) {
-    size_t len = strlen(name);
-    for (const char *line = info; line && *line; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        if (strncmp(line, name, len) == 0 && line[len] == ':') {
-            snprintf(out, out_size, "%.*s", (int)strcspn(line + len + 1, "\r\n"), line + len + 1);
-            return true;
-        }
-    }
-    return false;
-}
-
-bool cs_catalog_redis_facts(struct cs_catalog *base, struct cs_redis_facts *ret, struct cs_err *err) {
-    struct redis_catalog *c = (struct redis_catalog *)base;
-    redisReply *const *replies = NULL;
-    size_t n = 0;
-    if (!cs_redis_connect(c->link, err))
-        return false;
-    cs_redis_command(c->link, 1);
-    cs_redis_arg_text(c->link, "INFO");
-    if (!cs_redis_send(c->link, err) || !cs_redis_finish(c->link, &replies, &n, err))
-        return false;
-    if (replies[0]->type == REDIS_REPLY_ERROR)
-        return cs_redis_error(err, replies[0], "tell about itself (INFO)");
-    struct cs_redis_facts facts = {0};
-    char text[64] = "";
-    info_field(replies[0]->str, "redis_version", text, sizeof text);
-    facts.version_major = (int)strtol(text, NULL, 10);
-    info_field(replies[0]->str, "maxmemory_policy", facts.maxmemory_policy, sizeof facts.maxmemory_policy);
-    facts.is_replica = info_field(replies[0]->str, "role", text, sizeof text) && strcmp(text, "slave") == 0;
-    *ret = facts;
     return true;
 }

@@ -12,18 +12,16 @@
 
 bool cs_redis_ask(struct redis_catalog *c, const char *what, redisReply *const **ret, size_t *ret_n,
                   struct cs_err *err) {
-    if (!cs_redis_send(c->link, err) || !cs_redis_finish(c->link, ret, ret_n, err))
+    if (!cs_redis_send(c->link, err) || !cs_redis_route_finish(c->route, ret, ret_n, err))
         return false;
     for (size_t i = 0; i < *ret_n; i++)
         if ((*ret)[i]->type == REDIS_REPLY_ERROR)
-            return cs_redis_error(err, (*ret)[i], what);
+            return cs_redis_refused(c, (*ret)[i], what, err);
     return true;
 }
 
 bool cs_redis_read_generation(const redisReply *r, int64_t absent, int64_t *ret, struct cs_err *err) {
     char *end = NULL;
-    if (r->type == REDIS_REPLY_ERROR)
-        return cs_redis_error(err, r, "read a generation");
     if (r->type == REDIS_REPLY_NIL) {
         *ret = absent;
         return true;
@@ -98,7 +96,7 @@ static void put_position_of(struct redis_catalog *c, int64_t generation) {
 // WATCH and MGET of what says how the generations stand; replies[1] has gen, next and claim, in this order.
 static bool watch_generations(struct redis_catalog *c, redisReply *const **ret, size_t *ret_n,
                               struct cs_err *err) {
-    if (!cs_redis_connect(c->link, err))
+    if (!cs_redis_open(c, err))
         return false;
     for (size_t i = 0; i < 2; i++) {
         cs_redis_command(c->link, 4);
@@ -126,7 +124,7 @@ bool cs_redis_catalog_generations(struct cs_catalog *base, int32_t partition, st
         !cs_redis_read_generation(replies[1]->element[1], 0, &g.next, err))
         return false;
     base->ops->cancel(base);
-    if (!cs_redis_connect(c->link, err))
+    if (!cs_redis_open(c, err))
         return false;
     cs_redis_command(c->link, g.next ? 3 : 2);
     cs_redis_arg_text(c->link, "MGET");
@@ -192,7 +190,7 @@ static bool try_claim(struct redis_catalog *c, struct claim *claim, struct cs_er
         return true;
     }
     claim->generation = next && !claim->afresh ? next : (next > live ? next : live) + 1;
-    if (!cs_redis_connect(c->link, err))
+    if (!cs_redis_go_on(c, err))
         return false;
     put_claim(c, claim->generation, claim->lease_ms);
     c->watching = false;
@@ -237,7 +235,7 @@ bool cs_redis_catalog_release(struct cs_catalog *base, int32_t partition, struct
     if (!cs_redis_stand(c, partition, err) || !watch_generations(c, &replies, &n, err) ||
         !cs_redis_fence_check(c, replies[1]->element[2], &mine, err))
         return false;
-    if (!mine || !cs_redis_connect(c->link, err)) {
+    if (!mine || !cs_redis_go_on(c, err)) {
         base->ops->cancel(base);
         return !mine;
     }
@@ -259,7 +257,7 @@ static bool watch_positions(struct redis_catalog *c, int64_t live_generation, co
     size_t n = 0;
     struct cs_position is_live;
     struct cs_position is_next;
-    if (!cs_redis_connect(c->link, err))
+    if (!cs_redis_go_on(c, err))
         return false;
     for (size_t i = 0; i < 2; i++) {
         cs_redis_command(c->link, 3);
@@ -279,7 +277,7 @@ static bool switch_over(struct redis_catalog *c, const struct cs_position *next,
                         struct cs_err *err) {
     redisReply *const *replies = NULL;
     size_t n = 0;
-    if (!cs_redis_connect(c->link, err))
+    if (!cs_redis_go_on(c, err))
         return false;
     cs_redis_command(c->link, 1);
     cs_redis_arg_text(c->link, "MULTI");

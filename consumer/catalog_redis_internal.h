@@ -14,7 +14,7 @@
 
 #include "catalog.h"
 #include "catalog_redis_write.h"
-#include "redis_link.h"
+#include "redis_route.h"
 
 #define CS_NAMESPACE_MAX    64
 #define CS_PREFIX_MAX       (CS_NAMESPACE_MAX + 40)
@@ -31,7 +31,8 @@ enum cs_stand { CS_ON_LIVE, CS_ON_NEXT, CS_ON_CLAIMED };
 struct redis_catalog {
     struct cs_catalog base;
     char name_space[CS_NAMESPACE_MAX];
-    struct cs_redis_link *link;
+    struct cs_redis_route *route;
+    struct cs_redis_link *link; // the partition's, of what was begun last; NULL: none
     struct cs_redis_writer *writer;
     enum cs_under_way under_way;
     bool watching;
@@ -63,6 +64,12 @@ struct redis_catalog {
 // catalog_redis.c
 // Sets partition, slot and prefix; makes room in `known`. Out of memory is all that fails.
 CS_MUST_USE bool cs_redis_stand(struct redis_catalog *c, int32_t partition, struct cs_err *err);
+// Begins commands to the primary that has the partition where the handle stands.
+CS_MUST_USE bool cs_redis_open(struct redis_catalog *c, struct cs_err *err);
+// Begins further commands on the same connection, which watches: RETRY where it is lost.
+CS_MUST_USE bool cs_redis_go_on(struct redis_catalog *c, struct cs_err *err);
+// Sets err from an error reply, and learns from it where the keys are. Always false.
+bool cs_redis_refused(struct redis_catalog *c, const redisReply *reply, const char *what, struct cs_err *err);
 void cs_redis_put_key(struct redis_catalog *c, const char *key); // of the generation
 void cs_redis_put_command(struct redis_catalog *c, const char *name, const char *key);
 void cs_redis_put_slot_key(struct redis_catalog *c, const char *key); // of the partition

@@ -8,7 +8,8 @@
 
 #define SCAN_COUNT     "1000"
 #define EACH_AT_ONCE   500
-#define REMOVE_AT_ONCE 500 // keys in one UNLINK: Redis serves others between
+#define REMOVE_AT_ONCE 500      // keys in one UNLINK: Redis serves others between
+#define ABSENT_KEY     "absent" // is never written
 #define KEYS_MAX       ((size_t)256 * 1024 * 1024)
 
 // Which generation a key belongs to, by what follows the slot; 0: the partition as a whole.
@@ -36,7 +37,7 @@ static bool scan_step(struct redis_catalog *c, const char *prefix, char cursor[2
     snprintf(pattern, sizeof pattern, "%s*", prefix);
     redisReply *const *replies = NULL;
     size_t n = 0;
-    if (!cs_redis_connect(c->link, err))
+    if (!cs_redis_open(c, err))
         return false;
     const char *const args[] = {"SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT};
     cs_redis_command(c->link, CS_ARRAY_LEN(args));
@@ -46,7 +47,7 @@ static bool scan_step(struct redis_catalog *c, const char *prefix, char cursor[2
         return false;
     const redisReply *r = replies[0];
     if (r->type != REDIS_REPLY_ARRAY || r->elements != 2)
-        return cs_redis_error(err, r, "scan");
+        return cs_redis_refused(c, r, "scan", err);
     snprintf(cursor, 24, "%s", r->element[0]->str);
     for (size_t i = 0; i < r->element[1]->elements; i++) {
         const redisReply *key = r->element[1]->element[i];
@@ -80,7 +81,7 @@ static bool still_stands(struct removal *r, struct cs_err *err) {
     size_t n = 0;
     int64_t live = 0;
     int64_t next = 0;
-    if (!cs_redis_connect(c->link, err))
+    if (!cs_redis_open(c, err))
         return false;
     for (size_t i = 0; i < 2; i++) {
         cs_redis_command(c->link, 3);
@@ -180,10 +181,23 @@ bool cs_redis_catalog_reset(struct cs_catalog *base, int32_t partition, struct c
         return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE,
                           "another generation of partition %d was begun or promoted meanwhile",
                           (int)partition);
-    if (!cs_redis_connect(c->link, err))
+    if (!cs_redis_open(c, err))
         return false;
     cs_redis_put_command(c, "UNLINK", CS_POSITION_KEY);
     return cs_redis_ask(c, "remove the position", &replies, &n, err);
+}
+
+// SCAN names the keys of one node: it is complete where that node has the whole slot. Keys that are on their way
+// to or from another one make a key that is nowhere an error (ASK, MOVED).
+static bool slot_is_whole(struct redis_catalog *c, struct cs_err *err) {
+    redisReply *const *replies = NULL;
+    size_t n = 0;
+    if (!cs_redis_open(c, err))
+        return false;
+    cs_redis_command(c->link, 2);
+    cs_redis_arg_text(c->link, "GET");
+    cs_redis_put_slot_key(c, ABSENT_KEY);
+    return cs_redis_ask(c, "read all of a partition", &replies, &n, err);
 }
 
 static int compare_keys(const void *a, const void *b) {
@@ -234,11 +248,11 @@ static bool walk_some(struct redis_catalog *c, const char *const *keys, size_t n
     bool index[EACH_AT_ONCE];
     redisReply *const *replies = NULL;
     size_t got = 0;
-    if (!cs_redis_connect(c->link, err))
+    if (!cs_redis_open(c, err))
         return false;
     for (size_t i = 0; i < n; i++)
         cs_redis_put_command(c, "TYPE", keys[i]);
-    if (!cs_redis_send(c->link, err) || !cs_redis_finish(c->link, &replies, &got, err))
+    if (!cs_redis_ask(c, "tell a key's kind", &replies, &got, err))
         return false;
     for (size_t i = 0; i < n; i++)
         index[i] = replies[i]->str && strcmp(replies[i]->str, "zset") == 0;
@@ -249,12 +263,10 @@ static bool walk_some(struct redis_catalog *c, const char *const *keys, size_t n
         for (size_t k = 0; index[i] && k < 3; k++)
             cs_redis_arg_text(c->link, (const char *[]){"0", "-1", "WITHSCORES"}[k]);
     }
-    if (!cs_redis_send(c->link, err) || !cs_redis_finish(c->link, &replies, &got, err))
+    if (!cs_redis_ask(c, "read a key", &replies, &got, err))
         return false;
     for (size_t i = 0; i < n && !walk->stopped; i++) {
         size_t members = 0;
-        if (replies[i]->type == REDIS_REPLY_ERROR)
-            return cs_redis_error(err, replies[i], "read a key");
         if (!index[i] && replies[i]->type == REDIS_REPLY_STRING)
             walk->stopped = !walk->doc(walk->arg, keys[i], cs_redis_reply_bytes(replies[i]));
         else if (index[i] && !cs_redis_read_members(c, replies[i], &members, err))
@@ -287,9 +299,9 @@ bool cs_redis_catalog_each(struct cs_catalog *base, int32_t partition,
     cs_buf_init(&text, (size_t)1024 * 1024 * 1024);
     const char **keys = NULL;
     size_t n = 0;
-    if (!list_keys(c, &text, &keys, &n, err))
+    if (!slot_is_whole(c, err) || !list_keys(c, &text, &keys, &n, err))
         return false;
-    bool ok = true;
+    bool ok = slot_is_whole(c, err); // and was while they were listed
     for (size_t i = 0; ok && i < n && !walk.stopped; i += EACH_AT_ONCE)
         ok = walk_some(c, keys + i, n - i < EACH_AT_ONCE ? n - i : EACH_AT_ONCE, &walk, err);
     free(keys);

@@ -184,7 +184,7 @@ static bool make_shared(struct daemon *d, struct cs_err *err) {
                                   .drain_timeout_ms = d->settings->drain_timeout_ms + 5000};
     d->c.settings = d->settings;
     d->c.clock = cs_clock_real();
-    if (!read_keys(d, err) || !cs_redis_target_parse(d->settings->redis_url, &d->c.redis, err) ||
+    if (!read_keys(d, err) || !cs_redis_access_of(d->settings, &d->c.redis, err) ||
         !cs_preflight(d->settings, d->c.root_spki, &found, err))
         return false;
     d->c.partition_count = found.partition_count;

@@ -15,7 +15,7 @@
 #pragma once
 
 #include "board.h"
-#include "redis_target.h"
+#include "redis_access.h"
 #include "settings.h"
 
 #include "certsync/model/key.h"
@@ -25,7 +25,7 @@
 
 struct cs_consumer {
     const struct cs_consumer_settings *settings;
-    struct cs_redis_target redis;
+    struct cs_redis_access redis;
     int32_t partition_count;
     struct cs_bytes root_spki;        // of the root public key
     const struct cs_privkey *service; // only workers use it

@@ -7,7 +7,7 @@
 #include "certsync/model/text.h"
 #include "cursor.h"
 #include "keyfile.h"
-#include "redis_target.h"
+#include "redis_access.h"
 
 // The service key signs what is published. Nothing is published here: its file need not be at hand.
 static bool load_settings(const struct cs_cli *cli, struct cs_consumer_settings **ret, struct cs_err *err) {
@@ -132,13 +132,9 @@ void cs_operator_close(struct cs_operator *op) {
 }
 
 bool cs_operator_catalog(const struct cs_operator *op, struct cs_catalog **ret, struct cs_err *err) {
-    const struct cs_consumer_settings *s = op->settings;
-    struct cs_redis_target target;
-    if (!cs_redis_target_parse(s->redis_url, &target, err))
-        return false;
-    struct cs_catalog_redis_options options = {&target,     s->redis_username,  s->redis_password,
-                                               s->redis_ca, s->redis_namespace, s->redis_timeout_ms};
-    return cs_catalog_redis_new(&options, ret, err);
+    struct cs_redis_access access;
+    return cs_redis_access_of(op->settings, &access, err) &&
+           cs_catalog_redis_new(&access, op->settings->redis_namespace, ret, err);
 }
 
 int64_t cs_operator_total(const struct cs_operator *op) {

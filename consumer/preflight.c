@@ -1,22 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "preflight.h"
 
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "catalog.h"
 #include "certsync/model/sign.h"
 #include "certsync/model/text.h"
 #include "certsync/runtime/clock.h"
 #include "certsync/runtime/log.h"
 #include "record.h"
-#include "redis_target.h"
 
-#define REDIS_VERSION_MIN   5
 #define MESSAGE_BYTES_MIN   (512 * 1024) // an event of the largest size, with its headers and room to spare
 #define DESCRIBE_TIMEOUT_MS 10000
-#define REDIS_PAUSE_MS      200
 
 struct check {
     const struct cs_consumer_settings *s;
@@ -149,44 +144,11 @@ static bool check_kafka(struct check *c, struct cs_err *err) {
     return ok;
 }
 
-static bool check_facts(const struct cs_redis_facts *f, struct cs_err *err) {
-    if (f->version_major > 0 && f->version_major < REDIS_VERSION_MIN)
-        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "Redis has version %d: use %d or newer",
-                          f->version_major, REDIS_VERSION_MIN);
-    if (f->is_replica)
-        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
-                          "this Redis is a replica, which takes no writes: point redis.url at the primary");
-    if (f->maxmemory_policy[0] && strcmp(f->maxmemory_policy, "noeviction") != 0)
-        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
-                          "Redis may throw keys away (maxmemory-policy %s): set it to noeviction",
-                          f->maxmemory_policy);
-    return true;
-}
-
-static bool check_redis(struct check *c, struct cs_err *err) {
-    const struct cs_consumer_settings *s = c->s;
-    struct cs_redis_target target;
-    CS_AUTO(cs_catalog_free) struct cs_catalog *catalog = NULL;
-    struct cs_redis_facts facts;
-    if (!cs_redis_target_parse(s->redis_url, &target, err))
-        return false;
-    struct cs_catalog_redis_options options = {&target,     s->redis_username,  s->redis_password,
-                                               s->redis_ca, s->redis_namespace, s->redis_timeout_ms};
-    if (!cs_catalog_redis_new(&options, &catalog, err))
-        return false;
-    while (!cs_catalog_redis_facts(catalog, &facts, err)) {
-        if (err->kind != CS_ERR_RETRY || left_ms(c) <= REDIS_PAUSE_MS)
-            return false;
-        poll(NULL, 0, REDIS_PAUSE_MS); // it may be starting too
-    }
-    return check_facts(&facts, err);
-}
-
 bool cs_preflight(const struct cs_consumer_settings *s, struct cs_bytes root_spki, struct cs_preflight *ret,
                   struct cs_err *err) {
     struct check c = {.s = s, .deadline_ms = cs_clock_mono_ms(cs_clock_real()) + s->preflight_timeout_ms};
     bool ok = cs_crypto_new(&c.crypto, err) && cs_pubkey_new(c.crypto, root_spki, &c.root, err) &&
-              check_redis(&c, err) && check_kafka(&c, err);
+              cs_preflight_redis(s, left_ms(&c), err) && check_kafka(&c, err);
     cs_pubkey_free(c.root);
     cs_crypto_free(c.crypto);
     if (ok)

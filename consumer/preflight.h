@@ -13,3 +13,8 @@ struct cs_preflight {
 // CONFIG, or RETRY where somebody did not answer in time.
 CS_MUST_USE bool cs_preflight(const struct cs_consumer_settings *s, struct cs_bytes root_spki,
                               struct cs_preflight *ret, struct cs_err *err);
+
+// The part of it that is about Redis: every primary is there, writable, new enough, keeps what it is given, and is
+// of the kind that redis.mode says. Waits up to timeout_ms.
+CS_MUST_USE bool cs_preflight_redis(const struct cs_consumer_settings *s, int64_t timeout_ms,
+                                    struct cs_err *err);

@@ -40,6 +40,7 @@ struct cs_redis_async {
     char *username, *password, *ca_file;
     const char *purpose;
     int64_t timeout_ms;
+    bool must_be_primary;
     void (*on_state)(void *arg, bool ready);
     void *arg;
 
@@ -141,6 +142,17 @@ static void on_login(redisAsyncContext *ac, void *reply, void *arg) {
     drop(r, why);
 }
 
+static void on_role(redisAsyncContext *ac, void *reply, void *arg) {
+    on_login(ac, reply, arg);
+    struct cs_redis_async *r = ac->data;
+    const redisReply *answer = reply;
+    if (!r || !answer || r->freeing)
+        return;
+    if (answer->type != REDIS_REPLY_ARRAY || answer->elements == 0 || !answer->element[0]->str ||
+        strcmp(answer->element[0]->str, "master") != 0)
+        drop(r, "it is not the primary");
+}
+
 static void on_ping(redisAsyncContext *ac, void *reply, void *arg) {
     on_login(ac, reply, arg);
     struct cs_redis_async *r = ac->data;
@@ -163,6 +175,8 @@ static bool log_in(struct cs_redis_async *r) {
         ok = redisAsyncCommand(ac, on_login, "AUTH", "AUTH %s", r->password) == REDIS_OK;
     if (ok && r->target.database)
         ok = redisAsyncCommand(ac, on_login, "SELECT", "SELECT %d", r->target.database) == REDIS_OK;
+    if (ok && r->must_be_primary)
+        ok = redisAsyncCommand(ac, on_role, "ROLE", "ROLE") == REDIS_OK;
     return ok && redisAsyncCommand(ac, on_ping, "PING", "PING") == REDIS_OK;
 }
 
@@ -243,6 +257,7 @@ bool cs_redis_async_new(const struct cs_redis_async_options *options, struct cs_
     r->ca_file = copy(options->ca_file);
     r->purpose = options->purpose;
     r->timeout_ms = options->timeout_ms;
+    r->must_be_primary = options->must_be_primary;
     r->on_state = options->on_state;
     r->arg = options->arg;
     r->backoff_ms = BACKOFF_MIN_MS;

@@ -21,9 +21,10 @@ struct cs_redis_async_options {
     const struct cs_redis_target *target; // copied
     const char *username;                 // "" or NULL: none
     const char *password;
-    const char *ca_file; // for TLS
-    int64_t timeout_ms;  // of connecting, and of each answer
-    const char *purpose; // for the log
+    const char *ca_file;  // for TLS
+    int64_t timeout_ms;   // of connecting, and of each answer
+    bool must_be_primary; // a server whose ROLE is another is not connected to
+    const char *purpose;  // for the log
     void (*on_state)(void *arg, bool ready);
     void *arg;
 };

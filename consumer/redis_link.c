@@ -25,6 +25,7 @@ struct cs_redis_link {
     char *password;
     char *ca_file;
     int64_t timeout_ms;
+    bool must_be_primary;
     redisContext *ctx;
 #ifdef CERTSYNC_REDIS_TLS
     redisSSLContext *ssl;
@@ -37,7 +38,9 @@ struct cs_redis_link {
     redisReply **replies;
     size_t replies_len;
     size_t replies_cap;
+    int64_t moved_ms; // when bytes last went out or came in
     bool broken;
+    bool hung;
     char why[160]; // it broke
 };
 
@@ -56,6 +59,7 @@ bool cs_redis_link_new(const struct cs_redis_link_options *options, struct cs_re
     l->password = copy_text(options->password);
     l->ca_file = copy_text(options->ca_file);
     l->timeout_ms = options->timeout_ms;
+    l->must_be_primary = options->must_be_primary;
     if (!l->username || !l->password || !l->ca_file)
         return cs_err_oom(err);
     *ret = CS_TAKE(l);
@@ -104,6 +108,17 @@ int cs_redis_fd(const struct cs_redis_link *l) {
     return cs_redis_connected(l) ? l->ctx->fd : -1;
 }
 
+const struct cs_redis_target *cs_redis_link_target(const struct cs_redis_link *l) {
+    return &l->target;
+}
+bool cs_redis_hung(const struct cs_redis_link *l) {
+    return l->hung;
+}
+
+static int64_t now_ms(void) {
+    return cs_clock_mono_ms(cs_clock_real());
+}
+
 static struct timeval to_timeval(int64_t ms) {
     return (struct timeval){.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
 }
@@ -121,8 +136,9 @@ static bool starts_with(const char *s, const char *prefix) {
 }
 
 bool cs_redis_error(struct cs_err *err, const redisReply *reply, const char *what) {
-    static const char *const retry[] = {"LOADING",    "BUSY",     "OOM",         "MISCONF",    "READONLY",
-                                        "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN", "UNKILLABLE", "NOREPLICAS"};
+    static const char *const retry[] = {"LOADING",    "BUSY",       "OOM",      "MISCONF",
+                                        "READONLY",   "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN",
+                                        "UNKILLABLE", "NOREPLICAS", "EXECABORT"};
     static const char *const config[] = {"NOAUTH",       "WRONGPASS",
                                          "NOPERM",       "ERR invalid password",
                                          "ERR AUTH",     "ERR Client sent AUTH",
@@ -140,11 +156,10 @@ bool cs_redis_error(struct cs_err *err, const redisReply *reply, const char *wha
                 "Redis refused to %s: %s; check redis.username, redis.password and the user's rights", what,
                 escaped);
     if (starts_with(text, "MOVED") || starts_with(text, "ASK"))
-        return cs_err_set(
-            err, CS_ERR_CONFIG, CS_CODE_NONE,
-            "this Redis is a node of a cluster that does not hold all slots (%s); give a single server, "
-            "or one behind a proxy that knows the cluster",
-            escaped);
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "this Redis is a node of a Redis Cluster that does not hold all slots (%s): set "
+                          "redis.mode = cluster",
+                          escaped);
     return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "Redis answered an error to %s: %s", what, escaped);
 }
 
@@ -177,6 +192,21 @@ static bool handshake(struct cs_redis_link *l, const char *what, struct cs_err *
     return ok;
 }
 
+// A server that was demoted may not know of it yet, but one that says so is not to be written to.
+static bool check_role(struct cs_redis_link *l, struct cs_err *err) {
+    char at[300];
+    redisReply *reply = redisCommand(l->ctx, "ROLE");
+    bool ok = reply && reply->type == REDIS_REPLY_ARRAY && reply->elements > 0 && reply->element[0]->str &&
+              strcmp(reply->element[0]->str, "master") == 0;
+    if (reply && reply->type == REDIS_REPLY_ERROR)
+        cs_redis_error(err, reply, "tell its role (ROLE)");
+    else if (!ok)
+        cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "Redis at %s is not the primary%s%s", where(l, at),
+                   reply ? "" : ": ", reply ? "" : l->ctx->errstr);
+    freeReplyObject(reply);
+    return ok;
+}
+
 static bool log_in(struct cs_redis_link *l, struct cs_err *err) {
 #ifdef CERTSYNC_REDIS_TLS
     if (l->target.transport == CS_REDIS_TLS && !start_tls(l, err))
@@ -192,6 +222,9 @@ static bool log_in(struct cs_redis_link *l, struct cs_err *err) {
     if (l->target.database &&
         !handshake(l, "select the database", err, 2, (const char *[]){"SELECT", number}))
         return false;
+    if (!handshake(l, "answer", err, 1, (const char *[]){"PING"}) ||
+        (l->must_be_primary && !check_role(l, err)))
+        return false;
     // From here on nothing blocks but cs_redis_finish, which waits by poll(2).
     int flags = fcntl(l->ctx->fd, F_GETFL, 0);
     if (flags < 0 || fcntl(l->ctx->fd, F_SETFL, flags | O_NONBLOCK) != 0)
@@ -201,6 +234,10 @@ static bool log_in(struct cs_redis_link *l, struct cs_err *err) {
 }
 
 bool cs_redis_connect(struct cs_redis_link *l, struct cs_err *err) {
+    return cs_redis_connect_within(l, l->timeout_ms, err);
+}
+
+bool cs_redis_connect_within(struct cs_redis_link *l, int64_t timeout_ms, struct cs_err *err) {
     if (cs_redis_connected(l)) {
         cs_buf_reset(&l->out);
         l->commands = 0;
@@ -208,7 +245,9 @@ bool cs_redis_connect(struct cs_redis_link *l, struct cs_err *err) {
     }
     cs_redis_close(l);
     char at[300];
-    struct timeval timeout = to_timeval(l->timeout_ms);
+    int64_t start_ms = now_ms();
+    timeout_ms = timeout_ms < l->timeout_ms ? timeout_ms : l->timeout_ms;
+    struct timeval timeout = to_timeval(timeout_ms);
     l->ctx = l->target.transport == CS_REDIS_UNIX
                  ? redisConnectUnixWithTimeout(l->target.host, timeout)
                  : redisConnectWithTimeout(l->target.host, l->target.port, timeout);
@@ -218,9 +257,10 @@ bool cs_redis_connect(struct cs_redis_link *l, struct cs_err *err) {
         cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "Redis at %s cannot be reached: %s; is it running?",
                    where(l, at), l->ctx->errstr);
     else if (log_in(l, err)) {
-        l->broken = false;
+        l->broken = l->hung = false;
         return true;
     }
+    l->hung = now_ms() - start_ms >= timeout_ms;
     cs_redis_close(l);
     return false;
 }
@@ -296,6 +336,7 @@ bool cs_redis_send(struct cs_redis_link *l, struct cs_err *err) {
     l->commands = 0;
     l->out_at = 0;
     l->flushed = true;
+    l->moved_ms = now_ms();
     cs_redis_advance(l);
     return true;
 }
@@ -320,6 +361,7 @@ static void write_some(struct cs_redis_link *l) {
             return;
         }
         l->flushed = done != 0;
+        l->moved_ms = l->flushed ? now_ms() : l->moved_ms;
         if (!l->flushed)
             return; // the socket is full
     }
@@ -347,16 +389,26 @@ static bool readable(int fd) {
     return poll(&p, 1, 0) > 0;
 }
 
+static void silent(struct cs_redis_link *l) {
+    char text[64];
+    snprintf(text, sizeof text, "no answer within %lld ms", (long long)l->timeout_ms);
+    broke(l, text);
+    l->hung = true;
+}
+
 bool cs_redis_advance(struct cs_redis_link *l) {
     if (!l->ctx || l->broken)
         return true;
     write_some(l);
     while (!l->broken && l->replies_len < l->expected && readable(l->ctx->fd)) {
+        l->moved_ms = now_ms();
         if (redisBufferRead(l->ctx) != REDIS_OK)
             broke(l, l->ctx->errstr);
         else
             take_replies(l);
     }
+    if (!l->broken && l->replies_len < l->expected && now_ms() - l->moved_ms >= l->timeout_ms)
+        silent(l);
     return l->broken || l->replies_len == l->expected;
 }
 
@@ -371,11 +423,8 @@ static bool wait_some(struct cs_redis_link *l, int64_t timeout_ms) {
 
 bool cs_redis_finish(struct cs_redis_link *l, redisReply *const **ret, size_t *ret_n, struct cs_err *err) {
     while (!cs_redis_advance(l)) {
-        if (!wait_some(l, l->timeout_ms)) {
-            char text[64];
-            snprintf(text, sizeof text, "no answer within %lld ms", (long long)l->timeout_ms);
-            broke(l, text);
-        }
+        if (!wait_some(l, l->timeout_ms))
+            silent(l);
     }
     if (!l->ctx || l->broken) {
         char at[300];

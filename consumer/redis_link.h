@@ -21,16 +21,21 @@ struct cs_redis_link_options {
     const char *username; // "" or NULL: none
     const char *password;
     const char *ca_file;
-    int64_t timeout_ms; // of connecting; of a wait in which nothing arrives and nothing can be sent
+    int64_t timeout_ms;   // of connecting; of a wait in which nothing arrives and nothing can be sent
+    bool must_be_primary; // a server whose ROLE is another is refused (RETRY)
 };
 CS_MUST_USE bool cs_redis_link_new(const struct cs_redis_link_options *options, struct cs_redis_link **ret,
                                    struct cs_err *err);
 void cs_redis_link_free(struct cs_redis_link *l);
 CS_DEFINE_AUTO(struct cs_redis_link, cs_redis_link_free)
 
-// Connects where it is not connected: TLS, AUTH, SELECT. Blocks up to the timeout. RETRY, CONFIG. Drops
-// commands that were written before.
+// Connects where it is not connected: TLS, AUTH, SELECT, PING. Blocks up to the timeout (or the one that is
+// given, where that is shorter). RETRY, CONFIG. Drops commands that were written before.
 CS_MUST_USE bool cs_redis_connect(struct cs_redis_link *l, struct cs_err *err);
+CS_MUST_USE bool cs_redis_connect_within(struct cs_redis_link *l, int64_t timeout_ms, struct cs_err *err);
+const struct cs_redis_target *cs_redis_link_target(const struct cs_redis_link *l);
+// Whether the last failure was silence: a server that hangs, not one that is gone.
+bool cs_redis_hung(const struct cs_redis_link *l);
 bool cs_redis_connected(const struct cs_redis_link *l);
 void cs_redis_close(struct cs_redis_link *l);
 
@@ -43,7 +48,8 @@ size_t cs_redis_commands(const struct cs_redis_link *l); // since the last send
 
 // Begins to send all commands; one reply each is expected. FATAL where they did not fit into memory.
 CS_MUST_USE bool cs_redis_send(struct cs_redis_link *l, struct cs_err *err);
-// Sends and receives what is possible now. True when all replies are there or the connection broke.
+// Sends and receives what is possible now. True when all replies are there or the connection broke, also by
+// silence for longer than the timeout.
 bool cs_redis_advance(struct cs_redis_link *l);
 // Waits for the rest. The replies (as many as commands) belong to the link until the next send or close.
 CS_MUST_USE bool cs_redis_finish(struct cs_redis_link *l, redisReply *const **ret, size_t *ret_n,

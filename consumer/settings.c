@@ -5,9 +5,11 @@
 
 #include "certsync/model/ident.h"
 #include "certsync/runtime/log.h"
-#include "redis_target.h"
+#include "redis_access.h"
 
 #define S struct cs_consumer_settings
+
+static const char *const redis_modes[] = {"plain", "sentinel", "cluster", NULL}; // enum cs_redis_mode
 
 // clang-format off
 static const struct cs_setting rows[] = {
@@ -27,8 +29,16 @@ static const struct cs_setting rows[] = {
                         "group.min.session.timeout.ms is the least."),
     CS_SETTING_BOOL("kafka.allow_create_time", S, allow_create_time, "no", 0,
                     "Accept timestamps that are not the broker's; for the demo's embedded broker only."),
+    CS_SETTING_CHOICE("redis.mode", S, redis_mode, "plain", redis_modes, 0,
+                      "What redis.url names: one server, sentinels that know the primary, or nodes of a Redis Cluster."),
     CS_SETTING_STR("redis.url", S, redis_url, "redis://localhost:6379", CS_SETTING_REQUIRED,
-                   "Where Redis is: unix:///path, redis://host:port or rediss://host:port."),
+                   "Where Redis is: unix:///path, redis://host:port or rediss://host:port; of sentinels and cluster nodes "
+                   "several, comma-separated."),
+    CS_SETTING_STR("redis.sentinel_master", S, redis_sentinel_master, "", 0,
+                   "Name by which the sentinels know the primary; for redis.mode = sentinel."),
+    CS_SETTING_STR("redis.sentinel_username", S, redis_sentinel_username, "", 0,
+                   "User at the sentinels; empty for the default user."),
+    CS_SETTING_SECRET("redis.sentinel_password", S, redis_sentinel_password, 0, "Password at the sentinels; empty: none."),
     CS_SETTING_STR("redis.username", S, redis_username, "", 0, "Redis user; empty for the default user."),
     CS_SETTING_SECRET("redis.password", S, redis_password, 0, "Redis password."),
     CS_SETTING_STR("redis.namespace", S, redis_namespace, "cs", CS_SETTING_REQUIRED,
@@ -69,7 +79,7 @@ static bool namespace_valid(const char *s) {
 
 static bool check(const void *values, struct cs_err *err) {
     const struct cs_consumer_settings *s = values;
-    struct cs_redis_target target;
+    struct cs_redis_access access;
     if (!cs_deployment_valid(s->deployment, strlen(s->deployment)))
         return cs_err_set(
             err, CS_ERR_CONFIG, CS_CODE_NONE,
@@ -84,7 +94,7 @@ static bool check(const void *values, struct cs_err *err) {
     if (strcmp(s->events_topic, s->outcomes_topic) == 0)
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "kafka.events_topic and kafka.outcomes_topic must be different topics");
-    return cs_redis_target_parse(s->redis_url, &target, err);
+    return cs_redis_access_of(s, &access, err);
 }
 
 static const char *const env_ignore[] = {"CERTSYNC_CONFIG", "CERTSYNC_CRASH_AT", "CERTSYNC_BUILD", NULL};

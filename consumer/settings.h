@@ -19,7 +19,11 @@ struct cs_consumer_settings {
     int64_t session_timeout_ms;
     bool allow_create_time;
 
-    char *redis_url; // cs_redis_target_parse
+    int64_t redis_mode; // enum cs_redis_mode
+    char *redis_url;    // cs_redis_access_of
+    char *redis_sentinel_master;
+    char *redis_sentinel_username;
+    char *redis_sentinel_password;
     char *redis_username;
     char *redis_password;
     char *redis_namespace;

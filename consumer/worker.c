@@ -314,14 +314,12 @@ static bool make_consumer(struct cs_worker *w, struct cs_err *err) {
 static bool make_adapters(struct cs_worker *w, struct cs_err *err) {
     const struct cs_consumer_settings *s = w->c->settings;
     char client_id[64];
-    struct cs_catalog_redis_options redis = {&w->c->redis, s->redis_username,  s->redis_password,
-                                             s->redis_ca,  s->redis_namespace, s->redis_timeout_ms};
     snprintf(client_id, sizeof client_id, "certsync-consumer-%d-out", w->index);
     struct cs_publish_kafka_options publish = {&s->kafka, client_id, s->events_topic, s->outcomes_topic,
                                                w->wake[1]};
     struct cs_cursor_options cursor = {&s->kafka, client_id, s->outcomes_topic, w->wake[1]};
     return cs_crypto_new(&w->crypto, err) && cs_key_cache_new(w->crypto, w->c->root_spki, &w->keys, err) &&
-           cs_catalog_redis_new(&redis, &w->catalog, err) &&
+           cs_catalog_redis_new(&w->c->redis, s->redis_namespace, &w->catalog, err) &&
            cs_publish_kafka_new(&publish, &w->publisher, err) && cs_cursor_new(&cursor, &w->cursor, err) &&
            make_consumer(w, err);
 }

@@ -222,7 +222,8 @@ void af_start(struct af *f) {
     snprintf(url, sizeof url, "unix://%s", f->socket);
     f->consumer = (struct cs_consumer){
         .settings = &f->settings, .partition_count = AF_PARTITIONS, .clock = &f->clock.clock};
-    assert_true(cs_redis_target_parse(url, &f->consumer.redis, &err));
+    f->consumer.redis = (struct cs_redis_access){.seeds_len = 1, .timeout_ms = f->settings.redis_timeout_ms};
+    assert_true(cs_redis_target_parse(url, &f->consumer.redis.seeds[0], &err));
     assert_true(cs_board_new(AF_PARTITIONS, &f->consumer.board, &err));
     f->consumer.metrics = cs_metrics_new();
     f->started = false;

@@ -13,8 +13,8 @@
 #include <cmocka.h>
 
 #include "catalog.h"
+#include "redis_access.h"
 #include "redis_server.h"
-#include "redis_target.h"
 
 #define PARTITION 3
 
@@ -29,14 +29,18 @@ struct fixture {
 static struct redis_server server;
 static int namespaces;
 
+static struct cs_redis_access access_of(const char *url, int64_t timeout_ms) {
+    struct cs_redis_access a = {.seeds_len = 1, .timeout_ms = timeout_ms};
+    struct cs_err err;
+    assert_true(cs_redis_target_parse(url, &a.seeds[0], &err));
+    return a;
+}
+
 static struct cs_catalog *open_redis(const char *name_space, int64_t timeout_ms) {
-    struct cs_redis_target target;
+    struct cs_redis_access a = access_of(server.url, timeout_ms);
     struct cs_catalog *c = NULL;
     struct cs_err err;
-    assert_true(cs_redis_target_parse(server.url, &target, &err));
-    struct cs_catalog_redis_options o = {
-        .target = &target, .name_space = name_space, .timeout_ms = timeout_ms};
-    assert_true(cs_catalog_redis_new(&o, &c, &err));
+    assert_true(cs_catalog_redis_new(&a, name_space, &c, &err));
     return c;
 }
 
@@ -611,13 +615,11 @@ static void test_killed_connection(void **state) {
 
 static void test_no_server(void **state) {
     (void)state;
-    struct cs_redis_target target;
+    struct cs_redis_access a = access_of("unix:///nonexistent/redis.sock", 500);
     struct cs_err err;
     struct cs_catalog *c = NULL;
     struct cs_state *s = new_state();
-    assert_true(cs_redis_target_parse("unix:///nonexistent/redis.sock", &target, &err));
-    struct cs_catalog_redis_options o = {.target = &target, .name_space = "x", .timeout_ms = 500};
-    assert_true(cs_catalog_redis_new(&o, &c, &err));
+    assert_true(cs_catalog_redis_new(&a, "x", &c, &err));
     assert_false(c->ops->load_begin(c, PARTITION, s, &err));
     assert_int_equal(err.kind, CS_ERR_RETRY);
     assert_true(c->ops->poll(c));
@@ -643,38 +645,24 @@ static void test_silent_server(void **state) {
 
 static void test_password(void **state) {
     struct fixture *f = *state;
-    struct cs_redis_target target;
+    struct cs_redis_access a = access_of(server.url, 500);
     struct cs_err err;
     struct cs_catalog *c = NULL;
     struct cs_state *s = new_state();
     raw("ACL SETUSER reader on '>secret' '~*' '&*' +@all");
-    assert_true(cs_redis_target_parse(server.url, &target, &err));
-    struct cs_catalog_redis_options o = {.target = &target,
-                                         .username = "reader",
-                                         .password = "wrong",
-                                         .name_space = f->name_space,
-                                         .timeout_ms = 500};
-    assert_true(cs_catalog_redis_new(&o, &c, &err));
+    a.username = "reader";
+    a.password = "wrong";
+    assert_true(cs_catalog_redis_new(&a, f->name_space, &c, &err));
     assert_false(c->ops->load_begin(c, PARTITION, s, &err));
     assert_int_equal(err.kind, CS_ERR_CONFIG);
     assert_null(strstr(err.msg, "wrong;"));
     cs_catalog_free(c);
-    o.password = "secret";
-    assert_true(cs_catalog_redis_new(&o, &c, &err));
+    a.password = "secret";
+    assert_true(cs_catalog_redis_new(&a, f->name_space, &c, &err));
     struct cs_position at;
     load(c, s, &at);
     cs_catalog_free(c);
     cs_state_free(s);
-}
-
-static void test_facts(void **state) {
-    struct fixture *f = *state;
-    struct cs_redis_facts facts;
-    struct cs_err err;
-    assert_true(cs_catalog_redis_facts(f->a, &facts, &err));
-    assert_in_range(facts.version_major, 5, 100);
-    assert_string_equal(facts.maxmemory_policy, "noeviction");
-    assert_false(facts.is_replica);
 }
 
 #define BOTH(fn)                                                                                             \
@@ -707,7 +695,6 @@ int main(void) {
         REDIS(test_no_server),
         REDIS(test_silent_server),
         REDIS(test_password),
-        REDIS(test_facts),
     };
     signal(SIGPIPE, SIG_IGN); // as the program does
     if (!redis_server_start(&server, NULL))

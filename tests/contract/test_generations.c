@@ -15,8 +15,8 @@
 #include <cmocka.h>
 
 #include "catalog.h"
+#include "redis_access.h"
 #include "redis_server.h"
-#include "redis_target.h"
 
 #define PARTITION 3
 #define LEASE_MS  60000
@@ -32,12 +32,11 @@ static struct redis_server server;
 static int namespaces;
 
 static struct cs_catalog *open_redis(const char *name_space) {
-    struct cs_redis_target target;
+    struct cs_redis_access a = {.seeds_len = 1, .timeout_ms = 5000};
     struct cs_catalog *c = NULL;
     struct cs_err err;
-    assert_true(cs_redis_target_parse(server.url, &target, &err));
-    struct cs_catalog_redis_options o = {.target = &target, .name_space = name_space, .timeout_ms = 5000};
-    assert_true(cs_catalog_redis_new(&o, &c, &err));
+    assert_true(cs_redis_target_parse(server.url, &a.seeds[0], &err));
+    assert_true(cs_catalog_redis_new(&a, name_space, &c, &err));
     return c;
 }
 
