@@ -68,6 +68,13 @@ class Redis:
         import redis
         return redis.Redis(unix_socket_path=self.socket, **options)
 
+    def get(self, key):
+        return self.client(socket_timeout=5).get(key)
+
+    def settings(self):
+        """The section [redis] of a consumer that uses it."""
+        return {"url": f"unix://{self.socket}"}
+
     def kill(self):
         """SIGKILL: what was not written to the append-only file is lost."""
         if self.process:

@@ -44,13 +44,18 @@ class Account:
 
 class Stack:
     def __init__(self, directory, partitions=4, kafka=None, nodes=1, redis_config=None, consumer_settings=None,
-                 events_max_bytes=1048588):
+                 events_max_bytes=1048588, redis=None, prefix=""):
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.partitions, self.nodes, self.events_max_bytes = partitions, nodes, events_max_bytes
         self.kafka, self.own_kafka = kafka or Kafka(self.directory / "kafka"), kafka is None
-        self.redis = Redis(self.directory / "redis", **(redis_config or {}))
+        self.redis = redis or Redis(self.directory / "redis", **(redis_config or {}))
+        # A deployment of its own on a Kafka that is shared: other topics, another group.
+        self.events_topic, self.outcomes_topic = prefix + EVENTS, prefix + OUTCOMES
         self.settings = consumer_settings or {}
+        if prefix:
+            self.settings.setdefault("kafka", {}).update(
+                {"events_topic": self.events_topic, "outcomes_topic": self.outcomes_topic, "group": prefix + "certsync"})
         self.consumers: list[Process] = []
         self.keys = self.directory / "keys"
         self.accounts = 0
@@ -65,7 +70,7 @@ class Stack:
         self.port = free_port()
         self.config = self.write_config("consumer", self.port)
         self.init()
-        self._outcomes = _Tail(self.kafka.bootstrap, self.partitions)
+        self._outcomes = _Tail(self.kafka.bootstrap, self.partitions, self.outcomes_topic)
         self._producer = _producer(self.kafka.bootstrap)
         self.trust("admin", self.admin)
         self.trust("issuer", self.issuer)
@@ -105,7 +110,7 @@ class Stack:
         settings = {
             "deployment": {"id": DEPLOYMENT, "root_key": self.keys / "root.pub", "service_key": self.keys / "service.key"},
             "kafka": {"brokers": self.kafka.bootstrap},
-            "redis": {"url": f"unix://{self.redis.socket}"},
+            "redis": self.redis.settings(),
             "api": {"listen": f"127.0.0.1:{port}"},
             "log": {"level": "info"},
         }
@@ -164,7 +169,7 @@ class Stack:
 
         def report(error, message):
             place.append(error or (message.partition(), message.offset()))
-        self._producer.produce(EVENTS, value=value, partition=partition, headers=headers, key=key, on_delivery=report)
+        self._producer.produce(self.events_topic, value=value, partition=partition, headers=headers, key=key, on_delivery=report)
         self._producer.flush(30)
         assert place and isinstance(place[0], tuple), f"not delivered: {place}"
         return place[0]
@@ -258,11 +263,11 @@ def _producer(bootstrap):
 class _Tail:
     """Reads cert.outcomes on and on; keeps the first outcome of each number, as the design says."""
 
-    def __init__(self, bootstrap, partitions):
+    def __init__(self, bootstrap, partitions, topic):
         from confluent_kafka import Consumer, TopicPartition
         self.consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "unused", "enable.auto.commit": False,
                                   "auto.offset.reset": "error", "log_level": 0, "fetch.wait.max.ms": 5})
-        self.consumer.assign([TopicPartition(OUTCOMES, p, 0) for p in range(partitions)])
+        self.consumer.assign([TopicPartition(topic, p, 0) for p in range(partitions)])
         self.by_place, self.by_number, self.raw, self.concluded = {}, {}, [], {}
 
     def poll(self, timeout_s=0.05):
