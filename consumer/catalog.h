@@ -72,11 +72,11 @@ struct cs_catalog_ops {
     // Stands on the live or the next generation, for reading. Where there is no next one, a load fails
     // (CONFIG).
     void (*view)(struct cs_catalog *c, enum cs_catalog_view view);
-    // Claims the next generation of a partition for this handle, which then stands on it; where there is none,
-    // or where `afresh` asks for it, an empty one with a new number is begun. *ret_claimed false: another
-    // handle has the claim, until *ret_left_ms from now if it died. Claiming what one has renews it.
-    bool (*claim)(struct cs_catalog *c, int32_t partition, bool afresh, int64_t lease_ms, bool *ret_claimed,
-                  int64_t *ret_left_ms, struct cs_err *err);
+    // Claims a generation, newer than the live one, for this handle, which then stands on it. It is the next one
+    // from then on; where that had another number, an empty one is begun. *ret_claimed false: another handle has
+    // the claim, until *ret_left_ms from now if it died. Claiming what one has renews it.
+    bool (*claim)(struct cs_catalog *c, int32_t partition, int64_t generation, int64_t lease_ms,
+                  bool *ret_claimed, int64_t *ret_left_ms, struct cs_err *err);
     // Gives the claim back, if it is still this handle's.
     bool (*release)(struct cs_catalog *c, int32_t partition, struct cs_err *err);
     // Makes the claimed generation the live one and ends the claim, if it stands at `next`, and the live one
@@ -103,6 +103,10 @@ CS_DEFINE_AUTO(struct cs_catalog, cs_catalog_free)
 // The position as it is now, and the needed of state, waiting for both. For a start, and for tools.
 CS_MUST_USE bool cs_catalog_load(struct cs_catalog *c, int32_t partition, struct cs_state *state,
                                  struct cs_position *ret, struct cs_err *err);
+
+// Whether a "system" document is of this deployment, and of a ruleset that this release knows: otherwise FATAL.
+CS_MUST_USE bool cs_catalog_check_system(struct cs_bytes doc, const char *deployment, int32_t partitions,
+                                         struct cs_err *err);
 
 // Memory: the store is shared by its handles (not between threads) and outlives them.
 struct cs_memory_store;

@@ -326,19 +326,21 @@ static void memory_view(struct cs_catalog *c, enum cs_catalog_view view) {
 }
 
 // A lease has no end here: there is no clock, and a handle that is freed gives its claims back.
-static bool memory_claim(struct cs_catalog *c, int32_t partition, bool afresh, int64_t lease_ms,
+static bool memory_claim(struct cs_catalog *c, int32_t partition, int64_t generation, int64_t lease_ms,
                          bool *ret_claimed, int64_t *ret_left_ms, struct cs_err *err) {
     struct memory_catalog *m = (struct memory_catalog *)c;
     struct memory_partition *p = partition_of(m, partition, err);
     if (!p)
         return false;
     memory_cancel(c);
+    if (generation <= p->live)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "generation %lld of partition %d is live, or was",
+                          (long long)generation, (int)partition);
     *ret_claimed = !p->claim || p->claim == m;
     *ret_left_ms = *ret_claimed ? 0 : lease_ms;
     if (!*ret_claimed)
         return true;
-    if (p->next == 0 || afresh)
-        p->next = (p->next > p->live ? p->next : p->live) + 1;
+    p->next = generation;
     p->claim = m;
     m->stand = ON_CLAIMED;
     m->known[partition] = p->next;

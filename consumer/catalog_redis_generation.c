@@ -167,10 +167,9 @@ static void put_claim(struct redis_catalog *c, int64_t generation, int64_t lease
 }
 
 struct claim {
-    bool afresh;
+    int64_t generation;
     int64_t lease_ms;
-    int64_t generation; // that was claimed
-    int64_t left_ms;    // of another one's
+    int64_t left_ms; // of another one's
     bool claimed, again;
 };
 
@@ -178,18 +177,19 @@ static bool try_claim(struct redis_catalog *c, struct claim *claim, struct cs_er
     redisReply *const *replies = NULL;
     size_t n = 0;
     int64_t live = 0;
-    int64_t next = 0;
     claim->again = false;
     if (!watch_generations(c, &replies, &n, err) ||
-        !cs_redis_read_generation(replies[1]->element[0], 1, &live, err) ||
-        !cs_redis_read_generation(replies[1]->element[1], 0, &next, err))
+        !cs_redis_read_generation(replies[1]->element[0], 1, &live, err))
         return false;
+    if (claim->generation <= live)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "generation %" PRId64 " of partition %d is live, or was", claim->generation,
+                          (int)c->partition);
     struct cs_bytes holder = cs_redis_reply_bytes(replies[1]->element[2]);
     if (holder.data && (holder.len != strlen(c->token) || memcmp(holder.data, c->token, holder.len) != 0)) {
         claim->left_ms = replies[2]->type == REDIS_REPLY_INTEGER ? replies[2]->integer : 0;
         return true;
     }
-    claim->generation = next && !claim->afresh ? next : (next > live ? next : live) + 1;
     if (!cs_redis_go_on(c, err))
         return false;
     put_claim(c, claim->generation, claim->lease_ms);
@@ -201,10 +201,10 @@ static bool try_claim(struct redis_catalog *c, struct claim *claim, struct cs_er
     return true;
 }
 
-bool cs_redis_catalog_claim(struct cs_catalog *base, int32_t partition, bool afresh, int64_t lease_ms,
+bool cs_redis_catalog_claim(struct cs_catalog *base, int32_t partition, int64_t generation, int64_t lease_ms,
                             bool *ret_claimed, int64_t *ret_left_ms, struct cs_err *err) {
     struct redis_catalog *c = (struct redis_catalog *)base;
-    struct claim claim = {.afresh = afresh, .lease_ms = lease_ms, .again = true};
+    struct claim claim = {.generation = generation, .lease_ms = lease_ms, .again = true};
     base->ops->cancel(base);
     if (!cs_redis_stand(c, partition, err) || !make_token(c, err))
         return false;

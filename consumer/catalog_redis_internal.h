@@ -93,7 +93,7 @@ int64_t cs_redis_catalog_generation(const struct cs_catalog *base, int32_t parti
 bool cs_redis_catalog_generations(struct cs_catalog *base, int32_t partition, struct cs_generations *ret,
                                   struct cs_err *err);
 void cs_redis_catalog_view(struct cs_catalog *base, enum cs_catalog_view view);
-bool cs_redis_catalog_claim(struct cs_catalog *base, int32_t partition, bool afresh, int64_t lease_ms,
+bool cs_redis_catalog_claim(struct cs_catalog *base, int32_t partition, int64_t generation, int64_t lease_ms,
                             bool *ret_claimed, int64_t *ret_left_ms, struct cs_err *err);
 bool cs_redis_catalog_release(struct cs_catalog *base, int32_t partition, struct cs_err *err);
 bool cs_redis_catalog_promote(struct cs_catalog *base, int32_t partition, const struct cs_position *live,

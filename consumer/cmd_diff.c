@@ -3,6 +3,7 @@
 // diff: the live catalogs held against what this build makes of the log: each account, certificate and
 // verdict that differs.
 #include <inttypes.h>
+#include <jansson.h>
 #include <string.h>
 
 #include "compare.h"
@@ -15,6 +16,7 @@ struct diff_options {
     struct cs_operator_options log;
     const char *to_offset;
     const char *to_time;
+    bool next;
 };
 
 static const struct cs_opt opts[] = {
@@ -30,6 +32,10 @@ static const struct cs_opt opts[] = {
      CS_OPT_AT_STR(struct diff_options, to_time),
      .value_name = "TIME",
      .text = "Replay only records up to this time of the broker."},
+    {.name = "next",
+     .kind = CS_OPT_FLAG,
+     CS_OPT_AT_FLAG(struct diff_options, next),
+     .text = "Hold the rebuilt catalogs that wait for promote against the log, instead of the live ones."},
 };
 
 // What of a catalog people ask for; all else ("other") follows from it.
@@ -81,12 +87,28 @@ static struct cs_bytes live_document(struct diff *d, const char *key) {
     return value;
 }
 
+// What somebody else wrote there may be anything.
+static void put_json(struct cs_buf *b, struct cs_bytes value) {
+    json_t *parsed = json_loadb((const char *)value.data, value.len, JSON_DECODE_ANY, NULL);
+    while (parsed && value.len > 0 && strchr(" \t\r\n", value.data[value.len - 1]))
+        value.len--;
+    if (parsed) {
+        cs_json_put_raw(b, value);
+    } else {
+        cs_json_begin(b, '{');
+        cs_json_name(b, "base64");
+        cs_json_put_base64(b, value);
+        cs_json_end(b, '}');
+    }
+    json_decref(parsed);
+}
+
 static void put_side(struct cs_buf *b, bool json, const char *name, struct cs_bytes value) {
     if (!value.data)
         return;
     if (json) {
         cs_json_name(b, name);
-        cs_json_put_raw(b, value);
+        put_json(b, value);
         return;
     }
     cs_buf_printf(b, "    %s ", name);
@@ -183,6 +205,8 @@ static bool do_diff(struct diff *d, const struct cs_cli *cli, struct cs_err *err
         !cs_operator_open(cli, &o->log, CS_OPERATOR_REPLAY, &d->op, err) ||
         !cs_operator_catalog(&d->op, &d->catalog, err) || !cs_state_new(false, &d->live, err))
         return false;
+    if (o->next)
+        d->catalog->ops->view(d->catalog, CS_VIEW_NEXT);
     cs_progress_start(&d->op.progress, cli->err, "diff", cs_operator_total(&d->op));
     if (o->log.json)
         fputs("{\"differences\":[", cli->out);
@@ -203,7 +227,8 @@ static int tell(const struct diff *d) {
             fprintf(out, ",\"%s\":%" PRId64, kind_names[k], d->by_kind[k]);
         fprintf(out, ",\"keys\":%" PRId64 "}\n", d->keys);
     } else if (all == 0) {
-        fprintf(out, "the live catalogs (%" PRId64 " keys) are what the log makes of them\n", d->keys);
+        fprintf(out, "the %s catalogs (%" PRId64 " keys) are what the log makes of them\n",
+                d->o->next ? "rebuilt" : "live", d->keys);
     } else {
         fprintf(out,
                 "%" PRId64 " differences: accounts %" PRId64 ", certificates %" PRId64 ", verdicts %" PRId64

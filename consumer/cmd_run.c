@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // run: the daemon. One struct owns everything; it starts in order and ends in reverse.
-#include <malloc.h> // mallopt
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -239,15 +238,6 @@ static void end(struct daemon *d) {
     cs_settings_free(&cs_consumer_settings_table, d->settings);
 }
 
-// Every batch frees what the last one took: giving it back to the kernel in between only costs page faults.
-static void keep_memory(void) {
-#ifdef __GLIBC__
-    mallopt(M_TRIM_THRESHOLD, 64 * 1024 * 1024);
-    mallopt(M_MMAP_THRESHOLD, 8 * 1024 * 1024);
-    mallopt(M_TOP_PAD, 1024 * 1024);
-#endif
-}
-
 static int run_run(const struct cs_cli *cli) {
     struct daemon d = {.cli = cli};
     struct cs_err err;
@@ -255,7 +245,7 @@ static int run_run(const struct cs_cli *cli) {
         return cs_consumer_failure(cli, &err);
     cs_log_set_level((enum cs_log_level)d.settings->log_level);
     cs_log_hook_libevent();
-    keep_memory();
+    cs_consumer_keep_memory();
     int code = CS_EXIT_OK;
     if (!start(&d, &err)) {
         // Whatever keeps it from starting is for the operator to mend.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "commands.h"
 
+#include <malloc.h> // mallopt
 #include <stdlib.h>
 
 #define DEFAULT_CONFIG "/etc/certsync/consumer.conf"
@@ -35,4 +36,12 @@ int cs_consumer_exit_code(const struct cs_err *err) {
 int cs_consumer_failure(const struct cs_cli *cli, const struct cs_err *err) {
     fprintf(cli->err, "%s: %s\n", cli->path, err->msg);
     return cs_consumer_exit_code(err);
+}
+
+void cs_consumer_keep_memory(void) {
+#ifdef __GLIBC__
+    mallopt(M_TRIM_THRESHOLD, 64 * 1024 * 1024);
+    mallopt(M_MMAP_THRESHOLD, 8 * 1024 * 1024);
+    mallopt(M_TOP_PAD, 1024 * 1024);
+#endif
 }

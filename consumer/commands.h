@@ -18,6 +18,8 @@ extern const struct cs_command cs_cmd_run, cs_cmd_init, cs_cmd_check, cs_cmd_cod
 // For operators: they read the log, and write nothing.
 extern const struct cs_command cs_cmd_verify, cs_cmd_replay, cs_cmd_diff, cs_cmd_explain, cs_cmd_show,
     cs_cmd_rejected;
+// For operators too: they write catalogs, and publish nothing.
+extern const struct cs_command cs_cmd_rebuild, cs_cmd_promote;
 
 // Loads the settings that the command line names. Free with cs_settings_free(&cs_consumer_settings_table, …).
 CS_MUST_USE bool cs_consumer_settings_load(const struct cs_cli *cli, struct cs_consumer_settings **ret,
@@ -25,3 +27,5 @@ CS_MUST_USE bool cs_consumer_settings_load(const struct cs_cli *cli, struct cs_c
 // Prints "certsync-consumer COMMAND: message" to the error stream; the exit code that goes with the kind.
 int cs_consumer_failure(const struct cs_cli *cli, const struct cs_err *err);
 int cs_consumer_exit_code(const struct cs_err *err);
+// Every batch frees what the last one took: giving it back to the kernel in between only costs page faults.
+void cs_consumer_keep_memory(void);

@@ -131,10 +131,14 @@ void cs_operator_close(struct cs_operator *op) {
     *op = (struct cs_operator){0};
 }
 
-bool cs_operator_catalog(const struct cs_operator *op, struct cs_catalog **ret, struct cs_err *err) {
+bool cs_settings_catalog(const struct cs_consumer_settings *s, struct cs_catalog **ret, struct cs_err *err) {
     struct cs_redis_access access;
-    return cs_redis_access_of(op->settings, &access, err) &&
-           cs_catalog_redis_new(&access, op->settings->redis_namespace, ret, err);
+    return cs_redis_access_of(s, &access, err) &&
+           cs_catalog_redis_new(&access, s->redis_namespace, ret, err);
+}
+
+bool cs_operator_catalog(const struct cs_operator *op, struct cs_catalog **ret, struct cs_err *err) {
+    return cs_settings_catalog(op->settings, ret, err);
 }
 
 int64_t cs_operator_total(const struct cs_operator *op) {

@@ -15,15 +15,17 @@ struct cs_operator_options {       // first part of each command's options
     bool json;
 };
 // clang-format off
+#define CS_OPERATOR_SETTINGS \
+    {.name = "deployment", .kind = CS_OPT_SETTING, .setting = "deployment.id", .value_name = "ID", \
+     .text = "Name of the deployment (deployment.id)."}, \
+    {.name = "root-key", .kind = CS_OPT_SETTING, .setting = "deployment.root_key", .value_name = "FILE", \
+     .text = "File with the root public key (deployment.root_key)."}
 #define CS_OPERATOR_OPTS(S, m) \
     {.name = "events", .kind = CS_OPT_PATH, CS_OPT_AT_STR(S, m.events), .value_name = "FILE", \
      .text = "Read cert.events from this file (kcat -C -J -e -t cert.events) instead of Kafka."}, \
     {.name = "outcomes", .kind = CS_OPT_PATH, CS_OPT_AT_STR(S, m.outcomes), .value_name = "FILE", \
      .text = "Read cert.outcomes from this file instead of Kafka."}, \
-    {.name = "deployment", .kind = CS_OPT_SETTING, .setting = "deployment.id", .value_name = "ID", \
-     .text = "Name of the deployment (deployment.id)."}, \
-    {.name = "root-key", .kind = CS_OPT_SETTING, .setting = "deployment.root_key", .value_name = "FILE", \
-     .text = "File with the root public key (deployment.root_key)."}, \
+    CS_OPERATOR_SETTINGS, \
     {.name = "json", .kind = CS_OPT_FLAG, CS_OPT_AT_FLAG(S, m.json), \
      .text = "One JSON object on standard output, for programs."}
 // clang-format on
@@ -57,6 +59,9 @@ CS_DEFINE_AUTO_CLEAR(struct cs_operator, cs_operator_close)
 // Looks again at where events end now.
 CS_MUST_USE bool cs_operator_look(struct cs_operator *op, struct cs_log *log, struct cs_bounds *ret,
                                   struct cs_err *err);
+// The catalog in Redis that the settings name.
+CS_MUST_USE bool cs_settings_catalog(const struct cs_consumer_settings *s, struct cs_catalog **ret,
+                                     struct cs_err *err);
 CS_MUST_USE bool cs_operator_catalog(const struct cs_operator *op, struct cs_catalog **ret,
                                      struct cs_err *err);
 // Events of all partitions.

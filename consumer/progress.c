@@ -34,15 +34,24 @@ static void draw(struct cs_progress *p) {
     p->drawn = true;
 }
 
-void cs_progress_step(struct cs_progress *p) {
-    p->done++;
-    if (!p->shown || p->done % LOOK_EVERY != 0)
-        return;
+static void draw_in_time(struct cs_progress *p) {
     int64_t now_ms = cs_clock_mono_ms(cs_clock_real());
     if (now_ms - p->drawn_ms < DRAW_EVERY_MS)
         return;
     p->drawn_ms = now_ms;
     draw(p);
+}
+
+void cs_progress_step(struct cs_progress *p) {
+    p->done++;
+    if (p->shown && p->done % LOOK_EVERY == 0)
+        draw_in_time(p);
+}
+
+void cs_progress_at(struct cs_progress *p, int64_t done) {
+    p->done = done;
+    if (p->shown)
+        draw_in_time(p);
 }
 
 void cs_progress_end(struct cs_progress *p) {

@@ -17,6 +17,7 @@ struct cs_progress {
 };
 // what: "verify", borrowed. total: events; 0 where unknown.
 void cs_progress_start(struct cs_progress *p, FILE *stream, const char *what, int64_t total);
-void cs_progress_step(struct cs_progress *p);         // one event more
-void cs_progress_end(struct cs_progress *p);          // takes the line away
-double cs_progress_rate(const struct cs_progress *p); // events/s so far
+void cs_progress_step(struct cs_progress *p);             // one event more
+void cs_progress_at(struct cs_progress *p, int64_t done); // so many in all
+void cs_progress_end(struct cs_progress *p);              // takes the line away
+double cs_progress_rate(const struct cs_progress *p);     // events/s so far

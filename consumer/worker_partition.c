@@ -64,7 +64,6 @@ void cs_partition_forget_hot(struct cs_partition *p) {
 // The catalog may be newer than this release: a ruleset that it does not know must not be judged by.
 static bool read_position(struct cs_worker *w, struct cs_partition *p, struct cs_err *err) {
     struct cs_bytes doc;
-    struct cs_system system;
     if (!p->hot && !cs_state_new(false, &p->hot, err))
         return false;
     cs_partition_forget_hot(p);
@@ -74,21 +73,7 @@ static bool read_position(struct cs_worker *w, struct cs_partition *p, struct cs
     p->generation = w->catalog->ops->generation(w->catalog, p->id);
     if (cs_state_get(p->hot, "system", &doc) != CS_FOUND)
         return true;
-    if (!cs_system_decode(doc, &system, err))
-        return false;
-    if (system.ruleset > CS_RULESET_LATEST)
-        return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
-                          "the catalog was made with ruleset %lld, this release knows rulesets up to %d: "
-                          "upgrade certsync-consumer",
-                          (long long)system.ruleset, CS_RULESET_LATEST);
-    if (strcmp(system.deployment, w->c->settings->deployment) != 0 ||
-        system.partitions != w->c->partition_count)
-        return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
-                          "the catalog belongs to deployment %s with %d partitions: set redis.namespace to "
-                          "another name, or "
-                          "deployment.id to that one",
-                          system.deployment, (int)system.partitions);
-    return true;
+    return cs_catalog_check_system(doc, w->c->settings->deployment, w->c->partition_count, err);
 }
 
 // The log must reach as far as the position, and back to the record before it.

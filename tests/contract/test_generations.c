@@ -142,11 +142,11 @@ static void expect(struct cs_catalog *c, const char *value, int64_t at, int64_t 
     cs_state_free(s);
 }
 
-static bool claim(struct cs_catalog *c, bool afresh) {
+static bool claim(struct cs_catalog *c, int64_t generation) {
     struct cs_err err;
     bool claimed = false;
     int64_t left_ms = -1;
-    assert_true(c->ops->claim(c, PARTITION, afresh, LEASE_MS, &claimed, &left_ms, &err));
+    assert_true(c->ops->claim(c, PARTITION, generation, LEASE_MS, &claimed, &left_ms, &err));
     assert_true(claimed || left_ms > 0);
     return claimed;
 }
@@ -195,7 +195,7 @@ static void test_beside_the_live_one(void **state) {
     struct cs_generations g = generations(f->other);
     assert_int_equal(g.live, 1);
     assert_int_equal(g.next, 0);
-    assert_true(claim(f->rebuild, false));
+    assert_true(claim(f->rebuild, 2));
     expect(f->rebuild, NULL, 0, 2);
     assert_false(write_moved(f->rebuild, "rebuilt", position(1)));
     assert_false(write_moved(f->rebuild, "rebuilt", position(2)));
@@ -219,7 +219,7 @@ static void test_view_of_the_next(void **state) {
     f->other->ops->view(f->other, CS_VIEW_NEXT);
     assert_false(cs_catalog_load(f->other, PARTITION, s, &at, &err));
     assert_int_equal(err.kind, CS_ERR_CONFIG);
-    assert_true(claim(f->rebuild, false));
+    assert_true(claim(f->rebuild, 2));
     assert_false(write_moved(f->rebuild, "rebuilt", position(3)));
     assert_false(write_moved(f->worker, "live", position(4)));
     expect(f->other, "rebuilt", 3, 2);
@@ -236,7 +236,7 @@ static void test_promote(void **state) {
     bool moved = true;
     struct cs_err err;
     assert_false(write_moved(f->worker, "live", position(5)));
-    assert_true(claim(f->rebuild, false));
+    assert_true(claim(f->rebuild, 2));
     assert_false(write_moved(f->rebuild, "rebuilt", position(5)));
     expect(f->worker, "live", 5, 1);
     assert_true(promote_moved(f->rebuild, 4, 5)); // the live one is not there any more
@@ -256,7 +256,9 @@ static void test_promote(void **state) {
     assert_int_equal(count(f->worker), 101);
     assert_false(write_moved(f->worker, "on", position(6)));
     // The numbers go on.
-    assert_true(claim(f->rebuild, false));
+    assert_false(f->rebuild->ops->claim(f->rebuild, PARTITION, 2, LEASE_MS, &moved, &removed, &err));
+    assert_int_equal(err.kind, CS_ERR_CONFIG);
+    assert_true(claim(f->rebuild, 3));
     expect(f->rebuild, NULL, 0, 3);
 }
 
@@ -270,7 +272,7 @@ static void test_promotion_fences_a_batch(void **state) {
     bool moved = false;
     struct cs_bytes v;
     assert_false(write_moved(f->worker, "live", position(5)));
-    assert_true(claim(f->rebuild, false));
+    assert_true(claim(f->rebuild, 2));
     assert_false(write_moved(f->rebuild, "rebuilt", position(5)));
     assert_false(load_moved(f->worker, s, &at));
     assert_false(promote_moved(f->rebuild, 5, 5));
@@ -280,7 +282,7 @@ static void test_promotion_fences_a_batch(void **state) {
     assert_true(commit_moved(f->worker, s, at, position(6)));
     expect(f->other, "rebuilt", 5, 2);
     assert_int_equal(cs_state_get(late, "doc", &v), CS_NEEDED);
-    assert_true(claim(f->rebuild, false));
+    assert_true(claim(f->rebuild, 3));
     assert_false(write_moved(f->rebuild, "again", position(5)));
     expect(f->worker, "rebuilt", 5, 2);
     assert_true(f->worker->ops->load_begin(f->worker, PARTITION, late, &err));
@@ -306,7 +308,7 @@ static void test_load_after_a_promotion_is_moved(void **state) {
     struct cs_bytes v;
     assert_false(write_moved(f->worker, "live", position(5)));
     expect(f->other, "live", 5, 1);
-    assert_true(claim(f->rebuild, false));
+    assert_true(claim(f->rebuild, 2));
     assert_false(write_moved(f->rebuild, "rebuilt", position(5)));
     assert_false(promote_moved(f->rebuild, 5, 5));
     assert_int_equal(cs_state_get(s, "doc", &v), CS_NEEDED);
@@ -322,14 +324,14 @@ static void test_load_after_a_promotion_is_moved(void **state) {
 static void test_a_second_rebuild_is_refused(void **state) {
     struct fixture *f = *state;
     struct cs_err err;
-    assert_true(claim(f->rebuild, false));
-    assert_false(claim(f->other, false));
-    assert_false(claim(f->other, true));
-    assert_true(claim(f->rebuild, false)); // its own
+    assert_true(claim(f->rebuild, 2));
+    assert_false(claim(f->other, 2));
+    assert_false(claim(f->other, 3));
+    assert_true(claim(f->rebuild, 2)); // its own
     assert_false(write_moved(f->rebuild, "rebuilt", position(1)));
     assert_true(f->rebuild->ops->release(f->rebuild, PARTITION, &err));
     // Given back: the other one goes on where this one was, and this one is fenced.
-    assert_true(claim(f->other, false));
+    assert_true(claim(f->other, 2));
     expect(f->other, "rebuilt", 1, 2);
     assert_true(write_moved(f->rebuild, "late", position(2)));
     assert_true(promote_moved(f->rebuild, 0, 1));
@@ -345,9 +347,9 @@ static void test_afresh(void **state) {
     int64_t removed = 0;
     bool moved = true;
     assert_false(write_moved(f->worker, "live", position(5)));
-    assert_true(claim(f->rebuild, false));
+    assert_true(claim(f->rebuild, 2));
     assert_false(write_moved(f->rebuild, "bad", position(4)));
-    assert_true(claim(f->rebuild, true));
+    assert_true(claim(f->rebuild, 3));
     expect(f->rebuild, NULL, 0, 3);
     assert_false(write_moved(f->rebuild, "good", position(1)));
     assert_true(f->other->ops->sweep(f->other, PARTITION, &removed, &moved, &err));
@@ -366,11 +368,11 @@ static void test_a_lease_ends(void **state) {
     struct cs_err err;
     bool claimed = false;
     int64_t left_ms = 0;
-    assert_true(f->rebuild->ops->claim(f->rebuild, PARTITION, false, 300, &claimed, &left_ms, &err));
+    assert_true(f->rebuild->ops->claim(f->rebuild, PARTITION, 2, 300, &claimed, &left_ms, &err));
     assert_true(claimed);
     assert_false(write_moved(f->rebuild, "rebuilt", position(1)));
     for (int i = 0; i < 200; i++) {
-        assert_true(f->other->ops->claim(f->other, PARTITION, false, LEASE_MS, &claimed, &left_ms, &err));
+        assert_true(f->other->ops->claim(f->other, PARTITION, 2, LEASE_MS, &claimed, &left_ms, &err));
         if (claimed)
             break;
         assert_in_range(left_ms, 0, 300);
@@ -385,11 +387,11 @@ static void test_a_lease_ends(void **state) {
 static void test_everything_is_lost(void **state) {
     struct fixture *f = *state;
     assert_false(write_moved(f->worker, "live", position(5)));
-    assert_true(claim(f->rebuild, false));
+    assert_true(claim(f->rebuild, 2));
     assert_false(write_moved(f->rebuild, "rebuilt", position(5)));
     assert_false(promote_moved(f->rebuild, 5, 5));
     expect(f->worker, "rebuilt", 5, 2);
-    assert_true(claim(f->rebuild, false));
+    assert_true(claim(f->rebuild, 3));
     redis_server_flush(&server);
     assert_true(write_moved(f->rebuild, "late", position(1)));
     assert_true(write_moved(f->worker, "late", position(6)));

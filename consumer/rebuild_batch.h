@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The log as a rebuild reads it: each record of cert.events with the first published outcome of its number,
+// prepared, in batches. Internal to rebuild.c.
+#pragma once
+
+#include "apply.h"
+#include "log_reader.h"
+
+struct cs_published_item {
+    int64_t offset;                  // of cert.outcomes
+    size_t key_at, key_len, at, len; // in text
+};
+struct cs_rebuild_batch {
+    size_t len, cap, bytes;
+    struct cs_batch_record *records;     // their bytes are `owned`
+    void **owned;                        // one for each record
+    struct cs_published_item *published; // one for each record
+    struct cs_buf text;
+};
+CS_MUST_USE bool cs_rebuild_batch_init(struct cs_rebuild_batch *b, size_t cap, struct cs_err *err);
+void cs_rebuild_batch_empty(struct cs_rebuild_batch *b);
+void cs_rebuild_batch_clear(struct cs_rebuild_batch *b);
+
+struct cs_rebuild_reader {
+    struct cs_log *events, *outcomes; // borrowed
+    struct cs_crypto *crypto;
+    struct cs_key_cache *keys;
+    const char *deployment;
+    int32_t partition, partitions;
+    int64_t last; // number of the outcome that was read last
+    bool end;
+};
+// From a position to where both topics end now. What the position stands on is read again and must be the same.
+CS_MUST_USE bool cs_rebuild_reader_start(struct cs_rebuild_reader *r, int32_t partition,
+                                         const struct cs_position *from, struct cs_err *err);
+// One record more into b, which has room; r->end where there is none.
+CS_MUST_USE bool cs_rebuild_reader_add(struct cs_rebuild_reader *r, struct cs_rebuild_batch *b,
+                                       struct cs_err *err);
