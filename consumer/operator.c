@@ -133,8 +133,7 @@ void cs_operator_close(struct cs_operator *op) {
 
 bool cs_settings_catalog(const struct cs_consumer_settings *s, struct cs_catalog **ret, struct cs_err *err) {
     struct cs_redis_access access;
-    return cs_redis_access_of(s, &access, err) &&
-           cs_catalog_redis_new(&access, s->redis_namespace, ret, err);
+    return cs_redis_access_of(s, &access, err) && cs_catalog_redis_new(&access, s->redis_namespace, ret, err);
 }
 
 bool cs_operator_catalog(const struct cs_operator *op, struct cs_catalog **ret, struct cs_err *err) {
