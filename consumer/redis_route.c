@@ -10,6 +10,7 @@
 
 #define ASK_GAP_MS    100 // between two discoveries, and at least some times as long as the last one took
 #define ASK_SHARE     4
+#define BELIEVE_MS    2000 // what sentinels said: a primary that was deposed may go on for a while
 #define HUNG_PAUSE_MS 2000 // a primary that hung is left alone
 #define HUNG_TRIAL_MS 500  // and then has so long to answer a PING
 
@@ -26,6 +27,7 @@ struct cs_redis_route {
     struct cs_redis_map *map; // NULL: not known yet
     bool stale;
     int64_t ask_at_ms;
+    int64_t believe_until_ms; // INT64_MAX: as long as it answers
     unsigned turn;
     struct node *nodes;
     size_t len, cap;
@@ -88,6 +90,7 @@ static bool discover(struct cs_redis_route *r, struct cs_err *err) {
     cs_redis_map_free(r->map);
     r->map = map;
     r->stale = false;
+    r->believe_until_ms = r->access.mode == CS_REDIS_SENTINEL ? end_ms + BELIEVE_MS : INT64_MAX;
     forget_others(r);
     return true;
 }
@@ -97,7 +100,8 @@ static bool look_up(struct cs_redis_route *r, struct cs_err *err) {
     struct cs_err ignored;
     if (!r->map)
         return discover(r, err);
-    if (r->stale && now_ms() >= r->ask_at_ms)
+    int64_t now = now_ms();
+    if ((r->stale || now >= r->believe_until_ms) && now >= r->ask_at_ms)
         (void)discover(r, &ignored);
     return true;
 }

@@ -10,7 +10,7 @@
 
 #define BROKER_TIMEOUT_MS  10000
 #define BACKOFF_FIRST_MS   100
-#define BACKOFF_LAST_MS    5000
+#define BACKOFF_LAST_MS    1000
 #define TRUNCATED_GRACE_MS 30000 // a new leader may tell an old end for a moment
 
 bool cs_partition_new(struct cs_worker *w, int32_t id, struct cs_partition **ret, struct cs_err *err) {
@@ -193,13 +193,15 @@ void cs_partition_failed(struct cs_worker *w, struct cs_partition *p, const stru
         stop(w, p, err);
         return;
     }
+    bool told = p->backoff_ms == BACKOFF_LAST_MS; // and not again at each attempt
     p->backoff_ms = p->backoff_ms == 0 ? BACKOFF_FIRST_MS : p->backoff_ms * 2;
     if (p->backoff_ms > BACKOFF_LAST_MS)
         p->backoff_ms = BACKOFF_LAST_MS;
     p->retry_at_ms = cs_worker_now_ms(w) + p->backoff_ms;
     cs_series_inc(w->m->retries);
     cs_board_state(w->c->board, p->id, CS_BOARD_WAITING, err->msg);
-    cs_log_err(CS_LOG_WARN, "partition waits", err, "partition=%d retry_ms=%lld", (int)p->id,
-               (long long)p->backoff_ms);
+    if (!told)
+        cs_log_err(CS_LOG_WARN, "partition waits", err, "partition=%d retry_ms=%lld", (int)p->id,
+                   (long long)p->backoff_ms);
     cs_partition_restart(w, p);
 }

@@ -21,7 +21,7 @@ from support.stack import DEPLOYMENT, consumer_binary
 class Load:
     """A thread that publishes for its accounts, and one that reads their catalogs by the API."""
 
-    def __init__(self, stack, accounts=8, seed=1, pause_s=0.004):
+    def __init__(self, stack, accounts=8, seed=1, pause_s=0.02):
         self.stack, self.random, self.pause_s = stack, random.Random(seed), pause_s
         authority = ev.Authority("Load CA")
         self.material = [(key, [authority.issue(key.public_key()), authority.der]) for key in (ev.new_key() for _ in range(8))]
@@ -111,14 +111,14 @@ class Load:
     def wait_more(self, partitions=None, timeout_s=60, events=3):
         """Some more events of each of these partitions, sent from now on, are in the catalog."""
         wanted = set(self.partitions if partitions is None else partitions)
-        start = {p: max((o for q, o in list(self.sent) if q == p), default=-1) for p in wanted}
+        start = self.ends()
 
         def caught_up():
             if self._failure:
                 raise self._failure
             at = self.positions()
-            return all(at[p] > start[p] + events for p in wanted)
-        wait_until(caught_up, timeout_s, f"progress of the partitions {sorted(wanted)} beyond {start}", interval_s=0.1)
+            return all(at[p] >= start[p] + events for p in wanted)
+        wait_until(caught_up, timeout_s, f"{events} events more in partitions {sorted(wanted)} than {start}", interval_s=0.1)
 
     def ends(self):
         return {p: self.stack.kafka.watermarks(self.stack.events_topic, p)[1] for p in range(self.stack.partitions)}

@@ -13,7 +13,7 @@ from support.proc import Process, free_port, wait_until
 from support.redis import Redis
 
 SLOTS = 16384
-NODE_TIMEOUT_MS = 1500
+NODE_TIMEOUT_MS = 1000
 
 
 class RedisCluster:
@@ -156,14 +156,13 @@ class RedisSentinels:
 
     def __init__(self, directory, **config):
         self.directory = Path(directory)
-        self.servers = [Redis(self.directory / f"server{i}", tcp=True, **config) for i in range(2)]
+        self.servers = [Redis(self.directory / f"server{i}", tcp=True, repl_diskless_sync_delay=0, **config) for i in range(2)]
         self.ports, self.sentinels = [free_port() for _ in range(3)], []
 
     def start(self):
         first, second = self.servers
         first.start()
         second.config["replicaof"] = f"127.0.0.1 {first.port}"
-        second.config["repl-diskless-sync-delay"] = 0
         second.start()
         wait_until(lambda: second.client().info("replication")["master_link_status"] == "up", 20, "a replica that follows")
         for i, port in enumerate(self.ports):
@@ -177,7 +176,7 @@ class RedisSentinels:
         conf = directory / "sentinel.conf"
         conf.write_text(f"port {port}\nbind 127.0.0.1\ndir {directory.resolve()}\n"
                         f"sentinel monitor {self.NAME} 127.0.0.1 {primary_port} 2\n"
-                        f"sentinel down-after-milliseconds {self.NAME} 1000\nsentinel failover-timeout {self.NAME} 3000\n")
+                        f"sentinel down-after-milliseconds {self.NAME} 800\nsentinel failover-timeout {self.NAME} 1000\n")
         self.sentinels.append(Process("sentinel", ["redis-server", conf.resolve(), "--sentinel"], directory))
 
     def command(self, port, *command):
