@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "certsync/model/pem.h"
 #include "certsync/runtime/log.h"
@@ -298,6 +299,16 @@ static bool concluded(const struct cs_item *item) {
     return false;
 }
 
+// certbot makes its links first, and then what they lead to.
+static bool leads_nowhere(const struct cs_item *item, struct cs_err *err) {
+    struct stat st;
+    if (lstat(item->certificate, &st) < 0 || !S_ISLNK(st.st_mode))
+        return false;
+    cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "%s is a symbolic link to a file that is not there",
+               item->certificate);
+    return true;
+}
+
 void engine_judge(struct cs_engine *e, struct cs_item *item) {
     struct cs_err err;
     if (item->gone_ms > 0) {
@@ -327,7 +338,10 @@ void engine_judge(struct cs_engine *e, struct cs_item *item) {
         break;
     case READING_GONE:
         item->stamp = 0;
-        engine_gone(e, item);
+        if (leads_nowhere(item, &err))
+            wait_or_refuse(e, item, &err);
+        else
+            engine_gone(e, item);
         break;
     case READING_DONE:
         break;

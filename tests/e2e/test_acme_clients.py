@@ -73,3 +73,22 @@ def test_certbots_own_layout_and_a_link_that_goes_back(host, tmp_path):
     certbot.renew("www.example.com", start=-1)
     assert host.wait_version("www.example.com", 3)[1] == first
     host.stop()
+
+
+def test_links_that_are_there_before_their_files(host):
+    """As certbot makes a new lineage: what the link leads to comes a moment later, or much later on a busy host."""
+    name, ca = "www.example.com", ev.Authority("Layout Root")
+    live, archive = host.dir / "le/live" / name, host.dir / "le/archive" / name
+    host.watch("le", preset="certbot", path=host.dir / "le")
+    for directory in (live, archive):
+        directory.mkdir(parents=True)
+    for kind in ("fullchain", "privkey"):
+        (live / f"{kind}.pem").symlink_to(f"../../archive/{name}/{kind}1.pem")
+    host.start()
+    assert "not there" in host.wait_problem(name, "waiting")["message"]
+    key = ev.new_key()
+    (archive / "fullchain1.pem").write_bytes(ev.pem_of(ca.issue(key.public_key()), ca.der))
+    ev.write_private(key, archive / "privkey1.pem")
+    host.wait_version(name, 1)
+    wait_until(lambda: host.problem(name) is None, PATIENCE_S, "the end of the problem")
+    host.stop()
