@@ -259,14 +259,21 @@ static bool start_threads(struct cs_engine *e, struct cs_err *err) {
     return cs_sender_new(&e->session, &(struct cs_sender_hooks){on_published, e}, &e->sender, err);
 }
 
+static bool make_buffers(struct cs_engine *e, struct cs_err *err) {
+    bool pairs = false;
+    for (size_t i = 0; i < e->sections.n; i++)
+        pairs |= e->sections.items[i].files[0].encrypt_certificate != NULL;
+    for (size_t i = 0; i < CS_ARRAY_LEN(e->buffers) / (pairs ? 1 : 2); i++)
+        if (!cs_guarded_init(&e->buffers[i], err))
+            return false;
+    return true;
+}
+
 static bool engine_fill(struct cs_engine *e, struct cs_err *err) {
     char path[PATH_MAX];
     struct cs_spool_limits limits = {e->session.settings->spool_max_events,
                                      e->session.settings->spool_max_bytes};
-    for (size_t i = 0; i < CS_ARRAY_LEN(e->buffers); i++)
-        if (!cs_guarded_init(&e->buffers[i], err))
-            return false;
-    bool ok = cs_sections_new(&e->session.settings->watches, &e->sections, err) &&
+    bool ok = cs_sections_new(&e->session.settings->watches, &e->sections, err) && make_buffers(e, err) &&
               cs_spool_open(e->session.settings->spool, e->session.kid, &limits, &e->spool, err) &&
               cs_daemon_path(&e->session, CS_DAEMON_REGISTER, path, sizeof path, err) &&
               cs_register_open(path, e->session.kid, &e->reg, err) && start_watching(e, err) &&

@@ -301,16 +301,27 @@ const struct cs_settler_hooks engine_settler_hooks = {
 
 // --- what an earlier run left in the spool
 
+static void take_upload(struct cs_engine *e, struct cs_known *k, const struct cs_event *ev) {
+    CS_AUTO(cs_cert_free) struct cs_cert *leaf = NULL;
+    CS_AUTO(cs_cert_free) struct cs_cert *encrypt = NULL;
+    const struct cs_event_upload *u = &ev->data.upload;
+    struct cs_err ignored;
+    uint8_t identity[32];
+    if (!cs_cert_parse(e->session.crypto, u->part[0].chain[0].bytes, &leaf, &ignored) ||
+        (u->parts == 2 && !cs_cert_parse(e->session.crypto, u->part[1].chain[0].bytes, &encrypt, &ignored)))
+        return;
+    cs_register_identity(e->session.crypto, leaf->sha256, encrypt ? encrypt->sha256 : NULL, identity);
+    cs_register_sent(&e->reg, k, ev->id, identity, leaf->not_before_s);
+}
+
 static bool take_spooled(struct cs_engine *e, const struct cs_event *ev, struct cs_err *err) {
     if (strcmp(ev->account, e->session.account) != 0)
         return true;
     if (ev->type == CS_EVENT_CERTIFICATE_UPLOAD) {
-        CS_AUTO(cs_cert_free) struct cs_cert *leaf = NULL;
         struct cs_known *k = cs_register_known(&e->reg, ev->data.upload.name);
         if (!k)
             return cs_err_oom(err);
-        if (cs_cert_parse(e->session.crypto, ev->data.upload.part[0].chain[0].bytes, &leaf, err))
-            cs_register_sent(&e->reg, k, ev->id, leaf->sha256, leaf->not_before_s);
+        take_upload(e, k, ev);
         return true;
     }
     if (ev->type == CS_EVENT_CERTIFICATE_DELETE)

@@ -31,8 +31,8 @@ struct cs_engine {
     struct cs_watch *watch;
     struct event *watch_event;
     struct cs_sender *sender;
-    struct cs_settler *settler; // NULL: no API is configured
-    struct cs_guarded buffers[3];
+    struct cs_settler *settler;   // NULL: no API is configured
+    struct cs_guarded buffers[6]; // certificate, key, chain; of an SM2 pair the same three twice
     struct cs_timer *work, *rescan, *beat, *status;
     struct cs_waiting_upload uploads[CS_SPOOL_GROUP_MAX];
     size_t uploads_len;

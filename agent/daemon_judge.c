@@ -94,48 +94,92 @@ static enum reading read_one(struct cs_engine *e, struct cs_item *item, const ch
     return READING_DONE;
 }
 
+// Buffers of a part: 0 international or signing, 1 encryption.
+enum { CERTIFICATE, KEY, CHAIN, PART_BUFFERS };
+
+static struct cs_guarded *buffer(struct cs_engine *e, size_t part, size_t which) {
+    return &e->buffers[part * PART_BUFFERS + which];
+}
+
+static size_t parts_of(const struct cs_item *item) {
+    return item->encrypt_certificate ? 2 : 1;
+}
+
+struct files {
+    const char *certificate, *key, *chain;
+};
+static struct files files_of(const struct cs_item *item, size_t part) {
+    if (part == 0)
+        return (struct files){item->certificate, item->key, item->chain};
+    return (struct files){item->encrypt_certificate, item->encrypt_key, item->encrypt_chain};
+}
+
 // Which certificate it is: the first that is no CA's.
-static bool look_at_leaf(struct cs_engine *e, struct cs_item *item, struct cs_err *err) {
+static bool look_at_leaf(struct cs_engine *e, const char *path, struct cs_bytes text, uint8_t sha256[32],
+                         int64_t *not_before_s, struct cs_err *err) {
     struct cs_cert **certs;
     size_t n, leaf = 0;
-    if (!cs_pem_certs(e->session.crypto, item->certificate, e->buffers[0].bytes, &certs, &n, err))
+    if (!cs_pem_certs(e->session.crypto, path, text, &certs, &n, err))
         return false;
     for (size_t i = n; i-- > 0;)
         if (!certs[i]->is_ca)
             leaf = i;
-    memcpy(item->sha256, certs[leaf]->sha256, 32);
-    item->not_before_s = certs[leaf]->not_before_s;
+    memcpy(sha256, certs[leaf]->sha256, 32);
+    *not_before_s = certs[leaf]->not_before_s;
     cs_certs_free(certs, n);
     return true;
 }
 
-// The key, which may be in the certificate's file, and the chain. False: dealt with.
-static bool read_rest(struct cs_engine *e, struct cs_item *item) {
+// The files of the certificates are read.
+static bool identify(struct cs_engine *e, struct cs_item *item, struct cs_err *err) {
+    uint8_t sha256[2][32];
+    int64_t from_s[2]; // replace.older goes by the signing certificate's
+    size_t parts = parts_of(item);
+    for (size_t i = 0; i < parts; i++)
+        if (!look_at_leaf(e, files_of(item, i).certificate, buffer(e, i, CERTIFICATE)->bytes, sha256[i],
+                          &from_s[i], err))
+            return false;
+    cs_register_identity(e->session.crypto, sha256[0], parts == 2 ? sha256[1] : NULL, item->sha256);
+    item->not_before_s = from_s[0];
+    return true;
+}
+
+// A part's key, which may be in the certificate's file, and its chain. False: dealt with.
+static bool read_part(struct cs_engine *e, struct cs_item *item, size_t part) {
+    struct files f = files_of(item, part);
     struct cs_err err;
-    cs_guarded_wipe(&e->buffers[1]);
-    cs_guarded_wipe(&e->buffers[2]);
-    if (!item->key) {
-        cs_err_set(&err, CS_ERR_REJECT, CS_CODE_KEY_MISSING, "%s: no file here holds its key",
-                   item->certificate);
+    cs_guarded_wipe(buffer(e, part, KEY));
+    cs_guarded_wipe(buffer(e, part, CHAIN));
+    if (!f.key) {
+        cs_err_set(&err, CS_ERR_REJECT, CS_CODE_KEY_MISSING, "%s: no file here holds its key", f.certificate);
         judge_error(e, item, &err);
         return false;
     }
-    if (strcmp(item->key, item->certificate) != 0) {
-        enum reading r = read_one(e, item, item->key, &e->buffers[1]);
+    if (strcmp(f.key, f.certificate) != 0) {
+        enum reading r = read_one(e, item, f.key, buffer(e, part, KEY));
         if (r == READING_GONE) {
-            cs_err_set(&err, CS_ERR_REJECT, CS_CODE_KEY_MISSING, "%s is not there", item->key);
+            cs_err_set(&err, CS_ERR_REJECT, CS_CODE_KEY_MISSING, "%s is not there", f.key);
             judge_error(e, item, &err);
         }
         if (r != READING_OK)
             return false;
     }
-    return !item->chain || read_one(e, item, item->chain, &e->buffers[2]) != READING_DONE;
+    return !f.chain || read_one(e, item, f.chain, buffer(e, part, CHAIN)) != READING_DONE;
+}
+
+static bool read_rest(struct cs_engine *e, struct cs_item *item) {
+    for (size_t i = 0; i < parts_of(item); i++)
+        if (!read_part(e, item, i))
+            return false;
+    return true;
 }
 
 static uint64_t hash_content(struct cs_engine *e) {
     uint8_t hash[32];
     uint64_t out;
-    const struct cs_bytes parts[] = {e->buffers[0].bytes, e->buffers[1].bytes, e->buffers[2].bytes};
+    struct cs_bytes parts[CS_ARRAY_LEN(e->buffers)];
+    for (size_t i = 0; i < CS_ARRAY_LEN(parts); i++)
+        parts[i] = e->buffers[i].bytes;
     cs_crypto_sha256_parts(e->session.crypto, parts, CS_ARRAY_LEN(parts), hash);
     memcpy(&out, hash, sizeof out);
     return out ? out : 1;
@@ -143,23 +187,31 @@ static uint64_t hash_content(struct cs_engine *e) {
 
 // --- uploading
 
+static struct cs_keyed_source source_of(struct cs_engine *e, const struct cs_item *item, size_t part) {
+    struct files f = files_of(item, part);
+    struct cs_bytes certificate = buffer(e, part, CERTIFICATE)->bytes, chain = buffer(e, part, CHAIN)->bytes;
+    bool combined = strcmp(f.key, f.certificate) == 0;
+    struct cs_keyed_source src = {.cert = {f.certificate, certificate},
+                                  .key = {f.key, combined ? certificate : buffer(e, part, KEY)->bytes}};
+    if (f.chain && chain.len > 0)
+        src.chain = (struct cs_source_text){f.chain, chain};
+    return src;
+}
+
 static bool compose(struct cs_engine *e, const struct cs_item *item, struct cs_composed **ret,
                     struct cs_err *err) {
-    bool combined = strcmp(item->key, item->certificate) == 0;
     struct cs_upload_source src = {
         .type = CS_EVENT_CERTIFICATE_UPLOAD,
         .source = CS_SOURCE_UPLOADED,
         .name = item->name,
-        .algorithm = CS_ALGORITHM_INTERNATIONAL,
+        .algorithm = item->encrypt_certificate ? CS_ALGORITHM_SM2 : CS_ALGORITHM_INTERNATIONAL,
         .replace = true,
         .tags = (const char *const *)item->section->tags->items,
         .tags_len = item->section->tags->count,
-        .parts = 1,
-        .part = {{.cert = {item->certificate, e->buffers[0].bytes},
-                  .key = {item->key, combined ? e->buffers[0].bytes : e->buffers[1].bytes}}},
+        .parts = parts_of(item),
     };
-    if (item->chain && e->buffers[2].bytes.len > 0)
-        src.part[0].chain = (struct cs_source_text){item->chain, e->buffers[2].bytes};
+    for (size_t i = 0; i < src.parts; i++)
+        src.part[i] = source_of(e, item, i);
     struct cs_compose c = cs_session_compose(&e->session);
     return cs_compose_upload(&c, &src, ret, err);
 }
@@ -176,7 +228,9 @@ static void prepare_upload(struct cs_engine *e, struct cs_item *item, struct cs_
         judge_error(e, item, &err);
         return;
     }
-    memcpy(item->sha256, c->leaves[0]->sha256, 32);
+    // The key may have told that another certificate of the file is the leaf.
+    cs_register_identity(e->session.crypto, c->leaves[0]->sha256,
+                         c->leaves_len == 2 ? c->leaves[1]->sha256 : NULL, item->sha256);
     item->not_before_s = c->leaves[0]->not_before_s;
     e->uploads[e->uploads_len++] = (struct cs_waiting_upload){item, k, c, content};
 }
@@ -299,6 +353,33 @@ static bool concluded(const struct cs_item *item) {
     return false;
 }
 
+static uint64_t stamp_of(const struct cs_item *item) {
+    uint64_t stamp = 0;
+    for (size_t i = 0; i < parts_of(item); i++) {
+        struct files f = files_of(item, i);
+        stamp = cs_stamp_mix(stamp, f.certificate);
+        if (f.key)
+            stamp = cs_stamp_mix(stamp, f.key);
+        if (f.chain)
+            stamp = cs_stamp_mix(stamp, f.chain);
+    }
+    return stamp;
+}
+
+// The second certificate of an SM2 pair. False: dealt with.
+static bool read_encrypt(struct cs_engine *e, struct cs_item *item) {
+    if (!item->encrypt_certificate)
+        return true;
+    enum reading r = read_one(e, item, item->encrypt_certificate, buffer(e, 1, CERTIFICATE));
+    if (r == READING_GONE) {
+        struct cs_err err;
+        cs_err_set(&err, CS_ERR_RETRY, CS_CODE_NONE,
+                   "%s: the encryption certificate of the SM2 pair is not there", item->encrypt_certificate);
+        wait_or_refuse(e, item, &err);
+    }
+    return r == READING_OK;
+}
+
 // certbot makes its links first, and then what they lead to.
 static bool leads_nowhere(const struct cs_item *item, struct cs_err *err) {
     struct stat st;
@@ -316,11 +397,7 @@ void engine_judge(struct cs_engine *e, struct cs_item *item) {
         return;
     }
     engine_follow(e, item);
-    uint64_t stamp = cs_stamp_mix(0, item->certificate);
-    if (item->key)
-        stamp = cs_stamp_mix(stamp, item->key);
-    if (item->chain)
-        stamp = cs_stamp_mix(stamp, item->chain);
+    uint64_t stamp = stamp_of(item);
     if (stamp == item->stamp && concluded(item))
         return;
     int64_t now = engine_now(e);
@@ -329,9 +406,11 @@ void engine_judge(struct cs_engine *e, struct cs_item *item) {
         return;
     }
     item->stamp = stamp;
-    switch (read_one(e, item, item->certificate, &e->buffers[0])) {
+    switch (read_one(e, item, item->certificate, buffer(e, 0, CERTIFICATE))) {
     case READING_OK:
-        if (look_at_leaf(e, item, &err))
+        if (!read_encrypt(e, item))
+            break;
+        if (identify(e, item, &err))
             judge_leaf(e, item);
         else
             judge_error(e, item, &err);

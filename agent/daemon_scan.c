@@ -47,11 +47,11 @@ static void on_step(void *arg, const char *path) {
 
 void engine_follow(struct cs_engine *e, struct cs_item *item) {
     struct steps s = {.engine = e};
-    (void)cs_path_follow(item->certificate, on_step, &s);
-    if (item->key && strcmp(item->key, item->certificate) != 0)
-        (void)cs_path_follow(item->key, on_step, &s);
-    if (item->chain)
-        (void)cs_path_follow(item->chain, on_step, &s);
+    const char *const paths[] = {item->certificate,         item->key,         item->chain,
+                                 item->encrypt_certificate, item->encrypt_key, item->encrypt_chain};
+    for (size_t i = 0; i < CS_ARRAY_LEN(paths); i++)
+        if (paths[i] && (i == 0 || strcmp(paths[i], item->certificate) != 0))
+            (void)cs_path_follow(paths[i], on_step, &s);
     bool same = s.n == item->steps_len && s.n > 0 && memcmp(s.keys, item->steps, s.n * sizeof *s.keys) == 0;
     if (same) {
         free(s.keys);
@@ -131,6 +131,7 @@ void engine_discover(struct cs_engine *e, size_t index) {
 void engine_look_at_all(struct cs_engine *e) {
     int64_t now = engine_now(e);
     e->looking_ms = now > 0 ? now : 1;
+    cs_watch_renew(e->watch);
     for (size_t i = 0; i < e->sections.n; i++)
         engine_discover(e, i);
     for (size_t i = 0; i < e->reg.n; i++)

@@ -30,6 +30,14 @@ const char *cs_item_state_name(enum cs_item_state s) {
     return state_names[s];
 }
 
+void cs_register_identity(struct cs_crypto *c, const uint8_t leaf[32], const uint8_t *encrypt,
+                          uint8_t ret[32]) {
+    if (encrypt)
+        cs_crypto_sha256_parts(c, (struct cs_bytes[]){{leaf, 32}, {encrypt, 32}}, 2, ret);
+    else
+        memcpy(ret, leaf, 32);
+}
+
 // --- items and names
 
 static bool reserve(void **array, size_t *cap, size_t n, size_t size) {
@@ -61,6 +69,9 @@ static void item_free(struct cs_item *item) {
     free(item->name);
     free(item->key);
     free(item->chain);
+    free(item->encrypt_certificate);
+    free(item->encrypt_key);
+    free(item->encrypt_chain);
     free(item->message);
     free(item->steps);
     free(item);
@@ -103,7 +114,9 @@ struct cs_item *cs_register_found(struct cs_register *r, const struct cs_candida
     }
     if (!item)
         item = item_new(r, c->certificate, c->name);
-    if (!item || !set_text(&item->key, c->key) || !set_text(&item->chain, c->chain))
+    if (!item || !set_text(&item->key, c->key) || !set_text(&item->chain, c->chain) ||
+        !set_text(&item->encrypt_certificate, c->encrypt_certificate) ||
+        !set_text(&item->encrypt_key, c->encrypt_key) || !set_text(&item->encrypt_chain, c->encrypt_chain))
         return NULL;
     item->section = c->section;
     return item;

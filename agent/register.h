@@ -27,15 +27,16 @@ const char *cs_item_state_name(enum cs_item_state s);
 #define CS_ITEM_MESSAGE_MAX 300
 
 struct cs_item {
-    char *certificate;                // path; what it is known by
-    char *name;                       // in the catalog
-    char *key;                        // path; NULL: none found
-    char *chain;                      // path or NULL
-    const struct cs_section *section; // NULL until a scan finds it
+    char *certificate;                                       // path; what it is known by
+    char *name;                                              // in the catalog
+    char *key;                                               // path; NULL: none found
+    char *chain;                                             // path or NULL
+    char *encrypt_certificate, *encrypt_key, *encrypt_chain; // paths, of an SM2 pair; else NULL
+    const struct cs_section *section;                        // NULL until a scan finds it
     enum cs_item_state state;
-    uint64_t stamp;   // of the files as they were judged; 0: to be judged
-    uint64_t content; // of the bytes that were sent
-    uint8_t sha256[32];
+    uint64_t stamp;     // of the files as they were judged; 0: to be judged
+    uint64_t content;   // of the bytes that were sent
+    uint8_t sha256[32]; // cs_register_identity of its certificates
     int64_t not_before_s;
     enum cs_code code;
     char *message;
@@ -79,6 +80,10 @@ struct cs_register {
     size_t lines;
     bool write_failed; // told once
 };
+// What tells one certificate from another under a name: the leaf's fingerprint; of an SM2 pair the hash of
+// both (encrypt not NULL).
+void cs_register_identity(struct cs_crypto *c, const uint8_t leaf[32], const uint8_t *encrypt,
+                          uint8_t ret[32]);
 // Reads the file where there is one. kid: rejections of another key's events are forgotten.
 CS_MUST_USE bool cs_register_open(const char *path, const char *kid, struct cs_register *ret,
                                   struct cs_err *err);

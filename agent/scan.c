@@ -47,20 +47,41 @@ static void watch_existing(const struct cs_scan_hooks *h, const char *path) {
     h->on_directory(h->arg, at[0] ? at : "/");
 }
 
-// A certificate that an earlier pattern of the section has, or that is another certificate's chain file.
+// A certificate that an earlier pattern of the section has, or that is another certificate's chain or
+// encryption file.
 static bool taken(const struct walk *w, const char *path) {
     for (size_t i = 0; i < w->section->files_len; i++) {
         const struct cs_section_files *f = &w->section->files[i];
-        if (f->chain && cs_path_pattern_leads(f->chain, path) && strcmp(f->chain, f->certificate) != 0)
-            return true;
+        // "{name}.crt" also matches what another pattern of the section is for.
+        const char *const others[] = {f->chain, f->encrypt_certificate, f->encrypt_chain};
+        for (size_t k = 0; k < CS_ARRAY_LEN(others); k++)
+            if (others[k] && cs_path_pattern_leads(others[k], path) && strcmp(others[k], f->certificate) != 0)
+                return true;
         if (i < w->files_index && cs_path_pattern_leads(f->certificate, path))
             return true;
     }
     return false;
 }
 
+// False where the pattern's text does not fit.
+static bool put_encrypt(const struct walk *w, char paths[3][PATH_MAX], struct cs_candidate *c) {
+    const struct cs_section_files *f = w->files;
+    struct stat st;
+    if (!f->encrypt_certificate)
+        return true;
+    if (!cs_path_pattern_expand(f->encrypt_certificate, &w->match, paths[0], PATH_MAX) ||
+        !cs_path_pattern_expand(f->encrypt_key, &w->match, paths[1], PATH_MAX))
+        return false;
+    c->encrypt_certificate = paths[0];
+    c->encrypt_key = paths[1];
+    if (f->encrypt_chain && cs_path_pattern_expand(f->encrypt_chain, &w->match, paths[2], PATH_MAX) &&
+        lstat(paths[2], &st) == 0)
+        c->encrypt_chain = paths[2];
+    return true;
+}
+
 static void found(struct walk *w) {
-    char key[PATH_MAX], chain[PATH_MAX], name[PATH_MAX];
+    char key[PATH_MAX], chain[PATH_MAX], name[PATH_MAX], encrypt[3][PATH_MAX];
     struct stat st;
     if (lstat(w->path, &st) < 0) {
         if (errno != ENOENT && errno != ENOTDIR)
@@ -79,6 +100,8 @@ static void found(struct walk *w) {
     if (w->files->chain && cs_path_pattern_expand(w->files->chain, &w->match, chain, sizeof chain) &&
         lstat(chain, &st) == 0)
         c.chain = chain;
+    if (!put_encrypt(w, encrypt, &c))
+        return;
     w->hooks->on_candidate(w->hooks->arg, &c);
 }
 
@@ -184,9 +207,11 @@ bool cs_scan_concerns(const struct cs_section *section, const char *path) {
     }
     for (size_t i = 0; i < section->files_len; i++) {
         const struct cs_section_files *f = &section->files[i];
-        if (cs_path_pattern_leads(f->certificate, path) || (f->key && cs_path_pattern_leads(f->key, path)) ||
-            (f->chain && cs_path_pattern_leads(f->chain, path)))
-            return true;
+        const char *const patterns[] = {f->certificate,         f->key,         f->chain,
+                                        f->encrypt_certificate, f->encrypt_key, f->encrypt_chain};
+        for (size_t k = 0; k < CS_ARRAY_LEN(patterns); k++)
+            if (patterns[k] && cs_path_pattern_leads(patterns[k], path))
+                return true;
     }
     return false;
 }

@@ -14,6 +14,7 @@ struct cs_candidate {
     const char *certificate;
     const char *key;   // NULL: none was found (pairs); the same as certificate: one file
     const char *chain; // NULL: none
+    const char *encrypt_certificate, *encrypt_key, *encrypt_chain; // of an SM2 pair; else NULL
 };
 
 struct cs_scan_hooks {

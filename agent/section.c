@@ -53,6 +53,12 @@ const struct cs_setting cs_watch_rows[CS_WATCH_ROWS] = {
                     "Pattern of the key file that belongs to a certificate file."),
     CS_SETTING_PATH("chain", S, chain, "", CS_SETTING_RELOADABLE,
                     "Pattern of a file with intermediate certificates, if there is one."),
+    CS_SETTING_PATH("encrypt_certificate", S, encrypt_certificate, "", CS_SETTING_RELOADABLE,
+                    "SM2: pattern of the encryption certificate that goes with the signing one, which certificate and key then name."),
+    CS_SETTING_PATH("encrypt_key", S, encrypt_key, "", CS_SETTING_RELOADABLE,
+                    "SM2: pattern of the encryption certificate's key file."),
+    CS_SETTING_PATH("encrypt_chain", S, encrypt_chain, "", CS_SETTING_RELOADABLE,
+                    "SM2: pattern of a file with the encryption certificate's intermediate certificates, if there is one."),
     CS_SETTING_PATH("combined", S, combined, "", CS_SETTING_RELOADABLE,
                     "Pattern of files that hold certificate, chain and key together."),
     CS_SETTING_PATH("pairs", S, pairs, "", CS_SETTING_RELOADABLE,
@@ -82,6 +88,9 @@ void cs_sections_clear(struct cs_sections *s) {
             free(s->items[i].files[k].certificate);
             free(s->items[i].files[k].key);
             free(s->items[i].files[k].chain);
+            free(s->items[i].files[k].encrypt_certificate);
+            free(s->items[i].files[k].encrypt_key);
+            free(s->items[i].files[k].encrypt_chain);
             free(s->items[i].files[k].as);
         }
     }
@@ -101,9 +110,13 @@ static bool put_text(char **to, const char *base, const char *rest, struct cs_er
     return true;
 }
 
+static bool any_encrypt(const S *s) {
+    return s->encrypt_certificate[0] || s->encrypt_key[0] || s->encrypt_chain[0];
+}
+
 static bool put_preset(const S *s, struct cs_section *out, struct cs_err *err) {
     const struct layout *l = &layouts[s->preset];
-    if (s->certificate[0] || s->key[0] || s->chain[0] || s->combined[0] || s->pairs[0])
+    if (s->certificate[0] || s->key[0] || s->chain[0] || s->combined[0] || s->pairs[0] || any_encrypt(s))
         return fault(s, "a preset says where the files are; only path goes with it", err);
     const char *base = s->path[0] ? s->path : l->path;
     if (!base)
@@ -129,6 +142,9 @@ static bool put_patterns(const S *s, struct cs_section *out, struct cs_err *err)
             s, "say what to watch: preset, or certificate and key, or combined, or pairs; one of them", err);
     if (separate && (!s->certificate[0] || !s->key[0]))
         return fault(s, "certificate and key belong together", err);
+    if (any_encrypt(s) && (!separate || !s->encrypt_certificate[0] || !s->encrypt_key[0]))
+        return fault(
+            s, "an SM2 pair is certificate and key (for signing), encrypt_certificate and encrypt_key", err);
     if (s->pairs[0]) {
         out->pairs = s->pairs;
         out->files_len = 1;
@@ -137,7 +153,10 @@ static bool put_patterns(const S *s, struct cs_section *out, struct cs_err *err)
     struct cs_section_files *f = &out->files[out->files_len++];
     return put_text(&f->certificate, separate ? s->certificate : s->combined, NULL, err) &&
            (!separate || put_text(&f->key, s->key, NULL, err)) &&
-           (!s->chain[0] || put_text(&f->chain, s->chain, NULL, err));
+           (!s->chain[0] || put_text(&f->chain, s->chain, NULL, err)) &&
+           (!any_encrypt(s) || (put_text(&f->encrypt_certificate, s->encrypt_certificate, NULL, err) &&
+                                put_text(&f->encrypt_key, s->encrypt_key, NULL, err))) &&
+           (!s->encrypt_chain[0] || put_text(&f->encrypt_chain, s->encrypt_chain, NULL, err));
 }
 
 static bool check_pattern(const S *s, const struct cs_section_files *f, const char *pattern,
@@ -147,14 +166,13 @@ static bool check_pattern(const S *s, const struct cs_section_files *f, const ch
     if (!cs_path_pattern_check(pattern, err))
         return cs_err_prepend(err, "[watch %s]", s->name);
     if (cs_path_pattern_has_name(pattern) && !cs_path_pattern_has_name(f->certificate))
-        return fault(s, "{name} is in the key's or chain's pattern, but not in the certificate's", err);
+        return fault(s, "{name} is in another pattern, but not in the certificate's", err);
     size_t stars = 0, given = 0;
     for (const char *p = pattern; *p; p++)
         stars += *p == '*';
     for (const char *p = f->certificate; *p; p++)
         given += *p == '*';
-    return stars <= given ? true
-                          : fault(s, "the key's or chain's pattern has more '*' than the certificate's", err);
+    return stars <= given ? true : fault(s, "another pattern has more '*' than the certificate's", err);
 }
 
 static bool put_as(const S *s, struct cs_section *out, struct cs_err *err) {
@@ -219,7 +237,8 @@ static bool put_section(const S *s, struct cs_section *out, struct cs_err *err) 
     for (size_t i = 0; ok && !out->pairs && i < out->files_len; i++) {
         const struct cs_section_files *f = &out->files[i];
         ok = check_pattern(s, f, f->certificate, err) && check_pattern(s, f, f->key, err) &&
-             check_pattern(s, f, f->chain, err);
+             check_pattern(s, f, f->chain, err) && check_pattern(s, f, f->encrypt_certificate, err) &&
+             check_pattern(s, f, f->encrypt_key, err) && check_pattern(s, f, f->encrypt_chain, err);
     }
     return ok && put_as(s, out, err) && put_policy(s, &out->policy, err);
 }

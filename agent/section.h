@@ -16,6 +16,9 @@ struct cs_watch_settings {
     char *certificate;
     char *key;
     char *chain;
+    char *encrypt_certificate;
+    char *encrypt_key;
+    char *encrypt_chain;
     char *combined;
     char *pairs;
     char *as;
@@ -26,7 +29,7 @@ struct cs_watch_settings {
     struct cs_list owners;
     int64_t max_size;
 };
-enum { CS_WATCH_ROWS = 14 };
+enum { CS_WATCH_ROWS = 17 };
 extern const struct cs_setting cs_watch_rows[CS_WATCH_ROWS];
 // Of the whole group, for the settings' check.
 CS_MUST_USE bool cs_sections_check(const struct cs_settings_items *items, struct cs_err *err);
@@ -35,7 +38,9 @@ struct cs_section_files {
     char *certificate; // pattern
     char *key;         // expanded with what the certificate's path matched; NULL: in the certificate's file
     char *chain;       // the same; NULL: none. May be missing on disk
-    char *as;          // name in the catalog, from {name}
+    char *encrypt_certificate, *encrypt_key,
+        *encrypt_chain; // of an SM2 pair, whose signing half the others are
+    char *as;           // name in the catalog, from {name}
 };
 struct cs_section {
     const char *name;                 // borrowed from the settings

@@ -8,6 +8,7 @@
 
 #include "certsync/model/text.h"
 #include "certsync/runtime/log.h"
+#include "register.h"
 #include "settler_internal.h"
 
 #define PAGE         "250"
@@ -20,20 +21,33 @@ static bool read_hash(const json_t *item, uint8_t out[32]) {
     return s && strlen(s) == 64 && cs_hex_decode(s, 64, out);
 }
 
+// An SM2 pair has its fingerprints one level down.
+static bool read_identity(struct cs_crypto *c, const json_t *item, uint8_t out[32]) {
+    const json_t *leaves = json_object_get(item, "leaves");
+    uint8_t leaf[32], encrypt[32];
+    if (!leaves)
+        return read_hash(item, out);
+    if (!read_hash(json_array_get(leaves, 0), leaf) || !read_hash(json_array_get(leaves, 1), encrypt))
+        return false;
+    cs_register_identity(c, leaf, encrypt, out);
+    return true;
+}
+
 // An own certificate; those of others that are shared in are none.
-static bool read_entry(const json_t *item, struct cs_catalog_entry *e) {
+static bool read_entry(struct cs_crypto *c, const json_t *item, struct cs_catalog_entry *e) {
     const char *name = json_string_value(json_object_get(item, "name"));
     const char *id = json_string_value(json_object_get(item, "id"));
     const char *source = json_string_value(json_object_get(item, "source"));
-    const char *from = json_string_value(json_object_get(item, "not_before"));
+    const json_t *leaves = json_object_get(item, "leaves");
+    const char *from =
+        json_string_value(json_object_get(leaves ? json_array_get(leaves, 0) : item, "not_before"));
     *e = (struct cs_catalog_entry){0};
     if (!name || strlen(name) >= sizeof e->name || !id || !cs_uuid_valid(id, strlen(id)) || !source ||
         strcmp(source, "shared") == 0 || !from || !cs_time_parse(from, strlen(from), &e->not_before_s))
         return false;
     memcpy(e->name, name, strlen(name) + 1);
     memcpy(e->id, id, sizeof e->id);
-    // An SM2 pair has its fingerprints one level down: what is watched here is never one.
-    if (!read_hash(item, e->sha256))
+    if (!read_identity(c, item, e->sha256))
         memset(e->sha256, 0, sizeof e->sha256);
     return true;
 }
@@ -58,7 +72,7 @@ static bool list_page(struct cs_settler *t, char *cursor, size_t size, bool *ret
     if (!get(t, &path, &page, err))
         return false;
     json_array_foreach(json_object_get(page, "certificates"), i, item) {
-        if (n < PAGE_MAX && read_entry(item, &entries[n]))
+        if (n < PAGE_MAX && read_entry(t->session.crypto, item, &entries[n]))
             n++;
     }
     const char *next = json_string_value(json_object_get(page, "next"));
@@ -90,7 +104,7 @@ static bool answer(struct cs_settler *t, const char *name, struct cs_err *err) {
     bool ok = get(t, &path, &item, err);
     if (!ok && (!t->session.client || cs_client_status(t->session.client) != 404))
         return false;
-    bool there = ok && read_entry(item, &e);
+    bool there = ok && read_entry(t->session.crypto, item, &e);
     if (ok)
         json_decref(item);
     t->hooks.on_answer(t->hooks.arg, name, there ? &e : NULL);

@@ -104,6 +104,20 @@ bool cs_watch_add(struct cs_watch *w, const char *path, struct cs_err *err) {
     return cs_index_put(&w->by_path, cs_index_key(path), d) || cs_err_oom(err);
 }
 
+void cs_watch_renew(struct cs_watch *w) {
+    for (size_t i = 0; i < w->by_path.cap; i++)
+        for (const struct cs_index_entry *e = w->by_path.buckets[i]; e; e = e->next) {
+            struct directory *d = e->value;
+            int wd = inotify_add_watch(w->fd, d->path, MASK);
+            if (wd < 0 || wd == d->wd || !cs_index_put(&w->by_wd, (uint64_t)wd, d))
+                continue; // what is gone is told by itself
+            cs_index_remove(&w->by_wd, (uint64_t)d->wd, d);
+            if (!cs_index_first(&w->by_wd, (uint64_t)d->wd))
+                (void)inotify_rm_watch(w->fd, d->wd);
+            d->wd = wd;
+        }
+}
+
 static void forget(struct cs_watch *w, int wd) {
     const struct cs_index_entry *e;
     while ((e = cs_index_first(&w->by_wd, (uint64_t)wd)) != NULL) {

@@ -22,6 +22,8 @@ int cs_watch_fd(const struct cs_watch *w);
 // Watches a directory; nothing is done where it is watched already. False where it cannot be: RETRY where it
 // is gone, CONFIG where the kernel's limit is reached or there is no permission.
 CS_MUST_USE bool cs_watch_add(struct cs_watch *w, const char *directory, struct cs_err *err);
+// Watches again what the paths lead to now: of a link or a mount on the way to a directory no event comes.
+void cs_watch_renew(struct cs_watch *w);
 size_t cs_watch_count(const struct cs_watch *w);
 // Takes what the kernel has; call it when the descriptor is readable. Never blocks.
 void cs_watch_read(struct cs_watch *w);

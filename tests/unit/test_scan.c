@@ -132,6 +132,9 @@ static struct cs_watch_settings plain(void) {
                                       .certificate = empty,
                                       .key = empty,
                                       .chain = empty,
+                                      .encrypt_certificate = empty,
+                                      .encrypt_key = empty,
+                                      .encrypt_chain = empty,
                                       .combined = empty,
                                       .pairs = empty,
                                       .as = empty,
@@ -158,6 +161,12 @@ static void on_candidate(void *arg, const struct cs_candidate *c) {
     assert_true(t->found_len < CS_ARRAY_LEN(t->found));
     snprintf(t->found[t->found_len++], sizeof t->found[0], "%s %s %s %s", c->name, below(t, c->certificate),
              below(t, c->key), below(t, c->chain));
+    if (c->encrypt_certificate) {
+        char *line = t->found[t->found_len - 1];
+        size_t len = strlen(line);
+        snprintf(line + len, sizeof t->found[0] - len, " + %s %s %s", below(t, c->encrypt_certificate),
+                 below(t, c->encrypt_key), below(t, c->encrypt_chain));
+    }
 }
 
 static void on_directory(void *arg, const char *path) {
@@ -335,13 +344,39 @@ static void test_combined_and_names(void **state) {
     assert_found(t, 1, (const char *const[]){"edge-www haproxy/www.pem haproxy/www.pem -"});
 }
 
+static void test_sm2_pairs(void **state) {
+    struct tree *t = *state;
+    struct cs_watch_settings s = plain();
+    s.certificate = text(t, "gm/{name}.crt"); // also matches the encryption certificates
+    s.key = text(t, "gm/{name}.key");
+    s.encrypt_certificate = text(t, "gm/{name}.enc.crt");
+    s.encrypt_key = text(t, "gm/{name}.enc.key");
+    s.encrypt_chain = text(t, "gm/{name}.enc.ca");
+    make_section(t, &s);
+    put(t, "gm/one.crt", "x");
+    put(t, "gm/one.enc.crt", "x");
+    put(t, "gm/two.crt", "x");
+    put(t, "gm/two.enc.ca", "x");
+    assert_true(scan(t));
+    assert_found(t, 2,
+                 (const char *const[]){
+                     "one gm/one.crt gm/one.key - + gm/one.enc.crt gm/one.enc.key -",
+                     "two gm/two.crt gm/two.key - + gm/two.enc.crt gm/two.enc.key gm/two.enc.ca",
+                 });
+    char path[PATH_MAX];
+    path_of(t, "gm/three.enc.key", path);
+    assert_true(cs_scan_concerns(&t->sections.items[0], path));
+}
+
 static void test_sections_that_make_no_sense(void **state) {
     struct tree *t = *state;
     struct cs_err err;
     static char p[] = "/x/{name}.crt", k[] = "/x/{name}.key", literal[] = "/x/a.crt",
                 nobody[] = "no-such-user";
     char *owners[] = {nobody};
-    struct cs_watch_settings rows[7] = {plain(), plain(), plain(), plain(), plain(), plain(), plain()};
+    struct cs_watch_settings rows[11];
+    for (size_t i = 0; i < CS_ARRAY_LEN(rows); i++)
+        rows[i] = plain();
     rows[1].certificate = p;
     rows[2].combined = p;
     rows[2].pairs = literal;
@@ -352,6 +387,15 @@ static void test_sections_that_make_no_sense(void **state) {
     rows[5].key = k;
     rows[6].combined = p;
     rows[6].owners = (struct cs_list){owners, 1};
+    rows[7].certificate = p; // an SM2 pair without its second key
+    rows[7].key = k;
+    rows[7].encrypt_certificate = k;
+    rows[8].combined = p;
+    rows[8].encrypt_certificate = rows[8].encrypt_key = k;
+    rows[9].preset = 1;
+    rows[9].encrypt_certificate = rows[9].encrypt_key = k;
+    rows[10].certificate = rows[10].key = rows[10].encrypt_certificate = literal;
+    rows[10].encrypt_key = k;
     for (size_t i = 0; i < CS_ARRAY_LEN(rows); i++) {
         struct cs_settings_items items = {&rows[i], 1};
         assert_false(cs_sections_new(&items, &t->sections, &err));
@@ -476,6 +520,7 @@ int main(void) {
         T(test_caddy),
         T(test_kubernetes_swaps),
         T(test_combined_and_names),
+        T(test_sm2_pairs),
         T(test_sections_that_make_no_sense),
         T(test_pairs_by_public_key),
         T(test_what_is_refused),

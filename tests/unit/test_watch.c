@@ -128,6 +128,31 @@ static void test_a_directory_that_goes_and_comes(void **state) {
     assert_int_equal(cs_watch_count(x->w), 1);
 }
 
+// As where something was mounted over a watched directory: of that no event comes.
+static void test_a_path_that_leads_elsewhere_is_watched_again(void **state) {
+    struct fixture *x = *state;
+    struct cs_err err;
+    char link[PATH_MAX], one[PATH_MAX], two[PATH_MAX], file[PATH_MAX];
+    path_of(x, "one", one);
+    path_of(x, "two", two);
+    path_of(x, "link", link);
+    path_of(x, "two/file", file);
+    assert_int_equal(mkdir(one, 0700), 0);
+    assert_int_equal(mkdir(two, 0700), 0);
+    assert_int_equal(symlink("one", link), 0);
+    ASSERT_OK(cs_watch_add(x->w, link, &err), err);
+    assert_int_equal(unlink(link), 0);
+    assert_int_equal(symlink("two", link), 0);
+    write_file(file, "x");
+    assert_false(told(x, "file"));
+    cs_watch_renew(x->w);
+    assert_int_equal(cs_watch_count(x->w), 2);
+    write_file(file, "y");
+    assert_true(told(x, "file"));
+    for (const char *const *p = (const char *const[]){file, one, two, link, NULL}; *p; p++)
+        assert_int_equal(remove(*p), 0);
+}
+
 static long max_queued(void) {
     long n = 16384;
     FILE *in = fopen("/proc/sys/fs/inotify/max_queued_events", "r");
@@ -163,6 +188,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         T(test_every_way_of_changing),
         T(test_a_directory_that_goes_and_comes),
+        T(test_a_path_that_leads_elsewhere_is_watched_again),
         T(test_overflow_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
