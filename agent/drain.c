@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/runtime/fault.h"
+
 #define BATCH_EVENTS 128
 #define BATCH_BYTES  ((size_t)4 * 1024 * 1024)
 
@@ -26,6 +28,7 @@ static void batch_clear(struct batch *b) {
 static void on_acked(void *arg, size_t index, int32_t partition, int64_t offset) {
     struct batch *b = arg;
     b->drain->published++;
+    cs_fault_point("produced");
     // A mark that cannot be written is not a loss: the event is sent once more, with the same bytes.
     if (!cs_spool_sent(b->drain->spool, b->entries[index].item.seq, partition, offset, &b->mark_err))
         b->mark_failed = true;
@@ -45,7 +48,9 @@ static bool publish_batch(struct cs_drain *d, struct batch *b, int64_t deadline_
     for (size_t i = 0; i < b->n; i++)
         records[i] = (struct cs_publish_record){b->entries[i].event->account, -1, b->entries[i].value,
                                                 b->entries[i].sig};
+    cs_fault_point("before-produce");
     bool ok = d->publisher->publish(d->publisher, records, b->n, left_ms(d, deadline_ms), on_acked, b, err);
+    cs_fault_point("published");
     free(records);
     if (ok && b->mark_failed) {
         *err = b->mark_err;
@@ -122,6 +127,7 @@ static bool take(struct cs_drain *d, struct batch *b, int64_t seq, int64_t deadl
         cs_spool_entry_clear(&e);
         return ok;
     }
+    cs_fault_point("loaded");
     b->bytes += e.value.len;
     b->entries[b->n++] = e;
     return b->n == BATCH_EVENTS || b->bytes >= BATCH_BYTES ? publish_batch(d, b, deadline_ms, err) : true;

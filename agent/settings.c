@@ -79,7 +79,7 @@ static bool check(const void *values, struct cs_err *err) {
 }
 
 // CONFIG is read by main; TEST_* are the test programs' own.
-static const char *const env_ignore[] = {"CERTSYNC_CONFIG", "CERTSYNC_TEST_*", NULL};
+static const char *const env_ignore[] = {"CERTSYNC_CONFIG", "CERTSYNC_CRASH_AT", "CERTSYNC_TEST_*", NULL};
 
 const struct cs_settings_table cs_agent_settings_table = {
     .program = "certsync",

@@ -7,6 +7,7 @@
 
 #include <sys/types.h>
 
+#include "certsync/runtime/fault.h"
 #include "spool.h"
 
 #define CS_SPOOL_NAME_SIZE 64
@@ -15,7 +16,7 @@
 #ifdef CS_SPOOL_TEST_HOOKS
 #define CS_SPOOL_STEP(name) (cs_spool_test_step ? cs_spool_test_step(name) : (void)0)
 #else
-#define CS_SPOOL_STEP(name) ((void)0)
+#define CS_SPOOL_STEP(name) cs_fault_point(name)
 #endif
 
 enum cs_spool_name_kind {

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "certsync/runtime/fault.h"
 #include "certsync/runtime/log.h"
 #include "drain.h"
 #include "watch_outcomes.h"
@@ -375,6 +376,7 @@ static int run(struct submission *b) {
     bool everywhere = !b->event->account[0];
     if (!keep(b, &err))
         return cs_report_failure(s->cli, &err);
+    cs_fault_point("spooled");
     bool waits = !b->globals->no_wait;
     bool ok =
         !everywhere || !waits || cs_outcome_watch_new(s->settings, -1, 0, s->deadline_ms, &b->watch, &err);

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "certsync/model/text.h"
+#include "certsync/runtime/fault.h"
 #include "certsync/runtime/log.h"
-#include "fault.h"
 #include "prefetch.h"
 #include "worker_internal.h"
 
