@@ -153,15 +153,44 @@ bool cs_kafka_topic_partitions(rd_kafka_t *rk, const char *brokers, const char *
     }
 }
 
+// Whether the answer may be another one in a moment: a partition that was just made, or whose leader moves,
+// and brokers of which not all have heard of the topic yet.
+static bool changes_soon(rd_kafka_resp_err_t code, int64_t spent_ms) {
+    return cs_kafka_err_kind(code) == CS_ERR_RETRY ||
+           (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART && spent_ms < UNKNOWN_GRACE_MS);
+}
+
+// The first or the next offset of a partition, as the broker says: where is RD_KAFKA_OFFSET_BEGINNING or _END.
+// Not by rd_kafka_query_watermark_offsets, which asks for both at once, and where the leader refuses one of
+// the two gives the end for both (2.0.2), as if the partition held nothing.
+static rd_kafka_resp_err_t ask_offset(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t where,
+                                      int timeout_ms, int64_t *ret) {
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_t *asked = rd_kafka_topic_partition_list_add(list, topic, partition);
+    asked->offset = where;
+    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(rk, list, timeout_ms);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+        code = asked->err;
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR && asked->offset < 0)
+        code = RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE; // a new leader does not know it yet
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+        *ret = asked->offset;
+    rd_kafka_topic_partition_list_destroy(list);
+    return code;
+}
+
 bool cs_kafka_watermarks(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t timeout_ms,
                          int64_t *ret_low, int64_t *ret_high, struct cs_err *err) {
     int64_t low = 0, high = 0, start = now_ms(), left = timeout_ms;
     rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
-    // A partition that was just made, or whose leader moves, has no answer for a moment.
     while (left > 0) {
-        code = rd_kafka_query_watermark_offsets(rk, topic, partition, &low, &high, (int)left);
+        code = ask_offset(rk, topic, partition, RD_KAFKA_OFFSET_BEGINNING, (int)left, &low);
         left = timeout_ms - (now_ms() - start);
-        if (code == RD_KAFKA_RESP_ERR_NO_ERROR || cs_kafka_err_kind(code) != CS_ERR_RETRY)
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+            code = left > 0 ? ask_offset(rk, topic, partition, RD_KAFKA_OFFSET_END, (int)left, &high)
+                            : RD_KAFKA_RESP_ERR__TIMED_OUT;
+        left = timeout_ms - (now_ms() - start);
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR || !changes_soon(code, timeout_ms - left))
             break;
         pause_ms(PAUSE_MS);
     }
