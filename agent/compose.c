@@ -134,12 +134,14 @@ static bool check_leaf(const struct cs_keyed_source *src, const struct cs_cert *
     enum cs_code code = cs_leaf_check(leaf, algorithm, now_s);
     if (code == CS_CODE_NONE)
         return true;
-    char from[CS_TIME_TEXT_SIZE], until[CS_TIME_TEXT_SIZE];
+    char from[CS_TIME_TEXT_SIZE], until[CS_TIME_TEXT_SIZE], now[CS_TIME_TEXT_SIZE];
     cs_time_format(leaf->not_before_s, from);
     cs_time_format(leaf->not_after_s, until);
+    cs_time_format(now_s, now);
     if (code == CS_CODE_CERT_EXPIRED || code == CS_CODE_CERT_NOT_YET_VALID)
-        return cs_err_set(err, CS_ERR_REJECT, code, "%s: %s It is valid from %s until %s.", src->cert.label,
-                          cs_code_sentence(code), from, until);
+        return cs_err_set(err, CS_ERR_REJECT, code,
+                          "%s: %s It is valid from %s until %s; this host's clock says %s.", src->cert.label,
+                          cs_code_sentence(code), from, until, now);
     if (code == CS_CODE_CERT_ALGORITHM)
         return cs_err_set(err, CS_ERR_REJECT, code, "%s: %s Its key is %s, the algorithm is %s.",
                           src->cert.label, cs_code_sentence(code), cs_key_type_name(leaf->key_type),

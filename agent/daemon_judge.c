@@ -32,8 +32,8 @@ static void tell(const struct cs_item *item, enum cs_item_state state, enum cs_c
 static void refuse(struct cs_engine *e, struct cs_item *item, const struct cs_err *err) {
     tell(item, CS_ITEM_REFUSED, err->code, err->msg);
     conclude(e, item, CS_ITEM_REFUSED, err->code, err->msg);
-    // Its time comes without a change of the file.
-    if (err->code == CS_CODE_CERT_NOT_YET_VALID)
+    // Its time comes, or this host's clock is put right, without a change of the file.
+    if (err->code == CS_CODE_CERT_NOT_YET_VALID || err->code == CS_CODE_CERT_EXPIRED)
         item->stamp = 0;
 }
 

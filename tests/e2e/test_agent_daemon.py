@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from chaos import trouble
 from support import events as ev
 from support.host import PATIENCE_S, AgentHost, Host, put_pair, watch_pairs
 from support.proc import Process, wait_until
@@ -219,6 +220,23 @@ def test_what_the_catalog_rejects_is_told_and_not_sent_again(host, stack, ca, tm
         wait_until(lambda: agent.events() == 3, PATIENCE_S, "the second attempt")
     finally:
         agent.process.kill()
+
+
+@pytest.mark.parametrize("years, code, year", [(10, "cert.expired", "203"), (-10, "cert.not_yet_valid", "201")])
+def test_a_clock_ten_years_off_that_is_put_right(host, ca, years, code, year):
+    """The host cannot know better, and says what it believes; the same files are looked at again once it does."""
+    tls = watch_pairs(host)
+    put_pair(tls, "dated", ca)
+    host.start(env=trouble.clock(years))
+    try:
+        problem = host.wait_problem("dated", "refused", code)
+        assert f"this host's clock says {year}" in problem["message"]
+        host.stop()
+        host.start()
+        host.wait_version("dated", 1)
+        host.wait_quiet()
+    finally:
+        host.process.kill()
 
 
 def test_brokers_away_and_back(host, ca):

@@ -81,9 +81,9 @@ class AgentHost(Host):
         self.sections[name] = keys
         self.configure(**self.over)
 
-    def start(self):
+    def start(self, env=None):
         before = self.process.output().count(" watching ") if self.process else 0
-        self.process = Process(f"agent-{self.dir.name}", [certsync_binary(), "--config", self.config, "agent"], self.dir.parent)
+        self.process = Process(f"agent-{self.dir.name}", [certsync_binary(), "--config", self.config, "agent"], self.dir.parent, env=env)
         wait_until(lambda: self.process.output().count(" watching ") > before or self.ended(), PATIENCE_S, "a running daemon")
         return self
 
