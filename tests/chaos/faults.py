@@ -77,13 +77,23 @@ def end(consumer, r):
     consumer.kill() if r.random() < 0.5 else consumer.signal(signal.SIGTERM)
 
 
+def clock(run, r):
+    """The consumers' machine is ten years off from now on; who ran with the right time ends, at once or later."""
+    run.clock = r.choice([10, -10])
+    before = run.alive()
+    run.run_consumer()
+    yield r.choice([0, r.uniform(0, 1.5)])
+    for c in before:
+        end(c, r)
+
+
 def kill_node(run, r):
     """SIGKILL of a Kafka node, mostly the leader of a partition; it comes back."""
     kafka = run.world.kafka
-    leader = kafka.leader(run.events_topic, r.randrange(run.partitions))
-    number = leader if leader > 0 and r.random() < 0.7 else r.randrange(1, len(kafka.nodes) + 1)
     if len(kafka.nodes) > 1 and not run.world.in_sync(run.events_topic, run.outcomes_topic):
         return
+    leader = kafka.leader(run.events_topic, r.randrange(run.partitions))
+    number = leader if leader > 0 and r.random() < 0.7 else r.randrange(1, len(kafka.nodes) + 1)
     kafka.kill(number)
     yield r.uniform(0.2, 2.5)
     kafka._launch(kafka.node(number))  # pylint: disable=protected-access
@@ -166,7 +176,7 @@ def redis_slow(run, r):
 
 
 # name -> (weight, function). Those of Kafka take longest.
-FAULTS = {"kill_consumer": (8, kill_consumer), "crash_point": (14, crash_point), "zombie": (4, zombie), "two_groups": (5, two_groups),
+FAULTS = {"kill_consumer": (8, kill_consumer), "crash_point": (14, crash_point), "zombie": (4, zombie), "two_groups": (5, two_groups), "clock": (3, clock),
           "join": (4, join), "leave": (4, leave), "kill_node": (1.5, kill_node), "pause_node": (1, pause_node),
           "redis_kill": (5, redis_kill), "flushall": (5, flushall), "promote": (4, promote), "redis_full": (4, redis_full),
           "redis_slow": (4, redis_slow)}

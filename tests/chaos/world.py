@@ -9,8 +9,9 @@ import subprocess
 import time
 from pathlib import Path
 
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
+from chaos import trouble
 from chaos.senders import Sealer, Sender
 from model_py import wire
 from support import events as ev
@@ -28,11 +29,21 @@ class Violation(Exception):
 
 
 class World:
-    def __init__(self, directory, nodes=3):
+    def __init__(self, directory, nodes=3, lasting=False):
         self.directory, self.nodes = Path(directory), nodes
-        self.kafka = Kafka(self.directory / "kafka")
-        self.has_crash_points = b"CERTSYNC_CRASH_AT" in Path(consumer_binary()).read_bytes()
-        self.has_cli = Path(certsync_binary()).exists()
+        self.kafka = Kafka(self.directory / "kafka", bench=lasting)
+        self.has_crash_points = b"between_derived_and_outcomes" in Path(consumer_binary()).read_bytes()
+        self.missing = {}  # faults that cannot be had here, and why
+        if not self.has_crash_points:
+            self.missing["crash_point"] = "this build has no named crash points (CERTSYNC_FAULTS)"
+        if not Path(certsync_binary()).exists():
+            self.missing |= dict.fromkeys(("cli", "agent", "disk_full"), f"there is no {certsync_binary()}")
+        if why := trouble.own_mounts():
+            self.missing.setdefault("disk_full", why)
+        if why := trouble.no_clock():
+            self.missing["clock"] = why
+        if nodes != 3:
+            self.missing |= dict.fromkeys(("kill_node", "pause_node"), "there is one Kafka node only")
 
     def start(self):
         more = {"min_insync_replicas": 2, "offsets_topic_replication_factor": 3} if self.nodes == 3 else {}
@@ -53,7 +64,10 @@ class World:
             self.kafka.wait_ready()
 
     def in_sync(self, *topics):
-        found = self.kafka.admin.list_topics(timeout=10).topics
+        try:
+            found = self.kafka.admin.list_topics(timeout=10).topics
+        except KafkaException:
+            return False
         return all(len(p.isrs) == len(p.replicas) and p.leader > 0 for t in topics if t in found
                    for p in found[t].partitions.values())
 
@@ -68,11 +82,12 @@ class Run:
         self.random = random.Random(f"run {seed}")
         self.partitions = self.random.choice([1, 2, 3, 4, 6])
         self.workers = self.random.choice([1, 1, 2])
-        self.batch = self.random.choice([1, 7, 50, 500, 500])
+        self.batch = self.random.choice([1, 7, 7, 50, 50, 500, 500, 500])
         self.deployment = f"chaos-{number}"
         self.events_topic, self.outcomes_topic = f"ev-{number}", f"out-{number}"
         self.namespace, self.group = "cs", f"group-{number}"
         self.consumers, self.redises, self.started = [], [], 0
+        self.disks, self.clock, self.hosted = [], 0, False
         self.acknowledged, self.undelivered = {}, []
         self.records = {self.events_topic: {}, self.outcomes_topic: {}}
         self._keys()
@@ -96,19 +111,18 @@ class Run:
         self.redises.append(self.redis)
         self.socket = self.directory / "r.sock"
         self.point_at(self.redis)
-        self.port = free_port()
         done = subprocess.run([consumer_binary(), "init", "--config", self.config("init"), "--partitions", str(self.partitions),
                                "--replication", str(self.world.nodes), "--root-key", self.keys / "root.key"],
-                              capture_output=True, text=True, timeout=60, check=False)
+                              capture_output=True, text=True, timeout=120, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"init: exit {done.returncode}\n{done.stdout}{done.stderr}")
         self.root.seq = 1000  # above what init used
         servers = self.world.kafka.bootstrap
-        self.producer = Producer({"bootstrap.servers": servers, "acks": "all", "enable.idempotence": True, "linger.ms": 2,
+        self.producer = Producer({"bootstrap.servers": servers, "acks": "all", "enable.idempotence": True, "linger.ms": 5,
                                   "message.timeout.ms": 0, "socket.nagle.disable": True, "log_level": 0,
                                   "reconnect.backoff.max.ms": 500})
         self.reader = Consumer({"bootstrap.servers": servers, "group.id": "unused", "enable.auto.commit": False,
-                                "auto.offset.reset": "earliest", "log_level": 0, "fetch.wait.max.ms": 20,
+                                "auto.offset.reset": "earliest", "log_level": 0,
                                 "reconnect.backoff.max.ms": 500})
         self.reader.assign([TopicPartition(t, p, 0) for t in (self.events_topic, self.outcomes_topic)
                             for p in range(self.partitions)])
@@ -125,7 +139,7 @@ class Run:
         link.symlink_to(redis.socket)
         os.replace(link, self.socket)
 
-    def config(self, name, **over):
+    def config(self, name, port=None, **over):
         settings = {
             "deployment": {"id": self.deployment, "root_key": self.keys / "root.pub", "service_key": self.keys / "service.key"},
             "kafka": {"brokers": self.world.kafka.bootstrap, "events_topic": self.events_topic, "group": self.group,
@@ -133,7 +147,7 @@ class Run:
                       "rdkafka.heartbeat.interval.ms": 300, "rdkafka.reconnect.backoff.max.ms": 500},
             "redis": {"url": f"unix://{self.socket}", "namespace": self.namespace, "timeout": "1s"},
             "consumer": {"workers": self.workers, "batch_records": self.batch, "drain_timeout": "3s"},
-            "api": {"listen": f"unix:{self.directory}/api-{name}.sock"}, "log": {"level": "info"}}
+            "api": {"listen": f"127.0.0.1:{port}" if port else f"unix:{self.directory}/api-{name}.sock"}, "log": {"level": "info"}}
         for section, values in over.items():
             settings[section].update(values)
         path = self.directory / f"{name}.conf"
@@ -142,10 +156,10 @@ class Run:
 
     def run_consumer(self, crash_at=None, **over):
         self.started += 1
-        name = f"consumer{self.started}"
-        consumer = Process(name, [consumer_binary(), "run", "--config", self.config(name, **over)], self.directory,
-                           env={"CERTSYNC_CRASH_AT": crash_at} if crash_at else None)
-        consumer.stopped = False
+        name, port = f"consumer{self.started}", free_port() if self.hosted else None
+        env = trouble.clock(self.clock) | ({"CERTSYNC_CRASH_AT": crash_at} if crash_at else {})
+        consumer = Process(name, [consumer_binary(), "run", "--config", self.config(name, port, **over)], self.directory, env=env)
+        consumer.stopped, consumer.port = False, port
         self.consumers.append(consumer)
         return consumer
 
@@ -158,6 +172,8 @@ class Run:
             if not c.alive and not getattr(c, "ended", False):
                 c.ended = True
                 code = c.popen.poll()
+                if code == -signal.SIGTERM and " ready " not in c.output():
+                    continue  # before it could take signals, and did anything
                 if code not in (-signal.SIGKILL, 0):
                     raise Violation(f"{c.name} ended with {code}: {c.tail(5)}")
 
@@ -173,6 +189,8 @@ class Run:
             pass
 
     def remove(self):
+        for disk in self.disks:
+            disk.unmount()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     # --- records
@@ -206,7 +224,17 @@ class Run:
         return len(messages)
 
     def ends(self, topic):
-        return {p: self.reader.get_watermark_offsets(TopicPartition(topic, p), timeout=15)[1] for p in range(self.partitions)}
+        return {p: self._end(TopicPartition(topic, p)) for p in range(self.partitions)}
+
+    def _end(self, place):
+        """The brokers' answer, once they have one: a leader that was killed or stopped has none for a while."""
+        until = time.monotonic() + DEADLINE_S
+        while True:
+            try:
+                return self.reader.get_watermark_offsets(place, timeout=15)[1]
+            except KafkaException:
+                if time.monotonic() > until:
+                    raise
 
     def read_to_end(self, deadline_s=30):
         until = time.monotonic() + deadline_s
@@ -241,6 +269,8 @@ class Run:
         """Every record has its outcome and stands in the catalog."""
         self.read(0.05)
         decided = self.decided()
+        if any(decided[p] < self.count(self.events_topic, p) for p in decided):
+            return False  # without asking Kafka
         ends = self.ends(self.events_topic)
         if any(decided[p] > ends[p] for p in ends):
             raise Violation(f"more outcomes than records: {decided} of {ends}")

@@ -82,9 +82,12 @@ def pkcs8_of(key) -> bytes:
                              serialization.NoEncryption())
 
 
+def private_pem(key) -> bytes:
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+
 def write_private(key, path: Path) -> Path:
-    path.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                                       serialization.NoEncryption()))
+    path.write_bytes(private_pem(key))
     path.chmod(0o600)
     return path
 
