@@ -148,7 +148,7 @@ static void a_missing_topic_is_a_matter_of_settings(void **state) {
     (void)state;
     CS_AUTO(cs_publisher_free) struct cs_publisher *p = NULL;
     ASSERT_OK(cs_publisher_kafka(&settings, "nowhere", "test", &p, &err), err);
-    assert_false(p->publish(p, &r, 1, 1000, on_acked, &acks, &err));
+    assert_false(p->publish(p, &r, 1, 10000, on_acked, &acks, &err));
     assert_int_equal(err.kind, CS_ERR_CONFIG);
     assert_non_null(strstr(err.msg, "certsync-consumer init"));
 }
