@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SLOTS 4096 // some 2 KiB of OpenSSL objects each
+// A fleet's agents send by turns, so many keys have a place: some 350 bytes each.
+#define SETS 4096
+#define WAYS 4
 
 struct slot {
     cs_kid kid;
@@ -14,7 +16,8 @@ struct cs_key_cache {
     struct cs_crypto *crypto;
     cs_kid root_kid;
     struct cs_pubkey *root;
-    struct slot slots[SLOTS];
+    struct slot slots[SETS][WAYS];
+    uint8_t next[SETS]; // whose place the set's next new key takes
 };
 
 bool cs_key_cache_new(struct cs_crypto *crypto, struct cs_bytes root_spki, struct cs_key_cache **ret,
@@ -33,8 +36,9 @@ bool cs_key_cache_new(struct cs_crypto *crypto, struct cs_bytes root_spki, struc
 void cs_key_cache_free(struct cs_key_cache *k) {
     if (!k)
         return;
-    for (size_t i = 0; i < SLOTS; i++)
-        cs_pubkey_free(k->slots[i].key);
+    for (size_t i = 0; i < SETS; i++)
+        for (size_t way = 0; way < WAYS; way++)
+            cs_pubkey_free(k->slots[i][way].key);
     cs_pubkey_free(k->root);
     free(k);
 }
@@ -44,11 +48,18 @@ const struct cs_pubkey *cs_key_cache_root(const struct cs_key_cache *k) {
 }
 
 // Kids are hex of a hash: any three of their digits are as good as another hash.
-static struct slot *slot_of(struct cs_key_cache *k, const char *kid) {
+static size_t set_of(const char *kid) {
     size_t at = 0;
-    for (size_t i = 0; i < 4 && kid[i]; i++)
+    for (size_t i = 0; i < 3 && kid[i]; i++)
         at = at * 16 + (size_t)(kid[i] >= 'a' ? kid[i] - 'a' + 10 : kid[i] - '0');
-    return &k->slots[at % SLOTS];
+    return at % SETS;
+}
+
+static const struct cs_pubkey *find(const struct slot set[WAYS], const char *kid) {
+    for (size_t i = 0; i < WAYS; i++)
+        if (strcmp(set[i].kid, kid) == 0)
+            return set[i].key;
+    return NULL;
 }
 
 const struct cs_pubkey *cs_key_cache_lookup(void *cache, const char *account, const char *kid) {
@@ -56,16 +67,16 @@ const struct cs_pubkey *cs_key_cache_lookup(void *cache, const char *account, co
     (void)account;
     if (strcmp(kid, k->root_kid) == 0)
         return k->root;
-    const struct slot *s = slot_of(k, kid);
-    return strcmp(s->kid, kid) == 0 ? s->key : NULL;
+    return find(k->slots[set_of(kid)], kid);
 }
 
 void cs_key_cache_learn(struct cs_key_cache *k, const char *kid, struct cs_bytes spki) {
-    struct slot *s = slot_of(k, kid);
+    size_t set = set_of(kid);
     struct cs_pubkey *key = NULL;
     struct cs_err ignored;
-    if (strcmp(s->kid, kid) == 0 || !cs_pubkey_new(k->crypto, spki, &key, &ignored))
+    if (find(k->slots[set], kid) || !cs_pubkey_new(k->crypto, spki, &key, &ignored))
         return;
+    struct slot *s = &k->slots[set][k->next[set]++ % WAYS];
     cs_pubkey_free(s->key);
     s->key = key;
     memcpy(s->kid, kid, sizeof s->kid);

@@ -2,13 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one worker does: a log full of uploads, a consumer that begins with it, and the floor beside it.
 
-./dev bench apply [--kinds p256] [--uploads 20000] [--partitions 1] [--workers 1] [--json]
+./dev bench apply [--kinds p256,rsa2048,sm2,p384-issuer] [--uploads 20000] [--accounts 1000] [--partitions 1] [--workers 1]
+                  [--openssl DIR] [--json]
 
-Prints events a second (wall clock), the worker thread's processor time for each event, and the floor: what the signatures and
-parsing of the same kind of events cost alone in one thread. Only ratios carry over to another machine.
+One row for each kind of leaf: events a second, the worker threads' processor time for each event, and the floor: what the signatures
+and parsing of the very same events cost alone in one thread. Each leaf has a key of its own. "p384-issuer" is a P-256 leaf below an
+issuer with a P-384 key, as the common public CA's have. --openssl: the rows once more with the libcrypto.so.3 that is in DIR.
+Only ratios carry over to another machine.
 """
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -50,8 +54,8 @@ listen = 127.0.0.1:{port}
 """)
 
 
-def call(*argv):
-    done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, check=False)
+def call(*argv, env=None):
+    done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, check=False, env=env)
     if done.returncode:
         sys.exit(f"{argv[0]}: exit {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout
@@ -73,72 +77,103 @@ def judged(client, partitions):
     return sum(json.loads(d)["next_offset"] for d in documents if d)
 
 
-def measure(options, directory):
-    with Kafka(directory / "kafka", bench=True) as kafka, Redis(directory / "redis") as redis:
-        keys, config, port = directory / "keys", directory / "consumer.conf", free_port()
-        make_keys(keys)
-        write_config(config, keys, kafka, redis, port, options.workers)
-        call(consumer_binary(), "init", "--config", config, "--partitions", options.partitions, "--replication", 1, "--root-key",
-             keys / "root.key", "--admin-key", keys / "admin.pub", "--custodian-key", keys / "custodian.pub")
+def peak_mib(pid):
+    status = Path(f"/proc/{pid}/status").read_text()
+    return round(int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1)) / 1024, 1)
+
+
+class Row:
+    """One kind of leafs, with servers of its own."""
+
+    def __init__(self, options, kind, openssl, directory):
+        self.options, self.kind, self.directory = options, kind, Path(directory)
+        self.env = {**os.environ, "LD_LIBRARY_PATH": openssl} if openssl else dict(os.environ)
+        self.keys, self.config, self.port = self.directory / "keys", self.directory / "consumer.conf", free_port()
+
+    def run(self):
+        make_keys(self.keys)
+        with Kafka(self.directory / "kafka", bench=True) as kafka, Redis(self.directory / "redis") as redis:
+            total = self._fill(kafka, redis)
+            before = self._floor(kafka)
+            consumer = Process("consumer", [consumer_binary(), "run", "--config", self.config], self.directory, env=self.env)
+            try:
+                result = self._follow(consumer, redis.client(), total)
+            finally:
+                consumer.kill()
+            after = self._floor(kafka)
+        result["openssl"] = before["openssl"]
+        result["floor_us"] = min(before["verify_us"], after["verify_us"])
+        result["prepare_us"] = min(before["prepare_us"], after["prepare_us"])
+        result["ratio"] = round(result["events_per_s"] * result["floor_us"] / 1e6 / self.options.workers, 3)
+        result["ratio_cpu"] = round(result["floor_us"] / result["worker_cpu_us"], 3)
+        return result
+
+    def _fill(self, kafka, redis):
+        options, keys = self.options, self.keys
+        write_config(self.config, keys, kafka, redis, self.port, options.workers)
+        call(consumer_binary(), "init", "--config", self.config, "--partitions", options.partitions, "--replication", 1,
+             "--root-key", keys / "root.key", "--admin-key", keys / "admin.pub", "--custodian-key", keys / "custodian.pub")
         load = json.loads(call(build_dir() / "tests/bench/certsync-bench-load", "upload", "--brokers", kafka.bootstrap,
                                "--deployment", DEPLOYMENT, "--admin-key", keys / "admin.key", "--custodian-key",
                                keys / "custodian.pub", "--partitions", options.partitions, "--uploads", options.uploads,
-                               "--kinds", options.kinds))
-        total = load["events"] + 4 * options.partitions
-        consumer = Process("consumer", [consumer_binary(), "run", "--config", config], directory)
-        try:
-            return follow(consumer, redis.client(), options, total, port)
-        finally:
-            consumer.kill()
+                               "--accounts", options.accounts, "--kinds", self.kind))
+        return load["events"] + 4 * options.partitions
 
+    def _floor(self, kafka):
+        if not self.options.floor:
+            return {"openssl": "", "verify_us": 0, "prepare_us": 0}
+        out = call(build_dir() / "tests/bench/certsync-bench-floor", "log", "--brokers", kafka.bootstrap, "--deployment", DEPLOYMENT,
+                   "--root-key", self.keys / "root.pub", "--runs", "verify,prepare", env=self.env)
+        return {k: v for line in out.splitlines() for k, v in json.loads(line).items()}
 
-def follow(consumer, client, options, total, port):
-    begin = None
-    while True:
-        n = judged(client, options.partitions)
-        if not consumer.alive:
-            sys.exit(f"the consumer ended\n{consumer.tail()}")
-        if begin is None and n > 0:
-            begin = (time.monotonic(), n, worker_cpu_s(consumer.popen.pid))
-        if n >= total:
-            break
-        time.sleep(0.005)
-    seconds, events = time.monotonic() - begin[0], n - begin[1]
-    cpu_s = worker_cpu_s(consumer.popen.pid) - begin[2]
-    metrics = call("curl", "-s", f"http://127.0.0.1:{port}/metrics")
-    applied = int(re.search(r'certsync_events_total\{status="applied"\} (\d+)', metrics).group(1))
-    if applied != total:
-        sys.exit(f"{total - applied} of {total} events were not applied")
-    return {"events": events, "events_per_s": round(events / seconds), "worker_cpu_us": round(cpu_s / events * 1e6, 1)}
-
-
-def floor(options):
-    out = call(build_dir() / "tests/bench/certsync-bench-floor", options.kinds, 3000, "verify", "prepare")
-    return {k: v for line in out.splitlines() for k, v in json.loads(line).items() if k.endswith("_us")}
+    def _follow(self, consumer, client, total):
+        # Uploads alone: what registers the accounts comes first, and is not measured.
+        skip = total - self.options.uploads
+        begin = None
+        while True:
+            n = judged(client, self.options.partitions)
+            if not consumer.alive:
+                sys.exit(f"the consumer ended\n{consumer.tail()}")
+            if begin is None and n >= skip:
+                begin = (time.monotonic(), n, worker_cpu_s(consumer.popen.pid))
+            if n >= total:
+                break
+            time.sleep(0.005)
+        seconds, events = time.monotonic() - begin[0], n - begin[1]
+        cpu_s = worker_cpu_s(consumer.popen.pid) - begin[2]
+        metrics = call("curl", "-s", f"http://127.0.0.1:{self.port}/metrics")
+        applied = int(re.search(r'certsync_events_total\{status="applied"\} (\d+)', metrics).group(1))
+        if applied != total:
+            sys.exit(f"{total - applied} of {total} events were not applied")
+        return {"kind": self.kind, "events": events, "events_per_s": round(events / seconds),
+                "worker_cpu_us": round(cpu_s / events * 1e6, 1), "peak_rss_mib": peak_mib(consumer.popen.pid)}
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Throughput of the consumer's workers.")
-    parser.add_argument("--kinds", default="p256", help="of leafs: p256,rsa2048,sm2")
+    parser = argparse.ArgumentParser(description="Throughput of the consumer's workers beside the floor.")
+    parser.add_argument("--kinds", default="p256,rsa2048,sm2,p384-issuer", help="of leafs, a row each")
     parser.add_argument("--uploads", type=int, default=20000)
+    parser.add_argument("--accounts", type=int, default=1000, help="each with an agent of its own")
     parser.add_argument("--partitions", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--openssl", metavar="DIR", help="also with the libcrypto.so.3 in DIR")
+    parser.add_argument("--no-floor", dest="floor", action="store_false", help="measure the worker alone")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    before = floor(options)
-    with tempfile.TemporaryDirectory(prefix="cs-bench-") as directory:
-        result = measure(options, Path(directory))
-    after = floor(options)
-    result["floor_verify_us"] = min(before["verify_us"], after["verify_us"])
-    result["floor_prepare_us"] = min(before["prepare_us"], after["prepare_us"])
-    result["ratio"] = round(result["floor_verify_us"] / result["worker_cpu_us"], 3)
+    rows = []
+    if not options.json:
+        print(f"{options.workers} worker(s), {options.partitions} partition(s), {options.accounts} accounts; microseconds an event")
+        print(f"{'leafs':<12} {'OpenSSL':<15} {'events/s':>9} {'worker cpu':>11} {'floor':>7} {'prepare':>8} {'of the floor':>13} {'MiB':>6}")
+    for openssl in [None, options.openssl] if options.openssl else [None]:
+        for kind in options.kinds.split(","):
+            with tempfile.TemporaryDirectory(prefix="cs-bench-") as directory:
+                row = Row(options, kind, openssl, directory).run()
+            rows.append(row)
+            if not options.json:
+                print(f"{kind:<12} {row['openssl']:<15} {row['events_per_s']:>9} {row['worker_cpu_us']:>11} {row['floor_us']:>7} "
+                      f"{row['prepare_us']:>8} {row['ratio']:>13} {row['peak_rss_mib']:>6}", flush=True)
     if options.json:
-        print(json.dumps({"kinds": options.kinds, **result}))
-        return
-    print(f"{result['events_per_s']} events/s, {options.workers} worker(s), {options.partitions} partition(s), {options.kinds}")
-    print(f"a worker's processor time: {result['worker_cpu_us']} us an event")
-    print(f"floor: {result['floor_verify_us']} us (signatures, certificates), {result['floor_prepare_us']} us with JSON and hashes")
-    print(f"floor / worker: {result['ratio']}")
+        print(json.dumps({"workers": options.workers, "partitions": options.partitions, "accounts": options.accounts, "rows": rows}))
 
 
 if __name__ == "__main__":

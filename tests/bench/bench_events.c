@@ -1,70 +1,70 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench_events.h"
 
-#include <openssl/bn.h>
 #include <openssl/ec.h>
-#include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/rsa.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "bench_keys.h"
+#include "bench_must.h"
 #include "certsync/model/seal.h"
 #include "certsync/model/text.h"
 
-#define KEYS   16 // of leafs of one kind: making RSA keys takes long, and verification does not know them apart
 #define SM2_ID "1234567812345678"
 #define DAY_S  86400
-#define MUST(x)                                                                                              \
-    do {                                                                                                     \
-        if (!(x)) {                                                                                          \
-            ERR_print_errors_fp(stderr);                                                                     \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                                          \
-            abort();                                                                                         \
-        }                                                                                                    \
-    } while (0)
 
-struct maker {
-    const struct bench_options *o;
+struct bench_maker {
+    struct bench_options o;
     struct cs_crypto *crypto;
-    EVP_PKEY *ca_key[3];
-    uint8_t *ca_der[3];
-    size_t ca_der_len[3];
-    X509 *ca[3];
-    EVP_PKEY *key[3][KEYS];
-    struct cs_privkey *private_key[3][KEYS];
+    EVP_PKEY *ca_key[BENCH_KINDS];
+    uint8_t *ca_der[BENCH_KINDS];
+    size_t ca_der_len[BENCH_KINDS];
+    X509 *ca[BENCH_KINDS];
+    struct bench_primes *primes;
     struct cs_privkey **agents; // one an account
     cs_kid *agent_kids;
     int64_t *agent_seq;
     int64_t admin_seq, issuer_seq;
     cs_kid admin_kid, issuer_kid;
     unsigned long counter;
+    int account, upload; // the next ones
+    bool enroll;         // the account is registered, its agent comes next
+    int kind;            // of the last upload
 };
 
-bool bench_kinds_parse(const char *text, bool kinds[3]) {
-    static const char *const names[] = {"p256", "rsa2048", "sm2"};
-    bool found[3] = {false};
+bool bench_kinds_parse(const char *text, bool kinds[BENCH_KINDS]) {
+    static const char *const names[BENCH_KINDS] = {"p256", "rsa2048", "sm2", "p384-issuer"};
+    bool found[BENCH_KINDS] = {false};
+    bool some = false;
     for (const char *at = text; *at;) {
         size_t len = strcspn(at, ",");
         size_t k = 0;
-        while (k < 3 && (strlen(names[k]) != len || memcmp(names[k], at, len) != 0))
+        while (k < BENCH_KINDS && (strlen(names[k]) != len || memcmp(names[k], at, len) != 0))
             k++;
-        if (k == 3)
+        if (k == BENCH_KINDS)
             return false;
-        found[k] = true;
+        found[k] = some = true;
         at += len + (at[len] == ',');
     }
     memcpy(kinds, found, sizeof found);
-    return found[0] || found[1] || found[2];
+    return some;
 }
 
-static EVP_PKEY *new_key(enum bench_kind kind) {
-    EVP_PKEY *k = kind == BENCH_RSA2048 ? EVP_RSA_gen(2048)
+static EVP_PKEY *leaf_key(struct bench_maker *m, enum bench_kind kind) {
+    EVP_PKEY *k = kind == BENCH_RSA2048 ? bench_rsa_key(m->primes)
                   : kind == BENCH_SM2   ? EVP_PKEY_Q_keygen(NULL, NULL, "SM2")
                                         : EVP_EC_gen("P-256");
+    MUST(k);
+    return k;
+}
+
+static EVP_PKEY *issuer_key(enum bench_kind kind) {
+    EVP_PKEY *k = kind == BENCH_SM2 ? EVP_PKEY_Q_keygen(NULL, NULL, "SM2")
+                                    : EVP_EC_gen(kind == BENCH_P384_ISSUER ? "P-384" : "P-256");
     MUST(k);
     return k;
 }
@@ -88,12 +88,12 @@ static void sign_certificate(X509 *x, EVP_PKEY *key, bool sm2) {
     EVP_MD_CTX_free(ctx);
 }
 
-static X509 *certificate(struct maker *m, enum bench_kind kind, EVP_PKEY *key, X509 *issuer,
-                         EVP_PKEY *issuer_key, const char *cn, const char *usage, time_t not_before) {
+static X509 *certificate(struct bench_maker *m, enum bench_kind kind, EVP_PKEY *key, X509 *issuer,
+                         EVP_PKEY *ca_key, const char *cn, const char *usage, time_t not_before) {
     X509 *x = X509_new();
     char san[200];
     MUST(x && X509_set_version(x, X509_VERSION_3));
-    MUST(ASN1_INTEGER_set_uint64(X509_get_serialNumber(x), ((uint64_t)m->o->seed << 32) | ++m->counter));
+    MUST(ASN1_INTEGER_set_uint64(X509_get_serialNumber(x), ((uint64_t)m->o.seed << 32) | ++m->counter));
     MUST(X509_time_adj_ex(X509_getm_notBefore(x), 0, 0, &not_before));
     MUST(X509_time_adj_ex(X509_getm_notAfter(x), issuer ? 90 : 3650, 0, &not_before));
     X509_NAME *name = X509_get_subject_name(x);
@@ -111,7 +111,7 @@ static X509 *certificate(struct maker *m, enum bench_kind kind, EVP_PKEY *key, X
         add_extension(x, issuer, NID_subject_alt_name, san);
         add_extension(x, issuer, NID_ext_key_usage, "serverAuth,clientAuth");
     }
-    sign_certificate(x, issuer ? issuer_key : key, kind == BENCH_SM2);
+    sign_certificate(x, issuer ? ca_key : key, kind == BENCH_SM2);
     return x;
 }
 
@@ -132,31 +132,29 @@ static struct cs_privkey *to_private(EVP_PKEY *key) {
     return k;
 }
 
-static void make_keys(struct maker *m) {
+static void make_issuers(struct bench_maker *m) {
     time_t before = time(NULL) - 10 * DAY_S;
     char cn[64];
-    for (int k = 0; k < 3; k++) {
-        if (!m->o->kinds[k])
+    for (int k = 0; k < BENCH_KINDS; k++) {
+        if (!m->o.kinds[k])
             continue;
-        m->ca_key[k] = new_key(k == BENCH_SM2 ? BENCH_SM2 : BENCH_P256);
+        m->ca_key[k] = issuer_key((enum bench_kind)k);
         snprintf(cn, sizeof cn, "Bench CA %d", k);
         m->ca[k] = certificate(m, (enum bench_kind)k, m->ca_key[k], NULL, NULL, cn,
                                "critical,keyCertSign,cRLSign", before);
         int len = i2d_X509(m->ca[k], &m->ca_der[k]);
         MUST(len > 0);
         m->ca_der_len[k] = (size_t)len;
-        for (int i = 0; i < KEYS; i++) {
-            m->key[k][i] = new_key((enum bench_kind)k);
-            m->private_key[k][i] = to_private(m->key[k][i]);
-        }
     }
+    if (m->o.kinds[BENCH_RSA2048])
+        m->primes = bench_primes_new((size_t)m->o.uploads);
 }
 
-static void new_id(struct maker *m, cs_uuid ret) {
+static void new_id(struct bench_maker *m, cs_uuid ret) {
     // The version and variant take bits of the first three bytes.
     uint8_t random[10] = {0};
     uint32_t n = (uint32_t)++m->counter;
-    uint32_t seed = m->o->seed;
+    uint32_t seed = m->o.seed;
     memcpy(random + 3, &seed, 3);
     memcpy(random + 6, &n, sizeof n);
     cs_uuid_v7((int64_t)time(NULL) * 1000, random, ret);
@@ -215,17 +213,14 @@ bool bench_preamble(const char *deployment, int32_t partitions, const struct cs_
     return ok;
 }
 
-static bool finish(struct maker *m, struct cs_event *ev, const struct cs_privkey *key,
+static bool finish(struct bench_maker *m, struct cs_event *ev, const struct cs_privkey *key,
                    struct bench_event *out, struct cs_err *err) {
-    return bench_sign(m->crypto, m->o->deployment, ev, key, out, err);
+    return bench_sign(m->crypto, m->o.deployment, ev, key, out, err);
 }
 
-static bool make_account(struct maker *m, int a, struct bench_event *reg, struct bench_event *enroll,
-                         struct cs_err *err) {
+static bool make_account(struct bench_maker *m, int a, struct bench_event *ret, struct cs_err *err) {
     struct cs_event ev = {.type = CS_EVENT_ACCOUNT_REGISTER};
-    uint8_t *spki = NULL;
-    size_t len = 0;
-    snprintf(ev.account, sizeof ev.account, "bench-%u-%d", m->o->seed, a);
+    snprintf(ev.account, sizeof ev.account, "bench-%u-%d", m->o.seed, a);
     snprintf(ev.subject, sizeof ev.subject, "%s", ev.account);
     new_id(m, ev.id);
     memcpy(ev.kid, m->admin_kid, sizeof ev.kid);
@@ -238,21 +233,27 @@ static bool make_account(struct maker *m, int a, struct bench_event *reg, struct
                                                 .verified = true,
                                                 .limit_certificates = 1000000};
     snprintf(ev.data.account.owner, sizeof ev.data.account.owner, "owner-%d", a);
-    if (!finish(m, &ev, m->o->admin, reg, err) || !cs_privkey_generate(CS_KEY_P256, 0, &m->agents[a], err) ||
+    return finish(m, &ev, m->o.admin, ret, err);
+}
+
+static bool make_agent(struct bench_maker *m, int a, struct bench_event *ret, struct cs_err *err) {
+    struct cs_event ev = {.type = CS_EVENT_AGENT_ENROLL};
+    uint8_t *spki = NULL;
+    size_t len = 0;
+    if (!cs_privkey_generate(CS_KEY_P256, 0, &m->agents[a], err) ||
         !cs_privkey_spki(m->agents[a], &spki, &len, err))
         return false;
-    struct cs_event en = {.type = CS_EVENT_AGENT_ENROLL};
-    memcpy(en.account, ev.account, sizeof en.account);
+    snprintf(ev.account, sizeof ev.account, "bench-%u-%d", m->o.seed, a);
     cs_kid_of_spki(m->crypto, (struct cs_bytes){spki, len}, m->agent_kids[a]);
-    memcpy(en.subject, m->agent_kids[a], sizeof m->agent_kids[a]);
-    new_id(m, en.id);
-    memcpy(en.kid, m->admin_kid, sizeof en.kid);
-    en.seq = m->admin_seq++;
-    en.data.enroll.key.bytes = (struct cs_bytes){spki, len};
-    en.data.enroll.can = CS_CAN_UPLOAD | CS_CAN_DELETE | CS_CAN_SHARE | CS_CAN_CSR | CS_CAN_READ;
-    memcpy(en.data.enroll.names, "*", 2);
+    memcpy(ev.subject, m->agent_kids[a], sizeof m->agent_kids[a]);
+    new_id(m, ev.id);
+    memcpy(ev.kid, m->admin_kid, sizeof ev.kid);
+    ev.seq = m->admin_seq++;
+    ev.data.enroll.key.bytes = (struct cs_bytes){spki, len};
+    ev.data.enroll.can = CS_CAN_UPLOAD | CS_CAN_DELETE | CS_CAN_SHARE | CS_CAN_CSR | CS_CAN_READ;
+    memcpy(ev.data.enroll.names, "*", 2);
     m->agent_seq[a] = 1;
-    bool ok = finish(m, &en, m->o->admin, enroll, err);
+    bool ok = finish(m, &ev, m->o.admin, ret, err);
     free(spki);
     return ok;
 }
@@ -263,25 +264,27 @@ struct part { // memory of one part of an upload, until it is encoded
     uint8_t pop[CS_POP_MAX];
 };
 
-static bool make_part(struct maker *m, struct cs_event *ev, enum bench_kind kind, int which,
-                      enum cs_key_role role, const char *cn, const char *usage, struct part *mem,
-                      struct cs_keyed_chain *out, struct cs_err *err) {
+static bool make_part(struct bench_maker *m, struct cs_event *ev, enum bench_kind kind, enum cs_key_role role,
+                      const char *cn, const char *usage, struct part *mem, struct cs_keyed_chain *out,
+                      struct cs_err *err) {
     CS_AUTO(cs_cert_free) struct cs_cert *leaf = NULL;
-    X509 *x = certificate(m, kind, m->key[kind][which], m->ca[kind], m->ca_key[kind], cn, usage,
-                          time(NULL) - DAY_S);
+    CS_AUTO(cs_privkey_free) struct cs_privkey *private = NULL;
+    EVP_PKEY *key = leaf_key(m, kind);
+    X509 *x = certificate(m, kind, key, m->ca[kind], m->ca_key[kind], cn, usage, time(NULL) - DAY_S);
+    private = to_private(key);
+    EVP_PKEY_free(key);
     int len = i2d_X509(x, &mem->der);
     MUST(len > 0);
     X509_free(x);
     size_t sealed_len = 0, pop_len = 0;
     if (!cs_cert_parse(m->crypto, (struct cs_bytes){mem->der, (size_t)len}, &leaf, err))
         return false;
-    struct cs_seal_context seal = {m->o->deployment, ev->account, ev->subject, role, leaf->spki_sha256};
-    if (!cs_seal(m->crypto, m->o->custodian_spki, &seal, m->private_key[kind][which], &mem->sealed,
-                 &sealed_len, err))
+    struct cs_seal_context seal = {m->o.deployment, ev->account, ev->subject, role, leaf->spki_sha256};
+    if (!cs_seal(m->crypto, m->o.custodian_spki, &seal, private, &mem->sealed, &sealed_len, err))
         return false;
-    struct cs_pop_fields pop = {m->o->deployment,          ev->account, ev->kid, ev->id, ev->subject,
+    struct cs_pop_fields pop = {m->o.deployment,           ev->account, ev->kid, ev->id, ev->subject,
                                 {mem->sealed, sealed_len}, leaf->sha256};
-    if (!cs_pop_sign(m->crypto, m->private_key[kind][which], leaf, &pop, mem->pop, &pop_len, err))
+    if (!cs_pop_sign(m->crypto, private, leaf, &pop, mem->pop, &pop_len, err))
         return false;
     out->chain_len = 2;
     out->chain[0].bytes = (struct cs_bytes){mem->der, (size_t)len};
@@ -291,21 +294,20 @@ static bool make_part(struct maker *m, struct cs_event *ev, enum bench_kind kind
     return true;
 }
 
-static bool make_upload(struct maker *m, int i, enum bench_kind kind, struct bench_event *out,
+static bool make_upload(struct bench_maker *m, int i, enum bench_kind kind, struct bench_event *out,
                         struct cs_err *err) {
-    int a = i % m->o->accounts;
-    int which = i % KEYS;
+    int a = i % m->o.accounts;
     bool sm2 = kind == BENCH_SM2;
     char cn[64];
     struct part parts[2] = {{0}};
     struct cs_event ev = {.type = CS_EVENT_CERTIFICATE_UPLOAD};
     struct cs_event_upload *u = &ev.data.upload;
-    snprintf(ev.account, sizeof ev.account, "bench-%u-%d", m->o->seed, a);
+    snprintf(ev.account, sizeof ev.account, "bench-%u-%d", m->o.seed, a);
     new_id(m, ev.id);
     cs_uuid subject;
     new_id(m, subject);
     memcpy(ev.subject, subject, sizeof subject);
-    bool issued = m->o->issuer != NULL;
+    bool issued = m->o.issuer != NULL;
     if (issued)
         ev.type = CS_EVENT_CERTIFICATE_ISSUE;
     memcpy(ev.kid, issued ? m->issuer_kid : m->agent_kids[a], sizeof ev.kid);
@@ -315,12 +317,12 @@ static bool make_upload(struct maker *m, int i, enum bench_kind kind, struct ben
     snprintf(u->name, sizeof u->name, "host-%d", i);
     snprintf(cn, sizeof cn, "host-%d.example.com", i);
     u->parts = sm2 ? 2 : 1;
-    bool ok = make_part(m, &ev, kind, which, sm2 ? CS_ROLE_SM2_SIGN : CS_ROLE_SINGLE, cn,
+    bool ok = make_part(m, &ev, kind, sm2 ? CS_ROLE_SM2_SIGN : CS_ROLE_SINGLE, cn,
                         "critical,digitalSignature", &parts[0], &u->part[0], err);
     if (ok && sm2)
-        ok = make_part(m, &ev, kind, (which + 1) % KEYS, CS_ROLE_SM2_ENCRYPT, cn,
-                       "critical,keyEncipherment,dataEncipherment", &parts[1], &u->part[1], err);
-    ok = ok && finish(m, &ev, issued ? m->o->issuer : m->agents[a], out, err);
+        ok = make_part(m, &ev, kind, CS_ROLE_SM2_ENCRYPT, cn, "critical,keyEncipherment,dataEncipherment",
+                       &parts[1], &u->part[1], err);
+    ok = ok && finish(m, &ev, issued ? m->o.issuer : m->agents[a], out, err);
     for (size_t p = 0; p < 2; p++) {
         OPENSSL_free(parts[p].der);
         free(parts[p].sealed);
@@ -328,71 +330,84 @@ static bool make_upload(struct maker *m, int i, enum bench_kind kind, struct ben
     return ok;
 }
 
-static bool make_all(struct maker *m, struct bench_set *set, struct cs_err *err) {
-    const struct bench_options *o = m->o;
-    for (int a = 0; a < o->accounts; a++, set->len += 2)
-        if (!make_account(m, a, &set->events[set->len], &set->events[set->len + 1], err))
-            return false;
-    set->uploads_at = set->len;
-    int kind = 2;
-    for (int i = 0; i < o->uploads; i++, set->len++) {
-        do
-            kind = (kind + 1) % 3;
-        while (!o->kinds[kind]);
-        if (!make_upload(m, i, (enum bench_kind)kind, &set->events[set->len], err))
-            return false;
-    }
-    return true;
-}
-
-static void maker_clear(struct maker *m) {
-    for (int k = 0; k < 3; k++) {
+void bench_maker_free(struct bench_maker *m) {
+    if (!m)
+        return;
+    for (int k = 0; k < BENCH_KINDS; k++) {
         EVP_PKEY_free(m->ca_key[k]);
         OPENSSL_free(m->ca_der[k]);
         X509_free(m->ca[k]);
-        for (int i = 0; i < KEYS; i++) {
-            EVP_PKEY_free(m->key[k][i]);
-            cs_privkey_free(m->private_key[k][i]);
-        }
     }
+    for (int a = 0; m->agents && a < m->o.accounts; a++)
+        cs_privkey_free(m->agents[a]);
+    bench_primes_free(m->primes);
+    free(m->agents);
     free(m->agent_kids);
     free(m->agent_seq);
     cs_crypto_free(m->crypto);
+    free(m);
+}
+
+static bool kid_of(struct bench_maker *m, const struct cs_privkey *key, cs_kid ret, struct cs_err *err) {
+    uint8_t *spki = NULL;
+    size_t len = 0;
+    if (!cs_privkey_spki(key, &spki, &len, err))
+        return false;
+    cs_kid_of_spki(m->crypto, (struct cs_bytes){spki, len}, ret);
+    free(spki);
+    return true;
+}
+
+bool bench_maker_new(const struct bench_options *o, struct bench_maker **ret, struct cs_err *err) {
+    CS_AUTO(bench_maker_free) struct bench_maker *m = calloc(1, sizeof *m);
+    size_t accounts = (size_t)o->accounts;
+    MUST(m);
+    m->o = *o;
+    m->agents = calloc(accounts, sizeof(struct cs_privkey *));
+    m->agent_kids = calloc(accounts, sizeof *m->agent_kids);
+    m->agent_seq = calloc(accounts, sizeof *m->agent_seq);
+    MUST(m->agents && m->agent_kids && m->agent_seq);
+    // Above whatever this admin key signed before.
+    m->admin_seq = m->issuer_seq = (int64_t)time(NULL) * 1000;
+    m->kind = BENCH_KINDS - 1;
+    if (!cs_crypto_new(&m->crypto, err) || !kid_of(m, o->admin, m->admin_kid, err) ||
+        (o->issuer && !kid_of(m, o->issuer, m->issuer_kid, err)))
+        return false;
+    make_issuers(m);
+    *ret = CS_TAKE(m);
+    return true;
+}
+
+bool bench_maker_next(struct bench_maker *m, struct bench_event *ret, bool *ret_end, struct cs_err *err) {
+    *ret_end = false;
+    if (m->account < m->o.accounts) {
+        bool enroll = m->enroll;
+        m->enroll = !enroll;
+        return enroll ? make_agent(m, m->account++, ret, err) : make_account(m, m->account, ret, err);
+    }
+    *ret_end = m->upload == m->o.uploads;
+    if (*ret_end)
+        return true;
+    do
+        m->kind = (m->kind + 1) % BENCH_KINDS;
+    while (!m->o.kinds[m->kind]);
+    return make_upload(m, m->upload++, (enum bench_kind)m->kind, ret, err);
 }
 
 bool bench_make(const struct bench_options *o, struct bench_set *ret, struct cs_err *err) {
-    struct maker m = {.o = o};
-    struct bench_set set = {0};
-    size_t accounts = (size_t)o->accounts;
-    set.events = calloc(accounts * 2 + (size_t)o->uploads, sizeof *set.events);
-    m.agents = calloc(accounts, sizeof(struct cs_privkey *));
-    m.agent_kids = calloc(accounts, sizeof *m.agent_kids);
-    m.agent_seq = calloc(accounts, sizeof *m.agent_seq);
-    MUST(set.events && m.agents && m.agent_kids && m.agent_seq);
-    // Above whatever this admin key signed before.
-    m.admin_seq = m.issuer_seq = (int64_t)time(NULL) * 1000;
-    set.agents = m.agents;
-    set.agents_len = accounts;
-    uint8_t *issuer_spki = NULL;
-    size_t issuer_len = 0;
-    bool ok =
-        cs_crypto_new(&m.crypto, err) && cs_privkey_spki(o->admin, &set.admin_spki, &set.admin_spki_len, err);
-    if (ok && o->issuer)
-        ok = cs_privkey_spki(o->issuer, &issuer_spki, &issuer_len, err);
-    if (ok) {
-        if (issuer_spki)
-            cs_kid_of_spki(m.crypto, (struct cs_bytes){issuer_spki, issuer_len}, m.issuer_kid);
-        cs_kid_of_spki(m.crypto, (struct cs_bytes){set.admin_spki, set.admin_spki_len}, m.admin_kid);
-        make_keys(&m);
-        ok = make_all(&m, &set, err);
-    }
-    free(issuer_spki);
-    maker_clear(&m);
-    if (ok)
-        *ret = set;
-    else
-        bench_clear(&set);
-    return ok;
+    CS_AUTO(bench_maker_free) struct bench_maker *m = NULL;
+    CS_AUTO(bench_clear) struct bench_set set = {.uploads_at = (size_t)o->accounts * 2};
+    if (!bench_maker_new(o, &m, err) || !cs_privkey_spki(o->admin, &set.admin_spki, &set.admin_spki_len, err))
+        return false;
+    MUST(set.events = calloc(set.uploads_at + (size_t)o->uploads, sizeof *set.events));
+    for (bool end = false; !end; set.len += !end)
+        if (!bench_maker_next(m, &set.events[set.len], &end, err))
+            return false;
+    set.agents_len = (size_t)o->accounts;
+    set.agents = CS_TAKE(m->agents);
+    *ret = set;
+    memset(&set, 0, sizeof set);
+    return true;
 }
 
 void bench_clear(struct bench_set *set) {

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Events for measurements: accounts with an enrolled agent each, and uploads with sealed key and proof of
-// possession, every one with a certificate of its own below one intermediate CA for each kind of key.
+// possession, every one with a key and a certificate of its own below one intermediate CA for each kind.
 #pragma once
 
 #include "certsync/model/event.h"
 #include "certsync/model/sign.h"
 
-enum bench_kind { BENCH_P256, BENCH_RSA2048, BENCH_SM2 };
+// Of the leaf; the issuer's key is P-256, SM2 for SM2, and P-384 for the last, as the common public CA's have.
+enum bench_kind { BENCH_P256, BENCH_RSA2048, BENCH_SM2, BENCH_P384_ISSUER };
+#define BENCH_KINDS 4
 
 struct bench_options {
     const char *deployment;
@@ -17,8 +19,8 @@ struct bench_options {
     struct cs_bytes custodian_spki;
     int accounts;
     int uploads;
-    bool kinds[3]; // which, in turn
-    unsigned seed; // of ids and names, so that runs do not collide
+    bool kinds[BENCH_KINDS]; // which, in turn
+    unsigned seed;           // of ids and names, so that runs do not collide
 };
 
 struct bench_event { // a record, owned
@@ -28,6 +30,15 @@ struct bench_event { // a record, owned
     char sig[CS_EVENT_SIG_MAX * 2]; // base64, NUL-terminated
 };
 
+// One event after the other: registrations and enrolments first. *ret_end true (and no event) after the last. ret->value is the caller's to free.
+struct bench_maker;
+CS_MUST_USE bool bench_maker_new(const struct bench_options *o, struct bench_maker **ret, struct cs_err *err);
+void bench_maker_free(struct bench_maker *m);
+CS_DEFINE_AUTO(struct bench_maker, bench_maker_free)
+CS_MUST_USE bool bench_maker_next(struct bench_maker *m, struct bench_event *ret, bool *ret_end,
+                                  struct cs_err *err);
+
+// All of them at once.
 struct bench_set {
     size_t len;
     struct bench_event *events; // registrations and enrolments first
@@ -40,6 +51,7 @@ struct bench_set {
 
 CS_MUST_USE bool bench_make(const struct bench_options *o, struct bench_set *ret, struct cs_err *err);
 void bench_clear(struct bench_set *set);
+CS_DEFINE_AUTO_CLEAR(struct bench_set, bench_clear)
 
 // One event, encoded and signed; ev's envelope is complete but for deployment.
 CS_MUST_USE bool bench_sign(struct cs_crypto *crypto, const char *deployment, struct cs_event *ev,
@@ -53,5 +65,5 @@ struct bench_trust {
 CS_MUST_USE bool bench_preamble(const char *deployment, int32_t partitions, const struct cs_privkey *root,
                                 const struct bench_trust *trust, size_t n, struct bench_event *out,
                                 struct cs_err *err);
-// "p256,rsa2048,sm2"
-bool bench_kinds_parse(const char *text, bool kinds[3]);
+// "p256,rsa2048,sm2,p384-issuer"
+bool bench_kinds_parse(const char *text, bool kinds[BENCH_KINDS]);

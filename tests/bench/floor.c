@@ -1,33 +1,98 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// certsync-bench-floor: what judging an upload costs in signatures and parsing alone, in one thread and
-// without any I/O: the floor that a worker is measured against.
+// certsync-bench-floor: what judging the uploads of a log costs in signatures and parsing alone, in one thread
+// and without any I/O: the floor that a worker is measured against. The log is read into memory first.
 //
 //   verify   the sender's signature, both certificates of the chain, leaf <- issuer, proof of possession
 //   prepare  cs_prepare: the same with hashing of the record, JSON, base64 and all checks
 //   apply    prepare, then decide, number and chain over a catalog in memory (batches of 500)
 //
-//   certsync-bench-floor KINDS UPLOADS [verify|prepare|apply]...
+// Prints one line of JSON for each, after one with OpenSSL's version: processor time in microseconds an upload.
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <uthash.h>
 
 #include "apply.h"
-#include "bench_events.h"
 #include "catalog.h"
+#include "certsync/model/sign.h"
 #include "certsync/model/text.h"
+#include "certsync/runtime/cli.h"
+#include "certsync/runtime/kafka.h"
+#include "keyfile.h"
+#include "log_reader.h"
 
-#define DEPLOYMENT "bench"
-#define BATCH      500
-#define PARTITIONS 1
+#define BATCH 500
+
+struct options {
+    const char *brokers, *topic, *events, *deployment, *root_key, *runs;
+};
+#define O struct options
+static const struct cs_opt opts[] = {
+    {.name = "brokers",
+     .kind = CS_OPT_STRING,
+     CS_OPT_AT_STR(O, brokers),
+     .value_name = "LIST",
+     .text = "Kafka brokers to read the log from."},
+    {.name = "topic",
+     .kind = CS_OPT_STRING,
+     CS_OPT_AT_STR(O, topic),
+     .value_name = "NAME",
+     .default_text = "cert.events",
+     .text = "Topic."},
+    {.name = "events",
+     .kind = CS_OPT_PATH,
+     CS_OPT_AT_STR(O, events),
+     .value_name = "FILE",
+     .text = "Read the log from this file (kcat -C -J -e) instead."},
+    {.name = "deployment",
+     .kind = CS_OPT_STRING,
+     CS_OPT_AT_STR(O, deployment),
+     .value_name = "ID",
+     .flags = CS_OPT_REQUIRED,
+     .text = "Deployment."},
+    {.name = "root-key",
+     .kind = CS_OPT_PATH,
+     CS_OPT_AT_STR(O, root_key),
+     .value_name = "FILE",
+     .flags = CS_OPT_REQUIRED,
+     .text = "Root's public key."},
+    {.name = "runs",
+     .kind = CS_OPT_STRING,
+     CS_OPT_AT_STR(O, runs),
+     .value_name = "LIST",
+     .default_text = "verify,prepare,apply",
+     .text = "What to measure, comma-separated."},
+};
+
+// A record of the log, in memory of its own.
+struct held {
+    struct cs_record record;
+    struct cs_header headers[2];
+    char signature[CS_EVENT_SIG_MAX * 2];
+    enum cs_event_type type;
+    struct cs_event *event; // of an upload: what verify begins with
+    const struct cs_pubkey *sender;
+};
+
+struct sender {
+    UT_hash_handle hh;
+    cs_kid kid;
+    struct cs_pubkey *key;
+};
 
 struct bench {
-    struct bench_set set;
-    struct cs_privkey *root, *admin, *service, *custodian;
-    uint8_t *root_spki, *admin_spki, *service_spki, *custodian_spki;
-    size_t root_len, admin_len, service_len, custodian_len;
+    const struct options *o;
+    int32_t partitions;
+    struct held *log; // partition after partition
+    size_t len, cap, uploads;
     struct cs_crypto *crypto;
+    uint8_t *root_spki;
+    size_t root_len;
+    struct sender *senders; // whom the log enrols
+    struct cs_key_cache *keys;
 };
 
 static _Noreturn void die(const struct cs_err *err) {
@@ -41,140 +106,197 @@ static double now_us(void) {
     return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
 }
 
-static void make_key(enum cs_key_type type, struct cs_privkey **key, uint8_t **spki, size_t *len) {
-    struct cs_err err;
-    if (!cs_privkey_generate(type, 0, key, &err) || !cs_privkey_spki(*key, spki, len, &err))
-        die(&err);
+static bool is_upload(const struct held *h) {
+    return h->type == CS_EVENT_CERTIFICATE_UPLOAD || h->type == CS_EVENT_CERTIFICATE_ISSUE;
 }
 
-// What verify reads of one upload, decoded beforehand.
-struct upload {
-    struct cs_event *event;
-    struct cs_bytes value;
-    uint8_t sig[CS_EVENT_SIG_MAX * 2];
-    size_t sig_len;
-    const struct cs_pubkey *sender;
-};
-
-static const struct cs_pubkey *sender_of(struct bench *b, const struct cs_event *ev, struct cs_pubkey **keys,
-                                         cs_kid *kids, size_t *n) {
-    for (size_t i = 0; i < *n; i++)
-        if (strcmp(kids[i], ev->kid) == 0)
-            return keys[i];
-    (void)b;
-    return NULL;
+static struct cs_bytes copy_of(struct cs_bytes b) {
+    uint8_t *data = malloc(b.len + 1);
+    if (!data)
+        abort();
+    memcpy(data, b.data, b.len);
+    return (struct cs_bytes){data, b.len};
 }
 
-static struct upload *decode_all(struct bench *b, size_t *ret_n) {
-    struct cs_err err;
-    struct cs_pubkey **keys = calloc(b->set.len, sizeof *keys);
-    cs_kid *kids = calloc(b->set.len, sizeof *kids);
-    size_t keys_len = 0;
-    size_t n = 0;
-    struct upload *all = calloc(b->set.len, sizeof *all);
-    for (size_t i = 0; i < b->set.len; i++) {
-        const struct bench_event *e = &b->set.events[i];
-        struct upload u = {.value = {e->value, e->value_len}};
-        if (!cs_event_decode(u.value, &u.event, &err) ||
-            !cs_base64_decode(e->sig, strlen(e->sig), u.sig, &u.sig_len))
-            die(&err);
-        if (u.event->type == CS_EVENT_AGENT_ENROLL) {
-            if (!cs_pubkey_new(b->crypto, u.event->data.enroll.key.bytes, &keys[keys_len], &err))
-                die(&err);
-            memcpy(kids[keys_len++], u.event->subject, sizeof *kids);
-        }
-        if (u.event->type != CS_EVENT_CERTIFICATE_UPLOAD)
+// ---- reading the log
+
+static void hold(struct bench *b, const struct cs_record *r) {
+    if (b->len == b->cap) {
+        b->cap = b->cap ? b->cap * 2 : 4096;
+        b->log = realloc(b->log, b->cap * sizeof *b->log);
+        if (!b->log)
+            abort();
+    }
+    struct held *h = &b->log[b->len++];
+    *h = (struct held){.record = *r};
+    h->record.key = copy_of(r->key);
+    h->record.value = copy_of(r->value);
+    for (size_t i = 0; i < r->headers_len; i++)
+        if (strcmp(r->headers[i].name, CS_SIG_HEADER) == 0)
+            snprintf(h->signature, sizeof h->signature, "%.*s", (int)r->headers[i].value.len,
+                     (const char *)r->headers[i].value.data);
+    h->record.headers_len = 2;
+}
+
+static void read_log(struct bench *b, struct cs_err *err) {
+    struct cs_log *log = NULL;
+    struct cs_kafka_settings kafka = {.brokers = (char *)(uintptr_t)b->o->brokers,
+                                      .sasl_mechanism = "",
+                                      .sasl_username = "",
+                                      .sasl_password = "",
+                                      .ssl_ca = "",
+                                      .ssl_certificate = "",
+                                      .ssl_key = "",
+                                      .ssl_key_password = ""};
+    bool ok = b->o->events ? cs_log_open_dump(b->o->events, &log, err)
+                           : cs_log_open_kafka(&kafka, b->o->topic, &log, err);
+    b->partitions = ok ? log->partitions : 0;
+    for (int32_t p = 0; ok && p < b->partitions; p++) {
+        int64_t low = 0;
+        int64_t high = 0;
+        bool end = false;
+        struct cs_record r;
+        ok = log->ops->bounds(log, p, &low, &high, err) && log->ops->start(log, p, low, high, err);
+        while (ok && (ok = log->ops->next(log, &r, &end, err)) && !end)
+            hold(b, &r);
+    }
+    if (!ok)
+        die(err);
+    cs_log_free(log);
+    for (size_t i = 0; i < b->len; i++) { // the log lies still from here on
+        struct held *h = &b->log[i];
+        h->headers[0] =
+            (struct cs_header){"content-type", {(const uint8_t *)CS_CONTENT_TYPE, strlen(CS_CONTENT_TYPE)}};
+        h->headers[1] =
+            (struct cs_header){CS_SIG_HEADER, {(const uint8_t *)h->signature, strlen(h->signature)}};
+        h->record.headers = h->headers;
+    }
+}
+
+static void enroll(struct bench *b, const struct cs_event *ev, struct cs_err *err) {
+    struct cs_bytes spki = ev->data.enroll.key.bytes;
+    struct sender *s = calloc(1, sizeof *s);
+    if (!s || !cs_pubkey_new(b->crypto, spki, &s->key, err))
+        die(err);
+    memcpy(s->kid, ev->subject, sizeof s->kid);
+    HASH_ADD_STR(b->senders, kid, s);
+    cs_key_cache_learn(b->keys, s->kid, spki);
+}
+
+static void forget_senders(struct bench *b) {
+    struct sender *s = NULL;
+    struct sender *next = NULL;
+    HASH_ITER(hh, b->senders, s, next) {
+        HASH_DEL(b->senders, s);
+        cs_pubkey_free(s->key);
+        free(s);
+    }
+}
+
+static void decode_all(struct bench *b, struct cs_err *err) {
+    for (size_t i = 0; i < b->len; i++) {
+        struct held *h = &b->log[i];
+        if (!cs_event_decode(h->record.value, &h->event, err))
+            die(err);
+        h->type = h->event->type;
+        if (h->type == CS_EVENT_AGENT_ENROLL)
+            enroll(b, h->event, err);
+        if (is_upload(h)) {
+            b->uploads++;
             continue;
-        u.sender = sender_of(b, u.event, keys, kids, &keys_len);
-        all[n++] = u;
+        }
+        cs_event_free(h->event);
+        h->event = NULL;
     }
-    *ret_n = n;
-    return all;
 }
 
-static bool verify_one(struct bench *b, const struct upload *u) {
+// A new context: the memos of the last run would make the next one too good. And whom the log enrols, before
+// the first upload.
+static void renew(struct bench *b) {
     struct cs_err err;
-    if (!cs_event_verify(b->crypto, u->sender, u->value, (struct cs_bytes){u->sig, u->sig_len}))
-        return false;
-    const struct cs_event_upload *up = &u->event->data.upload;
-    bool ok = true;
-    for (size_t p = 0; ok && p < up->parts; p++) {
-        const struct cs_keyed_chain *k = &up->part[p];
-        CS_AUTO(cs_cert_free) struct cs_cert *leaf = NULL;
-        CS_AUTO(cs_cert_free) struct cs_cert *issuer = NULL;
-        ok = cs_cert_parse(b->crypto, k->chain[0].bytes, &leaf, &err) &&
-             cs_cert_parse(b->crypto, k->chain[1].bytes, &issuer, &err) &&
-             cs_cert_signed_by(b->crypto, leaf, issuer);
-        struct cs_pop_fields f = {DEPLOYMENT,        u->event->account, u->event->kid,           u->event->id,
-                                  u->event->subject, k->key.bytes,      ok ? leaf->sha256 : NULL};
-        ok = ok && cs_pop_verify(b->crypto, leaf->key, &f, k->pop.bytes);
+    for (size_t i = 0; i < b->len; i++) {
+        cs_event_free(b->log[i].event);
+        b->log[i].event = NULL;
     }
+    b->uploads = 0;
+    forget_senders(b);
+    cs_key_cache_free(b->keys);
+    cs_crypto_free(b->crypto);
+    b->keys = NULL;
+    if (!cs_crypto_new(&b->crypto, &err) ||
+        !cs_key_cache_new(b->crypto, (struct cs_bytes){b->root_spki, b->root_len}, &b->keys, &err))
+        die(&err);
+    decode_all(b, &err);
+}
+
+// ---- what is measured
+
+static bool verify_part(struct bench *b, const struct cs_event *ev, const struct cs_keyed_chain *k) {
+    struct cs_err err;
+    CS_AUTO(cs_cert_free) struct cs_cert *leaf = NULL;
+    CS_AUTO(cs_cert_free) struct cs_cert *issuer = NULL;
+    bool ok = cs_cert_parse(b->crypto, k->chain[0].bytes, &leaf, &err) &&
+              cs_cert_parse(b->crypto, k->chain[1].bytes, &issuer, &err) &&
+              cs_cert_signed_by(b->crypto, leaf, issuer);
+    struct cs_pop_fields f = {
+        b->o->deployment, ev->account, ev->kid, ev->id, ev->subject, k->key.bytes, ok ? leaf->sha256 : NULL};
+    return ok && cs_pop_verify(b->crypto, leaf->key, &f, k->pop.bytes);
+}
+
+static bool verify_one(struct bench *b, const struct held *h, struct cs_bytes sig) {
+    const struct cs_event_upload *up = &h->event->data.upload;
+    bool ok = h->sender && cs_event_verify(b->crypto, h->sender, h->record.value, sig);
+    for (size_t p = 0; ok && p < up->parts; p++)
+        ok = verify_part(b, h->event, &up->part[p]);
     return ok;
 }
 
 static double run_verify(struct bench *b) {
-    size_t n = 0;
-    struct upload *all = decode_all(b, &n);
-    double start = now_us();
-    for (size_t i = 0; i < n; i++)
-        if (!verify_one(b, &all[i])) {
-            fprintf(stderr, "upload %zu does not verify\n", i);
+    double spent = 0;
+    for (size_t i = 0; i < b->len; i++) {
+        struct held *h = &b->log[i];
+        uint8_t sig[CS_EVENT_SIG_MAX * 2];
+        size_t sig_len = 0;
+        if (!is_upload(h))
+            continue;
+        struct sender *sender = NULL;
+        HASH_FIND_STR(b->senders, h->event->kid, sender);
+        h->sender = sender ? sender->key : NULL;
+        bool ok = cs_base64_decode(h->signature, strlen(h->signature), sig, &sig_len);
+        double start = now_us();
+        ok = ok && verify_one(b, h, (struct cs_bytes){sig, sig_len});
+        spent += now_us() - start;
+        if (!ok) {
+            fprintf(stderr, "the upload at offset %lld does not verify\n", (long long)h->record.offset);
             exit(1);
         }
-    return (now_us() - start) / (double)n;
-}
-
-static struct cs_record record_of(const struct bench_event *e, int64_t offset, struct cs_header headers[2]) {
-    headers[0] =
-        (struct cs_header){"content-type", {(const uint8_t *)CS_CONTENT_TYPE, strlen(CS_CONTENT_TYPE)}};
-    headers[1] = (struct cs_header){CS_SIG_HEADER, {(const uint8_t *)e->sig, strlen(e->sig)}};
-    return (struct cs_record){.offset = offset,
-                              .timestamp_ms = (int64_t)time(NULL) * 1000,
-                              .key = {(const uint8_t *)e->account, strlen(e->account)},
-                              .value = {e->value, e->value_len},
-                              .headers_len = 2,
-                              .headers = headers};
-}
-
-static void learn_agents(struct bench *b, struct cs_key_cache *keys) {
-    struct cs_err err;
-    for (size_t i = 0; i < b->set.uploads_at; i++) {
-        CS_AUTO(cs_event_free) struct cs_event *ev = NULL;
-        if (!cs_event_decode((struct cs_bytes){b->set.events[i].value, b->set.events[i].value_len}, &ev,
-                             &err))
-            die(&err);
-        if (ev->type == CS_EVENT_AGENT_ENROLL)
-            cs_key_cache_learn(keys, ev->subject, ev->data.enroll.key.bytes);
     }
+    return spent / (double)b->uploads;
 }
 
 static double run_prepare(struct bench *b) {
     struct cs_err err;
-    struct cs_key_cache *keys = NULL;
-    if (!cs_key_cache_new(b->crypto, (struct cs_bytes){b->root_spki, b->root_len}, &keys, &err))
-        die(&err);
-    learn_agents(b, keys);
-    size_t n = b->set.len - b->set.uploads_at;
-    double start = now_us();
-    for (size_t i = 0; i < n; i++) {
-        struct cs_header headers[2];
-        struct cs_prepared *p = NULL;
-        struct cs_record r = record_of(&b->set.events[b->set.uploads_at + i], (int64_t)i, headers);
-        if (!cs_prepare(b->crypto, DEPLOYMENT, PARTITIONS, &r, cs_key_cache_lookup, keys, &p, &err))
+    double spent = 0;
+    for (size_t i = 0; i < b->len; i++) {
+        CS_AUTO(cs_prepared_free) struct cs_prepared *p = NULL;
+        const struct held *h = &b->log[i];
+        if (!is_upload(h))
+            continue;
+        double start = now_us();
+        if (!cs_prepare(b->crypto, b->o->deployment, b->partitions, &h->record, cs_key_cache_lookup, b->keys,
+                        &p, &err))
             die(&err);
-        if (p->code || p->content_code || (p->sig_checked && !p->sig_good)) {
-            fprintf(stderr, "upload %zu: %s %s\n", i, cs_code_name(p->code), cs_code_name(p->content_code));
+        spent += now_us() - start;
+        if (p->code || p->content_code || !p->sig_good) {
+            fprintf(stderr, "offset %lld: %s %s\n", (long long)h->record.offset, cs_code_name(p->code),
+                    cs_code_name(p->content_code));
             exit(1);
         }
-        cs_prepared_free(p);
     }
-    double spent = (now_us() - start) / (double)n;
-    cs_key_cache_free(keys);
-    return spent;
+    return spent / (double)b->uploads;
 }
 
 struct run {
-    struct cs_key_cache *keys;
     struct cs_catalog *catalog;
     struct cs_state *hot;
     struct cs_apply apply;
@@ -184,139 +306,168 @@ struct run {
     double prepare_us, apply_us;
 };
 
-static void apply_batch(struct bench *b, struct run *r, const struct bench_event *events, size_t n) {
-    struct cs_batch_record records[BATCH];
-    struct cs_header headers[BATCH][2];
+static void count_applied(struct run *r, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (r->apply.outcomes[i].status == CS_STATUS_REJECTED && r->not_applied++ == 0)
+            fprintf(stderr, "%.*s\n", (int)r->apply.outcomes[i].len,
+                    (const char *)r->apply.values.data + r->apply.outcomes[i].at);
+}
+
+static void load_and_decide(struct bench *b, struct run *r, const struct cs_batch_record *records, size_t n) {
     struct cs_err err;
-    double start = now_us();
-    for (size_t i = 0; i < n; i++) {
-        records[i].record = record_of(&events[i], r->position.next_offset + (int64_t)i, headers[i]);
-        if (!cs_prepare(b->crypto, DEPLOYMENT, PARTITIONS, &records[i].record, cs_key_cache_lookup, r->keys,
-                        &records[i].prepared, &err))
-            die(&err);
-    }
-    double prepared = now_us();
-    cs_apply_begin(&r->apply, &r->position);
-    bool needed = true;
     bool moved = false;
+    bool needed = true;
+    cs_apply_begin(&r->apply, &r->position);
     while (needed) {
         struct cs_position at;
-        if (!r->catalog->ops->load_begin(r->catalog, 0, r->hot, &err) ||
+        if (!r->catalog->ops->load_begin(r->catalog, r->ctx.rules.partition, r->hot, &err) ||
             !r->catalog->ops->load_end(r->catalog, &at, &moved, &err) ||
             !cs_apply_decide(&r->ctx, &r->apply, r->hot, records, n, &needed, &err))
             die(&err);
     }
-    if (!r->catalog->ops->commit_begin(r->catalog, 0, r->hot, &r->apply.from, &r->apply.to, &err) ||
+    if (!r->catalog->ops->commit_begin(r->catalog, r->ctx.rules.partition, r->hot, &r->apply.from,
+                                       &r->apply.to, &err) ||
         !r->catalog->ops->commit_end(r->catalog, &moved, &err) || moved)
         die(&err);
     cs_state_changes_clear(r->hot);
     r->position = r->apply.to;
-    r->prepare_us += prepared - start;
-    r->apply_us += now_us() - prepared;
-    for (size_t i = 0; i < n; i++) {
-        if (r->apply.outcomes[i].status != CS_STATUS_APPLIED && r->not_applied++ == 0)
-            fprintf(stderr, "%.*s\n", (int)r->apply.outcomes[i].len,
-                    (const char *)r->apply.values.data + r->apply.outcomes[i].at);
-        cs_prepared_free(records[i].prepared);
-    }
+    (void)b;
 }
 
-static void run_apply(struct bench *b, double *ret_prepare, double *ret_apply) {
+static void apply_batch(struct bench *b, struct run *r, const struct held *log, size_t n) {
+    struct cs_batch_record records[BATCH];
+    struct cs_err err;
+    double start = now_us();
+    for (size_t i = 0; i < n; i++) {
+        records[i].record = log[i].record;
+        if (!cs_prepare(b->crypto, b->o->deployment, b->partitions, &log[i].record, cs_key_cache_lookup,
+                        b->keys, &records[i].prepared, &err))
+            die(&err);
+    }
+    double prepared = now_us();
+    load_and_decide(b, r, records, n);
+    double applied = now_us();
+    if (is_upload(log)) {
+        r->prepare_us += prepared - start;
+        r->apply_us += applied - prepared;
+    }
+    count_applied(r, n);
+    for (size_t i = 0; i < n; i++)
+        cs_prepared_free(records[i].prepared);
+}
+
+// Batches hold uploads only or none, so that only uploads are measured.
+static size_t batch_len(const struct bench *b, size_t at) {
+    size_t n = 1;
+    while (n < BATCH && at + n < b->len && is_upload(&b->log[at + n]) == is_upload(&b->log[at]) &&
+           b->log[at + n].record.partition == b->log[at].record.partition)
+        n++;
+    return n;
+}
+
+static void run_apply(struct bench *b, const struct cs_privkey *service, struct run *r) {
     struct cs_err err;
     struct cs_memory_store *store = NULL;
-    struct run r = {0};
-    struct bench_event preamble[3];
-    if (!cs_memory_store_new(&store, &err) || !cs_catalog_memory_new(store, &r.catalog, &err) ||
-        !cs_state_new(false, &r.hot, &err) ||
-        !cs_key_cache_new(b->crypto, (struct cs_bytes){b->root_spki, b->root_len}, &r.keys, &err))
+    if (!cs_memory_store_new(&store, &err) || !cs_catalog_memory_new(store, &r->catalog, &err) ||
+        !cs_state_new(false, &r->hot, &err))
         die(&err);
-    cs_apply_init(&r.apply);
-    r.ctx = (struct cs_apply_context){.rules = {.crypto = b->crypto,
-                                                .deployment = DEPLOYMENT,
-                                                .partition_count = PARTITIONS,
-                                                .root = cs_key_cache_root(r.keys)},
-                                      .service = b->service,
-                                      .service_kid = "00000000000000000000000000000000",
-                                      .keys = r.keys};
-    const struct bench_trust trust[] = {{CS_TRUST_ADMIN, {b->admin_spki, b->admin_len}},
-                                        {CS_TRUST_CUSTODIAN, {b->custodian_spki, b->custodian_len}}};
-    if (!bench_preamble(DEPLOYMENT, PARTITIONS, b->root, trust, 2, preamble, &err))
-        die(&err);
-    apply_batch(b, &r, preamble, 3);
-    for (size_t i = 0; i < b->set.uploads_at; i += BATCH)
-        apply_batch(b, &r, b->set.events + i, b->set.uploads_at - i < BATCH ? b->set.uploads_at - i : BATCH);
-    learn_agents(b, r.keys);
-    r.prepare_us = r.apply_us = 0;
-    size_t n = b->set.len - b->set.uploads_at;
-    for (size_t i = 0; i < n; i += BATCH)
-        apply_batch(b, &r, b->set.events + b->set.uploads_at + i, n - i < BATCH ? n - i : BATCH);
-    if (r.not_applied)
-        fprintf(stderr, "%zu of %zu were not applied\n", r.not_applied, n);
-    *ret_prepare = r.prepare_us / (double)n;
-    *ret_apply = r.apply_us / (double)n;
-    for (int i = 0; i < 3; i++)
-        free(preamble[i].value);
-    cs_apply_clear(&r.apply);
-    cs_state_free(r.hot);
-    cs_key_cache_free(r.keys);
-    cs_catalog_free(r.catalog);
+    cs_apply_init(&r->apply);
+    r->ctx = (struct cs_apply_context){.rules = {.crypto = b->crypto,
+                                                 .deployment = b->o->deployment,
+                                                 .partition_count = b->partitions,
+                                                 .root = cs_key_cache_root(b->keys)},
+                                       .service = service,
+                                       .service_kid = "00000000000000000000000000000000",
+                                       .keys = b->keys};
+    for (size_t i = 0; i < b->len;) {
+        if (i == 0 || b->log[i].record.partition != r->ctx.rules.partition) {
+            r->ctx.rules.partition = b->log[i].record.partition;
+            r->position = (struct cs_position){0};
+            cs_state_forget(r->hot);
+        }
+        size_t n = batch_len(b, i);
+        apply_batch(b, r, &b->log[i], n);
+        i += n;
+    }
+    cs_apply_clear(&r->apply);
+    cs_state_free(r->hot);
+    cs_catalog_free(r->catalog);
     cs_memory_store_free(store);
 }
 
-// A new context: the memos of the last run would make the next one too good.
-static void renew(struct bench *b) {
-    struct cs_err err;
+static bool measure(struct bench *b, const char *what, FILE *out, struct cs_err *err) {
+    renew(b);
+    if (strcmp(what, "verify") == 0) {
+        fprintf(out, "{\"verify_us\":%.1f}\n", run_verify(b));
+    } else if (strcmp(what, "prepare") == 0) {
+        fprintf(out, "{\"prepare_us\":%.1f}\n", run_prepare(b));
+    } else if (strcmp(what, "apply") == 0) {
+        CS_AUTO(cs_privkey_free) struct cs_privkey *service = NULL;
+        struct run r = {0};
+        if (!cs_privkey_generate(CS_KEY_P256, 0, &service, err))
+            return false;
+        run_apply(b, service, &r);
+        if (r.not_applied)
+            fprintf(stderr, "%zu of %zu were not applied\n", r.not_applied, b->len);
+        fprintf(out, "{\"apply_prepare_us\":%.1f,\"apply_us\":%.1f}\n", r.prepare_us / (double)b->uploads,
+                r.apply_us / (double)b->uploads);
+    } else {
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "--runs: verify, prepare or apply, not %s", what);
+    }
+    fflush(out);
+    return true;
+}
+
+static bool measure_all(struct bench *b, FILE *out, struct cs_err *err) {
+    if (!b->o->brokers == !b->o->events)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "say either --brokers or --events");
+    if (!cs_crypto_new(&b->crypto, err) ||
+        !cs_keyfile_spki(b->crypto, b->o->root_key, false, &b->root_spki, &b->root_len, err))
+        return false;
+    read_log(b, err);
+    fprintf(out, "{\"openssl\":\"%s\"}\n", OpenSSL_version(OPENSSL_VERSION_STRING));
+    char runs[64];
+    snprintf(runs, sizeof runs, "%s", b->o->runs);
+    char *rest = NULL;
+    for (char *what = strtok_r(runs, ",", &rest); what; what = strtok_r(NULL, ",", &rest))
+        if (!measure(b, what, out, err))
+            return false;
+    return true;
+}
+
+static void clear(struct bench *b) {
+    for (size_t i = 0; i < b->len; i++) {
+        cs_event_free(b->log[i].event);
+        free((void *)(uintptr_t)b->log[i].record.key.data);
+        free((void *)(uintptr_t)b->log[i].record.value.data);
+    }
+    free(b->log);
+    free(b->root_spki);
+    forget_senders(b);
+    cs_key_cache_free(b->keys);
     cs_crypto_free(b->crypto);
-    if (!cs_crypto_new(&b->crypto, &err))
-        die(&err);
+}
+
+static int run(const struct cs_cli *cli) {
+    struct cs_err err;
+    struct bench b = {.o = cli->values};
+    bool ok = measure_all(&b, cli->out, &err);
+    clear(&b);
+    if (!ok)
+        fprintf(cli->err, "%s: %s\n", cli->path, err.msg);
+    return ok ? CS_EXIT_OK : 1;
 }
 
 int main(int argc, char **argv) {
-    struct bench b = {0};
-    struct cs_err err;
-    struct bench_options o = {.deployment = DEPLOYMENT, .accounts = 20, .seed = 1};
-    if (argc < 3 || !bench_kinds_parse(argv[1], o.kinds)) {
-        fprintf(stderr,
-                "usage: certsync-bench-floor p256|rsa2048|sm2[,…] UPLOADS [verify|prepare|apply]...\n");
-        return 2;
-    }
-    o.uploads = atoi(argv[2]);
-    if (!cs_crypto_new(&b.crypto, &err))
-        die(&err);
-    make_key(CS_KEY_P256, &b.root, &b.root_spki, &b.root_len);
-    make_key(CS_KEY_P256, &b.admin, &b.admin_spki, &b.admin_len);
-    make_key(CS_KEY_P256, &b.service, &b.service_spki, &b.service_len);
-    make_key(CS_KEY_X25519, &b.custodian, &b.custodian_spki, &b.custodian_len);
-    o.admin = b.admin;
-    o.custodian_spki = (struct cs_bytes){b.custodian_spki, b.custodian_len};
-    if (!bench_make(&o, &b.set, &err))
-        die(&err);
-    for (int i = 3; i < (argc > 3 ? argc : 6); i++) {
-        static const char *const all[] = {"verify", "prepare", "apply"};
-        const char *what = argc > 3 ? argv[i] : all[i - 3];
-        double prepare_us = 0;
-        double apply_us = 0;
-        renew(&b);
-        if (strcmp(what, "verify") == 0)
-            printf("{\"kinds\":\"%s\",\"verify_us\":%.1f}\n", argv[1], run_verify(&b));
-        else if (strcmp(what, "prepare") == 0)
-            printf("{\"kinds\":\"%s\",\"prepare_us\":%.1f}\n", argv[1], run_prepare(&b));
-        else {
-            run_apply(&b, &prepare_us, &apply_us);
-            printf("{\"kinds\":\"%s\",\"apply_prepare_us\":%.1f,\"apply_us\":%.1f}\n", argv[1], prepare_us,
-                   apply_us);
-        }
-        fflush(stdout);
-    }
-    bench_clear(&b.set);
-    cs_privkey_free(b.root);
-    cs_privkey_free(b.admin);
-    cs_privkey_free(b.service);
-    cs_privkey_free(b.custodian);
-    free(b.root_spki);
-    free(b.admin_spki);
-    free(b.service_spki);
-    free(b.custodian_spki);
-    cs_crypto_free(b.crypto);
-    return 0;
+    const struct cs_command commands[] = {{.name = "log",
+                                           .summary = "Measure with the uploads of a log",
+                                           .opts = opts,
+                                           .opt_count = CS_ARRAY_LEN(opts),
+                                           .values_size = sizeof(struct options),
+                                           .run = run}};
+    const struct cs_command root = {.name = "certsync-bench-floor",
+                                    .summary = "Measures what judging costs at least",
+                                    .commands = commands,
+                                    .command_count = 1};
+    return cs_cli_main(&root, CERTSYNC_VERSION, argc, argv);
 }

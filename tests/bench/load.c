@@ -53,7 +53,7 @@ static const struct cs_opt opts[] = {
      CS_OPT_AT_STR(O, kinds),
      .value_name = "LIST",
      .default_text = "p256",
-     .text = "Of leafs, in turn: p256,rsa2048,sm2."},
+     .text = "Of leafs, in turn: p256,rsa2048,sm2,p384-issuer."},
     {.name = "partitions",
      .kind = CS_OPT_INT,
      CS_OPT_AT_INT(O, partitions),
@@ -66,7 +66,7 @@ static const struct cs_opt opts[] = {
      .kind = CS_OPT_INT,
      CS_OPT_AT_INT(O, accounts),
      .value_name = "N",
-     .default_text = "20",
+     .default_text = "1000",
      .min = 1,
      .max = 1000000,
      .text = "Accounts, each with one agent."},
@@ -109,8 +109,7 @@ static bool publish(rd_kafka_t *rk, const struct options *o, const struct bench_
     return !code || cs_kafka_err(err, code, "publishing");
 }
 
-static bool publish_all(const struct options *o, const struct bench_set *set, double *ret_s,
-                        struct cs_err *err) {
+static bool new_producer(const struct options *o, rd_kafka_t **ret, struct cs_err *err) {
     struct cs_kafka_settings kafka = {.brokers = (char *)(uintptr_t)o->brokers,
                                       .sasl_mechanism = "",
                                       .sasl_username = "",
@@ -120,48 +119,54 @@ static bool publish_all(const struct options *o, const struct bench_set *set, do
                                       .ssl_key = "",
                                       .ssl_key_password = ""};
     rd_kafka_conf_t *conf = NULL;
-    rd_kafka_t *rk = NULL;
-    if (!cs_kafka_conf_producer(&kafka, "certsync-bench-load", &conf, err) ||
-        !cs_kafka_new(RD_KAFKA_PRODUCER, conf, &rk, err))
-        return false;
-    double start = now_s();
-    bool ok = true;
-    for (size_t i = 0; ok && i < set->len; i++)
-        ok = publish(rk, o, &set->events[i], err);
+    return cs_kafka_conf_producer(&kafka, "certsync-bench-load", &conf, err) &&
+           cs_kafka_new(RD_KAFKA_PRODUCER, conf, ret, err);
+}
+
+static bool publish_all(const struct options *o, struct bench_maker *maker, rd_kafka_t *rk, size_t *ret_n,
+                        struct cs_err *err) {
+    struct bench_event e = {0};
+    for (bool end = false;; ++*ret_n) {
+        if (!bench_maker_next(maker, &e, &end, err))
+            return false;
+        if (end)
+            break;
+        bool ok = publish(rk, o, &e, err);
+        free(e.value);
+        if (!ok)
+            return false;
+    }
     rd_kafka_resp_err_t code = rd_kafka_flush(rk, 60000);
-    if (ok && code)
-        ok = cs_kafka_err(err, code, "waiting for acknowledgements");
-    *ret_s = now_s() - start;
-    rd_kafka_destroy(rk);
-    return ok;
+    return !code || cs_kafka_err(err, code, "waiting for acknowledgements");
 }
 
 static bool load(const struct options *o, FILE *out, struct cs_err *err) {
     CS_AUTO(cs_crypto_free) struct cs_crypto *crypto = NULL;
     CS_AUTO(cs_privkey_free) struct cs_privkey *admin = NULL;
+    CS_AUTO(bench_maker_free) struct bench_maker *maker = NULL;
     uint8_t *custodian = NULL;
     size_t custodian_len = 0;
-    struct bench_set set = {0};
+    size_t n = 0;
+    rd_kafka_t *rk = NULL;
     struct bench_options b = {.deployment = o->deployment,
                               .accounts = (int)o->accounts,
                               .uploads = (int)o->uploads,
                               .seed = (unsigned)(o->seed ? o->seed : time(NULL))};
     if (!bench_kinds_parse(o->kinds, b.kinds))
-        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "--kinds: p256, rsa2048 or sm2, comma-separated");
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "--kinds: p256, rsa2048, sm2 or p384-issuer, comma-separated");
     if (!cs_crypto_new(&crypto, err) || !cs_keyfile_private(crypto, o->admin_key, &admin, err) ||
         !cs_keyfile_spki(crypto, o->custodian_key, false, &custodian, &custodian_len, err))
         return false;
     b.admin = admin;
     b.custodian_spki = (struct cs_bytes){custodian, custodian_len};
     double start = now_s();
-    double publish_s = 0;
-    bool ok = bench_make(&b, &set, err);
-    double make_s = now_s() - start;
-    ok = ok && publish_all(o, &set, &publish_s, err);
+    bool ok =
+        bench_maker_new(&b, &maker, err) && new_producer(o, &rk, err) && publish_all(o, maker, rk, &n, err);
     if (ok)
-        fprintf(out, "{\"events\":%zu,\"uploads\":%d,\"make_s\":%.3f,\"publish_s\":%.3f}\n", set.len,
-                b.uploads, make_s, publish_s);
-    bench_clear(&set);
+        fprintf(out, "{\"events\":%zu,\"uploads\":%d,\"seconds\":%.3f}\n", n, b.uploads, now_s() - start);
+    if (rk)
+        rd_kafka_destroy(rk);
     free(custodian);
     return ok;
 }
