@@ -227,13 +227,14 @@ static bool put_derived(const struct cs_apply_context *ctx, struct cs_apply *a, 
     return cs_buf_ok(&a->values, err);
 }
 
-// The next record of this sender can then be verified before the catalog is read.
-static void learn_key(struct cs_key_cache *keys, struct cs_state *state, const struct cs_prepared *p) {
+// The next record of a sender can then be verified before the catalog is read: that of who signed this one, and
+// of who was given a key by it.
+static void learn_signer(struct cs_key_cache *keys, struct cs_state *state, const struct cs_prepared *p) {
     const struct cs_event *ev = p->event;
     char key[CS_STATE_KEY_MAX + 1];
     struct cs_bytes doc;
     struct cs_err ignored;
-    if (!keys || p->sig_checked || cs_key_cache_lookup(keys, ev->account, ev->kid))
+    if (p->sig_checked || cs_key_cache_lookup(keys, ev->account, ev->kid))
         return;
     if (cs_state_get(state, key_of(key, "trust", ev->kid, NULL), &doc) == CS_FOUND) {
         struct cs_trust_key t;
@@ -245,6 +246,20 @@ static void learn_key(struct cs_key_cache *keys, struct cs_state *state, const s
         if (cs_agent_decode(doc, &g, &ignored))
             cs_key_cache_learn(keys, ev->kid, (struct cs_bytes){g.key.data, g.key.len});
     }
+}
+
+static void learn_keys(struct cs_key_cache *keys, struct cs_state *state, const struct cs_prepared *p,
+                       const struct cs_verdict *v) {
+    const struct cs_event *ev = p->event;
+    if (!keys || !v->signer_known)
+        return;
+    learn_signer(keys, state, p);
+    if (v->status != CS_STATUS_APPLIED)
+        return;
+    if (ev->type == CS_EVENT_AGENT_ENROLL || ev->type == CS_EVENT_AGENT_ROTATE)
+        cs_key_cache_learn(keys, ev->subject, ev->data.enroll.key.bytes);
+    else if (ev->type == CS_EVENT_TRUST_ADD)
+        cs_key_cache_learn(keys, ev->subject, ev->data.trust.key.bytes);
 }
 
 // Whether the event's own outcome document is known, so that nothing needs a load once the rules have
@@ -278,8 +293,7 @@ static bool decide_one(const struct cs_apply_context *ctx, struct cs_apply *a, s
     for (size_t i = 0; i < d.derived.len; i++)
         if (!put_derived(ctx, a, d.derived.events[i], err))
             return false;
-    if (d.verdict.signer_known)
-        learn_key(ctx->keys, state, r->prepared);
+    learn_keys(ctx->keys, state, r->prepared, &d.verdict);
     a->torn = false;
     return true;
 }

@@ -11,10 +11,9 @@
 #include "prefetch.h"
 #include "worker_internal.h"
 
-#define ROUNDS_MAX        10000 // of loading for one batch: each finds something, or the rules ask in circles
-#define STALL_MS          5000
-#define OUTCOME_TYPE      "application/json"
-#define HOT_BYTES_AN_ITEM 300 // bookkeeping of a working set for each record, on top of its bytes
+#define ROUNDS_MAX   10000 // of loading for one batch: each finds something, or the rules ask in circles
+#define STALL_MS     5000
+#define OUTCOME_TYPE "application/json"
 
 static void enter(struct cs_worker *w, enum cs_flight_phase phase, struct cs_series *spent) {
     int64_t now_us = cs_worker_now_us();
@@ -289,15 +288,24 @@ static bool finish_load(struct cs_worker *w) {
     return decide(w);
 }
 
-// Hot documents are kept while they are few: those of accounts and senders come again, most others do not.
-static void keep_hot(struct cs_worker *w, const struct cs_batch *b) {
-    struct cs_partition *p = b->partition;
+// What is read again with other events: who signs, and in which account. Outcomes, certificates and what belongs to
+// them seldom are.
+static bool stays_hot(const char *key) {
+    static const char *const kinds[] = {"account/", "key/", "trust/", "stream/", "system"};
+    for (size_t i = 0; i < CS_ARRAY_LEN(kinds); i++)
+        if (strncmp(key, kinds[i], strlen(kinds[i])) == 0)
+            return true;
+    return false;
+}
+
+static void keep_hot(struct cs_worker *w) {
+    struct cs_partition *p = w->flight->partition;
     size_t partitions = 0;
     for (const struct cs_partition *q = w->partitions; q; q = q->next)
         partitions++;
     cs_state_changes_clear(p->hot);
-    p->hot_bytes += 2 * b->bytes + w->apply.values.len + b->len * HOT_BYTES_AN_ITEM;
-    if (p->hot_bytes > (size_t)w->c->settings->cache_bytes / (partitions ? partitions : 1))
+    cs_state_forget_passing(p->hot, stays_hot);
+    if (cs_state_held(p->hot) > (size_t)w->c->settings->cache_bytes / (partitions ? partitions : 1))
         cs_partition_forget_hot(p);
 }
 
@@ -306,7 +314,7 @@ static void landed(struct cs_worker *w) {
     struct cs_partition *p = b->partition;
     bool was_replaying = p->position.outcomes < p->cursor;
     p->position = w->apply.to;
-    keep_hot(w, b);
+    keep_hot(w);
     for (size_t i = 0; i < w->apply.outcomes_len; i++)
         cs_series_inc(w->m->by_status[w->apply.outcomes[i].status]);
     int64_t low = 0;

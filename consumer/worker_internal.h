@@ -55,7 +55,6 @@ struct cs_partition {
     int64_t truncated_since_ms; // the log seems shorter than the position since then; 0: it does not
     // Working set: hot documents of `position`.
     struct cs_state *hot;
-    size_t hot_bytes;
     // Records that were taken from the queue and belong to the next batch.
     rd_kafka_message_t **stash;
     size_t stash_len, stash_at;

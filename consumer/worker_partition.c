@@ -58,7 +58,6 @@ void cs_partition_free(struct cs_partition *p) {
 void cs_partition_forget_hot(struct cs_partition *p) {
     if (p->hot)
         cs_state_forget(p->hot);
-    p->hot_bytes = 0;
 }
 
 // The catalog may be newer than this release: a ruleset that it does not know must not be judged by.

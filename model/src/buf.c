@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "certsync/model/text.h"
+#include "json.h"
 
 #define FIRST_CAP 256
 
@@ -33,8 +34,7 @@ bool cs_buf_ok(const struct cs_buf *b, struct cs_err *err) {
                       b->max);
 }
 
-// Makes room for len more bytes and the NUL; NULL where they do not fit. The caller adds to b->len.
-static uint8_t *reserve(struct cs_buf *b, size_t len) {
+static uint8_t *grow(struct cs_buf *b, size_t len) {
     if (b->failed)
         return NULL;
     if (len > b->max - b->len || b->max == SIZE_MAX) {
@@ -42,21 +42,25 @@ static uint8_t *reserve(struct cs_buf *b, size_t len) {
         return NULL;
     }
     size_t need = b->len + len + 1;
-    if (need > b->cap) {
-        size_t cap = b->cap ? b->cap : FIRST_CAP;
-        while (cap < need)
-            cap = cap > SIZE_MAX / 2 ? need : cap * 2;
-        if (cap > b->max + 1)
-            cap = b->max + 1;
-        uint8_t *data = realloc(b->data, cap);
-        if (!data) {
-            b->failed = true;
-            return NULL;
-        }
-        b->data = data;
-        b->cap = cap;
+    size_t cap = b->cap ? b->cap : FIRST_CAP;
+    while (cap < need)
+        cap = cap > SIZE_MAX / 2 ? need : cap * 2;
+    if (cap > b->max + 1)
+        cap = b->max + 1;
+    uint8_t *data = realloc(b->data, cap);
+    if (!data) {
+        b->failed = true;
+        return NULL;
     }
+    b->data = data;
+    b->cap = cap;
     return b->data + b->len;
+}
+
+// Makes room for len more bytes and the NUL; NULL where they do not fit. The caller adds to b->len. What has
+// been allocated is within the limit.
+static inline uint8_t *reserve(struct cs_buf *b, size_t len) {
+    return !b->failed && len < b->cap - b->len ? b->data + b->len : grow(b, len);
 }
 
 static void advance(struct cs_buf *b, size_t len) {
@@ -78,7 +82,11 @@ void cs_buf_puts(struct cs_buf *b, const char *s) {
 }
 
 void cs_buf_putc(struct cs_buf *b, char c) {
-    cs_buf_put(b, &c, 1);
+    uint8_t *out = reserve(b, 1);
+    if (!out)
+        return;
+    *out = (uint8_t)c;
+    advance(b, 1);
 }
 
 void cs_buf_printf(struct cs_buf *b, const char *fmt, ...) {
@@ -152,18 +160,37 @@ static void put_escape(struct cs_buf *b, uint8_t c) {
     }
 }
 
-static void put_string(struct cs_buf *b, const char *s, size_t len) {
-    cs_buf_putc(b, '"');
-    size_t start = 0;
-    for (size_t i = 0; i < len; i++) {
-        uint8_t c = (uint8_t)s[i];
-        if (c >= 0x20 && c != '"' && c != '\\')
-            continue;
-        cs_buf_put(b, s + start, i - start);
-        put_escape(b, c);
-        start = i + 1;
+const char *cs_json_skip_plain(const char *s, const char *end) {
+    const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
+    for (; end - s >= 8; s += 8) {
+        uint64_t v;
+        memcpy(&v, s, 8);
+        uint64_t quote = v ^ ones * '"', backslash = v ^ ones * '\\';
+        uint64_t found =
+            (((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) | ((v - ones * 0x20) & ~v)) & tops;
+        if (found) {
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+            s += __builtin_ctzll(found) / 8; // the lowest bit is exact, those above it may be carries
+#endif
+            break;
+        }
     }
-    cs_buf_put(b, s + start, len - start);
+    while (s < end && *s != '"' && *s != '\\' && (unsigned char)*s >= 0x20)
+        s++;
+    return s;
+}
+
+static void put_string(struct cs_buf *b, const char *s, size_t len) {
+    const char *end = s + len;
+    cs_buf_putc(b, '"');
+    for (;;) {
+        const char *stop = cs_json_skip_plain(s, end);
+        cs_buf_put(b, s, (size_t)(stop - s));
+        if (stop == end)
+            break;
+        put_escape(b, (uint8_t)*stop);
+        s = stop + 1;
+    }
     cs_buf_putc(b, '"');
 }
 

@@ -162,35 +162,12 @@ static size_t escape_len(const char *s, const char *end, bool canonical) {
     return low >= 0xDC00 && low <= 0xDFFF ? 12 : 0;
 }
 
-// Skips bytes that need no look, eight at once: none of them '"', '\\' or below 0x20
-// (https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord).
-static const char *skip_plain(const char *s, const char *end) {
-    const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
-    while (end - s >= 8) {
-        uint64_t v;
-        memcpy(&v, s, 8);
-        uint64_t quote = v ^ ones * '"', backslash = v ^ ones * '\\';
-        uint64_t found =
-            (((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) | ((v - ones * 0x20) & ~v)) & tops;
-        if (found) {
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-            s += __builtin_ctzll(found) / 8; // the lowest bit is exact, those above it may be carries
-#endif
-            break;
-        }
-        s += 8;
-    }
-    return s;
-}
-
 // The string whose opening quote was taken.
 static bool read_body(struct cs_reader *r, struct cs_string *ret) {
     const char *start = r->at, *s = r->at;
     bool escaped = false;
     for (;;) {
-        s = skip_plain(s, r->end);
-        while (s < r->end && *s != '"' && *s != '\\' && (unsigned char)*s >= 0x20)
-            s++;
+        s = cs_json_skip_plain(s, r->end);
         if (s == r->end || (unsigned char)*s < 0x20) {
             r->at = s;
             return fail_syntax(r, "a character above 1F in a string");

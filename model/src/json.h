@@ -72,6 +72,10 @@ CS_MUST_USE bool cs_read_bool(struct cs_reader *r, bool *ret);
 // Any one value (null too), checked as strictly as one that is read.
 CS_MUST_USE bool cs_read_skip(struct cs_reader *r);
 
+// The first of '"', '\\' and what is below 0x20; end where there is none. Eight bytes at once
+// (https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord).
+const char *cs_json_skip_plain(const char *s, const char *end);
+
 // Whether the string says text.
 bool cs_string_is(struct cs_string s, const char *text, size_t len);
 // The string without its escapes and with a NUL, cut to whole characters where it does not fit; returns its

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "certsync/model/text.h"
+
 #define RSA_BITS_MIN 2048
 #define RSA_BITS_MAX 8192
 
@@ -221,4 +223,8 @@ int cs_pubkey_bits(const struct cs_pubkey *k) {
 
 struct cs_bytes cs_pubkey_spki(const struct cs_pubkey *k) {
     return k->spki;
+}
+
+void cs_pubkey_kid(const struct cs_pubkey *k, cs_kid ret) {
+    cs_hex_encode(k->sha256, CS_KID_LEN / 2, ret);
 }

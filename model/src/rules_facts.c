@@ -4,6 +4,7 @@
 // documents' references allow (a name leads to a certificate, a certificate to its shares).
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "certsync/model/text.h"
@@ -53,11 +54,37 @@ static void unreadable(struct cs_judge *j, const char *key) {
         unreadable(j, key);                                                                                  \
         return false;                                                                                        \
     }
-DEFINE_READ(system, cs_system, cs_system_decode)
-DEFINE_READ(trust, cs_trust_key, cs_trust_key_decode)
+// Of those that are read again and again the decoded form is kept; they own no memory.
+#define DEFINE_READ_KEPT(name, type, decode)                                                                 \
+    bool cs_judge_read_##name(struct cs_judge *j, const char *key, struct type *ret) {                       \
+        struct cs_bytes value;                                                                               \
+        void **kept = NULL;                                                                                  \
+        enum cs_look found = j->failed ? CS_ABSENT : cs_state_look(j->state, key, &value, &kept);            \
+        j->needed = j->needed || found == CS_NEEDED;                                                         \
+        if (found != CS_FOUND)                                                                               \
+            return false;                                                                                    \
+        if (*kept) {                                                                                         \
+            *ret = *(const struct type *)*kept;                                                              \
+            return true;                                                                                     \
+        }                                                                                                    \
+        if (!decode(value, ret, j->err)) {                                                                   \
+            unreadable(j, key);                                                                              \
+            return false;                                                                                    \
+        }                                                                                                    \
+        struct type *copy = malloc(sizeof *copy);                                                            \
+        if (!copy) {                                                                                         \
+            cs_judge_fail_oom(j);                                                                            \
+            return false;                                                                                    \
+        }                                                                                                    \
+        *copy = *ret;                                                                                        \
+        *kept = copy;                                                                                        \
+        return true;                                                                                         \
+    }
+DEFINE_READ_KEPT(system, cs_system, cs_system_decode)
+DEFINE_READ_KEPT(trust, cs_trust_key, cs_trust_key_decode)
+DEFINE_READ_KEPT(account, cs_account, cs_account_decode)
+DEFINE_READ_KEPT(agent, cs_agent, cs_agent_decode)
 DEFINE_READ(stream, cs_stream, cs_stream_decode)
-DEFINE_READ(account, cs_account, cs_account_decode)
-DEFINE_READ(agent, cs_agent, cs_agent_decode)
 DEFINE_READ(certificate, cs_certificate, cs_certificate_decode)
 DEFINE_READ(csr, cs_csr_entry, cs_csr_entry_decode)
 DEFINE_READ(share, cs_share, cs_share_decode)
@@ -91,7 +118,7 @@ static void gather_signer(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     struct cs_facts *f = &j->f;
     cs_kid root;
-    cs_kid_of_spki(j->ctx->crypto, cs_pubkey_spki(j->ctx->root), root);
+    cs_pubkey_kid(j->ctx->root, root);
     if (strcmp(ev->kid, root) == 0) {
         f->signer = CS_SIGNER_ROOT;
         return;
@@ -208,7 +235,7 @@ static void gather_csr_add(struct cs_judge *j) {
 static void gather_target(struct cs_judge *j) {
     struct cs_bytes value;
     cs_kid root;
-    cs_kid_of_spki(j->ctx->crypto, cs_pubkey_spki(j->ctx->root), root);
+    cs_pubkey_kid(j->ctx->root, root);
     j->f.subject_trusted = cs_judge_look(j, CS_KEY("trust/", j->ev->subject), &value) == CS_FOUND ||
                            strcmp(root, j->ev->subject) == 0;
     j->f.has_target =
@@ -217,7 +244,7 @@ static void gather_target(struct cs_judge *j) {
 
 static void gather_trust(struct cs_judge *j) {
     cs_kid root;
-    cs_kid_of_spki(j->ctx->crypto, cs_pubkey_spki(j->ctx->root), root);
+    cs_pubkey_kid(j->ctx->root, root);
     j->f.subject_trusted = cs_judge_read_trust(j, CS_KEY("trust/", j->ev->subject), &j->f.trust) ||
                            strcmp(root, j->ev->subject) == 0;
 }

@@ -20,9 +20,29 @@ bool cs_state_new(bool complete, struct cs_state **ret, struct cs_err *err) {
     return true;
 }
 
-static void free_doc(struct doc *d) {
-    free(d->value);
+static void free_value(struct value *v) {
+    if (!v)
+        return;
+    free(v->decoded);
+    free(v);
+}
+
+// Allocated bytes, with malloc's own.
+static size_t size_of_doc(const struct doc *d) {
+    return sizeof(*d) + d->hh.keylen + 16 + (d->value ? sizeof(*d->value) + d->value->len + 16 : 0);
+}
+
+static void remove_doc(struct cs_state *s, struct doc *d) {
+    HASH_DEL(s->docs, d);
+    s->held -= size_of_doc(d);
+    free_value(d->value);
     free(d);
+}
+
+static void set_value(struct cs_state *s, struct doc *d, struct value *v) {
+    s->held -= size_of_doc(d);
+    d->value = v;
+    s->held += size_of_doc(d);
 }
 
 void cs_state_forget(struct cs_state *s) {
@@ -31,9 +51,9 @@ void cs_state_forget(struct cs_state *s) {
     s->needed_len = 0;
     struct doc *d = NULL, *next_doc = NULL;
     HASH_ITER(hh, s->docs, d, next_doc) {
-        HASH_DEL(s->docs, d);
-        free_doc(d);
+        remove_doc(s, d);
     }
+    s->fresh = NULL;
     struct index *x = NULL, *next_index = NULL;
     HASH_ITER(hh, s->indexes, x, next_index) {
         HASH_DEL(s->indexes, x);
@@ -84,7 +104,7 @@ static struct doc *doc_of(struct cs_state *s, const char *key) {
         s->out_of_memory = true;
         return NULL;
     }
-    *d = (struct doc){.known = s->complete};
+    *d = (struct doc){.known = s->complete, .newer = s->fresh};
     memcpy(d->key, key, len + 1);
     bool insert_failed = false;
     HASH_ADD_KEYPTR_BYHASHVALUE(hh, s->docs, d->key, len, hash, d);
@@ -93,6 +113,8 @@ static struct doc *doc_of(struct cs_state *s, const char *key) {
         free(d);
         return NULL;
     }
+    s->fresh = d;
+    s->held += size_of_doc(d);
     return d;
 }
 
@@ -103,7 +125,7 @@ void cs_state_note(struct cs_state *s, const char *key, bool index, bool *noted)
     *noted = true;
 }
 
-enum cs_look cs_state_get(struct cs_state *s, const char *key, struct cs_bytes *ret) {
+enum cs_look cs_state_look(struct cs_state *s, const char *key, struct cs_bytes *ret, void ***ret_decoded) {
     struct doc *d = NULL;
     if (s->complete) { // a look leaves no trace
         HASH_FIND(hh, s->docs, key, strlen(key), d);
@@ -119,7 +141,13 @@ enum cs_look cs_state_get(struct cs_state *s, const char *key, struct cs_bytes *
     if (!d->value)
         return CS_ABSENT;
     *ret = (struct cs_bytes){d->value->data, d->value->len};
+    *ret_decoded = &d->value->decoded;
     return CS_FOUND;
+}
+
+enum cs_look cs_state_get(struct cs_state *s, const char *key, struct cs_bytes *ret) {
+    void **ignored = NULL;
+    return cs_state_look(s, key, ret, &ignored);
 }
 
 // ret_value: a copy, or NULL where value.data is NULL.
@@ -129,6 +157,7 @@ static bool copy_value(struct cs_bytes value, struct value **ret_value) {
         v = malloc(sizeof(*v) + value.len);
         if (!v)
             return false;
+        v->decoded = NULL;
         v->len = value.len;
         memcpy(v->data, value.data, value.len);
     }
@@ -148,7 +177,7 @@ static void write_doc(struct cs_state *s, const char *key, struct cs_bytes value
         return;
     }
     s->undo[s->undo_len++] = (struct undo){d, d->value, d->known, d->dirty};
-    d->value = v;
+    set_value(s, d, v);
     d->known = true;
     if (!d->dirty) {
         d->dirty = true;
@@ -180,7 +209,7 @@ bool cs_state_keep(struct cs_state *s, struct cs_err *err) {
         return cs_err_oom(err);
     }
     for (size_t i = 0; i < s->undo_len; i++)
-        free(s->undo[i].value);
+        free_value(s->undo[i].value);
     for (size_t i = s->ops_mark; i < s->ops_len; i++)
         cs_op_settle(&s->ops[i]);
     s->undo_len = 0;
@@ -193,8 +222,9 @@ void cs_state_drop(struct cs_state *s) {
     s->out_of_memory = false; // what did not fit is gone; taking back may fail once more
     while (s->undo_len > 0) {
         struct undo *u = &s->undo[--s->undo_len];
-        free(u->doc->value);
-        u->doc->value = u->value;
+        struct value *written = u->doc->value;
+        set_value(s, u->doc, u->value);
+        free_value(written);
         u->doc->known = u->known;
         u->doc->dirty = u->dirty;
     }
@@ -234,10 +264,28 @@ bool cs_state_fill(struct cs_state *s, const char *key, struct cs_bytes value, s
         return cs_err_oom(err);
     if (d->known) // what was written since is newer
         return true;
-    if (!copy_value(value, &d->value))
+    struct value *v = NULL;
+    if (!copy_value(value, &v))
         return cs_err_oom(err);
+    set_value(s, d, v);
     d->known = true;
     return true;
+}
+
+void cs_state_forget_passing(struct cs_state *s, bool (*stays)(const char *key)) {
+    assert(!s->staging && s->needed_len == 0 && s->dirty_len == 0);
+    struct doc *newer = NULL;
+    for (struct doc *d = s->fresh; d; d = newer) {
+        newer = d->newer;
+        d->newer = NULL;
+        if (!stays(d->key))
+            remove_doc(s, d);
+    }
+    s->fresh = NULL;
+}
+
+size_t cs_state_held(const struct cs_state *s) {
+    return s->held;
 }
 
 bool cs_state_changes(const struct cs_state *s, bool (*fn)(void *arg, const struct cs_change *change),

@@ -8,9 +8,14 @@
 // A failed insertion sets a local insert_failed; uthash must not exit().
 #define HASH_NONFATAL_OOM      1
 #define uthash_nonfatal_oom(e) (insert_failed = true)
+// Every decision looks some thirty keys of 40 to 100 bytes up.
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+#define HASH_FUNCTION(key, len, hash) ((hash) = (unsigned)XXH3_64bits((key), (len)))
 #include <uthash.h>
 
 struct value {
+    void *decoded; // what cs_state_look has been given to keep; owned
     size_t len;
     uint8_t data[];
 };
@@ -18,6 +23,7 @@ struct value {
 struct doc {
     UT_hash_handle hh;
     struct value *value; // NULL: absent (or not known)
+    struct doc *newer;   // list of those that came since the last cs_state_forget_passing
     bool known;
     bool dirty; // in the list of changes
     bool noted; // in the list of needed
@@ -72,6 +78,8 @@ struct cs_state {
     bool staging;
     bool out_of_memory;
     struct doc *docs;
+    struct doc *fresh; // docs that came since the last cs_state_forget_passing, the last one first
+    size_t held;       // bytes of documents, with what it takes to keep them
     struct index *indexes;
     struct cs_needed *needed;
     size_t needed_len, needed_cap;

@@ -370,8 +370,70 @@ static void index_against_a_model(void **state) {
     }
 }
 
+static void **place_of(struct cs_state *s, const char *key) {
+    struct cs_bytes v;
+    void **place = NULL;
+    assert_int_equal(cs_state_look(s, key, &v, &place), CS_FOUND);
+    return place;
+}
+
+static void what_was_decoded_lives_as_long_as_the_bytes(void **state) {
+    (void)state;
+    CS_AUTO(cs_state_free) struct cs_state *s = make(false);
+    fill(s, "a", "1");
+    assert_null(*place_of(s, "a"));
+    char *decoded = strdup("one");
+    *place_of(s, "a") = decoded;
+    assert_ptr_equal(*place_of(s, "a"), decoded);
+    // Other bytes, and then the first ones again: what was staged takes nothing of theirs.
+    cs_state_begin(s);
+    cs_state_put(s, "a", text("2"));
+    assert_null(*place_of(s, "a"));
+    *place_of(s, "a") = strdup("two");
+    cs_state_drop(s);
+    assert_ptr_equal(*place_of(s, "a"), decoded);
+    cs_state_begin(s);
+    cs_state_put(s, "a", text("3"));
+    keep(s);
+    assert_null(*place_of(s, "a"));
+    *place_of(s, "a") = strdup("three"); // freed with the state
+}
+
+static bool stays(const char *key) {
+    return key[0] == 'k';
+}
+
+static void passing_documents_go_and_are_needed_again(void **state) {
+    (void)state;
+    CS_AUTO(cs_state_free) struct cs_state *s = make(false);
+    struct cs_bytes v;
+    fill(s, "keep", "1");
+    fill(s, "pass", "2");
+    fill(s, "absent", NULL);
+    size_t held = cs_state_held(s);
+    cs_state_begin(s);
+    cs_state_put(s, "kept too", text("3"));
+    cs_state_put(s, "passes too", text("4"));
+    keep(s);
+    assert_true(cs_state_held(s) > held);
+    cs_state_changes_clear(s);
+    cs_state_forget_passing(s, stays);
+    assert_doc(s, "keep", "1");
+    assert_doc(s, "kept too", "3");
+    assert_int_equal(cs_state_get(s, "pass", &v), CS_NEEDED);
+    assert_int_equal(cs_state_get(s, "passes too", &v), CS_NEEDED);
+    assert_int_equal(cs_state_get(s, "absent", &v), CS_NEEDED);
+    cs_state_needed_clear(s);
+    cs_state_forget_passing(s, stays); // what stayed once is not looked at again
+    assert_doc(s, "keep", "1");
+    cs_state_forget(s);
+    assert_int_equal(cs_state_held(s), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_decoded_lives_as_long_as_the_bytes),
+        cmocka_unit_test(passing_documents_go_and_are_needed_again),
         cmocka_unit_test(complete_knows_what_is_absent),
         cmocka_unit_test(incomplete_notes_once_in_order),
         cmocka_unit_test(staged_is_seen_then_kept_or_dropped),

@@ -46,6 +46,7 @@ CS_DEFINE_AUTO(struct cs_pubkey, cs_pubkey_free)
 enum cs_key_type cs_pubkey_type(const struct cs_pubkey *k);
 int cs_pubkey_bits(const struct cs_pubkey *k);
 struct cs_bytes cs_pubkey_spki(const struct cs_pubkey *k); // borrowed, lives with k
+void cs_pubkey_kid(const struct cs_pubkey *k, cs_kid ret); // cs_kid_of_spki of its SPKI
 
 // A private key. Its bytes lie in OpenSSL's secure heap where one was set up (cs_secure_heap_init).
 struct cs_privkey;

@@ -33,6 +33,9 @@ CS_DEFINE_AUTO(struct cs_state, cs_state_free)
 
 // Reads. *ret is borrowed until the next write or fill of the same key, or cs_state_forget.
 enum cs_look cs_state_get(struct cs_state *s, const char *key, struct cs_bytes *ret);
+// As cs_state_get; *ret_decoded is a place beside the document for what its bytes decode to: NULL at first, then whatever malloc'ed memory the caller leaves there. It
+// is freed with the bytes, when they change or are forgotten. Whoever reads a document with every event need not decode it with every event.
+enum cs_look cs_state_look(struct cs_state *s, const char *key, struct cs_bytes *ret, void ***ret_decoded);
 // All members in order. *ret is borrowed until the next call on this state that changes anything.
 enum cs_look cs_state_list(struct cs_state *s, const char *key, const struct cs_member **ret, size_t *ret_n);
 // Whether member is in the index, and its score.
@@ -80,6 +83,11 @@ bool cs_state_changes(const struct cs_state *s, bool (*fn)(void *arg, const stru
                       void *arg);
 size_t cs_state_changes_count(const struct cs_state *s);
 void cs_state_changes_clear(struct cs_state *s);
+// Drops the documents that came since the last call but those that stay(key) says will be read again: most of what a batch touches is never
+// seen again. Between batches: nothing is noted, staged or kept as a change.
+void cs_state_forget_passing(struct cs_state *s, bool (*stays)(const char *key));
+// About how many bytes of memory the documents take.
+size_t cs_state_held(const struct cs_state *s);
 // Drops everything held (a new batch that must load afresh). On a complete state: empties the catalog.
 void cs_state_forget(struct cs_state *s);
 // Every document and index in byte order of the keys, for comparison and dumps. Stops where fn returns false.
