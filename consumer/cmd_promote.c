@@ -183,15 +183,28 @@ static int tell(const struct promote *run) {
     return CS_EXIT_OK;
 }
 
+static void clear(struct promote *run) {
+    cs_rebuilder_free(run->rebuilder);
+    cs_catalog_free(run->catalog);
+    free(run->generations);
+    cs_operator_close(&run->op);
+    run->rebuilder = NULL;
+    run->catalog = NULL;
+    run->generations = NULL;
+    run->generation = 0;
+    run->promoted = 0;
+}
+
 static int run_promote(const struct cs_cli *cli) {
     struct promote run = {.o = cli->values};
     struct cs_err err;
-    bool ok = do_promote(&run, cli, &err);
+    struct cs_patience patience = {0};
+    bool ok = false;
+    // What an attempt did stays; the next one goes on with it.
+    while (!(ok = do_promote(&run, cli, &err)) && cs_operator_wait(&patience, run.promoted, &err))
+        clear(&run);
     int code = ok ? tell(&run) : cs_consumer_failure(cli, &err);
-    cs_rebuilder_free(run.rebuilder);
-    cs_catalog_free(run.catalog);
-    free(run.generations);
-    cs_operator_close(&run.op);
+    clear(&run);
     return code;
 }
 

@@ -12,11 +12,9 @@
 #include "operator.h"
 #include "rebuild.h"
 
-#define LOOK_EVERY_MS  200
-#define TELL_EVERY_MS  1000
-#define CLOSE          1000 // events that came in during one pass: the rebuilt catalog is close to the live one
-#define RETRY_PAUSE_MS 1000
-#define RETRY_FOR_MS   60000 // without progress
+#define LOOK_EVERY_MS 200
+#define TELL_EVERY_MS 1000
+#define CLOSE         1000 // events that came in during one pass: the rebuilt catalog is close to the live one
 
 struct rebuild_options {
     struct cs_operator_options log;
@@ -88,25 +86,16 @@ static bool remove_leftover(struct rebuild *run, struct cs_rebuilder *r, int32_t
     return !run->parts[p].leftover || c->ops->sweep(c, p, &removed, &moved, err);
 }
 
-// Kafka or Redis being away is waited out, as long as they come back.
 static bool rebuild_partition(struct rebuild *run, struct cs_rebuilder *r, int32_t p, struct cs_err *err) {
-    int64_t reached = -1;
-    int64_t since_ms = 0;
+    struct cs_patience patience = {0};
     for (;;) {
         bool ok = cs_rebuilder_begin(r, p, run->generation, err) && remove_leftover(run, r, p, err) &&
                   follow_closely(r, err);
         run->parts[p].position = *cs_rebuilder_position(r);
         cs_rebuilder_end(r);
-        if (ok || err->kind != CS_ERR_RETRY || atomic_load(&run->env.stopping))
-            return ok;
-        int64_t now_ms = cs_clock_mono_ms(cs_clock_real());
-        if (run->parts[p].position.next_offset > reached)
-            since_ms = now_ms;
-        reached = run->parts[p].position.next_offset;
-        if (now_ms - since_ms > RETRY_FOR_MS)
-            return cs_err_prepend(err, "partition %d does not get on; what is done stays, run it again",
-                                  (int)p);
-        poll(NULL, 0, RETRY_PAUSE_MS);
+        if (ok || atomic_load(&run->env.stopping) ||
+            !cs_operator_wait(&patience, run->parts[p].position.next_offset, err))
+            return ok || cs_err_prepend(err, "partition %d", (int)p);
     }
 }
 
@@ -203,8 +192,21 @@ static bool run_threads(struct rebuild *run, struct cs_err *err) {
     return !run->failed;
 }
 
+static bool open_and_look(struct rebuild *run, const struct cs_cli *cli, struct cs_err *err) {
+    struct cs_patience patience = {0};
+    while (!cs_operator_open(cli, &run->o->log, CS_OPERATOR_OUTCOMES, &run->op, err) || !look(run, err)) {
+        if (!cs_operator_wait(&patience, 0, err))
+            return false;
+        free(run->parts);
+        run->parts = NULL;
+        run->total = 0;
+        cs_operator_close(&run->op);
+    }
+    return true;
+}
+
 static bool do_rebuild(struct rebuild *run, const struct cs_cli *cli, struct cs_err *err) {
-    if (!cs_operator_open(cli, &run->o->log, CS_OPERATOR_OUTCOMES, &run->op, err) || !look(run, err))
+    if (!open_and_look(run, cli, err))
         return false;
     run->env.settings = run->op.settings;
     run->env.root_spki = (struct cs_bytes){run->op.root_spki, run->op.root_spki_len};

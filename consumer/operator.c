@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "operator.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "certsync/model/text.h"
+#include "certsync/runtime/clock.h"
 #include "cursor.h"
 #include "keyfile.h"
 #include "redis_access.h"
+
+#define PATIENCE_MS       60000
+#define PATIENCE_PAUSE_MS 1000
 
 // The service key signs what is published. Nothing is published here: its file need not be at hand.
 static bool load_settings(const struct cs_cli *cli, struct cs_consumer_settings **ret, struct cs_err *err) {
@@ -131,11 +136,6 @@ void cs_operator_close(struct cs_operator *op) {
     *op = (struct cs_operator){0};
 }
 
-bool cs_settings_catalog(const struct cs_consumer_settings *s, struct cs_catalog **ret, struct cs_err *err) {
-    struct cs_redis_access access;
-    return cs_redis_access_of(s, &access, err) && cs_catalog_redis_new(&access, s->redis_namespace, ret, err);
-}
-
 bool cs_operator_catalog(const struct cs_operator *op, struct cs_catalog **ret, struct cs_err *err) {
     return cs_settings_catalog(op->settings, ret, err);
 }
@@ -154,6 +154,19 @@ int cs_operator_print(const struct cs_operator *op, const struct cs_buf *out, in
     fwrite(out->data, 1, out->len, op->cli->out);
     fputc('\n', op->cli->out);
     return code;
+}
+
+bool cs_operator_wait(struct cs_patience *p, int64_t reached, struct cs_err *err) {
+    int64_t now_ms = cs_clock_mono_ms(cs_clock_real());
+    if (err->kind != CS_ERR_RETRY)
+        return false;
+    if (p->since_ms == 0 || reached > p->reached)
+        p->since_ms = now_ms;
+    p->reached = reached;
+    if (now_ms - p->since_ms > PATIENCE_MS)
+        return cs_err_prepend(err, "it does not get on; what is done stays, run it again");
+    poll(NULL, 0, PATIENCE_PAUSE_MS);
+    return true;
 }
 
 static bool not_a_moment(const char *text, struct cs_err *err) {

@@ -59,15 +59,19 @@ CS_DEFINE_AUTO_CLEAR(struct cs_operator, cs_operator_close)
 // Looks again at where events end now.
 CS_MUST_USE bool cs_operator_look(struct cs_operator *op, struct cs_log *log, struct cs_bounds *ret,
                                   struct cs_err *err);
-// The catalog in Redis that the settings name.
-CS_MUST_USE bool cs_settings_catalog(const struct cs_consumer_settings *s, struct cs_catalog **ret,
-                                     struct cs_err *err);
 CS_MUST_USE bool cs_operator_catalog(const struct cs_operator *op, struct cs_catalog **ret,
                                      struct cs_err *err);
 // Events of all partitions.
 int64_t cs_operator_total(const struct cs_operator *op);
 // Prints the buffer and a line end; the exit code that goes with code where that worked.
 int cs_operator_print(const struct cs_operator *op, const struct cs_buf *out, int code);
+
+// For commands that go on where they were: whether to try again after this error, which is so where Kafka or
+// Redis is away (RETRY) and there was progress within the last minute. Pauses before it says so.
+struct cs_patience { // zeroed at first
+    int64_t since_ms, reached;
+};
+bool cs_operator_wait(struct cs_patience *p, int64_t reached, struct cs_err *err);
 
 // A moment in the log: "[PARTITION:]OFFSET" (records before that offset) or a time (RFC 3339, or a day;
 // records up to and with it).

@@ -11,9 +11,9 @@
 #include "certsync/model/text.h"
 #include "certsync/runtime/clock.h"
 #include "keycache.h"
-#include "operator.h"
 #include "prefetch.h"
 #include "rebuild_batch.h"
+#include "redis_access.h"
 
 #define LEASE_MS          10000 // after a SIGKILL another rebuild waits this long
 #define CLAIM_PAUSE_MS    200
@@ -50,31 +50,48 @@ static bool make_key(struct cs_rebuilder *r, struct cs_err *err) {
     return true;
 }
 
-bool cs_rebuilder_new(struct cs_rebuild_env *env, struct cs_rebuilder **ret, struct cs_err *err) {
+bool cs_rebuilder_over(struct cs_rebuild_env *env, struct cs_log *events, struct cs_log *outcomes,
+                       struct cs_catalog *catalog, struct cs_rebuilder **ret, struct cs_err *err) {
     const struct cs_consumer_settings *s = env->settings;
     CS_AUTO(cs_rebuilder_free) struct cs_rebuilder *r = calloc(1, sizeof *r);
-    if (!r)
+    if (!r) {
+        cs_log_free(events);
+        cs_log_free(outcomes);
+        cs_catalog_free(catalog);
         return cs_err_oom(err);
+    }
     r->env = env;
+    r->events = events;
+    r->outcomes = outcomes;
+    r->catalog = catalog;
     cs_apply_init(&r->apply);
     if (!cs_crypto_new(&r->crypto, err) || !cs_key_cache_new(r->crypto, env->root_spki, &r->keys, err) ||
-        !make_key(r, err) || !cs_log_open_kafka(&s->kafka, s->events_topic, &r->events, err) ||
-        !cs_log_open_kafka(&s->kafka, s->outcomes_topic, &r->outcomes, err) ||
-        !cs_settings_catalog(s, &r->catalog, err) || !cs_state_new(false, &r->hot, err))
+        !make_key(r, err) || !cs_state_new(false, &r->hot, err))
         return false;
     for (size_t i = 0; i < 2; i++)
         if (!cs_rebuild_batch_init(&r->batches[i], (size_t)s->batch_records, err))
             return false;
     r->flight = &r->batches[0];
     r->filling = &r->batches[1];
-    r->reader = (struct cs_rebuild_reader){.events = r->events,
-                                           .outcomes = r->outcomes,
+    r->reader = (struct cs_rebuild_reader){.events = events,
+                                           .outcomes = outcomes,
                                            .crypto = r->crypto,
                                            .keys = r->keys,
                                            .deployment = s->deployment,
                                            .partitions = env->partitions};
     *ret = CS_TAKE(r);
     return true;
+}
+
+bool cs_rebuilder_new(struct cs_rebuild_env *env, struct cs_rebuilder **ret, struct cs_err *err) {
+    const struct cs_consumer_settings *s = env->settings;
+    CS_AUTO(cs_log_free) struct cs_log *events = NULL;
+    CS_AUTO(cs_log_free) struct cs_log *outcomes = NULL;
+    CS_AUTO(cs_catalog_free) struct cs_catalog *catalog = NULL;
+    return cs_log_open_kafka(&s->kafka, s->events_topic, &events, err) &&
+           cs_log_open_kafka(&s->kafka, s->outcomes_topic, &outcomes, err) &&
+           cs_settings_catalog(s, &catalog, err) &&
+           cs_rebuilder_over(env, CS_TAKE(events), CS_TAKE(outcomes), CS_TAKE(catalog), ret, err);
 }
 
 void cs_rebuilder_free(struct cs_rebuilder *r) {
@@ -211,7 +228,7 @@ static bool decide(struct cs_rebuilder *r, struct cs_err *err) {
     for (int round = 0; round < ROUNDS_MAX; round++) {
         bool needed = false;
         if (!cs_apply_decide(&ctx, &r->apply, r->hot, r->flight->records, r->flight->len, &needed, err))
-            return cs_err_prepend(err, "partition %d", (int)r->partition);
+            return false;
         if (!needed)
             return true;
         if (!load(r, err))
@@ -224,11 +241,11 @@ static bool fork_found(const struct cs_rebuilder *r, size_t i, struct cs_err *er
     const struct cs_applied_outcome *mine = &r->apply.outcomes[i];
     return cs_err_set(
         err, CS_ERR_FATAL, CS_CODE_NONE,
-        "partition %d: outcome %" PRId64 ", of the event at offset %" PRId64
+        "outcome %" PRId64 ", of the event at offset %" PRId64
         ", is judged %s%s%s now, but %s offset %" PRId64
         " holds another one; certsync-consumer verify shows both. The live catalog is left as it is",
-        (int)r->partition, mine->n, r->flight->records[i].record.offset, cs_status_name(mine->status),
-        mine->code ? " " : "", cs_code_name(mine->code), r->outcomes->name, r->flight->published[i].offset);
+        mine->n, r->flight->records[i].record.offset, cs_status_name(mine->status), mine->code ? " " : "",
+        cs_code_name(mine->code), r->outcomes->name, r->flight->published[i].offset);
 }
 
 static bool same(struct cs_bytes a, const void *b, size_t len) {

@@ -27,6 +27,10 @@ struct cs_rebuild_env {
 
 struct cs_rebuilder;
 CS_MUST_USE bool cs_rebuilder_new(struct cs_rebuild_env *env, struct cs_rebuilder **ret, struct cs_err *err);
+// The same over logs and a catalog that the caller opened; they are the rebuilder's from here on, also where this
+// fails.
+CS_MUST_USE bool cs_rebuilder_over(struct cs_rebuild_env *env, struct cs_log *events, struct cs_log *outcomes,
+                                   struct cs_catalog *catalog, struct cs_rebuilder **ret, struct cs_err *err);
 void cs_rebuilder_free(struct cs_rebuilder *r);
 CS_DEFINE_AUTO(struct cs_rebuilder, cs_rebuilder_free)
 

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "catalog.h"
+
 static bool bad(struct cs_err *err, const char *what) {
     return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s", what);
 }
@@ -81,4 +83,9 @@ bool cs_redis_access_of(const struct cs_consumer_settings *s, struct cs_redis_ac
         return false;
     *ret = a;
     return true;
+}
+
+bool cs_settings_catalog(const struct cs_consumer_settings *s, struct cs_catalog **ret, struct cs_err *err) {
+    struct cs_redis_access access;
+    return cs_redis_access_of(s, &access, err) && cs_catalog_redis_new(&access, s->redis_namespace, ret, err);
 }

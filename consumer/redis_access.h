@@ -27,3 +27,7 @@ struct cs_redis_access {
 // CONFIG: what is wrong with redis.url, redis.mode or redis.sentinel_master. ret borrows from s.
 CS_MUST_USE bool cs_redis_access_of(const struct cs_consumer_settings *s, struct cs_redis_access *ret,
                                     struct cs_err *err);
+// The catalog in the Redis that the settings name; they must outlive it.
+struct cs_catalog;
+CS_MUST_USE bool cs_settings_catalog(const struct cs_consumer_settings *s, struct cs_catalog **ret,
+                                     struct cs_err *err);

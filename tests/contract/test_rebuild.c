@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Rebuilds of the golden log, over catalogs in memory: all of it, in pieces, and what must not be rebuilt.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "compare.h"
+#include "keyfile.h"
+#include "rebuild.h"
+#include "replay.h"
+
+#define DEPLOYMENT "test-deployment"
+#define EVENTS     GOLDEN "/events.json"
+#define OUTCOMES   GOLDEN "/outcomes.json"
+
+struct fixture {
+    struct cs_memory_store *store;
+    struct cs_consumer_settings settings;
+    uint8_t *root;
+    struct cs_rebuild_env env;
+    struct cs_crypto *crypto;
+    char file[64]; // a changed dump
+};
+
+static int setup(void **state) {
+    struct fixture *f = calloc(1, sizeof *f);
+    struct cs_err err;
+    struct cs_log *log = NULL;
+    size_t len = 0;
+    f->settings = (struct cs_consumer_settings){.deployment = strdup(DEPLOYMENT),
+                                                .batch_records = 50,
+                                                .batch_bytes = 4 * 1024 * 1024,
+                                                .cache_bytes = 1024 * 1024};
+    assert_true(cs_memory_store_new(&f->store, &err));
+    assert_true(cs_crypto_new(&f->crypto, &err));
+    assert_true(cs_keyfile_spki(f->crypto, GOLDEN "/root.pub", false, &f->root, &len, &err));
+    assert_true(cs_log_open_dump(EVENTS, &log, &err));
+    f->env.settings = &f->settings;
+    f->env.root_spki = (struct cs_bytes){f->root, len};
+    f->env.partitions = log->partitions;
+    cs_log_free(log);
+    snprintf(f->file, sizeof f->file, "/tmp/cs-rebuild-XXXXXX");
+    int fd = mkstemp(f->file);
+    assert_true(fd >= 0);
+    close(fd);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state) {
+    struct fixture *f = *state;
+    unlink(f->file);
+    cs_crypto_free(f->crypto);
+    cs_memory_store_free(f->store);
+    free(f->settings.deployment);
+    free(f->root);
+    free(f);
+    return 0;
+}
+
+static struct cs_catalog *catalog(struct fixture *f) {
+    struct cs_catalog *c = NULL;
+    struct cs_err err;
+    assert_true(cs_catalog_memory_new(f->store, &c, &err));
+    return c;
+}
+
+static struct cs_rebuilder *rebuilder(struct fixture *f, const char *events, const char *outcomes) {
+    struct cs_log *logs[2] = {NULL};
+    struct cs_rebuilder *r = NULL;
+    struct cs_err err;
+    assert_true(cs_log_open_dump(events, &logs[0], &err));
+    assert_true(cs_log_open_dump(outcomes, &logs[1], &err));
+    assert_true(cs_rebuilder_over(&f->env, logs[0], logs[1], catalog(f), &r, &err));
+    return r;
+}
+
+static void rebuild(struct fixture *f, int32_t partition) {
+    struct cs_rebuilder *r = rebuilder(f, EVENTS, OUTCOMES);
+    struct cs_err err;
+    bool ok = cs_rebuilder_begin(r, partition, 2, &err) && cs_rebuilder_follow(r, &err);
+    if (!ok)
+        fail_msg("%s", err.msg);
+    cs_rebuilder_end(r);
+    cs_rebuilder_free(r);
+}
+
+static bool differs(void *arg, const char *key, bool index, enum cs_difference d) {
+    (void)index;
+    fprintf(stderr, "%s: %s\n", key, cs_difference_name(d));
+    ++*(int *)arg;
+    return true;
+}
+
+// The next generation of a partition is what a replay in memory makes of the log.
+static void expect_as_replayed(struct fixture *f, int32_t partition) {
+    CS_AUTO(cs_catalog_free) struct cs_catalog *c = catalog(f);
+    CS_AUTO(cs_compare_free) struct cs_compare *compare = NULL;
+    CS_AUTO(cs_replay_free) struct cs_replay *replay = NULL;
+    CS_AUTO(cs_log_free) struct cs_log *log = NULL;
+    struct cs_replay_options options = {DEPLOYMENT, f->env.root_spki, f->env.partitions};
+    struct cs_err err;
+    int64_t low = 0;
+    int64_t high = 0;
+    int found = 0;
+    c->ops->view(c, CS_VIEW_NEXT);
+    assert_true(cs_compare_new(f->crypto, c, partition, &compare, &err));
+    assert_true(cs_replay_new(&options, &replay, &err));
+    assert_true(cs_log_open_dump(EVENTS, &log, &err));
+    assert_true(log->ops->bounds(log, partition, &low, &high, &err));
+    assert_true(log->ops->start(log, partition, 0, high, &err));
+    cs_replay_begin(replay, partition);
+    for (bool end = false; !end;) {
+        struct cs_record record;
+        struct cs_replayed ignored;
+        assert_true(log->ops->next(log, &record, &end, &err));
+        if (!end)
+            assert_true(cs_replay_record(replay, &record, &ignored, &err));
+    }
+    assert_true(cs_position_equal(cs_replay_position(replay), cs_compare_after(compare)));
+    assert_true(cs_compare_begin(compare, cs_replay_state(replay), &err));
+    assert_true(cs_compare_end(compare, differs, &found, &err));
+    assert_int_equal(found, 0);
+    assert_true(cs_compare_keys(compare) > 5);
+}
+
+// A copy of a dump with one text for another, in the first `lines` lines.
+static const char *changed(struct fixture *f, const char *path, const char *from, const char *to, int lines) {
+    FILE *in = fopen(path, "r");
+    FILE *out = fopen(f->file, "w");
+    char *line = NULL;
+    size_t cap = 0;
+    assert_non_null(in);
+    assert_non_null(out);
+    while (lines-- > 0 && getline(&line, &cap, in) > 0) {
+        char *at = from ? strstr(line, from) : NULL;
+        if (at)
+            fprintf(out, "%.*s%s%s", (int)(at - line), line, to, at + strlen(from));
+        else
+            fputs(line, out);
+    }
+    free(line);
+    fclose(in);
+    fclose(out);
+    return f->file;
+}
+
+static struct cs_generations generations(struct fixture *f, int32_t partition) {
+    CS_AUTO(cs_catalog_free) struct cs_catalog *c = catalog(f);
+    struct cs_generations g;
+    struct cs_err err;
+    assert_true(c->ops->generations(c, partition, &g, &err));
+    return g;
+}
+
+// --- cases
+
+static void test_whole(void **state) {
+    struct fixture *f = *state;
+    for (int32_t p = 0; p < f->env.partitions; p++) {
+        rebuild(f, p);
+        expect_as_replayed(f, p);
+        assert_int_equal(generations(f, p).live, 1);
+    }
+    assert_true(atomic_load(&f->env.judged) > 100);
+}
+
+// Stopped after each batch, and gone on with by another rebuilder each time.
+static void test_in_pieces(void **state) {
+    struct fixture *f = *state;
+    f->settings.batch_records = 13;
+    f->settings.cache_bytes = 0;
+    for (int pieces = 0;; pieces++) {
+        struct cs_rebuilder *r = rebuilder(f, EVENTS, OUTCOMES);
+        struct cs_err err;
+        atomic_store(&f->env.stopping, false);
+        assert_true(cs_rebuilder_begin(r, 0, 2, &err));
+        int64_t before = cs_rebuilder_position(r)->next_offset;
+        atomic_store(&f->env.stopping, true);
+        bool done = cs_rebuilder_follow(r, &err);
+        assert_true(done || err.kind == CS_ERR_RETRY);
+        assert_in_range(cs_rebuilder_position(r)->next_offset - before, 0, 13);
+        done |= cs_rebuilder_position(r)->next_offset == before;
+        cs_rebuilder_end(r);
+        cs_rebuilder_free(r);
+        if (done) {
+            assert_true(pieces > 3);
+            break;
+        }
+    }
+    expect_as_replayed(f, 0);
+}
+
+static void test_promote(void **state) {
+    struct fixture *f = *state;
+    struct cs_rebuilder *r = rebuilder(f, EVENTS, OUTCOMES);
+    struct cs_err err;
+    int64_t behind = -1;
+    bool done = false;
+    assert_true(cs_rebuilder_begin(r, 0, 2, &err) && cs_rebuilder_follow(r, &err));
+    assert_true(cs_rebuilder_promote(r, 0, &behind, &done, &err));
+    assert_true(done && behind <= 0);
+    assert_int_equal(generations(f, 0).live, 2);
+    assert_int_equal(generations(f, 0).next, 0);
+    // One that is behind is not promoted.
+    atomic_store(&f->env.stopping, true);
+    assert_true(cs_rebuilder_begin(r, 0, 3, &err));
+    assert_false(cs_rebuilder_follow(r, &err));
+    assert_true(cs_rebuilder_promote(r, 0, &behind, &done, &err));
+    assert_false(done);
+    assert_true(behind > 0);
+    assert_int_equal(generations(f, 0).live, 2);
+    assert_true(cs_rebuilder_promote(r, behind, &behind, &done, &err));
+    assert_true(done);
+    cs_rebuilder_end(r);
+    cs_rebuilder_free(r);
+}
+
+static void expect_refused(struct fixture *f, const char *events, const char *outcomes, const char *why) {
+    struct cs_rebuilder *r = rebuilder(f, events, outcomes);
+    struct cs_err err;
+    bool ok = true;
+    for (int32_t p = 0; ok && p < f->env.partitions; p++)
+        ok = cs_rebuilder_begin(r, p, 2, &err) && cs_rebuilder_follow(r, &err);
+    assert_false(ok);
+    assert_int_equal(err.kind, CS_ERR_FATAL);
+    if (!strstr(err.msg, why))
+        fail_msg("not \"%s\": %s", why, err.msg);
+    cs_rebuilder_end(r);
+    cs_rebuilder_free(r);
+}
+
+static void test_a_fork(void **state) {
+    struct fixture *f = *state;
+    expect_refused(f, EVENTS, changed(f, OUTCOMES, "\\\"name.taken\\\"", "\\\"name.invalid\\\"", INT32_MAX),
+                   "holds another one");
+}
+
+static void test_a_missing_outcome(void **state) {
+    struct fixture *f = *state;
+    expect_refused(f, EVENTS, changed(f, OUTCOMES, "{\\\"n\\\":9,", "{\\\"n\\\":8,", INT32_MAX),
+                   "is not in order");
+}
+
+static void test_a_log_that_was_made_anew(void **state) {
+    struct fixture *f = *state;
+    for (int32_t p = 0; p < f->env.partitions; p++)
+        rebuild(f, p);
+    expect_refused(f, EVENTS, changed(f, OUTCOMES, NULL, NULL, 20), "begin again with --afresh");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_whole, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_in_pieces, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_promote, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_fork, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_missing_outcome, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_log_that_was_made_anew, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
