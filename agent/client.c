@@ -2,16 +2,17 @@
 #include "client.h"
 
 #include <curl/curl.h>
-#include <jwt.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/model/sign.h"
 #include "certsync/model/text.h"
 
-#define ANSWER_MAX    ((size_t)32 * 1024 * 1024)
-#define TOKEN_LIFE_S  300
-#define TOKEN_RENEW_S 240 // so that it is still good when it arrives
-#define ALL_ACCOUNTS  "*"
+#define ANSWER_MAX     ((size_t)32 * 1024 * 1024)
+#define TOKEN_LIFE_S   300
+#define TOKEN_RENEW_S  240 // so that it is still good when it arrives
+#define TOKEN_PART_MAX 1024
+#define ALL_ACCOUNTS   "*"
 
 struct cs_client {
     struct cs_client_options o;
@@ -28,35 +29,59 @@ struct cs_client {
 
 // --- tokens ----------------------------------------------------------------------------------------
 
-static char *sign_token(const struct cs_client *c, int64_t now_s, const uint8_t *pem, size_t pem_len) {
-    jwt_t *jwt = NULL;
-    char *text = NULL;
-    if (jwt_new(&jwt) != 0)
-        return NULL;
-    bool ok = jwt_add_header(jwt, "kid", c->o.kid) == 0 && jwt_add_grant(jwt, "iss", c->o.kid) == 0 &&
-              jwt_add_grant(jwt, "sub", c->for_all ? ALL_ACCOUNTS : c->o.account) == 0 &&
-              jwt_add_grant(jwt, "aud", c->o.deployment) == 0 &&
-              jwt_add_grant_int(jwt, "iat", (long)now_s) == 0 &&
-              jwt_add_grant_int(jwt, "exp", (long)(now_s + TOKEN_LIFE_S)) == 0 &&
-              jwt_set_alg(jwt, JWT_ALG_ES256, pem, (int)pem_len) == 0;
-    if (ok)
-        text = jwt_encode_str(jwt);
-    jwt_free(jwt);
-    return text;
+static void put_part(struct cs_buf *token, const struct cs_buf *json) {
+    char text[TOKEN_PART_MAX * 2];
+    cs_buf_put(token, text, cs_base64url_encode(json->data, json->len, text));
+}
+
+static void put_header(const struct cs_client *c, struct cs_buf *json) {
+    cs_json_begin(json, '{');
+    cs_json_str(json, "alg", "ES256");
+    cs_json_str(json, "typ", "JWT");
+    cs_json_str(json, "kid", c->o.kid);
+    cs_json_end(json, '}');
+}
+
+static void put_claims(const struct cs_client *c, int64_t now_s, struct cs_buf *json) {
+    cs_json_begin(json, '{');
+    cs_json_str(json, "iss", c->o.kid);
+    cs_json_str(json, "sub", c->for_all ? ALL_ACCOUNTS : c->o.account);
+    cs_json_str(json, "aud", c->o.deployment);
+    cs_json_int(json, "iat", now_s);
+    cs_json_int(json, "exp", now_s + TOKEN_LIFE_S);
+    cs_json_end(json, '}');
+}
+
+// By hand: libraries for it want the private key's bytes, and a key in a TPM has none to give.
+static bool sign_token(const struct cs_client *c, int64_t now_s, char **ret, struct cs_err *err) {
+    CS_AUTO(cs_buf_clear) struct cs_buf header, claims, token;
+    uint8_t sig[CS_ES256_SIG_LEN];
+    char text[CS_ES256_SIG_LEN * 2];
+    cs_buf_init(&header, TOKEN_PART_MAX);
+    cs_buf_init(&claims, TOKEN_PART_MAX);
+    cs_buf_init(&token, (size_t)TOKEN_PART_MAX * 4);
+    put_header(c, &header);
+    put_claims(c, now_s, &claims);
+    if (!cs_buf_ok(&header, err) || !cs_buf_ok(&claims, err))
+        return false;
+    put_part(&token, &header);
+    cs_buf_putc(&token, '.');
+    put_part(&token, &claims);
+    if (!cs_buf_ok(&token, err) || !cs_es256_sign(c->o.crypto, c->o.key, cs_buf_bytes(&token), sig, err))
+        return false;
+    cs_buf_putc(&token, '.');
+    cs_buf_put(&token, text, cs_base64url_encode(sig, sizeof sig, text));
+    *ret = strdup((const char *)token.data);
+    return *ret ? true : cs_err_oom(err);
 }
 
 static bool fresh_token(struct cs_client *c, struct cs_err *err) {
     int64_t now_s = cs_clock_wall_ms(c->o.clock) / 1000;
+    char *token;
     if (c->token && now_s < c->token_until_s && now_s >= c->token_until_s - TOKEN_LIFE_S)
         return true;
-    uint8_t *pem;
-    size_t pem_len;
-    if (!cs_privkey_to_pem(c->o.key, &pem, &pem_len, err))
-        return false;
-    char *token = sign_token(c, now_s, pem, pem_len);
-    cs_secure_free(pem, pem_len);
-    if (!token)
-        return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "the token for the API cannot be signed");
+    if (!sign_token(c, now_s, &token, err))
+        return cs_err_prepend(err, "the token for the API cannot be signed");
     free(c->token);
     c->token = token;
     c->token_until_s = now_s + TOKEN_RENEW_S;

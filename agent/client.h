@@ -23,6 +23,7 @@ struct cs_client_options {
     const char *account; // "" for keys of the trust
     const char *kid;
     const struct cs_privkey *key;
+    struct cs_crypto *crypto;
     const struct cs_clock *clock;
 };
 

@@ -97,8 +97,9 @@ static bool adopt(struct joining *j, struct cs_err *err) {
 
 // A key that is there already is used: joining again after an interruption is the same host.
 static bool have_key(struct joining *j, bool *ret_there, struct cs_err *err) {
-    const char *path = j->session->settings->key;
-    if (!cs_hostkey_read(j->session->crypto, path, &j->host_key, err))
+    const struct cs_agent_settings *set = j->session->settings;
+    const char *path = set->key;
+    if (!cs_hostkey_read(j->session->crypto, path, set->key_provider, &j->host_key, err))
         return false;
     *ret_there = j->host_key != NULL;
     return (j->host_key || cs_hostkey_make(path, &j->host_key, err)) &&
@@ -269,7 +270,9 @@ const struct cs_command cs_cmd_agent_join = {
     .name = "join",
     .summary = "Make this host's key and enrol it with a join token",
     .description =
-        "The key is made here, at agent.key (0600), and never leaves this host. Run again after an "
+        "The key is made here, at agent.key (0600), and never leaves this host. Where agent.key is a URI, "
+        "the "
+        "key in that token or TPM is enrolled; make it with the token's own tools first. Run again after an "
         "interruption it goes on with the key that is there.",
     .examples = "certsync agent join certsync1.eyJ…\ncertsync agent join - < token\n",
     .opts = opts,

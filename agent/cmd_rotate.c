@@ -14,6 +14,7 @@
 #include "certsync/runtime/log.h"
 #include "daemon.h"
 #include "hostkey.h"
+#include "keystore.h"
 #include "submit.h"
 
 struct rotate {
@@ -44,7 +45,13 @@ static bool next_key(struct rotating *r, bool *ret_left, struct cs_err *err) {
     const char *path = r->session->settings->key;
     if (snprintf(r->path, sizeof r->path, "%s.next", path) >= (int)sizeof r->path)
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s: the path is too long", path);
-    if (!cs_hostkey_read(r->session->crypto, r->path, &r->key, err))
+    if (cs_keystore_is_uri(path))
+        return cs_err_set(
+            err, CS_ERR_CONFIG, CS_CODE_NONE,
+            "agent.key is a URI: make the next key in its store, point agent.key to it, and enrol it "
+            "with certsync agent join; then have an admin revoke %s",
+            r->session->kid);
+    if (!cs_hostkey_read(r->session->crypto, r->path, "", &r->key, err))
         return false;
     *ret_left = r->key != NULL;
     return (r->key || cs_hostkey_make(r->path, &r->key, err)) &&

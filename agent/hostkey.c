@@ -11,9 +11,13 @@
 #include "certsync/model/pem.h"
 #include "certsync/runtime/fileio.h"
 #include "input.h"
+#include "keystore.h"
 #include "submit.h"
 
-bool cs_hostkey_read(struct cs_crypto *c, const char *path, struct cs_privkey **ret, struct cs_err *err) {
+bool cs_hostkey_read(struct cs_crypto *c, const char *path, const char *provider, struct cs_privkey **ret,
+                     struct cs_err *err) {
+    if (cs_keystore_is_uri(path))
+        return cs_keystore_open(path, provider, ret, err);
     CS_AUTO(cs_input_clear) struct cs_input in = {0};
     struct cs_privkey *key;
     if (access(path, F_OK) < 0 && errno == ENOENT) {

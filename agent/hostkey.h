@@ -5,9 +5,10 @@
 
 #include "session.h"
 
-// Reads the key of a file; P-256, and nobody else may read it. *ret NULL where there is no file.
-CS_MUST_USE bool cs_hostkey_read(struct cs_crypto *c, const char *path, struct cs_privkey **ret,
-                                 struct cs_err *err);
+// Reads the key of a file; P-256, and nobody else may read it. *ret NULL where there is no file. Or the key
+// that a URI names (keystore.h): one that is not there is an error.
+CS_MUST_USE bool cs_hostkey_read(struct cs_crypto *c, const char *path, const char *provider,
+                                 struct cs_privkey **ret, struct cs_err *err);
 // Makes a key, PATH (0600) and PATH.pub.
 CS_MUST_USE bool cs_hostkey_make(const char *path, struct cs_privkey **ret, struct cs_err *err);
 // PEM text of its public half, malloc'ed, and its id.

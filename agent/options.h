@@ -13,6 +13,7 @@ struct cs_agent_settings {
     char *outcomes_topic;
     char *account;
     char *key;
+    char *key_provider;
     char *custodian;
     char *spool;
     int64_t spool_max_events;

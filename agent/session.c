@@ -10,6 +10,7 @@
 
 #include "certsync/model/pem.h"
 #include "certsync/runtime/log.h"
+#include "keystore.h"
 
 #define SYSTEM_CONFIG "/etc/certsync/certsync.conf"
 #define USER_CONFIG   "/.config/certsync/certsync.conf"
@@ -78,6 +79,8 @@ static bool load_key(struct cs_session *s, struct cs_err *err) {
     const char *path = s->settings->key;
     if (!path[0])
         return missing(err, "the host's key", "key = FILE under [agent]", "CERTSYNC_AGENT_KEY", "--key FILE");
+    if (cs_keystore_is_uri(path))
+        return cs_keystore_open(path, s->settings->key_provider, &key, err) && put_key(s, key, path, err);
     if (access(path, F_OK) < 0 && errno == ENOENT) {
         if (s->globals->dry_run)
             return cs_privkey_generate(CS_KEY_P256, 0, &key, err) && put_key(s, key, path, err);
@@ -164,6 +167,7 @@ bool cs_session_client(struct cs_session *s, struct cs_err *err) {
         .account = s->account,
         .kid = s->kid,
         .key = s->key,
+        .crypto = s->crypto,
         .clock = s->clock,
     };
     return cs_client_new(&o, &s->client, err);

@@ -20,7 +20,10 @@ static const struct cs_setting rows[] = {
     CS_SETTING_STR("agent.account", S, account, "", 0,
                    "Account that this host's key is enrolled in."),
     CS_SETTING_PATH("agent.key", S, key, "/etc/certsync/agent.key", 0,
-                    "Private key that signs events and API tokens (made by certsync keygen)."),
+                    "Private key that signs events and API tokens (made by certsync keygen, or by certsync agent join); or the URI of one in a "
+                    "PKCS#11 token or TPM, for OpenSSL's providers, e.g. handle:0x81000001."),
+    CS_SETTING_STR("agent.key_provider", S, key_provider, "", 0,
+                   "OpenSSL provider that a URI in agent.key needs, e.g. tpm2 or pkcs11; empty: as openssl.cnf says."),
     CS_SETTING_PATH("agent.custodian", S, custodian, "", 0,
                     "Public key of the custodian to whom private keys are sealed (custodian.pub)."),
     CS_SETTING_PATH("agent.spool", S, spool, "/var/lib/certsync/spool", CS_SETTING_REQUIRED,

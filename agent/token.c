@@ -46,13 +46,7 @@ bool cs_join_token_write(const struct cs_join_token *t, char out[CS_JOIN_TOKEN_M
     bool ok = cs_buf_ok(&b, err);
     if (ok) {
         memcpy(out, PREFIX, PREFIX_LEN);
-        cs_base64_encode(b.data, b.len, out + PREFIX_LEN);
-        size_t end = PREFIX_LEN + cs_base64_encoded_len(b.len);
-        while (out[end - 1] == '=')
-            end--;
-        out[end] = '\0';
-        for (char *p = out + PREFIX_LEN; *p; p++)
-            *p = *p == '+' ? '-' : *p == '/' ? '_' : *p;
+        cs_base64url_encode(b.data, b.len, out + PREFIX_LEN);
     }
     if (b.data)
         explicit_bzero(b.data, b.cap);

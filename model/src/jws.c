@@ -5,7 +5,8 @@
 #include <string.h>
 
 #include "certsync/model/sign.h"
-#include "crypto_impl.h"
+#include "der.h"
+#include "privkey.h"
 
 #define HALF (CS_ES256_SIG_LEN / 2)
 
@@ -20,6 +21,29 @@ static size_t put_integer(const uint8_t *n, uint8_t *out) {
     out[2] = 0;
     memcpy(out + 2 + pad, n + skip, len);
     return 2 + pad + len;
+}
+
+static bool take_half(struct der *d, uint8_t out[HALF]) {
+    struct cs_bytes n;
+    if (!der_take_unsigned(d, &n) || n.len > HALF)
+        return false;
+    memset(out, 0, HALF);
+    memcpy(out + HALF - n.len, n.data, n.len);
+    return true;
+}
+
+bool cs_es256_sign(struct cs_crypto *c, const struct cs_privkey *key, struct cs_bytes text,
+                   uint8_t ret[CS_ES256_SIG_LEN], struct cs_err *err) {
+    uint8_t sig[CS_EVENT_SIG_MAX];
+    size_t len;
+    struct der seq;
+    if (key->type != CS_KEY_P256)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "tokens are signed with a P-256 key");
+    if (!privkey_sign(c, key, &text, 1, sig, sizeof sig, &len))
+        return crypto_fail(err, "signing a token");
+    struct der outer = der_of((struct cs_bytes){sig, len});
+    return (der_enter(&outer, DER_SEQUENCE, &seq) && take_half(&seq, ret) && take_half(&seq, ret + HALF)) ||
+           crypto_fail(err, "signing a token");
 }
 
 bool cs_es256_verify(struct cs_crypto *c, const struct cs_pubkey *key, struct cs_bytes text,

@@ -6,6 +6,7 @@
 #include "privkey.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
@@ -37,6 +38,8 @@ void cs_privkey_free(struct cs_privkey *k) {
     if (!k)
         return;
     EVP_PKEY_free(k->pkey);
+    CRYPTO_THREAD_lock_free(k->store_lock);
+    OSSL_LIB_CTX_free(k->store);
     cs_secure_free(k->pkcs8, k->pkcs8_len);
     free(k->spki);
     free(k);
@@ -388,7 +391,65 @@ bool privkey_read(struct cs_bytes der, struct cs_bytes curve, struct cs_privkey 
     return malformed(err, "it is neither PKCS#8 nor PKCS#1 nor SEC1");
 }
 
+// --- a key in a store
+
+static const char *const p256_names[] = {"P-256", SN_X9_62_prime256v1, "secp256r1"};
+
+static bool is_p256(EVP_PKEY *pkey) {
+    char group[64];
+    size_t len;
+    if (!EVP_PKEY_is_a(pkey, "EC") ||
+        EVP_PKEY_get_utf8_string_param(pkey, OSSL_PKEY_PARAM_GROUP_NAME, group, sizeof group, &len) != 1)
+        return false;
+    for (size_t i = 0; i < CS_ARRAY_LEN(p256_names); i++)
+        if (strcmp(group, p256_names[i]) == 0)
+            return true;
+    return false;
+}
+
+static bool adopt(struct cs_privkey *k, struct cs_err *err) {
+    struct spki_parts public;
+    uint8_t *der = NULL;
+    if (!is_p256(k->pkey))
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "it is not a P-256 key");
+    int len = i2d_PUBKEY(k->pkey, &der); // what all providers can
+    k->spki = len > 0 ? malloc((size_t)len) : NULL;
+    if (k->spki) {
+        memcpy(k->spki, der, (size_t)len);
+        k->spki_len = (size_t)len;
+    }
+    OPENSSL_free(der);
+    if (!k->spki || spki_parse(privkey_spki_bytes(k), &public) != CS_CODE_NONE || public.type != CS_KEY_P256)
+        return crypto_fail(err, "reading the key's public half");
+    k->store_lock = CRYPTO_THREAD_lock_new();
+    return k->store_lock ? true : cs_err_oom(err);
+}
+
+bool cs_privkey_adopt(struct evp_pkey_st *pkey, struct ossl_lib_ctx_st *store, struct cs_privkey **ret,
+                      struct cs_err *err) {
+    CS_AUTO(cs_privkey_free) struct cs_privkey *k = calloc(1, sizeof *k);
+    if (!k) {
+        EVP_PKEY_free(pkey);
+        OSSL_LIB_CTX_free(store);
+        return cs_err_oom(err);
+    }
+    k->type = CS_KEY_P256;
+    k->pkey = pkey;
+    k->store = store;
+    bool ok = adopt(k, err);
+    crypto_refused();
+    if (ok)
+        *ret = CS_TAKE(k);
+    return ok;
+}
+
+static bool stays(struct cs_err *err) {
+    return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "this private key does not leave its store");
+}
+
 bool cs_privkey_to_pkcs8(const struct cs_privkey *k, uint8_t **ret, size_t *ret_len, struct cs_err *err) {
+    if (!k->pkcs8)
+        return stays(err);
     uint8_t *copy = OPENSSL_secure_malloc(k->pkcs8_len);
     if (!copy)
         return cs_err_oom(err);
@@ -399,6 +460,8 @@ bool cs_privkey_to_pkcs8(const struct cs_privkey *k, uint8_t **ret, size_t *ret_
 }
 
 bool cs_privkey_to_pem(const struct cs_privkey *k, uint8_t **ret, size_t *ret_len, struct cs_err *err) {
+    if (!k->pkcs8)
+        return stays(err);
     size_t size = pem_size("PRIVATE KEY", k->pkcs8_len);
     uint8_t *text = OPENSSL_secure_malloc(size);
     if (!text)

@@ -13,6 +13,9 @@ struct cs_privkey {
     size_t pkcs8_len;
     uint8_t *spki;
     size_t spki_len;
+    // Of a key that stays in its store; else NULL, and pkcs8 is there.
+    OSSL_LIB_CTX *store;
+    CRYPTO_RWLOCK *store_lock; // providers of hardware need not bear two threads
 };
 
 // The public half that the key's own file states. Borrowed, lives with k.

@@ -7,15 +7,25 @@
 
 #include "pae.h"
 
-static bool sign_digest(const struct cs_privkey *k, const uint8_t *digest, size_t len, uint8_t *sig,
-                        size_t sig_max, size_t *ret_len) {
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, k->pkey, NULL);
+static bool sign_with(const struct cs_privkey *k, const uint8_t *digest, size_t len, uint8_t *sig,
+                      size_t sig_max, size_t *ret_len) {
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(k->store, k->pkey, NULL);
     size_t need = 0, got = sig_max;
     bool ok = ctx && EVP_PKEY_sign_init(ctx) == 1 && EVP_PKEY_sign(ctx, NULL, &need, digest, len) == 1 &&
               need <= sig_max && EVP_PKEY_sign(ctx, sig, &got, digest, len) == 1;
     EVP_PKEY_CTX_free(ctx);
     if (ok)
         *ret_len = got;
+    return ok;
+}
+
+static bool sign_digest(const struct cs_privkey *k, const uint8_t *digest, size_t len, uint8_t *sig,
+                        size_t sig_max, size_t *ret_len) {
+    if (k->store_lock && CRYPTO_THREAD_write_lock(k->store_lock) != 1)
+        return false;
+    bool ok = sign_with(k, digest, len, sig, sig_max, ret_len);
+    if (k->store_lock)
+        CRYPTO_THREAD_unlock(k->store_lock);
     return ok;
 }
 

@@ -42,6 +42,17 @@ void cs_base64_encode(const uint8_t *data, size_t len, char *out) {
     *out++ = '=';
 }
 
+size_t cs_base64url_encode(const uint8_t *data, size_t len, char *out) {
+    size_t n = cs_base64_encoded_len(len);
+    cs_base64_encode(data, len, out);
+    while (n > 0 && out[n - 1] == '=')
+        n--;
+    out[n] = '\0';
+    for (char *p = out; *p; p++)
+        *p = *p == '+' ? '-' : *p == '/' ? '_' : *p;
+    return n;
+}
+
 static int32_t group(const uint8_t *t) {
     // A value of -1 makes the whole negative.
     return (int32_t)((uint32_t)base64_values[t[0]] << 18 | (uint32_t)base64_values[t[1]] << 12 |

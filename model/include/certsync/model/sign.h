@@ -27,6 +27,8 @@ bool cs_event_verify(struct cs_crypto *c, const struct cs_pubkey *key, struct cs
 // ES256 of JSON Web Signatures (RFC 7518 section 3.4) over text as it is: r and s of 32 bytes each. False where it is not this key's, or the key
 // is not P-256.
 #define CS_ES256_SIG_LEN 64
+CS_MUST_USE bool cs_es256_sign(struct cs_crypto *c, const struct cs_privkey *key, struct cs_bytes text,
+                               uint8_t ret[CS_ES256_SIG_LEN], struct cs_err *err);
 bool cs_es256_verify(struct cs_crypto *c, const struct cs_pubkey *key, struct cs_bytes text,
                      const uint8_t sig[CS_ES256_SIG_LEN]);
 

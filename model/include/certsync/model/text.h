@@ -16,6 +16,8 @@ static inline size_t cs_base64_decoded_max(size_t len) {
 }
 // Writes exactly cs_base64_encoded_len(len) bytes and no NUL.
 void cs_base64_encode(const uint8_t *data, size_t len, char *out);
+// The form for URLs and tokens (RFC 4648 section 5), without padding: at most cs_base64_encoded_len(len) bytes and a NUL. Returns the length.
+size_t cs_base64url_encode(const uint8_t *data, size_t len, char *out);
 // Strict: length a multiple of 4, alphabet only, padding only at the end, unused bits zero, no white
 // space. ret needs cs_base64_decoded_max(len) bytes. False where the text is not canonical base64.
 CS_MUST_USE bool cs_base64_decode(const char *text, size_t len, uint8_t *ret, size_t *ret_len);

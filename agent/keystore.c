@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "keystore.h"
+
+#include <ctype.h>
+#include <openssl/conf.h>
+#include <openssl/err.h>
+#include <openssl/provider.h>
+#include <openssl/store.h>
+#include <openssl/ui.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "certsync/model/text.h"
+
+bool cs_keystore_is_uri(const char *key) {
+    size_t n = 0;
+    while (isalnum((unsigned char)key[n]) || (n > 0 && strchr("+-.", key[n]) && key[n]))
+        n++;
+    return n > 1 && key[n] == ':';
+}
+
+static bool fail(struct cs_err *err, const char *uri, const char *what) {
+    char shown[200], reason[200] = "";
+    unsigned long code = ERR_peek_last_error();
+    // What follows in a URI may be a PIN.
+    cs_text_escape(uri, strcspn(uri, "?"), shown, sizeof shown);
+    if (code != 0)
+        snprintf(reason, sizeof reason, ": %s",
+                 ERR_reason_error_string(code) ? ERR_reason_error_string(code) : "no reason given");
+    ERR_clear_error();
+    return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "agent.key: %s: %s%s", shown, what, reason);
+}
+
+// A library context of its own: a provider of hardware that is loaded into the common one would be asked for
+// digests and random numbers, too.
+static OSSL_LIB_CTX *load_providers(const char *uri, const char *provider, struct cs_err *err) {
+    OSSL_LIB_CTX *ctx = OSSL_LIB_CTX_new();
+    char *config = CONF_get1_default_config_file(), text[160];
+    if (ctx && config)
+        (void)OSSL_LIB_CTX_load_config(ctx, config); // there need not be one
+    OPENSSL_free(config);
+    ERR_clear_error();
+    if (ctx && (!provider[0] || OSSL_PROVIDER_load(ctx, provider)) && OSSL_PROVIDER_load(ctx, "default"))
+        return ctx;
+    snprintf(text, sizeof text,
+             "the OpenSSL provider %s (agent.key_provider) cannot be loaded; is its package installed?",
+             provider);
+    fail(err, uri, text);
+    OSSL_LIB_CTX_free(ctx);
+    return NULL;
+}
+
+static EVP_PKEY *find_key(OSSL_STORE_CTX *store) {
+    EVP_PKEY *pkey = NULL;
+    while (!pkey && !OSSL_STORE_eof(store)) {
+        OSSL_STORE_INFO *info = OSSL_STORE_load(store);
+        if (info && OSSL_STORE_INFO_get_type(info) == OSSL_STORE_INFO_PKEY)
+            pkey = OSSL_STORE_INFO_get1_PKEY(info);
+        else if (!info && OSSL_STORE_error(store))
+            break;
+        OSSL_STORE_INFO_free(info);
+    }
+    return pkey;
+}
+
+bool cs_keystore_open(const char *uri, const char *provider, struct cs_privkey **ret, struct cs_err *err) {
+    char query[80] = "";
+    ERR_clear_error();
+    OSSL_LIB_CTX *ctx = load_providers(uri, provider, err);
+    if (!ctx)
+        return false;
+    if (provider[0])
+        snprintf(query, sizeof query, "?provider=%s", provider);
+    OSSL_STORE_CTX *store =
+        OSSL_STORE_open_ex(uri, ctx, query[0] ? query : NULL, UI_null(), NULL, NULL, NULL, NULL);
+    EVP_PKEY *pkey = NULL;
+    if (store && OSSL_STORE_expect(store, OSSL_STORE_INFO_PKEY) == 1)
+        pkey = find_key(store);
+    if (!pkey)
+        fail(err, uri,
+             store ? "no private key is there"
+                   : "no OpenSSL provider that is loaded knows this kind of URI; set agent.key_provider, or "
+                     "load it in openssl.cnf");
+    OSSL_STORE_close(store);
+    if (!pkey) {
+        OSSL_LIB_CTX_free(ctx);
+        return false;
+    }
+    return cs_privkey_adopt(pkey, ctx, ret, err) || cs_err_prepend(err, "agent.key");
+}
