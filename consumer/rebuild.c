@@ -10,16 +10,16 @@
 
 #include "certsync/model/text.h"
 #include "certsync/runtime/clock.h"
+#include "hot.h"
 #include "keycache.h"
 #include "prefetch.h"
 #include "rebuild_batch.h"
 #include "redis_access.h"
 
-#define LEASE_MS          10000 // after a SIGKILL another rebuild waits this long
-#define CLAIM_PAUSE_MS    200
-#define CLAIM_SLACK_MS    2000  // a lease that is not renewed has ended by then
-#define ROUNDS_MAX        10000 // of loading for one batch: each finds something, or the rules ask in circles
-#define HOT_BYTES_AN_ITEM 300   // bookkeeping of a working set for each record, on top of its bytes
+#define LEASE_MS       10000 // after a SIGKILL another rebuild waits this long
+#define CLAIM_PAUSE_MS 200
+#define CLAIM_SLACK_MS 2000  // a lease that is not renewed has ended by then
+#define ROUNDS_MAX     10000 // of loading for one batch: each finds something, or the rules ask in circles
 
 struct cs_rebuilder {
     struct cs_rebuild_env *env;
@@ -34,7 +34,6 @@ struct cs_rebuilder {
     struct cs_rebuild_batch *flight, *filling;
     struct cs_apply apply;
     struct cs_state *hot; // documents of `position`
-    size_t hot_bytes;
     bool begun;
     int32_t partition;
     struct cs_position position; // committed
@@ -122,11 +121,6 @@ struct cs_catalog *cs_rebuilder_catalog(struct cs_rebuilder *r) {
     return r->catalog;
 }
 
-static void forget_hot(struct cs_rebuilder *r) {
-    cs_state_forget(r->hot);
-    r->hot_bytes = 0;
-}
-
 // --- begin and end
 
 // The lease of one that was killed runs out; of one that is alive it is renewed, and seen to last longer than
@@ -155,7 +149,7 @@ static bool claim(struct cs_rebuilder *r, int64_t generation, struct cs_err *err
 
 static bool read_position(struct cs_rebuilder *r, struct cs_err *err) {
     struct cs_bytes doc;
-    forget_hot(r);
+    cs_state_forget(r->hot);
     (void)cs_state_get(r->hot, "system", &doc);
     if (!cs_catalog_load(r->catalog, r->partition, r->hot, &r->position, err))
         return false;
@@ -179,7 +173,7 @@ void cs_rebuilder_end(struct cs_rebuilder *r) {
     r->begun = false;
     cs_rebuild_batch_empty(r->flight);
     cs_rebuild_batch_empty(r->filling);
-    forget_hot(r);
+    cs_state_forget(r->hot);
 }
 
 // --- a batch
@@ -274,15 +268,11 @@ static bool commit(struct cs_rebuilder *r, struct cs_err *err) {
     return !moved || claim_lost(r, err);
 }
 
-// Hot documents are kept while they are few: those of accounts and senders come again, most others do not.
 static void landed(struct cs_rebuilder *r) {
     struct cs_rebuild_batch *b = r->flight;
     r->position = r->apply.to;
     atomic_fetch_add(&r->env->judged, (long long)b->len);
-    cs_state_changes_clear(r->hot);
-    r->hot_bytes += 2 * b->bytes + r->apply.values.len + b->len * HOT_BYTES_AN_ITEM;
-    if (r->hot_bytes > (size_t)r->env->settings->cache_bytes)
-        forget_hot(r);
+    cs_hot_keep(r->hot, (size_t)r->env->settings->cache_bytes);
     cs_rebuild_batch_empty(b);
 }
 
@@ -321,7 +311,7 @@ bool cs_rebuilder_follow(struct cs_rebuilder *r, struct cs_err *err) {
     r->catalog->ops->cancel(r->catalog);
     cs_rebuild_batch_empty(r->flight);
     cs_rebuild_batch_empty(r->filling);
-    forget_hot(r);
+    cs_state_forget(r->hot);
     return false;
 }
 

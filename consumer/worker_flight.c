@@ -8,6 +8,7 @@
 #include "certsync/model/text.h"
 #include "certsync/runtime/fault.h"
 #include "certsync/runtime/log.h"
+#include "hot.h"
 #include "prefetch.h"
 #include "worker_internal.h"
 
@@ -288,25 +289,12 @@ static bool finish_load(struct cs_worker *w) {
     return decide(w);
 }
 
-// What is read again with other events: who signs, and in which account. Outcomes, certificates and what belongs to
-// them seldom are.
-static bool stays_hot(const char *key) {
-    static const char *const kinds[] = {"account/", "key/", "trust/", "stream/", "system"};
-    for (size_t i = 0; i < CS_ARRAY_LEN(kinds); i++)
-        if (strncmp(key, kinds[i], strlen(kinds[i])) == 0)
-            return true;
-    return false;
-}
-
 static void keep_hot(struct cs_worker *w) {
-    struct cs_partition *p = w->flight->partition;
     size_t partitions = 0;
     for (const struct cs_partition *q = w->partitions; q; q = q->next)
         partitions++;
-    cs_state_changes_clear(p->hot);
-    cs_state_forget_passing(p->hot, stays_hot);
-    if (cs_state_held(p->hot) > (size_t)w->c->settings->cache_bytes / (partitions ? partitions : 1))
-        cs_partition_forget_hot(p);
+    cs_hot_keep(w->flight->partition->hot,
+                (size_t)w->c->settings->cache_bytes / (partitions ? partitions : 1));
 }
 
 static void landed(struct cs_worker *w) {
