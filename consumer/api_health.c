@@ -23,8 +23,13 @@ static void put_offset(struct cs_buf *json, const char *name, int64_t v) {
         cs_json_int(json, name, v);
 }
 
+static void put_age(struct cs_buf *json, const char *name, int64_t now_ms, int64_t then_ms) {
+    if (then_ms > 0)
+        cs_json_int(json, name, now_ms > then_ms ? now_ms - then_ms : 0);
+}
+
 static void put_partition(struct cs_buf *json, int32_t partition, const struct cs_board_entry *e,
-                          int64_t now_ms) {
+                          int64_t now_ms, int64_t wall_ms) {
     cs_json_begin(json, '{');
     cs_json_int(json, "partition", partition);
     cs_json_str(json, "state", cs_board_state_name(e->state));
@@ -33,11 +38,12 @@ static void put_partition(struct cs_buf *json, int32_t partition, const struct c
     if (e->state != CS_BOARD_ELSEWHERE) {
         put_offset(json, "next_offset", e->next_offset);
         put_offset(json, "end_offset", e->end_offset);
-        if (e->next_offset >= 0 && e->end_offset >= 0)
-            cs_json_int(json, "lag", e->end_offset > e->next_offset ? e->end_offset - e->next_offset : 0);
+        put_offset(json, "lag", cs_board_lag(e));
         cs_json_int(json, "outcomes", e->outcomes);
         if (e->progress_ms > 0)
             cs_json_int(json, "idle_ms", now_ms > e->progress_ms ? now_ms - e->progress_ms : 0);
+        put_age(json, "oldest_event_ms", wall_ms, e->oldest_ms);
+        put_age(json, "oldest_pending_share_ms", wall_ms, e->share_ms);
     }
     cs_json_end(json, '}');
 }
@@ -63,10 +69,11 @@ void api_readyz(struct cs_http_request *req, void *arg) {
     cs_json_name(&json, "partitions");
     cs_json_begin(&json, '[');
     int64_t now_ms = cs_clock_mono_ms(c->clock);
+    int64_t wall_ms = cs_clock_wall_ms(c->clock);
     for (int32_t p = 0; p < cs_board_partitions(c->board); p++) {
         struct cs_board_entry e;
         cs_board_get(c->board, p, &e);
-        put_partition(&json, p, &e, now_ms);
+        put_partition(&json, p, &e, now_ms, wall_ms);
     }
     cs_json_end(&json, ']');
     cs_json_end(&json, '}');

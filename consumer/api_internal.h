@@ -79,6 +79,7 @@ struct cs_api {
     struct cs_redis_pool *redis;
     struct cs_crypto *crypto; // the loop's thread's
     struct api_waits *waits;
+    struct api_pending *pending;
     struct api_call *calls;
     int64_t *generations; // by partition: the one believed to be live
     bool stopping;
@@ -238,6 +239,12 @@ uint64_t api_wait_heard(const struct api_waits *w, int32_t partition);
 void api_wait_park(struct api_call *call, const char *event, int64_t until_ms, uint64_t heard);
 void api_wait_unpark(struct api_call *call); // the client has left
 void api_waits_redis(struct api_waits *w, bool ready);
+
+// ---- api_pending.c: the age of shares
+
+struct api_pending;
+CS_MUST_USE bool api_pending_new(struct cs_api *api, struct api_pending **ret, struct cs_err *err);
+void api_pending_free(struct api_pending *p); // after the pool, whose last callbacks it has
 void api_waits_stop(struct api_waits *w);
 
 // ---- api_health.c

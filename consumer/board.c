@@ -86,6 +86,31 @@ void cs_board_progress(struct cs_board *b, int32_t partition, int64_t next_offse
     unlock(b);
 }
 
+int64_t cs_board_lag(const struct cs_board_entry *e) {
+    if (e->next_offset < 0 || e->end_offset < 0)
+        return -1;
+    return e->end_offset > e->next_offset ? e->end_offset - e->next_offset : 0;
+}
+
+void cs_board_end(struct cs_board *b, int32_t partition, int64_t end_offset) {
+    lock(b);
+    b->entries[partition].end_offset = end_offset;
+    unlock(b);
+}
+
+void cs_board_oldest(struct cs_board *b, int32_t partition, int64_t oldest_ms) {
+    lock(b);
+    b->entries[partition].oldest_ms = oldest_ms;
+    unlock(b);
+}
+
+void cs_board_share(struct cs_board *b, int32_t partition, int64_t share_ms) {
+    lock(b);
+    if (b->entries[partition].state != CS_BOARD_ELSEWHERE)
+        b->entries[partition].share_ms = share_ms;
+    unlock(b);
+}
+
 void cs_board_get(const struct cs_board *b, int32_t partition, struct cs_board_entry *ret) {
     lock(b);
     *ret = b->entries[partition];

@@ -24,7 +24,12 @@ struct cs_board_entry {
     int64_t end_offset;  // end of the partition as last seen; -1 unknown
     int64_t outcomes;    // number of the last outcome
     int64_t progress_ms; // monotonic time of the last commit or of having found the end; 0: none yet
+    int64_t
+        oldest_ms; // the broker's time of the first record that is not applied; 0: there is none, or not known
+    int64_t share_ms; // time of the oldest share that waits for its recipient's answer; 0: there is none
 };
+// Records that are not applied; -1 unknown.
+int64_t cs_board_lag(const struct cs_board_entry *e);
 
 struct cs_board;
 CS_MUST_USE bool cs_board_new(int32_t partition_count, struct cs_board **ret, struct cs_err *err);
@@ -35,6 +40,9 @@ void cs_board_state(struct cs_board *b, int32_t partition, enum cs_board_state s
 // -1 leaves a number as it is.
 void cs_board_progress(struct cs_board *b, int32_t partition, int64_t next_offset, int64_t end_offset,
                        int64_t outcomes, int64_t now_ms);
+void cs_board_end(struct cs_board *b, int32_t partition, int64_t end_offset);
+void cs_board_oldest(struct cs_board *b, int32_t partition, int64_t oldest_ms);
+void cs_board_share(struct cs_board *b, int32_t partition, int64_t share_ms);
 void cs_board_get(const struct cs_board *b, int32_t partition, struct cs_board_entry *ret);
 // True where every worker is in the group and no partition of this process is starting, waiting or stopped.
 // Otherwise why (bounded text: the first reason with its partition, and how many more).

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "api.h"
+#include "board_metrics.h"
 #include "certsync/runtime/log.h"
 #include "commands.h"
 #include "consumer.h"
@@ -24,8 +25,7 @@ struct daemon {
     struct cs_privkey *service;
     uint8_t *root_spki;
     struct cs_worker_metrics worker_metrics;
-    struct cs_metric *partitions_by_state;
-    struct cs_series *progress_age;
+    struct cs_board_metrics *board_metrics;
     struct cs_worker **workers;
     size_t workers_len;
     size_t workers_ended;
@@ -124,39 +124,14 @@ static void check_ready(void *arg) {
     d->ready_timer = NULL;
 }
 
-static void render_board(void *arg) {
-    struct daemon *d = arg;
-    int count[CS_BOARD_STATES] = {0};
-    int64_t newest = 0;
-    for (int32_t p = 0; p < d->c.partition_count; p++) {
-        struct cs_board_entry e;
-        cs_board_get(d->c.board, p, &e);
-        count[e.state]++;
-        if (e.progress_ms > newest)
-            newest = e.progress_ms;
-    }
-    for (int s = 0; s < CS_BOARD_STATES; s++)
-        cs_series_set(cs_metric_1(d->partitions_by_state, cs_board_state_name((enum cs_board_state)s)),
-                      count[s]);
-    if (newest > 0)
-        cs_series_set(d->progress_age, (double)(cs_clock_mono_ms(d->c.clock) - newest) / 1000);
-}
-
 // --- the start
 
 static bool make_metrics(struct daemon *d, struct cs_err *err) {
-    static const char *const by_state[] = {"state", NULL};
     d->c.metrics = cs_metrics_new();
     if (!d->c.metrics)
         return cs_err_oom(err);
     cs_worker_metrics_init(&d->worker_metrics, d->c.metrics);
-    d->partitions_by_state = cs_metrics_gauge(d->c.metrics, "certsync_partitions",
-                                              "Partitions by their state in this process.", by_state);
-    d->progress_age = cs_metric_0(
-        cs_metrics_gauge(d->c.metrics, "certsync_last_progress_seconds",
-                         "Time since a partition was last committed, or found to be at its end.", NULL));
-    cs_metrics_on_render(d->c.metrics, render_board, d);
-    return true;
+    return cs_board_metrics_new(d->c.metrics, d->c.board, d->c.clock, &d->board_metrics, err);
 }
 
 static bool read_keys(struct daemon *d, struct cs_err *err) {
@@ -187,7 +162,7 @@ static bool make_shared(struct daemon *d, struct cs_err *err) {
         !cs_preflight(d->settings, d->c.root_spki, &found, err))
         return false;
     d->c.partition_count = found.partition_count;
-    return make_metrics(d, err) && cs_board_new(d->c.partition_count, &d->c.board, err) &&
+    return cs_board_new(d->c.partition_count, &d->c.board, err) && make_metrics(d, err) &&
            cs_loop_new(&hooks, &d->c.loop, err);
 }
 
@@ -230,6 +205,7 @@ static void end(struct daemon *d) {
     free(d->workers);
     cs_api_free(d->api);
     cs_loop_free(d->c.loop);
+    cs_board_metrics_free(d->board_metrics);
     cs_board_free(d->c.board);
     cs_metrics_free(d->c.metrics);
     free(d->root_spki);

@@ -210,6 +210,32 @@ bool cs_cursor_tail(struct cs_cursor *c, struct cs_crypto *crypto, int32_t parti
     return true;
 }
 
+bool cs_cursor_time(struct cs_cursor *c, const char *topic, int32_t partition, int64_t offset, int timeout_ms,
+                    int64_t *ret_ms, struct cs_err *err) {
+    rd_kafka_topic_t *rkt = rd_kafka_topic_new(c->rk, topic, NULL);
+    if (!rkt || rd_kafka_consume_start(rkt, partition, offset) != 0) {
+        cs_kafka_err(err, rd_kafka_last_error(), "reading %s partition %d", topic, (int)partition);
+        if (rkt)
+            rd_kafka_topic_destroy(rkt);
+        return false;
+    }
+    rd_kafka_message_t *m = rd_kafka_consume(rkt, partition, timeout_ms);
+    bool found = m && !m->err && m->offset == offset;
+    if (found)
+        *ret_ms = rd_kafka_message_timestamp(m, NULL);
+    else if (m && m->err)
+        cs_kafka_err(err, m->err, "reading %s partition %d", topic, (int)partition);
+    else
+        cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE,
+                   "the record at offset %lld of %s partition %d did not arrive", (long long)offset, topic,
+                   (int)partition);
+    if (m)
+        rd_kafka_message_destroy(m);
+    rd_kafka_consume_stop(rkt, partition);
+    rd_kafka_topic_destroy(rkt);
+    return found;
+}
+
 bool cs_cursor_open(struct cs_cursor *c, int32_t partition, int64_t first, struct cs_cursor_stream **ret,
                     struct cs_err *err) {
     int64_t low = 0;

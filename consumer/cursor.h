@@ -32,6 +32,10 @@ CS_MUST_USE bool cs_cursor_tail(struct cs_cursor *c, struct cs_crypto *crypto, i
                                 int64_t want, int64_t timeout_ms, struct cs_cursor_tail *ret,
                                 struct cs_err *err);
 
+// The broker's time of one record of any topic; waits for it.
+CS_MUST_USE bool cs_cursor_time(struct cs_cursor *c, const char *topic, int32_t partition, int64_t offset,
+                                int timeout_ms, int64_t *ret_ms, struct cs_err *err);
+
 // A partition's outcomes, one after the other from number `first` on. Several may be open; close them before
 // the cursor is freed.
 struct cs_cursor_stream;

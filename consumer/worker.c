@@ -20,6 +20,8 @@
 #define REVOKE_DRAIN_MS  2000
 #define LOOK_EVERY_MS    1000
 #define START_FOR_MS     500
+#define MEASURE_EVERY_MS 2000
+#define MEASURE_LATER_MS 10000 // after brokers did not answer
 
 int64_t cs_worker_now_ms(const struct cs_worker *w) {
     return cs_clock_mono_ms(w->c->clock);
@@ -234,6 +236,23 @@ static void look_at_idle(struct cs_worker *w) {
             cs_partition_look(w, p);
 }
 
+// One of the partitions that stand still, each in its turn: nothing of theirs comes by itself.
+static void measure(struct cs_worker *w) {
+    int64_t now_ms = cs_worker_now_ms(w);
+    struct cs_partition *next = NULL;
+    if (now_ms < w->measure_due_ms)
+        return;
+    w->measure_due_ms = now_ms + MEASURE_EVERY_MS;
+    for (struct cs_partition *p = w->partitions; p; p = p->next)
+        if (p->state != CS_PARTITION_RUNNING && (!next || p->measured_ms < next->measured_ms))
+            next = p;
+    if (!next)
+        return;
+    next->measured_ms = now_ms;
+    if (!cs_partition_measure(w, next))
+        w->measure_due_ms = cs_worker_now_ms(w) + MEASURE_LATER_MS;
+}
+
 static void turn(struct cs_worker *w, bool stopping) {
     serve_group(w);
     bool some = !stopping && start_partitions(w);
@@ -244,6 +263,8 @@ static void turn(struct cs_worker *w, bool stopping) {
         some = cs_batch_work(w) || some;
     }
     store_offsets(w, false);
+    if (!stopping && !w->failed)
+        measure(w);
     if (!some && !stopping && !w->failed)
         look_at_idle(w);
     if (!some && !w->failed)

@@ -134,6 +134,7 @@ static bool add_message(struct cs_worker *w, struct cs_batch *b, rd_kafka_messag
         rd_kafka_message_destroy(m);
         return ok;
     }
+    cs_partition_saw(w, p, br->record.timestamp_ms);
     slot->message = m;
     br->prepared = NULL;
     b->bytes += m->len + m->key_len;

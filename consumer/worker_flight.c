@@ -311,8 +311,7 @@ static void landed(struct cs_worker *w) {
             RD_KAFKA_RESP_ERR_NO_ERROR ||
         high < p->position.next_offset)
         high = p->position.next_offset;
-    cs_series_set(p->metric_next, (double)p->position.next_offset);
-    cs_series_set(p->metric_lag, (double)(high - p->position.next_offset));
+    cs_partition_applied(w, p);
     cs_board_progress(w->c->board, p->id, p->position.next_offset, high, p->position.outcomes,
                       cs_worker_now_ms(w));
     if (was_replaying && p->position.outcomes >= p->cursor) {

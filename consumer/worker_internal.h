@@ -60,8 +60,9 @@ struct cs_partition {
     size_t stash_len, stash_at;
     int64_t retry_at_ms; // STARTING: not before
     int64_t backoff_ms;  // doubled by each failure, 0 after a commit
+    int64_t measured_ms; // when cs_partition_measure was last called
     int64_t stored;      // offset last committed to Kafka, for lag tools
-    struct cs_series *metric_next, *metric_lag;
+    int64_t oldest_ms;   // the broker's time of the first record that is not applied; 0: none was seen
 };
 
 enum cs_flight_phase {
@@ -112,8 +113,9 @@ struct cs_worker {
     int64_t assign_at_ms; // not before
     int64_t stop_deadline_ms;
     int64_t offsets_due_ms;
-    int64_t look_due_ms; // idle partitions' positions are looked at then
-    bool failed;         // the worker as a whole
+    int64_t look_due_ms;    // idle partitions' positions are looked at then
+    int64_t measure_due_ms; // partitions that stand still are measured then
+    bool failed;            // the worker as a whole
     struct cs_err failure;
     const struct cs_worker_metrics *m;
 };
@@ -133,6 +135,12 @@ void cs_partition_look(struct cs_worker *w, struct cs_partition *p);
 // Handles an error of one partition: RETRY starts it again from the stored position after a pause, CONFIG and
 // FATAL stop it.
 void cs_partition_failed(struct cs_worker *w, struct cs_partition *p, const struct cs_err *err);
+// The next record that came for it, for its age; and what is the oldest after a commit.
+void cs_partition_saw(struct cs_worker *w, struct cs_partition *p, int64_t time_ms);
+void cs_partition_applied(struct cs_worker *w, struct cs_partition *p);
+// Of one that stands still, which is not fetched: how long the log is, and the age of what it waits with. Waits
+// for brokers; false where they did not answer.
+bool cs_partition_measure(struct cs_worker *w, struct cs_partition *p);
 // Throws away what is under way for it and reads its position again.
 void cs_partition_restart(struct cs_worker *w, struct cs_partition *p);
 void cs_partition_forget_hot(struct cs_partition *p);

@@ -8,7 +8,6 @@ static struct cs_series *seconds(struct cs_metrics *registry, const char *name, 
 
 void cs_worker_metrics_init(struct cs_worker_metrics *m, struct cs_metrics *registry) {
     static const char *const by_status[] = {"status", NULL};
-    static const char *const by_partition[] = {"partition", NULL};
     static const double sizes[] = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000};
     struct cs_metric *events = cs_metrics_counter(
         registry, "certsync_events_total", "Events that were decided, by status of the outcome.", by_status);
@@ -34,9 +33,4 @@ void cs_worker_metrics_init(struct cs_worker_metrics *m, struct cs_metrics *regi
     m->compared =
         cs_metric_0(cs_metrics_counter(registry, "certsync_compared_outcomes_total",
                                        "Outcomes that were found to be as published before.", NULL));
-    m->next_offset =
-        cs_metrics_gauge(registry, "certsync_partition_next_offset",
-                         "Offset up to which the catalog of a partition is committed.", by_partition);
-    m->lag = cs_metrics_gauge(registry, "certsync_partition_lag_records",
-                              "Records of a partition that are not committed yet.", by_partition);
 }

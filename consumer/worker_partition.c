@@ -9,6 +9,7 @@
 #include "worker_internal.h"
 
 #define BROKER_TIMEOUT_MS  10000
+#define MEASURE_FOR_MS     1000
 #define BACKOFF_FIRST_MS   100
 #define BACKOFF_LAST_MS    1000
 #define TRUNCATED_GRACE_MS 30000 // a new leader may tell an old end for a moment
@@ -31,10 +32,6 @@ bool cs_partition_new(struct cs_worker *w, int32_t id, struct cs_partition **ret
     // holds up no other.
     rd_kafka_queue_forward(p->queue, NULL);
     rd_kafka_queue_io_event_enable(p->queue, w->wake[1], &one, sizeof one);
-    char label[16];
-    snprintf(label, sizeof label, "%d", (int)id);
-    p->metric_next = cs_metric_1(w->m->next_offset, label);
-    p->metric_lag = cs_metric_1(w->m->lag, label);
     *ret = p;
     return true;
 }
@@ -48,10 +45,6 @@ void cs_partition_free(struct cs_partition *p) {
     cs_state_free(p->hot);
     if (p->queue)
         rd_kafka_queue_destroy(p->queue);
-    if (p->metric_next)
-        cs_series_hide(p->metric_next);
-    if (p->metric_lag)
-        cs_series_hide(p->metric_lag);
     free(p);
 }
 
@@ -138,6 +131,7 @@ void cs_partition_start(struct cs_worker *w, struct cs_partition *p) {
     p->check_last = p->position.next_offset > 0;
     p->next_fetch = p->check_last ? p->position.next_offset - 1 : 0;
     p->rewound = true;
+    p->oldest_ms = 0;
     p->state = CS_PARTITION_RUNNING;
     w->assign_due = true;
     bool replaying = p->cursor > p->position.outcomes;
@@ -167,6 +161,45 @@ void cs_partition_look(struct cs_worker *w, struct cs_partition *p) {
                        "the catalog is not where this consumer left it; starting again from its position");
     }
     cs_partition_failed(w, p, &err);
+}
+
+void cs_partition_saw(struct cs_worker *w, struct cs_partition *p, int64_t time_ms) {
+    if (p->oldest_ms)
+        return;
+    p->oldest_ms = time_ms;
+    cs_board_oldest(w->c->board, p->id, time_ms);
+}
+
+static int64_t first_time_ms(const struct cs_batch *b, const struct cs_partition *p) {
+    return b && b->partition == p && b->len > 0 ? b->records[0].record.timestamp_ms : 0;
+}
+
+void cs_partition_applied(struct cs_worker *w, struct cs_partition *p) {
+    p->oldest_ms = first_time_ms(w->ready, p);
+    if (!p->oldest_ms)
+        p->oldest_ms = first_time_ms(w->filling, p);
+    if (!p->oldest_ms && p->stash_at < p->stash_len && !p->stash[p->stash_at]->err)
+        p->oldest_ms = rd_kafka_message_timestamp(p->stash[p->stash_at], NULL);
+    cs_board_oldest(w->c->board, p->id, p->oldest_ms);
+}
+
+bool cs_partition_measure(struct cs_worker *w, struct cs_partition *p) {
+    const char *topic = w->c->settings->events_topic;
+    struct cs_board_entry e;
+    int64_t low = 0;
+    int64_t high = 0;
+    int64_t time_ms = 0;
+    struct cs_err ignored;
+    if (!cs_kafka_watermarks(w->rk, topic, p->id, MEASURE_FOR_MS, &low, &high, &ignored))
+        return false;
+    cs_board_end(w->c->board, p->id, high);
+    cs_board_get(w->c->board, p->id, &e);
+    if (p->oldest_ms || e.next_offset < low || e.next_offset >= high)
+        return true;
+    if (!cs_cursor_time(w->cursor, topic, p->id, e.next_offset, MEASURE_FOR_MS, &time_ms, &ignored))
+        return false;
+    cs_partition_saw(w, p, time_ms);
+    return true;
 }
 
 void cs_partition_restart(struct cs_worker *w, struct cs_partition *p) {

@@ -89,6 +89,15 @@ static void emit_withdraw(struct cs_judge *j, const struct cs_share *share, enum
     withdraw->data.withdraw.code = why;
 }
 
+// Shares that wait for their recipient's answer, by age: one that waits long tells of a partition that is stuck.
+static void mark_pending(struct cs_judge *j, const struct cs_share *share, bool pending) {
+    const char *member = CS_KEY(j->ev->account, "/", share->id);
+    if (pending)
+        cs_state_add(j->state, "pending", member, share->created_ms);
+    else
+        cs_state_remove(j->state, "pending", member);
+}
+
 void cs_effect_share(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     struct cs_certificate *cert = &j->f.cert;
@@ -111,6 +120,7 @@ void cs_effect_share(struct cs_judge *j) {
     cs_judge_put_share(j, &share);
     cs_judge_put_certificate(j, cert);
     cs_state_add(j->state, CS_KEY("shares/", ev->account), CS_KEY("out/", share.id), 0);
+    mark_pending(j, &share, true);
     emit_offer(j, cert, &share);
     j->ret->verdict.status = CS_STATUS_PENDING;
     j->ret->verdict.version = cert->summary.version;
@@ -130,8 +140,10 @@ void cs_share_offer_all(struct cs_judge *j, const struct cs_certificate *cert) {
 
 // The document and the index; the certificate's list is the caller's.
 static void end_share(struct cs_judge *j, struct cs_share *share, enum cs_code why, enum cs_code concluded) {
-    if (share->state == CS_SHARE_PENDING)
+    if (share->state == CS_SHARE_PENDING) {
         cs_judge_conclude(j, share->id, CS_STATUS_REJECTED, concluded);
+        mark_pending(j, share, false);
+    }
     share->state = CS_SHARE_CLOSED;
     share->code = why;
     share->updated_ms = j->record->timestamp_ms;
@@ -179,8 +191,10 @@ void cs_effect_answer(struct cs_judge *j) {
     }
     switch (ev->data.answer.reply) {
     case CS_REPLY_ACCEPTED:
-        if (share->state == CS_SHARE_PENDING)
+        if (share->state == CS_SHARE_PENDING) {
             cs_judge_conclude(j, share->id, CS_STATUS_APPLIED, CS_CODE_NONE);
+            mark_pending(j, share, false);
+        }
         share->state = CS_SHARE_OPEN;
         if (ev->data.answer.version > share->accepted)
             share->accepted = ev->data.answer.version;

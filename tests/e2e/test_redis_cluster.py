@@ -117,8 +117,8 @@ def test_check_looks_at_every_master(stack, tmp_path):
 
 def test_check_knows_a_plain_redis(stack, tmp_path):
     with Redis(tmp_path / "plain", tcp=True) as plain:
-        code, said = check(stack, tmp_path, mode="cluster", url=url(plain))
+        code, said = check(stack, tmp_path, mode="cluster", url=url(plain), username="", password="")
         assert code == 2 and "is not a node of a cluster: set redis.mode = plain" in said
-        code, said = check(stack, tmp_path, mode="sentinel", sentinel_master="x", url=url(plain))
+        code, said = check(stack, tmp_path, mode="sentinel", sentinel_master="x", url=url(plain), username="", password="")
         assert code == 2 and "is not a sentinel" in said
-        assert check(stack, tmp_path, mode="plain", url=url(plain))[0] == 0
+        assert check(stack, tmp_path, mode="plain", url=url(plain), username="", password="")[0] == 0

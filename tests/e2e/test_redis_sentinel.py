@@ -45,9 +45,9 @@ def test_check_knows_sentinels(stack):
         return done.returncode, done.stderr
     sentinel = f"redis://127.0.0.1:{stack.redis.ports[0]}"
     assert check()[0] == 0
-    code, said = check(mode="plain", url=sentinel)
+    code, said = check(mode="plain", url=sentinel, username="", password="")
     assert code == 2 and "is a sentinel: set redis.mode = sentinel" in said
-    code, said = check(mode="cluster", url=sentinel)
+    code, said = check(mode="cluster", url=sentinel, username="", password="")
     assert code == 2 and "is not a node of a cluster" in said
     code, said = check(sentinel_master="other")
     assert code == 2 and "knows no primary named other: correct redis.sentinel_master" in said

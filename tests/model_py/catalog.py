@@ -23,6 +23,8 @@ def expected(model, firsts):
         for stream, seq in p.streams.items():
             doc(f"stream/{stream}", {"seq": seq})
             index(f"seen/{stream}", p.seen[stream])
+        index("pending", {f"{name}/{i}": s["created_ms"] for name, a in p.accounts.items() for i, s in a.shares.items()
+                          if s["state"] == "pending"})
         for name, a in p.accounts.items():
             _account(name, a, doc, index, firsts[p.number])
     return docs, indexes

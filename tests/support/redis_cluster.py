@@ -14,6 +14,10 @@ from support.redis import Redis
 
 SLOTS = 16384
 NODE_TIMEOUT_MS = 1000
+# The rights that the README asks for.
+RIGHTS = "~cs:* &cs:* +@read +@write +@transaction +@connection +publish +subscribe +unsubscribe +info"
+CLUSTER_RIGHTS, SENTINEL_RIGHTS = "+cluster|slots", "+role"
+LOGIN = {"username": "consumer", "password": "a-password"}
 
 
 class RedisCluster:
@@ -23,7 +27,8 @@ class RedisCluster:
         self.directory, self.masters, self.replicas = Path(directory), masters, replicas
         self.nodes = [Redis(self.directory / f"node{i}", tcp=True, cluster_enabled="yes", cluster_port=free_port(),
                             cluster_node_timeout=NODE_TIMEOUT_MS, cluster_replica_validity_factor=0,
-                            cluster_require_full_coverage="no", enable_debug_command="yes", repl_diskless_sync_delay=0, **config)
+                            cluster_require_full_coverage="no", enable_debug_command="yes", repl_diskless_sync_delay=0,
+                            user=_user(CLUSTER_RIGHTS), **config)
                       for i in range(masters * (1 + replicas))]
 
     def start(self):
@@ -126,7 +131,7 @@ class RedisCluster:
         self.end_move(slot, target)
 
     def settings(self):
-        return {"mode": "cluster", "url": ",".join(f"redis://127.0.0.1:{n.port}" for n in self.nodes[:self.masters])}
+        return {**LOGIN, "mode": "cluster", "url": ",".join(f"redis://127.0.0.1:{n.port}" for n in self.nodes[:self.masters])}
 
     def client(self, **options):
         """A client that knows the cluster."""
@@ -156,7 +161,8 @@ class RedisSentinels:
 
     def __init__(self, directory, **config):
         self.directory = Path(directory)
-        self.servers = [Redis(self.directory / f"server{i}", tcp=True, repl_diskless_sync_delay=0, **config) for i in range(2)]
+        self.servers = [Redis(self.directory / f"server{i}", tcp=True, repl_diskless_sync_delay=0, user=_user(SENTINEL_RIGHTS),
+                              **config) for i in range(2)]
         self.ports, self.sentinels = [free_port() for _ in range(3)], []
 
     def start(self):
@@ -206,7 +212,7 @@ class RedisSentinels:
         return self.primary().get(key)
 
     def settings(self):
-        return {"mode": "sentinel", "sentinel_master": self.NAME,
+        return {**LOGIN, "mode": "sentinel", "sentinel_master": self.NAME,
                 "url": ",".join(f"redis://127.0.0.1:{p}" for p in self.ports)}
 
     def client(self, **options):
@@ -227,6 +233,10 @@ class RedisSentinels:
 
     def __exit__(self, *_):
         self.stop()
+
+
+def _user(more):
+    return f"{LOGIN['username']} on >{LOGIN['password']} {RIGHTS} {more}"
 
 
 def _raw(node, *command):

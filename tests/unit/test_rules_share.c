@@ -343,6 +343,11 @@ static void check_cell(struct fx *fx, const struct cell *cell) {
         assert_int_equal(s.accepted, cell->accepted);
         assert_int_equal(s.version, cell->does == RENEW && cell->state != C ? 2 : 1);
     }
+    int64_t since_ms = 0;
+    assert_int_equal(fx_in_index(fx, f.owner, "pending", fx_text(fx, "%s/%s", f.owner, f.share), &since_ms),
+                     cell->after == P);
+    if (cell->after == P)
+        assert_int_equal(since_ms, s.created_ms);
     fx->now_ms -= 1000;
 }
 

@@ -23,6 +23,7 @@
 //   shared-in/<account>/<owner account>/<cert id>   cs_shared_in   the recipient's end, while open
 //   share-in/<account>/<share id>   cs_share_in      the recipient's end: the state; stays when closed
 //   shares/<account>                index            open and pending: "out/<share id>" and "in/<share id>", score 0
+//   pending                         index            "<account>/<share id>" of shares that wait for an answer, score = created_ms
 //   outcome/<account>/<event id>    the outcome (outcome.h) of each event of a known signer but heartbeats; the first one where it was sent twice
 //   outcomes/<account>              index            event ids, score = outcome number
 #pragma once
