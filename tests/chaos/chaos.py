@@ -47,7 +47,7 @@ class Plan:
         self.faults = sorted((r.uniform(0.05, 0.95), n) for n in picked)
         self.aof = r.random() < 0.6
         self.consumers = r.choice([1, 2, 2, 3])
-        self.rebuild = r.random() < 0.2
+        self.again = r.random() < 0.2
         self.host = self._host(r, [n for n in HOSTS if n not in world.missing and (not only or n in only)], only)
         self.burst = r.random() < 0.3   # all events first, then the consumer
         self.kill_at_end = r.random() < 0.5
@@ -194,15 +194,16 @@ class Driver:
         by_partition = {p: [e for e in events if e.partition == p] for p in firsts}
         found += catalog.check_positions(model, firsts, by_partition, positions)
         found += catalog.check_keys(model, docs, unseal=hpke.Unsealer(run.custodian, run.deployment))
+        self.happened.update(f"{o.name.rstrip('0123456789')}_done" for o in run.operators if o.popen.poll() == 0)
         if host:
             found += host.check(verdicts)
             self.happened.update({f"{self.plan.host[0]}_killed": host.killed, f"{self.plan.host[0]}_no_space": host.no_space})
-        if self.plan.rebuild and not found:
-            self.happened["rebuild"] += 1
-            found += self._rebuild(docs, indexes, positions)
+        if self.plan.again and not found:
+            self.happened["again_from_0"] += 1
+            found += self._again(docs, indexes, positions)
         return found
 
-    def _rebuild(self, docs, indexes, positions):
+    def _again(self, docs, indexes, positions):
         """A new namespace from offset 0, by the consumer itself: the same bytes."""
         run, old = self.run, self.run.namespace
         run.namespace, run.group = "again", run.group + "-again"
@@ -346,9 +347,6 @@ def options_of(argv):
     return p.parse_args(argv)
 
 
-LASTING = 100  # runs from which on Kafka's JVM is better made for speed than for a quick start
-
-
 class Report:
     def __init__(self):
         self.runs = self.events = self.records = self.unexamined = 0
@@ -422,7 +420,7 @@ def main(argv):
     first = options.seed if options.seed is not None else random.SystemRandom().randrange(1, 1 << 31)
     report, progress, began = Report(), Progress(options), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="cs-chaos-", ignore_cleanup_errors=True) as base:
-        world = World(Path(base), options.nodes, lasting=options.runs >= LASTING)
+        world = World(Path(base), options.nodes)
         for fault, why in world.missing.items():
             progress.say(f"{fault} is left out: {why}")
         progress.say(f"seeds from {first}")

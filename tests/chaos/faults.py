@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is done to the servers while events flow. Each fault is a generator: it acts, and yields how many seconds it waits."""
 import signal
+import time
 
 import redis
 
@@ -85,6 +86,17 @@ def clock(run, r):
     yield r.choice([0, r.uniform(0, 1.5)])
     for c in before:
         end(c, r)
+
+
+def rebuild(run, r):
+    """An operator makes the catalogs again beside the live ones and promotes them; who does it may be killed, and does it again."""
+    for command in ("rebuild", "promote"):
+        killed = r.random() < 0.4
+        for patience in ([r.uniform(0.05, 1.0)] if killed else []) + [30]:
+            process, until = run.operate(command), time.monotonic() + patience
+            while process.alive and time.monotonic() < until:
+                yield 0.05
+            process.kill()
 
 
 def kill_node(run, r):
@@ -176,7 +188,7 @@ def redis_slow(run, r):
 
 
 # name -> (weight, function). Those of Kafka take longest.
-FAULTS = {"kill_consumer": (8, kill_consumer), "crash_point": (14, crash_point), "zombie": (4, zombie), "two_groups": (5, two_groups), "clock": (3, clock),
+FAULTS = {"kill_consumer": (8, kill_consumer), "crash_point": (14, crash_point), "zombie": (4, zombie), "two_groups": (5, two_groups), "clock": (3, clock), "rebuild": (4, rebuild),
           "join": (4, join), "leave": (4, leave), "kill_node": (1.5, kill_node), "pause_node": (1, pause_node),
           "redis_kill": (5, redis_kill), "flushall": (5, flushall), "promote": (4, promote), "redis_full": (4, redis_full),
           "redis_slow": (4, redis_slow)}

@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 
 from chaos import trouble
 from chaos.senders import Sealer, Sender
-from model_py import wire
+from model_py import catalog, wire
 from support import events as ev
 from support.kafka import Kafka
 from support.proc import Process, free_port, wait_until
@@ -29,9 +29,9 @@ class Violation(Exception):
 
 
 class World:
-    def __init__(self, directory, nodes=3, lasting=False):
+    def __init__(self, directory, nodes=3):
         self.directory, self.nodes = Path(directory), nodes
-        self.kafka = Kafka(self.directory / "kafka", bench=lasting)
+        self.kafka = Kafka(self.directory / "kafka")
         self.has_crash_points = b"between_derived_and_outcomes" in Path(consumer_binary()).read_bytes()
         self.missing = {}  # faults that cannot be had here, and why
         if not self.has_crash_points:
@@ -87,7 +87,7 @@ class Run:
         self.events_topic, self.outcomes_topic = f"ev-{number}", f"out-{number}"
         self.namespace, self.group = "cs", f"group-{number}"
         self.consumers, self.redises, self.started = [], [], 0
-        self.disks, self.clock, self.hosted = [], 0, False
+        self.disks, self.operators, self.clock, self.hosted = [], [], 0, False
         self.acknowledged, self.undelivered = {}, []
         self.records = {self.events_topic: {}, self.outcomes_topic: {}}
         self._keys()
@@ -163,11 +163,23 @@ class Run:
         self.consumers.append(consumer)
         return consumer
 
+    def operate(self, command):
+        """An operator's command, beside what runs."""
+        self.started += 1
+        name = f"{command}{self.started}"
+        process = Process(name, [consumer_binary(), command, "--config", self.config(name)], self.directory)
+        self.operators.append(process)
+        return process
+
     def alive(self):
         return [c for c in self.consumers if c.alive and not c.stopped]
 
     def expect_alive(self):
-        """A consumer that ended by itself, not by our SIGKILL or SIGTERM, is a violation: it has errors that only pause."""
+        """A consumer that ended by itself, not by our SIGKILL or SIGTERM, is a violation: it has errors that only pause.
+        So is an operator's command that says that something is not as it should be (1), or dies."""
+        for c in self.operators:
+            if c.popen.poll() not in (None, 0, 2, -signal.SIGKILL):
+                raise Violation(f"{c.name} ended with {c.popen.poll()}: {c.tail(5)}")
         for c in list(self.consumers):
             if not c.alive and not getattr(c, "ended", False):
                 c.ended = True
@@ -178,7 +190,7 @@ class Run:
                     raise Violation(f"{c.name} ended with {code}: {c.tail(5)}")
 
     def stop(self):
-        for c in self.consumers:
+        for c in self.consumers + self.operators:
             c.kill()
         for r in self.redises:
             r.stop()
@@ -260,7 +272,8 @@ class Run:
 
     def position(self, partition):
         try:
-            value = self.redis.client().get(f"{self.namespace}:{{{partition}}}:pos")
+            client = self.redis.client()
+            value = client.get(catalog.live_prefix(client, self.namespace, partition) + "pos")
         except Exception:  # away  # pylint: disable=broad-except
             return {}
         return json.loads(value) if value else {}

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The catalogs as Redis must hold them: every document and every index that follows from the log, and nothing else."""
 import json
+import re
 
 from model_py.audit import brief, differences
 from support.events import b64
@@ -81,12 +82,27 @@ def _ends(summary):
     return min(x["not_after_s"] for x in summary["leaves"])
 
 
+BESIDE = re.compile(r"gen|next|claim|g[0-9]+:.*")  # what is no part of a first generation
+
+
+def live_prefix(client, namespace, partition):
+    """What the names of a partition's live catalog begin with."""
+    slot = f"{namespace}:{{{partition}}}:"
+    generation = int(client.get(f"{slot}gen") or 1)
+    return slot if generation == 1 else f"{slot}g{generation}:"
+
+
+def _live_keys(client, prefix):
+    found = client.scan_iter(match=prefix.encode().replace(b"{", b"\\{") + b"*", count=5000)
+    return sorted(k for k in found if not BESIDE.fullmatch(k[len(prefix):].decode()))
+
+
 def read(client, namespace, partitions):
-    """({(partition, key): bytes}, {(partition, key): {member: score}}, {partition: position}) of a namespace."""
+    """({(partition, key): bytes}, {(partition, key): {member: score}}, {partition: position}) of a namespace's live catalogs."""
     docs, indexes, positions = {}, {}, {}
     for p in range(partitions):
-        prefix = f"{namespace}:{{{p}}}:".encode()
-        keys = sorted(client.scan_iter(match=prefix.replace(b"{", b"\\{") + b"*", count=5000))
+        prefix = live_prefix(client, namespace, p)
+        keys = _live_keys(client, prefix)
         pipe = client.pipeline(transaction=False)
         for k in keys:
             pipe.type(k)
