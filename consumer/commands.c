@@ -35,7 +35,8 @@ int cs_consumer_exit_code(const struct cs_err *err) {
 
 int cs_consumer_failure(const struct cs_cli *cli, const struct cs_err *err) {
     fprintf(cli->err, "%s: %s\n", cli->path, err->msg);
-    return cs_consumer_exit_code(err);
+    // What could not be looked at is not found wanting.
+    return err->kind == CS_ERR_RETRY ? CS_EXIT_USAGE : cs_consumer_exit_code(err);
 }
 
 void cs_consumer_keep_memory(void) {

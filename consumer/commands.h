@@ -24,8 +24,10 @@ extern const struct cs_command cs_cmd_rebuild, cs_cmd_promote;
 // Loads the settings that the command line names. Free with cs_settings_free(&cs_consumer_settings_table, …).
 CS_MUST_USE bool cs_consumer_settings_load(const struct cs_cli *cli, struct cs_consumer_settings **ret,
                                            struct cs_err *err);
-// Prints "certsync-consumer COMMAND: message" to the error stream; the exit code that goes with the kind.
+// Prints "certsync-consumer COMMAND: message" to the error stream; the exit code of a command that could not do
+// its work: CS_EXIT_USAGE where settings, or Kafka or Redis being away, keep it from it.
 int cs_consumer_failure(const struct cs_cli *cli, const struct cs_err *err);
+// Of the daemon: CS_EXIT_USAGE only where starting it again is of no use.
 int cs_consumer_exit_code(const struct cs_err *err);
 // Every batch frees what the last one took: giving it back to the kernel in between only costs page faults.
 void cs_consumer_keep_memory(void);

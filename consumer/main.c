@@ -24,7 +24,7 @@ static const char description[] =
     "Redis, "
     "publishes the outcomes, and serves the catalogs over HTTP.\n\n"
     "Begin with: certsync-consumer settings --example; then init (once, makes the topics), check, run.\n\n"
-    "Exit codes: 0 done; 1 failed; 2 usage or settings.";
+    "Exit codes: 0 done; 1 failed; 2 usage or settings, or Kafka or Redis are away.";
 
 // `run` is what the program is for: it may be left out.
 static bool names_no_command(int argc, char **argv) {

@@ -8,6 +8,7 @@ import argparse
 import base64
 import json
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -351,6 +352,7 @@ class Report:
     def __init__(self):
         self.runs = self.events = self.records = self.unexamined = 0
         self.faults, self.actions, self.violations, self.seeds = Counter(), Counter(), [], []
+        self.points = Counter()  # at which named points processes killed themselves
 
     def add(self, driver, seed, found):
         self.runs += 1
@@ -358,12 +360,14 @@ class Report:
         self.records += len(driver.run.records[driver.run.events_topic])
         self.events += sum(driver.work.counts.values())
         self.faults.update(driver.happened)
+        for log in driver.run.directory.glob("**/*.log"):
+            self.points.update(re.findall(r"^killed at (\S+)$", log.read_text(errors="replace"), re.MULTILINE))
         self.actions.update(driver.work.counts)
         self.violations += [{"seed": seed, "what": f} for f in found[:20]]
 
     def json(self, spent):
         return json.dumps({"runs": self.runs, "events": self.events, "records": self.records, "seconds": round(spent, 1),
-                           "faults": dict(self.faults), "actions": dict(self.actions), "unexamined": self.unexamined,
+                           "faults": dict(self.faults), "killed_at": dict(self.points), "actions": dict(self.actions), "unexamined": self.unexamined,
                            "violations": self.violations, "seeds": self.seeds})
 
 

@@ -118,7 +118,7 @@ class Run:
             raise RuntimeError(f"init: exit {done.returncode}\n{done.stdout}{done.stderr}")
         self.root.seq = 1000  # above what init used
         servers = self.world.kafka.bootstrap
-        self.producer = Producer({"bootstrap.servers": servers, "acks": "all", "enable.idempotence": True, "linger.ms": 5,
+        self.producer = Producer({"bootstrap.servers": servers, "acks": "all", "enable.idempotence": True, "linger.ms": 10,
                                   "message.timeout.ms": 0, "socket.nagle.disable": True, "log_level": 0,
                                   "reconnect.backoff.max.ms": 500})
         self.reader = Consumer({"bootstrap.servers": servers, "group.id": "unused", "enable.auto.commit": False,
