@@ -10,7 +10,7 @@
 // after_publish                   all outcomes are acknowledged, nothing is committed
 // after_exec                      the commit is done, nothing has been told of it
 //
-// Of certsync, the steps of spool and publisher in their order: temp-made, part-written (once a part),
+// Of certsync, the steps of spool and publisher in their order: temp-made, temp-written,
 // temp-synced, renamed, directory-synced; spooled, loaded, before-produce, produced, before-sent, after-sent,
 // partition-acked, published; unlinked, replaced-gone, replacing-renamed.
 #pragma once
