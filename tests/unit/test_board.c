@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The board and its metrics: what is seen of a partition that runs, waits, stops and goes away.
+// clang-format off
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+// clang-format on
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "board_metrics.h"
+
+struct fixture {
+    struct cs_clock_fake clock;
+    struct cs_metrics *registry;
+    struct cs_board *board;
+    struct cs_board_metrics *metrics;
+    struct cs_buf text;
+};
+
+static int setup(void **state) {
+    struct fixture *f = calloc(1, sizeof *f);
+    struct cs_err err;
+    cs_clock_fake_init(&f->clock, 1700000000000);
+    f->registry = cs_metrics_new();
+    assert_non_null(f->registry);
+    assert_true(cs_board_new(3, &f->board, &err));
+    assert_true(cs_board_metrics_new(f->registry, f->board, &f->clock.clock, &f->metrics, &err));
+    cs_buf_init(&f->text, 1 << 20);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state) {
+    struct fixture *f = *state;
+    cs_buf_clear(&f->text);
+    cs_metrics_free(f->registry);
+    cs_board_metrics_free(f->metrics);
+    cs_board_free(f->board);
+    free(f);
+    return 0;
+}
+
+static bool shows(struct fixture *f, const char *line) {
+    cs_buf_reset(&f->text);
+    cs_metrics_render(f->registry, &f->text);
+    cs_buf_putc(&f->text, '\0');
+    assert_false(f->text.failed);
+    return strstr((const char *)f->text.data, line) != NULL;
+}
+
+static void test_running(void **state) {
+    struct fixture *f = *state;
+    int64_t now = cs_clock_mono_ms(&f->clock.clock);
+    cs_board_state(f->board, 1, CS_BOARD_RUNNING, NULL);
+    cs_board_progress(f->board, 1, 40, 42, 40, now);
+    cs_board_oldest(f->board, 1, 1700000000000 - 1500);
+    cs_board_share(f->board, 1, 1700000000000 - 60000);
+    cs_clock_fake_advance(&f->clock, 500);
+    assert_true(shows(f, "certsync_partition_state{partition=\"1\",state=\"running\"} 1\n"));
+    assert_true(shows(f, "certsync_partition_next_offset{partition=\"1\"} 40\n"));
+    assert_true(shows(f, "certsync_partition_lag_records{partition=\"1\"} 2\n"));
+    assert_true(shows(f, "certsync_partition_oldest_event_seconds{partition=\"1\"} 2\n"));
+    assert_true(shows(f, "certsync_partition_last_progress_seconds{partition=\"1\"} 0.5\n"));
+    assert_true(shows(f, "certsync_partition_oldest_pending_share_seconds{partition=\"1\"} 60.5\n"));
+    assert_true(shows(f, "certsync_partitions{state=\"running\"} 1\n"));
+    assert_false(shows(f, "certsync_partition_stopped{"));
+    // All is applied.
+    cs_board_progress(f->board, 1, 42, 42, 42, now);
+    cs_board_oldest(f->board, 1, 0);
+    cs_board_share(f->board, 1, 0);
+    assert_true(shows(f, "certsync_partition_lag_records{partition=\"1\"} 0\n"));
+    assert_true(shows(f, "certsync_partition_oldest_event_seconds{partition=\"1\"} 0\n"));
+    assert_true(shows(f, "certsync_partition_oldest_pending_share_seconds{partition=\"1\"} 0\n"));
+}
+
+static void test_stopped(void **state) {
+    struct fixture *f = *state;
+    char why[256];
+    cs_board_state(f->board, 0, CS_BOARD_RUNNING, NULL);
+    cs_board_progress(f->board, 0, 7, 7, 7, cs_clock_mono_ms(&f->clock.clock));
+    assert_true(shows(f, "certsync_partition_state{partition=\"0\",state=\"running\"} 1\n"));
+    assert_true(cs_board_ready(f->board, why, sizeof why));
+    cs_board_state(f->board, 0, CS_BOARD_STOPPED, "a fork at outcome 8: \"x\"");
+    cs_board_end(f->board, 0, 1007);
+    assert_false(cs_board_ready(f->board, why, sizeof why));
+    assert_string_equal(why, "partition 0 is stopped: a fork at outcome 8: \"x\"");
+    assert_true(shows(f, "certsync_partition_state{partition=\"0\",state=\"stopped\"} 1\n"));
+    assert_false(shows(f, "certsync_partition_state{partition=\"0\",state=\"running\"}"));
+    assert_true(shows(
+        f, "certsync_partition_stopped{partition=\"0\",reason=\"a fork at outcome 8: \\\"x\\\"\"} 1\n"));
+    assert_true(shows(f, "certsync_partition_lag_records{partition=\"0\"} 1000\n"));
+    // Mended: the reason is shown no more.
+    cs_board_state(f->board, 0, CS_BOARD_RUNNING, NULL);
+    assert_false(shows(f, "certsync_partition_stopped{"));
+    assert_false(shows(f, "state=\"stopped\"} 1\n"));
+}
+
+// What waits for Redis heals by itself: its reason is on /readyz only, since it changes with each attempt.
+static void test_waiting(void **state) {
+    struct fixture *f = *state;
+    cs_board_state(f->board, 2, CS_BOARD_WAITING, "Redis is away");
+    assert_true(shows(f, "certsync_partition_state{partition=\"2\",state=\"waiting\"} 1\n"));
+    assert_false(shows(f, "certsync_partition_stopped{"));
+    assert_false(shows(f, "certsync_partition_lag_records{partition=\"2\"}")); // not known yet
+}
+
+static void test_gone(void **state) {
+    struct fixture *f = *state;
+    cs_board_state(f->board, 1, CS_BOARD_RUNNING, NULL);
+    cs_board_progress(f->board, 1, 40, 42, 40, cs_clock_mono_ms(&f->clock.clock));
+    cs_board_share(f->board, 1, 1700000000000 - 60000);
+    assert_true(shows(f, "certsync_partition_lag_records{partition=\"1\"} 2\n"));
+    cs_board_state(f->board, 1, CS_BOARD_ELSEWHERE, NULL);
+    cs_board_share(f->board, 1, 1700000000000 - 60000); // an answer that comes late
+    assert_true(shows(f, "certsync_partition_state{partition=\"1\",state=\"elsewhere\"} 1\n"));
+    assert_false(shows(f, "certsync_partition_lag_records{partition=\"1\"}"));
+    assert_false(shows(f, "certsync_partition_oldest_event_seconds{partition=\"1\"}"));
+    assert_false(shows(f, "certsync_partition_oldest_pending_share_seconds{partition=\"1\"}"));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_running, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stopped, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_waiting, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_gone, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
