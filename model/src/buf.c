@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "certsync/model/text.h"
 #include "json.h"
@@ -160,21 +163,40 @@ static void put_escape(struct cs_buf *b, uint8_t c) {
     }
 }
 
-const char *cs_json_skip_plain(const char *s, const char *end) {
+#ifdef __SSE2__
+// Steps over blocks of 16 bytes none of which ends a plain run.
+static const char *skip_blocks(const char *s, const char *end) {
+    const __m128i quote = _mm_set1_epi8('"');
+    const __m128i backslash = _mm_set1_epi8('\\');
+    const __m128i last_control = _mm_set1_epi8(0x1F);
+    for (; end - s >= 16; s += 16) {
+        __m128i v;
+        memcpy(&v, s, sizeof v);
+        __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(v, last_control), v);
+        __m128i marks = _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, backslash));
+        if (_mm_movemask_epi8(_mm_or_si128(control, marks)))
+            break;
+    }
+    return s;
+}
+#else
+// Steps over blocks of 8 bytes none of which ends a plain run
+// (https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord).
+static const char *skip_blocks(const char *s, const char *end) {
     const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
     for (; end - s >= 8; s += 8) {
         uint64_t v;
-        memcpy(&v, s, 8);
+        memcpy(&v, s, sizeof v);
         uint64_t quote = v ^ ones * '"', backslash = v ^ ones * '\\';
-        uint64_t found =
-            (((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) | ((v - ones * 0x20) & ~v)) & tops;
-        if (found) {
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-            s += __builtin_ctzll(found) / 8; // the lowest bit is exact, those above it may be carries
-#endif
+        if ((((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) | ((v - ones * 0x20) & ~v)) & tops)
             break;
-        }
     }
+    return s;
+}
+#endif
+
+const char *cs_json_skip_plain(const char *s, const char *end) {
+    s = skip_blocks(s, end);
     while (s < end && *s != '"' && *s != '\\' && (unsigned char)*s >= 0x20)
         s++;
     return s;

@@ -72,8 +72,7 @@ CS_MUST_USE bool cs_read_bool(struct cs_reader *r, bool *ret);
 // Any one value (null too), checked as strictly as one that is read.
 CS_MUST_USE bool cs_read_skip(struct cs_reader *r);
 
-// The first of '"', '\\' and what is below 0x20; end where there is none. Eight bytes at once
-// (https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord).
+// The first of '"', '\\' and what is below 0x20; end where there is none.
 const char *cs_json_skip_plain(const char *s, const char *end);
 
 // Whether the string says text.

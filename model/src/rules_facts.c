@@ -54,6 +54,17 @@ static void unreadable(struct cs_judge *j, const char *key) {
         unreadable(j, key);                                                                                  \
         return false;                                                                                        \
     }
+bool cs_judge_keep_decoded(struct cs_judge *j, void **place, const void *decoded, size_t size) {
+    void *copy = malloc(size);
+    if (!copy) {
+        cs_judge_fail_oom(j);
+        return false;
+    }
+    memcpy(copy, decoded, size);
+    *place = copy;
+    return true;
+}
+
 // Of those that are read again and again the decoded form is kept; they own no memory.
 #define DEFINE_READ_KEPT(name, type, decode)                                                                 \
     bool cs_judge_read_##name(struct cs_judge *j, const char *key, struct type *ret) {                       \
@@ -71,14 +82,7 @@ static void unreadable(struct cs_judge *j, const char *key) {
             unreadable(j, key);                                                                              \
             return false;                                                                                    \
         }                                                                                                    \
-        struct type *copy = malloc(sizeof *copy);                                                            \
-        if (!copy) {                                                                                         \
-            cs_judge_fail_oom(j);                                                                            \
-            return false;                                                                                    \
-        }                                                                                                    \
-        *copy = *ret;                                                                                        \
-        *kept = copy;                                                                                        \
-        return true;                                                                                         \
+        return cs_judge_keep_decoded(j, kept, ret, sizeof *ret);                                             \
     }
 DEFINE_READ_KEPT(system, cs_system, cs_system_decode)
 DEFINE_READ_KEPT(trust, cs_trust_key, cs_trust_key_decode)

@@ -94,6 +94,8 @@ CS_DECLARE_READ(csr, cs_csr_entry);           // free with cs_csr_entry_clear
 CS_DECLARE_READ(share, cs_share);
 CS_DECLARE_READ(share_in, cs_share_in);
 CS_DECLARE_READ(shared_in, cs_shared_in); // free with cs_shared_in_clear
+// Leaves a copy at the empty place that cs_state_look gave. False: out of memory (noted).
+bool cs_judge_keep_decoded(struct cs_judge *j, void **place, const void *decoded, size_t size);
 // A document that is an id as a JSON string.
 bool cs_judge_read_id(struct cs_judge *j, const char *key, cs_uuid ret);
 static inline bool cs_judge_stopped(const struct cs_judge *j) {

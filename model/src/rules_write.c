@@ -33,9 +33,15 @@ void cs_judge_put_id(struct cs_judge *j, const char *key, const char *id) {
     cs_judge_put(j, key);
 }
 
+// The next event of the account finds it decoded.
 void cs_judge_put_account(struct cs_judge *j) {
+    cs_key key;
+    struct cs_bytes value;
+    void **kept = NULL;
     cs_account_encode(cs_judge_begin(j), &j->f.account);
-    cs_judge_put(j, CS_KEY("account/", j->ev->account));
+    cs_judge_put(j, cs_key_join(key, "account/", j->ev->account, NULL));
+    if (!cs_judge_stopped(j) && cs_state_look(j->state, key, &value, &kept) == CS_FOUND)
+        cs_judge_keep_decoded(j, kept, &j->f.account, sizeof j->f.account);
 }
 
 void cs_judge_put_certificate(struct cs_judge *j, const struct cs_certificate *cert) {

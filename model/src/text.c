@@ -7,21 +7,29 @@
 
 static const char base64_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-// Value of each character, -1 outside of the alphabet ('=' too).
+// Each character's value, -1 outside of the alphabet ('=' too).
 // clang-format off
-static const int8_t base64_values[256] = {
-#define X16 -1,-1,-1,-1,-1,-1,-1,-1,-1,-1,-1,-1,-1,-1,-1,-1
-    X16, X16,
-    -1,-1,-1,-1,-1,-1,-1,-1,-1,-1,-1,62,-1,-1,-1,63,
-    52,53,54,55,56,57,58,59,60,61,-1,-1,-1,-1,-1,-1,
-    -1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9,10,11,12,13,14,
-    15,16,17,18,19,20,21,22,23,24,25,-1,-1,-1,-1,-1,
-    -1,26,27,28,29,30,31,32,33,34,35,36,37,38,39,40,
-    41,42,43,44,45,46,47,48,49,50,51,-1,-1,-1,-1,-1,
-    X16, X16, X16, X16, X16, X16, X16, X16,
-#undef X16
-};
+#define NONE16(F) F(-1),F(-1),F(-1),F(-1),F(-1),F(-1),F(-1),F(-1),F(-1),F(-1),F(-1),F(-1),F(-1),F(-1),F(-1),F(-1)
+#define BASE64_VALUES(F) \
+    NONE16(F), NONE16(F), \
+    F(-1),F(-1),F(-1),F(-1),F(-1),F(-1),F(-1),F(-1),F(-1),F(-1),F(-1),F(62),F(-1),F(-1),F(-1),F(63), \
+    F(52),F(53),F(54),F(55),F(56),F(57),F(58),F(59),F(60),F(61),F(-1),F(-1),F(-1),F(-1),F(-1),F(-1), \
+    F(-1),F( 0),F( 1),F( 2),F( 3),F( 4),F( 5),F( 6),F( 7),F( 8),F( 9),F(10),F(11),F(12),F(13),F(14), \
+    F(15),F(16),F(17),F(18),F(19),F(20),F(21),F(22),F(23),F(24),F(25),F(-1),F(-1),F(-1),F(-1),F(-1), \
+    F(-1),F(26),F(27),F(28),F(29),F(30),F(31),F(32),F(33),F(34),F(35),F(36),F(37),F(38),F(39),F(40), \
+    F(41),F(42),F(43),F(44),F(45),F(46),F(47),F(48),F(49),F(50),F(51),F(-1),F(-1),F(-1),F(-1),F(-1), \
+    NONE16(F), NONE16(F), NONE16(F), NONE16(F), NONE16(F), NONE16(F), NONE16(F), NONE16(F)
 // clang-format on
+
+// The same at each place of a group of four, as bits of the group's number: four look-ups make one.
+#define BAD             0x80000000u
+#define AT(value, bits) ((value) < 0 ? BAD : (uint32_t)(value) << (bits))
+#define FIRST(value)    AT(value, 18)
+#define SECOND(value)   AT(value, 12)
+#define THIRD(value)    AT(value, 6)
+#define FOURTH(value)   AT(value, 0)
+static const uint32_t base64_at[4][256] = {
+    {BASE64_VALUES(FIRST)}, {BASE64_VALUES(SECOND)}, {BASE64_VALUES(THIRD)}, {BASE64_VALUES(FOURTH)}};
 
 void cs_base64_encode(const uint8_t *data, size_t len, char *out) {
     size_t i = 0;
@@ -53,15 +61,13 @@ size_t cs_base64url_encode(const uint8_t *data, size_t len, char *out) {
     return n;
 }
 
-static int32_t group(const uint8_t *t) {
-    // A value of -1 makes the whole negative.
-    return (int32_t)((uint32_t)base64_values[t[0]] << 18 | (uint32_t)base64_values[t[1]] << 12 |
-                     (uint32_t)base64_values[t[2]] << 6 | (uint32_t)base64_values[t[3]]);
+static uint32_t group(const uint8_t *t) {
+    return base64_at[0][t[0]] | base64_at[1][t[1]] | base64_at[2][t[2]] | base64_at[3][t[3]];
 }
 
-// Sign-extended on purpose: -1 stays negative.
+// -1 outside of the alphabet.
 static int32_t value_of(uint8_t c) {
-    return (int32_t)base64_values[c];
+    return base64_at[3][c] == BAD ? -1 : (int32_t)base64_at[3][c];
 }
 
 static bool decode_last(const uint8_t *t, uint8_t *ret, size_t *ret_len) {
@@ -87,16 +93,16 @@ bool cs_base64_decode(const char *text, size_t len, uint8_t *ret, size_t *ret_le
         return false;
     uint8_t *out = ret;
     size_t whole = len > 0 && t[len - 1] == '=' ? len - 4 : len;
-    int32_t bad = 0;
+    uint32_t bad = 0;
     for (size_t i = 0; i < whole; i += 4) {
-        int32_t v = group(t + i);
+        uint32_t v = group(t + i);
         bad |= v;
         out[0] = (uint8_t)(v >> 16);
         out[1] = (uint8_t)(v >> 8);
         out[2] = (uint8_t)v;
         out += 3;
     }
-    if (bad < 0)
+    if (bad & BAD)
         return false;
     size_t last = 0;
     uint8_t tail[2] = {0, 0};
