@@ -224,9 +224,9 @@ static int run_run(const struct cs_cli *cli) {
     cs_consumer_keep_memory();
     int code = CS_EXIT_OK;
     if (!start(&d, &err)) {
-        // Whatever keeps it from starting is for the operator to mend.
+        // Kafka or Redis may be back when whoever supervises it starts it again; settings are not.
         cs_consumer_failure(cli, &err);
-        code = CS_EXIT_USAGE;
+        code = cs_consumer_exit_code(&err);
     } else {
         enum cs_loop_end how = cs_loop_run(d.c.loop);
         if (d.failed)

@@ -361,3 +361,11 @@ def test_rejected_shows_what_is_no_event(stack):
     found = [r for r in run(stack, "rejected", "--record")["rejected"] if (r["partition"], r["offset"]) == place]
     assert ev.base64.b64decode(found[0]["record"]["value"]["base64"]) == value
     assert ev.base64.b64decode(found[0]["record"]["key"]["base64"]) == b"k\xff"
+
+
+def test_redis_is_away(stack):
+    """Not found wanting, since not looked at: 2. The daemon ends with 1, so that whoever supervises it starts it again, which 2 forbids."""
+    config = stack.write_config("away", 0, redis={"url": "redis://127.0.0.1:1"}, consumer={"preflight_timeout": "1s"})
+    for command, code in ((["verify", "--redis"], 2), (["diff"], 2), (["run"], 1)):
+        done = subprocess.run([consumer_binary(), *command, "--config", config], capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == code and "Redis at 127.0.0.1:1 cannot be reached" in done.stderr, (command, done)
