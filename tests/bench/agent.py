@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """certsync agent on a host with many certificates: first scan, restart, one renewal among them, memory.
 
-./dev bench agent [--pairs 10000] [--renewals 300] [--partitions 4] [--json]
+./dev bench agent [--pairs 10000] [--renewals 300] [--joins 10000] [--partitions 4] [--json]
 
   first scan   from the start of the daemon to the last upload acknowledged by Kafka. Beside it, in the same run, what the same
                work costs in one thread: reading, parsing, key check, proof and seal alone; with one append and one fdatasync
@@ -10,6 +10,7 @@
   restart      with nothing changed: from the start to every file looked at; how many events it published (none).
   renewal      from the moment the certificate's file is in place to its outcome in cert.outcomes (debounce: 0).
   memory       resident, the daemon's peak over all of that.
+  joins        as many hosts, each with a key of its own, let in by one token: from the first record to the last outcome.
 """
 import argparse
 import json
@@ -128,6 +129,23 @@ class Bench:
         return {"renewals": count, "renewal_p50_ms": round(times[count // 2], 1),
                 "renewal_p99_ms": round(times[min(count - 1, count * 99 // 100)], 1), "renewal_max_ms": round(times[-1], 1)}
 
+    def joins(self):
+        """How long the consumer takes to let a fleet in by one token: every host's own enrolment, signed with the token's key."""
+        n, account = self.options.joins, self.stack.account().id
+        token = self.stack.enroll(account, can=["enroll"], uses=n, grant={"can": ["upload", "read"], "names": "*"})
+        records = []
+        for i in range(n):
+            key = ev.new_key()
+            spki = ev.spki_of(key.public_key())
+            records.append(token.event("agent.enroll", account, ev.kid_of(spki), {
+                "key": ev.b64(spki), "can": ["upload", "read"], "names": "*", "label": f"host-{i}"}))
+        began = time.monotonic()
+        places = self.stack.send_all(records)
+        outcome = self.stack.outcome_at(places[-1], PATIENCE_S)
+        seconds = time.monotonic() - began
+        assert all(self.stack.outcome_at(p)["status"] == "applied" for p in places), outcome
+        return {"joins": n, "joins_s": round(seconds, 2), "joins_per_s": round(n / seconds)}
+
     def run(self):
         n = self.options.pairs
         for directory, count, age_s in ((self.tls, n, 20 * 86400), (self.dir / "next", min(n, self.options.renewals), 86400)):
@@ -144,6 +162,8 @@ class Bench:
         result.update(self.renewals())
         result["peak_mib"] = max(result["peak_mib"], round(daemon.memory_mib("VmHWM"), 1))
         assert daemon.process.terminate(60) == 0, daemon.process.tail()
+        if self.options.joins:
+            result.update(self.joins())
         result["first_scan_to_floor"] = round(result["first_scan_per_s"] / result["log_per_s"], 2)
         result["group_to_single"] = round(result["group_per_s"] / result["single_per_s"], 2)
         return result
@@ -153,6 +173,7 @@ def main():
     parser = argparse.ArgumentParser(description="certsync agent on a host with many certificates.")
     parser.add_argument("--pairs", type=int, default=10000)
     parser.add_argument("--renewals", type=int, default=300)
+    parser.add_argument("--joins", type=int, default=10000, help="hosts that enrol with one token; 0: none")
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--keep", help="directory to work in, which is left as it is (for a look with perf, strace)")
     parser.add_argument("--json", action="store_true")
@@ -175,6 +196,8 @@ first scan / floor: {r['first_scan_to_floor']}
 restart with nothing changed: {r['restart_s']} s (looking: {r['restart_look_ms']} ms), {r['restart_events']} events
 renewal to its outcome, {r['renewals']} of them: p50 {r['renewal_p50_ms']} ms, p99 {r['renewal_p99_ms']} ms, at most {r['renewal_max_ms']} ms
 memory: {r['peak_mib']} MiB at most, {r['restart_mib']} MiB after the restart""")
+    if options.joins:
+        print(f"{r['joins']} hosts joined with one token in {r['joins_s']} s ({r['joins_per_s']}/s)")
 
 
 if __name__ == "__main__":

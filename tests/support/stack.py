@@ -174,6 +174,22 @@ class Stack:
         assert place and isinstance(place[0], tuple), f"not delivered: {place}"
         return place[0]
 
+    def send_all(self, records):
+        """Produces many; returns their (partition, offset) in order."""
+        places = [None] * len(records)
+
+        def report(i):
+            def note(error, message):
+                places[i] = error or (message.partition(), message.offset())
+            return note
+        for i, r in enumerate(records):
+            self._producer.produce(EVENTS, value=r.value, partition=ev.partition_of(r.account, self.partitions), headers=r.headers,
+                                   key=r.account.encode(), on_delivery=report(i))
+            self._producer.poll(0)
+        self._producer.flush(120)
+        assert all(isinstance(p, tuple) for p in places), "not all was delivered"
+        return places
+
     def outcome_at(self, place, timeout_s=20) -> dict:
         return self._outcomes.wait(place, timeout_s)
 
