@@ -9,7 +9,7 @@ from support import events as ev
 from support.proc import Process, wait_until
 from support.stack import DEPLOYMENT, certsync_binary
 
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 
 class Host:
