@@ -81,32 +81,37 @@ static bool ask(const struct cs_redis_access *a, const struct cs_redis_target *t
     return sentinel ? take_sentinel(a, map, replies[0], t, err) : take_cluster(map, replies[0], t, err);
 }
 
+// What a person has to mend is told rather than that another one is away.
+static void keep_worst(struct cs_err *worst, const struct cs_err *why) {
+    if (!worst->kind || (why->kind == CS_ERR_CONFIG && worst->kind != CS_ERR_CONFIG))
+        *worst = *why;
+}
+
+static bool ask_all(const struct cs_redis_access *a, const struct cs_redis_map *known, unsigned turn,
+                    struct cs_redis_map *map, struct cs_err *err) {
+    size_t primaries = a->mode == CS_REDIS_CLUSTER && known ? cs_redis_map_len(known) : 0;
+    size_t all = primaries + a->seeds_len;
+    struct cs_err worst = {0};
+    for (size_t i = 0; i < all; i++) {
+        size_t at = (i + turn) % all;
+        struct cs_err why;
+        if (ask(a, at < primaries ? cs_redis_map_at(known, at) : &a->seeds[at - primaries], map, &why))
+            return true;
+        keep_worst(&worst, &why);
+    }
+    *err = worst;
+    return cs_err_prepend(err, a->mode == CS_REDIS_CLUSTER ? "looking for the nodes of the Redis Cluster"
+                                                           : "asking the sentinels for the primary");
+}
+
 bool cs_redis_discover(const struct cs_redis_access *a, const struct cs_redis_map *known, unsigned turn,
                        struct cs_redis_map **ret, struct cs_err *err) {
     CS_AUTO(cs_redis_map_free) struct cs_redis_map *map = NULL;
     if (!cs_redis_map_new(&map, err))
         return false;
-    bool found = a->mode == CS_REDIS_PLAIN && cs_redis_map_set_one(map, &a->seeds[0], err);
-    size_t primaries = a->mode == CS_REDIS_CLUSTER && known ? cs_redis_map_len(known) : 0;
-    size_t all = a->mode == CS_REDIS_PLAIN ? 0 : primaries + a->seeds_len;
-    struct cs_err first = {0};
-    for (size_t i = 0; i < all && !found; i++) {
-        size_t at = (i + turn) % all;
-        struct cs_err why;
-        found = ask(a, at < primaries ? cs_redis_map_at(known, at) : &a->seeds[at - primaries], map, &why);
-        // What a person has to mend is told rather than that another is away.
-        if (!found && (!first.kind || (why.kind == CS_ERR_CONFIG && first.kind != CS_ERR_CONFIG)))
-            first = why;
-    }
-    if (!found) {
-        if (a->mode != CS_REDIS_PLAIN)
-            *err = first;
-        return a->mode == CS_REDIS_PLAIN
-                   ? false
-                   : cs_err_prepend(err, a->mode == CS_REDIS_CLUSTER
-                                             ? "looking for the nodes of the Redis Cluster"
-                                             : "asking the sentinels for the primary");
-    }
-    *ret = CS_TAKE(map);
-    return true;
+    bool found = a->mode == CS_REDIS_PLAIN ? cs_redis_map_set_one(map, &a->seeds[0], err)
+                                           : ask_all(a, known, turn, map, err);
+    if (found)
+        *ret = CS_TAKE(map);
+    return found;
 }

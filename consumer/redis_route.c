@@ -202,11 +202,10 @@ bool cs_redis_route_finish(struct cs_redis_route *r, redisReply *const **ret, si
 static bool redirected(struct cs_redis_route *r, const struct cs_redis_redirect *to, bool *ret_moved,
                        struct cs_err *err) {
     if (to->ask)
-        return cs_err_set(
-            err, CS_ERR_RETRY, CS_CODE_NONE,
-            "slot %d of the Redis Cluster is on its way to %s:%d; the partition goes on when all its "
-            "keys are there",
-            (int)to->slot, to->to.host, to->to.port);
+        return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE,
+                          "slot %d of the Redis Cluster is on its way to %s:%d; wait until all its "
+                          "keys are there",
+                          (int)to->slot, to->to.host, to->to.port);
     if (!cs_redis_map_move(r->map, to, err))
         return false;
     // It may watch a key yet, which would spoil the next transaction there.

@@ -102,7 +102,8 @@ class Load:
         found = {}
         for p in range(self.stack.partitions):
             try:
-                value = self.stack.redis.get(f"cs:{{{p}}}:pos")
+                generation = int(self.stack.redis.get(f"cs:{{{p}}}:gen") or 1)
+                value = self.stack.redis.get(f"cs:{{{p}}}:{f'g{generation}:' if generation > 1 else ''}pos")
                 found[p] = json.loads(value)["next_offset"] if value else 0
             except Exception:  # away, moving, failing over  # pylint: disable=broad-except
                 found[p] = -1
