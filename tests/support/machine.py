@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Debian 12 of its own, with systemd as its first process: debootstrap makes it, systemd-nspawn boots it.
+
+It shares the network with the host, so servers on loopback are there for it, too. Its files are below `.root`.
+Who runs its tests often may keep what debootstrap makes (tar -C DIRECTORY -cf FILE .) and name it: CS_TEST_DEBIAN=FILE.
+"""
+import os
+import re
+import shutil
+import subprocess
+import time
+
+from support.proc import Process, wait_until
+
+MIRROR = "http://deb.debian.org/debian"
+# What changes with every use of apt, and what belongs to the running system.
+NOISE = re.compile(r"/(var/(lib/(dpkg|apt|systemd)|cache|log|tmp)|proc|sys|run|dev|tmp)(/|$)"
+                   r"|/etc/(ld\.so\.cache|\.pwd\.lock|(passwd|group|g?shadow)-)$")
+
+
+def cannot():
+    """Why there can be no machine here; None where there can."""
+    if os.geteuid() != 0:
+        return "making a Debian and booting it needs root"
+    for tool in ("debootstrap", "systemd-nspawn"):
+        if not shutil.which(tool):
+            return f"there is no {tool} (Debian packages debootstrap and systemd-container)"
+    return None
+
+
+def host_mirror():
+    """The bookworm mirror that this host's apt uses, where it has one."""
+    done = subprocess.run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)"],
+                          capture_output=True, text=True, check=False)
+    return next((line.split()[0] for line in done.stdout.splitlines() if line.endswith(" bookworm main")), MIRROR)
+
+
+class Machine:
+    def __init__(self, directory):
+        self.directory, self.root = directory, directory / "root"
+        self.process = None
+        unsafe = self.root / "etc/dpkg/dpkg.cfg.d"
+        unsafe.mkdir(parents=True)
+        (unsafe / "unsafe").write_text("force-unsafe-io\n")  # it need not survive a crash
+        kept = os.environ.get("CS_TEST_DEBIAN")
+        self.made = Process("debootstrap", ["tar", "-C", self.root, "-xf", kept] if kept else
+                            ["debootstrap", "--variant=minbase", "--include=systemd,systemd-sysv", "bookworm", self.root,
+                             host_mirror()], directory)
+
+    def boot(self):
+        assert self.made.wait(600) == 0, self.made.tail()
+        # As this host's apt is told to fetch: an archive that is a snapshot is out of date for ever.
+        dump = subprocess.run(["apt-config", "dump", "Acquire"], capture_output=True, text=True, check=True).stdout
+        kept = re.findall(r'^Acquire::(?:Check-[A-Za-z-]+|https?::\S*|Retries) ".*";$', dump, re.M)
+        (self.root / "etc/apt/apt.conf.d/90host").write_text("\n".join(kept) + '\nAPT::Sandbox::User "root";\n')
+        shutil.copy("/etc/resolv.conf", self.root / "etc/resolv.conf")
+        self.process = Process("machine", ["systemd-nspawn", "--register=no", "--keep-unit", "--console=pipe",
+                                           "--resolv-conf=off", "-b", "-D", self.root], self.directory)
+
+        def up():
+            assert self.process.alive, self.process.tail()
+            return self.leader() and self.run("systemctl", "is-system-running").stdout.strip() in ("running", "degraded")
+        wait_until(up, 60, "a booted machine", interval_s=0.2)
+        return self
+
+    def leader(self):
+        """The machine's first process, by the host's number."""
+        children = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
+        return next(iter(open(children, encoding="ascii").read().split()), None)
+
+    def run(self, *argv, timeout_s=180, **how):
+        """In the machine, as root there."""
+        enter = ["nsenter", "-t", self.leader(), "-m", "-u", "-i", "-p", "-r", "-w", "--", "env", "-i",
+                 "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8",
+                 "DEBIAN_FRONTEND=noninteractive"]
+        return subprocess.run([*enter, *map(str, argv)], capture_output=True, text=True, check=False, timeout=timeout_s,
+                              stdin=subprocess.DEVNULL, **how)
+
+    def must(self, *argv, **how):
+        done = self.run(*argv, **how)
+        assert done.returncode == 0, f"{' '.join(map(str, argv))}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def apt(self, *argv):
+        return self.must("apt-get", "-y", "--no-install-recommends", *argv)
+
+    def show(self, unit, field):
+        return self.must("systemctl", "show", "-P", field, unit).strip()
+
+    def journal(self, unit):
+        return self.run("journalctl", "-u", unit, "--no-pager", "-o", "cat").stdout
+
+    def owner(self, path):
+        """user:group mode, as the machine names them."""
+        return self.must("stat", "-c", "%U:%G %a", path).strip()
+
+    def files(self):
+        """Every path that does not change by itself."""
+        found = set()
+        for where, directories, names in os.walk(self.root):
+            inside = "/" + os.path.relpath(where, self.root).removeprefix(".")
+            inside = inside.replace("//", "/")
+            directories[:] = [d for d in directories if not NOISE.match(os.path.join(inside, d))]
+            found |= {p for p in (os.path.join(inside, n) for n in directories + names) if not NOISE.match(p)}
+        return found
+
+    def stop(self):
+        started = time.monotonic()
+        self.made.kill()
+        if self.process:
+            self.process.kill()  # its first process goes with it, and with that everything in it
+        # The kernel lets go of its mounts a moment later.
+        while time.monotonic() - started < 10:
+            try:
+                shutil.rmtree(self.root)
+                return
+            except FileNotFoundError:
+                return
+            except OSError:
+                time.sleep(0.1)
