@@ -204,9 +204,8 @@ static void on_published(void *arg, size_t n) {
         cs_settler_wake(e->settler);
 }
 
-static void engine_free(struct cs_engine *e) {
-    if (!e)
-        return;
+// Ends everything but the session, which is handed over.
+static void engine_end(struct cs_engine *e, struct cs_session *ret) {
     if (e->sender)
         cs_sender_stop(e->sender);
     if (e->settler)
@@ -226,8 +225,16 @@ static void engine_free(struct cs_engine *e) {
     cs_spool_free(e->spool);
     cs_sections_clear(&e->sections);
     free(e->queue);
-    cs_session_close(&e->session);
+    *ret = e->session;
     free(e);
+}
+
+static void engine_free(struct cs_engine *e) {
+    struct cs_session session;
+    if (!e)
+        return;
+    engine_end(e, &session);
+    cs_session_close(&session);
 }
 
 static bool start_watching(struct cs_engine *e, struct cs_err *err) {
@@ -349,6 +356,36 @@ static bool usable(const struct cs_session *now, const struct cs_session *next, 
     return true;
 }
 
+static void refuse_reload(const struct cs_err *err) {
+    char text[CS_ERR_MSG_MAX + 64];
+    cs_log_err(CS_LOG_ERROR, "the settings were not read again: everything stays as it was", err,
+               "signal=SIGHUP");
+    snprintf(text, sizeof text, "STATUS=The settings were not read again: %s", err->msg);
+    cs_notify(text);
+}
+
+// What was read passed all checks; where it cannot be worked with all the same, the old settings go on.
+static void change_engine(struct cs_daemon *d, struct cs_session *next) {
+    struct cs_session old;
+    struct cs_err err;
+    engine_write_status(d->engine);
+    engine_end(d->engine, &old);
+    d->engine = NULL;
+    if (engine_new(d, next, &d->engine, &err)) {
+        cs_session_close(&old);
+        cs_log(CS_LOG_INFO, "settings read again", "kid=%s sections=%zu", d->engine->session.kid,
+               d->engine->sections.n);
+        cs_notify("STATUS=Watching");
+        return;
+    }
+    refuse_reload(&err);
+    if (engine_new(d, &old, &d->engine, &err))
+        return;
+    cs_log_err(CS_LOG_ERROR, "cannot go on, with the old settings neither", &err, "signal=SIGHUP");
+    d->failed = true;
+    cs_loop_stop(d->loop);
+}
+
 static void on_reload(void *arg) {
     struct cs_daemon *d = arg;
     struct cs_session next = {0};
@@ -357,23 +394,25 @@ static void on_reload(void *arg) {
         cs_session_open(d->cli, CS_DAEMON_NEEDS, &next, &err) && usable(&d->engine->session, &next, &err);
     cs_log_set_level(
         (enum cs_log_level)d->engine->session.settings->daemon_log_level); // as opening may have set it
-    if (!ok) {
-        cs_log_err(CS_LOG_ERROR, "the settings were not read again: everything stays as it was", &err,
-                   "signal=SIGHUP");
-        cs_session_close(&next);
+    if (ok) {
+        change_engine(d, &next);
         return;
     }
-    engine_write_status(d->engine);
-    engine_free(d->engine);
-    d->engine = NULL;
-    if (!engine_new(d, &next, &d->engine, &err)) {
-        cs_log_err(CS_LOG_ERROR, "cannot go on with the settings that were read", &err, "signal=SIGHUP");
-        d->failed = true;
-        cs_loop_stop(d->loop);
-        return;
-    }
-    cs_log(CS_LOG_INFO, "settings read again", "kid=%s sections=%zu", d->engine->session.kid,
-           d->engine->sections.n);
+    refuse_reload(&err);
+    cs_session_close(&next);
+}
+
+// Whether its threads are alive, too; asked before systemd is told so.
+static bool is_healthy(void *arg) {
+    const struct cs_daemon *d = arg;
+    const struct cs_engine *e = d->engine;
+    int64_t sender_ms = e ? cs_sender_overdue_ms(e->sender) : 0;
+    int64_t settler_ms = e && e->settler ? cs_settler_overdue_ms(e->settler) : 0;
+    if (sender_ms == 0 && settler_ms == 0)
+        return true;
+    cs_log(CS_LOG_ERROR, "a thread hangs; the watchdog is not fed", "thread=%s overdue_ms=%" PRId64,
+           sender_ms > 0 ? "sender" : "settler", sender_ms > 0 ? sender_ms : settler_ms);
+    return false;
 }
 
 // --- the whole
@@ -393,8 +432,11 @@ static bool take_lock(struct cs_daemon *d, const struct cs_session *s, struct cs
 }
 
 static bool start(struct cs_daemon *d, struct cs_session *session, struct cs_err *err) {
-    const struct cs_loop_hooks hooks = {
-        .on_drain = on_drain, .on_reload = on_reload, .arg = d, .drain_timeout_ms = DRAIN_MS};
+    const struct cs_loop_hooks hooks = {.on_drain = on_drain,
+                                        .on_reload = on_reload,
+                                        .is_healthy = is_healthy,
+                                        .arg = d,
+                                        .drain_timeout_ms = DRAIN_MS};
     if (!take_lock(d, session, err) || !cs_loop_new(&hooks, &d->loop, err)) {
         cs_session_close(session);
         return false;
@@ -410,11 +452,11 @@ int cs_daemon_run(const struct cs_cli *cli, struct cs_session *session) {
     if (start(&d, session, &err)) {
         cs_log(CS_LOG_INFO, "watching", "account=%s kid=%s sections=%zu", d.engine->session.account,
                d.engine->session.kid, d.engine->sections.n);
-        cs_notify("READY=1");
+        cs_notify("READY=1\nSTATUS=Watching");
         enum cs_loop_end end = cs_loop_run(d.loop);
         if (end == CS_LOOP_FORCED || end == CS_LOOP_DEADLINE)
             _exit(CS_EXIT_OK); // threads still wait for a network; all that matters is on disk
-        code = end == CS_LOOP_DRAINED && !d.failed ? CS_EXIT_OK : CS_EXIT_USAGE;
+        code = end == CS_LOOP_DRAINED && !d.failed ? CS_EXIT_OK : CS_EXIT_REJECTED;
         if (d.engine)
             engine_write_status(d.engine);
         cs_log_msg(CS_LOG_INFO, "ended");

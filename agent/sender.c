@@ -5,9 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "bell.h"
 #include "certsync/runtime/log.h"
+#include "certsync/runtime/pulse.h"
 #include "drain.h"
 #include "submit.h"
 
@@ -23,6 +25,7 @@ struct cs_sender {
     pthread_t thread;
     bool started;
     struct cs_bell bell;
+    struct cs_pulse pulse;
     // Under the bell's lock:
     bool ended;
     struct cs_link link;
@@ -76,6 +79,7 @@ static void run(struct cs_sender *s, struct cs_spool *spool, struct cs_publisher
         struct cs_err err;
         size_t before = d.published;
         bool failed = false;
+        cs_pulse_beat(&s->pulse, patience);
         if (anything_new(spool, &err)) {
             failed = !cs_drain_run(&d, 0, cs_clock_mono_ms(d.clock) + patience, &err);
             told(s, failed ? &err : NULL);
@@ -86,6 +90,7 @@ static void run(struct cs_sender *s, struct cs_spool *spool, struct cs_publisher
             pause = PAUSE_MS;
             patience = TRY_MS;
         }
+        cs_pulse_beat(&s->pulse, LOOK_MS);
         go_on = cs_bell_wait(&s->bell, failed ? pause : LOOK_MS, !failed);
         if (failed) {
             pause = pause * 2 < PAUSE_MAX_MS ? pause * 2 : PAUSE_MAX_MS;
@@ -94,6 +99,7 @@ static void run(struct cs_sender *s, struct cs_spool *spool, struct cs_publisher
     }
     struct cs_link link;
     struct cs_err err;
+    cs_pulse_rest(&s->pulse); // the end has a deadline of its own
     cs_sender_link(s, &link);
     if ((link.ok || !link.tried) && !cs_drain_run(&d, 0, cs_clock_mono_ms(d.clock) + TRY_MS, &err))
         cs_log_err(CS_LOG_WARN, "not all could be published; it stays in the spool", &err, "spool=%s",
@@ -102,6 +108,7 @@ static void run(struct cs_sender *s, struct cs_spool *spool, struct cs_publisher
 
 static void *thread_main(void *arg) {
     struct cs_sender *s = arg;
+    prctl(PR_SET_NAME, "sender");
     CS_AUTO(cs_spool_free) struct cs_spool *spool = NULL;
     CS_AUTO(cs_publisher_free) struct cs_publisher *publisher = NULL;
     struct cs_err err;
@@ -150,6 +157,10 @@ void cs_sender_link(struct cs_sender *s, struct cs_link *ret) {
 
 void cs_sender_stop(struct cs_sender *s) {
     cs_bell_stop(&s->bell);
+}
+
+int64_t cs_sender_overdue_ms(const struct cs_sender *s) {
+    return cs_pulse_overdue_ms(&s->pulse);
 }
 
 bool cs_sender_ended(struct cs_sender *s) {

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "certsync/model/text.h"
 #include "certsync/runtime/log.h"
@@ -53,6 +54,7 @@ static bool read_entry(struct cs_crypto *c, const json_t *item, struct cs_catalo
 }
 
 static bool get(struct cs_settler *t, const struct cs_buf *path, json_t **ret, struct cs_err *err) {
+    cs_pulse_beat(&t->pulse, t->session.settings->api_timeout_ms);
     return cs_buf_ok(path, err) && cs_session_client(&t->session, err) &&
            cs_client_get(t->session.client, (const char *)path->data, 0, ret, err);
 }
@@ -159,17 +161,21 @@ static void run(struct cs_settler *t) {
         if (asked)
             told(t, ok ? NULL : &err);
         failing = ok ? PAUSE_MS : failing * 2 < PAUSE_MAX_MS ? failing * 2 : PAUSE_MAX_MS;
-        go_on = cs_bell_wait(&t->bell, ok ? pause : failing, ok);
+        pause = ok ? pause : failing;
+        cs_pulse_beat(&t->pulse, pause);
+        go_on = cs_bell_wait(&t->bell, pause, ok);
     }
 }
 
 static void *thread_main(void *arg) {
     struct cs_settler *t = arg;
     struct cs_err err;
+    prctl(PR_SET_NAME, "settler");
     if (cs_submit_open_spool(&t->session, &t->spool, &err))
         run(t);
     else
         told(t, &err);
+    cs_pulse_rest(&t->pulse);
     pthread_mutex_lock(&t->bell.lock);
     t->ended = true;
     pthread_mutex_unlock(&t->bell.lock);
@@ -227,6 +233,10 @@ void cs_settler_link(struct cs_settler *t, struct cs_link *ret) {
 
 void cs_settler_stop(struct cs_settler *t) {
     cs_bell_stop(&t->bell);
+}
+
+int64_t cs_settler_overdue_ms(const struct cs_settler *t) {
+    return cs_pulse_overdue_ms(&t->pulse);
 }
 
 bool cs_settler_ended(struct cs_settler *t) {

@@ -45,4 +45,6 @@ CS_MUST_USE bool cs_settler_ask(struct cs_settler *t, const char *name);
 void cs_settler_link(struct cs_settler *t, struct cs_link *ret);
 void cs_settler_stop(struct cs_settler *t);
 bool cs_settler_ended(struct cs_settler *t);
+// As cs_sender_overdue_ms.
+int64_t cs_settler_overdue_ms(const struct cs_settler *t);
 void cs_settler_free(struct cs_settler *t);

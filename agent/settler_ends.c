@@ -46,6 +46,7 @@ static bool is_last(const struct pass *p, int64_t seq) {
 
 static bool settle_heartbeat(struct pass *p, const struct cs_event *ev, struct cs_err *err) {
     CS_AUTO(cs_end_clear) struct cs_end end = {0};
+    cs_pulse_beat(&p->t->pulse, p->t->session.settings->api_timeout_ms);
     if (!cs_submit_ask(&p->t->session, ev->account, ev->id, ev->seq, 0, &end, err))
         return false;
     if (end.ending == CS_ENDING_REPLAYED && end.watermark > p->watermark)
@@ -61,6 +62,7 @@ static bool settle_entry(struct pass *p, const struct cs_event *ev, struct cs_er
     int64_t wait_s = p->waited || p->settled > 0 ? 0 : WAIT_S;
     const struct cs_clock *clock = p->t->session.clock;
     int64_t before = cs_clock_mono_ms(clock);
+    cs_pulse_beat(&p->t->pulse, p->t->session.settings->api_timeout_ms + wait_s * 1000);
     if (!cs_submit_ask(&p->t->session, ev->account, ev->id, ev->seq, wait_s, &end, err))
         return false;
     bool slow = cs_clock_mono_ms(clock) - before >= QUICK_MS;

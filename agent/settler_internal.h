@@ -4,6 +4,7 @@
 #pragma once
 
 #include "bell.h"
+#include "certsync/runtime/pulse.h"
 #include "settler.h"
 
 struct question {
@@ -19,6 +20,7 @@ struct cs_settler {
     size_t cursor; // where the next pass over open events begins
     int64_t idle;  // passes without an answer
     struct cs_bell bell;
+    struct cs_pulse pulse;
     // Under the bell's lock:
     bool ended, list_wanted;
     struct question *questions;

@@ -7,9 +7,14 @@
 
 #define METRICS_MAX ((size_t)16 << 20)
 
-// That it answers is the answer: the loop turns.
+// That it answers says that the loop turns; the workers are asked for.
 void api_healthz(struct cs_http_request *req, void *arg) {
     (void)arg;
+    const struct cs_consumer *c = ((const struct cs_api *)cs_http_arg(req))->consumer;
+    if (c->alive && !c->alive(c->alive_arg)) {
+        cs_http_problem(req, 503, NULL, "%s", "A worker hangs.");
+        return;
+    }
     CS_AUTO(cs_buf_clear) struct cs_buf json;
     cs_buf_init(&json, 64);
     cs_json_begin(&json, '{');

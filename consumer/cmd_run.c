@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // run: the daemon. One struct owns everything; it starts in order and ends in reverse.
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 
 #define READY_CHECK_MS 100
 #define IDLE_CHECK_MS  50
+#define EXTEND_MS      30000
 
 struct daemon {
     const struct cs_cli *cli;
@@ -31,6 +33,7 @@ struct daemon {
     size_t workers_ended;
     struct cs_api *api;
     struct cs_timer *ready_timer;
+    int64_t extend_at_ms; // not before
     struct cs_timer *idle_timer;
     bool failed;
     struct cs_err failure;
@@ -93,33 +96,79 @@ static void on_worker_end(void *arg, const struct cs_err *err) {
 
 // --- while it runs
 
+static void tell_state(const struct daemon *d) {
+    char text[128];
+    snprintf(text, sizeof text, "STATUS=Judging: %d partitions, %zu workers", (int)d->c.partition_count,
+             d->workers_len);
+    cs_notify(text);
+}
+
+// Whether the workers are alive, too; asked before anybody is told so.
+static bool alive(void *arg) {
+    const struct daemon *d = arg;
+    for (size_t i = 0; i < d->workers_len; i++) {
+        int64_t overdue_ms = cs_worker_overdue_ms(d->workers[i]);
+        if (overdue_ms > 0) {
+            cs_log(CS_LOG_ERROR, "a worker hangs; the watchdog is not fed", "worker=%zu overdue_ms=%" PRId64,
+                   i, overdue_ms);
+            return false;
+        }
+    }
+    return true;
+}
+
+// systemd waits for READY only so long: a start that is alive asks for more.
+static void extend_start(int64_t ms, const char *waits_for) {
+    char text[700];
+    snprintf(text, sizeof text, "EXTEND_TIMEOUT_USEC=%" PRId64 "\nSTATUS=Starting: %s", ms * 1000, waits_for);
+    cs_notify(text);
+}
+
+static void refuse_reload(const struct cs_err *err) {
+    char text[CS_ERR_MSG_MAX + 64];
+    cs_log_err(CS_LOG_ERROR, "the settings were not read again: everything stays as it was", err,
+               "signal=SIGHUP");
+    snprintf(text, sizeof text, "STATUS=The settings were not read again: %s", err->msg);
+    cs_notify(text);
+}
+
+// All or nothing: the API's certificate first, since it is what can be refused.
 static void on_reload(void *arg) {
     struct daemon *d = arg;
     struct cs_consumer_settings *s = NULL;
     struct cs_err err;
     if (!cs_consumer_settings_load(d->cli, &s, &err)) {
-        cs_log_err(CS_LOG_ERROR, "the new settings are not taken", &err, "config=%s",
-                   ((const struct cs_consumer_globals *)d->cli->globals)->config);
+        refuse_reload(&err);
+        return;
+    }
+    if (d->api && !cs_api_reload_tls(d->api, &err)) {
+        refuse_reload(&err);
+        cs_settings_free(&cs_consumer_settings_table, s);
         return;
     }
     const char *fixed = cs_settings_first_fixed_change(&cs_consumer_settings_table, d->settings, s);
     if (fixed)
         cs_log(CS_LOG_WARN, "a changed setting takes effect after a restart", "setting=%s", fixed);
     cs_log_set_level((enum cs_log_level)s->log_level);
-    if (d->api && !cs_api_reload_tls(d->api, &err))
-        cs_log_err(CS_LOG_ERROR, "the API keeps its old certificate", &err, "file=%s",
-                   d->settings->api_tls_certificate);
     cs_settings_free(&cs_consumer_settings_table, s);
     cs_log_msg(CS_LOG_INFO, "settings read again");
+    tell_state(d);
 }
 
 static void check_ready(void *arg) {
     struct daemon *d = arg;
     char why[600];
-    if (!cs_board_ready(d->c.board, why, sizeof why))
+    if (!cs_board_ready(d->c.board, why, sizeof why)) {
+        int64_t now_ms = cs_clock_mono_ms(d->c.clock);
+        if (now_ms >= d->extend_at_ms && alive(d)) {
+            extend_start(EXTEND_MS, why);
+            d->extend_at_ms = now_ms + EXTEND_MS / 10;
+        }
         return;
+    }
     cs_log(CS_LOG_INFO, "ready", "partitions=%d workers=%zu", (int)d->c.partition_count, d->workers_len);
     cs_notify("READY=1");
+    tell_state(d);
     cs_timer_free(d->ready_timer);
     d->ready_timer = NULL;
 }
@@ -154,10 +203,14 @@ static bool make_shared(struct daemon *d, struct cs_err *err) {
     struct cs_preflight found;
     struct cs_loop_hooks hooks = {.on_drain = on_drain,
                                   .on_reload = on_reload,
+                                  .is_healthy = alive,
                                   .arg = d,
                                   .drain_timeout_ms = d->settings->drain_timeout_ms + 5000};
     d->c.settings = d->settings;
     d->c.clock = cs_clock_real();
+    d->c.alive = alive;
+    d->c.alive_arg = d;
+    extend_start(d->settings->preflight_timeout_ms + EXTEND_MS, "brokers and Redis are asked");
     if (!read_keys(d, err) || !cs_redis_access_of(d->settings, &d->c.redis, err) ||
         !cs_preflight(d->settings, d->c.root_spki, &found, err))
         return false;

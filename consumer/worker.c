@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,6 +23,8 @@
 #define START_FOR_MS     500
 #define MEASURE_EVERY_MS 2000
 #define MEASURE_LATER_MS 10000 // after brokers did not answer
+#define BROKER_BUSY_MS   10000 // what one question to the brokers may take
+#define START_BUSY_MS    60000 // and those of a partition's start
 
 int64_t cs_worker_now_ms(const struct cs_worker *w) {
     return cs_clock_mono_ms(w->c->clock);
@@ -271,6 +274,12 @@ static void turn(struct cs_worker *w, bool stopping) {
         wait_for_work(w);
 }
 
+// Before each turn: what it may wait for is bounded, and no more is believed of it.
+static void beat(struct cs_worker *w) {
+    int64_t busy_ms = 2 * w->c->settings->redis_timeout_ms + BROKER_BUSY_MS;
+    cs_pulse_beat(&w->pulse, busy_ms + (start_due(w) ? START_BUSY_MS : 0));
+}
+
 static void run(struct cs_worker *w) {
     while (!w->failed) {
         bool stopping = atomic_load(&w->stopping);
@@ -279,6 +288,7 @@ static void run(struct cs_worker *w) {
         if (stopping &&
             (!w->flight || w->phase <= CS_FLIGHT_COMPARING || cs_worker_now_ms(w) > w->stop_deadline_ms))
             return;
+        beat(w);
         turn(w, stopping);
     }
 }
@@ -371,10 +381,14 @@ static void end(struct cs_worker *w) {
 static void *thread_main(void *arg) {
     struct cs_worker *w = arg;
     struct cs_err err;
+    char name[16];
+    snprintf(name, sizeof name, "worker-%d", w->index);
+    prctl(PR_SET_NAME, name);
     if (make_adapters(w, &err))
         run(w);
     else
         fail(w, &err);
+    cs_pulse_rest(&w->pulse); // the end has a deadline of its own
     end(w);
     atomic_store(&w->finished, true);
     w->on_end(w->on_end_arg, w->failed ? &w->failure : NULL);
@@ -423,6 +437,10 @@ void cs_worker_stop(struct cs_worker *w) {
     if (write(w->wake[1], "", 1) < 0) {
         // The pipe is full: it wakes the worker all the same.
     }
+}
+
+int64_t cs_worker_overdue_ms(const struct cs_worker *w) {
+    return cs_pulse_overdue_ms(&w->pulse);
 }
 
 bool cs_worker_finished(const struct cs_worker *w) {

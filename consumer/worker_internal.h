@@ -13,6 +13,7 @@
 
 #include "apply.h"
 #include "catalog.h"
+#include "certsync/runtime/pulse.h"
 #include "cursor.h"
 #include "publish.h"
 #include "record.h"
@@ -81,6 +82,7 @@ struct cs_worker {
     bool thread_started;
     atomic_bool stopping; // any thread
     atomic_bool finished; // any thread
+    struct cs_pulse pulse;
     cs_worker_end_fn on_end;
     void *on_end_arg;
     int wake[2]; // pipe: [1] is written to by librdkafka and by cs_worker_stop

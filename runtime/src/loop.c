@@ -10,10 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "certsync/runtime/clock.h"
 #include "certsync/runtime/log.h"
+#include "certsync/runtime/pulse.h"
 
 #define DRAIN_TIMEOUT_MS 30000
 
@@ -142,12 +142,8 @@ static void on_watchdog(void *arg) {
         cs_notify("WATCHDOG=1");
 }
 
-// sd_watchdog_enabled(3): the time is meant for us if WATCHDOG_PID is not there or is ours.
 static bool start_watchdog(struct cs_loop *loop) {
-    const char *usec = getenv("WATCHDOG_USEC"), *pid = getenv("WATCHDOG_PID");
-    if (!usec || (pid && strtol(pid, NULL, 10) != (long)getpid()))
-        return true;
-    int64_t period_ms = strtoll(usec, NULL, 10) / 2000;
+    int64_t period_ms = cs_watchdog_ms() / 2;
     if (period_ms <= 0)
         return true;
     loop->watchdog = cs_timer_new(loop, 0, period_ms, on_watchdog, loop);
