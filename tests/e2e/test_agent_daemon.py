@@ -114,7 +114,8 @@ def test_a_key_that_comes_late_and_one_that_never_fits(host, ca):
     host.wait_problem("late", "waiting", "key.mismatch")
     ev.write_private(following, tls / "late.key")
     host.wait_version("late", 2)
-    assert host.problem("late") is None or host.problem("late")["state"] == "waiting"
+    late = host.problem("late")
+    assert late is None or late["state"] == "waiting"
     host.wait_quiet()
     ev.write_private(key, tls / "other.key")
     (tls / "other.crt").write_bytes(ev.pem_of(ca.issue(ev.new_key().public_key())))
