@@ -6,7 +6,6 @@
 
 #include "certsync/model/sign.h"
 #include "certsync/model/text.h"
-#include "prefetch.h"
 
 #define VALUES_MAX  ((size_t)256 * 1024 * 1024)
 #define SCRATCH_MAX ((size_t)1024 * 1024)
@@ -22,6 +21,7 @@ void cs_apply_clear(struct cs_apply *a) {
     cs_buf_clear(&a->scratch);
     free(a->outcomes);
     free(a->derived);
+    free(a->touched);
     cs_apply_init(a);
 }
 
@@ -30,6 +30,8 @@ void cs_apply_begin(struct cs_apply *a, const struct cs_position *from) {
     a->to = *from;
     a->decided = 0;
     a->torn = false;
+    if (a->touched)
+        memset(a->touched, 0, a->touched_cap * sizeof *a->touched);
     a->outcomes_len = 0;
     a->derived_len = 0;
     cs_buf_reset(&a->values);
@@ -298,6 +300,24 @@ static bool decide_one(const struct cs_apply_context *ctx, struct cs_apply *a, s
     return true;
 }
 
+// One round trip for all that the rest of the batch can be seen to need: what one document names is found in the
+// next round.
+static bool touch_rest(const struct cs_apply_context *ctx, struct cs_apply *a, struct cs_state *state,
+                       const struct cs_batch_record *records, size_t n, struct cs_err *err) {
+    if (n > a->touched_cap) {
+        bool *grown = realloc(a->touched, n * sizeof *grown);
+        if (!grown)
+            return cs_err_oom(err);
+        memset(grown + a->touched_cap, 0, (n - a->touched_cap) * sizeof *grown);
+        a->touched = grown;
+        a->touched_cap = n;
+    }
+    for (size_t i = a->decided; i < n; i++)
+        if (!a->touched[i])
+            a->touched[i] = !cs_decide_touch(&ctx->rules, state, &records[i].record, records[i].prepared);
+    return true;
+}
+
 bool cs_apply_decide(const struct cs_apply_context *ctx, struct cs_apply *a, struct cs_state *state,
                      const struct cs_batch_record *records, size_t n, bool *ret_needed, struct cs_err *err) {
     while (a->decided < n) {
@@ -306,12 +326,8 @@ bool cs_apply_decide(const struct cs_apply_context *ctx, struct cs_apply *a, str
         if (!decide_one(ctx, a, state, r, &needed, err))
             return cs_err_prepend(err, "record at offset %lld", (long long)r->record.offset);
         if (needed) {
-            // One round trip for all that the rest of the batch can be seen to need.
-            struct cs_prefetch round = {0};
-            for (size_t i = a->decided; i < n; i++)
-                cs_prefetch(&round, state, records[i].prepared);
             *ret_needed = true;
-            return true;
+            return touch_rest(ctx, a, state, records, n, err);
         }
         a->decided++;
     }

@@ -49,6 +49,8 @@ struct cs_apply {
     struct cs_applied_derived *derived;
     size_t derived_len, derived_cap;
     struct cs_buf scratch;
+    bool *touched; // by record: what it reads is known as far as it can be
+    size_t touched_cap;
 };
 
 void cs_apply_init(struct cs_apply *a);

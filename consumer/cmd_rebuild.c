@@ -79,13 +79,20 @@ static bool follow_closely(struct cs_rebuilder *r, struct cs_err *err) {
     }
 }
 
+// That may take longer than a lease: the claim is taken once more behind it.
 static bool remove_leftover(struct rebuild *run, struct cs_rebuilder *r, int32_t p, struct cs_err *err) {
     struct cs_catalog *c = cs_rebuilder_catalog(r);
     int64_t removed = 0;
     bool moved = false;
-    return !run->parts[p].leftover || c->ops->sweep(c, p, &removed, &moved, err);
+    if (!run->parts[p].leftover)
+        return true;
+    if (!c->ops->sweep(c, p, &removed, &moved, err))
+        return false;
+    run->parts[p].leftover = moved;
+    return cs_rebuilder_begin(r, p, run->generation, err);
 }
 
+// Kafka or Redis being away is waited out, as long as they come back.
 static bool rebuild_partition(struct rebuild *run, struct cs_rebuilder *r, int32_t p, struct cs_err *err) {
     struct cs_patience patience = {0};
     for (;;) {
