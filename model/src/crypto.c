@@ -67,6 +67,7 @@ static bool new_slot(struct curve_slot *s, enum cs_key_type type) {
     bool ok = ctx && EVP_PKEY_fromdata_init(ctx) == 1 &&
               EVP_PKEY_fromdata(ctx, &s->pkey, EVP_PKEY_KEY_PARAMETERS, params) == 1 &&
               (s->ctx = EVP_PKEY_CTX_new_from_pkey(NULL, s->pkey, NULL)) != NULL;
+    s->generic = ec_curve_generic(type);
     EVP_PKEY_CTX_free(ctx);
     return ok;
 }

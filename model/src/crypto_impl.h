@@ -71,6 +71,7 @@ struct curve_slot {
     uint8_t sha256[32]; // of the SPKI whose point it holds
     bool holds;         // false after a failure: OpenSSL then still holds the point before
     bool ready;         // ctx was initialised for this point
+    bool generic;       // ec_curve_generic
 };
 
 struct cs_crypto {

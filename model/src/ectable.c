@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Of the functions deprecated in 3.0 two are used, which have no successor: EC_GROUP_precompute_mult, and the
-// projective coordinates, which save an inversion.
+// Of the functions deprecated in 3.0 some are used that have no successor: EC_GROUP_precompute_mult, the projective
+// coordinates, which save an inversion, and what tells a curve's method.
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "ectable.h"
 
@@ -19,22 +19,21 @@
 
 // A table costs about 33 ms for P-256, 1.4 ms for P-384 and 0.7 ms for SM2, and saves 33, 390 and 190 us a
 // verification.
-#define WORTH_P256      512
-#define WORTH_OTHERS    6
-#define FIRST_WITH_P384 0x30200000UL // its own P-384: tables of a key are slower than that
+#define WORTH_P256   512
+#define WORTH_OTHERS 6
 
-unsigned ec_table_worth(enum cs_key_type type) {
+unsigned ec_table_worth(enum cs_key_type type, bool generic) {
     if (!HAVE_TABLES)
         return 0;
     if (type == CS_KEY_P256)
         return WORTH_P256;
-    if ((type == CS_KEY_P384 || type == CS_KEY_SM2) && OpenSSL_version_num() < FIRST_WITH_P384)
+    if ((type == CS_KEY_P384 || type == CS_KEY_SM2) && generic)
         return WORTH_OTHERS;
-    return 0; // P-521 has a method of its own, which is faster than this
+    return 0; // a method of its own is faster than this
 }
 
-bool ec_work_worth(enum cs_key_type type) {
-    return type != CS_KEY_P256 && ec_table_worth(type) > 0;
+bool ec_work_worth(enum cs_key_type type, bool generic) {
+    return type != CS_KEY_P256 && ec_table_worth(type, generic) > 0;
 }
 
 struct ec_table {
@@ -73,7 +72,17 @@ void ec_table_free(struct ec_table *t) {
 
 #if HAVE_TABLES
 static int nid_of(enum cs_key_type type) {
-    return type == CS_KEY_P256 ? NID_X9_62_prime256v1 : type == CS_KEY_P384 ? NID_secp384r1 : NID_sm2;
+    return type == CS_KEY_P256   ? NID_X9_62_prime256v1
+           : type == CS_KEY_P384 ? NID_secp384r1
+           : type == CS_KEY_P521 ? NID_secp521r1
+                                 : NID_sm2;
+}
+
+bool ec_curve_generic(enum cs_key_type type) {
+    EC_GROUP *group = EC_GROUP_new_by_curve_name(nid_of(type));
+    bool generic = group && EC_GROUP_method_of(group) == EC_GFp_mont_method();
+    EC_GROUP_free(group);
+    return generic;
 }
 
 static struct ec_work *work_new(enum cs_key_type type) {
@@ -190,6 +199,11 @@ bool ec_work_verify(struct ec_work *w, const struct ec_table *t, const struct cs
     return good;
 }
 #else
+bool ec_curve_generic(enum cs_key_type type) {
+    (void)type;
+    return false;
+}
+
 struct ec_work *ec_work_get(struct ec_work **work, enum cs_key_type type) {
     (void)work;
     (void)type;

@@ -15,11 +15,14 @@
 struct ec_work;  // one curve's group, with scratch numbers and points
 struct ec_table; // one key's group
 
+// Whether this build of OpenSSL has no method made for the curve: whether it has one for P-384 and SM2 depends on its release, its
+// options and the processor.
+bool ec_curve_generic(enum cs_key_type type);
 // How many uses of a key pay for its table; 0: never.
-unsigned ec_table_worth(enum cs_key_type type);
+unsigned ec_table_worth(enum cs_key_type type, bool generic);
 // Whether also keys without a table are verified sooner here than by EVP: by 10 % where the curve is a
 // generic one.
-bool ec_work_worth(enum cs_key_type type);
+bool ec_work_worth(enum cs_key_type type, bool generic);
 // Made on first use; NULL where it cannot be had.
 struct ec_work *ec_work_get(struct ec_work **work, enum cs_key_type type);
 void ec_work_free(struct ec_work *w);
