@@ -433,7 +433,7 @@ def main(argv):
             pools = Pools()
             number = 0
             while (not options.runs or number < options.runs) and (
-                    not options.minutes or time.monotonic() - began < options.minutes * 60):
+                    not options.minutes or number == 0 or time.monotonic() - began < options.minutes * 60):
                 one_run(world, pools, number, first + number, options, Path(base), report, progress)
                 number += 1
         except KeyboardInterrupt:

@@ -146,7 +146,7 @@ class Run:
                       "outcomes_topic": self.outcomes_topic, "session_timeout": f"{SESSION_MS}ms",
                       "rdkafka.heartbeat.interval.ms": 300, "rdkafka.reconnect.backoff.max.ms": 500},
             "redis": {"url": f"unix://{self.socket}", "namespace": self.namespace, "timeout": "1s"},
-            "consumer": {"workers": self.workers, "batch_records": self.batch, "drain_timeout": "3s"},
+            "consumer": {"workers": self.workers, "batch_records": self.batch, "drain_timeout": "3s", "preflight_timeout": "2m"},
             "api": {"listen": f"127.0.0.1:{port}" if port else f"unix:{self.directory}/api-{name}.sock"}, "log": {"level": "info"}}
         for section, values in over.items():
             settings[section].update(values)
