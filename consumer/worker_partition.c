@@ -225,7 +225,10 @@ void cs_partition_failed(struct cs_worker *w, struct cs_partition *p, const stru
         stop(w, p, err);
         return;
     }
-    bool told = p->backoff_ms == BACKOFF_LAST_MS; // and not again at each attempt
+    struct cs_board_entry e;
+    cs_board_get(w->c->board, p->id, &e);
+    // Not again at each attempt, but when it is for another reason.
+    bool told = p->backoff_ms == BACKOFF_LAST_MS && strncmp(e.reason, err->msg, sizeof e.reason - 1) == 0;
     p->backoff_ms = p->backoff_ms == 0 ? BACKOFF_FIRST_MS : p->backoff_ms * 2;
     if (p->backoff_ms > BACKOFF_LAST_MS)
         p->backoff_ms = BACKOFF_LAST_MS;
