@@ -4,9 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/runtime/clock.h"
 #include "redis_link.h"
 
 #define ASK_TIMEOUT_MS 1000 // of one that is asked: there are others
+#define ASK_ALL_MS     5000 // then the rest is left to the next time, which begins with another one
 
 static bool not_a_cluster(const struct cs_redis_target *t, struct cs_err *err) {
     return cs_err_set(
@@ -92,7 +94,8 @@ static bool ask_all(const struct cs_redis_access *a, const struct cs_redis_map *
     size_t primaries = a->mode == CS_REDIS_CLUSTER && known ? cs_redis_map_len(known) : 0;
     size_t all = primaries + a->seeds_len;
     struct cs_err worst = {0};
-    for (size_t i = 0; i < all; i++) {
+    int64_t until_ms = cs_clock_mono_ms(cs_clock_real()) + ASK_ALL_MS;
+    for (size_t i = 0; i < all && (i == 0 || cs_clock_mono_ms(cs_clock_real()) < until_ms); i++) {
         size_t at = (i + turn) % all;
         struct cs_err why;
         if (ask(a, at < primaries ? cs_redis_map_at(known, at) : &a->seeds[at - primaries], map, &why))

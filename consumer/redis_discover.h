@@ -2,7 +2,7 @@
 //
 // Asks where the primaries are: sentinels with SENTINEL get-master-addr-by-name
 // (https://redis.io/docs/reference/sentinel-clients/), nodes of a cluster with CLUSTER SLOTS. Blocks, at most
-// about a second for each address that it has to try.
+// a second or two for each address that it has to try, and some seconds in all.
 #pragma once
 
 #include "redis_access.h"
