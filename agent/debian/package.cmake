@@ -7,6 +7,8 @@ certsync_package(agent
   UNIT certsync-agent
   USER certsync
   CONFIG certsync.conf
+  RECOMMENDS "ca-certificates"
+  SUGGESTS "tpm2-openssl"
   PURGE_DIRECTORIES /var/lib/certsync
   PURGE_FILES "/etc/certsync/agent.key /etc/certsync/agent.key.pub /etc/certsync/agent.key.next /etc/certsync/agent.key.next.pub")
 foreach(page certsync.1 certsync-agent.8 certsync.conf.5)

@@ -57,7 +57,7 @@ endfunction()
 # are in FOLDER/debian and FOLDER/systemd. USER is whom the service runs as; PURGE_FILES and PURGE_DIRECTORIES are
 # what a purge deletes beside the packaged files.
 function(certsync_package component)
-  cmake_parse_arguments(P "" "FOLDER;PACKAGE;PROGRAM;UNIT;USER;CONFIG;SUGGESTS;PURGE_FILES;PURGE_DIRECTORIES" "" ${ARGN})
+  cmake_parse_arguments(P "" "FOLDER;PACKAGE;PROGRAM;UNIT;USER;CONFIG;RECOMMENDS;SUGGESTS;PURGE_FILES;PURGE_DIRECTORIES" "" ${ARGN})
   set(made ${CMAKE_BINARY_DIR}/package/${component})
   set(doc share/doc/${P_PACKAGE})
 
@@ -100,6 +100,7 @@ function(certsync_package component)
   set(CPACK_COMPONENTS_ALL ${CPACK_COMPONENTS_ALL} ${component} PARENT_SCOPE)
   string(TOUPPER ${component} upper)
   set(CPACK_DEBIAN_${upper}_PACKAGE_NAME ${P_PACKAGE} PARENT_SCOPE)
+  set(CPACK_DEBIAN_${upper}_PACKAGE_RECOMMENDS "${P_RECOMMENDS}" PARENT_SCOPE)
   set(CPACK_DEBIAN_${upper}_PACKAGE_SUGGESTS "${P_SUGGESTS}" PARENT_SCOPE)
   set(CPACK_DEBIAN_${upper}_PACKAGE_CONTROL_EXTRA "${control}" PARENT_SCOPE)
   file(READ ${P_FOLDER}/debian/description description)

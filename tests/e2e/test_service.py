@@ -1,24 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Both daemons as services: what they tell systemd, what a hung thread does to that, and reloads that are all or nothing."""
-import ctypes
-import os
 import signal
 import socket
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from support import events as ev
+from support.hang import Hang
 from support.host import Host
 from support.proc import Process, free_port, wait_until
 from support.stack import certsync_binary, consumer_binary
 
 PATIENCE_S = 30
 WATCHDOG_MS = 1000
-_SEIZE, _INTERRUPT, _DETACH, _WALL = 0x4206, 0x4207, 17, 0x40000000
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.ptrace.argtypes = [ctypes.c_long] * 4
 
 
 class Manager:
@@ -71,24 +65,6 @@ def manager(tmp_path):
     m.close()
 
 
-def ptrace(request, tid):
-    assert _libc.ptrace(request, tid, 0, 0) == 0, os.strerror(ctypes.get_errno())
-
-
-@contextmanager
-def stopped_thread(process, name):
-    """One thread of a process that does not go on, as a hang; the others do."""
-    tids = [int(t.name) for t in Path(f"/proc/{process.pid}/task").iterdir() if (t / "comm").read_text().strip() == name]
-    assert len(tids) == 1, (name, tids)
-    ptrace(_SEIZE, tids[0])
-    ptrace(_INTERRUPT, tids[0])
-    os.waitpid(tids[0], _WALL)
-    try:
-        yield
-    finally:
-        ptrace(_DETACH, tids[0])
-
-
 @pytest.fixture
 def consumer(stack, manager):
     """A second consumer of the stack's deployment, in a group of its own group name: it has all partitions."""
@@ -114,7 +90,7 @@ def test_the_consumer_tells_systemd(stack, manager, consumer):
 def test_a_hung_worker_stops_the_pings(stack, manager, consumer):
     manager.wait("WATCHDOG=1", more_than=2)
     assert stack.http("/healthz", port=consumer.port)[0] == 200
-    with stopped_thread(consumer, "worker-0"):
+    with Hang(consumer.pid, "worker-0"):
         manager.wait_silence()
         assert "a worker hangs" in consumer.output()
         status, body = stack.http("/healthz", port=consumer.port)  # the loop still turns
@@ -186,7 +162,7 @@ def test_the_agent_tells_systemd(manager, agent):
 
 def test_a_hung_thread_stops_the_agents_pings(manager, agent):
     manager.wait("WATCHDOG=1", more_than=2)
-    with stopped_thread(agent, "sender"):
+    with Hang(agent.pid, "sender"):
         manager.wait_silence()
         assert "thread=sender" in agent.output()
     manager.wait("WATCHDOG=1", more_than=manager.count("WATCHDOG=1"))

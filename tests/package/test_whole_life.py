@@ -13,6 +13,7 @@ import pytest
 from support import events as ev
 from support import machine as machines
 from support.debs import deb, repack
+from support.hang import Hang
 from support.host import Host
 from support.proc import wait_until
 from support.stack import DEPLOYMENT, Stack
@@ -25,15 +26,11 @@ pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=f"no machine to inst
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def world(machine, tmp_path_factory):
     """The machine, the deployment's servers and keys beside it, and what the chapters leave for each other."""
-    machine = machines.Machine(tmp_path_factory.mktemp("machine"))
-    try:
-        with Stack(tmp_path_factory.mktemp("stack") / "s", redis_config={"tcp": True}) as stack:
-            machine.boot()
-            yield World(machine, stack)
-    finally:
-        machine.stop()
+    with Stack(tmp_path_factory.mktemp("stack") / "s", redis_config={"tcp": True}) as stack:
+        machine.boot()
+        yield World(machine, stack)
 
 
 class World:
@@ -221,6 +218,26 @@ def test_files_of_others_are_refused_until_the_settings_name_them(world, ca):
         conf.write("owners = caddy\n")
     m.must("systemctl", "reload", AGENT)
     world.wait_version("shop", 1)
+
+
+def test_a_hang_is_noticed(world):
+    """Watched more closely than the package's unit says, since nobody wants to wait for it here."""
+    m = world.machine
+    drop_in = world.path(f"/etc/systemd/system/{AGENT}.service.d/test.conf")
+    drop_in.parent.mkdir()
+    drop_in.write_text("[Service]\nWatchdogSec=2s\nRestartSec=100ms\n")
+    m.must("systemctl", "daemon-reload")
+    m.must("systemctl", "restart", AGENT)
+    before = m.show(AGENT, "MainPID")
+    with Hang(host_pid(world, AGENT), "sender") as hang:
+        wait_until(hang.ended, PATIENCE_S, "the watchdog's end of a hung agent")
+    wait_until(lambda: world.active(AGENT) and m.show(AGENT, "MainPID") != before, PATIENCE_S, "a new agent")
+    assert m.show(AGENT, "NRestarts") == "1"
+    log = m.journal(AGENT)
+    assert "thread=sender" in log and "Watchdog timeout" in log
+    shutil.rmtree(drop_in.parent)
+    m.must("systemctl", "daemon-reload")
+    m.must("systemctl", "restart", AGENT)
 
 
 def test_upgrade_keeps_what_was_changed_and_restarts_what_runs(world):
