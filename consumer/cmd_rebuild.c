@@ -49,7 +49,7 @@ struct rebuild {
     struct cs_rebuild_env env;
     int64_t generation;
     struct part *parts;
-    int64_t total; // events to judge, as known at the start
+    int64_t total; // events to judge: those that have an outcome, at the start
     int64_t told_ms;
     atomic_int next; // partition that nobody has taken yet
     atomic_int running;
@@ -148,7 +148,7 @@ static bool look(struct rebuild *run, struct cs_err *err) {
         run->parts[p] =
             (struct part){.promoted = all[p].live >= run->generation, .leftover = all[p].next && !goes_on};
         if (!run->parts[p].promoted)
-            run->total += run->op.event_bounds[p].high - (goes_on ? all[p].next_position.next_offset : 0);
+            run->total += run->op.outcome_bounds[p].high - (goes_on ? all[p].next_position.outcomes : 0);
     }
     free(all);
     return ok;
