@@ -8,6 +8,7 @@
 #include <openssl/store.h>
 #include <openssl/ui.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "certsync/model/text.h"
@@ -33,20 +34,42 @@ static bool fail(struct cs_err *err, const char *uri, const char *what) {
 
 // A library context of its own: a provider of hardware that is loaded into the common one would be asked for
 // digests and random numbers, too.
-static OSSL_LIB_CTX *load_providers(const char *uri, const char *provider, struct cs_err *err) {
-    OSSL_LIB_CTX *ctx = OSSL_LIB_CTX_new();
+struct providers {
+    OSSL_LIB_CTX *ctx;
+    OSSL_PROVIDER *wanted, *builtin;
+};
+
+static void providers_free(void *arg) {
+    struct providers *p = arg;
+    if (p->wanted)
+        OSSL_PROVIDER_unload(p->wanted);
+    if (p->builtin)
+        OSSL_PROVIDER_unload(p->builtin);
+    OSSL_LIB_CTX_free(p->ctx);
+    free(p);
+}
+
+static struct providers *load_providers(const char *uri, const char *name, struct cs_err *err) {
     char *config = CONF_get1_default_config_file(), text[160];
-    if (ctx && config)
-        (void)OSSL_LIB_CTX_load_config(ctx, config); // there need not be one
+    struct providers *p = calloc(1, sizeof *p);
+    if (p)
+        p->ctx = OSSL_LIB_CTX_new();
+    if (p && p->ctx) {
+        if (config)
+            (void)OSSL_LIB_CTX_load_config(p->ctx, config); // there need not be one
+        ERR_clear_error();
+        p->wanted = name[0] ? OSSL_PROVIDER_load(p->ctx, name) : NULL;
+        p->builtin = OSSL_PROVIDER_load(p->ctx, "default");
+    }
     OPENSSL_free(config);
-    ERR_clear_error();
-    if (ctx && (!provider[0] || OSSL_PROVIDER_load(ctx, provider)) && OSSL_PROVIDER_load(ctx, "default"))
-        return ctx;
+    if (p && p->builtin && (p->wanted || !name[0]))
+        return p;
     snprintf(text, sizeof text,
              "the OpenSSL provider %s (agent.key_provider) cannot be loaded; is its package installed?",
-             provider);
+             name);
     fail(err, uri, text);
-    OSSL_LIB_CTX_free(ctx);
+    if (p)
+        providers_free(p);
     return NULL;
 }
 
@@ -66,13 +89,13 @@ static EVP_PKEY *find_key(OSSL_STORE_CTX *store) {
 bool cs_keystore_open(const char *uri, const char *provider, struct cs_privkey **ret, struct cs_err *err) {
     char query[80] = "";
     ERR_clear_error();
-    OSSL_LIB_CTX *ctx = load_providers(uri, provider, err);
-    if (!ctx)
+    struct providers *p = load_providers(uri, provider, err);
+    if (!p)
         return false;
     if (provider[0])
         snprintf(query, sizeof query, "?provider=%s", provider);
     OSSL_STORE_CTX *store =
-        OSSL_STORE_open_ex(uri, ctx, query[0] ? query : NULL, UI_null(), NULL, NULL, NULL, NULL);
+        OSSL_STORE_open_ex(uri, p->ctx, query[0] ? query : NULL, UI_null(), NULL, NULL, NULL, NULL);
     EVP_PKEY *pkey = NULL;
     if (store && OSSL_STORE_expect(store, OSSL_STORE_INFO_PKEY) == 1)
         pkey = find_key(store);
@@ -82,9 +105,9 @@ bool cs_keystore_open(const char *uri, const char *provider, struct cs_privkey *
                    : "no OpenSSL provider that is loaded knows this kind of URI; set agent.key_provider, or "
                      "load it in openssl.cnf");
     OSSL_STORE_close(store);
-    if (!pkey) {
-        OSSL_LIB_CTX_free(ctx);
-        return false;
-    }
-    return cs_privkey_adopt(pkey, ctx, ret, err) || cs_err_prepend(err, "agent.key");
+    const struct cs_privkey_store from = {p->ctx, providers_free, p};
+    bool ok = pkey && (cs_privkey_adopt(pkey, &from, ret, err) || cs_err_prepend(err, "agent.key"));
+    if (!ok)
+        providers_free(p);
+    return ok;
 }

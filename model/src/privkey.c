@@ -39,7 +39,8 @@ void cs_privkey_free(struct cs_privkey *k) {
         return;
     EVP_PKEY_free(k->pkey);
     CRYPTO_THREAD_lock_free(k->store_lock);
-    OSSL_LIB_CTX_free(k->store);
+    if (k->store.release)
+        k->store.release(k->store.arg);
     cs_secure_free(k->pkcs8, k->pkcs8_len);
     free(k->spki);
     free(k);
@@ -425,22 +426,22 @@ static bool adopt(struct cs_privkey *k, struct cs_err *err) {
     return k->store_lock ? true : cs_err_oom(err);
 }
 
-bool cs_privkey_adopt(struct evp_pkey_st *pkey, struct ossl_lib_ctx_st *store, struct cs_privkey **ret,
+bool cs_privkey_adopt(struct evp_pkey_st *pkey, const struct cs_privkey_store *store, struct cs_privkey **ret,
                       struct cs_err *err) {
     CS_AUTO(cs_privkey_free) struct cs_privkey *k = calloc(1, sizeof *k);
     if (!k) {
         EVP_PKEY_free(pkey);
-        OSSL_LIB_CTX_free(store);
         return cs_err_oom(err);
     }
     k->type = CS_KEY_P256;
     k->pkey = pkey;
-    k->store = store;
     bool ok = adopt(k, err);
     crypto_refused();
-    if (ok)
-        *ret = CS_TAKE(k);
-    return ok;
+    if (!ok)
+        return false;
+    k->store = *store;
+    *ret = CS_TAKE(k);
+    return true;
 }
 
 static bool stays(struct cs_err *err) {

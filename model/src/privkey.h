@@ -14,7 +14,7 @@ struct cs_privkey {
     uint8_t *spki;
     size_t spki_len;
     // Of a key that stays in its store; else NULL, and pkcs8 is there.
-    OSSL_LIB_CTX *store;
+    struct cs_privkey_store store;
     CRYPTO_RWLOCK *store_lock; // providers of hardware need not bear two threads
 };
 

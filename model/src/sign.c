@@ -9,7 +9,7 @@
 
 static bool sign_with(const struct cs_privkey *k, const uint8_t *digest, size_t len, uint8_t *sig,
                       size_t sig_max, size_t *ret_len) {
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(k->store, k->pkey, NULL);
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(k->store.ctx, k->pkey, NULL);
     size_t need = 0, got = sig_max;
     bool ok = ctx && EVP_PKEY_sign_init(ctx) == 1 && EVP_PKEY_sign(ctx, NULL, &need, digest, len) == 1 &&
               need <= sig_max && EVP_PKEY_sign(ctx, sig, &got, digest, len) == 1;

@@ -69,11 +69,16 @@ CS_MUST_USE bool cs_privkey_to_pem(const struct cs_privkey *k, uint8_t **ret, si
 CS_MUST_USE bool cs_privkey_spki(const struct cs_privkey *k, uint8_t **ret, size_t *ret_len,
                                  struct cs_err *err);
 // A P-256 key that stays where it is (a PKCS#11 token, a TPM): OpenSSL's object, which signs there, and the library context that its provider is
-// loaded in. Both are taken over, also on failure. CONFIG where it is another kind of key.
+// loaded in. pkey is taken over, also on failure; release(arg), where the context and its providers are to be freed, is called by cs_privkey_free
+// once pkey is gone, and not on failure. CONFIG where it is another kind of key.
 struct evp_pkey_st;
 struct ossl_lib_ctx_st;
-CS_MUST_USE bool cs_privkey_adopt(struct evp_pkey_st *pkey, struct ossl_lib_ctx_st *store,
-                                  struct cs_privkey **ret, struct cs_err *err);
+struct cs_privkey_store {
+    struct ossl_lib_ctx_st *ctx;
+    void (*release)(void *arg);
+    void *arg;
+};
+CS_MUST_USE bool cs_privkey_adopt(struct evp_pkey_st *pkey, const struct cs_privkey_store *store, struct cs_privkey **ret, struct cs_err *err);
 enum cs_key_type cs_privkey_type(const struct cs_privkey *k);
 // "PUBLIC KEY" PEM text of an SPKI; malloc'ed, the caller frees.
 CS_MUST_USE bool cs_spki_to_pem(struct cs_bytes spki, char **ret, struct cs_err *err);
