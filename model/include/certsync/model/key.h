@@ -78,7 +78,8 @@ struct cs_privkey_store {
     void (*release)(void *arg);
     void *arg;
 };
-CS_MUST_USE bool cs_privkey_adopt(struct evp_pkey_st *pkey, const struct cs_privkey_store *store, struct cs_privkey **ret, struct cs_err *err);
+CS_MUST_USE bool cs_privkey_adopt(struct evp_pkey_st *pkey, const struct cs_privkey_store *store,
+                                  struct cs_privkey **ret, struct cs_err *err);
 enum cs_key_type cs_privkey_type(const struct cs_privkey *k);
 // "PUBLIC KEY" PEM text of an SPKI; malloc'ed, the caller frees.
 CS_MUST_USE bool cs_spki_to_pem(struct cs_bytes spki, char **ret, struct cs_err *err);
