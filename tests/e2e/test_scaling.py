@@ -112,7 +112,8 @@ def expect_stuck(stack, cast, stuck, reason, names):
     for p, account in cast.items():
         if p != stuck:
             assert stack.judge(upload(stack, account, names))["status"] == "applied"
-            assert names in stack.names(account)
+            # A verdict is published before its catalog is committed.
+            wait_until(lambda a=account: names in stack.names(a), 30, "the certificate in its account's view")
     stack.names(cast[stuck])  # what it had is answered
     # A share into the stuck partition is never answered.
     owner = next(a for p, a in cast.items() if p != stuck)
