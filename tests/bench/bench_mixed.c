@@ -50,6 +50,7 @@ struct account {
 struct bench_mixed {
     struct bench_mixed_options o;
     struct cs_crypto *crypto;
+    time_t from; // all certificates begin together: whichever replaces which is never older
     EVP_PKEY *ca_key;
     X509 *ca;
     uint8_t *ca_der;
@@ -97,7 +98,7 @@ static void add_extension(X509 *x, X509 *issuer, int nid, const char *value) {
 static X509 *certificate(struct bench_mixed *m, EVP_PKEY *key, const char *cn) {
     X509 *x = X509_new();
     char san[200];
-    time_t from = time(NULL) - DAY_S; // all begin together: whichever replaces which is never older
+    time_t from = m->from;
     MUST(x && X509_set_version(x, X509_VERSION_3));
     MUST(ASN1_INTEGER_set_uint64(X509_get_serialNumber(x),
                                  ((uint64_t)m->o.seed << 40) | ((uint64_t)m->o.thread << 32) | ++m->counter));
@@ -377,6 +378,7 @@ bool bench_mixed_new(const struct bench_mixed_options *o, struct bench_mixed **r
     struct bench_mixed *m = calloc(1, sizeof *m);
     MUST(m);
     m->o = *o;
+    m->from = time(NULL) - DAY_S;
     m->random = ((uint64_t)o->seed << 8 | (unsigned)o->thread) * 2654435761u + 1;
     m->counter = (uint32_t)o->thread << 28; // ids of the threads differ
     m->names = 1 + o->thread * 100000000;

@@ -55,7 +55,7 @@ def cpu_s(pid):
         except OSError:
             continue
         name, fields = text[text.index("(") + 1:text.rindex(")")], text[text.rindex(")") + 2:].split()
-        if name.startswith("certsync") and task.name != str(pid):
+        if not name.startswith("rdk:") and task.name != str(pid):
             total += (int(fields[11]) + int(fields[12])) / 100
     return total
 
@@ -218,7 +218,7 @@ def main():
     log, floor, apply, rebuild = result["log"], result["floor"], result["apply"], result["rebuild"]
     result["rebuild_to_apply"] = round(rebuild["events_per_s"] / apply["events_per_s"], 2)
     for row in (apply, rebuild):
-        row["of_the_floor"] = round(floor["verify_us"] / row["cpu_us"], 3)
+        row["of_the_floor"] = round(floor["verify_us"] / row["cpu_us"], 3) if row["cpu_us"] else None
     if options.json:
         print(json.dumps({"workers": options.workers, "partitions": options.partitions, "leafs": options.leafs, **result}))
         return
@@ -227,7 +227,7 @@ def main():
           f"{options.leafs or 'a new'} leaf{'s in stock' if options.leafs else ' each'}; made in {log['seconds']:.0f} s")
     print(f"{'':<12} {'events':>9} {'events/s':>9} {'cpu us':>8} {'of the floor':>13} {'peak MiB':>9}")
     for name, row in (("live apply", apply), ("rebuild", rebuild)):
-        print(f"{name:<12} {row['events']:>9} {row['events_per_s']:>9} {row['cpu_us']:>8} {row['of_the_floor']:>13} {row['peak_rss_mib']:>9}")
+        print(f"{name:<12} {row['events']:>9} {row['events_per_s']:>9} {row['cpu_us']:>8} {row['of_the_floor'] or '-':>13} {row['peak_rss_mib']:>9}")
     print(f"floor: {floor['verify_us']} us an event (signatures, certificates), {floor['prepare_us']} us with JSON and hashes")
     print(f"rebuild / live apply: {result['rebuild_to_apply']}; promote: {result['promote_s']} s")
     print(f"{'certificates':>12} {'events/s':>9} {'MiB':>6}")
