@@ -62,12 +62,12 @@ def call(*argv, env=None):
 
 
 def worker_cpu_s(pid):
-    """Processor time of the program's own threads (librdkafka's are named rdk:…) but the main one."""
+    """Processor time of the workers' threads."""
     total = 0
     for task in Path(f"/proc/{pid}/task").iterdir():
         text = (task / "stat").read_text()
         name, fields = text[text.index("(") + 1:text.rindex(")")], text[text.rindex(")") + 2:].split()
-        if name.startswith("certsync") and task.name != str(pid):
+        if name.startswith("worker-"):
             total += (int(fields[11]) + int(fields[12])) / 100
     return total
 
