@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent_commands.h"
+#include "certsync/model/entry.h"
 #include "certsync/model/text.h"
 #include "certsync/runtime/table.h"
 #include "session.h"
@@ -19,7 +20,7 @@ static const struct cs_opt opts[] = {
      .kind = CS_OPT_DURATION,
      CS_OPT_AT_INT(struct agents, quiet_after_ms),
      .value_name = "DURATION",
-     .default_text = "15m",
+     .default_text = CS_QUIET_AFTER,
      .min = 1,
      .max = 366LL * 86400000,
      .text = "Who has not been heard of for so long is quiet."},

@@ -84,7 +84,7 @@ static bool start_redis(struct cs_api *api, struct cs_err *err) {
     struct cs_redis_pool_options o = {
         .loop = c->loop, .access = &c->redis, .purpose = "api", .on_state = on_redis, .arg = api};
     return cs_redis_pool_new(&o, &api->redis, err) && api_waits_new(api, &api->waits, err) &&
-           api_pending_new(api, &api->pending, err);
+           api_look_new(api, &api->look, err);
 }
 
 static bool start_http(struct cs_api *api, struct cs_err *err) {
@@ -142,7 +142,7 @@ void cs_api_free(struct cs_api *api) {
     cs_http_server_free(api->http);
     cs_redis_pool_free(api->redis);
     api_waits_free(api->waits);
-    api_pending_free(api->pending);
+    api_look_free(api->look);
     api_calls_free(api);
     cs_crypto_free(api->crypto);
     free(api->generations);

@@ -79,7 +79,7 @@ struct cs_api {
     struct cs_redis_pool *redis;
     struct cs_crypto *crypto; // the loop's thread's
     struct api_waits *waits;
-    struct api_pending *pending;
+    struct api_look *look;
     struct api_call *calls;
     int64_t *generations; // by partition: the one believed to be live
     bool stopping;
@@ -240,11 +240,11 @@ void api_wait_park(struct api_call *call, const char *event, int64_t until_ms, u
 void api_wait_unpark(struct api_call *call); // the client has left
 void api_waits_redis(struct api_waits *w, bool ready);
 
-// ---- api_pending.c: the age of shares
+// ---- api_look.c: the age of shares, and who is heard of
 
-struct api_pending;
-CS_MUST_USE bool api_pending_new(struct cs_api *api, struct api_pending **ret, struct cs_err *err);
-void api_pending_free(struct api_pending *p); // after the pool, whose last callbacks it has
+struct api_look;
+CS_MUST_USE bool api_look_new(struct cs_api *api, struct api_look **ret, struct cs_err *err);
+void api_look_free(struct api_look *l); // after the pool, whose last callbacks it has
 void api_waits_stop(struct api_waits *w);
 
 // ---- api_health.c

@@ -111,6 +111,13 @@ void cs_board_share(struct cs_board *b, int32_t partition, int64_t share_ms) {
     unlock(b);
 }
 
+void cs_board_agents(struct cs_board *b, int32_t partition, const struct cs_board_agents *agents) {
+    lock(b);
+    if (b->entries[partition].state != CS_BOARD_ELSEWHERE)
+        b->entries[partition].agents = *agents;
+    unlock(b);
+}
+
 void cs_board_get(const struct cs_board *b, int32_t partition, struct cs_board_entry *ret) {
     lock(b);
     *ret = b->entries[partition];

@@ -17,6 +17,14 @@ enum cs_board_state {
 const char *cs_board_state_name(enum cs_board_state s);
 #define CS_BOARD_STATES 6
 
+// Agents that have sent heartbeats and were not revoked or rotated since.
+struct cs_board_agents {
+    bool known;
+    int64_t alive;
+    int64_t quiet;     // not heard of for longer than api.quiet_after
+    int64_t oldest_ms; // broker time of the heartbeat of who was not heard of for longest; 0: there is nobody
+};
+
 struct cs_board_entry {
     enum cs_board_state state;
     char reason[512];    // of WAITING and STOPPED: one sentence that says how to mend it
@@ -27,6 +35,7 @@ struct cs_board_entry {
     int64_t
         oldest_ms; // the broker's time of the first record that is not applied; 0: there is none, or not known
     int64_t share_ms; // time of the oldest share that waits for its recipient's answer; 0: there is none
+    struct cs_board_agents agents;
 };
 // Records that are not applied; -1 unknown.
 int64_t cs_board_lag(const struct cs_board_entry *e);
@@ -43,6 +52,7 @@ void cs_board_progress(struct cs_board *b, int32_t partition, int64_t next_offse
 void cs_board_end(struct cs_board *b, int32_t partition, int64_t end_offset);
 void cs_board_oldest(struct cs_board *b, int32_t partition, int64_t oldest_ms);
 void cs_board_share(struct cs_board *b, int32_t partition, int64_t share_ms);
+void cs_board_agents(struct cs_board *b, int32_t partition, const struct cs_board_agents *agents);
 void cs_board_get(const struct cs_board *b, int32_t partition, struct cs_board_entry *ret);
 // True where every worker is in the group and no partition of this process is starting, waiting or stopped.
 // Otherwise why (bounded text: the first reason with its partition, and how many more).

@@ -15,6 +15,7 @@ struct cs_board_metrics {
     const struct cs_clock *clock;
     struct cs_metric *by_state, *state, *stopped;
     struct cs_metric *next_offset, *lag, *oldest, *progress, *share;
+    struct cs_metric *agents, *oldest_heartbeat;
     struct cs_series *newest_progress;
     struct shown *shown;
 };
@@ -52,6 +53,20 @@ static void show_state(struct cs_board_metrics *m, int32_t p, const char *partit
         cs_series_set(cs_metric_2(m->stopped, partition, reason), 1);
 }
 
+static void show_agents(struct cs_board_metrics *m, const char *partition, const struct cs_board_agents *a,
+                        int64_t wall_ms) {
+    struct cs_series *alive = cs_metric_2(m->agents, partition, "alive");
+    struct cs_series *quiet = cs_metric_2(m->agents, partition, "quiet");
+    set_or_hide(m->oldest_heartbeat, partition, a->known, age_s(wall_ms, a->oldest_ms));
+    if (a->known) {
+        cs_series_set(alive, (double)a->alive);
+        cs_series_set(quiet, (double)a->quiet);
+    } else {
+        cs_series_hide(alive);
+        cs_series_hide(quiet);
+    }
+}
+
 static void show(struct cs_board_metrics *m, int32_t p, const struct cs_board_entry *e) {
     char partition[16];
     snprintf(partition, sizeof partition, "%d", (int)p);
@@ -65,6 +80,7 @@ static void show(struct cs_board_metrics *m, int32_t p, const struct cs_board_en
     set_or_hide(m->progress, partition, e->progress_ms > 0,
                 age_s(cs_clock_mono_ms(m->clock), e->progress_ms));
     set_or_hide(m->share, partition, here, age_s(wall_ms, e->share_ms));
+    show_agents(m, partition, &e->agents, wall_ms);
 }
 
 static void render(void *arg) {
@@ -117,6 +133,14 @@ static void make(struct cs_board_metrics *m, struct cs_metrics *r) {
                          "Age of the oldest share of a partition that waits for its recipient's answer; 0: "
                          "there is none.",
                          by_partition);
+    m->agents = cs_metrics_gauge(r, "certsync_partition_agents",
+                                 "Agents of a partition that have sent heartbeats, by whether they have gone "
+                                 "quiet (api.quiet_after).",
+                                 by_both);
+    m->oldest_heartbeat = cs_metrics_gauge(r, "certsync_partition_oldest_heartbeat_seconds",
+                                           "Time since the agent of a partition that was not heard of for "
+                                           "longest sent a heartbeat; 0: there is none.",
+                                           by_partition);
 }
 
 bool cs_board_metrics_new(struct cs_metrics *registry, const struct cs_board *board,

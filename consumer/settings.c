@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "certsync/model/entry.h"
 #include "certsync/model/ident.h"
 #include "certsync/runtime/log.h"
 #include "redis_access.h"
@@ -67,6 +68,8 @@ static const struct cs_setting rows[] = {
                    "Connections that the API serves at once."),
     CS_SETTING_INT("api.max_wait", S, api_max_wait_s, "60", 0, 300, "seconds", 0,
                    "Longest wait for an outcome that a request may ask for."),
+    CS_SETTING_DURATION("api.quiet_after", S, api_quiet_after_ms, CS_QUIET_AFTER, 1, 366LL * 86400000, 0,
+                        "The metrics count an agent as quiet that has not been heard of for so long."),
     CS_SETTING_CHOICE("log.level", S, log_level, "info", cs_log_level_names, CS_SETTING_RELOADABLE,
                       "Least important lines that are logged."),
 };

@@ -43,6 +43,7 @@ struct cs_consumer_settings {
     char *api_tls_key;
     int64_t api_max_connections;
     int64_t api_max_wait_s; // of ?wait=
+    int64_t api_quiet_after_ms;
 
     int64_t log_level;
 };

@@ -111,6 +111,17 @@ static void put_agent(struct cs_judge *j, const char *kid, const struct cs_agent
     cs_judge_put(j, CS_KEY("key/", j->ev->account, "/", kid));
 }
 
+// Who is heard of, by time: those that have gone quiet come first. Keys that ended are none of them.
+static void mark_heard(struct cs_judge *j, const char *kid, const struct cs_agent *agent) {
+    const char *member = CS_KEY(j->ev->account, "/", kid);
+    if (agent->heartbeat_ms == 0)
+        return;
+    if (agent->state == CS_AGENT_ENROLLED)
+        cs_state_add(j->state, "heartbeats", member, agent->heartbeat_ms);
+    else
+        cs_state_remove(j->state, "heartbeats", member);
+}
+
 static void set_key(struct cs_agent *agent, struct cs_bytes spki) {
     agent->key.len = spki.len; // at most CS_SPKI_MAX: prepare.c
     memcpy(agent->key.data, spki.data, spki.len);
@@ -148,6 +159,7 @@ void cs_effect_revoke(struct cs_judge *j) {
     target->state = CS_AGENT_REVOKED;
     target->ended_ms = j->record->timestamp_ms;
     put_agent(j, j->ev->subject, target);
+    mark_heard(j, j->ev->subject, target);
 }
 
 // The next key is what the old one was, with its name, rights and pattern; the old one ends.
@@ -158,15 +170,18 @@ void cs_effect_rotate(struct cs_judge *j) {
     CS_COPY(next.enrolled_by, ev->kid);
     next.enrolled_ms = j->record->timestamp_ms;
     put_agent(j, ev->subject, &next);
+    mark_heard(j, ev->subject, &next);
     cs_state_add(j->state, CS_KEY("keys/", ev->account), ev->subject, 0);
     old->state = CS_AGENT_ROTATED;
     old->ended_ms = j->record->timestamp_ms;
     CS_COPY(old->rotated_to, ev->subject);
     put_agent(j, ev->kid, old);
+    mark_heard(j, ev->kid, old);
 }
 
 void cs_effect_heartbeat(struct cs_judge *j) {
     j->f.agent.heartbeat = j->ev->data.heartbeat;
     j->f.agent.heartbeat_ms = j->record->timestamp_ms;
     put_agent(j, j->ev->kid, &j->f.agent);
+    mark_heard(j, j->ev->kid, &j->f.agent);
 }

@@ -167,6 +167,7 @@ struct af *af_new(void) {
         .api_tls_key = (char *)(uintptr_t) "",
         .api_max_connections = 256,
         .api_max_wait_s = 60,
+        .api_quiet_after_ms = 900000,
     };
     af_redis_start(f);
     return f;

@@ -6,12 +6,14 @@
 #include <string.h>
 
 #include "api_fixture.h"
+#include "board_metrics.h"
 
 #define MANY 130
 
 static struct af *f;
 static struct fx_key *agent, *beta;
 static const char *token, *beta_token;
+static struct cs_board_metrics *board_metrics;
 
 // Many uploads of one certificate each would take long to make; one certificate may have many names.
 static void upload(struct fx_key *by, const char *account, const char *name, const struct fx_cert *cert) {
@@ -60,12 +62,16 @@ static int setup(void **state) {
     token = af_token(f, agent, "acme");
     beta_token = af_token(f, beta, "beta");
     af_start(f);
+    struct cs_err err;
+    assert_true(
+        cs_board_metrics_new(f->consumer.metrics, f->consumer.board, &f->clock.clock, &board_metrics, &err));
     return 0;
 }
 
 static int teardown(void **state) {
     (void)state;
     af_stop(f);
+    cs_board_metrics_free(board_metrics);
     af_free(f);
     return 0;
 }
@@ -364,15 +370,19 @@ static void test_shares(void **state) {
     json_decref(all);
 }
 
+static void send_beat(struct fx_key *by) {
+    struct cs_event beat = fx_event(f->fx, CS_EVENT_AGENT_HEARTBEAT, "acme", by, by->kid);
+    strcpy(beat.data.heartbeat.version, "1.0");
+    beat.data.heartbeat.certificates = 3;
+    assert_applied(fx_send(f->fx, by, &beat));
+}
+
 static void test_agents(void **state) {
     (void)state;
     struct fx_key *gone = fx_agent(f->fx, "acme", CS_CAN_UPLOAD, "a*");
     struct cs_event ev = fx_event(f->fx, CS_EVENT_AGENT_REVOKE, "acme", f->fx->admin, gone->kid);
     assert_applied(fx_send(f->fx, f->fx->admin, &ev));
-    struct cs_event beat = fx_event(f->fx, CS_EVENT_AGENT_HEARTBEAT, "acme", agent, agent->kid);
-    strcpy(beat.data.heartbeat.version, "1.0");
-    beat.data.heartbeat.certificates = 3;
-    assert_applied(fx_send(f->fx, agent, &beat));
+    send_beat(agent);
     af_commit(f);
     json_t *all = collect(token, "/v1/accounts/acme/agents?limit=1", "agents", NULL);
     assert_int_equal(json_array_size(all), 2);
@@ -387,6 +397,27 @@ static void test_agents(void **state) {
         assert_int_equal(json_object_get(o, "heartbeat") != NULL, !is_gone);
     }
     json_decref(all);
+}
+
+// Revoked ones and those that never sent a heartbeat are neither.
+static void test_agents_that_have_gone_quiet(void **state) {
+    (void)state;
+    int32_t p = fx_partition_of(f->fx, "acme");
+    cs_board_state(f->consumer.board, p, CS_BOARD_RUNNING, NULL);
+    f->fx->now_ms -= 901000;
+    send_beat(fx_agent(f->fx, "acme", CS_CAN_UPLOAD, "*"));
+    f->fx->now_ms += 1000; // as long ago as it may be
+    send_beat(fx_agent(f->fx, "acme", CS_CAN_UPLOAD, "*"));
+    f->fx->now_ms += 900000;
+    send_beat(agent);
+    (void)fx_agent(f->fx, "acme", CS_CAN_READ, "*");
+    af_commit(f);
+    af_wait_metric(f, fx_text(f->fx, "certsync_partition_agents{partition=\"%d\",state=\"quiet\"}", (int)p),
+                   1, 1);
+    af_wait_metric(f, fx_text(f->fx, "certsync_partition_agents{partition=\"%d\",state=\"alive\"}", (int)p),
+                   2, 2);
+    af_wait_metric(f, fx_text(f->fx, "certsync_partition_oldest_heartbeat_seconds{partition=\"%d\"}", (int)p),
+                   901, 901);
 }
 
 static void test_outcomes(void **state) {
@@ -409,7 +440,8 @@ int main(void) {
         cmocka_unit_test(test_item),         cmocka_unit_test(test_pages_while_changing),
         cmocka_unit_test(test_bounded_work), cmocka_unit_test(test_bad_queries),
         cmocka_unit_test(test_csrs),         cmocka_unit_test(test_shares),
-        cmocka_unit_test(test_agents),       cmocka_unit_test(test_outcomes),
+        cmocka_unit_test(test_agents),       cmocka_unit_test(test_agents_that_have_gone_quiet),
+        cmocka_unit_test(test_outcomes),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -37,7 +37,7 @@ def redis(tmp_path):
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory):
     """Kafka, Redis and one running consumer for the whole run; each test makes accounts of its own (stack.account())."""
-    with Stack(tmp_path_factory.mktemp("stack") / "s") as everything:
+    with Stack(tmp_path_factory.mktemp("stack") / "s", consumer_settings={"api": {"quiet_after": "2s"}}) as everything:
         everything.run_consumer()
         yield everything
 

@@ -2,6 +2,7 @@
 """`certsync agent`, the daemon: files come, change and go, and the account's catalog follows."""
 
 import os
+import re
 import shutil
 import signal
 
@@ -531,6 +532,15 @@ def test_agents_that_have_gone_quiet(host, stack, ca, tmp_path):
         return [a["kid"] for a in admin.json(0, "agents", "--quiet-only", "--quiet-after", "2s")["agents"]]
     wait_until(lambda: any(a["kid"] == kid and "heartbeat" in a for a in admin.json(0, "agents")["agents"]), PATIENCE_S, "a heartbeat")
     assert quiet() == []
+    partition = ev.partition_of(host.account.id, stack.partitions)
+
+    def metric(name, more=""):
+        found = re.search(rf'^certsync_partition_{name}\{{partition="{partition}"{more}\}} (\S+)$', stack.http("/metrics")[1], re.M)
+        return float(found[1]) if found else None
+    wait_until(lambda: metric("agents", ',state="alive"') == 1, PATIENCE_S, "a living agent in the metrics")
+    others = metric("agents", ',state="quiet"')  # those of other tests
     host.stop()
+    wait_until(lambda: metric("agents", ',state="alive"') == 0, PATIENCE_S, "no living agent in the metrics")
+    assert metric("agents", ',state="quiet"') == others + 1 and metric("oldest_heartbeat_seconds") >= 2
     wait_until(lambda: quiet() == [kid], PATIENCE_S, "a quiet agent")
     assert "QUIET" in admin.expect(0, "agents", "--quiet-after", "1s")

@@ -144,7 +144,7 @@ struct tally {
     struct cs_state *s;
     size_t live, tombstones, names, materials, views, expiries, own_shares, in_shares, out_members,
         in_members;
-    size_t csrs, csr_spkis, csr_members, refs;
+    size_t csrs, csr_spkis, csr_members, refs, heard, heard_members;
 };
 
 static const char *part_of(const char *key, size_t n, char ret[CS_STATE_KEY_MAX + 1]) {
@@ -248,6 +248,16 @@ static void check_account(struct tally *t, const char *account, const struct cs_
     assert_int_equal(a->certificates, own);
 }
 
+static void check_agent(struct tally *t, const char *account, const char *kid, const struct cs_agent *a) {
+    int64_t score = 0;
+    bool heard = a->state == CS_AGENT_ENROLLED && a->heartbeat_ms != 0;
+    assert_int_equal(cs_state_member(t->s, "heartbeats", fx_text(t->fx, "%s/%s", account, kid), &score),
+                     heard ? CS_FOUND : CS_ABSENT);
+    if (heard)
+        assert_int_equal(score, a->heartbeat_ms);
+    t->heard += heard;
+}
+
 static bool check_doc(void *arg, const char *key, struct cs_bytes v) {
     struct tally *t = arg;
     struct cs_err err;
@@ -270,6 +280,10 @@ static bool check_doc(void *arg, const char *key, struct cs_bytes v) {
         struct cs_account a;
         assert_true(cs_account_decode(v, &a, &err));
         check_account(t, part_of(key, 1, account), &a);
+    } else if (starts(key, "key/")) {
+        struct cs_agent a;
+        assert_true(cs_agent_decode(v, &a, &err));
+        check_agent(t, part_of(key, 1, account), strrchr(key, '/') + 1, &a);
     } else if (starts(key, "csr/")) {
         struct cs_csr_entry c;
         assert_true(cs_csr_entry_decode(v, &c, &err));
@@ -292,6 +306,8 @@ static bool check_index(void *arg, const char *key, const struct cs_member *memb
         t->csr_members += n;
     if (starts(key, "seen/"))
         assert_true(n <= CS_SEEN_MAX);
+    if (strcmp(key, "heartbeats") == 0)
+        t->heard_members += n;
     for (size_t i = 0; starts(key, "shares/") && i < n; i++) {
         t->out_members += starts(members[i].name, "out/");
         t->in_members += starts(members[i].name, "in/");
@@ -314,6 +330,7 @@ void fx_check_invariants(struct fx *fx) {
         assert_int_equal(t.in_members, t.in_shares);
         assert_int_equal(t.csrs, t.csr_spkis);
         assert_int_equal(t.csrs, t.csr_members);
+        assert_int_equal(t.heard, t.heard_members);
         own += t.own_shares;
         in += t.in_shares;
     }

@@ -60,6 +60,9 @@ static void test_running(void **state) {
     cs_board_progress(f->board, 1, 40, 42, 40, now);
     cs_board_oldest(f->board, 1, 1700000000000 - 1500);
     cs_board_share(f->board, 1, 1700000000000 - 60000);
+    cs_board_agents(f->board, 1,
+                    &(struct cs_board_agents){
+                        .known = true, .alive = 9000, .quiet = 2, .oldest_ms = 1700000000000 - 3600000});
     cs_clock_fake_advance(&f->clock, 500);
     assert_true(shows(f, "certsync_partition_state{partition=\"1\",state=\"running\"} 1\n"));
     assert_true(shows(f, "certsync_partition_next_offset{partition=\"1\"} 40\n"));
@@ -67,15 +70,21 @@ static void test_running(void **state) {
     assert_true(shows(f, "certsync_partition_oldest_event_seconds{partition=\"1\"} 2\n"));
     assert_true(shows(f, "certsync_partition_last_progress_seconds{partition=\"1\"} 0.5\n"));
     assert_true(shows(f, "certsync_partition_oldest_pending_share_seconds{partition=\"1\"} 60.5\n"));
+    assert_true(shows(f, "certsync_partition_agents{partition=\"1\",state=\"alive\"} 9000\n"));
+    assert_true(shows(f, "certsync_partition_agents{partition=\"1\",state=\"quiet\"} 2\n"));
+    assert_true(shows(f, "certsync_partition_oldest_heartbeat_seconds{partition=\"1\"} 3600.5\n"));
     assert_true(shows(f, "certsync_partitions{state=\"running\"} 1\n"));
     assert_false(shows(f, "certsync_partition_stopped{"));
     // All is applied.
     cs_board_progress(f->board, 1, 42, 42, 42, now);
     cs_board_oldest(f->board, 1, 0);
     cs_board_share(f->board, 1, 0);
+    cs_board_agents(f->board, 1, &(struct cs_board_agents){.known = true});
     assert_true(shows(f, "certsync_partition_lag_records{partition=\"1\"} 0\n"));
     assert_true(shows(f, "certsync_partition_oldest_event_seconds{partition=\"1\"} 0\n"));
     assert_true(shows(f, "certsync_partition_oldest_pending_share_seconds{partition=\"1\"} 0\n"));
+    assert_true(shows(f, "certsync_partition_agents{partition=\"1\",state=\"quiet\"} 0\n"));
+    assert_true(shows(f, "certsync_partition_oldest_heartbeat_seconds{partition=\"1\"} 0\n"));
 }
 
 static void test_stopped(void **state) {
@@ -107,20 +116,28 @@ static void test_waiting(void **state) {
     assert_true(shows(f, "certsync_partition_state{partition=\"2\",state=\"waiting\"} 1\n"));
     assert_false(shows(f, "certsync_partition_stopped{"));
     assert_false(shows(f, "certsync_partition_lag_records{partition=\"2\"}")); // not known yet
+    assert_false(shows(f, "certsync_partition_agents{partition=\"2\""));
+    assert_false(shows(f, "certsync_partition_oldest_heartbeat_seconds{partition=\"2\""));
 }
 
 static void test_gone(void **state) {
     struct fixture *f = *state;
     cs_board_state(f->board, 1, CS_BOARD_RUNNING, NULL);
     cs_board_progress(f->board, 1, 40, 42, 40, cs_clock_mono_ms(&f->clock.clock));
+    struct cs_board_agents agents = {.known = true, .alive = 1, .oldest_ms = 1700000000000 - 60000};
     cs_board_share(f->board, 1, 1700000000000 - 60000);
+    cs_board_agents(f->board, 1, &agents);
     assert_true(shows(f, "certsync_partition_lag_records{partition=\"1\"} 2\n"));
+    assert_true(shows(f, "certsync_partition_agents{partition=\"1\",state=\"alive\"} 1\n"));
     cs_board_state(f->board, 1, CS_BOARD_ELSEWHERE, NULL);
     cs_board_share(f->board, 1, 1700000000000 - 60000); // an answer that comes late
+    cs_board_agents(f->board, 1, &agents);
     assert_true(shows(f, "certsync_partition_state{partition=\"1\",state=\"elsewhere\"} 1\n"));
     assert_false(shows(f, "certsync_partition_lag_records{partition=\"1\"}"));
     assert_false(shows(f, "certsync_partition_oldest_event_seconds{partition=\"1\"}"));
     assert_false(shows(f, "certsync_partition_oldest_pending_share_seconds{partition=\"1\"}"));
+    assert_false(shows(f, "certsync_partition_agents{partition=\"1\""));
+    assert_false(shows(f, "certsync_partition_oldest_heartbeat_seconds{partition=\"1\""));
 }
 
 int main(void) {

@@ -246,6 +246,39 @@ static void a_heartbeat_is_of_the_key_that_signed_it(void **state) {
     fx->now_ms -= 5000;
 }
 
+static void assert_heard(struct fx *fx, const struct fx_key *k, int64_t since_ms) {
+    int64_t at_ms = 0;
+    assert_int_equal(fx_in_index(fx, "acme", "heartbeats", fx_text(fx, "acme/%s", k->kid), &at_ms),
+                     since_ms != 0);
+    assert_int_equal(at_ms, since_ms);
+}
+
+// Who is heard of is in an index by time, until the key ends; a rotation takes the time along.
+static void who_is_heard_of(void **state) {
+    struct fx *fx = *state;
+    struct fx_key *k = fx_agent(fx, "acme", CS_CAN_READ, "*"), *next = fx_key_new(fx);
+    assert_heard(fx, k, 0);
+    fx->now_ms += 1000;
+    int64_t heard_ms = fx->now_ms;
+    assert_applied(beat(fx, k));
+    assert_heard(fx, k, heard_ms);
+    fx->now_ms += 1000;
+    heard_ms = fx->now_ms;
+    assert_applied(beat(fx, k));
+    assert_heard(fx, k, heard_ms);
+    fx->now_ms += 1000;
+    struct cs_event ev = fx_event(fx, CS_EVENT_AGENT_ROTATE, "acme", k, next->kid);
+    ev.data.enroll.key.bytes = cs_pubkey_spki(next->pub);
+    assert_applied(fx_send(fx, k, &ev));
+    assert_heard(fx, k, 0);
+    assert_heard(fx, next, heard_ms);
+    ev = fx_event(fx, CS_EVENT_AGENT_REVOKE, "acme", fx->admin, next->kid);
+    assert_applied(fx_send(fx, fx->admin, &ev));
+    assert_heard(fx, next, 0);
+    assert_rejected(beat(fx, next), EVENT_REVOKED_SIGNER);
+    assert_heard(fx, next, 0);
+}
+
 static void accounts(void **state) {
     struct fx *fx = *state;
     struct cs_event ev = fx_event(fx, CS_EVENT_ACCOUNT_REGISTER, "acme", fx->admin, "acme");
@@ -408,6 +441,7 @@ int main(void) {
         cmocka_unit_test(trusted_keys_have_the_rights_of_their_role),
         cmocka_unit_test(agents_have_the_rights_they_were_given),
         cmocka_unit_test(a_heartbeat_is_of_the_key_that_signed_it),
+        cmocka_unit_test(who_is_heard_of),
         cmocka_unit_test(accounts),
         cmocka_unit_test(keys_that_cannot_be_enrolled),
         cmocka_unit_test(join_tokens),

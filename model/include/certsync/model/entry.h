@@ -24,6 +24,7 @@
 //   share-in/<account>/<share id>   cs_share_in      the recipient's end: the state; stays when closed
 //   shares/<account>                index            open and pending: "out/<share id>" and "in/<share id>", score 0
 //   pending                         index            "<account>/<share id>" of shares that wait for an answer, score = created_ms
+//   heartbeats                      index            "<account>/<kid>" of enrolled keys that have sent a heartbeat, score = heartbeat_ms
 //   outcome/<account>/<event id>    the outcome (outcome.h) of each event of a known signer but heartbeats; the first one where it was sent twice
 //   outcomes/<account>              index            event ids, score = outcome number
 #pragma once
@@ -121,6 +122,10 @@ struct cs_heartbeat {
     int64_t last_scan_s;
     int64_t spool;
 };
+
+// An enrolled key that has sent heartbeats, the last one longer ago, is quiet: where nobody says otherwise (api.quiet_after, certsync agents
+// --quiet-after). Three heartbeats of hosts that are set to nothing else. A key that never sent one is not quiet: a person's, a token.
+#define CS_QUIET_AFTER "15m"
 
 enum cs_agent_state { CS_AGENT_ENROLLED = 1, CS_AGENT_REVOKED, CS_AGENT_ROTATED };
 // {"state":"enrolled"|"revoked"|"rotated","key":"<base64 SPKI>","can":["upload",…],"names":"*","label":…?,"uses_left":…?,"expires_s":…?,
