@@ -154,7 +154,9 @@ def test_rebuild_and_promote_under_load(stack, cast):
             wait_until(lambda: load.sent > sent, 30, "load")
     late = upload(cast, "late")
     assert judge(stack, late)["status"] == "applied"
-    assert {f"n{i:02d}" for i in range(NAMES)} | {"late"} <= set(stack.names(cast))
+    # A verdict is published before its catalog is committed.
+    wait_until(lambda: "late" in stack.names(cast), 30, "the certificate in its account's view")
+    assert {f"n{i:02d}" for i in range(NAMES)} <= set(stack.names(cast))
     assert run(stack, "verify", "--redis")["ok"]
     assert run(stack, "diff")["differences"] == []
     # Nothing is left of the old ones.
