@@ -171,10 +171,7 @@ static void tell_progress(struct rebuild *run) {
 }
 
 static bool run_threads(struct rebuild *run, struct cs_err *err) {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    int64_t n = run->op.settings->workers ? run->op.settings->workers : cores > 0 ? cores : 1;
-    if (n > run->op.partitions)
-        n = run->op.partitions;
+    int n = cs_settings_workers(run->op.settings, run->op.partitions);
     pthread_t *threads = calloc((size_t)n, sizeof *threads);
     if (!threads)
         return cs_err_oom(err);

@@ -224,14 +224,11 @@ static bool start_api(struct daemon *d, struct cs_err *err) {
 }
 
 static bool start_workers(struct daemon *d, struct cs_err *err) {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    int64_t n = d->settings->workers ? d->settings->workers : cores > 0 ? cores : 1;
-    if (n > d->c.partition_count)
-        n = d->c.partition_count; // the others would have nothing to do
+    int n = cs_settings_workers(d->settings, d->c.partition_count);
     d->workers = calloc((size_t)n, sizeof *d->workers);
     if (!d->workers)
         return cs_err_oom(err);
-    cs_board_expect_workers(d->c.board, (int)n);
+    cs_board_expect_workers(d->c.board, n);
     for (int i = 0; i < (int)n; i++) {
         if (!cs_worker_start(&d->c, &d->worker_metrics, i, on_worker_end, d, &d->workers[i], err))
             return false;

@@ -272,7 +272,8 @@ static void landed(struct cs_rebuilder *r) {
     struct cs_rebuild_batch *b = r->flight;
     r->position = r->apply.to;
     atomic_fetch_add(&r->env->judged, (long long)b->len);
-    cs_hot_keep(r->hot, (size_t)r->env->settings->cache_bytes);
+    const struct cs_consumer_settings *s = r->env->settings;
+    cs_hot_keep(r->hot, (size_t)s->cache_bytes / (size_t)cs_settings_workers(s, r->env->partitions));
     cs_rebuild_batch_empty(b);
 }
 

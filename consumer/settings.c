@@ -2,6 +2,7 @@
 #include "settings.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "certsync/model/entry.h"
 #include "certsync/model/ident.h"
@@ -53,9 +54,9 @@ static const struct cs_setting rows[] = {
                    "Most records of one batch."),
     CS_SETTING_SIZE("consumer.batch_bytes", S, batch_bytes, "4MiB", 262144, 67108864, 0, "Most bytes of one batch."),
     CS_SETTING_SIZE("consumer.cache_bytes", S, cache_bytes, "64MiB", 0, 17179869184, 0,
-                    "Documents that a worker keeps between batches, of all its partitions."),
+                    "Documents kept in memory between batches, of all workers."),
     CS_SETTING_SIZE("consumer.queue_bytes", S, queue_bytes, "64MiB", 1048576, 17179869184, 0,
-                    "Records that a worker fetches ahead, of all its partitions."),
+                    "Records fetched ahead, of all partitions."),
     CS_SETTING_DURATION("consumer.drain_timeout", S, drain_timeout_ms, "20s", 100, 600000, 0,
                         "How long a stop waits for batches that are published already."),
     CS_SETTING_DURATION("consumer.preflight_timeout", S, preflight_timeout_ms, "30s", 100, 600000, 0,
@@ -98,6 +99,12 @@ static bool check(const void *values, struct cs_err *err) {
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "kafka.events_topic and kafka.outcomes_topic must be different topics");
     return cs_redis_access_of(s, &access, err);
+}
+
+int cs_settings_workers(const struct cs_consumer_settings *s, int32_t partitions) {
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    int64_t n = s->workers ? s->workers : cores > 0 ? cores : 1;
+    return n < partitions ? (int)n : partitions; // more would have nothing to do
 }
 
 static const char *const env_ignore[] = {"CERTSYNC_CONFIG", "CERTSYNC_CRASH_AT", "CERTSYNC_BUILD", NULL};

@@ -33,8 +33,8 @@ struct cs_consumer_settings {
     int64_t workers; // 0: the cores
     int64_t batch_records;
     int64_t batch_bytes;
-    int64_t cache_bytes; // hot documents of one worker
-    int64_t queue_bytes; // records fetched ahead, of all partitions of one worker
+    int64_t cache_bytes; // hot documents, of all workers
+    int64_t queue_bytes; // records fetched ahead, of all partitions
     int64_t drain_timeout_ms;
     int64_t preflight_timeout_ms;
 
@@ -49,3 +49,5 @@ struct cs_consumer_settings {
 };
 
 extern const struct cs_settings_table cs_consumer_settings_table;
+// How many threads share that many partitions: no more than there are partitions.
+int cs_settings_workers(const struct cs_consumer_settings *s, int32_t partitions);

@@ -290,11 +290,11 @@ static bool finish_load(struct cs_worker *w) {
 }
 
 static void keep_hot(struct cs_worker *w) {
-    size_t partitions = 0;
+    size_t shares = 0;
     for (const struct cs_partition *q = w->partitions; q; q = q->next)
-        partitions++;
-    cs_hot_keep(w->flight->partition->hot,
-                (size_t)w->c->settings->cache_bytes / (partitions ? partitions : 1));
+        shares++;
+    shares *= (size_t)cs_settings_workers(w->c->settings, w->c->partition_count);
+    cs_hot_keep(w->flight->partition->hot, (size_t)w->c->settings->cache_bytes / (shares ? shares : 1));
 }
 
 static void landed(struct cs_worker *w) {
