@@ -4,9 +4,14 @@
 #include <string.h>
 
 static bool comes_again(const char *key) {
-    static const char *const kinds[] = {"account/", "key/", "trust/", "stream/", "system"};
+#define KIND(text)                                                                                           \
+    { text, sizeof(text) - 1 }
+    static const struct {
+        const char *text;
+        size_t len;
+    } kinds[] = {KIND("account/"), KIND("key/"), KIND("trust/"), KIND("stream/"), KIND("system")};
     for (size_t i = 0; i < CS_ARRAY_LEN(kinds); i++)
-        if (strncmp(key, kinds[i], strlen(kinds[i])) == 0)
+        if (strncmp(key, kinds[i].text, kinds[i].len) == 0)
             return true;
     return false;
 }

@@ -151,14 +151,17 @@ static void derive(struct cs_event *ev) {
         up->source = CS_SOURCE_UPLOADED;
 }
 
-static bool read_data(struct cs_reader *r, const struct envelope *e, struct cs_event *ev) {
+static bool read_data(struct cs_reader *r, const struct envelope *e, bool views, struct cs_event *ev) {
     size_t data_len = (size_t)(r->end - e->data);
     ev->type = cs_event_type_of(e->type);
+    // A text with an escape is not its own view.
+    ev->storage_text = !views || memchr(e->data, '\\', data_len);
     // Each base64 text, and its bytes.
-    ev->storage = malloc(data_len + data_len / 4 * 3 + 1);
+    ev->storage = malloc((ev->storage_text ? data_len : 0) + data_len / 4 * 3 + 1);
     if (!ev->storage)
         return cs_err_oom(r->err);
     r->store = ev->storage;
+    r->views = !ev->storage_text;
     r->at = e->data;
     r->depth = 1;
     r->path[0] = (struct cs_reader_step){CS_STEP_MEMBER, {"data", 4, false}, 0};
@@ -168,7 +171,7 @@ static bool read_data(struct cs_reader *r, const struct envelope *e, struct cs_e
     return true;
 }
 
-bool cs_event_decode(struct cs_bytes value, struct cs_event **ret, struct cs_err *err) {
+static bool decode(struct cs_bytes value, bool views, struct cs_event **ret, struct cs_err *err) {
     struct cs_reader r;
     struct envelope e = {0};
     if (value.len > CS_EVENT_MAX)
@@ -180,10 +183,33 @@ bool cs_event_decode(struct cs_bytes value, struct cs_event **ret, struct cs_err
     CS_AUTO(cs_event_free) struct cs_event *ev = calloc(1, sizeof *ev);
     if (!ev)
         return cs_err_oom(err);
-    if (!judge_envelope(&r, &e, ev) || !read_data(&r, &e, ev))
+    if (!judge_envelope(&r, &e, ev) || !read_data(&r, &e, views, ev))
         return false;
     *ret = CS_TAKE(ev);
     return true;
+}
+
+bool cs_event_decode(struct cs_bytes value, struct cs_event **ret, struct cs_err *err) {
+    return decode(value, false, ret, err);
+}
+
+bool cs_event_decode_view(struct cs_bytes value, struct cs_event **ret, struct cs_err *err) {
+    return decode(value, true, ret, err);
+}
+
+void cs_event_forget_bytes(struct cs_event *ev) {
+    static const struct cs_bytes none = {NULL, 0};
+    if (ev->storage_text ||
+        (ev->type != CS_EVENT_CERTIFICATE_UPLOAD && ev->type != CS_EVENT_CERTIFICATE_ISSUE))
+        return;
+    for (size_t i = 0; i < ev->data.upload.parts; i++) {
+        struct cs_keyed_chain *part = &ev->data.upload.part[i];
+        for (size_t k = 0; k < CS_ARRAY_LEN(part->chain); k++)
+            part->chain[k].bytes = none;
+        part->key.bytes = part->pop.bytes = none;
+    }
+    free(ev->storage);
+    ev->storage = NULL;
 }
 
 void cs_event_free(struct cs_event *ev) {

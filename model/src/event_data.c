@@ -12,19 +12,28 @@
 
 // ---- base64 and chains
 
-// Into the event's storage: the text, then its bytes.
+// The text, into the event's storage where it does not stay in the value.
+static const char *store_text(struct cs_reader *r, struct cs_string s, size_t *ret_len) {
+    char *text = (char *)r->store;
+    *ret_len = s.len;
+    if (r->views)
+        return s.s;
+    // The NUL of a copy would need a byte that the storage has not.
+    if (s.escaped)
+        *ret_len = cs_string_copy(s, text, s.len + 1);
+    else
+        memcpy(text, s.s, s.len);
+    r->store += *ret_len;
+    return text;
+}
+
 static bool read_encoded_value(struct cs_reader *r, struct cs_encoded *ret) {
     struct cs_string s;
     if (!cs_read_string(r, "a base64 string", &s))
         return false;
-    char *text = (char *)r->store;
-    size_t len = s.len;
-    // The NUL of a copy would need a byte that the storage has not.
-    if (s.escaped)
-        len = cs_string_copy(s, text, s.len + 1);
-    else
-        memcpy(text, s.s, len);
-    uint8_t *data = r->store + len;
+    size_t len = 0;
+    const char *text = store_text(r, s, &len);
+    uint8_t *data = r->store;
     size_t data_len;
     if (len == 0)
         return cs_reader_fail(r, "empty");

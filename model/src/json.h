@@ -48,6 +48,7 @@ struct cs_reader {
     unsigned depth, depth_max;
     struct cs_reader_step path[CS_READER_DEPTH_MAX];
     uint8_t *store; // where fields.h puts decoded bytes; the caller knows that they fit
+    bool views;     // and leaves texts where they are; none has an escape
     struct cs_err *err;
 };
 

@@ -113,7 +113,7 @@ static bool read_event(const struct cs_record *r, struct cs_prepared *p, struct 
         refuse(p, CS_CODE_EVENT_MALFORMED, "value");
         return true;
     }
-    if (cs_event_decode(r->value, &p->event, err))
+    if (cs_event_decode_view(r->value, &p->event, err))
         return true;
     if (err->kind != CS_ERR_REJECT)
         return false;
@@ -326,7 +326,10 @@ bool cs_prepare_content(struct cs_crypto *c, struct cs_prepared *p, struct cs_er
     switch (ev->type) {
     case CS_EVENT_CERTIFICATE_UPLOAD:
     case CS_EVENT_CERTIFICATE_ISSUE:
-        return read_upload(c, p, err);
+        if (!read_upload(c, p, err))
+            return false;
+        cs_event_forget_bytes(p->event); // the rules keep texts
+        return true;
     case CS_EVENT_CSR_ADD:
         return read_csr(c, p, err);
     case CS_EVENT_AGENT_ENROLL:

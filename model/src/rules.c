@@ -12,10 +12,6 @@
 #include "rules_internal.h"
 #include "rules_table.h"
 
-// The largest document: a certificate's material, whose base64 came in one event, or a certificate with
-// CS_SHARES_MAX shares.
-#define DOCUMENT_MAX (2 * CS_EVENT_MAX)
-
 struct rule {
     uint32_t types;
     enum cs_code code;
@@ -294,12 +290,11 @@ static void init_judge(struct cs_judge *j, const struct cs_rule_context *ctx, st
     j->now_s = r->timestamp_ms / 1000 - (r->timestamp_ms % 1000 < 0);
     j->ret = ret;
     j->err = err;
-    cs_buf_init(&j->buf, DOCUMENT_MAX);
+    j->buf = cs_state_scratch(state);
 }
 
 static void clear_judge(struct cs_judge *j) {
     cs_facts_clear(&j->f);
-    cs_buf_clear(&j->buf);
 }
 
 bool cs_decide(const struct cs_rule_context *ctx, struct cs_state *state, const struct cs_record *r,

@@ -61,9 +61,9 @@ struct cs_judge {
     cs_key stream;             // "<kid>" or "p<partition>"
     struct cs_facts f;
     struct cs_decision *ret;
-    struct cs_buf buf; // for the document that is being written
-    bool needed;       // something is not loaded: the decision is void
-    bool failed;       // err says why
+    struct cs_buf *buf; // the state's, for the document that is being written
+    bool needed;        // something is not loaded: the decision is void
+    bool failed;        // err says why
     struct cs_err *err;
 };
 

@@ -13,19 +13,19 @@ void cs_judge_fail_oom(struct cs_judge *j) {
 }
 
 struct cs_buf *cs_judge_begin(struct cs_judge *j) {
-    cs_buf_reset(&j->buf);
-    return &j->buf;
+    cs_buf_reset(j->buf);
+    return j->buf;
 }
 
 void cs_judge_put(struct cs_judge *j, const char *key) {
     if (cs_judge_stopped(j))
         return;
-    if (!cs_buf_ok(&j->buf, j->err)) {
+    if (!cs_buf_ok(j->buf, j->err)) {
         cs_err_prepend(j->err, "document %s", key);
         j->failed = true;
         return;
     }
-    cs_state_put(j->state, key, cs_buf_bytes(&j->buf));
+    cs_state_put(j->state, key, cs_buf_bytes(j->buf));
 }
 
 void cs_judge_put_id(struct cs_judge *j, const char *key, const char *id) {

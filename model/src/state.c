@@ -9,13 +9,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/model/event.h"
 #include "state_internal.h"
+
+// The largest document: a certificate's material, whose base64 came in one event, or a certificate with
+// CS_SHARES_MAX shares.
+#define DOCUMENT_MAX (2 * CS_EVENT_MAX)
 
 bool cs_state_new(bool complete, struct cs_state **ret, struct cs_err *err) {
     struct cs_state *s = calloc(1, sizeof(*s));
     if (!s)
         return cs_err_oom(err);
     s->complete = complete;
+    cs_buf_init(&s->scratch, DOCUMENT_MAX);
     *ret = s;
     return true;
 }
@@ -72,7 +78,12 @@ void cs_state_free(struct cs_state *s) {
     free(s->undo);
     free(s->dirty);
     free(s->needed);
+    cs_buf_clear(&s->scratch);
     free(s);
+}
+
+struct cs_buf *cs_state_scratch(struct cs_state *s) {
+    return &s->scratch;
 }
 
 bool cs_state_grow(struct cs_state *s, void **array, size_t len, size_t *cap, size_t size) {

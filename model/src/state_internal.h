@@ -81,6 +81,7 @@ struct cs_state {
     struct doc *fresh; // docs that came since the last cs_state_forget_passing, the last one first
     size_t held;       // bytes of documents, with what it takes to keep them
     struct index *indexes;
+    struct cs_buf scratch;
     struct cs_needed *needed;
     size_t needed_len, needed_cap;
     struct undo *undo; // of the documents written since begin

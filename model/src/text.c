@@ -263,6 +263,10 @@ bool cs_time_parse(const char *text, size_t len, int64_t *ret_time_s) {
     return y >= 1970 && text_date_to_s(y, mo, d, h, mi, s, ret_time_s);
 }
 
+static bool plain_ascii(uint8_t c) {
+    return c >= 0x20 && c < 0x7F && c != '"' && c != '\\';
+}
+
 void cs_text_escape(const void *s, size_t len, char *out, size_t out_size) {
     static const char digits[] = "0123456789ABCDEF";
     const uint8_t *p = s;
@@ -270,10 +274,13 @@ void cs_text_escape(const void *s, size_t len, char *out, size_t out_size) {
     if (out_size == 0)
         return;
     for (size_t i = 0; i < len;) {
+        if (plain_ascii(p[i]) && at < out_size - 1) { // nearly all
+            out[at++] = (char)p[i++];
+            continue;
+        }
         size_t n = utf8_sequence(p + i, len - i);
         // C1 controls are two bytes, C2 80 to C2 9F: a terminal may obey them.
-        bool plain = n == 1 ? p[i] >= 0x20 && p[i] != 0x7F && p[i] != '"' && p[i] != '\\'
-                            : n > 1 && !(p[i] == 0xC2 && p[i + 1] < 0xA0);
+        bool plain = n == 1 ? plain_ascii(p[i]) : n > 1 && !(p[i] == 0xC2 && p[i + 1] < 0xA0);
         size_t need = plain ? n : 4;
         if (need > out_size - 1 - at)
             break;

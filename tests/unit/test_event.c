@@ -103,6 +103,70 @@ static void members_in_any_order_and_white_space(void **state) {
     }
 }
 
+// Whether every base64 of the event has these bytes and this text, or has forgotten the bytes.
+static void assert_same_encoded(const struct cs_encoded *mine, const struct cs_encoded *theirs,
+                                bool forgotten) {
+    assert_int_equal(mine->text.len, theirs->text.len);
+    if (mine->text.len > 0)
+        assert_memory_equal(mine->text.data, theirs->text.data, mine->text.len);
+    assert_int_equal(mine->bytes.len, forgotten ? 0 : theirs->bytes.len);
+    if (mine->bytes.len > 0)
+        assert_memory_equal(mine->bytes.data, theirs->bytes.data, mine->bytes.len);
+}
+
+static void assert_upload(const struct cs_event *mine, const struct cs_event *theirs, bool forgotten) {
+    for (size_t i = 0; i < theirs->data.upload.parts; i++) {
+        const struct cs_keyed_chain *a = &mine->data.upload.part[i], *b = &theirs->data.upload.part[i];
+        for (size_t k = 0; k < b->chain_len; k++)
+            assert_same_encoded(&a->chain[k], &b->chain[k], forgotten);
+        assert_same_encoded(&a->key, &b->key, forgotten);
+        assert_same_encoded(&a->pop, &b->pop, forgotten);
+    }
+}
+
+// A name that begins with an escape.
+static char *escape_name(const char *text) {
+    static const char name[] = "\"name\":\"";
+    const char *at = strstr(text, name);
+    char *out = malloc(strlen(text) + 8);
+    assert_non_null(at);
+    assert_non_null(out);
+    at += strlen(name);
+    sprintf(out, "%.*s\\u0061%s", (int)(at - text), text, at);
+    return out;
+}
+
+// The same is read with texts left in the value; with an escape in them they are copied, and nothing is forgotten.
+static void views_into_the_value(void **state) {
+    (void)state;
+    int uploads = 0;
+    for (size_t i = 0; i < CS_ARRAY_LEN(samples); i++) {
+        struct cs_err err;
+        CS_AUTO(cs_event_free) struct cs_event *whole = decode(samples[i].text);
+        CS_AUTO(cs_event_free) struct cs_event *view = NULL;
+        CS_AUTO(cs_event_free) struct cs_event *escaped = NULL;
+        struct cs_bytes text = {(const uint8_t *)samples[i].text, strlen(samples[i].text)};
+        assert_true(cs_event_decode_view(text, &view, &err));
+        assert_int_equal(view->type, whole->type);
+        bool upload = view->type == CS_EVENT_CERTIFICATE_UPLOAD || view->type == CS_EVENT_CERTIFICATE_ISSUE;
+        if (!upload)
+            continue;
+        uploads++;
+        assert_upload(view, whole, false);
+        const uint8_t *first = view->data.upload.part[0].chain[0].text.data;
+        assert_true(first > text.data && first < text.data + text.len);
+        cs_event_forget_bytes(view);
+        assert_upload(view, whole, true);
+        char *other = escape_name(samples[i].text);
+        assert_true(
+            cs_event_decode_view((struct cs_bytes){(const uint8_t *)other, strlen(other)}, &escaped, &err));
+        cs_event_forget_bytes(escaped);
+        assert_upload(escaped, whole, false);
+        free(other);
+    }
+    assert_true(uploads >= 2);
+}
+
 static void size_limit(void **state) {
     (void)state;
     const char *head = sample_text("revoke");
@@ -322,6 +386,7 @@ int main(void) {
         cmocka_unit_test(every_truncation_is_refused),
         cmocka_unit_test(unknown_types),
         cmocka_unit_test(members_in_any_order_and_white_space),
+        cmocka_unit_test(views_into_the_value),
         cmocka_unit_test(size_limit),
         cmocka_unit_test(depth_limit),
         cmocka_unit_test(envelope_and_upload),

@@ -77,7 +77,7 @@ enum cs_event_type {
 };
 const char *cs_event_type_name(enum cs_event_type t); // "certsync.certificate.upload.v1"
 
-// Bytes that came as base64: both forms, views into the event's storage.
+// Bytes that came as base64: both forms, views into the event's storage (cs_event_decode_view: the text into the record's value).
 struct cs_encoded {
     struct cs_bytes bytes;
     struct cs_bytes text; // canonical base64
@@ -192,12 +192,17 @@ struct cs_event {
             int32_t origin;
         } answer;
     } data;
-    void *storage; // internal
+    void *storage;     // internal
+    bool storage_text; // internal: texts lie there, too
 };
 
 // REJECT codes: event.too_large, event.malformed (err.msg is the detail: deterministic, our own words, names the member, at
 // most CS_DETAIL_MAX bytes), event.unknown_type. value is not needed after the call. FATAL only out of memory.
 CS_MUST_USE bool cs_event_decode(struct cs_bytes value, struct cs_event **ret, struct cs_err *err);
+// The same for whoever keeps value as long as the event: base64 texts are views into it.
+CS_MUST_USE bool cs_event_decode_view(struct cs_bytes value, struct cs_event **ret, struct cs_err *err);
+// Of an upload or issue that was decoded so: frees what the base64 decodes to, once nobody needs more than the texts.
+void cs_event_forget_bytes(struct cs_event *ev);
 void cs_event_free(struct cs_event *ev);
 CS_DEFINE_AUTO(struct cs_event, cs_event_free)
 

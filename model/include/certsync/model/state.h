@@ -10,6 +10,7 @@
 // The kept changes since cs_state_changes_clear are what one commit writes. Not thread-safe. Keys are NUL-terminated, at most CS_STATE_KEY_MAX bytes.
 #pragma once
 
+#include "certsync/model/buf.h"
 #include "certsync/model/err.h"
 
 #define CS_STATE_KEY_MAX 255
@@ -86,6 +87,8 @@ void cs_state_changes_clear(struct cs_state *s);
 // Drops the documents that came since the last call but those that stay(key) says will be read again: most of what a batch touches is never
 // seen again. Between batches: nothing is noted, staged or kept as a change.
 void cs_state_forget_passing(struct cs_state *s, bool (*stays)(const char *key));
+// Memory for a document that is being written, kept between decisions. Whoever begins a document resets it.
+struct cs_buf *cs_state_scratch(struct cs_state *s);
 // About how many bytes of memory the documents take.
 size_t cs_state_held(const struct cs_state *s);
 // Drops everything held (a new batch that must load afresh). On a complete state: empties the catalog.
