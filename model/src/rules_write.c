@@ -33,14 +33,16 @@ void cs_judge_put_id(struct cs_judge *j, const char *key, const char *id) {
     cs_judge_put(j, key);
 }
 
-// The next event of the account finds it decoded.
+// The next event of the account finds it decoded. What could not be written for want of memory is not there.
 void cs_judge_put_account(struct cs_judge *j) {
     cs_key key;
     struct cs_bytes value;
     void **kept = NULL;
     cs_account_encode(cs_judge_begin(j), &j->f.account);
     cs_judge_put(j, cs_key_join(key, "account/", j->ev->account, NULL));
-    if (!cs_judge_stopped(j) && cs_state_look(j->state, key, &value, &kept) == CS_FOUND)
+    struct cs_bytes written = cs_buf_bytes(j->buf);
+    if (!cs_judge_stopped(j) && cs_state_look(j->state, key, &value, &kept) == CS_FOUND && !*kept &&
+        value.len == written.len && memcmp(value.data, written.data, written.len) == 0)
         cs_judge_keep_decoded(j, kept, &j->f.account, sizeof j->f.account);
 }
 
