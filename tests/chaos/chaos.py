@@ -153,7 +153,7 @@ class Driver:
                 if self.plan.kill_at_end:
                     c.kill()
                 else:
-                    c.signal(signal.SIGTERM)
+                    run.end_consumer(c)
             for c in run.consumers:
                 if not self.plan.kill_at_end:
                     try:

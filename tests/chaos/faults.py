@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is done to the servers while events flow. Each fault is a generator: it acts, and yields how many seconds it waits."""
-import signal
 import time
 
 import redis
@@ -58,7 +57,7 @@ def two_groups(run, r):
     second = run.run_consumer(kafka={"group": run.group + "-second"})
     yield r.uniform(0.5, 2.5)
     if r.random() < 0.5:
-        end(second, r)
+        end(run, second, r)
 
 
 def join(run, r):
@@ -69,13 +68,13 @@ def join(run, r):
 def leave(run, r):
     """SIGTERM: an orderly end of one, or of all."""
     for c in run.alive()[:r.choice([1, 1, 9])]:
-        c.signal(signal.SIGTERM)
+        run.end_consumer(c)
     yield r.uniform(0, 0.8)
     run.run_consumer()
 
 
-def end(consumer, r):
-    consumer.kill() if r.random() < 0.5 else consumer.signal(signal.SIGTERM)
+def end(run, consumer, r):
+    consumer.kill() if r.random() < 0.5 else run.end_consumer(consumer)
 
 
 def clock(run, r):
@@ -85,7 +84,7 @@ def clock(run, r):
     run.run_consumer()
     yield r.choice([0, r.uniform(0, 1.5)])
     for c in before:
-        end(c, r)
+        end(run, c, r)
 
 
 def rebuild(run, r):

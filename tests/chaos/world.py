@@ -159,9 +159,16 @@ class Run:
         name, port = f"consumer{self.started}", free_port() if self.hosted else None
         env = trouble.clock(self.clock) | ({"CERTSYNC_CRASH_AT": crash_at} if crash_at else {})
         consumer = Process(name, [consumer_binary(), "run", "--config", self.config(name, port, **over)], self.directory, env=env)
-        consumer.stopped, consumer.port = False, port
+        consumer.stopped, consumer.ending, consumer.port = False, False, port
         self.consumers.append(consumer)
         return consumer
+
+    @staticmethod
+    def end_consumer(consumer):
+        """SIGTERM, once: a second one means "at once", and gives another exit code."""
+        if not consumer.ending:
+            consumer.ending = True
+            consumer.signal(signal.SIGTERM)
 
     def operate(self, command):
         """An operator's command, beside what runs."""
