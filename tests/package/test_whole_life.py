@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
 from support import events as ev
 from support import machine as machines
+from support.acme import InstalledCertbot, NotThere, Pebble
 from support.debs import deb, repack
 from support.hang import Hang
 from support.host import Host
@@ -37,6 +41,8 @@ class World:
     def __init__(self, machine, stack):
         self.machine, self.stack = machine, stack
         self.before = self.accounts = self.account = None
+        self.wanted = {}  # certificates that were brought, and their versions
+        self.beside = []  # packages that came for a test's sake
 
     def path(self, inside):
         return self.machine.root / inside.lstrip("/")
@@ -61,12 +67,16 @@ class World:
     def wait_log(self, unit, text):
         wait_until(lambda: text in self.machine.journal(unit), PATIENCE_S, f"{text!r} in the log of {unit}")
 
-    def versions(self):
+    def catalog(self):
         status, body = self.stack.http("/v1/accounts/acme/certificates", self.stack.token(self.stack.auditor, "*"))
         assert status == 200, (status, body)
-        return {c["name"]: c["version"] for c in body["certificates"]}
+        return {c["name"]: c for c in body["certificates"]}
+
+    def versions(self):
+        return {name: c["version"] for name, c in self.catalog().items()}
 
     def wait_version(self, name, version):
+        self.wanted[name] = version
         try:
             wait_until(lambda: self.versions().get(name) == version, PATIENCE_S, f"version {version} of {name}")
         except AssertionError as e:
@@ -91,6 +101,10 @@ class World:
 @pytest.fixture(scope="module")
 def ca():
     return ev.Authority()
+
+
+def installed(machine):
+    return set(machine.must("dpkg-query", "-W", "-f", "${Package}\n").split())
 
 
 def accounts_of(world):
@@ -170,6 +184,36 @@ def test_a_host_joins_and_registers_what_only_root_may_read(world, ca):
     m.must("certsync", "status")
 
 
+@pytest.fixture
+def acme(tmp_path):
+    try:
+        with Pebble(tmp_path / "acme") as server:
+            yield server
+    except NotThere as e:
+        pytest.skip(f"no ACME server: {e}")
+
+
+def test_a_real_certbot_renews_from_a_real_acme_server(world, acme):
+    m, name = world.machine, "real.example.org"
+    had = installed(m)
+    m.apt("install", "certbot")
+    world.beside = sorted(installed(m) - had)
+
+    def registered(version):
+        world.wait_version(name, version)
+        found = world.catalog()[name]
+        chain = world.path(f"/etc/letsencrypt/archive/{name}/fullchain{version}.pem").read_bytes()
+        leaf = x509.load_pem_x509_certificate(chain).fingerprint(hashes.SHA256()).hex()
+        assert found["fingerprint"] == leaf
+        return found["id"], leaf
+    certbot = InstalledCertbot(m, acme)
+    certbot.obtain(name)
+    first = registered(1)
+    certbot.renew("--cert-name", name)
+    second = registered(2)
+    assert first[0] == second[0] and first[1] != second[1]
+
+
 def test_it_has_the_rights_of_its_unit_and_no_more(world):
     m = world.machine
     status = Path(f"/proc/{host_pid(world, AGENT)}/status").read_text()
@@ -192,7 +236,7 @@ def host_pid(world, unit):
             numbers = re.search(r"^NSpid:\t(.*)$", status.read_text(), re.M)
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if numbers and numbers.group(1).split()[1:2] == [inside] and in_machine(world, status.parent):
+        if numbers and numbers.group(1).split()[-1] == inside and in_machine(world, status.parent):
             return int(status.parent.name)
     raise AssertionError(f"no process {inside} of {unit}")
 
@@ -258,7 +302,7 @@ def test_upgrade_keeps_what_was_changed_and_restarts_what_runs(world):
     for unit in (AGENT, CONSUMER):
         assert world.active(unit) and m.show(unit, "MainPID") != before[unit], unit
         assert m.run("systemctl", "is-enabled", unit).stdout.strip() == "enabled"
-    assert world.versions() == {"www.example.com": 2, "shop": 1}  # and the restart changed nothing
+    assert world.versions() == world.wanted  # and the restart changed nothing
 
 
 def test_remove_keeps_settings_keys_and_state(world):
@@ -278,10 +322,10 @@ def test_remove_keeps_settings_keys_and_state(world):
 
 def test_purge_leaves_nothing(world):
     m = world.machine
-    m.apt("purge", "certsync", "certsync-consumer")
+    m.apt("purge", "certsync", "certsync-consumer", *world.beside)
     m.apt("autoremove", "--purge")
     # What people put there, packages must not take away.
-    left = {p for p in m.files() - world.before if not p.startswith(("/root/", "/var/lib/caddy", "/etc/letsencrypt"))}
+    left = {p for p in m.files() - world.before if not p.startswith(("/root/", "/var/lib/caddy", "/etc/letsencrypt", "/var/lib/letsencrypt"))}
     assert left == {"/etc/certsync", "/etc/certsync/custodian.pub"}
     gone = world.before - m.files()
     assert gone == set()

@@ -129,11 +129,23 @@ class Certbot:
         self.run("certonly", "--standalone", "--server", self.acme.directory_url, "--agree-tos", "-m", "admin@example.com",
                  "--no-eff-email", "--http-01-port", str(self.acme.http_port), "--http-01-address", "127.0.0.1", "-d", name, *args)
 
-    def renew(self):
-        self.run("renew", "--force-renewal", "--no-random-sleep-on-renew")
+    def renew(self, *args):
+        self.run("renew", "--force-renewal", "--no-random-sleep-on-renew", *args)
 
     def delete(self, name):
         self.run("delete", "--cert-name", name)
+
+
+class InstalledCertbot(Certbot):
+    """The certbot that is installed in a machine (machine.py), with the directories of its package. It shares the loopback with Pebble."""
+
+    def __init__(self, machine, acme):
+        super().__init__("/etc/letsencrypt", acme)
+        self.machine = machine
+        shutil.copy(acme.ca, machine.root / "root/acme.pem")
+
+    def run(self, *args):
+        self.machine.must("env", "REQUESTS_CA_BUNDLE=/root/acme.pem", "certbot", *args, "--non-interactive")
 
 
 class CertbotLayout:

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import time
+from pathlib import Path
 
 from support.proc import Process, wait_until
 
@@ -16,6 +17,11 @@ MIRROR = "http://deb.debian.org/debian"
 # What changes with every use of apt, and what belongs to the running system.
 NOISE = re.compile(r"/(var/(lib/(dpkg|apt|systemd)|cache|log|tmp)|proc|sys|run|dev|tmp)(/|$)"
                    r"|/etc/(ld\.so\.cache|\.pwd\.lock|(passwd|group|g?shadow)-)$")
+
+
+# A PID namespace that ends with what is run in it, and that ends when this test run does, however that happens: no
+# signal that is missed, no first process of the machine and no half of debootstrap is left behind, nor are mounts.
+FENCE = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
 
 
 def cannot():
@@ -35,6 +41,14 @@ def host_mirror():
     return next((line.split()[0] for line in done.stdout.splitlines() if line.endswith(" bookworm main")), MIRROR)
 
 
+def child_of(pid):
+    """A process's first child; None where it has none, or is gone."""
+    try:
+        return next(iter(Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()), None)
+    except FileNotFoundError:
+        return None
+
+
 class Machine:
     def __init__(self, directory):
         self.directory, self.root = directory, directory / "root"
@@ -43,9 +57,8 @@ class Machine:
         unsafe.mkdir(parents=True)
         (unsafe / "unsafe").write_text("force-unsafe-io\n")  # it need not survive a crash
         kept = os.environ.get("CS_TEST_DEBIAN")
-        self.made = Process("debootstrap", ["tar", "-C", self.root, "-xf", kept] if kept else
-                            ["debootstrap", "--variant=minbase", "--include=systemd,systemd-sysv", "bookworm", self.root,
-                             host_mirror()], directory)
+        self.made = Process("debootstrap", [*FENCE, *(["tar", "-C", self.root, "-xf", kept] if kept else [
+            "debootstrap", "--variant=minbase", "--include=systemd,systemd-sysv", "bookworm", self.root, host_mirror()])], directory)
 
     def boot(self):
         assert self.made.wait(600) == 0, self.made.tail()
@@ -54,7 +67,8 @@ class Machine:
         kept = re.findall(r'^Acquire::(?:Check-[A-Za-z-]+|https?::\S*|Retries) ".*";$', dump, re.M)
         (self.root / "etc/apt/apt.conf.d/90host").write_text("\n".join(kept) + '\nAPT::Sandbox::User "root";\n')
         shutil.copy("/etc/resolv.conf", self.root / "etc/resolv.conf")
-        self.process = Process("machine", ["systemd-nspawn", "--register=no", "--keep-unit", "--console=pipe",
+        (self.root / "etc/hosts").write_text("127.0.0.1 localhost\n")
+        self.process = Process("machine", [*FENCE, "systemd-nspawn", "--register=no", "--keep-unit", "--console=pipe",
                                            "--resolv-conf=off", "-b", "-D", self.root], self.directory)
 
         def up():
@@ -65,8 +79,7 @@ class Machine:
 
     def leader(self):
         """The machine's first process, by the host's number."""
-        children = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
-        return next(iter(open(children, encoding="ascii").read().split()), None)
+        return child_of(child_of(self.process.pid))  # the fence's child is systemd-nspawn
 
     def run(self, *argv, timeout_s=180, **how):
         """In the machine, as root there."""
@@ -108,7 +121,7 @@ class Machine:
         started = time.monotonic()
         self.made.kill()
         if self.process:
-            self.process.kill()  # its first process goes with it, and with that everything in it
+            self.process.kill()  # and with it all that is behind the fence
         # The kernel lets go of its mounts a moment later.
         while time.monotonic() - started < 10:
             try:
