@@ -37,7 +37,8 @@ struct cs_prepared {
     // event.misrouted. event is NULL for the first four.
     enum cs_code code;
     char detail[CS_DETAIL_MAX + 1]; // event.malformed: the member at fault
-    struct cs_event *event;
+    struct cs_event
+        *event; // its base64 texts are views into value; of certificate.upload and .issue only they are left
     struct cs_bytes value; // view of the record's value
     uint8_t sig[128];
     size_t sig_len;
