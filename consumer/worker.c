@@ -20,6 +20,7 @@
 #define HEARTBEAT_MS     500 // how soon a worker learns that another one has come
 #define REVOKE_DRAIN_MS  2000
 #define LOOK_EVERY_MS    1000
+#define ASSIGN_PAUSE_MS  20
 #define START_FOR_MS     500
 #define MEASURE_EVERY_MS 2000
 #define MEASURE_LATER_MS 10000 // after brokers did not answer
@@ -51,6 +52,16 @@ static struct cs_partition *find_partition(struct cs_worker *w, int32_t id) {
     return NULL;
 }
 
+// A partition that is taken away a second time before its fetcher has stopped ends the process in librdkafka 2.0 (an
+// assertion of rd_kafka_assignment_partition_stopped): between two changes of the assignment its thread has this long.
+static void note_assigned(struct cs_worker *w) {
+    w->settled_at_ms = cs_worker_now_ms(w) + ASSIGN_PAUSE_MS;
+}
+
+static bool settled(const struct cs_worker *w) {
+    return cs_worker_now_ms(w) >= w->settled_at_ms;
+}
+
 // Gives librdkafka the partitions that are read, each with the offset that comes next. The others are fetched
 // again from where they stand: librdkafka 2.0 knows no way to change one offset alone that is safe.
 static void assign_partitions(struct cs_worker *w) {
@@ -61,6 +72,7 @@ static void assign_partitions(struct cs_worker *w) {
                 p->next_fetch;
     rd_kafka_resp_err_t code = rd_kafka_assign(w->rk, list);
     rd_kafka_topic_partition_list_destroy(list);
+    note_assigned(w);
     struct cs_err err;
     if (code) {
         cs_kafka_err(&err, code, "assigning partitions");
@@ -121,12 +133,14 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topi
     if (!assigned) {
         remove_partitions(w);
         rd_kafka_assign(rk, NULL);
+        note_assigned(w);
         return;
     }
     add_partitions(w, list);
     // Nothing is fetched before each partition's position is read: the main loop assigns them then.
     rd_kafka_topic_partition_list_t *none = rd_kafka_topic_partition_list_new(0);
     rd_kafka_assign(rk, none);
+    note_assigned(w);
     rd_kafka_topic_partition_list_destroy(none);
     if (!w->joined)
         cs_board_worker_joined(w->c->board, true);
@@ -134,7 +148,7 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topi
 }
 
 static void serve_group(struct cs_worker *w) {
-    for (;;) {
+    while (settled(w)) {
         rd_kafka_message_t *m = rd_kafka_consumer_poll(w->rk, 0);
         if (!m)
             return;
@@ -207,7 +221,7 @@ static bool start_due(const struct cs_worker *w) {
     for (const struct cs_partition *p = w->partitions; p; p = p->next)
         if (is_due(p, now_ms))
             return true;
-    return w->assign_due && now_ms >= w->assign_at_ms;
+    return w->assign_due && now_ms >= w->assign_at_ms && settled(w);
 }
 
 // Starts partitions whose turn it is, and has them fetched once all that could be started are. Comes back
@@ -223,7 +237,7 @@ static bool start_partitions(struct cs_worker *w) {
         if (cs_worker_now_ms(w) > until_ms)
             return true;
     }
-    if (w->assign_due && cs_worker_now_ms(w) >= w->assign_at_ms)
+    if (w->assign_due && cs_worker_now_ms(w) >= w->assign_at_ms && settled(w))
         assign_partitions(w);
     return true;
 }
@@ -358,6 +372,8 @@ static bool make_adapters(struct cs_worker *w, struct cs_err *err) {
 static void end(struct cs_worker *w) {
     if (w->rk) {
         store_offsets(w, true);
+        while (!settled(w))
+            poll(NULL, 0, 1);
         rd_kafka_consumer_close(w->rk); // gives the partitions back, by on_rebalance
     }
     remove_partitions(w);
