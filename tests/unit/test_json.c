@@ -289,8 +289,9 @@ static uint32_t random_below(uint32_t n) {
 static void mutations_as_jansson(void **state) {
     (void)state;
     static const char *const seeds[] = {
-        "{\"specversion\":\"1.0\",\"seq\":42,\"data\":{\"chain\":[\"QUJD\",\"REVG\"],\"csr\":true,\"n\":null}"
-        "}",
+        ("{\"specversion\":\"1.0\",\"seq\":42,\"data\":{\"chain\":[\"QUJD\",\"REVG\"],\"csr\":true,\"n\":"
+         "null}"
+         "}"),
         "[\"\\ud83d\\ude00\\u00e9\\n\",-1,9007199254740991,{\"a\":{},\"b\":[[],[{}]]},\"\xe2\x82\xac\"]",
         "{\"a\":1,\"b\":2,\"c\":{\"a\":1,\"b\":[false,true]},\"d\":\"0123456789abcdef\"}",
     };
