@@ -18,6 +18,7 @@
 
 #define SLICE_MS         1000 // of one metadata request
 #define UNKNOWN_GRACE_MS 2000 // a topic that was just made is not known to every broker at once
+#define NEW_GRACE_MS     10000 // nor its partitions, where the topic itself was seen already
 #define PROBE_MS         1000
 #define PROBES_MAX       3
 #define PAUSE_MS         100
@@ -156,8 +157,10 @@ bool cs_kafka_topic_partitions(rd_kafka_t *rk, const char *brokers, const char *
 // Whether the answer may be another one in a moment: a partition that was just made, or whose leader moves,
 // and brokers of which not all have heard of the topic yet.
 static bool changes_soon(rd_kafka_resp_err_t code, int64_t spent_ms) {
-    return cs_kafka_err_kind(code) == CS_ERR_RETRY ||
-           (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART && spent_ms < UNKNOWN_GRACE_MS);
+    bool unknown = code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || // says the broker
+                   code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||        // says what the client knows
+                   code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
+    return cs_kafka_err_kind(code) == CS_ERR_RETRY || (unknown && spent_ms < NEW_GRACE_MS);
 }
 
 // The first or the next offset of a partition, as the broker says: where is RD_KAFKA_OFFSET_BEGINNING or _END.

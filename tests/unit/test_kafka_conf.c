@@ -14,6 +14,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "certsync/runtime/clock.h"
 #include "certsync/runtime/kafka.h"
 #include "certsync/runtime/log.h"
 
@@ -262,6 +263,12 @@ static void test_mock_cluster(void **state) {
         fail_msg("%s", err.msg);
     assert_int_equal(low, 0);
     assert_int_equal(high, 10);
+    // Nor has the client itself heard of a new partition at once: it is asked again while there is time.
+    int64_t start = cs_clock_mono_ms(cs_clock_real());
+    assert_false(cs_kafka_watermarks(consumer, "cert.events", 3, 500, &low, &high, &err));
+    assert_int_equal(err.kind, CS_ERR_CONFIG);
+    assert_non_null(strstr(err.msg, "cert.events [3]"));
+    assert_true(cs_clock_mono_ms(cs_clock_real()) - start >= 500);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, "cert.events", 1)->offset = 4;
     assert_int_equal(rd_kafka_assign(consumer, list), RD_KAFKA_RESP_ERR_NO_ERROR);

@@ -78,7 +78,8 @@ bool cs_kafka_error(struct cs_err *err, rd_kafka_error_t *error, const char *fmt
 // it with: certsync-consumer init"), authorization.
 CS_MUST_USE bool cs_kafka_topic_partitions(rd_kafka_t *rk, const char *brokers, const char *topic,
                                            int64_t timeout_ms, int32_t *ret_partitions, struct cs_err *err);
-// First and next offset of a partition, asked of the broker.
+// First and next offset of a partition, asked of the broker. A partition that nobody knows is asked for again
+// for 10 s, as it may have been made a moment ago; then CONFIG.
 CS_MUST_USE bool cs_kafka_watermarks(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t timeout_ms,
                                      int64_t *ret_low, int64_t *ret_high, struct cs_err *err);
 
