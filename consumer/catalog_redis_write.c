@@ -62,11 +62,9 @@ static bool grow(void **items, size_t *cap, size_t len, size_t item_size) {
     return true;
 }
 
-static uint32_t hash_text(const char *s) { // FNV-1a
-    uint32_t h = 2166136261u;
-    for (; *s; s++)
-        h = (h ^ (uint8_t)*s) * 16777619u;
-    return h;
+// Keys of one state are the same where they lie at the same place.
+static size_t hash_place(const char *key) {
+    return (size_t)(((uint64_t)(uintptr_t)key * 0x9E3779B97F4A7C15u) >> 32);
 }
 
 static bool rehash(struct cs_redis_writer *w) {
@@ -82,7 +80,7 @@ static bool rehash(struct cs_redis_writer *w) {
     }
     memset(w->slots, 0xff, want * sizeof *w->slots); // NONE
     for (size_t i = 0; i < w->keys_len; i++) {
-        size_t at = hash_text(w->keys[i].key) & (want - 1);
+        size_t at = hash_place(w->keys[i].key) & (want - 1);
         while (w->slots[at] != NONE)
             at = (at + 1) & (want - 1);
         w->slots[at] = (uint32_t)i;
@@ -93,9 +91,9 @@ static bool rehash(struct cs_redis_writer *w) {
 static struct index_key *find_key(struct cs_redis_writer *w, const char *key) {
     if ((w->keys_len + 1) * 2 > w->slots_len && !rehash(w))
         return NULL;
-    size_t at = hash_text(key) & (w->slots_len - 1);
+    size_t at = hash_place(key) & (w->slots_len - 1);
     for (; w->slots[at] != NONE; at = (at + 1) & (w->slots_len - 1))
-        if (strcmp(w->keys[w->slots[at]].key, key) == 0)
+        if (w->keys[w->slots[at]].key == key)
             return &w->keys[w->slots[at]];
     if (!grow((void **)&w->keys, &w->keys_cap, w->keys_len, sizeof *w->keys))
         return NULL;

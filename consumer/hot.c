@@ -16,9 +16,16 @@ static bool comes_again(const char *key) {
     return false;
 }
 
+bool cs_hot_new(struct cs_state **ret, struct cs_err *err) {
+    if (!cs_state_new(false, ret, err))
+        return false;
+    cs_state_set_stays(*ret, comes_again);
+    return true;
+}
+
 void cs_hot_keep(struct cs_state *hot, size_t max_bytes) {
     cs_state_changes_clear(hot);
-    cs_state_forget_passing(hot, comes_again);
+    cs_state_forget_passing(hot);
     if (cs_state_held(hot) > max_bytes)
         cs_state_forget(hot);
 }

@@ -65,7 +65,7 @@ bool cs_rebuilder_over(struct cs_rebuild_env *env, struct cs_log *events, struct
     r->catalog = catalog;
     cs_apply_init(&r->apply);
     if (!cs_crypto_new(&r->crypto, err) || !cs_key_cache_new(r->crypto, env->root_spki, &r->keys, err) ||
-        !make_key(r, err) || !cs_state_new(false, &r->hot, err))
+        !make_key(r, err) || !cs_hot_new(&r->hot, err))
         return false;
     for (size_t i = 0; i < 2; i++)
         if (!cs_rebuild_batch_init(&r->batches[i], (size_t)s->batch_records, err))

@@ -6,6 +6,7 @@
 
 #include "certsync/runtime/kafka.h"
 #include "certsync/runtime/log.h"
+#include "hot.h"
 #include "worker_internal.h"
 
 #define BROKER_TIMEOUT_MS  10000
@@ -56,7 +57,7 @@ void cs_partition_forget_hot(struct cs_partition *p) {
 // The catalog may be newer than this release: a ruleset that it does not know must not be judged by.
 static bool read_position(struct cs_worker *w, struct cs_partition *p, struct cs_err *err) {
     struct cs_bytes doc;
-    if (!p->hot && !cs_state_new(false, &p->hot, err))
+    if (!p->hot && !cs_hot_new(&p->hot, err))
         return false;
     cs_partition_forget_hot(p);
     (void)cs_state_get(p->hot, "system", &doc);

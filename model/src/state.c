@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Documents and indexes lie in two hash maps; nothing that is seen from outside depends on the maps' order.
+// Documents and indexes lie in hash tables; nothing that is seen from outside depends on the tables' order.
 // Writes go straight into them; what is needed to take them back is kept until cs_state_keep or
 // cs_state_drop.
 #include "certsync/model/state.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,45 +27,65 @@ bool cs_state_new(bool complete, struct cs_state **ret, struct cs_err *err) {
     return true;
 }
 
-static void free_value(struct value *v) {
+void cs_state_set_stays(struct cs_state *s, bool (*stays)(const char *key)) {
+    assert(s->docs.len == 0 && s->passing.len == 0);
+    s->stays = stays;
+}
+
+static void free_value(const struct doc *d, struct value *v) {
     if (!v)
         return;
     free(v->decoded);
-    free(v);
+    if (!d->passing)
+        free(v);
 }
 
 // Allocated bytes, with malloc's own.
 static size_t size_of_doc(const struct doc *d) {
-    return sizeof(*d) + d->hh.keylen + 16 + (d->value ? sizeof(*d->value) + d->value->len + 16 : 0);
-}
-
-static void remove_doc(struct cs_state *s, struct doc *d) {
-    HASH_DEL(s->docs, d);
-    s->held -= size_of_doc(d);
-    free_value(d->value);
-    free(d);
+    return sizeof(*d) + d->keyed.len + 16 + (d->value ? sizeof(*d->value) + d->value->len + 16 : 0);
 }
 
 static void set_value(struct cs_state *s, struct doc *d, struct value *v) {
-    s->held -= size_of_doc(d);
+    size_t *held = d->passing ? &s->passing_held : &s->held;
+    *held -= size_of_doc(d);
     d->value = v;
-    s->held += size_of_doc(d);
+    *held += size_of_doc(d);
+}
+
+static struct doc *doc_at(const struct cs_keyed_table *t, size_t i) {
+    return (struct doc *)(void *)t->items[i];
+}
+
+static struct index *index_at(const struct cs_state *s, size_t i) {
+    return (struct index *)(void *)s->indexes.items[i];
+}
+
+void cs_state_forget_passing(struct cs_state *s) {
+    assert(!s->staging && s->needed_len == 0 && s->dirty_len == 0);
+    for (size_t i = 0; i < s->passing.len; i++) {
+        const struct doc *d = doc_at(&s->passing, i);
+        free_value(d, d->value);
+    }
+    cs_keyed_empty(&s->passing);
+    cs_region_reset(&s->passing_memory);
+    s->passing_held = 0;
 }
 
 void cs_state_forget(struct cs_state *s) {
     assert(!s->staging);
     cs_state_changes_clear(s);
     s->needed_len = 0;
-    struct doc *d = NULL, *next_doc = NULL;
-    HASH_ITER(hh, s->docs, d, next_doc) {
-        remove_doc(s, d);
+    cs_state_forget_passing(s);
+    for (size_t i = 0; i < s->docs.len; i++) {
+        struct doc *d = doc_at(&s->docs, i);
+        free_value(d, d->value);
+        free(d);
     }
-    s->fresh = NULL;
-    struct index *x = NULL, *next_index = NULL;
-    HASH_ITER(hh, s->indexes, x, next_index) {
-        HASH_DEL(s->indexes, x);
-        cs_index_free(x);
-    }
+    cs_keyed_empty(&s->docs);
+    s->held = 0;
+    for (size_t i = 0; i < s->indexes.len; i++)
+        cs_index_free(index_at(s, i));
+    cs_keyed_empty(&s->indexes);
     s->out_of_memory = false;
 }
 
@@ -74,6 +95,11 @@ void cs_state_free(struct cs_state *s) {
     if (s->staging)
         cs_state_drop(s);
     cs_state_forget(s);
+    cs_keyed_free(&s->docs);
+    cs_keyed_free(&s->passing);
+    cs_region_free(&s->passing_memory);
+    cs_keyed_free(&s->indexes);
+    cs_region_free(&s->members);
     free(s->ops);
     free(s->undo);
     free(s->dirty);
@@ -100,32 +126,34 @@ bool cs_state_grow(struct cs_state *s, void **array, size_t len, size_t *cap, si
     return true;
 }
 
+static struct doc *find_doc(const struct cs_state *s, const struct cs_keyed *key, bool passing) {
+    return (struct doc *)(void *)cs_keyed_find(passing ? &s->passing : &s->docs, key);
+}
+
 // The entry of a document, made where there is none yet (then nothing is known of it). NULL: out of memory.
 static struct doc *doc_of(struct cs_state *s, const char *key) {
-    size_t len = strlen(key);
-    assert(len <= CS_STATE_KEY_MAX);
-    unsigned hash = 0;
-    struct doc *d = NULL;
-    HASH_VALUE(key, len, hash);
-    HASH_FIND_BYHASHVALUE(hh, s->docs, key, len, hash, d);
+    struct cs_keyed keyed = cs_keyed_of(key);
+    bool passing = s->stays && !s->stays(key);
+    assert(keyed.len <= CS_STATE_KEY_MAX);
+    struct doc *d = find_doc(s, &keyed, passing);
     if (d)
         return d;
-    d = malloc(sizeof(*d) + len + 1);
+    size_t size = sizeof(*d) + keyed.len + 1;
+    d = passing ? cs_region_take(&s->passing_memory, size) : malloc(size);
     if (!d) {
         s->out_of_memory = true;
         return NULL;
     }
-    *d = (struct doc){.known = s->complete, .newer = s->fresh};
-    memcpy(d->key, key, len + 1);
-    bool insert_failed = false;
-    HASH_ADD_KEYPTR_BYHASHVALUE(hh, s->docs, d->key, len, hash, d);
-    if (insert_failed) {
+    *d = (struct doc){.keyed = keyed, .known = s->complete, .passing = passing};
+    memcpy(d->key, key, keyed.len + 1);
+    d->keyed.key = d->key;
+    if (!cs_keyed_add(passing ? &s->passing : &s->docs, &d->keyed)) {
         s->out_of_memory = true;
-        free(d);
+        if (!passing)
+            free(d);
         return NULL;
     }
-    s->fresh = d;
-    s->held += size_of_doc(d);
+    *(passing ? &s->passing_held : &s->held) += size_of_doc(d);
     return d;
 }
 
@@ -139,7 +167,8 @@ void cs_state_note(struct cs_state *s, const char *key, bool index, bool *noted)
 enum cs_look cs_state_look(struct cs_state *s, const char *key, struct cs_bytes *ret, void ***ret_decoded) {
     struct doc *d = NULL;
     if (s->complete) { // a look leaves no trace
-        HASH_FIND(hh, s->docs, key, strlen(key), d);
+        struct cs_keyed keyed = cs_keyed_of(key);
+        d = find_doc(s, &keyed, false);
         if (!d)
             return CS_ABSENT;
     } else if (!(d = doc_of(s, key))) {
@@ -161,11 +190,13 @@ enum cs_look cs_state_get(struct cs_state *s, const char *key, struct cs_bytes *
     return cs_state_look(s, key, ret, &ignored);
 }
 
-// ret_value: a copy, or NULL where value.data is NULL.
-static bool copy_value(struct cs_bytes value, struct value **ret_value) {
+// ret_value: a copy for the document, or NULL where value.data is NULL.
+static bool copy_value(struct cs_state *s, const struct doc *d, struct cs_bytes value,
+                       struct value **ret_value) {
     struct value *v = NULL;
     if (value.data) {
-        v = malloc(sizeof(*v) + value.len);
+        size_t size = sizeof(*v) + value.len;
+        v = d->passing ? cs_region_take(&s->passing_memory, size) : malloc(size);
         if (!v)
             return false;
         v->decoded = NULL;
@@ -183,7 +214,7 @@ static void write_doc(struct cs_state *s, const char *key, struct cs_bytes value
     if (!d || !cs_state_grow(s, (void **)&s->undo, s->undo_len, &s->undo_cap, sizeof(*s->undo)) ||
         !cs_state_grow(s, (void **)&s->dirty, s->dirty_len, &s->dirty_cap, sizeof(struct doc *)))
         return;
-    if (!copy_value(value, &v)) {
+    if (!copy_value(s, d, value, &v)) {
         s->out_of_memory = true;
         return;
     }
@@ -220,7 +251,7 @@ bool cs_state_keep(struct cs_state *s, struct cs_err *err) {
         return cs_err_oom(err);
     }
     for (size_t i = 0; i < s->undo_len; i++)
-        free_value(s->undo[i].value);
+        free_value(s->undo[i].doc, s->undo[i].value);
     for (size_t i = s->ops_mark; i < s->ops_len; i++)
         cs_op_settle(&s->ops[i]);
     s->undo_len = 0;
@@ -235,7 +266,7 @@ void cs_state_drop(struct cs_state *s) {
         struct undo *u = &s->undo[--s->undo_len];
         struct value *written = u->doc->value;
         set_value(s, u->doc, u->value);
-        free_value(written);
+        free_value(u->doc, written);
         u->doc->known = u->known;
         u->doc->dirty = u->dirty;
     }
@@ -243,7 +274,7 @@ void cs_state_drop(struct cs_state *s) {
     while (s->ops_len > s->ops_mark) {
         struct op *op = &s->ops[--s->ops_len];
         cs_op_revert(s, op);
-        cs_op_clear(op);
+        cs_op_settle(op);
     }
     s->staging = false;
 }
@@ -254,17 +285,12 @@ size_t cs_state_needed(const struct cs_state *s, const struct cs_needed **ret) {
 }
 
 void cs_state_needed_clear(struct cs_state *s) {
-    struct doc *d = NULL;
-    struct index *x = NULL;
     for (size_t i = 0; i < s->needed_len; i++) {
-        const char *key = s->needed[i].key;
-        if (s->needed[i].index) {
-            HASH_FIND(hh, s->indexes, key, strlen(key), x);
-            x->noted = false;
-        } else {
-            HASH_FIND(hh, s->docs, key, strlen(key), d);
-            d->noted = false;
-        }
+        uint8_t *key = (uint8_t *)(uintptr_t)s->needed[i].key;
+        if (s->needed[i].index)
+            ((struct index *)(void *)(key - offsetof(struct index, key)))->noted = false;
+        else
+            ((struct doc *)(void *)(key - offsetof(struct doc, key)))->noted = false;
     }
     s->needed_len = 0;
 }
@@ -276,27 +302,15 @@ bool cs_state_fill(struct cs_state *s, const char *key, struct cs_bytes value, s
     if (d->known) // what was written since is newer
         return true;
     struct value *v = NULL;
-    if (!copy_value(value, &v))
+    if (!copy_value(s, d, value, &v))
         return cs_err_oom(err);
     set_value(s, d, v);
     d->known = true;
     return true;
 }
 
-void cs_state_forget_passing(struct cs_state *s, bool (*stays)(const char *key)) {
-    assert(!s->staging && s->needed_len == 0 && s->dirty_len == 0);
-    struct doc *newer = NULL;
-    for (struct doc *d = s->fresh; d; d = newer) {
-        newer = d->newer;
-        d->newer = NULL;
-        if (!stays(d->key))
-            remove_doc(s, d);
-    }
-    s->fresh = NULL;
-}
-
 size_t cs_state_held(const struct cs_state *s) {
-    return s->held;
+    return s->held + s->passing_held;
 }
 
 bool cs_state_changes(const struct cs_state *s, bool (*fn)(void *arg, const struct cs_change *change),
@@ -343,8 +357,9 @@ void cs_state_changes_clear(struct cs_state *s) {
         s->dirty[i]->dirty = false;
     s->dirty_len = 0;
     for (size_t i = 0; i < s->ops_len; i++)
-        cs_op_clear(&s->ops[i]);
+        cs_op_settle(&s->ops[i]);
     s->ops_len = 0;
+    cs_region_reset(&s->members);
 }
 
 // One document or index, for sorting.
@@ -364,15 +379,21 @@ bool cs_state_each(const struct cs_state *s, bool (*doc)(void *arg, const char *
                    bool (*index)(void *arg, const char *key, const struct cs_member *members, size_t n),
                    void *arg) {
     size_t n = 0;
-    struct held *all = calloc(HASH_COUNT(s->docs) + HASH_COUNT(s->indexes) + 1, sizeof(*all));
+    const struct cs_keyed_table *tables[] = {&s->docs, &s->passing};
+    struct held *all = calloc(s->docs.len + s->passing.len + s->indexes.len + 1, sizeof(*all));
     if (!all)
         return false;
-    for (const struct doc *d = s->docs; d; d = d->hh.next)
-        if (d->value)
-            all[n++] = (struct held){d->key, d, NULL};
-    for (const struct index *x = s->indexes; x; x = x->hh.next)
+    for (size_t t = 0; t < CS_ARRAY_LEN(tables); t++)
+        for (size_t i = 0; i < tables[t]->len; i++) {
+            const struct doc *d = doc_at(tables[t], i);
+            if (d->value)
+                all[n++] = (struct held){d->key, d, NULL};
+        }
+    for (size_t i = 0; i < s->indexes.len; i++) {
+        const struct index *x = index_at(s, i);
         if (x->known && x->len > 0)
             all[n++] = (struct held){x->key, NULL, x};
+    }
     qsort(all, n, sizeof(*all), by_key);
     bool more = true;
     for (size_t i = 0; i < n && more; i++) {

@@ -106,25 +106,25 @@ void cs_index_free(struct index *x) {
     free(x);
 }
 
+static struct index *find_index(const struct cs_state *s, const struct cs_keyed *key) {
+    return (struct index *)(void *)cs_keyed_find(&s->indexes, key);
+}
+
 static struct index *index_of(struct cs_state *s, const char *key) {
-    size_t len = strlen(key);
-    assert(len <= CS_STATE_KEY_MAX);
-    unsigned hash = 0;
-    struct index *x = NULL;
-    HASH_VALUE(key, len, hash);
-    HASH_FIND_BYHASHVALUE(hh, s->indexes, key, len, hash, x);
+    struct cs_keyed keyed = cs_keyed_of(key);
+    assert(keyed.len <= CS_STATE_KEY_MAX);
+    struct index *x = find_index(s, &keyed);
     if (x)
         return x;
-    x = malloc(sizeof(*x) + len + 1);
+    x = malloc(sizeof(*x) + keyed.len + 1);
     if (!x) {
         s->out_of_memory = true;
         return NULL;
     }
-    *x = (struct index){.known = s->complete};
-    memcpy(x->key, key, len + 1);
-    bool insert_failed = false;
-    HASH_ADD_KEYPTR_BYHASHVALUE(hh, s->indexes, x->key, len, hash, x);
-    if (insert_failed) {
+    *x = (struct index){.keyed = keyed, .known = s->complete};
+    memcpy(x->key, key, keyed.len + 1);
+    x->keyed.key = x->key;
+    if (!cs_keyed_add(&s->indexes, &x->keyed)) {
         s->out_of_memory = true;
         free(x);
         return NULL;
@@ -136,7 +136,8 @@ static struct index *index_of(struct cs_state *s, const char *key) {
 static enum cs_look look(struct cs_state *s, const char *key, struct index **ret) {
     struct index *x = NULL;
     if (s->complete) { // a look leaves no trace
-        HASH_FIND(hh, s->indexes, key, strlen(key), x);
+        struct cs_keyed keyed = cs_keyed_of(key);
+        x = find_index(s, &keyed);
         if (!x)
             return CS_ABSENT;
     } else if (!(x = index_of(s, key))) {
@@ -239,12 +240,6 @@ void cs_op_settle(struct op *op) {
     op->trimmed_len = 0;
 }
 
-void cs_op_clear(struct op *op) {
-    cs_op_settle(op);
-    free(op->member);
-    op->member = NULL;
-}
-
 // True where a known index shows that the write changes nothing.
 static bool is_idle(const struct op *op, const char *member) {
     const struct index *x = op->index;
@@ -256,6 +251,12 @@ static bool is_idle(const struct op *op, const char *member) {
     return op->kind == CS_CHANGE_ADD ? e && e->score == op->score : !e;
 }
 
+static const char *copy_text(struct cs_state *s, const char *text) {
+    size_t size = strlen(text) + 1;
+    char *copy = cs_region_take(&s->members, size);
+    return copy ? memcpy(copy, text, size) : NULL;
+}
+
 static void write_index(struct cs_state *s, const char *key, struct op op, const char *member) {
     assert(s->staging);
     op.index = index_of(s, key);
@@ -263,7 +264,7 @@ static void write_index(struct cs_state *s, const char *key, struct op op, const
         return;
     if (!cs_state_grow(s, (void **)&s->ops, s->ops_len, &s->ops_cap, sizeof(*s->ops)))
         return;
-    if (member && !(op.member = strdup(member))) {
+    if (member && !(op.member = copy_text(s, member))) {
         s->out_of_memory = true;
         return;
     }

@@ -4,11 +4,12 @@
 #pragma once
 
 #include "certsync/model/state.h"
+#include "keyed.h"
+#include "region.h"
 
-// A failed insertion sets a local insert_failed; uthash must not exit().
+// Members of an index by their names. A failed insertion sets a local insert_failed; uthash must not exit().
 #define HASH_NONFATAL_OOM      1
 #define uthash_nonfatal_oom(e) (insert_failed = true)
-// Every decision looks some thirty keys of 40 to 100 bytes up.
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 #define HASH_FUNCTION(key, len, hash) ((hash) = (unsigned)XXH3_64bits((key), (len)))
@@ -21,12 +22,12 @@ struct value {
 };
 
 struct doc {
-    UT_hash_handle hh;
+    struct cs_keyed keyed;
     struct value *value; // NULL: absent (or not known)
-    struct doc *newer;   // list of those that came since the last cs_state_forget_passing
     bool known;
-    bool dirty; // in the list of changes
-    bool noted; // in the list of needed
+    bool dirty;   // in the list of changes
+    bool noted;   // in the list of needed
+    bool passing; // it, and its values, lie in the region of what passes
     char key[];
 };
 
@@ -37,7 +38,7 @@ struct entry { // a member of an index
 };
 
 struct index {
-    UT_hash_handle hh;
+    struct cs_keyed keyed;
     struct entry *by_name;
     struct cs_member *members; // in order; names belong to the entries
     size_t len;
@@ -55,7 +56,7 @@ struct index {
 struct op {
     enum cs_change_kind kind;
     struct index *index;
-    char *member;
+    const char *member; // lies in members of the state
     int64_t score;
     size_t keep;
     bool done;
@@ -77,10 +78,12 @@ struct cs_state {
     bool complete;
     bool staging;
     bool out_of_memory;
-    struct doc *docs;
-    struct doc *fresh; // docs that came since the last cs_state_forget_passing, the last one first
-    size_t held;       // bytes of documents, with what it takes to keep them
-    struct index *indexes;
+    bool (*stays)(const char *key); // NULL: all documents stay
+    struct cs_keyed_table docs;     // those that stay
+    struct cs_keyed_table passing;  // and the others
+    struct cs_region passing_memory;
+    size_t held, passing_held; // bytes of documents, with what it takes to keep them
+    struct cs_keyed_table indexes;
     struct cs_buf scratch;
     struct cs_needed *needed;
     size_t needed_len, needed_cap;
@@ -90,16 +93,16 @@ struct cs_state {
     size_t dirty_len, dirty_cap, dirty_mark;
     struct op *ops;
     size_t ops_len, ops_cap, ops_mark;
+    struct cs_region members; // what the operations name
 };
 
 // Room for one more element; false (and out_of_memory) where there is none.
 bool cs_state_grow(struct cs_state *s, void **array, size_t len, size_t *cap, size_t size);
-// key must live as long as the state.
+// key: a document's or an index' own.
 void cs_state_note(struct cs_state *s, const char *key, bool index, bool *noted);
 
 void cs_index_free(struct index *x);
 void cs_op_settle(struct op *op);                     // it is kept: drops what would take it back
 void cs_op_revert(struct cs_state *s, struct op *op); // takes it back
-void cs_op_clear(struct op *op);
 // Marks the trims that a later trim of the same index makes superfluous.
 void cs_ops_merge(const struct cs_state *s);

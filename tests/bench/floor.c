@@ -21,6 +21,7 @@
 #include "certsync/model/text.h"
 #include "certsync/runtime/cli.h"
 #include "certsync/runtime/kafka.h"
+#include "hot.h"
 #include "keyfile.h"
 #include "log_reader.h"
 
@@ -329,7 +330,7 @@ static void load_and_decide(struct bench *b, struct run *r, const struct cs_batc
                                        &r->apply.to, &err) ||
         !r->catalog->ops->commit_end(r->catalog, &moved, &err) || moved)
         die(&err);
-    cs_state_changes_clear(r->hot);
+    cs_hot_keep(r->hot, SIZE_MAX);
     r->position = r->apply.to;
     (void)b;
 }
@@ -369,7 +370,7 @@ static void run_apply(struct bench *b, const struct cs_privkey *service, struct 
     struct cs_err err;
     struct cs_memory_store *store = NULL;
     if (!cs_memory_store_new(&store, &err) || !cs_catalog_memory_new(store, &r->catalog, &err) ||
-        !cs_state_new(false, &r->hot, &err))
+        !cs_hot_new(&r->hot, &err))
         die(&err);
     cs_apply_init(&r->apply);
     r->ctx = (struct cs_apply_context){.rules = {.crypto = b->crypto,

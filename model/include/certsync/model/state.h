@@ -73,7 +73,7 @@ CS_MUST_USE bool cs_state_fill_index(struct cs_state *s, const char *key, const 
 enum cs_change_kind { CS_CHANGE_PUT = 1, CS_CHANGE_DELETE, CS_CHANGE_ADD, CS_CHANGE_REMOVE, CS_CHANGE_TRIM };
 struct cs_change {
     enum cs_change_kind kind;
-    const char *key;
+    const char *key;       // the very same pointer for changes of the same document or index
     struct cs_bytes value; // PUT
     const char *member;    // ADD, REMOVE
     int64_t score;         // ADD
@@ -84,9 +84,11 @@ bool cs_state_changes(const struct cs_state *s, bool (*fn)(void *arg, const stru
                       void *arg);
 size_t cs_state_changes_count(const struct cs_state *s);
 void cs_state_changes_clear(struct cs_state *s);
-// Drops the documents that came since the last call but those that stay(key) says will be read again: most of what a batch touches is never
-// seen again. Between batches: nothing is noted, staged or kept as a change.
-void cs_state_forget_passing(struct cs_state *s, bool (*stays)(const char *key));
+// Most of what a batch touches is never seen again: from now on, documents that stays(key) does not name live
+// until cs_state_forget_passing only. While nothing is held yet.
+void cs_state_set_stays(struct cs_state *s, bool (*stays)(const char *key));
+// Between batches: nothing is noted, staged or kept as a change.
+void cs_state_forget_passing(struct cs_state *s);
 // Memory for a document that is being written, kept between decisions. Whoever begins a document resets it.
 struct cs_buf *cs_state_scratch(struct cs_state *s);
 // About how many bytes of memory the documents take.

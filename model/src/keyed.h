@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Items by their keys: open addressing, with a piece of each hash beside the item's number, so that a look touches
+// one line of the table and then the item itself. Items are not owned. There is no taking out of a single one.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// What an item begins with.
+struct cs_keyed {
+    const char *key; // NUL-terminated
+    uint32_t len;
+    uint32_t hash;
+};
+
+struct cs_keyed_slot {
+    uint32_t hash;
+    uint32_t number; // of the item, from 1; 0: free
+};
+
+struct cs_keyed_table {
+    struct cs_keyed **items; // in the order they came
+    size_t len, cap;
+    struct cs_keyed_slot *slots;
+    size_t slots_len; // a power of two, more than twice len; 0 at first
+};
+
+struct cs_keyed cs_keyed_of(const char *key);
+// The item with this key, or NULL.
+struct cs_keyed *cs_keyed_find(const struct cs_keyed_table *t, const struct cs_keyed *key);
+// Adds an item, whose key is not there yet. False: out of memory, nothing changed.
+bool cs_keyed_add(struct cs_keyed_table *t, struct cs_keyed *item);
+// Lets go of all items, and keeps the table's memory.
+void cs_keyed_empty(struct cs_keyed_table *t);
+void cs_keyed_free(struct cs_keyed_table *t);

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Memory that is taken piece by piece and given back all at once, and used again.
+#pragma once
+
+#include <stddef.h>
+
+struct cs_region {
+    struct cs_region_block *first, *current; // of a list; those after current are empty
+    size_t used;                             // bytes of current
+};
+
+// size bytes that any object may lie in; NULL: out of memory.
+void *cs_region_take(struct cs_region *r, size_t size);
+// Gives all of it back. Up to 4 MiB stay for what comes next.
+void cs_region_reset(struct cs_region *r);
+void cs_region_free(struct cs_region *r);
