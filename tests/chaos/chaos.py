@@ -247,6 +247,8 @@ class Driver:
                  "service": base64.b64encode(run.service.spki).decode(), "partitions": run.partitions, "workers": run.workers,
                  "batch": run.batch, "faults": self.plan.faults, "custodian": base64.b64encode(hpke.raw(run.custodian)).decode()}
         (directory / "run.json").write_text(json.dumps(facts, indent=1))
+        for r in run.redises:
+            r.resume()
         for topic in (run.events_topic, run.outcomes_topic):
             try:
                 run.read_to_end(5)

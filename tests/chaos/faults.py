@@ -10,7 +10,10 @@ CRASH_POINTS = ("after_load", "between_derived_and_outcomes", "after_publish", "
 
 
 def admin(run, do):
-    """Asks the Redis of the moment; another fault may have killed it: then it is left alone."""
+    """Asks the Redis of the moment; another fault may have killed or stopped it: then it is left alone. (Nobody else
+    would let it go on while this waits for its answer.)"""
+    if run.redis.process.paused:
+        return None
     try:
         return do(run.redis.client())
     except redis.RedisError:

@@ -34,7 +34,7 @@ class Story:
         self.docs = {k: json.dumps(v).encode() for k, v in docs.items()}
         self.by_partition = {p: [r for r in log.records if r.partition == p] for p in range(PARTITIONS)}
         self.positions = {p: self._position(p) for p in range(PARTITIONS)}
-        self.acknowledged = {(r.partition, r.offset): r.value for r in log.records}
+        self.acknowledged = [(r.partition, r.offset if i % 2 else None, r.value) for i, r in enumerate(log.records)]
 
     def _position(self, p):
         import hashlib
@@ -113,8 +113,9 @@ SPOILT = {
     "a position of another record": (lambda s: s.positions[0].update(record_sha256="0" * 64), "record_sha256"),
     "no position": (lambda s: s.positions.pop(0), "next_offset"),
     "derived events counted wrong": (lambda s: s.positions[s.home].update(derived=[9]), "derived"),
-    "an acknowledged record is lost": (lambda s: s.acknowledged.update({(0, 999): b"x"}), "not in the log"),
-    "an acknowledged record is another one": (lambda s: s.acknowledged.update({(0, 0): b"x"}), "another one"),
+    "an acknowledged record is lost": (lambda s: s.acknowledged.append((0, 999, b"x")), "not in the log"),
+    "a record acknowledged without its offset is lost": (lambda s: s.acknowledged.append((0, None, b"x")), "not in the log"),
+    "an acknowledged record is another one": (lambda s: s.acknowledged.append((0, 0, b"x")), "another one"),
     "a share that is open at one end": (half_a_share, "one end only"),
     "a share whose version did not arrive": (stale_share, "never arrived"),
     "a share that waits for ever": (pending_share, "is pending"),

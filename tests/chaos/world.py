@@ -88,7 +88,7 @@ class Run:
         self.namespace, self.group = "cs", f"group-{number}"
         self.consumers, self.redises, self.started = [], [], 0
         self.disks, self.operators, self.clock, self.hosted = [], [], 0, False
-        self.acknowledged, self.undelivered = {}, []
+        self.acknowledged, self.undelivered = [], []
         self.records = {self.events_topic: {}, self.outcomes_topic: {}}
         self._keys()
 
@@ -219,7 +219,7 @@ class Run:
             if error:
                 self.undelivered.append(str(error))
             else:
-                self.acknowledged[(message.partition(), message.offset())] = value
+                self.acknowledged.append((message.partition(), message.offset(), value))
         while True:
             try:
                 self.producer.produce(self.events_topic, value=value, partition=partition, headers=headers, key=key,

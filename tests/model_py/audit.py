@@ -140,10 +140,17 @@ def _check_derived(d, v):
 
 
 def check_acknowledged(acknowledged, records):
-    """(partition, offset) -> value of what a sender was told is in the log."""
+    """(partition, offset, value) of what a sender was told is in the log. The offset is None where a leader answered that it has
+    the record already: it does not say where."""
     held = {(r.partition, r.offset): r.value for r in records}
-    return [f"acknowledged record {p}@{o} is {'not in the log' if (p, o) not in held else 'another one'}"
-            for (p, o), value in acknowledged.items() if held.get((p, o), b"\0missing") != value]
+    values = {(r.partition, r.value) for r in records}
+    found = []
+    for p, o, value in acknowledged:
+        if (p, value) not in values if o is None else (p, o) not in held:
+            found.append(f"acknowledged record {p}@{o} is not in the log")
+        elif o is not None and held[(p, o)] != value:
+            found.append(f"acknowledged record {p}@{o} is another one")
+    return found
 
 
 def check_shares(model):

@@ -76,6 +76,7 @@ class Process:
                 [str(a) for a in argv], cwd=directory, stdin=stdin, stdout=stdout or out, stderr=out,
                 env={**os.environ, **(env or {})}, start_new_session=True,
                 preexec_fn=lambda: die_with_parent(signal.SIGKILL, parent))
+        self.paused = False
         self.started_s = time.time()
         Process.started.add(self)
 
@@ -122,10 +123,12 @@ class Process:
 
     def pause(self):
         """SIGSTOP: as a machine that hangs. `resume` undoes it."""
+        self.paused = True
         self.signal(signal.SIGSTOP)
 
     def resume(self):
         self.signal(signal.SIGCONT)
+        self.paused = False
 
     def output(self):
         return self.log.read_text(errors="replace") if self.log.exists() else ""
