@@ -16,8 +16,8 @@
 #include "certsync/runtime/clock.h"
 #include "certsync/runtime/kafka.h"
 
-#define SLICE_MS         1000 // of one metadata request
-#define UNKNOWN_GRACE_MS 2000 // a topic that was just made is not known to every broker at once
+#define SLICE_MS         1000  // of one metadata request
+#define UNKNOWN_GRACE_MS 2000  // a topic that was just made is not known to every broker at once
 #define NEW_GRACE_MS     10000 // nor its partitions, where the topic itself was seen already
 #define PROBE_MS         1000
 #define PROBES_MAX       3
