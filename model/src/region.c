@@ -6,8 +6,13 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#ifdef __SANITIZE_ADDRESS__ // every piece in a block of its own, and none used again: so that misuse is seen
+#define BLOCK_SIZE ((size_t)1)
+#define KEPT_MAX   ((size_t)0)
+#else
 #define BLOCK_SIZE ((size_t)64 * 1024)
 #define KEPT_MAX   ((size_t)4 * 1024 * 1024)
+#endif
 
 struct cs_region_block {
     struct cs_region_block *next;
@@ -20,8 +25,6 @@ static bool turn_over(struct cs_region *r, size_t size) {
     struct cs_region_block **link = r->current ? &r->current->next : &r->first;
     if (!*link || (*link)->size < size) {
         size_t data = size > BLOCK_SIZE ? size : BLOCK_SIZE;
-        if (data > SIZE_MAX - sizeof(struct cs_region_block))
-            return false;
         struct cs_region_block *b = malloc(sizeof(*b) + data);
         if (!b)
             return false;
@@ -36,7 +39,7 @@ static bool turn_over(struct cs_region *r, size_t size) {
 
 void *cs_region_take(struct cs_region *r, size_t size) {
     size_t align = alignof(max_align_t);
-    if (size > SIZE_MAX - align)
+    if (size > SIZE_MAX / 2)
         return NULL;
     size = (size + align - 1) / align * align;
     if ((!r->current || r->current->size - r->used < size) && !turn_over(r, size))
