@@ -11,7 +11,7 @@
 #define KEPT_MAX   ((size_t)0)
 #else
 #define BLOCK_SIZE ((size_t)64 * 1024)
-#define KEPT_MAX   ((size_t)4 * 1024 * 1024)
+#define KEPT_MAX   ((size_t)256 * 1024)
 #endif
 
 struct cs_region_block {
