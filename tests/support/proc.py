@@ -5,12 +5,15 @@ Every child is the leader of its own process group and is killed by the kernel w
 however that happens (PR_SET_PDEATHSIG). The signal follows the *thread* that started the child, so only the main
 thread may do it.
 """
+import collections
 import ctypes
+import fcntl
 import os
 import random
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 import weakref
@@ -41,10 +44,30 @@ def wait_until(condition, timeout_s=10.0, what="the condition", interval_s=0.02)
         time.sleep(interval_s)
 
 
+_ports = {}  # "file": its bytes are locked, one for each port; "given": to this process
+
+
+def _take_port(port):
+    """Whether no other test run of this machine was given the port: what it is for may not listen yet."""
+    if "file" not in _ports:
+        _ports["file"] = open(Path(tempfile.gettempdir()) / f"certsync-test-ports-{os.getuid()}", "ab")
+        _ports["given"] = collections.deque(maxlen=2000)
+    if port in _ports["given"]:
+        return False
+    try:
+        fcntl.lockf(_ports["file"], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    _ports["given"].append(port)
+    return True
+
+
 def free_port():
     """A loopback port that nobody listens on, outside the range that the kernel hands to outgoing connections."""
-    for _ in range(200):
+    for _ in range(1000):
         port = random.randint(20000, 32000)
+        if not _take_port(port):
+            continue
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
