@@ -54,8 +54,9 @@ static bool open_producer(struct kafka_publisher *p, struct cs_err *err) {
         return false;
     rd_kafka_conf_set_dr_msg_cb(conf, on_report);
     rd_kafka_conf_set_opaque(conf, p);
-    // A whole batch is handed over at once: nothing is gained by waiting for more.
-    if (rd_kafka_conf_set(conf, "linger.ms", "0", text, sizeof text) != RD_KAFKA_CONF_OK) {
+    // A batch is handed over message by message: without a pause librdkafka's thread would send the first few by
+    // themselves, and get in this one's way while the others come.
+    if (rd_kafka_conf_set(conf, "linger.ms", "1", text, sizeof text) != RD_KAFKA_CONF_OK) {
         rd_kafka_conf_destroy(conf);
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "librdkafka: %s", text);
     }
