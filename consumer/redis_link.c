@@ -9,6 +9,7 @@
 #include <sys/time.h>
 
 #include "certsync/runtime/clock.h"
+#include "redis_reply.h"
 
 #ifdef CERTSYNC_REDIS_TLS
 #include <hiredis/hiredis_ssl.h>
@@ -35,6 +36,7 @@ struct cs_redis_link {
     bool flushed;    // hiredis' own buffer is empty
     size_t commands; // written
     size_t expected; // replies of what was sent
+    struct cs_region memory; // of the replies
     redisReply **replies;
     size_t replies_len;
     size_t replies_cap;
@@ -67,20 +69,19 @@ bool cs_redis_link_new(const struct cs_redis_link_options *options, struct cs_re
 }
 
 static void drop_replies(struct cs_redis_link *l) {
-    for (size_t i = 0; i < l->replies_len; i++)
-        freeReplyObject(l->replies[i]);
+    cs_region_reset(&l->memory);
     l->replies_len = 0;
     l->expected = 0;
 }
 
 void cs_redis_close(struct cs_redis_link *l) {
-    drop_replies(l);
     cs_buf_reset(&l->out);
     l->out_at = 0;
     l->commands = 0;
     if (l->ctx)
         redisFree(l->ctx);
     l->ctx = NULL;
+    drop_replies(l);
 }
 
 void cs_redis_link_free(struct cs_redis_link *l) {
@@ -97,6 +98,7 @@ void cs_redis_link_free(struct cs_redis_link *l) {
     free(l->password);
     free(l->ca_file);
     free(l->replies);
+    cs_region_free(&l->memory);
     cs_buf_clear(&l->out);
     free(l);
 }
@@ -230,6 +232,7 @@ static bool log_in(struct cs_redis_link *l, struct cs_err *err) {
     if (flags < 0 || fcntl(l->ctx->fd, F_SETFL, flags | O_NONBLOCK) != 0)
         return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "fcntl: %s", strerror(errno));
     l->ctx->flags &= ~REDIS_BLOCK;
+    cs_redis_reply_into(l->ctx->reader, &l->memory);
     return true;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "region.h"
+#include "certsync/model/region.h"
 
 #include <stdalign.h>
 #include <stdbool.h>

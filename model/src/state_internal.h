@@ -3,9 +3,9 @@
 // What state.c (documents, staging) and state_index.c (indexes) share.
 #pragma once
 
+#include "certsync/model/region.h"
 #include "certsync/model/state.h"
 #include "keyed.h"
-#include "region.h"
 
 // Members of an index by their names. A failed insertion sets a local insert_failed; uthash must not exit().
 #define HASH_NONFATAL_OOM      1

@@ -13,8 +13,8 @@
 #include <cmocka.h>
 
 #include "certsync/model/err.h"
+#include "certsync/model/region.h"
 #include "keyed.h"
-#include "region.h"
 
 #define ITEMS 5000
 
