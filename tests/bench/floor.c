@@ -7,7 +7,8 @@
 //   prepare  cs_prepare: the same with hashing of the record, JSON, base64 and all checks
 //   apply    prepare, then decide, number and chain over a catalog in memory (batches of 500)
 //
-// Prints one line of JSON for each, after one with OpenSSL's version: processor time in microseconds an upload.
+// Prints one line of JSON for each, after one with OpenSSL's version: processor time in microseconds an upload; of
+// verify and prepare that of the best block of uploads.
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@
 #include "log_reader.h"
 
 #define BATCH 500
+#define BLOCK 5000 // uploads that are timed together; apply.py has as many
 
 struct options {
     const char *brokers, *topic, *events, *deployment, *root_key, *runs;
@@ -232,6 +234,33 @@ static void renew(struct bench *b) {
 
 // ---- what is measured
 
+struct blocks {
+    double spent,
+        best; // microseconds: of the present block; an upload of the best one, 0 before there is one
+    size_t n; // uploads of the present block
+};
+
+static void end_block(struct blocks *k) {
+    double mean = k->spent / (double)k->n;
+    if (k->best == 0 || mean < k->best)
+        k->best = mean;
+    k->spent = 0;
+    k->n = 0;
+}
+
+static void add_upload(struct blocks *k, double us) {
+    k->spent += us;
+    if (++k->n == BLOCK)
+        end_block(k);
+}
+
+// Of the best whole block; of all uploads where they are not as many.
+static double best_of(struct blocks *k) {
+    if (k->best == 0 && k->n > 0)
+        end_block(k);
+    return k->best;
+}
+
 static bool verify_part(struct bench *b, const struct cs_event *ev, const struct cs_keyed_chain *k) {
     struct cs_err err;
     CS_AUTO(cs_cert_free) struct cs_cert *leaf = NULL;
@@ -252,32 +281,46 @@ static bool verify_one(struct bench *b, const struct held *h, struct cs_bytes si
     return ok;
 }
 
+static const struct cs_pubkey *sender_of(const struct bench *b, const struct cs_event *ev) {
+    struct sender *sender = NULL;
+    HASH_FIND_STR(b->senders, ev->kid, sender);
+    return sender ? sender->key : NULL;
+}
+
 static double run_verify(struct bench *b) {
-    double spent = 0;
+    struct blocks blocks = {0};
     for (size_t i = 0; i < b->len; i++) {
         struct held *h = &b->log[i];
         uint8_t sig[CS_EVENT_SIG_MAX * 2];
         size_t sig_len = 0;
         if (!is_upload(h))
             continue;
-        struct sender *sender = NULL;
-        HASH_FIND_STR(b->senders, h->event->kid, sender);
-        h->sender = sender ? sender->key : NULL;
+        h->sender = sender_of(b, h->event);
         bool ok = cs_base64_decode(h->signature, strlen(h->signature), sig, &sig_len);
         double start = now_us();
         ok = ok && verify_one(b, h, (struct cs_bytes){sig, sig_len});
-        spent += now_us() - start;
+        add_upload(&blocks, now_us() - start);
         if (!ok) {
             fprintf(stderr, "the upload at offset %lld does not verify\n", (long long)h->record.offset);
             exit(1);
         }
     }
-    return spent / (double)b->uploads;
+    return best_of(&blocks);
+}
+
+// A key that the cache has no place for is known once the catalog is read.
+static bool good_in_the_end(struct bench *b, const struct held *h, const struct cs_prepared *p) {
+    if (p->code || p->content_code)
+        return false;
+    const struct cs_pubkey *key = sender_of(b, p->event);
+    return p->sig_checked ? p->sig_good
+                          : key && cs_event_verify(b->crypto, key, h->record.value,
+                                                   (struct cs_bytes){p->sig, p->sig_len});
 }
 
 static double run_prepare(struct bench *b) {
     struct cs_err err;
-    double spent = 0;
+    struct blocks blocks = {0};
     for (size_t i = 0; i < b->len; i++) {
         CS_AUTO(cs_prepared_free) struct cs_prepared *p = NULL;
         const struct held *h = &b->log[i];
@@ -287,14 +330,15 @@ static double run_prepare(struct bench *b) {
         if (!cs_prepare(b->crypto, b->o->deployment, b->partitions, &h->record, cs_key_cache_lookup, b->keys,
                         &p, &err))
             die(&err);
-        spent += now_us() - start;
-        if (p->code || p->content_code || !p->sig_good) {
+        bool good = good_in_the_end(b, h, p);
+        add_upload(&blocks, now_us() - start);
+        if (!good) {
             fprintf(stderr, "offset %lld: %s %s\n", (long long)h->record.offset, cs_code_name(p->code),
                     cs_code_name(p->content_code));
             exit(1);
         }
     }
-    return spent / (double)b->uploads;
+    return best_of(&blocks);
 }
 
 struct run {
