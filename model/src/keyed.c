@@ -20,21 +20,19 @@ struct cs_keyed *cs_keyed_find(const struct cs_keyed_table *t, const struct cs_k
         return NULL;
     for (size_t at = key->hash & (t->slots_len - 1);; at = (at + 1) & (t->slots_len - 1)) {
         const struct cs_keyed_slot *slot = &t->slots[at];
-        if (slot->number == 0)
+        struct cs_keyed *item = slot->item;
+        if (!item)
             return NULL;
-        if (slot->hash != key->hash)
-            continue;
-        struct cs_keyed *item = t->items[slot->number - 1];
-        if (item->len == key->len && memcmp(item->key, key->key, key->len) == 0)
+        if (slot->hash == key->hash && item->len == key->len && memcmp(item->key, key->key, key->len) == 0)
             return item;
     }
 }
 
-static void put_in(struct cs_keyed_table *t, size_t i) {
-    size_t at = t->items[i]->hash & (t->slots_len - 1);
-    while (t->slots[at].number != 0)
+static void put_in(struct cs_keyed_table *t, struct cs_keyed *item) {
+    size_t at = item->hash & (t->slots_len - 1);
+    while (t->slots[at].item)
         at = (at + 1) & (t->slots_len - 1);
-    t->slots[at] = (struct cs_keyed_slot){t->items[i]->hash, (uint32_t)i + 1};
+    t->slots[at] = (struct cs_keyed_slot){item->hash, item};
 }
 
 static bool more_slots(struct cs_keyed_table *t) {
@@ -46,13 +44,11 @@ static bool more_slots(struct cs_keyed_table *t) {
     t->slots = slots;
     t->slots_len = len;
     for (size_t i = 0; i < t->len; i++)
-        put_in(t, i);
+        put_in(t, t->items[i]);
     return true;
 }
 
 bool cs_keyed_add(struct cs_keyed_table *t, struct cs_keyed *item) {
-    if (t->len == UINT32_MAX)
-        return false;
     if (t->len == t->cap) {
         size_t cap = t->cap ? t->cap * 2 : SLOTS_MIN / 2;
         struct cs_keyed **items = realloc(t->items, cap * sizeof(*items));
@@ -63,8 +59,8 @@ bool cs_keyed_add(struct cs_keyed_table *t, struct cs_keyed *item) {
     }
     if ((t->len + 1) * 2 > t->slots_len && !more_slots(t))
         return false;
-    t->items[t->len] = item;
-    put_in(t, t->len++);
+    t->items[t->len++] = item;
+    put_in(t, item);
     return true;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Items by their keys: open addressing, with a piece of each hash beside the item's number, so that a look touches
+// Items by their keys: open addressing, with a piece of each hash beside the item's place, so that a look touches
 // one line of the table and then the item itself. Items are not owned. There is no taking out of a single one.
 #pragma once
 
@@ -17,7 +17,7 @@ struct cs_keyed {
 
 struct cs_keyed_slot {
     uint32_t hash;
-    uint32_t number; // of the item, from 1; 0: free
+    struct cs_keyed *item; // NULL: free
 };
 
 struct cs_keyed_table {
