@@ -32,10 +32,10 @@ struct cs_redis_link {
     redisSSLContext *ssl;
 #endif
     struct cs_buf out;
-    size_t out_at;   // handed to hiredis so far
-    bool flushed;    // hiredis' own buffer is empty
-    size_t commands; // written
-    size_t expected; // replies of what was sent
+    size_t out_at;           // handed to hiredis so far
+    bool flushed;            // hiredis' own buffer is empty
+    size_t commands;         // written
+    size_t expected;         // replies of what was sent
     struct cs_region memory; // of the replies
     redisReply **replies;
     size_t replies_len;
@@ -268,18 +268,24 @@ bool cs_redis_connect_within(struct cs_redis_link *l, int64_t timeout_ms, struct
     return false;
 }
 
+// Digits that end before end; returns where they begin.
+static char *put_digits(char *end, uint64_t n) {
+    do {
+        *--end = (char)('0' + n % 10);
+        n /= 10;
+    } while (n > 0);
+    return end;
+}
+
 // "*3\r\n", "$5\r\n"
 static void put_length(struct cs_buf *b, char kind, size_t n) {
     char text[24];
-    size_t at = sizeof text;
-    text[--at] = '\n';
-    text[--at] = '\r';
-    do {
-        text[--at] = (char)('0' + n % 10);
-        n /= 10;
-    } while (n > 0);
-    text[--at] = kind;
-    cs_buf_put(b, text + at, sizeof text - at);
+    char *end = text + sizeof text;
+    *--end = '\n';
+    *--end = '\r';
+    end = put_digits(end, n);
+    *--end = kind;
+    cs_buf_put(b, end, (size_t)(text + sizeof text - end));
 }
 
 void cs_redis_command(struct cs_redis_link *l, size_t args) {
@@ -307,8 +313,10 @@ void cs_redis_arg_text(struct cs_redis_link *l, const char *text) {
 
 void cs_redis_arg_int(struct cs_redis_link *l, int64_t v) {
     char text[24];
-    int n = snprintf(text, sizeof text, "%lld", (long long)v);
-    cs_redis_arg(l, (struct cs_bytes){(const uint8_t *)text, (size_t)n});
+    char *start = put_digits(text + sizeof text, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
+    if (v < 0)
+        *--start = '-';
+    cs_redis_arg(l, (struct cs_bytes){(const uint8_t *)start, (size_t)(text + sizeof text - start)});
 }
 
 size_t cs_redis_commands(const struct cs_redis_link *l) {

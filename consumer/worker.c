@@ -438,6 +438,7 @@ bool cs_worker_start(const struct cs_consumer *c, const struct cs_worker_metrics
     w->c = c;
     w->m = metrics;
     w->index = index;
+    w->workers = cs_settings_workers(c->settings, c->partition_count);
     w->on_end = on_end;
     w->on_end_arg = arg;
     w->wake[0] = w->wake[1] = -1;

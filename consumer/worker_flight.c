@@ -293,7 +293,7 @@ static void keep_hot(struct cs_worker *w) {
     size_t shares = 0;
     for (const struct cs_partition *q = w->partitions; q; q = q->next)
         shares++;
-    shares *= (size_t)cs_settings_workers(w->c->settings, w->c->partition_count);
+    shares *= (size_t)w->workers;
     cs_hot_keep(w->flight->partition->hot, (size_t)w->c->settings->cache_bytes / (shares ? shares : 1));
 }
 

@@ -85,6 +85,7 @@ struct cs_worker {
     struct cs_pulse pulse;
     cs_worker_end_fn on_end;
     void *on_end_arg;
+    int workers; // of this process
     int wake[2]; // pipe: [1] is written to by librdkafka and by cs_worker_stop
 
     struct cs_crypto *crypto;

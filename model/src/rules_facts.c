@@ -111,10 +111,14 @@ bool cs_judge_read_id(struct cs_judge *j, const char *key, cs_uuid ret) {
     return true;
 }
 
+// What has no id was not read.
 void cs_facts_clear(struct cs_facts *f) {
-    cs_certificate_clear(&f->cert);
-    cs_csr_entry_clear(&f->csr);
-    cs_shared_in_clear(&f->shared_in);
+    if (f->cert.id[0])
+        cs_certificate_clear(&f->cert);
+    if (f->csr.id[0])
+        cs_csr_entry_clear(&f->csr);
+    if (f->shared_in.share[0])
+        cs_shared_in_clear(&f->shared_in);
 }
 
 // Who the kid is: root, else a key that root trusts, else a key of the account.
