@@ -11,7 +11,7 @@ static bool comes_again(const char *key) {
         size_t len;
     } kinds[] = {KIND("account/"), KIND("key/"), KIND("trust/"), KIND("stream/"), KIND("system")};
     for (size_t i = 0; i < CS_ARRAY_LEN(kinds); i++)
-        if (strncmp(key, kinds[i].text, kinds[i].len) == 0)
+        if (key[0] == kinds[i].text[0] && strncmp(key, kinds[i].text, kinds[i].len) == 0)
             return true;
     return false;
 }

@@ -153,7 +153,8 @@ static void admit(struct cs_judge *j) {
     cs_judge_put(j, CS_KEY("stream/", j->stream));
     const char *seen = CS_KEY("seen/", j->stream);
     cs_state_add(j->state, seen, ev->id, ev->seq);
-    cs_state_trim(j->state, seen, CS_SEEN_MAX);
+    if (ev->seq > CS_SEEN_MAX) // or there have not been as many
+        cs_state_trim(j->state, seen, CS_SEEN_MAX);
 }
 
 static void take_effect(struct cs_judge *j) {
