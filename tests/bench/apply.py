@@ -7,19 +7,21 @@
 
 One row for each kind of leaf: events a second, the worker threads' processor time for each event, and the floor: what the signatures
 and parsing of the very same events cost alone in one thread. Each leaf has a key of its own. "p384-issuer" is a P-256 leaf below an
-issuer with a P-384 key, as the common public CA's have. Floor and worker take turns over the same log, and of each the best block of
-5,000 uploads counts: whatever else goes on on a machine only makes either slower. --openssl: the rows once more with the
-libcrypto.so.3 that is in DIR. Only ratios carry over to another machine.
+issuer with a P-384 key, as the common public CA's have. Worker and floor take turns, a block of 1,000 uploads each, the consumer
+being stopped meanwhile: what else goes on on the machine then meets both. The figures are medians of the blocks, "of the floor" is the
+median of the pairs. --openssl: the rows once more with the libcrypto.so.3 that is in DIR. Only ratios carry over to another machine.
 """
 import argparse
 import json
 import os
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 from support import events as ev
@@ -29,7 +31,7 @@ from support.redis import Redis
 from support.stack import build_dir, consumer_binary
 
 DEPLOYMENT = "bench"
-BLOCK = 5000  # uploads that are timed together; floor.c has as many
+BLOCK = 1000  # uploads that are timed together
 
 
 def make_keys(directory):
@@ -86,10 +88,39 @@ def peak_mib(pid):
     return round(int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1)) / 1024, 1)
 
 
-def block(a, b):
-    """Between two marks."""
-    events = b[1] - a[1]
-    return {"events": events, "events_per_s": round(events / (b[0] - a[0])), "worker_cpu_us": round((b[2] - a[2]) / events * 1e6, 1)}
+class Floor:
+    """The signatures and parsing of the log's uploads alone, in one thread."""
+
+    def __init__(self, kafka, root_key, env):
+        argv = [build_dir() / "tests/bench/certsync-bench-floor", "log", "--brokers", kafka.bootstrap, "--deployment", DEPLOYMENT,
+                "--root-key", root_key, "--runs", "prepare", "--block", str(BLOCK)]
+        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
+        self.openssl, self.prepare_us = self._line("openssl"), self._line("prepare_us")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.process.kill()
+        self.process.communicate()
+
+    def _line(self, name):
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit(f"certsync-bench-floor ended with {self.process.wait()}")
+        return json.loads(line)[name]
+
+    def block_us(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return self._line("verify_us")
+
+
+class NoFloor:
+    openssl, prepare_us = "", 0
+
+    def block_us(self):
+        return 0
 
 
 class Row:
@@ -107,20 +138,16 @@ class Row:
             self._init(kafka, redis, 0)
             total = self._load(kafka)
             os.sync()  # or the kernel goes on writing the log to the disk while the first worker is measured
-            floors, rounds = [self._floor(kafka)], []
-            for n in range(options.rounds):
-                rounds.append(self._round(kafka, redis, n, total))
-                floors.append(self._floor(kafka))
+            with Floor(kafka, self.keys / "root.pub", self.env) if options.floor else nullcontext(NoFloor()) as floor:
+                rounds = [self._round(kafka, redis, n, total, floor) for n in range(options.rounds)]
         blocks = [b for r in rounds for b in r["blocks"]]
-        result = {"kind": self.kind, "openssl": floors[0]["openssl"], "events": sum(r["events"] for r in rounds),
-                  "events_per_s": max(b["events_per_s"] for b in blocks),
-                  "worker_cpu_us": min(b["worker_cpu_us"] for b in blocks),
-                  "peak_rss_mib": max(r["peak_rss_mib"] for r in rounds),
-                  "floor_us": min(f["verify_us"] for f in floors), "prepare_us": min(f["prepare_us"] for f in floors)}
-        result["ratio"] = round(result["events_per_s"] * result["floor_us"] / 1e6 / options.workers, 3)
-        result["ratio_cpu"] = round(result["floor_us"] / result["worker_cpu_us"], 3)
-        result["mean_events_per_s"] = [r["events_per_s"] for r in rounds]
-        return result
+        middle = {name: round(statistics.median(b[name] for b in blocks), 1) for name in blocks[0]}
+        return {"kind": self.kind, "openssl": floor.openssl, "events": sum(r["events"] for r in rounds),
+                "events_per_s": round(1e6 / middle["worker_us"]), "worker_cpu_us": middle["worker_cpu_us"],
+                "floor_us": middle["floor_us"], "prepare_us": floor.prepare_us,
+                "ratio": round(statistics.median(b["floor_us"] / b["worker_us"] for b in blocks) / options.workers, 3),
+                "ratio_cpu": round(statistics.median(b["floor_us"] / b["worker_cpu_us"] for b in blocks), 3),
+                "peak_rss_mib": max(r["peak_rss_mib"] for r in rounds), "blocks": blocks}
 
     def _init(self, kafka, redis, n):
         """What is missing: the log the first time, and the outcomes of each round."""
@@ -137,47 +164,51 @@ class Row:
                                "--accounts", options.accounts, "--kinds", self.kind))
         return load["events"] + 4 * options.partitions
 
-    def _round(self, kafka, redis, n, total):
+    def _round(self, kafka, redis, n, total, floor):
         """A consumer that begins with the log, for a Redis and outcomes that are empty."""
         if n > 0:
             redis.client().flushall()
             self._init(kafka, redis, n)
         consumer = Process("consumer", [consumer_binary(), "run", "--config", self.config], self.directory, env=self.env)
         try:
-            result = self._follow(consumer, redis.client(), total)
+            result = self._follow(consumer, redis.client(), total, floor)
             consumer.signal(signal.SIGTERM)  # a member that was killed would keep the partitions from the next one
             consumer.wait(30)
         finally:
             consumer.kill()
         return result
 
-    def _floor(self, kafka):
-        if not self.options.floor:
-            return {"openssl": "", "verify_us": 0, "prepare_us": 0}
-        out = call(build_dir() / "tests/bench/certsync-bench-floor", "log", "--brokers", kafka.bootstrap, "--deployment", DEPLOYMENT,
-                   "--root-key", self.keys / "root.pub", "--runs", "verify,prepare", env=self.env)
-        return {k: v for line in out.splitlines() for k, v in json.loads(line).items()}
-
-    def _follow(self, consumer, client, total):
+    def _follow(self, consumer, client, total, floor):
         # Uploads alone: what registers the accounts comes first, and is not measured.
         skip = total - self.options.uploads
-        marks = []  # where blocks begin and end: (when, records judged, the workers' processor time)
-        n = last = 0
+        begin, last, n, blocks = None, 0, 0, []
         while n < total:
-            n = judged(client, self.options.partitions)
+            last, n = n, judged(client, self.options.partitions)
             if not consumer.alive:
                 sys.exit(f"the consumer ended\n{consumer.tail()}")
-            if n > last and n >= skip and (not marks or n - marks[-1][1] >= BLOCK or n >= total):
-                marks.append((time.monotonic(), n, worker_cpu_s(consumer.popen.pid)))
-            last = n
-            time.sleep(0.005)
+            if n > last and n >= skip and begin is None:
+                begin = self._mark(consumer, n)
+            elif begin and n > last and (n - begin[1] >= BLOCK or (n >= total and not blocks)):
+                consumer.signal(signal.SIGSTOP)
+                end = self._mark(consumer, n)
+                blocks.append({**between(begin, end), "floor_us": floor.block_us()})
+                begin = self._mark(consumer, n)
+                consumer.signal(signal.SIGCONT)
+            time.sleep(0.02)
         metrics = call("curl", "-s", f"http://127.0.0.1:{self.port}/metrics")
         applied = int(re.search(r'certsync_events_total\{status="applied"\} (\d+)', metrics).group(1))
         if applied != total:
             sys.exit(f"{total - applied} of {total} events were not applied")
-        blocks = [block(a, b) for a, b in zip(marks, marks[1:]) if b[1] - a[1] >= BLOCK]
-        whole = block(marks[0], marks[-1])
-        return {**whole, "blocks": blocks or [whole], "peak_rss_mib": peak_mib(consumer.popen.pid)}
+        return {"events": total - skip, "blocks": blocks, "peak_rss_mib": peak_mib(consumer.popen.pid)}
+
+    @staticmethod
+    def _mark(consumer, n):
+        return time.monotonic(), n, worker_cpu_s(consumer.popen.pid)
+
+
+def between(a, b):
+    events = b[1] - a[1]
+    return {"worker_us": round((b[0] - a[0]) / events * 1e6, 1), "worker_cpu_us": round((b[2] - a[2]) / events * 1e6, 1)}
 
 
 def main():
@@ -187,7 +218,7 @@ def main():
     parser.add_argument("--accounts", type=int, default=1000, help="each with an agent of its own")
     parser.add_argument("--partitions", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=3, help="of floor and worker; the best of each counts")
+    parser.add_argument("--rounds", type=int, default=3, help="over the whole log")
     parser.add_argument("--openssl", metavar="DIR", help="also with the libcrypto.so.3 in DIR")
     parser.add_argument("--no-floor", dest="floor", action="store_false", help="measure the worker alone")
     parser.add_argument("--json", action="store_true")

@@ -7,8 +7,9 @@
 //   prepare  cs_prepare: the same with hashing of the record, JSON, base64 and all checks
 //   apply    prepare, then decide, number and chain over a catalog in memory (batches of 500)
 //
-// Prints one line of JSON for each, after one with OpenSSL's version: processor time in microseconds an upload; of
-// verify and prepare that of the best block of uploads.
+// Prints one line of JSON for each, after one with OpenSSL's version: processor time in microseconds an upload.
+// With --block it goes on with verify for a block of uploads for each line that it reads, and prints another such
+// line then.
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,10 +28,10 @@
 #include "log_reader.h"
 
 #define BATCH 500
-#define BLOCK 5000 // uploads that are timed together; apply.py has as many
 
 struct options {
     const char *brokers, *topic, *events, *deployment, *root_key, *runs;
+    int64_t block;
 };
 #define O struct options
 static const struct cs_opt opts[] = {
@@ -68,6 +69,13 @@ static const struct cs_opt opts[] = {
      .value_name = "LIST",
      .default_text = "verify,prepare,apply",
      .text = "What to measure, comma-separated."},
+    {.name = "block",
+     .kind = CS_OPT_INT,
+     CS_OPT_AT_INT(O, block),
+     .value_name = "N",
+     .min = 1,
+     .max = 1000000,
+     .text = "Then verify N uploads for each line of the input."},
 };
 
 // A record of the log, in memory of its own.
@@ -234,33 +242,6 @@ static void renew(struct bench *b) {
 
 // ---- what is measured
 
-struct blocks {
-    double spent,
-        best; // microseconds: of the present block; an upload of the best one, 0 before there is one
-    size_t n; // uploads of the present block
-};
-
-static void end_block(struct blocks *k) {
-    double mean = k->spent / (double)k->n;
-    if (k->best == 0 || mean < k->best)
-        k->best = mean;
-    k->spent = 0;
-    k->n = 0;
-}
-
-static void add_upload(struct blocks *k, double us) {
-    k->spent += us;
-    if (++k->n == BLOCK)
-        end_block(k);
-}
-
-// Of the best whole block; of all uploads where they are not as many.
-static double best_of(struct blocks *k) {
-    if (k->best == 0 && k->n > 0)
-        end_block(k);
-    return k->best;
-}
-
 static bool verify_part(struct bench *b, const struct cs_event *ev, const struct cs_keyed_chain *k) {
     struct cs_err err;
     CS_AUTO(cs_cert_free) struct cs_cert *leaf = NULL;
@@ -287,10 +268,12 @@ static const struct cs_pubkey *sender_of(const struct bench *b, const struct cs_
     return sender ? sender->key : NULL;
 }
 
-static double run_verify(struct bench *b) {
-    struct blocks blocks = {0};
-    for (size_t i = 0; i < b->len; i++) {
-        struct held *h = &b->log[i];
+// Of n uploads from *at on; fewer where the log ends before.
+static double run_verify(struct bench *b, size_t *at, size_t n) {
+    double spent = 0;
+    size_t done = 0;
+    for (; *at < b->len && done < n; ++*at) {
+        struct held *h = &b->log[*at];
         uint8_t sig[CS_EVENT_SIG_MAX * 2];
         size_t sig_len = 0;
         if (!is_upload(h))
@@ -299,13 +282,14 @@ static double run_verify(struct bench *b) {
         bool ok = cs_base64_decode(h->signature, strlen(h->signature), sig, &sig_len);
         double start = now_us();
         ok = ok && verify_one(b, h, (struct cs_bytes){sig, sig_len});
-        add_upload(&blocks, now_us() - start);
+        spent += now_us() - start;
+        done++;
         if (!ok) {
             fprintf(stderr, "the upload at offset %lld does not verify\n", (long long)h->record.offset);
             exit(1);
         }
     }
-    return best_of(&blocks);
+    return done ? spent / (double)done : 0;
 }
 
 // A key that the cache has no place for is known once the catalog is read.
@@ -320,7 +304,7 @@ static bool good_in_the_end(struct bench *b, const struct held *h, const struct 
 
 static double run_prepare(struct bench *b) {
     struct cs_err err;
-    struct blocks blocks = {0};
+    double spent = 0;
     for (size_t i = 0; i < b->len; i++) {
         CS_AUTO(cs_prepared_free) struct cs_prepared *p = NULL;
         const struct held *h = &b->log[i];
@@ -331,14 +315,14 @@ static double run_prepare(struct bench *b) {
                         &p, &err))
             die(&err);
         bool good = good_in_the_end(b, h, p);
-        add_upload(&blocks, now_us() - start);
+        spent += now_us() - start;
         if (!good) {
             fprintf(stderr, "offset %lld: %s %s\n", (long long)h->record.offset, cs_code_name(p->code),
                     cs_code_name(p->content_code));
             exit(1);
         }
     }
-    return best_of(&blocks);
+    return spent / (double)b->uploads;
 }
 
 struct run {
@@ -441,9 +425,10 @@ static void run_apply(struct bench *b, const struct cs_privkey *service, struct 
 }
 
 static bool measure(struct bench *b, const char *what, FILE *out, struct cs_err *err) {
+    size_t at = 0;
     renew(b);
     if (strcmp(what, "verify") == 0) {
-        fprintf(out, "{\"verify_us\":%.1f}\n", run_verify(b));
+        fprintf(out, "{\"verify_us\":%.1f}\n", run_verify(b, &at, b->uploads));
     } else if (strcmp(what, "prepare") == 0) {
         fprintf(out, "{\"prepare_us\":%.1f}\n", run_prepare(b));
     } else if (strcmp(what, "apply") == 0) {
@@ -463,6 +448,25 @@ static bool measure(struct bench *b, const char *what, FILE *out, struct cs_err 
     return true;
 }
 
+// Only whole blocks, from the first upload again once there is none.
+static void measure_blocks(struct bench *b, FILE *out) {
+    char line[8];
+    size_t at = 0;
+    renew(b);
+    size_t n = (size_t)b->o->block < b->uploads ? (size_t)b->o->block : b->uploads;
+    size_t left = b->uploads;
+    while (fgets(line, sizeof line, stdin)) {
+        if (left < n) {
+            renew(b);
+            at = 0;
+            left = b->uploads;
+        }
+        fprintf(out, "{\"verify_us\":%.1f}\n", run_verify(b, &at, n));
+        fflush(out);
+        left -= n;
+    }
+}
+
 static bool measure_all(struct bench *b, FILE *out, struct cs_err *err) {
     if (!b->o->brokers == !b->o->events)
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "say either --brokers or --events");
@@ -477,6 +481,8 @@ static bool measure_all(struct bench *b, FILE *out, struct cs_err *err) {
     for (char *what = strtok_r(runs, ",", &rest); what; what = strtok_r(NULL, ",", &rest))
         if (!measure(b, what, out, err))
             return false;
+    if (b->o->block > 0)
+        measure_blocks(b, out);
     return true;
 }
 
