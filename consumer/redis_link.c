@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/time.h>
 
+#include "certsync/model/text.h"
 #include "certsync/runtime/clock.h"
 #include "redis_reply.h"
 
@@ -268,24 +269,14 @@ bool cs_redis_connect_within(struct cs_redis_link *l, int64_t timeout_ms, struct
     return false;
 }
 
-// Digits that end before end; returns where they begin.
-static char *put_digits(char *end, uint64_t n) {
-    do {
-        *--end = (char)('0' + n % 10);
-        n /= 10;
-    } while (n > 0);
-    return end;
-}
-
 // "*3\r\n", "$5\r\n"
 static void put_length(struct cs_buf *b, char kind, size_t n) {
     char text[24];
     char *end = text + sizeof text;
-    *--end = '\n';
-    *--end = '\r';
-    end = put_digits(end, n);
-    *--end = kind;
-    cs_buf_put(b, end, (size_t)(text + sizeof text - end));
+    memcpy(end - 2, "\r\n", 2);
+    char *start = cs_decimal_before(end - 2, n);
+    *--start = kind;
+    cs_buf_put(b, start, (size_t)(end - start));
 }
 
 void cs_redis_command(struct cs_redis_link *l, size_t args) {
@@ -313,7 +304,7 @@ void cs_redis_arg_text(struct cs_redis_link *l, const char *text) {
 
 void cs_redis_arg_int(struct cs_redis_link *l, int64_t v) {
     char text[24];
-    char *start = put_digits(text + sizeof text, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
+    char *start = cs_decimal_before(text + sizeof text, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
     if (v < 0)
         *--start = '-';
     cs_redis_arg(l, (struct cs_bytes){(const uint8_t *)start, (size_t)(text + sizeof text - start)});

@@ -249,17 +249,13 @@ void cs_json_put_strn(struct cs_buf *b, const char *s, size_t len) {
 }
 
 void cs_json_put_int(struct cs_buf *b, int64_t v) {
-    char digits[24];
-    size_t at = sizeof digits;
-    uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
-    do {
-        digits[--at] = (char)('0' + u % 10);
-        u /= 10;
-    } while (u > 0);
+    char text[24];
+    char *end = text + sizeof text;
+    char *start = cs_decimal_before(end, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
     if (v < 0)
-        digits[--at] = '-';
+        *--start = '-';
     comma(b);
-    cs_buf_put(b, digits + at, sizeof digits - at);
+    cs_buf_put(b, start, (size_t)(end - start));
 }
 
 void cs_json_put_bool(struct cs_buf *b, bool v) {

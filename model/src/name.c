@@ -212,11 +212,9 @@ static void emit_escaped(struct sink *s, const char *text, size_t len) {
 
 static void emit_number(struct sink *s, uint64_t v) {
     char digits[20];
-    size_t at = sizeof digits;
-    do
-        digits[--at] = (char)('0' + v % 10);
-    while (v /= 10);
-    emit(s, digits + at, sizeof digits - at);
+    char *end = digits + sizeof digits;
+    const char *start = cs_decimal_before(end, v);
+    emit(s, start, (size_t)(end - start));
 }
 
 static void emit_oid(struct sink *s, struct cs_bytes oid) {

@@ -113,6 +113,14 @@ bool cs_base64_decode(const char *text, size_t len, uint8_t *ret, size_t *ret_le
     return true;
 }
 
+char *cs_decimal_before(char *end, uint64_t v) {
+    do {
+        *--end = (char)('0' + v % 10);
+        v /= 10;
+    } while (v > 0);
+    return end;
+}
+
 void cs_hex_encode(const uint8_t *data, size_t len, char *out) {
     static const char digits[] = "0123456789abcdef";
     for (size_t i = 0; i < len; i++) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Small encodings: base64 (RFC 4648 section 4, canonical form only), lower-case hex, UTF-8 (RFC 3629)
-// and RFC 3339 times in UTC ("2026-11-23T12:00:00Z").
+// Small encodings: base64 (RFC 4648 section 4, canonical form only), lower-case hex, decimal, UTF-8
+// (RFC 3629) and RFC 3339 times in UTC ("2026-11-23T12:00:00Z").
 #pragma once
 
 #include "certsync/model/err.h"
@@ -24,6 +24,8 @@ CS_MUST_USE bool cs_base64_decode(const char *text, size_t len, uint8_t *ret, si
 
 void cs_hex_encode(const uint8_t *data, size_t len, char *out);             // writes 2 * len bytes and a NUL
 CS_MUST_USE bool cs_hex_decode(const char *text, size_t len, uint8_t *ret); // lower case only
+// Writes v's digits, at most 20 and no NUL, so that they end before end. Returns where they begin.
+char *cs_decimal_before(char *end, uint64_t v);
 
 bool cs_utf8_valid(const uint8_t *data, size_t len);
 
