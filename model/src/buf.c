@@ -204,14 +204,6 @@ const char *cs_json_skip_plain(const char *s, const char *end) {
 
 static void put_string(struct cs_buf *b, const char *s, size_t len) {
     const char *end = s + len;
-    uint8_t *out = cs_json_skip_plain(s, end) == end ? reserve(b, len + 2) : NULL;
-    if (out) { // nothing to escape, as nearly always
-        out[0] = '"';
-        memcpy(out + 1, s, len);
-        out[len + 1] = '"';
-        advance(b, len + 2);
-        return;
-    }
     cs_buf_putc(b, '"');
     for (;;) {
         const char *stop = cs_json_skip_plain(s, end);
