@@ -34,6 +34,7 @@ struct cs_rebuilder {
     struct cs_rebuild_batch *flight, *filling;
     struct cs_apply apply;
     struct cs_state *hot; // documents of `position`
+    size_t hot_max;       // bytes that stay of them
     bool begun;
     int32_t partition;
     struct cs_position position; // committed
@@ -63,6 +64,7 @@ bool cs_rebuilder_over(struct cs_rebuild_env *env, struct cs_log *events, struct
     r->events = events;
     r->outcomes = outcomes;
     r->catalog = catalog;
+    r->hot_max = (size_t)s->cache_bytes / (size_t)cs_settings_workers(s, env->partitions);
     cs_apply_init(&r->apply);
     if (!cs_crypto_new(&r->crypto, err) || !cs_key_cache_new(r->crypto, env->root_spki, &r->keys, err) ||
         !make_key(r, err) || !cs_hot_new(&r->hot, err))
@@ -272,8 +274,7 @@ static void landed(struct cs_rebuilder *r) {
     struct cs_rebuild_batch *b = r->flight;
     r->position = r->apply.to;
     atomic_fetch_add(&r->env->judged, (long long)b->len);
-    const struct cs_consumer_settings *s = r->env->settings;
-    cs_hot_keep(r->hot, (size_t)s->cache_bytes / (size_t)cs_settings_workers(s, r->env->partitions));
+    cs_hot_keep(r->hot, r->hot_max);
     cs_rebuild_batch_empty(b);
 }
 
