@@ -10,5 +10,4 @@
 
 // What is read from here on lies in region (borrowed for the reader's life) and must not be given to
 // freeReplyObject. RESP2 only.
-
 void cs_redis_reply_into(redisReader *reader, struct cs_region *region);

@@ -12,6 +12,6 @@ struct cs_region {
 
 // size bytes that any object may lie in; NULL: out of memory.
 void *cs_region_take(struct cs_region *r, size_t size);
-// Gives all of it back. Up to 256 KiB stay for what comes next: there is one for each partition.
+// Gives all of it back. Up to 256 KiB stay for what comes next: there is one for each partition and each connection to Redis.
 void cs_region_reset(struct cs_region *r);
 void cs_region_free(struct cs_region *r);
