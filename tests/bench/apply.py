@@ -141,6 +141,8 @@ class Row:
             with Floor(kafka, self.keys / "root.pub", self.env) if options.floor else nullcontext(NoFloor()) as floor:
                 rounds = [self._round(kafka, redis, n, total, floor) for n in range(options.rounds)]
         blocks = [b for r in rounds for b in r["blocks"]]
+        if not blocks:
+            sys.exit("too few uploads to time: give --uploads more")
         middle = {name: round(statistics.median(b[name] for b in blocks), 1) for name in blocks[0]}
         return {"kind": self.kind, "openssl": floor.openssl, "events": sum(r["events"] for r in rounds),
                 "events_per_s": round(1e6 / middle["worker_us"]), "worker_cpu_us": middle["worker_cpu_us"],
