@@ -7,9 +7,10 @@
 
 One row for each kind of leaf: events a second, the worker threads' processor time for each event, and the floor: what the signatures
 and parsing of the very same events cost alone in one thread. Each leaf has a key of its own. "p384-issuer" is a P-256 leaf below an
-issuer with a P-384 key, as the common public CA's have. Worker and floor take turns, a block of 1,000 uploads each, the consumer
-being stopped meanwhile: what else goes on on the machine then meets both. The figures are medians of the blocks, "of the floor" is the
-median of the pairs. --openssl: the rows once more with the libcrypto.so.3 that is in DIR. Only ratios carry over to another machine.
+issuer with a P-384 key, as the common public CA's have. Worker and floor take turns, a block of 2,000 uploads each, the consumer
+being stopped meanwhile: what else goes on on the machine then meets both. The figures are means over all blocks but the first of each
+round, when the caches are cold. --openssl: the rows once more with the libcrypto.so.3 that is in DIR. Only ratios carry over to another
+machine.
 """
 import argparse
 import json
@@ -31,7 +32,7 @@ from support.redis import Redis
 from support.stack import build_dir, consumer_binary
 
 DEPLOYMENT = "bench"
-BLOCK = 1000  # uploads that are timed together
+BLOCK = 2000  # uploads that are timed together
 
 
 def make_keys(directory):
@@ -68,14 +69,9 @@ def call(*argv, env=None):
 
 
 def worker_cpu_s(pid):
-    """Processor time of the workers' threads."""
-    total = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        text = (task / "stat").read_text()
-        name, fields = text[text.index("(") + 1:text.rindex(")")], text[text.rindex(")") + 2:].split()
-        if name.startswith("worker-"):
-            total += (int(fields[11]) + int(fields[12])) / 100
-    return total
+    """Processor time of the workers' threads, which the kernel counts in nanoseconds here and in ticks elsewhere."""
+    return sum(int((task / "schedstat").read_text().split()[0]) / 1e9 for task in Path(f"/proc/{pid}/task").iterdir()
+               if (task / "comm").read_text().startswith("worker-"))
 
 
 def judged(client, partitions):
@@ -140,15 +136,16 @@ class Row:
             os.sync()  # or the kernel goes on writing the log to the disk while the first worker is measured
             with Floor(kafka, self.keys / "root.pub", self.env) if options.floor else nullcontext(NoFloor()) as floor:
                 rounds = [self._round(kafka, redis, n, total, floor) for n in range(options.rounds)]
-        blocks = [b for r in rounds for b in r["blocks"]]
+        blocks = [b for r in rounds for b in r["blocks"][1:]]
         if not blocks:
             sys.exit("too few uploads to time: give --uploads more")
-        middle = {name: round(statistics.median(b[name] for b in blocks), 1) for name in blocks[0]}
+        # A block ends between two batches, but in the midst of preparing the next: only sums are exact.
+        mean = {name: statistics.fmean([b[name] for b in blocks], [b["events"] for b in blocks]) for name in blocks[0]}
         return {"kind": self.kind, "openssl": floor.openssl, "events": sum(r["events"] for r in rounds),
-                "events_per_s": round(1e6 / middle["worker_us"]), "worker_cpu_us": middle["worker_cpu_us"],
-                "floor_us": middle["floor_us"], "prepare_us": floor.prepare_us,
-                "ratio": round(statistics.median(b["floor_us"] / b["worker_us"] for b in blocks) / options.workers, 3),
-                "ratio_cpu": round(statistics.median(b["floor_us"] / b["worker_cpu_us"] for b in blocks), 3),
+                "events_per_s": round(1e6 / mean["worker_us"]), "worker_cpu_us": round(mean["worker_cpu_us"], 1),
+                "floor_us": round(mean["floor_us"], 1), "prepare_us": floor.prepare_us,
+                "ratio": round(mean["floor_us"] / mean["worker_us"] / options.workers, 3),
+                "ratio_cpu": round(mean["floor_us"] / mean["worker_cpu_us"], 3),
                 "peak_rss_mib": max(r["peak_rss_mib"] for r in rounds), "blocks": blocks}
 
     def _init(self, kafka, redis, n):
@@ -194,7 +191,7 @@ class Row:
                 consumer.signal(signal.SIGSTOP)
                 end = self._mark(consumer, n)
                 blocks.append({**between(begin, end), "floor_us": floor.block_us()})
-                begin = self._mark(consumer, n)
+                begin = time.monotonic(), *end[1:]
                 consumer.signal(signal.SIGCONT)
             time.sleep(0.02)
         metrics = call("curl", "-s", f"http://127.0.0.1:{self.port}/metrics")
@@ -210,7 +207,8 @@ class Row:
 
 def between(a, b):
     events = b[1] - a[1]
-    return {"worker_us": round((b[0] - a[0]) / events * 1e6, 1), "worker_cpu_us": round((b[2] - a[2]) / events * 1e6, 1)}
+    return {"events": events, "worker_us": round((b[0] - a[0]) / events * 1e6, 1),
+            "worker_cpu_us": round((b[2] - a[2]) / events * 1e6, 1)}
 
 
 def main():
