@@ -41,8 +41,6 @@ static void want_certificate(struct cs_state *s, const struct cs_prepared *p) {
     const struct cs_event *ev = p->event;
     want(s, "name", ev->account, ev->data.upload.name, NULL);
     want(s, "cert", ev->account, ev->subject, NULL);
-    if (p->custodian[0])
-        want(s, "trust", p->custodian, NULL, NULL);
     if (ev->data.upload.part[0].csr && p->leaves_len > 0)
         want_hex(s, "csr-spki", ev->account, p->leaf[0]->spki_sha256);
 }
@@ -63,8 +61,6 @@ static void want_by_type(struct cs_state *s, const struct cs_prepared *p) {
     case CS_EVENT_CSR_ADD:
         if (p->csr)
             want_hex(s, "csr-spki", ev->account, p->csr->spki_sha256);
-        if (p->custodian[0])
-            want(s, "trust", p->custodian, NULL, NULL);
         want(s, "csr", ev->account, ev->subject, NULL);
         break;
     case CS_EVENT_CSR_DELETE:
@@ -106,20 +102,8 @@ static void want_by_type(struct cs_state *s, const struct cs_prepared *p) {
     }
 }
 
-// Whether the documents of this sender and account were asked for in this round; remembers that they are now.
-static bool sender_seen(struct cs_prefetch *round, const struct cs_event *ev) {
-    unsigned at = 0;
-    for (size_t i = 0; i < 4 && ev->kid[i]; i++) // a kid is a hash: a few digits of it are as good as another
-        at = at * 31 + (unsigned char)ev->kid[i];
-    at %= CS_PREFETCH_SENDERS;
-    if (strcmp(round->senders[at].kid, ev->kid) == 0 && strcmp(round->senders[at].account, ev->account) == 0)
-        return true;
-    memcpy(round->senders[at].kid, ev->kid, sizeof ev->kid);
-    memcpy(round->senders[at].account, ev->account, sizeof ev->account);
-    return false;
-}
-
-static void want_sender(struct cs_state *s, const struct cs_event *ev) {
+static void want_sender(struct cs_state *s, const struct cs_prepared *p) {
+    const struct cs_event *ev = p->event;
     want(s, "system", NULL, NULL, NULL);
     want(s, "trust", ev->kid, NULL, NULL);
     want(s, "stream", ev->kid, NULL, NULL);
@@ -127,16 +111,19 @@ static void want_sender(struct cs_state *s, const struct cs_event *ev) {
         want(s, "key", ev->account, ev->kid, NULL);
         want(s, "account", ev->account, NULL, NULL);
     }
+    if (p->custodian[0])
+        want(s, "trust", p->custodian, NULL, NULL);
 }
 
-void cs_prefetch(struct cs_prefetch *round, struct cs_state *state, const struct cs_prepared *p) {
+void cs_prefetch(struct cs_state *state, const struct cs_prepared *p) {
     const struct cs_event *ev = p->event;
     if (!ev) {
         want(state, "system", NULL, NULL, NULL);
         return;
     }
-    if (!sender_seen(round, ev))
-        want_sender(state, ev);
+    // Whose key was at hand is there, as a rule, with account, stream and custodian.
+    if (!p->sig_checked)
+        want_sender(state, p);
     if (ev->account[0])
         want(state, "outcome", ev->account, ev->id, NULL);
     want_by_type(state, p);

@@ -8,12 +8,4 @@
 #include "certsync/model/prepare.h"
 #include "certsync/model/state.h"
 
-// Senders that were seen to already, since most events of a batch come from a few. Zeroed for each round.
-#define CS_PREFETCH_SENDERS 64
-struct cs_prefetch {
-    struct {
-        cs_kid kid;
-        cs_account_id account;
-    } senders[CS_PREFETCH_SENDERS];
-};
-void cs_prefetch(struct cs_prefetch *round, struct cs_state *state, const struct cs_prepared *p);
+void cs_prefetch(struct cs_state *state, const struct cs_prepared *p);

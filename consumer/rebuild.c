@@ -283,9 +283,8 @@ static bool fly(struct cs_rebuilder *r, struct cs_err *err) {
     r->filling = r->flight;
     r->flight = b;
     cs_apply_begin(&r->apply, &r->position);
-    struct cs_prefetch round = {0};
     for (size_t i = 0; i < b->len; i++)
-        cs_prefetch(&round, r->hot, b->records[i].prepared);
+        cs_prefetch(r->hot, b->records[i].prepared);
     if (!load(r, err) || !decide(r, err) || !compare(r, err) || !commit(r, err))
         return false;
     landed(r);

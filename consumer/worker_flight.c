@@ -81,9 +81,8 @@ bool cs_flight_launch(struct cs_worker *w) {
     cs_series_observe(w->m->prepare_s, (double)b->prepare_us / 1e6);
     cs_apply_begin(&w->apply, &p->position);
     w->phase_since_us = cs_worker_now_us();
-    struct cs_prefetch round = {0};
     for (size_t i = 0; i < b->len; i++)
-        cs_prefetch(&round, p->hot, b->records[i].prepared);
+        cs_prefetch(p->hot, b->records[i].prepared);
     if (!w->catalog->ops->load_begin(w->catalog, p->id, p->hot, &err)) {
         flight_failed(w, &err);
         return true;
