@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 
 #include "certsync/model/text.h"
@@ -17,8 +18,8 @@
 #endif
 
 #define OUT_MAX ((size_t)256 * 1024 * 1024)
-// What hiredis holds of the pipeline at a time: it moves the rest of its buffer to the front after each
-// partial write.
+// What hiredis holds of the pipeline at a time with TLS: it moves the rest of its buffer to the front after
+// each partial write.
 #define CHUNK ((size_t)64 * 1024)
 
 struct cs_redis_link {
@@ -33,8 +34,8 @@ struct cs_redis_link {
     redisSSLContext *ssl;
 #endif
     struct cs_buf out;
-    size_t out_at;           // handed to hiredis so far
-    bool flushed;            // hiredis' own buffer is empty
+    size_t out_at;           // sent, or handed to hiredis, so far
+    bool flushed;            // hiredis' own buffer is empty; always without TLS
     size_t commands;         // written
     size_t expected;         // replies of what was sent
     struct cs_region memory; // of the replies
@@ -347,25 +348,35 @@ bool cs_redis_wants_write(const struct cs_redis_link *l) {
     return cs_redis_connected(l) && (!l->flushed || l->out_at < l->out.len);
 }
 
+// Through hiredis, for what it does to the bytes; false: nothing more goes out now, or the connection broke.
+static bool write_tls(struct cs_redis_link *l) {
+    if (l->flushed) {
+        size_t n = l->out.len - l->out_at < CHUNK ? l->out.len - l->out_at : CHUNK;
+        if (redisAppendFormattedCommand(l->ctx, (const char *)l->out.data + l->out_at, n) != REDIS_OK)
+            return !broke(l, l->ctx->errstr);
+        l->out_at += n;
+    }
+    int done = 0;
+    if (redisBufferWrite(l->ctx, &done) != REDIS_OK)
+        return !broke(l, l->ctx->errstr);
+    l->flushed = done != 0;
+    return l->flushed;
+}
+
+// Without the copy that hiredis makes: a commit is some MiB.
+static bool write_plain(struct cs_redis_link *l) {
+    ssize_t n = send(l->ctx->fd, l->out.data + l->out_at, l->out.len - l->out_at, MSG_NOSIGNAL);
+    if (n < 0)
+        return errno == EINTR || (errno != EAGAIN && errno != EWOULDBLOCK && !broke(l, strerror(errno)));
+    l->out_at += (size_t)n;
+    return true;
+}
+
 static void write_some(struct cs_redis_link *l) {
     while (cs_redis_wants_write(l)) {
-        if (l->flushed && l->out_at < l->out.len) {
-            size_t n = l->out.len - l->out_at < CHUNK ? l->out.len - l->out_at : CHUNK;
-            if (redisAppendFormattedCommand(l->ctx, (const char *)l->out.data + l->out_at, n) != REDIS_OK) {
-                broke(l, l->ctx->errstr);
-                return;
-            }
-            l->out_at += n;
-        }
-        int done = 0;
-        if (redisBufferWrite(l->ctx, &done) != REDIS_OK) {
-            broke(l, l->ctx->errstr);
+        if (!(l->target.transport == CS_REDIS_TLS ? write_tls(l) : write_plain(l)))
             return;
-        }
-        l->flushed = done != 0;
-        l->moved_ms = l->flushed ? now_ms() : l->moved_ms;
-        if (!l->flushed)
-            return; // the socket is full
+        l->moved_ms = now_ms();
     }
     if (l->out_at > 0) {
         cs_buf_reset(&l->out);
