@@ -148,18 +148,17 @@ static bool was_replayed(struct cs_bytes doc) {
            o.verdict.code == CS_CODE_EVENT_REPLAYED;
 }
 
+// there: the document that the event has already, or none.
 static bool put_outcome_doc(struct cs_apply *a, struct cs_state *state, const struct cs_event *ev,
-                            const struct cs_applied_outcome *o, struct cs_err *err) {
+                            const struct cs_applied_outcome *o, struct cs_bytes there, struct cs_err *err) {
     char key[CS_STATE_KEY_MAX + 1];
-    struct cs_bytes there;
-    if (cs_state_get(state, key_of(key, "outcome", ev->account, ev->id), &there) == CS_FOUND &&
-        !was_replayed(there))
+    if (there.data && !was_replayed(there))
         return true;
     cs_buf_reset(&a->scratch);
     cs_outcome_doc_encode(&a->scratch, cs_apply_value(a, o->at, o->len), NULL, NULL, 0);
     if (!cs_buf_ok(&a->scratch, err))
         return false;
-    cs_state_put(state, key, cs_buf_bytes(&a->scratch));
+    cs_state_put(state, key_of(key, "outcome", ev->account, ev->id), cs_buf_bytes(&a->scratch));
     cs_state_add(state, key_of(key, "outcomes", ev->account, NULL), ev->id, o->n);
     return true;
 }
@@ -188,13 +187,13 @@ static bool conclude(struct cs_apply *a, struct cs_state *state, const struct cs
 }
 
 static bool put_documents(struct cs_apply *a, struct cs_state *state, const struct cs_event *ev,
-                          const struct cs_verdict *v, struct cs_err *err) {
+                          const struct cs_verdict *v, struct cs_bytes there, struct cs_err *err) {
     const struct cs_applied_outcome *o = &a->outcomes[a->outcomes_len - 1];
     bool keep = keeps_document(ev, v);
     if (!keep && v->concludes_len == 0)
         return true;
     cs_state_begin(state);
-    bool ok = !keep || put_outcome_doc(a, state, ev, o, err);
+    bool ok = !keep || put_outcome_doc(a, state, ev, o, there, err);
     for (size_t i = 0; ok && i < v->concludes_len; i++)
         ok = conclude(a, state, ev, o->n, &v->concludes[i], err);
     if (!ok) {
@@ -264,13 +263,12 @@ static void learn_keys(struct cs_key_cache *keys, struct cs_state *state, const 
         cs_key_cache_learn(keys, ev->subject, ev->data.trust.key.bytes);
 }
 
-// Whether the event's own outcome document is known, so that nothing needs a load once the rules have
-// decided.
-static bool outcome_doc_known(struct cs_state *state, const struct cs_event *ev) {
+// The event's own outcome document, where there is one. False: not known yet; it must be, so that nothing needs
+// a load once the rules have decided.
+static bool get_outcome_doc(struct cs_state *state, const struct cs_event *ev, struct cs_bytes *ret) {
     char key[CS_STATE_KEY_MAX + 1];
-    struct cs_bytes ignored;
     return !ev || !ev->account[0] ||
-           cs_state_get(state, key_of(key, "outcome", ev->account, ev->id), &ignored) != CS_NEEDED;
+           cs_state_get(state, key_of(key, "outcome", ev->account, ev->id), ret) != CS_NEEDED;
 }
 
 static bool decide_one(const struct cs_apply_context *ctx, struct cs_apply *a, struct cs_state *state,
@@ -279,7 +277,8 @@ static bool decide_one(const struct cs_apply_context *ctx, struct cs_apply *a, s
     const struct cs_event *ev = r->prepared->event;
     if (r->record.offset < a->to.next_offset)
         return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "this record was judged already");
-    if (!outcome_doc_known(state, ev)) {
+    struct cs_bytes there = {0};
+    if (!get_outcome_doc(state, ev, &there)) {
         *ret_needed = true;
         return true;
     }
@@ -290,7 +289,7 @@ static bool decide_one(const struct cs_apply_context *ctx, struct cs_apply *a, s
     // From here on the working set has changed: a failure leaves the record half done.
     a->torn = true;
     if (!put_outcome(a, ctx->rules.crypto, r, &d.verdict, err) ||
-        !put_documents(a, state, ev, &d.verdict, err))
+        !put_documents(a, state, ev, &d.verdict, there, err))
         return false;
     for (size_t i = 0; i < d.derived.len; i++)
         if (!put_derived(ctx, a, d.derived.events[i], err))

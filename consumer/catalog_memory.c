@@ -143,45 +143,19 @@ static bool memory_load_begin(struct cs_catalog *c, int32_t partition, struct cs
     return true;
 }
 
-static bool fill_one(struct memory_generation *p, struct cs_state *state, const char *key, bool index,
-                     struct cs_err *err) {
-    if (index) {
+static bool fill_one(const struct memory_generation *p, struct cs_state *state, size_t i,
+                     const struct cs_needed *needed, struct cs_err *err) {
+    if (needed->index) {
         const struct cs_member *members = NULL;
         size_t n = 0;
-        if (cs_state_list(p->state, key, &members, &n) != CS_FOUND)
+        if (cs_state_list(p->state, needed->key, &members, &n) != CS_FOUND)
             n = 0;
-        return cs_state_fill_index(state, key, members, n, err);
+        return cs_state_fill_index(state, needed->key, members, n, err);
     }
     struct cs_bytes value = {0};
-    if (cs_state_get(p->state, key, &value) != CS_FOUND)
+    if (cs_state_get(p->state, needed->key, &value) != CS_FOUND)
         value = (struct cs_bytes){0};
-    return cs_state_fill(state, key, value, err);
-}
-
-// Notes are valid until the next fill only: takes copies.
-static struct cs_needed *copy_needed(const struct cs_state *state, size_t *ret_n, char **ret_text) {
-    const struct cs_needed *needed = NULL;
-    size_t n = cs_state_needed(state, &needed);
-    size_t text_len = 1;
-    for (size_t i = 0; i < n; i++)
-        text_len += strlen(needed[i].key) + 1;
-    struct cs_needed *copy = calloc(n + 1, sizeof *copy);
-    char *text = malloc(text_len);
-    if (!copy || !text) {
-        free(copy);
-        free(text);
-        return NULL;
-    }
-    char *at = text;
-    for (size_t i = 0; i < n; i++) {
-        size_t len = strlen(needed[i].key) + 1;
-        memcpy(at, needed[i].key, len);
-        copy[i] = (struct cs_needed){at, needed[i].index};
-        at += len;
-    }
-    *ret_n = n;
-    *ret_text = text;
-    return copy;
+    return cs_state_fill_needed(state, i, value, err);
 }
 
 // Whether what the handle watches is as it was, and the claim still its own.
@@ -195,20 +169,15 @@ static bool memory_load_end(struct cs_catalog *c, struct cs_position *ret, bool 
                             struct cs_err *err) {
     struct memory_catalog *m = (struct memory_catalog *)c;
     struct memory_generation *p = m->loading;
-    size_t n = 0;
-    char *text = NULL;
+    const struct cs_needed *needed = NULL;
     *ret = p->position;
     *ret_moved = !still_stands(m, p);
     if (*ret_moved)
         return true;
-    struct cs_needed *needed = copy_needed(m->state, &n, &text);
-    bool ok = needed != NULL || cs_err_oom(err);
-    for (size_t i = 0; ok && i < n; i++)
-        ok = fill_one(p, m->state, needed[i].key, needed[i].index, err);
-    free(needed);
-    free(text);
-    if (!ok)
-        return false;
+    size_t n = cs_state_needed(m->state, &needed);
+    for (size_t i = 0; i < n; i++)
+        if (!fill_one(p, m->state, i, &needed[i], err))
+            return false;
     cs_state_needed_clear(m->state);
     m->state = NULL;
     return true;

@@ -67,14 +67,16 @@ static void put_fence(struct redis_catalog *c, const char *name) {
     cs_redis_put_key(c, CS_POSITION_KEY);
 }
 
-static const char *asked_key(const struct redis_catalog *c, size_t offset) {
-    return (const char *)c->text.data + offset;
+static const char *asked_key(const struct redis_catalog *c, size_t i) {
+    const struct cs_needed *needed = NULL;
+    (void)cs_state_needed(c->state, &needed);
+    return needed[i].key;
 }
 
-// The notes are valid until the first fill: copies them, documents and indexes apart.
-static bool copy_needed(struct redis_catalog *c, const struct cs_state *state, struct cs_err *err) {
+// Documents and indexes apart.
+static bool sort_needed(struct redis_catalog *c, struct cs_err *err) {
     const struct cs_needed *needed = NULL;
-    size_t n = cs_state_needed(state, &needed);
+    size_t n = cs_state_needed(c->state, &needed);
     if (n > c->asked_cap) {
         size_t *docs = realloc(c->docs, n * sizeof *docs);
         if (docs)
@@ -86,17 +88,13 @@ static bool copy_needed(struct redis_catalog *c, const struct cs_state *state, s
             return cs_err_oom(err);
         c->asked_cap = n;
     }
-    cs_buf_reset(&c->text);
     c->docs_len = c->indexes_len = 0;
-    for (size_t i = 0; i < n; i++) {
-        size_t at = c->text.len;
-        cs_buf_put(&c->text, needed[i].key, strlen(needed[i].key) + 1);
+    for (size_t i = 0; i < n; i++)
         if (needed[i].index)
-            c->indexes[c->indexes_len++] = at;
+            c->indexes[c->indexes_len++] = i;
         else
-            c->docs[c->docs_len++] = at;
-    }
-    return cs_buf_ok(&c->text, err);
+            c->docs[c->docs_len++] = i;
+    return true;
 }
 
 static bool send_load(struct redis_catalog *c, struct cs_err *err) {
@@ -131,10 +129,8 @@ static bool redis_load_begin(struct cs_catalog *base, int32_t partition, struct 
     struct redis_catalog *c = (struct redis_catalog *)base;
     c->under_way = CS_NOTHING;
     c->watching = false;
-    if (!copy_needed(c, state, err) || !cs_redis_stand(c, partition, err))
-        return false;
     c->state = state;
-    return send_load(c, err);
+    return sort_needed(c, err) && cs_redis_stand(c, partition, err) && send_load(c, err);
 }
 
 struct cs_bytes cs_redis_reply_bytes(const redisReply *r) {
@@ -153,8 +149,7 @@ bool cs_redis_read_position(const redisReply *r, struct cs_position *ret, struct
 
 static bool fill_docs(struct redis_catalog *c, const redisReply *r, size_t first, struct cs_err *err) {
     for (size_t i = 0; i < r->elements && first + i < c->docs_len; i++)
-        if (!cs_state_fill(c->state, asked_key(c, c->docs[first + i]), cs_redis_reply_bytes(r->element[i]),
-                           err))
+        if (!cs_state_fill_needed(c->state, c->docs[first + i], cs_redis_reply_bytes(r->element[i]), err))
             return false;
     return true;
 }
@@ -368,7 +363,6 @@ static void redis_free(struct cs_catalog *base) {
     struct redis_catalog *c = (struct redis_catalog *)base;
     cs_redis_route_free(c->route);
     cs_redis_writer_free(c->writer);
-    cs_buf_clear(&c->text);
     free(c->docs);
     free(c->indexes);
     free(c->members);
@@ -403,7 +397,6 @@ bool cs_catalog_redis_new(const struct cs_redis_access *access, const char *name
         return cs_err_oom(err);
     CS_AUTO(cs_catalog_free) struct cs_catalog *base = &c->base;
     c->base.ops = &redis_ops;
-    cs_buf_init(&c->text, (size_t)64 * 1024 * 1024);
     if (strlen(name_space) >= sizeof c->name_space)
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "redis.namespace is longer than %d characters",
                           CS_NAMESPACE_MAX - 1);

@@ -50,8 +50,7 @@ struct redis_catalog {
     char prefix[CS_PREFIX_MAX]; // the same with the generation
     size_t prefix_len;
     struct cs_state *state; // of a load under way
-    // What a load asked for: documents first, then indexes; keys are offsets into text.
-    struct cs_buf text;
+    // What a load asked for: documents first, then indexes, by their places among what the state needs.
     size_t *docs;
     size_t docs_len;
     size_t *indexes;

@@ -124,11 +124,25 @@ size_t crypto_digest_len(enum crypto_digest d) {
     return 64;
 }
 
+// Small parts go in together: each call costs as much as hashing some 60 bytes.
 void crypto_digest(struct cs_crypto *c, enum crypto_digest d, const struct cs_bytes *parts, size_t n,
                    uint8_t *ret) {
+    uint8_t small[256];
+    size_t held = 0;
     bool ok = EVP_DigestInit_ex2(c->hash, c->md[d], NULL) == 1;
-    for (size_t i = 0; ok && i < n; i++)
-        ok = EVP_DigestUpdate(c->hash, parts[i].data, parts[i].len) == 1;
+    for (size_t i = 0; ok && i < n; i++) {
+        if (held > 0 && parts[i].len > sizeof small - held) {
+            ok = EVP_DigestUpdate(c->hash, small, held) == 1;
+            held = 0;
+        }
+        if (parts[i].len > sizeof small) {
+            ok = ok && EVP_DigestUpdate(c->hash, parts[i].data, parts[i].len) == 1;
+        } else if (parts[i].len > 0) {
+            memcpy(small + held, parts[i].data, parts[i].len);
+            held += parts[i].len;
+        }
+    }
+    ok = ok && (held == 0 || EVP_DigestUpdate(c->hash, small, held) == 1);
     // Can fail only for want of memory: no digest must then look like one.
     if (!ok || EVP_DigestFinal_ex(c->hash, ret, NULL) != 1)
         abort();

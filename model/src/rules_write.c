@@ -17,15 +17,20 @@ struct cs_buf *cs_judge_begin(struct cs_judge *j) {
     return j->buf;
 }
 
-void cs_judge_put(struct cs_judge *j, const char *key) {
+// The place for what the document decodes to (cs_state_put); NULL where none was written.
+static void **put(struct cs_judge *j, const char *key) {
     if (cs_judge_stopped(j))
-        return;
+        return NULL;
     if (!cs_buf_ok(j->buf, j->err)) {
         cs_err_prepend(j->err, "document %s", key);
         j->failed = true;
-        return;
+        return NULL;
     }
-    cs_state_put(j->state, key, cs_buf_bytes(j->buf));
+    return cs_state_put(j->state, key, cs_buf_bytes(j->buf));
+}
+
+void cs_judge_put(struct cs_judge *j, const char *key) {
+    (void)put(j, key);
 }
 
 void cs_judge_put_id(struct cs_judge *j, const char *key, const char *id) {
@@ -33,17 +38,12 @@ void cs_judge_put_id(struct cs_judge *j, const char *key, const char *id) {
     cs_judge_put(j, key);
 }
 
-// The next event of the account finds it decoded. What could not be written for want of memory is not there.
+// The next event of the account finds it decoded.
 void cs_judge_put_account(struct cs_judge *j) {
-    cs_key key;
-    struct cs_bytes value;
-    void **kept = NULL;
     cs_account_encode(cs_judge_begin(j), &j->f.account);
-    cs_judge_put(j, cs_key_join(key, "account/", j->ev->account, NULL));
-    struct cs_bytes written = cs_buf_bytes(j->buf);
-    if (!cs_judge_stopped(j) && cs_state_look(j->state, key, &value, &kept) == CS_FOUND && !*kept &&
-        value.len == written.len && memcmp(value.data, written.data, written.len) == 0)
-        cs_judge_keep_decoded(j, kept, &j->f.account, sizeof j->f.account);
+    void **decoded = put(j, CS_KEY("account/", j->ev->account));
+    if (decoded)
+        cs_judge_keep_decoded(j, decoded, &j->f.account, sizeof j->f.account);
 }
 
 void cs_judge_put_certificate(struct cs_judge *j, const struct cs_certificate *cert) {

@@ -207,16 +207,16 @@ static bool copy_value(struct cs_state *s, const struct doc *d, struct cs_bytes 
     return true;
 }
 
-static void write_doc(struct cs_state *s, const char *key, struct cs_bytes value) {
+static struct doc *write_doc(struct cs_state *s, const char *key, struct cs_bytes value) {
     assert(s->staging);
     struct doc *d = doc_of(s, key);
     struct value *v = NULL;
     if (!d || !cs_state_grow(s, (void **)&s->undo, s->undo_len, &s->undo_cap, sizeof(*s->undo)) ||
         !cs_state_grow(s, (void **)&s->dirty, s->dirty_len, &s->dirty_cap, sizeof(struct doc *)))
-        return;
+        return NULL;
     if (!copy_value(s, d, value, &v)) {
         s->out_of_memory = true;
-        return;
+        return NULL;
     }
     s->undo[s->undo_len++] = (struct undo){d, d->value, d->known, d->dirty};
     set_value(s, d, v);
@@ -225,11 +225,13 @@ static void write_doc(struct cs_state *s, const char *key, struct cs_bytes value
         d->dirty = true;
         s->dirty[s->dirty_len++] = d;
     }
+    return d;
 }
 
-void cs_state_put(struct cs_state *s, const char *key, struct cs_bytes value) {
+void **cs_state_put(struct cs_state *s, const char *key, struct cs_bytes value) {
     assert(value.data);
-    write_doc(s, key, value);
+    struct doc *d = write_doc(s, key, value);
+    return d ? &d->value->decoded : NULL;
 }
 
 void cs_state_delete(struct cs_state *s, const char *key) {
@@ -284,21 +286,24 @@ size_t cs_state_needed(const struct cs_state *s, const struct cs_needed **ret) {
     return s->needed_len;
 }
 
+static struct doc *needed_doc(const struct cs_needed *n) {
+    return (struct doc *)(void *)((uint8_t *)(uintptr_t)n->key - offsetof(struct doc, key));
+}
+
+static struct index *needed_index(const struct cs_needed *n) {
+    return (struct index *)(void *)((uint8_t *)(uintptr_t)n->key - offsetof(struct index, key));
+}
+
 void cs_state_needed_clear(struct cs_state *s) {
-    for (size_t i = 0; i < s->needed_len; i++) {
-        uint8_t *key = (uint8_t *)(uintptr_t)s->needed[i].key;
+    for (size_t i = 0; i < s->needed_len; i++)
         if (s->needed[i].index)
-            ((struct index *)(void *)(key - offsetof(struct index, key)))->noted = false;
+            needed_index(&s->needed[i])->noted = false;
         else
-            ((struct doc *)(void *)(key - offsetof(struct doc, key)))->noted = false;
-    }
+            needed_doc(&s->needed[i])->noted = false;
     s->needed_len = 0;
 }
 
-bool cs_state_fill(struct cs_state *s, const char *key, struct cs_bytes value, struct cs_err *err) {
-    struct doc *d = doc_of(s, key);
-    if (!d)
-        return cs_err_oom(err);
+static bool fill(struct cs_state *s, struct doc *d, struct cs_bytes value, struct cs_err *err) {
     if (d->known) // what was written since is newer
         return true;
     struct value *v = NULL;
@@ -307,6 +312,16 @@ bool cs_state_fill(struct cs_state *s, const char *key, struct cs_bytes value, s
     set_value(s, d, v);
     d->known = true;
     return true;
+}
+
+bool cs_state_fill_needed(struct cs_state *s, size_t i, struct cs_bytes value, struct cs_err *err) {
+    assert(i < s->needed_len && !s->needed[i].index);
+    return fill(s, needed_doc(&s->needed[i]), value, err);
+}
+
+bool cs_state_fill(struct cs_state *s, const char *key, struct cs_bytes value, struct cs_err *err) {
+    struct doc *d = doc_of(s, key);
+    return d ? fill(s, d, value, err) : cs_err_oom(err);
 }
 
 size_t cs_state_held(const struct cs_state *s) {

@@ -45,7 +45,8 @@ enum cs_look cs_state_member(struct cs_state *s, const char *key, const char *me
 // Writes, between begin and keep/drop. They never need a load: an index that was not loaded takes adds, removes and trims all the same.
 // Out of memory is sticky and is answered by cs_state_keep.
 void cs_state_begin(struct cs_state *s);
-void cs_state_put(struct cs_state *s, const char *key, struct cs_bytes value); // copies
+// Copies value. The place beside the document (cs_state_look) for what it decodes to; NULL: out of memory.
+void **cs_state_put(struct cs_state *s, const char *key, struct cs_bytes value);
 void cs_state_delete(struct cs_state *s, const char *key);
 void cs_state_add(struct cs_state *s, const char *key, const char *member,
                   int64_t score); // or changes its score
@@ -55,7 +56,7 @@ void cs_state_trim(struct cs_state *s, const char *key, size_t keep_highest);
 CS_MUST_USE bool cs_state_keep(struct cs_state *s, struct cs_err *err);
 void cs_state_drop(struct cs_state *s);
 
-// Loading. Needed keys, each once, in the order noted; valid until the next fill or read.
+// Loading. Needed keys, each once, in the order noted; valid until a read notes more, or they are cleared.
 struct cs_needed {
     const char *key;
     bool index;
@@ -64,6 +65,7 @@ size_t cs_state_needed(const struct cs_state *s, const struct cs_needed **ret);
 // Forgets the notes (after they were filled, or when the batch is thrown away).
 void cs_state_needed_clear(struct cs_state *s);
 // What the catalog holds; value.data NULL: absent. Does not count as a change.
+CS_MUST_USE bool cs_state_fill_needed(struct cs_state *s, size_t i, struct cs_bytes value, struct cs_err *err); // needed[i], a document
 CS_MUST_USE bool cs_state_fill(struct cs_state *s, const char *key, struct cs_bytes value,
                                struct cs_err *err);
 CS_MUST_USE bool cs_state_fill_index(struct cs_state *s, const char *key, const struct cs_member *members,
