@@ -6,6 +6,7 @@
 
 #include "certsync/model/sign.h"
 #include "certsync/model/text.h"
+#include "prefetch.h"
 
 #define VALUES_MAX  ((size_t)256 * 1024 * 1024)
 #define SCRATCH_MAX ((size_t)1024 * 1024)
@@ -317,10 +318,21 @@ static bool touch_rest(const struct cs_apply_context *ctx, struct cs_apply *a, s
     return true;
 }
 
+// Before records[i] is decided: of the next one to the processor's cache, of the one after it to find out what.
+static void look_ahead(struct cs_ahead ahead[2], const struct cs_state *state,
+                       const struct cs_batch_record *records, size_t n, size_t i) {
+    if (i + 1 < n)
+        cs_ahead_fetch(&ahead[(i + 1) % 2], state);
+    if (i + 2 < n)
+        cs_ahead_expect(&ahead[i % 2], state, records[i + 2].prepared);
+}
+
 bool cs_apply_decide(const struct cs_apply_context *ctx, struct cs_apply *a, struct cs_state *state,
                      const struct cs_batch_record *records, size_t n, bool *ret_needed, struct cs_err *err) {
+    struct cs_ahead ahead[2] = {{.len = 0}};
     while (a->decided < n) {
         bool needed = false;
+        look_ahead(ahead, state, records, n, a->decided);
         const struct cs_batch_record *r = &records[a->decided];
         if (!decide_one(ctx, a, state, r, &needed, err))
             return cs_err_prepend(err, "record at offset %lld", (long long)r->record.offset);

@@ -6,23 +6,30 @@
 
 #include "certsync/model/text.h"
 
-// Notes "<kind>/<a>" or "<kind>/<a>/<b>" or "<kind>/<a>/<b>/<c>".
-static void want(struct cs_state *s, const char *kind, const char *a, const char *b, const char *c) {
-    char key[CS_STATE_KEY_MAX + 1];
+// "<kind>/<a>" or "<kind>/<a>/<b>" or "<kind>/<a>/<b>/<c>". False: longer than any key.
+static bool join(char ret[CS_STATE_KEY_MAX + 1], const char *kind, const char *a, const char *b,
+                 const char *c) {
     const char *const parts[] = {kind, a, b, c};
     size_t len = 0;
     for (size_t i = 0; i < CS_ARRAY_LEN(parts) && parts[i]; i++) {
         size_t n = strlen(parts[i]);
         if (len + n + 1 > CS_STATE_KEY_MAX)
-            return;
+            return false;
         if (i > 0)
-            key[len++] = '/';
-        memcpy(key + len, parts[i], n);
+            ret[len++] = '/';
+        memcpy(ret + len, parts[i], n);
         len += n;
     }
-    key[len] = '\0';
+    ret[len] = '\0';
+    return true;
+}
+
+// Notes a document.
+static void want(struct cs_state *s, const char *kind, const char *a, const char *b, const char *c) {
+    char key[CS_STATE_KEY_MAX + 1];
     struct cs_bytes ignored;
-    cs_state_get(s, key, &ignored);
+    if (join(key, kind, a, b, c))
+        cs_state_get(s, key, &ignored);
 }
 
 static void want_hex(struct cs_state *s, const char *kind, const char *account, const uint8_t sha256[32]) {
@@ -127,4 +134,33 @@ void cs_prefetch(struct cs_state *state, const struct cs_prepared *p) {
     if (ev->account[0])
         want(state, "outcome", ev->account, ev->id, NULL);
     want_by_type(state, p);
+}
+
+static void expect(struct cs_ahead *a, const struct cs_state *s, bool index, const char *kind, const char *of,
+                   const char *kid) {
+    char key[CS_STATE_KEY_MAX + 1];
+    if (join(key, kind, of, kid, NULL))
+        a->what[a->len++] = cs_state_expect(s, key, index);
+}
+
+void cs_ahead_expect(struct cs_ahead *ret, const struct cs_state *state, const struct cs_prepared *p) {
+    const struct cs_event *ev = p->event;
+    ret->len = 0;
+    if (!ev || !ev->account[0])
+        return;
+    expect(ret, state, false, "account", ev->account, NULL);
+    expect(ret, state, false, "key", ev->account, ev->kid);
+    expect(ret, state, false, "trust", ev->kid, NULL);
+    expect(ret, state, false, "stream", ev->kid, NULL);
+    expect(ret, state, true, "seen", ev->kid, NULL);
+    expect(ret, state, true, "outcomes", ev->account, NULL);
+    if (ev->type != CS_EVENT_CERTIFICATE_UPLOAD && ev->type != CS_EVENT_CERTIFICATE_ISSUE)
+        return;
+    expect(ret, state, true, "view", ev->account, NULL);
+    expect(ret, state, true, "expiry", ev->account, NULL);
+}
+
+void cs_ahead_fetch(const struct cs_ahead *a, const struct cs_state *state) {
+    for (size_t i = 0; i < a->len; i++)
+        cs_state_fetch(state, a->what[i]);
 }
