@@ -23,6 +23,7 @@ void cs_rebuild_batch_empty(struct cs_rebuild_batch *b) {
         cs_prepared_free(b->records[i].prepared);
         free(b->owned[i]);
     }
+    cs_region_reset(&b->memory);
     b->len = b->bytes = 0;
     cs_buf_reset(&b->text);
 }
@@ -32,6 +33,7 @@ void cs_rebuild_batch_clear(struct cs_rebuild_batch *b) {
     free(b->records);
     free(b->owned);
     free(b->published);
+    cs_region_free(&b->memory);
     cs_buf_clear(&b->text);
     *b = (struct cs_rebuild_batch){0};
 }
@@ -194,5 +196,5 @@ bool cs_rebuild_reader_add(struct cs_rebuild_reader *r, struct cs_rebuild_batch 
     b->owned[b->len++] = owned;
     b->bytes += record.value.len + record.key.len;
     return cs_prepare(r->crypto, r->deployment, r->partitions, &to->record, cs_key_cache_lookup, r->keys,
-                      &to->prepared, err);
+                      &b->memory, &to->prepared, err);
 }

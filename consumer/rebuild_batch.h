@@ -17,6 +17,7 @@ struct cs_rebuild_batch {
     void **owned;                        // one for each record
     struct cs_published_item *published; // one for each record
     struct cs_buf text;
+    struct cs_region memory; // of what is prepared
 };
 CS_MUST_USE bool cs_rebuild_batch_init(struct cs_rebuild_batch *b, size_t cap, struct cs_err *err);
 void cs_rebuild_batch_empty(struct cs_rebuild_batch *b);

@@ -36,6 +36,7 @@ static void empty(struct cs_batch *b) {
         cs_message_headers_clear(&b->slots[i].headers);
         rd_kafka_message_destroy(b->slots[i].message);
     }
+    cs_region_reset(&b->memory);
     b->len = b->prepared = b->bytes = 0;
     b->prepare_us = 0;
     b->partition = NULL;
@@ -46,6 +47,7 @@ void cs_batch_free(struct cs_batch *b) {
         return;
     if (b->records && b->slots)
         empty(b);
+    cs_region_free(&b->memory);
     free(b->records);
     free(b->slots);
     free(b);
@@ -230,7 +232,7 @@ static bool prepare(struct cs_worker *w, struct cs_batch *b) {
     while (b->prepared < b->len && now_us - start_us < PREPARE_FOR_US) {
         struct cs_batch_record *r = &b->records[b->prepared];
         if (!cs_prepare(w->crypto, w->c->settings->deployment, w->c->partition_count, &r->record,
-                        cs_key_cache_lookup, w->keys, &r->prepared, &err)) {
+                        cs_key_cache_lookup, w->keys, &b->memory, &r->prepared, &err)) {
             cs_partition_failed(w, b->partition, &err);
             return true;
         }

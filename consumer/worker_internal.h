@@ -36,7 +36,8 @@ struct cs_batch {
     size_t bytes;
     struct cs_batch_record *records; // capacity: batch_records
     struct cs_slot *slots;
-    int64_t prepare_us; // spent on it
+    struct cs_region memory; // of what is prepared
+    int64_t prepare_us;      // spent on it
 };
 
 enum cs_partition_state { CS_PARTITION_STARTING, CS_PARTITION_RUNNING, CS_PARTITION_STOPPED };

@@ -153,9 +153,10 @@ static bool read_key_usage(struct cs_cert *cert, struct cs_bytes value) {
     return cert->key_usage != 0;
 }
 
-static bool read_alt_names(struct cert_box *box, struct cs_bytes value, struct cs_err *err) {
+static bool read_alt_names(struct cert_box *box, struct cs_bytes value, struct cs_region *region,
+                           struct cs_err *err) {
     bool oom;
-    if (!san_parse(value, CS_CERT_NAMES_MAX, &box->inside.names, &oom))
+    if (!san_parse(value, CS_CERT_NAMES_MAX, region, &box->inside.names, &oom))
         return oom ? cs_err_oom(err) : malformed(err, "subject alternative name");
     box->cert.names = box->inside.names.names;
     box->cert.names_len = box->inside.names.len;
@@ -164,17 +165,18 @@ static bool read_alt_names(struct cert_box *box, struct cs_bytes value, struct c
 }
 
 static bool read_extension(struct cert_box *box, struct cs_bytes oid, struct cs_bytes value,
-                           struct cs_err *err) {
+                           struct cs_region *region, struct cs_err *err) {
     if (der_equal(oid, oid_key_usage))
         return read_key_usage(&box->cert, value) || malformed(err, "key usage");
     if (der_equal(oid, oid_constraints))
         return read_constraints(box, value) || malformed(err, "basic constraints");
     if (der_equal(oid, oid_alt_name))
-        return read_alt_names(box, value, err);
+        return read_alt_names(box, value, region, err);
     return true;
 }
 
-static bool read_extensions(struct cert_box *box, struct cs_bytes extensions, struct cs_err *err) {
+static bool read_extensions(struct cert_box *box, struct cs_bytes extensions, struct cs_region *region,
+                            struct cs_err *err) {
     struct der list = der_of(extensions), ext;
     struct cs_bytes seen[EXTENSIONS_MAX], value;
     bool critical;
@@ -186,7 +188,7 @@ static bool read_extensions(struct cert_box *box, struct cs_bytes extensions, st
         for (size_t i = 0; i < n; i++)
             if (der_equal(seen[i], seen[n]))
                 return malformed(err, "list of extensions"); // section 4.2: each once
-        if (!read_extension(box, seen[n], value, err))
+        if (!read_extension(box, seen[n], value, region, err))
             return false;
     }
     return true;
@@ -196,7 +198,8 @@ static void put_serial(const struct fields *f, char out[2 * SERIAL_MAX + 1]) {
     cs_hex_encode(f->serial.data, f->serial.len, out);
 }
 
-static bool fill(struct cs_crypto *c, const struct fields *f, struct cert_box *box, struct cs_err *err) {
+static bool fill(struct cs_crypto *c, const struct fields *f, struct cs_region *region, struct cert_box *box,
+                 struct cs_err *err) {
     struct cs_cert *cert = &box->cert;
     cert->tbs = f->tbs;
     cert->subject = f->subject;
@@ -210,7 +213,7 @@ static bool fill(struct cs_crypto *c, const struct fields *f, struct cert_box *b
     cert->version = f->version;
     box->inside.path_len = -1;
     box->inside.sig = f->sig;
-    if (!read_extensions(box, f->extensions, err))
+    if (!read_extensions(box, f->extensions, region, err))
         return false;
     if (f->version != 3 && !(f->version == 1 && cert->self_issued))
         return cs_err_reject(err, CS_CODE_CERT_NOT_V3);
@@ -236,6 +239,11 @@ static bool fill(struct cs_crypto *c, const struct fields *f, struct cert_box *b
 }
 
 bool cs_cert_parse(struct cs_crypto *c, struct cs_bytes der, struct cs_cert **ret, struct cs_err *err) {
+    return cert_parse_into(c, der, NULL, ret, err);
+}
+
+bool cert_parse_into(struct cs_crypto *c, struct cs_bytes der, struct cs_region *region, struct cs_cert **ret,
+                     struct cs_err *err) {
     uint8_t sha256[32];
     struct fields f;
     if (der.len > CS_CERT_DER_MAX)
@@ -247,9 +255,11 @@ bool cs_cert_parse(struct cs_crypto *c, struct cs_bytes der, struct cs_cert **re
         *ret = known;
         return true;
     }
-    struct cert_box *box = calloc(1, sizeof *box + der.len);
+    size_t size = sizeof(struct cert_box) + der.len;
+    struct cert_box *box = region ? cs_region_take_zeroed(region, size) : calloc(1, size);
     if (!box)
         return cs_err_oom(err);
+    box->inside.in_region = region != NULL;
     CS_AUTO(cs_cert_free) struct cs_cert *cert = &box->cert;
     cert->internal = &box->inside;
     atomic_init(&box->inside.refs, 1);
@@ -257,9 +267,9 @@ bool cs_cert_parse(struct cs_crypto *c, struct cs_bytes der, struct cs_cert **re
         memcpy(box->der, der.data, der.len);
     cert->der = (struct cs_bytes){box->der, der.len};
     memcpy(cert->sha256, sha256, sizeof sha256);
-    if (!split(cert->der, &f, err) || !fill(c, &f, box, err))
+    if (!split(cert->der, &f, err) || !fill(c, &f, region, box, err))
         return false;
-    if (cert->is_ca)
+    if (cert->is_ca && !region)
         memo_cert_put(c, cert);
     *ret = CS_TAKE(cert);
     return true;
@@ -278,6 +288,8 @@ void cs_cert_free(struct cs_cert *cert) {
     if (atomic_fetch_sub_explicit(&inside->refs, 1, memory_order_acq_rel) != 1)
         return;
     cs_pubkey_free(cert->key);
+    if (inside->in_region)
+        return;
     free(inside->names.names);
     free(cert); // the first member of its box
 }

@@ -11,11 +11,16 @@
 
 struct cert_inside {
     atomic_uint refs;
-    int path_len; // -1: no limit
+    bool in_region; // the certificate and its names
+    int path_len;   // -1: no limit
     struct sig_alg alg;
     struct cs_bytes sig;
     struct san_list names;
 };
+
+// As cs_cert_parse, into a region or NULL. What lies in a region is never remembered, so not for what comes again.
+CS_MUST_USE bool cert_parse_into(struct cs_crypto *c, struct cs_bytes der, struct cs_region *region,
+                                 struct cs_cert **ret, struct cs_err *err);
 
 static inline const struct cert_inside *cert_inside(const struct cs_cert *cert) {
     return cert->internal;

@@ -107,6 +107,7 @@ void cs_crypto_free(struct cs_crypto *c) {
     for (size_t i = 0; i < DIGEST_COUNT; i++)
         EVP_MD_free(c->md[i]);
     free(c->link);
+    cs_region_free(&c->scratch);
     free(c);
 }
 

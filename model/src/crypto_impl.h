@@ -9,6 +9,7 @@
 
 #include "certsync/model/cert.h"
 #include "certsync/model/key.h"
+#include "certsync/model/region.h"
 #include "der.h"
 
 #include <openssl/evp.h>
@@ -90,6 +91,7 @@ struct cs_crypto {
     uint8_t cert_next[MEMO_CERT_SETS];
     uint8_t link_next[MEMO_LINK_SETS];
     struct memo_link (*link)[MEMO_WAYS]; // MEMO_LINK_SETS of them
+    struct cs_region scratch;            // of the record that is being prepared
     bool memo_off;                       // for measurements
     bool tables_off;                     // for tests and measurements
 };

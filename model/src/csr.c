@@ -35,7 +35,7 @@ static bool read_extensions(struct csr_box *box, struct der values, bool *ret_oo
             return false;
         if (!der_equal(oid, OID_ALT_NAME))
             continue;
-        if (box->names.names || !san_parse(value, CS_CERT_NAMES_MAX, &box->names, ret_oom))
+        if (box->names.names || !san_parse(value, CS_CERT_NAMES_MAX, NULL, &box->names, ret_oom))
             return false;
     }
     return true;

@@ -151,13 +151,31 @@ static void derive(struct cs_event *ev) {
         up->source = CS_SOURCE_UPLOADED;
 }
 
-static bool read_data(struct cs_reader *r, const struct envelope *e, bool views, struct cs_event *ev) {
+// How an event is decoded.
+struct manner {
+    bool views;
+    struct cs_region *region, *scratch; // or both NULL
+};
+
+static void *take(struct cs_region *r, size_t size) {
+    return r ? cs_region_take(r, size) : malloc(size);
+}
+
+// Whether only the texts of it are kept.
+static bool forgets_bytes(const struct cs_event *ev) {
+    return !ev->storage_text &&
+           (ev->type == CS_EVENT_CERTIFICATE_UPLOAD || ev->type == CS_EVENT_CERTIFICATE_ISSUE);
+}
+
+static bool read_data(struct cs_reader *r, const struct envelope *e, const struct manner *m,
+                      struct cs_event *ev) {
     size_t data_len = (size_t)(r->end - e->data);
     ev->type = cs_event_type_of(e->type);
     // A text with an escape is not its own view.
-    ev->storage_text = !views || memchr(e->data, '\\', data_len);
+    ev->storage_text = !m->views || memchr(e->data, '\\', data_len);
     // Each base64 text, and its bytes.
-    ev->storage = malloc((ev->storage_text ? data_len : 0) + data_len / 4 * 3 + 1);
+    ev->storage = take(forgets_bytes(ev) ? m->scratch : m->region,
+                       (ev->storage_text ? data_len : 0) + data_len / 4 * 3 + 1);
     if (!ev->storage)
         return cs_err_oom(r->err);
     r->store = ev->storage;
@@ -171,7 +189,7 @@ static bool read_data(struct cs_reader *r, const struct envelope *e, bool views,
     return true;
 }
 
-static bool decode(struct cs_bytes value, bool views, struct cs_event **ret, struct cs_err *err) {
+static bool decode(struct cs_bytes value, const struct manner *m, struct cs_event **ret, struct cs_err *err) {
     struct cs_reader r;
     struct envelope e = {0};
     if (value.len > CS_EVENT_MAX)
@@ -180,27 +198,29 @@ static bool decode(struct cs_bytes value, bool views, struct cs_event **ret, str
     if (!cs_reader_init(&r, value, CS_EVENT_DEPTH, err) || !cs_fields_read(&r, &envelope_fields, &e) ||
         !cs_reader_end(&r))
         return false;
-    CS_AUTO(cs_event_free) struct cs_event *ev = calloc(1, sizeof *ev);
+    CS_AUTO(cs_event_free)
+    struct cs_event *ev = m->region ? cs_region_take_zeroed(m->region, sizeof *ev) : calloc(1, sizeof *ev);
     if (!ev)
         return cs_err_oom(err);
-    if (!judge_envelope(&r, &e, ev) || !read_data(&r, &e, views, ev))
+    ev->in_region = m->region != NULL;
+    if (!judge_envelope(&r, &e, ev) || !read_data(&r, &e, m, ev))
         return false;
     *ret = CS_TAKE(ev);
     return true;
 }
 
 bool cs_event_decode(struct cs_bytes value, struct cs_event **ret, struct cs_err *err) {
-    return decode(value, false, ret, err);
+    return decode(value, &(struct manner){.views = false}, ret, err);
 }
 
-bool cs_event_decode_view(struct cs_bytes value, struct cs_event **ret, struct cs_err *err) {
-    return decode(value, true, ret, err);
+bool cs_event_decode_view(struct cs_bytes value, struct cs_region *region, struct cs_region *scratch,
+                          struct cs_event **ret, struct cs_err *err) {
+    return decode(value, &(struct manner){true, region, scratch}, ret, err);
 }
 
 void cs_event_forget_bytes(struct cs_event *ev) {
     static const struct cs_bytes none = {NULL, 0};
-    if (ev->storage_text ||
-        (ev->type != CS_EVENT_CERTIFICATE_UPLOAD && ev->type != CS_EVENT_CERTIFICATE_ISSUE))
+    if (!forgets_bytes(ev))
         return;
     for (size_t i = 0; i < ev->data.upload.parts; i++) {
         struct cs_keyed_chain *part = &ev->data.upload.part[i];
@@ -208,7 +228,8 @@ void cs_event_forget_bytes(struct cs_event *ev) {
             part->chain[k].bytes = none;
         part->key.bytes = part->pop.bytes = none;
     }
-    free(ev->storage);
+    if (!ev->in_region)
+        free(ev->storage);
     ev->storage = NULL;
 }
 
@@ -217,6 +238,8 @@ void cs_event_free(struct cs_event *ev) {
         return;
     if (ev->type == CS_EVENT_SHARE_OFFER)
         cs_cert_summary_clear(&ev->data.offer.certificate);
+    if (ev->in_region)
+        return;
     free(ev->storage);
     free(ev);
 }

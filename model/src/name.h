@@ -4,6 +4,7 @@
 // Name's whole DER; name_valid comes first, the others take what it accepted.
 #pragma once
 
+#include "certsync/model/region.h"
 #include "der.h"
 
 #define NAME_RDNS_MAX 64
@@ -22,10 +23,11 @@ bool name_equal(struct cs_bytes a, struct cs_bytes b);
 // GeneralNames of a subjectAltName. DNS, IP, e-mail and URI are listed (the first max of them) and counted;
 // other kinds are passed over.
 struct san_list {
-    char **names; // one allocation, free() releases names and texts
+    char **names; // names and texts, one piece of memory
     size_t len;
     size_t total;
 };
 // False where it is not well-formed, or an IP address of neither 4 nor 16 bytes; *ret_oom says that memory
 // was the reason.
-CS_MUST_USE bool san_parse(struct cs_bytes general_names, size_t max, struct san_list *ret, bool *ret_oom);
+CS_MUST_USE bool san_parse(struct cs_bytes general_names, size_t max, struct cs_region *region,
+                           struct san_list *ret, bool *ret_oom);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cert_impl.h"
 #include "certsync/model/seal.h"
 #include "certsync/model/sign.h"
 #include "certsync/model/text.h"
@@ -16,7 +17,8 @@ void cs_prepared_free(struct cs_prepared *p) {
     cs_cert_free(p->leaf[0]);
     cs_cert_free(p->leaf[1]);
     cs_csr_free(p->csr);
-    free(p);
+    if (!p->region)
+        free(p);
 }
 
 static void put_u64(uint8_t ret[8], uint64_t v) {
@@ -94,7 +96,8 @@ static void refuse(struct cs_prepared *p, enum cs_code code, const char *detail)
 }
 
 // event.too_large, event.unsigned, event.malformed, event.unknown_type. False: FATAL.
-static bool read_event(const struct cs_record *r, struct cs_prepared *p, struct cs_err *err) {
+static bool read_event(const struct cs_record *r, struct cs_region *scratch, struct cs_prepared *p,
+                       struct cs_err *err) {
     if (r->value.data && r->value.len > CS_EVENT_MAX) {
         refuse(p, CS_CODE_EVENT_TOO_LARGE, "");
         return true;
@@ -113,7 +116,7 @@ static bool read_event(const struct cs_record *r, struct cs_prepared *p, struct 
         refuse(p, CS_CODE_EVENT_MALFORMED, "value");
         return true;
     }
-    if (cs_event_decode_view(r->value, &p->event, err))
+    if (cs_event_decode_view(r->value, p->region, p->region ? scratch : NULL, &p->event, err))
         return true;
     if (err->kind != CS_ERR_REJECT)
         return false;
@@ -233,7 +236,7 @@ static bool read_chain(struct cs_crypto *c, const struct cs_event_upload *up, si
     struct cs_cert *certs[CS_CHAIN_MAX] = {NULL};
     bool ok = true;
     for (size_t i = 0; i < part->chain_len && ok && p->content_code == CS_CODE_NONE; i++)
-        if (!cs_cert_parse(c, part->chain[i].bytes, &certs[i], err))
+        if (!cert_parse_into(c, part->chain[i].bytes, i == 0 ? p->region : NULL, &certs[i], err))
             ok = refuse_content(p, err);
     if (ok && p->content_code == CS_CODE_NONE) {
         // The dates are a rule of their own, since they need the record's time.
@@ -358,22 +361,34 @@ bool cs_prepare_content(struct cs_crypto *c, struct cs_prepared *p, struct cs_er
     return true;
 }
 
+// For content that is left out and may be asked for when the record is decided: its bytes must stay until then.
+static bool keep_bytes(const struct cs_record *r, struct cs_prepared *p, struct cs_err *err) {
+    if (!p->region)
+        return true;
+    cs_event_free(CS_TAKE(p->event));
+    return cs_event_decode_view(r->value, p->region, p->region, &p->event, err);
+}
+
 bool cs_prepare(struct cs_crypto *c, const char *deployment, int32_t partition_count,
-                const struct cs_record *r, cs_key_lookup lookup, void *lookup_arg, struct cs_prepared **ret,
-                struct cs_err *err) {
-    CS_AUTO(cs_prepared_free) struct cs_prepared *p = calloc(1, sizeof(*p));
+                const struct cs_record *r, cs_key_lookup lookup, void *lookup_arg, struct cs_region *region,
+                struct cs_prepared **ret, struct cs_err *err) {
+    CS_AUTO(cs_prepared_free)
+    struct cs_prepared *p = region ? cs_region_take_zeroed(region, sizeof(*p)) : calloc(1, sizeof(*p));
     if (!p)
         return cs_err_oom(err);
+    p->region = region;
+    cs_region_reset(&c->scratch);
     cs_record_sha256(c, r, p->record_sha256);
     p->value = r->value;
-    if (!read_event(r, p, err))
+    if (!read_event(r, &c->scratch, p, err))
         return false;
     if (p->code == CS_CODE_NONE)
         check_place(deployment, partition_count, r, p);
     if (p->code == CS_CODE_NONE) {
         check_signature(c, lookup, lookup_arg, p);
         // What a forger sends is not worth the arithmetic.
-        if ((!p->sig_checked || p->sig_good) && !cs_prepare_content(c, p, err))
+        bool forged = p->sig_checked && !p->sig_good;
+        if (forged ? !keep_bytes(r, p, err) : !cs_prepare_content(c, p, err))
             return false;
     }
     *ret = CS_TAKE(p);

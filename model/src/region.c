@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #ifdef __SANITIZE_ADDRESS__ // every piece in a block of its own, and none used again: so that misuse is seen
 #define BLOCK_SIZE ((size_t)1)
@@ -47,6 +48,11 @@ void *cs_region_take(struct cs_region *r, size_t size) {
     void *taken = r->current->data + r->used;
     r->used += size;
     return taken;
+}
+
+void *cs_region_take_zeroed(struct cs_region *r, size_t size) {
+    void *taken = cs_region_take(r, size);
+    return taken ? memset(taken, 0, size) : NULL;
 }
 
 static void free_from(struct cs_region_block *b) {

@@ -36,7 +36,8 @@ static char *put_name(const struct der_value *v, char *at) {
     return at + strlen(at) + 1;
 }
 
-bool san_parse(struct cs_bytes general_names, size_t max, struct san_list *ret, bool *ret_oom) {
+bool san_parse(struct cs_bytes general_names, size_t max, struct cs_region *region, struct san_list *ret,
+               bool *ret_oom) {
     struct der outer = der_of(general_names), seq, again;
     struct der_value v;
     size_t total = 0, bytes = 0, n = 0;
@@ -51,7 +52,8 @@ bool san_parse(struct cs_bytes general_names, size_t max, struct san_list *ret, 
             bytes += text_bound(&v);
     }
     size_t kept = total < max ? total : max;
-    char **names = kept > 0 ? malloc(kept * sizeof *names + bytes) : NULL;
+    size_t size = kept * sizeof(char *) + bytes;
+    char **names = kept == 0 ? NULL : region ? cs_region_take(region, size) : malloc(size);
     *ret_oom = kept > 0 && !names;
     if (*ret_oom)
         return false;

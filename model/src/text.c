@@ -104,7 +104,8 @@ bool cs_base64_decode(const char *text, size_t len, uint8_t *ret, size_t *ret_le
     size_t whole = len > 0 && t[len - 1] == '=' ? len - 4 : len;
     uint32_t bad = 0;
     size_t i = 0;
-    for (; i + 16 <= whole; i += 8, out += 6) // two groups with one store, whose last bytes the next writes over
+    // Two groups with one store, whose last bytes the next one writes over.
+    for (; i + 16 <= whole; i += 8, out += 6)
         bad |= put_groups(t + i, out);
     for (; i < whole; i += 4) {
         uint32_t v = group(t + i);

@@ -312,7 +312,7 @@ static double run_prepare(struct bench *b) {
             continue;
         double start = now_us();
         if (!cs_prepare(b->crypto, b->o->deployment, b->partitions, &h->record, cs_key_cache_lookup, b->keys,
-                        &p, &err))
+                        NULL, &p, &err))
             die(&err);
         bool good = good_in_the_end(b, h, p);
         spent += now_us() - start;
@@ -370,7 +370,7 @@ static void apply_batch(struct bench *b, struct run *r, const struct held *log, 
     for (size_t i = 0; i < n; i++) {
         records[i].record = log[i].record;
         if (!cs_prepare(b->crypto, b->o->deployment, b->partitions, &log[i].record, cs_key_cache_lookup,
-                        b->keys, &records[i].prepared, &err))
+                        b->keys, NULL, &records[i].prepared, &err))
             die(&err);
     }
     double prepared = now_us();

@@ -165,7 +165,7 @@ static void prepare_batch(struct consumer *c, struct batch *b, const struct benc
     for (size_t i = 0; i < n; i++) {
         b->records[i].record = record_of(&events[i], c->position.next_offset + (int64_t)i, b->headers[i]);
         must(cs_prepare(world.crypto, DEPLOYMENT, PARTITIONS, &b->records[i].record, cs_key_cache_lookup,
-                        c->keys, &b->records[i].prepared, &err),
+                        c->keys, NULL, &b->records[i].prepared, &err),
              &err);
     }
 }

@@ -166,6 +166,7 @@ void fx_free(struct fx *fx) {
     free(fx->kept);
     free(fx->queue);
     cs_crypto_free(fx->crypto);
+    cs_region_free(&fx->memory);
     free(fx);
 }
 
@@ -227,8 +228,8 @@ static const struct cs_pubkey *look_up(void *arg, const char *account, const cha
 
 struct cs_prepared *fx_prepare(struct fx *fx, const struct cs_record *r) {
     struct cs_prepared *p = NULL;
-    must(cs_prepare(fx->crypto, FX_DEPLOYMENT, fx->partitions, r, fx->tell_keys ? look_up : NULL, fx, &p,
-                    &err));
+    must(cs_prepare(fx->crypto, FX_DEPLOYMENT, fx->partitions, r, fx->tell_keys ? look_up : NULL, fx,
+                    &fx->memory, &p, &err));
     return p;
 }
 

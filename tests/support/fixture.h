@@ -74,6 +74,7 @@ struct fx_queued {
 
 struct fx {
     struct cs_crypto *crypto;
+    struct cs_region memory; // of what is prepared
     int32_t partitions;
     int64_t now_ms;
     struct fx_partition *partition;

@@ -146,20 +146,30 @@ static void views_into_the_value(void **state) {
         CS_AUTO(cs_event_free) struct cs_event *view = NULL;
         CS_AUTO(cs_event_free) struct cs_event *escaped = NULL;
         struct cs_bytes text = {(const uint8_t *)samples[i].text, strlen(samples[i].text)};
-        assert_true(cs_event_decode_view(text, &view, &err));
+        assert_true(cs_event_decode_view(text, NULL, NULL, &view, &err));
         assert_int_equal(view->type, whole->type);
         bool upload = view->type == CS_EVENT_CERTIFICATE_UPLOAD || view->type == CS_EVENT_CERTIFICATE_ISSUE;
         if (!upload)
             continue;
         uploads++;
         assert_upload(view, whole, false);
+        struct cs_region region = {0}, scratch = {0};
+        struct cs_event *lying = NULL;
+        assert_true(cs_event_decode_view(text, &region, &scratch, &lying, &err));
+        assert_upload(lying, whole, false);
+        cs_event_forget_bytes(lying);
+        cs_region_reset(&scratch);
+        assert_upload(lying, whole, true);
+        cs_event_free(lying);
+        cs_region_free(&region);
+        cs_region_free(&scratch);
         const uint8_t *first = view->data.upload.part[0].chain[0].text.data;
         assert_true(first > text.data && first < text.data + text.len);
         cs_event_forget_bytes(view);
         assert_upload(view, whole, true);
         char *other = escape_name(samples[i].text);
-        assert_true(
-            cs_event_decode_view((struct cs_bytes){(const uint8_t *)other, strlen(other)}, &escaped, &err));
+        assert_true(cs_event_decode_view((struct cs_bytes){(const uint8_t *)other, strlen(other)}, NULL, NULL,
+                                         &escaped, &err));
         cs_event_forget_bytes(escaped);
         assert_upload(escaped, whole, false);
         free(other);

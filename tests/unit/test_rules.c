@@ -140,18 +140,22 @@ static const struct cs_pubkey *wrong_key(void *arg, const char *account, const c
     return arg;
 }
 
-// A cache that answers with another key for the kid decides nothing.
-static void a_stale_key_cache_is_overruled(void **state) {
-    struct fx *fx = *state;
+// A cache that answers with another key for the kid decides nothing. With a region, what was left out is still there
+// when other records were prepared since.
+static void stale_key_cache(struct fx *fx, const char *name, struct cs_region *region) {
     struct fx_key *k = fx_agent(fx, "acme", CS_CAN_UPLOAD, "*");
-    struct cs_event ev = fx_upload(fx, "acme", k, NULL, "stale", any_cert(fx));
+    struct cs_event ev = fx_upload(fx, "acme", k, NULL, name, any_cert(fx));
     struct fx_record *record = fx_record(fx, k, &ev);
     record->r.partition = fx_partition_of(fx, "acme");
     record->r.offset = fx->partition[record->r.partition].offset++;
     struct cs_prepared *p = NULL;
+    struct cs_prepared *other = NULL;
     struct cs_err err;
     assert_true(cs_prepare(fx->crypto, FX_DEPLOYMENT, fx->partitions, &record->r, wrong_key, fx->admin->pub,
-                           &p, &err));
+                           region, &p, &err));
+    assert_true(
+        cs_prepare(fx->crypto, FX_DEPLOYMENT, fx->partitions, &record->r, NULL, NULL, region, &other, &err));
+    cs_prepared_free(other);
     assert_true(p->sig_checked);
     assert_false(p->sig_good);
     assert_int_equal(p->leaves_len, 0);
@@ -163,6 +167,13 @@ static void a_stale_key_cache_is_overruled(void **state) {
     assert_non_null(fx_doc(fx, "acme", fx_text(fx, "cert/acme/%s", ev.subject)).data);
     cs_decision_clear(&d);
     cs_prepared_free(p);
+}
+
+static void a_stale_key_cache_is_overruled(void **state) {
+    struct cs_region region = {0};
+    stale_key_cache(*state, "stale", NULL);
+    stale_key_cache(*state, "stale-too", &region);
+    cs_region_free(&region);
 }
 
 static void revoked_and_rotated_signers(void **state) {

@@ -40,6 +40,7 @@
 #pragma once
 
 #include "certsync/model/entry.h"
+#include "certsync/model/region.h"
 
 #define CS_EVENT_MAX   262144 // 256 KiB
 #define CS_EVENT_DEPTH 8
@@ -194,14 +195,17 @@ struct cs_event {
     } data;
     void *storage;     // internal
     bool storage_text; // internal: texts lie there, too
+    bool in_region;    // internal: the event and its storage
 };
 
 // REJECT codes: event.too_large, event.malformed (err.msg is the detail: deterministic, our own words, names the member, at
 // most CS_DETAIL_MAX bytes), event.unknown_type. value is not needed after the call. FATAL only out of memory.
 CS_MUST_USE bool cs_event_decode(struct cs_bytes value, struct cs_event **ret, struct cs_err *err);
-// The same for whoever keeps value as long as the event: base64 texts are views into it.
-CS_MUST_USE bool cs_event_decode_view(struct cs_bytes value, struct cs_event **ret, struct cs_err *err);
-// Of an upload or issue that was decoded so: frees what the base64 decodes to, once nobody needs more than the texts.
+// The same for whoever keeps value as long as the event: base64 texts are views into it. Where a region is given, the event lies there (it is freed all the same, before
+// the region is reset), and of an upload or issue what the base64 decodes to in scratch, which must not be reset before cs_event_forget_bytes.
+CS_MUST_USE bool cs_event_decode_view(struct cs_bytes value, struct cs_region *region,
+                                      struct cs_region *scratch, struct cs_event **ret, struct cs_err *err);
+// Of an upload or issue that was decoded so: lets go of what the base64 decodes to, once nobody needs more than the texts.
 void cs_event_forget_bytes(struct cs_event *ev);
 void cs_event_free(struct cs_event *ev);
 CS_DEFINE_AUTO(struct cs_event, cs_event_free)

@@ -54,13 +54,15 @@ struct cs_prepared {
     size_t leaves_len;
     struct cs_cert *leaf[2]; // owned
     bool incomplete;
-    struct cs_csr *csr; // owned
-    cs_kid custodian;   // of the sealed key(s): that it is trusted is a rule; "" where there is none
+    struct cs_csr *csr;       // owned
+    cs_kid custodian;         // of the sealed key(s): that it is trusted is a rule; "" where there is none
+    struct cs_region *region; // internal: it lies there
 };
 
-// Never fails for what the record holds; false only FATAL (out of memory). root may be NULL where unknown.
+// Never fails for what the record holds; false only FATAL (out of memory). Where a region is given, most of what is prepared lies there; it is freed all the
+// same, before the region is reset.
 CS_MUST_USE bool cs_prepare(struct cs_crypto *c, const char *deployment, int32_t partition_count,
                             const struct cs_record *r, cs_key_lookup lookup, void *lookup_arg,
-                            struct cs_prepared **ret, struct cs_err *err);
+                            struct cs_region *region, struct cs_prepared **ret, struct cs_err *err);
 void cs_prepared_free(struct cs_prepared *p);
 CS_DEFINE_AUTO(struct cs_prepared, cs_prepared_free)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Memory that is taken piece by piece and given back all at once, and used again.
+// Memory that is taken piece by piece and given back all at once, and used again. Where a function takes a region or
+// NULL, NULL is malloc.
 #pragma once
 
 #include <stddef.h>
@@ -12,6 +13,8 @@ struct cs_region {
 
 // size bytes that any object may lie in; NULL: out of memory.
 void *cs_region_take(struct cs_region *r, size_t size);
-// Gives all of it back. Up to 256 KiB stay for what comes next: there is one for each partition and each connection to Redis.
+// The same, zeroed.
+void *cs_region_take_zeroed(struct cs_region *r, size_t size);
+// Gives all of it back. Up to 256 KiB stay for what comes next: there is one for each partition, each connection to Redis, and each batch.
 void cs_region_reset(struct cs_region *r);
 void cs_region_free(struct cs_region *r);

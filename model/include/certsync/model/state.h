@@ -74,7 +74,8 @@ size_t cs_state_needed(const struct cs_state *s, const struct cs_needed **ret);
 // Forgets the notes (after they were filled, or when the batch is thrown away).
 void cs_state_needed_clear(struct cs_state *s);
 // What the catalog holds; value.data NULL: absent. Does not count as a change.
-CS_MUST_USE bool cs_state_fill_needed(struct cs_state *s, size_t i, struct cs_bytes value, struct cs_err *err); // needed[i], a document
+CS_MUST_USE bool cs_state_fill_needed(struct cs_state *s, size_t i, struct cs_bytes value,
+                                      struct cs_err *err); // needed[i], a document
 CS_MUST_USE bool cs_state_fill(struct cs_state *s, const char *key, struct cs_bytes value,
                                struct cs_err *err);
 CS_MUST_USE bool cs_state_fill_index(struct cs_state *s, const char *key, const struct cs_member *members,
