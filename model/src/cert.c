@@ -256,7 +256,7 @@ bool cert_parse_into(struct cs_crypto *c, struct cs_bytes der, struct cs_region 
         return true;
     }
     size_t size = sizeof(struct cert_box) + der.len;
-    struct cert_box *box = region ? cs_region_take_zeroed(region, size) : calloc(1, size);
+    struct cert_box *box = cs_region_take_zeroed(region, size);
     if (!box)
         return cs_err_oom(err);
     box->inside.in_region = region != NULL;

@@ -157,10 +157,6 @@ struct manner {
     struct cs_region *region, *scratch; // or both NULL
 };
 
-static void *take(struct cs_region *r, size_t size) {
-    return r ? cs_region_take(r, size) : malloc(size);
-}
-
 // Whether only the texts of it are kept.
 static bool forgets_bytes(const struct cs_event *ev) {
     return !ev->storage_text &&
@@ -174,8 +170,8 @@ static bool read_data(struct cs_reader *r, const struct envelope *e, const struc
     // A text with an escape is not its own view.
     ev->storage_text = !m->views || memchr(e->data, '\\', data_len);
     // Each base64 text, and its bytes.
-    ev->storage = take(forgets_bytes(ev) ? m->scratch : m->region,
-                       (ev->storage_text ? data_len : 0) + data_len / 4 * 3 + 1);
+    ev->storage = cs_region_take(forgets_bytes(ev) ? m->scratch : m->region,
+                                 (ev->storage_text ? data_len : 0) + data_len / 4 * 3 + 1);
     if (!ev->storage)
         return cs_err_oom(r->err);
     r->store = ev->storage;
@@ -198,8 +194,7 @@ static bool decode(struct cs_bytes value, const struct manner *m, struct cs_even
     if (!cs_reader_init(&r, value, CS_EVENT_DEPTH, err) || !cs_fields_read(&r, &envelope_fields, &e) ||
         !cs_reader_end(&r))
         return false;
-    CS_AUTO(cs_event_free)
-    struct cs_event *ev = m->region ? cs_region_take_zeroed(m->region, sizeof *ev) : calloc(1, sizeof *ev);
+    CS_AUTO(cs_event_free) struct cs_event *ev = cs_region_take_zeroed(m->region, sizeof *ev);
     if (!ev)
         return cs_err_oom(err);
     ev->in_region = m->region != NULL;

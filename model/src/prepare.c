@@ -372,8 +372,7 @@ static bool keep_bytes(const struct cs_record *r, struct cs_prepared *p, struct 
 bool cs_prepare(struct cs_crypto *c, const char *deployment, int32_t partition_count,
                 const struct cs_record *r, cs_key_lookup lookup, void *lookup_arg, struct cs_region *region,
                 struct cs_prepared **ret, struct cs_err *err) {
-    CS_AUTO(cs_prepared_free)
-    struct cs_prepared *p = region ? cs_region_take_zeroed(region, sizeof(*p)) : calloc(1, sizeof(*p));
+    CS_AUTO(cs_prepared_free) struct cs_prepared *p = cs_region_take_zeroed(region, sizeof(*p));
     if (!p)
         return cs_err_oom(err);
     p->region = region;

@@ -40,6 +40,8 @@ static bool turn_over(struct cs_region *r, size_t size) {
 
 void *cs_region_take(struct cs_region *r, size_t size) {
     size_t align = alignof(max_align_t);
+    if (!r)
+        return malloc(size);
     if (size > SIZE_MAX / 2)
         return NULL;
     size = (size + align - 1) / align * align;

@@ -53,7 +53,7 @@ bool san_parse(struct cs_bytes general_names, size_t max, struct cs_region *regi
     }
     size_t kept = total < max ? total : max;
     size_t size = kept * sizeof(char *) + bytes;
-    char **names = kept == 0 ? NULL : region ? cs_region_take(region, size) : malloc(size);
+    char **names = kept > 0 ? cs_region_take(region, size) : NULL;
     *ret_oom = kept > 0 && !names;
     if (*ret_oom)
         return false;

@@ -139,7 +139,7 @@ static struct doc *doc_of(struct cs_state *s, const char *key) {
     if (d)
         return d;
     size_t size = sizeof(*d) + keyed.len + 1;
-    d = passing ? cs_region_take(&s->passing_memory, size) : malloc(size);
+    d = cs_region_take(passing ? &s->passing_memory : NULL, size);
     if (!d) {
         s->out_of_memory = true;
         return NULL;
@@ -210,7 +210,7 @@ static bool copy_value(struct cs_state *s, const struct doc *d, struct cs_bytes 
     struct value *v = NULL;
     if (value.data) {
         size_t size = sizeof(*v) + value.len;
-        v = d->passing ? cs_region_take(&s->passing_memory, size) : malloc(size);
+        v = cs_region_take(d->passing ? &s->passing_memory : NULL, size);
         if (!v)
             return false;
         v->decoded = NULL;

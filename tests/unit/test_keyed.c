@@ -87,6 +87,11 @@ static void memory_is_apart_and_aligned(void **state) {
     assert_null(cs_region_take(&r, SIZE_MAX - 64));
     assert_non_null(cs_region_take(&r, 1));
     cs_region_free(&r);
+    static const uint8_t zeros[100];
+    uint8_t *heap = cs_region_take_zeroed(NULL, sizeof zeros);
+    assert_non_null(heap);
+    assert_memory_equal(heap, zeros, sizeof zeros);
+    free(heap);
 }
 
 static void memory_is_used_again(void **state) {

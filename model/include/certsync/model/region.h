@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Memory that is taken piece by piece and given back all at once, and used again. Where a function takes a region or
-// NULL, NULL is malloc.
+// Memory that is taken piece by piece and given back all at once, and used again.
 #pragma once
 
 #include <stddef.h>
@@ -11,7 +10,8 @@ struct cs_region {
     size_t used;                             // bytes of current
 };
 
-// size bytes that any object may lie in; NULL: out of memory.
+// size bytes that any object may lie in; NULL: out of memory. Where r is NULL they are the heap's, and free(3) is for
+// whoever took them.
 void *cs_region_take(struct cs_region *r, size_t size);
 // The same, zeroed.
 void *cs_region_take_zeroed(struct cs_region *r, size_t size);
