@@ -16,6 +16,7 @@ struct kafka_log {
     struct cs_log base;
     char *topic;
     rd_kafka_t *rk;
+    struct cs_kafka_intake intake;
     rd_kafka_topic_t *rkt;
     rd_kafka_queue_t *queue; // of the partition that is read; NULL: none is
     int32_t partition;
@@ -88,6 +89,7 @@ static rd_kafka_message_t *take(struct kafka_log *k, struct cs_err *err) {
             return NULL;
         }
         rd_kafka_message_t *m = k->messages[k->at++];
+        cs_kafka_intake_took(&k->intake, m);
         if (!m->err && m->offset < k->end)
             return m;
         rd_kafka_resp_err_t code = m->err;
@@ -163,6 +165,7 @@ bool cs_log_open_kafka(const struct cs_kafka_settings *kafka, const char *topic,
     if (!conf || !cs_kafka_new(RD_KAFKA_CONSUMER, conf, &k->rk, err) ||
         !cs_kafka_topic_partitions(k->rk, kafka->brokers, topic, BROKER_TIMEOUT_MS, &base->partitions, err))
         return false; // NOLINT(clang-analyzer-unix.Malloc): base frees it
+    cs_kafka_intake_init(&k->intake, k->rk, kafka);
     if (!(k->rkt = rd_kafka_topic_new(k->rk, topic, NULL)))
         return cs_kafka_err(err, rd_kafka_last_error(), "topic %s", topic);
     *ret = CS_TAKE(base);

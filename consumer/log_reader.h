@@ -28,6 +28,7 @@ struct cs_log { // first member of each implementation
     int32_t partitions; // of the topic; of a file: those that it names
 };
 
+// kafka must live as long as the log.
 CS_MUST_USE bool cs_log_open_kafka(const struct cs_kafka_settings *kafka, const char *topic,
                                    struct cs_log **ret, struct cs_err *err);
 CS_MUST_USE bool cs_log_open_dump(const char *path, struct cs_log **ret, struct cs_err *err);

@@ -181,6 +181,7 @@ static bool fill(struct cs_worker *w, struct cs_batch *b) {
             break;
         rd_kafka_message_t *m = p->stash[p->stash_at++];
         struct cs_err err;
+        cs_kafka_intake_took(&w->intake, m);
         some = true;
         if (m->err) {
             stream_event(w, p, m); // which may drop b

@@ -13,6 +13,7 @@
 
 #include "apply.h"
 #include "catalog.h"
+#include "certsync/runtime/kafka.h"
 #include "certsync/runtime/pulse.h"
 #include "cursor.h"
 #include "publish.h"
@@ -96,6 +97,7 @@ struct cs_worker {
     struct cs_cursor *cursor;
     rd_kafka_t *rk;
     rd_kafka_queue_t *group_queue;
+    struct cs_kafka_intake intake;
     bool joined;
     bool assign_due; // the list or an offset changed since the last assign
     struct cs_partition *partitions;

@@ -39,6 +39,7 @@ static const struct property consumer_defaults[] = {
     {"fetch.message.max.bytes", "1048576"},
     {"fetch.max.bytes", "8388608"},
 };
+static const struct property newer_consumer_defaults[] = {{"fetch.queue.backoff.ms", "10"}}; // 2.2
 
 // Properties that have a setting of their own.
 static const struct property own_settings[] = {
@@ -105,6 +106,18 @@ static bool set_if(rd_kafka_conf_t *conf, const char *setting, const char *name,
 static bool set_all(rd_kafka_conf_t *conf, const struct property *p, size_t count, struct cs_err *err) {
     for (size_t i = 0; i < count; i++) {
         if (!set(conf, p[i].name, p[i].name, p[i].value, err))
+            return false;
+    }
+    return true;
+}
+
+// Properties that only newer ones know.
+static bool set_known(rd_kafka_conf_t *conf, const struct property *p, size_t count, struct cs_err *err) {
+    char value[64];
+    for (size_t i = 0; i < count; i++) {
+        size_t size = sizeof value;
+        if (rd_kafka_conf_get(conf, p[i].name, value, &size) == RD_KAFKA_CONF_OK &&
+            !set(conf, p[i].name, p[i].name, p[i].value, err))
             return false;
     }
     return true;
@@ -182,6 +195,7 @@ bool cs_kafka_conf_consumer(const struct cs_kafka_settings *s, const char *clien
               set_if(conf, "group.id", "group.id", group_id, err) &&
               set_all(conf, common_defaults, CS_ARRAY_LEN(common_defaults), err) &&
               set_all(conf, consumer_defaults, CS_ARRAY_LEN(consumer_defaults), err) &&
+              set_known(conf, newer_consumer_defaults, CS_ARRAY_LEN(newer_consumer_defaults), err) &&
               set_raw(conf, s, err) &&
               set_all(conf, consumer_properties, CS_ARRAY_LEN(consumer_properties), err);
     return finish(conf, ok, ret_conf);

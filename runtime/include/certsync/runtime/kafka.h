@@ -57,7 +57,7 @@ CS_MUST_USE bool cs_kafka_conf_producer(const struct cs_kafka_settings *s, const
 // Consumer, fixed: partition.assignment.strategy=range, auto.offset.reset=error, enable.auto.commit=false,
 // enable.auto.offset.store=false, enable.partition.eof=true, isolation.level=read_committed,
 // allow.auto.create.topics=false, check.crcs=true; defaults: queued.max.messages.kbytes=16384,
-// fetch.message.max.bytes=1 MiB, fetch.max.bytes=8 MiB. group_id NULL: only rd_kafka_consume_start and
+// fetch.message.max.bytes=1 MiB, fetch.max.bytes=8 MiB, fetch.queue.backoff.ms=10 (librdkafka 2.2). group_id NULL: only rd_kafka_consume_start and
 // queries work; for assign() librdkafka wants a group id too, even though no group is joined then.
 CS_MUST_USE bool cs_kafka_conf_consumer(const struct cs_kafka_settings *s, const char *client_id,
                                         const char *group_id, rd_kafka_conf_t **ret_conf, struct cs_err *err);
@@ -65,6 +65,21 @@ CS_MUST_USE bool cs_kafka_conf_consumer(const struct cs_kafka_settings *s, const
 // queue is redirected to the consumer queue (rd_kafka_poll_set_consumer).
 CS_MUST_USE bool cs_kafka_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t **ret_rk,
                               struct cs_err *err);
+
+// What a consumer takes from its queues. Once a queue was full (queued.max.messages.kbytes), librdkafka before 2.2 looks
+// only once a second whether there is room again, so that a busy partition would give one queue a second; its threads are
+// woken up for each quarter of a queue that is taken. Later ones look each fetch.queue.backoff.ms.
+struct cs_kafka_intake {
+    rd_kafka_t *rk;
+    const struct cs_kafka_settings *settings;
+    size_t wake_every; // bytes
+    size_t taken;      // since the last time
+};
+// settings: those that rk was made with; both must live as long.
+void cs_kafka_intake_init(struct cs_kafka_intake *in, rd_kafka_t *rk,
+                          const struct cs_kafka_settings *settings);
+// For each message that was taken.
+void cs_kafka_intake_took(struct cs_kafka_intake *in, const rd_kafka_message_t *m);
 
 // What an error code means for us: RETRY, CONFIG (authorization, authentication, unknown topic, bad
 // settings...) or FATAL. Sets err with "what: <librdkafka's text>; <what to do>". Always returns false.

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// A partition that is far behind, read through a queue that holds little of it (librdkafka's mock cluster).
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <librdkafka/rdkafka.h>
+
+#include <librdkafka/rdkafka_mock.h>
+#include <sched.h>
+#include <stdio.h>
+
+#include "certsync/runtime/clock.h"
+#include "certsync/runtime/kafka.h"
+
+#define TOPIC       "events"
+#define VALUE_LEN   8192
+#define RECORDS     512 // 4 MiB: the mock cluster keeps no more than 5
+#define QUEUE_LEN   65536
+#define DEADLINE_MS 30000 // with a queue a second it would be 64 s
+
+static char nothing[] = "", brokers[256];
+static char batch[] = "batch.size", queued[] = "queued.max.messages.kbytes",
+            fetch[] = "fetch.message.max.bytes";
+static char bytes[] = "65536", kbytes[] = "64";
+static struct cs_pair producer_properties[] = {{batch, bytes}};
+static struct cs_pair consumer_properties[] = {{queued, kbytes}, {fetch, bytes}};
+static struct cs_kafka_settings settings = {.brokers = brokers,
+                                            .sasl_mechanism = nothing,
+                                            .sasl_username = nothing,
+                                            .sasl_password = nothing,
+                                            .ssl_ca = nothing,
+                                            .ssl_certificate = nothing,
+                                            .ssl_key = nothing,
+                                            .ssl_key_password = nothing};
+
+static rd_kafka_t *new_producer(void) {
+    struct cs_err err;
+    rd_kafka_conf_t *conf = NULL;
+    rd_kafka_t *rk = NULL;
+    settings.rdkafka = (struct cs_map){producer_properties, CS_ARRAY_LEN(producer_properties)};
+    if (!cs_kafka_conf_producer(&settings, "test", &conf, &err) ||
+        !cs_kafka_new(RD_KAFKA_PRODUCER, conf, &rk, &err))
+        fail_msg("%s", err.msg);
+    return rk;
+}
+
+static rd_kafka_t *new_consumer(void) {
+    struct cs_err err;
+    rd_kafka_conf_t *conf = NULL;
+    rd_kafka_t *rk = NULL;
+    settings.rdkafka = (struct cs_map){consumer_properties, CS_ARRAY_LEN(consumer_properties)};
+    if (!cs_kafka_conf_consumer(&settings, "test", NULL, &conf, &err) ||
+        !cs_kafka_new(RD_KAFKA_CONSUMER, conf, &rk, &err))
+        fail_msg("%s", err.msg);
+    return rk;
+}
+
+static void write_log(void) {
+    static char value[VALUE_LEN];
+    rd_kafka_t *producer = new_producer();
+    for (int i = 0; i < RECORDS; i++)
+        assert_int_equal(rd_kafka_producev(producer, RD_KAFKA_V_TOPIC(TOPIC), RD_KAFKA_V_PARTITION(0),
+                                           RD_KAFKA_V_VALUE(value, sizeof value), RD_KAFKA_V_END),
+                         RD_KAFKA_RESP_ERR_NO_ERROR);
+    assert_int_equal(rd_kafka_flush(producer, DEADLINE_MS), RD_KAFKA_RESP_ERR_NO_ERROR);
+    rd_kafka_destroy(producer);
+}
+
+// Takes only from a queue that is as full as it gets: librdkafka has stopped fetching each time.
+static int read_log(rd_kafka_t *consumer, rd_kafka_queue_t *queue) {
+    struct cs_kafka_intake intake;
+    int64_t deadline_ms = cs_clock_mono_ms(cs_clock_real()) + DEADLINE_MS;
+    size_t n = 0;
+    cs_kafka_intake_init(&intake, consumer, &settings);
+    assert_int_equal(intake.wake_every, QUEUE_LEN / 4);
+    while (n < RECORDS && cs_clock_mono_ms(cs_clock_real()) < deadline_ms) {
+        size_t there = rd_kafka_queue_length(queue);
+        if (there * VALUE_LEN + intake.taken < QUEUE_LEN && n + there < RECORDS) {
+            sched_yield();
+            continue;
+        }
+        for (; there > 0; there--) {
+            rd_kafka_message_t *m = rd_kafka_consume_queue(queue, 0);
+            if (!m) // what is counted may be none
+                continue;
+            cs_kafka_intake_took(&intake, m);
+            n += !m->err;
+            rd_kafka_message_destroy(m);
+        }
+    }
+    return (int)n;
+}
+
+static void a_queue_that_was_full_is_filled_again_at_once(void **state) {
+    (void)state;
+    rd_kafka_t *host = rd_kafka_new(RD_KAFKA_PRODUCER, rd_kafka_conf_new(), NULL, 0);
+    assert_non_null(host);
+    rd_kafka_mock_cluster_t *cluster = rd_kafka_mock_cluster_new(host, 1);
+    assert_non_null(cluster);
+    snprintf(brokers, sizeof brokers, "%s", rd_kafka_mock_cluster_bootstraps(cluster));
+    assert_int_equal(rd_kafka_mock_topic_create(cluster, TOPIC, 1, 1), 0);
+    write_log();
+    rd_kafka_t *consumer = new_consumer();
+    rd_kafka_topic_t *topic = rd_kafka_topic_new(consumer, TOPIC, NULL);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(consumer);
+    assert_int_equal(rd_kafka_consume_start_queue(topic, 0, 0, queue), 0);
+    assert_int_equal(read_log(consumer, queue), RECORDS);
+    rd_kafka_consume_stop(topic, 0);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_topic_destroy(topic);
+    rd_kafka_destroy(consumer);
+    rd_kafka_mock_cluster_destroy(cluster);
+    rd_kafka_destroy(host);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_queue_that_was_full_is_filled_again_at_once)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
