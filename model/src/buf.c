@@ -164,7 +164,7 @@ static void put_escape(struct cs_buf *b, uint8_t c) {
 }
 
 #ifdef __SSE2__
-// Steps over blocks of 16 bytes none of which ends a plain run.
+// Steps over blocks of 16 bytes, to what ends a plain run where that is in one.
 static const char *skip_blocks(const char *s, const char *end) {
     const __m128i quote = _mm_set1_epi8('"');
     const __m128i backslash = _mm_set1_epi8('\\');
@@ -174,8 +174,9 @@ static const char *skip_blocks(const char *s, const char *end) {
         memcpy(&v, s, sizeof v);
         __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(v, last_control), v);
         __m128i marks = _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, backslash));
-        if (_mm_movemask_epi8(_mm_or_si128(control, marks)))
-            break;
+        int stops = _mm_movemask_epi8(_mm_or_si128(control, marks));
+        if (stops)
+            return s + __builtin_ctz((unsigned)stops);
     }
     return s;
 }

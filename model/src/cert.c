@@ -4,6 +4,7 @@
 // point only.
 #include "cert_impl.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 
 #include <openssl/x509v3.h> // KU_ names
@@ -255,10 +256,11 @@ bool cert_parse_into(struct cs_crypto *c, struct cs_bytes der, struct cs_region 
         *ret = known;
         return true;
     }
-    size_t size = sizeof(struct cert_box) + der.len;
-    struct cert_box *box = cs_region_take_zeroed(region, size);
+    struct cert_box *box = cs_region_take(region, sizeof *box + der.len);
     if (!box)
         return cs_err_oom(err);
+    memset(&box->cert, 0, offsetof(struct cs_cert, common_name)); // the names behind are written in any case
+    memset(&box->inside, 0, sizeof box->inside);
     box->inside.in_region = region != NULL;
     CS_AUTO(cs_cert_free) struct cs_cert *cert = &box->cert;
     cert->internal = &box->inside;

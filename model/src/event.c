@@ -15,12 +15,22 @@ _Static_assert(CS_JSON_INT_MAX + 1 == CS_SEQ_MAX, "a sequence number is what JSO
 
 // ---- envelope
 
+// How an event is decoded.
+struct manner {
+    bool views;
+    struct cs_region *region, *scratch; // or both NULL
+};
+
 // What is looked at when all of the envelope was read: strings are views, data is where its value begins.
 struct envelope {
     struct cs_string specversion, type, source, subject, content_type;
     cs_uuid id;
     int64_t time_s, seq;
     const char *data;
+    // Where ev is given and the type came before it, data is read as soon as it comes.
+    const struct manner *manner;
+    struct cs_event *ev;
+    bool data_read;
 };
 
 static bool read_view(struct cs_reader *r, const struct cs_field *f, void *base) {
@@ -28,11 +38,8 @@ static bool read_view(struct cs_reader *r, const struct cs_field *f, void *base)
 }
 static const struct cs_field_type type_view = {read_view, NULL, NULL};
 
-static bool read_later(struct cs_reader *r, const struct cs_field *f, void *base) {
-    *(const char **)cs_field_at(f, base) = r->at;
-    return cs_read_skip(r);
-}
-static const struct cs_field_type type_later = {read_later, NULL, NULL};
+static bool read_data_member(struct cs_reader *r, const struct cs_field *f, void *base);
+static const struct cs_field_type type_data = {read_data_member, NULL, NULL};
 
 static const struct cs_field envelope_rows[] = {
     {CS_FIELD("specversion", struct envelope, specversion), .type = &type_view},
@@ -43,7 +50,7 @@ static const struct cs_field envelope_rows[] = {
     {CS_FIELD("time", struct envelope, time_s), .type = &cs_type_time},
     {CS_FIELD("seq", struct envelope, seq), .type = &cs_type_int, .min = 1, .max = CS_JSON_INT_MAX},
     {CS_FIELD("datacontenttype", struct envelope, content_type), .type = &type_view},
-    {CS_FIELD("data", struct envelope, data), .type = &type_later},
+    {CS_FIELD("data", struct envelope, data), .type = &type_data},
 };
 
 static bool envelope_check(struct cs_reader *r, const void *base, uint32_t seen) {
@@ -59,7 +66,8 @@ static const struct cs_fields envelope_fields = {CS_FIELDS(envelope_rows), .chec
 
 // Copies the text of an identifier that ends at end or at '/'; moves *s behind it.
 static bool take_id(const char **s, bool (*valid)(const char *, size_t), char *ret) {
-    size_t len = strcspn(*s, "/");
+    const char *end = strchr(*s, '/');
+    size_t len = end ? (size_t)(end - *s) : strlen(*s);
     if (!valid(*s, len))
         return false;
     memcpy(ret, *s, len);
@@ -151,20 +159,14 @@ static void derive(struct cs_event *ev) {
         up->source = CS_SOURCE_UPLOADED;
 }
 
-// How an event is decoded.
-struct manner {
-    bool views;
-    struct cs_region *region, *scratch; // or both NULL
-};
-
 // Whether only the texts of it are kept.
 static bool forgets_bytes(const struct cs_event *ev) {
     return !ev->storage_text &&
            (ev->type == CS_EVENT_CERTIFICATE_UPLOAD || ev->type == CS_EVENT_CERTIFICATE_ISSUE);
 }
 
-static bool read_data(struct cs_reader *r, const struct envelope *e, const struct manner *m,
-                      struct cs_event *ev) {
+static bool read_data(struct cs_reader *r, const struct envelope *e, struct cs_event *ev) {
+    const struct manner *m = e->manner;
     size_t data_len = (size_t)(r->end - e->data);
     ev->type = cs_event_type_of(e->type);
     // A text with an escape is not its own view.
@@ -176,32 +178,51 @@ static bool read_data(struct cs_reader *r, const struct envelope *e, const struc
         return cs_err_oom(r->err);
     r->store = ev->storage;
     r->views = !ev->storage_text;
-    r->at = e->data;
-    r->depth = 1;
-    r->path[0] = (struct cs_reader_step){CS_STEP_MEMBER, {"data", 4, false}, 0};
     if (!cs_fields_read(r, cs_event_kind(ev->type)->data, ev))
         return false;
     derive(ev);
     return true;
 }
 
-static bool decode(struct cs_bytes value, const struct manner *m, struct cs_event **ret, struct cs_err *err) {
+static bool read_data_member(struct cs_reader *r, const struct cs_field *f, void *base) {
+    struct envelope *e = base;
+    (void)f;
+    e->data = r->at;
+    e->data_read = e->ev && e->type.s && cs_event_kind(cs_event_type_of(e->type));
+    return e->data_read ? read_data(r, e, e->ev) : cs_read_skip(r);
+}
+
+static bool read_data_again(struct cs_reader *r, const struct envelope *e, struct cs_event *ev) {
+    r->at = e->data;
+    r->depth = 1;
+    r->path[0] = (struct cs_reader_step){CS_STEP_MEMBER, {"data", 4, false}, 0};
+    return read_data(r, e, ev);
+}
+
+static bool decode_as(struct cs_bytes value, const struct manner *m, bool at_once, struct cs_event **ret,
+                      struct cs_err *err) {
     struct cs_reader r;
-    struct envelope e = {0};
-    if (value.len > CS_EVENT_MAX)
-        return cs_err_set(err, CS_ERR_REJECT, CS_CODE_EVENT_TOO_LARGE, "%zu bytes, more than %d", value.len,
-                          CS_EVENT_MAX);
-    if (!cs_reader_init(&r, value, CS_EVENT_DEPTH, err) || !cs_fields_read(&r, &envelope_fields, &e) ||
-        !cs_reader_end(&r))
-        return false;
     CS_AUTO(cs_event_free) struct cs_event *ev = cs_region_take_zeroed(m->region, sizeof *ev);
     if (!ev)
         return cs_err_oom(err);
     ev->in_region = m->region != NULL;
-    if (!judge_envelope(&r, &e, ev) || !read_data(&r, &e, m, ev))
+    struct envelope e = {.manner = m, .ev = at_once ? ev : NULL};
+    if (!cs_reader_init(&r, value, CS_EVENT_DEPTH, err) || !cs_fields_read(&r, &envelope_fields, &e) ||
+        !cs_reader_end(&r) || !judge_envelope(&r, &e, ev))
+        return false;
+    if (!e.data_read && !read_data_again(&r, &e, ev))
         return false;
     *ret = CS_TAKE(ev);
     return true;
+}
+
+// What is wrong with an event is told in this order: its form as JSON, the envelope, data. A good one is read in one go.
+static bool decode(struct cs_bytes value, const struct manner *m, struct cs_event **ret, struct cs_err *err) {
+    if (value.len > CS_EVENT_MAX)
+        return cs_err_set(err, CS_ERR_REJECT, CS_CODE_EVENT_TOO_LARGE, "%zu bytes, more than %d", value.len,
+                          CS_EVENT_MAX);
+    return decode_as(value, m, true, ret, err) ||
+           (err->kind == CS_ERR_REJECT && decode_as(value, m, false, ret, err));
 }
 
 bool cs_event_decode(struct cs_bytes value, struct cs_event **ret, struct cs_err *err) {

@@ -53,6 +53,30 @@ static void base64_refuses_what_is_not_canonical(void **state) {
     assert_false(cs_base64_decode("Zm\0v", 4, out, &len));
 }
 
+// Long texts are decoded in blocks: each byte at each place of one.
+static void base64_knows_its_alphabet_everywhere(void **state) {
+    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    char text[128];
+    uint8_t out[sizeof text / 4 * 3];
+    (void)state;
+    for (size_t at = 0; at < sizeof text; at++) {
+        memset(text, 'A', sizeof text);
+        for (int c = 0; c < 256; c++) {
+            size_t len;
+            text[at] = (char)c;
+            const char *in = c ? strchr(alphabet, c) : NULL;
+            bool padded = c == '=' && at == sizeof text - 1;
+            assert_int_equal(cs_base64_decode(text, sizeof text, out, &len), in || padded);
+            if (!in)
+                continue;
+            assert_int_equal(len, sizeof out);
+            uint32_t group =
+                (uint32_t)out[at / 4 * 3] << 16 | (uint32_t)out[at / 4 * 3 + 1] << 8 | out[at / 4 * 3 + 2];
+            assert_int_equal(group, (uint32_t)(in - alphabet) << (18 - 6 * (at % 4)));
+        }
+    }
+}
+
 static void base64_round_trips_every_byte_and_length(void **state) {
     (void)state;
     uint8_t data[300];
@@ -212,6 +236,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(base64_vectors),
         cmocka_unit_test(base64_refuses_what_is_not_canonical),
+        cmocka_unit_test(base64_knows_its_alphabet_everywhere),
         cmocka_unit_test(base64_round_trips_every_byte_and_length),
         cmocka_unit_test(hex_both_ways),
         cmocka_unit_test(utf8_as_rfc_3629),

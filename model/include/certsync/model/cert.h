@@ -30,19 +30,19 @@ struct cs_cert {
     int64_t not_after_s;
     enum cs_key_type key_type;
     int key_bits;
-    int version;            // 3, or 1 for a self-issued one (an old root)
-    bool is_ca;             // basicConstraints CA:TRUE, or a version 1 self-issued certificate
-    bool self_issued;       // subject equals issuer
-    bool can_sign_certs;    // is_ca, and keyCertSign where keyUsage is present
-    uint32_t key_usage;     // X509v3 KeyUsage bits as OpenSSL's KU_ flags; UINT32_MAX where absent
+    int version;         // 3, or 1 for a self-issued one (an old root)
+    bool is_ca;          // basicConstraints CA:TRUE, or a version 1 self-issued certificate
+    bool self_issued;    // subject equals issuer
+    bool can_sign_certs; // is_ca, and keyCertSign where keyUsage is present
+    uint32_t key_usage;  // X509v3 KeyUsage bits as OpenSSL's KU_ flags; UINT32_MAX where absent
+    size_t names_total;  // subject alternative names: DNS, IP, e-mail, URI
+    size_t names_len;
+    char **names;           // "www.example.com", "IP:192.0.2.1", "email:a@b", "URI:..." escaped; owned
+    struct cs_pubkey *key;  // owned (may come from the context's memo for CA certificates)
+    void *internal;         // of the module
     char common_name[256];  // UTF-8, "" where there is none; control characters escaped
     char issuer_name[512];  // one line, RFC 2253 form, UTF-8, for people
     char subject_name[512]; // the same
-    size_t names_total;     // subject alternative names: DNS, IP, e-mail, URI
-    size_t names_len;
-    char **names;          // "www.example.com", "IP:192.0.2.1", "email:a@b", "URI:..." escaped; owned
-    struct cs_pubkey *key; // owned (may come from the context's memo for CA certificates)
-    void *internal;        // of the module
 };
 
 // REJECT codes: cert.malformed, cert.not_v3, cert.weak_key, cert.weak_signature, cert.explicit_curve.
