@@ -10,15 +10,19 @@
 
 void cs_message_headers_clear(struct cs_message_headers *h) {
     free(h->many);
+    if (h->detached)
+        rd_kafka_headers_destroy(h->detached);
     h->many = NULL;
+    h->detached = NULL;
 }
 
-static bool read_headers(const rd_kafka_message_t *m, struct cs_message_headers *room, struct cs_record *r) {
+static bool read_headers(rd_kafka_message_t *m, struct cs_message_headers *room, struct cs_record *r) {
     rd_kafka_headers_t *headers = NULL;
     struct cs_header *out = room->few;
     r->headers = out;
-    if (rd_kafka_message_headers(m, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR || !headers)
+    if (rd_kafka_message_detach_headers(m, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR || !headers)
         return true;
+    room->detached = headers;
     size_t n = rd_kafka_header_cnt(headers);
     if (n > CS_ARRAY_LEN(room->few)) {
         out = room->many = calloc(n, sizeof *out);
@@ -37,9 +41,10 @@ static bool read_headers(const rd_kafka_message_t *m, struct cs_message_headers 
     return true;
 }
 
-bool cs_record_of_message(const rd_kafka_message_t *m, struct cs_message_headers *headers,
-                          struct cs_record *ret, rd_kafka_timestamp_type_t *ret_type) {
+bool cs_record_of_message(rd_kafka_message_t *m, struct cs_message_headers *headers, struct cs_record *ret,
+                          rd_kafka_timestamp_type_t *ret_type) {
     headers->many = NULL;
+    headers->detached = NULL;
     *ret = (struct cs_record){.partition = m->partition, .offset = m->offset};
     ret->timestamp_ms = rd_kafka_message_timestamp(m, ret_type);
     ret->key = (struct cs_bytes){m->key, m->key_len};
@@ -87,7 +92,7 @@ static bool start(const struct cs_scan *s, struct stream *st, struct cs_err *err
     return true;
 }
 
-static bool deliver(const struct cs_scan *s, const rd_kafka_message_t *m, struct cs_err *err) {
+static bool deliver(const struct cs_scan *s, rd_kafka_message_t *m, struct cs_err *err) {
     struct cs_message_headers headers;
     struct cs_record record;
     rd_kafka_timestamp_type_t type;
@@ -98,8 +103,7 @@ static bool deliver(const struct cs_scan *s, const rd_kafka_message_t *m, struct
 }
 
 // One message; the partition is done where it was the last.
-static bool take(const struct cs_scan *s, struct stream *st, const rd_kafka_message_t *m,
-                 struct cs_err *err) {
+static bool take(const struct cs_scan *s, struct stream *st, rd_kafka_message_t *m, struct cs_err *err) {
     bool end = m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
     if (m->err && !end)
         return cs_kafka_err(err, m->err, "reading %s", s->topic);

@@ -21,9 +21,9 @@ static struct cs_batch *batch_new(struct cs_worker *w) {
     b = calloc(1, sizeof *b);
     if (b) {
         b->records = calloc(cap, sizeof *b->records);
-        b->slots = calloc(cap, sizeof *b->slots);
+        b->messages = calloc(cap, sizeof(rd_kafka_message_t *));
     }
-    if (!b || !b->records || !b->slots) {
+    if (!b || !b->records || !b->messages) {
         cs_batch_free(b);
         return NULL;
     }
@@ -33,8 +33,7 @@ static struct cs_batch *batch_new(struct cs_worker *w) {
 static void empty(struct cs_batch *b) {
     for (size_t i = 0; i < b->len; i++) {
         cs_prepared_free(b->records[i].prepared);
-        cs_message_headers_clear(&b->slots[i].headers);
-        rd_kafka_message_destroy(b->slots[i].message);
+        rd_kafka_message_destroy(b->messages[i]);
     }
     cs_region_reset(&b->memory);
     b->len = b->prepared = b->bytes = 0;
@@ -45,11 +44,11 @@ static void empty(struct cs_batch *b) {
 void cs_batch_free(struct cs_batch *b) {
     if (!b)
         return;
-    if (b->records && b->slots)
+    if (b->records && b->messages)
         empty(b);
     cs_region_free(&b->memory);
     free(b->records);
-    free(b->slots);
+    free(b->messages);
     free(b);
 }
 
@@ -102,43 +101,48 @@ static void stream_event(struct cs_worker *w, struct cs_partition *p, const rd_k
     cs_partition_failed(w, p, &err);
 }
 
-static bool check_last(struct cs_worker *w, struct cs_partition *p, const struct cs_record *r,
+static bool check_last(struct cs_worker *w, struct cs_partition *p, rd_kafka_message_t *m,
                        struct cs_err *err) {
+    struct cs_message_headers headers;
+    struct cs_record r;
+    rd_kafka_timestamp_type_t type;
     uint8_t sha256[32];
-    cs_record_sha256(w->crypto, r, sha256);
-    if (r->offset == p->position.next_offset - 1 && memcmp(sha256, p->position.record_sha256, 32) == 0)
+    bool ok = cs_record_of_message(m, &headers, &r, &type);
+    if (ok)
+        cs_record_sha256(w->crypto, &r, sha256);
+    cs_message_headers_clear(&headers);
+    if (!ok)
+        return cs_err_oom(err);
+    if (m->offset == p->position.next_offset - 1 && memcmp(sha256, p->position.record_sha256, 32) == 0)
         return true;
     return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
                       "the record at offset %lld is not the one that the catalog was made from (asked for "
                       "%lld): the topic was "
                       "made anew, or the catalog belongs to another one",
-                      (long long)r->offset, (long long)p->position.next_offset - 1);
+                      (long long)m->offset, (long long)p->position.next_offset - 1);
 }
 
 // Takes the message over. False: the partition cannot go on with it.
 static bool add_message(struct cs_worker *w, struct cs_batch *b, rd_kafka_message_t *m, struct cs_err *err) {
     struct cs_partition *p = b->partition;
-    struct cs_batch_record *br = &b->records[b->len];
-    struct cs_slot *slot = &b->slots[b->len];
     rd_kafka_timestamp_type_t type = RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
-    bool ok = cs_record_of_message(m, &slot->headers, &br->record, &type) || cs_err_oom(err);
-    if (ok && type != RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME && !w->c->settings->allow_create_time)
-        ok = cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
-                        "the record at offset %lld carries its sender's time, not the broker's: set "
-                        "message.timestamp.type=LogAppendTime on topic %s",
-                        (long long)m->offset, w->c->settings->events_topic);
+    int64_t timestamp_ms = rd_kafka_message_timestamp(m, &type);
+    bool ok = type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME || w->c->settings->allow_create_time ||
+              cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                         "the record at offset %lld carries its sender's time, not the broker's: set "
+                         "message.timestamp.type=LogAppendTime on topic %s",
+                         (long long)m->offset, w->c->settings->events_topic);
     bool checked = p->check_last;
-    if (ok && p->check_last)
-        ok = check_last(w, p, &br->record, err);
+    if (ok && checked)
+        ok = check_last(w, p, m, err);
     if (!ok || checked) {
         p->check_last = false;
-        cs_message_headers_clear(&slot->headers);
         rd_kafka_message_destroy(m);
         return ok;
     }
-    cs_partition_saw(w, p, br->record.timestamp_ms);
-    slot->message = m;
-    br->prepared = NULL;
+    cs_partition_saw(w, p, timestamp_ms);
+    b->messages[b->len] = m;
+    b->records[b->len].prepared = NULL;
     b->bytes += m->len + m->key_len;
     b->len++;
     return true;
@@ -224,6 +228,21 @@ static bool begin_batch(struct cs_worker *w) {
     return false;
 }
 
+// The record of a message, prepared. Of its headers nothing is needed any more then.
+static bool prepare_one(struct cs_worker *w, struct cs_batch *b, size_t i, struct cs_err *err) {
+    struct cs_batch_record *r = &b->records[i];
+    struct cs_message_headers headers;
+    rd_kafka_timestamp_type_t type;
+    bool ok = cs_record_of_message(b->messages[i], &headers, &r->record, &type)
+                  ? cs_prepare(w->crypto, w->c->settings->deployment, w->c->partition_count, &r->record,
+                               cs_key_cache_lookup, w->keys, &b->memory, &r->prepared, err)
+                  : cs_err_oom(err);
+    cs_message_headers_clear(&headers);
+    r->record.headers = NULL;
+    r->record.headers_len = 0;
+    return ok;
+}
+
 // Prepares what is there for a while. True where it did.
 static bool prepare(struct cs_worker *w, struct cs_batch *b) {
     int64_t start_us = cs_worker_now_us();
@@ -231,9 +250,7 @@ static bool prepare(struct cs_worker *w, struct cs_batch *b) {
     struct cs_err err;
     bool some = false;
     while (b->prepared < b->len && now_us - start_us < PREPARE_FOR_US) {
-        struct cs_batch_record *r = &b->records[b->prepared];
-        if (!cs_prepare(w->crypto, w->c->settings->deployment, w->c->partition_count, &r->record,
-                        cs_key_cache_lookup, w->keys, &b->memory, &r->prepared, &err)) {
+        if (!prepare_one(w, b, b->prepared, &err)) {
             cs_partition_failed(w, b->partition, &err);
             return true;
         }

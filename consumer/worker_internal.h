@@ -20,25 +20,16 @@
 #include "record.h"
 #include "worker.h"
 
-#define CS_READY_BATCHES                                                                                     \
-    1 // full batches that wait for the one in flight, beside the one that is being filled
-
-// One record with all that lives as long as it does.
-struct cs_slot {
-    rd_kafka_message_t *message;
-    struct cs_message_headers headers;
-};
-
 struct cs_partition;
 struct cs_batch {
     struct cs_partition *partition;
     size_t len;      // records
     size_t prepared; // how many of them are
     size_t bytes;
-    struct cs_batch_record *records; // capacity: batch_records
-    struct cs_slot *slots;
-    struct cs_region memory; // of what is prepared
-    int64_t prepare_us;      // spent on it
+    rd_kafka_message_t **messages;   // capacity: batch_records
+    struct cs_batch_record *records; // the same; of those that are prepared, without headers
+    struct cs_region memory;         // of what is prepared
+    int64_t prepare_us;              // spent on it
 };
 
 enum cs_partition_state { CS_PARTITION_STARTING, CS_PARTITION_RUNNING, CS_PARTITION_STOPPED };

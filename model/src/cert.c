@@ -226,7 +226,7 @@ static bool fill(struct cs_crypto *c, const struct fields *f, struct cs_region *
     // A root's own signature proves nothing, and old roots have SHA-1 ones.
     if (box->inside.alg.kind == SIG_WEAK && !(cert->self_issued && cert->is_ca))
         return cs_err_reject(err, CS_CODE_CERT_WEAK_SIGNATURE);
-    if (!cs_pubkey_new(c, f->spki, &cert->key, err))
+    if (!pubkey_new_into(c, f->spki, region, &cert->key, err))
         return false;
     cert->key_type = cert->key->type;
     cert->key_bits = cert->key->bits;

@@ -38,8 +38,12 @@ struct cs_pubkey {
     struct cs_bytes spki;  // views into data
     struct cs_bytes point; // EC: the uncompressed point; Ed25519, X25519: the raw key
     struct cs_bytes n, e;  // RSA: magnitudes
+    bool in_region;
     uint8_t data[];
 };
+// As cs_pubkey_new, into a region or NULL.
+CS_MUST_USE bool pubkey_new_into(struct cs_crypto *c, struct cs_bytes spki, struct cs_region *region,
+                                 struct cs_pubkey **ret, struct cs_err *err);
 
 // Memo of CA certificates by their DER's hash, and of link signatures. See memo.c.
 #define MEMO_WAYS      4

@@ -187,14 +187,20 @@ static struct cs_bytes moved(struct cs_bytes view, struct cs_bytes from, const u
 }
 
 bool cs_pubkey_new(struct cs_crypto *c, struct cs_bytes spki, struct cs_pubkey **ret, struct cs_err *err) {
+    return pubkey_new_into(c, spki, NULL, ret, err);
+}
+
+bool pubkey_new_into(struct cs_crypto *c, struct cs_bytes spki, struct cs_region *region,
+                     struct cs_pubkey **ret, struct cs_err *err) {
     struct spki_parts parts;
     enum cs_code code = spki_parse(spki, &parts);
     if (code != CS_CODE_NONE)
         return cs_err_reject(err, code);
-    CS_AUTO(cs_pubkey_free) struct cs_pubkey *k = malloc(sizeof *k + spki.len);
+    CS_AUTO(cs_pubkey_free) struct cs_pubkey *k = cs_region_take(region, sizeof *k + spki.len);
     if (!k)
         return cs_err_oom(err);
     memcpy(k->data, spki.data, spki.len);
+    k->in_region = region != NULL;
     k->type = parts.type;
     k->bits = parts.bits;
     k->spki = (struct cs_bytes){k->data, spki.len};
@@ -210,7 +216,8 @@ bool cs_pubkey_new(struct cs_crypto *c, struct cs_bytes spki, struct cs_pubkey *
 }
 
 void cs_pubkey_free(struct cs_pubkey *k) {
-    free(k);
+    if (k && !k->in_region)
+        free(k);
 }
 
 enum cs_key_type cs_pubkey_type(const struct cs_pubkey *k) {
