@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#define _GNU_SOURCE // sendmmsg
 #include "redis_link.h"
 
 #include <errno.h>
@@ -363,9 +364,38 @@ static bool write_tls(struct cs_redis_link *l) {
     return l->flushed;
 }
 
+// What is longer than this a Unix socket puts into blocks of 32 KiB. Redis frees them on its own processor, so that each
+// comes from memory that the kernel has not used lately; where a hypervisor takes such memory back, the first touch of a page costs
+// 10 us, which was up to a tenth of all that an upload costs.
+#define PIECE  ((size_t)3584) // with what the kernel adds, a page
+#define PIECES 64
+
+// Bytes that were sent, or -1.
+static ssize_t send_pieces(int fd, const uint8_t *data, size_t len) {
+    struct mmsghdr m[PIECES];
+    struct iovec piece[PIECES];
+    unsigned n = 0;
+    memset(m, 0, sizeof m);
+    for (; n < PIECES && len > 0; n++) {
+        piece[n] = (struct iovec){(void *)(uintptr_t)data, len < PIECE ? len : PIECE};
+        m[n].msg_hdr.msg_iov = &piece[n];
+        m[n].msg_hdr.msg_iovlen = 1;
+        data += piece[n].iov_len;
+        len -= piece[n].iov_len;
+    }
+    int sent = sendmmsg(fd, m, n, MSG_NOSIGNAL);
+    ssize_t bytes = sent < 0 ? -1 : 0;
+    for (int i = 0; i < sent; i++)
+        bytes += m[i].msg_len;
+    return bytes;
+}
+
 // Without the copy that hiredis makes: a commit is some MiB.
 static bool write_plain(struct cs_redis_link *l) {
-    ssize_t n = send(l->ctx->fd, l->out.data + l->out_at, l->out.len - l->out_at, MSG_NOSIGNAL);
+    const uint8_t *rest = l->out.data + l->out_at;
+    size_t len = l->out.len - l->out_at;
+    ssize_t n = l->target.transport == CS_REDIS_UNIX ? send_pieces(l->ctx->fd, rest, len)
+                                                     : send(l->ctx->fd, rest, len, MSG_NOSIGNAL);
     if (n < 0)
         return errno == EINTR || (errno != EAGAIN && errno != EWOULDBLOCK && !broke(l, strerror(errno)));
     l->out_at += (size_t)n;
