@@ -385,8 +385,14 @@ static ssize_t send_pieces(int fd, const uint8_t *data, size_t len) {
     }
     int sent = sendmmsg(fd, m, n, MSG_NOSIGNAL);
     ssize_t bytes = sent < 0 ? -1 : 0;
-    for (int i = 0; i < sent; i++)
+    for (int i = 0; i < sent; i++) {
         bytes += m[i].msg_len;
+        if (i + 1 < sent &&
+            m[i].msg_len < piece[i].iov_len) { // a kernel that goes on behind a piece that it cut
+            errno = EIO;
+            return -1;
+        }
+    }
     return bytes;
 }
 
