@@ -78,6 +78,7 @@ static rd_kafka_message_t *take(struct kafka_log *k, struct cs_err *err) {
             ssize_t n = rd_kafka_consume_batch_queue(k->queue, 0, k->messages, FETCH_AT_ONCE);
             k->at = 0;
             k->len = n > 0 ? (size_t)n : 0;
+            cs_kafka_intake_took(&k->intake, k->messages, k->len, FETCH_AT_ONCE);
             if (k->len == 0 && (k->messages[0] = rd_kafka_consume_queue(k->queue, WAIT_MS)))
                 k->len = 1;
         }
@@ -89,7 +90,6 @@ static rd_kafka_message_t *take(struct kafka_log *k, struct cs_err *err) {
             return NULL;
         }
         rd_kafka_message_t *m = k->messages[k->at++];
-        cs_kafka_intake_took(&k->intake, m);
         if (!m->err && m->offset < k->end)
             return m;
         rd_kafka_resp_err_t code = m->err;

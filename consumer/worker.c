@@ -347,7 +347,6 @@ static bool make_consumer(struct cs_worker *w, struct cs_err *err) {
     }
     if (!cs_kafka_new(RD_KAFKA_CONSUMER, conf, &w->rk, err))
         return false;
-    cs_kafka_intake_init(&w->intake, w->rk, &s->kafka);
     w->group_queue = rd_kafka_queue_get_consumer(w->rk);
     rd_kafka_queue_io_event_enable(w->group_queue, w->wake[1], &one, sizeof one);
     rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);

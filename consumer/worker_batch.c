@@ -153,16 +153,16 @@ static bool full(const struct cs_worker *w, const struct cs_batch *b) {
 }
 
 // More messages into the stash. False: there are none now.
-static bool refill(struct cs_worker *w, struct cs_partition *p) {
+static bool refill(struct cs_partition *p) {
     if (!p->stash) {
         p->stash = calloc(TAKE_AT_ONCE, sizeof(rd_kafka_message_t *));
         if (!p->stash)
             return false;
     }
-    (void)w;
     ssize_t n = rd_kafka_consume_batch_queue(p->queue, 0, p->stash, TAKE_AT_ONCE);
     p->stash_at = 0;
     p->stash_len = n > 0 ? (size_t)n : 0;
+    cs_kafka_intake_took(&p->intake, p->stash, p->stash_len, TAKE_AT_ONCE);
     return p->stash_len > 0;
 }
 
@@ -181,11 +181,10 @@ static bool fill(struct cs_worker *w, struct cs_batch *b) {
     bool some = false;
     size_t most = b->len + TAKE_AT_ONCE;
     while (b->len < most && !full(w, b) && p->state == CS_PARTITION_RUNNING) {
-        if (p->stash_at == p->stash_len && !refill(w, p))
+        if (p->stash_at == p->stash_len && !refill(p))
             break;
         rd_kafka_message_t *m = p->stash[p->stash_at++];
         struct cs_err err;
-        cs_kafka_intake_took(&w->intake, m);
         some = true;
         if (m->err) {
             stream_event(w, p, m); // which may drop b
@@ -215,7 +214,7 @@ static bool begin_batch(struct cs_worker *w) {
         return false;
     do {
         struct cs_partition *after = p->next ? p->next : w->partitions;
-        if (p->state == CS_PARTITION_RUNNING && (p->stash_at < p->stash_len || refill(w, p))) {
+        if (p->state == CS_PARTITION_RUNNING && (p->stash_at < p->stash_len || refill(p))) {
             w->filling = batch_new(w);
             if (!w->filling)
                 return false;

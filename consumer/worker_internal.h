@@ -38,10 +38,11 @@ struct cs_partition {
     struct cs_partition *next;
     int32_t id;
     enum cs_partition_state state;
-    rd_kafka_queue_t *queue;     // its records only
-    struct cs_position position; // committed
-    int64_t generation;          // of the catalog that it stands in
-    int64_t cursor;              // highest published outcome number at the start: up to here is compared
+    rd_kafka_queue_t *queue;       // its records only
+    struct cs_kafka_intake intake; // from it
+    struct cs_position position;   // committed
+    int64_t generation;            // of the catalog that it stands in
+    int64_t cursor;                // highest published outcome number at the start: up to here is compared
     struct cs_cursor_stream *published; // what is compared with; NULL: not open
     int64_t next_fetch;                 // offset that the queue gives next
     bool rewound;                       // nothing came since the start
@@ -88,7 +89,6 @@ struct cs_worker {
     struct cs_cursor *cursor;
     rd_kafka_t *rk;
     rd_kafka_queue_t *group_queue;
-    struct cs_kafka_intake intake;
     bool joined;
     bool assign_due; // the list or an offset changed since the last assign
     struct cs_partition *partitions;

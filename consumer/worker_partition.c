@@ -29,6 +29,7 @@ bool cs_partition_new(struct cs_worker *w, int32_t id, struct cs_partition **ret
         return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "librdkafka gives no queue for partition %d",
                           (int)id);
     }
+    cs_kafka_intake_init(&p->intake, w->rk, &w->c->settings->kafka);
     // A queue of its own, taken away from the consumer's before the partition is assigned: one that is stuck
     // holds up no other.
     rd_kafka_queue_forward(p->queue, NULL);
@@ -172,7 +173,7 @@ void cs_partition_saw(struct cs_worker *w, struct cs_partition *p, int64_t time_
 }
 
 static int64_t first_time_ms(const struct cs_batch *b, const struct cs_partition *p) {
-    return b && b->partition == p && b->len > 0 ? b->records[0].record.timestamp_ms : 0;
+    return b && b->partition == p && b->len > 0 ? rd_kafka_message_timestamp(b->messages[0], NULL) : 0;
 }
 
 void cs_partition_applied(struct cs_worker *w, struct cs_partition *p) {

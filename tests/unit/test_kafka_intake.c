@@ -11,7 +11,9 @@
 
 #include <librdkafka/rdkafka_mock.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "certsync/runtime/clock.h"
 #include "certsync/runtime/kafka.h"
@@ -20,14 +22,17 @@
 #define VALUE_LEN   8192
 #define RECORDS     512 // 4 MiB: the mock cluster keeps no more than 5
 #define QUEUE_LEN   65536
-#define DEADLINE_MS 30000 // with a queue a second it would be 64 s
+#define MOST        64    // at once: more than a queue holds
+#define DEADLINE_MS 15000 // with a queue a second it would be 36 s
 
 static char nothing[] = "", brokers[256];
 static char batch[] = "batch.size", queued[] = "queued.max.messages.kbytes",
             fetch[] = "fetch.message.max.bytes";
 static char bytes[] = "65536", kbytes[] = "64";
 static struct cs_pair producer_properties[] = {{batch, bytes}};
-static struct cs_pair consumer_properties[] = {{queued, kbytes}, {fetch, bytes}};
+static char debug[] = "debug", fetching[] = "fetch";
+static struct cs_pair consumer_properties[] = {{queued, kbytes}, {fetch, bytes}, {debug, fetching}};
+static atomic_bool stopped; // librdkafka found the queue full
 static struct cs_kafka_settings settings = {.brokers = brokers,
                                             .sasl_mechanism = nothing,
                                             .sasl_username = nothing,
@@ -48,13 +53,23 @@ static rd_kafka_t *new_producer(void) {
     return rk;
 }
 
+static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text) {
+    (void)rk;
+    (void)level;
+    (void)facility;
+    if (strstr(text, "queued.max.messages.kbytes exceeded"))
+        atomic_store(&stopped, true);
+}
+
 static rd_kafka_t *new_consumer(void) {
     struct cs_err err;
     rd_kafka_conf_t *conf = NULL;
     rd_kafka_t *rk = NULL;
     settings.rdkafka = (struct cs_map){consumer_properties, CS_ARRAY_LEN(consumer_properties)};
-    if (!cs_kafka_conf_consumer(&settings, "test", NULL, &conf, &err) ||
-        !cs_kafka_new(RD_KAFKA_CONSUMER, conf, &rk, &err))
+    if (!cs_kafka_conf_consumer(&settings, "test", NULL, &conf, &err))
+        fail_msg("%s", err.msg);
+    rd_kafka_conf_set_log_cb(conf, on_log);
+    if (!cs_kafka_new(RD_KAFKA_CONSUMER, conf, &rk, &err))
         fail_msg("%s", err.msg);
     return rk;
 }
@@ -70,29 +85,29 @@ static void write_log(void) {
     rd_kafka_destroy(producer);
 }
 
-// Takes only from a queue that is as full as it gets: librdkafka has stopped fetching each time.
-static int read_log(rd_kafka_t *consumer, rd_kafka_queue_t *queue) {
+// Takes only once librdkafka has stopped fetching.
+static size_t read_log(rd_kafka_t *consumer, rd_kafka_queue_t *queue) {
+    rd_kafka_message_t *messages[MOST];
     struct cs_kafka_intake intake;
     int64_t deadline_ms = cs_clock_mono_ms(cs_clock_real()) + DEADLINE_MS;
     size_t n = 0;
     cs_kafka_intake_init(&intake, consumer, &settings);
-    assert_int_equal(intake.wake_every, QUEUE_LEN / 4);
+    assert_int_equal(intake.full_bytes, QUEUE_LEN);
     while (n < RECORDS && cs_clock_mono_ms(cs_clock_real()) < deadline_ms) {
-        size_t there = rd_kafka_queue_length(queue);
-        if (there * VALUE_LEN + intake.taken < QUEUE_LEN && n + there < RECORDS) {
+        if (!atomic_load(&stopped) && n + rd_kafka_queue_length(queue) < RECORDS) {
             sched_yield();
             continue;
         }
-        for (; there > 0; there--) {
-            rd_kafka_message_t *m = rd_kafka_consume_queue(queue, 0);
-            if (!m) // what is counted may be none
-                continue;
-            cs_kafka_intake_took(&intake, m);
-            n += !m->err;
-            rd_kafka_message_destroy(m);
+        atomic_store(&stopped, false);
+        ssize_t taken = rd_kafka_consume_batch_queue(queue, 0, messages, MOST);
+        assert_in_range(taken, 0, MOST - 1);
+        cs_kafka_intake_took(&intake, messages, (size_t)taken, MOST);
+        for (ssize_t i = 0; i < taken; i++) {
+            n += !messages[i]->err;
+            rd_kafka_message_destroy(messages[i]);
         }
     }
-    return (int)n;
+    return n;
 }
 
 static void a_queue_that_was_full_is_filled_again_at_once(void **state) {

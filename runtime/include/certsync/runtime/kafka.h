@@ -66,20 +66,22 @@ CS_MUST_USE bool cs_kafka_conf_consumer(const struct cs_kafka_settings *s, const
 CS_MUST_USE bool cs_kafka_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t **ret_rk,
                               struct cs_err *err);
 
-// What a consumer takes from its queues. Once a queue was full (queued.max.messages.kbytes), librdkafka before 2.2 looks
-// only once a second whether there is room again, so that a busy partition would give one queue a second; its threads are
-// woken up for each quarter of a queue that is taken. Later ones look each fetch.queue.backoff.ms.
+// What is taken from a queue of a partition's. Once it was full (queued.max.messages.kbytes, queued.min.messages), librdkafka before
+// 2.2 looks only once a second whether there is room again, so that a busy partition would give one queue a second. Where a queue
+// runs dry that may have been full since it last did, librdkafka's threads are woken up. Later ones look each fetch.queue.backoff.ms. With
+// Kerberos nothing is woken.
 struct cs_kafka_intake {
     rd_kafka_t *rk;
     const struct cs_kafka_settings *settings;
-    size_t wake_every; // bytes
-    size_t taken;      // since the last time
+    size_t full_bytes, full_messages;
+    size_t bytes, messages; // since it last ran dry
 };
 // settings: those that rk was made with; both must live as long.
 void cs_kafka_intake_init(struct cs_kafka_intake *in, rd_kafka_t *rk,
                           const struct cs_kafka_settings *settings);
-// For each message that was taken.
-void cs_kafka_intake_took(struct cs_kafka_intake *in, const rd_kafka_message_t *m);
+// For each time that messages were taken without waiting: n of `most`.
+void cs_kafka_intake_took(struct cs_kafka_intake *in, rd_kafka_message_t *const *messages, size_t n,
+                          size_t most);
 
 // What an error code means for us: RETRY, CONFIG (authorization, authentication, unknown topic, bad
 // settings...) or FATAL. Sets err with "what: <librdkafka's text>; <what to do>". Always returns false.
