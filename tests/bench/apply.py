@@ -188,11 +188,13 @@ class Row:
             if n > last and n >= skip and begin is None:
                 begin = self._mark(consumer, n)
             elif begin and n > last and (n - begin[1] >= BLOCK or (n >= total and not blocks)):
-                consumer.signal(signal.SIGSTOP)
+                if self.options.floor:
+                    consumer.signal(signal.SIGSTOP)
                 end = self._mark(consumer, n)
                 blocks.append({**between(begin, end), "floor_us": floor.block_us()})
                 begin = time.monotonic(), *end[1:]
-                consumer.signal(signal.SIGCONT)
+                if self.options.floor:
+                    consumer.signal(signal.SIGCONT)
             time.sleep(0.02)
         metrics = call("curl", "-s", f"http://127.0.0.1:{self.port}/metrics")
         applied = int(re.search(r'certsync_events_total\{status="applied"\} (\d+)', metrics).group(1))
