@@ -50,22 +50,6 @@ static bool grow(void **items, size_t *cap, size_t len, size_t item_size, struct
     return true;
 }
 
-// "<kind>/<account>" or "<kind>/<account>/<id>"
-static const char *key_of(char out[CS_STATE_KEY_MAX + 1], const char *kind, const char *account,
-                          const char *id) {
-    size_t kind_len = strlen(kind);
-    size_t account_len = strlen(account);
-    memcpy(out, kind, kind_len);
-    out[kind_len] = '/';
-    memcpy(out + kind_len + 1, account, account_len + 1);
-    if (id) {
-        size_t len = kind_len + 1 + account_len;
-        out[len] = '/';
-        memcpy(out + len + 1, id, strlen(id) + 1);
-    }
-    return out;
-}
-
 bool cs_outcome_doc_split(struct cs_bytes doc, struct cs_bytes *ret_outcome, bool *ret_final) {
     static const char start[] = "{\"outcome\":";
     size_t at = sizeof start - 1;
@@ -152,15 +136,14 @@ static bool was_replayed(struct cs_bytes doc) {
 // there: the document that the event has already, or none.
 static bool put_outcome_doc(struct cs_apply *a, struct cs_state *state, const struct cs_event *ev,
                             const struct cs_applied_outcome *o, struct cs_bytes there, struct cs_err *err) {
-    char key[CS_STATE_KEY_MAX + 1];
     if (there.data && !was_replayed(there))
         return true;
     cs_buf_reset(&a->scratch);
     cs_outcome_doc_encode(&a->scratch, cs_apply_value(a, o->at, o->len), NULL, NULL, 0);
     if (!cs_buf_ok(&a->scratch, err))
         return false;
-    cs_state_put(state, key_of(key, "outcome", ev->account, ev->id), cs_buf_bytes(&a->scratch));
-    cs_state_add(state, key_of(key, "outcomes", ev->account, NULL), ev->id, o->n);
+    cs_state_put(state, CS_KEY("outcome/", ev->account, "/", ev->id), cs_buf_bytes(&a->scratch));
+    cs_state_add(state, CS_KEY("outcomes/", ev->account), ev->id, o->n);
     return true;
 }
 
@@ -168,11 +151,11 @@ static bool put_outcome_doc(struct cs_apply *a, struct cs_state *state, const st
 // concluded already stays as it is.
 static bool conclude(struct cs_apply *a, struct cs_state *state, const struct cs_event *by, int64_t n,
                      const struct cs_conclusion *c, struct cs_err *err) {
-    char key[CS_STATE_KEY_MAX + 1];
+    const char *key = CS_KEY("outcome/", c->account, "/", c->event);
     struct cs_bytes doc;
     struct cs_bytes outcome;
     bool final = false;
-    if (cs_state_get(state, key_of(key, "outcome", c->account, c->event), &doc) != CS_FOUND)
+    if (cs_state_get(state, key, &doc) != CS_FOUND)
         return true;
     if (!cs_outcome_doc_split(doc, &outcome, &final))
         return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
@@ -233,17 +216,16 @@ static bool put_derived(const struct cs_apply_context *ctx, struct cs_apply *a, 
 // of who was given a key by it.
 static void learn_signer(struct cs_key_cache *keys, struct cs_state *state, const struct cs_prepared *p) {
     const struct cs_event *ev = p->event;
-    char key[CS_STATE_KEY_MAX + 1];
     struct cs_bytes doc;
     struct cs_err ignored;
     if (p->sig_checked || cs_key_cache_lookup(keys, ev->account, ev->kid))
         return;
-    if (cs_state_get(state, key_of(key, "trust", ev->kid, NULL), &doc) == CS_FOUND) {
+    if (cs_state_get(state, CS_KEY("trust/", ev->kid), &doc) == CS_FOUND) {
         struct cs_trust_key t;
         if (cs_trust_key_decode(doc, &t, &ignored))
             cs_key_cache_learn(keys, ev->kid, (struct cs_bytes){t.key.data, t.key.len});
     } else if (ev->account[0] &&
-               cs_state_get(state, key_of(key, "key", ev->account, ev->kid), &doc) == CS_FOUND) {
+               cs_state_get(state, CS_KEY("key/", ev->account, "/", ev->kid), &doc) == CS_FOUND) {
         struct cs_agent g;
         if (cs_agent_decode(doc, &g, &ignored))
             cs_key_cache_learn(keys, ev->kid, (struct cs_bytes){g.key.data, g.key.len});
@@ -267,9 +249,8 @@ static void learn_keys(struct cs_key_cache *keys, struct cs_state *state, const 
 // The event's own outcome document, where there is one. False: not known yet; it must be, so that nothing needs
 // a load once the rules have decided.
 static bool get_outcome_doc(struct cs_state *state, const struct cs_event *ev, struct cs_bytes *ret) {
-    char key[CS_STATE_KEY_MAX + 1];
     return !ev || !ev->account[0] ||
-           cs_state_get(state, key_of(key, "outcome", ev->account, ev->id), ret) != CS_NEEDED;
+           cs_state_get(state, CS_KEY("outcome/", ev->account, "/", ev->id), ret) != CS_NEEDED;
 }
 
 static bool decide_one(const struct cs_apply_context *ctx, struct cs_apply *a, struct cs_state *state,

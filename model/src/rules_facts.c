@@ -2,29 +2,12 @@
 //
 // The facts: everything that deciding an event can be foreseen to read, in as few rounds of loading as the
 // documents' references allow (a name leads to a certificate, a certificate to its shares).
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "certsync/model/text.h"
 #include "rules_internal.h"
-
-const char *cs_key_join(cs_key ret, const char *first, ...) {
-    size_t at = 0;
-    va_list parts;
-    va_start(parts, first);
-    for (const char *part = first; part; part = va_arg(parts, const char *)) {
-        size_t len = strlen(part);
-        if (len > CS_STATE_KEY_MAX - at)
-            len = CS_STATE_KEY_MAX - at;
-        memcpy(ret + at, part, len);
-        at += len;
-    }
-    va_end(parts);
-    ret[at] = '\0';
-    return ret;
-}
 
 enum cs_look cs_judge_look(struct cs_judge *j, const char *key, struct cs_bytes *ret) {
     enum cs_look found = cs_state_get(j->state, key, ret);

@@ -10,8 +10,6 @@
 
 #include "certsync/model/rules.h"
 
-typedef char cs_key[CS_STATE_KEY_MAX + 1];
-
 enum cs_signer { CS_SIGNER_NONE = 0, CS_SIGNER_ROOT, CS_SIGNER_TRUSTED, CS_SIGNER_AGENT };
 
 // What the catalog says of what the event is about.
@@ -74,10 +72,6 @@ static inline void cs_copy_text(char *ret, size_t size, const char *text) {
     memcpy(ret, text, len);
     ret[len] = '\0';
 }
-
-// Key made of parts, the last one NULL. Cut off never: all parts have bounded forms.
-const char *cs_key_join(cs_key ret, const char *first, ...) __attribute__((sentinel));
-#define CS_KEY(...) cs_key_join((cs_key){0}, __VA_ARGS__, NULL)
 
 // Reads. CS_NEEDED and a document that cannot be read are noted in the judge.
 enum cs_look cs_judge_look(struct cs_judge *j, const char *key, struct cs_bytes *ret);
