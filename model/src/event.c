@@ -23,7 +23,8 @@ struct manner {
 
 // What is looked at when all of the envelope was read: strings are views, data is where its value begins.
 struct envelope {
-    struct cs_string specversion, type, source, subject, content_type;
+    struct cs_string specversion, type_name, source, subject, content_type;
+    enum cs_event_type type; // CS_EVENT_NONE: not known, or not read yet
     cs_uuid id;
     int64_t time_s, seq;
     const char *data;
@@ -38,12 +39,21 @@ static bool read_view(struct cs_reader *r, const struct cs_field *f, void *base)
 }
 static const struct cs_field_type type_view = {read_view, NULL, NULL};
 
+static bool read_type(struct cs_reader *r, const struct cs_field *f, void *base) {
+    struct envelope *e = base;
+    if (!read_view(r, f, base))
+        return false;
+    e->type = cs_event_type_of(e->type_name);
+    return true;
+}
+static const struct cs_field_type type_type = {read_type, NULL, NULL};
+
 static bool read_data_member(struct cs_reader *r, const struct cs_field *f, void *base);
 static const struct cs_field_type type_data = {read_data_member, NULL, NULL};
 
 static const struct cs_field envelope_rows[] = {
     {CS_FIELD("specversion", struct envelope, specversion), .type = &type_view},
-    {CS_FIELD("type", struct envelope, type), .type = &type_view},
+    {CS_FIELD("type", struct envelope, type_name), .type = &type_type},
     {CS_FIELD("id", struct envelope, id), .type = &cs_type_string, .form = &cs_form_uuid},
     {CS_FIELD("source", struct envelope, source), .type = &type_view},
     {CS_FIELD("subject", struct envelope, subject), .type = &type_view},
@@ -134,9 +144,9 @@ static bool judge_envelope(struct cs_reader *r, const struct envelope *e, struct
     if (len >= sizeof ev->subject || !cs_form_ascii.valid(ev->subject, len))
         return cs_reader_fail_member(r, "subject", "must be 1 to %d printable ASCII characters",
                                      CS_DEPLOYMENT_MAX);
-    const struct cs_event_kind *kind = cs_event_kind(cs_event_type_of(e->type));
+    const struct cs_event_kind *kind = cs_event_kind(e->type);
     if (!kind)
-        return unknown_type(r, e->type);
+        return unknown_type(r, e->type_name);
     if (kind->account != (ev->account[0] != '\0'))
         return cs_reader_fail_member(r, "source",
                                      kind->account ? "must name an account for this type"
@@ -168,7 +178,7 @@ static bool forgets_bytes(const struct cs_event *ev) {
 static bool read_data(struct cs_reader *r, const struct envelope *e, struct cs_event *ev) {
     const struct manner *m = e->manner;
     size_t data_len = (size_t)(r->end - e->data);
-    ev->type = cs_event_type_of(e->type);
+    ev->type = e->type;
     // A text with an escape is not its own view.
     ev->storage_text = !m->views || memchr(e->data, '\\', data_len);
     // Each base64 text, and its bytes.
@@ -188,7 +198,7 @@ static bool read_data_member(struct cs_reader *r, const struct cs_field *f, void
     struct envelope *e = base;
     (void)f;
     e->data = r->at;
-    e->data_read = e->ev && e->type.s && cs_event_kind(cs_event_type_of(e->type));
+    e->data_read = e->ev && e->type != CS_EVENT_NONE;
     return e->data_read ? read_data(r, e, e->ev) : cs_read_skip(r);
 }
 
