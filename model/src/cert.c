@@ -154,10 +154,9 @@ static bool read_key_usage(struct cs_cert *cert, struct cs_bytes value) {
     return cert->key_usage != 0;
 }
 
-static bool read_alt_names(struct cert_box *box, struct cs_bytes value, struct cs_region *region,
-                           struct cs_err *err) {
+static bool read_alt_names(struct cert_box *box, struct cs_bytes value, struct cs_err *err) {
     bool oom;
-    if (!san_parse(value, CS_CERT_NAMES_MAX, region, &box->inside.names, &oom))
+    if (!san_parse(value, CS_CERT_NAMES_MAX, box->inside.region, &box->inside.names, &oom))
         return oom ? cs_err_oom(err) : malformed(err, "subject alternative name");
     box->cert.names = box->inside.names.names;
     box->cert.names_len = box->inside.names.len;
@@ -166,18 +165,17 @@ static bool read_alt_names(struct cert_box *box, struct cs_bytes value, struct c
 }
 
 static bool read_extension(struct cert_box *box, struct cs_bytes oid, struct cs_bytes value,
-                           struct cs_region *region, struct cs_err *err) {
+                           struct cs_err *err) {
     if (der_equal(oid, oid_key_usage))
         return read_key_usage(&box->cert, value) || malformed(err, "key usage");
     if (der_equal(oid, oid_constraints))
         return read_constraints(box, value) || malformed(err, "basic constraints");
     if (der_equal(oid, oid_alt_name))
-        return read_alt_names(box, value, region, err);
+        return read_alt_names(box, value, err);
     return true;
 }
 
-static bool read_extensions(struct cert_box *box, struct cs_bytes extensions, struct cs_region *region,
-                            struct cs_err *err) {
+static bool read_extensions(struct cert_box *box, struct cs_bytes extensions, struct cs_err *err) {
     struct der list = der_of(extensions), ext;
     struct cs_bytes seen[EXTENSIONS_MAX], value;
     bool critical;
@@ -189,7 +187,7 @@ static bool read_extensions(struct cert_box *box, struct cs_bytes extensions, st
         for (size_t i = 0; i < n; i++)
             if (der_equal(seen[i], seen[n]))
                 return malformed(err, "list of extensions"); // section 4.2: each once
-        if (!read_extension(box, seen[n], value, region, err))
+        if (!read_extension(box, seen[n], value, err))
             return false;
     }
     return true;
@@ -199,8 +197,7 @@ static void put_serial(const struct fields *f, char out[2 * SERIAL_MAX + 1]) {
     cs_hex_encode(f->serial.data, f->serial.len, out);
 }
 
-static bool fill(struct cs_crypto *c, const struct fields *f, struct cs_region *region, struct cert_box *box,
-                 struct cs_err *err) {
+static bool fill(struct cs_crypto *c, const struct fields *f, struct cert_box *box, struct cs_err *err) {
     struct cs_cert *cert = &box->cert;
     cert->tbs = f->tbs;
     cert->subject = f->subject;
@@ -214,7 +211,7 @@ static bool fill(struct cs_crypto *c, const struct fields *f, struct cs_region *
     cert->version = f->version;
     box->inside.path_len = -1;
     box->inside.sig = f->sig;
-    if (!read_extensions(box, f->extensions, region, err))
+    if (!read_extensions(box, f->extensions, err))
         return false;
     if (f->version != 3 && !(f->version == 1 && cert->self_issued))
         return cs_err_reject(err, CS_CODE_CERT_NOT_V3);
@@ -226,7 +223,7 @@ static bool fill(struct cs_crypto *c, const struct fields *f, struct cs_region *
     // A root's own signature proves nothing, and old roots have SHA-1 ones.
     if (box->inside.alg.kind == SIG_WEAK && !(cert->self_issued && cert->is_ca))
         return cs_err_reject(err, CS_CODE_CERT_WEAK_SIGNATURE);
-    if (!pubkey_new_into(c, f->spki, region, &cert->key, err))
+    if (!pubkey_new_into(c, f->spki, box->inside.region, &cert->key, err))
         return false;
     cert->key_type = cert->key->type;
     cert->key_bits = cert->key->bits;
@@ -261,7 +258,7 @@ bool cert_parse_into(struct cs_crypto *c, struct cs_bytes der, struct cs_region 
         return cs_err_oom(err);
     memset(&box->cert, 0, offsetof(struct cs_cert, common_name)); // the names behind are written in any case
     memset(&box->inside, 0, sizeof box->inside);
-    box->inside.in_region = region != NULL;
+    box->inside.region = region;
     CS_AUTO(cs_cert_free) struct cs_cert *cert = &box->cert;
     cert->internal = &box->inside;
     atomic_init(&box->inside.refs, 1);
@@ -269,7 +266,7 @@ bool cert_parse_into(struct cs_crypto *c, struct cs_bytes der, struct cs_region 
         memcpy(box->der, der.data, der.len);
     cert->der = (struct cs_bytes){box->der, der.len};
     memcpy(cert->sha256, sha256, sizeof sha256);
-    if (!split(cert->der, &f, err) || !fill(c, &f, region, box, err))
+    if (!split(cert->der, &f, err) || !fill(c, &f, box, err))
         return false;
     if (cert->is_ca && !region)
         memo_cert_put(c, cert);
@@ -290,7 +287,7 @@ void cs_cert_free(struct cs_cert *cert) {
     if (atomic_fetch_sub_explicit(&inside->refs, 1, memory_order_acq_rel) != 1)
         return;
     cs_pubkey_free(cert->key);
-    if (inside->in_region)
+    if (inside->region)
         return;
     free(inside->names.names);
     free(cert); // the first member of its box

@@ -11,8 +11,8 @@
 
 struct cert_inside {
     atomic_uint refs;
-    bool in_region; // the certificate and its names
-    int path_len;   // -1: no limit
+    struct cs_region *region; // where it lies with its names and key; NULL: the heap
+    int path_len;             // -1: no limit
     struct sig_alg alg;
     struct cs_bytes sig;
     struct san_list names;
