@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <endian.h>
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
 #endif
@@ -65,14 +64,6 @@ size_t cs_base64url_encode(const uint8_t *data, size_t len, char *out) {
 
 static uint32_t group(const uint8_t *t) {
     return base64_at[0][t[0]] | base64_at[1][t[1]] | base64_at[2][t[2]] | base64_at[3][t[3]];
-}
-
-// Six bytes from t's eight characters, and two more that mean nothing; BAD's bit where one is none of the alphabet.
-static uint32_t put_groups(const uint8_t *t, uint8_t out[8]) {
-    uint32_t first = group(t), second = group(t + 4);
-    uint64_t bytes = htobe64((uint64_t)first << 40 | (uint64_t)second << 16);
-    memcpy(out, &bytes, sizeof bytes);
-    return first | second;
 }
 
 // -1 outside of the alphabet.
@@ -174,9 +165,6 @@ bool cs_base64_decode(const char *text, size_t len, uint8_t *ret, size_t *ret_le
     uint32_t bad = 0;
     size_t i = decode_beginning(t, whole, out);
     out += i / 4 * 3;
-    // Two groups with one store, whose last bytes the next one writes over.
-    for (; i + 16 <= whole; i += 8, out += 6)
-        bad |= put_groups(t + i, out);
     for (; i < whole; i += 4) {
         uint32_t v = group(t + i);
         bad |= v;

@@ -58,28 +58,12 @@ static size_t utf8_sequence(const uint8_t *s, size_t len) {
     return n;
 }
 
-// Bytes at the beginning that are ASCII, in whole eights.
-static size_t ascii_len(const uint8_t *data, size_t len) {
-    const uint64_t tops = 0x8080808080808080u;
-    uint64_t eights[4];
-    size_t i = 0;
-    for (; len - i >= sizeof eights; i += sizeof eights) {
-        memcpy(eights, data + i, sizeof eights);
-        if ((eights[0] | eights[1] | eights[2] | eights[3]) & tops)
-            break;
-    }
-    for (; len - i >= 8; i += 8) {
-        memcpy(eights, data + i, 8);
-        if (eights[0] & tops)
-            break;
-    }
-    return i;
-}
-
 bool cs_utf8_valid(const uint8_t *data, size_t len) {
     size_t i = 0;
     while (i < len) {
-        i += ascii_len(data + i, len - i);
+        uint64_t eight;
+        while (i + 8 <= len && (memcpy(&eight, data + i, 8), (eight & 0x8080808080808080u) == 0))
+            i += 8;
         if (i == len)
             break;
         size_t n = utf8_sequence(data + i, len - i);
