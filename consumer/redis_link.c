@@ -375,11 +375,9 @@ static ssize_t send_pieces(int fd, const uint8_t *data, size_t len) {
     struct mmsghdr m[PIECES];
     struct iovec piece[PIECES];
     unsigned n = 0;
-    memset(m, 0, sizeof m);
     for (; n < PIECES && len > 0; n++) {
         piece[n] = (struct iovec){(void *)(uintptr_t)data, len < PIECE ? len : PIECE};
-        m[n].msg_hdr.msg_iov = &piece[n];
-        m[n].msg_hdr.msg_iovlen = 1;
+        m[n] = (struct mmsghdr){.msg_hdr = {.msg_iov = &piece[n], .msg_iovlen = 1}};
         data += piece[n].iov_len;
         len -= piece[n].iov_len;
     }
