@@ -73,6 +73,7 @@ CS_MUST_USE bool cs_kafka_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_ka
 struct cs_kafka_intake {
     rd_kafka_t *rk;
     const struct cs_kafka_settings *settings;
+    bool wakes;
     size_t full_bytes, full_messages;
     size_t bytes, messages; // since it last ran dry
 };
