@@ -187,19 +187,15 @@ static void put_text(struct explain *x, const char *title, struct cs_bytes json)
 // it revokes or rotates its own key, which then shows.
 static void put_signer(struct explain *x, const struct cs_event *ev) {
     struct cs_state *state = cs_replay_state(x->op.replay);
-    char key[CS_STATE_KEY_MAX + 1];
     struct cs_bytes doc = {0};
     const char *what = "unknown";
-    snprintf(key, sizeof key, "trust/%s", ev->kid);
-    if (cs_state_get(state, key, &doc) == CS_FOUND) {
+    if (cs_state_get(state, CS_KEY("trust/", ev->kid), &doc) == CS_FOUND)
         what = "trusted";
-    } else {
-        snprintf(key, sizeof key, "key/%s/%s", ev->account, ev->kid);
-        if (ev->account[0] && cs_state_get(state, key, &doc) == CS_FOUND)
-            what = "enrolled";
-        else
-            doc = (struct cs_bytes){0};
-    }
+    else if (ev->account[0] &&
+             cs_state_get(state, CS_KEY("key/", ev->account, "/", ev->kid), &doc) == CS_FOUND)
+        what = "enrolled";
+    else
+        doc = (struct cs_bytes){0};
     cs_kid root;
     cs_kid_of_spki(x->op.crypto, (struct cs_bytes){x->op.root_spki, x->op.root_spki_len}, root);
     if (strcmp(root, ev->kid) == 0)

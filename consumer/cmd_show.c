@@ -46,15 +46,9 @@ static bool take(void *arg, const struct cs_record *r, const struct cs_replayed 
     return true;
 }
 
-static const char *key_of(char out[CS_STATE_KEY_MAX + 1], const char *kind, const char *account,
-                          const char *id) {
-    snprintf(out, CS_STATE_KEY_MAX + 1, id ? "%s/%s/%s" : "%s/%s", kind, account, id);
-    return out;
-}
-
 static bool document(struct show *s, const char *kind, const char *id, struct cs_bytes *ret) {
-    char key[CS_STATE_KEY_MAX + 1];
-    return cs_state_get(cs_replay_state(s->op.replay), key_of(key, kind, s->o->account, id), ret) == CS_FOUND;
+    const char *key = id ? CS_KEY(kind, "/", s->o->account, "/", id) : CS_KEY(kind, "/", s->o->account);
+    return cs_state_get(cs_replay_state(s->op.replay), key, ret) == CS_FOUND;
 }
 
 static void put_certificate_text(struct show *s, const char *id, const struct cs_cert_summary *c,
@@ -177,10 +171,9 @@ static bool put_request(struct show *s, const char *member, struct cs_err *err) 
 // All that an index names.
 static bool put_list(struct show *s, const char *index, const char *json_name, const char *title,
                      bool (*put)(struct show *, const char *, struct cs_err *), struct cs_err *err) {
-    char key[CS_STATE_KEY_MAX + 1];
     const struct cs_member *members = NULL;
     size_t n = 0;
-    if (cs_state_list(cs_replay_state(s->op.replay), key_of(key, index, s->o->account, NULL), &members, &n) !=
+    if (cs_state_list(cs_replay_state(s->op.replay), CS_KEY(index, "/", s->o->account), &members, &n) !=
         CS_FOUND)
         n = 0;
     if (s->json) {

@@ -254,15 +254,13 @@ static bool is_derived(enum cs_event_type t) {
 // A share event that the service signed. One that was published again may be refused for its number alone.
 static bool by_service(const struct verify *v, const struct cs_replayed *mine) {
     const struct cs_event *ev = mine->prepared->event;
-    char key[CS_STATE_KEY_MAX + 1];
     struct cs_bytes doc;
     struct cs_trust_key signer;
     struct cs_err ignored;
     if (!ev || !is_derived(ev->type) ||
         (mine->outcome.status == CS_STATUS_REJECTED && mine->outcome.code != CS_CODE_EVENT_REPLAYED))
         return false;
-    snprintf(key, sizeof key, "trust/%s", ev->kid);
-    return cs_state_get(cs_replay_state(v->op.replay), key, &doc) == CS_FOUND &&
+    return cs_state_get(cs_replay_state(v->op.replay), CS_KEY("trust/", ev->kid), &doc) == CS_FOUND &&
            cs_trust_key_decode(doc, &signer, &ignored) && signer.role == CS_TRUST_SERVICE;
 }
 
