@@ -26,6 +26,7 @@
 #include "hot.h"
 #include "keyfile.h"
 #include "log_reader.h"
+#include "plain_kafka.h"
 
 #define BATCH 500
 
@@ -150,14 +151,7 @@ static void hold(struct bench *b, const struct cs_record *r) {
 
 static void read_log(struct bench *b, struct cs_err *err) {
     struct cs_log *log = NULL;
-    struct cs_kafka_settings kafka = {.brokers = (char *)(uintptr_t)b->o->brokers,
-                                      .sasl_mechanism = "",
-                                      .sasl_username = "",
-                                      .sasl_password = "",
-                                      .ssl_ca = "",
-                                      .ssl_certificate = "",
-                                      .ssl_key = "",
-                                      .ssl_key_password = ""};
+    struct cs_kafka_settings kafka = plain_kafka(b->o->brokers);
     bool ok = b->o->events ? cs_log_open_dump(b->o->events, &log, err)
                            : cs_log_open_kafka(&kafka, b->o->topic, &log, err);
     b->partitions = ok ? log->partitions : 0;

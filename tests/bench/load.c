@@ -11,6 +11,7 @@
 #include "certsync/runtime/cli.h"
 #include "certsync/runtime/kafka.h"
 #include "keyfile.h"
+#include "plain_kafka.h"
 
 struct options {
     const char *brokers, *topic, *deployment, *admin_key, *custodian_key, *kinds;
@@ -110,14 +111,7 @@ static bool publish(rd_kafka_t *rk, const struct options *o, const struct bench_
 }
 
 static bool new_producer(const struct options *o, rd_kafka_t **ret, struct cs_err *err) {
-    struct cs_kafka_settings kafka = {.brokers = (char *)(uintptr_t)o->brokers,
-                                      .sasl_mechanism = "",
-                                      .sasl_username = "",
-                                      .sasl_password = "",
-                                      .ssl_ca = "",
-                                      .ssl_certificate = "",
-                                      .ssl_key = "",
-                                      .ssl_key_password = ""};
+    struct cs_kafka_settings kafka = plain_kafka(o->brokers);
     rd_kafka_conf_t *conf = NULL;
     return cs_kafka_conf_producer(&kafka, "certsync-bench-load", &conf, err) &&
            cs_kafka_new(RD_KAFKA_PRODUCER, conf, ret, err);

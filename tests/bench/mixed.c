@@ -21,6 +21,7 @@
 #include "certsync/runtime/kafka.h"
 #include "keyfile.h"
 #include "log_reader.h"
+#include "plain_kafka.h"
 #include "record.h"
 
 #define THREADS_MAX 8
@@ -72,17 +73,6 @@ static double thread_us(void) {
     struct timespec t;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
-}
-
-static struct cs_kafka_settings kafka_of(const struct options *o) {
-    return (struct cs_kafka_settings){.brokers = (char *)(uintptr_t)o->brokers,
-                                      .sasl_mechanism = "",
-                                      .sasl_username = "",
-                                      .sasl_password = "",
-                                      .ssl_ca = "",
-                                      .ssl_certificate = "",
-                                      .ssl_key = "",
-                                      .ssl_key_password = ""};
 }
 
 // --- load
@@ -169,7 +159,7 @@ static bool load(const struct options *o, FILE *out, struct cs_err *err) {
     size_t custodian_len = 0;
     struct bench_mixed_counts n = {0};
     pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    struct cs_kafka_settings kafka = kafka_of(o);
+    struct cs_kafka_settings kafka = plain_kafka(o->brokers);
     rd_kafka_conf_t *conf = NULL;
     rd_kafka_t *rk = NULL;
     if (!cs_crypto_new(&crypto, err) || !cs_keyfile_private(crypto, o->admin_key, &admin, err) ||
@@ -331,7 +321,7 @@ static bool read_log(struct bench *b, struct cs_log *log, struct cs_err *err) {
 
 static bool floor_of(const struct options *o, FILE *out, struct cs_err *err) {
     struct bench b = {.o = o};
-    struct cs_kafka_settings kafka = kafka_of(o);
+    struct cs_kafka_settings kafka = plain_kafka(o->brokers);
     CS_AUTO(cs_log_free) struct cs_log *log = NULL;
     bool ok = cs_crypto_new(&b.crypto, err) && cs_log_open_kafka(&kafka, o->topic, &log, err) &&
               read_log(&b, log, err);

@@ -6,6 +6,7 @@
 
 #include "agent_fixture.h"
 #include "certsync/runtime/kafka.h"
+#include "plain_kafka.h"
 #include "publish.h"
 
 #define PARTITIONS 4
@@ -13,7 +14,7 @@
 
 static rd_kafka_t *rk;
 static rd_kafka_mock_cluster_t *cluster;
-static char brokers[256], topic[32], nowhere[] = "127.0.0.1:1", empty[] = "";
+static char brokers[256], topic[32], nowhere[] = "127.0.0.1:1";
 static struct cs_kafka_settings settings;
 
 static struct cs_publisher *new_memory(void) {
@@ -161,15 +162,8 @@ static int setup(void **state) {
     cluster = rd_kafka_mock_cluster_new(rk, 1);
     assert_non_null(cluster);
     snprintf(brokers, sizeof brokers, "%s", rd_kafka_mock_cluster_bootstraps(cluster));
-    settings = (struct cs_kafka_settings){.brokers = brokers,
-                                          .sasl_mechanism = empty,
-                                          .sasl_username = empty,
-                                          .sasl_password = empty,
-                                          .ssl_ca = empty,
-                                          .ssl_certificate = empty,
-                                          .ssl_key = empty,
-                                          .ssl_key_password = empty,
-                                          .ssl_verify_hostname = true};
+    settings = plain_kafka(brokers);
+    settings.ssl_verify_hostname = true;
     return 0;
 }
 

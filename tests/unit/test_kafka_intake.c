@@ -17,6 +17,7 @@
 
 #include "certsync/runtime/clock.h"
 #include "certsync/runtime/kafka.h"
+#include "plain_kafka.h"
 
 #define TOPIC       "events"
 #define VALUE_LEN   8192
@@ -25,7 +26,7 @@
 #define MOST        64    // at once: more than a queue holds
 #define DEADLINE_MS 15000 // with a queue a second it would be 36 s
 
-static char nothing[] = "", brokers[256];
+static char brokers[256];
 static char batch[] = "batch.size", queued[] = "queued.max.messages.kbytes",
             fetch[] = "fetch.message.max.bytes";
 static char bytes[] = "65536", kbytes[] = "64";
@@ -33,14 +34,7 @@ static struct cs_pair producer_properties[] = {{batch, bytes}};
 static char debug[] = "debug", fetching[] = "fetch";
 static struct cs_pair consumer_properties[] = {{queued, kbytes}, {fetch, bytes}, {debug, fetching}};
 static atomic_bool stopped; // librdkafka found the queue full
-static struct cs_kafka_settings settings = {.brokers = brokers,
-                                            .sasl_mechanism = nothing,
-                                            .sasl_username = nothing,
-                                            .sasl_password = nothing,
-                                            .ssl_ca = nothing,
-                                            .ssl_certificate = nothing,
-                                            .ssl_key = nothing,
-                                            .ssl_key_password = nothing};
+static struct cs_kafka_settings settings;
 
 static rd_kafka_t *new_producer(void) {
     struct cs_err err;
@@ -117,6 +111,7 @@ static void a_queue_that_was_full_is_filled_again_at_once(void **state) {
     rd_kafka_mock_cluster_t *cluster = rd_kafka_mock_cluster_new(host, 1);
     assert_non_null(cluster);
     snprintf(brokers, sizeof brokers, "%s", rd_kafka_mock_cluster_bootstraps(cluster));
+    settings = plain_kafka(brokers);
     assert_int_equal(rd_kafka_mock_topic_create(cluster, TOPIC, 1, 1), 0);
     write_log();
     rd_kafka_t *consumer = new_consumer();
