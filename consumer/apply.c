@@ -136,14 +136,16 @@ static bool was_replayed(struct cs_bytes doc) {
 // there: the document that the event has already, or none.
 static bool put_outcome_doc(struct cs_apply *a, struct cs_state *state, const struct cs_event *ev,
                             const struct cs_applied_outcome *o, struct cs_bytes there, struct cs_err *err) {
+    cs_key key;
     if (there.data && !was_replayed(there))
         return true;
     cs_buf_reset(&a->scratch);
     cs_outcome_doc_encode(&a->scratch, cs_apply_value(a, o->at, o->len), NULL, NULL, 0);
     if (!cs_buf_ok(&a->scratch, err))
         return false;
-    cs_state_put(state, CS_KEY("outcome/", ev->account, "/", ev->id), cs_buf_bytes(&a->scratch));
-    cs_state_add(state, CS_KEY("outcomes/", ev->account), ev->id, o->n);
+    cs_state_put(state, cs_key_join(key, "outcome/", ev->account, "/", ev->id, NULL),
+                 cs_buf_bytes(&a->scratch));
+    cs_state_add(state, cs_key_join(key, "outcomes/", ev->account, NULL), ev->id, o->n);
     return true;
 }
 
@@ -249,8 +251,10 @@ static void learn_keys(struct cs_key_cache *keys, struct cs_state *state, const 
 // The event's own outcome document, where there is one. False: not known yet; it must be, so that nothing needs
 // a load once the rules have decided.
 static bool get_outcome_doc(struct cs_state *state, const struct cs_event *ev, struct cs_bytes *ret) {
+    cs_key key;
     return !ev || !ev->account[0] ||
-           cs_state_get(state, CS_KEY("outcome/", ev->account, "/", ev->id), ret) != CS_NEEDED;
+           cs_state_get(state, cs_key_join(key, "outcome/", ev->account, "/", ev->id, NULL), ret) !=
+               CS_NEEDED;
 }
 
 static bool decide_one(const struct cs_apply_context *ctx, struct cs_apply *a, struct cs_state *state,

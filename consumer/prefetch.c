@@ -13,27 +13,31 @@ static void want(struct cs_state *s, const char *key) {
 }
 
 static void want_csr_for(struct cs_state *s, const char *account, const uint8_t spki_sha256[32]) {
+    cs_key key;
     char hex[65];
     cs_hex_encode(spki_sha256, 32, hex);
-    want(s, CS_KEY("csr-spki/", account, "/", hex));
+    want(s, cs_key_join(key, "csr-spki/", account, "/", hex, NULL));
 }
 
 static void want_origin(struct cs_state *s, int32_t origin) {
+    cs_key key;
     char stream[16];
     snprintf(stream, sizeof stream, "p%d", (int)origin);
-    want(s, CS_KEY("stream/", stream));
+    want(s, cs_key_join(key, "stream/", stream, NULL));
 }
 
 static void want_certificate(struct cs_state *s, const struct cs_prepared *p) {
+    cs_key key;
     const struct cs_event *ev = p->event;
-    want(s, CS_KEY("name/", ev->account, "/", ev->data.upload.name));
-    want(s, CS_KEY("cert/", ev->account, "/", ev->subject));
+    want(s, cs_key_join(key, "name/", ev->account, "/", ev->data.upload.name, NULL));
+    want(s, cs_key_join(key, "cert/", ev->account, "/", ev->subject, NULL));
     if (ev->data.upload.part[0].csr && p->leaves_len > 0)
         want_csr_for(s, ev->account, p->leaf[0]->spki_sha256);
 }
 
 // By type, beyond what every event needs.
 static void want_by_type(struct cs_state *s, const struct cs_prepared *p) {
+    cs_key key;
     const struct cs_event *ev = p->event;
     switch (ev->type) {
     case CS_EVENT_CERTIFICATE_UPLOAD:
@@ -43,41 +47,44 @@ static void want_by_type(struct cs_state *s, const struct cs_prepared *p) {
     case CS_EVENT_CERTIFICATE_DELETE:
     case CS_EVENT_CERTIFICATE_SHARE:
     case CS_EVENT_CERTIFICATE_UNSHARE:
-        want(s, CS_KEY("cert/", ev->account, "/", ev->subject));
+        want(s, cs_key_join(key, "cert/", ev->account, "/", ev->subject, NULL));
         break;
     case CS_EVENT_CSR_ADD:
         if (p->csr)
             want_csr_for(s, ev->account, p->csr->spki_sha256);
-        want(s, CS_KEY("csr/", ev->account, "/", ev->subject));
+        want(s, cs_key_join(key, "csr/", ev->account, "/", ev->subject, NULL));
         break;
     case CS_EVENT_CSR_DELETE:
-        want(s, CS_KEY("csr/", ev->account, "/", ev->subject));
+        want(s, cs_key_join(key, "csr/", ev->account, "/", ev->subject, NULL));
         break;
     case CS_EVENT_AGENT_ENROLL:
     case CS_EVENT_AGENT_REVOKE:
     case CS_EVENT_AGENT_ROTATE:
-        want(s, CS_KEY("key/", ev->account, "/", ev->subject));
-        want(s, CS_KEY("trust/", ev->subject));
+        want(s, cs_key_join(key, "key/", ev->account, "/", ev->subject, NULL));
+        want(s, cs_key_join(key, "trust/", ev->subject, NULL));
         break;
     case CS_EVENT_SHARE_OFFER:
         want_origin(s, ev->data.offer.origin);
-        want(s, CS_KEY("share-in/", ev->account, "/", ev->data.offer.share));
-        want(s, CS_KEY("shared-in/", ev->account, "/", ev->data.offer.owner_account, "/", ev->subject));
+        want(s, cs_key_join(key, "share-in/", ev->account, "/", ev->data.offer.share, NULL));
+        want(s, cs_key_join(key, "shared-in/", ev->account, "/", ev->data.offer.owner_account, "/",
+                            ev->subject, NULL));
         break;
     case CS_EVENT_SHARE_WITHDRAW:
         want_origin(s, ev->data.withdraw.origin);
-        want(s, CS_KEY("share-in/", ev->account, "/", ev->data.withdraw.share));
-        want(s, CS_KEY("shared-in/", ev->account, "/", ev->data.withdraw.owner_account, "/", ev->subject));
+        want(s, cs_key_join(key, "share-in/", ev->account, "/", ev->data.withdraw.share, NULL));
+        want(s, cs_key_join(key, "shared-in/", ev->account, "/", ev->data.withdraw.owner_account, "/",
+                            ev->subject, NULL));
         break;
     case CS_EVENT_SHARE_ANSWER:
         want_origin(s, ev->data.answer.origin);
-        want(s, CS_KEY("share/", ev->account, "/", ev->data.answer.share));
-        want(s, CS_KEY("cert/", ev->account, "/", ev->subject));
-        want(s, CS_KEY("outcome/", ev->account, "/", ev->data.answer.share)); // the share's id is its event's
+        want(s, cs_key_join(key, "share/", ev->account, "/", ev->data.answer.share, NULL));
+        want(s, cs_key_join(key, "cert/", ev->account, "/", ev->subject, NULL));
+        // The share's id is its event's.
+        want(s, cs_key_join(key, "outcome/", ev->account, "/", ev->data.answer.share, NULL));
         break;
     case CS_EVENT_TRUST_ADD:
     case CS_EVENT_TRUST_REMOVE:
-        want(s, CS_KEY("trust/", ev->subject));
+        want(s, cs_key_join(key, "trust/", ev->subject, NULL));
         break;
     case CS_EVENT_NONE:
     case CS_EVENT_SYSTEM_GENESIS:
@@ -90,19 +97,21 @@ static void want_by_type(struct cs_state *s, const struct cs_prepared *p) {
 }
 
 static void want_sender(struct cs_state *s, const struct cs_prepared *p) {
+    cs_key key;
     const struct cs_event *ev = p->event;
     want(s, "system");
-    want(s, CS_KEY("trust/", ev->kid));
-    want(s, CS_KEY("stream/", ev->kid));
+    want(s, cs_key_join(key, "trust/", ev->kid, NULL));
+    want(s, cs_key_join(key, "stream/", ev->kid, NULL));
     if (ev->account[0]) {
-        want(s, CS_KEY("key/", ev->account, "/", ev->kid));
-        want(s, CS_KEY("account/", ev->account));
+        want(s, cs_key_join(key, "key/", ev->account, "/", ev->kid, NULL));
+        want(s, cs_key_join(key, "account/", ev->account, NULL));
     }
     if (p->custodian[0])
-        want(s, CS_KEY("trust/", p->custodian));
+        want(s, cs_key_join(key, "trust/", p->custodian, NULL));
 }
 
 void cs_prefetch(struct cs_state *state, const struct cs_prepared *p) {
+    cs_key key;
     const struct cs_event *ev = p->event;
     if (!ev) {
         want(state, "system");
@@ -112,7 +121,7 @@ void cs_prefetch(struct cs_state *state, const struct cs_prepared *p) {
     if (!p->sig_checked)
         want_sender(state, p);
     if (ev->account[0])
-        want(state, CS_KEY("outcome/", ev->account, "/", ev->id));
+        want(state, cs_key_join(key, "outcome/", ev->account, "/", ev->id, NULL));
     want_by_type(state, p);
 }
 
@@ -121,20 +130,21 @@ static void expect(struct cs_ahead *a, const struct cs_state *s, bool index, con
 }
 
 void cs_ahead_expect(struct cs_ahead *ret, const struct cs_state *state, const struct cs_prepared *p) {
+    cs_key key;
     const struct cs_event *ev = p->event;
     ret->len = 0;
     if (!ev || !ev->account[0])
         return;
-    expect(ret, state, false, CS_KEY("account/", ev->account));
-    expect(ret, state, false, CS_KEY("key/", ev->account, "/", ev->kid));
-    expect(ret, state, false, CS_KEY("trust/", ev->kid));
-    expect(ret, state, false, CS_KEY("stream/", ev->kid));
-    expect(ret, state, true, CS_KEY("seen/", ev->kid));
-    expect(ret, state, true, CS_KEY("outcomes/", ev->account));
+    expect(ret, state, false, cs_key_join(key, "account/", ev->account, NULL));
+    expect(ret, state, false, cs_key_join(key, "key/", ev->account, "/", ev->kid, NULL));
+    expect(ret, state, false, cs_key_join(key, "trust/", ev->kid, NULL));
+    expect(ret, state, false, cs_key_join(key, "stream/", ev->kid, NULL));
+    expect(ret, state, true, cs_key_join(key, "seen/", ev->kid, NULL));
+    expect(ret, state, true, cs_key_join(key, "outcomes/", ev->account, NULL));
     if (ev->type != CS_EVENT_CERTIFICATE_UPLOAD && ev->type != CS_EVENT_CERTIFICATE_ISSUE)
         return;
-    expect(ret, state, true, CS_KEY("view/", ev->account));
-    expect(ret, state, true, CS_KEY("expiry/", ev->account));
+    expect(ret, state, true, cs_key_join(key, "view/", ev->account, NULL));
+    expect(ret, state, true, cs_key_join(key, "expiry/", ev->account, NULL));
 }
 
 void cs_ahead_fetch(const struct cs_ahead *a, const struct cs_state *state) {
