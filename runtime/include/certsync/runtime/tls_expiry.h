@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// When the certificates end that a program shows to others, as a metric.
+#pragma once
+
+#include "certsync/runtime/metrics.h"
+
+// certsync_tls_certificate_expiry_seconds{file}. Made once for a registry, and shared by all who set it.
+struct cs_metric *cs_tls_expiry_metric(struct cs_metrics *m);
+// Sets the series of this file, which was just taken up: when the first of its certificates (PEM) ends, in Unix
+// time. A file that holds none has no series.
+void cs_tls_expiry_set(struct cs_metric *metric, const char *path);
