@@ -10,6 +10,7 @@
 
 #include "certsync/model/pem.h"
 #include "certsync/model/text.h"
+#include "certsync/runtime/secretmode.h"
 
 #define FILE_MAX ((size_t)CS_PEM_FILE_MAX)
 #define MAP_SIZE (FILE_MAX + 4096)
@@ -26,10 +27,8 @@ static bool check_file(int fd, const char *path, unsigned flags, struct cs_err *
         return fail(err, path, strerror(errno));
     if (S_ISDIR(st.st_mode))
         return fail(err, path, "it is a directory; name a file");
-    bool group = (st.st_mode & 0070) != 0 && st.st_gid != 0;
-    if ((flags & CS_INPUT_PRIVATE) && ((st.st_mode & 0007) != 0 || group))
-        return fail(err, path, "others can read this private key; run: chmod 600 on it");
-    return true;
+    const char *fault = flags & CS_INPUT_PRIVATE ? cs_secret_mode(&st) : NULL;
+    return fault ? fail(err, path, fault) : true;
 }
 
 static bool read_all(int fd, const char *path, uint8_t *map, size_t *ret_len, struct cs_err *err) {

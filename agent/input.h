@@ -16,7 +16,7 @@ struct cs_input {
 
 enum cs_input_flags {
     CS_INPUT_STDIN = 1,   // "-" means standard input
-    CS_INPUT_PRIVATE = 2, // others must not be able to read it (mode & 0077, but for the group root)
+    CS_INPUT_PRIVATE = 2, // others must not be able to read it: see secretmode.h
 };
 // REJECT errors (without a code) that name the file: it is what a person wanted to send. Pipes are read to
 // their end (process substitution), directories refused.

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "certsync/model/text.h"
+#include "certsync/runtime/secretmode.h"
 
 #define SHOWN_PATH_SIZE 300
 
@@ -100,14 +101,15 @@ static bool open_regular(const char *path, unsigned flags, int *ret_fd, struct s
     if (fd < 0)
         return fail(err, path, "open", errno);
     bool ok = true;
+    const char *fault;
     if (fstat(fd, st) < 0)
         ok = fail(err, path, "examine", errno);
     else if (S_ISDIR(st->st_mode))
         ok = fail(err, path, "read", EISDIR);
     else if (!S_ISREG(st->st_mode))
         ok = fail_text(err, CS_ERR_CONFIG, path, "not a regular file");
-    else if ((flags & CS_FILE_PRIVATE) && (st->st_mode & 0077) != 0)
-        ok = fail_text(err, CS_ERR_CONFIG, path, "others can read it; run: chmod 600 on it");
+    else if ((flags & CS_FILE_PRIVATE) && (fault = cs_secret_mode(st)) != NULL)
+        ok = fail_text(err, CS_ERR_CONFIG, path, fault);
     if (!ok) {
         close(fd);
         return false;

@@ -88,7 +88,7 @@ static void test_faults(void **state) {
     } rows[] = {
         {"plain", 0, NULL},
         {"plain", CS_FILE_NOFOLLOW, NULL},
-        {"plain", CS_FILE_PRIVATE, "others can read it; run: chmod 600"},
+        {"plain", CS_FILE_PRIVATE, "others can read this private key; run: chmod 600"},
         {"link", 0, NULL},
         {"link", CS_FILE_NOFOLLOW, "it is a symbolic link"},
         {"dangling", 0, "check the path"},

@@ -13,7 +13,7 @@
 enum cs_file_flags {
     CS_FILE_NOFOLLOW = 1, // the last component must not be a symbolic link
     CS_FILE_STDIN = 2,    // "-" means standard input
-    CS_FILE_PRIVATE = 4,  // refuse a file that others than owner and group root can read (mode & 0077)
+    CS_FILE_PRIVATE = 4,  // refuse a file that others can read: see secretmode.h
 };
 
 // Reads the whole of a regular file (or standard input) and puts it at the end of *buf, whose max is the
