@@ -82,7 +82,42 @@ static bool check(const void *values, struct cs_err *err) {
 }
 
 // CONFIG is read by main; TEST_* are the test programs' own.
-static const char *const env_ignore[] = {"CERTSYNC_CONFIG", "CERTSYNC_CRASH_AT", "CERTSYNC_TEST_*", NULL};
+// Then the settings of certsync-consumer alone: one shell, or one pod, may export those of both programs. A test holds
+// them against that program's own table.
+static const char *const env_ignore[] = {"CERTSYNC_CONFIG",
+                                         "CERTSYNC_CRASH_AT",
+                                         "CERTSYNC_TEST_*",
+                                         "CERTSYNC_API_LISTEN",
+                                         "CERTSYNC_API_MAX_CONNECTIONS",
+                                         "CERTSYNC_API_MAX_WAIT",
+                                         "CERTSYNC_API_QUIET_AFTER",
+                                         "CERTSYNC_API_TLS_CERTIFICATE",
+                                         "CERTSYNC_API_TLS_KEY",
+                                         "CERTSYNC_CONSUMER_BATCH_BYTES",
+                                         "CERTSYNC_CONSUMER_BATCH_RECORDS",
+                                         "CERTSYNC_CONSUMER_CACHE_BYTES",
+                                         "CERTSYNC_CONSUMER_DRAIN_TIMEOUT",
+                                         "CERTSYNC_CONSUMER_PREFLIGHT_TIMEOUT",
+                                         "CERTSYNC_CONSUMER_QUEUE_BYTES",
+                                         "CERTSYNC_CONSUMER_WORKERS",
+                                         "CERTSYNC_DEPLOYMENT_ROOT_KEY",
+                                         "CERTSYNC_DEPLOYMENT_SERVICE_KEY",
+                                         "CERTSYNC_KAFKA_ALLOW_CREATE_TIME",
+                                         "CERTSYNC_KAFKA_GROUP",
+                                         "CERTSYNC_KAFKA_SESSION_TIMEOUT",
+                                         "CERTSYNC_REDIS_CA",
+                                         "CERTSYNC_REDIS_MODE",
+                                         "CERTSYNC_REDIS_NAMESPACE",
+                                         "CERTSYNC_REDIS_PASSWORD",
+                                         "CERTSYNC_REDIS_PASSWORD_FILE",
+                                         "CERTSYNC_REDIS_SENTINEL_MASTER",
+                                         "CERTSYNC_REDIS_SENTINEL_PASSWORD",
+                                         "CERTSYNC_REDIS_SENTINEL_PASSWORD_FILE",
+                                         "CERTSYNC_REDIS_SENTINEL_USERNAME",
+                                         "CERTSYNC_REDIS_TIMEOUT",
+                                         "CERTSYNC_REDIS_URL",
+                                         "CERTSYNC_REDIS_USERNAME",
+                                         NULL};
 
 const struct cs_settings_table cs_agent_settings_table = {
     .program = "certsync",

@@ -107,7 +107,26 @@ int cs_settings_workers(const struct cs_consumer_settings *s, int32_t partitions
     return n < partitions ? (int)n : partitions; // more would have nothing to do
 }
 
-static const char *const env_ignore[] = {"CERTSYNC_CONFIG", "CERTSYNC_CRASH_AT", "CERTSYNC_BUILD", NULL};
+// Then the settings of certsync alone: one shell, or one pod, may export those of both programs. A test holds
+// them against that program's own table.
+static const char *const env_ignore[] = {"CERTSYNC_CONFIG",
+                                         "CERTSYNC_CRASH_AT",
+                                         "CERTSYNC_BUILD",
+                                         "CERTSYNC_AGENT_ACCOUNT",
+                                         "CERTSYNC_AGENT_CUSTODIAN",
+                                         "CERTSYNC_AGENT_DEBOUNCE",
+                                         "CERTSYNC_AGENT_HEARTBEAT",
+                                         "CERTSYNC_AGENT_KEY",
+                                         "CERTSYNC_AGENT_KEY_PROVIDER",
+                                         "CERTSYNC_AGENT_LOG_LEVEL",
+                                         "CERTSYNC_AGENT_RESCAN",
+                                         "CERTSYNC_AGENT_SPOOL",
+                                         "CERTSYNC_AGENT_SPOOL_MAX_BYTES",
+                                         "CERTSYNC_AGENT_SPOOL_MAX_EVENTS",
+                                         "CERTSYNC_API_CA",
+                                         "CERTSYNC_API_TIMEOUT",
+                                         "CERTSYNC_API_URL",
+                                         NULL};
 
 const struct cs_settings_table cs_consumer_settings_table = {
     .program = "certsync-consumer",
