@@ -208,8 +208,7 @@ static bool do_diff(struct diff *d, const struct cs_cli *cli, struct cs_err *err
     if (o->next)
         d->catalog->ops->view(d->catalog, CS_VIEW_NEXT);
     cs_progress_start(&d->op.progress, cli->err, "diff", cs_operator_total(&d->op));
-    if (o->log.json)
-        fputs("{\"differences\":[", cli->out);
+    cs_operator_begin_list(&d->op, "differences");
     for (int32_t p = 0; p < d->op.partitions; p++)
         if (!diff_partition(d, p, err))
             return false;
@@ -244,7 +243,7 @@ static int run_diff(const struct cs_cli *cli) {
     struct cs_err err;
     bool ok = do_diff(&d, cli, &err);
     cs_progress_end(&d.op.progress);
-    int code = ok ? tell(&d) : cs_consumer_failure(cli, &err);
+    int code = ok ? tell(&d) : cs_operator_failure(&d.op, cli, &err);
     cs_compare_free(d.compare);
     cs_catalog_free(d.catalog);
     cs_state_free(d.live);

@@ -177,8 +177,7 @@ static bool do_rejected(struct rejected *j, const struct cs_cli *cli, struct cs_
         return false;
     if (j->since.given)
         j->since.time_ms -= 999; // from the beginning of the second
-    if (o->log.json)
-        fputs("{\"rejected\":[", cli->out);
+    cs_operator_begin_list(&j->op, "rejected");
     for (int32_t p = 0; p < j->op.partitions; p++) {
         bool end = false;
         j->last = 0;
@@ -195,7 +194,7 @@ static int run_rejected(const struct cs_cli *cli) {
     struct rejected j = {.o = cli->values};
     struct cs_err err;
     bool ok = do_rejected(&j, cli, &err);
-    int code = ok ? CS_EXIT_OK : cs_consumer_failure(cli, &err);
+    int code = ok ? CS_EXIT_OK : cs_operator_failure(&j.op, cli, &err);
     if (ok && j.o->log.json)
         fprintf(cli->out, "],\"found\":%" PRId64 ",\"listed\":%" PRId64 "}\n", j.found, j.listed);
     else if (ok)

@@ -33,10 +33,18 @@ int cs_consumer_exit_code(const struct cs_err *err) {
     return err->kind == CS_ERR_CONFIG ? CS_EXIT_USAGE : CS_EXIT_FAILED;
 }
 
-int cs_consumer_failure(const struct cs_cli *cli, const struct cs_err *err) {
-    fprintf(cli->err, "%s: %s\n", cli->path, err->msg);
+int cs_consumer_failure_in(const struct cs_cli *cli, const char *open, const struct cs_err *err) {
     // What could not be looked at is not found wanting.
-    return err->kind == CS_ERR_RETRY ? CS_EXIT_USAGE : cs_consumer_exit_code(err);
+    int code = err->kind == CS_ERR_RETRY ? CS_EXIT_USAGE : cs_consumer_exit_code(err);
+    if (cli->json)
+        cs_cli_put_failure(cli, open, code, err->msg);
+    else
+        fprintf(cli->err, "%s: %s\n", cli->path, err->msg);
+    return code;
+}
+
+int cs_consumer_failure(const struct cs_cli *cli, const struct cs_err *err) {
+    return cs_consumer_failure_in(cli, "{", err);
 }
 
 void cs_consumer_keep_memory(void) {

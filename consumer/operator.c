@@ -147,6 +147,16 @@ int64_t cs_operator_total(const struct cs_operator *op) {
     return total;
 }
 
+void cs_operator_begin_list(struct cs_operator *op, const char *name) {
+    if (op->options->json)
+        fprintf(op->cli->out, "{\"%s\":[", name);
+    op->in_list = true;
+}
+
+int cs_operator_failure(const struct cs_operator *op, const struct cs_cli *cli, const struct cs_err *err) {
+    return cs_consumer_failure_in(cli, op->in_list ? "]," : "{", err);
+}
+
 int cs_operator_print(const struct cs_operator *op, const struct cs_buf *out, int code) {
     struct cs_err err;
     if (!cs_buf_ok(out, &err))

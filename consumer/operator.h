@@ -45,6 +45,7 @@ struct cs_operator {
     struct cs_bounds *event_bounds, *outcome_bounds; // by partition, as cs_operator_bounds found them
     struct cs_replay *replay;
     struct cs_progress progress;
+    bool in_list; // cs_operator_begin_list was called
 };
 // needs: what is opened besides the events.
 #define CS_OPERATOR_OUTCOMES 1u
@@ -63,6 +64,9 @@ CS_MUST_USE bool cs_operator_catalog(const struct cs_operator *op, struct cs_cat
                                      struct cs_err *err);
 // Events of all partitions.
 int64_t cs_operator_total(const struct cs_operator *op);
+// With --json: {"NAME":[, for lists that are printed as they are found. A failure ends list and object.
+void cs_operator_begin_list(struct cs_operator *op, const char *name);
+int cs_operator_failure(const struct cs_operator *op, const struct cs_cli *cli, const struct cs_err *err);
 // Prints the buffer and a line end; the exit code that goes with code where that worked.
 int cs_operator_print(const struct cs_operator *op, const struct cs_buf *out, int code);
 

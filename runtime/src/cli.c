@@ -43,20 +43,41 @@ static void print_buf(const struct cs_buf *b, FILE *out) {
         fwrite(b->data, 1, b->len, out);
 }
 
+static void shown(const char *text, char *out, size_t size) {
+    cs_text_escape(text, strlen(text), out, size);
+}
+
+void cs_cli_put_failure(const struct cs_cli *cli, const char *open, int exit_code, const char *message) {
+    char text[CS_ERR_MSG_MAX * 2];
+    CS_AUTO(cs_buf_clear) struct cs_buf b;
+    cs_buf_init(&b, sizeof text * 4);
+    shown(message, text, sizeof text); // JSON is UTF-8, arguments need not be
+    cs_buf_puts(&b, open);
+    cs_json_str(&b, "status", "error");
+    cs_json_str(&b, "message", text);
+    cs_json_int(&b, "exit", exit_code);
+    cs_json_end(&b, '}');
+    cs_buf_putc(&b, '\n');
+    print_buf(&b, cli->out);
+}
+
+static void tell_usage(const struct cs_cli *cli, const char *fmt, va_list ap) {
+    char message[CS_ERR_MSG_MAX];
+    vsnprintf(message, sizeof message, fmt, ap);
+    if (cli->json)
+        cs_cli_put_failure(cli, "{", CS_EXIT_USAGE, message);
+    else
+        fprintf(cli->err, "%s: %s\nSee: %s --help\n", cli->path, message, cli->path);
+}
+
 static bool usage(struct parser *p, const char *fmt, ...) CS_PRINTF(2, 3);
 static bool usage(struct parser *p, const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
-    fprintf(p->cli.err, "%s: ", p->cli.path);
-    vfprintf(p->cli.err, fmt, ap);
-    fprintf(p->cli.err, "\nSee: %s --help\n", p->cli.path);
+    tell_usage(&p->cli, fmt, ap);
     va_end(ap);
     p->usage = true;
     return false;
-}
-
-static void shown(const char *text, char *out, size_t size) {
-    cs_text_escape(text, strlen(text), out, size);
 }
 
 static const struct cs_opt *find_long(const struct cs_command *cmd, const char *name, size_t len) {
@@ -422,10 +443,19 @@ static bool parse_all(struct parser *p) {
     return p->done || check_complete(p);
 }
 
+// Known before anything is parsed: what is wrong with the command line is said in that form, too.
+static bool wants_json(int argc, char **argv) {
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--json") == 0)
+            return true;
+    return false;
+}
+
 enum cs_cli_result cs_cli_parse(const struct cs_command *root, const char *version, int argc, char **argv,
                                 FILE *out, FILE *err_stream, struct cs_cli **ret_cli) {
     struct parser *p = must_alloc(1, sizeof *p);
     p->cli = (struct cs_cli){.root = root, .command = root, .out = out, .err = err_stream};
+    p->cli.json = wants_json(argc, argv);
     snprintf(p->cli.path, sizeof p->cli.path, "%s", root->name);
     p->version = version;
     p->argc = argc;
@@ -488,20 +518,21 @@ int cs_cli_main(const struct cs_command *root, const char *version, int argc, ch
         code = cli->command->run(cli);
         break;
     }
-    // What a program printed and nobody could read is not a success.
-    if ((fflush(stdout) != 0 || ferror(stdout)) && code == CS_EXIT_OK) {
-        fprintf(stderr, "%s: cannot write to standard output: %s\n", root->name, strerror(errno));
-        code = 1;
-    }
-    return code;
+    // What a program printed and nobody could read is not a success; and not what the code of a refusal says.
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    if (errno != EPIPE) // whoever closed the pipe has read enough
+        fprintf(stderr,
+                "%s: the command ended with code %d, but its answer could not be written to standard output: "
+                "%s\n",
+                root->name, code, strerror(errno));
+    return code == CS_EXIT_OK ? CS_EXIT_OUTPUT : code;
 }
 
 int cs_cli_usage_error(const struct cs_cli *cli, const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
-    fprintf(cli->err, "%s: ", cli->path);
-    vfprintf(cli->err, fmt, ap);
-    fprintf(cli->err, "\nSee: %s --help\n", cli->path);
+    tell_usage(cli, fmt, ap);
     va_end(ap);
     return CS_EXIT_USAGE;
 }

@@ -276,6 +276,16 @@ static void test_usage_errors(void **state) {
             strchr(o.err, '\x1b'))
             fail_msg("%s: result %d: \"%s\" \"%s\"", cases[i].line, o.result, o.err, o.out);
         outcome_free(&o);
+
+        // The same for programs: one object, and nothing beside it.
+        char line[256];
+        snprintf(line, sizeof line, "--json %s", cases[i].line);
+        o = parse(line);
+        if (o.result != CS_CLI_USAGE || o.err_len > 0 || strchr(o.out, '\x1b') ||
+            strncmp(o.out, "{\"status\":\"error\",\"message\":\"", 29) != 0 ||
+            strcmp(strchr(o.out, '\n') - 10, ",\"exit\":2}\n") != 0)
+            fail_msg("%s: result %d: \"%s\" \"%s\"", line, o.result, o.err, o.out);
+        outcome_free(&o);
     }
 }
 

@@ -18,8 +18,9 @@
 //   SET     no member: "key=value", repeatable, becomes an override
 // Defaults of INT, CHOICE, DURATION and STRING are given as text (NULL: 0 or NULL pointer).
 //
-// Usage errors go to err_stream, name the option and the nearest known one; exit code CS_EXIT_USAGE. Help
-// goes to out_stream. Nothing here is thread-safe, nothing is global.
+// Usage errors go to err_stream, name the option and the nearest known one; exit code CS_EXIT_USAGE. Where
+// "--json" is on the line they are one JSON object on out_stream instead: {"status":"error","message","exit"}.
+// Help goes to out_stream. Nothing here is thread-safe, nothing is global.
 #pragma once
 
 #include <stdio.h>
@@ -27,8 +28,9 @@
 #include "certsync/model/buf.h"
 #include "certsync/runtime/settings.h"
 
-#define CS_EXIT_OK    0
-#define CS_EXIT_USAGE 2
+#define CS_EXIT_OK     0
+#define CS_EXIT_USAGE  2
+#define CS_EXIT_OUTPUT 6 // done, but what it printed could not be written
 
 enum cs_opt_kind {
     CS_OPT_FLAG,
@@ -102,6 +104,7 @@ struct cs_cli {
     const void *values;                           // command's options and arguments
     const struct cs_settings_override *overrides; // of SETTING and SET options, in order
     size_t override_count;
+    bool json; // --json was given
     FILE *out; // as given to cs_cli_parse
     FILE *err;
     void *private_;
@@ -117,12 +120,15 @@ enum cs_cli_result cs_cli_parse(const struct cs_command *root, const char *versi
                                 FILE *out, FILE *err_stream, struct cs_cli **ret_cli);
 void cs_cli_free(struct cs_cli *cli);
 CS_DEFINE_AUTO(struct cs_cli, cs_cli_free)
-// Parse, run, free; returns the exit code. out is flushed; if that fails (disk full, closed pipe) the code
-// is 1.
+// Parse, run, free; returns the exit code. Standard output is flushed; where that fails (disk full, closed
+// pipe) CS_EXIT_OK becomes CS_EXIT_OUTPUT.
 int cs_cli_main(const struct cs_command *root, const char *version, int argc, char **argv);
 // For checks that only the command itself can do: prints "PATH: message" and where to find help; returns
 // CS_EXIT_USAGE.
 int cs_cli_usage_error(const struct cs_cli *cli, const char *fmt, ...) CS_PRINTF(2, 3);
+// How a command fails with --json: {"status":"error","message","exit"} and a line end on cli->out. open is "{", or
+// what ends the members that are printed already and goes on in the same object: "],".
+void cs_cli_put_failure(const struct cs_cli *cli, const char *open, int exit_code, const char *message);
 
 // Documentation, all from the tree. settings may be NULL; else completion of SET options knows its keys.
 enum cs_shell { CS_SHELL_BASH, CS_SHELL_ZSH, CS_SHELL_FISH };
