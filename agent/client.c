@@ -141,6 +141,14 @@ const char *cs_client_code(const struct cs_client *c) {
     return c->code;
 }
 
+// At least a millisecond: 0 is no limit for libcurl.
+static int64_t bounded(const struct cs_client *c, int64_t timeout_ms) {
+    int64_t left_ms = c->o.deadline_ms - cs_clock_mono_ms(c->o.clock);
+    if (left_ms > timeout_ms)
+        return timeout_ms;
+    return left_ms > 0 ? left_ms : 1;
+}
+
 // With CURLE_OK where the transfer came to its end, whatever the status.
 static CURLcode transfer(struct cs_client *c, const char *url, const char *authorization, int64_t wait_ms) {
     struct curl_slist *headers = curl_slist_append(NULL, authorization);
@@ -155,8 +163,8 @@ static CURLcode transfer(struct cs_client *c, const char *url, const char *autho
     curl_easy_setopt(c->curl, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(c->curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(c->curl, CURLOPT_USERAGENT, "certsync/" CERTSYNC_VERSION);
-    curl_easy_setopt(c->curl, CURLOPT_CONNECTTIMEOUT_MS, (long)c->o.timeout_ms);
-    curl_easy_setopt(c->curl, CURLOPT_TIMEOUT_MS, (long)(c->o.timeout_ms + wait_ms));
+    curl_easy_setopt(c->curl, CURLOPT_CONNECTTIMEOUT_MS, (long)bounded(c, c->o.timeout_ms));
+    curl_easy_setopt(c->curl, CURLOPT_TIMEOUT_MS, (long)bounded(c, c->o.timeout_ms + wait_ms));
     curl_easy_setopt(c->curl, CURLOPT_ERRORBUFFER, c->curl_error);
     curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, on_data);
     curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, c);

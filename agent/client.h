@@ -5,7 +5,7 @@
 // header kid. Keys of the trust (admin, auditor, custodian, issuer) act for every account, sub "*": which
 // kind this key is the API knows; where it refuses one form the other is tried.
 //
-// Errors: RETRY not reachable, 5xx; REJECT what the API answered with a problem (status, code and detail are
+// Errors: RETRY not reachable, not in time, 5xx; REJECT what the API answered with a problem (status, code and detail are
 // kept); CONFIG settings. Not thread-safe.
 #pragma once
 
@@ -25,6 +25,7 @@ struct cs_client_options {
     const struct cs_privkey *key;
     struct cs_crypto *crypto;
     const struct cs_clock *clock;
+    int64_t deadline_ms; // of the monotonic clock: no request goes on for longer; INT64_MAX: none
 };
 
 struct cs_client;

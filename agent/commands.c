@@ -40,7 +40,7 @@ static const struct cs_opt global_opts[] = {
      .default_text = "30",
      .min = 1,
      .max = 86400,
-     .text = "Longest time for publishing and waiting together."},
+     .text = "Longest time for all that the command does once its input is read."},
     {.name = "dry-run",
      .kind = CS_OPT_FLAG,
      CS_OPT_AT_FLAG(struct cs_globals, dry_run),
@@ -60,9 +60,10 @@ static const char description[] =
     "the deployment, the brokers, the "
     "API and the key into the settings file (certsync settings --example); then: certsync upload, certsync "
     "list.\n\n"
-    "Exit codes: 0 applied, or nothing to change; 1 rejected; 2 usage or settings; 3 not known in time: "
-    "still in the spool, or not judged "
-    "yet; 4 refused by this host's own checks, nothing was sent.";
+    "Exit codes: 0 applied, or nothing to change; 1 rejected by the rules; 2 usage or settings; 3 not known "
+    "in time: still in the spool, or not judged yet; 4 refused by this host's own checks, nothing was sent; "
+    "5 the API refused to answer (no right, or no such thing), nothing was sent; 6 done, but the answer "
+    "could not be written to standard output.";
 
 // The daemon is what "certsync agent" alone means.
 static void init_agent(struct cs_agent_commands *ret, struct cs_command *agent) {

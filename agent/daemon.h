@@ -12,7 +12,7 @@
 enum cs_daemon_file { CS_DAEMON_REGISTER, CS_DAEMON_STATUS, CS_DAEMON_LOCK };
 CS_MUST_USE bool cs_daemon_path(const struct cs_session *s, enum cs_daemon_file file, char *out, size_t size,
                                 struct cs_err *err);
-#define CS_DAEMON_NEEDS (CS_NEED_KEY | CS_NEED_ACCOUNT | CS_NEED_CUSTODIAN)
+#define CS_DAEMON_NEEDS (CS_NEED_KEY | CS_NEED_ACCOUNT | CS_NEED_CUSTODIAN | CS_ENDLESS)
 
 // Until it is told to end; the exit code. Takes the open session over.
 int cs_daemon_run(const struct cs_cli *cli, struct cs_session *session);

@@ -41,9 +41,11 @@ struct cs_globals {
 };
 
 // Exit codes, beside CS_EXIT_OK and CS_EXIT_USAGE.
-#define CS_EXIT_REJECTED 1 // judged, and refused; or the API refused to answer
+#define CS_EXIT_REJECTED 1 // judged, and refused
 #define CS_EXIT_UNKNOWN  3 // not known in time: still in the spool, or not judged yet
 #define CS_EXIT_REFUSED  4 // refused on this host, nothing was sent
+#define CS_EXIT_DENIED   5 // the API refused to answer: no right, or no such thing; nothing was sent
+// CS_EXIT_OUTPUT is 6.
 
 // The tree of commands. The array is the caller's: commands are constants in files of their own, which C
 // cannot gather at compile time.

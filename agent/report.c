@@ -53,7 +53,7 @@ int cs_report_failure(const struct cs_cli *cli, const struct cs_err *err) {
 int cs_report_api_failure(const struct cs_cli *cli, const struct cs_err *err) {
     switch (err->kind) {
     case CS_ERR_REJECT:
-        return report(cli, err, "rejected", CS_EXIT_REJECTED);
+        return report(cli, err, "denied", CS_EXIT_DENIED);
     case CS_ERR_RETRY:
         return report(cli, err, "unknown", CS_EXIT_UNKNOWN);
     case CS_ERR_CONFIG:

@@ -130,7 +130,8 @@ static bool load_custodian(struct cs_session *s, struct cs_err *err) {
 bool cs_session_open(const struct cs_cli *cli, unsigned needs, struct cs_session *ret, struct cs_err *err) {
     *ret = (struct cs_session){.cli = cli, .globals = cli->globals, .clock = cs_clock_real()};
     struct cs_session *s = ret; // the caller closes it, also half open
-    s->deadline_ms = cs_clock_mono_ms(s->clock) + s->globals->timeout_s * 1000;
+    s->deadline_ms =
+        needs & CS_ENDLESS ? INT64_MAX : cs_clock_mono_ms(s->clock) + s->globals->timeout_s * 1000;
     if (!load_settings(s, err) || !cs_crypto_new(&s->crypto, err))
         return false;
     bool dry = s->globals->dry_run;
@@ -169,6 +170,7 @@ bool cs_session_client(struct cs_session *s, struct cs_err *err) {
         .key = s->key,
         .crypto = s->crypto,
         .clock = s->clock,
+        .deadline_ms = s->deadline_ms,
     };
     return cs_client_new(&o, &s->client, err);
 }

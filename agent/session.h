@@ -15,6 +15,7 @@ enum cs_need {
     CS_NEED_KEY = 1,       // deployment id and the host's key
     CS_NEED_ACCOUNT = 2,   // agent.account or --account
     CS_NEED_CUSTODIAN = 4, // agent.custodian
+    CS_ENDLESS = 8,        // a daemon: --timeout bounds nothing
 };
 
 struct cs_session {
@@ -30,7 +31,7 @@ struct cs_session {
     size_t custodian_len;
     struct cs_client *client; // NULL until cs_session_client
     const struct cs_clock *clock;
-    int64_t deadline_ms; // monotonic: start + --timeout
+    int64_t deadline_ms; // monotonic: start + --timeout, for all that is done; INT64_MAX with CS_ENDLESS
 };
 
 // With --dry-run what is not configured (deployment, account, key, custodian) is made up, so that files can
@@ -56,7 +57,7 @@ CS_MUST_USE bool cs_session_read_spki(struct cs_crypto *c, const char *path, uin
 
 // What stopped the command on this host: REJECT is CS_EXIT_REFUSED, all else CS_EXIT_USAGE.
 int cs_report_failure(const struct cs_cli *cli, const struct cs_err *err);
-// What the API said, or that it did not answer: REJECT is CS_EXIT_REJECTED, RETRY is CS_EXIT_UNKNOWN.
+// What the API said, or that it did not answer: REJECT is CS_EXIT_DENIED, RETRY is CS_EXIT_UNKNOWN.
 int cs_report_api_failure(const struct cs_cli *cli, const struct cs_err *err);
 // One JSON object and a line feed on standard output; takes the object over.
 void cs_report_json(const struct cs_cli *cli, json_t *object);

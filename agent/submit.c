@@ -14,6 +14,7 @@
 
 #define WAIT_MAX_S      30 // asked of the API at a time
 #define RETRY_PAUSE_MS  200
+#define ANSWER_MS       500  // left for an answer that was waited for to the end
 #define DENIED_GRACE_MS 3000 // a key may have been enrolled a moment ago
 #define SETTLE_MAX      8    // earlier events looked at by the way
 #define SIGN_AGAIN_MAX  5    // another host with the same key could go on for ever
@@ -289,7 +290,9 @@ static void pause_ms(long ms) {
 static bool ask(struct submission *b, int64_t *denied_since) {
     struct cs_session *s = b->session;
     struct cs_err err;
-    int64_t left = cs_session_left_ms(s), wait_s = left / 1000 + 1, now = cs_clock_mono_ms(s->clock);
+    int64_t left = cs_session_left_ms(s), now = cs_clock_mono_ms(s->clock);
+    int64_t wait_s =
+        left > ANSWER_MS ? (left - ANSWER_MS) / 1000 : 0; // the answer comes within --timeout, too
     cs_end_clear(&b->end);
     if (wait_s > WAIT_MAX_S)
         wait_s = WAIT_MAX_S;

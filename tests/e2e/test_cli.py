@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`certsync` as a host's administrator uses it: files in, exit codes and sentences out, over the whole stack."""
 
+import socket
 import threading
 
 import pytest
@@ -9,7 +10,7 @@ from support import events as ev
 from support.host import Host, make_files
 from support.stack import DEPLOYMENT
 
-APPLIED, REJECTED, USAGE, UNKNOWN, REFUSED = 0, 1, 2, 3, 4
+APPLIED, REJECTED, USAGE, UNKNOWN, REFUSED, DENIED, UNPRINTED = 0, 1, 2, 3, 4, 5, 6
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +152,46 @@ def test_rejected_by_the_rules(host, ca, files):
     host.expect(APPLIED, "upload", "www", "--cert", "full.pem", "--key-file", "key.pem", "--replace", "--force")
 
 
+@pytest.mark.parametrize("args,code", [
+    (["show", "nowhere"], "certificate.not_found"), (["delete", "nowhere"], "certificate.not_found"),
+    (["share", "nowhere", "--to", "other"], "certificate.not_found"), (["--account", "nowhere", "list"], "event.unknown_signer")])
+def test_what_the_api_refuses_is_no_verdict_of_the_rules(host, args, code):
+    host.expect(DENIED, *args, words=[code])
+    answer = host.json(DENIED, *args)
+    assert (answer["status"], answer["code"], answer["exit"]) == ("denied", code, DENIED)
+    assert host.spooled() == []
+
+
+def test_an_answer_that_cannot_be_printed_is_no_refusal(host, files):
+    """The disk behind standard output is full: what was applied is applied, and has a code of its own."""
+    for args in (["upload", "www"], ["--json", "upload", "web"]):
+        with open("/dev/full", "wb") as full:
+            done = host.run(*args, "--cert", "full.pem", "--key-file", "key.pem", stdout=full)
+        assert done.returncode == UNPRINTED and b"standard output" in done.stderr, done
+    assert [c["name"] for c in host.json(APPLIED, "list")["certificates"]] == ["web", "www"]
+    with open("/dev/full", "wb") as full:  # what failed anyway keeps its code
+        assert host.run("--json", "show", "nowhere", stdout=full).returncode == DENIED
+
+
+@pytest.fixture(scope="module")
+def silent_server():
+    """Takes every connection and never says anything."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.mark.parametrize("args", [
+    ["list"], ["show", "www"], ["delete", "www"], ["upload", "www", "--cert", "full.pem", "--key-file", "key.pem"], ["outcomes"],
+    ["outcomes", "019f0000-0000-7000-8000-000000000000"], ["agents"], ["csr", "list"],
+    ["trust", "add", "--role", "admin", "--key", "other.pub"], ["agent", "rotate"]], ids=" ".join)
+def test_timeout_bounds_whatever_does_not_answer(host, files, silent_server, args):
+    """The API's own limit of ten minutes does not count: without --timeout's the run would not end in time."""
+    host.configure(**{"kafka.brokers": f"127.0.0.1:{silent_server}", "api.url": f"http://127.0.0.1:{silent_server}",
+                      "api.timeout": "10m"})
+    ev.write_public(ev.new_key("p256"), host.dir / "other.pub")
+    host.expect(UNKNOWN, "--timeout", "1", *args)
+
+
 @pytest.mark.parametrize("args,words", [
     (["uplaod"], ["upload"]), (["upload", "www", "--crt", "x"], ["--crt", "--cert"]), (["upload"], ["NAME"]),
     (["list", "--status", "bad"], ["--status"]), (["--set", "kafka.brokres=x", "list"], ["kafka.brokers"])])
@@ -159,6 +200,8 @@ def test_usage_errors_name_what_was_meant(host, args, words):
     assert done.returncode == USAGE and done.stdout == b""
     for word in words:
         assert word in done.stderr.decode()
+    answer = host.json(USAGE, *args)
+    assert (answer["status"], answer["exit"]) == ("error", USAGE) and all(word in answer["message"] for word in words)
 
 
 def test_help_goes_to_stdout(host):

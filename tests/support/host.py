@@ -30,10 +30,10 @@ class Host:
                     "api.url": f"http://127.0.0.1:{self.stack.port}", **over}
         self.config.write_text("".join(f"[{k.split('.')[0]}]\n{k.split('.', 1)[1]} = {v}\n" for k, v in settings.items()))
 
-    def run(self, *args, stdin=b"", timeout_s=60):
+    def run(self, *args, stdin=b"", timeout_s=60, stdout=subprocess.PIPE):
         environment = {k: v for k, v in os.environ.items() if not k.startswith("CERTSYNC_")}
         return subprocess.run([certsync_binary(), "--config", self.config, *map(str, args)], input=stdin, cwd=self.dir,
-                              capture_output=True, timeout=timeout_s, check=False, env=environment)
+                              stdout=stdout, stderr=subprocess.PIPE, timeout=timeout_s, check=False, env=environment)
 
     def expect(self, code, *args, words=(), stdin=b""):
         done = self.run(*args, stdin=stdin)

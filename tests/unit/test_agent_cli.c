@@ -142,7 +142,7 @@ static void json_is_one_object(void **state) {
         {SHARE "applied --json --dry-run", 0, "status", "dry-run"},
         {SHARE "other --json", 4, "code", "share.self"},
         {SHARE "applied --json --set deployment.id=", 2, "status", "error"},
-        {"show nope --account applied --json", 1, "code", "certificate.not_found"},
+        {"show nope --account applied --json", 5, "code", "certificate.not_found"},
     };
     for (size_t i = 0; i < CS_ARRAY_LEN(rows); i++) {
         char line[512];
@@ -263,7 +263,7 @@ static void lists_are_tables_and_pages(void **state) {
     json_decref(o);
     new_spool();
     expect(0, "delete www --account applied", "applied: delete");
-    expect(1, "delete nope --account applied", "code: certificate.not_found");
+    expect(5, "delete nope --account applied", "code: certificate.not_found");
     expect(0, "show www --account acme", AGENT_API_ID);
 }
 
