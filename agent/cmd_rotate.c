@@ -62,21 +62,12 @@ static bool move(const char *from, const char *to, const char *ending, struct cs
     char a[PATH_MAX + 8], b[PATH_MAX + 8];
     snprintf(a, sizeof a, "%s%s", from, ending);
     snprintf(b, sizeof b, "%s%s", to, ending);
-    if (rename(a, b) < 0)
-        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s: cannot become %s: %s", a, b,
-                          strerror(errno));
-    return true;
+    return cs_file_move(a, b, err);
 }
 
 static bool change_files(const struct rotating *r, struct cs_err *err) {
     const char *key = r->session->settings->key;
-    char directory[PATH_MAX];
-    snprintf(directory, sizeof directory, "%s", key);
-    char *slash = strrchr(directory, '/');
-    if (slash)
-        slash[slash == directory] = '\0';
-    return move(r->path, key, ".pub", err) && move(r->path, key, "", err) &&
-           cs_dir_sync(slash ? directory : ".", err);
+    return move(r->path, key, ".pub", err) && move(r->path, key, "", err);
 }
 
 // What the old key published may still be open: its outcomes are asked for with the old key, which still may.
@@ -90,29 +81,6 @@ static void settle_old(struct rotating *r) {
                    r->session->kid);
 }
 
-// The daemon reads its settings and key again. Its pid is in its status, and is its own while it holds the
-// lock.
-static bool reload_daemon(const struct cs_session *s) {
-    char lock[PATH_MAX], status[PATH_MAX];
-    struct cs_err err;
-    CS_AUTO(cs_buf_clear) struct cs_buf b;
-    cs_buf_init(&b, (size_t)4 * 1024 * 1024);
-    if (!cs_daemon_path(s, CS_DAEMON_LOCK, lock, sizeof lock, &err) ||
-        !cs_daemon_path(s, CS_DAEMON_STATUS, status, sizeof status, &err))
-        return false;
-    int fd = open(lock, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    bool running = flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
-    close(fd);
-    if (!running || !cs_file_read(status, CS_FILE_NOFOLLOW, &b, &err))
-        return false;
-    json_t *o = json_loadb((const char *)b.data, b.len, 0, NULL);
-    json_int_t pid = json_integer_value(json_object_get(o, "pid"));
-    json_decref(o);
-    return pid > 1 && kill((pid_t)pid, SIGHUP) == 0;
-}
-
 static int finish(struct rotating *r, const struct rotate *o) {
     struct cs_session *s = r->session;
     struct cs_err err;
@@ -121,7 +89,7 @@ static int finish(struct rotating *r, const struct rotate *o) {
         cs_err_prepend(&err, "the next key is enrolled; run certsync agent rotate again");
         return cs_report_failure(s->cli, &err);
     }
-    bool told = !o->no_reload && reload_daemon(s);
+    bool told = !o->no_reload && cs_daemon_reload(s);
     if (s->globals->json)
         cs_report_json(s->cli, json_pack("{s:s, s:s, s:b}", "old", s->kid, "kid", r->kid, "reloaded", told));
     else if (!s->globals->quiet)

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "certsync/runtime/fileio.h"
@@ -17,24 +15,13 @@ struct status {
     bool unused;
 };
 
-// Who runs holds the lock.
-static bool is_running(const char *lock) {
-    int fd = open(lock, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    bool running = flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
-    close(fd);
-    return running;
-}
-
 static bool read_status(const struct cs_session *s, json_t **ret, bool *ret_running, struct cs_err *err) {
     CS_AUTO(cs_buf_clear) struct cs_buf b;
-    char path[PATH_MAX], lock[PATH_MAX];
+    char path[PATH_MAX];
     cs_buf_init(&b, STATUS_MAX);
-    if (!cs_daemon_path(s, CS_DAEMON_STATUS, path, sizeof path, err) ||
-        !cs_daemon_path(s, CS_DAEMON_LOCK, lock, sizeof lock, err))
+    if (!cs_daemon_path(s, CS_DAEMON_STATUS, path, sizeof path, err))
         return false;
-    *ret_running = is_running(lock);
+    *ret_running = cs_daemon_running(s);
     if (access(path, F_OK) < 0 && errno == ENOENT)
         return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE,
                           "%s: certsync agent has not run here yet for account %s", path, s->account);

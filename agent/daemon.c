@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon.h"
 
-#include <errno.h>
 #include <event2/event.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "certsync/runtime/fileio.h"
@@ -30,15 +27,6 @@ int64_t engine_now(const struct cs_engine *e) {
 
 int64_t engine_wall(const struct cs_engine *e) {
     return cs_clock_wall_ms(e->session.clock);
-}
-
-bool cs_daemon_path(const struct cs_session *s, enum cs_daemon_file file, char *out, size_t size,
-                    struct cs_err *err) {
-    static const char *const endings[] = {"register", "status", "lock"};
-    int n = snprintf(out, size, "%s/agent.%s.%s", s->settings->spool, s->account, endings[file]);
-    return n < (int)size ? true
-                         : cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
-                                      "agent.spool: %s: the path is too long", s->settings->spool);
 }
 
 // --- the queue: a binary heap by due_ms
@@ -417,27 +405,14 @@ static bool is_healthy(void *arg) {
 
 // --- the whole
 
-static bool take_lock(struct cs_daemon *d, const struct cs_session *s, struct cs_err *err) {
-    char path[PATH_MAX];
-    if (!cs_daemon_path(s, CS_DAEMON_LOCK, path, sizeof path, err) ||
-        !cs_dir_make(s->settings->spool, 0700, err))
-        return false;
-    d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (d->lock_fd < 0)
-        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s: %s", path, strerror(errno));
-    if (flock(d->lock_fd, LOCK_EX | LOCK_NB) < 0)
-        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
-                          "%s: another certsync agent runs for this account with this spool", path);
-    return true;
-}
-
 static bool start(struct cs_daemon *d, struct cs_session *session, struct cs_err *err) {
     const struct cs_loop_hooks hooks = {.on_drain = on_drain,
                                         .on_reload = on_reload,
                                         .is_healthy = is_healthy,
                                         .arg = d,
                                         .drain_timeout_ms = DRAIN_MS};
-    if (!take_lock(d, session, err) || !cs_loop_new(&hooks, &d->loop, err)) {
+    // The loop comes first: who holds the lock may be told to reload, which without a handler would end it.
+    if (!cs_loop_new(&hooks, &d->loop, err) || !cs_daemon_lock(session, &d->lock_fd, err)) {
         cs_session_close(session);
         return false;
     }

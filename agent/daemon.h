@@ -12,6 +12,12 @@
 enum cs_daemon_file { CS_DAEMON_REGISTER, CS_DAEMON_STATUS, CS_DAEMON_LOCK };
 CS_MUST_USE bool cs_daemon_path(const struct cs_session *s, enum cs_daemon_file file, char *out, size_t size,
                                 struct cs_err *err);
+// The lock that says that a daemon runs (fcntl: the kernel tells who holds it). CONFIG where another has it.
+CS_MUST_USE bool cs_daemon_lock(const struct cs_session *s, int *ret_fd, struct cs_err *err);
+bool cs_daemon_running(const struct cs_session *s);
+// Has the running daemon read its settings and key again (SIGHUP). The signal goes to who holds the lock, and
+// to nobody that a file names: others may write to those. False where it was not told.
+CS_MUST_USE bool cs_daemon_reload(const struct cs_session *s);
 #define CS_DAEMON_NEEDS (CS_NEED_KEY | CS_NEED_ACCOUNT | CS_NEED_CUSTODIAN | CS_ENDLESS)
 
 // Until it is told to end; the exit code. Takes the open session over.

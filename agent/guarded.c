@@ -13,6 +13,7 @@
 
 #include "certsync/model/pem.h"
 #include "certsync/model/text.h"
+#include "certsync/runtime/path.h"
 
 #define MAP_SIZE  ((size_t)CS_PEM_FILE_MAX + 4096)
 #define LINKS_MAX 40 // as the kernel's own limit
@@ -54,17 +55,15 @@ static bool owner_allowed(const struct cs_file_policy *p, uid_t owner) {
     return p->any_owner;
 }
 
-static enum cs_read check_link(const char *path, const struct cs_file_policy *p, struct cs_err *err) {
-    struct stat st;
-    if (lstat(path, &st) < 0)
-        return errno == ENOENT || errno == ENOTDIR ? CS_READ_GONE : refuse(path, strerror(errno), err);
-    if (!S_ISLNK(st.st_mode))
-        return CS_READ_OK;
-    if (!p->follow_links)
-        return refuse(path, "it is a symbolic link, and this section says: links = no", err);
-    if (!owner_allowed(p, st.st_uid))
-        return refuse(path, "the symbolic link belongs to a user that the section's owners do not name", err);
-    return CS_READ_OK;
+static enum cs_read refuse_link(const char *path, const char *link, bool follow, struct cs_err *err) {
+    char shown[300], text[500];
+    cs_text_escape(link, strlen(link), shown, sizeof shown);
+    if (!link[0])
+        return refuse(path, "it leads over too many symbolic links", err);
+    snprintf(text, sizeof text, "%s%s%s", strcmp(link, path) == 0 ? "it" : shown, " is a symbolic link",
+             follow ? " of a user that the section's owners do not name (owners = …)"
+                    : ", and this section says: links = no");
+    return refuse(path, text, err);
 }
 
 static enum cs_read check_file(const char *path, const struct stat *st, const struct cs_file_policy *p,
@@ -121,17 +120,18 @@ static enum cs_read read_fd(int fd, const char *path, const struct cs_file_polic
 enum cs_read cs_guarded_read(const char *path, const struct cs_file_policy *policy, struct cs_guarded *g,
                              struct cs_err *err) {
     cs_guarded_wipe(g);
-    enum cs_read r = check_link(path, policy, err);
-    if (r != CS_READ_OK)
-        return r;
+    const struct cs_path_links links = {policy->follow_links, policy->any_owner, policy->owners,
+                                        policy->owners_len};
+    char link[PATH_MAX];
     // O_NONBLOCK: a FIFO that nobody writes to must not hold us.
-    int fd =
-        open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (policy->follow_links ? 0 : O_NOFOLLOW));
+    int fd = cs_path_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY, &links, link);
+    if (fd < 0 && errno == ELOOP)
+        return refuse_link(path, link, policy->follow_links, err);
     if (fd < 0)
         return errno == ENOENT || errno == ENOTDIR ? CS_READ_GONE
                : errno == ESTALE                   ? CS_READ_CHANGING
                                                    : refuse(path, strerror(errno), err);
-    r = read_fd(fd, path, policy, g, err);
+    enum cs_read r = read_fd(fd, path, policy, g, err);
     close(fd);
     if (r != CS_READ_OK)
         cs_guarded_wipe(g);

@@ -11,9 +11,9 @@
 #define CS_OWNERS_MAX 16
 
 struct cs_file_policy {
-    bool follow_links; // else symbolic links are refused
+    bool follow_links; // else a path with a symbolic link anywhere in it is refused
     bool any_owner;
-    uid_t owners[CS_OWNERS_MAX]; // who may own a file, and the link that leads to it
+    uid_t owners[CS_OWNERS_MAX]; // who may own a file, and (as root may) the links that lead to it
     size_t owners_len;
     size_t max_bytes; // at most CS_PEM_FILE_MAX
 };

@@ -396,13 +396,9 @@ static bool write_anew(struct cs_register *r, const char *kid, struct cs_err *er
         put_line(r, r->items[i], &b);
         cs_buf_putc(&b, '\n');
     }
-    if (!cs_buf_ok(&b, err) || !cs_file_write(r->path, cs_buf_bytes(&b), 0600, err))
+    if (!cs_buf_ok(&b, err) || !cs_file_write_given(r->path, cs_buf_bytes(&b), 0600, err))
         return false;
-    r->fd = open(r->path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
-    if (r->fd < 0)
-        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s: cannot be written: %s", r->path,
-                          strerror(errno));
-    return true;
+    return cs_file_open_own(r->path, O_WRONLY | O_APPEND, 0600, &r->fd, err);
 }
 
 bool cs_register_open(const char *path, const char *kid, struct cs_register *ret, struct cs_err *err) {

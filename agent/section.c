@@ -70,9 +70,9 @@ const struct cs_setting cs_watch_rows[CS_WATCH_ROWS] = {
                     "Whether a certificate is deleted from the catalog when its files are gone."),
     CS_SETTING_DURATION("delete_after", S, remove_after_ms, "10m", 0, 30LL * 86400000, CS_SETTING_RELOADABLE,
                         "How long the files must be gone before that."),
-    CS_SETTING_BOOL("links", S, links, "yes", CS_SETTING_RELOADABLE, "Whether symbolic links are followed."),
+    CS_SETTING_BOOL("links", S, links, "yes", CS_SETTING_RELOADABLE, "Whether symbolic links in a file's path, anywhere in it, are followed."),
     CS_SETTING_LIST("owners", S, owners, "", CS_SETTING_RELOADABLE,
-                    "Users who may own the files and the links to them; * is anybody; empty: root and the user that the agent runs as."),
+                    "Users who may own the files; links in their paths may be theirs or root's; * is anybody; empty: root and the user that the agent runs as."),
     CS_SETTING_SIZE("max_size", S, max_size, "256KiB", 1, CS_PEM_FILE_MAX, CS_SETTING_RELOADABLE,
                     "Largest file that is read."),
 };

@@ -16,6 +16,7 @@
 
 #include "certsync/model/text.h"
 #include "certsync/runtime/fileio.h"
+#include "certsync/runtime/path.h"
 #include "spool_file.h"
 
 #define COUNTER_FILE      "counter"
@@ -192,44 +193,33 @@ bool cs_spool_scan(struct cs_spool *s, struct cs_err *err) {
 // --- opening -------------------------------------------------------------------------------------------
 
 static int open_lock_file(struct cs_spool *s, const char *name, struct cs_err *err) {
-    int fd = openat(s->dir.fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int fd = cs_path_open_own(s->dir.fd, name, O_RDWR, 0600);
     if (fd < 0)
         fail(s, err, name, "open");
-    else
-        cs_spool_adopt(&s->dir, fd);
     return fd;
 }
 
 static bool open_dir(struct cs_spool *s, struct cs_err *err) {
     struct stat st;
     s->dir.path = s->path;
-    s->dir.fd = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (s->dir.fd < 0 || fstat(s->dir.fd, &st) < 0)
+    if (!cs_dir_open(s->path, &s->dir.fd, err))
+        return cs_err_prepend(err, "spool");
+    if (fstat(s->dir.fd, &st) < 0)
         return fail(s, err, ".", "open");
     if ((st.st_mode & 0022) != 0 && (st.st_mode & S_ISVTX) == 0)
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "spool %s: others can write to it; run: chmod 700 %s", s->path, s->path);
-    s->dir.owner = st.st_uid;
-    s->dir.group = st.st_gid;
     return true;
 }
 
-// Makes DIR and DIR/<kid>; what root makes for another user's DIR is given to that user.
-static bool make_dirs(const char *dir, const char *path, struct cs_err *err) {
-    struct stat base, own;
-    if (stat(path, &own) == 0)
+// Makes DIR and DIR/<kid>.
+static bool make_dirs(const char *path, struct cs_err *err) {
+    if (cs_dir_make(path, 0700, err))
         return true;
-    if (!cs_dir_make(path, 0700, err)) {
-        cs_err_prepend(err, "spool");
-        if (err->kind == CS_ERR_CONFIG && strlen(err->msg) < CS_ERR_MSG_MAX - 80)
-            strcat(err->msg, ", or set agent.spool to a directory of its own (--set agent.spool=DIR)");
-        return false;
-    }
-    if (geteuid() == 0 && stat(dir, &base) == 0 && base.st_uid != 0 &&
-        chown(path, base.st_uid, base.st_gid) < 0)
-        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "spool %s: cannot give it to the owner of %s: %s",
-                          path, dir, strerror(errno));
-    return true;
+    cs_err_prepend(err, "spool");
+    if (err->kind == CS_ERR_CONFIG && strlen(err->msg) < CS_ERR_MSG_MAX - 80)
+        strcat(err->msg, ", or set agent.spool to a directory of its own (--set agent.spool=DIR)");
+    return false;
 }
 
 static bool spool_new(const char *dir, const char *kid, const struct cs_spool_limits *limits,
@@ -269,7 +259,7 @@ static bool spool_open(const char *dir, const char *kid, const struct cs_spool_l
         *ret = NULL;
         return true;
     }
-    if ((make && !make_dirs(dir, s->path, err)) || !open_files(s, err) || !cs_spool_lock(s, err))
+    if ((make && !make_dirs(s->path, err)) || !open_files(s, err) || !cs_spool_lock(s, err))
         return false;
     bool ok = read_counter(s, err) && cs_spool_scan(s, err);
     cs_spool_unlock(s);
@@ -307,7 +297,7 @@ const char *cs_spool_path(const struct cs_spool *s) {
 
 bool cs_spool_repair(const char *dir, const char *kid, int64_t seq, struct cs_err *err) {
     CS_AUTO(cs_spool_free) struct cs_spool *s = NULL;
-    if (!spool_new(dir, kid, NULL, &s, err) || !make_dirs(dir, s->path, err) || !open_files(s, err) ||
+    if (!spool_new(dir, kid, NULL, &s, err) || !make_dirs(s->path, err) || !open_files(s, err) ||
         !cs_spool_lock(s, err))
         return false;
     struct cs_err ignored;

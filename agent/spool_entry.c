@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "certsync/model/text.h"
+#include "certsync/runtime/path.h"
 #include "spool_file.h"
 
 #define QUARANTINE_DIR       "quarantine"
@@ -25,12 +26,13 @@ void cs_spool_entry_clear(struct cs_spool_entry *e) {
 }
 
 static bool make_quarantine(struct cs_spool *s, int *ret_fd, struct cs_err *err) {
-    if (mkdirat(s->dir.fd, QUARANTINE_DIR, 0700) < 0 && errno != EEXIST)
+    int fd = cs_path_mkdir(s->dir.fd, QUARANTINE_DIR, 0700);
+    if (fd < 0 && errno != EEXIST)
         return cs_spool_fail(err, &s->dir, QUARANTINE_DIR, "make", errno);
-    int fd = openat(s->dir.fd, QUARANTINE_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        fd = openat(s->dir.fd, QUARANTINE_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return cs_spool_fail(err, &s->dir, QUARANTINE_DIR, "open", errno);
-    cs_spool_adopt(&s->dir, fd);
     *ret_fd = fd;
     return true;
 }
@@ -143,9 +145,7 @@ bool cs_spool_ack(struct cs_spool *s, int64_t seq, int32_t partition, int64_t of
     if (!cs_spool_lock(s, err))
         return false;
     bool ok = true;
-    int fd = openat(s->dir.fd, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd >= 0)
-        cs_spool_adopt(&s->dir, fd);
+    int fd = cs_path_open_own(s->dir.fd, name, O_WRONLY | O_APPEND, 0600);
     if (fd < 0 || write(fd, line, (size_t)len) != (ssize_t)len)
         ok = cs_spool_fail(err, &s->dir, name, "write", errno);
     if (fd >= 0)

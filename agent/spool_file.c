@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "certsync/model/text.h"
+#include "certsync/runtime/path.h"
 
 #define MAGIC        "certsync-spool 1 "
 #define MAGIC_LEN    (sizeof MAGIC - 1)
@@ -107,6 +108,9 @@ static const char *advice(int code) {
         return "; make room on the disk, then try again: nothing was kept of this event";
     case EROFS:
         return "; the file system is read-only: set agent.spool to another directory";
+    case ELOOP:
+    case EMLINK:
+        return "; it is no plain file with one name: look who put it there, then remove it";
     default:
         return "";
     }
@@ -122,12 +126,6 @@ bool cs_spool_fail(struct cs_err *err, const struct cs_spool_dir *d, const char 
     bool disk = code == ENOSPC || code == EDQUOT || code == EIO || code == EMFILE || code == ENFILE;
     return cs_err_set(err, disk ? CS_ERR_RETRY : CS_ERR_CONFIG, CS_CODE_NONE, "spool %s: cannot %s %s: %s%s",
                       path, verb, shown, strerror(code), advice(code));
-}
-
-void cs_spool_adopt(const struct cs_spool_dir *d, int fd) {
-    // Only root can and needs to; where it fails the owner will be told by its own open().
-    if (geteuid() == 0 && d->owner != 0 && fchown(fd, d->owner, d->group) < 0)
-        return;
 }
 
 bool cs_spool_sync(const struct cs_spool_dir *d, struct cs_err *err) {
@@ -170,7 +168,7 @@ bool cs_spool_clean(const struct cs_spool_dir *d, struct cs_err *err) {
 
 static bool fill_temp(const struct cs_spool_dir *d, int fd, struct cs_bytes content, struct cs_err *err) {
     CS_SPOOL_STEP("temp-made");
-    cs_spool_adopt(d, fd);
+    (void)cs_path_give(d->fd, fd); // where it cannot be, the owner is told by its own open()
     if (fchmod(fd, 0600) < 0)
         return cs_spool_fail(err, d, "a temporary file", "set the mode of", errno);
     if (!write_all(fd, content))
@@ -186,6 +184,14 @@ static bool sync_temp(const struct cs_spool_dir *d, int fd, struct cs_err *err) 
     return true;
 }
 
+// One of that name is what a killed process left, or what somebody put there: it is not written to.
+static int make_temp(const struct cs_spool_dir *d, const char *temp) {
+    int fd = cs_path_create(d->fd, temp, O_WRONLY, 0600);
+    if (fd < 0 && errno == EEXIST && unlinkat(d->fd, temp, 0) == 0)
+        fd = cs_path_create(d->fd, temp, O_WRONLY, 0600);
+    return fd;
+}
+
 // All are written before the first is synced: its sync then brings most of the others' along.
 static bool make_temps(const struct cs_spool_dir *d, const struct cs_spool_file *files, size_t n,
                        struct cs_err *err) {
@@ -195,7 +201,7 @@ static bool make_temps(const struct cs_spool_dir *d, const struct cs_spool_file 
     for (; ok && made < n; made++) {
         char temp[CS_SPOOL_NAME_SIZE];
         temp_name(made, temp);
-        fds[made] = openat(d->fd, temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+        fds[made] = make_temp(d, temp);
         if (fds[made] < 0)
             ok = cs_spool_fail(err, d, files[made].name, "write", errno);
         else

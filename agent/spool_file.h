@@ -38,13 +38,10 @@ void cs_spool_name_format(const struct cs_spool_name *n, char out[CS_SPOOL_NAME_
 // A directory of the spool with what messages need.
 struct cs_spool_dir {
     int fd;
-    uid_t owner; // of the directory: files that root makes in it are given to its owner
-    gid_t group;
     const char *path;
 };
 bool cs_spool_fail(struct cs_err *err, const struct cs_spool_dir *d, const char *name, const char *verb,
                    int code);
-void cs_spool_adopt(const struct cs_spool_dir *d, int fd);
 struct cs_spool_file {
     char name[CS_SPOOL_NAME_SIZE];
     struct cs_bytes content;

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-#define _GNU_SOURCE // mkostemp
 #include "certsync/runtime/fileio.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "certsync/model/text.h"
+#include "certsync/runtime/path.h"
 #include "certsync/runtime/secretmode.h"
 
 #define SHOWN_PATH_SIZE 300
@@ -31,6 +33,8 @@ static const char *advice(int code) {
         return "make room on the disk";
     case EROFS:
         return "the file system is read-only; choose another place";
+    case EMLINK:
+        return "it is no plain file with one name: look who put it there, then remove it";
     case EEXIST:
         return "it exists already; remove it or choose another name";
     case ENOTDIR:
@@ -158,27 +162,42 @@ static bool write_all(int fd, const char *path, struct cs_bytes data, struct cs_
     return true;
 }
 
-// The directory part of path, "." where it has none.
-static bool dir_of(const char *path, char *out, size_t size, struct cs_err *err) {
+bool cs_dir_open(const char *path, int *ret_fd, struct cs_err *err) {
+    const struct cs_path_links links = {.follow = true, .any_owner = geteuid() != 0};
+    char link[PATH_MAX], text[SHOWN_PATH_SIZE + 160], shown[SHOWN_PATH_SIZE];
+    int fd = cs_path_open(path, O_RDONLY | O_DIRECTORY, &links, link);
+    if (fd < 0 && errno == ELOOP && link[0]) {
+        cs_text_escape(link, strlen(link), shown, sizeof shown);
+        snprintf(text, sizeof text,
+                 "the symbolic link %s belongs to another user, and root does not follow it to write files; "
+                 "name the real path",
+                 shown);
+        return fail_text(err, CS_ERR_CONFIG, path, text);
+    }
+    if (fd < 0)
+        return fail(err, path, "open", errno);
+    *ret_fd = fd;
+    return true;
+}
+
+// The directory part of path, "." where it has none, opened; and the name in it.
+static bool open_dir_of(const char *path, int *ret_fd, const char **ret_name, struct cs_err *err) {
+    char dir[PATH_MAX];
     const char *slash = strrchr(path, '/');
     size_t len = slash ? (size_t)(slash - path) : 1;
     if (slash == path)
         len = 1;
-    if (len >= size)
+    if (len >= sizeof dir)
         return fail(err, path, "use", ENAMETOOLONG);
-    memcpy(out, slash ? path : ".", len);
-    out[len] = '\0';
-    return true;
+    memcpy(dir, slash ? path : ".", len);
+    dir[len] = '\0';
+    *ret_name = slash ? slash + 1 : path;
+    return cs_dir_open(dir, ret_fd, err);
 }
 
-bool cs_dir_sync(const char *path, struct cs_err *err) {
-    AUTO_FD int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return fail(err, path, "open", errno);
+static bool sync_dir(int fd, const char *path, struct cs_err *err) {
     // Some file systems (overlays, network) cannot sync directories and say EINVAL.
-    if (fsync(fd) < 0 && errno != EINVAL)
-        return fail(err, path, "sync", errno);
-    return true;
+    return fsync(fd) == 0 || errno == EINVAL || fail(err, path, "sync the directory of", errno);
 }
 
 static bool fill_temp(int fd, const char *path, struct cs_bytes data, mode_t mode, struct cs_err *err) {
@@ -191,58 +210,101 @@ static bool fill_temp(int fd, const char *path, struct cs_bytes data, mode_t mod
     return true;
 }
 
-static bool write_durably(const char *path, struct cs_bytes data, mode_t mode, bool exclusive,
+// A name that nobody can have taken before, beside the file's own.
+static int open_temp(int dir, const char *name, char temp[NAME_MAX + 1]) {
+    uint64_t random;
+    if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
+        return -1;
+    int n = snprintf(temp, NAME_MAX + 1, "%s.%012" PRIx64, name, random >> 16);
+    if (n < 0 || n > NAME_MAX) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    return cs_path_create(dir, temp, O_WRONLY, 0600); // 0600 until it is complete
+}
+
+enum writing { REPLACE, CREATE, REPLACE_AND_GIVE };
+
+static bool write_durably(const char *path, struct cs_bytes data, mode_t mode, enum writing how,
                           struct cs_err *err) {
-    char dir[PATH_MAX], temp[PATH_MAX];
-    if (!dir_of(path, dir, sizeof dir, err))
+    AUTO_FD int dir = -1, fd = -1;
+    const char *name;
+    char temp[NAME_MAX + 1];
+    if (!open_dir_of(path, &dir, &name, err))
         return false;
-    int n = snprintf(temp, sizeof temp, "%s.XXXXXX", path);
-    if (n < 0 || (size_t)n >= sizeof temp)
-        return fail(err, path, "use", ENAMETOOLONG);
-    AUTO_FD int fd = mkostemp(temp, O_CLOEXEC); // 0600 until it is complete
+    fd = open_temp(dir, name, temp);
     if (fd < 0)
         return fail(err, path, "create", errno);
-    bool ok = fill_temp(fd, path, data, mode, err);
-    // link() fails where the name exists, rename() replaces it: both in one step.
-    if (ok && exclusive && link(temp, path) < 0)
+    bool ok = (how != REPLACE_AND_GIVE || cs_path_give(dir, fd) || fail(err, path, "give away", errno)) &&
+              fill_temp(fd, path, data, mode, err);
+    // linkat() fails where the name exists, renameat() replaces it: both in one step.
+    if (ok && how == CREATE && linkat(dir, temp, dir, name, 0) < 0)
         ok = fail(err, path, "create", errno);
-    if (ok && !exclusive && rename(temp, path) < 0)
+    if (ok && how != CREATE && renameat(dir, temp, dir, name) < 0)
         ok = fail(err, path, "replace", errno);
-    if (!ok || exclusive)
-        unlink(temp);
-    return ok && cs_dir_sync(dir, err);
+    if (!ok || how == CREATE)
+        unlinkat(dir, temp, 0);
+    return ok && sync_dir(dir, path, err);
 }
 
 bool cs_file_write(const char *path, struct cs_bytes data, mode_t mode, struct cs_err *err) {
-    return write_durably(path, data, mode, false, err);
+    return write_durably(path, data, mode, REPLACE, err);
+}
+
+bool cs_file_write_given(const char *path, struct cs_bytes data, mode_t mode, struct cs_err *err) {
+    return write_durably(path, data, mode, REPLACE_AND_GIVE, err);
 }
 
 bool cs_file_create(const char *path, struct cs_bytes data, mode_t mode, struct cs_err *err) {
-    return write_durably(path, data, mode, true, err);
+    return write_durably(path, data, mode, CREATE, err);
+}
+
+bool cs_file_open_own(const char *path, int flags, mode_t mode, int *ret_fd, struct cs_err *err) {
+    AUTO_FD int dir = -1;
+    const char *name;
+    if (!open_dir_of(path, &dir, &name, err))
+        return false;
+    int fd = cs_path_open_own(dir, name, flags, mode);
+    if (fd < 0)
+        return fail(err, path, "open", errno);
+    *ret_fd = fd;
+    return true;
+}
+
+bool cs_file_move(const char *from, const char *to, struct cs_err *err) {
+    AUTO_FD int from_dir = -1, to_dir = -1;
+    const char *from_name, *to_name;
+    if (!open_dir_of(from, &from_dir, &from_name, err) || !open_dir_of(to, &to_dir, &to_name, err))
+        return false;
+    if (renameat(from_dir, from_name, to_dir, to_name) < 0)
+        return fail(err, to, "replace", errno);
+    return sync_dir(to_dir, to, err);
 }
 
 bool cs_file_remove(const char *path, struct cs_err *err) {
-    char dir[PATH_MAX];
-    if (!dir_of(path, dir, sizeof dir, err))
+    AUTO_FD int dir = -1;
+    const char *name;
+    if (!open_dir_of(path, &dir, &name, err))
         return false;
-    if (unlink(path) < 0)
+    if (unlinkat(dir, name, 0) < 0)
         return errno == ENOENT ? true : fail(err, path, "remove", errno);
-    return cs_dir_sync(dir, err);
+    return sync_dir(dir, path, err);
 }
 
 // One directory of the path; true also where it exists.
 static bool make_one(const char *path, mode_t mode, struct cs_err *err) {
-    if (mkdir(path, mode) == 0) {
-        if (chmod(path, mode) < 0) // mkdir's mode went through the umask
-            return fail(err, path, "set the mode of", errno);
-        return true;
-    }
-    int code = errno;
+    AUTO_FD int dir = -1, made = -1;
+    const char *name;
     struct stat st;
-    if (code == EEXIST && stat(path, &st) == 0)
+    if (stat(path, &st) == 0)
         return S_ISDIR(st.st_mode) ? true
                                    : fail_text(err, CS_ERR_CONFIG, path, "exists and is not a directory");
-    return fail(err, path, "make the directory", code);
+    if (!open_dir_of(path, &dir, &name, err))
+        return false;
+    made = cs_path_mkdir(dir, name, mode);
+    if (made >= 0 || errno == EEXIST) // another process was faster
+        return true;
+    return fail(err, path, "make the directory", errno);
 }
 
 bool cs_dir_make(const char *path, mode_t mode, struct cs_err *err) {
@@ -251,6 +313,8 @@ bool cs_dir_make(const char *path, mode_t mode, struct cs_err *err) {
     if (len == 0 || len >= sizeof part)
         return fail(err, path, "make the directory", len == 0 ? ENOENT : ENAMETOOLONG);
     memcpy(part, path, len + 1);
+    while (len > 1 && part[len - 1] == '/')
+        part[--len] = '\0';
     for (size_t i = 1; i < len; i++) {
         if (part[i] != '/' || part[i - 1] == '/')
             continue;

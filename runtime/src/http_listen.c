@@ -58,14 +58,17 @@ static bool listen_unix(const char *text, const char *path, int *ret_fd, char **
     socklen_t len = (socklen_t)sizeof addr;
     if (!remove_stale(&addr, len))
         return fail(err, text, "the file exists, and is not a socket or somebody listens there");
+    // Born with its mode, 0660: by its path somebody else's file might be what a chmod() meets.
+    mode_t before = umask(0117);
     int fd = open_socket(AF_UNIX, (struct sockaddr *)&addr, len);
+    int code = errno;
+    umask(before);
     if (fd < 0)
-        return fail(err, text, strerror(errno));
+        return fail(err, text, strerror(code));
     char *copy = strdup(path);
-    if (!copy || chmod(path, 0660) < 0) {
+    if (!copy) {
         close(fd);
-        free(copy);
-        return fail(err, text, "cannot set the mode of the socket");
+        return cs_err_oom(err);
     }
     *ret_fd = fd;
     *ret_path = copy;

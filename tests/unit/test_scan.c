@@ -472,6 +472,42 @@ static void test_what_is_refused(void **state) {
     assert_int_equal(cs_guarded_read(path, &p, &t->buffer, &err), CS_READ_REFUSED);
 }
 
+// A link anywhere in the path counts, not only at its end; and whose it is.
+static void test_links_on_the_way(void **state) {
+    struct tree *t = *state;
+    struct cs_err err;
+    char path[PATH_MAX], wanted[PATH_MAX + 32];
+    static const char *const ways[] = {"www/tls.crt", "deep/www/tls.crt", "www/link.crt",
+                                       "real/www/link.crt"};
+    put(t, "real/www/tls.crt", "text");
+    put(t, "deep/x", "");
+    put_link(t, "real/www", "www");
+    put_link(t, "../real/www", "deep/www");
+    put_link(t, "tls.crt", "real/www/link.crt");
+    for (size_t i = 0; i < CS_ARRAY_LEN(ways); i++) {
+        struct cs_file_policy p = {.follow_links = true, .max_bytes = 100, .owners_len = 1};
+        p.owners[0] = geteuid();
+        path_of(t, ways[i], path);
+        assert_int_equal(cs_guarded_read(path, &p, &t->buffer, &err), CS_READ_OK);
+        p.follow_links = false;
+        assert_int_equal(cs_guarded_read(path, &p, &t->buffer, &err), CS_READ_REFUSED);
+        assert_non_null(strstr(err.msg, "symbolic link, and this section says: links = no"));
+    }
+    path_of(t, "deep/www", path);
+    if (geteuid() != 0) {
+        print_message("not root: a link of another user cannot be made here\n");
+        skip();
+    }
+    assert_int_equal(lchown(path, 12345, 12345), 0);
+    snprintf(wanted, sizeof wanted, "%s is a symbolic link of a user", path);
+    path_of(t, "deep/www/tls.crt", path);
+    struct cs_file_policy p = {.follow_links = true, .max_bytes = 100, .owners_len = 1};
+    assert_int_equal(cs_guarded_read(path, &p, &t->buffer, &err), CS_READ_REFUSED);
+    assert_non_null(strstr(err.msg, wanted));
+    p.owners[p.owners_len++] = 12345;
+    assert_int_equal(cs_guarded_read(path, &p, &t->buffer, &err), CS_READ_OK);
+}
+
 static void test_following_links(void **state) {
     struct tree *t = *state;
     struct seen seen = {.n = 0};
@@ -524,6 +560,7 @@ int main(void) {
         T(test_sections_that_make_no_sense),
         T(test_pairs_by_public_key),
         T(test_what_is_refused),
+        T(test_links_on_the_way),
         T(test_following_links),
         T(test_a_loop_of_links_ends),
     };

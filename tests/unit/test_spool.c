@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The spool: numbers, durability, side-by-side processes, damage. Kills at every step: test_spool_kill.c.
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -367,6 +368,151 @@ static void a_spool_that_others_can_write_is_refused(void **state) {
     cs_spool_free(s);
 }
 
+// --- root's commands in the spool of the service's user
+
+#define NOBODY 65534
+
+// What must stay as it is, whatever is planted: root's directory with root's file in it.
+static void assert_untouched(const char *victim) {
+    char path[PATH_MAX], text[8] = "";
+    struct stat st;
+    assert_int_equal(lstat(victim, &st), 0);
+    assert_true(st.st_uid == 0 && (st.st_mode & 07777) == 0711);
+    snprintf(path, sizeof path, "%s/shadow", victim);
+    assert_int_equal(lstat(path, &st), 0);
+    assert_true(st.st_uid == 0 && st.st_gid == 0 && (st.st_mode & 07777) == 0640);
+    int fd = open(path, O_RDONLY);
+    assert_int_equal(read(fd, text, sizeof text), 6);
+    close(fd);
+    assert_memory_equal(text, "secret", 6);
+    DIR *d = opendir(victim);
+    for (const struct dirent *e; (e = readdir(d)) != NULL;)
+        if (e->d_name[0] != '.' && strcmp(e->d_name, "shadow") != 0)
+            fail_msg("root was led to make %s", e->d_name);
+    closedir(d);
+}
+
+static void make_victim(const struct agent_fixture *f, char victim[PATH_MAX]) {
+    char path[PATH_MAX];
+    snprintf(victim, PATH_MAX, "%s.root", f->dir);
+    assert_int_equal(mkdir(victim, 0711), 0);
+    assert_int_equal(chmod(victim, 0711), 0);
+    snprintf(path, sizeof path, "%s/shadow", victim);
+    int fd = open(path, O_WRONLY | O_CREAT, 0640);
+    assert_int_equal(fchmod(fd, 0640), 0);
+    assert_int_equal(write(fd, "secret", 6), 6);
+    close(fd);
+    assert_int_equal(chown(f->dir, NOBODY, NOBODY), 0);
+}
+
+static void remove_victim(const char *victim) {
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/shadow", victim);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(victim), 0);
+}
+
+static bool not_root(void) {
+    if (geteuid() != 0)
+        print_message("not root: what root does in another user's directory cannot be tried\n");
+    return geteuid() != 0;
+}
+
+// Root opens the spool, adds to it and acknowledges; it may be refused, and must not be led elsewhere.
+static bool use_spool(const struct agent_fixture *f, struct cs_err *err) {
+    CS_AUTO(cs_spool_free) struct cs_spool *s = NULL;
+    CS_AUTO(cs_composed_free) struct cs_composed *c = agent_event(f, "");
+    return cs_spool_open(f->dir, f->kid, NULL, &s, err) &&
+           cs_spool_add(s, f->crypto, f->key, &c->event, err) && cs_spool_ack(s, c->event.seq, 0, 0, err) &&
+           cs_spool_raise(s, c->event.seq, err) && cs_spool_remove(s, c->event.seq, err);
+}
+
+static void root_is_not_led_by_what_a_user_planted(void **state) {
+    const struct agent_fixture *f = *state;
+    char victim[PATH_MAX], secret[PATH_MAX + 8], planted[PATH_MAX + 64];
+    struct cs_err err;
+    if (not_root())
+        skip();
+    make_victim(f, victim);
+    snprintf(secret, sizeof secret, "%s/shadow", victim);
+    // The directory itself.
+    snprintf(planted, sizeof planted, "%s/%s", f->dir, f->kid);
+    assert_int_equal(symlink(victim, planted), 0);
+    assert_int_equal(lchown(planted, NOBODY, NOBODY), 0);
+    assert_false(use_spool(f, &err));
+    assert_non_null(strstr(err.msg, planted));
+    assert_untouched(victim);
+    assert_int_equal(unlink(planted), 0);
+    ASSERT_OK(use_spool(f, &err), err);
+    static const struct {
+        const char *name;
+        bool works; // what is in the way is taken away
+    } rows[] = {{"lock", false}, {"publish.lock", false}, {".tmp", true}};
+    for (size_t i = 0; i < CS_ARRAY_LEN(rows); i++)
+        for (int hard = 0; hard < 2; hard++) {
+            snprintf(planted, sizeof planted, "%s/%s/%s", f->dir, f->kid, rows[i].name);
+            unlink(planted);
+            assert_int_equal(hard ? link(secret, planted) : symlink(secret, planted), 0);
+            if (use_spool(f, &err) != rows[i].works)
+                fail_msg("%s: %s", rows[i].name, rows[i].works ? err.msg : "written to");
+            assert_untouched(victim);
+            unlink(planted);
+        }
+    struct stat st;
+    snprintf(planted, sizeof planted, "%s/%s/lock", f->dir, f->kid);
+    ASSERT_OK(use_spool(f, &err), err);
+    assert_int_equal(stat(planted, &st), 0);
+    assert_int_equal(st.st_uid, NOBODY); // the service can go on with it
+    remove_victim(victim);
+}
+
+// The service's user: swaps the directory, and the files in it, for links, as fast as it goes.
+static void swap_for_ever(const struct agent_fixture *f, const char *victim) {
+    char own[PATH_MAX + 64], aside[PATH_MAX + 80], lock[PATH_MAX + 80], secret[PATH_MAX + 8];
+    snprintf(own, sizeof own, "%s/%s", f->dir, f->kid);
+    snprintf(aside, sizeof aside, "%s.aside", own);
+    snprintf(lock, sizeof lock, "%s/lock", own);
+    snprintf(secret, sizeof secret, "%s/shadow", victim);
+    if (setgid(NOBODY) < 0 || setuid(NOBODY) < 0)
+        _exit(1);
+    for (unsigned i = 0;; i++) {
+        unlink(lock);
+        if (i % 3 == 0)
+            (void)!symlink(secret, lock);
+        if (i % 5 == 0)
+            (void)!link(secret, lock); // the kernel may forbid it (fs.protected_hardlinks)
+        if (i % 4 > 0)
+            continue;
+        (void)!rename(own, aside);
+        (void)!symlink(victim, own);
+        unlink(own);
+        (void)!rename(aside, own);
+    }
+}
+
+static void root_is_not_led_by_a_user_who_swaps(void **state) {
+    const struct agent_fixture *f = *state;
+    char victim[PATH_MAX];
+    struct cs_err err;
+    int worked = 0, refused = 0, status;
+    if (not_root())
+        skip();
+    make_victim(f, victim);
+    ASSERT_OK(use_spool(f, &err), err);
+    pid_t child = fork();
+    if (child == 0)
+        swap_for_ever(f, victim);
+    for (int i = 0; i < 3000 || (worked == 0 && i < 100000); i++)
+        *(use_spool(f, &err) ? &worked : &refused) += 1;
+    assert_untouched(victim);
+    assert_int_equal(waitpid(child, &status, WNOHANG), 0); // it was at it all the time
+    kill(child, SIGKILL);
+    waitpid(child, &status, 0);
+    print_message("root's command worked %d times and was refused %d times\n", worked, refused);
+    assert_true(worked > 0);
+    remove_victim(victim);
+}
+
 static void a_directory_that_cannot_be_made_is_said(void **state) {
     const struct agent_fixture *f = *state;
     struct cs_err err;
@@ -520,6 +666,8 @@ int main(void) {
         T(a_group_is_added_whole_or_not_at_all),
         T(a_write_that_fails_leaves_nothing),
         T(a_spool_that_others_can_write_is_refused),
+        T(root_is_not_led_by_what_a_user_planted),
+        T(root_is_not_led_by_a_user_who_swaps),
         T(a_directory_that_cannot_be_made_is_said),
         T(too_large_an_event_is_refused_and_takes_no_number),
         T(processes_side_by_side_share_one_sequence),

@@ -23,16 +23,25 @@ CS_MUST_USE bool cs_file_read(const char *path, unsigned flags, struct cs_buf *b
 
 // Writes data so that after true the file has either its whole new content or, after a crash, its old
 // one: temporary file in the same directory, write, fsync, rename, fsync of the directory. mode is exact
-// (the umask does not apply). On failure the temporary file is gone and the old file untouched.
+// (the umask does not apply). On failure the temporary file is gone and the old file untouched. The directory
+// is held while that is done (cs_dir_open).
 CS_MUST_USE bool cs_file_write(const char *path, struct cs_bytes data, mode_t mode, struct cs_err *err);
+// As cs_file_write; root gives the file to the owner of its directory (cs_path_give).
+CS_MUST_USE bool cs_file_write_given(const char *path, struct cs_bytes data, mode_t mode, struct cs_err *err);
 // As cs_file_write, but an existing file is an error (kind CONFIG) and stays as it is.
 CS_MUST_USE bool cs_file_create(const char *path, struct cs_bytes data, mode_t mode, struct cs_err *err);
+// Opens a file that lasts (a lock, a journal) to write to it, as cs_path_open_own.
+CS_MUST_USE bool cs_file_open_own(const char *path, int flags, mode_t mode, int *ret_fd, struct cs_err *err);
 
+// Renames durably, replacing what is there.
+CS_MUST_USE bool cs_file_move(const char *from, const char *to, struct cs_err *err);
 // Removes a file durably (unlink, fsync of the directory). A missing file is success.
 CS_MUST_USE bool cs_file_remove(const char *path, struct cs_err *err);
 
 // mkdir -p: makes missing directories with this mode (exact for those that are made; existing ones stay
-// as they are). An existing non-directory is an error.
+// as they are). What root makes in the directory of another user belongs to that user. An existing
+// non-directory is an error.
 CS_MUST_USE bool cs_dir_make(const char *path, mode_t mode, struct cs_err *err);
-// fsync of a directory, so that renames and unlinks in it last.
-CS_MUST_USE bool cs_dir_sync(const char *path, struct cs_err *err);
+// Opens a directory to work in it: it stays this one, whatever becomes of its name. Root follows only links
+// of root's: nobody else may choose where root writes.
+CS_MUST_USE bool cs_dir_open(const char *path, int *ret_fd, struct cs_err *err);
