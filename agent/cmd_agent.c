@@ -2,6 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent_commands.h"
+#include "certsync/runtime/log.h"
 #include "rights.h"
 #include "submit.h"
 
@@ -101,6 +103,46 @@ static int run_enroll(const struct cs_cli *cli) {
     return enroll(&s, o, can);
 }
 
+static const char *text_of(const json_t *o, const char *name) {
+    const char *s = json_string_value(json_object_get(o, name));
+    return s ? s : "";
+}
+
+static const json_t *key_of(const json_t *all, const char *kid) {
+    size_t i;
+    const json_t *key;
+    json_array_foreach(all, i, key) if (strcmp(text_of(key, "kid"), kid) == 0) return key;
+    return NULL;
+}
+
+// The first key of a line was enrolled by the token; the last one is who lives now.
+static const json_t *living_end(const json_t *all, const json_t *key) {
+    for (size_t i = 0; key && i <= json_array_size(all); i++) {
+        const char *next = text_of(key, "rotated_to");
+        if (!next[0])
+            return strcmp(text_of(key, "state"), "enrolled") == 0 ? key : NULL;
+        key = key_of(all, next);
+    }
+    return NULL;
+}
+
+// What a revoked join token let in stays: whoever revokes it because it leaked must see what came in by it.
+static void tell_enrolled_by(struct cs_session *s, const char *kid) {
+    struct cs_err err;
+    size_t i;
+    const json_t *key;
+    json_t *all = json_array();
+    if (!cs_agents_get(s, all, &err))
+        cs_log_err(CS_LOG_WARN, "the keys that it enrolled cannot be listed", &err, "kid=%s", kid);
+    json_array_foreach(all, i, key) {
+        const json_t *end = strcmp(text_of(key, "enrolled_by"), kid) == 0 ? living_end(all, key) : NULL;
+        if (end)
+            fprintf(s->cli->out, "  it enrolled, and still lives: %s (%s, since %s)\n", text_of(end, "kid"),
+                    cs_shown(text_of(end, "label")), text_of(key, "enrolled"));
+    }
+    json_decref(all);
+}
+
 static int run_revoke(const struct cs_cli *cli) {
     const struct agent *o = cli->values;
     struct cs_err err;
@@ -121,7 +163,11 @@ static int run_revoke(const struct cs_cli *cli) {
              o->reason ? o->reason : "");
     char what[160];
     snprintf(what, sizeof what, "revocation of key %s in %s", o->kid, s.account);
-    return cs_submit(&s, event, what);
+    int code = cs_submit(&s, event, what);
+    bool known = code == CS_EXIT_OK && !s.globals->dry_run && !s.globals->no_wait;
+    if (known && !s.globals->json && !s.globals->quiet)
+        tell_enrolled_by(&s, o->kid);
+    return code;
 }
 
 static const struct cs_command commands[] = {
@@ -135,6 +181,8 @@ static const struct cs_command commands[] = {
      .run = run_enroll},
     {.name = "revoke",
      .summary = "Revoke a host's key; it never comes back",
+     .description = "Where the key was rotated, the key that lives now ends with it; the answer names both. "
+                    "Keys that a join token enrolled stay: those that still live are listed.",
      .examples = "certsync agent revoke --account acme 3f0c… --reason 'host was stolen' --key admin.key\n",
      .opts = revoke_opts,
      .opt_count = CS_ARRAY_LEN(revoke_opts),

@@ -50,11 +50,11 @@ static bool get_page(struct cs_session *s, const char *cursor, json_t **ret, str
     return cs_buf_ok(&path, err) && cs_client_get(s->client, (const char *)path.data, 0, ret, err);
 }
 
-static bool get_all(struct cs_session *s, json_t *all, struct cs_err *err) {
+bool cs_agents_get(struct cs_session *s, json_t *all, struct cs_err *err) {
     char cursor[8192] = "";
     do {
         json_t *page;
-        if (!get_page(s, cursor, &page, err))
+        if (!cs_session_client(s, err) || !get_page(s, cursor, &page, err))
             return false;
         json_array_extend(all, json_object_get(page, "agents"));
         snprintf(cursor, sizeof cursor, "%s", text_of(page, "next"));
@@ -133,7 +133,7 @@ static int run(const struct cs_cli *cli) {
     if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT, &s, &err))
         return cs_report_failure(cli, &err);
     json_t *all = json_array();
-    bool ok = cs_session_client(&s, &err) && get_all(&s, all, &err);
+    bool ok = cs_agents_get(&s, all, &err);
     if (ok)
         choose(o, all, cs_clock_wall_ms(s.clock) / 1000);
     if (ok && s.globals->json)

@@ -115,6 +115,8 @@ static int say_applied(const struct submission *b) {
         fputc('\n', out);
         if (e->code != CS_CODE_NONE)
             fprintf(out, "  %s\n", cs_code_sentence(e->code));
+        if (e->detail[0])
+            fprintf(out, "  %s\n", e->detail);
     }
     return say(b, unchanged ? "unchanged" : "applied", CS_EXIT_OK);
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Who may do what, and the keys of an account's agents.
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "rules_internal.h"
@@ -10,8 +12,14 @@ static bool trusted_as(const struct cs_judge *j, enum cs_trust_role role) {
     return j->f.signer == CS_SIGNER_TRUSTED && j->f.role == role;
 }
 
+// An enrolled key whose time is not over.
+static bool is_agent(const struct cs_judge *j) {
+    const struct cs_agent *a = &j->f.agent;
+    return j->f.signer == CS_SIGNER_AGENT && (a->expires_s == 0 || j->now_s < a->expires_s);
+}
+
 static bool agent_can(const struct cs_judge *j, unsigned right) {
-    return j->f.signer == CS_SIGNER_AGENT && (j->f.agent.can & right) != 0;
+    return is_agent(j) && (j->f.agent.can & right) != 0;
 }
 
 bool cs_rule_by_root(struct cs_judge *j, enum cs_code code) {
@@ -38,8 +46,8 @@ bool cs_rule_by_service(struct cs_judge *j, enum cs_code code) {
 bool cs_rule_by_right(struct cs_judge *j, enum cs_code code) {
     (void)code;
     switch (j->ev->type) {
-    case CS_EVENT_CERTIFICATE_UPLOAD:
-        return agent_can(j, CS_CAN_UPLOAD);
+    case CS_EVENT_CERTIFICATE_UPLOAD: // by a request's key it takes what the right csr is about
+        return agent_can(j, CS_CAN_UPLOAD) && (!j->ev->data.upload.part[0].csr || agent_can(j, CS_CAN_CSR));
     case CS_EVENT_CERTIFICATE_DELETE:
         return agent_can(j, CS_CAN_DELETE);
     case CS_EVENT_CERTIFICATE_SHARE:
@@ -68,10 +76,11 @@ bool cs_rule_by_right(struct cs_judge *j, enum cs_code code) {
     return false;
 }
 
-// A rotation is signed by the key that goes, a heartbeat speaks of the key that signed it.
+// A rotation is signed by the key that goes, a heartbeat speaks of the key that signed it. A join token is no
+// host: whoever found one could keep what it may by rotating it.
 bool cs_rule_by_itself(struct cs_judge *j, enum cs_code code) {
     (void)code;
-    return j->f.signer == CS_SIGNER_AGENT &&
+    return is_agent(j) && !(j->f.agent.can & CS_CAN_ENROLL) &&
            (j->ev->type != CS_EVENT_AGENT_HEARTBEAT || strcmp(j->ev->subject, j->ev->kid) == 0);
 }
 
@@ -90,8 +99,7 @@ bool cs_rule_may_enroll(struct cs_judge *j, enum cs_code code) {
     if (trusted_as(j, CS_TRUST_ADMIN))
         return true;
     const struct cs_agent *token = &j->f.agent;
-    return agent_can(j, CS_CAN_ENROLL) && token->uses_left != 0 &&
-           (token->expires_s == 0 || j->now_s < token->expires_s) && token_grants(token, &j->ev->data.enroll);
+    return agent_can(j, CS_CAN_ENROLL) && token->uses_left != 0 && token_grants(token, &j->ev->data.enroll);
 }
 
 // A key is enrolled once: a revoked or rotated one does not come back, and root's and trusted keys are no
@@ -144,22 +152,48 @@ void cs_effect_enroll(struct cs_judge *j) {
     CS_COPY(agent.enrolled_by, ev->kid);
     put_agent(j, ev->subject, &agent);
     cs_state_add(j->state, CS_KEY("keys/", ev->account), ev->subject, 0);
-    if (j->f.signer == CS_SIGNER_AGENT && j->f.agent.uses_left > 0) {
-        j->f.agent.uses_left--;
+    if (j->f.signer == CS_SIGNER_AGENT) {
+        j->f.agent.enrolled_keys++;
+        if (j->f.agent.uses_left > 0)
+            j->f.agent.uses_left--;
         put_agent(j, ev->kid, &j->f.agent);
     }
 }
 
+static void end_key(struct cs_judge *j, const char *kid, struct cs_agent *agent) {
+    agent->state = CS_AGENT_REVOKED;
+    agent->ended_ms = j->record->timestamp_ms;
+    put_agent(j, kid, agent);
+    mark_heard(j, kid, agent);
+}
+
+// Of a key that was rotated its line's living end is ended with it: who has the one may have made the other. The
+// answer names each; of a join token it says how many keys it let in, which are others' and stay.
 void cs_effect_revoke(struct cs_judge *j) {
     struct cs_agent *target = &j->f.target;
+    struct cs_verdict *v = &j->ret->verdict;
     if (target->state == CS_AGENT_REVOKED) {
-        j->ret->verdict.code = CS_CODE_UNCHANGED;
+        v->code = CS_CODE_UNCHANGED;
         return;
     }
-    target->state = CS_AGENT_REVOKED;
-    target->ended_ms = j->record->timestamp_ms;
-    put_agent(j, j->ev->subject, target);
-    mark_heard(j, j->ev->subject, target);
+    bool line_lives = target->state == CS_AGENT_ROTATED && j->f.latest.state == CS_AGENT_ENROLLED;
+    end_key(j, j->ev->subject, target);
+    int len = snprintf(v->detail, sizeof(v->detail), "ended: %s", j->ev->subject);
+    if (line_lives) {
+        end_key(j, j->f.latest_kid, &j->f.latest);
+        snprintf(v->detail + len, sizeof(v->detail) - (size_t)len, ", %s", j->f.latest_kid);
+    } else if (target->enrolled_keys > 0) {
+        snprintf(v->detail + len, sizeof(v->detail) - (size_t)len,
+                 "; keys that it enrolled, which this does not end: %" PRId64, target->enrolled_keys);
+    }
+}
+
+// The line's first key knows its last one, so that a revocation finds it in one step.
+static void note_latest(struct cs_judge *j, const char *latest) {
+    struct cs_agent *first = j->f.first_kid[0] ? &j->f.first : &j->f.agent;
+    CS_COPY(first->latest, latest);
+    if (j->f.first_kid[0])
+        put_agent(j, j->f.first_kid, first);
 }
 
 // The next key is what the old one was, with its name, rights and pattern; the old one ends.
@@ -168,6 +202,9 @@ void cs_effect_rotate(struct cs_judge *j) {
     struct cs_agent next = j->f.agent, *old = &j->f.agent;
     set_key(&next, ev->data.enroll.key.bytes);
     CS_COPY(next.enrolled_by, ev->kid);
+    if (next.first[0] == '\0')
+        CS_COPY(next.first, ev->kid);
+    note_latest(j, ev->subject);
     next.enrolled_ms = j->record->timestamp_ms;
     put_agent(j, ev->subject, &next);
     mark_heard(j, ev->subject, &next);

@@ -111,6 +111,14 @@ bool cs_rule_csr_match(struct cs_judge *j, enum cs_code code) {
     return !j->ev->data.upload.part[0].csr || j->f.has_csr || is_unchanged(j);
 }
 
+// Whoever has the request's public key, from its certificate, could else have its sealed key put under a name
+// of his own.
+bool cs_rule_csr_pattern(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    bool takes = j->ev->data.upload.part[0].csr && !is_unchanged(j);
+    return !takes || j->f.signer != CS_SIGNER_AGENT || cs_pattern_matches(j->f.agent.names, j->f.csr.name);
+}
+
 bool cs_rule_name_free(struct cs_judge *j, enum cs_code code) {
     (void)code;
     return !is_replacement(j) || j->ev->data.upload.replace;

@@ -233,6 +233,42 @@ static void gather_target(struct cs_judge *j) {
         cs_judge_read_agent(j, CS_KEY("key/", j->ev->account, "/", j->ev->subject), &j->f.target);
 }
 
+// A key that another one names is there: else the catalog is damaged, and nothing may be judged by it.
+static void read_of_line(struct cs_judge *j, const char *kid, struct cs_agent *ret) {
+    cs_key key;
+    cs_key_join(key, "key/", j->ev->account, "/", kid, NULL);
+    if (cs_judge_read_agent(j, key, ret) || cs_judge_stopped(j))
+        return;
+    cs_err_set(j->err, CS_ERR_FATAL, CS_CODE_NONE, "the catalog lacks the document %s, which others name",
+               key);
+    j->failed = true;
+}
+
+// The signer's line goes on.
+static void gather_rotation(struct cs_judge *j) {
+    struct cs_facts *f = &j->f;
+    gather_target(j);
+    if (f->signer != CS_SIGNER_AGENT || f->agent.first[0] == '\0')
+        return;
+    CS_COPY(f->first_kid, f->agent.first);
+    read_of_line(j, f->first_kid, &f->first);
+}
+
+// What a revoked key was rotated to, at the end of its line.
+static void gather_revocation(struct cs_judge *j) {
+    struct cs_facts *f = &j->f;
+    gather_target(j);
+    if (!f->has_target || f->target.state != CS_AGENT_ROTATED)
+        return;
+    struct cs_agent first = f->target;
+    if (f->target.first[0])
+        read_of_line(j, f->target.first, &first);
+    if (cs_judge_stopped(j))
+        return;
+    CS_COPY(f->latest_kid, first.latest);
+    read_of_line(j, f->latest_kid, &f->latest);
+}
+
 static void gather_trust(struct cs_judge *j) {
     cs_kid root;
     cs_pubkey_kid(j->ctx->root, root);
@@ -290,9 +326,13 @@ static void gather_subject(struct cs_judge *j) {
         gather_trust(j);
         break;
     case CS_EVENT_AGENT_ENROLL:
-    case CS_EVENT_AGENT_REVOKE:
-    case CS_EVENT_AGENT_ROTATE:
         gather_target(j);
+        break;
+    case CS_EVENT_AGENT_REVOKE:
+        gather_revocation(j);
+        break;
+    case CS_EVENT_AGENT_ROTATE:
+        gather_rotation(j);
         break;
     case CS_EVENT_CERTIFICATE_UPLOAD:
     case CS_EVENT_CERTIFICATE_ISSUE:

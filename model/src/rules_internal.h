@@ -32,6 +32,10 @@ struct cs_facts {
     struct cs_trust_key trust;
     bool has_target; // agent.*: the key that the event is about
     struct cs_agent target;
+    cs_kid first_kid; // agent.rotate: the first key of the signer's line; "" where the signer is it
+    struct cs_agent first;
+    cs_kid latest_kid; // agent.revoke: the last key of the target's line; "" where the target is it
+    struct cs_agent latest;
 
     bool custodian; // the key is sealed to a trusted custodian
     bool id_used; // upload, issue, csr.add: the subject is, or was, an id; certificate.share: a share has the

@@ -74,8 +74,10 @@
     X(OF_ADMINS, EVENT_FORBIDDEN, cs_rule_by_admin, "Admins keep the accounts and revoke keys.") \
     X(ENROLL, EVENT_FORBIDDEN, cs_rule_may_enroll, \
       "Keys are enrolled by an admin, or with a join token while it lasts, as often as it may, within its grant.") \
-    X(OF_ITSELF, EVENT_FORBIDDEN, cs_rule_by_itself, "A key speaks for itself only: its next key, its heartbeat.") \
-    X(OF_AGENTS, EVENT_FORBIDDEN, cs_rule_by_right, "The key was enrolled with the right to do this; admins have no such right.") \
+    X(OF_ITSELF, EVENT_FORBIDDEN, cs_rule_by_itself, \
+      "A key speaks for itself only: its next key, its heartbeat. A join token does neither, nor does a key whose time is over.") \
+    X(OF_AGENTS, EVENT_FORBIDDEN, cs_rule_by_right, \
+      "The key was enrolled with the right to do this (for a certificate that takes a request's key also the right csr), and its time is not over; admins have no such right.") \
     X(ISSUE, EVENT_FORBIDDEN, cs_rule_by_issuer, "Issuers bring official and test certificates.") \
     X(DERIVED, EVENT_FORBIDDEN, cs_rule_by_service, "Offers, withdrawals and answers come from the consumer itself.") \
     X(ACCOUNTS, ACCOUNT_UNKNOWN, cs_rule_account, "The account is registered.") \
@@ -126,6 +128,7 @@
     X(UPLOADS, CHAIN_INCOMPLETE, cs_rule_chain_complete, "The leaf's issuer is in the chain, where the account asks for that.") \
     X(KEYED, KEY_MALFORMED, cs_rule_custodian, "The key is sealed to a custodian that is trusted.") \
     X(UPLOADS, CSR_NO_MATCH, cs_rule_csr_match, "A request of this account has the certificate's key, where one is to be matched.") \
+    X(UPLOADS, EVENT_FORBIDDEN, cs_rule_csr_pattern, "The key's pattern covers the name of that request, too; issuers have none.") \
     X(UPLOADS, NAME_TAKEN, cs_rule_name_free, "The name is free, or its certificate is to be replaced.") \
     X(UPLOADS, REPLACE_SOURCE, cs_rule_same_source, "A certificate is replaced by one of its own source and algorithm.") \
     X(UPLOADS, REPLACE_OLDER, cs_rule_not_older, "A certificate is not replaced by an older one, unless that is meant.") \

@@ -194,6 +194,15 @@ def test_rights(log, acme):
     assert log.put(agent.event("agent.rotate", name, successor.kid, {"key": ev.b64(successor.spki)})).status == "applied"
     refused(log.put(log.upload(agent, name, "old")), "event.revoked_signer")
     assert log.put(log.upload(successor, name, "new")).status == "applied"
+    third = ev.Sender(D, log.custodian.public_key())
+    assert log.put(successor.event("agent.rotate", name, third.kid, {"key": ev.b64(third.spki)})).status == "applied"
+    ended = log.put(log.admin.event("agent.revoke", name, agent.kid, {}))
+    assert (ended.status, ended.code, ended.detail) == ("applied", "", f"ended: {agent.kid}, {third.kid}")
+    refused(log.put(log.upload(third, name, "newest")), "event.revoked_signer")
+    assert log.put(log.admin.event("agent.revoke", name, third.kid, {})).code == "unchanged"
+    assert log.put(log.admin.event("agent.revoke", name, successor.kid, {})).detail == f"ended: {successor.kid}"
+    successor = ev.Sender(D, log.custodian.public_key())
+    log.enroll(name, successor, wire.RIGHTS[:5])
     refused(log.put(log.admin.event("account.update", "nobody", "nobody", {"verified": True})), "account.unknown")
     refused(log.put(successor.event("share.answer", name, ev.uuid7(), {
         "share": ev.uuid7(), "recipient": "x", "version": 1, "answer": "accepted", "origin": 0})), "event.forbidden")
@@ -255,20 +264,27 @@ def test_csr(log, acme):
     key, subject = ev.new_key(), ev.uuid7()
     chain = [log.ca.issue(key.public_key()), log.ca.der]
 
-    def by_csr():
-        return log.put(agent.event("certificate.upload", name, ev.uuid7(), {
-            "name": "api", "algorithm": "international", "chain": [ev.b64(c) for c in chain], "csr": True}))
+    def by_csr(by=agent, called="api"):
+        return log.put(by.event("certificate.upload", name, ev.uuid7(), {
+            "name": called, "algorithm": "international", "chain": [ev.b64(c) for c in chain], "csr": True}))
     refused(by_csr(), "csr.no_match")
+    narrow = ev.Sender(D, log.custodian.public_key())
+    log.enroll(name, narrow, ["upload", "csr"], "mine")
     v = log.put(agent.csr_add(name, "api", key, ev.csr_of(key), subject=subject))
     assert v.status == "applied", v
     again = log.put(agent.csr_add(name, "api", key, ev.csr_of(key)))
     assert (again.code, again.subject) == ("unchanged", subject)
     refused(log.put(agent.csr_add(name, "api", ev.new_key(), ev.csr_of(key))), "key.mismatch")
+    refused(by_csr(narrow, "mine"), "event.forbidden")
+    without = ev.Sender(D, log.custodian.public_key())
+    log.enroll(name, without, ["upload"])
+    refused(by_csr(without), "event.forbidden")
     v = by_csr()
     assert v.status == "applied", v
     assert log.of(name).material[log.of(name).names["api"]][0]["key_subject"] == subject
     assert log.put(agent.event("csr.delete", name, subject, {})).status == "applied"
     refused(log.put(agent.event("csr.delete", name, subject, {})), "csr.not_found")
+    assert by_csr().code == "unchanged"  # the certificate has its key already
 
 
 def test_sm2(log, acme):

@@ -476,6 +476,12 @@ def test_a_token_is_good_for_nothing_else(stack, tmp_path):
     other_host = new_host(stack, account, tmp_path / "other")
     used_up = other_host.run("agent", "join", again)
     assert used_up.returncode == 1 and b"event.forbidden" in used_up.stderr
+    # Whoever revokes a token is told what came in by it, as it is called now.
+    fresh.expect(0, "agent", "rotate")
+    came_in, token_kid = kid_of_host(fresh), {a["kid"]: a["enrolled_by"] for a in admin.json(0, "agents", "--ended")["agents"]}
+    first = next(a["kid"] for a in admin.json(0, "agents", "--ended")["agents"] if a.get("rotated_to") == came_in)
+    admin.expect(0, "agent", "revoke", "--account", account.id, token_kid[first],
+                 words=["keys that it enrolled, which this does not end: 1", f"still lives: {came_in}"])
 
 
 def test_rotation_while_the_daemon_runs_and_revocation(host, stack, ca, tmp_path):
@@ -494,7 +500,10 @@ def test_rotation_while_the_daemon_runs_and_revocation(host, stack, ca, tmp_path
     host.wait_quiet()
     states = {a["kid"]: a["state"] for a in admin.json(0, "agents", "--ended")["agents"]}
     assert states[old] == "rotated" and states[new] == "enrolled"
-    admin.expect(0, "agent", "revoke", "--account", host.account.id, new)
+    # The key that the admin knows is the one that was rotated: what it was rotated to ends with it, and both are named.
+    admin.expect(0, "agent", "revoke", "--account", host.account.id, old, words=[f"ended: {old}, {new}"])
+    states = {a["kid"]: a["state"] for a in admin.json(0, "agents", "--ended")["agents"]}
+    assert states[old] == states[new] == "revoked"
     put_pair(tls, "c", ca)
     host.wait_status(lambda s: s["api"].get("code") == "event.revoked_signer", "the refusal")
     assert "c" not in {c["name"] for c in admin.json(0, "list")["certificates"]}

@@ -171,6 +171,33 @@ def an_admin_that_uploads(w):
     return w.upload(sender=w.admin)
 
 
+@case("event.forbidden")
+def a_join_token_that_rotates(w):
+    token, successor = w.enroll("acme", can=["enroll"], grant={"can": ["upload"], "names": "*"}), ev.Sender(DEPLOYMENT)
+    return token.event("agent.rotate", "acme", successor.kid, {"key": ev.b64(successor.spki)})
+
+
+@case("event.forbidden")
+def a_key_whose_time_is_over(w):
+    agent = w.enroll("acme", can=["upload", "enroll"], expires="2020-01-01T00:00:00Z", grant={"can": ["upload"], "names": "*"})
+    return w.upload(sender=agent)
+
+
+@case("event.forbidden")
+def the_key_of_a_request_outside_of_the_pattern(w):
+    key = ev.new_key()
+    assert w.judge(w.acme.agent.csr_add("acme", w.fresh("secret"), key, ev.csr_of(key)))["status"] == "applied"
+    thief = w.enroll("acme", can=["upload", "csr"], names="mine.*")
+    return csr_upload(w, [w.ca.issue(key.public_key()), w.ca.der], thief, "mine.example.com")
+
+
+@case("event.forbidden")
+def the_key_of_a_request_without_the_right_to_requests(w):
+    key = ev.new_key()
+    assert w.judge(w.acme.agent.csr_add("acme", w.fresh(), key, ev.csr_of(key)))["status"] == "applied"
+    return csr_upload(w, [w.ca.issue(key.public_key()), w.ca.der], w.enroll("acme", can=["upload"]))
+
+
 @case("event.malformed")
 def not_json(w):
     return ev.Record("acme", b"not json", w.acme.agent.sign(b"not json"), "")
@@ -590,9 +617,9 @@ def an_answer_to_no_share(w):
         "share": ev.uuid7(), "recipient": "acme-sister", "version": 1, "answer": "accepted", "code": "", "origin": origin})
 
 
-def csr_upload(w, chain):
-    return w.acme.agent.event("certificate.upload", "acme", ev.uuid7(), {
-        "name": w.fresh(), "algorithm": "international", "chain": [ev.b64(c) for c in chain], "csr": True})
+def csr_upload(w, chain, sender=None, name=None):
+    return (sender or w.acme.agent).event("certificate.upload", "acme", ev.uuid7(), {
+        "name": name or w.fresh(), "algorithm": "international", "chain": [ev.b64(c) for c in chain], "csr": True})
 
 
 @pytest.mark.parametrize("code,provoke", [pytest.param(c, f, id=f"{c}-{f.__name__}") for c, fs in CASES.items() for f in fs])

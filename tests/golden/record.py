@@ -3,8 +3,9 @@
 
     PYTHONPATH=tests:tests/e2e CS_TEST_BUILD=build/dev /usr/bin/python3 tests/golden/record.py tests/golden/golden.tar.xz
 
-Made once, and again only where a new code or a new cell must be in it. What is there then stays as it is: each release
-must judge it as it was judged (ctest -R golden). A release that fails here changes history; that needs a new ruleset.
+Until the first release it is recorded anew where a rule changes in place (CHANGELOG.md, "Rules"). From then on it is made again only
+where a new code or a new cell must be in it. What is there then stays as it is: each release must judge it as it was judged
+(ctest -R golden). A release that fails here changes history; that needs a new ruleset.
 """
 import io
 import json
@@ -204,10 +205,15 @@ class Golden(test_verdicts.World):
             "version": "0.1.0", "certificates": 3, "failed": 0, "last_scan": "2026-11-23T12:00:00Z", "spool": 0}))
         agent, successor = self.enroll("acme"), ev.Sender(DEPLOYMENT, self.custodian.public_key())
         self.judge(agent.event("agent.rotate", "acme", successor.kid, {"key": ev.b64(successor.spki)}))
+        third = ev.Sender(DEPLOYMENT, self.custodian.public_key())
+        self.judge(successor.event("agent.rotate", "acme", third.kid, {"key": ev.b64(third.spki)}))
+        for ended in (agent, third, successor):  # the whole line ends with the first
+            self.judge(self.admin.event("agent.revoke", "acme", ended.kid, {}))
         token = self.enroll("acme", can=["enroll"], uses=2, grant={"can": ["upload"], "names": "*"})
         for _ in range(3):
             new = ev.Sender(DEPLOYMENT, self.custodian.public_key())
             self.judge(token.event("agent.enroll", "acme", new.kid, {"key": ev.b64(new.spki), "can": ["upload"], "names": "*"}))
+        self.judge(self.admin.event("agent.revoke", "acme", token.kid, {}))
         extra = ev.Sender(DEPLOYMENT)
         self.trust("admin", extra)
         self.judge(extra.event("account.update", "acme", "acme", {"limits": {"shares": 7}}))

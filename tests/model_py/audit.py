@@ -93,7 +93,9 @@ def _check_outcome(v, n, previous, r):
     found = []
     if actual.get("prev") != previous:
         found.append("prev: the chain is broken")
-    actual.pop("detail", None)
+    detail = actual.pop("detail", "")
+    if v.detail is not None and detail != v.detail:
+        found.append(f"its detail is {brief(detail)}, not {brief(v.detail)}")
     found += differences(expected_outcome(v, n, actual.get("prev")), actual)
     if (r.key or b"") != (v.event.account.encode() if v.event else b""):
         found.append(f"its key is {r.key}")

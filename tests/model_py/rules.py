@@ -52,6 +52,7 @@ class Verdict:
         self.record_sha256 = wire.record_sha256(record)
         self.event = None
         self.status, self.code, self.subject = "applied", "", ""
+        self.detail = None          # what it must be, where the rules say it
         self.version = self.watermark = self.gap = 0
         self.signer_known = False   # its outcome is kept for the account
         self.concludes = []         # (share event id, status, code)
@@ -201,18 +202,22 @@ class Model:
             good = True
         elif role != "agent":
             good = False
+        elif agent["expires_s"] and v.time_ms // 1000 >= agent["expires_s"]:
+            good = False
         elif e.type in RIGHT_OF:
             good = RIGHT_OF[e.type] in agent["can"]
+            if e.type == "certificate.upload" and e.data.get("csr") is True:
+                good = good and "csr" in agent["can"]
             if good and e.type == "agent.enroll":
-                good = self._may_enroll(v, e.data, agent)
+                good = self._may_enroll(e.data, agent)
         else:
-            good = e.type == "agent.rotate" or e.subject == e.kid
+            good = "enroll" not in agent["can"] and (e.type == "agent.rotate" or e.subject == e.kid)
         if not good:
             raise Refused("event.forbidden")
 
     @staticmethod
-    def _may_enroll(v, d, token):
-        if token["uses_left"] == 0 or (token["expires_s"] and token["expires_s"] < v.time_ms // 1000):
+    def _may_enroll(d, token):
+        if token["uses_left"] == 0:
             return False
         grant, asked = token["grant"], set(d["can"])
         if "enroll" in asked or not asked <= set(grant["can"]):
@@ -306,8 +311,9 @@ class Model:
         d = e.data
         self._key_form(wire.decode_base64(d["key"]), e.subject, ("P-256",))
         self._agent_new(p, a, e.subject)
-        if token and token["uses_left"] > 0:
-            token["uses_left"] -= 1
+        if token:
+            token["enrolled_keys"] += 1
+            token["uses_left"] -= token["uses_left"] > 0
         grant = d.get("grant")
         if grant:
             grant = {"can": sorted(grant["can"], key=wire.RIGHTS.index), "names": grant["names"]}
@@ -315,7 +321,8 @@ class Model:
             "state": "enrolled", "key": wire.decode_base64(d["key"]), "can": sorted(d["can"], key=wire.RIGHTS.index),
             "names": d["names"], "label": d.get("label", ""), "uses_left": d.get("uses", -1),
             "expires_s": wire.time_s(d["expires"]) if "expires" in d else 0, "grant": grant, "enrolled_by": e.kid,
-            "rotated_to": "", "enrolled_ms": v.time_ms, "ended_ms": 0, "heartbeat_ms": 0, "heartbeat": None}
+            "enrolled_keys": 0, "rotated_to": "", "first": "", "latest": "", "enrolled_ms": v.time_ms, "ended_ms": 0,
+            "heartbeat_ms": 0, "heartbeat": None}
 
     def _agent_new(self, p, a, kid):
         if kid in a.keys or kid in p.trust or kid == self.root_kid:
@@ -328,13 +335,25 @@ class Model:
         if found["state"] == "revoked":
             v.code = "unchanged"
             return
-        found["state"], found["ended_ms"] = "revoked", v.time_ms
+        ended = [e.subject]
+        last = e.subject
+        while a.keys[last]["rotated_to"]:
+            last = a.keys[last]["rotated_to"]
+        if last != e.subject and a.keys[last]["state"] == "enrolled":
+            ended.append(last)
+        for kid in ended:
+            a.keys[kid]["state"], a.keys[kid]["ended_ms"] = "revoked", v.time_ms
+        v.detail = "ended: " + ", ".join(ended)
+        if len(ended) == 1 and found["enrolled_keys"]:
+            v.detail += f"; keys that it enrolled, which this does not end: {found['enrolled_keys']}"
 
     def _agent_rotate(self, p, v, e, a, agent):
         spki = wire.decode_base64(e.data["key"])
         self._key_form(spki, e.subject, ("P-256",))
         self._agent_new(p, a, e.subject)
-        a.keys[e.subject] = {**agent, "key": spki, "enrolled_by": e.kid, "enrolled_ms": v.time_ms}
+        first = agent["first"] or e.kid
+        a.keys[e.subject] = {**agent, "key": spki, "enrolled_by": e.kid, "enrolled_ms": v.time_ms, "first": first, "latest": ""}
+        a.keys[first]["latest"] = e.subject
         agent["state"], agent["rotated_to"], agent["ended_ms"] = "rotated", e.subject, v.time_ms
 
     def _agent_heartbeat(self, p, v, e, a, agent):
@@ -416,13 +435,12 @@ class Model:
         for f in parts:
             if f["custodian"]:
                 self._custodian_trusted(p, f["custodian"])
-        material = self._material(e, a, parts)
         held = a.certs.get(a.names.get(d["name"]))
+        if held and [x["sha256"] for x in held["summary"]["leaves"]] == [x.sha256 for x in leaves]:
+            v.code, v.subject, v.version = "unchanged", held["id"], held["summary"]["version"]
+            return
+        material = self._material(e, a, agent, parts)
         if held:
-            fingerprints = [x["sha256"] for x in held["summary"]["leaves"]]
-            if fingerprints == [x.sha256 for x in leaves]:
-                v.code, v.subject, v.version = "unchanged", held["id"], held["summary"]["version"]
-                return
             self._may_replace(held, d, leaves, source)
         else:
             if e.subject in a.certs:
@@ -446,8 +464,7 @@ class Model:
         if leaves[0].not_before_s < old["leaves"][0]["not_before_s"] and not d.get("force"):
             raise Refused("replace.older")
 
-    @staticmethod
-    def _material(e, a, parts):
+    def _material(self, e, a, agent, parts):
         found = []
         for f in parts:
             key, key_subject = f["part"].get("key"), e.subject
@@ -455,6 +472,7 @@ class Model:
                 request = a.csrs.get(a.csr_spki.get(f["leaf"].spki_sha256))
                 if not request:
                     raise Refused("csr.no_match")
+                self._covered(agent, request["name"])
                 key, key_subject = request["key"], request["id"]
             found.append({"chain": f["part"]["chain"], "key": key, "key_subject": key_subject, "role": f["role"]})
         return found

@@ -298,7 +298,7 @@ def _upload(d, more=()):
         _check(len(d["tags"]) <= 16 and all(TAG(t) for t in d["tags"]))
     if sm2:
         for name in parts:
-            members(d[name], ["chain"], ["key", "pop", "csr"])
+            members(d[name], ["chain"], ["key", "pop"])
             _part(d[name])
     else:
         _part(d)

@@ -78,7 +78,8 @@ static const struct entry_sample {
      "*\","
      "\"label\":\"web-1\",\"uses_left\":3,\"expires_s\":1764000000,\"grant\":{\"can\":[\"read\"],\"names\":"
      "\"*\"},"
-     "\"enrolled_by\":\"" SAMPLE_KID "\",\"rotated_to\":\"" SAMPLE_KID
+     "\"enrolled_by\":\"" SAMPLE_KID "\",\"enrolled_keys\":2,\"rotated_to\":\"" SAMPLE_KID
+     "\",\"first\":\"" SAMPLE_KID "\",\"latest\":\"" SAMPLE_KID
      "\",\"enrolled_ms\":1764000000000,\"ended_ms\":1764000000001,\"heartbeat_ms\":1764000000002,"
      "\"heartbeat\":{\"version\":\"0.1.0\",\"certificates\":7,\"failed\":1,\"last_scan_s\":1763999999,"
      "\"spool\":2}}"},

@@ -426,14 +426,119 @@ static void join_tokens_end(void **state) {
     struct cs_event ev = fx_event(fx, CS_EVENT_AGENT_REVOKE, "acme", fx->admin, gone->kid);
     assert_applied(fx_send(fx, fx->admin, &ev));
     assert_rejected(join(fx, gone, CS_CAN_READ, "*"), EVENT_REVOKED_SIGNER);
+}
 
-    // The next key of a token goes on counting.
-    struct fx_key *once = join_token(fx, 1, 0, CS_CAN_READ, "*"), *next = fx_key_new(fx);
-    ev = fx_event(fx, CS_EVENT_AGENT_ROTATE, "acme", once, next->kid);
+// ---- how keys end
+
+static const struct cs_verdict *rotate(struct fx *fx, struct fx_key *by, const struct fx_key *next) {
+    struct cs_event ev = fx_event(fx, CS_EVENT_AGENT_ROTATE, "acme", by, next->kid);
     ev.data.enroll.key.bytes = cs_pubkey_spki(next->pub);
-    assert_applied(fx_send(fx, once, &ev));
-    assert_applied(join(fx, next, CS_CAN_READ, "*"));
-    assert_rejected(join(fx, next, CS_CAN_READ, "*"), EVENT_FORBIDDEN);
+    return fx_send(fx, by, &ev);
+}
+
+static const struct cs_verdict *revoke(struct fx *fx, const struct fx_key *k) {
+    struct cs_event ev = fx_event(fx, CS_EVENT_AGENT_REVOKE, "acme", fx->admin, k->kid);
+    return fx_send(fx, fx->admin, &ev);
+}
+
+static enum cs_agent_state state_of(struct fx *fx, const struct fx_key *k) {
+    struct cs_agent a;
+    struct cs_err err;
+    assert_true(cs_agent_decode(fx_doc(fx, "acme", fx_text(fx, "key/acme/%s", k->kid)), &a, &err));
+    return a.state;
+}
+
+// Whichever key of a line is revoked, none of it lives afterwards; the answer names those that it ended.
+static void revocation_follows_rotation(void **state) {
+    struct fx *fx = *state;
+    enum { LENGTH = 4 };
+    for (size_t named = 0; named < LENGTH; named++) {
+        struct fx_key *line[LENGTH] = {fx_agent(fx, "acme", CS_CAN_UPLOAD, "*")};
+        for (size_t i = 1; i < LENGTH; i++) {
+            line[i] = fx_key_new(fx);
+            assert_applied(rotate(fx, line[i - 1], line[i]));
+        }
+        struct fx_key *last = line[LENGTH - 1];
+        assert_applied(beat(fx, last));
+        const struct cs_verdict *v = revoke(fx, line[named]);
+        assert_applied(v);
+        assert_string_equal(v->detail, line[named] == last
+                                           ? fx_text(fx, "ended: %s", last->kid)
+                                           : fx_text(fx, "ended: %s, %s", line[named]->kid, last->kid));
+        for (size_t i = 0; i < LENGTH; i++) {
+            assert_int_equal(state_of(fx, line[i]),
+                             i == named || line[i] == last ? CS_AGENT_REVOKED : CS_AGENT_ROTATED);
+            assert_rejected(upload(fx, line[i], "revoked"), EVENT_REVOKED_SIGNER);
+        }
+        assert_heard(fx, last, 0);
+        assert_rejected(rotate(fx, last, fx_key_new(fx)), EVENT_REVOKED_SIGNER);
+        // A second time, each of the others ends itself alone, or changes nothing.
+        for (size_t i = 0; i < LENGTH; i++) {
+            v = revoke(fx, line[i]);
+            if (i == named || line[i] == last)
+                assert_verdict(v, APPLIED, UNCHANGED);
+            else
+                assert_string_equal(v->detail, fx_text(fx, "ended: %s", line[i]->kid));
+        }
+    }
+}
+
+// Each rotation writes the first key of its line, and reads no more of it: a line may be of any length.
+static void a_long_line_is_revoked_in_one_step(void **state) {
+    struct fx *fx = *state;
+    struct fx_key *first = fx_agent(fx, "acme", CS_CAN_UPLOAD, "*"), *last = first;
+    for (int i = 0; i < 60; i++) {
+        struct fx_key *next = fx_key_new(fx);
+        assert_applied(rotate(fx, last, next));
+        last = next;
+    }
+    struct cs_agent a;
+    struct cs_err err;
+    assert_true(cs_agent_decode(fx_doc(fx, "acme", fx_text(fx, "key/acme/%s", first->kid)), &a, &err));
+    assert_string_equal(a.latest, last->kid);
+    const struct cs_verdict *v = revoke(fx, first);
+    assert_applied(v);
+    assert_non_null(strstr(v->detail, last->kid));
+    assert_rejected(beat(fx, last), EVENT_REVOKED_SIGNER);
+}
+
+// Whoever finds a token, or keeps a key beyond its time, can neither keep it alive nor use it.
+static void tokens_and_expired_keys_do_not_go_on(void **state) {
+    struct fx *fx = *state;
+    struct fx_key *token = join_token(fx, 0, 0, CS_CAN_READ, "*");
+    assert_rejected(rotate(fx, token, fx_key_new(fx)), EVENT_FORBIDDEN);
+    assert_rejected(beat(fx, token), EVENT_FORBIDDEN);
+    // A key with an end that may do more than enrol.
+    int64_t end_s = fx_now_s(fx) + 60;
+    struct fx_key *both = fx_key_new(fx);
+    struct cs_event ev = fx_enroll(fx, "acme", fx->admin, both, CS_CAN_ENROLL | CS_CAN_UPLOAD, "*");
+    ev.data.enroll.expires_s = end_s;
+    ev.data.enroll.has_grant = true;
+    ev.data.enroll.grant_can = CS_CAN_READ;
+    strcpy(ev.data.enroll.grant_names, "*");
+    assert_applied(fx_send(fx, fx->admin, &ev));
+    fx->now_ms = end_s * 1000 - 1;
+    assert_applied(upload(fx, both, "in-time"));
+    fx->now_ms = end_s * 1000;
+    assert_rejected(upload(fx, both, "too-late"), EVENT_FORBIDDEN);
+    assert_rejected(join(fx, both, CS_CAN_READ, "*"), EVENT_FORBIDDEN);
+    assert_rejected(rotate(fx, both, fx_key_new(fx)), EVENT_FORBIDDEN);
+    fx->now_ms = FX_NOW_MS;
+}
+
+static void revoking_a_token_tells_of_what_it_enrolled(void **state) {
+    struct fx *fx = *state;
+    struct fx_key *token = join_token(fx, 0, 0, CS_CAN_READ, "*"),
+                  *unused = join_token(fx, 3, 0, CS_CAN_READ, "*");
+    assert_applied(join(fx, token, CS_CAN_READ, "*"));
+    assert_applied(join(fx, token, CS_CAN_READ, "*"));
+    const struct cs_verdict *v = revoke(fx, token);
+    assert_applied(v);
+    assert_string_equal(
+        v->detail, fx_text(fx, "ended: %s; keys that it enrolled, which this does not end: 2", token->kid));
+    v = revoke(fx, unused);
+    assert_applied(v);
+    assert_string_equal(v->detail, fx_text(fx, "ended: %s", unused->kid));
 }
 
 int main(void) {
@@ -446,6 +551,10 @@ int main(void) {
         cmocka_unit_test(keys_that_cannot_be_enrolled),
         cmocka_unit_test(join_tokens),
         cmocka_unit_test(join_tokens_end),
+        cmocka_unit_test(revocation_follows_rotation),
+        cmocka_unit_test(a_long_line_is_revoked_in_one_step),
+        cmocka_unit_test(tokens_and_expired_keys_do_not_go_on),
+        cmocka_unit_test(revoking_a_token_tells_of_what_it_enrolled),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

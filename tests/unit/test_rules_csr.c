@@ -34,17 +34,22 @@ static bool holds(struct cs_bytes doc, const char *text) {
     return doc.data && memmem(doc.data, doc.len, text, strlen(text));
 }
 
-static struct cs_event matching(struct fx *fx, const char *name, const struct fx_cert *cert) {
-    struct cs_event ev = fx_event(fx, CS_EVENT_CERTIFICATE_UPLOAD, "acme", agent, NULL);
+static struct cs_event matching_by(struct fx *fx, enum cs_event_type type, struct fx_key *by,
+                                   const char *name, const struct fx_cert *cert) {
+    struct cs_event ev = fx_event(fx, type, "acme", by, NULL);
     strcpy(ev.data.upload.name, name);
     ev.data.upload.algorithm = CS_ALGORITHM_INTERNATIONAL;
-    ev.data.upload.source = CS_SOURCE_UPLOADED;
+    ev.data.upload.source = type == CS_EVENT_CERTIFICATE_UPLOAD ? CS_SOURCE_UPLOADED : CS_SOURCE_OFFICIAL;
     ev.data.upload.parts = 1;
     ev.data.upload.part[0].csr = true;
     ev.data.upload.part[0].chain_len = 2;
     ev.data.upload.part[0].chain[0].bytes = cert->chain[0];
     ev.data.upload.part[0].chain[1].bytes = cert->chain[1];
     return ev;
+}
+
+static struct cs_event matching(struct fx *fx, const char *name, const struct fx_cert *cert) {
+    return matching_by(fx, CS_EVENT_CERTIFICATE_UPLOAD, agent, name, cert);
 }
 
 static void requests_are_matched_by_their_key(void **state) {
@@ -98,6 +103,58 @@ static void the_same_request_again(void **state) {
     assert_rejected(fx_send(fx, agent, &ev), CERTIFICATE_ID_USED);
 }
 
+// The public key of a request is no secret: it stands in every certificate for it, and anybody may issue one. Who
+// may not touch the request gets nothing of it.
+static void a_request_gives_its_key_to_those_who_may_touch_it(void **state) {
+    struct fx *fx = *state;
+    static const struct {
+        unsigned can;
+        const char *names;
+        bool may;
+    } rows[] = {
+        {CS_CAN_UPLOAD | CS_CAN_CSR, "*", true},
+        {CS_CAN_UPLOAD | CS_CAN_CSR, "*e*", true}, // both names
+        {CS_CAN_UPLOAD, "*", false},
+        {CS_CAN_CSR, "*", false},
+        {CS_CAN_UPLOAD | CS_CAN_CSR, "taken-*", false}, // not the request's
+        {CS_CAN_UPLOAD | CS_CAN_CSR, "secret", false},  // not the certificate's
+        {CS_CAN_UPLOAD | CS_CAN_DELETE | CS_CAN_SHARE | CS_CAN_READ, "*", false},
+    };
+    for (int replaces = 0; replaces < 2; replaces++)
+        for (size_t i = 0; i < CS_ARRAY_LEN(rows); i++) {
+            const char *name = fx_text(fx, "taken-%d-%zu", replaces, i);
+            struct fx_cert *key = fx_cert_key_only(fx, "P-256"), *own = fx_cert(fx, (struct fx_cert_how){0});
+            struct fx_cert *cert = fx_cert(fx, (struct fx_cert_how){.same_key = key});
+            struct fx_key *by = fx_agent(fx, "acme", rows[i].can, rows[i].names);
+            struct cs_event add = fx_csr(fx, "acme", agent, NULL, "secret", key);
+            assert_applied(fx_send(fx, agent, &add));
+            struct cs_event ev = fx_upload(fx, "acme", agent, NULL, name, own);
+            if (replaces)
+                assert_applied(fx_send(fx, agent, &ev));
+            ev = matching_by(fx, CS_EVENT_CERTIFICATE_UPLOAD, by, name, cert);
+            ev.data.upload.replace = replaces;
+            if (rows[i].may)
+                assert_applied(fx_send(fx, by, &ev));
+            else
+                assert_rejected(fx_send(fx, by, &ev), EVENT_FORBIDDEN);
+            add = fx_event(fx, CS_EVENT_CSR_DELETE, "acme", agent, add.subject);
+            assert_applied(fx_send(fx, agent, &add));
+        }
+}
+
+// The platform's CA brings certificates for all names.
+static void issuers_answer_requests(void **state) {
+    struct fx *fx = *state;
+    struct fx_cert *key = fx_cert_key_only(fx, "P-256");
+    struct fx_cert *cert = fx_cert(fx, (struct fx_cert_how){.same_key = key});
+    struct cs_event ev = matching_by(fx, CS_EVENT_CERTIFICATE_ISSUE, fx->issuer, "issued", cert);
+    assert_rejected(fx_send(fx, fx->issuer, &ev), CSR_NO_MATCH);
+    struct cs_event add = fx_csr(fx, "acme", agent, NULL, "to-be-issued", key);
+    assert_applied(fx_send(fx, agent, &add));
+    ev = matching_by(fx, CS_EVENT_CERTIFICATE_ISSUE, fx->issuer, "issued", cert);
+    assert_applied(fx_send(fx, fx->issuer, &ev));
+}
+
 static void odd_requests(void **state) {
     struct fx *fx = *state;
     struct fx_cert *key = fx_cert_key_only(fx, "P-256");
@@ -128,6 +185,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_are_matched_by_their_key),
         cmocka_unit_test(the_same_request_again),
+        cmocka_unit_test(a_request_gives_its_key_to_those_who_may_touch_it),
+        cmocka_unit_test(issuers_answer_requests),
         cmocka_unit_test(odd_requests),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -129,7 +129,8 @@ struct cs_heartbeat {
 
 enum cs_agent_state { CS_AGENT_ENROLLED = 1, CS_AGENT_REVOKED, CS_AGENT_ROTATED };
 // {"state":"enrolled"|"revoked"|"rotated","key":"<base64 SPKI>","can":["upload",…],"names":"*","label":…?,"uses_left":…?,"expires_s":…?,
-//  "grant":{"can":[…],"names":…}?,"enrolled_by":"<kid>","rotated_to":"<kid>"?,"enrolled_ms":…,"ended_ms":…?,"heartbeat_ms":…?,"heartbeat":{…}?}
+//  "grant":{"can":[…],"names":…}?,"enrolled_by":"<kid>","enrolled_keys":…?,"rotated_to":"<kid>"?,"first":"<kid>"?,"latest":"<kid>"?,"enrolled_ms":…,
+//  "ended_ms":…?,"heartbeat_ms":…?,"heartbeat":{…}?}
 struct cs_agent {
     enum cs_agent_state state;
     struct cs_spki key;
@@ -142,7 +143,11 @@ struct cs_agent {
     unsigned grant_can;
     cs_pattern grant_names;
     cs_kid enrolled_by;
-    cs_kid rotated_to; // "" unless rotated
+    int64_t enrolled_keys; // how many keys this join token has enrolled
+    cs_kid rotated_to;     // "" unless rotated
+    // A key and those that it was rotated to are a line. However long it is, its two ends know each other.
+    cs_kid first;  // the key of the line that was enrolled; "" where it is this one
+    cs_kid latest; // of the first one: the line's last key; "" where it is this one, and of all others
     int64_t enrolled_ms;
     int64_t ended_ms;     // revoked or rotated; 0 before
     int64_t heartbeat_ms; // broker time of the last heartbeat; 0: none yet
