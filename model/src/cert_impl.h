@@ -25,3 +25,6 @@ CS_MUST_USE bool cert_parse_into(struct cs_crypto *c, struct cs_bytes der, struc
 static inline const struct cert_inside *cert_inside(const struct cs_cert *cert) {
     return cert->internal;
 }
+
+// Whether issuer's key signed cert; names and rights are not looked at. Memoised.
+bool cert_signature_good(struct cs_crypto *c, const struct cs_cert *cert, const struct cs_cert *issuer);

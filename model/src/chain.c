@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What certificates are to each other: links, chains, pairs; and the leaf's own rules.
-#include "cert_impl.h"
+#include "chain_path.h"
 
 #include <openssl/x509v3.h> // KU_ names
 
 // Negative answers are kept as well: both are functions of bytes.
-static bool signature_good(struct cs_crypto *c, const struct cs_cert *cert, const struct cs_cert *issuer) {
+bool cert_signature_good(struct cs_crypto *c, const struct cs_cert *cert, const struct cs_cert *issuer) {
     size_t s = (cert->sha256[0] | (size_t)cert->sha256[1] << 8) % MEMO_LINK_SETS;
     uint8_t key[64];
     memcpy(key, issuer->spki_sha256, 32);
@@ -23,7 +23,7 @@ static bool signature_good(struct cs_crypto *c, const struct cs_cert *cert, cons
 }
 
 bool cs_cert_signed_by(struct cs_crypto *c, const struct cs_cert *cert, const struct cs_cert *issuer) {
-    return name_equal(cert->issuer, issuer->subject) && signature_good(c, cert, issuer);
+    return name_equal(cert->issuer, issuer->subject) && cert_signature_good(c, cert, issuer);
 }
 
 enum cs_code cs_leaf_check(const struct cs_cert *leaf, enum cs_algorithm algorithm, int64_t now_s) {
@@ -46,49 +46,22 @@ static bool same(const struct cs_cert *a, const struct cs_cert *b) {
     return memcmp(a->sha256, b->sha256, 32) == 0;
 }
 
-// The issuer at place i (the leaf is at 0) may sign what is below it: RFC 5280 section 6.1.4 (k) to (n).
-// Self-issued certificates in between do not count against the path length.
-static bool may_issue(struct cs_cert *const *certs, size_t i) {
-    int below = 0;
-    for (size_t k = 1; k < i; k++)
-        below += !certs[k]->self_issued;
-    int path_len = cert_inside(certs[i])->path_len;
-    return certs[i]->can_sign_certs && (path_len < 0 || below <= path_len);
-}
-
-// Whether, going by names alone, every certificate has a place in one path from certs[0].
-static bool names_form_a_path(struct cs_cert *const *certs, size_t n) {
-    bool used[CS_CHAIN_MAX] = {true};
-    size_t at = 0, placed = 1;
-    for (bool found = true; found && placed < n;) {
-        found = false;
-        for (size_t i = 1; i < n && !found; i++) {
-            found = !used[i] && name_equal(certs[at]->issuer, certs[i]->subject);
-            if (found) {
-                used[i] = true;
-                at = i;
-                placed++;
-            }
-        }
-    }
-    return placed == n;
-}
-
 enum cs_code cs_chain_check(struct cs_crypto *c, struct cs_cert *const *certs, size_t n,
                             bool *ret_incomplete) {
+    struct path_order order;
     if (n > CS_CHAIN_MAX)
         return CS_CODE_CERT_TOO_MANY;
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < i; k++)
             if (same(certs[i], certs[k]))
                 return CS_CODE_CHAIN_STRAY;
-    for (size_t i = 0; i + 1 < n; i++) {
-        if (!name_equal(certs[i]->issuer, certs[i + 1]->subject))
-            return names_form_a_path(certs, n) ? CS_CODE_CHAIN_ORDER : CS_CODE_CHAIN_STRAY;
-        if (!may_issue(certs, i + 1) || !signature_good(c, certs[i], certs[i + 1]))
-            return CS_CODE_CHAIN_BROKEN;
-    }
-    *ret_incomplete = n == 1 && !(certs[0]->self_issued && signature_good(c, certs[0], certs[0]));
+    path_find(c, certs, n, &order);
+    if (order.code != CS_CODE_NONE)
+        return order.code;
+    for (size_t i = 0; i < n; i++)
+        if (order.at[i] != i)
+            return CS_CODE_CHAIN_ORDER;
+    *ret_incomplete = order.alone;
     return CS_CODE_NONE;
 }
 
@@ -112,62 +85,69 @@ static void drop_doubles(struct cs_cert **certs, size_t *n) {
     *n = kept;
 }
 
-static void move_to(struct cs_cert **certs, size_t from, size_t to) {
-    struct cs_cert *t = certs[to];
-    certs[to] = certs[from];
-    certs[from] = t;
+static bool has_issuer(struct cs_cert *const *certs, size_t n, const struct cs_cert *cert) {
+    for (size_t i = 0; i < n; i++)
+        if (certs[i] != cert && name_equal(cert->issuer, certs[i]->subject))
+            return true;
+    return false;
 }
 
+// Of two certificates that may be the leaf: what is no CA certificate first, then what has an issuer in the set, then
+// the newer one. The order is total, so that it does not matter which was met first.
+static bool rather_leaf(struct cs_cert *const *certs, size_t n, const struct cs_cert *a,
+                        const struct cs_cert *b) {
+    if (a->is_ca != b->is_ca)
+        return b->is_ca;
+    bool a_linked = has_issuer(certs, n, a), b_linked = has_issuer(certs, n, b);
+    if (a_linked != b_linked)
+        return a_linked;
+    if (a->not_before_s != b->not_before_s)
+        return a->not_before_s > b->not_before_s;
+    return memcmp(a->sha256, b->sha256, sizeof a->sha256) < 0;
+}
+
+// The leaf, and whether another certificate that is no CA certificate might be it as well.
 static bool find_leaf(struct cs_cert *const *certs, size_t n, struct cs_bytes key_spki, size_t *ret,
                       struct cs_err *err) {
-    size_t leaf = n;
+    size_t leaf = n, other = n;
     for (size_t i = 0; i < n; i++) {
-        bool fits = key_spki.len > 0 ? der_equal(certs[i]->spki, key_spki) : !certs[i]->is_ca;
-        if (!fits || (leaf < n && certs[i]->is_ca))
+        if (key_spki.len > 0 ? !der_equal(certs[i]->spki, key_spki) : certs[i]->is_ca)
             continue;
-        if (leaf < n && !certs[leaf]->is_ca)
-            return reject_member(err, CS_CODE_CHAIN_STRAY, certs[i]);
-        leaf = i;
+        size_t second = i;
+        if (leaf == n || rather_leaf(certs, n, certs[i], certs[leaf])) {
+            second = leaf;
+            leaf = i;
+        }
+        if (second < n && (other == n || rather_leaf(certs, n, certs[second], certs[other])))
+            other = second;
     }
-    if (leaf == n && key_spki.len > 0)
-        return cs_err_reject(err, CS_CODE_KEY_MISMATCH);
     if (leaf == n)
-        return cs_err_reject(err, CS_CODE_CERT_IS_CA);
+        return cs_err_reject(err, key_spki.len > 0 ? CS_CODE_KEY_MISMATCH : CS_CODE_CERT_IS_CA);
+    if (other < n && !certs[other]->is_ca)
+        return reject_member(err, CS_CODE_CHAIN_STRAY, certs[other]);
     *ret = leaf;
     return true;
 }
 
-// Puts the issuer of certs[at] to certs[at + 1]. False where there is none; *ret_broken is then the member
-// that has the issuer's name but did not sign or may not.
-static bool find_issuer(struct cs_crypto *c, struct cs_cert **certs, size_t n, size_t at,
-                        const struct cs_cert **ret_broken) {
-    *ret_broken = NULL;
-    for (size_t i = at + 1; i < n; i++) {
-        if (!name_equal(certs[at]->issuer, certs[i]->subject))
-            continue;
-        move_to(certs, i, at + 1);
-        if (may_issue(certs, at + 1) && signature_good(c, certs[at], certs[at + 1]))
-            return true;
-        *ret_broken = certs[at + 1];
-        move_to(certs, i, at + 1);
-    }
-    return false;
-}
-
 bool cs_chain_order(struct cs_crypto *c, struct cs_cert **certs, size_t *n, struct cs_bytes key_spki,
                     struct cs_err *err) {
+    struct cs_cert *ordered[CS_CHAIN_MAX];
+    struct path_order order;
     size_t leaf = 0;
-    const struct cs_cert *broken;
     drop_doubles(certs, n);
     if (*n > CS_CHAIN_MAX)
         return cs_err_reject(err, CS_CODE_CERT_TOO_MANY);
     if (!find_leaf(certs, *n, key_spki, &leaf, err))
         return false;
-    move_to(certs, leaf, 0);
-    for (size_t at = 0; at + 1 < *n; at++)
-        if (!find_issuer(c, certs, *n, at, &broken))
-            return broken ? reject_member(err, CS_CODE_CHAIN_BROKEN, broken)
-                          : reject_member(err, CS_CODE_CHAIN_STRAY, certs[at + 1]);
+    struct cs_cert *first = certs[0];
+    certs[0] = certs[leaf];
+    certs[leaf] = first;
+    path_find(c, certs, *n, &order);
+    if (order.code != CS_CODE_NONE)
+        return reject_member(err, order.code, certs[order.culprit]);
+    for (size_t i = 0; i < *n; i++)
+        ordered[i] = certs[order.at[i]];
+    memcpy((void *)certs, (const void *)ordered, *n * sizeof *certs);
     return true;
 }
 

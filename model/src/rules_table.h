@@ -114,9 +114,9 @@
     X(UPLOADS, CERT_IS_CA, cs_rule_content, "The leaf is no CA certificate.") \
     X(UPLOADS, CERT_ALGORITHM, cs_rule_content, "SM2 keys belong to the SM2 form, all others to the international one.") \
     X(UPLOADS, CERT_NO_NAME, cs_rule_content, "The leaf names somebody: a subject alternative name or a common name.") \
-    X(UPLOADS, CHAIN_STRAY, cs_rule_content, "Every certificate of the chain is a link of it.") \
-    X(UPLOADS, CHAIN_ORDER, cs_rule_content, "The chain is in order, leaf first.") \
-    X(UPLOADS, CHAIN_BROKEN, cs_rule_content, "Each certificate is signed by the next one's key.") \
+    X(UPLOADS, CHAIN_STRAY, cs_rule_content, "Every certificate is a link of a path from the leaf: a CA may be there as a root and cross-signed.") \
+    X(UPLOADS, CHAIN_ORDER, cs_rule_content, "They are in the one order that their set has: the leaf, the shortest path to a root, then other links (cert.h).") \
+    X(UPLOADS, CHAIN_BROKEN, cs_rule_content, "What has the name of an issuer that is missing signed with its key, and may: it is a CA certificate, and its path length holds.") \
     X(UPLOADS, SM2_USAGE, cs_rule_content, "Of an SM2 pair one may sign, the other encrypt.") \
     X(UPLOADS, SM2_SAME_KEY, cs_rule_content, "The two have different keys.") \
     X(UPLOADS, SM2_SUBJECT, cs_rule_content, "The two have the same subject.") \

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sys
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -219,6 +220,26 @@ def test_a_join_token(log, acme):
     assert log.enroll(name, agents[1], ["upload"], "web-7", by=token).status == "applied"
     refused(log.enroll(name, agents[2], ["upload"], "web-7", by=token), "event.forbidden")
     assert log.of(name).keys[token.kid]["uses_left"] == 0
+
+
+def test_one_order_of_a_set(log, acme):
+    name, agent = acme
+    root, key = ev.Authority("New Root"), ev.new_key()
+    old, ca = log.ca.parent, ev.Authority("New CA", root)
+    cross = old.issue(root.key.public_key(), subject=root.name, ca=True, days=2000, names=None)
+    leaf, stray = ca.issue(key.public_key()), ev.Authority("S").der
+    for rest, order in (([ca.der, root.der, cross], [ca.der, root.der, cross]), ([ca.der, cross], [ca.der, cross]),
+                        ([ca.der, root.der, cross, old.der], [ca.der, root.der, cross, old.der]),
+                        ([ca.der, cross, old.der], [ca.der, cross, old.der]), ([ca.der, cross, root.der, stray], None),
+                        ([ca.der, old.der], None), ([root.der, cross], None)):
+        for i, given in enumerate(permutations(rest)):
+            judged = log.put(agent.upload(name, f"crossed-{len(rest)}-{i}", key, [leaf, *given], extra={"replace": True}))
+            if order is None:
+                refused(judged, "chain.stray")
+            elif list(given) == order:
+                assert judged.status == "applied"
+            else:
+                refused(judged, "chain.order")
 
 
 CERTIFICATES = {

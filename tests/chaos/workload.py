@@ -5,6 +5,7 @@ Pools of keys and certificates are made once a process; everything else (ids, se
 The workload keeps a rough idea of what it has done, so that most of what it sends means something; it never looks at outcomes.
 """
 import random
+from itertools import permutations
 
 from cryptography.hazmat.primitives import hashes
 
@@ -22,6 +23,7 @@ class Pools:
         self.good = [self._entry("p256") for _ in range(60)]
         for kind, count in (("rsa2048", 6), ("p384", 4), ("p521", 3), ("ed25519", 5)):
             self.good += [self._entry(kind) for _ in range(count)]
+        self.crossed = self._crossed()
         self.sm2 = [ev.Sm2Pair(cn=f"sm2-{i}.example.com") for i in range(4)]
         self.bad = self._bad()
         self.bad_sm2 = [ev.Sm2Pair(sign_usage="keyEncipherment", encrypt_usage="digitalSignature"), ev.Sm2Pair(same_key=True),
@@ -35,6 +37,14 @@ class Pools:
     def _entry(self, kind):
         key = ev.new_key(kind)
         return key, [self.ca.issue(key.public_key(), start=s, names=("www.example.com", "example.com")) for s in STARTS]
+
+    def _crossed(self):
+        """A root that an older one signed too: (key, chain), in every order, one of which is the right one."""
+        root, key = ev.Authority("Chaos Root 2"), ev.new_key()
+        cross = self.root.issue(root.key.public_key(), subject=root.name, ca=True, days=2000, names=None)
+        ca = ev.Authority("Chaos Intermediate 2", root)
+        leaf = ca.issue(key.public_key())
+        return [(key, [leaf, *above]) for n in (2, 3, 4) for above in permutations([ca.der, root.der, cross, self.root.der], n)]
 
     def _bad(self):
         key = ev.new_key()
@@ -158,6 +168,8 @@ class Workload:
     def _material(self):
         """(key, chain) of a good certificate."""
         r = self.random
+        if r.random() < 0.1:
+            return r.choice(self.pools.crossed)
         key, leaves = r.choice(self.pools.good)
         return key, [r.choice(leaves)] + ([self.pools.ca.der] if r.random() > 0.06 else [])
 

@@ -269,6 +269,7 @@ class Certificate:
         usage = self._extension(ExtensionOID.KEY_USAGE)
         self.usage = usage
         self.can_sign_certs = self.is_ca and (usage is None or usage.key_cert_sign)
+        self.path_length = basic.path_length if basic else None
         if version1 and not self.is_ca:
             raise Refused("cert.not_v3")
         self.key = public_key(spki)
@@ -348,26 +349,53 @@ def leaf_code(leaf, algorithm):
     return ""
 
 
+LINKS_MAX = 24
+
+
 def chain_code(certs):
     """(code, incomplete) of a chain, leaf first. `chain.order` where its members would be a chain in another order."""
-    for i in range(len(certs) - 1):
-        names, signed = signed_by(certs[i].der, certs[i + 1].der)
-        if not (names and signed and certs[i + 1].can_sign_certs):
-            return _why_not(certs, i, names), False
-    last = certs[-1]
-    incomplete = len(certs) == 1 and not (last.self_issued and signed_by(last.der, last.der)[1])
-    return "", incomplete
+    order, code = chain_order(certs)
+    if not code and order != certs:
+        code = "chain.order"
+    leaf = certs[0]
+    return code, len(certs) == 1 and not (leaf.self_issued and signed_by(leaf.der, leaf.der)[1])
 
 
-def _why_not(certs, i, names):
-    rest, ordered = certs[1:], certs[:1]
-    while rest:
-        link = next((c for c in rest if all(signed_by(ordered[-1].der, c.der)) and c.can_sign_certs), None)
-        if link is None:
-            return "chain.broken" if names else "chain.stray"
-        ordered.append(link)
-        rest = [c for c in rest if c is not link]
-    return "chain.order"
+def chain_order(certs):
+    """(the one order of this set, ""), or (None, code). By trying every path from the leaf, which is certs[0]."""
+    leaf, rest = certs[0], certs[1:]
+    if len({c.der for c in certs}) < len(certs):
+        return None, "chain.stray"
+    names = {(c, i) for c in certs for i in rest if c.issuer_der == i.subject_der}
+    paths = list(_paths([leaf], rest)) if len(names) <= LINKS_MAX else []
+    distance = {}
+    for path, _ in paths:
+        for i, c in enumerate(path):
+            distance[c] = min(i, distance.get(c, i))
+    lost = [c for c in rest if c not in distance]
+    if lost:
+        stuck = [c for c in distance if not _is_root(c) and all(p[-1] is c for p, _ in paths if c in p)]
+        return None, "chain.broken" if any((c, x) in names for c in stuck for x in lost) else "chain.stray"
+    best = min((p for p, ends in paths if ends),
+               key=lambda p: (not _is_root(p[-1]), len(p), [_rank(c) for c in p]))
+    return best + sorted((c for c in rest if c not in best), key=lambda c: (distance[c], _rank(c))), ""
+
+
+def _rank(cert):
+    return -cert.not_after_s, cert.sha256
+
+
+def _is_root(cert):
+    return cert.self_issued and (cert.sig_oid in WEAK_SIGNATURES or signed_by(cert.der, cert.der)[1])
+
+
+def _paths(path, rest):
+    """Every path that begins so, and whether it may end there: at a root, or where nothing continues it."""
+    further = [c for c in rest if c not in path and c.can_sign_certs and all(signed_by(path[-1].der, c.der))
+               and (c.path_length is None or sum(not x.self_issued for x in path[1:]) <= c.path_length)]
+    yield path, not further or _is_root(path[-1])
+    for c in further:
+        yield from _paths([*path, c], rest)
 
 
 def sm2_pair_code(sign, encrypt):

@@ -80,6 +80,28 @@ extensions "$CA" 'keyUsage=critical,cRLSign' | issue ca-nosign '/C=CN/O=Example/
 newkey ca-impostor P-256
 extensions "$CA" "$CA_USAGE" | issue ca-impostor '/C=CN/O=Example/CN=Example Sub CA' ca-root -sha256
 
+# CAs that are there more than once: a root that an older one signed too, and the older one signed by it; an intermediate that two
+# roots signed; one with and without a path length; one name and key five times.
+newkey x1 P-256
+extensions "$CA" "$CA_USAGE" | selfsign x1 '/C=CN/O=Example/CN=Example X1' -sha256
+cp x1.key x1-cross.key
+extensions "$CA" "$CA_USAGE" | issue x1-cross '/C=CN/O=Example/CN=Example X1' ca-root -sha256
+cp ca-root.key ca-root-cross.key
+extensions "$CA" "$CA_USAGE" | issue ca-root-cross '/C=CN/O=Example/CN=Example Root' x1 -sha256
+newkey x1-int P-256
+extensions "$CA" "$CA_USAGE" | issue x1-int '/C=CN/O=Example/CN=Example R3' x1 -sha256
+newkey twin-a P-256
+cp twin-a.key twin-b.key
+extensions "$CA" "$CA_USAGE" | issue twin-a '/C=CN/O=Example/CN=Example Twin' ca-root -sha256
+extensions "$CA" "$CA_USAGE" | issue twin-b '/C=CN/O=Example/CN=Example Twin' ca-rsa -sha256 -days 400
+cp ca-sub.key ca-sub-long.key
+extensions "$CA" "$CA_USAGE" | issue ca-sub-long '/C=CN/O=Example/CN=Example Sub CA' ca-root -sha256
+newkey knot-1 P-256
+for i in 1 2 3 4 5; do
+    [ -f knot-$i.key ] || cp knot-1.key knot-$i.key
+    extensions "$CA" "$CA_USAGE" | selfsign knot-$i '/CN=Example Knot' -sha256
+done
+
 # Leafs, one of each key, with different issuers and digests.
 newkey rsa rsa2048
 extensions "$LEAF" "$SAN" | issue rsa /CN=www.example.com ca-sub -sha256
@@ -105,6 +127,14 @@ newkey by-nosign P-256
 extensions "$LEAF" "$SAN" | issue by-nosign /CN=www.example.com ca-nosign -sha256
 newkey by-leaf P-256
 extensions "$LEAF" "$SAN" | issue by-leaf /CN=under.example.com p256 -sha256
+newkey by-x1 P-256
+extensions "$LEAF" "$SAN" | issue by-x1 /CN=www.example.com x1-int -sha256
+newkey by-twin P-256
+extensions "$LEAF" "$SAN" | issue by-twin /CN=www.example.com twin-a -sha256
+newkey by-knot P-256
+extensions "$LEAF" "$SAN" | issue by-knot /CN=www.example.com knot-1 -sha256
+cp p256.key p256-newer.key
+extensions "$LEAF" "$SAN" | issue p256-newer /CN=www.example.com ca-sub -sha256
 newkey other P-256
 extensions "$LEAF" "$SAN" | issue other /CN=other.example.com ca-rsa -sha256
 newkey pss rsa2048

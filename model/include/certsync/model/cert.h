@@ -59,13 +59,22 @@ bool cs_cert_signed_by(struct cs_crypto *c, const struct cs_cert *cert, const st
 // CS_CODE_NONE where all hold. now_s is the record's broker time in the consumer, the clock in the agent.
 enum cs_code cs_leaf_check(const struct cs_cert *leaf, enum cs_algorithm algorithm, int64_t now_s);
 
-// A leaf with its chain, leaf first, as an event carries it. The consumer's check: the order must be right. Each issuer must be a CA
-// certificate, with keyCertSign where it has a key usage, and its path length must hold (RFC 5280 section 6.1.4 k to n).
-// Codes: chain.stray, chain.order, chain.broken; *ret_incomplete is set where the leaf's issuer is absent and the leaf
+// A leaf with its chain, in the one order that this set of certificates has:
+// - the leaf;
+// - the shortest path from it to a root (a certificate that signed itself), or, where the set holds none that it leads to, the
+//   shortest one that nothing of the set continues. Each is signed by the next, which is a CA certificate with keyCertSign where it has a key
+//   usage, and whose path length holds (RFC 5280 section 6.1.4 k to n). Of paths of one length the one whose first different member ends later is
+//   taken, or has the lesser SHA-256;
+// - what else is a link of some path from the leaf (a CA may be there as a root and cross-signed, or twice while it is renewed): the nearer to the
+//   leaf first, then as above.
+// A set with more than 24 pairs of a certificate and one with its issuer's name is refused unsearched (chain.stray).
+//
+// The consumer's check takes no other order. Codes: chain.stray (no link of any path), chain.broken (the same, and it has the name of an issuer that is
+// missing: it did not sign, or may not), chain.order; *ret_incomplete is set where the leaf's issuer is absent and the leaf
 // is not self-signed (what that means is the account's limits' to say).
 enum cs_code cs_chain_check(struct cs_crypto *c, struct cs_cert *const *certs, size_t n,
                             bool *ret_incomplete);
-// The agent's: reorders certs in place, leaf first, drops exact doubles. A stray or broken member is named in err. The leaf is the one
+// The agent's: puts certs in this order, in place, and drops exact doubles. A stray or broken member is named in err. The leaf is the one
 // certificate that is no CA, or the one whose public key is key_spki where that is given (key.mismatch where none has it).
 CS_MUST_USE bool cs_chain_order(struct cs_crypto *c, struct cs_cert **certs, size_t *n,
                                 struct cs_bytes key_spki, struct cs_err *err);

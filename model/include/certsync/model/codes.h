@@ -77,11 +77,11 @@
       "Make the key again with a named curve (openssl ecparam -name prime256v1 -param_enc named_curve).") \
     X(CERT_TOO_MANY, "cert.too_many", BOTH, "There are more than 10 certificates.", \
       "Leave out what is not part of this certificate's chain.") \
-    X(CHAIN_BROKEN, "chain.broken", BOTH, "A certificate of the chain did not sign the one before it.", \
+    X(CHAIN_BROKEN, "chain.broken", BOTH, "A certificate of the chain has an issuer's name, but did not sign with its key, or may not sign.", \
       "Use the chain file that the CA delivered with this very certificate.") \
-    X(CHAIN_STRAY, "chain.stray", BOTH, "The chain holds a certificate that belongs to no link of it.", \
-      "Remove the certificate that is named.") \
-    X(CHAIN_ORDER, "chain.order", CONSUMER, "The chain is not in order, leaf first.", \
+    X(CHAIN_STRAY, "chain.stray", BOTH, "The chain holds a certificate that no path from the leaf leads to.", \
+      "Remove the certificate that is named, or add the one that is missing between it and the leaf.") \
+    X(CHAIN_ORDER, "chain.order", CONSUMER, "The chain is not in its one order: the leaf, the shortest path to a root, then the rest.", \
       "Publish with certsync, which puts it in order.") \
     X(CHAIN_INCOMPLETE, "chain.incomplete", BOTH, "The leaf's issuer is not in the chain.", \
       "Add the CA's intermediate certificate (fullchain.pem).") \
