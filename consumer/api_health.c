@@ -47,6 +47,8 @@ static void put_partition(struct cs_buf *json, int32_t partition, const struct c
         cs_json_int(json, "outcomes", e->outcomes);
         if (e->progress_ms > 0)
             cs_json_int(json, "idle_ms", now_ms > e->progress_ms ? now_ms - e->progress_ms : 0);
+        if (e->foreign > 0)
+            cs_json_int(json, "foreign_outcomes", e->foreign);
         put_age(json, "oldest_event_ms", wall_ms, e->oldest_ms);
         put_age(json, "oldest_pending_share_ms", wall_ms, e->share_ms);
     }

@@ -98,6 +98,12 @@ void cs_board_end(struct cs_board *b, int32_t partition, int64_t end_offset) {
     unlock(b);
 }
 
+void cs_board_foreign(struct cs_board *b, int32_t partition, int64_t foreign) {
+    lock(b);
+    b->entries[partition].foreign = foreign;
+    unlock(b);
+}
+
 void cs_board_oldest(struct cs_board *b, int32_t partition, int64_t oldest_ms) {
     lock(b);
     b->entries[partition].oldest_ms = oldest_ms;
@@ -131,7 +137,7 @@ bool cs_board_ready(const struct cs_board *b, char *why, size_t why_size) {
     int bad = 0;
     for (int32_t p = 0; p < b->count; p++) {
         const struct cs_board_entry *e = &b->entries[p];
-        if (e->state != CS_BOARD_STARTING && e->state != CS_BOARD_WAITING && e->state != CS_BOARD_STOPPED)
+        if (e->state == CS_BOARD_ELSEWHERE || e->state == CS_BOARD_RUNNING)
             continue;
         bad++;
         // A partition that needs a person is more worth telling than one that does not.

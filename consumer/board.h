@@ -27,13 +27,14 @@ struct cs_board_agents {
 
 struct cs_board_entry {
     enum cs_board_state state;
-    char reason[512];    // of WAITING and STOPPED: one sentence that says how to mend it
+    char reason[512];    // of REPLAYING, WAITING and STOPPED: one sentence that says how to mend it
     int64_t next_offset; // applied and committed up to here; -1 unknown
     int64_t end_offset;  // end of the partition as last seen; -1 unknown
     int64_t outcomes;    // number of the last outcome
     int64_t progress_ms; // monotonic time of the last commit or of having found the end; 0: none yet
     int64_t
         oldest_ms; // the broker's time of the first record that is not applied; 0: there is none, or not known
+    int64_t foreign;  // records near the end of cert.outcomes that no consumer wrote, as last looked
     int64_t share_ms; // time of the oldest share that waits for its recipient's answer; 0: there is none
     struct cs_board_agents agents;
 };
@@ -50,11 +51,12 @@ void cs_board_state(struct cs_board *b, int32_t partition, enum cs_board_state s
 void cs_board_progress(struct cs_board *b, int32_t partition, int64_t next_offset, int64_t end_offset,
                        int64_t outcomes, int64_t now_ms);
 void cs_board_end(struct cs_board *b, int32_t partition, int64_t end_offset);
+void cs_board_foreign(struct cs_board *b, int32_t partition, int64_t foreign);
 void cs_board_oldest(struct cs_board *b, int32_t partition, int64_t oldest_ms);
 void cs_board_share(struct cs_board *b, int32_t partition, int64_t share_ms);
 void cs_board_agents(struct cs_board *b, int32_t partition, const struct cs_board_agents *agents);
 void cs_board_get(const struct cs_board *b, int32_t partition, struct cs_board_entry *ret);
-// True where every worker is in the group and no partition of this process is starting, waiting or stopped.
+// True where every worker is in the group and each partition of this process is running: one that is replayed answers nobody yet.
 // Otherwise why (bounded text: the first reason with its partition, and how many more).
 bool cs_board_ready(const struct cs_board *b, char *why, size_t why_size);
 // A worker joined its group and got its first assignment (also an empty one), or left it.

@@ -14,7 +14,7 @@ struct cs_board_metrics {
     const struct cs_board *board;
     const struct cs_clock *clock;
     struct cs_metric *by_state, *state, *stopped;
-    struct cs_metric *next_offset, *lag, *oldest, *progress, *share;
+    struct cs_metric *next_offset, *lag, *oldest, *progress, *share, *foreign;
     struct cs_metric *agents, *oldest_heartbeat;
     struct cs_series *newest_progress;
     struct shown *shown;
@@ -80,6 +80,7 @@ static void show(struct cs_board_metrics *m, int32_t p, const struct cs_board_en
     set_or_hide(m->progress, partition, e->progress_ms > 0,
                 age_s(cs_clock_mono_ms(m->clock), e->progress_ms));
     set_or_hide(m->share, partition, here, age_s(wall_ms, e->share_ms));
+    set_or_hide(m->foreign, partition, here, (double)e->foreign);
     show_agents(m, partition, &e->agents, wall_ms);
 }
 
@@ -133,6 +134,10 @@ static void make(struct cs_board_metrics *m, struct cs_metrics *r) {
                          "Age of the oldest share of a partition that waits for its recipient's answer; 0: "
                          "there is none.",
                          by_partition);
+    m->foreign = cs_metrics_gauge(r, "certsync_partition_foreign_outcomes",
+                                  "Records near the end of a partition of cert.outcomes that no consumer "
+                                  "wrote; they count for nothing, but somebody writes to the topic.",
+                                  by_partition);
     m->agents = cs_metrics_gauge(r, "certsync_partition_agents",
                                  "Agents of a partition that have sent heartbeats, by whether they have gone "
                                  "quiet (api.quiet_after).",

@@ -163,10 +163,10 @@ static bool find_outcomes(struct explain *x, struct cs_err *err) {
         for (size_t i = 0; i < x->places_len; i++)
             wanted |= x->places[i].partition == p;
         bool end = !wanted;
-        int64_t last = 0;
+        struct cs_chain chain = {0};
         while (!end) {
             struct cs_record r;
-            if (!cs_operator_published(&x->op, p, &last, &r, &end, err))
+            if (!cs_operator_published(&x->op, p, &chain, &r, &end, err))
                 return false;
             if (!end && in_question(x, &r) && !keep_outcome(x, &r, err))
                 return false;

@@ -55,7 +55,8 @@ struct rejected {
     struct cs_operator op;
     const struct rejected_options *o;
     struct cs_moment since, until;
-    int64_t last, found, listed;
+    int64_t found, listed;
+    struct cs_chain chain;
 };
 
 static bool code_wanted(const struct rejected *j, enum cs_code code) {
@@ -180,10 +181,10 @@ static bool do_rejected(struct rejected *j, const struct cs_cli *cli, struct cs_
     cs_operator_begin_list(&j->op, "rejected");
     for (int32_t p = 0; p < j->op.partitions; p++) {
         bool end = false;
-        j->last = 0;
+        j->chain.last = 0;
         while (!end) {
             struct cs_record r;
-            if (!cs_operator_published(&j->op, p, &j->last, &r, &end, err) || (!end && !take(j, &r, err)))
+            if (!cs_operator_published(&j->op, p, &j->chain, &r, &end, err) || (!end && !take(j, &r, err)))
                 return false;
         }
     }

@@ -45,7 +45,7 @@ struct replay_run {
     int64_t by_status[CS_STATUS_DUPLICATE + 1];
     int64_t by_code[CS_CODE_COUNT];
     int64_t accounts, certificates, shared_in;
-    int64_t last; // published outcome of the partition
+    struct cs_chain chain; // of the partition's published outcomes
     bool published_end;
 };
 
@@ -80,7 +80,7 @@ static bool take(void *arg, const struct cs_record *r, const struct cs_replayed 
     run->by_code[mine->outcome.code]++;
     if (run->published_end)
         return true;
-    if (!cs_operator_published(&run->op, r->partition, &run->last, &published, &run->published_end, err))
+    if (!cs_operator_published(&run->op, r->partition, &run->chain, &published, &run->published_end, err))
         return false;
     if (run->published_end)
         return true;
@@ -119,7 +119,7 @@ static bool do_replay(struct replay_run *run, const struct cs_cli *cli, struct c
         return false;
     cs_progress_start(&run->op.progress, cli->err, "replay", cs_operator_total(&run->op));
     for (int32_t p = 0; p < run->op.partitions; p++) {
-        run->last = 0;
+        run->chain.last = 0;
         run->published_end = false;
         if (!cs_operator_walk(&run->op, p, &until, take, run, err))
             return false;

@@ -9,7 +9,6 @@
 
 #include "certsync/model/text.h"
 #include "compare.h"
-#include "cursor.h"
 #include "derived_check.h"
 #include "operator.h"
 
@@ -58,16 +57,20 @@ struct verify {
     struct fault fault;
     // All partitions.
     int64_t events, outcomes, copies, unjudged, derived_events;
+    int64_t foreign; // records of cert.outcomes that no consumer wrote; the first of them:
+    int32_t foreign_partition;
+    int64_t foreign_at;
     int64_t by_status[CS_STATUS_DUPLICATE + 1];
     int64_t keys;
     size_t strays;
     // The partition that is read.
     int32_t partition;
+    int64_t event_offset;   // of the event whose outcome is read; -1: none
     int64_t last;           // number of the last outcome
     int64_t outcome_offset; // of its record
     uint8_t (*hashes)[32];  // of each number's first record, key and value
     size_t hashes_cap;
-    uint8_t chain_sha256[32]; // of the last outcome's value
+    struct cs_chain chain;
     struct cs_compare *compare;
     bool comparing, compared; // between the two positions; past them
 };
@@ -110,40 +113,66 @@ static bool keep_hash(struct verify *v, const struct cs_record *r, struct cs_err
     return true;
 }
 
-// The next number's first record; on the way, copies of earlier ones must be the same.
+// What does not follow: either numbers are missing, or the hash is another one.
+static bool broken(struct verify *v, int64_t n, struct cs_err *err) {
+    int64_t before = v->chain.last;
+    char hex[65];
+    v->last = n;
+    if (n > before + 1)
+        return fail(v, err, "gap", -1,
+                    "outcome %" PRId64 " follows outcome %" PRId64 ": those between are missing", n, before);
+    cs_hex_encode(v->chain.sha256, 32, hex);
+    return fail(v, err, "chain", v->event_offset,
+                "the chain is broken: the outcome before it has the SHA-256 %s, which this one does not name",
+                hex);
+}
+
+static bool check_copy(struct verify *v, const struct cs_record *r, int64_t n, struct cs_err *err) {
+    uint8_t sha256[32];
+    v->copies++;
+    hash_outcome(v, r, sha256);
+    if (memcmp(sha256, v->hashes[n - 1], 32) == 0)
+        return true;
+    v->last = n;
+    return fail(v, err, "fork", -1, "outcome %" PRId64 " was published before with other contents", n);
+}
+
+static void note_foreign(struct verify *v, int64_t offset) {
+    if (v->foreign++ > 0)
+        return;
+    v->foreign_partition = v->partition;
+    v->foreign_at = offset;
+}
+
+// The next outcome that counts; on the way, copies of earlier ones must be the same.
 static bool next_outcome(struct verify *v, struct cs_record *ret, bool *ret_end, struct cs_err *err) {
     struct cs_log *log = v->op.outcomes;
     for (;;) {
-        uint8_t sha256[32];
+        int64_t n = 0;
         if (!log->ops->next(log, ret, ret_end, err))
             return false;
         if (*ret_end)
             return true;
-        int64_t n = ret->value.data ? cs_outcome_number(ret->value) : -1;
-        v->outcome_offset = ret->offset;
-        if (n < 1)
-            return fail(v, err, "not_an_outcome", -1,
-                        "the record is not an outcome: something else writes to %s", log->name);
-        if (n > v->last + 1) {
-            int64_t before = v->last;
-            v->last = n;
-            return fail(v, err, "gap", -1,
-                        "outcome %" PRId64 " follows outcome %" PRId64 ": those between are missing", n,
-                        before);
-        }
-        if (n == v->last + 1) {
+        struct cs_chain_record r = {ret->offset, ret->key, ret->value};
+        enum cs_chain_link link = cs_chain_take(&v->chain, v->op.crypto, &r, &n);
+        if (link != CS_CHAIN_FOREIGN)
+            v->outcome_offset = ret->offset;
+        switch (link) {
+        case CS_CHAIN_NEXT:
             if (!keep_hash(v, ret, err))
                 return false;
             v->last = n;
             v->outcomes++;
             return true;
-        }
-        v->copies++;
-        hash_outcome(v, ret, sha256);
-        if (memcmp(sha256, v->hashes[n - 1], 32) != 0) {
-            v->last = n;
-            return fail(v, err, "fork", -1, "outcome %" PRId64 " was published before with other contents",
-                        n);
+        case CS_CHAIN_COPY:
+            if (!check_copy(v, ret, n, err))
+                return false;
+            break;
+        case CS_CHAIN_FOREIGN:
+            note_foreign(v, ret->offset);
+            break;
+        case CS_CHAIN_BROKEN:
+            return broken(v, n, err);
         }
     }
 }
@@ -155,13 +184,6 @@ static bool check_fields(struct verify *v, const struct cs_record *published, co
     char hex[65];
     if (!cs_outcome_decode(published->value, &o, &why))
         return fail(v, err, "not_an_outcome", -1, "the outcome cannot be read: %s", why.msg);
-    if (memcmp(o.prev_sha256, v->chain_sha256, 32) != 0) {
-        cs_hex_encode(v->chain_sha256, 32, hex);
-        return fail(
-            v, err, "chain", event->offset,
-            "the chain is broken: the outcome before it has the SHA-256 %s, which this one does not name",
-            hex);
-    }
     if (o.partition != event->partition || o.offset != event->offset)
         return fail(v, err, "offset", event->offset,
                     "outcome %" PRId64 " is of the record at offset %" PRId64
@@ -196,7 +218,6 @@ static bool check_outcome(struct verify *v, const struct cs_record *published, c
                account_len) != 0)
         return fail(v, err, "key", event->offset, "the outcome's key is not the account \"%s\"",
                     mine->outcome.account);
-    cs_crypto_sha256(v->op.crypto, published->value, v->chain_sha256);
     return true;
 }
 
@@ -286,6 +307,7 @@ static bool check_event(struct verify *v, const struct cs_record *event, bool *o
     if (!cs_replay_record(v->op.replay, event, &mine, err))
         return false;
     v->events++;
+    v->event_offset = event->offset;
     v->by_status[mine.outcome.status]++;
     cs_progress_step(&v->op.progress);
     if (!*outcomes_end && !next_outcome(v, &published, outcomes_end, err))
@@ -318,6 +340,7 @@ static bool check_beginning(struct verify *v, struct cs_err *err) {
 // What is left of the outcomes once all records were judged: copies only.
 static bool check_rest(struct verify *v, bool outcomes_end, struct cs_err *err) {
     struct cs_record published;
+    v->event_offset = -1;
     if (!outcomes_end && !next_outcome(v, &published, &outcomes_end, err))
         return false;
     if (!outcomes_end)
@@ -336,7 +359,7 @@ static bool start_partition(struct verify *v, int32_t p, struct cs_err *err) {
     v->last = 0;
     v->outcome_offset = -1;
     v->comparing = v->compared = false;
-    memset(v->chain_sha256, 0, sizeof v->chain_sha256);
+    cs_chain_begin(&v->chain, p, 0, NULL);
     cs_compare_free(v->compare);
     v->compare = NULL;
     if (v->catalog) {
@@ -432,6 +455,7 @@ static void put_counts(const struct verify *v, struct cs_buf *b) {
     cs_json_int(b, "events", v->events);
     cs_json_int(b, "outcomes", v->outcomes);
     cs_json_int(b, "copies", v->copies);
+    cs_json_int(b, "foreign", v->foreign);
     cs_json_int(b, "without_outcome", v->unjudged);
     cs_json_int(b, "derived", v->derived_events);
     cs_json_int(b, "stray", (int64_t)v->strays);
@@ -503,6 +527,11 @@ static int tell(const struct verify *v) {
         fprintf(out, "%" PRId64 " records at the ends of partitions have no outcome yet\n", v->unjudged);
     if (v->copies > 0)
         fprintf(out, "%" PRId64 " outcomes were published again, alike\n", v->copies);
+    if (v->foreign > 0)
+        fprintf(out,
+                "%" PRId64 " records of %s were written by no consumer (the first: partition %d, offset "
+                "%" PRId64 ") and count for nothing; take the right to write there away from whoever did\n",
+                v->foreign, v->op.outcomes->name, (int)v->foreign_partition, v->foreign_at);
     fprintf(out, "%" PRId64 " derived events were decided; all are in the log as they were decided\n",
             v->derived_events);
     if (v->strays > 0)
@@ -539,7 +568,7 @@ const struct cs_command cs_cmd_verify = {
     .summary = "Prove the outcomes from the log alone",
     .description =
         "Reads all of cert.events and cert.outcomes, judges each record again, and proves: outcome numbers "
-        "have no gap, "
+        "have no gap (records that no consumer wrote count for nothing, and are named), "
         "and of each number all copies are alike; the chain of hashes is unbroken; each outcome names the "
         "hash of the "
         "record at its offset; each record has exactly one outcome; signatures are valid and verdicts the "

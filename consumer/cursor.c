@@ -25,8 +25,9 @@ struct cs_cursor_stream {
     rd_kafka_message_t *messages[FETCH_AT_ONCE];
     size_t len, at;
     rd_kafka_message_t *held; // handed out last
-    int64_t last;             // its number
-    int64_t eof_at;           // the end as last seen; -1: not yet
+    struct cs_chain chain;    // of what was handed out
+    int64_t next;             // offset up to which all was taken
+    int64_t end;              // of the partition when the stream was opened
 };
 
 bool cs_cursor_new(const struct cs_cursor_options *options, struct cs_cursor **ret, struct cs_err *err) {
@@ -83,27 +84,17 @@ void cs_cursor_free(struct cs_cursor *c) {
     free(c);
 }
 
-int64_t cs_outcome_number(struct cs_bytes value) {
-    static const char start[] = "{\"n\":";
-    size_t at = sizeof start - 1;
-    int64_t n = 0;
-    if (value.len < at + 2 || memcmp(value.data, start, at) != 0)
-        return -1;
-    for (; at < value.len && value.data[at] >= '0' && value.data[at] <= '9' && n < INT64_MAX / 100; at++)
-        n = n * 10 + (value.data[at] - '0');
-    return at < value.len && value.data[at] == ',' && n > 0 ? n : -1;
-}
-
-// Starts at an offset, into a queue of its own.
-static bool start(struct cs_cursor *c, int32_t partition, int64_t offset, struct cs_cursor_stream **ret,
-                  struct cs_err *err) {
+// Starts at an offset, into a queue of its own; reads up to before `end`.
+static bool start(struct cs_cursor *c, int32_t partition, int64_t offset, int64_t end,
+                  struct cs_cursor_stream **ret, struct cs_err *err) {
     static const uint8_t one = 1;
     struct cs_cursor_stream *s = calloc(1, sizeof *s);
     if (!s)
         return cs_err_oom(err);
     s->cursor = c;
     s->partition = partition;
-    s->eof_at = -1;
+    s->next = offset;
+    s->end = end;
     s->queue = rd_kafka_queue_new(c->rk);
     if (c->wake_fd >= 0)
         rd_kafka_queue_io_event_enable(s->queue, c->wake_fd, &one, sizeof one);
@@ -135,11 +126,11 @@ static rd_kafka_message_t *take(struct cs_cursor_stream *s, int timeout_ms, bool
                 return NULL;
         }
         rd_kafka_message_t *m = s->messages[s->at++];
-        if (!m->err)
-            return m;
         rd_kafka_resp_err_t code = m->err;
-        if (code == RD_KAFKA_RESP_ERR__PARTITION_EOF)
-            s->eof_at = m->offset;
+        if (!code || (code == RD_KAFKA_RESP_ERR__PARTITION_EOF && m->offset > s->next))
+            s->next = m->offset + !code; // the end may lie behind offsets that hold no record
+        if (!code)
+            return m;
         rd_kafka_message_destroy(m);
         if (code == RD_KAFKA_RESP_ERR__PARTITION_EOF)
             continue;
@@ -152,56 +143,91 @@ static struct cs_bytes value_of(const rd_kafka_message_t *m) {
     return (struct cs_bytes){m->payload, m->len};
 }
 
-static bool not_an_outcome(const struct cs_cursor_stream *s, int64_t offset, struct cs_err *err) {
-    return cs_err_set(
-        err, CS_ERR_FATAL, CS_CODE_NONE,
-        "the record at offset %lld of %s partition %d is not an outcome: something else writes to the topic",
-        (long long)offset, s->cursor->topic, (int)s->partition);
+static struct cs_chain_record record_of(const rd_kafka_message_t *m) {
+    return (struct cs_chain_record){m->offset, {m->key, m->key_len}, value_of(m)};
 }
 
-static bool read_tail(struct cs_cursor_stream *s, struct cs_crypto *crypto, int64_t end, int64_t want,
-                      int64_t timeout_ms, struct cs_cursor_tail *ret, struct cs_err *err) {
-    int64_t deadline = cs_clock_mono_ms(cs_clock_real()) + timeout_ms;
-    for (int64_t next = 0; next < end && s->eof_at < end;) {
-        bool ok = true;
-        rd_kafka_message_t *m = take(s, 100, &ok, err);
-        if (!ok)
-            return false;
-        if (!m && cs_clock_mono_ms(cs_clock_real()) > deadline)
-            return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE,
-                              "the end of %s partition %d did not arrive in time", s->cursor->topic,
-                              (int)s->partition);
-        if (!m)
-            continue;
-        int64_t offset = m->offset;
-        int64_t n = cs_outcome_number(value_of(m));
-        if (n > ret->last)
-            ret->last = n;
-        if (n == want && !ret->found) {
-            ret->found = true;
-            cs_crypto_sha256(crypto, value_of(m), ret->found_sha256);
+// The next record before the end, waiting for it; NULL after the last, or with *ret_ok false.
+static rd_kafka_message_t *take_before_end(struct cs_cursor_stream *s, int64_t deadline_ms, bool *ret_ok,
+                                           struct cs_err *err) {
+    *ret_ok = true;
+    while (s->next < s->end) {
+        rd_kafka_message_t *m = take(s, 100, ret_ok, err);
+        if (m || !*ret_ok)
+            return m;
+        if (s->next < s->end && cs_clock_mono_ms(cs_clock_real()) > deadline_ms) {
+            *ret_ok = cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE,
+                                 "the end of %s partition %d did not arrive in time", s->cursor->topic,
+                                 (int)s->partition);
+            return NULL;
         }
-        rd_kafka_message_destroy(m);
-        if (n < 0)
-            return not_an_outcome(s, offset, err);
-        next = offset + 1;
     }
-    return true;
+    return NULL;
 }
 
-bool cs_cursor_tail(struct cs_cursor *c, struct cs_crypto *crypto, int32_t partition, int64_t want,
-                    int64_t timeout_ms, struct cs_cursor_tail *ret, struct cs_err *err) {
+// Until the outcome that the position stands on is found, no chain can be followed: what counts then is only how far the numbers go.
+static void search(struct cs_chain *chain, struct cs_crypto *crypto, const struct cs_chain_record *r,
+                   const struct cs_position *at, struct cs_cursor_tail *ret) {
+    uint8_t sha256[32];
+    int64_t n = cs_outcome_number(r->value);
+    if (n == at->outcomes) {
+        cs_crypto_sha256(crypto, r->value, sha256);
+        ret->found = memcmp(sha256, at->chain_sha256, 32) == 0;
+        if (ret->found) {
+            chain->last = n;
+            memcpy(chain->sha256, sha256, 32);
+            return;
+        }
+    }
+    n = cs_chain_plausible(r, chain->partition);
+    if (n < 0 && chain->foreign++ == 0)
+        chain->foreign_at = r->offset;
+    ret->other |= n == at->outcomes;
+    if (n > ret->last)
+        ret->last = n;
+}
+
+static bool read_tail(struct cs_cursor_stream *s, struct cs_crypto *crypto, const struct cs_position *at,
+                      int64_t timeout_ms, struct cs_cursor_tail *ret, struct cs_err *err) {
+    int64_t deadline_ms = cs_clock_mono_ms(cs_clock_real()) + timeout_ms;
+    struct cs_chain chain;
+    bool ok = true;
+    rd_kafka_message_t *m = NULL;
+    cs_chain_begin(&chain, s->partition, 0, NULL);
+    // With nothing before it the first outcome is the beginning of the chain.
+    ret->found = at->outcomes == 0 && s->next == 0;
+    while (ok && (m = take_before_end(s, deadline_ms, &ok, err))) {
+        struct cs_chain_record r = record_of(m);
+        int64_t n = 0;
+        if (!ret->found)
+            search(&chain, crypto, &r, at, ret);
+        else if (cs_chain_take(&chain, crypto, &r, &n) == CS_CHAIN_BROKEN)
+            ok = cs_chain_broken(&chain, s->cursor->topic, r.offset, n, err);
+        rd_kafka_message_destroy(m);
+    }
+    if (ret->found)
+        ret->last = chain.last;
+    ret->foreign = chain.foreign;
+    ret->foreign_at = chain.foreign_at;
+    return ok;
+}
+
+bool cs_cursor_tail(struct cs_cursor *c, struct cs_crypto *crypto, int32_t partition,
+                    const struct cs_position *at, int64_t timeout_ms, struct cs_cursor_tail *ret,
+                    struct cs_err *err) {
     int64_t low = 0;
     int64_t high = 0;
-    struct cs_cursor_tail tail = {0};
+    struct cs_cursor_tail tail = {.foreign_at = -1};
     if (!cs_kafka_watermarks(c->rk, c->topic, partition, timeout_ms, &low, &high, err))
         return false;
+    tail.low = low;
+    tail.end = high;
     if (high > low) {
-        int64_t from = high - low > CS_CURSOR_TAIL ? high - CS_CURSOR_TAIL : low;
+        tail.from = high - low > CS_CURSOR_TAIL ? high - CS_CURSOR_TAIL : low;
         struct cs_cursor_stream *s = NULL;
-        if (!start(c, partition, from, &s, err))
+        if (!start(c, partition, tail.from, high, &s, err))
             return false;
-        bool ok = read_tail(s, crypto, high, want, timeout_ms, &tail, err);
+        bool ok = read_tail(s, crypto, at, timeout_ms, &tail, err);
         cs_cursor_close(s);
         if (!ok)
             return false;
@@ -236,55 +262,49 @@ bool cs_cursor_time(struct cs_cursor *c, const char *topic, int32_t partition, i
     return found;
 }
 
-bool cs_cursor_open(struct cs_cursor *c, int32_t partition, int64_t first, struct cs_cursor_stream **ret,
-                    struct cs_err *err) {
+bool cs_cursor_open(struct cs_cursor *c, int32_t partition, const struct cs_position *after,
+                    struct cs_cursor_stream **ret, struct cs_err *err) {
     int64_t low = 0;
     int64_t high = 0;
     if (!cs_kafka_watermarks(c->rk, c->topic, partition, BROKER_TIMEOUT_MS, &low, &high, err))
         return false;
-    // Numbers are dense from 1, and records that repeat one only push the later ones back: number n cannot
-    // stand before n-1.
-    if (low > first - 1)
+    // Numbers are dense from 1, and all else only pushes the later ones back: number n cannot stand before n-1.
+    if (low > after->outcomes)
         return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
                           "%s partition %d begins at offset %lld: outcomes were deleted; set retention.ms=-1 "
-                          "and restore the "
-                          "topic",
+                          "and restore the topic",
                           c->topic, (int)partition, (long long)low);
-    if (!start(c, partition, first - 1, ret, err))
+    if (!start(c, partition, after->outcomes, high, ret, err))
         return false;
-    (*ret)->last = first - 1;
+    cs_chain_begin(&(*ret)->chain, partition, after->outcomes, after->chain_sha256);
     return true;
 }
 
-bool cs_cursor_next(struct cs_cursor_stream *s, int64_t n, bool *ret_ready, struct cs_published_outcome *ret,
-                    struct cs_err *err) {
+bool cs_cursor_next(struct cs_cursor_stream *s, struct cs_crypto *crypto, enum cs_cursor_step *ret_step,
+                    struct cs_published_outcome *ret, struct cs_err *err) {
     let_go(s);
-    for (;;) {
+    while (s->next < s->end) {
         bool ok = true;
+        int64_t n = 0;
         rd_kafka_message_t *m = take(s, 0, &ok, err);
-        if (!m) {
-            *ret_ready = false;
+        if (!m && s->next < s->end) {
+            *ret_step = CS_CURSOR_WAIT;
             return ok;
         }
-        int64_t number = cs_outcome_number(value_of(m));
-        if (number > 0 && number <= s->last) { // published again
-            rd_kafka_message_destroy(m);
-            continue;
+        if (!m)
+            break;
+        struct cs_chain_record r = record_of(m);
+        enum cs_chain_link link = cs_chain_take(&s->chain, crypto, &r, &n);
+        if (link == CS_CHAIN_NEXT) {
+            s->held = m;
+            *ret_step = CS_CURSOR_OUTCOME;
+            *ret = (struct cs_published_outcome){m->offset, r.key, r.value};
+            return true;
         }
-        if (number != s->last + 1 || number != n) {
-            int64_t offset = m->offset;
-            rd_kafka_message_destroy(m);
-            if (number < 0)
-                return not_an_outcome(s, offset, err);
-            return cs_err_set(
-                err, CS_ERR_FATAL, CS_CODE_NONE,
-                "the record at offset %lld of %s partition %d is outcome %lld where %lld belongs",
-                (long long)offset, s->cursor->topic, (int)s->partition, (long long)number, (long long)n);
-        }
-        s->last = number;
-        s->held = m;
-        *ret_ready = true;
-        *ret = (struct cs_published_outcome){m->offset, {m->key, m->key_len}, value_of(m)};
-        return true;
+        rd_kafka_message_destroy(m);
+        if (link == CS_CHAIN_BROKEN)
+            return cs_chain_broken(&s->chain, s->cursor->topic, r.offset, n, err);
     }
+    *ret_step = CS_CURSOR_END;
+    return true;
 }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reading cert.outcomes: the highest number that was published (the publish cursor), and the published
-// outcomes one after the other for comparison. Of each number the first record counts: a paused old owner may
-// have published the same again later. One thread. Errors: RETRY, CONFIG, FATAL (records that are no
-// outcomes, numbers that are missing).
+// Reading cert.outcomes: up to which number outcomes were published (the publish cursor), and the published outcomes one after the other
+// for comparison. Which records count says outcome_chain.h; all others are passed over and counted. One thread. Errors: RETRY, CONFIG, FATAL
+// (outcomes that are missing, or follow no other).
 #pragma once
 
-#include "certsync/model/key.h"
+#include "certsync/model/entry.h"
+#include "outcome_chain.h"
 
 struct cs_kafka_settings;
 struct cs_cursor;
@@ -22,24 +22,30 @@ void cs_cursor_free(struct cs_cursor *c);
 CS_DEFINE_AUTO(struct cs_cursor, cs_cursor_free)
 
 struct cs_cursor_tail {
-    int64_t last;             // highest number among the last records; 0: the partition is empty
-    bool found;               // the number that was asked for is among them
-    uint8_t found_sha256[32]; // SHA-256 of the value of its first record there
+    // Up to here outcomes are published; 0: none is. Where the position's own outcome was not found this is only what the records claim, and
+    // nothing is missing where the stream (below) ends before it.
+    int64_t last;
+    bool found; // the outcome that the position stands on is among the records, so that all after it follow
+    bool other; // it is not, but another outcome with its number is
+    int64_t foreign;    // records that no consumer wrote
+    int64_t foreign_at; // offset of the first of them; -1: none
+    int64_t low;        // where the partition begins
+    int64_t from, end;  // what was read
 };
-// Reads the last CS_CURSOR_TAIL records; waits for them. want: a number whose hash is asked for.
+// Reads the last CS_CURSOR_TAIL records; waits for them. at: the catalog's position.
 #define CS_CURSOR_TAIL 4096
 CS_MUST_USE bool cs_cursor_tail(struct cs_cursor *c, struct cs_crypto *crypto, int32_t partition,
-                                int64_t want, int64_t timeout_ms, struct cs_cursor_tail *ret,
+                                const struct cs_position *at, int64_t timeout_ms, struct cs_cursor_tail *ret,
                                 struct cs_err *err);
 
 // The broker's time of one record of any topic; waits for it.
 CS_MUST_USE bool cs_cursor_time(struct cs_cursor *c, const char *topic, int32_t partition, int64_t offset,
                                 int timeout_ms, int64_t *ret_ms, struct cs_err *err);
 
-// A partition's outcomes, one after the other from number `first` on. Several may be open; close them before
-// the cursor is freed.
+// A partition's outcomes, one after the other from the one after a position on, up to where the partition ends now. Several may be open;
+// close them before the cursor is freed.
 struct cs_cursor_stream;
-CS_MUST_USE bool cs_cursor_open(struct cs_cursor *c, int32_t partition, int64_t first,
+CS_MUST_USE bool cs_cursor_open(struct cs_cursor *c, int32_t partition, const struct cs_position *after,
                                 struct cs_cursor_stream **ret, struct cs_err *err);
 void cs_cursor_close(struct cs_cursor_stream *s); // takes NULL
 struct cs_published_outcome {
@@ -47,10 +53,12 @@ struct cs_published_outcome {
     struct cs_bytes key;
     struct cs_bytes value;
 };
-// The next number, which must be n, without waiting: *ret_ready false where it has not arrived yet. Borrowed
-// until the next call.
-CS_MUST_USE bool cs_cursor_next(struct cs_cursor_stream *s, int64_t n, bool *ret_ready,
-                                struct cs_published_outcome *ret, struct cs_err *err);
-
-// The number of an outcome's JSON, which begins with {"n":…; -1 where it does not.
-int64_t cs_outcome_number(struct cs_bytes value);
+enum cs_cursor_step {
+    CS_CURSOR_WAIT,    // nothing has arrived yet
+    CS_CURSOR_OUTCOME, // the next number's
+    CS_CURSOR_END,     // there are no more
+};
+// The next number, without waiting. Borrowed until the next call.
+CS_MUST_USE bool cs_cursor_next(struct cs_cursor_stream *s, struct cs_crypto *crypto,
+                                enum cs_cursor_step *ret_step, struct cs_published_outcome *ret,
+                                struct cs_err *err);

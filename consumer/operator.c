@@ -7,7 +7,6 @@
 
 #include "certsync/model/text.h"
 #include "certsync/runtime/clock.h"
-#include "cursor.h"
 #include "keyfile.h"
 #include "redis_access.h"
 
@@ -278,26 +277,33 @@ bool cs_operator_scan(struct cs_operator *op, struct cs_log *log, int32_t partit
     return true;
 }
 
-bool cs_operator_published(struct cs_operator *op, int32_t partition, int64_t *last, struct cs_record *ret,
-                           bool *ret_end, struct cs_err *err) {
+bool cs_operator_published(struct cs_operator *op, int32_t partition, struct cs_chain *chain,
+                           struct cs_record *ret, bool *ret_end, struct cs_err *err) {
     struct cs_log *log = op->outcomes;
     *ret_end = partition >= log->partitions;
-    if (!*ret_end && *last == 0 &&
-        !log->ops->start(log, partition, 0, op->outcome_bounds[partition].high, err))
-        return false;
+    if (!*ret_end && chain->last == 0) {
+        cs_chain_begin(chain, partition, 0, NULL);
+        if (!log->ops->start(log, partition, 0, op->outcome_bounds[partition].high, err))
+            return false;
+    }
     while (!*ret_end) {
+        int64_t n = 0;
         if (!log->ops->next(log, ret, ret_end, err))
             return false;
-        int64_t n = *ret_end || !ret->value.data ? -1 : cs_outcome_number(ret->value);
-        if (*ret_end || (n > 0 && n <= *last))
-            continue;
-        if (n != *last + 1)
-            return cs_err_set(
-                err, CS_ERR_FATAL, CS_CODE_NONE,
-                "%s partition %d is not in order at offset %lld; certsync-consumer verify says more",
-                log->name, (int)partition, (long long)ret->offset);
-        *last = n;
-        return true;
+        if (*ret_end)
+            return true;
+        struct cs_chain_record record = {ret->offset, ret->key, ret->value};
+        enum cs_chain_link link = cs_chain_take(chain, op->crypto, &record, &n);
+        if (link == CS_CHAIN_NEXT)
+            return true;
+        // A number whose hash is another's is shown all the same: to prove the chain is what verify is for.
+        if (link == CS_CHAIN_BROKEN && n == chain->last + 1) {
+            chain->last = n;
+            cs_crypto_sha256(op->crypto, record.value, chain->sha256);
+            return true;
+        }
+        if (link == CS_CHAIN_BROKEN)
+            return cs_chain_broken(chain, log->name, ret->offset, n, err);
     }
     return true;
 }

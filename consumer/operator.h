@@ -7,6 +7,7 @@
 #include "catalog.h"
 #include "commands.h"
 #include "log_reader.h"
+#include "outcome_chain.h"
 #include "progress.h"
 #include "replay.h"
 
@@ -100,10 +101,9 @@ CS_MUST_USE bool cs_operator_walk(struct cs_operator *op, int32_t partition, con
 CS_MUST_USE bool cs_operator_scan(struct cs_operator *op, struct cs_log *log, int32_t partition,
                                   bool (*fn)(void *arg, const struct cs_record *r, struct cs_err *err),
                                   void *arg, struct cs_err *err);
-// The published outcomes of a partition, one number after the other: the first record of each. *ret_end true
-// after the last. FATAL where the topic is not in order: `verify` says more. Begins with the partition where
-// *last is 0.
-CS_MUST_USE bool cs_operator_published(struct cs_operator *op, int32_t partition, int64_t *last,
+// The published outcomes of a partition that count (outcome_chain.h), one number after the other. *ret_end true after the last. A wrong
+// hash is passed over; FATAL where a number does not follow: `verify` says more. Begins with the partition where chain->last is 0.
+CS_MUST_USE bool cs_operator_published(struct cs_operator *op, int32_t partition, struct cs_chain *chain,
                                        struct cs_record *ret, bool *ret_end, struct cs_err *err);
 
 // "2026-11-23T12:00:00.123Z"

@@ -303,7 +303,9 @@ static bool run(struct cs_rebuilder *r, struct cs_err *err) {
         if (atomic_load(&r->env->stopping))
             return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "stopped");
     }
-    return true;
+    if (r->reader.broken)
+        *err = r->reader.why;
+    return !r->reader.broken;
 }
 
 bool cs_rebuilder_follow(struct cs_rebuilder *r, struct cs_err *err) {

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cursor.h"
-
 #define TEXT_MAX ((size_t)256 * 1024 * 1024)
 
 bool cs_rebuild_batch_init(struct cs_rebuild_batch *b, size_t cap, struct cs_err *err) {
@@ -78,27 +76,26 @@ static void *copy_record(const struct cs_record *from, struct cs_record *ret) {
 
 // --- reading
 
-static bool not_in_order(const struct cs_rebuild_reader *r, int64_t offset, struct cs_err *err) {
-    return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
-                      "%s partition %d is not in order at offset %" PRId64
-                      "; certsync-consumer verify says more",
-                      r->outcomes->name, (int)r->partition, offset);
+static struct cs_chain_record link_of(const struct cs_record *r) {
+    return (struct cs_chain_record){r->offset, r->key, r->value};
 }
 
-// The first record of the next number.
+// The next outcome that counts.
 static bool next_outcome(struct cs_rebuild_reader *r, struct cs_record *ret, struct cs_err *err) {
     while (!r->end) {
+        int64_t n = 0;
         if (!r->outcomes->ops->next(r->outcomes, ret, &r->end, err))
             return false;
         if (r->end)
             return true;
-        int64_t n = ret->value.data ? cs_outcome_number(ret->value) : -1;
-        if (n > 0 && n <= r->last) // published again
-            continue;
-        if (n != r->last + 1)
-            return not_in_order(r, ret->offset, err);
-        r->last = n;
-        return true;
+        struct cs_chain_record record = link_of(ret);
+        enum cs_chain_link link = cs_chain_take(&r->chain, r->crypto, &record, &n);
+        if (link == CS_CHAIN_NEXT)
+            return true;
+        if (link == CS_CHAIN_BROKEN) {
+            r->end = r->broken = true;
+            (void)cs_chain_broken(&r->chain, r->outcomes->name, ret->offset, n, &r->why);
+        }
     }
     return true;
 }
@@ -122,14 +119,16 @@ static bool check_position(struct cs_rebuild_reader *r, const struct cs_position
         cs_record_sha256(r->crypto, &record, sha256);
     if (end || record.offset != from->next_offset - 1 || memcmp(sha256, from->record_sha256, 32) != 0)
         return made_from_another(r, r->events->name, err);
-    r->last = from->outcomes - 1;
-    if (!next_outcome(r, &record, err))
-        return false;
-    if (!r->end)
+    while (r->outcomes->ops->next(r->outcomes, &record, &r->end, err)) {
+        if (r->end)
+            return made_from_another(r, r->outcomes->name, err);
+        if (cs_outcome_number(record.value) != from->outcomes)
+            continue;
         cs_crypto_sha256(r->crypto, record.value, sha256);
-    if (r->end || memcmp(sha256, from->chain_sha256, 32) != 0)
-        return made_from_another(r, r->outcomes->name, err);
-    return true;
+        if (memcmp(sha256, from->chain_sha256, 32) == 0)
+            return true;
+    }
+    return false;
 }
 
 static bool check_whole(const struct cs_log *log, int32_t partition, int64_t low, struct cs_err *err) {
@@ -146,7 +145,8 @@ bool cs_rebuild_reader_start(struct cs_rebuild_reader *r, int32_t partition, con
     int64_t begin[] = {from->outcomes > 0 ? from->outcomes - 1 : 0,
                        from->next_offset > 0 ? from->next_offset - 1 : 0};
     r->partition = partition;
-    r->last = 0;
+    r->broken = false;
+    cs_chain_begin(&r->chain, partition, from->outcomes, from->chain_sha256);
     for (size_t i = 0; i < CS_ARRAY_LEN(logs); i++) {
         int64_t low = 0;
         int64_t high = 0;
@@ -187,7 +187,7 @@ bool cs_rebuild_reader_add(struct cs_rebuild_reader *r, struct cs_rebuild_batch 
         return false;
     if (end)
         return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
-                          "outcome %" PRId64 " of %s partition %d is of no record", r->last,
+                          "outcome %" PRId64 " of %s partition %d is of no record", r->chain.last,
                           r->outcomes->name, (int)r->partition);
     void *owned = copy_record(&record, &to->record);
     if (!owned)

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The log as a rebuild reads it: each record of cert.events with the first published outcome of its number,
+// The log as a rebuild reads it: each record of cert.events with its published outcome (outcome_chain.h),
 // prepared, in batches. Internal to rebuild.c.
 #pragma once
 
 #include "apply.h"
 #include "log_reader.h"
+#include "outcome_chain.h"
 
 struct cs_published_item {
     int64_t offset;                  // of cert.outcomes
@@ -29,8 +30,10 @@ struct cs_rebuild_reader {
     struct cs_key_cache *keys;
     const char *deployment;
     int32_t partition, partitions;
-    int64_t last; // number of the outcome that was read last
+    struct cs_chain chain; // of the outcomes that were read
     bool end;
+    bool broken; // the outcomes end in what does not follow: all before it is good, then this is the error
+    struct cs_err why;
 };
 // From a position to where both topics end now. What the position stands on is read again and must be the same.
 CS_MUST_USE bool cs_rebuild_reader_start(struct cs_rebuild_reader *r, int32_t partition,

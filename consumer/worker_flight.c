@@ -201,24 +201,40 @@ static bool fork_found(struct cs_worker *w, const struct cs_applied_outcome *min
                       w->c->settings->outcomes_topic, (long long)theirs->offset, theirs_hex);
 }
 
+// The published outcomes end before the number that they were thought to reach: what is left is published now.
+static void published_ends(struct cs_partition *p, int64_t last) {
+    cs_log(CS_LOG_WARN, "fewer outcomes are published than records of the topic claim",
+           "partition=%d published=%lld claimed=%lld", (int)p->id, (long long)last, (long long)p->cursor);
+    p->cursor = last;
+}
+
+static bool same_outcome(const struct cs_worker *w, const struct cs_applied_outcome *mine,
+                         const struct cs_published_outcome *theirs) {
+    return theirs->value.len == mine->len &&
+           memcmp(theirs->value.data, cs_apply_value(&w->apply, mine->at, mine->len).data, mine->len) == 0;
+}
+
 // What is published already must be what was decided now, byte for byte. True where all that is there was
 // compared.
 static bool compare(struct cs_worker *w, bool *ret_done, struct cs_err *err) {
     struct cs_partition *p = w->flight->partition;
     const struct cs_apply *a = &w->apply;
     *ret_done = false;
-    if (!p->published && !cs_cursor_open(w->cursor, p->id, a->from.outcomes + 1, &p->published, err))
+    if (!p->published && !cs_cursor_open(w->cursor, p->id, &a->from, &p->published, err))
         return false;
     for (; w->compared < a->outcomes_len && a->outcomes[w->compared].n <= p->cursor; w->compared++) {
         const struct cs_applied_outcome *mine = &a->outcomes[w->compared];
         struct cs_published_outcome theirs;
-        bool ready = false;
-        if (!cs_cursor_next(p->published, mine->n, &ready, &theirs, err))
+        enum cs_cursor_step step = CS_CURSOR_WAIT;
+        if (!cs_cursor_next(p->published, w->crypto, &step, &theirs, err))
             return false;
-        if (!ready)
+        if (step == CS_CURSOR_WAIT)
             return true;
-        if (theirs.value.len != mine->len ||
-            memcmp(theirs.value.data, cs_apply_value(a, mine->at, mine->len).data, mine->len) != 0)
+        if (step == CS_CURSOR_END) {
+            published_ends(p, mine->n - 1);
+            break;
+        }
+        if (!same_outcome(w, mine, &theirs))
             return fork_found(w, mine, &theirs, err);
     }
     cs_series_add(w->m->compared, w->compared);
@@ -299,8 +315,8 @@ static void keep_hot(struct cs_worker *w) {
 static void landed(struct cs_worker *w) {
     struct cs_batch *b = w->flight;
     struct cs_partition *p = b->partition;
-    bool was_replaying = p->position.outcomes < p->cursor;
     p->position = w->apply.to;
+    p->landed_ms = cs_worker_now_ms(w);
     keep_hot(w);
     for (size_t i = 0; i < w->apply.outcomes_len; i++)
         cs_series_inc(w->m->by_status[w->apply.outcomes[i].status]);
@@ -313,7 +329,8 @@ static void landed(struct cs_worker *w) {
     cs_partition_applied(w, p);
     cs_board_progress(w->c->board, p->id, p->position.next_offset, high, p->position.outcomes,
                       cs_worker_now_ms(w));
-    if (was_replaying && p->position.outcomes >= p->cursor) {
+    if (p->replaying && p->position.outcomes >= p->cursor) {
+        p->replaying = false;
         cs_board_state(w->c->board, p->id, CS_BOARD_RUNNING, NULL);
         cs_log(CS_LOG_INFO, "partition has caught up with its published outcomes",
                "partition=%d outcomes=%lld", (int)p->id, (long long)p->position.outcomes);

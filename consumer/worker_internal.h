@@ -42,11 +42,16 @@ struct cs_partition {
     struct cs_kafka_intake intake; // from it
     struct cs_position position;   // committed
     int64_t generation;            // of the catalog that it stands in
-    int64_t cursor;                // highest published outcome number at the start: up to here is compared
+    int64_t cursor; // published outcome number at the start, as far as is known: up to here is compared
+    bool replaying; // up to `cursor`
+    int64_t end;    // of its events at the start
     struct cs_cursor_stream *published; // what is compared with; NULL: not open
     int64_t next_fetch;                 // offset that the queue gives next
     bool rewound;                       // nothing came since the start
-    bool check_last; // the next record is the one before the position: its hash must be the position's
+    bool check_last;        // the next record is the one before the position: its hash must be the position's
+    int64_t landed_ms;      // when it was started, or a batch was committed
+    int64_t ahead_since_ms; // outcomes without events are published since then; 0: none are
+    int64_t foreign_at;     // the first foreign record of cert.outcomes that was told; -1: none
     int64_t truncated_since_ms; // the log seems shorter than the position since then; 0: it does not
     // Working set: hot documents of `position`.
     struct cs_state *hot;

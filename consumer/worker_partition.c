@@ -14,6 +14,7 @@
 #define BACKOFF_FIRST_MS   100
 #define BACKOFF_LAST_MS    1000
 #define TRUNCATED_GRACE_MS 30000 // a new leader may tell an old end for a moment
+#define REPLAY_IDLE_MS     2000
 
 bool cs_partition_new(struct cs_worker *w, int32_t id, struct cs_partition **ret, struct cs_err *err) {
     static const uint8_t one = 1;
@@ -23,6 +24,7 @@ bool cs_partition_new(struct cs_worker *w, int32_t id, struct cs_partition **ret
     p->id = id;
     p->state = CS_PARTITION_STARTING;
     p->stored = -1;
+    p->foreign_at = -1;
     p->queue = rd_kafka_queue_get_partition(w->rk, w->c->settings->events_topic, id);
     if (!p->queue) {
         cs_partition_free(p);
@@ -95,8 +97,33 @@ static bool check_events(struct cs_worker *w, struct cs_partition *p, struct cs_
             topic, (long long)high, (long long)next);
     }
     p->truncated_since_ms = 0;
+    p->end = high;
     cs_board_progress(w->c->board, p->id, next, high, p->position.outcomes, cs_worker_now_ms(w));
     return true;
+}
+
+static void note_foreign(struct cs_worker *w, struct cs_partition *p, const struct cs_cursor_tail *tail) {
+    cs_board_foreign(w->c->board, p->id, tail->foreign);
+    if (tail->foreign == 0 || tail->foreign_at == p->foreign_at)
+        return;
+    p->foreign_at = tail->foreign_at;
+    cs_log(CS_LOG_WARN, "records that no consumer wrote are in the topic of outcomes; they count for nothing",
+           "topic=%s partition=%d records=%lld first_offset=%lld", w->c->settings->outcomes_topic, (int)p->id,
+           (long long)tail->foreign, (long long)tail->foreign_at);
+}
+
+// Outcomes follow that no record is left for. A broker that has just begun to lead may tell an old end of the events for a moment.
+static bool events_missing(struct cs_worker *w, struct cs_partition *p, const struct cs_cursor_tail *tail,
+                           struct cs_err *err) {
+    int64_t now = cs_worker_now_ms(w);
+    if (p->ahead_since_ms == 0)
+        p->ahead_since_ms = now;
+    return cs_err_set(
+        err, now - p->ahead_since_ms < TRUNCATED_GRACE_MS ? CS_ERR_RETRY : CS_ERR_FATAL, CS_CODE_NONE,
+        "topic %s holds outcomes up to %lld, but topic %s ends at offset %lld after the event of "
+        "outcome %lld: events were lost; restore the topic",
+        w->c->settings->outcomes_topic, (long long)tail->last, w->c->settings->events_topic,
+        (long long)p->end, (long long)p->position.outcomes);
 }
 
 // Outcomes are published before they are committed: the topic may be ahead of the catalog, never behind, and
@@ -104,24 +131,40 @@ static bool check_events(struct cs_worker *w, struct cs_partition *p, struct cs_
 static bool check_outcomes(struct cs_worker *w, struct cs_partition *p, struct cs_err *err) {
     const char *topic = w->c->settings->outcomes_topic;
     struct cs_cursor_tail tail;
-    if (!cs_cursor_tail(w->cursor, w->crypto, p->id, p->position.outcomes, BROKER_TIMEOUT_MS, &tail, err))
+    if (!cs_cursor_tail(w->cursor, w->crypto, p->id, &p->position, BROKER_TIMEOUT_MS, &tail, err))
         return false;
+    note_foreign(w, p, &tail);
     if (tail.last < p->position.outcomes)
         return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
                           "topic %s ends with outcome %lld, the catalog stands at %lld: outcomes were lost; "
                           "restore the topic, or "
                           "reset both and let them be made again",
                           topic, (long long)tail.last, (long long)p->position.outcomes);
-    if (tail.found && memcmp(tail.found_sha256, p->position.chain_sha256, 32) != 0)
+    if (!tail.found && p->position.outcomes > 0 && (tail.other || tail.from < p->position.outcomes))
         return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
                           "outcome %lld in topic %s is not the one that the catalog stands on: a fork, or "
                           "the catalog belongs to "
                           "other topics",
                           (long long)p->position.outcomes, topic);
+    if (tail.last > p->position.outcomes && p->position.next_offset >= p->end)
+        return events_missing(w, p, &tail, err);
+    p->ahead_since_ms = 0;
     p->cursor = tail.last;
     cs_cursor_close(p->published);
     p->published = NULL;
     return true;
+}
+
+static void tell_running(struct cs_worker *w, const struct cs_partition *p) {
+    char why[160];
+    if (!p->replaying) {
+        cs_board_state(w->c->board, p->id, CS_BOARD_RUNNING, NULL);
+        return;
+    }
+    snprintf(why, sizeof why,
+             "its verdicts are held against those that were published before, up to outcome %lld",
+             (long long)p->cursor);
+    cs_board_state(w->c->board, p->id, CS_BOARD_REPLAYING, why);
 }
 
 void cs_partition_start(struct cs_worker *w, struct cs_partition *p) {
@@ -133,15 +176,23 @@ void cs_partition_start(struct cs_worker *w, struct cs_partition *p) {
     p->check_last = p->position.next_offset > 0;
     p->next_fetch = p->check_last ? p->position.next_offset - 1 : 0;
     p->rewound = true;
+    p->landed_ms = cs_worker_now_ms(w);
     p->oldest_ms = 0;
     p->state = CS_PARTITION_RUNNING;
     w->assign_due = true;
-    bool replaying = p->cursor > p->position.outcomes;
-    cs_board_state(w->c->board, p->id, replaying ? CS_BOARD_REPLAYING : CS_BOARD_RUNNING, NULL);
-    cs_log(CS_LOG_INFO, replaying ? "partition is replayed" : "partition starts",
+    p->replaying = p->cursor > p->position.outcomes;
+    tell_running(w, p);
+    cs_log(CS_LOG_INFO, p->replaying ? "partition is replayed" : "partition starts",
            "partition=%d generation=%lld offset=%lld outcomes=%lld published=%lld", (int)p->id,
            (long long)p->generation, (long long)p->position.next_offset, (long long)p->position.outcomes,
            (long long)p->cursor);
+}
+
+// Whether the partition waits for records that do not come: all events are judged, and more outcomes should be there. What is published is
+// looked at again then.
+static bool replay_stands(const struct cs_worker *w, const struct cs_partition *p) {
+    return p->replaying && p->position.next_offset >= p->end &&
+           cs_worker_now_ms(w) - p->landed_ms > REPLAY_IDLE_MS;
 }
 
 // A commit would notice, but where nothing comes in there is none: a Redis that lost its catalog, or was
@@ -152,9 +203,14 @@ void cs_partition_look(struct cs_worker *w, struct cs_partition *p) {
     CS_AUTO(cs_state_free) struct cs_state *nothing = NULL;
     if (cs_state_new(false, &nothing, &err) && cs_catalog_load(w->catalog, p->id, nothing, &now, &err)) {
         int64_t generation = w->catalog->ops->generation(w->catalog, p->id);
-        if (generation == p->generation && cs_position_equal(&now, &p->position))
+        bool same = generation == p->generation && cs_position_equal(&now, &p->position);
+        if (same && !replay_stands(w, p))
             return;
-        if (generation != p->generation)
+        if (same)
+            cs_err_set(&err, CS_ERR_RETRY, CS_CODE_NONE,
+                       "all events are judged, but outcomes up to %lld should be published; looking again",
+                       (long long)p->cursor);
+        else if (generation != p->generation)
             cs_err_set(&err, CS_ERR_RETRY, CS_CODE_NONE,
                        "a rebuilt catalog was promoted (generation %lld); starting again from its position",
                        (long long)generation);

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 #include <poll.h>
 
+#include "certsync/model/outcome.h"
 #include "certsync/runtime/clock.h"
 #include "cursor.h"
 #include "mock_kafka.h"
@@ -62,13 +63,18 @@ static struct cs_bytes text(const char *s) {
     return (struct cs_bytes){(const uint8_t *)s, strlen(s)};
 }
 
-static void put(struct cs_publisher *p, enum cs_publish_topic topic, int32_t partition, const char *value) {
+static void put_bytes(struct cs_publisher *p, enum cs_publish_topic topic, int32_t partition,
+                      struct cs_bytes value) {
     struct cs_err err;
     const struct cs_header headers[] = {{"content-type", text("application/json")},
                                         {"certsync-sig", text("c2ln")}};
-    struct cs_publish_message m = {topic,       partition, text("acme"),
-                                   text(value), headers,   topic == CS_PUBLISH_EVENTS ? 2 : 1};
+    struct cs_publish_message m = {topic, partition, text("acme"),
+                                   value, headers,   topic == CS_PUBLISH_EVENTS ? 2 : 1};
     must(p->ops->send(p, &m, &err), &err);
+}
+
+static void put(struct cs_publisher *p, enum cs_publish_topic topic, int32_t partition, const char *value) {
+    put_bytes(p, topic, partition, text(value));
 }
 
 static void wait_all(struct cs_publisher *p) {
@@ -159,16 +165,68 @@ static void test_kafka_refuses(void **state) {
     wait_all(p);
 }
 
-// The cursor's partition, filled with outcomes of these numbers ("x": no outcome).
-static int32_t fill(const char *const *values) {
+// --- the cursor
+
+// What is in a partition of cert.outcomes, in order: outcomes that follow each other, and what somebody else put there.
+#define LINKS_MAX 12
+struct topic {
+    struct cs_crypto *crypto;
+    int32_t partition;
+    size_t len;
+    struct cs_buf values[LINKS_MAX];
+    int64_t last;
+    uint8_t sha256[LINKS_MAX + 1][32]; // by number
+};
+
+static void outcome(struct topic *t, int64_t n, const char *detail) {
+    struct cs_buf *b = &t->values[t->len++];
+    struct cs_outcome o = {.n = n,
+                           .verdict.status = CS_STATUS_REJECTED,
+                           .verdict.code = CS_CODE_EVENT_MALFORMED,
+                           .account = "acme",
+                           .partition = t->partition,
+                           .offset = n + 3};
+    snprintf(o.verdict.detail, sizeof o.verdict.detail, "%s", detail);
+    memcpy(o.prev_sha256, t->sha256[n - 1], 32);
+    cs_buf_init(b, 4096);
+    cs_outcome_encode(b, &o);
+    if (n > t->last) {
+        cs_crypto_sha256(t->crypto, cs_buf_bytes(b), t->sha256[n]);
+        t->last = n;
+    }
+}
+
+static void foreign(struct topic *t, const char *value) {
+    struct cs_buf *b = &t->values[t->len++];
+    cs_buf_init(b, 4096);
+    cs_buf_put(b, value, strlen(value));
+}
+
+static void topic_begin(struct topic *t) {
+    struct cs_err err;
+    *t = (struct topic){.partition = 2 + next_partition++};
+    assert_in_range(t->partition, 2, PARTITIONS - 1);
+    must(cs_crypto_new(&t->crypto, &err), &err);
+}
+
+static void topic_publish(const struct topic *t) {
     struct cs_publisher *p = open_kafka();
-    int32_t partition = 2 + next_partition++;
-    assert_in_range(partition, 2, PARTITIONS - 1);
-    for (; *values; values++)
-        put(p, CS_PUBLISH_OUTCOMES, partition, *values);
+    for (size_t i = 0; i < t->len; i++)
+        put_bytes(p, CS_PUBLISH_OUTCOMES, t->partition, cs_buf_bytes(&t->values[i]));
     wait_all(p);
     cs_publisher_free(p);
-    return partition;
+}
+
+static void topic_end(struct topic *t) {
+    for (size_t i = 0; i < t->len; i++)
+        cs_buf_clear(&t->values[i]);
+    cs_crypto_free(t->crypto);
+}
+
+static struct cs_position position(const struct topic *t, int64_t n) {
+    struct cs_position p = {.outcomes = n};
+    memcpy(p.chain_sha256, t->sha256[n], 32);
+    return p;
 }
 
 static struct cs_cursor *open_cursor(void) {
@@ -179,111 +237,160 @@ static struct cs_cursor *open_cursor(void) {
     return c;
 }
 
-// The next number; false with *err where it is not what belongs there.
-static bool next(struct cs_cursor_stream *s, int64_t n, struct cs_published_outcome *ret,
-                 struct cs_err *err) {
-    int64_t end = now_ms() + WAIT_MS;
-    bool ready = false;
-    while (!ready) {
-        assert_true(now_ms() < end);
-        if (!cs_cursor_next(s, n, &ready, ret, err))
-            return false;
-        if (!ready)
-            poll(NULL, 0, 1);
-    }
-    return true;
-}
-
-static void expect_next(struct cs_cursor_stream *s, int64_t n, const char *value, int64_t offset) {
-    struct cs_err err;
-    struct cs_published_outcome o;
-    must(next(s, n, &o, &err), &err);
-    assert_int_equal(o.value.len, strlen(value));
-    assert_memory_equal(o.value.data, value, o.value.len);
-    assert_int_equal(o.offset, offset);
-}
-
-// A paused old owner has published 2 and 3 again, later: the first of each counts, and the highest is the
-// cursor.
-static void test_cursor_repeated(void **state) {
-    (void)state;
-    int32_t p =
-        fill((const char *[]){"{\"n\":1,\"a\"}", "{\"n\":2,\"a\"}", "{\"n\":3,\"a\"}", "{\"n\":2,\"b\"}",
-                              "{\"n\":3,\"b\"}", "{\"n\":4,\"a\"}", "{\"n\":3,\"c\"}", NULL});
+static struct cs_cursor_tail tail_at(const struct topic *t, int64_t n) {
     struct cs_cursor *c = open_cursor();
-    struct cs_crypto *crypto = NULL;
+    struct cs_position at = position(t, n);
     struct cs_cursor_tail tail;
-    struct cs_cursor_stream *s = NULL;
     struct cs_err err;
-    uint8_t sha256[32];
-    bool ready = true;
+    must(cs_cursor_tail(c, t->crypto, t->partition, &at, WAIT_MS, &tail, &err), &err);
+    cs_cursor_free(c);
+    return tail;
+}
+
+// The step after waiting; false with *err where what comes does not follow.
+static bool next(const struct topic *t, struct cs_cursor_stream *s, enum cs_cursor_step *ret_step,
+                 struct cs_published_outcome *ret, struct cs_err *err) {
+    int64_t end = now_ms() + WAIT_MS;
+    for (;;) {
+        if (!cs_cursor_next(s, t->crypto, ret_step, ret, err))
+            return false;
+        if (*ret_step != CS_CURSOR_WAIT)
+            return true;
+        assert_true(now_ms() < end);
+        poll(NULL, 0, 1);
+    }
+}
+
+// The stream after number `after` gives the values at these offsets (-1 ends the list), then the end; or what does not follow (ret_err).
+static void expect_stream(const struct topic *t, int64_t after, const int64_t *offsets,
+                          struct cs_err *ret_err) {
+    struct cs_cursor *c = open_cursor();
+    struct cs_position at = position(t, after);
+    struct cs_cursor_stream *s = NULL;
     struct cs_published_outcome o;
-    must(cs_crypto_new(&crypto, &err), &err);
-    must(cs_cursor_tail(c, crypto, p, 3, WAIT_MS, &tail, &err), &err);
-    assert_int_equal(tail.last, 4);
-    assert_true(tail.found);
-    cs_crypto_sha256(crypto, text("{\"n\":3,\"a\"}"), sha256);
-    assert_memory_equal(tail.found_sha256, sha256, 32);
-    must(cs_cursor_open(c, p, 1, &s, &err), &err);
-    expect_next(s, 1, "{\"n\":1,\"a\"}", 0);
-    expect_next(s, 2, "{\"n\":2,\"a\"}", 1);
-    expect_next(s, 3, "{\"n\":3,\"a\"}", 2);
-    expect_next(s, 4, "{\"n\":4,\"a\"}", 5);
-    must(cs_cursor_next(s, 5, &ready, &o, &err), &err);
-    assert_false(ready);
-    cs_cursor_close(s);
-    // From the middle: number 3 cannot stand before offset 2.
-    must(cs_cursor_open(c, p, 3, &s, &err), &err);
-    expect_next(s, 3, "{\"n\":3,\"a\"}", 2);
-    expect_next(s, 4, "{\"n\":4,\"a\"}", 5);
+    enum cs_cursor_step step;
+    struct cs_err err;
+    must(cs_cursor_open(c, t->partition, &at, &s, &err), &err);
+    for (; *offsets >= 0; offsets++) {
+        struct cs_bytes want = cs_buf_bytes(&t->values[*offsets]);
+        must(next(t, s, &step, &o, &err), &err);
+        assert_int_equal(step, CS_CURSOR_OUTCOME);
+        assert_int_equal(o.offset, *offsets);
+        assert_int_equal(o.value.len, want.len);
+        assert_memory_equal(o.value.data, want.data, want.len);
+    }
+    if (ret_err) {
+        assert_false(next(t, s, &step, &o, ret_err));
+    } else {
+        must(next(t, s, &step, &o, &err), &err);
+        assert_int_equal(step, CS_CURSOR_END);
+    }
     cs_cursor_close(s);
     cs_cursor_free(c);
-    cs_crypto_free(crypto);
+}
+
+#define STREAM(t, after, ...) expect_stream(t, after, (const int64_t[]){__VA_ARGS__, -1}, NULL)
+
+// A paused old owner has published 2 and 3 again, later: the first of each counts.
+static void test_cursor_repeated(void **state) {
+    (void)state;
+    struct topic t;
+    topic_begin(&t);
+    outcome(&t, 1, "a");
+    outcome(&t, 2, "a");
+    outcome(&t, 3, "a");
+    outcome(&t, 2, "b");
+    outcome(&t, 3, "b");
+    outcome(&t, 4, "a");
+    outcome(&t, 3, "c");
+    topic_publish(&t);
+    for (int64_t n = 0; n <= 4; n++) {
+        struct cs_cursor_tail tail = tail_at(&t, n);
+        assert_int_equal(tail.last, 4);
+        assert_true(tail.found);
+        assert_int_equal(tail.foreign, 0);
+    }
+    STREAM(&t, 0, 0, 1, 2, 5);
+    STREAM(&t, 2, 2, 5);
+    topic_end(&t);
 }
 
 static void test_cursor_empty(void **state) {
     (void)state;
-    int32_t p = fill((const char *[]){NULL});
-    struct cs_cursor *c = open_cursor();
-    struct cs_crypto *crypto = NULL;
-    struct cs_cursor_tail tail = {.last = 9};
-    struct cs_err err;
-    must(cs_crypto_new(&crypto, &err), &err);
-    must(cs_cursor_tail(c, crypto, p, 0, WAIT_MS, &tail, &err), &err);
+    struct topic t;
+    topic_begin(&t);
+    struct cs_cursor_tail tail = tail_at(&t, 0);
     assert_int_equal(tail.last, 0);
-    assert_false(tail.found);
-    cs_cursor_free(c);
-    cs_crypto_free(crypto);
+    assert_int_equal(tail.foreign, 0);
+    STREAM(&t, 0, -1);
+    topic_end(&t);
 }
 
 static void test_cursor_gap(void **state) {
     (void)state;
-    int32_t p = fill((const char *[]){"{\"n\":1,\"a\"}", "{\"n\":3,\"a\"}", NULL});
-    struct cs_cursor *c = open_cursor();
-    struct cs_cursor_stream *s = NULL;
-    struct cs_published_outcome o;
+    struct topic t;
     struct cs_err err;
-    must(cs_cursor_open(c, p, 1, &s, &err), &err);
-    expect_next(s, 1, "{\"n\":1,\"a\"}", 0);
-    assert_false(next(s, 2, &o, &err));
+    topic_begin(&t);
+    outcome(&t, 1, "a");
+    outcome(&t, 2, "a");
+    outcome(&t, 3, "a");
+    cs_buf_clear(&t.values[1]);
+    t.values[1] = t.values[2]; // number 2 was lost
+    t.len = 2;
+    // Two more places, so that number 3 has room before it.
+    foreign(&t, "hello");
+    outcome(&t, 3, "a");
+    topic_publish(&t);
+    expect_stream(&t, 0, (const int64_t[]){0, -1}, &err);
     assert_int_equal(err.kind, CS_ERR_FATAL);
-    cs_cursor_close(s);
-    cs_cursor_free(c);
+    assert_non_null(strstr(err.msg, "is outcome 3, which does not follow outcome 1"));
+    topic_end(&t);
 }
 
-static void test_cursor_foreign_record(void **state) {
+// Whatever somebody else writes there moves nothing, wherever the reader stands: not the end, not what is compared.
+static void test_cursor_foreign_records(void **state) {
     (void)state;
-    int32_t p = fill((const char *[]){"{\"n\":1,\"a\"}", "hello", NULL});
-    struct cs_cursor *c = open_cursor();
-    struct cs_crypto *crypto = NULL;
-    struct cs_cursor_tail tail;
-    struct cs_err err;
-    must(cs_crypto_new(&crypto, &err), &err);
-    assert_false(cs_cursor_tail(c, crypto, p, 1, WAIT_MS, &tail, &err));
-    assert_int_equal(err.kind, CS_ERR_FATAL);
-    assert_non_null(strstr(err.msg, "offset 1 "));
-    cs_cursor_free(c);
-    cs_crypto_free(crypto);
+    struct topic t;
+    topic_begin(&t);
+    foreign(&t, "{\"n\":1,\"status\":\"applied\"}");
+    outcome(&t, 1, "a");
+    foreign(&t, "hello");
+    outcome(&t, 2, "a");
+    foreign(&t, "{\"n\":999999999}");
+    foreign(&t, "{\"n\":999999999,\"status\":\"applied\"}");
+    foreign(&t, "");
+    struct topic far = t; // an outcome in form, of a number that has no room before it
+    outcome(&far, 9, "a");
+    t.values[t.len++] = far.values[far.len - 1];
+    topic_publish(&t);
+    for (int64_t n = 0; n <= 2; n++) {
+        struct cs_cursor_tail tail = tail_at(&t, n);
+        assert_int_equal(tail.last, 2);
+        assert_true(tail.found);
+        assert_true(tail.foreign >= 5);
+    }
+    assert_int_equal(tail_at(&t, 0).foreign, 6);
+    assert_int_equal(tail_at(&t, 0).foreign_at, 0);
+    STREAM(&t, 0, 1, 3);
+    STREAM(&t, 1, 3);
+    STREAM(&t, 2, -1);
+    topic_end(&t);
+}
+
+// The catalog stands on an outcome that the topic has not.
+static void test_cursor_another_history(void **state) {
+    (void)state;
+    struct topic t;
+    topic_begin(&t);
+    outcome(&t, 1, "a");
+    outcome(&t, 2, "a");
+    topic_publish(&t);
+    memset(t.sha256[2], 7, 32);
+    struct cs_cursor_tail tail = tail_at(&t, 2);
+    assert_false(tail.found);
+    assert_true(tail.other);
+    assert_int_equal(tail.last, 2);
+    topic_end(&t);
 }
 
 static void test_outcome_number(void **state) {
@@ -311,7 +418,8 @@ int main(void) {
         cmocka_unit_test(test_cursor_repeated),
         cmocka_unit_test(test_cursor_empty),
         cmocka_unit_test(test_cursor_gap),
-        cmocka_unit_test(test_cursor_foreign_record),
+        cmocka_unit_test(test_cursor_foreign_records),
+        cmocka_unit_test(test_cursor_another_history),
         cmocka_unit_test(test_outcome_number),
     };
     mock_kafka_start(&mock, (const char *[]){EVENTS, OUTCOMES, NULL}, PARTITIONS);

@@ -247,7 +247,7 @@ static void test_a_fork(void **state) {
 static void test_a_missing_outcome(void **state) {
     struct fixture *f = *state;
     expect_refused(f, EVENTS, changed(f, OUTCOMES, "{\\\"n\\\":9,", "{\\\"n\\\":8,", INT32_MAX),
-                   "is not in order");
+                   "does not follow outcome 8");
 }
 
 static void test_a_log_that_was_made_anew(void **state) {

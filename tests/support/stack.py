@@ -292,6 +292,8 @@ class _Tail:
             return
         assert not message.error(), message.error()
         self.raw.append((message.partition(), message.offset(), message.value()))
+        if b'"prev":' not in (message.value() or b""):
+            return  # somebody else's
         outcome = json.loads(message.value())
         number = (message.partition(), outcome["n"])
         if number in self.by_number:

@@ -109,6 +109,20 @@ static void test_stopped(void **state) {
     assert_false(shows(f, "state=\"stopped\"} 1\n"));
 }
 
+// One that is replayed answers nobody yet.
+static void test_replaying(void **state) {
+    struct fixture *f = *state;
+    char why[256];
+    cs_board_state(f->board, 1, CS_BOARD_REPLAYING, "its verdicts are compared, up to outcome 9");
+    cs_board_foreign(f->board, 1, 3);
+    assert_false(cs_board_ready(f->board, why, sizeof why));
+    assert_string_equal(why, "partition 1 is replaying: its verdicts are compared, up to outcome 9");
+    assert_true(shows(f, "certsync_partition_foreign_outcomes{partition=\"1\"} 3\n"));
+    assert_false(shows(f, "certsync_partition_foreign_outcomes{partition=\"0\"}"));
+    cs_board_state(f->board, 1, CS_BOARD_RUNNING, NULL);
+    assert_true(cs_board_ready(f->board, why, sizeof why));
+}
+
 // What waits for Redis heals by itself: its reason is on /readyz only, since it changes with each attempt.
 static void test_waiting(void **state) {
     struct fixture *f = *state;
@@ -144,6 +158,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_running, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stopped, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_replaying, setup, teardown),
         cmocka_unit_test_setup_teardown(test_waiting, setup, teardown),
         cmocka_unit_test_setup_teardown(test_gone, setup, teardown),
     };
