@@ -22,7 +22,7 @@
 #include "certsync/runtime/http.h"
 #include "certsync/runtime/log.h"
 
-#define DEADLINE_MS 15000
+#define DEADLINE_MS 60000
 
 int64_t af_now_ms(void) {
     struct timespec ts;

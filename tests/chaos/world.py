@@ -16,12 +16,12 @@ from chaos.senders import Sealer, Sender
 from model_py import catalog, wire
 from support import events as ev
 from support.kafka import Kafka
-from support.proc import Process, free_port, wait_until
+from support.proc import PATIENCE_S, Process, free_port, wait_until
 from support.redis import Redis
 from support.stack import certsync_binary, consumer_binary
 
 SESSION_MS = 1500
-DEADLINE_S = 45
+DEADLINE_S = PATIENCE_S  # without any progress
 
 
 class Violation(Exception):

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define START_MS 10000
+#define START_MS 60000
 #define ARGS_MAX 40
 
 static long now_ms(void) {

@@ -21,7 +21,7 @@
 #define EVENTS     "cert.events"
 #define OUTCOMES   "cert.outcomes"
 #define PARTITIONS 8
-#define WAIT_MS    10000
+#define WAIT_MS    60000
 
 static struct mock_kafka mock;
 static int next_partition; // each case has its own

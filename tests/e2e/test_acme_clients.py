@@ -8,8 +8,8 @@ from cryptography import x509
 
 from support import events as ev
 from support.acme import Certbot, CertbotLayout, NotThere, Pebble
-from support.host import PATIENCE_S, AgentHost
-from support.proc import wait_until
+from support.host import AgentHost
+from support.proc import PATIENCE_S, wait_until
 
 
 @pytest.fixture

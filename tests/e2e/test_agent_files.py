@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import pytest
 
 from support import events as ev
-from support.host import PATIENCE_S, AgentHost, put_pair, watch_pairs
-from support.proc import wait_until
+from support.host import AgentHost, put_pair, watch_pairs
+from support.proc import PATIENCE_S, wait_until
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ def tpm(tmp_path, monkeypatch):
     for name in ("TPM2OPENSSL_TCTI", "TPM2TOOLS_TCTI"):
         monkeypatch.setenv(name, f"swtpm:host=127.0.0.1,port={port}")
     wait_until(lambda: "0" in subprocess.run(["tpm2_getrandom", "--hex", "16"], capture_output=True, text=True, check=False).stdout
-               or not chip.alive, 20, "the TPM")
+               or not chip.alive, PATIENCE_S, "the TPM")
     yield chip
     chip.kill()
 
@@ -37,7 +37,7 @@ def tpm(tmp_path, monkeypatch):
 def make_key(directory):
     """A P-256 key that is made in the TPM and stays there, at HANDLE."""
     def tpm2(*args):
-        done = subprocess.run(args, cwd=directory, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(args, cwd=directory, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr
     tpm2("tpm2_createprimary", "-c", "primary.ctx", "-G", "ecc")
     tpm2("tpm2_create", "-C", "primary.ctx", "-G", "ecc:ecdsa-sha256", "-u", "key.pub", "-r", "key.priv")

@@ -10,12 +10,12 @@ import pytest
 
 from support.broker import DemoBroker
 from support.kafka import Kafka
-from support.proc import REPO, wait_until
+from support.proc import PATIENCE_S, REPO, wait_until
 from support.redis import Redis
 
 
 def kcat(bootstrap, *arguments, stdin=""):
-    return subprocess.run(["kcat", "-b", bootstrap, *arguments], input=stdin, text=True, capture_output=True, timeout=30,
+    return subprocess.run(["kcat", "-b", bootstrap, *arguments], input=stdin, text=True, capture_output=True, timeout=120,
                           check=True).stdout
 
 
@@ -100,7 +100,7 @@ def test_the_embedded_broker_serves_its_topics_and_ends_with_its_input(tmp_path)
 
 def test_the_embedded_broker_ends_on_sigterm(tmp_path):
     with DemoBroker(tmp_path, {"t": 1}) as broker:
-        assert broker.process.terminate(5) == 0
+        assert broker.process.terminate() == 0
 
 
 RUNNER = """
@@ -123,7 +123,7 @@ def test_no_server_outlives_a_killed_runner(tmp_path):
     finally:
         runner.kill()
         runner.communicate()
-    wait_until(lambda: not any(alive(pid) for pid in pids), 10, "the end of the killed runner's servers")
+    wait_until(lambda: not any(alive(pid) for pid in pids), PATIENCE_S, "the end of the killed runner's servers")
 
 
 def test_kafka_from_a_shell_ends_on_sigterm(tmp_path):
@@ -131,13 +131,13 @@ def test_kafka_from_a_shell_ends_on_sigterm(tmp_path):
     runner = subprocess.Popen([sys.executable, "-m", "support.kafka", "run", "--dir", tmp_path, "--ready-file", ready,
                                "num.partitions=7"], env={**os.environ, "PYTHONPATH": str(REPO / "tests")})
     try:
-        wait_until(ready.exists, 60, "the ready file")
+        wait_until(ready.exists, PATIENCE_S, "the ready file")
         assert 'broker 1 at' in kcat(ready.read_text().strip(), "-L")
         with open(f"/proc/{runner.pid}/task/{runner.pid}/children", encoding="ascii") as children:
             pids = [int(pid) for pid in children.read().split()]
         assert pids
         runner.send_signal(signal.SIGTERM)
-        assert runner.wait(15) == 0
+        assert runner.wait(PATIENCE_S) == 0
         assert not any(alive(pid) for pid in pids)
     finally:
         runner.kill()

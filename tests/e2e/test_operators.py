@@ -113,7 +113,7 @@ def test_verify_while_events_come_in(stack, cast):
 def test_verify_of_dumps_needs_no_server(stack, dumps):
     done = subprocess.run([consumer_binary(), "verify", "--json", "--events", dumps / "events", "--outcomes", dumps / "outcomes",
                            "--deployment", "test-deployment", "--root-key", stack.keys / "root.pub", "--set", "kafka.brokers=nowhere.invalid:1"],
-                          capture_output=True, text=True, timeout=60, check=False)
+                          capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["ok"] and json.loads(done.stdout)["events"] == len((dumps / "events").read_bytes().splitlines())
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from support import events as ev
-from support.proc import Process, wait_until
+from support.proc import PATIENCE_S, Process, wait_until
 from support.stack import EVENTS, Stack, consumer_binary
 
 AUTHORITY = ev.Authority("Rebuild CA")
@@ -150,12 +150,12 @@ def test_rebuild_and_promote_under_load(stack, cast):
             assert promoted["promoted"] == stack.partitions and promoted["removed_keys"] > 0
             assert live(stack) == [generation] * stack.partitions
             asked = reader.asked
-            wait_until(lambda: reader.asked > asked + 5 or reader.wrong, 30, "answers after the promotion")
-            wait_until(lambda: load.sent > sent, 30, "load")
+            wait_until(lambda: reader.asked > asked + 5 or reader.wrong, PATIENCE_S, "answers after the promotion")
+            wait_until(lambda: load.sent > sent, PATIENCE_S, "load")
     late = upload(cast, "late")
     assert judge(stack, late)["status"] == "applied"
     # A verdict is published before its catalog is committed.
-    wait_until(lambda: "late" in stack.names(cast), 30, "the certificate in its account's view")
+    wait_until(lambda: "late" in stack.names(cast), PATIENCE_S, "the certificate in its account's view")
     assert {f"n{i:02d}" for i in range(NAMES)} <= set(stack.names(cast))
     assert run(stack, "verify", "--redis")["ok"]
     assert run(stack, "diff")["differences"] == []
@@ -212,7 +212,7 @@ def test_a_rebuild_that_is_stopped_and_comes_back(stack, cast):
     slow = Process("rebuild", [consumer_binary(), "rebuild", "--afresh", "--workers", "1", "--config", stack.config, "--set",
                                "consumer.batch_records=1"], stack.directory)
     try:
-        wait_until(lambda: reached() > 5, 60, "the beginning of a rebuild", interval_s=0.002)
+        wait_until(lambda: reached() > 5, PATIENCE_S, "the beginning of a rebuild", interval_s=0.002)
         slow.pause()
         assert "was not rebuilt; finish with: certsync-consumer rebuild" in command(stack, "promote", code=2)
         assert live(stack)[0] < generation
@@ -220,7 +220,7 @@ def test_a_rebuild_that_is_stopped_and_comes_back(stack, cast):
         whole = sum(p["offset"] for p in run(stack, "rebuild")["partitions"])
         assert reached() == whole > done
         slow.resume()
-        assert slow.wait(60) == 0
+        assert slow.wait() == 0
     finally:
         slow.kill()
     assert run(stack, "diff", "--next")["differences"] == []
@@ -253,10 +253,10 @@ def test_everything_is_lost_after_a_promotion(stack, cast):
     """An empty Redis knows no generations: the consumer begins the first one again by itself."""
     assert live(stack)[0] > 1
     stack.redis.client().flushall()
-    wait_until(lambda: stack.get(cast, "certificates?limit=1000")[0] == 200, 60, "the account, back again")
+    wait_until(lambda: stack.get(cast, "certificates?limit=1000")[0] == 200, PATIENCE_S, "the account, back again")
     late = upload(cast, "after-the-loss")
     assert judge(stack, late)["status"] == "applied"
     assert live(stack) == [1] * stack.partitions
-    wait_until(lambda: stack.http("/readyz")[0] == 200, 60, "a consumer that has caught up")
+    wait_until(lambda: stack.http("/readyz")[0] == 200, PATIENCE_S, "a consumer that has caught up")
     assert run(stack, "verify", "--redis")["ok"]
     assert "after-the-loss" in stack.names(cast)

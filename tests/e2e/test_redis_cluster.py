@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from support.load import Load
-from support.proc import wait_until
+from support.proc import PATIENCE_S, wait_until
 from support.redis import Redis
 from support.redis_cluster import RedisCluster
 from support.stack import Stack, consumer_binary
@@ -63,7 +63,7 @@ def test_slots_move_back_and_forth_under_load(stack):
         # Half of the keys are there, half here: the partition waits, the others go on, and nothing looks absent.
         cluster.begin_move(slot, home, away)
         cluster.move_keys(slot, home, away, most=30)
-        wait_until(lambda: board(stack)[moving]["state"] == "waiting", 30, "a partition that waits for its slot")
+        wait_until(lambda: board(stack)[moving]["state"] == "waiting", PATIENCE_S, "a partition that waits for its slot")
         load.wait_more(others)
         assert "slot" in board(stack)[moving]["reason"] or "TRYAGAIN" in board(stack)[moving]["reason"]
         cluster.move_keys(slot, home, away)
@@ -84,7 +84,7 @@ def board(stack):
 def check(stack, tmp_path, **redis):
     """What `check` says with other settings of Redis: (exit code, its words)."""
     config = stack.write_config("other", 0, redis=redis, consumer={"preflight_timeout": "2s"})
-    done = subprocess.run([consumer_binary(), "check", "--config", config], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([consumer_binary(), "check", "--config", config], capture_output=True, text=True, timeout=120, check=False)
     return done.returncode, done.stderr
 
 

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from support.load import Load
-from support.proc import wait_until
+from support.proc import PATIENCE_S, wait_until
 from support.redis_cluster import RedisSentinels
 from support.stack import Stack, consumer_binary
 
@@ -26,12 +26,12 @@ def test_fails_over_under_load(stack):
         # In an orderly way: the old primary lives on, and takes writes until the sentinels make it a replica.
         first = group.primary()
         assert group.command(group.ports[0], "SENTINEL", "FAILOVER", group.NAME)
-        second = wait_until(lambda: group.primary() not in (None, first) and group.primary(), 60, "another primary")
+        second = wait_until(lambda: group.primary() not in (None, first) and group.primary(), PATIENCE_S, "another primary")
         load.wait_more()
         # And by force.
-        wait_until(lambda: first.client().info("replication").get("master_link_status") == "up", 60, "a replica that follows it")
+        wait_until(lambda: first.client().info("replication").get("master_link_status") == "up", PATIENCE_S, "a replica that follows it")
         second.kill()
-        wait_until(lambda: group.primary() is first, 60, "the first one as primary")
+        wait_until(lambda: group.primary() is first, PATIENCE_S, "the first one as primary")
         load.wait_more()
     load.check()
     assert stack.consumers[-1].alive
@@ -40,7 +40,7 @@ def test_fails_over_under_load(stack):
 def test_check_knows_sentinels(stack):
     def check(**redis):
         config = stack.write_config("other", 0, redis=redis, consumer={"preflight_timeout": "2s"})
-        done = subprocess.run([consumer_binary(), "check", "--config", config], capture_output=True, text=True, timeout=60,
+        done = subprocess.run([consumer_binary(), "check", "--config", config], capture_output=True, text=True, timeout=120,
                               check=False)
         return done.returncode, done.stderr
     sentinel = f"redis://127.0.0.1:{stack.redis.ports[0]}"

@@ -9,7 +9,7 @@ import pytest
 
 from support import events as ev
 from support.load import Load
-from support.proc import free_port, wait_until
+from support.proc import PATIENCE_S, free_port, wait_until
 from support.stack import Stack
 
 
@@ -45,7 +45,7 @@ def test_consumers_come_and_go_under_load(kafka, tmp_path):
     with make_stack(kafka, tmp_path, "scaling.", 6) as stack:
         stack.run_consumer()
         # Its two workers join the group one after the other: for a moment the first one's partitions are nobody's.
-        wait_until(lambda: mine(stack) == set(range(6)), 30, "all partitions at the only consumer")
+        wait_until(lambda: mine(stack) == set(range(6)), PATIENCE_S, "all partitions at the only consumer")
 
         def another(name):
             port = free_port()
@@ -57,15 +57,15 @@ def test_consumers_come_and_go_under_load(kafka, tmp_path):
             second, port2 = another("second")
             third, port3 = another("third")
             # Each of the three has some, none has what another has.
-            wait_until(lambda: spread(stack, None, port2, port3), 60, "partitions that are spread over three processes")
+            wait_until(lambda: spread(stack, None, port2, port3), PATIENCE_S, "partitions that are spread over three processes")
             load.wait_more()
             second.signal(signal.SIGTERM)
-            assert second.wait(30) == 0
+            assert second.wait() == 0
             load.wait_more()
             third.kill()
             load.wait_more()  # after its session's end
             second, port2 = another("second-again")
-            wait_until(lambda: spread(stack, None, port2), 60, "partitions that are spread over two processes")
+            wait_until(lambda: spread(stack, None, port2), PATIENCE_S, "partitions that are spread over two processes")
             load.wait_more()
         load.check()
 
@@ -104,7 +104,7 @@ def upload(stack, account, name, **how):
 
 def expect_stuck(stack, cast, stuck, reason, names):
     """The partition is seen to be stuck, why, since when, and the others go on."""
-    wait_until(lambda: board(stack)[stuck]["state"] == "stopped", 30, "a partition that stopped")
+    wait_until(lambda: board(stack)[stuck]["state"] == "stopped", PATIENCE_S, "a partition that stopped")
     status, body = stack.http("/readyz")
     assert status == 503 and f"partition {stuck} is stopped" in body["reason"] and reason in body["reason"], body
     sent_s = time.time()
@@ -114,7 +114,7 @@ def expect_stuck(stack, cast, stuck, reason, names):
         if p != stuck:
             assert stack.judge(upload(stack, account, names))["status"] == "applied"
             # A verdict is published before its catalog is committed.
-            wait_until(lambda a=account: names in stack.names(a), 30, "the certificate in its account's view")
+            wait_until(lambda a=account: names in stack.names(a), PATIENCE_S, "the certificate in its account's view")
     stack.names(cast[stuck])  # what it had is answered
     # A share into the stuck partition is never answered.
     owner = next(a for p, a in cast.items() if p != stuck)
@@ -129,7 +129,7 @@ def expect_stuck(stack, cast, stuck, reason, names):
     def told():
         here, there = board(stack)[stuck], board(stack)[at]
         return here.get("lag", 0) >= 4 and here.get("oldest_event_ms") and there.get("oldest_pending_share_ms")
-    wait_until(told, 30, "lag, age and the pending share on /readyz")
+    wait_until(told, PATIENCE_S, "lag, age and the pending share on /readyz")
     ages = board(stack)[stuck]
     assert ages["oldest_event_ms"] >= (time.time() - sent_s) * 1000 - 2000, ages
     assert value(stack, "certsync_partition_lag_records", stuck) == ages["lag"]
@@ -156,7 +156,7 @@ def test_a_forged_outcome_stops_its_partition_only(stack):
     stack.kafka.produce(stack.outcomes_topic, json.dumps(forged, separators=(",", ":")).encode(), key=cast[stuck].id.encode(),
                         partition=stuck)
     stack.run_consumer(wait=False)
-    wait_until(lambda: stack.http("/readyz")[0] == 503 and board(stack)[0]["state"] == "running", 30, "the others running")
+    wait_until(lambda: stack.http("/readyz")[0] == 503 and board(stack)[0]["state"] == "running", PATIENCE_S, "the others running")
     expect_stuck(stack, cast, stuck, "a fork at outcome", "after-fork")
 
 
@@ -169,7 +169,7 @@ def test_a_key_of_another_kind_stops_its_partition_only(stack):
     redis.delete(key)
     redis.set(key, "no index")
     stack.send(upload(stack, cast[stuck], "meets-it"))
-    wait_until(lambda: board(stack)[stuck]["state"] == "stopped", 30, "a partition that stopped")
+    wait_until(lambda: board(stack)[stuck]["state"] == "stopped", PATIENCE_S, "a partition that stopped")
     redis.delete(key)  # so that the API can answer; what it held is lost
     expect_stuck(stack, cast, stuck, "something else writes under", "after-key")
     # As the reason says: remove the partition's keys, and start anew.
@@ -177,7 +177,7 @@ def test_a_key_of_another_kind_stops_its_partition_only(stack):
         redis.delete(k)
     assert stack.consumers[-1].terminate() == 0
     stack.run_consumer()
-    wait_until(lambda: board(stack)[stuck].get("lag") == 0, 30, "a partition that caught up")
+    wait_until(lambda: board(stack)[stuck].get("lag") == 0, PATIENCE_S, "a partition that caught up")
     assert {"before", "meets-it", "after-key-2"} <= set(stack.names(cast[stuck]))
     assert metric(stack, "certsync_partition_stopped", stuck) == {}
-    wait_until(lambda: not any(p.get("oldest_pending_share_ms") for p in board(stack).values()), 30, "no share that waits")
+    wait_until(lambda: not any(p.get("oldest_pending_share_ms") for p in board(stack).values()), PATIENCE_S, "no share that waits")

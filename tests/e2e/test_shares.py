@@ -6,7 +6,7 @@ import json
 import pytest
 
 from support import events as ev
-from support.proc import wait_until
+from support.proc import PATIENCE_S, wait_until
 from support.stack import DEPLOYMENT, Stack
 
 
@@ -57,7 +57,7 @@ class Shares(Stack):
         def as_far_as_the_log():
             return all(json.loads(self.redis.get(f"cs:{{{p}}}:pos") or b"{}").get("next_offset", 0) ==
                        self.kafka.watermarks(self.events_topic, p)[1] for p in range(self.partitions))
-        wait_until(as_far_as_the_log, 20, "catalogs as far as the log")
+        wait_until(as_far_as_the_log, PATIENCE_S, "catalogs as far as the log")
 
     def get(self, account, path):
         self.quiet()
@@ -67,14 +67,14 @@ class Shares(Stack):
         return self.names(account).get(name)
 
     def gone(self, account, name="www.example.com"):
-        wait_until(lambda: self.item(account, name) is None, 10, f"{name} to leave the view of {account.id}")
+        wait_until(lambda: self.item(account, name) is None, PATIENCE_S, f"{name} to leave the view of {account.id}")
 
     def settled(self, owner, subject, state):
         """The owner's end of the one share of this certificate reaches a state ("closed": it is listed no more)."""
         def reached():
             listed = [s["state"] for s in self.shares(owner)["out"] if s["certificate"] == subject]
             return listed == ([] if state == "closed" else [state])
-        wait_until(reached, 10, f"the share to be {state}")
+        wait_until(reached, PATIENCE_S, f"the share to be {state}")
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def test_a_renewal_reaches_the_recipient_under_the_same_share(stack, open_share)
     owner, recipient, subject = open_share
     before = stack.item(recipient)
     assert stack.issue(owner, start=-0.5, replace=True) == subject
-    wait_until(lambda: stack.item(recipient)["version"] == 2, 10, "version 2 in the recipient's view")
+    wait_until(lambda: stack.item(recipient)["version"] == 2, PATIENCE_S, "version 2 in the recipient's view")
     after = stack.item(recipient)
     assert after["share"] == before["share"] and after["fingerprint"] != before["fingerprint"]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import test_verdicts
 from support import events as ev
-from support.proc import wait_until
+from support.proc import PATIENCE_S, wait_until
 from support.stack import DEPLOYMENT, EVENTS, OUTCOMES, certsync_binary, consumer_binary
 
 CLOSING = {"owner": {"owner": "somebody-else"}, "site": {"site": "cn"}, "verified": {"verified": False}}
@@ -153,7 +153,7 @@ class Golden(test_verdicts.World):
         if state == "open":
             return owner, to, subject, record.id, like
         assert self.judge(self.unshare(owner, subject, to))["status"] == "applied"
-        wait_until(lambda: "www.example.com" not in self.names(to), 20, "the withdrawal")
+        wait_until(lambda: "www.example.com" not in self.names(to), PATIENCE_S, "the withdrawal")
         return owner, to, subject, record.id if state == "closed" else ev.uuid7(), like
 
     def recipients_end(self):
@@ -242,7 +242,7 @@ def at_rest(world):
     """All records have an outcome: what is derived makes further records."""
     def level():
         return all(world.kafka.watermarks(EVENTS, p) == world.kafka.watermarks(OUTCOMES, p) for p in range(world.partitions))
-    wait_until(level, 60, "the last outcome", interval_s=0.5)
+    wait_until(level, PATIENCE_S, "the last outcome", interval_s=0.5)
 
 
 def main():

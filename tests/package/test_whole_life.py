@@ -19,10 +19,9 @@ from support.acme import InstalledCertbot, NotThere, Pebble
 from support.debs import deb, repack
 from support.hang import Hang
 from support.host import Host
-from support.proc import wait_until
+from support.proc import PATIENCE_S, wait_until
 from support.stack import DEPLOYMENT, Stack
 
-PATIENCE_S = 60
 AGENT, CONSUMER = "certsync-agent", "certsync-consumer"
 CONF, CONSUMER_CONF = "/etc/certsync/certsync.conf", "/etc/certsync/consumer.conf"
 WHY_NOT = machines.cannot()
@@ -179,8 +178,8 @@ def test_a_host_joins_and_registers_what_only_root_may_read(world, ca):
     world.certbot("www.example.com", 2, ca)
     world.wait_version("www.example.com", 2)
     # What root's commands leave in the spool is the service's.
-    owners = {m.owner(p) for p in m.must("find", "/var/lib/certsync/spool", "-mindepth", "1").split()}
-    assert {o.split()[0] for o in owners} == {"certsync:certsync"}
+    owners = m.must("find", "/var/lib/certsync/spool", "-ignore_readdir_race", "-mindepth", "1", "-printf", "%u:%g\\n").split()
+    assert set(owners) == {"certsync:certsync"}
     m.must("certsync", "status")
 
 
@@ -234,10 +233,10 @@ def host_pid(world, unit):
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
             numbers = re.search(r"^NSpid:\t(.*)$", status.read_text(), re.M)
+            if numbers and numbers.group(1).split()[-1] == inside and in_machine(world, status.parent):
+                return int(status.parent.name)
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if numbers and numbers.group(1).split()[-1] == inside and in_machine(world, status.parent):
-            return int(status.parent.name)
     raise AssertionError(f"no process {inside} of {unit}")
 
 

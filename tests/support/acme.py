@@ -18,7 +18,7 @@ from pathlib import Path
 
 from support import events as ev
 from support.kafka import _cache, _locked
-from support.proc import Process, free_port, wait_until
+from support.proc import PATIENCE_S, Process, free_port, wait_until
 
 NEW, OLD = "v2.10.1", "v2.4.0"  # the newest, from Go 1.24 on, and what Debian 12's Go 1.19 builds
 LAYOUT = Path(__file__).with_name("certbot_layout.py")
@@ -93,7 +93,7 @@ class Pebble:
                                      "", "-https01", "", "-tlsalpn01", "", "-management", f"127.0.0.1:{control}"], self.dir),
             Process("pebble", [programs / "pebble", "-config", self.dir / "config.json", "-dnsserver", f"127.0.0.1:{dns}"], self.dir,
                     env=calm)]
-        wait_until(self._listens, 30, "Pebble")
+        wait_until(self._listens, PATIENCE_S, "Pebble")
         return self
 
     def _listens(self):
@@ -163,12 +163,12 @@ class CertbotLayout:
         ev.write_private(key, files[1])
         files[2].write_bytes(ev.pem_of(self.ca.der))
         done = subprocess.run([sys.executable, LAYOUT, str(self.dir), name, *map(str, files)], capture_output=True, text=True,
-                              timeout=60, check=False)
+                              timeout=120, check=False)
         assert done.returncode == 0, done.stderr
         assert (self.dir / "live" / name / "fullchain.pem").resolve() == (self.dir / "archive" / name / f"fullchain{n}.pem").resolve()
 
     def point(self, name, n):
         """Moves the links to generation n, as certbot's own code does."""
-        done = subprocess.run([sys.executable, LAYOUT, str(self.dir), name, str(n)], capture_output=True, text=True, timeout=60,
+        done = subprocess.run([sys.executable, LAYOUT, str(self.dir), name, str(n)], capture_output=True, text=True, timeout=120,
                               check=False)
         assert done.returncode == 0, done.stderr

@@ -2,7 +2,7 @@
 """The demo's embedded broker (tests/broker) as a fixture."""
 import subprocess
 
-from support.proc import Process, wait_until
+from support.proc import PATIENCE_S, Process, wait_until
 from support.stack import build_dir
 
 
@@ -14,7 +14,7 @@ class DemoBroker:
         self.process = Process("broker", [build_dir() / "tests/broker/certsync-demo-broker", "--until-eof", *arguments],
                                directory, stdin=subprocess.PIPE)
         try:
-            wait_until(self._said_ready, 10, "the embedded broker")
+            wait_until(self._said_ready, PATIENCE_S, "the embedded broker")
         except AssertionError:
             self.stop()
             raise

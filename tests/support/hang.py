@@ -20,12 +20,20 @@ def _ptrace(request, tid):
         raise OSError(ctypes.get_errno(), "ptrace")
 
 
+def _name_of(task):
+    """Of a thread; None where it has ended meanwhile."""
+    try:
+        return (task / "comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
 class Hang:
     def __init__(self, pid, thread):
         self.pid, self.thread, self.tid = pid, thread, None
 
     def __enter__(self):
-        tids = [int(t.name) for t in Path(f"/proc/{self.pid}/task").iterdir() if (t / "comm").read_text().strip() == self.thread]
+        tids = [int(t.name) for t in Path(f"/proc/{self.pid}/task").iterdir() if _name_of(t) == self.thread]
         assert len(tids) == 1, (self.thread, tids)
         self.tid = tids[0]
         _ptrace(_SEIZE, self.tid)

@@ -6,10 +6,9 @@ import os
 import subprocess
 
 from support import events as ev
-from support.proc import Process, wait_until
+from support.proc import PATIENCE_S, Process, wait_until
 from support.stack import DEPLOYMENT, certsync_binary
 
-PATIENCE_S = 60
 
 
 class Host:
@@ -30,7 +29,7 @@ class Host:
                     "api.url": f"http://127.0.0.1:{self.stack.port}", **over}
         self.config.write_text("".join(f"[{k.split('.')[0]}]\n{k.split('.', 1)[1]} = {v}\n" for k, v in settings.items()))
 
-    def run(self, *args, stdin=b"", timeout_s=60, stdout=subprocess.PIPE):
+    def run(self, *args, stdin=b"", timeout_s=PATIENCE_S, stdout=subprocess.PIPE):
         environment = {k: v for k, v in os.environ.items() if not k.startswith("CERTSYNC_")}
         return subprocess.run([certsync_binary(), "--config", self.config, *map(str, args)], input=stdin, cwd=self.dir,
                               stdout=stdout, stderr=subprocess.PIPE, timeout=timeout_s, check=False, env=environment)
@@ -50,7 +49,9 @@ class Host:
         return json.loads(done.stdout)
 
     def spooled(self):
-        return sorted(p.name for p in (self.dir / "spool").rglob("*.*") if p.suffix in (".new",) or ".sent" in p.name)
+        """Of a directory that goes while it is walked through, os.walk says nothing."""
+        names = (name for _, _, files in os.walk(self.dir / "spool") for name in files)
+        return sorted(n for n in names if n.endswith(".new") or ".sent" in n)
 
 
 def make_files(directory, ca, kind="p256", **how):

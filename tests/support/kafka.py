@@ -26,7 +26,7 @@ from collections import namedtuple
 from contextlib import contextmanager
 from pathlib import Path
 
-from support.proc import REPO, Process, die_with_parent, free_port, wait_until
+from support.proc import PATIENCE_S, REPO, Process, die_with_parent, free_port, wait_until
 
 POM = REPO / "tests/kafka/pom.xml"
 TEMPLATE = REPO / "tests/kafka/server.properties"
@@ -118,7 +118,7 @@ class Jars:
             kafka.create_topic("warm-up")
             kafka.produce("warm-up", b"x")
             kafka.consume("warm-up")
-            kafka.terminate(timeout_s=60)
+            kafka.terminate()
             os.replace(made, self.archive)
         except (StartFailed, OSError, AssertionError) as e:
             print(f"kafka: no class archive, starts take longer: {e}", file=sys.stderr)
@@ -193,7 +193,7 @@ class Kafka:
             formats.append(Process(f"format{node.id}", self.jars.java() + [
                 "kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", node.properties], self.directory))
         for process in formats:
-            if process.wait(60) != 0:
+            if process.wait() != 0:
                 raise StartFailed(f"formatting failed\n{process.tail()}")
 
     def _launch_all(self):
@@ -243,7 +243,7 @@ class Kafka:
             if node.process:
                 node.process.kill()
 
-    def terminate(self, number=None, timeout_s=30):
+    def terminate(self, number=None, timeout_s=PATIENCE_S):
         """SIGTERM, an orderly end, of one node or all (for several, SIGKILL follows where the quorum is gone)."""
         for node in self.nodes if number is None else [self.node(number)]:
             try:
@@ -303,37 +303,37 @@ class Kafka:
         from confluent_kafka.admin import NewTopic
         new = NewTopic(name, num_partitions=partitions, replication_factor=replication or min(len(self.nodes), 3),
                        config={k: str(v) for k, v in config.items()})
-        self.admin.create_topics([new], operation_timeout=10)[name].result(15)
-        wait_until(lambda: self._partitions(name) == partitions, 15, f"leaders for topic {name}")
+        self.admin.create_topics([new], operation_timeout=PATIENCE_S)[name].result(PATIENCE_S)
+        wait_until(lambda: self._partitions(name) == partitions, PATIENCE_S, f"leaders for topic {name}")
 
     def _partitions(self, name):
         topic = self.admin.list_topics(name, timeout=5).topics.get(name)
         return sum(1 for p in topic.partitions.values() if p.leader > 0) if topic and not topic.error else 0
 
     def delete_topic(self, name):
-        self.admin.delete_topics([name], operation_timeout=10)[name].result(15)
-        wait_until(lambda: name not in self.topics(), 15, f"the end of topic {name}")
+        self.admin.delete_topics([name], operation_timeout=PATIENCE_S)[name].result(PATIENCE_S)
+        wait_until(lambda: name not in self.topics(), PATIENCE_S, f"the end of topic {name}")
 
     def topics(self):
         """{name: number of partitions}, without Kafka's own."""
-        found = self.admin.list_topics(timeout=10).topics
+        found = self.admin.list_topics(timeout=PATIENCE_S).topics
         return {n: len(t.partitions) for n, t in found.items() if not n.startswith("__") and not t.error}
 
     def topic_config(self, name):
         """The topic's settings as the broker has them: {key: value}."""
         from confluent_kafka.admin import ConfigResource
         resource = ConfigResource(ConfigResource.Type.TOPIC, name)
-        return {k: e.value for k, e in self.admin.describe_configs([resource])[resource].result(15).items()}
+        return {k: e.value for k, e in self.admin.describe_configs([resource])[resource].result(PATIENCE_S).items()}
 
     def leader(self, topic, partition=0):
         """The number of the node that leads a partition (-1: none)."""
-        return self.admin.list_topics(topic, timeout=10).topics[topic].partitions[partition].leader
+        return self.admin.list_topics(topic, timeout=PATIENCE_S).topics[topic].partitions[partition].leader
 
-    def produce(self, topic, value, key=None, partition=None, headers=None, timeout_s=30):
+    def produce(self, topic, value, key=None, partition=None, headers=None, timeout_s=PATIENCE_S):
         """One record, acknowledged by all replicas; returns (partition, offset). `headers`: a dict or a list of pairs."""
         return self.produce_many(topic, [(value, key, partition, headers)], timeout_s)[0]
 
-    def produce_many(self, topic, records, timeout_s=60):
+    def produce_many(self, topic, records, timeout_s=PATIENCE_S):
         """Records as (value, key, partition, headers); returns their (partition, offset) in the order given."""
         from confluent_kafka import Producer
         producer = Producer({"bootstrap.servers": self.bootstrap, "acks": "all", "message.max.bytes": 33554432,
@@ -364,7 +364,7 @@ class Kafka:
         finally:
             consumer.close()
 
-    def consume(self, topic, partition=None, start=0, end=None, timeout_s=30):
+    def consume(self, topic, partition=None, start=0, end=None, timeout_s=PATIENCE_S):
         """All Records of a topic, or of one partition, that are there now; by partition, then offset (from `start`, below `end`)."""
         from confluent_kafka import TopicPartition
         numbers = range(self.topics()[topic]) if partition is None else [partition]
@@ -391,7 +391,7 @@ class Kafka:
     @staticmethod
     def _marks(consumer, topic, partition):
         from confluent_kafka import TopicPartition
-        return consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
+        return consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=PATIENCE_S)
 
     @staticmethod
     def _read(consumer, partition, end, timeout_s):

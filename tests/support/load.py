@@ -14,7 +14,7 @@ import time
 from collections import Counter
 
 from support import events as ev
-from support.proc import wait_until
+from support.proc import PATIENCE_S, wait_until
 from support.stack import DEPLOYMENT, consumer_binary
 
 
@@ -70,7 +70,7 @@ class Load:
         while not self._stop.is_set():
             account = random.choice(self.accounts)
             status, body = self.stack.http(f"/v1/accounts/{account.id}/certificates?limit=20",
-                                           self.stack.token(account.agent, account.id), timeout_s=20)
+                                           self.stack.token(account.agent, account.id), timeout_s=PATIENCE_S)
             self.statuses[status] += 1
             if status not in (200, 503) or (status == 503 and not body.get("detail")):
                 self.odd.append((account.id, status, body))
@@ -91,7 +91,7 @@ class Load:
     def __exit__(self, *_):
         self._stop.set()
         for t in self._threads:
-            t.join(30)
+            t.join(PATIENCE_S)
         if self._failure:
             raise self._failure
 
@@ -109,7 +109,7 @@ class Load:
                 found[p] = -1
         return found
 
-    def wait_more(self, partitions=None, timeout_s=60, events=3):
+    def wait_more(self, partitions=None, timeout_s=PATIENCE_S, events=3):
         """Some more events of each of these partitions, sent from now on, are in the catalog."""
         wanted = set(self.partitions if partitions is None else partitions)
         start = self.ends()
@@ -124,10 +124,10 @@ class Load:
     def ends(self):
         return {p: self.stack.kafka.watermarks(self.stack.events_topic, p)[1] for p in range(self.stack.partitions)}
 
-    def settle(self, timeout_s=90):
+    def settle(self, timeout_s=PATIENCE_S):
         """Every record is in the catalog, also those that the consumer itself wrote."""
         wait_until(lambda: self.positions() == self.ends(), timeout_s, "a catalog as far as the log", interval_s=0.1)
-        wait_until(lambda: self.stack.http("/readyz")[0] == 200, 30, "a ready consumer")
+        wait_until(lambda: self.stack.http("/readyz")[0] == 200, PATIENCE_S, "a ready consumer")
 
     def check(self):
         assert not self.odd, f"answers that are neither 200 nor a 503 with its reason: {self.odd[:3]}"

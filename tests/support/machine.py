@@ -11,7 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from support.proc import Process, wait_until
+from support.proc import PATIENCE_S, Process, wait_until
 
 MIRROR = "http://deb.debian.org/debian"
 # What changes with every use of apt, and what belongs to the running system.
@@ -45,7 +45,7 @@ def child_of(pid):
     """A process's first child; None where it has none, or is gone."""
     try:
         return next(iter(Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()), None)
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
 
 
@@ -74,7 +74,7 @@ class Machine:
         def up():
             assert self.process.alive, self.process.tail()
             return self.leader() and self.run("systemctl", "is-system-running").stdout.strip() in ("running", "degraded")
-        wait_until(up, 60, "a booted machine", interval_s=0.2)
+        wait_until(up, PATIENCE_S, "a booted machine", interval_s=0.2)
         return self
 
     def leader(self):

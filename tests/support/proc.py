@@ -20,6 +20,8 @@ import weakref
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
+# Longest wait for what must come: a machine may have much else to do. Only a test of speed has a shorter one of its own.
+PATIENCE_S = 120.0
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -32,7 +34,7 @@ def die_with_parent(sig=signal.SIGKILL, parent=None):
         os._exit(1)
 
 
-def wait_until(condition, timeout_s=10.0, what="the condition", interval_s=0.02):
+def wait_until(condition, timeout_s=PATIENCE_S, what="the condition", interval_s=0.02):
     """Poll `condition` until it returns something true, and return that. AssertionError after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -116,14 +118,14 @@ class Process:
         if self.alive:
             os.kill(self.pid, sig)
 
-    def wait(self, timeout_s=10.0):
+    def wait(self, timeout_s=PATIENCE_S):
         """The exit code (negative: the signal), once it has ended by itself."""
         try:
             return self.popen.wait(timeout_s)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{self.name} did not end within {timeout_s:g} s\n{self.tail()}") from None
 
-    def terminate(self, timeout_s=15.0):
+    def terminate(self, timeout_s=PATIENCE_S):
         """SIGTERM, then the exit code. AssertionError (after SIGKILL) if it does not end in time."""
         self.signal(signal.SIGTERM)
         try:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from support.proc import Process, die_with_parent, free_port, wait_until
+from support.proc import PATIENCE_S, Process, die_with_parent, free_port, wait_until
 
 _SOCKET_PATH_MAX = 100  # sun_path has 108 bytes
 
@@ -47,7 +47,7 @@ class Redis:
         conf.write_text("".join(f"{k} {v if str(v) else chr(34) * 2}\n" for k, v in lines.items()))
         self.process = Process("redis", ["redis-server", conf.resolve()], self.directory)
         try:
-            wait_until(self._answers, 10, "an answer of redis-server")
+            wait_until(self._answers, PATIENCE_S, "an answer of redis-server")
         except BaseException as e:
             self.process.kill()
             e.args = (f"{e}\n{self.process.tail()}",)

@@ -9,7 +9,7 @@
 import time
 from pathlib import Path
 
-from support.proc import Process, free_port, wait_until
+from support.proc import PATIENCE_S, Process, free_port, wait_until
 from support.redis import Redis
 
 SLOTS = 16384
@@ -42,9 +42,9 @@ class RedisCluster:
         for i in range(self.masters):
             low, high = SLOTS * i // self.masters, SLOTS * (i + 1) // self.masters - 1
             _raw(self.nodes[i], "CLUSTER ADDSLOTSRANGE", low, high)
-        wait_until(lambda: all(len(self._known(n)) == len(self.nodes) for n in self.nodes), 20, "nodes that know each other")
+        wait_until(lambda: all(len(self._known(n)) == len(self.nodes) for n in self.nodes), PATIENCE_S, "nodes that know each other")
         for i, node in enumerate(self.nodes[self.masters:]):
-            wait_until(lambda n=node, m=i % self.masters: self._replicate(n, self.nodes[m]), 20, "a replica")
+            wait_until(lambda n=node, m=i % self.masters: self._replicate(n, self.nodes[m]), PATIENCE_S, "a replica")
         self.wait_ok()
         return self
 
@@ -58,7 +58,7 @@ class RedisCluster:
         except redis.ResponseError:
             return False
 
-    def wait_ok(self, timeout_s=30):
+    def wait_ok(self, timeout_s=PATIENCE_S):
         """Every slot has a master, all that live agree, and their replicas are connected."""
         wait_until(self._ok, timeout_s, "a whole cluster", interval_s=0.05)
 
@@ -170,10 +170,10 @@ class RedisSentinels:
         first.start()
         second.config["replicaof"] = f"127.0.0.1 {first.port}"
         second.start()
-        wait_until(lambda: second.client().info("replication")["master_link_status"] == "up", 20, "a replica that follows")
+        wait_until(lambda: second.client().info("replication")["master_link_status"] == "up", PATIENCE_S, "a replica that follows")
         for i, port in enumerate(self.ports):
             self._start_sentinel(i, port, first.port)
-        wait_until(self._agreed, 30, "sentinels that know each other and the replica")
+        wait_until(self._agreed, PATIENCE_S, "sentinels that know each other and the replica")
         return self
 
     def _start_sentinel(self, i, port, primary_port):
@@ -216,7 +216,7 @@ class RedisSentinels:
                 "url": ",".join(f"redis://127.0.0.1:{p}" for p in self.ports)}
 
     def client(self, **options):
-        return wait_until(self.primary, 20, "a primary").client(**options)
+        return wait_until(self.primary, PATIENCE_S, "a primary").client(**options)
 
     def stop(self):
         for s in self.sentinels:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from support import events as ev
 from support.kafka import Kafka
-from support.proc import REPO, Process, free_port, wait_until
+from support.proc import PATIENCE_S, REPO, Process, free_port, wait_until
 from support.redis import Redis
 
 DEPLOYMENT = "test-deployment"
@@ -125,7 +125,7 @@ class Stack:
     def init(self):
         done = subprocess.run([consumer_binary(), "init", "--config", self.config, "--partitions", str(self.partitions),
                                "--replication", str(self.nodes), "--root-key", self.keys / "root.key"],
-                              capture_output=True, text=True, timeout=60, check=False)
+                              capture_output=True, text=True, timeout=PATIENCE_S, check=False)
         assert done.returncode == 0, f"init: exit {done.returncode}\n{done.stdout}{done.stderr}"
         self.root.seq = 1000  # above what init used
 
@@ -136,7 +136,7 @@ class Stack:
             self.wait_ready(consumer)
         return consumer
 
-    def wait_ready(self, consumer, port=None, timeout_s=30):
+    def wait_ready(self, consumer, port=None, timeout_s=PATIENCE_S):
         def ready():
             assert consumer.alive, f"the consumer ended\n{consumer.tail()}"
             status, _ = self.http("/readyz", port=port)
@@ -153,7 +153,7 @@ class Stack:
             keep = {k: current[k] for k in ("retention.ms", "cleanup.policy", "message.timestamp.type")}
             resource = ConfigResource("topic", topic, set_config={**keep, "max.message.bytes": str(max_bytes)})
             for done in self.kafka.admin.alter_configs([resource]).values():
-                done.result(15)
+                done.result(PATIENCE_S)
 
     # --- records in, outcomes out
 
@@ -170,7 +170,7 @@ class Stack:
         def report(error, message):
             place.append(error or (message.partition(), message.offset()))
         self._producer.produce(self.events_topic, value=value, partition=partition, headers=headers, key=key, on_delivery=report)
-        self._producer.flush(30)
+        self._producer.flush(PATIENCE_S)
         assert place and isinstance(place[0], tuple), f"not delivered: {place}"
         return place[0]
 
@@ -186,11 +186,11 @@ class Stack:
             self._producer.produce(EVENTS, value=r.value, partition=ev.partition_of(r.account, self.partitions), headers=r.headers,
                                    key=r.account.encode(), on_delivery=report(i))
             self._producer.poll(0)
-        self._producer.flush(120)
+        self._producer.flush(PATIENCE_S)
         assert all(isinstance(p, tuple) for p in places), "not all was delivered"
         return places
 
-    def outcome_at(self, place, timeout_s=20) -> dict:
+    def outcome_at(self, place, timeout_s=PATIENCE_S) -> dict:
         return self._outcomes.wait(place, timeout_s)
 
     def judge(self, record: ev.Record, **how) -> dict:
@@ -240,7 +240,7 @@ class Stack:
         return jwt.encode({"iss": sender.kid, "sub": account, "aud": DEPLOYMENT, "iat": now, "exp": now + lifetime_s},
                           sender.key, algorithm="ES256", headers={"kid": sender.kid})
 
-    def http(self, path: str, token=None, port=None, timeout_s=70):
+    def http(self, path: str, token=None, port=None, timeout_s=PATIENCE_S):
         """(status, JSON or text) of a GET; (0, …) where nobody listens."""
         import urllib.error
         import urllib.request
@@ -313,8 +313,8 @@ class _Tail:
             assert time.monotonic() < deadline, f"no {what} within {timeout_s} s"
             self.poll()
 
-    def wait(self, place, timeout_s=20):
+    def wait(self, place, timeout_s=PATIENCE_S):
         return self._until(lambda: self.by_place.get(place), timeout_s, f"outcome of the record at {place}")
 
-    def conclusion(self, event_id, timeout_s=20):
+    def conclusion(self, event_id, timeout_s=PATIENCE_S):
         return self._until(lambda: self.concluded.get(event_id), timeout_s, f"conclusion of {event_id}")

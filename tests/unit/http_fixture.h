@@ -27,7 +27,7 @@
 #include "certsync/runtime/http.h"
 #include "certsync/runtime/loop.h"
 
-#define DEADLINE_MS 10000
+#define DEADLINE_MS 60000
 
 struct fixture {
     struct cs_loop *loop;

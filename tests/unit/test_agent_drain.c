@@ -30,7 +30,7 @@ static struct cs_publisher *memory(void) {
 static bool drain(const struct agent_fixture *f, struct cs_spool *s, struct cs_publisher *p, int64_t upto,
                   struct cs_drain *ret, struct cs_err *err) {
     *ret = (struct cs_drain){.spool = s, .crypto = f->crypto, .publisher = p, .clock = cs_clock_real()};
-    return cs_drain_run(ret, upto, cs_clock_mono_ms(cs_clock_real()) + 10000, err);
+    return cs_drain_run(ret, upto, cs_clock_mono_ms(cs_clock_real()) + 60000, err);
 }
 
 static size_t states(struct cs_spool *s, enum cs_spool_state state) {
@@ -160,7 +160,7 @@ static void damage_is_told_and_does_not_stop_the_rest(void **state) {
     damaged = 0;
     struct cs_drain d = {
         .spool = s, .crypto = f->crypto, .publisher = p, .clock = cs_clock_real(), .on_damaged = on_damaged};
-    ASSERT_OK(cs_drain_run(&d, 0, cs_clock_mono_ms(cs_clock_real()) + 10000, &err), err);
+    ASSERT_OK(cs_drain_run(&d, 0, cs_clock_mono_ms(cs_clock_real()) + 60000, &err), err);
     assert_int_equal(damaged, 1);
     assert_int_equal(written(p, seqs, CS_ARRAY_LEN(seqs)), 2);
     assert_int_equal(seqs[0], 1);

@@ -72,7 +72,7 @@ static void keys_go_where_kafka_puts_them_and_in_order(void **state) {
             snprintf(keys[i], sizeof keys[i], "account-%d", i % 7);
             records[i] = record(keys[i], -1);
         }
-        ASSERT_OK(p->publish(p, records, RECORDS, 10000, on_acked, &acks, &err), err);
+        ASSERT_OK(p->publish(p, records, RECORDS, 60000, on_acked, &acks, &err), err);
         assert_int_equal(acks.n, RECORDS);
         bool seen[RECORDS] = {false};
         size_t last[PARTITIONS] = {0};
@@ -97,18 +97,18 @@ static void a_partition_may_be_named(void **state) {
         struct cs_publish_record records[PARTITIONS];
         int32_t n;
         CS_AUTO(cs_publisher_free) struct cs_publisher *p = makers[m]();
-        ASSERT_OK(p->partitions(p, 10000, &n, &err), err);
+        ASSERT_OK(p->partitions(p, 60000, &n, &err), err);
         assert_int_equal(n, PARTITIONS);
         for (int32_t i = 0; i < PARTITIONS; i++)
             records[i] = record(NULL, i);
-        ASSERT_OK(p->publish(p, records, PARTITIONS, 10000, on_acked, &acks, &err), err);
+        ASSERT_OK(p->publish(p, records, PARTITIONS, 60000, on_acked, &acks, &err), err);
         bool seen[PARTITIONS] = {false};
         for (size_t i = 0; i < acks.n; i++) {
             assert_int_equal(acks.list[i].partition, (int32_t)acks.list[i].index);
             seen[acks.list[i].partition] = true;
         }
         assert_true(seen[0] && seen[1] && seen[2] && seen[3]);
-        ASSERT_OK(p->publish(p, NULL, 0, 10000, on_acked, &acks, &err), err); // nothing is fine
+        ASSERT_OK(p->publish(p, NULL, 0, 60000, on_acked, &acks, &err), err); // nothing is fine
     }
 }
 
@@ -125,12 +125,12 @@ static void without_brokers_it_says_retry_and_goes_on_later(void **state) {
     ASSERT_OK(memory->publish(memory, &r, 1, 500, on_acked, &acks, &err), err);
 
     CS_AUTO(cs_publisher_free) struct cs_publisher *kafka = new_kafka();
-    ASSERT_OK(kafka->publish(kafka, &r, 1, 10000, on_acked, &acks, &err), err);
+    ASSERT_OK(kafka->publish(kafka, &r, 1, 60000, on_acked, &acks, &err), err);
     rd_kafka_mock_broker_set_down(cluster, 1);
     assert_false(kafka->publish(kafka, &r, 1, 500, on_acked, &acks, &err));
     assert_int_equal(err.kind, CS_ERR_RETRY);
     rd_kafka_mock_broker_set_up(cluster, 1);
-    ASSERT_OK(kafka->publish(kafka, &r, 1, 20000, on_acked, &acks, &err), err);
+    ASSERT_OK(kafka->publish(kafka, &r, 1, 60000, on_acked, &acks, &err), err);
     assert_int_equal(acks.n, 3);
 
     struct cs_kafka_settings away = settings;
@@ -149,7 +149,7 @@ static void a_missing_topic_is_a_matter_of_settings(void **state) {
     (void)state;
     CS_AUTO(cs_publisher_free) struct cs_publisher *p = NULL;
     ASSERT_OK(cs_publisher_kafka(&settings, "nowhere", "test", &p, &err), err);
-    assert_false(p->publish(p, &r, 1, 10000, on_acked, &acks, &err));
+    assert_false(p->publish(p, &r, 1, 60000, on_acked, &acks, &err));
     assert_int_equal(err.kind, CS_ERR_CONFIG);
     assert_non_null(strstr(err.msg, "certsync-consumer init"));
 }

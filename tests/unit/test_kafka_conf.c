@@ -240,11 +240,12 @@ static void test_mock_cluster(void **state) {
     struct demo *d = load(&o, 1);
     rd_kafka_t *producer = client(RD_KAFKA_PRODUCER, d), *consumer = client(RD_KAFKA_CONSUMER, d);
     int32_t partitions = 0;
-    if (!cs_kafka_topic_partitions(producer, d->kafka.brokers, "cert.events", 10000, &partitions, &err))
+    if (!cs_kafka_topic_partitions(producer, d->kafka.brokers, "cert.events", 60000, &partitions, &err))
         fail_msg("%s", err.msg);
     assert_int_equal(partitions, 3);
     // A topic that is not there is said to be missing, and is not made by asking.
-    assert_false(cs_kafka_topic_partitions(producer, d->kafka.brokers, "cert.none", 5000, &partitions, &err));
+    assert_false(
+        cs_kafka_topic_partitions(producer, d->kafka.brokers, "cert.none", 60000, &partitions, &err));
     assert_int_equal(err.kind, CS_ERR_CONFIG);
     assert_non_null(strstr(err.msg, "certsync-consumer init"));
     for (int i = 0; i < 10; i++) {
@@ -252,14 +253,14 @@ static void test_mock_cluster(void **state) {
                                            RD_KAFKA_V_VALUE((void *)"v", 1), RD_KAFKA_V_END),
                          RD_KAFKA_RESP_ERR_NO_ERROR);
     }
-    assert_int_equal(rd_kafka_flush(producer, 10000), RD_KAFKA_RESP_ERR_NO_ERROR);
+    assert_int_equal(rd_kafka_flush(producer, 60000), RD_KAFKA_RESP_ERR_NO_ERROR);
     assert_int_equal(delivered, 10);
     int64_t low = -1, high = -1;
     // Not every broker has heard of a new topic at once.
     rd_kafka_mock_push_request_errors(cluster, LIST_OFFSETS, 3, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
                                       RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
                                       RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
-    if (!cs_kafka_watermarks(consumer, "cert.events", 1, 10000, &low, &high, &err))
+    if (!cs_kafka_watermarks(consumer, "cert.events", 1, 60000, &low, &high, &err))
         fail_msg("%s", err.msg);
     assert_int_equal(low, 0);
     assert_int_equal(high, 10);
@@ -273,7 +274,7 @@ static void test_mock_cluster(void **state) {
     rd_kafka_topic_partition_list_add(list, "cert.events", 1)->offset = 4;
     assert_int_equal(rd_kafka_assign(consumer, list), RD_KAFKA_RESP_ERR_NO_ERROR);
     int64_t next = 4;
-    for (time_t end = time(NULL) + 20; next < 10 && time(NULL) < end;) {
+    for (time_t end = time(NULL) + 60; next < 10 && time(NULL) < end;) {
         rd_kafka_message_t *m = rd_kafka_consumer_poll(consumer, 1000);
         if (m && m->err == RD_KAFKA_RESP_ERR_NO_ERROR)
             assert_int_equal(m->offset, next++);

@@ -24,7 +24,7 @@
 #define RECORDS     512 // 4 MiB: the mock cluster keeps no more than 5
 #define QUEUE_LEN   65536
 #define MOST        64    // at once: more than a queue holds
-#define DEADLINE_MS 15000 // with a queue a second it would be 36 s
+#define DEADLINE_MS 30000 // with a queue a second it would be 36 s
 
 static char brokers[256];
 static char batch[] = "batch.size", queued[] = "queued.max.messages.kbytes",
