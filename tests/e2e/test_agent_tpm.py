@@ -9,7 +9,7 @@ import pytest
 
 from support import events as ev
 from support.host import AgentHost, Host, put_pair, watch_pairs
-from support.proc import Process, free_port, wait_until
+from support.proc import PATIENCE_S, Process, free_port, wait_until
 from support.stack import DEPLOYMENT
 
 HANDLE = "0x81000001"
