@@ -8,8 +8,13 @@
 #include "certsync/model/text.h"
 #include "prefetch.h"
 
-#define VALUES_MAX  ((size_t)256 * 1024 * 1024)
+// Far more than comes of one record; a batch ends long before by its batch_memory.
+#define VALUES_MAX  ((size_t)1024 * 1024 * 1024)
 #define SCRATCH_MAX ((size_t)1024 * 1024)
+// Keys of one load. An index is as much as many documents.
+#define LOAD_KEYS    4096
+#define INDEX_WEIGHT 512
+#define VALUES_KEPT  ((size_t)8 * 1024 * 1024) // of their memory, for the next batch
 
 void cs_apply_init(struct cs_apply *a) {
     *a = (struct cs_apply){0};
@@ -26,7 +31,17 @@ void cs_apply_clear(struct cs_apply *a) {
     cs_apply_init(a);
 }
 
-void cs_apply_begin(struct cs_apply *a, const struct cs_position *from) {
+static bool load_is_large(const struct cs_state *state) {
+    const struct cs_needed *needed = NULL;
+    size_t n = cs_state_needed(state, &needed);
+    size_t weight = n;
+    for (size_t i = 0; i < n && weight < LOAD_KEYS; i++)
+        weight += needed[i].index ? INDEX_WEIGHT : 0;
+    return weight >= LOAD_KEYS;
+}
+
+void cs_apply_begin(struct cs_apply *a, const struct cs_position *from, struct cs_state *state,
+                    const struct cs_batch_record *records, size_t n) {
     a->from = *from;
     a->to = *from;
     a->decided = 0;
@@ -35,7 +50,13 @@ void cs_apply_begin(struct cs_apply *a, const struct cs_position *from) {
         memset(a->touched, 0, a->touched_cap * sizeof *a->touched);
     a->outcomes_len = 0;
     a->derived_len = 0;
+    if (a->values.cap > VALUES_KEPT)
+        cs_buf_clear(&a->values);
     cs_buf_reset(&a->values);
+    a->held = a->held_before_load = cs_state_held(state);
+    a->loaded = 0;
+    for (size_t i = 0; i < n && !load_is_large(state); i++)
+        cs_prefetch(state, records[i].prepared);
 }
 
 static bool grow(void **items, size_t *cap, size_t len, size_t item_size, struct cs_err *err) {
@@ -277,9 +298,12 @@ static bool decide_one(const struct cs_apply_context *ctx, struct cs_apply *a, s
     if (!put_outcome(a, ctx->rules.crypto, r, &d.verdict, err) ||
         !put_documents(a, state, ev, &d.verdict, there, err))
         return false;
-    for (size_t i = 0; i < d.derived.len; i++)
+    for (size_t i = 0; i < d.derived.len; i++) {
         if (!put_derived(ctx, a, d.derived.events[i], err))
             return false;
+        cs_event_free(d.derived.events[i]);
+        d.derived.events[i] = NULL;
+    }
     learn_keys(ctx->keys, state, r->prepared, &d.verdict);
     a->torn = false;
     return true;
@@ -297,7 +321,7 @@ static bool touch_rest(const struct cs_apply_context *ctx, struct cs_apply *a, s
         a->touched = grown;
         a->touched_cap = n;
     }
-    for (size_t i = a->decided; i < n; i++)
+    for (size_t i = a->decided; i < n && !load_is_large(state); i++)
         if (!a->touched[i])
             a->touched[i] = !cs_decide_touch(&ctx->rules, state, &records[i].record, records[i].prepared);
     return true;
@@ -312,18 +336,36 @@ static void look_ahead(struct cs_ahead ahead[2], const struct cs_state *state,
         cs_ahead_expect(&ahead[i % 2], state, records[i + 2].prepared);
 }
 
+static size_t above(size_t from, size_t to) {
+    return to > from ? to - from : 0;
+}
+
+// Bytes that came of the records that are decided: changes of the working set, outcomes, derived events.
+static size_t produced(const struct cs_apply *a, const struct cs_state *state) {
+    return above(a->held + a->loaded, cs_state_held(state)) + a->values.len +
+           a->derived_len * sizeof *a->derived;
+}
+
 bool cs_apply_decide(const struct cs_apply_context *ctx, struct cs_apply *a, struct cs_state *state,
                      const struct cs_batch_record *records, size_t n, bool *ret_needed, struct cs_err *err) {
     struct cs_ahead ahead[2] = {{.len = 0}};
-    while (a->decided < n) {
+    size_t most = ctx->batch_memory ? ctx->batch_memory : SIZE_MAX;
+    a->loaded += above(a->held_before_load, cs_state_held(state));
+    while (a->decided < n && (a->decided == 0 || produced(a, state) <= most)) {
         bool needed = false;
         look_ahead(ahead, state, records, n, a->decided);
         const struct cs_batch_record *r = &records[a->decided];
         if (!decide_one(ctx, a, state, r, &needed, err))
             return cs_err_prepend(err, "record at offset %lld", (long long)r->record.offset);
+        if (needed && a->decided > 0 && a->loaded + produced(a, state) > most) {
+            cs_state_needed_clear(state);
+            break;
+        }
         if (needed) {
             *ret_needed = true;
-            return touch_rest(ctx, a, state, records, n, err);
+            bool ok = touch_rest(ctx, a, state, records, n, err);
+            a->held_before_load = cs_state_held(state);
+            return ok;
         }
         a->decided++;
     }

@@ -38,7 +38,8 @@ struct cs_catalog;
 struct cs_catalog_ops {
     // Takes the position under watch and asks for what state notes as needed (which may be nothing).
     bool (*load_begin)(struct cs_catalog *c, int32_t partition, struct cs_state *state, struct cs_err *err);
-    // Fills state (same one as in load_begin), clears its notes. *ret is the position before and after the
+    // Fills state (same one as in load_begin), clears its notes. Where there is much, only with a part of it: the rest
+    // is not known still, and whoever needs it notes it again. *ret is the position before and after the
     // reads, or *ret_moved true where these differ (then state is as it was, with its notes).
     bool (*load_end)(struct cs_catalog *c, struct cs_position *ret, bool *ret_moved, struct cs_err *err);
     // Writes the state's changes and `to`, all or nothing, if the position is still `from` and nobody touched
@@ -118,5 +119,7 @@ CS_MUST_USE bool cs_catalog_memory_new(struct cs_memory_store *store, struct cs_
 
 struct cs_redis_access;
 // Redis: access is copied, what it borrows must outlive the catalog. Does not connect yet.
+// most: bytes of documents that one load fills in, but always one document. As made: 16 MiB.
+void cs_catalog_redis_load_bytes(struct cs_catalog *c, size_t most);
 CS_MUST_USE bool cs_catalog_redis_new(const struct cs_redis_access *access, const char *name_space,
                                       struct cs_catalog **ret, struct cs_err *err);

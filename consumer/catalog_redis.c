@@ -6,8 +6,10 @@
 
 #include "catalog_redis_internal.h"
 
-#define MGET_KEYS 1000
-#define MOVES_MAX 5
+#define MGET_KEYS  1000
+#define LOAD_BYTES ((size_t)16 * 1024 * 1024) // of one load's documents; the rest is needed again
+#define FIRST_DOCS 2                          // the replies before them are those of the fence
+#define MOVES_MAX  5
 
 bool cs_redis_stand(struct redis_catalog *c, int32_t partition, struct cs_err *err) {
     size_t want = (size_t)partition + 1;
@@ -121,7 +123,8 @@ static bool send_load(struct redis_catalog *c, struct cs_err *err) {
     put_fence(c, "MGET");
     c->watching = true;
     c->under_way = CS_LOADING;
-    return cs_redis_send(c->link, err);
+    size_t mgets = (c->docs_len + MGET_KEYS - 1) / MGET_KEYS;
+    return cs_redis_send_bounded(c->link, FIRST_DOCS, mgets, c->load_bytes, err);
 }
 
 static bool redis_load_begin(struct cs_catalog *base, int32_t partition, struct cs_state *state,
@@ -149,7 +152,8 @@ bool cs_redis_read_position(const redisReply *r, struct cs_position *ret, struct
 
 static bool fill_docs(struct redis_catalog *c, const redisReply *r, size_t first, struct cs_err *err) {
     for (size_t i = 0; i < r->elements && first + i < c->docs_len; i++)
-        if (!cs_state_fill_needed(c->state, c->docs[first + i], cs_redis_reply_bytes(r->element[i]), err))
+        if (r->element[i]->type != CS_REDIS_REPLY_LEFT_OUT &&
+            !cs_state_fill_needed(c->state, c->docs[first + i], cs_redis_reply_bytes(r->element[i]), err))
             return false;
     return true;
 }
@@ -223,7 +227,7 @@ static bool redis_load_end(struct cs_catalog *base, struct cs_position *ret, boo
         !read_fence(c, replies[n - 1], &after, &moved, err))
         return false;
     moved |= !cs_position_equal(&before, &after);
-    size_t at = 2;
+    size_t at = FIRST_DOCS;
     for (size_t i = 0; !moved && i < c->docs_len; i += MGET_KEYS)
         if (!fill_docs(c, replies[at++], i, err))
             return false;
@@ -390,6 +394,10 @@ static const struct cs_catalog_ops redis_ops = {
     .free = redis_free,
 };
 
+void cs_catalog_redis_load_bytes(struct cs_catalog *base, size_t most) {
+    ((struct redis_catalog *)base)->load_bytes = most;
+}
+
 bool cs_catalog_redis_new(const struct cs_redis_access *access, const char *name_space,
                           struct cs_catalog **ret, struct cs_err *err) {
     struct redis_catalog *c = calloc(1, sizeof *c);
@@ -397,6 +405,7 @@ bool cs_catalog_redis_new(const struct cs_redis_access *access, const char *name
         return cs_err_oom(err);
     CS_AUTO(cs_catalog_free) struct cs_catalog *base = &c->base;
     c->base.ops = &redis_ops;
+    c->load_bytes = LOAD_BYTES;
     if (strlen(name_space) >= sizeof c->name_space)
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "redis.namespace is longer than %d characters",
                           CS_NAMESPACE_MAX - 1);

@@ -50,6 +50,7 @@ struct redis_catalog {
     char prefix[CS_PREFIX_MAX]; // the same with the generation
     size_t prefix_len;
     struct cs_state *state; // of a load under way
+    size_t load_bytes;      // most bytes of documents that one load takes
     // What a load asked for: documents first, then indexes, by their places among what the state needs.
     size_t *docs;
     size_t docs_len;

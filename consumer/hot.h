@@ -8,5 +8,6 @@
 
 // A working set that nothing is held of yet.
 CS_MUST_USE bool cs_hot_new(struct cs_state **ret, struct cs_err *err);
-// After a commit: clears the changes, forgets what seldom comes again, and all where more than max_bytes is held.
+// After a commit: clears the changes, forgets what seldom comes again, and all where more than max_bytes is held
+// (indexes count, too: each account that anything was written of has a few).
 void cs_hot_keep(struct cs_state *hot, size_t max_bytes);

@@ -12,7 +12,6 @@
 #include "certsync/runtime/clock.h"
 #include "hot.h"
 #include "keycache.h"
-#include "prefetch.h"
 #include "rebuild_batch.h"
 #include "redis_access.h"
 
@@ -220,10 +219,12 @@ static bool decide(struct cs_rebuilder *r, struct cs_err *err) {
         .service = r->key,
         .service_kid = r->kid,
         .keys = r->keys,
+        .batch_memory = cs_settings_batch_memory(r->env->settings),
     };
+    const struct cs_rebuild_batch *b = r->flight;
     for (int round = 0; round < ROUNDS_MAX; round++) {
         bool needed = false;
-        if (!cs_apply_decide(&ctx, &r->apply, r->hot, r->flight->records, r->flight->len, &needed, err))
+        if (!cs_apply_decide(&ctx, &r->apply, r->hot, b->records + b->at, b->len - b->at, &needed, err))
             return false;
         if (!needed)
             return true;
@@ -240,8 +241,9 @@ static bool fork_found(const struct cs_rebuilder *r, size_t i, struct cs_err *er
         "outcome %" PRId64 ", of the event at offset %" PRId64
         ", is judged %s%s%s now, but %s offset %" PRId64
         " holds another one; certsync-consumer verify shows both. The live catalog is left as it is",
-        mine->n, r->flight->records[i].record.offset, cs_status_name(mine->status), mine->code ? " " : "",
-        cs_code_name(mine->code), r->outcomes->name, r->flight->published[i].offset);
+        mine->n, r->flight->records[r->flight->at + i].record.offset, cs_status_name(mine->status),
+        mine->code ? " " : "", cs_code_name(mine->code), r->outcomes->name,
+        r->flight->published[r->flight->at + i].offset);
 }
 
 static bool same(struct cs_bytes a, const void *b, size_t len) {
@@ -253,7 +255,7 @@ static bool compare(const struct cs_rebuilder *r, struct cs_err *err) {
     const struct cs_rebuild_batch *b = r->flight;
     for (size_t i = 0; i < r->apply.outcomes_len; i++) {
         const struct cs_applied_outcome *mine = &r->apply.outcomes[i];
-        const struct cs_published_item *item = &b->published[i];
+        const struct cs_published_item *item = &b->published[b->at + i];
         if (!same(cs_apply_value(&r->apply, mine->at, mine->len), b->text.data + item->at, item->len) ||
             !same((struct cs_bytes){(const uint8_t *)mine->account, strlen(mine->account)},
                   b->text.data + item->key_at, item->key_len))
@@ -273,21 +275,22 @@ static bool commit(struct cs_rebuilder *r, struct cs_err *err) {
 static void landed(struct cs_rebuilder *r) {
     struct cs_rebuild_batch *b = r->flight;
     r->position = r->apply.to;
-    atomic_fetch_add(&r->env->judged, (long long)b->len);
+    b->at += r->apply.decided;
+    atomic_fetch_add(&r->env->judged, (long long)r->apply.decided);
     cs_hot_keep(r->hot, r->hot_max);
-    cs_rebuild_batch_empty(b);
 }
 
 static bool fly(struct cs_rebuilder *r, struct cs_err *err) {
     struct cs_rebuild_batch *b = r->filling;
     r->filling = r->flight;
     r->flight = b;
-    cs_apply_begin(&r->apply, &r->position);
-    for (size_t i = 0; i < b->len; i++)
-        cs_prefetch(r->hot, b->records[i].prepared);
-    if (!load(r, err) || !decide(r, err) || !compare(r, err) || !commit(r, err))
-        return false;
-    landed(r);
+    while (b->at < b->len) { // in parts, where much comes of it
+        cs_apply_begin(&r->apply, &r->position, r->hot, b->records + b->at, b->len - b->at);
+        if (!load(r, err) || !decide(r, err) || !compare(r, err) || !commit(r, err))
+            return false;
+        landed(r);
+    }
+    cs_rebuild_batch_empty(b);
     return true;
 }
 

@@ -22,7 +22,7 @@ void cs_rebuild_batch_empty(struct cs_rebuild_batch *b) {
         free(b->owned[i]);
     }
     cs_region_reset(&b->memory);
-    b->len = b->bytes = 0;
+    b->len = b->bytes = b->at = 0;
     cs_buf_reset(&b->text);
 }
 
@@ -194,7 +194,7 @@ bool cs_rebuild_reader_add(struct cs_rebuild_reader *r, struct cs_rebuild_batch 
         return cs_err_oom(err);
     to->prepared = NULL;
     b->owned[b->len++] = owned;
-    b->bytes += record.value.len + record.key.len;
+    b->bytes += record.value.len + record.key.len + outcome.value.len;
     return cs_prepare(r->crypto, r->deployment, r->partitions, &to->record, cs_key_cache_lookup, r->keys,
                       &b->memory, &to->prepared, err);
 }

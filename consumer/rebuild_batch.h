@@ -14,6 +14,7 @@ struct cs_published_item {
 };
 struct cs_rebuild_batch {
     size_t len, cap, bytes;
+    size_t at;                           // those before it are committed
     struct cs_batch_record *records;     // their bytes are `owned`
     void **owned;                        // one for each record
     struct cs_published_item *published; // one for each record

@@ -35,11 +35,12 @@ struct cs_redis_link {
     redisSSLContext *ssl;
 #endif
     struct cs_buf out;
-    size_t out_at;           // sent, or handed to hiredis, so far
-    bool flushed;            // hiredis' own buffer is empty; always without TLS
-    size_t commands;         // written
-    size_t expected;         // replies of what was sent
-    struct cs_region memory; // of the replies
+    size_t out_at;                   // sent, or handed to hiredis, so far
+    bool flushed;                    // hiredis' own buffer is empty; always without TLS
+    size_t commands;                 // written
+    size_t expected;                 // replies of what was sent
+    struct cs_redis_room room;       // of the replies
+    size_t bounded_from, bounded_to; // replies that have no more room than is left
     redisReply **replies;
     size_t replies_len;
     size_t replies_cap;
@@ -72,7 +73,7 @@ bool cs_redis_link_new(const struct cs_redis_link_options *options, struct cs_re
 }
 
 static void drop_replies(struct cs_redis_link *l) {
-    cs_region_reset(&l->memory);
+    cs_region_reset(&l->room.region);
     l->replies_len = 0;
     l->expected = 0;
 }
@@ -101,7 +102,7 @@ void cs_redis_link_free(struct cs_redis_link *l) {
     free(l->password);
     free(l->ca_file);
     free(l->replies);
-    cs_region_free(&l->memory);
+    cs_region_free(&l->room.region);
     cs_buf_clear(&l->out);
     free(l);
 }
@@ -235,7 +236,7 @@ static bool log_in(struct cs_redis_link *l, struct cs_err *err) {
     if (flags < 0 || fcntl(l->ctx->fd, F_SETFL, flags | O_NONBLOCK) != 0)
         return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "fcntl: %s", strerror(errno));
     l->ctx->flags &= ~REDIS_BLOCK;
-    cs_redis_reply_into(l->ctx->reader, &l->memory);
+    cs_redis_reply_into(l->ctx->reader, &l->room);
     return true;
 }
 
@@ -324,6 +325,10 @@ static bool broke(struct cs_redis_link *l, const char *why) {
 }
 
 bool cs_redis_send(struct cs_redis_link *l, struct cs_err *err) {
+    return cs_redis_send_bounded(l, 0, 0, 0, err);
+}
+
+bool cs_redis_send_bounded(struct cs_redis_link *l, size_t from, size_t n, size_t most, struct cs_err *err) {
     if (!cs_buf_ok(&l->out, err)) {
         cs_redis_close(l);
         return cs_err_prepend(err, "commands for Redis");
@@ -338,6 +343,9 @@ bool cs_redis_send(struct cs_redis_link *l, struct cs_err *err) {
         l->replies_cap = l->expected;
     }
     l->commands = 0;
+    l->bounded_from = from;
+    l->bounded_to = from + n;
+    l->room.left = most;
     l->out_at = 0;
     l->flushed = true;
     l->moved_ms = now_ms();
@@ -421,6 +429,7 @@ static void write_some(struct cs_redis_link *l) {
 static void take_replies(struct cs_redis_link *l) {
     while (l->replies_len < l->expected) {
         void *reply = NULL;
+        l->room.bounded = l->replies_len >= l->bounded_from && l->replies_len < l->bounded_to;
         if (redisGetReplyFromReader(l->ctx, &reply) != REDIS_OK) {
             broke(l, l->ctx->errstr);
             return;

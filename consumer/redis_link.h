@@ -13,6 +13,7 @@
 #include <hiredis/hiredis.h>
 
 #include "certsync/model/buf.h"
+#include "redis_reply.h"
 #include "redis_target.h"
 
 struct cs_redis_link;
@@ -48,6 +49,10 @@ size_t cs_redis_commands(const struct cs_redis_link *l); // since the last send
 
 // Begins to send all commands; one reply each is expected. FATAL where they did not fit into memory.
 CS_MUST_USE bool cs_redis_send(struct cs_redis_link *l, struct cs_err *err);
+// The same; of the replies to n commands from one on, strings in arrays are left out (CS_REDIS_REPLY_LEFT_OUT) once
+// they have `most` bytes together. The first one never is.
+CS_MUST_USE bool cs_redis_send_bounded(struct cs_redis_link *l, size_t from, size_t n, size_t most,
+                                       struct cs_err *err);
 // Sends and receives what is possible now. True when all replies are there or the connection broke, also by
 // silence for longer than the timeout.
 bool cs_redis_advance(struct cs_redis_link *l);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "redis_reply.h"
 
+#include <stdint.h>
 #include <string.h>
 
 #if HIREDIS_MAJOR >= 1
@@ -11,7 +12,8 @@ typedef int array_len;
 
 // A reply with room for extra bytes behind it, put into its place in the array that it belongs to. NULL: out of memory.
 static redisReply *reply_new(const redisReadTask *task, size_t extra) {
-    redisReply *r = cs_region_take(task->privdata, sizeof *r + extra);
+    struct cs_redis_room *room = task->privdata;
+    redisReply *r = cs_region_take(&room->region, sizeof *r + extra);
     if (!r)
         return NULL;
     *r = (redisReply){.type = task->type};
@@ -22,7 +24,20 @@ static redisReply *reply_new(const redisReadTask *task, size_t extra) {
     return r;
 }
 
+static void *left_out(const redisReadTask *task) {
+    static const redisReply r = {.type = CS_REDIS_REPLY_LEFT_OUT};
+    redisReply *parent = task->parent->obj;
+    parent->element[task->idx] = (redisReply *)(uintptr_t)&r; // nobody writes to a reply
+    return parent->element[task->idx];
+}
+
 static void *new_string(const redisReadTask *task, char *text, size_t len) {
+    struct cs_redis_room *room = task->privdata;
+    if (room->bounded && task->parent) {
+        if (room->left == 0)
+            return left_out(task);
+        room->left -= len < room->left ? len : room->left;
+    }
     redisReply *r = reply_new(task, len + 1);
     if (!r)
         return NULL;
@@ -66,7 +81,7 @@ static redisReplyObjectFunctions functions = {.createString = new_string,
                                               .createNil = new_nil,
                                               .freeObject = free_nothing};
 
-void cs_redis_reply_into(redisReader *reader, struct cs_region *region) {
+void cs_redis_reply_into(redisReader *reader, struct cs_redis_room *room) {
     reader->fn = &functions;
-    reader->privdata = region;
+    reader->privdata = room;
 }

@@ -5,9 +5,17 @@
 #pragma once
 
 #include <hiredis/hiredis.h>
+#include <stdbool.h>
 
 #include "certsync/model/region.h"
 
-// What is read from here on lies in region (borrowed for the reader's life) and must not be given to
+#define CS_REDIS_REPLY_LEFT_OUT (-1) // type of what no room was left for
+
+struct cs_redis_room {
+    struct cs_region region;
+    bool bounded; // what is read now: strings of an array are left out once
+    size_t left;  // bytes are used up
+};
+// What is read from here on lies in room (borrowed for the reader's life) and must not be given to
 // freeReplyObject. RESP2 only.
-void cs_redis_reply_into(redisReader *reader, struct cs_region *region);
+void cs_redis_reply_into(redisReader *reader, struct cs_redis_room *room);

@@ -52,7 +52,7 @@ static const struct cs_setting rows[] = {
                    "Worker threads; 0 takes as many as there are processor cores."),
     CS_SETTING_INT("consumer.batch_records", S, batch_records, "500", 1, 10000, "records", 0,
                    "Most records of one batch."),
-    CS_SETTING_SIZE("consumer.batch_bytes", S, batch_bytes, "4MiB", 262144, 67108864, 0, "Most bytes of one batch."),
+    CS_SETTING_SIZE("consumer.batch_bytes", S, batch_bytes, "4MiB", 262144, 67108864, 0, "Most bytes of one batch; where what comes of it takes four times as much, it is committed in parts."),
     CS_SETTING_SIZE("consumer.cache_bytes", S, cache_bytes, "64MiB", 0, 17179869184, 0,
                     "Documents kept in memory between batches, of all workers."),
     CS_SETTING_SIZE("consumer.queue_bytes", S, queue_bytes, "64MiB", 1048576, 17179869184, 0,

@@ -51,3 +51,7 @@ struct cs_consumer_settings {
 extern const struct cs_settings_table cs_consumer_settings_table;
 // How many threads share that many partitions: no more than there are partitions.
 int cs_settings_workers(const struct cs_consumer_settings *s, int32_t partitions);
+// Bytes that what comes of a batch, and what it loads, may take before the batch is committed in parts (apply.h).
+static inline size_t cs_settings_batch_memory(const struct cs_consumer_settings *s) {
+    return (size_t)s->batch_bytes * 4;
+}

@@ -379,6 +379,7 @@ static void end(struct cs_worker *w) {
     remove_partitions(w);
     if (w->joined)
         cs_board_worker_joined(w->c->board, false);
+    cs_batch_free(w->rest);
     cs_batch_free(w->filling);
     cs_batch_free(w->ready);
     cs_batch_free(w->spare);

@@ -36,7 +36,7 @@ static void empty(struct cs_batch *b) {
         rd_kafka_message_destroy(b->messages[i]);
     }
     cs_region_reset(&b->memory);
-    b->len = b->prepared = b->bytes = 0;
+    b->len = b->prepared = b->bytes = b->at = 0;
     b->prepare_us = 0;
     b->partition = NULL;
 }
@@ -72,6 +72,10 @@ void cs_batch_drop_of(struct cs_worker *w, struct cs_partition *p) {
     if (w->filling && w->filling->partition == p) {
         cs_batch_recycle(w, w->filling);
         w->filling = NULL;
+    }
+    if (w->rest && w->rest->partition == p) {
+        cs_batch_recycle(w, w->rest);
+        w->rest = NULL;
     }
     if (w->ready && w->ready->partition == p) {
         cs_batch_recycle(w, w->ready);

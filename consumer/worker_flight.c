@@ -9,11 +9,13 @@
 #include "certsync/runtime/fault.h"
 #include "certsync/runtime/log.h"
 #include "hot.h"
-#include "prefetch.h"
 #include "worker_internal.h"
 
-#define ROUNDS_MAX   10000 // of loading for one batch: each finds something, or the rules ask in circles
-#define STALL_MS     5000
+#define ROUNDS_MAX 10000 // of loading for one batch: each finds something, or the rules ask in circles
+#define STALL_MS   5000
+#define AT_ONCE                                                                                              \
+    10000 // messages, and bytes, that the producer is given before they are acknowledged: it holds a copy
+#define AT_ONCE_SIZE ((size_t)8 * 1024 * 1024)
 #define OUTCOME_TYPE "application/json"
 
 static void enter(struct cs_worker *w, enum cs_flight_phase phase, struct cs_series *spent) {
@@ -59,30 +61,32 @@ static void flight_moved(struct cs_worker *w) {
     cs_partition_failed(w, w->flight->partition, &err);
 }
 
+// What was left over comes first, then the fullest. NULL: nothing is prepared.
+static struct cs_batch *next_batch(struct cs_worker *w) {
+    struct cs_batch **from = w->rest ? &w->rest : w->ready ? &w->ready : &w->filling;
+    struct cs_batch *b = *from;
+    if (!b || b->len == 0 || b->prepared < b->len)
+        return NULL;
+    *from = NULL;
+    return b;
+}
+
 bool cs_flight_launch(struct cs_worker *w) {
-    if (w->flight)
+    struct cs_batch *b = w->flight ? NULL : next_batch(w);
+    if (!b)
         return false;
-    struct cs_batch *b = w->ready;
-    if (b) {
-        w->ready = NULL;
-    } else {
-        b = w->filling;
-        if (!b || b->len == 0 || b->prepared < b->len)
-            return false;
-        w->filling = NULL;
-    }
     struct cs_partition *p = b->partition;
     struct cs_err err;
     w->flight = b;
     w->cut = false;
     w->compared = 0;
     w->loaded_rounds = 0;
-    cs_series_observe(w->m->batch_records, (double)b->len);
-    cs_series_observe(w->m->prepare_s, (double)b->prepare_us / 1e6);
-    cs_apply_begin(&w->apply, &p->position);
+    if (b->at == 0) {
+        cs_series_observe(w->m->batch_records, (double)b->len);
+        cs_series_observe(w->m->prepare_s, (double)b->prepare_us / 1e6);
+    }
     w->phase_since_us = cs_worker_now_us();
-    for (size_t i = 0; i < b->len; i++)
-        cs_prefetch(p->hot, b->records[i].prepared);
+    cs_apply_begin(&w->apply, &p->position, p->hot, b->records + b->at, b->len - b->at);
     if (!w->catalog->ops->load_begin(w->catalog, p->id, p->hot, &err)) {
         flight_failed(w, &err);
         return true;
@@ -101,6 +105,7 @@ static struct cs_apply_context apply_context(const struct cs_worker *w) {
         .service = w->c->service,
         .service_kid = w->c->service_kid,
         .keys = w->keys,
+        .batch_memory = cs_settings_batch_memory(w->c->settings),
     };
 }
 
@@ -114,12 +119,15 @@ static bool begin_commit(struct cs_worker *w) {
     return true;
 }
 
+// As many as the producer is to have at once, from w->published on.
 static bool send_outcomes(struct cs_worker *w, struct cs_err *err) {
     const struct cs_apply *a = &w->apply;
+    size_t bytes = 0;
     const struct cs_header header = {"content-type",
                                      {(const uint8_t *)OUTCOME_TYPE, sizeof OUTCOME_TYPE - 1}};
-    for (size_t i = 0; i < a->outcomes_len; i++) {
-        const struct cs_applied_outcome *o = &a->outcomes[i];
+    for (size_t n = 0; w->published < a->outcomes_len && n < AT_ONCE && bytes < AT_ONCE_SIZE;
+         w->published++) {
+        const struct cs_applied_outcome *o = &a->outcomes[w->published];
         if (o->n <= w->flight->partition->cursor)
             continue;
         struct cs_publish_message m = {
@@ -132,14 +140,17 @@ static bool send_outcomes(struct cs_worker *w, struct cs_err *err) {
         };
         if (!w->publisher->ops->send(w->publisher, &m, err))
             return false;
+        bytes += o->len;
+        n++;
     }
     return true;
 }
 
 static bool send_derived(struct cs_worker *w, struct cs_err *err) {
     const struct cs_apply *a = &w->apply;
-    for (size_t i = 0; i < a->derived_len; i++) {
-        const struct cs_applied_derived *d = &a->derived[i];
+    size_t bytes = 0;
+    for (size_t n = 0; w->published < a->derived_len && n < AT_ONCE && bytes < AT_ONCE_SIZE; w->published++) {
+        const struct cs_applied_derived *d = &a->derived[w->published];
         // Outcomes are published after the derived events of their batch: where an outcome is out, so are
         // they.
         if (d->outcome_n <= w->flight->partition->cursor)
@@ -159,6 +170,8 @@ static bool send_derived(struct cs_worker *w, struct cs_err *err) {
         if (!w->publisher->ops->send(w->publisher, &m, err))
             return false;
         cs_series_inc(w->m->derived);
+        bytes += d->len;
+        n++;
     }
     return true;
 }
@@ -167,6 +180,7 @@ static bool begin_outcomes(struct cs_worker *w) {
     struct cs_err err;
     cs_fault_point("between_derived_and_outcomes");
     w->phase = CS_FLIGHT_OUTCOMES;
+    w->published = 0;
     if (!send_outcomes(w, &err))
         flight_failed(w, &err);
     return true;
@@ -175,6 +189,7 @@ static bool begin_outcomes(struct cs_worker *w) {
 static bool begin_publish(struct cs_worker *w) {
     struct cs_err err;
     w->phase = CS_FLIGHT_DERIVED;
+    w->published = 0;
     if (w->apply.derived_len == 0)
         return begin_outcomes(w);
     if (!send_derived(w, &err))
@@ -191,7 +206,7 @@ static bool fork_found(struct cs_worker *w, const struct cs_applied_outcome *min
     cs_hex_encode(sha256, 32, mine_hex);
     cs_crypto_sha256(w->crypto, theirs->value, sha256);
     cs_hex_encode(sha256, 32, theirs_hex);
-    size_t i = (size_t)(mine - w->apply.outcomes);
+    size_t i = w->flight->at + (size_t)(mine - w->apply.outcomes);
     return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
                       "a fork at outcome %lld: the event at offset %lld is judged %s%s%s now (SHA-256 "
                       "%.16s…), but %s offset %lld "
@@ -262,7 +277,7 @@ static bool decide(struct cs_worker *w) {
     struct cs_apply_context ctx = apply_context(w);
     struct cs_err err;
     bool needed = false;
-    if (!cs_apply_decide(&ctx, &w->apply, p->hot, b->records, b->len, &needed, &err)) {
+    if (!cs_apply_decide(&ctx, &w->apply, p->hot, b->records + b->at, b->len - b->at, &needed, &err)) {
         if (err.kind != CS_ERR_RETRY)
             err.kind = CS_ERR_FATAL; // it is this partition's affair, also where CONFIG names a ruleset
         if (w->apply.torn || w->apply.decided == 0) {
@@ -317,6 +332,7 @@ static void landed(struct cs_worker *w) {
     struct cs_partition *p = b->partition;
     p->position = w->apply.to;
     p->landed_ms = cs_worker_now_ms(w);
+    b->at += w->apply.decided;
     keep_hot(w);
     for (size_t i = 0; i < w->apply.outcomes_len; i++)
         cs_series_inc(w->m->by_status[w->apply.outcomes[i].status]);
@@ -326,7 +342,6 @@ static void landed(struct cs_worker *w) {
             RD_KAFKA_RESP_ERR_NO_ERROR ||
         high < p->position.next_offset)
         high = p->position.next_offset;
-    cs_partition_applied(w, p);
     cs_board_progress(w->c->board, p->id, p->position.next_offset, high, p->position.outcomes,
                       cs_worker_now_ms(w));
     if (p->replaying && p->position.outcomes >= p->cursor) {
@@ -338,7 +353,11 @@ static void landed(struct cs_worker *w) {
     p->backoff_ms = 0;
     w->flight = NULL;
     w->phase = CS_FLIGHT_NONE;
-    cs_batch_recycle(w, b);
+    if (b->at < b->len && !w->cut)
+        w->rest = b;
+    else
+        cs_batch_recycle(w, b);
+    cs_partition_applied(w, p);
     if (w->cut)
         cs_partition_failed(w, p, &w->cut_err);
 }
@@ -396,7 +415,13 @@ static bool advance_publish(struct cs_worker *w) {
         return true;
     if (!all)
         return false;
-    return w->phase == CS_FLIGHT_DERIVED ? begin_outcomes(w) : begin_commit(w);
+    bool derived = w->phase == CS_FLIGHT_DERIVED;
+    if (w->published == (derived ? w->apply.derived_len : w->apply.outcomes_len))
+        return derived ? begin_outcomes(w) : begin_commit(w);
+    struct cs_err err;
+    if (!(derived ? send_derived(w, &err) : send_outcomes(w, &err)))
+        flight_failed(w, &err);
+    return true;
 }
 
 static bool advance_compare(struct cs_worker *w) {

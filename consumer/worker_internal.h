@@ -25,6 +25,7 @@ struct cs_batch {
     struct cs_partition *partition;
     size_t len;      // records
     size_t prepared; // how many of them are
+    size_t at;       // those before it are committed
     size_t bytes;
     rd_kafka_message_t **messages;   // capacity: batch_records
     struct cs_batch_record *records; // the same; of those that are prepared, without headers
@@ -101,13 +102,15 @@ struct cs_worker {
 
     struct cs_batch *filling; // being collected and prepared
     struct cs_batch *ready;   // full, waits
+    struct cs_batch *rest;    // what a flight left of its batch goes next
     struct cs_batch *flight;
     struct cs_batch *spare; // kept for its memory
     enum cs_flight_phase phase;
     struct cs_apply apply;
     size_t loaded_rounds;
-    size_t compared; // outcomes of the flight
-    bool cut;        // the flight ends before a record that stops the partition:
+    size_t compared;  // outcomes of the flight
+    size_t published; // of what is being published now: derived events or outcomes
+    bool cut;         // the flight ends before a record that stops the partition:
     struct cs_err cut_err;
     int64_t phase_since_us;
     int64_t stalled_ms; // since when acknowledgements are awaited too long; 0: they are not

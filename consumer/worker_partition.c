@@ -229,11 +229,13 @@ void cs_partition_saw(struct cs_worker *w, struct cs_partition *p, int64_t time_
 }
 
 static int64_t first_time_ms(const struct cs_batch *b, const struct cs_partition *p) {
-    return b && b->partition == p && b->len > 0 ? rd_kafka_message_timestamp(b->messages[0], NULL) : 0;
+    return b && b->partition == p && b->len > 0 ? rd_kafka_message_timestamp(b->messages[b->at], NULL) : 0;
 }
 
 void cs_partition_applied(struct cs_worker *w, struct cs_partition *p) {
-    p->oldest_ms = first_time_ms(w->ready, p);
+    p->oldest_ms = first_time_ms(w->rest, p);
+    if (!p->oldest_ms)
+        p->oldest_ms = first_time_ms(w->ready, p);
     if (!p->oldest_ms)
         p->oldest_ms = first_time_ms(w->filling, p);
     if (!p->oldest_ms && p->stash_at < p->stash_len && !p->stash[p->stash_at]->err)

@@ -49,6 +49,7 @@ void *cs_region_take(struct cs_region *r, size_t size) {
         return NULL;
     void *taken = r->current->data + r->used;
     r->used += size;
+    r->taken += size;
     return taken;
 }
 
@@ -76,6 +77,7 @@ void cs_region_reset(struct cs_region *r) {
     *link = NULL;
     r->current = NULL;
     r->used = 0;
+    r->taken = 0;
 }
 
 void cs_region_free(struct cs_region *r) {

@@ -17,6 +17,7 @@
 // The largest document: a certificate's material, whose base64 came in one event, or a certificate with
 // CS_SHARES_MAX shares.
 #define DOCUMENT_MAX (2 * CS_EVENT_MAX)
+#define DECODED_SIZE 512 // of an account, an agent or a trusted key, about
 
 const char *cs_key_join(cs_key ret, const char *first, ...) {
     size_t at = 0;
@@ -57,16 +58,16 @@ static void free_value(const struct doc *d, struct value *v) {
         free(v);
 }
 
-// Allocated bytes, with malloc's own.
+// Allocated bytes, with malloc's own, and what is kept decoded beside those that come again.
 static size_t size_of_doc(const struct doc *d) {
-    return sizeof(*d) + d->keyed.len + 16 + (d->value ? sizeof(*d->value) + d->value->len + 16 : 0);
+    size_t decoded = d->passing ? 0 : DECODED_SIZE;
+    return sizeof(*d) + d->keyed.len + 16 + (d->value ? sizeof(*d->value) + d->value->len + 16 + decoded : 0);
 }
 
 static void set_value(struct cs_state *s, struct doc *d, struct value *v) {
-    size_t *held = d->passing ? &s->passing_held : &s->held;
-    *held -= size_of_doc(d);
+    s->held -= d->passing ? 0 : size_of_doc(d);
     d->value = v;
-    *held += size_of_doc(d);
+    s->held += d->passing ? 0 : size_of_doc(d);
 }
 
 static struct doc *doc_at(const struct cs_keyed_table *t, size_t i) {
@@ -85,7 +86,6 @@ void cs_state_forget_passing(struct cs_state *s) {
     }
     cs_keyed_empty(&s->passing);
     cs_region_reset(&s->passing_memory);
-    s->passing_held = 0;
 }
 
 void cs_state_forget(struct cs_state *s) {
@@ -101,7 +101,7 @@ void cs_state_forget(struct cs_state *s) {
     cs_keyed_empty(&s->docs);
     s->held = 0;
     for (size_t i = 0; i < s->indexes.len; i++)
-        cs_index_free(index_at(s, i));
+        cs_index_free(s, index_at(s, i));
     cs_keyed_empty(&s->indexes);
     s->out_of_memory = false;
 }
@@ -170,7 +170,7 @@ static struct doc *doc_of(struct cs_state *s, const char *key) {
             free(d);
         return NULL;
     }
-    *(passing ? &s->passing_held : &s->held) += size_of_doc(d);
+    s->held += passing ? 0 : size_of_doc(d);
     return d;
 }
 
@@ -355,8 +355,10 @@ bool cs_state_fill(struct cs_state *s, const char *key, struct cs_bytes value, s
     return d ? fill(s, d, value, err) : cs_err_oom(err);
 }
 
+// Of what passes, older versions of a document lie in the region until all is given back.
 size_t cs_state_held(const struct cs_state *s) {
-    return s->held + s->passing_held;
+    return s->held + s->passing_memory.taken + s->indexes_held + s->members.taken +
+           s->ops_len * sizeof(*s->ops);
 }
 
 bool cs_state_changes(const struct cs_state *s, bool (*fn)(void *arg, const struct cs_change *change),

@@ -51,6 +51,15 @@ static void put_in(struct index *x, const struct entry *e) {
     x->len++;
 }
 
+// Allocated bytes, with malloc's own, and what the hash by name and the array take.
+static size_t size_of_entry(size_t name_len) {
+    return sizeof(struct entry) + name_len + 1 + 16 + sizeof(void *) + sizeof(struct cs_member);
+}
+
+static size_t size_of_index(const struct index *x) {
+    return sizeof(*x) + x->keyed.len + 1 + 16 + 2 * sizeof(void *);
+}
+
 static bool set_member(struct cs_state *s, struct index *x, const char *name, int64_t score) {
     struct entry *e = find_entry(x, name);
     if (e) {
@@ -79,29 +88,35 @@ static bool set_member(struct cs_state *s, struct index *x, const char *name, in
         return false;
     }
     put_in(x, e);
+    s->indexes_held += size_of_entry(len);
     return true;
 }
 
-static void unset_member(struct index *x, const char *name) {
-    struct entry *e = find_entry(x, name);
-    if (!e)
-        return;
-    take_out(x, e);
+static void drop_entry(struct cs_state *s, struct index *x, struct entry *e) {
+    s->indexes_held -= size_of_entry(strlen(e->name));
     HASH_DEL(x->by_name, e);
     free(e);
 }
 
-static void empty(struct index *x) {
+static void unset_member(struct cs_state *s, struct index *x, const char *name) {
+    struct entry *e = find_entry(x, name);
+    if (!e)
+        return;
+    take_out(x, e);
+    drop_entry(s, x, e);
+}
+
+static void empty(struct cs_state *s, struct index *x) {
     struct entry *e = NULL, *next = NULL;
     HASH_ITER(hh, x->by_name, e, next) {
-        HASH_DEL(x->by_name, e);
-        free(e);
+        drop_entry(s, x, e);
     }
     x->len = 0;
 }
 
-void cs_index_free(struct index *x) {
-    empty(x);
+void cs_index_free(struct cs_state *s, struct index *x) {
+    empty(s, x);
+    s->indexes_held -= size_of_index(x);
     free(x->members);
     free(x);
 }
@@ -129,6 +144,7 @@ static struct index *index_of(struct cs_state *s, const char *key) {
         free(x);
         return NULL;
     }
+    s->indexes_held += size_of_index(x);
     return x;
 }
 
@@ -192,11 +208,8 @@ static bool trim(struct cs_state *s, struct index *x, struct op *op) {
         op->trimmed[i] = (struct cs_member){name, x->members[i].score};
         op->trimmed_len = i + 1;
     }
-    for (size_t i = 0; i < n; i++) {
-        struct entry *e = find_entry(x, op->trimmed[i].name);
-        HASH_DEL(x->by_name, e);
-        free(e);
-    }
+    for (size_t i = 0; i < n; i++)
+        drop_entry(s, x, find_entry(x, op->trimmed[i].name));
     memmove(x->members, &x->members[n], (x->len - n) * sizeof(*x->members));
     x->len -= n;
     return true;
@@ -212,7 +225,7 @@ static bool carry_out(struct cs_state *s, struct op *op) {
     if (op->kind == CS_CHANGE_ADD && !set_member(s, x, op->member, op->score))
         return false;
     if (op->kind == CS_CHANGE_REMOVE)
-        unset_member(x, op->member);
+        unset_member(s, x, op->member);
     if (op->kind == CS_CHANGE_TRIM && !trim(s, x, op))
         return false;
     op->done = true;
@@ -228,7 +241,7 @@ void cs_op_revert(struct cs_state *s, struct op *op) {
     } else if (op->had) {
         (void)set_member(s, op->index, op->member, op->old_score);
     } else {
-        unset_member(op->index, op->member);
+        unset_member(s, op->index, op->member);
     }
 }
 
@@ -304,7 +317,7 @@ bool cs_state_fill_index(struct cs_state *s, const char *key, const struct cs_me
             cs_op_settle(op);
     }
     if (!ok) {
-        empty(x);
+        empty(s, x);
         return cs_err_oom(err);
     }
     x->known = true;

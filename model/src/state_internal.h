@@ -82,8 +82,9 @@ struct cs_state {
     struct cs_keyed_table docs;     // those that stay
     struct cs_keyed_table passing;  // and the others
     struct cs_region passing_memory;
-    size_t held, passing_held; // bytes of documents, with what it takes to keep them
+    size_t held; // bytes of documents that stay, with what it takes to keep them
     struct cs_keyed_table indexes;
+    size_t indexes_held; // bytes of indexes and their members
     struct cs_buf scratch;
     struct cs_needed *needed;
     size_t needed_len, needed_cap;
@@ -101,7 +102,7 @@ bool cs_state_grow(struct cs_state *s, void **array, size_t len, size_t *cap, si
 // key: a document's or an index' own.
 void cs_state_note(struct cs_state *s, const char *key, bool index, bool *noted);
 
-void cs_index_free(struct index *x);
+void cs_index_free(struct cs_state *s, struct index *x);
 void cs_op_settle(struct op *op);                     // it is kept: drops what would take it back
 void cs_op_revert(struct cs_state *s, struct op *op); // takes it back
 // Marks the trims that a later trim of the same index makes superfluous.

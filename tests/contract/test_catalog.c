@@ -665,6 +665,53 @@ static void test_password(void **state) {
     cs_state_free(s);
 }
 
+// A load with too little room brings a part, at least one document; what is asked again brings the rest. Indexes come whole.
+static void test_a_load_in_parts(void **state) {
+    struct fixture *f = *state;
+    struct cs_state *s = new_state();
+    struct cs_position at;
+    struct cs_bytes v;
+    char key[32];
+    enum { DOCS = 1500 };
+    load(f->a, s, &at);
+    cs_state_begin(s);
+    for (int i = 0; i < DOCS; i++) {
+        snprintf(key, sizeof key, "doc/%d", i);
+        cs_state_put(s, key, text("0123456789"));
+        cs_state_add(s, "index", key, i);
+    }
+    keep(s);
+    assert_false(commit_moved(f->a, s, at, position(1)));
+    cs_state_forget(s);
+    cs_catalog_redis_load_bytes(f->a, 4001);
+    size_t left = DOCS;
+    for (int round = 0; left > 0; round++) {
+        const struct cs_needed *needed = NULL;
+        const struct cs_member *members = NULL;
+        size_t n = 0;
+        for (int i = 0; i < DOCS; i++) {
+            snprintf(key, sizeof key, "doc/%d", i);
+            (void)cs_state_get(s, key, &v);
+        }
+        (void)cs_state_get(s, "none", &v);
+        assert_int_equal(cs_state_needed(s, &needed), left + (round == 0));
+        assert_int_equal(cs_state_list(s, "index", &members, &n), round == 0 ? CS_NEEDED : CS_FOUND);
+        load(f->a, s, &at);
+        assert_int_equal(cs_state_list(s, "index", &members, &n), CS_FOUND);
+        assert_int_equal(n, DOCS);
+        left -= left < 401 ? left : 401;
+    }
+    assert_int_equal(cs_state_get(s, "none", &v), CS_ABSENT);
+    cs_state_forget(s);
+    cs_catalog_redis_load_bytes(f->a, 1);
+    (void)cs_state_get(s, "doc/1", &v);
+    (void)cs_state_get(s, "doc/2", &v);
+    load(f->a, s, &at);
+    expect_doc(s, "doc/1", "0123456789");
+    assert_int_equal(cs_state_get(s, "doc/2", &v), CS_NEEDED);
+    cs_state_free(s);
+}
+
 #define BOTH(fn)                                                                                             \
     {"memory: " #fn, fn, setup_memory, teardown, NULL}, {                                                    \
         "redis: " #fn, fn, setup_redis, teardown, NULL                                                       \
@@ -689,6 +736,7 @@ int main(void) {
         BOTH(test_each_and_reset),
         BOTH(test_reset_under_a_batch),
         BOTH(test_many_at_once),
+        REDIS(test_a_load_in_parts),
         REDIS(test_foreign_type),
         REDIS(test_out_of_memory),
         REDIS(test_killed_connection),

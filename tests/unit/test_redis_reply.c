@@ -56,10 +56,10 @@ static redisReply *read_in_pieces(redisReader *reader, const char *text, size_t 
 
 static void replies_are_those_of_hiredis(void **state) {
     (void)state;
-    struct cs_region region = {0};
+    struct cs_redis_room room = {0};
     redisReader *theirs = redisReaderCreate();
     redisReader *ours = redisReaderCreate();
-    cs_redis_reply_into(ours, &region);
+    cs_redis_reply_into(ours, &room);
     for (size_t piece = 1; piece < 70; piece++)
         for (size_t i = 0; i < CS_ARRAY_LEN(texts); i++) {
             redisReply *expected = read_in_pieces(theirs, texts[i], length_of(i), piece);
@@ -68,7 +68,7 @@ static void replies_are_those_of_hiredis(void **state) {
         }
     redisReaderFree(theirs);
     redisReaderFree(ours);
-    cs_region_free(&region);
+    cs_region_free(&room.region);
 }
 
 // The connection ends in the midst of a reply, or says what is none.
@@ -76,15 +76,43 @@ static void a_reply_that_does_not_end_is_let_go(void **state) {
     (void)state;
     static const char *const broken[] = {"*2\r\n$3\r\nabc\r\n", "*2\r\n:1\r\n!\r\n"};
     for (size_t i = 0; i < CS_ARRAY_LEN(broken); i++) {
-        struct cs_region region = {0};
+        struct cs_redis_room room = {0};
         void *reply = NULL;
         redisReader *reader = redisReaderCreate();
-        cs_redis_reply_into(reader, &region);
+        cs_redis_reply_into(reader, &room);
         assert_int_equal(redisReaderFeed(reader, broken[i], strlen(broken[i])), REDIS_OK);
         assert_int_equal(redisReaderGetReply(reader, &reply), i == 0 ? REDIS_OK : REDIS_ERR);
         assert_null(reply);
         redisReaderFree(reader);
-        cs_region_free(&region);
+        cs_region_free(&room.region);
+    }
+}
+
+// Of a bounded reply the first string is there whatever the bound, and none after it is used up.
+static void what_there_is_no_room_for_is_left_out(void **state) {
+    (void)state;
+    static const char text[] = "*5\r\n$-1\r\n$5\r\nabcde\r\n$2\r\nfg\r\n$-1\r\n$1\r\nh\r\n";
+    static const struct {
+        size_t left;
+        int types[5];
+    } rows[] = {
+        {1,
+         {REDIS_REPLY_NIL, REDIS_REPLY_STRING, CS_REDIS_REPLY_LEFT_OUT, REDIS_REPLY_NIL,
+          CS_REDIS_REPLY_LEFT_OUT}},
+        {6,
+         {REDIS_REPLY_NIL, REDIS_REPLY_STRING, REDIS_REPLY_STRING, REDIS_REPLY_NIL, CS_REDIS_REPLY_LEFT_OUT}},
+        {8, {REDIS_REPLY_NIL, REDIS_REPLY_STRING, REDIS_REPLY_STRING, REDIS_REPLY_NIL, REDIS_REPLY_STRING}},
+    };
+    for (size_t i = 0; i < CS_ARRAY_LEN(rows); i++) {
+        struct cs_redis_room room = {.bounded = true, .left = rows[i].left};
+        redisReader *reader = redisReaderCreate();
+        cs_redis_reply_into(reader, &room);
+        const redisReply *r = read_in_pieces(reader, text, sizeof text - 1, 3);
+        assert_int_equal(r->elements, 5);
+        for (size_t k = 0; k < 5; k++)
+            assert_int_equal(r->element[k]->type, rows[i].types[k]);
+        redisReaderFree(reader);
+        cs_region_free(&room.region);
     }
 }
 
@@ -92,6 +120,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(replies_are_those_of_hiredis),
         cmocka_unit_test(a_reply_that_does_not_end_is_let_go),
+        cmocka_unit_test(what_there_is_no_room_for_is_left_out),
     };
     return cmocka_run_group_tests_name("redis_reply", tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 struct cs_region {
     struct cs_region_block *first, *current; // of a list; those after current are empty
     size_t used;                             // bytes of current
+    size_t taken;                            // bytes given out and not yet given back
 };
 
 // size bytes that any object may lie in; NULL: out of memory. Where r is NULL they are the heap's, and free(3) is for

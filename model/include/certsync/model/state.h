@@ -109,7 +109,7 @@ void cs_state_set_stays(struct cs_state *s, bool (*stays)(const char *key));
 void cs_state_forget_passing(struct cs_state *s);
 // Memory for a document that is being written, kept between decisions. Whoever begins a document resets it.
 struct cs_buf *cs_state_scratch(struct cs_state *s);
-// About how many bytes of memory the documents take.
+// About how many bytes of memory documents, indexes and changes take.
 size_t cs_state_held(const struct cs_state *s);
 // Drops everything held (a new batch that must load afresh). On a complete state: empties the catalog.
 void cs_state_forget(struct cs_state *s);
