@@ -10,21 +10,36 @@
 #include "daemon.h"
 
 #define STATUS_MAX ((size_t)4 * 1024 * 1024)
+#define HANGS_MS   (3 * (int64_t)CS_STATUS_PERIOD_MS)
 
 struct status {
     bool unused;
 };
 
-static bool read_status(const struct cs_session *s, json_t **ret, bool *ret_running, struct cs_err *err) {
+enum agent_state { STOPPED, HANGING, RUNNING };
+static const char *const state_names[] = {"stopped", "hanging", "running"};
+
+// A status is true only while it is written again and again.
+static enum agent_state state_of(const struct cs_session *s, const json_t *status) {
+    int64_t alive_ms = json_integer_value(json_object_get(status, "alive_ms"));
+    int64_t age_ms = cs_clock_mono_ms(s->clock) - alive_ms;
+    if (!cs_daemon_running(s))
+        return STOPPED;
+    return age_ms >= 0 && age_ms < HANGS_MS ? RUNNING : HANGING;
+}
+
+static bool read_status(const struct cs_session *s, json_t **ret, struct cs_err *err) {
     CS_AUTO(cs_buf_clear) struct cs_buf b;
     char path[PATH_MAX];
     cs_buf_init(&b, STATUS_MAX);
     if (!cs_daemon_path(s, CS_DAEMON_STATUS, path, sizeof path, err))
         return false;
-    *ret_running = cs_daemon_running(s);
     if (access(path, F_OK) < 0 && errno == ENOENT)
-        return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE,
-                          "%s: certsync agent has not run here yet for account %s", path, s->account);
+        return cs_daemon_running(s)
+                   ? cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE,
+                                "certsync agent is starting for account %s; ask again", s->account)
+                   : cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE,
+                                "%s: certsync agent has not run here yet for account %s", path, s->account);
     if (!cs_file_read(path, CS_FILE_NOFOLLOW, &b, err))
         return false;
     *ret = json_loadb((const char *)b.data, b.len, 0, NULL);
@@ -62,31 +77,69 @@ static void print_certificates(FILE *out, const json_t *status) {
     fputc('\n', out);
 }
 
-static void print_facts(FILE *out, const json_t *status, bool running) {
-    const json_t *spool = json_object_get(status, "spool"), *replayed = json_object_get(status, "replayed");
-    fprintf(out, "%-13s %s (%s, account %s, key %s)\n", "agent", running ? "running" : "not running",
-            text_of(status, "version"), text_of(status, "account"), text_of(status, "kid"));
+static json_int_t number_of(const json_t *o, const char *name) {
+    return json_integer_value(json_object_get(o, name));
+}
+
+static void print_agent(FILE *out, const json_t *status, enum agent_state state) {
+    static const char *const texts[] = {"not running", "HANGS", "running"};
+    fprintf(out, "%-13s %s (%s, account %s, key %s)\n", "agent", texts[state], text_of(status, "version"),
+            text_of(status, "account"), text_of(status, "kid"));
+    if (state != RUNNING)
+        fprintf(out, "%-13s what follows was so at %s\n", "", text_of(status, "written"));
+    if (state == HANGING)
+        fprintf(out,
+                "%-13s it did not write its status since; look into its log, and whether its disk is full; "
+                "then: systemctl restart certsync-agent\n",
+                "");
+}
+
+static void print_sections(FILE *out, const json_t *sections) {
+    size_t i, k;
+    const json_t *s, *text;
+    json_array_foreach(sections, i, s) {
+        fprintf(out,
+                "%-13s [watch %s] %" JSON_INTEGER_FORMAT " certificates: %" JSON_INTEGER_FORMAT
+                " registered, %" JSON_INTEGER_FORMAT " failed\n",
+                i == 0 ? "sections" : "", cs_shown(text_of(s, "name")), number_of(s, "certificates"),
+                number_of(s, "registered"), number_of(s, "failed"));
+        json_array_foreach(json_object_get(s, "problems"), k, text)
+            fprintf(out, "%-13s   %s\n", "", cs_shown(json_string_value(text)));
+        json_int_t more = number_of(s, "problems_total") - (json_int_t)k;
+        if (more > 0)
+            fprintf(out, "%-13s   and %" JSON_INTEGER_FORMAT " more; the log names them all\n", "", more);
+    }
+}
+
+static void print_attention(FILE *out, const json_t *all) {
+    size_t i;
+    const json_t *a;
+    json_array_foreach(all, i, a) {
+        char what[32];
+        snprintf(what, sizeof what, "%s", cs_shown(text_of(a, "what")));
+        fprintf(out, "%-13s %s: %s\n", i == 0 ? "ATTENTION" : "", what, cs_shown(text_of(a, "message")));
+    }
+}
+
+static void print_facts(FILE *out, const json_t *status, enum agent_state state) {
+    const json_t *spool = json_object_get(status, "spool");
+    print_agent(out, status, state);
     fprintf(out, "%-13s %s\n", "last scan", text_of(status, "last_scan"));
     print_link(out, status, "kafka");
     print_link(out, status, "api");
+    if (!json_object_get(status, "api"))
+        fprintf(out, "%-13s not configured (api.url): how events ended is not known here\n", "api");
     print_certificates(out, status);
+    print_sections(out, json_object_get(status, "sections"));
     fprintf(out, "%-13s %" JSON_INTEGER_FORMAT " events, %" JSON_INTEGER_FORMAT " to be published\n", "spool",
-            json_integer_value(json_object_get(spool, "events")),
-            json_integer_value(json_object_get(spool, "to_publish")));
-    if (text_of(spool, "blocked")[0])
-        fprintf(out, "%-13s takes nothing: %s\n", "", cs_shown(text_of(spool, "blocked")));
-    if (json_is_false(json_object_get(status, "all_watched")))
-        fprintf(out, "%-13s some directories cannot be watched; only rescans see their changes\n",
-                "watching");
-    if (replayed)
-        fprintf(out,
-                "%-13s numbers of this key were used elsewhere, last at %s: this host was restored from a "
-                "copy, or "
-                "its key is on another host too\n",
-                "ALARM", text_of(replayed, "last"));
+            number_of(spool, "events"), number_of(spool, "to_publish"));
+    if (text_of(spool, "error")[0])
+        fprintf(out, "%-13s cannot be read: %s\n", "", cs_shown(text_of(spool, "error")));
+    print_attention(out, json_object_get(status, "attention"));
 }
 
-static void print_problems(const struct cs_cli *cli, const json_t *problems) {
+static void print_problems(const struct cs_cli *cli, const json_t *status) {
+    const json_t *problems = json_object_get(status, "problems");
     CS_AUTO(cs_table_free)
     struct cs_table *t = cs_table_new((const char *const[]){"NAME", "STATE", "CODE", "SINCE", "WHAT", NULL});
     size_t i;
@@ -103,43 +156,44 @@ static void print_problems(const struct cs_cli *cli, const json_t *problems) {
     fputc('\n', cli->out);
     if (!cs_table_print(t, cli->out))
         return;
+    json_int_t more = number_of(status, "problems_total") - (json_int_t)i;
+    if (more > 0)
+        fprintf(cli->out, "and %" JSON_INTEGER_FORMAT " more\n", more);
     json_array_foreach(problems, i, p) {
         if (text_of(p, "hint")[0])
             fprintf(cli->out, "%s: %s\n", text_of(p, "code"), text_of(p, "hint"));
     }
 }
 
-static bool is_failing(const json_t *status, const char *name) {
-    return strcmp(text_of(json_object_get(status, name), "state"), "failing") == 0;
-}
-
 static bool wants_attention(const json_t *status) {
-    return json_array_size(json_object_get(status, "problems")) > 0 || json_object_get(status, "replayed") ||
-           json_object_get(json_object_get(status, "spool"), "blocked") || is_failing(status, "kafka") ||
-           is_failing(status, "api");
+    return json_array_size(json_object_get(status, "problems")) > 0 || number_of(status, "failed") > 0 ||
+           json_array_size(json_object_get(status, "attention")) > 0 ||
+           json_object_get(json_object_get(status, "spool"), "error");
 }
 
 static int run(const struct cs_cli *cli) {
     struct cs_err err;
     CS_AUTO(cs_session_close) struct cs_session s = {0};
     json_t *status = NULL;
-    bool running;
     if (!cs_session_open(cli, CS_NEED_ACCOUNT, &s, &err))
         return cs_report_failure(cli, &err);
-    if (!read_status(&s, &status, &running, &err)) {
+    if (!read_status(&s, &status, &err)) {
         json_decref(status);
         return err.kind == CS_ERR_RETRY ? cs_report_api_failure(cli, &err) : cs_report_failure(cli, &err);
     }
-    const json_t *problems = json_object_get(status, "problems");
-    int code = !running ? CS_EXIT_UNKNOWN : wants_attention(status) ? CS_EXIT_REJECTED : CS_EXIT_OK;
+    enum agent_state state = state_of(&s, status);
+    int code = state == STOPPED                              ? CS_EXIT_UNKNOWN
+               : state == HANGING || wants_attention(status) ? CS_EXIT_REJECTED
+                                                             : CS_EXIT_OK;
     if (s.globals->json) {
-        json_object_set_new(status, "running", json_boolean(running));
+        json_object_set_new(status, "running", json_boolean(state != STOPPED));
+        json_object_set_new(status, "state", json_string(state_names[state]));
         json_object_set_new(status, "exit", json_integer(code));
         cs_report_json(cli, status);
         return code;
     }
-    print_facts(cli->out, status, running);
-    print_problems(cli, problems);
+    print_facts(cli->out, status, state);
+    print_problems(cli, status);
     json_decref(status);
     return code;
 }
@@ -149,7 +203,13 @@ const struct cs_command cs_cmd_status = {
     .summary = "Show what the daemon on this host does, and what it could not do",
     .description =
         "Reads what certsync agent wrote last. Exit codes: 0 it runs and all is well; 1 something wants "
-        "attention; 3 it does not run.",
+        "attention: a certificate or a section that failed (a path that is not there or cannot be read, a "
+        "file of a "
+        "foreign owner, a key without a certificate, a certificate that has expired, was refused, or is "
+        "older than the "
+        "catalog's), Kafka or the API that does not answer, a spool that takes nothing, settings that were "
+        "not read "
+        "again, or an agent that hangs; 3 it does not run.",
     .examples = "certsync status\ncertsync status --json\n",
     .values_size = sizeof(struct status),
     .run = run,

@@ -194,11 +194,10 @@ static bool seal_and_prove(const struct cs_compose *c, const struct to_seal *s, 
     return true;
 }
 
-static bool read_key(const struct cs_compose *c, const struct cs_source_text *text,
-                     struct cs_privkey **ret_key, uint8_t **ret_spki, size_t *ret_spki_len,
-                     struct cs_err *err) {
+static bool read_key(struct cs_crypto *crypto, const struct cs_source_text *text, struct cs_privkey **ret_key,
+                     uint8_t **ret_spki, size_t *ret_spki_len, struct cs_err *err) {
     CS_AUTO(cs_privkey_free) struct cs_privkey *key = NULL;
-    if (!cs_pem_privkey(c->crypto, text->label, text->bytes, &key, err))
+    if (!cs_pem_privkey(crypto, text->label, text->bytes, &key, err))
         return false;
     if (!cs_privkey_spki(key, ret_spki, ret_spki_len, err))
         return cs_err_prepend(err, "%s", text->label);
@@ -218,7 +217,7 @@ static bool compose_part(const struct cs_compose *c, const struct cs_upload_sour
     if (!read_chain(c->crypto, in, part, out, err))
         return false;
     if (!in->csr) {
-        if (!read_key(c, &in->key, &key, &spki, &spki_len, err))
+        if (!read_key(c->crypto, &in->key, &key, &spki, &spki_len, err))
             return false;
         own(out, spki);
         if (!check_key_fits_one(in, out, part, (struct cs_bytes){spki, spki_len}, err))
@@ -241,6 +240,19 @@ static bool compose_part(const struct cs_compose *c, const struct cs_upload_sour
                         out->leaves[part],
                         NULL};
     return seal_and_prove(c, &s, out, &to->key, &to->pop, err);
+}
+
+bool cs_compose_key_fits(struct cs_crypto *crypto, const struct cs_keyed_source *src, struct cs_err *err) {
+    CS_AUTO(cs_composed_free) struct cs_composed *out = calloc(1, sizeof *out);
+    CS_AUTO(cs_privkey_free) struct cs_privkey *key = NULL;
+    uint8_t *spki;
+    size_t len;
+    if (!out)
+        return cs_err_oom(err);
+    if (!read_chain(crypto, src, 0, out, err) || !read_key(crypto, &src->key, &key, &spki, &len, err))
+        return false;
+    own(out, spki);
+    return check_key_fits_one(src, out, 0, (struct cs_bytes){spki, len}, err);
 }
 
 // --- whole events -------------------------------------------------------------------------------------
@@ -322,7 +334,7 @@ bool cs_compose_csr(const struct cs_compose *c, const char *name, const struct c
     uint8_t *spki = NULL;
     size_t spki_len;
     if (!cs_pem_csr(c->crypto, csr->label, csr->bytes, &request, err) ||
-        !read_key(c, key, &private, &spki, &spki_len, err))
+        !read_key(c->crypto, key, &private, &spki, &spki_len, err))
         return false;
     bool fits = same_bytes(request->spki, (struct cs_bytes){spki, spki_len});
     free(spki);

@@ -73,6 +73,10 @@ struct cs_upload_source {
 CS_MUST_USE bool cs_compose_upload(const struct cs_compose *c, const struct cs_upload_source *src,
                                    struct cs_composed **ret, struct cs_err *err);
 
+// Whether the private key is that of a certificate of the source. REJECT key.mismatch, or why one cannot be read.
+CS_MUST_USE bool cs_compose_key_fits(struct cs_crypto *crypto, const struct cs_keyed_source *src,
+                                     struct cs_err *err);
+
 // csr.add of a request and its private key.
 CS_MUST_USE bool cs_compose_csr(const struct cs_compose *c, const char *name,
                                 const struct cs_source_text *csr, const struct cs_source_text *key,

@@ -209,6 +209,8 @@ static void engine_end(struct cs_engine *e, struct cs_session *ret) {
     cs_watch_free(e->watch);
     for (size_t i = 0; i < CS_ARRAY_LEN(e->buffers); i++)
         cs_guarded_clear(&e->buffers[i]);
+    for (size_t i = 0; i < e->sections.n; i++)
+        cs_findings_clear(&e->findings[i]);
     cs_register_close(&e->reg);
     cs_spool_free(e->spool);
     cs_sections_clear(&e->sections);
@@ -301,6 +303,7 @@ static bool engine_new(struct cs_daemon *d, struct cs_session *session, struct c
     e->listing = 1;
     e->changed = true;
     e->started_ms = engine_wall(e);
+    e->next_end_s = INT64_MAX;
     cs_log_set_level((enum cs_log_level)e->session.settings->daemon_log_level);
     if (!engine_fill(e, err)) {
         engine_free(e);
@@ -344,10 +347,11 @@ static bool usable(const struct cs_session *now, const struct cs_session *next, 
     return true;
 }
 
-static void refuse_reload(const struct cs_err *err) {
+static void refuse_reload(struct cs_daemon *d, const struct cs_err *err) {
     char text[CS_ERR_MSG_MAX + 64];
     cs_log_err(CS_LOG_ERROR, "the settings were not read again: everything stays as it was", err,
                "signal=SIGHUP");
+    snprintf(d->reload_refused, sizeof d->reload_refused, "%s", err->msg);
     snprintf(text, sizeof text, "STATUS=The settings were not read again: %s", err->msg);
     cs_notify(text);
 }
@@ -359,6 +363,7 @@ static void change_engine(struct cs_daemon *d, struct cs_session *next) {
     engine_write_status(d->engine);
     engine_end(d->engine, &old);
     d->engine = NULL;
+    d->reload_refused[0] = '\0';
     if (engine_new(d, next, &d->engine, &err)) {
         cs_session_close(&old);
         cs_log(CS_LOG_INFO, "settings read again", "kid=%s sections=%zu", d->engine->session.kid,
@@ -366,7 +371,7 @@ static void change_engine(struct cs_daemon *d, struct cs_session *next) {
         cs_notify("STATUS=Watching");
         return;
     }
-    refuse_reload(&err);
+    refuse_reload(d, &err);
     if (engine_new(d, &old, &d->engine, &err))
         return;
     cs_log_err(CS_LOG_ERROR, "cannot go on, with the old settings neither", &err, "signal=SIGHUP");
@@ -386,7 +391,8 @@ static void on_reload(void *arg) {
         change_engine(d, &next);
         return;
     }
-    refuse_reload(&err);
+    refuse_reload(d, &err);
+    d->engine->changed = true;
     cs_session_close(&next);
 }
 
@@ -405,6 +411,12 @@ static bool is_healthy(void *arg) {
 
 // --- the whole
 
+// What an earlier run wrote is not this one's.
+static bool forget_status(const struct cs_session *s, struct cs_err *err) {
+    char path[PATH_MAX];
+    return cs_daemon_path(s, CS_DAEMON_STATUS, path, sizeof path, err) && cs_file_remove(path, err);
+}
+
 static bool start(struct cs_daemon *d, struct cs_session *session, struct cs_err *err) {
     const struct cs_loop_hooks hooks = {.on_drain = on_drain,
                                         .on_reload = on_reload,
@@ -412,7 +424,8 @@ static bool start(struct cs_daemon *d, struct cs_session *session, struct cs_err
                                         .arg = d,
                                         .drain_timeout_ms = DRAIN_MS};
     // The loop comes first: who holds the lock may be told to reload, which without a handler would end it.
-    if (!cs_loop_new(&hooks, &d->loop, err) || !cs_daemon_lock(session, &d->lock_fd, err)) {
+    if (!cs_loop_new(&hooks, &d->loop, err) || !cs_daemon_lock(session, &d->lock_fd, err) ||
+        !forget_status(session, err)) {
         cs_session_close(session);
         return false;
     }

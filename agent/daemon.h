@@ -12,6 +12,7 @@
 enum cs_daemon_file { CS_DAEMON_REGISTER, CS_DAEMON_STATUS, CS_DAEMON_LOCK };
 CS_MUST_USE bool cs_daemon_path(const struct cs_session *s, enum cs_daemon_file file, char *out, size_t size,
                                 struct cs_err *err);
+#define CS_STATUS_PERIOD_MS 60000 // at least so often the status is written anew, changed or not
 // The lock that says that a daemon runs (fcntl: the kernel tells who holds it). CONFIG where another has it.
 CS_MUST_USE bool cs_daemon_lock(const struct cs_session *s, int *ret_fd, struct cs_err *err);
 bool cs_daemon_running(const struct cs_session *s);

@@ -97,6 +97,14 @@ static void applied(struct cs_engine *e, struct cs_known *k, const struct cs_set
         end_items(e, end, CS_ITEM_REGISTERED, k->name);
 }
 
+// What the rules hold against a heartbeat they hold against all that this host sends.
+static void beat_ended(struct cs_engine *e, const struct cs_settled_end *end) {
+    e->beat_refused[0] = '\0';
+    if (end->ending == CS_ENDING_REJECTED)
+        snprintf(e->beat_refused, sizeof e->beat_refused, "the last one was rejected: %s %s %s",
+                 end->code_name, end->detail, end->code != CS_CODE_NONE ? cs_code_hint(end->code) : "");
+}
+
 static void on_end_here(struct cs_engine *e, const struct posted *p) {
     const struct cs_settled_end *end = &p->end;
     struct cs_known *k = cs_register_by_event(&e->reg, end->event);
@@ -105,6 +113,8 @@ static void on_end_here(struct cs_engine *e, const struct posted *p) {
         cs_log(CS_LOG_WARN, "rejected", "name=%s type=%s event=%s code=%s detail=%s hint=%s",
                k ? k->name : "-", cs_event_type_name(end->type), end->event, end->code_name, end->detail,
                end->code != CS_CODE_NONE ? cs_code_hint(end->code) : "-");
+    if (end->type == CS_EVENT_AGENT_HEARTBEAT)
+        beat_ended(e, end);
     if (!k) // a command's, or an upload that a newer one followed
         return;
     if (end->ending == CS_ENDING_APPLIED) {

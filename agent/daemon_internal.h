@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Inside the daemon: daemon.c (its life), daemon_scan.c (finding and watching), daemon_judge.c (what follows
-// from an item's files), daemon_ends.c (what the API said), daemon_status.c (status file and heartbeats).
+// from an item's files), daemon_ends.c (what the API said), daemon_health.c (what a person
+// must know), daemon_status.c (status file and heartbeats).
 #pragma once
 
 #include "certsync/runtime/loop.h"
 #include "daemon.h"
+#include "findings.h"
 #include "register.h"
 #include "settler.h"
 #include "watch.h"
@@ -48,11 +50,19 @@ struct cs_engine {
     int64_t looking_ms; // monotonic: since when all files are being looked at; 0: they were
     int64_t blocked_until_ms, blocked_pause_ms; // the spool took nothing
     char blocked[CS_ERR_MSG_MAX];
-    bool unwatched; // some directory cannot be watched (told)
+    char unwatched[CS_ERR_MSG_MAX]; // why a directory cannot be watched, since the last look at everything
+    bool unwatched_told;
+    struct cs_findings findings[CS_WATCH_SECTIONS_MAX]; // of the last look through each section
+    const struct cs_findings *found_before;             // during a look: those of the one before
     int64_t beat_seq;
+    int64_t unjudged_seq,
+        unjudged_ms; // the oldest event that is published and not judged; monotonic: since when
+    char beat_refused[CS_ERR_MSG_MAX]; // why the catalog's rules refused the last heartbeat
     bool stopping;
     // For status:
     bool changed;
+    int64_t written_ms; // monotonic
+    int64_t next_end_s; // when the next certificate expires
     int64_t started_ms;
     struct cs_link last_kafka, last_api;
 };
@@ -65,6 +75,7 @@ struct cs_daemon {
     unsigned generations; // engines made so far
     int lock_fd;
     bool failed;
+    char reload_refused[CS_ERR_MSG_MAX]; // why the settings were not read again
     int64_t replayed_times, replayed_watermark, replayed_ms;
 };
 
@@ -83,6 +94,8 @@ CS_MUST_USE bool engine_spool(struct cs_engine *e, struct cs_event *const *event
 
 // daemon_scan.c
 void engine_discover(struct cs_engine *e, size_t section);
+void engine_discover_soon(struct cs_engine *e,
+                          const struct cs_section *section); // engine_arm is the caller's
 void engine_look_at_all(struct cs_engine *e);
 void engine_on_change(void *arg, const char *directory, const char *name);
 void engine_on_lost(void *arg, const char *why);
@@ -101,6 +114,20 @@ void engine_delete(struct cs_engine *e, struct cs_item *item, const char *id);
 extern const struct cs_settler_hooks engine_settler_hooks;
 CS_MUST_USE bool engine_read_spool(struct cs_engine *e, struct cs_err *err);
 void engine_listed(struct cs_engine *e);
+
+// daemon_health.c
+// What is wrong with an item, as a person sees it. False: nothing is (then *ret is of no use).
+struct cs_fault {
+    const char *state; // of the item, or "expired"
+    bool passing;      // may well end by itself: shown, but not counted as failed
+    enum cs_code code;
+    char message[CS_ITEM_MESSAGE_MAX];
+};
+bool engine_fault(const struct cs_engine *e, const struct cs_item *item, struct cs_fault *ret);
+// Certificates and findings of sections that failed.
+size_t engine_failed(const struct cs_engine *e);
+// What is wrong with the daemon and what it lives by: an array of texts, {"what", "message"}.
+json_t *engine_attention(const struct cs_engine *e);
 
 // daemon_status.c
 void engine_write_status(struct cs_engine *e);

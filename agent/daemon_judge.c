@@ -114,9 +114,14 @@ static struct files files_of(const struct cs_item *item, size_t part) {
     return (struct files){item->encrypt_certificate, item->encrypt_key, item->encrypt_chain};
 }
 
+struct leaf {
+    uint8_t sha256[32];
+    int64_t not_before_s, not_after_s;
+};
+
 // Which certificate it is: the first that is no CA's.
-static bool look_at_leaf(struct cs_engine *e, const char *path, struct cs_bytes text, uint8_t sha256[32],
-                         int64_t *not_before_s, struct cs_err *err) {
+static bool look_at_leaf(struct cs_engine *e, const char *path, struct cs_bytes text, struct leaf *ret,
+                         struct cs_err *err) {
     struct cs_cert **certs;
     size_t n, leaf = 0;
     if (!cs_pem_certs(e->session.crypto, path, text, &certs, &n, err))
@@ -124,23 +129,32 @@ static bool look_at_leaf(struct cs_engine *e, const char *path, struct cs_bytes 
     for (size_t i = n; i-- > 0;)
         if (!certs[i]->is_ca)
             leaf = i;
-    memcpy(sha256, certs[leaf]->sha256, 32);
-    *not_before_s = certs[leaf]->not_before_s;
+    memcpy(ret->sha256, certs[leaf]->sha256, 32);
+    ret->not_before_s = certs[leaf]->not_before_s;
+    ret->not_after_s = certs[leaf]->not_after_s;
     cs_certs_free(certs, n);
     return true;
 }
 
+static void put_times(struct cs_item *item, int64_t not_before_s, int64_t not_after_s) {
+    item->told_end &= item->not_after_s == not_after_s;
+    item->not_before_s = not_before_s;
+    item->not_after_s = not_after_s;
+}
+
 // The files of the certificates are read.
 static bool identify(struct cs_engine *e, struct cs_item *item, struct cs_err *err) {
-    uint8_t sha256[2][32];
-    int64_t from_s[2]; // replace.older goes by the signing certificate's
+    struct leaf leaves[2];
     size_t parts = parts_of(item);
     for (size_t i = 0; i < parts; i++)
-        if (!look_at_leaf(e, files_of(item, i).certificate, buffer(e, i, CERTIFICATE)->bytes, sha256[i],
-                          &from_s[i], err))
+        if (!look_at_leaf(e, files_of(item, i).certificate, buffer(e, i, CERTIFICATE)->bytes, &leaves[i],
+                          err))
             return false;
-    cs_register_identity(e->session.crypto, sha256[0], parts == 2 ? sha256[1] : NULL, item->sha256);
-    item->not_before_s = from_s[0];
+    cs_register_identity(e->session.crypto, leaves[0].sha256, parts == 2 ? leaves[1].sha256 : NULL,
+                         item->sha256);
+    // replace.older goes by the signing certificate's.
+    bool second = parts == 2 && leaves[1].not_after_s < leaves[0].not_after_s;
+    put_times(item, leaves[0].not_before_s, leaves[second].not_after_s);
     return true;
 }
 
@@ -231,7 +245,8 @@ static void prepare_upload(struct cs_engine *e, struct cs_item *item, struct cs_
     // The key may have told that another certificate of the file is the leaf.
     cs_register_identity(e->session.crypto, c->leaves[0]->sha256,
                          c->leaves_len == 2 ? c->leaves[1]->sha256 : NULL, item->sha256);
-    item->not_before_s = c->leaves[0]->not_before_s;
+    bool second = c->leaves_len == 2 && c->leaves[1]->not_after_s < c->leaves[0]->not_after_s;
+    put_times(item, c->leaves[0]->not_before_s, c->leaves[second]->not_after_s);
     e->uploads[e->uploads_len++] = (struct cs_waiting_upload){item, k, c, content};
 }
 
@@ -307,6 +322,23 @@ static bool must_upload_first(const struct cs_engine *e, const struct cs_known *
     return e->uploads_len == CS_ARRAY_LEN(e->uploads);
 }
 
+// The catalog has this certificate; does the host have its key? A renewal that was broken off leaves the next one.
+static bool keys_fit(struct cs_engine *e, struct cs_item *item) {
+    struct cs_err err;
+    for (size_t i = 0; i < parts_of(item); i++) {
+        struct cs_keyed_source src = source_of(e, item, i);
+        if (cs_compose_key_fits(e->session.crypto, &src, &err))
+            continue;
+        if (err.code == CS_CODE_KEY_MISMATCH && strlen(err.msg) < sizeof err.msg - 160)
+            strcat(err.msg,
+                   " The catalog has this certificate, with its own key. Was a renewal broken off? Run it "
+                   "again, or put the key back.");
+        judge_error(e, item, &err);
+        return false;
+    }
+    return true;
+}
+
 static void judge_leaf(struct cs_engine *e, struct cs_item *item) {
     struct cs_known *k = cs_register_known(&e->reg, item->name);
     const uint8_t *sha256;
@@ -320,6 +352,9 @@ static void judge_leaf(struct cs_engine *e, struct cs_item *item) {
         engine_upload(e);
     bool there = standing(k, &sha256, &not_before_s);
     if (there && memcmp(sha256, item->sha256, 32) == 0) {
+        if (!read_rest(e, item) || !keys_fit(e, item))
+            return;
+        item->attempts = 0;
         memcpy(item->event, k->event, sizeof item->event);
         conclude(e, item, k->event[0] ? CS_ITEM_SENT : CS_ITEM_REGISTERED, CS_CODE_NONE, NULL);
         return;
@@ -471,6 +506,8 @@ void engine_gone(struct cs_engine *e, struct cs_item *item) {
     bool never_there = !k || (!k->present && !k->event[0]);
     if (!item->section->remove || never_there || cs_register_live(&e->reg, item->name, item)) {
         cs_log(CS_LOG_INFO, "files are gone", "name=%s certificate=%s", item->name, item->certificate);
+        if (!e->found_before) // what is left behind, say a key, is seen by the search
+            engine_discover_soon(e, item->section);
         engine_drop(e, item);
         return;
     }

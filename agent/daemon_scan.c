@@ -9,11 +9,14 @@
 
 void engine_watch(struct cs_engine *e, const char *directory) {
     struct cs_err err;
-    if (cs_watch_add(e->watch, directory, &err) || err.kind == CS_ERR_RETRY || e->unwatched)
+    if (cs_watch_add(e->watch, directory, &err) || err.kind == CS_ERR_RETRY || e->unwatched[0])
         return;
-    cs_log_err(CS_LOG_WARN, "a directory cannot be watched: only rescans will see its changes", &err,
-               "path=%s", directory);
-    e->unwatched = true;
+    snprintf(e->unwatched, sizeof e->unwatched, "%s", err.msg);
+    e->changed = true;
+    if (!e->unwatched_told)
+        cs_log_err(CS_LOG_WARN, "a directory cannot be watched: only rescans will see its changes", &err,
+                   "path=%s", directory);
+    e->unwatched_told = true;
 }
 
 // --- the paths of an item
@@ -69,10 +72,33 @@ void engine_follow(struct cs_engine *e, struct cs_item *item) {
 
 // --- looking through a section
 
+static size_t index_of(const struct cs_engine *e, const struct cs_section *section) {
+    return (size_t)(section - e->sections.items);
+}
+
+static void on_directory(void *arg, const char *path) {
+    engine_watch(arg, path);
+}
+
+static void on_problem(void *arg, const struct cs_section *s, const struct cs_err *err) {
+    struct cs_engine *e = arg;
+    if (!cs_findings_has(&e->findings[index_of(e, s)], err->msg) &&
+        !cs_findings_has(e->found_before, err->msg))
+        cs_log_err(CS_LOG_WARN, "not everything is as the section says", err, "section=%s", s->name);
+    cs_findings_add(&e->findings[index_of(e, s)], err->msg);
+}
+
 static void on_candidate(void *arg, const struct cs_candidate *c) {
     struct cs_engine *e = arg;
+    e->findings[index_of(e, c->section)].certificates++;
     if (strlen(c->name) > CS_NAME_MAX) {
-        cs_log(CS_LOG_WARN, "passed over: the name is too long", "certificate=%s", c->certificate);
+        struct cs_err err;
+        cs_err_set(
+            &err, CS_ERR_CONFIG, CS_CODE_NONE,
+            "%s is passed over: its name would have %zu characters, of %d that a name may have; give the "
+            "section another pattern, or the file a shorter name",
+            c->certificate, strlen(c->name), CS_NAME_MAX);
+        on_problem(e, c->section, &err);
         return;
     }
     struct cs_item *item = cs_register_item(&e->reg, c->certificate);
@@ -97,13 +123,16 @@ static void on_candidate(void *arg, const struct cs_candidate *c) {
         engine_queue(e, item, engine_now(e));
 }
 
-static void on_directory(void *arg, const char *path) {
-    engine_watch(arg, path);
-}
-
-static void on_problem(void *arg, const struct cs_section *s, const struct cs_err *err) {
-    (void)arg;
-    cs_log_err(CS_LOG_WARN, "not everything can be looked at", err, "section=%s", s->name);
+// A section that finds nothing watches nothing: there is a word for it.
+static void on_nothing(struct cs_engine *e, const struct cs_section *s) {
+    struct cs_err err;
+    if (s->pairs)
+        cs_err_set(&err, CS_ERR_CONFIG, CS_CODE_NONE, "%s: it holds no certificate (but CAs')", s->pairs);
+    else
+        cs_err_set(&err, CS_ERR_CONFIG, CS_CODE_NONE, "no file is there that this stands for: %s%s%s",
+                   s->files[0].certificate, s->files_len > 1 ? ", " : "",
+                   s->files_len > 1 ? s->files[1].certificate : "");
+    on_problem(e, s, &err);
 }
 
 // Whose files are not there any more. Items of the last run that were not found yet have no section.
@@ -120,17 +149,32 @@ static void find_gone(struct cs_engine *e, const struct cs_section *section) {
 void engine_discover(struct cs_engine *e, size_t index) {
     const struct cs_section *section = &e->sections.items[index];
     const struct cs_scan_hooks hooks = {on_candidate, on_directory, on_problem, e};
+    struct cs_findings before = e->findings[index];
+    e->findings[index] = (struct cs_findings){0};
+    e->found_before = &before;
     e->scan++;
     e->discover_ms[index] = 0;
-    if (cs_scan_section(section, e->session.crypto, &e->buffers[0], &hooks))
+    bool complete = cs_scan_section(section, e->session.crypto, &e->buffers[0], &hooks);
+    if (e->findings[index].certificates == 0 && e->findings[index].n == 0)
+        on_nothing(e, section);
+    e->found_before = NULL;
+    cs_findings_clear(&before);
+    if (complete)
         find_gone(e, section);
     e->last_scan_ms = engine_wall(e);
     e->changed = true;
 }
 
+void engine_discover_soon(struct cs_engine *e, const struct cs_section *section) {
+    size_t index = index_of(e, section);
+    if (e->discover_ms[index] == 0)
+        e->discover_ms[index] = engine_now(e) + e->session.settings->debounce_ms;
+}
+
 void engine_look_at_all(struct cs_engine *e) {
     int64_t now = engine_now(e);
     e->looking_ms = now > 0 ? now : 1;
+    e->unwatched[0] = '\0';
     cs_watch_renew(e->watch);
     for (size_t i = 0; i < e->sections.n; i++)
         engine_discover(e, i);
@@ -159,8 +203,8 @@ void engine_on_change(void *arg, const char *directory, const char *name) {
     }
     for (size_t i = 0; i < e->sections.n; i++) {
         bool pairs = e->sections.items[i].pairs != NULL;
-        if ((!matched || pairs) && e->discover_ms[i] == 0 && cs_scan_concerns(&e->sections.items[i], path))
-            e->discover_ms[i] = due;
+        if ((!matched || pairs) && cs_scan_concerns(&e->sections.items[i], path))
+            engine_discover_soon(e, &e->sections.items[i]);
     }
     engine_arm(e);
 }

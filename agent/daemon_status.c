@@ -33,69 +33,113 @@ static json_t *link_of(const struct cs_link *l) {
     return o;
 }
 
-static bool is_problem(const struct cs_item *item) {
-    switch (item->state) {
-    case CS_ITEM_WAITING:
-    case CS_ITEM_BLOCKED:
-    case CS_ITEM_OLDER:
-    case CS_ITEM_REFUSED:
-    case CS_ITEM_REJECTED:
-        return true;
-    case CS_ITEM_NEW:
-    case CS_ITEM_SENT:
-    case CS_ITEM_REGISTERED:
-    case CS_ITEM_DELETING:
-        break;
-    }
-    return false;
-}
-
-static json_t *problem_of(const struct cs_item *item) {
+static json_t *problem_of(const struct cs_item *item, const struct cs_fault *fault) {
     json_t *o = json_object();
     json_object_set_new(o, "name", json_string(item->name));
+    json_object_set_new(o, "section", json_string(item->section->name));
     json_object_set_new(o, "certificate", json_string(item->certificate));
-    json_object_set_new(o, "state", json_string(cs_item_state_name(item->state)));
+    json_object_set_new(o, "state", json_string(fault->state));
     json_object_set_new(o, "since", time_of(item->since_ms));
-    if (item->code != CS_CODE_NONE) {
-        json_object_set_new(o, "code", json_string(cs_code_name(item->code)));
-        json_object_set_new(o, "hint", json_string(cs_code_hint(item->code)));
+    if (fault->code != CS_CODE_NONE) {
+        json_object_set_new(o, "code", json_string(cs_code_name(fault->code)));
+        json_object_set_new(o, "hint", json_string(cs_code_hint(fault->code)));
     }
-    if (item->message)
-        json_object_set_new(o, "message", json_string(item->message));
+    if (fault->message[0])
+        json_object_set_new(o, "message", json_string(fault->message));
     return o;
 }
 
-static void put_items(const struct cs_engine *e, json_t *o) {
-    size_t counts[CS_ITEM_DELETING + 1] = {0};
+static void log_end(struct cs_item *item, const struct cs_fault *fault) {
+    if (fault->code != CS_CODE_CERT_EXPIRED || item->told_end)
+        return;
+    cs_log(CS_LOG_WARN, "expired", "name=%s certificate=%s", item->name, item->certificate);
+    item->told_end = true;
+}
+
+static void put_items(struct cs_engine *e, json_t *o) {
+    size_t counts[CS_ITEM_DELETING + 1] = {0}, total = 0;
     json_t *problems = json_array(), *by_state = json_object();
+    struct cs_fault fault;
+    e->next_end_s = INT64_MAX;
     for (size_t i = 0; i < e->reg.n; i++) {
-        const struct cs_item *item = e->reg.items[i];
+        struct cs_item *item = e->reg.items[i];
         if (!item->section)
             continue;
         counts[item->state]++;
-        if (is_problem(item) && json_array_size(problems) < PROBLEMS_MAX)
-            json_array_append_new(problems, problem_of(item));
+        if (!engine_fault(e, item, &fault)) {
+            if (item->not_after_s > 0 && item->not_after_s < e->next_end_s)
+                e->next_end_s = item->not_after_s;
+            continue;
+        }
+        log_end(item, &fault);
+        if (total++ < PROBLEMS_MAX)
+            json_array_append_new(problems, problem_of(item, &fault));
     }
     for (int s = CS_ITEM_NEW; s <= CS_ITEM_DELETING; s++)
         json_object_set_new(by_state, cs_item_state_name((enum cs_item_state)s),
                             json_integer((json_int_t)counts[s]));
     json_object_set_new(o, "certificates", by_state);
     json_object_set_new(o, "problems", problems);
+    json_object_set_new(o, "problems_total", json_integer((json_int_t)total));
 }
 
-static size_t put_spool(const struct cs_engine *e, json_t *o) {
+struct count {
+    size_t certificates, registered, failed;
+};
+
+static json_t *section_of(const struct cs_section *section, const struct cs_findings *f,
+                          const struct count *n) {
+    json_t *texts = json_array();
+    for (size_t i = 0; i < f->n && i < CS_FINDINGS_KEPT; i++)
+        if (f->texts[i])
+            json_array_append_new(texts, json_string(f->texts[i]));
+    size_t failed = n->failed + f->n;
+    return json_pack("{s:s, s:I, s:I, s:I, s:o, s:I}", "name", section->name, "certificates",
+                     (json_int_t)n->certificates, "registered", (json_int_t)n->registered, "failed",
+                     (json_int_t)failed, "problems", texts, "problems_total", (json_int_t)f->n);
+}
+
+static void put_sections(const struct cs_engine *e, json_t *o) {
+    struct count counts[CS_WATCH_SECTIONS_MAX] = {0};
+    struct cs_fault fault;
+    json_t *sections = json_array();
+    for (size_t i = 0; i < e->reg.n; i++) {
+        const struct cs_item *item = e->reg.items[i];
+        if (!item->section || item->gone_ms > 0)
+            continue;
+        struct count *n = &counts[item->section - e->sections.items];
+        bool wrong = engine_fault(e, item, &fault);
+        n->certificates++;
+        n->registered += item->state == CS_ITEM_REGISTERED && !wrong;
+        n->failed += wrong && !fault.passing;
+    }
+    for (size_t i = 0; i < e->sections.n; i++)
+        json_array_append_new(sections, section_of(&e->sections.items[i], &e->findings[i], &counts[i]));
+    json_object_set_new(o, "sections", sections);
+    json_object_set_new(o, "failed", json_integer((json_int_t)engine_failed(e)));
+}
+
+static size_t put_spool(struct cs_engine *e, json_t *o) {
     struct cs_spool_item *items;
     struct cs_err err;
     size_t n = 0, unsent = 0;
+    int64_t oldest = 0;
     json_t *spool = json_object();
     if (cs_spool_list(e->spool, &items, &n, &err)) {
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n; i++) {
             unsent += items[i].state == CS_SPOOL_NEW;
+            if (items[i].state == CS_SPOOL_SENT && oldest == 0)
+                oldest = items[i].seq;
+        }
         free(items);
         json_object_set_new(spool, "events", json_integer((json_int_t)n));
         json_object_set_new(spool, "to_publish", json_integer((json_int_t)unsent));
     } else {
         json_object_set_new(spool, "error", json_string(err.msg));
+    }
+    if (oldest != e->unjudged_seq) {
+        e->unjudged_seq = oldest;
+        e->unjudged_ms = engine_now(e);
     }
     if (e->blocked[0])
         json_object_set_new(spool, "blocked", json_string(e->blocked));
@@ -112,14 +156,17 @@ static json_t *status_of(struct cs_engine *e, size_t *ret_unsent) {
     json_object_set_new(o, "kid", json_string(e->session.kid));
     json_object_set_new(o, "started", time_of(e->started_ms));
     json_object_set_new(o, "written", time_of(engine_wall(e)));
+    json_object_set_new(o, "alive_ms", json_integer(engine_now(e)));
     json_object_set_new(o, "last_scan", e->last_scan_ms ? time_of(e->last_scan_ms) : json_null());
     json_object_set_new(o, "directories", json_integer((json_int_t)cs_watch_count(e->watch)));
-    json_object_set_new(o, "all_watched", json_boolean(!e->unwatched));
+    json_object_set_new(o, "all_watched", json_boolean(!e->unwatched[0]));
     json_object_set_new(o, "kafka", link_of(&e->last_kafka));
     if (e->settler)
         json_object_set_new(o, "api", link_of(&e->last_api));
     put_items(e, o);
+    put_sections(e, o);
     *ret_unsent = put_spool(e, o);
+    json_object_set_new(o, "attention", engine_attention(e));
     if (d->replayed_times > 0) {
         json_t *r = json_object();
         json_object_set_new(r, "times", json_integer(d->replayed_times));
@@ -143,9 +190,11 @@ void engine_write_status(struct cs_engine *e) {
         cs_settler_link(e->settler, &api);
     bool changed = link_changed(&e->last_kafka, &kafka);
     changed |= link_changed(&e->last_api, &api);
-    if (!changed && !e->changed)
+    changed |= e->next_end_s <= engine_wall(e) / 1000; // a certificate has expired just now
+    if (!changed && !e->changed && engine_now(e) < e->written_ms + CS_STATUS_PERIOD_MS)
         return;
     e->changed = false;
+    e->written_ms = engine_now(e);
     char path[4096];
     struct cs_err err;
     size_t unsent = 0;
@@ -160,8 +209,8 @@ void engine_write_status(struct cs_engine *e) {
         cs_log_err(CS_LOG_WARN, "the status cannot be written", &err, "account=%s", e->session.account);
     free(text);
     char state[200];
-    snprintf(state, sizeof state, "STATUS=%zu certificate files, %zu events to publish%s", e->reg.n, unsent,
-             kafka.tried && !kafka.ok ? ", Kafka does not answer" : "");
+    snprintf(state, sizeof state, "STATUS=%zu certificate files, %zu failed, %zu events to publish%s",
+             e->reg.n, engine_failed(e), unsent, kafka.tried && !kafka.ok ? ", Kafka does not answer" : "");
     cs_notify(state);
 }
 
@@ -196,8 +245,8 @@ void engine_beat(struct cs_engine *e) {
     for (size_t i = 0; i < e->reg.n; i++) {
         const struct cs_item *item = e->reg.items[i];
         h->certificates += item->section && item->gone_ms == 0;
-        h->failed += item->state == CS_ITEM_REFUSED || item->state == CS_ITEM_REJECTED;
     }
+    h->failed = (int64_t)engine_failed(e);
     h->last_scan_s = e->last_scan_ms / 1000;
     h->spool = depth;
     if (engine_spool(e, &(struct cs_event *){&c->event}, 1, &err))

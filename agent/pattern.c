@@ -24,7 +24,7 @@ bool cs_path_pattern_check(const char *pattern, struct cs_err *err) {
     if (pattern[0] != '/')
         return fault(pattern, "a path from the root (\"/…\") is wanted", err);
     size_t len = strlen(pattern), stars = 0;
-    if (len >= PATH_MAX - CS_NAME_MAX - 1 || pattern[len - 1] == '/')
+    if (len >= PATH_MAX - CS_STAR_SIZE || pattern[len - 1] == '/')
         return fault(pattern, "it ends with \"/\" or is too long", err);
     if (strstr(pattern, "//") || strstr(pattern, "/../") || strstr(pattern, "/./"))
         return fault(pattern, "\"//\", \"/./\" and \"/../\" have no place in a pattern", err);
@@ -73,7 +73,7 @@ static bool match(const char *p, const char *end, const char *text, struct cs_ma
         }
         if (*p == '{') {
             m->has_name = true;
-            return match_run(p + NAME_LEN, end, text, 1, CS_NAME_MAX, m, m->name, true);
+            return match_run(p + NAME_LEN, end, text, 1, sizeof m->name - 1, m, m->name, true);
         }
         if (*p != *text)
             return false;
@@ -86,21 +86,31 @@ bool cs_path_pattern_component(const char *pattern, size_t len, const char *text
     return !hidden && match(pattern, pattern + len, text, m);
 }
 
-bool cs_path_pattern_leads(const char *pattern, const char *path) {
-    struct cs_match m = {0};
-    while (*path == '/' && *pattern == '/') {
+// As far as both go: what is left of each is for the caller.
+static bool match_components(const char **pattern, const char **path, struct cs_match *m) {
+    while (**path == '/' && **pattern == '/') {
         char component[CS_STAR_SIZE];
-        size_t plen = strcspn(++pattern, "/"), len = strcspn(++path, "/");
+        size_t plen = strcspn(++*pattern, "/"), len = strcspn(++*path, "/");
         if (len >= sizeof component)
             return false;
-        memcpy(component, path, len);
+        memcpy(component, *path, len);
         component[len] = '\0';
-        if (!cs_path_pattern_component(pattern, plen, component, &m))
+        if (!cs_path_pattern_component(*pattern, plen, component, m))
             return false;
-        pattern += plen;
-        path += len;
+        *pattern += plen;
+        *path += len;
     }
-    return *path == '\0';
+    return true;
+}
+
+bool cs_path_pattern_leads(const char *pattern, const char *path) {
+    struct cs_match m = {0};
+    return match_components(&pattern, &path, &m) && *path == '\0';
+}
+
+bool cs_path_pattern_match(const char *pattern, const char *path, struct cs_match *m) {
+    *m = (struct cs_match){0};
+    return match_components(&pattern, &path, m) && *path == '\0' && *pattern == '\0';
 }
 
 bool cs_path_pattern_expand(const char *pattern, const struct cs_match *m, char *out, size_t size) {

@@ -6,14 +6,14 @@
 // files and Kubernetes' "..data" are not taken for names.
 #pragma once
 
-#include "certsync/model/ident.h"
+#include "certsync/model/err.h"
 
 #define CS_STARS_MAX 4
 #define CS_STAR_SIZE 256
 
 struct cs_match {
     bool has_name;
-    char name[CS_NAME_MAX + 1];
+    char name[CS_STAR_SIZE]; // longer than the catalog's names may be: who asks can say so
     size_t stars_len;
     char stars[CS_STARS_MAX][CS_STAR_SIZE];
 };
@@ -24,6 +24,8 @@ CS_MUST_USE bool cs_path_pattern_check(const char *pattern, struct cs_err *err);
 bool cs_path_pattern_component(const char *pattern, size_t len, const char *text, struct cs_match *m);
 // Whether path is what the pattern stands for, or a leading part of it in whole components.
 bool cs_path_pattern_leads(const char *pattern, const char *path);
+// Whether path is what the pattern stands for; m gets what its parts stood for.
+bool cs_path_pattern_match(const char *pattern, const char *path, struct cs_match *m);
 // Puts the name for {name}, the stars' texts in order for '*'. False where it does not fit or something is
 // missing.
 CS_MUST_USE bool cs_path_pattern_expand(const char *pattern, const struct cs_match *m, char *out,

@@ -238,6 +238,7 @@ static void put_line(struct cs_register *r, const struct cs_item *item, struct c
     cs_json_str(b, "content", number);
     put_hash(b, "sha256", item->sha256);
     cs_json_int(b, "not_before", item->not_before_s);
+    cs_json_int(b, "not_after", item->not_after_s);
     if (item->code != CS_CODE_NONE)
         cs_json_str(b, "code", cs_code_name(item->code));
     if (item->message)
@@ -349,6 +350,7 @@ static bool read_item(struct cs_register *r, const json_t *o, bool same_key, str
     item->stamp = get_u64(o, "stamp");
     item->content = get_u64(o, "content");
     item->not_before_s = json_integer_value(json_object_get(o, "not_before"));
+    item->not_after_s = json_integer_value(json_object_get(o, "not_after"));
     const char *code = json_string_value(json_object_get(o, "code"));
     item->code = code ? cs_code_from_name(code, strlen(code)) : CS_CODE_NONE;
     item->since_ms = json_integer_value(json_object_get(o, "since"));

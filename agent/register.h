@@ -24,7 +24,7 @@ enum cs_item_state {
 };
 const char *cs_item_state_name(enum cs_item_state s);
 
-#define CS_ITEM_MESSAGE_MAX 300
+#define CS_ITEM_MESSAGE_MAX 600
 
 struct cs_item {
     char *certificate;                                       // path; what it is known by
@@ -38,6 +38,7 @@ struct cs_item {
     uint64_t content;   // of the bytes that were sent
     uint8_t sha256[32]; // cs_register_identity of its certificates
     int64_t not_before_s;
+    int64_t not_after_s; // of its certificates the earliest; 0: not known
     enum cs_code code;
     char *message;
     cs_uuid event; // of SENT, REJECTED, DELETING
@@ -47,6 +48,7 @@ struct cs_item {
     int64_t due_ms;  // monotonic: to be looked at
     size_t queue_at; // place in the queue + 1; 0: not in it
     int attempts;
+    bool told_end;   // that it has expired was logged
     bool asked;      // DELETING: the catalog is being asked
     uint64_t *steps; // index keys of the paths that matter to it
     size_t steps_len;

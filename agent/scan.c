@@ -17,6 +17,7 @@ struct walk {
     const struct cs_section *section;
     const struct cs_section_files *files;
     size_t files_index;
+    bool keys; // looks for keys without certificates, not for certificates
     const struct cs_scan_hooks *hooks;
     struct cs_match match;
     char path[PATH_MAX];
@@ -24,17 +25,31 @@ struct walk {
     bool complete;
 };
 
-static void problem(struct walk *w, const char *path) {
+static void tell(const struct walk *w, const char *path, const char *what) {
     char shown[300];
     struct cs_err err;
     cs_text_escape(path, strlen(path), shown, sizeof shown);
-    cs_err_set(&err, CS_ERR_CONFIG, CS_CODE_NONE, "%s: cannot be read: %s", shown, strerror(errno));
-    w->complete = false;
+    cs_err_set(&err, CS_ERR_CONFIG, CS_CODE_NONE, "%s: %s", shown, what);
     w->hooks->on_problem(w->hooks->arg, w->section, &err);
 }
 
-// The directory itself, or the nearest above it that is there.
-static void watch_existing(const struct cs_scan_hooks *h, const char *path) {
+static void problem(struct walk *w, const char *path) {
+    char text[160], parent[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    snprintf(text, sizeof text, "cannot be read: %s; give the agent's user access to it", strerror(errno));
+    w->complete = false;
+    tell(w, path, text);
+    // Its mode may be put right: of that its parent tells.
+    snprintf(parent, sizeof parent, "%.*s", slash ? (int)(slash - path) : 0, path);
+    cs_scan_watch(w->hooks, parent[0] ? parent : "/");
+}
+
+// A place that the section names itself, and not one that a name or a star stands for: those come and go.
+static bool is_named(const struct walk *w) {
+    return !w->match.has_name && w->match.stars_len == 0;
+}
+
+void cs_scan_watch(const struct cs_scan_hooks *h, const char *path) {
     char at[PATH_MAX];
     struct stat st;
     snprintf(at, sizeof at, "%s", path);
@@ -47,6 +62,16 @@ static void watch_existing(const struct cs_scan_hooks *h, const char *path) {
     h->on_directory(h->arg, at[0] ? at : "/");
 }
 
+// www-key.pem is what {name}.pem stands for, too: where there is a www.pem it is that one's key.
+static bool is_key_of(const struct cs_section_files *f, const char *key, const char *path) {
+    char certificate[PATH_MAX];
+    struct cs_match m;
+    struct stat st;
+    return key && cs_path_pattern_match(key, path, &m) &&
+           cs_path_pattern_expand(f->certificate, &m, certificate, sizeof certificate) &&
+           strcmp(certificate, path) != 0 && lstat(certificate, &st) == 0;
+}
+
 // A certificate that an earlier pattern of the section has, or that is another certificate's chain or
 // encryption file.
 static bool taken(const struct walk *w, const char *path) {
@@ -57,7 +82,8 @@ static bool taken(const struct walk *w, const char *path) {
         for (size_t k = 0; k < CS_ARRAY_LEN(others); k++)
             if (others[k] && cs_path_pattern_leads(others[k], path) && strcmp(others[k], f->certificate) != 0)
                 return true;
-        if (i < w->files_index && cs_path_pattern_leads(f->certificate, path))
+        if ((i < w->files_index && cs_path_pattern_leads(f->certificate, path)) ||
+            is_key_of(f, f->key, path) || is_key_of(f, f->encrypt_key, path))
             return true;
     }
     return false;
@@ -80,12 +106,27 @@ static bool put_encrypt(const struct walk *w, char paths[3][PATH_MAX], struct cs
     return true;
 }
 
+// A key whose certificate is not there: a renewal that was broken off, a certificate that was never issued.
+static void found_key(struct walk *w) {
+    char certificate[PATH_MAX], shown[300], text[400];
+    struct stat st;
+    if (lstat(w->path, &st) < 0 || S_ISDIR(st.st_mode) ||
+        !cs_path_pattern_expand(w->files->certificate, &w->match, certificate, sizeof certificate) ||
+        lstat(certificate, &st) == 0 || errno != ENOENT)
+        return;
+    cs_text_escape(certificate, strlen(certificate), shown, sizeof shown);
+    snprintf(text, sizeof text, "it is a key without a certificate: there is no %s", shown);
+    tell(w, w->path, text);
+}
+
 static void found(struct walk *w) {
     char key[PATH_MAX], chain[PATH_MAX], name[PATH_MAX], encrypt[3][PATH_MAX];
     struct stat st;
     if (lstat(w->path, &st) < 0) {
         if (errno != ENOENT && errno != ENOTDIR)
             problem(w, w->path);
+        else if (is_named(w))
+            tell(w, w->path, "there is no such file; check the section, or have the certificate issued");
         return;
     }
     struct cs_candidate c = {.section = w->section, .name = name, .certificate = w->path, .key = w->path};
@@ -138,11 +179,26 @@ static void walk_entries(struct walk *w, DIR *dir, const char *pattern, size_t l
         }
         if (append(w, e->d_name, strlen(e->d_name)))
             walk_on(w, pattern + len);
+        else
+            tell(w, w->path, "passed over: a path in it is too long");
         truncate_to(w, before);
         w->match = match;
     }
     if (errno != 0)
         problem(w, w->path);
+}
+
+static void missing_directory(struct walk *w) {
+    bool gone = errno == ENOENT;
+    if (is_named(w))
+        tell(w, w->path,
+             gone ? "there is no such directory; check the section, or what should be mounted there"
+                  : "it, or a part of it, is not a directory; check the section");
+    if (!gone)
+        return;
+    // Not there yet, or not mounted: no sign that certificates were taken away.
+    w->complete = false;
+    cs_scan_watch(w->hooks, w->path);
 }
 
 // pattern: what follows w->path, beginning with '/', or the end.
@@ -152,7 +208,7 @@ static void walk_on(struct walk *w, const char *pattern) {
         size_t len = strcspn(++pattern, "/");
         bool last = pattern[len] == '\0';
         if (last)
-            watch_existing(w->hooks, w->len ? w->path : "/");
+            cs_scan_watch(w->hooks, w->len ? w->path : "/");
         if (!is_plain(pattern, len)) {
             DIR *dir = opendir(w->len ? w->path : "/");
             if (dir) {
@@ -160,11 +216,9 @@ static void walk_on(struct walk *w, const char *pattern) {
                     w->hooks->on_directory(w->hooks->arg, w->len ? w->path : "/");
                 walk_entries(w, dir, pattern, len);
                 closedir(dir);
-            } else if (errno == ENOENT) {
-                // Not there yet, or not mounted: no sign that certificates were taken away.
-                w->complete = false;
-                watch_existing(w->hooks, w->path);
-            } else if (errno != ENOTDIR) {
+            } else if (errno == ENOENT || errno == ENOTDIR) {
+                missing_directory(w);
+            } else {
                 problem(w, w->path);
             }
             truncate_to(w, before);
@@ -174,9 +228,36 @@ static void walk_on(struct walk *w, const char *pattern) {
             break;
         pattern += len;
     }
-    if (*pattern == '\0')
+    if (*pattern == '\0' && w->keys)
+        found_key(w);
+    else if (*pattern == '\0')
         found(w);
     truncate_to(w, before);
+}
+
+// From a key's path its certificate's is known where the key's pattern takes all that the other asks for.
+static bool leads_back(const struct cs_section_files *f) {
+    size_t of_key = 0, of_certificate = 0;
+    for (const char *p = f->key; p && *p; p++)
+        of_key += *p == '*';
+    for (const char *p = f->certificate; *p; p++)
+        of_certificate += *p == '*';
+    return f->key && strcmp(f->key, f->certificate) != 0 && cs_path_pattern_has_name(f->key) &&
+           of_key == of_certificate;
+}
+
+static bool walk_files(const struct cs_section *section, size_t index, bool keys,
+                       const struct cs_scan_hooks *hooks) {
+    const struct cs_section_files *f = &section->files[index];
+    struct walk *w = calloc(1, sizeof *w);
+    if (!w)
+        return false;
+    *w = (struct walk){
+        .section = section, .files = f, .files_index = index, .keys = keys, .hooks = hooks, .complete = true};
+    walk_on(w, keys ? f->key : f->certificate);
+    bool complete = w->complete;
+    free(w);
+    return complete;
 }
 
 bool cs_scan_section(const struct cs_section *section, struct cs_crypto *crypto, struct cs_guarded *buffer,
@@ -185,17 +266,9 @@ bool cs_scan_section(const struct cs_section *section, struct cs_crypto *crypto,
     if (section->pairs)
         return cs_scan_pairs(section, crypto, buffer, hooks);
     for (size_t i = 0; i < section->files_len; i++) {
-        struct walk *w = calloc(1, sizeof *w);
-        if (!w)
-            return false;
-        *w = (struct walk){.section = section,
-                           .files = &section->files[i],
-                           .files_index = i,
-                           .hooks = hooks,
-                           .complete = true};
-        walk_on(w, section->files[i].certificate);
-        complete &= w->complete;
-        free(w);
+        complete &= walk_files(section, i, false, hooks);
+        if (leads_back(&section->files[i]))
+            (void)walk_files(section, i, true, hooks);
     }
     return complete;
 }

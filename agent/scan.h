@@ -20,6 +20,7 @@ struct cs_candidate {
 struct cs_scan_hooks {
     void (*on_candidate)(void *arg, const struct cs_candidate *c); // borrowed for the call
     void (*on_directory)(void *arg, const char *path);             // to be watched
+    // What a person must know: a path that is not there, cannot be read, or belongs to nothing.
     void (*on_problem)(void *arg, const struct cs_section *s, const struct cs_err *err);
     void *arg;
 };
@@ -27,5 +28,7 @@ struct cs_scan_hooks {
 // on_problem), or where there is no directory to look into: then what is not found need not be gone.
 bool cs_scan_section(const struct cs_section *section, struct cs_crypto *crypto, struct cs_guarded *buffer,
                      const struct cs_scan_hooks *hooks);
+// Has the directory watched, or the nearest above it that is there: then its coming is told.
+void cs_scan_watch(const struct cs_scan_hooks *h, const char *path);
 // Whether a change of this path can bring a new candidate.
 bool cs_scan_concerns(const struct cs_section *section, const char *path);

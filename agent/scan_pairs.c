@@ -8,12 +8,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "certsync/model/pem.h"
 #include "certsync/model/text.h"
 #include "pattern.h"
 
-#define FILES_MAX 20000
+#define FILES_MAX     20000
+#define CS_TEXT_OF(x) TEXT_OF(x)
+#define TEXT_OF(x)    #x
 
 struct file {
     char *name;
@@ -36,14 +39,34 @@ static bool holds(struct cs_bytes text, const char *word) {
     return memmem(text.data, text.len, word, strlen(word)) != NULL;
 }
 
+// What is passed over in silence must be of no interest.
+struct look {
+    const struct cs_section *section;
+    const struct cs_scan_hooks *hooks;
+    struct cs_crypto *crypto;
+    const char *path;
+    struct cs_bytes text;
+};
+
+static void tell(const struct look *l, const char *what) {
+    char shown[300];
+    struct cs_err err;
+    cs_text_escape(l->path, strlen(l->path), shown, sizeof shown);
+    cs_err_set(&err, CS_ERR_CONFIG, CS_CODE_NONE, "%s: %s", shown, what);
+    l->hooks->on_problem(l->hooks->arg, l->section, &err);
+}
+
 // Files that hold only CA certificates are nobody's certificate.
-static void look_for_certificate(struct cs_crypto *crypto, const char *path, struct cs_bytes text,
-                                 struct file *f) {
+static void look_for_certificate(const struct look *l, struct file *f) {
     struct cs_cert **certs;
     size_t n;
-    struct cs_err ignored;
-    if (!holds(text, "CERTIFICATE-----") || !cs_pem_certs(crypto, path, text, &certs, &n, &ignored))
+    struct cs_err err;
+    if (!holds(l->text, "CERTIFICATE-----"))
         return;
+    if (!cs_pem_certs(l->crypto, l->path, l->text, &certs, &n, &err)) {
+        l->hooks->on_problem(l->hooks->arg, l->section, &err);
+        return;
+    }
     for (size_t i = 0; i < n && !f->has_certificate; i++) {
         if (certs[i]->is_ca)
             continue;
@@ -55,23 +78,48 @@ static void look_for_certificate(struct cs_crypto *crypto, const char *path, str
     cs_certs_free(certs, n);
 }
 
-static void look_for_key(struct cs_crypto *crypto, const char *path, struct cs_bytes text, struct file *f) {
+static void look_for_key(const struct look *l, struct file *f) {
     CS_AUTO(cs_privkey_free) struct cs_privkey *key = NULL;
     uint8_t *spki;
     size_t len;
-    struct cs_err ignored;
-    if (!holds(text, "PRIVATE KEY-----") || !cs_pem_privkey(crypto, path, text, &key, &ignored) ||
-        !cs_privkey_spki(key, &spki, &len, &ignored))
+    struct cs_err err;
+    if (!holds(l->text, "PRIVATE KEY-----"))
         return;
+    if (!cs_pem_privkey(l->crypto, l->path, l->text, &key, &err) ||
+        !cs_privkey_spki(key, &spki, &len, &err)) {
+        l->hooks->on_problem(l->hooks->arg, l->section, &err);
+        return;
+    }
     f->has_key = true;
-    cs_crypto_sha256(crypto, (struct cs_bytes){spki, len}, f->key_spki);
+    cs_crypto_sha256(l->crypto, (struct cs_bytes){spki, len}, f->key_spki);
     free(spki);
 }
 
+static bool ends_with(const char *name, const char *ending) {
+    size_t len = strlen(name), end = strlen(ending);
+    return len > end && strcmp(name + len - end, ending) == 0;
+}
+
+// A certificate in another form, which is not read.
+static void look_for_other_forms(const struct look *l) {
+    static const char *const endings[] = {".crt", ".cer", ".cert", ".der", ".p12", ".pfx", ".pem", ".key"};
+    if (l->text.len == 0 || holds(l->text, "-----BEGIN"))
+        return;
+    for (size_t i = 0; i < CS_ARRAY_LEN(endings); i++)
+        if (ends_with(l->path, endings[i])) {
+            tell(l, "it is not PEM, and is passed over; convert it (openssl x509 -inform DER, openssl "
+                    "pkcs12), or "
+                    "move it away");
+            return;
+        }
+}
+
 static bool add(struct files *all, const struct file *f) {
+    if (all->n == FILES_MAX)
+        return false;
     if (all->n == all->cap) {
         size_t cap = all->cap ? all->cap * 2 : 32;
-        struct file *items = cap <= FILES_MAX * 2 ? realloc(all->items, cap * sizeof *items) : NULL;
+        struct file *items = realloc(all->items, cap * sizeof *items);
         if (!items)
             return false;
         all->items = items;
@@ -81,35 +129,57 @@ static bool add(struct files *all, const struct file *f) {
     return true;
 }
 
+static bool is_directory(DIR *dir, const struct dirent *e) {
+    struct stat st;
+    if (e->d_type != DT_UNKNOWN && e->d_type != DT_LNK)
+        return e->d_type == DT_DIR;
+    return fstatat(dirfd(dir), e->d_name, &st, 0) == 0 && S_ISDIR(st.st_mode);
+}
+
+// False where it cannot be kept.
+static bool take_file(const struct look *l, const char *name, struct files *all) {
+    struct file f = {0};
+    look_for_certificate(l, &f);
+    look_for_key(l, &f);
+    look_for_other_forms(l);
+    if (!f.has_certificate && !f.has_key)
+        return true;
+    f.name = strdup(name);
+    if (f.name && add(all, &f))
+        return true;
+    free(f.name);
+    return false;
+}
+
 static bool read_directory(const struct cs_section *s, DIR *dir, struct cs_crypto *crypto,
                            struct cs_guarded *buffer, const struct cs_scan_hooks *hooks, struct files *all) {
     char path[PATH_MAX];
     const struct dirent *e;
     bool complete = true;
-    while ((e = readdir(dir)) != NULL) {
-        struct file f = {0};
+    struct look l = {.section = s, .hooks = hooks, .crypto = crypto, .path = s->pairs};
+    while ((errno = 0, e = readdir(dir)) != NULL) {
         struct cs_err err;
-        if (e->d_name[0] == '.' || e->d_type == DT_DIR ||
-            snprintf(path, sizeof path, "%s/%s", s->pairs, e->d_name) >= (int)sizeof path)
+        if (e->d_name[0] == '.' || is_directory(dir, e))
             continue;
+        if (snprintf(path, sizeof path, "%s/%s", s->pairs, e->d_name) >= (int)sizeof path) {
+            tell(&l, "passed over: a path in it is too long");
+            continue;
+        }
         enum cs_read r = cs_guarded_read(path, &s->policy, buffer, &err);
         if (r == CS_READ_REFUSED)
             hooks->on_problem(hooks->arg, s, &err);
         complete &= r == CS_READ_OK || r == CS_READ_GONE;
         if (r != CS_READ_OK)
             continue;
-        look_for_certificate(crypto, path, buffer->bytes, &f);
-        look_for_key(crypto, path, buffer->bytes, &f);
+        bool kept = take_file(&(struct look){s, hooks, crypto, path, buffer->bytes}, e->d_name, all);
         cs_guarded_wipe(buffer);
-        if (!f.has_certificate && !f.has_key)
-            continue;
-        f.name = strdup(e->d_name);
-        if (!f.name || !add(all, &f)) {
-            free(f.name);
+        if (!kept) {
+            tell(&l, "it holds more files than are looked at (" CS_TEXT_OF(
+                         FILES_MAX) "); make several sections of it");
             return false;
         }
     }
-    return complete;
+    return complete && errno == 0;
 }
 
 static const struct file *key_of(const struct files *all, const struct file *cert) {
@@ -145,7 +215,27 @@ static void name_of(const char *file, struct cs_match *m) {
     snprintf(m->name, sizeof m->name, "%.*s", (int)len, file);
 }
 
-static void tell(const struct cs_section *s, const struct files *all, const struct cs_scan_hooks *hooks) {
+static bool fits_some(const struct files *all, const struct file *key) {
+    for (size_t i = 0; i < all->n; i++)
+        if (all->items[i].has_certificate && memcmp(all->items[i].certificate_spki, key->key_spki, 32) == 0)
+            return true;
+    return false;
+}
+
+static void tell_lonely_keys(const struct cs_section *s, const struct files *all,
+                             const struct cs_scan_hooks *hooks) {
+    char path[PATH_MAX];
+    for (size_t i = 0; i < all->n; i++) {
+        if (!all->items[i].has_key || fits_some(all, &all->items[i]))
+            continue;
+        snprintf(path, sizeof path, "%s/%s", s->pairs, all->items[i].name);
+        tell(&(struct look){.section = s, .hooks = hooks, .path = path},
+             "it is a key without a certificate: none in this directory belongs to it");
+    }
+}
+
+static void tell_pairs(const struct cs_section *s, const struct files *all,
+                       const struct cs_scan_hooks *hooks) {
     char path[PATH_MAX], key_path[PATH_MAX], name[PATH_MAX];
     struct cs_match m = {0};
     for (size_t i = 0; i < all->n; i++) {
@@ -168,15 +258,19 @@ bool cs_scan_pairs(const struct cs_section *s, struct cs_crypto *crypto, struct 
                    const struct cs_scan_hooks *hooks) {
     CS_AUTO(files_clear) struct files all = {0};
     DIR *dir = opendir(s->pairs);
-    hooks->on_directory(hooks->arg, s->pairs);
+    int code = errno;
+    cs_scan_watch(hooks, s->pairs);
     if (!dir) {
-        struct cs_err err;
-        cs_err_set(&err, CS_ERR_CONFIG, CS_CODE_NONE, "%s: cannot be read: %s", s->pairs, strerror(errno));
-        hooks->on_problem(hooks->arg, s, &err);
+        char text[200];
+        snprintf(text, sizeof text, "it cannot be read: %s; %s", strerror(code),
+                 code == ENOENT ? "check the section, or what should be mounted there"
+                                : "check the section, and whether the agent's user has access to it");
+        tell(&(struct look){.section = s, .hooks = hooks, .path = s->pairs}, text);
         return false;
     }
     bool complete = read_directory(s, dir, crypto, buffer, hooks, &all);
     closedir(dir);
-    tell(s, &all, hooks);
+    tell_pairs(s, &all, hooks);
+    tell_lonely_keys(s, &all, hooks);
     return complete;
 }

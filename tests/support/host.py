@@ -82,9 +82,10 @@ class AgentHost(Host):
         self.sections[name] = keys
         self.configure(**self.over)
 
-    def start(self, env=None):
+    def start(self, env=None, within=()):
+        """within: a command that runs it, as unshare(1) does."""
         before = self.process.output().count(" watching ") if self.process else 0
-        self.process = Process(f"agent-{self.dir.name}", [certsync_binary(), "--config", self.config, "agent"], self.dir.parent, env=env)
+        self.process = Process(f"agent-{self.dir.name}", [*within, certsync_binary(), "--config", self.config, "agent"], self.dir.parent, env=env)
         wait_until(lambda: self.process.output().count(" watching ") > before or self.ended(), PATIENCE_S, "a running daemon")
         return self
 
