@@ -29,7 +29,7 @@ class NotThere(RuntimeError):
     """Pebble cannot be had here; says why."""
 
 
-def _go():
+def go():
     """(program, (major, minor))"""
     go = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
     if not go:
@@ -40,7 +40,7 @@ def _go():
 
 def fetch():
     """(Directory with Pebble's programs, their version); built once, kept in the cache."""
-    go, have = _go()
+    program, have = go()
     version = NEW if have >= (1, 24) else OLD
     home = _cache() / f"pebble-{version}"
     with _locked(_cache() / f"pebble-{version}.lock"):
@@ -50,7 +50,7 @@ def fetch():
         # Go 1.23 and later refuse what the old one's libraries link to.
         link = ["-ldflags=-checklinkname=0"] if version == OLD and have >= (1, 23) else []
         modules = [f"github.com/letsencrypt/pebble/v2/cmd/{p}@{version}" for p in PROGRAMS]
-        done = subprocess.run([go, "install", *link, *modules], env={**os.environ, "GOBIN": str(parts), "GOFLAGS": "-mod=mod"},
+        done = subprocess.run([program, "install", *link, *modules], env={**os.environ, "GOBIN": str(parts), "GOFLAGS": "-mod=mod"},
                               stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False)
         if done.returncode:
             raise NotThere(f"go install: {(done.stderr.strip().splitlines() or [done.returncode])[-1]}")
