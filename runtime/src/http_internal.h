@@ -1,43 +1,54 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Shared by the parts of the HTTP server: connections and their deadlines (http.c), requests
-// (http_request.c), listening (http_listen.c) and TLS (http_tls.c).
+// Shared by the parts of the HTTP server: its life (http.c), connections and their deadlines (http_conn.c), what
+// clients send (http_message.c), requests and answers (http_request.c), listening (http_listen.c), TLS
+// (http_tls.c).
 #pragma once
 
 #include <event2/bufferevent.h>
 #include <event2/event.h>
-#include <event2/http.h>
 #include <event2/listener.h>
 #include <openssl/ssl.h>
 
 #include "certsync/runtime/http.h"
+#include "http_message.h"
 
 #define HTTP_PARAMS_MAX      6
 #define HTTP_PARAM_NAME_SIZE ((size_t)64)
 #define HTTP_QUERY_MAX       32
 #define HTTP_ID_SIZE         65
 #define HTTP_HEADERS_MAX     8
+#define HTTP_PEER_SIZE       64
 
-// What a connection is busy with, and until when it may be.
+// What a connection is busy with. Each state has one length of time, so that the connections of a state, in the
+// order in which they came to it, are also in the order of their deadlines.
 enum conn_state {
-    CONN_READING,  // a request (or the handshake) is coming in: request timeout
+    CONN_IDLE,     // between requests: idle timeout
+    CONN_HEAD,     // a head is coming in; after accepting also the handshake: header timeout
+    CONN_BODY,     // a body is coming in: request timeout
     CONN_HANDLING, // the handler has it: reply timeout
     CONN_WRITING,  // the answer goes out: request timeout
-    CONN_IDLE,     // between requests: idle timeout
+    CONN_LINGER,   // the answer is out, the client is to close: what it still sends is thrown away
 };
+#define CONN_STATES 6
 
-// evhttp tells nobody about connections that never send a whole request, and its timeouts begin anew with
-// every byte. So each connection is watched here: we hold a reference to its bufferevent, see its buffers
-// grow, and look over all of them a few times a second.
 struct http_conn {
-    struct http_conn *prev, *next;
+    struct http_conn *prev, *next; // in the state's list
     struct cs_http_server *server;
-    struct bufferevent *bev; // one reference
+    struct bufferevent *bev;
     enum conn_state state;
     int64_t deadline_ms;
-    bool poisoned; // evhttp refused something on it: what follows must not be taken for a request
-    bool shut;
+    bool close;            // after the answer
+    bool eof;              // the client sends no more
+    struct http_scan scan; // of the head that is coming in
+    struct http_message *message;
+    struct http_chunks chunks;
     struct cs_http_request *request;
+    char peer[HTTP_PEER_SIZE];
+};
+
+struct http_list {
+    struct http_conn *first, *last;
 };
 
 struct cs_http_server {
@@ -46,15 +57,13 @@ struct cs_http_server {
     char *listen;
     char *tls_cert_file, *tls_key_file;
     SSL_CTX *tls;
-    struct evhttp *http;
-    struct evconnlistener *listener; // evhttp's
+    struct evconnlistener *listener;
     int port;
     char *unix_path;
     struct event *sweep;
-    struct http_conn *conns;
+    struct http_list conns[CONN_STATES];
     size_t conn_count;
     size_t request_count;
-    bool full; // the listener is off until a connection ends
     bool stopping;
 };
 
@@ -65,11 +74,9 @@ struct http_pair {
 
 struct cs_http_request {
     struct cs_http_server *server;
-    struct http_conn *conn;
-    struct evhttp_request *ev; // NULL: answered by the server, or the client is gone
+    struct http_conn *conn; // NULL: answered by the server, or the client is gone
+    struct http_message *message;
     const struct cs_http_route *route;
-    const char *method;
-    char *path;
     char *texts; // what params and queries point into
     struct http_pair params[HTTP_PARAMS_MAX];
     size_t param_count;
@@ -78,22 +85,39 @@ struct cs_http_request {
     struct http_pair headers[HTTP_HEADERS_MAX]; // of the answer; owned
     size_t header_count;
     char id[HTTP_ID_SIZE];
-    char peer[64];
+    char peer[HTTP_PEER_SIZE];
     int64_t start_us;
     void (*on_cancel)(struct cs_http_request *req, void *arg);
     void *cancel_arg;
 };
 
-int64_t http_now_ms(void);
 int64_t http_now_us(void);
-struct http_conn *http_conn_find(struct cs_http_server *server, struct bufferevent *bev);
-void http_conn_set(struct http_conn *c, enum conn_state state);
-void http_conn_shut(struct http_conn *c); // evhttp then sees the end and frees its part
 
-// evhttp's callback for each complete request.
-void http_request_start(struct evhttp_request *ev, void *server);
+// ---- http_conn.c
+
+// evconnlistener's callbacks.
+void http_on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address, int len,
+                    void *server);
+void http_on_accept_error(struct evconnlistener *listener, void *server);
+// Looks after deadlines, a few times a second.
+bool http_sweep_start(struct cs_http_server *s);
+// The end: those that have nothing under way; all.
+void http_conns_stop(struct cs_http_server *s);
+void http_conns_free(struct cs_http_server *s);
+// An answer is put into the connection's output: it ends the request there, and the connection after it where that
+// is wanted or cannot be otherwise.
+void http_conn_answered(struct http_conn *c, bool close);
+
+// ---- http_request.c
+
+// A whole request has come in: takes message. Answers, or the handler does, now or later.
+void http_request_start(struct http_conn *c, struct http_message *message);
 // The server gives up on a request: status 503 is sent to the client, or nothing if it is gone (status 0).
 void http_request_cancel(struct cs_http_request *req, int status);
+// Answers what never became a request, and closes. method: where it is known, else NULL.
+void http_refuse(struct http_conn *c, const char *method, const struct http_refusal *refusal);
+
+// ---- the others
 
 // The listening socket for "host:port" or "unix:/path". *ret_unix_path is owned by the caller, NULL for TCP.
 bool http_listen(const char *text, int *ret_fd, int *ret_port, char **ret_unix_path, struct cs_err *err);

@@ -2,34 +2,20 @@
 //
 // One request: routing, its parts, and its one answer.
 #include <event2/buffer.h>
-#include <event2/keyvalq_struct.h>
+#include <event2/util.h>
 #include <openssl/rand.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "certsync/model/text.h"
 #include "http_internal.h"
 
 #define JSON_TYPE    "application/json"
 #define PROBLEM_TYPE "application/problem+json"
-
-static const struct {
-    enum evhttp_cmd_type type;
-    const char *name;
-} methods[] = {{EVHTTP_REQ_GET, "GET"},     {EVHTTP_REQ_POST, "POST"},       {EVHTTP_REQ_HEAD, "HEAD"},
-               {EVHTTP_REQ_PUT, "PUT"},     {EVHTTP_REQ_DELETE, "DELETE"},   {EVHTTP_REQ_OPTIONS, "OPTIONS"},
-               {EVHTTP_REQ_TRACE, "TRACE"}, {EVHTTP_REQ_CONNECT, "CONNECT"}, {EVHTTP_REQ_PATCH, "PATCH"}};
-
-static const char *method_name(enum evhttp_cmd_type type) {
-    for (size_t i = 0; i < CS_ARRAY_LEN(methods); i++) {
-        if (methods[i].type == type)
-            return methods[i].name;
-    }
-    return "UNKNOWN";
-}
 
 static const char *status_phrase(int status) {
     static const struct {
@@ -45,16 +31,21 @@ static const char *status_phrase(int status) {
                    {403, "Forbidden"},
                    {404, "Not Found"},
                    {405, "Method Not Allowed"},
+                   {408, "Request Timeout"},
                    {409, "Conflict"},
                    {413, "Content Too Large"},
+                   {414, "URI Too Long"},
                    {415, "Unsupported Media Type"},
+                   {417, "Expectation Failed"},
                    {422, "Unprocessable Content"},
                    {429, "Too Many Requests"},
+                   {431, "Request Header Fields Too Large"},
                    {500, "Internal Server Error"},
                    {501, "Not Implemented"},
                    {502, "Bad Gateway"},
                    {503, "Service Unavailable"},
-                   {504, "Gateway Timeout"}};
+                   {504, "Gateway Timeout"},
+                   {505, "HTTP Version Not Supported"}};
     for (size_t i = 0; i < CS_ARRAY_LEN(phrases); i++) {
         if (phrases[i].status == status)
             return phrases[i].phrase;
@@ -69,7 +60,7 @@ static void request_free(struct cs_http_request *r) {
         free((char *)r->headers[i].name);
         free((char *)r->headers[i].value);
     }
-    free(r->path);
+    http_message_free(r->message);
     free(r->texts);
     free(r);
 }
@@ -78,9 +69,9 @@ static void observe(const struct cs_http_request *r, int status) {
     const struct cs_http_options *o = &r->server->options;
     if (!o->on_exchange)
         return;
-    struct cs_http_exchange x = {.method = r->method,
+    struct cs_http_exchange x = {.method = r->message->method,
                                  .route = r->route ? r->route->pattern : "",
-                                 .path = r->path ? r->path : "",
+                                 .path = r->message->path,
                                  .peer = r->peer,
                                  .request_id = r->id,
                                  .status = status,
@@ -88,62 +79,70 @@ static void observe(const struct cs_http_request *r, int status) {
     o->on_exchange(&x, o->arg);
 }
 
-static void on_sent(struct evhttp_request *ev, void *arg) {
-    struct cs_http_server *s = arg;
-    struct evhttp_connection *evcon = evhttp_request_get_connection(ev);
-    struct bufferevent *bev = evcon ? evhttp_connection_get_bufferevent(evcon) : NULL;
-    struct http_conn *c = bev ? http_conn_find(s, bev) : NULL;
-    if (!c)
-        return;
-    bool more = evbuffer_get_length(bufferevent_get_input(bev)) > 0;
-    http_conn_set(c, more ? CONN_READING : CONN_IDLE);
+// ---- writing
+
+static void put_line(struct evbuffer *out, const char *name, const char *value) {
+    evbuffer_add_printf(out, "%s: %s\r\n", name, value);
 }
 
-static void put_common_headers(const struct cs_http_request *r, struct evkeyvalq *out, bool close) {
-    evhttp_add_header(out, "Cache-Control", "no-store");
-    evhttp_add_header(out, "X-Content-Type-Options", "nosniff");
-    evhttp_add_header(out, "X-Request-Id", r->id);
+static void put_date(struct evbuffer *out) {
+    char text[64];
+    time_t now = time(NULL);
+    struct tm tm;
+    if (gmtime_r(&now, &tm) && evutil_date_rfc1123(text, sizeof text, &tm) > 0)
+        put_line(out, "Date", text);
+}
+
+static void put_status(struct evbuffer *out, int status) {
+    evbuffer_add_printf(out, "HTTP/1.1 %d %s\r\n", status, status_phrase(status));
+    put_date(out);
+}
+
+static bool has_header(const struct cs_http_request *r, const char *name) {
+    for (size_t i = 0; i < r->header_count; i++)
+        if (strcasecmp(r->headers[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static void put_headers(const struct cs_http_request *r, struct evbuffer *out, bool close) {
+    if (!has_header(r, "Cache-Control"))
+        put_line(out, "Cache-Control", "no-store");
+    put_line(out, "X-Content-Type-Options", "nosniff");
+    put_line(out, "X-Request-Id", r->id);
     if (close)
-        evhttp_add_header(out, "Connection", "close");
-    for (size_t i = 0; i < r->header_count; i++) {
-        // evhttp refuses values with line breaks, so nothing can be smuggled in here.
-        evhttp_remove_header(out, r->headers[i].name);
-        evhttp_add_header(out, r->headers[i].name, r->headers[i].value);
-    }
+        put_line(out, "Connection", "close");
+    else if (r->message->minor == 0)
+        put_line(out, "Connection", "keep-alive");
+    for (size_t i = 0; i < r->header_count; i++)
+        put_line(out, r->headers[i].name, r->headers[i].value);
 }
 
-// Sends and lets go of the evhttp request; r stays.
+// Ends the request on its connection; r stays.
 static void send_answer(struct cs_http_request *r, int status, const char *type, struct cs_bytes body,
                         bool close) {
-    struct evhttp_request *ev = r->ev;
-    struct http_conn *c = r->conn;
-    r->ev = NULL;
+    struct http_conn *c = CS_TAKE(r->conn);
+    struct evbuffer *out = bufferevent_get_output(c->bev);
     r->server->request_count--;
-    struct evkeyvalq *headers = evhttp_request_get_output_headers(ev);
-    put_common_headers(r, headers, close || r->server->stopping);
-    struct evbuffer *out = evbuffer_new();
-    if (status != 204 && status != 304) {
-        char length[24];
-        snprintf(length, sizeof length, "%zu", body.len);
-        evhttp_add_header(headers, "Content-Type", type);
-        evhttp_add_header(headers, "Content-Length", length);
-        if (strcmp(r->method, "HEAD") != 0 && body.len > 0 && out)
-            evbuffer_add(out, body.data, body.len);
+    close = close || r->server->stopping || !r->message->keep_alive || c->eof;
+    put_status(out, status);
+    put_headers(r, out, close);
+    bool has_body = status != 204 && status != 304;
+    if (has_body) {
+        put_line(out, "Content-Type", type);
+        evbuffer_add_printf(out, "Content-Length: %zu\r\n", body.len);
     }
-    if (c) {
-        http_conn_set(c, CONN_WRITING);
-        c->request = NULL;
-        r->conn = NULL;
-        evhttp_request_set_on_complete_cb(ev, on_sent, r->server);
-    }
+    evbuffer_add(out, "\r\n", 2);
+    // Half an answer must not be taken for a whole one.
+    if (has_body && body.len > 0 && strcmp(r->message->method, "HEAD") != 0 &&
+        evbuffer_add(out, body.data, body.len) != 0)
+        close = true;
     observe(r, status);
-    evhttp_send_reply(ev, status, status_phrase(status), out); // may be the end of the connection
-    if (out)
-        evbuffer_free(out);
+    http_conn_answered(c, close);
 }
 
-static void problem_body(const struct cs_http_request *r, int status, const char *code, const char *detail,
-                         struct cs_buf *out) {
+static void put_problem(const char *id, int status, const char *code, const char *detail,
+                        struct cs_buf *out) {
     cs_json_begin(out, '{');
     cs_json_str(out, "type", "about:blank");
     cs_json_str(out, "title", status_phrase(status));
@@ -151,7 +150,8 @@ static void problem_body(const struct cs_http_request *r, int status, const char
     cs_json_str(out, "detail", detail);
     if (code)
         cs_json_str(out, "code", code);
-    cs_json_str(out, "request_id", r->id);
+    if (id)
+        cs_json_str(out, "request_id", id);
     cs_json_end(out, '}');
 }
 
@@ -159,38 +159,46 @@ static void send_problem(struct cs_http_request *r, int status, const char *code
                          bool close) {
     CS_AUTO(cs_buf_clear) struct cs_buf b;
     cs_buf_init(&b, 16384);
-    problem_body(r, status, code, detail, &b);
+    put_problem(r->id, status, code, detail, &b);
     if (b.failed)
         send_answer(r, status, PROBLEM_TYPE, (struct cs_bytes){(const uint8_t *)"{}", 2}, close);
     else
         send_answer(r, status, PROBLEM_TYPE, cs_buf_bytes(&b), close);
 }
 
+void http_refuse(struct http_conn *c, const char *method, const struct http_refusal *refusal) {
+    CS_AUTO(cs_buf_clear) struct cs_buf b;
+    struct evbuffer *out = bufferevent_get_output(c->bev);
+    cs_buf_init(&b, 1024);
+    put_problem(NULL, refusal->status, NULL, refusal->why, &b);
+    put_status(out, refusal->status);
+    put_line(out, "Cache-Control", "no-store");
+    put_line(out, "X-Content-Type-Options", "nosniff");
+    put_line(out, "Connection", "close");
+    put_line(out, "Content-Type", PROBLEM_TYPE);
+    evbuffer_add_printf(out, "Content-Length: %zu\r\n\r\n", b.len);
+    if (!method || strcmp(method, "HEAD") != 0)
+        evbuffer_add(out, b.data, b.len);
+    http_conn_answered(c, true);
+}
+
 void http_request_cancel(struct cs_http_request *r, int status) {
-    struct http_conn *c = r->conn;
-    // The client is told (if it is still there) and evhttp's part is let go. It is the same for a client that
-    // left: the write fails and ends the connection.
-    if (r->ev && status != 0) {
+    if (r->conn && status != 0) {
         send_problem(r, status, NULL, "The answer took too long, or the server is stopping.", true);
-    } else if (r->ev) {
-        struct evhttp_request *ev = r->ev;
-        r->ev = NULL;
+    } else if (r->conn) {
+        r->conn->request = NULL;
+        r->conn = NULL;
         r->server->request_count--;
         observe(r, 0);
-        evhttp_add_header(evhttp_request_get_output_headers(ev), "Connection", "close");
-        if (c)
-            http_conn_set(c, CONN_WRITING);
-        evhttp_send_reply(ev, 503, status_phrase(503), NULL);
     }
-    if (c)
-        c->request = NULL;
-    r->conn = NULL;
     void (*fn)(struct cs_http_request *, void *) = r->on_cancel;
     if (fn) {
         fn(r, r->cancel_arg);
         request_free(r);
     }
 }
+
+// ---- the parts of a request
 
 static int hex_digit(char c) {
     if (c >= '0' && c <= '9')
@@ -301,9 +309,9 @@ static const struct cs_http_route *find_route(const struct cs_http_request *r, s
     allow[0] = '\0';
     for (size_t i = 0; i < o->route_count; i++) {
         const struct cs_http_route *route = &o->routes[i];
-        if (!match(route->pattern, r->path, segments, count))
+        if (!match(route->pattern, r->message->path, segments, count))
             continue;
-        if (serves(route, r->method))
+        if (serves(route, r->message->method))
             return route;
         size_t used = strlen(allow);
         snprintf(allow + used, allow_size - used, "%s%s%s", used ? ", " : "", route->method,
@@ -331,61 +339,23 @@ static void set_id(struct cs_http_request *r) {
     cs_hex_encode(random, sizeof random, r->id);
 }
 
-static void set_peer(struct cs_http_request *r) {
-    char *address = NULL;
-    ev_uint16_t port = 0;
-    if (r->server->unix_path) {
-        snprintf(r->peer, sizeof r->peer, "unix");
-        return;
-    }
-    evhttp_connection_get_peer(evhttp_request_get_connection(r->ev), &address, &port);
-    snprintf(r->peer, sizeof r->peer, "%s", address ? address : "");
-}
-
-// Two ways to tell the body's length, or a length that is not a number, are how requests are smuggled past a
-// proxy: such a request is refused and its connection closed.
-static bool framing_ok(struct evhttp_request *ev) {
-    int lengths = 0, codings = 0;
-    struct evkeyval *kv;
-    for (kv = evhttp_request_get_input_headers(ev)->tqh_first; kv; kv = kv->next.tqe_next) {
-        if (strcasecmp(kv->key, "Content-Length") == 0) {
-            lengths++;
-            if (!*kv->value || strspn(kv->value, "0123456789") != strlen(kv->value))
-                return false;
-        } else if (strcasecmp(kv->key, "Transfer-Encoding") == 0) {
-            codings++;
-            if (strcasecmp(kv->value, "chunked") != 0)
-                return false;
-        }
-    }
-    return lengths + codings <= 1;
-}
-
-static struct cs_http_request *request_new(struct cs_http_server *s, struct evhttp_request *ev,
-                                           struct http_conn *c) {
-    const char *uri = evhttp_request_get_uri(ev);
-    const struct evhttp_uri *parsed = evhttp_request_get_evhttp_uri(ev);
-    const char *path = parsed ? evhttp_uri_get_path(parsed) : NULL;
+static struct cs_http_request *request_new(struct http_conn *c, struct http_message *m) {
     struct cs_http_request *r = calloc(1, sizeof *r);
     if (!r)
         return NULL;
-    r->path = strdup(path && *path ? path : "/");
     // Decoding never makes a text longer; each of the parts takes one more byte for its NUL.
-    r->texts = malloc(strlen(uri ? uri : "") + (HTTP_PARAM_NAME_SIZE + 1) * HTTP_PARAMS_MAX +
+    r->texts = malloc(strlen(m->path) + strlen(m->query) + (HTTP_PARAM_NAME_SIZE + 1) * HTTP_PARAMS_MAX +
                       (size_t)2 * HTTP_QUERY_MAX);
-    if (!r->path || !r->texts) {
-        free(r->path);
-        free(r->texts);
+    if (!r->texts) {
         free(r);
         return NULL;
     }
-    r->server = s;
+    r->server = c->server;
     r->conn = c;
-    r->ev = ev;
-    r->method = method_name(evhttp_request_get_command(ev));
+    r->message = m;
     r->start_us = http_now_us();
+    memcpy(r->peer, c->peer, sizeof r->peer);
     set_id(r);
-    set_peer(r);
     return r;
 }
 
@@ -394,29 +364,28 @@ static void answer_and_free(struct cs_http_request *r, int status, const char *d
     request_free(r);
 }
 
+static void answer_options(struct cs_http_request *r, const char *allow) {
+    cs_http_set_header(r, "Allow", allow);
+    send_answer(r, 204, "", (struct cs_bytes){0}, false);
+    request_free(r);
+}
+
 static void dispatch(struct cs_http_request *r) {
     struct segment segments[HTTP_PARAMS_MAX];
     size_t count = 0;
     char allow[128], *out = r->texts;
-    const struct evhttp_uri *parsed = evhttp_request_get_evhttp_uri(r->ev);
-    if (!framing_ok(r->ev)) {
-        answer_and_free(r, 400, "The length of the body is not told in one clear way.", true);
-        return;
-    }
+    bool options = strcmp(r->message->method, "OPTIONS") == 0;
     r->route = find_route(r, segments, &count, allow, sizeof allow);
-    if (!r->route && !*allow) {
+    if (options && r->message->path[0] == '*') {
+        answer_options(r, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    } else if (!r->route && !*allow) {
         answer_and_free(r, 404, "There is nothing at this path.", false);
+    } else if (!r->route && options) {
+        answer_options(r, allow);
     } else if (!r->route) {
-        bool options = strcmp(r->method, "OPTIONS") == 0;
         cs_http_set_header(r, "Allow", allow);
-        if (options) {
-            send_answer(r, 204, "", (struct cs_bytes){0}, false);
-            request_free(r);
-        } else {
-            answer_and_free(r, 405, "The method is not allowed at this path; see the Allow header.", false);
-        }
-    } else if (!take_params(r, segments, count, &out) ||
-               !parse_query(r, parsed ? evhttp_uri_get_query(parsed) : NULL, &out)) {
+        answer_and_free(r, 405, "The method is not allowed at this path; see the Allow header.", false);
+    } else if (!take_params(r, segments, count, &out) || !parse_query(r, r->message->query, &out)) {
         answer_and_free(r, 400,
                         "The path or the query is not well-formed (escapes, UTF-8, at most 32 parameters).",
                         false);
@@ -425,34 +394,25 @@ static void dispatch(struct cs_http_request *r) {
     }
 }
 
-void http_request_start(struct evhttp_request *ev, void *arg) {
-    struct cs_http_server *s = arg;
-    struct evhttp_connection *evcon = evhttp_request_get_connection(ev);
-    struct http_conn *c = http_conn_find(s, evhttp_connection_get_bufferevent(evcon));
-    // Without a watched connection there was no memory for it; after a refusal what comes is not a request.
-    if (!c || c->poisoned) {
-        evhttp_add_header(evhttp_request_get_output_headers(ev), "Connection", "close");
-        evhttp_send_reply(ev, c ? 400 : 503, status_phrase(c ? 400 : 503), NULL);
-        return;
-    }
-    http_conn_set(c, CONN_HANDLING);
-    struct cs_http_request *r = request_new(s, ev, c);
+void http_request_start(struct http_conn *c, struct http_message *message) {
+    static const struct http_refusal no_memory = {503, "The server is out of memory."};
+    struct cs_http_request *r = request_new(c, message);
     if (!r) {
-        evhttp_add_header(evhttp_request_get_output_headers(ev), "Connection", "close");
-        evhttp_send_reply(ev, 503, status_phrase(503), NULL);
+        http_refuse(c, message->method, &no_memory);
+        http_message_free(message);
         return;
     }
     c->request = r;
-    s->request_count++;
+    r->server->request_count++;
     dispatch(r);
 }
 
 const char *cs_http_method(const struct cs_http_request *r) {
-    return r->method;
+    return r->message->method;
 }
 
 const char *cs_http_path(const struct cs_http_request *r) {
-    return r->path;
+    return r->message->path;
 }
 
 const char *cs_http_param(const struct cs_http_request *r, const char *name) {
@@ -480,7 +440,7 @@ const char *cs_http_query_name(const struct cs_http_request *r, size_t i) {
 }
 
 const char *cs_http_header(const struct cs_http_request *r, const char *name) {
-    return r->ev ? evhttp_find_header(evhttp_request_get_input_headers(r->ev), name) : NULL;
+    return http_field_value(r->message, name);
 }
 
 const char *cs_http_bearer(const struct cs_http_request *r) {
@@ -492,11 +452,7 @@ const char *cs_http_bearer(const struct cs_http_request *r) {
 }
 
 struct cs_bytes cs_http_body(const struct cs_http_request *r) {
-    if (!r->ev)
-        return (struct cs_bytes){0};
-    struct evbuffer *in = evhttp_request_get_input_buffer(r->ev);
-    size_t len = evbuffer_get_length(in);
-    return (struct cs_bytes){len ? evbuffer_pullup(in, -1) : NULL, len};
+    return cs_buf_bytes(&r->message->body);
 }
 
 const char *cs_http_request_id(const struct cs_http_request *r) {
@@ -518,7 +474,8 @@ void cs_http_on_cancel(struct cs_http_request *r, void (*fn)(struct cs_http_requ
 }
 
 void cs_http_set_header(struct cs_http_request *r, const char *name, const char *value) {
-    if (r->header_count >= HTTP_HEADERS_MAX)
+    // What would begin another line is no value.
+    if (r->header_count >= HTTP_HEADERS_MAX || strpbrk(value, "\r\n"))
         return;
     char *n = strdup(name), *v = strdup(value);
     if (!n || !v) {
@@ -530,15 +487,15 @@ void cs_http_set_header(struct cs_http_request *r, const char *name, const char 
 }
 
 void cs_http_reply(struct cs_http_request *r, int status, const char *content_type, struct cs_bytes body) {
-    if (r->ev)
+    if (r->conn)
         send_answer(r, status, content_type, body, false);
     request_free(r);
 }
 
 void cs_http_reply_json(struct cs_http_request *r, int status, const struct cs_buf *body) {
-    if (r->ev && body->failed)
+    if (r->conn && body->failed)
         send_problem(r, 500, NULL, "The answer could not be made: too large, or out of memory.", false);
-    else if (r->ev)
+    else if (r->conn)
         send_answer(r, status, JSON_TYPE, cs_buf_bytes(body), false);
     request_free(r);
 }
@@ -551,7 +508,7 @@ void cs_http_problem(struct cs_http_request *r, int status, const char *code, co
     va_end(ap);
     if (!cs_utf8_valid((const uint8_t *)detail, strlen(detail)))
         detail[0] = '\0'; // cut within a character, or not text at all
-    if (r->ev)
+    if (r->conn)
         send_problem(r, status, code, detail, false);
     request_free(r);
 }

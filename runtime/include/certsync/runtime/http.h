@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// HTTP/1.1 server on libevent's evhttp, over TCP, TLS (1.2 or newer) or a Unix socket: routes with
+// HTTP/1.1 server on libevent's bufferevents, over TCP, TLS (1.2 or newer) or a Unix socket: routes with
 // parameters, limits that slow, huge and malformed requests cannot pass, problem details (RFC 9457), and
 // answers that may be given later.
 //
 // What it does by itself: 404; 405 with Allow; HEAD for every GET route; OPTIONS (204 with Allow);
 // Cache-Control: no-store and X-Content-Type-Options: nosniff on every answer; X-Request-Id (the client's
-// where it is [A-Za-z0-9._-]{1,64}, else made); Connection: close while stopping. Requests that evhttp itself
-// refuses (malformed, too large) get its own 400 or 413 and the connection is closed.
+// where it is [A-Za-z0-9._-]{1,64}, else made); Connection: close while stopping. What another server could take
+// for another request (src/http_message.h lists it), what is too large and what is late is refused: 400, 408,
+// 413, 414, 417, 431, 501 or 505, and the connection is closed, so that nothing behind it is taken for a request.
 //
-// Limits: a request must be complete request_timeout_ms after its first byte (for the first one: after the
-// connection, TLS handshake included); an answer must be taken within request_timeout_ms; an idle connection
-// is closed after idle_timeout_ms; a handler that has not answered after reply_timeout_ms has its request
-// answered with 503 (then its on_cancel runs). At max_connections further ones wait in the backlog.
+// Limits: a request's head must be complete header_timeout_ms after its first byte (for the first one: after
+// the connection, TLS handshake included), its body request_timeout_ms later; an answer must be taken within
+// request_timeout_ms; an idle connection is closed after idle_timeout_ms; a handler that has not answered
+// after reply_timeout_ms has its request answered with 503 (then its on_cancel runs). At max_connections a new
+// one takes the place of the one that is silent for longest; where none is silent further ones wait in the
+// backlog. So whoever connects and says nothing keeps nobody out.
 //
 // Everything belongs to the loop's thread.
 #pragma once
@@ -56,6 +59,7 @@ struct cs_http_options {
     size_t max_header_bytes;    // 16 KiB
     size_t max_body_bytes;      // 1 MiB
     size_t max_connections;     // 256
+    int64_t header_timeout_ms;  // 3 s; no more than request_timeout_ms
     int64_t request_timeout_ms; // 10 s
     int64_t idle_timeout_ms;    // 60 s
     int64_t reply_timeout_ms;   // 30 s
