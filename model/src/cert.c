@@ -20,16 +20,11 @@ struct cert_box {
     uint8_t der[];
 };
 
-static const struct cs_bytes oid_key_usage = DER_INIT("\x55\x1d\x0f");
-static const struct cs_bytes oid_alt_name = DER_INIT("\x55\x1d\x11");
-static const struct cs_bytes oid_constraints = DER_INIT("\x55\x1d\x13");
-
 // The fields of TBSCertificate, as views.
 struct fields {
     struct cs_bytes tbs, alg, sig;
     int version;
-    struct cs_bytes serial;
-    bool serial_negative;
+    struct cs_bytes serial; // as it is encoded
     struct cs_bytes issuer, subject, spki;
     int64_t not_before_s, not_after_s;
     struct cs_bytes extensions; // empty where absent
@@ -62,18 +57,9 @@ static bool take_version(struct der *tbs, int *ret) {
 
 // RFC 5280 section 4.1.2.2: positive, at most 20 bytes. Negative and zero ones are out in the world; they are
 // shown, not refused.
-static bool take_serial(struct der *tbs, struct fields *f) {
-    struct cs_bytes v;
-    if (!der_take(tbs, DER_INTEGER, &v) || v.len == 0)
-        return false;
-    if (v.len > 1 && ((v.data[0] == 0 && v.data[1] < 0x80) || (v.data[0] == 0xFF && v.data[1] >= 0x80)))
-        return false;
-    if (v.len > 1 && v.data[0] == 0) {
-        v.data++;
-        v.len--;
-    }
-    f->serial = v;
-    return v.len <= SERIAL_MAX;
+static bool take_serial(struct der *tbs, struct cs_bytes *ret) {
+    return der_take(tbs, DER_INTEGER, ret) && der_integer_valid(*ret) &&
+           ret->len <= SERIAL_MAX + (ret->data[0] == 0);
 }
 
 static bool take_validity(struct der *tbs, struct fields *f) {
@@ -82,13 +68,13 @@ static bool take_validity(struct der *tbs, struct fields *f) {
            der_take_time(&v, &f->not_after_s) && der_done(&v);
 }
 
-// issuerUniqueID, subjectUniqueID: passed over. Extensions: [3] { SEQUENCE { ... } }.
+// issuerUniqueID, subjectUniqueID: BIT STRINGs that nobody uses. Extensions: [3] { SEQUENCE { ... } }.
 static bool take_tail(struct der *tbs, struct fields *f) {
     struct der v;
-    struct cs_bytes skipped;
+    struct cs_bytes bits;
     for (int tag = 1; tag <= 2; tag++)
         if (der_at(tbs, (uint8_t)DER_CONTEXT(tag)) &&
-            (f->version < 2 || !der_take(tbs, (uint8_t)DER_CONTEXT(tag), &skipped)))
+            (f->version < 2 || !der_take(tbs, (uint8_t)DER_CONTEXT(tag), &bits) || !der_bits_valid(bits)))
             return false;
     if (der_at(tbs, DER_CONTEXT_CONSTRUCTED(3)))
         if (f->version != 3 || !der_enter(tbs, DER_CONTEXT_CONSTRUCTED(3), &v) ||
@@ -110,7 +96,7 @@ static bool split(struct cs_bytes der, struct fields *f, struct cs_err *err) {
     struct der tbs_outer = der_of(f->tbs);
     if (!der_enter(&tbs_outer, DER_SEQUENCE, &tbs) || !take_version(&tbs, &f->version))
         return malformed(err, "version");
-    if (!take_serial(&tbs, f))
+    if (!take_serial(&tbs, &f->serial))
         return malformed(err, "serial number");
     if (!take_whole(&tbs, DER_SEQUENCE, &inner_alg) || !der_equal(inner_alg, f->alg))
         return malformed(err, "signature algorithm");
@@ -127,33 +113,6 @@ static bool split(struct cs_bytes der, struct fields *f, struct cs_err *err) {
     return true;
 }
 
-// BasicConstraints ::= SEQUENCE { cA BOOLEAN DEFAULT FALSE, pathLenConstraint INTEGER OPTIONAL }
-static bool read_constraints(struct cert_box *box, struct cs_bytes value) {
-    struct der outer = der_of(value), seq;
-    if (!der_enter(&outer, DER_SEQUENCE, &seq) || !der_done(&outer))
-        return false;
-    if (der_at(&seq, DER_BOOLEAN) && !der_take_boolean(&seq, &box->cert.is_ca))
-        return false;
-    if (der_at(&seq, DER_INTEGER) && !der_take_small(&seq, &box->inside.path_len))
-        return false;
-    return der_done(&seq);
-}
-
-// KeyUsage ::= BIT STRING: bit 0 is the first byte's highest. At least one must be set (RFC 5280
-// section 4.2.1.3), and none of the unused ones (X.690 section 11.2.1).
-static bool read_key_usage(struct cs_cert *cert, struct cs_bytes value) {
-    struct der outer = der_of(value);
-    struct cs_bytes bits;
-    if (!der_take(&outer, DER_BIT_STRING, &bits) || !der_done(&outer) || bits.len < 2 || bits.data[0] > 7)
-        return false;
-    if (bits.data[bits.len - 1] & ((1u << bits.data[0]) - 1))
-        return false;
-    cert->key_usage = bits.data[1];
-    if (bits.len > 2)
-        cert->key_usage |= (uint32_t)bits.data[2] << 8;
-    return cert->key_usage != 0;
-}
-
 static bool read_alt_names(struct cert_box *box, struct cs_bytes value, struct cs_err *err) {
     bool oom;
     if (!san_parse(value, CS_CERT_NAMES_MAX, box->inside.region, &box->inside.names, &oom))
@@ -164,22 +123,12 @@ static bool read_alt_names(struct cert_box *box, struct cs_bytes value, struct c
     return true;
 }
 
-static bool read_extension(struct cert_box *box, struct cs_bytes oid, struct cs_bytes value,
-                           struct cs_err *err) {
-    if (der_equal(oid, oid_key_usage))
-        return read_key_usage(&box->cert, value) || malformed(err, "key usage");
-    if (der_equal(oid, oid_constraints))
-        return read_constraints(box, value) || malformed(err, "basic constraints");
-    if (der_equal(oid, oid_alt_name))
-        return read_alt_names(box, value, err);
-    return true;
-}
-
 static bool read_extensions(struct cert_box *box, struct cs_bytes extensions, struct cs_err *err) {
     struct der list = der_of(extensions), ext;
     struct cs_bytes seen[EXTENSIONS_MAX], value;
-    bool critical;
+    const char *part = NULL;
     for (size_t n = 0; !der_done(&list); n++) {
+        bool critical = false;
         if (n == EXTENSIONS_MAX || !der_enter(&list, DER_SEQUENCE, &ext) || !der_take_oid(&ext, &seen[n]) ||
             (der_at(&ext, DER_BOOLEAN) && !der_take_boolean(&ext, &critical)) ||
             !der_take(&ext, DER_OCTET_STRING, &value) || !der_done(&ext))
@@ -187,14 +136,28 @@ static bool read_extensions(struct cert_box *box, struct cs_bytes extensions, st
         for (size_t i = 0; i < n; i++)
             if (der_equal(seen[i], seen[n]))
                 return malformed(err, "list of extensions"); // section 4.2: each once
-        if (!read_extension(box, seen[n], value, err))
+        if (!ext_read(seen[n], critical, value, &box->inside.ext, &part))
+            return malformed(err, part);
+        if (ext_is_alt_name(seen[n]) && !read_alt_names(box, value, err))
             return false;
     }
     return true;
 }
 
-static void put_serial(const struct fields *f, char out[2 * SERIAL_MAX + 1]) {
-    cs_hex_encode(f->serial.data, f->serial.len, out);
+// As OpenSSL shows it: the magnitude, after a '-' where the number is negative.
+static void put_serial(struct cs_bytes number, char out[CS_SERIAL_TEXT_SIZE]) {
+    uint8_t magnitude[SERIAL_MAX + 1];
+    bool negative = number.data[0] >= 0x80;
+    unsigned carry = 1;
+    for (size_t i = number.len; i > 0; i--) {
+        unsigned byte = negative ? (uint8_t)~number.data[i - 1] + carry : number.data[i - 1];
+        magnitude[i - 1] = (uint8_t)byte;
+        carry = byte >> 8;
+    }
+    size_t skip = number.len > 1 && magnitude[0] == 0;
+    if (negative)
+        *out++ = '-';
+    cs_hex_encode(magnitude + skip, number.len - skip, out);
 }
 
 static bool fill(struct cs_crypto *c, const struct fields *f, struct cert_box *box, struct cs_err *err) {
@@ -203,16 +166,18 @@ static bool fill(struct cs_crypto *c, const struct fields *f, struct cert_box *b
     cert->subject = f->subject;
     cert->issuer = f->issuer;
     cert->spki = f->spki;
-    put_serial(f, cert->serial_hex);
+    put_serial(f->serial, cert->serial_hex);
     cert->not_before_s = f->not_before_s;
     cert->not_after_s = f->not_after_s;
     cert->self_issued = name_equal(f->subject, f->issuer);
-    cert->key_usage = UINT32_MAX;
     cert->version = f->version;
-    box->inside.path_len = -1;
+    box->inside.ext = (struct ext_facts){.path_len = -1, .key_usage = UINT32_MAX};
     box->inside.sig = f->sig;
+    box->inside.serial = f->serial;
     if (!read_extensions(box, f->extensions, err))
         return false;
+    cert->is_ca = box->inside.ext.is_ca;
+    cert->key_usage = box->inside.ext.key_usage;
     if (f->version != 3 && !(f->version == 1 && cert->self_issued))
         return cs_err_reject(err, CS_CODE_CERT_NOT_V3);
     if (f->version == 1)

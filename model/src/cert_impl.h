@@ -5,6 +5,7 @@
 #pragma once
 
 #include "crypto_impl.h"
+#include "ext.h"
 #include "name.h"
 
 #include <stdatomic.h>
@@ -12,7 +13,8 @@
 struct cert_inside {
     atomic_uint refs;
     struct cs_region *region; // where it lies with its names and key; NULL: the heap
-    int path_len;             // -1: no limit
+    struct ext_facts ext;
+    struct cs_bytes serial; // as it is encoded
     struct sig_alg alg;
     struct cs_bytes sig;
     struct san_list names;

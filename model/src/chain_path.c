@@ -54,7 +54,7 @@ static bool length_holds(const struct search *s, size_t len, size_t k) {
     int below = 0;
     for (size_t i = 1; i < len; i++)
         below += !s->certs[s->path[i]]->self_issued;
-    int path_len = cert_inside(s->certs[k])->path_len;
+    int path_len = cert_inside(s->certs[k])->ext.path_len;
     return path_len < 0 || below <= path_len;
 }
 

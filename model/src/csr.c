@@ -4,10 +4,13 @@
 #include <stdlib.h>
 
 #include "crypto_impl.h"
-#include "name.h"
+#include "ext.h"
 
 #define OID_EXTENSION_REQUEST DER_BYTES("\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0e")
-#define OID_ALT_NAME          DER_BYTES("\x55\x1d\x11")
+#define OID_MS_EXTENSIONS                                                                                    \
+    DER_BYTES("\x2b\x06\x01\x04\x01\x82\x37\x02\x01\x0e") // the same, as Windows of old has it
+
+#define EXTENSIONS_MAX 64
 
 struct csr_box {
     struct cs_csr csr;
@@ -26,16 +29,20 @@ static bool read_extensions(struct csr_box *box, struct der values, bool *ret_oo
     struct der list, ext;
     if (!der_enter(&values, DER_SEQUENCE, &list) || !der_done(&values))
         return false;
-    while (!der_done(&list)) {
-        struct cs_bytes oid, value;
-        bool critical;
-        if (!der_enter(&list, DER_SEQUENCE, &ext) || !der_take_oid(&ext, &oid) ||
+    struct cs_bytes seen[EXTENSIONS_MAX], value;
+    struct ext_facts ignored;
+    const char *part;
+    for (size_t n = 0; !der_done(&list); n++) {
+        bool critical = false;
+        if (n == EXTENSIONS_MAX || !der_enter(&list, DER_SEQUENCE, &ext) || !der_take_oid(&ext, &seen[n]) ||
             (der_at(&ext, DER_BOOLEAN) && !der_take_boolean(&ext, &critical)) ||
-            !der_take(&ext, DER_OCTET_STRING, &value) || !der_done(&ext))
+            !der_take(&ext, DER_OCTET_STRING, &value) || !der_done(&ext) ||
+            !ext_read(seen[n], critical, value, &ignored, &part))
             return false;
-        if (!der_equal(oid, OID_ALT_NAME))
-            continue;
-        if (box->names.names || !san_parse(value, CS_CERT_NAMES_MAX, NULL, &box->names, ret_oom))
+        for (size_t i = 0; i < n; i++)
+            if (der_equal(seen[i], seen[n]))
+                return false;
+        if (ext_is_alt_name(seen[n]) && !san_parse(value, CS_CERT_NAMES_MAX, NULL, &box->names, ret_oom))
             return false;
     }
     return true;
@@ -46,10 +53,14 @@ static bool read_attributes(struct csr_box *box, struct der attributes, bool *re
     while (!der_done(&attributes)) {
         struct der attribute, values;
         struct cs_bytes oid;
+        struct der_value v;
         if (!der_enter(&attributes, DER_SEQUENCE, &attribute) || !der_take_oid(&attribute, &oid) ||
             !der_enter(&attribute, DER_SET, &values) || !der_done(&attribute))
             return false;
-        if (!der_equal(oid, OID_EXTENSION_REQUEST))
+        for (struct der each = values; !der_done(&each);)
+            if (!der_next(&each, &v) || !der_any_valid(&v))
+                return false;
+        if (!der_equal(oid, OID_EXTENSION_REQUEST) && !der_equal(oid, OID_MS_EXTENSIONS))
             continue;
         if (requested || !read_extensions(box, values, ret_oom))
             return false;

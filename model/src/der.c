@@ -44,15 +44,60 @@ bool der_enter(struct der *d, uint8_t tag, struct der *ret) {
     return true;
 }
 
-bool der_take_oid(struct der *d, struct cs_bytes *ret) {
-    struct cs_bytes v;
-    if (!der_take(d, DER_OID, &v) || v.len == 0 || v.data[v.len - 1] >= 0x80)
+bool der_oid_valid(struct cs_bytes v) {
+    if (v.len == 0 || v.data[v.len - 1] >= 0x80)
         return false;
     for (size_t i = 0; i < v.len; i++)
         if (v.data[i] == 0x80 && (i == 0 || v.data[i - 1] < 0x80))
             return false;
+    return true;
+}
+
+bool der_take_oid(struct der *d, struct cs_bytes *ret) {
+    struct cs_bytes v;
+    if (!der_take(d, DER_OID, &v) || !der_oid_valid(v))
+        return false;
     *ret = v;
     return true;
+}
+
+bool der_integer_valid(struct cs_bytes v) {
+    return v.len == 1 ||
+           (v.len > 1 && !(v.data[0] == 0 && v.data[1] < 0x80) && !(v.data[0] == 0xFF && v.data[1] >= 0x80));
+}
+
+bool der_bits_valid(struct cs_bytes v) {
+    return v.len > 0 && v.data[0] < 8 && (v.len > 1 || v.data[0] == 0);
+}
+
+// Universal types that are constructed always: EXTERNAL and EMBEDDED PDV are in nobody's certificates.
+bool der_any_valid(const struct der_value *v) {
+    if ((v->tag & 0xC0) != 0)
+        return true;
+    struct cs_bytes content = v->content;
+    switch (v->tag) {
+    case DER_BOOLEAN:
+        return content.len == 1 && (content.data[0] == 0 || content.data[0] == 0xFF);
+    case DER_INTEGER:
+    case DER_ENUMERATED:
+        return der_integer_valid(content);
+    case DER_BIT_STRING:
+        return der_bits_valid(content);
+    case DER_NULL:
+        return content.len == 0;
+    case DER_OID:
+        return der_oid_valid(content);
+    case DER_BMP_STRING:
+        return content.len % 2 == 0;
+    case DER_UNIVERSAL_STRING:
+        return content.len % 4 == 0;
+    case DER_SEQUENCE:
+    case DER_SET:
+        return true;
+    default:
+        return v->tag >= DER_OCTET_STRING && v->tag < DER_BMP_STRING && v->tag != DER_EMBEDDED_PDV &&
+               v->tag != DER_EXTERNAL;
+    }
 }
 
 bool der_take_unsigned(struct der *d, struct cs_bytes *ret) {

@@ -19,6 +19,9 @@ enum der_tag {
     DER_OCTET_STRING = 0x04,
     DER_NULL = 0x05,
     DER_OID = 0x06,
+    DER_EXTERNAL = 0x08,
+    DER_ENUMERATED = 0x0A,
+    DER_EMBEDDED_PDV = 0x0B,
     DER_UTF8_STRING = 0x0C,
     DER_NUMERIC_STRING = 0x12,
     DER_PRINTABLE_STRING = 0x13,
@@ -73,6 +76,13 @@ CS_MUST_USE bool der_take_oid(struct der *d, struct cs_bytes *ret);
 // for 0).
 CS_MUST_USE bool der_take_unsigned(struct der *d, struct cs_bytes *ret);
 CS_MUST_USE bool der_take_small(struct der *d, int *ret); // 0 .. 2^24-1
+// Contents of single values: an OBJECT IDENTIFIER, an INTEGER of either sign, a BIT STRING.
+bool der_oid_valid(struct cs_bytes content);
+bool der_integer_valid(struct cs_bytes content);
+bool der_bits_valid(struct cs_bytes content);
+// A value whose type the specification leaves open (ANY): where its type is a universal one, it is of that type's form. What
+// is inside of a SEQUENCE or SET is nobody's to read.
+bool der_any_valid(const struct der_value *v);
 // A BOOLEAN, 00 or FF.
 CS_MUST_USE bool der_take_boolean(struct der *d, bool *ret);
 // A BIT STRING of whole bytes.

@@ -9,10 +9,11 @@
 // ---- leaf and summary
 
 static bool serial_valid(const char *s, size_t len) {
-    for (size_t i = 0; i < len; i++)
+    size_t sign = len > 0 && s[0] == '-';
+    for (size_t i = sign; i < len; i++)
         if (!((s[i] >= '0' && s[i] <= '9') || (s[i] >= 'a' && s[i] <= 'f')))
             return false;
-    return len > 0;
+    return len > sign;
 }
 static const struct cs_form serial_form = {serial_valid, "a serial number in lower-case hex"};
 

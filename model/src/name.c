@@ -52,13 +52,37 @@ static bool code_points_valid(struct cs_bytes text, size_t width) {
     return text.len % width == 0;
 }
 
+// X.680 section 41.4, and '*' and '&'.
+static bool printable(uint8_t c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '\'' && c <= ':' && c != '*') ||
+           c == ' ' || c == '=' || c == '?' || c == '*' || c == '&';
+}
+
+static bool ia5(uint8_t c) {
+    return c < 0x80;
+}
+
+static bool numeric(uint8_t c) {
+    return c == ' ' || (c >= '0' && c <= '9');
+}
+
+static bool all(struct cs_bytes text, bool (*in)(uint8_t)) {
+    for (size_t i = 0; i < text.len; i++)
+        if (!in(text.data[i]))
+            return false;
+    return true;
+}
+
 // The types of values that names have in the world, each keeping its own rules. Others make the certificate
-// unreadable for OpenSSL, and so for every server.
-static bool value_valid(const struct der_value *v) {
+// unreadable for OpenSSL, other alphabets for Go, and so for many servers and clients.
+bool name_value_valid(const struct der_value *v) {
     switch (v->tag) {
     case DER_PRINTABLE_STRING:
+        return all(v->content, printable);
     case DER_IA5_STRING:
+        return all(v->content, ia5);
     case DER_NUMERIC_STRING:
+        return all(v->content, numeric);
     case DER_T61_STRING:
         return true;
     case DER_UTF8_STRING:
@@ -68,7 +92,7 @@ static bool value_valid(const struct der_value *v) {
     case DER_UNIVERSAL_STRING:
         return code_points_valid(v->content, 4);
     case DER_BIT_STRING: // x500UniqueIdentifier
-        return v->content.len > 0 && v->content.data[0] < 8;
+        return der_bits_valid(v->content);
     default:
         return false;
     }
@@ -85,19 +109,26 @@ static struct der open_name(struct cs_bytes name) {
     return der_enter(&outer, DER_SEQUENCE, &rdns) ? rdns : der_of((struct cs_bytes){0});
 }
 
-bool name_valid(struct cs_bytes name) {
-    struct der outer = der_of(name), rdns, set;
+bool name_rdn_valid(struct cs_bytes rdn) {
+    struct der set = der_of(rdn);
     struct ava ava;
+    if (der_done(&set))
+        return false;
+    while (!der_done(&set))
+        if (!take_ava(&set, &ava) || !name_value_valid(&ava.value))
+            return false;
+    return true;
+}
+
+bool name_valid(struct cs_bytes name) {
+    struct der outer = der_of(name), rdns;
+    struct cs_bytes rdn;
     size_t n = 0;
     if (!der_enter(&outer, DER_SEQUENCE, &rdns) || !der_done(&outer))
         return false;
-    while (!der_done(&rdns)) {
-        if (++n > NAME_RDNS_MAX || !der_enter(&rdns, DER_SET, &set) || der_done(&set))
+    while (!der_done(&rdns))
+        if (++n > NAME_RDNS_MAX || !der_take(&rdns, DER_SET, &rdn) || !name_rdn_valid(rdn))
             return false;
-        while (!der_done(&set))
-            if (!take_ava(&set, &ava) || !value_valid(&ava.value))
-                return false;
-    }
     return true;
 }
 

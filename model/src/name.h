@@ -10,6 +10,7 @@
 #define NAME_RDNS_MAX 64
 
 bool name_valid(struct cs_bytes name);
+bool name_rdn_valid(struct cs_bytes rdn); // a RelativeDistinguishedName's content
 bool name_empty(struct cs_bytes name);
 // One line in RFC 2253's form, most specific first, UTF-8, control bytes and bytes that are not text as \XX;
 // cut to fit.
@@ -20,14 +21,29 @@ void name_common(struct cs_bytes name, char *out, size_t out_size);
 // spaces and string type only.
 bool name_equal(struct cs_bytes a, struct cs_bytes b);
 
+// Values of attributes: of the string types that names have, each of its own alphabet. (PrintableString takes '*' and '&' besides its
+// own: certificates have them, and everybody reads them.)
+bool name_value_valid(const struct der_value *v);
+
+// One GeneralName (RFC 5280 section 4.2.1.6): its tag is one of the nine, in its form, and what it holds can be read. Where it is a name
+// of the certificate's own, texts keep the alphabet of IA5String, dNSNames are printable, IP addresses have 4 or 16 bytes.
+enum general_name_use { GENERAL_NAME_OWN, GENERAL_NAME_ELSEWHERE };
+#define GENERAL_NAME_EMAIL     DER_CONTEXT(1)
+#define GENERAL_NAME_DNS       DER_CONTEXT(2)
+#define GENERAL_NAME_DIRECTORY DER_CONTEXT_CONSTRUCTED(4)
+#define GENERAL_NAME_URI       DER_CONTEXT(6)
+#define GENERAL_NAME_IP        DER_CONTEXT(7)
+bool general_name_valid(const struct der_value *v, enum general_name_use use);
+// GeneralNames' content: at least one.
+bool general_names_valid(struct cs_bytes names);
+
 // GeneralNames of a subjectAltName. DNS, IP, e-mail and URI are listed (the first max of them) and counted;
-// other kinds are passed over.
+// other kinds, and empty texts, are passed over.
 struct san_list {
     char **names; // names and texts, one piece of memory
     size_t len;
     size_t total;
 };
-// False where it is not well-formed, or an IP address of neither 4 nor 16 bytes; *ret_oom says that memory
-// was the reason.
+// False where one is not valid (general_name_valid); *ret_oom says that memory was the reason.
 CS_MUST_USE bool san_parse(struct cs_bytes general_names, size_t max, struct cs_region *region,
                            struct san_list *ret, bool *ret_oom);

@@ -104,10 +104,10 @@
     X(UPLOADS, KEY_MISSING, cs_rule_content, "There is a private key, or a request to match.") \
     X(UPLOADS, KEY_MANY, cs_rule_content, "There is not both.") \
     X(UPLOADS, CERT_TOO_MANY, cs_rule_content, "There are at most 10 certificates.") \
-    X(UPLOADS, CERT_MALFORMED, cs_rule_content, "Each is one X.509 certificate in DER, with nothing after it.") \
+    X(UPLOADS, CERT_MALFORMED, cs_rule_content, "Each is one X.509 certificate in DER, with nothing after it; every field and extension that clients read has its form, and texts their alphabets.") \
     X(UPLOADS, CERT_NOT_V3, cs_rule_content, "They are of version 3 (old CA certificates of version 1).") \
     X(UPLOADS, CERT_WEAK_SIGNATURE, cs_rule_content, "They are signed with SHA-256 or better, or SM3; what roots sign of themselves does not matter.") \
-    X(CSR_ADD, CSR_MALFORMED, cs_rule_content, "The request is one PKCS#10 request in DER, with nothing after it.") \
+    X(CSR_ADD, CSR_MALFORMED, cs_rule_content, "The request is one PKCS#10 request in DER, with nothing after it; its extensions have their form, too.") \
     X(KEYED, CERT_WEAK_KEY, cs_rule_content, "Keys are RSA of 2048 to 8192 bits, P-256, P-384, P-521, Ed25519 or SM2.") \
     X(KEYED, CERT_EXPLICIT_CURVE, cs_rule_content, "Curves are named, not spelled out.") \
     X(CSR_ADD, CSR_BAD_SIGNATURE, cs_rule_content, "The request is signed by its own key.") \

@@ -20,7 +20,7 @@ static const struct {
 #define OID_PSS      DER_BYTES("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a")
 #define OID_MGF1     DER_BYTES("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x08")
 #define PSS_SALT_MIN 20
-#define PSS_SALT_MAX 64
+#define PSS_SALT_MAX (1024 - 32 - 2) // the longest that a key of 8192 bits has room for, with SHA-256
 
 static const struct {
     struct cs_bytes oid;
@@ -50,8 +50,8 @@ static bool parse_hash(struct der *d, enum crypto_digest *ret) {
     return false;
 }
 
-// RSASSA-PSS-params (RFC 4055 section 3.1) with SHA-2 spelled out, MGF1 with the same digest, a salt of 20 to
-// 64 bytes and the default trailer. The defaults are SHA-1: whatever leaves them stays weak.
+// RSASSA-PSS-params (RFC 4055 section 3.1) with SHA-2 spelled out, MGF1 with the same digest, a salt of 20 bytes or
+// more (OpenSSL's default is the longest that the key has room for) and the default trailer. The defaults are SHA-1: whatever leaves them stays weak.
 static bool parse_pss(struct der *params, struct sig_alg *ret) {
     struct der seq, field, mgf;
     struct cs_bytes oid;
@@ -83,6 +83,10 @@ bool sig_alg_parse(struct cs_bytes algorithm, struct sig_alg *ret) {
     if (!der_enter(&outer, DER_SEQUENCE, &seq) || !der_done(&outer) || !der_take_oid(&seq, &oid))
         return false;
     *ret = (struct sig_alg){SIG_WEAK, DIGEST_SHA256, 0};
+    struct der rest = seq; // parameters ANY OPTIONAL
+    struct der_value params;
+    if (!der_done(&rest) && (!der_next(&rest, &params) || !der_any_valid(&params) || !der_done(&rest)))
+        return false;
     if (der_equal(oid, OID_PSS)) {
         if (!parse_pss(&seq, ret))
             ret->kind = SIG_WEAK;

@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from cryptography.hazmat.primitives import hashes  # noqa: E402
 
-from model_py import audit, wire  # noqa: E402
+from model_py import audit, der, wire  # noqa: E402
 from model_py.rules import Model  # noqa: E402
 from support import events as ev  # noqa: E402
 
@@ -220,6 +220,16 @@ def test_a_join_token(log, acme):
     assert log.enroll(name, agents[1], ["upload"], "web-7", by=token).status == "applied"
     refused(log.enroll(name, agents[2], ["upload"], "web-7", by=token), "event.forbidden")
     assert log.of(name).keys[token.kid]["uses_left"] == 0
+
+
+ODD = Path(__file__).resolve().parents[1] / "fuzz" / "corpus" / "cert"
+
+
+@pytest.mark.parametrize("name", ["unique-id-empty", "unique-id-bits", "san-constructed", "san-bidi"])
+def test_certificates_that_others_cannot_read(name):
+    with pytest.raises(der.Refused, match=r"cert\.malformed"):
+        der.certificate((ODD / name).read_bytes())
+    assert der.certificate((ODD / "p256").read_bytes()).names[0] == "www.example.com"
 
 
 def test_one_order_of_a_set(log, acme):

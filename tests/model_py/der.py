@@ -5,6 +5,7 @@ International ones are read by python3-cryptography. What that package cannot (S
 DER reader, and SM2 verification over GB/T 32918 in plain integers with hashlib's SM3.
 """
 import hashlib
+import re
 from functools import lru_cache
 
 from cryptography import x509
@@ -259,6 +260,7 @@ class Certificate:
                 raise ValueError("algorithms differ")
             self.signature = value_of(signature)[1:]
             self.extensions = self.x.extensions
+            _check_fields(fields, self.extensions)
         except (ValueError, IndexError, x509.DuplicateExtension, x509.InvalidVersion) as e:
             raise Refused("cert.malformed") from e
         self.spki = spki
@@ -281,8 +283,8 @@ class Certificate:
             raise Refused("cert.weak_signature")
         self.sha256 = hashlib.sha256(der).hexdigest()
         self.spki_sha256 = hashlib.sha256(spki).hexdigest()
-        serial = f"{self.x.serial_number:x}"
-        self.serial = "0" * (len(serial) % 2) + serial
+        serial = f"{abs(self.x.serial_number):x}"
+        self.serial = "-" * (self.x.serial_number < 0) + "0" * (len(serial) % 2) + serial
         self.not_before_s, self.not_after_s = (_seconds(self.x.not_valid_before), _seconds(self.x.not_valid_after))
         self.names = names_of(self._extension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME) or [])
         self.has_common_name = bool(self.x.subject.get_attributes_for_oid(NameOID.COMMON_NAME))
@@ -301,9 +303,51 @@ class Certificate:
                 "issuer": self.x.issuer.rfc4514_string(), "names_total": len(self.names), "names": self.names[:100]}
 
 
+# --- what python3-cryptography reads more generously than the rules
+
+PRINTABLE = re.compile(rb"[A-Za-z0-9 '()+,./:=?*&-]*")
+
+
+def _check_fields(fields, extensions):
+    """ValueError where a name, a unique id or a subject alternative name is not of its form."""
+    for name in (fields[2], fields[4]):
+        for rdn in children(name):
+            for ava in children(rdn):
+                _check_text(children(ava)[1])
+    for unique_id in (f for f in fields[6:] if f[0] in (0x81, 0x82)):
+        bits = value_of(unique_id)
+        if not bits or bits[0] > 7 or (len(bits) == 1 and bits[0]):
+            raise ValueError("unique id")
+    for extension in extensions:
+        if extension.oid == ExtensionOID.SUBJECT_ALTERNATIVE_NAME:
+            _check_alternative_names(fields[-1])
+
+
+def _check_text(value):
+    text, tag = value_of(value), value[0]
+    if (tag == 0x13 and not PRINTABLE.fullmatch(text)) or (tag == 0x16 and not text.isascii()) \
+            or (tag == 0x12 and not re.fullmatch(rb"[0-9 ]*", text)):
+        raise ValueError("alphabet")
+
+
+def _check_alternative_names(extensions):
+    for extension in children(children(extensions)[0]):
+        oid, *_, value = children(extension)
+        if value_of(oid) != b"\x55\x1d\x11":
+            continue
+        for name in children(value_of(value)):
+            text = value_of(name)
+            if name[0] not in (0xA0, 0x81, 0x82, 0xA3, 0xA4, 0xA5, 0x86, 0x87, 0x88):
+                raise ValueError("tag of a name")
+            if (name[0] == 0x82 and re.search(rb"[^ -~]", text)) or (name[0] in (0x81, 0x86) and not text.isascii()):
+                raise ValueError("text of a name")
+
+
 def names_of(san):
     found = []
     for name in san:
+        if getattr(name, "value", None) == "":
+            continue
         if isinstance(name, x509.DNSName):
             found.append(name.value)
         elif isinstance(name, x509.IPAddress):

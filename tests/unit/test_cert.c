@@ -98,9 +98,9 @@ static void the_view_of_a_certificate(void **state) {
     struct cs_err err;
     uint8_t *uri = memmem(der.data, der.bytes.len, "https://", 8);
     assert_non_null(uri);
-    memcpy(uri, "\n\"\xC3\xBC\\\xFF", 6);
+    memcpy(uri, "\n\"ab\\\x7F", 6);
     assert_true(cs_cert_parse(crypto, der.bytes, &escaped, &err));
-    assert_string_equal(escaped->names[5], "URI:\\x0A\\x22\xC3\xBC\\x5C\\xFF//example.com/");
+    assert_string_equal(escaped->names[5], "URI:\\x0A\\x22ab\\x5C\\x7F//example.com/");
     CS_AUTO(cs_cert_free) struct cs_cert *utf8 = test_cert(crypto, "utf8");
     assert_string_equal(utf8->common_name, "\xE8\xAF\x81\xE4\xB9\xA6");
     assert_int_equal(utf8->key_usage, UINT32_MAX);
@@ -180,8 +180,25 @@ static void edited_der(void **state) {
         {"key usage without bits", "p256", "03020780", "03020700", CS_CODE_CERT_MALFORMED},
         {"key usage with an unused bit", "p256", "03020780", "03020781", CS_CODE_CERT_MALFORMED},
         {"month 13", "v1-self", "170d", "1713", CS_CODE_CERT_MALFORMED},
-        {"IP address of 4 bytes taken for a URI is fine", "p256", "8704c0000201", "8604c0000201",
+        {"IP address of 4 bytes taken for a URI is fine", "p256", "8704c0000201", "86046162632f",
          CS_CODE_NONE},
+        {"URI beyond ASCII", "p256", "8704c0000201", "8604c0000201", CS_CODE_CERT_MALFORMED},
+        {"dNSName in constructed form", "rsa", "820b6578616d706c652e636f6d", "a20b160965616d706c652e636f",
+         CS_CODE_CERT_MALFORMED},
+        {"U+202E in a dNSName", "rsa", "820b6578616d706c652e636f6d", "820b6578616de280ae2e636f6d",
+         CS_CODE_CERT_MALFORMED},
+        {"NUL in a dNSName", "rsa", "820b6578616d706c652e636f6d", "820b6578616d706c002e636f6d",
+         CS_CODE_CERT_MALFORMED},
+        {"otherName in primitive form", "rsa", "820b6578616d706c652e636f6d", "800b6578616d706c652e636f6d",
+         CS_CODE_CERT_MALFORMED},
+        {"a tenth kind of name", "rsa", "820b6578616d706c652e636f6d", "890b6578616d706c652e636f6d",
+         CS_CODE_CERT_MALFORMED},
+        {"registeredID that is none", "rsa", "820b6578616d706c652e636f6d", "880b6578616d706c652e63ffff",
+         CS_CODE_CERT_MALFORMED},
+        {"PrintableString beyond its alphabet", "p256", "1302434e", "13024340", CS_CODE_CERT_MALFORMED},
+        {"NumericString beyond its alphabet", "p256", "1302434e", "1202434e", CS_CODE_CERT_MALFORMED},
+        {"IA5String beyond its alphabet", "p256", "1302434e", "160243ff", CS_CODE_CERT_MALFORMED},
+        {"BMPString of half a surrogate", "p256", "1302434e", "1e02d800", CS_CODE_CERT_MALFORMED},
         {"IP address of 13 bytes", "rsa", "820b6578616d706c652e636f6d", "870b6578616d706c652e636f6d",
          CS_CODE_CERT_MALFORMED},
         {"universal tag as a name", "rsa", "820b6578616d706c652e636f6d", "020b6578616d706c652e636f6d",
@@ -193,6 +210,58 @@ static void edited_der(void **state) {
         if (code_of_edited(rows[i].name, rows[i].from, rows[i].to) != rows[i].code)
             fail_msg("%s: %s", rows[i].what,
                      cs_code_name(code_of_edited(rows[i].name, rows[i].from, rows[i].to)));
+}
+
+// What tests/fuzz/corpus/cert holds of other people's oddities.
+static void odd_certificates(void **state) {
+    (void)state;
+    static const struct {
+        const char *file;
+        enum cs_code code;
+    } rows[] = {
+        {"unique-id-empty", CS_CODE_CERT_MALFORMED}, // an issuerUniqueID of no bytes, which OpenSSL cannot read
+        {"unique-id-bits", CS_CODE_CERT_MALFORMED},  // a subjectUniqueID of 0x71 unused bits
+        {"san-constructed", CS_CODE_CERT_MALFORMED}, // a dNSName as SEQUENCE: OpenSSL sees another name
+        {"san-bidi", CS_CODE_CERT_MALFORMED},        {"p256", CS_CODE_NONE},
+    };
+    for (size_t i = 0; i < CS_ARRAY_LEN(rows); i++) {
+        char path[512];
+        snprintf(path, sizeof path, "%s/%s", CERTSYNC_CERT_CORPUS, rows[i].file);
+        CS_AUTO(file_clear) struct file f = file_read(path);
+        if (code_of_der(f.bytes, NULL) != rows[i].code)
+            fail_msg("%s: %s", rows[i].file, cs_code_name(code_of_der(f.bytes, NULL)));
+    }
+}
+
+static void serial_numbers(void **state) {
+    (void)state;
+    static const struct {
+        const char *encoded, *shown;
+    } rows[] = {{"020100", "00"},   {"02017f", "7f"},    {"0201ff", "-01"},     {"020180", "-80"},
+                {"02020080", "80"}, {"0202ff7f", "-81"}, {"0202ff00", "-0100"}, {"02028000", "-8000"}};
+    CS_AUTO(file_clear) struct file f = test_file("p256.der");
+    // The serial, a TLV of 20 bytes, follows the version; what is new is shorter, and the lengths around it, too.
+    static const uint8_t version[] = {0xA0, 0x03, 0x02, 0x01, 0x02, 0x02};
+    uint8_t *at = memmem(f.data, f.bytes.len, version, sizeof version);
+    assert_non_null(at);
+    size_t head = (size_t)(at - f.data) + 5, tail = head + 2 + f.data[head + 1];
+    for (size_t i = 0; i < CS_ARRAY_LEN(rows); i++) {
+        uint8_t der[4096];
+        struct cs_err err;
+        CS_AUTO(cs_cert_free) struct cs_cert *cert = NULL;
+        size_t n = strlen(rows[i].encoded) / 2, less = tail - head - n;
+        memcpy(der, f.data, head);
+        assert_true(cs_hex_decode(rows[i].encoded, 2 * n, der + head));
+        memcpy(der + head + n, f.data + tail, f.bytes.len - tail);
+        for (size_t k = 0; k <= 4; k += 4) { // 30 82 hi lo, twice
+            size_t len = (size_t)(der[k + 2] << 8 | der[k + 3]) - less;
+            der[k + 2] = (uint8_t)(len >> 8);
+            der[k + 3] = (uint8_t)len;
+        }
+        if (!cs_cert_parse(crypto, (struct cs_bytes){der, f.bytes.len - less}, &cert, &err))
+            fail_msg("%s: %s", rows[i].encoded, err.msg);
+        assert_string_equal(cert->serial_hex, rows[i].shown);
+    }
 }
 
 static void links(void **state) {
@@ -422,6 +491,8 @@ int main(void) {
         cmocka_unit_test(the_view_of_a_certificate),
         cmocka_unit_test(damaged_der),
         cmocka_unit_test(edited_der),
+        cmocka_unit_test(odd_certificates),
+        cmocka_unit_test(serial_numbers),
         cmocka_unit_test(links),
         cmocka_unit_test(ca_certificates_come_from_the_memo),
         cmocka_unit_test(leaf_rules),

@@ -4,7 +4,7 @@
 //
 // A struct cs_cert is the proof that: the DER is one certificate without trailing bytes, not above
 // CS_CERT_DER_MAX, version 3 (or a self-issued one of version 1: an old root), inner and outer signature algorithm alike, signature algorithm
-// known and not weak (MD5, SHA-1, and RSA-PSS with other than SHA-2, MGF1 of the same digest and a salt of 20 to 64 bytes are refused, except on self-issued
+// known and not weak (MD5, SHA-1, and RSA-PSS with other than SHA-2, MGF1 of the same digest and a salt of 20 bytes or more are refused, except on self-issued
 // CA certificates), public key acceptable as key.h says, each extension once. It is read by a strict DER reader of our own, never by
 // OpenSSL's, so that the same bytes have the same verdict and the same text in every release; what it accepts, OpenSSL reads too (tests/fuzz/fuzz_cert.c).
 //
@@ -25,7 +25,8 @@ struct cs_cert {
     struct cs_bytes spki;    // view
     uint8_t sha256[32];      // fingerprint of the DER
     uint8_t spki_sha256[32];
-    char serial_hex[2 * 20 + 1]; // lower case, no leading zeros beyond a byte
+    char serial_hex
+        [CS_SERIAL_TEXT_SIZE]; // lower case, no leading zeros beyond a byte; '-' before a negative one
     int64_t not_before_s;
     int64_t not_after_s;
     enum cs_key_type key_type;

@@ -162,7 +162,7 @@ CS_MUST_USE bool cs_agent_decode(struct cs_bytes json, struct cs_agent *ret, str
 struct cs_leaf {
     uint8_t sha256[32];
     uint8_t spki_sha256[32];
-    char serial[41];
+    char serial[CS_SERIAL_TEXT_SIZE];
     int64_t not_before_s;
     int64_t not_after_s;
     enum cs_key_type key_type;
@@ -202,7 +202,7 @@ struct cs_share_ref { // in the owner's certificate: its open and pending shares
 struct cs_old_version {
     int64_t version;
     uint8_t sha256[32]; // of the (signing) leaf
-    char serial[41];
+    char serial[CS_SERIAL_TEXT_SIZE];
     int64_t not_after_s;
 };
 // {"id":…,"summary":{…},"by":"<kid>","created_ms":…,"updated_ms":…,"shares":[{"share":"<id>","to":"<account>"}]?,

@@ -11,6 +11,8 @@
 #include "certsync/model/err.h"
 #include "certsync/model/ident.h"
 
+#define CS_SERIAL_TEXT_SIZE 42 // a certificate's serial number as text: sign, 20 bytes in hex, NUL
+
 enum cs_key_type {
     CS_KEY_RSA = 1,
     CS_KEY_P256,
