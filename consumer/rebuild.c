@@ -65,8 +65,11 @@ bool cs_rebuilder_over(struct cs_rebuild_env *env, struct cs_log *events, struct
     r->catalog = catalog;
     r->hot_max = (size_t)s->cache_bytes / (size_t)cs_settings_workers(s, env->partitions);
     cs_apply_init(&r->apply);
-    if (!cs_crypto_new(&r->crypto, err) || !cs_key_cache_new(r->crypto, env->root_spki, &r->keys, err) ||
-        !make_key(r, err) || !cs_hot_new(&r->hot, err))
+    if (!cs_crypto_new(&r->crypto, err))
+        return false;
+    cs_crypto_tune(r->crypto, cs_clock_thread_ns);
+    if (!cs_key_cache_new(r->crypto, env->root_spki, &r->keys, err) || !make_key(r, err) ||
+        !cs_hot_new(&r->hot, err))
         return false;
     for (size_t i = 0; i < 2; i++)
         if (!cs_rebuild_batch_init(&r->batches[i], (size_t)s->batch_records, err))

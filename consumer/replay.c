@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "certsync/runtime/clock.h"
+
 struct cs_replay {
     struct cs_crypto *crypto;
     struct cs_key_cache *keys;
@@ -30,7 +32,10 @@ bool cs_replay_new(const struct cs_replay_options *options, struct cs_replay **r
     if (!r)
         return cs_err_oom(err);
     cs_apply_init(&r->apply);
-    if (!cs_crypto_new(&r->crypto, err) || !cs_key_cache_new(r->crypto, options->root_spki, &r->keys, err) ||
+    if (!cs_crypto_new(&r->crypto, err))
+        return false;
+    cs_crypto_tune(r->crypto, cs_clock_thread_ns);
+    if (!cs_key_cache_new(r->crypto, options->root_spki, &r->keys, err) ||
         !cs_state_new(true, &r->state, err) || !make_key(r, err))
         return false;
     r->context = (struct cs_apply_context){

@@ -363,7 +363,10 @@ static bool make_adapters(struct cs_worker *w, struct cs_err *err) {
     struct cs_publish_kafka_options publish = {&s->kafka, client_id, s->events_topic, s->outcomes_topic,
                                                w->wake[1]};
     struct cs_cursor_options cursor = {&s->kafka, client_id, s->outcomes_topic, w->wake[1]};
-    return cs_crypto_new(&w->crypto, err) && cs_key_cache_new(w->crypto, w->c->root_spki, &w->keys, err) &&
+    if (!cs_crypto_new(&w->crypto, err))
+        return false;
+    cs_crypto_tune(w->crypto, cs_clock_thread_ns);
+    return cs_key_cache_new(w->crypto, w->c->root_spki, &w->keys, err) &&
            cs_catalog_redis_new(&w->c->redis, s->redis_namespace, &w->catalog, err) &&
            cs_publish_kafka_new(&publish, &w->publisher, err) && cs_cursor_new(&cursor, &w->cursor, err) &&
            make_consumer(w, err);

@@ -67,7 +67,7 @@ static bool new_slot(struct curve_slot *s, enum cs_key_type type) {
     bool ok = ctx && EVP_PKEY_fromdata_init(ctx) == 1 &&
               EVP_PKEY_fromdata(ctx, &s->pkey, EVP_PKEY_KEY_PARAMETERS, params) == 1 &&
               (s->ctx = EVP_PKEY_CTX_new_from_pkey(NULL, s->pkey, NULL)) != NULL;
-    s->generic = ec_curve_generic(type);
+    s->pace = ec_pace_guess(type);
     EVP_PKEY_CTX_free(ctx);
     return ok;
 }
@@ -89,6 +89,11 @@ bool cs_crypto_new(struct cs_crypto **ret, struct cs_err *err) {
             return crypto_fail(err, cs_key_type_name(curve_types[i]));
     *ret = CS_TAKE(c);
     return true;
+}
+
+void cs_crypto_tune(struct cs_crypto *c, int64_t (*now_ns)(void)) {
+    for (size_t i = 0; i < CURVE_COUNT; i++)
+        c->curve[i].pace = ec_pace_measure(curve_types[i], now_ns);
 }
 
 void cs_crypto_free(struct cs_crypto *c) {

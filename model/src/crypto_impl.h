@@ -68,6 +68,11 @@ struct kept_key {
 #define CONTEXT_WORTH 16
 #define TABLES_MAX    64 // about 150 KiB each
 
+// What a curve's signatures are verified with soonest. It depends on OpenSSL's release, its options and the processor.
+struct ec_pace {
+    unsigned table_worth; // how many uses of a key pay for its table; 0: never
+    bool plain;           // keys without a table are verified sooner here than by EVP, too
+};
 // One key object for each curve, which takes on one point after the other.
 #define CURVE_COUNT 4
 struct curve_slot {
@@ -76,7 +81,7 @@ struct curve_slot {
     uint8_t sha256[32]; // of the SPKI whose point it holds
     bool holds;         // false after a failure: OpenSSL then still holds the point before
     bool ready;         // ctx was initialised for this point
-    bool generic;       // ec_curve_generic
+    struct ec_pace pace;
 };
 
 struct cs_crypto {

@@ -22,20 +22,6 @@
 #define WORTH_P256   512
 #define WORTH_OTHERS 6
 
-unsigned ec_table_worth(enum cs_key_type type, bool generic) {
-    if (!HAVE_TABLES)
-        return 0;
-    if (type == CS_KEY_P256)
-        return WORTH_P256;
-    if ((type == CS_KEY_P384 || type == CS_KEY_SM2) && generic)
-        return WORTH_OTHERS;
-    return 0; // a method of its own is faster than this
-}
-
-bool ec_work_worth(enum cs_key_type type, bool generic) {
-    return type != CS_KEY_P256 && ec_table_worth(type, generic) > 0;
-}
-
 struct ec_table {
     EC_GROUP *group; // generator: the key
 };
@@ -78,16 +64,50 @@ static int nid_of(enum cs_key_type type) {
                                  : NID_sm2;
 }
 
-bool ec_curve_generic(enum cs_key_type type) {
+struct ec_pace ec_pace_guess(enum cs_key_type type) {
+    if (type == CS_KEY_P256)
+        return (struct ec_pace){.table_worth = WORTH_P256};
     EC_GROUP *group = EC_GROUP_new_by_curve_name(nid_of(type));
     bool generic = group && EC_GROUP_method_of(group) == EC_GFp_mont_method();
     EC_GROUP_free(group);
-    return generic;
+    if ((type == CS_KEY_P384 || type == CS_KEY_SM2) && generic)
+        return (struct ec_pace){.table_worth = WORTH_OTHERS, .plain = true};
+    return (struct ec_pace){0};
+}
+
+// The same curve without the method that OpenSSL may have made for it, which knows no tables.
+static EC_GROUP *generic_of(const EC_GROUP *named, BN_CTX *ctx) {
+    BIGNUM *p = BN_CTX_get(ctx), *a = BN_CTX_get(ctx), *b = BN_CTX_get(ctx);
+    BIGNUM *x = BN_CTX_get(ctx), *y = BN_CTX_get(ctx);
+    EC_GROUP *group = NULL;
+    EC_POINT *generator = NULL;
+    bool ok = y && EC_GROUP_get_curve(named, p, a, b, ctx) == 1 &&
+              (group = EC_GROUP_new_curve_GFp(p, a, b, ctx)) && (generator = EC_POINT_new(group)) &&
+              EC_POINT_get_affine_coordinates(named, EC_GROUP_get0_generator(named), x, y, ctx) == 1 &&
+              EC_POINT_set_affine_coordinates(group, generator, x, y, ctx) == 1 &&
+              EC_GROUP_set_generator(group, generator, EC_GROUP_get0_order(named),
+                                     EC_GROUP_get0_cofactor(named)) == 1;
+    EC_POINT_free(generator);
+    if (ok)
+        return group;
+    EC_GROUP_free(group);
+    return NULL;
+}
+
+static EC_GROUP *group_of(enum cs_key_type type, BN_CTX *ctx) {
+    EC_GROUP *named = EC_GROUP_new_by_curve_name(nid_of(type));
+    if (!named || type == CS_KEY_P256) // whose own method has tables
+        return named;
+    BN_CTX_start(ctx);
+    EC_GROUP *group = generic_of(named, ctx);
+    BN_CTX_end(ctx);
+    EC_GROUP_free(named);
+    return group;
 }
 
 static struct ec_work *work_new(enum cs_key_type type) {
     struct ec_work *w = calloc(1, sizeof *w);
-    bool ok = w && (w->ctx = BN_CTX_new()) && (w->group = EC_GROUP_new_by_curve_name(nid_of(type))) &&
+    bool ok = w && (w->ctx = BN_CTX_new()) && (w->group = group_of(type, w->ctx)) &&
               EC_GROUP_precompute_mult(w->group, w->ctx) == 1 && (w->key = EC_POINT_new(w->group)) &&
               (w->left = EC_POINT_new(w->group)) && (w->sum = EC_POINT_new(w->group));
     for (size_t i = 0; ok && i < NUMBERS; i++)
@@ -199,9 +219,9 @@ bool ec_work_verify(struct ec_work *w, const struct ec_table *t, const struct cs
     return good;
 }
 #else
-bool ec_curve_generic(enum cs_key_type type) {
+struct ec_pace ec_pace_guess(enum cs_key_type type) {
     (void)type;
-    return false;
+    return (struct ec_pace){0};
 }
 
 struct ec_work *ec_work_get(struct ec_work **work, enum cs_key_type type) {

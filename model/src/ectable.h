@@ -7,7 +7,7 @@
 //
 // The arithmetic is OpenSSL's (EC_POINT_mul and the BN functions), the equations are FIPS 186-5 section 6.4.2
 // and GB/T 32918.2 section 7.1. Nothing here is secret, so nothing needs constant time. Where this OpenSSL
-// has no use for it, ec_table_worth says so and EVP does all.
+// has no use for it, the pace says so and EVP does all.
 #pragma once
 
 #include "crypto_impl.h"
@@ -15,14 +15,12 @@
 struct ec_work;  // one curve's group, with scratch numbers and points
 struct ec_table; // one key's group
 
-// Whether this build of OpenSSL has no method made for the curve: whether it has one for P-384 and SM2 depends on its release, its
-// options and the processor.
-bool ec_curve_generic(enum cs_key_type type);
-// How many uses of a key pay for its table; 0: never.
-unsigned ec_table_worth(enum cs_key_type type, bool generic);
-// Whether also keys without a table are verified sooner here than by EVP: by 10 % where the curve is a
-// generic one.
-bool ec_work_worth(enum cs_key_type type, bool generic);
+// A guess, by whether this OpenSSL has a method made for the curve.
+struct ec_pace ec_pace_guess(enum cs_key_type type);
+// What measuring says; the guess for a curve that is not measured. now_ns: nanoseconds, of which only differences count.
+struct ec_pace ec_pace_measure(enum cs_key_type type, int64_t (*now_ns)(void));
+// Verifications of each kind that are measured; the shortest counts.
+#define EC_PACE_TRIES 6
 // Made on first use; NULL where it cannot be had.
 struct ec_work *ec_work_get(struct ec_work **work, enum cs_key_type type);
 void ec_work_free(struct ec_work *w);

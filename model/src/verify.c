@@ -182,7 +182,7 @@ static void drop_oldest_table(struct cs_crypto *c) {
 // The key's table, made when its uses have come to pay for it.
 static const struct ec_table *table_of(struct cs_crypto *c, const struct cs_pubkey *key, struct kept_key *k) {
     const struct curve_slot *slot = slot_of(c, key->type);
-    unsigned worth = ec_table_worth(key->type, slot->generic);
+    unsigned worth = slot->pace.table_worth;
     struct ec_work **work = &c->work[slot - c->curve];
     if (k->table || worth == 0 || k->uses != worth || !ec_work_get(work, key->type))
         return k->table;
@@ -244,7 +244,7 @@ static bool verify_on_curve(struct cs_crypto *c, const struct cs_pubkey *key, co
         const struct curve_slot *slot = slot_of(c, key->type);
         struct ec_work **work = &c->work[slot - c->curve];
         const struct ec_table *table = k ? table_of(c, key, k) : NULL;
-        if (table || (ec_work_worth(key->type, slot->generic) && ec_work_get(work, key->type)))
+        if (table || (slot->pace.plain && ec_work_get(work, key->type)))
             return ec_work_verify(*work, table, key, digest, digest_len, sig);
     }
     if (k && k->uses == CONTEXT_WORTH && !k->pkey)

@@ -19,6 +19,12 @@ static int64_t real_mono_ms(const struct cs_clock *clock) {
     return read_ms(CLOCK_MONOTONIC);
 }
 
+int64_t cs_clock_thread_ns(void) {
+    struct timespec ts = {0};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
 static const struct cs_clock real_clock = {.wall_ms = real_wall_ms, .mono_ms = real_mono_ms};
 
 const struct cs_clock *cs_clock_real(void) {

@@ -344,7 +344,7 @@ static void tables_come_with_use(void **state) {
         struct cs_bytes tbs = {(const uint8_t *)"message", 7};
         struct sig_alg alg = crypto_alg_of(curves[c].type);
         assert_true(privkey_sign(mine, key, &tbs, 1, sig, sizeof sig, &len));
-        unsigned worth = ec_table_worth(curves[c].type, ec_curve_generic(curves[c].type));
+        unsigned worth = ec_pace_guess(curves[c].type).table_worth;
         for (unsigned i = 0; i < worth + 4; i++) {
             assert_int_equal(mine->tables, worth > 0 && i > worth ? 1 : 0);
             assert_true(crypto_verify(mine, pub, &alg, tbs, (struct cs_bytes){sig, len}));
@@ -352,6 +352,80 @@ static void tables_come_with_use(void **state) {
             if (i >= worth) // a wrong signature counts as a use too
                 assert_false(crypto_verify(mine, pub, &alg, tbs, (struct cs_bytes){sig, len}));
             sig[len - 1] ^= 1;
+        }
+    }
+}
+
+// Clocks under which one way seems the fastest: each verification reads the time twice, first those by EVP, then the plain ones; then a
+// table is made, and those with it come last.
+static int64_t reads, now_ns;
+
+static int64_t ticking(const int64_t took_ns[4]) {
+    int64_t n = reads++, tries = 2 * EC_PACE_TRIES;
+    int64_t way = n < tries ? 0 : n < 2 * tries ? 1 : n < 2 * tries + 2 ? 2 : 3;
+    if (n % 2)
+        now_ns += took_ns[way];
+    return now_ns;
+}
+static int64_t standing(void) {
+    return 7;
+}
+static int64_t evp_fast(void) {
+    return ticking((const int64_t[4]){100, 200, 5000, 99});
+}
+static int64_t table_fast(void) {
+    return ticking((const int64_t[4]){459, 600, 1000, 219});
+}
+static int64_t all_here(void) {
+    return ticking((const int64_t[4]){459, 400, 1000, 219});
+}
+
+static void the_pace_is_what_was_measured(void **state) {
+    (void)state;
+    static const struct {
+        int64_t (*now_ns)(void);
+        struct ec_pace want;
+    } rows[] = {
+        {standing, {0, false}}, {evp_fast, {0, false}}, {table_fast, {6, false}}, {all_here, {7, true}}};
+    for (size_t i = 0; i < CS_ARRAY_LEN(rows); i++)
+        for (int c = 0; c < 2; c++) {
+            reads = now_ns = 0;
+            struct ec_pace pace = ec_pace_measure(c ? CS_KEY_SM2 : CS_KEY_P384, rows[i].now_ns);
+            assert_int_equal(pace.table_worth, rows[i].want.table_worth);
+            assert_int_equal(pace.plain, rows[i].want.plain);
+        }
+    reads = now_ns = 0;
+    assert_int_equal(ec_pace_measure(CS_KEY_P256, all_here).table_worth,
+                     ec_pace_guess(CS_KEY_P256).table_worth);
+    assert_int_equal(ec_pace_measure(CS_KEY_P521, all_here).table_worth, 0);
+}
+
+// However the ways are chosen: the same answers, from the first use of a key to those by its table.
+static void no_answer_depends_on_the_pace(void **state) {
+    (void)state;
+    int64_t (*const clocks[])(void) = {NULL, standing, evp_fast, table_fast, all_here};
+    for (size_t c = 0; c < CS_ARRAY_LEN(curves); c++) {
+        struct cs_err err;
+        CS_AUTO(cs_privkey_free) struct cs_privkey *key = NULL;
+        CS_AUTO(cs_pubkey_free) struct cs_pubkey *pub = NULL;
+        uint8_t sig[160];
+        size_t len;
+        struct cs_bytes tbs = {(const uint8_t *)"message", 7};
+        struct sig_alg alg = crypto_alg_of(curves[c].type);
+        assert_true(cs_privkey_generate(curves[c].type, 0, &key, &err));
+        assert_true(cs_pubkey_new(crypto, spki_of(key), &pub, &err));
+        assert_true(privkey_sign(crypto, key, &tbs, 1, sig, sizeof sig, &len));
+        for (size_t k = 0; k < CS_ARRAY_LEN(clocks); k++) {
+            CS_AUTO(cs_crypto_free) struct cs_crypto *mine = test_crypto();
+            reads = now_ns = 0;
+            if (clocks[k])
+                cs_crypto_tune(mine, clocks[k]);
+            for (int i = 0; i < 20; i++) {
+                assert_true(crypto_verify(mine, pub, &alg, tbs, (struct cs_bytes){sig, len}));
+                sig[len - 1] ^= 1;
+                assert_false(crypto_verify(mine, pub, &alg, tbs, (struct cs_bytes){sig, len}));
+                sig[len - 1] ^= 1;
+            }
         }
     }
 }
@@ -369,14 +443,19 @@ static int teardown(void **state) {
 }
 
 int main(void) {
-    if (ec_table_worth(CS_KEY_P256, false) == 0) {
+    if (ec_pace_guess(CS_KEY_P256).table_worth == 0) {
         printf("this OpenSSL has no tables: EVP verifies all\n");
         return 0;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(random_signatures), cmocka_unit_test(edges),
-        cmocka_unit_test(other_encodings),   cmocka_unit_test(sums_beyond_the_order),
-        cmocka_unit_test(sums_at_infinity),  cmocka_unit_test(tables_come_with_use),
+        cmocka_unit_test(random_signatures),
+        cmocka_unit_test(edges),
+        cmocka_unit_test(other_encodings),
+        cmocka_unit_test(sums_beyond_the_order),
+        cmocka_unit_test(sums_at_infinity),
+        cmocka_unit_test(tables_come_with_use),
+        cmocka_unit_test(the_pace_is_what_was_measured),
+        cmocka_unit_test(no_answer_depends_on_the_pace),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -30,6 +30,9 @@ bool cs_key_type_parse(const char *s, size_t len, enum cs_key_type *ret);
 struct cs_crypto;
 CS_MUST_USE bool cs_crypto_new(struct cs_crypto **ret, struct cs_err *err);
 void cs_crypto_free(struct cs_crypto *c);
+// Measures once how signatures on some curves are verified soonest here, which takes some 20 ms; without it that is guessed. No answer
+// depends on it. now_ns: nanoseconds, of which only differences count; best the thread's own processor time.
+void cs_crypto_tune(struct cs_crypto *c, int64_t (*now_ns)(void));
 CS_DEFINE_AUTO(struct cs_crypto, cs_crypto_free)
 void cs_crypto_sha256(struct cs_crypto *c, struct cs_bytes data, uint8_t ret[32]);
 // SHA-256 over several parts, one after the other.

@@ -15,6 +15,9 @@ struct cs_clock {
 // CLOCK_REALTIME and CLOCK_MONOTONIC. Static; never freed.
 const struct cs_clock *cs_clock_real(void);
 
+// Processor time of the calling thread, for measuring work whatever else the machine does.
+int64_t cs_clock_thread_ns(void);
+
 static inline int64_t cs_clock_wall_ms(const struct cs_clock *clock) {
     return clock->wall_ms(clock);
 }
