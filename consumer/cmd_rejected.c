@@ -2,6 +2,7 @@
 //
 // rejected: what was refused, and why, from cert.outcomes; and the records themselves.
 #include <inttypes.h>
+#include <limits.h>
 #include <string.h>
 
 #include "certsync/model/text.h"
@@ -59,10 +60,45 @@ struct rejected {
     struct cs_chain chain;
 };
 
-static bool code_wanted(const struct rejected *j, enum cs_code code) {
+// Whether a code is the one that was asked for, or one of its family: "share" of "share.owner".
+static bool code_is(enum cs_code code, const char *asked) {
     const char *name = cs_code_name(code);
-    size_t len = j->o->code ? strlen(j->o->code) : 0;
-    return len == 0 || (strncmp(name, j->o->code, len) == 0 && (name[len] == '\0' || name[len] == '.'));
+    size_t len = strlen(asked);
+    return strncmp(name, asked, len) == 0 && (name[len] == '\0' || name[len] == '.');
+}
+
+static bool code_wanted(const struct rejected *j, enum cs_code code) {
+    return !j->o->code || code_is(code, j->o->code);
+}
+
+// What nothing can have would list nothing, as if all were well. A word without a dot is held against the families.
+static bool check_code(const char *asked, struct cs_err *err) {
+    char name[64], best[64] = "", text[80];
+    unsigned distance = UINT_MAX;
+    for (int c = CS_CODE_NONE + 1; c < CS_CODE_COUNT; c++) {
+        if (code_is((enum cs_code)c, asked))
+            return true;
+        snprintf(name, sizeof name, "%s", cs_code_name((enum cs_code)c));
+        if (!strchr(asked, '.'))
+            name[strcspn(name, ".")] = '\0';
+        unsigned d = cs_text_distance(asked, name);
+        if (d < distance) {
+            distance = d;
+            snprintf(best, sizeof best, "%s", name);
+        }
+    }
+    cs_text_escape(asked, strlen(asked), text, sizeof text);
+    return cs_err_set(
+        err, CS_ERR_CONFIG, CS_CODE_NONE,
+        "--code %s: there is no such code; the nearest is %s (certsync-consumer codes lists them all)", text,
+        best);
+}
+
+static bool check_account(const char *asked, struct cs_err *err) {
+    char text[80];
+    cs_text_escape(asked, strlen(asked), text, sizeof text);
+    return cs_account_valid(asked, strlen(asked)) ||
+           cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "--account %s: an account's id cannot be that", text);
 }
 
 static bool wanted(const struct rejected *j, const struct cs_outcome *o) {
@@ -172,10 +208,15 @@ static bool take(struct rejected *j, const struct cs_record *r, struct cs_err *e
 
 static bool do_rejected(struct rejected *j, const struct cs_cli *cli, struct cs_err *err) {
     const struct rejected_options *o = j->o;
+    if ((o->code && !check_code(o->code, err)) || (o->account && !check_account(o->account, err)))
+        return false;
     if ((o->since && !cs_moment_parse_time(o->since, &j->since, err)) ||
         (o->until && !cs_moment_parse_time(o->until, &j->until, err)) ||
         !cs_operator_open(cli, &o->log, CS_OPERATOR_OUTCOMES, &j->op, err))
         return false;
+    if (j->since.given && j->until.given && j->since.time_ms > j->until.time_ms)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "--since is later than --until: nothing lies between them");
     if (j->since.given)
         j->since.time_ms -= 999; // from the beginning of the second
     cs_operator_begin_list(&j->op, "rejected");

@@ -120,7 +120,7 @@ def test_verify_of_dumps_needs_no_server(stack, dumps):
 
 def test_dumps_of_another_deployment_are_a_settings_error(stack, dumps):
     assert "belongs to deployment" in run(stack, "verify", "--events", dumps / "events", "--outcomes", dumps / "outcomes",
-                                          "--deployment", "other", code=2)
+                                          "--deployment", "other", code=2)["message"]
 
 
 def tampered(stack, dumps, tmp_path, change, *args):
@@ -322,7 +322,7 @@ def test_explain_a_share_shows_both_halves(stack, cast):
 
 
 def test_explain_what_is_not_there(stack):
-    assert "no record" in run(stack, "explain", ev.uuid7(), code=1)
+    assert "no record" in run(stack, "explain", ev.uuid7(), code=1)["message"]
     run(stack, "explain", "not-an-id", code=2)
 
 
@@ -351,6 +351,14 @@ def test_rejected(stack, cast):
     assert run(stack, "rejected", "--since", "2100-01-01")["found"] == 0
     assert run(stack, "rejected", "--account", cast.owner.id, "--until", "2100-01-01", "--limit", "1")["listed"] == 1
     assert cast.taken.id in say(stack, "rejected", "--account", cast.owner.id)
+
+
+@pytest.mark.parametrize("args,words", [
+    (["--code", "name.takn"], ["name.takn", "name.taken"]), (["--code", "shar"], ["shar", "share"]), (["--code", ""], ["code"]),
+    (["--account", "no account"], ["no account"]), (["--since", "2026-11-24", "--until", "2026-11-23"], ["--since", "--until"])])
+def test_rejected_refuses_to_look_for_what_nothing_can_be(stack, args, words):
+    said = run(stack, "rejected", *args, code=2)
+    assert said["status"] == "error" and all(word in said["message"] for word in words), said
 
 
 def test_rejected_shows_what_is_no_event(stack):
