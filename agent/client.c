@@ -93,6 +93,17 @@ static void forget_token(struct cs_client *c) {
     c->token = NULL;
 }
 
+bool cs_client_token(struct cs_client *c, bool for_all, const char **ret, int64_t *ret_expires_s,
+                     struct cs_err *err) {
+    forget_token(c);
+    c->for_all = for_all;
+    if (!fresh_token(c, err))
+        return false;
+    *ret = c->token;
+    *ret_expires_s = c->token_until_s - TOKEN_RENEW_S + TOKEN_LIFE_S;
+    return true;
+}
+
 // --- requests ----------------------------------------------------------------------------------------
 
 static size_t on_data(char *data, size_t size, size_t n, void *arg) {

@@ -39,6 +39,10 @@ CS_DEFINE_AUTO(struct cs_client, cs_client_free)
 // the timeout the answer may take. *ret is a JSON object (json_decref).
 CS_MUST_USE bool cs_client_get(struct cs_client *c, const char *path, int64_t wait_ms, json_t **ret,
                                struct cs_err *err);
+// A token of its own kind for other programs (curl): for the client's account, or for_all with sub "*". Borrowed
+// until the next call with this client.
+CS_MUST_USE bool cs_client_token(struct cs_client *c, bool for_all, const char **ret, int64_t *ret_expires_s,
+                                 struct cs_err *err);
 // Of the last cs_client_get: HTTP status (0: no answer) and the problem's "code" ("" where there was none).
 int cs_client_status(const struct cs_client *c);
 const char *cs_client_code(const struct cs_client *c);

@@ -322,6 +322,17 @@ def test_the_custodian_opens_sealed_keys_and_checks_that_they_fit(stack, host, f
     assert "www" in said
 
 
+def test_a_token_opens_the_api_for_other_clients(stack, host, files, tmp_path):
+    host.expect(APPLIED, "upload", "www", "--cert", "full.pem", "--key-file", "key.pem")
+    admin = Host(stack, host.account, tmp_path / "admin", key=stack.admin)
+    answers = host.json(APPLIED, "token"), admin.json(APPLIED, "token", "--all-accounts")
+    tokens = host.expect(APPLIED, "token").strip(), *(a["token"] for a in answers)
+    for token in tokens:
+        status, page = stack.http(f"/v1/accounts/{host.account.id}/certificates", token)[:2]
+        assert status == 200 and [c["name"] for c in page["certificates"]] == ["www"]
+    assert stack.http(f"/v1/accounts/{host.account.id}/certificates", tokens[0][:-6] + "AAAAAA")[0] == 401
+
+
 def test_settings_and_codes_are_printed_for_the_readme(host):
     assert "| `kafka.brokers`" in host.expect(APPLIED, "settings", "--markdown")
     assert "`share.reshare`" in host.expect(APPLIED, "codes", "--markdown")
