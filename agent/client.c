@@ -278,6 +278,30 @@ bool cs_client_get(struct cs_client *c, const char *path, int64_t wait_ms, json_
     return true;
 }
 
+bool cs_client_get_list(struct cs_client *c, const char *path, const char *member, json_t *all,
+                        struct cs_err *err) {
+    CS_AUTO(cs_buf_clear) struct cs_buf cursor, page_path;
+    cs_buf_init(&cursor, 8192);
+    cs_buf_init(&page_path, 16384);
+    do {
+        json_t *page;
+        cs_buf_reset(&page_path);
+        cs_buf_puts(&page_path, path);
+        cs_client_put_query(&page_path, "limit", "1000");
+        cs_client_put_query(&page_path, "cursor", (const char *)cursor.data);
+        if (!cs_buf_ok(&page_path, err) || !cs_client_get(c, (const char *)page_path.data, 0, &page, err))
+            return false;
+        const char *next = json_string_value(json_object_get(page, "next"));
+        json_array_extend(all, json_object_get(page, member));
+        cs_buf_clear(&cursor);
+        cs_buf_puts(&cursor, next ? next : "");
+        json_decref(page);
+        if (!cs_buf_ok(&cursor, err))
+            return false;
+    } while (cursor.len > 0);
+    return true;
+}
+
 static bool is_plain(char ch) {
     return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') ||
            (ch && strchr("-._~", ch));

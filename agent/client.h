@@ -39,6 +39,9 @@ CS_DEFINE_AUTO(struct cs_client, cs_client_free)
 // the timeout the answer may take. *ret is a JSON object (json_decref).
 CS_MUST_USE bool cs_client_get(struct cs_client *c, const char *path, int64_t wait_ms, json_t **ret,
                                struct cs_err *err);
+// All pages of a list: appends the elements of the answers' member to all (an array).
+CS_MUST_USE bool cs_client_get_list(struct cs_client *c, const char *path, const char *member, json_t *all,
+                                    struct cs_err *err);
 // A token of its own kind for other programs (curl): for the client's account, or for_all with sub "*". Borrowed
 // until the next call with this client.
 CS_MUST_USE bool cs_client_token(struct cs_client *c, bool for_all, const char **ret, int64_t *ret_expires_s,

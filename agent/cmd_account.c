@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "deployment_list.h"
 #include "submit.h"
 
 #define NOT_GIVEN (-1)
@@ -112,7 +113,32 @@ static int run_update(const struct cs_cli *cli) {
     return run(cli, CS_EVENT_ACCOUNT_UPDATE, "change");
 }
 
+static void put_row(struct cs_table *t, const json_t *account) {
+    const json_t *limits = json_object_get(account, "limits");
+    cs_table_cell(t, cs_member_text(account, "account"));
+    cs_table_cell(t, cs_member_text(account, "site"));
+    cs_table_cell(t, cs_member_text(account, "owner"));
+    cs_table_cell(t, json_is_true(json_object_get(account, "verified")) ? "yes" : "no");
+    cs_table_cellf(t, "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT,
+                   json_integer_value(json_object_get(account, "certificates")),
+                   json_integer_value(json_object_get(limits, "certificates")));
+    cs_table_cellf(t, "%" JSON_INTEGER_FORMAT, json_integer_value(json_object_get(limits, "shares")));
+    cs_table_cell(t, cs_member_text(limits, "incomplete_chain"));
+}
+
+static int run_list(const struct cs_cli *cli) {
+    static const char *const headers[] = {
+        "ACCOUNT", "SITE", "OWNER", "VERIFIED", ">CERTIFICATES", ">SHARES", "INCOMPLETE CHAIN", NULL};
+    static const struct cs_deployment_list list = {
+        .path = "/v1/accounts", .member = "accounts", .headers = headers, .put_row = put_row};
+    return cs_deployment_list_run(cli, &list);
+}
+
 static const struct cs_command commands[] = {
+    {.name = "list",
+     .summary = "List all accounts, with their limits (an admin's or auditor's key)",
+     .examples = "certsync account list --key admin.key\n",
+     .run = run_list},
     {.name = "register",
      .summary = "Register an account",
      .examples = "certsync account register acme --site intl --owner acme-ltd --verified --key admin.key\n",
@@ -135,7 +161,7 @@ static const struct cs_command commands[] = {
 
 const struct cs_command cs_cmd_account = {
     .name = "account",
-    .summary = "Register and change accounts (admin's key)",
+    .summary = "Register, change and list accounts (admin's key)",
     .commands = commands,
     .command_count = CS_ARRAY_LEN(commands),
 };

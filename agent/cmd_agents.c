@@ -39,28 +39,14 @@ static const char *text_of(const json_t *o, const char *name) {
     return s ? s : "";
 }
 
-static bool get_page(struct cs_session *s, const char *cursor, json_t **ret, struct cs_err *err) {
+bool cs_agents_get(struct cs_session *s, json_t *all, struct cs_err *err) {
     CS_AUTO(cs_buf_clear) struct cs_buf path;
-    cs_buf_init(&path, 16384);
+    cs_buf_init(&path, 1024);
     cs_buf_puts(&path, "/v1/accounts");
     cs_client_put_segment(&path, s->account);
     cs_buf_puts(&path, "/agents");
-    cs_client_put_query(&path, "limit", "1000");
-    cs_client_put_query(&path, "cursor", cursor);
-    return cs_buf_ok(&path, err) && cs_client_get(s->client, (const char *)path.data, 0, ret, err);
-}
-
-bool cs_agents_get(struct cs_session *s, json_t *all, struct cs_err *err) {
-    char cursor[8192] = "";
-    do {
-        json_t *page;
-        if (!cs_session_client(s, err) || !get_page(s, cursor, &page, err))
-            return false;
-        json_array_extend(all, json_object_get(page, "agents"));
-        snprintf(cursor, sizeof cursor, "%s", text_of(page, "next"));
-        json_decref(page);
-    } while (cursor[0]);
-    return true;
+    return cs_buf_ok(&path, err) && cs_session_client(s, err) &&
+           cs_client_get_list(s->client, (const char *)path.data, "agents", all, err);
 }
 
 // A key that never sent a heartbeat (a person's, a token, a host without the daemon) is not quiet.

@@ -167,14 +167,20 @@ static int run_add(const struct cs_cli *cli) {
 
 // --- list and delete --------------------------------------------------------------------------------
 
+// {"csrs":[…]}, all of them.
 static bool get_csrs(struct cs_session *s, json_t **ret, struct cs_err *err) {
     CS_AUTO(cs_buf_clear) struct cs_buf path;
+    json_t *all = json_array();
     cs_buf_init(&path, 1024);
     cs_buf_puts(&path, "/v1/accounts");
     cs_client_put_segment(&path, s->account);
     cs_buf_puts(&path, "/csrs");
-    return cs_buf_ok(&path, err) && cs_session_client(s, err) &&
-           cs_client_get(s->client, (const char *)path.data, 0, ret, err);
+    bool ok = cs_buf_ok(&path, err) && cs_session_client(s, err) &&
+              cs_client_get_list(s->client, (const char *)path.data, "csrs", all, err);
+    if (ok)
+        *ret = json_pack("{s:O}", "csrs", all);
+    json_decref(all);
+    return ok;
 }
 
 static const char *text_of(const json_t *o, const char *name) {

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "deployment_list.h"
 #include "submit.h"
 
 struct trust {
@@ -88,7 +89,27 @@ static int run_remove(const struct cs_cli *cli) {
     return submit(&s, o, event, "end of trust");
 }
 
+static void put_row(struct cs_table *t, const json_t *key) {
+    const char *removed = cs_member_text(key, "removed");
+    cs_table_cell(t, cs_member_text(key, "role"));
+    cs_table_cell(t, cs_member_text(key, "kid"));
+    cs_table_cell(t, cs_member_text(key, "state"));
+    cs_table_cell(t, cs_member_text(key, "label"));
+    cs_table_cell(t, removed[0] ? removed : cs_member_text(key, "added"));
+}
+
+static int run_list(const struct cs_cli *cli) {
+    static const char *const headers[] = {"ROLE", "KEY", "STATE", "LABEL", "SINCE", NULL};
+    static const struct cs_deployment_list list = {
+        .path = "/v1/trust", .member = "trusted", .headers = headers, .put_row = put_row};
+    return cs_deployment_list_run(cli, &list);
+}
+
 static const struct cs_command commands[] = {
+    {.name = "list",
+     .summary = "List the keys that are or were trusted (an admin's or auditor's key)",
+     .examples = "certsync --key admin.key trust list\n",
+     .run = run_list},
     {.name = "add",
      .summary = "Trust a key in a role",
      .examples = "certsync --key root.key trust add --role admin --key admin.key.pub\n",
@@ -109,7 +130,7 @@ static const struct cs_command commands[] = {
 
 const struct cs_command cs_cmd_trust = {
     .name = "trust",
-    .summary = "Say which keys are admin, issuer, auditor, custodian (root's key)",
+    .summary = "Say which keys are admin, issuer, auditor, custodian (root's key), and list them",
     .description = "The event goes to every partition. Its outcome is read from Kafka itself, as it belongs "
                    "to no account.",
     .commands = commands,

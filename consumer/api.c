@@ -23,10 +23,22 @@
         api_call_start(req, &endpoint);                                                                      \
     }
 
+// The same of what belongs to no account.
+#define DEPLOYMENT_ENDPOINT(name, cursor_, begin_)                                                           \
+    static void on_##name(struct cs_http_request *req, void *arg) {                                          \
+        static const char *const query[] = {PAGED, NULL};                                                    \
+        static const struct api_endpoint endpoint = {                                                        \
+            .access = API_DEPLOYMENT, .begin = begin_, .query = query, .cursor = cursor_};                   \
+        (void)arg;                                                                                           \
+        api_call_start(req, &endpoint);                                                                      \
+    }
+
 ENDPOINT(certificates, API_CERTIFICATES, api_certificates, "name", "source", "status", "within", "algorithm",
          "sort", PAGED, NULL)
 ENDPOINT(certificate, API_CERTIFICATES, api_certificate, "owner", NULL)
 ENDPOINT(sealed_key, API_SEALED_KEY, api_sealed_key, NULL)
+DEPLOYMENT_ENDPOINT(accounts, API_CURSOR_ACCOUNTS, api_accounts)
+DEPLOYMENT_ENDPOINT(trust, API_CURSOR_TRUST, api_trust)
 ENDPOINT(csrs, API_READ, api_csrs, "name", PAGED, NULL)
 ENDPOINT(shares, API_READ, api_shares, PAGED, NULL)
 ENDPOINT(agents, API_READ, api_agents, PAGED, NULL)
@@ -34,6 +46,8 @@ ENDPOINT(outcomes, API_READ, api_outcomes, PAGED, NULL)
 ENDPOINT(outcome, API_OUTCOME, api_outcome, "wait", NULL)
 
 static const struct cs_http_route routes[] = {
+    {"GET", "/v1/accounts", on_accounts},
+    {"GET", "/v1/trust", on_trust},
     {"GET", ACCOUNT "/certificates", on_certificates},
     {"GET", ACCOUNT "/certificates/{id}", on_certificate},
     {"GET", ACCOUNT "/certificates/{id}/sealed-key", on_sealed_key},

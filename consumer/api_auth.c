@@ -123,13 +123,15 @@ static void on_keys(struct api_call *call, const redisReply *reply) {
     bool is_signed = cs_token_signed_by(call->api->crypto, cs_http_bearer(call->req), key);
     if (!is_signed || (!known.trusted && !known.enrolled)) {
         refuse(call, 401, CS_CODE_EVENT_UNKNOWN_SIGNER,
-               "The token is not signed by a key that is known in this account.");
+               call->endpoint->access == API_DEPLOYMENT
+                   ? "The token is not signed by a trusted key: this is for admins and auditors."
+                   : "The token is not signed by a key that is known in this account.");
         return;
     }
     bool admitted = known.trusted ? admit_trusted(call, &known.trust) : admit_agent(call, &known.agent);
     if (!admitted)
         return;
-    if (!api_bytes(reply->element[2]).data)
+    if (call->endpoint->access != API_DEPLOYMENT && !api_bytes(reply->element[2]).data)
         api_not_found(call, CS_CODE_ACCOUNT_UNKNOWN);
     else
         call->endpoint->begin(call, NULL);

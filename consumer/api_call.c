@@ -101,6 +101,8 @@ void api_call_start(struct cs_http_request *req, const struct api_endpoint *endp
         memcpy(call->account, account, strlen(account) + 1);
         call->partition = cs_partition_of(account, api->consumer->partition_count);
     }
+    if (endpoint->access == API_DEPLOYMENT)
+        call->partition = api_page_partition(call, endpoint->cursor);
     call->generation = api->generations[call->partition];
     call->begun_ms = cs_clock_mono_ms(api->consumer->clock);
     if (check_query(call))

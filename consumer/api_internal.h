@@ -33,7 +33,8 @@ enum api_access {
     API_READ,         // the account's lists
     API_CERTIFICATES, // its certificates
     API_SEALED_KEY,
-    API_OUTCOME, // one outcome
+    API_OUTCOME,    // one outcome
+    API_DEPLOYMENT, // what belongs to no account: the accounts themselves, the trusted keys
 };
 
 struct api_call;
@@ -43,6 +44,7 @@ struct api_endpoint {
     enum api_access access;
     api_step begin;           // after the token is accepted; reply is NULL
     const char *const *query; // parameters that it knows, NULL-terminated
+    char cursor;              // of API_DEPLOYMENT: the kind of its cursors
 };
 
 enum api_role { API_AGENT = 1, API_ADMIN, API_AUDITOR, API_CUSTODIAN, API_ISSUER };
@@ -51,8 +53,8 @@ struct api_call {
     struct cs_api *api;
     struct cs_http_request *req; // NULL once answered, or when the client has left
     const struct api_endpoint *endpoint;
-    cs_account_id account; // "" where the path's is not the form of one
-    int32_t partition;
+    cs_account_id account; // "" where the path's is not the form of one, and with API_DEPLOYMENT
+    int32_t partition;     // the account's; with API_DEPLOYMENT the one that this page is about
     struct cs_token token;
     enum api_role role;
     bool own_events_only; // of outcomes
@@ -134,6 +136,10 @@ void api_auth_begin(struct api_call *call);
 
 // ---- api_page.c: pages and cursors
 
+// Kinds of the cursors that are read before the listing begins.
+#define API_CURSOR_ACCOUNTS 'A'
+#define API_CURSOR_TRUST    'T'
+
 struct api_page {
     int64_t limit;
     bool has_cursor;
@@ -143,18 +149,23 @@ struct api_page {
 };
 // Reads ?limit= and ?cursor= of a listing of this kind (one letter). False: answered with 400.
 CS_MUST_USE bool api_page_read(struct api_call *call, char kind, struct api_page *page);
+// Of a listing that goes over the partitions: where its cursor is. 0 without a cursor, and where it is none.
+int32_t api_page_partition(const struct api_call *call, char kind);
 // "next":"…" after the list.
 void api_page_put_next(struct cs_buf *json, char kind, const struct api_page *page);
 // A whole number of a query parameter; the default where it is absent. False: answered with 400.
 CS_MUST_USE bool api_query_int(struct api_call *call, const char *name, int64_t def, int64_t min, int64_t max,
                                int64_t *ret);
-// ZRANGEBYLEX of a whole index, or of what begins with prefix, from the page's cursor on.
+// ZRANGEBYLEX of a whole index of the account (without one: of the partition), or of what begins with prefix,
+// from the page's cursor on.
 void api_page_put_lex(struct cs_buf *command, const struct api_call *call, const struct api_page *page,
                       const char *index, const char *prefix, int64_t count);
 
 // Lists of small documents, one index and one document each (api_lists.c).
 void api_csrs(struct api_call *call, const redisReply *reply);
 void api_agents(struct api_call *call, const redisReply *reply);
+void api_accounts(struct api_call *call, const redisReply *reply);
+void api_trust(struct api_call *call, const redisReply *reply);
 void api_shares(struct api_call *call, const redisReply *reply); // api_shares.c
 
 // ---- api_certificates.c, api_certificate.c

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// GET …/csrs, …/agents and …/outcomes: one index, one document for each member, in steps of API_DOCS_MAX.
+// GET …/csrs, …/agents and …/outcomes, /v1/accounts and /v1/trust: one index, one document for each member, in
+// steps of API_DOCS_MAX. A page of what belongs to no account is about one partition; the cursor's score says which.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,8 +12,9 @@ struct list_kind {
     char cursor;
     const char *array; // name of the list in the answer
     const char *index;
-    bool by_number; // scores are rising numbers, the newest is first; else by the bytes of members
-    // The key of a member's document, without the account: "<document>/<account>/<what this answers>".
+    bool by_number;      // scores are rising numbers, the newest is first; else by the bytes of members
+    bool each_partition; // the list goes on in the next partition
+    // The key of a member's document: "<document>/<account>/<what id answers>"; without an account "<document>/<…>".
     const char *document;
     const char *(*id)(const char *member);
     // Puts one item; nothing for a tombstone. False: cannot be read.
@@ -75,7 +77,15 @@ static void next_step(struct api_call *call, struct list *l) {
         return;
     }
     cs_json_end(&l->json, ']');
-    if (!l->exhausted)
+    bool more = !l->exhausted;
+    if (l->kind->each_partition)
+        l->page.score = call->partition;
+    if (l->kind->each_partition && l->exhausted &&
+        call->partition + 1 < call->api->consumer->partition_count) {
+        l->page = (struct api_page){.score = call->partition + 1};
+        more = true;
+    }
+    if (more)
         api_page_put_next(&l->json, l->kind->cursor, &l->page);
     cs_json_end(&l->json, '}');
     api_answer(call, &l->json);
@@ -94,8 +104,8 @@ static void on_index(struct api_call *call, const redisReply *reply) {
     for (size_t i = 0; i < l->chunk_len; i++) {
         const char *member = reply->element[i * stride]->str;
         snprintf(l->chunk[i], sizeof l->chunk[i], "%s", member);
-        api_put_key(&command, call, call->partition, "%s/%s/%s", l->kind->document, call->account,
-                    l->kind->id(member));
+        api_put_key(&command, call, call->partition, "%s/%s%s%s", l->kind->document, call->account,
+                    call->account[0] ? "/" : "", l->kind->id(member));
     }
     if (l->chunk_len > 0) {
         l->page.has_cursor = true;
@@ -264,6 +274,73 @@ static bool put_agent(struct cs_buf *json, const char *member, struct cs_bytes d
 void api_agents(struct api_call *call, const redisReply *reply) {
     static const struct list_kind kind = {
         .cursor = 'a', .array = "agents", .index = "keys", .document = "key", .id = whole, .put = put_agent};
+    (void)reply;
+    begin(call, &kind);
+}
+
+// ---- what belongs to no account
+
+// The id is what the account is kept under, and not in the document.
+static bool put_account(struct cs_buf *json, const char *member, struct cs_bytes doc, struct cs_err *err) {
+    struct cs_account a;
+    if (!cs_account_decode(doc, &a, err))
+        return false;
+    cs_json_begin(json, '{');
+    cs_json_str(json, "account", member);
+    cs_json_str(json, "site", cs_site_name(a.site));
+    cs_json_str(json, "owner", a.owner);
+    cs_json_bool(json, "verified", a.verified);
+    cs_json_int(json, "certificates", a.certificates);
+    cs_json_name(json, "limits");
+    cs_json_begin(json, '{');
+    cs_json_int(json, "certificates", a.limit_certificates);
+    cs_json_int(json, "shares", a.limit_shares);
+    cs_json_str(json, "incomplete_chain", a.reject_incomplete_chain ? "reject" : "note");
+    cs_json_end(json, '}');
+    api_put_time_ms(json, "created", a.created_ms);
+    api_put_time_ms(json, "updated", a.updated_ms);
+    cs_json_end(json, '}');
+    return true;
+}
+
+void api_accounts(struct api_call *call, const redisReply *reply) {
+    static const struct list_kind kind = {.cursor = API_CURSOR_ACCOUNTS,
+                                          .array = "accounts",
+                                          .index = "accounts",
+                                          .each_partition = true,
+                                          .document = "account",
+                                          .id = whole,
+                                          .put = put_account};
+    (void)reply;
+    begin(call, &kind);
+}
+
+static bool put_trust_key(struct cs_buf *json, const char *member, struct cs_bytes doc, struct cs_err *err) {
+    struct cs_trust_key t;
+    if (!cs_trust_key_decode(doc, &t, err))
+        return false;
+    cs_json_begin(json, '{');
+    cs_json_str(json, "kid", member);
+    cs_json_str(json, "role", cs_trust_role_name(t.role));
+    cs_json_str(json, "state", t.removed_ms ? "removed" : "trusted");
+    cs_json_str(json, "label", t.label);
+    cs_json_name(json, "key");
+    cs_json_put_base64(json, (struct cs_bytes){t.key.data, t.key.len});
+    api_put_time_ms(json, "added", t.added_ms);
+    if (t.removed_ms)
+        api_put_time_ms(json, "removed", t.removed_ms);
+    cs_json_end(json, '}');
+    return true;
+}
+
+// Root's records go to every partition: one of them says it all.
+void api_trust(struct api_call *call, const redisReply *reply) {
+    static const struct list_kind kind = {.cursor = API_CURSOR_TRUST,
+                                          .array = "trusted",
+                                          .index = "trusted",
+                                          .document = "trust",
+                                          .id = whole,
+                                          .put = put_trust_key};
     (void)reply;
     begin(call, &kind);
 }

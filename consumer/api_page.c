@@ -63,10 +63,20 @@ bool api_page_read(struct api_call *call, char kind, struct api_page *page) {
     if (!cursor)
         return true;
     page->has_cursor = parse_cursor(cursor, kind, page);
+    if (call->endpoint->access == API_DEPLOYMENT && page->score != call->partition)
+        page->has_cursor = false; // a partition that is not there
     if (!page->has_cursor)
         api_problem(call, 400, NULL, "%s",
                     "The cursor is not one of this listing: give back \"next\" as it came.");
     return page->has_cursor;
+}
+
+int32_t api_page_partition(const struct api_call *call, char kind) {
+    struct api_page page;
+    const char *cursor = api_query(call, "cursor");
+    bool in_range = cursor && parse_cursor(cursor, kind, &page) && page.score >= 0 &&
+                    page.score < call->api->consumer->partition_count;
+    return in_range ? (int32_t)page.score : 0;
 }
 
 void api_page_put_next(struct cs_buf *json, char kind, const struct api_page *page) {
@@ -93,7 +103,7 @@ void api_page_put_lex(struct cs_buf *command, const struct api_call *call, const
         snprintf(to, sizeof to, "+");
     cs_redis_put(command, 7);
     cs_redis_put_text(command, "ZRANGEBYLEX");
-    api_put_key(command, call, call->partition, "%s/%s", index, call->account);
+    api_put_key(command, call, call->partition, "%s%s%s", index, call->account[0] ? "/" : "", call->account);
     cs_redis_put_text(command, from);
     cs_redis_put_text(command, to);
     cs_redis_put_text(command, "LIMIT");

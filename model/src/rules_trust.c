@@ -47,6 +47,7 @@ void cs_effect_trust_add(struct cs_judge *j) {
     CS_COPY(trust.label, ev->data.trust.label);
     cs_trust_key_encode(cs_judge_begin(j), &trust);
     cs_judge_put(j, CS_KEY("trust/", ev->subject));
+    cs_state_add(j->state, "trusted", ev->subject, 0);
 }
 
 bool cs_rule_trust_known(struct cs_judge *j, enum cs_code code) {
@@ -90,6 +91,7 @@ void cs_effect_account_register(struct cs_judge *j) {
                                        .updated_ms = now_ms};
     change_account(&j->f.account, &j->ev->data.account);
     cs_judge_put_account(j);
+    cs_state_add(j->state, "accounts", j->ev->account, 0);
 }
 
 // All shares were made between accounts of one verified owner on one site. Where that ends, they end.

@@ -434,6 +434,55 @@ static void test_outcomes(void **state) {
     json_decref(all);
 }
 
+// What belongs to no account, over all partitions: each once, and for nobody but admins and auditors.
+static void test_accounts(void **state) {
+    (void)state;
+    const char *admin = af_token(f, f->fx->admin, "*");
+    for (size_t limit = 1; limit <= 1000; limit *= 10) {
+        json_t *all = collect(admin, fx_text(f->fx, "/v1/accounts?limit=%zu", limit), "accounts", NULL);
+        assert_int_equal(json_array_size(all), 2);
+        bool seen[2] = {false, false};
+        for (size_t i = 0; i < 2; i++) {
+            const json_t *o = json_array_get(all, i);
+            bool acme = strcmp(af_text(o, "account"), "acme") == 0;
+            seen[acme] = true;
+            assert_string_equal(af_text(o, "owner"), "owner-1");
+            assert_true(json_is_true(json_object_get(o, "verified")));
+            assert_int_equal(af_int(json_object_get(o, "limits"), "certificates"), acme ? 100000 : 1000);
+        }
+        assert_true(seen[0] && seen[1]);
+        json_decref(all);
+    }
+    CS_AUTO(af_answer_clear) struct af_answer by_agent = af_get(f, token, "/v1/accounts");
+    assert_problem(by_agent, 403, "event.forbidden");
+    CS_AUTO(af_answer_clear)
+    struct af_answer by_agent_for_all = af_get(f, af_token(f, agent, "*"), "/v1/accounts");
+    assert_problem(by_agent_for_all, 401, "event.unknown_signer");
+    static const char *const bad[] = {"cursor=41393a303a", "cursor=6e303a303a78", "cursor=zz", "name=a",
+                                      "limit=0"};
+    for (size_t i = 0; i < CS_ARRAY_LEN(bad); i++) { // the first is a partition that is not there
+        CS_AUTO(af_answer_clear) struct af_answer a = af_get(f, admin, "/v1/accounts?%s", bad[i]);
+        assert_problem(a, 400, "");
+    }
+}
+
+static void test_trusted_keys(void **state) {
+    (void)state;
+    const char *admin = af_token(f, f->fx->admin, "*");
+    json_t *all = collect(admin, "/v1/trust?limit=1", "trusted", NULL);
+    bool found = false;
+    for (size_t i = 0; i < json_array_size(all); i++) {
+        const json_t *o = json_array_get(all, i);
+        assert_string_equal(af_text(o, "state"), "trusted");
+        found |=
+            strcmp(af_text(o, "kid"), f->fx->admin->kid) == 0 && strcmp(af_text(o, "role"), "admin") == 0;
+    }
+    assert_true(found && json_array_size(all) > 1);
+    json_decref(all);
+    CS_AUTO(af_answer_clear) struct af_answer by_agent = af_get(f, af_token(f, agent, "*"), "/v1/trust");
+    assert_problem(by_agent, 401, "event.unknown_signer");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_orders),       cmocka_unit_test(test_filters),
@@ -441,7 +490,8 @@ int main(void) {
         cmocka_unit_test(test_bounded_work), cmocka_unit_test(test_bad_queries),
         cmocka_unit_test(test_csrs),         cmocka_unit_test(test_shares),
         cmocka_unit_test(test_agents),       cmocka_unit_test(test_agents_that_have_gone_quiet),
-        cmocka_unit_test(test_outcomes),
+        cmocka_unit_test(test_outcomes),     cmocka_unit_test(test_accounts),
+        cmocka_unit_test(test_trusted_keys),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -182,7 +182,7 @@ def silent_server():
 
 @pytest.mark.parametrize("args", [
     ["list"], ["show", "www"], ["delete", "www"], ["upload", "www", "--cert", "full.pem", "--key-file", "key.pem"], ["outcomes"],
-    ["outcomes", "019f0000-0000-7000-8000-000000000000"], ["agents"], ["csr", "list"],
+    ["outcomes", "019f0000-0000-7000-8000-000000000000"], ["agents"], ["csr", "list"], ["account", "list"], ["trust", "list"],
     ["trust", "add", "--role", "admin", "--key", "other.pub"], ["agent", "rotate"]], ids=" ".join)
 def test_timeout_bounds_whatever_does_not_answer(host, files, silent_server, args):
     """The API's own limit of ten minutes does not count: without --timeout's the run would not end in time."""

@@ -21,6 +21,8 @@ def expected(model, firsts):
             doc("system", p.system)
         for kid, t in p.trust.items():
             doc(f"trust/{kid}", {**t, "key": b64(t["key"])})
+        index("trusted", {kid: 0 for kid in p.trust})
+        index("accounts", {name: 0 for name, a in p.accounts.items() if a.doc})
         for stream, seq in p.streams.items():
             doc(f"stream/{stream}", {"seq": seq})
             index(f"seen/{stream}", p.seen[stream])

@@ -145,6 +145,7 @@ struct tally {
     size_t live, tombstones, names, materials, views, expiries, own_shares, in_shares, out_members,
         in_members;
     size_t csrs, csr_spkis, csr_members, refs, heard, heard_members;
+    size_t trusted, trusted_members, accounts, account_members;
 };
 
 static const char *part_of(const char *key, size_t n, char ret[CS_STATE_KEY_MAX + 1]) {
@@ -290,6 +291,8 @@ static bool check_doc(void *arg, const char *key, struct cs_bytes v) {
         t->csrs += !c.deleted;
         cs_csr_entry_clear(&c);
     }
+    t->trusted += starts(key, "trust/");
+    t->accounts += starts(key, "account/");
     t->names += starts(key, "name/");
     t->materials += starts(key, "material/");
     t->csr_spkis += starts(key, "csr-spki/");
@@ -306,6 +309,10 @@ static bool check_index(void *arg, const char *key, const struct cs_member *memb
         t->csr_members += n;
     if (starts(key, "seen/"))
         assert_true(n <= CS_SEEN_MAX);
+    if (strcmp(key, "trusted") == 0)
+        t->trusted_members += n;
+    if (strcmp(key, "accounts") == 0)
+        t->account_members += n;
     if (strcmp(key, "heartbeats") == 0)
         t->heard_members += n;
     for (size_t i = 0; starts(key, "shares/") && i < n; i++) {
@@ -321,6 +328,8 @@ void fx_check_invariants(struct fx *fx) {
     for (int32_t i = 0; i < fx->partitions; i++) {
         struct tally t = {.fx = fx, .s = fx->partition[i].state};
         assert_true(cs_state_each(t.s, check_doc, check_index, &t));
+        assert_int_equal(t.trusted_members, t.trusted);
+        assert_int_equal(t.account_members, t.accounts);
         assert_int_equal(t.names, t.live);
         assert_int_equal(t.materials, t.live);
         assert_int_equal(t.views, t.live + t.in_shares);

@@ -6,9 +6,11 @@
 // Keys (state.h) under which documents lie; in Redis each is preceded by "<namespace>:{<partition>}:".
 //   system                          cs_system        deployment, partition count, ruleset
 //   trust/<kid>                     cs_trust_key
+//   trusted                         index            kids of all that are or were trusted, score 0
 //   stream/<kid>                    cs_stream        watermark of a sender; stream/p<partition> for derived events
 //   seen/<kid>                      index            event ids of the last CS_SEEN_MAX events, score = seq (stream p<partition>: seen/p<partition>)
 //   account/<account>               cs_account
+//   accounts                        index            the partition's accounts, score 0
 //   key/<account>/<kid>             cs_agent         enrolled key, also a join token
 //   keys/<account>                  index            kids, score 0
 //   cert/<account>/<id>             cs_certificate   stays as a tombstone (deleted true) after delete
