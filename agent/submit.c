@@ -295,6 +295,8 @@ static bool ask(struct submission *b, int64_t *denied_since) {
     int64_t left = cs_session_left_ms(s), now = cs_clock_mono_ms(s->clock);
     int64_t wait_s =
         left > ANSWER_MS ? (left - ANSWER_MS) / 1000 : 0; // the answer comes within --timeout, too
+    if (b->reason[0] && left < ANSWER_MS)
+        return false; // what the last answer said stands
     cs_end_clear(&b->end);
     if (wait_s > WAIT_MAX_S)
         wait_s = WAIT_MAX_S;
