@@ -182,8 +182,11 @@ static bool make_topic(struct init *in, rd_kafka_t *rk, const char *name, struct
         (!there && !cs_kafka_topic_create(rk, &topic, TOPIC_TIMEOUT_MS, &there, err)))
         return false;
     int32_t partitions = 0;
-    if (!cs_kafka_topic_partitions(rk, in->s->kafka.brokers, name, TOPIC_TIMEOUT_MS, &partitions, err))
-        return false;
+    int64_t deadline_ms = cs_clock_mono_ms(cs_clock_real()) + TOPIC_TIMEOUT_MS;
+    // A topic that was just made is not known to each broker at once.
+    while (!cs_kafka_topic_partitions(rk, in->s->kafka.brokers, name, TOPIC_TIMEOUT_MS, &partitions, err))
+        if (there || cs_clock_mono_ms(cs_clock_real()) > deadline_ms)
+            return false;
     if (partitions != in->o->partitions)
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "topic %s has %d partitions, not %d: their number can never be changed; say "

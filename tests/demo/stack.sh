@@ -4,7 +4,7 @@
 # loopback, with keys for everybody, in one temporary folder; ends and removes all of it when the script ends, however it
 # ends (the kernel ends the programs even if this shell is killed).
 #
-# stack_start [--kafka] sets STACK (the folder), BROKERS, API (the URL). Then `as WHO ARGUMENT...` runs certsync as WHO.
+# stack_start [--kafka] sets STACK (the folder), BROKERS, API (the URL), CREATE_TIME (what kafka.allow_create_time must be). Then `as WHO ARGUMENT...` runs certsync as WHO.
 
 BUILD=${CS_TEST_BUILD:-$PWD/build/release}
 DEPLOYMENT=demo
@@ -90,8 +90,8 @@ free_port() {
 start_consumer() {
     free_port
     API=http://127.0.0.1:$PORT
-    create_time=false
-    [ "${1-}" = --kafka ] || create_time=true # the embedded broker has nothing else
+    CREATE_TIME=false
+    [ "${1-}" = --kafka ] || CREATE_TIME=true # the embedded broker has nothing else
     cat >"$STACK/consumer.conf" <<END
 [deployment]
 id = $DEPLOYMENT
@@ -99,7 +99,7 @@ root_key = $STACK/keys/root.key.pub
 service_key = $STACK/keys/service.key
 [kafka]
 brokers = $BROKERS
-allow_create_time = $create_time
+allow_create_time = $CREATE_TIME
 [redis]
 url = unix://$STACK/redis.sock
 [api]

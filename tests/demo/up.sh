@@ -16,11 +16,15 @@ certsync is up: brokers $BROKERS, API $API, everything in $STACK (removed at the
 
 In another terminal, as the agent of the account "acme":
 
-  export PATH=$BUILD/agent:\$PATH
+  export PATH=$BUILD/agent:$BUILD/consumer:\$PATH
   export CERTSYNC_DEPLOYMENT_ID=$DEPLOYMENT CERTSYNC_KAFKA_BROKERS=$BROKERS CERTSYNC_API_URL=$API
   export CERTSYNC_AGENT_ACCOUNT=acme CERTSYNC_AGENT_KEY=$STACK/keys/acme.key
   export CERTSYNC_AGENT_CUSTODIAN=$STACK/keys/custodian.key.pub CERTSYNC_AGENT_SPOOL=$STACK/spool
+  export CERTSYNC_REDIS_URL=unix://$STACK/redis.sock CERTSYNC_DEPLOYMENT_ROOT_KEY=$STACK/keys/root.key.pub
+  export CERTSYNC_DEPLOYMENT_SERVICE_KEY=$STACK/keys/service.key CERTSYNC_KAFKA_ALLOW_CREATE_TIME=$CREATE_TIME
   KEYS=$STACK/keys
+
+(The last two export lines are for certsync-consumer's commands: verify, explain, rebuild …)
 
 Then: certsync upload www --cert www.pem --key-file www.key, certsync list, and the README's walk.
 As somebody else: certsync --key \$KEYS/admin.key (issuer.key, root.key), certsync --key \$KEYS/acme-eu.key --account acme-eu

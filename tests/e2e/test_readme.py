@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What README.md prints works as it stands, in the order in which it stands, for somebody who has nothing else.
+
+Each block of shell belongs to a chapter, and each chapter is run by one of the tests below, or by the one that RUN_BY names. A block in
+a chapter that nobody runs fails.
+"""
+import os
+import re
+import shlex
+import signal
+import subprocess
+
+import pytest
+
+from support import proc
+from support.proc import REPO, wait_until
+from support.stack import certsync_binary, consumer_binary
+
+README = (REPO / "README.md").read_text()
+BUILD = certsync_binary().parents[1]
+
+RUN_BY = {
+    "Two commands": "dev", "Working on it": "dev",
+    "Register a certificate": "walk", "Let the key stay where it is": "walk", "SM2": "walk", "Share": "walk", "Delete": "walk",
+    "Look": "walk", "Administer": "walk", "The HTTP API": "walk", "Operating": "walk",
+    "Setting it up": "setting up",
+    "A host": "tests/package/test_whole_life.py", "A consumer": "tests/package/test_whole_life.py",
+}
+
+
+def blocks(language):
+    """[(chapter, text)] of the fenced blocks of a language, in their order; those in a list lose its indentation."""
+    found, chapter = [], ""
+    for match in re.finditer(r"^#+ (?P<title>[^\n]+)$|^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^ *```$", README, re.M | re.S):
+        if match["title"]:
+            chapter = match["title"]
+        elif match["language"] == language:
+            found.append((chapter, re.sub(rf"(?m)^{match['indent']}", "", match["text"])))
+    return found
+
+
+def commands(runner):
+    return [(chapter, text) for chapter, text in blocks("sh") if RUN_BY.get(chapter) == runner]
+
+
+def test_every_block_of_shell_is_run_by_somebody():
+    unknown = {chapter for chapter, _ in blocks("sh")} - set(RUN_BY)
+    assert not unknown, f"nobody runs the commands of {unknown}: see RUN_BY"
+    unused = set(RUN_BY) - {chapter for chapter, _ in blocks("sh")}
+    assert not unused, f"README.md has no commands any more in {unused}"
+    assert "$TOKEN" not in README and "KEY_ID" not in "".join(text for _, text in blocks("sh"))
+
+
+def shell(script, env, cwd):
+    """Runs a script as bash does for a person, ended at the first command that fails."""
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], env=env, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, timeout=300, check=False)
+    assert done.returncode == 0, f"{script}\nexit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory):
+    """./dev up, as built here: the environment after pasting what it prints, and a folder to work in."""
+    folder = tmp_path_factory.mktemp("up")
+    env = {k: v for k, v in os.environ.items() if not k.startswith("CERTSYNC_")} | {"CS_TEST_BUILD": str(BUILD)}
+    process = proc.Process("up", ["sh", "-c", f"cd {REPO} && exec sh tests/demo/up.sh"], folder, env=env)
+    try:
+        wait_until(lambda: "Ctrl-C ends it" in process.output() or not process.alive, what="./dev up")
+        assert process.alive, process.tail()
+        pasted = "\n".join(line for line in process.output().splitlines() if re.match(r"  (export |KEYS=)", line))
+        work = folder / "work"
+        work.mkdir()
+        yield pasted, work
+    finally:
+        if process.alive:
+            process.signal(signal.SIGINT)
+            process.wait()
+
+
+def test_the_walk(up):
+    """All chapters that need the stack of ./dev up, one shell after the other, as a person goes through them."""
+    pasted, work = up
+    env = {k: v for k, v in os.environ.items() if not k.startswith("CERTSYNC_")}
+    for _, text in commands("walk"):
+        shell(f"{pasted}\ncd {shlex.quote(str(work))}\n{text}", env, work)
+
+
+def test_transcripts_show_what_is_said(up):
+    """Blocks in which a line begins with "$ ": the commands are run, and what stands below them is what they print."""
+    pasted, work = up
+    env = {k: v for k, v in os.environ.items() if not k.startswith("CERTSYNC_")}
+    shell(f"{pasted}\ncd {shlex.quote(str(work))}\n{blocks('sh')[1][1].split('certsync upload')[0]}", env, work)  # the files of the first
+    shown = [text for _, text in blocks("") if text.startswith("$ ")]
+    assert shown
+    for text in shown:
+        for command, said in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", text, re.M):
+            done = subprocess.run(["bash", "-c", f"{pasted}\n{command}"], env=env, cwd=work, capture_output=True, text=True,
+                                  timeout=120, check=False)
+            assert said in done.stdout + done.stderr, f"{command}\n{done.stdout}{done.stderr}"
+
+
+# What a person fills in for his own site.
+SITE = {"kafka1:9092,kafka2:9092": "{kafka}", "redis://redis1:6379": "unix://{redis}", "--replication 3": "--replication 1",
+        "/etc/certsync/": "{etc}/", "install -o certsync-consumer ": "install "}
+
+
+def test_setting_up_a_deployment(kafka, redis, tmp_path):
+    """The chapter from nothing: keys, settings, topics and trust, a consumer, an account, a token; and a host that joins with it."""
+    (tmp_path / "etc").mkdir()
+    port = proc.free_port()
+
+    def ours(text):
+        for theirs, mine in SITE.items():
+            text = text.replace(theirs, mine.format(kafka=kafka.bootstrap, redis=redis.socket, etc=tmp_path / "etc"))
+        return text
+
+    topics = "[kafka]\nevents_topic = readme.events\noutcomes_topic = readme.outcomes\n"  # beside those of other tests
+    settings = dict(blocks("ini"))
+    conf = re.sub(r"(?m)^tls_.*\n", "", ours(settings["Setting it up"])).replace("0.0.0.0:8443", f"127.0.0.1:{port}")
+    (tmp_path / "etc/consumer.conf").write_text(conf.replace("[kafka]\n", topics))
+    host = re.sub(r"(?m)^url = .*$", f"url = http://127.0.0.1:{port}", ours(settings["A host"]))
+    host = re.sub(r"(?ms)^\[watch .*", "", host).replace("[kafka]\n", topics)
+    (tmp_path / "etc/certsync.conf").write_text(f"{host}spool = {tmp_path}/spool\nkey = {tmp_path}/etc/agent.key\n")
+    env = {k: v for k, v in os.environ.items() if not k.startswith("CERTSYNC_")}
+    (tmp_path / "bin").mkdir()
+    for program, name in ((certsync_binary(), "certsync"), (consumer_binary(), "consumer")):
+        name_of = "certsync-consumer" if name == "consumer" else name
+        wrapper = tmp_path / "bin" / name_of
+        wrapper.write_text(f"#!/bin/sh\nCERTSYNC_CONFIG={tmp_path}/etc/{name}.conf exec {program} \"$@\"\n")
+        wrapper.chmod(0o755)
+    env["PATH"] = f"{tmp_path}/bin:{env['PATH']}"
+    consumer = None
+    try:
+        for _, text in commands("setting up"):
+            starts = "systemctl enable --now certsync-consumer" in text
+            shell(ours(text).replace("systemctl enable --now certsync-consumer", ""), env, tmp_path)
+            if "custodian" in text and not (tmp_path / "etc/custodian.pub").exists():
+                (tmp_path / "etc/custodian.pub").write_bytes((tmp_path / "custodian.key.pub").read_bytes())
+            if starts:
+                consumer = proc.Process("consumer", [tmp_path / "bin/certsync-consumer", "run"], tmp_path, env=env)
+                wait_until(lambda: subprocess.run(["curl", "-sf", f"http://127.0.0.1:{port}/readyz"], capture_output=True,
+                                                  check=False).returncode == 0, what="a ready consumer")
+        assert consumer, "the chapter starts no consumer"
+        said = shell("certsync agent join - <join.token; certsync list; certsync --key admin.key account list", env, tmp_path)
+        assert "joined" in said and "acme" in said
+    finally:
+        if consumer and consumer.alive:
+            consumer.terminate()
+
+
+def test_what_is_said_of_dev_is_there():
+    """./dev's own commands take long or ask for packages; here each is one that ./dev knows, with arguments that are known there."""
+    usage = subprocess.run([REPO / "dev", "help"], capture_output=True, text=True, check=True).stdout
+    known = set(re.findall(r"(?m)^  ([a-z]+)", usage))
+    benches = {p.stem for p in (REPO / "tests/bench").glob("*.py")} | {"codec", "model"}
+    chaos = (REPO / "tests/chaos/chaos.py").read_text()
+    for _, text in commands("dev"):
+        for line in text.splitlines():
+            words = shlex.split(line, comments=True)
+            assert words[0] == "./dev" and words[1] in known, line
+            if words[1] == "bench":
+                assert words[2] in benches, line
+            if words[1] == "chaos":
+                assert all(f'"{word}"' in chaos for word in words if word.startswith("--")), line
+    for suite in re.search(r"# also: ([a-z0-9, ]+)", README)[1].split(", "):
+        assert suite in re.search(r"test \[SUITE...\] +(.*)", usage)[1], suite
