@@ -12,11 +12,10 @@ import subprocess
 
 import pytest
 
-from support import proc
+from support import proc, readme
 from support.proc import REPO, wait_until
 from support.stack import certsync_binary, consumer_binary
 
-README = (REPO / "README.md").read_text()
 BUILD = certsync_binary().parents[1]
 
 RUN_BY = {
@@ -28,27 +27,16 @@ RUN_BY = {
 }
 
 
-def blocks(language):
-    """[(chapter, text)] of the fenced blocks of a language, in their order; those in a list lose its indentation."""
-    found, chapter = [], ""
-    for match in re.finditer(r"^#+ (?P<title>[^\n]+)$|^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^ *```$", README, re.M | re.S):
-        if match["title"]:
-            chapter = match["title"]
-        elif match["language"] == language:
-            found.append((chapter, re.sub(rf"(?m)^{match['indent']}", "", match["text"])))
-    return found
-
-
 def commands(runner):
-    return [(chapter, text) for chapter, text in blocks("sh") if RUN_BY.get(chapter) == runner]
+    return [(chapter, text) for chapter, text in readme.blocks("sh") if RUN_BY.get(chapter) == runner]
 
 
 def test_every_block_of_shell_is_run_by_somebody():
-    unknown = {chapter for chapter, _ in blocks("sh")} - set(RUN_BY)
+    unknown = {chapter for chapter, _ in readme.blocks("sh")} - set(RUN_BY)
     assert not unknown, f"nobody runs the commands of {unknown}: see RUN_BY"
-    unused = set(RUN_BY) - {chapter for chapter, _ in blocks("sh")}
+    unused = set(RUN_BY) - {chapter for chapter, _ in readme.blocks("sh")}
     assert not unused, f"README.md has no commands any more in {unused}"
-    assert "$TOKEN" not in README and "KEY_ID" not in "".join(text for _, text in blocks("sh"))
+    assert "$TOKEN" not in readme.TEXT and "KEY_ID" not in "".join(text for _, text in readme.blocks("sh"))
 
 
 def shell(script, env, cwd):
@@ -90,8 +78,8 @@ def test_transcripts_show_what_is_said(up):
     """Blocks in which a line begins with "$ ": the commands are run, and what stands below them is what they print."""
     pasted, work = up
     env = {k: v for k, v in os.environ.items() if not k.startswith("CERTSYNC_")}
-    shell(f"{pasted}\ncd {shlex.quote(str(work))}\n{blocks('sh')[1][1].split('certsync upload')[0]}", env, work)  # the files of the first
-    shown = [text for _, text in blocks("") if text.startswith("$ ")]
+    shell(f"{pasted}\ncd {shlex.quote(str(work))}\n{readme.blocks('sh')[1][1].split('certsync upload')[0]}", env, work)  # the files of the first
+    shown = [text for _, text in readme.blocks("") if text.startswith("$ ")]
     assert shown
     for text in shown:
         for command, said in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", text, re.M):
@@ -116,7 +104,7 @@ def test_setting_up_a_deployment(kafka, redis, tmp_path):
         return text
 
     topics = "[kafka]\nevents_topic = readme.events\noutcomes_topic = readme.outcomes\n"  # beside those of other tests
-    settings = dict(blocks("ini"))
+    settings = dict(readme.blocks("ini"))
     conf = re.sub(r"(?m)^tls_.*\n", "", ours(settings["Setting it up"])).replace("0.0.0.0:8443", f"127.0.0.1:{port}")
     (tmp_path / "etc/consumer.conf").write_text(conf.replace("[kafka]\n", topics))
     host = re.sub(r"(?m)^url = .*$", f"url = http://127.0.0.1:{port}", ours(settings["A host"]))
@@ -163,5 +151,5 @@ def test_what_is_said_of_dev_is_there():
                 assert words[2] in benches, line
             if words[1] == "chaos":
                 assert all(f'"{word}"' in chaos for word in words if word.startswith("--")), line
-    for suite in re.search(r"# also: ([a-z0-9, ]+)", README)[1].split(", "):
+    for suite in re.search(r"# also: ([a-z0-9, ]+)", readme.TEXT)[1].split(", "):
         assert suite in re.search(r"test \[SUITE...\] +(.*)", usage)[1], suite

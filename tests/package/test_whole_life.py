@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from support import events as ev
-from support import machine as machines
+from support import machine as machines, readme
 from support.acme import InstalledCertbot, NotThere, Pebble
 from support.debs import deb, repack
 from support.hang import Hang
@@ -37,7 +37,10 @@ def world(machine, tmp_path_factory):
 
 
 class World:
+    """Commands of README.md's chapters are run as they are printed there; ran holds those."""
+
     def __init__(self, machine, stack):
+        self.ran = set()
         self.machine, self.stack = machine, stack
         self.before = self.accounts = self.account = None
         self.wanted = {}  # certificates that were brought, and their versions
@@ -50,6 +53,12 @@ class World:
         shutil.copy(source, self.path(inside))
         self.machine.must("chown", owner, inside)
         self.machine.must("chmod", mode, inside)
+
+    def readme(self, chapter, begins):
+        """Runs a chapter's one command that begins so, in /root."""
+        line, = (line for line in readme.lines(chapter) if line.startswith(begins))
+        self.ran.add((chapter, line))
+        return self.machine.must("bash", "-c", f'apt() {{ apt-get -y --no-install-recommends "$@"; }}; cd /root && {line}')
 
     def fill_in(self, inside, **settings):
         """As a person would: the commented line of a section gets its value. Keys are SECTION__KEY."""
@@ -115,8 +124,9 @@ def test_install(world):
     m.apt("update")
     world.before, world.accounts = m.files(), accounts_of(world)
     for name in ("certsync", "certsync-consumer"):
-        shutil.copy(deb(name), world.path(f"/root/{name}.deb"))
-    m.apt("install", "/root/certsync.deb", "/root/certsync-consumer.deb")
+        shutil.copy(deb(name), world.path(f"/root/{deb(name).name}"))
+    world.readme("A host", "apt install")
+    world.readme("A consumer", "apt install")
     for name in ("certsync", "certsync-consumer"):
         assert m.must("dpkg-query", "-W", "-f", "${Status}", name) == "install ok installed"
         assert m.must("dpkg", "--verify", name) == ""
@@ -144,13 +154,15 @@ def test_what_is_not_configured_fails_once_and_says_why(world):
 
 def test_the_consumer_runs(world):
     m, stack = world.machine, world.stack
-    world.put(stack.keys / "root.pub", "/etc/certsync/root.pub", mode="644")
-    world.put(stack.keys / "service.key", "/etc/certsync/service.key", owner="certsync-consumer")
+    world.put(stack.keys / "root.pub", "/root/root.key.pub")
+    world.put(stack.keys / "service.key", "/root/service.key")
+    world.readme("A consumer", "install -o certsync-consumer")
+    world.readme("A consumer", "install -m 644")
     world.fill_in(CONSUMER_CONF, deployment__id=DEPLOYMENT, deployment__root_key="/etc/certsync/root.pub",
                   deployment__service_key="/etc/certsync/service.key", kafka__brokers=stack.kafka.bootstrap,
                   redis__url=f"redis://127.0.0.1:{stack.redis.port}", api__listen=f"127.0.0.1:{stack.port}")
-    m.must("runuser", "-u", "certsync-consumer", "--", "certsync-consumer", "check")
-    m.must("systemctl", "enable", "--now", CONSUMER)  # Type=notify: comes back when it is ready
+    world.readme("A consumer", "runuser")
+    world.readme("A consumer", "systemctl enable")  # Type=notify: comes back when it is ready
     assert world.active(CONSUMER) and m.show(CONSUMER, "User") == "certsync-consumer"
     assert stack.http("/readyz")[0] == 200
     assert stack.register("acme")["status"] == "applied"
@@ -170,9 +182,10 @@ def test_a_host_joins_and_registers_what_only_root_may_read(world, ca):
     with open(world.path(CONF), "a", encoding="ascii") as conf:
         conf.write("\n[watch letsencrypt]\npreset = certbot\n")
     world.certbot("www.example.com", 1, ca)
-    assert "joined" in m.must("certsync", "agent", "join", token)
+    world.path("/root/join.token").write_text(token + "\n")
+    assert "joined" in world.readme("A host", "certsync agent join")
     assert m.owner("/etc/certsync/agent.key") == "root:root 600"
-    m.must("systemctl", "enable", "--now", AGENT)
+    world.readme("A host", "systemctl enable")
     assert world.active(AGENT)
     world.wait_version("www.example.com", 1)
     world.certbot("www.example.com", 2, ca)
@@ -180,7 +193,9 @@ def test_a_host_joins_and_registers_what_only_root_may_read(world, ca):
     # What root's commands leave in the spool is the service's.
     owners = m.must("find", "/var/lib/certsync/spool", "-ignore_readdir_race", "-mindepth", "1", "-printf", "%u:%g\\n").split()
     assert set(owners) == {"certsync:certsync"}
-    m.must("certsync", "status")
+    world.readme("A host", "certsync status")
+    left = {(chapter, line) for chapter in ("A host", "A consumer") for line in readme.lines(chapter)} - world.ran
+    assert all(line.startswith("editor ") for _, line in left), left  # a person's part
 
 
 @pytest.fixture
