@@ -202,6 +202,7 @@ static void engine_end(struct cs_engine *e, struct cs_session *ret) {
     cs_settler_free(e->settler);
     cs_timer_free(e->work);
     cs_timer_free(e->rescan);
+    cs_timer_free(e->poll);
     cs_timer_free(e->beat);
     cs_timer_free(e->status);
     if (e->watch_event)
@@ -245,7 +246,9 @@ static bool start_timers(struct cs_engine *e, struct cs_err *err) {
     if (s->heartbeat_ms > 0)
         e->beat = cs_timer_new(loop, s->heartbeat_ms < FIRST_BEAT_MS ? s->heartbeat_ms : FIRST_BEAT_MS,
                                s->heartbeat_ms, on_beat, e);
-    return (e->work && e->rescan && e->status && (e->beat || s->heartbeat_ms == 0)) || cs_err_oom(err);
+    return (e->work && e->rescan && e->status && (e->beat || s->heartbeat_ms == 0) &&
+            engine_start_polling(e)) ||
+           cs_err_oom(err);
 }
 
 static bool start_threads(struct cs_engine *e, struct cs_err *err) {

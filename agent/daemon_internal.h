@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Inside the daemon: daemon.c (its life), daemon_scan.c (finding and watching), daemon_judge.c (what follows
+// Inside the daemon: daemon.c (its life), daemon_scan.c (finding and watching), daemon_poll.c (what
+// the kernel does not tell), daemon_judge.c (what follows
 // from an item's files), daemon_ends.c (what the API said), daemon_health.c (what a person
 // must know), daemon_status.c (status file and heartbeats).
 #pragma once
@@ -35,7 +36,7 @@ struct cs_engine {
     struct cs_sender *sender;
     struct cs_settler *settler;   // NULL: no API is configured
     struct cs_guarded buffers[6]; // certificate, key, chain; of an SM2 pair the same three twice
-    struct cs_timer *work, *rescan, *beat, *status;
+    struct cs_timer *work, *rescan, *poll, *beat, *status;
     struct cs_waiting_upload uploads[CS_SPOOL_GROUP_MAX];
     size_t uploads_len;
     struct cs_item **queue; // a heap by due_ms
@@ -47,7 +48,9 @@ struct cs_engine {
     bool listed;      // what the catalog holds is known as well as it can be now
     bool list_failed; // told
     int64_t last_scan_ms;
-    int64_t looking_ms; // monotonic: since when all files are being looked at; 0: they were
+    size_t poll_at;        // item that is compared next
+    int64_t poll_began_ms; // monotonic: this round
+    int64_t looking_ms;    // monotonic: since when all files are being looked at; 0: they were
     int64_t blocked_until_ms, blocked_pause_ms; // the spool took nothing
     char blocked[CS_ERR_MSG_MAX];
     char unwatched[CS_ERR_MSG_MAX]; // why a directory cannot be watched, since the last look at everything
@@ -103,7 +106,12 @@ void engine_on_lost(void *arg, const char *why);
 void engine_follow(struct cs_engine *e, struct cs_item *item);
 void engine_watch(struct cs_engine *e, const char *directory);
 
+// daemon_poll.c
+CS_MUST_USE bool engine_start_polling(struct cs_engine *e);
+
 // daemon_judge.c
+uint64_t engine_stamp(const struct cs_item *item); // of its files as they are now
+bool engine_concluded(const struct cs_item *item); // it waits for nothing but a change of its files
 void engine_judge(struct cs_engine *e, struct cs_item *item);
 // What was judged and is to be uploaded goes into the spool.
 void engine_upload(struct cs_engine *e);

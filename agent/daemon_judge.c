@@ -371,7 +371,7 @@ static void judge_leaf(struct cs_engine *e, struct cs_item *item) {
         prepare_upload(e, item, k);
 }
 
-static bool concluded(const struct cs_item *item) {
+bool engine_concluded(const struct cs_item *item) {
     switch (item->state) {
     case CS_ITEM_SENT:
     case CS_ITEM_REGISTERED:
@@ -388,7 +388,7 @@ static bool concluded(const struct cs_item *item) {
     return false;
 }
 
-static uint64_t stamp_of(const struct cs_item *item) {
+uint64_t engine_stamp(const struct cs_item *item) {
     uint64_t stamp = 0;
     for (size_t i = 0; i < parts_of(item); i++) {
         struct files f = files_of(item, i);
@@ -432,8 +432,8 @@ void engine_judge(struct cs_engine *e, struct cs_item *item) {
         return;
     }
     engine_follow(e, item);
-    uint64_t stamp = stamp_of(item);
-    if (stamp == item->stamp && concluded(item))
+    uint64_t stamp = engine_stamp(item);
+    if (stamp == item->stamp && engine_concluded(item))
         return;
     int64_t now = engine_now(e);
     if (e->blocked_until_ms > now && item->state == CS_ITEM_BLOCKED) {

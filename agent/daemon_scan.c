@@ -123,6 +123,12 @@ static void on_candidate(void *arg, const struct cs_candidate *c) {
         engine_queue(e, item, engine_now(e));
 }
 
+static bool is_known(void *arg, const char *certificate) {
+    const struct cs_engine *e = arg;
+    const struct cs_item *item = cs_register_item(&e->reg, certificate);
+    return item && item->gone_ms == 0;
+}
+
 // A section that finds nothing watches nothing: there is a word for it.
 static void on_nothing(struct cs_engine *e, const struct cs_section *s) {
     struct cs_err err;
@@ -148,7 +154,11 @@ static void find_gone(struct cs_engine *e, const struct cs_section *section) {
 
 void engine_discover(struct cs_engine *e, size_t index) {
     const struct cs_section *section = &e->sections.items[index];
-    const struct cs_scan_hooks hooks = {on_candidate, on_directory, on_problem, e};
+    const struct cs_scan_hooks hooks = {.on_candidate = on_candidate,
+                                        .on_directory = on_directory,
+                                        .is_known = is_known,
+                                        .on_problem = on_problem,
+                                        .arg = e};
     struct cs_findings before = e->findings[index];
     e->findings[index] = (struct cs_findings){0};
     e->found_before = &before;

@@ -24,6 +24,7 @@ struct cs_agent_settings {
     int64_t log_level;
     // The daemon's.
     int64_t debounce_ms;
+    int64_t poll_ms;
     int64_t rescan_ms;
     int64_t heartbeat_ms;
     int64_t daemon_log_level;

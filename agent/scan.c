@@ -49,6 +49,12 @@ static bool is_named(const struct walk *w) {
     return !w->match.has_name && w->match.stars_len == 0;
 }
 
+void cs_scan_name(char *name) {
+    for (; *name; name++)
+        if (*name == '*')
+            *name = '_';
+}
+
 void cs_scan_watch(const struct cs_scan_hooks *h, const char *path) {
     char at[PATH_MAX];
     struct stat st;
@@ -106,13 +112,28 @@ static bool put_encrypt(const struct walk *w, char paths[3][PATH_MAX], struct cs
     return true;
 }
 
+static bool has_certificate(const struct walk *w, char certificate[PATH_MAX], bool *ret_first) {
+    const struct cs_section *s = w->section;
+    struct stat st;
+    *ret_first = true;
+    for (size_t i = 0; i < s->files_len; i++) {
+        const struct cs_section_files *f = &s->files[i];
+        if (!f->key || strcmp(f->key, w->files->key) != 0)
+            continue;
+        *ret_first &= i >= w->files_index;
+        if (!cs_path_pattern_expand(f->certificate, &w->match, certificate, PATH_MAX) ||
+            lstat(certificate, &st) == 0 || errno != ENOENT)
+            return true;
+    }
+    return false;
+}
+
 // A key whose certificate is not there: a renewal that was broken off, a certificate that was never issued.
 static void found_key(struct walk *w) {
     char certificate[PATH_MAX], shown[300], text[400];
     struct stat st;
-    if (lstat(w->path, &st) < 0 || S_ISDIR(st.st_mode) ||
-        !cs_path_pattern_expand(w->files->certificate, &w->match, certificate, sizeof certificate) ||
-        lstat(certificate, &st) == 0 || errno != ENOENT)
+    bool first; // of the patterns of this key
+    if (lstat(w->path, &st) < 0 || S_ISDIR(st.st_mode) || has_certificate(w, certificate, &first) || !first)
         return;
     cs_text_escape(certificate, strlen(certificate), shown, sizeof shown);
     snprintf(text, sizeof text, "it is a key without a certificate: there is no %s", shown);
@@ -133,8 +154,11 @@ static void found(struct walk *w) {
     if (S_ISDIR(st.st_mode) || taken(w, w->path) ||
         !cs_path_pattern_expand(w->files->as, &w->match, name, sizeof name))
         return;
+    cs_scan_name(name);
     if (w->files->key) {
         if (!cs_path_pattern_expand(w->files->key, &w->match, key, sizeof key))
+            return;
+        if (w->files->only_with_key && lstat(key, &st) < 0 && errno == ENOENT)
             return;
         c.key = key;
     }

@@ -20,6 +20,7 @@ struct cs_candidate {
 struct cs_scan_hooks {
     void (*on_candidate)(void *arg, const struct cs_candidate *c); // borrowed for the call
     void (*on_directory)(void *arg, const char *path);             // to be watched
+    bool (*is_known)(void *arg, const char *certificate);          // found before; NULL: none was
     // What a person must know: a path that is not there, cannot be read, or belongs to nothing.
     void (*on_problem)(void *arg, const struct cs_section *s, const struct cs_err *err);
     void *arg;
@@ -28,6 +29,8 @@ struct cs_scan_hooks {
 // on_problem), or where there is no directory to look into: then what is not found need not be gone.
 bool cs_scan_section(const struct cs_section *section, struct cs_crypto *crypto, struct cs_guarded *buffer,
                      const struct cs_scan_hooks *hooks);
+// A name of the catalog from a file's: a wildcard's "*" (acme.sh's *.example.com_ecc) becomes "_", as lego has it.
+void cs_scan_name(char *name);
 // Has the directory watched, or the nearest above it that is there: then its coming is told.
 void cs_scan_watch(const struct cs_scan_hooks *h, const char *path);
 // Whether a change of this path can bring a new candidate.

@@ -12,6 +12,7 @@
 
 #include "certsync/model/pem.h"
 #include "certsync/model/text.h"
+#include "copies.h"
 #include "pattern.h"
 
 #define FILES_MAX     20000
@@ -23,6 +24,8 @@ struct file {
     bool has_certificate, has_key;
     uint8_t certificate_spki[32], key_spki[32], leaf[32];
     size_t certs; // how many are in it
+    bool is_copy; // of another file that is there, by its name
+    bool known;   // a certificate that was found before
 };
 struct files {
     struct file *items;
@@ -182,19 +185,52 @@ static bool read_directory(const struct cs_section *s, DIR *dir, struct cs_crypt
     return complete && errno == 0;
 }
 
-static const struct file *key_of(const struct files *all, const struct file *cert) {
-    for (size_t i = 0; i < all->n; i++)
-        if (all->items[i].has_key && memcmp(all->items[i].key_spki, cert->certificate_spki, 32) == 0)
-            return &all->items[i];
-    return NULL;
+// Of two files that say the same: the one that is no copy, that was found before, the shorter one.
+static bool goes_before(const struct file *a, const struct file *b) {
+    size_t a_len = strlen(a->name), b_len = strlen(b->name);
+    if (a->is_copy != b->is_copy)
+        return b->is_copy;
+    if (a->certs != b->certs) // fullchain.pem beside cert.pem
+        return a->certs > b->certs;
+    if (a->known != b->known)
+        return a->known;
+    return a_len != b_len ? a_len < b_len : strcmp(a->name, b->name) < 0;
 }
 
-// The same leaf in another file that says more (fullchain.pem beside cert.pem), or comes first.
+static void find_copies(const struct cs_section *s, const struct cs_scan_hooks *hooks, struct files *all) {
+    char path[PATH_MAX];
+    for (size_t i = 0; i < all->n; i++) {
+        struct file *f = &all->items[i];
+        snprintf(path, sizeof path, "%s/%s", s->pairs, f->name);
+        f->known = hooks->is_known && f->has_certificate && hooks->is_known(hooks->arg, path);
+        for (size_t k = 0; k < all->n && !f->is_copy; k++) {
+            const struct file *o = &all->items[k];
+            bool alike = (f->has_certificate && o->has_certificate) ||
+                         (!f->has_certificate && f->has_key && o->has_key);
+            f->is_copy = alike && cs_is_copy_of(f->name, o->name);
+        }
+    }
+}
+
+static const struct file *key_of(const struct files *all, const struct file *cert) {
+    const struct file *best = NULL;
+    for (size_t i = 0; i < all->n; i++) {
+        const struct file *f = &all->items[i];
+        if (f->has_key && memcmp(f->key_spki, cert->certificate_spki, 32) == 0 &&
+            (!best || f == cert || (best != cert && goes_before(f, best))))
+            best = f;
+    }
+    return best;
+}
+
+// Another file has the same leaf, and is the better witness of it. A copy has nothing to say, an old one (of the
+// certificate that was renewed) neither.
 static bool told_better(const struct files *all, const struct file *cert) {
+    if (cert->is_copy)
+        return true;
     for (size_t i = 0; i < all->n; i++) {
         const struct file *o = &all->items[i];
-        if (o != cert && o->has_certificate && memcmp(o->leaf, cert->leaf, 32) == 0 &&
-            (o->certs > cert->certs || (o->certs == cert->certs && strcmp(o->name, cert->name) < 0)))
+        if (o != cert && o->has_certificate && memcmp(o->leaf, cert->leaf, 32) == 0 && goes_before(o, cert))
             return true;
     }
     return false;
@@ -226,7 +262,7 @@ static void tell_lonely_keys(const struct cs_section *s, const struct files *all
                              const struct cs_scan_hooks *hooks) {
     char path[PATH_MAX];
     for (size_t i = 0; i < all->n; i++) {
-        if (!all->items[i].has_key || fits_some(all, &all->items[i]))
+        if (!all->items[i].has_key || all->items[i].is_copy || fits_some(all, &all->items[i]))
             continue;
         snprintf(path, sizeof path, "%s/%s", s->pairs, all->items[i].name);
         tell(&(struct look){.section = s, .hooks = hooks, .path = path},
@@ -249,8 +285,10 @@ static void tell_pairs(const struct cs_section *s, const struct files *all,
             snprintf(key_path, sizeof key_path, "%s/%s", s->pairs, key->name);
         c.key = key == f ? path : key ? key_path : NULL;
         name_of(f->name, &m);
-        if (cs_path_pattern_expand(s->files[0].as, &m, name, sizeof name))
-            hooks->on_candidate(hooks->arg, &c);
+        if (!cs_path_pattern_expand(s->files[0].as, &m, name, sizeof name))
+            continue;
+        cs_scan_name(name);
+        hooks->on_candidate(hooks->arg, &c);
     }
 }
 
@@ -270,6 +308,7 @@ bool cs_scan_pairs(const struct cs_section *s, struct cs_crypto *crypto, struct 
     }
     bool complete = read_directory(s, dir, crypto, buffer, hooks, &all);
     closedir(dir);
+    find_copies(s, hooks, &all);
     tell_pairs(s, &all, hooks);
     tell_lonely_keys(s, &all, hooks);
     return complete;

@@ -17,36 +17,65 @@
 #define S          struct cs_watch_settings
 #define ALL_OWNERS "*"
 
-enum preset { PRESET_NONE, PRESET_CERTBOT, PRESET_ACME_SH, PRESET_LEGO, PRESET_CADDY, PRESET_KUBERNETES };
-static const char *const preset_names[] = {"none", "certbot", "acme.sh", "lego", "caddy", "kubernetes", NULL};
+enum preset {
+    PRESET_NONE,
+    PRESET_CERTBOT,
+    PRESET_ACME_SH,
+    PRESET_LEGO,
+    PRESET_CADDY,
+    PRESET_KUBERNETES,
+    PRESET_DEHYDRATED,
+    PRESET_UACME,
+    PRESET_CERTMONGER
+};
+static const char *const preset_names[] = {"none",       "certbot",    "acme.sh", "lego",       "caddy",
+                                           "kubernetes", "dehydrated", "uacme",   "certmonger", NULL};
 
-// Where each client puts what, below its directory.
+// Where each client puts what, below its directory. The manual page certsync.conf(5) has this table, too.
 static const struct layout {
-    const char *path; // the client's own default; NULL: must be given
+    const char *path;   // the client's own default; NULL: must be given
+    bool only_with_key; // the directory holds certificates of others, too, which have no key there
     struct {
         const char *certificate, *key, *chain, *as; // as NULL: the section's
     } files[2];
 } layouts[] = {
     [PRESET_CERTBOT] = {"/etc/letsencrypt",
+                        false,
                         {{"live/{name}/fullchain.pem", "live/{name}/privkey.pem", NULL, NULL}}},
     // An ECC certificate lies beside the RSA one of the same domain, in NAME_ecc.
     [PRESET_ACME_SH] = {"/root/.acme.sh",
+                        false,
                         {{"{name}_ecc/fullchain.cer", "{name}_ecc/{name}.key", NULL, "{name}_ecc"},
                          {"{name}/fullchain.cer", "{name}/{name}.key", NULL, NULL}}},
-    [PRESET_LEGO] = {"/var/lib/lego",
+    // Its own default is .lego where it is run; this is root's home.
+    [PRESET_LEGO] = {"/root/.lego",
+                     false,
                      {{"certificates/{name}.crt", "certificates/{name}.key", "certificates/{name}.issuer.crt",
                        NULL}}},
     [PRESET_CADDY] = {"/var/lib/caddy/.local/share/caddy",
+                      false,
                       {{"certificates/*/{name}/{name}.crt", "certificates/*/{name}/{name}.key", NULL, NULL}}},
-    [PRESET_KUBERNETES] = {NULL, {{"tls.crt", "tls.key", NULL, NULL}}},
+    [PRESET_KUBERNETES] = {NULL, false, {{"tls.crt", "tls.key", NULL, NULL}}},
+    // Debian's package sets this BASEDIR.
+    [PRESET_DEHYDRATED] = {"/var/lib/dehydrated",
+                           false,
+                           {{"certs/{name}/fullchain.pem", "certs/{name}/privkey.pem", NULL, NULL}}},
+    [PRESET_UACME] = {"/etc/ssl/uacme", false, {{"{name}/cert.pem", "private/{name}/key.pem", NULL, NULL}}},
+    // It puts files where each request says; this is where they mostly go, beside the system's CA bundles.
+    [PRESET_CERTMONGER] = {"/etc/pki/tls",
+                           true,
+                           {{"certs/{name}.crt", "private/{name}.key", NULL, NULL},
+                            {"certs/{name}.pem", "private/{name}.key", NULL, NULL}}},
 };
 
 // clang-format off
 const struct cs_setting cs_watch_rows[CS_WATCH_ROWS] = {
     CS_SETTING_CHOICE("preset", S, preset, "none", preset_names, CS_SETTING_RELOADABLE,
-                      "Who puts the files there: certbot, acme.sh, lego, caddy or kubernetes (tls.crt and tls.key in path)."),
+                      "Who puts the files there: certbot (/etc/letsencrypt), acme.sh (/root/.acme.sh), lego (/root/.lego), caddy "
+                      "(/var/lib/caddy/.local/share/caddy), dehydrated (/var/lib/dehydrated), uacme (/etc/ssl/uacme), certmonger "
+                      "(/etc/pki/tls), or kubernetes (tls.crt and tls.key in path)."),
     CS_SETTING_PATH("path", S, path, "", CS_SETTING_RELOADABLE,
-                    "The preset's directory where it is not the client's own default; may hold {name}."),
+                    "The preset's directory, where it is not the one that preset names; may hold {name}."),
     CS_SETTING_PATH("certificate", S, certificate, "", CS_SETTING_RELOADABLE,
                     "Pattern of certificate files; {name} stands for the name, * for any part of a path component."),
     CS_SETTING_PATH("key", S, key, "", CS_SETTING_RELOADABLE,
@@ -62,9 +91,9 @@ const struct cs_setting cs_watch_rows[CS_WATCH_ROWS] = {
     CS_SETTING_PATH("combined", S, combined, "", CS_SETTING_RELOADABLE,
                     "Pattern of files that hold certificate, chain and key together."),
     CS_SETTING_PATH("pairs", S, pairs, "", CS_SETTING_RELOADABLE,
-                    "Directory of certificates and keys under any names, matched by their public keys."),
+                    "Directory of certificates and keys under any names, matched by their public keys; copies of a file (www.crt.bak, www.old.crt) are passed over."),
     CS_SETTING_STR("as", S, as, "", CS_SETTING_RELOADABLE,
-                   "Name in the catalog, made of {name} and other text; empty: {name}, or the section's name where there is none."),
+                   "Name in the catalog, made of {name} and other text; empty: {name}, or the section's name where there is none. The * of a wildcard becomes _."),
     CS_SETTING_LIST("tags", S, tags, "", CS_SETTING_RELOADABLE, "Tags for these certificates."),
     CS_SETTING_BOOL("delete", S, remove, "no", CS_SETTING_RELOADABLE,
                     "Whether a certificate is deleted from the catalog when its files are gone."),
@@ -123,6 +152,7 @@ static bool put_preset(const S *s, struct cs_section *out, struct cs_err *err) {
         return fault(s, "this preset needs path, the directory of the mount", err);
     for (size_t i = 0; i < CS_ARRAY_LEN(l->files) && l->files[i].certificate; i++) {
         struct cs_section_files *f = &out->files[out->files_len++];
+        f->only_with_key = l->only_with_key;
         if (!put_text(&f->certificate, base, l->files[i].certificate, err) ||
             !put_text(&f->key, base, l->files[i].key, err) ||
             (l->files[i].chain && !put_text(&f->chain, base, l->files[i].chain, err)) ||

@@ -41,6 +41,7 @@ struct cs_section_files {
     char *encrypt_certificate, *encrypt_key,
         *encrypt_chain; // of an SM2 pair, whose signing half the others are
     char *as;           // name in the catalog, from {name}
+    bool only_with_key; // a certificate whose key is not there is passed over
 };
 struct cs_section {
     const char *name;                 // borrowed from the settings

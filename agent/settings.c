@@ -43,8 +43,12 @@ static const struct cs_setting rows[] = {
                       "How much is logged to standard error."),
     CS_SETTING_DURATION("agent.debounce", S, debounce_ms, "500ms", 0, 60000, CS_SETTING_RELOADABLE,
                         "How long certsync agent waits after a file changed, so that its partner can be written, too."),
+    CS_SETTING_DURATION("agent.poll", S, poll_ms, "2s", 0, 3600000, CS_SETTING_RELOADABLE,
+                        "How often certsync agent compares inode, size and times of the files and directories that it knows, for changes "
+                        "that the kernel does not tell of: through another hard link, by a mount over a file or directory, on NFS; 0: never. "
+                        "Where a look at all of them takes long it pauses fifty times as long."),
     CS_SETTING_DURATION("agent.rescan", S, rescan_ms, "1h", 1000, 7LL * 86400000, CS_SETTING_RELOADABLE,
-                        "How often certsync agent looks at all files without being told (NFS and overlayfs do not tell)."),
+                        "How often certsync agent looks through all sections anew, for what neither the kernel tells nor agent.poll finds."),
     CS_SETTING_DURATION("agent.heartbeat", S, heartbeat_ms, "5m", 0, 7LL * 86400000, CS_SETTING_RELOADABLE,
                         "How often certsync agent says that it is alive; 0: never."),
     CS_SETTING_CHOICE("agent.log_level", S, daemon_log_level, "info", cs_log_level_names, CS_SETTING_RELOADABLE,

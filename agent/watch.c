@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "certsync/model/text.h"
@@ -17,6 +18,8 @@
 
 struct directory {
     int wd;
+    bool told;      // something in it changed since the last poll, and was told
+    uint64_t stamp; // device, inode and time of the last change of its entries
     char path[];
 };
 struct cs_watch {
@@ -85,6 +88,14 @@ static bool cannot(const char *path, int code, struct cs_err *err) {
     return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s: cannot be watched: %s", shown, strerror(code));
 }
 
+static uint64_t stamp_of(const char *path) {
+    struct stat st;
+    if (stat(path, &st) < 0)
+        return 0;
+    return ((uint64_t)st.st_dev * 0x9e3779b97f4a7c15u) ^ ((uint64_t)st.st_ino << 20) ^
+           ((uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec);
+}
+
 bool cs_watch_add(struct cs_watch *w, const char *path, struct cs_err *err) {
     if (find_path(w, path))
         return true;
@@ -96,7 +107,9 @@ bool cs_watch_add(struct cs_watch *w, const char *path, struct cs_err *err) {
     if (!d)
         return cs_err_oom(err);
     d->wd = wd;
+    d->told = false;
     memcpy(d->path, path, strlen(path) + 1);
+    d->stamp = stamp_of(path);
     if (!cs_index_put(&w->by_wd, (uint64_t)wd, d)) {
         free(d);
         return cs_err_oom(err);
@@ -116,6 +129,20 @@ void cs_watch_renew(struct cs_watch *w) {
                 (void)inotify_rm_watch(w->fd, d->wd);
             d->wd = wd;
         }
+}
+
+void cs_watch_poll(struct cs_watch *w) {
+    bool changed = false;
+    for (size_t i = 0; i < w->by_path.cap; i++)
+        for (const struct cs_index_entry *e = w->by_path.buckets[i]; e; e = e->next) {
+            struct directory *d = e->value;
+            uint64_t stamp = stamp_of(d->path);
+            changed |= stamp != d->stamp && !d->told;
+            d->stamp = stamp;
+            d->told = false;
+        }
+    if (changed)
+        w->hooks.on_lost(w->hooks.arg, "a directory changed, and the kernel did not tell");
 }
 
 static void forget(struct cs_watch *w, int wd) {
@@ -148,8 +175,11 @@ static void take(struct cs_watch *w, const struct inotify_event *e) {
     if (e->len == 0)
         return; // the directory's own mode or times
     for (const struct cs_index_entry *at = cs_index_first(&w->by_wd, (uint64_t)e->wd); at;
-         at = cs_index_next(at))
-        w->hooks.on_change(w->hooks.arg, ((const struct directory *)at->value)->path, e->name);
+         at = cs_index_next(at)) {
+        struct directory *d = at->value;
+        d->told = true;
+        w->hooks.on_change(w->hooks.arg, d->path, e->name);
+    }
 }
 
 void cs_watch_read(struct cs_watch *w) {

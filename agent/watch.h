@@ -24,6 +24,9 @@ int cs_watch_fd(const struct cs_watch *w);
 CS_MUST_USE bool cs_watch_add(struct cs_watch *w, const char *directory, struct cs_err *err);
 // Watches again what the paths lead to now: of a link or a mount on the way to a directory no event comes.
 void cs_watch_renew(struct cs_watch *w);
+// Compares the directories with what they were at the last call, for changes that the kernel does not tell of: a mount
+// over one, a link on the way to it, entries on a network file system. on_lost where there is one.
+void cs_watch_poll(struct cs_watch *w);
 size_t cs_watch_count(const struct cs_watch *w);
 // Takes what the kernel has; call it when the descriptor is readable. Never blocks.
 void cs_watch_read(struct cs_watch *w);

@@ -147,6 +147,43 @@ def test_a_file_system_that_does_not_tell(host, ca):
         host.stop()
 
 
+def test_what_the_kernel_does_not_tell(host, ca):
+    """A file written through another hard link, and mounts over a file and over its directory: in a mount namespace of the agent's own."""
+    tls, aside, over = watch_pairs(host), host.dir / "aside", host.dir / "over"
+    put_pair(tls, "www", ca, start=-5)
+    host.start(within=["unshare", "--user", "--map-root-user", "--mount", "--propagation", "private"])
+    host.wait_version("www", 1)
+
+    def inside(*command):
+        subprocess.run(["nsenter", "--target", str(host.process.pid), "--user", "--mount", "--preserve-credentials", *map(str, command)], check=True)
+
+    aside.mkdir()
+    for ending in ("key", "crt"):
+        os.link(tls / f"www.{ending}", aside / f"www.{ending}")
+    host.wait_quiet()
+    new = put_pair(host.dir / "new", "www", ca, start=-4)
+    (aside / "www.key").write_bytes(ev.private_pem(new))  # in place: it is the watched file, too
+    (aside / "www.crt").write_bytes((host.dir / "new/www.crt").read_bytes())
+    host.wait_version("www", 2)
+    put_pair(over, "www", ca, start=-3)
+    for ending in ("key", "crt"):
+        inside("mount", "--bind", over / f"www.{ending}", tls / f"www.{ending}")
+    host.wait_version("www", 3)
+    # What is mounted is written in place, as a container's platform does it.
+    new = put_pair(host.dir / "new", "www", ca, start=-2)
+    (over / "www.key").write_bytes(ev.private_pem(new))
+    (over / "www.crt").write_bytes((host.dir / "new/www.crt").read_bytes())
+    host.wait_version("www", 4)
+    put_pair(host.dir / "all", "www", ca, start=-1)
+    put_pair(host.dir / "all", "second", ca)
+    inside("mount", "--bind", host.dir / "all", tls)
+    host.wait_version("www", 5)
+    host.wait_version("second", 1)
+    host.wait_quiet()
+    assert host.events() == 6  # each was seen once
+    host.stop()
+
+
 def test_vanishing_files(host, ca):
     """Certificates that come and go under the reader, all the time; one that stays is registered, and nothing else is said."""
     tls = watch_pairs(host)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "certsync/model/pem.h"
+#include "copies.h"
 #include "pattern.h"
 #include "scan.h"
 
@@ -71,6 +72,7 @@ struct tree {
     char directories[64][PATH_MAX];
     size_t directories_len;
     size_t problems;
+    const char *known; // a path below the tree that was found before; NULL: none
 };
 
 static void path_of(const struct tree *t, const char *rest, char *out) {
@@ -182,13 +184,22 @@ static void on_problem(void *arg, const struct cs_section *s, const struct cs_er
     t->problems++;
 }
 
+static bool is_known(void *arg, const char *certificate) {
+    const struct tree *t = arg;
+    return t->known && strcmp(below(t, certificate), t->known) == 0;
+}
+
 static int compare(const void *a, const void *b) {
     return strcmp(a, b);
 }
 
 static bool scan(struct tree *t) {
     t->found_len = t->directories_len = t->problems = 0;
-    const struct cs_scan_hooks hooks = {on_candidate, on_directory, on_problem, t};
+    const struct cs_scan_hooks hooks = {.on_candidate = on_candidate,
+                                        .on_directory = on_directory,
+                                        .is_known = is_known,
+                                        .on_problem = on_problem,
+                                        .arg = t};
     bool complete = cs_scan_section(&t->sections.items[0], t->f->crypto, &t->buffer, &hooks);
     qsort(t->found, t->found_len, sizeof t->found[0], compare);
     return complete;
@@ -252,6 +263,64 @@ static void test_acme_sh(void **state) {
     assert_found(t, 2,
                  (const char *const[]){"a.org acme/a.org/fullchain.cer acme/a.org/a.org.key -",
                                        "a.org_ecc acme/a.org_ecc/fullchain.cer acme/a.org_ecc/a.org.key -"});
+}
+
+// A wildcard's folder is called as the domain is; "*" has no place in a name of the catalog.
+static void test_acme_sh_wildcards(void **state) {
+    struct tree *t = *state;
+    use_preset(t, 2, "acme");
+    put(t, "acme/*.a.org_ecc/fullchain.cer", "c");
+    put(t, "acme/*.a.org_ecc/*.a.org.key", "k");
+    put(t, "acme/*.a.org/fullchain.cer", "c");
+    put(t, "acme/*.a.org/*.a.org.key", "k");
+    assert_true(scan(t));
+    assert_found(
+        t, 2,
+        (const char *const[]){"_.a.org acme/*.a.org/fullchain.cer acme/*.a.org/*.a.org.key -",
+                              "_.a.org_ecc acme/*.a.org_ecc/fullchain.cer acme/*.a.org_ecc/*.a.org.key -"});
+}
+
+static void test_dehydrated(void **state) {
+    struct tree *t = *state;
+    use_preset(t, 6, "dehydrated");
+    put(t, "dehydrated/certs/a.org/fullchain-1.pem", "c");
+    put(t, "dehydrated/certs/a.org/privkey-1.pem", "k");
+    put_link(t, "fullchain-1.pem", "dehydrated/certs/a.org/fullchain.pem");
+    put_link(t, "privkey-1.pem", "dehydrated/certs/a.org/privkey.pem");
+    put(t, "dehydrated/accounts/x/account_key.pem", "k");
+    assert_true(scan(t));
+    assert_found(t, 1,
+                 (const char *const[]){
+                     "a.org dehydrated/certs/a.org/fullchain.pem dehydrated/certs/a.org/privkey.pem -"});
+}
+
+static void test_uacme(void **state) {
+    struct tree *t = *state;
+    use_preset(t, 7, "uacme");
+    put(t, "uacme/private/key.pem", "k");
+    put(t, "uacme/private/a.org/key.pem", "k");
+    put(t, "uacme/a.org/cert.pem", "c");
+    put(t, "uacme/a.org/cert-1700000000.pem", "c");
+    assert_true(scan(t));
+    assert_found(t, 1, (const char *const[]){"a.org uacme/a.org/cert.pem uacme/private/a.org/key.pem -"});
+}
+
+static void test_certmonger(void **state) {
+    struct tree *t = *state;
+    use_preset(t, 8, "tls");
+    put(t, "tls/certs/ca-bundle.crt", "c");
+    put(t, "tls/certs/www.crt", "c");
+    put(t, "tls/private/www.key", "k");
+    put(t, "tls/certs/mail.pem", "c");
+    put(t, "tls/private/mail.key", "k");
+    assert_true(scan(t));
+    assert_int_equal(t->problems, 0);
+    assert_found(t, 2,
+                 (const char *const[]){"mail tls/certs/mail.pem tls/private/mail.key -",
+                                       "www tls/certs/www.crt tls/private/www.key -"});
+    put(t, "tls/private/lost.key", "k");
+    assert_true(scan(t));
+    assert_int_equal(t->problems, 1);
 }
 
 static void test_lego(void **state) {
@@ -433,6 +502,64 @@ static void test_pairs_by_public_key(void **state) {
                  (const char *const[]){"second pairs/second.crt - -", "zebra pairs/zebra.pem pairs/one -"});
 }
 
+static void test_names_of_copies(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *original;
+        bool copy;
+    } rows[] = {
+        {"www (copy).crt", "www.crt", true},       {"www (2).crt", "www.crt", true},
+        {"www - Copy.crt", "www.crt", true},       {"www - Copy (2).crt", "www.crt", true},
+        {"www copy.crt", "www.crt", true},         {"Copy of www.crt", "www.crt", true},
+        {"www.crt.bak", "www.crt", true},          {"www.crt~", "www.crt", true},
+        {"www.crt.20260101", "www.crt", true},     {"www.crt.dpkg-old", "www.crt", true},
+        {"www.crt_old", "www.crt", true},          {"www.old.crt", "www.crt", true},
+        {"www-backup2.crt", "www.crt", true},      {"www_bak.crt", "www.crt", true},
+        {"www.orig.crt", "www.crt", true},         {"www.crt", "www.crt", false},
+        {"www.old.pem", "www.crt", false},         {"www2.crt", "www.crt", false},
+        {"www.example.crt", "www.crt", false},     {"www.older.crt", "www.crt", false},
+        {"www-a.crt", "www.crt", false},           {"www.crtx", "www.crt", false},
+        {"www.crt", "www.crt.bak", false},         {"www.crt", "www", false},
+        {"example.com.crt", "example.crt", false}, {"www.key", "www.crt", false},
+    };
+    for (size_t i = 0; i < CS_ARRAY_LEN(rows); i++)
+        if (cs_is_copy_of(rows[i].name, rows[i].original) != rows[i].copy)
+            fail_msg("%s of %s", rows[i].name, rows[i].original);
+}
+
+static void test_pairs_with_copies(void **state) {
+    struct tree *t = *state;
+    struct cs_watch_settings s = plain();
+    s.pairs = text(t, "pairs");
+    make_section(t, &s);
+    copy_file(t, "p256.pem", "pairs/www.crt");
+    copy_file(t, "p256.key", "pairs/www.key");
+    const char *const only[] = {"www pairs/www.crt pairs/www.key -"};
+    static const struct {
+        const char *from, *to;
+    } copies[] = {
+        {"p256.pem", "pairs/www (copy).crt"},  {"p256.key", "pairs/www (copy).key"},
+        {"p256.pem", "pairs/www.crt.bak"},     {"p256.key", "pairs/www.key.bak"},
+        {"rsa.pem", "pairs/www.old.crt"},      {"rsa.key", "pairs/www.old.key"}, // of the last renewal
+        {"p256.pem", "pairs/Copy of www.crt"}, {"p256.pem", "pairs/a-copy-of-another-name.crt"},
+    };
+    for (size_t i = 0; i < CS_ARRAY_LEN(copies); i++) {
+        copy_file(t, copies[i].from, copies[i].to);
+        assert_true(scan(t));
+        assert_found(t, 1, only);
+        assert_int_equal(t->problems, 0);
+    }
+    // A copy under a shorter name, that would be the better one, comes too late.
+    copy_file(t, "p256.pem", "pairs/a.crt");
+    t->known = "pairs/www.crt";
+    assert_true(scan(t));
+    assert_found(t, 1, only);
+    // What is no copy by its name is one more certificate.
+    copy_file(t, "rsa.pem", "pairs/other.crt");
+    assert_true(scan(t));
+    assert_found(t, 2, (const char *const[]){"other pairs/other.crt pairs/www.old.key -", only[0]});
+}
+
 // --- the guarded read
 
 static void test_what_is_refused(void **state) {
@@ -552,6 +679,10 @@ int main(void) {
         T(test_patterns_that_are_none),
         T(test_certbot),
         T(test_acme_sh),
+        T(test_acme_sh_wildcards),
+        T(test_dehydrated),
+        T(test_uacme),
+        T(test_certmonger),
         T(test_lego),
         T(test_caddy),
         T(test_kubernetes_swaps),
@@ -559,6 +690,8 @@ int main(void) {
         T(test_sm2_pairs),
         T(test_sections_that_make_no_sense),
         T(test_pairs_by_public_key),
+        T(test_names_of_copies),
+        T(test_pairs_with_copies),
         T(test_what_is_refused),
         T(test_links_on_the_way),
         T(test_following_links),
