@@ -94,7 +94,7 @@ const struct cs_command cs_cmd_keygen = {
     .name = "keygen",
     .summary = "Make a key for a host, an admin, an issuer, a custodian …",
     .description = "Prints the key's id. An existing file is never overwritten.",
-    .examples = "certsync keygen --out /etc/certsync/agent.key\ncertsync keygen --type custodian --out "
+    .examples = "certsync keygen --out " CERTSYNC_ETC "/agent.key\ncertsync keygen --type custodian --out "
                 "custodian.key\n",
     .opts = keygen_opts,
     .opt_count = CS_ARRAY_LEN(keygen_opts),

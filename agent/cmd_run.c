@@ -26,7 +26,7 @@ const struct cs_command cs_cmd_agent_run = {
                    "name. SIGHUP reads settings and key again; SIGTERM publishes what there is and ends. "
                    "What it does is in "
                    "its log and in certsync status.",
-    .examples = "certsync agent\ncertsync agent run --config /etc/certsync/certsync.conf\n",
+    .examples = "certsync agent\ncertsync agent run --config " CERTSYNC_ETC "/certsync.conf\n",
     .values_size = sizeof(struct run),
     .run = run,
 };

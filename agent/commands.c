@@ -9,7 +9,7 @@ static const struct cs_opt global_opts[] = {
      .kind = CS_OPT_PATH,
      CS_OPT_AT_STR(struct cs_globals, config),
      .value_name = "FILE",
-     .text = "Settings file; else CERTSYNC_CONFIG, /etc/certsync/certsync.conf, "
+     .text = "Settings file; else CERTSYNC_CONFIG, " CERTSYNC_ETC "/certsync.conf, "
              "~/.config/certsync/certsync.conf."},
     {.name = "set",
      .kind = CS_OPT_SET,

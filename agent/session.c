@@ -12,7 +12,7 @@
 #include "certsync/runtime/log.h"
 #include "keystore.h"
 
-#define SYSTEM_CONFIG "/etc/certsync/certsync.conf"
+#define SYSTEM_CONFIG CERTSYNC_ETC "/certsync.conf"
 #define USER_CONFIG   "/.config/certsync/certsync.conf"
 #define MADE_UP       "dry-run"
 

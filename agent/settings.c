@@ -19,7 +19,7 @@ static const struct cs_setting rows[] = {
                    "Topic that outcomes come from; read only by trust commands, whose events belong to no account."),
     CS_SETTING_STR("agent.account", S, account, "", 0,
                    "Account that this host's key is enrolled in."),
-    CS_SETTING_PATH("agent.key", S, key, "/etc/certsync/agent.key", 0,
+    CS_SETTING_PATH("agent.key", S, key, CERTSYNC_ETC "/agent.key", 0,
                     "Private key that signs events and API tokens (made by certsync keygen, or by certsync agent join); or the URI of one in a "
                     "PKCS#11 token or TPM, for OpenSSL's providers, e.g. handle:0x81000001."),
     CS_SETTING_STR("agent.key_provider", S, key_provider, "", 0,

@@ -4,7 +4,7 @@
 #include <malloc.h> // mallopt
 #include <stdlib.h>
 
-#define DEFAULT_CONFIG "/etc/certsync/consumer.conf"
+#define DEFAULT_CONFIG CERTSYNC_ETC "/consumer.conf"
 
 extern char **environ;
 

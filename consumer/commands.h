@@ -8,7 +8,7 @@
 #include "settings.h"
 
 struct cs_consumer_globals {
-    const char *config; // NULL: CERTSYNC_CONFIG, then /etc/certsync/consumer.conf if it is there
+    const char *config; // NULL: CERTSYNC_CONFIG, then CERTSYNC_ETC/consumer.conf if it is there
 };
 
 #define CS_EXIT_FAILED 1

@@ -12,7 +12,7 @@ static const struct cs_opt global_opts[] = {
      .kind = CS_OPT_PATH,
      CS_OPT_AT_STR(struct cs_consumer_globals, config),
      .value_name = "FILE",
-     .text = "Settings file; else CERTSYNC_CONFIG, then /etc/certsync/consumer.conf where it exists."},
+     .text = "Settings file; else CERTSYNC_CONFIG, then " CERTSYNC_ETC "/consumer.conf where it exists."},
     {.name = "set",
      .kind = CS_OPT_SET,
      .value_name = "KEY=VALUE",

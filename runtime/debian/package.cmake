@@ -62,11 +62,10 @@ function(certsync_package component)
   set(doc share/doc/${P_PACKAGE})
 
   certsync_generate(${P_PROGRAM} ${P_FOLDER}/debian/${P_CONFIG}.in ${made}/${P_CONFIG})
-  install(FILES ${made}/${P_CONFIG} DESTINATION /etc/certsync COMPONENT ${component}
-          PERMISSIONS OWNER_READ OWNER_WRITE GROUP_READ)
   certsync_generate(${P_PROGRAM} ${CERTSYNC_SHARED_DEBIAN}/changelog.in ${made}/changelog GZIP)
   install(FILES ${made}/changelog.gz ${CERTSYNC_SHARED_DEBIAN}/copyright DESTINATION ${doc} COMPONENT ${component})
-  install(FILES ${P_FOLDER}/systemd/${P_UNIT}.service DESTINATION /lib/systemd/system COMPONENT ${component})
+  configure_file(${CERTSYNC_SHARED_DEBIAN}/installed.cmake.in ${made}/installed.cmake @ONLY)
+  install(SCRIPT ${made}/installed.cmake COMPONENT ${component})
   foreach(kind sysusers tmpfiles)
     if(EXISTS ${P_FOLDER}/systemd/${kind}.conf)
       install(FILES ${P_FOLDER}/systemd/${kind}.conf DESTINATION lib/${kind}.d RENAME ${P_UNIT}.conf
