@@ -8,9 +8,8 @@
 #include "api_internal.h"
 #include "certsync/runtime/log.h"
 
-#define RETRY_AFTER_S  "1"
-#define GENERATION_KEY "gen" // catalog_redis_internal.h
-#define RESTARTS_MAX   5     // promotions that one call bears
+#define RETRY_AFTER_S "1"
+#define RESTARTS_MAX  5 // promotions that one call bears
 
 int64_t api_now_s(const struct cs_api *api) {
     return cs_clock_wall_ms(api->consumer->clock) / 1000;
@@ -19,8 +18,6 @@ int64_t api_now_s(const struct cs_api *api) {
 static void release(struct api_call *call) {
     if (call->state)
         call->state_free(call->state);
-    if (call->asked.reply)
-        freeReplyObject(call->asked.reply);
     free(call);
 }
 
@@ -176,17 +173,16 @@ static void begin_anew(struct api_call *call) {
         api_auth_begin(call);
 }
 
-// Both answers are there: generation is the live one, 0 where Redis did not say.
-static void take_step(struct api_call *call, int64_t generation) {
-    redisReply *reply = CS_TAKE(call->asked.reply);
+static void take_step(struct api_call *call, const redisReply *reply, int64_t generation,
+                      const redisReply *position) {
     api_step next = CS_TAKE(call->next);
-    int64_t *believed = &call->api->generations[call->asked.partition];
+    int32_t partition = call->asked.partition;
     bool same = generation == call->asked.generation;
     if (generation > 0 && !same)
-        *believed = generation;
+        call->api->generations[partition] = generation;
     if (!call->req) {
         // The client has left.
-    } else if (call->asked.lost || !reply) {
+    } else if (!reply) {
         api_redis_away(call);
     } else if (reply->type == REDIS_REPLY_ERROR) {
         on_error_reply(call, reply);
@@ -194,63 +190,33 @@ static void take_step(struct api_call *call, int64_t generation) {
         api_redis_away(call);
     } else if (!same) {
         begin_anew(call);
+    } else if (!api_standing(call->api, partition, position)) {
+        api_busy(call, "The catalog has not caught up with what was decided; ask again.");
     } else {
         next(call, reply);
     }
-    if (reply)
-        freeReplyObject(reply);
     api_call_settle(call);
 }
 
-static bool ask_generation(struct api_call *call);
-
-static void on_generation(const redisReply *reply, void *arg) {
-    struct api_call *call = arg;
-    call->asked.waiting--;
-    call->asked.lost |= !reply;
-    if (call->asked.waiting > 0)
-        call->asked.late = true; // a node sent the question on: what it reads comes after this
-    else
-        take_step(call, api_generation(reply));
-}
-
 static void on_reply(const redisReply *reply, void *arg) {
-    struct api_call *call = arg;
-    call->asked.waiting--;
-    call->asked.lost |= !reply;
-    call->asked.reply = reply ? cs_redis_take(reply) : NULL;
-    if (call->asked.waiting > 0)
-        return;
-    if (!call->asked.late || call->asked.lost || !ask_generation(call))
-        take_step(call, 0);
-}
-
-static bool ask_generation(struct api_call *call) {
-    CS_AUTO(cs_buf_clear) struct cs_buf command;
-    cs_buf_init(&command, 256);
-    cs_redis_put(&command, 2);
-    cs_redis_put_text(&command, "GET");
-    api_put_key_of(&command, call->api, call->asked.partition, 0, GENERATION_KEY);
-    call->asked.late = false;
-    if (!cs_redis_pool_send(call->api->redis, call->asked.partition, &command, on_generation, call))
-        return false;
-    call->asked.waiting++;
-    return true;
+    if (api_elements(reply) == 2 && api_elements(reply->element[1]) == 2)
+        take_step(arg, reply->element[0], api_generation(reply->element[1]->element[0]),
+                  reply->element[1]->element[1]);
+    else
+        take_step(arg, reply && reply->type == REDIS_REPLY_ERROR ? reply : NULL, 0, NULL);
 }
 
 void api_ask_of(struct api_call *call, int32_t partition, const struct cs_buf *command, api_step next) {
+    CS_AUTO(cs_buf_clear) struct cs_buf standing;
+    cs_buf_init(&standing, 512);
     call->asked.partition = partition;
     call->asked.generation = generation_for(call, partition);
-    call->asked.lost = call->asked.late = false;
-    if (!cs_redis_pool_send(call->api->redis, partition, command, on_reply, call)) {
-        api_redis_away(call);
-        return;
-    }
+    api_put_standing(&standing, call->api, partition, call->asked.generation);
     call->next = next;
-    call->asked.waiting = 1;
-    // Where this is refused the connection is gone, and on_reply will say so.
-    if (!ask_generation(call))
-        call->asked.lost = true;
+    if (cs_redis_pool_send_both(call->api->redis, partition, command, &standing, on_reply, call))
+        return;
+    call->next = NULL;
+    api_redis_away(call);
 }
 
 void api_ask(struct api_call *call, const struct cs_buf *command, api_step next) {

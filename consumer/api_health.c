@@ -62,10 +62,12 @@ void api_readyz(struct cs_http_request *req, void *arg) {
     char why[1024] = "";
     bool redis = cs_redis_pool_ready(api->redis);
     bool ready = cs_board_ready(c->board, why, sizeof why);
+    bool known = api_standings_known(api->standings);
     const char *reason = api->stopping ? "the process is stopping"
                          : !ready      ? why
-                                       : "the API cannot reach Redis";
-    ready = ready && redis && !api->stopping;
+                         : !redis      ? "the API cannot reach Redis"
+                                       : "the API does not know yet how far outcomes are published";
+    ready = ready && redis && known && !api->stopping;
     CS_AUTO(cs_buf_clear) struct cs_buf json;
     cs_buf_init(&json, API_BODY_MAX);
     cs_json_begin(&json, '{');

@@ -6,9 +6,9 @@
 // and clients that leave are dealt with between the steps, once.
 //
 // A call reads one generation of its partition's catalog (catalog.h): the one that the API believes to be live.
-// With every question it asks, behind it, which one is: an old one may be removed only after another was
-// promoted, so an answer that is followed by the generation that was read is whole. Otherwise the call begins
-// anew with the other generation; nothing of what it read before is used.
+// With every question it asks, in one transaction, which one is, and where the catalog stands. Where another is live
+// the call begins anew with that one; nothing of what it read before is used. Where the catalog stands before what
+// was published it is not answered from (api_standing.c).
 #pragma once
 
 #include "api.h"
@@ -65,9 +65,6 @@ struct api_call {
     struct { // the question under way
         int32_t partition;
         int64_t generation;
-        unsigned waiting;  // answers that are due
-        bool lost, late;   // Redis went away; the generation was told before the reply
-        redisReply *reply; // owned
     } asked;
     void *state; // of the endpoint
     void (*state_free)(void *state);
@@ -82,6 +79,7 @@ struct cs_api {
     struct cs_crypto *crypto; // the loop's thread's
     struct api_waits *waits;
     struct api_look *look;
+    struct api_standings *standings;
     struct api_call *calls;
     int64_t *generations; // by partition: the one believed to be live
     bool stopping;
@@ -250,6 +248,20 @@ uint64_t api_wait_heard(const struct api_waits *w, int32_t partition);
 void api_wait_park(struct api_call *call, const char *event, int64_t until_ms, uint64_t heard);
 void api_wait_unpark(struct api_call *call); // the client has left
 void api_waits_redis(struct api_waits *w, bool ready);
+
+// ---- api_standing.c: whether a catalog has caught up with what was published
+
+bool api_standings_new(struct cs_api *api, struct api_standings **ret, struct cs_err *err);
+void api_standings_free(struct api_standings *s); // takes NULL
+// The command that reads generation and position: a reply of two elements.
+void api_put_standing(struct cs_buf *command, const struct cs_api *api, int32_t partition,
+                      int64_t generation);
+// Whether what was read together with this position (of the live generation) may be answered.
+bool api_standing(struct cs_api *api, int32_t partition, const redisReply *position);
+// A connection to Redis came or went: it may be another Redis than before.
+void api_standings_doubt(struct api_standings *s);
+// Whether the published outcomes of any partition are known.
+bool api_standings_known(const struct api_standings *s);
 
 // ---- api_look.c: the age of shares, and who is heard of
 

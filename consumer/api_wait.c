@@ -192,10 +192,11 @@ static void look_at(struct api_waiter *waiter, struct cs_bytes doc) {
 static void on_batch(const redisReply *reply, void *arg) {
     struct lane *lane = arg;
     int64_t *believed = &lane->all->api->generations[lane->partition];
-    bool answered = api_elements(reply) == lane->batch_len + 1;
+    bool answered = api_elements(reply) == lane->batch_len + 2;
     int64_t generation = answered ? api_generation(reply->element[lane->batch_len]) : 0;
-    bool ok = answered && generation == lane->generation;
-    if (answered && generation > 0 && !ok) {
+    bool same = answered && generation == lane->generation;
+    bool ok = same && api_standing(lane->all->api, lane->partition, reply->element[lane->batch_len + 1]);
+    if (answered && generation > 0 && !same) {
         *believed = generation;
         lane->again = true; // the same once more, of the other generation
     }
@@ -246,12 +247,13 @@ static void next_batch(struct lane *lane) {
     CS_AUTO(cs_buf_clear) struct cs_buf command;
     cs_buf_init(&command, API_COMMAND_MAX);
     lane->generation = api->generations[lane->partition];
-    cs_redis_put(&command, lane->batch_len + 2);
+    cs_redis_put(&command, lane->batch_len + 3);
     cs_redis_put_text(&command, "MGET");
     for (size_t i = 0; i < lane->batch_len; i++)
         api_put_key_of(&command, api, lane->partition, lane->generation, "outcome/%s/%s",
                        lane->batch[i]->call->account, lane->batch[i]->event);
     api_put_key_of(&command, api, lane->partition, 0, "gen");
+    api_put_key_of(&command, api, lane->partition, lane->generation, "pos");
     if (!cs_redis_pool_send(api->redis, lane->partition, &command, on_batch, lane))
         drop_batch(lane);
 }

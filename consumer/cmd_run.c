@@ -13,6 +13,7 @@
 #include "consumer.h"
 #include "keyfile.h"
 #include "preflight.h"
+#include "published.h"
 #include "worker.h"
 
 #define READY_CHECK_MS 100
@@ -220,7 +221,10 @@ static bool make_shared(struct daemon *d, struct cs_err *err) {
 }
 
 static bool start_api(struct daemon *d, struct cs_err *err) {
-    return !d->settings->api_listen[0] || cs_api_new(&d->c, &d->api, err);
+    const struct cs_consumer_settings *s = d->settings;
+    return !s->api_listen[0] || (cs_published_kafka_new(&s->kafka, s->outcomes_topic, d->c.partition_count,
+                                                        &d->c.published, err) &&
+                                 cs_api_new(&d->c, &d->api, err));
 }
 
 static bool start_workers(struct daemon *d, struct cs_err *err) {
@@ -254,6 +258,7 @@ static void end(struct daemon *d) {
         cs_worker_free(d->workers[i]);
     free(d->workers);
     cs_api_free(d->api);
+    cs_published_free(d->c.published);
     cs_loop_free(d->c.loop);
     cs_board_metrics_free(d->board_metrics);
     cs_board_free(d->c.board);

@@ -34,6 +34,7 @@ struct cs_consumer {
     struct cs_metrics *metrics;
     struct cs_board *board;
     const struct cs_clock *clock;
+    struct cs_published *published; // only the API's thread uses it
     // Whether no worker hangs; in the loop's thread. NULL: there are none to ask.
     bool (*alive)(void *arg);
     void *alive_arg;

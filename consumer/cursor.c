@@ -236,6 +236,12 @@ bool cs_cursor_tail(struct cs_cursor *c, struct cs_crypto *crypto, int32_t parti
     return true;
 }
 
+bool cs_cursor_end(struct cs_cursor *c, int32_t partition, int64_t timeout_ms, int64_t *ret_end,
+                   struct cs_err *err) {
+    int64_t low = 0;
+    return cs_kafka_watermarks(c->rk, c->topic, partition, timeout_ms, &low, ret_end, err);
+}
+
 bool cs_cursor_time(struct cs_cursor *c, const char *topic, int32_t partition, int64_t offset, int timeout_ms,
                     int64_t *ret_ms, struct cs_err *err) {
     rd_kafka_topic_t *rkt = rd_kafka_topic_new(c->rk, topic, NULL);

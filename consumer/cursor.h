@@ -38,6 +38,10 @@ CS_MUST_USE bool cs_cursor_tail(struct cs_cursor *c, struct cs_crypto *crypto, i
                                 const struct cs_position *at, int64_t timeout_ms, struct cs_cursor_tail *ret,
                                 struct cs_err *err);
 
+// Offset of what comes next in the partition.
+CS_MUST_USE bool cs_cursor_end(struct cs_cursor *c, int32_t partition, int64_t timeout_ms, int64_t *ret_end,
+                               struct cs_err *err);
+
 // The broker's time of one record of any topic; waits for it.
 CS_MUST_USE bool cs_cursor_time(struct cs_cursor *c, const char *topic, int32_t partition, int64_t offset,
                                 int timeout_ms, int64_t *ret_ms, struct cs_err *err);

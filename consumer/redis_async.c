@@ -326,6 +326,56 @@ bool cs_redis_async_send(struct cs_redis_async *r, const struct cs_buf *command,
     return true;
 }
 
+// ---- two commands in one
+
+struct both {
+    void (*fn)(const redisReply *reply, void *arg);
+    void *arg;
+    redisReply *error; // the first; owned
+};
+
+static void on_queued(const redisReply *reply, void *arg) {
+    struct both *b = arg;
+    if (reply && reply->type == REDIS_REPLY_ERROR && !b->error)
+        b->error = cs_redis_take(reply);
+}
+
+static void on_both(const redisReply *reply, void *arg) {
+    struct both *b = arg;
+    b->fn(reply && b->error ? b->error : reply, b->arg);
+    if (b->error)
+        freeReplyObject(b->error);
+    free(b);
+}
+
+static bool send_word(struct cs_redis_async *r, const char *word,
+                      void (*fn)(const redisReply *reply, void *arg), void *arg) {
+    CS_AUTO(cs_buf_clear) struct cs_buf command;
+    cs_buf_init(&command, 64);
+    cs_redis_put(&command, 1);
+    cs_redis_put_text(&command, word);
+    return cs_redis_async_send(r, &command, fn, arg);
+}
+
+bool cs_redis_async_send_both(struct cs_redis_async *r, const struct cs_buf *command,
+                              const struct cs_buf *beside, void (*fn)(const redisReply *reply, void *arg),
+                              void *arg) {
+    struct both *b = NULL;
+    if (!cs_redis_async_ready(r) || command->failed || beside->failed || !(b = malloc(sizeof *b)))
+        return false;
+    *b = (struct both){.fn = fn, .arg = arg};
+    if (!send_word(r, "MULTI", on_queued, b)) {
+        free(b);
+        return false;
+    }
+    if (cs_redis_async_send(r, command, on_queued, b) && cs_redis_async_send(r, beside, on_queued, b) &&
+        send_word(r, "EXEC", on_both, b))
+        return true;
+    // Out of memory. What was sent cannot be taken back, and b has to outlive it.
+    drop(r, "out of memory");
+    return false;
+}
+
 // hiredis frees a reply after its callback, by what its type says there is to free: nothing for nil.
 redisReply *cs_redis_take(const redisReply *reply) {
     redisReply *kept = malloc(sizeof *kept);

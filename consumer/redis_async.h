@@ -46,6 +46,12 @@ void cs_redis_put_int(struct cs_buf *command, int64_t v);
 CS_MUST_USE bool cs_redis_async_send(struct cs_redis_async *r, const struct cs_buf *command,
                                      void (*fn)(const redisReply *reply, void *arg), void *arg);
 
+// Both in one transaction (MULTI), as if nothing came between them. fn gets the array of their replies, or the first
+// error that Redis had with one of them.
+CS_MUST_USE bool cs_redis_async_send_both(struct cs_redis_async *r, const struct cs_buf *command,
+                                          const struct cs_buf *beside,
+                                          void (*fn)(const redisReply *reply, void *arg), void *arg);
+
 // Takes a reply out of its callback, to be kept: what is left there is nil. freeReplyObject frees it. NULL: out
 // of memory.
 redisReply *cs_redis_take(const redisReply *reply);

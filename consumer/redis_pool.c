@@ -25,6 +25,7 @@ struct node {
 struct question {
     struct cs_redis_pool *pool;
     struct cs_buf command;
+    struct cs_buf beside; // in one transaction with it; empty: none
     uint16_t slot;
     struct cs_redis_target at; // whom it was put to
     bool ask;                  // of the node that an ASK named
@@ -169,6 +170,7 @@ bool cs_redis_pool_ready(const struct cs_redis_pool *p) {
 
 static void question_free(struct question *q) {
     cs_buf_clear(&q->command);
+    cs_buf_clear(&q->beside);
     free(q);
 }
 
@@ -210,6 +212,8 @@ static bool put_question(struct question *q) {
         if (!cs_redis_async_send(n->conn, &asking, ignore, NULL))
             return false;
     }
+    if (q->beside.len > 0) // an ASKING holds for a whole transaction
+        return cs_redis_async_send_both(n->conn, &q->command, &q->beside, on_answer, q);
     return cs_redis_async_send(n->conn, &q->command, on_answer, q);
 }
 
@@ -260,12 +264,14 @@ static void ask_those_who_wait(struct cs_redis_pool *p) {
     }
 }
 
-bool cs_redis_pool_send(struct cs_redis_pool *p, int32_t partition, const struct cs_buf *command,
-                        void (*fn)(const redisReply *reply, void *arg), void *arg) {
-    if (command->failed || !p->map)
-        return false;
-    if (p->access.mode != CS_REDIS_CLUSTER)
-        return p->len > 0 && cs_redis_async_send(p->nodes[0]->conn, command, fn, arg);
+static void copy_command(struct cs_buf *to, const struct cs_buf *from) {
+    cs_buf_init(to, from->len + 1);
+    cs_buf_put(to, from->data, from->len);
+}
+
+static bool ask_cluster(struct cs_redis_pool *p, int32_t partition, const struct cs_buf *command,
+                        const struct cs_buf *beside, void (*fn)(const redisReply *reply, void *arg),
+                        void *arg) {
     struct question *q = calloc(1, sizeof *q);
     if (!q)
         return false;
@@ -274,12 +280,32 @@ bool cs_redis_pool_send(struct cs_redis_pool *p, int32_t partition, const struct
                            .until_ms = now_ms() + WAIT_MAX_MS,
                            .fn = fn,
                            .arg = arg};
-    cs_buf_init(&q->command, command->len + 1);
-    cs_buf_put(&q->command, command->data, command->len);
-    if (!q->command.failed && put_question(q))
+    copy_command(&q->command, command);
+    if (beside)
+        copy_command(&q->beside, beside);
+    if (!q->command.failed && !q->beside.failed && put_question(q))
         return true;
     question_free(q);
     return false;
+}
+
+bool cs_redis_pool_send(struct cs_redis_pool *p, int32_t partition, const struct cs_buf *command,
+                        void (*fn)(const redisReply *reply, void *arg), void *arg) {
+    if (command->failed || !p->map)
+        return false;
+    if (p->access.mode == CS_REDIS_CLUSTER)
+        return ask_cluster(p, partition, command, NULL, fn, arg);
+    return p->len > 0 && cs_redis_async_send(p->nodes[0]->conn, command, fn, arg);
+}
+
+bool cs_redis_pool_send_both(struct cs_redis_pool *p, int32_t partition, const struct cs_buf *command,
+                             const struct cs_buf *beside, void (*fn)(const redisReply *reply, void *arg),
+                             void *arg) {
+    if (command->failed || beside->failed || !p->map)
+        return false;
+    if (p->access.mode == CS_REDIS_CLUSTER)
+        return ask_cluster(p, partition, command, beside, fn, arg);
+    return p->len > 0 && cs_redis_async_send_both(p->nodes[0]->conn, command, beside, fn, arg);
 }
 
 bool cs_redis_pool_subscribe(struct cs_redis_pool *p, const char *channel,

@@ -28,6 +28,10 @@ bool cs_redis_pool_ready(const struct cs_redis_pool *p);
 CS_MUST_USE bool cs_redis_pool_send(struct cs_redis_pool *p, int32_t partition, const struct cs_buf *command,
                                     void (*fn)(const redisReply *reply, void *arg), void *arg);
 // As cs_redis_async_subscribe and _unsubscribe; for a pool of one.
+// As cs_redis_async_send_both.
+CS_MUST_USE bool cs_redis_pool_send_both(struct cs_redis_pool *p, int32_t partition,
+                                         const struct cs_buf *command, const struct cs_buf *beside,
+                                         void (*fn)(const redisReply *reply, void *arg), void *arg);
 CS_MUST_USE bool cs_redis_pool_subscribe(struct cs_redis_pool *p, const char *channel,
                                          void (*fn)(const redisReply *reply, void *arg), void *arg);
 CS_MUST_USE bool cs_redis_pool_unsubscribe(struct cs_redis_pool *p, const char *channel);

@@ -121,6 +121,11 @@ void af_commit_partition(struct af *f, int32_t partition) {
         do_command(f, "DEL %s", keys->element[i]->str);
     freeReplyObject(keys);
     assert_true(cs_state_each(f->fx->partition[partition].state, write_doc, write_index, &w));
+    CS_AUTO(cs_buf_clear) struct cs_buf position;
+    cs_buf_init(&position, 1024);
+    cs_position_encode(&position, &(struct cs_position){.outcomes = f->fx->partition[partition].outcomes});
+    do_command(f, "SET %s:{%d}:pos %b", AF_NAMESPACE, (int)partition, position.data, position.len);
+    atomic_store(&f->published.last[partition], f->fx->partition[partition].outcomes);
     do_command(f, "PUBLISH %s:{%d}:moved %lld", AF_NAMESPACE, (int)partition,
                (long long)f->fx->partition[partition].outcomes);
     do_command(f, "EXEC");
@@ -139,6 +144,15 @@ static int64_t clock_wall(const struct cs_clock *clock) {
 static int64_t clock_mono(const struct cs_clock *clock) {
     (void)clock;
     return af_now_ms();
+}
+
+static bool published_last(struct cs_published *p, int32_t partition, const struct cs_position *at,
+                           int64_t *ret_last, bool *ret_exact, struct cs_err *err) {
+    struct af_published *published = (struct af_published *)(void *)p;
+    (void)at;
+    *ret_last = atomic_load(&published->last[partition]);
+    *ret_exact = true;
+    return !atomic_load(&published->away) || cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "no broker answers");
 }
 
 struct af *af_new(void) {
@@ -221,8 +235,12 @@ void af_start(struct af *f) {
     struct cs_err err;
     char url[128];
     snprintf(url, sizeof url, "unix://%s", f->socket);
-    f->consumer = (struct cs_consumer){
-        .settings = &f->settings, .partition_count = AF_PARTITIONS, .clock = &f->clock.clock};
+    static const struct cs_published_ops published_ops = {.last = published_last};
+    f->published.base.ops = &published_ops;
+    f->consumer = (struct cs_consumer){.published = &f->published.base,
+                                       .settings = &f->settings,
+                                       .partition_count = AF_PARTITIONS,
+                                       .clock = &f->clock.clock};
     f->consumer.redis = (struct cs_redis_access){.seeds_len = 1, .timeout_ms = f->settings.redis_timeout_ms};
     assert_true(cs_redis_target_parse(url, &f->consumer.redis.seeds[0], &err));
     assert_true(cs_board_new(AF_PARTITIONS, &f->consumer.board, &err));
@@ -233,6 +251,8 @@ void af_start(struct af *f) {
     assert_non_null(f->api);
     if (f->redis > 0)
         af_wait_metric(f, "certsync_api_redis_up", 1, 1);
+    if (f->redis > 0 && !f->start_held)
+        af_wait_metric(f, "certsync_api_held_partitions", 0, 0);
 }
 
 void af_stop(struct af *f) {

@@ -19,6 +19,7 @@
 
 #include "api.h"
 #include "fixture.h"
+#include "published.h"
 
 #define AF_PARTITIONS 4
 #define AF_NAMESPACE  "test"
@@ -27,6 +28,13 @@
 struct af_clock {
     struct cs_clock clock;
     _Atomic int64_t wall_ms;
+};
+
+// What was published: as much as was committed, until a test says otherwise.
+struct af_published {
+    struct cs_published base;
+    _Atomic int64_t last[AF_PARTITIONS];
+    _Atomic bool away; // Kafka does not answer
 };
 
 struct af {
@@ -38,10 +46,12 @@ struct af {
     struct af_clock clock;
     struct cs_consumer_settings settings;
     struct cs_consumer consumer;
+    struct af_published published;
     struct cs_api *api;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t cond;
+    bool start_held; // af_start does not wait until it answers
     bool started, task_done;
     void (*task)(struct af *f);
     int port;

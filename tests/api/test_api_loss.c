@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Redis loses the catalogs, or comes back with those of yesterday: until they have caught up with what was
+// published every endpoint answers 503 with Retry-After, from the first request on. Nobody is told that he is
+// unknown, sees yesterday as today, or gets in with a key that was revoked since.
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "api_fixture.h"
+
+#define RECEIVE_MS 30000
+#define HELD       "certsync_api_held_partitions"
+
+static struct af *f;
+static struct fx_key *agent, *thief;
+static const char *event, *event_before;
+static const char *token, *thief_token;
+
+static const char *const paths[] = {"/v1/accounts/acme/certificates",
+                                    "/v1/accounts/acme/certificates?sort=expires",
+                                    "/v1/accounts/acme/certificates/www",
+                                    "/v1/accounts/acme/certificates/none",
+                                    "/v1/accounts/acme/csrs",
+                                    "/v1/accounts/acme/shares",
+                                    "/v1/accounts/acme/agents",
+                                    "/v1/accounts/acme/outcomes",
+                                    "/v1/accounts/acme/outcomes/%s",
+                                    "/v1/accounts/acme/outcomes/%s?wait=1"};
+
+static const char *upload(const char *name) {
+    struct fx_cert *cert = fx_cert(f->fx, (struct fx_cert_how){.cn = "www.example.com"});
+    struct cs_event ev = fx_upload(f->fx, "acme", agent, fx_uuid(f->fx), name, cert);
+    assert_applied(fx_send(f->fx, agent, &ev));
+    return fx_text(f->fx, "%s", ev.id);
+}
+
+static void command(const char *text) {
+    redisReply *r = redisCommand(f->ctx, text);
+    assert_non_null(r);
+    assert_int_not_equal(r->type, REDIS_REPLY_ERROR);
+    freeReplyObject(r);
+}
+
+// A deployment whose Redis has a snapshot of "yesterday", from before the thief's key was revoked.
+static int setup(void **state) {
+    (void)state;
+    f = af_new();
+    fx_account(f->fx, "acme", "owner-1", CS_SITE_CN, true);
+    agent = fx_agent(f->fx, "acme", CS_CAN_UPLOAD | CS_CAN_READ, "*");
+    thief = fx_agent(f->fx, "acme", CS_CAN_UPLOAD | CS_CAN_READ, "*");
+    event_before = upload("www");
+    af_commit(f);
+    command("SAVE");
+    struct cs_event ev = fx_event(f->fx, CS_EVENT_AGENT_REVOKE, "acme", f->fx->admin, thief->kid);
+    assert_applied(fx_send(f->fx, f->fx->admin, &ev));
+    event = upload("later");
+    af_commit(f);
+    token = af_token(f, agent, "acme");
+    thief_token = af_token(f, thief, "acme");
+    af_start(f);
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    af_stop(f);
+    af_free(f);
+    return 0;
+}
+
+static void all_held(void) {
+    for (size_t i = 0; i < CS_ARRAY_LEN(paths); i++) {
+        CS_AUTO(af_answer_clear) struct af_answer a = af_get(f, token, paths[i], event_before);
+        assert_problem(a, 503, "");
+        assert_int_equal(a.retry_after_s, 1);
+        CS_AUTO(af_answer_clear) struct af_answer b = af_get(f, thief_token, paths[i], event_before);
+        assert_problem(b, 503, "");
+    }
+}
+
+static void all_well(void) {
+    af_wait_metric(f, HELD, 0, 0);
+    CS_AUTO(af_answer_clear) struct af_answer a = af_get(f, token, "/v1/accounts/acme/outcomes/%s", event);
+    assert_status(a, 200);
+    CS_AUTO(af_answer_clear) struct af_answer b = af_get(f, thief_token, "/v1/accounts/acme/certificates");
+    assert_problem(b, 403, "event.revoked_signer");
+}
+
+static int send_wait(const char *id) {
+    int fd = af_connect(f);
+    char text[2048];
+    int len =
+        snprintf(text, sizeof text,
+                 "GET /v1/accounts/acme/outcomes/%s?wait=30 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
+                 "%s\r\n\r\n",
+                 id, token);
+    assert_int_equal(send(fd, text, (size_t)len, MSG_NOSIGNAL), len);
+    return fd;
+}
+
+static void test_emptied(void **state) {
+    (void)state;
+    all_well();
+    command("FLUSHALL");
+    all_held(); // the first request after it, too
+    // Asking over and over does not let anybody in.
+    for (int i = 0; i < 50; i++) {
+        CS_AUTO(af_answer_clear) struct af_answer a = af_get(f, token, "%s", paths[0]);
+        assert_problem(a, 503, "");
+    }
+    CS_AUTO(af_answer_clear) struct af_answer health = af_get(f, NULL, "/healthz");
+    assert_status(health, 200);
+    af_commit(f);
+    all_well();
+}
+
+static void test_yesterday(void **state) {
+    (void)state;
+    af_redis_kill(f);
+    af_redis_start(f); // with the snapshot
+    all_held();
+    af_wait_metric(f, "certsync_api_redis_up", 1, 1);
+    all_held();
+    // Over more looks than one, and after what is published is known.
+    af_wait_metric(f, HELD, 1, 1);
+    all_held();
+    af_commit(f);
+    all_well();
+}
+
+// The snapshot is there when the API starts, which has seen nothing else.
+static void test_started_on_yesterday(void **state) {
+    (void)state;
+    af_stop(f);
+    af_redis_kill(f);
+    af_redis_start(f);
+    f->start_held = true;
+    af_start(f);
+    all_held();
+    af_wait_metric(f, HELD, 1, 1);
+    all_held();
+    af_commit(f);
+    all_well();
+    af_stop(f);
+    // And with an empty one.
+    command("FLUSHALL");
+    af_start(f);
+    all_held();
+    af_commit(f);
+    all_well();
+    f->start_held = false;
+}
+
+// As long as nobody knows what was published, nobody is answered.
+static void test_unknown(void **state) {
+    (void)state;
+    af_stop(f);
+    f->start_held = true;
+    atomic_store(&f->published.away, true);
+    af_start(f);
+    all_held();
+    cs_board_expect_workers(f->consumer.board, 1);
+    cs_board_worker_joined(f->consumer.board, true);
+    CS_AUTO(af_answer_clear) struct af_answer ready = af_get(f, NULL, "/readyz");
+    assert_status(ready, 503);
+    assert_non_null(strstr(af_text(ready.json, "reason"), "how far outcomes are published"));
+    atomic_store(&f->published.away, false);
+    all_well();
+    CS_AUTO(af_answer_clear) struct af_answer again = af_get(f, NULL, "/readyz");
+    assert_status(again, 200);
+    f->start_held = false;
+}
+
+// Part of the way is not all of it: the snapshot is written over what is there, by a replay under way.
+static void test_half_way(void **state) {
+    (void)state;
+    int32_t p = cs_partition_of("acme", AF_PARTITIONS);
+    char text[128];
+    redisReply *r = redisCommand(f->ctx, "GET " AF_NAMESPACE ":{%d}:pos", (int)p);
+    assert_non_null(r->str);
+    struct cs_position now;
+    struct cs_err err;
+    assert_true(cs_position_decode((struct cs_bytes){(const uint8_t *)r->str, (size_t)r->len}, &now, &err));
+    freeReplyObject(r);
+    for (int64_t n = 1; n <= now.outcomes; n++) {
+        CS_AUTO(cs_buf_clear) struct cs_buf b;
+        cs_buf_init(&b, 1024);
+        cs_position_encode(&b, &(struct cs_position){.outcomes = n});
+        snprintf(text, sizeof text, AF_NAMESPACE ":{%d}:pos", (int)p);
+        r = redisCommand(f->ctx, "SET %s %b", text, b.data, b.len);
+        freeReplyObject(r);
+        if (n == now.outcomes)
+            break;
+        CS_AUTO(af_answer_clear) struct af_answer a = af_get(f, token, "%s", paths[0]);
+        assert_problem(a, 503, "");
+    }
+    all_well();
+}
+
+// Who waits through it learns the outcome once it is there again, and nothing before.
+static void test_waiting(void **state) {
+    (void)state;
+    const char *next = NULL;
+    struct fx_cert *cert = fx_cert(f->fx, (struct fx_cert_how){.cn = "next.example.com"});
+    struct cs_event ev = fx_upload(f->fx, "acme", agent, fx_uuid(f->fx), "next", cert);
+    next = fx_text(f->fx, "%s", ev.id);
+    int fd = send_wait(next);
+    af_wait_metric(f, "certsync_api_waiting_requests", 1, 1);
+    command("FLUSHALL");
+    af_wait_metric(f, HELD, 1, AF_PARTITIONS);
+    assert_applied(fx_send(f->fx, agent, &ev));
+    af_commit(f);
+    assert_int_equal(af_receive(fd, RECEIVE_MS, NULL, 0), 200);
+    close(fd);
+    all_well();
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_emptied),
+        cmocka_unit_test(test_yesterday),
+        cmocka_unit_test(test_half_way),
+        cmocka_unit_test(test_waiting),
+        cmocka_unit_test(test_started_on_yesterday),
+        cmocka_unit_test(test_unknown),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
