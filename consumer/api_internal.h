@@ -260,7 +260,7 @@ void api_put_standing(struct cs_buf *command, const struct cs_api *api, int32_t 
 bool api_standing(struct cs_api *api, int32_t partition, const redisReply *position);
 // A connection to Redis came or went: it may be another Redis than before.
 void api_standings_doubt(struct api_standings *s);
-// Whether the published outcomes of any partition are known.
+// Whether Kafka was asked for the published outcomes of each partition, and said some of them.
 bool api_standings_known(const struct api_standings *s);
 
 // ---- api_look.c: the age of shares, and who is heard of

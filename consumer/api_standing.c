@@ -48,6 +48,7 @@ struct standing {
     bool read, looking;
     bool held, told; // not answered from; that it is behind was logged
     bool asking;
+    bool asked; // and answered, be it with an error, since the last doubt
     int64_t not_before_ms;
     // Between loop and thread, with `at`.
     bool wanted;
@@ -112,7 +113,8 @@ static void want(struct standing *st) {
 static void take_answer(struct standing *st, const struct answer *a) {
     struct api_standings *s = st->all;
     st->asking = false;
-    if (a->epoch != s->epoch) {
+    st->asked = a->epoch == s->epoch;
+    if (!st->asked) {
         want(st); // Redis was away meanwhile: what is published may be more
     } else if (a->ok && a->exact) {
         st->proven = true;
@@ -181,7 +183,7 @@ static void *thread_main(void *arg) {
 
 // The position went back, or Redis was away: what is published must be asked for.
 static void doubt(struct standing *st) {
-    st->proven = false;
+    st->proven = st->asked = false;
     st->not_before_ms = 0;
     (void)settle(st);
 }
@@ -229,11 +231,14 @@ void api_standings_doubt(struct api_standings *s) {
         doubt(&s->list[p]);
 }
 
+// One that cannot be proven (its outcomes are damaged) does not keep the others from being served.
 bool api_standings_known(const struct api_standings *s) {
-    for (int32_t p = 0; p < s->count; p++)
-        if (s->list[p].proven)
-            return true;
-    return false;
+    bool all_asked = true, some_proven = false;
+    for (int32_t p = 0; p < s->count; p++) {
+        all_asked = all_asked && s->list[p].asked;
+        some_proven = some_proven || s->list[p].proven;
+    }
+    return all_asked && some_proven;
 }
 
 // ---- looking

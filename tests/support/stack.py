@@ -183,7 +183,7 @@ class Stack:
                 places[i] = error or (message.partition(), message.offset())
             return note
         for i, r in enumerate(records):
-            self._producer.produce(EVENTS, value=r.value, partition=ev.partition_of(r.account, self.partitions), headers=r.headers,
+            self._producer.produce(self.events_topic, value=r.value, partition=ev.partition_of(r.account, self.partitions), headers=r.headers,
                                    key=r.account.encode(), on_delivery=report(i))
             self._producer.poll(0)
         self._producer.flush(PATIENCE_S)
