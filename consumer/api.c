@@ -8,6 +8,7 @@
 
 #include "api_internal.h"
 #include "certsync/runtime/log.h"
+#include "certsync/runtime/tls_expiry.h"
 
 #define REPLY_MARGIN_MS 5000 // of the server's own deadline over Redis' and the longest wait
 
@@ -103,6 +104,30 @@ static bool start_redis(struct cs_api *api, struct cs_err *err) {
            api_look_new(api, &api->look, err) && api_standings_new(api, &api->standings, err);
 }
 
+// The certificate of what is in use now.
+static void note_tls(const struct cs_api *api) {
+    const struct cs_consumer *c = api->consumer;
+    if (c->settings->api_tls_certificate[0])
+        cs_tls_expiry_set(c->tls_expiry, c->settings->api_tls_certificate);
+}
+
+static bool on_tls_files(void *arg, struct cs_err *err) {
+    return cs_api_reload_tls(arg, err);
+}
+
+// Before the files are read first, so that what changes in between is seen.
+static bool watch_tls(struct cs_api *api, struct cs_err *err) {
+    const struct cs_consumer_settings *s = api->consumer->settings;
+    const char *const paths[] = {s->api_tls_certificate, s->api_tls_key};
+    struct cs_filewatch_options o = {.loop = api->consumer->loop,
+                                     .paths = paths,
+                                     .path_count = CS_ARRAY_LEN(paths),
+                                     .what = "api.tls_certificate, api.tls_key",
+                                     .on_change = on_tls_files,
+                                     .arg = api};
+    return !paths[0][0] || cs_filewatch_new(&o, &api->tls_watch, err);
+}
+
 static bool start_http(struct cs_api *api, struct cs_err *err) {
     const struct cs_consumer_settings *s = api->consumer->settings;
     struct cs_http_options o = {
@@ -117,8 +142,12 @@ static bool start_http(struct cs_api *api, struct cs_err *err) {
         .max_connections = (size_t)s->api_max_connections,
         .reply_timeout_ms = s->api_max_wait_s * 1000 + s->redis_timeout_ms * 2 + REPLY_MARGIN_MS,
     };
-    return cs_http_server_new(cs_loop_base(api->consumer->loop), &o, &api->http, err) ||
-           cs_err_prepend(err, "api.listen");
+    if (!watch_tls(api, err))
+        return false;
+    if (!cs_http_server_new(cs_loop_base(api->consumer->loop), &o, &api->http, err))
+        return cs_err_prepend(err, "api.listen");
+    note_tls(api);
+    return true;
 }
 
 bool cs_api_new(const struct cs_consumer *c, struct cs_api **ret, struct cs_err *err) {
@@ -155,6 +184,7 @@ void cs_api_free(struct cs_api *api) {
     if (!api)
         return;
     api->stopping = true;
+    cs_filewatch_free(api->tls_watch);
     cs_http_server_free(api->http);
     cs_redis_pool_free(api->redis);
     api_waits_free(api->waits);
@@ -167,7 +197,10 @@ void cs_api_free(struct cs_api *api) {
 }
 
 bool cs_api_reload_tls(struct cs_api *api, struct cs_err *err) {
-    return cs_http_server_reload_tls(api->http, err) || cs_err_prepend(err, "api.tls_certificate");
+    if (!cs_http_server_reload_tls(api->http, err))
+        return cs_err_prepend(err, "api.tls_certificate");
+    note_tls(api);
+    return true;
 }
 
 int cs_api_port(const struct cs_api *api) {

@@ -25,6 +25,6 @@ void cs_api_stop(struct cs_api *api);
 bool cs_api_idle(const struct cs_api *api);
 void cs_api_free(struct cs_api *api); // takes NULL
 CS_DEFINE_AUTO(struct cs_api, cs_api_free)
-// Reads the TLS files again (SIGHUP): all or nothing.
+// Reads the TLS files again: all or nothing. The API does so by itself when they change; SIGHUP asks for it, too.
 CS_MUST_USE bool cs_api_reload_tls(struct cs_api *api, struct cs_err *err);
 int cs_api_port(const struct cs_api *api); // the bound one; 0 for a Unix socket

@@ -17,6 +17,7 @@
 
 #include "certsync/model/outcome.h"
 #include "certsync/model/state.h"
+#include "certsync/runtime/filewatch.h"
 #include "certsync/runtime/http.h"
 
 #define API_COMMAND_MAX ((size_t)1 << 20)   // bytes of one command for Redis
@@ -75,6 +76,7 @@ struct api_call {
 struct cs_api {
     const struct cs_consumer *consumer;
     struct cs_http_server *http;
+    struct cs_filewatch *tls_watch;
     struct cs_redis_pool *redis;
     struct cs_crypto *crypto; // the loop's thread's
     struct api_waits *waits;

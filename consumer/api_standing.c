@@ -270,9 +270,9 @@ static void on_timer(void *arg) {
     for (int32_t p = 0; p < s->count; p++) {
         struct standing *st = &s->list[p];
         CS_AUTO(cs_buf_clear) struct cs_buf command;
+        cs_buf_init(&command, 512);
         if (st->looking)
             continue;
-        cs_buf_init(&command, 512);
         api_put_standing(&command, s->api, p, s->api->generations[p]);
         st->looking = cs_redis_pool_send(s->api->redis, p, &command, on_look, st);
     }

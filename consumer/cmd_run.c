@@ -9,6 +9,7 @@
 #include "api.h"
 #include "board_metrics.h"
 #include "certsync/runtime/log.h"
+#include "certsync/runtime/tls_expiry.h"
 #include "commands.h"
 #include "consumer.h"
 #include "keyfile.h"
@@ -180,6 +181,7 @@ static bool make_metrics(struct daemon *d, struct cs_err *err) {
     d->c.metrics = cs_metrics_new();
     if (!d->c.metrics)
         return cs_err_oom(err);
+    d->c.tls_expiry = cs_tls_expiry_metric(d->c.metrics);
     cs_worker_metrics_init(&d->worker_metrics, d->c.metrics);
     return cs_board_metrics_new(d->c.metrics, d->c.board, d->c.clock, &d->board_metrics, err);
 }
@@ -296,8 +298,9 @@ static int run_run(const struct cs_cli *cli) {
 const struct cs_command cs_cmd_run = {
     .name = "run",
     .summary = "Judge events and serve the catalogs (the default)",
-    .description = "Runs until SIGTERM: the first finishes what is published already and ends, the second "
-                   "ends at once. SIGHUP reads "
-                   "log.level and the API's certificate again.",
+    .description =
+        "Runs until SIGTERM: the first finishes what is published already and ends, the second "
+        "ends at once. SIGHUP reads "
+        "log.level again. The API's certificate and key are taken up by themselves when they change.",
     .run = run_run,
 };

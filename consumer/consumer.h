@@ -32,6 +32,7 @@ struct cs_consumer {
     cs_kid service_kid;
     struct cs_loop *loop; // the main thread's
     struct cs_metrics *metrics;
+    struct cs_metric *tls_expiry; // tls_expiry.h; shared by all that show certificates
     struct cs_board *board;
     const struct cs_clock *clock;
     struct cs_published *published; // only the API's thread uses it

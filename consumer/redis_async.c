@@ -185,12 +185,15 @@ static bool start_tls(struct cs_redis_async *r) {
     redisSSLContextError why = REDIS_SSL_CTX_NONE;
     if (r->target.transport != CS_REDIS_TLS)
         return true;
-    if (!r->ssl) {
+    if (!r->ssl)
         redisInitOpenSSL();
-        r->ssl =
-            redisCreateSSLContext(r->ca_file[0] ? r->ca_file : NULL, r->ca_file[0] ? NULL : "/etc/ssl/certs",
-                                  NULL, NULL, r->target.host, &why);
-    }
+    // For each connection, since the CA file may have changed. Where it cannot be used the old one is.
+    redisSSLContext *fresh =
+        redisCreateSSLContext(r->ca_file[0] ? r->ca_file : NULL, r->ca_file[0] ? NULL : "/etc/ssl/certs",
+                              NULL, NULL, r->target.host, &why);
+    if (fresh && r->ssl)
+        redisFreeSSLContext(r->ssl);
+    r->ssl = fresh ? fresh : r->ssl;
     return r->ssl && redisInitiateSSLWithContext(&r->ac->c, r->ssl) == REDIS_OK;
 }
 #else

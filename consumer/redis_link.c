@@ -172,12 +172,15 @@ bool cs_redis_error(struct cs_err *err, const redisReply *reply, const char *wha
 #ifdef CERTSYNC_REDIS_TLS
 static bool start_tls(struct cs_redis_link *l, struct cs_err *err) {
     redisSSLContextError why = REDIS_SSL_CTX_NONE;
-    if (!l->ssl) {
+    if (!l->ssl)
         redisInitOpenSSL();
-        l->ssl =
-            redisCreateSSLContext(l->ca_file[0] ? l->ca_file : NULL, l->ca_file[0] ? NULL : "/etc/ssl/certs",
-                                  NULL, NULL, l->target.host, &why);
-    }
+    // For each connection, since the CA file may have changed. Where it cannot be used the old one is.
+    redisSSLContext *fresh =
+        redisCreateSSLContext(l->ca_file[0] ? l->ca_file : NULL, l->ca_file[0] ? NULL : "/etc/ssl/certs",
+                              NULL, NULL, l->target.host, &why);
+    if (fresh && l->ssl)
+        redisFreeSSLContext(l->ssl);
+    l->ssl = fresh ? fresh : l->ssl;
     if (!l->ssl)
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "cannot set up TLS for Redis: %s; check redis.ca",
                           redisSSLContextGetError(why));

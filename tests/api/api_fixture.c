@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #define _GNU_SOURCE // prctl
 #include "api_fixture.h"
+#include "certsync/runtime/tls_expiry.h"
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
@@ -245,6 +246,7 @@ void af_start(struct af *f) {
     assert_true(cs_redis_target_parse(url, &f->consumer.redis.seeds[0], &err));
     assert_true(cs_board_new(AF_PARTITIONS, &f->consumer.board, &err));
     f->consumer.metrics = cs_metrics_new();
+    f->consumer.tls_expiry = cs_tls_expiry_metric(f->consumer.metrics);
     f->started = false;
     assert_int_equal(pthread_create(&f->thread, NULL, run, f), 0);
     wait_done(f, &f->started);
