@@ -30,7 +30,7 @@ static bool read_extensions(struct csr_box *box, struct der values, bool *ret_oo
     if (!der_enter(&values, DER_SEQUENCE, &list) || !der_done(&values))
         return false;
     struct cs_bytes seen[EXTENSIONS_MAX], value;
-    struct ext_facts ignored;
+    struct ext_facts ignored = {0};
     const char *part;
     for (size_t n = 0; !der_done(&list); n++) {
         bool critical = false;
