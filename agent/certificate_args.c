@@ -104,6 +104,7 @@ int cs_certificate_submit(const struct cs_cli *cli, const struct cs_certificate_
         .algorithm = is_sm2(a) ? CS_ALGORITHM_SM2 : CS_ALGORITHM_INTERNATIONAL,
         .replace = a->replace,
         .force = a->force,
+        .strict = a->strict,
         .tags = a->tags.items,
         .tags_len = a->tags.count,
         .parts = is_sm2(a) ? 2 : 1,

@@ -14,6 +14,7 @@ struct cs_certificate_args {
     bool csr;
     bool replace;
     bool force;
+    bool strict;
     struct cs_cli_list tags;
 };
 extern const char *const cs_algorithm_choices[];
@@ -46,6 +47,8 @@ extern const char *const cs_algorithm_choices[];
      .text = "If the name is taken, make this its next version."}, \
     {.name = "force", .kind = CS_OPT_FLAG, CS_OPT_AT_FLAG(V, m.force), \
      .text = "With --replace: also if this certificate is older than the one there."}, \
+    {.name = "strict", .kind = CS_OPT_FLAG, CS_OPT_AT_FLAG(V, m.strict), \
+     .text = "Refuse here what is only noted elsewhere: what clients will not accept (certsync codes: a note)."}, \
     {.name = "tag", .kind = CS_OPT_LIST, CS_OPT_AT_LIST(V, m.tags), .value_name = "TAG", \
      .text = "A tag; may be given up to 16 times."}
 // NOLINTEND(bugprone-macro-parentheses)

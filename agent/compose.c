@@ -111,7 +111,7 @@ static bool check_key_fits_one(const struct cs_keyed_source *src, const struct c
 }
 
 static bool order_chain(struct cs_crypto *crypto, const struct cs_keyed_source *src, size_t part,
-                        struct cs_bytes spki, struct cs_composed *out, struct cs_err *err) {
+                        struct cs_bytes spki, int64_t now_s, struct cs_composed *out, struct cs_err *err) {
     const char *also = src->chain.bytes.data ? src->chain.label : NULL;
     if (!cs_chain_order(crypto, out->chains[part].certs, &out->chains[part].n, spki, err))
         return cs_err_prepend(err, "%s%s%s", src->cert.label, also ? ", " : "", also ? also : "");
@@ -119,11 +119,11 @@ static bool order_chain(struct cs_crypto *crypto, const struct cs_keyed_source *
         return cs_err_set(err, CS_ERR_REJECT, CS_CODE_CERT_TOO_MANY, "%s%s%s: %s There are %zu.",
                           src->cert.label, also ? ", " : "", also ? also : "",
                           cs_code_sentence(CS_CODE_CERT_TOO_MANY), out->chains[part].n);
-    bool incomplete = false;
-    enum cs_code code = cs_chain_check(crypto, out->chains[part].certs, out->chains[part].n, &incomplete);
+    struct cs_chain_facts facts;
+    enum cs_code code = cs_chain_check(crypto, out->chains[part].certs, out->chains[part].n, &facts);
     if (code != CS_CODE_NONE)
         return refuse(err, code, src->cert.label);
-    out->incomplete |= incomplete;
+    out->notes |= cs_chain_notes(&facts, now_s);
     out->leaves[part] = out->chains[part].certs[0];
     out->leaves_len = part + 1;
     return true;
@@ -223,7 +223,7 @@ static bool compose_part(const struct cs_compose *c, const struct cs_upload_sour
         if (!check_key_fits_one(in, out, part, (struct cs_bytes){spki, spki_len}, err))
             return false;
     }
-    if (!order_chain(c->crypto, in, part, (struct cs_bytes){spki, spki_len}, out, err) ||
+    if (!order_chain(c->crypto, in, part, (struct cs_bytes){spki, spki_len}, c->now_ms / 1000, out, err) ||
         !check_leaf(in, out->leaves[part], src->algorithm, c->now_ms / 1000, err))
         return false;
     to->chain_len = out->chains[part].n;
@@ -299,6 +299,9 @@ bool cs_compose_upload(const struct cs_compose *c, const struct cs_upload_source
     for (size_t i = 0; i < src->parts; i++)
         if (!compose_part(c, src, i, out, err))
             return false;
+    for (unsigned i = 0; src->strict && i < CS_NOTE_COUNT; i++)
+        if (out->notes >> i & 1)
+            return refuse(err, cs_note_code(i), src->part[0].cert.label);
     if (src->parts == 2) {
         enum cs_code code = cs_sm2_pair_check(out->leaves[0], out->leaves[1]);
         if (code != CS_CODE_NONE)

@@ -26,8 +26,9 @@ struct cs_compose {
 // An event and all that it points to. The spool gives it its number.
 struct cs_composed {
     struct cs_event event;
-    bool incomplete; // the leaf's issuer is not in the chain (chain.incomplete: the account's limits say what
-                     // that means)
+    uint32_t
+        notes; // CS_NOTE bits: what clients will say of it (chain.incomplete: the account's limits say what
+               // that means)
     size_t leaves_len;         // certificates uploaded or issued
     struct cs_cert *leaves[2]; // borrowed from chains
     struct {
@@ -65,6 +66,7 @@ struct cs_upload_source {
     enum cs_algorithm algorithm;
     bool replace;
     bool force;
+    bool strict; // a note refuses it here
     const char *const *tags;
     size_t tags_len;
     size_t parts; // 1: international; 2: sm2, [0] signing, [1] encryption

@@ -25,7 +25,7 @@ struct submission {
     const struct cs_globals *globals;
     struct cs_event *event;
     const char *what;
-    bool incomplete;
+    uint32_t notes;
     struct cs_spool *spool;
     struct cs_publisher *publisher;
     struct cs_outcome_watch *watch; // events for every partition
@@ -62,8 +62,13 @@ static json_t *json_event(const struct submission *b, const char *state, int exi
         json_object_set_new(o, "partition", json_integer(b->partition));
         json_object_set_new(o, "offset", json_integer(b->offset));
     }
-    if (b->incomplete)
-        json_object_set_new(o, "note", json_string(cs_code_name(CS_CODE_CHAIN_INCOMPLETE)));
+    json_t *notes = json_array();
+    for (unsigned i = 0; i < CS_NOTE_COUNT; i++)
+        if (b->notes >> i & 1)
+            json_array_append_new(notes, json_string(cs_code_name(cs_note_code(i))));
+    if (b->notes)
+        json_object_set(o, "notes", notes);
+    json_decref(notes);
     return o;
 }
 
@@ -98,10 +103,11 @@ static int say(const struct submission *b, const char *state, int exit_code) {
     return exit_code;
 }
 
-static void note_incomplete(const struct submission *b) {
-    if (b->incomplete && !b->globals->quiet && !b->globals->json)
-        fprintf(b->session->cli->err, "note: %s %s\n", cs_code_sentence(CS_CODE_CHAIN_INCOMPLETE),
-                cs_code_hint(CS_CODE_CHAIN_INCOMPLETE));
+static void say_notes(const struct submission *b) {
+    for (unsigned i = 0; i < CS_NOTE_COUNT && !b->globals->quiet && !b->globals->json; i++)
+        if (b->notes >> i & 1)
+            fprintf(b->session->cli->err, "note: %s: %s %s\n", cs_code_name(cs_note_code(i)),
+                    cs_code_sentence(cs_note_code(i)), cs_code_hint(cs_note_code(i)));
 }
 
 static int say_applied(const struct submission *b) {
@@ -408,10 +414,10 @@ int cs_submit(struct cs_session *s, struct cs_composed *c, const char *what) {
                            .globals = s->globals,
                            .event = &composed->event,
                            .what = what,
-                           .incomplete = composed->incomplete,
+                           .notes = composed->notes,
                            .partition = -1,
                            .offset = PLACES_UNKNOWN};
-    note_incomplete(&b);
+    say_notes(&b);
     if (s->globals->dry_run)
         return say_dry_run(&b);
     return run(&b);

@@ -46,23 +46,18 @@ static int64_t not_before(const struct cs_cert_summary *s) {
     return s->leaves_len > 1 && s->leaves[1].not_before_s > t ? s->leaves[1].not_before_s : t;
 }
 
-static int64_t not_after(const struct cs_cert_summary *s) {
-    int64_t t = s->leaves[0].not_after_s;
-    return s->leaves_len > 1 && s->leaves[1].not_after_s < t ? s->leaves[1].not_after_s : t;
-}
-
-// notBefore and notAfter are within the validity (RFC 5280 section 4.1.2.5).
+// notBefore and notAfter are within the validity (RFC 5280 section 4.1.2.5). A chain that ends before its leaf ends it.
 enum api_status api_item_status(const struct cs_cert_summary *s, int64_t now_s, int64_t within_days) {
-    if (not_after(s) < now_s)
+    if (cs_summary_ends(s) < now_s)
         return API_EXPIRED;
     if (not_before(s) > now_s)
         return API_NOT_YET_VALID;
-    return not_after(s) - now_s < within_days * DAY_S ? API_EXPIRING : API_VALID;
+    return cs_summary_ends(s) - now_s < within_days * DAY_S ? API_EXPIRING : API_VALID;
 }
 
 // Whole days, rounded down: 0 on the last day, negative after the end.
-static int64_t days_left(int64_t not_after_s, int64_t now_s) {
-    int64_t left = not_after_s - now_s;
+static int64_t days_left(int64_t ends_s, int64_t now_s) {
+    int64_t left = ends_s - now_s;
     return left >= 0 ? left / DAY_S : -((-left + DAY_S - 1) / DAY_S);
 }
 
@@ -123,6 +118,15 @@ static void put_leaf(struct cs_buf *json, const struct cs_leaf *leaf) {
     cs_json_str(json, "issuer", leaf->issuer ? leaf->issuer : "");
 }
 
+static void put_notes(struct cs_buf *json, uint32_t notes) {
+    cs_json_name(json, "notes");
+    cs_json_begin(json, '[');
+    for (unsigned i = 0; i < CS_NOTE_COUNT; i++)
+        if (notes >> i & 1)
+            cs_json_put_str(json, cs_code_name(cs_note_code(i)));
+    cs_json_end(json, ']');
+}
+
 static void put_pair(struct cs_buf *json, const struct cs_cert_summary *s) {
     static const char *const uses[] = {"sign", "encrypt"};
     cs_json_name(json, "leaves");
@@ -171,17 +175,18 @@ void api_item_put(struct cs_buf *json, const struct api_item *item, int64_t now_
     put_origin(json, item);
     cs_json_int(json, "version", s->version);
     cs_json_str(json, "status", api_status_name(api_item_status(s, now_s, within_days)));
-    cs_json_int(json, "days_left", days_left(not_after(s), now_s));
+    cs_json_int(json, "days_left", days_left(cs_summary_ends(s), now_s));
     api_put_time_s(json, "not_before", not_before(s));
-    api_put_time_s(json, "not_after", not_after(s));
+    api_put_time_s(json, "not_after", cs_summary_not_after(s));
+    api_put_time_s(json, "ends", cs_summary_ends(s));
     put_leaf(json, &s->leaves[0]);
     cs_json_name(json, "tags");
     cs_json_begin(json, '[');
     for (size_t i = 0; i < s->tags.len; i++)
         cs_json_put_str(json, s->tags.tag[i]);
     cs_json_end(json, ']');
-    if (s->incomplete)
-        cs_json_bool(json, "incomplete", true);
+    if (s->notes != 0)
+        put_notes(json, s->notes);
     if (s->leaves_len > 1)
         put_pair(json, s);
     if (item->by)

@@ -109,7 +109,7 @@ static bool split(struct cs_bytes der, struct fields *f, struct cs_err *err) {
     if (!take_whole(&tbs, DER_SEQUENCE, &f->spki))
         return malformed(err, "public key");
     if (!take_tail(&tbs, f))
-        return malformed(err, "tail");
+        return malformed(err, "list of unique ids or of extensions");
     return true;
 }
 
@@ -176,6 +176,11 @@ static bool fill(struct cs_crypto *c, const struct fields *f, struct cert_box *b
     box->inside.serial = f->serial;
     if (!read_extensions(box, f->extensions, err))
         return false;
+    if (box->inside.ext.precertificate)
+        return cs_err_set(err, CS_ERR_REJECT, CS_CODE_CERT_MALFORMED,
+                          "It is a precertificate (RFC 6962), which no client accepts; use the certificate "
+                          "that the CA issued "
+                          "with it.");
     cert->is_ca = box->inside.ext.is_ca;
     cert->key_usage = box->inside.ext.key_usage;
     if (f->version != 3 && !(f->version == 1 && cert->self_issued))

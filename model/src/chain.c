@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What certificates are to each other: links, chains, pairs; and the leaf's own rules.
-#include "chain_path.h"
+#include "chain_notes.h"
 
 #include <openssl/x509v3.h> // KU_ names
 
@@ -47,7 +47,7 @@ static bool same(const struct cs_cert *a, const struct cs_cert *b) {
 }
 
 enum cs_code cs_chain_check(struct cs_crypto *c, struct cs_cert *const *certs, size_t n,
-                            bool *ret_incomplete) {
+                            struct cs_chain_facts *ret) {
     struct path_order order;
     if (n > CS_CHAIN_MAX)
         return CS_CODE_CERT_TOO_MANY;
@@ -61,7 +61,7 @@ enum cs_code cs_chain_check(struct cs_crypto *c, struct cs_cert *const *certs, s
     for (size_t i = 0; i < n; i++)
         if (order.at[i] != i)
             return CS_CODE_CHAIN_ORDER;
-    *ret_incomplete = order.alone;
+    chain_notes(certs, &order, ret);
     return CS_CODE_NONE;
 }
 

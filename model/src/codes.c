@@ -45,12 +45,23 @@ enum cs_code cs_code_from_name(const char *name, size_t len) {
     return CS_CODE_NONE;
 }
 
+enum cs_code cs_note_code(enum cs_note note) {
+    static const enum cs_code codes[] = {
+#define X(symbol) [CS_NOTE_##symbol] = CS_CODE_##symbol,
+        CS_NOTES(X)
+#undef X
+    };
+    return (unsigned)note < CS_NOTE_COUNT ? codes[note] : CS_CODE_NONE;
+}
+
 const char *cs_code_said_by(enum cs_code code) {
     switch (cs_code_origin(code)) {
     case CS_CODE_AGENT:
         return "host";
     case CS_CODE_CONSUMER:
         return "consumer";
+    case CS_CODE_NOTE:
+        return "host, consumer: a note";
     case CS_CODE_BOTH:
         break;
     }

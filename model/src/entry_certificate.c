@@ -78,12 +78,52 @@ static bool absent_tags(const struct cs_field *f, const void *base) {
 
 const struct cs_field_type cs_type_tags = {read_tags, write_tags, absent_tags};
 
+// In the order of CS_NOTES, each once.
+static bool read_notes(struct cs_reader *r, const struct cs_field *f, void *base) {
+    static const char what[] = "an array of notes, in their order";
+    uint32_t *notes = cs_field_at(f, base);
+    if (!cs_read_array(r, what))
+        return false;
+    for (unsigned next = 0;;) {
+        struct cs_string s;
+        bool end;
+        if (!cs_read_item(r, &end))
+            return false;
+        if (end)
+            return true;
+        if (!cs_read_string(r, "a note", &s))
+            return false;
+        while (next < CS_NOTE_COUNT &&
+               !cs_string_is(s, cs_code_name(cs_note_code(next)), strlen(cs_code_name(cs_note_code(next)))))
+            next++;
+        if (next == CS_NOTE_COUNT)
+            return cs_reader_fail(r, "must be %s", what);
+        *notes |= 1u << next++;
+    }
+}
+
+static void write_notes(struct cs_buf *b, const struct cs_field *f, const void *base) {
+    uint32_t notes = *(const uint32_t *)cs_field_get(f, base);
+    cs_json_begin(b, '[');
+    for (unsigned i = 0; i < CS_NOTE_COUNT; i++)
+        if (notes >> i & 1)
+            cs_json_put_str(b, cs_code_name(cs_note_code(i)));
+    cs_json_end(b, ']');
+}
+
+static bool absent_notes(const struct cs_field *f, const void *base) {
+    return *(const uint32_t *)cs_field_get(f, base) == 0;
+}
+
+const struct cs_field_type cs_type_notes = {read_notes, write_notes, absent_notes};
+
 static const struct cs_field summary_rows[] = {
     {CS_FIELD("name", struct cs_cert_summary, name), .type = &cs_type_string, .form = &cs_form_name},
     {CS_FIELD("algorithm", struct cs_cert_summary, algorithm), .type = &cs_type_algorithm},
     {CS_FIELD("source", struct cs_cert_summary, source), .type = &cs_type_source},
     {CS_FIELD("version", struct cs_cert_summary, version), CS_FIELD_COUNT},
-    {CS_FIELD("incomplete", struct cs_cert_summary, incomplete), .type = &cs_type_bool, .optional = true},
+    {CS_FIELD("notes", struct cs_cert_summary, notes), .type = &cs_type_notes, .optional = true},
+    {CS_FIELD("chain_ends_s", struct cs_cert_summary, chain_ends_s), CS_FIELD_COUNT, .optional = true},
     {CS_FIELD("tags", struct cs_cert_summary, tags), .type = &cs_type_tags, .optional = true},
     {CS_FIELD("leaves", struct cs_cert_summary, leaves), .type = &cs_type_list, .fields = &leaf_fields,
      .item_size = sizeof(struct cs_leaf), .min = 1, .max = 2,
@@ -218,6 +258,19 @@ bool cs_certificate_decode(struct cs_bytes json, struct cs_certificate *ret, str
     }
     *ret = v;
     return true;
+}
+
+int64_t cs_summary_not_after(const struct cs_cert_summary *s) {
+    int64_t first = INT64_MAX;
+    for (size_t i = 0; i < s->leaves_len; i++)
+        if (s->leaves[i].not_after_s < first)
+            first = s->leaves[i].not_after_s;
+    return first;
+}
+
+int64_t cs_summary_ends(const struct cs_cert_summary *s) {
+    int64_t first = cs_summary_not_after(s);
+    return s->chain_ends_s != 0 && s->chain_ends_s < first ? s->chain_ends_s : first;
 }
 
 // ---- material

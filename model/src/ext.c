@@ -191,7 +191,7 @@ static bool read_id_ce(uint8_t arc, bool critical, struct cs_bytes value, struct
         *ret_part = "key usage";
         return read_key_usage(value, facts);
     case 17:
-        facts->names_servers = true;
+        facts->alt_names = value;
         return true;
     case 19:
         *ret_part = "basic constraints";

@@ -18,7 +18,7 @@ struct ext_facts {
     struct cs_bytes permitted, excluded; // nameConstraints: GeneralSubtrees' contents
     bool purposes;                       // there is an extendedKeyUsage
     bool for_servers;                    // which names servers, or any purpose
-    bool names_servers;                  // there is a subjectAltName
+    struct cs_bytes alt_names;           // subjectAltName
     bool unknown_critical;
     bool precertificate; // RFC 6962 section 3.1: the poison
 };

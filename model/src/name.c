@@ -353,12 +353,11 @@ static bool ava_equal(const struct ava *a, const struct ava *b) {
     return len_a == len_b && memcmp(text_a, text_b, len_a) == 0;
 }
 
-bool name_equal(struct cs_bytes a, struct cs_bytes b) {
-    if (der_equal(a, b))
-        return true;
-    struct der rdns_a = open_name(a), rdns_b = open_name(b), set_a, set_b;
-    while (!der_done(&rdns_a) && !der_done(&rdns_b)) {
-        if (!der_enter(&rdns_a, DER_SET, &set_a) || !der_enter(&rdns_b, DER_SET, &set_b))
+// Compares as many RDNs as b has.
+static bool begins_with(struct der *rdns_a, struct der *rdns_b) {
+    struct der set_a, set_b;
+    while (!der_done(rdns_a) && !der_done(rdns_b)) {
+        if (!der_enter(rdns_a, DER_SET, &set_a) || !der_enter(rdns_b, DER_SET, &set_b))
             return false;
         while (!der_done(&set_a) && !der_done(&set_b)) {
             struct ava ava_a, ava_b;
@@ -368,5 +367,17 @@ bool name_equal(struct cs_bytes a, struct cs_bytes b) {
         if (!der_done(&set_a) || !der_done(&set_b))
             return false;
     }
-    return der_done(&rdns_a) && der_done(&rdns_b);
+    return der_done(rdns_b);
+}
+
+bool name_equal(struct cs_bytes a, struct cs_bytes b) {
+    if (der_equal(a, b))
+        return true;
+    struct der rdns_a = open_name(a), rdns_b = open_name(b);
+    return begins_with(&rdns_a, &rdns_b) && der_done(&rdns_a);
+}
+
+bool name_within(struct cs_bytes name, struct cs_bytes base) {
+    struct der rdns = open_name(name), rdns_base = open_name(base);
+    return begins_with(&rdns, &rdns_base);
 }

@@ -20,6 +20,8 @@ void name_common(struct cs_bytes name, char *out, size_t out_size);
 // RFC 5280 section 7.1: equal bytes, or the same attributes with text that differs in case (ASCII), runs of
 // spaces and string type only.
 bool name_equal(struct cs_bytes a, struct cs_bytes b);
+// Whether name begins with all of base (RFC 5280 section 4.2.1.10), compared alike.
+bool name_within(struct cs_bytes name, struct cs_bytes base);
 
 // Values of attributes: of the string types that names have, each of its own alphabet. (PrintableString takes '*' and '&' besides its
 // own: certificates have them, and everybody reads them.)

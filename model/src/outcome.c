@@ -58,6 +58,7 @@ static const struct cs_field outcome_rows[] = {
     {CS_FIELD("watermark", struct cs_outcome, verdict.watermark), CS_FIELD_COUNT, .optional = true},
     {CS_FIELD("gap", struct cs_outcome, verdict.gap), CS_FIELD_COUNT, .optional = true},
     {CS_FIELD("version", struct cs_outcome, verdict.version), CS_FIELD_COUNT, .optional = true},
+    {CS_FIELD("notes", struct cs_outcome, verdict.notes), .type = &cs_type_notes, .optional = true},
     {CS_FIELD_POINTER("concludes", struct cs_outcome, verdict.concludes), .type = &cs_type_heap_list,
      .fields = &conclusion_fields, .item_size = sizeof(struct cs_conclusion), .min = 1, .max = INT32_MAX,
      .len_at = offsetof(struct cs_outcome, verdict.concludes_len), .optional = true},

@@ -245,9 +245,9 @@ static bool read_chain(struct cs_crypto *c, const struct cs_event_upload *up, si
             code == CS_CODE_CERT_EXPIRED || code == CS_CODE_CERT_NOT_YET_VALID ? CS_CODE_NONE : code;
     }
     if (ok && p->content_code == CS_CODE_NONE) {
-        bool incomplete = false;
-        p->content_code = cs_chain_check(c, certs, part->chain_len, &incomplete);
-        p->incomplete = p->incomplete || incomplete;
+        struct cs_chain_facts facts = {.starts_s = INT64_MIN, .ends_s = INT64_MAX};
+        p->content_code = cs_chain_check(c, certs, part->chain_len, &facts);
+        cs_chain_facts_add(&p->chain, &facts);
     }
     if (ok) {
         p->leaf[which] = CS_TAKE(certs[0]);
@@ -265,6 +265,7 @@ static bool read_upload(struct cs_crypto *c, struct cs_prepared *p, struct cs_er
         if (p->content_code != CS_CODE_NONE)
             return true;
     }
+    p->chain = (struct cs_chain_facts){.starts_s = INT64_MIN, .ends_s = INT64_MAX};
     for (size_t i = 0; i < up->parts; i++)
         if (!read_chain(c, up, i, p, err))
             return false;

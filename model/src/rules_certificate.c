@@ -88,7 +88,7 @@ bool cs_rule_not_expired(struct cs_judge *j, enum cs_code code) {
 
 bool cs_rule_chain_complete(struct cs_judge *j, enum cs_code code) {
     (void)code;
-    return !j->prepared->incomplete || !j->f.account.reject_incomplete_chain;
+    return !(j->prepared->chain.notes & CS_NOTE(CHAIN_INCOMPLETE)) || !j->f.account.reject_incomplete_chain;
 }
 
 // The same certificate under the same name: nothing is asked of it, and nothing changes.
@@ -207,7 +207,7 @@ static void summarise(const struct cs_judge *j, struct cs_cert_summary *s) {
     CS_COPY(s->name, up->name);
     s->algorithm = up->algorithm;
     s->source = up->source;
-    s->incomplete = j->prepared->incomplete;
+    s->notes = j->ret->verdict.notes;
     s->tags = up->tags;
     s->leaves_len = j->prepared->leaves_len;
     for (size_t i = 0; i < s->leaves_len; i++) {
@@ -226,6 +226,9 @@ static void summarise(const struct cs_judge *j, struct cs_cert_summary *s) {
         leaf->names_len = cs_names_listed(c->names, c->names_len);
         leaf->names = c->names;
     }
+    int64_t ends_s = j->prepared->chain.ends_s;
+    if (ends_s < cs_summary_not_after(s))
+        s->chain_ends_s = ends_s > 0 ? ends_s : 1;
 }
 
 // Chains and sealed keys as they came; a matched request gives its own key, which was sealed for it.
@@ -299,6 +302,7 @@ void cs_effect_upload(struct cs_judge *j) {
         v->code = CS_CODE_UNCHANGED;
         return;
     }
+    v->notes = cs_chain_notes(&j->prepared->chain, j->now_s);
     // cert owns nothing of its own: strings are the leaves', the list of shares is the facts'.
     struct cs_certificate cert = j->f.cert;
     int64_t version = cert.summary.version;
@@ -314,8 +318,7 @@ void cs_effect_upload(struct cs_judge *j) {
     put_material(j, cert.id);
     cs_key member;
     cs_state_add(j->state, CS_KEY("expiry/", ev->account),
-                 cs_view_member(member, cert.summary.name, NULL, cert.id),
-                 cs_summary_not_after(&cert.summary));
+                 cs_view_member(member, cert.summary.name, NULL, cert.id), cs_summary_ends(&cert.summary));
     if (replacement)
         cs_share_offer_all(j, &cert);
     v->version = cert.summary.version;

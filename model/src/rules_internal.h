@@ -119,7 +119,6 @@ const char *cs_view_member(cs_key ret, const char *name, const char *owner_accou
 // certificate (CS_EVENT_MAX), stay small enough whatever a certificate holds.
 #define CS_NAMES_TEXT_MAX ((size_t)32 * 1024)
 size_t cs_names_listed(char *const *names, size_t n);
-int64_t cs_summary_not_after(const struct cs_cert_summary *s); // the leaf that ends first
 
 // A derived event for account about a certificate, appended to the decision; NULL out of memory (noted).
 struct cs_event *cs_judge_emit(struct cs_judge *j, enum cs_event_type type, const char *account,

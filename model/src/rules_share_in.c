@@ -104,7 +104,7 @@ static void take_offer(struct cs_judge *j) {
     cs_key member;
     cs_view_member(member, summary->name, entry.owner_account, entry.certificate);
     cs_state_add(j->state, CS_KEY("view/", ev->account), member, 0);
-    cs_state_add(j->state, CS_KEY("expiry/", ev->account), member, cs_summary_not_after(summary));
+    cs_state_add(j->state, CS_KEY("expiry/", ev->account), member, cs_summary_ends(summary));
     cs_state_add(j->state, CS_KEY("shares/", ev->account), CS_KEY("in/", entry.share), 0);
     put_share_in(j, entry.share, entry.owner_account, entry.certificate, true, CS_CODE_NONE);
     answer_offer(j, CS_REPLY_ACCEPTED, entry.summary.version, CS_CODE_NONE);

@@ -62,14 +62,6 @@ const char *cs_view_member(cs_key ret, const char *name, const char *owner_accou
     return cs_key_join(ret, name, "/s/", owner_account, "/", id, NULL);
 }
 
-int64_t cs_summary_not_after(const struct cs_cert_summary *s) {
-    int64_t first = INT64_MAX;
-    for (size_t i = 0; i < s->leaves_len; i++)
-        if (s->leaves[i].not_after_s < first)
-            first = s->leaves[i].not_after_s;
-    return first;
-}
-
 // SHA-256 over the parts, each ended by a NUL, makes the id: whoever decides the same event makes the same
 // one.
 static void derived_id(struct cs_judge *j, size_t n, cs_uuid ret) {

@@ -222,6 +222,23 @@ def test_a_join_token(log, acme):
     assert log.of(name).keys[token.kid]["uses_left"] == 0
 
 
+def test_notes(log, acme):
+    name, agent = acme
+    root, x = log.ca.parent, ev.x509
+    for i, (notes, ca, leaf) in enumerate((
+            (["chain.expired"], {"start": -30, "days": -1}, {}), (["chain.not_yet_valid"], {"start": 1}, {}),
+            (["chain.ends_early"], {"days": 10}, {}), (["cert.no_san"], {}, {"names": ()}),
+            (["chain.names"], {"extensions": [x.NameConstraints([x.DNSName("example.org")], None)]}, {}),
+            ([], {"extensions": [x.NameConstraints([x.DNSName("example.com")], [x.DNSName("b.example.com")])]}, {}),
+            (["chain.names"], {"extensions": [x.NameConstraints(None, [x.DNSName("example.com")])]}, {}),
+            (["cert.critical"], {}, {"extensions": [x.UnrecognizedExtension(x.ObjectIdentifier("1.2.3.4.5"), b"\5\0")]}),
+            (["cert.purpose"], {"extensions": [x.ExtendedKeyUsage([x.oid.ExtendedKeyUsageOID.CODE_SIGNING])]}, {}),
+            (["chain.key_id"], {}, {"authority": ev.new_key().public_key()}))):
+        authority, key = ev.Authority("Odd", root, **ca), ev.new_key()
+        v = log.put(agent.upload(name, f"odd-{i}", key, [authority.issue(key.public_key(), **leaf), authority.der]))
+        assert (v.status, v.notes) == ("applied", notes)
+
+
 ODD = Path(__file__).resolve().parents[1] / "fuzz" / "corpus" / "cert"
 
 
@@ -271,7 +288,7 @@ def test_chains(log, acme):
                         ("cert.malformed", [leaf + b"\0", inter]), ("cert.is_ca", [inter, log.ca.parent.der])):
         refused(log.put(agent.upload(name, "www", key, chain)), code)
     assert log.put(agent.upload(name, "www", key, [leaf])).status == "applied"
-    assert log.of(name).certs[log.of(name).names["www"]]["summary"]["incomplete"]
+    assert log.of(name).certs[log.of(name).names["www"]]["summary"]["notes"] == ["chain.incomplete"]
     strict = f"strict-{next(COUNT)}"
     agent = log.account(strict, limits={"incomplete_chain": "reject", "certificates": 1})
     refused(log.put(agent.upload(strict, "www", key, [leaf])), "chain.incomplete")

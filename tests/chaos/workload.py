@@ -23,7 +23,7 @@ class Pools:
         self.good = [self._entry("p256") for _ in range(60)]
         for kind, count in (("rsa2048", 6), ("p384", 4), ("p521", 3), ("ed25519", 5)):
             self.good += [self._entry(kind) for _ in range(count)]
-        self.crossed = self._crossed()
+        self.crossed = self._crossed() + self._noted()
         self.sm2 = [ev.Sm2Pair(cn=f"sm2-{i}.example.com") for i in range(4)]
         self.bad = self._bad()
         self.bad_sm2 = [ev.Sm2Pair(sign_usage="keyEncipherment", encrypt_usage="digitalSignature"), ev.Sm2Pair(same_key=True),
@@ -45,6 +45,19 @@ class Pools:
         ca = ev.Authority("Chaos Intermediate 2", root)
         leaf = ca.issue(key.public_key())
         return [(key, [leaf, *above]) for n in (2, 3, 4) for above in permutations([ca.der, root.der, cross, self.root.der], n)]
+
+    def _noted(self):
+        """Chains that clients will not accept, in several ways."""
+        x, found = ev.x509, []
+        for ca, leaf in (({"days": 10}, {}), ({"start": -30, "days": -1}, {}), ({"start": 1}, {"names": ()}),
+                         ({"extensions": [x.NameConstraints([x.DNSName("example.org")], None)]}, {}),
+                         ({"extensions": [x.NameConstraints(None, [x.DNSName("example.org")])]}, {}),
+                         ({"extensions": [x.ExtendedKeyUsage([x.oid.ExtendedKeyUsageOID.CODE_SIGNING])]}, {}),
+                         ({}, {"authority": ev.new_key().public_key()}),
+                         ({}, {"extensions": [x.UnrecognizedExtension(x.ObjectIdentifier("1.2.3.4.5"), b"\5\0")]})):
+            authority, key = ev.Authority("Odd CA", self.root, **ca), ev.new_key()
+            found.append((key, [authority.issue(key.public_key(), **leaf), authority.der]))
+        return found
 
     def _bad(self):
         key = ev.new_key()

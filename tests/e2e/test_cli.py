@@ -43,7 +43,7 @@ def test_upload_then_everything_else(host, files):
 def test_chain_in_a_file_of_its_own_and_in_any_order(host, ca, files):
     host.expect(APPLIED, "upload", "own", "--cert", "cert.pem", "--key-file", "key.pem", "--chain", "chain.pem")
     (host.dir / "reversed.pem").write_bytes((host.dir / "chain.pem").read_bytes() + (host.dir / "cert.pem").read_bytes())
-    assert "incomplete" not in host.json(APPLIED, "show", "own")
+    assert "notes" not in host.json(APPLIED, "show", "own")
     host.expect(APPLIED, "upload", "reversed", "--cert", "reversed.pem", "--key-file", "key.pem")
 
 

@@ -230,6 +230,8 @@ def verdicts(world, directory):
             found = provoke(world, directory) if wants_path else provoke(world)
             if not isinstance(found, dict):
                 world.judge(found)
+    for provoke in test_verdicts.NOTES.values():
+        world.judge(provoke(world))
 
 
 def known_codes():
@@ -260,7 +262,8 @@ def main():
             outcomes = world.dump(OUTCOMES)
             lines[OUTCOMES] = world.lines
             seen = {json.loads(o["payload"]).get("code") for o in outcomes} | {
-                c.get("code") for o in outcomes for c in json.loads(o["payload"]).get("concludes", [])}
+                c.get("code") for o in outcomes for c in json.loads(o["payload"]).get("concludes", [])} | {
+                c for o in outcomes for c in json.loads(o["payload"]).get("notes", [])}
             missing = known_codes() - seen
             assert not missing, f"not provoked: {missing}"
             files = {"events.json": b"\n".join(lines[EVENTS]) + b"\n", "outcomes.json": b"\n".join(lines[OUTCOMES]) + b"\n",

@@ -44,7 +44,7 @@ def expected_outcome(v, n, previous):
                "event": e.id if e else "", "account": e.account if e else "", "kid": e.kid if e else "",
                "subject": v.subject, "partition": v.partition, "offset": v.offset, "time": v.time_ms,
                "record": v.record_sha256, "seq": e.seq if e else 0, "watermark": v.watermark, "gap": v.gap,
-               "version": v.version,
+               "version": v.version, "notes": v.notes,
                "concludes": [{"event": s, "status": status, **({"code": code} if code else {})} for s, status, code in v.concludes],
                "prev": previous}
     always = ("partition", "offset")

@@ -83,7 +83,8 @@ def _certificates(name, a, doc, index):
 
 
 def _ends(summary):
-    return min(x["not_after_s"] for x in summary["leaves"])
+    ends = [x["not_after_s"] for x in summary["leaves"]]
+    return min(ends + ([summary["chain_ends_s"]] if summary.get("chain_ends_s") else []))
 
 
 BESIDE = re.compile(r"gen|next|claim|g[0-9]+:.*")  # what is no part of a first generation

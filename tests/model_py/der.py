@@ -263,12 +263,14 @@ class Certificate:
             _check_fields(fields, self.extensions)
         except (ValueError, IndexError, x509.DuplicateExtension, x509.InvalidVersion) as e:
             raise Refused("cert.malformed") from e
+        if any(e.oid == ExtensionOID.PRECERT_POISON and e.critical for e in self.extensions):
+            raise Refused("cert.malformed")
         self.spki = spki
         self.self_issued = self.issuer_der == self.subject_der
-        basic = self._extension(ExtensionOID.BASIC_CONSTRAINTS)
+        basic = self.extension(ExtensionOID.BASIC_CONSTRAINTS)
         version1 = self.x.version == x509.Version.v1
         self.is_ca = bool(basic and basic.ca) or (version1 and self.self_issued)
-        usage = self._extension(ExtensionOID.KEY_USAGE)
+        usage = self.extension(ExtensionOID.KEY_USAGE)
         self.usage = usage
         self.can_sign_certs = self.is_ca and (usage is None or usage.key_cert_sign)
         self.path_length = basic.path_length if basic else None
@@ -286,10 +288,10 @@ class Certificate:
         serial = f"{abs(self.x.serial_number):x}"
         self.serial = "-" * (self.x.serial_number < 0) + "0" * (len(serial) % 2) + serial
         self.not_before_s, self.not_after_s = (_seconds(self.x.not_valid_before), _seconds(self.x.not_valid_after))
-        self.names = names_of(self._extension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME) or [])
+        self.names = names_of(self.extension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME) or [])
         self.has_common_name = bool(self.x.subject.get_attributes_for_oid(NameOID.COMMON_NAME))
 
-    def _extension(self, oid):
+    def extension(self, oid):
         try:
             return self.extensions.get_extension_for_oid(oid).value
         except x509.ExtensionNotFound:
@@ -397,19 +399,98 @@ LINKS_MAX = 24
 
 
 def chain_code(certs):
-    """(code, incomplete) of a chain, leaf first. `chain.order` where its members would be a chain in another order."""
-    order, code = chain_order(certs)
+    """(code, facts) of a chain, leaf first. `chain.order` where its members would be a chain in another order."""
+    order, path, code = chain_order(certs)
     if not code and order != certs:
         code = "chain.order"
-    leaf = certs[0]
-    return code, len(certs) == 1 and not (leaf.self_issued and signed_by(leaf.der, leaf.der)[1])
+    return code, None if code else _facts(path)
+
+
+NOTES = ["chain.incomplete", "chain.expired", "chain.not_yet_valid", "chain.ends_early", "chain.names", "chain.key_id",
+         "cert.critical", "cert.purpose", "cert.no_san"]
+KNOWN_CRITICAL = {f"2.5.29.{n}" for n in (15, 17, 19, 30, 31, 32, 33, 36, 37, 54)} | {
+    "1.3.6.1.5.5.7.48.1.5", "1.3.6.1.5.5.7.1.7", "1.3.6.1.5.5.7.1.8"}
+
+
+def _facts(path):
+    """What clients will say of a path: (notes, the last notBefore and the first notAfter of its CA certificates)."""
+    leaf, above = path[0], path[1:]
+    notes = set()
+    if not above and not (leaf.self_issued and signed_by(leaf.der, leaf.der)[1]):
+        notes.add("chain.incomplete")
+    if leaf.extension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME) is None:
+        notes.add("cert.no_san")
+    for cert in path:
+        if any(e.critical and e.oid.dotted_string not in KNOWN_CRITICAL for e in cert.extensions):
+            notes.add("cert.critical")
+        purposes = cert.extension(ExtensionOID.EXTENDED_KEY_USAGE)
+        if purposes is not None and not {"1.3.6.1.5.5.7.3.1", "2.5.29.37.0"} & {o.dotted_string for o in purposes}:
+            notes.add("cert.purpose")
+    for cert, issuer in zip(path, above):
+        if not _key_id_fits(cert, issuer):
+            notes.add("chain.key_id")
+        if not _names_allowed(issuer.extension(ExtensionOID.NAME_CONSTRAINTS), leaf):
+            notes.add("chain.names")
+    starts, ends = max((c.not_before_s for c in above), default=None), min((c.not_after_s for c in above), default=None)
+    if ends is not None and ends < leaf.not_after_s:
+        notes.add("chain.ends_early")
+    return notes, starts, ends
+
+
+def notes_at(facts, now):
+    """All notes of chains at a time, in their order."""
+    notes = set().union(*(f[0] for f in facts))
+    starts, ends = [f[1] for f in facts if f[1] is not None], [f[2] for f in facts if f[2] is not None]
+    if ends and now > min(ends):
+        notes = (notes - {"chain.ends_early"}) | {"chain.expired"}
+    elif starts and now < max(starts):
+        notes.add("chain.not_yet_valid")
+    return sorted(notes, key=NOTES.index)
+
+
+def _key_id_fits(cert, issuer):
+    theirs, own = (c.extension(oid) for c, oid in ((cert, ExtensionOID.AUTHORITY_KEY_IDENTIFIER),
+                                                   (issuer, ExtensionOID.SUBJECT_KEY_IDENTIFIER)))
+    if theirs is None:
+        return True
+    if theirs.key_identifier is not None and own is not None and theirs.key_identifier != own.digest:
+        return False
+    if theirs.authority_cert_serial_number is not None and theirs.authority_cert_serial_number != issuer.x.serial_number:
+        return False
+    names = [n.value for n in theirs.authority_cert_issuer or [] if isinstance(n, x509.DirectoryName)]
+    return not names or names[0] == issuer.x.issuer
+
+
+def _names_allowed(constraints, leaf):
+    if constraints is None:
+        return True
+    names = list(leaf.extension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME) or [])
+    if list(leaf.x.subject):
+        names.append(x509.DirectoryName(leaf.x.subject))
+    for name in names:
+        permitted = [t for t in constraints.permitted_subtrees or [] if isinstance(t, type(name))]
+        excluded = [t for t in constraints.excluded_subtrees or [] if isinstance(t, type(name))]
+        if any(_within(name, t) for t in excluded) or (permitted and not any(_within(name, t) for t in permitted)):
+            return False
+    return True
+
+
+def _within(name, base):
+    if isinstance(name, x509.IPAddress):
+        return name.value.version == base.value.version and name.value in base.value
+    if isinstance(name, x509.DirectoryName):
+        return list(name.value.rdns)[:len(base.value.rdns)] == list(base.value.rdns)
+    if not isinstance(name, x509.DNSName):
+        raise CannotExamine("name constraints of other kinds")
+    text, of = name.value.lower(), base.value.lower()
+    return not of or text == of or text.endswith(of if of.startswith(".") else "." + of)
 
 
 def chain_order(certs):
-    """(the one order of this set, ""), or (None, code). By trying every path from the leaf, which is certs[0]."""
+    """(the one order of this set, its path, ""), or (None, None, code). By trying every path from the leaf, which is certs[0]."""
     leaf, rest = certs[0], certs[1:]
     if len({c.der for c in certs}) < len(certs):
-        return None, "chain.stray"
+        return None, None, "chain.stray"
     names = {(c, i) for c in certs for i in rest if c.issuer_der == i.subject_der}
     paths = list(_paths([leaf], rest)) if len(names) <= LINKS_MAX else []
     distance = {}
@@ -419,10 +500,10 @@ def chain_order(certs):
     lost = [c for c in rest if c not in distance]
     if lost:
         stuck = [c for c in distance if not _is_root(c) and all(p[-1] is c for p, _ in paths if c in p)]
-        return None, "chain.broken" if any((c, x) in names for c in stuck for x in lost) else "chain.stray"
+        return None, None, "chain.broken" if any((c, x) in names for c in stuck for x in lost) else "chain.stray"
     best = min((p for p, ends in paths if ends),
                key=lambda p: (not _is_root(p[-1]), len(p), [_rank(c) for c in p]))
-    return best + sorted((c for c in rest if c not in best), key=lambda c: (distance[c], _rank(c))), ""
+    return best + sorted((c for c in rest if c not in best), key=lambda c: (distance[c], _rank(c))), best, ""
 
 
 def _rank(cert):

@@ -54,6 +54,7 @@ class Verdict:
         self.status, self.code, self.subject = "applied", "", ""
         self.detail = None          # what it must be, where the rules say it
         self.version = self.watermark = self.gap = 0
+        self.notes = []             # what clients will say of a certificate that was taken
         self.signer_known = False   # its outcome is kept for the account
         self.concludes = []         # (share event id, status, code)
         self.derived = []
@@ -97,6 +98,12 @@ class Partition:
 
     def account(self, name):
         return self.accounts.setdefault(name, Account())
+
+
+def _chain_ends(facts, leaves):
+    """Where a CA certificate ends before the leaves do; 0 where none does."""
+    ends = min((f[2] for f in facts if f[2] is not None), default=None)
+    return max(ends, 1) if ends is not None and ends < min(x.not_after_s for x in leaves) else 0
 
 
 class Model:
@@ -374,10 +381,10 @@ class Model:
             code = der.leaf_code(chain[0], d["algorithm"])
             if code:
                 raise Refused(code)
-            code, incomplete = der.chain_code(chain)
+            code, facts = der.chain_code(chain)
             if code:
                 raise Refused(code)
-            found.append({"role": role, "leaf": chain[0], "incomplete": incomplete, "part": part})
+            found.append({"role": role, "leaf": chain[0], "facts": facts, "part": part})
         if sm2:
             code = der.sm2_pair_code(found[0]["leaf"], found[1]["leaf"])
             if code:
@@ -429,8 +436,9 @@ class Model:
                 raise Refused("cert.not_yet_valid")
             if leaf.not_after_s < now:
                 raise Refused("cert.expired")
-        incomplete = any(f["incomplete"] for f in parts)
-        if incomplete and a.doc["reject_incomplete_chain"]:
+        facts = [f["facts"] for f in parts]
+        notes = der.notes_at(facts, now)
+        if "chain.incomplete" in notes and a.doc["reject_incomplete_chain"]:
             raise Refused("chain.incomplete")
         for f in parts:
             if f["custodian"]:
@@ -447,7 +455,7 @@ class Model:
                 raise Refused("certificate.id_used")
             if a.doc["certificates"] >= a.doc["limit_certificates"]:
                 raise Refused("quota.certificates")
-        self._store(p, v, e, a, held, leaves, material, source, incomplete)
+        self._store(p, v, e, a, held, leaves, material, source, (notes, _chain_ends(facts, leaves)))
 
     @staticmethod
     def _covered(agent, name):
@@ -477,10 +485,10 @@ class Model:
             found.append({"chain": f["part"]["chain"], "key": key, "key_subject": key_subject, "role": f["role"]})
         return found
 
-    def _store(self, p, v, e, a, held, leaves, material, source, incomplete):
-        d = e.data
-        summary = {"name": d["name"], "algorithm": d["algorithm"], "source": source, "version": 1, "incomplete": incomplete,
-                   "tags": d.get("tags", []), "leaves": [x.summary() for x in leaves]}
+    def _store(self, p, v, e, a, held, leaves, material, source, chain):
+        d, (v.notes, ends_s) = e.data, chain
+        summary = {"name": d["name"], "algorithm": d["algorithm"], "source": source, "version": 1, "notes": v.notes,
+                   "chain_ends_s": ends_s, "tags": d.get("tags", []), "leaves": [x.summary() for x in leaves]}
         if held:
             before = held["summary"]
             summary["version"] = before["version"] + 1

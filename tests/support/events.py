@@ -218,15 +218,16 @@ def utc(days: float) -> datetime.datetime:
 class Authority:
     """A CA; issue() gives the DER of a certificate."""
 
-    def __init__(self, name="Test Root", parent: "Authority | None" = None, kind="p256", path_length=None):
+    def __init__(self, name="Test Root", parent: "Authority | None" = None, kind="p256", path_length=None, **how):
         self.key = new_key(kind)
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self.parent = parent or self
-        self.der = self.parent.issue(self.key.public_key(), subject=self.name, ca=True, days=3650,
-                                     path_length=path_length, names=None)
+        self.der = self.parent.issue(self.key.public_key(), subject=self.name, ca=True, path_length=path_length,
+                                     names=None, **{"days": 3650, **how})
 
     def issue(self, public_key, cn="www.example.com", names=("www.example.com",), days=90.0, start=-1.0, ca=False,
-              subject=None, digest=None, path_length=None, issuer_key=None, serial=None) -> bytes:
+              subject=None, digest=None, path_length=None, issuer_key=None, serial=None, extensions=(), authority=None) -> bytes:
+        """extensions: critical ones besides its own; authority: the key that it says signed it."""
         key = issuer_key or self.key
         subject = subject or x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, cn)] if cn else [])
         builder = (x509.CertificateBuilder().subject_name(subject).issuer_name(self.name)
@@ -234,12 +235,14 @@ class Authority:
                    .not_valid_before(utc(start)).not_valid_after(utc(days))
                    .add_extension(x509.BasicConstraints(ca, path_length if ca else None), critical=True)
                    .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-                   .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()),
+                   .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority or self.key.public_key()),
                                   critical=False)
                    .add_extension(x509.KeyUsage(digital_signature=not ca, content_commitment=False,
                                                 key_encipherment=False, data_encipherment=False,
                                                 key_agreement=False, key_cert_sign=ca, crl_sign=ca,
                                                 encipher_only=False, decipher_only=False), critical=True))
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=True)
         if names:
             builder = builder.add_extension(
                 x509.SubjectAlternativeName([x509.DNSName(n) for n in names]), critical=False)

@@ -50,7 +50,11 @@ issue() { # NAME SUBJECT CA OPTION... ; extensions on standard input
         set -- "$@" -vfyopt "$ID" ;;
     *) ossl req -new -config conf -key "$name.key" -subj "$subject" -out "$name.csr" ;;
     esac
-    ossl x509 -req -in "$name.csr" -CA "$ca.pem" -CAkey "$ca.key" -CAcreateserial -days 365 -extfile ext -extensions e \
+    case $name in # a CA lasts longer than what it issues
+    ca-* | x1-* | twin-*) days=730 ;;
+    *) days=365 ;;
+    esac
+    ossl x509 -req -in "$name.csr" -CA "$ca.pem" -CAkey "$ca.key" -CAcreateserial -days $days -extfile ext -extensions e \
         -out "$name.pem" "$@"
 }
 
@@ -93,7 +97,7 @@ extensions "$CA" "$CA_USAGE" | issue x1-int '/C=CN/O=Example/CN=Example R3' x1 -
 newkey twin-a P-256
 cp twin-a.key twin-b.key
 extensions "$CA" "$CA_USAGE" | issue twin-a '/C=CN/O=Example/CN=Example Twin' ca-root -sha256
-extensions "$CA" "$CA_USAGE" | issue twin-b '/C=CN/O=Example/CN=Example Twin' ca-rsa -sha256 -days 400
+extensions "$CA" "$CA_USAGE" | issue twin-b '/C=CN/O=Example/CN=Example Twin' ca-rsa -sha256 -days 800
 cp ca-sub.key ca-sub-long.key
 extensions "$CA" "$CA_USAGE" | issue ca-sub-long '/C=CN/O=Example/CN=Example Sub CA' ca-root -sha256
 newkey knot-1 P-256

@@ -28,7 +28,8 @@
     "\"names\":[\"www.example.com\",\"IP:192.0.2.1\"]}"
 #define SAMPLE_SUMMARY                                                                                       \
     "{\"name\":\"www.example.com\",\"algorithm\":\"international\",\"source\":\"official\",\"version\":3,"   \
-    "\"incomplete\":true,\"tags\":[\"env=prod\",\"team/a\"],\"leaves\":[" SAMPLE_LEAF "]}"
+    "\"notes\":[\"chain.incomplete\",\"cert.no_san\"],\"chain_ends_s\":1771775999,\"tags\":[\"env=prod\","   \
+    "\"team/a\"],\"leaves\":[" SAMPLE_LEAF "]}"
 
 static const struct sample {
     const char *name; // of the sample

@@ -215,8 +215,8 @@ static void good_files_become_events_that_hold(void **state) {
         const struct cs_keyed_chain *k = &ev->data.upload.part[0];
         assert_int_equal(k->chain_len, c->chains[0].n);
         assert_int_equal(k->csr, taken[i].csr);
-        bool incomplete;
-        assert_int_equal(cs_chain_check(fixture->crypto, c->chains[0].certs, c->chains[0].n, &incomplete),
+        struct cs_chain_facts facts;
+        assert_int_equal(cs_chain_check(fixture->crypto, c->chains[0].certs, c->chains[0].n, &facts),
                          CS_CODE_NONE);
         if (!taken[i].csr)
             check_key(c, ev, 0, CS_ROLE_SINGLE);
@@ -236,10 +236,10 @@ static void chains_are_put_in_order_and_doubles_dropped(void **state) {
     assert_int_equal(c->chains[0].n, 3);
     assert_string_equal(c->chains[0].certs[0]->common_name, "www.example.com");
     assert_string_equal(c->chains[0].certs[1]->common_name, "Example Sub CA");
-    assert_false(c->incomplete);
+    assert_int_equal(c->notes, 0);
     cs_composed_free(c);
     ASSERT_OK(upload(&(struct row){.cert = "p256.pem", .key = "p256.key"}, &c, &err), err);
-    assert_true(c->incomplete);
+    assert_int_equal(c->notes, CS_NOTE(CHAIN_INCOMPLETE));
     cs_composed_free(c);
 }
 

@@ -94,8 +94,8 @@ static void agent(const struct row *row, const struct set *given, struct cs_byte
 
 // Every other order of a good set is chain.order, of a bad one it is the set's own code.
 static bool consumer(const struct row *row, const struct set *given, const struct set *canonical) {
-    bool incomplete;
-    enum cs_code code = cs_chain_check(crypto, given->certs, given->n, &incomplete);
+    struct cs_chain_facts facts;
+    enum cs_code code = cs_chain_check(crypto, given->certs, given->n, &facts);
     enum cs_code want = row->code                      ? row->code
                         : same_order(given, canonical) ? CS_CODE_NONE
                                                        : CS_CODE_CHAIN_ORDER;

@@ -102,7 +102,7 @@ static void upload_makes_a_certificate(void **state) {
     assert_string_equal(c.summary.name, "shop");
     assert_int_equal(c.summary.source, CS_SOURCE_UPLOADED);
     assert_int_equal(c.summary.version, 1);
-    assert_false(c.summary.incomplete);
+    assert_int_equal(c.summary.notes, 0);
     assert_string_equal(c.summary.tags.tag[0], "env=prod");
     assert_int_equal(c.summary.leaves_len, 1);
     assert_memory_equal(c.summary.leaves[0].sha256, cert->leaf->sha256, 32);
@@ -204,7 +204,7 @@ static void chains(void **state) {
     struct fx_cert *alone = fx_cert(fx, (struct fx_cert_how){.alone = true});
     assert_applied(upload(fx, id, "chain", alone));
     struct cs_certificate c = certificate(fx, id);
-    assert_true(c.summary.incomplete);
+    assert_int_equal(c.summary.notes, CS_NOTE(CHAIN_INCOMPLETE));
     cs_certificate_clear(&c);
     struct cs_event ev = fx_event(fx, CS_EVENT_ACCOUNT_UPDATE, "acme", fx->admin, "acme");
     ev.data.account.has_incomplete_chain = ev.data.account.reject_incomplete_chain = true;

@@ -60,6 +60,15 @@ bool cs_cert_signed_by(struct cs_crypto *c, const struct cs_cert *cert, const st
 // CS_CODE_NONE where all hold. now_s is the record's broker time in the consumer, the clock in the agent.
 enum cs_code cs_leaf_check(const struct cs_cert *leaf, enum cs_algorithm algorithm, int64_t now_s);
 
+// What clients will say of a chain that is taken. It is said of the path: another certificate of the same CA may be better.
+struct cs_chain_facts {
+    uint32_t
+        notes; // CS_NOTE bits of what does not depend on the time; chain.incomplete: the leaf's issuer is absent and the leaf is
+               // not self-signed (what that means is the account's limits' to say)
+    int64_t starts_s,
+        ends_s; // when every CA certificate of the path is valid; INT64_MIN, INT64_MAX where there is none
+};
+
 // A leaf with its chain, in the one order that this set of certificates has:
 // - the leaf;
 // - the shortest path from it to a root (a certificate that signed itself), or, where the set holds none that it leads to, the
@@ -71,10 +80,13 @@ enum cs_code cs_leaf_check(const struct cs_cert *leaf, enum cs_algorithm algorit
 // A set with more than 24 pairs of a certificate and one with its issuer's name is refused unsearched (chain.stray).
 //
 // The consumer's check takes no other order. Codes: chain.stray (no link of any path), chain.broken (the same, and it has the name of an issuer that is
-// missing: it did not sign, or may not), chain.order; *ret_incomplete is set where the leaf's issuer is absent and the leaf
-// is not self-signed (what that means is the account's limits' to say).
+// missing: it did not sign, or may not), chain.order.
 enum cs_code cs_chain_check(struct cs_crypto *c, struct cs_cert *const *certs, size_t n,
-                            bool *ret_incomplete);
+                            struct cs_chain_facts *ret);
+// Of both chains of a pair.
+void cs_chain_facts_add(struct cs_chain_facts *to, const struct cs_chain_facts *more);
+// All notes at a time: the record's broker time in the consumer, the clock on a host.
+uint32_t cs_chain_notes(const struct cs_chain_facts *f, int64_t now_s);
 // The agent's: puts certs in this order, in place, and drops exact doubles. A stray or broken member is named in err. The leaf is the one
 // certificate that is no CA, or the one whose public key is key_spki where that is given (key.mismatch where none has it).
 CS_MUST_USE bool cs_chain_order(struct cs_crypto *c, struct cs_cert **certs, size_t *n,

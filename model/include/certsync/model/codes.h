@@ -85,6 +85,22 @@
       "Publish with certsync, which puts it in order.") \
     X(CHAIN_INCOMPLETE, "chain.incomplete", BOTH, "The leaf's issuer is not in the chain.", \
       "Add the CA's intermediate certificate (fullchain.pem).") \
+    X(CHAIN_EXPIRED, "chain.expired", NOTE, "A CA certificate of the chain has expired.", \
+      "Fetch the CA's current chain, and send it with the certificate.") \
+    X(CHAIN_NOT_YET_VALID, "chain.not_yet_valid", NOTE, "A CA certificate of the chain is not valid yet.", \
+      "Fetch the CA's current chain, or wait for its notBefore.") \
+    X(CHAIN_ENDS_EARLY, "chain.ends_early", NOTE, "A CA certificate of the chain ends before the leaf.", \
+      "Renew in time: what counts is the chain's earliest end.") \
+    X(CHAIN_NAMES, "chain.names", NOTE, "A CA of the chain may not sign for a name of the leaf (name constraints).", \
+      "Have it issued again by a CA that may; see: openssl x509 -noout -ext nameConstraints -in CA.pem.") \
+    X(CHAIN_KEY_ID, "chain.key_id", NOTE, "An authority key identifier names another CA certificate than the one in the chain.", \
+      "Use the chain file that the CA delivered with this very certificate; OpenSSL does not accept this one.") \
+    X(CERT_CRITICAL, "cert.critical", NOTE, "A certificate has a critical extension that clients do not know.", \
+      "Have it issued again without, unless your own clients know it; all others refuse it.") \
+    X(CERT_PURPOSE, "cert.purpose", NOTE, "The extended key usage of the leaf or of a CA above it leaves out servers.", \
+      "Fine for a client's certificate; for a server have it issued again with serverAuth.") \
+    X(CERT_NO_SAN, "cert.no_san", NOTE, "The certificate has no subject alternative name.", \
+      "Have it issued again with one: browsers and most clients do not look at the common name.") \
     X(KEY_MISMATCH, "key.mismatch", BOTH, "The private key does not belong to the certificate.", \
       "Give the key that the certificate was requested with; a key file that says RSA may need: openssl rsa -in OLD -out NEW.") \
     X(KEY_ENCRYPTED, "key.encrypted", AGENT, "The private key is encrypted.", \
@@ -153,13 +169,30 @@ enum cs_code {
         CS_CODE_COUNT
 };
 
-enum cs_code_origin { CS_CODE_BOTH, CS_CODE_AGENT, CS_CODE_CONSUMER };
+// A note refuses nothing: the certificate is taken, and told what its clients will say.
+enum cs_code_origin { CS_CODE_BOTH, CS_CODE_AGENT, CS_CODE_CONSUMER, CS_CODE_NOTE };
+
+// Notes as bits, in the order in which they are listed. chain.incomplete is a refusal where the account wants that.
+#define CS_NOTES(X)                                                                                          \
+    X(CHAIN_INCOMPLETE)                                                                                      \
+    X(CHAIN_EXPIRED)                                                                                         \
+    X(CHAIN_NOT_YET_VALID)                                                                                   \
+    X(CHAIN_ENDS_EARLY) X(CHAIN_NAMES) X(CHAIN_KEY_ID) X(CERT_CRITICAL) X(CERT_PURPOSE) X(CERT_NO_SAN)
+enum cs_note {
+#define X(symbol) CS_NOTE_##symbol,
+    CS_NOTES(X)
+#undef X
+        CS_NOTE_COUNT
+};
+#define CS_NOTE(symbol) (1u << CS_NOTE_##symbol)
+enum cs_code cs_note_code(enum cs_note note);
 
 const char *cs_code_name(enum cs_code code);     // "cert.expired"; "" for CS_CODE_NONE
 const char *cs_code_sentence(enum cs_code code); // never NULL
 const char *cs_code_hint(enum cs_code code);     // never NULL
 enum cs_code_origin cs_code_origin(enum cs_code code);
-const char *cs_code_said_by(enum cs_code code); // for people: "host", "consumer" or both
+const char *cs_code_said_by(
+    enum cs_code code); // for people: "host", "consumer" or both, or that it is a note
 // The whole table, for people and for the README: lines of text, or a Markdown table.
 struct cs_buf;
 void cs_codes_text(struct cs_buf *out);

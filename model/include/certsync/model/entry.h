@@ -182,18 +182,23 @@ struct cs_tag_list {
 };
 
 // The public facts of a certificate: in the owner's entry, in an offer, in the recipient's entry.
-//   {"name":…,"algorithm":"international"|"sm2","source":"uploaded"|"official"|"test","version":1,"incomplete":true?,"tags":[…]?,"leaves":[{…}]}
+//   {"name":…,"algorithm":"international"|"sm2","source":"uploaded"|"official"|"test","version":1,"notes":["chain.expired",…]?,"chain_ends_s":…?,"tags":[…]?,"leaves":[{…}]}
 struct cs_cert_summary {
     cs_name name;
     enum cs_algorithm algorithm;
     enum cs_source source; // of the original: never CS_SOURCE_SHARED
     int64_t version;
-    bool incomplete; // the leaf's issuer was not in the chain
+    uint32_t notes; // CS_NOTE bits, as they were when this version was taken
+    int64_t
+        chain_ends_s; // the earliest end of the path's CA certificates, where it is before the leaves'; 0: it is not
     struct cs_tag_list tags;
     size_t leaves_len; // 1, or 2 for sm2: signing, encryption
     struct cs_leaf leaves[2];
 };
 void cs_cert_summary_clear(struct cs_cert_summary *v);
+int64_t cs_summary_not_after(const struct cs_cert_summary *s); // the leaf that ends first
+int64_t cs_summary_ends(
+    const struct cs_cert_summary *s); // the same, or the CA certificate of the chain that ends before
 CS_MUST_USE bool cs_cert_summary_copy(const struct cs_cert_summary *v, struct cs_cert_summary *ret,
                                       struct cs_err *err);
 

@@ -4,7 +4,7 @@
 // the one before it.
 //
 //   {"n":12,"status":"applied","code":"unchanged"?,"detail":…?,"type":…?,"event":…?,"account":…?,"kid":…?,"subject":…?,
-//    "partition":3,"offset":11,"time":"<broker timestamp, ms>" as an integer,"record":"<sha-256 hex>","seq":…?,"watermark":…?,"gap":…?,"version":…?,
+//    "partition":3,"offset":11,"time":"<broker timestamp, ms>" as an integer,"record":"<sha-256 hex>","seq":…?,"watermark":…?,"gap":…?,"version":…?,"notes":["chain.expired",…]?,
 //    "concludes":[{"event":…,"status":…,"code":…?}]?,"prev":"<sha-256 hex of the outcome before; zeros for the first>"}
 //
 // "?": left out where unknown or empty. type, event, account, kid, seq are of the record as it claims; where the status is rejected with a code
@@ -33,6 +33,7 @@ struct cs_verdict {
     char subject[CS_DEPLOYMENT_MAX + 1];
     int64_t version;   // of the certificate, after it; 0: does not apply
     int64_t watermark; // event.replayed: the key's; else 0
+    uint32_t notes;    // CS_NOTE bits of a certificate that was taken
     int64_t gap;       // how many numbers of this agent are missing before this event; else 0
     size_t concludes_len;
     struct cs_conclusion *concludes; // owned

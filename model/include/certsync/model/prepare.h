@@ -52,11 +52,11 @@ struct cs_prepared {
     // of the kind that the role needs or not the subject's.
     enum cs_code content_code;
     size_t leaves_len;
-    struct cs_cert *leaf[2]; // owned
-    bool incomplete;
-    struct cs_csr *csr;       // owned
-    cs_kid custodian;         // of the sealed key(s): that it is trusted is a rule; "" where there is none
-    struct cs_region *region; // internal: it lies there
+    struct cs_cert *leaf[2];     // owned
+    struct cs_chain_facts chain; // of both chains of a pair
+    struct cs_csr *csr;          // owned
+    cs_kid custodian;            // of the sealed key(s): that it is trusted is a rule; "" where there is none
+    struct cs_region *region;    // internal: it lies there
 };
 
 // Never fails for what the record holds; false only FATAL (out of memory). Where a region is given, most of what is prepared lies there; it is freed all the
