@@ -7,6 +7,7 @@
 
 #include "certsync/model/sign.h"
 #include "certsync/model/text.h"
+#include "certsync/runtime/mask.h"
 
 #define ANSWER_MAX     ((size_t)32 * 1024 * 1024)
 #define TOKEN_LIFE_S   300
@@ -190,21 +191,23 @@ static CURLcode transfer(struct cs_client *c, const char *url, const char *autho
 
 static bool transport_error(const struct cs_client *c, CURLcode code, struct cs_err *err) {
     const char *text = c->curl_error[0] ? c->curl_error : curl_easy_strerror(code);
+    char url[300];
+    cs_mask_text(c->url, url, sizeof url, true);
     switch ((int)code) {
     case CURLE_OUT_OF_MEMORY:
         return cs_err_oom(err);
     case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
-        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "api.url %s: %s", c->url, text);
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "api.url %s: %s", url, text);
     case CURLE_SSL_CACERT_BADFILE:
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "api.ca %s: %s", c->o.ca, text);
     case CURLE_PEER_FAILED_VERIFICATION:
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "the API at %s: %s; set api.ca to the file with the CA certificate that signed the "
                           "API's certificate",
-                          c->url, text);
+                          url, text);
     default:
-        return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "the API at %s does not answer: %s", c->url, text);
+        return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "the API at %s does not answer: %s", url, text);
     }
 }
 

@@ -80,11 +80,11 @@ static int run(const struct cs_cli *cli, enum cs_event_type type, const char *ve
         return cs_cli_usage_error(cli,
                                   "\"%s\" is not an account id: it begins with a lower-case letter or digit, "
                                   "then also '.', '_' and '-'",
-                                  cs_shown(o->account));
+                                  cs_quoted(o->account));
     if (o->owner && !cs_owner_valid(o->owner, strlen(o->owner)))
         return cs_cli_usage_error(
             cli, "--owner: \"%s\" is not an owner id: letters, digits and . _ : @ -, no blanks",
-            cs_shown(o->owner));
+            cs_quoted(o->owner));
     if (o->verified && o->unverified)
         return cs_cli_usage_error(cli, "--verified and --unverified exclude each other");
     struct cs_event_account change = {0};

@@ -95,7 +95,7 @@ static int run_enroll(const struct cs_cli *cli) {
     if (!cs_pattern_valid(o->names, strlen(o->names)))
         return cs_cli_usage_error(cli,
                                   "--names: \"%s\" is not a pattern: letters, digits, '.', '_', '-' and '*'",
-                                  cs_shown(o->names));
+                                  cs_quoted(o->names));
     if (o->label && strlen(o->label) > CS_NAME_MAX)
         return cs_cli_usage_error(cli, "--label is longer than %d", CS_NAME_MAX);
     if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT, &s, &err))
@@ -150,7 +150,7 @@ static int run_revoke(const struct cs_cli *cli) {
     if (!cs_kid_valid(o->kid, strlen(o->kid)))
         return cs_cli_usage_error(
             cli, "\"%s\" is not a key id: %d hexadecimal digits, as certsync key id FILE prints",
-            cs_shown(o->kid), CS_KID_LEN);
+            cs_quoted(o->kid), CS_KID_LEN);
     if (o->reason && strlen(o->reason) > CS_NAME_MAX)
         return cs_cli_usage_error(cli, "--reason is longer than %d", CS_NAME_MAX);
     if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT, &s, &err))

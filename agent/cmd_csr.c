@@ -239,7 +239,7 @@ static bool csr_id(struct cs_session *s, const char *name_or_id, cs_uuid ret, st
     if (found > 1)
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "%zu requests have the name \"%s\": give the id (certsync csr list)", found,
-                          cs_shown(name_or_id));
+                          cs_quoted(name_or_id));
     return cs_err_reject(err, CS_CODE_CSR_NOT_FOUND);
 }
 

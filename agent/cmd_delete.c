@@ -30,7 +30,7 @@ static int run(const struct cs_cli *cli) {
     struct cs_err err;
     CS_AUTO(cs_session_close) struct cs_session s = {0};
     if (o->from && !cs_account_valid(o->from, strlen(o->from)))
-        return cs_cli_usage_error(cli, "--from: \"%s\" is not an account id", cs_shown(o->from));
+        return cs_cli_usage_error(cli, "--from: \"%s\" is not an account id", cs_quoted(o->from));
     if (o->from && o->cascade)
         return cs_cli_usage_error(cli, "--cascade is for own certificates, not with --from");
     if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT, &s, &err))

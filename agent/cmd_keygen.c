@@ -114,6 +114,22 @@ static const struct cs_arg id_args[] = {
      .text = "A public or private key (PEM)."},
 };
 
+// The one place that takes a private key for its public half: nothing is done with it but to name it.
+static bool read_either(struct cs_crypto *c, const char *path, uint8_t **ret, size_t *ret_len,
+                        struct cs_err *err) {
+    struct cs_err not_private;
+    CS_AUTO(cs_input_clear) struct cs_input in = {0};
+    CS_AUTO(cs_privkey_free) struct cs_privkey *key = NULL;
+    if (!cs_input_read(path, 0, &in, err))
+        return false;
+    if (cs_pem_privkey(c, path, in.bytes, &key, &not_private))
+        return cs_privkey_spki(key, ret, ret_len, err);
+    if (not_private.code == CS_CODE_KEY_MISSING)
+        return cs_pem_spki(c, path, in.bytes, ret, ret_len, err);
+    *err = not_private;
+    return false;
+}
+
 static int run_id(const struct cs_cli *cli) {
     const struct key_id *o = cli->values;
     struct cs_err err;
@@ -121,7 +137,7 @@ static int run_id(const struct cs_cli *cli) {
     uint8_t *spki;
     size_t len;
     cs_kid kid;
-    if (!cs_crypto_new(&crypto, &err) || !cs_session_read_spki(crypto, o->file, &spki, &len, &err))
+    if (!cs_crypto_new(&crypto, &err) || !read_either(crypto, o->file, &spki, &len, &err))
         return cs_report_failure(cli, &err);
     cs_kid_of_spki(crypto, (struct cs_bytes){spki, len}, kid);
     free(spki);

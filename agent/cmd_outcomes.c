@@ -126,7 +126,7 @@ static int one(struct cs_session *s, const struct outcomes *o) {
         return cs_report_api_failure(s->cli, &err);
     if (!end.doc) {
         cs_err_set(&err, CS_ERR_RETRY, CS_CODE_NONE, "no outcome of event %s is known in account %s",
-                   cs_shown(o->event), s->account);
+                   cs_quoted(o->event), s->account);
         return cs_report_api_failure(s->cli, &err);
     }
     // An outcome that says replayed reads as unknown where the number is not known: here it is the answer.
@@ -154,7 +154,7 @@ static int run(const struct cs_cli *cli) {
     struct cs_err err;
     CS_AUTO(cs_session_close) struct cs_session s = {0};
     if (o->event && !cs_uuid_valid(o->event, strlen(o->event)))
-        return cs_cli_usage_error(cli, "\"%s\" is not an event id", cs_shown(o->event));
+        return cs_cli_usage_error(cli, "\"%s\" is not an event id", cs_quoted(o->event));
     if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT, &s, &err))
         return cs_report_failure(cli, &err);
     return o->event ? one(&s, o) : list(&s, o);

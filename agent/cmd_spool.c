@@ -207,7 +207,7 @@ static int run_drop(const struct cs_cli *cli) {
     char *end;
     long long seq = strtoll(o->seq, &end, 10);
     if (*end || end == o->seq || seq < 1 || seq >= CS_SEQ_MAX)
-        return cs_cli_usage_error(cli, "\"%s\" is not a number of an event", cs_shown(o->seq));
+        return cs_cli_usage_error(cli, "\"%s\" is not a number of an event", cs_quoted(o->seq));
     if (!cs_session_open(cli, CS_NEED_KEY, &s, &err) || !cs_submit_open_spool(&s, &spool, &err))
         return cs_report_failure(cli, &err);
     CS_AUTO(cs_spool_entry_clear) struct cs_spool_entry e = {0};

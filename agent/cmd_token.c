@@ -135,7 +135,7 @@ static int run(const struct cs_cli *cli) {
     if (!cs_pattern_valid(o->names, strlen(o->names)))
         return cs_cli_usage_error(cli,
                                   "--names: \"%s\" is not a pattern: letters, digits, '.', '_', '-' and '*'",
-                                  cs_shown(o->names));
+                                  cs_quoted(o->names));
     if (o->label && strlen(o->label) > CS_NAME_MAX)
         return cs_cli_usage_error(cli, "--label is longer than %d", CS_NAME_MAX);
     // Standard output is the token's alone.

@@ -79,7 +79,7 @@ static int run_remove(const struct cs_cli *cli) {
     if (!cs_kid_valid(o->kid, strlen(o->kid)))
         return cs_cli_usage_error(
             cli, "\"%s\" is not a key id: %d hexadecimal digits, as certsync key id FILE prints",
-            cs_shown(o->kid), CS_KID_LEN);
+            cs_quoted(o->kid), CS_KID_LEN);
     if (!cs_session_open(cli, CS_NEED_KEY, &s, &err))
         return cs_report_failure(cli, &err);
     struct cs_compose compose = cs_session_compose(&s);

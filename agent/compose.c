@@ -8,6 +8,7 @@
 #include <sys/random.h>
 
 #include "certsync/model/pem.h"
+#include "certsync/model/secret.h"
 #include "certsync/model/sign.h"
 #include "certsync/model/text.h"
 
@@ -59,7 +60,7 @@ bool cs_compose_event(const struct cs_compose *c, enum cs_event_type type, const
 
 static bool refuse(struct cs_err *err, enum cs_code code, const char *label) {
     char shown[300];
-    cs_text_escape(label, strlen(label), shown, sizeof shown);
+    cs_secret_show(label, strlen(label), shown, sizeof shown);
     return cs_err_set(err, CS_ERR_REJECT, code, "%s: %s", shown, cs_code_sentence(code));
 }
 
@@ -258,10 +259,15 @@ bool cs_compose_key_fits(struct cs_crypto *crypto, const struct cs_keyed_source 
 // --- whole events -------------------------------------------------------------------------------------
 
 static bool check_name(const char *name, enum cs_algorithm algorithm, struct cs_err *err) {
-    if (cs_name_valid(name, strlen(name), algorithm))
+    bool random = cs_secret_is_random(name, strlen(name));
+    if (cs_name_valid(name, strlen(name), algorithm) && !random)
         return true;
-    char shown[200];
-    cs_text_escape(name, strlen(name), shown, sizeof shown);
+    char shown[CS_SECRET_QUOTE_SIZE];
+    cs_secret_quote(name, strlen(name), shown, sizeof shown);
+    if (random) // a line of one: names are shown to everybody
+        return cs_err_set(err, CS_ERR_REJECT, CS_CODE_NAME_INVALID,
+                          "\"%s\": this looks like a part of a key, not like a name; choose another name.",
+                          shown);
     return cs_err_set(err, CS_ERR_REJECT, CS_CODE_NAME_INVALID, "\"%s\": %s", shown,
                       cs_code_sentence(CS_CODE_NAME_INVALID));
 }
@@ -273,9 +279,9 @@ static bool put_tags(const struct cs_upload_source *src, struct cs_tag_list *ret
     for (size_t i = 0; i < src->tags_len; i++) {
         if (!cs_tag_valid(src->tags[i], strlen(src->tags[i])))
             return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
-                              "\"%s\" is not a tag: it begins with a letter or digit, then also . _ : = / - "
+                              "tag %zu is none: it begins with a letter or digit, then also . _ : = / - "
                               "are allowed, at most %d characters",
-                              src->tags[i], CS_TAG_MAX);
+                              i + 1, CS_TAG_MAX);
         copy_text(ret->tag[i], sizeof ret->tag[i], src->tags[i]);
     }
     ret->len = src->tags_len;
@@ -353,7 +359,7 @@ bool cs_compose_public_key(const struct cs_compose *c, enum cs_event_type type,
     uint8_t *spki;
     size_t spki_len;
     cs_kid kid;
-    if (!cs_pem_spki(c->crypto, key->label, key->bytes, true, &spki, &spki_len, err))
+    if (!cs_pem_spki(c->crypto, key->label, key->bytes, &spki, &spki_len, err))
         return false;
     cs_kid_of_spki(c->crypto, (struct cs_bytes){spki, spki_len}, kid);
     struct cs_composed *out;

@@ -203,7 +203,7 @@ void engine_write_status(struct cs_engine *e) {
     json_decref(o);
     bool ok = text ? cs_daemon_path(&e->session, CS_DAEMON_STATUS, path, sizeof path, &err) &&
                          cs_file_write_given(path, (struct cs_bytes){(const uint8_t *)text, strlen(text)},
-                                             0644, &err)
+                                             0640, &err)
                    : cs_err_oom(&err);
     if (!ok)
         cs_log_err(CS_LOG_WARN, "the status cannot be written", &err, "account=%s", e->session.account);

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "certsync/model/pem.h"
-#include "certsync/model/text.h"
+#include "certsync/model/secret.h"
 #include "certsync/runtime/path.h"
 
 #define MAP_SIZE  ((size_t)CS_PEM_FILE_MAX + 4096)
@@ -43,7 +43,7 @@ void cs_guarded_clear(struct cs_guarded *g) {
 
 static enum cs_read refuse(const char *path, const char *what, struct cs_err *err) {
     char shown[300];
-    cs_text_escape(path, strlen(path), shown, sizeof shown);
+    cs_secret_show(path, strlen(path), shown, sizeof shown);
     cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s: %s", shown, what);
     return CS_READ_REFUSED;
 }
@@ -57,7 +57,7 @@ static bool owner_allowed(const struct cs_file_policy *p, uid_t owner) {
 
 static enum cs_read refuse_link(const char *path, const char *link, bool follow, struct cs_err *err) {
     char shown[300], text[500];
-    cs_text_escape(link, strlen(link), shown, sizeof shown);
+    cs_secret_show(link, strlen(link), shown, sizeof shown);
     if (!link[0])
         return refuse(path, "it leads over too many symbolic links", err);
     snprintf(text, sizeof text, "%s%s%s", strcmp(link, path) == 0 ? "it" : shown, " is a symbolic link",

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "certsync/model/pem.h"
-#include "certsync/model/text.h"
+#include "certsync/model/secret.h"
 #include "certsync/runtime/secretmode.h"
 
 #define FILE_MAX ((size_t)CS_PEM_FILE_MAX)
@@ -17,7 +17,7 @@
 
 static bool fail(struct cs_err *err, const char *path, const char *what) {
     char shown[300];
-    cs_text_escape(path, strlen(path), shown, sizeof shown);
+    cs_secret_show(path, strlen(path), shown, sizeof shown);
     return cs_err_set(err, CS_ERR_REJECT, CS_CODE_NONE, "%s: %s", shown, what);
 }
 

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "certsync/model/text.h"
+#include "certsync/model/secret.h"
 
 #define NAME     "{name}"
 #define NAME_LEN (sizeof NAME - 1)
@@ -16,7 +16,7 @@ bool cs_path_pattern_has_name(const char *pattern) {
 
 static bool fault(const char *pattern, const char *what, struct cs_err *err) {
     char shown[300];
-    cs_text_escape(pattern, strlen(pattern), shown, sizeof shown);
+    cs_secret_quote(pattern, strlen(pattern), shown, sizeof shown);
     return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "\"%s\": %s", shown, what);
 }
 

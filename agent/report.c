@@ -3,14 +3,26 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "certsync/model/text.h"
+#include "certsync/model/secret.h"
 #include "session.h"
 
-const char *cs_shown(const char *text) {
-    static char ring[4][512]; // the program has one thread that talks
+#define SHOWN_SIZE 512
+
+static char *next_buffer(void) {
+    static char ring[4][SHOWN_SIZE]; // the program has one thread that talks
     static unsigned next;
-    char *out = ring[next++ % CS_ARRAY_LEN(ring)];
-    cs_text_escape(text, strlen(text), out, sizeof ring[0]);
+    return ring[next++ % CS_ARRAY_LEN(ring)];
+}
+
+const char *cs_shown(const char *text) {
+    char *out = next_buffer();
+    cs_secret_show(text, strlen(text), out, SHOWN_SIZE);
+    return out;
+}
+
+const char *cs_quoted(const char *text) {
+    char *out = next_buffer();
+    cs_secret_quote(text, strlen(text), out, SHOWN_SIZE);
     return out;
 }
 

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "certsync/model/text.h"
+#include "certsync/model/secret.h"
 #include "pattern.h"
 #include "scan_pairs.h"
 
@@ -28,7 +28,7 @@ struct walk {
 static void tell(const struct walk *w, const char *path, const char *what) {
     char shown[300];
     struct cs_err err;
-    cs_text_escape(path, strlen(path), shown, sizeof shown);
+    cs_secret_show(path, strlen(path), shown, sizeof shown);
     cs_err_set(&err, CS_ERR_CONFIG, CS_CODE_NONE, "%s: %s", shown, what);
     w->hooks->on_problem(w->hooks->arg, w->section, &err);
 }

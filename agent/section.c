@@ -12,6 +12,7 @@
 
 #include "certsync/model/ident.h"
 #include "certsync/model/pem.h"
+#include "certsync/model/secret.h"
 #include "pattern.h"
 
 #define S          struct cs_watch_settings
@@ -230,9 +231,11 @@ static bool put_owner(const S *s, const char *text, struct cs_file_policy *p, st
     }
     if (*end || !text[0]) {
         const struct passwd *pw = getpwnam(text);
+        char shown[CS_SECRET_QUOTE_SIZE];
+        cs_secret_quote(text, strlen(text), shown, sizeof shown);
         if (!pw)
             return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "[watch %s]: owners: there is no user \"%s\"",
-                              s->name, text);
+                              s->name, shown);
         id = pw->pw_uid;
     }
     p->owners[p->owners_len++] = (uid_t)id;

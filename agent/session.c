@@ -101,7 +101,7 @@ static bool load_key(struct cs_session *s, struct cs_err *err) {
 bool cs_session_read_spki(struct cs_crypto *c, const char *path, uint8_t **ret, size_t *ret_len,
                           struct cs_err *err) {
     CS_AUTO(cs_input_clear) struct cs_input in = {0};
-    return cs_input_read(path, 0, &in, err) && cs_pem_spki(c, path, in.bytes, true, ret, ret_len, err);
+    return cs_input_read(path, 0, &in, err) && cs_pem_spki(c, path, in.bytes, ret, ret_len, err);
 }
 
 static bool load_custodian(struct cs_session *s, struct cs_err *err) {
@@ -201,7 +201,7 @@ bool cs_session_certificate_id(struct cs_session *s, const char *name_or_id, con
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "\"%s\" is a name, and only the API knows its id: set api.url (CERTSYNC_API_URL), "
                           "or give the id itself",
-                          cs_shown(name_or_id));
+                          cs_quoted(name_or_id));
     CS_AUTO(cs_buf_clear) struct cs_buf path;
     cs_buf_init(&path, 4096);
     cs_buf_puts(&path, "/v1/accounts");

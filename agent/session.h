@@ -64,5 +64,8 @@ void cs_report_json(const struct cs_cli *cli, json_t *object);
 // "  code: …" and "  hint: …" below a message on standard error; the hint is left out where the message says
 // what to run.
 void cs_report_code(const struct cs_cli *cli, enum cs_code code, const char *msg);
-// Writes untrusted text with control characters escaped. Ring of buffers: at most four in one call.
+// Untrusted text with control characters escaped; a key that was given for a name is not shown. Ring of buffers, common
+// to both: at most four in one call.
 const char *cs_shown(const char *text);
+// For messages that refuse what was given: nothing that may be a key is shown (secret.h).
+const char *cs_quoted(const char *text);

@@ -5,6 +5,7 @@
 #include "certsync/runtime/log.h"
 #include "options.h"
 #include "section.h"
+#include "session.h"
 
 #define S struct cs_agent_settings
 
@@ -72,16 +73,16 @@ static bool check(const void *values, struct cs_err *err) {
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "deployment.id: \"%s\" is not a deployment id: lower-case letters, digits, '.' and "
                           "'-', at most %d",
-                          s->deployment, CS_DEPLOYMENT_MAX);
+                          cs_quoted(s->deployment), CS_DEPLOYMENT_MAX);
     if (s->account[0] && !cs_account_valid(s->account, strlen(s->account)))
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "agent.account: \"%s\" is not an account id: lower-case letters, digits, '.', '_' "
                           "and '-', at most %d",
-                          s->account, CS_ACCOUNT_MAX);
+                          cs_quoted(s->account), CS_ACCOUNT_MAX);
     bool http = strncmp(s->api_url, "http://", 7) == 0 || strncmp(s->api_url, "https://", 8) == 0;
     if (s->api_url[0] && !http)
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
-                          "api.url: \"%s\" does not begin with https:// or http://", s->api_url);
+                          "api.url: it does not begin with https:// or http://");
     return cs_sections_check(&s->watches, err);
 }
 

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "certsync/model/secret.h"
 #include "certsync/model/text.h"
 #include "certsync/runtime/path.h"
 
@@ -121,7 +122,7 @@ bool cs_spool_fail(struct cs_err *err, const struct cs_spool_dir *d, const char 
     char shown[CS_SPOOL_NAME_SIZE * 4], path[300];
     if (code == ENOMEM)
         return cs_err_oom(err);
-    cs_text_escape(name, strlen(name), shown, sizeof shown);
+    cs_secret_show(name, strlen(name), shown, sizeof shown);
     cs_text_escape(d->path, strlen(d->path), path, sizeof path);
     bool disk = code == ENOSPC || code == EDQUOT || code == EIO || code == EMFILE || code == ENFILE;
     return cs_err_set(err, disk ? CS_ERR_RETRY : CS_ERR_CONFIG, CS_CODE_NONE, "spool %s: cannot %s %s: %s%s",

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "certsync/model/text.h"
+#include "certsync/model/secret.h"
 #include "index.h"
 
 #define MASK                                                                                                 \
@@ -77,7 +77,7 @@ static struct directory *find_path(const struct cs_watch *w, const char *path) {
 
 static bool cannot(const char *path, int code, struct cs_err *err) {
     char shown[300];
-    cs_text_escape(path, strlen(path), shown, sizeof shown);
+    cs_secret_show(path, strlen(path), shown, sizeof shown);
     if (code == ENOENT || code == ENOTDIR)
         return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "%s: it is gone", shown);
     if (code == ENOSPC)

@@ -11,7 +11,7 @@ static bool check(const struct cs_consumer_settings *s, struct cs_preflight *ret
     uint8_t *root = NULL;
     size_t root_len = 0;
     if (!cs_crypto_new(&crypto, err) || !cs_keyfile_private(crypto, s->service_key, &service, err) ||
-        !cs_keyfile_spki(crypto, s->root_key, false, &root, &root_len, err))
+        !cs_keyfile_spki(crypto, s->root_key, &root, &root_len, err))
         return false;
     bool ok = cs_preflight(s, (struct cs_bytes){root, root_len}, ret, err);
     free(root);

@@ -87,19 +87,28 @@ struct init {
     struct cs_publisher *publisher;
 };
 
-static bool add_key(struct init *in, enum cs_trust_role role, const char *path, bool allow_private,
-                    struct cs_err *err) {
+// Takes the SPKI over.
+static bool add_key(struct init *in, enum cs_trust_role role, const char *path, uint8_t *spki,
+                    size_t spki_len, struct cs_err *err) {
     struct cs_init_log *log = &in->log;
-    if (log->keys_len == CS_INIT_KEYS_MAX)
+    if (log->keys_len == CS_INIT_KEYS_MAX) {
+        free(spki);
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "more than %d keys at once", CS_INIT_KEYS_MAX);
+    }
     struct cs_init_key *k = &log->keys[log->keys_len];
-    if (!cs_keyfile_spki(log->crypto, path, allow_private, &k->spki, &k->spki_len, err))
-        return false;
+    k->spki = spki;
+    k->spki_len = spki_len;
     k->role = role;
     k->path = path;
     cs_kid_of_spki(log->crypto, (struct cs_bytes){k->spki, k->spki_len}, k->kid);
     log->keys_len++;
     return true;
+}
+
+static bool add_public_key(struct init *in, enum cs_trust_role role, const char *path, struct cs_err *err) {
+    uint8_t *spki;
+    size_t len;
+    return cs_keyfile_spki(in->log.crypto, path, &spki, &len, err) && add_key(in, role, path, spki, len, err);
 }
 
 static bool read_service_key(struct init *in, struct cs_err *err) {
@@ -111,7 +120,10 @@ static bool read_service_key(struct init *in, struct cs_err *err) {
     } else if (!cs_keyfile_private(in->log.crypto, in->s->service_key, &key, err)) {
         return false;
     }
-    return add_key(in, CS_TRUST_SERVICE, in->s->service_key, true, err);
+    uint8_t *spki;
+    size_t len;
+    return cs_privkey_spki(key, &spki, &len, err) &&
+           add_key(in, CS_TRUST_SERVICE, in->s->service_key, spki, len, err);
 }
 
 static bool read_root_key(struct init *in, struct cs_err *err) {
@@ -120,7 +132,7 @@ static bool read_root_key(struct init *in, struct cs_err *err) {
     if (!cs_keyfile_private(in->log.crypto, in->o->root_key, &in->root_key, err) ||
         !cs_privkey_spki(in->root_key, &mine, &mine_len, err))
         return false;
-    bool ok = cs_keyfile_spki(in->log.crypto, in->s->root_key, false, &settings, &settings_len, err);
+    bool ok = cs_keyfile_spki(in->log.crypto, in->s->root_key, &settings, &settings_len, err);
     if (ok && (mine_len != settings_len || memcmp(mine, settings, mine_len) != 0))
         ok = cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                         "%s is not the private key of deployment.root_key (%s): consumers would trust "
@@ -147,7 +159,7 @@ static bool read_keys(struct init *in, struct cs_err *err) {
         return false;
     for (size_t i = 0; i < CS_ARRAY_LEN(lists); i++)
         for (size_t f = 0; f < lists[i].files->count; f++)
-            if (!add_key(in, lists[i].role, lists[i].files->items[f], false, err))
+            if (!add_public_key(in, lists[i].role, lists[i].files->items[f], err))
                 return false;
     return true;
 }

@@ -192,7 +192,7 @@ static bool read_keys(struct daemon *d, struct cs_err *err) {
     size_t spki_len = 0;
     if (!cs_crypto_new(&d->crypto, err) ||
         !cs_keyfile_private(d->crypto, d->settings->service_key, &d->service, err) ||
-        !cs_keyfile_spki(d->crypto, d->settings->root_key, false, &d->root_spki, &root_len, err) ||
+        !cs_keyfile_spki(d->crypto, d->settings->root_key, &d->root_spki, &root_len, err) ||
         !cs_privkey_spki(d->service, &spki, &spki_len, err))
         return false;
     d->c.service = d->service;

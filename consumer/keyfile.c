@@ -31,14 +31,14 @@ bool cs_keyfile_private(struct cs_crypto *crypto, const char *path, struct cs_pr
     return ok;
 }
 
-bool cs_keyfile_spki(struct cs_crypto *crypto, const char *path, bool allow_private, uint8_t **ret,
-                     size_t *ret_len, struct cs_err *err) {
+bool cs_keyfile_spki(struct cs_crypto *crypto, const char *path, uint8_t **ret, size_t *ret_len,
+                     struct cs_err *err) {
     CS_AUTO(cs_buf_clear) struct cs_buf text;
     cs_buf_init(&text, CS_PEM_FILE_MAX);
     if (!cs_file_read(path, 0, &text, err))
         return false;
-    bool ok = cs_pem_spki(crypto, "public key", cs_buf_bytes(&text), allow_private, ret, ret_len, err) ||
-              as_config(err, path);
+    bool ok =
+        cs_pem_spki(crypto, "public key", cs_buf_bytes(&text), ret, ret_len, err) || as_config(err, path);
     explicit_bzero(text.data, text.len);
     return ok;
 }

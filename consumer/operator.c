@@ -113,8 +113,7 @@ bool cs_operator_open(const struct cs_cli *cli, const struct cs_operator_options
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "--events and --outcomes belong together: give both or neither");
     if (!load_settings(cli, &op->settings, err) || !cs_crypto_new(&op->crypto, err) ||
-        !cs_keyfile_spki(op->crypto, op->settings->root_key, false, &op->root_spki, &op->root_spki_len,
-                         err) ||
+        !cs_keyfile_spki(op->crypto, op->settings->root_key, &op->root_spki, &op->root_spki_len, err) ||
         !open_logs(op, needs, err))
         return false;
     struct cs_replay_options replay = {

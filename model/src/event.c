@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/model/secret.h"
 #include "certsync/model/text.h"
 #include "event_data.h"
 
@@ -126,9 +127,9 @@ static bool subject_valid(const struct cs_event *ev, enum cs_event_subject kind,
 }
 
 static bool unknown_type(struct cs_reader *r, struct cs_string type) {
-    char text[64], shown[64];
+    char text[64], shown[CS_SECRET_QUOTE_SIZE];
     cs_string_copy(type, text, sizeof text);
-    cs_text_escape(text, strlen(text), shown, sizeof shown);
+    cs_secret_quote(text, strlen(text), shown, sizeof shown);
     return cs_err_set(r->err, CS_ERR_REJECT, CS_CODE_EVENT_UNKNOWN_TYPE, "type: \"%s\" is not known", shown);
 }
 

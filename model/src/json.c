@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "certsync/model/secret.h"
 #include "certsync/model/text.h"
 
 #define PATH_MAX_LEN   96 // of a detail; the rest is the message's
@@ -22,7 +23,10 @@ static size_t put_step(const struct cs_reader_step *s, char *out, size_t size) {
         return 0;
     case CS_STEP_MEMBER:
         cs_string_copy(s->name, name, sizeof name);
-        cs_text_escape(name, strlen(name), shown, sizeof shown);
+        if (cs_secret_may_be(name, strlen(name)))
+            strcpy(shown, "(perhaps a key)");
+        else
+            cs_text_escape(name, strlen(name), shown, sizeof shown);
         n = snprintf(out, size, ".%s", shown);
         break;
     case CS_STEP_ITEM:

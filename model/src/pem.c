@@ -5,8 +5,10 @@
 
 #include <openssl/crypto.h>
 
+#include "certsync/model/secret.h"
 #include "certsync/model/text.h"
 #include "pem_block.h"
+#include "pem_damage.h"
 #include "privkey.h"
 
 #define NAMED_CURVE_OID_MAX 16
@@ -15,26 +17,39 @@
 struct wanted {
     const char *noun;
     const char *check;      // what passes on a file that holds one
+    const char *bare;       // what to do with base64 alone
     enum cs_code missing;   // something else is in the file
     enum cs_code malformed; // it is there, but in another container or broken
 };
 static const struct wanted want_certs = {"a certificate", "openssl x509 -in FILE -noout -subject",
+                                         "the file is base64 without its BEGIN and END lines; if that is a "
+                                         "certificate, this makes PEM of it: base64 -di OLD | "
+                                         "openssl x509 -inform DER -out NEW",
                                          CS_CODE_CERT_MALFORMED, CS_CODE_CERT_MALFORMED};
-static const struct wanted want_key = {"a private key", "openssl pkey -in FILE -noout", CS_CODE_KEY_MISSING,
-                                       CS_CODE_KEY_MALFORMED};
+static const struct wanted want_key = {"a private key", "openssl pkey -in FILE -noout",
+                                       "the file is base64 without its BEGIN and END lines; if that is a "
+                                       "private key, this makes PEM of it: base64 -di OLD | "
+                                       "openssl pkey -inform DER -out NEW",
+                                       CS_CODE_KEY_MISSING, CS_CODE_KEY_MALFORMED};
 static const struct wanted want_spki = {"a public key", "openssl pkey -pubin -in FILE -noout",
+                                        "the file is base64 without its BEGIN and END lines; if that is a "
+                                        "public key, this makes PEM of it: base64 -di OLD | "
+                                        "openssl pkey -pubin -inform DER -pubout -out NEW",
                                         CS_CODE_KEY_MALFORMED, CS_CODE_KEY_MALFORMED};
 static const struct wanted want_csr = {"a certificate signing request", "openssl req -in FILE -noout -verify",
+                                       "the file is base64 without its BEGIN and END lines; if that is a "
+                                       "request, this makes PEM of it: base64 -di OLD | "
+                                       "openssl req -inform DER -out NEW",
                                        CS_CODE_CSR_MALFORMED, CS_CODE_CSR_MALFORMED};
 
-// Every message begins with the file's name, cut and escaped.
+// Every message begins with the file's name, cut and escaped. Where a key was given for a file's name, not with that.
 static bool named(struct cs_err *err, const char *label) {
     char shown[256];
-    cs_text_escape(label, strlen(label), shown, sizeof shown);
+    cs_secret_show(label, strlen(label), shown, sizeof shown);
     return cs_err_prepend(err, "%s", shown);
 }
 
-static const char *guess_sentence(enum pem_guess g) {
+static const char *guess_sentence(const struct wanted *w, enum pem_guess g) {
     switch (g) {
     case GUESS_EMPTY:
         return "the file is empty";
@@ -66,9 +81,17 @@ static const char *guess_sentence(enum pem_guess g) {
     case GUESS_PUTTY:
         return "the file is a PuTTY key, which belongs to no certificate";
     case GUESS_UTF16:
-        return "the file is UTF-16 text; save it as UTF-8 or ASCII";
+        return "the file is UTF-16 text; make ASCII of it: iconv -f UTF-16 -t ASCII OLD > NEW";
+    case GUESS_UTF16LE:
+        return "the file is UTF-16 text without a byte order mark; make ASCII of it: iconv -f UTF-16LE -t "
+               "ASCII OLD > "
+               "NEW";
+    case GUESS_UTF16BE:
+        return "the file is UTF-16 text without a byte order mark; make ASCII of it: iconv -f UTF-16BE -t "
+               "ASCII OLD > "
+               "NEW";
     case GUESS_BARE_BASE64:
-        return "the file is base64 without its BEGIN and END lines";
+        return w->bare;
     case GUESS_UNKNOWN:
         break;
     }
@@ -85,6 +108,8 @@ static enum cs_code guess_code(const struct wanted *w, enum pem_guess g) {
     case GUESS_PKCS12:
     case GUESS_JKS:
     case GUESS_UTF16:
+    case GUESS_UTF16LE:
+    case GUESS_UTF16BE:
     case GUESS_BARE_BASE64:
         return CS_CODE_KEY_MALFORMED;
     case GUESS_EMPTY:
@@ -133,30 +158,41 @@ static bool nothing(const struct wanted *w, const char *label, struct cs_bytes t
     struct pem_block b;
     const char *found = NULL;
     bool any = false;
+    enum pem_damage damage = pem_damage(text);
+    if (damage != DAMAGE_NONE)
+        return reject(err, label, w->malformed, pem_damage_sentence(damage));
     while (!found && pem_next(&r, &b) == PEM_BLOCK) {
         any = true;
         found = block_sentence(&b);
     }
     if (!any) {
         enum pem_guess g = pem_guess(text);
-        return reject(err, label, guess_code(w, g), guess_sentence(g));
+        return reject(err, label, guess_code(w, g), guess_sentence(w, g));
     }
     enum cs_code code =
         w == &want_key && found && strstr(found, "OpenSSH") ? CS_CODE_KEY_MALFORMED : w->missing;
+    if (w == &want_spki && found && strstr(found, "private key"))
+        return reject(err, label, w->missing,
+                      "the file holds a private key, where a public key was wanted; name the public key's "
+                      "file, which this "
+                      "makes: openssl pkey -in OLD -pubout -out NEW");
     cs_err_set(err, CS_ERR_REJECT, code,
                "the file holds %s, where %s was wanted; this passes on the right file: %s.",
                found ? found : "something else", w->noun, w->check);
     return named(err, label);
 }
 
-static bool truncated(const struct wanted *w, const char *label, const struct pem_block *b,
-                      struct cs_err *err) {
-    char shown[64];
-    cs_text_escape(b->label, b->label_len, shown, sizeof shown);
+static bool truncated(const struct wanted *w, const char *label, struct cs_bytes text,
+                      const struct pem_block *b, struct cs_err *err) {
+    enum pem_damage damage = pem_damage(text);
+    if (damage != DAMAGE_NONE)
+        return reject(err, label, w->malformed, pem_damage_sentence(damage));
+    const char *what = block_sentence(b); // never the label: it is the file's
     cs_err_set(err, CS_ERR_REJECT, w->malformed,
-               "the block that begins with BEGIN %s has no END line: the file is truncated; copy it again, "
+               "%s begins in the file, but no END line of its kind follows: the file is damaged or was cut; "
+               "copy it again, "
                "until this passes: %s.",
-               shown, w->check);
+               what ? what : "a block", w->check);
     return named(err, label);
 }
 
@@ -179,7 +215,10 @@ static bool block_bytes(const struct wanted *w, const char *label, const struct 
         return true;
     }
     OPENSSL_secure_clear_free(out, b->body_len + 1);
-    return reject(err, label, w->malformed, "a block is not base64: the file is damaged");
+    return reject(err, label, w->malformed,
+                  memchr(b->body, '\\', b->body_len)
+                      ? pem_damage_sentence(DAMAGE_ESCAPED)
+                      : "a block is not base64: the file is damaged; copy it again");
 }
 
 static bool is_cert(const struct pem_block *b) {
@@ -231,7 +270,7 @@ static bool read_certs(struct cs_crypto *c, const char *label, struct cs_bytes t
         (*n)++;
     }
     if (step == PEM_TRUNCATED)
-        return truncated(&want_certs, label, &b, err);
+        return truncated(&want_certs, label, text, &b, err);
     return *n > 0 || nothing(&want_certs, label, text, err);
 }
 
@@ -314,7 +353,7 @@ static bool find_key(const char *label, struct cs_bytes text, struct pem_block *
         return named(err, label);
     }
     if (step == PEM_TRUNCATED)
-        return truncated(&want_key, label, &b, err);
+        return truncated(&want_key, label, text, &b, err);
     return keys == 1 || nothing(&want_key, label, text, err);
 }
 
@@ -325,12 +364,6 @@ bool cs_pem_privkey(struct cs_crypto *c, const char *label, struct cs_bytes text
     (void)c;
     return within_limit(&want_key, label, text, err) && find_key(label, text, &b, &prelude, err) &&
            read_key(label, &b, &prelude, ret, err);
-}
-
-static bool spki_of_key(const char *label, struct cs_bytes text, uint8_t **ret, size_t *ret_len,
-                        struct cs_err *err) {
-    CS_AUTO(cs_privkey_free) struct cs_privkey *key = NULL;
-    return cs_pem_privkey(NULL, label, text, &key, err) && cs_privkey_spki(key, ret, ret_len, err);
 }
 
 static bool spki_of_block(struct cs_crypto *c, const char *label, const struct pem_block *b, uint8_t **ret,
@@ -357,27 +390,24 @@ static bool spki_of_block(struct cs_crypto *c, const char *label, const struct p
     return ok;
 }
 
-bool cs_pem_spki(struct cs_crypto *c, const char *label, struct cs_bytes text, bool allow_private,
-                 uint8_t **ret, size_t *ret_len, struct cs_err *err) {
+bool cs_pem_spki(struct cs_crypto *c, const char *label, struct cs_bytes text, uint8_t **ret, size_t *ret_len,
+                 struct cs_err *err) {
     struct pem_reader r = pem_open(text);
     struct pem_block b, found;
     enum pem_step step;
-    size_t keys = 0, private_keys = 0;
+    size_t keys = 0;
     if (!within_limit(&want_spki, label, text, err))
         return false;
     while ((step = pem_next(&r, &b)) == PEM_BLOCK) {
-        private_keys += is_key(&b);
         if (pem_is(&b, "PUBLIC KEY") && keys++ == 0)
             found = b;
     }
     if (step == PEM_TRUNCATED)
-        return truncated(&want_spki, label, &b, err);
+        return truncated(&want_spki, label, text, &b, err);
     if (keys > 1)
         return reject(err, label, CS_CODE_KEY_MALFORMED, "the file holds more than one public key");
     if (keys == 1)
         return spki_of_block(c, label, &found, ret, ret_len, err);
-    if (private_keys > 0 && allow_private)
-        return spki_of_key(label, text, ret, ret_len, err);
     return nothing(&want_spki, label, text, err);
 }
 
@@ -394,7 +424,7 @@ bool cs_pem_csr(struct cs_crypto *c, const char *label, struct cs_bytes text, st
         if ((pem_is(&b, "CERTIFICATE REQUEST") || pem_is(&b, "NEW CERTIFICATE REQUEST")) && n++ == 0)
             found = b;
     if (step == PEM_TRUNCATED)
-        return truncated(&want_csr, label, &b, err);
+        return truncated(&want_csr, label, text, &b, err);
     if (n > 1)
         return reject(err, label, CS_CODE_CSR_MALFORMED,
                       "the file holds more than one certificate signing request");

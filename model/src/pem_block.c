@@ -3,9 +3,9 @@
 
 #include "certsync/model/text.h"
 
-#define BEGIN  "-----BEGIN "
-#define END    "-----END "
-#define DASHES "-----"
+#define BEGIN     PEM_DASHES "BEGIN "
+#define END       PEM_DASHES "END "
+#define LABEL_MAX 40
 
 struct line {
     const char *s;
@@ -42,13 +42,20 @@ struct pem_reader pem_open(struct cs_bytes text) {
     return (struct pem_reader){p, p + text.len};
 }
 
+size_t pem_label_len(const char *s, size_t len) {
+    size_t n = 0;
+    while (n < len && ((s[n] >= 'A' && s[n] <= 'Z') || (s[n] >= '0' && s[n] <= '9') || s[n] == ' '))
+        n++;
+    return n <= LABEL_MAX ? n : 0;
+}
+
 // The label of a BEGIN or END line; false where the line is none.
 static bool line_label(struct line l, const char *what, struct line *ret) {
-    size_t head = strlen(what), tail = strlen(DASHES);
-    if (!starts(l, what) || l.len < head + tail || memcmp(l.s + l.len - tail, DASHES, tail) != 0)
+    size_t head = strlen(what), tail = PEM_DASHES_LEN;
+    if (!starts(l, what) || l.len <= head + tail || memcmp(l.s + l.len - tail, PEM_DASHES, tail) != 0)
         return false;
     *ret = (struct line){l.s + head, l.len - head - tail};
-    return true;
+    return pem_label_len(ret->s, ret->len) == ret->len;
 }
 
 enum pem_step pem_next(struct pem_reader *r, struct pem_block *ret) {
@@ -156,6 +163,15 @@ static bool bare_base64(struct cs_bytes data) {
     return n >= 64 && data.data[0] == 'M';
 }
 
+// ASCII in UTF-16: each second byte is 0. odd: where they are.
+static bool zeros_at(struct cs_bytes data, size_t odd) {
+    size_t n = data.len < 64 ? data.len : 64;
+    for (size_t i = 0; i < n; i++)
+        if ((data.data[i] == 0) != (i % 2 == odd))
+            return false;
+    return data.len >= 8 && data.len % 2 == 0;
+}
+
 enum pem_guess pem_guess(struct cs_bytes data) {
     struct der seq;
     size_t blank = 0;
@@ -167,6 +183,10 @@ enum pem_guess pem_guess(struct cs_bytes data) {
         return GUESS_JKS;
     if (data.len >= 2 && (memcmp(data.data, "\xFF\xFE", 2) == 0 || memcmp(data.data, "\xFE\xFF", 2) == 0))
         return GUESS_UTF16;
+    if (zeros_at(data, 1))
+        return GUESS_UTF16LE;
+    if (zeros_at(data, 0))
+        return GUESS_UTF16BE;
     if (data.len >= 20 && memcmp(data.data, "PuTTY-User-Key-File-", 20) == 0)
         return GUESS_PUTTY;
     // PKCS#12 and PKCS#7 files may be BER of indefinite length: 30 80, then as in DER.

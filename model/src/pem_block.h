@@ -5,12 +5,15 @@
 
 #include "der.h"
 
+#define PEM_DASHES     "-----"
+#define PEM_DASHES_LEN 5
+
 struct pem_reader {
     const char *p, *end;
 };
 
 struct pem_block {
-    const char *label; // not NUL-terminated
+    const char *label; // not NUL-terminated; not for messages: it is whatever the file says
     size_t label_len;
     bool encrypted;   // legacy "Proc-Type: 4,ENCRYPTED"
     const char *body; // base64 with white space
@@ -23,6 +26,9 @@ enum pem_step {
     PEM_TRUNCATED, // BEGIN without its END; the block's label is set
 };
 
+// How many of the characters are those of a label, [A-Z0-9 ], where they are at most 40; else 0. Anything else between
+// dashes is no label: it may be the key.
+size_t pem_label_len(const char *s, size_t len);
 struct pem_reader pem_open(struct cs_bytes text);
 enum pem_step pem_next(struct pem_reader *r, struct pem_block *ret);
 bool pem_is(const struct pem_block *b, const char *label);
@@ -42,7 +48,9 @@ enum pem_guess {
     GUESS_PKCS7,
     GUESS_JKS,
     GUESS_PUTTY,
-    GUESS_UTF16,
+    GUESS_UTF16, // with a byte order mark
+    GUESS_UTF16LE,
+    GUESS_UTF16BE,
     GUESS_BARE_BASE64,
     GUESS_UNKNOWN,
 };

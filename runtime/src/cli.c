@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/model/secret.h"
 #include "certsync/model/text.h"
 #include "cli_internal.h"
 #include "settings_internal.h"
@@ -44,14 +45,14 @@ static void print_buf(const struct cs_buf *b, FILE *out) {
 }
 
 static void shown(const char *text, char *out, size_t size) {
-    cs_text_escape(text, strlen(text), out, size);
+    cs_secret_quote(text, strlen(text), out, size);
 }
 
 void cs_cli_put_failure(const struct cs_cli *cli, const char *open, int exit_code, const char *message) {
     char text[CS_ERR_MSG_MAX * 2];
     CS_AUTO(cs_buf_clear) struct cs_buf b;
     cs_buf_init(&b, sizeof text * 4);
-    shown(message, text, sizeof text); // JSON is UTF-8, arguments need not be
+    cs_text_escape(message, strlen(message), text, sizeof text); // JSON is UTF-8, arguments need not be
     cs_buf_puts(&b, open);
     cs_json_str(&b, "status", "error");
     cs_json_str(&b, "message", text);
@@ -115,7 +116,7 @@ static void nearest_option(const struct cs_command *cmd, const char *name, const
 }
 
 static bool unknown_option(struct parser *p, const char *name) {
-    char text[128], bare[64];
+    char text[CS_SECRET_QUOTE_SIZE], bare[64];
     shown(name, text, sizeof text);
     snprintf(bare, sizeof bare, "%.*s", (int)strcspn(name, "="), name);
     const char *best = NULL;
@@ -335,7 +336,7 @@ static const struct cs_command *find_command(const struct cs_command *cmd, const
 }
 
 static bool unknown_command(struct parser *p, const struct cs_command *in, const char *name) {
-    char text[128];
+    char text[CS_SECRET_QUOTE_SIZE];
     shown(name, text, sizeof text);
     const char *best = NULL;
     unsigned distance = 255;
@@ -392,7 +393,7 @@ static bool on_argument(struct parser *p, const char *text) {
     if (cmd->command_count > 0)
         return on_command(p, text);
     if (p->arg_index >= cmd->arg_count) {
-        char escaped[128];
+        char escaped[CS_SECRET_QUOTE_SIZE];
         shown(text, escaped, sizeof escaped);
         return usage(p, "too many arguments: %s", escaped);
     }
@@ -425,7 +426,23 @@ static bool check_complete(struct parser *p) {
     return true;
 }
 
+// Nothing takes a key on the command line, where all users of the host read it; whoever gives one has mistaken it for
+// a file's name. Said first, as no later message can quote it then.
+static bool check_no_keys(struct parser *p) {
+    for (int i = 1; i < p->argc; i++) {
+        if (cs_secret_is_key(p->argv[i], strlen(p->argv[i])))
+            return usage(p,
+                         "argument %d is a private key itself; give the name of its file. Other users of "
+                         "this host may "
+                         "have seen it in the list of processes: make a new key if there are any",
+                         i);
+    }
+    return true;
+}
+
 static bool parse_all(struct parser *p) {
+    if (!check_no_keys(p))
+        return false;
     while (p->next < p->argc && !p->done) {
         const char *word = p->argv[p->next++];
         bool ok = true;

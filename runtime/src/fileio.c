@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "certsync/model/text.h"
+#include "certsync/model/secret.h"
 #include "certsync/runtime/path.h"
 #include "certsync/runtime/secretmode.h"
 
@@ -50,7 +50,7 @@ static const char *advice(int code) {
 
 static bool fail(struct cs_err *err, const char *path, const char *verb, int code) {
     char shown[SHOWN_PATH_SIZE];
-    cs_text_escape(path, strlen(path), shown, sizeof shown);
+    cs_secret_show(path, strlen(path), shown, sizeof shown);
     if (code == ENOMEM)
         return cs_err_oom(err);
     bool disk = code == ENOSPC || code == EDQUOT || code == EIO || code == EMFILE || code == ENFILE;
@@ -60,7 +60,7 @@ static bool fail(struct cs_err *err, const char *path, const char *verb, int cod
 
 static bool fail_text(struct cs_err *err, enum cs_err_kind kind, const char *path, const char *text) {
     char shown[SHOWN_PATH_SIZE];
-    cs_text_escape(path, strlen(path), shown, sizeof shown);
+    cs_secret_show(path, strlen(path), shown, sizeof shown);
     return cs_err_set(err, kind, CS_CODE_NONE, "%s: %s", shown, text);
 }
 
@@ -83,7 +83,7 @@ static bool read_all(int fd, const char *path, size_t limit, struct cs_buf *tmp,
             break;
         if ((size_t)n > limit - tmp->len) {
             char shown[SHOWN_PATH_SIZE];
-            cs_text_escape(path, strlen(path), shown, sizeof shown);
+            cs_secret_show(path, strlen(path), shown, sizeof shown);
             return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                               "%s: longer than %zu bytes; is it the right file?", shown, limit);
         }
@@ -167,7 +167,7 @@ bool cs_dir_open(const char *path, int *ret_fd, struct cs_err *err) {
     char link[PATH_MAX], text[SHOWN_PATH_SIZE + 160], shown[SHOWN_PATH_SIZE];
     int fd = cs_path_open(path, O_RDONLY | O_DIRECTORY, &links, link);
     if (fd < 0 && errno == ELOOP && link[0]) {
-        cs_text_escape(link, strlen(link), shown, sizeof shown);
+        cs_secret_show(link, strlen(link), shown, sizeof shown);
         snprintf(text, sizeof text,
                  "the symbolic link %s belongs to another user, and root does not follow it to write files; "
                  "name the real path",

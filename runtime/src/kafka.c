@@ -4,8 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "certsync/model/secret.h"
 #include "certsync/model/text.h"
 #include "certsync/runtime/log.h"
+#include "certsync/runtime/mask.h"
 
 const char *const cs_kafka_security_protocols[] = {"plaintext", "ssl", "sasl_plaintext", "sasl_ssl", NULL};
 
@@ -94,6 +96,10 @@ static bool set(rd_kafka_conf_t *conf, const char *setting, const char *name, co
     char text[400], shown[512];
     if (rd_kafka_conf_set(conf, name, value, text, sizeof text) == RD_KAFKA_CONF_OK)
         return true;
+    // librdkafka quotes the value.
+    if (cs_mask_names_secret(name) || cs_secret_may_be(value, strlen(value)))
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s: librdkafka does not take this value",
+                          setting);
     cs_text_escape(text, strlen(text), shown, sizeof shown);
     return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s: %s", setting, shown);
 }

@@ -8,8 +8,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "certsync/model/secret.h"
 #include "certsync/model/text.h"
 #include "certsync/runtime/fileio.h"
+#include "certsync/runtime/mask.h"
 #include "settings_internal.h"
 
 #define FILE_MAX      (1 << 20)
@@ -33,7 +35,7 @@ struct loader {
 
 static bool at_fault(struct cs_err *err, const char *where, const char *key, const char *text) {
     char shown[300];
-    cs_text_escape(key, strlen(key), shown, sizeof shown);
+    cs_secret_quote(key, strlen(key), shown, sizeof shown);
     return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s: %s: %s", where, shown, text);
 }
 
@@ -107,10 +109,22 @@ static bool set_row(const struct cs_setting *rows, size_t count, void *values, c
     const struct cs_setting *row = find_row(rows, count, key, &rest, &file);
     if (!row)
         return unknown_key(rows, count, where, key, err);
-    bool ok = file   ? read_secret(row, text, values, err)
-              : rest ? setting_map_put(row, rest, text, values, err)
-                     : setting_parse(row, text, values, err);
-    return ok ? true : cs_err_prepend(err, "%s: %s", where, key);
+    // Settings name files. A key that stands in one would be shown by whatever shows settings.
+    bool secret = (row->type == CS_SETTING_TYPE_SECRET && !file) || (rest && cs_mask_names_secret(rest));
+    bool ok =
+        !secret && cs_secret_is_key(text, strlen(text))
+            ? cs_err_set(
+                  err, CS_ERR_CONFIG, CS_CODE_NONE,
+                  "a private key itself stands here, where it can be read by others; put it into a file "
+                  "of mode 0600, and name that file")
+        : file ? read_secret(row, text, values, err)
+        : rest ? setting_map_put(row, rest, text, values, err)
+               : setting_parse(row, text, values, err);
+    if (ok)
+        return true;
+    char shown[300];
+    cs_secret_quote(key, strlen(key), shown, sizeof shown);
+    return cs_err_prepend(err, "%s: %s", where, shown);
 }
 
 static bool item_name_valid(const char *name) {

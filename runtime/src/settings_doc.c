@@ -3,8 +3,12 @@
 // Settings for people: the dump, and the documentation that is made from the table.
 #include <string.h>
 
+#include "certsync/runtime/mask.h"
+
 #include "settings_internal.h"
 #include "troff.h"
+
+#define TEXT_MAX 16384 // the longest value: a list of 64 items, or a secret
 
 // The section of a key ("kafka" of "kafka.brokers", "" of "name") by length, and the rest.
 static size_t section_len(const char *key) {
@@ -34,14 +38,17 @@ static bool is_secret(const struct cs_setting *row) {
            (row->type == CS_SETTING_TYPE_MAP && (row->flags & CS_SETTING_MAP_SECRET));
 }
 
-// librdkafka and others name what is secret in their property names; the rest of a map may be shown.
-static bool names_secret(const char *name) {
-    static const char *const words[] = {"password", "secret", "jaas", "pem", "token", ".key"};
-    for (size_t i = 0; i < CS_ARRAY_LEN(words); i++) {
-        if (strstr(name, words[i]))
-            return true;
-    }
-    return false;
+// As setting_format, but what is secret within a text is masked. A line that lost something is a comment: read again
+// it would be another setting.
+static void put_line(const struct cs_setting *row, int prefix, const char *key, const char *name,
+                     const void *values, struct cs_buf *out) {
+    char masked[TEXT_MAX];
+    CS_AUTO(cs_buf_clear) struct cs_buf text;
+    cs_buf_init(&text, TEXT_MAX);
+    setting_format(row, values, &text);
+    const char *plain = text.data ? (const char *)text.data : "";
+    cs_mask_text(plain, masked, sizeof masked, false);
+    cs_buf_printf(out, "%s%.*s%s = %s\n", strcmp(plain, masked) == 0 ? "" : "# ", prefix, key, name, masked);
 }
 
 static void dump_map(const struct cs_setting *row, const void *values, struct cs_buf *out) {
@@ -50,14 +57,12 @@ static void dump_map(const struct cs_setting *row, const void *values, struct cs
     int prefix = (int)strlen(key) - 1;
     for (size_t i = 0; i < m->count; i++) {
         const char *name = m->pairs[i].name;
-        if (is_secret(row) && names_secret(name)) {
+        if (is_secret(row) && cs_mask_names_secret(name)) {
             cs_buf_printf(out, "# %.*s%s = ********\n", prefix, key, name);
             continue;
         }
-        cs_buf_printf(out, "%.*s%s = ", prefix, key, name);
-        struct cs_setting text = {.type = CS_SETTING_TYPE_STRING};
-        setting_format(&text, &m->pairs[i].value, out);
-        cs_buf_putc(out, '\n');
+        const struct cs_setting text = {.type = CS_SETTING_TYPE_STRING};
+        put_line(&text, prefix, key, name, &m->pairs[i].value, out);
     }
 }
 
@@ -73,9 +78,7 @@ static void dump_rows(const struct cs_setting *rows, size_t count, const void *v
         } else if (is_secret(&rows[i])) {
             cs_buf_printf(out, "# %s = %s\n", key, setting_is_empty(&rows[i], values) ? "" : "********");
         } else {
-            cs_buf_printf(out, "%s = ", key);
-            setting_format(&rows[i], values, out);
-            cs_buf_putc(out, '\n');
+            put_line(&rows[i], (int)strlen(key), key, "", values, out);
         }
     }
 }

@@ -465,7 +465,7 @@ static bool measure_all(struct bench *b, FILE *out, struct cs_err *err) {
     if (!b->o->brokers == !b->o->events)
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "say either --brokers or --events");
     if (!cs_crypto_new(&b->crypto, err) ||
-        !cs_keyfile_spki(b->crypto, b->o->root_key, false, &b->root_spki, &b->root_len, err))
+        !cs_keyfile_spki(b->crypto, b->o->root_key, &b->root_spki, &b->root_len, err))
         return false;
     read_log(b, err);
     fprintf(out, "{\"openssl\":\"%s\"}\n", OpenSSL_version(OPENSSL_VERSION_STRING));

@@ -150,7 +150,7 @@ static bool load(const struct options *o, FILE *out, struct cs_err *err) {
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "--kinds: p256, rsa2048, sm2 or p384-issuer, comma-separated");
     if (!cs_crypto_new(&crypto, err) || !cs_keyfile_private(crypto, o->admin_key, &admin, err) ||
-        !cs_keyfile_spki(crypto, o->custodian_key, false, &custodian, &custodian_len, err))
+        !cs_keyfile_spki(crypto, o->custodian_key, &custodian, &custodian_len, err))
         return false;
     b.admin = admin;
     b.custodian_spki = (struct cs_bytes){custodian, custodian_len};

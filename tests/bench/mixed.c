@@ -164,7 +164,7 @@ static bool load(const struct options *o, FILE *out, struct cs_err *err) {
     rd_kafka_t *rk = NULL;
     if (!cs_crypto_new(&crypto, err) || !cs_keyfile_private(crypto, o->admin_key, &admin, err) ||
         !cs_keyfile_private(crypto, o->issuer_key, &issuer, err) ||
-        !cs_keyfile_spki(crypto, o->custodian_key, false, &custodian, &custodian_len, err) ||
+        !cs_keyfile_spki(crypto, o->custodian_key, &custodian, &custodian_len, err) ||
         !cs_kafka_conf_producer(&kafka, "certsync-bench-mixed", &conf, err) ||
         !cs_kafka_new(RD_KAFKA_PRODUCER, conf, &rk, err))
         return false;

@@ -41,7 +41,7 @@ static int setup(void **state) {
                                                 .cache_bytes = 1024 * 1024};
     assert_true(cs_memory_store_new(&f->store, &err));
     assert_true(cs_crypto_new(&f->crypto, &err));
-    assert_true(cs_keyfile_spki(f->crypto, GOLDEN "/root.pub", false, &f->root, &len, &err));
+    assert_true(cs_keyfile_spki(f->crypto, GOLDEN "/root.pub", &f->root, &len, &err));
     assert_true(cs_log_open_dump(EVENTS, &log, &err));
     f->env.settings = &f->settings;
     f->env.root_spki = (struct cs_bytes){f->root, len};

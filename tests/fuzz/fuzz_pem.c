@@ -58,7 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     cs_certs_free(certs, n);
     (void)answered(cs_pem_csr(crypto, "f", text, &csr, &err), &err);
     cs_csr_free(csr);
-    (void)answered(cs_pem_spki(crypto, "f", text, true, &spki, &len, &err), &err);
+    (void)answered(cs_pem_spki(crypto, "f", text, &spki, &len, &err), &err);
     free(spki);
     private_key(text);
     return 0;

@@ -35,3 +35,7 @@ cs_agent_test(agent_publisher)
 cs_agent_test(register)
 cs_agent_test(keystore)
 cs_agent_test(daemon_lock)
+
+cs_agent_test(secret)
+target_compile_definitions(test_secret PRIVATE CERTSYNC_TEST_CERTS="${CERTSYNC_TEST_CERTS}")
+add_dependencies(test_secret test_certs)

@@ -3,7 +3,7 @@
 
 static struct cs_crypto *crypto;
 
-enum wanted { CERTS, KEY, SPKI, SPKI_OR_KEY, CSR };
+enum wanted { CERTS, KEY, SPKI, CSR };
 
 static bool read_as(enum wanted wanted, const char *label, struct cs_bytes text, size_t *n,
                     struct cs_err *err) {
@@ -23,8 +23,7 @@ static bool read_as(enum wanted wanted, const char *label, struct cs_bytes text,
         ok = cs_pem_privkey(crypto, label, text, &key, err);
         break;
     case SPKI:
-    case SPKI_OR_KEY:
-        ok = cs_pem_spki(crypto, label, text, wanted == SPKI_OR_KEY, &spki, &len, err);
+        ok = cs_pem_spki(crypto, label, text, &spki, &len, err);
         free(spki);
         break;
     case CSR:
@@ -41,14 +40,13 @@ static void files_that_are_read(void **state) {
         enum wanted wanted;
         size_t n;
     } rows[] = {
-        {"p256.pem", CERTS, 1},       {"p256.fullchain", CERTS, 3}, {"p256.trusted", CERTS, 1},
-        {"p256.bag", CERTS, 2},       {"rsa.key", KEY, 1},          {"rsa.pkcs1", KEY, 1},
-        {"p256.key", KEY, 1},         {"p256.sec1", KEY, 1},        {"p256.prelude", KEY, 1},
-        {"p256.bag", KEY, 1},         {"sm2-sign.key", KEY, 1},     {"sm2.label", KEY, 1},
-        {"ed25519.key", KEY, 1},      {"custodian.key", KEY, 1},    {"p384.key", KEY, 1},
-        {"p521.key", KEY, 1},         {"p256.pub", SPKI, 1},        {"custodian.pub", SPKI, 1},
-        {"p256.pub", SPKI_OR_KEY, 1}, {"p256.key", SPKI_OR_KEY, 1}, {"p256.sec1", SPKI_OR_KEY, 1},
-        {"request.pem", CSR, 1},      {"request.new", CSR, 1},      {"request.sm2", CSR, 1},
+        {"p256.pem", CERTS, 1},  {"p256.fullchain", CERTS, 3}, {"p256.trusted", CERTS, 1},
+        {"p256.bag", CERTS, 2},  {"rsa.key", KEY, 1},          {"rsa.pkcs1", KEY, 1},
+        {"p256.key", KEY, 1},    {"p256.sec1", KEY, 1},        {"p256.prelude", KEY, 1},
+        {"p256.bag", KEY, 1},    {"sm2-sign.key", KEY, 1},     {"sm2.label", KEY, 1},
+        {"ed25519.key", KEY, 1}, {"custodian.key", KEY, 1},    {"p384.key", KEY, 1},
+        {"p521.key", KEY, 1},    {"p256.pub", SPKI, 1},        {"custodian.pub", SPKI, 1},
+        {"request.pem", CSR, 1}, {"request.new", CSR, 1},      {"request.sm2", CSR, 1},
     };
     for (size_t i = 0; i < CS_ARRAY_LEN(rows); i++) {
         struct cs_err err;
@@ -90,7 +88,8 @@ static void files_that_are_not(void **state) {
         {"rsa.pkcs8e", KEY, CS_CODE_KEY_ENCRYPTED,
          "the private key is encrypted; decrypt it: openssl pkey -in OLD -out NEW"},
         {"rsa.legacy", KEY, CS_CODE_KEY_ENCRYPTED, "the private key is encrypted"},
-        {"rsa.pkcs8e", SPKI_OR_KEY, CS_CODE_KEY_ENCRYPTED, "the private key is encrypted"},
+        {"rsa.pkcs8e", SPKI, CS_CODE_KEY_MALFORMED,
+         "a private key, where a public key was wanted; name the public"},
         {"rsa.legacy", CERTS, CS_CODE_CERT_MALFORMED,
          "holds an encrypted private key, where a certificate was wanted"},
         {"p256.pem", KEY, CS_CODE_KEY_MISSING, "holds a certificate, where a private key was wanted"},
@@ -150,11 +149,11 @@ static void texts_that_are_not(void **state) {
         {"-----BEGIN THING-----\nAAAA\n-----END THING-----\n", 47, CERTS, CS_CODE_CERT_MALFORMED,
          "holds something else"},
         {"-----BEGIN CERTIFICATE-----\nAAAA\n", 33, CERTS, CS_CODE_CERT_MALFORMED,
-         "BEGIN CERTIFICATE has no END line"},
+         "a certificate begins in the file, but no END line"},
         {"-----BEGIN PRIVATE KEY-----\nAAAA\n", 33, KEY, CS_CODE_KEY_MALFORMED,
-         "BEGIN PRIVATE KEY has no END line"},
+         "a private key begins in the file, but no END line"},
         {"-----BEGIN CERTIFICATE-----\nAAAA\n-----END PRIVATE KEY-----\n", 59, CERTS, CS_CODE_CERT_MALFORMED,
-         "has no END line"},
+         "no END line of its kind"},
         {"-----BEGIN CERTIFICATE-----\nAA!A\n-----END CERTIFICATE-----\n", 59, CERTS, CS_CODE_CERT_MALFORMED,
          "not base64"},
         {"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n", 54, CERTS, CS_CODE_CERT_MALFORMED,
