@@ -65,9 +65,9 @@ static bool next_marker(const char **p, const char *text, const char *end, struc
 
 static bool quoted(const char *p, const char *end) {
     p = skip_blanks(p, end);
-    if (p == end || (*p != '>' && *p != '|' && *p != '+' && *p != '#'))
+    if (p == end || (*p != '>' && *p != '|' && *p != '#'))
         return false;
-    while (p < end && strchr("> |+#\t", *p))
+    while (p < end && strchr("> |#\t", *p))
         p++;
     return p == end;
 }
@@ -81,6 +81,8 @@ static enum pem_damage beside(const struct marker *m, const char *text, const ch
         return *first == '{' || *first == '[' ? DAMAGE_JSON : DAMAGE_ESCAPED;
     if (!after && quoted(m->line, m->start))
         return DAMAGE_QUOTED;
+    if (!after && m->start == m->line + 1 && m->line[0] == '+')
+        return DAMAGE_DIFF;
     return m->begins && after && rest > m->end ? DAMAGE_SPACES : DAMAGE_JOINED;
 }
 
@@ -128,7 +130,7 @@ enum pem_damage pem_damage(struct cs_bytes bytes) {
     return all > 0 && begins == 0 ? DAMAGE_NO_BEGIN : DAMAGE_NONE;
 }
 
-// Each command was tried on what it is for; test_pem_damage runs them.
+// tests/e2e/test_secrets.py runs each command on what it is for.
 #define OWN_LINES "s/-----(BEGIN|END)[^-]*-----/\\n&\\n/g"
 
 const char *pem_damage_sentence(enum pem_damage d) {
@@ -148,9 +150,11 @@ const char *pem_damage_sentence(enum pem_damage d) {
                "sed -E "
                "'" OWN_LINES "' OLD | fold -w 64 | grep . > NEW";
     case DAMAGE_QUOTED:
-        return "each line of the PEM has a sign of quotation before it; take it away: sed -E 's/^[>|+# "
+        return "each line of the PEM has a sign of quotation before it; take it away: sed -E 's/^[>|# "
                "\\t]+//' OLD > "
                "NEW";
+    case DAMAGE_DIFF:
+        return "each line of the PEM has a + before it, as in a diff; take it away: sed 's/^+//' OLD > NEW";
     case DAMAGE_DASHES:
         return "a BEGIN or END line has not exactly five dashes (-----) on each side; put them there: "
                "LC_ALL=C sed -E "

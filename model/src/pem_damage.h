@@ -13,6 +13,7 @@ enum pem_damage {
     DAMAGE_SPACES,   // spaces for line breaks
     DAMAGE_JOINED,   // no line breaks, or text beside a BEGIN or END line
     DAMAGE_QUOTED,   // > before each line
+    DAMAGE_DIFF,     // + before each line
     DAMAGE_DASHES,   // other than five dashes around BEGIN LABEL or END LABEL
     DAMAGE_NO_BEGIN, // only an END line
 };

@@ -86,6 +86,11 @@ def private_pem(key) -> bytes:
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
 
+def der_of_pem(pem: str) -> bytes:
+    """The first block's bytes."""
+    return base64.b64decode("".join(pem.split("-----")[2].split()))
+
+
 def write_private(key, path: Path) -> Path:
     path.write_bytes(private_pem(key))
     path.chmod(0o600)
@@ -203,6 +208,8 @@ def public_spki(key) -> bytes:
 def new_key(kind: str = "p256"):
     if kind.startswith("rsa"):
         return rsa.generate_private_key(65537, int(kind[3:]))
+    if kind == "x25519":
+        return x25519.X25519PrivateKey.generate()
     if kind == "ed25519":
         return ed25519.Ed25519PrivateKey.generate()
     if kind == "sm2":
