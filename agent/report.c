@@ -36,7 +36,8 @@ void cs_report_code(const struct cs_cli *cli, enum cs_code code, const char *msg
     if (code == CS_CODE_NONE)
         return;
     fprintf(cli->err, "  code: %s\n", cs_code_name(code));
-    if (!strstr(msg, "openssl ") && !strstr(msg, " NEW")) // then it already says what to run, for this very file
+    if (!strstr(msg, "openssl ") &&
+        !strstr(msg, " NEW")) // then it already says what to run, for this very file
         fprintf(cli->err, "  hint: %s\n", cs_code_hint(code));
 }
 

@@ -135,7 +135,7 @@ static void found_key(struct walk *w) {
     bool first; // of the patterns of this key
     if (lstat(w->path, &st) < 0 || S_ISDIR(st.st_mode) || has_certificate(w, certificate, &first) || !first)
         return;
-    cs_text_escape(certificate, strlen(certificate), shown, sizeof shown);
+    cs_secret_show(certificate, strlen(certificate), shown, sizeof shown);
     snprintf(text, sizeof text, "it is a key without a certificate: there is no %s", shown);
     tell(w, w->path, text);
 }
