@@ -20,10 +20,16 @@
 
 struct join {
     const char *token;
+    const char *token_file;
     const char *label;
 };
 
 static const struct cs_opt opts[] = {
+    {.name = "token-file",
+     .kind = CS_OPT_PATH,
+     CS_OPT_AT_STR(struct join, token_file),
+     .value_name = "FILE",
+     .text = "File that holds the token (mode 0600)."},
     {.name = "label",
      .kind = CS_OPT_STRING,
      CS_OPT_AT_STR(struct join, label),
@@ -31,9 +37,10 @@ static const struct cs_opt opts[] = {
      .text = "For people; the host's name if not given."},
 };
 static const struct cs_arg args[] = {
-    {.name = "TOKEN",
+    {.name = "-",
      CS_OPT_AT_STR(struct join, token),
-     .text = "As certsync agent token printed it; \"-\": it is read from standard input."},
+     .optional = true,
+     .text = "The token, as certsync agent token printed it, is read from standard input."},
 };
 
 struct joining {
@@ -56,13 +63,42 @@ static void joining_clear(struct joining *j) {
 }
 CS_DEFINE_AUTO_CLEAR(struct joining, joining_clear)
 
-static bool read_token(const char *text, struct cs_join_token *ret, struct cs_err *err) {
+// A token is a private key, and arguments are in the list of processes. Still taken, as scripts may have it so; but not
+// in silence, and not for longer than needed.
+static bool read_argument(const struct cs_cli *cli, const char *text, struct cs_join_token *ret,
+                          struct cs_err *err) {
+    bool ok = cs_join_token_read(text, ret, err);
+    explicit_bzero((char *)(uintptr_t)text, strlen(text)); // argv is ours to change
+    if (ok)
+        fputs("warning: the token stood on the command line, where other users of this host can read it; "
+              "give it by "
+              "certsync agent join - or --token-file FILE\n",
+              cli->err);
+    return ok;
+}
+
+static bool read_token(const struct cs_cli *cli, const struct join *o, struct cs_join_token *ret,
+                       struct cs_err *err) {
+    const char *path = o->token_file ? o->token_file : "-";
+    if (o->token && strcmp(o->token, "-") != 0)
+        return read_argument(cli, o->token, ret, err);
+    CS_AUTO(cs_input_clear) struct cs_input in = {0};
+    if (!cs_input_read(path, CS_INPUT_STDIN | CS_INPUT_PRIVATE, &in, err)) {
+        err->kind = CS_ERR_CONFIG;
+        return false;
+    }
     char line[CS_JOIN_TOKEN_MAX + 2] = "";
-    if (strcmp(text, "-") != 0)
-        return cs_join_token_read(text, ret, err);
-    if (!fgets(line, sizeof line, stdin))
-        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "standard input holds no token");
-    line[strcspn(line, "\r\n")] = '\0';
+    const char *text = (const char *)in.bytes.data;
+    size_t at = 0, len = 0;
+    while (at < in.bytes.len && strchr(" \t\r\n", text[at]) && text[at])
+        at++;
+    while (at + len < in.bytes.len && len < sizeof line - 1 && text[at + len] &&
+           !strchr(" \t\r\n", text[at + len]))
+        len++;
+    if (len == 0)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s holds no token",
+                          o->token_file ? "the file" : in.label);
+    memcpy(line, text + at, len);
     bool ok = cs_join_token_read(line, ret, err);
     explicit_bzero(line, sizeof line);
     return ok;
@@ -256,7 +292,10 @@ static int run(const struct cs_cli *cli) {
     CS_AUTO(joining_clear) struct joining j = {.session = &s};
     if (o->label && strlen(o->label) > CS_NAME_MAX)
         return cs_cli_usage_error(cli, "--label is longer than %d", CS_NAME_MAX);
-    if (!cs_session_open(cli, 0, &s, &err) || !read_token(o->token, &j.token, &err))
+    if (!o->token == !o->token_file)
+        return cs_cli_usage_error(cli,
+                                  "give the token in one way: \"-\" (standard input), or --token-file FILE");
+    if (!cs_session_open(cli, 0, &s, &err) || !read_token(cli, o, &j.token, &err))
         return cs_report_failure(cli, &err);
     if (!s.settings->api_url[0]) {
         cs_err_set(&err, CS_ERR_CONFIG, CS_CODE_NONE,
@@ -274,7 +313,7 @@ const struct cs_command cs_cmd_agent_join = {
         "the "
         "key in that token or TPM is enrolled; make it with the token's own tools first. Run again after an "
         "interruption it goes on with the key that is there.",
-    .examples = "certsync agent join certsync1.eyJ…\ncertsync agent join - < token\n",
+    .examples = "certsync agent join - < token\ncertsync agent join --token-file token\n",
     .opts = opts,
     .opt_count = CS_ARRAY_LEN(opts),
     .args = args,

@@ -151,7 +151,8 @@ const struct cs_command cs_cmd_agent_token = {
     .summary = "Make a token with which hosts enrol themselves (admin's key)",
     .description =
         "Prints the token, which is a secret, on standard output. A host joins with: certsync agent join "
-        "TOKEN. It is revoked like any key: certsync agent revoke KID.",
+        "--token-file FILE, or: certsync agent join - (standard input). It is revoked like any key: certsync "
+        "agent revoke KID.",
     .examples =
         "certsync agent token --account acme --can upload,read --uses 100 --expires 1h --key admin.key\n",
     .opts = opts,

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "certsync/model/text.h"
+#include "certsync/runtime/mask.h"
 
 bool cs_keystore_is_uri(const char *key) {
     size_t n = 0;
@@ -23,8 +23,7 @@ bool cs_keystore_is_uri(const char *key) {
 static bool fail(struct cs_err *err, const char *uri, const char *what) {
     char shown[200], reason[200] = "";
     unsigned long code = ERR_peek_last_error();
-    // What follows in a URI may be a PIN.
-    cs_text_escape(uri, strcspn(uri, "?"), shown, sizeof shown);
+    cs_mask_text(uri, shown, sizeof shown, true); // it may hold a PIN
     if (code != 0)
         snprintf(reason, sizeof reason, ": %s",
                  ERR_reason_error_string(code) ? ERR_reason_error_string(code) : "no reason given");

@@ -10,6 +10,7 @@
 
 #include "certsync/model/pem.h"
 #include "certsync/runtime/log.h"
+#include "certsync/runtime/mask.h"
 #include "keystore.h"
 
 #define SYSTEM_CONFIG CERTSYNC_ETC "/certsync.conf"
@@ -63,6 +64,8 @@ static bool put_key(struct cs_session *s, struct cs_privkey *key, const char *pa
     uint8_t *spki;
     size_t len;
     s->key = key;
+    char shown[300];
+    cs_mask_text(path, shown, sizeof shown, true); // it may be a URI with a PIN
     if (cs_privkey_type(key) != CS_KEY_P256)
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "%s: this key is %s; events and tokens are signed with P-256 (certsync keygen)",

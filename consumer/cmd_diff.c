@@ -207,7 +207,7 @@ static bool do_diff(struct diff *d, const struct cs_cli *cli, struct cs_err *err
         return false;
     if (o->next)
         d->catalog->ops->view(d->catalog, CS_VIEW_NEXT);
-    cs_progress_start(&d->op.progress, cli->err, "diff", cs_operator_total(&d->op));
+    cs_progress_start(&d->op.progress, cli->screen, "diff", cs_operator_total(&d->op));
     cs_operator_begin_list(&d->op, "differences");
     for (int32_t p = 0; p < d->op.partitions; p++)
         if (!diff_partition(d, p, err))

@@ -426,12 +426,12 @@ static bool do_explain(struct explain *x, const struct cs_cli *cli, struct cs_er
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%.64s is no event id: a UUID in lower case", id);
     if (!cs_operator_open(cli, &x->o->log, CS_OPERATOR_OUTCOMES | CS_OPERATOR_REPLAY, &x->op, err))
         return false;
-    cs_progress_start(&x->op.progress, cli->err, "looking for the event", cs_operator_total(&x->op));
+    cs_progress_start(&x->op.progress, cli->screen, "looking for the event", cs_operator_total(&x->op));
     if (!find_places(x, err) || !find_outcomes(x, err))
         return false;
     cs_progress_end(&x->op.progress);
     struct cs_moment until = {.given = true, .partition = -1, .offset = x->main->offset + 1};
-    cs_progress_start(&x->op.progress, cli->err, "judging what came before it", x->main->offset + 1);
+    cs_progress_start(&x->op.progress, cli->screen, "judging what came before it", x->main->offset + 1);
     if (x->json)
         cs_json_begin(&x->b, '{');
     if (!cs_operator_walk(&x->op, x->main->partition, &until, take, x, err))

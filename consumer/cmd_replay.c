@@ -117,7 +117,7 @@ static bool do_replay(struct replay_run *run, const struct cs_cli *cli, struct c
         (o->to_time && !cs_moment_parse_time(o->to_time, &until, err)) ||
         !cs_operator_open(cli, &o->log, CS_OPERATOR_OUTCOMES | CS_OPERATOR_REPLAY, &run->op, err))
         return false;
-    cs_progress_start(&run->op.progress, cli->err, "replay", cs_operator_total(&run->op));
+    cs_progress_start(&run->op.progress, cli->screen, "replay", cs_operator_total(&run->op));
     for (int32_t p = 0; p < run->op.partitions; p++) {
         run->chain.last = 0;
         run->published_end = false;

@@ -241,7 +241,7 @@ static bool do_show(struct show *s, const struct cs_cli *cli, struct cs_err *err
     if (s->at.given && s->at.partition >= 0 && s->at.partition != s->partition)
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "account %s is in partition %d", account,
                           (int)s->partition);
-    cs_progress_start(&s->op.progress, cli->err, "show",
+    cs_progress_start(&s->op.progress, cli->screen, "show",
                       s->op.event_bounds[s->partition].high - s->op.event_bounds[s->partition].low);
     return cs_operator_walk(&s->op, s->partition, &s->at, take, s, err) && put_all(s, err);
 }

@@ -441,7 +441,7 @@ static bool do_verify(struct verify *v, const struct cs_cli *cli, struct cs_err 
         !note_due(v, err) || !cs_derived_check_new(v->op.crypto, &v->derived, err) ||
         (v->o->redis && !cs_operator_catalog(&v->op, &v->catalog, err)))
         return false;
-    cs_progress_start(&v->op.progress, cli->err, "verify", cs_operator_total(&v->op));
+    cs_progress_start(&v->op.progress, cli->screen, "verify", cs_operator_total(&v->op));
     for (int32_t p = 0; p < v->op.partitions; p++)
         if (!verify_partition(v, p, err))
             return false;

@@ -11,7 +11,7 @@
 
 void cs_progress_start(struct cs_progress *p, FILE *stream, const char *what, int64_t total) {
     *p = (struct cs_progress){.stream = stream, .what = what, .total = total};
-    p->shown = isatty(fileno(stream));
+    p->shown = stream && isatty(fileno(stream));
     p->started_ms = cs_clock_mono_ms(cs_clock_real());
     p->drawn_ms = p->started_ms;
 }

@@ -163,6 +163,35 @@ bool cs_time_parse(const char *text, size_t len, int64_t *ret_time_s) {
     return y >= 1970 && text_date_to_s(y, mo, d, h, mi, s, ret_time_s);
 }
 
+size_t cs_text_character(const char *s, size_t len, uint32_t *ret) {
+    const uint8_t *p = (const uint8_t *)s;
+    size_t n = len > 0 ? utf8_sequence(p, len) : 0;
+    if (n == 0)
+        return 0;
+    uint32_t c = n == 1 ? p[0] : p[0] & (0x7Fu >> n);
+    for (size_t i = 1; i < n; i++)
+        c = c << 6 | (p[i] & 0x3Fu);
+    *ret = c;
+    return n;
+}
+
+bool cs_text_hidden(uint32_t c) {
+    // Unicode 15: Cc, Cf, Default_Ignorable_Code_Point, line and paragraph separators, interlinear annotations.
+    static const struct {
+        uint32_t from, to;
+    } hidden[] = {{0x7F, 0x9F},       {0xAD, 0xAD},       {0x34F, 0x34F},    {0x61C, 0x61C},
+                  {0x70F, 0x70F},     {0x115F, 0x1160},   {0x17B4, 0x17B5},  {0x180B, 0x180F},
+                  {0x200B, 0x200F},   {0x2028, 0x202E},   {0x2060, 0x206F},  {0x3164, 0x3164},
+                  {0xFE00, 0xFE0F},   {0xFEFF, 0xFEFF},   {0xFFA0, 0xFFA0},  {0xFFF0, 0xFFFB},
+                  {0x1BCA0, 0x1BCA3}, {0x1D173, 0x1D17A}, {0xE0000, 0xE0FFF}};
+    if (c < 0x7F)
+        return c < 0x20;
+    for (size_t i = 0; i < CS_ARRAY_LEN(hidden); i++)
+        if (c >= hidden[i].from && c <= hidden[i].to)
+            return true;
+    return false;
+}
+
 static bool plain_ascii(uint8_t c) {
     return c >= 0x20 && c < 0x7F && c != '"' && c != '\\';
 }
@@ -178,9 +207,9 @@ void cs_text_escape(const void *s, size_t len, char *out, size_t out_size) {
             out[at++] = (char)p[i++];
             continue;
         }
-        size_t n = utf8_sequence(p + i, len - i);
-        // C1 controls are two bytes, C2 80 to C2 9F: a terminal may obey them.
-        bool plain = n == 1 ? plain_ascii(p[i]) : n > 1 && !(p[i] == 0xC2 && p[i + 1] < 0xA0);
+        uint32_t c = 0;
+        size_t n = cs_text_character((const char *)p + i, len - i, &c);
+        bool plain = n == 1 ? plain_ascii(p[i]) : n > 1 && !cs_text_hidden(c);
         size_t need = plain ? n : 4;
         if (need > out_size - 1 - at)
             break;

@@ -9,6 +9,7 @@
 
 #include "certsync/model/secret.h"
 #include "certsync/model/text.h"
+#include "certsync/runtime/terminal.h"
 #include "cli_internal.h"
 #include "settings_internal.h"
 
@@ -523,18 +524,28 @@ void cs_cli_free(struct cs_cli *cli) {
     free(p);
 }
 
-int cs_cli_main(const struct cs_command *root, const char *version, int argc, char **argv) {
+static int parse_and_run(const struct cs_command *root, const char *version, int argc, char **argv, FILE *out,
+                         FILE *err) {
     CS_AUTO(cs_cli_free) struct cs_cli *cli = NULL;
-    int code = CS_EXIT_OK;
-    switch (cs_cli_parse(root, version, argc, argv, stdout, stderr, &cli)) {
+    switch (cs_cli_parse(root, version, argc, argv, out, err, &cli)) {
     case CS_CLI_USAGE:
         return CS_EXIT_USAGE;
     case CS_CLI_DONE:
-        break;
+        return CS_EXIT_OK;
     case CS_CLI_RUN:
-        code = cli->command->run(cli);
         break;
     }
+    cli->screen = stderr;
+    return cli->command->run(cli);
+}
+
+int cs_cli_main(const struct cs_command *root, const char *version, int argc, char **argv) {
+    FILE *out = cs_terminal_open(stdout, true), *err = cs_terminal_open(stderr, false);
+    if (!out || !err)
+        abort(); // a program that has just started and has no memory
+    int code = parse_and_run(root, version, argc, argv, out, err);
+    fclose(out); // its failure is that of standard output
+    fclose(err);
     // What a program printed and nobody could read is not a success; and not what the code of a refusal says.
     if (fflush(stdout) == 0 && !ferror(stdout))
         return code;

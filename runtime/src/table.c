@@ -7,6 +7,9 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "certsync/model/text.h"
+#include "certsync/runtime/terminal.h"
+
 #define GAP       2 // blanks between columns
 #define MIN_WIDTH 6 // no column is cut below this
 
@@ -40,12 +43,6 @@ static bool is_combining(uint32_t c) {
            (c >= 0xfe00 && c <= 0xfe0f) || (c >= 0xfe20 && c <= 0xfe2f);
 }
 
-// What would steer a terminal or turn the direction of text.
-static bool is_control(uint32_t c) {
-    return c < 0x20 || (c >= 0x7f && c <= 0x9f) || (c >= 0x200b && c <= 0x200f) ||
-           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
-}
-
 static struct glyph next_glyph(const char *s) {
     const unsigned char *u = (const unsigned char *)s;
     size_t len = u[0] < 0x80 ? 1 : u[0] >= 0xc2 && u[0] < 0xe0 ? 2 : u[0] >= 0xe0 && u[0] < 0xf0 ? 3 : 4;
@@ -58,7 +55,7 @@ static struct glyph next_glyph(const char *s) {
         c = c << 6 | (u[i] & 0x3f);
     }
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    if (c < least[len] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff) || is_control(c))
+    if (c < least[len] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff) || cs_text_hidden(c))
         return (struct glyph){len, 1, false};
     return (struct glyph){len, is_combining(c) ? 0 : is_wide(c) ? 2 : 1, true};
 }
@@ -97,6 +94,34 @@ void cs_table_free(struct cs_table *t) {
     free(t);
 }
 
+// Hidden characters as terminal.h shows them, so that the columns keep their width. NULL: out of memory.
+static char *visible(const char *text) {
+    char *out = NULL;
+    size_t len = 0;
+    FILE *memory = open_memstream(&out, &len), *f = memory ? cs_terminal_open(memory, true) : NULL;
+    if (f) {
+        fputs(text, f);
+        fclose(f);
+    }
+    if (memory)
+        fclose(memory);
+    if (f)
+        return out;
+    free(out);
+    return NULL;
+}
+
+static bool has_hidden(const char *s) {
+    size_t len = strlen(s), n;
+    uint32_t c = 0;
+    for (size_t i = 0; i < len; i += n) {
+        n = cs_text_character(s + i, len - i, &c);
+        if (n == 0 || cs_text_hidden(c))
+            return true;
+    }
+    return false;
+}
+
 void cs_table_cell(struct cs_table *t, const char *text) {
     if (!t || t->failed)
         return;
@@ -110,7 +135,7 @@ void cs_table_cell(struct cs_table *t, const char *text) {
         t->cells = cells;
         t->cap = cap;
     }
-    char *copy = strdup(text ? text : "");
+    char *copy = !text ? strdup("") : has_hidden(text) ? visible(text) : strdup(text);
     if (copy)
         t->cells[t->count++] = copy;
     else
@@ -213,7 +238,8 @@ bool cs_table_print_width(const struct cs_table *t, FILE *out, size_t width, boo
 
 bool cs_table_print(const struct cs_table *t, FILE *out) {
     struct winsize size = {0};
-    int fd = fileno(out);
+    // Streams of terminal.h have no descriptor; they are standard output.
+    int fd = fileno(out) >= 0 ? fileno(out) : STDOUT_FILENO;
     bool tty = fd >= 0 && isatty(fd) == 1;
     bool known = tty && ioctl(fd, TIOCGWINSZ, &size) == 0;
     return cs_table_print_width(t, out, known ? size.ws_col : 0, tty);

@@ -34,5 +34,10 @@ bool cs_utf8_valid(const uint8_t *data, size_t len);
 void cs_time_format(int64_t time_s, char out[CS_TIME_TEXT_SIZE]);
 // RFC 3339 with 'T', 'Z' and optional fraction (ignored); strict about ranges and days of month.
 CS_MUST_USE bool cs_time_parse(const char *text, size_t len, int64_t *ret_time_s);
-// Writes s with control bytes, '"', '\\' and non-UTF-8 escaped as \xNN, cut to fit; for messages.
+// The character at s, 0 where it is not well-formed UTF-8, and its length.
+size_t cs_text_character(const char *s, size_t len, uint32_t *ret);
+// Whether a terminal obeys the character, or shows nothing of its own for it: controls (C0, C1), marks that turn the
+// direction of text, characters of no width, fillers, variation selectors, tags.
+bool cs_text_hidden(uint32_t c);
+// Writes s with hidden characters, '"', '\\' and non-UTF-8 escaped as \xNN, cut to fit; for messages.
 void cs_text_escape(const void *s, size_t len, char *out, size_t out_size);

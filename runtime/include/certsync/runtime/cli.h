@@ -105,8 +105,9 @@ struct cs_cli {
     const struct cs_settings_override *overrides; // of SETTING and SET options, in order
     size_t override_count;
     bool json; // --json was given
-    FILE *out; // as given to cs_cli_parse
+    FILE *out; // as given to cs_cli_parse; of cs_cli_main, streams of terminal.h
     FILE *err;
+    FILE *screen; // standard error itself, for what moves the cursor; NULL but in cs_cli_main
     void *private_;
 };
 
