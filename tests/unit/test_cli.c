@@ -410,11 +410,13 @@ static void test_table(void **state) {
         const char *text;
     } cases[] = {
         {0, false,
-         "NAME       DAYS  SUBJECT\nwww           7  CN=\xe4\xbd\xa0\xe5\xa5\xbd\na?[31mred   -12  \n"},
+         "NAME            DAYS  SUBJECT\nwww                7  CN=\xe4\xbd\xa0\xe5\xa5\xbd\na\\u001B[31mred  "
+         " -12  \n"},
         {0, true,
-         "\033[1mNAME       DAYS  SUBJECT\033[0m\nwww           7  CN=\xe4\xbd\xa0\xe5\xa5\xbd\na?[31mred   "
+         "\033[1mNAME            DAYS  SUBJECT\033[0m\nwww                7  "
+         "CN=\xe4\xbd\xa0\xe5\xa5\xbd\na\\u001B[31mred   "
          "-12  \n"},
-        {20, false, "NAME    DAYS  SUBJE…\nwww        7  CN=\xe4\xbd\xa0…\na?[31…   -12  \n"},
+        {20, false, "NAME    DAYS  SUBJE…\nwww        7  CN=\xe4\xbd\xa0…\na\\u00…   -12  \n"},
     };
     for (size_t i = 0; i < CS_ARRAY_LEN(cases); i++) {
         char *text = NULL;
