@@ -356,6 +356,8 @@ bool engine_read_spool(struct cs_engine *e, struct cs_err *err) {
             continue; // published, and nobody will tell more
         switch (cs_spool_load(e->spool, e->session.crypto, items[i].seq, &entry, err)) {
         case CS_SPOOL_LOADED:
+            if (entry.event->type == CS_EVENT_AGENT_HEARTBEAT)
+                e->beat_seq = entry.event->seq;
             ok = take_spooled(e, entry.event, err);
             break;
         case CS_SPOOL_QUARANTINED:

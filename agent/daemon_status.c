@@ -128,7 +128,8 @@ static size_t put_spool(struct cs_engine *e, json_t *o) {
     if (cs_spool_list(e->spool, &items, &n, &err)) {
         for (size_t i = 0; i < n; i++) {
             unsent += items[i].state == CS_SPOOL_NEW;
-            if (items[i].state == CS_SPOOL_SENT && oldest == 0)
+            // The last heartbeat stays until the next: of one that was applied there is no outcome.
+            if (items[i].state == CS_SPOOL_SENT && oldest == 0 && items[i].seq != e->beat_seq)
                 oldest = items[i].seq;
         }
         free(items);

@@ -125,7 +125,9 @@ static bool work(struct cs_settler *t, struct cs_err *err) {
         pthread_mutex_lock(&t->bell.lock);
         t->list_wanted = !ok;
         pthread_mutex_unlock(&t->bell.lock);
-        if (!ok && !denied)
+        // A key that may not read lives with what the host remembers; one that is not let in at all does not.
+        bool shut_out = denied && t->session.client && cs_client_status(t->session.client) == 401;
+        if (!ok && (!denied || shut_out))
             return false;
     }
     while (q) {

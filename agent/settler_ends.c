@@ -24,7 +24,7 @@ struct pass {
     int64_t watermark;
 };
 
-static bool ended(struct pass *p, const struct cs_event *ev, const struct cs_end *end, struct cs_err *err) {
+static void tell_end(const struct pass *p, const struct cs_event *ev, const struct cs_end *end) {
     struct cs_settled_end e = {
         .type = ev->type, .ending = end->ending, .code = end->code, .version = end->version};
     memcpy(e.event, ev->id, sizeof e.event);
@@ -33,6 +33,10 @@ static bool ended(struct pass *p, const struct cs_event *ev, const struct cs_end
     if (cs_uuid_valid(end->subject, strlen(end->subject)))
         memcpy(e.subject, end->subject, sizeof e.subject);
     p->t->hooks.on_end(p->t->hooks.arg, &e);
+}
+
+static bool ended(struct pass *p, const struct cs_event *ev, const struct cs_end *end, struct cs_err *err) {
+    tell_end(p, ev, end);
     p->settled++;
     p->unknown = 0;
     return cs_spool_remove(p->t->spool, ev->seq, err);
@@ -53,6 +57,10 @@ static bool settle_heartbeat(struct pass *p, const struct cs_event *ev, struct c
         p->watermark = end.watermark;
     if (end.ending == CS_ENDING_UNKNOWN && is_last(p, ev->seq))
         return true;
+    if (end.ending == CS_ENDING_UNKNOWN)
+        end.ending = CS_ENDING_APPLIED;
+    if (end.ending == CS_ENDING_APPLIED || end.ending == CS_ENDING_REJECTED)
+        tell_end(p, ev, &end);
     p->settled++;
     return cs_spool_remove(p->t->spool, ev->seq, err);
 }

@@ -233,6 +233,7 @@ def test_a_clock_ten_years_off_that_is_put_right(host, ca, years, code, year):
     try:
         problem = host.wait_problem("dated", "refused", code)
         assert f"this host's clock says {year}" in problem["message"]
+        host.wait_status(lambda s: any(a["what"] == "api" and "clock" in a["message"] for a in s["attention"]), "the API's word on it")
         host.stop()
         host.start()
         host.wait_version("dated", 1)
@@ -406,14 +407,6 @@ def test_only_one_daemon_for_a_spool(host):
 
 
 # --- enrolling a fleet
-
-def admin_host(stack, account, tmp_path):
-    """An admin's own key: it counts in this host's spool alone."""
-    admin = ev.Sender(DEPLOYMENT)
-    for place in stack.trust("admin", admin):
-        assert stack.outcome_at(place)["status"] == "applied"
-    return Host(stack, account, tmp_path / "admin", key=admin)
-
 
 def new_host(stack, account, directory):
     """A host as it comes out of the box: settings, no key."""

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from support import events as ev
-from support.host import PATIENCE_S, AgentHost, put_pair, watch_pairs
+from support.host import PATIENCE_S, AgentHost, admin_host, put_pair, watch_pairs
 from support.proc import wait_until
 
 
@@ -223,6 +223,22 @@ def test_what_the_agent_lives_by(host, ca):
     (spool / "quarantine/0000000000000009.new").write_text("damaged")
     put_pair(tls, "new", ca)
     host.wait_status(lambda s: any("quarantine" in a["message"] for a in s["attention"]) and s["exit"] == 1, "the quarantine")
+    host.stop()
+
+
+def test_a_key_that_was_revoked(host, stack, ca, tmp_path):
+    """Its heartbeats are refused and the API lets it in no more: both are told, and stay so after a restart."""
+    tls = watch_pairs(host)
+    put_pair(tls, "www", ca)
+    host.configure(**{"agent.heartbeat": "300ms"})
+    host.start()
+    host.wait_version("www", 1)
+    wait_well(host)
+    admin_host(stack, host.account, tmp_path).expect(0, "agent", "revoke", host.sender.kid)
+    host.wait_status(lambda s: s["exit"] == 1 and any(a["what"] == "api" for a in s["attention"]), "the refusal")
+    host.stop()
+    host.start()
+    host.wait_status(lambda s: s["exit"] == 1 and s["api"]["state"] == "failing", "the refusal of the listing")
     host.stop()
 
 

@@ -64,6 +64,14 @@ def make_files(directory, ca, kind="p256", **how):
     return key
 
 
+def admin_host(stack, account, tmp_path):
+    """An admin's own key: it counts in this host's spool alone."""
+    admin = ev.Sender(DEPLOYMENT)
+    for place in stack.trust("admin", admin):
+        assert stack.outcome_at(place)["status"] == "applied"
+    return Host(stack, account, tmp_path / "admin", key=admin)
+
+
 class AgentHost(Host):
     """A host on which the daemon may run."""
 
