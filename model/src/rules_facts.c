@@ -364,11 +364,13 @@ static void gather_subject(struct cs_judge *j) {
     case CS_EVENT_SHARE_ANSWER:
         gather_answer(j);
         break;
+    case CS_EVENT_ACCOUNT_UPDATE:
+        cs_facts_account_update(j);
+        break;
     case CS_EVENT_NONE:
     case CS_EVENT_SYSTEM_GENESIS:
     case CS_EVENT_SYSTEM_RULESET:
     case CS_EVENT_ACCOUNT_REGISTER:
-    case CS_EVENT_ACCOUNT_UPDATE:
     case CS_EVENT_AGENT_HEARTBEAT:
         break;
     }

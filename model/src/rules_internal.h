@@ -28,6 +28,8 @@ struct cs_facts {
     bool has_account;
     struct cs_account account;
 
+    size_t ends_shares; // account.update: how many shares end with it
+
     bool subject_trusted; // there is, or was, a trust key of the subject's kid (root counts)
     struct cs_trust_key trust;
     bool has_target; // agent.*: the key that the event is about
@@ -105,6 +107,7 @@ static inline bool cs_judge_stopped(const struct cs_judge *j) {
 void cs_facts_signer(struct cs_judge *j);
 void cs_facts_subject(struct cs_judge *j);
 void cs_facts_clear(struct cs_facts *f);
+void cs_facts_account_update(struct cs_judge *j); // rules_trust.c
 
 // Writes what is in j->buf, which each encoder begins with cs_judge_begin.
 struct cs_buf *cs_judge_begin(struct cs_judge *j);

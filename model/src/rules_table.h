@@ -22,6 +22,7 @@
     X(OF_ADMINS, ON(ACCOUNT_REGISTER) | ON(ACCOUNT_UPDATE) | ON(AGENT_REVOKE), \
       "account.register, account.update, agent.revoke") \
     X(REGISTER, ON(ACCOUNT_REGISTER), "account.register") \
+    X(UPDATE, ON(ACCOUNT_UPDATE), "account.update") \
     X(ENROLL, ON(AGENT_ENROLL), "agent.enroll") \
     X(REVOKE, ON(AGENT_REVOKE), "agent.revoke") \
     X(OF_ITSELF, ON(AGENT_ROTATE) | ON(AGENT_HEARTBEAT), "agent.rotate, agent.heartbeat") \
@@ -89,6 +90,8 @@
     X(TRUST_ADD, TRUST_EXISTS, cs_rule_trust_new, "The key is not root's, and was never trusted before.") \
     X(TRUST_REMOVE, TRUST_UNKNOWN, cs_rule_trust_known, "The key is trusted in this role.") \
     X(REGISTER, ACCOUNT_EXISTS, cs_rule_account_new, "The account is not registered yet.") \
+    X(UPDATE, ACCOUNT_SHARES, cs_rule_shares_may_end, \
+      "Where the owner, the site or the verification changes, the account has at most 1,000 open and pending shares, in and out.") \
     X(NEW_AGENTS, EVENT_MALFORMED, cs_rule_content, "The key is a P-256 key, and the subject is its id.") \
     X(NEW_AGENTS, AGENT_EXISTS, cs_rule_agent_new, "The key was never enrolled in this account, and is not root's nor a trusted one.") \
     X(REVOKE, AGENT_UNKNOWN, cs_rule_agent_known, "The key is, or was, enrolled in this account.") \

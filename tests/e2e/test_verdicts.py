@@ -602,6 +602,19 @@ def one_recipient_too_many(w):
     return w.share(subject, w.acme, account=tight)
 
 
+@case("account.shares")
+def a_change_that_would_end_too_many_shares(w):
+    """51 certificates with 20 shares each, all taken: 1,020 in all."""
+    owner = w.account("many-shares", owner="many")
+    others = [w.account(f"many-{i}", owner="many") for i in range(20)]
+    subjects = [w.issued(owner)[1] for _ in range(51)]
+    shares = [w.share(subject, to, account=owner) for subject in subjects for to in others]
+    w.send_all(shares)
+    for share in shares:
+        assert w.outcomes.conclusion(share.id)["status"] == "applied"
+    return w.admin.event("account.update", owner.id, owner.id, {"owner": "somebody-else"})
+
+
 @case("share.exists")
 def sharing_twice(w):
     _, subject = w.issued()

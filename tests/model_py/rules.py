@@ -301,6 +301,9 @@ class Model:
             code = "share.site"
         if d.get("owner", doc["owner"]) != doc["owner"]:
             code = "share.owner"
+        ends = sum(x["open"] for x in a.share_in.values()) + sum(x["state"] != "closed" for x in a.shares.values())
+        if code and ends > 1000:
+            raise Refused("account.shares")
         for name in ("site", "owner", "verified"):
             doc[name] = d.get(name, doc[name])
         doc["limit_certificates"] = limits.get("certificates", doc["limit_certificates"])

@@ -146,6 +146,36 @@ static void the_limit_counts_open_and_pending_shares(void **state) {
     family_emitted(fx);
 }
 
+// What comes of one event is bounded: 1,000 shares end with a change of the account, one more and it is refused.
+static void no_more_shares_end_with_one_event(void **state) {
+    struct fx *fx = *state;
+    struct family f;
+    family_make(fx, &f);
+    struct cs_event ev = fx_event(fx, CS_EVENT_ACCOUNT_UPDATE, f.owner, fx->admin, f.owner);
+    ev.data.account.has_shares = true;
+    ev.data.account.limit_shares = CS_SHARES_MAX;
+    assert_applied(fx_send(fx, fx->admin, &ev));
+    for (int i = 0; i < CS_SHARES_MAX; i++)
+        assert_verdict(share(fx, &f, f.certificate, fx_text(fx, "to-%d", i)), PENDING, NONE);
+    const char *another = fx_official(fx, f.owner, "another");
+    assert_verdict(share(fx, &f, another, f.recipient), PENDING, NONE);
+    while (fx_waiting(fx) > 0) // the offers
+        family_emitted(fx);
+    assert_rejected(family_update(fx, f.owner, CS_CODE_SHARE_OWNER), ACCOUNT_SHARES);
+    assert_rejected(family_update(fx, f.owner, CS_CODE_SHARE_UNVERIFIED), ACCOUNT_SHARES);
+    assert_int_equal(fx_waiting(fx), 0);
+    ev = fx_event(fx, CS_EVENT_ACCOUNT_UPDATE, f.owner, fx->admin, f.owner); // what ends none is as it was
+    ev.data.account.has_shares = true;
+    ev.data.account.limit_shares = 7;
+    assert_applied(fx_send(fx, fx->admin, &ev));
+    assert_applied(fx_unshare(fx, f.owner, f.owner_key, another, f.recipient));
+    family_emitted(fx);
+    assert_applied(family_update(fx, f.owner, CS_CODE_SHARE_UNVERIFIED));
+    assert_int_equal(fx_waiting(fx), CS_SHARES_MAX);
+    while (fx_waiting(fx) > 0)
+        family_emitted(fx);
+}
+
 // The share's id is the event's, which is the sender's choice.
 static void an_id_that_was_used_makes_no_share(void **state) {
     struct fx *fx = *state;
@@ -412,6 +442,7 @@ int main(void) {
         cmocka_unit_test(what_may_not_be_shared),
         cmocka_unit_test(what_was_shared_in_is_not_shared_on),
         cmocka_unit_test(the_limit_counts_open_and_pending_shares),
+        cmocka_unit_test(no_more_shares_end_with_one_event),
         cmocka_unit_test(an_id_that_was_used_makes_no_share),
         cmocka_unit_test(every_cell),
         cmocka_unit_test(acceptances_may_come_late),

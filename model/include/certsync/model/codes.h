@@ -47,6 +47,8 @@
       "Have an admin run: certsync account register ACCOUNT.") \
     X(ACCOUNT_EXISTS, "account.exists", CONSUMER, "The account is already registered.", \
       "Change it with: certsync account update ACCOUNT.") \
+    X(ACCOUNT_SHARES, "account.shares", CONSUMER, "The account has more than 1,000 open shares, which would all end with this change.", \
+      "End some first, by unshare or by deleting with --cascade; at most 1,000 shares end with one event.") \
     X(AGENT_EXISTS, "agent.exists", CONSUMER, "The key is, or was, already enrolled in this account.", \
       "Make a new key with certsync keygen; a revoked key never comes back.") \
     X(AGENT_UNKNOWN, "agent.unknown", CONSUMER, "No such key is enrolled in this account.", \
