@@ -6,10 +6,11 @@
 
 #include "catalog_redis_internal.h"
 
-#define MGET_KEYS  1000
-#define LOAD_BYTES ((size_t)16 * 1024 * 1024) // of one load's documents; the rest is needed again
-#define FIRST_DOCS 2                          // the replies before them are those of the fence
-#define MOVES_MAX  5
+#define MGET_KEYS   1000
+#define LOAD_BYTES  ((size_t)16 * 1024 * 1024) // of one load's documents; the rest is needed again
+#define INDEX_PIECE 2000
+#define FIRST_DOCS  2 // the replies before them are those of the fence
+#define MOVES_MAX   5
 
 bool cs_redis_stand(struct redis_catalog *c, int32_t partition, struct cs_err *err) {
     size_t want = (size_t)partition + 1;
@@ -398,6 +399,10 @@ void cs_catalog_redis_load_bytes(struct cs_catalog *base, size_t most) {
     ((struct redis_catalog *)base)->load_bytes = most;
 }
 
+void cs_catalog_redis_piece(struct cs_catalog *base, size_t members) {
+    ((struct redis_catalog *)base)->piece = members;
+}
+
 bool cs_catalog_redis_new(const struct cs_redis_access *access, const char *name_space,
                           struct cs_catalog **ret, struct cs_err *err) {
     struct redis_catalog *c = calloc(1, sizeof *c);
@@ -406,6 +411,7 @@ bool cs_catalog_redis_new(const struct cs_redis_access *access, const char *name
     CS_AUTO(cs_catalog_free) struct cs_catalog *base = &c->base;
     c->base.ops = &redis_ops;
     c->load_bytes = LOAD_BYTES;
+    c->piece = INDEX_PIECE;
     if (strlen(name_space) >= sizeof c->name_space)
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "redis.namespace is longer than %d characters",
                           CS_NAMESPACE_MAX - 1);

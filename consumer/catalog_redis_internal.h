@@ -59,6 +59,7 @@ struct redis_catalog {
     size_t asked_cap;
     struct cs_member *members;
     size_t members_cap;
+    size_t piece; // members of an index that are read at once where all of it is walked through
 };
 
 // catalog_redis.c

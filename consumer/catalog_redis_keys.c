@@ -5,9 +5,11 @@
 #include <string.h>
 
 #include "catalog_redis_internal.h"
+#include "certsync/model/region.h"
 
 #define SCAN_COUNT     "1000"
 #define EACH_AT_ONCE   500
+#define PIECES_TRIES   3
 #define REMOVE_AT_ONCE 500      // keys in one UNLINK: Redis serves others between
 #define ABSENT_KEY     "absent" // is never written
 #define KEYS_MAX       ((size_t)256 * 1024 * 1024)
@@ -242,37 +244,140 @@ struct walk {
     bool stopped;
 };
 
-// Some keys at once: first what kind each is, then the values.
-static bool walk_some(struct redis_catalog *c, const char *const *keys, size_t n, struct walk *walk,
-                      struct cs_err *err) {
-    bool index[EACH_AT_ONCE];
+static void put_range(struct redis_catalog *c, const char *key, int64_t first, int64_t last) {
+    cs_redis_command(c->link, 5);
+    cs_redis_arg_text(c->link, "ZRANGE");
+    cs_redis_put_key(c, key);
+    cs_redis_arg_int(c->link, first);
+    cs_redis_arg_int(c->link, last);
+    cs_redis_arg_text(c->link, "WITHSCORES");
+}
+
+struct pieces {
+    struct cs_region names;
+    struct cs_member *members;
+    size_t len, cap;
+};
+
+static bool add_piece(struct redis_catalog *c, const redisReply *r, struct pieces *p, struct cs_err *err) {
+    size_t n = 0;
+    if (!cs_redis_read_members(c, r, &n, err))
+        return false;
+    if (p->len + n > p->cap) {
+        size_t cap = (p->len + n) * 2;
+        struct cs_member *grown = realloc(p->members, cap * sizeof *grown);
+        if (!grown)
+            return cs_err_oom(err);
+        p->members = grown;
+        p->cap = cap;
+    }
+    for (size_t i = 0; i < n; i++) {
+        size_t size = strlen(c->members[i].name) + 1;
+        char *name = cs_region_take(&p->names, size);
+        if (!name)
+            return cs_err_oom(err);
+        p->members[p->len++] =
+            (struct cs_member){memcpy(name, c->members[i].name, size), c->members[i].score};
+    }
+    return true;
+}
+
+// A large index piece by piece, so that Redis serves others between. *ret_moved: it was changed meanwhile.
+static bool read_pieces(struct redis_catalog *c, const char *key, struct pieces *p, bool *ret_moved,
+                        struct cs_err *err) {
     redisReply *const *replies = NULL;
+    size_t got = 0;
+    size_t before = SIZE_MAX;
+    if (!cs_redis_open(c, err))
+        return false;
+    cs_redis_put_command(c, "WATCH", key);
+    while (p->len != before) {
+        before = p->len;
+        put_range(c, key, (int64_t)p->len, (int64_t)(p->len + c->piece) - 1);
+        if (!cs_redis_ask(c, "read an index", &replies, &got, err) ||
+            !add_piece(c, replies[got - 1], p, err) || !cs_redis_go_on(c, err))
+            return false;
+    }
+    for (size_t i = 0; i < 2; i++) {
+        cs_redis_command(c->link, 1);
+        cs_redis_arg_text(c->link, i == 0 ? "MULTI" : "EXEC");
+    }
+    if (!cs_redis_ask(c, "see that an index stayed as it was", &replies, &got, err))
+        return false;
+    *ret_moved = replies[1]->type == REDIS_REPLY_NIL;
+    return true;
+}
+
+// One that changes all the time is at last read at once.
+static bool walk_large(struct redis_catalog *c, const char *key, struct walk *walk, struct cs_err *err) {
+    struct pieces p = {.len = 0};
+    bool moved = true;
+    bool ok = true;
+    for (int i = 0; ok && moved && i < PIECES_TRIES; i++) {
+        cs_region_reset(&p.names);
+        p.len = 0;
+        ok = read_pieces(c, key, &p, &moved, err);
+    }
+    redisReply *const *replies = NULL;
+    size_t got = 0;
+    if (ok && moved && (ok = cs_redis_open(c, err))) {
+        cs_region_reset(&p.names);
+        p.len = 0;
+        put_range(c, key, 0, -1);
+        ok = cs_redis_ask(c, "read an index", &replies, &got, err) && add_piece(c, replies[0], &p, err);
+    }
+    if (ok && p.len > 0)
+        walk->stopped = !walk->index(walk->arg, key, p.members, p.len);
+    cs_region_free(&p.names);
+    free(p.members);
+    return ok;
+}
+
+// What kind each of the keys is, then their values; of an index the first piece.
+static bool read_some(struct redis_catalog *c, const char *const *keys, size_t n, bool *ret_index,
+                      redisReply *const **ret, struct cs_err *err) {
     size_t got = 0;
     if (!cs_redis_open(c, err))
         return false;
     for (size_t i = 0; i < n; i++)
         cs_redis_put_command(c, "TYPE", keys[i]);
-    if (!cs_redis_ask(c, "tell a key's kind", &replies, &got, err))
+    if (!cs_redis_ask(c, "tell a key's kind", ret, &got, err))
         return false;
     for (size_t i = 0; i < n; i++)
-        index[i] = replies[i]->str && strcmp(replies[i]->str, "zset") == 0;
-    for (size_t i = 0; i < n; i++) {
-        cs_redis_command(c->link, index[i] ? 5 : 2);
-        cs_redis_arg_text(c->link, index[i] ? "ZRANGE" : "GET");
-        cs_redis_put_key(c, keys[i]);
-        for (size_t k = 0; index[i] && k < 3; k++)
-            cs_redis_arg_text(c->link, (const char *[]){"0", "-1", "WITHSCORES"}[k]);
-    }
-    if (!cs_redis_ask(c, "read a key", &replies, &got, err))
+        ret_index[i] = (*ret)[i]->str && strcmp((*ret)[i]->str, "zset") == 0;
+    for (size_t i = 0; i < n; i++)
+        if (ret_index[i])
+            put_range(c, keys[i], 0, (int64_t)c->piece - 1);
+        else
+            cs_redis_put_command(c, "GET", keys[i]);
+    return cs_redis_ask(c, "read a key", ret, &got, err);
+}
+
+// Some keys at once, as many as *ret: up to an index that is large, or this alone.
+static bool walk_some(struct redis_catalog *c, const char *const *keys, size_t n, struct walk *walk,
+                      size_t *ret, struct cs_err *err) {
+    bool index[EACH_AT_ONCE];
+    redisReply *const *replies = NULL;
+    if (!read_some(c, keys, n, index, &replies, err))
         return false;
-    for (size_t i = 0; i < n && !walk->stopped; i++) {
+    for (*ret = 0; *ret < n && !walk->stopped; ++*ret) {
+        const redisReply *r = replies[*ret];
+        const char *key = keys[*ret];
         size_t members = 0;
-        if (!index[i] && replies[i]->type == REDIS_REPLY_STRING)
-            walk->stopped = !walk->doc(walk->arg, keys[i], cs_redis_reply_bytes(replies[i]));
-        else if (index[i] && !cs_redis_read_members(c, replies[i], &members, err))
+        if (!index[*ret] && r->type == REDIS_REPLY_STRING)
+            walk->stopped = !walk->doc(walk->arg, key, cs_redis_reply_bytes(r));
+        if (!index[*ret])
+            continue;
+        if (!cs_redis_read_members(c, r, &members, err))
             return false;
-        else if (index[i] && members > 0)
-            walk->stopped = !walk->index(walk->arg, keys[i], c->members, members);
+        if (members == c->piece && *ret > 0)
+            return true; // it begins the next ones
+        if (members == c->piece) {
+            *ret = 1;
+            return walk_large(c, key, walk, err);
+        }
+        if (members > 0)
+            walk->stopped = !walk->index(walk->arg, key, c->members, members);
     }
     return true;
 }
@@ -296,14 +401,15 @@ bool cs_redis_catalog_each(struct cs_catalog *base, int32_t partition,
     if (!cs_redis_stand(c, partition, err))
         return false;
     CS_AUTO(cs_buf_clear) struct cs_buf text;
-    cs_buf_init(&text, (size_t)1024 * 1024 * 1024);
+    cs_buf_init(&text, SIZE_MAX / 2); // a catalog may have any number of keys
     const char **keys = NULL;
     size_t n = 0;
     if (!slot_is_whole(c, err) || !list_keys(c, &text, &keys, &n, err))
         return false;
     bool ok = slot_is_whole(c, err); // and was while they were listed
-    for (size_t i = 0; ok && i < n && !walk.stopped; i += EACH_AT_ONCE)
-        ok = walk_some(c, keys + i, n - i < EACH_AT_ONCE ? n - i : EACH_AT_ONCE, &walk, err);
+    size_t some = 0;
+    for (size_t i = 0; ok && i < n && !walk.stopped; i += some)
+        ok = walk_some(c, keys + i, n - i < EACH_AT_ONCE ? n - i : EACH_AT_ONCE, &walk, &some, err);
     free(keys);
     return ok;
 }

@@ -12,6 +12,7 @@
 #include <uthash.h>
 
 #define GENERATIONS_MAX 3 // that are promoted under one reading
+#define PIECE           ((size_t)64 * 1024)
 
 struct item {
     UT_hash_handle hh;
@@ -29,18 +30,23 @@ struct cs_compare {
     struct item *items;
     size_t keys;
     bool began;
-    struct cs_buf text; // of an index
+    struct cs_buf text; // of an index, a piece at a time
     bool oom;
 };
 
+// Of the pieces one after the other, each with the hash of those before it.
 static void hash_index(struct cs_compare *c, const struct cs_member *members, size_t n, uint8_t ret[32]) {
-    cs_buf_reset(&c->text);
-    for (size_t i = 0; i < n; i++) {
-        cs_buf_put(&c->text, members[i].name, strlen(members[i].name) + 1);
-        cs_buf_put(&c->text, &members[i].score, sizeof members[i].score);
+    memset(ret, 0, 32);
+    for (size_t i = 0; i < n;) {
+        cs_buf_reset(&c->text);
+        cs_buf_put(&c->text, ret, 32);
+        for (; i < n && c->text.len < PIECE; i++) {
+            cs_buf_put(&c->text, members[i].name, strlen(members[i].name) + 1);
+            cs_buf_put(&c->text, &members[i].score, sizeof members[i].score);
+        }
+        c->oom |= c->text.failed;
+        cs_crypto_sha256(c->crypto, cs_buf_bytes(&c->text), ret);
     }
-    c->oom |= c->text.failed;
-    cs_crypto_sha256(c->crypto, cs_buf_bytes(&c->text), ret);
 }
 
 static struct item *find(const struct cs_compare *c, const char *key) {
@@ -121,7 +127,7 @@ bool cs_compare_new(struct cs_crypto *crypto, struct cs_catalog *catalog, int32_
     if (!c)
         return cs_err_oom(err);
     c->crypto = crypto;
-    cs_buf_init(&c->text, (size_t)256 * 1024 * 1024);
+    cs_buf_init(&c->text, PIECE + 2 * CS_STATE_KEY_MAX);
     int64_t generation = 0;
     for (int i = 0; generation != catalog->ops->generation(catalog, partition) || generation == 0; i++) {
         if (i == GENERATIONS_MAX)

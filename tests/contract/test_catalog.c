@@ -712,6 +712,36 @@ static void test_a_load_in_parts(void **state) {
     cs_state_free(s);
 }
 
+// `each` reads a large index in pieces.
+static void test_each_in_pieces(void **state) {
+    struct fixture *f = *state;
+    struct cs_state *s = new_state();
+    struct cs_position at;
+    struct cs_err err;
+    load(f->a, s, &at);
+    cs_state_begin(s);
+    cs_state_put(s, "a", text("0"));
+    cs_state_put(s, "d", text("1"));
+    for (int i = 0; i < 7; i++) {
+        char name[2] = {(char)('m' + i), '\0'};
+        cs_state_add(s, "b", name, 100 - i);
+        if (i < 4)
+            cs_state_add(s, "c", name, i);
+        if (i < 3)
+            cs_state_add(s, "e", name, i);
+    }
+    keep(s);
+    assert_false(commit_moved(f->a, s, at, position(1)));
+    cs_state_free(s);
+    for (size_t piece = 1; piece < 10; piece++) {
+        struct dump d = {""};
+        cs_catalog_redis_piece(f->b, piece);
+        assert_true(f->b->ops->each(f->b, PARTITION, dump_doc, dump_index, &d, &err));
+        assert_string_equal(
+            d.text, "a:0\nb: s=94 r=95 q=96 p=97 o=98 n=99 m=100\nc: m=0 n=1 o=2 p=3\nd:1\ne: m=0 n=1 o=2\n");
+    }
+}
+
 #define BOTH(fn)                                                                                             \
     {"memory: " #fn, fn, setup_memory, teardown, NULL}, {                                                    \
         "redis: " #fn, fn, setup_redis, teardown, NULL                                                       \
@@ -737,6 +767,7 @@ int main(void) {
         BOTH(test_reset_under_a_batch),
         BOTH(test_many_at_once),
         REDIS(test_a_load_in_parts),
+        REDIS(test_each_in_pieces),
         REDIS(test_foreign_type),
         REDIS(test_out_of_memory),
         REDIS(test_killed_connection),
