@@ -37,7 +37,7 @@
 
 #define CS_SEEN_MAX           128
 #define CS_OLD_VERSIONS_MAX   10
-#define CS_SHARES_MAX         1000 // highest limit of shares of one certificate, and most shares that end with one event
+#define CS_SHARES_MAX         1000 // most shares of one certificate, and most that end with one event
 #define CS_LIMIT_CERTIFICATES 1000 // defaults of a new account
 #define CS_LIMIT_SHARES       20
 
