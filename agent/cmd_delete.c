@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
+#include <unistd.h>
 
 #include "submit.h"
 
@@ -8,6 +10,7 @@ struct del {
     const char *name;
     bool cascade;
     const char *from;
+    bool yes;
 };
 
 static const struct cs_opt opts[] = {
@@ -20,10 +23,85 @@ static const struct cs_opt opts[] = {
      CS_OPT_AT_STR(struct del, from),
      .value_name = "ACCOUNT",
      .text = "Remove what this account shared in, instead of an own certificate."},
+    {.name = "yes",
+     .letter = 'y',
+     .kind = CS_OPT_FLAG,
+     CS_OPT_AT_FLAG(struct del, yes),
+     .text = "Do not ask. Only a terminal is asked."},
 };
 static const struct cs_arg args[] = {
     {.name = "NAME|ID", CS_OPT_AT_STR(struct del, name), .text = "The certificate."},
 };
+
+// What is known of what goes; NULL where nobody can say.
+static json_t *look(struct cs_session *s, const struct del *o, const char *id) {
+    CS_AUTO(cs_buf_clear) struct cs_buf path;
+    struct cs_err err;
+    json_t *item = NULL;
+    cs_buf_init(&path, 4096);
+    cs_buf_puts(&path, "/v1/accounts");
+    cs_client_put_segment(&path, s->account);
+    cs_buf_puts(&path, "/certificates");
+    cs_client_put_segment(&path, id);
+    cs_client_put_query(&path, "owner", o->from);
+    if (s->settings->api_url[0] && cs_buf_ok(&path, &err) && cs_session_client(s, &err) &&
+        cs_client_get(s->client, (const char *)path.data, 0, &item, &err))
+        return item;
+    fprintf(s->cli->err, "What certificate %s holds cannot be shown: %s\n", id,
+            s->settings->api_url[0] ? err.msg : "no API is configured (api.url)");
+    return NULL;
+}
+
+static void print_words(FILE *out, const char *title, const json_t *list, const char *member) {
+    size_t i;
+    const json_t *item;
+    if (json_array_size(list) == 0)
+        return;
+    fprintf(out, "  %s", title);
+    json_array_foreach(list, i, item) {
+        const char *word = json_string_value(member ? json_object_get(item, member) : item);
+        fprintf(out, "%s%s", i ? ", " : "", cs_shown(word ? word : ""));
+    }
+    fputc('\n', out);
+}
+
+static void print_item(FILE *out, const json_t *item) {
+    const char *name = json_string_value(json_object_get(item, "name"));
+    json_int_t days = json_integer_value(json_object_get(item, "days_left"));
+    fprintf(out, "%s, ", cs_shown(name ? name : ""));
+    if (days >= 0)
+        fprintf(out, "valid for %" JSON_INTEGER_FORMAT " more days\n", days);
+    else
+        fprintf(out, "expired %" JSON_INTEGER_FORMAT " days ago\n", -days);
+    print_words(out, "names: ", json_object_get(item, "names"), NULL);
+    print_words(out, "shared with: ", json_object_get(item, "shares"), "to");
+}
+
+// Whether a person says yes. Programs are not asked: they have decided.
+static bool confirmed(struct cs_session *s, const struct del *o, const char *id) {
+    FILE *out = s->cli->err;
+    char line[16] = "";
+    bool people = !o->yes && !s->globals->json && !s->globals->dry_run && isatty(STDIN_FILENO) == 1 &&
+                  isatty(STDERR_FILENO) == 1;
+    if (!people)
+        return true;
+    json_t *item = look(s, o, id);
+    if (item)
+        print_item(out, item);
+    json_decref(item);
+    fprintf(out, "%s? It cannot be brought back. [y/N] ",
+            o->from      ? "Remove what was shared in"
+            : o->cascade ? "Delete it, and end all its shares"
+                         : "Delete it from the catalog");
+    fflush(out);
+    int64_t asked_ms = cs_clock_mono_ms(s->clock);
+    bool answered = fgets(line, sizeof line, stdin) != NULL;
+    s->deadline_ms += cs_clock_mono_ms(s->clock) - asked_ms; // a person's time is not the command's
+    if (!answered)
+        fputc('\n', out);
+    line[strcspn(line, "\r\n")] = '\0';
+    return strcasecmp(line, "y") == 0 || strcasecmp(line, "yes") == 0;
+}
 
 static int run(const struct cs_cli *cli) {
     const struct del *o = cli->values;
@@ -38,6 +116,10 @@ static int run(const struct cs_cli *cli) {
     cs_uuid id;
     if (!cs_session_certificate_id(&s, o->name, o->from, id, &err))
         return cs_report_api_failure(cli, &err);
+    if (!confirmed(&s, o, id)) {
+        fputs("not deleted: nothing was written, and nothing was sent\n", cli->err);
+        return CS_EXIT_REFUSED;
+    }
     struct cs_compose compose = cs_session_compose(&s);
     struct cs_composed *event;
     if (!cs_compose_event(&compose, CS_EVENT_CERTIFICATE_DELETE, id, &event, &err))
@@ -53,8 +135,11 @@ const struct cs_command cs_cmd_delete = {
     .name = "delete",
     .summary = "Delete a certificate from the catalog for ever",
     .description = "Final: the sealed key goes with it. The certificate itself stays valid until it expires "
-                   "or its CA revokes it.",
-    .examples = "certsync delete www\ncertsync delete shop --cascade\ncertsync delete shop --from acme\n",
+                   "or its CA revokes it. On a terminal it is shown what goes, and asked (exit code 4 where "
+                   "the answer is "
+                   "not yes).",
+    .examples =
+        "certsync delete www\ncertsync delete shop --cascade --yes\ncertsync delete shop --from acme\n",
     .opts = opts,
     .opt_count = CS_ARRAY_LEN(opts),
     .args = args,

@@ -229,6 +229,7 @@ static bool wait_for_end(struct joining *j, struct cs_event *ev, struct cs_err *
 }
 
 static int say_end(const struct joining *j) {
+    cs_interrupt_ended(j->session->interrupt);
     const struct cs_session *s = j->session;
     const struct cs_end *e = &j->end;
     bool applied = e->ending == CS_ENDING_APPLIED;
@@ -278,6 +279,10 @@ static int join(struct joining *j, const char *label) {
                             &err) ||
         !cs_spool_add(j->spool, s->crypto, s->key, &event->event, &err))
         return cs_report_failure(s->cli, &err);
+    cs_interrupt_set(
+        s->interrupt, "sending", &event->event,
+        "Whether this host was enrolled is not known. Run certsync agent join again: it goes on with the key "
+        "that is there");
     if (!publish(j, &err) || !wait_for_end(j, &event->event, &err))
         return cs_report_api_failure(s->cli, &err);
     if (!cs_spool_remove(j->spool, event->event.seq, &err))

@@ -188,6 +188,11 @@ static int run_flush(const struct cs_cli *cli) {
     if (!cs_session_open(cli, CS_NEED_KEY, &s, &err) || !cs_submit_open_spool(&s, &spool, &err) ||
         !cs_publisher_kafka(&s.settings->kafka, s.settings->events_topic, "certsync", &publisher, &err))
         return cs_report_failure(cli, &err);
+    json_decref(cs_submit_earlier(&s, spool, 0));
+    cs_interrupt_set(
+        s.interrupt, "sending", NULL,
+        "What Kafka has not acknowledged is still in the spool, and goes out with the next command of this "
+        "key. Look at it with: certsync spool list; give an event up with: certsync spool drop NUMBER");
     return flush(&s, spool, publisher);
 }
 
@@ -215,10 +220,16 @@ static int run_drop(const struct cs_cli *cli) {
         cs_err_set(&err, CS_ERR_CONFIG, CS_CODE_NONE, "the spool holds no event of number %lld", seq);
         return cs_report_failure(cli, &err);
     }
+    bool sent = e.item.state == CS_SPOOL_SENT;
     if (!cs_spool_remove(spool, seq, &err))
         return cs_report_failure(cli, &err);
     if (s.globals->json)
-        cs_report_json(cli, json_pack("{s:I}", "dropped", (json_int_t)seq));
+        cs_report_json(cli, json_pack("{s:I, s:b}", "dropped", (json_int_t)seq, "published", sent));
+    else if (sent)
+        fprintf(cli->err,
+                "warning: event number %lld was published before: it is decided on all the same, only its "
+                "outcome will not be asked for\n",
+                seq);
     else if (!s.globals->quiet)
         fprintf(cli->out, "dropped event number %lld; its number stays used\n", seq);
     return CS_EXIT_OK;

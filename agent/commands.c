@@ -63,7 +63,9 @@ static const char description[] =
     "Exit codes: 0 applied, or nothing to change; 1 rejected by the rules; 2 usage or settings; 3 not known "
     "in time: still in the spool, or not judged yet; 4 refused by this host's own checks, nothing was sent; "
     "5 the API refused to answer (no right, or no such thing), nothing was sent; 6 done, but the answer "
-    "could not be written to standard output.";
+    "could not be written to standard output; 128 and the signal's number (130 for Ctrl-C) interrupted, and "
+    "said "
+    "what became of the event.";
 
 // The daemon is what "certsync agent" alone means.
 static void init_agent(struct cs_agent_commands *ret, struct cs_command *agent) {

@@ -40,8 +40,13 @@ static int64_t left_ms(const struct cs_drain *d, int64_t deadline_ms) {
 }
 
 static bool publish_batch(struct cs_drain *d, struct batch *b, int64_t deadline_ms, struct cs_err *err) {
+    int32_t partitions;
     if (b->n == 0)
         return true;
+    if (!d->publisher->partitions(d->publisher, left_ms(d, deadline_ms), &partitions, err))
+        return false;
+    if (d->on_sending)
+        d->on_sending(d->arg);
     struct cs_publish_record *records = calloc(b->n, sizeof *records);
     if (!records)
         return cs_err_oom(err);
@@ -81,6 +86,8 @@ static bool publish_everywhere(struct cs_drain *d, const struct cs_spool_entry *
     int32_t partitions;
     if (!d->publisher->partitions(d->publisher, left_ms(d, deadline_ms), &partitions, err))
         return false;
+    if (d->on_sending)
+        d->on_sending(d->arg);
     bool *acked = calloc((size_t)partitions, sizeof *acked);
     struct cs_publish_record *records = calloc((size_t)partitions, sizeof *records);
     struct everywhere e = {.drain = d, .seq = entry->item.seq, .records = records};

@@ -15,6 +15,8 @@ struct cs_drain {
     const struct cs_clock *clock;
     // Told of files that had to be moved to quarantine; may be NULL.
     void (*on_damaged)(void *arg, const struct cs_err *err);
+    // Told once the brokers have answered, before anything is handed to them; may be NULL.
+    void (*on_sending)(void *arg);
     void *arg;
     size_t published; // counted up
 };

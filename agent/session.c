@@ -133,6 +133,9 @@ static bool load_custodian(struct cs_session *s, struct cs_err *err) {
 bool cs_session_open(const struct cs_cli *cli, unsigned needs, struct cs_session *ret, struct cs_err *err) {
     *ret = (struct cs_session){.cli = cli, .globals = cli->globals, .clock = cs_clock_real()};
     struct cs_session *s = ret; // the caller closes it, also half open
+    // What does not end by itself has its own way with signals.
+    if (!(needs & CS_ENDLESS) && !cs_interrupt_start(cli, s->globals->json, &s->interrupt, err))
+        return false;
     s->deadline_ms =
         needs & CS_ENDLESS ? INT64_MAX : cs_clock_mono_ms(s->clock) + s->globals->timeout_s * 1000;
     if (!load_settings(s, err) || !cs_crypto_new(&s->crypto, err))
@@ -152,6 +155,7 @@ bool cs_session_open(const struct cs_cli *cli, unsigned needs, struct cs_session
 }
 
 void cs_session_close(struct cs_session *s) {
+    cs_interrupt_free(s->interrupt);
     cs_client_free(s->client);
     free(s->custodian);
     cs_privkey_free(s->key);

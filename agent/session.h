@@ -9,6 +9,7 @@
 #include "client.h"
 #include "compose.h"
 #include "input.h"
+#include "interrupt.h"
 #include "options.h"
 
 enum cs_need {
@@ -30,6 +31,7 @@ struct cs_session {
     uint8_t *custodian; // SPKI
     size_t custodian_len;
     struct cs_client *client; // NULL until cs_session_client
+    struct cs_interrupt *interrupt;
     const struct cs_clock *clock;
     int64_t deadline_ms; // monotonic: start + --timeout, for all that is done; INT64_MAX with CS_ENDLESS
 };

@@ -33,9 +33,11 @@ struct submission {
     int64_t offset;
     struct cs_end end;
     char reason[CS_ERR_MSG_MAX]; // why the outcome is not known
+    json_t *earlier;             // events of earlier commands that go out with it
 };
 
 static void submission_clear(struct submission *b) {
+    json_decref(b->earlier);
     cs_end_clear(&b->end);
     cs_outcome_watch_free(b->watch);
     cs_publisher_free(b->publisher);
@@ -69,6 +71,8 @@ static json_t *json_event(const struct submission *b, const char *state, int exi
     if (b->notes)
         json_object_set(o, "notes", notes);
     json_decref(notes);
+    if (b->earlier)
+        json_object_set(o, "earlier", b->earlier);
     return o;
 }
 
@@ -93,6 +97,7 @@ static void json_end(json_t *o, const struct submission *b) {
 }
 
 static int say(const struct submission *b, const char *state, int exit_code) {
+    cs_interrupt_ended(b->session->interrupt);
     if (b->globals->json) {
         json_t *o = json_event(b, state, exit_code);
         json_end(o, b);
@@ -152,8 +157,9 @@ static int say_unknown(const struct submission *b, const char *state) {
         if (strcmp(state, "spooled") == 0)
             fprintf(err,
                     "  It is kept as number %" PRId64
-                    " in %s and goes out with the next command, or: certsync spool flush\n",
-                    b->event->seq, cs_spool_path(b->spool));
+                    " in %s and goes out with the next command, or: certsync spool flush\n"
+                    "  Give it up with: certsync spool drop %" PRId64 "\n",
+                    b->event->seq, cs_spool_path(b->spool), b->event->seq);
         else if (b->event->account[0])
             fprintf(err, "  It was published. Ask again with: certsync outcomes %s --account %s\n",
                     b->event->id, b->event->account);
@@ -187,6 +193,33 @@ static void on_damaged(void *arg, const struct cs_err *err) {
     fprintf(b->session->cli->err, "warning: %s\n", err->msg);
 }
 
+static void on_sending(void *arg) {
+    const struct submission *b = arg;
+    cs_interrupt_set(
+        b->session->interrupt, "sending", b->event,
+        "%s lies in the spool as number %" PRId64
+        ". It was being published: whether Kafka has it is not known. If not, it goes out with the next "
+        "command of this key; give it up with: certsync spool drop %" PRId64,
+        b->what, b->event->seq, b->event->seq);
+}
+
+static void set_spooled(const struct submission *b) {
+    cs_interrupt_set(
+        b->session->interrupt, "spooled", b->event,
+        "%s lies in the spool as number %" PRId64
+        ", and was not published. It goes out with the next command of this key. Give it up with: "
+        "certsync spool drop %" PRId64,
+        b->what, b->event->seq, b->event->seq);
+}
+
+static void set_published(const struct submission *b) {
+    const struct cs_event *ev = b->event;
+    cs_interrupt_set(b->session->interrupt, "published", ev,
+                     "%s was published and cannot be given up any more; its verdict is not known. %s%s%s%s",
+                     b->what, ev->account[0] ? "Ask with: certsync outcomes " : "Its event is ", ev->id,
+                     ev->account[0] ? " --account " : "", ev->account);
+}
+
 static bool publish(struct submission *b, struct cs_err *err) {
     struct cs_session *s = b->session;
     if (!b->publisher &&
@@ -197,9 +230,11 @@ static bool publish(struct submission *b, struct cs_err *err) {
                          .publisher = b->publisher,
                          .clock = s->clock,
                          .on_damaged = on_damaged,
+                         .on_sending = on_sending,
                          .arg = b};
     if (!cs_drain_run(&d, b->event->seq, s->deadline_ms, err))
         return false;
+    set_published(b);
     struct cs_spool_item *items;
     size_t n;
     if (!cs_spool_list(b->spool, &items, &n, err))
@@ -339,6 +374,7 @@ static bool ask(struct submission *b, int64_t *denied_since) {
 }
 
 static int wait_for_end(struct submission *b) {
+    struct cs_session *s = b->session;
     struct cs_err err;
     int64_t denied_since = 0;
     int again = 0;
@@ -363,6 +399,8 @@ static int wait_for_end(struct submission *b) {
     case CS_ENDING_REPLAYED:
         return say_unknown(b, "published");
     }
+    cs_interrupt_set(s->interrupt, "judged", b->event, "%s was %s.", b->what,
+                     b->end.ending == CS_ENDING_APPLIED ? "applied" : "rejected by the rules");
     if (!cs_spool_remove(b->spool, b->event->seq, &err)) // it will be asked for, and removed, another time
         cs_log_err(CS_LOG_WARN, "spool file not removed", &err, "event=%s", b->event->id);
     struct cs_settled settled;
@@ -387,9 +425,16 @@ static int run(struct submission *b) {
     struct cs_err err;
     struct cs_session *s = b->session;
     bool everywhere = !b->event->account[0];
+    cs_interrupt_set(s->interrupt, "spooling", b->event,
+                     "Whether %s was written to the spool is not known, and it was not published. Look with: "
+                     "certsync spool "
+                     "list",
+                     b->what);
     if (!keep(b, &err))
         return cs_report_failure(s->cli, &err);
+    set_spooled(b);
     cs_fault_point("spooled");
+    b->earlier = cs_submit_earlier(s, b->spool, b->event->seq);
     bool waits = !b->globals->no_wait;
     bool ok =
         !everywhere || !waits || cs_outcome_watch_new(s->settings, -1, 0, s->deadline_ms, &b->watch, &err);

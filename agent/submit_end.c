@@ -220,3 +220,49 @@ bool cs_submit_settle(struct cs_session *s, struct cs_spool *spool, int64_t exce
     free(items);
     return ok;
 }
+
+// --- what goes out by the way ----------------------------------------------------------------------
+
+#define EARLIER_MAX 10 // named; the others are counted
+
+static void name_earlier(const struct cs_session *s, const struct cs_event *ev, json_t *list) {
+    char time[CS_TIME_TEXT_SIZE];
+    cs_time_format(ev->time_s, time);
+    json_array_append_new(list, json_pack("{s:I, s:s, s:s, s:s, s:s, s:s}", "seq", (json_int_t)ev->seq,
+                                          "event", ev->id, "type", cs_event_type_name(ev->type), "account",
+                                          ev->account, "subject", ev->subject, "time", time));
+    if (!s->globals->json && json_array_size(list) <= EARLIER_MAX)
+        fprintf(s->cli->err,
+                "note: an earlier command left %s of %s in the spool (number %" PRId64
+                ", %s); it goes out now\n",
+                cs_event_type_name(ev->type), ev->subject, ev->seq, time);
+}
+
+json_t *cs_submit_earlier(struct cs_session *s, struct cs_spool *spool, int64_t below) {
+    struct cs_spool_item *items;
+    struct cs_err err;
+    size_t n;
+    json_t *list = json_array();
+    if (!cs_spool_list(spool, &items, &n, &err)) { // publishing will say it
+        json_decref(list);
+        return NULL;
+    }
+    for (size_t i = 0; i < n; i++) {
+        CS_AUTO(cs_spool_entry_clear) struct cs_spool_entry e = {0};
+        bool earlier = items[i].state == CS_SPOOL_NEW && (below == 0 || items[i].seq < below);
+        enum cs_spool_load loaded =
+            earlier ? cs_spool_load(spool, s->crypto, items[i].seq, &e, &err) : CS_SPOOL_GONE;
+        if (loaded == CS_SPOOL_LOADED && e.event->type != CS_EVENT_AGENT_HEARTBEAT)
+            name_earlier(s, e.event, list);
+        else if (loaded == CS_SPOOL_QUARANTINED)
+            fprintf(s->cli->err, "warning: %s\n", err.msg);
+    }
+    free(items);
+    size_t count = json_array_size(list);
+    if (!s->globals->json && count > EARLIER_MAX)
+        fprintf(s->cli->err, "note: and %zu more\n", count - EARLIER_MAX);
+    if (count > 0)
+        return list;
+    json_decref(list);
+    return NULL;
+}
