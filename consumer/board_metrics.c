@@ -16,6 +16,8 @@ struct cs_board_metrics {
     struct cs_metric *by_state, *state, *stopped;
     struct cs_metric *next_offset, *lag, *oldest, *progress, *share, *foreign;
     struct cs_metric *agents, *oldest_heartbeat;
+    struct cs_metric *trouble;
+    char troubles[CS_BOARD_TROUBLES][CS_TROUBLE_TEXT_MAX]; // as they were shown
     struct cs_series *newest_progress;
     struct shown *shown;
 };
@@ -84,8 +86,24 @@ static void show(struct cs_board_metrics *m, int32_t p, const struct cs_board_en
     show_agents(m, partition, &e->agents, wall_ms);
 }
 
+static void show_troubles(struct cs_board_metrics *m) {
+    for (int t = 0; t < CS_BOARD_TROUBLES; t++) {
+        const char *name = cs_board_trouble_name((enum cs_board_trouble)t);
+        char now[CS_TROUBLE_TEXT_MAX];
+        cs_board_trouble_get(m->board, (enum cs_board_trouble)t, now);
+        if (strcmp(now, m->troubles[t]) == 0)
+            continue;
+        if (m->troubles[t][0])
+            cs_series_hide(cs_metric_2(m->trouble, name, m->troubles[t]));
+        memcpy(m->troubles[t], now, sizeof now);
+        if (now[0])
+            cs_series_set(cs_metric_2(m->trouble, name, now), 1);
+    }
+}
+
 static void render(void *arg) {
     struct cs_board_metrics *m = arg;
+    show_troubles(m);
     int count[CS_BOARD_STATES] = {0};
     int64_t newest = 0;
     for (int32_t p = 0; p < cs_board_partitions(m->board); p++) {
@@ -106,12 +124,18 @@ static void make(struct cs_board_metrics *m, struct cs_metrics *r) {
     static const char *const by_state[] = {"state", NULL};
     static const char *const by_partition[] = {"partition", NULL};
     static const char *const by_both[] = {"partition", "state", NULL};
+    static const char *const by_what[] = {"what", "reason", NULL};
     static const char *const by_reason[] = {"partition", "reason", NULL};
     m->by_state =
         cs_metrics_gauge(r, "certsync_partitions", "Partitions by their state in this process.", by_state);
     m->newest_progress = cs_metric_0(
         cs_metrics_gauge(r, "certsync_last_progress_seconds",
                          "Time since a partition was last committed, or found to be at its end.", NULL));
+    m->trouble =
+        cs_metrics_gauge(r, "certsync_trouble",
+                         "1 for what is wrong around all partitions of this process (group, kafka, topics "
+                         "or redis), and what it is.",
+                         by_what);
     m->state =
         cs_metrics_gauge(r, "certsync_partition_state", "1 for the state that a partition is in.", by_both);
     m->stopped = cs_metrics_gauge(r, "certsync_partition_stopped",

@@ -12,6 +12,7 @@
 #include "certsync/runtime/tls_expiry.h"
 #include "commands.h"
 #include "consumer.h"
+#include "inspector.h"
 #include "keyfile.h"
 #include "preflight.h"
 #include "published.h"
@@ -34,6 +35,7 @@ struct daemon {
     size_t workers_len;
     size_t workers_ended;
     struct cs_api *api;
+    struct cs_inspector *inspector;
     struct cs_timer *ready_timer;
     int64_t extend_at_ms; // not before
     struct cs_timer *idle_timer;
@@ -244,7 +246,8 @@ static bool start_workers(struct daemon *d, struct cs_err *err) {
 }
 
 static bool start(struct daemon *d, struct cs_err *err) {
-    if (!make_shared(d, err) || !start_api(d, err) || !start_workers(d, err))
+    if (!make_shared(d, err) || !start_api(d, err) || !start_workers(d, err) ||
+        !cs_inspector_start(&d->c, &d->inspector, err))
         return false;
     d->ready_timer = cs_timer_new(d->c.loop, 0, READY_CHECK_MS, check_ready, d);
     return d->ready_timer || cs_err_oom(err);
@@ -259,6 +262,7 @@ static void end(struct daemon *d) {
     for (size_t i = 0; i < d->workers_len; i++)
         cs_worker_free(d->workers[i]);
     free(d->workers);
+    cs_inspector_free(d->inspector);
     cs_api_free(d->api);
     cs_published_free(d->c.published);
     cs_loop_free(d->c.loop);

@@ -580,9 +580,8 @@ const struct cs_command cs_cmd_verify = {
         "last may have no outcome yet. Ends at the first fault, says what and where, and exits with 1.",
     .examples =
         "certsync-consumer verify --redis\n"
-        "kcat -C -J -e -b BROKERS -t cert.outcomes > outcomes.json; kcat -C -J -e -b BROKERS -t cert.events "
-        "> "
-        "events.json\n"
+        "kcat -C -J -e -X isolation.level=read_uncommitted -b BROKERS -t cert.outcomes > outcomes.json\n"
+        "kcat -C -J -e -X isolation.level=read_uncommitted -b BROKERS -t cert.events > events.json\n"
         "certsync-consumer verify --events events.json --outcomes outcomes.json --deployment prod --root-key "
         "root.pub",
     .opts = opts,

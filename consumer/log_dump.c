@@ -265,7 +265,8 @@ static bool take_line(struct dump_log *d, struct scan s, unsigned until, struct 
 
 static bool no_dump(const struct dump_log *d, size_t number, const char *what, struct cs_err *err) {
     return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
-                      "%s line %zu %s; such a file is written by: kcat -C -J -e -b BROKERS -t TOPIC > FILE",
+                      "%s line %zu %s; such a file is written by: kcat -C -J -e -X "
+                      "isolation.level=read_uncommitted -b BROKERS -t TOPIC > FILE",
                       d->path, number, what);
 }
 

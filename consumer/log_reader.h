@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A topic read from end to end, for operators' commands: from Kafka, or from a file that `kcat -C -J -t
-// TOPIC` wrote (one JSON object a line: partition, offset, tstype, ts, headers, key, payload). One partition
+// A topic read from end to end, for operators' commands: from Kafka, or from a file that `kcat -C -J -X
+// isolation.level=read_uncommitted -t TOPIC` wrote (one JSON object a line: partition, offset, tstype, ts, headers, key, payload). One partition
 // at a time, in order, up to an end that is known when it starts: a live topic does not make a reader run for
 // ever. One thread.
 //

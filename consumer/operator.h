@@ -23,7 +23,7 @@ struct cs_operator_options {       // first part of each command's options
      .text = "File with the root public key (deployment.root_key)."}
 #define CS_OPERATOR_OPTS(S, m) \
     {.name = "events", .kind = CS_OPT_PATH, CS_OPT_AT_STR(S, m.events), .value_name = "FILE", \
-     .text = "Read cert.events from this file (kcat -C -J -e -t cert.events) instead of Kafka."}, \
+     .text = "Read cert.events from this file (kcat -C -J -e -X isolation.level=read_uncommitted -t cert.events) instead of Kafka."}, \
     {.name = "outcomes", .kind = CS_OPT_PATH, CS_OPT_AT_STR(S, m.outcomes), .value_name = "FILE", \
      .text = "Read cert.outcomes from this file instead of Kafka."}, \
     CS_OPERATOR_SETTINGS, \

@@ -51,16 +51,9 @@ static bool wrong(struct cs_err *err, const char *topic, const char *what, const
         topic, what, topic, mend);
 }
 
-static bool check_topic(struct check *c, const char *topic, bool events, struct cs_err *err) {
-    struct cs_kafka_topic_description d;
-    struct cs_err why;
-    if (c->s->allow_create_time) // the embedded broker knows no such request
-        return true;
-    if (!cs_kafka_topic_describe(c->rk, topic, DESCRIBE_TIMEOUT_MS, &d, &why)) {
-        cs_log_err(CS_LOG_WARN, "the topic's settings cannot be seen and are not checked", &why, "topic=%s",
-                   topic);
-        return true;
-    }
+static bool check_description(const struct cs_kafka_topic_description *t, const char *topic, bool events,
+                              struct cs_err *err) {
+    const struct cs_kafka_topic_description d = *t;
     if (d.retention_ms != -1 && d.retention_ms != INT64_MIN)
         return wrong(err, topic, "a limited retention time, but the log is the truth", "retention.ms=-1");
     if (d.retention_bytes != -1 && d.retention_bytes != INT64_MIN)
@@ -75,6 +68,96 @@ static bool check_topic(struct check *c, const char *topic, bool events, struct 
         return wrong(err, topic, "unclean leader election, which loses records",
                      "unclean.leader.election.enable=false");
     return true;
+}
+
+// Whether the topic is set up so that it keeps all; true also where that cannot be seen (why, then).
+static bool check_settings(rd_kafka_t *rk, const struct cs_consumer_settings *s, const char *topic,
+                           bool *ret_seen, struct cs_err *why, struct cs_err *err) {
+    struct cs_kafka_topic_description d;
+    *ret_seen = s->allow_create_time; // the embedded broker knows no such request
+    if (*ret_seen)
+        return true;
+    *ret_seen = cs_kafka_topic_describe(rk, topic, DESCRIBE_TIMEOUT_MS, &d, why);
+    return !*ret_seen || check_description(&d, topic, topic == s->events_topic, err);
+}
+
+// Why records are gone, as far as the topic's settings tell.
+static void cause_of_loss(rd_kafka_t *rk, const char *topic, char *out, size_t size) {
+    struct cs_kafka_topic_description d;
+    struct cs_err ignored;
+    snprintf(
+        out, size, "%s",
+        "its settings keep all: somebody deleted them (kafka-delete-records), or they were gone before the "
+        "settings were mended");
+    if (!cs_kafka_topic_describe(rk, topic, DESCRIBE_TIMEOUT_MS, &d, &ignored))
+        snprintf(out, size, "%s",
+                 "its settings cannot be seen: look at retention.ms, retention.bytes and cleanup.policy");
+    else if (d.retention_ms >= 0)
+        snprintf(out, size, "retention.ms=%lld deletes them: set it to -1", (long long)d.retention_ms);
+    else if (d.retention_bytes >= 0)
+        snprintf(out, size, "retention.bytes=%lld deletes them: set it to -1", (long long)d.retention_bytes);
+    else if (strstr(d.cleanup_policy, "compact"))
+        snprintf(out, size, "cleanup.policy=%s removes them: set it to delete", d.cleanup_policy);
+}
+
+bool cs_preflight_lost(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t low,
+                       struct cs_err *err) {
+    char cause[200];
+    cause_of_loss(rk, topic, cause, sizeof cause);
+    return cs_err_set(
+        err, CS_ERR_FATAL, CS_CODE_NONE,
+        "topic %s partition %d begins at offset %lld: the records before it were deleted, and without "
+        "them nothing can be judged again; %s; then restore the topic",
+        topic, (int)partition, (long long)low, cause);
+}
+
+// Whether each partition begins at offset 0.
+static bool check_begins(rd_kafka_t *rk, const char *topic, int32_t partitions, int64_t timeout_ms,
+                         struct cs_err *err) {
+    int64_t *low = calloc((size_t)partitions, sizeof *low);
+    bool ok = low ? cs_kafka_offsets(rk, topic, partitions, CS_KAFKA_BEGINNING, timeout_ms, low, err)
+                  : cs_err_oom(err);
+    for (int32_t p = 0; ok && p < partitions; p++)
+        if (low[p] > 0)
+            ok = cs_preflight_lost(rk, topic, p, low[p], err);
+    free(low);
+    return ok;
+}
+
+bool cs_preflight_topics(rd_kafka_t *rk, const struct cs_consumer_settings *s, int32_t partitions,
+                         int64_t timeout_ms, struct cs_err *err) {
+    const char *const topics[] = {s->events_topic, s->outcomes_topic};
+    for (size_t i = 0; i < CS_ARRAY_LEN(topics); i++) {
+        struct cs_err ignored;
+        int32_t count = 0;
+        bool seen = false;
+        if (!cs_kafka_topic_partitions(rk, s->kafka.brokers, topics[i], timeout_ms, &count, err) ||
+            !check_settings(rk, s, topics[i], &seen, &ignored, err) ||
+            !check_begins(rk, topics[i], partitions, timeout_ms, err))
+            return false;
+        if (count != partitions)
+            return cs_err_set(
+                err, CS_ERR_CONFIG, CS_CODE_NONE,
+                "topic %s has %d partitions, but had %d at the start: their number must never change, "
+                "since keys then come to other partitions; restore the topic",
+                topics[i], (int)count, (int)partitions);
+    }
+    return true;
+}
+
+static bool check_topic(struct check *c, const char *topic, struct cs_err *err) {
+    struct cs_err why;
+    bool seen = false;
+    if (!check_settings(c->rk, c->s, topic, &seen, &why, err))
+        return false;
+    if (!seen)
+        cs_log_err(CS_LOG_WARN, "the topic's settings cannot be seen and are not checked", &why, "topic=%s",
+                   topic);
+    if (check_begins(c->rk, topic, c->partitions, left_ms(c), err))
+        return true;
+    if (err->kind == CS_ERR_FATAL)
+        err->kind = CS_ERR_CONFIG; // a start again does not mend it
+    return false;
 }
 
 static bool not_ours(struct cs_err *err, const struct cs_record *r, const char *what) {
@@ -138,8 +221,8 @@ static bool check_kafka(struct check *c, struct cs_err *err) {
     if (!cs_kafka_conf_consumer(&c->s->kafka, "certsync-consumer-check", NULL, &conf, err) ||
         !cs_kafka_new(RD_KAFKA_CONSUMER, conf, &c->rk, err))
         return false;
-    bool ok = check_count(c, err) && check_topic(c, c->s->events_topic, true, err) &&
-              check_topic(c, c->s->outcomes_topic, false, err) && check_first_records(c, err);
+    bool ok = check_count(c, err) && check_topic(c, c->s->events_topic, err) &&
+              check_topic(c, c->s->outcomes_topic, err) && check_first_records(c, err);
     rd_kafka_destroy(c->rk);
     return ok;
 }
@@ -148,7 +231,7 @@ bool cs_preflight(const struct cs_consumer_settings *s, struct cs_bytes root_spk
                   struct cs_err *err) {
     struct check c = {.s = s, .deadline_ms = cs_clock_mono_ms(cs_clock_real()) + s->preflight_timeout_ms};
     bool ok = cs_crypto_new(&c.crypto, err) && cs_pubkey_new(c.crypto, root_spki, &c.root, err) &&
-              cs_preflight_redis(s, left_ms(&c), err) && check_kafka(&c, err);
+              cs_preflight_redis(s, left_ms(&c), NULL, err) && check_kafka(&c, err);
     cs_pubkey_free(c.root);
     cs_crypto_free(c.crypto);
     if (ok)

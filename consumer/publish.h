@@ -27,6 +27,8 @@ struct cs_publisher_ops {
     // Takes in what was acknowledged; *ret is how many of this batch are not yet. False where one failed for
     // good.
     bool (*pending)(struct cs_publisher *p, size_t *ret, struct cs_err *err);
+    // Once all are acknowledged: the lowest and the highest offset that an outcome of this batch got. False where that is not known.
+    bool (*places)(const struct cs_publisher *p, int64_t *ret_first, int64_t *ret_last);
     // The batch is given up: what is still under way does not count any more (it may yet be published).
     void (*abandon)(struct cs_publisher *p);
     void (*free)(struct cs_publisher *p);

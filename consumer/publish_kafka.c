@@ -15,9 +15,19 @@ struct kafka_publisher {
     uintptr_t batch; // the present one: acknowledgements of others are not counted
     size_t sent;
     size_t acknowledged;
+    int64_t first, last; // offsets of the batch's outcomes; first > last: none has come
+    bool places_unknown; // one came without its offset
     bool failed;
     struct cs_err failure;
 };
+
+static void note_place(struct kafka_publisher *p, int64_t offset) {
+    p->places_unknown |= offset < 0; // sent twice, and acknowledged for that
+    if (offset < p->first)
+        p->first = offset;
+    if (offset > p->last)
+        p->last = offset;
+}
 
 static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque) {
     struct kafka_publisher *p = opaque;
@@ -25,6 +35,8 @@ static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
     if ((uintptr_t)m->_private != p->batch)
         return;
     p->acknowledged++;
+    if (!m->err && strcmp(rd_kafka_topic_name(m->rkt), p->options.outcomes_topic) == 0)
+        note_place(p, m->offset);
     if (m->err && !p->failed) {
         p->failed = true;
         cs_kafka_err(&p->failure, m->err, "publishing to %s failed", rd_kafka_topic_name(m->rkt));
@@ -90,7 +102,9 @@ static bool kafka_send(struct cs_publisher *base, const struct cs_publish_messag
     if (p->sent == 0) { // a new batch
         p->batch++;
         p->acknowledged = 0;
-        p->failed = false;
+        p->failed = p->places_unknown = false;
+        p->first = INT64_MAX;
+        p->last = -1;
     }
     rd_kafka_headers_t *headers = make_headers(m);
     rd_kafka_resp_err_t code =
@@ -118,8 +132,9 @@ static bool kafka_pending(struct cs_publisher *base, size_t *ret, struct cs_err 
     rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(p->rk, text, sizeof text);
     if (fatal || p->failed) {
         if (fatal)
-            cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "the producer ended for good (%s); it is made anew",
-                       text);
+            // For want of a right, somebody must grant it first.
+            cs_err_set(err, cs_kafka_err_kind(fatal) == CS_ERR_CONFIG ? CS_ERR_CONFIG : CS_ERR_RETRY,
+                       CS_CODE_NONE, "the producer ended for good (%s); it is made anew", text);
         else
             *err = p->failure;
         close_producer(p);
@@ -145,7 +160,15 @@ static void kafka_free(struct cs_publisher *base) {
     free(p);
 }
 
-static const struct cs_publisher_ops kafka_ops = {kafka_send, kafka_pending, kafka_abandon, kafka_free};
+static bool kafka_places(const struct cs_publisher *base, int64_t *ret_first, int64_t *ret_last) {
+    const struct kafka_publisher *p = (const struct kafka_publisher *)base;
+    *ret_first = p->first;
+    *ret_last = p->last;
+    return !p->places_unknown && p->first <= p->last;
+}
+
+static const struct cs_publisher_ops kafka_ops = {kafka_send, kafka_pending, kafka_places, kafka_abandon,
+                                                  kafka_free};
 
 bool cs_publish_kafka_new(const struct cs_publish_kafka_options *options, struct cs_publisher **ret,
                           struct cs_err *err) {

@@ -90,7 +90,13 @@ static void memory_free(struct cs_publisher *base) {
     free(p);
 }
 
-static const struct cs_publisher_ops memory_ops = {memory_send, memory_pending, memory_abandon, memory_free};
+static bool memory_places(const struct cs_publisher *base, int64_t *ret_first, int64_t *ret_last) {
+    (void)base, (void)ret_first, (void)ret_last;
+    return false;
+}
+
+static const struct cs_publisher_ops memory_ops = {memory_send, memory_pending, memory_places, memory_abandon,
+                                                   memory_free};
 
 bool cs_publish_memory_new(struct cs_publisher **ret, struct cs_err *err) {
     struct memory_publisher *p = calloc(1, sizeof *p);

@@ -22,6 +22,8 @@
 
 #define BACKOFF_MIN_MS 50
 #define BACKOFF_MAX_MS 2000
+#define STEADY_MS                                                                                            \
+    5000 // a connection that lasted so long is back; one that does not is made anew less and less often
 
 enum state { AWAY, CONNECTING, READY };
 
@@ -47,7 +49,9 @@ struct cs_redis_async {
     redisAsyncContext *ac; // NULL while AWAY
     enum state state;
     bool freeing;
-    bool told; // that it is away: once, not at each attempt
+    bool told; // that it is away: once for each reason, not at each attempt
+    char why[200];
+    int64_t ready_since_ms;
     int64_t backoff_ms;
     int64_t connecting_since_ms;
     int64_t heard_ms; // the last answer
@@ -97,9 +101,10 @@ static void lost(struct cs_redis_async *r, const char *why) {
     r->state = AWAY;
     if (r->freeing)
         return;
-    if (!r->told)
+    if (!r->told || strncmp(r->why, why, sizeof r->why - 1) != 0)
         cs_log(CS_LOG_WARN, "Redis is away", "purpose=%s error=%s", r->purpose, why);
     r->told = true;
+    snprintf(r->why, sizeof r->why, "%s", why);
     cs_timer_reset(r->retry, r->backoff_ms);
     r->backoff_ms = r->backoff_ms * 2 < BACKOFF_MAX_MS ? r->backoff_ms * 2 : BACKOFF_MAX_MS;
     if (was_ready)
@@ -159,11 +164,17 @@ static void on_ping(redisAsyncContext *ac, void *reply, void *arg) {
     if (!r || !reply || r->freeing)
         return;
     r->state = READY;
+    r->ready_since_ms = now_ms();
+    r->on_state(r->arg, true);
+}
+
+static void note_steady(struct cs_redis_async *r, int64_t now) {
+    if (r->state != READY || now - r->ready_since_ms < STEADY_MS)
+        return;
     r->backoff_ms = BACKOFF_MIN_MS;
     if (r->told)
         cs_log(CS_LOG_INFO, "Redis is back", "purpose=%s", r->purpose);
     r->told = false;
-    r->on_state(r->arg, true);
 }
 
 static bool log_in(struct cs_redis_async *r) {
@@ -231,6 +242,7 @@ static void begin(void *arg) {
 static void on_watch(void *arg) {
     struct cs_redis_async *r = arg;
     int64_t now = now_ms();
+    note_steady(r, now);
     bool late = r->state == CONNECTING && now - r->connecting_since_ms >= r->timeout_ms;
     if (r->state == READY && r->head) {
         // While answers arrive it is not Redis that is slow, but what we do with them.

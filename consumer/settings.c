@@ -61,6 +61,8 @@ static const struct cs_setting rows[] = {
                         "How long a stop waits for batches that are published already."),
     CS_SETTING_DURATION("consumer.preflight_timeout", S, preflight_timeout_ms, "30s", 100, 600000, 0,
                         "How long a start waits for brokers and Redis."),
+    CS_SETTING_DURATION("consumer.inspect_every", S, inspect_every_ms, "60s", 1000, 3600000, 0,
+                        "How often it is looked whether the topics and Redis still keep what they are given."),
     CS_SETTING_STR("api.listen", S, api_listen, "127.0.0.1:8080", 0,
                    "Address of the HTTP API: host:port, or unix:/path; empty: no API."),
     CS_SETTING_PATH("api.tls_certificate", S, api_tls_certificate, "", 0, "Certificate chain of the API (PEM); empty: no TLS."),

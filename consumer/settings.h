@@ -37,6 +37,7 @@ struct cs_consumer_settings {
     int64_t queue_bytes; // records fetched ahead, of all partitions
     int64_t drain_timeout_ms;
     int64_t preflight_timeout_ms;
+    int64_t inspect_every_ms;
 
     char *api_listen; // "" : no API
     char *api_tls_certificate;

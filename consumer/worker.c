@@ -15,17 +15,18 @@
 #include "certsync/runtime/log.h"
 #include "worker_internal.h"
 
-#define BACKSTOP_MS      100 // longest wait without looking at the queues
-#define OFFSETS_EVERY_MS 5000
-#define HEARTBEAT_MS     500 // how soon a worker learns that another one has come
-#define REVOKE_DRAIN_MS  2000
-#define LOOK_EVERY_MS    1000
-#define ASSIGN_PAUSE_MS  20
-#define START_FOR_MS     500
-#define MEASURE_EVERY_MS 2000
-#define MEASURE_LATER_MS 10000 // after brokers did not answer
-#define BROKER_BUSY_MS   10000 // what one question to the brokers may take
-#define START_BUSY_MS    60000 // and those of a partition's start
+#define BACKSTOP_MS       100 // longest wait without looking at the queues
+#define OFFSETS_EVERY_MS  5000
+#define HEARTBEAT_MS      500 // how soon a worker learns that another one has come
+#define REVOKE_DRAIN_MS   2000
+#define LOOK_EVERY_MS     1000
+#define ASSIGN_PAUSE_MS   20
+#define START_FOR_MS      500
+#define MEASURE_EVERY_MS  2000
+#define MEASURE_LATER_MS  10000   // after brokers did not answer
+#define BROKER_BUSY_MS    10000   // what one question to the brokers may take
+#define METADATA_EVERY_MS "10000" // how soon a topic is seen again that was not to be had
+#define START_BUSY_MS     60000   // and those of a partition's start
 
 int64_t cs_worker_now_ms(const struct cs_worker *w) {
     return cs_clock_mono_ms(w->c->clock);
@@ -88,15 +89,8 @@ static void add_partitions(struct cs_worker *w, const rd_kafka_topic_partition_l
     for (int i = 0; i < list->cnt; i++) {
         int32_t id = list->elems[i].partition;
         struct cs_partition *p = NULL;
-        if (id < 0 || id >= w->c->partition_count) {
-            cs_err_set(&err, CS_ERR_CONFIG, CS_CODE_NONE,
-                       "topic %s has a partition %d, but had %d at the start: the number of partitions must "
-                       "never change",
-                       w->c->settings->events_topic, (int)id, (int)w->c->partition_count);
-            fail(w, &err);
-            return;
-        }
-        if (find_partition(w, id))
+        // One that was not there at the start is not judged; the inspector says that the topic has more than it may.
+        if (id < 0 || id >= w->c->partition_count || find_partition(w, id))
             continue;
         if (!cs_partition_new(w, id, &p, &err)) {
             fail(w, &err);
@@ -104,24 +98,30 @@ static void add_partitions(struct cs_worker *w, const rd_kafka_topic_partition_l
         }
         p->next = w->partitions;
         w->partitions = p;
-        cs_board_state(w->c->board, id, CS_BOARD_STARTING, NULL);
+        cs_board_take(w->c->board, id, w->index);
     }
 }
 
 static void finish_flight(struct cs_worker *w, int64_t for_ms);
 
-static void remove_partitions(struct cs_worker *w) {
+static void remove_partitions(struct cs_worker *w, const char *why) {
     if (w->flight && w->phase > CS_FLIGHT_COMPARING)
         finish_flight(w, REVOKE_DRAIN_MS);
     cs_flight_abandon(w);
     while (w->partitions) {
         struct cs_partition *p = w->partitions;
         cs_batch_drop_of(w, p);
-        cs_board_state(w->c->board, p->id, CS_BOARD_ELSEWHERE, NULL);
+        cs_board_let_go(w->c->board, p->id, w->index, why);
         w->partitions = p->next;
         cs_partition_free(p);
     }
     w->next_turn = NULL;
+}
+
+static void leave(struct cs_worker *w) {
+    if (w->joined)
+        cs_board_worker_joined(w->c->board, false);
+    w->joined = false;
 }
 
 static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list,
@@ -131,7 +131,12 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topi
     cs_log(CS_LOG_INFO, assigned ? "partitions assigned" : "partitions revoked", "worker=%d partitions=%d",
            w->index, list ? list->cnt : 0);
     if (!assigned) {
-        remove_partitions(w);
+        remove_partitions(
+            w, rd_kafka_assignment_lost(rk)
+                   ? "the brokers were not heard of for longer than kafka.session_timeout, so that another "
+                     "consumer may have taken it over; the group is asked again by itself"
+                   : "the consumer group is sharing out its partitions anew");
+        leave(w);
         rd_kafka_assign(rk, NULL);
         note_assigned(w);
         return;
@@ -142,9 +147,30 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topi
     rd_kafka_assign(rk, none);
     note_assigned(w);
     rd_kafka_topic_partition_list_destroy(none);
+    cs_board_settle(w->c->board, w->index);
+    cs_board_trouble(w->c->board, CS_TROUBLE_GROUP, NULL);
     if (!w->joined)
         cs_board_worker_joined(w->c->board, true);
     w->joined = true;
+}
+
+// What keeps a worker out of its group is told and tried again: a right that was taken away may come back.
+static void group_error(struct cs_worker *w, const rd_kafka_message_t *m) {
+    struct cs_err err;
+    char text[64];
+    rd_kafka_resp_err_t fatal = m->err == RD_KAFKA_RESP_ERR__FATAL
+                                    ? rd_kafka_fatal_error(w->rk, text, sizeof text)
+                                    : RD_KAFKA_RESP_ERR_NO_ERROR;
+    cs_kafka_err(&err, fatal ? fatal : m->err, "consumer group %s: %s", w->c->settings->group,
+                 rd_kafka_message_errstr(m));
+    if (fatal) {
+        err.kind = CS_ERR_FATAL; // the client ended for good: whoever supervises the process starts another
+        fail(w, &err);
+        return;
+    }
+    if (err.kind != CS_ERR_RETRY)
+        cs_board_trouble(w->c->board, CS_TROUBLE_GROUP, err.msg);
+    cs_log_err(CS_LOG_WARN, "consumer group", &err, "worker=%d", w->index);
 }
 
 static void serve_group(struct cs_worker *w) {
@@ -160,12 +186,7 @@ static void serve_group(struct cs_worker *w) {
             if (p)
                 cs_partition_failed(w, p, &err);
         } else if (m->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-            cs_kafka_err(&err, m->err, "consumer group %s: %s", w->c->settings->group,
-                         rd_kafka_message_errstr(m));
-            if (err.kind == CS_ERR_CONFIG)
-                fail(w, &err);
-            else
-                cs_log_err(CS_LOG_WARN, "consumer group", &err, "worker=%d", w->index);
+            group_error(w, m);
         }
         rd_kafka_message_destroy(m);
     }
@@ -336,6 +357,7 @@ static bool make_consumer(struct cs_worker *w, struct cs_err *err) {
         (long long)(s->session_timeout_ms / 4 < HEARTBEAT_MS ? s->session_timeout_ms / 4 : HEARTBEAT_MS));
     const char *const properties[][2] = {{"queued.max.messages.kbytes", number},
                                          {"fetch.wait.max.ms", "100"},
+                                         {"topic.metadata.refresh.interval.ms", METADATA_EVERY_MS},
                                          {"session.timeout.ms", session},
                                          {"heartbeat.interval.ms", heartbeat}};
     for (size_t i = 0; i < CS_ARRAY_LEN(properties); i++) {
@@ -379,9 +401,9 @@ static void end(struct cs_worker *w) {
             poll(NULL, 0, 1);
         rd_kafka_consumer_close(w->rk); // gives the partitions back, by on_rebalance
     }
-    remove_partitions(w);
-    if (w->joined)
-        cs_board_worker_joined(w->c->board, false);
+    remove_partitions(w, "the process is stopping");
+    cs_board_settle(w->c->board, w->index);
+    leave(w);
     cs_batch_free(w->rest);
     cs_batch_free(w->filling);
     cs_batch_free(w->ready);

@@ -89,14 +89,17 @@ static void stream_event(struct cs_worker *w, struct cs_partition *p, const rd_k
     struct cs_err err;
     switch (m->err) {
     case RD_KAFKA_RESP_ERR__PARTITION_EOF:
-        cs_board_progress(w->c->board, p->id, -1, m->offset, -1, cs_worker_now_ms(w));
+        p->eof_at = m->offset;
+        if (cs_partition_reached_end(w, p))
+            cs_partition_heard(w, p, p->position.next_offset);
+        else
+            cs_board_progress(w->c->board, p->id, -1, m->offset, -1, cs_worker_now_ms(w));
         return;
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
     case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
-        cs_err_set(&err, CS_ERR_FATAL, CS_CODE_NONE,
-                   "the topic no longer holds offset %lld: it was truncated or made anew; restore it, or "
-                   "reset the catalog "
-                   "and the outcomes with it",
+        // Why it is gone is found out at the start: whether records were deleted, or the topic was made anew.
+        cs_err_set(&err, CS_ERR_RETRY, CS_CODE_NONE,
+                   "topic %s no longer holds offset %lld; looking at it again", w->c->settings->events_topic,
                    (long long)p->next_fetch);
         break;
     default:
@@ -132,13 +135,15 @@ static bool add_message(struct cs_worker *w, struct cs_batch *b, rd_kafka_messag
     rd_kafka_timestamp_type_t type = RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
     int64_t timestamp_ms = rd_kafka_message_timestamp(m, &type);
     bool ok = type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME || w->c->settings->allow_create_time ||
-              cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+              cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, // what is written stays so
                          "the record at offset %lld carries its sender's time, not the broker's: set "
                          "message.timestamp.type=LogAppendTime on topic %s",
                          (long long)m->offset, w->c->settings->events_topic);
     bool checked = p->check_last;
     if (ok && checked)
         ok = check_last(w, p, m, err);
+    if (ok)
+        cs_partition_heard(w, p, INT64_MAX);
     if (!ok || checked) {
         p->check_last = false;
         rd_kafka_message_destroy(m);

@@ -38,17 +38,9 @@ void cs_flight_abandon(struct cs_worker *w) {
     w->stalled_ms = 0;
 }
 
-// An error of the catalog or the producer: what a person must mend ends the worker, all else is the
-// partition's.
+// An error of the catalog or the producer.
 static void flight_failed(struct cs_worker *w, const struct cs_err *err) {
-    struct cs_partition *p = w->flight->partition;
-    if (err->kind == CS_ERR_CONFIG) {
-        w->failed = true;
-        w->failure = *err;
-        cs_flight_abandon(w);
-        return;
-    }
-    cs_partition_failed(w, p, err);
+    cs_partition_failed(w, w->flight->partition, err);
 }
 
 // Somebody else moved the partition on: what was decided here is void.
@@ -125,7 +117,8 @@ static bool send_outcomes(struct cs_worker *w, struct cs_err *err) {
     size_t bytes = 0;
     const struct cs_header header = {"content-type",
                                      {(const uint8_t *)OUTCOME_TYPE, sizeof OUTCOME_TYPE - 1}};
-    for (size_t n = 0; w->published < a->outcomes_len && n < AT_ONCE && bytes < AT_ONCE_SIZE;
+    w->handed_over = 0;
+    for (; w->published < a->outcomes_len && w->handed_over < AT_ONCE && bytes < AT_ONCE_SIZE;
          w->published++) {
         const struct cs_applied_outcome *o = &a->outcomes[w->published];
         if (o->n <= w->flight->partition->cursor)
@@ -141,7 +134,7 @@ static bool send_outcomes(struct cs_worker *w, struct cs_err *err) {
         if (!w->publisher->ops->send(w->publisher, &m, err))
             return false;
         bytes += o->len;
-        n++;
+        w->handed_over++;
     }
     return true;
 }
@@ -263,6 +256,11 @@ static bool compare(struct cs_worker *w, bool *ret_done, struct cs_err *err) {
 
 static bool begin_after_decide(struct cs_worker *w) {
     struct cs_partition *p = w->flight->partition;
+    struct cs_err err;
+    if (!cs_board_may_publish(w->c->board, &err)) {
+        flight_failed(w, &err);
+        return true;
+    }
     enter(w, CS_FLIGHT_COMPARING, w->m->decide_s);
     if (w->apply.from.outcomes >= p->cursor)
         return begin_publish(w);
@@ -344,9 +342,13 @@ static void landed(struct cs_worker *w) {
         high = p->position.next_offset;
     cs_board_progress(w->c->board, p->id, p->position.next_offset, high, p->position.outcomes,
                       cs_worker_now_ms(w));
-    if (p->replaying && p->position.outcomes >= p->cursor) {
-        p->replaying = false;
-        cs_board_state(w->c->board, p->id, CS_BOARD_RUNNING, NULL);
+    p->ahead_since_ms = 0;
+    (void)cs_partition_reached_end(w, p);
+    bool caught_up = p->replaying && p->position.outcomes >= p->cursor;
+    p->replaying = p->replaying && !caught_up;
+    if (caught_up || p->failing || !p->told)
+        cs_partition_runs(w, p);
+    if (caught_up) {
         cs_log(CS_LOG_INFO, "partition has caught up with its published outcomes",
                "partition=%d outcomes=%lld", (int)p->id, (long long)p->position.outcomes);
     }
@@ -404,21 +406,49 @@ static bool acknowledged(struct cs_worker *w, bool *ret_all) {
         watch_stall(w);
     } else if (w->stalled_ms) {
         w->stalled_ms = 0;
-        cs_board_state(w->c->board, w->flight->partition->id, CS_BOARD_RUNNING, NULL);
+        cs_partition_runs(w, w->flight->partition);
     }
     return true;
 }
 
+// Whether the outcomes stand where they belong: right behind those before them, as nobody else writes there. Where not, the topic is looked at
+// again before anything more is published or committed on it.
+static bool check_places(struct cs_worker *w, struct cs_err *err) {
+    struct cs_partition *p = w->flight->partition;
+    int64_t first = -1;
+    int64_t last = -1;
+    if (w->handed_over == 0)
+        return true;
+    if (!w->publisher->ops->places(w->publisher, &first, &last)) {
+        p->outcomes_end = -1;
+        return true;
+    }
+    int64_t expected = p->outcomes_end >= 0 ? p->outcomes_end : first;
+    p->outcomes_end = last + 1;
+    if (first == expected && last - first == (int64_t)w->handed_over - 1)
+        return true;
+    return cs_err_set(
+        err, CS_ERR_RETRY, CS_CODE_NONE,
+        "%zu outcomes got the offsets %lld to %lld of topic %s, not those from %lld on: something else "
+        "writes to the topic, or it was made anew; looking at it again",
+        w->handed_over, (long long)first, (long long)last, w->c->settings->outcomes_topic,
+        (long long)expected);
+}
+
 static bool advance_publish(struct cs_worker *w) {
     bool all = false;
+    struct cs_err err;
     if (!acknowledged(w, &all))
         return true;
     if (!all)
         return false;
     bool derived = w->phase == CS_FLIGHT_DERIVED;
+    if (!derived && !check_places(w, &err)) {
+        flight_failed(w, &err);
+        return true;
+    }
     if (w->published == (derived ? w->apply.derived_len : w->apply.outcomes_len))
         return derived ? begin_outcomes(w) : begin_commit(w);
-    struct cs_err err;
     if (!(derived ? send_derived(w, &err) : send_outcomes(w, &err)))
         flight_failed(w, &err);
     return true;

@@ -48,6 +48,10 @@ struct cs_partition {
     int64_t end;    // of its events at the start
     struct cs_cursor_stream *published; // what is compared with; NULL: not open
     int64_t next_fetch;                 // offset that the queue gives next
+    int64_t eof_at;                     // the end of its queue as last seen; -1: not since the start
+    int64_t outcomes_end;               // offset that its next outcome should get; -1: not known
+    bool told;                          // since the start, that it runs
+    bool failing;                       // it failed, and nothing of it was committed since
     bool rewound;                       // nothing came since the start
     bool check_last;        // the next record is the one before the position: its hash must be the position's
     int64_t landed_ms;      // when it was started, or a batch was committed
@@ -108,9 +112,10 @@ struct cs_worker {
     enum cs_flight_phase phase;
     struct cs_apply apply;
     size_t loaded_rounds;
-    size_t compared;  // outcomes of the flight
-    size_t published; // of what is being published now: derived events or outcomes
-    bool cut;         // the flight ends before a record that stops the partition:
+    size_t compared;    // outcomes of the flight
+    size_t handed_over; // outcomes that the producer has now
+    size_t published;   // of what is being published now: derived events or outcomes
+    bool cut;           // the flight ends before a record that stops the partition:
     struct cs_err cut_err;
     int64_t phase_since_us;
     int64_t stalled_ms; // since when acknowledgements are awaited too long; 0: they are not
@@ -138,8 +143,14 @@ void cs_partition_start(struct cs_worker *w, struct cs_partition *p);
 // Whether the catalog still stands where this worker left it; starts the partition again where not. Waits;
 // nothing may be in flight.
 void cs_partition_look(struct cs_worker *w, struct cs_partition *p);
-// Handles an error of one partition: RETRY starts it again from the stored position after a pause, CONFIG and
-// FATAL stop it.
+// That it has heard of its records since the start: an end, or (INT64_MAX) a record. It is told to run then, where it failed before only
+// once that is mended: there is nothing to do, or a batch was committed (cs_partition_runs).
+void cs_partition_heard(struct cs_worker *w, struct cs_partition *p, int64_t end_offset);
+void cs_partition_runs(struct cs_worker *w, struct cs_partition *p);
+// Whether all that its queue gave up to the end is committed; tells the board where it is.
+bool cs_partition_reached_end(struct cs_worker *w, struct cs_partition *p);
+// Handles an error of one partition: RETRY starts it again from the stored position after a pause, CONFIG (a right or a topic that is not
+// there, which somebody must mend) too, after longer and longer ones; FATAL stops it.
 void cs_partition_failed(struct cs_worker *w, struct cs_partition *p, const struct cs_err *err);
 // The next record that came for it, for its age; and what is the oldest after a commit.
 void cs_partition_saw(struct cs_worker *w, struct cs_partition *p, int64_t time_ms);

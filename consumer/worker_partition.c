@@ -7,14 +7,16 @@
 #include "certsync/runtime/kafka.h"
 #include "certsync/runtime/log.h"
 #include "hot.h"
+#include "preflight.h"
 #include "worker_internal.h"
 
-#define BROKER_TIMEOUT_MS  10000
-#define MEASURE_FOR_MS     1000
-#define BACKOFF_FIRST_MS   100
-#define BACKOFF_LAST_MS    1000
-#define TRUNCATED_GRACE_MS 30000 // a new leader may tell an old end for a moment
-#define REPLAY_IDLE_MS     2000
+#define BROKER_TIMEOUT_MS    10000
+#define MEASURE_FOR_MS       1000
+#define BACKOFF_FIRST_MS     100
+#define BACKOFF_LAST_MS      1000
+#define BACKOFF_MEND_LAST_MS 30000
+#define TRUNCATED_GRACE_MS   30000 // a new leader may tell an old end for a moment
+#define REPLAY_IDLE_MS       2000
 
 bool cs_partition_new(struct cs_worker *w, int32_t id, struct cs_partition **ret, struct cs_err *err) {
     static const uint8_t one = 1;
@@ -69,7 +71,10 @@ static bool read_position(struct cs_worker *w, struct cs_partition *p, struct cs
     p->generation = w->catalog->ops->generation(w->catalog, p->id);
     if (cs_state_get(p->hot, "system", &doc) != CS_FOUND)
         return true;
-    return cs_catalog_check_system(doc, w->c->settings->deployment, w->c->partition_count, err);
+    if (cs_catalog_check_system(doc, w->c->settings->deployment, w->c->partition_count, err))
+        return true;
+    err->kind = CS_ERR_FATAL; // what the catalog was made with does not change by waiting
+    return false;
 }
 
 // The log must reach as far as the position, and back to the record before it.
@@ -81,11 +86,7 @@ static bool check_events(struct cs_worker *w, struct cs_partition *p, struct cs_
     if (!cs_kafka_watermarks(w->rk, topic, p->id, BROKER_TIMEOUT_MS, &low, &high, err))
         return false;
     if (low > (next > 0 ? next - 1 : 0))
-        return cs_err_set(
-            err, CS_ERR_FATAL, CS_CODE_NONE,
-            "topic %s begins at offset %lld, the catalog needs offset %lld: records were deleted; set "
-            "retention.ms=-1 and restore the topic",
-            topic, (long long)low, (long long)(next > 0 ? next - 1 : 0));
+        return cs_preflight_lost(w->rk, topic, p->id, low, err);
     if (high < next) {
         int64_t now = cs_worker_now_ms(w);
         if (p->truncated_since_ms == 0)
@@ -97,7 +98,6 @@ static bool check_events(struct cs_worker *w, struct cs_partition *p, struct cs_
             topic, (long long)high, (long long)next);
     }
     p->truncated_since_ms = 0;
-    p->end = high;
     cs_board_progress(w->c->board, p->id, next, high, p->position.outcomes, cs_worker_now_ms(w));
     return true;
 }
@@ -112,20 +112,6 @@ static void note_foreign(struct cs_worker *w, struct cs_partition *p, const stru
            (long long)tail->foreign, (long long)tail->foreign_at);
 }
 
-// Outcomes follow that no record is left for. A broker that has just begun to lead may tell an old end of the events for a moment.
-static bool events_missing(struct cs_worker *w, struct cs_partition *p, const struct cs_cursor_tail *tail,
-                           struct cs_err *err) {
-    int64_t now = cs_worker_now_ms(w);
-    if (p->ahead_since_ms == 0)
-        p->ahead_since_ms = now;
-    return cs_err_set(
-        err, now - p->ahead_since_ms < TRUNCATED_GRACE_MS ? CS_ERR_RETRY : CS_ERR_FATAL, CS_CODE_NONE,
-        "topic %s holds outcomes up to %lld, but topic %s ends at offset %lld after the event of "
-        "outcome %lld: events were lost; restore the topic",
-        w->c->settings->outcomes_topic, (long long)tail->last, w->c->settings->events_topic,
-        (long long)p->end, (long long)p->position.outcomes);
-}
-
 // Outcomes are published before they are committed: the topic may be ahead of the catalog, never behind, and
 // what both have must be the same.
 static bool check_outcomes(struct cs_worker *w, struct cs_partition *p, struct cs_err *err) {
@@ -134,11 +120,13 @@ static bool check_outcomes(struct cs_worker *w, struct cs_partition *p, struct c
     if (!cs_cursor_tail(w->cursor, w->crypto, p->id, &p->position, BROKER_TIMEOUT_MS, &tail, err))
         return false;
     note_foreign(w, p, &tail);
+    if (tail.low > 0)
+        return cs_preflight_lost(w->rk, topic, p->id, tail.low, err);
     if (tail.last < p->position.outcomes)
         return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
-                          "topic %s ends with outcome %lld, the catalog stands at %lld: outcomes were lost; "
-                          "restore the topic, or "
-                          "reset both and let them be made again",
+                          "topic %s ends with outcome %lld, the catalog stands at %lld: outcomes were lost, "
+                          "or the topic was "
+                          "made anew; restore the topic, or reset both and let them be made again",
                           topic, (long long)tail.last, (long long)p->position.outcomes);
     if (!tail.found && p->position.outcomes > 0 && (tail.other || tail.from < p->position.outcomes))
         return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
@@ -146,17 +134,19 @@ static bool check_outcomes(struct cs_worker *w, struct cs_partition *p, struct c
                           "the catalog belongs to "
                           "other topics",
                           (long long)p->position.outcomes, topic);
-    if (tail.last > p->position.outcomes && p->position.next_offset >= p->end)
-        return events_missing(w, p, &tail, err);
-    p->ahead_since_ms = 0;
+    if (tail.last <= p->position.outcomes)
+        p->ahead_since_ms = 0;
+    p->outcomes_end = tail.end;
     p->cursor = tail.last;
     cs_cursor_close(p->published);
     p->published = NULL;
     return true;
 }
 
-static void tell_running(struct cs_worker *w, const struct cs_partition *p) {
+void cs_partition_runs(struct cs_worker *w, struct cs_partition *p) {
     char why[160];
+    p->told = true;
+    p->failing = false;
     if (!p->replaying) {
         cs_board_state(w->c->board, p->id, CS_BOARD_RUNNING, NULL);
         return;
@@ -167,9 +157,22 @@ static void tell_running(struct cs_worker *w, const struct cs_partition *p) {
     cs_board_state(w->c->board, p->id, CS_BOARD_REPLAYING, why);
 }
 
+bool cs_partition_reached_end(struct cs_worker *w, struct cs_partition *p) {
+    if (p->eof_at < 0 || p->check_last || p->next_fetch > p->position.next_offset)
+        return false;
+    cs_board_reached(w->c->board, p->id, p->eof_at, cs_worker_now_ms(w));
+    return true;
+}
+
+void cs_partition_heard(struct cs_worker *w, struct cs_partition *p, int64_t end_offset) {
+    if (!p->told && (!p->failing || end_offset <= p->position.next_offset))
+        cs_partition_runs(w, p);
+}
+
 void cs_partition_start(struct cs_worker *w, struct cs_partition *p) {
     struct cs_err err;
-    if (!read_position(w, p, &err) || !check_events(w, p, &err) || !check_outcomes(w, p, &err)) {
+    if (!cs_board_may_publish(w->c->board, &err) || !read_position(w, p, &err) || !check_events(w, p, &err) ||
+        !check_outcomes(w, p, &err)) {
         cs_partition_failed(w, p, &err);
         return;
     }
@@ -181,18 +184,32 @@ void cs_partition_start(struct cs_worker *w, struct cs_partition *p) {
     p->state = CS_PARTITION_RUNNING;
     w->assign_due = true;
     p->replaying = p->cursor > p->position.outcomes;
-    tell_running(w, p);
+    p->told = false;
+    p->eof_at = -1;
     cs_log(CS_LOG_INFO, p->replaying ? "partition is replayed" : "partition starts",
            "partition=%d generation=%lld offset=%lld outcomes=%lld published=%lld", (int)p->id,
            (long long)p->generation, (long long)p->position.next_offset, (long long)p->position.outcomes,
            (long long)p->cursor);
 }
 
-// Whether the partition waits for records that do not come: all events are judged, and more outcomes should be there. What is published is
-// looked at again then.
-static bool replay_stands(const struct cs_worker *w, const struct cs_partition *p) {
-    return p->replaying && p->position.next_offset >= p->end &&
+// Whether the partition waits for records that do not come: all events are judged, and more outcomes should be there.
+static bool replay_stands(struct cs_worker *w, struct cs_partition *p) {
+    return p->replaying && cs_partition_reached_end(w, p) &&
            cs_worker_now_ms(w) - p->landed_ms > REPLAY_IDLE_MS;
+}
+
+// What is published is looked at again then. A broker that has just begun to lead may tell an old end of the events for a moment; after that
+// the events are lost.
+static void events_missing(struct cs_worker *w, struct cs_partition *p, struct cs_err *err) {
+    int64_t now = cs_worker_now_ms(w);
+    if (p->ahead_since_ms == 0)
+        p->ahead_since_ms = now;
+    cs_err_set(
+        err, now - p->ahead_since_ms < TRUNCATED_GRACE_MS ? CS_ERR_RETRY : CS_ERR_FATAL, CS_CODE_NONE,
+        "topic %s holds outcomes up to %lld, but topic %s ends at offset %lld with the event of outcome "
+        "%lld: events were lost; restore the topic",
+        w->c->settings->outcomes_topic, (long long)p->cursor, w->c->settings->events_topic,
+        (long long)p->eof_at, (long long)p->position.outcomes);
 }
 
 // A commit would notice, but where nothing comes in there is none: a Redis that lost its catalog, or was
@@ -207,9 +224,7 @@ void cs_partition_look(struct cs_worker *w, struct cs_partition *p) {
         if (same && !replay_stands(w, p))
             return;
         if (same)
-            cs_err_set(&err, CS_ERR_RETRY, CS_CODE_NONE,
-                       "all events are judged, but outcomes up to %lld should be published; looking again",
-                       (long long)p->cursor);
+            events_missing(w, p, &err);
         else if (generation != p->generation)
             cs_err_set(&err, CS_ERR_RETRY, CS_CODE_NONE,
                        "a rebuilt catalog was promoted (generation %lld); starting again from its position",
@@ -280,18 +295,24 @@ static void stop(struct cs_worker *w, struct cs_partition *p, const struct cs_er
     cs_log_err(CS_LOG_ERROR, "partition stops", err, "partition=%d", (int)p->id);
 }
 
+// What heals by itself is tried again soon; what somebody must mend meanwhile (a right, a topic) at a growing distance.
+static int64_t next_backoff_ms(const struct cs_partition *p, enum cs_err_kind kind) {
+    int64_t last_ms = kind == CS_ERR_RETRY ? BACKOFF_LAST_MS : BACKOFF_MEND_LAST_MS;
+    int64_t next_ms = p->backoff_ms == 0 ? BACKOFF_FIRST_MS : p->backoff_ms * 2;
+    return next_ms < last_ms ? next_ms : last_ms;
+}
+
 void cs_partition_failed(struct cs_worker *w, struct cs_partition *p, const struct cs_err *err) {
-    if (err->kind != CS_ERR_RETRY) {
+    if (err->kind == CS_ERR_FATAL) {
         stop(w, p, err);
         return;
     }
     struct cs_board_entry e;
     cs_board_get(w->c->board, p->id, &e);
     // Not again at each attempt, but when it is for another reason.
-    bool told = p->backoff_ms == BACKOFF_LAST_MS && strncmp(e.reason, err->msg, sizeof e.reason - 1) == 0;
-    p->backoff_ms = p->backoff_ms == 0 ? BACKOFF_FIRST_MS : p->backoff_ms * 2;
-    if (p->backoff_ms > BACKOFF_LAST_MS)
-        p->backoff_ms = BACKOFF_LAST_MS;
+    bool told = p->backoff_ms >= BACKOFF_LAST_MS && strncmp(e.reason, err->msg, sizeof e.reason - 1) == 0;
+    p->backoff_ms = next_backoff_ms(p, err->kind);
+    p->failing = true;
     p->retry_at_ms = cs_worker_now_ms(w) + p->backoff_ms;
     cs_series_inc(w->m->retries);
     cs_board_state(w->c->board, p->id, CS_BOARD_WAITING, err->msg);

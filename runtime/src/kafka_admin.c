@@ -204,6 +204,24 @@ bool cs_kafka_watermarks(rd_kafka_t *rk, const char *topic, int32_t partition, i
     return true;
 }
 
+bool cs_kafka_offsets(rd_kafka_t *rk, const char *topic, int32_t partitions, enum cs_kafka_where where,
+                      int64_t timeout_ms, int64_t *ret, struct cs_err *err) {
+    int64_t asked = where == CS_KAFKA_BEGINNING ? RD_KAFKA_OFFSET_BEGINNING : RD_KAFKA_OFFSET_END;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(partitions);
+    for (int32_t p = 0; p < partitions; p++)
+        rd_kafka_topic_partition_list_add(list, topic, p)->offset = asked;
+    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(rk, list, (int)timeout_ms);
+    for (int i = 0; code == RD_KAFKA_RESP_ERR_NO_ERROR && i < list->cnt; i++)
+        code = list->elems[i].err          ? list->elems[i].err
+               : list->elems[i].offset < 0 ? RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE
+                                           : RD_KAFKA_RESP_ERR_NO_ERROR;
+    for (int i = 0; code == RD_KAFKA_RESP_ERR_NO_ERROR && i < list->cnt; i++)
+        ret[list->elems[i].partition] = list->elems[i].offset;
+    rd_kafka_topic_partition_list_destroy(list);
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR ||
+           cs_kafka_err(err, code, "asking for the offsets of topic %s", topic);
+}
+
 // One admin request: the queue that its answer comes to, and its options.
 struct admin {
     rd_kafka_queue_t *queue;

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Partitions over several consumers, which come and go under load; and a partition that is stuck while the others go on."""
+import hashlib
 import json
 import re
 import signal
@@ -151,8 +152,9 @@ def test_a_forged_outcome_stops_its_partition_only(stack):
     # What the consumer would write next is there already, and is another verdict.
     place = stack.send(upload(stack, cast[stuck], "forged"))
     n = max(n for p, n in stack.outcomes.by_number if p == stuck) + 1
-    last = json.loads(stack.outcomes.by_number[(stuck, n - 1)])
-    forged = {**last, "n": n, "offset": place[1], "status": "rejected", "code": "name.taken"}
+    before = stack.outcomes.by_number[(stuck, n - 1)]
+    last = {**json.loads(before), "n": n, "offset": place[1], "prev": hashlib.sha256(before).hexdigest()}
+    forged = {"n": n, "status": "rejected", "code": "name.taken", **{k: v for k, v in last.items() if k not in ("n", "status")}}
     stack.kafka.produce(stack.outcomes_topic, json.dumps(forged, separators=(",", ":")).encode(), key=cast[stuck].id.encode(),
                         partition=stuck)
     stack.run_consumer(wait=False)

@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the consumer says of itself while something behind it is not well, and that it is well again once that is mended."""
+import contextlib
 import hashlib
 import json
 import re
 import subprocess
+import time
 
 import pytest
+import redis.exceptions as redis_errors
 
 from support import events as ev
-from support.proc import wait_until
-from support.stack import Stack, consumer_binary
+from support.kafka import Kafka
+from support.proc import free_port, wait_until
+from support.redis import Redis
+from support.stack import EVENTS, OUTCOMES, Stack, consumer_binary
 
 PATIENCE_S = 60
+# As the README lists them.
+README_RIGHTS = "+@read +@write +@transaction +@connection +publish +subscribe +unsubscribe +info"
 AUTHORITY = ev.Authority("States CA")
 
 
@@ -112,6 +119,245 @@ def test_outcomes_without_events_are_told(written_to):
     ready, reason, partitions = board(stack)
     assert not ready and "events were lost" in reason and "events were lost" in partitions[at]["reason"]
     stack.waits = at  # what becomes of it: at the end of this file
+
+
+# --- Kafka is away, a right is gone, topics and Redis are not what they were
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    """A Kafka of this module's own, where the consumer is a user with rights; and a Redis where it is one, too."""
+    directory = tmp_path_factory.mktemp("guarded")
+    sasl = "listener.name.sasl_plaintext"
+    kafka = Kafka(directory / "kafka")
+    try:
+        kafka.start(message_max_bytes=33554432, **{
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listeners": "PLAINTEXT://127.0.0.1:$PORT,SASL_PLAINTEXT://127.0.0.1:$PORT2,CONTROLLER://127.0.0.1:$CPORT",
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS", f"{sasl}.sasl.enabled.mechanisms": "PLAIN",
+            f"{sasl}.plain.sasl.jaas.config":
+                'org.apache.kafka.common.security.plain.PlainLoginModule required user_consumer="secret";',
+            "group.min.session.timeout.ms": 1000})
+        for resource, name in (("TOPIC", "*"), ("GROUP", "*"), ("CLUSTER", "kafka-cluster")):
+            kafka.acl(resource, name, "consumer", "ALL")
+        redis = Redis(directory / "redis", user="consumer on >secret ~cs:* &cs:* " + README_RIGHTS)
+        settings = {"kafka": {"brokers": f"127.0.0.1:{kafka.node().port2}", "security_protocol": "sasl_plaintext",
+                              "sasl_mechanism": "PLAIN", "sasl_username": "consumer", "sasl_password": "secret",
+                              "session_timeout": "3s"},
+                    "redis": {"username": "consumer", "password": "secret"},
+                    "consumer": {"inspect_every": "1s", "workers": "2"}}
+        with Stack(directory / "stack", partitions=2, kafka=kafka, redis=redis, consumer_settings=settings) as stack:
+            stack.run_consumer()
+            yield stack
+    finally:
+        kafka.stop()
+
+
+@pytest.fixture
+def well(guarded):
+    """The guarded stack with an account, well before and after the test."""
+    wait_ready(guarded)
+    guarded.someone = guarded.account()
+    guarded.at = ev.partition_of(guarded.someone.id, guarded.partitions)
+    yield guarded
+    wait_ready(guarded)
+    assert guarded.consumers[0].alive
+    assert guarded.outcome_at(guarded.send(upload(guarded.someone, f"afterwards-{time.monotonic_ns()}")), timeout_s=60)["status"] == "applied"
+    # It is told in few words, however long it took.
+    for line in set(guarded.consumers[0].output().splitlines()):
+        assert guarded.consumers[0].output().count(line) < 50
+
+
+def wait_trouble(stack, text, what=None, port=None):
+    def told():
+        ready, reason, _ = board(stack, port)
+        return not ready and re.search(text, reason)
+    wait_until(told, PATIENCE_S, f"a reason like {text} ({board(stack, port)[:2]})")
+    if what:
+        (labels,) = metric(stack, "certsync_trouble", port)
+        assert f'what="{what}"' in labels and re.search(text, labels)
+
+
+def not_judged(stack, record):
+    """Sends a record; its place, once it is seen that nothing was decided for a few rounds."""
+    place = stack.send(record)
+    with pytest.raises(AssertionError):
+        stack.outcome_at(place, timeout_s=3)
+    return place
+
+
+@pytest.mark.parametrize("resource, name, operation, text", [
+    ("TOPIC", "cert.events", "READ", "TOPIC_AUTHORIZATION_FAILED"),
+    ("TOPIC", "cert.outcomes", "WRITE", "TOPIC_AUTHORIZATION_FAILED"),
+    ("GROUP", "certsync", "READ", "GROUP_AUTHORIZATION_FAILED"),
+])
+def test_a_right_that_is_lost_for_a_while(well, resource, name, operation, text):
+    well.kafka.acl(resource, name, "consumer", operation, "DENY")
+    place = well.send(upload(well.someone, "meanwhile"))
+    wait_trouble(well, text)
+    well.kafka.acl(resource, name, "consumer", operation, "DENY", remove=True)
+    assert well.outcome_at(place, timeout_s=90)["status"] == "applied"
+
+
+def test_a_right_in_redis_that_is_lost_for_a_while(well):
+    client = well.redis.client()
+    client.execute_command("ACL", "SETUSER", "consumer", "-zadd")
+    place = well.send(upload(well.someone, "meanwhile"))
+    wait_trouble(well, "NOPERM.*zadd")
+    client.execute_command("ACL", "SETUSER", "consumer", "+zadd")
+    assert well.outcome_at(place)["status"] == "applied"
+    client.execute_command("ACL", "SETUSER", "consumer", "-subscribe")
+    client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    wait_trouble(well, "run SUBSCRIBE.*NOPERM", "redis_rights")
+    # What is not needed for a verdict holds up none, and one who waits for it is answered.
+    event = upload(well.someone, "without-subscriptions")
+    assert well.judge(event)["status"] == "applied"
+    status, body = well.get(well.someone, f"outcomes/{event.id}?wait=1")
+    assert status == 200 and body["outcome"]["status"] == "applied", body
+    before = len(well.consumers[0].output().splitlines())
+    status, _ = well.get(well.someone, "outcomes/01a229cb-a645-74b1-a128-b594d5ba1494?wait=4")
+    assert status == 404
+    assert len(well.consumers[0].output().splitlines()) - before < 20
+    client.execute_command("ACL", "SETUSER", "consumer", "+subscribe")
+
+
+def test_check_tries_what_will_be_used(guarded):
+    client = guarded.redis.client()
+    for right in ("watch", "unlink", "zrangebylex", "publish", "subscribe", "scan", "exec"):
+        client.execute_command("ACL", "SETUSER", "consumer", "-" + right)
+        done = subprocess.run([consumer_binary(), "check", "--config", guarded.config], capture_output=True, text=True, timeout=60,
+                              check=False)
+        client.execute_command("ACL", "SETUSER", "consumer", "+" + right)
+        assert done.returncode == 2 and "NOPERM" in done.stderr and f"run {right.upper()}" in done.stderr, done.stderr
+
+
+def alter(stack, topic, **config):
+    from confluent_kafka.admin import ConfigResource
+    keep = {k: v for k, v in stack.kafka.topic_config(topic).items() if k in (
+        "retention.ms", "retention.bytes", "cleanup.policy", "message.timestamp.type", "unclean.leader.election.enable")}
+    resource = ConfigResource("topic", topic, set_config={**keep, **{k.replace("_", "."): v for k, v in config.items()}})
+    for done in stack.kafka.admin.alter_configs([resource]).values():
+        done.result(15)
+
+
+@pytest.mark.parametrize("topic, wrong, right, text", [
+    (EVENTS, {"retention_ms": "86400000"}, {"retention_ms": "-1"}, "limited retention time"),
+    (OUTCOMES, {"cleanup_policy": "compact"}, {"cleanup_policy": "delete"}, "compaction"),
+])
+def test_a_topic_that_is_set_to_lose_records(well, topic, wrong, right, text):
+    alter(well, topic, **wrong)
+    wait_trouble(well, f"{topic} has.*{text}", "topics")
+    place = not_judged(well, upload(well.someone, "meanwhile"))
+    alter(well, topic, **right)
+    assert well.outcome_at(place)["status"] == "applied"
+
+
+def test_a_redis_that_throws_keys_away(well):
+    client = well.redis.client()
+    client.config_set("maxmemory-policy", "allkeys-random")
+    wait_trouble(well, "maxmemory-policy allkeys-random", "redis")
+    place = not_judged(well, upload(well.someone, "meanwhile"))
+    client.config_set("maxmemory", "1mb")
+    with contextlib.suppress(redis_errors.ResponseError):  # it has no room even so
+        client.set("cs:filler", "x" * 100000)
+    client.config_set("maxmemory", "0")
+    client.config_set("maxmemory-policy", "noeviction")
+    wait_trouble(well, "threw .* keys away", "redis")
+    assert well.consumers[0].alive
+    # As it says, but for the rebuild: an empty catalog is made anew by itself.
+    client.flushall()
+    client.config_resetstat()
+    assert well.outcome_at(place)["status"] == "applied"
+
+
+def transactional(stack):
+    from confluent_kafka import Producer
+    producer = Producer({"bootstrap.servers": stack.kafka.bootstrap, "transactional.id": "foreign", "log_level": 0})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    return producer
+
+
+def test_a_foreign_transaction_holds_up_nothing(well):
+    for topic in (EVENTS, OUTCOMES):
+        producer = transactional(well)
+        producer.produce(topic, value=b"of somebody else", partition=well.at)
+        producer.flush(10)
+        assert well.judge(upload(well.someone, f"during-{topic}"))["status"] == "applied"
+        producer.abort_transaction(30)
+        assert well.judge(upload(well.someone, f"after-{topic}"))["status"] == "applied"
+        producer.begin_transaction()
+        producer.produce(topic, value=b"of somebody else", partition=well.at)
+        producer.commit_transaction(30)
+        # The mark of the transaction is the last in the partition, and no record that waits.
+        wait_until(lambda: board(well)[2][well.at].get("lag") == 0, PATIENCE_S, "no lag")
+    wait_ready(well)
+    code, told = command(well, "verify", "--redis")
+    assert code == 0 and told["ok"] and told["foreign"] == 2, told
+    well.redis.client().flushall()  # all is read again, the same
+    wait_until(lambda: not board(well)[0], PATIENCE_S, "a replay")
+    wait_ready(well)
+    assert f"after-{OUTCOMES}" in well.names(well.someone)
+
+
+def test_kafka_is_away(well, tmp_path):
+    """Two consumers, of which neither may say that the other has what nobody has."""
+    port = free_port()
+    second = well.run_consumer("second", well.write_config("second", port), wait=False)
+    well.wait_ready(second, port, timeout_s=60)
+    wait_until(lambda: all(any(e["state"] == "running" for e in board(well, p)[2].values()) for p in (None, port)), PATIENCE_S,
+               "a partition for each")
+    well.kafka.kill()
+    for p in (None, port):
+        wait_trouble(well, "brokers", port=p)
+
+    def lost(p):
+        return [e for e in board(well, p)[2].values() if e["state"] == "waiting"]
+    wait_until(lambda: len(lost(None)) + len(lost(port)) == well.partitions, PATIENCE_S, "partitions that are nobody's")
+    for p in (None, port):
+        ready, _, _ = board(well, p)
+        (entry,) = lost(p)
+        assert not ready and "lag" in entry and "session_timeout" in entry["reason"], entry
+        assert metric(well, "certsync_partition_lag_records", p)
+    well.kafka.restart()
+    for p in (None, port):
+        wait_ready(well, p)
+    assert second.terminate() == 0
+
+
+def test_a_topic_that_is_made_anew(well):
+    well.kafka.delete_topic(OUTCOMES)
+    wait_until(lambda: not board(well)[0], PATIENCE_S, "a missing topic that is seen")
+    assert well.consumers[0].alive
+    well.kafka.create_topic(OUTCOMES, well.partitions, **{"retention.ms": -1, "retention.bytes": -1, "cleanup.policy": "delete"})
+    wait_trouble(well, f"{OUTCOMES}.*made anew")
+    not_judged(well, upload(well.someone, "meanwhile"))
+    assert well.consumers[0].terminate() == 0
+    anew(well)
+
+
+def anew(stack):
+    """New topics, an empty Redis, the same keys."""
+    stack.outcomes.consumer.close()
+    for topic in (EVENTS, OUTCOMES):
+        stack.kafka.delete_topic(topic)
+    stack.redis.client().flushall()
+    stack.begin()
+    stack.consumers.clear()
+    stack.run_consumer()
+    stack.someone = stack.account()
+
+
+def test_records_that_were_deleted(guarded):
+    well = guarded
+    wait_ready(well)
+    well.kafka.delete_records(EVENTS, well.at, 3)
+    wait_trouble(well, f"{EVENTS} partition {well.at} begins at offset 3.*kafka-delete-records", "topics")
+    not_judged(well, upload(well.someone, "meanwhile"))
+    assert well.consumers[0].alive
+    assert well.consumers[0].terminate() == 0
+    done = subprocess.run([consumer_binary(), "run", "--config", well.config], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2 and "begins at offset 3" in done.stderr, done
 
 
 # --- at the end, since it takes half a minute

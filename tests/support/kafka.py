@@ -138,6 +138,63 @@ class Node:
         return self.directory / "server.properties"
 
 
+class _Admin:
+    """What confluent_kafka 1.7 has not: librdkafka's own admin calls."""
+
+    RESOURCES = {"TOPIC": 2, "GROUP": 3, "CLUSTER": 4}
+    OPERATIONS = {"ALL": 2, "READ": 3, "WRITE": 4, "DESCRIBE": 8, "IDEMPOTENT_WRITE": 12}
+    PERMISSIONS = {"DENY": 2, "ALLOW": 3}
+
+    def __init__(self, bootstrap):
+        import ctypes
+        self.c = ctypes
+        self.lib = ctypes.CDLL("librdkafka.so.1")
+        for name in ("conf_new", "new", "queue_new", "queue_poll", "AclBinding_new", "AclBindingFilter_new", "event_error_string",
+                     "topic_partition_list_new", "topic_partition_list_add", "DeleteRecords_new", "event_CreateAcls_result",
+                     "event_DeleteAcls_result", "event_DeleteRecords_result"):
+            getattr(self.lib, "rd_kafka_" + name).restype = ctypes.c_void_p
+        self.text = ctypes.create_string_buffer(512)
+        conf = self._call("conf_new")
+        self._call("conf_set", conf, b"bootstrap.servers", bootstrap.encode(), self.text, 512)
+        self.rk = self._call("new", 0, conf, self.text, 512)
+        self.queue = self._call("queue_new", self.rk)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._call("queue_destroy", self.queue)
+        self._call("destroy", self.rk)
+
+    def _call(self, name, *args):
+        args = [self.c.c_void_p(a) if isinstance(a, int) and a > 0xffff else a for a in args]
+        return getattr(self.lib, "rd_kafka_" + name)(*args)
+
+    def _wait(self):
+        event = self._call("queue_poll", self.queue, 15000)
+        assert event, "no answer to an admin request"
+        error = self._call("event_error", event)
+        assert error == 0, f"the admin request failed: {error}"
+        self._call("event_destroy", event)
+
+    def acl(self, resource, name, user, operation, permission, remove):
+        make = "AclBindingFilter_new" if remove else "AclBinding_new"
+        binding = self.c.c_void_p(self._call(make, self.RESOURCES[resource], name.encode(), 3, b"User:" + user.encode(), b"*",
+                                             self.OPERATIONS[operation], self.PERMISSIONS[permission], self.text, 512))
+        assert binding.value, self.text.value
+        self._call("DeleteAcls" if remove else "CreateAcls", self.rk, self.c.byref(binding), self.c.c_size_t(1), None, self.queue)
+        self._wait()
+
+    def delete_records(self, topic, partition, before):
+        places = self._call("topic_partition_list_new", 1)
+        place = self._call("topic_partition_list_add", places, topic.encode(), partition)
+        # struct rd_kafka_topic_partition_t: char *topic; int32_t partition; int64_t offset
+        self.c.c_int64.from_address(place + 16).value = before
+        request = self.c.c_void_p(self._call("DeleteRecords_new", places))
+        self._call("DeleteRecords", self.rk, self.c.byref(request), self.c.c_size_t(1), None, self.queue)
+        self._wait()
+
+
 class Kafka:
     """One to a few brokers (each is controller too), with a client for what tests do to a topic."""
 
@@ -356,6 +413,16 @@ class Kafka:
             raise RuntimeError(f"{len(failed)} of {len(records)} records not delivered to {topic}: {failed[:3]}")
         return places
 
+    def acl(self, resource, name, user, operation, permission="ALLOW", remove=False):
+        """Give (or remove) one rule of the authorizer: acl("TOPIC", "cert.events", "consumer", "READ", "DENY")."""
+        with _Admin(self.bootstrap) as admin:
+            admin.acl(resource, name, user, operation, permission, remove)
+
+    def delete_records(self, topic, partition, before):
+        """Delete the records of a partition that stand before an offset."""
+        with _Admin(self.bootstrap) as admin:
+            admin.delete_records(topic, partition, before)
+
     def watermarks(self, topic, partition=0):
         """(first offset, next offset) of a partition."""
         consumer = self._consumer()
@@ -385,7 +452,7 @@ class Kafka:
     def _consumer(self):
         from confluent_kafka import Consumer
         return Consumer({"bootstrap.servers": self.bootstrap, "group.id": "unused", "enable.auto.commit": False,
-                         "auto.offset.reset": "error", "log_level": 0, "fetch.wait.max.ms": 10,
+                         "auto.offset.reset": "error", "log_level": 0, "fetch.wait.max.ms": 10, "isolation.level": "read_uncommitted",
                          "fetch.message.max.bytes": 33554432, "enable.partition.eof": True})
 
     @staticmethod

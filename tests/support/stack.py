@@ -69,6 +69,10 @@ class Stack:
         self._make_keys()
         self.port = free_port()
         self.config = self.write_config("consumer", self.port)
+        return self.begin()
+
+    def begin(self):
+        """The topics, and whom the root key trusts in them."""
         self.init()
         self._outcomes = _Tail(self.kafka.bootstrap, self.partitions, self.outcomes_topic)
         self._producer = _producer(self.kafka.bootstrap)
@@ -282,7 +286,8 @@ class _Tail:
     def __init__(self, bootstrap, partitions, topic):
         from confluent_kafka import Consumer, TopicPartition
         self.consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "unused", "enable.auto.commit": False,
-                                  "auto.offset.reset": "error", "log_level": 0, "fetch.wait.max.ms": 5})
+                                  "auto.offset.reset": "error", "log_level": 0, "fetch.wait.max.ms": 5,
+                                  "isolation.level": "read_uncommitted"})
         self.consumer.assign([TopicPartition(topic, p, 0) for p in range(partitions)])
         self.by_place, self.by_number, self.raw, self.concluded = {}, {}, [], {}
 

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 // clang-format on
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -154,6 +155,99 @@ static void test_gone(void **state) {
     assert_false(shows(f, "certsync_partition_oldest_heartbeat_seconds{partition=\"1\""));
 }
 
+static enum cs_board_state state_of(const struct fixture *f, int32_t partition) {
+    struct cs_board_entry e;
+    cs_board_get(f->board, partition, &e);
+    return e.state;
+}
+
+// A worker that lost its partitions does not say that somebody else has them, before it has heard so.
+static void test_changing_hands(void **state) {
+    struct fixture *f = *state;
+    char why[256];
+    cs_board_expect_workers(f->board, 2);
+    cs_board_worker_joined(f->board, true);
+    cs_board_worker_joined(f->board, true);
+    cs_board_take(f->board, 0, 0);
+    cs_board_take(f->board, 1, 0);
+    cs_board_take(f->board, 2, 1);
+    assert_false(cs_board_ready(f->board, why, sizeof why));
+    for (int32_t p = 0; p < 3; p++) {
+        cs_board_state(f->board, p, CS_BOARD_RUNNING, NULL);
+        cs_board_progress(f->board, p, 40, 42, 40, 1);
+    }
+    assert_true(cs_board_ready(f->board, why, sizeof why));
+    // The session of worker 0 is lost.
+    cs_board_let_go(f->board, 0, 0, "the brokers were not heard of");
+    cs_board_let_go(f->board, 1, 0, "the brokers were not heard of");
+    cs_board_worker_joined(f->board, false);
+    assert_int_equal(state_of(f, 0), CS_BOARD_WAITING);
+    assert_false(cs_board_ready(f->board, why, sizeof why));
+    assert_string_equal(why,
+                        "partition 0 is waiting: the brokers were not heard of (and others are not running)");
+    assert_true(shows(f, "certsync_partition_lag_records{partition=\"0\"} 2\n"));
+    // Worker 1 got one of them; the other one is somebody else's, once worker 0 has heard.
+    cs_board_take(f->board, 1, 1);
+    assert_int_equal(state_of(f, 0), CS_BOARD_WAITING);
+    cs_board_state(f->board, 1, CS_BOARD_RUNNING, NULL);
+    cs_board_let_go(f->board, 1, 0, "too late");
+    cs_board_settle(f->board, 0);
+    assert_int_equal(state_of(f, 0), CS_BOARD_ELSEWHERE);
+    assert_int_equal(state_of(f, 1), CS_BOARD_RUNNING);
+    assert_int_equal(state_of(f, 2), CS_BOARD_RUNNING);
+    assert_false(shows(f, "certsync_partition_lag_records{partition=\"0\"}"));
+    assert_false(cs_board_ready(f->board, why, sizeof why));
+    assert_string_equal(why, "1 of 2 workers have joined the consumer group");
+    cs_board_worker_joined(f->board, true);
+    assert_true(cs_board_ready(f->board, why, sizeof why));
+}
+
+// What is wrong around all partitions is told before what follows from it, but for a partition that needs a person; and what would rest on
+// it is not published.
+static void test_trouble(void **state) {
+    struct fixture *f = *state;
+    char why[256];
+    struct cs_err err;
+    static const bool forbids[CS_BOARD_TROUBLES] = {[CS_TROUBLE_TOPICS] = true, [CS_TROUBLE_REDIS] = true};
+    for (int t = 0; t < CS_BOARD_TROUBLES; t++) {
+        char line[128];
+        snprintf(line, sizeof line, "certsync_trouble{what=\"%s\",reason=\"it is so\"} 1\n",
+                 cs_board_trouble_name((enum cs_board_trouble)t));
+        cs_board_trouble(f->board, (enum cs_board_trouble)t, "it is so");
+        assert_false(cs_board_ready(f->board, why, sizeof why));
+        assert_string_equal(why, "it is so");
+        assert_true(shows(f, line));
+        assert_int_equal(cs_board_may_publish(f->board, &err), !forbids[t]);
+        cs_board_state(f->board, 0, CS_BOARD_WAITING, "for that");
+        assert_false(cs_board_ready(f->board, why, sizeof why));
+        assert_string_equal(why, "it is so");
+        cs_board_state(f->board, 0, CS_BOARD_STOPPED, "a fork");
+        assert_false(cs_board_ready(f->board, why, sizeof why));
+        assert_string_equal(why, "partition 0 is stopped: a fork");
+        cs_board_state(f->board, 0, CS_BOARD_RUNNING, NULL);
+        cs_board_trouble(f->board, (enum cs_board_trouble)t, NULL);
+        assert_true(cs_board_ready(f->board, why, sizeof why));
+        assert_true(cs_board_may_publish(f->board, &err));
+        assert_false(shows(f, "certsync_trouble{"));
+    }
+}
+
+// Offsets at the end that hold no record are no lag; an end that somebody else saw is.
+static void test_end_without_records(void **state) {
+    struct fixture *f = *state;
+    cs_board_take(f->board, 0, 0);
+    cs_board_progress(f->board, 0, 40, 42, 40, 1);
+    assert_true(shows(f, "certsync_partition_lag_records{partition=\"0\"} 2\n"));
+    cs_board_reached(f->board, 0, 42, 2);
+    assert_true(shows(f, "certsync_partition_lag_records{partition=\"0\"} 0\n"));
+    cs_board_end_seen(f->board, 0, 41); // an old answer
+    assert_true(shows(f, "certsync_partition_lag_records{partition=\"0\"} 0\n"));
+    cs_board_end_seen(f->board, 0, 45);
+    assert_true(shows(f, "certsync_partition_lag_records{partition=\"0\"} 3\n"));
+    cs_board_end_seen(f->board, 1, 45); // of another process
+    assert_false(shows(f, "certsync_partition_lag_records{partition=\"1\"}"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_running, setup, teardown),
@@ -161,6 +255,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_replaying, setup, teardown),
         cmocka_unit_test_setup_teardown(test_waiting, setup, teardown),
         cmocka_unit_test_setup_teardown(test_gone, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_changing_hands, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_trouble, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_end_without_records, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

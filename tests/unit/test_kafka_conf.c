@@ -73,7 +73,7 @@ static void test_properties(void **state) {
         {"enable.auto.offset.store", "false", false, true},
         {"enable.partition.eof", "true", false, true},
         {"allow.auto.create.topics", "false", false, true},
-        {"isolation.level", "read_committed", false, true},
+        {"isolation.level", "read_uncommitted", false, true},
         {"check.crcs", "true", false, true},
         {"queued.max.messages.kbytes", "16384", false, true},
         {"fetch.message.max.bytes", "1048576", false, true},

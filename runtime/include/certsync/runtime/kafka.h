@@ -55,7 +55,7 @@ extern const char *const cs_kafka_security_protocols[]; // plaintext, ssl, sasl_
 CS_MUST_USE bool cs_kafka_conf_producer(const struct cs_kafka_settings *s, const char *client_id,
                                         rd_kafka_conf_t **ret_conf, struct cs_err *err);
 // Consumer, fixed: partition.assignment.strategy=range, auto.offset.reset=error, enable.auto.commit=false,
-// enable.auto.offset.store=false, enable.partition.eof=true, isolation.level=read_committed,
+// enable.auto.offset.store=false, enable.partition.eof=true, isolation.level=read_uncommitted,
 // allow.auto.create.topics=false, check.crcs=true; defaults: queued.max.messages.kbytes=16384,
 // fetch.message.max.bytes=1 MiB, fetch.max.bytes=8 MiB, fetch.queue.backoff.ms=10 (librdkafka 2.2). group_id NULL: only rd_kafka_consume_start and
 // queries work; for assign() librdkafka wants a group id too, even though no group is joined then.
@@ -100,6 +100,12 @@ CS_MUST_USE bool cs_kafka_topic_partitions(rd_kafka_t *rk, const char *brokers, 
 // for 10 s, as it may have been made a moment ago; then CONFIG.
 CS_MUST_USE bool cs_kafka_watermarks(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t timeout_ms,
                                      int64_t *ret_low, int64_t *ret_high, struct cs_err *err);
+
+// The same of all partitions at once: where each begins or ends.
+enum cs_kafka_where { CS_KAFKA_BEGINNING, CS_KAFKA_END };
+CS_MUST_USE bool cs_kafka_offsets(rd_kafka_t *rk, const char *topic, int32_t partitions,
+                                  enum cs_kafka_where where, int64_t timeout_ms, int64_t *ret,
+                                  struct cs_err *err);
 
 // Admin.
 struct cs_kafka_topic {
