@@ -154,18 +154,19 @@ static bool was_replayed(struct cs_bytes doc) {
            o.verdict.code == CS_CODE_EVENT_REPLAYED;
 }
 
-// there: the document that the event has already, or none.
+// The rules have looked for the document that the event has already: nothing needs a load once they have decided.
 static bool put_outcome_doc(struct cs_apply *a, struct cs_state *state, const struct cs_event *ev,
-                            const struct cs_applied_outcome *o, struct cs_bytes there, struct cs_err *err) {
+                            const struct cs_applied_outcome *o, struct cs_err *err) {
     cs_key key;
-    if (there.data && !was_replayed(there))
+    struct cs_bytes there;
+    cs_key_join(key, "outcome/", ev->account, "/", ev->id, NULL);
+    if (cs_state_get(state, key, &there) == CS_FOUND && !was_replayed(there))
         return true;
     cs_buf_reset(&a->scratch);
     cs_outcome_doc_encode(&a->scratch, cs_apply_value(a, o->at, o->len), NULL, NULL, 0);
     if (!cs_buf_ok(&a->scratch, err))
         return false;
-    cs_state_put(state, cs_key_join(key, "outcome/", ev->account, "/", ev->id, NULL),
-                 cs_buf_bytes(&a->scratch));
+    cs_state_put(state, key, cs_buf_bytes(&a->scratch));
     cs_state_add(state, cs_key_join(key, "outcomes/", ev->account, NULL), ev->id, o->n);
     return true;
 }
@@ -194,13 +195,13 @@ static bool conclude(struct cs_apply *a, struct cs_state *state, const struct cs
 }
 
 static bool put_documents(struct cs_apply *a, struct cs_state *state, const struct cs_event *ev,
-                          const struct cs_verdict *v, struct cs_bytes there, struct cs_err *err) {
+                          const struct cs_verdict *v, struct cs_err *err) {
     const struct cs_applied_outcome *o = &a->outcomes[a->outcomes_len - 1];
     bool keep = keeps_document(ev, v);
     if (!keep && v->concludes_len == 0)
         return true;
     cs_state_begin(state);
-    bool ok = !keep || put_outcome_doc(a, state, ev, o, there, err);
+    bool ok = !keep || put_outcome_doc(a, state, ev, o, err);
     for (size_t i = 0; ok && i < v->concludes_len; i++)
         ok = conclude(a, state, ev, o->n, &v->concludes[i], err);
     if (!ok) {
@@ -235,47 +236,18 @@ static bool put_derived(const struct cs_apply_context *ctx, struct cs_apply *a, 
     return cs_buf_ok(&a->values, err);
 }
 
-// The next record of a sender can then be verified before the catalog is read: that of who signed this one, and
-// of who was given a key by it.
-static void learn_signer(struct cs_key_cache *keys, struct cs_state *state, const struct cs_prepared *p) {
+// The next record of the sender can then be verified before the catalog is read; of one that may not send (any more)
+// it need not be.
+static void learn_keys(struct cs_key_cache *keys, const struct cs_prepared *p, const struct cs_verdict *v) {
     const struct cs_event *ev = p->event;
-    struct cs_bytes doc;
-    struct cs_err ignored;
-    if (p->sig_checked || cs_key_cache_lookup(keys, ev->account, ev->kid))
+    if (!keys || !ev)
         return;
-    if (cs_state_get(state, CS_KEY("trust/", ev->kid), &doc) == CS_FOUND) {
-        struct cs_trust_key t;
-        if (cs_trust_key_decode(doc, &t, &ignored))
-            cs_key_cache_learn(keys, ev->kid, (struct cs_bytes){t.key.data, t.key.len});
-    } else if (ev->account[0] &&
-               cs_state_get(state, CS_KEY("key/", ev->account, "/", ev->kid), &doc) == CS_FOUND) {
-        struct cs_agent g;
-        if (cs_agent_decode(doc, &g, &ignored))
-            cs_key_cache_learn(keys, ev->kid, (struct cs_bytes){g.key.data, g.key.len});
+    if (v->code == CS_CODE_EVENT_UNKNOWN_SIGNER || v->code == CS_CODE_EVENT_REVOKED_SIGNER) {
+        cs_key_cache_forget(keys, ev->kid);
+    } else if (v->signer_known) {
+        cs_key_cache_learn(keys, ev->kid, (struct cs_bytes){p->sig_spki.data, p->sig_spki.len});
+        cs_key_cache_learn_from(keys, p);
     }
-}
-
-static void learn_keys(struct cs_key_cache *keys, struct cs_state *state, const struct cs_prepared *p,
-                       const struct cs_verdict *v) {
-    const struct cs_event *ev = p->event;
-    if (!keys || !v->signer_known)
-        return;
-    learn_signer(keys, state, p);
-    if (v->status != CS_STATUS_APPLIED)
-        return;
-    if (ev->type == CS_EVENT_AGENT_ENROLL || ev->type == CS_EVENT_AGENT_ROTATE)
-        cs_key_cache_learn(keys, ev->subject, ev->data.enroll.key.bytes);
-    else if (ev->type == CS_EVENT_TRUST_ADD)
-        cs_key_cache_learn(keys, ev->subject, ev->data.trust.key.bytes);
-}
-
-// The event's own outcome document, where there is one. False: not known yet; it must be, so that nothing needs
-// a load once the rules have decided.
-static bool get_outcome_doc(struct cs_state *state, const struct cs_event *ev, struct cs_bytes *ret) {
-    cs_key key;
-    return !ev || !ev->account[0] ||
-           cs_state_get(state, cs_key_join(key, "outcome/", ev->account, "/", ev->id, NULL), ret) !=
-               CS_NEEDED;
 }
 
 static bool decide_one(const struct cs_apply_context *ctx, struct cs_apply *a, struct cs_state *state,
@@ -284,11 +256,6 @@ static bool decide_one(const struct cs_apply_context *ctx, struct cs_apply *a, s
     const struct cs_event *ev = r->prepared->event;
     if (r->record.offset < a->to.next_offset)
         return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "this record was judged already");
-    struct cs_bytes there = {0};
-    if (!get_outcome_doc(state, ev, &there)) {
-        *ret_needed = true;
-        return true;
-    }
     if (!cs_decide(&ctx->rules, state, &r->record, r->prepared, &d, ret_needed, err))
         return false;
     if (*ret_needed)
@@ -296,7 +263,7 @@ static bool decide_one(const struct cs_apply_context *ctx, struct cs_apply *a, s
     // From here on the working set has changed: a failure leaves the record half done.
     a->torn = true;
     if (!put_outcome(a, ctx->rules.crypto, r, &d.verdict, err) ||
-        !put_documents(a, state, ev, &d.verdict, there, err))
+        !put_documents(a, state, ev, &d.verdict, err))
         return false;
     for (size_t i = 0; i < d.derived.len; i++) {
         if (!put_derived(ctx, a, d.derived.events[i], err))
@@ -304,7 +271,7 @@ static bool decide_one(const struct cs_apply_context *ctx, struct cs_apply *a, s
         cs_event_free(d.derived.events[i]);
         d.derived.events[i] = NULL;
     }
-    learn_keys(ctx->keys, state, r->prepared, &d.verdict);
+    learn_keys(ctx->keys, r->prepared, &d.verdict);
     a->torn = false;
     return true;
 }

@@ -55,10 +55,10 @@ static size_t set_of(const char *kid) {
     return at % SETS;
 }
 
-static const struct cs_pubkey *find(const struct slot set[WAYS], const char *kid) {
+static struct slot *find(struct slot set[WAYS], const char *kid) {
     for (size_t i = 0; i < WAYS; i++)
         if (strcmp(set[i].kid, kid) == 0)
-            return set[i].key;
+            return &set[i];
     return NULL;
 }
 
@@ -67,7 +67,8 @@ const struct cs_pubkey *cs_key_cache_lookup(void *cache, const char *account, co
     (void)account;
     if (strcmp(kid, k->root_kid) == 0)
         return k->root;
-    return find(k->slots[set_of(kid)], kid);
+    const struct slot *s = find(k->slots[set_of(kid)], kid);
+    return s ? s->key : NULL;
 }
 
 void cs_key_cache_learn(struct cs_key_cache *k, const char *kid, struct cs_bytes spki) {
@@ -80,4 +81,23 @@ void cs_key_cache_learn(struct cs_key_cache *k, const char *kid, struct cs_bytes
     cs_pubkey_free(s->key);
     s->key = key;
     memcpy(s->kid, kid, sizeof s->kid);
+}
+
+// That the subject is the key's id was checked with the content.
+void cs_key_cache_learn_from(struct cs_key_cache *k, const struct cs_prepared *p) {
+    const struct cs_event *ev = p->event;
+    if (!ev || !p->sig_good || !p->examined || p->content_code != CS_CODE_NONE)
+        return;
+    if (ev->type == CS_EVENT_AGENT_ENROLL || ev->type == CS_EVENT_AGENT_ROTATE)
+        cs_key_cache_learn(k, ev->subject, ev->data.enroll.key.bytes);
+    else if (ev->type == CS_EVENT_TRUST_ADD)
+        cs_key_cache_learn(k, ev->subject, ev->data.trust.key.bytes);
+}
+
+void cs_key_cache_forget(struct cs_key_cache *k, const char *kid) {
+    struct slot *s = find(k->slots[set_of(kid)], kid);
+    if (!s)
+        return;
+    cs_pubkey_free(s->key);
+    *s = (struct slot){.key = NULL};
 }

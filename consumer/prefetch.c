@@ -106,8 +106,6 @@ static void want_sender(struct cs_state *s, const struct cs_prepared *p) {
         want(s, cs_key_join(key, "key/", ev->account, "/", ev->kid, NULL));
         want(s, cs_key_join(key, "account/", ev->account, NULL));
     }
-    if (p->custodian[0])
-        want(s, cs_key_join(key, "trust/", p->custodian, NULL));
 }
 
 void cs_prefetch(struct cs_state *state, const struct cs_prepared *p) {
@@ -117,9 +115,12 @@ void cs_prefetch(struct cs_state *state, const struct cs_prepared *p) {
         want(state, "system");
         return;
     }
-    // Whose key was at hand is there, as a rule, with account, stream and custodian.
-    if (!p->sig_checked)
+    // Whose key was at hand is there, as a rule, with account, stream and custodian. Of anybody else it must be known
+    // first whose key it is: what strangers send may not have the catalog read.
+    if (!p->sig_checked || !p->sig_good) {
         want_sender(state, p);
+        return;
+    }
     if (ev->account[0])
         want(state, cs_key_join(key, "outcome/", ev->account, "/", ev->id, NULL));
     want_by_type(state, p);

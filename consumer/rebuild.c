@@ -17,8 +17,8 @@
 
 #define LEASE_MS       10000 // after a SIGKILL another rebuild waits this long
 #define CLAIM_PAUSE_MS 200
-#define CLAIM_SLACK_MS 2000  // a lease that is not renewed has ended by then
-#define ROUNDS_MAX     10000 // of loading for one batch: each finds something, or the rules ask in circles
+#define CLAIM_SLACK_MS 2000 // a lease that is not renewed has ended by then
+#define ROUNDS_MAX     100  // of loading for one record: each finds something, or the rules ask in circles
 
 struct cs_rebuilder {
     struct cs_rebuild_env *env;
@@ -225,8 +225,11 @@ static bool decide(struct cs_rebuilder *r, struct cs_err *err) {
         .batch_memory = cs_settings_batch_memory(r->env->settings),
     };
     const struct cs_rebuild_batch *b = r->flight;
-    for (int round = 0; round < ROUNDS_MAX; round++) {
+    for (size_t round = 0, before = 0; round < ROUNDS_MAX; round++) {
         bool needed = false;
+        if (r->apply.decided > before) // as often as a batch has records
+            round = 0;
+        before = r->apply.decided;
         if (!cs_apply_decide(&ctx, &r->apply, r->hot, b->records + b->at, b->len - b->at, &needed, err))
             return false;
         if (!needed)

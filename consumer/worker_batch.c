@@ -245,6 +245,8 @@ static bool prepare_one(struct cs_worker *w, struct cs_batch *b, size_t i, struc
                   ? cs_prepare(w->crypto, w->c->settings->deployment, w->c->partition_count, &r->record,
                                cs_key_cache_lookup, w->keys, &b->memory, &r->prepared, err)
                   : cs_err_oom(err);
+    if (ok)
+        cs_key_cache_learn_from(w->keys, r->prepared);
     cs_message_headers_clear(&headers);
     r->record.headers = NULL;
     r->record.headers_len = 0;

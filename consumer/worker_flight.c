@@ -11,7 +11,7 @@
 #include "hot.h"
 #include "worker_internal.h"
 
-#define ROUNDS_MAX 10000 // of loading for one batch: each finds something, or the rules ask in circles
+#define ROUNDS_MAX 10000 // of loading for one record: each finds something, or the rules ask in circles
 #define STALL_MS   5000
 #define AT_ONCE                                                                                              \
     10000 // messages, and bytes, that the producer is given before they are acknowledged: it holds a copy
@@ -72,7 +72,7 @@ bool cs_flight_launch(struct cs_worker *w) {
     w->flight = b;
     w->cut = false;
     w->compared = 0;
-    w->loaded_rounds = 0;
+    w->loaded_rounds = w->loaded_at = 0;
     if (b->at == 0) {
         cs_series_observe(w->m->batch_records, (double)b->len);
         cs_series_observe(w->m->prepare_s, (double)b->prepare_us / 1e6);
@@ -288,6 +288,9 @@ static bool decide(struct cs_worker *w) {
     }
     if (!needed)
         return begin_after_decide(w);
+    if (w->apply.decided > w->loaded_at)
+        w->loaded_rounds = 0;
+    w->loaded_at = w->apply.decided;
     if (++w->loaded_rounds > ROUNDS_MAX) {
         cs_err_set(&err, CS_ERR_FATAL, CS_CODE_NONE, "the rules do not come to an end with what they need");
         cs_partition_failed(w, p, &err);

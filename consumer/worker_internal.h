@@ -111,11 +111,11 @@ struct cs_worker {
     struct cs_batch *spare; // kept for its memory
     enum cs_flight_phase phase;
     struct cs_apply apply;
-    size_t loaded_rounds;
-    size_t compared;    // outcomes of the flight
-    size_t handed_over; // outcomes that the producer has now
-    size_t published;   // of what is being published now: derived events or outcomes
-    bool cut;           // the flight ends before a record that stops the partition:
+    size_t loaded_rounds, loaded_at; // since so many records of the batch are decided
+    size_t compared;                 // outcomes of the flight
+    size_t handed_over;              // outcomes that the producer has now
+    size_t published;                // of what is being published now: derived events or outcomes
+    bool cut;                        // the flight ends before a record that stops the partition:
     struct cs_err cut_err;
     int64_t phase_since_us;
     int64_t stalled_ms; // since when acknowledgements are awaited too long; 0: they are not

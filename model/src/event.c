@@ -260,6 +260,41 @@ void cs_event_forget_bytes(struct cs_event *ev) {
     ev->storage = NULL;
 }
 
+// at: where the next bytes go.
+static void recall(struct cs_encoded *e, uint8_t **at) {
+    size_t len = 0;
+    if (!e->text.data)
+        return;
+    if (!cs_base64_decode((const char *)e->text.data, e->text.len, *at, &len))
+        len = 0; // never: it was decoded before
+    e->bytes = (struct cs_bytes){*at, len};
+    *at += len;
+}
+
+bool cs_event_recall_bytes(struct cs_event *ev, struct cs_region *scratch, struct cs_err *err) {
+    if (!forgets_bytes(ev) || ev->storage)
+        return true;
+    size_t size = 1;
+    for (size_t i = 0; i < ev->data.upload.parts; i++) {
+        const struct cs_keyed_chain *part = &ev->data.upload.part[i];
+        for (size_t k = 0; k < CS_ARRAY_LEN(part->chain); k++)
+            size += cs_base64_decoded_max(part->chain[k].text.len);
+        size += cs_base64_decoded_max(part->key.text.len) + cs_base64_decoded_max(part->pop.text.len);
+    }
+    ev->storage = cs_region_take(ev->in_region ? scratch : NULL, size);
+    if (!ev->storage)
+        return cs_err_oom(err);
+    uint8_t *at = ev->storage;
+    for (size_t i = 0; i < ev->data.upload.parts; i++) {
+        struct cs_keyed_chain *part = &ev->data.upload.part[i];
+        for (size_t k = 0; k < CS_ARRAY_LEN(part->chain); k++)
+            recall(&part->chain[k], &at);
+        recall(&part->key, &at);
+        recall(&part->pop, &at);
+    }
+    return true;
+}
+
 void cs_event_free(struct cs_event *ev) {
     if (!ev)
         return;

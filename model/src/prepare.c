@@ -325,15 +325,12 @@ static bool read_sender_key(struct cs_crypto *c, struct cs_bytes spki, bool cust
     return true;
 }
 
-bool cs_prepare_content(struct cs_crypto *c, struct cs_prepared *p, struct cs_err *err) {
+static bool examine(struct cs_crypto *c, struct cs_prepared *p, struct cs_err *err) {
     const struct cs_event *ev = p->event;
     switch (ev->type) {
     case CS_EVENT_CERTIFICATE_UPLOAD:
     case CS_EVENT_CERTIFICATE_ISSUE:
-        if (!read_upload(c, p, err))
-            return false;
-        cs_event_forget_bytes(p->event); // the rules keep texts
-        return true;
+        return read_upload(c, p, err);
     case CS_EVENT_CSR_ADD:
         return read_csr(c, p, err);
     case CS_EVENT_AGENT_ENROLL:
@@ -362,12 +359,16 @@ bool cs_prepare_content(struct cs_crypto *c, struct cs_prepared *p, struct cs_er
     return true;
 }
 
-// For content that is left out and may be asked for when the record is decided: its bytes must stay until then.
-static bool keep_bytes(const struct cs_record *r, struct cs_prepared *p, struct cs_err *err) {
-    if (!p->region)
+bool cs_prepare_content(struct cs_crypto *c, struct cs_prepared *p, struct cs_err *err) {
+    if (p->examined)
         return true;
-    cs_event_free(CS_TAKE(p->event));
-    return cs_event_decode_view(r->value, p->region, p->region, &p->event, err);
+    if (!p->event->storage) // it was let go of: what the last record left there, too
+        cs_region_reset(&c->scratch);
+    if (!cs_event_recall_bytes(p->event, &c->scratch, err) || !examine(c, p, err))
+        return false;
+    cs_event_forget_bytes(p->event); // the rules keep texts
+    p->examined = true;
+    return true;
 }
 
 bool cs_prepare(struct cs_crypto *c, const char *deployment, int32_t partition_count,
@@ -385,10 +386,12 @@ bool cs_prepare(struct cs_crypto *c, const char *deployment, int32_t partition_c
     if (p->code == CS_CODE_NONE)
         check_place(deployment, partition_count, r, p);
     if (p->code == CS_CODE_NONE) {
+        // Whoever may not be its sender gets no arithmetic for what he sends: where the signer is not known yet, the
+        // content waits until the record is decided, and its signature was found good.
         check_signature(c, lookup, lookup_arg, p);
-        // What a forger sends is not worth the arithmetic.
-        bool forged = p->sig_checked && !p->sig_good;
-        if (forged ? !keep_bytes(r, p, err) : !cs_prepare_content(c, p, err))
+        if (!p->sig_checked || !p->sig_good)
+            cs_event_forget_bytes(p->event);
+        else if (!cs_prepare_content(c, p, err))
             return false;
     }
     *ret = CS_TAKE(p);

@@ -89,30 +89,32 @@ static bool was_checked(const struct cs_judge *j) {
            memcmp(checked->data, spki.data, spki.len) == 0;
 }
 
-// Verifies with the key that the catalog has, where preparation did not know it.
-static bool verify_now(struct cs_judge *j) {
-    struct cs_bytes sig = {j->prepared->sig, j->prepared->sig_len};
-    if (j->f.signer == CS_SIGNER_ROOT)
-        return cs_event_verify(j->ctx->crypto, j->ctx->root, j->prepared->value, sig);
-    CS_AUTO(cs_pubkey_free) struct cs_pubkey *key = NULL;
-    struct cs_err err;
-    if (!cs_pubkey_new(j->ctx->crypto, signer_spki(j), &key, &err)) {
-        if (err.kind != CS_ERR_REJECT) {
-            j->failed = true;
-            *j->err = err;
-        }
-        return false;
+// Whether the prepared signature is that of the signer that the catalog knows; checks it where preparation did not
+// know the key, or another one (a stale cache): whatever that made of it does not count. False: FATAL.
+static bool settle_signature(struct cs_judge *j, struct cs_prepared *p) {
+    if (j->f.signer == CS_SIGNER_NONE || was_checked(j))
+        return true;
+    struct cs_bytes sig = {p->sig, p->sig_len}, spki = signer_spki(j);
+    CS_AUTO(cs_pubkey_free) struct cs_pubkey *own = NULL;
+    const struct cs_pubkey *key = j->ctx->root;
+    if (j->f.signer != CS_SIGNER_ROOT) {
+        if (!cs_pubkey_new(j->ctx->crypto, spki, &own, j->err) && j->err->kind != CS_ERR_REJECT)
+            return false;
+        key = own;
     }
     // A custodian's X25519 key signs nothing.
-    return cs_pubkey_type(key) == CS_KEY_P256 &&
-           cs_event_verify(j->ctx->crypto, key, j->prepared->value, sig);
+    p->sig_good =
+        key && cs_pubkey_type(key) == CS_KEY_P256 && cs_event_verify(j->ctx->crypto, key, p->value, sig);
+    p->sig_checked = true;
+    memcpy(p->sig_spki.data, spki.data, spki.len);
+    p->sig_spki.len = spki.len;
+    return true;
 }
 
 bool cs_rule_signature(struct cs_judge *j, enum cs_code code) {
     (void)code;
-    bool good = was_checked(j) ? j->prepared->sig_good : verify_now(j);
-    j->ret->verdict.signer_known = good;
-    return good;
+    j->ret->verdict.signer_known = j->prepared->sig_good; // settled
+    return j->prepared->sig_good;
 }
 
 bool cs_rule_not_revoked(struct cs_judge *j, enum cs_code code) {
@@ -228,45 +230,41 @@ static void check_ruleset(struct cs_judge *j) {
              ruleset, CS_RULESET_LATEST);
 }
 
-// Where preparation checked the signature with another key than the catalog has for the kid (a stale cache),
-// its answer does not count, and what it left out for a bad signature is done now.
-static bool settle_signature(struct cs_judge *j, struct cs_prepared *p) {
-    if (!p->sig_checked || j->f.signer == CS_SIGNER_NONE || was_checked(j))
-        return true;
-    bool left_out = !p->sig_good;
-    p->sig_checked = false;
-    p->sig_good = false;
-    return !left_out || cs_prepare_content(j->ctx->crypto, p, j->err);
+// The outcome's document belongs to the decision: apply must know whether the event has one already. Heartbeats
+// leave none where they are applied.
+static void look_for_outcome(struct cs_judge *j) {
+    const struct cs_verdict *v = &j->ret->verdict;
+    struct cs_bytes value;
+    if (j->ev && j->ev->account[0] && v->signer_known && v->status != CS_STATUS_DUPLICATE &&
+        (j->ev->type != CS_EVENT_AGENT_HEARTBEAT || v->status == CS_STATUS_REJECTED))
+        (void)cs_judge_look(j, CS_KEY("outcome/", j->ev->account, "/", j->ev->id), &value);
 }
 
-static void judge(struct cs_judge *j, struct cs_prepared *p) {
-    struct cs_verdict *v = &j->ret->verdict;
-    v->status = CS_STATUS_APPLIED;
-    if (j->ev)
-        memcpy(v->subject, j->ev->subject, sizeof(v->subject));
+// Who sent it, and whether it counts. Nothing else is read, and nothing of the content is examined, before it
+// does: CS_CODE_NONE, and the judge has not stopped.
+static enum cs_code judge_envelope(struct cs_judge *j, struct cs_prepared *p) {
     if (p->code == CS_CODE_NONE) {
         cs_facts_signer(j);
-        if (!settle_signature(j, p))
+        if (!cs_judge_stopped(j) && !settle_signature(j, p))
             j->failed = true;
-        if (!j->failed)
-            cs_facts_subject(j);
     } else {
         j->f.has_system = cs_judge_read_system(j, "system", &j->f.system);
     }
     check_settings(j);
-    if (cs_judge_stopped(j))
-        return;
-    enum cs_code broken = first_broken(j, envelope_rules, CS_ARRAY_LEN(envelope_rules));
-    if (broken != CS_CODE_NONE) {
-        reject(j, broken);
-        return;
-    }
-    if (j->f.remembered) {
-        v->status = CS_STATUS_DUPLICATE;
-        return;
-    }
+    return cs_judge_stopped(j) ? CS_CODE_NONE : first_broken(j, envelope_rules, CS_ARRAY_LEN(envelope_rules));
+}
+
+// The facts of an event that counts.
+static void gather(struct cs_judge *j, struct cs_prepared *p) {
+    if (!cs_prepare_content(j->ctx->crypto, p, j->err))
+        j->failed = true;
+    else
+        cs_facts_subject(j);
+}
+
+static void judge_event(struct cs_judge *j, struct cs_prepared *p) {
     admit(j);
-    broken = first_broken(j, event_rules, CS_ARRAY_LEN(event_rules));
+    enum cs_code broken = first_broken(j, event_rules, CS_ARRAY_LEN(event_rules));
     if (broken == CS_CODE_NONE)
         broken = p->content_code; // one that the table does not name
     if (broken != CS_CODE_NONE) {
@@ -276,6 +274,26 @@ static void judge(struct cs_judge *j, struct cs_prepared *p) {
     check_ruleset(j);
     if (!cs_judge_stopped(j))
         take_effect(j);
+}
+
+static void judge(struct cs_judge *j, struct cs_prepared *p) {
+    struct cs_verdict *v = &j->ret->verdict;
+    v->status = CS_STATUS_APPLIED;
+    if (j->ev)
+        memcpy(v->subject, j->ev->subject, sizeof(v->subject));
+    enum cs_code broken = judge_envelope(j, p);
+    if (cs_judge_stopped(j))
+        return;
+    if (broken != CS_CODE_NONE) {
+        reject(j, broken);
+    } else if (j->f.remembered) {
+        v->status = CS_STATUS_DUPLICATE;
+    } else {
+        gather(j, p);
+        if (!cs_judge_stopped(j))
+            judge_event(j, p);
+    }
+    look_for_outcome(j);
 }
 
 static void init_judge(struct cs_judge *j, const struct cs_rule_context *ctx, struct cs_state *state,
@@ -306,12 +324,6 @@ bool cs_decide(const struct cs_rule_context *ctx, struct cs_state *state, const 
     init_judge(&j, ctx, state, r, p, &decision, err);
     cs_state_begin(state);
     judge(&j, p);
-    // A heartbeat leaves an outcome only where it was refused: apply must know whether there is one.
-    if (j.ev && j.ev->type == CS_EVENT_AGENT_HEARTBEAT && decision.verdict.status == CS_STATUS_REJECTED &&
-        decision.verdict.signer_known) {
-        struct cs_bytes value;
-        (void)cs_judge_look(&j, CS_KEY("outcome/", j.ev->account, "/", j.ev->id), &value);
-    }
     clear_judge(&j);
     if (j.failed || j.needed) {
         cs_state_drop(state);
@@ -331,18 +343,18 @@ bool cs_decide(const struct cs_rule_context *ctx, struct cs_state *state, const 
 }
 
 bool cs_decide_touch(const struct cs_rule_context *ctx, struct cs_state *state, const struct cs_record *r,
-                     const struct cs_prepared *p) {
+                     struct cs_prepared *p) {
     struct cs_judge j;
     struct cs_err err;
-    struct cs_decision none;
+    CS_AUTO(cs_decision_clear) struct cs_decision none;
     memset(&none, 0, sizeof(none));
     init_judge(&j, ctx, state, r, p, &none, &err);
-    if (p->code == CS_CODE_NONE) {
-        cs_facts_signer(&j);
-        cs_facts_subject(&j);
-    } else {
-        j.f.has_system = cs_judge_read_system(&j, "system", &j.f.system);
-    }
+    none.verdict.status = judge_envelope(&j, p) == CS_CODE_NONE ? CS_STATUS_APPLIED : CS_STATUS_REJECTED;
+    // A good signature by a key that is at hand is enough: that key may come in with a record before this one.
+    none.verdict.signer_known = p->sig_checked && p->sig_good;
+    if (none.verdict.signer_known && !j.failed && !j.f.revoked && !j.f.remembered)
+        gather(&j, p);
+    look_for_outcome(&j);
     bool needed = j.needed;
     clear_judge(&j);
     return needed;

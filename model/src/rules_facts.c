@@ -384,14 +384,7 @@ void cs_facts_signer(struct cs_judge *j) {
 
 void cs_facts_subject(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
-    if (j->prepared->sig_checked && !j->prepared->sig_good)
-        return; // no rule looks further
-    if (ev->account[0]) {
+    if (ev->account[0])
         j->f.has_account = cs_judge_read_account(j, CS_KEY("account/", ev->account), &j->f.account);
-        // Whoever applies the decision must know whether the event has an outcome already. Heartbeats
-        // leave none where they are applied.
-        if (ev->type != CS_EVENT_AGENT_HEARTBEAT)
-            touch(j, CS_KEY("outcome/", ev->account, "/", ev->id));
-    }
     gather_subject(j);
 }

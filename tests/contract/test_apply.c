@@ -169,6 +169,7 @@ static void prepare_batch(struct consumer *c, struct batch *b, const struct benc
         must(cs_prepare(world.crypto, DEPLOYMENT, PARTITIONS, &b->records[i].record, cs_key_cache_lookup,
                         c->keys, NULL, &b->records[i].prepared, &err),
              &err);
+        cs_key_cache_learn_from(c->keys, b->records[i].prepared);
     }
 }
 

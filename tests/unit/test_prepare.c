@@ -10,6 +10,7 @@
 
 #include "certsync/model/text.h"
 #include "fixture.h"
+#include "rules_internal.h"
 
 static int setup(void **state) {
     *state = fx_new(4);
@@ -186,9 +187,19 @@ static void signature_where_the_key_is_known(void **state) {
     struct cs_event ev = fx_upload(fx, "acme", k, NULL, "name", fx_cert(fx, (struct fx_cert_how){0}));
     struct fx_record *record = fx_record(fx, k, &ev);
     record->r.partition = fx_partition_of(fx, "acme");
+    // Of an unknown signer nothing is examined; the rules ask for it where they know the signer.
     struct cs_prepared *p = fx_prepare(fx, &record->r);
     assert_false(p->sig_checked);
-    assert_int_equal(p->leaves_len, 1);
+    assert_false(p->examined);
+    assert_int_equal(p->leaves_len, 0);
+    struct cs_err err;
+    for (int again = 0; again < 2; again++) {
+        assert_true(cs_prepare_content(fx->crypto, p, &err));
+        assert_true(p->examined);
+        assert_int_equal(p->content_code, CS_CODE_NONE);
+        assert_int_equal(p->leaves_len, 1);
+        assert_string_equal(p->custodian, fx->custodian_kid);
+    }
     cs_prepared_free(p);
 
     fx->tell_keys = true;
@@ -207,6 +218,7 @@ static void signature_where_the_key_is_known(void **state) {
     p = fx_prepare(fx, &record->r);
     assert_true(p->sig_checked);
     assert_false(p->sig_good);
+    assert_false(p->examined);
     assert_int_equal(p->leaves_len, 0);
     cs_prepared_free(p);
     fx->tell_keys = false;
@@ -275,6 +287,7 @@ static void sender_keys(void **state) {
         {k->kid, bytes_of("no key"), 0, "data.key: not a public key"},
         {k->kid, p384->chain[0], 0, "data.key: too long"},
     };
+    fx->tell_keys = true;
     for (size_t i = 0; i < CS_ARRAY_LEN(rows); i++) {
         struct cs_event ev;
         if (rows[i].role) {
@@ -292,6 +305,7 @@ static void sender_keys(void **state) {
         assert_int_equal(p->content_code, rows[i].detail[0] ? CS_CODE_EVENT_MALFORMED : CS_CODE_NONE);
         cs_prepared_free(p);
     }
+    fx->tell_keys = false;
 }
 
 int main(void) {

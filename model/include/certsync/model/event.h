@@ -207,6 +207,8 @@ CS_MUST_USE bool cs_event_decode_view(struct cs_bytes value, struct cs_region *r
                                       struct cs_region *scratch, struct cs_event **ret, struct cs_err *err);
 // Of an upload or issue that was decoded so: lets go of what the base64 decodes to, once nobody needs more than the texts.
 void cs_event_forget_bytes(struct cs_event *ev);
+// Decodes the texts again, where the bytes were let go of; into scratch where the event lies in a region.
+CS_MUST_USE bool cs_event_recall_bytes(struct cs_event *ev, struct cs_region *scratch, struct cs_err *err);
 void cs_event_free(struct cs_event *ev);
 CS_DEFINE_AUTO(struct cs_event, cs_event_free)
 

@@ -2,6 +2,10 @@
 //
 // The costly, pure half of judging a record: everything that depends on its bytes alone (and the deployment's name). Nothing here reads a
 // catalog, so a worker does it while it waits for something else, and the memos of cs_crypto make a second time cheap.
+//
+// Signature first: certificates, requests and keys in a record are examined only once its signature is known to be good. Where the key is at
+// hand (cs_key_lookup) that is here; where it is not, the rules do both when the catalog says whose key it is. A record of an unknown
+// signer costs its hash, its JSON, and a look-up; one with a wrong signature the arithmetic of that signature as well.
 #pragma once
 
 #include "certsync/model/cert.h"
@@ -29,6 +33,7 @@ void cs_record_sha256(struct cs_crypto *c, const struct cs_record *r, uint8_t re
 
 // Finds the public key of a kid from what is known already (a cache): the kid is a hash of the key, so who knows it needs no catalog. May answer NULL: then the
 // signature is verified when the record is decided.
+// Content is examined then, too.
 typedef const struct cs_pubkey *(*cs_key_lookup)(void *arg, const char *account, const char *kid);
 
 struct cs_prepared {
@@ -42,14 +47,15 @@ struct cs_prepared {
     struct cs_bytes value; // view of the record's value
     uint8_t sig[128];
     size_t sig_len;
-    // The signature, where the lookup knew the key: checked with this key (its SPKI), and the answer.
+    // The signature, where the lookup or the catalog knew the key: checked with this key (its SPKI), and the answer.
     bool sig_checked;
     bool sig_good;
     struct cs_spki sig_spki;
     // certificate.upload, certificate.issue: the first rule that the certificates break by themselves (all of cert.h but the dates, which need the record's time
     // and are checked by the rules; sm2.*, chain.*, key.malformed, key.missing, key.many, key.mismatch); CS_CODE_NONE where none.
     // csr.add: csr.malformed, csr.bad_signature, cert.weak_key, key.*. agent.enroll, agent.rotate, trust.add: event.malformed where the key is not
-    // of the kind that the role needs or not the subject's.
+    // of the kind that the role needs or not the subject's. All of it is there once the content was examined.
+    bool examined;
     enum cs_code content_code;
     size_t leaves_len;
     struct cs_cert *leaf[2];     // owned

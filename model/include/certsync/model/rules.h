@@ -5,6 +5,8 @@
 //
 // The rules stand in one ordered table a type (rules.c); the first that is broken gives the verdict. Order for every event:
 // bytes (prepare.h), system.order (nothing but genesis before genesis), signer known, signature, not revoked, sequence, right, account, then the type's own.
+// Only what the first six leave over is examined, and only of it the catalog is read beyond the signer: whoever is not let in
+// costs a look-up.
 #pragma once
 
 #include "certsync/model/outcome.h"
@@ -44,9 +46,9 @@ CS_MUST_USE bool cs_decide(const struct cs_rule_context *ctx, struct cs_state *s
 
 // Notes in state what deciding this record reads, as deep as what is loaded already tells; decides nothing and writes nothing. True where something is needed. A worker
 // calls it for each record of a batch before it decides the first, loads, and calls it again for those that answered true: so a batch costs a
-// few loads, not one a record. Only a help: cs_decide notes by itself what it still misses.
+// few loads, not one a record. Only a help: cs_decide notes by itself what it still misses. Signature and content are examined, where they were not.
 bool cs_decide_touch(const struct cs_rule_context *ctx, struct cs_state *state, const struct cs_record *r,
-                     const struct cs_prepared *p);
+                     struct cs_prepared *p);
 
 // The rule book for people: each rule's type, code and sentence in the order they are checked.
 struct cs_rule_info {
