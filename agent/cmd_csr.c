@@ -35,12 +35,16 @@ static const struct cs_opt create_opts[] = {
      CS_OPT_AT_STR(struct csr, subject),
      .value_name = "SUBJECT",
      .flags = CS_OPT_REQUIRED,
-     .text = "As /C=CN/O=Example/CN=www.example.com, or just the common name."},
+     .text =
+         "As /C=CN/O=Example/CN=www.example.com, as CN=www.example.com,O=Example,C=CN, or just the common "
+         "name."},
     {.name = "dns",
      .kind = CS_OPT_LIST,
      CS_OPT_AT_LIST(struct csr, dns),
      .value_name = "NAME",
-     .text = "A DNS name or IP address for the certificate; may be given several times."},
+     .text =
+         "A DNS name or IP address for the certificate; may be given several times. The common name, where "
+         "it is one and none is given."},
     {.name = "key-type",
      .kind = CS_OPT_CHOICE,
      CS_OPT_AT_INT(struct csr, key_type),
@@ -165,85 +169,136 @@ static int run_add(const struct cs_cli *cli) {
     return cs_submit(&s, event, what);
 }
 
-// --- list and delete --------------------------------------------------------------------------------
-
-// {"csrs":[…]}, all of them.
-static bool get_csrs(struct cs_session *s, json_t **ret, struct cs_err *err) {
-    CS_AUTO(cs_buf_clear) struct cs_buf path;
-    json_t *all = json_array();
-    cs_buf_init(&path, 1024);
-    cs_buf_puts(&path, "/v1/accounts");
-    cs_client_put_segment(&path, s->account);
-    cs_buf_puts(&path, "/csrs");
-    bool ok = cs_buf_ok(&path, err) && cs_session_client(s, err) &&
-              cs_client_get_list(s->client, (const char *)path.data, "csrs", all, err);
-    if (ok)
-        *ret = json_pack("{s:O}", "csrs", all);
-    json_decref(all);
-    return ok;
-}
+// --- list, show and delete ---------------------------------------------------------------------------
 
 static const char *text_of(const json_t *o, const char *name) {
     const char *s = json_string_value(json_object_get(o, name));
     return s ? s : "";
 }
 
-static int run_list(const struct cs_cli *cli) {
-    struct cs_err err;
-    CS_AUTO(cs_session_close) struct cs_session s = {0};
-    json_t *answer;
-    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT, &s, &err))
-        return cs_report_failure(cli, &err);
-    if (!get_csrs(&s, &answer, &err))
-        return cs_report_api_failure(cli, &err);
-    if (s.globals->json) {
-        cs_report_json(cli, answer);
-        return CS_EXIT_OK;
-    }
+// All requests whose name begins so, appended to all.
+static bool get_csrs(struct cs_session *s, const char *prefix, json_t *all, struct cs_err *err) {
+    CS_AUTO(cs_buf_clear) struct cs_buf path;
+    cs_buf_init(&path, 1024);
+    cs_buf_puts(&path, "/v1/accounts");
+    cs_client_put_segment(&path, s->account);
+    cs_buf_puts(&path, "/csrs");
+    cs_client_put_query(&path, "name", prefix);
+    return cs_buf_ok(&path, err) && cs_session_client(s, err) &&
+           cs_client_get_list(s->client, (const char *)path.data, "csrs", all, err);
+}
+
+// "www, version 2", or "".
+static void used_by(const json_t *item, char *out, size_t size) {
+    const json_t *used = json_object_get(item, "used");
+    out[0] = '\0';
+    if (used)
+        snprintf(out, size, "%s, version %" JSON_INTEGER_FORMAT, text_of(used, "name"),
+                 json_integer_value(json_object_get(used, "version")));
+}
+
+static bool print_list(const struct cs_cli *cli, const json_t *all) {
     CS_AUTO(cs_table_free)
-    struct cs_table *t = cs_table_new((const char *const[]){"NAME", "KEY", ">BITS", "SUBJECT", "ID", NULL});
+    struct cs_table *t =
+        cs_table_new((const char *const[]){"NAME", "KEY", ">BITS", "SUBJECT", "USED BY", "ID", NULL});
     size_t i;
     const json_t *item;
-    json_array_foreach(json_object_get(answer, "csrs"), i, item) {
+    json_array_foreach(all, i, item) {
+        char used[CS_NAME_MAX + 40];
+        used_by(item, used, sizeof used);
         cs_table_cell(t, text_of(item, "name"));
         cs_table_cell(t, text_of(item, "key_type"));
         cs_table_cellf(t, "%" JSON_INTEGER_FORMAT, json_integer_value(json_object_get(item, "key_bits")));
         cs_table_cell(t, text_of(item, "subject"));
+        cs_table_cell(t, used);
         cs_table_cell(t, text_of(item, "id"));
     }
-    bool ok = cs_table_print(t, cli->out);
-    json_decref(answer);
-    return ok ? CS_EXIT_OK : CS_EXIT_USAGE;
+    return cs_table_print(t, cli->out);
 }
 
+static int run_list(const struct cs_cli *cli) {
+    struct cs_err err;
+    CS_AUTO(cs_session_close) struct cs_session s = {0};
+    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT, &s, &err))
+        return cs_report_failure(cli, &err);
+    json_t *all = json_array();
+    bool ok = get_csrs(&s, "", all, &err), printed = true;
+    if (ok && s.globals->json)
+        cs_report_json(cli, json_pack("{s:O}", "csrs", all));
+    else if (ok)
+        printed = print_list(cli, all);
+    json_decref(all);
+    if (!ok)
+        return cs_report_api_failure(cli, &err);
+    return printed ? CS_EXIT_OK : CS_EXIT_USAGE;
+}
+
+// The request of this name or id; csr.not_found. Names are unique.
+static bool get_csr(struct cs_session *s, const char *name_or_id, json_t **ret, struct cs_err *err) {
+    bool is_id = cs_uuid_valid(name_or_id, strlen(name_or_id));
+    size_t i;
+    json_t *item, *all = json_array(), *found = NULL;
+    bool ok = (is_id || cs_name_valid(name_or_id, strlen(name_or_id), CS_ALGORITHM_INTERNATIONAL) ||
+               cs_err_reject(err, CS_CODE_CSR_NOT_FOUND)) &&
+              get_csrs(s, is_id ? "" : name_or_id, all, err);
+    json_array_foreach(all, i, item) if (ok && strcmp(text_of(item, is_id ? "id" : "name"), name_or_id) == 0)
+        found = item;
+    *ret = json_incref(found);
+    json_decref(all);
+    return ok && (found || cs_err_reject(err, CS_CODE_CSR_NOT_FOUND));
+}
+
+static void print_csr(const struct cs_cli *cli, const json_t *item) {
+    const json_t *used = json_object_get(item, "used"), *name;
+    size_t i;
+    fprintf(cli->out, "name      %s\nid        %s\nsubject   %s\nnames     ", text_of(item, "name"),
+            text_of(item, "id"), cs_shown(text_of(item, "subject")));
+    json_array_foreach(json_object_get(item, "names"), i, name)
+        fprintf(cli->out, "%s%s", i ? ", " : "", cs_shown(json_string_value(name)));
+    fprintf(cli->out, "\nkey       %s, %" JSON_INTEGER_FORMAT " bits\ncreated   %s\n",
+            text_of(item, "key_type"), json_integer_value(json_object_get(item, "key_bits")),
+            text_of(item, "created"));
+    if (used)
+        fprintf(cli->out, "used by   %s, version %" JSON_INTEGER_FORMAT " (%s), %s\n", text_of(used, "name"),
+                json_integer_value(json_object_get(used, "version")), text_of(used, "certificate"),
+                text_of(used, "at"));
+    else
+        fputs("used by   no certificate yet\n", cli->out);
+}
+
+static int run_show(const struct cs_cli *cli) {
+    const struct csr *o = cli->values;
+    struct cs_err err;
+    CS_AUTO(cs_session_close) struct cs_session s = {0};
+    json_t *item;
+    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT, &s, &err))
+        return cs_report_failure(cli, &err);
+    if (!get_csr(&s, o->name, &item, &err))
+        return cs_report_api_failure(cli, &err);
+    if (s.globals->json) {
+        cs_report_json(cli, item);
+        return CS_EXIT_OK;
+    }
+    print_csr(cli, item);
+    json_decref(item);
+    return CS_EXIT_OK;
+}
+
+// An id needs no API.
 static bool csr_id(struct cs_session *s, const char *name_or_id, cs_uuid ret, struct cs_err *err) {
+    json_t *item;
     if (cs_uuid_valid(name_or_id, strlen(name_or_id))) {
         memcpy(ret, name_or_id, sizeof(cs_uuid));
         return true;
     }
-    json_t *answer;
-    if (!get_csrs(s, &answer, err))
+    if (!get_csr(s, name_or_id, &item, err))
         return false;
-    size_t i, found = 0;
-    const json_t *item;
-    json_array_foreach(json_object_get(answer, "csrs"), i, item) {
-        const char *id = text_of(item, "id");
-        if (strcmp(text_of(item, "name"), name_or_id) != 0 || !cs_uuid_valid(id, strlen(id)))
-            continue;
-        memcpy(ret, id, sizeof(cs_uuid));
-        found++;
-    }
-    json_decref(answer);
-    if (found == 1)
-        return true;
-    if (found > 1)
-        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
-                          "%zu requests have the name \"%s\": give the id (certsync csr list)", found,
-                          cs_quoted(name_or_id));
-    return cs_err_reject(err, CS_CODE_CSR_NOT_FOUND);
+    snprintf(ret, sizeof(cs_uuid), "%s", text_of(item, "id"));
+    json_decref(item);
+    return true;
 }
 
-static const struct cs_arg delete_args[] = {
+static const struct cs_arg one_args[] = {
     {.name = "NAME|ID", CS_OPT_AT_STR(struct csr, name), .text = "The request."},
 };
 
@@ -293,17 +348,23 @@ static const struct cs_command commands[] = {
      .summary = "List the account's requests",
      .values_size = sizeof(struct csr),
      .run = run_list},
+    {.name = "show",
+     .summary = "Show a request, and which certificate has its key",
+     .args = one_args,
+     .arg_count = CS_ARRAY_LEN(one_args),
+     .values_size = sizeof(struct csr),
+     .run = run_show},
     {.name = "delete",
      .summary = "Delete a request",
-     .args = delete_args,
-     .arg_count = CS_ARRAY_LEN(delete_args),
+     .args = one_args,
+     .arg_count = CS_ARRAY_LEN(one_args),
      .values_size = sizeof(struct csr),
      .run = run_delete},
 };
 
 const struct cs_command cs_cmd_csr = {
     .name = "csr",
-    .summary = "Certificate signing requests: create, add, list, delete",
+    .summary = "Certificate signing requests: create, add, list, show, delete",
     .commands = commands,
     .command_count = CS_ARRAY_LEN(commands),
 };

@@ -351,6 +351,9 @@ bool cs_compose_csr(const struct cs_compose *c, const char *name, const struct c
         return cs_err_set(err, CS_ERR_REJECT, CS_CODE_KEY_MISMATCH,
                           "%s: the private key does not belong to the request in %s.", key->label,
                           csr->label);
+    enum cs_code code = cs_csr_check(request);
+    if (code != CS_CODE_NONE)
+        return cs_err_set(err, CS_ERR_REJECT, code, "%s: %s", csr->label, cs_code_sentence(code));
     return cs_compose_csr_key(c, name, CS_TAKE(request), private, ret, err);
 }
 

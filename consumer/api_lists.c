@@ -186,6 +186,15 @@ static bool put_csr(struct cs_buf *json, const char *member, struct cs_bytes doc
     cs_json_name(json, "csr");
     cs_json_put_base64(json, csr.der);
     api_put_time_ms(json, "created", csr.created_ms);
+    if (csr.used.certificate[0]) {
+        cs_json_name(json, "used");
+        cs_json_begin(json, '{');
+        cs_json_str(json, "certificate", csr.used.certificate);
+        cs_json_str(json, "name", csr.used.name);
+        cs_json_int(json, "version", csr.used.version);
+        api_put_time_ms(json, "at", csr.used.at_ms);
+        cs_json_end(json, '}');
+    }
     cs_json_end(json, '}');
     return true;
 }

@@ -122,7 +122,10 @@ static bool put_csr(struct show *s, const char *id, struct cs_err *err) {
     if (!cs_csr_entry_decode(doc, &c, err))
         return false;
     if (!s->json) {
-        cs_buf_printf(&s->b, "  %-32s %s  %s\n", c.name, c.id, c.subject ? c.subject : "");
+        cs_buf_printf(&s->b, "  %-32s %s  %s", c.name, c.id, c.subject ? c.subject : "");
+        if (c.used.certificate[0])
+            cs_buf_printf(&s->b, "  used by %s, version %" PRId64, c.used.name, c.used.version);
+        cs_buf_putc(&s->b, '\n');
         return true;
     }
     cs_json_begin(&s->b, '{');
@@ -131,6 +134,8 @@ static bool put_csr(struct show *s, const char *id, struct cs_err *err) {
     cs_json_str(&s->b, "subject", c.subject ? c.subject : "");
     cs_json_str(&s->b, "key_type", cs_key_type_name(c.key_type));
     cs_json_int(&s->b, "created_ms", c.created_ms);
+    if (c.used.certificate[0])
+        cs_json_str(&s->b, "used_by", c.used.certificate);
     cs_json_end(&s->b, '}');
     return true;
 }

@@ -53,6 +53,7 @@ static void want_by_type(struct cs_state *s, const struct cs_prepared *p) {
         if (p->csr)
             want_csr_for(s, ev->account, p->csr->spki_sha256);
         want(s, cs_key_join(key, "csr/", ev->account, "/", ev->subject, NULL));
+        want(s, cs_key_join(key, "csr-name/", ev->account, "/", ev->data.csr.name, NULL));
         break;
     case CS_EVENT_CSR_DELETE:
         want(s, cs_key_join(key, "csr/", ev->account, "/", ev->subject, NULL));

@@ -17,8 +17,8 @@
 
 #define LEASE_MS       10000 // after a SIGKILL another rebuild waits this long
 #define CLAIM_PAUSE_MS 200
-#define CLAIM_SLACK_MS 2000 // a lease that is not renewed has ended by then
-#define ROUNDS_MAX     100  // of loading for one record: each finds something, or the rules ask in circles
+#define CLAIM_SLACK_MS 2000  // a lease that is not renewed has ended by then
+#define ROUNDS_MAX     10000 // of loading for one record: each finds something, or the rules ask in circles
 
 struct cs_rebuilder {
     struct cs_rebuild_env *env;

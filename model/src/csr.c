@@ -154,6 +154,10 @@ bool cs_csr_parse(struct cs_crypto *c, struct cs_bytes der, struct cs_csr **ret,
     return true;
 }
 
+enum cs_code cs_csr_check(const struct cs_csr *csr) {
+    return csr->names_len > 0 ? CS_CODE_NONE : CS_CODE_CSR_NO_NAME;
+}
+
 void cs_csr_free(struct cs_csr *csr) {
     if (!csr)
         return;

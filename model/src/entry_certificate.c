@@ -305,6 +305,18 @@ void cs_material_encode(struct cs_buf *b, const struct cs_material_part *parts, 
 
 // ---- certificate signing request
 
+static const struct cs_field csr_use_rows[] = {
+    {CS_FIELD("certificate", struct cs_csr_entry, used.certificate), .type = &cs_type_string,
+     .form = &cs_form_uuid},
+    {CS_FIELD("name", struct cs_csr_entry, used.name), .type = &cs_type_string, .form = &cs_form_name},
+    {CS_FIELD("version", struct cs_csr_entry, used.version), CS_FIELD_COUNT},
+    {CS_FIELD("at_ms", struct cs_csr_entry, used.at_ms), CS_FIELD_ANY_TIME},
+};
+static bool csr_unused(const void *base) {
+    return ((const struct cs_csr_entry *)base)->used.certificate[0] == '\0';
+}
+static const struct cs_fields csr_use_fields = {CS_FIELDS(csr_use_rows), .absent = csr_unused};
+
 static const struct cs_field csr_rows[] = {
     {CS_FIELD("id", struct cs_csr_entry, id), .type = &cs_type_string, .form = &cs_form_uuid},
     {CS_FIELD("deleted", struct cs_csr_entry, deleted), .type = &cs_type_bool, .optional = true},
@@ -321,6 +333,7 @@ static const struct cs_field csr_rows[] = {
      .optional = true},
     {CS_FIELD("created_ms", struct cs_csr_entry, created_ms), CS_FIELD_ANY_TIME, .none = INT64_MIN,
      .optional = true},
+    {CS_FIELD_NAMED("used"), .type = &cs_type_object, .fields = &csr_use_fields, .optional = true},
 };
 #define CSR_TOMBSTONE 0x3u
 #define CSR_LIVE      0x7FDu // all but deleted

@@ -274,6 +274,24 @@ static const char *attribute_name(struct cs_bytes oid) {
     return NULL;
 }
 
+static char lower(char c) {
+    return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+}
+
+bool name_oid(const char *text, size_t len, struct cs_bytes *ret) {
+    for (size_t i = 0; i < CS_ARRAY_LEN(attributes); i++) {
+        const char *name = attributes[i].name;
+        size_t k = 0;
+        while (k < len && name[k] && lower(name[k]) == lower(text[k]))
+            k++;
+        if (k < len || name[k])
+            continue;
+        *ret = attributes[i].oid;
+        return true;
+    }
+    return false;
+}
+
 static void emit_ava(struct sink *s, const struct ava *ava) {
     char text[1024];
     size_t len;

@@ -12,6 +12,8 @@
 bool name_valid(struct cs_bytes name);
 bool name_rdn_valid(struct cs_bytes rdn); // a RelativeDistinguishedName's content
 bool name_empty(struct cs_bytes name);
+// The OID of an attribute by the name that it is shown with, in any case.
+CS_MUST_USE bool name_oid(const char *text, size_t len, struct cs_bytes *ret);
 // One line in RFC 2253's form, most specific first, UTF-8, control bytes and bytes that are not text as \XX;
 // cut to fit.
 void name_format(struct cs_bytes name, char *out, size_t out_size);

@@ -290,7 +290,9 @@ static bool read_csr(struct cs_crypto *c, struct cs_prepared *p, struct cs_err *
     struct cs_bytes key = ev->data.csr.key.bytes, pop = ev->data.csr.pop.bytes;
     if (!cs_csr_parse(c, ev->data.csr.csr.bytes, &p->csr, err))
         return refuse_content(p, err);
-    p->content_code = take_custodian(key, p);
+    p->content_code = cs_csr_check(p->csr);
+    if (p->content_code == CS_CODE_NONE)
+        p->content_code = take_custodian(key, p);
     if (p->content_code != CS_CODE_NONE)
         return true;
     struct cs_pop_fields fields = pop_fields(ev, key, p->csr->sha256);

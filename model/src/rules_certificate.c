@@ -316,6 +316,8 @@ void cs_effect_upload(struct cs_judge *j) {
         put_new(j, &cert);
     cs_judge_put_certificate(j, &cert);
     put_material(j, cert.id);
+    if (ev->data.upload.part[0].csr)
+        cs_csr_used(j, &cert);
     cs_key member;
     cs_state_add(j->state, CS_KEY("expiry/", ev->account),
                  cs_view_member(member, cert.summary.name, NULL, cert.id), cs_summary_ends(&cert.summary));

@@ -18,13 +18,29 @@ static const char *spki_key(cs_key ret, const char *account, const uint8_t sha25
     return cs_key_join(ret, "csr-spki/", account, "/", hex, NULL);
 }
 
-// A request with the key of one that is there already changes nothing; the verdict names the one that is
-// there.
+// The very same request under the same name: it is there.
+static bool is_there(const struct cs_judge *j) {
+    const struct cs_bytes *old = &j->f.csr.der, *new = &j->prepared->csr->der;
+    return j->f.has_csr && strcmp(j->f.csr.name, j->ev->data.csr.name) == 0 &&
+           old->len == new->len &&memcmp(old->data, new->data, new->len) == 0;
+}
+
+bool cs_rule_csr_key_new(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    return !j->f.has_csr || is_there(j);
+}
+
+bool cs_rule_csr_name_new(struct cs_judge *j, enum cs_code code) {
+    (void)code;
+    return !j->f.csr_named || is_there(j);
+}
+
+// The same request again changes nothing; the verdict names the one that is there.
 void cs_effect_csr_add(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     const struct cs_csr *csr = j->prepared->csr;
     struct cs_verdict *v = &j->ret->verdict;
-    if (j->f.has_csr) {
+    if (is_there(j)) {
         v->code = CS_CODE_UNCHANGED;
         CS_COPY(v->subject, j->f.csr.id);
         return;
@@ -45,6 +61,7 @@ void cs_effect_csr_add(struct cs_judge *j) {
     cs_judge_put(j, CS_KEY("csr/", ev->account, "/", entry.id));
     cs_key key;
     cs_judge_put_id(j, spki_key(key, ev->account, entry.spki_sha256), entry.id);
+    cs_judge_put_id(j, CS_KEY("csr-name/", ev->account, "/", entry.name), entry.id);
     cs_state_add(j->state, CS_KEY("csrs/", ev->account), CS_KEY(entry.name, "/", entry.id), 0);
 }
 
@@ -58,5 +75,15 @@ void cs_effect_csr_delete(struct cs_judge *j) {
     cs_judge_put(j, CS_KEY("csr/", ev->account, "/", csr->id));
     cs_key key;
     cs_state_delete(j->state, spki_key(key, ev->account, csr->spki_sha256));
+    cs_state_delete(j->state, CS_KEY("csr-name/", ev->account, "/", csr->name));
     cs_state_remove(j->state, CS_KEY("csrs/", ev->account), CS_KEY(csr->name, "/", csr->id));
+}
+
+void cs_csr_used(struct cs_judge *j, const struct cs_certificate *by) {
+    struct cs_csr_entry *csr = &j->f.csr;
+    csr->used = (struct cs_csr_use){.version = by->summary.version, .at_ms = j->record->timestamp_ms};
+    CS_COPY(csr->used.certificate, by->id);
+    CS_COPY(csr->used.name, by->summary.name);
+    cs_csr_entry_encode(cs_judge_begin(j), csr);
+    cs_judge_put(j, CS_KEY("csr/", j->ev->account, "/", csr->id));
 }

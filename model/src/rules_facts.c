@@ -214,6 +214,8 @@ static void gather_csr_add(struct cs_judge *j) {
     struct cs_bytes value;
     gather_custodian(j);
     f->id_used = cs_judge_look(j, CS_KEY("csr/", ev->account, "/", ev->subject), &value) == CS_FOUND;
+    f->csr_named =
+        cs_judge_look(j, CS_KEY("csr-name/", ev->account, "/", ev->data.csr.name), &value) == CS_FOUND;
     if (!j->prepared->csr)
         return;
     char spki[65];

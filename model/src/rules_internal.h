@@ -47,6 +47,7 @@ struct cs_facts {
     bool shared_in_only; // certificate.share: not the account's own, but shared in to it
     bool has_csr;        // upload: the match; csr.add: of the same key; csr.delete: by subject
     struct cs_csr_entry csr;
+    bool csr_named;     // csr.add: a request has the name
     bool has_shared_in; // certificate.delete with `from`, share.offer
     struct cs_shared_in shared_in;
     bool has_share; // share.answer
@@ -134,6 +135,9 @@ void cs_judge_fail_oom(struct cs_judge *j);
 CS_MUST_USE bool cs_prepare_content(struct cs_crypto *c, struct cs_prepared *p, struct cs_err *err);
 // The partition that a derived event says it is from; -1 for all others.
 int32_t cs_event_origin(const struct cs_event *ev);
+
+// The matched request has given its key to a certificate (rules_csr.c).
+void cs_csr_used(struct cs_judge *j, const struct cs_certificate *by);
 
 // The owner's end of shares (rules_share.c).
 // Closes an open or pending share: its document, its index entry, its event's conclusion, and a withdrawal

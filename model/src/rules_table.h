@@ -114,6 +114,7 @@
     X(KEYED, CERT_WEAK_KEY, cs_rule_content, "Keys are RSA of 2048 to 8192 bits, P-256, P-384, P-521, Ed25519 or SM2.") \
     X(KEYED, CERT_EXPLICIT_CURVE, cs_rule_content, "Curves are named, not spelled out.") \
     X(CSR_ADD, CSR_BAD_SIGNATURE, cs_rule_content, "The request is signed by its own key.") \
+    X(CSR_ADD, CSR_NO_NAME, cs_rule_content, "The request names a host: it has a subject alternative name.") \
     X(UPLOADS, CERT_IS_CA, cs_rule_content, "The leaf is no CA certificate.") \
     X(UPLOADS, CERT_ALGORITHM, cs_rule_content, "SM2 keys belong to the SM2 form, all others to the international one.") \
     X(UPLOADS, CERT_NO_NAME, cs_rule_content, "The leaf names somebody: a subject alternative name or a common name.") \
@@ -130,6 +131,8 @@
     X(UPLOADS, CERT_EXPIRED, cs_rule_not_expired, "The certificate is still valid then.") \
     X(UPLOADS, CHAIN_INCOMPLETE, cs_rule_chain_complete, "The leaf's issuer is in the chain, where the account asks for that.") \
     X(KEYED, KEY_MALFORMED, cs_rule_custodian, "The key is sealed to a custodian that is trusted.") \
+    X(CSR_ADD, CSR_EXISTS, cs_rule_csr_key_new, "No other request of the account has its key; the same request again changes nothing.") \
+    X(CSR_ADD, CSR_NAME_TAKEN, cs_rule_csr_name_new, "No other request of the account has its name.") \
     X(UPLOADS, CSR_NO_MATCH, cs_rule_csr_match, "A request of this account has the certificate's key, where one is to be matched.") \
     X(UPLOADS, EVENT_FORBIDDEN, cs_rule_csr_pattern, "The key's pattern covers the name of that request, too; issuers have none.") \
     X(UPLOADS, NAME_TAKEN, cs_rule_name_free, "The name is free, or its certificate is to be replaced.") \

@@ -320,8 +320,14 @@ def test_csr(log, acme):
     log.enroll(name, narrow, ["upload", "csr"], "mine")
     v = log.put(agent.csr_add(name, "api", key, ev.csr_of(key), subject=subject))
     assert v.status == "applied", v
-    again = log.put(agent.csr_add(name, "api", key, ev.csr_of(key)))
+    der = log.of(name).csrs[subject]["csr"]
+    again = log.put(agent.csr_add(name, "api", key, ev.base64.b64decode(der)))
     assert (again.code, again.subject) == ("unchanged", subject)
+    refused(log.put(agent.csr_add(name, "other", key, ev.base64.b64decode(der))), "csr.exists")
+    refused(log.put(agent.csr_add(name, "api", key, ev.csr_of(key))), "csr.exists")
+    other = ev.new_key()
+    refused(log.put(agent.csr_add(name, "api", other, ev.csr_of(other))), "csr.name_taken")
+    refused(log.put(agent.csr_add(name, "bare", other, ev.csr_of(other, names=False))), "csr.no_name")
     refused(log.put(agent.csr_add(name, "api", ev.new_key(), ev.csr_of(key))), "key.mismatch")
     refused(by_csr(narrow, "mine"), "event.forbidden")
     without = ev.Sender(D, log.custodian.public_key())
@@ -330,6 +336,7 @@ def test_csr(log, acme):
     v = by_csr()
     assert v.status == "applied", v
     assert log.of(name).material[log.of(name).names["api"]][0]["key_subject"] == subject
+    assert log.of(name).csrs[subject]["used"]["certificate"] == log.of(name).names["api"]
     assert log.put(agent.event("csr.delete", name, subject, {})).status == "applied"
     refused(log.put(agent.event("csr.delete", name, subject, {})), "csr.not_found")
     assert by_csr().code == "unchanged"  # the certificate has its key already

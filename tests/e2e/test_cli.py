@@ -83,7 +83,16 @@ def test_csr(host, ca):
     request = x509.load_pem_x509_csr((host.dir / "api.csr").read_bytes())
     assert request.is_signature_valid
     (host.dir / "api.pem").write_bytes(ev.pem_of(ca.issue(request.public_key(), cn="api.example.com", names=["api.example.com"]), ca.der))
+    assert "used by   no certificate yet" in host.expect(APPLIED, "csr", "show", "api")
     host.expect(APPLIED, "upload", "api", "--cert", "api.pem", "--csr")
+    assert "used by   api, version 1" in host.expect(APPLIED, "csr", "show", "api")
+    assert host.json(APPLIED, "csr", "list")["csrs"][0]["used"]["name"] == "api"
+    host.expect(REJECTED, "csr", "create", "api", "--subject", "api.example.com", "--out", "again.csr", words=["csr.name_taken", "csr delete"])
+    host.expect(REFUSED, "csr", "create", "none", "--subject", "CN=An Example,O=b", "--out", "none.csr", words=["csr.no_name", "--dns"])
+    host.expect(APPLIED, "csr", "create", "forms", "--subject", "CN=b.example.com,O=b", "--out", "forms.csr")
+    made = x509.load_pem_x509_csr((host.dir / "forms.csr").read_bytes())
+    assert made.subject.rfc4514_string() == "CN=b.example.com,O=b"
+    assert made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName) == ["b.example.com"]
     host.expect(APPLIED, "csr", "delete", "api")
 
 

@@ -474,6 +474,39 @@ def a_request_with_a_changed_subject(w):
     return w.acme.agent.csr_add("acme", w.fresh(), key, ev.csr_of(key, "www.example.com").replace(b"www.example", b"wwx.example"))
 
 
+@case("csr.no_name")
+def a_request_without_an_alternative_name(w):
+    key = ev.new_key()
+    return w.acme.agent.csr_add("acme", w.fresh(), key, ev.csr_of(key, names=False))
+
+
+def requested(w, name=None):
+    """A request that was applied: (name, key, DER)."""
+    name, key = name or w.fresh(), ev.new_key()
+    der = ev.csr_of(key)
+    assert w.judge(w.acme.agent.csr_add("acme", name, key, der))["status"] == "applied"
+    return name, key, der
+
+
+@case("csr.exists")
+def the_key_of_another_request(w):
+    _, key, der = requested(w)
+    return w.acme.agent.csr_add("acme", w.fresh(), key, der)
+
+
+@case("csr.exists")
+def another_request_by_the_same_key(w):
+    name, key, _ = requested(w)
+    return w.acme.agent.csr_add("acme", name, key, ev.csr_of(key, "other.example.com"))
+
+
+@case("csr.name_taken")
+def the_name_of_another_request(w):
+    name, _, _ = requested(w)
+    key = ev.new_key()
+    return w.acme.agent.csr_add("acme", name, key, ev.csr_of(key))
+
+
 @case("csr.no_match")
 def no_request_with_this_key(w):
     return csr_upload(w, w.pair()[1])

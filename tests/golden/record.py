@@ -194,6 +194,8 @@ class Golden(test_verdicts.World):
         request = self.acme.agent.csr_add("acme", self.fresh(), key, ev.csr_of(key))
         self.judge(request)
         self.judge(request)  # duplicate
+        held = json.loads(request.value)
+        self.judge(self.acme.agent.csr_add("acme", held["data"]["name"], key, ev.base64.b64decode(held["data"]["csr"])))  # unchanged
         self.judge(test_verdicts.csr_upload(self, [self.ca.issue(key.public_key()), self.ca.der]))
         subject = json.loads(request.value)["subject"]
         self.judge(self.acme.agent.event("csr.delete", "acme", subject, {}))

@@ -48,6 +48,8 @@ def _account(name, a, doc, index, outcomes):
         doc(f"csr/{name}/{i}", c)
     for spki, i in a.csr_spki.items():
         doc(f"csr-spki/{name}/{spki}", i)
+    for called, i in a.csr_names.items():
+        doc(f"csr-name/{name}/{called}", i)
     index(f"csrs/{name}", {f"{c['name']}/{i}": 0 for i, c in a.csrs.items() if not c["deleted"]})
     for i, s in a.shares.items():
         doc(f"share/{name}/{i}", s)

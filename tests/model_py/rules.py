@@ -82,7 +82,7 @@ class Account:
         self.certs = {}          # id -> certificate, or its tombstone
         self.material = {}       # id -> parts
         self.names = {}          # name -> id
-        self.csrs, self.csr_spki = {}, {}
+        self.csrs, self.csr_spki, self.csr_names = {}, {}, {}
         self.shares = {}         # share id -> the owner's end
         self.share_in = {}       # share id -> the recipient's end
         self.shared_in = {}      # (owner account, certificate id) -> entry, while open
@@ -505,6 +505,9 @@ class Model:
             a.doc["certificates"] += 1
         cert.update(summary=summary, by=e.kid, updated_ms=v.time_ms)
         a.material[cert["id"]] = material
+        if d.get("csr") is True:
+            request = a.csrs[material[0]["key_subject"]]
+            request["used"] = {"certificate": cert["id"], "name": d["name"], "version": summary["version"], "at_ms": v.time_ms}
         v.subject, v.version = cert["id"], summary["version"]
         for share in cert["shares"]:
             found = a.shares[share]
@@ -691,22 +694,30 @@ class Model:
             raise Refused("name.invalid")
         self._covered(agent, d["name"])
         request = der.request(wire.decode_base64(d["csr"]))
+        if not request.names:
+            raise Refused("csr.no_name")
         custodian = self._key_of(e, d, request.key, request.der)
+        self._custodian_trusted(p, custodian)
+        held = a.csrs.get(a.csr_spki.get(request.spki_sha256))
+        if held and (held["name"], held["csr"]) == (d["name"], d["csr"]):
+            v.code, v.subject = "unchanged", held["id"]
+            return
+        if held:
+            raise Refused("csr.exists")
+        if d["name"] in a.csr_names:
+            raise Refused("csr.name_taken")
         if e.subject in a.csrs:
             raise Refused("certificate.id_used")
-        if request.spki_sha256 in a.csr_spki:
-            v.code, v.subject = "unchanged", a.csr_spki[request.spki_sha256]
-            return
-        self._custodian_trusted(p, custodian)
         a.csrs[e.subject] = {"id": e.subject, "deleted": False, "name": d["name"], "csr": d["csr"], "key": d["key"],
                              "spki_sha256": request.spki_sha256, "subject": request.subject, "names": request.names,
-                             "key_type": request.key.type, "key_bits": request.key.bits, "created_ms": v.time_ms}
-        a.csr_spki[request.spki_sha256] = e.subject
+                             "key_type": request.key.type, "key_bits": request.key.bits, "created_ms": v.time_ms,
+                             "used": None}
+        a.csr_spki[request.spki_sha256] = a.csr_names[d["name"]] = e.subject
 
     def _csr_delete(self, p, v, e, a, agent):
         found = a.csrs.get(e.subject)
         if not found or found["deleted"]:
             raise Refused("csr.not_found")
         self._covered(agent, found["name"])
-        del a.csr_spki[found["spki_sha256"]]
+        del a.csr_spki[found["spki_sha256"]], a.csr_names[found["name"]]
         a.csrs[e.subject] = {"id": e.subject, "deleted": True}

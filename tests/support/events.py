@@ -263,10 +263,12 @@ def pem_of(*ders: bytes) -> bytes:
                     for d in ders)
 
 
-def csr_of(key, cn="www.example.com") -> bytes:
-    return (x509.CertificateSigningRequestBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, cn)]))
-            .sign(key, None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256())
+def csr_of(key, cn="www.example.com", names=True) -> bytes:
+    request = (x509.CertificateSigningRequestBuilder()
+               .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, cn)])))
+    if names:
+        request = request.add_extension(x509.SubjectAlternativeName([x509.DNSName(cn)]), critical=False)
+    return (request.sign(key, None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256())
             .public_bytes(serialization.Encoding.DER))
 
 

@@ -156,6 +156,9 @@ void fx_fill_part(struct fx *fx, struct cs_event *ev, size_t part, const struct 
 void fx_fill_csr(struct fx *fx, struct cs_event *ev, const char *name, const struct fx_cert *key);
 struct cs_event fx_csr(struct fx *fx, const char *account, struct fx_key *by, const char *id,
                        const char *name, const struct fx_cert *key);
+// With this request; it need not live longer than the call.
+struct cs_event fx_csr_of(struct fx *fx, const char *account, struct fx_key *by, const char *id,
+                          const char *name, const struct fx_cert *key, struct cs_bytes csr);
 // An official certificate that was issued; its id.
 const char *fx_official(struct fx *fx, const char *account, const char *name);
 const struct cs_verdict *fx_share(struct fx *fx, const char *account, struct fx_key *by, const char *id,

@@ -144,7 +144,7 @@ struct tally {
     struct cs_state *s;
     size_t live, tombstones, names, materials, views, expiries, own_shares, in_shares, out_members,
         in_members;
-    size_t csrs, csr_spkis, csr_members, refs, heard, heard_members;
+    size_t csrs, csr_spkis, csr_names, csr_members, refs, heard, heard_members;
     size_t trusted, trusted_members, accounts, account_members;
 };
 
@@ -296,6 +296,7 @@ static bool check_doc(void *arg, const char *key, struct cs_bytes v) {
     t->names += starts(key, "name/");
     t->materials += starts(key, "material/");
     t->csr_spkis += starts(key, "csr-spki/");
+    t->csr_names += starts(key, "csr-name/");
     return true;
 }
 
@@ -338,6 +339,7 @@ void fx_check_invariants(struct fx *fx) {
         assert_int_equal(t.out_members, t.own_shares);
         assert_int_equal(t.in_members, t.in_shares);
         assert_int_equal(t.csrs, t.csr_spkis);
+        assert_int_equal(t.csrs, t.csr_names);
         assert_int_equal(t.csrs, t.csr_members);
         assert_int_equal(t.heard, t.heard_members);
         own += t.own_shares;

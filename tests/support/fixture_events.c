@@ -132,12 +132,10 @@ struct cs_event fx_issue(struct fx *fx, const char *account, const char *id, con
     return ev;
 }
 
-void fx_fill_csr(struct fx *fx, struct cs_event *ev, const char *name, const struct fx_cert *key) {
+static void fill_with_csr(struct fx *fx, struct cs_event *ev, const char *name, const struct fx_cert *key,
+                          struct cs_bytes der) {
     CS_COPY_TEXT(ev->data.csr.name, name);
-    uint8_t *der = NULL;
-    size_t len = 0;
-    must(cs_csr_create(fx->crypto, key->priv, "www.example.com", NULL, 0, &der, &len, &err));
-    ev->data.csr.csr.bytes = kept(fx, der, len);
+    ev->data.csr.csr.bytes = kept(fx, der.data, der.len);
     struct cs_csr *csr = NULL;
     must(cs_csr_parse(fx->crypto, ev->data.csr.csr.bytes, &csr, &err));
     ev->data.csr.key.bytes = seal(fx, ev, key, csr->spki_sha256, CS_ROLE_SINGLE);
@@ -147,7 +145,21 @@ void fx_fill_csr(struct fx *fx, struct cs_event *ev, const char *name, const str
     must(cs_pop_sign_key(fx->crypto, key->priv, csr->key, &fields, pop, &pop_len, &err));
     ev->data.csr.pop.bytes = kept(fx, pop, pop_len);
     cs_csr_free(csr);
+}
+
+void fx_fill_csr(struct fx *fx, struct cs_event *ev, const char *name, const struct fx_cert *key) {
+    uint8_t *der = NULL;
+    size_t len = 0;
+    must(cs_csr_create(fx->crypto, key->priv, "www.example.com", NULL, 0, &der, &len, &err));
+    fill_with_csr(fx, ev, name, key, (struct cs_bytes){der, len});
     free(der);
+}
+
+struct cs_event fx_csr_of(struct fx *fx, const char *account, struct fx_key *by, const char *id,
+                          const char *name, const struct fx_cert *key, struct cs_bytes csr) {
+    struct cs_event ev = fx_event(fx, CS_EVENT_CSR_ADD, account, by, id);
+    fill_with_csr(fx, &ev, name, key, csr);
+    return ev;
 }
 
 struct cs_event fx_csr(struct fx *fx, const char *account, struct fx_key *by, const char *id,

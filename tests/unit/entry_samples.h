@@ -95,7 +95,8 @@ static const struct entry_sample {
      "\",\"name\":\"www.example.com\",\"csr\":\"MAAA\",\"key\":\"AQID\",\"spki_sha256\":\"" SAMPLE_SHA
      "\",\"subject\":\"CN=www.example.com\",\"names\":[\"www.example.com\"],\"key_type\":\"RSA\",\"key_"
      "bits\":2048,"
-     "\"created_ms\":1764000000000}"},
+     "\"created_ms\":1764000000000,\"used\":{\"certificate\":\"" SAMPLE_ID2
+     "\",\"name\":\"www\",\"version\":2,\"at_ms\":1764000000001}}"},
     {"csr tombstone", again_csr_entry, "{\"id\":\"" SAMPLE_ID "\",\"deleted\":true}"},
     {"share", again_share,
      "{\"id\":\"" SAMPLE_ID "\",\"certificate\":\"" SAMPLE_ID2

@@ -113,7 +113,8 @@ static void made_requests_are_read_back(void **state) {
             if (!cs_csr_parse(crypto, (struct cs_bytes){der, len}, &csr, &err))
                 fail_msg("%s: %s", keys[i], err.msg);
             assert_string_equal(csr->subject_name, "CN=www.example.com,OU=\xE8\xAF\x81,O=Ex/am\\\\ple,C=CN");
-            assert_int_equal(csr->names_len, with ? 4 : 0);
+            assert_int_equal(csr->names_len, with ? 4 : 1);
+            assert_string_equal(csr->names[0], "www.example.com"); // by default that of the common name
             if (with) {
                 assert_string_equal(csr->names[1], "*.example.com");
                 assert_string_equal(csr->names[2], "IP:192.0.2.7");
@@ -139,50 +140,138 @@ static void made_requests_are_read_back(void **state) {
     }
 }
 
+// Subjects in each form that people have at hand, and how certsync shows them.
+static const struct {
+    const char *subject, *shown; // NULL: refused
+} subject_rows[] = {
+    {"www.example.com", "CN=www.example.com"},
+    {"Example, Inc.", "CN=Example\\, Inc."},
+    // As openssl req -subj takes them.
+    {"/CN=a", "CN=a"},
+    {"/CN=a/", "CN=a"},
+    {"/CN=a,b", "CN=a\\,b"},
+    {"/cn=a/emailAddress=a@b/serialNumber=12/DC=x", "DC=x,serialNumber=12,emailAddress=a@b,CN=a"},
+    {"/commonName=a/organizationName=b", "O=b,CN=a"},
+    {"/C=CN/O=Ex\\/am\\\\ple\\+x/CN=a=b", "CN=a=b,O=Ex/am\\\\ple\\+x,C=CN"},
+    {"/O=b/CN=a+OU=c", "CN=a+OU=c,O=b"},
+    {"/O=b/OU=c+CN=a", "CN=a+OU=c,O=b"}, // a set in the order of DER
+    {"/2.5.4.3=a", "CN=a"},
+    {"/1.2.3.4=a/2.999.1=b", "2.999.1=b,1.2.3.4=a"},
+    // As certsync shows them (RFC 4514).
+    {"CN=a,O=b", "CN=a,O=b"},
+    {"CN=www.example.com,O=Example,C=CN", "CN=www.example.com,O=Example,C=CN"},
+    {" cn = a , O = b c ", "CN=a,O=b c"},
+    {"CN=a;O=b", "CN=a,O=b"},
+    {"O=a\\,b\\=c\\2Bd,OU=\\ e\\ ,L=\\#f", "O=a\\,b=c\\+d,OU=\\ e\\ ,L=\\#f"},
+    {"CN=a+OU=c,O=b", "CN=a+OU=c,O=b"},
+    {"O=L\\C4\\8D", "O=L\xC4\x8D"},
+    {"O=\xE8\xAF\x81", "O=\xE8\xAF\x81"},
+    {"CN=#0C0161", "CN=a"},
+    {"1.2.3.4=#040101,CN=a", NULL}, // an OCTET STRING: OpenSSL reads none in a name
+    {"1.2.3.4=x,CN=a", "1.2.3.4=x,CN=a"},
+    {"SN=a,GN=b,street=c,UID=d,jurisdictionC=CN", "SN=a,GN=b,street=c,UID=d,jurisdictionC=CN"},
+    {"", NULL},
+    {"/", NULL},
+    {"/CN=", NULL},
+    {"/CN", NULL},
+    {"/X=a", NULL},
+    {"/CN=a+", NULL},
+    {"/CN=a\\", NULL},
+    {"X=a", NULL},
+    {"CN=a,", NULL},
+    {"CN=a,b", NULL},
+    {"CN=", NULL},
+    {"CN=a\"b", NULL},
+    {"CN=a\\", NULL},
+    {"CN=a\\zb", NULL},
+    {"CN=#0C02", NULL},
+    {"CN=#0C0161x", NULL},
+    {"3.1=a", NULL},
+    {"1.40=a", NULL},
+    {"1.=a", NULL},
+    {"/C=CHN", NULL},
+    {"C=CHN", NULL},
+    {"/C=\xE8\xAF", NULL},
+    {"/CN=a\nb", NULL},
+    {"/CN=\xFF", NULL},
+    {"/emailAddress=\xC3\xBC@b", NULL},
+    {"/CN=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", NULL}, // 65
+};
+
+static enum cs_code create(const char *subject, const char *name, struct cs_csr **ret) {
+    struct cs_err err;
+    uint8_t *der = NULL;
+    size_t len;
+    CS_AUTO(cs_privkey_free) struct cs_privkey *key = test_key("p256");
+    if (!cs_csr_create(crypto, key, subject, &name, name != NULL, &der, &len, &err)) {
+        assert_int_equal(err.kind, CS_ERR_REJECT);
+        return err.code;
+    }
+    assert_true(cs_csr_parse(crypto, (struct cs_bytes){der, len}, ret, &err));
+    assert_int_equal(cs_csr_check(*ret), CS_CODE_NONE);
+    const uint8_t *p = der;
+    X509_REQ *req = d2i_X509_REQ(NULL, &p, (long)len); // OpenSSL reads it, too
+    assert_non_null(req);
+    X509_REQ_free(req);
+    free(der);
+    return CS_CODE_NONE;
+}
+
 static void subjects(void **state) {
     (void)state;
+    for (size_t i = 0; i < CS_ARRAY_LEN(subject_rows); i++) {
+        CS_AUTO(cs_csr_free) struct cs_csr *csr = NULL, *again = NULL;
+        enum cs_code code = create(subject_rows[i].subject, "a.example.com", &csr);
+        if (code != (subject_rows[i].shown ? CS_CODE_NONE : CS_CODE_CSR_MALFORMED))
+            fail_msg("row %zu \"%s\": %s", i, subject_rows[i].subject, cs_code_name(code));
+        if (code != CS_CODE_NONE)
+            continue;
+        assert_string_equal(csr->subject_name, subject_rows[i].shown);
+        // What is shown is read as the same name.
+        assert_int_equal(create(csr->subject_name, "a.example.com", &again), CS_CODE_NONE);
+        assert_string_equal(again->subject_name, csr->subject_name);
+    }
+}
+
+static void names_of_requests(void **state) {
+    (void)state;
     static const struct {
-        const char *subject, *name, *shown;
-        bool good;
+        const char *subject, *name, *listed; // name NULL: not given; listed NULL: refused
+        enum cs_code code;
     } rows[] = {
-        {"www.example.com", NULL, "CN=www.example.com", true},
-        {"/CN=a", "a.example.com", "CN=a", true},
-        {"/cn=a/emailAddress=a@b/serialNumber=12/DC=x", NULL, "DC=x,serialNumber=12,emailAddress=a@b,CN=a",
-         true},
-        {"", NULL, NULL, false},
-        {"/", NULL, NULL, false},
-        {"/CN=", NULL, NULL, false},
-        {"/CN", NULL, NULL, false},
-        {"/X=a", NULL, NULL, false},
-        {"/C=CHN", NULL, NULL, false},
-        {"/C=\xE8\xAF", NULL, NULL, false},
-        {"/CN=a\nb", NULL, NULL, false},
-        {"/CN=\xFF", NULL, NULL, false},
-        {"/emailAddress=\xC3\xBC@b", NULL, NULL, false},
-        {"/CN=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", NULL, NULL, false}, // 65
-        {"a", "", NULL, false},
-        {"a", "a b", NULL, false},
-        {"a", "\xC3\xBC.example.com", NULL, false},
-        {"a", "a.*.example.com", NULL, false},
+        {"www.example.com", NULL, "www.example.com", 0},
+        {"CN=*.example.com,O=b", NULL, "*.example.com", 0},
+        {"/CN=192.0.2.7", NULL, "IP:192.0.2.7", 0},
+        {"2001:db8::7", NULL, "IP:2001:db8::7", 0},
+        {"localhost", NULL, "localhost", 0},
+        {"/O=b/CN=_dmarc.a-b.example.com", NULL, "_dmarc.a-b.example.com", 0},
+        {"Example Inc", "www.example.com", "www.example.com", 0},
+        {"Example Inc", NULL, NULL, CS_CODE_CSR_NO_NAME},
+        {"/O=Example", NULL, NULL, CS_CODE_CSR_NO_NAME},
+        {"CN=a b", NULL, NULL, CS_CODE_CSR_NO_NAME},
+        {"a", "", NULL, CS_CODE_CSR_MALFORMED},
+        {"a", "a b", NULL, CS_CODE_CSR_MALFORMED},
+        {"a", "\xC3\xBC.example.com", NULL, CS_CODE_CSR_MALFORMED},
+        {"a", "a.*.example.com", NULL, CS_CODE_CSR_MALFORMED},
+        {"a", "*", NULL, CS_CODE_CSR_MALFORMED},
+        {"a", "*a.example.com", NULL, CS_CODE_CSR_MALFORMED},
+        {"a", "a..example.com", NULL, CS_CODE_CSR_MALFORMED},
+        {"a", ".example.com", NULL, CS_CODE_CSR_MALFORMED},
+        {"a", "example.com.", NULL, CS_CODE_CSR_MALFORMED},
+        {"a", "-a.example.com", NULL, CS_CODE_CSR_MALFORMED},
+        {"a", "a-.example.com", NULL, CS_CODE_CSR_MALFORMED},
+        {"a", "300.1.1.1", NULL, CS_CODE_CSR_MALFORMED},
+        {"a", "https://example.com", NULL, CS_CODE_CSR_MALFORMED},
+        {"a", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.com", NULL,
+         CS_CODE_CSR_MALFORMED},
     };
-    CS_AUTO(cs_privkey_free) struct cs_privkey *key = test_key("p256");
     for (size_t i = 0; i < CS_ARRAY_LEN(rows); i++) {
-        struct cs_err err;
-        uint8_t *der = NULL;
-        size_t len;
-        bool ok = cs_csr_create(crypto, key, rows[i].subject, &rows[i].name, rows[i].name != NULL, &der, &len,
-                                &err);
-        if (ok != rows[i].good)
-            fail_msg("row %zu", i);
-        if (ok) {
-            CS_AUTO(cs_csr_free) struct cs_csr *csr = NULL;
-            assert_true(cs_csr_parse(crypto, (struct cs_bytes){der, len}, &csr, &err));
-            assert_string_equal(csr->subject_name, rows[i].shown);
-        } else {
-            assert_int_equal(err.kind, CS_ERR_REJECT);
-            assert_int_equal(err.code, CS_CODE_CSR_MALFORMED);
-        }
-        free(der);
+        CS_AUTO(cs_csr_free) struct cs_csr *csr = NULL;
+        enum cs_code code = create(rows[i].subject, rows[i].name, &csr);
+        if (code != rows[i].code)
+            fail_msg("row %zu: %s", i, cs_code_name(code));
+        if (code == CS_CODE_NONE)
+            assert_string_equal(csr->names[0], rows[i].listed);
     }
 }
 
@@ -205,6 +294,7 @@ int main(void) {
         cmocka_unit_test(damaged_requests),
         cmocka_unit_test(made_requests_are_read_back),
         cmocka_unit_test(subjects),
+        cmocka_unit_test(names_of_requests),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

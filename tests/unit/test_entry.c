@@ -92,6 +92,7 @@ static bool is_optional(const char *sample, const char *path) {
                                            "certificate summary.notes",
                                            "certificate summary.chain_ends_s",
                                            "certificate summary.tags",
+                                           "csr_entry used",
                                            "share accepted",
                                            "share code",
                                            "share_in code",

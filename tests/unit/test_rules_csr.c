@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <openssl/x509.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,14 +94,65 @@ static void the_same_request_again(void **state) {
     const char *id = fx_uuid(fx);
     struct cs_event ev = fx_csr(fx, "acme", agent, id, "first", key);
     assert_applied(fx_send(fx, agent, &ev));
-    ev = fx_csr(fx, "acme", agent, NULL, "second", key);
-    const struct cs_verdict *v = fx_send(fx, agent, &ev);
+    struct cs_event again = fx_csr_of(fx, "acme", agent, NULL, "first", key, ev.data.csr.csr.bytes);
+    const struct cs_verdict *v = fx_send(fx, agent, &again);
     assert_verdict(v, APPLIED, UNCHANGED);
     assert_string_equal(v->subject, id);
-    ev = fx_csr(fx, "acme", agent, id, "first", key);
-    assert_verdict(fx_send(fx, agent, &ev), APPLIED, UNCHANGED);
-    ev = fx_csr(fx, "acme", agent, id, "first", fx_cert_key_only(fx, "P-256"));
-    assert_rejected(fx_send(fx, agent, &ev), CERTIFICATE_ID_USED);
+    again = fx_csr_of(fx, "acme", agent, id, "first", key, ev.data.csr.csr.bytes);
+    assert_verdict(fx_send(fx, agent, &again), APPLIED, UNCHANGED);
+    // Another name, or another request by the same key: neither would be there if it were called applied.
+    again = fx_csr_of(fx, "acme", agent, NULL, "second", key, ev.data.csr.csr.bytes);
+    assert_rejected(fx_send(fx, agent, &again), CSR_EXISTS);
+    again = fx_csr(fx, "acme", agent, NULL, "first", key);
+    assert_rejected(fx_send(fx, agent, &again), CSR_EXISTS);
+    // Whose name is taken learns that, not whose it is.
+    again = fx_csr(fx, "acme", agent, id, "first", fx_cert_key_only(fx, "P-256"));
+    assert_rejected(fx_send(fx, agent, &again), CSR_NAME_TAKEN);
+    again = fx_csr(fx, "acme", agent, id, "other", fx_cert_key_only(fx, "P-256"));
+    assert_rejected(fx_send(fx, agent, &again), CERTIFICATE_ID_USED);
+    // A name is free again when its request is deleted; the one of a certificate is another thing.
+    struct cs_event del = fx_event(fx, CS_EVENT_CSR_DELETE, "acme", agent, id);
+    assert_applied(fx_send(fx, agent, &del));
+    again = fx_csr(fx, "acme", agent, NULL, "first", key);
+    assert_applied(fx_send(fx, agent, &again));
+}
+
+static void a_used_request_says_by_what(void **state) {
+    struct fx *fx = *state;
+    struct fx_cert *key = fx_cert_key_only(fx, "P-256");
+    struct cs_event add = fx_csr(fx, "acme", agent, NULL, "to-use", key);
+    assert_applied(fx_send(fx, agent, &add));
+    const char *doc = fx_text(fx, "csr/acme/%s", add.subject);
+    assert_false(holds(fx_doc(fx, "acme", doc), "\"used\""));
+    struct cs_event first = matching(fx, "used-by", fx_cert(fx, (struct fx_cert_how){.same_key = key}));
+    assert_applied(fx_send(fx, agent, &first));
+    assert_true(holds(
+        fx_doc(fx, "acme", doc),
+        fx_text(fx, "\"used\":{\"certificate\":\"%s\",\"name\":\"used-by\",\"version\":1,", first.subject)));
+    struct cs_event next = matching(fx, "used-by", fx_cert(fx, (struct fx_cert_how){.same_key = key}));
+    next.data.upload.replace = true;
+    assert_applied(fx_send(fx, agent, &next));
+    assert_true(holds(
+        fx_doc(fx, "acme", doc),
+        fx_text(fx, "\"used\":{\"certificate\":\"%s\",\"name\":\"used-by\",\"version\":2,", first.subject)));
+}
+
+static void a_request_needs_a_name(void **state) {
+    struct fx *fx = *state;
+    struct fx_cert *key = fx_cert_key_only(fx, "P-256");
+    EVP_PKEY *pkey = key->key;
+    X509_REQ *req = X509_REQ_new();
+    assert_true(X509_NAME_add_entry_by_txt(X509_REQ_get_subject_name(req), "CN", MBSTRING_ASC,
+                                           (const unsigned char *)"www.example.com", -1, -1, 0));
+    assert_true(X509_REQ_set_pubkey(req, pkey) && X509_REQ_sign(req, pkey, EVP_sha256()) > 0);
+    uint8_t *der = NULL;
+    int len = i2d_X509_REQ(req, &der);
+    assert_true(len > 0);
+    struct cs_event ev =
+        fx_csr_of(fx, "acme", agent, NULL, "nameless", key, (struct cs_bytes){der, (size_t)len});
+    assert_rejected(fx_send(fx, agent, &ev), CSR_NO_NAME);
+    OPENSSL_free(der);
+    X509_REQ_free(req);
 }
 
 // The public key of a request is no secret: it stands in every certificate for it, and anybody may issue one. Who
@@ -185,6 +237,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_are_matched_by_their_key),
         cmocka_unit_test(the_same_request_again),
+        cmocka_unit_test(a_used_request_says_by_what),
+        cmocka_unit_test(a_request_needs_a_name),
         cmocka_unit_test(a_request_gives_its_key_to_those_who_may_touch_it),
         cmocka_unit_test(issuers_answer_requests),
         cmocka_unit_test(odd_requests),

@@ -117,6 +117,12 @@
       "Make one with: certsync csr create, or openssl req -new.") \
     X(CSR_BAD_SIGNATURE, "csr.bad_signature", BOTH, "The certificate signing request is not signed by its own key.", \
       "Make the request again with the right key.") \
+    X(CSR_NO_NAME, "csr.no_name", BOTH, "The certificate signing request names no host: it has no subject alternative name.", \
+      "Make it again with the names of the host: certsync csr create --dns NAME, or openssl req -new -addext subjectAltName=DNS:NAME.") \
+    X(CSR_EXISTS, "csr.exists", CONSUMER, "Another certificate signing request of this account has this key.", \
+      "Use that one (certsync csr list), or make a request with a new key.") \
+    X(CSR_NAME_TAKEN, "csr.name_taken", CONSUMER, "Another certificate signing request of this account has this name.", \
+      "Choose another name, or delete that request first: certsync csr delete NAME.") \
     X(CSR_NO_MATCH, "csr.no_match", CONSUMER, "No certificate signing request of this account has this public key.", \
       "Add the CSR first (certsync csr add), or give the private key.") \
     X(CSR_NOT_FOUND, "csr.not_found", CONSUMER, "There is no such certificate signing request in this account.", \

@@ -20,6 +20,7 @@
 //   expiry/<account>                index            the same members, score = not_after_s
 //   csr/<account>/<id>              cs_csr_entry     stays as a tombstone after delete
 //   csr-spki/<account>/<spki hex>   the id as a JSON string
+//   csr-name/<account>/<name>       the id as a JSON string
 //   csrs/<account>                  index            "<name>/<id>", score 0
 //   share/<account>/<share id>      cs_share         the owner's end; stays when closed
 //   shared-in/<account>/<owner account>/<cert id>   cs_shared_in   the recipient's end, while open
@@ -243,7 +244,13 @@ struct cs_material_part {
 void cs_material_encode(struct cs_buf *b, const struct cs_material_part *parts, size_t n);
 
 // {"id":…,"name":…,"csr":"<base64 DER>","key":"<base64, sealed>","spki_sha256":"<hex>","subject":…,"names":[…],"key_type":"P-256","key_bits":256,
-//  "created_ms":…}, or the tombstone {"id":…,"deleted":true}
+//  "created_ms":…,"used":{"certificate":"<id>","name":…,"version":…,"at_ms":…}?}, or the tombstone {"id":…,"deleted":true}
+struct cs_csr_use {
+    cs_uuid certificate; // "": it was not used
+    cs_name name;
+    int64_t version;
+    int64_t at_ms;
+};
 struct cs_csr_entry {
     cs_uuid id;
     bool deleted;
@@ -257,6 +264,7 @@ struct cs_csr_entry {
     enum cs_key_type key_type;
     int key_bits;
     int64_t created_ms;
+    struct cs_csr_use used; // the certificate's version that took its key last, as it was then
 };
 void cs_csr_entry_clear(struct cs_csr_entry *v);
 CS_DEFINE_AUTO_CLEAR(struct cs_csr_entry, cs_csr_entry_clear)
