@@ -9,10 +9,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "certsync/runtime/fdlimit.h"
 #include "certsync/runtime/fileio.h"
 #include "certsync/runtime/log.h"
 #include "daemon_internal.h"
 
+#define OWN_FILES      64 // spool, inotify, the API, lock and log
 #define SLICE_MS       20 // of looking at files, before other work gets its turn
 #define STATUS_MS      1000
 #define BLOCKED_MS     1000
@@ -420,6 +422,11 @@ static bool forget_status(const struct cs_session *s, struct cs_err *err) {
     return cs_daemon_path(s, CS_DAEMON_STATUS, path, sizeof path, err) && cs_file_remove(path, err);
 }
 
+// Watches take no files of their own (inotify has one for all).
+static bool raise_limits(const struct cs_session *session, struct cs_err *err) {
+    return cs_fd_limit_raise(OWN_FILES + cs_kafka_files(&session->settings->kafka), "kafka.brokers", err);
+}
+
 static bool start(struct cs_daemon *d, struct cs_session *session, struct cs_err *err) {
     const struct cs_loop_hooks hooks = {.on_drain = on_drain,
                                         .on_reload = on_reload,
@@ -427,8 +434,8 @@ static bool start(struct cs_daemon *d, struct cs_session *session, struct cs_err
                                         .arg = d,
                                         .drain_timeout_ms = DRAIN_MS};
     // The loop comes first: who holds the lock may be told to reload, which without a handler would end it.
-    if (!cs_loop_new(&hooks, &d->loop, err) || !cs_daemon_lock(session, &d->lock_fd, err) ||
-        !forget_status(session, err)) {
+    if (!raise_limits(session, err) || !cs_loop_new(&hooks, &d->loop, err) ||
+        !cs_daemon_lock(session, &d->lock_fd, err) || !forget_status(session, err)) {
         cs_session_close(session);
         return false;
     }

@@ -56,3 +56,5 @@ int cs_settings_workers(const struct cs_consumer_settings *s, int32_t partitions
 static inline size_t cs_settings_batch_memory(const struct cs_consumer_settings *s) {
     return (size_t)s->batch_bytes * 4;
 }
+// Files and sockets that a process with these settings may have open, whatever the number of partitions.
+uint64_t cs_settings_files(const struct cs_consumer_settings *s);

@@ -231,3 +231,10 @@ bool cs_kafka_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t **ret_
     *ret_rk = rk;
     return true;
 }
+
+uint64_t cs_kafka_files(const struct cs_kafka_settings *s) {
+    uint64_t named = 1;
+    for (const char *p = s->brokers; *p; p++)
+        named += *p == ',';
+    return 3 * (named + (named > 3 ? named : 3) + 1);
+}

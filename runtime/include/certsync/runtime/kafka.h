@@ -66,6 +66,10 @@ CS_MUST_USE bool cs_kafka_conf_consumer(const struct cs_kafka_settings *s, const
 CS_MUST_USE bool cs_kafka_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t **ret_rk,
                               struct cs_err *err);
 
+// Files that one client may have open: a pipe and a connection for each broker that is named, for as many (three at
+// least) that the cluster has, and for the group's.
+uint64_t cs_kafka_files(const struct cs_kafka_settings *s);
+
 // What is taken from a queue of a partition's. Once it was full (queued.max.messages.kbytes, queued.min.messages), librdkafka before
 // 2.2 looks only once a second whether there is room again, so that a busy partition would give one queue a second. Where a queue
 // runs dry that may have been full since it last did, librdkafka's threads are woken up. Later ones look each fetch.queue.backoff.ms. With
