@@ -10,9 +10,9 @@ import pytest
 
 from chaos import trouble
 from support import events as ev
-from support.host import AgentHost, Host, put_pair, watch_pairs
+from support.host import AgentHost, admin_host, put_pair, watch_pairs
 from support.proc import PATIENCE_S, Process, wait_until
-from support.stack import DEPLOYMENT, certsync_binary
+from support.stack import certsync_binary
 
 @pytest.fixture(scope="module")
 def ca():

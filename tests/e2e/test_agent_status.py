@@ -10,8 +10,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from support import events as ev
-from support.host import PATIENCE_S, AgentHost, admin_host, put_pair, watch_pairs
-from support.proc import wait_until
+from support.host import AgentHost, admin_host, put_pair, watch_pairs
+from support.proc import PATIENCE_S, wait_until
 
 
 @pytest.fixture(scope="module")
