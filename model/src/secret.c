@@ -99,16 +99,17 @@ static enum kind kind_of(char c) {
     return c == '+' || c == '/' || c == '=' ? SIGN : NONE;
 }
 
-// A run of base64's characters, how often its kind changes, and which kinds it has.
+// Characters of base64 that lie together, how often their kind changes, and which kinds they have.
 struct run {
     size_t len, changes;
     unsigned kinds;
 };
 
-static struct run next_run(const char *s, size_t len, bool slash) {
+// The run that begins here, at most max long.
+static struct run next_run(const char *s, size_t max, bool slash) {
     struct run r = {0};
     enum kind last = NONE;
-    for (; r.len < len; r.len++) {
+    for (; r.len < max; r.len++) {
         enum kind k = s[r.len] == '/' && !slash ? NONE : kind_of(s[r.len]);
         if (k == NONE)
             break;
@@ -124,15 +125,15 @@ static bool slash_counts(const char *s, size_t len) {
     return len == 0 || (s[0] != '/' && s[0] != '.' && s[0] != '~');
 }
 
-// Random base64 has letters of both kinds; names and numbers in hexadecimal have one.
-static bool random_run(const char *s, size_t len, size_t least) {
+// Random base64 has letters of both kinds; names and numbers in hexadecimal have one. One stretch of this length is
+// enough: what stands around it may be less random (the key's header is).
+static bool random_run(const char *s, size_t len, size_t stretch) {
     bool slash = slash_counts(s, len);
-    for (size_t i = 0; i < len;) {
-        struct run r = next_run(s + i, len - i, slash);
-        if (r.len >= least && (r.kinds & BOTH_CASES) == BOTH_CASES &&
-            r.changes * 1000 >= (r.len - 1) * RANDOM_PERMIL)
+    for (size_t i = 0; i + stretch <= len; i++) {
+        struct run r = next_run(s + i, stretch, slash);
+        if (r.len == stretch && (r.kinds & BOTH_CASES) == BOTH_CASES &&
+            r.changes * 1000 >= (stretch - 1) * RANDOM_PERMIL)
             return true;
-        i += r.len + 1;
     }
     return false;
 }
@@ -166,16 +167,22 @@ static bool busy_window(const char *s, size_t len, bool slash) {
     return r.len == SHORT_RUN && r.changes >= 4 && (r.kinds & BOTH_CASES) == BOTH_CASES;
 }
 
+// As PEM has them; no name or path does.
+static bool has_dashes(const char *s, size_t len) {
+    for (size_t i = 0; i + 5 <= len; i++)
+        if (memcmp(s + i, "-----", 5) == 0)
+            return true;
+    return false;
+}
+
 bool cs_secret_may_be(const char *s, size_t len) {
     bool slash = slash_counts(s, len);
     if (cs_secret_is_key(s, len) || !cs_utf8_valid((const uint8_t *)s, len))
         return true;
-    for (size_t i = 0; i < len; i++) {
-        bool dashes = len - i >= 5 && memcmp(s + i, "-----", 5) == 0;
-        if (dashes || busy_window(s + i, len - i, slash) || hex_run(s + i, len - i) >= SHORT_HEX)
+    for (size_t i = 0; i < len; i++)
+        if (busy_window(s + i, len - i, slash) || hex_run(s + i, len - i) >= SHORT_HEX)
             return true;
-    }
-    return false;
+    return has_dashes(s, len);
 }
 
 static void put_head(const char *s, size_t len, char *out, size_t out_size) {
@@ -192,7 +199,7 @@ void cs_secret_quote(const char *s, size_t len, char *out, size_t out_size) {
 }
 
 void cs_secret_show(const char *s, size_t len, char *out, size_t out_size) {
-    if (cs_secret_is_key(s, len) || random_run(s, len, PATH_RUN) || long_hex(s, len))
+    if (cs_secret_is_key(s, len) || has_dashes(s, len) || random_run(s, len, PATH_RUN) || long_hex(s, len))
         put_head(s, len, out, out_size);
     else
         cs_text_escape(s, len, out, out_size);
