@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api_internal.h"
+#include "certsync/model/secret.h"
 #include "certsync/runtime/log.h"
 
 #define RETRY_AFTER_S "1"
@@ -66,12 +67,14 @@ static bool check_query(struct api_call *call) {
     for (size_t i = 0; i < n; i++) {
         const char *name = cs_http_query_name(call->req, i);
         if (!query_known(call->endpoint, name)) {
-            api_problem(call, 400, NULL, "There is no query parameter \"%.40s\" here.", name);
+            char shown[CS_SECRET_QUOTE_SIZE];
+            cs_secret_quote(name, strlen(name), shown, sizeof shown);
+            api_problem(call, 400, NULL, "There is no query parameter \"%s\" here.", shown);
             return false;
         }
         for (size_t k = 0; k < i; k++)
             if (strcmp(cs_http_query_name(call->req, k), name) == 0) {
-                api_problem(call, 400, NULL, "The query parameter \"%.40s\" is given twice.", name);
+                api_problem(call, 400, NULL, "The query parameter \"%s\" is given twice.", name);
                 return false;
             }
     }
