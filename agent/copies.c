@@ -2,6 +2,7 @@
 #include "copies.h"
 
 #include <ctype.h>
+#include <limits.h>
 #include <stddef.h>
 #include <string.h>
 #include <strings.h>
@@ -37,19 +38,27 @@ static bool marks_copy(const char *text, size_t len) {
     return len > 1 && strchr(".-_", text[0]) && is_copy_word(text + 1, len - 1);
 }
 
-bool cs_is_copy_of(const char *name, const char *original) {
-    size_t len = strlen(name), whole = strlen(original);
-    if (len <= whole)
+bool cs_is_copy(const char *name, bool (*is_there)(void *arg, const char *original), void *arg) {
+    static const char prefix[] = "copy of ";
+    char original[NAME_MAX + 1];
+    size_t len = strlen(name);
+    const char *ending = strrchr(name, '.');
+    if (len > NAME_MAX)
         return false;
-    if (begins(name, "copy of ") && strcmp(name + strlen("copy of "), original) == 0)
+    if (begins(name, prefix) && is_there(arg, name + sizeof prefix - 1))
         return true;
-    // The whole name, and something after it; "www" and "www.crt" are two files.
-    const char *dot = strrchr(original, '.');
-    if (!dot || dot == original)
-        return false;
-    if (strncmp(name, original, whole) == 0)
-        return !isalnum((unsigned char)name[whole]);
-    size_t stem = (size_t)(dot - original), ending = whole - stem;
-    return strncmp(name, original, stem) == 0 && strcmp(name + len - ending, dot) == 0 &&
-           marks_copy(name + stem, len - whole);
+    for (size_t i = 1; i < len; i++) {
+        memcpy(original, name, i);
+        // The whole name, and something after it; "www" and "www.crt" are two files.
+        original[i] = '\0';
+        if (!isalnum((unsigned char)name[i]) && strchr(original + 1, '.') && is_there(arg, original))
+            return true;
+        size_t mark = ending ? (size_t)(ending - name) : 0;
+        if (mark <= i || !marks_copy(name + i, mark - i))
+            continue;
+        memcpy(original + i, ending, len - mark + 1);
+        if (is_there(arg, original))
+            return true;
+    }
+    return false;
 }

@@ -197,18 +197,33 @@ static bool goes_before(const struct file *a, const struct file *b) {
     return a_len != b_len ? a_len < b_len : strcmp(a->name, b->name) < 0;
 }
 
+static int by_name(const void *a, const void *b) {
+    return strcmp(((const struct file *)a)->name, ((const struct file *)b)->name);
+}
+
+struct copy_search {
+    const struct files *all; // by name
+    const struct file *of;
+};
+
+static bool is_original(void *arg, const char *name) {
+    const struct copy_search *c = arg;
+    char text[PATH_MAX];
+    snprintf(text, sizeof text, "%s", name);
+    const struct file *o =
+        bsearch(&(struct file){.name = text}, c->all->items, c->all->n, sizeof *c->all->items, by_name);
+    return o && (c->of->has_certificate ? o->has_certificate : o->has_key);
+}
+
 static void find_copies(const struct cs_section *s, const struct cs_scan_hooks *hooks, struct files *all) {
     char path[PATH_MAX];
+    if (all->n > 0)
+        qsort(all->items, all->n, sizeof *all->items, by_name);
     for (size_t i = 0; i < all->n; i++) {
         struct file *f = &all->items[i];
         snprintf(path, sizeof path, "%s/%s", s->pairs, f->name);
         f->known = hooks->is_known && f->has_certificate && hooks->is_known(hooks->arg, path);
-        for (size_t k = 0; k < all->n && !f->is_copy; k++) {
-            const struct file *o = &all->items[k];
-            bool alike = (f->has_certificate && o->has_certificate) ||
-                         (!f->has_certificate && f->has_key && o->has_key);
-            f->is_copy = alike && cs_is_copy_of(f->name, o->name);
-        }
+        f->is_copy = cs_is_copy(f->name, is_original, &(struct copy_search){all, f});
     }
 }
 

@@ -9,6 +9,7 @@ import time
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from chaos import trouble
 from support import events as ev
 from support.host import AgentHost, admin_host, put_pair, watch_pairs
 from support.proc import PATIENCE_S, wait_until
@@ -163,7 +164,7 @@ def test_files_that_belong_to_nothing_or_cannot_be_taken(host, ca):
 def test_what_is_registered_and_not_well(host, stack, ca):
     tls = watch_pairs(host)
     kept = put_pair(tls, "broken", ca)
-    put_pair(tls, "ends", ca, days=12 / 86400)
+    put_pair(tls, "ends", ca)
     host.start()
     host.wait_version("broken", 1)
     host.wait_version("ends", 1)
@@ -178,12 +179,16 @@ def test_what_is_registered_and_not_well(host, stack, ca):
     host.wait_problem("broken", "waiting", "key.missing")
     ev.write_private(kept, tls / "broken.key")
     wait_until(lambda: host.problem("broken") is None, PATIENCE_S, "the key")
+    # Ten years on, as this host's clock has it.
+    host.wait_quiet()
+    host.stop()
+    host.start(env=trouble.clock(10))
     said = host.wait_problem("ends", "expired", "cert.expired")
     assert "was not renewed" in said["message"]
-    assert host.status()["failed"] == 1
+    assert host.status()["failed"] == 2 and section(host, "files")["registered"] == 0
     host.expect(1, "status", words=["expired", "cert.expired"])
-    put_pair(tls, "ends", ca)
-    host.wait_version("ends", 2)
+    host.stop()
+    host.start()
     wait_well(host)
     # Older than what the catalog has: counted, and told to the platform by the heartbeat.
     put_pair(tls, "broken", ca, start=-20)
