@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The most memory that a consumer takes where much comes of little.
 
-./dev bench memory [--certificates 100] [--names 100] [--shares 1000] [--accounts 100000] [--workers 2] [--json]
+./dev bench memory [--certificates 100] [--names 100] [--shares 1000] [--accounts 100000] [--uploads 20000]
+                   [--workers 2] [--json]
 
-Official certificates with many names are shared with many accounts each, then all are renewed in one batch, and at the end the account's
-owner changes, so that all shares end. Then as many accounts as are named get a key and a certificate each, in one partition of one
-worker. Each step tells how long it took and the consumer's peak so far (VmHWM).
+Official certificates with many names are shared with many accounts each, then all are renewed in one batch, and at the end all are deleted
+with their shares in one. Then as many accounts as are named get a key, and some a certificate, in one partition of one worker. Each step
+tells how long it took and the peak of the consumer (VmHWM), which is started anew for it.
 """
 import argparse
 import json
@@ -91,19 +92,19 @@ class Bench:
         self.step("renewals", [self.issued("owner", f"c{i}", key, ev.uuid7(), -2) for i in range(o.certificates)])
         last = self.register(["last"], "person")[0]
         self.step("a stop and a start", [last])
-        self.step("another owner", [stack.admin.event("account.update", "owner", "owner", {"owner": "nobody"})])
+        self.step("another owner (refused)", [stack.admin.event("account.update", "owner", "owner", {"owner": "nobody"})])
+        self.step("deletions", [agent.event("certificate.delete", "owner", s, {"cascade": True}) for s in subjects])
 
     def fleet(self):
         o, stack = self.o, self.stack
         names = (f"fleet-{i}" for i in range(10 ** 9))
         accounts = [a for a, _ in zip((n for n in names if ev.partition_of(n, stack.partitions) == 0), range(o.accounts))]
-        key, certified = ev.new_key(), ev.new_key()
+        certified = ev.new_key()
         chain = [self.ca.issue(certified.public_key()), self.ca.der]
         senders = [ev.Sender(DEPLOYMENT, stack.custodian.public_key()) for _ in range(200)]
         self.step("accounts of the fleet", self.register(accounts, "fleet"))
         self.step("keys of the fleet", [stack.admin.event("agent.enroll", a, s.kid, {"key": ev.b64(s.spki), "can": ["upload"], "names": "*"})
                                         for i, a in enumerate(accounts) for s in [senders[i % 200]]])
-        del key
         some = accounts[:o.uploads]
         self.step("uploads of the fleet", [senders[i % 200].upload(a, "www", certified, chain) for i, a in enumerate(some)])
 
