@@ -2,12 +2,15 @@
 """Sharing from one account into another's view, over two partitions and real derived events: every way it can go."""
 
 import json
+import re
+import signal
+import subprocess
 
 import pytest
 
 from support import events as ev
 from support.proc import PATIENCE_S, wait_until
-from support.stack import DEPLOYMENT, Stack
+from support.stack import DEPLOYMENT, Stack, consumer_binary
 
 
 class Shares(Stack):
@@ -227,3 +230,39 @@ def test_withdrawn_refused_and_removed_ids_never_revive(stack, open_share):
     assert withdraw["status"] == "applied"
     assert stack.item(recipient) is None
     stack.settled(owner, subject, "closed")
+
+
+def test_what_comes_of_a_batch_is_committed_in_parts_where_it_is_much(stack):
+    """12 renewals of certificates with many names that are shared with 20 accounts each: 2 MB of offers, in one batch that may take 1 MiB."""
+    owner, first = stack.family()
+    others = [first] + [stack.account(f"of-many-{i}", owner=f"person-{stack.number}") for i in range(19)]
+    names = tuple(f"host-{i}.{'x' * 60}.example.com" for i in range(100))
+
+    def issued(name, subject, start):
+        key = ev.new_key()
+        chain = [stack.ca.issue(key.public_key(), cn="many.example.com", names=names, start=start), stack.ca.der]
+        return stack.issuer.upload(owner.id, name, key, chain, subject=subject, kind="certificate.issue",
+                                   extra={"source": "official", "replace": True})
+    subjects = [ev.uuid7() for _ in range(12)]
+    shares = [stack.share(owner, s, to) for s in subjects for to in others]
+    places = stack.send_all([issued(f"many-{i}", s, -3) for i, s in enumerate(subjects)] + shares)
+    assert {stack.outcome_at(p)["status"] for p in places} == {"applied", "pending"}
+    assert all(stack.outcomes.conclusion(s.id)["status"] == "applied" for s in shares)
+    before = stack.consumers[-1]
+    before.signal(signal.SIGTERM)
+    assert before.wait() == 0
+    places = stack.send_all([issued(f"many-{i}", ev.uuid7(), -2) for i in range(12)])
+    small = stack.write_config("small", stack.port, consumer={"batch_bytes": "256KiB"})
+    stack.run_consumer("small", small)
+    assert all(stack.outcome_at(p)["version"] == 2 for p in places)
+
+    def all_have_it():
+        stack.quiet()
+        return all({stack.names(to)[f"many-{i}"]["version"] for i in range(12)} == {2} for to in others)
+    wait_until(all_have_it, PATIENCE_S, "version 2 everywhere")
+    text = stack.http("/metrics")[1]
+    batches, commits = (int(re.search(rf"^certsync_{what}_count (\d+)$", text, re.M)[1]) for what in ("batch_records", "commit_seconds"))
+    assert commits > batches
+    done = subprocess.run([consumer_binary(), "verify", "--redis", "--json", "--config", small], capture_output=True, text=True,
+                          timeout=PATIENCE_S, check=False)
+    assert done.returncode == 0 and json.loads(done.stdout)["ok"], done.stdout + done.stderr
