@@ -46,7 +46,8 @@ extern const char *const cs_algorithm_choices[];
     {.name = "replace", .kind = CS_OPT_FLAG, CS_OPT_AT_FLAG(V, m.replace), \
      .text = "If the name is taken, make this its next version."}, \
     {.name = "force", .kind = CS_OPT_FLAG, CS_OPT_AT_FLAG(V, m.force), \
-     .text = "With --replace: also if this certificate is older than the one there."}, \
+     .text = "With --replace: also if this certificate is older than the one there. Of the same certificate: take this " \
+             "chain, also if it is not more complete."}, \
     {.name = "strict", .kind = CS_OPT_FLAG, CS_OPT_AT_FLAG(V, m.strict), \
      .text = "Refuse here what is only noted elsewhere: what clients will not accept (certsync codes: a note)."}, \
     {.name = "tag", .kind = CS_OPT_LIST, CS_OPT_AT_LIST(V, m.tags), .value_name = "TAG", \

@@ -185,6 +185,13 @@ bool cs_cert_summary_copy(const struct cs_cert_summary *v, struct cs_cert_summar
     return true;
 }
 
+bool cs_tags_equal(const struct cs_tag_list *a, const struct cs_tag_list *b) {
+    bool same = a->len == b->len;
+    for (size_t i = 0; same && i < a->len; i++)
+        same = strcmp(a->tag[i], b->tag[i]) == 0;
+    return same;
+}
+
 // ---- certificate
 
 static const struct cs_field share_ref_rows[] = {
@@ -301,6 +308,94 @@ void cs_material_encode(struct cs_buf *b, const struct cs_material_part *parts, 
     }
     cs_json_end(b, ']');
     cs_json_end(b, '}');
+}
+
+static bool read_text(struct cs_reader *r, struct cs_bytes *ret) {
+    struct cs_string s;
+    if (!cs_read_string(r, "a string", &s))
+        return false;
+    *ret = (struct cs_bytes){(const uint8_t *)s.s, s.len};
+    return true;
+}
+
+static bool read_material_chain(struct cs_reader *r, struct cs_bytes *chain, size_t *ret_len) {
+    bool end = false;
+    if (!cs_read_array(r, "an array"))
+        return false;
+    for (size_t n = 0;; n++) {
+        if (!cs_read_item(r, &end))
+            return false;
+        if (end) {
+            *ret_len = n;
+            return n > 0 || cs_reader_fail(r, "empty");
+        }
+        if (n == CS_ARRAY_LEN(((struct cs_material_part *)0)->chain))
+            return cs_reader_fail(r, "too long");
+        if (!read_text(r, &chain[n]))
+            return false;
+    }
+}
+
+static bool read_material_part(struct cs_reader *r, struct cs_material *m) {
+    struct cs_string name;
+    struct cs_bytes text;
+    bool end = false;
+    if (m->len == CS_ARRAY_LEN(m->part))
+        return cs_reader_fail(r, "more than two parts");
+    if (!cs_read_object(r))
+        return false;
+    for (;;) {
+        if (!cs_read_member(r, &name, &end))
+            return false;
+        if (end)
+            break;
+        if (cs_string_is(name, "chain", 5)) {
+            if (!read_material_chain(r, m->part[m->len].chain, &m->part[m->len].chain_len))
+                return false;
+            continue;
+        }
+        if (!read_text(r, &text))
+            return false;
+        if (cs_string_is(name, "key", 3))
+            m->part[m->len].key = text;
+        else if (cs_string_is(name, "key_subject", 11) && text.len == CS_UUID_LEN)
+            memcpy(m->part[m->len].key_subject, text.data, CS_UUID_LEN);
+    }
+    if (m->part[m->len].chain_len == 0 || !m->part[m->len].key.data || m->part[m->len].key_subject[0] == '\0')
+        return cs_reader_fail(r, "not all of it is there");
+    m->len++;
+    return true;
+}
+
+static bool read_material(struct cs_reader *r, struct cs_material *m) {
+    struct cs_string name;
+    bool end = false;
+    if (!cs_read_object(r) || !cs_read_member(r, &name, &end))
+        return false;
+    if (end || !cs_string_is(name, "parts", 5))
+        return cs_reader_fail(r, "not a certificate's material");
+    if (!cs_read_array(r, "an array"))
+        return false;
+    for (;;) {
+        if (!cs_read_item(r, &end))
+            return false;
+        if (end)
+            break;
+        if (!read_material_part(r, m))
+            return false;
+    }
+    return cs_read_member(r, &name, &end) && (end || cs_reader_fail(r, "more than its parts")) &&
+           cs_reader_end(r) && (m->len > 0 || cs_reader_fail(r, "no parts"));
+}
+
+bool cs_material_decode(struct cs_bytes json, struct cs_material *ret, struct cs_err *err) {
+    struct cs_reader r;
+    struct cs_err inner;
+    memset(ret, 0, sizeof *ret);
+    if (cs_reader_init(&r, json, CS_READER_DEPTH_MAX, &inner) && read_material(&r, ret))
+        return true;
+    return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
+                      "the catalog holds a document that this release cannot read: %s", inner.msg);
 }
 
 // ---- certificate signing request

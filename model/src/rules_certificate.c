@@ -91,31 +91,62 @@ bool cs_rule_chain_complete(struct cs_judge *j, enum cs_code code) {
     return !(j->prepared->chain.notes & CS_NOTE(CHAIN_INCOMPLETE)) || !j->f.account.reject_incomplete_chain;
 }
 
-// The same certificate under the same name: nothing is asked of it, and nothing changes.
-static bool is_unchanged(const struct cs_judge *j) {
-    const struct cs_cert_summary *s = &j->f.cert.summary;
-    if (!j->f.has_cert || s->leaves_len != j->prepared->leaves_len)
-        return false;
-    for (size_t i = 0; i < s->leaves_len; i++)
-        if (memcmp(s->leaves[i].sha256, j->prepared->leaf[i]->sha256, 32) != 0)
-            return false;
-    return true;
+static bool same_text(struct cs_bytes a, struct cs_bytes b) {
+    return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
+}
+
+// How many certificates of the chain that is held part i of the upload brings again.
+static size_t kept_of(const struct cs_judge *j, size_t i) {
+    const struct cs_keyed_chain *sent = &j->ev->data.upload.part[i];
+    size_t kept = 0;
+    for (size_t a = 0; a < j->f.material.part[i].chain_len; a++)
+        for (size_t b = 0; b < sent->chain_len; b++)
+            kept += same_text(j->f.material.part[i].chain[a], sent->chain[b].text);
+    return kept;
+}
+
+enum chain_change { CHAIN_SAME, CHAIN_MORE, CHAIN_OTHER };
+
+// Of the same leaf: a chain is more complete where it holds every certificate of the one that is held, and another
+// one. Of a pair each half must, or be as it is.
+static enum chain_change chain_change(const struct cs_judge *j) {
+    enum chain_change change = CHAIN_SAME;
+    for (size_t i = 0; i < j->ev->data.upload.parts; i++) {
+        size_t held = j->f.material.part[i].chain_len, sent = j->ev->data.upload.part[i].chain_len;
+        if (kept_of(j, i) < held)
+            return CHAIN_OTHER;
+        if (sent > held)
+            change = CHAIN_MORE;
+    }
+    return change;
+}
+
+// A chain that is only different, or shorter, is taken where that is meant.
+static bool takes_chain(const struct cs_judge *j) {
+    enum chain_change change = j->f.same_leaf ? chain_change(j) : CHAIN_SAME;
+    return change == CHAIN_MORE || (change == CHAIN_OTHER && j->ev->data.upload.force);
+}
+
+// An upload that names no tags leaves them as they are.
+static bool takes_tags(const struct cs_judge *j) {
+    const struct cs_tag_list *sent = &j->ev->data.upload.tags, *held = &j->f.cert.summary.tags;
+    return sent->len > 0 && !cs_tags_equal(sent, held);
 }
 
 static bool is_replacement(const struct cs_judge *j) {
-    return j->f.has_cert && !is_unchanged(j);
+    return j->f.has_cert && !j->f.same_leaf;
 }
 
 bool cs_rule_csr_match(struct cs_judge *j, enum cs_code code) {
     (void)code;
-    return !j->ev->data.upload.part[0].csr || j->f.has_csr || is_unchanged(j);
+    return !j->ev->data.upload.part[0].csr || j->f.has_csr || j->f.same_leaf;
 }
 
 // Whoever has the request's public key, from its certificate, could else have its sealed key put under a name
 // of his own.
 bool cs_rule_csr_pattern(struct cs_judge *j, enum cs_code code) {
     (void)code;
-    bool takes = j->ev->data.upload.part[0].csr && !is_unchanged(j);
+    bool takes = j->ev->data.upload.part[0].csr && !j->f.same_leaf;
     return !takes || j->f.signer != CS_SIGNER_AGENT || cs_pattern_matches(j->f.agent.names, j->f.csr.name);
 }
 
@@ -124,9 +155,13 @@ bool cs_rule_name_free(struct cs_judge *j, enum cs_code code) {
     return !is_replacement(j) || j->ev->data.upload.replace;
 }
 
+// Where an issuer says that a certificate is official, and it is there as an uploaded one, nothing of that would be
+// true: it could not be shared.
 bool cs_rule_same_source(struct cs_judge *j, enum cs_code code) {
     (void)code;
     const struct cs_event_upload *up = &j->ev->data.upload;
+    if (j->f.same_leaf && j->ev->type == CS_EVENT_CERTIFICATE_ISSUE)
+        return up->source == j->f.cert.summary.source;
     return !is_replacement(j) ||
            (up->source == j->f.cert.summary.source && up->algorithm == j->f.cert.summary.algorithm);
 }
@@ -203,12 +238,13 @@ size_t cs_names_listed(char *const *names, size_t n) {
 // The summary borrows strings from the parsed certificates.
 static void summarise(const struct cs_judge *j, struct cs_cert_summary *s) {
     const struct cs_event_upload *up = &j->ev->data.upload;
+    struct cs_tag_list tags = up->tags.len > 0 || !j->f.has_cert ? up->tags : j->f.cert.summary.tags;
     memset(s, 0, sizeof(*s));
     CS_COPY(s->name, up->name);
     s->algorithm = up->algorithm;
     s->source = up->source;
     s->notes = j->ret->verdict.notes;
-    s->tags = up->tags;
+    s->tags = tags;
     s->leaves_len = j->prepared->leaves_len;
     for (size_t i = 0; i < s->leaves_len; i++) {
         struct cs_cert *c = j->prepared->leaf[i];
@@ -231,7 +267,8 @@ static void summarise(const struct cs_judge *j, struct cs_cert_summary *s) {
         s->chain_ends_s = ends_s > 0 ? ends_s : 1;
 }
 
-// Chains and sealed keys as they came; a matched request gives its own key, which was sealed for it.
+// Chains and sealed keys as they came; a matched request gives its own key, which was sealed for it. A certificate
+// that is there keeps its keys.
 static void put_material(struct cs_judge *j, const char *id) {
     const struct cs_event *ev = j->ev;
     const struct cs_event_upload *up = &ev->data.upload;
@@ -250,7 +287,10 @@ static void put_material(struct cs_judge *j, const char *id) {
         to->role = cs_key_role_name(up->parts == 1 ? CS_ROLE_SINGLE
                                     : i == 0       ? CS_ROLE_SM2_SIGN
                                                    : CS_ROLE_SM2_ENCRYPT);
-        if (from->csr) {
+        if (j->f.same_leaf) {
+            to->key = j->f.material.part[i].key;
+            to->key_subject = j->f.material.part[i].key_subject;
+        } else if (from->csr) {
             cs_json_put_base64(&matched, j->f.csr.key);
             if (!cs_buf_ok(&matched, j->err)) {
                 j->failed = true;
@@ -288,6 +328,41 @@ static void put_new(struct cs_judge *j, struct cs_certificate *cert) {
     cs_judge_put_account(j);
 }
 
+// The same certificate with a chain that is more complete, or with other tags: the entry changes, and what it is
+// shared with learns of it. The version, the keys and whose it is stay.
+static void change_same(struct cs_judge *j) {
+    struct cs_verdict *v = &j->ret->verdict;
+    bool chain = takes_chain(j), tags = takes_tags(j);
+    if (!chain && !tags) {
+        v->code = CS_CODE_UNCHANGED;
+        if (chain_change(j) == CHAIN_OTHER)
+            CS_COPY(v->detail, "The chain is not more complete than the one that is held, which stays; "
+                               "--replace --force takes it.");
+        return;
+    }
+    // cert owns nothing of its own, as below.
+    struct cs_certificate cert = j->f.cert;
+    if (chain) {
+        struct cs_cert_summary fresh;
+        v->notes = cs_chain_notes(&j->prepared->chain, j->now_s);
+        summarise(j, &fresh);
+        fresh.version = cert.summary.version;
+        fresh.source = cert.summary.source;
+        fresh.tags = cert.summary.tags;
+        cert.summary = fresh;
+        put_material(j, cert.id);
+    }
+    if (tags)
+        cert.summary.tags = j->ev->data.upload.tags;
+    cert.updated_ms = j->record->timestamp_ms;
+    cs_judge_put_certificate(j, &cert);
+    cs_key member;
+    cs_state_add(j->state, CS_KEY("expiry/", j->ev->account),
+                 cs_view_member(member, cert.summary.name, NULL, cert.id), cs_summary_ends(&cert.summary));
+    cs_share_offer_all(j, &cert);
+    CS_COPY(v->detail, chain && tags ? "changed: chain, tags" : chain ? "changed: chain" : "changed: tags");
+}
+
 // A new name makes a certificate; a replacement keeps id, name, shares and source, and is offered to all that
 // it is shared with.
 void cs_effect_upload(struct cs_judge *j) {
@@ -298,8 +373,8 @@ void cs_effect_upload(struct cs_judge *j) {
         CS_COPY(v->subject, j->f.cert.id);
         v->version = j->f.cert.summary.version;
     }
-    if (is_unchanged(j)) {
-        v->code = CS_CODE_UNCHANGED;
+    if (j->f.same_leaf) {
+        change_same(j);
         return;
     }
     v->notes = cs_chain_notes(&j->prepared->chain, j->now_s);

@@ -174,6 +174,25 @@ static void touch_shares(struct cs_judge *j, const char *to) {
             touch(j, CS_KEY("share/", j->ev->account, "/", cert->shares[i].share));
 }
 
+// Whether the upload brings the very certificate that has the name; then what is kept with it counts, too.
+static void gather_same_leaf(struct cs_judge *j) {
+    struct cs_facts *f = &j->f;
+    const struct cs_cert_summary *s = &f->cert.summary;
+    if (!f->has_cert || j->prepared->content_code != CS_CODE_NONE || s->leaves_len != j->prepared->leaves_len)
+        return;
+    for (size_t i = 0; i < s->leaves_len; i++)
+        if (memcmp(s->leaves[i].sha256, j->prepared->leaf[i]->sha256, 32) != 0)
+            return;
+    f->same_leaf = true;
+    struct cs_bytes value = {NULL, 0};
+    cs_key key;
+    cs_key_join(key, "material/", j->ev->account, "/", f->cert.id, NULL);
+    if (cs_judge_look(j, key, &value) == CS_NEEDED || j->failed)
+        return;
+    if (!cs_material_decode(value, &f->material, j->err))
+        unreadable(j, key);
+}
+
 static void gather_upload(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     const struct cs_event_upload *up = &ev->data.upload;
@@ -185,6 +204,7 @@ static void gather_upload(struct cs_judge *j) {
     if (cs_judge_read_id(j, CS_KEY("name/", ev->account, "/", up->name), id)) {
         gather_certificate(j, id);
         touch_shares(j, NULL);
+        gather_same_leaf(j);
     }
     if (up->parts == 1 && up->part[0].csr && j->prepared->leaf[0]) {
         char spki[65];

@@ -44,8 +44,10 @@ struct cs_facts {
                   // event's id
     bool has_cert; // by name for upload and issue, else by subject; not where it is deleted
     struct cs_certificate cert;
-    bool shared_in_only; // certificate.share: not the account's own, but shared in to it
-    bool has_csr;        // upload: the match; csr.add: of the same key; csr.delete: by subject
+    bool same_leaf;              // upload, issue: the certificate that has the name has these very leafs
+    struct cs_material material; // of that one, where same_leaf; lent until it is written
+    bool shared_in_only;         // certificate.share: not the account's own, but shared in to it
+    bool has_csr;                // upload: the match; csr.add: of the same key; csr.delete: by subject
     struct cs_csr_entry csr;
     bool csr_named;     // csr.add: a request has the name
     bool has_shared_in; // certificate.delete with `from`, share.offer

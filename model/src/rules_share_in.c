@@ -4,8 +4,9 @@
 //
 //            offer                                      withdraw   own delete         account changes
 //   none     taken: open, accepted; else closed, refused   closed     (not found)        nothing
-//   open     newer: taken, accepted; else closed, removed  closed     closed, removed    closed, removed
-//            not newer: accepted again
+//   open     newer, or of that version with another chain or other tags: taken, accepted; else closed, removed
+//                                                       closed     closed, removed    closed, removed
+//            older, or the same: accepted again
 //   closed   removed                                    nothing    (not found)        nothing
 #include <string.h>
 
@@ -116,6 +117,17 @@ static bool is_same(const struct cs_judge *j, const char *owner_account) {
            strcmp(j->f.share_in.certificate, j->ev->subject) == 0;
 }
 
+// Whether the offer says more than what is held: offers of a share come in the order in which they were made. Of
+// one version tags and what comes of its chain may change.
+static bool is_news(const struct cs_judge *j) {
+    const struct cs_event *ev = j->ev;
+    const struct cs_cert_summary *held = &j->f.shared_in.summary, *offered = &ev->data.offer.certificate;
+    if (ev->data.offer.version != held->version)
+        return ev->data.offer.version > held->version;
+    return offered->notes != held->notes || offered->chain_ends_s != held->chain_ends_s ||
+           !cs_tags_equal(&offered->tags, &held->tags);
+}
+
 void cs_effect_offer(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     struct cs_facts *f = &j->f;
@@ -125,7 +137,7 @@ void cs_effect_offer(struct cs_judge *j) {
         answer_offer(j, CS_REPLY_REMOVED, ev->data.offer.version, CS_CODE_SHARE_CLOSED);
         return;
     }
-    if (held && ev->data.offer.version <= f->shared_in.summary.version) {
+    if (held && !is_news(j)) {
         answer_offer(j, CS_REPLY_ACCEPTED, f->shared_in.summary.version, CS_CODE_NONE);
         return;
     }

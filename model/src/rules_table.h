@@ -136,7 +136,7 @@
     X(UPLOADS, CSR_NO_MATCH, cs_rule_csr_match, "A request of this account has the certificate's key, where one is to be matched.") \
     X(UPLOADS, EVENT_FORBIDDEN, cs_rule_csr_pattern, "The key's pattern covers the name of that request, too; issuers have none.") \
     X(UPLOADS, NAME_TAKEN, cs_rule_name_free, "The name is free, or its certificate is to be replaced.") \
-    X(UPLOADS, REPLACE_SOURCE, cs_rule_same_source, "A certificate is replaced by one of its own source and algorithm.") \
+    X(UPLOADS, REPLACE_SOURCE, cs_rule_same_source, "A certificate is replaced by one of its own source and algorithm; what an issuer brings again is of the source that he says.") \
     X(UPLOADS, REPLACE_OLDER, cs_rule_not_older, "A certificate is not replaced by an older one, unless that is meant.") \
     X(NAMED, CERTIFICATE_ID_USED, cs_rule_id_new, "The id of something new was never used before.") \
     X(UPLOADS, QUOTA_CERTIFICATES, cs_rule_quota, "The account has room for one more certificate.") \

@@ -122,6 +122,18 @@ def test_an_upload_and_what_it_leaves(log, acme):
     assert a.material[subject][0]["key_subject"] == subject and list(a.outcomes)[-1] == v.event.id
 
 
+def test_the_same_certificate_again(log, acme):
+    name, agent = acme
+    key, chain = log.pair()
+    log.put(log.upload(agent, name, "short", (key, chain[:1]), extra={"tags": ["a"]}))
+    v = log.put(log.upload(agent, name, "short", (key, chain)))
+    assert (v.status, v.code, v.version, v.detail) == ("applied", "", 1, "changed: chain"), v
+    v = log.put(log.upload(agent, name, "short", (key, chain[:1])))
+    assert v.code == "unchanged" and "--force" in v.detail
+    v = log.put(log.upload(agent, name, "short", (key, chain), extra={"tags": ["b"]}))
+    assert (v.code, v.detail) == ("", "changed: tags")
+
+
 def test_names_versions_and_ids(log, acme):
     name, agent = acme
     subject, pair = ev.uuid7(), log.pair()

@@ -199,6 +199,10 @@ class Golden(test_verdicts.World):
         self.judge(test_verdicts.csr_upload(self, [self.ca.issue(key.public_key()), self.ca.der]))
         subject = json.loads(request.value)["subject"]
         self.judge(self.acme.agent.event("csr.delete", "acme", subject, {}))
+        key, chain = self.pair()
+        name = self.fresh()
+        for part, more in ((chain[:1], {}), (chain, {}), (chain[:1], {}), (chain, {"tags": ["web"]}), (chain[:1], {"force": True})):
+            self.judge(self.upload(name=name, pair=(key, part), extra=more))  # the same leaf again
         self.acme.agent.seq += 3  # a gap
         name, subject, _ = self.uploaded()
         self.judge(self.upload(name=name, extra={"replace": True, "force": True, "tags": ["team:web"]}, pair=self.pair(start=-30)))

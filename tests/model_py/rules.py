@@ -448,7 +448,9 @@ class Model:
                 self._custodian_trusted(p, f["custodian"])
         held = a.certs.get(a.names.get(d["name"]))
         if held and [x["sha256"] for x in held["summary"]["leaves"]] == [x.sha256 for x in leaves]:
-            v.code, v.subject, v.version = "unchanged", held["id"], held["summary"]["version"]
+            if e.type == "certificate.issue" and held["summary"]["source"] != source:
+                raise Refused("replace.source")
+            self._same_leaf(p, v, e, a, held, (notes, _chain_ends(facts, leaves)))
             return
         material = self._material(e, a, agent, parts)
         if held:
@@ -459,6 +461,31 @@ class Model:
             if a.doc["certificates"] >= a.doc["limit_certificates"]:
                 raise Refused("quota.certificates")
         self._store(p, v, e, a, held, leaves, material, source, (notes, _chain_ends(facts, leaves)))
+
+    def _same_leaf(self, p, v, e, a, held, chain):
+        """The same certificate again: a chain that holds all that is held and more, or tags that differ, change the entry."""
+        d, summary = e.data, held["summary"]
+        v.subject, v.version, v.detail = held["id"], summary["version"], ""
+        sent = [x["chain"] for x in ([d["sign"], d["encrypt"]] if d["algorithm"] == "sm2" else [d])]
+        there = [x["chain"] for x in a.material[held["id"]]]
+        other = any(set(old) - set(new) for old, new in zip(there, sent))
+        takes_chain = d.get("force", False) if other else any(len(new) > len(old) for old, new in zip(there, sent))
+        takes_tags = bool(d.get("tags")) and d["tags"] != summary["tags"]
+        if not takes_chain and not takes_tags:
+            v.code = "unchanged"
+            if other:
+                v.detail = "The chain is not more complete than the one that is held, which stays; --replace --force takes it."
+            return
+        summary = held["summary"] = dict(summary)
+        if takes_chain:
+            v.notes, summary["chain_ends_s"] = chain
+            summary["notes"] = v.notes
+            a.material[held["id"]] = [{**x, "chain": new} for x, new in zip(a.material[held["id"]], sent)]
+        if takes_tags:
+            summary["tags"] = d["tags"]
+        held["updated_ms"] = v.time_ms
+        v.detail = "changed: " + ", ".join(["chain"] * takes_chain + ["tags"] * takes_tags)
+        self._offer_all(p, v, e, a, held)
 
     @staticmethod
     def _covered(agent, name):
@@ -494,6 +521,7 @@ class Model:
                    "chain_ends_s": ends_s, "tags": d.get("tags", []), "leaves": [x.summary() for x in leaves]}
         if held:
             before = held["summary"]
+            summary["tags"] = d.get("tags") or before["tags"]
             summary["version"] = before["version"] + 1
             first = before["leaves"][0]
             held["old_versions"] = [{"version": before["version"], "sha256": first["sha256"], "serial": first["serial"],
@@ -509,9 +537,12 @@ class Model:
             request = a.csrs[material[0]["key_subject"]]
             request["used"] = {"certificate": cert["id"], "name": d["name"], "version": summary["version"], "at_ms": v.time_ms}
         v.subject, v.version = cert["id"], summary["version"]
+        self._offer_all(p, v, e, a, cert)
+
+    def _offer_all(self, p, v, e, a, cert):
         for share in cert["shares"]:
             found = a.shares[share]
-            found["version"], found["updated_ms"] = summary["version"], v.time_ms
+            found["version"], found["updated_ms"] = cert["summary"]["version"], v.time_ms
             self._offer(p, v, e, a, found, cert)
 
     def _own(self, a, subject):
@@ -617,7 +648,9 @@ class Model:
             return
         entry = a.shared_in.get((d["owner_account"], e.subject))
         held = entry["summary"]["version"] if known else 0
-        if known and d["version"] <= held:
+        same = known and d["version"] == held and not any(
+            (d["certificate"].get(m) or None) != (entry["summary"].get(m) or None) for m in ("tags", "notes", "chain_ends_s"))
+        if known and (d["version"] < held or same):
             v.version = held
             self._answer(p, v, e, "accepted", held, "")
             return

@@ -371,8 +371,6 @@ static void unchanged(void **state) {
     assert_int_equal(v->version, 1);
     assert_verdict(upload(fx, id, "same", cert), APPLIED, UNCHANGED);
     assert_verdict(replace(fx, "same", cert, true), APPLIED, UNCHANGED);
-    struct cs_event ev = fx_issue(fx, "acme", NULL, "same", cert);
-    assert_verdict(fx_send(fx, fx->issuer, &ev), APPLIED, UNCHANGED);
     assert_applied(upload(fx, NULL, "same-other-name", cert));
 }
 

@@ -200,6 +200,7 @@ void cs_cert_summary_clear(struct cs_cert_summary *v);
 int64_t cs_summary_not_after(const struct cs_cert_summary *s); // the leaf that ends first
 int64_t cs_summary_ends(
     const struct cs_cert_summary *s); // the same, or the CA certificate of the chain that ends before
+bool cs_tags_equal(const struct cs_tag_list *a, const struct cs_tag_list *b); // in order, too
 CS_MUST_USE bool cs_cert_summary_copy(const struct cs_cert_summary *v, struct cs_cert_summary *ret,
                                       struct cs_err *err);
 
@@ -242,6 +243,17 @@ struct cs_material_part {
     const char *role; // cs_key_role_name
 };
 void cs_material_encode(struct cs_buf *b, const struct cs_material_part *parts, size_t n);
+// What the rules ask of it: views into json.
+struct cs_material {
+    size_t len; // 1, or 2 for sm2
+    struct {
+        size_t chain_len;
+        struct cs_bytes chain[10]; // base64 text
+        struct cs_bytes key;       // base64 text
+        cs_uuid key_subject;
+    } part[2];
+};
+CS_MUST_USE bool cs_material_decode(struct cs_bytes json, struct cs_material *ret, struct cs_err *err);
 
 // {"id":…,"name":…,"csr":"<base64 DER>","key":"<base64, sealed>","spki_sha256":"<hex>","subject":…,"names":[…],"key_type":"P-256","key_bits":256,
 //  "created_ms":…,"used":{"certificate":"<id>","name":…,"version":…,"at_ms":…}?}, or the tombstone {"id":…,"deleted":true}
