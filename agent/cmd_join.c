@@ -267,6 +267,9 @@ static int join(struct joining *j, const char *label) {
     CS_AUTO(cs_composed_free) struct cs_composed *event = NULL;
     struct cs_err err;
     bool there = false;
+    cs_interrupt_set(
+        s->interrupt, "spooling", NULL,
+        "This host was not enrolled. Run certsync agent join again: it goes on with the key that is there");
     if (!adopt(j, &err) || !have_key(j, &there, &err))
         return cs_report_failure(s->cli, &err);
     if (there && cs_hostkey_enrolled(s, j->host_key, j->host_kid)) { // no use of the token is spent

@@ -103,6 +103,8 @@ static int rotate(struct rotating *r, const struct rotate *o) {
     struct cs_session *s = r->session;
     struct cs_err err;
     bool left = false;
+    cs_interrupt_set(s->interrupt, "spooling", NULL,
+                     "The key was not changed. Run certsync agent rotate again: it goes on where it was");
     if (!next_key(r, &left, &err))
         return cs_report_failure(s->cli, &err);
     // Enrolled already: then only the files are left to be changed.

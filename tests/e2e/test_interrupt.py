@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ctrl-C and SIGTERM of commands, the events that they leave, and what delete asks on a terminal."""
 
+import base64
 import json
 import os
 import pty
 import signal
 import socket
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from support import events as ev
-from support.host import PATIENCE_S, Host, make_files
-from support.proc import wait_until
+from support.host import Host, make_files
+from support.proc import PATIENCE_S, wait_until
 from support.stack import certsync_binary
 
 ID = "01932e8a-0000-7000-8000-000000000001"
@@ -105,6 +107,36 @@ def test_for_programs_and_what_the_next_command_says(lonely, silent):
     assert [(e["seq"], e["type"]) for e in programs["earlier"]] == [(1, "certsync.certificate.delete.v1"), (2, "certsync.certificate.share.v1")]
     flush = lonely.run("--timeout", "1", "spool", "flush")
     assert flush.returncode == 3 and flush.stderr.count("an earlier command left") == 3, flush.stderr
+
+
+def join_token():
+    """As certsync agent token prints it."""
+    body = {"deployment": "test", "account": "acme", "key": base64.b64encode(ev.pkcs8_of(ev.new_key())).decode(), "can": ["upload"], "names": "*",
+            "expires": 0}
+    return "certsync1." + base64.urlsafe_b64encode(json.dumps(body).encode()).decode().rstrip("=")
+
+
+def test_a_join_token_is_not_for_the_command_line(lonely, silent):
+    token, file = join_token(), lonely.dir / "token"
+    file.write_text(token + "\n")
+    file.chmod(0o644)
+    neither = lonely.run("agent", "join")
+    assert neither.returncode == 2 and "--token-file" in neither.stderr
+    assert lonely.run("agent", "join", "-", "--token-file", file).returncode == 2
+    readable = lonely.run("agent", "join", "--token-file", file)
+    assert readable.returncode == 2 and "chmod 600" in readable.stderr
+    file.chmod(0o600)
+    (lonely.dir / "host.key").unlink()  # as on a new host
+    for args, stdin in ((["--token-file", file], None), (["-"], file), ([token], None)):
+        with subprocess.Popen(lonely.command("agent", "join", *args, kafka=silent.port), stdin=open(stdin, "rb") if stdin else None,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            with silent.wait_for_a_question():
+                shown = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+                process.send_signal(signal.SIGINT)
+                _, err = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 130 and "Run certsync agent join again" in err, err
+        assert token.encode() not in shown and token not in err
+        assert ("warning: the token stood on the command line" in err) == (args == [token])
 
 
 @pytest.fixture

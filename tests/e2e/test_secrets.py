@@ -14,8 +14,7 @@ from cryptography.hazmat.primitives import serialization
 
 from support import damaged
 from support import events as ev
-from support.host import PATIENCE_S
-from support.proc import Process, free_port, wait_until
+from support.proc import PATIENCE_S, Process, free_port, wait_until
 from support.stack import certsync_binary
 
 CONFIG = """[deployment]
