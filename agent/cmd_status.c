@@ -20,22 +20,23 @@ enum agent_state { STOPPED, HANGING, RUNNING };
 static const char *const state_names[] = {"stopped", "hanging", "running"};
 
 // A status is true only while it is written again and again.
-static enum agent_state state_of(const struct cs_session *s, const json_t *status) {
+static enum agent_state state_of(const struct cs_session *s, const json_t *status, bool running) {
     int64_t alive_ms = json_integer_value(json_object_get(status, "alive_ms"));
     int64_t age_ms = cs_clock_mono_ms(s->clock) - alive_ms;
-    if (!cs_daemon_running(s))
+    if (!running)
         return STOPPED;
     return age_ms >= 0 && age_ms < HANGS_MS ? RUNNING : HANGING;
 }
 
-static bool read_status(const struct cs_session *s, json_t **ret, struct cs_err *err) {
+static bool read_status(const struct cs_session *s, json_t **ret, bool *ret_running, struct cs_err *err) {
     CS_AUTO(cs_buf_clear) struct cs_buf b;
     char path[PATH_MAX];
     cs_buf_init(&b, STATUS_MAX);
-    if (!cs_daemon_path(s, CS_DAEMON_STATUS, path, sizeof path, err))
+    if (!cs_daemon_path(s, CS_DAEMON_STATUS, path, sizeof path, err) ||
+        !cs_daemon_running(s, ret_running, err))
         return false;
     if (access(path, F_OK) < 0 && errno == ENOENT)
-        return cs_daemon_running(s)
+        return *ret_running
                    ? cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE,
                                 "certsync agent is starting for account %s; ask again", s->account)
                    : cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE,
@@ -177,11 +178,12 @@ static int run(const struct cs_cli *cli) {
     json_t *status = NULL;
     if (!cs_session_open(cli, CS_NEED_ACCOUNT, &s, &err))
         return cs_report_failure(cli, &err);
-    if (!read_status(&s, &status, &err)) {
+    bool running = false;
+    if (!read_status(&s, &status, &running, &err)) {
         json_decref(status);
         return err.kind == CS_ERR_RETRY ? cs_report_api_failure(cli, &err) : cs_report_failure(cli, &err);
     }
-    enum agent_state state = state_of(&s, status);
+    enum agent_state state = state_of(&s, status, running);
     int code = state == STOPPED                              ? CS_EXIT_UNKNOWN
                : state == HANGING || wants_attention(status) ? CS_EXIT_REJECTED
                                                              : CS_EXIT_OK;

@@ -15,7 +15,7 @@ CS_MUST_USE bool cs_daemon_path(const struct cs_session *s, enum cs_daemon_file 
 #define CS_STATUS_PERIOD_MS 60000 // at least so often the status is written anew, changed or not
 // The lock that says that a daemon runs (fcntl: the kernel tells who holds it). CONFIG where another has it.
 CS_MUST_USE bool cs_daemon_lock(const struct cs_session *s, int *ret_fd, struct cs_err *err);
-bool cs_daemon_running(const struct cs_session *s);
+CS_MUST_USE bool cs_daemon_running(const struct cs_session *s, bool *ret_running, struct cs_err *err);
 // Has the running daemon read its settings and key again (SIGHUP). The signal goes to who holds the lock, and
 // to nobody that a file names: others may write to those. False where it was not told.
 CS_MUST_USE bool cs_daemon_reload(const struct cs_session *s);

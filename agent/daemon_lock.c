@@ -39,22 +39,33 @@ bool cs_daemon_lock(const struct cs_session *s, int *ret_fd, struct cs_err *err)
     return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s: cannot be locked: %s", path, strerror(errno));
 }
 
-// Of a file that is a link, or has another name elsewhere, others may hold the lock.
-static int open_lock(const struct cs_session *s) {
+// Of a file that is a link, or has another name elsewhere, others may hold the lock. -1 and true: there is none.
+static bool open_lock(const struct cs_session *s, int *ret_fd, struct cs_err *err) {
     char path[PATH_MAX];
-    struct cs_err ignored;
     struct stat st;
     int dir = -1;
-    if (!cs_daemon_path(s, CS_DAEMON_LOCK, path, sizeof path, &ignored) ||
-        !cs_dir_open(s->settings->spool, &dir, &ignored))
-        return -1;
+    *ret_fd = -1;
+    if (!cs_daemon_path(s, CS_DAEMON_LOCK, path, sizeof path, err))
+        return false;
+    if (access(s->settings->spool, F_OK) < 0 && errno == ENOENT)
+        return true;
+    if (!cs_dir_open(s->settings->spool, &dir, err))
+        return false;
     int fd = openat(dir, strrchr(path, '/') + 1, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    int code = errno;
     close(dir);
-    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1)
-        return fd;
+    if (fd < 0 && code == ENOENT)
+        return true;
+    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1) {
+        *ret_fd = fd;
+        return true;
+    }
+    cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s: it cannot be told whether the agent runs: %s", path,
+               fd < 0 ? strerror(code)
+                      : "it is no plain file with one name; look who put it there, then remove it");
     if (fd >= 0)
         close(fd);
-    return -1;
+    return false;
 }
 
 // Who holds it, as the kernel says; -1: nobody. 0: a process that cannot be seen from here.
@@ -63,18 +74,20 @@ static pid_t holder(int fd) {
     return fcntl(fd, F_GETLK, &whole) == 0 && whole.l_type != F_UNLCK ? whole.l_pid : -1;
 }
 
-bool cs_daemon_running(const struct cs_session *s) {
-    int fd = open_lock(s);
-    if (fd < 0)
+bool cs_daemon_running(const struct cs_session *s, bool *ret_running, struct cs_err *err) {
+    int fd;
+    if (!open_lock(s, &fd, err))
         return false;
-    bool running = holder(fd) >= 0;
-    close(fd);
-    return running;
+    *ret_running = fd >= 0 && holder(fd) >= 0;
+    if (fd >= 0)
+        close(fd);
+    return true;
 }
 
 bool cs_daemon_reload(const struct cs_session *s) {
-    int fd = open_lock(s);
-    if (fd < 0)
+    struct cs_err ignored;
+    int fd;
+    if (!open_lock(s, &fd, &ignored) || fd < 0)
         return false;
     pid_t pid = holder(fd);
     // Asked again once the process is held: its number may have become another's meanwhile.
