@@ -62,6 +62,8 @@ static void print_link(FILE *out, const json_t *status, const char *name) {
         fprintf(out, " since %s", text_of(l, "since"));
     if (text_of(l, "error")[0])
         fprintf(out, ": %s", cs_shown(text_of(l, "error")));
+    if (text_of(l, "certificate_ends")[0])
+        fprintf(out, "\n%-13s its client certificate ends %s", "", text_of(l, "certificate_ends"));
     if (text_of(l, "code")[0])
         fprintf(out, "\n%-13s %s: %s", "", text_of(l, "code"), text_of(l, "hint"));
     fputc('\n', out);

@@ -9,6 +9,7 @@
 #include "certsync/model/text.h"
 #include "certsync/runtime/fileio.h"
 #include "certsync/runtime/log.h"
+#include "certsync/runtime/tls_expiry.h"
 #include "daemon_internal.h"
 
 #define PROBLEMS_MAX 200
@@ -148,6 +149,16 @@ static size_t put_spool(struct cs_engine *e, json_t *o) {
     return unsent;
 }
 
+// The certificate that this host shows to Kafka: when it ends.
+static json_t *kafka_of(const struct cs_engine *e) {
+    json_t *o = link_of(&e->last_kafka);
+    const char *path = e->session.settings->kafka.ssl_certificate;
+    int64_t end_s = 0;
+    if (path[0] && cs_tls_first_end(path, &end_s))
+        json_object_set_new(o, "certificate_ends", time_of(end_s * 1000));
+    return o;
+}
+
 static json_t *status_of(struct cs_engine *e, size_t *ret_unsent) {
     const struct cs_daemon *d = e->daemon;
     json_t *o = json_object();
@@ -161,7 +172,7 @@ static json_t *status_of(struct cs_engine *e, size_t *ret_unsent) {
     json_object_set_new(o, "last_scan", e->last_scan_ms ? time_of(e->last_scan_ms) : json_null());
     json_object_set_new(o, "directories", json_integer((json_int_t)cs_watch_count(e->watch)));
     json_object_set_new(o, "all_watched", json_boolean(!e->unwatched[0]));
-    json_object_set_new(o, "kafka", link_of(&e->last_kafka));
+    json_object_set_new(o, "kafka", kafka_of(e));
     if (e->settler)
         json_object_set_new(o, "api", link_of(&e->last_api));
     put_items(e, o);

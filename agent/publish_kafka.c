@@ -2,14 +2,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "certsync/model/sign.h"
 #include "certsync/runtime/clock.h"
 #include "certsync/runtime/kafka.h"
+#include "certsync/runtime/log.h"
 #include "publish.h"
 
 #define POLL_MS  50
 #define PURGE_MS 2000
+
+// What the files of Kafka's TLS looked like when the client was made.
+struct looks {
+    struct {
+        dev_t dev;
+        ino_t ino;
+        off_t size;
+        struct timespec mtime, ctime;
+    } file[CS_KAFKA_TLS_FILES];
+};
 
 struct kafka {
     struct cs_publisher base; // must be first
@@ -18,6 +30,8 @@ struct kafka {
     const char *client_id;
     rd_kafka_t *rk;
     int32_t partitions; // 0: not asked yet
+    struct looks looks;
+    bool told; // that the changed files cannot be used
 };
 
 // One call of publish(); delivery reports come to it through the messages' opaque pointers.
@@ -47,14 +61,55 @@ static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *opaqu
     }
 }
 
-static bool connect_client(struct kafka *k, struct cs_err *err) {
+static void look_at_files(const struct kafka *k, struct looks *ret) {
+    const char *files[CS_KAFKA_TLS_FILES];
+    memset(ret, 0, sizeof *ret); // compared as bytes
+    cs_kafka_tls_files(k->settings, files);
+    for (size_t i = 0; i < CS_KAFKA_TLS_FILES; i++) {
+        struct stat st;
+        if (!files[i][0] || stat(files[i], &st) < 0)
+            continue;
+        ret->file[i].dev = st.st_dev;
+        ret->file[i].ino = st.st_ino;
+        ret->file[i].size = st.st_size;
+        ret->file[i].mtime = st.st_mtim;
+        ret->file[i].ctime = st.st_ctim;
+    }
+}
+
+static bool make_client(const struct kafka *k, rd_kafka_t **ret, struct cs_err *err) {
     rd_kafka_conf_t *conf;
-    if (k->rk)
-        return true;
     if (!cs_kafka_conf_producer(k->settings, k->client_id, &conf, err))
         return false;
     rd_kafka_conf_set_dr_msg_cb(conf, on_report);
-    return cs_kafka_new(RD_KAFKA_PRODUCER, conf, &k->rk, err);
+    return cs_kafka_new(RD_KAFKA_PRODUCER, conf, ret, err);
+}
+
+// Nothing is under way between two calls: the old client has nothing left to do once there is a new one. Files that cannot be used, a pair of which
+// one half is there perhaps, leave the old one in use; they are tried again with the next call.
+static bool connect_client(struct kafka *k, struct cs_err *err) {
+    struct looks now;
+    rd_kafka_t *made = NULL;
+    look_at_files(k, &now);
+    if (k->rk && memcmp(&now, &k->looks, sizeof now) == 0)
+        return true;
+    if (make_client(k, &made, err)) {
+        if (k->rk) {
+            rd_kafka_destroy(k->rk);
+            cs_log_msg(CS_LOG_INFO, "the connection to Kafka is made anew with the changed files");
+        }
+        k->rk = made;
+        k->looks = now;
+        k->told = false;
+        return true;
+    }
+    if (!k->rk)
+        return false;
+    if (!k->told)
+        cs_log_err(CS_LOG_WARN, "changed files cannot be used, the old ones stay in use", err,
+                   "what=kafka.ssl_ca,kafka.ssl_certificate,kafka.ssl_key");
+    k->told = true;
+    return true;
 }
 
 static bool kafka_partitions(struct cs_publisher *p, int64_t timeout_ms, int32_t *ret, struct cs_err *err) {

@@ -9,6 +9,7 @@
 #include "api.h"
 #include "board_metrics.h"
 #include "certsync/runtime/fdlimit.h"
+#include "certsync/runtime/filewatch.h"
 #include "certsync/runtime/log.h"
 #include "certsync/runtime/tls_expiry.h"
 #include "commands.h"
@@ -37,6 +38,8 @@ struct daemon {
     size_t workers_ended;
     struct cs_api *api;
     struct cs_inspector *inspector;
+    atomic_int kafka_tls;
+    struct cs_filewatch *kafka_tls_watch;
     struct cs_timer *ready_timer;
     int64_t extend_at_ms; // not before
     struct cs_timer *idle_timer;
@@ -178,6 +181,40 @@ static void check_ready(void *arg) {
     d->ready_timer = NULL;
 }
 
+// --- the files of Kafka's TLS
+
+static void tell_expiry(struct daemon *d) {
+    const char *files[CS_KAFKA_TLS_FILES];
+    cs_kafka_tls_files(&d->settings->kafka, files);
+    for (size_t i = 0; i < CS_KAFKA_TLS_FILES; i++)
+        if (files[i][0])
+            cs_tls_expiry_set(d->c.tls_expiry, files[i]); // a key has none
+}
+
+static bool on_kafka_tls(void *arg, struct cs_err *err) {
+    struct daemon *d = arg;
+    if (!cs_kafka_tls_usable(&d->settings->kafka, err))
+        return false;
+    tell_expiry(d);
+    atomic_fetch_add(&d->kafka_tls, 1);
+    return true;
+}
+
+// Before the first client reads them, so that what changes in between is seen.
+static bool watch_kafka_tls(struct daemon *d, struct cs_err *err) {
+    const char *files[CS_KAFKA_TLS_FILES];
+    cs_kafka_tls_files(&d->settings->kafka, files);
+    struct cs_filewatch_options o = {.loop = d->c.loop,
+                                     .paths = files,
+                                     .path_count = CS_KAFKA_TLS_FILES,
+                                     .what = "kafka.ssl_ca, kafka.ssl_certificate, kafka.ssl_key",
+                                     .on_change = on_kafka_tls,
+                                     .arg = d};
+    d->c.kafka_tls = &d->kafka_tls;
+    tell_expiry(d);
+    return (!files[0][0] && !files[1][0]) || cs_filewatch_new(&o, &d->kafka_tls_watch, err);
+}
+
 // --- the start
 
 static bool make_metrics(struct daemon *d, struct cs_err *err) {
@@ -255,7 +292,7 @@ static bool start_workers(struct daemon *d, struct cs_err *err) {
 }
 
 static bool start(struct daemon *d, struct cs_err *err) {
-    if (!make_shared(d, err) || !start_api(d, err) || !start_workers(d, err) ||
+    if (!make_shared(d, err) || !watch_kafka_tls(d, err) || !start_api(d, err) || !start_workers(d, err) ||
         !cs_inspector_start(&d->c, &d->inspector, err))
         return false;
     d->ready_timer = cs_timer_new(d->c.loop, 0, READY_CHECK_MS, check_ready, d);
@@ -274,6 +311,7 @@ static void end(struct daemon *d) {
     cs_inspector_free(d->inspector);
     cs_api_free(d->api);
     cs_published_free(d->c.published);
+    cs_filewatch_free(d->kafka_tls_watch);
     cs_loop_free(d->c.loop);
     cs_board_metrics_free(d->board_metrics);
     cs_board_free(d->c.board);

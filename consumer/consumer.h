@@ -14,6 +14,8 @@
 // starts none.
 #pragma once
 
+#include <stdatomic.h>
+
 #include "board.h"
 #include "redis_access.h"
 #include "settings.h"
@@ -36,6 +38,8 @@ struct cs_consumer {
     struct cs_board *board;
     const struct cs_clock *clock;
     struct cs_published *published; // only the API's thread uses it
+    // Counts how often the files of Kafka's TLS changed and were found to be usable: every client that was made before is made anew.
+    atomic_int *kafka_tls;
     // Whether no worker hangs; in the loop's thread. NULL: there are none to ask.
     bool (*alive)(void *arg);
     void *alive_arg;

@@ -25,6 +25,7 @@ struct cs_inspector {
     pthread_cond_t wake;
     bool stopping;
     rd_kafka_t *rk;
+    int tls;               // *c->kafka_tls when it was made
     int64_t *ends, *least; // by partition, for one answer
     int64_t heard_ms;
     int64_t look_due_ms;
@@ -47,6 +48,27 @@ static void set(struct cs_inspector *i, enum cs_board_trouble t, const struct cs
                    cs_board_trouble_name(t));
     else if (was)
         cs_log(CS_LOG_INFO, "what the consumer rests on is well again", "what=%s", cs_board_trouble_name(t));
+}
+
+// --- the client
+
+static bool open_client(struct cs_inspector *i, struct cs_err *err) {
+    rd_kafka_conf_t *conf = NULL;
+    i->tls = atomic_load(i->c->kafka_tls);
+    return cs_kafka_conf_consumer(&i->c->settings->kafka, "certsync-consumer-inspector", NULL, &conf, err) &&
+           cs_kafka_new(RD_KAFKA_CONSUMER, conf, &i->rk, err);
+}
+
+static void renew_client(struct cs_inspector *i) {
+    rd_kafka_t *old = i->rk;
+    struct cs_err err;
+    if (i->tls == atomic_load(i->c->kafka_tls))
+        return;
+    if (open_client(i, &err))
+        rd_kafka_destroy(old);
+    else
+        cs_log_err(CS_LOG_WARN, "the client with the changed files could not be made", &err,
+                   "client=inspector");
 }
 
 // --- the brokers
@@ -143,6 +165,7 @@ static bool some_fail(const struct cs_inspector *i) {
 // --- the thread
 
 static void look(struct cs_inspector *i) {
+    renew_client(i);
     ask_brokers(i);
     int64_t now = now_ms(i);
     int64_t sooner_ms = i->look_due_ms - i->c->settings->inspect_every_ms + SOONER_MS;
@@ -173,12 +196,6 @@ static void *thread_main(void *arg) {
         look(i);
     } while (sleep_a_tick(i));
     return NULL;
-}
-
-static bool open_client(struct cs_inspector *i, struct cs_err *err) {
-    rd_kafka_conf_t *conf = NULL;
-    return cs_kafka_conf_consumer(&i->c->settings->kafka, "certsync-consumer-inspector", NULL, &conf, err) &&
-           cs_kafka_new(RD_KAFKA_CONSUMER, conf, &i->rk, err);
 }
 
 // Signals are the main thread's.

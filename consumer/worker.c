@@ -315,28 +315,25 @@ static void beat(struct cs_worker *w) {
     cs_pulse_beat(&w->pulse, busy_ms + (start_due(w) ? START_BUSY_MS : 0));
 }
 
-static void run(struct cs_worker *w) {
-    while (!w->failed) {
-        bool stopping = atomic_load(&w->stopping);
-        if (stopping && w->stop_deadline_ms == 0)
-            w->stop_deadline_ms = cs_worker_now_ms(w) + w->c->settings->drain_timeout_ms;
-        if (stopping &&
-            (!w->flight || w->phase <= CS_FLIGHT_COMPARING || cs_worker_now_ms(w) > w->stop_deadline_ms))
-            return;
-        beat(w);
-        turn(w, stopping);
-    }
-}
-
 // --- start and end
 
-static bool make_consumer(struct cs_worker *w, struct cs_err *err) {
-    static const uint8_t one = 1;
+static bool set_all(rd_kafka_conf_t *conf, const char *const (*properties)[2], size_t n, struct cs_err *err) {
+    char text[256];
+    for (size_t i = 0; i < n; i++)
+        if (rd_kafka_conf_set(conf, properties[i][0], properties[i][1], text, sizeof text) !=
+            RD_KAFKA_CONF_OK) {
+            rd_kafka_conf_destroy(conf);
+            return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "librdkafka: %s", text);
+        }
+    return true;
+}
+
+// A client that is not in the group yet.
+static bool make_consumer(struct cs_worker *w, rd_kafka_t **ret, struct cs_err *err) {
     const struct cs_consumer_settings *s = w->c->settings;
     rd_kafka_conf_t *conf = NULL;
     char client_id[64];
     char number[24];
-    char text[256];
     snprintf(client_id, sizeof client_id, "certsync-consumer-%d", w->index);
     if (!cs_kafka_conf_consumer(&s->kafka, client_id, s->group, &conf, err))
         return false;
@@ -360,15 +357,13 @@ static bool make_consumer(struct cs_worker *w, struct cs_err *err) {
                                          {"topic.metadata.refresh.interval.ms", METADATA_EVERY_MS},
                                          {"session.timeout.ms", session},
                                          {"heartbeat.interval.ms", heartbeat}};
-    for (size_t i = 0; i < CS_ARRAY_LEN(properties); i++) {
-        if (rd_kafka_conf_set(conf, properties[i][0], properties[i][1], text, sizeof text) !=
-            RD_KAFKA_CONF_OK) {
-            rd_kafka_conf_destroy(conf);
-            return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "librdkafka: %s", text);
-        }
-    }
-    if (!cs_kafka_new(RD_KAFKA_CONSUMER, conf, &w->rk, err))
-        return false;
+    return set_all(conf, properties, CS_ARRAY_LEN(properties), err) &&
+           cs_kafka_new(RD_KAFKA_CONSUMER, conf, ret, err);
+}
+
+static bool join_group(struct cs_worker *w, struct cs_err *err) {
+    static const uint8_t one = 1;
+    const struct cs_consumer_settings *s = w->c->settings;
     w->group_queue = rd_kafka_queue_get_consumer(w->rk);
     rd_kafka_queue_io_event_enable(w->group_queue, w->wake[1], &one, sizeof one);
     rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);
@@ -378,40 +373,112 @@ static bool make_consumer(struct cs_worker *w, struct cs_err *err) {
     return !code || cs_kafka_err(err, code, "subscribing to %s", s->events_topic);
 }
 
-static bool make_adapters(struct cs_worker *w, struct cs_err *err) {
+// Gives the partitions back. wait: for what was stored of the offsets.
+static void leave_group(struct cs_worker *w, bool wait, const char *why) {
+    if (w->rk) {
+        if (wait)
+            store_offsets(w, true);
+        while (!settled(w))
+            poll(NULL, 0, 1);
+        rd_kafka_consumer_close(w->rk); // by on_rebalance
+    }
+    remove_partitions(w, why);
+    leave(w);
+    if (w->group_queue)
+        rd_kafka_queue_destroy(w->group_queue);
+    if (w->rk)
+        rd_kafka_destroy(w->rk);
+    w->group_queue = NULL;
+    w->rk = NULL;
+}
+
+// All that talks to Kafka.
+struct clients {
+    struct cs_publisher *publisher;
+    struct cs_cursor *cursor;
+    rd_kafka_t *rk;
+};
+
+static void clients_clear(struct clients *c) {
+    cs_cursor_free(c->cursor);
+    cs_publisher_free(c->publisher);
+    if (c->rk)
+        rd_kafka_destroy(c->rk);
+}
+CS_DEFINE_AUTO_CLEAR(struct clients, clients_clear)
+
+static bool make_clients(struct cs_worker *w, struct clients *ret, struct cs_err *err) {
     const struct cs_consumer_settings *s = w->c->settings;
     char client_id[64];
     snprintf(client_id, sizeof client_id, "certsync-consumer-%d-out", w->index);
     struct cs_publish_kafka_options publish = {&s->kafka, client_id, s->events_topic, s->outcomes_topic,
                                                w->wake[1]};
     struct cs_cursor_options cursor = {&s->kafka, client_id, s->outcomes_topic, w->wake[1]};
+    w->tls = atomic_load(w->c->kafka_tls);
+    return cs_publish_kafka_new(&publish, &ret->publisher, err) &&
+           cs_cursor_new(&cursor, &ret->cursor, err) && make_consumer(w, &ret->rk, err);
+}
+
+static bool use_clients(struct cs_worker *w, struct clients *c, struct cs_err *err) {
+    w->publisher = CS_TAKE(c->publisher);
+    w->cursor = CS_TAKE(c->cursor);
+    w->rk = CS_TAKE(c->rk);
+    return join_group(w, err);
+}
+
+// The files of Kafka's TLS changed. New clients are made beside the old, which are let go only then: what is under way is finished where that is
+// possible, and else looked up in the topics by whoever gets the partitions next, as after any other change of hands.
+static void renew_clients(struct cs_worker *w) {
+    CS_AUTO(clients_clear) struct clients made = {0};
+    struct cs_err err;
+    if (!make_clients(w, &made, &err)) {
+        cs_log_err(CS_LOG_WARN, "the clients with the changed files could not be made", &err, "worker=%d",
+                   w->index);
+        return;
+    }
+    cs_pulse_beat(&w->pulse, START_BUSY_MS);
+    leave_group(w, false, "the connections to Kafka are made anew with the changed certificates");
+    cs_cursor_free(w->cursor);
+    cs_publisher_free(w->publisher);
+    w->cursor = NULL;
+    w->publisher = NULL;
+    if (!use_clients(w, &made, &err))
+        fail(w, &err);
+    cs_log(CS_LOG_INFO, "connections to Kafka are made anew with the changed files", "worker=%d", w->index);
+}
+
+static void run(struct cs_worker *w) {
+    while (!w->failed) {
+        bool stopping = atomic_load(&w->stopping);
+        if (stopping && w->stop_deadline_ms == 0)
+            w->stop_deadline_ms = cs_worker_now_ms(w) + w->c->settings->drain_timeout_ms;
+        if (stopping &&
+            (!w->flight || w->phase <= CS_FLIGHT_COMPARING || cs_worker_now_ms(w) > w->stop_deadline_ms))
+            return;
+        beat(w);
+        if (!stopping && w->tls != atomic_load(w->c->kafka_tls))
+            renew_clients(w);
+        turn(w, stopping);
+    }
+}
+
+static bool make_adapters(struct cs_worker *w, struct cs_err *err) {
+    CS_AUTO(clients_clear) struct clients made = {0};
     if (!cs_crypto_new(&w->crypto, err))
         return false;
     cs_crypto_tune(w->crypto, cs_clock_thread_ns);
     return cs_key_cache_new(w->crypto, w->c->root_spki, &w->keys, err) &&
-           cs_catalog_redis_new(&w->c->redis, s->redis_namespace, &w->catalog, err) &&
-           cs_publish_kafka_new(&publish, &w->publisher, err) && cs_cursor_new(&cursor, &w->cursor, err) &&
-           make_consumer(w, err);
+           cs_catalog_redis_new(&w->c->redis, w->c->settings->redis_namespace, &w->catalog, err) &&
+           make_clients(w, &made, err) && use_clients(w, &made, err);
 }
 
 static void end(struct cs_worker *w) {
-    if (w->rk) {
-        store_offsets(w, true);
-        while (!settled(w))
-            poll(NULL, 0, 1);
-        rd_kafka_consumer_close(w->rk); // gives the partitions back, by on_rebalance
-    }
-    remove_partitions(w, "the process is stopping");
+    leave_group(w, true, "the process is stopping");
     cs_board_settle(w->c->board, w->index);
-    leave(w);
     cs_batch_free(w->rest);
     cs_batch_free(w->filling);
     cs_batch_free(w->ready);
     cs_batch_free(w->spare);
-    if (w->group_queue)
-        rd_kafka_queue_destroy(w->group_queue);
-    if (w->rk)
-        rd_kafka_destroy(w->rk);
     cs_cursor_free(w->cursor);
     cs_publisher_free(w->publisher);
     cs_catalog_free(w->catalog);

@@ -99,6 +99,7 @@ struct cs_worker {
     struct cs_cursor *cursor;
     rd_kafka_t *rk;
     rd_kafka_queue_t *group_queue;
+    int tls; // *c->kafka_tls when the clients were made
     bool joined;
     bool assign_due; // the list or an offset changed since the last assign
     struct cs_partition *partitions;

@@ -238,3 +238,19 @@ uint64_t cs_kafka_files(const struct cs_kafka_settings *s) {
         named += *p == ',';
     return 3 * (named + (named > 3 ? named : 3) + 1);
 }
+
+void cs_kafka_tls_files(const struct cs_kafka_settings *s, const char *ret[CS_KAFKA_TLS_FILES]) {
+    ret[0] = s->ssl_ca;
+    ret[1] = s->ssl_certificate;
+    ret[2] = s->ssl_key;
+}
+
+bool cs_kafka_tls_usable(const struct cs_kafka_settings *s, struct cs_err *err) {
+    rd_kafka_conf_t *conf = NULL;
+    rd_kafka_t *rk = NULL;
+    if (!cs_kafka_conf_producer(s, "certsync-check", &conf, err) ||
+        !cs_kafka_new(RD_KAFKA_PRODUCER, conf, &rk, err))
+        return false;
+    rd_kafka_destroy(rk);
+    return true;
+}

@@ -23,7 +23,7 @@ static int no_password(char *buf, int size, int writing, void *arg) {
     return -1;
 }
 
-static bool first_end(const char *path, int64_t *ret_s) {
+bool cs_tls_first_end(const char *path, int64_t *ret_s) {
     bool found = false;
     BIO *in = BIO_new_file(path, "r");
     for (X509 *x; in && (x = PEM_read_bio_X509(in, NULL, no_password, NULL)); X509_free(x)) {
@@ -43,7 +43,7 @@ static bool first_end(const char *path, int64_t *ret_s) {
 void cs_tls_expiry_set(struct cs_metric *metric, const char *path) {
     int64_t end_s = 0;
     struct cs_series *series = cs_metric_1(metric, path);
-    if (first_end(path, &end_s))
+    if (cs_tls_first_end(path, &end_s))
         cs_series_set(series, (double)end_s);
     else
         cs_series_hide(series);

@@ -11,10 +11,11 @@ import pytest
 import redis.exceptions as redis_errors
 
 from support import events as ev
+from support.host import Host
 from support.kafka import Kafka
-from support.proc import free_port, wait_until
+from support.proc import Process, free_port, wait_until
 from support.redis import Redis
-from support.stack import EVENTS, OUTCOMES, Stack, consumer_binary
+from support.stack import EVENTS, OUTCOMES, Stack, certsync_binary, consumer_binary
 
 PATIENCE_S = 60
 # As the README lists them.
@@ -358,6 +359,90 @@ def test_records_that_were_deleted(guarded):
     assert well.consumers[0].terminate() == 0
     done = subprocess.run([consumer_binary(), "run", "--config", well.config], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2 and "begins at offset 3" in done.stderr, done
+
+
+# --- certificates towards Kafka
+
+class Pki:
+    """A CA, the broker's pair, and the client's, which is renewed: files as Kafka and librdkafka read them."""
+
+    def __init__(self, directory):
+        directory.mkdir()
+        self.dir, self.ca = directory, ev.Authority("Kafka CA")
+        (directory / "ca.pem").write_bytes(ev.pem_of(self.ca.der))
+        key = ev.new_key()
+        ev.write_private(key, directory / "broker.key")
+        chain = ev.pem_of(self.ca.issue(key.public_key(), names=("localhost",)), self.ca.der)
+        (directory / "broker.pem").write_bytes((directory / "broker.key").read_bytes() + chain)
+        self.renew()
+
+    def renew(self, days=90):
+        """A new key, and a certificate of it, one file after the other."""
+        key = ev.new_key()
+        ev.write_private(key, self.dir / "client.key.new")
+        (self.dir / "client.pem.new").write_bytes(ev.pem_of(self.ca.issue(key.public_key(), names=("client",), days=days)))
+        for name in ("client.key", "client.pem"):
+            (self.dir / f"{name}.new").replace(self.dir / name)
+
+    @property
+    def settings(self):
+        return {"security_protocol": "ssl", "ssl_ca": self.dir / "ca.pem", "ssl_certificate": self.dir / "client.pem",
+                "ssl_key": self.dir / "client.key", "ssl_verify_hostname": "no"}
+
+
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("sealed")
+    pki = Pki(directory / "pki")
+    kafka = Kafka(directory / "kafka")
+    try:
+        kafka.start(message_max_bytes=33554432, **{
+            "listeners": "PLAINTEXT://127.0.0.1:$PORT,SSL://127.0.0.1:$PORT2,CONTROLLER://127.0.0.1:$CPORT",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SSL:SSL,CONTROLLER:PLAINTEXT",
+            "ssl.client.auth": "required", "ssl.keystore.type": "PEM", "ssl.keystore.location": pki.dir / "broker.pem",
+            "ssl.truststore.type": "PEM", "ssl.truststore.location": pki.dir / "ca.pem"})
+        settings = {"kafka": {"brokers": f"127.0.0.1:{kafka.node().port2}", **pki.settings}, "consumer": {"workers": "2"}}
+        with Stack(directory / "stack", partitions=2, kafka=kafka, consumer_settings=settings) as stack:
+            stack.pki = pki
+            stack.run_consumer()
+            yield stack
+    finally:
+        kafka.stop()
+
+
+def test_renewed_client_certificates_are_taken_up(sealed, tmp_path):
+    """Under load nothing is lost or doubled, and what ends when is told; the agent does the same."""
+    stack, account = sealed, sealed.account()
+    host = Host(stack, stack.account(), tmp_path / "host")
+    host.configure(**{f"kafka.{k}": v for k, v in {"brokers": f"127.0.0.1:{stack.kafka.node().port2}", **stack.pki.settings}.items()},
+                   **{"agent.heartbeat": "1s"})
+    agent = Process("agent", [certsync_binary(), "--config", host.config, "agent"], tmp_path)
+    wait_until(lambda: b"running" in host.run("status").stdout, PATIENCE_S, "an agent")
+
+    def ends():
+        return metric(stack, "certsync_tls_certificate_expiry_seconds")[f'file="{stack.pki.dir}/client.pem"']
+    before = ends()
+    stack.pki.renew(days=30)
+    places = [stack.send(upload(account, f"while-{i}")) for i in range(40)]
+    wait_until(lambda: stack.consumers[0].output().count("made anew with the changed files") == 2, PATIENCE_S, "new connections")
+    places += [stack.send(upload(account, f"after-{i}")) for i in range(5)]
+    for place in places:
+        assert stack.outcome_at(place)["status"] == "applied"
+    assert ends() < before
+    wait_ready(stack)
+    wait_until(lambda: "made anew with the changed files" in agent.output(), PATIENCE_S, "a new connection of the agent's")
+    assert b"certificate ends" in host.run("status").stdout
+    # Half of a pair is not taken up, and harms nobody.
+    (stack.pki.dir / "client.pem").write_bytes(b"nothing")
+    wait_until(lambda: "the old ones stay in use" in stack.consumers[0].output(), PATIENCE_S, "a warning")
+    wait_until(lambda: "the old ones stay in use" in agent.output(), PATIENCE_S, "a warning of the agent's")
+    assert stack.judge(upload(account, "half"))["status"] == "applied"
+    stack.pki.renew()
+    wait_until(lambda: stack.consumers[0].output().count("made anew with the changed files") == 4, PATIENCE_S, "new connections")
+    wait_ready(stack)
+    code, told = command(stack, "verify", "--redis")
+    assert code == 0 and told["ok"] and told["copies"] == 0, told
+    agent.kill()
 
 
 # --- at the end, since it takes half a minute

@@ -70,6 +70,14 @@ CS_MUST_USE bool cs_kafka_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_ka
 // least) that the cluster has, and for the group's.
 uint64_t cs_kafka_files(const struct cs_kafka_settings *s);
 
+// Files with certificates and keys. librdkafka reads them when a client is made, and never again: where they changed, a new client is made
+// beside the old one.
+#define CS_KAFKA_TLS_FILES 3
+// Paths of the settings, "" where one is not set: CA, certificate, key.
+void cs_kafka_tls_files(const struct cs_kafka_settings *s, const char *ret[CS_KAFKA_TLS_FILES]);
+// Whether a client can be made with the files as they are now; CONFIG where not.
+CS_MUST_USE bool cs_kafka_tls_usable(const struct cs_kafka_settings *s, struct cs_err *err);
+
 // What is taken from a queue of a partition's. Once it was full (queued.max.messages.kbytes, queued.min.messages), librdkafka before
 // 2.2 looks only once a second whether there is room again, so that a busy partition would give one queue a second. Where a queue
 // runs dry that may have been full since it last did, librdkafka's threads are woken up. Later ones look each fetch.queue.backoff.ms. With
