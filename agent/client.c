@@ -180,8 +180,13 @@ static CURLcode transfer(struct cs_client *c, const char *url, const char *autho
     curl_easy_setopt(c->curl, CURLOPT_ERRORBUFFER, c->curl_error);
     curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, on_data);
     curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, c);
+    curl_easy_setopt(c->curl, CURLOPT_TCP_NODELAY, 1L);
     if (c->o.ca[0])
         curl_easy_setopt(c->curl, CURLOPT_CAINFO, c->o.ca);
+#if LIBCURL_VERSION_NUM >= 0x075700
+    // Read for each connection: libcurl would keep what it has read for a day, and the file may be renewed.
+    curl_easy_setopt(c->curl, CURLOPT_CA_CACHE_TIMEOUT, 0L);
+#endif
     CURLcode code = curl_easy_perform(c->curl);
     if (code == CURLE_OK)
         curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &c->status);

@@ -201,7 +201,47 @@ static void take_step(struct api_call *call, const redisReply *reply, int64_t ge
     api_call_settle(call);
 }
 
-static void on_reply(const redisReply *reply, void *arg) {
+// What is asked with GET or MGET takes the two keys along: one command is a transaction by itself.
+#define GET_BEGINS  "*2\r\n$3\r\nGET\r\n"
+#define MGET_BEGINS "\r\n$4\r\nMGET\r\n"
+
+static bool take_keys_along(struct api_call *call, const struct cs_buf *command, struct cs_buf *out) {
+    const char *text = (const char *)command->data, *rest = NULL;
+    size_t args = 0;
+    if (command->failed || command->len < sizeof GET_BEGINS)
+        return false;
+    call->asked.one = memcmp(text, GET_BEGINS, sizeof GET_BEGINS - 1) == 0;
+    if (call->asked.one) {
+        args = 2;
+        rest = text + sizeof GET_BEGINS - 1;
+    } else {
+        char *end = NULL;
+        args = strtoul(text + 1, &end, 10);
+        if (strncmp(end, MGET_BEGINS, sizeof MGET_BEGINS - 1) != 0)
+            return false;
+        rest = end + sizeof MGET_BEGINS - 1;
+    }
+    cs_redis_put(out, args + 2);
+    cs_redis_put_text(out, "MGET");
+    cs_buf_put(out, rest, command->len - (size_t)(rest - text));
+    api_put_standing_keys(out, call->api, call->asked.partition, call->asked.generation);
+    return !out->failed;
+}
+
+static void on_documents(const redisReply *reply, void *arg) {
+    struct api_call *call = arg;
+    size_t n = api_elements(reply);
+    if (n < 3) {
+        take_step(call, reply && reply->type == REDIS_REPLY_ERROR ? reply : NULL, 0, NULL);
+        return;
+    }
+    redisReply documents = *reply; // without the two
+    documents.elements = n - 2;
+    take_step(call, call->asked.one ? reply->element[0] : &documents, api_generation(reply->element[n - 2]),
+              reply->element[n - 1]);
+}
+
+static void on_both(const redisReply *reply, void *arg) {
     if (api_elements(reply) == 2 && api_elements(reply->element[1]) == 2)
         take_step(arg, reply->element[0], api_generation(reply->element[1]->element[0]),
                   reply->element[1]->element[1]);
@@ -209,14 +249,25 @@ static void on_reply(const redisReply *reply, void *arg) {
         take_step(arg, reply && reply->type == REDIS_REPLY_ERROR ? reply : NULL, 0, NULL);
 }
 
+static bool send_question(struct api_call *call, const struct cs_buf *command) {
+    CS_AUTO(cs_buf_clear) struct cs_buf other;
+    struct cs_redis_pool *redis = call->api->redis;
+    int32_t partition = call->asked.partition;
+    cs_buf_init(&other, API_COMMAND_MAX);
+    if (take_keys_along(call, command, &other))
+        return cs_redis_pool_send(redis, partition, &other, on_documents, call);
+    cs_buf_reset(&other);
+    cs_redis_put(&other, 3);
+    cs_redis_put_text(&other, "MGET");
+    api_put_standing_keys(&other, call->api, partition, call->asked.generation);
+    return cs_redis_pool_send_both(redis, partition, command, &other, on_both, call);
+}
+
 void api_ask_of(struct api_call *call, int32_t partition, const struct cs_buf *command, api_step next) {
-    CS_AUTO(cs_buf_clear) struct cs_buf standing;
-    cs_buf_init(&standing, 512);
     call->asked.partition = partition;
     call->asked.generation = generation_for(call, partition);
-    api_put_standing(&standing, call->api, partition, call->asked.generation);
     call->next = next;
-    if (cs_redis_pool_send_both(call->api->redis, partition, command, &standing, on_reply, call))
+    if (send_question(call, command))
         return;
     call->next = NULL;
     api_redis_away(call);

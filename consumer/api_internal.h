@@ -66,6 +66,7 @@ struct api_call {
     struct { // the question under way
         int32_t partition;
         int64_t generation;
+        bool one; // of one key: its document is the reply
     } asked;
     void *state; // of the endpoint
     void (*state_free)(void *state);
@@ -255,9 +256,9 @@ void api_waits_redis(struct api_waits *w, bool ready);
 
 bool api_standings_new(struct cs_api *api, struct api_standings **ret, struct cs_err *err);
 void api_standings_free(struct api_standings *s); // takes NULL
-// The command that reads generation and position: a reply of two elements.
-void api_put_standing(struct cs_buf *command, const struct cs_api *api, int32_t partition,
-                      int64_t generation);
+// The keys of generation and position, two arguments of an MGET.
+void api_put_standing_keys(struct cs_buf *command, const struct cs_api *api, int32_t partition,
+                           int64_t generation);
 // Whether what was read together with this position (of the live generation) may be answered.
 bool api_standing(struct cs_api *api, int32_t partition, const redisReply *position);
 // A connection to Redis came or went: it may be another Redis than before.

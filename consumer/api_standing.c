@@ -46,7 +46,8 @@ struct standing {
     char text[TEXT_MAX];   // its bytes; len 0: nothing was read yet
     size_t text_len;
     bool read, looking;
-    bool held, told; // not answered from; that it is behind was logged
+    int64_t generation; // that the look under way reads
+    bool held, told;    // not answered from; that it is behind was logged
     bool asking;
     bool asked; // and answered, be it with an error, since the last doubt
     int64_t not_before_ms;
@@ -243,10 +244,8 @@ bool api_standings_known(const struct api_standings *s) {
 
 // ---- looking
 
-void api_put_standing(struct cs_buf *command, const struct cs_api *api, int32_t partition,
-                      int64_t generation) {
-    cs_redis_put(command, 3);
-    cs_redis_put_text(command, "MGET");
+void api_put_standing_keys(struct cs_buf *command, const struct cs_api *api, int32_t partition,
+                           int64_t generation) {
     api_put_key_of(command, api, partition, 0, "gen"); // catalog_redis_internal.h
     api_put_key_of(command, api, partition, generation, "pos");
 }
@@ -258,7 +257,7 @@ static void on_look(const redisReply *reply, void *arg) {
     if (api_elements(reply) != 2)
         return;
     int64_t generation = api_generation(reply->element[0]);
-    bool same = generation == api->generations[st->partition];
+    bool same = generation == st->generation;
     if (generation > 0)
         api->generations[st->partition] = generation;
     if (generation > 0 && same)
@@ -273,7 +272,10 @@ static void on_timer(void *arg) {
         cs_buf_init(&command, 512);
         if (st->looking)
             continue;
-        api_put_standing(&command, s->api, p, s->api->generations[p]);
+        cs_redis_put(&command, 3);
+        cs_redis_put_text(&command, "MGET");
+        st->generation = s->api->generations[p];
+        api_put_standing_keys(&command, s->api, p, st->generation);
         st->looking = cs_redis_pool_send(s->api->redis, p, &command, on_look, st);
     }
 }

@@ -252,8 +252,7 @@ static void next_batch(struct lane *lane) {
     for (size_t i = 0; i < lane->batch_len; i++)
         api_put_key_of(&command, api, lane->partition, lane->generation, "outcome/%s/%s",
                        lane->batch[i]->call->account, lane->batch[i]->event);
-    api_put_key_of(&command, api, lane->partition, 0, "gen");
-    api_put_key_of(&command, api, lane->partition, lane->generation, "pos");
+    api_put_standing_keys(&command, api, lane->partition, lane->generation);
     if (!cs_redis_pool_send(api->redis, lane->partition, &command, on_batch, lane))
         drop_batch(lane);
 }
