@@ -111,14 +111,17 @@ int cs_settings_workers(const struct cs_consumer_settings *s, int32_t partitions
 
 // Then the settings of certsync alone: one shell, or one pod, may export those of both programs. A test holds
 // them against that program's own table.
-#define OWN_FILES         64 // logs, the loop, the API's connections to Redis
-#define WORKER_OWN_FILES  8  // its pipe, its connections to Redis
-#define CLIENTS_OF_WORKER 3  // of Kafka: reading, publishing, comparing
+#define OWN_FILES                                                                                            \
+    64 // logs, the loop, the API's connections to Redis, the inspector's (its client of Kafka is added)
+#define WORKER_OWN_FILES  8 // its pipe, its connections to Redis
+#define CLIENTS_OF_WORKER 3 // of Kafka: reading, publishing, comparing
 
 uint64_t cs_settings_files(const struct cs_consumer_settings *s) {
     uint64_t client = cs_kafka_files(&s->kafka), workers = (uint64_t)cs_settings_workers(s, INT32_MAX);
     uint64_t api = s->api_listen[0] ? (uint64_t)s->api_max_connections + 1 + client : 0;
-    return OWN_FILES + workers * (WORKER_OWN_FILES + CLIENTS_OF_WORKER * client) + api;
+    // Where the files of Kafka's TLS are renewed, new clients stand beside the old ones for a moment.
+    uint64_t clients = s->kafka.ssl_ca[0] || s->kafka.ssl_certificate[0] ? 2 * client : client;
+    return OWN_FILES + clients + workers * (WORKER_OWN_FILES + CLIENTS_OF_WORKER * clients) + api;
 }
 
 static const char *const env_ignore[] = {"CERTSYNC_CONFIG",

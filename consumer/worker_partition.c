@@ -147,6 +147,8 @@ void cs_partition_runs(struct cs_worker *w, struct cs_partition *p) {
     char why[160];
     p->told = true;
     p->failing = false;
+    if (p->replaying && p->ahead_since_ms) // it still waits for what does not come, and says so already
+        return;
     if (!p->replaying) {
         cs_board_state(w->c->board, p->id, CS_BOARD_RUNNING, NULL);
         return;
