@@ -47,6 +47,18 @@ def test_chain_in_a_file_of_its_own_and_in_any_order(host, ca, files):
     host.expect(APPLIED, "upload", "reversed", "--cert", "reversed.pem", "--key-file", "key.pem")
 
 
+def test_a_missing_chain_and_tags_are_added(host, files):
+    host.expect(APPLIED, "upload", "grows", "--cert", "cert.pem", "--key-file", "key.pem")
+    before = host.json(APPLIED, "show", "grows")
+    assert before["notes"] == ["chain.incomplete"]
+    host.expect(APPLIED, "upload", "grows", "--cert", "full.pem", "--key-file", "key.pem", "--tag", "web", words=["changed: chain, tags"])
+    shown = host.json(APPLIED, "show", "grows")
+    assert (shown["id"], shown["version"], shown["tags"], len(shown["chain"][0])) == (before["id"], 1, ["web"], 2)
+    assert "notes" not in shown
+    host.expect(APPLIED, "upload", "grows", "--cert", "cert.pem", "--key-file", "key.pem", words=["unchanged", "--replace --force"])
+    assert len(host.json(APPLIED, "show", "grows")["chain"][0]) == 2
+
+
 def test_standard_input(host, files):
     host.expect(APPLIED, "upload", "piped", "--cert", "-", "--key-file", "key.pem", stdin=(host.dir / "full.pem").read_bytes())
 

@@ -11,7 +11,7 @@
 // BOTH agent and consumer, AGENT only before sending, CONSUMER only as a verdict.
 // clang-format off
 #define CS_CODES(X) \
-    X(UNCHANGED, "unchanged", CONSUMER, "The same certificate is already registered under this name.", \
+    X(UNCHANGED, "unchanged", CONSUMER, "What was asked for is so already; nothing changed.", \
       "Nothing needs to be done.") \
     X(EVENT_TOO_LARGE, "event.too_large", BOTH, "The event is larger than 256 KiB.", \
       "Send fewer or smaller certificates in one event.") \
