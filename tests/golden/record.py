@@ -20,6 +20,9 @@ from support import events as ev
 from support.proc import PATIENCE_S, wait_until
 from support.stack import DEPLOYMENT, EVENTS, OUTCOMES, certsync_binary, consumer_binary
 
+# It takes a thousand shares, and accounts in every partition: unit.rules_share provokes it.
+LEFT_OUT = {"account.shares"}
+
 CLOSING = {"owner": {"owner": "somebody-else"}, "site": {"site": "cn"}, "verified": {"verified": False}}
 
 
@@ -230,8 +233,8 @@ class Golden(test_verdicts.World):
 
 
 def verdicts(world, directory):
-    for functions in test_verdicts.CASES.values():
-        for provoke in functions:
+    for code, functions in test_verdicts.CASES.items():
+        for provoke in functions if code not in LEFT_OUT else ():
             wants_path = "tmp_path" in provoke.__code__.co_varnames[:provoke.__code__.co_argcount]
             found = provoke(world, directory) if wants_path else provoke(world)
             if not isinstance(found, dict):
@@ -243,7 +246,7 @@ def verdicts(world, directory):
 def known_codes():
     import re
     text = subprocess.run([certsync_binary(), "codes", "--markdown"], capture_output=True, text=True, check=True).stdout
-    return set(re.findall(r"`([a-z_0-9]+(?:\.[a-z_0-9]+)?)`", text)) - {"key.encrypted"}
+    return set(re.findall(r"`([a-z_0-9]+(?:\.[a-z_0-9]+)?)`", text)) - {"key.encrypted"} - LEFT_OUT
 
 
 def at_rest(world):
