@@ -192,12 +192,24 @@ newkey many P-256
     echo DNS:last.example.com
 } | issue many /CN=many.example.com ca-rsa -sha256
 # Version 1: of another issuer, and self-issued.
+# version1 NAME SIGNER...: a certificate of version 1. x509 -req makes version 3 from OpenSSL 3.4 on; req makes 1 when it is asked to.
+version1() {
+    name=$1
+    shift
+    ossl req -new -config conf -key "$name.key" -subj "/CN=$name.example.com" -out "$name.csr"
+    if openssl req -help 2>&1 | grep -q x509v1; then
+        [ "$1" != -signkey ] || shift 2
+        ossl req -x509v1 -config conf -key "$name.key" -subj "/CN=$name.example.com" "$@" -days 365 -sha256 -out "$name.pem"
+    else
+        [ "$1" = -signkey ] || set -- "$@" -CAcreateserial
+        ossl x509 -req -in "$name.csr" "$@" -days 365 -sha256 -out "$name.pem"
+    fi
+    openssl x509 -in "$name.pem" -noout -text | grep -q 'Version: 1 ' || fail "$name.pem is not of version 1"
+}
 newkey v1 P-256
-ossl req -new -config conf -key v1.key -subj /CN=v1.example.com -out v1.csr
-ossl x509 -req -in v1.csr -CA ca-rsa.pem -CAkey ca-rsa.key -CAcreateserial -days 365 -sha256 -out v1.pem
+version1 v1 -CA ca-rsa.pem -CAkey ca-rsa.key
 newkey v1-self P-256
-ossl req -new -config conf -key v1-self.key -subj /CN=v1-self.example.com -out v1-self.csr
-ossl x509 -req -in v1-self.csr -signkey v1-self.key -days 365 -sha256 -out v1-self.pem
+version1 v1-self -signkey v1-self.key
 
 # Key files in the forms that people have.
 ossl rsa -in rsa.key -traditional -out rsa.pkcs1
