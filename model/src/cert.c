@@ -192,7 +192,9 @@ static bool fill(struct cs_crypto *c, const struct fields *f, struct cert_box *b
         return malformed(err, "signature algorithm");
     // A root's own signature proves nothing, and old roots have SHA-1 ones.
     if (box->inside.alg.kind == SIG_WEAK && !(cert->self_issued && cert->is_ca))
-        return cs_err_reject(err, CS_CODE_CERT_WEAK_SIGNATURE);
+        return cs_err_set(err, CS_ERR_REJECT, CS_CODE_CERT_WEAK_SIGNATURE, "%s%s%s",
+                          cs_code_sentence(CS_CODE_CERT_WEAK_SIGNATURE), box->inside.alg.why ? " " : "",
+                          box->inside.alg.why ? box->inside.alg.why : "");
     if (!pubkey_new_into(c, f->spki, box->inside.region, &cert->key, err))
         return false;
     cert->key_type = cert->key->type;

@@ -129,6 +129,18 @@ static bool find_leaf(struct cs_cert *const *certs, size_t n, struct cs_bytes ke
     return true;
 }
 
+static bool signed_with_empty_id(struct cs_crypto *c, struct cs_cert *const *certs, size_t n,
+                                 const struct cs_cert *issuer) {
+    for (size_t i = 0; i < n; i++) {
+        const struct cert_inside *inside = cert_inside(certs[i]);
+        if (certs[i] != issuer && inside->alg.kind == SIG_SM2 &&
+            name_equal(certs[i]->issuer, issuer->subject) &&
+            crypto_sm2_empty_id(c, issuer->key, certs[i]->tbs, inside->sig))
+            return true;
+    }
+    return false;
+}
+
 bool cs_chain_order(struct cs_crypto *c, struct cs_cert **certs, size_t *n, struct cs_bytes key_spki,
                     struct cs_err *err) {
     struct cs_cert *ordered[CS_CHAIN_MAX];
@@ -143,6 +155,14 @@ bool cs_chain_order(struct cs_crypto *c, struct cs_cert **certs, size_t *n, stru
     certs[0] = certs[leaf];
     certs[leaf] = first;
     path_find(c, certs, *n, &order);
+    if (order.code == CS_CODE_CHAIN_BROKEN && signed_with_empty_id(c, certs, *n, certs[order.culprit]))
+        return cs_err_set(
+            err, CS_ERR_REJECT, CS_CODE_CHAIN_BROKEN,
+            "The certificate is signed with the empty distinguishing id, which is OpenSSL's default and not "
+            "SM2's; "
+            "have it signed again: openssl x509 -req -sm3 -sigopt distid:1234567812345678 -vfyopt "
+            "distid:1234567812345678 (or openssl ca with the same -sigopt). The issuer is: %s.",
+            certs[order.culprit]->subject_name);
     if (order.code != CS_CODE_NONE)
         return reject_member(err, order.code, certs[order.culprit]);
     for (size_t i = 0; i < *n; i++)

@@ -28,7 +28,8 @@ enum sig_kind {
 struct sig_alg {
     enum sig_kind kind;
     enum crypto_digest digest;
-    int salt_len; // PSS
+    int salt_len;    // PSS
+    const char *why; // of SIG_WEAK, for people
 };
 
 struct cs_pubkey {
@@ -127,6 +128,9 @@ bool crypto_verify_digest(struct cs_crypto *c, const struct cs_pubkey *key, cons
 // GB/T 32918.2 section 6.1: SM3(Z || message), Z from the default id and the public point (65 bytes).
 void crypto_sm2_digest(struct cs_crypto *c, struct cs_bytes point, const struct cs_bytes *parts, size_t n,
                        uint8_t ret[32]);
+// The digest over the empty id, which is OpenSSL's default and nobody else's: only to name the mistake.
+bool crypto_sm2_empty_id(struct cs_crypto *c, const struct cs_pubkey *key, struct cs_bytes message,
+                         struct cs_bytes sig);
 // The algorithm that a key of this type signs with where the choice is ours (proof of possession, requests).
 struct sig_alg crypto_alg_of(enum cs_key_type type);
 // PKCS#1 v1.5's DigestInfo prefix (RFC 8017 section 9.2 note 1).
@@ -144,8 +148,13 @@ struct spki_parts {
     int bits;
     struct cs_bytes point;
     struct cs_bytes n, e;
+    const char *why; // where it is refused: what is so, then what to do; may be NULL
 };
 enum cs_code spki_parse(struct cs_bytes spki, struct spki_parts *ret);
+// Why a kind of key or a curve is not accepted, for people; NULL where nothing is known of it.
+const char *spki_why_kind(struct cs_bytes oid);
+const char *spki_why_curve(struct cs_bytes oid);
+bool spki_refuse(struct cs_err *err, enum cs_code code, const char *why); // false
 // The curve that an OBJECT IDENTIFIER's content names; false where it is none of ours.
 bool spki_curve(struct cs_bytes oid, enum cs_key_type *ret);
 enum cs_code spki_rsa_check(struct cs_bytes n, struct cs_bytes e, int *ret_bits);

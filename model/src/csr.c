@@ -124,9 +124,17 @@ static bool fill(struct cs_crypto *c, const struct fields *f, struct csr_box *bo
         return malformed(err, "signature algorithm");
     if (alg.kind == SIG_WEAK)
         return cs_err_set(err, CS_ERR_REJECT, CS_CODE_CSR_BAD_SIGNATURE,
-                          "The certificate signing request is signed with a weak or unknown algorithm.");
+                          "The certificate signing request is signed with a weak or unknown algorithm.%s%s",
+                          alg.why ? " " : "", alg.why ? alg.why : "");
     if (!crypto_verify(c, csr->key, &alg, f->info, f->sig))
-        return cs_err_reject(err, CS_CODE_CSR_BAD_SIGNATURE);
+        return alg.kind == SIG_SM2 && crypto_sm2_empty_id(c, csr->key, f->info, f->sig)
+                   ? cs_err_set(err, CS_ERR_REJECT, CS_CODE_CSR_BAD_SIGNATURE,
+                                "The request is signed with the empty distinguishing id, which is OpenSSL's "
+                                "default and not "
+                                "SM2's; make it again: openssl req -new -sm3 -sigopt distid:1234567812345678 "
+                                "-key KEY -out "
+                                "NEW.")
+                   : cs_err_reject(err, CS_CODE_CSR_BAD_SIGNATURE);
     name_format(f->subject, csr->subject_name, sizeof csr->subject_name);
     name_common(f->subject, csr->common_name, sizeof csr->common_name);
     return true;

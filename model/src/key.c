@@ -97,9 +97,19 @@ static enum cs_code parse_ec(struct der *params, struct cs_bytes bits, struct sp
         return CS_CODE_CERT_EXPLICIT_CURVE;
     if (!der_take_oid(params, &oid) || !der_done(params))
         return CS_CODE_CERT_MALFORMED;
-    if (!spki_curve(oid, &ret->type))
+    if (!spki_curve(oid, &ret->type)) {
+        ret->why = spki_why_curve(oid);
         return CS_CODE_CERT_WEAK_KEY;
+    }
     const struct key_row *row = row_of(ret->type);
+    if ((bits.len == row->point_len / 2 + 1 && (bits.data[0] | 1) == 0x03) ||
+        (bits.len == row->point_len && (bits.data[0] | 1) == 0x07)) {
+        ret->why = "Its point is compressed, which few programs read; change the key's form, and have the "
+                   "certificate issued "
+                   "again: openssl ec -in OLD -conv_form uncompressed -out NEW (openssl pkey -ec_conv_form "
+                   "for SM2).";
+        return CS_CODE_CERT_WEAK_KEY;
+    }
     // OpenSSL would take 00, the point at infinity, with which every signature could be forged, and
     // compressed and hybrid points.
     if (bits.len != row->point_len || bits.data[0] != 0x04)
@@ -107,6 +117,53 @@ static enum cs_code parse_ec(struct der *params, struct cs_bytes bits, struct sp
     ret->bits = row->bits;
     ret->point = bits;
     return CS_CODE_NONE;
+}
+
+// What is met instead of the accepted ones.
+static const struct {
+    struct cs_bytes oid;
+    const char *why;
+} other_kinds[] = {
+    {DER_INIT("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a"),
+     "It is an RSA-PSS key, which most clients do not take; make a plain one, which can sign with RSA-PSS, "
+     "too: openssl genpkey "
+     "-algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out NEW."},
+    {DER_INIT("\x2a\x86\x48\xce\x38\x04\x01"), "It is a DSA key; make another: openssl genpkey -algorithm EC "
+                                               "-pkeyopt ec_paramgen_curve:P-256 -out NEW."},
+    {DER_INIT("\x2b\x65\x71"), "It is an Ed448 key, which few clients know; make another: openssl genpkey "
+                               "-algorithm ED25519 -out NEW."},
+    {DER_INIT("\x2a\x81\x1c\xcf\x55\x01\x82\x2d"),
+     "It names SM2 as its algorithm, where id-ecPublicKey belongs, with SM2 as its curve; make it with: "
+     "openssl genpkey -algorithm "
+     "SM2 -out NEW."},
+};
+
+const char *spki_why_kind(struct cs_bytes oid) {
+    for (size_t i = 0; i < CS_ARRAY_LEN(other_kinds); i++)
+        if (der_equal(other_kinds[i].oid, oid))
+            return other_kinds[i].why;
+    return NULL;
+}
+
+#define MAKE_P256 "make another: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out NEW."
+
+static const struct {
+    struct cs_bytes oid;
+    const char *why;
+} other_curves[] = {
+    {DER_INIT("\x2a\x86\x48\xce\x3d\x03\x01\x01"), "Its curve is P-192; " MAKE_P256},
+    {DER_INIT("\x2b\x81\x04\x00\x21"), "Its curve is P-224; " MAKE_P256},
+    {DER_INIT("\x2b\x81\x04\x00\x0a"), "Its curve is secp256k1; " MAKE_P256},
+    {DER_INIT("\x2b\x24\x03\x03\x02\x08\x01\x01\x07"), "Its curve is brainpoolP256r1; " MAKE_P256},
+    {DER_INIT("\x2b\x24\x03\x03\x02\x08\x01\x01\x0b"), "Its curve is brainpoolP384r1; " MAKE_P256},
+    {DER_INIT("\x2b\x24\x03\x03\x02\x08\x01\x01\x0d"), "Its curve is brainpoolP512r1; " MAKE_P256},
+};
+
+const char *spki_why_curve(struct cs_bytes oid) {
+    for (size_t i = 0; i < CS_ARRAY_LEN(other_curves); i++)
+        if (der_equal(other_curves[i].oid, oid))
+            return other_curves[i].why;
+    return "Its curve is another one; " MAKE_P256;
 }
 
 // y of Ed25519's points of order 1, 2, 4 and 8, and the encodings above the prime that mean the same;
@@ -179,7 +236,13 @@ enum cs_code spki_parse(struct cs_bytes spki, struct spki_parts *ret) {
         return parse_edwards(CS_KEY_ED25519, &alg, bits, ret);
     if (der_equal(oid, OID_X25519))
         return parse_edwards(CS_KEY_X25519, &alg, bits, ret);
+    ret->why = spki_why_kind(oid);
     return CS_CODE_CERT_WEAK_KEY;
+}
+
+bool spki_refuse(struct cs_err *err, enum cs_code code, const char *why) {
+    return cs_err_set(err, CS_ERR_REJECT, code, "%s%s%s", cs_code_sentence(code), why ? " " : "",
+                      why ? why : "");
 }
 
 static struct cs_bytes moved(struct cs_bytes view, struct cs_bytes from, const uint8_t *to) {
@@ -195,7 +258,7 @@ bool pubkey_new_into(struct cs_crypto *c, struct cs_bytes spki, struct cs_region
     struct spki_parts parts;
     enum cs_code code = spki_parse(spki, &parts);
     if (code != CS_CODE_NONE)
-        return cs_err_reject(err, code);
+        return spki_refuse(err, code, parts.why);
     CS_AUTO(cs_pubkey_free) struct cs_pubkey *k = cs_region_take(region, sizeof *k + spki.len);
     if (!k)
         return cs_err_oom(err);

@@ -314,13 +314,36 @@ static void read_prelude(const struct pem_block *b, struct prelude *ret) {
     ret->len = oid.len;
 }
 
+// PBES2 with an HMAC-SM3 below PBKDF2 (1.2.156.10197.1.401.*).
+static bool encrypted_with_sm3(const char *label, const struct pem_block *b) {
+    static const struct cs_bytes hmac_sm3 = DER_INIT("\x2a\x81\x1c\xcf\x55\x01\x83\x11");
+    struct cs_err ignored;
+    uint8_t *der;
+    size_t len;
+    if (b->encrypted || !block_bytes(&want_key, label, b, &der, &len, &ignored))
+        return false;
+    bool found = false;
+    for (size_t i = 0; i + hmac_sm3.len <= len && !found; i++)
+        found = memcmp(der + i, hmac_sm3.data, hmac_sm3.len) == 0;
+    OPENSSL_secure_clear_free(der, b->body_len + 1);
+    return found;
+}
+
 static bool read_key(const char *label, const struct pem_block *b, const struct prelude *prelude,
                      struct cs_privkey **ret, struct cs_err *err) {
     uint8_t *der;
     size_t len;
     if (b->encrypted || pem_is(b, "ENCRYPTED PRIVATE KEY")) {
-        cs_err_set(err, CS_ERR_REJECT, CS_CODE_KEY_ENCRYPTED,
-                   "the private key is encrypted; decrypt it: openssl pkey -in OLD -out NEW.");
+        cs_err_set(err, CS_ERR_REJECT, CS_CODE_KEY_ENCRYPTED, "the private key is encrypted%s.",
+                   encrypted_with_sm3(label, b)
+                       ? " with a key derived by HMAC-SM3 (GmSSL's way), which OpenSSL cannot open; decrypt "
+                         "it with the GmSSL "
+                         "library, or make a new one: openssl genpkey -algorithm SM2 -out NEW"
+                       : "; decrypt it: openssl pkey -in OLD -out NEW");
+        return named(err, label);
+    }
+    if (pem_is(b, "DSA PRIVATE KEY")) {
+        spki_refuse(err, CS_CODE_CERT_WEAK_KEY, spki_why_kind(DER_BYTES("\x2a\x86\x48\xce\x38\x04\x01")));
         return named(err, label);
     }
     if (!block_bytes(&want_key, label, b, &der, &len, err))

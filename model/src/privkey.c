@@ -93,7 +93,7 @@ static bool read_ec(struct parts *p, struct cs_bytes curve, struct cs_err *err) 
     struct cs_bytes oid;
     int version;
     if (!spki_curve(curve, &p->type))
-        return cs_err_reject(err, CS_CODE_CERT_WEAK_KEY);
+        return spki_refuse(err, CS_CODE_CERT_WEAK_KEY, spki_why_curve(curve));
     if (!der_enter(&outer, DER_SEQUENCE, &seq) || !der_done(&outer) || !der_take_small(&seq, &version) ||
         version != 1 || !der_take(&seq, DER_OCTET_STRING, &p->d) || p->d.len == 0 || p->d.len > 66)
         return malformed(err, "it is not an ECPrivateKey of RFC 5915");
@@ -127,7 +127,7 @@ static bool read_by_algorithm(struct parts *p, struct cs_err *err) {
     if (der_equal(oid, OID_X25519))
         return read_raw(p, CS_KEY_X25519, err);
     if (!der_equal(oid, OID_EC))
-        return cs_err_reject(err, CS_CODE_CERT_WEAK_KEY);
+        return spki_refuse(err, CS_CODE_CERT_WEAK_KEY, spki_why_kind(oid));
     if (der_at(&seq, DER_SEQUENCE))
         return malformed(
             err, "it spells out its elliptic curve; try: openssl ec -in OLD -param_enc named_curve -out NEW");
@@ -376,10 +376,27 @@ static bool read_sec1(struct cs_bytes der, struct cs_bytes curve, struct cs_priv
     return read_by_algorithm(&p, err) && build(&p, ret, err);
 }
 
+// SM2EnvelopedKey ::= SEQUENCE { AlgorithmIdentifier, SM2Cipher, public key BIT STRING, encrypted key BIT STRING }
+static bool is_enveloped(struct der seq) {
+    struct cs_bytes v;
+    size_t sequences = 0;
+    while (sequences < 2 && der_take(&seq, DER_SEQUENCE, &v))
+        sequences++;
+    return sequences == 2 && der_take(&seq, DER_BIT_STRING, &v) && der_at(&seq, DER_BIT_STRING);
+}
+
 bool privkey_read(struct cs_bytes der, struct cs_bytes curve, struct cs_privkey **ret, struct cs_err *err) {
     struct der outer = der_of(der), seq;
     int version;
-    if (!der_enter(&outer, DER_SEQUENCE, &seq) || !der_done(&outer) || !der_take_small(&seq, &version))
+    if (!der_enter(&outer, DER_SEQUENCE, &seq) || !der_done(&outer))
+        return malformed(err, "it is neither PKCS#8 nor PKCS#1 nor SEC1");
+    if (is_enveloped(seq))
+        return cs_err_set(err, CS_ERR_REJECT, CS_CODE_KEY_ENCRYPTED,
+                          "The private key is an SM2EnvelopedKey (GM/T 0009): it is encrypted for the "
+                          "signing key of the pair. "
+                          "Open it with the CA's tool, or with what holds the signing key, and give the key "
+                          "that comes out.");
+    if (!der_take_small(&seq, &version))
         return malformed(err, "it is neither PKCS#8 nor PKCS#1 nor SEC1");
     if (der_at(&seq, DER_SEQUENCE))
         return cs_privkey_from_pkcs8(der, ret, err);

@@ -7,14 +7,14 @@ static const struct {
     struct cs_bytes oid;
     struct sig_alg alg;
 } rows[] = {
-    {DER_INIT("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b"), {SIG_RSA_PKCS1, DIGEST_SHA256, 0}},
-    {DER_INIT("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0c"), {SIG_RSA_PKCS1, DIGEST_SHA384, 0}},
-    {DER_INIT("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0d"), {SIG_RSA_PKCS1, DIGEST_SHA512, 0}},
-    {DER_INIT("\x2a\x86\x48\xce\x3d\x04\x03\x02"), {SIG_ECDSA, DIGEST_SHA256, 0}},
-    {DER_INIT("\x2a\x86\x48\xce\x3d\x04\x03\x03"), {SIG_ECDSA, DIGEST_SHA384, 0}},
-    {DER_INIT("\x2a\x86\x48\xce\x3d\x04\x03\x04"), {SIG_ECDSA, DIGEST_SHA512, 0}},
-    {DER_INIT("\x2b\x65\x70"), {SIG_ED25519, DIGEST_SHA512, 0}},
-    {DER_INIT("\x2a\x81\x1c\xcf\x55\x01\x83\x75"), {SIG_SM2, DIGEST_SM3, 0}},
+    {DER_INIT("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b"), {SIG_RSA_PKCS1, DIGEST_SHA256, 0, NULL}},
+    {DER_INIT("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0c"), {SIG_RSA_PKCS1, DIGEST_SHA384, 0, NULL}},
+    {DER_INIT("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0d"), {SIG_RSA_PKCS1, DIGEST_SHA512, 0, NULL}},
+    {DER_INIT("\x2a\x86\x48\xce\x3d\x04\x03\x02"), {SIG_ECDSA, DIGEST_SHA256, 0, NULL}},
+    {DER_INIT("\x2a\x86\x48\xce\x3d\x04\x03\x03"), {SIG_ECDSA, DIGEST_SHA384, 0, NULL}},
+    {DER_INIT("\x2a\x86\x48\xce\x3d\x04\x03\x04"), {SIG_ECDSA, DIGEST_SHA512, 0, NULL}},
+    {DER_INIT("\x2b\x65\x70"), {SIG_ED25519, DIGEST_SHA512, 0, NULL}},
+    {DER_INIT("\x2a\x81\x1c\xcf\x55\x01\x83\x75"), {SIG_SM2, DIGEST_SM3, 0, NULL}},
 };
 
 #define OID_PSS      DER_BYTES("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a")
@@ -73,8 +73,37 @@ static bool parse_pss(struct der *params, struct sig_alg *ret) {
         (!der_enter(&seq, DER_CONTEXT_CONSTRUCTED(3), &field) || !der_take_small(&field, &trailer) ||
          !der_done(&field) || trailer != 1))
         return false;
-    *ret = (struct sig_alg){SIG_RSA_PSS, digest, salt_len};
+    *ret = (struct sig_alg){SIG_RSA_PSS, digest, salt_len, NULL};
     return der_done(&seq);
+}
+
+// Algorithms that people meet; the digest's option of openssl is what mends most of them.
+static const struct {
+    struct cs_bytes oid;
+    const char *why;
+} weak[] = {
+    {DER_INIT("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x02"), "It is RSA with MD2."},
+    {DER_INIT("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x04"), "It is RSA with MD5."},
+    {DER_INIT("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x05"), "It is RSA with SHA-1."},
+    {DER_INIT("\x2b\x0e\x03\x02\x1d"), "It is RSA with SHA-1."},
+    {DER_INIT("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0e"), "It is RSA with SHA-224."},
+    {DER_INIT("\x2a\x86\x48\xce\x3d\x04\x01"), "It is ECDSA with SHA-1."},
+    {DER_INIT("\x2a\x86\x48\xce\x3d\x04\x03\x01"), "It is ECDSA with SHA-224."},
+    {DER_INIT("\x2a\x86\x48\xce\x38\x04\x03"), "It is DSA, which no client takes any more."},
+    {DER_INIT("\x60\x86\x48\x01\x65\x03\x04\x03\x02"), "It is DSA, which no client takes any more."},
+    {DER_INIT("\x2b\x65\x71"), "It is Ed448, which few clients know."},
+    {DER_INIT("\x2a\x81\x1c\xcf\x55\x01\x82\x2d"),
+     "It names the SM2 curve (1.2.156.10197.1.301) where the algorithm belongs: SM2 with SM3 "
+     "(1.2.156.10197.1.501); sign with: "
+     "openssl x509 -req -sm3 -sigopt distid:1234567812345678."},
+    {DER_INIT("\x2a\x81\x1c\xcf\x55\x01\x83\x78"), "It is RSA with SM3, which few clients know."},
+};
+
+static const char *why_weak(struct cs_bytes oid) {
+    for (size_t i = 0; i < CS_ARRAY_LEN(weak); i++)
+        if (der_equal(weak[i].oid, oid))
+            return weak[i].why;
+    return NULL;
 }
 
 bool sig_alg_parse(struct cs_bytes algorithm, struct sig_alg *ret) {
@@ -82,14 +111,16 @@ bool sig_alg_parse(struct cs_bytes algorithm, struct sig_alg *ret) {
     struct cs_bytes oid;
     if (!der_enter(&outer, DER_SEQUENCE, &seq) || !der_done(&outer) || !der_take_oid(&seq, &oid))
         return false;
-    *ret = (struct sig_alg){SIG_WEAK, DIGEST_SHA256, 0};
+    *ret = (struct sig_alg){SIG_WEAK, DIGEST_SHA256, 0, why_weak(oid)};
     struct der rest = seq; // parameters ANY OPTIONAL
     struct der_value params;
     if (!der_done(&rest) && (!der_next(&rest, &params) || !der_any_valid(&params) || !der_done(&rest)))
         return false;
     if (der_equal(oid, OID_PSS)) {
         if (!parse_pss(&seq, ret))
-            ret->kind = SIG_WEAK;
+            ret->why = "It is RSA-PSS with SHA-1, with different digests, or with a salt of less than 20 "
+                       "bytes; sign with: "
+                       "-sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:digest.";
         return true;
     }
     for (size_t i = 0; i < CS_ARRAY_LEN(rows); i++)
@@ -101,21 +132,21 @@ bool sig_alg_parse(struct cs_bytes algorithm, struct sig_alg *ret) {
 struct sig_alg crypto_alg_of(enum cs_key_type type) {
     switch (type) {
     case CS_KEY_RSA:
-        return (struct sig_alg){SIG_RSA_PKCS1, DIGEST_SHA256, 0};
+        return (struct sig_alg){SIG_RSA_PKCS1, DIGEST_SHA256, 0, NULL};
     case CS_KEY_P256:
-        return (struct sig_alg){SIG_ECDSA, DIGEST_SHA256, 0};
+        return (struct sig_alg){SIG_ECDSA, DIGEST_SHA256, 0, NULL};
     case CS_KEY_P384:
-        return (struct sig_alg){SIG_ECDSA, DIGEST_SHA384, 0};
+        return (struct sig_alg){SIG_ECDSA, DIGEST_SHA384, 0, NULL};
     case CS_KEY_P521:
-        return (struct sig_alg){SIG_ECDSA, DIGEST_SHA512, 0};
+        return (struct sig_alg){SIG_ECDSA, DIGEST_SHA512, 0, NULL};
     case CS_KEY_ED25519:
-        return (struct sig_alg){SIG_ED25519, DIGEST_SHA512, 0};
+        return (struct sig_alg){SIG_ED25519, DIGEST_SHA512, 0, NULL};
     case CS_KEY_SM2:
-        return (struct sig_alg){SIG_SM2, DIGEST_SM3, 0};
+        return (struct sig_alg){SIG_SM2, DIGEST_SM3, 0, NULL};
     case CS_KEY_X25519:
         break;
     }
-    return (struct sig_alg){SIG_WEAK, DIGEST_SHA256, 0};
+    return (struct sig_alg){SIG_WEAK, DIGEST_SHA256, 0, NULL};
 }
 
 struct cs_bytes sig_alg_der(enum cs_key_type type) {
@@ -164,6 +195,24 @@ static const uint8_t sm2_z_prefix[] = "\x00\x80"
                                       "\x8F\xE3\x0B\xBF\xF2\x66\x0B\xE1\x71\x5A\x45\x89\x33\x4C\x74\xC7"
                                       "\xBC\x37\x36\xA2\xF4\xF6\x77\x9C\x59\xBD\xCE\xE3\x6B\x69\x21\x53"
                                       "\xD0\xA9\x87\x7C\xC6\x2A\x47\x40\x02\xDF\x32\xE5\x21\x39\xF0\xA0";
+
+#define SM2_ID_LEN 16
+
+bool crypto_sm2_empty_id(struct cs_crypto *c, const struct cs_pubkey *key, struct cs_bytes message,
+                         struct cs_bytes sig) {
+    uint8_t z[32], digest[32];
+    if (key->type != CS_KEY_SM2)
+        return false;
+    const struct cs_bytes z_parts[] = {
+        DER_BYTES("\x00\x00"), // ENTL
+        {sm2_z_prefix + 2 + SM2_ID_LEN, sizeof sm2_z_prefix - 1 - 2 - SM2_ID_LEN},
+        {key->point.data + 1, key->point.len - 1}};
+    crypto_digest(c, DIGEST_SM3, z_parts, CS_ARRAY_LEN(z_parts), z);
+    const struct cs_bytes all[] = {{z, sizeof z}, message};
+    crypto_digest(c, DIGEST_SM3, all, CS_ARRAY_LEN(all), digest);
+    const struct sig_alg sm2 = {SIG_SM2, DIGEST_SM3, 0, NULL};
+    return crypto_verify_digest(c, key, &sm2, digest, sig);
+}
 
 void crypto_sm2_digest(struct cs_crypto *c, struct cs_bytes point, const struct cs_bytes *parts, size_t n,
                        uint8_t ret[32]) {

@@ -110,6 +110,8 @@ class PublicKey:
         if curve is None:
             raise Refused("cert.weak_key")
         self.type, self.bits, length = curve
+        if (len(raw) == length // 2 + 1 and raw[0] in (2, 3)) or (len(raw) == length and raw[0] in (6, 7)):
+            raise Refused("cert.weak_key")  # compressed, hybrid
         if len(raw) != length or raw[0] != 4:
             raise Refused("cert.malformed")
         if self.type == "SM2":

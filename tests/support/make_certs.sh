@@ -174,6 +174,18 @@ extensions "$LEAF" "$SAN" | issue explicit /CN=www.example.com ca-rsa -sha256
 newkey compressed P-256
 ossl ec -in compressed.key -conv_form compressed -out compressed.key
 extensions "$LEAF" "$SAN" | issue compressed /CN=www.example.com ca-rsa -sha256
+newkey p192 prime192v1
+extensions "$LEAF" "$SAN" | issue p192 /CN=www.example.com ca-rsa -sha256
+ossl genpkey -algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048 -out rsa-pss-key.key
+extensions "$LEAF" "$SAN" | issue rsa-pss-key /CN=www.example.com ca-rsa -sha256
+ossl dsaparam -noout -genkey -out dsa.old 1024
+ossl pkey -in dsa.old -out dsa.key
+extensions "$LEAF" "$SAN" | issue dsa /CN=www.example.com ca-rsa -sha256
+ossl pkey -in dsa.key -traditional -out dsa.old
+newkey pss-default rsa2048
+extensions "$LEAF" "$SAN" | issue pss-default /CN=www.example.com ca-rsa -sha256 -sigopt rsa_padding_mode:pss
+newkey pss-short rsa2048
+extensions "$LEAF" "$SAN" | issue pss-short /CN=www.example.com ca-rsa -sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:8
 newkey sha1 P-256
 extensions "$LEAF" "$SAN" | issue sha1 /CN=www.example.com ca-rsa -sha1
 newkey md5 P-256
@@ -245,6 +257,7 @@ ossl req -new -config conf -key p256.key -subj '/C=CN/O=Example/CN=www.example.c
 ossl req -in request.pem -outform DER -out request.der
 sed 's/CERTIFICATE REQUEST/NEW CERTIFICATE REQUEST/' request.pem >request.new
 ossl req -new -config conf -sm3 -sigopt "$ID" -key sm2-sign.key -subj /CN=sm2.example.com -out request.sm2
+ossl req -new -config conf -sm3 -key sm2-sign.key -subj /CN=sm2.example.com -out noid.req
 ossl req -new -config conf -key rsa.key -sha384 -subj /CN=rsa.example.com -out request.rsa
 ossl req -new -config conf -key ed25519.key -subj /CN=ed.example.com -out request.ed25519
 rm -f ext conf log ./*.srl

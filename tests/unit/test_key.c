@@ -119,8 +119,8 @@ static void point_forms(void **state) {
     assert_int_equal(CODE(0x04, 65), CS_CODE_NONE);
     assert_int_equal(CODE(0x00, 1), CS_CODE_CERT_MALFORMED);  // infinity
     assert_int_equal(CODE(0x00, 65), CS_CODE_CERT_MALFORMED); // infinity, padded
-    assert_int_equal(CODE((uint8_t)(2 + (p[64] & 1)), 33), CS_CODE_CERT_MALFORMED);
-    assert_int_equal(CODE((uint8_t)(6 + (p[64] & 1)), 65), CS_CODE_CERT_MALFORMED); // hybrid
+    assert_int_equal(CODE((uint8_t)(2 + (p[64] & 1)), 33), CS_CODE_CERT_WEAK_KEY);
+    assert_int_equal(CODE((uint8_t)(6 + (p[64] & 1)), 65), CS_CODE_CERT_WEAK_KEY); // hybrid
     assert_int_equal(CODE(0x04, 64), CS_CODE_CERT_MALFORMED);
     p[65] = 0;
     assert_int_equal(CODE(0x04, 66), CS_CODE_CERT_MALFORMED);
