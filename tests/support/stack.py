@@ -269,7 +269,13 @@ class Stack:
 
     def names(self, account: Account) -> dict:
         """name -> item of what the account sees."""
-        status, body = self.get(account, "certificates?limit=1000")
+        answer = []
+
+        def answered():  # a verdict is published before its catalog is committed: 503 until then
+            answer[:] = self.get(account, "certificates?limit=1000")
+            return answer[0] != 503
+        wait_until(answered, 20, "an answer from a catalog that has caught up")
+        status, body = answer
         assert status == 200, (status, body)
         return {c["name"]: c for c in body["certificates"]}
 
