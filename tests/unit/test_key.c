@@ -109,7 +109,6 @@ static void rsa_limits(void **state) {
 
 static void point_forms(void **state) {
     (void)state;
-    CS_AUTO(cs_privkey_free) struct cs_privkey *key = test_key("p256");
     CS_AUTO(cs_cert_free) struct cs_cert *cert = test_cert(crypto, "p256");
     const uint8_t *point = cert->spki.data + cert->spki.len - 65;
     uint8_t p[80], spki[200];
