@@ -152,9 +152,7 @@ static size_t put_utf8(uint32_t cp, char out[4]) {
     return n;
 }
 
-// Text of a value, as bytes that are UTF-8 where the value kept its type's rules. False for what is no
-// string. What does not fit in out is left off.
-static bool value_text(const struct der_value *v, char *out, size_t out_size, size_t *ret_len) {
+bool name_value_text(const struct der_value *v, char *out, size_t out_size, size_t *ret_len) {
     size_t width, at = 0;
     switch (v->tag) {
     case DER_UTF8_STRING:
@@ -301,7 +299,7 @@ static void emit_ava(struct sink *s, const struct ava *ava) {
     else
         emit_oid(s, ava->oid);
     emit(s, "=", 1);
-    if (value_text(&ava->value, text, sizeof text, &len)) {
+    if (name_value_text(&ava->value, text, sizeof text, &len)) {
         emit_escaped(s, text, len);
     } else {
         emit(s, "#", 1);
@@ -326,17 +324,33 @@ void name_format(struct cs_bytes name, char *out, size_t out_size) {
     out[s.at] = '\0';
 }
 
+struct name_walk name_walk(struct cs_bytes name) {
+    return (struct name_walk){open_name(name), der_of((struct cs_bytes){0})};
+}
+
+bool name_walk_next(struct name_walk *w, struct cs_bytes oid, struct der_value *ret) {
+    struct ava ava;
+    do {
+        while (!der_done(&w->set)) {
+            if (!take_ava(&w->set, &ava))
+                return false;
+            if (!der_equal(ava.oid, oid))
+                continue;
+            *ret = ava.value;
+            return true;
+        }
+    } while (!der_done(&w->rdns) && der_enter(&w->rdns, DER_SET, &w->set));
+    return false;
+}
+
 void name_common(struct cs_bytes name, char *out, size_t out_size) {
-    struct der rdns = open_name(name), set;
-    struct ava ava, found = {0};
-    while (!der_done(&rdns) && der_enter(&rdns, DER_SET, &set))
-        while (!der_done(&set) && take_ava(&set, &ava))
-            if (der_equal(ava.oid, attributes[0].oid))
-                found = ava;
+    struct name_walk walk = name_walk(name);
+    struct der_value v;
     char text[1024];
     size_t len = 0;
-    if (found.oid.len == 0 || !value_text(&found.value, text, sizeof text, &len))
-        len = 0;
+    while (name_walk_next(&walk, attributes[0].oid, &v))
+        if (!name_value_text(&v, text, sizeof text, &len))
+            len = 0;
     cs_text_escape(text, len, out, out_size);
 }
 
@@ -363,8 +377,8 @@ static bool ava_equal(const struct ava *a, const struct ava *b) {
     if (a->value.tag == DER_NUMERIC_STRING || b->value.tag == DER_NUMERIC_STRING)
         return false;
     if (a->value.content.len >= sizeof text_a / 4 || b->value.content.len >= sizeof text_b / 4 ||
-        !value_text(&a->value, text_a, sizeof text_a, &len_a) ||
-        !value_text(&b->value, text_b, sizeof text_b, &len_b))
+        !name_value_text(&a->value, text_a, sizeof text_a, &len_a) ||
+        !name_value_text(&b->value, text_b, sizeof text_b, &len_b))
         return false;
     len_a = fold(text_a, len_a);
     len_b = fold(text_b, len_b);

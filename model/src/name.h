@@ -25,6 +25,16 @@ bool name_equal(struct cs_bytes a, struct cs_bytes b);
 // Whether name begins with all of base (RFC 5280 section 4.2.1.10), compared alike.
 bool name_within(struct cs_bytes name, struct cs_bytes base);
 
+// The values of one attribute, from the least specific on.
+struct name_walk {
+    struct der rdns, set;
+};
+struct name_walk name_walk(struct cs_bytes name);
+bool name_walk_next(struct name_walk *w, struct cs_bytes oid, struct der_value *ret);
+// Text of a value, as bytes that are UTF-8 where the value kept its type's rules. False for what is no string. What does not
+// fit in out is left off.
+bool name_value_text(const struct der_value *v, char *out, size_t out_size, size_t *ret_len);
+
 // Values of attributes: of the string types that names have, each of its own alphabet. (PrintableString takes '*' and '&' besides its
 // own: certificates have them, and everybody reads them.)
 bool name_value_valid(const struct der_value *v);

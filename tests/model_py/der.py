@@ -431,7 +431,9 @@ def _facts(path):
     for cert, issuer in zip(path, above):
         if not _key_id_fits(cert, issuer):
             notes.add("chain.key_id")
-        if not _names_allowed(issuer.extension(ExtensionOID.NAME_CONSTRAINTS), leaf):
+    for i, issuer in enumerate(above, 1):
+        limits = issuer.extension(ExtensionOID.NAME_CONSTRAINTS)
+        if limits and not all(_names_allowed(limits, c, c is leaf) for c in path[:i] if c is leaf or not c.self_issued):
             notes.add("chain.names")
     starts, ends = max((c.not_before_s for c in above), default=None), min((c.not_after_s for c in above), default=None)
     if ends is not None and ends < leaf.not_after_s:
@@ -463,29 +465,60 @@ def _key_id_fits(cert, issuer):
     return not names or names[0] == issuer.x.issuer
 
 
-def _names_allowed(constraints, leaf):
-    if constraints is None:
-        return True
-    names = list(leaf.extension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME) or [])
-    if list(leaf.x.subject):
-        names.append(x509.DirectoryName(leaf.x.subject))
+def _names_allowed(limits, cert, is_leaf):
+    """As OpenSSL: the subject and its e-mail addresses, the alternative names, a leaf's common names where no DNS name is there."""
+    names = list(cert.extension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME) or [])
+    if is_leaf and not any(isinstance(n, x509.DNSName) for n in names):
+        texts = [a.value for a in cert.x.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        names += [x509.DNSName(t) for t in texts if HOST_NAME.fullmatch(t)]
+    if list(cert.x.subject):
+        names.append(x509.DirectoryName(cert.x.subject))
+    emails = [a.value for a in cert.x.subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)]
+    if not all(isinstance(e, str) and e.isascii() for e in emails):
+        return False
+    names += [x509.RFC822Name(e) for e in emails]
     for name in names:
-        permitted = [t for t in constraints.permitted_subtrees or [] if isinstance(t, type(name))]
-        excluded = [t for t in constraints.excluded_subtrees or [] if isinstance(t, type(name))]
-        if any(_within(name, t) for t in excluded) or (permitted and not any(_within(name, t) for t in permitted)):
+        permitted = [_within(name, t) for t in limits.permitted_subtrees or [] if isinstance(t, type(name))]
+        excluded = [_within(name, t) for t in limits.excluded_subtrees or [] if isinstance(t, type(name))]
+        if None in permitted or None in excluded or any(excluded) or (permitted and not any(permitted)):
             return False
     return True
 
 
+HOST_NAME = re.compile(r"(?!.*(-\.|\.-|\.\.))(?=.*\.)\w[\w.-]*\w", re.ASCII)
+
+
 def _within(name, base):
+    """None where the name cannot be read."""
     if isinstance(name, x509.IPAddress):
         return name.value.version == base.value.version and name.value in base.value
     if isinstance(name, x509.DirectoryName):
         return list(name.value.rdns)[:len(base.value.rdns)] == list(base.value.rdns)
+    if isinstance(name, x509.RFC822Name):
+        return _mailbox_within(name.value, base.value)
+    if isinstance(name, x509.UniformResourceIdentifier):
+        authority = re.match(r"[^:]*://([^/?#]*)", name.value)
+        host = authority and authority[1].rpartition("@")[2].partition(":")[0]
+        return _is_host(host, base.value) if host else None
     if not isinstance(name, x509.DNSName):
         raise CannotExamine("name constraints of other kinds")
     text, of = name.value.lower(), base.value.lower()
     return not of or text == of or text.endswith(of if of.startswith(".") else "." + of)
+
+
+def _is_host(host, of):
+    host, of = host.lower(), of.lower()
+    return host.endswith(of) and host != of if of.startswith(".") else host == of
+
+
+def _mailbox_within(mailbox, of):
+    local, at, host = mailbox.rpartition("@")
+    of_local, _, of_host = of.rpartition("@")
+    if not at:
+        return None
+    if "@" not in of and of.startswith("."):
+        return _is_host("@" + host, of)
+    return of_local in ("", local) and host.lower() == of_host.lower()
 
 
 def chain_order(certs):
