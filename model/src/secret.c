@@ -13,6 +13,7 @@
 #define PATH_RUN      24 // 18 bytes
 #define SHOWN_MAX     4
 #define RANDOM_PERMIL 450 // of neighbours are of different classes: 620 in random base64, under 300 in words
+#define LONG_PERMIL   300 // a long stretch of random characters may have so few
 
 static int base64_value(char c) {
     if (c >= 'A' && c <= 'Z')
@@ -127,19 +128,19 @@ static bool slash_counts(const char *s, size_t len) {
 
 // Random base64 has letters of both kinds; names and numbers in hexadecimal have one. One stretch of this length is
 // enough: what stands around it may be less random (the key's header is).
-static bool random_run(const char *s, size_t len, size_t stretch) {
+static bool random_run(const char *s, size_t len, size_t stretch, size_t permil) {
     bool slash = slash_counts(s, len);
     for (size_t i = 0; i + stretch <= len; i++) {
         struct run r = next_run(s + i, stretch, slash);
         if (r.len == stretch && (r.kinds & BOTH_CASES) == BOTH_CASES &&
-            r.changes * 1000 >= (stretch - 1) * RANDOM_PERMIL)
+            r.changes * 1000 >= (stretch - 1) * permil)
             return true;
     }
     return false;
 }
 
 bool cs_secret_is_random(const char *s, size_t len) {
-    return random_run(s, len, LONG_RUN);
+    return random_run(s, len, LONG_RUN, RANDOM_PERMIL);
 }
 
 // How many hexadecimal digits begin here, where there are letters among them.
@@ -175,9 +176,19 @@ static bool has_dashes(const char *s, size_t len) {
     return false;
 }
 
+// No text: DER, or a part of it. Names that want to play with a terminal have escapes, but no such controls.
+static bool is_binary(const char *s, size_t len) {
+    for (size_t i = 0; i < len; i++) {
+        uint8_t c = (uint8_t)s[i];
+        if ((c < 0x20 && c != '\t' && c != '\n' && c != '\r' && c != 0x1b) || c == 0x7f)
+            return true;
+    }
+    return !cs_utf8_valid((const uint8_t *)s, len);
+}
+
 bool cs_secret_may_be(const char *s, size_t len) {
     bool slash = slash_counts(s, len);
-    if (cs_secret_is_key(s, len) || !cs_utf8_valid((const uint8_t *)s, len))
+    if (cs_secret_is_key(s, len) || is_binary(s, len))
         return true;
     for (size_t i = 0; i < len; i++)
         if (busy_window(s + i, len - i, slash) || hex_run(s + i, len - i) >= SHORT_HEX)
@@ -199,7 +210,9 @@ void cs_secret_quote(const char *s, size_t len, char *out, size_t out_size) {
 }
 
 void cs_secret_show(const char *s, size_t len, char *out, size_t out_size) {
-    if (cs_secret_is_key(s, len) || has_dashes(s, len) || random_run(s, len, PATH_RUN) || long_hex(s, len))
+    if (cs_secret_is_key(s, len) || is_binary(s, len) || has_dashes(s, len) ||
+        random_run(s, len, PATH_RUN, RANDOM_PERMIL) || random_run(s, len, LONG_RUN, LONG_PERMIL) ||
+        long_hex(s, len))
         put_head(s, len, out, out_size);
     else
         cs_text_escape(s, len, out, out_size);
