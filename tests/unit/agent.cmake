@@ -37,5 +37,6 @@ cs_agent_test(keystore)
 cs_agent_test(daemon_lock)
 
 cs_agent_test(secret)
-target_compile_definitions(test_secret PRIVATE CERTSYNC_TEST_CERTS="${CERTSYNC_TEST_CERTS}")
+target_compile_definitions(test_secret PRIVATE CERTSYNC_TEST_CERTS="${CERTSYNC_TEST_CERTS}"
+  CERTSYNC_SECRET_KEYS="${CMAKE_CURRENT_SOURCE_DIR}/secret_keys")
 add_dependencies(test_secret test_certs)
