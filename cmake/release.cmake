@@ -2,10 +2,11 @@
 # Flags of programs that are for use: hardened as Debian's own, and the same wherever they are built.
 include(CheckCCompilerFlag)
 include(CheckCSourceCompiles)
-include(CheckPIESupported)
 
-check_pie_supported()
-set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+# Not CMAKE_POSITION_INDEPENDENT_CODE, which makes libraries -fPIC: code that may be replaced at run time is not inlined.
+set(type $<TARGET_PROPERTY:TYPE>)
+target_compile_options(certsync_flags INTERFACE $<$<OR:$<STREQUAL:${type},EXECUTABLE>,$<STREQUAL:${type},STATIC_LIBRARY>>:-fPIE>)
+target_link_options(certsync_flags INTERFACE $<$<STREQUAL:${type},EXECUTABLE>:-pie>)
 target_link_options(certsync_flags INTERFACE LINKER:-z,relro,-z,now,-z,noexecstack)
 # Not every processor and compiler has them.
 foreach(flag -fstack-clash-protection -fcf-protection)
