@@ -127,6 +127,11 @@ static bool order_chain(struct cs_crypto *crypto, const struct cs_keyed_source *
     out->notes |= cs_chain_notes(&facts, now_s);
     out->leaves[part] = out->chains[part].certs[0];
     out->leaves_len = part + 1;
+    int64_t ends_s = out->leaves[part]->not_after_s;
+    if (facts.ends_s < ends_s)
+        ends_s = facts.ends_s;
+    if (part == 0 || ends_s < out->ends_s)
+        out->ends_s = ends_s;
     return true;
 }
 

@@ -29,6 +29,7 @@ struct cs_composed {
     uint32_t
         notes; // CS_NOTE bits: what clients will say of it (chain.incomplete: the account's limits say what
                // that means)
+    int64_t ends_s;            // the first of the leaves and the CA certificates above them that ends
     size_t leaves_len;         // certificates uploaded or issued
     struct cs_cert *leaves[2]; // borrowed from chains
     struct {

@@ -86,6 +86,7 @@ static void applied(struct cs_engine *e, struct cs_known *k, const struct cs_set
     k->present = !deleted;
     memcpy(k->sha256, k->sent_sha256, sizeof k->sha256);
     k->not_before_s = k->sent_not_before_s;
+    k->ends_s = k->sent_ends_s;
     memcpy(k->id, end->subject, sizeof k->id);
     cs_register_ended(&e->reg, k);
     cs_log(CS_LOG_INFO, deleted ? "deleted" : "registered",
@@ -140,6 +141,7 @@ static void take_entry(struct cs_engine *e, struct cs_known *k, const struct cs_
     memcpy(k->sha256, entry->sha256, sizeof k->sha256);
     memcpy(k->id, entry->id, sizeof k->id);
     k->not_before_s = entry->not_before_s;
+    k->ends_s = entry->ends_s;
     k->listing = e->listing;
 }
 
@@ -179,6 +181,8 @@ static void check_item(struct cs_item *item, const struct cs_known *k) {
     case CS_ITEM_REGISTERED:
         if (!k->present || memcmp(k->sha256, item->sha256, 32) != 0)
             item->stamp = 0;
+        else if (k->ends_s != 0) // a person may have sent another chain
+            engine_put_ends(item, k->ends_s);
         break;
     case CS_ITEM_OLDER:
         item->stamp = 0;
@@ -321,7 +325,7 @@ static void take_upload(struct cs_engine *e, struct cs_known *k, const struct cs
         (u->parts == 2 && !cs_cert_parse(e->session.crypto, u->part[1].chain[0].bytes, &encrypt, &ignored)))
         return;
     cs_register_identity(e->session.crypto, leaf->sha256, encrypt ? encrypt->sha256 : NULL, identity);
-    cs_register_sent(&e->reg, k, ev->id, identity, leaf->not_before_s);
+    cs_register_sent(&e->reg, k, ev->id, identity, leaf->not_before_s, 0);
 }
 
 static bool take_spooled(struct cs_engine *e, const struct cs_event *ev, struct cs_err *err) {
@@ -338,7 +342,7 @@ static bool take_spooled(struct cs_engine *e, const struct cs_event *ev, struct 
         for (size_t i = 0; i < e->reg.known_n; i++)
             if (strcmp(e->reg.known[i]->id, ev->subject) == 0) {
                 static const uint8_t nothing[32];
-                cs_register_sent(&e->reg, e->reg.known[i], ev->id, nothing, 0);
+                cs_register_sent(&e->reg, e->reg.known[i], ev->id, nothing, 0, 0);
             }
     return true;
 }

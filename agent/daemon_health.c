@@ -28,12 +28,20 @@ static bool overdue(const struct cs_engine *e, const struct cs_item *item, struc
 
 static bool expired(const struct cs_engine *e, const struct cs_item *item, struct cs_fault *ret) {
     char end[CS_TIME_TEXT_SIZE];
-    if (item->not_after_s == 0 || item->not_after_s * 1000 > engine_wall(e))
+    int64_t now_s = engine_wall(e) / 1000, ends_s = cs_item_ends(item);
+    if (ends_s == 0 || ends_s > now_s)
         return false;
     ret->state = "expired";
-    ret->code = CS_CODE_CERT_EXPIRED;
-    snprintf(ret->message, sizeof ret->message, "%s: it expired at %s and was not renewed", item->certificate,
-             since_text(item->not_after_s * 1000, end));
+    if (item->not_after_s <= now_s) {
+        ret->code = CS_CODE_CERT_EXPIRED;
+        snprintf(ret->message, sizeof ret->message, "%s: it expired at %s and was not renewed",
+                 item->certificate, since_text(item->not_after_s * 1000, end));
+        return true;
+    }
+    ret->code = CS_CODE_CHAIN_EXPIRED;
+    snprintf(ret->message, sizeof ret->message,
+             "%s: a CA certificate of its chain, as the catalog has it, expired at %s", item->certificate,
+             since_text(ends_s * 1000, end));
     return true;
 }
 

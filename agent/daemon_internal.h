@@ -114,6 +114,8 @@ uint64_t engine_stamp(const struct cs_item *item); // of its files as they are n
 bool engine_concluded(const struct cs_item *item); // it waits for nothing but a change of its files
 void engine_judge(struct cs_engine *e, struct cs_item *item);
 // What was judged and is to be uploaded goes into the spool.
+// When it ends with its chain, as it was sent or as the catalog says.
+void engine_put_ends(struct cs_item *item, int64_t ends_s);
 void engine_upload(struct cs_engine *e);
 void engine_gone(struct cs_engine *e, struct cs_item *item);
 void engine_delete(struct cs_engine *e, struct cs_item *item, const char *id);

@@ -142,16 +142,25 @@ static void put_times(struct cs_item *item, int64_t not_before_s, int64_t not_af
     item->not_after_s = not_after_s;
 }
 
+void engine_put_ends(struct cs_item *item, int64_t ends_s) {
+    item->told_end &= item->ends_s == ends_s;
+    item->ends_s = ends_s;
+}
+
 // The files of the certificates are read.
 static bool identify(struct cs_engine *e, struct cs_item *item, struct cs_err *err) {
     struct leaf leaves[2];
+    uint8_t before[32];
     size_t parts = parts_of(item);
     for (size_t i = 0; i < parts; i++)
         if (!look_at_leaf(e, files_of(item, i).certificate, buffer(e, i, CERTIFICATE)->bytes, &leaves[i],
                           err))
             return false;
+    memcpy(before, item->sha256, sizeof before);
     cs_register_identity(e->session.crypto, leaves[0].sha256, parts == 2 ? leaves[1].sha256 : NULL,
                          item->sha256);
+    if (memcmp(before, item->sha256, sizeof before) != 0)
+        engine_put_ends(item, 0);
     // replace.older goes by the signing certificate's.
     bool second = parts == 2 && leaves[1].not_after_s < leaves[0].not_after_s;
     put_times(item, leaves[0].not_before_s, leaves[second].not_after_s);
@@ -247,6 +256,7 @@ static void prepare_upload(struct cs_engine *e, struct cs_item *item, struct cs_
                          c->leaves_len == 2 ? c->leaves[1]->sha256 : NULL, item->sha256);
     bool second = c->leaves_len == 2 && c->leaves[1]->not_after_s < c->leaves[0]->not_after_s;
     put_times(item, c->leaves[0]->not_before_s, c->leaves[second]->not_after_s);
+    engine_put_ends(item, c->ends_s);
     e->uploads[e->uploads_len++] = (struct cs_waiting_upload){item, k, c, content};
 }
 
@@ -267,13 +277,14 @@ static void spooled(struct cs_engine *e, const struct cs_waiting_upload *u) {
     item->content = u->content;
     item->attempts = 0;
     memcpy(item->event, ev->id, sizeof item->event);
-    cs_register_sent(&e->reg, k, ev->id, item->sha256, item->not_before_s);
+    cs_register_sent(&e->reg, k, ev->id, item->sha256, item->not_before_s, item->ends_s);
     if (!e->settler) { // nobody will tell: believed
         if (!k->present)
             memcpy(k->id, ev->subject, sizeof k->id);
         k->present = true;
         memcpy(k->sha256, item->sha256, sizeof k->sha256);
         k->not_before_s = item->not_before_s;
+        k->ends_s = item->ends_s;
         cs_register_ended(&e->reg, k);
     }
     cs_log(CS_LOG_INFO, "upload", "name=%s certificate=%s event=%s number=%" PRId64, item->name,
@@ -355,6 +366,9 @@ static void judge_leaf(struct cs_engine *e, struct cs_item *item) {
         if (!read_rest(e, item) || !keys_fit(e, item))
             return;
         item->attempts = 0;
+        int64_t ends_s = k->event[0] ? k->sent_ends_s : k->ends_s;
+        if (ends_s != 0)
+            engine_put_ends(item, ends_s);
         memcpy(item->event, k->event, sizeof item->event);
         conclude(e, item, k->event[0] ? CS_ITEM_SENT : CS_ITEM_REGISTERED, CS_CODE_NONE, NULL);
         return;
@@ -481,7 +495,7 @@ void engine_delete(struct cs_engine *e, struct cs_item *item, const char *id) {
         return;
     }
     static const uint8_t nothing[32];
-    cs_register_sent(&e->reg, k, c->event.id, nothing, 0);
+    cs_register_sent(&e->reg, k, c->event.id, nothing, 0, 0);
     memcpy(item->event, c->event.id, sizeof item->event);
     item->stamp = 0;
     cs_log(CS_LOG_INFO, "delete", "name=%s certificate=%s event=%s number=%" PRId64, item->name,

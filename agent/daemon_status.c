@@ -51,9 +51,10 @@ static json_t *problem_of(const struct cs_item *item, const struct cs_fault *fau
 }
 
 static void log_end(struct cs_item *item, const struct cs_fault *fault) {
-    if (fault->code != CS_CODE_CERT_EXPIRED || item->told_end)
+    if ((fault->code != CS_CODE_CERT_EXPIRED && fault->code != CS_CODE_CHAIN_EXPIRED) || item->told_end)
         return;
-    cs_log(CS_LOG_WARN, "expired", "name=%s certificate=%s", item->name, item->certificate);
+    cs_log(CS_LOG_WARN, "expired", "name=%s certificate=%s code=%s", item->name, item->certificate,
+           cs_code_name(fault->code));
     item->told_end = true;
 }
 
@@ -68,8 +69,9 @@ static void put_items(struct cs_engine *e, json_t *o) {
             continue;
         counts[item->state]++;
         if (!engine_fault(e, item, &fault)) {
-            if (item->not_after_s > 0 && item->not_after_s < e->next_end_s)
-                e->next_end_s = item->not_after_s;
+            int64_t ends_s = cs_item_ends(item);
+            if (ends_s > 0 && ends_s < e->next_end_s)
+                e->next_end_s = ends_s;
             continue;
         }
         log_end(item, &fault);

@@ -191,11 +191,12 @@ void cs_register_ended(struct cs_register *r, struct cs_known *k) {
 }
 
 void cs_register_sent(struct cs_register *r, struct cs_known *k, const char *event, const uint8_t sha256[32],
-                      int64_t not_before_s) {
+                      int64_t not_before_s, int64_t ends_s) {
     cs_register_ended(r, k);
     snprintf(k->event, sizeof k->event, "%s", event);
     memcpy(k->sent_sha256, sha256, 32);
     k->sent_not_before_s = not_before_s;
+    k->sent_ends_s = ends_s;
     // Without it the outcome finds no name: the next listing of the catalog tells.
     if (!cs_index_put(&r->known_by_event, cs_index_key(event), k))
         cs_log_msg(CS_LOG_WARN, "out of memory");
@@ -225,6 +226,10 @@ static void put_hash(struct cs_buf *b, const char *name, const uint8_t sha256[32
     cs_json_put_hex(b, (struct cs_bytes){sha256, 32});
 }
 
+int64_t cs_item_ends(const struct cs_item *item) {
+    return item->ends_s != 0 && item->ends_s < item->not_after_s ? item->ends_s : item->not_after_s;
+}
+
 static void put_line(struct cs_register *r, const struct cs_item *item, struct cs_buf *b) {
     char number[24];
     const struct cs_known *k = cs_register_known(r, item->name);
@@ -239,6 +244,7 @@ static void put_line(struct cs_register *r, const struct cs_item *item, struct c
     put_hash(b, "sha256", item->sha256);
     cs_json_int(b, "not_before", item->not_before_s);
     cs_json_int(b, "not_after", item->not_after_s);
+    cs_json_int(b, "ends", item->ends_s);
     if (item->code != CS_CODE_NONE)
         cs_json_str(b, "code", cs_code_name(item->code));
     if (item->message)
@@ -251,6 +257,7 @@ static void put_line(struct cs_register *r, const struct cs_item *item, struct c
         cs_json_begin(b, '{');
         put_hash(b, "sha256", k->sha256);
         cs_json_int(b, "not_before", k->not_before_s);
+        cs_json_int(b, "ends", k->ends_s);
         cs_json_str(b, "id", k->id);
         cs_json_end(b, '}');
     }
@@ -327,6 +334,7 @@ static void read_catalog(struct cs_register *r, const json_t *o, const char *nam
         return;
     k->present = true;
     k->not_before_s = json_integer_value(json_object_get(c, "not_before"));
+    k->ends_s = json_integer_value(json_object_get(c, "ends"));
     get_uuid(c, "id", k->id);
 }
 
@@ -351,6 +359,7 @@ static bool read_item(struct cs_register *r, const json_t *o, bool same_key, str
     item->content = get_u64(o, "content");
     item->not_before_s = json_integer_value(json_object_get(o, "not_before"));
     item->not_after_s = json_integer_value(json_object_get(o, "not_after"));
+    item->ends_s = json_integer_value(json_object_get(o, "ends"));
     const char *code = json_string_value(json_object_get(o, "code"));
     item->code = code ? cs_code_from_name(code, strlen(code)) : CS_CODE_NONE;
     item->since_ms = json_integer_value(json_object_get(o, "since"));

@@ -39,6 +39,7 @@ struct cs_item {
     uint8_t sha256[32]; // cs_register_identity of its certificates
     int64_t not_before_s;
     int64_t not_after_s; // of its certificates the earliest; 0: not known
+    int64_t ends_s;      // the same with the CA certificates of its chain, as it was sent; 0: not known
     enum cs_code code;
     char *message;
     cs_uuid event; // of SENT, REJECTED, DELETING
@@ -54,16 +55,21 @@ struct cs_item {
     size_t steps_len;
 };
 
+// When a certificate of it or of its chain ends first; 0: not known.
+int64_t cs_item_ends(const struct cs_item *item);
+
 struct cs_known {
     char *name;
     bool present; // the catalog has it
     uint8_t sha256[32];
     int64_t not_before_s;
+    int64_t ends_s; // with its chain; 0: not known
     cs_uuid id;
     // What is on its way:
     cs_uuid event; // "": nothing
     uint8_t sent_sha256[32];
     int64_t sent_not_before_s;
+    int64_t sent_ends_s;
     unsigned listing; // the last one of the catalog that named it
 };
 
@@ -105,7 +111,7 @@ struct cs_known *cs_register_known(struct cs_register *r,
                                    const char *name); // made where new; NULL: no memory
 struct cs_known *cs_register_by_event(const struct cs_register *r, const char *event);
 void cs_register_sent(struct cs_register *r, struct cs_known *k, const char *event, const uint8_t sha256[32],
-                      int64_t not_before_s);
+                      int64_t not_before_s, int64_t ends_s);
 void cs_register_ended(struct cs_register *r, struct cs_known *k); // nothing is on its way any more
 // The first file item of a name that is there, other than `but`.
 struct cs_item *cs_register_live(const struct cs_register *r, const char *name, const struct cs_item *but);

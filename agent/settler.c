@@ -39,6 +39,7 @@ static bool read_entry(struct cs_crypto *c, const json_t *item, struct cs_catalo
     const char *name = json_string_value(json_object_get(item, "name"));
     const char *id = json_string_value(json_object_get(item, "id"));
     const char *source = json_string_value(json_object_get(item, "source"));
+    const char *ends = json_string_value(json_object_get(item, "ends"));
     const json_t *leaves = json_object_get(item, "leaves");
     const char *from =
         json_string_value(json_object_get(leaves ? json_array_get(leaves, 0) : item, "not_before"));
@@ -46,6 +47,8 @@ static bool read_entry(struct cs_crypto *c, const json_t *item, struct cs_catalo
     if (!name || strlen(name) >= sizeof e->name || !id || !cs_uuid_valid(id, strlen(id)) || !source ||
         strcmp(source, "shared") == 0 || !from || !cs_time_parse(from, strlen(from), &e->not_before_s))
         return false;
+    if (!ends || !cs_time_parse(ends, strlen(ends), &e->ends_s))
+        e->ends_s = 0;
     memcpy(e->name, name, strlen(name) + 1);
     memcpy(e->id, id, sizeof e->id);
     if (!read_identity(c, item, e->sha256))

@@ -22,6 +22,7 @@ struct cs_catalog_entry {
     cs_name name;
     uint8_t sha256[32];
     int64_t not_before_s;
+    int64_t ends_s; // with its chain; 0: the API does not say
     cs_uuid id;
 };
 struct cs_settler_hooks {

@@ -165,9 +165,11 @@ def test_what_is_registered_and_not_well(host, stack, ca):
     tls = watch_pairs(host)
     kept = put_pair(tls, "broken", ca)
     put_pair(tls, "ends", ca)
+    put_pair(tls, "chained", ev.Authority("Short Root", days=400), days=5000)  # its chain ends long before it
     host.start()
     host.wait_version("broken", 1)
     host.wait_version("ends", 1)
+    host.wait_version("chained", 1)
     host.wait_quiet()
     # A renewal that failed half way: the next key, and no certificate to it.
     ev.write_private(ev.new_key(), tls / "broken.key")
@@ -185,8 +187,9 @@ def test_what_is_registered_and_not_well(host, stack, ca):
     host.start(env=trouble.clock(10))
     said = host.wait_problem("ends", "expired", "cert.expired")
     assert "was not renewed" in said["message"]
-    assert host.status()["failed"] == 2 and section(host, "files")["registered"] == 0
-    host.expect(1, "status", words=["expired", "cert.expired"])
+    assert "a CA certificate of its chain" in host.wait_problem("chained", "expired", "chain.expired")["message"]
+    assert host.status()["failed"] == 3 and section(host, "files")["registered"] == 0
+    host.expect(1, "status", words=["expired", "cert.expired", "chain.expired"])
     host.stop()
     host.start()
     wait_well(host)

@@ -55,6 +55,8 @@ static void put(struct fixture *x, const char *certificate, const char *name, en
     item->stamp = 0x1234567890abcdef;
     item->content = 42;
     item->not_before_s = 1795000000;
+    item->not_after_s = 1796000000;
+    item->ends_s = 1795500000;
     memset(item->sha256, 7, sizeof item->sha256);
     cs_register_put(&x->r, item, state, code, code ? "a \"reason\"\n" : NULL, 1795000000123);
 }
@@ -65,6 +67,7 @@ static void test_what_was_concluded_is_remembered(void **state) {
     k->present = true;
     memset(k->sha256, 9, sizeof k->sha256);
     k->not_before_s = 5;
+    k->ends_s = 6;
     snprintf(k->id, sizeof k->id, "01a20a9c-6da6-759b-af56-71d585a6a9dc");
     put(x, "/w/www.crt", "www", CS_ITEM_REGISTERED, CS_CODE_NONE);
     put(x, "/w/bad.crt", "bad", CS_ITEM_REJECTED, CS_CODE_EVENT_FORBIDDEN);
@@ -78,12 +81,13 @@ static void test_what_was_concluded_is_remembered(void **state) {
                              *bad = cs_register_item(&x->r, "/w/bad.crt");
         assert_int_equal(www->state, CS_ITEM_REGISTERED);
         assert_true(www->stamp == 0x1234567890abcdef && www->content == 42 && www->sha256[31] == 7);
+        assert_true(cs_item_ends(www) == 1795500000);
         assert_null(www->section);
         assert_int_equal(bad->state, CS_ITEM_REJECTED);
         assert_int_equal(bad->code, CS_CODE_EVENT_FORBIDDEN);
         assert_string_equal(bad->message, "a \"reason\"\n");
         k = cs_register_known(&x->r, "www");
-        assert_true(k->present && k->sha256[0] == 9 && k->not_before_s == 5);
+        assert_true(k->present && k->sha256[0] == 9 && k->not_before_s == 5 && k->ends_s == 6);
         assert_string_equal(k->id, "01a20a9c-6da6-759b-af56-71d585a6a9dc");
     }
 }
@@ -119,7 +123,7 @@ static void test_many_items_and_events(void **state) {
         snprintf(event, sizeof event, "event-%d", i);
         found(x, path, name);
         struct cs_known *k = cs_register_known(&x->r, name);
-        cs_register_sent(&x->r, k, event, hash, i);
+        cs_register_sent(&x->r, k, event, hash, i, 0);
         assert_ptr_equal(cs_register_by_event(&x->r, event), k);
     }
     assert_null(cs_register_by_event(&x->r, "event-0")); // a newer one of that name followed
