@@ -209,6 +209,27 @@ def test_what_is_registered_and_not_well(host, stack, ca):
     host.stop()
 
 
+def test_a_chain_that_ended_is_told_until_another_is_there(host, ca):
+    tls = watch_pairs(host)
+    ended = ev.Authority("Renewed Root", start=-10, days=-1)
+    put_pair(tls, "chained", ended)
+    host.start()
+    said = host.wait_problem("chained", "expired", "chain.expired")
+    assert "a CA certificate of its chain" in said["message"]
+    host.wait_quiet()
+    assert host.expect(1, "status", words=["chain.expired"])
+    assert "expired" in host.new_log() and "code=chain.expired" in host.new_log()
+    # The CA's certificate is renewed, and sent by hand: the catalog says so, and the files need not.
+    leaf = (tls / "chained.crt").read_text().partition("-----END CERTIFICATE-----")
+    root = ended.issue(ended.key.public_key(), subject=ended.name, ca=True, names=None, days=3650)
+    (host.dir / "full.pem").write_bytes((leaf[0] + leaf[1] + "\n").encode() + ev.pem_of(root))
+    host.expect(0, "upload", "chained", "--cert", "full.pem", "--key-file", tls / "chained.key", "--replace", "--force")
+    host.stop()
+    host.start()
+    wait_well(host)
+    host.stop()
+
+
 def test_what_the_agent_lives_by(host, ca):
     """Kafka and the API away, directories that cannot be watched, damaged files in the spool."""
     tls = watch_pairs(host)
