@@ -191,19 +191,45 @@ static bool is_empty(int dir_fd) {
     return empty;
 }
 
-int cs_path_mkdir(int dir_fd, const char *name, mode_t mode) {
-    if (mkdirat(dir_fd, name, 0700) < 0)
-        return -1;
+// The directory that was just made is opened by its name: another one may have been put in its place meanwhile, and one of
+// ours would be given away.
+static int open_made(int dir_fd, const char *name) {
     int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     struct stat st;
-    // Another directory may have been put in its place meanwhile: one of ours would be given away.
-    bool ok = fd >= 0 && fstat(fd, &st) == 0 && st.st_uid == geteuid() && is_empty(fd);
-    if (fd >= 0 && !ok)
-        errno = EPERM;
-    // mkdir's mode went through the umask.
-    if (ok && fchmod(fd, mode) == 0 && cs_path_give(dir_fd, fd))
+    if (fd >= 0 && fstat(fd, &st) == 0 && st.st_uid == geteuid() && is_empty(fd))
         return fd;
     close_quietly(fd);
+    errno = EPERM;
+    return -1;
+}
+
+// Some file systems (NFS) do not know the flag. There an empty directory that another process has just made is replaced.
+static bool name_it(int dir_fd, const char *temp, const char *name) {
+    if (renameat2(dir_fd, temp, dir_fd, name, RENAME_NOREPLACE) == 0)
+        return true;
+    return errno == EINVAL && renameat(dir_fd, temp, dir_fd, name) == 0;
+}
+
+// It gets its name once it is as it should be, so that no other process works in it before.
+int cs_path_mkdir(int dir_fd, const char *name, mode_t mode) {
+    char temp[NAME_MAX + 32];
+    struct stat st;
+    if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+        errno = EEXIST;
+        return -1;
+    }
+    snprintf(temp, sizeof temp, ".%s.%ld", name, (long)getpid());
+    (void)unlinkat(dir_fd, temp, AT_REMOVEDIR); // of a process that had this number and was killed
+    if (mkdirat(dir_fd, temp, 0700) < 0)
+        return -1;
+    int fd = open_made(dir_fd, temp);
+    // mkdir's mode went through the umask.
+    if (fd >= 0 && fchmod(fd, mode) == 0 && cs_path_give(dir_fd, fd) && name_it(dir_fd, temp, name))
+        return fd;
+    int why = errno;
+    (void)unlinkat(dir_fd, temp, AT_REMOVEDIR);
+    close_quietly(fd);
+    errno = why;
     return -1;
 }
 

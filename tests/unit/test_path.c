@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "certsync/runtime/fileio.h"
@@ -228,12 +229,46 @@ static void what_root_makes_for_a_user_is_given_to_him(void **state) {
     assert_int_equal(owner_of("mine/spool"), 0);
 }
 
+// Each makes the directories that are missing, and works in them at once.
+static void processes_make_a_directory_side_by_side(void **state) {
+    (void)state;
+    enum { ROUNDS = 100, PROCESSES = 4 };
+    for (int round = 0; round < ROUNDS; round++) {
+        char directory[64], file[96];
+        pid_t pids[PROCESSES];
+        snprintf(directory, sizeof directory, "side-%d/key", round);
+        for (int i = 0; i < PROCESSES; i++) {
+            pids[i] = fork();
+            assert_true(pids[i] >= 0);
+            if (pids[i] > 0)
+                continue;
+            struct cs_err err;
+            snprintf(file, sizeof file, "%s/%d", directory, i);
+            bool ok = cs_dir_make(directory, 0700, &err);
+            int fd = ok ? open(file, O_CREAT | O_EXCL | O_WRONLY, 0600) : -1;
+            if (fd < 0)
+                fprintf(stderr, "%s\n", ok ? strerror(errno) : err.msg);
+            _exit(fd < 0);
+        }
+        for (int i = 0; i < PROCESSES; i++) {
+            int status;
+            assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+            assert_int_equal(status, 0);
+        }
+        for (int i = 0; i < PROCESSES; i++) { // nobody's directory took the place of another's
+            snprintf(file, sizeof file, "%s/%d", directory, i);
+            assert_int_equal(access(file, F_OK), 0);
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_path_is_walked_as_the_kernel_does, set_up, tear_down),
         cmocka_unit_test_setup_teardown(links_of_others_are_not_followed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_somebody_planted_is_not_written_to, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_root_makes_for_a_user_is_given_to_him, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(processes_make_a_directory_side_by_side, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
