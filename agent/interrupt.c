@@ -11,6 +11,7 @@
 #define NOTHING "Nothing was written, and nothing was sent."
 
 struct cs_interrupt {
+    sigset_t set;
     pthread_t thread;
     pthread_mutex_t lock; // of what follows
     bool json, ended;
@@ -51,20 +52,22 @@ static void tell(const struct cs_interrupt *i, int code) {
     write_all(STDOUT_FILENO, "\n");
 }
 
+// What the caller had ignored (nohup, a job in the background of a script) stays ignored: sigwait would take it.
 static void signals(sigset_t *ret) {
+    static const int all[] = {SIGINT, SIGTERM, SIGHUP};
     sigemptyset(ret);
-    sigaddset(ret, SIGINT);
-    sigaddset(ret, SIGTERM);
-    sigaddset(ret, SIGHUP);
+    for (size_t i = 0; i < CS_ARRAY_LEN(all); i++) {
+        struct sigaction now;
+        if (sigaction(all[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+            sigaddset(ret, all[i]);
+    }
 }
 
 static void *wait_for_signals(void *arg) {
     struct cs_interrupt *i = arg;
-    sigset_t set;
-    signals(&set);
     for (bool passed = false;;) {
         int sig;
-        if (sigwait(&set, &sig) != 0)
+        if (sigwait(&i->set, &sig) != 0)
             return NULL;
         pthread_mutex_lock(&i->lock); // for ever, where it ends here: what is said stays true
         if (!i->ended) {
@@ -80,7 +83,6 @@ static void *wait_for_signals(void *arg) {
 
 bool cs_interrupt_start(const struct cs_cli *cli, bool json, struct cs_interrupt **ret, struct cs_err *err) {
     struct cs_interrupt *i = calloc(1, sizeof *i);
-    sigset_t set;
     if (!i)
         return cs_err_oom(err);
     i->json = json;
@@ -88,10 +90,10 @@ bool cs_interrupt_start(const struct cs_cli *cli, bool json, struct cs_interrupt
     snprintf(i->stage, sizeof i->stage, "nothing");
     snprintf(i->sentence, sizeof i->sentence, NOTHING);
     pthread_mutex_init(&i->lock, NULL);
-    signals(&set);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    signals(&i->set);
+    pthread_sigmask(SIG_BLOCK, &i->set, NULL);
     if (pthread_create(&i->thread, NULL, wait_for_signals, i) != 0) {
-        pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+        pthread_sigmask(SIG_UNBLOCK, &i->set, NULL);
         pthread_mutex_destroy(&i->lock);
         free(i);
         return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "no thread can be started");
@@ -126,13 +128,11 @@ void cs_interrupt_ended(struct cs_interrupt *i) {
 }
 
 void cs_interrupt_free(struct cs_interrupt *i) {
-    sigset_t set;
     if (!i)
         return;
     pthread_cancel(i->thread); // sigwait is where it ends
     pthread_join(i->thread, NULL);
-    signals(&set);
-    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    pthread_sigmask(SIG_UNBLOCK, &i->set, NULL);
     pthread_mutex_destroy(&i->lock);
     free(i);
 }

@@ -79,6 +79,18 @@ def test_before_anything_was_written(lonely, silent, sig):
     assert "empty" in lonely.run("spool", "list").stdout
 
 
+@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGHUP])
+def test_what_the_caller_had_ignored_stays_ignored(lonely, silent, sig):
+    """nohup, and a job that a script put into the background."""
+    command = lonely.command("--timeout", "1", "delete", "www", api=silent.port)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          preexec_fn=lambda: signal.signal(sig, signal.SIG_IGN)) as process:
+        with silent.wait_for_a_question():
+            process.send_signal(sig)
+            _, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 3 and "does not answer" in err, err
+
+
 COMMANDS = [("delete", ID), ("share", ID, "--to", "other"), ("unshare", ID, "--to", "other"), ("csr", "delete", ID),
             ("account", "register", "acme", "--site", "intl", "--owner", "o"), ("agent", "revoke", "0" * 32)]
 
