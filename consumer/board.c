@@ -11,6 +11,7 @@ struct cs_board {
     int workers_expected;
     int workers_joined;
     char troubles[CS_BOARD_TROUBLES][CS_TROUBLE_TEXT_MAX];
+    char (*outside)[CS_TROUBLE_TEXT_MAX]; // of CS_TROUBLE_GROUP, by worker: no more of them than partitions
     int32_t count;
     struct cs_board_entry entries[];
 };
@@ -57,6 +58,11 @@ bool cs_board_new(int32_t partition_count, struct cs_board **ret, struct cs_err 
     struct cs_board *b = calloc(1, sizeof *b + (size_t)partition_count * sizeof b->entries[0]);
     if (!b)
         return cs_err_oom(err);
+    b->outside = calloc((size_t)partition_count, sizeof b->outside[0]);
+    if (!b->outside) {
+        free(b);
+        return cs_err_oom(err);
+    }
     pthread_mutex_init(&b->lock, NULL);
     b->count = partition_count;
     for (int32_t p = 0; p < partition_count; p++)
@@ -69,6 +75,7 @@ void cs_board_free(struct cs_board *b) {
     if (!b)
         return;
     pthread_mutex_destroy(&b->lock);
+    free(b->outside);
     free(b);
 }
 
@@ -125,6 +132,17 @@ void cs_board_settle(struct cs_board *b, int worker) {
 void cs_board_trouble(struct cs_board *b, enum cs_board_trouble t, const char *text) {
     lock(b);
     snprintf(b->troubles[t], sizeof b->troubles[t], "%s", text ? text : "");
+    unlock(b);
+}
+
+void cs_board_worker_trouble(struct cs_board *b, int worker, const char *text) {
+    const char *first = "";
+    lock(b);
+    snprintf(b->outside[worker], sizeof b->outside[worker], "%s", text ? text : "");
+    for (int32_t w = b->count - 1; w >= 0; w--)
+        if (b->outside[w][0])
+            first = b->outside[w];
+    snprintf(b->troubles[CS_TROUBLE_GROUP], sizeof b->troubles[CS_TROUBLE_GROUP], "%s", first);
     unlock(b);
 }
 

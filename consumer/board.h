@@ -82,6 +82,8 @@ enum cs_board_trouble {
 #define CS_BOARD_TROUBLES 5
 const char *cs_board_trouble_name(enum cs_board_trouble t);
 void cs_board_trouble(struct cs_board *b, enum cs_board_trouble t, const char *text);
+// CS_TROUBLE_GROUP, of one worker (its index, less than the number of partitions): the trouble stands until no worker has one.
+void cs_board_worker_trouble(struct cs_board *b, int worker, const char *text);
 // Where a trouble forbids to publish what would rest on it (topics, Redis): RETRY with its sentence, and false.
 CS_MUST_USE bool cs_board_may_publish(const struct cs_board *b, struct cs_err *err);
 // The sentence, "" where there is none.

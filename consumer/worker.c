@@ -128,6 +128,7 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topi
                          void *opaque) {
     struct cs_worker *w = opaque;
     bool assigned = code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+    w->group_trouble_ms = 0;
     cs_log(CS_LOG_INFO, assigned ? "partitions assigned" : "partitions revoked", "worker=%d partitions=%d",
            w->index, list ? list->cnt : 0);
     if (!assigned) {
@@ -148,7 +149,7 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topi
     note_assigned(w);
     rd_kafka_topic_partition_list_destroy(none);
     cs_board_settle(w->c->board, w->index);
-    cs_board_trouble(w->c->board, CS_TROUBLE_GROUP, NULL);
+    cs_board_worker_trouble(w->c->board, w->index, NULL);
     if (!w->joined)
         cs_board_worker_joined(w->c->board, true);
     w->joined = true;
@@ -168,9 +169,22 @@ static void group_error(struct cs_worker *w, const rd_kafka_message_t *m) {
         fail(w, &err);
         return;
     }
-    if (err.kind != CS_ERR_RETRY)
-        cs_board_trouble(w->c->board, CS_TROUBLE_GROUP, err.msg);
+    if (err.kind != CS_ERR_RETRY) {
+        cs_board_worker_trouble(w->c->board, w->index, err.msg);
+        w->group_trouble_ms = cs_worker_now_ms(w);
+    }
     cs_log_err(CS_LOG_WARN, "consumer group", &err, "worker=%d", w->index);
+}
+
+// Not each error costs the worker its assignment, which alone would tell that all is well: a search for the coordinator may be refused, and
+// the next one not. A worker that still has its partitions after this time is in its group: else its session would have ended.
+static void forget_group_trouble(struct cs_worker *w) {
+    if (!w->group_trouble_ms || !w->joined ||
+        cs_worker_now_ms(w) - w->group_trouble_ms <= 2 * w->c->settings->session_timeout_ms)
+        return;
+    w->group_trouble_ms = 0;
+    cs_board_worker_trouble(w->c->board, w->index, NULL);
+    cs_log(CS_LOG_INFO, "the consumer group is well again", "worker=%d", w->index);
 }
 
 static void serve_group(struct cs_worker *w) {
@@ -293,6 +307,7 @@ static void measure(struct cs_worker *w) {
 
 static void turn(struct cs_worker *w, bool stopping) {
     serve_group(w);
+    forget_group_trouble(w);
     bool some = !stopping && start_partitions(w);
     some = cs_flight_advance(w) || some;
     if (!stopping && !w->failed) {

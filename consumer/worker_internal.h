@@ -121,8 +121,9 @@ struct cs_worker {
     int64_t phase_since_us;
     int64_t stalled_ms; // since when acknowledgements are awaited too long; 0: they are not
 
-    int64_t assign_at_ms;  // not before
-    int64_t settled_at_ms; // until then the assignment is not changed
+    int64_t assign_at_ms;     // not before
+    int64_t settled_at_ms;    // until then the assignment is not changed
+    int64_t group_trouble_ms; // last told since the assignment last changed; 0: not told
     int64_t stop_deadline_ms;
     int64_t offsets_due_ms;
     int64_t look_due_ms;    // idle partitions' positions are looked at then

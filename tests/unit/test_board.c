@@ -232,6 +232,25 @@ static void test_trouble(void **state) {
     }
 }
 
+// A worker that is in its group again says nothing of the others.
+static void test_trouble_of_workers(void **state) {
+    struct fixture *f = *state;
+    char why[256];
+    cs_board_worker_trouble(f->board, 2, "worker 2 may not read");
+    cs_board_worker_trouble(f->board, 0, "worker 0 may not read");
+    cs_board_worker_trouble(f->board, 0, "worker 0 may still not read"); // again: it counts once
+    assert_false(cs_board_ready(f->board, why, sizeof why));
+    assert_string_equal(why, "worker 0 may still not read");
+    cs_board_worker_trouble(f->board, 0, NULL);
+    cs_board_worker_trouble(f->board, 1, NULL); // it had none
+    assert_false(cs_board_ready(f->board, why, sizeof why));
+    assert_string_equal(why, "worker 2 may not read");
+    assert_true(shows(f, "certsync_trouble{what=\"group\",reason=\"worker 2 may not read\"} 1\n"));
+    cs_board_worker_trouble(f->board, 2, NULL);
+    assert_true(cs_board_ready(f->board, why, sizeof why));
+    assert_false(shows(f, "certsync_trouble{"));
+}
+
 // Offsets at the end that hold no record are no lag; an end that somebody else saw is.
 static void test_end_without_records(void **state) {
     struct fixture *f = *state;
@@ -257,6 +276,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_changing_hands, setup, teardown),
         cmocka_unit_test_setup_teardown(test_trouble, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_trouble_of_workers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_end_without_records, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
