@@ -345,11 +345,12 @@ static void landed(struct cs_worker *w) {
         high = p->position.next_offset;
     cs_board_progress(w->c->board, p->id, p->position.next_offset, high, p->position.outcomes,
                       cs_worker_now_ms(w));
+    bool stood = p->ahead_since_ms != 0; // the board says so: cs_partition_runs left it
     p->ahead_since_ms = 0;
     (void)cs_partition_reached_end(w, p);
     bool caught_up = p->replaying && p->position.outcomes >= p->cursor;
     p->replaying = p->replaying && !caught_up;
-    if (caught_up || p->failing || !p->told)
+    if (caught_up || stood || p->failing || !p->told)
         cs_partition_runs(w, p);
     if (caught_up) {
         cs_log(CS_LOG_INFO, "partition has caught up with its published outcomes",
