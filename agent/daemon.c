@@ -176,6 +176,9 @@ static void on_rescan(void *arg) {
     if (e->stopping)
         return;
     engine_look_at_all(e);
+    // Another chain may have been sent by hand, or by another host: of that no file tells.
+    if (e->settler && engine_chain_ended(e))
+        cs_settler_list(e->settler);
     cs_timer_reset(e->rescan, e->session.settings->rescan_ms); // it may have come early
 }
 

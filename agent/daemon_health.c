@@ -39,9 +39,11 @@ static bool expired(const struct cs_engine *e, const struct cs_item *item, struc
         return true;
     }
     ret->code = CS_CODE_CHAIN_EXPIRED;
-    snprintf(ret->message, sizeof ret->message,
-             "%s: a CA certificate of its chain, as the catalog has it, expired at %s", item->certificate,
-             since_text(ends_s * 1000, end));
+    snprintf(
+        ret->message, sizeof ret->message,
+        "%s: a CA certificate of its chain, as the catalog has it, expired at %s; renew the certificate, or "
+        "send it with the CA's current chain: certsync upload %s --replace --force",
+        item->certificate, since_text(ends_s * 1000, end), item->name);
     return true;
 }
 
@@ -68,6 +70,15 @@ bool engine_fault(const struct cs_engine *e, const struct cs_item *item, struct 
     case CS_ITEM_NEW:
         break;
     }
+    return false;
+}
+
+bool engine_chain_ended(const struct cs_engine *e) {
+    struct cs_fault fault;
+    for (size_t i = 0; i < e->reg.n; i++)
+        if (e->reg.items[i]->section && engine_fault(e, e->reg.items[i], &fault) &&
+            fault.code == CS_CODE_CHAIN_EXPIRED)
+            return true;
     return false;
 }
 

@@ -134,6 +134,8 @@ struct cs_fault {
     char message[CS_ITEM_MESSAGE_MAX];
 };
 bool engine_fault(const struct cs_engine *e, const struct cs_item *item, struct cs_fault *ret);
+// Whether one is a fault because a CA certificate of its chain has ended.
+bool engine_chain_ended(const struct cs_engine *e);
 // Certificates and findings of sections that failed.
 size_t engine_failed(const struct cs_engine *e);
 // What is wrong with the daemon and what it lives by: an array of texts, {"what", "message"}.

@@ -213,6 +213,7 @@ def test_a_chain_that_ended_is_told_until_another_is_there(host, ca):
     tls = watch_pairs(host)
     ended = ev.Authority("Renewed Root", start=-10, days=-1)
     put_pair(tls, "chained", ended)
+    host.configure(**{"agent.rescan": "2s"})  # with which the catalog is asked again
     host.start()
     said = host.wait_problem("chained", "expired", "chain.expired")
     assert "a CA certificate of its chain" in said["message"]
@@ -224,8 +225,6 @@ def test_a_chain_that_ended_is_told_until_another_is_there(host, ca):
     root = ended.issue(ended.key.public_key(), subject=ended.name, ca=True, names=None, days=3650)
     (host.dir / "full.pem").write_bytes((leaf[0] + leaf[1] + "\n").encode() + ev.pem_of(root))
     host.expect(0, "upload", "chained", "--cert", "full.pem", "--key-file", tls / "chained.key", "--replace", "--force")
-    host.stop()
-    host.start()
     wait_well(host)
     host.stop()
 
