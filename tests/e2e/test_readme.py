@@ -24,6 +24,7 @@ RUN_BY = {
     "Look": "walk", "Administer": "walk", "The HTTP API": "walk", "Operating": "walk",
     "Setting it up": "setting up",
     "A host": "tests/package/test_whole_life.py", "A consumer": "tests/package/test_whole_life.py",
+    "An image": "tests/package/test_image.py",  # what ./dev image makes; a registry is the reader's own
 }
 
 
