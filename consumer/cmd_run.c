@@ -273,7 +273,7 @@ static bool make_shared(struct daemon *d, struct cs_err *err) {
 static bool start_api(struct daemon *d, struct cs_err *err) {
     const struct cs_consumer_settings *s = d->settings;
     return !s->api_listen[0] || (cs_published_kafka_new(&s->kafka, s->outcomes_topic, d->c.partition_count,
-                                                        &d->c.published, err) &&
+                                                        d->c.kafka_tls, &d->c.published, err) &&
                                  cs_api_new(&d->c, &d->api, err));
 }
 

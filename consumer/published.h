@@ -4,6 +4,8 @@
 // against. Another process may have the partition. Blocks; one thread at a time.
 #pragma once
 
+#include <stdatomic.h>
+
 #include "certsync/model/entry.h"
 
 struct cs_kafka_settings;
@@ -21,8 +23,9 @@ struct cs_published {
     const struct cs_published_ops *ops;
 };
 
-// Of the topic of outcomes; kafka and topic are borrowed.
+// Of the topic of outcomes; kafka, topic and files are borrowed. When *files has changed, the files of Kafka's TLS have:
+// the next question is asked over a new connection.
 CS_MUST_USE bool cs_published_kafka_new(const struct cs_kafka_settings *kafka, const char *topic,
-                                        int32_t partition_count, struct cs_published **ret,
-                                        struct cs_err *err);
+                                        int32_t partition_count, const atomic_int *files,
+                                        struct cs_published **ret, struct cs_err *err);
 void cs_published_free(struct cs_published *p); // takes NULL

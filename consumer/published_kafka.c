@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "certsync/runtime/clock.h"
+#include "certsync/runtime/log.h"
 #include "cursor.h"
 #include "published.h"
 
@@ -19,9 +20,30 @@ struct published_kafka {
     struct cs_published base;
     struct cs_crypto *crypto;
     struct cs_cursor *cursor;
+    struct cs_cursor_options options;
+    const atomic_int *files; // changes with the files of Kafka's TLS
+    int used, failed;        // *files when the cursor was made, and when one could not be made last
     int32_t partition_count;
     struct seen seen[];
 };
+
+// Whoever waits with it until the old certificate has ended can ask no more. Where it fails it is tried again.
+static void renew(struct published_kafka *p) {
+    int now = atomic_load(p->files);
+    struct cs_cursor *made = NULL;
+    struct cs_err err;
+    if (now == p->used)
+        return;
+    if (cs_cursor_new(&p->options, &made, &err)) {
+        cs_cursor_free(p->cursor);
+        p->cursor = made;
+        p->used = now;
+        cs_log_msg(CS_LOG_INFO, "the API's connection to Kafka is a new one, with the changed files");
+    } else if (now != p->failed) {
+        p->failed = now;
+        cs_log_err(CS_LOG_WARN, "the client with the changed files could not be made", &err, "client=api");
+    }
+}
 
 // Follows the chain from the catalog's position to the end: exact, whatever stands between.
 static bool follow(struct published_kafka *p, int32_t partition, const struct cs_position *at,
@@ -54,6 +76,7 @@ static bool last(struct cs_published *base, int32_t partition, const struct cs_p
     struct seen *seen = &p->seen[partition];
     struct cs_cursor_tail tail;
     int64_t end = 0;
+    renew(p);
     if (!cs_cursor_end(p->cursor, partition, TIMEOUT_MS, &end, err))
         return false;
     if (end < seen->end) // made anew
@@ -88,15 +111,17 @@ static void published_free(struct cs_published *base) {
 }
 
 bool cs_published_kafka_new(const struct cs_kafka_settings *kafka, const char *topic, int32_t partition_count,
-                            struct cs_published **ret, struct cs_err *err) {
+                            const atomic_int *files, struct cs_published **ret, struct cs_err *err) {
     static const struct cs_published_ops ops = {last, published_free};
     struct published_kafka *p = calloc(1, sizeof *p + (size_t)partition_count * sizeof p->seen[0]);
-    struct cs_cursor_options cursor = {kafka, "certsync-consumer-api", topic, -1};
     if (!p)
         return cs_err_oom(err);
     p->base.ops = &ops;
     p->partition_count = partition_count;
-    if (!cs_crypto_new(&p->crypto, err) || !cs_cursor_new(&cursor, &p->cursor, err)) {
+    p->options = (struct cs_cursor_options){kafka, "certsync-consumer-api", topic, -1};
+    p->files = files;
+    p->used = p->failed = atomic_load(files);
+    if (!cs_crypto_new(&p->crypto, err) || !cs_cursor_new(&p->options, &p->cursor, err)) {
         published_free(&p->base);
         return false;
     }

@@ -430,6 +430,10 @@ def test_renewed_client_certificates_are_taken_up(sealed, tmp_path):
         assert stack.outcome_at(place)["status"] == "applied"
     assert ends() < before
     wait_ready(stack)
+    # The API asks Kafka only when Redis was away: over a connection of its own, which is made anew as well.
+    stack.redis.client().client_kill_filter(_type="normal", skipme=True)
+    wait_until(lambda: "the API's connection to Kafka is a new one" in stack.consumers[0].output(), PATIENCE_S, "the API's new connection")
+    wait_ready(stack)
     wait_until(lambda: "made anew with the changed files" in agent.output(), PATIENCE_S, "a new connection of the agent's")
     assert b"certificate ends" in host.run("status").stdout
     # Half of a pair is not taken up, and harms nobody.
