@@ -26,8 +26,9 @@
 #include "published.h"
 
 #define LOOK_EVERY_MS 1000
-#define ASK_AGAIN_MS  300 // after Kafka did not say it for sure
-#define TEXT_MAX      384 // of a position
+#define ASK_AGAIN_MS  300   // after Kafka did not say it for sure
+#define PAUSE_MOST_MS 10000 // where it says nothing: twice as long each time
+#define TEXT_MAX      384   // of a position
 
 struct answer {
     bool there;
@@ -51,6 +52,7 @@ struct standing {
     bool asking;
     bool asked; // and answered, be it with an error, since the last doubt
     int64_t not_before_ms;
+    int64_t pause_ms; // the last one after a question that failed; 0: none
     // Between loop and thread, with `at`.
     bool wanted;
     struct answer answer;
@@ -69,6 +71,7 @@ struct api_standings {
     int wake_fd; // the loop is woken: an answer is there
     struct event *wake;
     bool stopping;
+    int32_t turn; // the partition that is looked at first for the next question
     int32_t count;
     struct standing list[];
 };
@@ -117,15 +120,20 @@ static void take_answer(struct standing *st, const struct answer *a) {
     st->asked = a->epoch == s->epoch;
     if (!st->asked) {
         want(st); // Redis was away meanwhile: what is published may be more
-    } else if (a->ok && a->exact) {
-        st->proven = true;
-        st->floor = a->last > st->floor ? a->last : st->floor;
-        (void)settle(st);
-    } else {
+    } else if (a->ok) {
+        st->pause_ms = 0;
         st->not_before_ms = now_ms(s) + ASK_AGAIN_MS;
-        if (!a->ok)
-            cs_log_err(CS_LOG_WARN, "the API cannot learn how far outcomes are published", &a->err,
-                       "partition=%d", (int)st->partition);
+        if (a->exact) {
+            st->proven = true;
+            st->floor = a->last > st->floor ? a->last : st->floor;
+            (void)settle(st);
+        }
+    } else {
+        int64_t longer_ms = st->pause_ms > 0 ? 2 * st->pause_ms : ASK_AGAIN_MS;
+        st->pause_ms = longer_ms < PAUSE_MOST_MS ? longer_ms : PAUSE_MOST_MS;
+        st->not_before_ms = now_ms(s) + st->pause_ms;
+        cs_log_err(CS_LOG_WARN, "the API cannot learn how far outcomes are published", &a->err,
+                   "partition=%d", (int)st->partition);
     }
 }
 
@@ -146,10 +154,16 @@ static void on_wake(evutil_socket_t fd, short what, void *arg) {
     }
 }
 
+// In turn: a question that takes its whole timeout (a partition without a leader) must not come before those that
+// were not asked yet, again and again.
 static struct standing *next_wanted(struct api_standings *s) {
-    for (int32_t p = 0; p < s->count; p++)
-        if (s->list[p].wanted)
-            return &s->list[p];
+    for (int32_t i = 0; i < s->count; i++) {
+        int32_t p = (s->turn + i) % s->count;
+        if (!s->list[p].wanted)
+            continue;
+        s->turn = p + 1;
+        return &s->list[p];
+    }
     return NULL;
 }
 
@@ -185,7 +199,7 @@ static void *thread_main(void *arg) {
 // The position went back, or Redis was away: what is published must be asked for.
 static void doubt(struct standing *st) {
     st->proven = st->asked = false;
-    st->not_before_ms = 0;
+    st->not_before_ms = st->pause_ms = 0;
     (void)settle(st);
 }
 

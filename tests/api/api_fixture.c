@@ -153,6 +153,12 @@ static bool published_last(struct cs_published *p, int32_t partition, const stru
     (void)at;
     *ret_last = atomic_load(&published->last[partition]);
     *ret_exact = true;
+    atomic_fetch_add(&published->asked[partition], 1);
+    if (partition < atomic_load(&published->first_slow)) {
+        nanosleep(&(struct timespec){.tv_sec = AF_SLOW_MS / 1000, .tv_nsec = AF_SLOW_MS % 1000 * 1000000L},
+                  NULL);
+        return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "the partition has no leader");
+    }
     return !atomic_load(&published->away) || cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "no broker answers");
 }
 

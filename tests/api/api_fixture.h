@@ -23,6 +23,7 @@
 
 #define AF_PARTITIONS 4
 #define AF_NAMESPACE  "test"
+#define AF_SLOW_MS    1200 // longer than it takes until the API looks again
 
 // Wall clock: FX_NOW_MS plus what a test adds; monotonic: the real one.
 struct af_clock {
@@ -34,7 +35,9 @@ struct af_clock {
 struct af_published {
     struct cs_published base;
     _Atomic int64_t last[AF_PARTITIONS];
-    _Atomic bool away; // Kafka does not answer
+    _Atomic int asked[AF_PARTITIONS];
+    _Atomic bool away;      // Kafka does not answer
+    _Atomic int first_slow; // so many partitions answer nothing, and take AF_SLOW_MS for it
 };
 
 struct af {

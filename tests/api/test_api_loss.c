@@ -173,6 +173,23 @@ static void test_unknown(void **state) {
     f->start_held = false;
 }
 
+// Two partitions have no leader: the others are asked for all the same, and before those two again and again.
+static void test_slow(void **state) {
+    (void)state;
+    af_stop(f);
+    f->start_held = true;
+    for (int32_t p = 0; p < AF_PARTITIONS; p++)
+        atomic_store(&f->published.asked[p], 0);
+    atomic_store(&f->published.first_slow, 2);
+    af_start(f);
+    af_wait_metric(f, HELD, 2, 2);
+    int slow = atomic_load(&f->published.asked[0]) + atomic_load(&f->published.asked[1]);
+    assert_in_range(slow, 2, 3);
+    atomic_store(&f->published.first_slow, 0);
+    all_well();
+    f->start_held = false;
+}
+
 // Part of the way is not all of it: the snapshot is written over what is there, by a replay under way.
 static void test_half_way(void **state) {
     (void)state;
@@ -225,6 +242,7 @@ int main(void) {
         cmocka_unit_test(test_waiting),
         cmocka_unit_test(test_started_on_yesterday),
         cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_slow),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
