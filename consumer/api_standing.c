@@ -15,6 +15,7 @@
 #include <event2/event.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -52,7 +53,8 @@ struct standing {
     bool asking;
     bool asked; // and answered, be it with an error, since the last doubt
     int64_t not_before_ms;
-    int64_t pause_ms; // the last one after a question that failed; 0: none
+    int64_t pause_ms;            // the last one after a question that failed; 0: none
+    char failed[CS_ERR_MSG_MAX]; // why it did, as it was logged last
     // Between loop and thread, with `at`.
     bool wanted;
     struct answer answer;
@@ -101,6 +103,14 @@ static bool settle(struct standing *st) {
     return ok;
 }
 
+// What fails fails again each time it is tried: that is logged once. told: CS_ERR_MSG_MAX bytes.
+static bool is_new(char *told, const struct cs_err *err) {
+    if (strcmp(told, err->msg) == 0)
+        return false;
+    snprintf(told, CS_ERR_MSG_MAX, "%s", err->msg);
+    return true;
+}
+
 // ---- asking Kafka
 
 static void want(struct standing *st) {
@@ -122,6 +132,7 @@ static void take_answer(struct standing *st, const struct answer *a) {
         want(st); // Redis was away meanwhile: what is published may be more
     } else if (a->ok) {
         st->pause_ms = 0;
+        st->failed[0] = '\0';
         st->not_before_ms = now_ms(s) + ASK_AGAIN_MS;
         if (a->exact) {
             st->proven = true;
@@ -132,8 +143,9 @@ static void take_answer(struct standing *st, const struct answer *a) {
         int64_t longer_ms = st->pause_ms > 0 ? 2 * st->pause_ms : ASK_AGAIN_MS;
         st->pause_ms = longer_ms < PAUSE_MOST_MS ? longer_ms : PAUSE_MOST_MS;
         st->not_before_ms = now_ms(s) + st->pause_ms;
-        cs_log_err(CS_LOG_WARN, "the API cannot learn how far outcomes are published", &a->err,
-                   "partition=%d", (int)st->partition);
+        if (is_new(st->failed, &a->err))
+            cs_log_err(CS_LOG_WARN, "the API cannot learn how far outcomes are published", &a->err,
+                       "partition=%d", (int)st->partition);
     }
 }
 
