@@ -57,6 +57,7 @@ struct standing {
     char failed[CS_ERR_MSG_MAX]; // why it did, as it was logged last
     // Between loop and thread, with `at`.
     bool wanted;
+    uint64_t epoch; // it was doubted so often: an answer to what was asked before is none
     struct answer answer;
 };
 
@@ -65,7 +66,6 @@ struct api_standings {
     struct cs_timer *timer;
     struct cs_series *gauge;
     int32_t held;
-    uint64_t epoch; // Redis was away so often
     pthread_t thread;
     bool started;
     pthread_mutex_t lock;
@@ -127,9 +127,9 @@ static void want(struct standing *st) {
 static void take_answer(struct standing *st, const struct answer *a) {
     struct api_standings *s = st->all;
     st->asking = false;
-    st->asked = a->epoch == s->epoch;
+    st->asked = a->epoch == st->epoch;
     if (!st->asked) {
-        want(st); // Redis was away meanwhile: what is published may be more
+        want(st); // doubted meanwhile: what is published may be more
     } else if (a->ok) {
         st->pause_ms = 0;
         st->failed[0] = '\0';
@@ -191,7 +191,7 @@ static void *thread_main(void *arg) {
             continue;
         }
         struct cs_position at = st->at;
-        struct answer a = {.there = true, .epoch = s->epoch};
+        struct answer a = {.there = true, .epoch = st->epoch};
         const uint64_t one = 1;
         st->wanted = false;
         pthread_mutex_unlock(&s->lock);
@@ -208,7 +208,8 @@ static void *thread_main(void *arg) {
 
 // ---- what was read
 
-// The position went back, or Redis was away: what is published must be asked for.
+// The position went back, or Redis was away: what is published must be asked for. Its epoch has
+// changed already.
 static void doubt(struct standing *st) {
     st->proven = st->asked = false;
     st->not_before_ms = st->pause_ms = 0;
@@ -217,11 +218,13 @@ static void doubt(struct standing *st) {
 
 static void take_position(struct standing *st, struct cs_bytes text, const struct cs_position *now) {
     struct api_standings *s = st->all;
-    if (st->read && now->outcomes < st->at.outcomes)
-        doubt(st);
+    bool back = st->read && now->outcomes < st->at.outcomes;
     pthread_mutex_lock(&s->lock);
     st->at = *now;
+    st->epoch += back;
     pthread_mutex_unlock(&s->lock);
+    if (back)
+        doubt(st);
     st->read = true;
     st->text_len = text.len <= TEXT_MAX ? text.len : 0;
     if (st->text_len > 0)
@@ -252,7 +255,8 @@ bool api_standing(struct cs_api *api, int32_t partition, const redisReply *reply
 
 void api_standings_doubt(struct api_standings *s) {
     pthread_mutex_lock(&s->lock);
-    s->epoch++;
+    for (int32_t p = 0; p < s->count; p++)
+        s->list[p].epoch++;
     pthread_mutex_unlock(&s->lock);
     for (int32_t p = 0; p < s->count; p++)
         doubt(&s->list[p]);

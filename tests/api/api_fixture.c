@@ -154,6 +154,8 @@ static bool published_last(struct cs_published *p, int32_t partition, const stru
     *ret_last = atomic_load(&published->last[partition]);
     *ret_exact = true;
     atomic_fetch_add(&published->asked[partition], 1);
+    while (partition == atomic_load(&published->late))
+        nap();
     if (partition < atomic_load(&published->first_slow)) {
         nanosleep(&(struct timespec){.tv_sec = AF_SLOW_MS / 1000, .tv_nsec = AF_SLOW_MS % 1000 * 1000000L},
                   NULL);
@@ -172,6 +174,7 @@ struct af *af_new(void) {
     snprintf(f->socket, sizeof f->socket, "%s/redis.sock", f->dir);
     pthread_mutex_init(&f->lock, NULL);
     pthread_cond_init(&f->cond, NULL);
+    atomic_store(&f->published.late, -1);
     f->clock.clock = (struct cs_clock){clock_wall, clock_mono};
     atomic_store(&f->clock.wall_ms, FX_NOW_MS);
     f->fx = fx_new(AF_PARTITIONS);

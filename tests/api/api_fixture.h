@@ -37,6 +37,7 @@ struct af_published {
     _Atomic int64_t last[AF_PARTITIONS];
     _Atomic int asked[AF_PARTITIONS];
     _Atomic bool away;      // Kafka does not answer
+    _Atomic int late;       // of this partition the answer is made, but does not arrive; -1: none
     _Atomic int first_slow; // so many partitions answer nothing, and take AF_SLOW_MS for it
 };
 

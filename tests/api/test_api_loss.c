@@ -190,25 +190,69 @@ static void test_slow(void **state) {
     f->start_held = false;
 }
 
+static int64_t position(int32_t p) {
+    struct cs_position now;
+    struct cs_err err;
+    redisReply *r = redisCommand(f->ctx, "GET " AF_NAMESPACE ":{%d}:pos", (int)p);
+    assert_non_null(r->str);
+    assert_true(cs_position_decode((struct cs_bytes){(const uint8_t *)r->str, (size_t)r->len}, &now, &err));
+    freeReplyObject(r);
+    return now.outcomes;
+}
+
+static void set_position(int32_t p, int64_t outcomes) {
+    CS_AUTO(cs_buf_clear) struct cs_buf b;
+    cs_buf_init(&b, 1024);
+    cs_position_encode(&b, &(struct cs_position){.outcomes = outcomes});
+    redisReply *r = redisCommand(f->ctx, "SET " AF_NAMESPACE ":{%d}:pos %b", (int)p, b.data, b.len);
+    assert_int_equal(r->type, REDIS_REPLY_STATUS);
+    freeReplyObject(r);
+}
+
+static void wait_asked(int32_t p, int times) {
+    int64_t deadline_ms = af_now_ms() + RECEIVE_MS;
+    while (atomic_load(&f->published.asked[p]) < times) {
+        assert_true(af_now_ms() < deadline_ms);
+        usleep(2000);
+    }
+}
+
+// The position goes on and back while an answer is under way: it is of before, and proves nothing.
+static void test_late_answer(void **state) {
+    (void)state;
+    int32_t p = cs_partition_of("acme", AF_PARTITIONS);
+    int64_t now = position(p);
+    af_stop(f);
+    f->start_held = true;
+    set_position(p, now - 1);
+    atomic_store(&f->published.last[p], now - 1);
+    atomic_store(&f->published.asked[p], 0);
+    atomic_store(&f->published.late, p);
+    af_start(f);
+    wait_asked(p, 1);
+    atomic_store(&f->published.last[p], now);
+    for (int64_t n = now; n >= now - 1; n--) {
+        set_position(p, n);
+        CS_AUTO(af_answer_clear) struct af_answer a = af_get(f, token, "%s", paths[0]);
+        assert_problem(a, 503, "");
+    }
+    atomic_store(&f->published.late, -1);
+    wait_asked(p, 2);
+    CS_AUTO(af_answer_clear) struct af_answer b = af_get(f, token, "%s", paths[0]);
+    assert_problem(b, 503, "");
+    set_position(p, now);
+    all_well();
+    f->start_held = false;
+}
+
 // Part of the way is not all of it: the snapshot is written over what is there, by a replay under way.
 static void test_half_way(void **state) {
     (void)state;
     int32_t p = cs_partition_of("acme", AF_PARTITIONS);
-    char text[128];
-    redisReply *r = redisCommand(f->ctx, "GET " AF_NAMESPACE ":{%d}:pos", (int)p);
-    assert_non_null(r->str);
-    struct cs_position now;
-    struct cs_err err;
-    assert_true(cs_position_decode((struct cs_bytes){(const uint8_t *)r->str, (size_t)r->len}, &now, &err));
-    freeReplyObject(r);
-    for (int64_t n = 1; n <= now.outcomes; n++) {
-        CS_AUTO(cs_buf_clear) struct cs_buf b;
-        cs_buf_init(&b, 1024);
-        cs_position_encode(&b, &(struct cs_position){.outcomes = n});
-        snprintf(text, sizeof text, AF_NAMESPACE ":{%d}:pos", (int)p);
-        r = redisCommand(f->ctx, "SET %s %b", text, b.data, b.len);
-        freeReplyObject(r);
-        if (n == now.outcomes)
+    int64_t last = position(p);
+    for (int64_t n = 1; n <= last; n++) {
+        set_position(p, n);
+        if (n == last)
             break;
         CS_AUTO(af_answer_clear) struct af_answer a = af_get(f, token, "%s", paths[0]);
         assert_problem(a, 503, "");
@@ -243,6 +287,7 @@ int main(void) {
         cmocka_unit_test(test_started_on_yesterday),
         cmocka_unit_test(test_unknown),
         cmocka_unit_test(test_slow),
+        cmocka_unit_test(test_late_answer),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
