@@ -48,8 +48,9 @@ struct standing {
     char text[TEXT_MAX];   // its bytes; len 0: nothing was read yet
     size_t text_len;
     bool read, looking;
-    int64_t generation; // that the look under way reads
-    bool held, told;    // not answered from; that it is behind was logged
+    int64_t generation;              // that the look under way reads
+    char unreadable[CS_ERR_MSG_MAX]; // why the position that is there now cannot be read, as it was logged
+    bool held, told;                 // not answered from; that it is behind was logged
     bool asking;
     bool asked; // and answered, be it with an error, since the last doubt
     int64_t not_before_ms;
@@ -85,8 +86,8 @@ static int64_t now_ms(const struct api_standings *s) {
 // Counts, and tells once where the catalog is behind, and once more when that is over.
 static bool settle(struct standing *st) {
     struct api_standings *s = st->all;
-    bool ok = st->proven && st->at.outcomes >= st->floor;
-    bool behind = st->proven && !ok;
+    bool behind = st->proven && st->at.outcomes < st->floor;
+    bool ok = st->proven && !behind && !st->unreadable[0];
     if (ok == st->held) {
         s->held += ok ? -1 : 1;
         st->held = !ok;
@@ -231,6 +232,16 @@ static void take_position(struct standing *st, struct cs_bytes text, const struc
         memcpy(st->text, text.data, text.len);
 }
 
+// Kafka cannot help: it counts as asked, and does not keep the others from being served.
+static void cannot_read(struct standing *st, const struct cs_err *err) {
+    if (is_new(st->unreadable, err))
+        cs_log_err(CS_LOG_ERROR, "the API cannot read where a catalog stands", err, "partition=%d",
+                   (int)st->partition);
+    st->asked = true;
+    st->proven = false;
+    (void)settle(st);
+}
+
 bool api_standing(struct cs_api *api, int32_t partition, const redisReply *reply) {
     struct standing *st = &api->standings->list[partition];
     struct cs_bytes text = api_bytes(reply);
@@ -240,12 +251,12 @@ bool api_standing(struct cs_api *api, int32_t partition, const redisReply *reply
         struct cs_position now = {0};
         struct cs_err err;
         if (text.data && !cs_position_decode(text, &now, &err)) {
-            cs_log_err(CS_LOG_ERROR, "the API cannot read where a catalog stands", &err, "partition=%d",
-                       (int)partition);
+            cannot_read(st, &err);
             return false;
         }
         take_position(st, text, &now);
     }
+    st->unreadable[0] = '\0';
     if (!st->proven)
         want(st);
     else if (st->at.outcomes > st->floor)

@@ -217,6 +217,27 @@ static void wait_asked(int32_t p, int times) {
     }
 }
 
+// A position that cannot be read holds its own partition, and not the process.
+static void test_unreadable(void **state) {
+    (void)state;
+    af_stop(f);
+    f->start_held = true;
+    char text[128];
+    snprintf(text, sizeof text, "SET " AF_NAMESPACE ":{%d}:pos damaged",
+             (int)cs_partition_of("acme", AF_PARTITIONS));
+    command(text);
+    af_start(f);
+    cs_board_expect_workers(f->consumer.board, 1);
+    cs_board_worker_joined(f->consumer.board, true);
+    af_wait_metric(f, HELD, 1, 1);
+    all_held();
+    CS_AUTO(af_answer_clear) struct af_answer ready = af_get(f, NULL, "/readyz");
+    assert_status(ready, 200);
+    af_commit(f);
+    all_well();
+    f->start_held = false;
+}
+
 // The position goes on and back while an answer is under way: it is of before, and proves nothing.
 static void test_late_answer(void **state) {
     (void)state;
@@ -288,6 +309,7 @@ int main(void) {
         cmocka_unit_test(test_unknown),
         cmocka_unit_test(test_slow),
         cmocka_unit_test(test_late_answer),
+        cmocka_unit_test(test_unreadable),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
