@@ -372,12 +372,15 @@ bool api_standings_new(struct cs_api *api, struct api_standings **ret, struct cs
 void api_standings_free(struct api_standings *s) {
     if (!s)
         return;
+    struct cs_published *published = s->api->consumer->published;
     pthread_mutex_lock(&s->lock);
     s->stopping = true;
     pthread_cond_signal(&s->cond);
     pthread_mutex_unlock(&s->lock);
-    if (s->started)
+    if (s->started) {
+        published->ops->stop(published);
         pthread_join(s->thread, NULL);
+    }
     cs_timer_free(s->timer);
     if (s->wake)
         event_free(s->wake);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // How far outcomes are published: what a reader of the catalogs that does not judge itself (the API) holds them
-// against. Another process may have the partition. Blocks; one thread at a time.
+// against. Another process may have the partition. Blocks; one thread at a time, but for stop.
 #pragma once
 
 #include <stdatomic.h>
@@ -17,6 +17,8 @@ struct cs_published_ops {
     // FATAL (outcomes are missing).
     bool (*last)(struct cs_published *p, int32_t partition, const struct cs_position *at, int64_t *ret_last,
                  bool *ret_exact, struct cs_err *err);
+    // From any thread: the question under way, and each after it, ends soon.
+    void (*stop)(struct cs_published *p);
     void (*free)(struct cs_published *p);
 };
 struct cs_published {

@@ -23,6 +23,7 @@ struct published_kafka {
     struct cs_cursor_options options;
     const atomic_int *files; // changes with the files of Kafka's TLS
     int used, failed;        // *files when the cursor was made, and when one could not be made last
+    atomic_bool stopping;
     int32_t partition_count;
     struct seen seen[];
 };
@@ -45,6 +46,11 @@ static void renew(struct published_kafka *p) {
     }
 }
 
+static bool is_stopped(struct published_kafka *p, struct cs_err *err) {
+    return atomic_load(&p->stopping) &&
+           !cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "the process is stopping");
+}
+
 // Follows the chain from the catalog's position to the end: exact, whatever stands between.
 static bool follow(struct published_kafka *p, int32_t partition, const struct cs_position *at,
                    int64_t *ret_last, struct cs_err *err) {
@@ -56,7 +62,7 @@ static bool follow(struct published_kafka *p, int32_t partition, const struct cs
     bool ok = true;
     while (ok && step != CS_CURSOR_END) {
         struct cs_published_outcome ignored;
-        ok = cs_cursor_next(stream, p->crypto, &step, &ignored, err);
+        ok = !is_stopped(p, err) && cs_cursor_next(stream, p->crypto, &step, &ignored, err);
         last += ok && step == CS_CURSOR_OUTCOME;
         if (ok && step == CS_CURSOR_WAIT) {
             nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
@@ -76,6 +82,8 @@ static bool last(struct cs_published *base, int32_t partition, const struct cs_p
     struct seen *seen = &p->seen[partition];
     struct cs_cursor_tail tail;
     int64_t end = 0;
+    if (is_stopped(p, err))
+        return false;
     renew(p);
     if (!cs_cursor_end(p->cursor, partition, TIMEOUT_MS, &end, err))
         return false;
@@ -103,6 +111,10 @@ static bool last(struct cs_published *base, int32_t partition, const struct cs_p
     return true;
 }
 
+static void stop(struct cs_published *base) {
+    atomic_store(&((struct published_kafka *)(void *)base)->stopping, true);
+}
+
 static void published_free(struct cs_published *base) {
     struct published_kafka *p = (struct published_kafka *)(void *)base;
     cs_cursor_free(p->cursor);
@@ -112,7 +124,7 @@ static void published_free(struct cs_published *base) {
 
 bool cs_published_kafka_new(const struct cs_kafka_settings *kafka, const char *topic, int32_t partition_count,
                             const atomic_int *files, struct cs_published **ret, struct cs_err *err) {
-    static const struct cs_published_ops ops = {last, published_free};
+    static const struct cs_published_ops ops = {last, stop, published_free};
     struct published_kafka *p = calloc(1, sizeof *p + (size_t)partition_count * sizeof p->seen[0]);
     if (!p)
         return cs_err_oom(err);

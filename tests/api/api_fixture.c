@@ -164,6 +164,10 @@ static bool published_last(struct cs_published *p, int32_t partition, const stru
     return !atomic_load(&published->away) || cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "no broker answers");
 }
 
+static void published_stop(struct cs_published *p) {
+    atomic_store(&((struct af_published *)(void *)p)->late, -1);
+}
+
 struct af *af_new(void) {
     struct af *f = calloc(1, sizeof *f);
     assert_non_null(f);
@@ -245,7 +249,7 @@ void af_start(struct af *f) {
     struct cs_err err;
     char url[128];
     snprintf(url, sizeof url, "unix://%s", f->socket);
-    static const struct cs_published_ops published_ops = {.last = published_last};
+    static const struct cs_published_ops published_ops = {.last = published_last, .stop = published_stop};
     f->published.base.ops = &published_ops;
     f->consumer = (struct cs_consumer){.published = &f->published.base,
                                        .settings = &f->settings,

@@ -217,6 +217,21 @@ static void wait_asked(int32_t p, int times) {
     }
 }
 
+// The process ends while Kafka is asked.
+static void test_stopped(void **state) {
+    (void)state;
+    af_stop(f);
+    f->start_held = true;
+    atomic_store(&f->published.asked[1], 0);
+    atomic_store(&f->published.late, 1);
+    af_start(f);
+    wait_asked(1, 1);
+    af_stop(f);
+    f->start_held = false;
+    af_start(f);
+    all_well();
+}
+
 // A position that cannot be read holds its own partition, and not the process.
 static void test_unreadable(void **state) {
     (void)state;
@@ -310,6 +325,7 @@ int main(void) {
         cmocka_unit_test(test_slow),
         cmocka_unit_test(test_late_answer),
         cmocka_unit_test(test_unreadable),
+        cmocka_unit_test(test_stopped),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
