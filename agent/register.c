@@ -376,6 +376,8 @@ static bool read_item(struct cs_register *r, const json_t *o, bool same_key, str
 
 static bool read_lines(struct cs_register *r, struct cs_bytes text, const char *kid, struct cs_err *err) {
     bool same_key = false;
+    if (!text.data) // an empty file
+        return true;
     for (const char *p = (const char *)text.data, *end = p + text.len; p && p < end;) {
         const char *nl = memchr(p, '\n', (size_t)(end - p));
         size_t len = (size_t)((nl ? nl : end) - p);

@@ -142,8 +142,8 @@ static void private_keys(void **state) {
         assert_string_equal(kid, want);
         assert_true(cs_unseal(crypto, custodian, &ctx, (struct cs_bytes){a.data, a.len}, &back, &err));
         assert_int_equal(cs_privkey_type(back), cs_privkey_type(key));
-        uint8_t *pkcs8, *pkcs8_back;
-        size_t n, n_back;
+        uint8_t *pkcs8 = NULL, *pkcs8_back = NULL;
+        size_t n = 0, n_back = 0;
         assert_true(cs_privkey_to_pkcs8(key, &pkcs8, &n, &err) &&
                     cs_privkey_to_pkcs8(back, &pkcs8_back, &n_back, &err));
         assert_int_equal(n, n_back);
