@@ -188,7 +188,7 @@ static bool is_binary(const char *s, size_t len) {
 
 bool cs_secret_may_be(const char *s, size_t len) {
     bool slash = slash_counts(s, len);
-    if (cs_secret_is_key(s, len) || is_binary(s, len))
+    if (cs_secret_is_key(s, len) || !cs_utf8_valid((const uint8_t *)s, len))
         return true;
     for (size_t i = 0; i < len; i++)
         if (busy_window(s + i, len - i, slash) || hex_run(s + i, len - i) >= SHORT_HEX)
