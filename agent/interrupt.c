@@ -8,13 +8,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#define WAKE    SIGUSR1 // of the thread alone, when it is to end
 #define NOTHING "Nothing was written, and nothing was sent."
 
 struct cs_interrupt {
     sigset_t set;
     pthread_t thread;
     pthread_mutex_t lock; // of what follows
-    bool json, ended;
+    bool json, ended, quit;
     char path[sizeof((struct cs_cli){0}.path)];
     char stage[16];
     char sentence[CS_ERR_MSG_MAX];
@@ -61,6 +62,7 @@ static void signals(sigset_t *ret) {
         if (sigaction(all[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
             sigaddset(ret, all[i]);
     }
+    sigaddset(ret, WAKE);
 }
 
 static void *wait_for_signals(void *arg) {
@@ -70,6 +72,10 @@ static void *wait_for_signals(void *arg) {
         if (sigwait(&i->set, &sig) != 0)
             return NULL;
         pthread_mutex_lock(&i->lock); // for ever, where it ends here: what is said stays true
+        if (i->quit) {
+            pthread_mutex_unlock(&i->lock);
+            return NULL;
+        }
         if (!i->ended) {
             tell(i, CS_EXIT_SIGNAL + sig);
             _exit(CS_EXIT_SIGNAL + sig);
@@ -130,7 +136,11 @@ void cs_interrupt_ended(struct cs_interrupt *i) {
 void cs_interrupt_free(struct cs_interrupt *i) {
     if (!i)
         return;
-    pthread_cancel(i->thread); // sigwait is where it ends
+    // Not by pthread_cancel, which wants libgcc_s where the program runs.
+    pthread_mutex_lock(&i->lock);
+    i->quit = true;
+    pthread_mutex_unlock(&i->lock);
+    pthread_kill(i->thread, WAKE);
     pthread_join(i->thread, NULL);
     pthread_sigmask(SIG_UNBLOCK, &i->set, NULL);
     pthread_mutex_destroy(&i->lock);

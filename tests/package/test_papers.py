@@ -113,7 +113,7 @@ def test_bash_completes(trees, tmp_path):
     assert bash("up") == ["upload"]
     assert {"upload", "list", "agent", "completion"} <= set(bash("")) and "manual" not in bash("")
     assert bash("agent", "t") == ["token"]
-    assert bash("trust", "") == ["add", "remove"]
+    assert bash("trust", "") == ["add", "list", "remove"]
     assert bash("upload", "x", "--rep") == ["--replace"]
     assert bash("upload", "x", "--algorithm", "s") == ["sm2"]
     assert bash("upload", "x", "--algorithm", "=", "s") == ["sm2"]  # as readline takes --algorithm=s apart
