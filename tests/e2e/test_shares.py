@@ -196,42 +196,6 @@ def test_a_refused_share_is_closed_and_may_be_tried_again(stack):
     assert stack.item(recipient)["source"] == "shared"
 
 
-def test_a_new_version_that_the_recipient_refuses_ends_the_share(stack, open_share):
-    """The recipient's identity changed while the renewal was on its way: told by a forged order of events."""
-    owner, recipient, subject = open_share
-    stack.update(recipient, owner="somebody-else")
-    stack.issue(owner, start=-0.5, replace=True)
-    stack.gone(recipient)
-    stack.settled(owner, subject, "closed")
-
-
-def test_names_of_both_accounts_live_side_by_side(stack, open_share):
-    owner, recipient, _ = open_share
-    stack.issue(recipient, name="www.example.com")
-    status, body = stack.get(recipient, "certificates?name=www.example.com")
-    assert status == 200
-    assert sorted(c["source"] for c in body["certificates"]) == ["official", "shared"]
-
-
-def test_withdrawn_refused_and_removed_ids_never_revive(stack, open_share):
-    """Offers and answers to closed ids, as a late producer might send them again."""
-    owner, recipient, subject = open_share
-    share = stack.item(recipient)["share"]
-    stack.judge(stack.unshare(owner, subject, recipient))
-    stack.gone(recipient)
-    used = {ev.partition_of(a.id, stack.partitions) for a in (owner, recipient)}
-    origin = min(set(range(stack.partitions)) - used)
-    service = ev.Sender(DEPLOYMENT, key=stack.service, seq=stack.number * 1000)
-    answer = stack.judge(service.event("share.answer", owner.id, subject, {
-        "share": share, "recipient": recipient.id, "version": 1, "answer": "accepted", "code": "", "origin": origin}))
-    assert (answer["status"], answer["code"]) == ("applied", "share.closed")
-    withdraw = stack.judge(service.event("share.withdraw", recipient.id, subject, {
-        "share": share, "owner_account": owner.id, "origin": origin, "code": "share.closed"}))
-    assert withdraw["status"] == "applied"
-    assert stack.item(recipient) is None
-    stack.settled(owner, subject, "closed")
-
-
 def test_what_comes_of_a_batch_is_committed_in_parts_where_it_is_much(stack):
     """12 renewals of certificates with many names that are shared with 20 accounts each: 2 MB of offers, in one batch that may take 1 MiB."""
     owner, first = stack.family()
@@ -266,3 +230,42 @@ def test_what_comes_of_a_batch_is_committed_in_parts_where_it_is_much(stack):
     done = subprocess.run([consumer_binary(), "verify", "--redis", "--json", "--config", small], capture_output=True, text=True,
                           timeout=PATIENCE_S, check=False)
     assert done.returncode == 0 and json.loads(done.stdout)["ok"], done.stdout + done.stderr
+
+
+# From here on events are forged that the service would sign: they raise the watermarks of its streams.
+
+
+def test_a_new_version_that_the_recipient_refuses_ends_the_share(stack, open_share):
+    """The recipient's identity changed while the renewal was on its way: told by a forged order of events."""
+    owner, recipient, subject = open_share
+    stack.update(recipient, owner="somebody-else")
+    stack.issue(owner, start=-0.5, replace=True)
+    stack.gone(recipient)
+    stack.settled(owner, subject, "closed")
+
+
+def test_names_of_both_accounts_live_side_by_side(stack, open_share):
+    owner, recipient, _ = open_share
+    stack.issue(recipient, name="www.example.com")
+    status, body = stack.get(recipient, "certificates?name=www.example.com")
+    assert status == 200
+    assert sorted(c["source"] for c in body["certificates"]) == ["official", "shared"]
+
+
+def test_withdrawn_refused_and_removed_ids_never_revive(stack, open_share):
+    """Offers and answers to closed ids, as a late producer might send them again."""
+    owner, recipient, subject = open_share
+    share = stack.item(recipient)["share"]
+    stack.judge(stack.unshare(owner, subject, recipient))
+    stack.gone(recipient)
+    used = {ev.partition_of(a.id, stack.partitions) for a in (owner, recipient)}
+    origin = min(set(range(stack.partitions)) - used)
+    service = ev.Sender(DEPLOYMENT, key=stack.service, seq=stack.number * 1000)
+    answer = stack.judge(service.event("share.answer", owner.id, subject, {
+        "share": share, "recipient": recipient.id, "version": 1, "answer": "accepted", "code": "", "origin": origin}))
+    assert (answer["status"], answer["code"]) == ("applied", "share.closed")
+    withdraw = stack.judge(service.event("share.withdraw", recipient.id, subject, {
+        "share": share, "owner_account": owner.id, "origin": origin, "code": "share.closed"}))
+    assert withdraw["status"] == "applied"
+    assert stack.item(recipient) is None
+    stack.settled(owner, subject, "closed")
