@@ -169,8 +169,8 @@ def check_shares(model):
                     there = ins.pop((s["to"], name, i), None)
                     if there is None:
                         found.append(f"share {i} of {name} to {s['to']} is open at one end only, the owner's")
-                    elif differences(a.certs[s["certificate"]]["summary"], there.shared_in[(name, s["certificate"])]["summary"]):
-                        found.append(f"share {i} of {name}: the recipient holds another certificate")
                     elif not there.shared_in[(name, s["certificate"])]["summary"]["version"] == s["version"] == s["accepted"]:
                         found.append(f"share {i} of {name}: version {s['version']} never arrived")
+                    elif differences(a.certs[s["certificate"]]["summary"], there.shared_in[(name, s["certificate"])]["summary"]):
+                        found.append(f"share {i} of {name}: the recipient holds another certificate")
     return found + [f"share {i} of {owner} to {name} is open at one end only, the recipient's" for name, owner, i in ins]
