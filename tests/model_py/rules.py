@@ -376,6 +376,8 @@ class Model:
         """The parts of an upload, each with its leaf, after all that its bytes decide."""
         d, sm2 = e.data, e.data["algorithm"] == "sm2"
         parts = ([("sm2-sign", d["sign"]), ("sm2-enc", d["encrypt"])] if sm2 else [("single", d)])
+        for _, part in parts:
+            self._key_there(part)
         found = []
         for role, part in parts:
             if len(part["chain"]) > wire.CHAIN_MAX:
@@ -396,16 +398,21 @@ class Model:
             f["custodian"] = self._key_of(e, f["part"], f["leaf"].key, f["leaf"].der)
         return found
 
-    def _key_of(self, e, part, key, subject_der):
-        """The custodian of a part's sealed key ("" for a CSR's); the proof of possession is verified."""
+    @staticmethod
+    def _key_there(part):
+        """Whether a part has what it must have of a key; looked at before anything else of the parts."""
         if part.get("csr") is True:
             if "key" in part or "pop" in part:
                 raise Refused("key.many")
-            return ""
-        if "key" not in part:
+        elif "key" not in part:
             raise Refused("key.missing")
-        if "pop" not in part:
+        elif "pop" not in part:
             raise Refused("key.mismatch")
+
+    def _key_of(self, e, part, key, subject_der):
+        """The custodian of a part's sealed key ("" for a CSR's); the proof of possession is verified."""
+        if part.get("csr") is True:
+            return ""
         sealed, pop = wire.decode_base64(part["key"]), wire.decode_base64(part["pop"])
         if not SEALED_MIN <= len(sealed) <= SEALED_MAX or sealed[0] != 1:
             raise Refused("key.malformed")
