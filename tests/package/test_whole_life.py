@@ -164,7 +164,8 @@ def test_the_consumer_runs(world):
     world.readme("A consumer", "runuser")
     world.readme("A consumer", "systemctl enable")  # Type=notify: comes back when it is ready
     assert world.active(CONSUMER) and m.show(CONSUMER, "User") == "certsync-consumer"
-    assert stack.http("/readyz")[0] == 200
+    # The API asks Kafka about each partition beside that.
+    wait_until(lambda: stack.http("/readyz")[0] == 200, PATIENCE_S, "a ready API")
     assert stack.register("acme")["status"] == "applied"
 
 
