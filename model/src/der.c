@@ -96,7 +96,7 @@ bool der_any_valid(const struct der_value *v) {
         return true;
     default:
         return v->tag >= DER_OCTET_STRING && v->tag < DER_BMP_STRING && v->tag != DER_EMBEDDED_PDV &&
-               v->tag != DER_EXTERNAL;
+               v->tag != DER_EXTERNAL && v->tag != (DER_SEQUENCE & 0x1F) && v->tag != (DER_SET & 0x1F);
     }
 }
 
