@@ -27,4 +27,7 @@ void cs_api_free(struct cs_api *api); // takes NULL
 CS_DEFINE_AUTO(struct cs_api, cs_api_free)
 // Reads the TLS files again: all or nothing. The API does so by itself when they change; SIGHUP asks for it, too.
 CS_MUST_USE bool cs_api_reload_tls(struct cs_api *api, struct cs_err *err);
+// Whether the process does all its work: cs_board_ready, and the API has Redis and knows how far outcomes are published.
+// Otherwise why (bounded text). /readyz and systemd's READY=1 both say this.
+bool cs_api_ready(const struct cs_api *api, char *why, size_t why_size);
 int cs_api_port(const struct cs_api *api); // the bound one; 0 for a Unix socket

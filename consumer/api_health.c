@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // /healthz, /readyz and /metrics: without a token, for the machine's own monitoring.
+#include <stdio.h>
 #include <string.h>
 
 #include "api_internal.h"
@@ -55,26 +56,32 @@ static void put_partition(struct cs_buf *json, int32_t partition, const struct c
     cs_json_end(json, '}');
 }
 
+bool cs_api_ready(const struct cs_api *api, char *why, size_t why_size) {
+    if (!api->stopping && !cs_board_ready(api->consumer->board, why, why_size))
+        return false;
+    const char *reason = api->stopping                      ? "the process is stopping"
+                         : !cs_redis_pool_ready(api->redis) ? "the API cannot reach Redis"
+                         : !api_standings_known(api->standings)
+                             ? "the API does not know yet how far outcomes are published"
+                             : NULL;
+    if (reason)
+        snprintf(why, why_size, "%s", reason);
+    return !reason;
+}
+
 void api_readyz(struct cs_http_request *req, void *arg) {
     (void)arg;
     const struct cs_api *api = cs_http_arg(req);
     const struct cs_consumer *c = api->consumer;
     char why[1024] = "";
-    bool redis = cs_redis_pool_ready(api->redis);
-    bool ready = cs_board_ready(c->board, why, sizeof why);
-    bool known = api_standings_known(api->standings);
-    const char *reason = api->stopping ? "the process is stopping"
-                         : !ready      ? why
-                         : !redis      ? "the API cannot reach Redis"
-                                       : "the API does not know yet how far outcomes are published";
-    ready = ready && redis && known && !api->stopping;
+    bool ready = cs_api_ready(api, why, sizeof why);
     CS_AUTO(cs_buf_clear) struct cs_buf json;
     cs_buf_init(&json, API_BODY_MAX);
     cs_json_begin(&json, '{');
     cs_json_bool(&json, "ready", ready);
     if (!ready)
-        cs_json_str(&json, "reason", reason);
-    cs_json_str(&json, "redis", redis ? "connected" : "away");
+        cs_json_str(&json, "reason", why);
+    cs_json_str(&json, "redis", cs_redis_pool_ready(api->redis) ? "connected" : "away");
     cs_json_name(&json, "partitions");
     cs_json_begin(&json, '[');
     int64_t now_ms = cs_clock_mono_ms(c->clock);

@@ -166,7 +166,8 @@ static void on_reload(void *arg) {
 static void check_ready(void *arg) {
     struct daemon *d = arg;
     char why[600];
-    if (!cs_board_ready(d->c.board, why, sizeof why)) {
+    bool ready = d->api ? cs_api_ready(d->api, why, sizeof why) : cs_board_ready(d->c.board, why, sizeof why);
+    if (!ready) {
         int64_t now_ms = cs_clock_mono_ms(d->c.clock);
         if (now_ms >= d->extend_at_ms && alive(d)) {
             extend_start(EXTEND_MS, why);

@@ -81,6 +81,7 @@ def consumer(stack, manager):
 
 
 def test_the_consumer_tells_systemd(stack, manager, consumer):
+    assert stack.http("/readyz", port=consumer.port)[0] == 200  # READY=1 says the same
     starting = [s for s in manager.hear() if s.startswith("EXTEND_TIMEOUT_USEC=")]
     assert starting and manager.said.index(starting[0]) < manager.said.index("READY=1")
     manager.wait("WATCHDOG=1", more_than=2)
