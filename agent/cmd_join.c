@@ -203,8 +203,7 @@ static bool wait_for_end(struct joining *j, struct cs_event *ev, struct cs_err *
     for (;;) {
         int64_t left = cs_session_left_ms(s), now = cs_clock_mono_ms(s->clock), wait_s = left / 1000 + 1;
         cs_end_clear(&j->end);
-        bool ok =
-            cs_submit_ask(s, ev->account, ev->id, ev->seq, wait_s < ASK_S ? wait_s : ASK_S, &j->end, err);
+        bool ok = cs_end_ask(s, ev->account, ev->id, ev->seq, wait_s < ASK_S ? wait_s : ASK_S, &j->end, err);
         if (ok && (j->end.ending == CS_ENDING_APPLIED || j->end.ending == CS_ENDING_REJECTED))
             return true;
         if (ok && j->end.ending == CS_ENDING_REPLAYED) {

@@ -122,7 +122,7 @@ static int one(struct cs_session *s, const struct outcomes *o) {
     struct cs_err err;
     CS_AUTO(cs_end_clear) struct cs_end end = {0};
     int64_t left_s = s->globals->no_wait ? 0 : cs_session_left_ms(s) / 1000;
-    if (!cs_submit_ask(s, s->account, o->event, 0, left_s < 60 ? left_s : 60, &end, &err))
+    if (!cs_end_ask(s, s->account, o->event, 0, left_s < 60 ? left_s : 60, &end, &err))
         return cs_report_api_failure(s->cli, &err);
     if (!end.doc) {
         cs_err_set(&err, CS_ERR_RETRY, CS_CODE_NONE, "no outcome of event %s is known in account %s",

@@ -134,7 +134,7 @@ static int say_flushed(const struct cs_session *s, size_t published, const struc
 static bool settle(struct cs_session *s, struct cs_spool *spool, struct cs_settled *ret, struct cs_err *err) {
     struct cs_settled sum = {0}, one;
     bool ok;
-    while (!(ok = cs_submit_settle(s, spool, 0, SIZE_MAX, !s->globals->no_wait, &one, err)) &&
+    while (!(ok = cs_submit_settle(s, spool, SIZE_MAX, !s->globals->no_wait, &one, err)) &&
            err->kind == CS_ERR_RETRY && !s->globals->no_wait && cs_session_left_ms(s) > 0) {
         sum.applied += one.applied;
         sum.rejected += one.rejected;

@@ -12,7 +12,7 @@
 #include "certsync/runtime/fileio.h"
 #include "input.h"
 #include "keystore.h"
-#include "submit.h"
+#include "settle.h"
 
 bool cs_hostkey_read(struct cs_crypto *c, const char *path, const char *provider, struct cs_privkey **ret,
                      struct cs_err *err) {
@@ -94,7 +94,7 @@ bool cs_hostkey_enrolled(const struct cs_session *s, struct cs_privkey *key, con
     as.key = key;
     memcpy(as.kid, kid, sizeof as.kid);
     bool yes = cs_compose_uuid(cs_clock_wall_ms(as.clock), nothing, &err) &&
-               cs_submit_ask(&as, as.account, nothing, 1, 0, &end, &err);
+               cs_end_ask(&as, as.account, nothing, 1, 0, &end, &err);
     cs_client_free(as.client);
     return yes;
 }

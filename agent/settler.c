@@ -7,15 +7,45 @@
 #include <string.h>
 #include <sys/prctl.h>
 
+#include "bell.h"
 #include "certsync/model/text.h"
 #include "certsync/runtime/log.h"
+#include "certsync/runtime/pulse.h"
 #include "register.h"
-#include "settler_internal.h"
+#include "submit.h"
 
 #define PAGE         "250"
 #define PAGE_MAX     250
 #define PAUSE_MS     1000
 #define PAUSE_MAX_MS 30000
+
+#define WAIT_S          5   // asked of the API at a time; an end of the program waits for it
+#define UNKNOWN_MAX     8   // not judged yet: those after it are neither, as a rule
+#define QUICK_MS        200 // an answer that came sooner was no waiting
+#define IDLE_STEP_MS    1000
+#define IDLE_MAX_MS     30000
+#define NOTHING_MS      60000
+#define PUBLISH_LOCK_MS 60000
+
+struct question {
+    struct question *next;
+    char name[CS_NAME_MAX + 1];
+};
+struct cs_settler {
+    struct cs_session session; // a copy with a context and an API client of its own
+    struct cs_settler_hooks hooks;
+    struct cs_spool *spool;
+    pthread_t thread;
+    bool started;
+    size_t cursor; // where the next pass over open events begins
+    int64_t idle;  // passes without an answer
+    struct cs_bell bell;
+    struct cs_pulse pulse;
+    // Under the bell's lock:
+    bool ended, list_wanted;
+    struct question *questions;
+    struct cs_link link;
+};
 
 static bool read_hash(const json_t *item, uint8_t out[32]) {
     const char *s = json_string_value(json_object_get(item, "fingerprint"));
@@ -150,6 +180,81 @@ static bool work(struct cs_settler *t, struct cs_err *err) {
     return true;
 }
 
+// --- how published events ended --------------------------------------------------------------------------
+
+struct pass {
+    struct cs_settler *settler;
+    bool waited; // an answer took its time: one waits, the others are asked for as they stand
+};
+
+static bool ask(struct cs_settle *p, const struct cs_spool_entry *e, struct cs_end *ret, struct cs_err *err) {
+    struct pass *own = p->arg;
+    struct cs_settler *t = own->settler;
+    bool heartbeat = e->event->type == CS_EVENT_AGENT_HEARTBEAT;
+    int64_t wait_s = heartbeat || own->waited || p->removed > 0 ? 0 : WAIT_S;
+    int64_t before = cs_clock_mono_ms(t->session.clock);
+    cs_pulse_beat(&t->pulse, t->session.settings->api_timeout_ms + wait_s * 1000);
+    if (!cs_end_ask(&t->session, e->event->account, e->event->id, e->item.seq, wait_s, ret, err))
+        return false;
+    if (!heartbeat && ret->ending == CS_ENDING_UNKNOWN)
+        own->waited |= cs_clock_mono_ms(t->session.clock) - before >= QUICK_MS;
+    return true;
+}
+
+static bool go_on(const struct cs_settle *p) {
+    struct pass *own = p->arg;
+    return p->unknown < UNKNOWN_MAX && !cs_bell_stopped(&own->settler->bell);
+}
+
+static void on_end(struct cs_settle *p, const struct cs_event *ev, const struct cs_end *end) {
+    const struct pass *own = p->arg;
+    struct cs_settled_end e = {
+        .type = ev->type, .ending = end->ending, .code = end->code, .version = end->version};
+    memcpy(e.event, ev->id, sizeof e.event);
+    memcpy(e.code_name, end->code_name, sizeof e.code_name);
+    memcpy(e.detail, end->detail, sizeof e.detail);
+    if (cs_uuid_valid(end->subject, strlen(end->subject)))
+        memcpy(e.subject, end->subject, sizeof e.subject);
+    own->settler->hooks.on_end(own->settler->hooks.arg, &e);
+}
+
+static void on_replayed(const struct cs_settle *p) {
+    const struct pass *own = p->arg;
+    own->settler->hooks.on_replayed(own->settler->hooks.arg, p->watermark, p->replayed);
+}
+
+static const struct cs_settle_policy policy = {
+    .go_on = go_on, .ask = ask, .on_end = on_end, .on_replayed = on_replayed};
+
+static int64_t pause_after(struct cs_settler *t, const struct cs_settle *p, bool waited) {
+    if (p->removed > 0 || p->replayed > 0)
+        t->idle = 0;
+    else
+        t->idle++;
+    // Those in front may stay unknown for ever: the next pass begins behind them.
+    t->cursor = p->removed > 0 || p->unknown < UNKNOWN_MAX ? 0 : t->cursor + UNKNOWN_MAX;
+    if (p->unknown == 0 && p->pending == 0)
+        return NOTHING_MS;
+    if (p->removed > 0)
+        return 0;
+    int64_t pause = waited ? (t->idle - 1) * IDLE_STEP_MS : t->idle * IDLE_STEP_MS;
+    return pause < IDLE_MAX_MS ? pause : IDLE_MAX_MS;
+}
+
+// One pass over what is published. *ret_pause_ms: when to look again.
+static bool settle(struct cs_settler *t, int64_t *ret_pause_ms, struct cs_err *err) {
+    struct pass own = {.settler = t};
+    struct cs_settle p = {.session = &t->session,
+                          .spool = t->spool,
+                          .policy = &policy,
+                          .arg = &own,
+                          .lock_deadline_ms = cs_clock_mono_ms(t->session.clock) + PUBLISH_LOCK_MS,
+                          .first = t->cursor};
+    bool ok = cs_settle_pass(&p, err);
+    *ret_pause_ms = pause_after(t, &p, own.waited);
+    return ok;
+}
+
 static void told(struct cs_settler *t, const struct cs_err *err) {
     pthread_mutex_lock(&t->bell.lock);
     cs_link_set(&t->link, err, cs_clock_wall_ms(t->session.clock), "api");
@@ -161,7 +266,7 @@ static void run(struct cs_settler *t) {
     for (bool go_on = true; go_on;) {
         struct cs_err err;
         bool ok = work(t, &err);
-        ok = settle_pass(t, &pause, ok ? &err : &(struct cs_err){0}) && ok;
+        ok = settle(t, &pause, ok ? &err : &(struct cs_err){0}) && ok;
         bool asked = !ok || t->session.client;
         if (asked)
             told(t, ok ? NULL : &err);

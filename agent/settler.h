@@ -6,7 +6,7 @@
 #pragma once
 
 #include "sender.h"
-#include "submit.h"
+#include "settle.h"
 
 struct cs_settled_end {
     cs_uuid event;

@@ -249,48 +249,6 @@ static bool publish(struct submission *b, struct cs_err *err) {
     return true;
 }
 
-// Numbers of all that is not published yet, and of the event itself, by rising number.
-static bool to_sign_again(const struct submission *b, int64_t **ret, size_t *ret_n, struct cs_err *err) {
-    struct cs_spool_item *items;
-    size_t n, count = 0;
-    if (!cs_spool_list(b->spool, &items, &n, err))
-        return false;
-    int64_t *seqs = calloc(n ? n : 1, sizeof *seqs);
-    for (size_t i = 0; seqs && i < n; i++)
-        if (items[i].state == CS_SPOOL_NEW || items[i].seq == b->event->seq)
-            seqs[count++] = items[i].seq;
-    free(items);
-    if (!seqs)
-        return cs_err_oom(err);
-    *ret = seqs;
-    *ret_n = count;
-    return true;
-}
-
-static bool renumber(struct submission *b, struct cs_err *err) {
-    struct cs_session *s = b->session;
-    int64_t *seqs = NULL, *new_seqs = NULL, old = b->event->seq;
-    size_t n = 0;
-    bool ok = to_sign_again(b, &seqs, &n, err);
-    if (ok)
-        new_seqs = calloc(n ? n : 1, sizeof *new_seqs);
-    ok = ok && (new_seqs || cs_err_oom(err)) &&
-         cs_spool_renumber(b->spool, s->crypto, s->key, seqs, n, b->end.watermark, new_seqs, err);
-    bool found = false;
-    for (size_t i = 0; ok && i < n; i++) {
-        if (seqs[i] == old && new_seqs[i] > 0) {
-            b->event->seq = new_seqs[i];
-            found = true;
-        }
-    }
-    free(seqs);
-    free(new_seqs);
-    if (ok && !found)
-        return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "event %s was taken over by another certsync",
-                          b->event->id);
-    return ok;
-}
-
 // The API does not talk to this key (not enrolled, revoked) or does not know the account: what became of the
 // event stands in cert.outcomes, where this host may read it.
 static bool watch_instead(struct submission *b) {
@@ -311,15 +269,12 @@ static bool watch_instead(struct submission *b) {
 // watermark and is published.
 static bool sign_again(struct submission *b, struct cs_err *err) {
     struct cs_session *s = b->session;
-    cs_log(CS_LOG_ERROR,
-           "numbers of this key are used already: this host was restored or its key is on another host too; "
-           "signing again",
-           "kid=%s number=%" PRId64 " watermark=%" PRId64, s->kid, b->event->seq, b->end.watermark);
-    if (!cs_spool_publish_lock(b->spool, s->clock, s->deadline_ms, err))
-        return false;
-    bool ok = renumber(b, err);
-    cs_spool_publish_unlock(b->spool);
-    if (!ok || !publish(b, err))
+    int64_t seq = b->event->seq;
+    size_t n;
+    cs_log(CS_LOG_ERROR, CS_SUBMIT_REPLAYED, "kid=%s number=%" PRId64 " watermark=%" PRId64, s->kid, seq,
+           b->end.watermark);
+    if (!cs_settle_sign_again(s, b->spool, s->deadline_ms, &seq, 1, b->end.watermark, b->event, &n, err) ||
+        !publish(b, err))
         return false;
     (void)watch_instead(b); // the API may go on with the first outcome of this id
     return true;
@@ -343,7 +298,7 @@ static bool ask(struct submission *b, int64_t *denied_since) {
         wait_s = WAIT_MAX_S;
     bool answered =
         b->watch ? cs_outcome_watch_poll(b->watch, b->event->id, b->event->seq, left, &b->end, &err)
-                 : cs_submit_ask(s, b->event->account, b->event->id, b->event->seq, wait_s, &b->end, &err);
+                 : cs_end_ask(s, b->event->account, b->event->id, b->event->seq, wait_s, &b->end, &err);
     if (answered) {
         snprintf(b->reason, sizeof b->reason, "%s",
                  b->end.ending == CS_ENDING_PENDING ? "the other account's answer is still to come."
@@ -404,8 +359,7 @@ static int wait_for_end(struct submission *b) {
     if (!cs_spool_remove(b->spool, b->event->seq, &err)) // it will be asked for, and removed, another time
         cs_log_err(CS_LOG_WARN, "spool file not removed", &err, "event=%s", b->event->id);
     struct cs_settled settled;
-    if (!b->watch &&
-        !cs_submit_settle(b->session, b->spool, b->event->seq, SETTLE_MAX, false, &settled, &err))
+    if (!b->watch && !cs_submit_settle(b->session, b->spool, SETTLE_MAX, false, &settled, &err))
         cs_log_err(CS_LOG_INFO, "earlier events not settled", &err, "spool=%s", cs_spool_path(b->spool));
     return b->end.ending == CS_ENDING_APPLIED ? say_applied(b) : say_rejected(b);
 }

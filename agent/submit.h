@@ -8,11 +8,15 @@
 // holds is signed again above the watermark.
 #pragma once
 
-#include "session.h"
-#include "spool.h"
+#include "settle.h"
 
 // what: for people, "upload of \"www\"". Says what happened and returns the exit code. Takes c over.
 int cs_submit(struct cs_session *s, struct cs_composed *c, const char *what);
+
+// The alarm: numbers of this key were used elsewhere.
+#define CS_SUBMIT_REPLAYED                                                                                   \
+    "numbers of this key are used already: this host was restored or its key is on another host too; "       \
+    "signing again"
 
 // Opens the spool of the session's key with the limits of the settings.
 CS_MUST_USE bool cs_submit_open_spool(struct cs_session *s, struct cs_spool **ret, struct cs_err *err);
@@ -21,39 +25,10 @@ CS_MUST_USE bool cs_submit_open_spool(struct cs_session *s, struct cs_spool **re
 // goes out now. For programs: the same as an array, NULL where there is nothing.
 json_t *cs_submit_earlier(struct cs_session *s, struct cs_spool *spool, int64_t below);
 
-// What is known of an event's end.
-enum cs_ending {
-    CS_ENDING_UNKNOWN, // no outcome yet
-    CS_ENDING_PENDING, // decided, but another account must answer
-    CS_ENDING_APPLIED,
-    CS_ENDING_REJECTED,
-    CS_ENDING_REPLAYED, // to be signed again
-};
-struct cs_end {
-    enum cs_ending ending;
-    enum cs_code code;
-    char code_name[64]; // also of codes that this release does not know
-    char detail[200];
-    char subject[CS_DEPLOYMENT_MAX + 1];
-    int64_t version;
-    int64_t watermark;
-    json_t *doc; // the API's answer; owned
-};
-void cs_end_clear(struct cs_end *e);
-CS_DEFINE_AUTO_CLEAR(struct cs_end, cs_end_clear)
-// Reads an outcome document of the API: {"outcome":{…},"final":{…}?}. seq: the event's number in the spool;
-// an outcome that says replayed of another number is an older one's. Takes doc over.
-void cs_end_read(json_t *doc, int64_t seq, struct cs_end *ret);
-
-// Asks the API for the outcome; wait_s 0: as it stands. True with UNKNOWN where there is none yet.
-CS_MUST_USE bool cs_submit_ask(struct cs_session *s, const char *account, const char *event_id, int64_t seq,
-                               int64_t wait_s, struct cs_end *ret, struct cs_err *err);
-
-// Asks for the outcomes of at most max published events that are still in the spool (not the number except;
-// with wait until the session's deadline), and removes those that are known; rejected ones are told. Replayed
-// ones and all that is unpublished are signed again. Counts what was removed.
+// Settles at most max of the events that earlier commands published, with a wait until the session's deadline
+// or without. Rejected ones are told. Counts what was removed, also after an error.
 struct cs_settled {
-    size_t applied, rejected, open, resigned;
+    size_t applied, rejected, resigned;
 };
-CS_MUST_USE bool cs_submit_settle(struct cs_session *s, struct cs_spool *spool, int64_t except, size_t max,
-                                  bool wait, struct cs_settled *ret, struct cs_err *err);
+CS_MUST_USE bool cs_submit_settle(struct cs_session *s, struct cs_spool *spool, size_t max, bool wait,
+                                  struct cs_settled *ret, struct cs_err *err);

@@ -6,7 +6,7 @@
 #pragma once
 
 #include "options.h"
-#include "submit.h"
+#include "settle.h"
 
 struct cs_outcome_watch;
 // partition -1: of every partition, from now on, so make it before the event is published. Otherwise of the

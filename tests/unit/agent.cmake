@@ -13,6 +13,8 @@ target_sources(test_spool_kill PRIVATE
   ${PROJECT_SOURCE_DIR}/agent/spool_names.c)
 target_compile_definitions(test_spool_kill PRIVATE CS_SPOOL_TEST_HOOKS)
 
+cs_agent_test(settle)
+
 cs_agent_test(agent_drain)
 
 cs_agent_test(agent_compose)
