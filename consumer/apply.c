@@ -142,7 +142,7 @@ static bool put_outcome(struct cs_apply *a, struct cs_crypto *crypto, const stru
 // how it ended.
 static bool keeps_document(const struct cs_event *ev, const struct cs_verdict *v) {
     return ev && ev->account[0] && v->signer_known && v->status != CS_STATUS_DUPLICATE &&
-           !(ev->type == CS_EVENT_AGENT_HEARTBEAT && v->status == CS_STATUS_APPLIED);
+           !(cs_event_is_quiet(ev->type) && v->status == CS_STATUS_APPLIED);
 }
 
 static bool was_replayed(struct cs_bytes doc) {

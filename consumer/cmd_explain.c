@@ -9,7 +9,8 @@
 #include "find.h"
 #include "operator.h"
 
-#define PLACES_MAX 10000 // records that are about one event or share
+#define PLACES_MAX     10000 // records that are about one event or share
+#define RULE_TYPES_MAX 4096  // bytes of the types that a rule looks at
 
 struct explain_options {
     struct cs_operator_options log;
@@ -46,17 +47,6 @@ struct explain {
 
 // --- where it is
 
-// "" for what is about no share.
-static const char *share_of(const struct cs_event *ev) {
-    if (ev->type == CS_EVENT_CERTIFICATE_SHARE)
-        return ev->id;
-    if (ev->type == CS_EVENT_SHARE_OFFER)
-        return ev->data.offer.share;
-    if (ev->type == CS_EVENT_SHARE_WITHDRAW)
-        return ev->data.withdraw.share;
-    return ev->type == CS_EVENT_SHARE_ANSWER ? ev->data.answer.share : "";
-}
-
 static bool add_place(struct explain *x, const struct cs_record *r, const struct cs_event *ev,
                       struct cs_err *err) {
     if (x->places_len == PLACES_MAX)
@@ -86,9 +76,9 @@ static bool find(void *arg, const struct cs_record *r, struct cs_err *err) {
     if ((!by_id && !(x->share[0] && cs_bytes_find(r->value, x->share))) ||
         !cs_event_decode(r->value, &ev, &ignored))
         return true;
-    if (strcmp(ev->id, x->o->event) == 0 || (x->share[0] && strcmp(share_of(ev), x->share) == 0)) {
+    if (strcmp(ev->id, x->o->event) == 0 || (x->share[0] && strcmp(cs_event_share(ev), x->share) == 0)) {
         if (strcmp(ev->id, x->o->event) == 0 && !x->share[0])
-            memcpy(x->share, share_of(ev), strlen(share_of(ev)) + 1);
+            memcpy(x->share, cs_event_share(ev), strlen(cs_event_share(ev)) + 1);
         return add_place(x, r, ev, err);
     }
     return true;
@@ -217,20 +207,18 @@ static void put_signer(struct explain *x, const struct cs_event *ev) {
         put_text(x, "         ", doc);
 }
 
-static const struct cs_rule_info *rule_of(enum cs_code code, const char *type) {
+// The rule of the type that has the code, rather than one of every event.
+static const struct cs_rule_info *rule_of(enum cs_code code, enum cs_event_type type) {
     size_t n = 0;
     const struct cs_rule_info *rules = cs_rules_list(&n);
     const struct cs_rule_info *any = NULL;
-    char name[64];
-    // "certsync.certificate.upload.v1" is "certificate.upload" in the book.
-    size_t len = strlen(type) > 12 ? strlen(type) - 12 : 0;
-    snprintf(name, sizeof name, "%.*s", (int)len, type + (len ? 9 : 0));
     for (size_t i = 0; i < n; i++) {
         if (rules[i].code != code)
             continue;
-        if (name[0] && strstr(rules[i].applies_to, name))
+        bool every = rules[i].types == UINT64_MAX;
+        if (!every && cs_rule_applies(&rules[i], type))
             return &rules[i];
-        if (!any || strcmp(rules[i].applies_to, "every event") == 0)
+        if (!any || every)
             any = &rules[i];
     }
     return any;
@@ -239,7 +227,11 @@ static const struct cs_rule_info *rule_of(enum cs_code code, const char *type) {
 static void put_verdict(struct explain *x, const struct cs_record *r, const struct cs_replayed *mine) {
     enum cs_code code = mine->outcome.code;
     const struct cs_event *ev = mine->prepared->event;
-    const struct cs_rule_info *rule = code ? rule_of(code, cs_event_type_name(ev->type)) : NULL;
+    const struct cs_rule_info *rule = code ? rule_of(code, ev->type) : NULL;
+    CS_AUTO(cs_buf_clear) struct cs_buf types;
+    cs_buf_init(&types, RULE_TYPES_MAX);
+    if (rule)
+        cs_rule_types(rule, &types);
     char time[CS_MOMENT_TEXT_SIZE];
     cs_moment_format(r->timestamp_ms, time);
     if (!x->json) {
@@ -248,7 +240,7 @@ static void put_verdict(struct explain *x, const struct cs_record *r, const stru
         if (code)
             cs_buf_printf(&x->b, "         %s %s\n", cs_code_sentence(code), cs_code_hint(code));
         if (rule)
-            cs_buf_printf(&x->b, "rule     %s (%s; ruleset %d)\n", rule->sentence, rule->applies_to,
+            cs_buf_printf(&x->b, "rule     %s (%s; ruleset %d)\n", rule->sentence, (const char *)types.data,
                           rule->ruleset);
         if (x->main->outcome &&
             (strlen(x->main->outcome) != mine->outcome_json.len ||
@@ -269,7 +261,7 @@ static void put_verdict(struct explain *x, const struct cs_record *r, const stru
     }
     if (rule) {
         cs_json_str(&x->b, "rule", rule->sentence);
-        cs_json_str(&x->b, "applies_to", rule->applies_to);
+        cs_json_str(&x->b, "applies_to", (const char *)types.data);
         cs_json_int(&x->b, "ruleset", rule->ruleset);
     }
     cs_json_name(&x->b, "outcome");

@@ -268,17 +268,13 @@ static bool check_catalog(struct verify *v, struct cs_err *err) {
 
 // --- a partition
 
-static bool is_derived(enum cs_event_type t) {
-    return t == CS_EVENT_SHARE_OFFER || t == CS_EVENT_SHARE_WITHDRAW || t == CS_EVENT_SHARE_ANSWER;
-}
-
 // A share event that the service signed. One that was published again may be refused for its number alone.
 static bool by_service(const struct verify *v, const struct cs_replayed *mine) {
     const struct cs_event *ev = mine->prepared->event;
     struct cs_bytes doc;
     struct cs_trust_key signer;
     struct cs_err ignored;
-    if (!ev || !is_derived(ev->type) ||
+    if (!ev || !cs_event_is_derived(ev->type) ||
         (mine->outcome.status == CS_STATUS_REJECTED && mine->outcome.code != CS_CODE_EVENT_REPLAYED))
         return false;
     return cs_state_get(cs_replay_state(v->op.replay), CS_KEY("trust/", ev->kid), &doc) == CS_FOUND &&

@@ -102,15 +102,9 @@ bool cs_derived_check_emitted(struct cs_derived_check *c, int32_t origin, int64_
     return true;
 }
 
-static int32_t origin_of(const struct cs_event *ev) {
-    return ev->type == CS_EVENT_SHARE_OFFER      ? ev->data.offer.origin
-           : ev->type == CS_EVENT_SHARE_WITHDRAW ? ev->data.withdraw.origin
-                                                 : ev->data.answer.origin;
-}
-
 bool cs_derived_check_found(struct cs_derived_check *c, int32_t partition, int64_t offset,
                             const struct cs_event *ev, struct cs_bytes value, bool due, struct cs_err *err) {
-    struct item *i = at(c, origin_of(ev), ev->seq);
+    struct item *i = at(c, cs_event_origin(ev), ev->seq);
     uint8_t sha256[32];
     if (!i)
         return cs_err_oom(err);

@@ -88,10 +88,9 @@ void cs_key_cache_learn_from(struct cs_key_cache *k, const struct cs_prepared *p
     const struct cs_event *ev = p->event;
     if (!ev || !p->sig_good || !p->examined || p->content_code != CS_CODE_NONE)
         return;
-    if (ev->type == CS_EVENT_AGENT_ENROLL || ev->type == CS_EVENT_AGENT_ROTATE)
-        cs_key_cache_learn(k, ev->subject, ev->data.enroll.key.bytes);
-    else if (ev->type == CS_EVENT_TRUST_ADD)
-        cs_key_cache_learn(k, ev->subject, ev->data.trust.key.bytes);
+    const struct cs_encoded *key = cs_event_key(ev);
+    if (key)
+        cs_key_cache_learn(k, ev->subject, key->bytes);
 }
 
 void cs_key_cache_forget(struct cs_key_cache *k, const char *kid) {

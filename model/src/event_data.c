@@ -372,36 +372,37 @@ static const struct cs_fields answer_data = {CS_FIELDS(answer_rows)};
 // ---- all of them
 
 static const char *const names[] = {"",
-#define X(symbol, name) "certsync." name ".v1",
+#define X(symbol, name, ...) "certsync." name ".v1",
                                     CS_EVENT_TYPES(X)
 #undef X
 };
+static const char *const short_names[] = {"",
+#define X(symbol, name, ...) name,
+                                          CS_EVENT_TYPES(X)
+#undef X
+};
 
-static const struct cs_event_kind kinds[CS_ARRAY_LEN(names)] = {
-    [CS_EVENT_SYSTEM_GENESIS] = {false, CS_SUBJECT_DEPLOYMENT, &genesis_data},
-    [CS_EVENT_SYSTEM_RULESET] = {false, CS_SUBJECT_DEPLOYMENT, &ruleset_data},
-    [CS_EVENT_TRUST_ADD] = {false, CS_SUBJECT_KID, &trust_add_data},
-    [CS_EVENT_TRUST_REMOVE] = {false, CS_SUBJECT_KID, &trust_remove_data},
-    [CS_EVENT_ACCOUNT_REGISTER] = {true, CS_SUBJECT_ACCOUNT, &register_data},
-    [CS_EVENT_ACCOUNT_UPDATE] = {true, CS_SUBJECT_ACCOUNT, &update_data},
-    [CS_EVENT_AGENT_ENROLL] = {true, CS_SUBJECT_KID, &enroll_data},
-    [CS_EVENT_AGENT_REVOKE] = {true, CS_SUBJECT_KID, &revoke_data},
-    [CS_EVENT_AGENT_ROTATE] = {true, CS_SUBJECT_KID, &rotate_data},
-    [CS_EVENT_AGENT_HEARTBEAT] = {true, CS_SUBJECT_KID, &heartbeat_data},
-    [CS_EVENT_CERTIFICATE_UPLOAD] = {true, CS_SUBJECT_UUID, &upload_data},
-    [CS_EVENT_CERTIFICATE_ISSUE] = {true, CS_SUBJECT_UUID, &issue_data},
-    [CS_EVENT_CERTIFICATE_DELETE] = {true, CS_SUBJECT_UUID, &delete_data},
-    [CS_EVENT_CERTIFICATE_SHARE] = {true, CS_SUBJECT_UUID, &share_data},
-    [CS_EVENT_CERTIFICATE_UNSHARE] = {true, CS_SUBJECT_UUID, &share_data},
-    [CS_EVENT_CSR_ADD] = {true, CS_SUBJECT_UUID, &csr_add_data},
-    [CS_EVENT_CSR_DELETE] = {true, CS_SUBJECT_UUID, &empty_data},
-    [CS_EVENT_SHARE_OFFER] = {true, CS_SUBJECT_UUID, &offer_data},
-    [CS_EVENT_SHARE_WITHDRAW] = {true, CS_SUBJECT_UUID, &withdraw_data},
-    [CS_EVENT_SHARE_ANSWER] = {true, CS_SUBJECT_UUID, &answer_data},
+#define IN_LOG(what)       .account = false, .subject = CS_SUBJECT_##what
+#define IN_ACCOUNT(what)   .account = true, .subject = CS_SUBJECT_##what
+#define AT(member)         offsetof(struct cs_event, member)
+#define PLAIN              .derived = false
+#define QUIET              .quiet = true
+#define OPENS_SHARE        .share = AT(id)
+#define BRINGS_KEY(member) .key = AT(data.member.key)
+#define DERIVED(member)    .derived = true, .origin = AT(data.member.origin), .share = AT(data.member.share)
+static const struct cs_event_kind kinds[CS_EVENT_TYPE_END] = {
+#define X(symbol, name, place, fields, sender, prepare, reads, effect, more)                                 \
+    [CS_EVENT_##symbol] = {place, .data = &fields##_data, more},
+    CS_EVENT_TYPES(X)
+#undef X
 };
 
 const char *cs_event_type_name(enum cs_event_type t) {
     return (size_t)t < CS_ARRAY_LEN(names) ? names[t] : "";
+}
+
+const char *cs_event_type_short(enum cs_event_type t) {
+    return (size_t)t < CS_ARRAY_LEN(short_names) ? short_names[t] : "";
 }
 
 enum cs_event_type cs_event_type_of(struct cs_string name) {
@@ -413,6 +414,32 @@ enum cs_event_type cs_event_type_of(struct cs_string name) {
 
 const struct cs_event_kind *cs_event_kind(enum cs_event_type t) {
     return (size_t)t < CS_ARRAY_LEN(kinds) && kinds[t].data ? &kinds[t] : NULL;
+}
+
+bool cs_event_is_derived(enum cs_event_type t) {
+    return kinds[t].derived;
+}
+
+bool cs_event_is_quiet(enum cs_event_type t) {
+    return kinds[t].quiet;
+}
+
+static const void *member(const struct cs_event *ev, size_t offset) {
+    return offset ? (const char *)ev + offset : NULL;
+}
+
+int32_t cs_event_origin(const struct cs_event *ev) {
+    const int32_t *origin = member(ev, kinds[ev->type].origin);
+    return origin ? *origin : -1;
+}
+
+const char *cs_event_share(const struct cs_event *ev) {
+    const char *share = member(ev, kinds[ev->type].share);
+    return share ? share : "";
+}
+
+const struct cs_encoded *cs_event_key(const struct cs_event *ev) {
+    return member(ev, kinds[ev->type].key);
 }
 
 bool cs_event_data_check(const struct cs_event *ev, struct cs_err *err) {

@@ -13,10 +13,13 @@ enum cs_event_subject {
     CS_SUBJECT_UUID,
 };
 
+// Of a row of event_types.h what reading and writing needs.
 struct cs_event_kind {
     bool account; // whether the source names one
     enum cs_event_subject subject;
     const struct cs_fields *data; // members of struct cs_event
+    bool derived, quiet;
+    size_t origin, share, key; // offsets in struct cs_event; 0: none
 };
 
 enum cs_event_type cs_event_type_of(struct cs_string name); // CS_EVENT_NONE where there is none

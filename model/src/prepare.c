@@ -124,38 +124,6 @@ static bool read_event(const struct cs_record *r, struct cs_region *scratch, str
     return true;
 }
 
-// The partition that a derived event says it is from; -1 for all others.
-int32_t cs_event_origin(const struct cs_event *ev) {
-    switch (ev->type) {
-    case CS_EVENT_SHARE_OFFER:
-        return ev->data.offer.origin;
-    case CS_EVENT_SHARE_WITHDRAW:
-        return ev->data.withdraw.origin;
-    case CS_EVENT_SHARE_ANSWER:
-        return ev->data.answer.origin;
-    case CS_EVENT_NONE:
-    case CS_EVENT_SYSTEM_GENESIS:
-    case CS_EVENT_SYSTEM_RULESET:
-    case CS_EVENT_TRUST_ADD:
-    case CS_EVENT_TRUST_REMOVE:
-    case CS_EVENT_ACCOUNT_REGISTER:
-    case CS_EVENT_ACCOUNT_UPDATE:
-    case CS_EVENT_AGENT_ENROLL:
-    case CS_EVENT_AGENT_REVOKE:
-    case CS_EVENT_AGENT_ROTATE:
-    case CS_EVENT_AGENT_HEARTBEAT:
-    case CS_EVENT_CERTIFICATE_UPLOAD:
-    case CS_EVENT_CERTIFICATE_ISSUE:
-    case CS_EVENT_CERTIFICATE_DELETE:
-    case CS_EVENT_CERTIFICATE_SHARE:
-    case CS_EVENT_CERTIFICATE_UNSHARE:
-    case CS_EVENT_CSR_ADD:
-    case CS_EVENT_CSR_DELETE:
-        return -1;
-    }
-    return -1;
-}
-
 // Where the event belongs: this deployment, and (but for what is written to every partition) its account's
 // partition.
 static void check_place(const char *deployment, int32_t partition_count, const struct cs_record *r,
@@ -258,7 +226,7 @@ static bool read_chain(struct cs_crypto *c, const struct cs_event_upload *up, si
     return ok;
 }
 
-static bool read_upload(struct cs_crypto *c, struct cs_prepared *p, struct cs_err *err) {
+static bool prepare_upload(struct cs_crypto *c, struct cs_prepared *p, struct cs_err *err) {
     const struct cs_event_upload *up = &p->event->data.upload;
     for (size_t i = 0; i < up->parts; i++) {
         p->content_code = check_key_there(&up->part[i]);
@@ -285,7 +253,7 @@ static bool read_upload(struct cs_crypto *c, struct cs_prepared *p, struct cs_er
     return true;
 }
 
-static bool read_csr(struct cs_crypto *c, struct cs_prepared *p, struct cs_err *err) {
+static bool prepare_csr(struct cs_crypto *c, struct cs_prepared *p, struct cs_err *err) {
     const struct cs_event *ev = p->event;
     struct cs_bytes key = ev->data.csr.key.bytes, pop = ev->data.csr.pop.bytes;
     if (!cs_csr_parse(c, ev->data.csr.csr.bytes, &p->csr, err))
@@ -303,8 +271,10 @@ static bool read_csr(struct cs_crypto *c, struct cs_prepared *p, struct cs_err *
 
 // A sender's key is a P-256 key, a custodian's an X25519 one to seal to (or a P-256 one for its API tokens),
 // and the subject is its kid.
-static bool read_sender_key(struct cs_crypto *c, struct cs_bytes spki, bool custodian, struct cs_prepared *p,
-                            struct cs_err *err) {
+static bool prepare_key(struct cs_crypto *c, struct cs_prepared *p, struct cs_err *err) {
+    const struct cs_event *ev = p->event;
+    struct cs_bytes spki = cs_event_key(ev)->bytes;
+    bool custodian = ev->type == CS_EVENT_TRUST_ADD && ev->data.trust.role == CS_TRUST_CUSTODIAN;
     cs_kid kid;
     cs_kid_of_spki(c, spki, kid);
     const char *detail = NULL;
@@ -317,7 +287,7 @@ static bool read_sender_key(struct cs_crypto *c, struct cs_bytes spki, bool cust
         detail = "data.key: not a public key";
     } else if (cs_pubkey_type(key) != CS_KEY_P256 && !(custodian && cs_pubkey_type(key) == CS_KEY_X25519)) {
         detail = custodian ? "data.key: neither X25519 nor P-256" : "data.key: not P-256";
-    } else if (strcmp(kid, p->event->subject) != 0) {
+    } else if (strcmp(kid, ev->subject) != 0) {
         detail = "subject: not the key's id";
     }
     if (detail) {
@@ -327,46 +297,24 @@ static bool read_sender_key(struct cs_crypto *c, struct cs_bytes spki, bool cust
     return true;
 }
 
-static bool examine(struct cs_crypto *c, struct cs_prepared *p, struct cs_err *err) {
-    const struct cs_event *ev = p->event;
-    switch (ev->type) {
-    case CS_EVENT_CERTIFICATE_UPLOAD:
-    case CS_EVENT_CERTIFICATE_ISSUE:
-        return read_upload(c, p, err);
-    case CS_EVENT_CSR_ADD:
-        return read_csr(c, p, err);
-    case CS_EVENT_AGENT_ENROLL:
-    case CS_EVENT_AGENT_ROTATE:
-        return read_sender_key(c, ev->data.enroll.key.bytes, false, p, err);
-    case CS_EVENT_TRUST_ADD:
-        return read_sender_key(c, ev->data.trust.key.bytes, ev->data.trust.role == CS_TRUST_CUSTODIAN, p,
-                               err);
-    case CS_EVENT_NONE:
-    case CS_EVENT_SYSTEM_GENESIS:
-    case CS_EVENT_SYSTEM_RULESET:
-    case CS_EVENT_TRUST_REMOVE:
-    case CS_EVENT_ACCOUNT_REGISTER:
-    case CS_EVENT_ACCOUNT_UPDATE:
-    case CS_EVENT_AGENT_REVOKE:
-    case CS_EVENT_AGENT_HEARTBEAT:
-    case CS_EVENT_CERTIFICATE_DELETE:
-    case CS_EVENT_CERTIFICATE_SHARE:
-    case CS_EVENT_CERTIFICATE_UNSHARE:
-    case CS_EVENT_CSR_DELETE:
-    case CS_EVENT_SHARE_OFFER:
-    case CS_EVENT_SHARE_WITHDRAW:
-    case CS_EVENT_SHARE_ANSWER:
-        return true;
-    }
+static bool prepare_nothing(struct cs_crypto *c, struct cs_prepared *p, struct cs_err *err) {
+    (void)c, (void)p, (void)err;
     return true;
 }
+
+typedef bool examine_fn(struct cs_crypto *c, struct cs_prepared *p, struct cs_err *err);
+static examine_fn *const examine[CS_EVENT_TYPE_END] = {
+#define X(symbol, name, place, fields, sender, prepare, ...) [CS_EVENT_##symbol] = prepare_##prepare,
+    CS_EVENT_TYPES(X)
+#undef X
+};
 
 bool cs_prepare_content(struct cs_crypto *c, struct cs_prepared *p, struct cs_err *err) {
     if (p->examined)
         return true;
     if (!p->event->storage) // it was let go of: what the last record left there, too
         cs_region_reset(&c->scratch);
-    if (!cs_event_recall_bytes(p->event, &c->scratch, err) || !examine(c, p, err))
+    if (!cs_event_recall_bytes(p->event, &c->scratch, err) || !examine[p->event->type](c, p, err))
         return false;
     cs_event_forget_bytes(p->event); // the rules keep texts
     p->examined = true;

@@ -13,33 +13,23 @@
 #include "rules_table.h"
 
 struct rule {
-    uint32_t types;
+    uint64_t types;
     enum cs_code code;
     cs_rule_fn *holds;
 };
+_Static_assert(CS_EVENT_TYPE_END <= 64, "each type has its bit");
 
-enum {
-#define X(group, types, text) TYPES_##group,
-    CS_RULE_GROUPS(X)
-#undef X
-};
-static const uint32_t group_types[] = {
-#define X(group, types, text) [TYPES_##group] = types,
-    CS_RULE_GROUPS(X)
-#undef X
-};
-#define X(group, types, text) static const char text_##group[] = text;
-CS_RULE_GROUPS(X)
-#undef X
-
-#define X(group, code, function, sentence) {TYPES_##group, CS_CODE_##code, function},
+#define X(group, code, function, sentence) {ON_##group, CS_CODE_##code, function},
 static const struct rule envelope_rules[] = {CS_RULES_ENVELOPE(X)};
 static const struct rule event_rules[] = {CS_RULES_EVENT(X)};
 static const struct rule offer_rules[] = {CS_RULES_OFFER(X)};
 #undef X
 
-#define X(group, code, function, sentence) {text_##group, CS_CODE_##code, 1, sentence},
-static const struct cs_rule_info book[] = {CS_RULES_ENVELOPE(X) CS_RULES_EVENT(X) CS_RULES_OFFER(X)};
+#define X(group, code, function, sentence) {ON_##group, CS_SENDER_NOBODY, CS_CODE_##code, 1, sentence},
+#define S(sender, function, sentence)      {0, CS_SENDER_##sender, CS_CODE_EVENT_FORBIDDEN, 1, sentence},
+static const struct cs_rule_info book[] = {CS_RULES_ENVELOPE(X) CS_SENDERS(S) CS_RULES_EVENT(X)
+                                               CS_RULES_OFFER(X)};
+#undef S
 #undef X
 
 const struct cs_rule_info *cs_rules_list(size_t *ret_n) {
@@ -47,11 +37,31 @@ const struct cs_rule_info *cs_rules_list(size_t *ret_n) {
     return book;
 }
 
+bool cs_rule_applies(const struct cs_rule_info *rule, enum cs_event_type t) {
+    if (rule->types == 0)
+        return t != CS_EVENT_NONE && cs_event_senders[t].sender == rule->sender;
+    return rule->types >> t & 1;
+}
+
+void cs_rule_types(const struct cs_rule_info *rule, struct cs_buf *out) {
+    if (rule->types == UINT64_MAX) {
+        cs_buf_puts(out, "every event");
+        return;
+    }
+    const char *between = "";
+    for (int t = CS_EVENT_NONE + 1; t < CS_EVENT_TYPE_END; t++) {
+        if (!cs_rule_applies(rule, (enum cs_event_type)t))
+            continue;
+        cs_buf_printf(out, "%s%s", between, cs_event_type_short((enum cs_event_type)t));
+        between = ", ";
+    }
+}
+
 // The first rule of the event's type that does not hold; CS_CODE_NONE where all do.
 static enum cs_code first_broken(struct cs_judge *j, const struct rule *rules, size_t n) {
     enum cs_event_type type = j->ev ? j->ev->type : CS_EVENT_NONE;
     for (size_t i = 0; i < n; i++)
-        if ((group_types[rules[i].types] >> type & 1) && !rules[i].holds(j, rules[i].code))
+        if ((rules[i].types >> type & 1) && !rules[i].holds(j, rules[i].code))
             return rules[i].code;
     return CS_CODE_NONE;
 }
@@ -159,31 +169,12 @@ static void admit(struct cs_judge *j) {
         cs_state_trim(j->state, seen, CS_SEEN_MAX);
 }
 
-static void take_effect(struct cs_judge *j) {
-    static cs_effect_fn *const effects[] = {
-        [CS_EVENT_SYSTEM_GENESIS] = cs_effect_genesis,
-        [CS_EVENT_SYSTEM_RULESET] = cs_effect_ruleset,
-        [CS_EVENT_TRUST_ADD] = cs_effect_trust_add,
-        [CS_EVENT_TRUST_REMOVE] = cs_effect_trust_remove,
-        [CS_EVENT_ACCOUNT_REGISTER] = cs_effect_account_register,
-        [CS_EVENT_ACCOUNT_UPDATE] = cs_effect_account_update,
-        [CS_EVENT_AGENT_ENROLL] = cs_effect_enroll,
-        [CS_EVENT_AGENT_REVOKE] = cs_effect_revoke,
-        [CS_EVENT_AGENT_ROTATE] = cs_effect_rotate,
-        [CS_EVENT_AGENT_HEARTBEAT] = cs_effect_heartbeat,
-        [CS_EVENT_CERTIFICATE_UPLOAD] = cs_effect_upload,
-        [CS_EVENT_CERTIFICATE_ISSUE] = cs_effect_upload,
-        [CS_EVENT_CERTIFICATE_DELETE] = cs_effect_delete,
-        [CS_EVENT_CERTIFICATE_SHARE] = cs_effect_share,
-        [CS_EVENT_CERTIFICATE_UNSHARE] = cs_effect_unshare,
-        [CS_EVENT_CSR_ADD] = cs_effect_csr_add,
-        [CS_EVENT_CSR_DELETE] = cs_effect_csr_delete,
-        [CS_EVENT_SHARE_OFFER] = cs_effect_offer,
-        [CS_EVENT_SHARE_WITHDRAW] = cs_effect_withdraw,
-        [CS_EVENT_SHARE_ANSWER] = cs_effect_answer,
-    };
-    effects[j->ev->type](j);
-}
+static cs_effect_fn *const effect[CS_EVENT_TYPE_END] = {
+#define X(symbol, name, place, fields, sender, prepare, reads, effect, more)                                 \
+    [CS_EVENT_##symbol] = cs_effect_##effect,
+    CS_EVENT_TYPES(X)
+#undef X
+};
 
 static void stop(struct cs_judge *j, const char *fmt, int64_t theirs, int64_t ours) CS_PRINTF(2, 0);
 static void stop(struct cs_judge *j, const char *fmt, int64_t theirs, int64_t ours) {
@@ -230,13 +221,13 @@ static void check_ruleset(struct cs_judge *j) {
              ruleset, CS_RULESET_LATEST);
 }
 
-// The outcome's document belongs to the decision: apply must know whether the event has one already. Heartbeats
-// leave none where they are applied.
+// The outcome's document belongs to the decision: apply must know whether the event has one already. Of a quiet
+// one there is none where it is applied.
 static void look_for_outcome(struct cs_judge *j) {
     const struct cs_verdict *v = &j->ret->verdict;
     struct cs_bytes value;
     if (j->ev && j->ev->account[0] && v->signer_known && v->status != CS_STATUS_DUPLICATE &&
-        (j->ev->type != CS_EVENT_AGENT_HEARTBEAT || v->status == CS_STATUS_REJECTED))
+        (!cs_event_is_quiet(j->ev->type) || v->status == CS_STATUS_REJECTED))
         (void)cs_judge_look(j, CS_KEY("outcome/", j->ev->account, "/", j->ev->id), &value);
 }
 
@@ -273,7 +264,7 @@ static void judge_event(struct cs_judge *j, struct cs_prepared *p) {
     }
     check_ruleset(j);
     if (!cs_judge_stopped(j))
-        take_effect(j);
+        effect[j->ev->type](j);
 }
 
 static void judge(struct cs_judge *j, struct cs_prepared *p) {

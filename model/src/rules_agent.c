@@ -22,64 +22,33 @@ static bool agent_can(const struct cs_judge *j, unsigned right) {
     return is_agent(j) && (j->f.agent.can & right) != 0;
 }
 
-bool cs_rule_by_root(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+static bool by_root(struct cs_judge *j) {
     return j->f.signer == CS_SIGNER_ROOT;
 }
 
-bool cs_rule_by_admin(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+static bool by_admin(struct cs_judge *j) {
     return trusted_as(j, CS_TRUST_ADMIN);
 }
 
-bool cs_rule_by_issuer(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+static bool by_issuer(struct cs_judge *j) {
     return trusted_as(j, CS_TRUST_ISSUER);
 }
 
-bool cs_rule_by_service(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+static bool by_service(struct cs_judge *j) {
     return trusted_as(j, CS_TRUST_SERVICE);
 }
 
-// Admins do not upload: what is in an account was brought by its agents.
-bool cs_rule_by_right(struct cs_judge *j, enum cs_code code) {
-    (void)code;
-    switch (j->ev->type) {
-    case CS_EVENT_CERTIFICATE_UPLOAD: // by a request's key it takes what the right csr is about
-        return agent_can(j, CS_CAN_UPLOAD) && (!j->ev->data.upload.part[0].csr || agent_can(j, CS_CAN_CSR));
-    case CS_EVENT_CERTIFICATE_DELETE:
-        return agent_can(j, CS_CAN_DELETE);
-    case CS_EVENT_CERTIFICATE_SHARE:
-    case CS_EVENT_CERTIFICATE_UNSHARE:
-        return agent_can(j, CS_CAN_SHARE);
-    case CS_EVENT_CSR_ADD:
-    case CS_EVENT_CSR_DELETE:
-        return agent_can(j, CS_CAN_CSR);
-    case CS_EVENT_NONE:
-    case CS_EVENT_SYSTEM_GENESIS:
-    case CS_EVENT_SYSTEM_RULESET:
-    case CS_EVENT_TRUST_ADD:
-    case CS_EVENT_TRUST_REMOVE:
-    case CS_EVENT_ACCOUNT_REGISTER:
-    case CS_EVENT_ACCOUNT_UPDATE:
-    case CS_EVENT_AGENT_ENROLL:
-    case CS_EVENT_AGENT_REVOKE:
-    case CS_EVENT_AGENT_ROTATE:
-    case CS_EVENT_AGENT_HEARTBEAT:
-    case CS_EVENT_CERTIFICATE_ISSUE:
-    case CS_EVENT_SHARE_OFFER:
-    case CS_EVENT_SHARE_WITHDRAW:
-    case CS_EVENT_SHARE_ANSWER:
-        return false;
-    }
-    return false;
+// Admins do not upload: what is in an account was brought by its agents. An upload that takes a request's key takes
+// what the right csr is about.
+static bool by_right(struct cs_judge *j) {
+    const struct cs_event *ev = j->ev;
+    bool takes_csr = ev->type == CS_EVENT_CERTIFICATE_UPLOAD && ev->data.upload.part[0].csr;
+    return agent_can(j, cs_event_senders[ev->type].right) && (!takes_csr || agent_can(j, CS_CAN_CSR));
 }
 
 // A rotation is signed by the key that goes, a heartbeat speaks of the key that signed it. A join token is no
 // host: whoever found one could keep what it may by rotating it.
-bool cs_rule_by_itself(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+static bool by_itself(struct cs_judge *j) {
     return is_agent(j) && !(j->f.agent.can & CS_CAN_ENROLL) &&
            (j->ev->type != CS_EVENT_AGENT_HEARTBEAT || strcmp(j->ev->subject, j->ev->kid) == 0);
 }
@@ -94,12 +63,35 @@ static bool token_grants(const struct cs_agent *token, const struct cs_event_enr
 }
 
 // Keys are enrolled by an admin, or with a join token: while it lasts, as often as it may, within its grant.
-bool cs_rule_may_enroll(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+static bool by_enroller(struct cs_judge *j) {
     if (trusted_as(j, CS_TRUST_ADMIN))
         return true;
     const struct cs_agent *token = &j->f.agent;
     return agent_can(j, CS_CAN_ENROLL) && token->uses_left != 0 && token_grants(token, &j->ev->data.enroll);
+}
+
+static bool by_nobody(struct cs_judge *j) {
+    (void)j;
+    return false;
+}
+
+#define BY(who)         .sender = CS_SENDER_##who
+#define BY_RIGHT(which) .sender = CS_SENDER_RIGHT, .right = CS_CAN_##which
+const struct cs_event_sender cs_event_senders[CS_EVENT_TYPE_END] = {
+#define X(symbol, name, place, fields, sends, ...) [CS_EVENT_##symbol] = {sends},
+    CS_EVENT_TYPES(X)
+#undef X
+};
+
+bool cs_rule_may_send(struct cs_judge *j, enum cs_code code) {
+    typedef bool may_fn(struct cs_judge * j);
+    static may_fn *const may[] = {
+#define X(sender, function, sentence) [CS_SENDER_##sender] = function,
+        CS_SENDERS(X)
+#undef X
+    };
+    (void)code;
+    return may[cs_event_senders[j->ev->type].sender](j);
 }
 
 // A key is enrolled once: a revoked or rotated one does not come back, and root's and trusted keys are no

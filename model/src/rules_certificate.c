@@ -10,52 +10,15 @@
 
 // ---- rules of all that has a name
 
-// SM2 names have no '.'; requests are international.
+// SM2 names have no '.'.
 bool cs_rule_name(struct cs_judge *j, enum cs_code code) {
     (void)code;
-    const struct cs_event *ev = j->ev;
-    if (ev->type == CS_EVENT_CSR_ADD)
-        return cs_name_valid(ev->data.csr.name, strlen(ev->data.csr.name), CS_ALGORITHM_INTERNATIONAL);
-    const struct cs_event_upload *up = &ev->data.upload;
-    return cs_name_valid(up->name, strlen(up->name), up->algorithm);
-}
-
-// The name that the event is about, which earlier rules have found.
-static const char *name_of(const struct cs_judge *j) {
-    switch (j->ev->type) {
-    case CS_EVENT_CERTIFICATE_UPLOAD:
-    case CS_EVENT_CERTIFICATE_ISSUE:
-        return j->ev->data.upload.name;
-    case CS_EVENT_CSR_ADD:
-        return j->ev->data.csr.name;
-    case CS_EVENT_CSR_DELETE:
-        return j->f.csr.name;
-    case CS_EVENT_CERTIFICATE_DELETE:
-        return j->ev->data.del.from[0] ? j->f.shared_in.summary.name : j->f.cert.summary.name;
-    case CS_EVENT_NONE:
-    case CS_EVENT_SYSTEM_GENESIS:
-    case CS_EVENT_SYSTEM_RULESET:
-    case CS_EVENT_TRUST_ADD:
-    case CS_EVENT_TRUST_REMOVE:
-    case CS_EVENT_ACCOUNT_REGISTER:
-    case CS_EVENT_ACCOUNT_UPDATE:
-    case CS_EVENT_AGENT_ENROLL:
-    case CS_EVENT_AGENT_REVOKE:
-    case CS_EVENT_AGENT_ROTATE:
-    case CS_EVENT_AGENT_HEARTBEAT:
-    case CS_EVENT_CERTIFICATE_SHARE:
-    case CS_EVENT_CERTIFICATE_UNSHARE:
-    case CS_EVENT_SHARE_OFFER:
-    case CS_EVENT_SHARE_WITHDRAW:
-    case CS_EVENT_SHARE_ANSWER:
-        break;
-    }
-    return j->f.cert.summary.name;
+    return j->f.name && cs_name_valid(j->f.name, strlen(j->f.name), j->f.algorithm);
 }
 
 bool cs_rule_pattern(struct cs_judge *j, enum cs_code code) {
     (void)code;
-    return cs_pattern_matches(j->f.agent.names, name_of(j));
+    return j->f.name && cs_pattern_matches(j->f.agent.names, j->f.name);
 }
 
 // What the bytes say by themselves was found by prepare.h.
@@ -175,32 +138,6 @@ bool cs_rule_not_older(struct cs_judge *j, enum cs_code code) {
 // Ids of certificates, requests and shares are the sender's choice, once.
 bool cs_rule_id_new(struct cs_judge *j, enum cs_code code) {
     (void)code;
-    switch (j->ev->type) {
-    case CS_EVENT_CERTIFICATE_UPLOAD:
-    case CS_EVENT_CERTIFICATE_ISSUE:
-        return j->f.has_cert || !j->f.id_used; // what has the name keeps its own id
-    case CS_EVENT_CSR_ADD:
-        return j->f.has_csr || !j->f.id_used; // the same request again changes nothing
-    case CS_EVENT_NONE:
-    case CS_EVENT_SYSTEM_GENESIS:
-    case CS_EVENT_SYSTEM_RULESET:
-    case CS_EVENT_TRUST_ADD:
-    case CS_EVENT_TRUST_REMOVE:
-    case CS_EVENT_ACCOUNT_REGISTER:
-    case CS_EVENT_ACCOUNT_UPDATE:
-    case CS_EVENT_AGENT_ENROLL:
-    case CS_EVENT_AGENT_REVOKE:
-    case CS_EVENT_AGENT_ROTATE:
-    case CS_EVENT_AGENT_HEARTBEAT:
-    case CS_EVENT_CERTIFICATE_DELETE:
-    case CS_EVENT_CERTIFICATE_SHARE:
-    case CS_EVENT_CERTIFICATE_UNSHARE:
-    case CS_EVENT_CSR_DELETE:
-    case CS_EVENT_SHARE_OFFER:
-    case CS_EVENT_SHARE_WITHDRAW:
-    case CS_EVENT_SHARE_ANSWER:
-        break;
-    }
     return !j->f.id_used;
 }
 

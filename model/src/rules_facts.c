@@ -165,6 +165,8 @@ static void gather_certificate(struct cs_judge *j, const char *id) {
     if (!cs_judge_read_certificate(j, CS_KEY("cert/", j->ev->account, "/", id), &f->cert))
         return;
     f->has_cert = !f->cert.deleted;
+    if (!f->name)
+        f->name = f->cert.summary.name;
 }
 
 static void touch_shares(struct cs_judge *j, const char *to) {
@@ -198,14 +200,17 @@ static void gather_upload(struct cs_judge *j) {
     const struct cs_event_upload *up = &ev->data.upload;
     struct cs_facts *f = &j->f;
     gather_custodian(j);
+    f->name = up->name;
+    f->algorithm = up->algorithm;
     cs_uuid id;
     struct cs_bytes value;
-    f->id_used = cs_judge_look(j, CS_KEY("cert/", ev->account, "/", ev->subject), &value) == CS_FOUND;
+    bool used = cs_judge_look(j, CS_KEY("cert/", ev->account, "/", ev->subject), &value) == CS_FOUND;
     if (cs_judge_read_id(j, CS_KEY("name/", ev->account, "/", up->name), id)) {
         gather_certificate(j, id);
         touch_shares(j, NULL);
         gather_same_leaf(j);
     }
+    f->id_used = used && !f->has_cert; // what has the name keeps its own id
     if (up->parts == 1 && up->part[0].csr && j->prepared->leaf[0]) {
         char spki[65];
         cs_hex_encode(j->prepared->leaf[0]->spki_sha256, 32, spki);
@@ -233,6 +238,8 @@ static void gather_csr_add(struct cs_judge *j) {
     struct cs_facts *f = &j->f;
     struct cs_bytes value;
     gather_custodian(j);
+    f->name = ev->data.csr.name;
+    f->algorithm = CS_ALGORITHM_INTERNATIONAL; // requests are
     f->id_used = cs_judge_look(j, CS_KEY("csr/", ev->account, "/", ev->subject), &value) == CS_FOUND;
     f->csr_named =
         cs_judge_look(j, CS_KEY("csr-name/", ev->account, "/", ev->data.csr.name), &value) == CS_FOUND;
@@ -243,6 +250,14 @@ static void gather_csr_add(struct cs_judge *j) {
     cs_hex_encode(j->prepared->csr->spki_sha256, 32, spki);
     f->has_csr = cs_judge_read_id(j, CS_KEY("csr-spki/", ev->account, "/", spki), id) &&
                  cs_judge_read_csr(j, CS_KEY("csr/", ev->account, "/", id), &f->csr);
+    f->id_used = f->id_used && !f->has_csr; // the same request again changes nothing
+}
+
+static void gather_csr_delete(struct cs_judge *j) {
+    struct cs_facts *f = &j->f;
+    f->has_csr =
+        cs_judge_read_csr(j, CS_KEY("csr/", j->ev->account, "/", j->ev->subject), &f->csr) && !f->csr.deleted;
+    f->name = f->csr.name;
 }
 
 static void gather_target(struct cs_judge *j) {
@@ -291,6 +306,17 @@ static void gather_revocation(struct cs_judge *j) {
     read_of_line(j, f->latest_kid, &f->latest);
 }
 
+static void gather_account_update(struct cs_judge *j) {
+    struct cs_facts *f = &j->f;
+    if (!f->has_account || !cs_account_ends_shares(&f->account, &j->ev->data.account))
+        return;
+    const struct cs_member *members = NULL;
+    size_t n = 0;
+    enum cs_look found = cs_state_list(j->state, CS_KEY("shares/", j->ev->account), &members, &n);
+    j->needed = j->needed || found == CS_NEEDED;
+    f->ends_shares = found == CS_FOUND ? n : 0;
+}
+
 static void gather_trust(struct cs_judge *j) {
     cs_kid root;
     cs_pubkey_kid(j->ctx->root, root);
@@ -298,7 +324,7 @@ static void gather_trust(struct cs_judge *j) {
                            strcmp(root, j->ev->subject) == 0;
 }
 
-static void gather_share_event(struct cs_judge *j) {
+static void gather_share(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     struct cs_facts *f = &j->f;
     struct cs_bytes value;
@@ -308,12 +334,18 @@ static void gather_share_event(struct cs_judge *j) {
         gather_reshare(j);
 }
 
+static void gather_unshare(struct cs_judge *j) {
+    gather_certificate(j, j->ev->subject);
+    touch_shares(j, j->ev->data.share.to);
+}
+
 static void gather_delete(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     struct cs_facts *f = &j->f;
     if (ev->data.del.from[0]) {
         f->has_shared_in = cs_judge_read_shared_in(
             j, CS_KEY("shared-in/", ev->account, "/", ev->data.del.from, "/", ev->subject), &f->shared_in);
+        f->name = f->shared_in.summary.name;
         return;
     }
     gather_certificate(j, ev->subject);
@@ -340,63 +372,24 @@ static void gather_share_in(struct cs_judge *j, const char *share, const char *o
         j, CS_KEY("shared-in/", ev->account, "/", owner_account, "/", ev->subject), &f->shared_in);
 }
 
-static void gather_subject(struct cs_judge *j) {
-    const struct cs_event *ev = j->ev;
-    switch (ev->type) {
-    case CS_EVENT_TRUST_ADD:
-    case CS_EVENT_TRUST_REMOVE:
-        gather_trust(j);
-        break;
-    case CS_EVENT_AGENT_ENROLL:
-        gather_target(j);
-        break;
-    case CS_EVENT_AGENT_REVOKE:
-        gather_revocation(j);
-        break;
-    case CS_EVENT_AGENT_ROTATE:
-        gather_rotation(j);
-        break;
-    case CS_EVENT_CERTIFICATE_UPLOAD:
-    case CS_EVENT_CERTIFICATE_ISSUE:
-        gather_upload(j);
-        break;
-    case CS_EVENT_CERTIFICATE_DELETE:
-        gather_delete(j);
-        break;
-    case CS_EVENT_CERTIFICATE_SHARE:
-        gather_share_event(j);
-        break;
-    case CS_EVENT_CERTIFICATE_UNSHARE:
-        gather_certificate(j, ev->subject);
-        touch_shares(j, ev->data.share.to);
-        break;
-    case CS_EVENT_CSR_ADD:
-        gather_csr_add(j);
-        break;
-    case CS_EVENT_CSR_DELETE:
-        j->f.has_csr = cs_judge_read_csr(j, CS_KEY("csr/", ev->account, "/", ev->subject), &j->f.csr) &&
-                       !j->f.csr.deleted;
-        break;
-    case CS_EVENT_SHARE_OFFER:
-        gather_share_in(j, ev->data.offer.share, ev->data.offer.owner_account);
-        break;
-    case CS_EVENT_SHARE_WITHDRAW:
-        gather_share_in(j, ev->data.withdraw.share, ev->data.withdraw.owner_account);
-        break;
-    case CS_EVENT_SHARE_ANSWER:
-        gather_answer(j);
-        break;
-    case CS_EVENT_ACCOUNT_UPDATE:
-        cs_facts_account_update(j);
-        break;
-    case CS_EVENT_NONE:
-    case CS_EVENT_SYSTEM_GENESIS:
-    case CS_EVENT_SYSTEM_RULESET:
-    case CS_EVENT_ACCOUNT_REGISTER:
-    case CS_EVENT_AGENT_HEARTBEAT:
-        break;
-    }
+static void gather_offer(struct cs_judge *j) {
+    gather_share_in(j, j->ev->data.offer.share, j->ev->data.offer.owner_account);
 }
+
+static void gather_withdraw(struct cs_judge *j) {
+    gather_share_in(j, j->ev->data.withdraw.share, j->ev->data.withdraw.owner_account);
+}
+
+static void gather_nothing(struct cs_judge *j) {
+    (void)j;
+}
+
+typedef void gather_fn(struct cs_judge *j);
+static gather_fn *const gather[CS_EVENT_TYPE_END] = {
+#define X(symbol, name, place, fields, sender, prepare, reads, ...) [CS_EVENT_##symbol] = gather_##reads,
+    CS_EVENT_TYPES(X)
+#undef X
+};
 
 void cs_facts_signer(struct cs_judge *j) {
     j->f.has_system = cs_judge_read_system(j, "system", &j->f.system);
@@ -408,5 +401,5 @@ void cs_facts_subject(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     if (ev->account[0])
         j->f.has_account = cs_judge_read_account(j, CS_KEY("account/", ev->account), &j->f.account);
-    gather_subject(j);
+    gather[ev->type](j);
 }

@@ -39,9 +39,12 @@ struct cs_facts {
     cs_kid latest_kid; // agent.revoke: the last key of the target's line; "" where the target is it
     struct cs_agent latest;
 
-    bool custodian; // the key is sealed to a trusted custodian
-    bool id_used; // upload, issue, csr.add: the subject is, or was, an id; certificate.share: a share has the
-                  // event's id
+    bool custodian;   // the key is sealed to a trusted custodian
+    const char *name; // that the event is about, by which the signer's pattern judges; NULL: there is none
+    enum cs_algorithm algorithm; // upload, issue, csr.add: of what is to have the name
+    bool
+        id_used; // upload, issue, csr.add: the subject is, or was, the id of something else; certificate.share: a
+                 // share has the event's id
     bool has_cert; // by name for upload and issue, else by subject; not where it is deleted
     struct cs_certificate cert;
     bool same_leaf;              // upload, issue: the certificate that has the name has these very leafs
@@ -110,7 +113,6 @@ static inline bool cs_judge_stopped(const struct cs_judge *j) {
 void cs_facts_signer(struct cs_judge *j);
 void cs_facts_subject(struct cs_judge *j);
 void cs_facts_clear(struct cs_facts *f);
-void cs_facts_account_update(struct cs_judge *j); // rules_trust.c
 
 // Writes what is in j->buf, which each encoder begins with cs_judge_begin.
 struct cs_buf *cs_judge_begin(struct cs_judge *j);
@@ -135,8 +137,6 @@ void cs_judge_fail_oom(struct cs_judge *j);
 
 // The half of cs_prepare that looks at certificates and keys. False: FATAL.
 CS_MUST_USE bool cs_prepare_content(struct cs_crypto *c, struct cs_prepared *p, struct cs_err *err);
-// The partition that a derived event says it is from; -1 for all others.
-int32_t cs_event_origin(const struct cs_event *ev);
 
 // The matched request has given its key to a certificate (rules_csr.c).
 void cs_csr_used(struct cs_judge *j, const struct cs_certificate *by);
@@ -150,18 +150,24 @@ void cs_share_offer_all(struct cs_judge *j, const struct cs_certificate *cert);
 // The recipient's end (rules_share_in.c): takes the entry away and leaves the id closed; answers `removed` to
 // the owner where tell.
 void cs_shared_in_remove(struct cs_judge *j, const struct cs_shared_in *entry, enum cs_code why, bool tell);
+// Whether the change ends the shares of the account (rules_trust.c).
+bool cs_account_ends_shares(const struct cs_account *before, const struct cs_event_account *change);
 // All shares of the account end, at both ends.
 void cs_shares_end(struct cs_judge *j, enum cs_code why);
+
+// Who may send events of a type (rules_agent.c, from the rows of event_types.h). A sender that is not named is NOBODY.
+struct cs_event_sender {
+    unsigned char sender; // CS_SENDER_ of rules_table.h
+    unsigned right;       // CS_SENDER_RIGHT: the CS_CAN_ bit that the key needs
+};
+extern const struct cs_event_sender cs_event_senders[CS_EVENT_TYPE_END];
 
 // Rules: true where the rule holds. rules_table.h says which is which.
 typedef bool cs_rule_fn(struct cs_judge *j, enum cs_code code);
 // Effects of an event that broke no rule.
 typedef void cs_effect_fn(struct cs_judge *j);
-cs_effect_fn cs_effect_genesis, cs_effect_ruleset, cs_effect_trust_add, cs_effect_trust_remove;
-cs_effect_fn cs_effect_account_register, cs_effect_account_update;
-cs_effect_fn cs_effect_enroll, cs_effect_revoke, cs_effect_rotate, cs_effect_heartbeat;
-cs_effect_fn cs_effect_upload, cs_effect_delete, cs_effect_share, cs_effect_unshare;
-cs_effect_fn cs_effect_csr_add, cs_effect_csr_delete;
-cs_effect_fn cs_effect_offer, cs_effect_withdraw, cs_effect_answer;
+#define X(symbol, name, place, fields, sender, prepare, reads, effect, more) cs_effect_fn cs_effect_##effect;
+CS_EVENT_TYPES(X)
+#undef X
 // The first of the rules of an offer that is broken; CS_CODE_NONE where the recipient takes it.
 enum cs_code cs_rules_offer(struct cs_judge *j);

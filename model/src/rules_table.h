@@ -3,54 +3,51 @@
 // The rule book: every rule of ruleset 1, in the order in which they are checked. The first that does not
 // hold gives the verdict.
 //
-// X(ON, CODE, FUNCTION, "What holds, in the domain's words."): ON is one of the groups of event types below.
+// X(ON, CODE, FUNCTION, "What holds, in the domain's words."): ON is one of the groups of event types below (ON_*).
 #pragma once
 
 #include "rules_internal.h"
 
-// Groups of event types: X(GROUP, types as bits, "as people read them").
-#define ON(type) (1u << CS_EVENT_##type)
+// Who may send an event: X(SENDER, FUNCTION of rules_agent.c, "What holds."). Each type's row names one (event_types.h).
 // clang-format off
-#define CS_RULE_GROUPS(X) \
-    X(EVERY, UINT32_MAX, "every event") \
-    X(GENESIS, ON(SYSTEM_GENESIS), "system.genesis") \
-    X(RULESET, ON(SYSTEM_RULESET), "system.ruleset") \
-    X(OF_ROOT, ON(SYSTEM_GENESIS) | ON(SYSTEM_RULESET) | ON(TRUST_ADD) | ON(TRUST_REMOVE), \
-      "system.genesis, system.ruleset, trust.add, trust.remove") \
-    X(TRUST_ADD, ON(TRUST_ADD), "trust.add") \
-    X(TRUST_REMOVE, ON(TRUST_REMOVE), "trust.remove") \
-    X(OF_ADMINS, ON(ACCOUNT_REGISTER) | ON(ACCOUNT_UPDATE) | ON(AGENT_REVOKE), \
-      "account.register, account.update, agent.revoke") \
-    X(REGISTER, ON(ACCOUNT_REGISTER), "account.register") \
-    X(UPDATE, ON(ACCOUNT_UPDATE), "account.update") \
-    X(ENROLL, ON(AGENT_ENROLL), "agent.enroll") \
-    X(REVOKE, ON(AGENT_REVOKE), "agent.revoke") \
-    X(OF_ITSELF, ON(AGENT_ROTATE) | ON(AGENT_HEARTBEAT), "agent.rotate, agent.heartbeat") \
-    X(NEW_AGENTS, ON(AGENT_ENROLL) | ON(AGENT_ROTATE), "agent.enroll, agent.rotate") \
-    X(OF_AGENTS, ON(CERTIFICATE_UPLOAD) | ON(CERTIFICATE_DELETE) | ON(CERTIFICATE_SHARE) | ON(CERTIFICATE_UNSHARE) | \
-      ON(CSR_ADD) | ON(CSR_DELETE), \
-      "certificate.upload, certificate.delete, certificate.share, certificate.unshare, csr.add, csr.delete") \
-    X(ISSUE, ON(CERTIFICATE_ISSUE), "certificate.issue") \
-    X(UPLOADS, ON(CERTIFICATE_UPLOAD) | ON(CERTIFICATE_ISSUE), "certificate.upload, certificate.issue") \
-    X(NAMED, ON(CERTIFICATE_UPLOAD) | ON(CERTIFICATE_ISSUE) | ON(CSR_ADD), \
-      "certificate.upload, certificate.issue, csr.add") \
-    X(KEYED, ON(CERTIFICATE_UPLOAD) | ON(CERTIFICATE_ISSUE) | ON(CSR_ADD), \
-      "certificate.upload, certificate.issue, csr.add") \
-    X(BY_NAME, ON(CERTIFICATE_UPLOAD) | ON(CSR_ADD), "certificate.upload, csr.add") \
-    X(BY_ID, ON(CERTIFICATE_DELETE) | ON(CERTIFICATE_SHARE) | ON(CERTIFICATE_UNSHARE) | ON(CSR_DELETE), \
-      "certificate.delete, certificate.share, certificate.unshare, csr.delete") \
-    X(EXISTING, ON(CERTIFICATE_DELETE) | ON(CERTIFICATE_SHARE) | ON(CERTIFICATE_UNSHARE), \
-      "certificate.delete, certificate.share, certificate.unshare") \
-    X(DELETE, ON(CERTIFICATE_DELETE), "certificate.delete") \
-    X(SHARE, ON(CERTIFICATE_SHARE), "certificate.share") \
-    X(UNSHARE, ON(CERTIFICATE_UNSHARE), "certificate.unshare") \
-    X(CSR_ADD, ON(CSR_ADD), "csr.add") \
-    X(CSR_DELETE, ON(CSR_DELETE), "csr.delete") \
-    X(DERIVED, ON(SHARE_OFFER) | ON(SHARE_WITHDRAW) | ON(SHARE_ANSWER), "share.offer, share.withdraw, share.answer") \
-    X(OFFER, ON(SHARE_OFFER), "share.offer") \
-    X(ACCOUNTS, ~(ON(SYSTEM_GENESIS) | ON(SYSTEM_RULESET) | ON(TRUST_ADD) | ON(TRUST_REMOVE) | ON(ACCOUNT_REGISTER) | \
-      ON(SHARE_OFFER) | ON(SHARE_WITHDRAW) | ON(SHARE_ANSWER)), \
-      "account.update, agent.*, certificate.*, csr.*")
+#define CS_SENDERS(X) \
+    X(NOBODY, by_nobody, "Nobody may send it.") \
+    X(ROOT, by_root, "Root alone says what is trusted.") \
+    X(ADMIN, by_admin, "Admins keep the accounts and revoke keys.") \
+    X(ENROLLER, by_enroller, "Keys are enrolled by an admin, or with a join token while it lasts, as often as it may, within its grant.") \
+    X(ITSELF, by_itself, \
+      "A key speaks for itself only: its next key, its heartbeat. A join token does neither, nor does a key whose time is over.") \
+    X(RIGHT, by_right, \
+      "The key was enrolled with the right to do this (for a certificate that takes a request's key also the right csr), and its time is not over; admins have no such right.") \
+    X(ISSUER, by_issuer, "Issuers bring official and test certificates.") \
+    X(SERVICE, by_service, "Offers, withdrawals and answers come from the consumer itself.")
+
+// Groups of event types that a rule looks at, as bits.
+#define ON(type) (UINT64_C(1) << CS_EVENT_##type)
+#define ON_EVERY UINT64_MAX
+#define ON_GENESIS      ON(SYSTEM_GENESIS)
+#define ON_RULESET      ON(SYSTEM_RULESET)
+#define ON_TRUST_ADD    ON(TRUST_ADD)
+#define ON_TRUST_REMOVE ON(TRUST_REMOVE)
+#define ON_REGISTER     ON(ACCOUNT_REGISTER)
+#define ON_UPDATE       ON(ACCOUNT_UPDATE)
+#define ON_REVOKE       ON(AGENT_REVOKE)
+#define ON_NEW_AGENTS   (ON(AGENT_ENROLL) | ON(AGENT_ROTATE))
+#define ON_UPLOADS      (ON(CERTIFICATE_UPLOAD) | ON(CERTIFICATE_ISSUE))
+#define ON_NAMED        (ON(CERTIFICATE_UPLOAD) | ON(CERTIFICATE_ISSUE) | ON(CSR_ADD))
+#define ON_KEYED        (ON(CERTIFICATE_UPLOAD) | ON(CERTIFICATE_ISSUE) | ON(CSR_ADD))
+#define ON_BY_NAME      (ON(CERTIFICATE_UPLOAD) | ON(CSR_ADD))
+#define ON_BY_ID        (ON(CERTIFICATE_DELETE) | ON(CERTIFICATE_SHARE) | ON(CERTIFICATE_UNSHARE) | ON(CSR_DELETE))
+#define ON_EXISTING     (ON(CERTIFICATE_DELETE) | ON(CERTIFICATE_SHARE) | ON(CERTIFICATE_UNSHARE))
+#define ON_DELETE       ON(CERTIFICATE_DELETE)
+#define ON_SHARE        ON(CERTIFICATE_SHARE)
+#define ON_UNSHARE      ON(CERTIFICATE_UNSHARE)
+#define ON_CSR_ADD      ON(CSR_ADD)
+#define ON_CSR_DELETE   ON(CSR_DELETE)
+#define ON_OFFER        ON(SHARE_OFFER)
+#define ON_ACCOUNTS \
+    (~(ON(SYSTEM_GENESIS) | ON(SYSTEM_RULESET) | ON(TRUST_ADD) | ON(TRUST_REMOVE) | ON(ACCOUNT_REGISTER) | \
+       ON(SHARE_OFFER) | ON(SHARE_WITHDRAW) | ON(SHARE_ANSWER)))
 
 // Who sent it, and whether it counts: before anything of the event itself is looked at.
 #define CS_RULES_ENVELOPE(X) \
@@ -71,16 +68,7 @@
 
 // The event itself.
 #define CS_RULES_EVENT(X) \
-    X(OF_ROOT, EVENT_FORBIDDEN, cs_rule_by_root, "Root alone says what is trusted.") \
-    X(OF_ADMINS, EVENT_FORBIDDEN, cs_rule_by_admin, "Admins keep the accounts and revoke keys.") \
-    X(ENROLL, EVENT_FORBIDDEN, cs_rule_may_enroll, \
-      "Keys are enrolled by an admin, or with a join token while it lasts, as often as it may, within its grant.") \
-    X(OF_ITSELF, EVENT_FORBIDDEN, cs_rule_by_itself, \
-      "A key speaks for itself only: its next key, its heartbeat. A join token does neither, nor does a key whose time is over.") \
-    X(OF_AGENTS, EVENT_FORBIDDEN, cs_rule_by_right, \
-      "The key was enrolled with the right to do this (for a certificate that takes a request's key also the right csr), and its time is not over; admins have no such right.") \
-    X(ISSUE, EVENT_FORBIDDEN, cs_rule_by_issuer, "Issuers bring official and test certificates.") \
-    X(DERIVED, EVENT_FORBIDDEN, cs_rule_by_service, "Offers, withdrawals and answers come from the consumer itself.") \
+    X(EVERY, EVENT_FORBIDDEN, cs_rule_may_send, "The sender may send events of this type: CS_SENDERS says who.") \
     X(ACCOUNTS, ACCOUNT_UNKNOWN, cs_rule_account, "The account is registered.") \
     \
     X(GENESIS, SYSTEM_ORDER, cs_rule_genesis_fits, "There is one genesis, and it names this deployment and its number of partitions.") \
@@ -160,6 +148,12 @@
     X(OFFER, SHARE_UNVERIFIED, cs_rule_offer_verified, "The recipient's owner is real-name verified.") \
     X(OFFER, SHARE_EXPIRED, cs_rule_offer_valid, "The certificate has not expired.")
 // clang-format on
+
+enum {
+#define X(sender, function, sentence) CS_SENDER_##sender,
+    CS_SENDERS(X)
+#undef X
+};
 
 #define X(group, code, function, sentence) cs_rule_fn function;
 CS_RULES_ENVELOPE(X)

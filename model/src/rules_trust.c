@@ -105,16 +105,10 @@ static enum cs_code shares_end_by(const struct cs_account *before, const struct 
     return CS_CODE_NONE;
 }
 
-void cs_facts_account_update(struct cs_judge *j) {
-    struct cs_account after = j->f.account;
-    change_account(&after, &j->ev->data.account);
-    if (!j->f.has_account || shares_end_by(&j->f.account, &after) == CS_CODE_NONE)
-        return;
-    const struct cs_member *members = NULL;
-    size_t n = 0;
-    enum cs_look found = cs_state_list(j->state, CS_KEY("shares/", j->ev->account), &members, &n);
-    j->needed = j->needed || found == CS_NEEDED;
-    j->f.ends_shares = found == CS_FOUND ? n : 0;
+bool cs_account_ends_shares(const struct cs_account *before, const struct cs_event_account *change) {
+    struct cs_account after = *before;
+    change_account(&after, change);
+    return shares_end_by(before, &after) != CS_CODE_NONE;
 }
 
 // What comes of one event is bounded: outcome, derived events, and the documents that are read for them.

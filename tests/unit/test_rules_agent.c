@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "fixture.h"
+#include "rules_table.h"
 
 static int setup(void **state) {
     struct fx *fx = fx_new(2);
@@ -193,6 +194,37 @@ static const struct {
     {CS_EVENT_SHARE_WITHDRAW, SERVICE, 0},
     {CS_EVENT_SHARE_ANSWER, SERVICE, 0},
 };
+
+// Every type of the list has a sender, and stands in the table above; what has none may be sent by nobody.
+static void every_type_says_who_may_send_it(void **state) {
+    (void)state;
+    for (int t = CS_EVENT_NONE + 1; t < CS_EVENT_TYPE_END; t++) {
+        enum cs_event_type type = (enum cs_event_type)t;
+        const struct cs_event_sender *s = &cs_event_senders[t];
+        size_t rows = 0;
+        for (size_t i = 0; i < CS_ARRAY_LEN(may_send); i++)
+            rows += may_send[i].type == type;
+        if (rows != 1)
+            fail_msg("%s has %zu rows in may_send", cs_event_type_name(type), rows);
+        assert_int_not_equal(s->sender, CS_SENDER_NOBODY);
+        assert_int_equal(s->sender == CS_SENDER_RIGHT, s->right != 0);
+        assert_int_equal(s->sender == CS_SENDER_SERVICE, cs_event_is_derived(type));
+    }
+}
+
+static void what_names_no_sender_is_refused_to_everybody(void **state) {
+    (void)state;
+    const struct cs_event ev = {.type = CS_EVENT_NONE}; // the row that nothing was written into
+    for (int signer = CS_SIGNER_NONE; signer <= CS_SIGNER_AGENT; signer++) {
+        for (int role = 0; role <= CS_TRUST_CUSTODIAN; role++) {
+            struct cs_judge j = {.ev = &ev};
+            j.f.signer = (enum cs_signer)signer;
+            j.f.role = (enum cs_trust_role)role;
+            j.f.agent.can = CS_CAN_ALL;
+            assert_false(cs_rule_may_send(&j, CS_CODE_EVENT_FORBIDDEN));
+        }
+    }
+}
 
 static void trusted_keys_have_the_rights_of_their_role(void **state) {
     struct fx *fx = *state;
@@ -543,6 +575,8 @@ static void revoking_a_token_tells_of_what_it_enrolled(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_type_says_who_may_send_it),
+        cmocka_unit_test(what_names_no_sender_is_refused_to_everybody),
         cmocka_unit_test(trusted_keys_have_the_rights_of_their_role),
         cmocka_unit_test(agents_have_the_rights_they_were_given),
         cmocka_unit_test(a_heartbeat_is_of_the_key_that_signed_it),

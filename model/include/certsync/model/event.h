@@ -40,6 +40,7 @@
 #pragma once
 
 #include "certsync/model/entry.h"
+#include "certsync/model/event_types.h"
 #include "certsync/model/region.h"
 
 #define CS_EVENT_MAX   262144 // 256 KiB
@@ -47,36 +48,21 @@
 #define CS_SEQ_MAX     ((int64_t)1 << 53)
 #define CS_DETAIL_MAX  160
 
-// X(SYMBOL, "wire name without certsync. and .v1")
-#define CS_EVENT_TYPES(X)                                                                                    \
-    X(SYSTEM_GENESIS, "system.genesis")                                                                      \
-    X(SYSTEM_RULESET, "system.ruleset")                                                                      \
-    X(TRUST_ADD, "trust.add")                                                                                \
-    X(TRUST_REMOVE, "trust.remove")                                                                          \
-    X(ACCOUNT_REGISTER, "account.register")                                                                  \
-    X(ACCOUNT_UPDATE, "account.update")                                                                      \
-    X(AGENT_ENROLL, "agent.enroll")                                                                          \
-    X(AGENT_REVOKE, "agent.revoke")                                                                          \
-    X(AGENT_ROTATE, "agent.rotate")                                                                          \
-    X(AGENT_HEARTBEAT, "agent.heartbeat")                                                                    \
-    X(CERTIFICATE_UPLOAD, "certificate.upload")                                                              \
-    X(CERTIFICATE_ISSUE, "certificate.issue")                                                                \
-    X(CERTIFICATE_DELETE, "certificate.delete")                                                              \
-    X(CERTIFICATE_SHARE, "certificate.share")                                                                \
-    X(CERTIFICATE_UNSHARE, "certificate.unshare")                                                            \
-    X(CSR_ADD, "csr.add")                                                                                    \
-    X(CSR_DELETE, "csr.delete")                                                                              \
-    X(SHARE_OFFER, "share.offer")                                                                            \
-    X(SHARE_WITHDRAW, "share.withdraw")                                                                      \
-    X(SHARE_ANSWER, "share.answer")
-
 enum cs_event_type {
     CS_EVENT_NONE = 0,
-#define X(symbol, name) CS_EVENT_##symbol,
+#define X(symbol, ...) CS_EVENT_##symbol,
     CS_EVENT_TYPES(X)
 #undef X
 };
-const char *cs_event_type_name(enum cs_event_type t); // "certsync.certificate.upload.v1"
+#define X(symbol, ...) +1
+enum { CS_EVENT_TYPE_END = 1 CS_EVENT_TYPES(X) }; // one past the last
+#undef X
+const char *cs_event_type_name(enum cs_event_type t);  // "certsync.certificate.upload.v1"; "" for none
+const char *cs_event_type_short(enum cs_event_type t); // "certificate.upload"; "" for none
+// Whether decisions emit events of this type, and the service signs them.
+bool cs_event_is_derived(enum cs_event_type t);
+// Whether the outcome document is left out where an event of this type is applied.
+bool cs_event_is_quiet(enum cs_event_type t);
 
 // Bytes that came as base64: both forms, views into the event's storage (cs_event_decode_view: the text into the record's value).
 struct cs_encoded {
@@ -197,6 +183,14 @@ struct cs_event {
     bool storage_text; // internal: texts lie there, too
     bool in_region;    // internal: the event and its storage
 };
+
+// What the row of its type (event_types.h) says of the event.
+// The partition that a derived event says it is from; -1 for all others.
+int32_t cs_event_origin(const struct cs_event *ev);
+// The id of the share that it opens, or is a step of; "" for what is about none.
+const char *cs_event_share(const struct cs_event *ev);
+// The key that it makes known, whose kid is the subject; NULL where it brings none.
+const struct cs_encoded *cs_event_key(const struct cs_event *ev);
 
 // REJECT codes: event.too_large, event.malformed (err.msg is the detail: deterministic, our own words, names the member, at
 // most CS_DETAIL_MAX bytes), event.unknown_type. value is not needed after the call. FATAL only out of memory.

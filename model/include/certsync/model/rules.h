@@ -3,7 +3,7 @@
 // The rules: what an event does to a catalog, and whether it may. A decision reads only the working set, the prepared event, the record's broker
 // timestamp and the root key: no clock, no setting, no randomness. The same log gives the same decisions.
 //
-// The rules stand in one ordered table a type (rules.c); the first that is broken gives the verdict. Order for every event:
+// The rules stand in one ordered table (rules_table.h); the first that is broken gives the verdict. The types stand in event_types.h. Order for every event:
 // bytes (prepare.h), system.order (nothing but genesis before genesis), signer known, signature, not revoked, sequence, right, account, then the type's own.
 // Only what the first six leave over is examined, and only of it the catalog is read beyond the signer: whoever is not let in
 // costs a look-up.
@@ -50,11 +50,16 @@ CS_MUST_USE bool cs_decide(const struct cs_rule_context *ctx, struct cs_state *s
 bool cs_decide_touch(const struct cs_rule_context *ctx, struct cs_state *state, const struct cs_record *r,
                      struct cs_prepared *p);
 
-// The rule book for people: each rule's type, code and sentence in the order they are checked.
+// The rule book for people: each rule's types, code and sentence in the order they are checked. Who may send a type is a rule, too.
 struct cs_rule_info {
-    const char *applies_to; // event type, or "every event"
+    uint64_t
+        types;  // 1 << type of each that it looks at, all bits: every event; 0: those that sender may send
+    int sender; // internal
     enum cs_code code;
     int ruleset; // that brought it in
     const char *sentence;
 };
 const struct cs_rule_info *cs_rules_list(size_t *ret_n);
+bool cs_rule_applies(const struct cs_rule_info *rule, enum cs_event_type t);
+// "certificate.upload, csr.add"; "every event"; nothing where no type has it (yet).
+void cs_rule_types(const struct cs_rule_info *rule, struct cs_buf *out);
