@@ -5,11 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TEXT_MAX ((size_t)256 * 1024 * 1024)
-
 bool cs_rebuild_batch_init(struct cs_rebuild_batch *b, size_t cap, struct cs_err *err) {
     *b = (struct cs_rebuild_batch){.cap = cap};
-    cs_buf_init(&b->text, TEXT_MAX);
     b->records = calloc(cap, sizeof *b->records);
     b->owned = calloc(cap, sizeof *b->owned);
     b->published = calloc(cap, sizeof *b->published);
@@ -23,7 +20,6 @@ void cs_rebuild_batch_empty(struct cs_rebuild_batch *b) {
     }
     cs_region_reset(&b->memory);
     b->len = b->bytes = b->at = 0;
-    cs_buf_reset(&b->text);
 }
 
 void cs_rebuild_batch_clear(struct cs_rebuild_batch *b) {
@@ -32,7 +28,6 @@ void cs_rebuild_batch_clear(struct cs_rebuild_batch *b) {
     free(b->owned);
     free(b->published);
     cs_region_free(&b->memory);
-    cs_buf_clear(&b->text);
     *b = (struct cs_rebuild_batch){0};
 }
 
@@ -55,9 +50,10 @@ static struct cs_bytes move_bytes(uint8_t **at, struct cs_bytes from) {
     return (struct cs_bytes){to, from.len};
 }
 
-// One block with all that the record points to; NULL: out of memory.
-static void *copy_record(const struct cs_record *from, struct cs_record *ret) {
-    struct cs_header *headers = malloc(size_of(from) + 1);
+// One block with all that the record and its outcome point to; NULL: out of memory.
+static void *copy_record(const struct cs_record *from, const struct cs_record *outcome, struct cs_record *ret,
+                         struct cs_published_outcome *ret_outcome) {
+    struct cs_header *headers = malloc(size_of(from) + outcome->key.len + outcome->value.len + 1);
     if (!headers)
         return NULL;
     uint8_t *at = (uint8_t *)(headers + from->headers_len);
@@ -71,6 +67,8 @@ static void *copy_record(const struct cs_record *from, struct cs_record *ret) {
     }
     ret->key = move_bytes(&at, from->key);
     ret->value = move_bytes(&at, from->value);
+    *ret_outcome = (struct cs_published_outcome){outcome->offset, move_bytes(&at, outcome->key),
+                                                 move_bytes(&at, outcome->value)};
     return headers;
 }
 
@@ -162,18 +160,6 @@ bool cs_rebuild_reader_start(struct cs_rebuild_reader *r, int32_t partition, con
     return from->next_offset == 0 || check_position(r, from, err);
 }
 
-static bool keep_published(struct cs_rebuild_batch *b, const struct cs_record *outcome, struct cs_err *err) {
-    struct cs_published_item *item = &b->published[b->len];
-    *item = (struct cs_published_item){.offset = outcome->offset,
-                                       .key_at = b->text.len,
-                                       .key_len = outcome->key.len,
-                                       .at = b->text.len + outcome->key.len,
-                                       .len = outcome->value.len};
-    cs_buf_put(&b->text, outcome->key.data, outcome->key.len);
-    cs_buf_put(&b->text, outcome->value.data, outcome->value.len);
-    return cs_buf_ok(&b->text, err);
-}
-
 bool cs_rebuild_reader_add(struct cs_rebuild_reader *r, struct cs_rebuild_batch *b, struct cs_err *err) {
     struct cs_record outcome;
     struct cs_record record;
@@ -183,13 +169,13 @@ bool cs_rebuild_reader_add(struct cs_rebuild_reader *r, struct cs_rebuild_batch 
         return false;
     if (r->end)
         return true;
-    if (!keep_published(b, &outcome, err) || !r->events->ops->next(r->events, &record, &end, err))
+    if (!r->events->ops->next(r->events, &record, &end, err))
         return false;
     if (end)
         return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
                           "outcome %" PRId64 " of %s partition %d is of no record", r->chain.last,
                           r->outcomes->name, (int)r->partition);
-    void *owned = copy_record(&record, &to->record);
+    void *owned = copy_record(&record, &outcome, &to->record, &b->published[b->len]);
     if (!owned)
         return cs_err_oom(err);
     to->prepared = NULL;

@@ -5,20 +5,15 @@
 #pragma once
 
 #include "apply.h"
+#include "cursor.h"
 #include "log_reader.h"
-#include "outcome_chain.h"
 
-struct cs_published_item {
-    int64_t offset;                  // of cert.outcomes
-    size_t key_at, key_len, at, len; // in text
-};
 struct cs_rebuild_batch {
     size_t len, cap, bytes;
-    size_t at;                           // those before it are committed
-    struct cs_batch_record *records;     // their bytes are `owned`
-    void **owned;                        // one for each record
-    struct cs_published_item *published; // one for each record
-    struct cs_buf text;
+    size_t at;                              // those before it are committed
+    struct cs_batch_record *records;        // their bytes are `owned`
+    struct cs_published_outcome *published; // of each record; its bytes are, too
+    void **owned;
     struct cs_region memory; // of what is prepared
 };
 CS_MUST_USE bool cs_rebuild_batch_init(struct cs_rebuild_batch *b, size_t cap, struct cs_err *err);

@@ -1,33 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-//
-// Records from a partition's queue become prepared batches, a few at a time, while another batch is in
-// flight. The batch that is being filled stays open until the flight is over or it is full: many small
-// batches cost more than one.
+#include "worker_batch.h"
+
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#include "certsync/runtime/log.h"
-#include "worker_internal.h"
+#include "record.h"
 
 #define TAKE_AT_ONCE   64
 #define PREPARE_FOR_US 2000
 
-static struct cs_batch *batch_new(struct cs_worker *w) {
-    struct cs_batch *b = w->spare;
-    w->spare = NULL;
-    if (b)
-        return b;
-    size_t cap = (size_t)w->c->settings->batch_records;
-    b = calloc(1, sizeof *b);
-    if (b) {
-        b->records = calloc(cap, sizeof *b->records);
-        b->messages = calloc(cap, sizeof(rd_kafka_message_t *));
-    }
-    if (!b || !b->records || !b->messages) {
-        cs_batch_free(b);
-        return NULL;
-    }
-    return b;
+int64_t cs_worker_now_us(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
 static void empty(struct cs_batch *b) {
@@ -41,7 +27,7 @@ static void empty(struct cs_batch *b) {
     b->partition = NULL;
 }
 
-void cs_batch_free(struct cs_batch *b) {
+static void batch_free(struct cs_batch *b) {
     if (!b)
         return;
     if (b->records && b->messages)
@@ -52,63 +38,101 @@ void cs_batch_free(struct cs_batch *b) {
     free(b);
 }
 
-void cs_batch_recycle(struct cs_worker *w, struct cs_batch *b) {
-    if (!b)
-        return;
-    empty(b);
-    if (w->spare)
-        cs_batch_free(b);
+static struct cs_batch *batch_new(struct cs_batches *bs) {
+    struct cs_batch *b = bs->spare;
+    bs->spare = NULL;
+    if (b)
+        return b;
+    size_t cap = (size_t)bs->x->c->settings->batch_records;
+    b = calloc(1, sizeof *b);
+    if (b) {
+        b->records = calloc(cap, sizeof *b->records);
+        b->messages = calloc(cap, sizeof(rd_kafka_message_t *));
+    }
+    if (!b || !b->records || !b->messages) {
+        batch_free(b);
+        return NULL;
+    }
+    return b;
+}
+
+void cs_batches_clear(struct cs_batches *b) {
+    struct cs_batch *all[] = {b->filling, b->ready, b->rest, b->spare};
+    for (size_t i = 0; i < CS_ARRAY_LEN(all); i++)
+        batch_free(all[i]);
+    *b = (struct cs_batches){.x = b->x};
+}
+
+void cs_batches_recycle(struct cs_batches *b, struct cs_batch *done) {
+    empty(done);
+    if (b->spare)
+        batch_free(done);
     else
-        w->spare = b;
+        b->spare = done;
 }
 
-void cs_partition_drop_stash(struct cs_partition *p) {
-    for (; p->stash_at < p->stash_len; p->stash_at++)
-        rd_kafka_message_destroy(p->stash[p->stash_at]);
-    p->stash_at = p->stash_len = 0;
+void cs_batches_keep_rest(struct cs_batches *b, struct cs_batch *rest) {
+    b->rest = rest;
 }
 
-void cs_batch_drop_of(struct cs_worker *w, struct cs_partition *p) {
-    if (w->filling && w->filling->partition == p) {
-        cs_batch_recycle(w, w->filling);
-        w->filling = NULL;
+// What was left over comes first, then the fullest.
+struct cs_batch *cs_batches_take(struct cs_batches *b) {
+    struct cs_batch **from = b->rest ? &b->rest : b->ready ? &b->ready : &b->filling;
+    struct cs_batch *next = *from;
+    if (!next || next->len == 0 || next->prepared < next->len)
+        return NULL;
+    *from = NULL;
+    return next;
+}
+
+void cs_batches_drop(struct cs_batches *b, const struct cs_partition *p) {
+    struct cs_batch **all[] = {&b->filling, &b->rest, &b->ready};
+    for (size_t i = 0; i < CS_ARRAY_LEN(all); i++) {
+        if (!*all[i] || (*all[i])->partition != p)
+            continue;
+        cs_batches_recycle(b, *all[i]);
+        *all[i] = NULL;
     }
-    if (w->rest && w->rest->partition == p) {
-        cs_batch_recycle(w, w->rest);
-        w->rest = NULL;
+    if (b->next_turn == p)
+        b->next_turn = NULL;
+}
+
+int64_t cs_batches_first_ms(const struct cs_batches *b, const struct cs_partition *p) {
+    const struct cs_batch *all[] = {b->rest, b->ready, b->filling};
+    for (size_t i = 0; i < CS_ARRAY_LEN(all); i++) {
+        int64_t ms = all[i] && all[i]->partition == p && all[i]->len > 0
+                         ? rd_kafka_message_timestamp(all[i]->messages[all[i]->at], NULL)
+                         : 0;
+        if (ms)
+            return ms;
     }
-    if (w->ready && w->ready->partition == p) {
-        cs_batch_recycle(w, w->ready);
-        w->ready = NULL;
-    }
-    cs_partition_drop_stash(p);
+    return 0;
 }
 
 // A record of the stream that is none: the end, or an error.
-static void stream_event(struct cs_worker *w, struct cs_partition *p, const rd_kafka_message_t *m) {
-    struct cs_err err;
+static bool stream_event(const struct cs_worker_context *x, struct cs_partition *p,
+                         const rd_kafka_message_t *m, struct cs_err *err) {
+    const char *topic = x->c->settings->events_topic;
     switch (m->err) {
     case RD_KAFKA_RESP_ERR__PARTITION_EOF:
         p->eof_at = m->offset;
-        if (cs_partition_reached_end(w, p))
-            cs_partition_heard(w, p, p->position.next_offset);
+        if (cs_partition_reached_end(x, p))
+            cs_partition_heard(x, p, p->stand.position.next_offset);
         else
-            cs_board_progress(w->c->board, p->id, -1, m->offset, -1, cs_worker_now_ms(w));
-        return;
+            cs_board_progress(x->c->board, p->stand.id, -1, m->offset, -1, cs_worker_now_ms(x));
+        return true;
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
     case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
         // Why it is gone is found out at the start: whether records were deleted, or the topic was made anew.
-        cs_err_set(&err, CS_ERR_RETRY, CS_CODE_NONE,
-                   "topic %s no longer holds offset %lld; looking at it again", w->c->settings->events_topic,
-                   (long long)p->next_fetch);
-        break;
+        return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE,
+                          "topic %s no longer holds offset %lld; looking at it again", topic,
+                          (long long)p->next_fetch);
     default:
-        cs_kafka_err(&err, m->err, "reading %s partition %d", w->c->settings->events_topic, (int)p->id);
+        return cs_kafka_err(err, m->err, "reading %s partition %d", topic, (int)p->stand.id);
     }
-    cs_partition_failed(w, p, &err);
 }
 
-static bool check_last(struct cs_worker *w, struct cs_partition *p, rd_kafka_message_t *m,
+static bool check_last(const struct cs_worker_context *x, struct cs_partition *p, rd_kafka_message_t *m,
                        struct cs_err *err) {
     struct cs_message_headers headers;
     struct cs_record r;
@@ -116,40 +140,42 @@ static bool check_last(struct cs_worker *w, struct cs_partition *p, rd_kafka_mes
     uint8_t sha256[32];
     bool ok = cs_record_of_message(m, &headers, &r, &type);
     if (ok)
-        cs_record_sha256(w->crypto, &r, sha256);
+        cs_record_sha256(x->crypto, &r, sha256);
     cs_message_headers_clear(&headers);
     if (!ok)
         return cs_err_oom(err);
-    if (m->offset == p->position.next_offset - 1 && memcmp(sha256, p->position.record_sha256, 32) == 0)
+    if (m->offset == p->stand.position.next_offset - 1 &&
+        memcmp(sha256, p->stand.position.record_sha256, 32) == 0)
         return true;
     return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
                       "the record at offset %lld is not the one that the catalog was made from (asked for "
                       "%lld): the topic was "
                       "made anew, or the catalog belongs to another one",
-                      (long long)m->offset, (long long)p->position.next_offset - 1);
+                      (long long)m->offset, (long long)p->stand.position.next_offset - 1);
 }
 
 // Takes the message over. False: the partition cannot go on with it.
-static bool add_message(struct cs_worker *w, struct cs_batch *b, rd_kafka_message_t *m, struct cs_err *err) {
+static bool add_message(const struct cs_worker_context *x, struct cs_batch *b, rd_kafka_message_t *m,
+                        struct cs_err *err) {
     struct cs_partition *p = b->partition;
     rd_kafka_timestamp_type_t type = RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
     int64_t timestamp_ms = rd_kafka_message_timestamp(m, &type);
-    bool ok = type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME || w->c->settings->allow_create_time ||
+    bool ok = type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME || x->c->settings->allow_create_time ||
               cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, // what is written stays so
                          "the record at offset %lld carries its sender's time, not the broker's: set "
                          "message.timestamp.type=LogAppendTime on topic %s",
-                         (long long)m->offset, w->c->settings->events_topic);
+                         (long long)m->offset, x->c->settings->events_topic);
     bool checked = p->check_last;
     if (ok && checked)
-        ok = check_last(w, p, m, err);
+        ok = check_last(x, p, m, err);
     if (ok)
-        cs_partition_heard(w, p, INT64_MAX);
+        cs_partition_heard(x, p, INT64_MAX);
     if (!ok || checked) {
         p->check_last = false;
         rd_kafka_message_destroy(m);
         return ok;
     }
-    cs_partition_saw(w, p, timestamp_ms);
+    cs_partition_saw(x, p, timestamp_ms);
     b->messages[b->len] = m;
     b->records[b->len].prepared = NULL;
     b->bytes += m->len + m->key_len;
@@ -157,8 +183,8 @@ static bool add_message(struct cs_worker *w, struct cs_batch *b, rd_kafka_messag
     return true;
 }
 
-static bool full(const struct cs_worker *w, const struct cs_batch *b) {
-    return b->len >= (size_t)w->c->settings->batch_records || b->bytes >= (size_t)w->c->settings->batch_bytes;
+static bool full(const struct cs_worker_context *x, const struct cs_batch *b) {
+    return b->len >= (size_t)x->c->settings->batch_records || b->bytes >= (size_t)x->c->settings->batch_bytes;
 }
 
 // More messages into the stash. False: there are none now.
@@ -184,51 +210,41 @@ static bool is_left_over(struct cs_partition *p, const rd_kafka_message_t *m) {
     return false;
 }
 
-// Records of b's partition that are there, up to the limits. True where some came.
-static bool fill(struct cs_worker *w, struct cs_batch *b) {
+// Records of b's partition that are there, up to the limits. *ret_some where some came.
+static bool fill(const struct cs_worker_context *x, struct cs_batch *b, bool *ret_some, struct cs_err *err) {
     struct cs_partition *p = b->partition;
-    bool some = false;
     size_t most = b->len + TAKE_AT_ONCE;
-    while (b->len < most && !full(w, b) && p->state == CS_PARTITION_RUNNING) {
+    bool ok = true;
+    while (ok && b->len < most && !full(x, b)) {
         if (p->stash_at == p->stash_len && !refill(p))
             break;
         rd_kafka_message_t *m = p->stash[p->stash_at++];
-        struct cs_err err;
-        some = true;
-        if (m->err) {
-            stream_event(w, p, m); // which may drop b
-            rd_kafka_message_destroy(m);
-            if (w->filling != b)
-                return true;
-            continue;
-        }
-        if (is_left_over(p, m)) {
+        *ret_some = true;
+        if (m->err || is_left_over(p, m)) {
+            ok = !m->err || stream_event(x, p, m, err);
             rd_kafka_message_destroy(m);
             continue;
         }
         p->next_fetch = m->offset + 1;
-        if (!add_message(w, b, m, &err)) {
-            cs_partition_failed(w, p, &err);
-            return true;
-        }
+        ok = add_message(x, b, m, err);
     }
-    return some;
+    return ok;
 }
 
 // A new batch, of the next partition in turn that has records.
-static bool begin_batch(struct cs_worker *w) {
-    struct cs_partition *first = w->next_turn ? w->next_turn : w->partitions;
+static bool begin_batch(struct cs_batches *b, struct cs_partition *partitions) {
+    struct cs_partition *first = b->next_turn ? b->next_turn : partitions;
     struct cs_partition *p = first;
     if (!p)
         return false;
     do {
-        struct cs_partition *after = p->next ? p->next : w->partitions;
+        struct cs_partition *after = p->next ? p->next : partitions;
         if (p->state == CS_PARTITION_RUNNING && (p->stash_at < p->stash_len || refill(p))) {
-            w->filling = batch_new(w);
-            if (!w->filling)
+            b->filling = batch_new(b);
+            if (!b->filling)
                 return false;
-            w->filling->partition = p;
-            w->next_turn = after;
+            b->filling->partition = p;
+            b->next_turn = after;
             return true;
         }
         p = after;
@@ -237,66 +253,72 @@ static bool begin_batch(struct cs_worker *w) {
 }
 
 // The record of a message, prepared. Of its headers nothing is needed any more then.
-static bool prepare_one(struct cs_worker *w, struct cs_batch *b, size_t i, struct cs_err *err) {
+static bool prepare_one(const struct cs_worker_context *x, struct cs_batch *b, size_t i, struct cs_err *err) {
     struct cs_batch_record *r = &b->records[i];
     struct cs_message_headers headers;
     rd_kafka_timestamp_type_t type;
     bool ok = cs_record_of_message(b->messages[i], &headers, &r->record, &type)
-                  ? cs_prepare(w->crypto, w->c->settings->deployment, w->c->partition_count, &r->record,
-                               cs_key_cache_lookup, w->keys, &b->memory, &r->prepared, err)
+                  ? cs_prepare(x->crypto, x->c->settings->deployment, x->c->partition_count, &r->record,
+                               cs_key_cache_lookup, x->keys, &b->memory, &r->prepared, err)
                   : cs_err_oom(err);
     if (ok)
-        cs_key_cache_learn_from(w->keys, r->prepared);
+        cs_key_cache_learn_from(x->keys, r->prepared);
     cs_message_headers_clear(&headers);
     r->record.headers = NULL;
     r->record.headers_len = 0;
     return ok;
 }
 
-// Prepares what is there for a while. True where it did.
-static bool prepare(struct cs_worker *w, struct cs_batch *b) {
+// Prepares what is there for a while.
+static bool prepare(const struct cs_worker_context *x, struct cs_batch *b, struct cs_err *err) {
     int64_t start_us = cs_worker_now_us();
     int64_t now_us = start_us;
-    struct cs_err err;
-    bool some = false;
     while (b->prepared < b->len && now_us - start_us < PREPARE_FOR_US) {
-        if (!prepare_one(w, b, b->prepared, &err)) {
-            cs_partition_failed(w, b->partition, &err);
-            return true;
-        }
+        if (!prepare_one(x, b, b->prepared, err))
+            return false;
         b->prepared++;
-        some = true;
         now_us = cs_worker_now_us();
     }
     b->prepare_us += now_us - start_us;
-    return some;
+    return true;
 }
 
-bool cs_batch_work(struct cs_worker *w) {
-    if (!w->filling && !begin_batch(w))
-        return false;
-    struct cs_batch *b = w->filling;
-    bool some = b->prepared == b->len && !full(w, b) && fill(w, b);
-    if (w->filling == b && b->prepared < b->len)
-        some = prepare(w, b) || some;
-    if (w->filling != b)
+// Nothing more of its partition now: where it waits for a flight, another partition's records may be
+// prepared meanwhile.
+static bool set_aside(struct cs_batches *bs, struct cs_partition *partitions) {
+    struct cs_batch *b = bs->filling;
+    bs->filling = NULL;
+    if (full(bs->x, b) || begin_batch(bs, partitions)) {
+        bs->ready = b;
         return true;
+    }
+    bs->filling = b;
+    return false;
+}
+
+bool cs_batches_work(struct cs_batches *bs, struct cs_partition *partitions, bool flying, bool *ret_some,
+                     struct cs_partition **ret_failed, struct cs_err *err) {
+    *ret_some = false;
+    if (!bs->filling && !begin_batch(bs, partitions))
+        return true;
+    struct cs_batch *b = bs->filling;
+    bool ok = b->prepared < b->len || full(bs->x, b) || fill(bs->x, b, ret_some, err);
+    if (ok && b->prepared < b->len) {
+        *ret_some = true;
+        ok = prepare(bs->x, b, err);
+    }
+    if (!ok) {
+        *ret_failed = b->partition;
+        return false;
+    }
     if (b->prepared < b->len)
         return true;
-    // Nothing more of this partition now: where it waits for a flight, another partition's records may be
-    // prepared meanwhile.
-    if (b->len > 0 && !w->ready && (w->flight || full(w, b)) && (full(w, b) || !some)) {
-        struct cs_batch *kept = b;
-        w->filling = NULL;
-        if (full(w, kept) || begin_batch(w)) {
-            w->ready = kept;
-            return true;
-        }
-        w->filling = kept;
+    if (b->len > 0 && !bs->ready && (flying || full(bs->x, b)) && (full(bs->x, b) || !*ret_some) &&
+        set_aside(bs, partitions)) {
+        *ret_some = true;
+    } else if (b->len == 0 && !*ret_some) { // what came were only marks
+        bs->filling = NULL;
+        cs_batches_recycle(bs, b);
     }
-    if (b->len == 0 && !some) { // what came were only marks
-        w->filling = NULL;
-        cs_batch_recycle(w, b);
-    }
-    return some;
+    return true;
 }

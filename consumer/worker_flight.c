@@ -1,152 +1,254 @@
 // SPDX-License-Identifier: Apache-2.0
-//
-// The batch in flight: load, decide, compare or publish, commit. One at a time; each step begins something
-// and comes back when it is done, so that the worker prepares the next records meanwhile.
-#include <stdlib.h>
+#include "worker_flight.h"
+
 #include <string.h>
 
 #include "certsync/model/text.h"
 #include "certsync/runtime/fault.h"
-#include "certsync/runtime/log.h"
 #include "hot.h"
-#include "worker_internal.h"
 
-#define ROUNDS_MAX 10000 // of loading for one record: each finds something, or the rules ask in circles
-#define STALL_MS   5000
-#define AT_ONCE                                                                                              \
-    10000 // messages, and bytes, that the producer is given before they are acknowledged: it holds a copy
+#define LOADS_MAX 10000 // of one record: each finds something, or the rules ask in circles
+// Messages, and bytes, that the producer is given before they are acknowledged: it holds a copy.
+#define AT_ONCE      10000
 #define AT_ONCE_SIZE ((size_t)8 * 1024 * 1024)
 #define OUTCOME_TYPE "application/json"
 
-static void enter(struct cs_worker *w, enum cs_flight_phase phase, struct cs_series *spent) {
-    int64_t now_us = cs_worker_now_us();
-    if (spent)
-        cs_series_observe(spent, (double)(now_us - w->phase_since_us) / 1e6);
-    w->phase = phase;
-    w->phase_since_us = now_us;
+// --- where a partition stands
+
+void cs_stand_clear(struct cs_stand *s) {
+    cs_cursor_close(s->stream);
+    cs_state_free(s->hot);
+    *s = (struct cs_stand){.id = s->id};
 }
 
-void cs_flight_abandon(struct cs_worker *w) {
-    if (!w->flight)
-        return;
-    w->catalog->ops->cancel(w->catalog);
-    w->publisher->ops->abandon(w->publisher);
-    cs_partition_forget_hot(w->flight->partition); // it may hold what was decided and is not committed
-    cs_batch_recycle(w, w->flight);
-    w->flight = NULL;
-    w->phase = CS_FLIGHT_NONE;
-    w->stalled_ms = 0;
+void cs_stand_forget(struct cs_stand *s) {
+    cs_cursor_close(s->stream);
+    s->stream = NULL;
+    if (s->hot)
+        cs_state_forget(s->hot);
 }
 
-// An error of the catalog or the producer.
-static void flight_failed(struct cs_worker *w, const struct cs_err *err) {
-    cs_partition_failed(w, w->flight->partition, err);
-}
-
-// Somebody else moved the partition on: what was decided here is void.
-static void flight_moved(struct cs_worker *w) {
-    struct cs_err err;
-    cs_err_set(
-        &err, CS_ERR_RETRY, CS_CODE_NONE,
-        "another consumer moved the partition on, or a rebuilt catalog was promoted; starting again from "
-        "the stored position");
-    cs_partition_failed(w, w->flight->partition, &err);
-}
-
-// What was left over comes first, then the fullest. NULL: nothing is prepared.
-static struct cs_batch *next_batch(struct cs_worker *w) {
-    struct cs_batch **from = w->rest ? &w->rest : w->ready ? &w->ready : &w->filling;
-    struct cs_batch *b = *from;
-    if (!b || b->len == 0 || b->prepared < b->len)
-        return NULL;
-    *from = NULL;
-    return b;
-}
-
-bool cs_flight_launch(struct cs_worker *w) {
-    struct cs_batch *b = w->flight ? NULL : next_batch(w);
-    if (!b)
+bool cs_stand_load(struct cs_stand *s, struct cs_catalog *catalog, const char *deployment, int32_t partitions,
+                   struct cs_err *err) {
+    struct cs_bytes doc;
+    if (!s->hot && !cs_hot_new(&s->hot, err))
         return false;
-    struct cs_partition *p = b->partition;
-    struct cs_err err;
-    w->flight = b;
-    w->cut = false;
-    w->compared = 0;
-    w->loaded_rounds = w->loaded_at = 0;
-    if (b->at == 0) {
-        cs_series_observe(w->m->batch_records, (double)b->len);
-        cs_series_observe(w->m->prepare_s, (double)b->prepare_us / 1e6);
-    }
-    w->phase_since_us = cs_worker_now_us();
-    cs_apply_begin(&w->apply, &p->position, p->hot, b->records + b->at, b->len - b->at);
-    if (!w->catalog->ops->load_begin(w->catalog, p->id, p->hot, &err)) {
-        flight_failed(w, &err);
+    cs_stand_forget(s);
+    (void)cs_state_get(s->hot, "system", &doc);
+    if (!cs_catalog_load(catalog, s->id, s->hot, &s->position, err))
+        return false;
+    s->generation = catalog->ops->generation(catalog, s->id);
+    if (cs_state_get(s->hot, "system", &doc) != CS_FOUND ||
+        cs_catalog_check_system(doc, deployment, partitions, err))
+        return true;
+    err->kind = CS_ERR_FATAL; // what the catalog was made with does not change by waiting
+    return false;
+}
+
+bool cs_stand_follow(struct cs_stand *s, const struct cs_cursor_tail *tail, const char *outcomes_topic,
+                     struct cs_err *err) {
+    int64_t mine = s->position.outcomes;
+    if (tail->last < mine)
+        return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
+                          "topic %s ends with outcome %lld, the catalog stands at %lld: outcomes were lost, "
+                          "or the topic was "
+                          "made anew; restore the topic, or reset both and let them be made again",
+                          outcomes_topic, (long long)tail->last, (long long)mine);
+    if (!tail->found && mine > 0 && (tail->other || tail->from < mine))
+        return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
+                          "outcome %lld in topic %s is not the one that the catalog stands on: a fork, or "
+                          "the catalog belongs to "
+                          "other topics",
+                          (long long)mine, outcomes_topic);
+    s->outcomes_end = tail->end;
+    s->published = tail->last;
+    return true;
+}
+
+// --- load, decide
+
+void cs_flight_init(struct cs_flight *f, const struct cs_flight_env *env) {
+    *f = (struct cs_flight){.env = env};
+    cs_apply_init(&f->apply);
+}
+
+void cs_flight_clear(struct cs_flight *f) {
+    cs_apply_clear(&f->apply);
+}
+
+static bool begin_load(struct cs_flight *f, struct cs_err *err) {
+    struct cs_catalog *c = f->env->catalog;
+    f->phase = CS_FLIGHT_LOADING;
+    return c->ops->load_begin(c, f->stand->id, f->stand->hot, err);
+}
+
+bool cs_flight_begin(struct cs_flight *f, struct cs_stand *stand, const struct cs_batch_record *records,
+                     size_t len, const struct cs_published_outcome *beside, struct cs_err *err) {
+    f->stand = stand;
+    f->records = records;
+    f->len = len;
+    f->beside = beside;
+    f->loads = f->loads_at = f->compared = f->handed_over = f->sent = f->derived = 0;
+    f->cut = false;
+    cs_apply_begin(&f->apply, &stand->position, stand->hot, records, len);
+    return begin_load(f, err);
+}
+
+void cs_flight_abandon(struct cs_flight *f) {
+    const struct cs_flight_env *env = f->env;
+    if (f->phase == CS_FLIGHT_NONE)
+        return;
+    env->catalog->ops->cancel(env->catalog);
+    if (env->publisher)
+        env->publisher->ops->abandon(env->publisher);
+    cs_state_forget(f->stand->hot); // it may hold what was decided and is not committed
+    f->phase = CS_FLIGHT_NONE;
+}
+
+static bool finish_load(struct cs_flight *f, enum cs_flight_step *ret, struct cs_err *err) {
+    struct cs_catalog *c = f->env->catalog;
+    struct cs_position position;
+    bool moved = false;
+    if (!c->ops->load_end(c, &position, &moved, err))
+        return false;
+    if (moved || !cs_position_equal(&position, &f->apply.from)) {
+        *ret = CS_FLIGHT_MOVED;
         return true;
     }
-    w->phase = CS_FLIGHT_LOADING;
+    cs_fault_point("after_load");
+    f->phase = CS_FLIGHT_DECIDING;
     return true;
 }
 
-static struct cs_apply_context apply_context(const struct cs_worker *w) {
-    return (struct cs_apply_context){
-        .rules = {.crypto = w->crypto,
-                  .deployment = w->c->settings->deployment,
-                  .partition = w->flight->partition->id,
-                  .partition_count = w->c->partition_count,
-                  .root = cs_key_cache_root(w->keys)},
-        .service = w->c->service,
-        .service_kid = w->c->service_kid,
-        .keys = w->keys,
-        .batch_memory = cs_settings_batch_memory(w->c->settings),
-    };
+// What stands before a record that cannot be judged is still published and committed.
+static bool decide(struct cs_flight *f, struct cs_err *err) {
+    struct cs_apply_context ctx = f->env->apply;
+    struct cs_apply *a = &f->apply;
+    bool needed = false;
+    ctx.rules.partition = f->stand->id;
+    if (!cs_apply_decide(&ctx, a, f->stand->hot, f->records, f->len, &needed, err)) {
+        if (a->torn || a->decided == 0)
+            return false;
+        f->cut = true;
+        f->cut_err = *err;
+    }
+    if (f->cut || !needed) {
+        f->phase = CS_FLIGHT_COMPARING;
+        return true;
+    }
+    if (a->decided > f->loads_at)
+        f->loads = 0;
+    f->loads_at = a->decided;
+    if (++f->loads > LOADS_MAX)
+        return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
+                          "the rules do not come to an end with what they need");
+    return begin_load(f, err);
 }
 
-static bool begin_commit(struct cs_worker *w) {
-    struct cs_partition *p = w->flight->partition;
-    struct cs_err err;
-    cs_fault_point("after_publish");
-    enter(w, CS_FLIGHT_COMMITTING, w->m->publish_s);
-    if (!w->catalog->ops->commit_begin(w->catalog, p->id, p->hot, &w->apply.from, &w->apply.to, &err))
-        flight_failed(w, &err);
+// --- compare
+
+static bool same(struct cs_bytes a, struct cs_bytes b) {
+    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
+static struct cs_bytes account_of(const struct cs_applied_outcome *o) {
+    return (struct cs_bytes){(const uint8_t *)o->account, strlen(o->account)};
+}
+
+static void short_hash(const struct cs_flight *f, struct cs_bytes value, char ret[17]) {
+    uint8_t sha256[32];
+    cs_crypto_sha256(f->env->apply.rules.crypto, value, sha256);
+    cs_hex_encode(sha256, 8, ret);
+}
+
+static bool fork_found(const struct cs_flight *f, const struct cs_applied_outcome *mine,
+                       const struct cs_published_outcome *theirs, struct cs_err *err) {
+    char mine_hash[17];
+    char their_hash[17];
+    short_hash(f, cs_apply_value(&f->apply, mine->at, mine->len), mine_hash);
+    short_hash(f, theirs->value, their_hash);
+    return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
+                      "a fork at outcome %lld: the event at offset %lld is judged %s%s%s now (SHA-256 %s…), "
+                      "but %s offset %lld holds another one of it (SHA-256 %s…); certsync-consumer verify "
+                      "shows both. The catalog is left as it is",
+                      (long long)mine->n, (long long)f->records[mine - f->apply.outcomes].record.offset,
+                      cs_status_name(mine->status), mine->code ? " " : "", cs_code_name(mine->code),
+                      mine_hash, f->env->outcomes_topic, (long long)theirs->offset, their_hash);
+}
+
+static bool next_published(struct cs_flight *f, enum cs_cursor_step *ret_step,
+                           struct cs_published_outcome *ret, struct cs_err *err) {
+    if (f->beside) {
+        *ret = f->beside[f->compared];
+        *ret_step = CS_CURSOR_OUTCOME;
+        return true;
+    }
+    return cs_cursor_next(f->stand->stream, f->env->apply.rules.crypto, ret_step, ret, err);
+}
+
+// What is published already must be what was decided now, byte for byte.
+static bool compare(struct cs_flight *f, bool *ret_waits, struct cs_err *err) {
+    const struct cs_apply *a = &f->apply;
+    struct cs_stand *s = f->stand;
+    for (; f->compared < a->outcomes_len && a->outcomes[f->compared].n <= s->published; f->compared++) {
+        const struct cs_applied_outcome *mine = &a->outcomes[f->compared];
+        struct cs_published_outcome theirs;
+        enum cs_cursor_step step = CS_CURSOR_WAIT;
+        if (!next_published(f, &step, &theirs, err))
+            return false;
+        *ret_waits = step == CS_CURSOR_WAIT;
+        if (*ret_waits)
+            return true;
+        if (step == CS_CURSOR_END) { // before the number that records claimed: what is left is published now
+            s->published = mine->n - 1;
+            return true;
+        }
+        if (!same(theirs.value, cs_apply_value(a, mine->at, mine->len)) ||
+            !same(theirs.key, account_of(mine)))
+            return fork_found(f, mine, &theirs, err);
+    }
     return true;
 }
 
-// As many as the producer is to have at once, from w->published on.
-static bool send_outcomes(struct cs_worker *w, struct cs_err *err) {
-    const struct cs_apply *a = &w->apply;
+// --- publish, commit
+
+// Up to AT_ONCE messages, from f->sent on.
+static bool send_outcomes(struct cs_flight *f, struct cs_err *err) {
+    const struct cs_apply *a = &f->apply;
+    struct cs_publisher *to = f->env->publisher;
     size_t bytes = 0;
     const struct cs_header header = {"content-type",
                                      {(const uint8_t *)OUTCOME_TYPE, sizeof OUTCOME_TYPE - 1}};
-    w->handed_over = 0;
-    for (; w->published < a->outcomes_len && w->handed_over < AT_ONCE && bytes < AT_ONCE_SIZE;
-         w->published++) {
-        const struct cs_applied_outcome *o = &a->outcomes[w->published];
-        if (o->n <= w->flight->partition->cursor)
+    f->handed_over = 0;
+    for (; f->sent < a->outcomes_len && f->handed_over < AT_ONCE && bytes < AT_ONCE_SIZE; f->sent++) {
+        const struct cs_applied_outcome *o = &a->outcomes[f->sent];
+        if (o->n <= f->stand->published)
             continue;
         struct cs_publish_message m = {
             .topic = CS_PUBLISH_OUTCOMES,
-            .partition = w->flight->partition->id,
-            .key = {(const uint8_t *)o->account, strlen(o->account)},
+            .partition = f->stand->id,
+            .key = account_of(o),
             .value = cs_apply_value(a, o->at, o->len),
             .headers = &header,
             .headers_len = 1,
         };
-        if (!w->publisher->ops->send(w->publisher, &m, err))
+        if (!to->ops->send(to, &m, err))
             return false;
         bytes += o->len;
-        w->handed_over++;
+        f->handed_over++;
     }
     return true;
 }
 
-static bool send_derived(struct cs_worker *w, struct cs_err *err) {
-    const struct cs_apply *a = &w->apply;
+static bool send_derived(struct cs_flight *f, struct cs_err *err) {
+    const struct cs_apply *a = &f->apply;
+    struct cs_publisher *to = f->env->publisher;
     size_t bytes = 0;
-    for (size_t n = 0; w->published < a->derived_len && n < AT_ONCE && bytes < AT_ONCE_SIZE; w->published++) {
-        const struct cs_applied_derived *d = &a->derived[w->published];
+    for (size_t n = 0; f->sent < a->derived_len && n < AT_ONCE && bytes < AT_ONCE_SIZE; f->sent++) {
+        const struct cs_applied_derived *d = &a->derived[f->sent];
         // Outcomes are published after the derived events of their batch: where an outcome is out, so are
         // they.
-        if (d->outcome_n <= w->flight->partition->cursor)
+        if (d->outcome_n <= f->stand->published)
             continue;
         const struct cs_header headers[] = {
             {"content-type", {(const uint8_t *)CS_CONTENT_TYPE, sizeof CS_CONTENT_TYPE - 1}},
@@ -160,330 +262,134 @@ static bool send_derived(struct cs_worker *w, struct cs_err *err) {
             .headers = headers,
             .headers_len = 2,
         };
-        if (!w->publisher->ops->send(w->publisher, &m, err))
+        if (!to->ops->send(to, &m, err))
             return false;
-        cs_series_inc(w->m->derived);
         bytes += d->len;
+        f->derived++;
         n++;
     }
     return true;
 }
 
-static bool begin_outcomes(struct cs_worker *w) {
-    struct cs_err err;
+static bool begin_commit(struct cs_flight *f, struct cs_err *err) {
+    struct cs_catalog *c = f->env->catalog;
+    cs_fault_point("after_publish");
+    f->phase = CS_FLIGHT_COMMITTING;
+    return c->ops->commit_begin(c, f->stand->id, f->stand->hot, &f->apply.from, &f->apply.to, err);
+}
+
+static bool begin_outcomes(struct cs_flight *f, struct cs_err *err) {
     cs_fault_point("between_derived_and_outcomes");
-    w->phase = CS_FLIGHT_OUTCOMES;
-    w->published = 0;
-    if (!send_outcomes(w, &err))
-        flight_failed(w, &err);
-    return true;
+    f->phase = CS_FLIGHT_OUTCOMES;
+    f->sent = 0;
+    return send_outcomes(f, err);
 }
 
-static bool begin_publish(struct cs_worker *w) {
-    struct cs_err err;
-    w->phase = CS_FLIGHT_DERIVED;
-    w->published = 0;
-    if (w->apply.derived_len == 0)
-        return begin_outcomes(w);
-    if (!send_derived(w, &err))
-        flight_failed(w, &err);
-    return true;
-}
-
-static bool fork_found(struct cs_worker *w, const struct cs_applied_outcome *mine,
-                       const struct cs_published_outcome *theirs, struct cs_err *err) {
-    uint8_t sha256[32];
-    char mine_hex[65];
-    char theirs_hex[65];
-    cs_crypto_sha256(w->crypto, cs_apply_value(&w->apply, mine->at, mine->len), sha256);
-    cs_hex_encode(sha256, 32, mine_hex);
-    cs_crypto_sha256(w->crypto, theirs->value, sha256);
-    cs_hex_encode(sha256, 32, theirs_hex);
-    size_t i = w->flight->at + (size_t)(mine - w->apply.outcomes);
-    return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
-                      "a fork at outcome %lld: the event at offset %lld is judged %s%s%s now (SHA-256 "
-                      "%.16s…), but %s offset %lld "
-                      "holds another outcome of it (SHA-256 %.16s…); the catalog is left as it is",
-                      (long long)mine->n, (long long)w->flight->records[i].record.offset,
-                      cs_status_name(mine->status), mine->code ? " " : "", cs_code_name(mine->code), mine_hex,
-                      w->c->settings->outcomes_topic, (long long)theirs->offset, theirs_hex);
-}
-
-// The published outcomes end before the number that they were thought to reach: what is left is published now.
-static void published_ends(struct cs_partition *p, int64_t last) {
-    cs_log(CS_LOG_WARN, "fewer outcomes are published than records of the topic claim",
-           "partition=%d published=%lld claimed=%lld", (int)p->id, (long long)last, (long long)p->cursor);
-    p->cursor = last;
-}
-
-static bool same_outcome(const struct cs_worker *w, const struct cs_applied_outcome *mine,
-                         const struct cs_published_outcome *theirs) {
-    return theirs->value.len == mine->len &&
-           memcmp(theirs->value.data, cs_apply_value(&w->apply, mine->at, mine->len).data, mine->len) == 0;
-}
-
-// What is published already must be what was decided now, byte for byte. True where all that is there was
-// compared.
-static bool compare(struct cs_worker *w, bool *ret_done, struct cs_err *err) {
-    struct cs_partition *p = w->flight->partition;
-    const struct cs_apply *a = &w->apply;
-    *ret_done = false;
-    if (!p->published && !cs_cursor_open(w->cursor, p->id, &a->from, &p->published, err))
+static bool advance_compare(struct cs_flight *f, enum cs_flight_step *ret, struct cs_err *err) {
+    struct cs_stand *s = f->stand;
+    size_t before = f->compared;
+    bool waits = false;
+    bool reads = f->apply.from.outcomes < s->published;
+    if (reads && !f->beside && !s->stream &&
+        !cs_cursor_open(f->env->cursor, s->id, &f->apply.from, &s->stream, err))
         return false;
-    for (; w->compared < a->outcomes_len && a->outcomes[w->compared].n <= p->cursor; w->compared++) {
-        const struct cs_applied_outcome *mine = &a->outcomes[w->compared];
-        struct cs_published_outcome theirs;
-        enum cs_cursor_step step = CS_CURSOR_WAIT;
-        if (!cs_cursor_next(p->published, w->crypto, &step, &theirs, err))
-            return false;
-        if (step == CS_CURSOR_WAIT)
-            return true;
-        if (step == CS_CURSOR_END) {
-            published_ends(p, mine->n - 1);
-            break;
-        }
-        if (!same_outcome(w, mine, &theirs))
-            return fork_found(w, mine, &theirs, err);
-    }
-    cs_series_add(w->m->compared, w->compared);
-    if (a->to.outcomes >= p->cursor) {
-        cs_cursor_close(p->published);
-        p->published = NULL;
-    }
-    *ret_done = true;
-    return true;
-}
-
-static bool begin_after_decide(struct cs_worker *w) {
-    struct cs_partition *p = w->flight->partition;
-    struct cs_err err;
-    if (!cs_board_may_publish(w->c->board, &err)) {
-        flight_failed(w, &err);
-        return true;
-    }
-    enter(w, CS_FLIGHT_COMPARING, w->m->decide_s);
-    if (w->apply.from.outcomes >= p->cursor)
-        return begin_publish(w);
-    return true;
-}
-
-// Decides what is loaded. A record that stops the partition cuts the batch: what stands before it is still
-// published and committed.
-static bool decide(struct cs_worker *w) {
-    struct cs_batch *b = w->flight;
-    struct cs_partition *p = b->partition;
-    struct cs_apply_context ctx = apply_context(w);
-    struct cs_err err;
-    bool needed = false;
-    if (!cs_apply_decide(&ctx, &w->apply, p->hot, b->records + b->at, b->len - b->at, &needed, &err)) {
-        if (err.kind != CS_ERR_RETRY)
-            err.kind = CS_ERR_FATAL; // it is this partition's affair, also where CONFIG names a ruleset
-        if (w->apply.torn || w->apply.decided == 0) {
-            cs_partition_failed(w, p, &err);
-            return true;
-        }
-        w->cut = true;
-        w->cut_err = err;
-        return begin_after_decide(w);
-    }
-    if (!needed)
-        return begin_after_decide(w);
-    if (w->apply.decided > w->loaded_at)
-        w->loaded_rounds = 0;
-    w->loaded_at = w->apply.decided;
-    if (++w->loaded_rounds > ROUNDS_MAX) {
-        cs_err_set(&err, CS_ERR_FATAL, CS_CODE_NONE, "the rules do not come to an end with what they need");
-        cs_partition_failed(w, p, &err);
-    } else if (!w->catalog->ops->load_begin(w->catalog, p->id, p->hot, &err)) {
-        flight_failed(w, &err);
-    } else {
-        w->phase = CS_FLIGHT_LOADING;
-    }
-    return true;
-}
-
-static bool finish_load(struct cs_worker *w) {
-    struct cs_position position;
-    bool moved = false;
-    struct cs_err err;
-    if (!w->catalog->ops->load_end(w->catalog, &position, &moved, &err)) {
-        flight_failed(w, &err);
-        return true;
-    }
-    if (moved || !cs_position_equal(&position, &w->apply.from)) {
-        flight_moved(w);
-        return true;
-    }
-    cs_fault_point("after_load");
-    cs_series_observe(w->m->load_s, (double)(cs_worker_now_us() - w->phase_since_us) / 1e6);
-    w->phase_since_us = cs_worker_now_us();
-    return decide(w);
-}
-
-static void keep_hot(struct cs_worker *w) {
-    size_t shares = 0;
-    for (const struct cs_partition *q = w->partitions; q; q = q->next)
-        shares++;
-    shares *= (size_t)w->workers;
-    cs_hot_keep(w->flight->partition->hot, (size_t)w->c->settings->cache_bytes / (shares ? shares : 1));
-}
-
-static void landed(struct cs_worker *w) {
-    struct cs_batch *b = w->flight;
-    struct cs_partition *p = b->partition;
-    p->position = w->apply.to;
-    p->landed_ms = cs_worker_now_ms(w);
-    b->at += w->apply.decided;
-    keep_hot(w);
-    for (size_t i = 0; i < w->apply.outcomes_len; i++)
-        cs_series_inc(w->m->by_status[w->apply.outcomes[i].status]);
-    int64_t low = 0;
-    int64_t high = -1;
-    if (rd_kafka_get_watermark_offsets(w->rk, w->c->settings->events_topic, p->id, &low, &high) !=
-            RD_KAFKA_RESP_ERR_NO_ERROR ||
-        high < p->position.next_offset)
-        high = p->position.next_offset;
-    cs_board_progress(w->c->board, p->id, p->position.next_offset, high, p->position.outcomes,
-                      cs_worker_now_ms(w));
-    bool stood = p->ahead_since_ms != 0; // the board says so: cs_partition_runs left it
-    p->ahead_since_ms = 0;
-    (void)cs_partition_reached_end(w, p);
-    bool caught_up = p->replaying && p->position.outcomes >= p->cursor;
-    p->replaying = p->replaying && !caught_up;
-    if (caught_up || stood || p->failing || !p->told)
-        cs_partition_runs(w, p);
-    if (caught_up) {
-        cs_log(CS_LOG_INFO, "partition has caught up with its published outcomes",
-               "partition=%d outcomes=%lld", (int)p->id, (long long)p->position.outcomes);
-    }
-    p->backoff_ms = 0;
-    w->flight = NULL;
-    w->phase = CS_FLIGHT_NONE;
-    if (b->at < b->len && !w->cut)
-        w->rest = b;
-    else
-        cs_batch_recycle(w, b);
-    cs_partition_applied(w, p);
-    if (w->cut)
-        cs_partition_failed(w, p, &w->cut_err);
-}
-
-static bool finish_commit(struct cs_worker *w) {
-    bool moved = false;
-    struct cs_err err;
-    if (!w->catalog->ops->commit_end(w->catalog, &moved, &err)) {
-        flight_failed(w, &err);
-        return true;
-    }
-    if (moved) {
-        flight_moved(w);
-        return true;
-    }
-    cs_fault_point("after_exec");
-    enter(w, CS_FLIGHT_NONE, w->m->commit_s);
-    landed(w);
-    return true;
-}
-
-// Acknowledgements that are late are told, not acted upon: the producer goes on trying.
-static void watch_stall(struct cs_worker *w) {
-    int64_t waited_ms = (cs_worker_now_us() - w->phase_since_us) / 1000;
-    if (waited_ms < STALL_MS || w->stalled_ms)
-        return;
-    w->stalled_ms = waited_ms;
-    cs_board_state(w->c->board, w->flight->partition->id, CS_BOARD_WAITING,
-                   "Kafka does not acknowledge what is published: check that enough replicas are in sync "
-                   "(min.insync.replicas) and that the brokers can be reached");
-    cs_log(CS_LOG_WARN, "Kafka does not acknowledge", "partition=%d", (int)w->flight->partition->id);
-}
-
-static bool acknowledged(struct cs_worker *w, bool *ret_all) {
-    size_t pending = 0;
-    struct cs_err err;
-    *ret_all = false;
-    if (!w->publisher->ops->pending(w->publisher, &pending, &err)) {
-        flight_failed(w, &err);
+    if (reads && !compare(f, &waits, err))
         return false;
+    if (waits) {
+        *ret = f->compared > before ? CS_FLIGHT_WENT_ON : CS_FLIGHT_WAITS;
+        return true;
     }
-    *ret_all = pending == 0;
-    if (pending > 0) {
-        watch_stall(w);
-    } else if (w->stalled_ms) {
-        w->stalled_ms = 0;
-        cs_partition_runs(w, w->flight->partition);
+    if (reads && f->apply.to.outcomes >= s->published) {
+        cs_cursor_close(s->stream);
+        s->stream = NULL;
     }
-    return true;
+    if (!f->env->publisher)
+        return begin_commit(f, err);
+    f->sent = 0;
+    if (f->apply.derived_len == 0)
+        return begin_outcomes(f, err);
+    f->phase = CS_FLIGHT_DERIVED;
+    return send_derived(f, err);
 }
 
-// Whether the outcomes stand where they belong: right behind those before them, as nobody else writes there. Where not, the topic is looked at
-// again before anything more is published or committed on it.
-static bool check_places(struct cs_worker *w, struct cs_err *err) {
-    struct cs_partition *p = w->flight->partition;
+// Whether the outcomes stand where they belong: right behind those before them, as nobody else writes there. Where not, the topic
+// is looked at again before anything more is published or committed on it.
+static bool check_places(struct cs_flight *f, struct cs_err *err) {
+    struct cs_publisher *to = f->env->publisher;
+    struct cs_stand *s = f->stand;
     int64_t first = -1;
     int64_t last = -1;
-    if (w->handed_over == 0)
+    if (f->handed_over == 0)
         return true;
-    if (!w->publisher->ops->places(w->publisher, &first, &last)) {
-        p->outcomes_end = -1;
+    if (!to->ops->places(to, &first, &last)) {
+        s->outcomes_end = -1;
         return true;
     }
-    int64_t expected = p->outcomes_end >= 0 ? p->outcomes_end : first;
-    p->outcomes_end = last + 1;
-    if (first == expected && last - first == (int64_t)w->handed_over - 1)
+    int64_t expected = s->outcomes_end >= 0 ? s->outcomes_end : first;
+    s->outcomes_end = last + 1;
+    if (first == expected && last - first == (int64_t)f->handed_over - 1)
         return true;
     return cs_err_set(
         err, CS_ERR_RETRY, CS_CODE_NONE,
         "%zu outcomes got the offsets %lld to %lld of topic %s, not those from %lld on: something else "
         "writes to the topic, or it was made anew; looking at it again",
-        w->handed_over, (long long)first, (long long)last, w->c->settings->outcomes_topic,
-        (long long)expected);
+        f->handed_over, (long long)first, (long long)last, f->env->outcomes_topic, (long long)expected);
 }
 
-static bool advance_publish(struct cs_worker *w) {
-    bool all = false;
-    struct cs_err err;
-    if (!acknowledged(w, &all))
-        return true;
-    if (!all)
+static bool advance_publish(struct cs_flight *f, enum cs_flight_step *ret, struct cs_err *err) {
+    struct cs_publisher *to = f->env->publisher;
+    bool derived = f->phase == CS_FLIGHT_DERIVED;
+    size_t pending = 0;
+    if (!to->ops->pending(to, &pending, err))
         return false;
-    bool derived = w->phase == CS_FLIGHT_DERIVED;
-    if (!derived && !check_places(w, &err)) {
-        flight_failed(w, &err);
+    if (pending > 0) {
+        *ret = CS_FLIGHT_WAITS;
         return true;
     }
-    if (w->published == (derived ? w->apply.derived_len : w->apply.outcomes_len))
-        return derived ? begin_outcomes(w) : begin_commit(w);
-    if (!(derived ? send_derived(w, &err) : send_outcomes(w, &err)))
-        flight_failed(w, &err);
+    if (!derived && !check_places(f, err))
+        return false;
+    if (f->sent < (derived ? f->apply.derived_len : f->apply.outcomes_len))
+        return derived ? send_derived(f, err) : send_outcomes(f, err);
+    return derived ? begin_outcomes(f, err) : begin_commit(f, err);
+}
+
+static bool finish_commit(struct cs_flight *f, enum cs_flight_step *ret, struct cs_err *err) {
+    struct cs_catalog *c = f->env->catalog;
+    bool moved = false;
+    if (!c->ops->commit_end(c, &moved, err))
+        return false;
+    if (moved) {
+        *ret = CS_FLIGHT_MOVED;
+        return true;
+    }
+    cs_fault_point("after_exec");
+    f->stand->position = f->apply.to;
+    f->phase = CS_FLIGHT_NONE;
+    *ret = CS_FLIGHT_LANDED;
     return true;
 }
 
-static bool advance_compare(struct cs_worker *w) {
-    bool done = false;
-    struct cs_err err;
-    size_t before = w->compared;
-    if (!compare(w, &done, &err)) {
-        flight_failed(w, &err);
-        return true;
-    }
-    if (done)
-        return begin_publish(w);
-    return w->compared > before;
-}
-
-bool cs_flight_advance(struct cs_worker *w) {
-    switch (w->phase) {
-    case CS_FLIGHT_NONE:
-        return false;
-    case CS_FLIGHT_LOADING:
-        return w->catalog->ops->poll(w->catalog) && finish_load(w);
-    case CS_FLIGHT_COMPARING:
-        return advance_compare(w);
-    case CS_FLIGHT_DERIVED:
-    case CS_FLIGHT_OUTCOMES:
-        return advance_publish(w);
-    case CS_FLIGHT_COMMITTING:
-        return w->catalog->ops->poll(w->catalog) && finish_commit(w);
-    }
-    return false;
+bool cs_flight_advance(struct cs_flight *f, bool wait, enum cs_flight_step *ret, struct cs_err *err) {
+    struct cs_catalog *c = f->env->catalog;
+    bool answered =
+        wait || (f->phase != CS_FLIGHT_LOADING && f->phase != CS_FLIGHT_COMMITTING) || c->ops->poll(c);
+    *ret = CS_FLIGHT_WENT_ON;
+    if (answered)
+        switch (f->phase) {
+        case CS_FLIGHT_NONE:
+            break;
+        case CS_FLIGHT_LOADING:
+            return finish_load(f, ret, err);
+        case CS_FLIGHT_DECIDING:
+            return decide(f, err);
+        case CS_FLIGHT_COMPARING:
+            return advance_compare(f, ret, err);
+        case CS_FLIGHT_DERIVED:
+        case CS_FLIGHT_OUTCOMES:
+            return advance_publish(f, ret, err);
+        case CS_FLIGHT_COMMITTING:
+            return finish_commit(f, ret, err);
+        }
+    *ret = CS_FLIGHT_WAITS;
+    return true;
 }
