@@ -106,22 +106,14 @@ static bool take(const json_t *o, struct cs_join_token *t, struct cs_err *err) {
 }
 
 bool cs_join_token_read(const char *text, struct cs_join_token *ret, struct cs_err *err) {
-    char base64[CS_JOIN_TOKEN_MAX];
     uint8_t json[CS_JOIN_TOKEN_MAX];
     CS_AUTO(cs_join_token_clear) struct cs_join_token t = {0};
     size_t n = strlen(text), len;
-    if (n >= sizeof base64 - 4 || strncmp(text, PREFIX, PREFIX_LEN) != 0)
+    if (n >= sizeof json || strncmp(text, PREFIX, PREFIX_LEN) != 0)
         return no_token(err, "it begins with " PREFIX);
-    n -= PREFIX_LEN;
-    for (size_t i = 0; i < n; i++) {
-        char c = text[PREFIX_LEN + i];
-        base64[i] = c == '-' ? '+' : c == '_' ? '/' : c;
-    }
-    while (n % 4 != 0)
-        base64[n++] = '=';
-    bool ok = cs_base64_decode(base64, n, json, &len) || no_token(err, "it was cut or altered");
+    bool ok = cs_base64url_decode(text + PREFIX_LEN, n - PREFIX_LEN, json, &len) ||
+              no_token(err, "it was cut or altered");
     json_t *o = ok ? json_loadb((const char *)json, len, JSON_REJECT_DUPLICATES, NULL) : NULL;
-    explicit_bzero(base64, sizeof base64);
     explicit_bzero(json, sizeof json);
     ok = ok && take(o, &t, err);
     json_decref(o);

@@ -9,8 +9,8 @@
 // at most CS_TOKEN_LIFE_S from iat to exp, clocks at most CS_TOKEN_SKEW_S apart. Reading tells what a token
 // claims; only verifying, with the key that the catalog has for its kid, makes it true. Pure.
 //
-// libjwt reads the parts. It does not verify: it would go through PEM and OpenSSL's decoders each time, which
-// costs several times the signature itself, in the loop, for anybody who sends one.
+// Read and verified here: the libraries for it go through PEM and OpenSSL's decoders each time, which costs
+// several times the signature itself, in the loop, for anybody who sends one.
 #pragma once
 
 #include "certsync/model/entry.h"

@@ -182,3 +182,21 @@ bool cs_base64_decode(const char *text, size_t len, uint8_t *ret, size_t *ret_le
     *ret_len = (size_t)(out - ret) + last;
     return true;
 }
+
+bool cs_base64url_decode(const char *text, size_t len, uint8_t *ret, size_t *ret_len) {
+    size_t total = 0, n;
+    for (size_t i = 0; i < len; i += 4) {
+        char four[4] = {'=', '=', '=', '='}; // the padding that this form leaves out
+        for (size_t k = 0; k < 4 && i + k < len; k++) {
+            char c = text[i + k];
+            if (c == '+' || c == '/' || c == '=')
+                return false;
+            four[k] = c == '-' ? '+' : c == '_' ? '/' : c;
+        }
+        if (!cs_base64_decode(four, 4, ret + total, &n))
+            return false;
+        total += n;
+    }
+    *ret_len = total;
+    return true;
+}

@@ -7,8 +7,8 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <jwt.h>
 #include <netinet/in.h>
+#include <openssl/hmac.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -22,6 +22,7 @@
 
 #include "certsync/runtime/http.h"
 #include "certsync/runtime/log.h"
+#include "jwt_make.h"
 
 #define DEADLINE_MS 60000
 
@@ -321,37 +322,37 @@ void af_wait_metric(struct af *f, const char *series, double lowest, double high
 
 // ---- tokens
 
-const char *af_token_of(struct af *f, struct af_token how) {
+// "none": no signature. "HS256": with the public key as its secret.
+static char *sign_otherwise(struct af_token how, const char *header, const char *claims) {
     struct cs_err err;
-    uint8_t *pem = NULL;
-    size_t len = 0;
-    jwt_t *jwt = NULL;
+    uint8_t mac[32];
+    char *text = malloc(JWT_MAX), *pem = NULL;
+    assert_non_null(text);
+    size_t n = jwt_begin(text, header, claims);
+    text[n] = '.';
+    text[n + 1] = '\0';
+    if (strcmp(how.alg, "none") == 0)
+        return text;
+    assert_true(cs_spki_to_pem(cs_pubkey_spki(how.key->pub), &pem, &err));
+    assert_non_null(HMAC(EVP_sha256(), pem, (int)strlen(pem), (const uint8_t *)text, n, mac, NULL));
+    cs_base64url_encode(mac, sizeof mac, text + n + 1);
+    free(pem);
+    return text;
+}
+
+const char *af_token_of(struct af *f, struct af_token how) {
     int64_t now_s = atomic_load(&f->clock.wall_ms) / 1000, iat = now_s + how.iat_s;
     const char *kid = how.kid ? how.kid : how.key->kid;
-    assert_true(cs_privkey_to_pem(how.key->priv, &pem, &len, &err));
-    assert_int_equal(jwt_new(&jwt), 0);
-    assert_int_equal(jwt_add_header(jwt, "kid", kid), 0);
-    assert_int_equal(jwt_add_grant(jwt, "iss", how.iss ? how.iss : kid), 0);
-    assert_int_equal(jwt_add_grant(jwt, "sub", how.sub), 0);
-    assert_int_equal(jwt_add_grant(jwt, "aud", how.aud ? how.aud : FX_DEPLOYMENT), 0);
-    assert_int_equal(jwt_add_grant_int(jwt, "iat", (long)iat), 0);
-    assert_int_equal(jwt_add_grant_int(jwt, "exp", (long)(iat + (how.life_s ? how.life_s : 120))), 0);
-    if (how.alg && strcmp(how.alg, "none") == 0)
-        assert_int_equal(jwt_set_alg(jwt, JWT_ALG_NONE, NULL, 0), 0);
-    else if (how.alg) { // HS256 with the public key as its secret
-        char *public_pem = NULL;
-        assert_true(cs_spki_to_pem(cs_pubkey_spki(how.key->pub), &public_pem, &err));
-        assert_int_equal(
-            jwt_set_alg(jwt, JWT_ALG_HS256, (unsigned char *)public_pem, (int)strlen(public_pem)), 0);
-        free(public_pem);
-    } else
-        assert_int_equal(jwt_set_alg(jwt, JWT_ALG_ES256, pem, (int)len), 0);
-    char *text = jwt_encode_str(jwt);
-    assert_non_null(text);
+    const char *header =
+        fx_text(f->fx, "{\"alg\":\"%s\",\"typ\":\"JWT\",\"kid\":\"%s\"}", how.alg ? how.alg : "ES256", kid);
+    const char *claims = fx_text(
+        f->fx, "{\"iss\":\"%s\",\"sub\":\"%s\",\"aud\":\"%s\",\"iat\":%" PRId64 ",\"exp\":%" PRId64 "}",
+        how.iss ? how.iss : kid, how.sub, how.aud ? how.aud : FX_DEPLOYMENT, iat,
+        iat + (how.life_s ? how.life_s : 120));
+    char *text = how.alg ? sign_otherwise(how, header, claims)
+                         : jwt_sign(f->fx->crypto, how.key->priv, header, claims);
     const char *kept = fx_text(f->fx, "%s", text);
     free(text);
-    jwt_free(jwt);
-    cs_secure_free(pem, len);
     return kept;
 }
 

@@ -6,11 +6,11 @@
 
 #include <cmocka.h>
 
-#include <jwt.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fixture.h"
+#include "jwt_make.h"
 #include "token.h"
 
 #define NOW 1795435200
@@ -33,23 +33,10 @@ static int teardown(void **state) {
 
 // Signs whatever header and claims are given as JSON.
 static char *make(const char *header, const char *claims) {
-    struct cs_err err;
-    uint8_t *pem = NULL;
-    size_t len = 0;
-    jwt_t *jwt = NULL;
-    assert_int_equal(jwt_new(&jwt), 0);
-    assert_int_equal(jwt_add_headers_json(jwt, header), 0);
-    assert_int_equal(jwt_add_grants_json(jwt, claims), 0);
-    assert_true(cs_privkey_to_pem(key->priv, &pem, &len, &err));
-    assert_int_equal(jwt_set_alg(jwt, JWT_ALG_ES256, pem, (int)len), 0);
-    char *text = jwt_encode_str(jwt);
-    assert_non_null(text);
-    cs_secure_free(pem, len);
-    jwt_free(jwt);
-    return text;
+    return jwt_sign(fx->crypto, key->priv, header, claims);
 }
 
-#define HEADER "{\"kid\":\"%s\"}"
+#define HEADER "{\"alg\":\"ES256\",\"kid\":\"%s\"}"
 #define CLAIMS                                                                                               \
     "{\"iss\":\"%s\",\"sub\":\"acme\",\"aud\":\"test.example\",\"iat\":1795435200,\"exp\":1795435320%s}"
 
@@ -134,9 +121,9 @@ static void test_claims(void **state) {
     const struct {
         const char *header, *claims, *says;
     } cases[] = {
-        {"{\"typ\":\"JWT\"}", fx_text(fx, CLAIMS, key->kid, ""), "kid"},
-        {fx_text(fx, "{\"kid\":\"%s\",\"crit\":[\"exp\"]}", key->kid), fx_text(fx, CLAIMS, key->kid, ""),
-         "crit"},
+        {"{\"alg\":\"ES256\",\"typ\":\"JWT\"}", fx_text(fx, CLAIMS, key->kid, ""), "kid"},
+        {fx_text(fx, "{\"alg\":\"ES256\",\"kid\":\"%s\",\"crit\":[\"exp\"]}", key->kid),
+         fx_text(fx, CLAIMS, key->kid, ""), "crit"},
         {header, fx_text(fx, CLAIMS, fx_key_new(fx)->kid, ""), "iss"},
         {header, fx_text(fx, CLAIMS, key->kid, ",\"nbf\":1795436000"), "future"},
         {header, fx_text(fx, CLAIMS, key->kid, ",\"nbf\":\"x\""), "future"},
@@ -188,12 +175,137 @@ static void test_form(void **state) {
     free(good);
 }
 
+// Signed well, and with a header that must not pass.
+static void test_hostile_headers(void **state) {
+    (void)state;
+    static const struct {
+        const char *header, *says;
+    } cases[] = {
+        {"{\"kid\":\"%s\"}", "alg"},
+        {"{\"alg\":\"none\",\"kid\":\"%s\"}", "alg"},
+        {"{\"alg\":\"None\",\"kid\":\"%s\"}", "alg"},
+        {"{\"alg\":\"\",\"kid\":\"%s\"}", "alg"},
+        {"{\"alg\":null,\"kid\":\"%s\"}", "alg"},
+        {"{\"alg\":[\"ES256\"],\"kid\":\"%s\"}", "alg"},
+        {"{\"alg\":\"es256\",\"kid\":\"%s\"}", "alg"},
+        {"{\"alg\":\"Es256\",\"kid\":\"%s\"}", "alg"},
+        {"{\"alg\":\"ES256 \",\"kid\":\"%s\"}", "alg"},
+        {"{\"alg\":\"HS256\",\"kid\":\"%s\"}", "alg"},
+        {"{\"alg\":\"ES384\",\"kid\":\"%s\"}", "alg"},
+        {"{\"Alg\":\"ES256\",\"kid\":\"%s\"}", "alg"},
+        {"{\"alg\":\"ES256\\u0000\",\"kid\":\"%s\"}", "cannot be read"},
+        {"{\"alg\":\"ES256\",\"alg\":\"none\",\"kid\":\"%s\"}", "cannot be read"},
+        {"{\"alg\":\"none\",\"alg\":\"ES256\",\"kid\":\"%s\"}", "cannot be read"},
+        {"{\"alg\":\"ES256\",\"kid\":\"%s\",\"kid\":\"x\"}", "cannot be read"},
+        {"{\"alg\":\"ES256\",\"kid\":\"%s\",\"crit\":[]}", "crit"},
+        {"{\"alg\":\"ES256\",\"kid\":\"%s\",\"crit\":null}", "crit"},
+        {"{\"alg\":\"ES256\",\"kid\":\"%s\",\"crit\":\"b64\",\"b64\":false}", "crit"},
+        {"{\"alg\":\"ES256\",\"kid\":\"%s\",\"typ\":\"JWE\"}", "typ"},
+        {"{\"alg\":\"ES256\",\"kid\":[\"%s\"]}", "kid"},
+        {"{\"alg\":\"ES256\",\"kid\":\"%s \"}", "kid"},
+        {"{\"alg\":\"ES256\",\"kid\":\"%s\"}}", "cannot be read"},
+        {"{\"alg\":\"ES256\",\"kid\":\"%s\"", "cannot be read"},
+        {"[{\"alg\":\"ES256\",\"kid\":\"%s\"}]", "cannot be read"},
+        {"\"%s\"", "cannot be read"},
+        {"null", "cannot be read"},
+        {"{\"alg\":\"ES256\",\"kid\":\"%s\",\"x\":\"\xff\"}", "cannot be read"},
+        {"{\"alg\":\"ES256\",\"kid\":\"%s\",\"x\":99999999999999999999}", "cannot be read"},
+    };
+    for (size_t i = 0; i < CS_ARRAY_LEN(cases); i++) {
+        char *text = make(fx_text(fx, cases[i].header, key->kid), fx_text(fx, CLAIMS, key->kid, ""));
+        assert_false(reads(text, cases[i].says));
+        free(text);
+    }
+    char *mixed_typ = make(fx_text(fx, "{\"alg\":\"ES256\",\"kid\":\"%s\",\"typ\":\"jwt\"}", key->kid),
+                           fx_text(fx, CLAIMS, key->kid, ""));
+    assert_true(reads(mixed_typ, ""));
+    free(mixed_typ);
+}
+
+static void test_hostile_claims(void **state) {
+    (void)state;
+    const char *header = fx_text(fx, HEADER, key->kid);
+    const struct {
+        const char *more, *says;
+    } cases[] = {
+        {",\"nbf\":null", "future"},
+        {",\"nbf\":1795435200.5", "future"},
+        {",\"exp\":9795435320", "cannot be read"}, // twice
+        {",\"sub\":\"*\"", "cannot be read"},
+        {"}{", "cannot be read"},
+        {",", "cannot be read"},
+        {",\"x\":{\"a\":1,\"a\":2}", "cannot be read"},
+    };
+    for (size_t i = 0; i < CS_ARRAY_LEN(cases); i++) {
+        char *text = make(header, fx_text(fx, CLAIMS, key->kid, cases[i].more));
+        assert_false(reads(text, cases[i].says));
+        free(text);
+    }
+    // A number with a fraction is no time.
+    char *real = make(header, fx_text(fx,
+                                      "{\"iss\":\"%s\",\"sub\":\"acme\",\"aud\":\"test.example\",\"iat\":"
+                                      "1795435200.0,\"exp\":1795435320}",
+                                      key->kid));
+    assert_false(reads(real, "iat"));
+    free(real);
+}
+
+// A part more or less, other alphabets, bits that nothing uses, the largest size.
+static void test_hostile_encoding(void **state) {
+    (void)state;
+    char *good = make(fx_text(fx, HEADER, key->kid), fx_text(fx, CLAIMS, key->kid, ""));
+    char *c = strchr(good, '.') + 1, *s = strrchr(good, '.') + 1;
+    c[-1] = s[-1] = '\0';
+    const char *h = good;
+    const char *const forms[] = {fx_text(fx, "%s..%s", h, s),
+                                 fx_text(fx, "..%s", s),
+                                 fx_text(fx, "%s.%s", h, s),
+                                 fx_text(fx, ".%s.%s", c, s),
+                                 fx_text(fx, "%s.%s.", h, c),
+                                 fx_text(fx, "%s.%s.%s.x", h, c, s),
+                                 fx_text(fx, "%s.%s.%s.", h, c, s),
+                                 fx_text(fx, ".%s.%s.%s", h, c, s),
+                                 fx_text(fx, "%s..%s.%s", h, c, s),
+                                 fx_text(fx, "%s=.%s.%s", h, c, s),
+                                 fx_text(fx, "%s.%s+.%s", h, c, s),
+                                 fx_text(fx, "%s.%s/.%s", h, c, s),
+                                 fx_text(fx, "%s.%s\n.%s", h, c, s),
+                                 fx_text(fx, "%s.%s.%s\n", h, c, s),
+                                 fx_text(fx, "%s\xc3\xa9.%s.%s", h, c, s)};
+    for (size_t i = 0; i < CS_ARRAY_LEN(forms); i++)
+        assert_false(reads(forms[i], "not a signed"));
+    assert_false(reads(fx_text(fx, "%sA.%s.%s", h, c, s), "cannot be read"));
+    assert_false(reads(fx_text(fx, "%s.%sAAAA.%s", h, c, s), "cannot be read")); // NULs behind the JSON
+    // {} is e30; the two bits behind it must be zero.
+    assert_false(reads(fx_text(fx, "e30.e30.%s", s), "alg"));
+    assert_false(reads(fx_text(fx, "e31.e30.%s", s), "cannot be read"));
+    // {"a":1} with a NUL behind the number.
+    assert_false(reads(fx_text(fx, "eyJhIjoxfQ.e30.%s", s), "alg"));
+    assert_false(reads(fx_text(fx, "eyJhIjoxAH0.e30.%s", s), "cannot be read"));
+    free(good);
+    // The largest that is read at all. base64 steps over some lengths: it is within three bytes of the limit.
+    char claims[CS_TOKEN_MAX];
+    size_t len = 0, longest = 0;
+    for (int spaces = 1000; len <= CS_TOKEN_MAX; spaces++) {
+        snprintf(claims, sizeof claims, "%s%*s", fx_text(fx, CLAIMS, key->kid, ""), spaces, "");
+        char *text = make(fx_text(fx, HEADER, key->kid), claims);
+        len = strlen(text);
+        assert_int_equal(reads(text, "2048"), len <= CS_TOKEN_MAX);
+        longest = len <= CS_TOKEN_MAX ? len : longest;
+        free(text);
+    }
+    assert_true(longest >= CS_TOKEN_MAX - 3);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good),
         cmocka_unit_test(test_many_signatures),
         cmocka_unit_test(test_claims),
         cmocka_unit_test(test_form),
+        cmocka_unit_test(test_hostile_headers),
+        cmocka_unit_test(test_hostile_claims),
+        cmocka_unit_test(test_hostile_encoding),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -34,7 +34,7 @@ void *fx_alloc(struct fx *fx, size_t size) {
 }
 
 const char *fx_text(struct fx *fx, const char *fmt, ...) {
-    char text[512];
+    char text[2048];
     va_list args;
     va_start(args, fmt);
     int len = vsnprintf(text, sizeof(text), fmt, args);

@@ -26,7 +26,6 @@ cs_agent_test(agent_cli)
 target_compile_definitions(test_agent_cli PRIVATE CERTSYNC_TEST_CERTS="${CERTSYNC_TEST_CERTS}"
                            CERTSYNC_BINARY="$<TARGET_FILE:certsync>")
 add_dependencies(test_agent_cli test_certs certsync)
-target_link_libraries(test_agent_cli PRIVATE PkgConfig::jwt)
 
 cs_agent_test(scan)
 target_compile_definitions(test_scan PRIVATE CERTSYNC_TEST_CERTS="${CERTSYNC_TEST_CERTS}")

@@ -5,11 +5,11 @@
 #pragma once
 
 #include <jansson.h>
-#include <jwt.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
 #include "agent_fixture.h"
+#include "certsync/model/text.h"
 #include "certsync/runtime/http.h"
 #include "certsync/runtime/loop.h"
 
@@ -19,7 +19,8 @@ struct agent_api {
     struct cs_loop *loop;
     struct cs_http_server *server;
     pthread_t thread;
-    char public_pem[1024]; // of the key that signs tokens
+    uint8_t spki[128]; // of the key that signs tokens
+    size_t spki_len;
     char kid[64];
     _Atomic int asked;      // outcome requests
     _Atomic int bad_tokens; // requests without a good token
@@ -29,23 +30,49 @@ static inline void agent_api_json(struct cs_http_request *req, const char *text)
     cs_http_reply(req, 200, "application/json", (struct cs_bytes){(const uint8_t *)text, strlen(text)});
 }
 
+static inline json_t *agent_api_part(const char *text, size_t len) {
+    uint8_t bytes[4096];
+    size_t n;
+    return len < sizeof bytes && cs_base64url_decode(text, len, bytes, &n)
+               ? json_loadb((const char *)bytes, n, JSON_REJECT_DUPLICATES, NULL)
+               : NULL;
+}
+
+static inline bool agent_api_is(const json_t *o, const char *name, const char *text) {
+    const char *s = json_string_value(json_object_get(o, name));
+    return s && strcmp(s, text) == 0;
+}
+
+static inline bool agent_api_signed(const struct agent_api *api, const char *token, const char *dot) {
+    struct cs_err err;
+    struct cs_crypto *crypto = NULL;
+    struct cs_pubkey *key = NULL;
+    uint8_t sig[CS_ES256_SIG_LEN + 4];
+    size_t n;
+    bool ok =
+        cs_base64url_decode(dot + 1, strnlen(dot + 1, 86), sig, &n) && n == CS_ES256_SIG_LEN &&
+        cs_crypto_new(&crypto, &err) &&
+        cs_pubkey_new(crypto, (struct cs_bytes){api->spki, api->spki_len}, &key, &err) &&
+        cs_es256_verify(crypto, key, (struct cs_bytes){(const uint8_t *)token, (size_t)(dot - token)}, sig);
+    cs_pubkey_free(key);
+    cs_crypto_free(crypto);
+    return ok;
+}
+
 // iss, kid: the key; sub: the account of the path, or "*"; aud; at most five minutes.
 static inline bool agent_api_token_ok(struct agent_api *api, const struct cs_http_request *req) {
-    jwt_t *jwt = NULL;
-    const char *token = cs_http_bearer(req);
-    bool ok = token && jwt_decode(&jwt, token, (const unsigned char *)api->public_pem,
-                                  (int)strlen(api->public_pem)) == 0;
-    if (ok) {
-        const char *sub = jwt_get_grant(jwt, "sub"), *aud = jwt_get_grant(jwt, "aud"),
-                   *iss = jwt_get_grant(jwt, "iss");
-        const char *kid = jwt_get_header(jwt, "kid");
-        long life = jwt_get_grant_int(jwt, "exp") - jwt_get_grant_int(jwt, "iat");
-        ok = jwt_get_alg(jwt) == JWT_ALG_ES256 && sub &&
-             (strcmp(sub, cs_http_param(req, "account")) == 0 || strcmp(sub, "*") == 0) && aud &&
-             strcmp(aud, "unit") == 0 && iss && strcmp(iss, api->kid) == 0 && kid &&
-             strcmp(kid, api->kid) == 0 && life > 0 && life <= 300;
-    }
-    jwt_free(jwt);
+    const char *token = cs_http_bearer(req), *first = token ? strchr(token, '.') : NULL;
+    const char *second = first ? strchr(first + 1, '.') : NULL;
+    json_auto_t *header = second ? agent_api_part(token, (size_t)(first - token)) : NULL;
+    json_auto_t *claims = second ? agent_api_part(first + 1, (size_t)(second - first - 1)) : NULL;
+    int64_t life = json_integer_value(json_object_get(claims, "exp")) -
+                   json_integer_value(json_object_get(claims, "iat"));
+    bool ok =
+        second && agent_api_signed(api, token, second) && agent_api_is(header, "alg", "ES256") &&
+        agent_api_is(header, "kid", api->kid) && agent_api_is(claims, "iss", api->kid) &&
+        agent_api_is(claims, "aud", "unit") &&
+        (agent_api_is(claims, "sub", "*") || agent_api_is(claims, "sub", cs_http_param(req, "account"))) &&
+        life > 0 && life <= 300;
     if (!ok)
         atomic_fetch_add(&api->bad_tokens, 1);
     return ok;

@@ -331,7 +331,9 @@ static void write_keys(void) {
     write_key("agent.key", fixture->key, 0600);
     write_key("open.key", fixture->key, 0644);
     ASSERT_OK(cs_spki_to_pem((struct cs_bytes){fixture->spki, fixture->spki_len}, &pem, &err), err);
-    snprintf(api.public_pem, sizeof api.public_pem, "%s", pem);
+    assert_true(fixture->spki_len <= sizeof api.spki);
+    memcpy(api.spki, fixture->spki, fixture->spki_len);
+    api.spki_len = fixture->spki_len;
     snprintf(api.kid, sizeof api.kid, "%s", fixture->kid);
     write_file("agent.pub", pem, 0644);
     free(pem);

@@ -98,6 +98,54 @@ static void base64_round_trips_every_byte_and_length(void **state) {
     }
 }
 
+static void base64url_in_its_one_form(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t len; // of the bytes; SIZE_MAX: refused
+    } rows[] = {{"", 0},
+                {"Zg", 1},
+                {"Zm8", 2},
+                {"Zm9v", 3},
+                {"-_-_", 3},
+                {"Zm9vYg", 4},
+                {"Z", SIZE_MAX},
+                {"Zg==", SIZE_MAX},
+                {"Zh", SIZE_MAX},
+                {"Zm9", SIZE_MAX},
+                {"Zm9vZ", SIZE_MAX},
+                {"+/+/", SIZE_MAX},
+                {"Zm 9", SIZE_MAX},
+                {"Zm9v=", SIZE_MAX},
+                {"Zg=A", SIZE_MAX},
+                {"ZgZg====", SIZE_MAX}};
+    for (size_t i = 0; i < CS_ARRAY_LEN(rows); i++) {
+        uint8_t out[16];
+        char again[32];
+        size_t len = 77, n = strlen(rows[i].text);
+        bool ok = cs_base64url_decode(rows[i].text, n, out, &len);
+        assert_int_equal(ok, rows[i].len != SIZE_MAX);
+        assert_int_equal(len, ok ? rows[i].len : 77);
+        if (!ok)
+            continue;
+        assert_int_equal(cs_base64url_encode(out, len, again), n);
+        assert_string_equal(again, rows[i].text);
+    }
+    uint8_t data[100];
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (uint8_t)(i * 41 + 200);
+    for (size_t n = 0; n <= sizeof data; n++) {
+        char text[sizeof data * 2];
+        size_t len, text_len = cs_base64url_encode(data, n, text);
+        uint8_t *back = malloc(text_len / 4 * 3 + 2);
+        assert_non_null(back);
+        assert_true(cs_base64url_decode(text, text_len, back, &len));
+        assert_int_equal(len, n);
+        assert_memory_equal(back, data, n);
+        free(back);
+    }
+}
+
 static void hex_both_ways(void **state) {
     (void)state;
     char out[9];
@@ -238,6 +286,7 @@ int main(void) {
         cmocka_unit_test(base64_refuses_what_is_not_canonical),
         cmocka_unit_test(base64_knows_its_alphabet_everywhere),
         cmocka_unit_test(base64_round_trips_every_byte_and_length),
+        cmocka_unit_test(base64url_in_its_one_form),
         cmocka_unit_test(hex_both_ways),
         cmocka_unit_test(utf8_as_rfc_3629),
         cmocka_unit_test(times),

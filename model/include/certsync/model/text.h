@@ -21,6 +21,8 @@ size_t cs_base64url_encode(const uint8_t *data, size_t len, char *out);
 // Strict: length a multiple of 4, alphabet only, padding only at the end, unused bits zero, no white
 // space. ret needs cs_base64_decoded_max(len) bytes. False where the text is not canonical base64.
 CS_MUST_USE bool cs_base64_decode(const char *text, size_t len, uint8_t *ret, size_t *ret_len);
+// The form for URLs and tokens, canonical and without padding. ret needs len / 4 * 3 + 2 bytes.
+CS_MUST_USE bool cs_base64url_decode(const char *text, size_t len, uint8_t *ret, size_t *ret_len);
 
 void cs_hex_encode(const uint8_t *data, size_t len, char *out);             // writes 2 * len bytes and a NUL
 CS_MUST_USE bool cs_hex_decode(const char *text, size_t len, uint8_t *ret); // lower case only
