@@ -2,7 +2,6 @@
 #include "certsync/runtime/settings.h"
 
 #include <ctype.h>
-#include <ini.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +15,7 @@
 
 #define FILE_MAX      (1 << 20)
 #define LINE_MAX_LEN  8192
-#define SECTION_MAX   48 // libinih cuts section names at 49 bytes without a word
+#define SECTION_MAX   48
 #define ITEM_NAME_MAX 32
 #define KEY_MAX       256
 
@@ -27,10 +26,9 @@ struct loader {
     struct cs_err *err;
     // The file:
     const char *file;
-    const char *pos, *end; // what libinih has not read yet
+    const char *section;
     int line;
     struct cs_map seen; // keys of the file, with the line as value
-    bool failed;
 };
 
 static bool at_fault(struct cs_err *err, const char *where, const char *key, const char *text) {
@@ -241,70 +239,76 @@ static bool first_time(struct loader *l, const char *where, const char *key) {
     }
     char line[16];
     snprintf(line, sizeof line, "%d", l->line);
-    return setting_map_put(&seen_row, key, line, &l->seen, l->err);
+    return setting_map_put(&seen_row, key, line, &l->seen, l->err) || cs_err_prepend(l->err, "%s", where);
 }
 
-static int on_ini(void *user, const char *section, const char *name, const char *value) {
-    struct loader *l = user;
-    if (l->failed)
-        return 0;
-    char where[512], key[KEY_MAX], text[LINE_MAX_LEN];
-    snprintf(where, sizeof where, "%s:%d", l->file, l->line);
-    int n = snprintf(key, sizeof key, "%s%s%s", section, *section ? "." : "", name);
-    snprintf(text, sizeof text, "%s", value ? value : "");
-    bool ok = false;
+static bool read_value(struct loader *l, const char *where, const char *name, char *text) {
+    char key[KEY_MAX];
+    int n = snprintf(key, sizeof key, "%s%s%s", l->section, *l->section ? "." : "", name);
     if (n < 0 || (size_t)n >= sizeof key)
-        at_fault(l->err, where, name, "the key is too long");
-    else if (!unquote(text))
-        at_fault(l->err, where, key, "the quotes do not fit; write \\\" for a quote within quotes");
-    else
-        ok = first_time(l, where, key) && set_key(l, where, key, text);
-    explicit_bzero(text, sizeof text);
-    l->failed = !ok;
-    return ok;
+        return at_fault(l->err, where, name, "the key is too long");
+    if (!unquote(text))
+        return at_fault(l->err, where, key, "the quotes do not fit; write \\\" for a quote within quotes");
+    return first_time(l, where, key) && set_key(l, where, key, text);
 }
 
-// libinih's fgets: one line a call, so that the line number is known.
-static char *next_line(char *str, int num, void *stream) {
-    struct loader *l = stream;
-    if (l->pos >= l->end || l->failed)
-        return NULL;
-    const char *nl = memchr(l->pos, '\n', (size_t)(l->end - l->pos));
-    size_t len = (size_t)((nl ? nl + 1 : l->end) - l->pos);
-    if (len > (size_t)num - 1)
-        len = (size_t)num - 1;
-    memcpy(str, l->pos, len);
-    str[len] = '\0';
-    l->pos += len;
-    l->line++;
-    return str;
+// White space at both ends goes. In place.
+static char *trim(char *s) {
+    size_t len = strlen(s);
+    while (len > 0 && isspace((unsigned char)s[len - 1]))
+        s[--len] = '\0';
+    while (isspace((unsigned char)*s))
+        s++;
+    return s;
 }
 
-// What libinih would cut or misread without saying so.
-static bool check_lines(const struct loader *l, struct cs_err *err) {
-    int line = 1;
-    for (const char *p = l->pos; p < l->end; line++) {
-        const char *nl = memchr(p, '\n', (size_t)(l->end - p));
-        size_t len = (size_t)((nl ? nl : l->end) - p);
-        const char *fault = len > LINE_MAX_LEN - 8                    ? "the line is longer than 8 KiB"
-                            : memchr(p, '\0', len)                    ? "the line holds a NUL"
-                            : *p == '[' && len > SECTION_MAX          ? "the section's name is too long"
-                            : !cs_utf8_valid((const uint8_t *)p, len) ? "not UTF-8"
-                                                                      : NULL;
-        if (fault)
-            return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s:%d: %s", l->file, line, fault);
-        p += len + 1;
+// What no line may hold.
+static const char *line_fault(const char *line, size_t len) {
+    return len > LINE_MAX_LEN - 8                       ? "the line is longer than 8 KiB"
+           : memchr(line, '\0', len)                    ? "the line holds a NUL"
+           : !cs_utf8_valid((const uint8_t *)line, len) ? "not UTF-8"
+                                                        : NULL;
+}
+
+// [section], key = value or key: value, a comment, or nothing; white space around each counts for nothing, as
+// does what follows a section's bracket.
+static bool read_line(struct loader *l, char *line, size_t len) {
+    char where[512], *s = line, *end = NULL;
+    snprintf(where, sizeof where, "%s:%d", l->file, l->line);
+    const char *fault = line_fault(line, len);
+    if (!fault) {
+        s = trim(line);
+        if (*s == '\0' || *s == '#' || *s == ';')
+            return true;
+        end = strpbrk(s, *s == '[' ? "]" : "=:");
+        fault = !end                                     ? "neither [section] nor key = value nor a comment"
+                : *s == '[' && end - s - 1 > SECTION_MAX ? "the section's name is too long"
+                                                         : NULL;
     }
+    if (fault)
+        return cs_err_set(l->err, CS_ERR_CONFIG, CS_CODE_NONE, "%s: %s", where, fault);
+    *end = '\0';
+    if (*s != '[')
+        return read_value(l, where, trim(s), trim(end + 1));
+    l->section = s + 1;
     return true;
 }
 
-static void set_up_inih(void) {
-    ini_use_stack = false;
-    ini_initial_alloc = LINE_MAX_LEN;
-    ini_max_line = LINE_MAX_LEN;
-    ini_allow_multiline = false;       // an indented line is a line like others
-    ini_allow_inline_comments = false; // values may hold ';'
-    ini_stop_on_first_error = true;
+static bool read_lines(struct loader *l, char *text, size_t len) {
+    static const char bom[] = "\xef\xbb\xbf";
+    char *at = text, *end = text + len;
+    if (len >= 3 && memcmp(text, bom, 3) == 0)
+        at += 3;
+    l->section = "";
+    for (l->line = 1; at < end; l->line++) {
+        char *nl = memchr(at, '\n', (size_t)(end - at));
+        char *line_end = nl ? nl : end;
+        *line_end = '\0'; // a buffer has a NUL behind it
+        if (!read_line(l, at, (size_t)(line_end - at)))
+            return false;
+        at = line_end + 1;
+    }
+    return true;
 }
 
 static bool load_file(struct loader *l, bool optional) {
@@ -314,21 +318,7 @@ static bool load_file(struct loader *l, bool optional) {
         return true;
     if (!cs_file_read(l->file, 0, &b, l->err))
         return cs_err_prepend(l->err, "settings");
-    l->pos = b.data ? (const char *)b.data : "";
-    l->end = l->pos + b.len;
-    bool ok = check_lines(l, l->err);
-    if (ok) {
-        set_up_inih();
-        int result = ini_parse_stream(next_line, l, on_ini, l);
-        ok = result == 0;
-        if (!ok && !l->failed) {
-            if (result == -2)
-                cs_err_oom(l->err);
-            else
-                cs_err_set(l->err, CS_ERR_CONFIG, CS_CODE_NONE,
-                           "%s:%d: neither [section] nor key = value nor a comment", l->file, result);
-        }
-    }
+    bool ok = b.len == 0 || read_lines(l, (char *)b.data, b.len);
     if (b.data)
         explicit_bzero(b.data, b.cap); // secrets may stand in it
     return ok;

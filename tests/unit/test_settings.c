@@ -116,6 +116,14 @@ static struct demo *load(const char *text, const char *const *env, const struct 
     return cs_settings_load(&table, &source, &values, err) ? values : NULL;
 }
 
+// The same of text that may hold NULs.
+static struct demo *load_bytes(const char *text, size_t len, struct cs_err *err) {
+    void *values = NULL;
+    struct cs_settings_source source = {.file = file};
+    write_text(file, text, len);
+    return cs_settings_load(&table, &source, &values, err) ? values : NULL;
+}
+
 static struct demo *must_load(const char *text) {
     struct cs_err err;
     struct demo *d = load(text, NULL, NULL, 0, &err);
@@ -250,6 +258,68 @@ static void test_faults(void **state) {
         if (!strstr(err.msg, cases[i].message))
             fail_msg("case %zu: \"%s\" does not say \"%s\"", i, err.msg, cases[i].message);
         assert_int_equal(err.kind, CS_ERR_CONFIG);
+    }
+}
+
+// Every way to write the same three settings.
+static void test_forms(void **state) {
+    (void)state;
+    static const char *const same[] = {
+        "deployment = x\n[kafka]\nbrokers = a:1\nrdkafka.p = =:[q] ; # \n",
+        "\xef\xbb\xbf"
+        "deployment = x\n[kafka]\nbrokers = a:1\nrdkafka.p = =:[q] ; #",
+        "deployment=x\r\n[kafka]\r\nbrokers=a:1\r\nrdkafka.p==:[q] ; #\r\n",
+        "\n\n  deployment\t:\tx\v\n\f[kafka]  # the brokers\n\tbrokers:a:1\n;\n#[log]\nrdkafka.p : =:[q] ; #",
+        "deployment = x\n[agent]\n[nobody]\n[kafka]\nbrokers = \"a:1\"\n[agent]\n[kafka]\nrdkafka.p=\"=:[q] "
+        "; #\"\n",
+        "\xef\xbb\xbf\r\ndeployment = x\n[kafka];]\nrdkafka.p = =:[q] ; #\nbrokers = a:1\n\n \t",
+    };
+    for (size_t i = 0; i < CS_ARRAY_LEN(same); i++) {
+        struct demo *d = must_load(same[i]);
+        assert_string_equal(d->deployment, "x");
+        assert_string_equal(d->brokers, "a:1");
+        assert_int_equal(d->raw.count, 1);
+        assert_string_equal(d->raw.pairs[0].name, "p");
+        assert_string_equal(d->raw.pairs[0].value, "=:[q] ; #");
+        cs_settings_free(&table, d);
+    }
+    static char longest[8192];
+    snprintf(longest, sizeof longest, "deployment = %4000d%*s", 1, 4171, "");
+    cs_settings_free(&table, must_load(longest));
+    static const struct {
+        const char *text;
+        size_t len;
+        const char *message;
+    } faults[] = {
+#define BYTES(text) text, sizeof(text) - 1
+        {BYTES("deployment = x\0y\n"), ":1: the line holds a NUL"},
+        {BYTES("deployment = x\n\0"), ":2: the line holds a NUL"},
+        {BYTES("\xff\xfe"
+               "d\0"),
+         ":1: the line holds a NUL"}, // UTF-16
+        {BYTES("\n\xef\xbb\xbf"
+               "deployment = x\n"),
+         ":2: "}, // the mark elsewhere
+        {BYTES("deployment = x\n[kafka\nbrokers = y]\n"), ":2: neither"},
+        {BYTES("deployment = x\n= y\n"), ":2: "},
+        {BYTES("deployment = x\n[]\nbrokers = y\n"), ":3: brokers: no such setting"},
+        {BYTES("deployment = x\n[ kafka ]\nbrokers = y\n"), ":3: "},
+        {BYTES("deployment = x\n[kafka]\nbrokers\n = y\n"), ":3: neither"},
+        {BYTES("deployment = x\n[agent]\nworkers = 2\n[kafka]\n[agent]\nworkers = 2\n"),
+         ":6: agent.workers: set already on line 3"},
+        {BYTES("deployment = x\rd = y\n"), ":1: deployment: holds a control character"},
+        {BYTES("deployment = x\n  [aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa]\n"),
+         ":2: the section's name is too long"},
+        {BYTES("deployment = x\n[kafka]\nrdkafka. = y\n"), ":3: "},
+#undef BYTES
+    };
+    for (size_t i = 0; i < CS_ARRAY_LEN(faults); i++) {
+        struct cs_err err = {0};
+        struct demo *d = load_bytes(faults[i].text, faults[i].len, &err);
+        if (d)
+            fail_msg("case %zu was taken", i);
+        if (!strstr(err.msg, faults[i].message))
+            fail_msg("case %zu: \"%s\" does not say \"%s\"", i, err.msg, faults[i].message);
     }
 }
 
@@ -404,11 +474,12 @@ static void test_distance(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),        cmocka_unit_test(test_defaults_and_order),
-        cmocka_unit_test(test_faults),        cmocka_unit_test(test_override_faults),
-        cmocka_unit_test(test_missing_file),  cmocka_unit_test(test_secret_file),
-        cmocka_unit_test(test_dump),          cmocka_unit_test(test_changes),
-        cmocka_unit_test(test_documentation), cmocka_unit_test(test_distance),
+        cmocka_unit_test(test_values),          cmocka_unit_test(test_defaults_and_order),
+        cmocka_unit_test(test_faults),          cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_override_faults), cmocka_unit_test(test_missing_file),
+        cmocka_unit_test(test_secret_file),     cmocka_unit_test(test_dump),
+        cmocka_unit_test(test_changes),         cmocka_unit_test(test_documentation),
+        cmocka_unit_test(test_distance),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -31,14 +31,14 @@
 // A text in the file may be put in double quotes (then \" and \\ are escapes) to keep blanks at its ends.
 // Strings are heap-owned by the values struct, never NULL: not set and no default is "".
 //
-// The file is INI (libinih): [section], then key = value; the row key "kafka.brokers" is brokers in [kafka].
+// The file is INI: [section], then key = value; the row key "kafka.brokers" is brokers in [kafka].
 // A key without a dot stands before the first section. Comments are lines of their own with # or ;. The same
 // key twice is an error. Environment: prefix and the key in capitals, '.' and '-' as '_':
 // CERTSYNC_KAFKA_BROKERS. For map rows: CERTSYNC_KAFKA_RDKAFKA_ and the name with '_' for '.', e.g.
 // ..._SOCKET_TIMEOUT_MS is socket.timeout.ms.
 //
 // Limits: file 1 MiB, line 8 KiB, 64 items of a list, 256 entries of a map. Errors are CONFIG.
-// Thread rule: load on one thread (libinih has process-wide switches); a values struct is read-only after.
+// Thread rule: a values struct is read-only after loading.
 #pragma once
 
 #include "certsync/model/buf.h"
