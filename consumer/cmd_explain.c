@@ -241,7 +241,7 @@ static void put_verdict(struct explain *x, const struct cs_record *r, const stru
             cs_buf_printf(&x->b, "         %s %s\n", cs_code_sentence(code), cs_code_hint(code));
         if (rule)
             cs_buf_printf(&x->b, "rule     %s (%s; ruleset %d)\n", rule->sentence, (const char *)types.data,
-                          rule->ruleset);
+                          (int)rule->since);
         if (x->main->outcome &&
             (strlen(x->main->outcome) != mine->outcome_json.len ||
              memcmp(x->main->outcome, mine->outcome_json.data, mine->outcome_json.len) != 0))
@@ -262,7 +262,7 @@ static void put_verdict(struct explain *x, const struct cs_record *r, const stru
     if (rule) {
         cs_json_str(&x->b, "rule", rule->sentence);
         cs_json_str(&x->b, "applies_to", (const char *)types.data);
-        cs_json_int(&x->b, "ruleset", rule->ruleset);
+        cs_json_int(&x->b, "ruleset", rule->since);
     }
     cs_json_name(&x->b, "outcome");
     cs_json_put_raw(&x->b, mine->outcome_json);

@@ -17,6 +17,7 @@ struct cs_key_cache {
     cs_kid root_kid;
     struct cs_pubkey *root;
     struct slot slots[SETS][WAYS];
+    int64_t ruleset;
     uint8_t next[SETS]; // whose place the set's next new key takes
 };
 
@@ -26,6 +27,7 @@ bool cs_key_cache_new(struct cs_crypto *crypto, struct cs_bytes root_spki, struc
     if (!k)
         return cs_err_oom(err);
     k->crypto = crypto;
+    k->ruleset = CS_RULESET_LATEST;
     cs_kid_of_spki(crypto, root_spki, k->root_kid);
     if (!cs_pubkey_new(crypto, root_spki, &k->root, err))
         return false;
@@ -89,8 +91,16 @@ void cs_key_cache_learn_from(struct cs_key_cache *k, const struct cs_prepared *p
     if (!ev || !p->sig_good || !p->examined || p->content_code != CS_CODE_NONE)
         return;
     const struct cs_encoded *key = cs_event_key(ev);
+    bool by_root = strcmp(ev->kid, k->root_kid) == 0;
+    k->ruleset = by_root && ev->type == CS_EVENT_SYSTEM_GENESIS   ? ev->data.genesis.ruleset
+                 : by_root && ev->type == CS_EVENT_SYSTEM_RULESET ? ev->data.ruleset.ruleset
+                                                                  : p->ruleset;
     if (key)
         cs_key_cache_learn(k, ev->subject, key->bytes);
+}
+
+int64_t cs_key_cache_ruleset(const struct cs_key_cache *k) {
+    return k->ruleset < CS_RULESET_LATEST ? k->ruleset : CS_RULESET_LATEST;
 }
 
 void cs_key_cache_forget(struct cs_key_cache *k, const char *kid) {

@@ -76,8 +76,8 @@ bool cs_replay_record(struct cs_replay *r, const struct cs_record *record, struc
     cs_prepared_free(r->prepared);
     r->prepared = NULL;
     cs_state_changes_clear(r->state);
-    if (!cs_prepare(r->crypto, rules->deployment, rules->partition_count, record, cs_key_cache_lookup,
-                    r->keys, NULL, &r->prepared, err))
+    if (!cs_prepare(r->crypto, rules->deployment, rules->partition_count, cs_key_cache_ruleset(r->keys),
+                    record, cs_key_cache_lookup, r->keys, NULL, &r->prepared, err))
         return false;
     struct cs_batch_record one = {*record, r->prepared};
     cs_apply_begin(&r->apply, &r->position, r->state, &one, 0);

@@ -20,6 +20,7 @@ _Static_assert(CS_JSON_INT_MAX + 1 == CS_SEQ_MAX, "a sequence number is what JSO
 struct manner {
     bool views;
     struct cs_region *region, *scratch; // or both NULL
+    struct cs_event_grammar grammar;
 };
 
 // What is looked at when all of the envelope was read: strings are views, data is where its value begins.
@@ -44,7 +45,9 @@ static bool read_type(struct cs_reader *r, const struct cs_field *f, void *base)
     struct envelope *e = base;
     if (!read_view(r, f, base))
         return false;
-    e->type = cs_event_type_of(e->type_name);
+    enum cs_event_type type = cs_event_type_of(e->type_name);
+    if (type != CS_EVENT_NONE && e->manner->grammar.kinds[type].since <= r->ruleset)
+        e->type = type;
     return true;
 }
 static const struct cs_field_type type_type = {read_type, NULL, NULL};
@@ -145,9 +148,9 @@ static bool judge_envelope(struct cs_reader *r, const struct envelope *e, struct
     if (len >= sizeof ev->subject || !cs_form_ascii.valid(ev->subject, len))
         return cs_reader_fail_member(r, "subject", "must be 1 to %d printable ASCII characters",
                                      CS_DEPLOYMENT_MAX);
-    const struct cs_event_kind *kind = cs_event_kind(e->type);
-    if (!kind)
+    if (e->type == CS_EVENT_NONE)
         return unknown_type(r, e->type_name);
+    const struct cs_event_kind *kind = &e->manner->grammar.kinds[e->type];
     if (kind->account != (ev->account[0] != '\0'))
         return cs_reader_fail_member(r, "source",
                                      kind->account ? "must name an account for this type"
@@ -189,7 +192,7 @@ static bool read_data(struct cs_reader *r, const struct envelope *e, struct cs_e
         return cs_err_oom(r->err);
     r->store = ev->storage;
     r->views = !ev->storage_text;
-    if (!cs_fields_read(r, cs_event_kind(ev->type)->data, ev))
+    if (!cs_fields_read(r, m->grammar.kinds[ev->type].data, ev))
         return false;
     derive(ev);
     return true;
@@ -218,8 +221,10 @@ static bool decode_as(struct cs_bytes value, const struct manner *m, bool at_onc
         return cs_err_oom(err);
     ev->in_region = m->region != NULL;
     struct envelope e = {.manner = m, .ev = at_once ? ev : NULL};
-    if (!cs_reader_init(&r, value, CS_EVENT_DEPTH, err) || !cs_fields_read(&r, &envelope_fields, &e) ||
-        !cs_reader_end(&r) || !judge_envelope(&r, &e, ev))
+    if (!cs_reader_init(&r, value, CS_EVENT_DEPTH, err))
+        return false;
+    r.ruleset = m->grammar.ruleset;
+    if (!cs_fields_read(&r, &envelope_fields, &e) || !cs_reader_end(&r) || !judge_envelope(&r, &e, ev))
         return false;
     if (!e.data_read && !read_data_again(&r, &e, ev))
         return false;
@@ -236,13 +241,20 @@ static bool decode(struct cs_bytes value, const struct manner *m, struct cs_even
            (err->kind == CS_ERR_REJECT && decode_as(value, m, false, ret, err));
 }
 
+static const struct cs_event_grammar all_known = {cs_event_kinds, CS_RULESET_LATEST};
+
 bool cs_event_decode(struct cs_bytes value, struct cs_event **ret, struct cs_err *err) {
-    return decode(value, &(struct manner){.views = false}, ret, err);
+    return decode(value, &(struct manner){.grammar = all_known}, ret, err);
+}
+
+bool cs_event_decode_by(struct cs_event_grammar g, struct cs_bytes value, struct cs_region *region,
+                        struct cs_region *scratch, struct cs_event **ret, struct cs_err *err) {
+    return decode(value, &(struct manner){true, region, scratch, g}, ret, err);
 }
 
 bool cs_event_decode_view(struct cs_bytes value, struct cs_region *region, struct cs_region *scratch,
                           struct cs_event **ret, struct cs_err *err) {
-    return decode(value, &(struct manner){true, region, scratch}, ret, err);
+    return cs_event_decode_by(all_known, value, region, scratch, ret, err);
 }
 
 void cs_event_forget_bytes(struct cs_event *ev) {
@@ -318,7 +330,7 @@ static void write_source(struct cs_buf *b, const struct cs_event *ev) {
 
 bool cs_event_encode(const struct cs_event *ev, struct cs_buf *out, struct cs_err *err) {
     char time[CS_TIME_TEXT_SIZE];
-    if (!cs_event_kind(ev->type))
+    if (ev->type <= CS_EVENT_NONE || (int)ev->type >= (int)CS_EVENT_TYPE_END)
         return cs_err_set(err, CS_ERR_REJECT, CS_CODE_EVENT_MALFORMED, "type: not an event's");
     if (!cs_event_data_check(ev, err))
         return false;

@@ -390,9 +390,9 @@ static const char *const short_names[] = {"",
 #define OPENS_SHARE        .share = AT(id)
 #define BRINGS_KEY(member) .key = AT(data.member.key)
 #define DERIVED(member)    .derived = true, .origin = AT(data.member.origin), .share = AT(data.member.share)
-static const struct cs_event_kind kinds[CS_EVENT_TYPE_END] = {
-#define X(symbol, name, place, fields, sender, prepare, reads, effect, more)                                 \
-    [CS_EVENT_##symbol] = {place, .data = &fields##_data, more},
+const struct cs_event_kind cs_event_kinds[CS_EVENT_TYPE_END] = {
+#define X(symbol, name, from, place, fields, sender, prepare, reads, effect, more)                           \
+    [CS_EVENT_##symbol] = {.since = from, place, .data = &fields##_data, more},
     CS_EVENT_TYPES(X)
 #undef X
 };
@@ -412,16 +412,12 @@ enum cs_event_type cs_event_type_of(struct cs_string name) {
     return CS_EVENT_NONE;
 }
 
-const struct cs_event_kind *cs_event_kind(enum cs_event_type t) {
-    return (size_t)t < CS_ARRAY_LEN(kinds) && kinds[t].data ? &kinds[t] : NULL;
-}
-
 bool cs_event_is_derived(enum cs_event_type t) {
-    return kinds[t].derived;
+    return cs_event_kinds[t].derived;
 }
 
 bool cs_event_is_quiet(enum cs_event_type t) {
-    return kinds[t].quiet;
+    return cs_event_kinds[t].quiet;
 }
 
 static const void *member(const struct cs_event *ev, size_t offset) {
@@ -429,21 +425,21 @@ static const void *member(const struct cs_event *ev, size_t offset) {
 }
 
 int32_t cs_event_origin(const struct cs_event *ev) {
-    const int32_t *origin = member(ev, kinds[ev->type].origin);
+    const int32_t *origin = member(ev, cs_event_kinds[ev->type].origin);
     return origin ? *origin : -1;
 }
 
 const char *cs_event_share(const struct cs_event *ev) {
-    const char *share = member(ev, kinds[ev->type].share);
+    const char *share = member(ev, cs_event_kinds[ev->type].share);
     return share ? share : "";
 }
 
 const struct cs_encoded *cs_event_key(const struct cs_event *ev) {
-    return member(ev, kinds[ev->type].key);
+    return member(ev, cs_event_kinds[ev->type].key);
 }
 
 bool cs_event_data_check(const struct cs_event *ev, struct cs_err *err) {
-    const struct cs_fields *data = kinds[ev->type].data;
+    const struct cs_fields *data = cs_event_kinds[ev->type].data;
     if (data != &upload_data && data != &issue_data)
         return true;
     for (size_t i = 0; i < CS_ARRAY_LEN(ev->data.upload.part); i++)
@@ -453,7 +449,7 @@ bool cs_event_data_check(const struct cs_event *ev, struct cs_err *err) {
 }
 
 void cs_event_data_write(struct cs_buf *b, const struct cs_event *ev) {
-    const struct cs_fields *data = kinds[ev->type].data;
+    const struct cs_fields *data = cs_event_kinds[ev->type].data;
     uint32_t which = UINT32_MAX;
     if (data == &upload_data || data == &issue_data) {
         uint32_t stray = ev->data.upload.algorithm == CS_ALGORITHM_SM2 ? UPLOAD_INTERNATIONAL : UPLOAD_SM2;

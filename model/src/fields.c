@@ -12,6 +12,10 @@ static bool is_default(const struct cs_field *f, const void *base) {
     return f->type->absent && f->type->absent(f, base);
 }
 
+static bool in_force(const struct cs_reader *r, const struct cs_field *f) {
+    return f->since <= r->ruleset;
+}
+
 // Members mostly come in the table's order: the row after the last one is tried first.
 static const struct cs_field *find(const struct cs_fields *fs, struct cs_string name, size_t *next) {
     for (size_t tried = 0; tried < fs->n; tried++, ++*next) {
@@ -56,13 +60,13 @@ bool cs_fields_read(struct cs_reader *r, const struct cs_fields *fs, void *base)
         if (end)
             break;
         const struct cs_field *f = find(fs, name, &next);
-        if (!f)
+        if (!f || !in_force(r, f))
             return cs_reader_fail(r, "unknown member");
         if (!read_row(r, fs, f, base, &seen))
             return false;
     }
     for (size_t i = 0; i < fs->n; i++)
-        if (!fs->rows[i].optional && !(seen >> i & 1))
+        if (!fs->rows[i].optional && in_force(r, &fs->rows[i]) && !(seen >> i & 1))
             return cs_reader_fail_member(r, fs->rows[i].name, "missing");
     return !fs->check || fs->check(r, base, seen);
 }

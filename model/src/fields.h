@@ -51,6 +51,8 @@ struct cs_field {
     uint16_t
         has; // 1 + offset of the bool that says whether an optional member is there; 0: its default says so
     bool optional;
+    uint8_t
+        since; // the ruleset that brings it: before that one is in force the member is unknown; 0: always there
     const struct cs_field_type *type;
     int64_t min, max;               // integers; lists: numbers of items
     int64_t none;                   // integers: the default

@@ -97,6 +97,7 @@ bool cs_reader_init(struct cs_reader *r, struct cs_bytes text, unsigned depth_ma
     r->canonical = false;
     r->depth = 0;
     r->depth_max = depth_max;
+    r->ruleset = INT64_MAX;
     r->store = NULL;
     r->err = err;
     if (!cs_utf8_valid(text.data, text.len))

@@ -47,8 +47,9 @@ struct cs_reader {
     bool canonical;
     unsigned depth, depth_max;
     struct cs_reader_step path[CS_READER_DEPTH_MAX];
-    uint8_t *store; // where fields.h puts decoded bytes; the caller knows that they fit
-    bool views;     // and leaves texts where they are; none has an escape
+    int64_t ruleset; // in force, for fields.h; all that is known where nobody says
+    uint8_t *store;  // where fields.h puts decoded bytes; the caller knows that they fit
+    bool views;      // and leaves texts where they are; none has an escape
     struct cs_err *err;
 };
 

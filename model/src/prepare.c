@@ -10,13 +10,18 @@
 #include "certsync/model/text.h"
 #include "rules_internal.h"
 
+static void clear_content(struct cs_prepared *p) {
+    cs_event_free(CS_TAKE(p->event));
+    cs_cert_free(CS_TAKE(p->leaf[0]));
+    cs_cert_free(CS_TAKE(p->leaf[1]));
+    p->leaves_len = 0;
+    cs_csr_free(CS_TAKE(p->csr));
+}
+
 void cs_prepared_free(struct cs_prepared *p) {
     if (!p)
         return;
-    cs_event_free(p->event);
-    cs_cert_free(p->leaf[0]);
-    cs_cert_free(p->leaf[1]);
-    cs_csr_free(p->csr);
+    clear_content(p);
     if (!p->region)
         free(p);
 }
@@ -95,28 +100,31 @@ static void refuse(struct cs_prepared *p, enum cs_code code, const char *detail)
     p->detail[len] = '\0';
 }
 
-// event.too_large, event.unsigned, event.malformed, event.unknown_type. False: FATAL.
-static bool read_event(const struct cs_record *r, struct cs_region *scratch, struct cs_prepared *p,
-                       struct cs_err *err) {
+// What any event must have, whatever the ruleset: event.too_large, event.unsigned, event.malformed. p->value is set where it does.
+static void take_value(const struct cs_record *r, struct cs_prepared *p) {
     if (r->value.data && r->value.len > CS_EVENT_MAX) {
         refuse(p, CS_CODE_EVENT_TOO_LARGE, "");
-        return true;
+        return;
     }
     if (!take_signature(r, p)) {
         refuse(p, CS_CODE_EVENT_UNSIGNED, "");
-        return true;
+        return;
     }
     const struct cs_header *type = only_header(r, "content-type");
     if (!type || type->value.len != strlen(CS_CONTENT_TYPE) ||
-        memcmp(type->value.data, CS_CONTENT_TYPE, type->value.len) != 0) {
+        memcmp(type->value.data, CS_CONTENT_TYPE, type->value.len) != 0)
         refuse(p, CS_CODE_EVENT_MALFORMED, "content-type");
-        return true;
-    }
-    if (!r->value.data) {
+    else if (!r->value.data)
         refuse(p, CS_CODE_EVENT_MALFORMED, "value");
-        return true;
-    }
-    if (cs_event_decode_view(r->value, p->region, p->region ? scratch : NULL, &p->event, err))
+    else
+        p->value = r->value;
+}
+
+// event.malformed, event.unknown_type. False: FATAL.
+static bool read_event(const struct cs_rulebook *book, struct cs_region *scratch, struct cs_prepared *p,
+                       struct cs_err *err) {
+    struct cs_event_grammar grammar = {book->kinds, p->ruleset};
+    if (cs_event_decode_by(grammar, p->value, p->region, p->region ? scratch : NULL, &p->event, err))
         return true;
     if (err->kind != CS_ERR_REJECT)
         return false;
@@ -304,7 +312,7 @@ static bool prepare_nothing(struct cs_crypto *c, struct cs_prepared *p, struct c
 
 typedef bool examine_fn(struct cs_crypto *c, struct cs_prepared *p, struct cs_err *err);
 static examine_fn *const examine[CS_EVENT_TYPE_END] = {
-#define X(symbol, name, place, fields, sender, prepare, ...) [CS_EVENT_##symbol] = prepare_##prepare,
+#define X(symbol, name, since, place, fields, sender, prepare, ...) [CS_EVENT_##symbol] = prepare_##prepare,
     CS_EVENT_TYPES(X)
 #undef X
 };
@@ -321,20 +329,31 @@ bool cs_prepare_content(struct cs_crypto *c, struct cs_prepared *p, struct cs_er
     return true;
 }
 
-bool cs_prepare(struct cs_crypto *c, const char *deployment, int32_t partition_count,
-                const struct cs_record *r, cs_key_lookup lookup, void *lookup_arg, struct cs_region *region,
-                struct cs_prepared **ret, struct cs_err *err) {
+static bool read_record(const struct cs_rulebook *book, struct cs_crypto *c, const char *deployment,
+                        int32_t partition_count, const struct cs_record *r, struct cs_prepared *p,
+                        struct cs_err *err) {
+    cs_region_reset(&c->scratch);
+    if (!p->value.data)
+        return true;
+    if (!read_event(book, &c->scratch, p, err))
+        return false;
+    if (p->code == CS_CODE_NONE)
+        check_place(deployment, partition_count, r, p);
+    return true;
+}
+
+bool cs_prepare_by(const struct cs_rulebook *book, struct cs_crypto *c, const char *deployment,
+                   int32_t partition_count, int64_t ruleset, const struct cs_record *r, cs_key_lookup lookup,
+                   void *lookup_arg, struct cs_region *region, struct cs_prepared **ret, struct cs_err *err) {
     CS_AUTO(cs_prepared_free) struct cs_prepared *p = cs_region_take_zeroed(region, sizeof(*p));
     if (!p)
         return cs_err_oom(err);
     p->region = region;
-    cs_region_reset(&c->scratch);
+    p->ruleset = ruleset;
     cs_record_sha256(c, r, p->record_sha256);
-    p->value = r->value;
-    if (!read_event(r, &c->scratch, p, err))
+    take_value(r, p);
+    if (!read_record(book, c, deployment, partition_count, r, p, err))
         return false;
-    if (p->code == CS_CODE_NONE)
-        check_place(deployment, partition_count, r, p);
     if (p->code == CS_CODE_NONE) {
         // Whoever may not be its sender gets no arithmetic for what he sends: where the signer is not known yet, the
         // content waits until the record is decided, and its signature was found good.
@@ -345,5 +364,30 @@ bool cs_prepare(struct cs_crypto *c, const char *deployment, int32_t partition_c
             return false;
     }
     *ret = CS_TAKE(p);
+    return true;
+}
+
+bool cs_prepare(struct cs_crypto *c, const char *deployment, int32_t partition_count, int64_t ruleset,
+                const struct cs_record *r, cs_key_lookup lookup, void *lookup_arg, struct cs_region *region,
+                struct cs_prepared **ret, struct cs_err *err) {
+    return cs_prepare_by(&cs_rulebook, c, deployment, partition_count, ruleset, r, lookup, lookup_arg, region,
+                         ret, err);
+}
+
+// What it says of the bytes is the same under every ruleset; what was read of them, and what was found in that, goes.
+bool cs_prepare_again(const struct cs_rule_context *ctx, const struct cs_record *r, int64_t ruleset,
+                      struct cs_prepared *p, struct cs_err *err) {
+    p->ruleset = ruleset;
+    if (!p->value.data)
+        return true;
+    clear_content(p);
+    p->code = p->content_code = CS_CODE_NONE;
+    p->detail[0] = p->custodian[0] = '\0';
+    p->examined = false;
+    if (!read_record(ctx->book ? ctx->book : &cs_rulebook, ctx->crypto, ctx->deployment, ctx->partition_count,
+                     r, p, err))
+        return false;
+    if (p->event)
+        cs_event_forget_bytes(p->event);
     return true;
 }

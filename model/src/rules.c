@@ -12,21 +12,30 @@
 #include "rules_internal.h"
 #include "rules_table.h"
 
-struct rule {
-    uint64_t types;
-    enum cs_code code;
-    cs_rule_fn *holds;
-};
 _Static_assert(CS_EVENT_TYPE_END <= 64, "each type has its bit");
 
-#define X(group, code, function, sentence) {ON_##group, CS_CODE_##code, function},
-static const struct rule envelope_rules[] = {CS_RULES_ENVELOPE(X)};
-static const struct rule event_rules[] = {CS_RULES_EVENT(X)};
-static const struct rule offer_rules[] = {CS_RULES_OFFER(X)};
+#define X(when, group, code, function, sentence) {when, ON_##group, CS_CODE_##code, function},
+static const struct cs_rule envelope_rules[] = {CS_RULES_ENVELOPE(X)};
+static const struct cs_rule event_rules[] = {CS_RULES_EVENT(X)};
+static const struct cs_rule offer_rules[] = {CS_RULES_OFFER(X)};
 #undef X
 
-#define X(group, code, function, sentence) {ON_##group, CS_SENDER_NOBODY, CS_CODE_##code, 1, sentence},
-#define S(sender, function, sentence)      {0, CS_SENDER_##sender, CS_CODE_EVENT_FORBIDDEN, 1, sentence},
+const struct cs_rulebook cs_rulebook = {
+    .latest = CS_RULESET_LATEST,
+    .kinds = cs_event_kinds,
+    .envelope = {envelope_rules, CS_ARRAY_LEN(envelope_rules)},
+    .event = {event_rules, CS_ARRAY_LEN(event_rules)},
+    .offer = {offer_rules, CS_ARRAY_LEN(offer_rules)},
+};
+
+static const struct cs_rulebook *book_of(const struct cs_rule_context *ctx) {
+    return ctx->book ? ctx->book : &cs_rulebook;
+}
+
+#define X(when, group, code, function, sentence)                                                             \
+    {ON_##group, CS_SENDER_NOBODY, CS_CODE_##code, when, sentence},
+#define S(sender, function, sentence)                                                                        \
+    {0, CS_SENDER_##sender, CS_CODE_EVENT_FORBIDDEN, SINCE(CS_RULESET_FIRST), sentence},
 static const struct cs_rule_info book[] = {CS_RULES_ENVELOPE(X) CS_SENDERS(S) CS_RULES_EVENT(X)
                                                CS_RULES_OFFER(X)};
 #undef S
@@ -57,32 +66,35 @@ void cs_rule_types(const struct cs_rule_info *rule, struct cs_buf *out) {
     }
 }
 
-// The first rule of the event's type that does not hold; CS_CODE_NONE where all do.
-static enum cs_code first_broken(struct cs_judge *j, const struct rule *rules, size_t n) {
+// The first rule of the event's type, of those in force, that does not hold; CS_CODE_NONE where all do.
+static enum cs_code first_broken(struct cs_judge *j, const struct cs_rules *rules) {
     enum cs_event_type type = j->ev ? j->ev->type : CS_EVENT_NONE;
-    for (size_t i = 0; i < n; i++)
-        if ((rules[i].types >> type & 1) && !rules[i].holds(j, rules[i].code))
-            return rules[i].code;
+    for (size_t i = 0; i < rules->len; i++) {
+        const struct cs_rule *rule = &rules->rules[i];
+        if (j->ruleset < rule->since || j->ruleset > rule->last || !(rule->types >> type & 1))
+            continue;
+        j->asked = rule->code;
+        if (!rule->holds(j))
+            return rule->code;
+    }
     return CS_CODE_NONE;
 }
 
 enum cs_code cs_rules_offer(struct cs_judge *j) {
-    return first_broken(j, offer_rules, CS_ARRAY_LEN(offer_rules));
+    return first_broken(j, &book_of(j->ctx)->offer);
 }
 
 // ---- rules of the envelope
 
-bool cs_rule_bytes(struct cs_judge *j, enum cs_code code) {
-    return j->prepared->code != code;
+bool cs_rule_bytes(struct cs_judge *j) {
+    return j->prepared->code != j->asked;
 }
 
-bool cs_rule_order(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_order(struct cs_judge *j) {
     return j->f.has_system || (j->ev->type == CS_EVENT_SYSTEM_GENESIS && j->record->offset == 0);
 }
 
-bool cs_rule_signer(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_signer(struct cs_judge *j) {
     return j->f.signer != CS_SIGNER_NONE;
 }
 
@@ -121,27 +133,23 @@ static bool settle_signature(struct cs_judge *j, struct cs_prepared *p) {
     return true;
 }
 
-bool cs_rule_signature(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_signature(struct cs_judge *j) {
     j->ret->verdict.signer_known = j->prepared->sig_good; // settled
     return j->prepared->sig_good;
 }
 
-bool cs_rule_not_revoked(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_not_revoked(struct cs_judge *j) {
     return !j->f.revoked;
 }
 
-bool cs_rule_sequence(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_sequence(struct cs_judge *j) {
     if (j->ev->seq > j->f.watermark || j->f.remembered)
         return true;
     j->ret->verdict.watermark = j->f.watermark;
     return false;
 }
 
-bool cs_rule_account(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_account(struct cs_judge *j) {
     return j->f.has_account;
 }
 
@@ -170,7 +178,7 @@ static void admit(struct cs_judge *j) {
 }
 
 static cs_effect_fn *const effect[CS_EVENT_TYPE_END] = {
-#define X(symbol, name, place, fields, sender, prepare, reads, effect, more)                                 \
+#define X(symbol, name, since, place, fields, sender, prepare, reads, effect, more)                          \
     [CS_EVENT_##symbol] = cs_effect_##effect,
     CS_EVENT_TYPES(X)
 #undef X
@@ -199,11 +207,11 @@ static void check_settings(struct cs_judge *j) {
              "the log began with %" PRId64 " partitions, the topic has %" PRId64
              " now: topics must keep the number of partitions that they were made with",
              s->partitions, j->ctx->partition_count);
-    } else if (s->ruleset > CS_RULESET_LATEST) {
+    } else if (s->ruleset > book_of(j->ctx)->latest) {
         stop(j,
              "the log is under ruleset %" PRId64 ", this release knows up to %" PRId64
              ": upgrade certsync-consumer",
-             s->ruleset, CS_RULESET_LATEST);
+             s->ruleset, book_of(j->ctx)->latest);
     }
 }
 
@@ -214,11 +222,11 @@ static void check_ruleset(struct cs_judge *j) {
         ruleset = j->ev->data.genesis.ruleset;
     else if (j->ev->type == CS_EVENT_SYSTEM_RULESET)
         ruleset = j->ev->data.ruleset.ruleset;
-    if (ruleset > CS_RULESET_LATEST)
+    if (ruleset > book_of(j->ctx)->latest)
         stop(j,
              "the log goes on under ruleset %" PRId64 ", this release knows up to %" PRId64
              ": upgrade certsync-consumer",
-             ruleset, CS_RULESET_LATEST);
+             ruleset, book_of(j->ctx)->latest);
 }
 
 // The outcome's document belongs to the decision: apply must know whether the event has one already. Of a quiet
@@ -231,18 +239,28 @@ static void look_for_outcome(struct cs_judge *j) {
         (void)cs_judge_look(j, CS_KEY("outcome/", j->ev->account, "/", j->ev->id), &value);
 }
 
+// The ruleset that is in force for this record. It was prepared under that one, as a rule; where a switch stands between,
+// it is prepared again. Genesis, and what stands before it, is under the first.
+static void settle_ruleset(struct cs_judge *j, struct cs_prepared *p) {
+    j->ruleset = j->f.has_system ? j->f.system.ruleset : CS_RULESET_FIRST;
+    if (!cs_judge_stopped(j) && p->ruleset != j->ruleset &&
+        !cs_prepare_again(j->ctx, j->record, j->ruleset, p, j->err))
+        j->failed = true;
+    j->ev = p->event;
+}
+
 // Who sent it, and whether it counts. Nothing else is read, and nothing of the content is examined, before it
 // does: CS_CODE_NONE, and the judge has not stopped.
 static enum cs_code judge_envelope(struct cs_judge *j, struct cs_prepared *p) {
-    if (p->code == CS_CODE_NONE) {
+    j->f.has_system = cs_judge_read_system(j, "system", &j->f.system);
+    check_settings(j);
+    settle_ruleset(j, p);
+    if (p->code == CS_CODE_NONE && !j->failed) {
         cs_facts_signer(j);
         if (!cs_judge_stopped(j) && !settle_signature(j, p))
             j->failed = true;
-    } else {
-        j->f.has_system = cs_judge_read_system(j, "system", &j->f.system);
     }
-    check_settings(j);
-    return cs_judge_stopped(j) ? CS_CODE_NONE : first_broken(j, envelope_rules, CS_ARRAY_LEN(envelope_rules));
+    return cs_judge_stopped(j) ? CS_CODE_NONE : first_broken(j, &book_of(j->ctx)->envelope);
 }
 
 // The facts of an event that counts.
@@ -255,7 +273,7 @@ static void gather(struct cs_judge *j, struct cs_prepared *p) {
 
 static void judge_event(struct cs_judge *j, struct cs_prepared *p) {
     admit(j);
-    enum cs_code broken = first_broken(j, event_rules, CS_ARRAY_LEN(event_rules));
+    enum cs_code broken = first_broken(j, &book_of(j->ctx)->event);
     if (broken == CS_CODE_NONE)
         broken = p->content_code; // one that the table does not name
     if (broken != CS_CODE_NONE) {
@@ -270,9 +288,9 @@ static void judge_event(struct cs_judge *j, struct cs_prepared *p) {
 static void judge(struct cs_judge *j, struct cs_prepared *p) {
     struct cs_verdict *v = &j->ret->verdict;
     v->status = CS_STATUS_APPLIED;
+    enum cs_code broken = judge_envelope(j, p);
     if (j->ev)
         memcpy(v->subject, j->ev->subject, sizeof(v->subject));
-    enum cs_code broken = judge_envelope(j, p);
     if (cs_judge_stopped(j))
         return;
     if (broken != CS_CODE_NONE) {

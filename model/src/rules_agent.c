@@ -78,31 +78,28 @@ static bool by_nobody(struct cs_judge *j) {
 #define BY(who)         .sender = CS_SENDER_##who
 #define BY_RIGHT(which) .sender = CS_SENDER_RIGHT, .right = CS_CAN_##which
 const struct cs_event_sender cs_event_senders[CS_EVENT_TYPE_END] = {
-#define X(symbol, name, place, fields, sends, ...) [CS_EVENT_##symbol] = {sends},
+#define X(symbol, name, since, place, fields, sends, ...) [CS_EVENT_##symbol] = {sends},
     CS_EVENT_TYPES(X)
 #undef X
 };
 
-bool cs_rule_may_send(struct cs_judge *j, enum cs_code code) {
+bool cs_rule_may_send(struct cs_judge *j) {
     typedef bool may_fn(struct cs_judge * j);
     static may_fn *const may[] = {
 #define X(sender, function, sentence) [CS_SENDER_##sender] = function,
         CS_SENDERS(X)
 #undef X
     };
-    (void)code;
     return may[cs_event_senders[j->ev->type].sender](j);
 }
 
 // A key is enrolled once: a revoked or rotated one does not come back, and root's and trusted keys are no
 // agents.
-bool cs_rule_agent_new(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_agent_new(struct cs_judge *j) {
     return !j->f.has_target && !j->f.subject_trusted;
 }
 
-bool cs_rule_agent_known(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_agent_known(struct cs_judge *j) {
     return j->f.has_target;
 }
 

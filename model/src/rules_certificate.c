@@ -11,46 +11,40 @@
 // ---- rules of all that has a name
 
 // SM2 names have no '.'.
-bool cs_rule_name(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_name(struct cs_judge *j) {
     return j->f.name && cs_name_valid(j->f.name, strlen(j->f.name), j->f.algorithm);
 }
 
-bool cs_rule_pattern(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_pattern(struct cs_judge *j) {
     return j->f.name && cs_pattern_matches(j->f.agent.names, j->f.name);
 }
 
 // What the bytes say by themselves was found by prepare.h.
-bool cs_rule_content(struct cs_judge *j, enum cs_code code) {
-    return j->prepared->content_code != code;
+bool cs_rule_content(struct cs_judge *j) {
+    return j->prepared->content_code != j->asked;
 }
 
-bool cs_rule_custodian(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_custodian(struct cs_judge *j) {
     return j->prepared->custodian[0] == '\0' || j->f.custodian;
 }
 
 // ---- rules of upload and issue
 
-bool cs_rule_begun(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_begun(struct cs_judge *j) {
     for (size_t i = 0; i < j->prepared->leaves_len; i++)
         if (j->now_s < j->prepared->leaf[i]->not_before_s)
             return false;
     return true;
 }
 
-bool cs_rule_not_expired(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_not_expired(struct cs_judge *j) {
     for (size_t i = 0; i < j->prepared->leaves_len; i++)
         if (j->now_s > j->prepared->leaf[i]->not_after_s)
             return false;
     return true;
 }
 
-bool cs_rule_chain_complete(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_chain_complete(struct cs_judge *j) {
     return !(j->prepared->chain.notes & CS_NOTE(CHAIN_INCOMPLETE)) || !j->f.account.reject_incomplete_chain;
 }
 
@@ -100,28 +94,24 @@ static bool is_replacement(const struct cs_judge *j) {
     return j->f.has_cert && !j->f.same_leaf;
 }
 
-bool cs_rule_csr_match(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_csr_match(struct cs_judge *j) {
     return !j->ev->data.upload.part[0].csr || j->f.has_csr || j->f.same_leaf;
 }
 
 // Whoever has the request's public key, from its certificate, could else have its sealed key put under a name
 // of his own.
-bool cs_rule_csr_pattern(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_csr_pattern(struct cs_judge *j) {
     bool takes = j->ev->data.upload.part[0].csr && !j->f.same_leaf;
     return !takes || j->f.signer != CS_SIGNER_AGENT || cs_pattern_matches(j->f.agent.names, j->f.csr.name);
 }
 
-bool cs_rule_name_free(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_name_free(struct cs_judge *j) {
     return !is_replacement(j) || j->ev->data.upload.replace;
 }
 
 // Where an issuer says that a certificate is official, and it is there as an uploaded one, nothing of that would be
 // true: it could not be shared.
-bool cs_rule_same_source(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_same_source(struct cs_judge *j) {
     const struct cs_event_upload *up = &j->ev->data.upload;
     if (j->f.same_leaf && j->ev->type == CS_EVENT_CERTIFICATE_ISSUE)
         return up->source == j->f.cert.summary.source;
@@ -129,34 +119,29 @@ bool cs_rule_same_source(struct cs_judge *j, enum cs_code code) {
            (up->source == j->f.cert.summary.source && up->algorithm == j->f.cert.summary.algorithm);
 }
 
-bool cs_rule_not_older(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_not_older(struct cs_judge *j) {
     return !is_replacement(j) || j->ev->data.upload.force ||
            j->prepared->leaf[0]->not_before_s >= j->f.cert.summary.leaves[0].not_before_s;
 }
 
 // Ids of certificates, requests and shares are the sender's choice, once.
-bool cs_rule_id_new(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_id_new(struct cs_judge *j) {
     return !j->f.id_used;
 }
 
-bool cs_rule_quota(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_quota(struct cs_judge *j) {
     return j->f.has_cert || j->f.account.certificates < j->f.account.limit_certificates;
 }
 
 // ---- rules of delete
 
-bool cs_rule_certificate(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_certificate(struct cs_judge *j) {
     if (j->ev->type == CS_EVENT_CERTIFICATE_DELETE && j->ev->data.del.from[0])
         return j->f.has_shared_in;
     return j->f.has_cert;
 }
 
-bool cs_rule_not_shared(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_not_shared(struct cs_judge *j) {
     return j->ev->data.del.cascade || j->f.cert.shares_len == 0;
 }
 

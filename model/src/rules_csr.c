@@ -7,8 +7,7 @@
 #include "rules_internal.h"
 #include "rules_table.h"
 
-bool cs_rule_csr(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_csr(struct cs_judge *j) {
     return j->f.has_csr;
 }
 
@@ -25,13 +24,11 @@ static bool is_there(const struct cs_judge *j) {
            old->len == new->len &&memcmp(old->data, new->data, new->len) == 0;
 }
 
-bool cs_rule_csr_key_new(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_csr_key_new(struct cs_judge *j) {
     return !j->f.has_csr || is_there(j);
 }
 
-bool cs_rule_csr_name_new(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_csr_name_new(struct cs_judge *j) {
     return !j->f.csr_named || is_there(j);
 }
 

@@ -386,13 +386,13 @@ static void gather_nothing(struct cs_judge *j) {
 
 typedef void gather_fn(struct cs_judge *j);
 static gather_fn *const gather[CS_EVENT_TYPE_END] = {
-#define X(symbol, name, place, fields, sender, prepare, reads, ...) [CS_EVENT_##symbol] = gather_##reads,
+#define X(symbol, name, since, place, fields, sender, prepare, reads, ...)                                   \
+    [CS_EVENT_##symbol] = gather_##reads,
     CS_EVENT_TYPES(X)
 #undef X
 };
 
 void cs_facts_signer(struct cs_judge *j) {
-    j->f.has_system = cs_judge_read_system(j, "system", &j->f.system);
     gather_signer(j);
     gather_stream(j);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "certsync/model/rules.h"
+#include "event_data.h"
 
 enum cs_signer { CS_SIGNER_NONE = 0, CS_SIGNER_ROOT, CS_SIGNER_TRUSTED, CS_SIGNER_AGENT };
 
@@ -67,6 +68,8 @@ struct cs_judge {
     const struct cs_record *record;
     const struct cs_prepared *prepared;
     const struct cs_event *ev; // NULL where the bytes are no event
+    int64_t ruleset;           // in force
+    enum cs_code asked;        // the code of the rule that is looked at
     int64_t now_s;             // the record's broker time
     cs_key stream;             // "<kid>" or "p<partition>"
     struct cs_facts f;
@@ -135,6 +138,14 @@ struct cs_event *cs_judge_emit(struct cs_judge *j, enum cs_event_type type, cons
 void cs_judge_conclude(struct cs_judge *j, const char *event, enum cs_status status, enum cs_code code);
 void cs_judge_fail_oom(struct cs_judge *j);
 
+// cs_prepare by a book. False: FATAL.
+CS_MUST_USE bool cs_prepare_by(const struct cs_rulebook *book, struct cs_crypto *c, const char *deployment,
+                               int32_t partition_count, int64_t ruleset, const struct cs_record *r,
+                               cs_key_lookup lookup, void *lookup_arg, struct cs_region *region,
+                               struct cs_prepared **ret, struct cs_err *err);
+// Reads the record again, under another ruleset; its content waits for cs_prepare_content. False: FATAL.
+CS_MUST_USE bool cs_prepare_again(const struct cs_rule_context *ctx, const struct cs_record *r,
+                                  int64_t ruleset, struct cs_prepared *p, struct cs_err *err);
 // The half of cs_prepare that looks at certificates and keys. False: FATAL.
 CS_MUST_USE bool cs_prepare_content(struct cs_crypto *c, struct cs_prepared *p, struct cs_err *err);
 
@@ -163,10 +174,29 @@ struct cs_event_sender {
 extern const struct cs_event_sender cs_event_senders[CS_EVENT_TYPE_END];
 
 // Rules: true where the rule holds. rules_table.h says which is which.
-typedef bool cs_rule_fn(struct cs_judge *j, enum cs_code code);
+typedef bool cs_rule_fn(struct cs_judge *j);
+struct cs_rule {
+    int64_t since, last; // rulesets
+    uint64_t types;      // bits
+    enum cs_code code;
+    cs_rule_fn *holds;
+};
+struct cs_rules {
+    const struct cs_rule *rules;
+    size_t len;
+};
+// All that a release knows of rulesets 1 to latest.
+struct cs_rulebook {
+    int64_t latest;
+    const struct cs_event_kind *kinds; // by type
+    struct cs_rules envelope, event, offer;
+};
+extern const struct cs_rulebook cs_rulebook; // this release's
+
 // Effects of an event that broke no rule.
 typedef void cs_effect_fn(struct cs_judge *j);
-#define X(symbol, name, place, fields, sender, prepare, reads, effect, more) cs_effect_fn cs_effect_##effect;
+#define X(symbol, name, since, place, fields, sender, prepare, reads, effect, more)                          \
+    cs_effect_fn cs_effect_##effect;
 CS_EVENT_TYPES(X)
 #undef X
 // The first of the rules of an offer that is broken; CS_CODE_NONE where the recipient takes it.

@@ -15,28 +15,23 @@
 
 // ---- rules
 
-bool cs_rule_not_shared_in(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_not_shared_in(struct cs_judge *j) {
     return !j->f.shared_in_only;
 }
 
-bool cs_rule_share_other(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_share_other(struct cs_judge *j) {
     return strcmp(j->ev->data.share.to, j->ev->account) != 0;
 }
 
-bool cs_rule_share_source(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_share_source(struct cs_judge *j) {
     return j->f.cert.summary.source != CS_SOURCE_UPLOADED;
 }
 
-bool cs_rule_share_valid(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_share_valid(struct cs_judge *j) {
     return cs_summary_not_after(&j->f.cert.summary) >= j->now_s;
 }
 
-bool cs_rule_share_verified(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_share_verified(struct cs_judge *j) {
     return j->f.account.verified;
 }
 
@@ -48,18 +43,15 @@ static struct cs_share_ref *ref_to(const struct cs_certificate *cert, const char
     return NULL;
 }
 
-bool cs_rule_share_new(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_share_new(struct cs_judge *j) {
     return !ref_to(&j->f.cert, j->ev->data.share.to);
 }
 
-bool cs_rule_share_limit(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_share_limit(struct cs_judge *j) {
     return (int64_t)j->f.cert.shares_len < j->f.account.limit_shares;
 }
 
-bool cs_rule_share_there(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_share_there(struct cs_judge *j) {
     return ref_to(&j->f.cert, j->ev->data.share.to) != NULL;
 }
 

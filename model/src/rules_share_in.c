@@ -15,29 +15,24 @@
 
 // ---- rules of an offer
 
-bool cs_rule_offer_other(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_offer_other(struct cs_judge *j) {
     return strcmp(j->ev->data.offer.owner_account, j->ev->account) != 0;
 }
 
 // One answer for accounts of others and for none at all, so that nobody finds out which accounts there are.
-bool cs_rule_offer_owner(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_offer_owner(struct cs_judge *j) {
     return j->f.has_account && strcmp(j->ev->data.offer.owner, j->f.account.owner) == 0;
 }
 
-bool cs_rule_offer_site(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_offer_site(struct cs_judge *j) {
     return j->ev->data.offer.site == j->f.account.site;
 }
 
-bool cs_rule_offer_verified(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_offer_verified(struct cs_judge *j) {
     return j->f.account.verified;
 }
 
-bool cs_rule_offer_valid(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_offer_valid(struct cs_judge *j) {
     return cs_summary_not_after(&j->ev->data.offer.certificate) >= j->now_s;
 }
 

@@ -7,8 +7,7 @@
 #include "rules_table.h"
 
 // The first record says which deployment and how many partitions these are, and it says so once.
-bool cs_rule_genesis_fits(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_genesis_fits(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     return !j->f.has_system && strcmp(ev->data.genesis.deployment, j->ctx->deployment) == 0 &&
            ev->data.genesis.partitions == j->ctx->partition_count && ev->data.genesis.ruleset >= 1;
@@ -22,8 +21,7 @@ void cs_effect_genesis(struct cs_judge *j) {
     cs_judge_put(j, "system");
 }
 
-bool cs_rule_ruleset_next(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_ruleset_next(struct cs_judge *j) {
     return j->ev->data.ruleset.ruleset == j->f.system.ruleset + 1;
 }
 
@@ -34,8 +32,7 @@ void cs_effect_ruleset(struct cs_judge *j) {
 }
 
 // A key is trusted in one role, once: neither root's nor a removed key comes back.
-bool cs_rule_trust_new(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_trust_new(struct cs_judge *j) {
     return !j->f.subject_trusted;
 }
 
@@ -50,8 +47,7 @@ void cs_effect_trust_add(struct cs_judge *j) {
     cs_state_add(j->state, "trusted", ev->subject, 0);
 }
 
-bool cs_rule_trust_known(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_trust_known(struct cs_judge *j) {
     const struct cs_trust_key *trust = &j->f.trust;
     return trust->key.len > 0 && trust->removed_ms == 0 && trust->role == j->ev->data.trust.role;
 }
@@ -62,8 +58,7 @@ void cs_effect_trust_remove(struct cs_judge *j) {
     cs_judge_put(j, CS_KEY("trust/", j->ev->subject));
 }
 
-bool cs_rule_account_new(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_account_new(struct cs_judge *j) {
     return !j->f.has_account;
 }
 
@@ -112,8 +107,7 @@ bool cs_account_ends_shares(const struct cs_account *before, const struct cs_eve
 }
 
 // What comes of one event is bounded: outcome, derived events, and the documents that are read for them.
-bool cs_rule_shares_may_end(struct cs_judge *j, enum cs_code code) {
-    (void)code;
+bool cs_rule_shares_may_end(struct cs_judge *j) {
     return j->f.ends_shares <= CS_SHARES_MAX;
 }
 

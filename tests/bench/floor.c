@@ -315,8 +315,8 @@ static double run_prepare(struct bench *b) {
         if (!meet_sender(b, h, &err))
             die(&err);
         double start = now_us();
-        if (!cs_prepare(b->crypto, b->o->deployment, b->partitions, &h->record, cs_key_cache_lookup, b->keys,
-                        NULL, &p, &err))
+        if (!cs_prepare(b->crypto, b->o->deployment, b->partitions, CS_RULESET_LATEST, &h->record,
+                        cs_key_cache_lookup, b->keys, NULL, &p, &err))
             die(&err);
         bool good = good_in_the_end(p);
         spent += now_us() - start;
@@ -373,8 +373,8 @@ static void apply_batch(struct bench *b, struct run *r, const struct held *log, 
     double start = now_us();
     for (size_t i = 0; i < n; i++) {
         records[i].record = log[i].record;
-        if (!cs_prepare(b->crypto, b->o->deployment, b->partitions, &log[i].record, cs_key_cache_lookup,
-                        b->keys, NULL, &records[i].prepared, &err))
+        if (!cs_prepare(b->crypto, b->o->deployment, b->partitions, CS_RULESET_LATEST, &log[i].record,
+                        cs_key_cache_lookup, b->keys, NULL, &records[i].prepared, &err))
             die(&err);
     }
     double prepared = now_us();

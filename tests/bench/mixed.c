@@ -274,7 +274,8 @@ static bool measure(struct bench *b, const struct cs_record *r, struct cs_crypto
     if (!cs_event_decode(r->value, &ev, err))
         return false;
     double start = thread_us();
-    if (!cs_prepare(b->crypto, b->o->deployment, b->partitions, r, lookup, b, NULL, &p, err))
+    if (!cs_prepare(b->crypto, b->o->deployment, b->partitions, CS_RULESET_LATEST, r, lookup, b, NULL, &p,
+                    err))
         return false;
     double prepared = thread_us();
     const struct cs_pubkey *sender = p->event ? lookup(b, "", p->event->kid) : NULL;

@@ -166,8 +166,8 @@ static void prepare_batch(struct consumer *c, struct batch *b, const struct benc
     b->len = n;
     for (size_t i = 0; i < n; i++) {
         b->records[i].record = record_of(&events[i], c->position.next_offset + (int64_t)i, b->headers[i]);
-        must(cs_prepare(world.crypto, DEPLOYMENT, PARTITIONS, &b->records[i].record, cs_key_cache_lookup,
-                        c->keys, NULL, &b->records[i].prepared, &err),
+        must(cs_prepare(world.crypto, DEPLOYMENT, PARTITIONS, CS_RULESET_LATEST, &b->records[i].record,
+                        cs_key_cache_lookup, c->keys, NULL, &b->records[i].prepared, &err),
              &err);
         cs_key_cache_learn_from(c->keys, b->records[i].prepared);
     }

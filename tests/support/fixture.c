@@ -11,6 +11,7 @@
 
 #include "certsync/model/text.h"
 #include "fixture_internal.h"
+#include "rules_internal.h"
 
 #define must(call)                                                                                           \
     do {                                                                                                     \
@@ -79,6 +80,7 @@ int32_t fx_partition_of(const struct fx *fx, const char *account) {
 
 struct cs_rule_context fx_context(struct fx *fx, int32_t partition) {
     return (struct cs_rule_context){.crypto = fx->crypto,
+                                    .book = fx->book,
                                     .deployment = FX_DEPLOYMENT,
                                     .partition = partition,
                                     .partition_count = fx->partitions,
@@ -228,8 +230,8 @@ static const struct cs_pubkey *look_up(void *arg, const char *account, const cha
 
 struct cs_prepared *fx_prepare(struct fx *fx, const struct cs_record *r) {
     struct cs_prepared *p = NULL;
-    must(cs_prepare(fx->crypto, FX_DEPLOYMENT, fx->partitions, r, fx->tell_keys ? look_up : NULL, fx,
-                    &fx->memory, &p, &err));
+    must(cs_prepare_by(fx->book ? fx->book : &cs_rulebook, fx->crypto, FX_DEPLOYMENT, fx->partitions,
+                       CS_RULESET_LATEST, r, fx->tell_keys ? look_up : NULL, fx, &fx->memory, &p, &err));
     return p;
 }
 

@@ -151,10 +151,10 @@ static void stale_key_cache(struct fx *fx, const char *name, struct cs_region *r
     struct cs_prepared *p = NULL;
     struct cs_prepared *other = NULL;
     struct cs_err err;
-    assert_true(cs_prepare(fx->crypto, FX_DEPLOYMENT, fx->partitions, &record->r, wrong_key, fx->admin->pub,
-                           region, &p, &err));
-    assert_true(
-        cs_prepare(fx->crypto, FX_DEPLOYMENT, fx->partitions, &record->r, NULL, NULL, region, &other, &err));
+    assert_true(cs_prepare(fx->crypto, FX_DEPLOYMENT, fx->partitions, CS_RULESET_LATEST, &record->r,
+                           wrong_key, fx->admin->pub, region, &p, &err));
+    assert_true(cs_prepare(fx->crypto, FX_DEPLOYMENT, fx->partitions, CS_RULESET_LATEST, &record->r, NULL,
+                           NULL, region, &other, &err));
     cs_prepared_free(other);
     assert_true(p->sig_checked);
     assert_false(p->sig_good);
@@ -479,7 +479,8 @@ static void the_rule_book(void **state) {
     const struct cs_rule_info *rules = cs_rules_list(&n);
     bool named[CS_CODE_COUNT] = {false};
     for (size_t i = 0; i < n; i++) {
-        assert_int_equal(rules[i].ruleset, 1);
+        assert_in_range(rules[i].since, CS_RULESET_FIRST, CS_RULESET_LATEST);
+        assert_true(rules[i].last >= rules[i].since);
         assert_true(strlen(rules[i].sentence) > 10);
         assert_int_equal(rules[i].sentence[strlen(rules[i].sentence) - 1], '.');
         CS_AUTO(cs_buf_clear) struct cs_buf types;

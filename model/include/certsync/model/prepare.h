@@ -38,13 +38,14 @@ typedef const struct cs_pubkey *(*cs_key_lookup)(void *arg, const char *account,
 
 struct cs_prepared {
     uint8_t record_sha256[32];
+    int64_t ruleset; // under which it was read; once it is decided: the one in force
     // Set where the bytes alone decide: event.too_large, event.unsigned, event.malformed, event.unknown_type, event.deployment,
     // event.misrouted. event is NULL for the first four.
     enum cs_code code;
     char detail[CS_DETAIL_MAX + 1]; // event.malformed: the member at fault
     struct cs_event
         *event; // its base64 texts are views into value; of certificate.upload and .issue only they are left
-    struct cs_bytes value; // view of the record's value
+    struct cs_bytes value; // view of the record's value; data NULL where that is no event under any ruleset
     uint8_t sig[128];
     size_t sig_len;
     // The signature, where the lookup or the catalog knew the key: checked with this key (its SPKI), and the answer.
@@ -65,10 +66,13 @@ struct cs_prepared {
     struct cs_region *region;    // internal: it lies there
 };
 
+// ruleset: the one that is in force, as far as the caller knows (1 to CS_RULESET_LATEST). Where another one is, cs_decide prepares the record anew:
+// it costs time, and changes no verdict.
 // Never fails for what the record holds; false only FATAL (out of memory). Where a region is given, most of what is prepared lies there; it is freed all the
 // same, before the region is reset.
 CS_MUST_USE bool cs_prepare(struct cs_crypto *c, const char *deployment, int32_t partition_count,
-                            const struct cs_record *r, cs_key_lookup lookup, void *lookup_arg,
-                            struct cs_region *region, struct cs_prepared **ret, struct cs_err *err);
+                            int64_t ruleset, const struct cs_record *r, cs_key_lookup lookup,
+                            void *lookup_arg, struct cs_region *region, struct cs_prepared **ret,
+                            struct cs_err *err);
 void cs_prepared_free(struct cs_prepared *p);
 CS_DEFINE_AUTO(struct cs_prepared, cs_prepared_free)

@@ -13,14 +13,15 @@
 #include "certsync/model/prepare.h"
 #include "certsync/model/state.h"
 
-#define CS_RULESET_LATEST 1
+struct cs_rulebook; // internal
 
 struct cs_rule_context {
     struct cs_crypto *crypto;
     const char *deployment;
     int32_t partition;
     int32_t partition_count;
-    const struct cs_pubkey *root; // P-256
+    const struct cs_pubkey *root;   // P-256
+    const struct cs_rulebook *book; // NULL: this release's; tests give one that knows more rulesets
 };
 
 // A derived event that a decision emits; the consumer signs and publishes it to the partition of event->account. Its id is a UUIDv8 of SHA-256("certsync.derived.v1",
@@ -56,7 +57,7 @@ struct cs_rule_info {
         types;  // 1 << type of each that it looks at, all bits: every event; 0: those that sender may send
     int sender; // internal
     enum cs_code code;
-    int ruleset; // that brought it in
+    int64_t since, last; // the rulesets in which it is checked, from one to the other; INT64_MAX: no end yet
     const char *sentence;
 };
 const struct cs_rule_info *cs_rules_list(size_t *ret_n);
