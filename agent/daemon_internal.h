@@ -6,6 +6,7 @@
 // must know), daemon_status.c (status file and heartbeats).
 #pragma once
 
+#include "certsync/model/codes.h"
 #include "certsync/runtime/loop.h"
 #include "daemon.h"
 #include "findings.h"

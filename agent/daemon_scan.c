@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/model/codes.h"
 #include "certsync/runtime/log.h"
 #include "daemon_internal.h"
 
@@ -84,7 +85,8 @@ static void on_problem(void *arg, const struct cs_section *s, const struct cs_er
     struct cs_engine *e = arg;
     if (!cs_findings_has(&e->findings[index_of(e, s)], err->msg) &&
         !cs_findings_has(e->found_before, err->msg))
-        cs_log_err(CS_LOG_WARN, "not everything is as the section says", err, "section=%s", s->name);
+        cs_log_err(CS_LOG_WARN, "not everything is as the section says", err, "section=%s code=%s", s->name,
+                   cs_code_name((enum cs_code)err->code));
     cs_findings_add(&e->findings[index_of(e, s)], err->msg);
 }
 

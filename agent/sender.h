@@ -5,6 +5,7 @@
 // in the spool.
 #pragma once
 
+#include "certsync/model/codes.h"
 #include "session.h"
 
 // How a connection stands, for status.

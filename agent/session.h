@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 
+#include "certsync/model/codes.h"
 #include "client.h"
 #include "compose.h"
 #include "input.h"

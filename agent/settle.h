@@ -8,6 +8,7 @@
 // differ is a policy.
 #pragma once
 
+#include "certsync/model/codes.h"
 #include "session.h"
 #include "spool.h"
 

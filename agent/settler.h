@@ -5,6 +5,7 @@
 // called in this thread.
 #pragma once
 
+#include "certsync/model/codes.h"
 #include "sender.h"
 #include "settle.h"
 

@@ -15,6 +15,7 @@
 #include "redis_pool.h"
 #include "token.h"
 
+#include "certsync/model/codes.h"
 #include "certsync/model/outcome.h"
 #include "certsync/model/state.h"
 #include "certsync/runtime/filewatch.h"

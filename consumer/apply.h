@@ -5,6 +5,7 @@
 // the working set and the records. Nothing is published or committed here.
 #pragma once
 
+#include "certsync/model/codes.h"
 #include "certsync/model/rules.h"
 #include "certsync/model/sign.h"
 #include "keycache.h"

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "cert_impl.h"
+#include "certsync/model/codes.h"
 
 // Pairs of a certificate and one with its issuer's name, in one set. Each may cost a verification, and each is a
 // fork of the search: real sets have one or two a certificate.

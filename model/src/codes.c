@@ -38,6 +38,10 @@ enum cs_code_origin cs_code_origin(enum cs_code code) {
     return row_of(code)->origin;
 }
 
+bool cs_err_reject(struct cs_err *err, enum cs_code code) {
+    return cs_err_set(err, CS_ERR_REJECT, code, "%s", cs_code_sentence(code));
+}
+
 enum cs_code cs_code_from_name(const char *name, size_t len) {
     for (unsigned i = CS_CODE_NONE + 1; i < CS_CODE_COUNT; i++)
         if (strlen(rows[i].name) == len && memcmp(rows[i].name, name, len) == 0)

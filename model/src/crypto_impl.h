@@ -8,6 +8,7 @@
 #pragma once
 
 #include "certsync/model/cert.h"
+#include "certsync/model/codes.h"
 #include "certsync/model/key.h"
 #include "certsync/model/region.h"
 #include "der.h"

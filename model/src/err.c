@@ -19,7 +19,7 @@ static void cut_at_boundary(char *msg, size_t len) {
         msg[start - 1] = '\0';
 }
 
-bool cs_err_set(struct cs_err *err, enum cs_err_kind kind, enum cs_code code, const char *fmt, ...) {
+bool cs_err_set(struct cs_err *err, enum cs_err_kind kind, int code, const char *fmt, ...) {
     err->kind = kind;
     err->code = code;
     va_list args;
@@ -31,10 +31,6 @@ bool cs_err_set(struct cs_err *err, enum cs_err_kind kind, enum cs_code code, co
     else if ((size_t)n >= sizeof err->msg)
         cut_at_boundary(err->msg, sizeof err->msg - 1);
     return false;
-}
-
-bool cs_err_reject(struct cs_err *err, enum cs_code code) {
-    return cs_err_set(err, CS_ERR_REJECT, code, "%s", cs_code_sentence(code));
 }
 
 bool cs_err_oom(struct cs_err *err) {

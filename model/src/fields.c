@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/model/codes.h"
 #include "certsync/model/text.h"
 
 // ---- objects

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "certsync/model/codes.h"
 #include "certsync/model/secret.h"
 #include "certsync/model/text.h"
 

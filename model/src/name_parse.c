@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "certsync/model/codes.h"
 #include "certsync/model/text.h"
 #include "name.h"
 

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "certsync/model/codes.h"
 #include "certsync/model/rules.h"
 #include "event_data.h"
 

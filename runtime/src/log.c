@@ -367,10 +367,6 @@ void cs_log_err(enum cs_log_level level, const char *msg, const struct cs_err *e
     va_end(a.list);
     puts_line(&l, " kind=");
     puts_line(&l, cs_err_kind_name(err->kind));
-    if (err->code != CS_CODE_NONE) {
-        puts_line(&l, " code=");
-        puts_line(&l, cs_code_name(err->code));
-    }
     puts_line(&l, " error=");
     put_value(&l, err->msg, strlen(err->msg));
     emit(level, &l);

@@ -9,6 +9,7 @@
 // its partition. Time stands still unless a test moves now_ms.
 #pragma once
 
+#include "certsync/model/codes.h"
 #include "certsync/model/outcome.h"
 #include "certsync/model/rules.h"
 #include "certsync/model/seal.h"

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/model/codes.h"
 #include "certsync/model/event.h"
 
 // Decodes from a block of exactly the text's length, so that a sanitizer sees a read behind it.

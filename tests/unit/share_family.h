@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/model/codes.h"
 #include "fixture.h"
 
 struct family {

@@ -4,12 +4,13 @@
 #include "certs.h"
 
 #include "certsync/model/cert.h"
+#include "certsync/model/codes.h"
 #include "certsync/model/csr.h"
 
 static struct cs_crypto *crypto;
 
 static void said(const char *what, bool ok, const struct cs_err *err, enum cs_code code, const char *text) {
-    if (ok || err->code != code || !strstr(err->msg, text))
+    if (ok || (enum cs_code)err->code != code || !strstr(err->msg, text))
         fail_msg("%s: %s: %s", what, ok ? "accepted" : cs_code_name(err->code), ok ? "" : err->msg);
 }
 

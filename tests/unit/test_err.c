@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "certsync/model/err.h"
+#include "certsync/model/codes.h"
 #include "certsync/model/text.h"
 
 static void set_fills_all(void **state) {

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/model/codes.h"
 #include "json.h"
 
 // ---- any value, read with the functions under test

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "certsync/model/codes.h"
 #include "certsync/runtime/log.h"
 
 struct capture {
@@ -140,7 +141,7 @@ static void test_errors(void **state) {
     assert_string_equal(body(), expected);
     cs_err_reject(&err, CS_CODE_CERT_EXPIRED);
     cs_log_err(CS_LOG_INFO, "refused", &err, "n=%d", 1);
-    assert_non_null(strstr(body(), "code=cert.expired error=\"The certificate has expired.\""));
+    assert_non_null(strstr(body(), "kind=reject error=\"The certificate has expired.\""));
 }
 
 static void test_repeats(void **state) {

@@ -11,6 +11,7 @@
 // A CA certificate may be shared with the context's memo; freeing is safe from any thread, parsing and checking as key.h says.
 #pragma once
 
+#include "certsync/model/codes.h"
 #include "certsync/model/key.h"
 
 #define CS_CERT_DER_MAX   (64 * 1024)

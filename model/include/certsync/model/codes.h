@@ -4,8 +4,7 @@
 // The README's list of codes is generated from it (certsync codes --markdown).
 #pragma once
 
-#include <stdbool.h>
-#include <stddef.h>
+#include "certsync/model/err.h"
 
 // X(SYMBOL, "wire.name", WHO, "Sentence.", "Hint."): WHO says where the code can come from:
 // BOTH agent and consumer, AGENT only before sending, CONSUMER only as a verdict.
@@ -170,7 +169,7 @@
 // clang-format on
 
 enum cs_code {
-    CS_CODE_NONE = 0,
+    CS_CODE_BEGIN_ = CS_CODE_NONE,
 #define X(symbol, name, who, sentence, hint) CS_CODE_##symbol,
     CS_CODES(X)
 #undef X
@@ -205,5 +204,7 @@ const char *cs_code_said_by(
 struct cs_buf;
 void cs_codes_text(struct cs_buf *out);
 void cs_codes_markdown(struct cs_buf *out);
+// CS_ERR_REJECT with the code's own sentence as the message. Always returns false.
+bool cs_err_reject(struct cs_err *err, enum cs_code code);
 // CS_CODE_NONE where no code has this name.
 enum cs_code cs_code_from_name(const char *name, size_t len);

@@ -3,6 +3,7 @@
 // Certificate signing requests (PKCS#10, RFC 2986).
 #pragma once
 
+#include "certsync/model/codes.h"
 #include "certsync/model/key.h"
 
 #define CS_CSR_DER_MAX (32 * 1024)

@@ -33,6 +33,7 @@
 #pragma once
 
 #include "certsync/model/buf.h"
+#include "certsync/model/codes.h"
 #include "certsync/model/ident.h"
 #include "certsync/model/key.h"
 

@@ -15,8 +15,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "certsync/model/codes.h"
-
 #define CS_MUST_USE                      __attribute__((warn_unused_result))
 #define CS_PRINTF(fmt_index, args_index) __attribute__((format(printf, fmt_index, args_index)))
 
@@ -56,20 +54,18 @@ enum cs_err_kind {
 };
 
 #define CS_ERR_MSG_MAX 768
+#define CS_CODE_NONE   0
 
 struct cs_err {
     enum cs_err_kind kind;
-    enum cs_code code; // CS_CODE_NONE where no rule is concerned
+    int code; // which rule (codes.h), CS_CODE_NONE where none is concerned
     char msg[CS_ERR_MSG_MAX];
 };
 
 // Fills *err and returns false, so that a caller can write: return cs_err_set(err, ...).
 // Messages that do not fit are cut at a UTF-8 boundary. Control bytes in arguments are the caller's
 // to escape; no argument may be key material.
-bool cs_err_set(struct cs_err *err, enum cs_err_kind kind, enum cs_code code, const char *fmt, ...)
-    CS_PRINTF(4, 5);
-// CS_ERR_REJECT with the code's own sentence from the table as the message.
-bool cs_err_reject(struct cs_err *err, enum cs_code code);
+bool cs_err_set(struct cs_err *err, enum cs_err_kind kind, int code, const char *fmt, ...) CS_PRINTF(4, 5);
 // CS_ERR_FATAL "out of memory".
 bool cs_err_oom(struct cs_err *err);
 // Puts "context: " before the message. Always returns false.

@@ -39,6 +39,7 @@
 //            share.answer         share, recipient, version, answer "accepted"|"refused"|"removed", code, origin
 #pragma once
 
+#include "certsync/model/codes.h"
 #include "certsync/model/entry.h"
 #include "certsync/model/event_types.h"
 #include "certsync/model/region.h"

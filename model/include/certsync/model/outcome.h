@@ -12,6 +12,7 @@
 // The record of cert.outcomes: key = the account ("" where unknown), header content-type application/json, no others.
 #pragma once
 
+#include "certsync/model/codes.h"
 #include "certsync/model/event.h"
 
 enum cs_status { CS_STATUS_APPLIED = 1, CS_STATUS_PENDING, CS_STATUS_REJECTED, CS_STATUS_DUPLICATE };

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "certsync/model/cert.h"
+#include "certsync/model/codes.h"
 #include "certsync/model/csr.h"
 #include "certsync/model/event.h"
 

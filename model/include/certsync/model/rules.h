@@ -9,6 +9,7 @@
 // costs a look-up.
 #pragma once
 
+#include "certsync/model/codes.h"
 #include "certsync/model/outcome.h"
 #include "certsync/model/prepare.h"
 #include "certsync/model/state.h"

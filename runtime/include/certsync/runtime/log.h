@@ -28,7 +28,7 @@ bool cs_log_enabled(enum cs_log_level level);
 void cs_log(enum cs_log_level level, const char *msg, const char *fields, ...) CS_PRINTF(3, 4);
 // A line without fields.
 void cs_log_msg(enum cs_log_level level, const char *msg);
-// As cs_log, followed by kind=, code= (if any) and error= from err.
+// As cs_log, followed by kind= and error= from err.
 void cs_log_err(enum cs_log_level level, const char *msg, const struct cs_err *err, const char *fields, ...)
     CS_PRINTF(4, 5);
 
