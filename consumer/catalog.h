@@ -117,11 +117,15 @@ CS_DEFINE_AUTO(struct cs_memory_store, cs_memory_store_free)
 CS_MUST_USE bool cs_catalog_memory_new(struct cs_memory_store *store, struct cs_catalog **ret,
                                        struct cs_err *err);
 
-struct cs_redis_access;
-// Redis: access is copied, what it borrows must outlive the catalog. Does not connect yet.
 // most: bytes of documents that one load fills in, but always one document. As made: 16 MiB.
 void cs_catalog_redis_load_bytes(struct cs_catalog *c, size_t most);
 // members of an index that `each` reads at once; larger ones are read in as many pieces. As made: 2,000.
 void cs_catalog_redis_piece(struct cs_catalog *c, size_t members);
+struct cs_redis_access;
+// Redis: access is copied, what it borrows must outlive the catalog. Does not connect yet.
 CS_MUST_USE bool cs_catalog_redis_new(const struct cs_redis_access *access, const char *name_space,
                                       struct cs_catalog **ret, struct cs_err *err);
+// The same in the Redis that the settings name; they must outlive it.
+struct cs_consumer_settings;
+CS_MUST_USE bool cs_catalog_of(const struct cs_consumer_settings *s, struct cs_catalog **ret,
+                               struct cs_err *err);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "catalog_redis_internal.h"
+#include "settings.h"
 
 #define MGET_KEYS   1000
 #define LOAD_BYTES  ((size_t)16 * 1024 * 1024) // of one load's documents; the rest is needed again
@@ -420,4 +421,9 @@ bool cs_catalog_redis_new(const struct cs_redis_access *access, const char *name
         return false;
     *ret = CS_TAKE(base);
     return true;
+}
+
+bool cs_catalog_of(const struct cs_consumer_settings *s, struct cs_catalog **ret, struct cs_err *err) {
+    struct cs_redis_access access;
+    return cs_settings_redis(s, &access, err) && cs_catalog_redis_new(&access, s->redis_namespace, ret, err);
 }

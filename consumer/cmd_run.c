@@ -263,7 +263,7 @@ static bool make_shared(struct daemon *d, struct cs_err *err) {
     d->c.alive_arg = d;
     extend_start(d->settings->preflight_timeout_ms + EXTEND_MS, "brokers and Redis are asked");
     if (!raise_limits(d->settings, err) || !read_keys(d, err) ||
-        !cs_redis_access_of(d->settings, &d->c.redis, err) ||
+        !cs_settings_redis(d->settings, &d->c.redis, err) ||
         !cs_preflight(d->settings, d->c.root_spki, &found, err))
         return false;
     d->c.partition_count = found.partition_count;

@@ -8,7 +8,6 @@
 #include "certsync/model/text.h"
 #include "certsync/runtime/clock.h"
 #include "keyfile.h"
-#include "redis_access.h"
 
 #define PATIENCE_MS       60000
 #define PATIENCE_PAUSE_MS 1000
@@ -135,7 +134,7 @@ void cs_operator_close(struct cs_operator *op) {
 }
 
 bool cs_operator_catalog(const struct cs_operator *op, struct cs_catalog **ret, struct cs_err *err) {
-    return cs_settings_catalog(op->settings, ret, err);
+    return cs_catalog_of(op->settings, ret, err);
 }
 
 int64_t cs_operator_total(const struct cs_operator *op) {

@@ -180,7 +180,7 @@ bool cs_preflight_redis(const struct cs_consumer_settings *s, int64_t timeout_ms
     int64_t deadline_ms = cs_clock_mono_ms(cs_clock_real()) + timeout_ms;
     struct cs_redis_access access;
     CS_AUTO(cs_redis_route_free) struct cs_redis_route *r = NULL;
-    if (!cs_redis_access_of(s, &access, err) || !cs_redis_route_new(&access, &r, err))
+    if (!cs_settings_redis(s, &access, err) || !cs_redis_route_new(&access, &r, err))
         return false;
     while (!check_all(&access, r, err) || (*rights = true, !check_rights(s, r, err))) {
         if (err->kind != CS_ERR_RETRY || cs_clock_mono_ms(cs_clock_real()) + PAUSE_MS >= deadline_ms)

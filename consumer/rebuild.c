@@ -12,7 +12,6 @@
 #include "hot.h"
 #include "keycache.h"
 #include "rebuild_batch.h"
-#include "redis_access.h"
 #include "worker_flight.h"
 
 #define LEASE_MS       10000 // after a SIGKILL another rebuild waits this long
@@ -102,7 +101,7 @@ bool cs_rebuilder_new(struct cs_rebuild_env *env, struct cs_rebuilder **ret, str
     CS_AUTO(cs_catalog_free) struct cs_catalog *catalog = NULL;
     return cs_log_open_kafka(&s->kafka, s->events_topic, &events, err) &&
            cs_log_open_kafka(&s->kafka, s->outcomes_topic, &outcomes, err) &&
-           cs_settings_catalog(s, &catalog, err) &&
+           cs_catalog_of(s, &catalog, err) &&
            cs_rebuilder_over(env, CS_TAKE(events), CS_TAKE(outcomes), CS_TAKE(catalog), ret, err);
 }
 

@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#include "catalog.h"
-
 static bool bad(struct cs_err *err, const char *what) {
     return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s", what);
 }
@@ -69,23 +67,10 @@ static bool fits_mode(const struct cs_redis_access *a, struct cs_err *err) {
     return false;
 }
 
-bool cs_redis_access_of(const struct cs_consumer_settings *s, struct cs_redis_access *ret,
-                        struct cs_err *err) {
-    struct cs_redis_access a = {.mode = (enum cs_redis_mode)s->redis_mode,
-                                .sentinel_master = s->redis_sentinel_master,
-                                .sentinel_username = s->redis_sentinel_username,
-                                .sentinel_password = s->redis_sentinel_password,
-                                .username = s->redis_username,
-                                .password = s->redis_password,
-                                .ca_file = s->redis_ca,
-                                .timeout_ms = s->redis_timeout_ms};
-    if (!take_seeds(&a, s->redis_url, err) || !fits_mode(&a, err))
+bool cs_redis_access_seeds(struct cs_redis_access *access, const char *urls, struct cs_err *err) {
+    struct cs_redis_access a = *access;
+    if (!take_seeds(&a, urls, err) || !fits_mode(&a, err))
         return false;
-    *ret = a;
+    *access = a;
     return true;
-}
-
-bool cs_settings_catalog(const struct cs_consumer_settings *s, struct cs_catalog **ret, struct cs_err *err) {
-    struct cs_redis_access access;
-    return cs_redis_access_of(s, &access, err) && cs_catalog_redis_new(&access, s->redis_namespace, ret, err);
 }

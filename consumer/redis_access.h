@@ -6,7 +6,6 @@
 #pragma once
 
 #include "redis_target.h"
-#include "settings.h"
 
 enum cs_redis_mode { CS_REDIS_PLAIN, CS_REDIS_SENTINEL, CS_REDIS_CLUSTER }; // as cs_redis_mode_names
 
@@ -16,7 +15,7 @@ struct cs_redis_access {
     enum cs_redis_mode mode;
     struct cs_redis_target seeds[CS_REDIS_SEEDS_MAX]; // all of one transport and database
     size_t seeds_len;
-    // Borrowed from the settings; "" or NULL: none.
+    // Borrowed, from the settings; "" or NULL: none.
     const char *sentinel_master; // name that the sentinels know the primary by
     const char *sentinel_username, *sentinel_password;
     const char *username, *password;
@@ -24,10 +23,6 @@ struct cs_redis_access {
     int64_t timeout_ms; // of connecting, and of each wait for an answer
 };
 
-// CONFIG: what is wrong with redis.url, redis.mode or redis.sentinel_master. ret borrows from s.
-CS_MUST_USE bool cs_redis_access_of(const struct cs_consumer_settings *s, struct cs_redis_access *ret,
-                                    struct cs_err *err);
-// The catalog in the Redis that the settings name; they must outlive it.
-struct cs_catalog;
-CS_MUST_USE bool cs_settings_catalog(const struct cs_consumer_settings *s, struct cs_catalog **ret,
-                                     struct cs_err *err);
+// Takes the seeds from urls (redis.url) into access, whose other members are there. CONFIG: what is wrong with
+// redis.url, redis.mode or redis.sentinel_master.
+CS_MUST_USE bool cs_redis_access_seeds(struct cs_redis_access *access, const char *urls, struct cs_err *err);

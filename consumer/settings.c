@@ -7,7 +7,6 @@
 #include "certsync/model/entry.h"
 #include "certsync/model/ident.h"
 #include "certsync/runtime/log.h"
-#include "redis_access.h"
 
 #define S struct cs_consumer_settings
 
@@ -100,7 +99,23 @@ static bool check(const void *values, struct cs_err *err) {
     if (strcmp(s->events_topic, s->outcomes_topic) == 0)
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "kafka.events_topic and kafka.outcomes_topic must be different topics");
-    return cs_redis_access_of(s, &access, err);
+    return cs_settings_redis(s, &access, err);
+}
+
+bool cs_settings_redis(const struct cs_consumer_settings *s, struct cs_redis_access *ret,
+                       struct cs_err *err) {
+    struct cs_redis_access a = {.mode = (enum cs_redis_mode)s->redis_mode,
+                                .sentinel_master = s->redis_sentinel_master,
+                                .sentinel_username = s->redis_sentinel_username,
+                                .sentinel_password = s->redis_sentinel_password,
+                                .username = s->redis_username,
+                                .password = s->redis_password,
+                                .ca_file = s->redis_ca,
+                                .timeout_ms = s->redis_timeout_ms};
+    if (!cs_redis_access_seeds(&a, s->redis_url, err))
+        return false;
+    *ret = a;
+    return true;
 }
 
 int cs_settings_workers(const struct cs_consumer_settings *s, int32_t partitions) {

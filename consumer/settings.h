@@ -6,6 +6,7 @@
 
 #include "certsync/runtime/kafka.h"
 #include "certsync/runtime/settings.h"
+#include "redis_access.h"
 
 struct cs_consumer_settings {
     char *deployment;  // deployment.id
@@ -20,7 +21,7 @@ struct cs_consumer_settings {
     bool allow_create_time;
 
     int64_t redis_mode; // enum cs_redis_mode
-    char *redis_url;    // cs_redis_access_of
+    char *redis_url;    // cs_settings_redis
     char *redis_sentinel_master;
     char *redis_sentinel_username;
     char *redis_sentinel_password;
@@ -50,6 +51,9 @@ struct cs_consumer_settings {
 };
 
 extern const struct cs_settings_table cs_consumer_settings_table;
+// How Redis is reached; borrows from s. CONFIG: what is wrong with redis.url, redis.mode or redis.sentinel_master.
+CS_MUST_USE bool cs_settings_redis(const struct cs_consumer_settings *s, struct cs_redis_access *ret,
+                                   struct cs_err *err);
 // How many threads share that many partitions: no more than there are partitions.
 int cs_settings_workers(const struct cs_consumer_settings *s, int32_t partitions);
 // Bytes that what comes of a batch, and what it loads, may take before the batch is committed in parts (apply.h).

@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-#include "redis_access.h"
+#include "settings.h"
 
 static char *text(const char *s) {
     return (char *)(uintptr_t)s; // the settings own theirs, these are constant
@@ -28,7 +28,7 @@ static bool access_of(enum cs_redis_mode mode, const char *url, const char *mast
                                      .redis_password = text(""),
                                      .redis_ca = text(""),
                                      .redis_timeout_ms = 1000};
-    return cs_redis_access_of(&s, ret, err);
+    return cs_settings_redis(&s, ret, err);
 }
 
 static void test_good(void **state) {
