@@ -1,7 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#if defined(__x86_64__) && defined(__GNUC__)
-#include <immintrin.h>
-#endif
 #include <string.h>
 
 #include "certsync/model/text.h"
@@ -88,74 +85,6 @@ static bool decode_last(const uint8_t *t, uint8_t *ret, size_t *ret_len) {
     return (c & 3) == 0;
 }
 
-// ---- 32 characters at a time
-
-// Characters of a beginning whose bytes were put to out (three for each four): blocks of the alphabet alone, which the end of the text and
-// a wrong character are not in. What is written too much is what the rest decodes to. Muła and Lemire, "Faster Base64 Encoding and Decoding Using
-// AVX2 Instructions", ACM Transactions on the Web 12 (2018).
-#if defined(__x86_64__) && defined(__GNUC__)
-#define AVX2       __attribute__((target("avx2")))
-#define BLOCK      32
-#define REST_LEAST 12 // characters for the 8 bytes that a store writes behind a block's
-
-// 16 bytes, for each half of a register.
-AVX2 static inline __m256i twice(const char bytes[16]) {
-    return _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)bytes));
-}
-
-// Six bits for each character; *ret_bad has bits where one is none of the alphabet. Its nibbles say which range of the alphabet it is
-// in: the first two tables have a bit in common where that is none, the third has the way from the range to its values. '/' has
-// the upper nibble of '+', and a range of its own.
-AVX2 static inline __m256i values_of(__m256i text, __m256i *ret_bad) {
-    static const char by_low[16] = {0x15, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11,
-                                    0x11, 0x11, 0x13, 0x1A, 0x1B, 0x1B, 0x1B, 0x1A};
-    static const char by_high[16] = {0x10, 0x10, 0x01, 0x02, 0x04, 0x08, 0x04, 0x08,
-                                     0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10};
-    static const char way[16] = {0, 16, 19, 4, -65, -65, -71, -71};
-    const __m256i slash = _mm256_set1_epi8('/'); // 2F: a nibble, and a bit that the tables' look-up ignores
-    __m256i high = _mm256_and_si256(_mm256_srli_epi32(text, 4), slash);
-    __m256i low = _mm256_and_si256(text, slash);
-    *ret_bad =
-        _mm256_and_si256(_mm256_shuffle_epi8(twice(by_low), low), _mm256_shuffle_epi8(twice(by_high), high));
-    __m256i range = _mm256_add_epi8(_mm256_cmpeq_epi8(text, slash), high);
-    return _mm256_add_epi8(text, _mm256_shuffle_epi8(twice(way), range));
-}
-
-// The 24 bytes of 32 values, at the beginning.
-AVX2 static inline __m256i pack(__m256i values) {
-    static const char order[16] = {2, 1, 0, 6, 5, 4, 10, 9, 8, 14, 13, 12, -1, -1, -1, -1};
-    __m256i pairs = _mm256_maddubs_epi16(values, _mm256_set1_epi32(0x01400140)); // 64 a + b
-    __m256i groups = _mm256_madd_epi16(pairs, _mm256_set1_epi32(0x00011000));    // 4096 ab + cd
-    __m256i halves = _mm256_shuffle_epi8(groups, twice(order));
-    return _mm256_permutevar8x32_epi32(halves, _mm256_setr_epi32(0, 1, 2, 4, 5, 6, 7, 7));
-}
-
-AVX2 static size_t decode_blocks(const uint8_t *t, size_t len, uint8_t *out) {
-    size_t i = 0;
-    for (; len - i >= BLOCK + REST_LEAST; i += BLOCK, out += BLOCK / 4 * 3) {
-        __m256i bad;
-        __m256i values = values_of(_mm256_loadu_si256((const void *)(t + i)), &bad);
-        if (!_mm256_testz_si256(bad, bad))
-            break;
-        _mm256_storeu_si256((void *)out, pack(values));
-    }
-    return i;
-}
-
-static size_t decode_beginning(const uint8_t *t, size_t len, uint8_t *out) {
-    return len >= BLOCK + REST_LEAST && __builtin_cpu_supports("avx2") ? decode_blocks(t, len, out) : 0;
-}
-#else
-static size_t decode_beginning(const uint8_t *t, size_t len, uint8_t *out) {
-    (void)t;
-    (void)len;
-    (void)out;
-    return 0;
-}
-#endif
-
-// ---- all of it
-
 bool cs_base64_decode(const char *text, size_t len, uint8_t *ret, size_t *ret_len) {
     const uint8_t *t = (const uint8_t *)text;
     if (len % 4 != 0)
@@ -163,9 +92,7 @@ bool cs_base64_decode(const char *text, size_t len, uint8_t *ret, size_t *ret_le
     uint8_t *out = ret;
     size_t whole = len > 0 && t[len - 1] == '=' ? len - 4 : len;
     uint32_t bad = 0;
-    size_t i = decode_beginning(t, whole, out);
-    out += i / 4 * 3;
-    for (; i < whole; i += 4) {
+    for (size_t i = 0; i < whole; i += 4) {
         uint32_t v = group(t + i);
         bad |= v;
         *out++ = (uint8_t)(v >> 16);

@@ -53,7 +53,7 @@ static void base64_refuses_what_is_not_canonical(void **state) {
     assert_false(cs_base64_decode("Zm\0v", 4, out, &len));
 }
 
-// Long texts are decoded in blocks: each byte at each place of one.
+// Each byte at each place of a long text.
 static void base64_knows_its_alphabet_everywhere(void **state) {
     static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     char text[128];
