@@ -159,30 +159,6 @@ static void put_documents(struct cs_redis_writer *w, struct cs_redis_link *l, co
     }
 }
 
-// One key's changes in order, a command for each run of the same kind. A trim between additions with rising
-// scores is left to the last one of the run: what the earlier would have cut, the last cuts as well, since
-// all that came after it ranks above.
-static bool trims_fold(const struct cs_redis_writer *w, const struct index_key *k, size_t *ret_keep) {
-    bool first = true;
-    int64_t last_score = INT64_MIN;
-    for (uint32_t i = k->first; i != NONE; i = w->changes[i].next) {
-        const struct cs_change *c = &w->changes[i].change;
-        if (c->kind == CS_CHANGE_REMOVE)
-            return false;
-        if (c->kind == CS_CHANGE_ADD) {
-            if (c->score < last_score)
-                return false;
-            last_score = c->score;
-            continue;
-        }
-        if (!first && c->keep != *ret_keep)
-            return false;
-        first = false;
-        *ret_keep = c->keep;
-    }
-    return !first && w->changes[k->last].change.kind == CS_CHANGE_TRIM;
-}
-
 static void put_trim(struct cs_redis_link *l, const char *prefix, size_t prefix_len, const char *key,
                      size_t keep) {
     cs_redis_command(l, 4);
@@ -192,26 +168,21 @@ static void put_trim(struct cs_redis_link *l, const char *prefix, size_t prefix_
     cs_redis_arg_int(l, -(int64_t)keep - 1);
 }
 
-// A run from `at` of changes of one kind (trims are passed over where skip_trims); returns what follows it.
+// A run from `at` of additions, or of removals; returns what follows it.
 static uint32_t put_run(struct cs_redis_writer *w, struct cs_redis_link *l, const char *prefix,
-                        size_t prefix_len, uint32_t at, bool skip_trims) {
+                        size_t prefix_len, uint32_t at) {
     const struct cs_change *c = &w->changes[at].change;
     size_t n = 0;
     uint32_t end = at;
-    for (; end != NONE && n < RUN_LENGTH; end = w->changes[end].next) {
-        if (w->changes[end].change.kind == c->kind)
-            n++;
-        else if (!skip_trims)
-            break;
-    }
+    for (; end != NONE && n < RUN_LENGTH && w->changes[end].change.kind == c->kind;
+         end = w->changes[end].next)
+        n++;
     bool add = c->kind == CS_CHANGE_ADD;
     cs_redis_command(l, 2 + n * (add ? 2 : 1));
     cs_redis_arg_text(l, add ? "ZADD" : "ZREM");
     cs_redis_arg_joined(l, prefix, prefix_len, c->key);
     for (uint32_t i = at; i != end; i = w->changes[i].next) {
         const struct cs_change *m = &w->changes[i].change;
-        if (m->kind != c->kind)
-            continue;
         if (add)
             cs_redis_arg_int(l, m->score);
         cs_redis_arg_text(l, m->member);
@@ -219,23 +190,20 @@ static uint32_t put_run(struct cs_redis_writer *w, struct cs_redis_link *l, cons
     return end;
 }
 
+// One key's changes in order, a command for each run of the same kind. The state has left out trims that a later one
+// makes superfluous.
 static void put_index(struct cs_redis_writer *w, struct cs_redis_link *l, const char *prefix,
                       size_t prefix_len, const struct index_key *k) {
-    size_t keep = 0;
-    bool fold = trims_fold(w, k, &keep);
     uint32_t at = k->first;
     while (at != NONE) {
         const struct cs_change *c = &w->changes[at].change;
         if (c->kind != CS_CHANGE_TRIM) {
-            at = put_run(w, l, prefix, prefix_len, at, fold);
+            at = put_run(w, l, prefix, prefix_len, at);
             continue;
         }
-        if (!fold)
-            put_trim(l, prefix, prefix_len, k->key, c->keep);
+        put_trim(l, prefix, prefix_len, k->key, c->keep);
         at = w->changes[at].next;
     }
-    if (fold)
-        put_trim(l, prefix, prefix_len, k->key, keep);
 }
 
 bool cs_redis_writer_put(struct cs_redis_writer *w, struct cs_redis_link *l, const char *prefix,
