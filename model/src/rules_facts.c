@@ -187,8 +187,7 @@ static void gather_same_leaf(struct cs_judge *j) {
             return;
     f->same_leaf = true;
     struct cs_bytes value = {NULL, 0};
-    cs_key key;
-    cs_key_join(key, "material/", j->ev->account, "/", f->cert.id, NULL);
+    const char *key = CS_KEY("material/", j->ev->account, "/", f->cert.id);
     if (cs_judge_look(j, key, &value) == CS_NEEDED || j->failed)
         return;
     if (!cs_material_decode(value, &f->material, j->err))
@@ -272,8 +271,7 @@ static void gather_target(struct cs_judge *j) {
 
 // A key that another one names is there: else the catalog is damaged, and nothing may be judged by it.
 static void read_of_line(struct cs_judge *j, const char *kid, struct cs_agent *ret) {
-    cs_key key;
-    cs_key_join(key, "key/", j->ev->account, "/", kid, NULL);
+    const char *key = CS_KEY("key/", j->ev->account, "/", kid);
     if (cs_judge_read_agent(j, key, ret) || cs_judge_stopped(j))
         return;
     cs_err_set(j->err, CS_ERR_FATAL, CS_CODE_NONE, "the catalog lacks the document %s, which others name",

@@ -17,8 +17,7 @@
 typedef char cs_key[CS_STATE_KEY_MAX + 1];
 // A key of parts, the last one NULL; returns ret. Never cut off: all parts have bounded forms.
 const char *cs_key_join(cs_key ret, const char *first, ...) __attribute__((sentinel));
-// "name/acme/www" for CS_KEY("name/", account, "/", name), as long as the block that it stands in. Its memory is zeroed first: where many
-// keys are joined for each event, one cs_key and cs_key_join cost less.
+// "name/acme/www" for CS_KEY("name/", account, "/", name), as long as the block that it stands in.
 #define CS_KEY(...) cs_key_join((cs_key){0}, __VA_ARGS__, NULL)
 
 enum cs_look {
