@@ -79,6 +79,7 @@ bool cs_crypto_new(struct cs_crypto **ret, struct cs_err *err) {
     for (size_t i = 0; i < DIGEST_COUNT; i++)
         if (!(c->md[i] = EVP_MD_fetch(NULL, digest_names[i], NULL)))
             return crypto_fail(err, digest_names[i]);
+    c->verify_on_curve = curve_verify_tables;
     c->hash = EVP_MD_CTX_new();
     c->verify = EVP_MD_CTX_new();
     c->rsa_fromdata = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);

@@ -86,6 +86,12 @@ struct curve_slot {
     struct ec_pace pace;
 };
 
+// Whether sig is the key's over the digest, the key being one on a curve. k: the key's entry; NULL at its first use.
+typedef bool curve_verify_fn(struct cs_crypto *c, const struct cs_pubkey *key, struct kept_key *k,
+                             const uint8_t *digest, size_t digest_len, struct cs_bytes sig);
+// Twins, each in its file.
+curve_verify_fn curve_verify_plain, curve_verify_tables;
+
 struct cs_crypto {
     EVP_MD *md[DIGEST_COUNT];
     EVP_MD_CTX *hash;   // for digests
@@ -102,9 +108,9 @@ struct cs_crypto {
     uint8_t cert_next[MEMO_CERT_SETS];
     uint8_t link_next[MEMO_LINK_SETS];
     struct memo_link (*link)[MEMO_WAYS]; // MEMO_LINK_SETS of them
+    curve_verify_fn *verify_on_curve;    // curve_verify_tables; curve_verify_plain for tests and measurements
     struct cs_region scratch;            // of the record that is being prepared
     bool memo_off;                       // for measurements
-    bool tables_off;                     // for tests and measurements
 };
 
 size_t crypto_digest_len(enum crypto_digest d);
@@ -118,6 +124,10 @@ bool crypto_fail(struct cs_err *err, const char *what);
 // the process, since a verdict must be a function of the record.
 void crypto_refused(void);
 
+struct curve_slot *crypto_slot_of(struct cs_crypto *c, enum cs_key_type type); // NULL where it is no curve's
+// Gives the entry a key object and a context of its own; leaves it without on failure.
+bool crypto_equip(struct cs_crypto *c, const struct cs_pubkey *key, struct kept_key *k);
+void curve_drop_table(struct cs_crypto *c, struct kept_key *k); // where it has one
 // Puts the key's point into its curve's slot; false where it is not on the curve.
 bool crypto_load_point(struct cs_crypto *c, const struct cs_pubkey *key);
 // Whether sig is key's signature over tbs. False where the algorithm is not one of the key's type.

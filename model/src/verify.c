@@ -8,39 +8,7 @@
 #include <openssl/core_names.h>
 #include <openssl/rsa.h>
 
-#include "ectable.h"
 #include "pae.h"
-
-static struct curve_slot *slot_of(struct cs_crypto *c, enum cs_key_type type) {
-    switch (type) {
-    case CS_KEY_P256:
-        return &c->curve[0];
-    case CS_KEY_P384:
-        return &c->curve[1];
-    case CS_KEY_P521:
-        return &c->curve[2];
-    case CS_KEY_SM2:
-        return &c->curve[3];
-    case CS_KEY_RSA:
-    case CS_KEY_ED25519:
-    case CS_KEY_X25519:
-        break;
-    }
-    return NULL;
-}
-
-bool crypto_load_point(struct cs_crypto *c, const struct cs_pubkey *key) {
-    struct curve_slot *s = slot_of(c, key->type);
-    if (s->holds && memcmp(s->sha256, key->sha256, 32) == 0)
-        return true;
-    s->ready = false;
-    s->holds = EVP_PKEY_set1_encoded_public_key(s->pkey, key->point.data, key->point.len) == 1;
-    if (s->holds)
-        memcpy(s->sha256, key->sha256, 32);
-    else
-        crypto_refused();
-    return s->holds;
-}
 
 static EVP_PKEY *new_rsa(struct cs_crypto *c, const struct cs_pubkey *key) {
     // OSSL_PARAM integers are in native order.
@@ -66,9 +34,8 @@ static EVP_PKEY *new_on_curve(const struct curve_slot *s, const struct cs_pubkey
     return pkey;
 }
 
-// Gives the entry a key object and a context of its own; leaves it without on failure.
-static bool equip(struct cs_crypto *c, const struct cs_pubkey *key, struct kept_key *k) {
-    const struct curve_slot *s = slot_of(c, key->type);
+bool crypto_equip(struct cs_crypto *c, const struct cs_pubkey *key, struct kept_key *k) {
+    const struct curve_slot *s = crypto_slot_of(c, key->type);
     if (s)
         k->pkey = new_on_curve(s, key);
     else if (key->type == CS_KEY_RSA)
@@ -108,15 +75,8 @@ static bool seen_before(struct cs_crypto *c, const struct cs_pubkey *key) {
     return seen;
 }
 
-static void drop_table(struct cs_crypto *c, struct kept_key *k) {
-    c->tables -= k->table != NULL;
-    ec_table_free(k->table);
-    k->table = NULL;
-    k->uses = 0; // it may earn another
-}
-
 static void release(struct cs_crypto *c, struct kept_key *k) {
-    drop_table(c, k);
+    curve_drop_table(c, k);
     EVP_PKEY_CTX_free(k->ctx);
     EVP_PKEY_free(k->pkey);
     *k = (struct kept_key){0};
@@ -164,47 +124,7 @@ static struct kept_key *kept_or_fresh(struct cs_crypto *c, const struct cs_pubke
         release(c, &c->fresh);
         k = &c->fresh;
     }
-    return k->pkey || equip(c, key, k) ? k : NULL;
-}
-
-static void drop_oldest_table(struct cs_crypto *c) {
-    struct kept_key *oldest = NULL;
-    for (size_t i = 0; i < KEPT_SETS; i++)
-        for (size_t way = 0; way < MEMO_WAYS; way++) {
-            struct kept_key *k = &c->kept[i][way];
-            if (k->table && (!oldest || k->used < oldest->used))
-                oldest = k;
-        }
-    if (oldest)
-        drop_table(c, oldest);
-}
-
-// The key's table, made when its uses have come to pay for it.
-static const struct ec_table *table_of(struct cs_crypto *c, const struct cs_pubkey *key, struct kept_key *k) {
-    const struct curve_slot *slot = slot_of(c, key->type);
-    unsigned worth = slot->pace.table_worth;
-    struct ec_work **work = &c->work[slot - c->curve];
-    if (k->table || worth == 0 || k->uses != worth || !ec_work_get(work, key->type))
-        return k->table;
-    if (c->tables == TABLES_MAX)
-        drop_oldest_table(c);
-    k->table = ec_table_new(*work, key);
-    c->tables += k->table != NULL;
-    return k->table;
-}
-
-static EVP_PKEY_CTX *slot_context(struct cs_crypto *c, const struct cs_pubkey *key) {
-    struct curve_slot *s = slot_of(c, key->type);
-    if (!s || !crypto_load_point(c, key))
-        return NULL;
-    // Initialised again for each point, although OpenSSL 3.0 would see the new one without: a release that
-    // takes a copy here would else verify with the key before.
-    if (!s->ready && EVP_PKEY_verify_init(s->ctx) != 1) {
-        crypto_refused();
-        return NULL;
-    }
-    s->ready = true;
-    return s->ctx;
+    return k->pkey || crypto_equip(c, key, k) ? k : NULL;
 }
 
 static bool verify_pss(const struct kept_key *k, const EVP_MD *md, int salt_len, const uint8_t *digest,
@@ -239,18 +159,7 @@ static bool verify_rsa(struct cs_crypto *c, const struct cs_pubkey *key, const s
 
 static bool verify_on_curve(struct cs_crypto *c, const struct cs_pubkey *key, const uint8_t *digest,
                             size_t digest_len, struct cs_bytes sig) {
-    struct kept_key *k = kept_of(c, key);
-    if (!c->tables_off) {
-        const struct curve_slot *slot = slot_of(c, key->type);
-        struct ec_work **work = &c->work[slot - c->curve];
-        const struct ec_table *table = k ? table_of(c, key, k) : NULL;
-        if (table || (slot->pace.plain && ec_work_get(work, key->type)))
-            return ec_work_verify(*work, table, key, digest, digest_len, sig);
-    }
-    if (k && k->uses == CONTEXT_WORTH && !k->pkey)
-        equip(c, key, k); // without one the slot still serves
-    EVP_PKEY_CTX *ctx = k && k->ctx ? k->ctx : slot_context(c, key);
-    return ctx && EVP_PKEY_verify(ctx, sig.data, sig.len, digest, digest_len) == 1;
+    return c->verify_on_curve(c, key, kept_of(c, key), digest, digest_len, sig);
 }
 
 bool crypto_verify_digest(struct cs_crypto *c, const struct cs_pubkey *key, const struct sig_alg *alg,

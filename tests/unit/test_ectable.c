@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The three ways of verifying (EVP, a curve's own group, a key's table) must give one answer to every
-// signature.
+// The ways of verifying (EVP, a curve's own group, a key's table) must give one answer to every signature, and so must the twins that
+// choose among them (curve_plain.c, curve_tables.c).
 #include "certs.h"
 
 #include <openssl/bn.h>
@@ -20,18 +20,22 @@ static const struct curve {
 } curves[] = {
     {CS_KEY_P256, NID_X9_62_prime256v1, 32}, {CS_KEY_P384, NID_secp384r1, 48}, {CS_KEY_SM2, NID_sm2, 32}};
 
-// One key in all three ways; a and b are of one context each so that nothing is shared.
+// One key in all ways; each context is its own so that nothing is shared.
 struct verifier {
     struct cs_pubkey *key;
     struct ec_work *work;
     struct ec_table *table;
-    struct cs_crypto *evp;
+    struct cs_crypto *evp, *tables; // one for each twin
 };
 
 static void verifier_init(struct verifier *v, struct cs_bytes spki, enum cs_key_type type) {
     struct cs_err err;
     *v = (struct verifier){.evp = test_crypto()};
-    v->evp->tables_off = true;
+    v->evp->verify_on_curve = curve_verify_plain;
+    v->tables = test_crypto();
+    assert_true(v->tables->verify_on_curve == curve_verify_tables);
+    // A table from the second use on, and the curve's own group before.
+    crypto_slot_of(v->tables, type)->pace = (struct ec_pace){.table_worth = 2, .plain = true};
     if (!cs_pubkey_new(crypto, spki, &v->key, &err))
         fail_msg("%s", err.msg);
     assert_non_null(ec_work_get(&v->work, type));
@@ -43,6 +47,7 @@ static void verifier_clear(struct verifier *v) {
     ec_table_free(v->table);
     ec_work_free(v->work);
     cs_pubkey_free(v->key);
+    cs_crypto_free(v->tables);
     cs_crypto_free(v->evp);
 }
 
@@ -51,10 +56,11 @@ static bool answer(struct verifier *v, const uint8_t *digest, struct cs_bytes si
     struct sig_alg alg = crypto_alg_of(v->key->type);
     size_t len = crypto_digest_len(alg.digest);
     bool evp = crypto_verify_digest(v->evp, v->key, &alg, digest, sig);
+    bool twin = crypto_verify_digest(v->tables, v->key, &alg, digest, sig);
     bool plain = ec_work_verify(v->work, NULL, v->key, digest, len, sig);
     bool table = ec_work_verify(v->work, v->table, v->key, digest, len, sig);
-    if (plain != evp || table != evp)
-        fail_msg("EVP %d, plain %d, table %d", evp, plain, table);
+    if (plain != evp || table != evp || twin != evp)
+        fail_msg("EVP %d, plain %d, table %d, twin %d", evp, plain, table, twin);
     return evp;
 }
 
@@ -116,6 +122,7 @@ static void random_signatures(void **state) {
                 }
                 assert_false(answer(&v, digest, (struct cs_bytes){sig, len - 1}));
             }
+            assert_int_equal(v.tables->tables, 1);
             verifier_clear(&v);
             verifier_clear(&other);
         }
