@@ -286,11 +286,17 @@ bool cs_client_get(struct cs_client *c, const char *path, int64_t wait_ms, json_
     return true;
 }
 
-bool cs_client_get_list(struct cs_client *c, const char *path, const char *member, json_t *all,
-                        struct cs_err *err) {
+const char *cs_member_text(const json_t *item, const char *member) {
+    const char *s = json_string_value(json_object_get(item, member));
+    return s ? s : "";
+}
+
+bool cs_client_get_list(struct cs_client *c, const char *path, const char *member, const char *first,
+                        json_t *all, struct cs_err *err) {
     CS_AUTO(cs_buf_clear) struct cs_buf cursor, page_path;
     cs_buf_init(&cursor, 8192);
     cs_buf_init(&page_path, 16384);
+    cs_buf_puts(&cursor, first);
     do {
         json_t *page;
         cs_buf_reset(&page_path);
@@ -299,10 +305,9 @@ bool cs_client_get_list(struct cs_client *c, const char *path, const char *membe
         cs_client_put_query(&page_path, "cursor", (const char *)cursor.data);
         if (!cs_buf_ok(&page_path, err) || !cs_client_get(c, (const char *)page_path.data, 0, &page, err))
             return false;
-        const char *next = json_string_value(json_object_get(page, "next"));
         json_array_extend(all, json_object_get(page, member));
-        cs_buf_clear(&cursor);
-        cs_buf_puts(&cursor, next ? next : "");
+        cs_buf_reset(&cursor);
+        cs_buf_puts(&cursor, cs_member_text(page, "next"));
         json_decref(page);
         if (!cs_buf_ok(&cursor, err))
             return false;
@@ -332,6 +337,12 @@ void cs_client_put_segment(struct cs_buf *path, const char *segment) {
         cs_buf_puts(path, strlen(segment) == 1 ? "%2E" : "%2E%2E");
     else
         put_escaped(path, segment);
+}
+
+void cs_client_put_account(struct cs_buf *path, const char *account, const char *below) {
+    cs_buf_puts(path, "/v1/accounts");
+    cs_client_put_segment(path, account);
+    cs_buf_puts(path, below);
 }
 
 void cs_client_put_query(struct cs_buf *path, const char *name, const char *value) {

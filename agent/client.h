@@ -39,9 +39,11 @@ CS_DEFINE_AUTO(struct cs_client, cs_client_free)
 // the timeout the answer may take. *ret is a JSON object (json_decref).
 CS_MUST_USE bool cs_client_get(struct cs_client *c, const char *path, int64_t wait_ms, json_t **ret,
                                struct cs_err *err);
-// All pages of a list: appends the elements of the answers' member to all (an array).
-CS_MUST_USE bool cs_client_get_list(struct cs_client *c, const char *path, const char *member, json_t *all,
-                                    struct cs_err *err);
+// All pages of a list from the cursor first on ("": from its beginning): appends the elements of the answers'
+// member to all (an array). path may have a query, but no limit and no cursor.
+CS_MUST_USE bool cs_client_get_list(struct cs_client *c, const char *path, const char *member,
+                                    const char *first, json_t *all, struct cs_err *err);
+const char *cs_member_text(const json_t *item, const char *member); // of an answer; "" where it has none
 // A token of its own kind for other programs (curl): for the client's account, or for_all with sub "*". Borrowed
 // until the next call with this client.
 CS_MUST_USE bool cs_client_token(struct cs_client *c, bool for_all, const char **ret, int64_t *ret_expires_s,
@@ -51,5 +53,7 @@ int cs_client_status(const struct cs_client *c);
 const char *cs_client_code(const struct cs_client *c);
 
 // Appends a path segment, or "?name=value" / "&name=value" (value NULL or "": nothing), escaped.
+// cs_client_put_account: "/v1/accounts/ACCOUNT" and what is below it ("/certificates").
+void cs_client_put_account(struct cs_buf *path, const char *account, const char *below);
 void cs_client_put_segment(struct cs_buf *path, const char *segment);
 void cs_client_put_query(struct cs_buf *path, const char *name, const char *value);

@@ -9,9 +9,7 @@
 
 struct agent {
     const char *public_key;
-    struct cs_cli_list can;
-    const char *names;
-    const char *label;
+    struct cs_rights_args rights;
     const char *kid;
     const char *reason;
 };
@@ -32,19 +30,19 @@ static const struct cs_opt enroll_opts[] = {
      .text = "The host's public key (PEM), made there by: certsync keygen."},
     {.name = "can",
      .kind = CS_OPT_LIST,
-     CS_OPT_AT_LIST(struct agent, can),
+     CS_OPT_AT_LIST(struct agent, rights.can),
      .value_name = "RIGHTS",
      .text = "Rights, comma-separated or several times: upload, delete, share, csr, read (all five if not "
              "given)."},
     {.name = "names",
      .kind = CS_OPT_STRING,
-     CS_OPT_AT_STR(struct agent, names),
+     CS_OPT_AT_STR(struct agent, rights.names),
      .value_name = "PATTERN",
      .default_text = "*",
      .text = "Names of certificates that it may touch; '*' stands for any characters."},
     {.name = "label",
      .kind = CS_OPT_STRING,
-     CS_OPT_AT_STR(struct agent, label),
+     CS_OPT_AT_STR(struct agent, rights.label),
      .value_name = "TEXT",
      .text = "For people: the host's name."},
 };
@@ -73,8 +71,8 @@ static int enroll(struct cs_session *s, const struct agent *o, unsigned can) {
         return cs_report_failure(s->cli, &err);
     struct cs_event_enroll *to = &event->event.data.enroll;
     to->can = can;
-    snprintf(to->names, sizeof to->names, "%s", o->names);
-    snprintf(to->label, sizeof to->label, "%s", o->label ? o->label : "");
+    snprintf(to->names, sizeof to->names, "%s", o->rights.names);
+    snprintf(to->label, sizeof to->label, "%s", o->rights.label ? o->rights.label : "");
     char what[160];
     snprintf(what, sizeof what, "enrolment of key %s in %s", event->event.subject, s->account);
     return cs_submit(s, event, what);
@@ -84,43 +82,28 @@ static int run_enroll(const struct cs_cli *cli) {
     const struct agent *o = cli->values;
     struct cs_err err;
     unsigned can;
-    const char *wrong;
     CS_AUTO(cs_session_close) struct cs_session s = {0};
-    if (!cs_rights_parse(&o->can, &can, &wrong))
-        return cs_cli_usage_error(
-            cli, "--can: \"%s\" begins with no right; the rights are upload, delete, share, csr, read",
-            cs_shown(wrong));
-    if (can & CS_CAN_ENROLL)
-        return cs_cli_usage_error(cli, "--can: the right enroll belongs to join tokens only");
-    if (!cs_pattern_valid(o->names, strlen(o->names)))
-        return cs_cli_usage_error(cli,
-                                  "--names: \"%s\" is not a pattern: letters, digits, '.', '_', '-' and '*'",
-                                  cs_quoted(o->names));
-    if (o->label && strlen(o->label) > CS_NAME_MAX)
-        return cs_cli_usage_error(cli, "--label is longer than %d", CS_NAME_MAX);
+    int code = cs_rights_read(cli, &o->rights, "the right enroll belongs to join tokens only", &can);
+    if (code != CS_EXIT_OK)
+        return code;
     if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT, &s, &err))
         return cs_report_failure(cli, &err);
     return enroll(&s, o, can);
 }
 
-static const char *text_of(const json_t *o, const char *name) {
-    const char *s = json_string_value(json_object_get(o, name));
-    return s ? s : "";
-}
-
 static const json_t *key_of(const json_t *all, const char *kid) {
     size_t i;
     const json_t *key;
-    json_array_foreach(all, i, key) if (strcmp(text_of(key, "kid"), kid) == 0) return key;
+    json_array_foreach(all, i, key) if (strcmp(cs_member_text(key, "kid"), kid) == 0) return key;
     return NULL;
 }
 
 // The first key of a line was enrolled by the token; the last one is who lives now.
 static const json_t *living_end(const json_t *all, const json_t *key) {
     for (size_t i = 0; key && i <= json_array_size(all); i++) {
-        const char *next = text_of(key, "rotated_to");
+        const char *next = cs_member_text(key, "rotated_to");
         if (!next[0])
-            return strcmp(text_of(key, "state"), "enrolled") == 0 ? key : NULL;
+            return strcmp(cs_member_text(key, "state"), "enrolled") == 0 ? key : NULL;
         key = key_of(all, next);
     }
     return NULL;
@@ -135,10 +118,12 @@ static void tell_enrolled_by(struct cs_session *s, const char *kid) {
     if (!cs_agents_get(s, all, &err))
         cs_log_err(CS_LOG_WARN, "the keys that it enrolled cannot be listed", &err, "kid=%s", kid);
     json_array_foreach(all, i, key) {
-        const json_t *end = strcmp(text_of(key, "enrolled_by"), kid) == 0 ? living_end(all, key) : NULL;
+        const json_t *end =
+            strcmp(cs_member_text(key, "enrolled_by"), kid) == 0 ? living_end(all, key) : NULL;
         if (end)
-            fprintf(s->cli->out, "  it enrolled, and still lives: %s (%s, since %s)\n", text_of(end, "kid"),
-                    cs_shown(text_of(end, "label")), text_of(key, "enrolled"));
+            fprintf(s->cli->out, "  it enrolled, and still lives: %s (%s, since %s)\n",
+                    cs_member_text(end, "kid"), cs_shown(cs_member_text(end, "label")),
+                    cs_member_text(key, "enrolled"));
     }
     json_decref(all);
 }

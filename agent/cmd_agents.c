@@ -34,27 +34,20 @@ static const struct cs_opt opts[] = {
      .text = "Also keys that were revoked or rotated."},
 };
 
-static const char *text_of(const json_t *o, const char *name) {
-    const char *s = json_string_value(json_object_get(o, name));
-    return s ? s : "";
-}
-
 bool cs_agents_get(struct cs_session *s, json_t *all, struct cs_err *err) {
     CS_AUTO(cs_buf_clear) struct cs_buf path;
     cs_buf_init(&path, 1024);
-    cs_buf_puts(&path, "/v1/accounts");
-    cs_client_put_segment(&path, s->account);
-    cs_buf_puts(&path, "/agents");
+    cs_client_put_account(&path, s->account, "/agents");
     return cs_buf_ok(&path, err) && cs_session_client(s, err) &&
-           cs_client_get_list(s->client, (const char *)path.data, "agents", all, err);
+           cs_client_get_list(s->client, (const char *)path.data, "agents", "", all, err);
 }
 
 // A key that never sent a heartbeat (a person's, a token, a host without the daemon) is not quiet.
 static bool is_quiet(const json_t *agent, int64_t now_s, int64_t after_ms) {
-    const char *at = text_of(json_object_get(agent, "heartbeat"), "at");
+    const char *at = cs_member_text(json_object_get(agent, "heartbeat"), "at");
     int64_t last_s;
-    return strcmp(text_of(agent, "state"), "enrolled") == 0 && cs_time_parse(at, strlen(at), &last_s) &&
-           now_s - last_s > after_ms / 1000;
+    return strcmp(cs_member_text(agent, "state"), "enrolled") == 0 &&
+           cs_time_parse(at, strlen(at), &last_s) && now_s - last_s > after_ms / 1000;
 }
 
 static void choose(const struct agents *o, json_t *all, int64_t now_s) {
@@ -62,7 +55,7 @@ static void choose(const struct agents *o, json_t *all, int64_t now_s) {
         json_t *agent = json_array_get(all, i);
         bool quiet = is_quiet(agent, now_s, o->quiet_after_ms);
         json_object_set_new(agent, "quiet", json_boolean(quiet));
-        if ((o->quiet && !quiet) || (!o->ended && strcmp(text_of(agent, "state"), "enrolled") != 0))
+        if ((o->quiet && !quiet) || (!o->ended && strcmp(cs_member_text(agent, "state"), "enrolled") != 0))
             json_array_remove(all, i);
     }
 }
@@ -81,13 +74,14 @@ static void put_words(struct cs_table *t, const json_t *words) {
 
 static void put_row(struct cs_table *t, const json_t *agent) {
     const json_t *beat = json_object_get(agent, "heartbeat");
-    cs_table_cell(t, text_of(agent, "label"));
-    cs_table_cell(t, text_of(agent, "kid"));
-    cs_table_cell(t, json_is_true(json_object_get(agent, "quiet")) ? "QUIET" : text_of(agent, "state"));
+    cs_table_cell(t, cs_member_text(agent, "label"));
+    cs_table_cell(t, cs_member_text(agent, "kid"));
+    cs_table_cell(t,
+                  json_is_true(json_object_get(agent, "quiet")) ? "QUIET" : cs_member_text(agent, "state"));
     put_words(t, json_object_get(agent, "can"));
-    cs_table_cell(t, text_of(agent, "names"));
-    cs_table_cell(t, beat ? text_of(beat, "at") : "never");
-    cs_table_cell(t, text_of(beat, "version"));
+    cs_table_cell(t, cs_member_text(agent, "names"));
+    cs_table_cell(t, beat ? cs_member_text(beat, "at") : "never");
+    cs_table_cell(t, cs_member_text(beat, "version"));
     static const char *const numbers[] = {"certificates", "failed", "spool"};
     for (size_t i = 0; i < CS_ARRAY_LEN(numbers); i++) {
         if (beat)

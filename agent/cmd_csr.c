@@ -171,21 +171,14 @@ static int run_add(const struct cs_cli *cli) {
 
 // --- list, show and delete ---------------------------------------------------------------------------
 
-static const char *text_of(const json_t *o, const char *name) {
-    const char *s = json_string_value(json_object_get(o, name));
-    return s ? s : "";
-}
-
 // All requests whose name begins so, appended to all.
 static bool get_csrs(struct cs_session *s, const char *prefix, json_t *all, struct cs_err *err) {
     CS_AUTO(cs_buf_clear) struct cs_buf path;
     cs_buf_init(&path, 1024);
-    cs_buf_puts(&path, "/v1/accounts");
-    cs_client_put_segment(&path, s->account);
-    cs_buf_puts(&path, "/csrs");
+    cs_client_put_account(&path, s->account, "/csrs");
     cs_client_put_query(&path, "name", prefix);
     return cs_buf_ok(&path, err) && cs_session_client(s, err) &&
-           cs_client_get_list(s->client, (const char *)path.data, "csrs", all, err);
+           cs_client_get_list(s->client, (const char *)path.data, "csrs", "", all, err);
 }
 
 // "www, version 2", or "".
@@ -193,7 +186,7 @@ static void used_by(const json_t *item, char *out, size_t size) {
     const json_t *used = json_object_get(item, "used");
     out[0] = '\0';
     if (used)
-        snprintf(out, size, "%s, version %" JSON_INTEGER_FORMAT, text_of(used, "name"),
+        snprintf(out, size, "%s, version %" JSON_INTEGER_FORMAT, cs_member_text(used, "name"),
                  json_integer_value(json_object_get(used, "version")));
 }
 
@@ -206,12 +199,12 @@ static bool print_list(const struct cs_cli *cli, const json_t *all) {
     json_array_foreach(all, i, item) {
         char used[CS_NAME_MAX + 40];
         used_by(item, used, sizeof used);
-        cs_table_cell(t, text_of(item, "name"));
-        cs_table_cell(t, text_of(item, "key_type"));
+        cs_table_cell(t, cs_member_text(item, "name"));
+        cs_table_cell(t, cs_member_text(item, "key_type"));
         cs_table_cellf(t, "%" JSON_INTEGER_FORMAT, json_integer_value(json_object_get(item, "key_bits")));
-        cs_table_cell(t, text_of(item, "subject"));
+        cs_table_cell(t, cs_member_text(item, "subject"));
         cs_table_cell(t, used);
-        cs_table_cell(t, text_of(item, "id"));
+        cs_table_cell(t, cs_member_text(item, "id"));
     }
     return cs_table_print(t, cli->out);
 }
@@ -241,8 +234,8 @@ static bool get_csr(struct cs_session *s, const char *name_or_id, json_t **ret, 
     bool ok = (is_id || cs_name_valid(name_or_id, strlen(name_or_id), CS_ALGORITHM_INTERNATIONAL) ||
                cs_err_reject(err, CS_CODE_CSR_NOT_FOUND)) &&
               get_csrs(s, is_id ? "" : name_or_id, all, err);
-    json_array_foreach(all, i, item) if (ok && strcmp(text_of(item, is_id ? "id" : "name"), name_or_id) == 0)
-        found = item;
+    json_array_foreach(all, i, item) if (ok && strcmp(cs_member_text(item, is_id ? "id" : "name"),
+                                                      name_or_id) == 0) found = item;
     *ret = json_incref(found);
     json_decref(all);
     return ok && (found || cs_err_reject(err, CS_CODE_CSR_NOT_FOUND));
@@ -251,17 +244,17 @@ static bool get_csr(struct cs_session *s, const char *name_or_id, json_t **ret, 
 static void print_csr(const struct cs_cli *cli, const json_t *item) {
     const json_t *used = json_object_get(item, "used"), *name;
     size_t i;
-    fprintf(cli->out, "name      %s\nid        %s\nsubject   %s\nnames     ", text_of(item, "name"),
-            text_of(item, "id"), cs_shown(text_of(item, "subject")));
+    fprintf(cli->out, "name      %s\nid        %s\nsubject   %s\nnames     ", cs_member_text(item, "name"),
+            cs_member_text(item, "id"), cs_shown(cs_member_text(item, "subject")));
     json_array_foreach(json_object_get(item, "names"), i, name)
         fprintf(cli->out, "%s%s", i ? ", " : "", cs_shown(json_string_value(name)));
     fprintf(cli->out, "\nkey       %s, %" JSON_INTEGER_FORMAT " bits\ncreated   %s\n",
-            text_of(item, "key_type"), json_integer_value(json_object_get(item, "key_bits")),
-            text_of(item, "created"));
+            cs_member_text(item, "key_type"), json_integer_value(json_object_get(item, "key_bits")),
+            cs_member_text(item, "created"));
     if (used)
-        fprintf(cli->out, "used by   %s, version %" JSON_INTEGER_FORMAT " (%s), %s\n", text_of(used, "name"),
-                json_integer_value(json_object_get(used, "version")), text_of(used, "certificate"),
-                text_of(used, "at"));
+        fprintf(cli->out, "used by   %s, version %" JSON_INTEGER_FORMAT " (%s), %s\n",
+                cs_member_text(used, "name"), json_integer_value(json_object_get(used, "version")),
+                cs_member_text(used, "certificate"), cs_member_text(used, "at"));
     else
         fputs("used by   no certificate yet\n", cli->out);
 }
@@ -293,7 +286,7 @@ static bool csr_id(struct cs_session *s, const char *name_or_id, cs_uuid ret, st
     }
     if (!get_csr(s, name_or_id, &item, err))
         return false;
-    snprintf(ret, sizeof(cs_uuid), "%s", text_of(item, "id"));
+    snprintf(ret, sizeof(cs_uuid), "%s", cs_member_text(item, "id"));
     json_decref(item);
     return true;
 }

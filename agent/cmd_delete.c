@@ -39,9 +39,7 @@ static json_t *look(struct cs_session *s, const struct del *o, const char *id) {
     struct cs_err err;
     json_t *item = NULL;
     cs_buf_init(&path, 4096);
-    cs_buf_puts(&path, "/v1/accounts");
-    cs_client_put_segment(&path, s->account);
-    cs_buf_puts(&path, "/certificates");
+    cs_client_put_account(&path, s->account, "/certificates");
     cs_client_put_segment(&path, id);
     cs_client_put_query(&path, "owner", o->from);
     if (s->settings->api_url[0] && cs_buf_ok(&path, &err) && cs_session_client(s, &err) &&

@@ -84,53 +84,48 @@ static const char *choice(const char *const *choices, int64_t i) {
     return i > 0 ? choices[i] : NULL;
 }
 
-static bool get_page(struct cs_session *s, const struct list *o, const char *cursor, json_t **ret,
-                     struct cs_err *err) {
+// All but the page: that is added.
+static void put_path(const struct cs_session *s, const struct list *o, struct cs_buf *path) {
+    char within[24];
+    cs_client_put_account(path, s->account, "/certificates");
+    cs_client_put_query(path, "name", o->name);
+    cs_client_put_query(path, "source", choice(sources, o->source));
+    cs_client_put_query(path, "status", choice(statuses, o->status));
+    cs_client_put_query(path, "algorithm", choice(algorithms, o->algorithm));
+    snprintf(within, sizeof within, "%" PRId64, o->within);
+    cs_client_put_query(path, "within", within);
+    cs_client_put_query(path, "sort", sorts[o->sort]);
+}
+
+static bool get_page(struct cs_session *s, const struct list *o, json_t **ret, struct cs_err *err) {
     CS_AUTO(cs_buf_clear) struct cs_buf path;
-    char number[24];
+    char limit[24];
     cs_buf_init(&path, 16384);
-    cs_buf_puts(&path, "/v1/accounts");
-    cs_client_put_segment(&path, s->account);
-    cs_buf_puts(&path, "/certificates");
-    cs_client_put_query(&path, "name", o->name);
-    cs_client_put_query(&path, "source", choice(sources, o->source));
-    cs_client_put_query(&path, "status", choice(statuses, o->status));
-    cs_client_put_query(&path, "algorithm", choice(algorithms, o->algorithm));
-    snprintf(number, sizeof number, "%" PRId64, o->within);
-    cs_client_put_query(&path, "within", number);
-    cs_client_put_query(&path, "sort", sorts[o->sort]);
-    snprintf(number, sizeof number, "%" PRId64, o->limit);
-    cs_client_put_query(&path, "limit", number);
-    cs_client_put_query(&path, "cursor", cursor);
-    return cs_buf_ok(&path, err) && cs_client_get(s->client, (const char *)path.data, 0, ret, err);
+    put_path(s, o, &path);
+    snprintf(limit, sizeof limit, "%" PRId64, o->limit);
+    cs_client_put_query(&path, "limit", limit);
+    cs_client_put_query(&path, "cursor", o->cursor);
+    return cs_buf_ok(&path, err) && cs_session_client(s, err) &&
+           cs_client_get(s->client, (const char *)path.data, 0, ret, err);
 }
 
 // The first page, with all later ones appended where all are wanted.
 static bool get_pages(struct cs_session *s, const struct list *o, json_t **ret, struct cs_err *err) {
-    json_t *all;
-    if (!cs_session_client(s, err) || !get_page(s, o, o->cursor, &all, err))
+    CS_AUTO(cs_buf_clear) struct cs_buf path;
+    cs_buf_init(&path, 16384);
+    if (!get_page(s, o, ret, err))
         return false;
-    json_t *items = json_object_get(all, "certificates");
-    while (o->all && json_is_string(json_object_get(all, "next"))) {
-        json_t *page;
-        if (!get_page(s, o, json_string_value(json_object_get(all, "next")), &page, err)) {
-            json_decref(all);
-            return false;
-        }
-        json_array_extend(items, json_object_get(page, "certificates"));
-        json_object_del(all, "next");
-        json_t *next = json_object_get(page, "next");
-        if (json_is_string(next))
-            json_object_set(all, "next", next);
-        json_decref(page);
+    const char *next = cs_member_text(*ret, "next");
+    if (!o->all || !next[0])
+        return true;
+    put_path(s, o, &path);
+    if (!cs_buf_ok(&path, err) || !cs_client_get_list(s->client, (const char *)path.data, "certificates",
+                                                      next, json_object_get(*ret, "certificates"), err)) {
+        json_decref(*ret);
+        return false;
     }
-    *ret = all;
+    json_object_del(*ret, "next");
     return true;
-}
-
-static const char *text_of(const json_t *o, const char *name) {
-    const char *s = json_string_value(json_object_get(o, name));
-    return s ? s : "";
 }
 
 static void put_names(struct cs_table *t, const json_t *item) {
@@ -152,17 +147,17 @@ static void put_names(struct cs_table *t, const json_t *item) {
 }
 
 static void put_row(struct cs_table *t, const json_t *item) {
-    cs_table_cell(t, text_of(item, "name"));
-    cs_table_cell(t, text_of(item, "source"));
-    cs_table_cell(t, text_of(item, "owner_account"));
-    cs_table_cell(t, text_of(item, "status"));
+    cs_table_cell(t, cs_member_text(item, "name"));
+    cs_table_cell(t, cs_member_text(item, "source"));
+    cs_table_cell(t, cs_member_text(item, "owner_account"));
+    cs_table_cell(t, cs_member_text(item, "status"));
     cs_table_cellf(t, "%" JSON_INTEGER_FORMAT, json_integer_value(json_object_get(item, "days_left")));
     json_int_t bits = json_integer_value(json_object_get(item, "key_bits"));
-    bool rsa = strcmp(text_of(item, "key_type"), "RSA") == 0;
+    bool rsa = strcmp(cs_member_text(item, "key_type"), "RSA") == 0;
     if (rsa)
         cs_table_cellf(t, "RSA-%" JSON_INTEGER_FORMAT, bits);
     else
-        cs_table_cell(t, text_of(item, "key_type"));
+        cs_table_cell(t, cs_member_text(item, "key_type"));
     cs_table_cellf(t, "%" JSON_INTEGER_FORMAT, json_integer_value(json_object_get(item, "version")));
     put_names(t, item);
 }
@@ -178,7 +173,7 @@ static bool print_table(const struct cs_cli *cli, const json_t *answer) {
         fputs("no certificates\n", cli->out);
         return true;
     }
-    const char *next = text_of(answer, "next");
+    const char *next = cs_member_text(answer, "next");
     bool ok = cs_table_print(t, cli->out);
     if (next[0])
         fprintf(cli->err, "There are more: --page-all, or --cursor %s\n", cs_shown(next));

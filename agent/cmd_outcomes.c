@@ -35,11 +35,6 @@ static const struct cs_arg args[] = {
      .text = "Only this event's; waits for it up to --timeout."},
 };
 
-static const char *text_of(const json_t *o, const char *name) {
-    const char *s = json_string_value(json_object_get(o, name));
-    return s ? s : "";
-}
-
 // "certsync.certificate.upload.v1" as "certificate.upload".
 static void put_type(struct cs_table *t, const char *type) {
     const char *start = strncmp(type, "certsync.", 9) == 0 ? type + 9 : type;
@@ -57,11 +52,11 @@ static void put_row(struct cs_table *t, const json_t *doc) {
     char time[CS_TIME_TEXT_SIZE];
     cs_time_format(json_integer_value(json_object_get(outcome, "time")) / 1000, time);
     cs_table_cell(t, time);
-    cs_table_cell(t, text_of(last, "status"));
-    cs_table_cell(t, text_of(last, "code"));
-    put_type(t, text_of(outcome, "type"));
-    cs_table_cell(t, text_of(outcome, "subject"));
-    cs_table_cell(t, text_of(outcome, "event"));
+    cs_table_cell(t, cs_member_text(last, "status"));
+    cs_table_cell(t, cs_member_text(last, "code"));
+    put_type(t, cs_member_text(outcome, "type"));
+    cs_table_cell(t, cs_member_text(outcome, "subject"));
+    cs_table_cell(t, cs_member_text(outcome, "event"));
 }
 
 static int print_list(const struct cs_cli *cli, const json_t *answer) {
@@ -75,8 +70,8 @@ static int print_list(const struct cs_cli *cli, const json_t *answer) {
         fputs("no outcomes\n", cli->out);
     else
         ok = cs_table_print(t, cli->out);
-    if (text_of(answer, "next")[0])
-        fprintf(cli->err, "There are more: --cursor %s\n", cs_shown(text_of(answer, "next")));
+    if (cs_member_text(answer, "next")[0])
+        fprintf(cli->err, "There are more: --cursor %s\n", cs_shown(cs_member_text(answer, "next")));
     return ok ? CS_EXIT_OK : CS_EXIT_USAGE;
 }
 
@@ -86,9 +81,7 @@ static int list(struct cs_session *s, const struct outcomes *o) {
     char number[24];
     json_t *answer;
     cs_buf_init(&path, 16384);
-    cs_buf_puts(&path, "/v1/accounts");
-    cs_client_put_segment(&path, s->account);
-    cs_buf_puts(&path, "/outcomes");
+    cs_client_put_account(&path, s->account, "/outcomes");
     snprintf(number, sizeof number, "%" PRId64, o->limit);
     cs_client_put_query(&path, "limit", number);
     cs_client_put_query(&path, "cursor", o->cursor);
@@ -138,9 +131,10 @@ static int one(struct cs_session *s, const struct outcomes *o) {
         return replayed ? CS_EXIT_REJECTED : exit_of(end.ending);
     }
     const json_t *final = json_object_get(end.doc, "final");
-    fprintf(
-        s->cli->out, "%s: %s, %s%s\n", cs_shown(text_of(json_is_object(final) ? final : outcome, "status")),
-        cs_shown(text_of(outcome, "type")), cs_shown(text_of(outcome, "subject")), end.detail[0] ? ":" : "");
+    fprintf(s->cli->out, "%s: %s, %s%s\n",
+            cs_shown(cs_member_text(json_is_object(final) ? final : outcome, "status")),
+            cs_shown(cs_member_text(outcome, "type")), cs_shown(cs_member_text(outcome, "subject")),
+            end.detail[0] ? ":" : "");
     if (end.detail[0])
         fprintf(s->cli->out, "  %s\n", end.detail);
     if (end.code != CS_CODE_NONE)

@@ -31,9 +31,7 @@ static const struct cs_arg args[] = {
 static bool get(struct cs_session *s, const struct show *o, json_t **ret, struct cs_err *err) {
     CS_AUTO(cs_buf_clear) struct cs_buf path;
     cs_buf_init(&path, 4096);
-    cs_buf_puts(&path, "/v1/accounts");
-    cs_client_put_segment(&path, s->account);
-    cs_buf_puts(&path, "/certificates");
+    cs_client_put_account(&path, s->account, "/certificates");
     cs_client_put_segment(&path, o->name);
     cs_client_put_query(&path, "owner", o->owner);
     return cs_buf_ok(&path, err) && cs_session_client(s, err) &&

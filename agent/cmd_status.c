@@ -48,24 +48,19 @@ static bool read_status(const struct cs_session *s, json_t **ret, bool *ret_runn
                                 : cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s: it is damaged", path);
 }
 
-static const char *text_of(const json_t *o, const char *name) {
-    const char *s = json_string_value(json_object_get(o, name));
-    return s ? s : "";
-}
-
 static void print_link(FILE *out, const json_t *status, const char *name) {
     const json_t *l = json_object_get(status, name);
     if (!l)
         return;
-    fprintf(out, "%-13s %s", name, text_of(l, "state"));
-    if (text_of(l, "since")[0])
-        fprintf(out, " since %s", text_of(l, "since"));
-    if (text_of(l, "error")[0])
-        fprintf(out, ": %s", cs_shown(text_of(l, "error")));
-    if (text_of(l, "certificate_ends")[0])
-        fprintf(out, "\n%-13s its client certificate ends %s", "", text_of(l, "certificate_ends"));
-    if (text_of(l, "code")[0])
-        fprintf(out, "\n%-13s %s: %s", "", text_of(l, "code"), text_of(l, "hint"));
+    fprintf(out, "%-13s %s", name, cs_member_text(l, "state"));
+    if (cs_member_text(l, "since")[0])
+        fprintf(out, " since %s", cs_member_text(l, "since"));
+    if (cs_member_text(l, "error")[0])
+        fprintf(out, ": %s", cs_shown(cs_member_text(l, "error")));
+    if (cs_member_text(l, "certificate_ends")[0])
+        fprintf(out, "\n%-13s its client certificate ends %s", "", cs_member_text(l, "certificate_ends"));
+    if (cs_member_text(l, "code")[0])
+        fprintf(out, "\n%-13s %s: %s", "", cs_member_text(l, "code"), cs_member_text(l, "hint"));
     fputc('\n', out);
 }
 
@@ -86,10 +81,11 @@ static json_int_t number_of(const json_t *o, const char *name) {
 
 static void print_agent(FILE *out, const json_t *status, enum agent_state state) {
     static const char *const texts[] = {"not running", "HANGS", "running"};
-    fprintf(out, "%-13s %s (%s, account %s, key %s)\n", "agent", texts[state], text_of(status, "version"),
-            text_of(status, "account"), text_of(status, "kid"));
+    fprintf(out, "%-13s %s (%s, account %s, key %s)\n", "agent", texts[state],
+            cs_member_text(status, "version"), cs_member_text(status, "account"),
+            cs_member_text(status, "kid"));
     if (state != RUNNING)
-        fprintf(out, "%-13s what follows was so at %s\n", "", text_of(status, "written"));
+        fprintf(out, "%-13s what follows was so at %s\n", "", cs_member_text(status, "written"));
     if (state == HANGING)
         fprintf(out,
                 "%-13s it did not write its status since; look into its log, and whether its disk is full; "
@@ -104,7 +100,7 @@ static void print_sections(FILE *out, const json_t *sections) {
         fprintf(out,
                 "%-13s [watch %s] %" JSON_INTEGER_FORMAT " certificates: %" JSON_INTEGER_FORMAT
                 " registered, %" JSON_INTEGER_FORMAT " failed\n",
-                i == 0 ? "sections" : "", cs_shown(text_of(s, "name")), number_of(s, "certificates"),
+                i == 0 ? "sections" : "", cs_shown(cs_member_text(s, "name")), number_of(s, "certificates"),
                 number_of(s, "registered"), number_of(s, "failed"));
         json_array_foreach(json_object_get(s, "problems"), k, text)
             fprintf(out, "%-13s   %s\n", "", cs_shown(json_string_value(text)));
@@ -119,15 +115,16 @@ static void print_attention(FILE *out, const json_t *all) {
     const json_t *a;
     json_array_foreach(all, i, a) {
         char what[32];
-        snprintf(what, sizeof what, "%s", cs_shown(text_of(a, "what")));
-        fprintf(out, "%-13s %s: %s\n", i == 0 ? "ATTENTION" : "", what, cs_shown(text_of(a, "message")));
+        snprintf(what, sizeof what, "%s", cs_shown(cs_member_text(a, "what")));
+        fprintf(out, "%-13s %s: %s\n", i == 0 ? "ATTENTION" : "", what,
+                cs_shown(cs_member_text(a, "message")));
     }
 }
 
 static void print_facts(FILE *out, const json_t *status, enum agent_state state) {
     const json_t *spool = json_object_get(status, "spool");
     print_agent(out, status, state);
-    fprintf(out, "%-13s %s\n", "last scan", text_of(status, "last_scan"));
+    fprintf(out, "%-13s %s\n", "last scan", cs_member_text(status, "last_scan"));
     print_link(out, status, "kafka");
     print_link(out, status, "api");
     if (!json_object_get(status, "api"))
@@ -136,8 +133,8 @@ static void print_facts(FILE *out, const json_t *status, enum agent_state state)
     print_sections(out, json_object_get(status, "sections"));
     fprintf(out, "%-13s %" JSON_INTEGER_FORMAT " events, %" JSON_INTEGER_FORMAT " to be published\n", "spool",
             number_of(spool, "events"), number_of(spool, "to_publish"));
-    if (text_of(spool, "error")[0])
-        fprintf(out, "%-13s cannot be read: %s\n", "", cs_shown(text_of(spool, "error")));
+    if (cs_member_text(spool, "error")[0])
+        fprintf(out, "%-13s cannot be read: %s\n", "", cs_shown(cs_member_text(spool, "error")));
     print_attention(out, json_object_get(status, "attention"));
 }
 
@@ -148,11 +145,11 @@ static void print_problems(const struct cs_cli *cli, const json_t *status) {
     size_t i;
     const json_t *p;
     json_array_foreach(problems, i, p) {
-        cs_table_cell(t, text_of(p, "name"));
-        cs_table_cell(t, text_of(p, "state"));
-        cs_table_cell(t, text_of(p, "code"));
-        cs_table_cell(t, text_of(p, "since"));
-        cs_table_cell(t, text_of(p, "message"));
+        cs_table_cell(t, cs_member_text(p, "name"));
+        cs_table_cell(t, cs_member_text(p, "state"));
+        cs_table_cell(t, cs_member_text(p, "code"));
+        cs_table_cell(t, cs_member_text(p, "since"));
+        cs_table_cell(t, cs_member_text(p, "message"));
     }
     if (i == 0)
         return;
@@ -163,8 +160,8 @@ static void print_problems(const struct cs_cli *cli, const json_t *status) {
     if (more > 0)
         fprintf(cli->out, "and %" JSON_INTEGER_FORMAT " more\n", more);
     json_array_foreach(problems, i, p) {
-        if (text_of(p, "hint")[0])
-            fprintf(cli->out, "%s: %s\n", text_of(p, "code"), text_of(p, "hint"));
+        if (cs_member_text(p, "hint")[0])
+            fprintf(cli->out, "%s: %s\n", cs_member_text(p, "code"), cs_member_text(p, "hint"));
     }
 }
 

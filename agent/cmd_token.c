@@ -10,9 +10,7 @@
 #include "token.h"
 
 struct token {
-    struct cs_cli_list can;
-    const char *names;
-    const char *label;
+    struct cs_rights_args rights;
     int64_t uses;
     int64_t expires_ms;
 };
@@ -25,12 +23,12 @@ static const struct cs_opt opts[] = {
      .text = "The account that hosts join."},
     {.name = "can",
      .kind = CS_OPT_LIST,
-     CS_OPT_AT_LIST(struct token, can),
+     CS_OPT_AT_LIST(struct token, rights.can),
      .value_name = "RIGHTS",
      .text = "Rights of the hosts: upload, delete, share, csr, read (all five if not given)."},
     {.name = "names",
      .kind = CS_OPT_STRING,
-     CS_OPT_AT_STR(struct token, names),
+     CS_OPT_AT_STR(struct token, rights.names),
      .value_name = "PATTERN",
      .default_text = "*",
      .text = "Names of certificates that they may touch; '*' stands for any characters."},
@@ -52,7 +50,7 @@ static const struct cs_opt opts[] = {
      .text = "How long it is good."},
     {.name = "label",
      .kind = CS_OPT_STRING,
-     CS_OPT_AT_STR(struct token, label),
+     CS_OPT_AT_STR(struct token, rights.label),
      .value_name = "TEXT",
      .text = "For people: what it is for."},
 };
@@ -82,7 +80,7 @@ static bool compose(const struct cs_session *s, const struct token *o, struct cs
     to->grant_can = t->can;
     snprintf(to->names, sizeof to->names, "%s", t->names);
     snprintf(to->grant_names, sizeof to->grant_names, "%s", t->names);
-    snprintf(to->label, sizeof to->label, "%s", o->label ? o->label : "join token");
+    snprintf(to->label, sizeof to->label, "%s", o->rights.label ? o->rights.label : "join token");
     return true;
 }
 
@@ -103,7 +101,7 @@ static int make(struct cs_session *s, const struct token *o, unsigned can, FILE 
     struct cs_composed *event;
     snprintf(t.deployment, sizeof t.deployment, "%s", s->deployment);
     snprintf(t.account, sizeof t.account, "%s", s->account);
-    snprintf(t.names, sizeof t.names, "%s", o->names);
+    snprintf(t.names, sizeof t.names, "%s", o->rights.names);
     t.expires_s = (cs_clock_wall_ms(s->clock) + o->expires_ms) / 1000;
     if (!cs_privkey_generate(CS_KEY_P256, 0, &t.key, &err) || !cs_join_token_write(&t, text, &err) ||
         !compose(s, o, &t, &event, &err))
@@ -124,20 +122,10 @@ static int run(const struct cs_cli *cli) {
     const struct token *o = cli->values;
     struct cs_err err;
     unsigned can;
-    const char *wrong;
     CS_AUTO(cs_session_close) struct cs_session s = {0};
-    if (!cs_rights_parse(&o->can, &can, &wrong))
-        return cs_cli_usage_error(
-            cli, "--can: \"%s\" begins with no right; the rights are upload, delete, share, csr, read",
-            cs_shown(wrong));
-    if (can & CS_CAN_ENROLL)
-        return cs_cli_usage_error(cli, "--can: a join token cannot hand out the right enroll");
-    if (!cs_pattern_valid(o->names, strlen(o->names)))
-        return cs_cli_usage_error(cli,
-                                  "--names: \"%s\" is not a pattern: letters, digits, '.', '_', '-' and '*'",
-                                  cs_quoted(o->names));
-    if (o->label && strlen(o->label) > CS_NAME_MAX)
-        return cs_cli_usage_error(cli, "--label is longer than %d", CS_NAME_MAX);
+    int code = cs_rights_read(cli, &o->rights, "a join token cannot hand out the right enroll", &can);
+    if (code != CS_EXIT_OK)
+        return code;
     // Standard output is the token's alone.
     struct cs_cli quiet = *cli;
     quiet.out = cli->err;

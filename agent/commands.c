@@ -3,6 +3,7 @@
 
 #include "agent_commands.h"
 #include "options.h"
+#include "session.h"
 
 static const struct cs_opt global_opts[] = {
     {.name = "config",
@@ -108,5 +109,7 @@ void cs_agent_commands_init(struct cs_agent_commands *ret) {
         .values_size = sizeof(struct cs_globals),
         .commands = ret->list,
         .command_count = CS_ARRAY_LEN(all),
+        .settings = &cs_agent_settings_table,
+        .load_settings = cs_session_load_settings,
     };
 }

@@ -14,4 +14,3 @@ struct cs_deployment_list {
 };
 // Asks for all pages and prints them, as a table or with --json as {"MEMBER":[…]}; the exit code.
 int cs_deployment_list_run(const struct cs_cli *cli, const struct cs_deployment_list *list);
-const char *cs_member_text(const json_t *item, const char *member); // "" where it has none

@@ -6,5 +6,11 @@
 #include "certsync/model/entry.h"
 #include "certsync/runtime/cli.h"
 
-// Nothing given: all but enroll. False with the place of the fault.
-bool cs_rights_parse(const struct cs_cli_list *list, unsigned *ret, const char **ret_wrong);
+struct cs_rights_args {
+    struct cs_cli_list can; // nothing given: all but enroll
+    const char *names;
+    const char *label; // may be NULL
+};
+// CS_EXIT_OK, or the exit code of the usage error that was told. no_enroll: why enroll cannot be given.
+int cs_rights_read(const struct cs_cli *cli, const struct cs_rights_args *args, const char *no_enroll,
+                   unsigned *ret_can);

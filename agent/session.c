@@ -36,17 +36,21 @@ static void config_path(const struct cs_globals *g, char *out, size_t size) {
     snprintf(out, size, "%s", path);
 }
 
-static bool load_settings(struct cs_session *s, struct cs_err *err) {
+bool cs_session_load_settings(const struct cs_cli *cli, void **ret, struct cs_err *err) {
     char path[PATH_MAX];
-    config_path(s->globals, path, sizeof path);
+    config_path(cli->globals, path, sizeof path);
     struct cs_settings_source source = {
         .file = path[0] ? path : NULL,
         .env = (const char *const *)environ,
-        .overrides = s->cli->overrides,
-        .override_count = s->cli->override_count,
+        .overrides = cli->overrides,
+        .override_count = cli->override_count,
     };
+    return cs_settings_load(&cs_agent_settings_table, &source, ret, err);
+}
+
+static bool load_settings(struct cs_session *s, struct cs_err *err) {
     void *values;
-    if (!cs_settings_load(&cs_agent_settings_table, &source, &values, err))
+    if (!cs_session_load_settings(s->cli, &values, err))
         return false;
     s->settings = values;
     cs_log_set_level((enum cs_log_level)s->settings->log_level);
@@ -211,9 +215,7 @@ bool cs_session_certificate_id(struct cs_session *s, const char *name_or_id, con
                           cs_quoted(name_or_id));
     CS_AUTO(cs_buf_clear) struct cs_buf path;
     cs_buf_init(&path, 4096);
-    cs_buf_puts(&path, "/v1/accounts");
-    cs_client_put_segment(&path, s->account);
-    cs_buf_puts(&path, "/certificates");
+    cs_client_put_account(&path, s->account, "/certificates");
     cs_client_put_segment(&path, name_or_id);
     cs_client_put_query(&path, "owner", owner);
     json_t *item;

@@ -41,6 +41,8 @@ struct cs_session {
 // be checked anywhere.
 CS_MUST_USE bool cs_session_open(const struct cs_cli *cli, unsigned needs, struct cs_session *ret,
                                  struct cs_err *err);
+// The settings that the command line names: a struct cs_agent_settings, as the root's load_settings.
+CS_MUST_USE bool cs_session_load_settings(const struct cs_cli *cli, void **ret, struct cs_err *err);
 void cs_session_close(struct cs_session *s);
 CS_DEFINE_AUTO_CLEAR(struct cs_session, cs_session_close)
 CS_MUST_USE bool cs_session_client(struct cs_session *s, struct cs_err *err);

@@ -53,9 +53,7 @@ bool cs_end_ask(struct cs_session *s, const char *account, const char *event_id,
     CS_AUTO(cs_buf_clear) struct cs_buf path;
     char wait[24];
     cs_buf_init(&path, 1024);
-    cs_buf_puts(&path, "/v1/accounts");
-    cs_client_put_segment(&path, account);
-    cs_buf_puts(&path, "/outcomes");
+    cs_client_put_account(&path, account, "/outcomes");
     cs_client_put_segment(&path, event_id);
     snprintf(wait, sizeof wait, "%" PRId64, wait_s);
     cs_client_put_query(&path, "wait", wait_s > 0 ? wait : "");

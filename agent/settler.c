@@ -99,9 +99,7 @@ static bool list_page(struct cs_settler *t, char *cursor, size_t size, bool *ret
     const json_t *item;
     json_t *page;
     cs_buf_init(&path, 16384);
-    cs_buf_puts(&path, "/v1/accounts");
-    cs_client_put_segment(&path, t->session.account);
-    cs_buf_puts(&path, "/certificates");
+    cs_client_put_account(&path, t->session.account, "/certificates");
     cs_client_put_query(&path, "limit", PAGE);
     cs_client_put_query(&path, "cursor", cursor);
     if (!get(t, &path, &page, err))
@@ -132,9 +130,7 @@ static bool answer(struct cs_settler *t, const char *name, struct cs_err *err) {
     struct cs_catalog_entry e;
     json_t *item;
     cs_buf_init(&path, 4096);
-    cs_buf_puts(&path, "/v1/accounts");
-    cs_client_put_segment(&path, t->session.account);
-    cs_buf_puts(&path, "/certificates");
+    cs_client_put_account(&path, t->session.account, "/certificates");
     cs_client_put_segment(&path, name);
     bool ok = get(t, &path, &item, err);
     if (!ok && (!t->session.client || cs_client_status(t->session.client) != 404))

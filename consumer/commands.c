@@ -8,8 +8,7 @@
 
 extern char **environ;
 
-bool cs_consumer_settings_load(const struct cs_cli *cli, struct cs_consumer_settings **ret,
-                               struct cs_err *err) {
+bool cs_consumer_load_settings(const struct cs_cli *cli, void **ret, struct cs_err *err) {
     const struct cs_consumer_globals *g = cli->globals;
     const char *file = g->config;
     bool named = file != NULL;
@@ -22,8 +21,13 @@ bool cs_consumer_settings_load(const struct cs_cli *cli, struct cs_consumer_sett
         .overrides = cli->overrides,
         .override_count = cli->override_count,
     };
-    void *values = NULL;
-    if (!cs_settings_load(&cs_consumer_settings_table, &source, &values, err))
+    return cs_settings_load(&cs_consumer_settings_table, &source, ret, err);
+}
+
+bool cs_consumer_settings_load(const struct cs_cli *cli, struct cs_consumer_settings **ret,
+                               struct cs_err *err) {
+    void *values;
+    if (!cs_consumer_load_settings(cli, &values, err))
         return false;
     *ret = values;
     return true;

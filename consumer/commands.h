@@ -13,8 +13,7 @@ struct cs_consumer_globals {
 
 #define CS_EXIT_FAILED 1
 
-extern const struct cs_command cs_cmd_run, cs_cmd_init, cs_cmd_check, cs_cmd_codes, cs_cmd_settings,
-    cs_cmd_completion, cs_cmd_manual;
+extern const struct cs_command cs_cmd_run, cs_cmd_init, cs_cmd_check;
 // For operators: they read the log, and write nothing.
 extern const struct cs_command cs_cmd_verify, cs_cmd_replay, cs_cmd_diff, cs_cmd_explain, cs_cmd_show,
     cs_cmd_rejected;
@@ -24,6 +23,8 @@ extern const struct cs_command cs_cmd_rebuild, cs_cmd_promote;
 // Loads the settings that the command line names. Free with cs_settings_free(&cs_consumer_settings_table, …).
 CS_MUST_USE bool cs_consumer_settings_load(const struct cs_cli *cli, struct cs_consumer_settings **ret,
                                            struct cs_err *err);
+// As the root's load_settings: *ret is the same struct.
+CS_MUST_USE bool cs_consumer_load_settings(const struct cs_cli *cli, void **ret, struct cs_err *err);
 // Prints "certsync-consumer COMMAND: message" to the error stream, with --json one object; the exit code of a command that could not do
 // its work: CS_EXIT_USAGE where settings, or Kafka or Redis being away, keep it from it.
 int cs_consumer_failure(const struct cs_cli *cli, const struct cs_err *err);

@@ -64,6 +64,8 @@ int main(int argc, char **argv) {
         .values_size = sizeof(struct cs_consumer_globals),
         .commands = commands,
         .command_count = CS_ARRAY_LEN(commands),
+        .settings = &cs_consumer_settings_table,
+        .load_settings = cs_consumer_load_settings,
     };
     if (!names_no_command(argc, argv))
         return cs_cli_main(&root, CERTSYNC_VERSION, argc, argv);

@@ -40,11 +40,6 @@ static void *must_alloc(size_t count, size_t size) {
     return p;
 }
 
-static void print_buf(const struct cs_buf *b, FILE *out) {
-    if (b->data)
-        fwrite(b->data, 1, b->len, out);
-}
-
 static void shown(const char *text, char *out, size_t size) {
     cs_secret_quote(text, strlen(text), out, size);
 }
@@ -60,7 +55,7 @@ void cs_cli_put_failure(const struct cs_cli *cli, const char *open, int exit_cod
     cs_json_int(&b, "exit", exit_code);
     cs_json_end(&b, '}');
     cs_buf_putc(&b, '\n');
-    print_buf(&b, cli->out);
+    cli_write_out(&b, cli->out);
 }
 
 static void tell_usage(const struct cs_cli *cli, const char *fmt, va_list ap) {
@@ -282,7 +277,7 @@ static void help(struct parser *p, const struct cs_command *cmd, const char *pat
     CS_AUTO(cs_buf_clear) struct cs_buf b;
     cs_buf_init(&b, HELP_MAX);
     cli_put_help(p->cli.root, cmd, path, &b);
-    print_buf(&b, p->cli.out);
+    cli_write_out(&b, p->cli.out);
     p->done = true;
 }
 

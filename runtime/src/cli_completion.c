@@ -87,12 +87,11 @@ static void put_keys(const struct cs_settings_table *settings, struct cs_buf *ou
     }
 }
 
-static void put_bash(const struct cs_command *root, const struct cs_settings_table *settings, const char *fn,
-                     struct cs_buf *out) {
+static void put_bash(const struct cs_command *root, const char *fn, struct cs_buf *out) {
     cs_buf_printf(out, "_%s() {\n", fn);
     cs_buf_puts(out, "    local cur=\"${COMP_WORDS[COMP_CWORD]}\" prev=\"${COMP_WORDS[COMP_CWORD-1]}\"\n"
                      "    local path=\"\" words=\"\" opts=\"\" files=\"\" keys=\"");
-    put_keys(settings, out);
+    put_keys(root->settings, out);
     cs_buf_puts(out, "\"\n    local valued=\" ");
     cli_each_command(root, root->name, bash_valued, out);
     cs_buf_puts(out, "\" i w\n    COMPREPLY=()\n"
@@ -192,8 +191,7 @@ static void fish_case(const struct cs_command *cmd, const char *path, struct cs_
         cs_buf_printf(out, " '%s'", cli_below(path) + 1);
 }
 
-static void put_fish(const struct cs_command *root, const struct cs_settings_table *settings,
-                     struct cs_buf *out) {
+static void put_fish(const struct cs_command *root, struct cs_buf *out) {
     cs_buf_printf(out, "function __%s_at -d 'Whether the commands typed so far are exactly these'\n",
                   root->name);
     cs_buf_puts(out, "    set -l words (commandline -opc)\n    set -l at\n    set -l skip 0\n"
@@ -208,13 +206,12 @@ static void put_fish(const struct cs_command *root, const struct cs_settings_tab
     cs_buf_puts(out,
                 "\n            set at $next\n        end\n    end\n    test \"$at\" = \"$argv[1]\"\nend\n"
                 "set -l keys '");
-    put_keys(settings, out);
+    put_keys(root->settings, out);
     cs_buf_printf(out, "'\ncomplete -c %s -f\n", root->name);
     cli_each_command(root, root->name, fish_command, out);
 }
 
-void cs_cli_completion(const struct cs_command *root, const struct cs_settings_table *settings,
-                       enum cs_shell shell, FILE *out) {
+void cs_cli_completion(const struct cs_command *root, enum cs_shell shell, FILE *out) {
     CS_AUTO(cs_buf_clear) struct cs_buf b;
     cs_buf_init(&b, CLI_DOC_MAX);
     char fn[64];
@@ -224,28 +221,15 @@ void cs_cli_completion(const struct cs_command *root, const struct cs_settings_t
     switch (shell) {
     case CS_SHELL_ZSH: // which can run bash's
         cs_buf_printf(&b, "#compdef %s\nautoload -U +X bashcompinit && bashcompinit\n", root->name);
-        put_bash(root, settings, fn, &b);
+        put_bash(root, fn, &b);
         break;
     case CS_SHELL_BASH:
         cs_buf_printf(&b, "# bash completion for %s\n", root->name);
-        put_bash(root, settings, fn, &b);
+        put_bash(root, fn, &b);
         break;
     case CS_SHELL_FISH:
-        put_fish(root, settings, &b);
+        put_fish(root, &b);
         break;
     }
     cli_write_out(&b, out);
-}
-
-int cs_cli_run_completion(const struct cs_cli *cli, const char *shell,
-                          const struct cs_settings_table *settings) {
-    static const char *const names[] = {
-        [CS_SHELL_BASH] = "bash", [CS_SHELL_ZSH] = "zsh", [CS_SHELL_FISH] = "fish"};
-    for (size_t i = 0; i < CS_ARRAY_LEN(names); i++) {
-        if (strcmp(shell, names[i]) == 0) {
-            cs_cli_completion(cli->root, settings, (enum cs_shell)i, cli->out);
-            return CS_EXIT_OK;
-        }
-    }
-    return cs_cli_usage_error(cli, "there is no completion for \"%s\", only for bash, zsh and fish", shell);
 }

@@ -223,11 +223,6 @@ void cs_cli_man(const struct cs_command *root, FILE *out) {
     cli_write_out(&b, out);
 }
 
-int cs_cli_run_manual(const struct cs_cli *cli) {
-    cs_cli_man(cli->root, cli->out);
-    return CS_EXIT_OK;
-}
-
 static void put_markdown_cell(const char *text, struct cs_buf *out) {
     for (; *text; text++) {
         if (*text == '|')

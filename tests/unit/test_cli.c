@@ -323,7 +323,7 @@ static char *doc(int which) {
     size_t len = 0;
     FILE *f = open_memstream(&text, &len);
     if (which == 0)
-        cs_cli_completion(&root, NULL, CS_SHELL_BASH, f);
+        cs_cli_completion(&root, CS_SHELL_BASH, f);
     else if (which == 1)
         cs_cli_man(&root, f);
     else

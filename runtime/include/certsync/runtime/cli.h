@@ -94,6 +94,10 @@ struct cs_command {
     size_t command_count;
     bool hidden;
     int (*run)(const struct cs_cli *cli); // returns the exit code
+    // Of the root alone, for the commands below that speak of settings: the table, and how the values in force
+    // are loaded as this command line names them (free with cs_settings_free).
+    const struct cs_settings_table *settings;
+    bool (*load_settings)(const struct cs_cli *cli, void **ret_values, struct cs_err *err);
 };
 
 struct cs_cli {
@@ -131,16 +135,14 @@ int cs_cli_usage_error(const struct cs_cli *cli, const char *fmt, ...) CS_PRINTF
 // what ends the members that are printed already and goes on in the same object: "],".
 void cs_cli_put_failure(const struct cs_cli *cli, const char *open, int exit_code, const char *message);
 
-// Documentation, all from the tree. settings may be NULL; else completion of SET options knows its keys.
+// Commands that every program has: what the tables say, for people, shells, manual pages and documents.
+extern const struct cs_command cs_cmd_codes, cs_cmd_settings, cs_cmd_completion, cs_cmd_manual;
+
+// Documentation, all from the tree. Completion of SET options knows the keys of the root's settings.
 enum cs_shell { CS_SHELL_BASH, CS_SHELL_ZSH, CS_SHELL_FISH };
-void cs_cli_completion(const struct cs_command *root, const struct cs_settings_table *settings,
-                       enum cs_shell shell, FILE *out);
+void cs_cli_completion(const struct cs_command *root, enum cs_shell shell, FILE *out);
 // The manual page's sections from NAME to OPTIONS; its title line, and what else it says, is the caller's.
 void cs_cli_man(const struct cs_command *root, FILE *out);
-// What `PROGRAM completion SHELL` and `PROGRAM manual` run; the first finds the settings' keys in the table.
-int cs_cli_run_completion(const struct cs_cli *cli, const char *shell,
-                          const struct cs_settings_table *settings);
-int cs_cli_run_manual(const struct cs_cli *cli);
 void cs_cli_markdown(const struct cs_command *root, FILE *out);
 // Fails (with the fault in err) where the tree itself is wrong: an option twice, a sentence missing,
 // arguments after a repeated one... For a unit test of each program.
