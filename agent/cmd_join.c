@@ -275,7 +275,7 @@ static int join(struct joining *j, const char *label) {
         j->end.ending = CS_ENDING_APPLIED;
         return say_end(j);
     }
-    if (!compose(j, label, &event, &err) || !cs_submit_open_spool(s, &j->spool, &err) ||
+    if (!compose(j, label, &event, &err) || !cs_session_spool(s, &j->spool, &err) ||
         !cs_spool_raise(j->spool, number_now(s), &err) ||
         !cs_publisher_kafka(&s->settings->kafka, s->settings->events_topic, "certsync", &j->publisher,
                             &err) ||

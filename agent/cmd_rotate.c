@@ -75,7 +75,7 @@ static void settle_old(struct rotating *r) {
     CS_AUTO(cs_spool_free) struct cs_spool *spool = NULL;
     struct cs_settled settled;
     struct cs_err err;
-    if (!cs_submit_open_spool(r->session, &spool, &err) ||
+    if (!cs_session_spool(r->session, &spool, &err) ||
         !cs_submit_settle(r->session, spool, SIZE_MAX, false, &settled, &err))
         cs_log_err(CS_LOG_WARN, "events of the old key are left in the spool", &err, "kid=%s",
                    r->session->kid);

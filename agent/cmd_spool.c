@@ -185,7 +185,7 @@ static int run_flush(const struct cs_cli *cli) {
     CS_AUTO(cs_session_close) struct cs_session s = {0};
     CS_AUTO(cs_spool_free) struct cs_spool *spool = NULL;
     CS_AUTO(cs_publisher_free) struct cs_publisher *publisher = NULL;
-    if (!cs_session_open(cli, CS_NEED_KEY, &s, &err) || !cs_submit_open_spool(&s, &spool, &err) ||
+    if (!cs_session_open(cli, CS_NEED_KEY, &s, &err) || !cs_session_spool(&s, &spool, &err) ||
         !cs_publisher_kafka(&s.settings->kafka, s.settings->events_topic, "certsync", &publisher, &err))
         return cs_report_failure(cli, &err);
     json_decref(cs_submit_earlier(&s, spool, 0));
@@ -213,7 +213,7 @@ static int run_drop(const struct cs_cli *cli) {
     long long seq = strtoll(o->seq, &end, 10);
     if (*end || end == o->seq || seq < 1 || seq >= CS_SEQ_MAX)
         return cs_cli_usage_error(cli, "\"%s\" is not a number of an event", cs_quoted(o->seq));
-    if (!cs_session_open(cli, CS_NEED_KEY, &s, &err) || !cs_submit_open_spool(&s, &spool, &err))
+    if (!cs_session_open(cli, CS_NEED_KEY, &s, &err) || !cs_session_spool(&s, &spool, &err))
         return cs_report_failure(cli, &err);
     CS_AUTO(cs_spool_entry_clear) struct cs_spool_entry e = {0};
     if (cs_spool_load(spool, s.crypto, seq, &e, &err) == CS_SPOOL_GONE) {

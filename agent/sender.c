@@ -11,7 +11,6 @@
 #include "certsync/runtime/log.h"
 #include "certsync/runtime/pulse.h"
 #include "drain.h"
-#include "submit.h"
 
 #define TRY_MS       5000
 #define TRY_MAX_MS   60000 // a cluster that is slow, not away
@@ -113,7 +112,7 @@ static void *thread_main(void *arg) {
     CS_AUTO(cs_publisher_free) struct cs_publisher *publisher = NULL;
     struct cs_err err;
     const struct cs_agent_settings *set = s->session.settings;
-    bool ok = cs_submit_open_spool(&s->session, &spool, &err) &&
+    bool ok = cs_session_spool(&s->session, &spool, &err) &&
               cs_publisher_kafka(&set->kafka, set->events_topic, "certsync-agent", &publisher, &err);
     if (ok)
         run(s, spool, publisher);

@@ -231,3 +231,8 @@ bool cs_session_certificate_id(struct cs_session *s, const char *name_or_id, con
     json_decref(item);
     return ok;
 }
+
+bool cs_session_spool(struct cs_session *s, struct cs_spool **ret, struct cs_err *err) {
+    struct cs_spool_limits limits = {s->settings->spool_max_events, s->settings->spool_max_bytes};
+    return cs_spool_open(s->settings->spool, s->kid, &limits, ret, err);
+}

@@ -12,6 +12,7 @@
 #include "input.h"
 #include "interrupt.h"
 #include "options.h"
+#include "spool.h"
 
 enum cs_need {
     CS_NEED_KEY = 1,       // deployment id and the host's key
@@ -74,3 +75,5 @@ void cs_report_code(const struct cs_cli *cli, enum cs_code code, const char *msg
 const char *cs_shown(const char *text);
 // For messages that refuse what was given: nothing that may be a key is shown (secret.h).
 const char *cs_quoted(const char *text);
+// Opens the spool of the session's key with the limits of the settings.
+CS_MUST_USE bool cs_session_spool(struct cs_session *s, struct cs_spool **ret, struct cs_err *err);

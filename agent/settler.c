@@ -12,7 +12,6 @@
 #include "certsync/runtime/log.h"
 #include "certsync/runtime/pulse.h"
 #include "register.h"
-#include "submit.h"
 
 #define PAGE         "250"
 #define PAGE_MAX     250
@@ -277,7 +276,7 @@ static void *thread_main(void *arg) {
     struct cs_settler *t = arg;
     struct cs_err err;
     prctl(PR_SET_NAME, "settler");
-    if (cs_submit_open_spool(&t->session, &t->spool, &err))
+    if (cs_session_spool(&t->session, &t->spool, &err))
         run(t);
     else
         told(t, &err);

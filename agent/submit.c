@@ -183,11 +183,6 @@ static int say_dry_run(const struct submission *b) {
 
 // --- doing it --------------------------------------------------------------------------------------------
 
-bool cs_submit_open_spool(struct cs_session *s, struct cs_spool **ret, struct cs_err *err) {
-    struct cs_spool_limits limits = {s->settings->spool_max_events, s->settings->spool_max_bytes};
-    return cs_spool_open(s->settings->spool, s->kid, &limits, ret, err);
-}
-
 static void on_damaged(void *arg, const struct cs_err *err) {
     const struct submission *b = arg;
     fprintf(b->session->cli->err, "warning: %s\n", err->msg);
@@ -368,7 +363,7 @@ static int wait_for_end(struct submission *b) {
 // has no spool.
 static bool keep(struct submission *b, struct cs_err *err) {
     struct cs_session *s = b->session;
-    if (!cs_submit_open_spool(s, &b->spool, err))
+    if (!cs_session_spool(s, &b->spool, err))
         return false;
     if (!b->event->account[0] && !cs_spool_raise(b->spool, cs_clock_wall_ms(s->clock), err))
         return false;

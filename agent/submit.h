@@ -18,9 +18,6 @@ int cs_submit(struct cs_session *s, struct cs_composed *c, const char *what);
     "numbers of this key are used already: this host was restored or its key is on another host too; "       \
     "signing again"
 
-// Opens the spool of the session's key with the limits of the settings.
-CS_MUST_USE bool cs_submit_open_spool(struct cs_session *s, struct cs_spool **ret, struct cs_err *err);
-
 // Names on standard error what earlier commands left unpublished in the spool below the number `below` (0: all), as it
 // goes out now. For programs: the same as an array, NULL where there is nothing.
 json_t *cs_submit_earlier(struct cs_session *s, struct cs_spool *spool, int64_t below);
