@@ -84,7 +84,7 @@ static bool check_key(const struct check *c, const json_t *part, const struct cs
                                    .sealed_key = sealed,
                                    .leaf_sha256 = leaf->sha256};
     return cs_unseal(c->session->crypto, c->custodian, &ctx, sealed, &key, err) &&
-           cs_pop_sign(c->session->crypto, key, leaf, &fields, pop, &pop_len, err);
+           cs_pop_sign(c->session->crypto, key, leaf->key, &fields, pop, &pop_len, err);
 }
 
 static bool check_part(const struct check *c, const json_t *part, struct cs_err *err) {

@@ -191,8 +191,7 @@ static bool seal_and_prove(const struct cs_compose *c, const struct to_seal *s, 
                               .subject = ev->subject,
                               .sealed_key = {sealed, sealed_len},
                               .leaf_sha256 = s->leaf ? s->leaf->sha256 : s->csr->sha256};
-    bool ok = s->leaf ? cs_pop_sign(c->crypto, s->key, s->leaf, &f, pop, &pop_len, err)
-                      : cs_pop_sign_key(c->crypto, s->key, s->csr->key, &f, pop, &pop_len, err);
+    bool ok = cs_pop_sign(c->crypto, s->key, s->leaf ? s->leaf->key : s->csr->key, &f, pop, &pop_len, err);
     if (!ok)
         return cs_err_prepend(err, "%s", s->key_label);
     ret_key->bytes = (struct cs_bytes){sealed, sealed_len};

@@ -4,6 +4,7 @@
 // is checked with.
 #pragma once
 
+#include "certsync/model/cert.h"
 #include "crypto_impl.h"
 #include "ext.h"
 #include "name.h"

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "certsync/model/cert.h"
 #include "crypto_impl.h"
 #include "ext.h"
 

@@ -2,6 +2,7 @@
 //
 // Bounded memos of pure results. Sets of four, replaced in turn: whoever fills them with rubbish costs others
 // a second computation and nothing else.
+#include "certsync/model/cert.h"
 #include "crypto_impl.h"
 
 static size_t cert_set(const uint8_t sha256[32]) {

@@ -95,9 +95,9 @@ bool cs_event_sign(struct cs_crypto *c, const struct cs_privkey *key, struct cs_
     return true;
 }
 
-bool cs_pop_sign_key(struct cs_crypto *c, const struct cs_privkey *key, const struct cs_pubkey *pub,
-                     const struct cs_pop_fields *f, uint8_t ret[CS_POP_MAX], size_t *ret_len,
-                     struct cs_err *err) {
+bool cs_pop_sign(struct cs_crypto *c, const struct cs_privkey *key, const struct cs_pubkey *pub,
+                 const struct cs_pop_fields *f, uint8_t ret[CS_POP_MAX], size_t *ret_len,
+                 struct cs_err *err) {
     struct pae_pop pae;
     uint8_t sig[CS_POP_MAX];
     size_t len;
@@ -114,10 +114,4 @@ bool cs_pop_sign_key(struct cs_crypto *c, const struct cs_privkey *key, const st
     memcpy(ret, sig, len);
     *ret_len = len;
     return true;
-}
-
-bool cs_pop_sign(struct cs_crypto *c, const struct cs_privkey *key, const struct cs_cert *leaf,
-                 const struct cs_pop_fields *f, uint8_t ret[CS_POP_MAX], size_t *ret_len,
-                 struct cs_err *err) {
-    return cs_pop_sign_key(c, key, leaf->key, f, ret, ret_len, err);
 }

@@ -11,6 +11,7 @@
 
 #include "bench_keys.h"
 #include "bench_must.h"
+#include "certsync/model/cert.h"
 #include "certsync/model/seal.h"
 #include "certsync/model/text.h"
 
@@ -284,7 +285,7 @@ static bool make_part(struct bench_maker *m, struct cs_event *ev, enum bench_kin
         return false;
     struct cs_pop_fields pop = {m->o.deployment,           ev->account, ev->kid, ev->id, ev->subject,
                                 {mem->sealed, sealed_len}, leaf->sha256};
-    if (!cs_pop_sign(m->crypto, private, leaf, &pop, mem->pop, &pop_len, err))
+    if (!cs_pop_sign(m->crypto, private, leaf->key, &pop, mem->pop, &pop_len, err))
         return false;
     out->chain_len = 2;
     out->chain[0].bytes = (struct cs_bytes){mem->der, (size_t)len};

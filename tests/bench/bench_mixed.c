@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "certsync/model/cert.h"
 #include "certsync/model/seal.h"
 
 #define DAY_S 86400
@@ -252,7 +253,7 @@ static bool make_upload(struct bench_mixed *m, struct account *a, int name, bool
         return false;
     struct cs_pop_fields fields = {
         m->o.deployment, ev.account, ev.kid, ev.id, ev.subject, {l->sealed, l->sealed_len}, l->cert->sha256};
-    if (!cs_pop_sign(m->crypto, l->key, l->cert, &fields, pop, &pop_len, err))
+    if (!cs_pop_sign(m->crypto, l->key, l->cert->key, &fields, pop, &pop_len, err))
         return false;
     struct cs_keyed_chain *part = &u->part[0];
     part->chain_len = 2;

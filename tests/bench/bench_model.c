@@ -126,7 +126,7 @@ static void make_leafs(const struct row *row, struct leaf *leafs) {
         make_leaf(pattern, ca, key, &alg, &leafs[i].der);
         must(cs_cert_parse(crypto, cs_buf_bytes(&leafs[i].der), &leafs[i].cert, &err));
         struct cs_pop_fields f = fields_of(leafs[i].cert);
-        must(cs_pop_sign(crypto, key, leafs[i].cert, &f, leafs[i].pop, &leafs[i].pop_len, &err));
+        must(cs_pop_sign(crypto, key, leafs[i].cert->key, &f, leafs[i].pop, &leafs[i].pop_len, &err));
         cs_privkey_free(key);
     }
     cs_privkey_free(ca);

@@ -94,7 +94,7 @@ void fx_fill_part(struct fx *fx, struct cs_event *ev, size_t part, const struct 
     struct cs_pop_fields fields = fields_of(ev, to->key.bytes, cert->leaf->sha256);
     uint8_t pop[CS_POP_MAX];
     size_t len = 0;
-    must(cs_pop_sign(fx->crypto, cert->priv, cert->leaf, &fields, pop, &len, &err));
+    must(cs_pop_sign(fx->crypto, cert->priv, cert->leaf->key, &fields, pop, &len, &err));
     to->pop.bytes = kept(fx, pop, len);
 }
 
@@ -142,7 +142,7 @@ static void fill_with_csr(struct fx *fx, struct cs_event *ev, const char *name, 
     struct cs_pop_fields fields = fields_of(ev, ev->data.csr.key.bytes, csr->sha256);
     uint8_t pop[CS_POP_MAX];
     size_t pop_len = 0;
-    must(cs_pop_sign_key(fx->crypto, key->priv, csr->key, &fields, pop, &pop_len, &err));
+    must(cs_pop_sign(fx->crypto, key->priv, csr->key, &fields, pop, &pop_len, &err));
     ev->data.csr.pop.bytes = kept(fx, pop, pop_len);
     cs_csr_free(csr);
 }

@@ -201,7 +201,7 @@ static void check_key(const struct cs_composed *c, const struct cs_event *ev, si
     ASSERT_OK(cs_unseal(fixture->crypto, custodian, &ctx, k->key.bytes, &key, &err), err);
     uint8_t pop[CS_POP_MAX];
     size_t len;
-    ASSERT_OK(cs_pop_sign(fixture->crypto, key, leaf, &f, pop, &len, &err), err);
+    ASSERT_OK(cs_pop_sign(fixture->crypto, key, leaf->key, &f, pop, &len, &err), err);
 }
 
 static void good_files_become_events_that_hold(void **state) {

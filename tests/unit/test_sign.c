@@ -114,7 +114,7 @@ static void proofs_of_possession(void **state) {
             CS_AUTO(cs_privkey_free) struct cs_privkey *key = test_key(names[i]);
             CS_AUTO(cs_cert_free) struct cs_cert *leaf = test_cert(crypto, names[i]);
             struct cs_pop_fields f = fields_of(leaf), g;
-            if (!cs_pop_sign(crypto, key, leaf, &f, pop, &len, &err))
+            if (!cs_pop_sign(crypto, key, leaf->key, &f, pop, &len, &err))
                 fail_msg("%s: %s", names[i], err.msg);
             assert_true(cs_pop_verify(crypto, leaf->key, &f, (struct cs_bytes){pop, len}));
             // Each field counts.
@@ -157,7 +157,7 @@ static void proofs_are_what_openssl_verifies(void **state) {
         CS_AUTO(cs_privkey_free) struct cs_privkey *key = test_key(rows[i].name);
         CS_AUTO(cs_cert_free) struct cs_cert *leaf = test_cert(crypto, rows[i].name);
         struct cs_pop_fields f = fields_of(leaf);
-        assert_true(cs_pop_sign(crypto, key, leaf, &f, pop, &len, &err));
+        assert_true(cs_pop_sign(crypto, key, leaf->key, &f, pop, &len, &err));
         cs_crypto_sha256(crypto, f.sealed_key, hash);
         const struct cs_bytes parts[] = {
             text("certsync.pop.v1"), text(f.deployment), text(f.account), text(f.kid),
@@ -196,7 +196,7 @@ static void a_wrong_key_is_a_mismatch(void **state) {
         CS_AUTO(cs_privkey_free) struct cs_privkey *key = test_key(pairs[i][0]);
         CS_AUTO(cs_cert_free) struct cs_cert *leaf = test_cert(crypto, pairs[i][1]);
         struct cs_pop_fields f = fields_of(leaf);
-        assert_false(cs_pop_sign(crypto, key, leaf, &f, pop, &len, &err));
+        assert_false(cs_pop_sign(crypto, key, leaf->key, &f, pop, &len, &err));
         assert_int_equal(err.kind, CS_ERR_REJECT);
         assert_int_equal(err.code, CS_CODE_KEY_MISMATCH);
     }
@@ -232,7 +232,7 @@ static void forged_key_files(void **state) {
         assert_memory_equal(spki, leaf->spki.data, len);
         free(spki);
         struct cs_pop_fields f = fields_of(leaf);
-        assert_false(cs_pop_sign(crypto, forged, leaf, &f, pop, &len, &err));
+        assert_false(cs_pop_sign(crypto, forged, leaf->key, &f, pop, &len, &err));
         assert_int_equal(err.kind, CS_ERR_REJECT);
         assert_int_equal(err.code, CS_CODE_KEY_MISMATCH);
         assert_non_null(strstr(cs_code_hint(err.code), "openssl rsa -in OLD -out NEW"));
@@ -249,7 +249,7 @@ static void short_rsa_signatures(void **state) {
     uint8_t pop[CS_POP_MAX], padded[CS_POP_MAX] = {0};
     size_t len;
     struct cs_pop_fields f = fields_of(leaf);
-    assert_true(cs_pop_sign(crypto, key, leaf, &f, pop, &len, &err));
+    assert_true(cs_pop_sign(crypto, key, leaf->key, &f, pop, &len, &err));
     assert_int_equal(len, 256);
     memcpy(padded + 1, pop, len);
     assert_false(cs_pop_verify(crypto, leaf->key, &f, (struct cs_bytes){padded, len + 1}));
@@ -259,7 +259,7 @@ static void short_rsa_signatures(void **state) {
     for (int i = 0; i < 5000 && !seen; i++) {
         snprintf(id, sizeof id, "%d", i);
         f.event_id = id;
-        assert_true(cs_pop_sign(crypto, key, leaf, &f, pop, &len, &err));
+        assert_true(cs_pop_sign(crypto, key, leaf->key, &f, pop, &len, &err));
         seen = pop[0] == 0;
     }
     assert_true(seen);
@@ -276,9 +276,9 @@ static void requests_prove_by_their_own_hash(void **state) {
     struct cs_pop_fields f = fields_of(leaf);
     uint8_t pop[CS_POP_MAX];
     size_t len;
-    assert_true(cs_pop_sign_key(crypto, key, pub, &f, pop, &len, &err));
+    assert_true(cs_pop_sign(crypto, key, pub, &f, pop, &len, &err));
     assert_true(cs_pop_verify(crypto, pub, &f, (struct cs_bytes){pop, len}));
-    assert_false(cs_pop_sign_key(crypto, other, pub, &f, pop, &len, &err));
+    assert_false(cs_pop_sign(crypto, other, pub, &f, pop, &len, &err));
     assert_int_equal(err.code, CS_CODE_KEY_MISMATCH);
 }
 

@@ -11,7 +11,8 @@
 // SHA-256, ECDSA with the curve's digest (P-256 SHA-256, P-384 SHA-384, P-521 SHA-512), Ed25519, SM2 with SM3 and the default id.
 #pragma once
 
-#include "certsync/model/cert.h"
+#include "certsync/model/codes.h"
+#include "certsync/model/key.h"
 
 #define CS_CONTENT_TYPE  "application/cloudevents+json"
 #define CS_SIG_HEADER    "certsync-sig"
@@ -41,14 +42,10 @@ struct cs_pop_fields {
     struct cs_bytes sealed_key;
     const uint8_t *leaf_sha256; // 32 bytes
 };
-// Signs, then verifies with the leaf's public key: REJECT key.mismatch (with the hint) where they do not belong together, also
-// where the public halves were forged to look alike.
-CS_MUST_USE bool cs_pop_sign(struct cs_crypto *c, const struct cs_privkey *key, const struct cs_cert *leaf,
+// Signs, then verifies with the public key, which is that of the leaf (for csr.add: of the request, and leaf_sha256 is the SHA-256 of its DER):
+// REJECT key.mismatch (with the hint) where they do not belong together, also where the public halves were forged to look alike.
+CS_MUST_USE bool cs_pop_sign(struct cs_crypto *c, const struct cs_privkey *key, const struct cs_pubkey *pub,
                              const struct cs_pop_fields *f, uint8_t ret[CS_POP_MAX], size_t *ret_len,
                              struct cs_err *err);
 bool cs_pop_verify(struct cs_crypto *c, const struct cs_pubkey *key, const struct cs_pop_fields *f,
                    struct cs_bytes pop);
-// The same without a leaf, for csr.add: leaf_sha256 is the SHA-256 of the CSR's DER.
-CS_MUST_USE bool cs_pop_sign_key(struct cs_crypto *c, const struct cs_privkey *key,
-                                 const struct cs_pubkey *pub, const struct cs_pop_fields *f,
-                                 uint8_t ret[CS_POP_MAX], size_t *ret_len, struct cs_err *err);
