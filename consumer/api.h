@@ -2,7 +2,7 @@
 //
 // The HTTP API of the consumer: what the catalogs hold, what was decided, and how the process does. It reads
 // Redis by itself (never the workers' memory), so every replica answers for every partition. No answer holds
-// a private key; sealed ones go to custodians only. The paths, parameters and shapes are in the README.
+// a private key; sealed ones go to custodians only. The paths, parameters and shapes are in docs/use/api.md.
 //
 // Who asks shows a bearer token (token.h). What a key may ask is in the catalog: keys enrolled in an account
 // see that account, and all but outcomes only with the right `read`; admins and auditors see every account;

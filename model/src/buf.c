@@ -92,6 +92,14 @@ void cs_buf_putc(struct cs_buf *b, char c) {
     advance(b, 1);
 }
 
+void cs_buf_put_cell(struct cs_buf *b, const char *text) {
+    for (; *text; text++) {
+        if (*text == '|')
+            cs_buf_putc(b, '\\');
+        cs_buf_putc(b, *text);
+    }
+}
+
 void cs_buf_printf(struct cs_buf *b, const char *fmt, ...) {
     va_list args;
     va_start(args, fmt);

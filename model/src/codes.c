@@ -80,24 +80,14 @@ void cs_codes_text(struct cs_buf *out) {
     }
 }
 
-// '|' would end a cell.
-static void put_cell(struct cs_buf *out, const char *text) {
-    cs_buf_putc(out, ' ');
-    for (; *text; text++) {
-        if (*text == '|')
-            cs_buf_putc(out, '\\');
-        cs_buf_putc(out, *text);
-    }
-    cs_buf_puts(out, " |");
-}
-
 void cs_codes_markdown(struct cs_buf *out) {
     cs_buf_puts(out, "| code | said by | what it means | what to do |\n|---|---|---|---|\n");
     for (int c = 1; c < CS_CODE_COUNT; c++) {
         enum cs_code code = (enum cs_code)c;
-        cs_buf_printf(out, "| `%s` | %s |", cs_code_name(code), cs_code_said_by(code));
-        put_cell(out, cs_code_sentence(code));
-        put_cell(out, cs_code_hint(code));
-        cs_buf_putc(out, '\n');
+        cs_buf_printf(out, "| `%s` | %s | ", cs_code_name(code), cs_code_said_by(code));
+        cs_buf_put_cell(out, cs_code_sentence(code));
+        cs_buf_puts(out, " | ");
+        cs_buf_put_cell(out, cs_code_hint(code));
+        cs_buf_puts(out, " |\n");
     }
 }

@@ -78,7 +78,7 @@
 
 // The event itself.
 #define CS_RULES_EVENT(X) \
-    X(SINCE(1), EVERY, EVENT_FORBIDDEN, cs_rule_may_send, "The sender may send events of this type: CS_SENDERS says who.") \
+    X(SINCE(1), EVERY, EVENT_FORBIDDEN, cs_rule_may_send, "The sender may send events of this type.") \
     X(SINCE(1), ACCOUNTS, ACCOUNT_UNKNOWN, cs_rule_account, "The account is registered.") \
     \
     X(SINCE(1), GENESIS, SYSTEM_ORDER, cs_rule_genesis_fits, "There is one genesis, and it names this deployment and its number of partitions.") \

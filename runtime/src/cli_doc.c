@@ -223,14 +223,6 @@ void cs_cli_man(const struct cs_command *root, FILE *out) {
     cli_write_out(&b, out);
 }
 
-static void put_markdown_cell(const char *text, struct cs_buf *out) {
-    for (; *text; text++) {
-        if (*text == '|')
-            cs_buf_putc(out, '\\');
-        cs_buf_putc(out, *text);
-    }
-}
-
 static void markdown_options(const struct cs_command *cmd, struct cs_buf *out) {
     bool any = false;
     for (size_t i = 0; i < cmd->opt_count; i++) {
@@ -244,7 +236,7 @@ static void markdown_options(const struct cs_command *cmd, struct cs_buf *out) {
         cs_buf_puts(out, "| `");
         cli_put_option(&cmd->opts[i], out);
         cs_buf_puts(out, "` | ");
-        put_markdown_cell((const char *)text.data, out);
+        cs_buf_put_cell(out, (const char *)text.data);
         cs_buf_puts(out, " |\n");
     }
 }

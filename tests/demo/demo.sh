@@ -209,4 +209,4 @@ mistakes
 verdicts
 shares
 rebuild
-printf '\nAll of it happened as expected. Next: ./dev up, and README.md.\n'
+printf '\nAll of it happened as expected. Next: ./dev up, and docs/use/walk.md.\n'

@@ -354,6 +354,6 @@ def test_a_token_opens_the_api_for_other_clients(stack, host, files, tmp_path):
     assert stack.http(f"/v1/accounts/{host.account.id}/certificates", tokens[0][:-6] + "AAAAAA")[0] == 401
 
 
-def test_settings_and_codes_are_printed_for_the_readme(host):
+def test_settings_and_codes_are_printed_for_the_documents(host):
     assert "| `kafka.brokers`" in host.expect(APPLIED, "settings", "--markdown")
     assert "`share.reshare`" in host.expect(APPLIED, "codes", "--markdown")

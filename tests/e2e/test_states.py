@@ -10,7 +10,7 @@ import time
 import pytest
 import redis.exceptions as redis_errors
 
-from support import events as ev
+from support import documents, events as ev
 from support.host import Host
 from support.kafka import Kafka
 from support.proc import Process, free_port, wait_until
@@ -18,8 +18,6 @@ from support.redis import Redis
 from support.stack import EVENTS, OUTCOMES, Stack, certsync_binary, consumer_binary
 
 PATIENCE_S = 60
-# As the README lists them.
-README_RIGHTS = "+@read +@write +@transaction +@connection +publish +subscribe +unsubscribe +info"
 AUTHORITY = ev.Authority("States CA")
 
 
@@ -129,9 +127,24 @@ def test_outcomes_without_events_are_told(written_to):
 
 # --- Kafka is away, a right is gone, topics and Redis are not what they were
 
+class GuardedStack(Stack):
+    """The user "consumer" has the rights that init needs while init runs, and otherwise those of a consumer."""
+
+    def begin(self):
+        used, setup = (documents.kafka_rights(user) for user in ("consumer", "setup"))
+        for resource, name, operation in setup:
+            self.kafka.acl(resource, name, "consumer", operation)
+        super().begin()
+        for resource, name, operation in setup:
+            self.kafka.acl(resource, name, "consumer", operation, remove=True)
+        for resource, name, operation in used:
+            self.kafka.acl(resource, name, "consumer", operation)
+        return self
+
+
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory):
-    """A Kafka of this module's own, where the consumer is a user with rights; and a Redis where it is one, too."""
+    """A Kafka and a Redis of this module's own, where the consumer has the rights that the documents ask for, and no more."""
     directory = tmp_path_factory.mktemp("guarded")
     sasl = "listener.name.sasl_plaintext"
     kafka = Kafka(directory / "kafka")
@@ -144,15 +157,13 @@ def guarded(tmp_path_factory):
             f"{sasl}.plain.sasl.jaas.config":
                 'org.apache.kafka.common.security.plain.PlainLoginModule required user_consumer="secret";',
             "group.min.session.timeout.ms": 1000})
-        for resource, name in (("TOPIC", "*"), ("GROUP", "*"), ("CLUSTER", "kafka-cluster")):
-            kafka.acl(resource, name, "consumer", "ALL")
-        redis = Redis(directory / "redis", user="consumer on >secret ~cs:* &cs:* " + README_RIGHTS)
+        redis = Redis(directory / "redis", user="consumer on >secret " + documents.redis_rights())
         settings = {"kafka": {"brokers": f"127.0.0.1:{kafka.node().port2}", "security_protocol": "sasl_plaintext",
                               "sasl_mechanism": "PLAIN", "sasl_username": "consumer", "sasl_password": "secret",
                               "session_timeout": "3s"},
                     "redis": {"username": "consumer", "password": "secret"},
                     "consumer": {"inspect_every": "1s", "workers": "2"}}
-        with Stack(directory / "stack", partitions=2, kafka=kafka, redis=redis, consumer_settings=settings) as stack:
+        with GuardedStack(directory / "stack", partitions=2, kafka=kafka, redis=redis, consumer_settings=settings) as stack:
             stack.run_consumer()
             yield stack
     finally:

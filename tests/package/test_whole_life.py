@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from support import events as ev
-from support import machine as machines, readme
+from support import documents, machine as machines
 from support.acme import InstalledCertbot, NotThere, Pebble
 from support.debs import deb, repack
 from support.hang import Hang
@@ -24,6 +24,7 @@ from support.stack import DEPLOYMENT, Stack
 
 AGENT, CONSUMER = "certsync-agent", "certsync-consumer"
 CONF, CONSUMER_CONF = "/etc/certsync/certsync.conf", "/etc/certsync/consumer.conf"
+INSTALL = "docs/operate/install.md"
 WHY_NOT = machines.cannot()
 pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=f"no machine to install on: {WHY_NOT}")
 
@@ -37,7 +38,7 @@ def world(machine, tmp_path_factory):
 
 
 class World:
-    """Commands of README.md's chapters are run as they are printed there; ran holds those."""
+    """Commands of docs/operate/install.md are run as they are printed there; ran holds those."""
 
     def __init__(self, machine, stack):
         self.ran = set()
@@ -54,9 +55,9 @@ class World:
         self.machine.must("chown", owner, inside)
         self.machine.must("chmod", mode, inside)
 
-    def readme(self, chapter, begins):
+    def printed(self, chapter, begins):
         """Runs a chapter's one command that begins so, in /root."""
-        line, = (line for line in readme.lines(chapter) if line.startswith(begins))
+        line, = (line for line in documents.lines(INSTALL, chapter) if line.startswith(begins))
         self.ran.add((chapter, line))
         return self.machine.must("bash", "-c", f'apt() {{ apt-get -y --no-install-recommends "$@"; }}; cd /root && {line}')
 
@@ -132,8 +133,8 @@ def test_install(world):
     world.before, world.accounts = m.files(), accounts_of(world)
     for name in ("certsync", "certsync-consumer"):
         shutil.copy(deb(name), world.path(f"/root/{deb(name).name}"))
-    world.readme("A host", "apt install")
-    world.readme("A consumer", "apt install")
+    world.printed("A host", "apt install")
+    world.printed("A consumer", "apt install")
     for name in ("certsync", "certsync-consumer"):
         assert m.must("dpkg-query", "-W", "-f", "${Status}", name) == "install ok installed"
         assert m.must("dpkg", "--verify", name) == ""
@@ -163,13 +164,13 @@ def test_the_consumer_runs(world):
     m, stack = world.machine, world.stack
     world.put(stack.keys / "root.pub", "/root/root.key.pub")
     world.put(stack.keys / "service.key", "/root/service.key")
-    world.readme("A consumer", "install -o certsync-consumer")
-    world.readme("A consumer", "install -m 644")
+    world.printed("A consumer", "install -o certsync-consumer")
+    world.printed("A consumer", "install -m 644")
     world.fill_in(CONSUMER_CONF, deployment__id=DEPLOYMENT, deployment__root_key="/etc/certsync/root.pub",
                   deployment__service_key="/etc/certsync/service.key", kafka__brokers=stack.kafka.bootstrap,
                   redis__url=f"redis://127.0.0.1:{stack.redis.port}", api__listen=f"127.0.0.1:{stack.port}")
-    world.readme("A consumer", "runuser")
-    world.readme("A consumer", "systemctl enable")  # Type=notify: comes back when it is ready
+    world.printed("A consumer", "runuser")
+    world.printed("A consumer", "systemctl enable")  # Type=notify: comes back when it is ready
     assert world.active(CONSUMER) and m.show(CONSUMER, "User") == "certsync-consumer"
     assert stack.http("/readyz")[0] == 200
     assert stack.register("acme")["status"] == "applied"
@@ -190,9 +191,9 @@ def test_a_host_joins_and_registers_what_only_root_may_read(world, ca):
         conf.write("\n[watch letsencrypt]\npreset = certbot\n")
     world.certbot("www.example.com", 1, ca)
     world.path("/root/join.token").write_text(token + "\n")
-    assert "joined" in world.readme("A host", "certsync agent join")
+    assert "joined" in world.printed("A host", "certsync agent join")
     assert m.owner("/etc/certsync/agent.key") == "root:root 600"
-    world.readme("A host", "systemctl enable")
+    world.printed("A host", "systemctl enable")
     assert world.active(AGENT)
     world.wait_version("www.example.com", 1)
     world.certbot("www.example.com", 2, ca)
@@ -200,8 +201,8 @@ def test_a_host_joins_and_registers_what_only_root_may_read(world, ca):
     # What root's commands leave in the spool is the service's.
     owners = m.must("find", "/var/lib/certsync/spool", "-ignore_readdir_race", "-mindepth", "1", "-printf", "%u:%g\\n").split()
     assert set(owners) == {"certsync:certsync"}
-    world.readme("A host", "certsync status")
-    left = {(chapter, line) for chapter in ("A host", "A consumer") for line in readme.lines(chapter)} - world.ran
+    world.printed("A host", "certsync status")
+    left = {(chapter, line) for chapter in ("A host", "A consumer") for line in documents.lines(INSTALL, chapter)} - world.ran
     assert all(line.startswith("editor ") for _, line in left), left  # a person's part
 
 

@@ -142,7 +142,7 @@ class _Admin:
     """What confluent_kafka 1.7 has not: librdkafka's own admin calls."""
 
     RESOURCES = {"TOPIC": 2, "GROUP": 3, "CLUSTER": 4}
-    OPERATIONS = {"ALL": 2, "READ": 3, "WRITE": 4, "DESCRIBE": 8, "IDEMPOTENT_WRITE": 12}
+    OPERATIONS = {"ALL": 2, "READ": 3, "WRITE": 4, "CREATE": 5, "DESCRIBE": 8, "DESCRIBE_CONFIGS": 10, "IDEMPOTENT_WRITE": 12}
     PERMISSIONS = {"DENY": 2, "ALLOW": 3}
 
     def __init__(self, bootstrap):

@@ -9,13 +9,13 @@
 import time
 from pathlib import Path
 
+from support import documents
 from support.proc import PATIENCE_S, Process, free_port, wait_until
 from support.redis import Redis
 
 SLOTS = 16384
 NODE_TIMEOUT_MS = 1000
-# The rights that the README asks for.
-RIGHTS = "~cs:* &cs:* +@read +@write +@transaction +@connection +publish +subscribe +unsubscribe +info"
+RIGHTS = documents.redis_rights()
 CLUSTER_RIGHTS, SENTINEL_RIGHTS = "+cluster|slots", "+role"
 LOGIN = {"username": "consumer", "password": "a-password"}
 

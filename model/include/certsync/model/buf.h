@@ -27,6 +27,8 @@ void cs_buf_put(struct cs_buf *b, const void *data, size_t len);
 void cs_buf_puts(struct cs_buf *b, const char *s);
 void cs_buf_putc(struct cs_buf *b, char c);
 void cs_buf_printf(struct cs_buf *b, const char *fmt, ...) CS_PRINTF(2, 3);
+// Text inside a cell of a Markdown table: '|' would end the cell, and is escaped.
+void cs_buf_put_cell(struct cs_buf *b, const char *text);
 // Borrowed until the next put, reset or clear.
 static inline struct cs_bytes cs_buf_bytes(const struct cs_buf *b) {
     return (struct cs_bytes){b->data, b->len};

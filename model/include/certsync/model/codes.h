@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The one table of verdict codes: name on the wire, sentence for people, hint that says what to do.
-// The README's list of codes is generated from it (certsync codes --markdown).
+// The list of codes in docs/audit/codes.md is generated from it (certsync codes --markdown).
 #pragma once
 
 #include "certsync/model/err.h"
@@ -200,7 +200,7 @@ const char *cs_code_hint(enum cs_code code);     // never NULL
 enum cs_code_origin cs_code_origin(enum cs_code code);
 const char *cs_code_said_by(
     enum cs_code code); // for people: "host", "consumer" or both, or that it is a note
-// The whole table, for people and for the README: lines of text, or a Markdown table.
+// The whole table, for people and for docs/audit/codes.md: lines of text, or a Markdown table.
 struct cs_buf;
 void cs_codes_text(struct cs_buf *out);
 void cs_codes_markdown(struct cs_buf *out);

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What README.md prints works as it stands, in the order in which it stands, for somebody who has nothing else.
+"""What the documents print works as it stands, in the order in which it stands, for somebody who has nothing else.
 
-Each block of shell belongs to a chapter, and each chapter is run by one of the tests below, or by the one that RUN_BY names. A block in
-a chapter that nobody runs fails.
+Each block of shell stands on a page, and is run by one of the tests below, or by the one that RUN_BY names. A block that nobody runs
+fails.
 """
 import os
 import re
@@ -12,32 +12,44 @@ import subprocess
 
 import pytest
 
-from support import proc, readme
+from support import documents, proc
 from support.proc import REPO, wait_until
 from support.stack import certsync_binary, consumer_binary
 
 BUILD = certsync_binary().parents[1]
 
+# Page, or page#chapter, and who runs its blocks. The walk goes through its pages in this order.
 RUN_BY = {
-    "Two commands": "dev", "Working on it": "dev",
-    "Register a certificate": "walk", "Let the key stay where it is": "walk", "SM2": "walk", "Share": "walk", "Delete": "walk",
-    "Look": "walk", "Administer": "walk", "The HTTP API": "walk", "Operating": "walk",
-    "Setting it up": "setting up",
-    "A host": "tests/package/test_whole_life.py", "A consumer": "tests/package/test_whole_life.py",
-    "An image": "tests/package/test_image.py",  # what ./dev image makes; a registry is the reader's own
+    "README.md#Two commands": "dev", "docs/develop/working.md": "dev", "SECURITY.md": "dev",
+    "README.md#Ten lines": "walk", "docs/use/walk.md": "walk", "docs/use/sm2.md": "walk", "docs/use/api.md": "walk",
+    "docs/operate/catalogs.md": "walk",
+    "docs/audit/verify.md": "verify",
+    "docs/operate/install.md#A deployment from nothing": "setting up",
+    "docs/operate/install.md#A host": "tests/package/test_whole_life.py",
+    "docs/operate/install.md#A consumer": "tests/package/test_whole_life.py",
+    "docs/operate/kubernetes.md": "tests/package/test_image.py",  # what ./dev image makes; a registry is the reader's own
+    "docs/operate/kafka.md#Rights": "tests/e2e/test_states.py",  # as the rights of its consumer, and no others
+    "docs/operate/kafka.md#Quotas": "nobody",  # Kafka's own tool, which the tests do not have
 }
 
 
+def place(block):
+    chapter = f"{block.page}#{block.chapter}"
+    return chapter if chapter in RUN_BY else block.page
+
+
 def commands(runner):
-    return [(chapter, text) for chapter, text in readme.blocks("sh") if RUN_BY.get(chapter) == runner]
+    """The blocks of shell that it runs, in the order of RUN_BY."""
+    found = documents.blocks("sh")
+    return [b for where, by in RUN_BY.items() if by == runner for b in found if place(b) == where]
 
 
 def test_every_block_of_shell_is_run_by_somebody():
-    unknown = {chapter for chapter, _ in readme.blocks("sh")} - set(RUN_BY)
-    assert not unknown, f"nobody runs the commands of {unknown}: see RUN_BY"
-    unused = set(RUN_BY) - {chapter for chapter, _ in readme.blocks("sh")}
-    assert not unused, f"README.md has no commands any more in {unused}"
-    assert "$TOKEN" not in readme.TEXT and "KEY_ID" not in "".join(text for _, text in readme.blocks("sh"))
+    places = {place(b) for b in documents.blocks("sh")}
+    assert not places - set(RUN_BY), f"nobody runs the commands of {places - set(RUN_BY)}: see RUN_BY"
+    assert not set(RUN_BY) - places, f"there are no commands any more in {set(RUN_BY) - places}"
+    text = re.sub(r"#.*", "", "".join(b.text for b in documents.blocks("sh")))
+    assert not re.search(r"\b(TOKEN|KEY_ID|EVENT_ID|ACCOUNT)\b", text), "what a reader must fill in cannot be run: show it without a language"
 
 
 def shell(script, env, cwd):
@@ -71,16 +83,28 @@ def test_the_walk(up):
     """All chapters that need the stack of ./dev up, one shell after the other, as a person goes through them."""
     pasted, work = up
     env = {k: v for k, v in os.environ.items() if not k.startswith("CERTSYNC_")}
-    for _, text in commands("walk"):
-        shell(f"{pasted}\ncd {shlex.quote(str(work))}\n{text}", env, work)
+    for block in commands("walk"):
+        shell(f"{pasted}\ncd {shlex.quote(str(work))}\n{block.text}", env, work)
+
+
+def test_verifying_without_certsync(up):
+    """The page in one shell, in the clone; on the log that the walk has left, and on the recorded one."""
+    pasted, _ = up
+    env = {k: v for k, v in os.environ.items() if not k.startswith("CERTSYNC_")}
+    take, recorded, *rest = (b.text for b in commands("verify"))
+    for source in (take, recorded):
+        said = shell("\n".join((pasted, source, *rest)), env, REPO)
+        assert "Verified OK" in said and said.count("well: ") == 2 and "this build judges the same" in said, said
+        kid, = set(re.findall(r"(?m)^sent by ([0-9a-f]{32})$", said))
+        assert f"\n{kid}\n" in said, said
 
 
 def test_transcripts_show_what_is_said(up):
     """Blocks in which a line begins with "$ ": the commands are run, and what stands below them is what they print."""
     pasted, work = up
     env = {k: v for k, v in os.environ.items() if not k.startswith("CERTSYNC_")}
-    shell(f"{pasted}\ncd {shlex.quote(str(work))}\n{readme.blocks('sh')[1][1].split('certsync upload')[0]}", env, work)  # the files of the first
-    shown = [text for _, text in readme.blocks("") if text.startswith("$ ")]
+    shell(f"{pasted}\ncd {shlex.quote(str(work))}\n{documents.blocks('sh', 'docs/use/walk.md')[0].text.split('certsync upload')[0]}", env, work)  # the files of the first
+    shown = [b.text for b in documents.blocks("") if b.text.startswith("$ ")]
     assert shown
     for text in shown:
         for command, said in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", text, re.M):
@@ -104,9 +128,9 @@ def test_setting_up_a_deployment(kafka, redis, tmp_path):
             text = text.replace(theirs, mine.format(kafka=kafka.bootstrap, redis=redis.socket, etc=tmp_path / "etc"))
         return text
 
-    topics = "[kafka]\nevents_topic = readme.events\noutcomes_topic = readme.outcomes\n"  # beside those of other tests
-    settings = dict(readme.blocks("ini"))
-    conf = re.sub(r"(?m)^tls_.*\n", "", ours(settings["Setting it up"])).replace("0.0.0.0:8443", f"127.0.0.1:{port}")
+    topics = "[kafka]\nevents_topic = documents.events\noutcomes_topic = documents.outcomes\n"  # beside those of other tests
+    settings = {b.chapter: b.text for b in documents.blocks("ini", "docs/operate/install.md")}
+    conf = re.sub(r"(?m)^tls_.*\n", "", ours(settings["A deployment from nothing"])).replace("0.0.0.0:8443", f"127.0.0.1:{port}")
     (tmp_path / "etc/consumer.conf").write_text(conf.replace("[kafka]\n", topics))
     host = re.sub(r"(?m)^url = .*$", f"url = http://127.0.0.1:{port}", ours(settings["A host"]))
     host = re.sub(r"(?ms)^\[watch .*", "", host).replace("[kafka]\n", topics)
@@ -121,7 +145,7 @@ def test_setting_up_a_deployment(kafka, redis, tmp_path):
     env["PATH"] = f"{tmp_path}/bin:{env['PATH']}"
     consumer = None
     try:
-        for _, text in commands("setting up"):
+        for text in (b.text for b in commands("setting up")):
             starts = "systemctl enable --now certsync-consumer" in text
             shell(ours(text).replace("systemctl enable --now certsync-consumer", ""), env, tmp_path)
             if "custodian" in text and not (tmp_path / "etc/custodian.pub").exists():
@@ -144,13 +168,13 @@ def test_what_is_said_of_dev_is_there():
     known = set(re.findall(r"(?m)^  ([a-z]+)", usage))
     benches = {p.stem for p in (REPO / "tests/bench").glob("*.py")} | {"codec", "model"}
     chaos = (REPO / "tests/chaos/chaos.py").read_text()
-    for _, text in commands("dev"):
-        for line in text.splitlines():
+    for block in commands("dev"):
+        for line in block.text.splitlines():
             words = shlex.split(line, comments=True)
             assert words[0] == "./dev" and words[1] in known, line
             if words[1] == "bench":
                 assert words[2] in benches, line
             if words[1] == "chaos":
                 assert all(f'"{word}"' in chaos for word in words if word.startswith("--")), line
-    for suite in re.search(r"# also: ([a-z0-9, ]+)", readme.TEXT)[1].split(", "):
+    for suite in re.search(r"# also: ([a-z0-9, ]+)", documents.PAGES["docs/develop/working.md"])[1].split(", "):
         assert suite in re.search(r"test \[SUITE...\] +(.*)", usage)[1], suite

@@ -1,0 +1,259 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Checks a log of certsync without certsync: it needs Python 3 and the openssl command, and nothing else.
+
+    check_log.py EVENTS OUTCOMES ROOT_PUBLIC_KEY [--custodian-key FILE]
+
+EVENTS and OUTCOMES are dumps of the two topics as kcat makes them (docs/audit/verify.md). For each partition it checks that
+
+- the outcomes are numbered without a gap, and each names the hash of the one before it,
+- each outcome names the hash of the record that it judges, and each record has one outcome,
+- what was not refused before its signature was looked at is signed by a key that root trusts, or that was enrolled with such a key,
+- the private key of each certificate and request that was taken has signed its proof of possession.
+
+With the custodian's private key (which needs python3-cryptography, too) it opens each sealed key, and holds it against the certificate.
+It does not judge anew whether the rules were applied rightly: "certsync-consumer verify" does.
+"""
+import base64
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+CONTENT_TYPE = b"application/cloudevents+json"
+# Refusals that come before anybody asks whether the signature is good.
+UNSIGNED = {"event.too_large", "event.unsigned", "event.malformed", "event.unknown_type", "event.deployment", "event.misrouted",
+            "system.order", "event.unknown_signer"}
+
+
+class Fault(Exception):
+    pass
+
+
+def require(condition, message):
+    if not condition:
+        raise Fault(message)
+
+
+# ---- the form: docs/audit/formats.md
+
+def sized(data):
+    """Eight bytes of length, then the bytes; what is null has the length 2^64-1."""
+    return b"\xff" * 8 if data is None else len(data).to_bytes(8, "big") + data
+
+
+def record_hash(record):
+    text = record["ts"].to_bytes(8, "big") + sized(record["key"]) + len(record["headers"]).to_bytes(8, "big")
+    for name, value in record["headers"]:
+        text += sized(name) + sized(value)
+    return hashlib.sha256(text + sized(record["value"])).hexdigest()
+
+
+def signed_text(value):
+    """DSSE's pre-authentication encoding."""
+    return b"DSSEv1 %d %s %d %s" % (len(CONTENT_TYPE), CONTENT_TYPE, len(value), value)
+
+
+def proof_text(event, subject, sealed, proven):
+    """What the certificate's key signs; proven: the leaf's DER, or the request's."""
+    parts = re.fullmatch(r"//([^/]+)/accounts/([^/]+)/keys/([0-9a-f]{32})", event["source"])
+    fields = [b"certsync.pop.v1", parts[1].encode(), parts[2].encode(), parts[3].encode(), event["id"].encode(), subject.encode(),
+              hashlib.sha256(sealed).digest(), hashlib.sha256(proven).digest()]
+    return b"".join(map(sized, fields))
+
+
+def key_id(spki):
+    return hashlib.sha256(spki).hexdigest()[:32]
+
+
+# ---- the openssl command
+
+def openssl(*arguments, data=b""):
+    return subprocess.run(["openssl", *map(str, arguments)], input=data, capture_output=True, check=False)
+
+
+def spki_of(pem):
+    done = openssl("pkey", "-pubin", "-pubout", "-outform", "DER", data=pem)
+    require(done.returncode == 0, f"openssl cannot read a public key: {done.stderr.decode()}")
+    return done.stdout
+
+
+def public_key(kind, der):
+    """The SubjectPublicKeyInfo (PEM) of a certificate ("x509") or of a request ("req")."""
+    done = openssl(kind, "-inform", "DER", "-pubkey", "-noout", data=der)
+    require(done.returncode == 0, f"openssl cannot read a certificate or request: {done.stderr.decode()}")
+    return done.stdout
+
+
+def how_signed(pem):
+    text = openssl("pkey", "-pubin", "-text", "-noout", data=pem).stdout.decode()
+    if "ED25519" in text:
+        return []
+    if "SM2" in text:
+        return ["-digest", "sm3", "-pkeyopt", "distid:1234567812345678"]
+    return ["-digest", "sha384" if "P-384" in text else "sha512" if "P-521" in text else "sha256"]
+
+
+def is_signed(pem, text, signature):
+    with tempfile.TemporaryDirectory() as name:
+        at = Path(name)
+        for file, content in (("key", pem), ("text", text), ("signature", signature)):
+            (at / file).write_bytes(content)
+        return openssl("pkeyutl", "-verify", "-pubin", "-inkey", at / "key", "-rawin", "-in", at / "text", "-sigfile", at / "signature",
+                       *how_signed(pem)).returncode == 0
+
+
+def pem_of(spki):
+    return b"-----BEGIN PUBLIC KEY-----\n" + base64.encodebytes(spki) + b"-----END PUBLIC KEY-----\n"
+
+
+# ---- sealed keys: HPKE (RFC 9180) base mode, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM
+
+class Custodian:
+    def __init__(self, path):
+        from cryptography.hazmat.primitives import serialization
+        self.key = serialization.load_pem_private_key(Path(path).read_bytes(), None)
+        self.public = self.key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+
+    @staticmethod
+    def _hmac(key, text):
+        import hmac
+        return hmac.new(key, text, hashlib.sha256).digest()
+
+    def _extract(self, suite, salt, label, text):
+        return self._hmac(salt or bytes(32), b"HPKE-v1" + suite + label + text)
+
+    def _expand(self, suite, secret, label, info, length):
+        return self._hmac(secret, length.to_bytes(2, "big") + b"HPKE-v1" + suite + label + info + b"\x01")[:length]
+
+    def open(self, sealed, deployment, account, subject, role, spki):
+        """The PKCS#8 DER that was sealed."""
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+        require(sealed[0] == 1, "a sealed key is of an unknown version")
+        enc, ciphertext = sealed[17:49], sealed[49:]
+        kem, suite = b"KEM\x00\x20", b"HPKE\x00\x20\x00\x01\x00\x02"
+        shared = self.key.exchange(X25519PublicKey.from_public_bytes(enc))
+        secret = self._expand(kem, self._extract(kem, b"", b"eae_prk", shared), b"shared_secret", enc + self.public, 32)
+        info = b"certsync.seal.v1\0" + deployment.encode()
+        context = b"\0" + self._extract(suite, b"", b"psk_id_hash", b"") + self._extract(suite, b"", b"info_hash", info)
+        inner = self._extract(suite, secret, b"secret", b"")
+        key, nonce = self._expand(suite, inner, b"key", context, 32), self._expand(suite, inner, b"base_nonce", context, 12)
+        bound = b"".join(map(sized, [account.encode(), subject.encode(), role.encode(), hashlib.sha256(spki).digest()]))
+        try:
+            return AESGCM(key).decrypt(nonce, ciphertext, bound)
+        except InvalidTag:
+            raise Fault("a sealed key does not open: it is another custodian's, or was sealed for something else") from None
+
+    def check(self, event, role, sealed, spki):
+        _, _, deployment, _, account, _, _ = event["source"].split("/")
+        private = self.open(sealed, deployment, account, event["subject"], role, spki)
+        done = openssl("pkey", "-inform", "DER", "-pubout", "-outform", "DER", data=private)
+        require(done.stdout == spki, "a sealed key is not the certificate's")
+
+
+# ---- the log
+
+def read(path):
+    """{partition: [records in order]} of a dump. kcat writes bytes as they are: those that are no UTF-8 are kept, too."""
+    def as_bytes(text):
+        return None if text is None else text.encode("utf-8", "surrogateescape")
+    found = {}
+    for line in Path(path).read_bytes().split(b"\n"):
+        if line:
+            record = json.loads(line.decode("utf-8", "surrogateescape"), strict=False)
+            record["value"], record["key"] = as_bytes(record["payload"]), as_bytes(record["key"])
+            headers = [as_bytes(text) for text in record.get("headers", [])]
+            record["headers"] = list(zip(headers[::2], headers[1::2]))
+            found.setdefault(record["partition"], []).append(record)
+    return found
+
+
+def chained(outcomes):
+    """The outcomes that count: of number n the first after n-1 that names its hash. Copies and foreign records are passed over."""
+    last, sha256 = 0, "0" * 64
+    for record in outcomes:
+        try:
+            outcome = json.loads(record["value"])
+            fits = outcome["n"] == last + 1 and outcome["prev"] == sha256
+        except (ValueError, KeyError, TypeError):
+            continue
+        if fits:
+            last, sha256 = last + 1, hashlib.sha256(record["value"]).hexdigest()
+            yield outcome
+
+
+def proofs(event):
+    """(role, what was proven, kind, sealed key, proof) of each key in the event."""
+    data = event["data"]
+    if event["type"] == "certsync.csr.add.v1":
+        yield "single", base64.b64decode(data["csr"]), "req", base64.b64decode(data["key"]), base64.b64decode(data["pop"])
+    elif event["type"] in ("certsync.certificate.upload.v1", "certsync.certificate.issue.v1"):
+        sm2 = data["algorithm"] == "sm2"
+        for role, part in (("sm2-sign", data["sign"]), ("sm2-enc", data["encrypt"])) if sm2 else (("single", data),):
+            if not part.get("csr"):
+                yield role, base64.b64decode(part["chain"][0]), "x509", base64.b64decode(part["key"]), base64.b64decode(part["pop"])
+
+
+class Partition:
+    def __init__(self, root, custodian):
+        self.keys, self.custodian = {key_id(spki_of(root)): root}, custodian
+        self.seen = {"records": 0, "signatures": 0, "proofs": 0, "sealed keys": 0}
+
+    def check(self, record, outcome):
+        self.seen["records"] += 1
+        require(outcome["record"] == record_hash(record), "the outcome names another record than this one")
+        if outcome.get("code") in UNSIGNED:
+            return
+        event = json.loads(record["value"])
+        signer = self.keys.get(event["source"].rsplit("/", 1)[1])
+        require(signer, "nobody whom root trusts let the signer in")
+        good = is_signed(signer, signed_text(record["value"]), base64.b64decode(dict(record["headers"])[b"certsync-sig"]))
+        self.seen["signatures"] += 1
+        require(good == (outcome.get("code") != "event.bad_signature"), "the verdict on the signature is wrong")
+        if outcome["status"] in ("applied", "pending") and outcome.get("code") != "unchanged":
+            self.took(event)
+
+    def took(self, event):
+        if "key" in event["data"] and event["type"].split(".")[1] in ("trust", "agent"):
+            spki = base64.b64decode(event["data"]["key"])
+            require(key_id(spki) == event["subject"], "a key is let in under an id that is not its own")
+            self.keys[event["subject"]] = pem_of(spki)
+        for role, proven, kind, sealed, proof in proofs(event):
+            pem = public_key(kind, proven)
+            require(is_signed(pem, proof_text(event, event["subject"], sealed, proven), proof), "a proof of possession is wrong")
+            self.seen["proofs"] += 1
+            if self.custodian:
+                self.custodian.check(event, role, sealed, spki_of(pem))
+                self.seen["sealed keys"] += 1
+
+
+def main(arguments):
+    custodian = Custodian(arguments[4]) if arguments[3:4] == ["--custodian-key"] else None
+    if len(arguments) != (5 if custodian else 3):
+        sys.exit(__doc__)
+    events, outcomes, root = read(arguments[0]), read(arguments[1]), Path(arguments[2]).read_bytes()
+    total = {}
+    for number, records in sorted(events.items()):
+        partition, judged, by_offset = Partition(root, custodian), 0, {r["offset"]: r for r in records}
+        for outcome in chained(outcomes.get(number, [])):
+            where = f"partition {number}, outcome {outcome['n']}, offset {outcome['offset']}"
+            judged += 1
+            try:
+                require(outcome["offset"] in by_offset, "the outcome is of a record that is not there")
+                partition.check(by_offset.pop(outcome["offset"]), outcome)
+            except Fault as e:
+                sys.exit(f"{where}: {e}")
+        if by_offset:
+            sys.exit(f"partition {number}: {len(by_offset)} records have no outcome, the first is at offset {min(by_offset)}")
+        for name, n in partition.seen.items():
+            total[name] = total.get(name, 0) + n
+    print("well: " + ", ".join(f"{n} {name}" for name, n in total.items()))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
