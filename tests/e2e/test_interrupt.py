@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import pty
+import select
 import signal
 import socket
 import subprocess
@@ -177,6 +178,9 @@ def on_a_terminal(host, answer, *args):
     answered = False
     try:
         while True:
+            if not select.select([fd], [], [], PATIENCE_S)[0]:
+                os.kill(pid, signal.SIGKILL)
+                raise AssertionError(f"it waits for more than {answer}: {seen.decode()}")
             seen += os.read(fd, 4096)
             if b"[y/N]" in seen and not answered:
                 answered = True

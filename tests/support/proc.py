@@ -19,6 +19,11 @@ import time
 import weakref
 from pathlib import Path
 
+# What this run ignores because it was started in the background must not be ignored by the programs that it starts.
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
 REPO = Path(__file__).resolve().parents[2]
 # Longest wait for what must come: a machine may have much else to do. Only a test of speed has a shorter one of its own.
 PATIENCE_S = 120.0
