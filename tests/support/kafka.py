@@ -457,8 +457,18 @@ class Kafka:
 
     @staticmethod
     def _marks(consumer, topic, partition):
-        from confluent_kafka import TopicPartition
-        return consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=PATIENCE_S)
+        from confluent_kafka import KafkaError, KafkaException, TopicPartition
+        found = []
+
+        def answered():
+            try:
+                found[:] = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=PATIENCE_S)
+            except KafkaException as e:
+                if e.args[0].code() != KafkaError._UNKNOWN_PARTITION:  # a new client knows none before it has heard of the topic
+                    raise
+            return bool(found)
+        wait_until(answered, PATIENCE_S, f"{topic} [{partition}]")
+        return tuple(found)
 
     @staticmethod
     def _read(consumer, partition, end, timeout_s):
