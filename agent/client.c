@@ -291,27 +291,48 @@ const char *cs_member_text(const json_t *item, const char *member) {
     return s ? s : "";
 }
 
-bool cs_client_get_list(struct cs_client *c, const char *path, const char *member, const char *first,
-                        json_t *all, struct cs_err *err) {
-    CS_AUTO(cs_buf_clear) struct cs_buf cursor, page_path;
-    cs_buf_init(&cursor, 8192);
-    cs_buf_init(&page_path, 16384);
-    cs_buf_puts(&cursor, first);
-    do {
-        json_t *page;
-        cs_buf_reset(&page_path);
-        cs_buf_puts(&page_path, path);
-        cs_client_put_query(&page_path, "limit", "1000");
-        cs_client_put_query(&page_path, "cursor", (const char *)cursor.data);
-        if (!cs_buf_ok(&page_path, err) || !cs_client_get(c, (const char *)page_path.data, 0, &page, err))
+static bool get_page(struct cs_client *c, const char *path, const char *cursor, json_t **ret,
+                     struct cs_err *err) {
+    CS_AUTO(cs_buf_clear) struct cs_buf page;
+    cs_buf_init(&page, 32768);
+    cs_buf_puts(&page, path);
+    cs_client_put_query(&page, "cursor", cursor);
+    return cs_buf_ok(&page, err) && cs_client_get(c, (const char *)page.data, 0, ret, err);
+}
+
+bool cs_client_get_pages(struct cs_client *c, const char *path, const char *cursor, bool all,
+                         const char *member, json_t **ret, struct cs_err *err) {
+    json_t *first, *page;
+    if (!get_page(c, path, cursor, &first, err))
+        return false;
+    json_t *items = json_object_get(first, member);
+    for (const char *next; all && (next = json_string_value(json_object_get(first, "next")));) {
+        if (!get_page(c, path, next, &page, err)) {
+            json_decref(first);
             return false;
-        json_array_extend(all, json_object_get(page, member));
-        cs_buf_reset(&cursor);
-        cs_buf_puts(&cursor, cs_member_text(page, "next"));
+        }
+        json_array_extend(items, json_object_get(page, member));
+        json_object_del(first, "next");
+        if (json_object_get(page, "next"))
+            json_object_set(first, "next", json_object_get(page, "next"));
         json_decref(page);
-        if (!cs_buf_ok(&cursor, err))
-            return false;
-    } while (cursor.len > 0);
+    }
+    *ret = first;
+    return true;
+}
+
+bool cs_client_get_list(struct cs_client *c, const char *path, const char *member, json_t *all,
+                        struct cs_err *err) {
+    CS_AUTO(cs_buf_clear) struct cs_buf pages;
+    json_t *answer;
+    cs_buf_init(&pages, 16384);
+    cs_buf_puts(&pages, path);
+    cs_client_put_query(&pages, "limit", "1000");
+    if (!cs_buf_ok(&pages, err) ||
+        !cs_client_get_pages(c, (const char *)pages.data, NULL, true, member, &answer, err))
+        return false;
+    json_array_extend(all, json_object_get(answer, member));
+    json_decref(answer);
     return true;
 }
 

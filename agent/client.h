@@ -39,11 +39,14 @@ CS_DEFINE_AUTO(struct cs_client, cs_client_free)
 // the timeout the answer may take. *ret is a JSON object (json_decref).
 CS_MUST_USE bool cs_client_get(struct cs_client *c, const char *path, int64_t wait_ms, json_t **ret,
                                struct cs_err *err);
-// All pages of a list from the cursor first on ("": from its beginning): appends the elements of the answers'
-// member to all (an array). path may have a query, but no limit and no cursor.
-CS_MUST_USE bool cs_client_get_list(struct cs_client *c, const char *path, const char *member,
-                                    const char *first, json_t *all, struct cs_err *err);
 const char *cs_member_text(const json_t *item, const char *member); // of an answer; "" where it has none
+// A page of a list, from this cursor (NULL: the first), or with all the pages after it: their elements of member in one
+// answer, whose "next" is the last page's.
+CS_MUST_USE bool cs_client_get_pages(struct cs_client *c, const char *path, const char *cursor, bool all,
+                                     const char *member, json_t **ret, struct cs_err *err);
+// All pages of a list: appends the elements of the answers' member to all (an array).
+CS_MUST_USE bool cs_client_get_list(struct cs_client *c, const char *path, const char *member, json_t *all,
+                                    struct cs_err *err);
 // A token of its own kind for other programs (curl): for the client's account, or for_all with sub "*". Borrowed
 // until the next call with this client.
 CS_MUST_USE bool cs_client_token(struct cs_client *c, bool for_all, const char **ret, int64_t *ret_expires_s,

@@ -122,7 +122,7 @@ static void tell_enrolled_by(struct cs_session *s, const char *kid) {
             strcmp(cs_member_text(key, "enrolled_by"), kid) == 0 ? living_end(all, key) : NULL;
         if (end)
             fprintf(s->cli->out, "  it enrolled, and still lives: %s (%s, since %s)\n",
-                    cs_member_text(end, "kid"), cs_shown(cs_member_text(end, "label")),
+                    cs_member_text(end, "kid"), cs_told(cs_member_text(end, "label")),
                     cs_member_text(key, "enrolled"));
     }
     json_decref(all);

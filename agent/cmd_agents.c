@@ -39,7 +39,7 @@ bool cs_agents_get(struct cs_session *s, json_t *all, struct cs_err *err) {
     cs_buf_init(&path, 1024);
     cs_client_put_account(&path, s->account, "/agents");
     return cs_buf_ok(&path, err) && cs_session_client(s, err) &&
-           cs_client_get_list(s->client, (const char *)path.data, "agents", "", all, err);
+           cs_client_get_list(s->client, (const char *)path.data, "agents", all, err);
 }
 
 // A key that never sent a heartbeat (a person's, a token, a host without the daemon) is not quiet.

@@ -178,7 +178,7 @@ static bool get_csrs(struct cs_session *s, const char *prefix, json_t *all, stru
     cs_client_put_account(&path, s->account, "/csrs");
     cs_client_put_query(&path, "name", prefix);
     return cs_buf_ok(&path, err) && cs_session_client(s, err) &&
-           cs_client_get_list(s->client, (const char *)path.data, "csrs", "", all, err);
+           cs_client_get_list(s->client, (const char *)path.data, "csrs", all, err);
 }
 
 // "www, version 2", or "".
@@ -245,9 +245,9 @@ static void print_csr(const struct cs_cli *cli, const json_t *item) {
     const json_t *used = json_object_get(item, "used"), *name;
     size_t i;
     fprintf(cli->out, "name      %s\nid        %s\nsubject   %s\nnames     ", cs_member_text(item, "name"),
-            cs_member_text(item, "id"), cs_shown(cs_member_text(item, "subject")));
+            cs_member_text(item, "id"), cs_told(cs_member_text(item, "subject")));
     json_array_foreach(json_object_get(item, "names"), i, name)
-        fprintf(cli->out, "%s%s", i ? ", " : "", cs_shown(json_string_value(name)));
+        fprintf(cli->out, "%s%s", i ? ", " : "", cs_told(json_string_value(name)));
     fprintf(cli->out, "\nkey       %s, %" JSON_INTEGER_FORMAT " bits\ncreated   %s\n",
             cs_member_text(item, "key_type"), json_integer_value(json_object_get(item, "key_bits")),
             cs_member_text(item, "created"));

@@ -58,7 +58,7 @@ static void print_words(FILE *out, const char *title, const json_t *list, const 
     fprintf(out, "  %s", title);
     json_array_foreach(list, i, item) {
         const char *word = json_string_value(member ? json_object_get(item, member) : item);
-        fprintf(out, "%s%s", i ? ", " : "", cs_shown(word ? word : ""));
+        fprintf(out, "%s%s", i ? ", " : "", cs_told(word ? word : ""));
     }
     fputc('\n', out);
 }
@@ -66,7 +66,7 @@ static void print_words(FILE *out, const char *title, const json_t *list, const 
 static void print_item(FILE *out, const json_t *item) {
     const char *name = json_string_value(json_object_get(item, "name"));
     json_int_t days = json_integer_value(json_object_get(item, "days_left"));
-    fprintf(out, "%s, ", cs_shown(name ? name : ""));
+    fprintf(out, "%s, ", cs_told(name ? name : ""));
     if (days >= 0)
         fprintf(out, "valid for %" JSON_INTEGER_FORMAT " more days\n", days);
     else

@@ -73,7 +73,7 @@ static bool check_key(const struct check *c, const json_t *part, const struct cs
     size_t pop_len;
     if (!parse_role(cs_member_text(part, "role"), &role))
         return cs_err_set(err, CS_ERR_REJECT, CS_CODE_KEY_MALFORMED, "the role \"%s\" is not known",
-                          cs_shown(cs_member_text(part, "role")));
+                          cs_told(cs_member_text(part, "role")));
     struct cs_seal_context ctx = {c->session->deployment, c->session->account,
                                   cs_member_text(part, "key_subject"), role, leaf->spki_sha256};
     struct cs_pop_fields fields = {.deployment = c->session->deployment,
@@ -148,7 +148,7 @@ static bool check_all(struct check *c, struct cs_err *err) {
     cs_buf_init(&path, 4096);
     cs_client_put_account(&path, c->session->account, "/certificates");
     if (!cs_buf_ok(&path, err) ||
-        !cs_client_get_list(c->session->client, (const char *)path.data, "certificates", "", all, err))
+        !cs_client_get_list(c->session->client, (const char *)path.data, "certificates", all, err))
         return false;
     json_array_foreach(all, i, item) {
         if (strcmp(cs_member_text(item, "source"), cs_source_name(CS_SOURCE_SHARED)) == 0 ||

@@ -84,48 +84,23 @@ static const char *choice(const char *const *choices, int64_t i) {
     return i > 0 ? choices[i] : NULL;
 }
 
-// All but the page: that is added.
-static void put_path(const struct cs_session *s, const struct list *o, struct cs_buf *path) {
-    char within[24];
-    cs_client_put_account(path, s->account, "/certificates");
-    cs_client_put_query(path, "name", o->name);
-    cs_client_put_query(path, "source", choice(sources, o->source));
-    cs_client_put_query(path, "status", choice(statuses, o->status));
-    cs_client_put_query(path, "algorithm", choice(algorithms, o->algorithm));
-    snprintf(within, sizeof within, "%" PRId64, o->within);
-    cs_client_put_query(path, "within", within);
-    cs_client_put_query(path, "sort", sorts[o->sort]);
-}
-
-static bool get_page(struct cs_session *s, const struct list *o, json_t **ret, struct cs_err *err) {
-    CS_AUTO(cs_buf_clear) struct cs_buf path;
-    char limit[24];
-    cs_buf_init(&path, 16384);
-    put_path(s, o, &path);
-    snprintf(limit, sizeof limit, "%" PRId64, o->limit);
-    cs_client_put_query(&path, "limit", limit);
-    cs_client_put_query(&path, "cursor", o->cursor);
-    return cs_buf_ok(&path, err) && cs_session_client(s, err) &&
-           cs_client_get(s->client, (const char *)path.data, 0, ret, err);
-}
-
-// The first page, with all later ones appended where all are wanted.
 static bool get_pages(struct cs_session *s, const struct list *o, json_t **ret, struct cs_err *err) {
     CS_AUTO(cs_buf_clear) struct cs_buf path;
+    char number[24];
     cs_buf_init(&path, 16384);
-    if (!get_page(s, o, ret, err))
-        return false;
-    const char *next = cs_member_text(*ret, "next");
-    if (!o->all || !next[0])
-        return true;
-    put_path(s, o, &path);
-    if (!cs_buf_ok(&path, err) || !cs_client_get_list(s->client, (const char *)path.data, "certificates",
-                                                      next, json_object_get(*ret, "certificates"), err)) {
-        json_decref(*ret);
-        return false;
-    }
-    json_object_del(*ret, "next");
-    return true;
+    cs_client_put_account(&path, s->account, "/certificates");
+    cs_client_put_query(&path, "name", o->name);
+    cs_client_put_query(&path, "source", choice(sources, o->source));
+    cs_client_put_query(&path, "status", choice(statuses, o->status));
+    cs_client_put_query(&path, "algorithm", choice(algorithms, o->algorithm));
+    snprintf(number, sizeof number, "%" PRId64, o->within);
+    cs_client_put_query(&path, "within", number);
+    cs_client_put_query(&path, "sort", sorts[o->sort]);
+    snprintf(number, sizeof number, "%" PRId64, o->limit);
+    cs_client_put_query(&path, "limit", number);
+    return cs_buf_ok(&path, err) && cs_session_client(s, err) &&
+           cs_client_get_pages(s->client, (const char *)path.data, o->cursor, o->all, "certificates", ret,
+                               err);
 }
 
 static void put_names(struct cs_table *t, const json_t *item) {
@@ -169,14 +144,12 @@ static bool print_table(const struct cs_cli *cli, const json_t *answer) {
     size_t i;
     const json_t *item;
     json_array_foreach(json_object_get(answer, "certificates"), i, item) put_row(t, item);
-    if (i == 0) {
+    bool ok = true;
+    if (i > 0)
+        ok = cs_table_print(t, cli->out);
+    else if (!json_object_get(answer, "next")) // a page may be empty where others are not
         fputs("no certificates\n", cli->out);
-        return true;
-    }
-    const char *next = cs_member_text(answer, "next");
-    bool ok = cs_table_print(t, cli->out);
-    if (next[0])
-        fprintf(cli->err, "There are more: --page-all, or --cursor %s\n", cs_shown(next));
+    cs_report_next(cli, answer);
     return ok;
 }
 

@@ -11,6 +11,7 @@ struct outcomes {
     const char *event;
     int64_t limit;
     const char *cursor;
+    bool all;
 };
 
 static const struct cs_opt opts[] = {
@@ -21,12 +22,13 @@ static const struct cs_opt opts[] = {
      .default_text = "20",
      .min = 1,
      .max = 1000,
-     .text = "At most so many."},
+     .text = "At most so many (a page)."},
     {.name = "cursor",
      .kind = CS_OPT_STRING,
      CS_OPT_AT_STR(struct outcomes, cursor),
      .value_name = "CURSOR",
      .text = "The next page: what the page before it said."},
+    {.name = "page-all", .kind = CS_OPT_FLAG, CS_OPT_AT_FLAG(struct outcomes, all), .text = "All pages."},
 };
 static const struct cs_arg args[] = {
     {.name = "EVENT_ID",
@@ -66,12 +68,11 @@ static int print_list(const struct cs_cli *cli, const json_t *answer) {
     const json_t *item;
     json_array_foreach(json_object_get(answer, "outcomes"), i, item) put_row(t, item);
     bool ok = true;
-    if (i == 0)
-        fputs("no outcomes\n", cli->out);
-    else
+    if (i > 0)
         ok = cs_table_print(t, cli->out);
-    if (cs_member_text(answer, "next")[0])
-        fprintf(cli->err, "There are more: --cursor %s\n", cs_shown(cs_member_text(answer, "next")));
+    else if (!json_object_get(answer, "next"))
+        fputs("no outcomes\n", cli->out);
+    cs_report_next(cli, answer);
     return ok ? CS_EXIT_OK : CS_EXIT_USAGE;
 }
 
@@ -84,9 +85,9 @@ static int list(struct cs_session *s, const struct outcomes *o) {
     cs_client_put_account(&path, s->account, "/outcomes");
     snprintf(number, sizeof number, "%" PRId64, o->limit);
     cs_client_put_query(&path, "limit", number);
-    cs_client_put_query(&path, "cursor", o->cursor);
     if (!cs_buf_ok(&path, &err) || !cs_session_client(s, &err) ||
-        !cs_client_get(s->client, (const char *)path.data, 0, &answer, &err))
+        !cs_client_get_pages(s->client, (const char *)path.data, o->cursor, o->all, "outcomes", &answer,
+                             &err))
         return cs_report_api_failure(s->cli, &err);
     if (s->globals->json) {
         cs_report_json(s->cli, answer);
@@ -132,8 +133,8 @@ static int one(struct cs_session *s, const struct outcomes *o) {
     }
     const json_t *final = json_object_get(end.doc, "final");
     fprintf(s->cli->out, "%s: %s, %s%s\n",
-            cs_shown(cs_member_text(json_is_object(final) ? final : outcome, "status")),
-            cs_shown(cs_member_text(outcome, "type")), cs_shown(cs_member_text(outcome, "subject")),
+            cs_told(cs_member_text(json_is_object(final) ? final : outcome, "status")),
+            cs_told(cs_member_text(outcome, "type")), cs_told(cs_member_text(outcome, "subject")),
             end.detail[0] ? ":" : "");
     if (end.detail[0])
         fprintf(s->cli->out, "  %s\n", end.detail);

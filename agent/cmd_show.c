@@ -47,14 +47,14 @@ static void put_list(FILE *out, const json_t *list) {
         if (i > 0)
             fputs(", ", out);
         if (json_is_string(item))
-            fputs(cs_shown(json_string_value(item)), out);
+            fputs(cs_told(json_string_value(item)), out);
     }
 }
 
 static void put_share(FILE *out, const json_t *share) {
     const char *to = json_string_value(json_object_get(share, "to")),
                *state = json_string_value(json_object_get(share, "state"));
-    fprintf(out, "%s (%s)", cs_shown(to ? to : ""), cs_shown(state ? state : ""));
+    fprintf(out, "%s (%s)", cs_told(to ? to : ""), cs_told(state ? state : ""));
 }
 
 static void put_field(FILE *out, const char *name, const json_t *value) {
@@ -64,7 +64,7 @@ static void put_field(FILE *out, const char *name, const json_t *value) {
     size_t i;
     const json_t *item;
     if (json_is_string(value))
-        fputs(cs_shown(json_string_value(value)), out);
+        fputs(cs_told(json_string_value(value)), out);
     else if (json_is_integer(value))
         fprintf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
     else if (json_is_boolean(value))

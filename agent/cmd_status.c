@@ -56,7 +56,7 @@ static void print_link(FILE *out, const json_t *status, const char *name) {
     if (cs_member_text(l, "since")[0])
         fprintf(out, " since %s", cs_member_text(l, "since"));
     if (cs_member_text(l, "error")[0])
-        fprintf(out, ": %s", cs_shown(cs_member_text(l, "error")));
+        fprintf(out, ": %s", cs_told(cs_member_text(l, "error")));
     if (cs_member_text(l, "certificate_ends")[0])
         fprintf(out, "\n%-13s its client certificate ends %s", "", cs_member_text(l, "certificate_ends"));
     if (cs_member_text(l, "code")[0])
@@ -100,10 +100,10 @@ static void print_sections(FILE *out, const json_t *sections) {
         fprintf(out,
                 "%-13s [watch %s] %" JSON_INTEGER_FORMAT " certificates: %" JSON_INTEGER_FORMAT
                 " registered, %" JSON_INTEGER_FORMAT " failed\n",
-                i == 0 ? "sections" : "", cs_shown(cs_member_text(s, "name")), number_of(s, "certificates"),
+                i == 0 ? "sections" : "", cs_told(cs_member_text(s, "name")), number_of(s, "certificates"),
                 number_of(s, "registered"), number_of(s, "failed"));
         json_array_foreach(json_object_get(s, "problems"), k, text)
-            fprintf(out, "%-13s   %s\n", "", cs_shown(json_string_value(text)));
+            fprintf(out, "%-13s   %s\n", "", cs_told(json_string_value(text)));
         json_int_t more = number_of(s, "problems_total") - (json_int_t)k;
         if (more > 0)
             fprintf(out, "%-13s   and %" JSON_INTEGER_FORMAT " more; the log names them all\n", "", more);
@@ -115,9 +115,9 @@ static void print_attention(FILE *out, const json_t *all) {
     const json_t *a;
     json_array_foreach(all, i, a) {
         char what[32];
-        snprintf(what, sizeof what, "%s", cs_shown(cs_member_text(a, "what")));
+        snprintf(what, sizeof what, "%s", cs_told(cs_member_text(a, "what")));
         fprintf(out, "%-13s %s: %s\n", i == 0 ? "ATTENTION" : "", what,
-                cs_shown(cs_member_text(a, "message")));
+                cs_told(cs_member_text(a, "message")));
     }
 }
 
@@ -134,7 +134,7 @@ static void print_facts(FILE *out, const json_t *status, enum agent_state state)
     fprintf(out, "%-13s %" JSON_INTEGER_FORMAT " events, %" JSON_INTEGER_FORMAT " to be published\n", "spool",
             number_of(spool, "events"), number_of(spool, "to_publish"));
     if (cs_member_text(spool, "error")[0])
-        fprintf(out, "%-13s cannot be read: %s\n", "", cs_shown(cs_member_text(spool, "error")));
+        fprintf(out, "%-13s cannot be read: %s\n", "", cs_told(cs_member_text(spool, "error")));
     print_attention(out, json_object_get(status, "attention"));
 }
 

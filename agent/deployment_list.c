@@ -17,7 +17,7 @@ int cs_deployment_list_run(const struct cs_cli *cli, const struct cs_deployment_
     s.account = ""; // the token is for all of them
     json_t *all = json_array();
     bool ok =
-        cs_session_client(&s, &err) && cs_client_get_list(s.client, list->path, list->member, "", all, &err);
+        cs_session_client(&s, &err) && cs_client_get_list(s.client, list->path, list->member, all, &err);
     int code = ok ? CS_EXIT_OK : cs_report_api_failure(cli, &err);
     if (ok && s.globals->json)
         cs_report_json(cli, json_pack("{s:O}", list->member, all));

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "certsync/model/secret.h"
+#include "certsync/model/text.h"
 #include "session.h"
 
 #define SHOWN_SIZE 512
@@ -17,6 +18,12 @@ static char *next_buffer(void) {
 const char *cs_shown(const char *text) {
     char *out = next_buffer();
     cs_secret_show(text, strlen(text), out, SHOWN_SIZE);
+    return out;
+}
+
+const char *cs_told(const char *text) {
+    char *out = next_buffer();
+    cs_text_escape(text, strlen(text), out, SHOWN_SIZE);
     return out;
 }
 
@@ -56,6 +63,19 @@ static int report(const struct cs_cli *cli, const struct cs_err *err, const char
     fprintf(cli->err, "%s: %s%s\n", cli->path, exit_code == CS_EXIT_REFUSED ? "refused: " : "", err->msg);
     cs_report_code(cli, err->code, err->msg);
     return exit_code;
+}
+
+void cs_report_next(const struct cs_cli *cli, const json_t *answer) {
+    const char *next = json_string_value(json_object_get(answer, "next"));
+    if (!next || !next[0])
+        return;
+    fputs("There are more: --page-all, or --cursor ", cli->err);
+    for (const char *p = next; *p; p++) // longer than the ring's buffers where a name is long
+        if (*p > ' ' && *p <= '~')
+            fputc(*p, cli->err);
+        else
+            fprintf(cli->err, "\\x%02x", (unsigned)(unsigned char)*p);
+    fputc('\n', cli->err);
 }
 
 int cs_report_failure(const struct cs_cli *cli, const struct cs_err *err) {

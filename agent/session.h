@@ -70,8 +70,13 @@ void cs_report_json(const struct cs_cli *cli, json_t *object);
 // "  code: …" and "  hint: …" below a message on standard error; the hint is left out where the message says
 // what to run.
 void cs_report_code(const struct cs_cli *cli, enum cs_code code, const char *msg);
-// Untrusted text with control characters escaped; a key that was given for a name is not shown. Ring of buffers, common
-// to both: at most four in one call.
+// The next page of a list, on standard error, where the answer has one: its cursor whole, to be given back as it is.
+void cs_report_next(const struct cs_cli *cli, const json_t *answer);
+
+// Three ways to show text; all escape control characters. One ring of buffers: at most four in one call.
+// What the API or the agent's status file tells: it came out of the log, where nobody's key is, so all of it is shown.
+const char *cs_told(const char *text);
+// What was given on the command line or in a file, and was taken: a key that was given for a name is not shown.
 const char *cs_shown(const char *text);
 // For messages that refuse what was given: nothing that may be a key is shown (secret.h).
 const char *cs_quoted(const char *text);

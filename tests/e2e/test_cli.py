@@ -291,6 +291,13 @@ def test_list_filters_sorts_and_pages(host, ca):
     assert names("--name", "c-") == ["c-mid"]
     assert names("--source", "shared") == []
     assert names("--limit", "2") == ["a-long", "b-short"]
+    for command in ("list", "outcomes"):  # by the cursor that is printed, as a person copies it
+        said, seen = host.expect(APPLIED, command, "--limit", "1"), 1
+        while (more := said.split("--cursor ")[1:]):
+            said, seen = host.expect(APPLIED, command, "--limit", "1", "--cursor", more[0].split()[0]), seen + 1
+        assert seen >= 3, said
+    everything = host.json(APPLIED, "outcomes", "--limit", "1", "--page-all")
+    assert len(everything["outcomes"]) == seen and "next" not in everything
     table = host.expect(APPLIED, "list")
     assert all(n in table for n in ("a-long", "b-short", "c-mid"))
 

@@ -41,6 +41,7 @@ class Host:
         for word in words:
             assert word in said, f"{word!r} is not in: {said}"
         assert "PRIVATE KEY" not in said
+        assert code or "perhaps a key" not in said, f"what was asked for is masked: {said}"
         return said
 
     def json(self, code, *args):

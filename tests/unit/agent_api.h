@@ -13,7 +13,9 @@
 #include "certsync/runtime/http.h"
 #include "certsync/runtime/loop.h"
 
-#define AGENT_API_ID "01932e8a-0000-7000-8000-000000000001"
+// 18 bytes, as public CAs have them.
+#define AGENT_API_SERIAL "04c3a2f10b9d8e7766554433221100ffeedd"
+#define AGENT_API_ID     "01932e8a-0000-7000-8000-000000000001"
 
 struct agent_api {
     struct cs_loop *loop;
@@ -135,11 +137,35 @@ static inline void agent_api_certificates(struct cs_http_request *req, void *arg
                                 : "{\"certificates\":[]}");
 }
 
+// Cursors as the consumer makes them: hexadecimal, as long as what was seen last. This one is of a long name.
+#define AGENT_API_CURSOR                                                                                     \
+    "6f313739353433353230303030303a303a30313933326538612d303030302d373030302d383030302d30"
+#define AGENT_API_CURSOR_LONG                                                                                \
+    AGENT_API_CURSOR AGENT_API_CURSOR AGENT_API_CURSOR AGENT_API_CURSOR AGENT_API_CURSOR AGENT_API_CURSOR    \
+        AGENT_API_CURSOR
+
+static inline void agent_api_outcomes(struct cs_http_request *req, void *arg) {
+    const char *cursor = cs_http_query(req, "cursor");
+    if (!agent_api_token_ok(arg, req))
+        cs_http_problem(req, 401, "event.unknown_signer", "no");
+    else if (!cursor)
+        agent_api_json(
+            req, "{\"outcomes\":[{\"status\":\"applied\",\"subject\":\"first\"}],\"next\":\"" AGENT_API_CURSOR
+                 "\"}");
+    else if (strcmp(cursor, AGENT_API_CURSOR) == 0) // empty pages come where a filter leaves nothing
+        agent_api_json(req, "{\"outcomes\":[],\"next\":\"" AGENT_API_CURSOR_LONG "\"}");
+    else
+        agent_api_json(req, strcmp(cursor, AGENT_API_CURSOR_LONG) == 0
+                                ? "{\"outcomes\":[{\"status\":\"rejected\",\"subject\":\"third\"}]}"
+                                : "{\"outcomes\":[]}");
+}
+
 static inline void agent_api_certificate(struct cs_http_request *req, void *arg) {
     if (!agent_api_token_ok(arg, req))
         cs_http_problem(req, 401, "event.unknown_signer", "no");
     else if (strcmp(cs_http_param(req, "id"), "www") == 0)
-        agent_api_json(req, "{\"id\":\"" AGENT_API_ID "\",\"name\":\"www\"}");
+        agent_api_json(req,
+                       "{\"id\":\"" AGENT_API_ID "\",\"name\":\"www\",\"serial\":\"" AGENT_API_SERIAL "\"}");
     else
         cs_http_problem(req, 404, "certificate.not_found", "There is no such certificate in this account.");
 }
@@ -153,6 +179,7 @@ static inline void *agent_api_main(void *arg) {
 static inline void agent_api_start(struct agent_api *api) {
     static const struct cs_http_route routes[] = {
         {"GET", "/v1/accounts/{account}/outcomes/{event}", agent_api_outcome},
+        {"GET", "/v1/accounts/{account}/outcomes", agent_api_outcomes},
         {"GET", "/v1/accounts/{account}/certificates", agent_api_certificates},
         {"GET", "/v1/accounts/{account}/certificates/{id}", agent_api_certificate},
     };
