@@ -128,24 +128,34 @@ static bool watch_tls(struct cs_api *api, struct cs_err *err) {
     return !paths[0][0] || cs_filewatch_new(&o, &api->tls_watch, err);
 }
 
-static bool start_http(struct cs_api *api, struct cs_err *err) {
-    const struct cs_consumer_settings *s = api->consumer->settings;
-    struct cs_http_options o = {
+static struct cs_http_options http_options(const struct cs_consumer_settings *s) {
+    return (struct cs_http_options){
         .listen = s->api_listen,
+        .listen_setting = "api.listen",
         .tls_cert_file = s->api_tls_certificate,
+        .tls_cert_setting = "api.tls_certificate",
         .tls_key_file = s->api_tls_key,
+        .tls_key_setting = "api.tls_key",
         .routes = routes,
         .route_count = CS_ARRAY_LEN(routes),
-        .arg = api,
         .on_exchange = on_exchange,
         .max_body_bytes = 4096, // no request of ours has one
         .max_connections = (size_t)s->api_max_connections,
         .reply_timeout_ms = s->api_max_wait_s * 1000 + s->redis_timeout_ms * 2 + REPLY_MARGIN_MS,
     };
-    if (!watch_tls(api, err))
+}
+
+bool cs_api_try(const struct cs_consumer_settings *s, bool *ret_in_use, struct cs_err *err) {
+    struct cs_http_options o = http_options(s);
+    *ret_in_use = false;
+    return !s->api_listen[0] || cs_http_server_try(&o, ret_in_use, err);
+}
+
+static bool start_http(struct cs_api *api, struct cs_err *err) {
+    struct cs_http_options o = http_options(api->consumer->settings);
+    o.arg = api;
+    if (!watch_tls(api, err) || !cs_http_server_new(cs_loop_base(api->consumer->loop), &o, &api->http, err))
         return false;
-    if (!cs_http_server_new(cs_loop_base(api->consumer->loop), &o, &api->http, err))
-        return cs_err_prepend(err, "api.listen");
     note_tls(api);
     return true;
 }
@@ -198,7 +208,7 @@ void cs_api_free(struct cs_api *api) {
 
 bool cs_api_reload_tls(struct cs_api *api, struct cs_err *err) {
     if (!cs_http_server_reload_tls(api->http, err))
-        return cs_err_prepend(err, "api.tls_certificate");
+        return false;
     note_tls(api);
     return true;
 }

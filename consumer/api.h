@@ -19,6 +19,8 @@ struct cs_api;
 // Begins to listen at settings->api_listen, and to connect to Redis in the background. c is borrowed for the
 // API's life. CONFIG: the address or the TLS files.
 CS_MUST_USE bool cs_api_new(const struct cs_consumer *c, struct cs_api **ret, struct cs_err *err);
+// Whether the API could start with these settings (see cs_http_server_try). True where there is none.
+CS_MUST_USE bool cs_api_try(const struct cs_consumer_settings *s, bool *ret_in_use, struct cs_err *err);
 // No new connections; requests that wait for an outcome are told to ask again (503).
 void cs_api_stop(struct cs_api *api);
 // Whether no request is open any more.

@@ -8,7 +8,6 @@
 
 #include "api.h"
 #include "board_metrics.h"
-#include "certsync/runtime/fdlimit.h"
 #include "certsync/runtime/filewatch.h"
 #include "certsync/runtime/log.h"
 #include "certsync/runtime/tls_expiry.h"
@@ -243,13 +242,6 @@ static bool read_keys(struct daemon *d, struct cs_err *err) {
     return true;
 }
 
-static bool raise_limits(const struct cs_consumer_settings *s, struct cs_err *err) {
-    char what[128];
-    snprintf(what, sizeof what, "api.max_connections %" PRId64 ", %d workers",
-             s->api_listen[0] ? s->api_max_connections : 0, cs_settings_workers(s, INT32_MAX));
-    return cs_fd_limit_raise(cs_settings_files(s), what, err);
-}
-
 static bool make_shared(struct daemon *d, struct cs_err *err) {
     struct cs_preflight found;
     struct cs_loop_hooks hooks = {.on_drain = on_drain,
@@ -262,7 +254,7 @@ static bool make_shared(struct daemon *d, struct cs_err *err) {
     d->c.alive = alive;
     d->c.alive_arg = d;
     extend_start(d->settings->preflight_timeout_ms + EXTEND_MS, "brokers and Redis are asked");
-    if (!raise_limits(d->settings, err) || !read_keys(d, err) ||
+    if (!cs_settings_raise_files(d->settings, err) || !read_keys(d, err) ||
         !cs_settings_redis(d->settings, &d->c.redis, err) ||
         !cs_preflight(d->settings, d->c.root_spki, &found, err))
         return false;

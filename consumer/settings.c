@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "settings.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "certsync/model/entry.h"
 #include "certsync/model/ident.h"
+#include "certsync/runtime/fdlimit.h"
 #include "certsync/runtime/log.h"
 
 #define S struct cs_consumer_settings
@@ -137,6 +140,13 @@ uint64_t cs_settings_files(const struct cs_consumer_settings *s) {
     // Where the files of Kafka's TLS are renewed, new clients stand beside the old ones for a moment.
     uint64_t clients = s->kafka.ssl_ca[0] || s->kafka.ssl_certificate[0] ? 2 * client : client;
     return OWN_FILES + clients + workers * (WORKER_OWN_FILES + CLIENTS_OF_WORKER * clients) + api;
+}
+
+bool cs_settings_raise_files(const struct cs_consumer_settings *s, struct cs_err *err) {
+    char what[128];
+    snprintf(what, sizeof what, "api.max_connections %" PRId64 ", %d workers",
+             s->api_listen[0] ? s->api_max_connections : 0, cs_settings_workers(s, INT32_MAX));
+    return cs_fd_limit_raise(cs_settings_files(s), what, err);
 }
 
 static const char *const env_ignore[] = {"CERTSYNC_CONFIG",

@@ -62,3 +62,5 @@ static inline size_t cs_settings_batch_memory(const struct cs_consumer_settings 
 }
 // Files and sockets that a process with these settings may have open, whatever the number of partitions.
 uint64_t cs_settings_files(const struct cs_consumer_settings *s);
+// Raises the limit of open files to that (fdlimit.h).
+CS_MUST_USE bool cs_settings_raise_files(const struct cs_consumer_settings *s, struct cs_err *err);

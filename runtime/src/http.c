@@ -27,6 +27,10 @@ static void set_defaults(struct cs_http_options *o) {
     o->reply_timeout_ms = o->reply_timeout_ms ? o->reply_timeout_ms : DEFAULT_REPLY_MS;
 }
 
+bool http_setting_failed(struct cs_err *err, const char *setting) {
+    return setting && *setting ? cs_err_prepend(err, setting) : false;
+}
+
 static bool copy_texts(struct cs_http_server *s, const struct cs_http_options *o) {
     bool tls = o->tls_cert_file && *o->tls_cert_file;
     s->listen = strdup(o->listen);
@@ -34,13 +38,17 @@ static bool copy_texts(struct cs_http_server *s, const struct cs_http_options *o
         s->tls_cert_file = strdup(o->tls_cert_file);
         s->tls_key_file = strdup(o->tls_key_file ? o->tls_key_file : "");
     }
+    s->options.listen = s->listen;
+    s->options.tls_cert_file = s->tls_cert_file;
+    s->options.tls_key_file = s->tls_key_file;
     return s->listen && (!tls || (s->tls_cert_file && s->tls_key_file));
 }
 
 static bool start_listening(struct cs_http_server *s, struct cs_err *err) {
     int fd = -1;
-    if (!http_listen(s->listen, &fd, &s->port, &s->unix_path, err))
-        return false;
+    bool in_use;
+    if (!http_listen(s->listen, &fd, &s->port, &s->unix_path, &in_use, err))
+        return http_setting_failed(err, s->options.listen_setting);
     s->listener =
         evconnlistener_new(s->base, http_on_accept, s, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
     if (!s->listener) {
@@ -60,7 +68,7 @@ bool cs_http_server_new(struct event_base *base, const struct cs_http_options *o
     s->options = *options;
     set_defaults(&s->options);
     bool ok = copy_texts(s, options) || cs_err_oom(err);
-    ok = ok && (!s->tls_cert_file || http_tls_new(s->tls_cert_file, s->tls_key_file, &s->tls, err));
+    ok = ok && (!s->tls_cert_file || http_tls_new(&s->options, &s->tls, err));
     ok = ok && start_listening(s, err);
     if (!ok) {
         cs_http_server_free(s);
@@ -68,6 +76,22 @@ bool cs_http_server_new(struct event_base *base, const struct cs_http_options *o
     }
     *ret_server = s;
     return true;
+}
+
+bool cs_http_server_try(const struct cs_http_options *o, bool *ret_in_use, struct cs_err *err) {
+    SSL_CTX *tls = NULL;
+    char *unix_path = NULL;
+    int fd = -1, port;
+    if (o->tls_cert_file && *o->tls_cert_file && !http_tls_new(o, &tls, err))
+        return false;
+    SSL_CTX_free(tls);
+    bool ok = http_listen(o->listen, &fd, &port, &unix_path, ret_in_use, err);
+    if (ok)
+        close(fd);
+    if (unix_path)
+        unlink(unix_path);
+    free(unix_path);
+    return ok || *ret_in_use || http_setting_failed(err, o->listen_setting);
 }
 
 void cs_http_server_free(struct cs_http_server *s) {
@@ -110,7 +134,7 @@ bool cs_http_server_reload_tls(struct cs_http_server *s, struct cs_err *err) {
     SSL_CTX *fresh = NULL;
     if (!s->tls)
         return true;
-    if (!http_tls_new(s->tls_cert_file, s->tls_key_file, &fresh, err))
+    if (!http_tls_new(&s->options, &fresh, err))
         return false;
     SSL_CTX_free(s->tls); // connections hold their own reference
     s->tls = fresh;

@@ -54,8 +54,7 @@ struct http_list {
 struct cs_http_server {
     struct event_base *base;
     struct cs_http_options options;
-    char *listen;
-    char *tls_cert_file, *tls_key_file;
+    char *listen, *tls_cert_file, *tls_key_file; // what the options point at
     SSL_CTX *tls;
     struct evconnlistener *listener;
     int port;
@@ -120,6 +119,11 @@ void http_refuse(struct http_conn *c, const char *method, const struct http_refu
 // ---- the others
 
 // The listening socket for "host:port" or "unix:/path". *ret_unix_path is owned by the caller, NULL for TCP.
-bool http_listen(const char *text, int *ret_fd, int *ret_port, char **ret_unix_path, struct cs_err *err);
+// *ret_in_use (set also on failure): it failed because somebody listens there.
+bool http_listen(const char *text, int *ret_fd, int *ret_port, char **ret_unix_path, bool *ret_in_use,
+                 struct cs_err *err);
 
-bool http_tls_new(const char *cert_file, const char *key_file, SSL_CTX **ret, struct cs_err *err);
+// Of the options it reads the TLS files and the names of their settings.
+bool http_tls_new(const struct cs_http_options *o, SSL_CTX **ret, struct cs_err *err);
+// "SETTING: " before the message, where there is a setting. Always false.
+bool http_setting_failed(struct cs_err *err, const char *setting);

@@ -18,6 +18,19 @@ static bool fail(struct cs_err *err, const char *text, const char *reason) {
     return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "cannot listen on %s: %s", text, reason);
 }
 
+// With what to do about it.
+static bool fail_errno(struct cs_err *err, const char *text, int code) {
+    const char *mend =
+        code == EADDRINUSE      ? "; another program listens there, or this one runs already (ss -ltnp "
+                                  "names it): stop it, or set another address"
+        : code == EACCES        ? "; ports below 1024 need a right: set a higher port, or give the unit "
+                                  "AmbientCapabilities=CAP_NET_BIND_SERVICE"
+        : code == EADDRNOTAVAIL ? "; this machine has no such address (ip addr shows those it has)"
+                                : "";
+    return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "cannot listen on %s: %s%s", text, strerror(code),
+                      mend);
+}
+
 static int open_socket(int family, const struct sockaddr *addr, socklen_t len) {
     int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
@@ -40,20 +53,21 @@ static int open_socket(int family, const struct sockaddr *addr, socklen_t len) {
 }
 
 // A socket file that nobody listens on is left over from a crash; one that answers is somebody else's.
-static bool remove_stale(const struct sockaddr_un *addr, socklen_t len) {
+static bool remove_stale(const struct sockaddr_un *addr, socklen_t len, bool *ret_in_use) {
     struct stat st;
     if (lstat(addr->sun_path, &st) < 0)
         return errno == ENOENT;
     if (!S_ISSOCK(st.st_mode))
         return false;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool dead = fd >= 0 && connect(fd, (const struct sockaddr *)addr, len) < 0 && errno == ECONNREFUSED;
+    int code = fd < 0 || connect(fd, (const struct sockaddr *)addr, len) < 0 ? errno : 0;
+    *ret_in_use = code == 0;
     if (fd >= 0)
         close(fd);
-    return dead && unlink(addr->sun_path) == 0;
+    return code == ECONNREFUSED && unlink(addr->sun_path) == 0;
 }
 
-static bool listen_unix(const char *text, const char *path, int *ret_fd, char **ret_path,
+static bool listen_unix(const char *text, const char *path, int *ret_fd, char **ret_path, bool *ret_in_use,
                         struct cs_err *err) {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
     size_t path_len = strlen(path);
@@ -61,15 +75,21 @@ static bool listen_unix(const char *text, const char *path, int *ret_fd, char **
         return fail(err, text, "the path of the socket is empty or too long");
     memcpy(addr.sun_path, path, path_len + 1);
     socklen_t len = (socklen_t)sizeof addr;
-    if (!remove_stale(&addr, len))
-        return fail(err, text, "the file exists, and is not a socket or somebody listens there");
+    if (!remove_stale(&addr, len, ret_in_use))
+        return fail(err, text,
+                    *ret_in_use ? "somebody listens there: stop that program, or set another path"
+                                : "the file exists and is no socket that may be removed: set another path");
     // Born with its mode, 0660: by its path somebody else's file might be what a chmod() meets.
     mode_t before = umask(0117);
     int fd = open_socket(AF_UNIX, (struct sockaddr *)&addr, len);
     int code = errno;
     umask(before);
     if (fd < 0)
-        return fail(err, text, strerror(code));
+        return cs_err_set(
+            err, CS_ERR_CONFIG, CS_CODE_NONE,
+            "cannot listen on %s: %s; the socket's directory must exist, and this user must be able "
+            "to write in it",
+            text, strerror(code));
     char *copy = strdup(path);
     if (!copy) {
         close(fd);
@@ -121,10 +141,12 @@ static int open_first(const struct addrinfo *list, int family) {
     return -1;
 }
 
-bool http_listen(const char *text, int *ret_fd, int *ret_port, char **ret_unix_path, struct cs_err *err) {
+bool http_listen(const char *text, int *ret_fd, int *ret_port, char **ret_unix_path, bool *ret_in_use,
+                 struct cs_err *err) {
+    *ret_in_use = false;
     if (strncmp(text, "unix:", 5) == 0) {
         *ret_port = 0;
-        return listen_unix(text, text + 5, ret_fd, ret_unix_path, err);
+        return listen_unix(text, text + 5, ret_fd, ret_unix_path, ret_in_use, err);
     }
     char host[256];
     const char *port = NULL;
@@ -141,8 +163,9 @@ bool http_listen(const char *text, int *ret_fd, int *ret_port, char **ret_unix_p
         fd = open_first(list, AF_UNSPEC);
     code = errno;
     freeaddrinfo(list);
+    *ret_in_use = fd < 0 && code == EADDRINUSE;
     if (fd < 0)
-        return fail(err, text, strerror(code));
+        return fail_errno(err, text, code);
     *ret_fd = fd;
     *ret_port = bound_port(fd);
     *ret_unix_path = NULL;

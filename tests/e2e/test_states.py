@@ -248,6 +248,17 @@ def test_check_tries_what_will_be_used(guarded):
         assert done.returncode == 2 and "NOPERM" in done.stderr and f"run {right.upper()}" in done.stderr, done.stderr
 
 
+def test_check_and_run_find_the_same_fault_in_the_api(guarded):
+    for setting, value, words in (("tls_certificate", "/nowhere/api.pem", "api.tls_certificate: /nowhere/api.pem: No such file"),
+                                  ("listen", "192.0.2.1:8080", "api.listen: cannot listen on 192.0.2.1:8080")):
+        over = ["--set", f"api.{setting}={value}", "--set", "api.tls_key=/nowhere/api.key" if setting != "listen" else "log.level=info"]
+        said = [subprocess.run([consumer_binary(), *over, "--config", guarded.config, command], capture_output=True, text=True,
+                               timeout=120, check=False) for command in ("check", "run")]
+        assert all(done.returncode == 2 and words in done.stderr for done in said), said
+    done = subprocess.run([consumer_binary(), "check", "--config", guarded.config], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0 and "api.listen: somebody listens" in done.stderr, done  # the consumer itself, which runs
+
+
 def alter(stack, topic, **config):
     from confluent_kafka.admin import ConfigResource
     keep = {k: v for k, v in stack.kafka.topic_config(topic).items() if k in (

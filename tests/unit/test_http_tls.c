@@ -138,7 +138,91 @@ static void test_tls(void **state) {
     rmdir(dir);
 }
 
+// Each message begins with the setting at fault, and says what to do. A try says what a start says.
+static void expect_start(const struct cs_http_options *o, bool in_use, const char *const *words) {
+    struct cs_loop *loop = NULL;
+    struct cs_http_server *server = NULL;
+    struct cs_err tried = {0}, started = {0};
+    bool busy = false;
+    assert_true(cs_loop_new(&(struct cs_loop_hooks){0}, &loop, &started));
+    bool could = cs_http_server_try(o, &busy, &tried);
+    bool did = cs_http_server_new(cs_loop_base(loop), o, &server, &started);
+    assert_int_equal(busy, in_use);
+    assert_int_equal(could, did || in_use);
+    if (!did && !in_use)
+        assert_string_equal(tried.msg, started.msg);
+    for (; *words; words++)
+        if (!strstr(did ? "" : started.msg, *words))
+            fail_msg("\"%s\" is not in: %s", *words, started.msg);
+    cs_http_server_free(server);
+    cs_loop_free(loop);
+}
+
+static void copy_key(const char *from, const char *to, const EVP_CIPHER *cipher) {
+    FILE *in = fopen(from, "r"), *out = fopen(to, "w");
+    assert_true(in && out);
+    EVP_PKEY *key = PEM_read_PrivateKey(in, NULL, NULL, NULL);
+    assert_true(PEM_write_PrivateKey(out, key, cipher, (const unsigned char *)"word", 4, NULL, NULL));
+    EVP_PKEY_free(key);
+    fclose(in);
+    fclose(out);
+}
+
+static void test_what_keeps_it_from_starting(void **state) {
+    (void)state;
+    char dir[] = "/tmp/test_http.XXXXXX", cert[64], key[64], locked[64], other[64], absent[64], listen[64];
+    assert_non_null(mkdtemp(dir));
+    snprintf(cert, sizeof cert, "%s/cert.pem", dir);
+    snprintf(key, sizeof key, "%s/key.pem", dir);
+    snprintf(locked, sizeof locked, "%s/locked.pem", dir);
+    snprintf(other, sizeof other, "%s/other.pem", dir);
+    snprintf(absent, sizeof absent, "%s/absent.pem", dir);
+    write_pair(dir, "other", NULL);
+    copy_key(key, other, NULL);
+    write_pair(dir, "first", NULL);
+    copy_key(key, locked, EVP_aes_128_cbc());
+    const struct {
+        const char *cert, *key;
+        const char *words[4];
+    } rows[] = {
+        {cert, key, {NULL}},
+        {absent, key, {"api.tls_certificate: ", absent, "No such file", NULL}},
+        {cert, absent, {"api.tls_key: ", absent, "No such file", NULL}},
+        {key, key, {"api.tls_certificate: ", "no PEM certificate", NULL}},
+        {cert, cert, {"api.tls_key: ", "no PEM private key", NULL}},
+        {cert, other, {"api.tls_key: ", other, "does not belong to the certificate", NULL}},
+        {cert, locked, {"api.tls_key: ", "is encrypted; decrypt it: openssl pkey", NULL}},
+    };
+    struct cs_http_options o = {.listen = "127.0.0.1:0",
+                                .listen_setting = "api.listen",
+                                .tls_cert_setting = "api.tls_certificate",
+                                .tls_key_setting = "api.tls_key"};
+    for (size_t i = 0; i < CS_ARRAY_LEN(rows); i++) {
+        o.tls_cert_file = rows[i].cert;
+        o.tls_key_file = rows[i].key;
+        expect_start(&o, false, rows[i].words);
+    }
+    // An address that is taken, or that is no one's here.
+    struct fixture f;
+    start(&f, (struct cs_http_options){0});
+    snprintf(listen, sizeof listen, "127.0.0.1:%d", cs_http_server_port(f.server));
+    o = (struct cs_http_options){.listen = listen, .listen_setting = "api.listen"};
+    expect_start(&o, true,
+                 (const char *const[]){"api.listen: ", listen, "another program listens there", NULL});
+    stop(&f);
+    o.listen = "192.0.2.1:8080";
+    expect_start(&o, false, (const char *const[]){"api.listen: ", "has no such address", NULL});
+    o.listen = "unix:/nowhere/socket";
+    expect_start(&o, false, (const char *const[]){"api.listen: ", "directory must exist", NULL});
+    unlink(cert);
+    unlink(key);
+    unlink(locked);
+    unlink(other);
+    rmdir(dir);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_tls)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_tls),
+                                       cmocka_unit_test(test_what_keeps_it_from_starting)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,8 +49,10 @@ struct cs_http_exchange {
 struct cs_http_options {
     const char
         *listen; // "127.0.0.1:8080", "[::1]:8080", ":8080" (all addresses), port 0 picks one; "unix:/path"
-    const char *tls_cert_file;          // PEM chain; NULL or "": no TLS
-    const char *tls_key_file;           // PEM
+    const char *tls_cert_file; // PEM chain; NULL or "": no TLS
+    const char *tls_key_file;  // PEM
+    // The settings that the three came from, for messages; "" or NULL where there are none.
+    const char *listen_setting, *tls_cert_setting, *tls_key_setting;
     const struct cs_http_route *routes; // borrowed for the server's life
     size_t route_count;
     void *arg;                                                        // for handlers and on_exchange
@@ -68,6 +70,11 @@ struct cs_http_options {
 // Errors: CONFIG (address in use, certificate does not match its key, ...).
 CS_MUST_USE bool cs_http_server_new(struct event_base *base, const struct cs_http_options *options,
                                     struct cs_http_server **ret_server, struct cs_err *err);
+// Whether a server could start with these options: reads the TLS files, takes the address and gives it back. Only
+// listen, the TLS files and the names of their settings count. *ret_in_use: all is well but that somebody listens at the
+// address, which may be a server of these very options.
+CS_MUST_USE bool cs_http_server_try(const struct cs_http_options *options, bool *ret_in_use,
+                                    struct cs_err *err);
 // Requests that are open are cancelled (on_cancel runs), connections closed.
 void cs_http_server_free(struct cs_http_server *server);
 CS_DEFINE_AUTO(struct cs_http_server, cs_http_server_free)
