@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -75,10 +76,23 @@ static void print_item(FILE *out, const json_t *item) {
     print_words(out, "shared with: ", json_object_get(item, "shares"), "to");
 }
 
+// One line of the terminal and not a byte more: what a person pasted after it is the shell's. False at its end.
+static bool read_answer(char *out, size_t size) {
+    size_t len = 0;
+    ssize_t n;
+    char c = '\0';
+    while (((n = read(STDIN_FILENO, &c, 1)) == 1 && c != '\n') || (n < 0 && errno == EINTR))
+        if (n == 1 && len + 1 < size)
+            out[len++] = c;
+    out[len] = '\0';
+    out[strcspn(out, "\r")] = '\0';
+    return n == 1;
+}
+
 // Whether a person says yes. Programs are not asked: they have decided.
 static bool confirmed(struct cs_session *s, const struct del *o, const char *id) {
     FILE *out = s->cli->err;
-    char line[16] = "";
+    char line[80] = "";
     bool people = !o->yes && !s->globals->json && !s->globals->dry_run && isatty(STDIN_FILENO) == 1 &&
                   isatty(STDERR_FILENO) == 1;
     if (!people)
@@ -93,12 +107,16 @@ static bool confirmed(struct cs_session *s, const struct del *o, const char *id)
                          : "Delete it from the catalog");
     fflush(out);
     int64_t asked_ms = cs_clock_mono_ms(s->clock);
-    bool answered = fgets(line, sizeof line, stdin) != NULL;
+    bool answered = read_answer(line, sizeof line);
     s->deadline_ms += cs_clock_mono_ms(s->clock) - asked_ms; // a person's time is not the command's
     if (!answered)
         fputc('\n', out);
-    line[strcspn(line, "\r\n")] = '\0';
-    return strcasecmp(line, "y") == 0 || strcasecmp(line, "yes") == 0;
+    if (strcasecmp(line, "y") == 0 || strcasecmp(line, "yes") == 0)
+        return true;
+    if (line[0] && strcasecmp(line, "n") != 0 && strcasecmp(line, "no") != 0) // the next line of a paste
+        fprintf(out, "\"%s\" was taken for the answer, and is not yes (--yes: do not ask)\n",
+                cs_quoted(line));
+    return false;
 }
 
 static int run(const struct cs_cli *cli) {

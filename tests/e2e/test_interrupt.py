@@ -3,6 +3,7 @@
 
 import base64
 import json
+import contextlib
 import os
 import pty
 import select
@@ -169,26 +170,43 @@ def test_published_and_not_judged(host, silent):
     assert "was published before" in host.expect(0, "spool", "drop", "1")
 
 
+class Terminal:
+    """A program on a terminal of its own."""
+
+    def __init__(self, command):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.execv(command[0], [str(word) for word in command])
+        self.code = None
+
+    def write(self, data):
+        os.write(self.fd, data)
+
+    def read_all(self, answers=()):
+        """What a person sees until the program ends. answers: {what is seen: what is typed then, once}"""
+        seen, answers = b"", dict(answers)
+        try:
+            while True:
+                if not select.select([self.fd], [], [], PATIENCE_S)[0]:
+                    os.kill(self.pid, signal.SIGKILL)
+                    raise AssertionError(f"it waits: {seen.decode()}")
+                seen += os.read(self.fd, 4096)
+                for question in [q for q in answers if q in seen]:
+                    self.write(answers.pop(question))
+        except OSError:  # the terminal ends with the program
+            pass
+        self.code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return seen.decode().replace("\r", "")
+
+    def close(self):
+        os.close(self.fd)
+
+
 def on_a_terminal(host, answer, *args):
     """What a person sees who answers so."""
-    pid, fd = pty.fork()
-    if pid == 0:
-        os.execv(certsync_binary(), [str(certsync_binary()), "--config", str(host.config), *args])
-    seen = b""
-    answered = False
-    try:
-        while True:
-            if not select.select([fd], [], [], PATIENCE_S)[0]:
-                os.kill(pid, signal.SIGKILL)
-                raise AssertionError(f"it waits for more than {answer}: {seen.decode()}")
-            seen += os.read(fd, 4096)
-            if b"[y/N]" in seen and not answered:
-                answered = True
-                os.write(fd, answer)
-    except OSError:  # the terminal ends with the program
-        pass
-    os.close(fd)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen.decode(), answered
+    with contextlib.closing(Terminal([certsync_binary(), "--config", host.config, *args])) as terminal:
+        seen = terminal.read_all({b"[y/N]": answer})
+        return terminal.code, seen, "[y/N]" in seen
 
 
 def test_delete_shows_what_goes_and_asks(host, stack):
@@ -201,6 +219,12 @@ def test_delete_shows_what_goes_and_asks(host, stack):
         assert "www, valid for " in seen and " more days" in seen and "names: www.example.com, example.com" in seen
     code, seen, _ = on_a_terminal(host, b"\x03", "delete", "www")
     assert code == 130 and "Nothing was written" in seen, seen
+    assert "www" in host.expect(0, "list")
+    # A paste of three lines: the first one's question takes the second, and the third is the shell's.
+    with contextlib.closing(Terminal(["/bin/bash", "--norc", "--noprofile", "-i"])) as shell:
+        shell.write(f"{certsync_binary()} --config {host.config} delete www\necho a$((40+1))\necho b$((40+2))\nexit\n".encode())
+        seen = shell.read_all()
+    assert "was taken for the answer" in seen and "not deleted" in seen and "b42\n" in seen and "a41" not in seen, seen
     assert "www" in host.expect(0, "list")
     code, seen, asked = on_a_terminal(host, b"y\n", "delete", "www")
     assert code == 0 and asked and "applied: delete" in seen, seen
