@@ -2,6 +2,7 @@
 #include <assert.h>
 
 #include "agent_commands.h"
+#include "certsync/model/codes.h"
 #include "options.h"
 #include "session.h"
 
@@ -86,6 +87,8 @@ static void init_agent(struct cs_agent_commands *ret, struct cs_command *agent) 
     agent->run = cs_cmd_agent_run.run;
 }
 
+static const struct cs_cli_codes codes = {cs_codes_text, cs_codes_markdown, cs_codes_json};
+
 void cs_agent_commands_init(struct cs_agent_commands *ret) {
     const struct cs_command *all[] = {
         &cs_cmd_upload,    &cs_cmd_list,       &cs_cmd_show,     &cs_cmd_delete, &cs_cmd_share,
@@ -109,6 +112,7 @@ void cs_agent_commands_init(struct cs_agent_commands *ret) {
         .values_size = sizeof(struct cs_globals),
         .commands = ret->list,
         .command_count = CS_ARRAY_LEN(all),
+        .codes = &codes,
         .settings = &cs_agent_settings_table,
         .load_settings = cs_session_load_settings,
     };

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/model/codes.h"
 #include "certsync/model/key.h"
 #include "commands.h"
 
@@ -45,6 +46,8 @@ static bool names_no_command(int argc, char **argv) {
     return true;
 }
 
+static const struct cs_cli_codes codes = {cs_codes_text, cs_codes_markdown, cs_codes_json};
+
 int main(int argc, char **argv) {
     // Before anything holds a key. Without it (memory limits) the service key lies in ordinary memory that is
     // wiped.
@@ -64,6 +67,7 @@ int main(int argc, char **argv) {
         .values_size = sizeof(struct cs_consumer_globals),
         .commands = commands,
         .command_count = CS_ARRAY_LEN(commands),
+        .codes = &codes,
         .settings = &cs_consumer_settings_table,
         .load_settings = cs_consumer_load_settings,
     };

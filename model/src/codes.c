@@ -91,3 +91,21 @@ void cs_codes_markdown(struct cs_buf *out) {
         cs_buf_puts(out, " |\n");
     }
 }
+
+void cs_codes_json(struct cs_buf *out) {
+    cs_json_begin(out, '{');
+    cs_json_name(out, "codes");
+    cs_json_begin(out, '[');
+    for (int c = 1; c < CS_CODE_COUNT; c++) {
+        enum cs_code code = (enum cs_code)c;
+        cs_json_begin(out, '{');
+        cs_json_str(out, "code", cs_code_name(code));
+        cs_json_str(out, "by", cs_code_said_by(code));
+        cs_json_str(out, "sentence", cs_code_sentence(code));
+        cs_json_str(out, "hint", cs_code_hint(code));
+        cs_json_end(out, '}');
+    }
+    cs_json_end(out, ']');
+    cs_json_end(out, '}');
+    cs_buf_putc(out, '\n');
+}

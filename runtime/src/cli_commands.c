@@ -3,7 +3,6 @@
 // codes, settings, completion, manual: what the tables say; declared in cli.h.
 #include <string.h>
 
-#include "certsync/model/codes.h"
 #include "cli_internal.h"
 
 struct doc_options {
@@ -30,34 +29,16 @@ static int print(const struct cs_cli *cli, const struct cs_buf *text) {
 
 // --- codes -----------------------------------------------------------------------------------------------
 
-static void put_codes_json(struct cs_buf *out) {
-    cs_json_begin(out, '{');
-    cs_json_name(out, "codes");
-    cs_json_begin(out, '[');
-    for (int c = 1; c < CS_CODE_COUNT; c++) {
-        enum cs_code code = (enum cs_code)c;
-        cs_json_begin(out, '{');
-        cs_json_str(out, "code", cs_code_name(code));
-        cs_json_str(out, "by", cs_code_said_by(code));
-        cs_json_str(out, "sentence", cs_code_sentence(code));
-        cs_json_str(out, "hint", cs_code_hint(code));
-        cs_json_end(out, '}');
-    }
-    cs_json_end(out, ']');
-    cs_json_end(out, '}');
-    cs_buf_putc(out, '\n');
-}
-
 static int run_codes(const struct cs_cli *cli) {
     const struct doc_options *o = cli->values;
     CS_AUTO(cs_buf_clear) struct cs_buf out;
     cs_buf_init(&out, CLI_DOC_MAX);
     if (o->markdown)
-        cs_codes_markdown(&out);
+        cli->root->codes->markdown(&out);
     else if (cli->json)
-        put_codes_json(&out);
+        cli->root->codes->json(&out);
     else
-        cs_codes_text(&out);
+        cli->root->codes->text(&out);
     return print(cli, &out);
 }
 

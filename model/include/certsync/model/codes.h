@@ -200,10 +200,11 @@ const char *cs_code_hint(enum cs_code code);     // never NULL
 enum cs_code_origin cs_code_origin(enum cs_code code);
 const char *cs_code_said_by(
     enum cs_code code); // for people: "host", "consumer" or both, or that it is a note
-// The whole table, for people and for docs/audit/codes.md: lines of text, or a Markdown table.
+// The whole table, for people and for docs/audit/codes.md: lines of text, a Markdown table, or JSON.
 struct cs_buf;
 void cs_codes_text(struct cs_buf *out);
 void cs_codes_markdown(struct cs_buf *out);
+void cs_codes_json(struct cs_buf *out);
 // CS_ERR_REJECT with the code's own sentence as the message. Always returns false.
 bool cs_err_reject(struct cs_err *err, enum cs_code code);
 // CS_CODE_NONE where no code has this name.

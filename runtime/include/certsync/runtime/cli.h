@@ -79,6 +79,11 @@ struct cs_arg {
     const char *text;
 };
 
+// The table of codes is the program's.
+struct cs_cli_codes {
+    void (*text)(struct cs_buf *out), (*markdown)(struct cs_buf *out), (*json)(struct cs_buf *out);
+};
+
 struct cs_cli;
 struct cs_command {
     const char *name;        // "upload"
@@ -94,6 +99,8 @@ struct cs_command {
     size_t command_count;
     bool hidden;
     int (*run)(const struct cs_cli *cli); // returns the exit code
+    // Of the root alone: what `codes` prints.
+    const struct cs_cli_codes *codes;
     // Of the root alone, for the commands below that speak of settings: the table, and how the values in force
     // are loaded as this command line names them (free with cs_settings_free).
     const struct cs_settings_table *settings;
