@@ -160,8 +160,8 @@ void api_auth_begin(struct api_call *call) {
     cs_buf_init(&command, 4096);
     cs_redis_put(&command, 4);
     cs_redis_put_text(&command, "MGET");
-    api_put_key(&command, call, call->partition, "trust/%s", call->token.kid);
-    api_put_key(&command, call, call->partition, "key/%s/%s", call->account, call->token.kid);
-    api_put_key(&command, call, call->partition, "account/%s", call->account);
+    api_put_key(&command, call, call->partition, cs_key_trust(CS_NEW_KEY, call->token.kid));
+    api_put_key(&command, call, call->partition, cs_key_agent(CS_NEW_KEY, call->account, call->token.kid));
+    api_put_key(&command, call, call->partition, cs_key_account(CS_NEW_KEY, call->account));
     api_ask(call, &command, on_keys);
 }

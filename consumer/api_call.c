@@ -8,6 +8,7 @@
 #include "api_internal.h"
 #include "certsync/model/secret.h"
 #include "certsync/runtime/log.h"
+#include "redis_key.h"
 
 #define RETRY_AFTER_S "1"
 #define RESTARTS_MAX  5 // promotions that one call bears
@@ -112,37 +113,21 @@ void api_call_start(struct cs_http_request *req, const struct api_endpoint *endp
 
 // ---- questions
 
-static void put_key(struct cs_buf *command, const struct cs_api *api, int32_t partition, int64_t generation,
-                    const char *fmt, va_list ap) {
-    char key[1024];
-    int n =
-        snprintf(key, sizeof key, "%s:{%" PRId32 "}:", api->consumer->settings->redis_namespace, partition);
-    if (generation > 1)
-        n += snprintf(key + n, sizeof key - (size_t)n, "g%" PRId64 ":", generation);
-    int m = vsnprintf(key + n, sizeof key - (size_t)n, fmt, ap);
-    // Names and ids are bounded: what does not fit is no key of ours.
-    size_t len = (size_t)n + (size_t)m;
-    cs_redis_put_arg(command, key, len < sizeof key ? len : sizeof key - 1);
-}
-
 static int64_t generation_for(const struct api_call *call, int32_t partition) {
     return partition == call->partition ? call->generation : call->api->generations[partition];
 }
 
-void api_put_key(struct cs_buf *command, const struct api_call *call, int32_t partition, const char *fmt,
-                 ...) {
-    va_list ap;
-    va_start(ap, fmt);
-    put_key(command, call->api, partition, generation_for(call, partition), fmt, ap);
-    va_end(ap);
+void api_put_key_of(struct cs_buf *command, const struct cs_api *api, int32_t partition, int64_t generation,
+                    const char *key) {
+    char text[CS_PREFIX_MAX + CS_STATE_KEY_MAX + 1];
+    size_t n = cs_redis_prefix(text, api->consumer->settings->redis_namespace, partition, generation);
+    // Names and ids are bounded: what does not fit is no key of ours.
+    n += (size_t)snprintf(text + n, sizeof text - n, "%s", key);
+    cs_redis_put_arg(command, text, n < sizeof text ? n : sizeof text - 1);
 }
 
-void api_put_key_of(struct cs_buf *command, const struct cs_api *api, int32_t partition, int64_t generation,
-                    const char *fmt, ...) {
-    va_list ap;
-    va_start(ap, fmt);
-    put_key(command, api, partition, generation, fmt, ap);
-    va_end(ap);
+void api_put_key(struct cs_buf *command, const struct api_call *call, int32_t partition, const char *key) {
+    api_put_key_of(command, call->api, partition, generation_for(call, partition), key);
 }
 
 int64_t api_generation(const redisReply *reply) {
@@ -277,17 +262,12 @@ void api_ask(struct api_call *call, const struct cs_buf *command, api_step next)
     api_ask_of(call, call->partition, command, next);
 }
 
-void api_ask_key(struct api_call *call, api_step next, const char *fmt, ...) {
-    char key[512];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(key, sizeof key, fmt, ap);
-    va_end(ap);
+void api_ask_key(struct api_call *call, api_step next, const char *key) {
     CS_AUTO(cs_buf_clear) struct cs_buf command;
     cs_buf_init(&command, 2048);
     cs_redis_put(&command, 2);
     cs_redis_put_text(&command, "GET");
-    api_put_key(&command, call, call->partition, "%s", key);
+    api_put_key(&command, call, call->partition, key);
     api_ask(call, &command, next);
 }
 

@@ -51,7 +51,8 @@ static void ask_shares(struct api_call *call, const struct cs_certificate *cert)
     cs_redis_put(&command, cert->shares_len + 1);
     cs_redis_put_text(&command, "MGET");
     for (size_t i = 0; i < cert->shares_len; i++)
-        api_put_key(&command, call, call->partition, "share/%s/%s", call->account, cert->shares[i].share);
+        api_put_key(&command, call, call->partition,
+                    cs_key_share(CS_NEW_KEY, call->account, cert->shares[i].share));
     api_ask(call, &command, on_shares);
 }
 
@@ -134,8 +135,8 @@ static void ask_own(struct api_call *call, const char *id) {
     cs_buf_init(&command, 4096);
     cs_redis_put(&command, 3);
     cs_redis_put_text(&command, "MGET");
-    api_put_key(&command, call, call->partition, "cert/%s/%s", call->account, id);
-    api_put_key(&command, call, call->partition, "material/%s/%s", call->account, id);
+    api_put_key(&command, call, call->partition, cs_key_cert(CS_NEW_KEY, call->account, id));
+    api_put_key(&command, call, call->partition, cs_key_material(CS_NEW_KEY, call->account, id));
     api_ask(call, &command, on_own);
 }
 
@@ -173,7 +174,8 @@ static void ask_owners_material(struct api_call *call) {
     cs_buf_init(&command, 2048);
     cs_redis_put(&command, 2);
     cs_redis_put_text(&command, "GET");
-    api_put_key(&command, call, partition, "material/%s/%s", d->in.owner_account, d->in.certificate);
+    api_put_key(&command, call, partition,
+                cs_key_material(CS_NEW_KEY, d->in.owner_account, d->in.certificate));
     api_ask_of(call, partition, &command, on_owners_material);
 }
 
@@ -207,7 +209,8 @@ static void on_view(struct api_call *call, const redisReply *reply) {
     }
     // "<name>/s/<owner account>/<id>"
     const char *owner_and_id = reply->element[0]->str + strlen(d->wanted) + 3;
-    api_ask_key(call, on_shared, "shared-in/%s/%s", call->account, owner_and_id);
+    api_ask_key(call, on_shared,
+                cs_key_make(CS_NEW_KEY, CS_KIND_SHARED_IN, call->account, owner_and_id, NULL));
 }
 
 static void ask_view(struct api_call *call) {
@@ -222,7 +225,7 @@ static void ask_view(struct api_call *call) {
     snprintf(prefix, sizeof prefix, "%s/s/%s%s", d->wanted, d->owner, d->owner[0] ? "/" : "");
     CS_AUTO(cs_buf_clear) struct cs_buf command;
     cs_buf_init(&command, 4096);
-    api_page_put_lex(&command, call, &all, "view", prefix, 2);
+    api_page_put_lex(&command, call, &all, CS_KIND_VIEW, prefix, 2);
     api_ask(call, &command, on_view);
 }
 
@@ -248,7 +251,7 @@ static void ask_name(struct api_call *call) {
     struct detail *d = call->state;
     d->by_name = true;
     if (cs_name_valid(d->wanted, strlen(d->wanted), CS_ALGORITHM_INTERNATIONAL))
-        api_ask_key(call, on_name, "name/%s/%s", call->account, d->wanted);
+        api_ask_key(call, on_name, cs_key_name(CS_NEW_KEY, call->account, d->wanted));
     else
         not_found(call);
 }
@@ -280,7 +283,7 @@ static void begin(struct api_call *call, bool sealed) {
     if (owner)
         memcpy(d->owner, owner, strlen(owner) + 1);
     if (owner && is_id)
-        api_ask_key(call, on_shared, "shared-in/%s/%s/%s", call->account, owner, wanted);
+        api_ask_key(call, on_shared, cs_key_shared_in(CS_NEW_KEY, call->account, owner, wanted));
     else if (owner)
         ask_view(call);
     else if (is_id)

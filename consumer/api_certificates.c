@@ -192,7 +192,7 @@ static void put_by_score(struct cs_buf *command, const struct api_call *call, st
         l->offset = 0;
     cs_redis_put(command, 8);
     cs_redis_put_text(command, "ZRANGEBYSCORE");
-    api_put_key(command, call, call->partition, "expiry/%s", call->account);
+    api_put_key(command, call, call->partition, cs_key_expiry(CS_NEW_KEY, call->account));
     put_bound(command, resume ? l->scan.score : lowest, "-inf", INT64_MIN);
     put_bound(command, highest, "+inf", INT64_MAX);
     cs_redis_put_text(command, "WITHSCORES");
@@ -219,7 +219,7 @@ static void ask_index(struct api_call *call, struct listing *l) {
     } else {
         struct api_page from = {.has_cursor = l->has_scan};
         memcpy(from.member, l->scan.member, sizeof from.member);
-        api_page_put_lex(&command, call, &from, "view", f->prefix, l->asked);
+        api_page_put_lex(&command, call, &from, CS_KIND_VIEW, f->prefix, l->asked);
     }
     api_ask(call, &command, on_index);
 }
@@ -301,9 +301,11 @@ static void ask_documents(struct api_call *call, struct listing *l) {
         struct view_member v = {0};
         (void)parse_member(l->chunk[i].member, &v); // member_passes has parsed it
         if (v.shared)
-            api_put_key(&command, call, call->partition, "shared-in/%s/%s", call->account, v.owner);
+            api_put_key(
+                &command, call, call->partition,
+                cs_key_make(CS_NEW_KEY, CS_KIND_SHARED_IN, call->account, v.owner, NULL)); // "<owner>/<id>"
         else
-            api_put_key(&command, call, call->partition, "cert/%s/%s", call->account, v.id);
+            api_put_key(&command, call, call->partition, cs_key_cert(CS_NEW_KEY, call->account, v.id));
     }
     api_ask(call, &command, on_documents);
 }
@@ -311,7 +313,8 @@ static void ask_documents(struct api_call *call, struct listing *l) {
 static void put_share_keys(struct api_call *call, struct listing *l, const struct cs_certificate *cert) {
     size_t n = cert->shares_len < SHARES_SHOWN ? cert->shares_len : SHARES_SHOWN;
     for (size_t i = 0; i < n; i++)
-        api_put_key(&l->shares, call, call->partition, "share/%s/%s", call->account, cert->shares[i].share);
+        api_put_key(&l->shares, call, call->partition,
+                    cs_key_share(CS_NEW_KEY, call->account, cert->shares[i].share));
     l->shares_len += n;
     l->shown[l->shown_len].shares = n;
 }

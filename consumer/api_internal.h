@@ -102,11 +102,10 @@ int64_t api_now_s(const struct cs_api *api);
 
 // Keys are written as in entry.h; what comes before them in Redis is put there by itself, of the generation that
 // the call reads.
-void api_put_key(struct cs_buf *command, const struct api_call *call, int32_t partition, const char *fmt, ...)
-    CS_PRINTF(4, 5);
+void api_put_key(struct cs_buf *command, const struct api_call *call, int32_t partition, const char *key);
 // The same, of any generation; 0: a key of the partition as a whole.
 void api_put_key_of(struct cs_buf *command, const struct cs_api *api, int32_t partition, int64_t generation,
-                    const char *fmt, ...) CS_PRINTF(5, 6);
+                    const char *key);
 // The generation that a reply of its key tells; 0 where it tells none.
 int64_t api_generation(const redisReply *reply);
 // Asks; the reply goes to next, unless it is an error. Answers 503 by itself where it cannot.
@@ -114,7 +113,7 @@ void api_ask(struct api_call *call, const struct cs_buf *command, api_step next)
 // The same of another partition than the call's own.
 void api_ask_of(struct api_call *call, int32_t partition, const struct cs_buf *command, api_step next);
 // Asks one key: GET, or what command names.
-void api_ask_key(struct api_call *call, api_step next, const char *fmt, ...) CS_PRINTF(3, 4);
+void api_ask_key(struct api_call *call, api_step next, const char *key);
 
 // Answers; the call is freed when its step returns.
 void api_answer(struct api_call *call, const struct cs_buf *json);
@@ -161,7 +160,7 @@ CS_MUST_USE bool api_query_int(struct api_call *call, const char *name, int64_t 
 // ZRANGEBYLEX of a whole index of the account (without one: of the partition), or of what begins with prefix,
 // from the page's cursor on.
 void api_page_put_lex(struct cs_buf *command, const struct api_call *call, const struct api_page *page,
-                      const char *index, const char *prefix, int64_t count);
+                      enum cs_kind index, const char *prefix, int64_t count);
 
 // Lists of small documents, one index and one document each (api_lists.c).
 void api_csrs(struct api_call *call, const redisReply *reply);

@@ -11,11 +11,11 @@
 struct list_kind {
     char cursor;
     const char *array; // name of the list in the answer
-    const char *index;
+    enum cs_kind index;
     bool by_number;      // scores are rising numbers, the newest is first; else by the bytes of members
     bool each_partition; // the list goes on in the next partition
     // The key of a member's document: "<document>/<account>/<what id answers>"; without an account "<document>/<…>".
-    const char *document;
+    enum cs_kind document;
     const char *(*id)(const char *member);
     // Puts one item; nothing for a tombstone. False: cannot be read.
     bool (*put)(struct cs_buf *json, const char *member, struct cs_bytes doc, struct cs_err *err);
@@ -51,7 +51,8 @@ static void put_newest_first(struct cs_buf *command, const struct api_call *call
         snprintf(from, sizeof from, "(%lld", (long long)l->page.score);
     cs_redis_put(command, 8);
     cs_redis_put_text(command, "ZREVRANGEBYSCORE");
-    api_put_key(command, call, call->partition, "%s/%s", l->kind->index, call->account);
+    api_put_key(command, call, call->partition,
+                cs_key_make(CS_NEW_KEY, l->kind->index, call->account, NULL, NULL));
     cs_redis_put_text(command, from);
     cs_redis_put_text(command, "-inf");
     cs_redis_put_text(command, "WITHSCORES");
@@ -104,8 +105,10 @@ static void on_index(struct api_call *call, const redisReply *reply) {
     for (size_t i = 0; i < l->chunk_len; i++) {
         const char *member = reply->element[i * stride]->str;
         snprintf(l->chunk[i], sizeof l->chunk[i], "%s", member);
-        api_put_key(&command, call, call->partition, "%s/%s%s%s", l->kind->document, call->account,
-                    call->account[0] ? "/" : "", l->kind->id(member));
+        api_put_key(&command, call, call->partition,
+                    call->account[0]
+                        ? cs_key_make(CS_NEW_KEY, l->kind->document, call->account, l->kind->id(member), NULL)
+                        : cs_key_make(CS_NEW_KEY, l->kind->document, l->kind->id(member), NULL, NULL));
     }
     if (l->chunk_len > 0) {
         l->page.has_cursor = true;
@@ -202,8 +205,8 @@ static bool put_csr(struct cs_buf *json, const char *member, struct cs_bytes doc
 void api_csrs(struct api_call *call, const redisReply *reply) {
     static const struct list_kind kind = {.cursor = 'r',
                                           .array = "csrs",
-                                          .index = "csrs",
-                                          .document = "csr",
+                                          .index = CS_KIND_CSRS,
+                                          .document = CS_KIND_CSR,
                                           .id = after_slash,
                                           .put = put_csr};
     (void)reply;
@@ -281,8 +284,12 @@ static bool put_agent(struct cs_buf *json, const char *member, struct cs_bytes d
 }
 
 void api_agents(struct api_call *call, const redisReply *reply) {
-    static const struct list_kind kind = {
-        .cursor = 'a', .array = "agents", .index = "keys", .document = "key", .id = whole, .put = put_agent};
+    static const struct list_kind kind = {.cursor = 'a',
+                                          .array = "agents",
+                                          .index = CS_KIND_AGENTS,
+                                          .document = CS_KIND_AGENT,
+                                          .id = whole,
+                                          .put = put_agent};
     (void)reply;
     begin(call, &kind);
 }
@@ -315,9 +322,9 @@ static bool put_account(struct cs_buf *json, const char *member, struct cs_bytes
 void api_accounts(struct api_call *call, const redisReply *reply) {
     static const struct list_kind kind = {.cursor = API_CURSOR_ACCOUNTS,
                                           .array = "accounts",
-                                          .index = "accounts",
+                                          .index = CS_KIND_ACCOUNTS,
                                           .each_partition = true,
-                                          .document = "account",
+                                          .document = CS_KIND_ACCOUNT,
                                           .id = whole,
                                           .put = put_account};
     (void)reply;
@@ -346,8 +353,8 @@ static bool put_trust_key(struct cs_buf *json, const char *member, struct cs_byt
 void api_trust(struct api_call *call, const redisReply *reply) {
     static const struct list_kind kind = {.cursor = API_CURSOR_TRUST,
                                           .array = "trusted",
-                                          .index = "trusted",
-                                          .document = "trust",
+                                          .index = CS_KIND_TRUSTED,
+                                          .document = CS_KIND_TRUST,
                                           .id = whole,
                                           .put = put_trust_key};
     (void)reply;
@@ -366,9 +373,9 @@ static bool put_outcome(struct cs_buf *json, const char *member, struct cs_bytes
 void api_outcomes(struct api_call *call, const redisReply *reply) {
     static const struct list_kind kind = {.cursor = 'o',
                                           .array = "outcomes",
-                                          .index = "outcomes",
+                                          .index = CS_KIND_OUTCOMES,
                                           .by_number = true,
-                                          .document = "outcome",
+                                          .document = CS_KIND_OUTCOME,
                                           .id = whole,
                                           .put = put_outcome};
     (void)reply;

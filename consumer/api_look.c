@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "api_internal.h"
+#include "redis_key.h"
 
 #define LOOK_EVERY_MS 3000
 
@@ -32,7 +33,7 @@ static void put_index(struct cs_buf *command, const struct lane *lane, size_t wo
                       const char *index) {
     cs_redis_put(command, words);
     cs_redis_put_text(command, verb);
-    api_put_key_of(command, lane->all->api, lane->partition, lane->generation, "%s", index);
+    api_put_key_of(command, lane->all->api, lane->partition, lane->generation, index);
 }
 
 static void put_first(struct cs_buf *command, const struct lane *lane, const char *index) {
@@ -60,7 +61,7 @@ static bool number(const redisReply *reply, int64_t *ret) {
 static void ask_generation(struct cs_buf *command, struct lane *lane) {
     cs_redis_put(command, 2);
     cs_redis_put_text(command, "GET");
-    api_put_key_of(command, lane->all->api, lane->partition, 0, "gen");
+    api_put_key_of(command, lane->all->api, lane->partition, 0, CS_GENERATION_KEY);
 }
 static bool told_generation(const redisReply *reply, struct lane *lane) {
     lane->generation = api_generation(reply);
@@ -68,7 +69,7 @@ static bool told_generation(const redisReply *reply, struct lane *lane) {
 }
 
 static void ask_share(struct cs_buf *command, struct lane *lane) {
-    put_first(command, lane, "pending");
+    put_first(command, lane, cs_key_pending(CS_NEW_KEY));
 }
 static bool told_share(const redisReply *reply, struct lane *lane) {
     int64_t share_ms = 0;
@@ -82,7 +83,7 @@ static void ask_alive(struct cs_buf *command, struct lane *lane) {
     const struct cs_consumer *c = lane->all->api->consumer;
     snprintf(lane->since_ms, sizeof lane->since_ms, "%" PRId64,
              cs_clock_wall_ms(c->clock) - c->settings->api_quiet_after_ms);
-    put_index(command, lane, 4, "ZCOUNT", "heartbeats");
+    put_index(command, lane, 4, "ZCOUNT", cs_key_heartbeats(CS_NEW_KEY));
     cs_redis_put_text(command, lane->since_ms);
     cs_redis_put_text(command, "+inf");
 }
@@ -93,7 +94,7 @@ static bool told_alive(const redisReply *reply, struct lane *lane) {
 static void ask_quiet(struct cs_buf *command, struct lane *lane) {
     char before[sizeof lane->since_ms + 1];
     snprintf(before, sizeof before, "(%s", lane->since_ms);
-    put_index(command, lane, 4, "ZCOUNT", "heartbeats");
+    put_index(command, lane, 4, "ZCOUNT", cs_key_heartbeats(CS_NEW_KEY));
     cs_redis_put_text(command, "-inf");
     cs_redis_put_text(command, before);
 }
@@ -102,7 +103,7 @@ static bool told_quiet(const redisReply *reply, struct lane *lane) {
 }
 
 static void ask_oldest(struct cs_buf *command, struct lane *lane) {
-    put_first(command, lane, "heartbeats");
+    put_first(command, lane, cs_key_heartbeats(CS_NEW_KEY));
 }
 static bool told_oldest(const redisReply *reply, struct lane *lane) {
     if (!first_score(reply, &lane->agents.oldest_ms))

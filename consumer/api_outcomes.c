@@ -63,7 +63,7 @@ static void on_outcome(struct api_call *call, const redisReply *reply) {
 static void ask(struct api_call *call) {
     struct question *q = call->state;
     q->heard = api_wait_heard(call->api->waits, call->partition);
-    api_ask_key(call, on_outcome, "outcome/%s/%s", call->account, q->event);
+    api_ask_key(call, on_outcome, cs_key_outcome(CS_NEW_KEY, call->account, q->event));
 }
 
 void api_outcome_last(struct api_call *call) {

@@ -88,7 +88,7 @@ void api_page_put_next(struct cs_buf *json, char kind, const struct api_page *pa
 }
 
 void api_page_put_lex(struct cs_buf *command, const struct api_call *call, const struct api_page *page,
-                      const char *index, const char *prefix, int64_t count) {
+                      enum cs_kind index, const char *prefix, int64_t count) {
     char from[API_MEMBER_MAX + 2], to[API_MEMBER_MAX + 3];
     if (page->has_cursor && strcmp(page->member, prefix) >= 0)
         snprintf(from, sizeof from, "(%s", page->member);
@@ -103,7 +103,8 @@ void api_page_put_lex(struct cs_buf *command, const struct api_call *call, const
         snprintf(to, sizeof to, "+");
     cs_redis_put(command, 7);
     cs_redis_put_text(command, "ZRANGEBYLEX");
-    api_put_key(command, call, call->partition, "%s%s%s", index, call->account[0] ? "/" : "", call->account);
+    api_put_key(command, call, call->partition,
+                cs_key_make(CS_NEW_KEY, index, call->account[0] ? call->account : NULL, NULL, NULL));
     cs_redis_put_text(command, from);
     cs_redis_put_text(command, to);
     cs_redis_put_text(command, "LIMIT");

@@ -41,7 +41,7 @@ static int64_t chunk_size(const struct shares *s) {
 static void ask_index(struct api_call *call, const struct shares *s) {
     CS_AUTO(cs_buf_clear) struct cs_buf command;
     cs_buf_init(&command, 4096);
-    api_page_put_lex(&command, call, &s->page, "shares", "", chunk_size(s) + 1);
+    api_page_put_lex(&command, call, &s->page, CS_KIND_SHARES, "", chunk_size(s) + 1);
     api_ask(call, &command, on_index);
 }
 
@@ -86,10 +86,11 @@ static void on_index(struct api_call *call, const redisReply *reply) {
     cs_redis_put_text(&command, "MGET");
     for (size_t i = 0; i < s->chunk_len; i++) {
         const char *member = reply->element[i]->str;
-        bool out = strncmp(member, "out/", 4) == 0;
+        bool out;
+        const char *id = cs_member_share_read(member, &out);
         s->chunk[i] = (struct end){.out = out};
-        api_put_key(&command, call, call->partition, "%s/%s/%s", out ? "share" : "share-in", call->account,
-                    member + (out ? 4 : 3));
+        api_put_key(&command, call, call->partition,
+                    cs_key_make(CS_NEW_KEY, out ? CS_KIND_SHARE : CS_KIND_SHARE_IN, call->account, id, NULL));
     }
     s->page.has_cursor = true;
     snprintf(s->page.member, sizeof s->page.member, "%s", reply->element[s->chunk_len - 1]->str);
@@ -118,10 +119,11 @@ static void on_states(struct api_call *call, const redisReply *reply) {
             return;
         }
         if (e->out)
-            api_put_key(&command, call, call->partition, "cert/%s/%s", call->account, e->share.certificate);
+            api_put_key(&command, call, call->partition,
+                        cs_key_cert(CS_NEW_KEY, call->account, e->share.certificate));
         else
-            api_put_key(&command, call, call->partition, "shared-in/%s/%s/%s", call->account,
-                        e->in.owner_account, e->in.certificate);
+            api_put_key(&command, call, call->partition,
+                        cs_key_shared_in(CS_NEW_KEY, call->account, e->in.owner_account, e->in.certificate));
     }
     api_ask(call, &command, on_certificates);
 }

@@ -25,6 +25,7 @@
 #include "api_internal.h"
 #include "certsync/runtime/log.h"
 #include "published.h"
+#include "redis_key.h"
 
 #define LOOK_EVERY_MS 1000
 #define ASK_AGAIN_MS  300   // after Kafka did not say it for sure
@@ -287,8 +288,8 @@ bool api_standings_known(const struct api_standings *s) {
 
 void api_put_standing_keys(struct cs_buf *command, const struct cs_api *api, int32_t partition,
                            int64_t generation) {
-    api_put_key_of(command, api, partition, 0, "gen"); // catalog_redis_internal.h
-    api_put_key_of(command, api, partition, generation, "pos");
+    api_put_key_of(command, api, partition, 0, CS_GENERATION_KEY);
+    api_put_key_of(command, api, partition, generation, CS_POSITION_KEY);
 }
 
 static void on_look(const redisReply *reply, void *arg) {

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "api_internal.h"
+#include "redis_key.h"
 
 #define BATCH          256 // outcomes in one MGET
 #define LOOK_GAP_MS    10
@@ -88,8 +89,9 @@ static void on_channel(const redisReply *reply, void *arg) {
 }
 
 static void channel_of(const struct lane *lane, char *out, size_t size) {
-    snprintf(out, size, "%s:{%d}:moved", lane->all->api->consumer->settings->redis_namespace,
-             (int)lane->partition);
+    char slot[CS_PREFIX_MAX];
+    cs_redis_prefix(slot, lane->all->api->consumer->settings->redis_namespace, lane->partition, 0);
+    snprintf(out, size, "%s" CS_MOVED_CHANNEL, slot);
 }
 
 static void want_channel(struct lane *lane) {
@@ -250,8 +252,8 @@ static void next_batch(struct lane *lane) {
     cs_redis_put(&command, lane->batch_len + 3);
     cs_redis_put_text(&command, "MGET");
     for (size_t i = 0; i < lane->batch_len; i++)
-        api_put_key_of(&command, api, lane->partition, lane->generation, "outcome/%s/%s",
-                       lane->batch[i]->call->account, lane->batch[i]->event);
+        api_put_key_of(&command, api, lane->partition, lane->generation,
+                       cs_key_outcome(CS_NEW_KEY, lane->batch[i]->call->account, lane->batch[i]->event));
     api_put_standing_keys(&command, api, lane->partition, lane->generation);
     if (!cs_redis_pool_send(api->redis, lane->partition, &command, on_batch, lane))
         drop_batch(lane);

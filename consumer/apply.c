@@ -159,7 +159,7 @@ static bool put_outcome_doc(struct cs_apply *a, struct cs_state *state, const st
                             const struct cs_applied_outcome *o, struct cs_err *err) {
     cs_key key;
     struct cs_bytes there;
-    cs_key_join(key, "outcome/", ev->account, "/", ev->id, NULL);
+    cs_key_outcome(key, ev->account, ev->id);
     if (cs_state_get(state, key, &there) == CS_FOUND && !was_replayed(there))
         return true;
     cs_buf_reset(&a->scratch);
@@ -167,7 +167,7 @@ static bool put_outcome_doc(struct cs_apply *a, struct cs_state *state, const st
     if (!cs_buf_ok(&a->scratch, err))
         return false;
     cs_state_put(state, key, cs_buf_bytes(&a->scratch));
-    cs_state_add(state, cs_key_join(key, "outcomes/", ev->account, NULL), ev->id, o->n);
+    cs_state_add(state, cs_key_outcomes(key, ev->account), ev->id, o->n);
     return true;
 }
 
@@ -175,7 +175,7 @@ static bool put_outcome_doc(struct cs_apply *a, struct cs_state *state, const st
 // concluded already stays as it is.
 static bool conclude(struct cs_apply *a, struct cs_state *state, const struct cs_event *by, int64_t n,
                      const struct cs_conclusion *c, struct cs_err *err) {
-    const char *key = CS_KEY("outcome/", c->account, "/", c->event);
+    const char *key = cs_key_outcome(CS_NEW_KEY, c->account, c->event);
     struct cs_bytes doc;
     struct cs_bytes outcome;
     bool final = false;

@@ -24,12 +24,8 @@ bool cs_redis_stand(struct redis_catalog *c, int32_t partition, struct cs_err *e
         c->known_len = want;
     }
     c->partition = partition;
-    c->slot_len = (size_t)snprintf(c->slot, sizeof c->slot, "%s:{%" PRId32 "}:", c->name_space, partition);
-    memcpy(c->prefix, c->slot, sizeof c->prefix);
-    c->prefix_len = c->slot_len;
-    if (c->known[partition] > 1)
-        c->prefix_len += (size_t)snprintf(c->prefix + c->slot_len, sizeof c->prefix - c->slot_len,
-                                          "g%" PRId64 ":", c->known[partition]);
+    c->slot_len = cs_redis_prefix(c->slot, c->name_space, partition, 0);
+    c->prefix_len = cs_redis_prefix(c->prefix, c->name_space, partition, c->known[partition]);
     return true;
 }
 

@@ -86,11 +86,10 @@ void cs_redis_catalog_view(struct cs_catalog *base, enum cs_catalog_view view) {
     forget(c);
 }
 
-// "<slot>g<n>:pos", as an argument of a command.
 static void put_position_of(struct redis_catalog *c, int64_t generation) {
-    char key[CS_PREFIX_MAX];
-    snprintf(key, sizeof key, generation > 1 ? "g%" PRId64 ":" CS_POSITION_KEY : CS_POSITION_KEY, generation);
-    cs_redis_put_slot_key(c, key);
+    char prefix[CS_PREFIX_MAX];
+    size_t len = cs_redis_prefix(prefix, c->name_space, c->partition, generation);
+    cs_redis_arg_joined(c->link, prefix, len, CS_POSITION_KEY);
 }
 
 // WATCH and MGET of what says how the generations stand; replies[1] has gen, next and claim, in this order.

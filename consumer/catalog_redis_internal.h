@@ -3,26 +3,15 @@
 // What the files of the Redis catalog share: catalog_redis.c (load and commit), catalog_redis_keys.c (walking
 // over keys and removing them), catalog_redis_generation.c (generations).
 //
-// Keys: "<namespace>:{<partition>}:<key>" of the first generation, "<namespace>:{<partition>}:g<n>:<key>" of
-// generation n. Of the partition as a whole, and never of a document or index: "gen" (number of the live
-// generation; absent: 1), "next" (of the next one), "claim" (who builds it; expires with the lease), "moved"
-// (channel). Of each generation: "pos".
-//
 // A handle stands behind a fence: a key and the value that it must have from WATCH to EXEC. Live: "gen" with
 // the generation's number. Next, for reading: "next" with the number. Claimed: "claim" with the handle's token.
 #pragma once
 
 #include "catalog.h"
 #include "catalog_redis_write.h"
+#include "redis_key.h"
 #include "redis_route.h"
 
-#define CS_NAMESPACE_MAX    64
-#define CS_PREFIX_MAX       (CS_NAMESPACE_MAX + 40)
-#define CS_POSITION_KEY     "pos"
-#define CS_GENERATION_KEY   "gen"
-#define CS_NEXT_KEY         "next"
-#define CS_CLAIM_KEY        "claim"
-#define CS_MOVED_CHANNEL    "moved"
 #define CS_CLAIM_TOKEN_SIZE 33
 
 enum cs_under_way { CS_NOTHING, CS_LOADING, CS_COMMITTING };

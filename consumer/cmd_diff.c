@@ -57,21 +57,22 @@ struct diff {
 
 static enum kind kind_of(const char *key) {
     static const struct {
-        const char *prefix;
+        enum cs_kind of;
         enum kind kind;
-    } kinds[] = {
-        {"account/", KIND_ACCOUNT},      {"key/", KIND_ACCOUNT},           {"cert/", KIND_CERTIFICATE},
-        {"material/", KIND_CERTIFICATE}, {"shared-in/", KIND_CERTIFICATE}, {"share/", KIND_CERTIFICATE},
-        {"share-in/", KIND_CERTIFICATE}, {"csr/", KIND_CERTIFICATE},       {"outcome/", KIND_VERDICT}};
+    } kinds[] = {{CS_KIND_ACCOUNT, KIND_ACCOUNT},       {CS_KIND_AGENT, KIND_ACCOUNT},
+                 {CS_KIND_CERT, KIND_CERTIFICATE},      {CS_KIND_MATERIAL, KIND_CERTIFICATE},
+                 {CS_KIND_SHARED_IN, KIND_CERTIFICATE}, {CS_KIND_SHARE, KIND_CERTIFICATE},
+                 {CS_KIND_SHARE_IN, KIND_CERTIFICATE},  {CS_KIND_CSR, KIND_CERTIFICATE},
+                 {CS_KIND_OUTCOME, KIND_VERDICT}};
     for (size_t i = 0; i < CS_ARRAY_LEN(kinds); i++)
-        if (strncmp(key, kinds[i].prefix, strlen(kinds[i].prefix)) == 0)
+        if (cs_key_is(key, kinds[i].of))
             return kinds[i].kind;
     return KIND_OTHER;
 }
 
 // Sealed keys are nobody's business here.
 static bool may_show(const char *key) {
-    return strncmp(key, "material/", 9) != 0 && strncmp(key, "csr/", 4) != 0;
+    return !cs_key_is(key, CS_KIND_MATERIAL) && !cs_key_is(key, CS_KIND_CSR);
 }
 
 // The live document as it is now; empty where it is gone, or cannot be read.

@@ -179,10 +179,10 @@ static void put_signer(struct explain *x, const struct cs_event *ev) {
     struct cs_state *state = cs_replay_state(x->op.replay);
     struct cs_bytes doc = {0};
     const char *what = "unknown";
-    if (cs_state_get(state, CS_KEY("trust/", ev->kid), &doc) == CS_FOUND)
+    if (cs_state_get(state, cs_key_trust(CS_NEW_KEY, ev->kid), &doc) == CS_FOUND)
         what = "trusted";
     else if (ev->account[0] &&
-             cs_state_get(state, CS_KEY("key/", ev->account, "/", ev->kid), &doc) == CS_FOUND)
+             cs_state_get(state, cs_key_agent(CS_NEW_KEY, ev->account, ev->kid), &doc) == CS_FOUND)
         what = "enrolled";
     else
         doc = (struct cs_bytes){0};
@@ -286,7 +286,7 @@ static const char *change_name(enum cs_change_kind kind) {
 }
 
 static bool sealed(const char *key) {
-    return strncmp(key, "material/", 9) == 0 || strncmp(key, "csr/", 4) == 0;
+    return cs_key_is(key, CS_KIND_MATERIAL) || cs_key_is(key, CS_KIND_CSR);
 }
 
 static bool put_change(void *arg, const struct cs_change *c) {

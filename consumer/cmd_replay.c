@@ -94,11 +94,11 @@ static bool take(void *arg, const struct cs_record *r, const struct cs_replayed 
 static bool count_doc(void *arg, const char *key, struct cs_bytes value) {
     struct replay_run *run = arg;
     static const char deleted[] = "\"deleted\":true";
-    if (strncmp(key, "account/", 8) == 0)
+    if (cs_key_is(key, CS_KIND_ACCOUNT))
         run->accounts++;
-    else if (strncmp(key, "shared-in/", 10) == 0)
+    else if (cs_key_is(key, CS_KIND_SHARED_IN))
         run->shared_in++;
-    else if (strncmp(key, "cert/", 5) == 0)
+    else if (cs_key_is(key, CS_KIND_CERT))
         run->certificates += !cs_bytes_find(value, deleted);
     return true;
 }

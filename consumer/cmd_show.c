@@ -46,8 +46,8 @@ static bool take(void *arg, const struct cs_record *r, const struct cs_replayed 
     return true;
 }
 
-static bool document(struct show *s, const char *kind, const char *id, struct cs_bytes *ret) {
-    const char *key = id ? CS_KEY(kind, "/", s->o->account, "/", id) : CS_KEY(kind, "/", s->o->account);
+static bool document(struct show *s, enum cs_kind kind, const char *id, struct cs_bytes *ret) {
+    const char *key = cs_key_make(CS_NEW_KEY, kind, s->o->account, id, NULL);
     return cs_state_get(cs_replay_state(s->op.replay), key, ret) == CS_FOUND;
 }
 
@@ -63,7 +63,7 @@ static void put_certificate_text(struct show *s, const char *id, const struct cs
 static bool put_own(struct show *s, const char *id, struct cs_err *err) {
     CS_AUTO(cs_certificate_clear) struct cs_certificate c = {0};
     struct cs_bytes doc;
-    if (!document(s, "cert", id, &doc))
+    if (!document(s, CS_KIND_CERT, id, &doc))
         return true;
     if (s->json) {
         cs_json_put_raw(&s->b, doc);
@@ -80,7 +80,7 @@ static bool put_own(struct show *s, const char *id, struct cs_err *err) {
 static bool put_shared_in(struct show *s, const char *id, struct cs_err *err) {
     struct cs_shared_in c = {0};
     struct cs_bytes doc;
-    if (!document(s, "shared-in", id, &doc))
+    if (!document(s, CS_KIND_SHARED_IN, id, &doc))
         return true;
     if (s->json) {
         cs_json_put_raw(&s->b, doc);
@@ -96,7 +96,7 @@ static bool put_shared_in(struct show *s, const char *id, struct cs_err *err) {
 static bool put_agent(struct show *s, const char *kid, struct cs_err *err) {
     struct cs_agent a;
     struct cs_bytes doc;
-    if (!document(s, "key", kid, &doc))
+    if (!document(s, CS_KIND_AGENT, kid, &doc))
         return true;
     if (s->json) {
         cs_json_begin(&s->b, '{');
@@ -117,7 +117,7 @@ static bool put_agent(struct show *s, const char *kid, struct cs_err *err) {
 static bool put_csr(struct show *s, const char *id, struct cs_err *err) {
     CS_AUTO(cs_csr_entry_clear) struct cs_csr_entry c = {0};
     struct cs_bytes doc;
-    if (!document(s, "csr", id, &doc))
+    if (!document(s, CS_KIND_CSR, id, &doc))
         return true;
     if (!cs_csr_entry_decode(doc, &c, err))
         return false;
@@ -141,10 +141,11 @@ static bool put_csr(struct show *s, const char *id, struct cs_err *err) {
 }
 
 static bool put_share(struct show *s, const char *member, struct cs_err *err) {
-    bool out = strncmp(member, "out/", 4) == 0;
+    bool out;
+    const char *id = cs_member_share_read(member, &out);
     struct cs_bytes doc;
     (void)err;
-    if (!document(s, out ? "share" : "share-in", strchr(member, '/') + 1, &doc))
+    if (!document(s, out ? CS_KIND_SHARE : CS_KIND_SHARE_IN, id, &doc))
         return true;
     if (s->json) {
         cs_json_begin(&s->b, '{');
@@ -174,12 +175,12 @@ static bool put_request(struct show *s, const char *member, struct cs_err *err) 
 }
 
 // All that an index names.
-static bool put_list(struct show *s, const char *index, const char *json_name, const char *title,
+static bool put_list(struct show *s, enum cs_kind index, const char *json_name, const char *title,
                      bool (*put)(struct show *, const char *, struct cs_err *), struct cs_err *err) {
     const struct cs_member *members = NULL;
     size_t n = 0;
-    if (cs_state_list(cs_replay_state(s->op.replay), CS_KEY(index, "/", s->o->account), &members, &n) !=
-        CS_FOUND)
+    if (cs_state_list(cs_replay_state(s->op.replay),
+                      cs_key_make(CS_NEW_KEY, index, s->o->account, NULL, NULL), &members, &n) != CS_FOUND)
         n = 0;
     if (s->json) {
         cs_json_name(&s->b, json_name);
@@ -220,15 +221,16 @@ static bool put_account(struct show *s, struct cs_bytes doc, struct cs_err *err)
 
 static bool put_all(struct show *s, struct cs_err *err) {
     struct cs_bytes doc;
-    if (!document(s, "account", NULL, &doc))
+    if (!document(s, CS_KIND_ACCOUNT, NULL, &doc))
         return cs_err_set(err, CS_ERR_REJECT, CS_CODE_ACCOUNT_UNKNOWN, "account %.64s did not exist then",
                           s->o->account);
     if (s->json)
         cs_json_begin(&s->b, '{');
-    if (!put_account(s, doc, err) || !put_list(s, "view", "certificates", "certificates", put_view, err) ||
-        !put_list(s, "shares", "shares", "open and pending shares", put_share, err) ||
-        !put_list(s, "csrs", "csrs", "signing requests", put_request, err) ||
-        !put_list(s, "keys", "agents", "keys", put_agent, err))
+    if (!put_account(s, doc, err) ||
+        !put_list(s, CS_KIND_VIEW, "certificates", "certificates", put_view, err) ||
+        !put_list(s, CS_KIND_SHARES, "shares", "open and pending shares", put_share, err) ||
+        !put_list(s, CS_KIND_CSRS, "csrs", "signing requests", put_request, err) ||
+        !put_list(s, CS_KIND_AGENTS, "agents", "keys", put_agent, err))
         return false;
     if (s->json)
         cs_json_end(&s->b, '}');

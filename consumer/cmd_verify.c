@@ -277,7 +277,7 @@ static bool by_service(const struct verify *v, const struct cs_replayed *mine) {
     if (!ev || !cs_event_is_derived(ev->type) ||
         (mine->outcome.status == CS_STATUS_REJECTED && mine->outcome.code != CS_CODE_EVENT_REPLAYED))
         return false;
-    return cs_state_get(cs_replay_state(v->op.replay), CS_KEY("trust/", ev->kid), &doc) == CS_FOUND &&
+    return cs_state_get(cs_replay_state(v->op.replay), cs_key_trust(CS_NEW_KEY, ev->kid), &doc) == CS_FOUND &&
            cs_trust_key_decode(doc, &signer, &ignored) && signer.role == CS_TRUST_SERVICE;
 }
 

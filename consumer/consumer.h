@@ -3,10 +3,8 @@
 // What the parts of a running certsync-consumer share. Made by `run` before the workers and the API start,
 // and outlives them. Everything here is read-only after that, or thread-safe by itself.
 //
-// Redis keys: "<namespace>:{<partition>}:<key of entry.h>"; documents are strings, indexes sorted sets; "pos"
-// holds the position. A rebuilt catalog has a generation of its own in its keys' names, and "gen" says which
-// one is live (catalog_redis_internal.h). Each commit to the live one ends with PUBLISH
-// "<namespace>:{<partition>}:moved" "<number of the last outcome>" in its MULTI, and so does a promotion.
+// Redis (names: redis_key.h): documents are strings, indexes sorted sets. Each commit to the live generation ends
+// with PUBLISH of the number of the last outcome to the partition's channel in its MULTI, and so does a promotion.
 //
 // The API (api.h) is: cs_api_new(const struct cs_consumer *, struct cs_api **ret, struct cs_err *), in the
 // loop's thread, starts to listen; cs_api_stop(): no new connections, waiting requests are answered;

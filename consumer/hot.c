@@ -1,17 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hot.h"
 
-#include <string.h>
-
 static bool comes_again(const char *key) {
-#define KIND(text)                                                                                           \
-    { text, sizeof(text) - 1 }
-    static const struct {
-        const char *text;
-        size_t len;
-    } kinds[] = {KIND("account/"), KIND("key/"), KIND("trust/"), KIND("stream/"), KIND("system")};
-    for (size_t i = 0; i < CS_ARRAY_LEN(kinds); i++)
-        if (key[0] == kinds[i].text[0] && strncmp(key, kinds[i].text, kinds[i].len) == 0)
+    for (int kind = CS_KIND_SYSTEM; kind <= CS_KIND_STREAM; kind++)
+        if (cs_key_is(key, (enum cs_kind)kind))
             return true;
     return false;
 }

@@ -5,6 +5,7 @@
 
 #include "certsync/runtime/clock.h"
 #include "preflight.h"
+#include "redis_key.h"
 #include "redis_route.h"
 
 #define VERSION_MIN 5
@@ -143,7 +144,9 @@ static bool check_rights(const struct cs_consumer_settings *s, struct cs_redis_r
     char key[160];
     char what[64];
     size_t n = 0;
-    snprintf(key, sizeof key, "%s:{0}:check", s->redis_namespace);
+    char slot[CS_PREFIX_MAX];
+    cs_redis_prefix(slot, s->redis_namespace, 0, 0);
+    snprintf(key, sizeof key, "%scheck", slot);
     if (!cs_redis_route_link(r, 0, &link, err))
         return false;
     put_trial(link, key);

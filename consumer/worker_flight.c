@@ -34,11 +34,11 @@ bool cs_stand_load(struct cs_stand *s, struct cs_catalog *catalog, const char *d
     if (!s->hot && !cs_hot_new(&s->hot, err))
         return false;
     cs_stand_forget(s);
-    (void)cs_state_get(s->hot, "system", &doc);
+    (void)cs_state_get(s->hot, cs_key_system(CS_NEW_KEY), &doc);
     if (!cs_catalog_load(catalog, s->id, s->hot, &s->position, err))
         return false;
     s->generation = catalog->ops->generation(catalog, s->id);
-    if (cs_state_get(s->hot, "system", &doc) != CS_FOUND ||
+    if (cs_state_get(s->hot, cs_key_system(CS_NEW_KEY), &doc) != CS_FOUND ||
         cs_catalog_check_system(doc, deployment, partitions, err))
         return true;
     err->kind = CS_ERR_FATAL; // what the catalog was made with does not change by waiting

@@ -170,8 +170,8 @@ static void admit(struct cs_judge *j) {
         j->ret->verdict.gap = ev->seq - j->f.watermark - 1;
     struct cs_stream stream = {ev->seq};
     cs_stream_encode(cs_judge_begin(j), &stream);
-    cs_judge_put(j, CS_KEY("stream/", j->stream));
-    const char *seen = CS_KEY("seen/", j->stream);
+    cs_judge_put(j, cs_key_stream(CS_NEW_KEY, j->stream));
+    const char *seen = cs_key_seen(CS_NEW_KEY, j->stream);
     cs_state_add(j->state, seen, ev->id, ev->seq);
     if (ev->seq > CS_SEEN_MAX) // or there have not been as many
         cs_state_trim(j->state, seen, CS_SEEN_MAX);
@@ -236,7 +236,7 @@ static void look_for_outcome(struct cs_judge *j) {
     struct cs_bytes value;
     if (j->ev && j->ev->account[0] && v->signer_known && v->status != CS_STATUS_DUPLICATE &&
         (!cs_event_is_quiet(j->ev->type) || v->status == CS_STATUS_REJECTED))
-        (void)cs_judge_look(j, CS_KEY("outcome/", j->ev->account, "/", j->ev->id), &value);
+        (void)cs_judge_look(j, cs_key_outcome(CS_NEW_KEY, j->ev->account, j->ev->id), &value);
 }
 
 // The ruleset that is in force for this record. It was prepared under that one, as a rule; where a switch stands between,
@@ -252,7 +252,7 @@ static void settle_ruleset(struct cs_judge *j, struct cs_prepared *p) {
 // Who sent it, and whether it counts. Nothing else is read, and nothing of the content is examined, before it
 // does: CS_CODE_NONE, and the judge has not stopped.
 static enum cs_code judge_envelope(struct cs_judge *j, struct cs_prepared *p) {
-    j->f.has_system = cs_judge_read_system(j, "system", &j->f.system);
+    j->f.has_system = cs_judge_read_system(j, cs_key_system(CS_NEW_KEY), &j->f.system);
     check_settings(j);
     settle_ruleset(j, p);
     if (p->code == CS_CODE_NONE && !j->failed) {

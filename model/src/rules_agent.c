@@ -105,18 +105,18 @@ bool cs_rule_agent_known(struct cs_judge *j) {
 
 static void put_agent(struct cs_judge *j, const char *kid, const struct cs_agent *agent) {
     cs_agent_encode(cs_judge_begin(j), agent);
-    cs_judge_put(j, CS_KEY("key/", j->ev->account, "/", kid));
+    cs_judge_put(j, cs_key_agent(CS_NEW_KEY, j->ev->account, kid));
 }
 
 // Who is heard of, by time: those that have gone quiet come first. Keys that ended are none of them.
 static void mark_heard(struct cs_judge *j, const char *kid, const struct cs_agent *agent) {
-    const char *member = CS_KEY(j->ev->account, "/", kid);
+    const char *member = cs_member_pair(CS_NEW_KEY, j->ev->account, kid);
     if (agent->heartbeat_ms == 0)
         return;
     if (agent->state == CS_AGENT_ENROLLED)
-        cs_state_add(j->state, "heartbeats", member, agent->heartbeat_ms);
+        cs_state_add(j->state, cs_key_heartbeats(CS_NEW_KEY), member, agent->heartbeat_ms);
     else
-        cs_state_remove(j->state, "heartbeats", member);
+        cs_state_remove(j->state, cs_key_heartbeats(CS_NEW_KEY), member);
 }
 
 static void set_key(struct cs_agent *agent, struct cs_bytes spki) {
@@ -140,7 +140,7 @@ void cs_effect_enroll(struct cs_judge *j) {
     CS_COPY(agent.grant_names, e->grant_names);
     CS_COPY(agent.enrolled_by, ev->kid);
     put_agent(j, ev->subject, &agent);
-    cs_state_add(j->state, CS_KEY("keys/", ev->account), ev->subject, 0);
+    cs_state_add(j->state, cs_key_agents(CS_NEW_KEY, ev->account), ev->subject, 0);
     if (j->f.signer == CS_SIGNER_AGENT) {
         j->f.agent.enrolled_keys++;
         if (j->f.agent.uses_left > 0)
@@ -197,7 +197,7 @@ void cs_effect_rotate(struct cs_judge *j) {
     next.enrolled_ms = j->record->timestamp_ms;
     put_agent(j, ev->subject, &next);
     mark_heard(j, ev->subject, &next);
-    cs_state_add(j->state, CS_KEY("keys/", ev->account), ev->subject, 0);
+    cs_state_add(j->state, cs_key_agents(CS_NEW_KEY, ev->account), ev->subject, 0);
     old->state = CS_AGENT_ROTATED;
     old->ended_ms = j->record->timestamp_ms;
     CS_COPY(old->rotated_to, ev->subject);

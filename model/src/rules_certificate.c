@@ -223,7 +223,7 @@ static void put_material(struct cs_judge *j, const char *id) {
         }
     }
     cs_material_encode(cs_judge_begin(j), parts, up->parts);
-    cs_judge_put(j, CS_KEY("material/", ev->account, "/", id));
+    cs_judge_put(j, cs_key_material(CS_NEW_KEY, ev->account, id));
 }
 
 static void remember_old(struct cs_certificate *cert) {
@@ -242,10 +242,10 @@ static void put_new(struct cs_judge *j, struct cs_certificate *cert) {
     cert->summary.version = 1;
     CS_COPY(cert->id, ev->subject);
     cert->created_ms = j->record->timestamp_ms;
-    cs_judge_put_id(j, CS_KEY("name/", ev->account, "/", cert->summary.name), cert->id);
+    cs_judge_put_id(j, cs_key_name(CS_NEW_KEY, ev->account, cert->summary.name), cert->id);
     cs_key member;
-    cs_state_add(j->state, CS_KEY("view/", ev->account),
-                 cs_view_member(member, cert->summary.name, NULL, cert->id), 0);
+    cs_state_add(j->state, cs_key_view(CS_NEW_KEY, ev->account),
+                 cs_member_view(member, cert->summary.name, NULL, cert->id), 0);
     j->f.account.certificates++;
     cs_judge_put_account(j);
 }
@@ -279,8 +279,8 @@ static void change_same(struct cs_judge *j) {
     cert.updated_ms = j->record->timestamp_ms;
     cs_judge_put_certificate(j, &cert);
     cs_key member;
-    cs_state_add(j->state, CS_KEY("expiry/", j->ev->account),
-                 cs_view_member(member, cert.summary.name, NULL, cert.id), cs_summary_ends(&cert.summary));
+    cs_state_add(j->state, cs_key_expiry(CS_NEW_KEY, j->ev->account),
+                 cs_member_view(member, cert.summary.name, NULL, cert.id), cs_summary_ends(&cert.summary));
     cs_share_offer_all(j, &cert);
     CS_COPY(v->detail, chain && tags ? "changed: chain, tags" : chain ? "changed: chain" : "changed: tags");
 }
@@ -316,8 +316,8 @@ void cs_effect_upload(struct cs_judge *j) {
     if (ev->data.upload.part[0].csr)
         cs_csr_used(j, &cert);
     cs_key member;
-    cs_state_add(j->state, CS_KEY("expiry/", ev->account),
-                 cs_view_member(member, cert.summary.name, NULL, cert.id), cs_summary_ends(&cert.summary));
+    cs_state_add(j->state, cs_key_expiry(CS_NEW_KEY, ev->account),
+                 cs_member_view(member, cert.summary.name, NULL, cert.id), cs_summary_ends(&cert.summary));
     if (replacement)
         cs_share_offer_all(j, &cert);
     v->version = cert.summary.version;
@@ -326,7 +326,7 @@ void cs_effect_upload(struct cs_judge *j) {
 static void close_all(struct cs_judge *j, const struct cs_certificate *cert) {
     for (size_t i = 0; i < cert->shares_len; i++) {
         struct cs_share share;
-        if (cs_judge_read_share(j, CS_KEY("share/", j->ev->account, "/", cert->shares[i].share), &share))
+        if (cs_judge_read_share(j, cs_key_share(CS_NEW_KEY, j->ev->account, cert->shares[i].share), &share))
             cs_share_close(j, &share, CS_CODE_SHARE_CLOSED);
     }
 }
@@ -344,12 +344,12 @@ void cs_effect_delete(struct cs_judge *j) {
     struct cs_certificate tombstone = {.deleted = true, .updated_ms = j->record->timestamp_ms};
     memcpy(tombstone.id, cert->id, sizeof(tombstone.id));
     cs_judge_put_certificate(j, &tombstone);
-    cs_state_delete(j->state, CS_KEY("material/", ev->account, "/", cert->id));
-    cs_state_delete(j->state, CS_KEY("name/", ev->account, "/", cert->summary.name));
+    cs_state_delete(j->state, cs_key_material(CS_NEW_KEY, ev->account, cert->id));
+    cs_state_delete(j->state, cs_key_name(CS_NEW_KEY, ev->account, cert->summary.name));
     cs_key member;
-    cs_view_member(member, cert->summary.name, NULL, cert->id);
-    cs_state_remove(j->state, CS_KEY("view/", ev->account), member);
-    cs_state_remove(j->state, CS_KEY("expiry/", ev->account), member);
+    cs_member_view(member, cert->summary.name, NULL, cert->id);
+    cs_state_remove(j->state, cs_key_view(CS_NEW_KEY, ev->account), member);
+    cs_state_remove(j->state, cs_key_expiry(CS_NEW_KEY, ev->account), member);
     j->f.account.certificates--;
     cs_judge_put_account(j);
 }

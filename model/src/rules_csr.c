@@ -14,7 +14,7 @@ bool cs_rule_csr(struct cs_judge *j) {
 static const char *spki_key(cs_key ret, const char *account, const uint8_t sha256[32]) {
     char hex[65];
     cs_hex_encode(sha256, 32, hex);
-    return cs_key_join(ret, "csr-spki/", account, "/", hex, NULL);
+    return cs_key_csr_spki(ret, account, hex);
 }
 
 // The very same request under the same name: it is there.
@@ -55,11 +55,12 @@ void cs_effect_csr_add(struct cs_judge *j) {
     CS_COPY(entry.name, ev->data.csr.name);
     memcpy(entry.spki_sha256, csr->spki_sha256, 32);
     cs_csr_entry_encode(cs_judge_begin(j), &entry);
-    cs_judge_put(j, CS_KEY("csr/", ev->account, "/", entry.id));
+    cs_judge_put(j, cs_key_csr(CS_NEW_KEY, ev->account, entry.id));
     cs_key key;
     cs_judge_put_id(j, spki_key(key, ev->account, entry.spki_sha256), entry.id);
-    cs_judge_put_id(j, CS_KEY("csr-name/", ev->account, "/", entry.name), entry.id);
-    cs_state_add(j->state, CS_KEY("csrs/", ev->account), CS_KEY(entry.name, "/", entry.id), 0);
+    cs_judge_put_id(j, cs_key_csr_name(CS_NEW_KEY, ev->account, entry.name), entry.id);
+    cs_state_add(j->state, cs_key_csrs(CS_NEW_KEY, ev->account),
+                 cs_member_pair(CS_NEW_KEY, entry.name, entry.id), 0);
 }
 
 // Certificates that found their key by it keep it: their material holds a copy.
@@ -69,11 +70,12 @@ void cs_effect_csr_delete(struct cs_judge *j) {
     struct cs_csr_entry tombstone = {.deleted = true};
     memcpy(tombstone.id, csr->id, sizeof(tombstone.id));
     cs_csr_entry_encode(cs_judge_begin(j), &tombstone);
-    cs_judge_put(j, CS_KEY("csr/", ev->account, "/", csr->id));
+    cs_judge_put(j, cs_key_csr(CS_NEW_KEY, ev->account, csr->id));
     cs_key key;
     cs_state_delete(j->state, spki_key(key, ev->account, csr->spki_sha256));
-    cs_state_delete(j->state, CS_KEY("csr-name/", ev->account, "/", csr->name));
-    cs_state_remove(j->state, CS_KEY("csrs/", ev->account), CS_KEY(csr->name, "/", csr->id));
+    cs_state_delete(j->state, cs_key_csr_name(CS_NEW_KEY, ev->account, csr->name));
+    cs_state_remove(j->state, cs_key_csrs(CS_NEW_KEY, ev->account),
+                    cs_member_pair(CS_NEW_KEY, csr->name, csr->id));
 }
 
 void cs_csr_used(struct cs_judge *j, const struct cs_certificate *by) {
@@ -82,5 +84,5 @@ void cs_csr_used(struct cs_judge *j, const struct cs_certificate *by) {
     CS_COPY(csr->used.certificate, by->id);
     CS_COPY(csr->used.name, by->summary.name);
     cs_csr_entry_encode(cs_judge_begin(j), csr);
-    cs_judge_put(j, CS_KEY("csr/", j->ev->account, "/", csr->id));
+    cs_judge_put(j, cs_key_csr(CS_NEW_KEY, j->ev->account, csr->id));
 }

@@ -115,9 +115,9 @@ static void gather_signer(struct cs_judge *j) {
         return;
     }
     struct cs_trust_key trust;
-    bool trusted = cs_judge_read_trust(j, CS_KEY("trust/", ev->kid), &trust);
+    bool trusted = cs_judge_read_trust(j, cs_key_trust(CS_NEW_KEY, ev->kid), &trust);
     bool enrolled =
-        ev->account[0] && cs_judge_read_agent(j, CS_KEY("key/", ev->account, "/", ev->kid), &f->agent);
+        ev->account[0] && cs_judge_read_agent(j, cs_key_agent(CS_NEW_KEY, ev->account, ev->kid), &f->agent);
     if (trusted) {
         f->signer = CS_SIGNER_TRUSTED;
         f->role = trust.role;
@@ -142,27 +142,28 @@ static void gather_stream(struct cs_judge *j) {
     else
         CS_COPY(j->stream, ev->kid);
     struct cs_stream stream;
-    if (cs_judge_read_stream(j, CS_KEY("stream/", j->stream), &stream))
+    if (cs_judge_read_stream(j, cs_key_stream(CS_NEW_KEY, j->stream), &stream))
         f->watermark = stream.seq;
     if (ev->seq > f->watermark || f->signer == CS_SIGNER_NONE || cs_judge_stopped(j))
         return;
     // Only what comes again needs the index of what came before.
     int64_t seq = 0;
-    enum cs_look found = cs_state_member(j->state, CS_KEY("seen/", j->stream), ev->id, &seq);
+    enum cs_look found = cs_state_member(j->state, cs_key_seen(CS_NEW_KEY, j->stream), ev->id, &seq);
     f->remembered = found == CS_FOUND;
     j->needed = j->needed || found == CS_NEEDED;
 }
 
 static void gather_custodian(struct cs_judge *j) {
     struct cs_trust_key key;
-    if (j->prepared->custodian[0] && cs_judge_read_trust(j, CS_KEY("trust/", j->prepared->custodian), &key))
+    if (j->prepared->custodian[0] &&
+        cs_judge_read_trust(j, cs_key_trust(CS_NEW_KEY, j->prepared->custodian), &key))
         j->f.custodian = key.role == CS_TRUST_CUSTODIAN && key.removed_ms == 0;
 }
 
 // The certificate by id; one that is deleted is none.
 static void gather_certificate(struct cs_judge *j, const char *id) {
     struct cs_facts *f = &j->f;
-    if (!cs_judge_read_certificate(j, CS_KEY("cert/", j->ev->account, "/", id), &f->cert))
+    if (!cs_judge_read_certificate(j, cs_key_cert(CS_NEW_KEY, j->ev->account, id), &f->cert))
         return;
     f->has_cert = !f->cert.deleted;
     if (!f->name)
@@ -173,7 +174,7 @@ static void touch_shares(struct cs_judge *j, const char *to) {
     const struct cs_certificate *cert = &j->f.cert;
     for (size_t i = 0; j->f.has_cert && i < cert->shares_len; i++)
         if (!to || strcmp(cert->shares[i].to, to) == 0)
-            touch(j, CS_KEY("share/", j->ev->account, "/", cert->shares[i].share));
+            touch(j, cs_key_share(CS_NEW_KEY, j->ev->account, cert->shares[i].share));
 }
 
 // Whether the upload brings the very certificate that has the name; then what is kept with it counts, too.
@@ -187,7 +188,7 @@ static void gather_same_leaf(struct cs_judge *j) {
             return;
     f->same_leaf = true;
     struct cs_bytes value = {NULL, 0};
-    const char *key = CS_KEY("material/", j->ev->account, "/", f->cert.id);
+    const char *key = cs_key_material(CS_NEW_KEY, j->ev->account, f->cert.id);
     if (cs_judge_look(j, key, &value) == CS_NEEDED || j->failed)
         return;
     if (!cs_material_decode(value, &f->material, j->err))
@@ -203,8 +204,8 @@ static void gather_upload(struct cs_judge *j) {
     f->algorithm = up->algorithm;
     cs_uuid id;
     struct cs_bytes value;
-    bool used = cs_judge_look(j, CS_KEY("cert/", ev->account, "/", ev->subject), &value) == CS_FOUND;
-    if (cs_judge_read_id(j, CS_KEY("name/", ev->account, "/", up->name), id)) {
+    bool used = cs_judge_look(j, cs_key_cert(CS_NEW_KEY, ev->account, ev->subject), &value) == CS_FOUND;
+    if (cs_judge_read_id(j, cs_key_name(CS_NEW_KEY, ev->account, up->name), id)) {
         gather_certificate(j, id);
         touch_shares(j, NULL);
         gather_same_leaf(j);
@@ -213,8 +214,8 @@ static void gather_upload(struct cs_judge *j) {
     if (up->parts == 1 && up->part[0].csr && j->prepared->leaf[0]) {
         char spki[65];
         cs_hex_encode(j->prepared->leaf[0]->spki_sha256, 32, spki);
-        f->has_csr = cs_judge_read_id(j, CS_KEY("csr-spki/", ev->account, "/", spki), id) &&
-                     cs_judge_read_csr(j, CS_KEY("csr/", ev->account, "/", id), &f->csr);
+        f->has_csr = cs_judge_read_id(j, cs_key_csr_spki(CS_NEW_KEY, ev->account, spki), id) &&
+                     cs_judge_read_csr(j, cs_key_csr(CS_NEW_KEY, ev->account, id), &f->csr);
     }
 }
 
@@ -222,7 +223,7 @@ static void gather_upload(struct cs_judge *j) {
 static void gather_reshare(struct cs_judge *j) {
     const struct cs_member *members = NULL;
     size_t n = 0;
-    enum cs_look found = cs_state_list(j->state, CS_KEY("view/", j->ev->account), &members, &n);
+    enum cs_look found = cs_state_list(j->state, cs_key_view(CS_NEW_KEY, j->ev->account), &members, &n);
     j->needed = j->needed || found == CS_NEEDED;
     for (size_t i = 0; found == CS_FOUND && i < n; i++) {
         const char *kind = strchr(members[i].name, '/');
@@ -239,23 +240,23 @@ static void gather_csr_add(struct cs_judge *j) {
     gather_custodian(j);
     f->name = ev->data.csr.name;
     f->algorithm = CS_ALGORITHM_INTERNATIONAL; // requests are
-    f->id_used = cs_judge_look(j, CS_KEY("csr/", ev->account, "/", ev->subject), &value) == CS_FOUND;
+    f->id_used = cs_judge_look(j, cs_key_csr(CS_NEW_KEY, ev->account, ev->subject), &value) == CS_FOUND;
     f->csr_named =
-        cs_judge_look(j, CS_KEY("csr-name/", ev->account, "/", ev->data.csr.name), &value) == CS_FOUND;
+        cs_judge_look(j, cs_key_csr_name(CS_NEW_KEY, ev->account, ev->data.csr.name), &value) == CS_FOUND;
     if (!j->prepared->csr)
         return;
     char spki[65];
     cs_uuid id;
     cs_hex_encode(j->prepared->csr->spki_sha256, 32, spki);
-    f->has_csr = cs_judge_read_id(j, CS_KEY("csr-spki/", ev->account, "/", spki), id) &&
-                 cs_judge_read_csr(j, CS_KEY("csr/", ev->account, "/", id), &f->csr);
+    f->has_csr = cs_judge_read_id(j, cs_key_csr_spki(CS_NEW_KEY, ev->account, spki), id) &&
+                 cs_judge_read_csr(j, cs_key_csr(CS_NEW_KEY, ev->account, id), &f->csr);
     f->id_used = f->id_used && !f->has_csr; // the same request again changes nothing
 }
 
 static void gather_csr_delete(struct cs_judge *j) {
     struct cs_facts *f = &j->f;
-    f->has_csr =
-        cs_judge_read_csr(j, CS_KEY("csr/", j->ev->account, "/", j->ev->subject), &f->csr) && !f->csr.deleted;
+    f->has_csr = cs_judge_read_csr(j, cs_key_csr(CS_NEW_KEY, j->ev->account, j->ev->subject), &f->csr) &&
+                 !f->csr.deleted;
     f->name = f->csr.name;
 }
 
@@ -263,15 +264,15 @@ static void gather_target(struct cs_judge *j) {
     struct cs_bytes value;
     cs_kid root;
     cs_pubkey_kid(j->ctx->root, root);
-    j->f.subject_trusted = cs_judge_look(j, CS_KEY("trust/", j->ev->subject), &value) == CS_FOUND ||
+    j->f.subject_trusted = cs_judge_look(j, cs_key_trust(CS_NEW_KEY, j->ev->subject), &value) == CS_FOUND ||
                            strcmp(root, j->ev->subject) == 0;
     j->f.has_target =
-        cs_judge_read_agent(j, CS_KEY("key/", j->ev->account, "/", j->ev->subject), &j->f.target);
+        cs_judge_read_agent(j, cs_key_agent(CS_NEW_KEY, j->ev->account, j->ev->subject), &j->f.target);
 }
 
 // A key that another one names is there: else the catalog is damaged, and nothing may be judged by it.
 static void read_of_line(struct cs_judge *j, const char *kid, struct cs_agent *ret) {
-    const char *key = CS_KEY("key/", j->ev->account, "/", kid);
+    const char *key = cs_key_agent(CS_NEW_KEY, j->ev->account, kid);
     if (cs_judge_read_agent(j, key, ret) || cs_judge_stopped(j))
         return;
     cs_err_set(j->err, CS_ERR_FATAL, CS_CODE_NONE, "the catalog lacks the document %s, which others name",
@@ -310,7 +311,7 @@ static void gather_account_update(struct cs_judge *j) {
         return;
     const struct cs_member *members = NULL;
     size_t n = 0;
-    enum cs_look found = cs_state_list(j->state, CS_KEY("shares/", j->ev->account), &members, &n);
+    enum cs_look found = cs_state_list(j->state, cs_key_shares(CS_NEW_KEY, j->ev->account), &members, &n);
     j->needed = j->needed || found == CS_NEEDED;
     f->ends_shares = found == CS_FOUND ? n : 0;
 }
@@ -318,7 +319,7 @@ static void gather_account_update(struct cs_judge *j) {
 static void gather_trust(struct cs_judge *j) {
     cs_kid root;
     cs_pubkey_kid(j->ctx->root, root);
-    j->f.subject_trusted = cs_judge_read_trust(j, CS_KEY("trust/", j->ev->subject), &j->f.trust) ||
+    j->f.subject_trusted = cs_judge_read_trust(j, cs_key_trust(CS_NEW_KEY, j->ev->subject), &j->f.trust) ||
                            strcmp(root, j->ev->subject) == 0;
 }
 
@@ -327,7 +328,7 @@ static void gather_share(struct cs_judge *j) {
     struct cs_facts *f = &j->f;
     struct cs_bytes value;
     gather_certificate(j, ev->subject);
-    f->id_used = cs_judge_look(j, CS_KEY("share/", ev->account, "/", ev->id), &value) == CS_FOUND;
+    f->id_used = cs_judge_look(j, cs_key_share(CS_NEW_KEY, ev->account, ev->id), &value) == CS_FOUND;
     if (!cs_judge_stopped(j) && !f->has_cert)
         gather_reshare(j);
 }
@@ -342,7 +343,7 @@ static void gather_delete(struct cs_judge *j) {
     struct cs_facts *f = &j->f;
     if (ev->data.del.from[0]) {
         f->has_shared_in = cs_judge_read_shared_in(
-            j, CS_KEY("shared-in/", ev->account, "/", ev->data.del.from, "/", ev->subject), &f->shared_in);
+            j, cs_key_shared_in(CS_NEW_KEY, ev->account, ev->data.del.from, ev->subject), &f->shared_in);
         f->name = f->shared_in.summary.name;
         return;
     }
@@ -355,9 +356,9 @@ static void gather_answer(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     struct cs_facts *f = &j->f;
     f->has_share =
-        cs_judge_read_share(j, CS_KEY("share/", ev->account, "/", ev->data.answer.share), &f->share) &&
+        cs_judge_read_share(j, cs_key_share(CS_NEW_KEY, ev->account, ev->data.answer.share), &f->share) &&
         strcmp(f->share.to, ev->data.answer.recipient) == 0 && strcmp(f->share.certificate, ev->subject) == 0;
-    touch(j, CS_KEY("outcome/", ev->account, "/", ev->data.answer.share));
+    touch(j, cs_key_outcome(CS_NEW_KEY, ev->account, ev->data.answer.share));
     if (ev->data.answer.reply != CS_REPLY_ACCEPTED)
         gather_certificate(j, ev->subject);
 }
@@ -365,9 +366,10 @@ static void gather_answer(struct cs_judge *j) {
 static void gather_share_in(struct cs_judge *j, const char *share, const char *owner_account) {
     const struct cs_event *ev = j->ev;
     struct cs_facts *f = &j->f;
-    f->has_share_in = cs_judge_read_share_in(j, CS_KEY("share-in/", ev->account, "/", share), &f->share_in);
+    f->has_share_in =
+        cs_judge_read_share_in(j, cs_key_share_in(CS_NEW_KEY, ev->account, share), &f->share_in);
     f->has_shared_in = cs_judge_read_shared_in(
-        j, CS_KEY("shared-in/", ev->account, "/", owner_account, "/", ev->subject), &f->shared_in);
+        j, cs_key_shared_in(CS_NEW_KEY, ev->account, owner_account, ev->subject), &f->shared_in);
 }
 
 static void gather_offer(struct cs_judge *j) {
@@ -398,6 +400,6 @@ void cs_facts_signer(struct cs_judge *j) {
 void cs_facts_subject(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     if (ev->account[0])
-        j->f.has_account = cs_judge_read_account(j, CS_KEY("account/", ev->account), &j->f.account);
+        j->f.has_account = cs_judge_read_account(j, cs_key_account(CS_NEW_KEY, ev->account), &j->f.account);
     gather[ev->type](j);
 }

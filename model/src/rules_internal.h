@@ -125,8 +125,6 @@ void cs_judge_put_id(struct cs_judge *j, const char *key, const char *id);
 void cs_judge_put_account(struct cs_judge *j);
 void cs_judge_put_certificate(struct cs_judge *j, const struct cs_certificate *cert);
 void cs_judge_put_share(struct cs_judge *j, const struct cs_share *share);
-// The members of view/ and expiry/ of a certificate: own where owner_account is NULL.
-const char *cs_view_member(cs_key ret, const char *name, const char *owner_account, const char *id);
 // How many of the names are listed, the rest being counted only: so that documents, and offers of a
 // certificate (CS_EVENT_MAX), stay small enough whatever a certificate holds.
 #define CS_NAMES_TEXT_MAX ((size_t)32 * 1024)

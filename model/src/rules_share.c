@@ -83,11 +83,11 @@ static void emit_withdraw(struct cs_judge *j, const struct cs_share *share, enum
 
 // Shares that wait for their recipient's answer, by age: one that waits long tells of a partition that is stuck.
 static void mark_pending(struct cs_judge *j, const struct cs_share *share, bool pending) {
-    const char *member = CS_KEY(j->ev->account, "/", share->id);
+    const char *member = cs_member_pair(CS_NEW_KEY, j->ev->account, share->id);
     if (pending)
-        cs_state_add(j->state, "pending", member, share->created_ms);
+        cs_state_add(j->state, cs_key_pending(CS_NEW_KEY), member, share->created_ms);
     else
-        cs_state_remove(j->state, "pending", member);
+        cs_state_remove(j->state, cs_key_pending(CS_NEW_KEY), member);
 }
 
 void cs_effect_share(struct cs_judge *j) {
@@ -111,7 +111,8 @@ void cs_effect_share(struct cs_judge *j) {
     memcpy(ref->to, share.to, sizeof(ref->to));
     cs_judge_put_share(j, &share);
     cs_judge_put_certificate(j, cert);
-    cs_state_add(j->state, CS_KEY("shares/", ev->account), CS_KEY("out/", share.id), 0);
+    cs_state_add(j->state, cs_key_shares(CS_NEW_KEY, ev->account),
+                 cs_member_share(CS_NEW_KEY, true, share.id), 0);
     mark_pending(j, &share, true);
     emit_offer(j, cert, &share);
     j->ret->verdict.status = CS_STATUS_PENDING;
@@ -121,7 +122,7 @@ void cs_effect_share(struct cs_judge *j) {
 void cs_share_offer_all(struct cs_judge *j, const struct cs_certificate *cert) {
     for (size_t i = 0; i < cert->shares_len; i++) {
         struct cs_share share;
-        if (!cs_judge_read_share(j, CS_KEY("share/", j->ev->account, "/", cert->shares[i].share), &share))
+        if (!cs_judge_read_share(j, cs_key_share(CS_NEW_KEY, j->ev->account, cert->shares[i].share), &share))
             continue;
         share.version = cert->summary.version;
         share.updated_ms = j->record->timestamp_ms;
@@ -140,7 +141,8 @@ static void end_share(struct cs_judge *j, struct cs_share *share, enum cs_code w
     share->code = why;
     share->updated_ms = j->record->timestamp_ms;
     cs_judge_put_share(j, share);
-    cs_state_remove(j->state, CS_KEY("shares/", j->ev->account), CS_KEY("out/", share->id));
+    cs_state_remove(j->state, cs_key_shares(CS_NEW_KEY, j->ev->account),
+                    cs_member_share(CS_NEW_KEY, true, share->id));
 }
 
 void cs_share_close(struct cs_judge *j, struct cs_share *share, enum cs_code why) {
@@ -164,7 +166,7 @@ void cs_effect_unshare(struct cs_judge *j) {
     struct cs_certificate *cert = &j->f.cert;
     const struct cs_share_ref *ref = ref_to(cert, j->ev->data.share.to);
     struct cs_share share;
-    if (!cs_judge_read_share(j, CS_KEY("share/", j->ev->account, "/", ref->share), &share))
+    if (!cs_judge_read_share(j, cs_key_share(CS_NEW_KEY, j->ev->account, ref->share), &share))
         return;
     cs_share_close(j, &share, CS_CODE_SHARE_CLOSED);
     drop_ref(cert, share.id);
@@ -206,13 +208,13 @@ void cs_effect_answer(struct cs_judge *j) {
 
 static void end_own(struct cs_judge *j, const char *id, enum cs_code why) {
     struct cs_share share;
-    if (!cs_judge_read_share(j, CS_KEY("share/", j->ev->account, "/", id), &share))
+    if (!cs_judge_read_share(j, cs_key_share(CS_NEW_KEY, j->ev->account, id), &share))
         return;
     cs_share_close(j, &share, why);
     // All of its shares end now, so the list is emptied by the first.
     CS_AUTO(cs_certificate_clear) struct cs_certificate cert;
     memset(&cert, 0, sizeof(cert));
-    const char *key = CS_KEY("cert/", j->ev->account, "/", share.certificate);
+    const char *key = cs_key_cert(CS_NEW_KEY, j->ev->account, share.certificate);
     if (cs_judge_read_certificate(j, key, &cert) && cert.shares_len > 0) {
         cert.shares_len = 0;
         cs_judge_put_certificate(j, &cert);
@@ -221,11 +223,11 @@ static void end_own(struct cs_judge *j, const char *id, enum cs_code why) {
 
 static void end_shared_in(struct cs_judge *j, const char *id, enum cs_code why) {
     struct cs_share_in end;
-    if (!cs_judge_read_share_in(j, CS_KEY("share-in/", j->ev->account, "/", id), &end))
+    if (!cs_judge_read_share_in(j, cs_key_share_in(CS_NEW_KEY, j->ev->account, id), &end))
         return;
     CS_AUTO(cs_shared_in_clear) struct cs_shared_in entry;
     memset(&entry, 0, sizeof(entry));
-    const char *key = CS_KEY("shared-in/", j->ev->account, "/", end.owner_account, "/", end.certificate);
+    const char *key = cs_key_shared_in(CS_NEW_KEY, j->ev->account, end.owner_account, end.certificate);
     if (cs_judge_read_shared_in(j, key, &entry))
         cs_shared_in_remove(j, &entry, why, true);
 }
@@ -233,7 +235,7 @@ static void end_shared_in(struct cs_judge *j, const char *id, enum cs_code why) 
 void cs_shares_end(struct cs_judge *j, enum cs_code why) {
     const struct cs_member *members = NULL;
     size_t n = 0;
-    enum cs_look found = cs_state_list(j->state, CS_KEY("shares/", j->ev->account), &members, &n);
+    enum cs_look found = cs_state_list(j->state, cs_key_shares(CS_NEW_KEY, j->ev->account), &members, &n);
     j->needed = j->needed || found == CS_NEEDED;
     if (found != CS_FOUND)
         return;
@@ -246,10 +248,12 @@ void cs_shares_end(struct cs_judge *j, enum cs_code why) {
     for (size_t i = 0; i < n; i++)
         CS_COPY(names[i], members[i].name);
     for (size_t i = 0; i < n && !j->failed; i++) {
-        if (strncmp(names[i], "out/", 4) == 0)
-            end_own(j, names[i] + 4, why);
+        bool out;
+        const char *id = cs_member_share_read(names[i], &out);
+        if (out)
+            end_own(j, id, why);
         else
-            end_shared_in(j, names[i] + 3, why); // "in/"
+            end_shared_in(j, id, why);
     }
     free(names);
 }

@@ -65,18 +65,19 @@ static void put_share_in(struct cs_judge *j, const char *share, const char *owne
     CS_COPY(end.owner_account, owner_account);
     CS_COPY(end.certificate, certificate);
     cs_share_in_encode(cs_judge_begin(j), &end);
-    cs_judge_put(j, CS_KEY("share-in/", j->ev->account, "/", share));
+    cs_judge_put(j, cs_key_share_in(CS_NEW_KEY, j->ev->account, share));
 }
 
 void cs_shared_in_remove(struct cs_judge *j, const struct cs_shared_in *entry, enum cs_code why, bool tell) {
     const char *account = j->ev->account;
     cs_state_delete(j->state,
-                    CS_KEY("shared-in/", account, "/", entry->owner_account, "/", entry->certificate));
+                    cs_key_shared_in(CS_NEW_KEY, account, entry->owner_account, entry->certificate));
     cs_key member;
-    cs_view_member(member, entry->summary.name, entry->owner_account, entry->certificate);
-    cs_state_remove(j->state, CS_KEY("view/", account), member);
-    cs_state_remove(j->state, CS_KEY("expiry/", account), member);
-    cs_state_remove(j->state, CS_KEY("shares/", account), CS_KEY("in/", entry->share));
+    cs_member_view(member, entry->summary.name, entry->owner_account, entry->certificate);
+    cs_state_remove(j->state, cs_key_view(CS_NEW_KEY, account), member);
+    cs_state_remove(j->state, cs_key_expiry(CS_NEW_KEY, account), member);
+    cs_state_remove(j->state, cs_key_shares(CS_NEW_KEY, account),
+                    cs_member_share(CS_NEW_KEY, false, entry->share));
     put_share_in(j, entry->share, entry->owner_account, entry->certificate, false, why);
     if (tell)
         answer(j, entry->owner_account, entry->certificate, entry->share, CS_REPLY_REMOVED,
@@ -96,12 +97,13 @@ static void take_offer(struct cs_judge *j) {
     CS_COPY(entry.certificate, ev->subject);
     entry.summary.version = ev->data.offer.version;
     cs_shared_in_encode(cs_judge_begin(j), &entry);
-    cs_judge_put(j, CS_KEY("shared-in/", ev->account, "/", entry.owner_account, "/", entry.certificate));
+    cs_judge_put(j, cs_key_shared_in(CS_NEW_KEY, ev->account, entry.owner_account, entry.certificate));
     cs_key member;
-    cs_view_member(member, summary->name, entry.owner_account, entry.certificate);
-    cs_state_add(j->state, CS_KEY("view/", ev->account), member, 0);
-    cs_state_add(j->state, CS_KEY("expiry/", ev->account), member, cs_summary_ends(summary));
-    cs_state_add(j->state, CS_KEY("shares/", ev->account), CS_KEY("in/", entry.share), 0);
+    cs_member_view(member, summary->name, entry.owner_account, entry.certificate);
+    cs_state_add(j->state, cs_key_view(CS_NEW_KEY, ev->account), member, 0);
+    cs_state_add(j->state, cs_key_expiry(CS_NEW_KEY, ev->account), member, cs_summary_ends(summary));
+    cs_state_add(j->state, cs_key_shares(CS_NEW_KEY, ev->account),
+                 cs_member_share(CS_NEW_KEY, false, entry.share), 0);
     put_share_in(j, entry.share, entry.owner_account, entry.certificate, true, CS_CODE_NONE);
     answer_offer(j, CS_REPLY_ACCEPTED, entry.summary.version, CS_CODE_NONE);
 }

@@ -18,7 +18,7 @@ void cs_effect_genesis(struct cs_judge *j) {
                                .ruleset = j->ev->data.genesis.ruleset};
     CS_COPY(system.deployment, j->ev->data.genesis.deployment);
     cs_system_encode(cs_judge_begin(j), &system);
-    cs_judge_put(j, "system");
+    cs_judge_put(j, cs_key_system(CS_NEW_KEY));
 }
 
 bool cs_rule_ruleset_next(struct cs_judge *j) {
@@ -28,7 +28,7 @@ bool cs_rule_ruleset_next(struct cs_judge *j) {
 void cs_effect_ruleset(struct cs_judge *j) {
     j->f.system.ruleset = j->ev->data.ruleset.ruleset;
     cs_system_encode(cs_judge_begin(j), &j->f.system);
-    cs_judge_put(j, "system");
+    cs_judge_put(j, cs_key_system(CS_NEW_KEY));
 }
 
 // A key is trusted in one role, once: neither root's nor a removed key comes back.
@@ -43,8 +43,8 @@ void cs_effect_trust_add(struct cs_judge *j) {
     memcpy(trust.key.data, ev->data.trust.key.bytes.data, trust.key.len);
     CS_COPY(trust.label, ev->data.trust.label);
     cs_trust_key_encode(cs_judge_begin(j), &trust);
-    cs_judge_put(j, CS_KEY("trust/", ev->subject));
-    cs_state_add(j->state, "trusted", ev->subject, 0);
+    cs_judge_put(j, cs_key_trust(CS_NEW_KEY, ev->subject));
+    cs_state_add(j->state, cs_key_trusted(CS_NEW_KEY), ev->subject, 0);
 }
 
 bool cs_rule_trust_known(struct cs_judge *j) {
@@ -55,7 +55,7 @@ bool cs_rule_trust_known(struct cs_judge *j) {
 void cs_effect_trust_remove(struct cs_judge *j) {
     j->f.trust.removed_ms = j->record->timestamp_ms;
     cs_trust_key_encode(cs_judge_begin(j), &j->f.trust);
-    cs_judge_put(j, CS_KEY("trust/", j->ev->subject));
+    cs_judge_put(j, cs_key_trust(CS_NEW_KEY, j->ev->subject));
 }
 
 bool cs_rule_account_new(struct cs_judge *j) {
@@ -86,7 +86,7 @@ void cs_effect_account_register(struct cs_judge *j) {
                                        .updated_ms = now_ms};
     change_account(&j->f.account, &j->ev->data.account);
     cs_judge_put_account(j);
-    cs_state_add(j->state, "accounts", j->ev->account, 0);
+    cs_state_add(j->state, cs_key_accounts(CS_NEW_KEY), j->ev->account, 0);
 }
 
 // All shares were made between accounts of one verified owner on one site. Where that ends, they end.

@@ -41,25 +41,19 @@ void cs_judge_put_id(struct cs_judge *j, const char *key, const char *id) {
 // The next event of the account finds it decoded.
 void cs_judge_put_account(struct cs_judge *j) {
     cs_account_encode(cs_judge_begin(j), &j->f.account);
-    void **decoded = put(j, CS_KEY("account/", j->ev->account));
+    void **decoded = put(j, cs_key_account(CS_NEW_KEY, j->ev->account));
     if (decoded)
         cs_judge_keep_decoded(j, decoded, &j->f.account, sizeof j->f.account);
 }
 
 void cs_judge_put_certificate(struct cs_judge *j, const struct cs_certificate *cert) {
     cs_certificate_encode(cs_judge_begin(j), cert);
-    cs_judge_put(j, CS_KEY("cert/", j->ev->account, "/", cert->id));
+    cs_judge_put(j, cs_key_cert(CS_NEW_KEY, j->ev->account, cert->id));
 }
 
 void cs_judge_put_share(struct cs_judge *j, const struct cs_share *share) {
     cs_share_encode(cs_judge_begin(j), share);
-    cs_judge_put(j, CS_KEY("share/", j->ev->account, "/", share->id));
-}
-
-const char *cs_view_member(cs_key ret, const char *name, const char *owner_account, const char *id) {
-    if (!owner_account)
-        return cs_key_join(ret, name, "/c/", id, NULL);
-    return cs_key_join(ret, name, "/s/", owner_account, "/", id, NULL);
+    cs_judge_put(j, cs_key_share(CS_NEW_KEY, j->ev->account, share->id));
 }
 
 // SHA-256 over the parts, each ended by a NUL, makes the id: whoever decides the same event makes the same
@@ -113,5 +107,5 @@ void cs_judge_conclude(struct cs_judge *j, const char *event, enum cs_status sta
     CS_COPY(c->account, j->ev->account);
     // Its outcome document is rewritten with how it ended.
     struct cs_bytes value;
-    (void)cs_judge_look(j, CS_KEY("outcome/", j->ev->account, "/", event), &value);
+    (void)cs_judge_look(j, cs_key_outcome(CS_NEW_KEY, j->ev->account, event), &value);
 }

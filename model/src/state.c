@@ -6,7 +6,6 @@
 #include "certsync/model/state.h"
 
 #include <assert.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,22 +17,6 @@
 // CS_SHARES_MAX shares.
 #define DOCUMENT_MAX (2 * CS_EVENT_MAX)
 #define DECODED_SIZE 512 // of an account, an agent or a trusted key, about
-
-const char *cs_key_join(cs_key ret, const char *first, ...) {
-    size_t at = 0;
-    va_list parts;
-    va_start(parts, first);
-    for (const char *part = first; part; part = va_arg(parts, const char *)) {
-        size_t len = strlen(part);
-        if (len > CS_STATE_KEY_MAX - at)
-            len = CS_STATE_KEY_MAX - at;
-        memcpy(ret + at, part, len);
-        at += len;
-    }
-    va_end(parts);
-    ret[at] = '\0';
-    return ret;
-}
 
 bool cs_state_new(bool complete, struct cs_state **ret, struct cs_err *err) {
     struct cs_state *s = calloc(1, sizeof(*s));

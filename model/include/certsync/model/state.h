@@ -12,13 +12,7 @@
 
 #include "certsync/model/buf.h"
 #include "certsync/model/err.h"
-
-#define CS_STATE_KEY_MAX 255
-typedef char cs_key[CS_STATE_KEY_MAX + 1];
-// A key of parts, the last one NULL; returns ret. Never cut off: all parts have bounded forms.
-const char *cs_key_join(cs_key ret, const char *first, ...) __attribute__((sentinel));
-// "name/acme/www" for CS_KEY("name/", account, "/", name), as long as the block that it stands in.
-#define CS_KEY(...) cs_key_join((cs_key){0}, __VA_ARGS__, NULL)
+#include "certsync/model/keys.h"
 
 enum cs_look {
     CS_FOUND = 1,

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "certsync/model/keys.h"
+
+#include <string.h>
+
+static const struct {
+    const char *text;
+    size_t len;
+} kinds[] = {
+#define ROW(name, text) [CS_KIND_##name] = {text, sizeof(text) - 1},
+    CS_KINDS(ROW)
+#undef ROW
+};
+
+const char *cs_kind_text(enum cs_kind kind) {
+    return kinds[kind].text;
+}
+
+bool cs_key_is(const char *key, enum cs_kind kind) {
+    size_t len = kinds[kind].len;
+    return key[0] == kinds[kind].text[0] && strncmp(key, kinds[kind].text, len) == 0 &&
+           (key[len] == '/' || key[len] == '\0');
+}
+
+static const char *join(cs_key ret, const char *const parts[4]) {
+    size_t at = 0;
+    for (size_t i = 0; i < 4 && parts[i]; i++) {
+        size_t len = strlen(parts[i]);
+        if (i > 0 && at < CS_STATE_KEY_MAX)
+            ret[at++] = '/';
+        if (len > CS_STATE_KEY_MAX - at)
+            len = CS_STATE_KEY_MAX - at;
+        memcpy(ret + at, parts[i], len);
+        at += len;
+    }
+    ret[at] = '\0';
+    return ret;
+}
+
+const char *cs_key_make(cs_key ret, enum cs_kind kind, const char *a, const char *b, const char *c) {
+    return join(ret, (const char *const[4]){kinds[kind].text, a, b, c});
+}
+
+const char *cs_member_pair(cs_key ret, const char *a, const char *b) {
+    return join(ret, (const char *const[4]){a, b});
+}
+
+const char *cs_member_share(cs_key ret, bool out, const char *id) {
+    return cs_member_pair(ret, out ? "out" : "in", id);
+}
+
+const char *cs_member_share_read(const char *member, bool *ret_out) {
+    const char *slash = strchr(member, '/');
+    *ret_out = strncmp(member, "out/", 4) == 0;
+    return slash ? slash + 1 : "";
+}
+
+const char *cs_member_view(cs_key ret, const char *name, const char *owner_or_null, const char *id) {
+    return owner_or_null ? join(ret, (const char *const[4]){name, "s", owner_or_null, id})
+                         : join(ret, (const char *const[4]){name, "c", id});
+}
