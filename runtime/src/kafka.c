@@ -29,7 +29,6 @@ static const struct property consumer_properties[] = {
     {"enable.auto.commit", "false"},
     {"enable.auto.offset.store", "false"},
     {"enable.partition.eof", "true"},
-    {"allow.auto.create.topics", "false"},
     // Nothing of ours is transactional. What is not committed, or aborted, is judged like any other record: else one open transaction of
     // somebody else would hold up its partition without an end that can be seen. All readers must do the same.
     {"isolation.level", "read_uncommitted"},
@@ -60,8 +59,10 @@ static const struct property own_settings[] = {
     {"ssl.key.password", "kafka.ssl_key_password"},
     {"ssl.endpoint.identification.algorithm", "kafka.ssl_verify_hostname"},
 };
-// Other names of fixed properties.
-static const struct property aliases[] = {{"request.required.acks", "acks"},
+// Other names of fixed properties, and what stays at librdkafka's default: where allow.auto.create.topics is set to that
+// (false), it warns of brokers that do not know it.
+static const struct property aliases[] = {{"allow.auto.create.topics", "allow.auto.create.topics"},
+                                          {"request.required.acks", "acks"},
                                           {"delivery.timeout.ms", "message.timeout.ms"},
                                           {"client.id", "client.id"},
                                           {"group.id", "group.id"},

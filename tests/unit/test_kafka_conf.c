@@ -114,6 +114,7 @@ static void test_faults(void **state) {
     } cases[] = {
         {"kafka.rdkafka.acks", "1", "kafka.rdkafka.acks: is fixed and cannot be set"},
         {"kafka.rdkafka.request.required.acks", "1", "is fixed"},
+        {"kafka.rdkafka.allow.auto.create.topics", "true", "is fixed"},
         {"kafka.rdkafka.partitioner", "random", "is fixed"},
         {"kafka.rdkafka.auto.offset.reset", "latest", "is fixed"},
         {"kafka.rdkafka.group.id", "x", "is fixed"},
