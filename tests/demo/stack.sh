@@ -52,8 +52,9 @@ wait_for() {
 
 start_broker() {
     if [ "${1-}" = --kafka ]; then
-        PYTHONPATH=tests /usr/bin/python3 -m support.kafka fetch
-        spawn kafka env PYTHONPATH=tests /usr/bin/python3 -m support.kafka run \
+        PYTHONPATH=tests TMPDIR="$STACK" /usr/bin/python3 -m support.kafka fetch
+        # What it keeps aside (the ports that it takes) goes with the stack.
+        spawn kafka env PYTHONPATH=tests TMPDIR="$STACK" /usr/bin/python3 -m support.kafka run \
             --dir "$STACK" --ready-file "$STACK/brokers"
         wait_for 90 kafka test -s "$STACK/brokers"
         BROKERS=$(cat "$STACK/brokers")

@@ -26,7 +26,8 @@ In another terminal, as the agent of the account "acme":
 
 (The last two export lines are for certsync-consumer's commands: verify, explain, rebuild …)
 
-Then: certsync upload www --cert www.pem --key-file www.key, certsync list, and docs/use/walk.md.
+Then go through docs/use/walk.md. Its first command makes fullchain.pem and privkey.pem; the next ones are
+certsync upload www --cert fullchain.pem --key-file privkey.pem and certsync list.
 As somebody else: certsync --key \$KEYS/admin.key (issuer.key, root.key), certsync --key \$KEYS/acme-eu.key --account acme-eu
 
 Ctrl-C ends it.

@@ -84,7 +84,8 @@ def test_the_walk(up):
     pasted, work = up
     env = {k: v for k, v in os.environ.items() if not k.startswith("CERTSYNC_")}
     for block in commands("walk"):
-        shell(f"{pasted}\ncd {shlex.quote(str(work))}\n{block.text}", env, work)
+        said = shell(f"{pasted}\ncd {shlex.quote(str(work))}\n{block.text}", env, work)
+        assert " warn " not in said, f"a warning is no part of a walk: {said}"
 
 
 def test_verifying_without_certsync(up):

@@ -103,7 +103,9 @@ class Jars:
                 if result.returncode == 0:
                     break
             if result.returncode != 0:
-                raise StartFailed(f"Maven could not fetch Kafka {self.version}:\n{result.stdout}{result.stderr}")
+                raise StartFailed(f"Maven could not fetch Kafka {self.version}:\n{result.stdout}{result.stderr}\n"
+                                  "Is there a network? Maven takes a proxy or a mirror from ~/.m2/settings.xml. Without a real Kafka "
+                                  "nothing of this is needed: ./dev demo and ./dev up bring a small broker.")
             os.replace(parts, self.home)
         finally:
             shutil.rmtree(parts, ignore_errors=True)
