@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "certsync/model/codes.h"
+#include "certsync/model/err.h"
 #include "certsync/runtime/log.h"
 
 struct capture {
@@ -139,7 +139,7 @@ static void test_errors(void **state) {
     snprintf(expected, sizeof expected, "warn paused partition=3 kind=%s error=\"broker \\x22b:1\\x22 away\"",
              cs_err_kind_name(CS_ERR_RETRY));
     assert_string_equal(body(), expected);
-    cs_err_reject(&err, CS_CODE_CERT_EXPIRED);
+    cs_err_set(&err, CS_ERR_REJECT, 7, "The certificate has expired.");
     cs_log_err(CS_LOG_INFO, "refused", &err, "n=%d", 1);
     assert_non_null(strstr(body(), "kind=reject error=\"The certificate has expired.\""));
 }
