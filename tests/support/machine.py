@@ -14,6 +14,7 @@ from pathlib import Path
 from support.proc import PATIENCE_S, Process, wait_until
 
 MIRROR = "http://deb.debian.org/debian"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What changes with every use of apt, and what belongs to the running system.
 NOISE = re.compile(r"/(var/(lib/(dpkg|apt|systemd)|cache|log|tmp)|proc|sys|run|dev|tmp)(/|$)"
                    r"|/etc/(ld\.so\.cache|\.pwd\.lock|(passwd|group|g?shadow)-)$")
@@ -35,10 +36,31 @@ def cannot():
 
 
 def host_mirror():
-    """The bookworm mirror that this host's apt uses, where it has one."""
+    """The mirror of Debian that this host's apt uses, where it has one: it has every release."""
     done = subprocess.run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)"],
                           capture_output=True, text=True, check=False)
-    return next((line.split()[0] for line in done.stdout.splitlines() if line.endswith(" bookworm main")), MIRROR)
+    return next((line.split()[0] for line in done.stdout.splitlines() if line.endswith((" bookworm main", " trixie main"))), MIRROR)
+
+
+def debootstrap(release, root, *options):
+    """The command that makes a small system of that release."""
+    return [*FENCE, "debootstrap", "--variant=minbase", *options, release, root, host_mirror()]
+
+
+def forget_crashes(root):
+    """Before it is made: dpkg need not write so that a crash of the host loses nothing."""
+    unsafe = root / "etc/dpkg/dpkg.cfg.d"
+    unsafe.mkdir(parents=True)
+    (unsafe / "unsafe").write_text("force-unsafe-io\n")
+
+
+def connect(root):
+    """Names are looked up there as here, and apt fetches as here: an archive that is a snapshot is out of date for ever."""
+    dump = subprocess.run(["apt-config", "dump", "Acquire"], capture_output=True, text=True, check=True).stdout
+    kept = re.findall(r'^Acquire::(?:Check-[A-Za-z-]+|https?::\S*|Retries) ".*";$', dump, re.M)
+    (root / "etc/apt/apt.conf.d/90host").write_text("\n".join(kept) + '\nAPT::Sandbox::User "root";\n')
+    shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
+    (root / "etc/hosts").write_text("127.0.0.1 localhost\n")
 
 
 def child_of(pid):
@@ -53,21 +75,14 @@ class Machine:
     def __init__(self, directory):
         self.directory, self.root = directory, directory / "root"
         self.process = None
-        unsafe = self.root / "etc/dpkg/dpkg.cfg.d"
-        unsafe.mkdir(parents=True)
-        (unsafe / "unsafe").write_text("force-unsafe-io\n")  # it need not survive a crash
+        forget_crashes(self.root)
         kept = os.environ.get("CS_TEST_DEBIAN")
-        self.made = Process("debootstrap", [*FENCE, *(["tar", "-C", self.root, "-xf", kept] if kept else [
-            "debootstrap", "--variant=minbase", "--include=systemd,systemd-sysv", "bookworm", self.root, host_mirror()])], directory)
+        self.made = Process("debootstrap", [*FENCE, "tar", "-C", self.root, "-xf", kept] if kept else debootstrap(
+            "bookworm", self.root, "--include=systemd,systemd-sysv"), directory)
 
     def boot(self):
         assert self.made.wait(600) == 0, self.made.tail()
-        # As this host's apt is told to fetch: an archive that is a snapshot is out of date for ever.
-        dump = subprocess.run(["apt-config", "dump", "Acquire"], capture_output=True, text=True, check=True).stdout
-        kept = re.findall(r'^Acquire::(?:Check-[A-Za-z-]+|https?::\S*|Retries) ".*";$', dump, re.M)
-        (self.root / "etc/apt/apt.conf.d/90host").write_text("\n".join(kept) + '\nAPT::Sandbox::User "root";\n')
-        shutil.copy("/etc/resolv.conf", self.root / "etc/resolv.conf")
-        (self.root / "etc/hosts").write_text("127.0.0.1 localhost\n")
+        connect(self.root)
         self.process = Process("machine", [*FENCE, "systemd-nspawn", "--register=no", "--keep-unit", "--console=pipe",
                                            "--resolv-conf=off", "-b", "-D", self.root], self.directory)
 
@@ -84,8 +99,7 @@ class Machine:
     def run(self, *argv, timeout_s=180, **how):
         """In the machine, as root there."""
         enter = ["nsenter", "-t", self.leader(), "-m", "-u", "-i", "-p", "-r", "-w", "--", "env", "-i",
-                 "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8",
-                 "DEBIAN_FRONTEND=noninteractive"]
+                 f"PATH={PATH}", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive"]
         return subprocess.run([*enter, *map(str, argv)], capture_output=True, text=True, check=False, timeout=timeout_s,
                               stdin=subprocess.DEVNULL, **how)
 

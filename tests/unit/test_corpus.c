@@ -121,17 +121,20 @@ static enum cs_code judge(const char *directory, const char *file) {
     return CS_CODE_NONE;
 }
 
+static const char *verdict(enum cs_code code) {
+    return code == CS_CODE_NONE ? "accepted" : cs_code_name(code);
+}
+
 struct expected {
     const char *file;
     enum cs_code code;
 };
 
-// Every file of the directory with one of the suffixes: the verdict of the table, or NONE. Returns how many
-// there were.
+// Every file of the directory with the suffix: the verdict of the table, or NONE. Returns how many there were.
 static size_t judge_all(const char *directory, const char *suffix, const char *without,
                         const struct expected *table, size_t n) {
     DIR *dir = opendir(directory);
-    size_t files = 0;
+    size_t files = 0, wrong = 0;
     if (!dir)
         return 0;
     for (struct dirent *entry; (entry = readdir(dir));) {
@@ -145,10 +148,12 @@ static size_t judge_all(const char *directory, const char *suffix, const char *w
                 want = table[i].code;
         enum cs_code code = judge(directory, name);
         if (code != want)
-            fail_msg("%s/%s: %s, not %s", directory, name, cs_code_name(code), cs_code_name(want));
+            print_error("%s/%s: %s, not %s\n", directory, name, verdict(code), verdict(want));
+        wrong += code != want;
         files++;
     }
     closedir(dir);
+    assert_int_equal(wrong, 0);
     return files;
 }
 
@@ -195,6 +200,7 @@ static void x509_vectors(void **state) {
         {"san_edipartyname.der",
          MALFORMED}, // an explicit tag in primitive form: OpenSSL cannot read it either
         {"san_x400address.der", WEAK},
+        {"ee-pss-sha1-cert.pem", WEAK}, // Debian 13's
     };
     size_t files = judge_all(VECTORS, ".pem", "\n", table, CS_ARRAY_LEN(table));
     files += judge_all(VECTORS, ".der", "\n", table, CS_ARRAY_LEN(table));
@@ -244,12 +250,18 @@ static void x509_custom_vectors(void **state) {
         {"rsa_pss.pem", WEAK},                       // PSS with SHA-1
         {"rsa_pss_cert.pem", CS_CODE_CERT_WEAK_KEY}, // a PSS key
         {"dsa_selfsigned_ca.pem", CS_CODE_CERT_WEAK_KEY},
+        {"dsa_null_alg_params.pem", WEAK}, // Debian 13's: a key without parameters
         {"ec_no_named_curve.pem", CS_CODE_CERT_EXPLICIT_CURVE},
         {"invalid_version.pem", MALFORMED},
         {"invalid_utf8_common_name.pem", MALFORMED},
         {"long-form-name-attribute.pem", MALFORMED}, // BER length
         {"two_basic_constraints.pem", MALFORMED},
         {"nc_ip_invalid_length.pem", MALFORMED},
+        // Debian 13's: inner and outer algorithm differ.
+        {"mismatch_inner_outer_sig_algorithm.der", MALFORMED},
+        {"rsa_pss_cert_invalid_mgf.der", MALFORMED},
+        {"rsa_pss_cert_no_sig_params.der", MALFORMED},
+        {"rsa_pss_cert_unsupported_mgf_hash.der", MALFORMED},
     };
     size_t files = judge_all(VECTORS "/custom", ".pem", "crl", table, CS_ARRAY_LEN(table));
     files += judge_all(VECTORS "/custom", ".der", "crl", table, CS_ARRAY_LEN(table));
