@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#define _GNU_SOURCE // prctl
+#define _GNU_SOURCE // strcasestr
 #include "api_fixture.h"
 #include "certsync/runtime/tls_expiry.h"
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <openssl/hmac.h>
 #include <poll.h>
@@ -14,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -39,7 +37,7 @@ static void nap(void) {
 // ---- redis-server
 
 static bool connect_redis(struct af *f) {
-    f->ctx = redisConnectUnix(f->socket);
+    f->ctx = redisConnectUnix(f->server.socket);
     if (!f->ctx || f->ctx->err)
         goto fail;
     redisReply *r = redisCommand(f->ctx, "PING");
@@ -55,34 +53,15 @@ fail:
 }
 
 void af_redis_start(struct af *f) {
-    unlink(f->socket);
-    f->redis = fork();
-    assert_true(f->redis >= 0);
-    if (f->redis == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL); // also where the test crashes
-        int null = open("/dev/null", O_WRONLY);
-        dup2(null, 1);
-        execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", f->socket, "--save", "",
-               "--appendonly", "no", "--dir", f->dir, (char *)NULL);
-        _exit(127);
-    }
-    int64_t end = af_now_ms() + DEADLINE_MS;
-    while (!connect_redis(f)) {
-        assert_true(af_now_ms() < end);
-        assert_int_equal(waitpid(f->redis, NULL, WNOHANG), 0);
-        nap();
-    }
+    assert_true(redis_server_again(&f->server, NULL));
+    assert_true(connect_redis(f));
 }
 
 void af_redis_kill(struct af *f) {
     if (f->ctx)
         redisFree(f->ctx);
     f->ctx = NULL;
-    if (f->redis > 0) {
-        kill(f->redis, SIGKILL);
-        waitpid(f->redis, NULL, 0);
-    }
-    f->redis = 0;
+    redis_server_kill(&f->server);
 }
 
 static void do_command(struct af *f, const char *fmt, ...) {
@@ -176,7 +155,6 @@ struct af *af_new(void) {
     cs_log_set_level(CS_LOG_ERROR);
     snprintf(f->dir, sizeof f->dir, "/tmp/cs-api-XXXXXX");
     assert_non_null(mkdtemp(f->dir));
-    snprintf(f->socket, sizeof f->socket, "%s/redis.sock", f->dir);
     pthread_mutex_init(&f->lock, NULL);
     pthread_cond_init(&f->cond, NULL);
     atomic_store(&f->published.late, -1);
@@ -198,14 +176,14 @@ struct af *af_new(void) {
         .api_max_wait_s = 60,
         .api_quiet_after_ms = 900000,
     };
-    af_redis_start(f);
+    assert_true(redis_server_start(&f->server, NULL) && connect_redis(f));
     return f;
 }
 
 void af_free(struct af *f) {
     af_redis_kill(f);
     fx_free(f->fx);
-    unlink(f->socket);
+    redis_server_stop(&f->server);
     char command[128];
     snprintf(command, sizeof command, "rm -rf '%s'", f->dir);
     assert_int_equal(system(command), 0);
@@ -248,16 +226,15 @@ static void *run(void *arg) {
 
 void af_start(struct af *f) {
     struct cs_err err;
-    char url[128];
-    snprintf(url, sizeof url, "unix://%s", f->socket);
     static const struct cs_published_ops published_ops = {.last = published_last, .stop = published_stop};
     f->published.base.ops = &published_ops;
     f->consumer = (struct cs_consumer){.published = &f->published.base,
                                        .settings = &f->settings,
                                        .partition_count = AF_PARTITIONS,
                                        .clock = &f->clock.clock};
-    f->consumer.redis = (struct cs_redis_access){.seeds_len = 1, .timeout_ms = f->settings.redis_timeout_ms};
-    assert_true(cs_redis_target_parse(url, &f->consumer.redis.seeds[0], &err));
+    f->consumer.redis = (struct cs_redis_access){
+        .seeds_len = 1, .timeout_ms = f->settings.redis_timeout_ms, .ca_file = f->server.ca_file};
+    assert_true(cs_redis_target_parse(f->server.url, &f->consumer.redis.seeds[0], &err));
     assert_true(cs_board_new(AF_PARTITIONS, &f->consumer.board, &err));
     f->consumer.metrics = cs_metrics_new();
     f->consumer.tls_expiry = cs_tls_expiry_metric(f->consumer.metrics);
@@ -265,9 +242,9 @@ void af_start(struct af *f) {
     assert_int_equal(pthread_create(&f->thread, NULL, run, f), 0);
     wait_done(f, &f->started);
     assert_non_null(f->api);
-    if (f->redis > 0)
+    if (f->server.pid > 0)
         af_wait_metric(f, "certsync_api_redis_up", 1, 1);
-    if (f->redis > 0 && !f->start_held)
+    if (f->server.pid > 0 && !f->start_held)
         af_wait_metric(f, "certsync_api_held_partitions", 0, 0);
 }
 

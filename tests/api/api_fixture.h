@@ -20,6 +20,7 @@
 #include "api.h"
 #include "fixture.h"
 #include "published.h"
+#include "redis_server.h"
 
 #define AF_PARTITIONS 4
 #define AF_NAMESPACE  "test"
@@ -44,8 +45,7 @@ struct af_published {
 struct af {
     struct fx *fx;
     char dir[64];
-    char socket[96];
-    pid_t redis;
+    struct redis_server server;
     redisContext *ctx; // the test's own connection
     struct af_clock clock;
     struct cs_consumer_settings settings;

@@ -119,7 +119,7 @@ static void *run_promoter(void *arg) {
 }
 
 static void start_promoter(struct promoter *p, pthread_t *thread) {
-    *p = (struct promoter){.ctx = redisConnectUnix(f->socket), .live = 1};
+    *p = (struct promoter){.ctx = redisConnectUnix(f->server.socket), .live = 1};
     assert_non_null(p->ctx);
     char text[64];
     for (int partition = 0; partition < AF_PARTITIONS; partition++) {

@@ -276,7 +276,7 @@ static void test_redis_away(void **state) {
 // A Redis that accepts and does not answer is away as well, and requests end in time.
 static void test_redis_frozen(void **state) {
     (void)state;
-    kill(f->redis, SIGSTOP);
+    kill(f->server.pid, SIGSTOP);
     CS_AUTO(af_answer_clear)
     struct af_answer frozen = af_get(f, token, "/v1/accounts/acme/outcomes/%s", fx_uuid(f->fx));
     assert_problem(frozen, 503, "");
@@ -290,7 +290,7 @@ static void test_redis_frozen(void **state) {
         fastest = fast.seconds < fastest ? fast.seconds : fastest;
     }
     assert_true(fastest < 1);
-    kill(f->redis, SIGCONT);
+    kill(f->server.pid, SIGCONT);
     wait_up(1);
     // A connection may have been given up while it slept: asking again is what 503 says.
     int64_t deadline = af_now_ms() + RECEIVE_MS;

@@ -30,7 +30,7 @@ static struct redis_server server;
 static int namespaces;
 
 static struct cs_redis_access access_of(const char *url, int64_t timeout_ms) {
-    struct cs_redis_access a = {.seeds_len = 1, .timeout_ms = timeout_ms};
+    struct cs_redis_access a = {.seeds_len = 1, .timeout_ms = timeout_ms, .ca_file = server.ca_file};
     struct cs_err err;
     assert_true(cs_redis_target_parse(url, &a.seeds[0], &err));
     return a;

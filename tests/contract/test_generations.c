@@ -33,7 +33,7 @@ static struct redis_server server;
 static int namespaces;
 
 static struct cs_catalog *open_redis(const char *name_space) {
-    struct cs_redis_access a = {.seeds_len = 1, .timeout_ms = 5000};
+    struct cs_redis_access a = {.seeds_len = 1, .timeout_ms = 5000, .ca_file = server.ca_file};
     struct cs_catalog *c = NULL;
     struct cs_err err;
     assert_true(cs_redis_target_parse(server.url, &a.seeds[0], &err));
