@@ -6,7 +6,6 @@
 
 #include "certsync/model/sign.h"
 #include "certsync/model/text.h"
-#include "prefetch.h"
 
 // Far more than comes of one record; a batch ends long before by its batch_memory.
 #define VALUES_MAX  ((size_t)1024 * 1024 * 1024)
@@ -40,8 +39,8 @@ static bool load_is_large(const struct cs_state *state) {
     return weight >= LOAD_KEYS;
 }
 
-void cs_apply_begin(struct cs_apply *a, const struct cs_position *from, struct cs_state *state,
-                    const struct cs_batch_record *records, size_t n) {
+void cs_apply_begin(const struct cs_apply_context *ctx, struct cs_apply *a, const struct cs_position *from,
+                    struct cs_state *state, const struct cs_batch_record *records, size_t n) {
     a->from = *from;
     a->to = *from;
     a->decided = 0;
@@ -56,7 +55,7 @@ void cs_apply_begin(struct cs_apply *a, const struct cs_position *from, struct c
     a->held = a->held_before_load = cs_state_held(state);
     a->loaded = 0;
     for (size_t i = 0; i < n && !load_is_large(state); i++)
-        cs_prefetch(state, records[i].prepared);
+        (void)cs_decide_touch(&ctx->rules, state, &records[i].record, records[i].prepared);
 }
 
 static bool grow(void **items, size_t *cap, size_t len, size_t item_size, struct cs_err *err) {
@@ -294,15 +293,6 @@ static bool touch_rest(const struct cs_apply_context *ctx, struct cs_apply *a, s
     return true;
 }
 
-// Before records[i] is decided: of the next one to the processor's cache, of the one after it to find out what.
-static void look_ahead(struct cs_ahead ahead[2], const struct cs_state *state,
-                       const struct cs_batch_record *records, size_t n, size_t i) {
-    if (i + 1 < n)
-        cs_ahead_fetch(&ahead[(i + 1) % 2], state);
-    if (i + 2 < n)
-        cs_ahead_expect(&ahead[i % 2], state, records[i + 2].prepared);
-}
-
 static size_t above(size_t from, size_t to) {
     return to > from ? to - from : 0;
 }
@@ -315,12 +305,10 @@ static size_t produced(const struct cs_apply *a, const struct cs_state *state) {
 
 bool cs_apply_decide(const struct cs_apply_context *ctx, struct cs_apply *a, struct cs_state *state,
                      const struct cs_batch_record *records, size_t n, bool *ret_needed, struct cs_err *err) {
-    struct cs_ahead ahead[2] = {{.len = 0}};
     size_t most = ctx->batch_memory ? ctx->batch_memory : SIZE_MAX;
     a->loaded += above(a->held_before_load, cs_state_held(state));
     while (a->decided < n && (a->decided == 0 || produced(a, state) <= most)) {
         bool needed = false;
-        look_ahead(ahead, state, records, n, a->decided);
         const struct cs_batch_record *r = &records[a->decided];
         if (!decide_one(ctx, a, state, r, &needed, err))
             return cs_err_prepend(err, "record at offset %lld", (long long)r->record.offset);

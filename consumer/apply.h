@@ -64,8 +64,8 @@ void cs_apply_clear(struct cs_apply *a);
 CS_DEFINE_AUTO_CLEAR(struct cs_apply, cs_apply_clear)
 // Begins a batch; keeps the memory of the last one. Notes in state what the records are foreseen to need, as far as one
 // load should bring (a complete working set needs nothing: n may be 0 then).
-void cs_apply_begin(struct cs_apply *a, const struct cs_position *from, struct cs_state *state,
-                    const struct cs_batch_record *records, size_t n);
+void cs_apply_begin(const struct cs_apply_context *ctx, struct cs_apply *a, const struct cs_position *from,
+                    struct cs_state *state, const struct cs_batch_record *records, size_t n);
 
 // Decides records[a->decided] and on. True with *ret_needed: state says what must be loaded, call again with
 // the same records (also where only a part of it was: catalog.h). True without: a->decided of them are, which are all

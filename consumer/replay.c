@@ -80,7 +80,7 @@ bool cs_replay_record(struct cs_replay *r, const struct cs_record *record, struc
                     record, cs_key_cache_lookup, r->keys, NULL, &r->prepared, err))
         return false;
     struct cs_batch_record one = {*record, r->prepared};
-    cs_apply_begin(&r->apply, &r->position, r->state, &one, 0);
+    cs_apply_begin(&r->context, &r->apply, &r->position, r->state, &one, 0);
     if (!cs_apply_decide(&r->context, &r->apply, r->state, &one, 1, &needed, err))
         return cs_err_prepend(err, "partition %d", (int)rules->partition);
     r->position = r->apply.to;

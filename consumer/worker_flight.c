@@ -90,7 +90,7 @@ bool cs_flight_begin(struct cs_flight *f, struct cs_stand *stand, const struct c
     f->beside = beside;
     f->loads = f->loads_at = f->compared = f->handed_over = f->sent = f->derived = 0;
     f->cut = false;
-    cs_apply_begin(&f->apply, &stand->position, stand->hot, records, len);
+    cs_apply_begin(&f->env->apply, &f->apply, &stand->position, stand->hot, records, len);
     return begin_load(f, err);
 }
 

@@ -28,24 +28,6 @@ struct cs_keyed *cs_keyed_find(const struct cs_keyed_table *t, const struct cs_k
     }
 }
 
-void cs_keyed_expect(const struct cs_keyed_table *t, uint32_t hash) {
-    if (t->slots_len > 0)
-        __builtin_prefetch(&t->slots[hash & (t->slots_len - 1)]);
-}
-
-void cs_keyed_fetch(const struct cs_keyed_table *t, uint32_t hash) {
-    if (t->slots_len == 0)
-        return;
-    size_t at = hash & (t->slots_len - 1);
-    while (t->slots[at].item && t->slots[at].hash != hash)
-        at = (at + 1) & (t->slots_len - 1);
-    const char *item = (const char *)t->slots[at].item;
-    if (item) {
-        __builtin_prefetch(item);
-        __builtin_prefetch(item + 64); // most of the key
-    }
-}
-
 static void put_in(struct cs_keyed_table *t, struct cs_keyed *item) {
     size_t at = item->hash & (t->slots_len - 1);
     while (t->slots[at].item)

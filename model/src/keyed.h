@@ -30,10 +30,6 @@ struct cs_keyed_table {
 struct cs_keyed cs_keyed_of(const char *key);
 // The item with this key, or NULL.
 struct cs_keyed *cs_keyed_find(const struct cs_keyed_table *t, const struct cs_keyed *key);
-// Hints to the processor: the place where an item with this hash is looked for first, and what lies there. The
-// second is for some time after the first.
-void cs_keyed_expect(const struct cs_keyed_table *t, uint32_t hash);
-void cs_keyed_fetch(const struct cs_keyed_table *t, uint32_t hash);
 // Adds an item, whose key is not there yet. False: out of memory, nothing changed.
 bool cs_keyed_add(struct cs_keyed_table *t, struct cs_keyed *item);
 // Lets go of all items, and keeps the table's memory.

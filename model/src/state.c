@@ -190,20 +190,6 @@ enum cs_look cs_state_get(struct cs_state *s, const char *key, struct cs_bytes *
     return cs_state_look(s, key, ret, &ignored);
 }
 
-static const struct cs_keyed_table *table_of(const struct cs_state *s, bool index) {
-    return index ? &s->indexes : &s->docs;
-}
-
-struct cs_expected cs_state_expect(const struct cs_state *s, const char *key, bool index) {
-    struct cs_expected what = {cs_keyed_of(key).hash, index};
-    cs_keyed_expect(table_of(s, index), what.hash);
-    return what;
-}
-
-void cs_state_fetch(const struct cs_state *s, struct cs_expected what) {
-    cs_keyed_fetch(table_of(s, what.index), what.hash);
-}
-
 // ret_value: a copy for the document, or NULL where value.data is NULL.
 static bool copy_value(struct cs_state *s, const struct doc *d, struct cs_bytes value,
                        struct value **ret_value) {

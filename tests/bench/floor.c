@@ -350,7 +350,7 @@ static void load_and_decide(struct bench *b, struct run *r, const struct cs_batc
     struct cs_err err;
     bool moved = false;
     bool needed = true;
-    cs_apply_begin(&r->apply, &r->position, r->hot, records, n);
+    cs_apply_begin(&r->ctx, &r->apply, &r->position, r->hot, records, n);
     while (needed) {
         struct cs_position at;
         if (!r->catalog->ops->load_begin(r->catalog, r->ctx.rules.partition, r->hot, &err) ||

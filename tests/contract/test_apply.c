@@ -182,7 +182,7 @@ static void free_batch(struct batch *b) {
 static bool decide_batch(struct consumer *c, struct batch *b, struct cs_err *err) {
     bool needed = true;
     c->rounds = 0;
-    cs_apply_begin(&c->apply, &c->position, c->hot, b->records + b->at, b->len - b->at);
+    cs_apply_begin(&c->ctx, &c->apply, &c->position, c->hot, b->records + b->at, b->len - b->at);
     while (needed) {
         struct cs_position at;
         bool moved = false;

@@ -41,15 +41,6 @@ enum cs_look cs_state_list(struct cs_state *s, const char *key, const struct cs_
 // Whether member is in the index, and its score.
 enum cs_look cs_state_member(struct cs_state *s, const char *key, const char *member, int64_t *ret_score);
 
-// Hints, for speed only: a document that stays (cs_state_set_stays), or an index, will be looked up soon. Its memory is fetched while the caller does
-// other work: a few microseconds of it between expect and fetch, and between fetch and the look.
-struct cs_expected {
-    uint32_t hash;
-    bool index;
-};
-struct cs_expected cs_state_expect(const struct cs_state *s, const char *key, bool index);
-void cs_state_fetch(const struct cs_state *s, struct cs_expected what);
-
 // Writes, between begin and keep/drop. They never need a load: an index that was not loaded takes adds, removes and trims all the same.
 // Out of memory is sticky and is answered by cs_state_keep.
 void cs_state_begin(struct cs_state *s);
