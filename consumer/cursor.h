@@ -1,25 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reading cert.outcomes: up to which number outcomes were published (the publish cursor), and the published outcomes one after the other
-// for comparison. Which records count says outcome_chain.h; all others are passed over and counted. One thread. Errors: RETRY, CONFIG, FATAL
-// (outcomes that are missing, or follow no other).
+// Reading cert.outcomes: up to which number outcomes were published (the publish cursor), and the published
+// outcomes one after the other for comparison. Which records count says outcome_chain.h; all others are
+// passed over and counted. One thread. Errors: RETRY, CONFIG, FATAL (outcomes that are missing, or follow no
+// other).
 #pragma once
 
 #include "certsync/model/entry.h"
 #include "outcome_chain.h"
-
-struct cs_kafka_settings;
-struct cs_cursor;
-struct cs_cursor_options {
-    const struct cs_kafka_settings *kafka; // borrowed
-    const char *client_id;
-    const char *topic; // borrowed
-    int wake_fd;       // a byte is written to it when there is something to read; -1: none
-};
-CS_MUST_USE bool cs_cursor_new(const struct cs_cursor_options *options, struct cs_cursor **ret,
-                               struct cs_err *err);
-void cs_cursor_free(struct cs_cursor *c);
-CS_DEFINE_AUTO(struct cs_cursor, cs_cursor_free)
+#include "topic.h"
 
 struct cs_cursor_tail {
     // Up to here outcomes are published; 0: none is. Where the position's own outcome was not found this is only what the records claim, and
@@ -34,22 +23,14 @@ struct cs_cursor_tail {
 };
 // Reads the last CS_CURSOR_TAIL records; waits for them. at: the catalog's position.
 #define CS_CURSOR_TAIL 4096
-CS_MUST_USE bool cs_cursor_tail(struct cs_cursor *c, struct cs_crypto *crypto, int32_t partition,
+CS_MUST_USE bool cs_cursor_tail(struct cs_topic *outcomes, struct cs_crypto *crypto, int32_t partition,
                                 const struct cs_position *at, int64_t timeout_ms, struct cs_cursor_tail *ret,
                                 struct cs_err *err);
 
-// Offset of what comes next in the partition.
-CS_MUST_USE bool cs_cursor_end(struct cs_cursor *c, int32_t partition, int64_t timeout_ms, int64_t *ret_end,
-                               struct cs_err *err);
-
-// The broker's time of one record of any topic; waits for it.
-CS_MUST_USE bool cs_cursor_time(struct cs_cursor *c, const char *topic, int32_t partition, int64_t offset,
-                                int timeout_ms, int64_t *ret_ms, struct cs_err *err);
-
 // A partition's outcomes, one after the other from the one after a position on, up to where the partition ends now. Several may be open;
-// close them before the cursor is freed.
+// close them before the topic is freed.
 struct cs_cursor_stream;
-CS_MUST_USE bool cs_cursor_open(struct cs_cursor *c, int32_t partition, const struct cs_position *after,
+CS_MUST_USE bool cs_cursor_open(struct cs_topic *outcomes, int32_t partition, const struct cs_position *after,
                                 struct cs_cursor_stream **ret, struct cs_err *err);
 void cs_cursor_close(struct cs_cursor_stream *s); // takes NULL
 struct cs_published_outcome {

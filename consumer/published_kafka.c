@@ -19,10 +19,10 @@ struct seen {
 struct published_kafka {
     struct cs_published base;
     struct cs_crypto *crypto;
-    struct cs_cursor *cursor;
-    struct cs_cursor_options options;
+    struct cs_topic *outcomes;
+    struct cs_topic_options options;
     const atomic_int *files; // changes with the files of Kafka's TLS
-    int used, failed;        // *files when the cursor was made, and when one could not be made last
+    int used, failed;        // *files when the client was made, and when one could not be made last
     atomic_bool stopping;
     int32_t partition_count;
     struct seen seen[];
@@ -31,13 +31,13 @@ struct published_kafka {
 // Whoever waits with it until the old certificate has ended can ask no more. Where it fails it is tried again.
 static void renew(struct published_kafka *p) {
     int now = atomic_load(p->files);
-    struct cs_cursor *made = NULL;
+    struct cs_topic *made = NULL;
     struct cs_err err;
     if (now == p->used)
         return;
-    if (cs_cursor_new(&p->options, &made, &err)) {
-        cs_cursor_free(p->cursor);
-        p->cursor = made;
+    if (cs_topic_kafka_new(&p->options, &made, &err)) {
+        cs_topic_free(p->outcomes);
+        p->outcomes = made;
         p->used = now;
         cs_log_msg(CS_LOG_INFO, "the API's connection to Kafka is a new one, with the changed files");
     } else if (now != p->failed) {
@@ -57,7 +57,7 @@ static bool follow(struct published_kafka *p, int32_t partition, const struct cs
     struct cs_cursor_stream *stream = NULL;
     enum cs_cursor_step step = CS_CURSOR_WAIT;
     int64_t last = at->outcomes, deadline_ms = cs_clock_mono_ms(cs_clock_real()) + READ_FOR_MS;
-    if (!cs_cursor_open(p->cursor, partition, at, &stream, err))
+    if (!cs_cursor_open(p->outcomes, partition, at, &stream, err))
         return false;
     bool ok = true;
     while (ok && step != CS_CURSOR_END) {
@@ -81,11 +81,12 @@ static bool last(struct cs_published *base, int32_t partition, const struct cs_p
     struct published_kafka *p = (struct published_kafka *)(void *)base;
     struct seen *seen = &p->seen[partition];
     struct cs_cursor_tail tail;
+    int64_t low = 0;
     int64_t end = 0;
     if (is_stopped(p, err))
         return false;
     renew(p);
-    if (!cs_cursor_end(p->cursor, partition, TIMEOUT_MS, &end, err))
+    if (!p->outcomes->ops->bounds(p->outcomes, partition, TIMEOUT_MS, &low, &end, err))
         return false;
     if (end < seen->end) // made anew
         *seen = (struct seen){0};
@@ -95,7 +96,7 @@ static bool last(struct cs_published *base, int32_t partition, const struct cs_p
         *ret_exact = true;
         return true;
     }
-    if (!cs_cursor_tail(p->cursor, p->crypto, partition, at, TIMEOUT_MS, &tail, err))
+    if (!cs_cursor_tail(p->outcomes, p->crypto, partition, at, TIMEOUT_MS, &tail, err))
         return false;
     bool exact = tail.found;
     int64_t found = tail.last;
@@ -117,7 +118,7 @@ static void stop(struct cs_published *base) {
 
 static void published_free(struct cs_published *base) {
     struct published_kafka *p = (struct published_kafka *)(void *)base;
-    cs_cursor_free(p->cursor);
+    cs_topic_free(p->outcomes);
     cs_crypto_free(p->crypto);
     free(p);
 }
@@ -130,10 +131,10 @@ bool cs_published_kafka_new(const struct cs_kafka_settings *kafka, const char *t
         return cs_err_oom(err);
     p->base.ops = &ops;
     p->partition_count = partition_count;
-    p->options = (struct cs_cursor_options){kafka, "certsync-consumer-api", topic, -1};
+    p->options = (struct cs_topic_options){kafka, "certsync-consumer-api", topic, -1, false};
     p->files = files;
     p->used = p->failed = atomic_load(files);
-    if (!cs_crypto_new(&p->crypto, err) || !cs_cursor_new(&p->options, &p->cursor, err)) {
+    if (!cs_crypto_new(&p->crypto, err) || !cs_topic_kafka_new(&p->options, &p->outcomes, err)) {
         published_free(&p->base);
         return false;
     }

@@ -88,7 +88,7 @@ bool cs_rebuilder_over(struct cs_rebuild_env *env, struct cs_log *events, struct
                   .keys = r->keys,
                   .batch_memory = cs_settings_batch_memory(s)},
         .catalog = catalog,
-        .outcomes_topic = outcomes->name,
+        .outcomes_name = outcomes->name,
     };
     *ret = CS_TAKE(r);
     return true;

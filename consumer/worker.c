@@ -409,12 +409,12 @@ static void beat(struct cs_worker *w) {
 // All that talks to Kafka.
 struct clients {
     struct cs_publisher *publisher;
-    struct cs_cursor *cursor;
+    struct cs_topic *outcomes;
     rd_kafka_t *rk;
 };
 
 static void clients_clear(struct clients *c) {
-    cs_cursor_free(c->cursor);
+    cs_topic_free(c->outcomes);
     cs_publisher_free(c->publisher);
     if (c->rk)
         rd_kafka_destroy(c->rk);
@@ -427,15 +427,15 @@ static bool make_clients(struct cs_worker *w, struct clients *ret, struct cs_err
     snprintf(client_id, sizeof client_id, "certsync-consumer-%d-out", w->index);
     struct cs_publish_kafka_options publish = {&s->kafka, client_id, s->events_topic, s->outcomes_topic,
                                                w->wake[1]};
-    struct cs_cursor_options cursor = {&s->kafka, client_id, s->outcomes_topic, w->wake[1]};
+    struct cs_topic_options outcomes = {&s->kafka, client_id, s->outcomes_topic, w->wake[1], false};
     w->tls = atomic_load(w->x.c->kafka_tls);
     return cs_publish_kafka_new(&publish, &ret->publisher, err) &&
-           cs_cursor_new(&cursor, &ret->cursor, err) && cs_group_client(&w->group, &ret->rk, err);
+           cs_topic_kafka_new(&outcomes, &ret->outcomes, err) && cs_group_client(&w->group, &ret->rk, err);
 }
 
 static bool use_clients(struct cs_worker *w, struct clients *c, struct cs_err *err) {
     w->x.publisher = CS_TAKE(c->publisher);
-    w->x.cursor = CS_TAKE(c->cursor);
+    w->x.outcomes = CS_TAKE(c->outcomes);
     w->x.rk = CS_TAKE(c->rk);
     w->env = (struct cs_flight_env){
         .apply = {.rules = {.crypto = w->x.crypto,
@@ -448,8 +448,8 @@ static bool use_clients(struct cs_worker *w, struct clients *c, struct cs_err *e
                   .batch_memory = cs_settings_batch_memory(w->x.c->settings)},
         .catalog = w->x.catalog,
         .publisher = w->x.publisher,
-        .cursor = w->x.cursor,
-        .outcomes_topic = w->x.c->settings->outcomes_topic,
+        .outcomes = w->x.outcomes,
+        .outcomes_name = w->x.c->settings->outcomes_topic,
     };
     return cs_group_join(&w->group, err);
 }
@@ -466,9 +466,9 @@ static void renew_clients(struct cs_worker *w) {
     }
     cs_pulse_beat(&w->pulse, START_BUSY_MS);
     cs_group_leave(&w->group, false, "the connections to Kafka are made anew with the changed certificates");
-    cs_cursor_free(w->x.cursor);
+    cs_topic_free(w->x.outcomes);
     cs_publisher_free(w->x.publisher);
-    w->x.cursor = NULL;
+    w->x.outcomes = NULL;
     w->x.publisher = NULL;
     if (!use_clients(w, &made, &err))
         fail(w, &err);
@@ -505,7 +505,7 @@ static void end(struct cs_worker *w) {
     cs_board_settle(w->x.c->board, w->index);
     cs_batches_clear(&w->batches);
     cs_flight_clear(&w->flight);
-    cs_cursor_free(w->x.cursor);
+    cs_topic_free(w->x.outcomes);
     cs_publisher_free(w->x.publisher);
     cs_catalog_free(w->x.catalog);
     cs_key_cache_free(w->x.keys);

@@ -45,7 +45,7 @@ bool cs_stand_load(struct cs_stand *s, struct cs_catalog *catalog, const char *d
     return false;
 }
 
-bool cs_stand_follow(struct cs_stand *s, const struct cs_cursor_tail *tail, const char *outcomes_topic,
+bool cs_stand_follow(struct cs_stand *s, const struct cs_cursor_tail *tail, const char *outcomes_name,
                      struct cs_err *err) {
     int64_t mine = s->position.outcomes;
     if (tail->last < mine)
@@ -53,13 +53,13 @@ bool cs_stand_follow(struct cs_stand *s, const struct cs_cursor_tail *tail, cons
                           "topic %s ends with outcome %lld, the catalog stands at %lld: outcomes were lost, "
                           "or the topic was "
                           "made anew; restore the topic, or reset both and let them be made again",
-                          outcomes_topic, (long long)tail->last, (long long)mine);
+                          outcomes_name, (long long)tail->last, (long long)mine);
     if (!tail->found && mine > 0 && (tail->other || tail->from < mine))
         return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
                           "outcome %lld in topic %s is not the one that the catalog stands on: a fork, or "
                           "the catalog belongs to "
                           "other topics",
-                          (long long)mine, outcomes_topic);
+                          (long long)mine, outcomes_name);
     s->outcomes_end = tail->end;
     s->published = tail->last;
     return true;
@@ -173,7 +173,7 @@ static bool fork_found(const struct cs_flight *f, const struct cs_applied_outcom
                       "shows both. The catalog is left as it is",
                       (long long)mine->n, (long long)f->records[mine - f->apply.outcomes].record.offset,
                       cs_status_name(mine->status), mine->code ? " " : "", cs_code_name(mine->code),
-                      mine_hash, f->env->outcomes_topic, (long long)theirs->offset, their_hash);
+                      mine_hash, f->env->outcomes_name, (long long)theirs->offset, their_hash);
 }
 
 static bool next_published(struct cs_flight *f, enum cs_cursor_step *ret_step,
@@ -291,7 +291,7 @@ static bool advance_compare(struct cs_flight *f, enum cs_flight_step *ret, struc
     bool waits = false;
     bool reads = f->apply.from.outcomes < s->published;
     if (reads && !f->beside && !s->stream &&
-        !cs_cursor_open(f->env->cursor, s->id, &f->apply.from, &s->stream, err))
+        !cs_cursor_open(f->env->outcomes, s->id, &f->apply.from, &s->stream, err))
         return false;
     if (reads && !compare(f, &waits, err))
         return false;
@@ -333,7 +333,7 @@ static bool check_places(struct cs_flight *f, struct cs_err *err) {
         err, CS_ERR_RETRY, CS_CODE_NONE,
         "%zu outcomes got the offsets %lld to %lld of topic %s, not those from %lld on: something else "
         "writes to the topic, or it was made anew; looking at it again",
-        f->handed_over, (long long)first, (long long)last, f->env->outcomes_topic, (long long)expected);
+        f->handed_over, (long long)first, (long long)last, f->env->outcomes_name, (long long)expected);
 }
 
 static bool advance_publish(struct cs_flight *f, enum cs_flight_step *ret, struct cs_err *err) {

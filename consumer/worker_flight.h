@@ -34,15 +34,15 @@ CS_MUST_USE bool cs_stand_load(struct cs_stand *s, struct cs_catalog *catalog, c
 // Notes how far outcomes are published. They may be ahead of the catalog, never behind, and what both have must be the same:
 // otherwise FATAL.
 CS_MUST_USE bool cs_stand_follow(struct cs_stand *s, const struct cs_cursor_tail *tail,
-                                 const char *outcomes_topic, struct cs_err *err);
+                                 const char *outcomes_name, struct cs_err *err);
 
 // What flights work with; borrowed.
 struct cs_flight_env {
     struct cs_apply_context apply; // its partition is set by the flight
     struct cs_catalog *catalog;
     struct cs_publisher *publisher; // NULL: nothing is published (a rebuild)
-    struct cs_cursor *cursor;       // NULL: each batch brings what was published
-    const char *outcomes_topic;     // for messages
+    struct cs_topic *outcomes;      // NULL: each batch brings what was published
+    const char *outcomes_name;      // for messages
 };
 
 enum cs_flight_phase {
@@ -61,7 +61,7 @@ struct cs_flight {
     struct cs_stand *stand;
     const struct cs_batch_record *records;
     size_t len;
-    const struct cs_published_outcome *beside; // what was published of each record; NULL: the cursor reads it
+    const struct cs_published_outcome *beside; // what was published of each record; NULL: it is read
     struct cs_apply apply;
     size_t loads, loads_at; // of loading since so many records are decided
     size_t compared;        // outcomes
@@ -81,7 +81,7 @@ CS_MUST_USE bool cs_flight_begin(struct cs_flight *f, struct cs_stand *stand,
                                  const struct cs_published_outcome *beside, struct cs_err *err);
 
 enum cs_flight_step {
-    CS_FLIGHT_WAITS,   // for the catalog (LOADING, COMMITTING), the cursor (COMPARING) or the producer
+    CS_FLIGHT_WAITS, // for the catalog (LOADING, COMMITTING), published outcomes (COMPARING) or the producer
     CS_FLIGHT_WENT_ON, // call again
     CS_FLIGHT_MOVED,   // somebody else moved the position: what was decided is void, give it up
     CS_FLIGHT_LANDED, // apply.decided records are committed, and the stand is moved on; f->cut says whether it can go on

@@ -94,7 +94,8 @@ static void note_foreign(const struct cs_worker_context *x, struct cs_partition 
 static bool check_outcomes(const struct cs_worker_context *x, struct cs_partition *p, struct cs_err *err) {
     const char *topic = x->c->settings->outcomes_topic;
     struct cs_cursor_tail tail;
-    if (!cs_cursor_tail(x->cursor, x->crypto, p->stand.id, &p->stand.position, BROKER_TIMEOUT_MS, &tail, err))
+    if (!cs_cursor_tail(x->outcomes, x->crypto, p->stand.id, &p->stand.position, BROKER_TIMEOUT_MS, &tail,
+                        err))
         return false;
     note_foreign(x, p, &tail);
     if (tail.low > 0)
@@ -245,7 +246,8 @@ bool cs_partition_measure(const struct cs_worker_context *x, struct cs_partition
     cs_board_get(x->c->board, p->stand.id, &e);
     if (p->oldest_ms || e.next_offset < low || e.next_offset >= high)
         return true;
-    if (!cs_cursor_time(x->cursor, topic, p->stand.id, e.next_offset, MEASURE_FOR_MS, &time_ms, &ignored))
+    if (!cs_topic_kafka_time(x->outcomes, topic, p->stand.id, e.next_offset, MEASURE_FOR_MS, &time_ms,
+                             &ignored))
         return false;
     cs_partition_saw(x, p, time_ms);
     return true;

@@ -19,7 +19,7 @@ struct cs_worker_context {
     struct cs_catalog *catalog;
     rd_kafka_t *rk; // in the group
     struct cs_publisher *publisher;
-    struct cs_cursor *cursor;
+    struct cs_topic *outcomes;
 };
 static inline int64_t cs_worker_now_ms(const struct cs_worker_context *x) {
     return cs_clock_mono_ms(x->c->clock);

@@ -229,21 +229,21 @@ static struct cs_position position(const struct topic *t, int64_t n) {
     return p;
 }
 
-static struct cs_cursor *open_cursor(void) {
+static struct cs_topic *open_cursor(void) {
     struct cs_err err;
-    struct cs_cursor *c = NULL;
-    struct cs_cursor_options o = {&mock.settings, "test-cursor", OUTCOMES, -1};
-    must(cs_cursor_new(&o, &c, &err), &err);
+    struct cs_topic *c = NULL;
+    struct cs_topic_options o = {&mock.settings, "test-cursor", OUTCOMES, -1, false};
+    must(cs_topic_kafka_new(&o, &c, &err), &err);
     return c;
 }
 
 static struct cs_cursor_tail tail_at(const struct topic *t, int64_t n) {
-    struct cs_cursor *c = open_cursor();
+    struct cs_topic *c = open_cursor();
     struct cs_position at = position(t, n);
     struct cs_cursor_tail tail;
     struct cs_err err;
     must(cs_cursor_tail(c, t->crypto, t->partition, &at, WAIT_MS, &tail, &err), &err);
-    cs_cursor_free(c);
+    cs_topic_free(c);
     return tail;
 }
 
@@ -264,7 +264,7 @@ static bool next(const struct topic *t, struct cs_cursor_stream *s, enum cs_curs
 // The stream after number `after` gives the values at these offsets (-1 ends the list), then the end; or what does not follow (ret_err).
 static void expect_stream(const struct topic *t, int64_t after, const int64_t *offsets,
                           struct cs_err *ret_err) {
-    struct cs_cursor *c = open_cursor();
+    struct cs_topic *c = open_cursor();
     struct cs_position at = position(t, after);
     struct cs_cursor_stream *s = NULL;
     struct cs_published_outcome o;
@@ -286,7 +286,7 @@ static void expect_stream(const struct topic *t, int64_t after, const int64_t *o
         assert_int_equal(step, CS_CURSOR_END);
     }
     cs_cursor_close(s);
-    cs_cursor_free(c);
+    cs_topic_free(c);
 }
 
 #define STREAM(t, after, ...) expect_stream(t, after, (const int64_t[]){__VA_ARGS__, -1}, NULL)
