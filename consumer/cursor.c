@@ -18,7 +18,8 @@ static struct cs_chain_record link_of(const struct cs_record *r) {
     return (struct cs_chain_record){r->offset, r->key, r->value};
 }
 
-// Until the outcome that the position stands on is found, no chain can be followed: what counts then is only how far the numbers go.
+// Until the outcome that the position stands on is found, no chain can be followed: what counts
+// then is only how far the numbers go.
 static void search(struct cs_chain *chain, struct cs_crypto *crypto, const struct cs_chain_record *r,
                    const struct cs_position *at, struct cs_cursor_tail *ret) {
     uint8_t sha256[32];
@@ -44,6 +45,10 @@ static bool read_tail(struct cs_topic_stream *s, struct cs_crypto *crypto, const
                       int64_t timeout_ms, struct cs_cursor_tail *ret, struct cs_err *err) {
     int64_t deadline_ms = cs_clock_mono_ms(cs_clock_real()) + timeout_ms;
     struct cs_chain chain;
+    // Number n stands at offset n - 1 or later: where all these are read, what is found is its
+    // first record. Otherwise it may be a copy of it, behind others that follow the first, and then
+    // they prove nothing.
+    bool is_first = ret->from < at->outcomes || at->outcomes == 0;
     cs_chain_begin(&chain, s->partition, 0, NULL);
     // With nothing before it the first outcome is the beginning of the chain.
     ret->found = at->outcomes == 0 && ret->from == 0;
@@ -63,16 +68,32 @@ static bool read_tail(struct cs_topic_stream *s, struct cs_crypto *crypto, const
             continue;
         }
         struct cs_chain_record r = link_of(&record);
-        if (!ret->found)
+        if (!ret->found) {
             search(&chain, crypto, &r, at, ret);
-        else if (cs_chain_take(&chain, crypto, &r, &n) == CS_CHAIN_BROKEN)
-            return cs_chain_broken(&chain, s->topic->name, r.offset, n, err);
+        } else if (cs_chain_take(&chain, crypto, &r, &n) == CS_CHAIN_BROKEN) {
+            if (is_first)
+                return cs_chain_broken(&chain, s->topic->name, r.offset, n, err);
+            ret->found = false;
+            ret->last = n > ret->last ? n : ret->last;
+        }
     }
+    ret->found = ret->found && (is_first || chain.last >= ret->last);
     if (ret->found)
         ret->last = chain.last;
     ret->foreign = chain.foreign;
     ret->foreign_at = chain.foreign_at;
     return true;
+}
+
+static bool read_from(struct cs_topic *outcomes, struct cs_crypto *crypto, int32_t partition,
+                      const struct cs_position *at, int64_t timeout_ms, struct cs_cursor_tail *tail,
+                      struct cs_err *err) {
+    struct cs_topic_stream *s = NULL;
+    if (!outcomes->ops->open(outcomes, partition, tail->from, tail->end, &s, err))
+        return false;
+    bool ok = read_tail(s, crypto, at, timeout_ms, tail, err);
+    outcomes->ops->close(s);
+    return ok;
 }
 
 bool cs_cursor_tail(struct cs_topic *outcomes, struct cs_crypto *crypto, int32_t partition,
@@ -81,14 +102,15 @@ bool cs_cursor_tail(struct cs_topic *outcomes, struct cs_crypto *crypto, int32_t
     struct cs_cursor_tail tail = {.foreign_at = -1};
     if (!outcomes->ops->bounds(outcomes, partition, timeout_ms, &tail.low, &tail.end, err))
         return false;
-    if (tail.end > tail.low) {
-        struct cs_topic_stream *s = NULL;
-        tail.from = tail.end - tail.low > CS_CURSOR_TAIL ? tail.end - CS_CURSOR_TAIL : tail.low;
-        if (!outcomes->ops->open(outcomes, partition, tail.from, tail.end, &s, err))
-            return false;
-        bool ok = read_tail(s, crypto, at, timeout_ms, &tail, err);
-        outcomes->ops->close(s);
-        if (!ok)
+    tail.from = tail.end - tail.low > CS_CURSOR_TAIL ? tail.end - CS_CURSOR_TAIL : tail.low;
+    if (tail.end > tail.low && !read_from(outcomes, crypto, partition, at, timeout_ms, &tail, err))
+        return false;
+    // Behind the last outcome there may be any number of copies and foreign records: it is not lost
+    // before it is looked for from its first possible place on.
+    if (tail.last < at->outcomes && tail.from > tail.low && tail.from >= at->outcomes) {
+        tail = (struct cs_cursor_tail){.foreign_at = -1, .low = tail.low, .end = tail.end};
+        tail.from = at->outcomes - 1 > tail.low ? at->outcomes - 1 : tail.low;
+        if (!read_from(outcomes, crypto, partition, at, timeout_ms, &tail, err))
             return false;
     }
     *ret = tail;
@@ -101,7 +123,8 @@ bool cs_cursor_open(struct cs_topic *outcomes, int32_t partition, const struct c
     int64_t high = 0;
     if (!outcomes->ops->bounds(outcomes, partition, BROKER_TIMEOUT_MS, &low, &high, err))
         return false;
-    // Numbers are dense from 1, and all else only pushes the later ones back: number n cannot stand before n-1.
+    // Numbers are dense from 1, and all else only pushes the later ones back: number n cannot stand
+    // before n-1.
     if (low > after->outcomes)
         return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
                           "%s partition %d begins at offset %lld: outcomes were deleted; set retention.ms=-1 "

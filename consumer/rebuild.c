@@ -135,8 +135,8 @@ struct cs_catalog *cs_rebuilder_catalog(struct cs_rebuilder *r) {
 
 // --- begin and end
 
-// The lease of one that was killed runs out; of one that is alive it is renewed, and seen to last longer than
-// it did.
+// The lease of one that was killed runs out; of one that is alive it is renewed, and seen to last
+// longer than it did.
 static bool claim(struct cs_rebuilder *r, int64_t generation, struct cs_err *err) {
     const struct cs_clock *clock = cs_clock_real();
     int64_t deadline_ms = cs_clock_mono_ms(clock) + LEASE_MS + CLAIM_SLACK_MS;
@@ -200,8 +200,8 @@ static bool full(const struct cs_rebuilder *r) {
     return b->len == b->cap || b->bytes >= (size_t)r->env->settings->batch_bytes;
 }
 
-// Until the flight has landed. Records are read and prepared while the catalog has something to do, or until
-// the batch is full.
+// Until the flight has landed. Records are read and prepared while the catalog has something to do,
+// or until the batch is full.
 static bool land(struct cs_rebuilder *r, struct cs_err *err) {
     enum cs_flight_step step = CS_FLIGHT_WENT_ON;
     while (step != CS_FLIGHT_LANDED) {

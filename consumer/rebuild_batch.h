@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The log as a rebuild reads it: each record of cert.events with its published outcome (outcome_chain.h),
-// prepared, in batches. Internal to rebuild.c.
+// The log as a rebuild reads it: each record of cert.events with its published outcome
+// (outcome_chain.h), prepared, in batches. Internal to rebuild.c.
 #pragma once
 
 #include "apply.h"
@@ -31,7 +31,8 @@ struct cs_rebuild_reader {
     bool broken; // the outcomes end in what does not follow: all before it is good, then this is the error
     struct cs_err why;
 };
-// From a position to where both topics end now. What the position stands on is read again and must be the same.
+// From a position to where both topics end now. What the position stands on is read again and must
+// be the same.
 CS_MUST_USE bool cs_rebuild_reader_start(struct cs_rebuild_reader *r, int32_t partition,
                                          const struct cs_position *from, struct cs_err *err);
 // One record more into b, which has room; r->end where there is none.

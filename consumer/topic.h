@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A topic that is read, any of its partitions from any offset up to an end that is known when it begins:
-// from Kafka (topic_kafka.c), or from memory (tests/sim). One thread. Errors: RETRY (brokers away), CONFIG.
+// A topic that is read, any of its partitions from any offset up to an end that is known when it
+// begins: from Kafka (topic_kafka.c), or from memory (tests/sim). One thread. Errors: RETRY
+// (brokers away), CONFIG.
 #pragma once
 
 #include "certsync/model/prepare.h"

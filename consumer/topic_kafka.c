@@ -153,8 +153,8 @@ bool cs_topic_kafka_new(const struct cs_topic_options *options, struct cs_topic 
     t->options = *options;
     if (!cs_kafka_conf_consumer(options->kafka, options->client_id, NULL, &conf, err))
         return false;
-    // A partition that is started waits for the answer to the fetch before it, and the end of one for the
-    // answer to one fetch more, which is held back this long where nothing is new.
+    // A partition that is started waits for the answer to the fetch before it, and the end of one
+    // for the answer to one fetch more, which is held back this long where nothing is new.
     if (rd_kafka_conf_set(conf, "fetch.wait.max.ms", "10", text, sizeof text) != RD_KAFKA_CONF_OK) {
         rd_kafka_conf_destroy(conf);
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "librdkafka: %s", text);

@@ -73,7 +73,6 @@ static void fail(struct cs_worker *w, const struct cs_err *err) {
 
 // --- what follows an error
 
-// Throws away what is under way for it.
 static void drop(struct cs_worker *w, struct cs_partition *p, enum cs_partition_state then) {
     if (w->flying && w->flying->partition == p) {
         cs_flight_abandon(&w->flight);
@@ -92,16 +91,16 @@ static void stop(struct cs_worker *w, struct cs_partition *p, const struct cs_er
     cs_log_err(CS_LOG_ERROR, "partition stops", err, "partition=%d", (int)p->stand.id);
 }
 
-// What heals by itself is tried again soon; what somebody must mend meanwhile (a right, a topic) at a
-// growing distance.
+// What heals by itself is tried again soon; what somebody must mend meanwhile (a right, a topic) at
+// a growing distance.
 static int64_t next_backoff_ms(const struct cs_partition *p, enum cs_err_kind kind) {
     int64_t last_ms = kind == CS_ERR_RETRY ? BACKOFF_LAST_MS : BACKOFF_MEND_LAST_MS;
     int64_t next_ms = p->backoff_ms == 0 ? BACKOFF_FIRST_MS : p->backoff_ms * 2;
     return next_ms < last_ms ? next_ms : last_ms;
 }
 
-// An error of one partition. FATAL stops it. Otherwise it starts again from the stored position after a
-// pause; CONFIG is a right or a topic that is not there, which somebody must mend.
+// An error of one partition. FATAL stops it. Otherwise it starts again from the stored position
+// after a pause; CONFIG is a right or a topic that is not there, which somebody must mend.
 static void partition_failed(struct cs_worker *w, struct cs_partition *p, const struct cs_err *err) {
     if (err->kind == CS_ERR_FATAL) {
         stop(w, p, err);
@@ -122,7 +121,8 @@ static void partition_failed(struct cs_worker *w, struct cs_partition *p, const 
     drop(w, p, CS_PARTITION_STARTING);
 }
 
-// An error in flight. What the rules say is this partition's affair, also where CONFIG names a ruleset.
+// An error in flight. What the rules say is this partition's affair, also where CONFIG names a
+// ruleset.
 static void flight_failed(struct cs_worker *w, struct cs_partition *p, bool of_rules, struct cs_err *err) {
     if (of_rules && err->kind != CS_ERR_RETRY)
         err->kind = CS_ERR_FATAL;
@@ -242,7 +242,6 @@ static bool step(struct cs_worker *w, enum cs_flight_step *ret) {
         measure_phase(w, phase);
     if (phase == CS_FLIGHT_DERIVED || phase == CS_FLIGHT_OUTCOMES)
         watch_stall(w, p, *ret == CS_FLIGHT_WAITS);
-    // Between deciding and publishing.
     if (phase != CS_FLIGHT_DECIDING || w->flight.phase != CS_FLIGHT_COMPARING ||
         cs_board_may_publish(w->x.c->board, &err))
         return phase < CS_FLIGHT_COMPARING && *ret == CS_FLIGHT_WENT_ON;
@@ -304,8 +303,8 @@ static bool start_due(const struct cs_worker *w) {
     return cs_group_assign_due(&w->group);
 }
 
-// Starts partitions whose turn it is, and has them fetched once all that could be started are. Comes back
-// after a while, so that the group is served however slow the answers are.
+// Starts partitions whose turn it is, and has them fetched once all that could be started are.
+// Comes back after a while, so that the group is served however slow the answers are.
 static bool start_partitions(struct cs_worker *w) {
     struct cs_err err;
     if (w->flying || !start_due(w))
@@ -326,8 +325,9 @@ static bool start_partitions(struct cs_worker *w) {
     return true;
 }
 
-// With nothing to do, sees to it that the catalogs are still there. A commit would notice, but where nothing
-// comes in there is none: a Redis that lost its catalog, or was turned back, is found out by asking.
+// With nothing to do, sees to it that the catalogs are still there. A commit would notice, but
+// where nothing comes in there is none: a Redis that lost its catalog, or was turned back, is found
+// out by asking.
 static void look_at_idle(struct cs_worker *w) {
     int64_t began_ms = now_ms(w);
     struct cs_err err;
@@ -454,8 +454,9 @@ static bool use_clients(struct cs_worker *w, struct clients *c, struct cs_err *e
     return cs_group_join(&w->group, err);
 }
 
-// The files of Kafka's TLS changed. New clients are made beside the old, which are let go only then: what is under way is finished where that is
-// possible, and else looked up in the topics by whoever gets the partitions next, as after any other change of hands.
+// The files of Kafka's TLS changed. New clients are made beside the old, which are let go only
+// then: what is under way is finished where that is possible, and else looked up in the topics by
+// whoever gets the partitions next, as after any other change of hands.
 static void renew_clients(struct cs_worker *w) {
     CS_AUTO(clients_clear) struct clients made = {0};
     struct cs_err err;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A worker: a thread with its own Kafka consumer in the group, its own producer and its own catalog, that
-// takes its partitions' records through prepare, load, decide, publish and commit (DESIGN, "The consumer").
+// A worker: a thread with its own Kafka consumer in the group, its own producer and its own
+// catalog, that takes its partitions' records through prepare, load, decide, publish and commit
+// (DESIGN, "The consumer").
 #pragma once
 
 #include "certsync/model/outcome.h"
@@ -17,9 +18,9 @@ void cs_worker_metrics_init(struct cs_worker_metrics *m, struct cs_metrics *regi
 
 struct cs_worker;
 
-// Called once, in the worker's thread, at the end of its work: err is NULL after a stop, otherwise why the
-// whole worker cannot go on (CONFIG, FATAL; a stop of one partition only goes to the board). It should post
-// to the loop.
+// Called once, in the worker's thread, at the end of its work: err is NULL after a stop, otherwise
+// why the whole worker cannot go on (CONFIG, FATAL; a stop of one partition only goes to the
+// board). It should post to the loop.
 typedef void (*cs_worker_end_fn)(void *arg, const struct cs_err *err);
 
 // Starts the thread. metrics are borrowed for its life.

@@ -123,7 +123,8 @@ static bool stream_event(const struct cs_worker_context *x, struct cs_partition 
         return true;
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
     case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
-        // Why it is gone is found out at the start: whether records were deleted, or the topic was made anew.
+        // Why it is gone is found out at the start: whether records were deleted, or the topic was
+        // made anew.
         return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE,
                           "topic %s no longer holds offset %lld; looking at it again", topic,
                           (long long)p->next_fetch);
@@ -201,8 +202,9 @@ static bool refill(struct cs_partition *p) {
     return p->stash_len > 0;
 }
 
-// Assigning takes effect later than it returns, and fetches again what the stash may still hold: what was fetched
-// before, or comes a second time, is not to be judged. The first record after a start is exactly the one asked for.
+// Assigning takes effect later than it returns, and fetches again what the stash may still hold:
+// what was fetched before, or comes a second time, is not to be judged. The first record after a
+// start is exactly the one asked for.
 static bool is_left_over(struct cs_partition *p, const rd_kafka_message_t *m) {
     if (m->offset < p->next_fetch || (p->rewound && m->offset != p->next_fetch))
         return true;
@@ -284,8 +286,8 @@ static bool prepare(const struct cs_worker_context *x, struct cs_batch *b, struc
     return true;
 }
 
-// Nothing more of its partition now: where it waits for a flight, another partition's records may be
-// prepared meanwhile.
+// Nothing more of its partition now: where it waits for a flight, another partition's records may
+// be prepared meanwhile.
 static bool set_aside(struct cs_batches *bs, struct cs_partition *partitions) {
     struct cs_batch *b = bs->filling;
     bs->filling = NULL;

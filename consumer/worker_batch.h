@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A worker's batches. Records from a partition's queue are collected and prepared, a few at a time, while
-// another batch is in flight. The batch that is being filled stays open until the flight is over or it is
-// full: many small batches cost more than one.
+// A worker's batches. Records from a partition's queue are collected and prepared, a few at a time,
+// while another batch is in flight. The batch that is being filled stays open until the flight is
+// over or it is full: many small batches cost more than one.
 #pragma once
 
 #include "worker_partition.h"
@@ -29,8 +29,8 @@ struct cs_batches {
 };
 void cs_batches_clear(struct cs_batches *b);
 
-// Collects and prepares for a few milliseconds. flying: whether another batch is in flight. *ret_some
-// where there was something to do. False: *ret_failed cannot go on.
+// Collects and prepares for a few milliseconds. flying: whether another batch is in flight.
+// *ret_some where there was something to do. False: *ret_failed cannot go on.
 CS_MUST_USE bool cs_batches_work(struct cs_batches *b, struct cs_partition *partitions, bool flying,
                                  bool *ret_some, struct cs_partition **ret_failed, struct cs_err *err);
 // The next one that is prepared; NULL: none is. It is given back by one of the two below.

@@ -246,8 +246,8 @@ static bool send_derived(struct cs_flight *f, struct cs_err *err) {
     size_t bytes = 0;
     for (size_t n = 0; f->sent < a->derived_len && n < AT_ONCE && bytes < AT_ONCE_SIZE; f->sent++) {
         const struct cs_applied_derived *d = &a->derived[f->sent];
-        // Outcomes are published after the derived events of their batch: where an outcome is out, so are
-        // they.
+        // Outcomes are published after the derived events of their batch: where an outcome is out,
+        // so are they.
         if (d->outcome_n <= f->stand->published)
             continue;
         const struct cs_header headers[] = {
@@ -312,8 +312,9 @@ static bool advance_compare(struct cs_flight *f, enum cs_flight_step *ret, struc
     return send_derived(f, err);
 }
 
-// Whether the outcomes stand where they belong: right behind those before them, as nobody else writes there. Where not, the topic
-// is looked at again before anything more is published or committed on it.
+// Whether the outcomes stand where they belong: right behind those before them, as nobody else
+// writes there. Where not, the topic is looked at again before anything more is published or
+// committed on it.
 static bool check_places(struct cs_flight *f, struct cs_err *err) {
     struct cs_publisher *to = f->env->publisher;
     struct cs_stand *s = f->stand;

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One batch on its way: load, decide, compare, publish, commit. Whoever has the batch drives the flight, step by step: a worker's
-// turn (worker.c), a rebuild (rebuild.c), the simulation (tests/sim). A flight has no thread and no clock, logs nothing, and does
-// not decide what follows an error: it is given up (cs_flight_abandon), and its partition begins again where the catalog stands.
+// One batch on its way: load, decide, compare, publish, commit. Whoever has the batch drives the
+// flight, step by step: a worker's turn (worker.c), a rebuild (rebuild.c), the simulation
+// (tests/sim). A flight has no thread and no clock, logs nothing, and does not decide what follows
+// an error: it is given up (cs_flight_abandon), and its partition begins again where the catalog
+// stands.
 //
-// Publishing goes before committing, and what was published before is compared, not published again. Both rest on this: the same
-// records judged on the same position give the same bytes.
+// Publishing goes before committing, and what was published before is compared, not published
+// again. Both rest on this: the same records judged on the same position give the same bytes.
 #pragma once
 
 #include "apply.h"
@@ -27,12 +29,12 @@ struct cs_stand {
 void cs_stand_clear(struct cs_stand *s);
 // What was decided and is not committed is thrown away; the stream, too.
 void cs_stand_forget(struct cs_stand *s);
-// Reads the position from the catalog. Waits. FATAL: the catalog is of another deployment, or of a ruleset that this release does
-// not know.
+// Reads the position from the catalog. Waits. FATAL: the catalog is of another deployment, or of a
+// ruleset that this release does not know.
 CS_MUST_USE bool cs_stand_load(struct cs_stand *s, struct cs_catalog *catalog, const char *deployment,
                                int32_t partitions, struct cs_err *err);
-// Notes how far outcomes are published. They may be ahead of the catalog, never behind, and what both have must be the same:
-// otherwise FATAL.
+// Notes how far outcomes are published. They may be ahead of the catalog, never behind, and what
+// both have must be the same: otherwise FATAL.
 CS_MUST_USE bool cs_stand_follow(struct cs_stand *s, const struct cs_cursor_tail *tail,
                                  const char *outcomes_name, struct cs_err *err);
 
@@ -74,8 +76,8 @@ struct cs_flight {
 void cs_flight_init(struct cs_flight *f, const struct cs_flight_env *env);
 void cs_flight_clear(struct cs_flight *f);
 
-// Begins with prepared records that follow stand->position. All is borrowed until the flight has landed or is given up. After an
-// error it must be given up, too.
+// Begins with prepared records that follow stand->position. All is borrowed until the flight has
+// landed or is given up. After an error it must be given up, too.
 CS_MUST_USE bool cs_flight_begin(struct cs_flight *f, struct cs_stand *stand,
                                  const struct cs_batch_record *records, size_t len,
                                  const struct cs_published_outcome *beside, struct cs_err *err);
@@ -86,8 +88,8 @@ enum cs_flight_step {
     CS_FLIGHT_MOVED,   // somebody else moved the position: what was decided is void, give it up
     CS_FLIGHT_LANDED, // apply.decided records are committed, and the stand is moved on; f->cut says whether it can go on
 };
-// One step. wait: for the catalog's answer where it is not there yet. Errors: where the phase is DECIDING they are about the next
-// record; FATAL otherwise is a fork.
+// One step. wait: for the catalog's answer where it is not there yet. Errors: where the phase is
+// DECIDING they are about the next record; FATAL otherwise is a fork.
 CS_MUST_USE bool cs_flight_advance(struct cs_flight *f, bool wait, enum cs_flight_step *ret,
                                    struct cs_err *err);
 // Gives it up, in any phase. What is under way at the producer may be published yet.

@@ -18,8 +18,9 @@ static struct cs_partition *find_partition(struct cs_group *g, int32_t id) {
     return NULL;
 }
 
-// A partition that is taken away a second time before its fetcher has stopped ends the process in librdkafka 2.0 (an
-// assertion of rd_kafka_assignment_partition_stopped): between two changes of the assignment its thread has this long.
+// A partition that is taken away a second time before its fetcher has stopped ends the process in
+// librdkafka 2.0 (an assertion of rd_kafka_assignment_partition_stopped): between two changes of
+// the assignment its thread has this long.
 static void note_assigned(struct cs_group *g) {
     g->settled_at_ms = cs_worker_now_ms(g->x) + ASSIGN_PAUSE_MS;
 }
@@ -55,7 +56,8 @@ static void add_partitions(struct cs_group *g, const rd_kafka_topic_partition_li
     for (int i = 0; i < list->cnt; i++) {
         int32_t id = list->elems[i].partition;
         struct cs_partition *p = NULL;
-        // One that was not there at the start is not judged; the inspector says that the topic has more than it may.
+        // One that was not there at the start is not judged; the inspector says that the topic has
+        // more than it may.
         if (id < 0 || id >= g->x->c->partition_count || find_partition(g, id))
             continue;
         if (!cs_partition_new(g->x, id, &p, &g->failure)) {
@@ -115,7 +117,8 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topi
     g->joined = true;
 }
 
-// What keeps a worker out of its group is told and tried again: a right that was taken away may come back.
+// What keeps a worker out of its group is told and tried again: a right that was taken away may
+// come back.
 static bool group_error(struct cs_group *g, const rd_kafka_message_t *m, struct cs_err *err) {
     char text[64];
     rd_kafka_resp_err_t fatal = m->err == RD_KAFKA_RESP_ERR__FATAL
@@ -135,8 +138,9 @@ static bool group_error(struct cs_group *g, const rd_kafka_message_t *m, struct 
     return true;
 }
 
-// Not each error costs the worker its assignment, which alone would tell that all is well: a search for the coordinator may be refused, and
-// the next one not. A worker that still has its partitions after this time is in its group: else its session would have ended.
+// Not each error costs the worker its assignment, which alone would tell that all is well: a search
+// for the coordinator may be refused, and the next one not. A worker that still has its partitions
+// after this time is in its group: else its session would have ended.
 static void forget_trouble(struct cs_group *g) {
     if (!g->trouble_ms || !g->joined ||
         cs_worker_now_ms(g->x) - g->trouble_ms <= 2 * g->x->c->settings->session_timeout_ms)

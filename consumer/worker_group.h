@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A worker's place in the consumer group: which partitions it has, and from where they are fetched. All in
-// the worker's thread.
+// A worker's place in the consumer group: which partitions it has, and from where they are fetched.
+// All in the worker's thread.
 #pragma once
 
 #include "worker_partition.h"
@@ -31,12 +31,14 @@ CS_MUST_USE bool cs_group_join(struct cs_group *g, struct cs_err *err);
 // Gives the partitions back and ends the client. wait: for what was stored of the offsets.
 void cs_group_leave(struct cs_group *g, bool wait, const char *why);
 
-// Serves rebalances and errors. False: *ret_partition cannot go on, or where that is NULL the whole worker.
+// Serves rebalances and errors. False: *ret_partition cannot go on, or where that is NULL the whole
+// worker.
 CS_MUST_USE bool cs_group_serve(struct cs_group *g, struct cs_partition **ret_partition, struct cs_err *err);
 // Whether the partitions must be assigned anew, and may be now.
 bool cs_group_assign_due(const struct cs_group *g);
-// Gives librdkafka the partitions that run, each with the offset that comes next. The others are fetched
-// again from where they stand: librdkafka 2.0 knows no way to change one offset alone that is safe.
+// Gives librdkafka the partitions that run, each with the offset that comes next. The others are
+// fetched again from where they stand: librdkafka 2.0 knows no way to change one offset alone that
+// is safe.
 void cs_group_assign(struct cs_group *g);
 // Kafka's own record of offsets, now and then: for lag tools, nothing of ours reads it.
 void cs_group_store_offsets(struct cs_group *g, bool wait);

@@ -28,8 +28,8 @@ bool cs_partition_new(const struct cs_worker_context *x, int32_t id, struct cs_p
                           (int)id);
     }
     cs_kafka_intake_init(&p->intake, x->rk, &x->c->settings->kafka);
-    // A queue of its own, taken away from the consumer's before the partition is assigned: one that is stuck
-    // holds up no other.
+    // A queue of its own, taken away from the consumer's before the partition is assigned: one that
+    // is stuck holds up no other.
     rd_kafka_queue_forward(p->queue, NULL);
     rd_kafka_queue_io_event_enable(p->queue, x->wake_fd, &one, sizeof one);
     *ret = p;
@@ -156,14 +156,15 @@ bool cs_partition_start(const struct cs_worker_context *x, struct cs_partition *
     return true;
 }
 
-// Whether the partition waits for records that do not come: all events are judged, and more outcomes should be there.
+// Whether the partition waits for records that do not come: all events are judged, and more
+// outcomes should be there.
 static bool replay_stands(const struct cs_worker_context *x, struct cs_partition *p) {
     return p->replaying && cs_partition_reached_end(x, p) &&
            cs_worker_now_ms(x) - p->landed_ms > REPLAY_IDLE_MS;
 }
 
-// What is published is looked at again then. A broker that has just begun to lead may tell an old end of the events for a moment; after that
-// the events are lost.
+// What is published is looked at again then. A broker that has just begun to lead may tell an old
+// end of the events for a moment; after that the events are lost.
 static bool events_missing(const struct cs_worker_context *x, struct cs_partition *p, struct cs_err *err) {
     int64_t now = cs_worker_now_ms(x);
     if (p->ahead_since_ms == 0)
@@ -176,8 +177,8 @@ static bool events_missing(const struct cs_worker_context *x, struct cs_partitio
         (long long)p->eof_at, (long long)p->stand.position.outcomes);
 }
 
-// A commit would notice, but where nothing comes in there is none: a Redis that lost its catalog, or was
-// turned back, is found out by asking.
+// A commit would notice, but where nothing comes in there is none: a Redis that lost its catalog,
+// or was turned back, is found out by asking.
 bool cs_partition_look(const struct cs_worker_context *x, struct cs_partition *p, struct cs_err *err) {
     struct cs_position now;
     CS_AUTO(cs_state_free) struct cs_state *nothing = NULL;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A partition that a worker has: where it stands (checked against catalog and topics), its records as
-// Kafka gives them, and what the board tells of it. Nothing here decides what follows an error: each is
-// returned, and the worker's turn (worker.c) starts the partition again or stops it.
+// A partition that a worker has: where it stands (checked against catalog and topics), its records
+// as Kafka gives them, and what the board tells of it. Nothing here decides what follows an error:
+// each is returned, and the worker's turn (worker.c) starts the partition again or stops it.
 #pragma once
 
 #include "certsync/runtime/kafka.h"
@@ -64,26 +64,26 @@ void cs_partition_free(struct cs_partition *p);
 // Reads where it stands. Waits; nothing may be in flight. It runs then, and must be assigned.
 CS_MUST_USE bool cs_partition_start(const struct cs_worker_context *x, struct cs_partition *p,
                                     struct cs_err *err);
-// Whether the catalog still stands where this worker left it; an error where not. Waits; nothing may be
-// in flight.
+// Whether the catalog still stands where this worker left it; an error where not. Waits; nothing
+// may be in flight.
 CS_MUST_USE bool cs_partition_look(const struct cs_worker_context *x, struct cs_partition *p,
                                    struct cs_err *err);
 // Throws away what was taken from its queue, and what is held of the catalog.
 void cs_partition_forget(struct cs_partition *p, enum cs_partition_state then);
 
-// That it has heard of its records since the start: an end, or (INT64_MAX) a record. It is told to run
-// then, where it failed before only once that is mended: there is nothing to do, or a batch was committed
-// (cs_partition_runs).
+// That it has heard of its records since the start: an end, or (INT64_MAX) a record. It is told to
+// run then, where it failed before only once that is mended: there is nothing to do, or a batch was
+// committed (cs_partition_runs).
 void cs_partition_heard(const struct cs_worker_context *x, struct cs_partition *p, int64_t end_offset);
 void cs_partition_runs(const struct cs_worker_context *x, struct cs_partition *p);
 // A flight has landed: the stand is moved on.
 void cs_partition_landed(const struct cs_worker_context *x, struct cs_partition *p);
 // Whether all that its queue gave up to the end is committed; tells the board where it is.
 bool cs_partition_reached_end(const struct cs_worker_context *x, struct cs_partition *p);
-// The next record that came for it, for its age; and what is the oldest after a commit (0: none that a
-// batch holds).
+// The next record that came for it, for its age; and what is the oldest after a commit (0: none
+// that a batch holds).
 void cs_partition_saw(const struct cs_worker_context *x, struct cs_partition *p, int64_t time_ms);
 void cs_partition_applied(const struct cs_worker_context *x, struct cs_partition *p, int64_t batch_ms);
-// Of one that stands still, which is not fetched: how long the log is, and the age of what it waits with.
-// Waits for brokers; false where they did not answer.
+// Of one that stands still, which is not fetched: how long the log is, and the age of what it waits
+// with. Waits for brokers; false where they did not answer.
 bool cs_partition_measure(const struct cs_worker_context *x, struct cs_partition *p);
