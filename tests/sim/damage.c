@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What somebody else does to the outcomes: writes what does not belong there, or takes away what does.
+#include <stdlib.h>
+#include <string.h>
+
+#include "outcome_chain.h"
+#include "sim.h"
+
+static struct sim_oracle whole(struct sim *s, int32_t p) {
+    struct sim_oracle o;
+    oracle_run(s, &o, p, (int64_t)s->logs[CS_PUBLISH_EVENTS][p].len, &s->base[p]);
+    return o;
+}
+
+// How far the outcomes go; *ret_first: where the last number stands first.
+static int64_t published(struct sim *s, int32_t p, size_t *ret_first) {
+    const struct sim_log *l = &s->logs[CS_PUBLISH_OUTCOMES][p];
+    int64_t last = 0;
+    for (size_t i = 0; i < l->len; i++)
+        if (cs_outcome_number(l->records[i].value) == last + 1) {
+            last++;
+            *ret_first = i;
+        }
+    return last;
+}
+
+// The same outcome, but of another record.
+static struct cs_bytes forged(struct sim *s, struct cs_bytes value) {
+    static const char member[] = "\"record\":\"";
+    struct cs_bytes copy = arena_bytes(s, value);
+    uint8_t *data = (uint8_t *)(uintptr_t)copy.data;
+    for (size_t i = 0; i + sizeof member < copy.len; i++)
+        if (memcmp(data + i, member, sizeof member - 1) == 0) {
+            uint8_t *digit = data + i + sizeof member - 1;
+            *digit = *digit == '0' ? '1' : '0';
+            return copy;
+        }
+    abort();
+}
+
+static bool at_ease(struct sim *s, int32_t p, int64_t last) {
+    struct cs_generations g;
+    struct cs_err err;
+    for (int i = 0; i < s->workers_len; i++)
+        if (s->workers[i].flying >= 0 || s->workers[i].publisher.len > 0)
+            return false;
+    return s->admin->ops->generations(s->admin, p, &g, &err) && g.live_position.outcomes == last && last > 2;
+}
+
+void do_damage(struct sim *s) {
+    int32_t p = s->damaged;
+    struct sim_log *l = &s->logs[CS_PUBLISH_OUTCOMES][p];
+    size_t first = 0;
+    int64_t last = published(s, p, &first);
+    bool room = (size_t)last + 2 < s->logs[CS_PUBLISH_EVENTS][p].len;
+    if (s->damage == UNHARMED || s->damage == RULESET || s->damage_n || s->depth > 0)
+        return;
+    struct sim_oracle o = whole(s, p);
+    if (s->damage <= GAP && room) {
+        int64_t n = s->damage == GAP ? last + 2 : last + 1;
+        struct sim_record r = {.value = o.outcomes[n - 1], .foreign = true};
+        r.key = (struct cs_bytes){(const uint8_t *)o.accounts[n - 1], strlen(o.accounts[n - 1])};
+        if (s->damage == FORGED)
+            r.value = forged(s, r.value);
+        else if (s->damage == FORGED_KEY)
+            r.key = (struct cs_bytes){(const uint8_t *)"somebody", 8};
+        if (s->damage != GAP || (int64_t)l->len >= n - 1) {
+            log_append(s, CS_PUBLISH_OUTCOMES, p, r);
+            s->damage_n = n;
+        }
+    } else if (s->damage > GAP && at_ease(s, p, last)) {
+        struct cs_bytes other = forged(s, l->records[first].value);
+        if (s->damage == TRUNCATED)
+            l->len = first;
+        for (size_t i = first; i < l->len; i++)
+            if (cs_outcome_number(l->records[i].value) == last)
+                l->records[i].value = other;
+        for (int i = 0; i < s->workers_len; i++)
+            worker_let_go(&s->workers[i], p); // only whoever begins reads it again
+        s->damage_n = last + 1;
+    }
+    if (s->damage_n)
+        tell(s, "damage %d to partition %d, outcome %lld", s->damage, (int)p, (long long)s->damage_n);
+    oracle_free(&o);
+}
+
+// What somebody else writes to the outcomes: nothing at all, or an outcome again.
+void add_junk(struct sim *s, int32_t p) {
+    struct sim_log *l = &s->logs[CS_PUBLISH_OUTCOMES][p];
+    struct sim_record r = {.value = {(const uint8_t *)"{\"n\":1,junk", 11}, .foreign = true};
+    if (l->len > 0 && draw(s, 2))
+        r = l->records[draw(s, (unsigned)l->len)];
+    if (s->damage_n == 0 || s->damaged != p)
+        log_append(s, CS_PUBLISH_OUTCOMES, p, r);
+    tell(s, "somebody writes to the outcomes of partition %d", (int)p);
+}

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdlib.h>
+#include <string.h>
+
+#include "hot.h"
+#include "sim.h"
+
+static void failed(struct sim_worker *w, int32_t p, const struct cs_err *err) {
+    struct sim *s = w->s;
+    tell(s, "worker %d, partition %d: %s", w->index, (int)p, err->msg);
+    if (w->flying == p) {
+        cs_flight_abandon(&w->flight);
+        w->flying = -1;
+    }
+    cs_stand_forget(&w->stand[p]);
+    w->state[p] = STARTING;
+    if (err->kind == CS_ERR_RETRY)
+        return;
+    w->state[p] = STOPPED;
+    if (s->damaged != p || s->damage_n == 0)
+        violation(s, "worker %d stops partition %d: %s", w->index, (int)p, err->msg);
+}
+
+static void start(struct sim_worker *w, int32_t p) {
+    struct cs_stand *stand = &w->stand[p];
+    struct cs_cursor_tail tail;
+    struct cs_err err;
+    stand->id = p;
+    if (!cs_stand_load(stand, w->catalog, FX_DEPLOYMENT, PARTITIONS, &err) ||
+        !cs_cursor_tail(w->env.outcomes, w->env.apply.rules.crypto, p, &stand->position, 1000, &tail, &err) ||
+        !cs_stand_follow(stand, &tail, "cert.outcomes", &err)) {
+        failed(w, p, &err);
+        return;
+    }
+    w->state[p] = RUNNING;
+    tell(w->s, "worker %d starts partition %d at %lld, outcomes %lld of %lld", w->index, (int)p,
+         (long long)stand->position.next_offset, (long long)stand->position.outcomes,
+         (long long)stand->published);
+}
+
+// With nothing to do: whether the catalog is where it was left.
+static void look(struct sim_worker *w, int32_t p) {
+    struct cs_position now;
+    struct cs_state *nothing = NULL;
+    struct cs_err err;
+    bool ok = cs_state_new(false, &nothing, &err) && cs_catalog_load(w->catalog, p, nothing, &now, &err);
+    if (ok && (!cs_position_equal(&now, &w->stand[p].position) ||
+               w->catalog->ops->generation(w->catalog, p) != w->stand[p].generation))
+        ok = cs_err_set(&err, CS_ERR_RETRY, CS_CODE_NONE, "the catalog was moved");
+    cs_state_free(nothing);
+    if (!ok)
+        failed(w, p, &err);
+}
+
+static void launch(struct sim_worker *w, int32_t p) {
+    struct sim *s = w->s;
+    const struct sim_log *l = &s->logs[CS_PUBLISH_EVENTS][p];
+    int64_t next = w->stand[p].position.next_offset;
+    size_t n = 0;
+    struct cs_err err;
+    for (size_t most = 1 + draw(s, BATCH); n < most && (size_t)next + n < l->len; n++) {
+        const struct sim_event *e = l->records[(size_t)next + n].event;
+        w->records[n] = (struct cs_batch_record){e->record, e->prepared};
+        w->records[n].record.offset = next + (int64_t)n;
+    }
+    if (n == 0) {
+        look(w, p);
+        return;
+    }
+    w->flying = p;
+    tell(s, "worker %d takes %zu records of partition %d from %lld on", w->index, n, (int)p, (long long)next);
+    if (!cs_flight_begin(&w->flight, &w->stand[p], w->records, n, NULL, &err))
+        failed(w, p, &err);
+}
+
+static void landed(struct sim_worker *w, int32_t p) {
+    struct cs_err err = w->flight.cut_err;
+    bool cut = w->flight.cut;
+    w->flying = -1;
+    cs_hot_keep(w->stand[p].hot, w->hot_max);
+    tell(w->s, "worker %d has committed partition %d up to %lld", w->index, (int)p,
+         (long long)w->stand[p].position.next_offset);
+    judge_committed(w->s, p, &w->stand[p].position);
+    if (!cut)
+        return;
+    err.kind = err.kind == CS_ERR_RETRY ? CS_ERR_RETRY : CS_ERR_FATAL;
+    failed(w, p, &err);
+}
+
+static void fly(struct sim_worker *w) {
+    static const char *const names[] = {"rests",   "loads",    "decides", "compares",
+                                        "derived", "outcomes", "commits"};
+    enum cs_flight_step step;
+    struct cs_err err;
+    int32_t p = w->flying;
+    enum cs_flight_phase phase = w->flight.phase;
+    if (!cs_flight_advance(&w->flight, w->s->healing, &step, &err)) {
+        failed(w, p, &err);
+        return;
+    }
+    if (w->flight.phase != phase && step == CS_FLIGHT_WENT_ON)
+        tell(w->s, "worker %d %s", w->index, names[w->flight.phase]);
+    if (step == CS_FLIGHT_MOVED) {
+        cs_err_set(&err, CS_ERR_RETRY, CS_CODE_NONE, "the position was moved");
+        failed(w, p, &err);
+    } else if (step == CS_FLIGHT_LANDED) {
+        landed(w, p);
+    }
+}
+
+void worker_step(struct sim_worker *w) {
+    if (w->frozen)
+        return;
+    if (w->flying >= 0) {
+        fly(w);
+        return;
+    }
+    int32_t p = (int32_t)draw(w->s, PARTITIONS);
+    if (!w->owns[p])
+        return;
+    switch (w->state[p]) {
+    case STARTING:
+        start(w, p);
+        break;
+    case RUNNING:
+        launch(w, p);
+        break;
+    case STOPPED:
+        break;
+    }
+}
+
+void worker_let_go(struct sim_worker *w, int32_t p) {
+    if (w->flying == p) {
+        cs_flight_abandon(&w->flight);
+        w->flying = -1;
+    }
+    cs_stand_forget(&w->stand[p]);
+    w->state[p] = STARTING;
+}
+
+void worker_begin(struct sim_worker *w) {
+    static const size_t memory[] = {0, 1, 6000, 1 << 20};
+    struct sim *s = w->s;
+    struct fx *fx = s->pool->fx;
+    w->flying = -1;
+    w->frozen = false;
+    w->hot_max = draw(s, 2) ? 0 : 1 << 20;
+    w->catalog = sim_catalog(s, false);
+    publisher_init(&w->publisher, s);
+    w->env = (struct cs_flight_env){
+        .apply = {.rules = {.crypto = fx->crypto,
+                            .deployment = FX_DEPLOYMENT,
+                            .partition_count = PARTITIONS,
+                            .root = fx->root->pub},
+                  .service = fx->service->priv,
+                  .service_kid = s->pool->service_kid,
+                  .batch_memory = memory[draw(s, CS_ARRAY_LEN(memory))]},
+        .catalog = w->catalog,
+        .publisher = &w->publisher.base,
+        .outcomes = sim_topic(s),
+        .outcomes_name = "cert.outcomes",
+    };
+    for (int32_t p = 0; p < PARTITIONS; p++) {
+        w->owns[p] = draw(s, 3) > 0;
+        w->state[p] = STARTING;
+    }
+}
+
+void worker_end(struct sim_worker *w) {
+    cs_flight_abandon(&w->flight);
+    w->flying = -1;
+    for (int32_t p = 0; p < PARTITIONS; p++)
+        cs_stand_clear(&w->stand[p]);
+    cs_catalog_free(w->catalog);
+    cs_topic_free(w->env.outcomes);
+}
+
+// --- rebuilds
+
+// Until there is no error, or it is another one than a fault of the simulation's.
+static bool rebuild_tries(struct sim *s, struct sim_rebuilder *sr, int32_t p, int64_t generation) {
+    struct cs_err err;
+    for (int i = 0; i < 8; i++) {
+        atomic_store(&sr->env.stopping, i < 3 && chance(s, 2 * s->faults));
+        bool ok = cs_rebuilder_begin(sr->r, p, generation, &err) && cs_rebuilder_follow(sr->r, &err);
+        if (ok)
+            return true;
+        tell(s, "  rebuild: %s", err.msg);
+        if (err.kind != CS_ERR_RETRY) {
+            if (s->damaged != p || s->damage_n == 0)
+                violation(s, "a rebuild of partition %d fails: %s", (int)p, err.msg);
+            return false;
+        }
+        if (s->faults == 0 && !atomic_load(&sr->env.stopping))
+            violation(s, "a rebuild of partition %d fails without a fault: %s", (int)p, err.msg);
+        cs_rebuilder_end(sr->r);
+    }
+    return false;
+}
+
+static void try_promote(struct sim *s, struct cs_rebuilder *r, int32_t p, int64_t generation) {
+    struct cs_err err;
+    struct cs_generations g;
+    int64_t most = draw(s, 3);
+    int64_t behind = -1;
+    bool done = false;
+    if (!cs_rebuilder_promote(r, most, &behind, &done, &err) ||
+        !s->admin->ops->generations(s->admin, p, &g, &err))
+        return;
+    tell(s, "  %lld behind: %s", (long long)behind, done ? "promoted" : "not promoted");
+    if (done != (g.live == generation) || (done && behind > most))
+        violation(s, "a promotion of partition %d, %lld behind, is told to be %s", (int)p, (long long)behind,
+                  done ? "done" : "not done");
+}
+
+void rebuilder_make(struct sim *s, struct sim_rebuilder *r, int64_t batch, int64_t bytes, int64_t cache) {
+    struct cs_err err;
+    r->settings = (struct cs_consumer_settings){.deployment = FX_DEPLOYMENT,
+                                                .workers = 1,
+                                                .batch_records = batch,
+                                                .batch_bytes = bytes,
+                                                .cache_bytes = cache};
+    r->env = (struct cs_rebuild_env){.settings = &r->settings,
+                                     .root_spki = cs_pubkey_spki(s->pool->fx->root->pub),
+                                     .partitions = PARTITIONS};
+    r->catalog = sim_catalog(s, true);
+    if (!cs_rebuilder_over(&r->env, sim_log_open(s, CS_PUBLISH_EVENTS), sim_log_open(s, CS_PUBLISH_OUTCOMES),
+                           r->catalog, &r->r, &err))
+        abort();
+}
+
+void rebuild_whole(struct sim *s, struct sim_rebuilder *r, int32_t p) {
+    struct cs_generations g;
+    struct cs_err err;
+    tell(s, "partition %d is rebuilt", (int)p);
+    catalog_on(r->catalog, s->store);
+    if (!s->admin->ops->generations(s->admin, p, &g, &err))
+        abort();
+    int64_t generation = g.next && draw(s, 4) ? g.next : (g.next > g.live ? g.next : g.live) + 1;
+    if (rebuild_tries(s, r, p, generation)) {
+        judge_catalog(s, p, CS_VIEW_NEXT);
+        if (cs_rebuilder_generation(r->r) != generation)
+            violation(s, "a rebuild of generation %lld stands on another", (long long)generation);
+        if (draw(s, 3))
+            try_promote(s, r->r, p, generation);
+    }
+    cs_rebuilder_end(r->r);
+    catalog_on(r->catalog, NULL);
+}
