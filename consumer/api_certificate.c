@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "api_internal.h"
+#include "certsync/model/text.h"
 
 struct detail {
     bool sealed;  // the sealed key is asked for
@@ -56,7 +57,7 @@ static void ask_shares(struct api_call *call, const struct cs_certificate *cert)
     api_ask(call, &command, on_shares);
 }
 
-static void show_own(struct api_call *call, const struct cs_certificate *cert, const struct api_material *m) {
+static void show_own(struct api_call *call, const struct cs_certificate *cert, const struct cs_material *m) {
     struct detail *d = call->state;
     struct api_item item;
     api_item_of_own(cert, &item);
@@ -69,9 +70,13 @@ static void show_own(struct api_call *call, const struct cs_certificate *cert, c
         on_shares(call, NULL);
 }
 
+static void put_text(struct cs_buf *json, struct cs_bytes text) {
+    cs_json_put_strn(json, (const char *)text.data, text.len);
+}
+
 // What the custodian needs to open each part's key (seal.h), and to check it against its certificate.
 static void show_sealed(struct api_call *call, const struct cs_certificate *cert,
-                        const struct api_material *m) {
+                        const struct cs_material *m) {
     struct detail *d = call->state;
     struct cs_buf *json = &d->json;
     cs_json_begin(json, '{');
@@ -81,15 +86,17 @@ static void show_sealed(struct api_call *call, const struct cs_certificate *cert
     cs_json_int(json, "version", cert->summary.version);
     cs_json_name(json, "parts");
     cs_json_begin(json, '[');
-    for (size_t i = 0; i < m->parts_len && i < cert->summary.leaves_len; i++) {
+    for (size_t i = 0; i < m->len && i < cert->summary.leaves_len; i++) {
         const struct cs_leaf *leaf = &cert->summary.leaves[i];
         cs_json_begin(json, '{');
-        cs_json_str(json, "role", m->parts[i].role);
-        cs_json_str(json, "key_subject", m->parts[i].key_subject);
-        cs_json_str(json, "key", m->parts[i].key);
+        cs_json_str(json, "role", m->part[i].role);
+        cs_json_str(json, "key_subject", m->part[i].key_subject);
+        cs_json_name(json, "key");
+        put_text(json, m->part[i].key);
         cs_json_name(json, "spki_sha256");
         cs_json_put_hex(json, (struct cs_bytes){leaf->spki_sha256, sizeof leaf->spki_sha256});
-        cs_json_str(json, "leaf", m->parts[i].chain[0]);
+        cs_json_name(json, "leaf");
+        put_text(json, m->part[i].chain[0]);
         cs_json_end(json, '}');
     }
     cs_json_end(json, ']');
@@ -104,7 +111,7 @@ static void on_own(struct api_call *call, const redisReply *reply) {
     struct detail *d = call->state;
     struct cs_err err;
     CS_AUTO(cs_certificate_clear) struct cs_certificate cert = {0};
-    CS_AUTO(api_material_clear) struct api_material material = {0};
+    struct cs_material material;
     struct cs_bytes doc = {0}, chains = {0};
     if (api_elements(reply) == 2) {
         doc = api_bytes(reply->element[0]);
@@ -122,7 +129,7 @@ static void on_own(struct api_call *call, const redisReply *reply) {
             not_found(call);
         return;
     }
-    if (!api_material_read(chains, &material, &err))
+    if (!cs_material_decode(chains, &material, &err))
         api_unreadable(call, &err);
     else if (d->sealed)
         show_sealed(call, &cert, &material);
@@ -142,7 +149,7 @@ static void ask_own(struct api_call *call, const char *id) {
 
 // ---- shared in
 
-static void show_shared(struct api_call *call, const struct api_material *m) {
+static void show_shared(struct api_call *call, const struct cs_material *m) {
     struct detail *d = call->state;
     struct api_item item;
     api_item_of_shared(&d->in, &item);
@@ -153,17 +160,37 @@ static void show_shared(struct api_call *call, const struct api_material *m) {
     api_answer(call, &d->json);
 }
 
+static bool is_leaf(struct cs_crypto *c, struct cs_bytes base64, const uint8_t sha256[32]) {
+    size_t der_len = 0;
+    uint8_t found[32], *der = malloc(cs_base64_decoded_max(base64.len) + 1);
+    bool ok = der && cs_base64_decode((const char *)base64.data, base64.len, der, &der_len);
+    if (ok)
+        cs_crypto_sha256(c, (struct cs_bytes){der, der_len}, found);
+    free(der);
+    return ok && memcmp(found, sha256, sizeof found) == 0;
+}
+
+// Whether its chains are those of these leaves (of the version that the summary describes).
+static bool fits_leaves(struct cs_crypto *c, const struct cs_material *m, const struct cs_cert_summary *s) {
+    if (m->len != s->leaves_len)
+        return false;
+    for (size_t i = 0; i < m->len; i++)
+        if (!is_leaf(c, m->part[i].chain[0], s->leaves[i].sha256))
+            return false;
+    return true;
+}
+
 // The chain lies with the owner, who may be a version ahead: then it is left out.
 static void on_owners_material(struct api_call *call, const redisReply *reply) {
     struct detail *d = call->state;
     struct cs_err err;
-    CS_AUTO(api_material_clear) struct api_material material = {0};
+    struct cs_material material;
     struct cs_bytes doc = api_bytes(reply);
-    if (doc.data && !api_material_read(doc, &material, &err)) {
+    if (doc.data && !cs_material_decode(doc, &material, &err)) {
         api_unreadable(call, &err);
         return;
     }
-    bool fits = doc.data && api_material_fits(call->api->crypto, &material, &d->in.summary);
+    bool fits = doc.data && fits_leaves(call->api->crypto, &material, &d->in.summary);
     show_shared(call, fits ? &material : NULL);
 }
 

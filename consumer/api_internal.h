@@ -174,28 +174,6 @@ void api_certificates(struct api_call *call, const redisReply *reply);
 void api_certificate(struct api_call *call, const redisReply *reply);
 void api_sealed_key(struct api_call *call, const redisReply *reply);
 
-// ---- api_material.c: chains and sealed keys
-
-#define API_PARTS_MAX 2
-struct api_part {
-    const char *role;
-    const char *key_subject;
-    const char *key; // sealed, base64
-    size_t chain_len;
-    const char *chain[10]; // base64 DER, leaf first
-};
-struct api_material { // texts live as long as it
-    void *root;
-    size_t parts_len;
-    struct api_part parts[API_PARTS_MAX];
-};
-// FATAL: not what cs_material_encode writes.
-CS_MUST_USE bool api_material_read(struct cs_bytes doc, struct api_material *ret, struct cs_err *err);
-void api_material_clear(struct api_material *m);
-CS_DEFINE_AUTO_CLEAR(struct api_material, api_material_clear)
-// Whether its chains are those of these leaves (of the version that the summary describes).
-bool api_material_fits(struct cs_crypto *c, const struct api_material *m, const struct cs_cert_summary *s);
-
 // ---- api_item.c: a certificate as JSON
 
 #define API_WITHIN_DAYS 30
@@ -211,8 +189,8 @@ struct api_item {
     const char *by;            // own: who sent it
     int64_t created_ms, updated_ms;
     size_t shares_total;
-    const struct cs_certificate *own;    // own: for old versions; else NULL
-    const struct api_material *material; // to show its chains; else NULL
+    const struct cs_certificate *own;   // own: for old versions; else NULL
+    const struct cs_material *material; // to show its chains; else NULL
 };
 void api_item_of_own(const struct cs_certificate *cert, struct api_item *ret);
 void api_item_of_shared(const struct cs_shared_in *in, struct api_item *ret);

@@ -94,13 +94,13 @@ static void put_hex(struct cs_buf *json, const char *name, const uint8_t *data, 
 }
 
 // One list for each part: the leaf first.
-static void put_chains(struct cs_buf *json, const struct api_material *m) {
+static void put_chains(struct cs_buf *json, const struct cs_material *m) {
     cs_json_name(json, "chain");
     cs_json_begin(json, '[');
-    for (size_t i = 0; i < m->parts_len; i++) {
+    for (size_t i = 0; i < m->len; i++) {
         cs_json_begin(json, '[');
-        for (size_t k = 0; k < m->parts[i].chain_len; k++)
-            cs_json_put_str(json, m->parts[i].chain[k]);
+        for (size_t k = 0; k < m->part[i].chain_len; k++)
+            cs_json_put_strn(json, (const char *)m->part[i].chain[k].data, m->part[i].chain[k].len);
         cs_json_end(json, ']');
     }
     cs_json_end(json, ']');

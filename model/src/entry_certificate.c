@@ -289,21 +289,21 @@ static void put_plain(struct cs_buf *b, struct cs_bytes text) {
     cs_buf_putc(b, '"');
 }
 
-void cs_material_encode(struct cs_buf *b, const struct cs_material_part *parts, size_t n) {
+void cs_material_encode(struct cs_buf *b, const struct cs_material *m) {
     cs_json_begin(b, '{');
     cs_json_name(b, "parts");
     cs_json_begin(b, '[');
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < m->len; i++) {
         cs_json_begin(b, '{');
         cs_json_name(b, "chain");
         cs_json_begin(b, '[');
-        for (size_t k = 0; k < parts[i].chain_len; k++)
-            put_plain(b, parts[i].chain[k]);
+        for (size_t k = 0; k < m->part[i].chain_len; k++)
+            put_plain(b, m->part[i].chain[k]);
         cs_json_end(b, ']');
         cs_json_name(b, "key");
-        put_plain(b, parts[i].key);
-        cs_json_str(b, "key_subject", parts[i].key_subject);
-        cs_json_str(b, "role", parts[i].role);
+        put_plain(b, m->part[i].key);
+        cs_json_str(b, "key_subject", m->part[i].key_subject);
+        cs_json_str(b, "role", m->part[i].role);
         cs_json_end(b, '}');
     }
     cs_json_end(b, ']');
@@ -337,6 +337,7 @@ static bool read_material_chain(struct cs_reader *r, struct cs_bytes *chain, siz
 }
 
 static bool read_material_part(struct cs_reader *r, struct cs_material *m) {
+    struct cs_material_part *part = &m->part[m->len];
     struct cs_string name;
     struct cs_bytes text;
     bool end = false;
@@ -350,18 +351,20 @@ static bool read_material_part(struct cs_reader *r, struct cs_material *m) {
         if (end)
             break;
         if (cs_string_is(name, "chain", 5)) {
-            if (!read_material_chain(r, m->part[m->len].chain, &m->part[m->len].chain_len))
+            if (!read_material_chain(r, part->chain, &part->chain_len))
                 return false;
             continue;
         }
         if (!read_text(r, &text))
             return false;
         if (cs_string_is(name, "key", 3))
-            m->part[m->len].key = text;
+            part->key = text;
         else if (cs_string_is(name, "key_subject", 11) && text.len == CS_UUID_LEN)
-            memcpy(m->part[m->len].key_subject, text.data, CS_UUID_LEN);
+            memcpy(part->key_subject, text.data, CS_UUID_LEN);
+        else if (cs_string_is(name, "role", 4) && text.len < sizeof part->role)
+            memcpy(part->role, text.data, text.len);
     }
-    if (m->part[m->len].chain_len == 0 || !m->part[m->len].key.data || m->part[m->len].key_subject[0] == '\0')
+    if (part->chain_len == 0 || !part->key.data || part->key_subject[0] == '\0' || part->role[0] == '\0')
         return cs_reader_fail(r, "not all of it is there");
     m->len++;
     return true;

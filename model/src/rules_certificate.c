@@ -194,24 +194,23 @@ static void summarise(const struct cs_judge *j, struct cs_cert_summary *s) {
 static void put_material(struct cs_judge *j, const char *id) {
     const struct cs_event *ev = j->ev;
     const struct cs_event_upload *up = &ev->data.upload;
-    struct cs_material_part parts[2];
-    memset(parts, 0, sizeof(parts));
+    struct cs_material m = {.len = up->parts};
     CS_AUTO(cs_buf_clear) struct cs_buf matched;
     cs_buf_init(&matched, 2 * CS_SEALED_MAX);
     for (size_t i = 0; i < up->parts; i++) {
         const struct cs_keyed_chain *from = &up->part[i];
-        struct cs_material_part *to = &parts[i];
+        struct cs_material_part *to = &m.part[i];
         to->chain_len = from->chain_len;
         for (size_t k = 0; k < from->chain_len; k++)
             to->chain[k] = from->chain[k].text;
         to->key = from->key.text;
-        to->key_subject = ev->subject;
-        to->role = cs_key_role_name(up->parts == 1 ? CS_ROLE_SINGLE
-                                    : i == 0       ? CS_ROLE_SM2_SIGN
-                                                   : CS_ROLE_SM2_ENCRYPT);
+        CS_COPY(to->key_subject, ev->subject);
+        CS_COPY(to->role, cs_key_role_name(up->parts == 1 ? CS_ROLE_SINGLE
+                                           : i == 0       ? CS_ROLE_SM2_SIGN
+                                                          : CS_ROLE_SM2_ENCRYPT));
         if (j->f.same_leaf) {
             to->key = j->f.material.part[i].key;
-            to->key_subject = j->f.material.part[i].key_subject;
+            CS_COPY(to->key_subject, j->f.material.part[i].key_subject);
         } else if (from->csr) {
             cs_json_put_base64(&matched, j->f.csr.key);
             if (!cs_buf_ok(&matched, j->err)) {
@@ -219,10 +218,10 @@ static void put_material(struct cs_judge *j, const char *id) {
                 return;
             }
             to->key = (struct cs_bytes){matched.data + 1, matched.len - 2}; // without the quotes
-            to->key_subject = j->f.csr.id;
+            CS_COPY(to->key_subject, j->f.csr.id);
         }
     }
-    cs_material_encode(cs_judge_begin(j), parts, up->parts);
+    cs_material_encode(cs_judge_begin(j), &m);
     cs_judge_put(j, cs_key_material(CS_NEW_KEY, ev->account, id));
 }
 

@@ -383,24 +383,44 @@ static void summaries_are_copied(void **state) {
 
 static void material(void **state) {
     (void)state;
-    struct cs_material_part parts[2] = {{.chain_len = 2,
-                                         .chain = {bytes_of("MAAA"), bytes_of("MAAB")},
-                                         .key = bytes_of("AQID"),
-                                         .key_subject = SAMPLE_ID,
-                                         .role = "sm2-sign"},
-                                        {.chain_len = 1,
-                                         .chain = {bytes_of("MAAC")},
-                                         .key = bytes_of("AQIE"),
-                                         .key_subject = SAMPLE_ID2,
-                                         .role = "sm2-enc"}};
+    const struct cs_material m = {.len = 2,
+                                  .part = {{.chain_len = 2,
+                                            .chain = {bytes_of("MAAA"), bytes_of("MAAB")},
+                                            .key = bytes_of("AQID"),
+                                            .key_subject = SAMPLE_ID,
+                                            .role = "sm2-sign"},
+                                           {.chain_len = 1,
+                                            .chain = {bytes_of("MAAC")},
+                                            .key = bytes_of("AQIE"),
+                                            .key_subject = SAMPLE_ID2,
+                                            .role = "sm2-enc"}}};
+    struct cs_material read;
+    struct cs_err err;
     struct cs_buf b;
     cs_buf_init(&b, 10000);
-    cs_material_encode(&b, parts, 2);
+    cs_material_encode(&b, &m);
     assert_string_equal(
         (const char *)b.data,
         "{\"parts\":[{\"chain\":[\"MAAA\",\"MAAB\"],\"key\":\"AQID\",\"key_subject\":\"" SAMPLE_ID
         "\",\"role\":\"sm2-sign\"},{\"chain\":[\"MAAC\"],\"key\":\"AQIE\",\"key_subject\":\"" SAMPLE_ID2
         "\",\"role\":\"sm2-enc\"}]}");
+    assert_true(cs_material_decode(cs_buf_bytes(&b), &read, &err));
+    assert_int_equal(read.len, 2);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(read.part[i].chain_len, m.part[i].chain_len);
+        assert_string_equal(read.part[i].key_subject, m.part[i].key_subject);
+        assert_string_equal(read.part[i].role, m.part[i].role);
+        assert_memory_equal(read.part[i].key.data, m.part[i].key.data, 4);
+    }
+    // What lacks a member is none.
+    static const char *const names[] = {"chain", "key\"", "key_subject", "role"};
+    for (size_t i = 0; i < CS_ARRAY_LEN(names); i++) {
+        char *text = strdup((const char *)b.data);
+        *strstr(text, names[i]) = 'x';
+        assert_false(cs_material_decode(bytes_of(text), &read, &err));
+        assert_int_equal(err.kind, CS_ERR_FATAL);
+        free(text);
+    }
     cs_buf_clear(&b);
 }
 

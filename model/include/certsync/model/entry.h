@@ -234,26 +234,20 @@ CS_DEFINE_AUTO_CLEAR(struct cs_certificate, cs_certificate_clear)
 void cs_certificate_encode(struct cs_buf *b, const struct cs_certificate *v);
 CS_MUST_USE bool cs_certificate_decode(struct cs_bytes json, struct cs_certificate *ret, struct cs_err *err);
 
-// Chains and sealed keys; base64 text as it came. Rules write it, only the API and the custodian read it.
+// Chains and sealed keys; base64 text as it came. Rules write it, the API and the custodian read it. Texts are views: of what came, or of the document.
 //   {"parts":[{"chain":["…"],"key":"…","key_subject":"<id that the key was sealed for: the certificate's as sent, or a CSR's>","role":"single"}]}
 struct cs_material_part {
-    size_t chain_len;
-    struct cs_bytes chain[10]; // base64 text, borrowed
-    struct cs_bytes key;       // base64 text, borrowed
-    const char *key_subject;
-    const char *role; // cs_key_role_name
+    size_t chain_len;          // at least 1
+    struct cs_bytes chain[10]; // base64 text, leaf first
+    struct cs_bytes key;       // base64 text
+    cs_uuid key_subject;
+    char role[12]; // cs_key_role_name
 };
-void cs_material_encode(struct cs_buf *b, const struct cs_material_part *parts, size_t n);
-// What the rules ask of it: views into json.
 struct cs_material {
     size_t len; // 1, or 2 for sm2
-    struct {
-        size_t chain_len;
-        struct cs_bytes chain[10]; // base64 text
-        struct cs_bytes key;       // base64 text
-        cs_uuid key_subject;
-    } part[2];
+    struct cs_material_part part[2];
 };
+void cs_material_encode(struct cs_buf *b, const struct cs_material *m);
 CS_MUST_USE bool cs_material_decode(struct cs_bytes json, struct cs_material *ret, struct cs_err *err);
 
 // {"id":…,"name":…,"csr":"<base64 DER>","key":"<base64, sealed>","spki_sha256":"<hex>","subject":…,"names":[…],"key_type":"P-256","key_bits":256,
