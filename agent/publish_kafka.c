@@ -77,14 +77,6 @@ static void look_at_files(const struct kafka *k, struct looks *ret) {
     }
 }
 
-static bool make_client(const struct kafka *k, rd_kafka_t **ret, struct cs_err *err) {
-    rd_kafka_conf_t *conf;
-    if (!cs_kafka_conf_producer(k->settings, k->client_id, &conf, err))
-        return false;
-    rd_kafka_conf_set_dr_msg_cb(conf, on_report);
-    return cs_kafka_new(RD_KAFKA_PRODUCER, conf, ret, err);
-}
-
 // Nothing is under way between two calls: the old client has nothing left to do once there is a new one. Files that cannot be used, a pair of which
 // one half is there perhaps, leave the old one in use; they are tried again with the next call.
 static bool connect_client(struct kafka *k, struct cs_err *err) {
@@ -93,7 +85,7 @@ static bool connect_client(struct kafka *k, struct cs_err *err) {
     look_at_files(k, &now);
     if (k->rk && memcmp(&now, &k->looks, sizeof now) == 0)
         return true;
-    if (make_client(k, &made, err)) {
+    if (cs_kafka_producer(k->settings, k->client_id, on_report, NULL, NULL, &made, err)) {
         if (k->rk) {
             rd_kafka_destroy(k->rk);
             cs_log_msg(CS_LOG_INFO, "the connection to Kafka is made anew with the changed files");
@@ -123,28 +115,26 @@ static bool kafka_partitions(struct cs_publisher *p, int64_t timeout_ms, int32_t
     return true;
 }
 
-static rd_kafka_resp_err_t produce_one(struct kafka *k, const struct cs_publish_record *r,
-                                       struct slot *slot) {
-    union {
-        const uint8_t *in;
-        void *out; // copied, never written
-    } value = {.in = r->value.data};
-    return rd_kafka_producev(
-        k->rk, RD_KAFKA_V_TOPIC(k->topic),
-        RD_KAFKA_V_PARTITION(r->partition < 0 ? RD_KAFKA_PARTITION_UA : r->partition),
-        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(r->key, r->key ? strlen(r->key) : 0),
-        RD_KAFKA_V_VALUE(value.out, r->value.len),
-        RD_KAFKA_V_HEADER("content-type", CS_CONTENT_TYPE, (ssize_t)strlen(CS_CONTENT_TYPE)),
-        RD_KAFKA_V_HEADER(CS_SIG_HEADER, r->sig.data, (ssize_t)r->sig.len), RD_KAFKA_V_OPAQUE(slot),
-        RD_KAFKA_V_END);
+static rd_kafka_resp_err_t produce_one(rd_kafka_t *rk, rd_kafka_topic_t *topic,
+                                       const struct cs_publish_record *r, struct slot *slot) {
+    struct cs_kafka_record record = {.topic = topic,
+                                     .partition = r->partition < 0 ? RD_KAFKA_PARTITION_UA : r->partition,
+                                     .key = {(const uint8_t *)r->key, r->key ? strlen(r->key) : 0},
+                                     .value = r->value,
+                                     .headers = rd_kafka_headers_new(2),
+                                     .report = slot};
+    rd_kafka_header_add(record.headers, "content-type", -1, CS_CONTENT_TYPE, -1);
+    rd_kafka_header_add(record.headers, CS_SIG_HEADER, -1, r->sig.data, (ssize_t)r->sig.len);
+    return cs_kafka_produce(rk, &record);
 }
 
 // Hands all to librdkafka; a full queue is waited for. Stops at the first report of a failure.
-static bool produce_all(struct kafka *k, struct batch *b, const struct cs_publish_record *records, size_t n,
-                        int64_t deadline, struct cs_err *err) {
+static bool produce_all(struct kafka *k, rd_kafka_topic_t *topic, struct batch *b,
+                        const struct cs_publish_record *records, size_t n, int64_t deadline,
+                        struct cs_err *err) {
     for (size_t i = 0; i < n && b->failed == RD_KAFKA_RESP_ERR_NO_ERROR;) {
         b->slots[i] = (struct slot){b, i};
-        rd_kafka_resp_err_t code = produce_one(k, &records[i], &b->slots[i]);
+        rd_kafka_resp_err_t code = produce_one(k->rk, topic, &records[i], &b->slots[i]);
         if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
             b->open++;
             i++;
@@ -171,7 +161,11 @@ static void drop_open(struct kafka *k, struct batch *b) {
 static bool publish_batch(struct kafka *k, struct batch *b, const struct cs_publish_record *records, size_t n,
                           int64_t timeout_ms, struct cs_err *err) {
     int64_t deadline = cs_clock_mono_ms(cs_clock_real()) + timeout_ms;
-    bool ok = produce_all(k, b, records, n, deadline, err);
+    rd_kafka_topic_t *topic = rd_kafka_topic_new(k->rk, k->topic, NULL);
+    if (!topic)
+        return cs_kafka_err(err, rd_kafka_last_error(), "topic %s", k->topic);
+    bool ok = produce_all(k, topic, b, records, n, deadline, err);
+    rd_kafka_topic_destroy(topic); // the records hold it
     while (ok && b->open > 0 && b->failed == RD_KAFKA_RESP_ERR_NO_ERROR &&
            cs_clock_mono_ms(cs_clock_real()) < deadline)
         rd_kafka_poll(k->rk, POLL_MS);

@@ -5,6 +5,8 @@
 #include "certsync/runtime/kafka.h"
 #include "publish.h"
 
+#define LINGER_MS "1"
+
 struct kafka_publisher {
     struct cs_publisher base;
     struct cs_publish_kafka_options options;
@@ -60,19 +62,9 @@ static void close_producer(struct kafka_publisher *p) {
 static bool open_producer(struct kafka_publisher *p, struct cs_err *err) {
     static const uint8_t one = 1;
     const char *const names[] = {p->options.events_topic, p->options.outcomes_topic};
-    rd_kafka_conf_t *conf = NULL;
-    char text[256];
-    if (!cs_kafka_conf_producer(p->options.kafka, p->client_id, &conf, err))
-        return false;
-    rd_kafka_conf_set_dr_msg_cb(conf, on_report);
-    rd_kafka_conf_set_opaque(conf, p);
     // A batch is handed over message by message: without a pause librdkafka's thread would send the first few by
     // themselves, and get in this one's way while the others come.
-    if (rd_kafka_conf_set(conf, "linger.ms", "1", text, sizeof text) != RD_KAFKA_CONF_OK) {
-        rd_kafka_conf_destroy(conf);
-        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "librdkafka: %s", text);
-    }
-    if (!cs_kafka_new(RD_KAFKA_PRODUCER, conf, &p->rk, err))
+    if (!cs_kafka_producer(p->options.kafka, p->client_id, on_report, p, LINGER_MS, &p->rk, err))
         return false;
     p->reports = rd_kafka_queue_get_main(p->rk);
     if (p->options.wake_fd >= 0)
@@ -106,16 +98,15 @@ static bool kafka_send(struct cs_publisher *base, const struct cs_publish_messag
         p->first = INT64_MAX;
         p->last = -1;
     }
-    rd_kafka_headers_t *headers = make_headers(m);
-    rd_kafka_resp_err_t code =
-        rd_kafka_producev(p->rk, RD_KAFKA_V_RKT(p->topics[m->topic]), RD_KAFKA_V_PARTITION(m->partition),
-                          RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(m->key.data, m->key.len),
-                          RD_KAFKA_V_VALUE((void *)(uintptr_t)m->value.data, m->value.len),
-                          RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE((void *)p->batch), RD_KAFKA_V_END);
-    if (code) {
-        rd_kafka_headers_destroy(headers);
+    struct cs_kafka_record record = {.topic = p->topics[m->topic],
+                                     .partition = m->partition,
+                                     .key = m->key,
+                                     .value = m->value,
+                                     .headers = make_headers(m),
+                                     .report = (void *)p->batch};
+    rd_kafka_resp_err_t code = cs_kafka_produce(p->rk, &record);
+    if (code)
         return cs_kafka_err(err, code, "publishing to %s failed", rd_kafka_topic_name(p->topics[m->topic]));
-    }
     p->sent++;
     return true;
 }

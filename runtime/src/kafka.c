@@ -210,6 +210,35 @@ bool cs_kafka_conf_consumer(const struct cs_kafka_settings *s, const char *clien
     return finish(conf, ok, ret_conf);
 }
 
+bool cs_kafka_producer(const struct cs_kafka_settings *s, const char *client_id, cs_kafka_on_report on_report,
+                       void *opaque, const char *linger_ms, rd_kafka_t **ret, struct cs_err *err) {
+    rd_kafka_conf_t *conf;
+    if (!cs_kafka_conf_producer(s, client_id, &conf, err))
+        return false;
+    rd_kafka_conf_set_dr_msg_cb(conf, on_report);
+    rd_kafka_conf_set_opaque(conf, opaque);
+    if (!set_if(conf, "linger.ms", "linger.ms", linger_ms, err)) {
+        rd_kafka_conf_destroy(conf);
+        return false;
+    }
+    return cs_kafka_new(RD_KAFKA_PRODUCER, conf, ret, err);
+}
+
+rd_kafka_resp_err_t cs_kafka_produce(rd_kafka_t *rk, const struct cs_kafka_record *r) {
+    union {
+        const uint8_t *in;
+        void *out; // copied, never written
+    } value = {.in = r->value.data};
+    rd_kafka_resp_err_t code =
+        rd_kafka_producev(rk, RD_KAFKA_V_RKT(r->topic), RD_KAFKA_V_PARTITION(r->partition),
+                          RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(r->key.data, r->key.len),
+                          RD_KAFKA_V_VALUE(value.out, r->value.len), RD_KAFKA_V_HEADERS(r->headers),
+                          RD_KAFKA_V_OPAQUE(r->report), RD_KAFKA_V_END);
+    if (code)
+        rd_kafka_headers_destroy(r->headers);
+    return code;
+}
+
 // group.id is what makes a consumer a member of a group.
 static bool has_group(const rd_kafka_conf_t *conf) {
     char text[256];

@@ -66,6 +66,23 @@ CS_MUST_USE bool cs_kafka_conf_consumer(const struct cs_kafka_settings *s, const
 CS_MUST_USE bool cs_kafka_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t **ret_rk,
                               struct cs_err *err);
 
+// The producer under every publisher. on_report is told of each record that was acknowledged or failed, in
+// rd_kafka_poll, with opaque as its last argument. linger_ms: how long records wait for others, as text; NULL: as
+// the settings say.
+typedef void (*cs_kafka_on_report)(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque);
+CS_MUST_USE bool cs_kafka_producer(const struct cs_kafka_settings *s, const char *client_id,
+                                   cs_kafka_on_report on_report, void *opaque, const char *linger_ms,
+                                   rd_kafka_t **ret, struct cs_err *err);
+struct cs_kafka_record {
+    rd_kafka_topic_t *topic;
+    int32_t partition; // or RD_KAFKA_PARTITION_UA: the key's
+    struct cs_bytes key, value;
+    rd_kafka_headers_t *headers;
+    void *report; // _private of the message that on_report is told of
+};
+// Hands it over; bytes are copied, headers taken over also on failure.
+rd_kafka_resp_err_t cs_kafka_produce(rd_kafka_t *rk, const struct cs_kafka_record *r);
+
 // Files that one client may have open: a pipe and a connection for each broker that is named, for as many (three at
 // least) that the cluster has, and for the group's.
 uint64_t cs_kafka_files(const struct cs_kafka_settings *s);
