@@ -86,7 +86,7 @@ static void on_problem(void *arg, const struct cs_section *s, const struct cs_er
     if (!cs_findings_has(&e->findings[index_of(e, s)], err->msg) &&
         !cs_findings_has(e->found_before, err->msg))
         cs_log_err(CS_LOG_WARN, "not everything is as the section says", err, "section=%s code=%s", s->name,
-                   cs_code_name((enum cs_code)err->code));
+                   cs_code_name(err->code));
     cs_findings_add(&e->findings[index_of(e, s)], err->msg);
 }
 

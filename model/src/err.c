@@ -19,7 +19,7 @@ static void cut_at_boundary(char *msg, size_t len) {
         msg[start - 1] = '\0';
 }
 
-bool cs_err_set(struct cs_err *err, enum cs_err_kind kind, int code, const char *fmt, ...) {
+bool cs_err_set(struct cs_err *err, enum cs_err_kind kind, unsigned code, const char *fmt, ...) {
     err->kind = kind;
     err->code = code;
     va_list args;

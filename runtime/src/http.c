@@ -28,7 +28,7 @@ static void set_defaults(struct cs_http_options *o) {
 }
 
 bool http_setting_failed(struct cs_err *err, const char *setting) {
-    return setting && *setting ? cs_err_prepend(err, setting) : false;
+    return setting && *setting ? cs_err_prepend(err, "%s", setting) : false;
 }
 
 static bool copy_texts(struct cs_http_server *s, const struct cs_http_options *o) {

@@ -142,7 +142,7 @@ static void every_local_refusal_has_its_code_and_names_the_file(void **state) {
         if (upload(r, &c, &err))
             fail_msg("%s with %s was composed; wanted %s", r->cert, r->key ? r->key : "no key",
                      cs_code_name(r->code));
-        if (err.kind != CS_ERR_REJECT || (enum cs_code)err.code != r->code)
+        if (err.kind != CS_ERR_REJECT || err.code != r->code)
             fail_msg("%s with %s: wanted %s, got %s (%s)", r->cert, r->key ? r->key : "no key",
                      cs_code_name(r->code), cs_code_name(err.code), err.msg);
         if (!strstr(err.msg, r->says))
@@ -279,7 +279,7 @@ static void sm2_pairs(void **state) {
         struct cs_composed *c = NULL;
         bool ok =
             upload_sm2(rows[i].name, rows[i].sign, rows[i].sign_key, rows[i].enc, rows[i].enc_key, &c, &err);
-        if (ok != (rows[i].code == CS_CODE_NONE) || (!ok && (enum cs_code)err.code != rows[i].code))
+        if (ok != (rows[i].code == CS_CODE_NONE) || (!ok && err.code != rows[i].code))
             fail_msg("%s, %s: wanted %s, got %s: %s", rows[i].sign, rows[i].enc, cs_code_name(rows[i].code),
                      ok ? "an event" : cs_code_name(err.code), ok ? "" : err.msg);
         if (!ok)
@@ -312,7 +312,7 @@ static void requests(void **state) {
         struct cs_composed *event = NULL;
         struct cs_source_text csr = text(rows[i].csr), key = text(rows[i].key);
         bool ok = cs_compose_csr(&c, "req", &csr, &key, &event, &err);
-        if (ok != (rows[i].code == CS_CODE_NONE) || (!ok && (enum cs_code)err.code != rows[i].code))
+        if (ok != (rows[i].code == CS_CODE_NONE) || (!ok && err.code != rows[i].code))
             fail_msg("%s: wanted %s, got %s: %s", rows[i].csr, cs_code_name(rows[i].code),
                      ok ? "an event" : cs_code_name(err.code), ok ? "" : err.msg);
         if (!ok)

@@ -10,7 +10,7 @@
 static struct cs_crypto *crypto;
 
 static void said(const char *what, bool ok, const struct cs_err *err, enum cs_code code, const char *text) {
-    if (ok || (enum cs_code)err->code != code || !strstr(err->msg, text))
+    if (ok || err->code != code || !strstr(err->msg, text))
         fail_msg("%s: %s: %s", what, ok ? "accepted" : cs_code_name(err->code), ok ? "" : err->msg);
 }
 

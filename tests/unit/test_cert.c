@@ -438,7 +438,7 @@ static void chains_as_the_agent_orders_them(void **state) {
         struct cs_err err = {0};
         size_t n = load(rows[i].chain, certs), wanted = rows[i].ordered ? load(rows[i].ordered, want) : 0;
         bool ok = cs_chain_order(crypto, certs, &n, key ? key->spki : (struct cs_bytes){0}, &err);
-        if (ok != (rows[i].code == CS_CODE_NONE) || (!ok && (enum cs_code)err.code != rows[i].code))
+        if (ok != (rows[i].code == CS_CODE_NONE) || (!ok && err.code != rows[i].code))
             fail_msg("%s: %s", rows[i].chain, ok ? "ok" : err.msg);
         if (rows[i].named && !strstr(err.msg, rows[i].named))
             fail_msg("%s: %s", rows[i].chain, err.msg);

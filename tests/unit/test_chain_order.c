@@ -87,7 +87,7 @@ static void agent(const struct row *row, const struct set *given, struct cs_byte
     struct set copy = *given; // the certificates stay given's: nothing is there twice
     struct cs_err err = {0};
     bool ok = cs_chain_order(crypto, copy.certs, &copy.n, key, &err);
-    if (ok != (row->code == CS_CODE_NONE) || (!ok && (enum cs_code)err.code != row->code))
+    if (ok != (row->code == CS_CODE_NONE) || (!ok && err.code != row->code))
         fail_msg("%s: %s", row->set, ok ? "accepted" : err.msg);
     if (ok ? !same_order(&copy, canonical) : row->named && !strstr(err.msg, row->named))
         fail_msg("%s: another order, or another certificate: %s", row->set, err.msg);

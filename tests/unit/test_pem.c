@@ -115,9 +115,8 @@ static void files_that_are_not(void **state) {
         if (read_as(rows[i].wanted, rows[i].file, f.bytes, &n, &err))
             fail_msg("%s was read", rows[i].file);
         size_t name_len = strlen(rows[i].file);
-        if (err.kind != CS_ERR_REJECT || (enum cs_code)err.code != rows[i].code ||
-            !strstr(err.msg, rows[i].message) || memcmp(err.msg, rows[i].file, name_len) != 0 ||
-            memcmp(err.msg + name_len, ": ", 2) != 0)
+        if (err.kind != CS_ERR_REJECT || err.code != rows[i].code || !strstr(err.msg, rows[i].message) ||
+            memcmp(err.msg, rows[i].file, name_len) != 0 || memcmp(err.msg + name_len, ": ", 2) != 0)
             fail_msg("row %zu: %s: %s", i, cs_code_name(err.code), err.msg);
     }
 }
@@ -173,8 +172,7 @@ static void texts_that_are_not(void **state) {
         memcpy(copy, rows[i].text, rows[i].len);
         bool ok = read_as(rows[i].wanted, "f", (struct cs_bytes){copy, rows[i].len}, &n, &err);
         free(copy);
-        if (ok || err.kind != CS_ERR_REJECT || (enum cs_code)err.code != rows[i].code ||
-            !strstr(err.msg, rows[i].message))
+        if (ok || err.kind != CS_ERR_REJECT || err.code != rows[i].code || !strstr(err.msg, rows[i].message))
             fail_msg("row %zu: %s: %s", i, cs_code_name(err.code), err.msg);
     }
 }

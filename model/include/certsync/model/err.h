@@ -58,14 +58,15 @@ enum cs_err_kind {
 
 struct cs_err {
     enum cs_err_kind kind;
-    int code; // which rule (codes.h), CS_CODE_NONE where none is concerned
+    unsigned code; // which rule (codes.h), CS_CODE_NONE where none is concerned
     char msg[CS_ERR_MSG_MAX];
 };
 
 // Fills *err and returns false, so that a caller can write: return cs_err_set(err, ...).
 // Messages that do not fit are cut at a UTF-8 boundary. Control bytes in arguments are the caller's
 // to escape; no argument may be key material.
-bool cs_err_set(struct cs_err *err, enum cs_err_kind kind, int code, const char *fmt, ...) CS_PRINTF(4, 5);
+bool cs_err_set(struct cs_err *err, enum cs_err_kind kind, unsigned code, const char *fmt, ...)
+    CS_PRINTF(4, 5);
 // CS_ERR_FATAL "out of memory".
 bool cs_err_oom(struct cs_err *err);
 // Puts "context: " before the message. Always returns false.
