@@ -91,6 +91,10 @@ bool der_any_valid(const struct der_value *v) {
         return content.len % 2 == 0;
     case DER_UNIVERSAL_STRING:
         return content.len % 4 == 0;
+    case DER_UTC_TIME: // X.690 sections 11.7, 11.8: seconds and Z are always there. OpenSSL asks for it from 3.3 on
+        return content.len >= 13;
+    case DER_GENERALIZED_TIME:
+        return content.len >= 15;
     case DER_SEQUENCE:
     case DER_SET:
         return true;
