@@ -150,8 +150,10 @@ bool http_listen(const char *text, int *ret_fd, int *ret_port, char **ret_unix_p
     }
     char host[256];
     const char *port = NULL;
-    if (!split(text, host, sizeof host, &port))
+    if (!split(text, host, sizeof host, &port) || strspn(port, "0123456789") != strlen(port))
         return fail(err, text, "not HOST:PORT, [IPV6]:PORT, :PORT or unix:PATH");
+    if (strlen(port) > 5 || strtol(port, NULL, 10) > 65535) // getaddrinfo takes it modulo 65536
+        return fail(err, text, "the port is at most 65535");
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV},
                     *list = NULL;
     int code = getaddrinfo(*host ? host : NULL, port, &hints, &list);

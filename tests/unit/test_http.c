@@ -342,8 +342,9 @@ static void test_unix_socket(void **state) {
 
 static void test_bad_addresses(void **state) {
     (void)state;
-    static const char *const rows[] = {
-        "", "8080", "127.0.0.1", "127.0.0.1:", "::1:80", "127.0.0.1:http!", "unix:", "x:99999999"};
+    static const char *const rows[] = {"",           "8080",       "127.0.0.1",
+                                       "127.0.0.1:", "::1:80",     "127.0.0.1:http!",
+                                       "unix:",      "x:99999999", "127.0.0.1:80800"};
     struct cs_loop *loop = NULL;
     struct cs_err err;
     assert_true(cs_loop_new(&(struct cs_loop_hooks){0}, &loop, &err));
