@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "certsync/model/text.h"
 #include "certsync/runtime/table.h"
@@ -115,9 +116,19 @@ static int exit_of(enum cs_ending e) {
 static int one(struct cs_session *s, const struct outcomes *o) {
     struct cs_err err;
     CS_AUTO(cs_end_clear) struct cs_end end = {0};
-    int64_t left_s = s->globals->no_wait ? 0 : cs_session_left_ms(s) / 1000;
-    if (!cs_end_ask(s, s->account, o->event, 0, left_s < 60 ? left_s : 60, &end, &err))
+    if (!cs_end_ask(s, s->account, o->event, 0, 0, &end, &err))
         return cs_report_api_failure(s->cli, &err);
+    int64_t left_s = s->globals->no_wait ? 0 : cs_session_left_ms(s) / 1000;
+    if (left_s > 0 && (!end.doc || end.ending == CS_ENDING_PENDING)) {
+        left_s = left_s < 60 ? left_s : 60;
+        if (!s->globals->json && !s->globals->quiet && isatty(STDERR_FILENO) == 1)
+            fprintf(s->cli->err,
+                    "waiting up to %" PRId64 " s for the outcome of %s (--no-wait: do not wait)\n", left_s,
+                    o->event);
+        cs_end_clear(&end);
+        if (!cs_end_ask(s, s->account, o->event, 0, left_s, &end, &err))
+            return cs_report_api_failure(s->cli, &err);
+    }
     if (!end.doc) {
         cs_err_set(&err, CS_ERR_RETRY, CS_CODE_NONE, "no outcome of event %s is known in account %s",
                    cs_quoted(o->event), s->account);

@@ -209,6 +209,13 @@ def on_a_terminal(host, answer, *args):
         return terminal.code, seen, "[y/N]" in seen
 
 
+def test_who_waits_for_an_outcome_on_a_terminal_is_told(host):
+    code, seen, _ = on_a_terminal(host, b"", "--timeout", "3", "outcomes", ID)
+    assert code == 3 and f"s for the outcome of {ID} (--no-wait: do not wait)" in seen and f"no outcome of event {ID}" in seen, seen
+    code, seen, _ = on_a_terminal(host, b"", "outcomes", ID, "--no-wait")
+    assert code == 3 and "waiting up to" not in seen, seen
+
+
 def test_delete_shows_what_goes_and_asks(host, stack):
     ca = ev.Authority("Asking Root")
     make_files(host.dir, ca, names=["www.example.com", "example.com"], days=40.0)
