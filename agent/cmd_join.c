@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -258,6 +259,9 @@ static int say_end(const struct joining *j) {
         fprintf(s->cli->err, "Put id = %s under [deployment] into the settings.\n", s->deployment);
     if (!s->settings->custodian[0])
         fputs("Set agent.custodian to the custodian's public key.\n", s->cli->err);
+    else if (access(s->settings->custodian, R_OK) < 0)
+        fprintf(s->cli->err, "agent.custodian: %s cannot be read: %s; " CS_CUSTODIAN_ADVICE ".\n",
+                s->settings->custodian, strerror(errno));
     return code;
 }
 

@@ -11,7 +11,8 @@ static int run(const struct cs_cli *cli) {
         return cs_report_failure(cli, &err);
     }
     if (s.settings->watches.count == 0)
-        cs_log_msg(CS_LOG_WARN, "no [watch NAME] section: only what commands spool is published");
+        cs_log_msg(CS_LOG_WARN, "nothing is watched: the settings have no [watch NAME] section; only what "
+                                "commands spool is published");
     return cs_daemon_run(cli, &s);
 }
 

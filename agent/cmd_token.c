@@ -2,9 +2,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "agent_commands.h"
 #include "certsync/model/text.h"
+#include "certsync/runtime/fileio.h"
 #include "rights.h"
 #include "submit.h"
 #include "token.h"
@@ -13,6 +16,7 @@ struct token {
     struct cs_rights_args rights;
     int64_t uses;
     int64_t expires_ms;
+    const char *out;
 };
 
 static const struct cs_opt opts[] = {
@@ -53,6 +57,12 @@ static const struct cs_opt opts[] = {
      CS_OPT_AT_STR(struct token, rights.label),
      .value_name = "TEXT",
      .text = "For people: what it is for."},
+    {.name = "out",
+     .kind = CS_OPT_PATH,
+     CS_OPT_AT_STR(struct token, out),
+     .value_name = "FILE",
+     .text = "Where the token goes (mode 0600; a file that is there stays as it is); standard output if not "
+             "given."},
 };
 
 static bool compose(const struct cs_session *s, const struct token *o, struct cs_join_token *t,
@@ -84,14 +94,41 @@ static bool compose(const struct cs_session *s, const struct token *o, struct cs
     return true;
 }
 
-static void print(const struct cs_session *s, FILE *out, const char *text, const char *kid,
+// With --out only where it lies.
+static void print(const struct cs_session *s, FILE *out, const char *file, const char *text, const char *kid,
                   int64_t expires_s) {
     char until[CS_TIME_TEXT_SIZE];
     cs_time_format(expires_s, until);
-    if (s->globals->json)
-        fprintf(out, "{\"token\":\"%s\",\"kid\":\"%s\",\"expires\":\"%s\"}\n", text, kid, until);
-    else
+    if (s->globals->json) {
+        json_t *o = json_pack("{s:s, s:s, s:s}", file ? "file" : "token", file ? file : text, "kid", kid,
+                              "expires", until);
+        json_dumpf(o, out, JSON_COMPACT);
+        fputc('\n', out);
+        json_decref(o);
+    } else if (!file) {
         fprintf(out, "%s\n", text);
+    } else if (!s->globals->quiet) {
+        fprintf(s->cli->err, "token: %s (a secret, good until %s)\n", file, until);
+    }
+}
+
+// Before the token is enrolled: what is good must not be lost.
+static bool write_token(const char *file, const char *text, struct cs_err *err) {
+    char line[CS_JOIN_TOKEN_MAX + 1];
+    int n = snprintf(line, sizeof line, "%s\n", text);
+    bool ok = cs_file_create(file, (struct cs_bytes){(const uint8_t *)line, (size_t)n}, 0600, err);
+    explicit_bzero(line, sizeof line);
+    return ok;
+}
+
+// "> FILE" makes what everybody may read, where nobody thought of umask.
+static void warn_if_open(const struct cs_session *s) {
+    struct stat st;
+    if (fstat(STDOUT_FILENO, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 077))
+        fputs("warning: standard output is a file that others can read, and the token is a secret: chmod 600 "
+              "it, or use "
+              "--out FILE\n",
+              s->cli->err);
 }
 
 static int make(struct cs_session *s, const struct token *o, unsigned can, FILE *out) {
@@ -106,14 +143,25 @@ static int make(struct cs_session *s, const struct token *o, unsigned can, FILE 
     if (!cs_privkey_generate(CS_KEY_P256, 0, &t.key, &err) || !cs_join_token_write(&t, text, &err) ||
         !compose(s, o, &t, &event, &err))
         return cs_report_failure(s->cli, &err);
+    const char *file = s->globals->dry_run ? NULL : o->out;
+    if (file && !write_token(file, text, &err)) {
+        cs_composed_free(event);
+        explicit_bzero(text, sizeof text);
+        return cs_report_failure(s->cli, &err);
+    }
     char what[160];
     cs_kid kid;
     memcpy(kid, event->event.subject, sizeof kid);
     snprintf(what, sizeof what, "enrolment of join token %s in %s", kid, s->account);
     int code = cs_submit(s, event, what);
     // Not known in time: it will be good once it is judged.
-    if (!s->globals->dry_run && (code == CS_EXIT_OK || code == CS_EXIT_UNKNOWN))
-        print(s, out, text, kid, t.expires_s);
+    bool good = !s->globals->dry_run && (code == CS_EXIT_OK || code == CS_EXIT_UNKNOWN);
+    if (good && !file)
+        warn_if_open(s);
+    if (good)
+        print(s, out, file, text, kid, t.expires_s);
+    else if (file)
+        unlink(file);
     explicit_bzero(text, sizeof text);
     return code;
 }
@@ -138,11 +186,12 @@ const struct cs_command cs_cmd_agent_token = {
     .name = "token",
     .summary = "Make a token with which hosts enrol themselves (admin's key)",
     .description =
-        "Prints the token, which is a secret, on standard output. A host joins with: certsync agent join "
+        "Writes the token, which is a secret, to --out FILE, or prints it on standard output. A host joins "
+        "with: certsync agent join "
         "--token-file FILE, or: certsync agent join - (standard input). It is revoked like any key: certsync "
         "agent revoke KID.",
-    .examples =
-        "certsync agent token --account acme --can upload,read --uses 100 --expires 1h --key admin.key\n",
+    .examples = "certsync agent token --account acme --can upload,read --uses 100 --expires 1h --out "
+                "join.token --key admin.key\n",
     .opts = opts,
     .opt_count = CS_ARRAY_LEN(opts),
     .values_size = sizeof(struct token),

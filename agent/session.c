@@ -40,7 +40,8 @@ bool cs_session_load_settings(const struct cs_cli *cli, void **ret, struct cs_er
     char path[PATH_MAX];
     config_path(cli->globals, path, sizeof path);
     struct cs_settings_source source = {
-        .file = path[0] ? path : NULL,
+        .file = path[0] ? path : SYSTEM_CONFIG,
+        .file_optional = !path[0],
         .env = (const char *const *)environ,
         .overrides = cli->overrides,
         .override_count = cli->override_count,
@@ -57,11 +58,26 @@ static bool load_settings(struct cs_session *s, struct cs_err *err) {
     return true;
 }
 
-static bool missing(struct cs_err *err, const char *what, const char *key, const char *env,
-                    const char *option) {
+static bool missing(const struct cs_session *s, struct cs_err *err, const char *what, const char *key,
+                    const char *env, const char *option) {
+    char path[PATH_MAX], shown[300];
+    config_path(s->globals, path, sizeof path);
+    cs_mask_text(path[0] ? path : SYSTEM_CONFIG, shown, sizeof shown, true);
     return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
-                      "%s is not set: put %s into the settings file, or set %s%s%s", what, key, env,
+                      "%s is not set: put %s into the settings file %s%s, or set %s%s%s", what, key, shown,
+                      path[0] ? "" : " (which is not there, nor is one in ~/.config/certsync)", env,
                       option[0] ? ", or give " : "", option);
+}
+
+// "" where the directory that the file is to lie in is there; else what to do.
+static const char *no_directory(const char *path) {
+    char directory[PATH_MAX];
+    snprintf(directory, sizeof directory, "%s", path);
+    const char *slash = strrchr(directory, '/');
+    directory[slash ? slash - directory + (slash == directory) : 0] = '\0';
+    return !slash || access(directory, F_OK) == 0
+               ? ""
+               : "the directory does not exist: correct the path, or make it";
 }
 
 static bool put_key(struct cs_session *s, struct cs_privkey *key, const char *path, struct cs_err *err) {
@@ -85,12 +101,16 @@ static bool load_key(struct cs_session *s, struct cs_err *err) {
     struct cs_privkey *key;
     const char *path = s->settings->key;
     if (!path[0])
-        return missing(err, "the host's key", "key = FILE under [agent]", "CERTSYNC_AGENT_KEY", "--key FILE");
+        return missing(s, err, "the host's key", "key = FILE under [agent]", "CERTSYNC_AGENT_KEY",
+                       "--key FILE");
     if (cs_keystore_is_uri(path))
         return cs_keystore_open(path, s->settings->key_provider, &key, err) && put_key(s, key, path, err);
     if (access(path, F_OK) < 0 && errno == ENOENT) {
         if (s->globals->dry_run)
             return cs_privkey_generate(CS_KEY_P256, 0, &key, err) && put_key(s, key, path, err);
+        if (no_directory(path)[0])
+            return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "agent.key: %s: %s", path,
+                              no_directory(path));
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "%s: there is no key; make one with: certsync keygen --out %s; then have an admin "
                           "enrol it: certsync agent enroll",
@@ -119,8 +139,11 @@ static bool load_custodian(struct cs_session *s, struct cs_err *err) {
         return cs_privkey_generate(CS_KEY_X25519, 0, &made_up, err) &&
                cs_privkey_spki(made_up, &s->custodian, &s->custodian_len, err);
     if (!path[0])
-        return missing(err, "the custodian's public key, to which private keys are sealed,",
+        return missing(s, err, "the custodian's public key, to which private keys are sealed,",
                        "custodian = FILE under [agent]", "CERTSYNC_AGENT_CUSTODIAN", "");
+    if (access(path, F_OK) < 0 && errno == ENOENT)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "agent.custodian: %s: No such file; " CS_CUSTODIAN_ADVICE, path);
     if (!cs_session_read_spki(s->crypto, path, &s->custodian, &s->custodian_len, err)) {
         err->kind = CS_ERR_CONFIG;
         return cs_err_prepend(err, "agent.custodian");
@@ -148,10 +171,10 @@ bool cs_session_open(const struct cs_cli *cli, unsigned needs, struct cs_session
     s->deployment = s->settings->deployment[0] || !dry ? s->settings->deployment : MADE_UP;
     s->account = s->settings->account[0] || !dry ? s->settings->account : MADE_UP;
     if ((needs & CS_NEED_KEY) && !s->deployment[0])
-        return missing(err, "the deployment", "id = NAME under [deployment]", "CERTSYNC_DEPLOYMENT_ID",
+        return missing(s, err, "the deployment", "id = NAME under [deployment]", "CERTSYNC_DEPLOYMENT_ID",
                        "--set deployment.id=NAME");
     if ((needs & CS_NEED_ACCOUNT) && !s->account[0])
-        return missing(err, "the account", "account = ID under [agent]", "CERTSYNC_AGENT_ACCOUNT",
+        return missing(s, err, "the account", "account = ID under [agent]", "CERTSYNC_AGENT_ACCOUNT",
                        "--account ID");
     if ((needs & CS_NEED_KEY) && !load_key(s, err))
         return false;

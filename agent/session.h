@@ -21,6 +21,11 @@ enum cs_need {
     CS_ENDLESS = 8,        // a daemon: --timeout bounds nothing
 };
 
+// Of the file that agent.custodian names.
+#define CS_CUSTODIAN_ADVICE                                                                                  \
+    "it is the public key that certsync keygen --type custodian wrote beside the custodian's key "           \
+    "(custodian.key.pub): copy it there"
+
 struct cs_session {
     const struct cs_cli *cli;
     const struct cs_globals *globals;

@@ -2,6 +2,7 @@
 #include "certsync/runtime/settings.h"
 
 #include <ctype.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -400,24 +401,28 @@ static bool load_env(struct loader *l, const char *const *env) {
 }
 
 static bool check_required(const struct cs_setting *rows, size_t count, const void *values,
-                           const char *section, const struct cs_settings_table *t, struct cs_err *err) {
+                           const char *section, const struct cs_settings_table *t, const char *file,
+                           struct cs_err *err) {
     for (size_t i = 0; i < count; i++) {
         if (!(rows[i].flags & CS_SETTING_REQUIRED) || !setting_is_empty(&rows[i], values))
             continue;
-        char env[KEY_MAX] = "";
+        char env[KEY_MAX] = "", shown[PATH_MAX] = "";
+        if (file)
+            cs_mask_text(file, shown, sizeof shown, true);
         if (section)
             return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "[%s]: %s is not set: %s", section,
                               rows[i].key, rows[i].text);
         cs_settings_env_name(t, rows[i].key, env, sizeof env);
-        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s is not set (in the settings file, or %s): %s",
-                          rows[i].key, env, rows[i].text);
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "%s is not set (in the settings file%s%s, or %s): %s", rows[i].key,
+                          shown[0] ? " " : "", shown, env, rows[i].text);
     }
     return true;
 }
 
 static bool check_all(struct loader *l) {
     const struct cs_settings_table *t = l->table;
-    if (!check_required(t->rows, t->row_count, l->values, NULL, t, l->err))
+    if (!check_required(t->rows, t->row_count, l->values, NULL, t, l->file, l->err))
         return false;
     for (size_t g = 0; g < t->group_count; g++) {
         const struct cs_settings_group *group = &t->groups[g];
@@ -426,7 +431,7 @@ static bool check_all(struct loader *l) {
             const char *item = (const char *)items->items + i * group->item_size;
             char section[128];
             snprintf(section, sizeof section, "%s %s", group->name, *(char *const *)(const void *)item);
-            if (!check_required(group->rows, group->row_count, item, section, t, l->err))
+            if (!check_required(group->rows, group->row_count, item, section, t, l->file, l->err))
                 return false;
         }
     }

@@ -297,6 +297,66 @@ static void a_printed_cursor_is_the_next_page(void **state) {
     expect(0, line, "zzz");
 }
 
+static void a_join_token_is_written_for_its_owner_alone(void **state) {
+    (void)state;
+    struct stat st;
+    char path[PATH_MAX], line[256];
+    static const struct {
+        const char *account;
+        int code;
+        bool stays;
+    } rows[] = {{"applied", 0, true}, {"silent", 3, true}, {"rejected", 1, false}};
+    for (size_t i = 0; i < CS_ARRAY_LEN(rows); i++) {
+        new_spool();
+        snprintf(line, sizeof line, "agent token --account %s --out %s.token", rows[i].account,
+                 rows[i].account);
+        snprintf(path, sizeof path, "%s/%s.token", fixture->dir, rows[i].account);
+        expect(rows[i].code, line, "join token");
+        assert_int_equal(stat(path, &st) == 0, rows[i].stays);
+        if (rows[i].stays)
+            assert_int_equal(st.st_mode & 07777, 0600);
+        assert_null(strstr(output, "certsync1."));
+    }
+    expect(2, "agent token --account applied --out applied.token", "exists already");
+    expect(0, "spool list", "empty"); // nothing was sent for it
+    mode_t before = umask(022);
+    assert_int_equal(run("agent token --account applied >open.token", 30),
+                     0); // and what it says goes there, too
+    umask(before);
+    snprintf(path, sizeof path, "%s/open.token", fixture->dir);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    output[fread(output, 1, sizeof output - 1, f)] = '\0';
+    fclose(f);
+    assert_non_null(strstr(output, "others can read, and the token is a secret"));
+}
+
+static void what_is_not_set_up_names_its_file(void **state) {
+    (void)state;
+    char line[2 * PATH_MAX], says[PATH_MAX + 64];
+    expect(2, "list --account acme --set agent.key=/nowhere/agent.key",
+           "agent.key: /nowhere/agent.key: the directory does not exist");
+    expect(2, "list --account acme --set agent.key=absent.key",
+           "make one with: certsync keygen --out absent.key");
+    expect(2,
+           "csr create x --account acme --subject CN=x.example.com --out x.csr --set "
+           "agent.custodian=/nowhere/custodian.pub",
+           "it is the public key that certsync keygen --type custodian wrote");
+    expect(2, "list --account acme --set deployment.id=",
+           "into the settings file certsync.conf, or set CERTSYNC_DEPLOYMENT_ID");
+    // Without any: the one that is looked for.
+    snprintf(line, sizeof line, "cd '%s' && HOME='%s' %s list 2>&1", fixture->dir, fixture->dir,
+             CERTSYNC_BINARY);
+    snprintf(says, sizeof says, "put id = NAME under [deployment] into the settings file %s/certsync.conf",
+             CERTSYNC_ETC);
+    FILE *p = popen(line, "r");
+    assert_non_null(p);
+    output[fread(output, 1, sizeof output - 1, p)] = '\0';
+    assert_int_equal(WEXITSTATUS(pclose(p)), CS_EXIT_USAGE);
+    if (!strstr(output, says) && access(CERTSYNC_ETC "/certsync.conf", F_OK) != 0)
+        fail_msg("wanted \"%s\" in: %s", says, output);
+}
+
 static void a_request_leaves_files_and_its_key_only_where_asked(void **state) {
     struct stat st;
     char path[PATH_MAX + 16];
@@ -421,6 +481,8 @@ int main(void) {
         cmocka_unit_test(json_is_one_object),
         cmocka_unit_test(lists_are_tables_and_pages),
         cmocka_unit_test(a_printed_cursor_is_the_next_page),
+        cmocka_unit_test(a_join_token_is_written_for_its_owner_alone),
+        cmocka_unit_test(what_is_not_set_up_names_its_file),
         cmocka_unit_test(a_request_leaves_files_and_its_key_only_where_asked),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -206,7 +206,7 @@ static void test_faults(void **state) {
         const char *env;
         const char *message;
     } cases[] = {
-        {"", NULL, "deployment is not set (in the settings file, or CERTSYNC_DEPLOYMENT)"},
+        {"", NULL, "deployment is not set (in the settings file /"},
         {"deployment = x\n[kafka]\nbroker = y\n", NULL,
          ":3: kafka.broker: no such setting; did you mean kafka.brokers?"},
         {"deployment = x\n[zzzzz]\nqqqqqqqqq = y\n", NULL, ":3: zzzzz.qqqqqqqqq: no such setting"},
