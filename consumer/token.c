@@ -10,12 +10,13 @@
 
 // Three non-empty parts in the alphabet of base64url: header, claims, signature.
 static bool has_form(const char *text) {
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     size_t len = strnlen(text, CS_TOKEN_MAX + 1);
     if (len > CS_TOKEN_MAX)
         return false;
     for (int part = 0; part < 3; part++) {
-        size_t n = strspn(text, alphabet);
+        size_t n = 0;
+        while (cs_base64url_value(text[n]) >= 0)
+            n++;
         if (n == 0 || text[n] != (part < 2 ? '.' : '\0'))
             return false;
         text += n + 1;

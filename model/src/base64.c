@@ -63,13 +63,17 @@ static uint32_t group(const uint8_t *t) {
     return base64_at[0][t[0]] | base64_at[1][t[1]] | base64_at[2][t[2]] | base64_at[3][t[3]];
 }
 
-// -1 outside of the alphabet.
-static int32_t value_of(uint8_t c) {
-    return base64_at[3][c] == BAD ? -1 : (int32_t)base64_at[3][c];
+int cs_base64_value(char c) {
+    uint32_t value = base64_at[3][(uint8_t)c];
+    return value == BAD ? -1 : (int)value;
+}
+
+int cs_base64url_value(char c) {
+    return c == '-' ? 62 : c == '_' ? 63 : c == '+' || c == '/' ? -1 : cs_base64_value(c);
 }
 
 static bool decode_last(const uint8_t *t, uint8_t *ret, size_t *ret_len) {
-    int32_t a = value_of(t[0]), b = value_of(t[1]);
+    int a = cs_base64_value((char)t[0]), b = cs_base64_value((char)t[1]);
     if ((a | b) < 0 || t[3] != '=')
         return false;
     ret[0] = (uint8_t)(a << 2 | b >> 4);
@@ -77,7 +81,7 @@ static bool decode_last(const uint8_t *t, uint8_t *ret, size_t *ret_len) {
         *ret_len = 1;
         return (b & 15) == 0;
     }
-    int32_t c = value_of(t[2]);
+    int c = cs_base64_value((char)t[2]);
     if (c < 0)
         return false;
     ret[1] = (uint8_t)(b << 4 | c >> 2);

@@ -142,8 +142,7 @@ static void comma(struct cs_buf *b) {
 }
 
 static void put_escape(struct cs_buf *b, uint8_t c) {
-    static const char hex[] = "0123456789abcdef";
-    char u[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
+    char u[6] = {'\\', 'u', '0', '0', cs_hex_lower[c >> 4], cs_hex_lower[c & 15]};
     switch (c) {
     case '"':
         cs_buf_put(b, "\\\"", 2);

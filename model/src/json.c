@@ -133,11 +133,7 @@ bool cs_reader_end(struct cs_reader *r) {
 static int hex4(const char *s) {
     int v = 0;
     for (int i = 0; i < 4; i++) {
-        char c = s[i];
-        int digit = c >= '0' && c <= '9'   ? c - '0'
-                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                           : -1;
+        int digit = cs_hex_value(s[i]);
         if (digit < 0)
             return -1;
         v = v << 4 | digit;

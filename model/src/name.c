@@ -203,9 +203,8 @@ static void emit(struct sink *s, const char *text, size_t len) {
 }
 
 static void emit_hex(struct sink *s, char lead, const uint8_t *data, size_t len) {
-    static const char digits[] = "0123456789ABCDEF";
     for (size_t i = 0; i < len && !s->full; i++) {
-        char pair[3] = {lead, digits[data[i] >> 4], digits[data[i] & 15]};
+        char pair[3] = {lead, cs_hex_upper[data[i] >> 4], cs_hex_upper[data[i] & 15]};
         if (lead)
             emit(s, pair, 3);
         else

@@ -246,13 +246,6 @@ static bool read_slashes(struct naming *n, const char *s) {
     return true;
 }
 
-static int hex_of(char c) {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static void skip_spaces(const char **s) {
     while (**s == ' ')
         ++*s;
@@ -263,8 +256,8 @@ static bool read_hex_value(struct naming *n, const char **s, const struct type *
     uint8_t value[VALUE_MAX];
     size_t len = 0;
     struct der_value v;
-    for (++*s; hex_of((*s)[0]) >= 0 && hex_of((*s)[1]) >= 0 && len < sizeof value; *s += 2)
-        value[len++] = (uint8_t)(hex_of((*s)[0]) << 4 | hex_of((*s)[1]));
+    for (++*s; cs_hex_value((*s)[0]) >= 0 && cs_hex_value((*s)[1]) >= 0 && len < sizeof value; *s += 2)
+        value[len++] = (uint8_t)(cs_hex_value((*s)[0]) << 4 | cs_hex_value((*s)[1]));
     struct der d = der_of((struct cs_bytes){value, len});
     skip_spaces(s);
     if (!der_next(&d, &v) || !der_done(&d))
@@ -278,7 +271,7 @@ static bool take_character(const char **s, char *ret) {
         *ret = *(*s)++;
         return !strchr("\"<>", *ret);
     }
-    int high = hex_of((*s)[1]), low = high >= 0 ? hex_of((*s)[2]) : -1;
+    int high = cs_hex_value((*s)[1]), low = high >= 0 ? cs_hex_value((*s)[2]) : -1;
     if (low >= 0) {
         *ret = (char)(high << 4 | low);
         *s += 3;

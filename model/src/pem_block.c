@@ -156,7 +156,7 @@ static bool bare_base64(struct cs_bytes data) {
         uint8_t c = data.data[i];
         if (is_space(c))
             continue;
-        if (c == 0 || !strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=", c))
+        if (c != '=' && cs_base64_value((char)c) < 0)
             return false;
         n++;
     }

@@ -15,22 +15,10 @@
 #define RANDOM_PERMIL 450 // of neighbours are of different classes: 620 in random base64, under 300 in words
 #define LONG_PERMIL   300 // a long stretch of random characters may have so few
 
+// Of both alphabets.
 static int base64_value(char c) {
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' || c == '-' ? 62 : c == '/' || c == '_' ? 63 : -1;
-}
-
-static int hex_value(char c) {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    int value = cs_base64_value(c);
+    return value >= 0 ? value : cs_base64url_value(c);
 }
 
 // SEQUENCE { INTEGER 0 or 1, then SEQUENCE (PKCS#8), INTEGER (PKCS#1) or OCTET STRING (SEC1). Certificates, requests and
@@ -65,7 +53,7 @@ static bool hex_head(const char *s, size_t len) {
     if (len < sizeof head * 2)
         return false;
     for (size_t i = 0; i < sizeof head; i++) {
-        int hi = hex_value(s[2 * i]), lo = hex_value(s[2 * i + 1]);
+        int hi = cs_hex_value(s[2 * i]), lo = cs_hex_value(s[2 * i + 1]);
         if (hi < 0 || lo < 0)
             return false;
         head[i] = (uint8_t)(hi << 4 | lo);
@@ -146,7 +134,7 @@ bool cs_secret_is_random(const char *s, size_t len) {
 // How many hexadecimal digits begin here, where there are letters among them.
 static size_t hex_run(const char *s, size_t len) {
     size_t n = 0, digits = 0;
-    for (; n < len && hex_value(s[n]) >= 0; n++)
+    for (; n < len && cs_hex_value(s[n]) >= 0; n++)
         digits += kind_of(s[n]) == DIGIT;
     return digits > 0 && digits < n ? n : 0;
 }

@@ -13,19 +13,26 @@ char *cs_decimal_before(char *end, uint64_t v) {
     return end;
 }
 
+const char cs_hex_lower[17] = "0123456789abcdef", cs_hex_upper[17] = "0123456789ABCDEF";
+
 void cs_hex_encode(const uint8_t *data, size_t len, char *out) {
-    static const char digits[] = "0123456789abcdef";
     for (size_t i = 0; i < len; i++) {
-        out[2 * i] = digits[data[i] >> 4];
-        out[2 * i + 1] = digits[data[i] & 15];
+        out[2 * i] = cs_hex_lower[data[i] >> 4];
+        out[2 * i + 1] = cs_hex_lower[data[i] & 15];
     }
     out[2 * len] = '\0';
 }
 
-static int nibble(char c) {
+int cs_hex_value(char c) {
     if (c >= '0' && c <= '9')
         return c - '0';
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static int nibble(char c) {
+    return c >= 'A' && c <= 'F' ? -1 : cs_hex_value(c);
 }
 
 bool cs_hex_decode(const char *text, size_t len, uint8_t *ret) {
@@ -197,7 +204,6 @@ static bool plain_ascii(uint8_t c) {
 }
 
 void cs_text_escape(const void *s, size_t len, char *out, size_t out_size) {
-    static const char digits[] = "0123456789ABCDEF";
     const uint8_t *p = s;
     size_t at = 0;
     if (out_size == 0)
@@ -217,7 +223,7 @@ void cs_text_escape(const void *s, size_t len, char *out, size_t out_size) {
             memcpy(out + at, p + i, n);
             i += n;
         } else {
-            char x[4] = {'\\', 'x', digits[p[i] >> 4], digits[p[i] & 15]};
+            char x[4] = {'\\', 'x', cs_hex_upper[p[i] >> 4], cs_hex_upper[p[i] & 15]};
             memcpy(out + at, x, 4);
             i++;
         }

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "certsync/model/text.h"
+
 #define LENGTH_DIGITS_MAX 15   // of Content-Length
 #define CHUNK_DIGITS_MAX  8    // of a chunk's size
 #define CHUNK_EXTRA_MAX   512  // of a chunk's extensions
@@ -47,14 +49,6 @@ static bool is_target(uint8_t c) {
 
 static bool is_authority(uint8_t c) { // uri-host and port, without user information
     return is_alnum(c) || (c && strchr("-._~!$&'()*+,;=:[]%", c));
-}
-
-static int hex(uint8_t c) {
-    if (is_digit(c))
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
 // ---- the head's end
@@ -317,7 +311,7 @@ enum chunk_state {
 };
 
 static int size_digit(struct http_chunks *c, uint8_t byte) {
-    int digit = hex(byte);
+    int digit = cs_hex_value((char)byte);
     if (digit >= 0) {
         c->left = c->left * 16 + (size_t)digit;
         return ++c->digits <= CHUNK_DIGITS_MAX ? SIZE : BROKEN;

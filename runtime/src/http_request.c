@@ -200,24 +200,14 @@ void http_request_cancel(struct cs_http_request *r, int status) {
 
 // ---- the parts of a request
 
-static int hex_digit(char c) {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 // Decodes len bytes at s to *out, which is moved on past a NUL. False: a broken escape, a NUL, or not UTF-8.
 static bool decode(const char *s, size_t len, bool plus, char **out) {
     char *start = *out, *p = *out;
     for (size_t i = 0; i < len; i++) {
         int c = (unsigned char)s[i];
         if (c == '%') {
-            int hi = i + 2 < len ? hex_digit(s[i + 1]) : -1;
-            int lo = i + 2 < len ? hex_digit(s[i + 2]) : -1;
+            int hi = i + 2 < len ? cs_hex_value(s[i + 1]) : -1;
+            int lo = i + 2 < len ? cs_hex_value(s[i + 2]) : -1;
             if (hi < 0 || lo < 0)
                 return false;
             c = hi * 16 + lo;

@@ -23,9 +23,14 @@ size_t cs_base64url_encode(const uint8_t *data, size_t len, char *out);
 CS_MUST_USE bool cs_base64_decode(const char *text, size_t len, uint8_t *ret, size_t *ret_len);
 // The form for URLs and tokens, canonical and without padding. ret needs len / 4 * 3 + 2 bytes.
 CS_MUST_USE bool cs_base64url_decode(const char *text, size_t len, uint8_t *ret, size_t *ret_len);
+// The six bits of a character of the one alphabet or of the other; -1 where it is none ('=', too).
+int cs_base64_value(char c);
+int cs_base64url_value(char c);
 
 void cs_hex_encode(const uint8_t *data, size_t len, char *out);             // writes 2 * len bytes and a NUL
 CS_MUST_USE bool cs_hex_decode(const char *text, size_t len, uint8_t *ret); // lower case only
+int cs_hex_value(char c);                             // of a digit in either case; -1 where it is none
+extern const char cs_hex_lower[17], cs_hex_upper[17]; // the digits
 // Writes v's digits, at most 20 and no NUL, so that they end before end. Returns where they begin.
 char *cs_decimal_before(char *end, uint64_t v);
 
