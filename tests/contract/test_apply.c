@@ -122,11 +122,13 @@ static void open_consumer(struct consumer *c, struct cs_memory_store *store) {
     must(cs_key_cache_new(world.crypto, (struct cs_bytes){world.root_spki, world.root_len}, &c->keys, &err),
          &err);
     cs_apply_init(&c->apply);
-    c->ctx = (struct cs_apply_context){
-        .rules = {world.crypto, DEPLOYMENT, 0, PARTITIONS, cs_key_cache_root(c->keys)},
-        world.service,
-        world.service_kid,
-        c->keys};
+    c->ctx = (struct cs_apply_context){.rules = {.crypto = world.crypto,
+                                                 .deployment = DEPLOYMENT,
+                                                 .partition_count = PARTITIONS,
+                                                 .root = cs_key_cache_root(c->keys)},
+                                       .service = world.service,
+                                       .service_kid = world.service_kid,
+                                       .keys = c->keys};
 }
 
 static void close_consumer(struct consumer *c) {
