@@ -5,6 +5,10 @@
 #include "hot.h"
 #include "sim.h"
 
+// An error that whoever fails must set.
+#define UNSET                                                                                                \
+    { .kind = CS_ERR_FATAL, .msg = "it failed without an error" }
+
 static void failed(struct sim_worker *w, int32_t p, const struct cs_err *err) {
     struct sim *s = w->s;
     tell(s, "worker %d, partition %d: %s", w->index, (int)p, err->msg);
@@ -21,10 +25,23 @@ static void failed(struct sim_worker *w, int32_t p, const struct cs_err *err) {
         violation(s, "worker %d stops partition %d: %s", w->index, (int)p, err->msg);
 }
 
+// The records that nobody could take for an outcome are counted.
+static void check_foreign(struct sim *s, int32_t p, const struct cs_cursor_tail *tail) {
+    const struct sim_log *l = &s->logs[CS_PUBLISH_OUTCOMES][p];
+    int64_t n = 0;
+    int64_t first = -1;
+    for (int64_t i = tail->from; i < tail->end; i++)
+        if (l->records[i].foreign && n++ == 0)
+            first = i;
+    if (s->damage_n == 0 && (tail->foreign != n || tail->foreign_at != first))
+        violation(s, "%lld foreign records are counted, from %lld on, and not %lld from %lld",
+                  (long long)tail->foreign, (long long)tail->foreign_at, (long long)n, (long long)first);
+}
+
 static void start(struct sim_worker *w, int32_t p) {
     struct cs_stand *stand = &w->stand[p];
     struct cs_cursor_tail tail;
-    struct cs_err err;
+    struct cs_err err = UNSET;
     stand->id = p;
     if (!cs_stand_load(stand, w->catalog, FX_DEPLOYMENT, PARTITIONS, &err) ||
         !cs_cursor_tail(w->env.outcomes, w->env.apply.rules.crypto, p, &stand->position, 1000, &tail, &err) ||
@@ -33,6 +50,7 @@ static void start(struct sim_worker *w, int32_t p) {
         return;
     }
     w->state[p] = RUNNING;
+    check_foreign(w->s, p, &tail);
     tell(w->s, "worker %d starts partition %d at %lld, outcomes %lld of %lld", w->index, (int)p,
          (long long)stand->position.next_offset, (long long)stand->position.outcomes,
          (long long)stand->published);
@@ -42,7 +60,7 @@ static void start(struct sim_worker *w, int32_t p) {
 static void look(struct sim_worker *w, int32_t p) {
     struct cs_position now;
     struct cs_state *nothing = NULL;
-    struct cs_err err;
+    struct cs_err err = UNSET;
     bool ok = cs_state_new(false, &nothing, &err) && cs_catalog_load(w->catalog, p, nothing, &now, &err);
     if (ok && (!cs_position_equal(&now, &w->stand[p].position) ||
                w->catalog->ops->generation(w->catalog, p) != w->stand[p].generation))
@@ -57,7 +75,7 @@ static void launch(struct sim_worker *w, int32_t p) {
     const struct sim_log *l = &s->logs[CS_PUBLISH_EVENTS][p];
     int64_t next = w->stand[p].position.next_offset;
     size_t n = 0;
-    struct cs_err err;
+    struct cs_err err = UNSET;
     for (size_t most = 1 + draw(s, BATCH); n < most && (size_t)next + n < l->len; n++) {
         const struct sim_event *e = l->records[(size_t)next + n].event;
         w->records[n] = (struct cs_batch_record){e->record, e->prepared};
@@ -91,7 +109,7 @@ static void fly(struct sim_worker *w) {
     static const char *const names[] = {"rests",   "loads",    "decides", "compares",
                                         "derived", "outcomes", "commits"};
     enum cs_flight_step step;
-    struct cs_err err;
+    struct cs_err err = UNSET;
     int32_t p = w->flying;
     enum cs_flight_phase phase = w->flight.phase;
     if (!cs_flight_advance(&w->flight, w->s->healing, &step, &err)) {
@@ -180,7 +198,7 @@ void worker_end(struct sim_worker *w) {
 
 // Until there is no error, or it is another one than a fault of the simulation's.
 static bool rebuild_tries(struct sim *s, struct sim_rebuilder *sr, int32_t p, int64_t generation) {
-    struct cs_err err;
+    struct cs_err err = UNSET;
     for (int i = 0; i < 8; i++) {
         atomic_store(&sr->env.stopping, i < 3 && chance(s, 2 * s->faults));
         bool ok = cs_rebuilder_begin(sr->r, p, generation, &err) && cs_rebuilder_follow(sr->r, &err);
@@ -200,7 +218,7 @@ static bool rebuild_tries(struct sim *s, struct sim_rebuilder *sr, int32_t p, in
 }
 
 static void try_promote(struct sim *s, struct cs_rebuilder *r, int32_t p, int64_t generation) {
-    struct cs_err err;
+    struct cs_err err = UNSET;
     struct cs_generations g;
     int64_t most = draw(s, 3);
     int64_t behind = -1;
@@ -215,7 +233,7 @@ static void try_promote(struct sim *s, struct cs_rebuilder *r, int32_t p, int64_
 }
 
 void rebuilder_make(struct sim *s, struct sim_rebuilder *r, int64_t batch, int64_t bytes, int64_t cache) {
-    struct cs_err err;
+    struct cs_err err = UNSET;
     r->settings = (struct cs_consumer_settings){.deployment = FX_DEPLOYMENT,
                                                 .workers = 1,
                                                 .batch_records = batch,
@@ -232,7 +250,7 @@ void rebuilder_make(struct sim *s, struct sim_rebuilder *r, int64_t batch, int64
 
 void rebuild_whole(struct sim *s, struct sim_rebuilder *r, int32_t p) {
     struct cs_generations g;
-    struct cs_err err;
+    struct cs_err err = UNSET;
     tell(s, "partition %d is rebuilt", (int)p);
     catalog_on(r->catalog, s->store);
     if (!s->admin->ops->generations(s->admin, p, &g, &err))

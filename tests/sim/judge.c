@@ -315,10 +315,24 @@ static void judge_shares(struct sim *s, int32_t partition, const struct sim_orac
         violation(s, "share %s of partition %d is pending", members[0].name, (int)partition);
 }
 
+// What stands before a record that cannot be judged is committed, and nothing behind it.
+static void judge_ruleset(struct sim *s) {
+    struct cs_generations g;
+    struct cs_err err;
+    if (!s->admin->ops->generations(s->admin, s->damaged, &g, &err))
+        abort();
+    if (g.live_position.outcomes != s->damage_n - 1)
+        violation(s, "partition %d stands at outcome %lld, and should before the unknown ruleset, at %lld",
+                  (int)s->damaged, (long long)g.live_position.outcomes, (long long)s->damage_n - 1);
+}
+
 void judge_rest(struct sim *s) {
     struct sim_oracle all[PARTITIONS];
     for (int32_t p = 0; p < PARTITIONS; p++)
-        judge_catalog(s, p, CS_VIEW_LIVE);
+        if (s->damage != FOREIGN || s->damage_n == 0 || s->damaged != p)
+            judge_catalog(s, p, CS_VIEW_LIVE);
+    if (s->damage == RULESET && s->damage_n)
+        judge_ruleset(s);
     if (s->damage != UNHARMED && s->damage_n)
         return;
     for (int32_t p = 0; p < PARTITIONS; p++) {

@@ -169,6 +169,7 @@ enum sim_damage {
     GAP,       // an outcome that follows no other
     TRUNCATED, // the last ones are gone
     REPLACED,  // the last one is another
+    FOREIGN,   // not of the outcomes: the catalog is another deployment's
     RULESET,   // not damage: a record that this release cannot judge
 };
 // Outcomes from damage_n on are wrong from then on; where that cannot be now, nothing is done.
