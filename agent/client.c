@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/model/json_write.h"
 #include "certsync/model/sign.h"
 #include "certsync/model/text.h"
 #include "certsync/runtime/mask.h"

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "certsync/model/json_write.h"
 #include "certsync/model/text.h"
 #include "certsync/runtime/fileio.h"
 #include "certsync/runtime/log.h"

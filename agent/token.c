@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "certsync/model/entry.h"
+#include "certsync/model/json_write.h"
 #include "certsync/model/text.h"
 
 #define PREFIX     "certsync1."

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "api_internal.h"
+#include "certsync/model/json_write.h"
 #include "certsync/model/text.h"
 
 struct detail {

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "api_internal.h"
+#include "certsync/model/json_write.h"
 
 #define DAY_S         86400
 #define SHARES_SHOWN  20 // of one certificate in a list

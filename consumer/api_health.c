@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api_internal.h"
+#include "certsync/model/json_write.h"
 
 #define METRICS_MAX ((size_t)16 << 20)
 

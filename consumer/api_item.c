@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "api_internal.h"
+#include "certsync/model/json_write.h"
 #include "certsync/model/text.h"
 
 #define DAY_S 86400

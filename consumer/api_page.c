@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "api_internal.h"
+#include "certsync/model/json_write.h"
 #include "certsync/model/text.h"
 
 #define CURSOR_TEXT_MAX (API_MEMBER_MAX + 64)

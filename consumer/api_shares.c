@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api_internal.h"
+#include "certsync/model/json_write.h"
 
 struct end { // one share, from its state document
     bool out, known;

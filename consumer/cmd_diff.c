@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "certsync/model/json_write.h"
 #include "compare.h"
 #include "find.h"
 #include "operator.h"

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "certsync/model/json_write.h"
 #include "certsync/model/text.h"
 #include "find.h"
 #include "operator.h"

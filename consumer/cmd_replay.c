@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "certsync/model/json_write.h"
 #include "find.h"
 #include "operator.h"
 

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "certsync/model/json_write.h"
 #include "certsync/model/text.h"
 #include "find.h"
 #include "operator.h"

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/model/json_write.h"
 #include "certsync/model/text.h"
 #include "compare.h"
 #include "derived_check.h"

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "certsync/model/event.h"
+#include "certsync/model/json_write.h"
 #include "certsync/model/text.h"
 
 #define SHOWN_MAX 2000 // bytes of what is no event

@@ -4,6 +4,7 @@
 
 #include "certsync/model/cert.h"
 #include "certsync/model/entry.h"
+#include "certsync/model/json_write.h"
 #include "entry_fields.h"
 
 // ---- leaf and summary

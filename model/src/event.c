@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/model/json_write.h"
 #include "certsync/model/secret.h"
 #include "certsync/model/text.h"
 #include "event_data.h"

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "certsync/model/cert.h"
+#include "certsync/model/json_write.h"
 #include "certsync/model/text.h"
 #include "entry_fields.h"
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "certsync/model/codes.h"
+#include "certsync/model/json_write.h"
 #include "certsync/model/text.h"
 
 // ---- objects

@@ -13,8 +13,8 @@
 // struct must be zeroed before it is read; what a failed read has allocated is in it, for its _clear.
 #pragma once
 
-#include "certsync/model/buf.h"
 #include "certsync/model/ident.h"
+#include "certsync/model/json_write.h"
 #include "json.h"
 
 struct cs_field;

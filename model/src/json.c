@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "certsync/model/codes.h"
+#include "certsync/model/json_write.h"
 #include "certsync/model/secret.h"
 #include "certsync/model/text.h"
 

@@ -42,7 +42,7 @@ struct cs_reader_step {
 
 struct cs_reader {
     const char *text, *at, *end;
-    // Canonical texts only, as buf.h writes them: no white space, no escape that is not needed. (The order of
+    // Canonical texts only, as json_write.h writes them: no white space, no escape that is not needed. (The order of
     // members is for fields.h to check.)
     bool canonical;
     unsigned depth, depth_max;
@@ -73,9 +73,6 @@ CS_MUST_USE bool cs_read_int(struct cs_reader *r, int64_t min, int64_t max, int6
 CS_MUST_USE bool cs_read_bool(struct cs_reader *r, bool *ret);
 // Any one value (null too), checked as strictly as one that is read.
 CS_MUST_USE bool cs_read_skip(struct cs_reader *r);
-
-// The first of '"', '\\' and what is below 0x20; end where there is none.
-const char *cs_json_skip_plain(const char *s, const char *end);
 
 // Whether the string says text.
 bool cs_string_is(struct cs_string s, const char *text, size_t len);

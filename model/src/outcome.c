@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/model/json_write.h"
 #include "entry_fields.h"
 #include "event_data.h"
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/model/json_write.h"
 #include "certsync/model/seal.h"
 #include "rules_internal.h"
 #include "rules_table.h"

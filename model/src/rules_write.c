@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/model/json_write.h"
 #include "rules_internal.h"
 
 void cs_judge_fail_oom(struct cs_judge *j) {

@@ -11,6 +11,7 @@
 #include <strings.h>
 #include <time.h>
 
+#include "certsync/model/json_write.h"
 #include "certsync/model/text.h"
 #include "http_internal.h"
 
