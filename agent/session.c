@@ -81,8 +81,6 @@ static const char *no_directory(const char *path) {
 }
 
 static bool put_key(struct cs_session *s, struct cs_privkey *key, const char *path, struct cs_err *err) {
-    uint8_t *spki;
-    size_t len;
     s->key = key;
     char shown[300];
     cs_mask_text(path, shown, sizeof shown, true); // it may be a URI with a PIN
@@ -90,11 +88,7 @@ static bool put_key(struct cs_session *s, struct cs_privkey *key, const char *pa
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "%s: this key is %s; events and tokens are signed with P-256 (certsync keygen)",
                           path, cs_key_type_name(cs_privkey_type(key)));
-    if (!cs_privkey_spki(key, &spki, &len, err))
-        return false;
-    cs_kid_of_spki(s->crypto, (struct cs_bytes){spki, len}, s->kid);
-    free(spki);
-    return true;
+    return cs_privkey_kid(s->crypto, key, s->kid, err);
 }
 
 static bool load_key(struct cs_session *s, struct cs_err *err) {

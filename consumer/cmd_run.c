@@ -228,17 +228,13 @@ static bool make_metrics(struct daemon *d, struct cs_err *err) {
 
 static bool read_keys(struct daemon *d, struct cs_err *err) {
     size_t root_len = 0;
-    uint8_t *spki = NULL;
-    size_t spki_len = 0;
     if (!cs_crypto_new(&d->crypto, err) ||
         !cs_keyfile_private(d->crypto, d->settings->service_key, &d->service, err) ||
         !cs_keyfile_spki(d->crypto, d->settings->root_key, &d->root_spki, &root_len, err) ||
-        !cs_privkey_spki(d->service, &spki, &spki_len, err))
+        !cs_privkey_kid(d->crypto, d->service, d->c.service_kid, err))
         return false;
     d->c.service = d->service;
     d->c.root_spki = (struct cs_bytes){d->root_spki, root_len};
-    cs_kid_of_spki(d->crypto, (struct cs_bytes){spki, spki_len}, d->c.service_kid);
-    free(spki);
     return true;
 }
 

@@ -36,16 +36,6 @@ struct cs_rebuilder {
     bool begun;
 };
 
-static bool make_key(struct cs_rebuilder *r, struct cs_err *err) {
-    uint8_t *spki = NULL;
-    size_t len = 0;
-    if (!cs_privkey_generate(CS_KEY_P256, 0, &r->key, err) || !cs_privkey_spki(r->key, &spki, &len, err))
-        return false;
-    cs_kid_of_spki(r->crypto, (struct cs_bytes){spki, len}, r->kid);
-    free(spki);
-    return true;
-}
-
 bool cs_rebuilder_over(struct cs_rebuild_env *env, struct cs_log *events, struct cs_log *outcomes,
                        struct cs_catalog *catalog, struct cs_rebuilder **ret, struct cs_err *err) {
     const struct cs_consumer_settings *s = env->settings;
@@ -65,7 +55,8 @@ bool cs_rebuilder_over(struct cs_rebuild_env *env, struct cs_log *events, struct
     if (!cs_crypto_new(&r->crypto, err))
         return false;
     cs_crypto_tune(r->crypto, cs_clock_thread_ns);
-    if (!cs_key_cache_new(r->crypto, env->root_spki, &r->keys, err) || !make_key(r, err))
+    if (!cs_key_cache_new(r->crypto, env->root_spki, &r->keys, err) ||
+        !cs_privkey_generate(CS_KEY_P256, 0, &r->key, err) || !cs_privkey_kid(r->crypto, r->key, r->kid, err))
         return false;
     for (size_t i = 0; i < 2; i++)
         if (!cs_rebuild_batch_init(&r->batches[i], (size_t)s->batch_records, err))

@@ -17,16 +17,6 @@ struct cs_replay {
     struct cs_apply_context context;
 };
 
-static bool make_key(struct cs_replay *r, struct cs_err *err) {
-    uint8_t *spki = NULL;
-    size_t len = 0;
-    if (!cs_privkey_generate(CS_KEY_P256, 0, &r->key, err) || !cs_privkey_spki(r->key, &spki, &len, err))
-        return false;
-    cs_kid_of_spki(r->crypto, (struct cs_bytes){spki, len}, r->kid);
-    free(spki);
-    return true;
-}
-
 bool cs_replay_new(const struct cs_replay_options *options, struct cs_replay **ret, struct cs_err *err) {
     CS_AUTO(cs_replay_free) struct cs_replay *r = calloc(1, sizeof *r);
     if (!r)
@@ -36,7 +26,8 @@ bool cs_replay_new(const struct cs_replay_options *options, struct cs_replay **r
         return false;
     cs_crypto_tune(r->crypto, cs_clock_thread_ns);
     if (!cs_key_cache_new(r->crypto, options->root_spki, &r->keys, err) ||
-        !cs_state_new(true, &r->state, err) || !make_key(r, err))
+        !cs_state_new(true, &r->state, err) || !cs_privkey_generate(CS_KEY_P256, 0, &r->key, err) ||
+        !cs_privkey_kid(r->crypto, r->key, r->kid, err))
         return false;
     r->context = (struct cs_apply_context){
         .rules = {.crypto = r->crypto,

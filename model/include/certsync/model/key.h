@@ -73,6 +73,9 @@ CS_MUST_USE bool cs_privkey_to_pem(const struct cs_privkey *k, uint8_t **ret, si
 // SubjectPublicKeyInfo DER; malloc'ed, the caller frees.
 CS_MUST_USE bool cs_privkey_spki(const struct cs_privkey *k, uint8_t **ret, size_t *ret_len,
                                  struct cs_err *err);
+// The kid of its public half.
+CS_MUST_USE bool cs_privkey_kid(struct cs_crypto *c, const struct cs_privkey *k, cs_kid ret,
+                                struct cs_err *err);
 // A P-256 key that stays where it is (a PKCS#11 token, a TPM): OpenSSL's object, which signs there, and the library context that its provider is
 // loaded in. pkey is taken over, also on failure; release(arg), where the context and its providers are to be freed, is called by cs_privkey_free
 // once pkey is gone, and not on failure. CONFIG where it is another kind of key.
