@@ -67,10 +67,13 @@ static void print_link(FILE *out, const json_t *status, const char *name) {
 static void print_certificates(FILE *out, const json_t *status) {
     const char *name;
     const json_t *count;
+    const char *comma = "";
     fprintf(out, "%-13s", "certificates");
     json_object_foreach((json_t *)(uintptr_t)json_object_get(status, "certificates"), name, count) {
-        if (json_integer_value(count) > 0)
-            fprintf(out, " %" JSON_INTEGER_FORMAT " %s", json_integer_value(count), name);
+        if (json_integer_value(count) > 0) {
+            fprintf(out, "%s %" JSON_INTEGER_FORMAT " %s", comma, json_integer_value(count), name);
+            comma = ",";
+        }
     }
     fputc('\n', out);
 }
@@ -98,10 +101,12 @@ static void print_sections(FILE *out, const json_t *sections) {
     const json_t *s, *text;
     json_array_foreach(sections, i, s) {
         fprintf(out,
-                "%-13s [watch %s] %" JSON_INTEGER_FORMAT " certificates: %" JSON_INTEGER_FORMAT
-                " registered, %" JSON_INTEGER_FORMAT " failed\n",
+                "%-13s [watch %s] %" JSON_INTEGER_FORMAT " certificates: %" JSON_INTEGER_FORMAT " registered",
                 i == 0 ? "sections" : "", cs_told(cs_member_text(s, "name")), number_of(s, "certificates"),
-                number_of(s, "registered"), number_of(s, "failed"));
+                number_of(s, "registered"));
+        if (number_of(s, "waiting") > 0)
+            fprintf(out, ", %" JSON_INTEGER_FORMAT " waiting", number_of(s, "waiting"));
+        fprintf(out, ", %" JSON_INTEGER_FORMAT " failed\n", number_of(s, "failed"));
         json_array_foreach(json_object_get(s, "problems"), k, text)
             fprintf(out, "%-13s   %s\n", "", cs_told(json_string_value(text)));
         json_int_t more = number_of(s, "problems_total") - (json_int_t)k;
@@ -131,8 +136,10 @@ static void print_facts(FILE *out, const json_t *status, enum agent_state state)
         fprintf(out, "%-13s not configured (api.url): how events ended is not known here\n", "api");
     print_certificates(out, status);
     print_sections(out, json_object_get(status, "sections"));
-    fprintf(out, "%-13s %" JSON_INTEGER_FORMAT " events, %" JSON_INTEGER_FORMAT " to be published\n", "spool",
-            number_of(spool, "events"), number_of(spool, "to_publish"));
+    fprintf(out, "%-13s %" JSON_INTEGER_FORMAT " events%s, %" JSON_INTEGER_FORMAT " to be published\n",
+            "spool", number_of(spool, "events"),
+            number_of(spool, "heartbeats") > 0 ? ", the last heartbeat among them" : "",
+            number_of(spool, "to_publish"));
     if (cs_member_text(spool, "error")[0])
         fprintf(out, "%-13s cannot be read: %s\n", "", cs_told(cs_member_text(spool, "error")));
     print_attention(out, json_object_get(status, "attention"));

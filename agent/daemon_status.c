@@ -87,7 +87,7 @@ static void put_items(struct cs_engine *e, json_t *o) {
 }
 
 struct count {
-    size_t certificates, registered, failed;
+    size_t certificates, registered, waiting, failed;
 };
 
 static json_t *section_of(const struct cs_section *section, const struct cs_findings *f,
@@ -97,9 +97,10 @@ static json_t *section_of(const struct cs_section *section, const struct cs_find
         if (f->texts[i])
             json_array_append_new(texts, json_string(f->texts[i]));
     size_t failed = n->failed + f->n;
-    return json_pack("{s:s, s:I, s:I, s:I, s:o, s:I}", "name", section->name, "certificates",
-                     (json_int_t)n->certificates, "registered", (json_int_t)n->registered, "failed",
-                     (json_int_t)failed, "problems", texts, "problems_total", (json_int_t)f->n);
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:o, s:I}", "name", section->name, "certificates",
+                     (json_int_t)n->certificates, "registered", (json_int_t)n->registered, "waiting",
+                     (json_int_t)n->waiting, "failed", (json_int_t)failed, "problems", texts,
+                     "problems_total", (json_int_t)f->n);
 }
 
 static void put_sections(const struct cs_engine *e, json_t *o) {
@@ -114,6 +115,7 @@ static void put_sections(const struct cs_engine *e, json_t *o) {
         bool wrong = engine_fault(e, item, &fault);
         n->certificates++;
         n->registered += item->state == CS_ITEM_REGISTERED && !wrong;
+        n->waiting += wrong && fault.passing;
         n->failed += wrong && !fault.passing;
     }
     for (size_t i = 0; i < e->sections.n; i++)
@@ -126,17 +128,20 @@ static size_t put_spool(struct cs_engine *e, json_t *o) {
     struct cs_spool_item *items;
     struct cs_err err;
     size_t n = 0, unsent = 0;
+    bool beat = false;
     int64_t oldest = 0;
     json_t *spool = json_object();
     if (cs_spool_list(e->spool, &items, &n, &err)) {
         for (size_t i = 0; i < n; i++) {
             unsent += items[i].state == CS_SPOOL_NEW;
+            beat |= items[i].seq == e->beat_seq;
             // The last heartbeat stays until the next: of one that was applied there is no outcome.
             if (items[i].state == CS_SPOOL_SENT && oldest == 0 && items[i].seq != e->beat_seq)
                 oldest = items[i].seq;
         }
         free(items);
         json_object_set_new(spool, "events", json_integer((json_int_t)n));
+        json_object_set_new(spool, "heartbeats", json_integer(beat));
         json_object_set_new(spool, "to_publish", json_integer((json_int_t)unsent));
     } else {
         json_object_set_new(spool, "error", json_string(err.msg));

@@ -162,7 +162,8 @@ static bool pass(struct cs_drain *d, struct batch *b, int64_t upto, int64_t dead
 }
 
 bool cs_drain_run(struct cs_drain *d, int64_t upto, int64_t deadline_ms, struct cs_err *err) {
-    if (!cs_spool_publish_lock(d->spool, d->clock, deadline_ms, err))
+    d->busy = !cs_spool_publish_lock(d->spool, d->clock, deadline_ms, err);
+    if (d->busy)
         return false;
     struct batch *b = calloc(1, sizeof *b);
     bool ok = b || cs_err_oom(err);

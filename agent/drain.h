@@ -19,6 +19,7 @@ struct cs_drain {
     void (*on_sending)(void *arg);
     void *arg;
     size_t published; // counted up
+    bool busy;        // the last run did not come to publish: somebody else did, until the deadline
 };
 // Everything up to the number upto (0: all that is there). RETRY at deadline_ms (monotonic) or where the
 // brokers are away: what is left stays in the spool.

@@ -16,6 +16,7 @@
 #define TRY_MAX_MS   60000 // a cluster that is slow, not away
 #define PAUSE_MS     1000
 #define PAUSE_MAX_MS 10000
+#define BUSY_MS      60000
 #define LOOK_MS      10000 // commands do not wake us
 
 struct cs_sender {
@@ -73,7 +74,7 @@ static void run(struct cs_sender *s, struct cs_spool *spool, struct cs_publisher
                          .publisher = publisher,
                          .clock = s->session.clock,
                          .on_damaged = on_damaged};
-    int64_t pause = PAUSE_MS, patience = TRY_MS;
+    int64_t pause = PAUSE_MS, patience = TRY_MS, busy_since_ms = 0;
     for (bool go_on = true; go_on;) {
         struct cs_err err;
         size_t before = d.published;
@@ -81,7 +82,10 @@ static void run(struct cs_sender *s, struct cs_spool *spool, struct cs_publisher
         cs_pulse_beat(&s->pulse, patience);
         if (anything_new(spool, &err)) {
             failed = !cs_drain_run(&d, 0, cs_clock_mono_ms(d.clock) + patience, &err);
-            told(s, failed ? &err : NULL);
+            busy_since_ms = !d.busy ? 0 : busy_since_ms ? busy_since_ms : cs_clock_mono_ms(d.clock);
+            // A command that publishes says nothing of Kafka, unless it does not end.
+            if (!d.busy || cs_clock_mono_ms(d.clock) >= busy_since_ms + BUSY_MS)
+                told(s, failed ? &err : NULL);
         }
         if (d.published > before && s->hooks.on_published)
             s->hooks.on_published(s->hooks.arg, d.published - before);

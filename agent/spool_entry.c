@@ -219,7 +219,9 @@ bool cs_spool_publish_lock(struct cs_spool *s, const struct cs_clock *clock, int
             return cs_spool_fail(err, &s->dir, "publish.lock", "lock", errno);
         if (cs_clock_mono_ms(clock) >= deadline_ms)
             return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE,
-                              "spool %s: another certsync is publishing from it and has not finished",
+                              "spool %s: another command of this key, or the agent, publishes from it and is "
+                              "not done (perhaps it waits for "
+                              "Kafka); what is in the spool goes out after that",
                               s->path);
         nanosleep(&(struct timespec){.tv_nsec = PUBLISH_LOCK_POLL_MS * 1000000L}, NULL);
     }

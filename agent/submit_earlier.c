@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "certsync/model/text.h"
 #include "certsync/runtime/log.h"
@@ -18,14 +19,32 @@ struct settling {
     bool wait;
 };
 
+// As the command itself called it, where the event says so much.
+static void put_phrase(const struct cs_event *ev, char *out, size_t size) {
+    const char *type = cs_event_type_name(ev->type);
+    bool upload = ev->type == CS_EVENT_CERTIFICATE_UPLOAD || ev->type == CS_EVENT_CERTIFICATE_ISSUE;
+    type += strncmp(type, "certsync.", 9) == 0 ? 9 : 0;
+    type += strncmp(type, "certificate.", 12) == 0 ? 12 : 0;
+    const char *version = strstr(type, ".v");
+    int len = version ? (int)(version - type) : (int)strlen(type);
+    if (upload)
+        snprintf(out, size, "%.*s of \"%s\"", len, type, cs_shown(ev->data.upload.name));
+    else if (ev->type == CS_EVENT_CSR_ADD)
+        snprintf(out, size, "%.*s of \"%s\"", len, type, cs_shown(ev->data.csr.name));
+    else
+        snprintf(out, size, "%.*s of %s", len, type, ev->subject);
+}
+
 static void tell_rejected(const struct cs_session *s, const struct cs_event *ev, const struct cs_end *e) {
     if (s->globals->json || s->globals->quiet) {
         cs_log(CS_LOG_WARN, "an earlier event was rejected", "event=%s type=%s code=%s", ev->id,
                cs_event_type_name(ev->type), e->code_name);
         return;
     }
+    char phrase[400];
+    put_phrase(ev, phrase, sizeof phrase);
     fprintf(s->cli->err, "note: an earlier event was rejected meanwhile: %s (%s, number %" PRId64 "): %s\n",
-            cs_event_type_name(ev->type), ev->id, ev->seq, e->code_name);
+            phrase, ev->id, ev->seq, e->code_name);
     cs_report_code(s->cli, e->code, "");
 }
 
@@ -92,16 +111,17 @@ bool cs_submit_settle(struct cs_session *s, struct cs_spool *spool, size_t max, 
 #define EARLIER_MAX 10 // named; the others are counted
 
 static void name_earlier(const struct cs_session *s, const struct cs_event *ev, json_t *list) {
-    char time[CS_TIME_TEXT_SIZE];
+    char time[CS_TIME_TEXT_SIZE], phrase[400];
     cs_time_format(ev->time_s, time);
+    put_phrase(ev, phrase, sizeof phrase);
     json_array_append_new(list, json_pack("{s:I, s:s, s:s, s:s, s:s, s:s}", "seq", (json_int_t)ev->seq,
                                           "event", ev->id, "type", cs_event_type_name(ev->type), "account",
                                           ev->account, "subject", ev->subject, "time", time));
     if (!s->globals->json && json_array_size(list) <= EARLIER_MAX)
         fprintf(s->cli->err,
-                "note: an earlier command left %s of %s in the spool (number %" PRId64
+                "note: an earlier command left the %s in the spool (number %" PRId64
                 ", %s); it goes out now\n",
-                cs_event_type_name(ev->type), ev->subject, ev->seq, time);
+                phrase, ev->seq, time);
 }
 
 json_t *cs_submit_earlier(struct cs_session *s, struct cs_spool *spool, int64_t below) {

@@ -115,7 +115,7 @@ def test_for_programs_and_what_the_next_command_says(lonely, silent):
     assert [e["event"] for e in left] == [said["event"]]
     # The next command names what it takes along, people's and programs'.
     next_one = lonely.run("--timeout", "1", "share", ID, "--to", "other")
-    assert next_one.returncode == 3 and f"left certsync.certificate.delete.v1 of {ID} in the spool (number 1" in next_one.stderr, next_one.stderr
+    assert next_one.returncode == 3 and f"left the delete of {ID} in the spool (number 1" in next_one.stderr, next_one.stderr
     assert "certsync spool drop 2" in next_one.stderr
     programs = json.loads(lonely.run("--json", "--timeout", "1", "delete", ID).stdout)
     assert [(e["seq"], e["type"]) for e in programs["earlier"]] == [(1, "certsync.certificate.delete.v1"), (2, "certsync.certificate.share.v1")]

@@ -55,7 +55,7 @@
     X(NAME_INVALID, "name.invalid", BOTH, "The name has a character that is not allowed, or is empty or longer than 128.", \
       "International names take letters, digits, '.', '_' and '-'; SM2 names letters, digits, '_' and '-'.") \
     X(NAME_TAKEN, "name.taken", CONSUMER, "Another certificate already has this name.", \
-      "Use --replace to make this its next version, or choose another name.") \
+      "To make this its next version: certsync upload NAME with --replace. Or choose another name.") \
     X(CERT_MALFORMED, "cert.malformed", BOTH, "The certificate cannot be read.", \
       "Give an X.509 certificate in PEM; look at it with: openssl x509 -in FILE -noout -text.") \
     X(CERT_NOT_V3, "cert.not_v3", BOTH, "The certificate is not an X.509 version 3 certificate.", \
@@ -109,7 +109,7 @@
     X(KEY_MALFORMED, "key.malformed", BOTH, "The private key cannot be read, or its sealed form is not one.", \
       "Give a private key in PEM (PKCS#8, PKCS#1 or SEC1), sealed to a trusted custodian.") \
     X(KEY_MISSING, "key.missing", BOTH, "There is no private key and no request for CSR matching.", \
-      "Give --key-file FILE, or --csr to match an existing CSR.") \
+      "Give the key: --key-file FILE, or key = FILE in the [watch] section. Or match a request that is there: --csr.") \
     X(KEY_MANY, "key.many", BOTH, "There is more than one private key.", \
       "Give one key, or a CSR to match, not both; one key to a file.") \
     X(CSR_MALFORMED, "csr.malformed", BOTH, "The certificate signing request cannot be read.", \
@@ -133,7 +133,7 @@
     X(SM2_SUBJECT, "sm2.subject", BOTH, "The signing and the encryption certificate have different subjects.", \
       "Give the two certificates of one pair.") \
     X(REPLACE_OLDER, "replace.older", CONSUMER, "The certificate is older than the one it would replace.", \
-      "If that is meant, use --force.") \
+      "If that is meant: certsync upload NAME with --replace --force.") \
     X(REPLACE_SOURCE, "replace.source", CONSUMER, "A certificate cannot be replaced by one of another source or algorithm.", \
       "Choose another name, or delete the old one first.") \
     X(CERTIFICATE_NOT_FOUND, "certificate.not_found", CONSUMER, "There is no such certificate in this account.", \
@@ -141,7 +141,7 @@
     X(CERTIFICATE_ID_USED, "certificate.id_used", CONSUMER, "The certificate id is, or was, in use.", \
       "Leave the id to certsync; ids are never used twice.") \
     X(DELETE_SHARED, "delete.shared", CONSUMER, "The certificate is shared.", \
-      "Unshare it first, or use --cascade.") \
+      "Unshare it first, or: certsync delete NAME --cascade.") \
     X(QUOTA_CERTIFICATES, "quota.certificates", CONSUMER, "The account holds as many certificates as its limit allows.", \
       "Delete some, or ask an admin for a higher limit (certsync account update ACCOUNT --certificates N).") \
     X(SHARE_UPLOADED, "share.uploaded", CONSUMER, "Uploaded certificates cannot be shared.", \
