@@ -20,7 +20,7 @@ BUILD = certsync_binary().parents[1]
 
 # Page, or page#chapter, and who runs its blocks. The walk goes through its pages in this order.
 RUN_BY = {
-    "README.md#Two commands": "dev", "docs/develop/working.md": "dev", "SECURITY.md": "dev",
+    "README.md#Two commands": "dev", "docs/develop/working.md": "dev", "docs/develop/flight.md": "dev", "SECURITY.md": "dev",
     "README.md#Ten lines": "walk", "docs/use/walk.md": "walk", "docs/use/sm2.md": "walk", "docs/use/api.md": "walk",
     "docs/operate/catalogs.md": "walk",
     "docs/audit/verify.md": "verify",
@@ -149,8 +149,6 @@ def test_setting_up_a_deployment(kafka, redis, tmp_path):
         for text in (b.text for b in commands("setting up")):
             starts = "systemctl enable --now certsync-consumer" in text
             shell(ours(text).replace("systemctl enable --now certsync-consumer", ""), env, tmp_path)
-            if "custodian" in text and not (tmp_path / "etc/custodian.pub").exists():
-                (tmp_path / "etc/custodian.pub").write_bytes((tmp_path / "custodian.key.pub").read_bytes())
             if starts:
                 consumer = proc.Process("consumer", [tmp_path / "bin/certsync-consumer", "run"], tmp_path, env=env)
                 wait_until(lambda: subprocess.run(["curl", "-sf", f"http://127.0.0.1:{port}/readyz"], capture_output=True,
