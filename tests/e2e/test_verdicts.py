@@ -343,7 +343,8 @@ def bytes_after_the_certificate(w):
 def a_version_1_certificate(w, tmp_path):
     key = ev.new_key()
     path = ev.write_private(key, tmp_path / "k")
-    new = ("-new", "-key", str(path), "-subj", "/CN=old.example.com")
+    (tmp_path / "conf").write_text("[req]\ndistinguished_name=dn\n[dn]\n")  # Debian's own has extensions
+    new = ("-new", "-config", str(tmp_path / "conf"), "-key", str(path), "-subj", "/CN=old.example.com")
     try:
         der = ev.openssl("req", "-x509v1", *new, "-days", "30", "-outform", "DER")
     except RuntimeError:  # before 3.4 it has no such option, and x509 -req makes version 1 by itself
