@@ -14,8 +14,7 @@ static struct sim_oracle whole(struct sim *s, int32_t p) {
     return o;
 }
 
-// How far the outcomes go; *ret_first: where the last number stands first.
-static int64_t published(struct sim *s, int32_t p, size_t *ret_first) {
+int64_t published(struct sim *s, int32_t p, size_t *ret_first) {
     const struct sim_log *l = &s->logs[CS_PUBLISH_OUTCOMES][p];
     int64_t last = 0;
     for (size_t i = 0; i < l->len; i++)
@@ -115,7 +114,7 @@ void do_damage(struct sim *s) {
 // What somebody else writes to the outcomes: nothing at all, or an outcome again.
 void add_junk(struct sim *s, int32_t p) {
     struct sim_log *l = &s->logs[CS_PUBLISH_OUTCOMES][p];
-    struct sim_record r = {.value = {(const uint8_t *)"{\"n\":1,junk", 11}, .foreign = true};
+    struct sim_record r = {.value = {(const uint8_t *)"{\"n\":0,junk", 11}, .foreign = true};
     if (l->len > 0 && draw(s, 2))
         r = l->records[draw(s, (unsigned)l->len)];
     if (s->damage_n == 0 || s->damaged != p)

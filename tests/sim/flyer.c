@@ -201,9 +201,16 @@ static bool rebuild_tries(struct sim *s, struct sim_rebuilder *sr, int32_t p, in
     struct cs_err err = UNSET;
     for (int i = 0; i < 8; i++) {
         atomic_store(&sr->env.stopping, i < 3 && chance(s, 2 * s->faults));
-        bool ok = cs_rebuilder_begin(sr->r, p, generation, &err) && cs_rebuilder_follow(sr->r, &err);
-        if (ok)
+        size_t ignored = 0;
+        int64_t must = published(s, p, &ignored);
+        if (cs_rebuilder_begin(sr->r, p, generation, &err) && cs_rebuilder_follow(sr->r, &err)) {
+            bool wrong = s->damaged == p && s->damage_n && s->damage <= GAP;
+            if (wrong || cs_rebuilder_position(sr->r)->outcomes < must)
+                violation(s, "a rebuild of partition %d ends well at outcome %lld, with %lld published%s",
+                          (int)p, (long long)cs_rebuilder_position(sr->r)->outcomes, (long long)must,
+                          wrong ? ", damaged" : "");
             return true;
+        }
         tell(s, "  rebuild: %s", err.msg);
         if (err.kind != CS_ERR_RETRY) {
             if (s->damaged != p || s->damage_n == 0)

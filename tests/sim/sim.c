@@ -150,6 +150,8 @@ void meanwhile(struct sim *s) {
     if (s->depth > 1 || s->healing)
         return;
     s->depth++;
+    if (chance(s, s->faults / 4))
+        store_reset_next(s, (int32_t)draw(s, PARTITIONS));
     for (unsigned n = draw(s, 3); n > 0; n--)
         ordinary_step(s);
     s->depth--;

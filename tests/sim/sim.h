@@ -102,6 +102,7 @@ struct cs_catalog *sim_catalog(struct sim *s, bool rebuild);
 void catalog_on(struct cs_catalog *c, struct cs_memory_store *store);
 void store_snapshot(struct sim *s, int32_t partition);
 void store_reset(struct sim *s, int32_t partition);
+void store_reset_next(struct sim *s, int32_t partition); // what a rebuild has made
 void store_restore(struct sim *s, int32_t partition, const struct cs_position *at,
                    const struct cs_state *state);
 void state_copy(const struct cs_state *from, struct cs_state *to);
@@ -174,6 +175,8 @@ enum sim_damage {
 };
 // Outcomes from damage_n on are wrong from then on; where that cannot be now, nothing is done.
 void do_damage(struct sim *s);
+// How far the outcomes go; *ret_first: where the last number stands first.
+int64_t published(struct sim *s, int32_t partition, size_t *ret_first);
 void add_junk(struct sim *s, int32_t partition);
 
 // --- sim.c

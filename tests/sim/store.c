@@ -163,6 +163,17 @@ void store_snapshot(struct sim *s, int32_t partition) {
     cs_state_free(nothing);
 }
 
+void store_reset_next(struct sim *s, int32_t partition) {
+    struct cs_generations g;
+    struct cs_err err;
+    if (!s->admin->ops->generations(s->admin, partition, &g, &err) || g.next == 0)
+        return;
+    tell(s, "the rebuilt catalog of partition %d is lost", (int)partition);
+    s->admin->ops->view(s->admin, CS_VIEW_NEXT);
+    store_reset(s, partition);
+    s->admin->ops->view(s->admin, CS_VIEW_LIVE);
+}
+
 void store_reset(struct sim *s, int32_t partition) {
     struct cs_err err;
     if (!s->admin->ops->reset(s->admin, partition, &err))
