@@ -366,7 +366,7 @@ def test_rejected_shows_what_is_no_event(stack):
     value = b'\xff\xfe{"no":"event"\x01}'
     place = stack.produce(value, ev.partition_of(account.id, stack.partitions), [("certsync-sig", account.agent.sign(value))], b"k\xff")
     assert stack.outcome_at(place)["status"] == "rejected"
-    found = [r for r in run(stack, "rejected", "--record")["rejected"] if (r["partition"], r["offset"]) == place]
+    found = [r for r in run(stack, "rejected", "--record", "--limit", "1000000")["rejected"] if (r["partition"], r["offset"]) == place]
     assert ev.base64.b64decode(found[0]["record"]["value"]["base64"]) == value
     assert ev.base64.b64decode(found[0]["record"]["key"]["base64"]) == b"k\xff"
 
