@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Commands about the daemon and its keys: the subcommands of certsync agent that are not in cmd_agent.c, and
-// status and agents.
+// Commands about the daemon and its keys: the subcommands of certsync agent that are not in
+// cmd_agent.c, and status and agents.
 #pragma once
 
 #include "session.h"

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// From what a host has (PEM texts, key files, options) to events, with every check that the host can do
-// before anything is sent. All certificates are parsed, put in order and checked against the clock, each
-// private key is proved to fit its certificate by a signature, sealed to the custodian, and wiped.
+// From what a host has (PEM texts, key files, options) to events, with every check that the host
+// can do before anything is sent. All certificates are parsed, put in order and checked against the
+// clock, each private key is proved to fit its certificate by a signature, sealed to the custodian,
+// and wiped.
 //
-// What is refused is a REJECT error with the rule's code and a message that names the file; other errors are
-// CONFIG or FATAL.
+// What is refused is a REJECT error with the rule's code and a message that names the file; other
+// errors are CONFIG or FATAL.
 #pragma once
 
 #include "certsync/model/cert.h"
@@ -26,10 +27,11 @@ struct cs_compose {
 // An event and all that it points to. The spool gives it its number.
 struct cs_composed {
     struct cs_event event;
-    uint32_t
-        notes; // CS_NOTE bits: what clients will say of it (chain.incomplete: the account's limits say what
-               // that means)
-    int64_t ends_s;            // the first of the leaves and the CA certificates above them that ends
+    // CS_NOTE bits: what clients will say of it (chain.incomplete: the account's limits say what
+    // that means)
+    uint32_t notes;
+    // the first of the leaves and the CA certificates above them that ends
+    int64_t ends_s;
     size_t leaves_len;         // certificates uploaded or issued
     struct cs_cert *leaves[2]; // borrowed from chains
     struct {
@@ -76,7 +78,8 @@ struct cs_upload_source {
 CS_MUST_USE bool cs_compose_upload(const struct cs_compose *c, const struct cs_upload_source *src,
                                    struct cs_composed **ret, struct cs_err *err);
 
-// Whether the private key is that of a certificate of the source. REJECT key.mismatch, or why one cannot be read.
+// Whether the private key is that of a certificate of the source. REJECT key.mismatch, or why one
+// cannot be read.
 CS_MUST_USE bool cs_compose_key_fits(struct cs_crypto *crypto, const struct cs_keyed_source *src,
                                      struct cs_err *err);
 

@@ -7,5 +7,6 @@
 
 // Whether name is what people and programs call a copy of a file for which is_there says true:
 // "www.crt.bak", "www.crt~", "www.crt.20260101"; "www (copy).crt", "www (2).crt", "www - Copy.crt";
-// "www.old.crt", "www-backup2.crt"; "Copy of www.crt". Asked are the few names that the original may have.
+// "www.old.crt", "www-backup2.crt"; "Copy of www.crt". Asked are the few names that the original
+// may have.
 bool cs_is_copy(const char *name, bool (*is_there)(void *arg, const char *original), void *arg);

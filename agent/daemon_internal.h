@@ -16,7 +16,8 @@
 
 struct event;
 
-// An upload that waits for the group that it goes into the spool with; never longer than one slice of work.
+// An upload that waits for the group that it goes into the spool with; never longer than one slice
+// of work.
 struct cs_waiting_upload {
     struct cs_item *item;
     struct cs_known *known;
@@ -42,9 +43,9 @@ struct cs_engine {
     size_t uploads_len;
     struct cs_item **queue; // a heap by due_ms
     size_t queue_len, queue_cap;
-    int64_t
-        discover_ms[CS_WATCH_SECTIONS_MAX]; // monotonic: when a section is to be looked through; 0: no need
-    unsigned scan;                          // number of the last look through a section
+    // monotonic: when a section is to be looked through; 0: no need
+    int64_t discover_ms[CS_WATCH_SECTIONS_MAX];
+    unsigned scan; // number of the last look through a section
     unsigned listing;
     bool listed;      // what the catalog holds is known as well as it can be now
     bool list_failed; // told
@@ -54,7 +55,8 @@ struct cs_engine {
     int64_t looking_ms;    // monotonic: since when all files are being looked at; 0: they were
     int64_t blocked_until_ms, blocked_pause_ms; // the spool took nothing
     char blocked[CS_ERR_MSG_MAX];
-    char unwatched[CS_ERR_MSG_MAX]; // why a directory cannot be watched, since the last look at everything
+    // why a directory cannot be watched, since the last look at everything
+    char unwatched[CS_ERR_MSG_MAX];
     bool unwatched_told;
     struct cs_findings findings[CS_WATCH_SECTIONS_MAX]; // of the last look through each section
     const struct cs_findings *found_before;             // during a look: those of the one before
@@ -91,8 +93,8 @@ void engine_queue(struct cs_engine *e, struct cs_item *item, int64_t due_ms);
 void engine_unqueue(struct cs_engine *e, struct cs_item *item);
 void engine_drop(struct cs_engine *e, struct cs_item *item);
 void engine_arm(struct cs_engine *e); // sets the work timer to what is due next
-// Appends events to the spool, all or none, and wakes the sender. Where the spool takes nothing, RETRY and all
-// uploads wait for a while.
+// Appends events to the spool, all or none, and wakes the sender. Where the spool takes nothing,
+// RETRY and all uploads wait for a while.
 CS_MUST_USE bool engine_spool(struct cs_engine *e, struct cs_event *const *events, size_t n,
                               struct cs_err *err);
 

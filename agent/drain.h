@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// From the spool to Kafka: publishes what is not acknowledged yet, strictly in the order of the numbers,
-// under the spool's publish lock, and marks what was acknowledged. Both the commands and the daemon publish
-// this way and no other.
+// From the spool to Kafka: publishes what is not acknowledged yet, strictly in the order of the
+// numbers, under the spool's publish lock, and marks what was acknowledged. Both the commands and
+// the daemon publish this way and no other.
 #pragma once
 
 #include "publish.h"
@@ -21,6 +21,6 @@ struct cs_drain {
     size_t published; // counted up
     bool busy;        // the last run did not come to publish: somebody else did, until the deadline
 };
-// Everything up to the number upto (0: all that is there). RETRY at deadline_ms (monotonic) or where the
-// brokers are away: what is left stays in the spool.
+// Everything up to the number upto (0: all that is there). RETRY at deadline_ms (monotonic) or
+// where the brokers are away: what is left stays in the spool.
 CS_MUST_USE bool cs_drain_run(struct cs_drain *d, int64_t upto, int64_t deadline_ms, struct cs_err *err);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a look through a [watch] section found, beside the certificates: what cannot be read, is missing, or
-// belongs to nothing. Made anew by each look, shown by certsync status.
+// What a look through a [watch] section found, beside the certificates: what cannot be read, is
+// missing, or belongs to nothing. Made anew by each look, shown by certsync status.
 #pragma once
 
 #include <stdbool.h>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reading files that others write: one bounded read of a regular file whose owner is trusted, into memory
-// that is locked and wiped. These bytes, and no second read, are what is checked, sealed and sent.
+// Reading files that others write: one bounded read of a regular file whose owner is trusted, into
+// memory that is locked and wiped. These bytes, and no second read, are what is checked, sealed and
+// sent.
 #pragma once
 
 #include <sys/types.h>
@@ -37,11 +38,13 @@ enum cs_read {
 enum cs_read cs_guarded_read(const char *path, const struct cs_file_policy *policy, struct cs_guarded *g,
                              struct cs_err *err);
 
-// What tells that a file changed, without reading it: mixes device, inode, owner, size, times of content and
-// of inode of what the path leads to. Start with 0; a file that is not there is mixed in as such.
+// What tells that a file changed, without reading it: mixes device, inode, owner, size, times of
+// content and of inode of what the path leads to. Start with 0; a file that is not there is mixed
+// in as such.
 uint64_t cs_stamp_mix(uint64_t stamp, const char *path);
 
-// Calls on_path for every symbolic link that a path leads over, at its own real place, and for the file at
-// the end (or for the first part that is missing). Whoever watches the directories of all of these sees every
-// change of what the path means. False where it does not lead to anything (dangling, loop, no permission).
+// Calls on_path for every symbolic link that a path leads over, at its own real place, and for the
+// file at the end (or for the first part that is missing). Whoever watches the directories of all
+// of these sees every change of what the path means. False where it does not lead to anything
+// (dangling, loop, no permission).
 bool cs_path_follow(const char *path, void (*on_path)(void *arg, const char *path), void *arg);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A table from 64-bit keys (hashes of texts) to pointers; a key may have several. The pointers are borrowed.
-// Who looks up compares the text itself: two texts may have one key.
+// A table from 64-bit keys (hashes of texts) to pointers; a key may have several. The pointers are
+// borrowed. Who looks up compares the text itself: two texts may have one key.
 #pragma once
 
 #include "certsync/model/err.h"

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Publishing records to cert.events: a vtable with two implementations that pass the same contract test
-// (tests/unit/test_agent_publisher.c), Kafka and memory.
+// Publishing records to cert.events: a vtable with two implementations that pass the same contract
+// test (tests/unit/test_agent_publisher.c), Kafka and memory.
 //
-// publish() sends the records in order and returns once all are acknowledged by all in-sync replicas, or at
-// the deadline, or at the first record that cannot be sent. acked() is called for each acknowledged record,
-// in order within a partition, in the caller's thread. A record that is not acknowledged when publish()
-// returns may have been written all the same: send the same bytes again. Errors: RETRY brokers away,
-// deadline; CONFIG what a person must mend (topic missing, no rights, record larger than the topic takes).
-// Not thread-safe.
+// publish() sends the records in order and returns once all are acknowledged by all in-sync
+// replicas, or at the deadline, or at the first record that cannot be sent. acked() is called for
+// each acknowledged record, in order within a partition, in the caller's thread. A record that is
+// not acknowledged when publish() returns may have been written all the same: send the same bytes
+// again. Errors: RETRY brokers away, deadline; CONFIG what a person must mend (topic missing, no
+// rights, record larger than the topic takes). Not thread-safe.
 #pragma once
 
 #include "certsync/model/err.h"
@@ -53,6 +53,6 @@ CS_MUST_USE bool cs_publisher_memory(int32_t partitions, struct cs_publisher **r
 // What was written so far, in order; borrowed until the next publish.
 const struct cs_publisher_memory_record *cs_publisher_memory_records(const struct cs_publisher *p,
                                                                      size_t *ret_n);
-// After n more records every publish fails (RETRY), as if the brokers were away; -1: never. unacked: the
-// record after these n is written, but not acknowledged.
+// After n more records every publish fails (RETRY), as if the brokers were away; -1: never.
+// unacked: the record after these n is written, but not acknowledged.
 void cs_publisher_memory_fail_after(struct cs_publisher *p, int64_t n, bool unacked);

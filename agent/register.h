@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the daemon knows: the certificate files of this host (items), and what the catalog holds under their
-// names, as far as it was told (known). Kept in a file beside the spool, one JSON line for each change, the
-// last line of a path counts; a line that a killed process left half written is passed over. The catalog is
-// the truth: the file only saves asking and reading again, and may be deleted.
+// What the daemon knows: the certificate files of this host (items), and what the catalog holds
+// under their names, as far as it was told (known). Kept in a file beside the spool, one JSON line
+// for each change, the last line of a path counts; a line that a killed process left half written
+// is passed over. The catalog is the truth: the file only saves asking and reading again, and may
+// be deleted.
 #pragma once
 
 #include "certsync/model/codes.h"
@@ -39,7 +40,8 @@ struct cs_item {
     uint8_t sha256[32]; // cs_register_identity of its certificates
     int64_t not_before_s;
     int64_t not_after_s; // of its certificates the earliest; 0: not known
-    int64_t ends_s;      // the same with the CA certificates of its chain, as it was sent; 0: not known
+    // the same with the CA certificates of its chain, as it was sent; 0: not known
+    int64_t ends_s;
     enum cs_code code;
     char *message;
     cs_uuid event; // of SENT, REJECTED, DELETING
@@ -88,8 +90,8 @@ struct cs_register {
     size_t lines;
     bool write_failed; // told once
 };
-// What tells one certificate from another under a name: the leaf's fingerprint; of an SM2 pair the hash of
-// both (encrypt not NULL).
+// What tells one certificate from another under a name: the leaf's fingerprint; of an SM2 pair the
+// hash of both (encrypt not NULL).
 void cs_register_identity(struct cs_crypto *c, const uint8_t leaf[32], const uint8_t *encrypt,
                           uint8_t ret[32]);
 // Reads the file where there is one. kid: rejections of another key's events are forgotten.
@@ -99,8 +101,8 @@ void cs_register_close(struct cs_register *r);
 CS_DEFINE_AUTO_CLEAR(struct cs_register, cs_register_close)
 
 struct cs_item *cs_register_item(const struct cs_register *r, const char *certificate);
-// The item of a candidate, made where it is new; its paths and section are the candidate's. NULL: out of
-// memory.
+// The item of a candidate, made where it is new; its paths and section are the candidate's. NULL:
+// out of memory.
 struct cs_item *cs_register_found(struct cs_register *r, const struct cs_candidate *c);
 void cs_register_drop(struct cs_register *r, struct cs_item *item);
 // Sets state, code and message, and writes the item's line.

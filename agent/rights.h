@@ -11,6 +11,7 @@ struct cs_rights_args {
     const char *names;
     const char *label; // may be NULL
 };
-// CS_EXIT_OK, or the exit code of the usage error that was told. no_enroll: why enroll cannot be given.
+// CS_EXIT_OK, or the exit code of the usage error that was told. no_enroll: why enroll cannot be
+// given.
 int cs_rights_read(const struct cs_cli *cli, const struct cs_rights_args *args, const char *no_enroll,
                    unsigned *ret_can);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Finding certificate files: from a section's patterns to candidates (which certificate, key and chain file
-// belong together, and under which name), and to the directories whose changes matter. Nothing but names is
-// looked at, except in a directory of pairs, where the files themselves say what belongs together.
+// Finding certificate files: from a section's patterns to candidates (which certificate, key and
+// chain file belong together, and under which name), and to the directories whose changes matter.
+// Nothing but names is looked at, except in a directory of pairs, where the files themselves say
+// what belongs together.
 #pragma once
 
 #include "certsync/model/key.h"
@@ -25,11 +26,13 @@ struct cs_scan_hooks {
     void (*on_problem)(void *arg, const struct cs_section *s, const struct cs_err *err);
     void *arg;
 };
-// crypto and buffer are used for directories of pairs only. False where not everything could be seen (told to
-// on_problem), or where there is no directory to look into: then what is not found need not be gone.
+// crypto and buffer are used for directories of pairs only. False where not everything could be
+// seen (told to on_problem), or where there is no directory to look into: then what is not found
+// need not be gone.
 bool cs_scan_section(const struct cs_section *section, struct cs_crypto *crypto, struct cs_guarded *buffer,
                      const struct cs_scan_hooks *hooks);
-// A name of the catalog from a file's: a wildcard's "*" (acme.sh's *.example.com_ecc) becomes "_", as lego has it.
+// A name of the catalog from a file's: a wildcard's "*" (acme.sh's *.example.com_ecc) becomes "_",
+// as lego has it.
 void cs_scan_name(char *name);
 // Has the directory watched, or the nearest above it that is there: then its coming is told.
 void cs_scan_watch(const struct cs_scan_hooks *h, const char *path);

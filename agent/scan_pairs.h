@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A directory of certificates and keys under any names, matched by their public keys (pairs = DIRECTORY).
-// Used by scan.c only.
+// A directory of certificates and keys under any names, matched by their public keys (pairs =
+// DIRECTORY). Used by scan.c only.
 #pragma once
 
 #include "scan.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// [watch NAME] sections: what they say (settings rows), and what that comes to (patterns, policy), presets
-// filled in.
+// [watch NAME] sections: what they say (settings rows), and what that comes to (patterns, policy),
+// presets filled in.
 #pragma once
 
 #include "certsync/runtime/settings.h"
@@ -36,8 +36,9 @@ CS_MUST_USE bool cs_sections_check(const struct cs_settings_items *items, struct
 
 struct cs_section_files {
     char *certificate; // pattern
-    char *key;         // expanded with what the certificate's path matched; NULL: in the certificate's file
-    char *chain;       // the same; NULL: none. May be missing on disk
+    // expanded with what the certificate's path matched; NULL: in the certificate's file
+    char *key;
+    char *chain; // the same; NULL: none. May be missing on disk
     char *encrypt_certificate, *encrypt_key,
         *encrypt_chain; // of an SM2 pair, whose signing half the others are
     char *as;           // name in the catalog, from {name}

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The daemon's publisher: a thread that brings what lies in the spool to Kafka, in order, also what commands
-// put there. Brokers that are away are tried again at growing distances; nothing is lost meanwhile, it lies
-// in the spool.
+// The daemon's publisher: a thread that brings what lies in the spool to Kafka, in order, also what
+// commands put there. Brokers that are away are tried again at growing distances; nothing is lost
+// meanwhile, it lies in the spool.
 #pragma once
 
 #include "certsync/model/codes.h"

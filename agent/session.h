@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a command works with: its settings, the host's key, the API, the clock; and how it says what happened.
-// Opened at the start of a command's run, closed at its end.
+// What a command works with: its settings, the host's key, the API, the clock; and how it says what
+// happened. Opened at the start of a command's run, closed at its end.
 #pragma once
 
 #include <jansson.h>
@@ -40,14 +40,16 @@ struct cs_session {
     struct cs_client *client; // NULL until cs_session_client
     struct cs_interrupt *interrupt;
     const struct cs_clock *clock;
-    int64_t deadline_ms; // monotonic: start + --timeout, for all that is done; INT64_MAX with CS_ENDLESS
+    // monotonic: start + --timeout, for all that is done; INT64_MAX with CS_ENDLESS
+    int64_t deadline_ms;
 };
 
-// With --dry-run what is not configured (deployment, account, key, custodian) is made up, so that files can
-// be checked anywhere.
+// With --dry-run what is not configured (deployment, account, key, custodian) is made up, so that
+// files can be checked anywhere.
 CS_MUST_USE bool cs_session_open(const struct cs_cli *cli, unsigned needs, struct cs_session *ret,
                                  struct cs_err *err);
-// The settings that the command line names: a struct cs_agent_settings, as the root's load_settings.
+// The settings that the command line names: a struct cs_agent_settings, as the root's
+// load_settings.
 CS_MUST_USE bool cs_session_load_settings(const struct cs_cli *cli, void **ret, struct cs_err *err);
 void cs_session_close(struct cs_session *s);
 CS_DEFINE_AUTO_CLEAR(struct cs_session, cs_session_close)
@@ -75,13 +77,16 @@ void cs_report_json(const struct cs_cli *cli, json_t *object);
 // "  code: …" and "  hint: …" below a message on standard error; the hint is left out where the message says
 // what to run.
 void cs_report_code(const struct cs_cli *cli, enum cs_code code, const char *msg);
-// The next page of a list, on standard error, where the answer has one: its cursor whole, to be given back as it is.
+// The next page of a list, on standard error, where the answer has one: its cursor whole, to be
+// given back as it is.
 void cs_report_next(const struct cs_cli *cli, const json_t *answer);
 
-// Three ways to show text; all escape control characters. One ring of buffers: at most four in one call.
-// What the API or the agent's status file tells: it came out of the log, where nobody's key is, so all of it is shown.
+// Three ways to show text; all escape control characters. One ring of buffers: at most four in one
+// call. What the API or the agent's status file tells: it came out of the log, where nobody's key
+// is, so all of it is shown.
 const char *cs_told(const char *text);
-// What was given on the command line or in a file, and was taken: a key that was given for a name is not shown.
+// What was given on the command line or in a file, and was taken: a key that was given for a name
+// is not shown.
 const char *cs_shown(const char *text);
 // For messages that refuse what was given: nothing that may be a key is shown (secret.h).
 const char *cs_quoted(const char *text);

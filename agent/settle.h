@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How published events ended, and what follows for the spool. Each event that was published stays in the
-// spool until its outcome is known; then it is removed. What was refused as replayed (this host was restored,
-// or another one has its key) is signed again above the watermark, with all that is not published yet.
+// How published events ended, and what follows for the spool. Each event that was published stays
+// in the spool until its outcome is known; then it is removed. What was refused as replayed (this
+// host was restored, or another one has its key) is signed again above the watermark, with all that
+// is not published yet.
 //
-// Commands do this on their way, and in certsync spool flush; the daemon does it all the time. In what they
-// differ is a policy.
+// Commands do this on their way, and in certsync spool flush; the daemon does it all the time. In
+// what they differ is a policy.
 #pragma once
 
 #include "certsync/model/codes.h"
@@ -32,8 +33,8 @@ struct cs_end {
 };
 void cs_end_clear(struct cs_end *e);
 CS_DEFINE_AUTO_CLEAR(struct cs_end, cs_end_clear)
-// Reads an outcome document of the API: {"outcome":{…},"final":{…}?}. seq: the event's number in the spool;
-// an outcome that says replayed of another number is an older one's. Takes doc over.
+// Reads an outcome document of the API: {"outcome":{…},"final":{…}?}. seq: the event's number in
+// the spool; an outcome that says replayed of another number is an older one's. Takes doc over.
 void cs_end_read(json_t *doc, int64_t seq, struct cs_end *ret);
 // Asks the API for the outcome; wait_s 0: as it stands. True with UNKNOWN where there is none yet.
 CS_MUST_USE bool cs_end_ask(struct cs_session *s, const char *account, const char *event_id, int64_t seq,
@@ -58,10 +59,10 @@ struct cs_settle {
     int64_t watermark;
 };
 struct cs_settle_policy {
-    // Events for every partition have no outcome in the API, heartbeats that were applied have none at all.
-    // True: both are removed without a question. False: the former stay, as their command waits for them; a
-    // heartbeat is asked for, and the last one stays until there is a next one or its outcome: its refusal
-    // (another host with this key) must be seen.
+    // Events for every partition have no outcome in the API, heartbeats that were applied have none
+    // at all. True: both are removed without a question. False: the former stay, as their command
+    // waits for them; a heartbeat is asked for, and the last one stays until there is a next one or
+    // its outcome: its refusal (another host with this key) must be seen.
     bool drop_silent;
     bool (*go_on)(const struct cs_settle *t); // asked before each event
     CS_MUST_USE bool (*ask)(struct cs_settle *t, const struct cs_spool_entry *e, struct cs_end *ret,
@@ -73,8 +74,9 @@ struct cs_settle_policy {
 // What was counted stands also after an error.
 CS_MUST_USE bool cs_settle_pass(struct cs_settle *t, struct cs_err *err);
 
-// Signs the n events of `seqs` again and all that is not published, above the watermark and in their order.
-// own (or NULL): one of them, which gets its new number; RETRY where it is gone. *ret_n: how many it were.
+// Signs the n events of `seqs` again and all that is not published, above the watermark and in
+// their order. own (or NULL): one of them, which gets its new number; RETRY where it is gone.
+// *ret_n: how many it were.
 CS_MUST_USE bool cs_settle_sign_again(const struct cs_session *s, struct cs_spool *spool,
                                       int64_t lock_deadline_ms, const int64_t *seqs, size_t n,
                                       int64_t watermark, struct cs_event *own, size_t *ret_n,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The daemon's talk with the API: a thread that asks how published events ended (and takes them out of the
-// spool), what the catalog holds, and, after event.replayed, has everything signed again. All hooks are
-// called in this thread.
+// The daemon's talk with the API: a thread that asks how published events ended (and takes them out
+// of the spool), what the catalog holds, and, after event.replayed, has everything signed again.
+// All hooks are called in this thread.
 #pragma once
 
 #include "certsync/model/codes.h"
@@ -29,9 +29,11 @@ struct cs_catalog_entry {
 struct cs_settler_hooks {
     void (*on_end)(void *arg, const struct cs_settled_end *end);
     void (*on_entries)(void *arg, const struct cs_catalog_entry *entries, size_t n);
-    // The whole catalog was told; or it could not be asked now (it is tried again), or never (denied).
+    // The whole catalog was told; or it could not be asked now (it is tried again), or never
+    // (denied).
     void (*on_listed)(void *arg, const struct cs_err *err_or_null);
-    // Answer to cs_settler_ask; entry NULL: the catalog does not have it. Called once for each question.
+    // Answer to cs_settler_ask; entry NULL: the catalog does not have it. Called once for each
+    // question.
     void (*on_answer)(void *arg, const char *name, const struct cs_catalog_entry *entry);
     // This host's numbers were used by another: n events were signed again above the watermark.
     void (*on_replayed)(void *arg, int64_t watermark, size_t n);

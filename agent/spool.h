@@ -1,25 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The spool: events that a host signed and that must not be lost, in a directory on disk, one for each key
-// (kid). Command lines that run side by side, and the daemon, share it.
+// The spool: events that a host signed and that must not be lost, in a directory on disk, one for
+// each key (kid). Command lines that run side by side, and the daemon, share it.
 //
-//   DIR/<kid>/counter                 every number up to this one was used; written before a file of a higher
-//   number goes DIR/<kid>/lock                    held (flock) while the directory changes; its content is a
-//   hint that makes adding cheap DIR/<kid>/publish.lock            held (flock) while somebody publishes:
-//   strictly one at a time, in the order of the numbers DIR/<kid>/<seq>.new               not acknowledged by
-//   Kafka yet DIR/<kid>/<seq>.sent.<p>.<offset> acknowledged; stays until its outcome is known ("sent.all.0":
-//   to every partition) DIR/<kid>/<seq>.new.<old>         signed again in the place of <old>, whose file is
-//   about to go DIR/<kid>/<seq>.acks              which partitions acknowledged an event for every partition
-//   so far DIR/<kid>/quarantine/             files that are not what was written; never deleted by certsync
+//   DIR/<kid>/counter            every number up to this one was used; written before a file of a
+//                                higher number goes
+//   DIR/<kid>/lock               held (flock) while the directory changes; its content is a hint
+//                                that makes adding cheap
+//   DIR/<kid>/publish.lock       held (flock) while somebody publishes: strictly one at a time, in
+//                                the order of the numbers
+//   DIR/<kid>/<seq>.new          not acknowledged by Kafka yet
+//   DIR/<kid>/<seq>.sent.<p>.<offset>
+//                                acknowledged; stays until its outcome is known ("sent.all.0": to
+//                                every partition)
+//   DIR/<kid>/<seq>.new.<old>    signed again in the place of <old>, whose file is about to go
+//   DIR/<kid>/<seq>.acks         which partitions acknowledged an event for every partition so far
+//   DIR/<kid>/quarantine/        files that are not what was written; never deleted by certsync
 //
-// A file is one line "certsync-spool 1 <SHA-256 of all that follows>", one line with the signature in base64,
-// and the record's value. It is written whole (temporary file, fsync, rename, fsync of the directory, the last
-// once for a group of events); its name assigns the number in the same step. So a process that is killed at any moment leaves either no event
-// or a whole one, and a number is never used for two events.
+// A file is one line "certsync-spool 1 <SHA-256 of all that follows>", one line with the signature
+// in base64, and the record's value. It is written whole (temporary file, fsync, rename, fsync of
+// the directory, the last once for a group of events); its name assigns the number in the same
+// step. So a process that is killed at any moment leaves either no event or a whole one, and a
+// number is never used for two events.
 //
-// Errors: CONFIG names the path and what to do; RETRY where the disk is full or failing, or the spool at its
-// limit; REJECT event.too_large. A cs_spool is one thread's; another thread (or process) opens the same
-// directory again.
+// Errors: CONFIG names the path and what to do; RETRY where the disk is full or failing, or the
+// spool at its limit; REJECT event.too_large. A cs_spool is one thread's; another thread (or
+// process) opens the same directory again.
 #pragma once
 
 #include "certsync/model/event.h"
@@ -32,7 +38,8 @@ struct cs_spool_limits {
 };
 
 struct cs_spool;
-// Makes DIR and DIR/<kid> (0700) where they are missing, and finishes what a killed process left half done.
+// Makes DIR and DIR/<kid> (0700) where they are missing, and finishes what a killed process left
+// half done.
 CS_MUST_USE bool cs_spool_open(const char *dir, const char *kid, const struct cs_spool_limits *limits,
                                struct cs_spool **ret, struct cs_err *err);
 // Opens only what is there: *ret is NULL where this key has no spool yet.
@@ -43,12 +50,12 @@ void cs_spool_free(struct cs_spool *s);
 CS_DEFINE_AUTO(struct cs_spool, cs_spool_free)
 const char *cs_spool_path(const struct cs_spool *s); // DIR/<kid>
 
-// Gives ev its number, signs it and keeps it. After true the event is on disk to stay. ev->kid must be the
-// spool's.
+// Gives ev its number, signs it and keeps it. After true the event is on disk to stay. ev->kid must
+// be the spool's.
 CS_MUST_USE bool cs_spool_add(struct cs_spool *s, struct cs_crypto *c, const struct cs_privkey *key,
                               struct cs_event *ev, struct cs_err *err);
-// The same for n events (1 to CS_SPOOL_GROUP_MAX) in one go, which costs the disk far less: all of them, with
-// numbers in the order given, or none.
+// The same for n events (1 to CS_SPOOL_GROUP_MAX) in one go, which costs the disk far less: all of
+// them, with numbers in the order given, or none.
 #define CS_SPOOL_GROUP_MAX 64
 CS_MUST_USE bool cs_spool_add_group(struct cs_spool *s, struct cs_crypto *c, const struct cs_privkey *key,
                                     struct cs_event *const *events, size_t n, struct cs_err *err);
@@ -60,7 +67,8 @@ struct cs_spool_item {
     int32_t partition; // of SENT; -1: every partition
     int64_t offset;    // of SENT
 };
-// What is there, by rising number. malloc'ed, the caller frees. From file names alone: no event is read.
+// What is there, by rising number. malloc'ed, the caller frees. From file names alone: no event is
+// read.
 CS_MUST_USE bool cs_spool_list(struct cs_spool *s, struct cs_spool_item **ret, size_t *ret_n,
                                struct cs_err *err);
 
@@ -84,29 +92,30 @@ enum cs_spool_load {
 enum cs_spool_load cs_spool_load(struct cs_spool *s, struct cs_crypto *c, int64_t seq,
                                  struct cs_spool_entry *ret, struct cs_err *err);
 
-// Kafka acknowledged it. Not synced: after a power failure it is sent again, with the same bytes, and the
-// consumer knows it.
+// Kafka acknowledged it. Not synced: after a power failure it is sent again, with the same bytes,
+// and the consumer knows it.
 CS_MUST_USE bool cs_spool_sent(struct cs_spool *s, int64_t seq, int32_t partition, int64_t offset,
                                struct cs_err *err);
-// Which partitions have acknowledged an event for every partition. acked[p] is set for those below n.
+// Which partitions have acknowledged an event for every partition. acked[p] is set for those below
+// n.
 CS_MUST_USE bool cs_spool_acks(struct cs_spool *s, int64_t seq, bool *acked, int32_t n, struct cs_err *err);
 CS_MUST_USE bool cs_spool_ack(struct cs_spool *s, int64_t seq, int32_t partition, int64_t offset,
                               struct cs_err *err);
-// Its outcome is known (or a person gives it up): the file goes, its number stays used. True where it is gone
-// already.
+// Its outcome is known (or a person gives it up): the file goes, its number stays used. True where
+// it is gone already.
 CS_MUST_USE bool cs_spool_remove(struct cs_spool *s, int64_t seq, struct cs_err *err);
 
-// After event.replayed (a restored snapshot, a cloned host): gives the n events of these numbers (rising) new
-// numbers above both `above` and all that the spool ever used, signs them again and keeps everything else,
-// ids too: a proof of possession is bound to the id. The publish lock must be held. *ret_seqs (n numbers, 0
-// where the event was gone) may be NULL.
+// After event.replayed (a restored snapshot, a cloned host): gives the n events of these numbers
+// (rising) new numbers above both `above` and all that the spool ever used, signs them again and
+// keeps everything else, ids too: a proof of possession is bound to the id. The publish lock must
+// be held. *ret_seqs (n numbers, 0 where the event was gone) may be NULL.
 CS_MUST_USE bool cs_spool_renumber(struct cs_spool *s, struct cs_crypto *c, const struct cs_privkey *key,
                                    const int64_t *seqs, size_t n, int64_t above, int64_t *ret_seqs,
                                    struct cs_err *err);
 // The highest number that was ever used here.
 CS_MUST_USE bool cs_spool_highest(struct cs_spool *s, int64_t *ret, struct cs_err *err);
-// Raises it: what is added later gets a number above `seq`. Also writes a counter anew that could not be read
-// (cs_spool_open says so).
+// Raises it: what is added later gets a number above `seq`. Also writes a counter anew that could
+// not be read (cs_spool_open says so).
 CS_MUST_USE bool cs_spool_raise(struct cs_spool *s, int64_t seq, struct cs_err *err);
 // The same by path, for a spool that cannot be opened because its counter is damaged.
 CS_MUST_USE bool cs_spool_repair(const char *dir, const char *kid, int64_t seq, struct cs_err *err);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What lies in a spool's directory: the forms of names and of file contents, and writing one file whole.
-// Internal to the spool (spool.c: numbers, adding and removing; spool_names.c: what is there; spool_entry.c: reading events and marking
-// them as sent; spool_file.c: files).
+// What lies in a spool's directory: the forms of names and of file contents, and writing one file
+// whole. Internal to the spool (spool.c: numbers, adding and removing; spool_names.c: what is
+// there; spool_entry.c: reading events and marking them as sent; spool_file.c: files).
 #pragma once
 
 #include <sys/types.h>
@@ -65,10 +65,10 @@ CS_MUST_USE bool cs_spool_content_parse(struct cs_crypto *c, struct cs_bytes con
                                         struct cs_bytes *ret_sig, struct cs_bytes *ret_value,
                                         const char **ret_fault);
 
-// What the lock file says. Not durable: after a restart of the machine cs_spool_open counts anew, and until
-// then every process sees the same bytes. highest is written after the file it counts and before the lock is
-// given back; a process that is killed in between leaves it too low, which is noticed when that number's file
-// is found.
+// What the lock file says. Not durable: after a restart of the machine cs_spool_open counts anew,
+// and until then every process sees the same bytes. highest is written after the file it counts and
+// before the lock is given back; a process that is killed in between leaves it too low, which is
+// noticed when that number's file is found.
 struct cs_spool_hint {
     char magic[8];
     int64_t highest;
@@ -105,8 +105,8 @@ CS_MUST_USE bool cs_spool_find(struct cs_spool *s, int64_t seq, struct cs_spool_
 // Counts what is there and finishes what was left half done.
 CS_MUST_USE bool cs_spool_scan(struct cs_spool *s, struct cs_err *err);
 void cs_spool_raise_highest(struct cs_spool *s, int64_t seq);
-// Makes durable that all numbers up to seq are used. Looks ahead to the highest, so that it is written
-// seldom.
+// Makes durable that all numbers up to seq are used. Looks ahead to the highest, so that it is
+// written seldom.
 CS_MUST_USE bool cs_spool_raise_counter(struct cs_spool *s, int64_t seq, struct cs_err *err);
 // The number stays used.
 CS_MUST_USE bool cs_spool_unlink_seq(struct cs_spool *s, int64_t seq, struct cs_err *err);

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Inside the API: a call is one request under an account, taken from its token to its answer through steps.
-// Each step gets the reply of Redis that the step before asked for, and does exactly one thing: asks again,
-// answers, or parks (api_wait.c). A call has at most one question under way; Redis being away, error replies
-// and clients that leave are dealt with between the steps, once.
+// Inside the API: a call is one request under an account, taken from its token to its answer
+// through steps. Each step gets the reply of Redis that the step before asked for, and does exactly
+// one thing: asks again, answers, or parks (api_wait.c). A call has at most one question under way;
+// Redis being away, error replies and clients that leave are dealt with between the steps, once.
 //
-// A call reads one generation of its partition's catalog (catalog.h): the one that the API believes to be live.
-// With every question it asks, in one transaction, which one is, and where the catalog stands. Where another is live
-// the call begins anew with that one; nothing of what it read before is used. Where the catalog stands before what
-// was published it is not answered from (api_standing.c).
+// A call reads one generation of its partition's catalog (catalog.h): the one that the API believes
+// to be live. With every question it asks, in one transaction, which one is, and where the catalog
+// stands. Where another is live the call begins anew with that one; nothing of what it read before
+// is used. Where the catalog stands before what was published it is not answered from
+// (api_standing.c).
 #pragma once
 
 #include "api.h"
@@ -100,8 +101,8 @@ void api_call_start(struct cs_http_request *req, const struct api_endpoint *endp
 void api_calls_free(struct cs_api *api);
 int64_t api_now_s(const struct cs_api *api);
 
-// Keys are written as in entry.h; what comes before them in Redis is put there by itself, of the generation that
-// the call reads.
+// Keys are written as in entry.h; what comes before them in Redis is put there by itself, of the
+// generation that the call reads.
 void api_put_key(struct cs_buf *command, const struct api_call *call, int32_t partition, const char *key);
 // The same, of any generation; 0: a key of the partition as a whole.
 void api_put_key_of(struct cs_buf *command, const struct cs_api *api, int32_t partition, int64_t generation,
@@ -150,15 +151,16 @@ struct api_page {
 };
 // Reads ?limit= and ?cursor= of a listing of this kind (one letter). False: answered with 400.
 CS_MUST_USE bool api_page_read(struct api_call *call, char kind, struct api_page *page);
-// Of a listing that goes over the partitions: where its cursor is. 0 without a cursor, and where it is none.
+// Of a listing that goes over the partitions: where its cursor is. 0 without a cursor, and where it
+// is none.
 int32_t api_page_partition(const struct api_call *call, char kind);
 // "next":"…" after the list.
 void api_page_put_next(struct cs_buf *json, char kind, const struct api_page *page);
 // A whole number of a query parameter; the default where it is absent. False: answered with 400.
 CS_MUST_USE bool api_query_int(struct api_call *call, const char *name, int64_t def, int64_t min, int64_t max,
                                int64_t *ret);
-// ZRANGEBYLEX of a whole index of the account (without one: of the partition), or of what begins with prefix,
-// from the page's cursor on.
+// ZRANGEBYLEX of a whole index of the account (without one: of the partition), or of what begins
+// with prefix, from the page's cursor on.
 void api_page_put_lex(struct cs_buf *command, const struct api_call *call, const struct api_page *page,
                       enum cs_kind index, const char *prefix, int64_t count);
 
@@ -222,10 +224,12 @@ void api_outcome_last(struct api_call *call);
 struct api_waits;
 CS_MUST_USE bool api_waits_new(struct cs_api *api, struct api_waits **ret, struct cs_err *err);
 void api_waits_free(struct api_waits *w); // after Redis is let go
-// How often a partition was heard to move: to be compared with what it was when a question was asked.
+// How often a partition was heard to move: to be compared with what it was when a question was
+// asked.
 uint64_t api_wait_heard(const struct api_waits *w, int32_t partition);
-// Parks the call until its event's outcome is final, or `until_ms` (monotonic): then the call is answered.
-// heard: api_wait_heard from before the caller looked. Answers 503 where too many wait already.
+// Parks the call until its event's outcome is final, or `until_ms` (monotonic): then the call is
+// answered. heard: api_wait_heard from before the caller looked. Answers 503 where too many wait
+// already.
 void api_wait_park(struct api_call *call, const char *event, int64_t until_ms, uint64_t heard);
 void api_wait_unpark(struct api_call *call); // the client has left
 void api_waits_redis(struct api_waits *w, bool ready);

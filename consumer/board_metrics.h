@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The board as metrics: how each partition of this process stands. Set whenever the metrics are asked for.
+// The board as metrics: how each partition of this process stands. Set whenever the metrics are
+// asked for.
 #pragma once
 
 #include "board.h"

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the files of the Redis catalog share: catalog_redis.c (load and commit), catalog_redis_keys.c (walking
-// over keys and removing them), catalog_redis_generation.c (generations).
+// What the files of the Redis catalog share: catalog_redis.c (load and commit),
+// catalog_redis_keys.c (walking over keys and removing them), catalog_redis_generation.c
+// (generations).
 //
-// A handle stands behind a fence: a key and the value that it must have from WATCH to EXEC. Live: "gen" with
-// the generation's number. Next, for reading: "next" with the number. Claimed: "claim" with the handle's token.
+// A handle stands behind a fence: a key and the value that it must have from WATCH to EXEC. Live:
+// "gen" with the generation's number. Next, for reading: "next" with the number. Claimed: "claim"
+// with the handle's token.
 #pragma once
 
 #include "catalog.h"
@@ -40,7 +42,8 @@ struct redis_catalog {
     size_t prefix_len;
     struct cs_state *state; // of a load under way
     size_t load_bytes;      // most bytes of documents that one load takes
-    // What a load asked for: documents first, then indexes, by their places among what the state needs.
+    // What a load asked for: documents first, then indexes, by their places among what the state
+    // needs.
     size_t *docs;
     size_t docs_len;
     size_t *indexes;
@@ -88,14 +91,16 @@ bool cs_redis_catalog_claim(struct cs_catalog *base, int32_t partition, int64_t 
 bool cs_redis_catalog_release(struct cs_catalog *base, int32_t partition, struct cs_err *err);
 bool cs_redis_catalog_promote(struct cs_catalog *base, int32_t partition, const struct cs_position *live,
                               const struct cs_position *next, bool *ret_moved, struct cs_err *err);
-// The fence of what the handle stands on, as a reply has it. *ret_holds false: it is another one (what is known
-// of the partition is set right, so that the next load stands there). CONFIG: there is no next generation.
+// The fence of what the handle stands on, as a reply has it. *ret_holds false: it is another one
+// (what is known of the partition is set right, so that the next load stands there). CONFIG: there
+// is no next generation.
 CS_MUST_USE bool cs_redis_fence_check(struct redis_catalog *c, const redisReply *fence, bool *ret_holds,
                                       struct cs_err *err);
 const char *cs_redis_fence_key(const struct redis_catalog *c);
 // Number of a reply of "gen" or "next"; absent where it is nil.
 CS_MUST_USE bool cs_redis_read_generation(const redisReply *r, int64_t absent, int64_t *ret,
                                           struct cs_err *err);
-// Sends what was put and waits; the replies belong to the link. An error reply fails ("cannot <what>").
+// Sends what was put and waits; the replies belong to the link. An error reply fails ("cannot
+// <what>").
 CS_MUST_USE bool cs_redis_ask(struct redis_catalog *c, const char *what, redisReply *const **ret,
                               size_t *ret_n, struct cs_err *err);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A state's changes as few Redis commands: documents in MSET and UNLINK, index changes grouped by key, each
-// run of additions or removals in one ZADD or ZREM. Internal to the Redis catalog.
+// A state's changes as few Redis commands: documents in MSET and UNLINK, index changes grouped by
+// key, each run of additions or removals in one ZADD or ZREM. Internal to the Redis catalog.
 #pragma once
 
 #include "certsync/model/state.h"

@@ -20,17 +20,21 @@ extern const struct cs_command cs_cmd_verify, cs_cmd_replay, cs_cmd_diff, cs_cmd
 // For operators too: they write catalogs, and publish nothing.
 extern const struct cs_command cs_cmd_rebuild, cs_cmd_promote;
 
-// Loads the settings that the command line names. Free with cs_settings_free(&cs_consumer_settings_table, …).
+// Loads the settings that the command line names. Free with
+// cs_settings_free(&cs_consumer_settings_table, …).
 CS_MUST_USE bool cs_consumer_settings_load(const struct cs_cli *cli, struct cs_consumer_settings **ret,
                                            struct cs_err *err);
 // As the root's load_settings: *ret is the same struct.
 CS_MUST_USE bool cs_consumer_load_settings(const struct cs_cli *cli, void **ret, struct cs_err *err);
-// Prints "certsync-consumer COMMAND: message" to the error stream, with --json one object; the exit code of a command that could not do
-// its work: CS_EXIT_USAGE where settings, or Kafka or Redis being away, keep it from it.
+// Prints "certsync-consumer COMMAND: message" to the error stream, with --json one object; the exit
+// code of a command that could not do its work: CS_EXIT_USAGE where settings, or Kafka or Redis
+// being away, keep it from it.
 int cs_consumer_failure(const struct cs_cli *cli, const struct cs_err *err);
-// The same for a command that has printed a part of its object already; open as in cs_cli_put_failure.
+// The same for a command that has printed a part of its object already; open as in
+// cs_cli_put_failure.
 int cs_consumer_failure_in(const struct cs_cli *cli, const char *open, const struct cs_err *err);
 // Of the daemon: CS_EXIT_USAGE only where starting it again is of no use.
 int cs_consumer_exit_code(const struct cs_err *err);
-// Every batch frees what the last one took: giving it back to the kernel in between only costs page faults.
+// Every batch frees what the last one took: giving it back to the kernel in between only costs page
+// faults.
 void cs_consumer_keep_memory(void);

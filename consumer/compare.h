@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A partition of a live catalog held against a replay. A live one goes on while it is read, so it is read as
-// it is from a position A (before) to a position B (after), and then the replay passes by: what nothing
-// changed between A and B must be as the replay has it, and what was changed must be as the replay had it at
-// one moment of that time. Only hashes are kept. One thread.
+// A partition of a live catalog held against a replay. A live one goes on while it is read, so it
+// is read as it is from a position A (before) to a position B (after), and then the replay passes
+// by: what nothing changed between A and B must be as the replay has it, and what was changed must
+// be as the replay had it at one moment of that time. Only hashes are kept. One thread.
 #pragma once
 
 #include "catalog.h"

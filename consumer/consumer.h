@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the parts of a running certsync-consumer share. Made by `run` before the workers and the API start,
-// and outlives them. Everything here is read-only after that, or thread-safe by itself.
+// What the parts of a running certsync-consumer share. Made by `run` before the workers and the API
+// start, and outlives them. Everything here is read-only after that, or thread-safe by itself.
 //
-// Redis (names: redis_key.h): documents are strings, indexes sorted sets. Each commit to the live generation ends
-// with PUBLISH of the number of the last outcome to the partition's channel in its MULTI, and so does a promotion.
+// Redis (names: redis_key.h): documents are strings, indexes sorted sets. Each commit to the live
+// generation ends with PUBLISH of the number of the last outcome to the partition's channel in its
+// MULTI, and so does a promotion.
 //
-// The API (api.h) is: cs_api_new(const struct cs_consumer *, struct cs_api **ret, struct cs_err *), in the
-// loop's thread, starts to listen; cs_api_stop(): no new connections, waiting requests are answered;
-// cs_api_idle(): whether all are; cs_api_free(); cs_api_reload_tls(). Where settings->api_listen is "" run
-// starts none.
+// The API (api.h) is: cs_api_new(const struct cs_consumer *, struct cs_api **ret, struct cs_err *),
+// in the loop's thread, starts to listen; cs_api_stop(): no new connections, waiting requests are
+// answered; cs_api_idle(): whether all are; cs_api_free(); cs_api_reload_tls(). Where
+// settings->api_listen is "" run starts none.
 #pragma once
 
 #include <stdatomic.h>
@@ -36,7 +37,8 @@ struct cs_consumer {
     struct cs_board *board;
     const struct cs_clock *clock;
     struct cs_published *published; // only the API's thread uses it
-    // Counts how often the files of Kafka's TLS changed and were found to be usable: every client that was made before is made anew.
+    // Counts how often the files of Kafka's TLS changed and were found to be usable: every client
+    // that was made before is made anew.
     atomic_int *kafka_tls;
     // Whether no worker hangs; in the loop's thread. NULL: there are none to ask.
     bool (*alive)(void *arg);

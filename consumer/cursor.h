@@ -15,8 +15,9 @@ struct cs_cursor_tail {
     // this is only what the records claim, and nothing is missing where the stream (below) ends
     // before it.
     int64_t last;
-    bool found; // the outcome that the position stands on is among the records, so that all after it follow
-    bool other; // it is not, but another outcome with its number is
+    // the outcome that the position stands on is among the records, so that all after it follow
+    bool found;
+    bool other;         // it is not, but another outcome with its number is
     int64_t foreign;    // records that no consumer wrote
     int64_t foreign_at; // offset of the first of them; -1: none
     int64_t low;        // where the partition begins

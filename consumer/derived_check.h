@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Derived events as a replay emits them, held against those that stand in the log: each that was decided
-// appears as it was decided, and none that nobody decided. The signer differs (a replay has no service key):
-// its kid is left out. Partitions come one after the other, so both sides are gathered and compared at the
-// end.
+// Derived events as a replay emits them, held against those that stand in the log: each that was
+// decided appears as it was decided, and none that nobody decided. The signer differs (a replay has
+// no service key): its kid is left out. Partitions come one after the other, so both sides are
+// gathered and compared at the end.
 #pragma once
 
 #include "certsync/model/event.h"
@@ -18,8 +18,8 @@ CS_DEFINE_AUTO(struct cs_derived_check, cs_derived_check_free)
 CS_MUST_USE bool cs_derived_check_emitted(struct cs_derived_check *c, int32_t origin, int64_t offset,
                                           int64_t seq, struct cs_bytes value, const char *kid, bool due,
                                           struct cs_err *err);
-// A share event with a good signature of the service. due: it is old enough for its cause to be in what is
-// replayed.
+// A share event with a good signature of the service. due: it is old enough for its cause to be in
+// what is replayed.
 CS_MUST_USE bool cs_derived_check_found(struct cs_derived_check *c, int32_t partition, int64_t offset,
                                         const struct cs_event *ev, struct cs_bytes value, bool due,
                                         struct cs_err *err);
@@ -29,9 +29,10 @@ struct cs_derived_finding {
     enum cs_derived_fault fault;
     int32_t origin;
     int64_t seq;
-    int32_t partition; // of the record that it is about: the cause where lost, otherwise the derived event
+    // of the record that it is about: the cause where lost, otherwise the derived event
+    int32_t partition;
     int64_t offset;
 };
-// The first finding in the order of (origin, seq), strays after all others; *ret_strays counts those.
-// False where there is none.
+// The first finding in the order of (origin, seq), strays after all others; *ret_strays counts
+// those. False where there is none.
 bool cs_derived_check_end(struct cs_derived_check *c, struct cs_derived_finding *ret, size_t *ret_strays);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a running consumer rests on, looked at again and again by a thread of its own: every few seconds whether the brokers answer and where
-// the partitions end, and every consumer.inspect_every (sooner where a partition failed) whether topics and Redis are still what they must be.
-// What is found stands on the board: the API shows it, and workers publish nothing that would rest on it.
+// What a running consumer rests on, looked at again and again by a thread of its own: every few
+// seconds whether the brokers answer and where the partitions end, and every consumer.inspect_every
+// (sooner where a partition failed) whether topics and Redis are still what they must be. What is
+// found stands on the board: the API shows it, and workers publish nothing that would rest on it.
 #pragma once
 
 #include "consumer.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the operators' subcommands share: where the log is read from, the judge that goes over it again, and
-// how places in it are named.
+// What the operators' subcommands share: where the log is read from, the judge that goes over it
+// again, and how places in it are named.
 #pragma once
 
 #include "catalog.h"
@@ -43,7 +43,8 @@ struct cs_operator {
     struct cs_crypto *crypto;
     struct cs_log *events, *outcomes;
     int32_t partitions;
-    struct cs_bounds *event_bounds, *outcome_bounds; // by partition, as cs_operator_bounds found them
+    // by partition, as cs_operator_bounds found them
+    struct cs_bounds *event_bounds, *outcome_bounds;
     struct cs_replay *replay;
     struct cs_progress progress;
     bool in_list; // cs_operator_begin_list was called
@@ -51,9 +52,9 @@ struct cs_operator {
 // needs: what is opened besides the events.
 #define CS_OPERATOR_OUTCOMES 1u
 #define CS_OPERATOR_REPLAY   2u
-// Settings (no service key is needed), keys, logs and, where a replay is wanted, the judge. Bounds: outcomes
-// first, then events, so that the record of each outcome, and each derived event that came before it, lies
-// within.
+// Settings (no service key is needed), keys, logs and, where a replay is wanted, the judge. Bounds:
+// outcomes first, then events, so that the record of each outcome, and each derived event that came
+// before it, lies within.
 CS_MUST_USE bool cs_operator_open(const struct cs_cli *cli, const struct cs_operator_options *options,
                                   unsigned needs, struct cs_operator *ret, struct cs_err *err);
 void cs_operator_close(struct cs_operator *op);
@@ -65,21 +66,23 @@ CS_MUST_USE bool cs_operator_catalog(const struct cs_operator *op, struct cs_cat
                                      struct cs_err *err);
 // Events of all partitions.
 int64_t cs_operator_total(const struct cs_operator *op);
-// With --json: {"NAME":[, for lists that are printed as they are found. A failure ends list and object.
+// With --json: {"NAME":[, for lists that are printed as they are found. A failure ends list and
+// object.
 void cs_operator_begin_list(struct cs_operator *op, const char *name);
 int cs_operator_failure(const struct cs_operator *op, const struct cs_cli *cli, const struct cs_err *err);
 // Prints the buffer and a line end; the exit code that goes with code where that worked.
 int cs_operator_print(const struct cs_operator *op, const struct cs_buf *out, int code);
 
-// For commands that go on where they were: whether to try again after this error, which is so where Kafka or
-// Redis is away (RETRY) and there was progress within the last minute. Pauses before it says so.
+// For commands that go on where they were: whether to try again after this error, which is so where
+// Kafka or Redis is away (RETRY) and there was progress within the last minute. Pauses before it
+// says so.
 struct cs_patience { // zeroed at first
     int64_t since_ms, reached;
 };
 bool cs_operator_wait(struct cs_patience *p, int64_t reached, struct cs_err *err);
 
-// A moment in the log: "[PARTITION:]OFFSET" (records before that offset) or a time (RFC 3339, or a day;
-// records up to and with it).
+// A moment in the log: "[PARTITION:]OFFSET" (records before that offset) or a time (RFC 3339, or a
+// day; records up to and with it).
 struct cs_moment {
     bool given;
     int32_t partition; // -1: each
@@ -91,8 +94,8 @@ CS_MUST_USE bool cs_moment_parse_time(const char *text, struct cs_moment *ret, s
 // Whether a record comes after it.
 bool cs_moment_before(const struct cs_moment *m, const struct cs_record *r);
 
-// Judges a partition from its beginning up to a moment (until->given false: to its end) and tells each
-// record.
+// Judges a partition from its beginning up to a moment (until->given false: to its end) and tells
+// each record.
 typedef bool (*cs_walk_fn)(void *arg, const struct cs_record *r, const struct cs_replayed *mine,
                            struct cs_err *err);
 CS_MUST_USE bool cs_operator_walk(struct cs_operator *op, int32_t partition, const struct cs_moment *until,
@@ -101,8 +104,9 @@ CS_MUST_USE bool cs_operator_walk(struct cs_operator *op, int32_t partition, con
 CS_MUST_USE bool cs_operator_scan(struct cs_operator *op, struct cs_log *log, int32_t partition,
                                   bool (*fn)(void *arg, const struct cs_record *r, struct cs_err *err),
                                   void *arg, struct cs_err *err);
-// The published outcomes of a partition that count (outcome_chain.h), one number after the other. *ret_end true after the last. A wrong
-// hash is passed over; FATAL where a number does not follow: `verify` says more. Begins with the partition where chain->last is 0.
+// The published outcomes of a partition that count (outcome_chain.h), one number after the other.
+// *ret_end true after the last. A wrong hash is passed over; FATAL where a number does not follow:
+// `verify` says more. Begins with the partition where chain->last is 0.
 CS_MUST_USE bool cs_operator_published(struct cs_operator *op, int32_t partition, struct cs_chain *chain,
                                        struct cs_record *ret, bool *ret_end, struct cs_err *err);
 

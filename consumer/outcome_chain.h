@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which records of cert.outcomes count. Anybody who may write to the topic can put a record there, so no number is believed for itself: of
-// number n counts the first record after that of n-1 which names the hash of n-1's value. Every reader (worker, rebuild, verify, explain,
-// rejected) goes by this, so that all of them see one history.
+// Which records of cert.outcomes count. Anybody who may write to the topic can put a record there,
+// so no number is believed for itself: of number n counts the first record after that of n-1 which
+// names the hash of n-1's value. Every reader (worker, rebuild, verify, explain, rejected) goes by
+// this, so that all of them see one history.
 //
-// What fits into the chain is not proven by that: whoever reads the topic can compute the next link. Readers compare it with what they
-// decide themselves.
+// What fits into the chain is not proven by that: whoever reads the topic can compute the next
+// link. Readers compare it with what they decide themselves.
 #pragma once
 
 #include "certsync/model/key.h"
@@ -36,8 +37,9 @@ void cs_chain_begin(struct cs_chain *c, int32_t partition, int64_t last, const u
 enum cs_chain_link cs_chain_take(struct cs_chain *c, struct cs_crypto *crypto,
                                  const struct cs_chain_record *r, int64_t *ret_n);
 
-// The number of what could be a consumer's record at this place, judged by the record alone: it reads as an outcome of the partition, its
-// key is its account, and so many outcomes and events have room before it. -1: no consumer wrote it.
+// The number of what could be a consumer's record at this place, judged by the record alone: it
+// reads as an outcome of the partition, its key is its account, and so many outcomes and events
+// have room before it. -1: no consumer wrote it.
 int64_t cs_chain_plausible(const struct cs_chain_record *r, int32_t partition);
 
 // The number of an outcome's JSON, which begins with {"n":…; -1 where it does not.

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where a batch's outcomes and derived events go. Two implementations: Kafka (publish_kafka.c) and memory
-// (publish_memory.c), which keeps what it was given for tests.
+// Where a batch's outcomes and derived events go. Two implementations: Kafka (publish_kafka.c) and
+// memory (publish_memory.c), which keeps what it was given for tests.
 //
-// A batch sends its messages, then asks `pending` until none is left unacknowledged. The bytes are copied by
-// send. Errors: RETRY (the producer cannot take it now, or broke and was made anew), CONFIG (rights, topic,
-// sizes), FATAL.
+// A batch sends its messages, then asks `pending` until none is left unacknowledged. The bytes are
+// copied by send. Errors: RETRY (the producer cannot take it now, or broke and was made anew),
+// CONFIG (rights, topic, sizes), FATAL.
 #pragma once
 
 #include "certsync/model/prepare.h"
@@ -24,12 +24,14 @@ struct cs_publish_message {
 struct cs_publisher;
 struct cs_publisher_ops {
     bool (*send)(struct cs_publisher *p, const struct cs_publish_message *m, struct cs_err *err);
-    // Takes in what was acknowledged; *ret is how many of this batch are not yet. False where one failed for
-    // good.
+    // Takes in what was acknowledged; *ret is how many of this batch are not yet. False where one
+    // failed for good.
     bool (*pending)(struct cs_publisher *p, size_t *ret, struct cs_err *err);
-    // Once all are acknowledged: the lowest and the highest offset that an outcome of this batch got. False where that is not known.
+    // Once all are acknowledged: the lowest and the highest offset that an outcome of this batch
+    // got. False where that is not known.
     bool (*places)(const struct cs_publisher *p, int64_t *ret_first, int64_t *ret_last);
-    // The batch is given up: what is still under way does not count any more (it may yet be published).
+    // The batch is given up: what is still under way does not count any more (it may yet be
+    // published).
     void (*abandon)(struct cs_publisher *p);
     void (*free)(struct cs_publisher *p);
 };

@@ -28,7 +28,8 @@ struct cs_rebuild_reader {
     int32_t partition, partitions;
     struct cs_chain chain; // of the outcomes that were read
     bool end;
-    bool broken; // the outcomes end in what does not follow: all before it is good, then this is the error
+    // the outcomes end in what does not follow: all before it is good, then this is the error
+    bool broken;
     struct cs_err why;
 };
 // From a position to where both topics end now. What the position stands on is read again and must

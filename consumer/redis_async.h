@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One connection to Redis for the event loop (hiredis' async interface over libevent): it connects by itself
-// (login and PING, so that "ready" means that Redis answers), again with a growing pause when it is lost, and
-// takes it for lost when an answer is due and none has come for timeout_ms.
+// One connection to Redis for the event loop (hiredis' async interface over libevent): it connects
+// by itself (login and PING, so that "ready" means that Redis answers), again with a growing pause
+// when it is lost, and takes it for lost when an answer is due and none has come for timeout_ms.
 //
-// Every command that was accepted gets its callback exactly once: with the reply, or with NULL when the
-// connection was lost first (the command may or may not have run). All in the loop's thread.
+// Every command that was accepted gets its callback exactly once: with the reply, or with NULL when
+// the connection was lost first (the command may or may not have run). All in the loop's thread.
 #pragma once
 
 #include <hiredis/hiredis.h>
@@ -46,19 +46,19 @@ void cs_redis_put_int(struct cs_buf *command, int64_t v);
 CS_MUST_USE bool cs_redis_async_send(struct cs_redis_async *r, const struct cs_buf *command,
                                      void (*fn)(const redisReply *reply, void *arg), void *arg);
 
-// Both in one transaction (MULTI), as if nothing came between them. fn gets the array of their replies, or the first
-// error that Redis had with one of them.
+// Both in one transaction (MULTI), as if nothing came between them. fn gets the array of their
+// replies, or the first error that Redis had with one of them.
 CS_MUST_USE bool cs_redis_async_send_both(struct cs_redis_async *r, const struct cs_buf *command,
                                           const struct cs_buf *beside,
                                           void (*fn)(const redisReply *reply, void *arg), void *arg);
 
-// Takes a reply out of its callback, to be kept: what is left there is nil. freeReplyObject frees it. NULL: out
-// of memory.
+// Takes a reply out of its callback, to be kept: what is left there is nil. freeReplyObject frees
+// it. NULL: out of memory.
 redisReply *cs_redis_take(const redisReply *reply);
 
-// SUBSCRIBE or UNSUBSCRIBE of one channel. A connection with subscriptions takes no other commands. fn runs
-// for the confirmation of each and for messages ({"subscribe"|"unsubscribe"|"message", channel, …}), and with
-// NULL when the connection is lost, after which nothing is subscribed.
+// SUBSCRIBE or UNSUBSCRIBE of one channel. A connection with subscriptions takes no other commands.
+// fn runs for the confirmation of each and for messages ({"subscribe"|"unsubscribe"|"message",
+// channel, …}), and with NULL when the connection is lost, after which nothing is subscribed.
 CS_MUST_USE bool cs_redis_async_subscribe(struct cs_redis_async *r, const char *channel,
                                           void (*fn)(const redisReply *reply, void *arg), void *arg);
 CS_MUST_USE bool cs_redis_async_unsubscribe(struct cs_redis_async *r, const char *channel);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The event loop's connections to the primaries, one each (redis_async.h), for reads of single keys or of several
-// of one partition: it knows which primary has a partition, follows MOVED and ASK, and asks again for a moment
-// where a cluster is changing (TRYAGAIN, CLUSTERDOWN). A lost or demoted primary is looked for by a thread
-// (redis_scout.h). All in the loop's thread.
+// The event loop's connections to the primaries, one each (redis_async.h), for reads of single keys
+// or of several of one partition: it knows which primary has a partition, follows MOVED and ASK,
+// and asks again for a moment where a cluster is changing (TRYAGAIN, CLUSTERDOWN). A lost or
+// demoted primary is looked for by a thread (redis_scout.h). All in the loop's thread.
 #pragma once
 
 #include "redis_access.h"
@@ -13,8 +13,9 @@ struct cs_redis_pool;
 struct cs_redis_pool_options {
     struct cs_loop *loop;
     const struct cs_redis_access *access; // copied; what it borrows must outlive the pool
-    bool one;            // a connection to one primary only, for subscriptions: a cluster tells all its nodes
-    const char *purpose; // for the log
+    // a connection to one primary only, for subscriptions: a cluster tells all its nodes
+    bool one;
+    const char *purpose;                     // for the log
     void (*on_state)(void *arg, bool ready); // a connection came or went; ready: all are there
     void *arg;
 };
@@ -24,7 +25,8 @@ CS_MUST_USE bool cs_redis_pool_new(const struct cs_redis_pool_options *options, 
 void cs_redis_pool_free(struct cs_redis_pool *p);
 bool cs_redis_pool_ready(const struct cs_redis_pool *p);
 
-// As cs_redis_async_send, to the primary of the partition. NULL also where the cluster could not answer in time.
+// As cs_redis_async_send, to the primary of the partition. NULL also where the cluster could not
+// answer in time.
 CS_MUST_USE bool cs_redis_pool_send(struct cs_redis_pool *p, int32_t partition, const struct cs_buf *command,
                                     void (*fn)(const redisReply *reply, void *arg), void *arg);
 // As cs_redis_async_subscribe and _unsubscribe; for a pool of one.

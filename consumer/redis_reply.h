@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Replies that hiredis' reader puts into a region, to be given back all at once: a commit of a thousand
-// certificates has some ten thousand of them.
+// Replies that hiredis' reader puts into a region, to be given back all at once: a commit of a
+// thousand certificates has some ten thousand of them.
 #pragma once
 
 #include <hiredis/hiredis.h>

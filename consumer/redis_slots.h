@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Which primary holds what: the hash slots of Redis Cluster and the map from slots to primaries
-// (https://redis.io/docs/reference/cluster-spec/). One server, and the primary that sentinels name, are a map in
-// which the one primary holds every slot. Pure: nothing is asked here.
+// (https://redis.io/docs/reference/cluster-spec/). One server, and the primary that sentinels name,
+// are a map in which the one primary holds every slot. Pure: nothing is asked here.
 #pragma once
 
 #include <hiredis/hiredis.h>
@@ -13,8 +13,8 @@
 
 // CRC16 as the specification has it: XMODEM, polynomial 0x1021, beginning with 0.
 uint16_t cs_redis_crc16(const char *data, size_t len);
-// The slot of a key: of what stands between its first '{' and the next '}', where that is not empty, or of all
-// of it.
+// The slot of a key: of what stands between its first '{' and the next '}', where that is not
+// empty, or of all of it.
 uint16_t cs_redis_slot_of_key(const char *key, size_t len);
 // The slot of all keys of a partition: their hash tag is its number.
 uint16_t cs_redis_slot_of_partition(int32_t partition);
@@ -33,8 +33,8 @@ int cs_redis_map_of_slot(const struct cs_redis_map *m, uint16_t slot);
 // One primary for everything.
 CS_MUST_USE bool cs_redis_map_set_one(struct cs_redis_map *m, const struct cs_redis_target *t,
                                       struct cs_err *err);
-// From the answer to CLUSTER SLOTS that `from` gave; the nodes are reached in the same way (transport). RETRY
-// where it is no such answer, or names nobody.
+// From the answer to CLUSTER SLOTS that `from` gave; the nodes are reached in the same way
+// (transport). RETRY where it is no such answer, or names nobody.
 CS_MUST_USE bool cs_redis_map_set_slots(struct cs_redis_map *m, const redisReply *slots,
                                         const struct cs_redis_target *from, struct cs_err *err);
 

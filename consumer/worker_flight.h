@@ -18,10 +18,11 @@
 // Where a partition stands. Owned by who works on it.
 struct cs_stand {
     int32_t id;
-    struct cs_position position;     // committed
-    int64_t generation;              // of the catalog
-    struct cs_state *hot;            // documents of the position that are held
-    int64_t published;               // number of the last outcome that is published, as far as is known
+    struct cs_position position; // committed
+    int64_t generation;          // of the catalog
+    struct cs_state *hot;        // documents of the position that are held
+    // number of the last outcome that is published, as far as is known
+    int64_t published;
     int64_t outcomes_end;            // offset that the next outcome should get; -1: not known
     struct cs_cursor_stream *stream; // published outcomes behind the position; NULL: not open
 };
@@ -63,14 +64,17 @@ struct cs_flight {
     struct cs_stand *stand;
     const struct cs_batch_record *records;
     size_t len;
-    const struct cs_published_outcome *beside; // what was published of each record; NULL: it is read
+    // what was published of each record; NULL: it is read
+    const struct cs_published_outcome *beside;
     struct cs_apply apply;
     size_t loads, loads_at; // of loading since so many records are decided
     size_t compared;        // outcomes
     size_t handed_over;     // outcomes that the producer has now
-    size_t sent;    // of what is being published: derived events or outcomes, with those that were before
+    // of what is being published: derived events or outcomes, with those that were before
+    size_t sent;
     size_t derived; // events that were sent
-    bool cut;       // it ends before a record that cannot be judged. Once it has landed, this is why:
+    // it ends before a record that cannot be judged. Once it has landed, this is why:
+    bool cut;
     struct cs_err cut_err;
 };
 void cs_flight_init(struct cs_flight *f, const struct cs_flight_env *env);

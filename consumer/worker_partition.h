@@ -40,22 +40,25 @@ struct cs_partition {
     int64_t next_fetch; // offset that the queue gives next
     int64_t eof_at;     // the end of its queue as last seen; -1: not since the start
     bool rewound;       // nothing came since the start
-    bool check_last;    // the next record is the one before the position: its hash must be the position's
+    // the next record is the one before the position: its hash must be the position's
+    bool check_last;
 
     // What is told of it.
     bool told;          // since the start, that it runs
     bool failing;       // it failed, and nothing of it was committed since
     bool replaying;     // up to stand.published
     int64_t foreign_at; // the first foreign record of cert.outcomes that was told; -1: none
-    int64_t oldest_ms;  // the broker's time of the first record that is not applied; 0: none was seen
+    // the broker's time of the first record that is not applied; 0: none was seen
+    int64_t oldest_ms;
 
-    int64_t landed_ms;          // when it was started, or a batch was committed
-    int64_t ahead_since_ms;     // outcomes without events are published since then; 0: none are
-    int64_t truncated_since_ms; // the log seems shorter than the position since then; 0: it does not
-    int64_t retry_at_ms;        // STARTING: not before
-    int64_t backoff_ms;         // doubled by each failure, 0 after a commit
-    int64_t measured_ms;        // when cs_partition_measure was last called
-    int64_t stored;             // offset last committed to Kafka, for lag tools
+    int64_t landed_ms;      // when it was started, or a batch was committed
+    int64_t ahead_since_ms; // outcomes without events are published since then; 0: none are
+    // the log seems shorter than the position since then; 0: it does not
+    int64_t truncated_since_ms;
+    int64_t retry_at_ms; // STARTING: not before
+    int64_t backoff_ms;  // doubled by each failure, 0 after a commit
+    int64_t measured_ms; // when cs_partition_measure was last called
+    int64_t stored;      // offset last committed to Kafka, for lag tools
 };
 
 CS_MUST_USE bool cs_partition_new(const struct cs_worker_context *x, int32_t id, struct cs_partition **ret,

@@ -2,10 +2,10 @@
 //
 // A growable byte buffer that is born with a maximum.
 //
-// Failure is sticky: after a put that does not fit or cannot be allocated, .failed is set, later puts
-// do nothing, and the owner checks once at the end (cs_buf_ok). After cs_buf_init no memory is held until the
-// first put. data is always NUL-terminated one byte past len once anything was put, so that it may be
-// printed; the NUL is not counted.
+// Failure is sticky: after a put that does not fit or cannot be allocated, .failed is set, later
+// puts do nothing, and the owner checks once at the end (cs_buf_ok). After cs_buf_init no memory is
+// held until the first put. data is always NUL-terminated one byte past len once anything was put,
+// so that it may be printed; the NUL is not counted.
 #pragma once
 
 #include "certsync/model/err.h"
@@ -22,7 +22,8 @@ void cs_buf_init(struct cs_buf *b, size_t max_len);
 void cs_buf_clear(struct cs_buf *b); // frees; b may be used again
 CS_DEFINE_AUTO_CLEAR(struct cs_buf, cs_buf_clear)
 void cs_buf_reset(struct cs_buf *b); // len = 0, failed = false, keeps the memory
-CS_MUST_USE bool cs_buf_ok(const struct cs_buf *b, struct cs_err *err); // false: FATAL, says which limit
+// false: FATAL, says which limit
+CS_MUST_USE bool cs_buf_ok(const struct cs_buf *b, struct cs_err *err);
 void cs_buf_put(struct cs_buf *b, const void *data, size_t len);
 void cs_buf_puts(struct cs_buf *b, const char *s);
 void cs_buf_printf(struct cs_buf *b, const char *fmt, ...) CS_PRINTF(2, 3);

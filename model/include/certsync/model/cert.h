@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// X.509 certificates (RFC 5280; SM2 after GM/T 0015): one DER certificate parsed once, and the checks of a leaf with its chain.
+// X.509 certificates (RFC 5280; SM2 after GM/T 0015): one DER certificate parsed once, and the
+// checks of a leaf with its chain.
 //
 // A struct cs_cert is the proof that: the DER is one certificate without trailing bytes, not above
-// CS_CERT_DER_MAX, version 3 (or a self-issued one of version 1: an old root), inner and outer signature algorithm alike, signature algorithm
-// known and not weak (MD5, SHA-1, and RSA-PSS with other than SHA-2, MGF1 of the same digest and a salt of 20 bytes or more are refused, except on self-issued
-// CA certificates), public key acceptable as key.h says, each extension once. It is read by a strict DER reader of our own, never by
-// OpenSSL's, so that the same bytes have the same verdict and the same text in every release; what it accepts, OpenSSL reads too (tests/fuzz/fuzz_cert.c).
+// CS_CERT_DER_MAX, version 3 (or a self-issued one of version 1: an old root), inner and outer
+// signature algorithm alike, signature algorithm known and not weak (MD5, SHA-1, and RSA-PSS with
+// other than SHA-2, MGF1 of the same digest and a salt of 20 bytes or more are refused, except on
+// self-issued CA certificates), public key acceptable as key.h says, each extension once. It is
+// read by a strict DER reader of our own, never by OpenSSL's, so that the same bytes have the same
+// verdict and the same text in every release; what it accepts, OpenSSL reads too
+// (tests/fuzz/fuzz_cert.c).
 //
-// A CA certificate may be shared with the context's memo; freeing is safe from any thread, parsing and checking as key.h says.
+// A CA certificate may be shared with the context's memo; freeing is safe from any thread, parsing
+// and checking as key.h says.
 #pragma once
 
 #include "certsync/model/codes.h"
@@ -26,8 +31,8 @@ struct cs_cert {
     struct cs_bytes spki;    // view
     uint8_t sha256[32];      // fingerprint of the DER
     uint8_t spki_sha256[32];
-    char serial_hex
-        [CS_SERIAL_TEXT_SIZE]; // lower case, no leading zeros beyond a byte; '-' before a negative one
+    // lower case, no leading zeros beyond a byte; '-' before a negative one
+    char serial_hex[CS_SERIAL_TEXT_SIZE];
     int64_t not_before_s;
     int64_t not_after_s;
     enum cs_key_type key_type;
@@ -39,7 +44,8 @@ struct cs_cert {
     uint32_t key_usage;  // X509v3 KeyUsage bits as OpenSSL's KU_ flags; UINT32_MAX where absent
     size_t names_total;  // subject alternative names: DNS, IP, e-mail, URI
     size_t names_len;
-    char **names;           // "www.example.com", "IP:192.0.2.1", "email:a@b", "URI:..." escaped; owned
+    // "www.example.com", "IP:192.0.2.1", "email:a@b", "URI:..." escaped; owned
+    char **names;
     struct cs_pubkey *key;  // owned (may come from the context's memo for CA certificates)
     void *internal;         // of the module
     char common_name[256];  // UTF-8, "" where there is none; control characters escaped
@@ -47,27 +53,32 @@ struct cs_cert {
     char subject_name[512]; // the same
 };
 
-// REJECT codes: cert.malformed, cert.not_v3, cert.weak_key, cert.weak_signature, cert.explicit_curve.
+// REJECT codes: cert.malformed, cert.not_v3, cert.weak_key, cert.weak_signature,
+// cert.explicit_curve.
 CS_MUST_USE bool cs_cert_parse(struct cs_crypto *c, struct cs_bytes der, struct cs_cert **ret,
                                struct cs_err *err);
 void cs_cert_free(struct cs_cert *cert);
 CS_DEFINE_AUTO(struct cs_cert, cs_cert_free)
 
-// True where issuer's name and key signed cert (names compared as RFC 5280 section 7.1). A pure function of both DERs, memoised in c. Never true for a
-// weak algorithm. Whether issuer may sign is the chain's rule.
+// True where issuer's name and key signed cert (names compared as RFC 5280 section 7.1). A pure
+// function of both DERs, memoised in c. Never true for a weak algorithm. Whether issuer may sign is
+// the chain's rule.
 bool cs_cert_signed_by(struct cs_crypto *c, const struct cs_cert *cert, const struct cs_cert *issuer);
 
-// The leaf's own rules, in this order: cert.not_v3, cert.is_ca, cert.algorithm, cert.no_name, cert.not_yet_valid, cert.expired.
-// CS_CODE_NONE where all hold. now_s is the record's broker time in the consumer, the clock in the agent.
+// The leaf's own rules, in this order: cert.not_v3, cert.is_ca, cert.algorithm, cert.no_name,
+// cert.not_yet_valid, cert.expired. CS_CODE_NONE where all hold. now_s is the record's broker time
+// in the consumer, the clock in the agent.
 enum cs_code cs_leaf_check(const struct cs_cert *leaf, enum cs_algorithm algorithm, int64_t now_s);
 
-// What clients will say of a chain that is taken. It is said of the path: another certificate of the same CA may be better.
+// What clients will say of a chain that is taken. It is said of the path: another certificate of
+// the same CA may be better.
 struct cs_chain_facts {
-    uint32_t
-        notes; // CS_NOTE bits of what does not depend on the time; chain.incomplete: the leaf's issuer is absent and the leaf is
-               // not self-signed (what that means is the account's limits' to say)
+    // CS_NOTE bits of what does not depend on the time; chain.incomplete: the leaf's issuer is
+    // absent and the leaf is not self-signed (what that means is the account's limits' to say)
+    uint32_t notes;
     int64_t starts_s,
-        ends_s; // when every CA certificate of the path is valid; INT64_MIN, INT64_MAX where there is none
+        // when every CA certificate of the path is valid; INT64_MIN, INT64_MAX where there is none
+        ends_s;
 };
 
 // A leaf with its chain, in the one order that this set of certificates has:
@@ -78,18 +89,21 @@ struct cs_chain_facts {
 //   taken, or has the lesser SHA-256;
 // - what else is a link of some path from the leaf (a CA may be there as a root and cross-signed, or twice while it is renewed): the nearer to the
 //   leaf first, then as above.
-// A set with more than 24 pairs of a certificate and one with its issuer's name is refused unsearched (chain.stray).
+// A set with more than 24 pairs of a certificate and one with its issuer's name is refused
+// unsearched (chain.stray).
 //
-// The consumer's check takes no other order. Codes: chain.stray (no link of any path), chain.broken (the same, and it has the name of an issuer that is
-// missing: it did not sign, or may not), chain.order.
+// The consumer's check takes no other order. Codes: chain.stray (no link of any path), chain.broken
+// (the same, and it has the name of an issuer that is missing: it did not sign, or may not),
+// chain.order.
 enum cs_code cs_chain_check(struct cs_crypto *c, struct cs_cert *const *certs, size_t n,
                             struct cs_chain_facts *ret);
 // Of both chains of a pair.
 void cs_chain_facts_add(struct cs_chain_facts *to, const struct cs_chain_facts *more);
 // All notes at a time: the record's broker time in the consumer, the clock on a host.
 uint32_t cs_chain_notes(const struct cs_chain_facts *f, int64_t now_s);
-// The agent's: puts certs in this order, in place, and drops exact doubles. A stray or broken member is named in err. The leaf is the one
-// certificate that is no CA, or the one whose public key is key_spki where that is given (key.mismatch where none has it).
+// The agent's: puts certs in this order, in place, and drops exact doubles. A stray or broken
+// member is named in err. The leaf is the one certificate that is no CA, or the one whose public
+// key is key_spki where that is given (key.mismatch where none has it).
 CS_MUST_USE bool cs_chain_order(struct cs_crypto *c, struct cs_cert **certs, size_t *n,
                                 struct cs_bytes key_spki, struct cs_err *err);
 

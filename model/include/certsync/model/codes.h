@@ -179,7 +179,8 @@ enum cs_code {
 // A note refuses nothing: the certificate is taken, and told what its clients will say.
 enum cs_code_origin { CS_CODE_BOTH, CS_CODE_AGENT, CS_CODE_CONSUMER, CS_CODE_NOTE };
 
-// Notes as bits, in the order in which they are listed. chain.incomplete is a refusal where the account wants that.
+// Notes as bits, in the order in which they are listed. chain.incomplete is a refusal where the
+// account wants that.
 #define CS_NOTES(X)                                                                                          \
     X(CHAIN_INCOMPLETE)                                                                                      \
     X(CHAIN_EXPIRED)                                                                                         \
@@ -198,9 +199,10 @@ const char *cs_code_name(enum cs_code code);     // "cert.expired"; "" for CS_CO
 const char *cs_code_sentence(enum cs_code code); // never NULL
 const char *cs_code_hint(enum cs_code code);     // never NULL
 enum cs_code_origin cs_code_origin(enum cs_code code);
-const char *cs_code_said_by(
-    enum cs_code code); // for people: "host", "consumer" or both, or that it is a note
-// The whole table, for people and for docs/audit/codes.md: lines of text, a Markdown table, or JSON.
+// for people: "host", "consumer" or both, or that it is a note
+const char *cs_code_said_by(enum cs_code code);
+// The whole table, for people and for docs/audit/codes.md: lines of text, a Markdown table, or
+// JSON.
 struct cs_buf;
 void cs_codes_text(struct cs_buf *out);
 void cs_codes_markdown(struct cs_buf *out);

@@ -22,17 +22,20 @@ struct cs_csr {
     struct cs_pubkey *key;
 };
 
-// Parses and verifies the request's own signature (by SHA-2, SM3 or Ed25519). REJECT codes: csr.malformed, csr.bad_signature, cert.weak_key,
-// cert.explicit_curve.
+// Parses and verifies the request's own signature (by SHA-2, SM3 or Ed25519). REJECT codes:
+// csr.malformed, csr.bad_signature, cert.weak_key, cert.explicit_curve.
 CS_MUST_USE bool cs_csr_parse(struct cs_crypto *c, struct cs_bytes der, struct cs_csr **ret,
                               struct cs_err *err);
 void cs_csr_free(struct cs_csr *csr);
 CS_DEFINE_AUTO(struct cs_csr, cs_csr_free)
-// What a request must have beyond its form: csr.no_name (a subject alternative name), else CS_CODE_NONE.
+// What a request must have beyond its form: csr.no_name (a subject alternative name), else
+// CS_CODE_NONE.
 enum cs_code cs_csr_check(const struct cs_csr *csr);
-// Makes a request: subject as "/C=CN/O=Example/CN=www.example.com", "CN=www.example.com,O=Example,C=CN" (RFC 4514, as subjects are shown) or
-// a bare common name. SANs from names (DNS, or IP where it parses as one); without any, from the common name where that is a host or an IP
-// address. DER malloc'ed, the caller frees. REJECT csr.malformed for a subject that cannot be encoded, csr.no_name.
+// Makes a request: subject as "/C=CN/O=Example/CN=www.example.com",
+// "CN=www.example.com,O=Example,C=CN" (RFC 4514, as subjects are shown) or a bare common name. SANs
+// from names (DNS, or IP where it parses as one); without any, from the common name where that is a
+// host or an IP address. DER malloc'ed, the caller frees. REJECT csr.malformed for a subject that
+// cannot be encoded, csr.no_name.
 CS_MUST_USE bool cs_csr_create(struct cs_crypto *c, const struct cs_privkey *key, const char *subject,
                                const char *const *names, size_t names_len, uint8_t **ret, size_t *ret_len,
                                struct cs_err *err);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a catalog holds: one JSON document for each thing, written canonically (members in the order below, no white space, absent
-// optional members left out), so that the same log gives the same bytes. Times are the records' broker timestamps in milliseconds.
+// What a catalog holds: one JSON document for each thing, written canonically (members in the order
+// below, no white space, absent optional members left out), so that the same log gives the same
+// bytes. Times are the records' broker timestamps in milliseconds.
 //
-// Keys (state.h) under which documents lie; in Redis each is preceded by "<namespace>:{<partition>}:".
+// Keys (state.h) under which documents lie; in Redis each is preceded by
+// "<namespace>:{<partition>}:".
 //   system                          cs_system        deployment, partition count, ruleset
 //   trust/<kid>                     cs_trust_key
 //   trusted                         index            kids of all that are or were trusted, score 0
@@ -64,10 +66,11 @@ bool cs_trust_role_parse(const char *s, size_t len, enum cs_trust_role *ret);
 const char *cs_can_name(unsigned bit); // of one bit
 bool cs_can_parse(const char *s, size_t len, unsigned *ret_bit);
 
-// Every encoder appends one JSON value to b (failure is b's); every decoder owns what it returns, and answers false with FATAL "the catalog
-// holds a document that this release cannot read: <member>: …" on anything that the encoder does not write: what decodes is encoded to the same bytes again.
-// _clear frees what the struct owns, not the struct. The JSON form stands above each struct; "?" marks members that are left out where empty, 0 or
-// false (uses_left: where -1).
+// Every encoder appends one JSON value to b (failure is b's); every decoder owns what it returns,
+// and answers false with FATAL "the catalog holds a document that this release cannot read:
+// <member>: …" on anything that the encoder does not write: what decodes is encoded to the same
+// bytes again. _clear frees what the struct owns, not the struct. The JSON form stands above each
+// struct; "?" marks members that are left out where empty, 0 or false (uses_left: where -1).
 
 // {"deployment":"prod","partitions":12,"ruleset":1}
 struct cs_system {
@@ -118,7 +121,8 @@ struct cs_account {
 void cs_account_encode(struct cs_buf *b, const struct cs_account *v);
 CS_MUST_USE bool cs_account_decode(struct cs_bytes json, struct cs_account *ret, struct cs_err *err);
 
-// {"version":"0.1.0","certificates":…,"failed":…,"last_scan_s":…,"spool":…}; with a version of at least one character
+// {"version":"0.1.0","certificates":…,"failed":…,"last_scan_s":…,"spool":…}; with a version of at
+// least one character
 struct cs_heartbeat {
     char version[CS_NAME_MAX + 1];
     int64_t certificates;
@@ -127,12 +131,14 @@ struct cs_heartbeat {
     int64_t spool;
 };
 
-// An enrolled key that has sent heartbeats, the last one longer ago, is quiet: where nobody says otherwise (api.quiet_after, certsync agents
+// An enrolled key that has sent heartbeats, the last one longer ago, is quiet: where nobody says
+// otherwise (api.quiet_after, certsync agents
 // --quiet-after). Three heartbeats of hosts that are set to nothing else. A key that never sent one is not quiet: a person's, a token.
 #define CS_QUIET_AFTER "15m"
 
 enum cs_agent_state { CS_AGENT_ENROLLED = 1, CS_AGENT_REVOKED, CS_AGENT_ROTATED };
-// {"state":"enrolled"|"revoked"|"rotated","key":"<base64 SPKI>","can":["upload",…],"names":"*","label":…?,"uses_left":…?,"expires_s":…?,
+// {"state":"enrolled"|"revoked"|"rotated","key":"<base64
+// SPKI>","can":["upload",…],"names":"*","label":…?,"uses_left":…?,"expires_s":…?,
 //  "grant":{"can":[…],"names":…}?,"enrolled_by":"<kid>","enrolled_keys":…?,"rotated_to":"<kid>"?,"first":"<kid>"?,"latest":"<kid>"?,"enrolled_ms":…,
 //  "ended_ms":…?,"heartbeat_ms":…?,"heartbeat":{…}?}
 struct cs_agent {
@@ -149,9 +155,11 @@ struct cs_agent {
     cs_kid enrolled_by;
     int64_t enrolled_keys; // how many keys this join token has enrolled
     cs_kid rotated_to;     // "" unless rotated
-    // A key and those that it was rotated to are a line. However long it is, its two ends know each other.
-    cs_kid first;  // the key of the line that was enrolled; "" where it is this one
-    cs_kid latest; // of the first one: the line's last key; "" where it is this one, and of all others
+    // A key and those that it was rotated to are a line. However long it is, its two ends know each
+    // other.
+    cs_kid first; // the key of the line that was enrolled; "" where it is this one
+    // of the first one: the line's last key; "" where it is this one, and of all others
+    cs_kid latest;
     int64_t enrolled_ms;
     int64_t ended_ms;     // revoked or rotated; 0 before
     int64_t heartbeat_ms; // broker time of the last heartbeat; 0: none yet
@@ -191,16 +199,16 @@ struct cs_cert_summary {
     enum cs_source source; // of the original: never CS_SOURCE_SHARED
     int64_t version;
     uint32_t notes; // CS_NOTE bits, as they were when this version was taken
-    int64_t
-        chain_ends_s; // the earliest end of the path's CA certificates, where it is before the leaves'; 0: it is not
+    // the earliest end of the path's CA certificates, where it is before the leaves'; 0: it is not
+    int64_t chain_ends_s;
     struct cs_tag_list tags;
     size_t leaves_len; // 1, or 2 for sm2: signing, encryption
     struct cs_leaf leaves[2];
 };
 void cs_cert_summary_clear(struct cs_cert_summary *v);
 int64_t cs_summary_not_after(const struct cs_cert_summary *s); // the leaf that ends first
-int64_t cs_summary_ends(
-    const struct cs_cert_summary *s); // the same, or the CA certificate of the chain that ends before
+// the same, or the CA certificate of the chain that ends before
+int64_t cs_summary_ends(const struct cs_cert_summary *s);
 bool cs_tags_equal(const struct cs_tag_list *a, const struct cs_tag_list *b); // in order, too
 CS_MUST_USE bool cs_cert_summary_copy(const struct cs_cert_summary *v, struct cs_cert_summary *ret,
                                       struct cs_err *err);
@@ -234,7 +242,8 @@ CS_DEFINE_AUTO_CLEAR(struct cs_certificate, cs_certificate_clear)
 void cs_certificate_encode(struct cs_buf *b, const struct cs_certificate *v);
 CS_MUST_USE bool cs_certificate_decode(struct cs_bytes json, struct cs_certificate *ret, struct cs_err *err);
 
-// Chains and sealed keys; base64 text as it came. Rules write it, the API and the custodian read it. Texts are views: of what came, or of the document.
+// Chains and sealed keys; base64 text as it came. Rules write it, the API and the custodian read
+// it. Texts are views: of what came, or of the document.
 //   {"parts":[{"chain":["…"],"key":"…","key_subject":"<id that the key was sealed for: the certificate's as sent, or a CSR's>","role":"single"}]}
 struct cs_material_part {
     size_t chain_len;          // at least 1
@@ -250,7 +259,8 @@ struct cs_material {
 void cs_material_encode(struct cs_buf *b, const struct cs_material *m);
 CS_MUST_USE bool cs_material_decode(struct cs_bytes json, struct cs_material *ret, struct cs_err *err);
 
-// {"id":…,"name":…,"csr":"<base64 DER>","key":"<base64, sealed>","spki_sha256":"<hex>","subject":…,"names":[…],"key_type":"P-256","key_bits":256,
+// {"id":…,"name":…,"csr":"<base64 DER>","key":"<base64,
+// sealed>","spki_sha256":"<hex>","subject":…,"names":[…],"key_type":"P-256","key_bits":256,
 //  "created_ms":…,"used":{"certificate":"<id>","name":…,"version":…,"at_ms":…}?}, or the tombstone {"id":…,"deleted":true}
 struct cs_csr_use {
     cs_uuid certificate; // "": it was not used
@@ -320,7 +330,8 @@ CS_DEFINE_AUTO_CLEAR(struct cs_shared_in, cs_shared_in_clear)
 void cs_shared_in_encode(struct cs_buf *b, const struct cs_shared_in *v);
 CS_MUST_USE bool cs_shared_in_decode(struct cs_bytes json, struct cs_shared_in *ret, struct cs_err *err);
 
-// Where a partition stands: the value of <namespace>:{p}:pos, written in the same MULTI as what the position stands for.
+// Where a partition stands: the value of <namespace>:{p}:pos, written in the same MULTI as what the
+// position stands for.
 //   {"next_offset":…,"record_sha256":"<hex>","outcomes":…,"chain_sha256":"<hex>","derived":…}
 struct cs_position {
     int64_t next_offset;       // of cert.events; 0 at the start

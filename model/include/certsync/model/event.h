@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Events: what a record of cert.events says. A CloudEvents 1.0 JSON object in structured mode (CloudEvents spec 1.0.2, JSON event
-// format), decoded strictly once, at the edge: at most CS_EVENT_MAX bytes, UTF-8, no duplicate and no unknown members, integers only (|n| < 2^53),
-// depth at most CS_EVENT_DEPTH, required members present, forms as in ident.h.
+// Events: what a record of cert.events says. A CloudEvents 1.0 JSON object in structured mode
+// (CloudEvents spec 1.0.2, JSON event format), decoded strictly once, at the edge: at most
+// CS_EVENT_MAX bytes, UTF-8, no duplicate and no unknown members, integers only (|n| < 2^53), depth
+// at most CS_EVENT_DEPTH, required members present, forms as in ident.h.
 //
-// A decoded event owns all that it points to; one cs_event_free frees it. One that is made by hand is calloc'ed with storage NULL: its cs_encoded
-// are borrowed, the certificate of a share.offer is owned. Members in the order below; "?" marks optional ones.
+// A decoded event owns all that it points to; one cs_event_free frees it. One that is made by hand
+// is calloc'ed with storage NULL: its cs_encoded are borrowed, the certificate of a share.offer is
+// owned. Members in the order below; "?" marks optional ones.
 //
 // envelope   specversion "1.0", type, id, source, subject, time, seq, datacontenttype "application/json", data
 // source     //<deployment>/keys/<kid>                      system.*, trust.*
@@ -58,22 +60,25 @@ enum cs_event_type {
 #define X(symbol, ...) +1
 enum { CS_EVENT_TYPE_END = 1 CS_EVENT_TYPES(X) }; // one past the last
 #undef X
-const char *cs_event_type_name(enum cs_event_type t);  // "certsync.certificate.upload.v1"; "" for none
+// "certsync.certificate.upload.v1"; "" for none
+const char *cs_event_type_name(enum cs_event_type t);
 const char *cs_event_type_short(enum cs_event_type t); // "certificate.upload"; "" for none
 // Whether decisions emit events of this type, and the service signs them.
 bool cs_event_is_derived(enum cs_event_type t);
 // Whether the outcome document is left out where an event of this type is applied.
 bool cs_event_is_quiet(enum cs_event_type t);
 
-// Bytes that came as base64: both forms, views into the event's storage (cs_event_decode_view: the text into the record's value).
+// Bytes that came as base64: both forms, views into the event's storage (cs_event_decode_view: the
+// text into the record's value).
 struct cs_encoded {
     struct cs_bytes bytes;
     struct cs_bytes text; // canonical base64
 };
 
 struct cs_keyed_chain {
-    size_t
-        chain_len; // at least 1; above CS_CHAIN_MAX (cert.too_many) chain has the first ones only; chain[0] is the leaf
+    // at least 1; above CS_CHAIN_MAX (cert.too_many) chain has the first ones only; chain[0] is the
+    // leaf
+    size_t chain_len;
     struct cs_encoded chain[10];
     bool csr;              // match an existing CSR: key and pop are empty
     struct cs_encoded key; // sealed (seal.h); len 0 where csr, or where missing
@@ -82,7 +87,8 @@ struct cs_keyed_chain {
 
 struct cs_event_upload {
     enum cs_source source; // CS_SOURCE_UPLOADED for upload; from data for issue
-    cs_name name;          // syntax is checked by the rules (name.invalid), length and printable ASCII here
+    // syntax is checked by the rules (name.invalid), length and printable ASCII here
+    cs_name name;
     enum cs_algorithm algorithm;
     bool replace;
     bool force;
@@ -102,8 +108,9 @@ struct cs_event_account {
 };
 
 struct cs_event_enroll {
-    struct cs_encoded key; // SPKI DER; that it is a P-256 key with the subject's kid is a rule (prepare.h)
-    unsigned can;          // CS_CAN_ bits
+    // SPKI DER; that it is a P-256 key with the subject's kid is a rule (prepare.h)
+    struct cs_encoded key;
+    unsigned can; // CS_CAN_ bits
     cs_pattern names;
     char label[CS_NAME_MAX + 1]; // "" where absent
     int64_t uses;                // 0: no limit
@@ -193,20 +200,26 @@ const char *cs_event_share(const struct cs_event *ev);
 // The key that it makes known, whose kid is the subject; NULL where it brings none.
 const struct cs_encoded *cs_event_key(const struct cs_event *ev);
 
-// REJECT codes: event.too_large, event.malformed (err.msg is the detail: deterministic, our own words, names the member, at
-// most CS_DETAIL_MAX bytes), event.unknown_type. value is not needed after the call. FATAL only out of memory.
+// REJECT codes: event.too_large, event.malformed (err.msg is the detail: deterministic, our own
+// words, names the member, at most CS_DETAIL_MAX bytes), event.unknown_type. value is not needed
+// after the call. FATAL only out of memory.
 CS_MUST_USE bool cs_event_decode(struct cs_bytes value, struct cs_event **ret, struct cs_err *err);
-// The same for whoever keeps value as long as the event: base64 texts are views into it. Where a region is given, the event lies there (it is freed all the same, before
-// the region is reset), and of an upload or issue what the base64 decodes to in scratch, which must not be reset before cs_event_forget_bytes.
+// The same for whoever keeps value as long as the event: base64 texts are views into it. Where a
+// region is given, the event lies there (it is freed all the same, before the region is reset), and
+// of an upload or issue what the base64 decodes to in scratch, which must not be reset before
+// cs_event_forget_bytes.
 CS_MUST_USE bool cs_event_decode_view(struct cs_bytes value, struct cs_region *region,
                                       struct cs_region *scratch, struct cs_event **ret, struct cs_err *err);
-// Of an upload or issue that was decoded so: lets go of what the base64 decodes to, once nobody needs more than the texts.
+// Of an upload or issue that was decoded so: lets go of what the base64 decodes to, once nobody
+// needs more than the texts.
 void cs_event_forget_bytes(struct cs_event *ev);
-// Decodes the texts again, where the bytes were let go of; into scratch where the event lies in a region.
+// Decodes the texts again, where the bytes were let go of; into scratch where the event lies in a
+// region.
 CS_MUST_USE bool cs_event_recall_bytes(struct cs_event *ev, struct cs_region *scratch, struct cs_err *err);
 void cs_event_free(struct cs_event *ev);
 CS_DEFINE_AUTO(struct cs_event, cs_event_free)
 
-// Writes the record value, as decode reads it. In ev only the bytes of a cs_encoded need to be set (base64 is made from them). What
-// decode refuses is refused here as well, with the same code and detail; more than CS_CHAIN_MAX certificates are REJECT cert.too_many.
+// Writes the record value, as decode reads it. In ev only the bytes of a cs_encoded need to be set
+// (base64 is made from them). What decode refuses is refused here as well, with the same code and
+// detail; more than CS_CHAIN_MAX certificates are REJECT cert.too_many.
 CS_MUST_USE bool cs_event_encode(const struct cs_event *ev, struct cs_buf *out, struct cs_err *err);

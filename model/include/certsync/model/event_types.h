@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The types of events: one row a type. Nothing else lists them: each part of the model takes the columns that it needs. A row that lacks
-// a column does not compile, and one that names what is not there does not compile or link.
+// The types of events: one row a type. Nothing else lists them: each part of the model takes the
+// columns that it needs. A row that lacks a column does not compile, and one that names what is not
+// there does not compile or link.
 //
 //   SYMBOL    CS_EVENT_<SYMBOL>
 //   NAME      what people read; on the wire "certsync.<NAME>.v1"
@@ -21,7 +22,8 @@
 // Which rules look at a type is said by the groups of rules_table.h.
 #pragma once
 
-// The rulesets that this release knows: 1 to this one. A log begins under one, and root's system.ruleset takes it to the next (rules_table.h).
+// The rulesets that this release knows: 1 to this one. A log begins under one, and root's
+// system.ruleset takes it to the next (rules_table.h).
 #define CS_RULESET_FIRST  1
 #define CS_RULESET_LATEST 1
 

@@ -44,7 +44,8 @@ bool cs_kid_valid(const char *s, size_t len);
 bool cs_uuid_valid(const char *s, size_t len); // any version, variant 10x, lower case
 bool cs_tag_valid(const char *s, size_t len);
 bool cs_pattern_valid(const char *s, size_t len);
-// International: letters, digits, '.', '_', '-'. SM2: letters, digits, '_', '-'. 1 to CS_NAME_MAX characters.
+// International: letters, digits, '.', '_', '-'. SM2: letters, digits, '_', '-'. 1 to CS_NAME_MAX
+// characters.
 bool cs_name_valid(const char *s, size_t len, enum cs_algorithm algorithm);
 // '*' stands for any run of characters, also an empty one; all else for itself.
 bool cs_pattern_matches(const char *pattern, const char *name);

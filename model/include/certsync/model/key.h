@@ -2,10 +2,11 @@
 //
 // Public and private keys, and the per-thread context that everything using OpenSSL takes.
 //
-// Accepted public keys: RSA of 2048 to 8192 bits (e odd, 3 .. 2^32-1... minimal positive INTEGERs), P-256, P-384, P-521 and SM2 on a named
-// curve with an uncompressed point of the exact length (never infinity), Ed25519 (not of small order),
-// X25519 (custodian keys only). They are built from the SubjectPublicKeyInfo bytes without OpenSSL's
-// decoders (RFC 5280 section 4.1.2.7, RFC 5480, RFC 8410, GB/T 32918).
+// Accepted public keys: RSA of 2048 to 8192 bits (e odd, 3 .. 2^32-1... minimal positive INTEGERs),
+// P-256, P-384, P-521 and SM2 on a named curve with an uncompressed point of the exact length
+// (never infinity), Ed25519 (not of small order), X25519 (custodian keys only). They are built from
+// the SubjectPublicKeyInfo bytes without OpenSSL's decoders (RFC 5280 section 4.1.2.7, RFC 5480,
+// RFC 8410, GB/T 32918).
 #pragma once
 
 #include "certsync/model/err.h"
@@ -22,16 +23,19 @@ enum cs_key_type {
     CS_KEY_SM2,
     CS_KEY_X25519,
 };
-const char *cs_key_type_name(enum cs_key_type t); // "RSA", "P-256", ..., as shown to people and stored
+// "RSA", "P-256", ..., as shown to people and stored
+const char *cs_key_type_name(enum cs_key_type t);
 bool cs_key_type_parse(const char *s, size_t len, enum cs_key_type *ret);
 
-// Algorithms fetched once, kept key and digest contexts, bounded memos of pure results (issuer keys by
-// DER hash, link signatures by hash of (issuer key, certificate)). One for each thread; not thread-safe.
+// Algorithms fetched once, kept key and digest contexts, bounded memos of pure results (issuer keys
+// by DER hash, link signatures by hash of (issuer key, certificate)). One for each thread; not
+// thread-safe.
 struct cs_crypto;
 CS_MUST_USE bool cs_crypto_new(struct cs_crypto **ret, struct cs_err *err);
 void cs_crypto_free(struct cs_crypto *c);
-// Measures once how signatures on some curves are verified soonest here, which takes some 20 ms; without it that is guessed. No answer
-// depends on it. now_ns: nanoseconds, of which only differences count; best the thread's own processor time.
+// Measures once how signatures on some curves are verified soonest here, which takes some 20 ms;
+// without it that is guessed. No answer depends on it. now_ns: nanoseconds, of which only
+// differences count; best the thread's own processor time.
 void cs_crypto_tune(struct cs_crypto *c, int64_t (*now_ns)(void));
 CS_DEFINE_AUTO(struct cs_crypto, cs_crypto_free)
 void cs_crypto_sha256(struct cs_crypto *c, struct cs_bytes data, uint8_t ret[32]);
@@ -57,17 +61,19 @@ void cs_pubkey_kid(const struct cs_pubkey *k, cs_kid ret); // cs_kid_of_spki of 
 struct cs_privkey;
 void cs_privkey_free(struct cs_privkey *k); // cleanses
 CS_DEFINE_AUTO(struct cs_privkey, cs_privkey_free)
-// P-256 (agents, admins, roots, services) or X25519 (custodians), RSA (bits) or the curve for certificates' own keys.
+// P-256 (agents, admins, roots, services) or X25519 (custodians), RSA (bits) or the curve for
+// certificates' own keys.
 CS_MUST_USE bool cs_privkey_generate(enum cs_key_type type, int rsa_bits, struct cs_privkey **ret,
                                      struct cs_err *err);
-// From PKCS#8 DER (PrivateKeyInfo, RFC 5958): what a sealed key holds. REJECT key.malformed, cert.weak_key. That the numbers belong together is not
-// looked at (sign.h).
+// From PKCS#8 DER (PrivateKeyInfo, RFC 5958): what a sealed key holds. REJECT key.malformed,
+// cert.weak_key. That the numbers belong together is not looked at (sign.h).
 CS_MUST_USE bool cs_privkey_from_pkcs8(struct cs_bytes der, struct cs_privkey **ret, struct cs_err *err);
 // PKCS#8 DER into *ret (secure memory, released by cs_secure_free).
 CS_MUST_USE bool cs_privkey_to_pkcs8(const struct cs_privkey *k, uint8_t **ret, size_t *ret_len,
                                      struct cs_err *err);
 void cs_secure_free(uint8_t *p, size_t len);
-// PEM text "PRIVATE KEY" (PKCS#8) for key files; the caller writes it with mode 0600 and calls cs_secure_free.
+// PEM text "PRIVATE KEY" (PKCS#8) for key files; the caller writes it with mode 0600 and calls
+// cs_secure_free.
 CS_MUST_USE bool cs_privkey_to_pem(const struct cs_privkey *k, uint8_t **ret, size_t *ret_len,
                                    struct cs_err *err);
 // SubjectPublicKeyInfo DER; malloc'ed, the caller frees.
@@ -76,8 +82,9 @@ CS_MUST_USE bool cs_privkey_spki(const struct cs_privkey *k, uint8_t **ret, size
 // The kid of its public half.
 CS_MUST_USE bool cs_privkey_kid(struct cs_crypto *c, const struct cs_privkey *k, cs_kid ret,
                                 struct cs_err *err);
-// A P-256 key that stays where it is (a PKCS#11 token, a TPM): OpenSSL's object, which signs there, and the library context that its provider is
-// loaded in. pkey is taken over, also on failure; release(arg), where the context and its providers are to be freed, is called by cs_privkey_free
+// A P-256 key that stays where it is (a PKCS#11 token, a TPM): OpenSSL's object, which signs there,
+// and the library context that its provider is loaded in. pkey is taken over, also on failure;
+// release(arg), where the context and its providers are to be freed, is called by cs_privkey_free
 // once pkey is gone, and not on failure. CONFIG where it is another kind of key.
 struct evp_pkey_st;
 struct ossl_lib_ctx_st;
@@ -92,6 +99,6 @@ enum cs_key_type cs_privkey_type(const struct cs_privkey *k);
 // "PUBLIC KEY" PEM text of an SPKI; malloc'ed, the caller frees.
 CS_MUST_USE bool cs_spki_to_pem(struct cs_bytes spki, char **ret, struct cs_err *err);
 
-// OpenSSL's secure heap of 1 MiB; once at program start, before threads. False where it cannot be had (mlock limits):
-// the program goes on with ordinary memory that is cleansed.
+// OpenSSL's secure heap of 1 MiB; once at program start, before threads. False where it cannot be
+// had (mlock limits): the program goes on with ordinary memory that is cleansed.
 bool cs_secure_heap_init(void);

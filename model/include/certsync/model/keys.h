@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The keys of a catalog: a word for the kind, and what it is of, each part after a '/': "cert/acme/<id>". Each
-// kind has a function here; nothing else spells one. So do the forms of what indexes hold.
+// The keys of a catalog: a word for the kind, and what it is of, each part after a '/':
+// "cert/acme/<id>". Each kind has a function here; nothing else spells one. So do the forms of what
+// indexes hold.
 #pragma once
 
 #include <stdbool.h>
@@ -47,8 +48,9 @@ enum cs_kind { CS_KINDS(CS_KIND_ROW) CS_KIND_COUNT };
 const char *cs_kind_text(enum cs_kind kind);
 bool cs_key_is(const char *key, enum cs_kind kind);
 
-// A key of parts; those from the first NULL on are left out. Returns ret. Never cut off: all parts have bounded
-// forms. For who has the kind in a table; the others call the functions below, which cannot miss a part.
+// A key of parts; those from the first NULL on are left out. Returns ret. Never cut off: all parts
+// have bounded forms. For who has the kind in a table; the others call the functions below, which
+// cannot miss a part.
 const char *cs_key_make(cs_key ret, enum cs_kind kind, const char *a, const char *b, const char *c);
 
 #define CS_KEY_0(name, kind)                                                                                 \

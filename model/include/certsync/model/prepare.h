@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The costly, pure half of judging a record: everything that depends on its bytes alone (and the deployment's name). Nothing here reads a
-// catalog, so a worker does it while it waits for something else, and the memos of cs_crypto make a second time cheap.
+// The costly, pure half of judging a record: everything that depends on its bytes alone (and the
+// deployment's name). Nothing here reads a catalog, so a worker does it while it waits for
+// something else, and the memos of cs_crypto make a second time cheap.
 //
-// Signature first: certificates, requests and keys in a record are examined only once its signature is known to be good. Where the key is at
-// hand (cs_key_lookup) that is here; where it is not, the rules do both when the catalog says whose key it is. A record of an unknown
-// signer costs its hash, its JSON, and a look-up; one with a wrong signature the arithmetic of that signature as well.
+// Signature first: certificates, requests and keys in a record are examined only once its signature
+// is known to be good. Where the key is at hand (cs_key_lookup) that is here; where it is not, the
+// rules do both when the catalog says whose key it is. A record of an unknown signer costs its
+// hash, its JSON, and a look-up; one with a wrong signature the arithmetic of that signature as
+// well.
 #pragma once
 
 #include "certsync/model/cert.h"
@@ -28,49 +31,56 @@ struct cs_record {
     const struct cs_header *headers;
 };
 
-// SHA-256 over timestamp (8 bytes big-endian), then key, each header's name and value in order, and value, each preceded by its length as 8
-// bytes big-endian (2^64-1 for null), the headers preceded by their count.
+// SHA-256 over timestamp (8 bytes big-endian), then key, each header's name and value in order, and
+// value, each preceded by its length as 8 bytes big-endian (2^64-1 for null), the headers preceded
+// by their count.
 void cs_record_sha256(struct cs_crypto *c, const struct cs_record *r, uint8_t ret[32]);
 
-// Finds the public key of a kid from what is known already (a cache): the kid is a hash of the key, so who knows it needs no catalog. May answer NULL: then the
-// signature is verified when the record is decided.
+// Finds the public key of a kid from what is known already (a cache): the kid is a hash of the key,
+// so who knows it needs no catalog. May answer NULL: then the signature is verified when the record
+// is decided.
 // Content is examined then, too.
 typedef const struct cs_pubkey *(*cs_key_lookup)(void *arg, const char *account, const char *kid);
 
 struct cs_prepared {
     uint8_t record_sha256[32];
     int64_t ruleset; // under which it was read; once it is decided: the one in force
-    // Set where the bytes alone decide: event.too_large, event.unsigned, event.malformed, event.unknown_type, event.deployment,
-    // event.misrouted. event is NULL for the first four.
+    // Set where the bytes alone decide: event.too_large, event.unsigned, event.malformed,
+    // event.unknown_type, event.deployment, event.misrouted. event is NULL for the first four.
     enum cs_code code;
     char detail[CS_DETAIL_MAX + 1]; // event.malformed: the member at fault
-    struct cs_event
-        *event; // its base64 texts are views into value; of certificate.upload and .issue only they are left
-    struct cs_bytes value; // view of the record's value; data NULL where that is no event under any ruleset
+    // its base64 texts are views into value; of certificate.upload and .issue only they are left
+    struct cs_event *event;
+    // view of the record's value; data NULL where that is no event under any ruleset
+    struct cs_bytes value;
     uint8_t sig[128];
     size_t sig_len;
-    // The signature, where the lookup or the catalog knew the key: checked with this key (its SPKI), and the answer.
+    // The signature, where the lookup or the catalog knew the key: checked with this key (its
+    // SPKI), and the answer.
     bool sig_checked;
     bool sig_good;
     struct cs_spki sig_spki;
-    // certificate.upload, certificate.issue: the first rule that the certificates break by themselves (all of cert.h but the dates, which need the record's time
-    // and are checked by the rules; sm2.*, chain.*, key.malformed, key.missing, key.many, key.mismatch); CS_CODE_NONE where none.
-    // csr.add: csr.malformed, csr.bad_signature, cert.weak_key, key.*. agent.enroll, agent.rotate, trust.add: event.malformed where the key is not
-    // of the kind that the role needs or not the subject's. All of it is there once the content was examined.
+    // certificate.upload, certificate.issue: the first rule that the certificates break by
+    // themselves (all of cert.h but the dates, which need the record's time and are checked by the
+    // rules; sm2.*, chain.*, key.malformed, key.missing, key.many, key.mismatch); CS_CODE_NONE
+    // where none. csr.add: csr.malformed, csr.bad_signature, cert.weak_key, key.*. agent.enroll,
+    // agent.rotate, trust.add: event.malformed where the key is not of the kind that the role needs
+    // or not the subject's. All of it is there once the content was examined.
     bool examined;
     enum cs_code content_code;
     size_t leaves_len;
     struct cs_cert *leaf[2];     // owned
     struct cs_chain_facts chain; // of both chains of a pair
     struct cs_csr *csr;          // owned
-    cs_kid custodian;            // of the sealed key(s): that it is trusted is a rule; "" where there is none
-    struct cs_region *region;    // internal: it lies there
+    // of the sealed key(s): that it is trusted is a rule; "" where there is none
+    cs_kid custodian;
+    struct cs_region *region; // internal: it lies there
 };
 
-// ruleset: the one that is in force, as far as the caller knows (1 to CS_RULESET_LATEST). Where another one is, cs_decide prepares the record anew:
-// it costs time, and changes no verdict.
-// Never fails for what the record holds; false only FATAL (out of memory). Where a region is given, most of what is prepared lies there; it is freed all the
-// same, before the region is reset.
+// ruleset: the one that is in force, as far as the caller knows (1 to CS_RULESET_LATEST). Where
+// another one is, cs_decide prepares the record anew: it costs time, and changes no verdict.
+// Never fails for what the record holds; false only FATAL (out of memory). Where a region is given,
+// most of what is prepared lies there; it is freed all the same, before the region is reset.
 CS_MUST_USE bool cs_prepare(struct cs_crypto *c, const char *deployment, int32_t partition_count,
                             int64_t ruleset, const struct cs_record *r, cs_key_lookup lookup,
                             void *lookup_arg, struct cs_region *region, struct cs_prepared **ret,

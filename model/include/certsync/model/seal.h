@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Sealing private keys to a custodian: HPKE (RFC 9180) base mode, DHKEM(X25519, HKDF-SHA256) 0x0020, HKDF-SHA256 0x0001,
-// AES-256-GCM 0x0002, single shot. info = "certsync.seal.v1" NUL deployment; AAD = length-prefixed (8 bytes big-endian) account, subject, role,
-// SPKI SHA-256. Plaintext: PKCS#8 DER.
+// Sealing private keys to a custodian: HPKE (RFC 9180) base mode, DHKEM(X25519, HKDF-SHA256)
+// 0x0020, HKDF-SHA256 0x0001, AES-256-GCM 0x0002, single shot. info = "certsync.seal.v1" NUL
+// deployment; AAD = length-prefixed (8 bytes big-endian) account, subject, role, SPKI SHA-256.
+// Plaintext: PKCS#8 DER.
 //
 // Sealed form: version byte 1, 16 bytes of the custodian's kid, 32 bytes enc, ciphertext with tag.
 #pragma once
@@ -25,16 +26,16 @@ struct cs_seal_context {
 CS_MUST_USE bool cs_seal(struct cs_crypto *c, struct cs_bytes custodian_spki,
                          const struct cs_seal_context *ctx, const struct cs_privkey *key, uint8_t **ret,
                          size_t *ret_len, struct cs_err *err); // malloc'ed
-// REJECT key.malformed where it does not open (another custodian, other context, altered), key.mismatch where the key inside is
-// another than ctx says.
+// REJECT key.malformed where it does not open (another custodian, other context, altered),
+// key.mismatch where the key inside is another than ctx says.
 CS_MUST_USE bool cs_unseal(struct cs_crypto *c, const struct cs_privkey *custodian,
                            const struct cs_seal_context *ctx, struct cs_bytes sealed, struct cs_privkey **ret,
                            struct cs_err *err);
 // Structure only: version, lengths. The custodian's kid, where it is one.
 CS_MUST_USE bool cs_sealed_kid(struct cs_bytes sealed, cs_kid ret);
 
-// HPKE itself, for the RFC's vectors: base mode seal with a given ephemeral X25519 key (32 bytes, its private scalar) and open.
-// ct has pt_len + 16 bytes.
+// HPKE itself, for the RFC's vectors: base mode seal with a given ephemeral X25519 key (32 bytes,
+// its private scalar) and open. ct has pt_len + 16 bytes.
 CS_MUST_USE bool cs_hpke_seal(const uint8_t eph_private[32], const uint8_t recipient_public[32],
                               struct cs_bytes info, struct cs_bytes aad, struct cs_bytes pt,
                               uint8_t ret_enc[32], uint8_t *ret_ct, struct cs_err *err);

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The working set that rules read and write: documents (key -> JSON bytes) and indexes (key -> members with scores, ordered by score,
-// then by bytes of the member). It is the batch's own in-memory catalog; where it is complete it is a whole catalog in memory.
+// The working set that rules read and write: documents (key -> JSON bytes) and indexes (key ->
+// members with scores, ordered by score, then by bytes of the member). It is the batch's own
+// in-memory catalog; where it is complete it is a whole catalog in memory.
 //
-// What a rule reads and the working set does not hold is noted as needed and answered CS_NEEDED. The rule gives up (cs_decide says
-// so), the caller loads what is noted and decides again. So what a batch touches is found by the rules themselves.
+// What a rule reads and the working set does not hold is noted as needed and answered CS_NEEDED.
+// The rule gives up (cs_decide says so), the caller loads what is noted and decides again. So what
+// a batch touches is found by the rules themselves.
 //
-// Writes are staged by cs_state_begin, and kept or dropped as a whole by cs_state_keep or cs_state_drop; a read sees what was staged.
-// The kept changes since cs_state_changes_clear are what one commit writes. Not thread-safe. Keys are NUL-terminated, at most CS_STATE_KEY_MAX bytes.
+// Writes are staged by cs_state_begin, and kept or dropped as a whole by cs_state_keep or
+// cs_state_drop; a read sees what was staged. The kept changes since cs_state_changes_clear are
+// what one commit writes. Not thread-safe. Keys are NUL-terminated, at most CS_STATE_KEY_MAX bytes.
 #pragma once
 
 #include "certsync/model/buf.h"
@@ -33,29 +36,34 @@ CS_DEFINE_AUTO(struct cs_state, cs_state_free)
 
 // Reads. *ret is borrowed until the next write or fill of the same key, or cs_state_forget.
 enum cs_look cs_state_get(struct cs_state *s, const char *key, struct cs_bytes *ret);
-// As cs_state_get; *ret_decoded is a place beside the document for what its bytes decode to: NULL at first, then whatever malloc'ed memory the caller leaves there. It
-// is freed with the bytes, when they change or are forgotten. Whoever reads a document with every event need not decode it with every event.
+// As cs_state_get; *ret_decoded is a place beside the document for what its bytes decode to: NULL
+// at first, then whatever malloc'ed memory the caller leaves there. It is freed with the bytes,
+// when they change or are forgotten. Whoever reads a document with every event need not decode it
+// with every event.
 enum cs_look cs_state_look(struct cs_state *s, const char *key, struct cs_bytes *ret, void ***ret_decoded);
 // All members in order. *ret is borrowed until the next call on this state that changes anything.
 enum cs_look cs_state_list(struct cs_state *s, const char *key, const struct cs_member **ret, size_t *ret_n);
 // Whether member is in the index, and its score.
 enum cs_look cs_state_member(struct cs_state *s, const char *key, const char *member, int64_t *ret_score);
 
-// Writes, between begin and keep/drop. They never need a load: an index that was not loaded takes adds, removes and trims all the same.
-// Out of memory is sticky and is answered by cs_state_keep.
+// Writes, between begin and keep/drop. They never need a load: an index that was not loaded takes
+// adds, removes and trims all the same. Out of memory is sticky and is answered by cs_state_keep.
 void cs_state_begin(struct cs_state *s);
-// Copies value. The place beside the document (cs_state_look) for what it decodes to; NULL: out of memory.
+// Copies value. The place beside the document (cs_state_look) for what it decodes to; NULL: out of
+// memory.
 void **cs_state_put(struct cs_state *s, const char *key, struct cs_bytes value);
 void cs_state_delete(struct cs_state *s, const char *key);
 void cs_state_add(struct cs_state *s, const char *key, const char *member,
                   int64_t score); // or changes its score
 void cs_state_remove(struct cs_state *s, const char *key, const char *member);
-// An index that is trimmed takes members with rising scores only: so that trims of one batch may be merged into the last.
+// An index that is trimmed takes members with rising scores only: so that trims of one batch may be
+// merged into the last.
 void cs_state_trim(struct cs_state *s, const char *key, size_t keep_highest);
 CS_MUST_USE bool cs_state_keep(struct cs_state *s, struct cs_err *err);
 void cs_state_drop(struct cs_state *s);
 
-// Loading. Needed keys, each once, in the order noted; valid until a read notes more, or they are cleared.
+// Loading. Needed keys, each once, in the order noted; valid until a read notes more, or they are
+// cleared.
 struct cs_needed {
     const char *key;
     bool index;
@@ -71,7 +79,8 @@ CS_MUST_USE bool cs_state_fill(struct cs_state *s, const char *key, struct cs_by
 CS_MUST_USE bool cs_state_fill_index(struct cs_state *s, const char *key, const struct cs_member *members,
                                      size_t n, struct cs_err *err);
 
-// The kept changes, net: a document once, with its last value; index operations in the order they were made.
+// The kept changes, net: a document once, with its last value; index operations in the order they
+// were made.
 enum cs_change_kind { CS_CHANGE_PUT = 1, CS_CHANGE_DELETE, CS_CHANGE_ADD, CS_CHANGE_REMOVE, CS_CHANGE_TRIM };
 struct cs_change {
     enum cs_change_kind kind;
@@ -86,18 +95,21 @@ bool cs_state_changes(const struct cs_state *s, bool (*fn)(void *arg, const stru
                       void *arg);
 size_t cs_state_changes_count(const struct cs_state *s);
 void cs_state_changes_clear(struct cs_state *s);
-// Most of what a batch touches is never seen again: from now on, documents that stays(key) does not name live
-// until cs_state_forget_passing only. While nothing is held yet.
+// Most of what a batch touches is never seen again: from now on, documents that stays(key) does not
+// name live until cs_state_forget_passing only. While nothing is held yet.
 void cs_state_set_stays(struct cs_state *s, bool (*stays)(const char *key));
 // Between batches: nothing is noted, staged or kept as a change.
 void cs_state_forget_passing(struct cs_state *s);
-// Memory for a document that is being written, kept between decisions. Whoever begins a document resets it.
+// Memory for a document that is being written, kept between decisions. Whoever begins a document
+// resets it.
 struct cs_buf *cs_state_scratch(struct cs_state *s);
 // About how many bytes of memory documents, indexes and changes take.
 size_t cs_state_held(const struct cs_state *s);
-// Drops everything held (a new batch that must load afresh). On a complete state: empties the catalog.
+// Drops everything held (a new batch that must load afresh). On a complete state: empties the
+// catalog.
 void cs_state_forget(struct cs_state *s);
-// Every document and index in byte order of the keys, for comparison and dumps. Stops where fn returns false.
+// Every document and index in byte order of the keys, for comparison and dumps. Stops where fn
+// returns false.
 bool cs_state_each(const struct cs_state *s, bool (*doc)(void *arg, const char *key, struct cs_bytes value),
                    bool (*index)(void *arg, const char *key, const struct cs_member *members, size_t n),
                    void *arg);

@@ -16,10 +16,12 @@ static inline size_t cs_base64_decoded_max(size_t len) {
 }
 // Writes exactly cs_base64_encoded_len(len) bytes and no NUL.
 void cs_base64_encode(const uint8_t *data, size_t len, char *out);
-// The form for URLs and tokens (RFC 4648 section 5), without padding: at most cs_base64_encoded_len(len) bytes and a NUL. Returns the length.
+// The form for URLs and tokens (RFC 4648 section 5), without padding: at most
+// cs_base64_encoded_len(len) bytes and a NUL. Returns the length.
 size_t cs_base64url_encode(const uint8_t *data, size_t len, char *out);
-// Strict: length a multiple of 4, alphabet only, padding only at the end, unused bits zero, no white
-// space. ret needs cs_base64_decoded_max(len) bytes. False where the text is not canonical base64.
+// Strict: length a multiple of 4, alphabet only, padding only at the end, unused bits zero, no
+// white space. ret needs cs_base64_decoded_max(len) bytes. False where the text is not canonical
+// base64.
 CS_MUST_USE bool cs_base64_decode(const char *text, size_t len, uint8_t *ret, size_t *ret_len);
 // The form for URLs and tokens, canonical and without padding. ret needs len / 4 * 3 + 2 bytes.
 CS_MUST_USE bool cs_base64url_decode(const char *text, size_t len, uint8_t *ret, size_t *ret_len);
@@ -27,9 +29,11 @@ CS_MUST_USE bool cs_base64url_decode(const char *text, size_t len, uint8_t *ret,
 int cs_base64_value(char c);
 int cs_base64url_value(char c);
 
-void cs_hex_encode(const uint8_t *data, size_t len, char *out);             // writes 2 * len bytes and a NUL
+// writes 2 * len bytes and a NUL
+void cs_hex_encode(const uint8_t *data, size_t len, char *out);
 CS_MUST_USE bool cs_hex_decode(const char *text, size_t len, uint8_t *ret); // lower case only
-int cs_hex_value(char c);                             // of a digit in either case; -1 where it is none
+// of a digit in either case; -1 where it is none
+int cs_hex_value(char c);
 extern const char cs_hex_lower[17], cs_hex_upper[17]; // the digits
 // Writes v's digits, at most 20 and no NUL, so that they end before end. Returns where they begin.
 char *cs_decimal_before(char *end, uint64_t v);
@@ -43,8 +47,10 @@ void cs_time_format(int64_t time_s, char out[CS_TIME_TEXT_SIZE]);
 CS_MUST_USE bool cs_time_parse(const char *text, size_t len, int64_t *ret_time_s);
 // The character at s, 0 where it is not well-formed UTF-8, and its length.
 size_t cs_text_character(const char *s, size_t len, uint32_t *ret);
-// Whether a terminal obeys the character, or shows nothing of its own for it: controls (C0, C1), marks that turn the
-// direction of text, characters of no width, fillers, variation selectors, tags.
+// Whether a terminal obeys the character, or shows nothing of its own for it: controls (C0, C1),
+// marks that turn the direction of text, characters of no width, fillers, variation selectors,
+// tags.
 bool cs_text_hidden(uint32_t c);
-// Writes s with hidden characters, '"', '\\' and non-UTF-8 escaped as \xNN, cut to fit; for messages.
+// Writes s with hidden characters, '"', '\\' and non-UTF-8 escaped as \xNN, cut to fit; for
+// messages.
 void cs_text_escape(const void *s, size_t len, char *out, size_t out_size);

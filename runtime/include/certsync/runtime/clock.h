@@ -9,7 +9,8 @@
 
 struct cs_clock {
     int64_t (*wall_ms)(const struct cs_clock *clock); // Unix time
-    int64_t (*mono_ms)(const struct cs_clock *clock); // never goes back; only differences mean something
+    // never goes back; only differences mean something
+    int64_t (*mono_ms)(const struct cs_clock *clock);
 };
 
 // CLOCK_REALTIME and CLOCK_MONOTONIC. Static; never freed.
@@ -25,8 +26,8 @@ static inline int64_t cs_clock_mono_ms(const struct cs_clock *clock) {
     return clock->mono_ms(clock);
 }
 
-// struct cs_clock_fake f; cs_clock_fake_init(&f, 1700000000000); use &f.clock; cs_clock_fake_advance(&f,
-// 5000).
+// struct cs_clock_fake f; cs_clock_fake_init(&f, 1700000000000); use &f.clock;
+// cs_clock_fake_advance(&f, 5000).
 struct cs_clock_fake {
     struct cs_clock clock; // must be first
     _Atomic int64_t wall;

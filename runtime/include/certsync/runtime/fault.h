@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Named points at which a test kills the process: CERTSYNC_CRASH_AT=after_publish, or =after_publish:3 for
-// the third time that it is passed, or =any:3 for the third point of whatever name. Only in builds with
+// Named points at which a test kills the process: CERTSYNC_CRASH_AT=after_publish, or
+// =after_publish:3 for the third time that it is passed, or =any:3 for the third point of whatever
+// name. Only in builds with
 // -DCERTSYNC_FAULTS=ON; elsewhere nothing is left of them.
 //
 // Of the consumer:
@@ -11,8 +12,8 @@
 // after_exec                      the commit is done, nothing has been told of it
 //
 // Of certsync, the steps of spool and publisher in their order: temp-made, temp-written,
-// temp-synced, renamed, directory-synced; spooled, loaded, before-produce, produced, before-sent, after-sent,
-// partition-acked, published; unlinked, replaced-gone, replacing-renamed.
+// temp-synced, renamed, directory-synced; spooled, loaded, before-produce, produced, before-sent,
+// after-sent, partition-acked, published; unlinked, replaced-gone, replacing-renamed.
 #pragma once
 
 #ifdef CERTSYNC_FAULTS

@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// HTTP/1.1 server on libevent's bufferevents, over TCP, TLS (1.2 or newer) or a Unix socket: routes with
-// parameters, limits that slow, huge and malformed requests cannot pass, problem details (RFC 9457), and
-// answers that may be given later.
+// HTTP/1.1 server on libevent's bufferevents, over TCP, TLS (1.2 or newer) or a Unix socket: routes
+// with parameters, limits that slow, huge and malformed requests cannot pass, problem details (RFC
+// 9457), and answers that may be given later.
 //
 // What it does by itself: 404; 405 with Allow; HEAD for every GET route; OPTIONS (204 with Allow);
-// Cache-Control: no-store and X-Content-Type-Options: nosniff on every answer; X-Request-Id (the client's
-// where it is [A-Za-z0-9._-]{1,64}, else made); Connection: close while stopping. What another server could take
-// for another request (src/http_message.h lists it), what is too large and what is late is refused: 400, 408,
-// 413, 414, 417, 431, 501 or 505, and the connection is closed, so that nothing behind it is taken for a request.
+// Cache-Control: no-store and X-Content-Type-Options: nosniff on every answer; X-Request-Id (the
+// client's where it is [A-Za-z0-9._-]{1,64}, else made); Connection: close while stopping. What
+// another server could take for another request (src/http_message.h lists it), what is too large
+// and what is late is refused: 400, 408, 413, 414, 417, 431, 501 or 505, and the connection is
+// closed, so that nothing behind it is taken for a request.
 //
-// Limits: a request's head must be complete header_timeout_ms after its first byte (for the first one: after
-// the connection, TLS handshake included), its body request_timeout_ms later; an answer must be taken within
-// request_timeout_ms; an idle connection is closed after idle_timeout_ms; a handler that has not answered
-// after reply_timeout_ms has its request answered with 503 (then its on_cancel runs). At max_connections a new
-// one takes the place of the one that is silent for longest; where none is silent further ones wait in the
-// backlog. So whoever connects and says nothing keeps nobody out.
+// Limits: a request's head must be complete header_timeout_ms after its first byte (for the first
+// one: after the connection, TLS handshake included), its body request_timeout_ms later; an answer
+// must be taken within request_timeout_ms; an idle connection is closed after idle_timeout_ms; a
+// handler that has not answered after reply_timeout_ms has its request answered with 503 (then its
+// on_cancel runs). At max_connections a new one takes the place of the one that is silent for
+// longest; where none is silent further ones wait in the backlog. So whoever connects and says
+// nothing keeps nobody out.
 //
 // Everything belongs to the loop's thread.
 #pragma once
@@ -30,8 +32,8 @@ typedef void (*cs_http_handler)(struct cs_http_request *req, void *arg);
 
 struct cs_http_route {
     const char *method; // "GET", "POST", "PUT", "DELETE", "PATCH"
-    const char
-        *pattern; // "/v1/accounts/{account}/certificates/{id}": a parameter is one whole, non-empty segment
+    // "/v1/accounts/{account}/certificates/{id}": a parameter is one whole, non-empty segment
+    const char *pattern;
     cs_http_handler handler;
 };
 
@@ -47,15 +49,16 @@ struct cs_http_exchange {
 };
 
 struct cs_http_options {
-    const char
-        *listen; // "127.0.0.1:8080", "[::1]:8080", ":8080" (all addresses), port 0 picks one; "unix:/path"
+    // "127.0.0.1:8080", "[::1]:8080", ":8080" (all addresses), port 0 picks one; "unix:/path"
+    const char *listen;
     const char *tls_cert_file; // PEM chain; NULL or "": no TLS
     const char *tls_key_file;  // PEM
     // The settings that the three came from, for messages; "" or NULL where there are none.
     const char *listen_setting, *tls_cert_setting, *tls_key_setting;
     const struct cs_http_route *routes; // borrowed for the server's life
     size_t route_count;
-    void *arg;                                                        // for handlers and on_exchange
+    // for handlers and on_exchange
+    void *arg;
     void (*on_exchange)(const struct cs_http_exchange *x, void *arg); // may be NULL
     // 0 takes the default:
     size_t max_header_bytes;    // 16 KiB
@@ -70,9 +73,9 @@ struct cs_http_options {
 // Errors: CONFIG (address in use, certificate does not match its key, ...).
 CS_MUST_USE bool cs_http_server_new(struct event_base *base, const struct cs_http_options *options,
                                     struct cs_http_server **ret_server, struct cs_err *err);
-// Whether a server could start with these options: reads the TLS files, takes the address and gives it back. Only
-// listen, the TLS files and the names of their settings count. *ret_in_use: all is well but that somebody listens at the
-// address, which may be a server of these very options.
+// Whether a server could start with these options: reads the TLS files, takes the address and gives
+// it back. Only listen, the TLS files and the names of their settings count. *ret_in_use: all is
+// well but that somebody listens at the address, which may be a server of these very options.
 CS_MUST_USE bool cs_http_server_try(const struct cs_http_options *options, bool *ret_in_use,
                                     struct cs_err *err);
 // Requests that are open are cancelled (on_cancel runs), connections closed.
@@ -84,30 +87,35 @@ void cs_http_server_stop(struct cs_http_server *server);
 int cs_http_server_port(const struct cs_http_server *server); // the bound one; 0 for a Unix socket
 size_t cs_http_server_open_requests(const struct cs_http_server *server);
 size_t cs_http_server_connections(const struct cs_http_server *server);
-// Reads the certificate and key files again: all or nothing; connections that are open keep the old ones.
-// True and nothing done where the server has no TLS.
+// Reads the certificate and key files again: all or nothing; connections that are open keep the old
+// ones. True and nothing done where the server has no TLS.
 CS_MUST_USE bool cs_http_server_reload_tls(struct cs_http_server *server, struct cs_err *err);
 
 // The request. Texts are borrowed until it is answered or cancelled.
 const char *cs_http_method(const struct cs_http_request *req);
-const char *cs_http_path(const struct cs_http_request *req);                    // as sent, without the query
-const char *cs_http_param(const struct cs_http_request *req, const char *name); // {name}, decoded; never NULL
+// as sent, without the query
+const char *cs_http_path(const struct cs_http_request *req);
+// {name}, decoded; never NULL
+const char *cs_http_param(const struct cs_http_request *req, const char *name);
 // First query parameter of this name, decoded ('+' is a blank); NULL where there is none.
 const char *cs_http_query(const struct cs_http_request *req, const char *name);
 size_t cs_http_query_count(const struct cs_http_request *req);
 const char *cs_http_query_name(const struct cs_http_request *req, size_t i);
-const char *cs_http_header(const struct cs_http_request *req, const char *name); // NULL where there is none
+// NULL where there is none
+const char *cs_http_header(const struct cs_http_request *req, const char *name);
 // What follows "Authorization: Bearer "; NULL where there is none.
 const char *cs_http_bearer(const struct cs_http_request *req);
 struct cs_bytes cs_http_body(const struct cs_http_request *req);
 const char *cs_http_request_id(const struct cs_http_request *req);
-const char *cs_http_peer(const struct cs_http_request *req); // address without port; "unix" for a Unix socket
+// address without port; "unix" for a Unix socket
+const char *cs_http_peer(const struct cs_http_request *req);
 void *cs_http_arg(const struct cs_http_request *req);
 
-// Answers. Each request gets exactly one, in the handler or later; the call frees the request. A handler that
-// answers later should set on_cancel: it runs once, in the loop, if the client goes away, the reply timeout
-// passes or the server is freed first, and after it the request must not be touched. Without on_cancel the
-// request stays valid until it is answered, and the answer then goes nowhere.
+// Answers. Each request gets exactly one, in the handler or later; the call frees the request. A
+// handler that answers later should set on_cancel: it runs once, in the loop, if the client goes
+// away, the reply timeout passes or the server is freed first, and after it the request must not be
+// touched. Without on_cancel the request stays valid until it is answered, and the answer then goes
+// nowhere.
 void cs_http_on_cancel(struct cs_http_request *req, void (*fn)(struct cs_http_request *req, void *arg),
                        void *arg);
 void cs_http_set_header(struct cs_http_request *req, const char *name,
@@ -116,7 +124,8 @@ void cs_http_reply(struct cs_http_request *req, int status, const char *content_
                    struct cs_bytes body); // copies
 // body: JSON. Where the buffer has failed the answer is a 500.
 void cs_http_reply_json(struct cs_http_request *req, int status, const struct cs_buf *body);
-// application/problem+json: {"type":"about:blank","title":…,"status":…,"detail":…,"code":…,"request_id":…};
-// title is the status' reason phrase; code is a stable word such as "account.unknown", or NULL.
+// application/problem+json:
+// {"type":"about:blank","title":…,"status":…,"detail":…,"code":…,"request_id":…}; title is the
+// status' reason phrase; code is a stable word such as "account.unknown", or NULL.
 void cs_http_problem(struct cs_http_request *req, int status, const char *code, const char *fmt, ...)
     CS_PRINTF(4, 5);

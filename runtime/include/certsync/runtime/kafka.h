@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Glue to librdkafka (2.0.2 or newer): configuration from settings, errors in our kinds, waiting for brokers
-// with an end, and the few admin requests that both programs need.
+// Glue to librdkafka (2.0.2 or newer): configuration from settings, errors in our kinds, waiting
+// for brokers with an end, and the few admin requests that both programs need.
 //
-// Settings rows for both programs: put CS_KAFKA_SETTINGS(struct my_settings, kafka) into the table, where
-// `kafka` is a member of type struct cs_kafka_settings.
+// Settings rows for both programs: put CS_KAFKA_SETTINGS(struct my_settings, kafka) into the table,
+// where `kafka` is a member of type struct cs_kafka_settings.
 #pragma once
 
 #include <librdkafka/rdkafka.h>
@@ -47,28 +47,29 @@ extern const char *const cs_kafka_security_protocols[]; // plaintext, ssl, sasl_
                    "Any further librdkafka property, by its own name; those that certsync fixes are refused.")
 // clang-format on
 
-// Configurations. The caller owns *ret_conf until rd_kafka_new succeeds; then librdkafka does. Logs go
-// through log.h. CONFIG errors name the setting. Both: client.id=client_id, socket.nagle.disable=true,
-// log.connection.close=false (the last two may be changed by kafka.rdkafka.*). Producer, fixed:
-// partitioner=murmur2_random, enable.idempotence=true, acks=all, message.timeout.ms=0, message.max.bytes=1
-// MiB.
+// Configurations. The caller owns *ret_conf until rd_kafka_new succeeds; then librdkafka does. Logs
+// go through log.h. CONFIG errors name the setting. Both: client.id=client_id,
+// socket.nagle.disable=true, log.connection.close=false (the last two may be changed by
+// kafka.rdkafka.*). Producer, fixed: partitioner=murmur2_random, enable.idempotence=true, acks=all,
+// message.timeout.ms=0, message.max.bytes=1 MiB.
 CS_MUST_USE bool cs_kafka_conf_producer(const struct cs_kafka_settings *s, const char *client_id,
                                         rd_kafka_conf_t **ret_conf, struct cs_err *err);
-// Consumer, fixed: partition.assignment.strategy=range, auto.offset.reset=error, enable.auto.commit=false,
-// enable.auto.offset.store=false, enable.partition.eof=true, isolation.level=read_uncommitted,
-// allow.auto.create.topics=false, check.crcs=true; defaults: queued.max.messages.kbytes=16384,
-// fetch.message.max.bytes=1 MiB, fetch.max.bytes=8 MiB, fetch.queue.backoff.ms=10 (librdkafka 2.2). group_id NULL: only rd_kafka_consume_start and
+// Consumer, fixed: partition.assignment.strategy=range, auto.offset.reset=error,
+// enable.auto.commit=false, enable.auto.offset.store=false, enable.partition.eof=true,
+// isolation.level=read_uncommitted, allow.auto.create.topics=false, check.crcs=true; defaults:
+// queued.max.messages.kbytes=16384, fetch.message.max.bytes=1 MiB, fetch.max.bytes=8 MiB,
+// fetch.queue.backoff.ms=10 (librdkafka 2.2). group_id NULL: only rd_kafka_consume_start and
 // queries work; for assign() librdkafka wants a group id too, even though no group is joined then.
 CS_MUST_USE bool cs_kafka_conf_consumer(const struct cs_kafka_settings *s, const char *client_id,
                                         const char *group_id, rd_kafka_conf_t **ret_conf, struct cs_err *err);
-// Makes the client; takes the configuration over, also on failure. For a consumer with a group the main
-// queue is redirected to the consumer queue (rd_kafka_poll_set_consumer).
+// Makes the client; takes the configuration over, also on failure. For a consumer with a group the
+// main queue is redirected to the consumer queue (rd_kafka_poll_set_consumer).
 CS_MUST_USE bool cs_kafka_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t **ret_rk,
                               struct cs_err *err);
 
-// The producer under every publisher. on_report is told of each record that was acknowledged or failed, in
-// rd_kafka_poll, with opaque as its last argument. linger_ms: how long records wait for others, as text; NULL: as
-// the settings say.
+// The producer under every publisher. on_report is told of each record that was acknowledged or
+// failed, in rd_kafka_poll, with opaque as its last argument. linger_ms: how long records wait for
+// others, as text; NULL: as the settings say.
 typedef void (*cs_kafka_on_report)(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque);
 CS_MUST_USE bool cs_kafka_producer(const struct cs_kafka_settings *s, const char *client_id,
                                    cs_kafka_on_report on_report, void *opaque, const char *linger_ms,
@@ -83,22 +84,23 @@ struct cs_kafka_record {
 // Hands it over; bytes are copied, headers taken over also on failure.
 rd_kafka_resp_err_t cs_kafka_produce(rd_kafka_t *rk, const struct cs_kafka_record *r);
 
-// Files that one client may have open: a pipe and a connection for each broker that is named, for as many (three at
-// least) that the cluster has, and for the group's.
+// Files that one client may have open: a pipe and a connection for each broker that is named, for
+// as many (three at least) that the cluster has, and for the group's.
 uint64_t cs_kafka_files(const struct cs_kafka_settings *s);
 
-// Files with certificates and keys. librdkafka reads them when a client is made, and never again: where they changed, a new client is made
-// beside the old one.
+// Files with certificates and keys. librdkafka reads them when a client is made, and never again:
+// where they changed, a new client is made beside the old one.
 #define CS_KAFKA_TLS_FILES 3
 // Paths of the settings, "" where one is not set: CA, certificate, key.
 void cs_kafka_tls_files(const struct cs_kafka_settings *s, const char *ret[CS_KAFKA_TLS_FILES]);
 // Whether a client can be made with the files as they are now; CONFIG where not.
 CS_MUST_USE bool cs_kafka_tls_usable(const struct cs_kafka_settings *s, struct cs_err *err);
 
-// What is taken from a queue of a partition's. Once it was full (queued.max.messages.kbytes, queued.min.messages), librdkafka before
+// What is taken from a queue of a partition's. Once it was full (queued.max.messages.kbytes,
+// queued.min.messages), librdkafka before
 // 2.2 looks only once a second whether there is room again, so that a busy partition would give one queue a second. Where a queue
-// runs dry that may have been full since it last did, librdkafka's threads are woken up. Later ones look each fetch.queue.backoff.ms. With
-// Kerberos nothing is woken.
+// runs dry that may have been full since it last did, librdkafka's threads are woken up. Later ones
+// look each fetch.queue.backoff.ms. With Kerberos nothing is woken.
 struct cs_kafka_intake {
     rd_kafka_t *rk;
     const struct cs_kafka_settings *settings;
@@ -114,19 +116,20 @@ void cs_kafka_intake_took(struct cs_kafka_intake *in, rd_kafka_message_t *const 
                           size_t most);
 
 // What an error code means for us: RETRY, CONFIG (authorization, authentication, unknown topic, bad
-// settings...) or FATAL. Sets err with "what: <librdkafka's text>; <what to do>". Always returns false.
+// settings...) or FATAL. Sets err with "what: <librdkafka's text>; <what to do>". Always returns
+// false.
 bool cs_kafka_err(struct cs_err *err, rd_kafka_resp_err_t code, const char *fmt, ...) CS_PRINTF(3, 4);
 enum cs_err_kind cs_kafka_err_kind(rd_kafka_resp_err_t code);
 // Takes the error object over.
 bool cs_kafka_error(struct cs_err *err, rd_kafka_error_t *error, const char *fmt, ...) CS_PRINTF(3, 4);
 
-// Waits until the cluster answers a metadata request for the topic and returns its partition count. RETRY:
-// "no broker of ... answered within 10 s: last error ...", or leaders missing; CONFIG: topic missing ("make
-// it with: certsync-consumer init"), authorization.
+// Waits until the cluster answers a metadata request for the topic and returns its partition count.
+// RETRY: "no broker of ... answered within 10 s: last error ...", or leaders missing; CONFIG: topic
+// missing ("make it with: certsync-consumer init"), authorization.
 CS_MUST_USE bool cs_kafka_topic_partitions(rd_kafka_t *rk, const char *brokers, const char *topic,
                                            int64_t timeout_ms, int32_t *ret_partitions, struct cs_err *err);
-// First and next offset of a partition, asked of the broker. A partition that nobody knows is asked for again
-// for 10 s, as it may have been made a moment ago; then CONFIG.
+// First and next offset of a partition, asked of the broker. A partition that nobody knows is asked
+// for again for 10 s, as it may have been made a moment ago; then CONFIG.
 CS_MUST_USE bool cs_kafka_watermarks(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t timeout_ms,
                                      int64_t *ret_low, int64_t *ret_high, struct cs_err *err);
 

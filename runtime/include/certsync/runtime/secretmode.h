@@ -16,8 +16,8 @@
 
 #include "certsync/model/err.h"
 
-// NULL where a process with these groups (effective and supplementary) may use the file, else what is wrong
-// and what to do: a static text that follows "PATH: ".
+// NULL where a process with these groups (effective and supplementary) may use the file, else what
+// is wrong and what to do: a static text that follows "PATH: ".
 CS_MUST_USE const char *cs_secret_mode_fault(const struct stat *st, const gid_t *groups, size_t groups_len);
 // The same for this process.
 CS_MUST_USE const char *cs_secret_mode(const struct stat *st);

@@ -1,39 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Settings: one table a program drives the file parser, environment names, overrides from the command line,
-// the dump, and the documentation.
+// Settings: one table a program drives the file parser, environment names, overrides from the
+// command line, the dump, and the documentation.
 //
-// Values live in a struct of the caller's; each row says where (offset and type are checked by the compiler):
+// Values live in a struct of the caller's; each row says where (offset and type are checked by the
+// compiler):
 //
 //     struct demo_settings { char *brokers; int64_t timeout_ms; bool derive; struct cs_list names; };
 //     #define S struct demo_settings
 //     static const struct cs_setting rows[] = {
 //         CS_SETTING_STR("kafka.brokers", S, brokers, "localhost:9092", 0, "Bootstrap brokers."),
-//         CS_SETTING_DURATION("kafka.timeout", S, timeout_ms, "10s", 1, 3600000, CS_SETTING_RELOADABLE,
-//         "..."),
+//         CS_SETTING_DURATION("kafka.timeout", S, timeout_ms, "10s", 1, 3600000,
+//                             CS_SETTING_RELOADABLE, "..."),
 //     };
 //     static const struct cs_settings_table table = {
-//         .program = "demo", .env_prefix = "CERTSYNC_", .values_size = sizeof(S), .rows = rows, .row_count =
-//         ...};
+//         .program = "demo", .env_prefix = "CERTSYNC_", .values_size = sizeof(S),
+//         .rows = rows, .row_count = ...};
 //
-// Order, later wins: defaults, file, environment, overrides. Loading makes a NEW values struct, checks all of
-// it and reports "file:line: section.key: what is wrong"; the caller swaps it in (SIGHUP) or exits.
+// Order, later wins: defaults, file, environment, overrides. Loading makes a NEW values struct,
+// checks all of it and reports "file:line: section.key: what is wrong"; the caller swaps it in
+// (SIGHUP) or exits.
 //
 // Forms of values:
-//   int       decimal, with sign                         size      bytes, or with KiB, MiB, GiB
-//   duration  500ms 10s 5m 1h 7d; stored in milliseconds bool      yes/no, true/false, on/off, 1/0
+//   int       decimal, with sign
+//   size      bytes, or with KiB, MiB, GiB
+//   duration  500ms 10s 5m 1h 7d; stored in milliseconds
+//   bool      yes/no, true/false, on/off, 1/0
 //   list      comma-separated, blanks around items are dropped; an empty text is the empty list
 //   choice    one of the row's words; stored as its index
-//   secret    a string that is never shown; "<key>_file" (and CERTSYNC_..._FILE) names a file to read it from
+//   secret    a string that is never shown; "<key>_file" (and CERTSYNC_..._FILE) names a file to
+//             read it from
 //   path      a string; relative paths stay as they are
-//   map       the row's key ends in ".*": all keys with that prefix, e.g. kafka.rdkafka.* (names may hold
-//   dots)
-// A text in the file may be put in double quotes (then \" and \\ are escapes) to keep blanks at its ends.
-// Strings are heap-owned by the values struct, never NULL: not set and no default is "".
+//   map       the row's key ends in ".*": all keys with that prefix, e.g. kafka.rdkafka.*
+//             (names may hold dots)
+// A text in the file may be put in double quotes (then \" and \\ are escapes) to keep blanks at its
+// ends. Strings are heap-owned by the values struct, never NULL: not set and no default is "".
 //
 // The file is INI: [section], then key = value; the row key "kafka.brokers" is brokers in [kafka].
-// A key without a dot stands before the first section. Comments are lines of their own with # or ;. The same
-// key twice is an error. Environment: prefix and the key in capitals, '.' and '-' as '_':
+// A key without a dot stands before the first section. Comments are lines of their own with # or ;.
+// The same key twice is an error. Environment: prefix and the key in capitals, '.' and '-' as '_':
 // CERTSYNC_KAFKA_BROKERS. For map rows: CERTSYNC_KAFKA_RDKAFKA_ and the name with '_' for '.', e.g.
 // ..._SOCKET_TIMEOUT_MS is socket.timeout.ms.
 //
@@ -143,9 +148,10 @@ struct cs_setting {
         .default_text = "", .flags = (fl), .text = (txt)                                                     \
     }
 
-// Sections that may come any number of times, each with a name: [watch www], [watch mail]. Rows are relative
-// to the item struct, their keys have no section ("path", not "watch.path"). Each item struct begins with
-// `char *name`. Environment names cannot set them; overrides can: --set 'watch www.path=/x'.
+// Sections that may come any number of times, each with a name: [watch www], [watch mail]. Rows are
+// relative to the item struct, their keys have no section ("path", not "watch.path"). Each item
+// struct begins with `char *name`. Environment names cannot set them; overrides can: --set 'watch
+// www.path=/x'.
 struct cs_settings_items {
     void *items; // count structs of item_size
     size_t count;
@@ -168,10 +174,10 @@ struct cs_settings_table {
     size_t row_count;
     const struct cs_settings_group *groups; // may be NULL
     size_t group_count;
-    // Environment names with the prefix that are none of the table's, and none of its business (e.g.
-    // "CERTSYNC_CONFIG"); NULL-terminated, a '*' at the end matches any rest; may be NULL. Names such as
-    // Kubernetes makes for services (..._SERVICE_HOST, ..._PORT_443_TCP) are passed over by themselves. All
-    // others are errors.
+    // Environment names with the prefix that are none of the table's, and none of its business
+    // (e.g. "CERTSYNC_CONFIG"); NULL-terminated, a '*' at the end matches any rest; may be NULL.
+    // Names such as Kubernetes makes for services (..._SERVICE_HOST, ..._PORT_443_TCP) are passed
+    // over by themselves. All others are errors.
     const char *const *env_ignore;
     // Checks between settings, after all rows passed; may be NULL.
     bool (*check)(const void *values, struct cs_err *err);
@@ -190,17 +196,18 @@ struct cs_settings_source {
     size_t override_count;
 };
 
-// ret_values: a heap struct of table->values_size; cast it to the program's type. Free with cs_settings_free.
+// ret_values: a heap struct of table->values_size; cast it to the program's type. Free with
+// cs_settings_free.
 CS_MUST_USE bool cs_settings_load(const struct cs_settings_table *table,
                                   const struct cs_settings_source *source, void **ret_values,
                                   struct cs_err *err);
 void cs_settings_free(const struct cs_settings_table *table, void *values); // wipes secrets
 
-// The effective settings as a file that can be read back. Secrets stand in comments as "********", so that
-// reading back leaves them to their own source. Sentences are comments too.
+// The effective settings as a file that can be read back. Secrets stand in comments as "********",
+// so that reading back leaves them to their own source. Sentences are comments too.
 void cs_settings_dump(const struct cs_settings_table *table, const void *values, struct cs_buf *out);
-// The key of the first row that differs between the two and is not RELOADABLE, or NULL: for SIGHUP, which
-// then says that a restart is needed. Static text of the table ("watch" for a group).
+// The key of the first row that differs between the two and is not RELOADABLE, or NULL: for SIGHUP,
+// which then says that a restart is needed. Static text of the table ("watch" for a group).
 const char *cs_settings_first_fixed_change(const struct cs_settings_table *table, const void *a,
                                            const void *b);
 
@@ -211,6 +218,6 @@ void cs_settings_man(const struct cs_settings_table *table, struct cs_buf *out);
 // "CERTSYNC_KAFKA_BROKERS" for "kafka.brokers". False where it does not fit.
 bool cs_settings_env_name(const struct cs_settings_table *table, const char *key, char *out, size_t out_size);
 
-// Edit distance with transpositions, for "did you mean"; 255 at most. Text over 63 bytes counts as its
-// first 63.
+// Edit distance with transpositions, for "did you mean"; 255 at most. Text over 63 bytes counts as
+// its first 63.
 unsigned cs_text_distance(const char *a, const char *b);
