@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "certsync/model/key.h"
-#include "options.h"
+#include "event/options.h"
 
 int main(int argc, char **argv) {
     struct cs_agent_commands commands;

@@ -3,9 +3,9 @@
 
 #include "certsync/model/ident.h"
 #include "certsync/runtime/log.h"
-#include "options.h"
-#include "section.h"
-#include "session.h"
+#include "daemon/section.h"
+#include "event/options.h"
+#include "event/session.h"
 
 #define S struct cs_agent_settings
 

@@ -5,7 +5,7 @@
 
 #include "certsync/model/codes.h"
 #include "certsync/model/key.h"
-#include "commands.h"
+#include "commands/commands.h"
 
 static const struct cs_opt global_opts[] = {
     {.name = "config",

@@ -6,7 +6,7 @@
 
 #include "certsync/runtime/kafka.h"
 #include "certsync/runtime/settings.h"
-#include "redis_access.h"
+#include "redis/access.h"
 
 struct cs_consumer_settings {
     char *deployment;  // deployment.id

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "certsync/model/codes.h"
 
-#include "certsync/model/json_write.h"
+#include "certsync/base/json_write.h"
 
 #include <string.h>
 

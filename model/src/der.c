@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "der.h"
 
-#include "text_date.h"
+#include "certsync/base/text_date.h"
 
 bool der_next(struct der *d, struct der_value *ret) {
     size_t left = (size_t)(d->end - d->p);

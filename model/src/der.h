@@ -8,7 +8,7 @@
 // live as long as the input.
 #pragma once
 
-#include "certsync/model/buf.h"
+#include "certsync/base/buf.h"
 
 #include <string.h>
 

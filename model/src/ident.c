@@ -4,7 +4,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "certsync/model/text.h"
+#include "certsync/base/text.h"
 
 static const struct wire_name {
     const char *name;

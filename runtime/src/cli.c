@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "certsync/model/json_write.h"
-#include "certsync/model/secret.h"
-#include "certsync/model/text.h"
+#include "certsync/base/json_write.h"
+#include "certsync/base/secret.h"
+#include "certsync/base/text.h"
 #include "certsync/runtime/terminal.h"
 #include "cli_internal.h"
 #include "settings_internal.h"

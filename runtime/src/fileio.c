@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "certsync/model/secret.h"
+#include "certsync/base/secret.h"
 #include "certsync/runtime/path.h"
 #include "certsync/runtime/secretmode.h"
 

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "certsync/model/text.h"
+#include "certsync/base/text.h"
 
 #define LENGTH_DIGITS_MAX 15   // of Content-Length
 #define CHUNK_DIGITS_MAX  8    // of a chunk's size

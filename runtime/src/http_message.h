@@ -10,7 +10,7 @@
 // Transfer-Encoding in HTTP/1.0; no Host or two in HTTP/1.1; two Authorizations.
 #pragma once
 
-#include "certsync/model/buf.h"
+#include "certsync/base/buf.h"
 
 #define HTTP_FIELDS_MAX 100
 

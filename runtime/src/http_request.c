@@ -11,8 +11,8 @@
 #include <strings.h>
 #include <time.h>
 
-#include "certsync/model/json_write.h"
-#include "certsync/model/text.h"
+#include "certsync/base/json_write.h"
+#include "certsync/base/text.h"
 #include "http_internal.h"
 
 #define JSON_TYPE    "application/json"

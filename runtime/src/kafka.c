@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "certsync/model/secret.h"
-#include "certsync/model/text.h"
+#include "certsync/base/secret.h"
+#include "certsync/base/text.h"
 #include "certsync/runtime/log.h"
 #include "certsync/runtime/mask.h"
 

@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "certsync/model/text.h"
+#include "certsync/base/text.h"
 #include "certsync/runtime/clock.h"
 #include "certsync/runtime/kafka.h"
 

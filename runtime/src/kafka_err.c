@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "certsync/model/text.h"
+#include "certsync/base/text.h"
 #include "certsync/runtime/kafka.h"
 
 #define WAITING  "it is tried again"

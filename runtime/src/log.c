@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "certsync/model/text.h"
+#include "certsync/base/text.h"
 
 #define LINE_MAX_LEN  8192
 #define VALUE_MAX_LEN 2048

@@ -6,9 +6,9 @@
 #include <string.h>
 #include <strings.h>
 
-#include "certsync/model/buf.h"
-#include "certsync/model/secret.h"
-#include "certsync/model/text.h"
+#include "certsync/base/buf.h"
+#include "certsync/base/secret.h"
+#include "certsync/base/text.h"
 
 #define TEXT_MAX 16384
 

@@ -8,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "certsync/model/secret.h"
-#include "certsync/model/text.h"
+#include "certsync/base/secret.h"
+#include "certsync/base/text.h"
 #include "certsync/runtime/fileio.h"
 #include "certsync/runtime/mask.h"
 #include "settings_internal.h"

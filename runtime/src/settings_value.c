@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "certsync/model/text.h"
+#include "certsync/base/text.h"
 
 struct unit {
     const char *name;

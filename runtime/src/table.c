@@ -7,7 +7,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "certsync/model/text.h"
+#include "certsync/base/text.h"
 #include "certsync/runtime/terminal.h"
 
 #define GAP       2 // blanks between columns

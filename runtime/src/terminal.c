@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "certsync/model/text.h"
+#include "certsync/base/text.h"
 
 #define SEQUENCE_MAX 4 // bytes of a character in UTF-8
 

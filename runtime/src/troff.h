@@ -3,7 +3,7 @@
 // Text for manual pages.
 #pragma once
 
-#include "certsync/model/buf.h"
+#include "certsync/base/buf.h"
 
 // Puts text so that troff prints it as it stands: '-' and '\\' have a meaning there, and so have dots and
 // apostrophes that begin a line. An empty line begins a paragraph.

@@ -17,9 +17,9 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
-#include "api.h"
+#include "api/api.h"
+#include "api/published.h"
 #include "fixture.h"
-#include "published.h"
 #include "redis_server.h"
 
 #define AF_PARTITIONS 4

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "api_fixture.h"
-#include "certsync/model/text.h"
+#include "certsync/base/text.h"
 
 static struct af *f;
 static struct fx_key *agent, *beta, *gamma_agent, *custodian;

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "api_fixture.h"
-#include "board_metrics.h"
+#include "worker/board_metrics.h"
 
 #define MANY 130
 

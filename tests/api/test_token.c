@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/token.h"
 #include "fixture.h"
 #include "jwt_make.h"
-#include "token.h"
 
 #define NOW 1795435200
 

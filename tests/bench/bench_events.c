@@ -11,9 +11,9 @@
 
 #include "bench_keys.h"
 #include "bench_must.h"
+#include "certsync/base/text.h"
 #include "certsync/model/cert.h"
 #include "certsync/model/seal.h"
-#include "certsync/model/text.h"
 
 #define SM2_ID "1234567812345678"
 #define DAY_S  86400

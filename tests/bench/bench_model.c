@@ -8,11 +8,11 @@
 #include <string.h>
 #include <time.h>
 
+#include "certsync/base/text.h"
 #include "certsync/model/pem.h"
 #include "certsync/model/sign.h"
-#include "certsync/model/text.h"
-#include "crypto_impl.h"
-#include "privkey.h"
+#include "crypto/crypto_impl.h"
+#include "crypto/privkey.h"
 
 #define LEAFS     64
 #define EVENT_LEN 2900

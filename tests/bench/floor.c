@@ -17,16 +17,16 @@
 #include <time.h>
 #include <uthash.h>
 
-#include "apply.h"
-#include "catalog.h"
+#include "catalog/catalog.h"
+#include "catalog/hot.h"
+#include "certsync/base/text.h"
 #include "certsync/model/sign.h"
-#include "certsync/model/text.h"
 #include "certsync/runtime/cli.h"
 #include "certsync/runtime/kafka.h"
-#include "hot.h"
-#include "keyfile.h"
-#include "log_reader.h"
+#include "log/reader.h"
 #include "plain_kafka.h"
+#include "worker/apply.h"
+#include "worker/keyfile.h"
 
 #define BATCH 500
 

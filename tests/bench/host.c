@@ -22,10 +22,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "compose.h"
-#include "input.h"
-#include "session.h"
-#include "spool_file.h"
+#include "event/compose.h"
+#include "event/input.h"
+#include "event/session.h"
+#include "spool/file.h"
 
 #define DAY_S  86400
 #define ROUNDS 8

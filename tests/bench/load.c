@@ -10,8 +10,8 @@
 #include "bench_events.h"
 #include "certsync/runtime/cli.h"
 #include "certsync/runtime/kafka.h"
-#include "keyfile.h"
 #include "plain_kafka.h"
+#include "worker/keyfile.h"
 
 struct options {
     const char *brokers, *topic, *deployment, *admin_key, *custodian_key, *kinds;

@@ -16,13 +16,13 @@
 #include <uthash.h>
 
 #include "bench_mixed.h"
-#include "certsync/model/text.h"
+#include "certsync/base/text.h"
 #include "certsync/runtime/cli.h"
 #include "certsync/runtime/kafka.h"
-#include "keyfile.h"
-#include "log_reader.h"
+#include "log/reader.h"
 #include "plain_kafka.h"
-#include "record.h"
+#include "worker/keyfile.h"
+#include "worker/record.h"
 
 #define THREADS_MAX 8
 

@@ -13,10 +13,10 @@
 
 #include <cmocka.h>
 
-#include "apply.h"
 #include "bench_events.h"
-#include "catalog.h"
-#include "certsync/model/text.h"
+#include "catalog/catalog.h"
+#include "certsync/base/text.h"
+#include "worker/apply.h"
 
 #define DEPLOYMENT "apply-test"
 #define PARTITIONS 1

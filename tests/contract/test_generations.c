@@ -14,8 +14,8 @@
 
 #include <cmocka.h>
 
-#include "catalog.h"
-#include "redis_access.h"
+#include "catalog/catalog.h"
+#include "redis/access.h"
 #include "redis_server.h"
 
 #define PARTITION      3

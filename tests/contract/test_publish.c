@@ -14,9 +14,9 @@
 
 #include "certsync/model/outcome.h"
 #include "certsync/runtime/clock.h"
-#include "cursor.h"
 #include "mock_kafka.h"
-#include "publish.h"
+#include "worker/cursor.h"
+#include "worker/publish.h"
 
 #define EVENTS     "cert.events"
 #define OUTCOMES   "cert.outcomes"

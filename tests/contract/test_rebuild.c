@@ -12,10 +12,10 @@
 
 #include <cmocka.h>
 
-#include "compare.h"
-#include "keyfile.h"
-#include "rebuild.h"
-#include "replay.h"
+#include "log/compare.h"
+#include "log/rebuild.h"
+#include "log/replay.h"
+#include "worker/keyfile.h"
 
 #define DEPLOYMENT "test-deployment"
 #define EVENTS     GOLDEN "/events.json"

@@ -16,9 +16,9 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
+#include "certsync/base/text.h"
 #include "certsync/model/cert.h"
 #include "certsync/model/csr.h"
-#include "certsync/model/text.h"
 
 static struct cs_crypto *crypto;
 

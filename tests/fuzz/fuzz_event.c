@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/base/text.h"
 #include "certsync/model/cert.h"
 #include "certsync/model/event.h"
-#include "certsync/model/text.h"
 #include "fuzz.h"
 
 static void require(bool holds) {

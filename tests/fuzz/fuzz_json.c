@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "certsync/model/text.h"
+#include "certsync/base/text.h"
+#include "codec/json.h"
 #include "fuzz.h"
-#include "json.h"
 
 static void require(bool holds) {
     if (!holds)

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/base/text.h"
 #include "certsync/model/pem.h"
-#include "certsync/model/text.h"
 
 static struct cs_crypto *crypto;
 

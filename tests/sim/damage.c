@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "outcome_chain.h"
 #include "sim.h"
+#include "worker/outcome_chain.h"
 
 static struct sim_oracle whole(struct sim *s, int32_t p) {
     struct sim_oracle o;

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hot.h"
+#include "catalog/hot.h"
 #include "sim.h"
 
 // An error that whoever fails must set.

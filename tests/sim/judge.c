@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "outcome_chain.h"
 #include "sim.h"
+#include "worker/outcome_chain.h"
 
 static bool same(struct cs_bytes a, struct cs_bytes b) {
     return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);

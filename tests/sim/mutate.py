@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = ("worker_flight.c", "apply.c", "cursor.c", "rebuild.c", "rebuild_batch.c")
+FILES = ("worker/flight.c", "worker/apply.c", "worker/cursor.c", "log/rebuild.c", "log/rebuild_batch.c")
 FLIPPED = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 TOKENS = re.compile(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|//[^\n]*|->|<<|>>|[=!<>]=|[<>]')
 FUNCTION = re.compile(r"^(?:static )?(?:inline )?([a-z_0-9]+(?: [a-z_0-9]+)? \*?|[a-z_0-9]+ )([a-z_0-9]+)\(", re.M)
@@ -53,7 +53,7 @@ def commands(build):
 def try_mutant(o, name, text, mutant, compile_line, link_line):
     at, length, other = mutant
     with tempfile.TemporaryDirectory(prefix="certsync-mutant-") as folder:
-        source, obj, program = f"{folder}/{name}", f"{folder}/mutant.o", f"{folder}/certsync-sim"
+        source, obj, program = f"{folder}/{Path(name).name}", f"{folder}/mutant.o", f"{folder}/certsync-sim"
         Path(source).write_text(text[:at] + other + text[at + length:], encoding="utf-8")
         words = [w for w in shlex.split(compile_line) if w not in ("ccache", "-Werror")]
         old = words[words.index("-o") + 1]

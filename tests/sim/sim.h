@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Simulated workers: flights (worker_flight.h), cursor (cursor.h) and rebuilds (rebuild.h) of the
+// Simulated workers: flights (worker/flight.h), cursor (cursor.h) and rebuilds (rebuild.h) of the
 // consumer in one process and one thread, over topics and a catalog in memory. A seed draws every
 // step and every fault. After a run the invariants are those of tests/chaos.
 //
@@ -17,13 +17,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "catalog.h"
-#include "cursor.h"
+#include "catalog/catalog.h"
 #include "fixture.h"
-#include "log_reader.h"
-#include "publish.h"
-#include "rebuild.h"
-#include "worker_flight.h"
+#include "log/reader.h"
+#include "log/rebuild.h"
+#include "worker/cursor.h"
+#include "worker/flight.h"
+#include "worker/publish.h"
 
 #define PARTITIONS 2
 #define WORKERS    3

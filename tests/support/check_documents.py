@@ -80,7 +80,7 @@ def check_readme():
 
 def check_api():
     """docs/use/api.md speaks of each route of the API with each of its parameters, and of no other."""
-    source = (REPO / "consumer/api.c").read_text()
+    source = (REPO / "consumer/api/api.c").read_text()
     account = re.search(r'#define ACCOUNT +"([^"]+)"', source)[1]
     paged = re.findall(r'"(\w+)"', re.search(r"#define PAGED +(.+)", source)[1])
     handlers = {path or account + rest: name for path, rest, name in

@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "certsync/model/text.h"
+#include "certsync/base/text.h"
 #include "fixture_internal.h"
-#include "rules_internal.h"
+#include "rules/rules_internal.h"
 
 #define must(call)                                                                                           \
     do {                                                                                                     \

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/base/text.h"
 #include "certsync/model/sign.h"
-#include "certsync/model/text.h"
 
 #define JWT_MAX 8192
 

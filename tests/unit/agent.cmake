@@ -9,8 +9,8 @@ cs_agent_test(spool)
 # Its own build of the spool, with a hook at each step at which it can be killed.
 cs_agent_test(spool_kill)
 target_sources(test_spool_kill PRIVATE
-  ${PROJECT_SOURCE_DIR}/agent/spool.c ${PROJECT_SOURCE_DIR}/agent/spool_entry.c ${PROJECT_SOURCE_DIR}/agent/spool_file.c
-  ${PROJECT_SOURCE_DIR}/agent/spool_names.c)
+  ${PROJECT_SOURCE_DIR}/agent/spool/spool.c ${PROJECT_SOURCE_DIR}/agent/spool/entry.c ${PROJECT_SOURCE_DIR}/agent/spool/file.c
+  ${PROJECT_SOURCE_DIR}/agent/spool/names.c)
 target_compile_definitions(test_spool_kill PRIVATE CS_SPOOL_TEST_HOOKS)
 
 cs_agent_test(settle)

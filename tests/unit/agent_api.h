@@ -9,7 +9,7 @@
 #include <stdatomic.h>
 
 #include "agent_fixture.h"
-#include "certsync/model/text.h"
+#include "certsync/base/text.h"
 #include "certsync/runtime/http.h"
 #include "certsync/runtime/loop.h"
 

@@ -15,8 +15,8 @@
 
 #include <cmocka.h>
 
-#include "compose.h"
-#include "spool.h"
+#include "event/compose.h"
+#include "spool/spool.h"
 
 #define ASSERT_OK(call, err)                                                                                 \
     do {                                                                                                     \

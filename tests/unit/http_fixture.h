@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "certsync/model/json_write.h"
+#include "certsync/base/json_write.h"
 #include "certsync/runtime/http.h"
 #include "certsync/runtime/loop.h"
 

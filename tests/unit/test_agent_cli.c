@@ -11,7 +11,7 @@
 #include "certsync/model/pem.h"
 #include "certsync/runtime/cli.h"
 #include "certsync/runtime/fileio.h"
-#include "options.h"
+#include "event/options.h"
 
 static struct agent_fixture *fixture;
 static struct agent_api api;

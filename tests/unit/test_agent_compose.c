@@ -7,7 +7,7 @@
 #include "agent_fixture.h"
 #include "certsync/model/codes.h"
 #include "certsync/model/seal.h"
-#include "input.h"
+#include "event/input.h"
 
 #define JOINED_MAX (64 * 1024)
 

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "agent_fixture.h"
-#include "drain.h"
+#include "spool/drain.h"
 
 #define PARTITIONS 4
 

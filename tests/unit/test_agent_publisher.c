@@ -7,7 +7,7 @@
 #include "agent_fixture.h"
 #include "certsync/runtime/kafka.h"
 #include "plain_kafka.h"
-#include "publish.h"
+#include "spool/publish.h"
 
 #define PARTITIONS 4
 #define RECORDS    40

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "board_metrics.h"
+#include "worker/board_metrics.h"
 
 struct fixture {
     struct cs_clock_fake clock;

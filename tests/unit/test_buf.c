@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "certsync/model/json_write.h"
+#include "certsync/base/json_write.h"
 
 static void grows_to_its_maximum_and_no_further(void **state) {
     (void)state;

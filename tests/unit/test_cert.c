@@ -2,8 +2,8 @@
 #define _GNU_SOURCE // memmem
 #include "certs.h"
 
+#include "certsync/base/text.h"
 #include "certsync/model/codes.h"
-#include "certsync/model/text.h"
 
 static struct cs_crypto *crypto;
 

@@ -12,8 +12,8 @@
 #include <strings.h>
 #include <time.h>
 
-#include "certsync/model/text.h"
-#include "pem_block.h"
+#include "certsync/base/text.h"
+#include "x509/pem_block.h"
 
 #define AUTHORITIES "/usr/share/ca-certificates/mozilla"
 #define VECTORS     "/usr/lib/python3/dist-packages/cryptography_vectors/x509"

@@ -8,8 +8,8 @@
 #include <openssl/ec.h>
 #include <openssl/obj_mac.h>
 
-#include "ectable.h"
-#include "privkey.h"
+#include "crypto/ectable.h"
+#include "crypto/privkey.h"
 
 static struct cs_crypto *crypto;
 

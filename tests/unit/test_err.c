@@ -7,8 +7,8 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "certsync/base/text.h"
 #include "certsync/model/codes.h"
-#include "certsync/model/text.h"
 
 static void set_fills_all(void **state) {
     (void)state;

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "certsync/model/codes.h"
-#include "json.h"
+#include "codec/json.h"
 
 // ---- any value, read with the functions under test
 

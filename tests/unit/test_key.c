@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "certs.h"
 
-#include "certsync/model/text.h"
+#include "certsync/base/text.h"
 
 static struct cs_crypto *crypto;
 

@@ -12,9 +12,9 @@
 // cmocka.h needs those above
 #include <cmocka.h>
 
-#include "certsync/model/err.h"
-#include "certsync/model/region.h"
-#include "keyed.h"
+#include "certsync/base/err.h"
+#include "certsync/base/region.h"
+#include "state/keyed.h"
 
 #define ITEMS 5000
 

@@ -7,7 +7,7 @@
 
 #include "certsync/model/sign.h"
 #include "certsync/runtime/fileio.h"
-#include "keystore.h"
+#include "event/keystore.h"
 
 static int setup(void **state) {
     *state = agent_fixture_new();

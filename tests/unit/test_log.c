@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "certsync/model/err.h"
+#include "certsync/base/err.h"
 #include "certsync/runtime/log.h"
 
 struct capture {

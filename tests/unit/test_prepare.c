@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "certsync/model/text.h"
+#include "certsync/base/text.h"
 #include "fixture.h"
-#include "rules_internal.h"
+#include "rules/rules_internal.h"
 
 static int setup(void **state) {
     *state = fx_new(4);

@@ -11,8 +11,8 @@
 // cmocka.h needs those above
 #include <cmocka.h>
 
-#include "certsync/model/err.h"
-#include "redis_reply.h"
+#include "certsync/base/err.h"
+#include "redis/reply.h"
 
 static const char *const texts[] = {
     "+QUEUED\r\n",

@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "redis_slots.h"
+#include "redis/slots.h"
 
 static const struct cs_redis_target from = {.transport = CS_REDIS_TCP, .host = "10.0.0.1", .port = 7000};
 

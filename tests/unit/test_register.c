@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "certsync/model/entry.h"
-#include "register.h"
-#include "token.h"
+#include "daemon/register.h"
+#include "event/token.h"
 
 struct fixture {
     struct agent_fixture *f;

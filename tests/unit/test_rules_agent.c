@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "fixture.h"
-#include "rules_table.h"
+#include "rules/rules_table.h"
 
 static int setup(void **state) {
     struct fx *fx = fx_new(2);

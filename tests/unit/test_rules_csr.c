@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "certsync/model/json_write.h"
+#include "certsync/base/json_write.h"
 #include "fixture.h"
 
 static struct fx_key *agent; // may do everything to every name

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "fixture.h"
-#include "rules_table.h"
+#include "rules/rules_table.h"
 
 #define RECORDS_MAX 32
 

@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 #include "certsync/model/pem.h"
-#include "copies.h"
-#include "pattern.h"
-#include "scan.h"
+#include "daemon/copies.h"
+#include "daemon/pattern.h"
+#include "daemon/scan.h"
 
 // --- patterns
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "certs.h"
 
+#include "certsync/base/text.h"
 #include "certsync/model/seal.h"
-#include "certsync/model/text.h"
-#include "hpke.h"
+#include "crypto/hpke.h"
 
 static struct cs_crypto *crypto;
 

@@ -6,16 +6,16 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "agent_commands.h"
 #include "agent_fixture.h"
 #include "certs.h"
+#include "certsync/base/secret.h"
+#include "certsync/base/text.h"
 #include "certsync/model/event.h"
-#include "certsync/model/secret.h"
-#include "certsync/model/text.h"
 #include "certsync/runtime/mask.h"
-#include "options.h"
-#include "session.h"
-#include "token.h"
+#include "commands/agent_commands.h"
+#include "event/options.h"
+#include "event/session.h"
+#include "event/token.h"
 
 static struct cs_crypto *crypto;
 

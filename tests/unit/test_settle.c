@@ -2,7 +2,7 @@
 // How published events leave the spool, over a real spool; what the API would say is written down here.
 #include "agent_fixture.h"
 #include "certsync/runtime/clock.h"
-#include "settle.h"
+#include "event/settle.h"
 
 #define WATERMARK 500
 

@@ -4,8 +4,8 @@
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 
+#include "certsync/base/text.h"
 #include "certsync/model/sign.h"
-#include "certsync/model/text.h"
 
 static struct cs_crypto *crypto;
 

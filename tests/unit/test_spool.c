@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "agent_fixture.h"
-#include "certsync/model/text.h"
+#include "certsync/base/text.h"
 
 static int setup(void **state) {
     *state = agent_fixture_new();

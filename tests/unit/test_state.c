@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "certsync/model/buf.h"
+#include "certsync/base/buf.h"
 #include "certsync/model/state.h"
 
 static struct cs_bytes text(const char *s) {

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "certsync/model/text.h"
+#include "certsync/base/text.h"
 #include "certsync/runtime/table.h"
 #include "certsync/runtime/terminal.h"
 

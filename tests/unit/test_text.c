@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "certsync/model/text.h"
+#include "certsync/base/text.h"
 
 static void base64_vectors(void **state) {
     (void)state;

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "watch.h"
+#include "daemon/watch.h"
 
 struct fixture {
     struct agent_fixture *f;

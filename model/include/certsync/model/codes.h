@@ -4,7 +4,7 @@
 // The list of codes in docs/audit/codes.md is generated from it (certsync codes --markdown).
 #pragma once
 
-#include "certsync/model/err.h"
+#include "certsync/base/err.h"
 
 // X(SYMBOL, "wire.name", WHO, "Sentence.", "Hint."): WHO says where the code can come from:
 // BOTH agent and consumer, AGENT only before sending, CONSUMER only as a verdict.

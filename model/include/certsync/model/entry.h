@@ -34,7 +34,7 @@
 //   outcomes/<account>              index            event ids, score = outcome number
 #pragma once
 
-#include "certsync/model/buf.h"
+#include "certsync/base/buf.h"
 #include "certsync/model/codes.h"
 #include "certsync/model/ident.h"
 #include "certsync/model/key.h"

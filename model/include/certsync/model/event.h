@@ -41,10 +41,10 @@
 //            share.answer         share, recipient, version, answer "accepted"|"refused"|"removed", code, origin
 #pragma once
 
+#include "certsync/base/region.h"
 #include "certsync/model/codes.h"
 #include "certsync/model/entry.h"
 #include "certsync/model/event_types.h"
-#include "certsync/model/region.h"
 
 #define CS_EVENT_MAX   262144 // 256 KiB
 #define CS_EVENT_DEPTH 8

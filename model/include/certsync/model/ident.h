@@ -4,7 +4,7 @@
 // fixed arrays, so that structs that hold them own them.
 #pragma once
 
-#include "certsync/model/err.h"
+#include "certsync/base/err.h"
 
 #define CS_DEPLOYMENT_MAX 63  // [a-z0-9] then [a-z0-9.-]
 #define CS_ACCOUNT_MAX    63  // [a-z0-9] then [a-z0-9._-]

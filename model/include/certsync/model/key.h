@@ -9,7 +9,7 @@
 // RFC 8410, GB/T 32918).
 #pragma once
 
-#include "certsync/model/err.h"
+#include "certsync/base/err.h"
 #include "certsync/model/ident.h"
 
 #define CS_SERIAL_TEXT_SIZE 42 // a certificate's serial number as text: sign, 20 bytes in hex, NUL

@@ -13,8 +13,8 @@
 // what one commit writes. Not thread-safe. Keys are NUL-terminated, at most CS_STATE_KEY_MAX bytes.
 #pragma once
 
-#include "certsync/model/buf.h"
-#include "certsync/model/err.h"
+#include "certsync/base/buf.h"
+#include "certsync/base/err.h"
 #include "certsync/model/keys.h"
 
 enum cs_look {

@@ -28,7 +28,7 @@
 
 #include <stdio.h>
 
-#include "certsync/model/buf.h"
+#include "certsync/base/buf.h"
 #include "certsync/runtime/settings.h"
 
 #define CS_EXIT_OK     0

@@ -4,7 +4,7 @@
 // them stays up and answers nobody, so it looks at its start.
 #pragma once
 
-#include "certsync/model/err.h"
+#include "certsync/base/err.h"
 
 // Raises the soft limit to the hard one, and logs that where it was below `needed`. CONFIG where
 // the hard one is below it, too: the message names both numbers, and `what`, the settings that it

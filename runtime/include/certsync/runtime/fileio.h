@@ -8,7 +8,7 @@
 
 #include <sys/types.h>
 
-#include "certsync/model/buf.h"
+#include "certsync/base/buf.h"
 
 enum cs_file_flags {
     CS_FILE_NOFOLLOW = 1, // the last component must not be a symbolic link

@@ -19,7 +19,7 @@
 // Everything in the loop's thread. Contents are not kept.
 #pragma once
 
-#include "certsync/model/err.h"
+#include "certsync/base/err.h"
 #include "certsync/runtime/loop.h"
 
 #define CS_FILEWATCH_PERIOD_MS 2000

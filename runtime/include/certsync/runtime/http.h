@@ -22,7 +22,7 @@
 // Everything belongs to the loop's thread.
 #pragma once
 
-#include "certsync/model/buf.h"
+#include "certsync/base/buf.h"
 
 struct event_base;
 struct cs_http_server;

@@ -10,7 +10,7 @@
 // material, never a secret. All functions are thread-safe and keep errno. Lines are cut at 8 KiB.
 #pragma once
 
-#include "certsync/model/err.h"
+#include "certsync/base/err.h"
 
 enum cs_log_level { CS_LOG_ERROR, CS_LOG_WARN, CS_LOG_INFO, CS_LOG_DEBUG };
 

@@ -11,7 +11,7 @@
 // cs_loop_post, cs_loop_stop and cs_notify, which any thread may call.
 #pragma once
 
-#include "certsync/model/err.h"
+#include "certsync/base/err.h"
 
 struct event_base;
 struct cs_loop;

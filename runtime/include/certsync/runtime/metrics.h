@@ -11,7 +11,7 @@
 // accept NULL and do nothing, so callers need no checks.
 #pragma once
 
-#include "certsync/model/buf.h"
+#include "certsync/base/buf.h"
 
 #define CS_METRIC_LABELS_MAX 4
 #define CS_METRIC_SERIES_MAX 2000 // of one metric; more go to one series whose label values are "other"

@@ -9,7 +9,7 @@
 #include <limits.h>
 #include <sys/types.h>
 
-#include "certsync/model/err.h"
+#include "certsync/base/err.h"
 
 struct cs_path_links {
     bool follow; // else no component of the path may be a symbolic link

@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
-#include "certsync/model/err.h"
+#include "certsync/base/err.h"
 
 // NULL where a process with these groups (effective and supplementary) may use the file, else what
 // is wrong and what to do: a static text that follows "PATH: ".

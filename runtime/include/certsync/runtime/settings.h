@@ -46,7 +46,7 @@
 // Thread rule: a values struct is read-only after loading.
 #pragma once
 
-#include "certsync/model/buf.h"
+#include "certsync/base/buf.h"
 
 struct cs_list {
     char **items;

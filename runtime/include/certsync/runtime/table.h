@@ -9,7 +9,7 @@
 
 #include <stdio.h>
 
-#include "certsync/model/err.h"
+#include "certsync/base/err.h"
 
 #define CS_TABLE_COLUMNS_MAX 16
 

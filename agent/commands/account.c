@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdio.h>
+#include <string.h>
+
+#include "commands/submit.h"
+#include "event/deployment_list.h"
+
+#define NOT_GIVEN (-1)
+
+struct account {
+    const char *account;
+    int64_t site;
+    const char *owner;
+    bool verified, unverified;
+    int64_t certificates, shares;
+    int64_t incomplete_chain;
+};
+
+static const char *const sites[] = {"cn", "intl", NULL};
+static const char *const sites_or_same[] = {"same", "cn", "intl", NULL};
+static const char *const incomplete_choices[] = {"same", "note", "reject", NULL};
+
+// clang-format off
+#define LIMIT_OPTS \
+    {.name = "certificates", .kind = CS_OPT_INT, CS_OPT_AT_INT(struct account, certificates), .value_name = "N", .default_text = "-1", \
+     .min = NOT_GIVEN, .max = 1000000, .text = "Limit: most certificates of its own (1000 if never said; -1: as it is)."}, \
+    {.name = "shares", .kind = CS_OPT_INT, CS_OPT_AT_INT(struct account, shares), .value_name = "N", .default_text = "-1", \
+     .min = NOT_GIVEN, .max = CS_SHARES_MAX, .text = "Limit: most accounts that one certificate is shared with (20 if never said; -1: as it is)."}, \
+    {.name = "incomplete-chain", .kind = CS_OPT_CHOICE, CS_OPT_AT_INT(struct account, incomplete_chain), .value_name = "WHAT", \
+     .default_text = "same", .choices = incomplete_choices, \
+     .text = "A certificate whose issuer is not in its chain: note it, or reject it (same: as it is; at first, note)."}
+
+static const struct cs_opt register_opts[] = {
+    {.name = "site", .kind = CS_OPT_CHOICE, CS_OPT_AT_INT(struct account, site), .value_name = "SITE", .choices = sites,
+     .flags = CS_OPT_REQUIRED, .text = "cn or intl."},
+    {.name = "owner", .kind = CS_OPT_STRING, CS_OPT_AT_STR(struct account, owner), .value_name = "OWNER", .flags = CS_OPT_REQUIRED,
+     .text = "Id of the person or company that the account belongs to."},
+    {.name = "verified", .kind = CS_OPT_FLAG, CS_OPT_AT_FLAG(struct account, verified), .text = "The owner is real-name verified."},
+    LIMIT_OPTS,
+};
+static const struct cs_opt update_opts[] = {
+    {.name = "site", .kind = CS_OPT_CHOICE, CS_OPT_AT_INT(struct account, site), .value_name = "SITE", .default_text = "same",
+     .choices = sites_or_same, .text = "Move it to cn or intl: ends all its shares."},
+    {.name = "owner", .kind = CS_OPT_STRING, CS_OPT_AT_STR(struct account, owner), .value_name = "OWNER",
+     .text = "New owner: ends all its shares."},
+    {.name = "verified", .kind = CS_OPT_FLAG, CS_OPT_AT_FLAG(struct account, verified), .text = "The owner is real-name verified now."},
+    {.name = "unverified", .kind = CS_OPT_FLAG, CS_OPT_AT_FLAG(struct account, unverified),
+     .text = "The owner is no longer verified: ends all its shares."},
+    LIMIT_OPTS,
+};
+// clang-format on
+static const struct cs_arg args[] = {
+    {.name = "ACCOUNT",
+     CS_OPT_AT_STR(struct account, account),
+     .text = "Account id: lower-case letters, digits, '.', '_', '-'."},
+};
+
+static void fill(const struct account *o, enum cs_event_type type, struct cs_event_account *to) {
+    int64_t site = type == CS_EVENT_ACCOUNT_REGISTER ? o->site + 1 : o->site; // as enum cs_site; 0: the same
+    to->has_site = site > 0;
+    to->site = (enum cs_site)site;
+    to->has_owner = o->owner != NULL;
+    if (o->owner)
+        snprintf(to->owner, sizeof to->owner, "%s", o->owner);
+    to->has_verified = type == CS_EVENT_ACCOUNT_REGISTER || o->verified || o->unverified;
+    to->verified = o->verified;
+    to->has_certificates = o->certificates >= 0;
+    to->limit_certificates = o->certificates;
+    to->has_shares = o->shares >= 0;
+    to->limit_shares = o->shares;
+    to->has_incomplete_chain = o->incomplete_chain > 0;
+    to->reject_incomplete_chain = o->incomplete_chain == 2;
+}
+
+static int run(const struct cs_cli *cli, enum cs_event_type type, const char *verb) {
+    const struct account *o = cli->values;
+    struct cs_err err;
+    CS_AUTO(cs_session_close) struct cs_session s = {0};
+    if (!cs_account_valid(o->account, strlen(o->account)))
+        return cs_cli_usage_error(cli,
+                                  "\"%s\" is not an account id: it begins with a lower-case letter or digit, "
+                                  "then also '.', '_' and '-'",
+                                  cs_quoted(o->account));
+    if (o->owner && !cs_owner_valid(o->owner, strlen(o->owner)))
+        return cs_cli_usage_error(
+            cli, "--owner: \"%s\" is not an owner id: letters, digits and . _ : @ -, no blanks",
+            cs_quoted(o->owner));
+    if (o->verified && o->unverified)
+        return cs_cli_usage_error(cli, "--verified and --unverified exclude each other");
+    struct cs_event_account change = {0};
+    fill(o, type, &change);
+    if (!change.has_site && !change.has_owner && !change.has_verified && !change.has_certificates &&
+        !change.has_shares && !change.has_incomplete_chain)
+        return cs_cli_usage_error(cli, "nothing to change was given");
+    if (!cs_session_open(cli, CS_NEED_KEY, &s, &err))
+        return cs_report_failure(cli, &err);
+    struct cs_compose compose = cs_session_compose(&s);
+    compose.account = o->account;
+    struct cs_composed *event;
+    if (!cs_compose_event(&compose, type, o->account, &event, &err))
+        return cs_report_failure(cli, &err);
+    event->event.data.account = change;
+    char what[120];
+    snprintf(what, sizeof what, "%s of account %s", verb, o->account);
+    return cs_submit(&s, event, what);
+}
+
+static int run_register(const struct cs_cli *cli) {
+    return run(cli, CS_EVENT_ACCOUNT_REGISTER, "registration");
+}
+
+static int run_update(const struct cs_cli *cli) {
+    return run(cli, CS_EVENT_ACCOUNT_UPDATE, "change");
+}
+
+static void put_row(struct cs_table *t, const json_t *account) {
+    const json_t *limits = json_object_get(account, "limits");
+    cs_table_cell(t, cs_member_text(account, "account"));
+    cs_table_cell(t, cs_member_text(account, "site"));
+    cs_table_cell(t, cs_member_text(account, "owner"));
+    cs_table_cell(t, json_is_true(json_object_get(account, "verified")) ? "yes" : "no");
+    cs_table_cellf(t, "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT,
+                   json_integer_value(json_object_get(account, "certificates")),
+                   json_integer_value(json_object_get(limits, "certificates")));
+    cs_table_cellf(t, "%" JSON_INTEGER_FORMAT, json_integer_value(json_object_get(limits, "shares")));
+    cs_table_cell(t, cs_member_text(limits, "incomplete_chain"));
+}
+
+static int run_list(const struct cs_cli *cli) {
+    static const char *const headers[] = {
+        "ACCOUNT", "SITE", "OWNER", "VERIFIED", ">CERTIFICATES", ">SHARES", "INCOMPLETE CHAIN", NULL};
+    static const struct cs_deployment_list list = {
+        .path = "/v1/accounts", .member = "accounts", .headers = headers, .put_row = put_row};
+    return cs_deployment_list_run(cli, &list);
+}
+
+static const struct cs_command commands[] = {
+    {.name = "list",
+     .summary = "List all accounts, with their limits (an admin's or auditor's key)",
+     .examples = "certsync account list --key admin.key\n",
+     .run = run_list},
+    {.name = "register",
+     .summary = "Register an account",
+     .examples = "certsync account register acme --site intl --owner acme-ltd --verified --key admin.key\n",
+     .opts = register_opts,
+     .opt_count = CS_ARRAY_LEN(register_opts),
+     .args = args,
+     .arg_count = CS_ARRAY_LEN(args),
+     .values_size = sizeof(struct account),
+     .run = run_register},
+    {.name = "update",
+     .summary = "Change an account's site, owner, verification or limits",
+     .examples = "certsync account update acme --certificates 5000 --key admin.key\n",
+     .opts = update_opts,
+     .opt_count = CS_ARRAY_LEN(update_opts),
+     .args = args,
+     .arg_count = CS_ARRAY_LEN(args),
+     .values_size = sizeof(struct account),
+     .run = run_update},
+};
+
+const struct cs_command cs_cmd_account = {
+    .name = "account",
+    .summary = "Register, change and list accounts (admin's key)",
+    .commands = commands,
+    .command_count = CS_ARRAY_LEN(commands),
+};

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "certsync/runtime/log.h"
+#include "commands/agent_commands.h"
+#include "daemon/daemon.h"
+
+static int run(const struct cs_cli *cli) {
+    struct cs_err err;
+    struct cs_session s = {0};
+    if (!cs_session_open(cli, CS_DAEMON_NEEDS, &s, &err)) {
+        cs_session_close(&s);
+        return cs_report_failure(cli, &err);
+    }
+    if (s.settings->watches.count == 0)
+        cs_log_msg(CS_LOG_WARN, "nothing is watched: the settings have no [watch NAME] section; only what "
+                                "commands spool is published");
+    return cs_daemon_run(cli, &s);
+}
+
+struct run {
+    bool unused;
+};
+const struct cs_command cs_cmd_agent_run = {
+    .name = "run",
+    .summary = "Watch certificate files and keep the catalog as they are (the daemon)",
+    .description = "Registers, renews and, where a section says so, deletes what the [watch NAME] sections "
+                   "of the settings "
+                   "name. SIGHUP reads settings and key again; SIGTERM publishes what there is and ends. "
+                   "What it does is in "
+                   "its log and in certsync status.",
+    .examples = "certsync agent\ncertsync agent run --config " CERTSYNC_ETC "/certsync.conf\n",
+    .values_size = sizeof(struct run),
+    .run = run,
+};

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The way of every event that a command sends: into the spool (durable from here on), to Kafka,
+// and, unless
+// --no-wait, until its outcome is known from the API; events for every partition (trust) are waited for in
+// cert.outcomes itself, as they belong to no account.
+//
+// event.replayed (this host was restored or cloned) is answered here: an alarm, and what the spool
+// still holds is signed again above the watermark.
+#pragma once
+
+#include "event/settle.h"
+
+// what: for people, "upload of \"www\"". Says what happened and returns the exit code. Takes c
+// over.
+int cs_submit(struct cs_session *s, struct cs_composed *c, const char *what);
+
+// The alarm: numbers of this key were used elsewhere.
+#define CS_SUBMIT_REPLAYED                                                                                   \
+    "numbers of this key are used already: this host was restored or its key is on another host too; "       \
+    "signing again"
+
+// Names on standard error what earlier commands left unpublished in the spool below the number
+// `below` (0: all), as it goes out now. For programs: the same as an array, NULL where there is
+// nothing.
+json_t *cs_submit_earlier(struct cs_session *s, struct cs_spool *spool, int64_t below);
+
+// Settles at most max of the events that earlier commands published, with a wait until the
+// session's deadline or without. Rejected ones are told. Counts what was removed, also after an
+// error.
+struct cs_settled {
+    size_t applied, rejected, resigned;
+};
+CS_MUST_USE bool cs_submit_settle(struct cs_session *s, struct cs_spool *spool, size_t max, bool wait,
+                                  struct cs_settled *ret, struct cs_err *err);

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Reading files that others write: one bounded read of a regular file whose owner is trusted, into
+// memory that is locked and wiped. These bytes, and no second read, are what is checked, sealed and
+// sent.
+#pragma once
+
+#include <sys/types.h>
+
+#include "certsync/base/err.h"
+
+#define CS_OWNERS_MAX 16
+
+struct cs_file_policy {
+    bool follow_links; // else a path with a symbolic link anywhere in it is refused
+    bool any_owner;
+    uid_t owners[CS_OWNERS_MAX]; // who may own a file, and (as root may) the links that lead to it
+    size_t owners_len;
+    size_t max_bytes; // at most CS_PEM_FILE_MAX
+};
+
+// Memory for one file's bytes, kept over many reads.
+struct cs_guarded {
+    uint8_t *map;
+    struct cs_bytes bytes; // of the last read
+};
+CS_MUST_USE bool cs_guarded_init(struct cs_guarded *g, struct cs_err *err);
+void cs_guarded_wipe(struct cs_guarded *g);
+void cs_guarded_clear(struct cs_guarded *g);
+CS_DEFINE_AUTO_CLEAR(struct cs_guarded, cs_guarded_clear)
+
+enum cs_read {
+    CS_READ_OK = 1,
+    CS_READ_GONE,     // it is not there
+    CS_READ_CHANGING, // it changed while it was read
+    CS_READ_REFUSED,  // err: the policy, or no permission
+};
+enum cs_read cs_guarded_read(const char *path, const struct cs_file_policy *policy, struct cs_guarded *g,
+                             struct cs_err *err);
+
+// What tells that a file changed, without reading it: mixes device, inode, owner, size, times of
+// content and of inode of what the path leads to. Start with 0; a file that is not there is mixed
+// in as such.
+uint64_t cs_stamp_mix(uint64_t stamp, const char *path);
+
+// Calls on_path for every symbolic link that a path leads over, at its own real place, and for the
+// file at the end (or for the first part that is missing). Whoever watches the directories of all
+// of these sees every change of what the path means. False where it does not lead to anything
+// (dangling, loop, no permission).
+bool cs_path_follow(const char *path, void (*on_path)(void *arg, const char *path), void *arg);

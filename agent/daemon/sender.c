@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/sender.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "certsync/runtime/log.h"
+#include "certsync/runtime/pulse.h"
+#include "daemon/bell.h"
+#include "spool/drain.h"
+
+#define TRY_MS       5000
+#define TRY_MAX_MS   60000 // a cluster that is slow, not away
+#define PAUSE_MS     1000
+#define PAUSE_MAX_MS 10000
+#define BUSY_MS      60000
+#define LOOK_MS      10000 // commands do not wake us
+
+struct cs_sender {
+    struct cs_session session; // a copy with a context of its own
+    struct cs_sender_hooks hooks;
+    pthread_t thread;
+    bool started;
+    struct cs_bell bell;
+    struct cs_pulse pulse;
+    // Under the bell's lock:
+    bool ended;
+    struct cs_link link;
+};
+
+void cs_link_set(struct cs_link *l, const struct cs_err *err, int64_t now_ms, const char *what) {
+    bool ok = !err, changed = !l->tried || l->ok != ok;
+    if (changed && ok && l->tried)
+        cs_log(CS_LOG_INFO, "connected again", "to=%s", what);
+    if (changed && !ok)
+        cs_log_err(CS_LOG_WARN, "not connected", err, "to=%s", what);
+    if (changed)
+        l->since_ms = now_ms;
+    l->tried = true;
+    l->ok = ok;
+    l->code = ok ? CS_CODE_NONE : err->code;
+    snprintf(l->error, sizeof l->error, "%s", ok ? "" : err->msg);
+}
+
+static void on_damaged(void *arg, const struct cs_err *err) {
+    (void)arg;
+    cs_log_err(CS_LOG_ERROR, "spool file damaged", err, "spool=");
+}
+
+static void told(struct cs_sender *s, const struct cs_err *err) {
+    pthread_mutex_lock(&s->bell.lock);
+    cs_link_set(&s->link, err, cs_clock_wall_ms(s->session.clock), "kafka");
+    pthread_mutex_unlock(&s->bell.lock);
+}
+
+static bool anything_new(struct cs_spool *spool, struct cs_err *err) {
+    struct cs_spool_item *items;
+    size_t n;
+    bool found = false;
+    if (!cs_spool_list(spool, &items, &n, err))
+        return true; // the attempt says what is wrong
+    for (size_t i = 0; i < n && !found; i++)
+        found = items[i].state == CS_SPOOL_NEW;
+    free(items);
+    return found;
+}
+
+static void run(struct cs_sender *s, struct cs_spool *spool, struct cs_publisher *publisher) {
+    struct cs_drain d = {.spool = spool,
+                         .crypto = s->session.crypto,
+                         .publisher = publisher,
+                         .clock = s->session.clock,
+                         .on_damaged = on_damaged};
+    int64_t pause = PAUSE_MS, patience = TRY_MS, busy_since_ms = 0;
+    for (bool go_on = true; go_on;) {
+        struct cs_err err;
+        size_t before = d.published;
+        bool failed = false;
+        cs_pulse_beat(&s->pulse, patience);
+        if (anything_new(spool, &err)) {
+            failed = !cs_drain_run(&d, 0, cs_clock_mono_ms(d.clock) + patience, &err);
+            busy_since_ms = !d.busy ? 0 : busy_since_ms ? busy_since_ms : cs_clock_mono_ms(d.clock);
+            // A command that publishes says nothing of Kafka, unless it does not end.
+            if (!d.busy || cs_clock_mono_ms(d.clock) >= busy_since_ms + BUSY_MS)
+                told(s, failed ? &err : NULL);
+        }
+        if (d.published > before && s->hooks.on_published)
+            s->hooks.on_published(s->hooks.arg, d.published - before);
+        if (!failed || d.published > before) {
+            pause = PAUSE_MS;
+            patience = TRY_MS;
+        }
+        cs_pulse_beat(&s->pulse, LOOK_MS);
+        go_on = cs_bell_wait(&s->bell, failed ? pause : LOOK_MS, !failed);
+        if (failed) {
+            pause = pause * 2 < PAUSE_MAX_MS ? pause * 2 : PAUSE_MAX_MS;
+            patience = patience * 2 < TRY_MAX_MS ? patience * 2 : TRY_MAX_MS;
+        }
+    }
+    struct cs_link link;
+    struct cs_err err;
+    cs_pulse_rest(&s->pulse); // the end has a deadline of its own
+    cs_sender_link(s, &link);
+    if ((link.ok || !link.tried) && !cs_drain_run(&d, 0, cs_clock_mono_ms(d.clock) + TRY_MS, &err))
+        cs_log_err(CS_LOG_WARN, "not all could be published; it stays in the spool", &err, "spool=%s",
+                   cs_spool_path(spool));
+}
+
+static void *thread_main(void *arg) {
+    struct cs_sender *s = arg;
+    prctl(PR_SET_NAME, "sender");
+    CS_AUTO(cs_spool_free) struct cs_spool *spool = NULL;
+    CS_AUTO(cs_publisher_free) struct cs_publisher *publisher = NULL;
+    struct cs_err err;
+    const struct cs_agent_settings *set = s->session.settings;
+    bool ok = cs_session_spool(&s->session, &spool, &err) &&
+              cs_publisher_kafka(&set->kafka, set->events_topic, "certsync-agent", &publisher, &err);
+    if (ok)
+        run(s, spool, publisher);
+    else
+        told(s, &err);
+    pthread_mutex_lock(&s->bell.lock);
+    s->ended = true;
+    pthread_mutex_unlock(&s->bell.lock);
+    return NULL;
+}
+
+bool cs_sender_new(const struct cs_session *session, const struct cs_sender_hooks *hooks,
+                   struct cs_sender **ret, struct cs_err *err) {
+    struct cs_sender *s = calloc(1, sizeof *s);
+    if (!s)
+        return cs_err_oom(err);
+    s->session = *session;
+    s->session.client = NULL;
+    s->session.crypto = NULL;
+    s->hooks = *hooks;
+    cs_bell_init(&s->bell);
+    bool ok = cs_crypto_new(&s->session.crypto, err);
+    s->started = ok && cs_thread_new(&s->thread, thread_main, s, err);
+    if (!s->started) {
+        cs_sender_free(s);
+        return false;
+    }
+    *ret = s;
+    return true;
+}
+
+void cs_sender_wake(struct cs_sender *s) {
+    cs_bell_ring(&s->bell);
+}
+
+void cs_sender_link(struct cs_sender *s, struct cs_link *ret) {
+    pthread_mutex_lock(&s->bell.lock);
+    *ret = s->link;
+    pthread_mutex_unlock(&s->bell.lock);
+}
+
+void cs_sender_stop(struct cs_sender *s) {
+    cs_bell_stop(&s->bell);
+}
+
+int64_t cs_sender_overdue_ms(const struct cs_sender *s) {
+    return cs_pulse_overdue_ms(&s->pulse);
+}
+
+bool cs_sender_ended(struct cs_sender *s) {
+    pthread_mutex_lock(&s->bell.lock);
+    bool ended = s->ended;
+    pthread_mutex_unlock(&s->bell.lock);
+    return ended;
+}
+
+void cs_sender_free(struct cs_sender *s) {
+    if (!s)
+        return;
+    cs_sender_stop(s);
+    if (s->started)
+        pthread_join(s->thread, NULL);
+    cs_crypto_free(s->session.crypto);
+    cs_bell_destroy(&s->bell);
+    free(s);
+}

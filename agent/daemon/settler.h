@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The daemon's talk with the API: a thread that asks how published events ended (and takes them out
+// of the spool), what the catalog holds, and, after event.replayed, has everything signed again.
+// All hooks are called in this thread.
+#pragma once
+
+#include "certsync/model/codes.h"
+#include "daemon/sender.h"
+#include "event/settle.h"
+
+struct cs_settled_end {
+    cs_uuid event;
+    enum cs_event_type type;
+    enum cs_ending ending; // APPLIED or REJECTED
+    enum cs_code code;
+    char code_name[64];
+    char detail[200];
+    cs_uuid subject; // the certificate's id
+    int64_t version;
+};
+struct cs_catalog_entry {
+    cs_name name;
+    uint8_t sha256[32];
+    int64_t not_before_s;
+    int64_t ends_s; // with its chain; 0: the API does not say
+    cs_uuid id;
+};
+struct cs_settler_hooks {
+    void (*on_end)(void *arg, const struct cs_settled_end *end);
+    void (*on_entries)(void *arg, const struct cs_catalog_entry *entries, size_t n);
+    // The whole catalog was told; or it could not be asked now (it is tried again), or never
+    // (denied).
+    void (*on_listed)(void *arg, const struct cs_err *err_or_null);
+    // Answer to cs_settler_ask; entry NULL: the catalog does not have it. Called once for each
+    // question.
+    void (*on_answer)(void *arg, const char *name, const struct cs_catalog_entry *entry);
+    // This host's numbers were used by another: n events were signed again above the watermark.
+    void (*on_replayed)(void *arg, int64_t watermark, size_t n);
+    void *arg;
+};
+struct cs_settler;
+// The session is borrowed until cs_settler_free. An API must be configured.
+CS_MUST_USE bool cs_settler_new(const struct cs_session *session, const struct cs_settler_hooks *hooks,
+                                struct cs_settler **ret, struct cs_err *err);
+void cs_settler_wake(struct cs_settler *t); // something was published
+void cs_settler_list(struct cs_settler *t); // tell what the catalog holds
+CS_MUST_USE bool cs_settler_ask(struct cs_settler *t, const char *name);
+void cs_settler_link(struct cs_settler *t, struct cs_link *ret);
+void cs_settler_stop(struct cs_settler *t);
+bool cs_settler_ended(struct cs_settler *t);
+// As cs_sender_overdue_ms.
+int64_t cs_settler_overdue_ms(const struct cs_settler *t);
+void cs_settler_free(struct cs_settler *t);

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "event/deployment_list.h"
+
+static bool print(const struct cs_cli *cli, const struct cs_deployment_list *list, const json_t *all) {
+    CS_AUTO(cs_table_free) struct cs_table *t = cs_table_new(list->headers);
+    size_t i;
+    const json_t *item;
+    json_array_foreach(all, i, item) list->put_row(t, item);
+    return cs_table_print(t, cli->out);
+}
+
+int cs_deployment_list_run(const struct cs_cli *cli, const struct cs_deployment_list *list) {
+    struct cs_err err;
+    CS_AUTO(cs_session_close) struct cs_session s = {0};
+    if (!cs_session_open(cli, CS_NEED_KEY, &s, &err))
+        return cs_report_failure(cli, &err);
+    s.account = ""; // the token is for all of them
+    json_t *all = json_array();
+    bool ok =
+        cs_session_client(&s, &err) && cs_client_get_list(s.client, list->path, list->member, all, &err);
+    int code = ok ? CS_EXIT_OK : cs_report_api_failure(cli, &err);
+    if (ok && s.globals->json)
+        cs_report_json(cli, json_pack("{s:O}", list->member, all));
+    else if (ok && !print(cli, list, all))
+        code = CS_EXIT_USAGE;
+    json_decref(all);
+    return code;
+}

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "certsync/base/text.h"
+#include "certsync/runtime/path.h"
+#include "spool/file.h"
+
+#define QUARANTINE_DIR       "quarantine"
+#define PUBLISH_LOCK_POLL_MS 20
+#define ACKS_MAX             ((size_t)1024 * 1024)
+
+void cs_spool_entry_clear(struct cs_spool_entry *e) {
+    cs_event_free(e->event);
+    free(e->storage);
+    *e = (struct cs_spool_entry){0};
+}
+
+static bool make_quarantine(struct cs_spool *s, int *ret_fd, struct cs_err *err) {
+    int fd = cs_path_mkdir(s->dir.fd, QUARANTINE_DIR, 0700);
+    if (fd < 0 && errno != EEXIST)
+        return cs_spool_fail(err, &s->dir, QUARANTINE_DIR, "make", errno);
+    if (fd < 0)
+        fd = openat(s->dir.fd, QUARANTINE_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return cs_spool_fail(err, &s->dir, QUARANTINE_DIR, "open", errno);
+    *ret_fd = fd;
+    return true;
+}
+
+// Moves a file that is not what was written aside; its number stays used. err then says what happened.
+static enum cs_spool_load quarantine(struct cs_spool *s, const struct cs_spool_name *n, const char *fault,
+                                     struct cs_err *err) {
+    char name[CS_SPOOL_NAME_SIZE];
+    cs_spool_name_format(n, name);
+    int fd = -1;
+    if (!cs_spool_raise_counter(s, n->seq, err) || !make_quarantine(s, &fd, err))
+        return CS_SPOOL_FAILED;
+    int r = renameat(s->dir.fd, name, fd, name);
+    int code = errno;
+    close(fd);
+    if (r < 0) {
+        cs_spool_fail(err, &s->dir, name, "move to quarantine", code);
+        return CS_SPOOL_FAILED;
+    }
+    s->hint.count--;
+    cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+               "spool %s: the file %s was damaged (%s) and was moved to %s; its event will not be sent by "
+               "itself: do again what it was for",
+               s->path, name, fault, QUARANTINE_DIR);
+    return CS_SPOOL_QUARANTINED;
+}
+
+// Whole by its checksum, but is it this spool's? A file of a newer release is left alone.
+static enum cs_spool_load decode(struct cs_spool *s, const struct cs_spool_name *n, struct cs_bytes value,
+                                 struct cs_spool_entry *e, struct cs_err *err) {
+    if (!cs_event_decode(value, &e->event, err)) {
+        cs_err_prepend(err, "spool %s: event number %" PRId64 " cannot be read by this release of certsync",
+                       s->path, n->seq);
+        if (err->kind == CS_ERR_REJECT)
+            err->kind = CS_ERR_CONFIG;
+        return CS_SPOOL_FAILED;
+    }
+    if (e->event->seq != n->seq)
+        return quarantine(s, n, "its number is not that of its name", err);
+    if (strcmp(e->event->kid, s->kid) != 0)
+        return quarantine(s, n, "it is another key's", err);
+    bool sent = n->kind == CS_SPOOL_NAME_SENT;
+    e->item = (struct cs_spool_item){n->seq, sent ? CS_SPOOL_SENT : CS_SPOOL_NEW, sent ? n->partition : 0,
+                                     sent ? n->offset : 0};
+    e->everywhere = e->event->account[0] == '\0';
+    return CS_SPOOL_LOADED;
+}
+
+static enum cs_spool_load load_file(struct cs_spool *s, struct cs_crypto *c, const struct cs_spool_name *n,
+                                    struct cs_spool_entry *e, struct cs_err *err) {
+    CS_AUTO(cs_buf_clear) struct cs_buf content;
+    cs_buf_init(&content, CS_SPOOL_FILE_MAX + 65536);
+    char name[CS_SPOOL_NAME_SIZE];
+    cs_spool_name_format(n, name);
+    bool missing;
+    if (!cs_spool_read(&s->dir, name, CS_SPOOL_FILE_MAX, &content, &missing, err))
+        return CS_SPOOL_FAILED;
+    if (missing)
+        return CS_SPOOL_GONE;
+    const char *fault = "it is longer than an event can be";
+    if (content.len > CS_SPOOL_FILE_MAX ||
+        !cs_spool_content_parse(c, cs_buf_bytes(&content), &e->sig, &e->value, &fault))
+        return quarantine(s, n, fault, err);
+    e->storage = content.data; // e->sig and e->value are views of it
+    cs_buf_init(&content, 0);
+    return decode(s, n, e->value, e, err);
+}
+
+enum cs_spool_load cs_spool_load(struct cs_spool *s, struct cs_crypto *c, int64_t seq,
+                                 struct cs_spool_entry *ret, struct cs_err *err) {
+    struct cs_spool_entry e = {0};
+    struct cs_spool_name n;
+    bool found;
+    if (!cs_spool_lock(s, err))
+        return CS_SPOOL_FAILED;
+    enum cs_spool_load r = CS_SPOOL_FAILED;
+    if (cs_spool_find(s, seq, &n, &found, err))
+        r = found ? load_file(s, c, &n, &e, err) : CS_SPOOL_GONE;
+    cs_spool_unlock(s);
+    if (r == CS_SPOOL_LOADED)
+        *ret = e;
+    else
+        cs_spool_entry_clear(&e);
+    return r;
+}
+
+bool cs_spool_sent(struct cs_spool *s, int64_t seq, int32_t partition, int64_t offset, struct cs_err *err) {
+    char from[CS_SPOOL_NAME_SIZE], to[CS_SPOOL_NAME_SIZE], acks[CS_SPOOL_NAME_SIZE];
+    cs_spool_name_format(&(struct cs_spool_name){.kind = CS_SPOOL_NAME_NEW, .seq = seq}, from);
+    cs_spool_name_format(&(struct cs_spool_name){CS_SPOOL_NAME_SENT, seq, 0, partition, offset}, to);
+    cs_spool_name_format(&(struct cs_spool_name){.kind = CS_SPOOL_NAME_ACKS, .seq = seq}, acks);
+    if (!cs_spool_lock(s, err))
+        return false;
+    if (seq > s->hint.highest)
+        s->hint.highest = seq;
+    CS_SPOOL_STEP("before-sent");
+    bool ok = renameat(s->dir.fd, from, s->dir.fd, to) == 0 || errno == ENOENT ||
+              cs_spool_fail(err, &s->dir, from, "rename", errno);
+    CS_SPOOL_STEP("after-sent");
+    if (ok && partition < 0 && unlinkat(s->dir.fd, acks, 0) < 0 && errno != ENOENT)
+        ok = cs_spool_fail(err, &s->dir, acks, "remove", errno);
+    cs_spool_unlock(s);
+    return ok;
+}
+
+bool cs_spool_ack(struct cs_spool *s, int64_t seq, int32_t partition, int64_t offset, struct cs_err *err) {
+    char name[CS_SPOOL_NAME_SIZE], line[48];
+    cs_spool_name_format(&(struct cs_spool_name){.kind = CS_SPOOL_NAME_ACKS, .seq = seq}, name);
+    int len = snprintf(line, sizeof line, "\n%" PRId32 " %" PRId64 "\n", partition, offset);
+    if (!cs_spool_lock(s, err))
+        return false;
+    bool ok = true;
+    int fd = cs_path_open_own(s->dir.fd, name, O_WRONLY | O_APPEND, 0600);
+    if (fd < 0 || write(fd, line, (size_t)len) != (ssize_t)len)
+        ok = cs_spool_fail(err, &s->dir, name, "write", errno);
+    if (fd >= 0)
+        close(fd);
+    CS_SPOOL_STEP("partition-acked");
+    cs_spool_unlock(s);
+    return ok;
+}
+
+// A line of the list: "partition offset". False for a half one.
+static bool parse_ack(const char *line, int32_t n, int32_t *ret) {
+    char *end;
+    long partition = strtol(line, &end, 10);
+    if (end == line || *end != ' ' || partition < 0 || partition >= n)
+        return false;
+    const char *offset = end + 1;
+    (void)strtoll(offset, &end, 10);
+    if (end == offset || *end != '\0')
+        return false;
+    *ret = (int32_t)partition;
+    return true;
+}
+
+bool cs_spool_acks(struct cs_spool *s, int64_t seq, bool *acked, int32_t n, struct cs_err *err) {
+    CS_AUTO(cs_buf_clear) struct cs_buf text;
+    cs_buf_init(&text, ACKS_MAX + 65536);
+    char name[CS_SPOOL_NAME_SIZE];
+    cs_spool_name_format(&(struct cs_spool_name){.kind = CS_SPOOL_NAME_ACKS, .seq = seq}, name);
+    bool missing;
+    if (!cs_spool_read(&s->dir, name, ACKS_MAX, &text, &missing, err))
+        return false;
+    memset(acked, 0, (size_t)n * sizeof *acked);
+    // A line that a killed process left half written says nothing: that partition is sent once more.
+    // Each line begins with a line feed of its own, so that it does not join the half one.
+    char *rest = missing || !text.data ? NULL : (char *)text.data;
+    for (char *end; rest && (end = strchr(rest, '\n')) != NULL; rest = end + 1) {
+        int32_t partition;
+        *end = '\0';
+        if (parse_ack(rest, n, &partition))
+            acked[partition] = true;
+    }
+    return true;
+}
+
+bool cs_spool_quarantined(struct cs_spool *s, size_t *ret, struct cs_err *err) {
+    int fd = openat(s->dir.fd, QUARANTINE_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 && errno == ENOENT) {
+        *ret = 0;
+        return true;
+    }
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir) {
+        cs_spool_fail(err, &s->dir, QUARANTINE_DIR, "read", errno);
+        if (fd >= 0)
+            close(fd);
+        return false;
+    }
+    size_t n = 0;
+    for (const struct dirent *e; (e = readdir(dir)) != NULL;)
+        n += e->d_name[0] != '.';
+    closedir(dir);
+    *ret = n;
+    return true;
+}
+
+bool cs_spool_publish_lock(struct cs_spool *s, const struct cs_clock *clock, int64_t deadline_ms,
+                           struct cs_err *err) {
+    // flock has no timeout, and an alarm would be the process's own business.
+    while (flock(s->publish_fd, LOCK_EX | LOCK_NB) < 0) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return cs_spool_fail(err, &s->dir, "publish.lock", "lock", errno);
+        if (cs_clock_mono_ms(clock) >= deadline_ms)
+            return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE,
+                              "spool %s: another command of this key, or the agent, publishes from it and is "
+                              "not done (perhaps it waits for "
+                              "Kafka); what is in the spool goes out after that",
+                              s->path);
+        nanosleep(&(struct timespec){.tv_nsec = PUBLISH_LOCK_POLL_MS * 1000000L}, NULL);
+    }
+    return true;
+}
+
+void cs_spool_publish_unlock(struct cs_spool *s) {
+    flock(s->publish_fd, LOCK_UN);
+}

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "api/api.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/internal.h"
+#include "certsync/runtime/log.h"
+#include "certsync/runtime/tls_expiry.h"
+
+#define REPLY_MARGIN_MS 5000 // of the server's own deadline over Redis' and the longest wait
+
+#define ACCOUNT "/v1/accounts/{account}"
+#define PAGED   "limit", "cursor"
+
+// One handler for each path under an account: its endpoint, then the common way (api/call.c).
+#define ENDPOINT(name, access_, begin_, ...)                                                                 \
+    static void on_##name(struct cs_http_request *req, void *arg) {                                          \
+        static const char *const query[] = {__VA_ARGS__};                                                    \
+        static const struct api_endpoint endpoint = {.access = access_, .begin = begin_, .query = query};    \
+        (void)arg;                                                                                           \
+        api_call_start(req, &endpoint);                                                                      \
+    }
+
+// The same of what belongs to no account.
+#define DEPLOYMENT_ENDPOINT(name, cursor_, begin_)                                                           \
+    static void on_##name(struct cs_http_request *req, void *arg) {                                          \
+        static const char *const query[] = {PAGED, NULL};                                                    \
+        static const struct api_endpoint endpoint = {                                                        \
+            .access = API_DEPLOYMENT, .begin = begin_, .query = query, .cursor = cursor_};                   \
+        (void)arg;                                                                                           \
+        api_call_start(req, &endpoint);                                                                      \
+    }
+
+ENDPOINT(certificates, API_CERTIFICATES, api_certificates, "name", "source", "status", "within", "algorithm",
+         "sort", PAGED, NULL)
+ENDPOINT(certificate, API_CERTIFICATES, api_certificate, "owner", NULL)
+ENDPOINT(sealed_key, API_SEALED_KEY, api_sealed_key, NULL)
+DEPLOYMENT_ENDPOINT(accounts, API_CURSOR_ACCOUNTS, api_accounts)
+DEPLOYMENT_ENDPOINT(trust, API_CURSOR_TRUST, api_trust)
+ENDPOINT(csrs, API_READ, api_csrs, "name", PAGED, NULL)
+ENDPOINT(shares, API_READ, api_shares, PAGED, NULL)
+ENDPOINT(agents, API_READ, api_agents, PAGED, NULL)
+ENDPOINT(outcomes, API_READ, api_outcomes, PAGED, NULL)
+ENDPOINT(outcome, API_OUTCOME, api_outcome, "wait", NULL)
+
+static const struct cs_http_route routes[] = {
+    {"GET", "/v1/accounts", on_accounts},
+    {"GET", "/v1/trust", on_trust},
+    {"GET", ACCOUNT "/certificates", on_certificates},
+    {"GET", ACCOUNT "/certificates/{id}", on_certificate},
+    {"GET", ACCOUNT "/certificates/{id}/sealed-key", on_sealed_key},
+    {"GET", ACCOUNT "/csrs", on_csrs},
+    {"GET", ACCOUNT "/shares", on_shares},
+    {"GET", ACCOUNT "/agents", on_agents},
+    {"GET", ACCOUNT "/outcomes", on_outcomes},
+    {"GET", ACCOUNT "/outcomes/{event}", on_outcome},
+    {"GET", "/healthz", api_healthz},
+    {"GET", "/readyz", api_readyz},
+    {"GET", "/metrics", api_metrics},
+};
+
+static void on_exchange(const struct cs_http_exchange *x, void *arg) {
+    struct cs_api *api = arg;
+    char status[16];
+    snprintf(status, sizeof status, "%d", x->status);
+    const char *route = x->route[0] ? x->route : "none";
+    cs_series_inc(cs_metric_2(api->requests, route, status));
+    cs_series_observe(cs_metric_1(api->seconds, route), (double)x->duration_us / 1e6);
+    cs_log(CS_LOG_DEBUG, "request", "method=%s path=%s status=%d us=%" PRId64 " peer=%s request=%s",
+           x->method, x->path, x->status, x->duration_us, x->peer, x->request_id);
+}
+
+static void on_redis(void *arg, bool ready) {
+    struct cs_api *api = arg;
+    cs_series_set(api->redis_up, ready ? 1 : 0);
+    if (api->standings)
+        api_standings_doubt(api->standings);
+    if (api->waits)
+        api_waits_redis(api->waits, ready);
+}
+
+static void make_metrics(struct cs_api *api, struct cs_metrics *m) {
+    static const char *const by_route[] = {"route", NULL};
+    static const char *const by_route_and_status[] = {"route", "status", NULL};
+    api->requests = cs_metrics_counter(m, "certsync_api_requests_total",
+                                       "Requests by route and status; 0: the client left before the answer.",
+                                       by_route_and_status);
+    api->seconds =
+        cs_metrics_histogram(m, "certsync_api_request_seconds", "Time from a request to its answer.",
+                             by_route, cs_metrics_seconds_bounds, cs_metrics_seconds_bound_count);
+    api->redis_up = cs_metric_0(
+        cs_metrics_gauge(m, "certsync_api_redis_up", "Whether the API is connected to Redis.", NULL));
+    cs_series_set(api->redis_up, 0);
+}
+
+static bool start_redis(struct cs_api *api, struct cs_err *err) {
+    const struct cs_consumer *c = api->consumer;
+    struct cs_redis_pool_options o = {
+        .loop = c->loop, .access = &c->redis, .purpose = "api", .on_state = on_redis, .arg = api};
+    return cs_redis_pool_new(&o, &api->redis, err) && api_waits_new(api, &api->waits, err) &&
+           api_look_new(api, &api->look, err) && api_standings_new(api, &api->standings, err);
+}
+
+// The certificate of what is in use now.
+static void note_tls(const struct cs_api *api) {
+    const struct cs_consumer *c = api->consumer;
+    if (c->settings->api_tls_certificate[0])
+        cs_tls_expiry_set(c->tls_expiry, c->settings->api_tls_certificate);
+}
+
+static bool on_tls_files(void *arg, struct cs_err *err) {
+    return cs_api_reload_tls(arg, err);
+}
+
+// Before the files are read first, so that what changes in between is seen.
+static bool watch_tls(struct cs_api *api, struct cs_err *err) {
+    const struct cs_consumer_settings *s = api->consumer->settings;
+    const char *const paths[] = {s->api_tls_certificate, s->api_tls_key};
+    struct cs_filewatch_options o = {.loop = api->consumer->loop,
+                                     .paths = paths,
+                                     .path_count = CS_ARRAY_LEN(paths),
+                                     .what = "api.tls_certificate, api.tls_key",
+                                     .on_change = on_tls_files,
+                                     .arg = api};
+    return !paths[0][0] || cs_filewatch_new(&o, &api->tls_watch, err);
+}
+
+static struct cs_http_options http_options(const struct cs_consumer_settings *s) {
+    return (struct cs_http_options){
+        .listen = s->api_listen,
+        .listen_setting = "api.listen",
+        .tls_cert_file = s->api_tls_certificate,
+        .tls_cert_setting = "api.tls_certificate",
+        .tls_key_file = s->api_tls_key,
+        .tls_key_setting = "api.tls_key",
+        .routes = routes,
+        .route_count = CS_ARRAY_LEN(routes),
+        .on_exchange = on_exchange,
+        .max_body_bytes = 4096, // no request of ours has one
+        .max_connections = (size_t)s->api_max_connections,
+        .reply_timeout_ms = s->api_max_wait_s * 1000 + s->redis_timeout_ms * 2 + REPLY_MARGIN_MS,
+    };
+}
+
+bool cs_api_try(const struct cs_consumer_settings *s, bool *ret_in_use, struct cs_err *err) {
+    struct cs_http_options o = http_options(s);
+    *ret_in_use = false;
+    return !s->api_listen[0] || cs_http_server_try(&o, ret_in_use, err);
+}
+
+static bool start_http(struct cs_api *api, struct cs_err *err) {
+    struct cs_http_options o = http_options(api->consumer->settings);
+    o.arg = api;
+    if (!watch_tls(api, err) || !cs_http_server_new(cs_loop_base(api->consumer->loop), &o, &api->http, err))
+        return false;
+    note_tls(api);
+    return true;
+}
+
+bool cs_api_new(const struct cs_consumer *c, struct cs_api **ret, struct cs_err *err) {
+    struct cs_api *api = calloc(1, sizeof *api);
+    if (!api)
+        return cs_err_oom(err);
+    api->consumer = c;
+    make_metrics(api, c->metrics);
+    api->generations = calloc((size_t)c->partition_count, sizeof *api->generations);
+    for (int32_t p = 0; api->generations && p < c->partition_count; p++)
+        api->generations[p] = 1;
+    if ((!api->generations && !cs_err_oom(err)) || !cs_crypto_new(&api->crypto, err) ||
+        !start_redis(api, err) || !start_http(api, err)) {
+        cs_api_free(api);
+        return false;
+    }
+    *ret = api;
+    return true;
+}
+
+void cs_api_stop(struct cs_api *api) {
+    api->stopping = true;
+    cs_http_server_stop(api->http);
+    api_waits_stop(api->waits);
+}
+
+bool cs_api_idle(const struct cs_api *api) {
+    return cs_http_server_open_requests(api->http) == 0;
+}
+
+// The server first: it lets go of every request, so that nothing is asked or answered any more. Then Redis,
+// whose last callbacks free the calls that had a question under way.
+void cs_api_free(struct cs_api *api) {
+    if (!api)
+        return;
+    api->stopping = true;
+    cs_filewatch_free(api->tls_watch);
+    cs_http_server_free(api->http);
+    cs_redis_pool_free(api->redis);
+    api_waits_free(api->waits);
+    api_look_free(api->look);
+    api_standings_free(api->standings);
+    api_calls_free(api);
+    cs_crypto_free(api->crypto);
+    free(api->generations);
+    free(api);
+}
+
+bool cs_api_reload_tls(struct cs_api *api, struct cs_err *err) {
+    if (!cs_http_server_reload_tls(api->http, err))
+        return false;
+    note_tls(api);
+    return true;
+}
+
+int cs_api_port(const struct cs_api *api) {
+    return cs_http_server_port(api->http);
+}

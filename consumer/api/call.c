@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/internal.h"
+#include "certsync/base/secret.h"
+#include "certsync/runtime/log.h"
+#include "redis/key.h"
+
+#define RETRY_AFTER_S "1"
+#define RESTARTS_MAX  5 // promotions that one call bears
+
+int64_t api_now_s(const struct cs_api *api) {
+    return cs_clock_wall_ms(api->consumer->clock) / 1000;
+}
+
+static void release(struct api_call *call) {
+    if (call->state)
+        call->state_free(call->state);
+    free(call);
+}
+
+static void call_free(struct api_call *call) {
+    if (call->prev)
+        call->prev->list_next = call->list_next;
+    else
+        call->api->calls = call->list_next;
+    if (call->list_next)
+        call->list_next->prev = call->prev;
+    release(call);
+}
+
+void api_call_settle(struct api_call *call) {
+    if (!call->req && !call->next && !call->waiter)
+        call_free(call);
+}
+
+void api_calls_free(struct cs_api *api) {
+    for (struct api_call *call = CS_TAKE(api->calls), *next; call; call = next) {
+        next = call->list_next;
+        release(call);
+    }
+}
+
+// The client has left, or the server ends. A question that is under way is let run: its reply finds nobody.
+static void on_cancel(struct cs_http_request *req, void *arg) {
+    (void)req;
+    struct api_call *call = arg;
+    call->req = NULL;
+    if (call->waiter)
+        api_wait_unpark(call);
+    api_call_settle(call);
+}
+
+static bool query_known(const struct api_endpoint *endpoint, const char *name) {
+    for (size_t i = 0; endpoint->query[i]; i++)
+        if (strcmp(endpoint->query[i], name) == 0)
+            return true;
+    return false;
+}
+
+// A parameter that is not known, or is given twice, is more likely a mistake than meant to do nothing.
+static bool check_query(struct api_call *call) {
+    size_t n = cs_http_query_count(call->req);
+    for (size_t i = 0; i < n; i++) {
+        const char *name = cs_http_query_name(call->req, i);
+        if (!query_known(call->endpoint, name)) {
+            char shown[CS_SECRET_QUOTE_SIZE];
+            cs_secret_quote(name, strlen(name), shown, sizeof shown);
+            api_problem(call, 400, NULL, "There is no query parameter \"%s\" here.", shown);
+            return false;
+        }
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(cs_http_query_name(call->req, k), name) == 0) {
+                api_problem(call, 400, NULL, "The query parameter \"%s\" is given twice.", name);
+                return false;
+            }
+    }
+    return true;
+}
+
+void api_call_start(struct cs_http_request *req, const struct api_endpoint *endpoint) {
+    struct cs_api *api = cs_http_arg(req);
+    struct api_call *call = calloc(1, sizeof *call);
+    if (!call) {
+        cs_http_problem(req, 500, NULL, "%s", "The server is out of memory.");
+        return;
+    }
+    call->api = api;
+    call->req = req;
+    call->endpoint = endpoint;
+    call->list_next = api->calls;
+    if (call->list_next)
+        call->list_next->prev = call;
+    api->calls = call;
+    cs_http_on_cancel(req, on_cancel, call);
+    const char *account = cs_http_param(req, "account");
+    if (cs_account_valid(account, strlen(account))) {
+        memcpy(call->account, account, strlen(account) + 1);
+        call->partition = cs_partition_of(account, api->consumer->partition_count);
+    }
+    if (endpoint->access == API_DEPLOYMENT)
+        call->partition = api_page_partition(call, endpoint->cursor);
+    call->generation = api->generations[call->partition];
+    call->begun_ms = cs_clock_mono_ms(api->consumer->clock);
+    if (check_query(call))
+        api_auth_begin(call);
+    api_call_settle(call);
+}
+
+// ---- questions
+
+static int64_t generation_for(const struct api_call *call, int32_t partition) {
+    return partition == call->partition ? call->generation : call->api->generations[partition];
+}
+
+void api_put_key_of(struct cs_buf *command, const struct cs_api *api, int32_t partition, int64_t generation,
+                    const char *key) {
+    char text[CS_PREFIX_MAX + CS_STATE_KEY_MAX + 1];
+    size_t n = cs_redis_prefix(text, api->consumer->settings->redis_namespace, partition, generation);
+    // Names and ids are bounded: what does not fit is no key of ours.
+    n += (size_t)snprintf(text + n, sizeof text - n, "%s", key);
+    cs_redis_put_arg(command, text, n < sizeof text ? n : sizeof text - 1);
+}
+
+void api_put_key(struct cs_buf *command, const struct api_call *call, int32_t partition, const char *key) {
+    api_put_key_of(command, call->api, partition, generation_for(call, partition), key);
+}
+
+int64_t api_generation(const redisReply *reply) {
+    if (!reply || (reply->type != REDIS_REPLY_STRING && reply->type != REDIS_REPLY_NIL))
+        return 0;
+    return reply->type == REDIS_REPLY_NIL ? 1 : strtoll(reply->str, NULL, 10);
+}
+
+static void on_error_reply(struct api_call *call, const redisReply *reply) {
+    static const char *const passing[] = {"LOADING",  "MASTERDOWN",  "BUSY",
+                                          "TRYAGAIN", "CLUSTERDOWN", "READONLY"};
+    for (size_t i = 0; i < CS_ARRAY_LEN(passing); i++)
+        if (strncmp(reply->str, passing[i], strlen(passing[i])) == 0) {
+            api_redis_away(call);
+            return;
+        }
+    cs_log(CS_LOG_ERROR, "Redis refused a read of the API", "error=%s request=%s", reply->str,
+           cs_http_request_id(call->req));
+    api_problem(call, 500, NULL, "%s", "The catalog cannot be read; the server's log says why.");
+}
+
+// Another generation is live than the one that was read: from the beginning, with that one.
+static void begin_anew(struct api_call *call) {
+    if (call->state)
+        call->state_free(call->state);
+    call->state = NULL;
+    call->generation = call->api->generations[call->partition];
+    if (++call->restarts > RESTARTS_MAX)
+        api_busy(call, "The catalog is being replaced; ask again.");
+    else
+        api_auth_begin(call);
+}
+
+static void take_step(struct api_call *call, const redisReply *reply, int64_t generation,
+                      const redisReply *position) {
+    api_step next = CS_TAKE(call->next);
+    int32_t partition = call->asked.partition;
+    bool same = generation == call->asked.generation;
+    if (generation > 0 && !same)
+        call->api->generations[partition] = generation;
+    if (!call->req) {
+        // The client has left.
+    } else if (!reply) {
+        api_redis_away(call);
+    } else if (reply->type == REDIS_REPLY_ERROR) {
+        on_error_reply(call, reply);
+    } else if (generation == 0) {
+        api_redis_away(call);
+    } else if (!same) {
+        begin_anew(call);
+    } else if (!api_standing(call->api, partition, position)) {
+        api_busy(call, "The catalog has not caught up with what was decided; ask again.");
+    } else {
+        next(call, reply);
+    }
+    api_call_settle(call);
+}
+
+// What is asked with GET or MGET takes the two keys along: one command is a transaction by itself.
+#define GET_BEGINS  "*2\r\n$3\r\nGET\r\n"
+#define MGET_BEGINS "\r\n$4\r\nMGET\r\n"
+
+static bool take_keys_along(struct api_call *call, const struct cs_buf *command, struct cs_buf *out) {
+    const char *text = (const char *)command->data, *rest = NULL;
+    size_t args = 0;
+    if (command->failed || command->len < sizeof GET_BEGINS)
+        return false;
+    call->asked.one = memcmp(text, GET_BEGINS, sizeof GET_BEGINS - 1) == 0;
+    if (call->asked.one) {
+        args = 2;
+        rest = text + sizeof GET_BEGINS - 1;
+    } else {
+        char *end = NULL;
+        args = strtoul(text + 1, &end, 10);
+        if (strncmp(end, MGET_BEGINS, sizeof MGET_BEGINS - 1) != 0)
+            return false;
+        rest = end + sizeof MGET_BEGINS - 1;
+    }
+    cs_redis_put(out, args + 2);
+    cs_redis_put_text(out, "MGET");
+    cs_buf_put(out, rest, command->len - (size_t)(rest - text));
+    api_put_standing_keys(out, call->api, call->asked.partition, call->asked.generation);
+    return !out->failed;
+}
+
+static void on_documents(const redisReply *reply, void *arg) {
+    struct api_call *call = arg;
+    size_t n = api_elements(reply);
+    if (n < 3) {
+        take_step(call, reply && reply->type == REDIS_REPLY_ERROR ? reply : NULL, 0, NULL);
+        return;
+    }
+    redisReply documents = *reply; // without the two
+    documents.elements = n - 2;
+    take_step(call, call->asked.one ? reply->element[0] : &documents, api_generation(reply->element[n - 2]),
+              reply->element[n - 1]);
+}
+
+static void on_both(const redisReply *reply, void *arg) {
+    if (api_elements(reply) == 2 && api_elements(reply->element[1]) == 2)
+        take_step(arg, reply->element[0], api_generation(reply->element[1]->element[0]),
+                  reply->element[1]->element[1]);
+    else
+        take_step(arg, reply && reply->type == REDIS_REPLY_ERROR ? reply : NULL, 0, NULL);
+}
+
+static bool send_question(struct api_call *call, const struct cs_buf *command) {
+    CS_AUTO(cs_buf_clear) struct cs_buf other;
+    struct cs_redis_pool *redis = call->api->redis;
+    int32_t partition = call->asked.partition;
+    cs_buf_init(&other, API_COMMAND_MAX);
+    if (take_keys_along(call, command, &other))
+        return cs_redis_pool_send(redis, partition, &other, on_documents, call);
+    cs_buf_reset(&other);
+    cs_redis_put(&other, 3);
+    cs_redis_put_text(&other, "MGET");
+    api_put_standing_keys(&other, call->api, partition, call->asked.generation);
+    return cs_redis_pool_send_both(redis, partition, command, &other, on_both, call);
+}
+
+void api_ask_of(struct api_call *call, int32_t partition, const struct cs_buf *command, api_step next) {
+    call->asked.partition = partition;
+    call->asked.generation = generation_for(call, partition);
+    call->next = next;
+    if (send_question(call, command))
+        return;
+    call->next = NULL;
+    api_redis_away(call);
+}
+
+void api_ask(struct api_call *call, const struct cs_buf *command, api_step next) {
+    api_ask_of(call, call->partition, command, next);
+}
+
+void api_ask_key(struct api_call *call, api_step next, const char *key) {
+    CS_AUTO(cs_buf_clear) struct cs_buf command;
+    cs_buf_init(&command, 2048);
+    cs_redis_put(&command, 2);
+    cs_redis_put_text(&command, "GET");
+    api_put_key(&command, call, call->partition, key);
+    api_ask(call, &command, next);
+}
+
+struct cs_bytes api_bytes(const redisReply *reply) {
+    if (!reply || reply->type != REDIS_REPLY_STRING)
+        return (struct cs_bytes){0};
+    return (struct cs_bytes){(const uint8_t *)reply->str, (size_t)reply->len};
+}
+
+size_t api_elements(const redisReply *reply) {
+    return reply && reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
+}
+
+const char *api_query(const struct api_call *call, const char *name) {
+    return cs_http_query(call->req, name);
+}
+
+// ---- answers
+
+void api_answer(struct api_call *call, const struct cs_buf *json) {
+    struct cs_http_request *req = CS_TAKE(call->req);
+    cs_http_reply_json(req, 200, json);
+}
+
+void api_problem(struct api_call *call, int status, const char *code, const char *fmt, ...) {
+    char detail[512];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(detail, sizeof detail, fmt, ap);
+    va_end(ap);
+    struct cs_http_request *req = CS_TAKE(call->req);
+    if (status == 401)
+        cs_http_set_header(req, "WWW-Authenticate", "Bearer realm=\"certsync\"");
+    if (status == 503)
+        cs_http_set_header(req, "Retry-After", RETRY_AFTER_S);
+    cs_http_problem(req, status, code, "%s", detail);
+}
+
+void api_not_found(struct api_call *call, enum cs_code code) {
+    api_problem(call, 404, cs_code_name(code), "%s", cs_code_sentence(code));
+}
+
+void api_redis_away(struct api_call *call) {
+    api_problem(call, 503, NULL, "%s", "The catalog cannot be reached at the moment; ask again.");
+}
+
+void api_busy(struct api_call *call, const char *why) {
+    api_problem(call, 503, NULL, "%s", why);
+}
+
+void api_unreadable(struct api_call *call, const struct cs_err *err) {
+    cs_log_err(CS_LOG_ERROR, "the API cannot read a document of the catalog", err, "request=%s account=%s",
+               cs_http_request_id(call->req), call->account);
+    api_problem(call, 500, NULL, "%s",
+                "The catalog holds a document that this release cannot read; the server's log says which.");
+}

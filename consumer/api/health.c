@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// /healthz, /readyz and /metrics: without a token, for the machine's own monitoring.
+#include <stdio.h>
+#include <string.h>
+
+#include "api/internal.h"
+#include "certsync/base/json_write.h"
+
+#define METRICS_MAX ((size_t)16 << 20)
+
+// That it answers says that the loop turns; the workers are asked for.
+void api_healthz(struct cs_http_request *req, void *arg) {
+    (void)arg;
+    const struct cs_consumer *c = ((const struct cs_api *)cs_http_arg(req))->consumer;
+    if (c->alive && !c->alive(c->alive_arg)) {
+        cs_http_problem(req, 503, NULL, "%s", "A worker hangs.");
+        return;
+    }
+    CS_AUTO(cs_buf_clear) struct cs_buf json;
+    cs_buf_init(&json, 64);
+    cs_json_begin(&json, '{');
+    cs_json_str(&json, "status", "ok");
+    cs_json_end(&json, '}');
+    cs_http_reply_json(req, 200, &json);
+}
+
+static void put_offset(struct cs_buf *json, const char *name, int64_t v) {
+    if (v >= 0)
+        cs_json_int(json, name, v);
+}
+
+static void put_age(struct cs_buf *json, const char *name, int64_t now_ms, int64_t then_ms) {
+    if (then_ms > 0)
+        cs_json_int(json, name, now_ms > then_ms ? now_ms - then_ms : 0);
+}
+
+static void put_partition(struct cs_buf *json, int32_t partition, const struct cs_board_entry *e,
+                          int64_t now_ms, int64_t wall_ms) {
+    cs_json_begin(json, '{');
+    cs_json_int(json, "partition", partition);
+    cs_json_str(json, "state", cs_board_state_name(e->state));
+    if (e->reason[0])
+        cs_json_str(json, "reason", e->reason);
+    if (e->state != CS_BOARD_ELSEWHERE) {
+        put_offset(json, "next_offset", e->next_offset);
+        put_offset(json, "end_offset", e->end_offset);
+        put_offset(json, "lag", cs_board_lag(e));
+        cs_json_int(json, "outcomes", e->outcomes);
+        if (e->progress_ms > 0)
+            cs_json_int(json, "idle_ms", now_ms > e->progress_ms ? now_ms - e->progress_ms : 0);
+        if (e->foreign > 0)
+            cs_json_int(json, "foreign_outcomes", e->foreign);
+        put_age(json, "oldest_event_ms", wall_ms, e->oldest_ms);
+        put_age(json, "oldest_pending_share_ms", wall_ms, e->share_ms);
+    }
+    cs_json_end(json, '}');
+}
+
+bool cs_api_ready(const struct cs_api *api, char *why, size_t why_size) {
+    if (!api->stopping && !cs_board_ready(api->consumer->board, why, why_size))
+        return false;
+    const char *reason = api->stopping                      ? "the process is stopping"
+                         : !cs_redis_pool_ready(api->redis) ? "the API cannot reach Redis"
+                         : !api_standings_known(api->standings)
+                             ? "the API does not know yet how far outcomes are published"
+                             : NULL;
+    if (reason)
+        snprintf(why, why_size, "%s", reason);
+    return !reason;
+}
+
+void api_readyz(struct cs_http_request *req, void *arg) {
+    (void)arg;
+    const struct cs_api *api = cs_http_arg(req);
+    const struct cs_consumer *c = api->consumer;
+    char why[1024] = "";
+    bool ready = cs_api_ready(api, why, sizeof why);
+    CS_AUTO(cs_buf_clear) struct cs_buf json;
+    cs_buf_init(&json, API_BODY_MAX);
+    cs_json_begin(&json, '{');
+    cs_json_bool(&json, "ready", ready);
+    if (!ready)
+        cs_json_str(&json, "reason", why);
+    cs_json_str(&json, "redis", cs_redis_pool_ready(api->redis) ? "connected" : "away");
+    cs_json_name(&json, "partitions");
+    cs_json_begin(&json, '[');
+    int64_t now_ms = cs_clock_mono_ms(c->clock);
+    int64_t wall_ms = cs_clock_wall_ms(c->clock);
+    for (int32_t p = 0; p < cs_board_partitions(c->board); p++) {
+        struct cs_board_entry e;
+        cs_board_get(c->board, p, &e);
+        put_partition(&json, p, &e, now_ms, wall_ms);
+    }
+    cs_json_end(&json, ']');
+    cs_json_end(&json, '}');
+    cs_http_reply_json(req, ready ? 200 : 503, &json);
+}
+
+void api_metrics(struct cs_http_request *req, void *arg) {
+    (void)arg;
+    const struct cs_api *api = cs_http_arg(req);
+    CS_AUTO(cs_buf_clear) struct cs_buf text;
+    cs_buf_init(&text, METRICS_MAX);
+    cs_metrics_render(api->consumer->metrics, &text);
+    if (text.failed)
+        cs_http_problem(req, 500, NULL, "%s", "The metrics do not fit into memory.");
+    else
+        cs_http_reply(req, 200, CS_METRICS_CONTENT_TYPE, cs_buf_bytes(&text));
+}

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Inside the API: a call is one request under an account, taken from its token to its answer
+// through steps. Each step gets the reply of Redis that the step before asked for, and does exactly
+// one thing: asks again, answers, or parks (api/wait.c). A call has at most one question under way;
+// Redis being away, error replies and clients that leave are dealt with between the steps, once.
+//
+// A call reads one generation of its partition's catalog (catalog.h): the one that the API believes
+// to be live. With every question it asks, in one transaction, which one is, and where the catalog
+// stands. Where another is live the call begins anew with that one; nothing of what it read before
+// is used. Where the catalog stands before what was published it is not answered from
+// (api/standing.c).
+#pragma once
+
+#include "api/api.h"
+#include "api/token.h"
+#include "redis/pool.h"
+
+#include "certsync/model/codes.h"
+#include "certsync/model/outcome.h"
+#include "certsync/model/state.h"
+#include "certsync/runtime/filewatch.h"
+#include "certsync/runtime/http.h"
+
+#define API_COMMAND_MAX ((size_t)1 << 20)   // bytes of one command for Redis
+#define API_DOCS_MAX    50                  // documents of one step: bounds what one turn of the loop decodes
+#define API_MEMBERS_MAX 1000                // index members of one step
+#define API_STEPS_MAX   40                  // index steps of one request: then a short page with a cursor
+#define API_PAGE_BYTES  ((size_t)512 << 10) // a page ends early beyond this
+#define API_BODY_MAX    ((size_t)8 << 20)
+#define API_LIMIT       100 // defaults and bounds of ?limit=
+#define API_LIMIT_MAX   1000
+#define API_MEMBER_MAX  CS_STATE_KEY_MAX
+
+enum api_access {
+    API_READ,         // the account's lists
+    API_CERTIFICATES, // its certificates
+    API_SEALED_KEY,
+    API_OUTCOME,    // one outcome
+    API_DEPLOYMENT, // what belongs to no account: the accounts themselves, the trusted keys
+};
+
+struct api_call;
+typedef void (*api_step)(struct api_call *call, const redisReply *reply);
+
+struct api_endpoint {
+    enum api_access access;
+    api_step begin;           // after the token is accepted; reply is NULL
+    const char *const *query; // parameters that it knows, NULL-terminated
+    char cursor;              // of API_DEPLOYMENT: the kind of its cursors
+};
+
+enum api_role { API_AGENT = 1, API_ADMIN, API_AUDITOR, API_CUSTODIAN, API_ISSUER };
+
+struct api_call {
+    struct cs_api *api;
+    struct cs_http_request *req; // NULL once answered, or when the client has left
+    const struct api_endpoint *endpoint;
+    cs_account_id account; // "" where the path's is not the form of one, and with API_DEPLOYMENT
+    int32_t partition;     // the account's; with API_DEPLOYMENT the one that this page is about
+    struct cs_token token;
+    enum api_role role;
+    bool own_events_only; // of outcomes
+    api_step next;        // what the reply goes to; NULL: nothing is asked
+    int64_t generation;   // of the partition's catalog that it reads
+    int64_t begun_ms;     // monotonic
+    unsigned restarts;
+    struct { // the question under way
+        int32_t partition;
+        int64_t generation;
+        bool one; // of one key: its document is the reply
+    } asked;
+    void *state; // of the endpoint
+    void (*state_free)(void *state);
+    struct api_waiter *waiter; // while parked
+    struct api_call *prev, *list_next;
+};
+
+struct cs_api {
+    const struct cs_consumer *consumer;
+    struct cs_http_server *http;
+    struct cs_filewatch *tls_watch;
+    struct cs_redis_pool *redis;
+    struct cs_crypto *crypto; // the loop's thread's
+    struct api_waits *waits;
+    struct api_look *look;
+    struct api_standings *standings;
+    struct api_call *calls;
+    int64_t *generations; // by partition: the one believed to be live
+    bool stopping;
+    struct cs_metric *requests;
+    struct cs_metric *seconds;
+    struct cs_series *redis_up;
+};
+
+// ---- api/call.c: calls
+
+// Handler of every route under an account: makes the call, checks its token, then endpoint->begin.
+void api_call_start(struct cs_http_request *req, const struct api_endpoint *endpoint);
+// Frees calls whose question is answered by nobody any more (cs_api_free).
+void api_calls_free(struct cs_api *api);
+int64_t api_now_s(const struct cs_api *api);
+
+// Keys are written as in entry.h; what comes before them in Redis is put there by itself, of the
+// generation that the call reads.
+void api_put_key(struct cs_buf *command, const struct api_call *call, int32_t partition, const char *key);
+// The same, of any generation; 0: a key of the partition as a whole.
+void api_put_key_of(struct cs_buf *command, const struct cs_api *api, int32_t partition, int64_t generation,
+                    const char *key);
+// The generation that a reply of its key tells; 0 where it tells none.
+int64_t api_generation(const redisReply *reply);
+// Asks; the reply goes to next, unless it is an error. Answers 503 by itself where it cannot.
+void api_ask(struct api_call *call, const struct cs_buf *command, api_step next);
+// The same of another partition than the call's own.
+void api_ask_of(struct api_call *call, int32_t partition, const struct cs_buf *command, api_step next);
+// Asks one key: GET, or what command names.
+void api_ask_key(struct api_call *call, api_step next, const char *key);
+
+// Answers; the call is freed when its step returns.
+void api_answer(struct api_call *call, const struct cs_buf *json);
+void api_problem(struct api_call *call, int status, const char *code, const char *fmt, ...) CS_PRINTF(4, 5);
+void api_not_found(struct api_call *call, enum cs_code code); // 404 with the code's sentence
+void api_redis_away(struct api_call *call);                   // 503, Retry-After
+void api_busy(struct api_call *call, const char *why);        // 503, Retry-After
+// The catalog holds what cannot be read: 500, logged.
+void api_unreadable(struct api_call *call, const struct cs_err *err);
+// After a step outside of a reply (a timer, a message): frees the call if it is answered.
+void api_call_settle(struct api_call *call);
+
+// Bytes of a string reply; data NULL for nil and anything else.
+struct cs_bytes api_bytes(const redisReply *reply);
+// Elements of an array reply; 0 for anything else.
+size_t api_elements(const redisReply *reply);
+const char *api_query(const struct api_call *call, const char *name);
+
+// ---- api/auth.c
+void api_auth_begin(struct api_call *call);
+
+// ---- api/page.c: pages and cursors
+
+// Kinds of the cursors that are read before the listing begins.
+#define API_CURSOR_ACCOUNTS 'A'
+#define API_CURSOR_TRUST    'T'
+
+struct api_page {
+    int64_t limit;
+    bool has_cursor;
+    int64_t score;                   // of the last member seen (by score), or the last number
+    int64_t passed;                  // members of this score that were seen
+    char member[API_MEMBER_MAX + 1]; // the last one seen
+};
+// Reads ?limit= and ?cursor= of a listing of this kind (one letter). False: answered with 400.
+CS_MUST_USE bool api_page_read(struct api_call *call, char kind, struct api_page *page);
+// Of a listing that goes over the partitions: where its cursor is. 0 without a cursor, and where it
+// is none.
+int32_t api_page_partition(const struct api_call *call, char kind);
+// "next":"…" after the list.
+void api_page_put_next(struct cs_buf *json, char kind, const struct api_page *page);
+// A whole number of a query parameter; the default where it is absent. False: answered with 400.
+CS_MUST_USE bool api_query_int(struct api_call *call, const char *name, int64_t def, int64_t min, int64_t max,
+                               int64_t *ret);
+// ZRANGEBYLEX of a whole index of the account (without one: of the partition), or of what begins
+// with prefix, from the page's cursor on.
+void api_page_put_lex(struct cs_buf *command, const struct api_call *call, const struct api_page *page,
+                      enum cs_kind index, const char *prefix, int64_t count);
+
+// Lists of small documents, one index and one document each (api/lists.c).
+void api_csrs(struct api_call *call, const redisReply *reply);
+void api_agents(struct api_call *call, const redisReply *reply);
+void api_accounts(struct api_call *call, const redisReply *reply);
+void api_trust(struct api_call *call, const redisReply *reply);
+void api_shares(struct api_call *call, const redisReply *reply); // api/shares.c
+
+// ---- api/certificates.c, api/certificate.c
+void api_certificates(struct api_call *call, const redisReply *reply);
+void api_certificate(struct api_call *call, const redisReply *reply);
+void api_sealed_key(struct api_call *call, const redisReply *reply);
+
+// ---- api/item.c: a certificate as JSON
+
+#define API_WITHIN_DAYS 30
+enum api_status { API_VALID = 1, API_EXPIRING, API_EXPIRED, API_NOT_YET_VALID };
+const char *api_status_name(enum api_status s);
+bool api_status_parse(const char *s, enum api_status *ret);
+
+struct api_item {
+    const struct cs_cert_summary *summary;
+    const char *id;
+    const char *owner_account; // shared in: whose it is; else NULL
+    const char *share;         // shared in: the share's id
+    const char *by;            // own: who sent it
+    int64_t created_ms, updated_ms;
+    size_t shares_total;
+    const struct cs_certificate *own;   // own: for old versions; else NULL
+    const struct cs_material *material; // to show its chains; else NULL
+};
+void api_item_of_own(const struct cs_certificate *cert, struct api_item *ret);
+void api_item_of_shared(const struct cs_shared_in *in, struct api_item *ret);
+enum api_status api_item_status(const struct cs_cert_summary *s, int64_t now_s, int64_t within_days);
+// Members of the object, without its braces and its shares.
+void api_item_put(struct cs_buf *json, const struct api_item *item, int64_t now_s, int64_t within_days);
+// {"to":…,"share":…,"state":…,"version":…}; nothing where the document is gone.
+void api_item_put_share(struct cs_buf *json, const redisReply *share_doc);
+void api_put_time_s(struct cs_buf *json, const char *name, int64_t time_s);
+void api_put_time_ms(struct cs_buf *json, const char *name, int64_t time_ms);
+void api_put_names(struct cs_buf *json, const char *name, char *const *names, size_t n);
+void api_put_can(struct cs_buf *json, const char *name, unsigned can);
+
+// ---- api/outcomes.c, api/wait.c
+void api_outcomes(struct api_call *call, const redisReply *reply);
+void api_outcome(struct api_call *call, const redisReply *reply);
+
+struct api_found {
+    bool exists; // and this caller may see it
+    bool final;
+};
+// What an outcome document says to this call; doc may be nil. False: cannot be read.
+CS_MUST_USE bool api_outcome_look(const struct api_call *call, struct cs_bytes doc, struct api_found *ret,
+                                  struct cs_err *err);
+void api_outcome_answer(struct api_call *call, struct cs_bytes doc); // 200, or 404 outcome.unknown
+// The wait is over: looks once more and answers what there is.
+void api_outcome_last(struct api_call *call);
+
+struct api_waits;
+CS_MUST_USE bool api_waits_new(struct cs_api *api, struct api_waits **ret, struct cs_err *err);
+void api_waits_free(struct api_waits *w); // after Redis is let go
+// How often a partition was heard to move: to be compared with what it was when a question was
+// asked.
+uint64_t api_wait_heard(const struct api_waits *w, int32_t partition);
+// Parks the call until its event's outcome is final, or `until_ms` (monotonic): then the call is
+// answered. heard: api_wait_heard from before the caller looked. Answers 503 where too many wait
+// already.
+void api_wait_park(struct api_call *call, const char *event, int64_t until_ms, uint64_t heard);
+void api_wait_unpark(struct api_call *call); // the client has left
+void api_waits_redis(struct api_waits *w, bool ready);
+
+// ---- api/standing.c: whether a catalog has caught up with what was published
+
+bool api_standings_new(struct cs_api *api, struct api_standings **ret, struct cs_err *err);
+void api_standings_free(struct api_standings *s); // takes NULL
+// The keys of generation and position, two arguments of an MGET.
+void api_put_standing_keys(struct cs_buf *command, const struct cs_api *api, int32_t partition,
+                           int64_t generation);
+// Whether what was read together with this position (of the live generation) may be answered.
+bool api_standing(struct cs_api *api, int32_t partition, const redisReply *position);
+// A connection to Redis came or went: it may be another Redis than before.
+void api_standings_doubt(struct api_standings *s);
+// Whether Kafka was asked for the published outcomes of each partition, and said some of them.
+bool api_standings_known(const struct api_standings *s);
+
+// ---- api/look.c: the age of shares, and who is heard of
+
+struct api_look;
+CS_MUST_USE bool api_look_new(struct cs_api *api, struct api_look **ret, struct cs_err *err);
+void api_look_free(struct api_look *l); // after the pool, whose last callbacks it has
+void api_waits_stop(struct api_waits *w);
+
+// ---- api/health.c
+void api_healthz(struct cs_http_request *req, void *arg);
+void api_readyz(struct cs_http_request *req, void *arg);
+void api_metrics(struct cs_http_request *req, void *arg);

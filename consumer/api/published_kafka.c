@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "api/published.h"
+#include "certsync/runtime/clock.h"
+#include "certsync/runtime/log.h"
+#include "worker/cursor.h"
+
+#define TIMEOUT_MS  5000
+#define READ_FOR_MS 60000 // of what follows the catalog's position, where it has to be read whole
+
+struct seen {
+    int64_t end;  // the topic's, when it was looked at
+    int64_t last; // number of the last outcome before it
+};
+
+struct published_kafka {
+    struct cs_published base;
+    struct cs_crypto *crypto;
+    struct cs_topic *outcomes;
+    struct cs_topic_options options;
+    const atomic_int *files; // changes with the files of Kafka's TLS
+    int used, failed;        // *files when the client was made, and when one could not be made last
+    atomic_bool stopping;
+    int32_t partition_count;
+    struct seen seen[];
+};
+
+// Whoever waits with it until the old certificate has ended can ask no more. Where it fails it is tried again.
+static void renew(struct published_kafka *p) {
+    int now = atomic_load(p->files);
+    struct cs_topic *made = NULL;
+    struct cs_err err;
+    if (now == p->used)
+        return;
+    if (cs_topic_kafka_new(&p->options, &made, &err)) {
+        cs_topic_free(p->outcomes);
+        p->outcomes = made;
+        p->used = now;
+        cs_log_msg(CS_LOG_INFO, "the API's connection to Kafka is a new one, with the changed files");
+    } else if (now != p->failed) {
+        p->failed = now;
+        cs_log_err(CS_LOG_WARN, "the client with the changed files could not be made", &err, "client=api");
+    }
+}
+
+static bool is_stopped(struct published_kafka *p, struct cs_err *err) {
+    return atomic_load(&p->stopping) &&
+           !cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "the process is stopping");
+}
+
+// Follows the chain from the catalog's position to the end: exact, whatever stands between.
+static bool follow(struct published_kafka *p, int32_t partition, const struct cs_position *at,
+                   int64_t *ret_last, struct cs_err *err) {
+    struct cs_cursor_stream *stream = NULL;
+    enum cs_cursor_step step = CS_CURSOR_WAIT;
+    int64_t last = at->outcomes, deadline_ms = cs_clock_mono_ms(cs_clock_real()) + READ_FOR_MS;
+    if (!cs_cursor_open(p->outcomes, partition, at, &stream, err))
+        return false;
+    bool ok = true;
+    while (ok && step != CS_CURSOR_END) {
+        struct cs_published_outcome ignored;
+        ok = !is_stopped(p, err) && cs_cursor_next(stream, p->crypto, &step, &ignored, err);
+        last += ok && step == CS_CURSOR_OUTCOME;
+        if (ok && step == CS_CURSOR_WAIT) {
+            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+            ok = cs_clock_mono_ms(cs_clock_real()) < deadline_ms ||
+                 cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "the published outcomes did not arrive in time");
+        }
+    }
+    cs_cursor_close(stream);
+    if (ok)
+        *ret_last = last;
+    return ok;
+}
+
+static bool last(struct cs_published *base, int32_t partition, const struct cs_position *at,
+                 int64_t *ret_last, bool *ret_exact, struct cs_err *err) {
+    struct published_kafka *p = (struct published_kafka *)(void *)base;
+    struct seen *seen = &p->seen[partition];
+    struct cs_cursor_tail tail;
+    int64_t low = 0;
+    int64_t end = 0;
+    if (is_stopped(p, err))
+        return false;
+    renew(p);
+    if (!p->outcomes->ops->bounds(p->outcomes, partition, TIMEOUT_MS, &low, &end, err))
+        return false;
+    if (end < seen->end) // made anew
+        *seen = (struct seen){0};
+    // Numbers are dense and each takes a record, so there cannot be more: most often no record has to be read.
+    if (at->outcomes >= seen->last + (end - seen->end)) {
+        *ret_last = at->outcomes;
+        *ret_exact = true;
+        return true;
+    }
+    if (!cs_cursor_tail(p->outcomes, p->crypto, partition, at, TIMEOUT_MS, &tail, err))
+        return false;
+    bool exact = tail.found;
+    int64_t found = tail.last;
+    if (!exact && tail.last <= at->outcomes) {
+        if (!follow(p, partition, at, &found, err))
+            return false;
+        exact = true;
+    }
+    if (exact)
+        *seen = (struct seen){tail.end < end ? tail.end : end, found};
+    *ret_last = found;
+    *ret_exact = exact;
+    return true;
+}
+
+static void stop(struct cs_published *base) {
+    atomic_store(&((struct published_kafka *)(void *)base)->stopping, true);
+}
+
+static void published_free(struct cs_published *base) {
+    struct published_kafka *p = (struct published_kafka *)(void *)base;
+    cs_topic_free(p->outcomes);
+    cs_crypto_free(p->crypto);
+    free(p);
+}
+
+bool cs_published_kafka_new(const struct cs_kafka_settings *kafka, const char *topic, int32_t partition_count,
+                            const atomic_int *files, struct cs_published **ret, struct cs_err *err) {
+    static const struct cs_published_ops ops = {last, stop, published_free};
+    struct published_kafka *p = calloc(1, sizeof *p + (size_t)partition_count * sizeof p->seen[0]);
+    if (!p)
+        return cs_err_oom(err);
+    p->base.ops = &ops;
+    p->partition_count = partition_count;
+    p->options = (struct cs_topic_options){kafka, "certsync-consumer-api", topic, -1, false};
+    p->files = files;
+    p->used = p->failed = atomic_load(files);
+    if (!cs_crypto_new(&p->crypto, err) || !cs_topic_kafka_new(&p->options, &p->outcomes, err)) {
+        published_free(&p->base);
+        return false;
+    }
+    *ret = &p->base;
+    return true;
+}
+
+void cs_published_free(struct cs_published *p) {
+    if (p)
+        p->ops->free(p);
+}

@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Whether a partition's catalog may be answered from. Redis can lose it, or turn it back (FLUSHALL, a restart
+// from an old snapshot, a replica that lags): then it lets a revoked key in, and knows none that was enrolled
+// since, until the partition's worker has replayed the log. So each question reads the catalog's position
+// together with what it asks (api/call.c), and counts only where
+//
+//   - the published outcomes were asked for since Redis was last away, and since the position last went back: the
+//     API of this process serves partitions that other processes have, so Kafka is the one that knows;
+//   - the catalog stands at or behind the last of them, and not before any position that was seen.
+//
+// All else is answered with 503 and Retry-After. Positions are looked at each second as well, so that a loss
+// is seen however few ask. Kafka is asked in a thread of its own.
+#include <errno.h>
+#include <event2/event.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "api/internal.h"
+#include "api/published.h"
+#include "certsync/runtime/log.h"
+#include "redis/key.h"
+
+#define LOOK_EVERY_MS 1000
+#define ASK_AGAIN_MS  300   // after Kafka did not say it for sure
+#define PAUSE_MOST_MS 10000 // where it says nothing: twice as long each time
+#define TEXT_MAX      384   // of a position
+
+struct answer {
+    bool there;
+    uint64_t epoch;
+    bool ok, exact;
+    int64_t last;
+    struct cs_err err;
+};
+
+struct standing {
+    struct api_standings *all;
+    int32_t partition;
+    bool proven;           // floor is what was published when Redis was there last
+    int64_t floor;         // number of the outcome that the catalog must have reached
+    struct cs_position at; // as last read
+    char text[TEXT_MAX];   // its bytes; len 0: nothing was read yet
+    size_t text_len;
+    bool read, looking;
+    int64_t generation;              // that the look under way reads
+    char unreadable[CS_ERR_MSG_MAX]; // why the position that is there now cannot be read, as it was logged
+    bool held, told;                 // not answered from; that it is behind was logged
+    bool asking;
+    bool asked; // and answered, be it with an error, since the last doubt
+    int64_t not_before_ms;
+    int64_t pause_ms;            // the last one after a question that failed; 0: none
+    char failed[CS_ERR_MSG_MAX]; // why it did, as it was logged last
+    // Between loop and thread, with `at`.
+    bool wanted;
+    uint64_t epoch; // it was doubted so often: an answer to what was asked before is none
+    struct answer answer;
+};
+
+struct api_standings {
+    struct cs_api *api;
+    struct cs_timer *timer;
+    struct cs_series *gauge;
+    int32_t held;
+    pthread_t thread;
+    bool started;
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    int wake_fd; // the loop is woken: an answer is there
+    struct event *wake;
+    bool stopping;
+    int32_t turn; // the partition that is looked at first for the next question
+    int32_t count;
+    struct standing list[];
+};
+
+static int64_t now_ms(const struct api_standings *s) {
+    return cs_clock_mono_ms(s->api->consumer->clock);
+}
+
+// Counts, and tells once where the catalog is behind, and once more when that is over.
+static bool settle(struct standing *st) {
+    struct api_standings *s = st->all;
+    bool behind = st->proven && st->at.outcomes < st->floor;
+    bool ok = st->proven && !behind && !st->unreadable[0];
+    if (ok == st->held) {
+        s->held += ok ? -1 : 1;
+        st->held = !ok;
+        cs_series_set(s->gauge, s->held);
+    }
+    if (behind && !st->told)
+        cs_log(CS_LOG_WARN, "the API does not answer for a partition until its catalog has caught up",
+               "partition=%d outcomes=%lld published=%lld", (int)st->partition, (long long)st->at.outcomes,
+               (long long)st->floor);
+    else if (ok && st->told)
+        cs_log(CS_LOG_INFO, "the API answers for the partition again", "partition=%d outcomes=%lld",
+               (int)st->partition, (long long)st->at.outcomes);
+    st->told = behind || (st->told && !ok);
+    return ok;
+}
+
+// What fails fails again each time it is tried: that is logged once. told: CS_ERR_MSG_MAX bytes.
+static bool is_new(char *told, const struct cs_err *err) {
+    if (strcmp(told, err->msg) == 0)
+        return false;
+    snprintf(told, CS_ERR_MSG_MAX, "%s", err->msg);
+    return true;
+}
+
+// ---- asking Kafka
+
+static void want(struct standing *st) {
+    struct api_standings *s = st->all;
+    if (st->asking || now_ms(s) < st->not_before_ms)
+        return;
+    st->asking = true;
+    pthread_mutex_lock(&s->lock);
+    st->wanted = true;
+    pthread_cond_signal(&s->cond);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void take_answer(struct standing *st, const struct answer *a) {
+    struct api_standings *s = st->all;
+    st->asking = false;
+    st->asked = a->epoch == st->epoch;
+    if (!st->asked) {
+        want(st); // doubted meanwhile: what is published may be more
+    } else if (a->ok) {
+        st->pause_ms = 0;
+        st->failed[0] = '\0';
+        st->not_before_ms = now_ms(s) + ASK_AGAIN_MS;
+        if (a->exact) {
+            st->proven = true;
+            st->floor = a->last > st->floor ? a->last : st->floor;
+            (void)settle(st);
+        }
+    } else {
+        int64_t longer_ms = st->pause_ms > 0 ? 2 * st->pause_ms : ASK_AGAIN_MS;
+        st->pause_ms = longer_ms < PAUSE_MOST_MS ? longer_ms : PAUSE_MOST_MS;
+        st->not_before_ms = now_ms(s) + st->pause_ms;
+        if (is_new(st->failed, &a->err))
+            cs_log_err(CS_LOG_WARN, "the API cannot learn how far outcomes are published", &a->err,
+                       "partition=%d", (int)st->partition);
+    }
+}
+
+static void on_wake(evutil_socket_t fd, short what, void *arg) {
+    (void)what;
+    struct api_standings *s = arg;
+    uint64_t times;
+    if (read((int)fd, &times, sizeof times) < 0)
+        return; // somebody else's wake
+    for (int32_t p = 0; p < s->count; p++) {
+        struct answer a;
+        pthread_mutex_lock(&s->lock);
+        a = s->list[p].answer;
+        s->list[p].answer.there = false;
+        pthread_mutex_unlock(&s->lock);
+        if (a.there)
+            take_answer(&s->list[p], &a);
+    }
+}
+
+// In turn: a question that takes its whole timeout (a partition without a leader) must not come before those that
+// were not asked yet, again and again.
+static struct standing *next_wanted(struct api_standings *s) {
+    for (int32_t i = 0; i < s->count; i++) {
+        int32_t p = (s->turn + i) % s->count;
+        if (!s->list[p].wanted)
+            continue;
+        s->turn = p + 1;
+        return &s->list[p];
+    }
+    return NULL;
+}
+
+static void *thread_main(void *arg) {
+    struct api_standings *s = arg;
+    struct cs_published *published = s->api->consumer->published;
+    prctl(PR_SET_NAME, "api-published");
+    pthread_mutex_lock(&s->lock);
+    while (!s->stopping) {
+        struct standing *st = next_wanted(s);
+        if (!st) {
+            pthread_cond_wait(&s->cond, &s->lock);
+            continue;
+        }
+        struct cs_position at = st->at;
+        struct answer a = {.there = true, .epoch = st->epoch};
+        const uint64_t one = 1;
+        st->wanted = false;
+        pthread_mutex_unlock(&s->lock);
+        a.ok = published->ops->last(published, st->partition, &at, &a.last, &a.exact, &a.err);
+        pthread_mutex_lock(&s->lock);
+        st->answer = a;
+        if (write(s->wake_fd, &one, sizeof one) < 0) {
+            // Its count is full: the loop is awake.
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+    return NULL;
+}
+
+// ---- what was read
+
+// The position went back, or Redis was away: what is published must be asked for. Its epoch has
+// changed already.
+static void doubt(struct standing *st) {
+    st->proven = st->asked = false;
+    st->not_before_ms = st->pause_ms = 0;
+    (void)settle(st);
+}
+
+static void take_position(struct standing *st, struct cs_bytes text, const struct cs_position *now) {
+    struct api_standings *s = st->all;
+    bool back = st->read && now->outcomes < st->at.outcomes;
+    pthread_mutex_lock(&s->lock);
+    st->at = *now;
+    st->epoch += back;
+    pthread_mutex_unlock(&s->lock);
+    if (back)
+        doubt(st);
+    st->read = true;
+    st->text_len = text.len <= TEXT_MAX ? text.len : 0;
+    if (st->text_len > 0)
+        memcpy(st->text, text.data, text.len);
+}
+
+// Kafka cannot help: it counts as asked, and does not keep the others from being served.
+static void cannot_read(struct standing *st, const struct cs_err *err) {
+    if (is_new(st->unreadable, err))
+        cs_log_err(CS_LOG_ERROR, "the API cannot read where a catalog stands", err, "partition=%d",
+                   (int)st->partition);
+    st->asked = true;
+    st->proven = false;
+    (void)settle(st);
+}
+
+bool api_standing(struct cs_api *api, int32_t partition, const redisReply *reply) {
+    struct standing *st = &api->standings->list[partition];
+    struct cs_bytes text = api_bytes(reply);
+    bool same =
+        st->read && text.len == st->text_len && text.len > 0 && memcmp(text.data, st->text, text.len) == 0;
+    if (!same) {
+        struct cs_position now = {0};
+        struct cs_err err;
+        if (text.data && !cs_position_decode(text, &now, &err)) {
+            cannot_read(st, &err);
+            return false;
+        }
+        take_position(st, text, &now);
+    }
+    st->unreadable[0] = '\0';
+    if (!st->proven)
+        want(st);
+    else if (st->at.outcomes > st->floor)
+        st->floor = st->at.outcomes;
+    return settle(st);
+}
+
+void api_standings_doubt(struct api_standings *s) {
+    pthread_mutex_lock(&s->lock);
+    for (int32_t p = 0; p < s->count; p++)
+        s->list[p].epoch++;
+    pthread_mutex_unlock(&s->lock);
+    for (int32_t p = 0; p < s->count; p++)
+        doubt(&s->list[p]);
+}
+
+// One that cannot be proven (its outcomes are damaged) does not keep the others from being served.
+bool api_standings_known(const struct api_standings *s) {
+    bool all_asked = true, some_proven = false;
+    for (int32_t p = 0; p < s->count; p++) {
+        all_asked = all_asked && s->list[p].asked;
+        some_proven = some_proven || s->list[p].proven;
+    }
+    return all_asked && some_proven;
+}
+
+// ---- looking
+
+void api_put_standing_keys(struct cs_buf *command, const struct cs_api *api, int32_t partition,
+                           int64_t generation) {
+    api_put_key_of(command, api, partition, 0, CS_GENERATION_KEY);
+    api_put_key_of(command, api, partition, generation, CS_POSITION_KEY);
+}
+
+static void on_look(const redisReply *reply, void *arg) {
+    struct standing *st = arg;
+    struct cs_api *api = st->all->api;
+    st->looking = false;
+    if (api_elements(reply) != 2)
+        return;
+    int64_t generation = api_generation(reply->element[0]);
+    bool same = generation == st->generation;
+    if (generation > 0)
+        api->generations[st->partition] = generation;
+    if (generation > 0 && same)
+        (void)api_standing(api, st->partition, reply->element[1]);
+}
+
+static void on_timer(void *arg) {
+    struct api_standings *s = arg;
+    for (int32_t p = 0; p < s->count; p++) {
+        struct standing *st = &s->list[p];
+        CS_AUTO(cs_buf_clear) struct cs_buf command;
+        cs_buf_init(&command, 512);
+        if (st->looking)
+            continue;
+        cs_redis_put(&command, 3);
+        cs_redis_put_text(&command, "MGET");
+        st->generation = s->api->generations[p];
+        api_put_standing_keys(&command, s->api, p, st->generation);
+        st->looking = cs_redis_pool_send(s->api->redis, p, &command, on_look, st);
+    }
+}
+
+// ---- life
+
+static bool open_wake(struct api_standings *s, struct cs_err *err) {
+    s->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (s->wake_fd < 0)
+        return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "eventfd: %s", strerror(errno));
+    s->wake = event_new(cs_loop_base(s->api->consumer->loop), s->wake_fd, EV_READ | EV_PERSIST, on_wake, s);
+    return (s->wake && event_add(s->wake, NULL) == 0) || cs_err_oom(err);
+}
+
+static bool start_thread(struct api_standings *s, struct cs_err *err) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int code = pthread_create(&s->thread, NULL, thread_main, s);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    s->started = code == 0;
+    return s->started || cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "starting a thread: %s", strerror(code));
+}
+
+bool api_standings_new(struct cs_api *api, struct api_standings **ret, struct cs_err *err) {
+    const struct cs_consumer *c = api->consumer;
+    struct api_standings *s = calloc(1, sizeof *s + (size_t)c->partition_count * sizeof s->list[0]);
+    if (!s)
+        return cs_err_oom(err);
+    s->api = api;
+    s->count = c->partition_count;
+    s->wake_fd = -1;
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->cond, NULL);
+    for (int32_t p = 0; p < s->count; p++)
+        s->list[p] = (struct standing){.all = s, .partition = p, .held = true};
+    s->held = s->count;
+    s->gauge =
+        cs_metric_0(cs_metrics_gauge(c->metrics, "certsync_api_held_partitions",
+                                     "Partitions that the API does not answer for: their catalogs have not "
+                                     "caught up with the published outcomes, as far as is known.",
+                                     NULL));
+    cs_series_set(s->gauge, s->held);
+    s->timer = cs_timer_new(c->loop, 0, LOOK_EVERY_MS, on_timer, s);
+    if ((!s->timer && !cs_err_oom(err)) || !open_wake(s, err) || !start_thread(s, err)) {
+        api_standings_free(s);
+        return false;
+    }
+    *ret = s;
+    return true;
+}
+
+void api_standings_free(struct api_standings *s) {
+    if (!s)
+        return;
+    struct cs_published *published = s->api->consumer->published;
+    pthread_mutex_lock(&s->lock);
+    s->stopping = true;
+    pthread_cond_signal(&s->cond);
+    pthread_mutex_unlock(&s->lock);
+    if (s->started) {
+        published->ops->stop(published);
+        pthread_join(s->thread, NULL);
+    }
+    cs_timer_free(s->timer);
+    if (s->wake)
+        event_free(s->wake);
+    if (s->wake_fd >= 0)
+        close(s->wake_fd);
+    pthread_cond_destroy(&s->cond);
+    pthread_mutex_destroy(&s->lock);
+    free(s);
+}

@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "catalog/redis_internal.h"
+#include "settings.h"
+
+#define MGET_KEYS   1000
+#define LOAD_BYTES  ((size_t)16 * 1024 * 1024) // of one load's documents; the rest is needed again
+#define INDEX_PIECE 2000
+#define FIRST_DOCS  2 // the replies before them are those of the fence
+#define MOVES_MAX   5
+
+bool cs_redis_stand(struct redis_catalog *c, int32_t partition, struct cs_err *err) {
+    size_t want = (size_t)partition + 1;
+    if (want > c->known_len) {
+        int64_t *grown = realloc(c->known, want * sizeof *grown);
+        if (!grown)
+            return cs_err_oom(err);
+        memset(grown + c->known_len, 0, (want - c->known_len) * sizeof *grown);
+        c->known = grown;
+        c->known_len = want;
+    }
+    c->partition = partition;
+    c->slot_len = cs_redis_prefix(c->slot, c->name_space, partition, 0);
+    c->prefix_len = cs_redis_prefix(c->prefix, c->name_space, partition, c->known[partition]);
+    return true;
+}
+
+bool cs_redis_open(struct redis_catalog *c, struct cs_err *err) {
+    c->link = NULL;
+    return cs_redis_route_link(c->route, c->partition, &c->link, err);
+}
+
+bool cs_redis_go_on(struct redis_catalog *c, struct cs_err *err) {
+    if (!c->link || !cs_redis_connected(c->link))
+        return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "the connection to Redis was lost");
+    return cs_redis_connect(c->link, err);
+}
+
+bool cs_redis_refused(struct redis_catalog *c, const redisReply *reply, const char *what,
+                      struct cs_err *err) {
+    return cs_redis_route_refused(c->route, reply, what, NULL, err);
+}
+
+void cs_redis_put_key(struct redis_catalog *c, const char *key) {
+    cs_redis_arg_joined(c->link, c->prefix, c->prefix_len, key);
+}
+
+void cs_redis_put_slot_key(struct redis_catalog *c, const char *key) {
+    cs_redis_arg_joined(c->link, c->slot, c->slot_len, key);
+}
+
+void cs_redis_put_command(struct redis_catalog *c, const char *name, const char *key) {
+    cs_redis_command(c->link, 2);
+    cs_redis_arg_text(c->link, name);
+    cs_redis_put_key(c, key);
+}
+
+// The fence and the position: watched, or read in one look.
+static void put_fence(struct redis_catalog *c, const char *name) {
+    cs_redis_command(c->link, 3);
+    cs_redis_arg_text(c->link, name);
+    cs_redis_put_slot_key(c, cs_redis_fence_key(c));
+    cs_redis_put_key(c, CS_POSITION_KEY);
+}
+
+static const char *asked_key(const struct redis_catalog *c, size_t i) {
+    const struct cs_needed *needed = NULL;
+    (void)cs_state_needed(c->state, &needed);
+    return needed[i].key;
+}
+
+// Documents and indexes apart.
+static bool sort_needed(struct redis_catalog *c, struct cs_err *err) {
+    const struct cs_needed *needed = NULL;
+    size_t n = cs_state_needed(c->state, &needed);
+    if (n > c->asked_cap) {
+        size_t *docs = realloc(c->docs, n * sizeof *docs);
+        if (docs)
+            c->docs = docs;
+        size_t *indexes = realloc(c->indexes, n * sizeof *indexes);
+        if (indexes)
+            c->indexes = indexes;
+        if (!docs || !indexes)
+            return cs_err_oom(err);
+        c->asked_cap = n;
+    }
+    c->docs_len = c->indexes_len = 0;
+    for (size_t i = 0; i < n; i++)
+        if (needed[i].index)
+            c->indexes[c->indexes_len++] = i;
+        else
+            c->docs[c->docs_len++] = i;
+    return true;
+}
+
+static bool send_load(struct redis_catalog *c, struct cs_err *err) {
+    if (!cs_redis_open(c, err))
+        return false;
+    put_fence(c, "WATCH");
+    put_fence(c, "MGET");
+    for (size_t i = 0; i < c->docs_len; i++) {
+        if (i % MGET_KEYS == 0) {
+            size_t left = c->docs_len - i;
+            cs_redis_command(c->link, 1 + (left < MGET_KEYS ? left : MGET_KEYS));
+            cs_redis_arg_text(c->link, "MGET");
+        }
+        cs_redis_put_key(c, asked_key(c, c->docs[i]));
+    }
+    for (size_t i = 0; i < c->indexes_len; i++) {
+        cs_redis_command(c->link, 5);
+        cs_redis_arg_text(c->link, "ZRANGE");
+        cs_redis_put_key(c, asked_key(c, c->indexes[i]));
+        cs_redis_arg_text(c->link, "0");
+        cs_redis_arg_text(c->link, "-1");
+        cs_redis_arg_text(c->link, "WITHSCORES");
+    }
+    put_fence(c, "MGET");
+    c->watching = true;
+    c->under_way = CS_LOADING;
+    size_t mgets = (c->docs_len + MGET_KEYS - 1) / MGET_KEYS;
+    return cs_redis_send_bounded(c->link, FIRST_DOCS, mgets, c->load_bytes, err);
+}
+
+static bool redis_load_begin(struct cs_catalog *base, int32_t partition, struct cs_state *state,
+                             struct cs_err *err) {
+    struct redis_catalog *c = (struct redis_catalog *)base;
+    c->under_way = CS_NOTHING;
+    c->watching = false;
+    c->state = state;
+    return sort_needed(c, err) && cs_redis_stand(c, partition, err) && send_load(c, err);
+}
+
+struct cs_bytes cs_redis_reply_bytes(const redisReply *r) {
+    if (r->type != REDIS_REPLY_STRING)
+        return (struct cs_bytes){0};
+    return (struct cs_bytes){(const uint8_t *)r->str, r->len};
+}
+
+bool cs_redis_read_position(const redisReply *r, struct cs_position *ret, struct cs_err *err) {
+    if (r->type == REDIS_REPLY_NIL) {
+        *ret = (struct cs_position){0};
+        return true;
+    }
+    return cs_position_decode(cs_redis_reply_bytes(r), ret, err) || cs_err_prepend(err, "position");
+}
+
+static bool fill_docs(struct redis_catalog *c, const redisReply *r, size_t first, struct cs_err *err) {
+    for (size_t i = 0; i < r->elements && first + i < c->docs_len; i++)
+        if (r->element[i]->type != CS_REDIS_REPLY_LEFT_OUT &&
+            !cs_state_fill_needed(c->state, c->docs[first + i], cs_redis_reply_bytes(r->element[i]), err))
+            return false;
+    return true;
+}
+
+// A reply of ZRANGE WITHSCORES as members, borrowed from the reply.
+bool cs_redis_read_members(struct redis_catalog *c, const redisReply *r, size_t *ret_n, struct cs_err *err) {
+    size_t n = r->elements / 2;
+    if (n > c->members_cap) {
+        struct cs_member *grown = realloc(c->members, n * sizeof *grown);
+        if (!grown)
+            return cs_err_oom(err);
+        c->members = grown;
+        c->members_cap = n;
+    }
+    for (size_t i = 0; i < n; i++) {
+        // Scores are integers below 2^53, which a double holds and Redis writes exactly.
+        double score = strtod(r->element[2 * i + 1]->str, NULL);
+        c->members[i] = (struct cs_member){r->element[2 * i]->str, (int64_t)score};
+    }
+    *ret_n = n;
+    return true;
+}
+
+static bool fill_index(struct redis_catalog *c, const redisReply *r, const char *key, struct cs_err *err) {
+    size_t n = 0;
+    return cs_redis_read_members(c, r, &n, err) && cs_state_fill_index(c->state, key, c->members, n, err);
+}
+
+// An answer of put_fence. *ret_moved is set where the fence has another value.
+static bool read_fence(struct redis_catalog *c, const redisReply *r, struct cs_position *ret, bool *ret_moved,
+                       struct cs_err *err) {
+    bool holds = false;
+    if (!cs_redis_fence_check(c, r->element[0], &holds, err) ||
+        !cs_redis_read_position(r->element[1], ret, err))
+        return false;
+    *ret_moved |= !holds;
+    return true;
+}
+
+// The answers to a load, none of them an error; asked again where the slot has moved to another node. An error
+// must be seen before anything is believed: of a slot that is on its way some keys look absent.
+static bool finish_load(struct redis_catalog *c, redisReply *const **ret, size_t *ret_n, struct cs_err *err) {
+    for (int moves = 0;; moves++) {
+        bool moved = false;
+        size_t i = 0;
+        if (!cs_redis_route_finish(c->route, ret, ret_n, err))
+            return false;
+        while (i < *ret_n && (*ret)[i]->type != REDIS_REPLY_ERROR)
+            i++;
+        if (i == *ret_n)
+            return true;
+        cs_redis_route_refused(c->route, (*ret)[i], "read the catalog", &moved, err);
+        if (!moved || moves == MOVES_MAX || !send_load(c, err))
+            return false;
+    }
+}
+
+static bool redis_load_end(struct cs_catalog *base, struct cs_position *ret, bool *ret_moved,
+                           struct cs_err *err) {
+    struct redis_catalog *c = (struct redis_catalog *)base;
+    redisReply *const *replies = NULL;
+    size_t n = 0;
+    bool ok = finish_load(c, &replies, &n, err);
+    c->under_way = CS_NOTHING;
+    if (!ok)
+        return false;
+    struct cs_position before;
+    struct cs_position after;
+    bool moved = false;
+    if (!read_fence(c, replies[1], &before, &moved, err) ||
+        !read_fence(c, replies[n - 1], &after, &moved, err))
+        return false;
+    moved |= !cs_position_equal(&before, &after);
+    size_t at = FIRST_DOCS;
+    for (size_t i = 0; !moved && i < c->docs_len; i += MGET_KEYS)
+        if (!fill_docs(c, replies[at++], i, err))
+            return false;
+    for (size_t i = 0; !moved && i < c->indexes_len; i++)
+        if (!fill_index(c, replies[at++], asked_key(c, c->indexes[i]), err))
+            return false;
+    if (!moved)
+        cs_state_needed_clear(c->state);
+    c->loaded = before;
+    *ret = before;
+    *ret_moved = moved;
+    return true;
+}
+
+static void redis_cancel(struct cs_catalog *base) {
+    struct redis_catalog *c = (struct redis_catalog *)base;
+    redisReply *const *replies = NULL;
+    size_t n = 0;
+    struct cs_err err;
+    if (c->link && c->under_way != CS_NOTHING)
+        cs_redis_close(c->link);
+    else if (c->watching && cs_redis_go_on(c, &err)) {
+        cs_redis_command(c->link, 1);
+        cs_redis_arg_text(c->link, "UNWATCH");
+        if (!cs_redis_send(c->link, &err) || !cs_redis_route_finish(c->route, &replies, &n, &err))
+            cs_redis_close(c->link);
+    }
+    c->under_way = CS_NOTHING;
+    c->watching = false;
+    c->state = NULL;
+}
+
+// What ends a commit: news for those who wait for the live catalog, or a longer lease of what is built.
+static void put_ending(struct redis_catalog *c, const struct cs_position *to) {
+    bool live = c->stand == CS_ON_LIVE;
+    cs_redis_command(c->link, live ? 3 : 5);
+    cs_redis_arg_text(c->link, live ? "PUBLISH" : "SET");
+    cs_redis_put_slot_key(c, live ? CS_MOVED_CHANNEL : CS_CLAIM_KEY);
+    if (live) {
+        cs_redis_arg_int(c->link, to->outcomes);
+        return;
+    }
+    cs_redis_arg_text(c->link, c->token);
+    cs_redis_arg_text(c->link, "PX");
+    cs_redis_arg_int(c->link, c->lease_ms);
+}
+
+static bool redis_commit_begin(struct cs_catalog *base, int32_t partition, const struct cs_state *state,
+                               const struct cs_position *from, const struct cs_position *to,
+                               struct cs_err *err) {
+    struct redis_catalog *c = (struct redis_catalog *)base;
+    if (!c->watching)
+        return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "nothing was loaded before the commit");
+    if (!cs_redis_go_on(c, err))
+        return false;
+    c->refused = c->partition != partition || c->stand == CS_ON_NEXT || !cs_position_equal(from, &c->loaded);
+    if (c->refused)
+        return true;
+    CS_AUTO(cs_buf_clear) struct cs_buf position;
+    cs_buf_init(&position, 4096);
+    cs_position_encode(&position, to);
+    if (!cs_buf_ok(&position, err))
+        return false;
+    cs_redis_command(c->link, 1);
+    cs_redis_arg_text(c->link, "MULTI");
+    if (!cs_redis_writer_put(c->writer, c->link, c->prefix, c->prefix_len, state, err))
+        return false;
+    cs_redis_command(c->link, 3);
+    cs_redis_arg_text(c->link, "SET");
+    cs_redis_put_key(c, CS_POSITION_KEY);
+    cs_redis_arg(c->link, cs_buf_bytes(&position));
+    put_ending(c, to);
+    cs_redis_command(c->link, 1);
+    cs_redis_arg_text(c->link, "EXEC");
+    c->under_way = CS_COMMITTING;
+    return cs_redis_send(c->link, err);
+}
+
+// EXEC ran, but a command in it failed while the others took effect: the partition's keys are not what the
+// position says.
+static bool damaged(const struct redis_catalog *c, const redisReply *r, struct cs_err *err) {
+    return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
+                      "Redis took a commit of partition %d only in part (%.200s): something else writes "
+                      "under \"%s\"; remove "
+                      "these keys and let the partition be replayed",
+                      (int)c->partition, r->str ? r->str : "", c->prefix);
+}
+
+static bool redis_commit_end(struct cs_catalog *base, bool *ret_moved, struct cs_err *err) {
+    struct redis_catalog *c = (struct redis_catalog *)base;
+    redisReply *const *replies = NULL;
+    size_t n = 0;
+    if (c->refused) {
+        redis_cancel(base);
+        *ret_moved = true;
+        return true;
+    }
+    c->under_way = CS_NOTHING;
+    c->watching = false;
+    if (!cs_redis_route_finish(c->route, &replies, &n, err))
+        return false;
+    // A command that could not even be queued makes EXEC refuse all: nothing has changed then.
+    for (size_t i = 0; i + 1 < n; i++)
+        if (replies[i]->type == REDIS_REPLY_ERROR)
+            return cs_redis_refused(c, replies[i], "queue a commit", err);
+    const redisReply *exec = replies[n - 1];
+    if (exec->type == REDIS_REPLY_ERROR)
+        return cs_redis_refused(c, exec, "commit", err);
+    if (exec->type == REDIS_REPLY_NIL) {
+        *ret_moved = true;
+        return true;
+    }
+    for (size_t i = 0; i < exec->elements; i++)
+        if (exec->element[i]->type == REDIS_REPLY_ERROR)
+            return damaged(c, exec->element[i], err);
+    if (exec->elements != n - 2)
+        return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "Redis answered %zu of %zu commands of a commit",
+                          exec->elements, n - 2);
+    *ret_moved = false;
+    return true;
+}
+
+static bool redis_poll(struct cs_catalog *base) {
+    struct redis_catalog *c = (struct redis_catalog *)base;
+    return c->under_way == CS_NOTHING || cs_redis_advance(c->link);
+}
+
+static int redis_fd(struct cs_catalog *base, bool *ret_write) {
+    struct redis_catalog *c = (struct redis_catalog *)base;
+    if (c->under_way == CS_NOTHING)
+        return -1;
+    *ret_write = cs_redis_wants_write(c->link);
+    return cs_redis_fd(c->link);
+}
+
+static void redis_free(struct cs_catalog *base) {
+    struct redis_catalog *c = (struct redis_catalog *)base;
+    cs_redis_route_free(c->route);
+    cs_redis_writer_free(c->writer);
+    free(c->docs);
+    free(c->indexes);
+    free(c->members);
+    free(c->known);
+    free(c);
+}
+
+static const struct cs_catalog_ops redis_ops = {
+    .load_begin = redis_load_begin,
+    .load_end = redis_load_end,
+    .commit_begin = redis_commit_begin,
+    .commit_end = redis_commit_end,
+    .poll = redis_poll,
+    .fd = redis_fd,
+    .cancel = redis_cancel,
+    .reset = cs_redis_catalog_reset,
+    .each = cs_redis_catalog_each,
+    .generation = cs_redis_catalog_generation,
+    .generations = cs_redis_catalog_generations,
+    .view = cs_redis_catalog_view,
+    .claim = cs_redis_catalog_claim,
+    .release = cs_redis_catalog_release,
+    .promote = cs_redis_catalog_promote,
+    .sweep = cs_redis_catalog_sweep,
+    .free = redis_free,
+};
+
+void cs_catalog_redis_load_bytes(struct cs_catalog *base, size_t most) {
+    ((struct redis_catalog *)base)->load_bytes = most;
+}
+
+void cs_catalog_redis_piece(struct cs_catalog *base, size_t members) {
+    ((struct redis_catalog *)base)->piece = members;
+}
+
+bool cs_catalog_redis_new(const struct cs_redis_access *access, const char *name_space,
+                          struct cs_catalog **ret, struct cs_err *err) {
+    struct redis_catalog *c = calloc(1, sizeof *c);
+    if (!c)
+        return cs_err_oom(err);
+    CS_AUTO(cs_catalog_free) struct cs_catalog *base = &c->base;
+    c->base.ops = &redis_ops;
+    c->load_bytes = LOAD_BYTES;
+    c->piece = INDEX_PIECE;
+    if (strlen(name_space) >= sizeof c->name_space)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "redis.namespace is longer than %d characters",
+                          CS_NAMESPACE_MAX - 1);
+    snprintf(c->name_space, sizeof c->name_space, "%s", name_space);
+    if (!cs_redis_route_new(access, &c->route, err) || !cs_redis_writer_new(&c->writer, err))
+        return false;
+    *ret = CS_TAKE(base);
+    return true;
+}
+
+bool cs_catalog_of(const struct cs_consumer_settings *s, struct cs_catalog **ret, struct cs_err *err) {
+    struct cs_redis_access access;
+    return cs_settings_redis(s, &access, err) && cs_catalog_redis_new(&access, s->redis_namespace, ret, err);
+}

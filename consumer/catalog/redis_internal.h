@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the files of the Redis catalog share: catalog/redis.c (load and commit),
+// catalog/redis_keys.c (walking over keys and removing them), catalog/redis_generation.c
+// (generations).
+//
+// A handle stands behind a fence: a key and the value that it must have from WATCH to EXEC. Live:
+// "gen" with the generation's number. Next, for reading: "next" with the number. Claimed: "claim"
+// with the handle's token.
+#pragma once
+
+#include "catalog/catalog.h"
+#include "catalog/redis_write.h"
+#include "redis/key.h"
+#include "redis/route.h"
+
+#define CS_CLAIM_TOKEN_SIZE 33
+
+enum cs_under_way { CS_NOTHING, CS_LOADING, CS_COMMITTING };
+enum cs_stand { CS_ON_LIVE, CS_ON_NEXT, CS_ON_CLAIMED };
+
+struct redis_catalog {
+    struct cs_catalog base;
+    char name_space[CS_NAMESPACE_MAX];
+    struct cs_redis_route *route;
+    struct cs_redis_link *link; // the partition's, of what was begun last; NULL: none
+    struct cs_redis_writer *writer;
+    enum cs_under_way under_way;
+    bool watching;
+    struct cs_position loaded; // what the watch stands on
+    bool refused;              // a commit from another position than that
+    enum cs_stand stand;
+    char token[CS_CLAIM_TOKEN_SIZE]; // of this handle's claims
+    int64_t lease_ms;
+    int64_t *known; // generation by partition that the handle believes in; 0: not known yet
+    size_t known_len;
+    // The partition that something is under way for, or was last.
+    int32_t partition;
+    char slot[CS_PREFIX_MAX]; // "<namespace>:{<partition>}:"
+    size_t slot_len;
+    char prefix[CS_PREFIX_MAX]; // the same with the generation
+    size_t prefix_len;
+    struct cs_state *state; // of a load under way
+    size_t load_bytes;      // most bytes of documents that one load takes
+    // What a load asked for: documents first, then indexes, by their places among what the state
+    // needs.
+    size_t *docs;
+    size_t docs_len;
+    size_t *indexes;
+    size_t indexes_len;
+    size_t asked_cap;
+    struct cs_member *members;
+    size_t members_cap;
+    size_t piece; // members of an index that are read at once where all of it is walked through
+};
+
+// catalog/redis.c
+// Sets partition, slot and prefix; makes room in `known`. Out of memory is all that fails.
+CS_MUST_USE bool cs_redis_stand(struct redis_catalog *c, int32_t partition, struct cs_err *err);
+// Begins commands to the primary that has the partition where the handle stands.
+CS_MUST_USE bool cs_redis_open(struct redis_catalog *c, struct cs_err *err);
+// Begins further commands on the same connection, which watches: RETRY where it is lost.
+CS_MUST_USE bool cs_redis_go_on(struct redis_catalog *c, struct cs_err *err);
+// Sets err from an error reply, and learns from it where the keys are. Always false.
+bool cs_redis_refused(struct redis_catalog *c, const redisReply *reply, const char *what, struct cs_err *err);
+void cs_redis_put_key(struct redis_catalog *c, const char *key); // of the generation
+void cs_redis_put_command(struct redis_catalog *c, const char *name, const char *key);
+void cs_redis_put_slot_key(struct redis_catalog *c, const char *key); // of the partition
+struct cs_bytes cs_redis_reply_bytes(const redisReply *r);
+CS_MUST_USE bool cs_redis_read_position(const redisReply *r, struct cs_position *ret, struct cs_err *err);
+CS_MUST_USE bool cs_redis_read_members(struct redis_catalog *c, const redisReply *r, size_t *ret_n,
+                                       struct cs_err *err);
+
+// catalog/redis_keys.c
+bool cs_redis_catalog_reset(struct cs_catalog *base, int32_t partition, struct cs_err *err);
+bool cs_redis_catalog_sweep(struct cs_catalog *base, int32_t partition, int64_t *ret_removed, bool *ret_moved,
+                            struct cs_err *err);
+bool cs_redis_catalog_each(struct cs_catalog *base, int32_t partition,
+                           bool (*doc)(void *arg, const char *key, struct cs_bytes value),
+                           bool (*index)(void *arg, const char *key, const struct cs_member *members,
+                                         size_t n),
+                           void *arg, struct cs_err *err);
+
+// catalog/redis_generation.c
+int64_t cs_redis_catalog_generation(const struct cs_catalog *base, int32_t partition);
+bool cs_redis_catalog_generations(struct cs_catalog *base, int32_t partition, struct cs_generations *ret,
+                                  struct cs_err *err);
+void cs_redis_catalog_view(struct cs_catalog *base, enum cs_catalog_view view);
+bool cs_redis_catalog_claim(struct cs_catalog *base, int32_t partition, int64_t generation, int64_t lease_ms,
+                            bool *ret_claimed, int64_t *ret_left_ms, struct cs_err *err);
+bool cs_redis_catalog_release(struct cs_catalog *base, int32_t partition, struct cs_err *err);
+bool cs_redis_catalog_promote(struct cs_catalog *base, int32_t partition, const struct cs_position *live,
+                              const struct cs_position *next, bool *ret_moved, struct cs_err *err);
+// The fence of what the handle stands on, as a reply has it. *ret_holds false: it is another one
+// (what is known of the partition is set right, so that the next load stands there). CONFIG: there
+// is no next generation.
+CS_MUST_USE bool cs_redis_fence_check(struct redis_catalog *c, const redisReply *fence, bool *ret_holds,
+                                      struct cs_err *err);
+const char *cs_redis_fence_key(const struct redis_catalog *c);
+// Number of a reply of "gen" or "next"; absent where it is nil.
+CS_MUST_USE bool cs_redis_read_generation(const redisReply *r, int64_t absent, int64_t *ret,
+                                          struct cs_err *err);
+// Sends what was put and waits; the replies belong to the link. An error reply fails ("cannot
+// <what>").
+CS_MUST_USE bool cs_redis_ask(struct redis_catalog *c, const char *what, redisReply *const **ret,
+                              size_t *ret_n, struct cs_err *err);

@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "catalog/redis_internal.h"
+#include "certsync/base/region.h"
+
+#define SCAN_COUNT     "1000"
+#define EACH_AT_ONCE   500
+#define PIECES_TRIES   3
+#define REMOVE_AT_ONCE 500      // keys in one UNLINK: Redis serves others between
+#define ABSENT_KEY     "absent" // is never written
+#define KEYS_MAX       ((size_t)256 * 1024 * 1024)
+
+// Which generation a key belongs to, by what follows the slot; 0: the partition as a whole.
+static int64_t generation_of(const char *key, const char **ret_rest) {
+    static const char *const whole[] = {CS_GENERATION_KEY, CS_NEXT_KEY, CS_CLAIM_KEY};
+    char *end = NULL;
+    *ret_rest = key;
+    for (size_t i = 0; i < CS_ARRAY_LEN(whole); i++)
+        if (strcmp(key, whole[i]) == 0)
+            return 0;
+    if (key[0] != 'g' || key[1] < '1' || key[1] > '9')
+        return 1;
+    long long n = strtoll(key + 1, &end, 10);
+    if (*end != ':')
+        return 1;
+    *ret_rest = end + 1;
+    return n;
+}
+
+// One step of SCAN over keys that begin like `prefix`: appends those found to keys (NUL-terminated, with the
+// slot cut off).
+static bool scan_step(struct redis_catalog *c, const char *prefix, char cursor[24], struct cs_buf *keys,
+                      struct cs_err *err) {
+    char pattern[CS_PREFIX_MAX + 2];
+    snprintf(pattern, sizeof pattern, "%s*", prefix);
+    redisReply *const *replies = NULL;
+    size_t n = 0;
+    if (!cs_redis_open(c, err))
+        return false;
+    const char *const args[] = {"SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT};
+    cs_redis_command(c->link, CS_ARRAY_LEN(args));
+    for (size_t i = 0; i < CS_ARRAY_LEN(args); i++)
+        cs_redis_arg_text(c->link, args[i]);
+    if (!cs_redis_ask(c, "scan", &replies, &n, err))
+        return false;
+    const redisReply *r = replies[0];
+    if (r->type != REDIS_REPLY_ARRAY || r->elements != 2)
+        return cs_redis_refused(c, r, "scan", err);
+    snprintf(cursor, 24, "%s", r->element[0]->str);
+    for (size_t i = 0; i < r->element[1]->elements; i++) {
+        const redisReply *key = r->element[1]->element[i];
+        if (key->len >= c->slot_len)
+            cs_buf_put(keys, key->str + c->slot_len, key->len - c->slot_len + 1); // with its NUL
+    }
+    return cs_buf_ok(keys, err);
+}
+
+struct removal {
+    struct redis_catalog *c;
+    int64_t only;       // this generation; 0: those that are neither live nor next, and not newer than both
+    int64_t live, next; // as they were when it began
+    int64_t removed;
+    bool moved;
+};
+
+static bool goes(const struct removal *r, const char *key) {
+    const char *rest = NULL;
+    int64_t n = generation_of(key, &rest);
+    if (r->only > 0) // the position goes last
+        return n == r->only && strcmp(rest, CS_POSITION_KEY) != 0;
+    int64_t newest = r->next > r->live ? r->next : r->live;
+    return n > 0 && n != r->live && n != r->next && n < newest;
+}
+
+// Whether live and next are what they were; watched from here on.
+static bool still_stands(struct removal *r, struct cs_err *err) {
+    struct redis_catalog *c = r->c;
+    redisReply *const *replies = NULL;
+    size_t n = 0;
+    int64_t live = 0;
+    int64_t next = 0;
+    if (!cs_redis_open(c, err))
+        return false;
+    for (size_t i = 0; i < 2; i++) {
+        cs_redis_command(c->link, 3);
+        cs_redis_arg_text(c->link, i == 0 ? "WATCH" : "MGET");
+        cs_redis_put_slot_key(c, CS_GENERATION_KEY);
+        cs_redis_put_slot_key(c, CS_NEXT_KEY);
+    }
+    if (!cs_redis_ask(c, "look at the generations", &replies, &n, err) ||
+        !cs_redis_read_generation(replies[1]->element[0], 1, &live, err) ||
+        !cs_redis_read_generation(replies[1]->element[1], 0, &next, err))
+        return false;
+    r->moved = live != r->live || next != r->next;
+    return true;
+}
+
+// One piece: keys from *at on, as one transaction that nothing may come between.
+static bool remove_piece(struct removal *r, const struct cs_buf *keys, size_t *at, struct cs_err *err) {
+    struct redis_catalog *c = r->c;
+    const char *picked[REMOVE_AT_ONCE];
+    size_t n = 0;
+    redisReply *const *replies = NULL;
+    size_t got = 0;
+    for (; *at < keys->len && n < REMOVE_AT_ONCE; *at += strlen((const char *)keys->data + *at) + 1)
+        if (goes(r, (const char *)keys->data + *at))
+            picked[n++] = (const char *)keys->data + *at;
+    if (n == 0)
+        return true;
+    if (!still_stands(r, err))
+        return false;
+    if (r->moved)
+        return true;
+    cs_redis_command(c->link, 1);
+    cs_redis_arg_text(c->link, "MULTI");
+    cs_redis_command(c->link, 1 + n);
+    cs_redis_arg_text(c->link, "UNLINK");
+    for (size_t i = 0; i < n; i++)
+        cs_redis_put_slot_key(c, picked[i]);
+    cs_redis_command(c->link, 1);
+    cs_redis_arg_text(c->link, "EXEC");
+    if (!cs_redis_ask(c, "remove keys", &replies, &got, err))
+        return false;
+    r->moved = replies[2]->type == REDIS_REPLY_NIL;
+    if (!r->moved && replies[2]->element[0]->type == REDIS_REPLY_INTEGER)
+        r->removed += replies[2]->element[0]->integer;
+    return true;
+}
+
+static bool remove_all(struct removal *r, struct cs_err *err) {
+    struct redis_catalog *c = r->c;
+    CS_AUTO(cs_buf_clear) struct cs_buf keys;
+    cs_buf_init(&keys, KEYS_MAX);
+    char cursor[24] = "0";
+    do {
+        cs_buf_reset(&keys);
+        if (!scan_step(c, r->only > 0 ? c->prefix : c->slot, cursor, &keys, err))
+            return false;
+        for (size_t at = 0; at < keys.len && !r->moved;)
+            if (!remove_piece(r, &keys, &at, err))
+                return false;
+    } while (strcmp(cursor, "0") != 0 && !r->moved);
+    return true;
+}
+
+static bool begin_removal(struct cs_catalog *base, int32_t partition, struct removal *r, struct cs_err *err) {
+    struct redis_catalog *c = (struct redis_catalog *)base;
+    struct cs_generations g;
+    if (!cs_redis_catalog_generations(base, partition, &g, err))
+        return false;
+    *r = (struct removal){.c = c, .live = g.live, .next = g.next};
+    return cs_redis_stand(c, partition, err);
+}
+
+bool cs_redis_catalog_sweep(struct cs_catalog *base, int32_t partition, int64_t *ret_removed, bool *ret_moved,
+                            struct cs_err *err) {
+    struct removal r;
+    if (!begin_removal(base, partition, &r, err) || !remove_all(&r, err))
+        return false;
+    base->ops->cancel(base);
+    *ret_removed = r.removed;
+    *ret_moved = r.moved;
+    return true;
+}
+
+bool cs_redis_catalog_reset(struct cs_catalog *base, int32_t partition, struct cs_err *err) {
+    struct redis_catalog *c = (struct redis_catalog *)base;
+    redisReply *const *replies = NULL;
+    size_t n = 0;
+    struct removal r;
+    if (!begin_removal(base, partition, &r, err))
+        return false;
+    r.only = c->stand == CS_ON_LIVE ? r.live : c->stand == CS_ON_NEXT ? r.next : c->known[partition];
+    c->known[partition] = r.only;
+    if (!cs_redis_stand(c, partition, err) || !remove_all(&r, err))
+        return false;
+    base->ops->cancel(base);
+    if (r.moved)
+        return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE,
+                          "another generation of partition %d was begun or promoted meanwhile",
+                          (int)partition);
+    if (!cs_redis_open(c, err))
+        return false;
+    cs_redis_put_command(c, "UNLINK", CS_POSITION_KEY);
+    return cs_redis_ask(c, "remove the position", &replies, &n, err);
+}
+
+// SCAN names the keys of one node: it is complete where that node has the whole slot. Keys that are on their way
+// to or from another one make a key that is nowhere an error (ASK, MOVED).
+static bool slot_is_whole(struct redis_catalog *c, struct cs_err *err) {
+    redisReply *const *replies = NULL;
+    size_t n = 0;
+    if (!cs_redis_open(c, err))
+        return false;
+    cs_redis_command(c->link, 2);
+    cs_redis_arg_text(c->link, "GET");
+    cs_redis_put_slot_key(c, ABSENT_KEY);
+    return cs_redis_ask(c, "read all of a partition", &replies, &n, err);
+}
+
+static int compare_keys(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+// All keys of the generation but the position, sorted, each once. *ret_keys point into text.
+static bool list_keys(struct redis_catalog *c, struct cs_buf *text, const char ***ret_keys, size_t *ret_n,
+                      struct cs_err *err) {
+    char cursor[24] = "0";
+    do {
+        if (!scan_step(c, c->prefix, cursor, text, err))
+            return false;
+    } while (strcmp(cursor, "0") != 0);
+    size_t n = 0;
+    for (size_t i = 0; i < text->len; i++)
+        n += text->data[i] == 0;
+    const char **keys = calloc(n + 1, sizeof *keys);
+    if (!keys)
+        return cs_err_oom(err);
+    const char *at = (const char *)text->data;
+    size_t mine = 0;
+    for (size_t i = 0; i < n; i++, at += strlen(at) + 1) {
+        const char *key = NULL;
+        if (generation_of(at, &key) == c->known[c->partition] && strcmp(key, CS_POSITION_KEY) != 0)
+            keys[mine++] = key;
+    }
+    qsort(keys, mine, sizeof *keys, compare_keys);
+    size_t kept = 0; // SCAN may name a key twice
+    for (size_t i = 0; i < mine; i++)
+        if (kept == 0 || strcmp(keys[kept - 1], keys[i]) != 0)
+            keys[kept++] = keys[i];
+    *ret_keys = keys;
+    *ret_n = kept;
+    return true;
+}
+
+struct walk {
+    bool (*doc)(void *arg, const char *key, struct cs_bytes value);
+    bool (*index)(void *arg, const char *key, const struct cs_member *members, size_t n);
+    void *arg;
+    bool stopped;
+};
+
+static void put_range(struct redis_catalog *c, const char *key, int64_t first, int64_t last) {
+    cs_redis_command(c->link, 5);
+    cs_redis_arg_text(c->link, "ZRANGE");
+    cs_redis_put_key(c, key);
+    cs_redis_arg_int(c->link, first);
+    cs_redis_arg_int(c->link, last);
+    cs_redis_arg_text(c->link, "WITHSCORES");
+}
+
+struct pieces {
+    struct cs_region names;
+    struct cs_member *members;
+    size_t len, cap;
+};
+
+static bool add_piece(struct redis_catalog *c, const redisReply *r, struct pieces *p, struct cs_err *err) {
+    size_t n = 0;
+    if (!cs_redis_read_members(c, r, &n, err))
+        return false;
+    if (p->len + n > p->cap) {
+        size_t cap = (p->len + n) * 2;
+        struct cs_member *grown = realloc(p->members, cap * sizeof *grown);
+        if (!grown)
+            return cs_err_oom(err);
+        p->members = grown;
+        p->cap = cap;
+    }
+    for (size_t i = 0; i < n; i++) {
+        size_t size = strlen(c->members[i].name) + 1;
+        char *name = cs_region_take(&p->names, size);
+        if (!name)
+            return cs_err_oom(err);
+        p->members[p->len++] =
+            (struct cs_member){memcpy(name, c->members[i].name, size), c->members[i].score};
+    }
+    return true;
+}
+
+// A large index piece by piece, so that Redis serves others between. *ret_moved: it was changed meanwhile.
+static bool read_pieces(struct redis_catalog *c, const char *key, struct pieces *p, bool *ret_moved,
+                        struct cs_err *err) {
+    redisReply *const *replies = NULL;
+    size_t got = 0;
+    size_t before = SIZE_MAX;
+    if (!cs_redis_open(c, err))
+        return false;
+    cs_redis_put_command(c, "WATCH", key);
+    while (p->len != before) {
+        before = p->len;
+        put_range(c, key, (int64_t)p->len, (int64_t)(p->len + c->piece) - 1);
+        if (!cs_redis_ask(c, "read an index", &replies, &got, err) ||
+            !add_piece(c, replies[got - 1], p, err) || !cs_redis_go_on(c, err))
+            return false;
+    }
+    for (size_t i = 0; i < 2; i++) {
+        cs_redis_command(c->link, 1);
+        cs_redis_arg_text(c->link, i == 0 ? "MULTI" : "EXEC");
+    }
+    if (!cs_redis_ask(c, "see that an index stayed as it was", &replies, &got, err))
+        return false;
+    *ret_moved = replies[1]->type == REDIS_REPLY_NIL;
+    return true;
+}
+
+// One that changes all the time is at last read at once.
+static bool walk_large(struct redis_catalog *c, const char *key, struct walk *walk, struct cs_err *err) {
+    struct pieces p = {.len = 0};
+    bool moved = true;
+    bool ok = true;
+    for (int i = 0; ok && moved && i < PIECES_TRIES; i++) {
+        cs_region_reset(&p.names);
+        p.len = 0;
+        ok = read_pieces(c, key, &p, &moved, err);
+    }
+    redisReply *const *replies = NULL;
+    size_t got = 0;
+    if (ok && moved && (ok = cs_redis_open(c, err))) {
+        cs_region_reset(&p.names);
+        p.len = 0;
+        put_range(c, key, 0, -1);
+        ok = cs_redis_ask(c, "read an index", &replies, &got, err) && add_piece(c, replies[0], &p, err);
+    }
+    if (ok && p.len > 0)
+        walk->stopped = !walk->index(walk->arg, key, p.members, p.len);
+    cs_region_free(&p.names);
+    free(p.members);
+    return ok;
+}
+
+// What kind each of the keys is, then their values; of an index the first piece.
+static bool read_some(struct redis_catalog *c, const char *const *keys, size_t n, bool *ret_index,
+                      redisReply *const **ret, struct cs_err *err) {
+    size_t got = 0;
+    if (!cs_redis_open(c, err))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        cs_redis_put_command(c, "TYPE", keys[i]);
+    if (!cs_redis_ask(c, "tell a key's kind", ret, &got, err))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        ret_index[i] = (*ret)[i]->str && strcmp((*ret)[i]->str, "zset") == 0;
+    for (size_t i = 0; i < n; i++)
+        if (ret_index[i])
+            put_range(c, keys[i], 0, (int64_t)c->piece - 1);
+        else
+            cs_redis_put_command(c, "GET", keys[i]);
+    return cs_redis_ask(c, "read a key", ret, &got, err);
+}
+
+// Some keys at once, as many as *ret: up to an index that is large, or this alone.
+static bool walk_some(struct redis_catalog *c, const char *const *keys, size_t n, struct walk *walk,
+                      size_t *ret, struct cs_err *err) {
+    bool index[EACH_AT_ONCE];
+    redisReply *const *replies = NULL;
+    if (!read_some(c, keys, n, index, &replies, err))
+        return false;
+    for (*ret = 0; *ret < n && !walk->stopped; ++*ret) {
+        const redisReply *r = replies[*ret];
+        const char *key = keys[*ret];
+        size_t members = 0;
+        if (!index[*ret] && r->type == REDIS_REPLY_STRING)
+            walk->stopped = !walk->doc(walk->arg, key, cs_redis_reply_bytes(r));
+        if (!index[*ret])
+            continue;
+        if (!cs_redis_read_members(c, r, &members, err))
+            return false;
+        if (members == c->piece && *ret > 0)
+            return true; // it begins the next ones
+        if (members == c->piece) {
+            *ret = 1;
+            return walk_large(c, key, walk, err);
+        }
+        if (members > 0)
+            walk->stopped = !walk->index(walk->arg, key, c->members, members);
+    }
+    return true;
+}
+
+bool cs_redis_catalog_each(struct cs_catalog *base, int32_t partition,
+                           bool (*doc)(void *arg, const char *key, struct cs_bytes value),
+                           bool (*index)(void *arg, const char *key, const struct cs_member *members,
+                                         size_t n),
+                           void *arg, struct cs_err *err) {
+    struct redis_catalog *c = (struct redis_catalog *)base;
+    struct walk walk = {.doc = doc, .index = index, .arg = arg};
+    struct cs_state *none = NULL;
+    struct cs_position ignored;
+    // What a load stood on last is what is read: positions are looked at before and after it.
+    if (cs_redis_catalog_generation(base, partition) == 0) {
+        bool found = cs_state_new(false, &none, err) && cs_catalog_load(base, partition, none, &ignored, err);
+        cs_state_free(none);
+        if (!found)
+            return false;
+    }
+    if (!cs_redis_stand(c, partition, err))
+        return false;
+    CS_AUTO(cs_buf_clear) struct cs_buf text;
+    cs_buf_init(&text, SIZE_MAX / 2); // a catalog may have any number of keys
+    const char **keys = NULL;
+    size_t n = 0;
+    if (!slot_is_whole(c, err) || !list_keys(c, &text, &keys, &n, err))
+        return false;
+    bool ok = slot_is_whole(c, err); // and was while they were listed
+    size_t some = 0;
+    for (size_t i = 0; ok && i < n && !walk.stopped; i += some)
+        ok = walk_some(c, keys + i, n - i < EACH_AT_ONCE ? n - i : EACH_AT_ONCE, &walk, &some, err);
+    free(keys);
+    return ok;
+}

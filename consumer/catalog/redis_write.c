@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "catalog/redis_write.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+// Bounds of one command, so that Redis serves others between (inside MULTI they only bound its parsing
+// buffer).
+#define MSET_KEYS  512
+#define RUN_LENGTH 512
+#define NONE       UINT32_MAX
+
+struct index_change {
+    struct cs_change change;
+    uint32_t next; // of the same key, in the order they were made
+};
+struct index_key {
+    const char *key;
+    uint32_t first, last;
+};
+
+struct cs_redis_writer {
+    struct cs_change *documents; // PUT and DELETE
+    size_t documents_len, documents_cap;
+    struct index_change *changes;
+    size_t changes_len, changes_cap;
+    struct index_key *keys;
+    size_t keys_len, keys_cap;
+    uint32_t *slots; // hash table over keys; a power of two
+    size_t slots_len;
+    bool failed;
+};
+
+bool cs_redis_writer_new(struct cs_redis_writer **ret, struct cs_err *err) {
+    struct cs_redis_writer *w = calloc(1, sizeof *w);
+    if (!w)
+        return cs_err_oom(err);
+    *ret = w;
+    return true;
+}
+
+void cs_redis_writer_free(struct cs_redis_writer *w) {
+    if (!w)
+        return;
+    free(w->documents);
+    free(w->changes);
+    free(w->keys);
+    free(w->slots);
+    free(w);
+}
+
+// Makes room for one more; false: out of memory.
+static bool grow(void **items, size_t *cap, size_t len, size_t item_size) {
+    if (len < *cap)
+        return true;
+    size_t more = *cap ? *cap * 2 : 256;
+    void *grown = realloc(*items, more * item_size);
+    if (!grown)
+        return false;
+    *items = grown;
+    *cap = more;
+    return true;
+}
+
+// Keys of one state are the same where they lie at the same place.
+static size_t hash_place(const char *key) {
+    return (size_t)(((uint64_t)(uintptr_t)key * 0x9E3779B97F4A7C15u) >> 32);
+}
+
+static bool rehash(struct cs_redis_writer *w) {
+    size_t want = w->slots_len ? w->slots_len : 512;
+    while (want < (w->keys_len + 1) * 2)
+        want *= 2;
+    if (want != w->slots_len) {
+        uint32_t *slots = realloc(w->slots, want * sizeof *slots);
+        if (!slots)
+            return false;
+        w->slots = slots;
+        w->slots_len = want;
+    }
+    memset(w->slots, 0xff, want * sizeof *w->slots); // NONE
+    for (size_t i = 0; i < w->keys_len; i++) {
+        size_t at = hash_place(w->keys[i].key) & (want - 1);
+        while (w->slots[at] != NONE)
+            at = (at + 1) & (want - 1);
+        w->slots[at] = (uint32_t)i;
+    }
+    return true;
+}
+
+static struct index_key *find_key(struct cs_redis_writer *w, const char *key) {
+    if ((w->keys_len + 1) * 2 > w->slots_len && !rehash(w))
+        return NULL;
+    size_t at = hash_place(key) & (w->slots_len - 1);
+    for (; w->slots[at] != NONE; at = (at + 1) & (w->slots_len - 1))
+        if (w->keys[w->slots[at]].key == key)
+            return &w->keys[w->slots[at]];
+    if (!grow((void **)&w->keys, &w->keys_cap, w->keys_len, sizeof *w->keys))
+        return NULL;
+    w->slots[at] = (uint32_t)w->keys_len;
+    w->keys[w->keys_len] = (struct index_key){.key = key, .first = NONE, .last = NONE};
+    return &w->keys[w->keys_len++];
+}
+
+static bool collect_index(struct cs_redis_writer *w, const struct cs_change *change) {
+    struct index_key *k = find_key(w, change->key);
+    if (!k || !grow((void **)&w->changes, &w->changes_cap, w->changes_len, sizeof *w->changes))
+        return false;
+    uint32_t at = (uint32_t)w->changes_len++;
+    w->changes[at] = (struct index_change){.change = *change, .next = NONE};
+    if (k->last == NONE)
+        k->first = at;
+    else
+        w->changes[k->last].next = at;
+    k->last = at;
+    return true;
+}
+
+static bool collect(void *arg, const struct cs_change *change) {
+    struct cs_redis_writer *w = arg;
+    bool ok = false;
+    switch (change->kind) {
+    case CS_CHANGE_PUT:
+    case CS_CHANGE_DELETE:
+        ok = grow((void **)&w->documents, &w->documents_cap, w->documents_len, sizeof *w->documents);
+        if (ok)
+            w->documents[w->documents_len++] = *change;
+        break;
+    case CS_CHANGE_ADD:
+    case CS_CHANGE_REMOVE:
+    case CS_CHANGE_TRIM:
+        ok = collect_index(w, change);
+        break;
+    }
+    w->failed = !ok;
+    return ok;
+}
+
+static void put_documents(struct cs_redis_writer *w, struct cs_redis_link *l, const char *prefix,
+                          size_t prefix_len, enum cs_change_kind kind) {
+    size_t left = 0;
+    for (size_t i = 0; i < w->documents_len; i++)
+        left += w->documents[i].kind == kind;
+    size_t room = 0;
+    for (size_t i = 0; i < w->documents_len; i++) {
+        const struct cs_change *d = &w->documents[i];
+        if (d->kind != kind)
+            continue;
+        if (room == 0) {
+            room = left < MSET_KEYS ? left : MSET_KEYS;
+            left -= room;
+            cs_redis_command(l, 1 + room * (kind == CS_CHANGE_PUT ? 2 : 1));
+            cs_redis_arg_text(l, kind == CS_CHANGE_PUT ? "MSET" : "UNLINK");
+        }
+        cs_redis_arg_joined(l, prefix, prefix_len, d->key);
+        if (kind == CS_CHANGE_PUT)
+            cs_redis_arg(l, d->value);
+        room--;
+    }
+}
+
+static void put_trim(struct cs_redis_link *l, const char *prefix, size_t prefix_len, const char *key,
+                     size_t keep) {
+    cs_redis_command(l, 4);
+    cs_redis_arg_text(l, "ZREMRANGEBYRANK");
+    cs_redis_arg_joined(l, prefix, prefix_len, key);
+    cs_redis_arg_int(l, 0);
+    cs_redis_arg_int(l, -(int64_t)keep - 1);
+}
+
+// A run from `at` of additions, or of removals; returns what follows it.
+static uint32_t put_run(struct cs_redis_writer *w, struct cs_redis_link *l, const char *prefix,
+                        size_t prefix_len, uint32_t at) {
+    const struct cs_change *c = &w->changes[at].change;
+    size_t n = 0;
+    uint32_t end = at;
+    for (; end != NONE && n < RUN_LENGTH && w->changes[end].change.kind == c->kind;
+         end = w->changes[end].next)
+        n++;
+    bool add = c->kind == CS_CHANGE_ADD;
+    cs_redis_command(l, 2 + n * (add ? 2 : 1));
+    cs_redis_arg_text(l, add ? "ZADD" : "ZREM");
+    cs_redis_arg_joined(l, prefix, prefix_len, c->key);
+    for (uint32_t i = at; i != end; i = w->changes[i].next) {
+        const struct cs_change *m = &w->changes[i].change;
+        if (add)
+            cs_redis_arg_int(l, m->score);
+        cs_redis_arg_text(l, m->member);
+    }
+    return end;
+}
+
+// One key's changes in order, a command for each run of the same kind. The state has left out trims that a later one
+// makes superfluous.
+static void put_index(struct cs_redis_writer *w, struct cs_redis_link *l, const char *prefix,
+                      size_t prefix_len, const struct index_key *k) {
+    uint32_t at = k->first;
+    while (at != NONE) {
+        const struct cs_change *c = &w->changes[at].change;
+        if (c->kind != CS_CHANGE_TRIM) {
+            at = put_run(w, l, prefix, prefix_len, at);
+            continue;
+        }
+        put_trim(l, prefix, prefix_len, k->key, c->keep);
+        at = w->changes[at].next;
+    }
+}
+
+bool cs_redis_writer_put(struct cs_redis_writer *w, struct cs_redis_link *l, const char *prefix,
+                         size_t prefix_len, const struct cs_state *state, struct cs_err *err) {
+    w->documents_len = w->changes_len = w->keys_len = 0;
+    w->failed = false;
+    if (!rehash(w))
+        return cs_err_oom(err);
+    cs_state_changes(state, collect, w);
+    if (w->failed)
+        return cs_err_oom(err);
+    put_documents(w, l, prefix, prefix_len, CS_CHANGE_PUT);
+    put_documents(w, l, prefix, prefix_len, CS_CHANGE_DELETE);
+    for (size_t i = 0; i < w->keys_len; i++)
+        put_index(w, l, prefix, prefix_len, &w->keys[i]);
+    return true;
+}

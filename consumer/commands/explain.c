@@ -1,0 +1,470 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// explain: all that the log knows of one event: the record, who signed it and by whose leave, the verdict and
+// its rule, what it changed, and for a share both halves of its way.
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "certsync/base/json_write.h"
+#include "commands/operator.h"
+#include "log/find.h"
+
+#define PLACES_MAX     10000 // records that are about one event or share
+#define RULE_TYPES_MAX 4096  // bytes of the types that a rule looks at
+
+struct explain_options {
+    struct cs_operator_options log;
+    const char *event;
+};
+
+static const struct cs_opt opts[] = {CS_OPERATOR_OPTS(struct explain_options, log)};
+static const struct cs_arg args[] = {
+    {.name = "EVENT_ID", CS_OPT_AT_STR(struct explain_options, event), .text = "Id of the event (a UUID)."},
+};
+
+struct place { // a record that is the event, or a step of its share
+    int32_t partition;
+    int64_t offset, time_ms;
+    bool main; // the event itself; it may be there more than once
+    enum cs_event_type type;
+    cs_uuid id;
+    cs_account_id account;
+    char *outcome; // JSON; owned; NULL: none yet
+};
+
+struct explain {
+    struct cs_operator op;
+    const struct explain_options *o;
+    cs_uuid share; // "": it is not about one
+    size_t places_len, places_cap;
+    struct place *places;
+    const struct place *main; // the first record of the event
+    struct cs_buf b;
+    bool json;
+    // While the log is judged up to the event.
+    bool told;
+};
+
+// --- where it is
+
+static bool add_place(struct explain *x, const struct cs_record *r, const struct cs_event *ev,
+                      struct cs_err *err) {
+    if (x->places_len == PLACES_MAX)
+        return true;
+    if (x->places_len == x->places_cap) {
+        size_t cap = x->places_cap ? x->places_cap * 2 : 16;
+        struct place *grown = realloc(x->places, cap * sizeof *grown);
+        if (!grown)
+            return cs_err_oom(err);
+        x->places = grown;
+        x->places_cap = cap;
+    }
+    struct place *p = &x->places[x->places_len++];
+    *p = (struct place){
+        .partition = r->partition, .offset = r->offset, .time_ms = r->timestamp_ms, .type = ev->type};
+    p->main = strcmp(ev->id, x->o->event) == 0;
+    memcpy(p->id, ev->id, sizeof p->id);
+    memcpy(p->account, ev->account, sizeof p->account);
+    return true;
+}
+
+static bool find(void *arg, const struct cs_record *r, struct cs_err *err) {
+    struct explain *x = arg;
+    CS_AUTO(cs_event_free) struct cs_event *ev = NULL;
+    struct cs_err ignored;
+    bool by_id = cs_bytes_find(r->value, x->o->event);
+    if ((!by_id && !(x->share[0] && cs_bytes_find(r->value, x->share))) ||
+        !cs_event_decode(r->value, &ev, &ignored))
+        return true;
+    if (strcmp(ev->id, x->o->event) == 0 || (x->share[0] && strcmp(cs_event_share(ev), x->share) == 0)) {
+        if (strcmp(ev->id, x->o->event) == 0 && !x->share[0])
+            memcpy(x->share, cs_event_share(ev), strlen(cs_event_share(ev)) + 1);
+        return add_place(x, r, ev, err);
+    }
+    return true;
+}
+
+static int by_time(const void *a, const void *b) {
+    const struct place *p = a;
+    const struct place *q = b;
+    if (p->time_ms != q->time_ms)
+        return p->time_ms < q->time_ms ? -1 : 1;
+    if (p->partition != q->partition)
+        return p->partition < q->partition ? -1 : 1;
+    return p->offset < q->offset ? -1 : p->offset > q->offset;
+}
+
+static bool find_all(struct explain *x, struct cs_err *err) {
+    x->places_len = 0;
+    for (int32_t p = 0; p < x->op.partitions; p++)
+        if (!cs_operator_scan(&x->op, x->op.events, p, find, x, err))
+            return false;
+    return true;
+}
+
+static bool find_places(struct explain *x, struct cs_err *err) {
+    if (!find_all(x, err))
+        return false;
+    // What is about the share may stand before the record that told which share it is.
+    if (x->share[0] && !find_all(x, err))
+        return false;
+    if (x->places_len > 0)
+        qsort(x->places, x->places_len, sizeof *x->places, by_time);
+    for (size_t i = 0; i < x->places_len && !x->main; i++)
+        if (x->places[i].main)
+            x->main = &x->places[i];
+    return x->main ||
+           cs_err_set(
+               err, CS_ERR_REJECT, CS_CODE_NONE,
+               "no record of %s is a well-formed event with the id %s (what is not well-formed has no id "
+               "that counts; see: certsync-consumer rejected --record)",
+               x->op.events->name, x->o->event);
+}
+
+// --- what was decided
+
+static bool keep_outcome(struct explain *x, const struct cs_record *r, struct cs_err *err) {
+    CS_AUTO(cs_outcome_clear) struct cs_outcome o = {0};
+    if (!cs_outcome_decode(r->value, &o, err))
+        return cs_err_prepend(err, "%s partition %d offset %" PRId64, x->op.outcomes->name, (int)r->partition,
+                              r->offset);
+    for (size_t i = 0; i < x->places_len; i++) {
+        struct place *p = &x->places[i];
+        if (p->partition != o.partition || p->offset != o.offset || p->outcome)
+            continue;
+        if (!(p->outcome = malloc(r->value.len + 1)))
+            return cs_err_oom(err);
+        memcpy(p->outcome, r->value.data, r->value.len);
+        p->outcome[r->value.len] = '\0';
+    }
+    return true;
+}
+
+static bool in_question(const struct explain *x, const struct cs_record *r) {
+    for (size_t i = 0; i < x->places_len; i++)
+        if (cs_bytes_find(r->value, x->places[i].id))
+            return true;
+    return false;
+}
+
+static bool find_outcomes(struct explain *x, struct cs_err *err) {
+    for (int32_t p = 0; p < x->op.partitions; p++) {
+        bool wanted = false;
+        for (size_t i = 0; i < x->places_len; i++)
+            wanted |= x->places[i].partition == p;
+        bool end = !wanted;
+        struct cs_chain chain = {0};
+        while (!end) {
+            struct cs_record r;
+            if (!cs_operator_published(&x->op, p, &chain, &r, &end, err))
+                return false;
+            if (!end && in_question(x, &r) && !keep_outcome(x, &r, err))
+                return false;
+        }
+    }
+    return true;
+}
+
+// --- telling
+
+static void put_text(struct explain *x, const char *title, struct cs_bytes json) {
+    cs_buf_printf(&x->b, "%s", title);
+    cs_put_abridged(&x->b, json, 80);
+    cs_buf_putc(&x->b, '\n');
+}
+
+// The signer as the catalog has it after the record: the record does not change who was enrolled, but where
+// it revokes or rotates its own key, which then shows.
+static void put_signer(struct explain *x, const struct cs_event *ev) {
+    struct cs_state *state = cs_replay_state(x->op.replay);
+    struct cs_bytes doc = {0};
+    const char *what = "unknown";
+    if (cs_state_get(state, cs_key_trust(CS_NEW_KEY, ev->kid), &doc) == CS_FOUND)
+        what = "trusted";
+    else if (ev->account[0] &&
+             cs_state_get(state, cs_key_agent(CS_NEW_KEY, ev->account, ev->kid), &doc) == CS_FOUND)
+        what = "enrolled";
+    else
+        doc = (struct cs_bytes){0};
+    cs_kid root;
+    cs_kid_of_spki(x->op.crypto, (struct cs_bytes){x->op.root_spki, x->op.root_spki_len}, root);
+    if (strcmp(root, ev->kid) == 0)
+        what = "root";
+    if (x->json) {
+        cs_json_name(&x->b, "signer");
+        cs_json_begin(&x->b, '{');
+        cs_json_str(&x->b, "kid", ev->kid);
+        cs_json_str(&x->b, "is", what);
+        if (doc.data) {
+            cs_json_name(&x->b, "entry");
+            cs_json_put_raw(&x->b, doc);
+        }
+        cs_json_end(&x->b, '}');
+        return;
+    }
+    cs_buf_printf(&x->b, "signer   %s, %s\n", ev->kid, strcmp(what, "root") == 0 ? "the root key" : what);
+    if (doc.data)
+        put_text(x, "         ", doc);
+}
+
+// The rule of the type that has the code, rather than one of every event.
+static const struct cs_rule_info *rule_of(enum cs_code code, enum cs_event_type type) {
+    size_t n = 0;
+    const struct cs_rule_info *rules = cs_rules_list(&n);
+    const struct cs_rule_info *any = NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (rules[i].code != code)
+            continue;
+        bool every = rules[i].types == UINT64_MAX;
+        if (!every && cs_rule_applies(&rules[i], type))
+            return &rules[i];
+        if (!any || every)
+            any = &rules[i];
+    }
+    return any;
+}
+
+static void put_verdict(struct explain *x, const struct cs_record *r, const struct cs_replayed *mine) {
+    enum cs_code code = mine->outcome.code;
+    const struct cs_event *ev = mine->prepared->event;
+    const struct cs_rule_info *rule = code ? rule_of(code, ev->type) : NULL;
+    CS_AUTO(cs_buf_clear) struct cs_buf types;
+    cs_buf_init(&types, RULE_TYPES_MAX);
+    if (rule)
+        cs_rule_types(rule, &types);
+    char time[CS_MOMENT_TEXT_SIZE];
+    cs_moment_format(r->timestamp_ms, time);
+    if (!x->json) {
+        cs_buf_printf(&x->b, "verdict  %s%s%s, judged by the broker's time %s\n",
+                      cs_status_name(mine->outcome.status), code ? " " : "", cs_code_name(code), time);
+        if (code)
+            cs_buf_printf(&x->b, "         %s %s\n", cs_code_sentence(code), cs_code_hint(code));
+        if (rule)
+            cs_buf_printf(&x->b, "rule     %s (%s; ruleset %d)\n", rule->sentence, (const char *)types.data,
+                          (int)rule->since);
+        if (x->main->outcome &&
+            (strlen(x->main->outcome) != mine->outcome_json.len ||
+             memcmp(x->main->outcome, mine->outcome_json.data, mine->outcome_json.len) != 0))
+            cs_buf_puts(&x->b,
+                        "         THE PUBLISHED OUTCOME IS ANOTHER ONE; see: certsync-consumer verify\n");
+        put_text(x, "outcome  ", mine->outcome_json);
+        return;
+    }
+    cs_json_name(&x->b, "verdict");
+    cs_json_begin(&x->b, '{');
+    cs_json_str(&x->b, "status", cs_status_name(mine->outcome.status));
+    cs_json_int(&x->b, "time", r->timestamp_ms);
+    if (code) {
+        cs_json_str(&x->b, "code", cs_code_name(code));
+        cs_json_str(&x->b, "sentence", cs_code_sentence(code));
+        cs_json_str(&x->b, "hint", cs_code_hint(code));
+    }
+    if (rule) {
+        cs_json_str(&x->b, "rule", rule->sentence);
+        cs_json_str(&x->b, "applies_to", (const char *)types.data);
+        cs_json_int(&x->b, "ruleset", rule->since);
+    }
+    cs_json_name(&x->b, "outcome");
+    cs_json_put_raw(&x->b, mine->outcome_json);
+    cs_json_end(&x->b, '}');
+}
+
+static const char *change_name(enum cs_change_kind kind) {
+    switch (kind) {
+    case CS_CHANGE_PUT:
+        return "wrote";
+    case CS_CHANGE_DELETE:
+        return "deleted";
+    case CS_CHANGE_ADD:
+        return "added to";
+    case CS_CHANGE_REMOVE:
+        return "removed from";
+    case CS_CHANGE_TRIM:
+        return "trimmed";
+    }
+    return "";
+}
+
+static bool sealed(const char *key) {
+    return cs_key_is(key, CS_KIND_MATERIAL) || cs_key_is(key, CS_KIND_CSR);
+}
+
+static bool put_change(void *arg, const struct cs_change *c) {
+    struct explain *x = arg;
+    bool shows = c->kind == CS_CHANGE_PUT && !sealed(c->key);
+    if (!x->json) {
+        cs_buf_printf(&x->b, "         %-12s %s%s%s\n", change_name(c->kind), c->key, c->member ? "  " : "",
+                      c->member ? c->member : "");
+        if (shows)
+            put_text(x, "                      ", c->value);
+        return true;
+    }
+    cs_json_begin(&x->b, '{');
+    cs_json_str(&x->b, "change", change_name(c->kind));
+    cs_json_str(&x->b, "key", c->key);
+    if (c->member)
+        cs_json_str(&x->b, "member", c->member);
+    if (shows) {
+        cs_json_name(&x->b, "value");
+        cs_json_put_raw(&x->b, c->value);
+    }
+    cs_json_end(&x->b, '}');
+    return true;
+}
+
+static void put_derived(struct explain *x, const struct cs_replayed *mine) {
+    if (x->json) {
+        cs_json_name(&x->b, "emitted");
+        cs_json_begin(&x->b, '[');
+    }
+    for (size_t i = 0; i < mine->derived_len; i++) {
+        CS_AUTO(cs_event_free) struct cs_event *ev = NULL;
+        struct cs_err ignored;
+        if (!cs_event_decode(cs_replay_derived_json(x->op.replay, &mine->derived[i]), &ev, &ignored))
+            continue;
+        if (!x->json) {
+            cs_buf_printf(&x->b, "emitted  %s %s to %s in partition %d\n", cs_event_type_name(ev->type),
+                          ev->id, ev->account, (int)mine->derived[i].partition);
+            continue;
+        }
+        cs_json_begin(&x->b, '{');
+        cs_json_str(&x->b, "type", cs_event_type_name(ev->type));
+        cs_json_str(&x->b, "event", ev->id);
+        cs_json_str(&x->b, "account", ev->account);
+        cs_json_int(&x->b, "partition", mine->derived[i].partition);
+        cs_json_end(&x->b, '}');
+    }
+    if (x->json)
+        cs_json_end(&x->b, ']');
+}
+
+// The record itself, judged: nothing after it is of interest.
+static bool take(void *arg, const struct cs_record *r, const struct cs_replayed *mine, struct cs_err *err) {
+    struct explain *x = arg;
+    (void)err;
+    if (r->offset != x->main->offset)
+        return true;
+    x->told = true;
+    if (x->json) {
+        cs_put_record_json(&x->b, "record", r);
+    } else {
+        char time[CS_MOMENT_TEXT_SIZE];
+        cs_moment_format(r->timestamp_ms, time);
+        cs_buf_printf(&x->b, "event    %s  %s\nrecord   partition %d offset %" PRId64 ", %s\n", x->o->event,
+                      cs_event_type_name(x->main->type), (int)r->partition, r->offset, time);
+        cs_put_record_text(&x->b, "         ", r);
+    }
+    put_signer(x, mine->prepared->event);
+    put_verdict(x, r, mine);
+    if (x->json) {
+        cs_json_name(&x->b, "changes");
+        cs_json_begin(&x->b, '[');
+    } else {
+        cs_buf_printf(&x->b, "changes  %zu\n", cs_state_changes_count(cs_replay_state(x->op.replay)));
+    }
+    (void)cs_state_changes(cs_replay_state(x->op.replay), put_change, x);
+    if (x->json)
+        cs_json_end(&x->b, ']');
+    put_derived(x, mine);
+    return true;
+}
+
+static void put_place(struct explain *x, const struct place *p) {
+    char time[CS_MOMENT_TEXT_SIZE];
+    cs_moment_format(p->time_ms, time);
+    if (!x->json) {
+        cs_buf_printf(&x->b, "  %s  %d:%-6" PRId64 " %-32s account %s  %s%s\n", time, (int)p->partition,
+                      p->offset, cs_event_type_name(p->type), p->account, p->id,
+                      p->main ? "  <- this one" : "");
+        if (p->outcome)
+            put_text(x, "      ", (struct cs_bytes){(const uint8_t *)p->outcome, strlen(p->outcome)});
+        else
+            cs_buf_puts(&x->b, "      no outcome yet\n");
+        return;
+    }
+    cs_json_begin(&x->b, '{');
+    cs_json_int(&x->b, "partition", p->partition);
+    cs_json_int(&x->b, "offset", p->offset);
+    cs_json_int(&x->b, "time", p->time_ms);
+    cs_json_str(&x->b, "type", cs_event_type_name(p->type));
+    cs_json_str(&x->b, "event", p->id);
+    cs_json_str(&x->b, "account", p->account);
+    if (p->outcome) {
+        cs_json_name(&x->b, "outcome");
+        cs_json_put_raw(&x->b, (struct cs_bytes){(const uint8_t *)p->outcome, strlen(p->outcome)});
+    }
+    cs_json_end(&x->b, '}');
+}
+
+// All records of the event (it may have been sent twice) and, for a share, all steps of both halves.
+static void put_places(struct explain *x) {
+    if (x->json) {
+        cs_json_name(&x->b, x->share[0] ? "share" : "records");
+        cs_json_begin(&x->b, '[');
+    } else if (x->share[0]) {
+        cs_buf_printf(&x->b, "share    %s, step by step:\n", x->share);
+    } else {
+        cs_buf_printf(&x->b, "records  of this event: %zu\n", x->places_len);
+    }
+    for (size_t i = 0; i < x->places_len; i++)
+        put_place(x, &x->places[i]);
+    if (x->json)
+        cs_json_end(&x->b, ']');
+}
+
+static bool do_explain(struct explain *x, const struct cs_cli *cli, struct cs_err *err) {
+    const char *id = x->o->event;
+    if (!cs_uuid_valid(id, strlen(id)))
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%.64s is no event id: a UUID in lower case", id);
+    if (!cs_operator_open(cli, &x->o->log, CS_OPERATOR_OUTCOMES | CS_OPERATOR_REPLAY, &x->op, err))
+        return false;
+    cs_progress_start(&x->op.progress, cli->screen, "looking for the event", cs_operator_total(&x->op));
+    if (!find_places(x, err) || !find_outcomes(x, err))
+        return false;
+    cs_progress_end(&x->op.progress);
+    struct cs_moment until = {.given = true, .partition = -1, .offset = x->main->offset + 1};
+    cs_progress_start(&x->op.progress, cli->screen, "judging what came before it", x->main->offset + 1);
+    if (x->json)
+        cs_json_begin(&x->b, '{');
+    if (!cs_operator_walk(&x->op, x->main->partition, &until, take, x, err))
+        return false;
+    if (!x->told)
+        return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "the record is not there any more");
+    put_places(x);
+    if (x->json)
+        cs_json_end(&x->b, '}');
+    return true;
+}
+
+static int run_explain(const struct cs_cli *cli) {
+    struct explain x = {.o = cli->values};
+    struct cs_err err;
+    x.json = x.o->log.json;
+    cs_buf_init(&x.b, (size_t)64 * 1024 * 1024);
+    bool ok = do_explain(&x, cli, &err);
+    cs_progress_end(&x.op.progress);
+    int code = ok ? cs_operator_print(&x.op, &x.b, CS_EXIT_OK) : cs_consumer_failure(cli, &err);
+    for (size_t i = 0; i < x.places_len; i++)
+        free(x.places[i].outcome);
+    free(x.places);
+    cs_buf_clear(&x.b);
+    cs_operator_close(&x.op);
+    return code;
+}
+
+const struct cs_command cs_cmd_explain = {
+    .name = "explain",
+    .summary = "Explain one event: record, signer, verdict, rule, changes, and the way of a share",
+    .description = "Finds the event's record in cert.events and its outcome in cert.outcomes, judges the "
+                   "partition again in memory up "
+                   "to it, and says: the record; who signed it, as trusted or enrolled then; the verdict "
+                   "with its rule; what it "
+                   "changed and emitted. For a share, or a step of one, all steps at both accounts.",
+    .opts = opts,
+    .opt_count = CS_ARRAY_LEN(opts),
+    .args = args,
+    .arg_count = CS_ARRAY_LEN(args),
+    .values_size = sizeof(struct explain_options),
+    .run = run_explain,
+};

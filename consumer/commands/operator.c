@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "commands/operator.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "certsync/base/text.h"
+#include "certsync/runtime/clock.h"
+#include "worker/keyfile.h"
+
+#define PATIENCE_MS       60000
+#define PATIENCE_PAUSE_MS 1000
+
+// The service key signs what is published. Nothing is published here: its file need not be at hand.
+static bool load_settings(const struct cs_cli *cli, struct cs_consumer_settings **ret, struct cs_err *err) {
+    struct cs_settings_override *overrides = calloc(cli->override_count + 1, sizeof *overrides);
+    if (!overrides)
+        return cs_err_oom(err);
+    if (cli->override_count > 0)
+        memcpy(overrides, cli->overrides, cli->override_count * sizeof *overrides);
+    overrides[cli->override_count] =
+        (struct cs_settings_override){"deployment.service_key", "not-used", "operator commands"};
+    struct cs_cli with = *cli;
+    with.overrides = overrides;
+    with.override_count = cli->override_count + 1;
+    bool ok = cs_consumer_settings_load(&with, ret, err);
+    free(overrides);
+    return ok;
+}
+
+static bool open_log(const struct cs_operator *op, const char *file, const char *topic, struct cs_log **ret,
+                     struct cs_err *err) {
+    return file ? cs_log_open_dump(file, ret, err) : cs_log_open_kafka(&op->settings->kafka, topic, ret, err);
+}
+
+static bool check_genesis(struct cs_operator *op, const struct cs_event *ev, struct cs_err *err) {
+    if (strcmp(ev->data.genesis.deployment, op->settings->deployment) != 0)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "%s belongs to deployment %s, not to %s (deployment.id)", op->events->name,
+                          ev->data.genesis.deployment, op->settings->deployment);
+    if (op->options->events) // a partition that nobody ever wrote to is not in a dump
+        op->partitions = ev->data.genesis.partitions;
+    return op->partitions >= op->events->partitions ||
+           cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s holds partition %d, the deployment has %d",
+                      op->events->name, (int)op->events->partitions - 1, (int)op->partitions);
+}
+
+// The genesis record is the first of every partition, names the deployment, and says how many partitions there are; that it
+// is genuine is judged with all the others.
+static bool find_genesis(struct cs_operator *op, struct cs_err *err) {
+    struct cs_log *log = op->events;
+    for (int32_t p = 0; p < log->partitions; p++) {
+        struct cs_record r;
+        struct cs_bounds bounds;
+        bool end = false;
+        CS_AUTO(cs_event_free) struct cs_event *ev = NULL;
+        struct cs_err ignored;
+        if (!log->ops->bounds(log, p, &bounds.low, &bounds.high, err))
+            return false;
+        if (bounds.low > 0 || bounds.high == 0)
+            continue;
+        if (!log->ops->start(log, p, 0, 1, err) || !log->ops->next(log, &r, &end, err))
+            return false;
+        if (!end && r.value.data && cs_event_decode(r.value, &ev, &ignored) &&
+            ev->type == CS_EVENT_SYSTEM_GENESIS)
+            return check_genesis(op, ev, err);
+    }
+    return !op->options->events ||
+           cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                      "%s holds no genesis record: dump the whole topic, from its beginning", log->name);
+}
+
+bool cs_operator_look(struct cs_operator *op, struct cs_log *log, struct cs_bounds *ret, struct cs_err *err) {
+    for (int32_t p = 0; p < op->partitions; p++) {
+        ret[p] = (struct cs_bounds){0};
+        if (p < log->partitions && !log->ops->bounds(log, p, &ret[p].low, &ret[p].high, err))
+            return false;
+    }
+    return true;
+}
+
+static bool look(struct cs_operator *op, struct cs_err *err) {
+    size_t n = (size_t)op->partitions;
+    op->event_bounds = calloc(n, sizeof *op->event_bounds);
+    op->outcome_bounds = calloc(n, sizeof *op->outcome_bounds);
+    if (!op->event_bounds || !op->outcome_bounds)
+        return cs_err_oom(err);
+    if (op->outcomes && op->outcomes->partitions > op->partitions)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s has %d partitions, %s has %d",
+                          op->outcomes->name, (int)op->outcomes->partitions, op->events->name,
+                          (int)op->partitions);
+    return (!op->outcomes || cs_operator_look(op, op->outcomes, op->outcome_bounds, err)) &&
+           cs_operator_look(op, op->events, op->event_bounds, err);
+}
+
+static bool open_logs(struct cs_operator *op, unsigned needs, struct cs_err *err) {
+    const struct cs_operator_options *o = op->options;
+    if (!open_log(op, o->events, op->settings->events_topic, &op->events, err) ||
+        ((needs & CS_OPERATOR_OUTCOMES) &&
+         !open_log(op, o->outcomes, op->settings->outcomes_topic, &op->outcomes, err)))
+        return false;
+    op->partitions = op->events->partitions;
+    return find_genesis(op, err) && look(op, err);
+}
+
+bool cs_operator_open(const struct cs_cli *cli, const struct cs_operator_options *options, unsigned needs,
+                      struct cs_operator *ret, struct cs_err *err) {
+    struct cs_operator *op = ret;
+    *op = (struct cs_operator){.cli = cli, .options = options};
+    if ((needs & CS_OPERATOR_OUTCOMES) && !options->events != !options->outcomes)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "--events and --outcomes belong together: give both or neither");
+    if (!load_settings(cli, &op->settings, err) || !cs_crypto_new(&op->crypto, err) ||
+        !cs_keyfile_spki(op->crypto, op->settings->root_key, &op->root_spki, &op->root_spki_len, err) ||
+        !open_logs(op, needs, err))
+        return false;
+    struct cs_replay_options replay = {
+        op->settings->deployment, {op->root_spki, op->root_spki_len}, op->partitions};
+    return !(needs & CS_OPERATOR_REPLAY) || cs_replay_new(&replay, &op->replay, err);
+}
+
+void cs_operator_close(struct cs_operator *op) {
+    cs_progress_end(&op->progress);
+    cs_replay_free(op->replay);
+    cs_log_free(op->events);
+    cs_log_free(op->outcomes);
+    free(op->event_bounds);
+    free(op->outcome_bounds);
+    free(op->root_spki);
+    cs_crypto_free(op->crypto);
+    cs_settings_free(&cs_consumer_settings_table, op->settings);
+    *op = (struct cs_operator){0};
+}
+
+bool cs_operator_catalog(const struct cs_operator *op, struct cs_catalog **ret, struct cs_err *err) {
+    return cs_catalog_of(op->settings, ret, err);
+}
+
+int64_t cs_operator_total(const struct cs_operator *op) {
+    int64_t total = 0;
+    for (int32_t p = 0; p < op->partitions; p++)
+        total += op->event_bounds[p].high - op->event_bounds[p].low;
+    return total;
+}
+
+void cs_operator_begin_list(struct cs_operator *op, const char *name) {
+    if (op->options->json)
+        fprintf(op->cli->out, "{\"%s\":[", name);
+    op->in_list = true;
+}
+
+int cs_operator_failure(const struct cs_operator *op, const struct cs_cli *cli, const struct cs_err *err) {
+    return cs_consumer_failure_in(cli, op->in_list ? "]," : "{", err);
+}
+
+int cs_operator_print(const struct cs_operator *op, const struct cs_buf *out, int code) {
+    struct cs_err err;
+    if (!cs_buf_ok(out, &err))
+        return cs_consumer_failure(op->cli, &err);
+    fwrite(out->data, 1, out->len, op->cli->out);
+    fputc('\n', op->cli->out);
+    return code;
+}
+
+bool cs_operator_wait(struct cs_patience *p, int64_t reached, struct cs_err *err) {
+    int64_t now_ms = cs_clock_mono_ms(cs_clock_real());
+    if (err->kind != CS_ERR_RETRY)
+        return false;
+    if (p->since_ms == 0 || reached > p->reached)
+        p->since_ms = now_ms;
+    p->reached = reached;
+    if (now_ms - p->since_ms > PATIENCE_MS)
+        return cs_err_prepend(err, "it does not get on; what is done stays, run it again");
+    poll(NULL, 0, PATIENCE_PAUSE_MS);
+    return true;
+}
+
+static bool not_a_moment(const char *text, struct cs_err *err) {
+    return cs_err_set(
+        err, CS_ERR_CONFIG, CS_CODE_NONE,
+        "%.64s is neither [PARTITION:]OFFSET nor a time such as 2026-11-23T12:00:00Z or 2026-11-23", text);
+}
+
+bool cs_moment_parse_time(const char *text, struct cs_moment *ret, struct cs_err *err) {
+    int64_t time_s = 0;
+    char whole[32];
+    size_t len = strlen(text);
+    if (len == 10) { // a day: to its end
+        snprintf(whole, sizeof whole, "%sT23:59:59Z", text);
+        text = whole;
+        len = strlen(whole);
+    }
+    if (!cs_time_parse(text, len, &time_s))
+        return not_a_moment(text, err);
+    // The form has seconds: all of the one that is named.
+    *ret = (struct cs_moment){.given = true, .partition = -1, .offset = -1, .time_ms = time_s * 1000 + 999};
+    return true;
+}
+
+bool cs_moment_parse(const char *text, struct cs_moment *ret, struct cs_err *err) {
+    char *end = NULL;
+    long long n = strtoll(text, &end, 10);
+    struct cs_moment m = {.given = true, .partition = -1, .offset = n};
+    if (end == text || n < 0)
+        return not_a_moment(text, err);
+    if (*end == ':') {
+        const char *offset = end + 1;
+        if (n > INT32_MAX)
+            return not_a_moment(text, err);
+        m.partition = (int32_t)n;
+        m.offset = strtoll(offset, &end, 10);
+        if (end == offset || m.offset < 0)
+            return not_a_moment(text, err);
+    }
+    if (*end != '\0')
+        return cs_moment_parse_time(text, ret, err);
+    *ret = m;
+    return true;
+}
+
+bool cs_moment_before(const struct cs_moment *m, const struct cs_record *r) {
+    if (!m->given || (m->partition >= 0 && m->partition != r->partition))
+        return false;
+    return m->offset >= 0 ? r->offset >= m->offset : r->timestamp_ms > m->time_ms;
+}
+
+void cs_moment_format(int64_t time_ms, char out[CS_MOMENT_TEXT_SIZE]) {
+    char text[CS_TIME_TEXT_SIZE];
+    cs_time_format(time_ms / 1000, text);
+    text[sizeof text - 2] = '\0'; // without the Z
+    snprintf(out, CS_MOMENT_TEXT_SIZE, "%s.%03dZ", text, (int)(time_ms % 1000));
+}
+
+bool cs_operator_walk(struct cs_operator *op, int32_t partition, const struct cs_moment *until, cs_walk_fn fn,
+                      void *arg, struct cs_err *err) {
+    struct cs_log *log = op->events;
+    bool end = partition >= log->partitions;
+    cs_replay_begin(op->replay, partition);
+    if (op->event_bounds[partition].low > 0)
+        return cs_err_set(
+            err, CS_ERR_FATAL, CS_CODE_NONE,
+            "%s partition %d begins at offset %lld: records were deleted, and without them nothing can be "
+            "judged again",
+            log->name, (int)partition, (long long)op->event_bounds[partition].low);
+    if (!end && !log->ops->start(log, partition, 0, op->event_bounds[partition].high, err))
+        return false;
+    while (!end) {
+        struct cs_record r;
+        struct cs_replayed mine;
+        if (!log->ops->next(log, &r, &end, err))
+            return false;
+        if (end || cs_moment_before(until, &r))
+            break;
+        if (!cs_replay_record(op->replay, &r, &mine, err) || !fn(arg, &r, &mine, err))
+            return false;
+        cs_progress_step(&op->progress);
+    }
+    return true;
+}
+
+bool cs_operator_scan(struct cs_operator *op, struct cs_log *log, int32_t partition,
+                      bool (*fn)(void *arg, const struct cs_record *r, struct cs_err *err), void *arg,
+                      struct cs_err *err) {
+    const struct cs_bounds *bounds = log == op->events ? op->event_bounds : op->outcome_bounds;
+    bool end = partition >= log->partitions;
+    if (!end && !log->ops->start(log, partition, bounds[partition].low, bounds[partition].high, err))
+        return false;
+    while (!end) {
+        struct cs_record r;
+        if (!log->ops->next(log, &r, &end, err) || (!end && !fn(arg, &r, err)))
+            return false;
+        cs_progress_step(&op->progress);
+    }
+    return true;
+}
+
+bool cs_operator_published(struct cs_operator *op, int32_t partition, struct cs_chain *chain,
+                           struct cs_record *ret, bool *ret_end, struct cs_err *err) {
+    struct cs_log *log = op->outcomes;
+    *ret_end = partition >= log->partitions;
+    if (!*ret_end && chain->last == 0) {
+        cs_chain_begin(chain, partition, 0, NULL);
+        if (!log->ops->start(log, partition, 0, op->outcome_bounds[partition].high, err))
+            return false;
+    }
+    while (!*ret_end) {
+        int64_t n = 0;
+        if (!log->ops->next(log, ret, ret_end, err))
+            return false;
+        if (*ret_end)
+            return true;
+        struct cs_chain_record record = {ret->offset, ret->key, ret->value};
+        enum cs_chain_link link = cs_chain_take(chain, op->crypto, &record, &n);
+        if (link == CS_CHAIN_NEXT)
+            return true;
+        // A number whose hash is another's is shown all the same: to prove the chain is what verify is for.
+        if (link == CS_CHAIN_BROKEN && n == chain->last + 1) {
+            chain->last = n;
+            cs_crypto_sha256(op->crypto, record.value, chain->sha256);
+            return true;
+        }
+        if (link == CS_CHAIN_BROKEN)
+            return cs_chain_broken(chain, log->name, ret->offset, n, err);
+    }
+    return true;
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the operators' subcommands share: where the log is read from, the judge that goes over it
+// again, and how places in it are named.
+#pragma once
+
+#include "catalog/catalog.h"
+#include "commands/commands.h"
+#include "log/progress.h"
+#include "log/reader.h"
+#include "log/replay.h"
+#include "worker/outcome_chain.h"
+
+struct cs_operator_options {       // first part of each command's options
+    const char *events, *outcomes; // dump files; NULL: from Kafka
+    bool json;
+};
+// clang-format off
+#define CS_OPERATOR_SETTINGS \
+    {.name = "deployment", .kind = CS_OPT_SETTING, .setting = "deployment.id", .value_name = "ID", \
+     .text = "Name of the deployment (deployment.id)."}, \
+    {.name = "root-key", .kind = CS_OPT_SETTING, .setting = "deployment.root_key", .value_name = "FILE", \
+     .text = "File with the root public key (deployment.root_key)."}
+#define CS_OPERATOR_OPTS(S, m) \
+    {.name = "events", .kind = CS_OPT_PATH, CS_OPT_AT_STR(S, m.events), .value_name = "FILE", \
+     .text = "Read cert.events from this file (kcat -C -J -e -X isolation.level=read_uncommitted -t cert.events) instead of Kafka."}, \
+    {.name = "outcomes", .kind = CS_OPT_PATH, CS_OPT_AT_STR(S, m.outcomes), .value_name = "FILE", \
+     .text = "Read cert.outcomes from this file instead of Kafka."}, \
+    CS_OPERATOR_SETTINGS, \
+    {.name = "json", .kind = CS_OPT_FLAG, CS_OPT_AT_FLAG(S, m.json), \
+     .text = "One JSON object on standard output, for programs."}
+// clang-format on
+
+struct cs_bounds {
+    int64_t low, high;
+};
+struct cs_operator {
+    const struct cs_cli *cli;
+    const struct cs_operator_options *options;
+    struct cs_consumer_settings *settings;
+    uint8_t *root_spki;
+    size_t root_spki_len;
+    struct cs_crypto *crypto;
+    struct cs_log *events, *outcomes;
+    int32_t partitions;
+    // by partition, as cs_operator_bounds found them
+    struct cs_bounds *event_bounds, *outcome_bounds;
+    struct cs_replay *replay;
+    struct cs_progress progress;
+    bool in_list; // cs_operator_begin_list was called
+};
+// needs: what is opened besides the events.
+#define CS_OPERATOR_OUTCOMES 1u
+#define CS_OPERATOR_REPLAY   2u
+// Settings (no service key is needed), keys, logs and, where a replay is wanted, the judge. Bounds:
+// outcomes first, then events, so that the record of each outcome, and each derived event that came
+// before it, lies within.
+CS_MUST_USE bool cs_operator_open(const struct cs_cli *cli, const struct cs_operator_options *options,
+                                  unsigned needs, struct cs_operator *ret, struct cs_err *err);
+void cs_operator_close(struct cs_operator *op);
+CS_DEFINE_AUTO_CLEAR(struct cs_operator, cs_operator_close)
+// Looks again at where events end now.
+CS_MUST_USE bool cs_operator_look(struct cs_operator *op, struct cs_log *log, struct cs_bounds *ret,
+                                  struct cs_err *err);
+CS_MUST_USE bool cs_operator_catalog(const struct cs_operator *op, struct cs_catalog **ret,
+                                     struct cs_err *err);
+// Events of all partitions.
+int64_t cs_operator_total(const struct cs_operator *op);
+// With --json: {"NAME":[, for lists that are printed as they are found. A failure ends list and
+// object.
+void cs_operator_begin_list(struct cs_operator *op, const char *name);
+int cs_operator_failure(const struct cs_operator *op, const struct cs_cli *cli, const struct cs_err *err);
+// Prints the buffer and a line end; the exit code that goes with code where that worked.
+int cs_operator_print(const struct cs_operator *op, const struct cs_buf *out, int code);
+
+// For commands that go on where they were: whether to try again after this error, which is so where
+// Kafka or Redis is away (RETRY) and there was progress within the last minute. Pauses before it
+// says so.
+struct cs_patience { // zeroed at first
+    int64_t since_ms, reached;
+};
+bool cs_operator_wait(struct cs_patience *p, int64_t reached, struct cs_err *err);
+
+// A moment in the log: "[PARTITION:]OFFSET" (records before that offset) or a time (RFC 3339, or a
+// day; records up to and with it).
+struct cs_moment {
+    bool given;
+    int32_t partition; // -1: each
+    int64_t offset;    // -1: a time is meant
+    int64_t time_ms;
+};
+CS_MUST_USE bool cs_moment_parse(const char *text, struct cs_moment *ret, struct cs_err *err);
+CS_MUST_USE bool cs_moment_parse_time(const char *text, struct cs_moment *ret, struct cs_err *err);
+// Whether a record comes after it.
+bool cs_moment_before(const struct cs_moment *m, const struct cs_record *r);
+
+// Judges a partition from its beginning up to a moment (until->given false: to its end) and tells
+// each record.
+typedef bool (*cs_walk_fn)(void *arg, const struct cs_record *r, const struct cs_replayed *mine,
+                           struct cs_err *err);
+CS_MUST_USE bool cs_operator_walk(struct cs_operator *op, int32_t partition, const struct cs_moment *until,
+                                  cs_walk_fn fn, void *arg, struct cs_err *err);
+// Records of a log as they are, within the bounds that cs_operator_open found.
+CS_MUST_USE bool cs_operator_scan(struct cs_operator *op, struct cs_log *log, int32_t partition,
+                                  bool (*fn)(void *arg, const struct cs_record *r, struct cs_err *err),
+                                  void *arg, struct cs_err *err);
+// The published outcomes of a partition that count (outcome_chain.h), one number after the other.
+// *ret_end true after the last. A wrong hash is passed over; FATAL where a number does not follow:
+// `verify` says more. Begins with the partition where chain->last is 0.
+CS_MUST_USE bool cs_operator_published(struct cs_operator *op, int32_t partition, struct cs_chain *chain,
+                                       struct cs_record *ret, bool *ret_end, struct cs_err *err);
+
+// "2026-11-23T12:00:00.123Z"
+#define CS_MOMENT_TEXT_SIZE 32
+void cs_moment_format(int64_t time_ms, char out[CS_MOMENT_TEXT_SIZE]);

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// rejected: what was refused, and why, from cert.outcomes; and the records themselves.
+#include <inttypes.h>
+#include <limits.h>
+#include <string.h>
+
+#include "certsync/base/json_write.h"
+#include "certsync/base/text.h"
+#include "commands/operator.h"
+#include "log/find.h"
+
+struct rejected_options {
+    struct cs_operator_options log;
+    const char *code, *account, *since, *until;
+    int64_t limit;
+    bool record;
+};
+
+static const struct cs_opt opts[] = {
+    CS_OPERATOR_OPTS(struct rejected_options, log),
+    {.name = "code",
+     .kind = CS_OPT_STRING,
+     CS_OPT_AT_STR(struct rejected_options, code),
+     .value_name = "CODE",
+     .text = "Only this code, or all that begin with it up to a dot (\"share\")."},
+    {.name = "account",
+     .kind = CS_OPT_STRING,
+     CS_OPT_AT_STR(struct rejected_options, account),
+     .value_name = "ACCOUNT",
+     .text = "Only events that name this account. Whether its key signed them is for the code to say."},
+    {.name = "since",
+     .kind = CS_OPT_STRING,
+     CS_OPT_AT_STR(struct rejected_options, since),
+     .value_name = "TIME",
+     .text = "Only records of this second and later."},
+    {.name = "until",
+     .kind = CS_OPT_STRING,
+     CS_OPT_AT_STR(struct rejected_options, until),
+     .value_name = "TIME",
+     .text = "Only records up to this time."},
+    {.name = "limit",
+     .kind = CS_OPT_INT,
+     CS_OPT_AT_INT(struct rejected_options, limit),
+     .value_name = "N",
+     .default_text = "1000",
+     .min = 1,
+     .max = 1000000000,
+     .text = "Most that are listed."},
+    {.name = "record",
+     .kind = CS_OPT_FLAG,
+     CS_OPT_AT_FLAG(struct rejected_options, record),
+     .text = "Show the records themselves as well."},
+};
+
+struct rejected {
+    struct cs_operator op;
+    const struct rejected_options *o;
+    struct cs_moment since, until;
+    int64_t found, listed;
+    struct cs_chain chain;
+};
+
+// Whether a code is the one that was asked for, or one of its family: "share" of "share.owner".
+static bool code_is(enum cs_code code, const char *asked) {
+    const char *name = cs_code_name(code);
+    size_t len = strlen(asked);
+    return strncmp(name, asked, len) == 0 && (name[len] == '\0' || name[len] == '.');
+}
+
+static bool code_wanted(const struct rejected *j, enum cs_code code) {
+    return !j->o->code || code_is(code, j->o->code);
+}
+
+// What nothing can have would list nothing, as if all were well. A word without a dot is held against the families.
+static bool check_code(const char *asked, struct cs_err *err) {
+    char name[64], best[64] = "", text[80];
+    unsigned distance = UINT_MAX;
+    for (int c = CS_CODE_NONE + 1; c < CS_CODE_COUNT; c++) {
+        if (code_is((enum cs_code)c, asked))
+            return true;
+        snprintf(name, sizeof name, "%s", cs_code_name((enum cs_code)c));
+        if (!strchr(asked, '.'))
+            name[strcspn(name, ".")] = '\0';
+        unsigned d = cs_text_distance(asked, name);
+        if (d < distance) {
+            distance = d;
+            snprintf(best, sizeof best, "%s", name);
+        }
+    }
+    cs_text_escape(asked, strlen(asked), text, sizeof text);
+    return cs_err_set(
+        err, CS_ERR_CONFIG, CS_CODE_NONE,
+        "--code %s: there is no such code; the nearest is %s (certsync-consumer codes lists them all)", text,
+        best);
+}
+
+static bool check_account(const char *asked, struct cs_err *err) {
+    char text[80];
+    cs_text_escape(asked, strlen(asked), text, sizeof text);
+    return cs_account_valid(asked, strlen(asked)) ||
+           cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "--account %s: an account's id cannot be that", text);
+}
+
+static bool wanted(const struct rejected *j, const struct cs_outcome *o) {
+    if (j->o->account && strcmp(j->o->account, o->account) != 0)
+        return false;
+    if (j->since.given && o->time_ms < j->since.time_ms)
+        return false;
+    return !j->until.given || o->time_ms <= j->until.time_ms;
+}
+
+// The record, where it is still there.
+static bool fetch(struct rejected *j, const struct cs_outcome *o, struct cs_record *ret, bool *ret_end,
+                  struct cs_err *err) {
+    struct cs_log *log = j->op.events;
+    *ret_end = o->partition >= log->partitions;
+    return *ret_end || (log->ops->start(log, o->partition, o->offset, o->offset + 1, err) &&
+                        log->ops->next(log, ret, ret_end, err));
+}
+
+static void list_json(struct rejected *j, const struct cs_outcome *o, const struct cs_conclusion *c,
+                      const struct cs_record *record, FILE *out) {
+    CS_AUTO(cs_buf_clear) struct cs_buf b;
+    enum cs_code code = c ? c->code : o->verdict.code;
+    cs_buf_init(&b, (size_t)64 * 1024 * 1024);
+    cs_json_begin(&b, '{');
+    cs_json_str(&b, "event", c ? c->event : o->event);
+    cs_json_str(&b, "code", cs_code_name(code));
+    cs_json_str(&b, "sentence", cs_code_sentence(code));
+    if (!c && o->verdict.detail[0])
+        cs_json_str(&b, "detail", o->verdict.detail);
+    cs_json_str(&b, "account", o->account);
+    if (c)
+        cs_json_str(&b, "concluded_by", o->event);
+    else if (o->type != CS_EVENT_NONE)
+        cs_json_str(&b, "type", cs_event_type_name(o->type));
+    if (!c)
+        cs_json_str(&b, "kid", o->kid);
+    cs_json_int(&b, "partition", o->partition);
+    cs_json_int(&b, "offset", o->offset);
+    cs_json_int(&b, "time", o->time_ms);
+    cs_json_int(&b, "n", o->n);
+    if (record)
+        cs_put_record_json(&b, "record", record);
+    cs_json_end(&b, '}');
+    fprintf(out, "%s%s", j->listed > 0 ? "," : "", b.failed ? "null" : (const char *)b.data);
+}
+
+static void list(const struct cs_outcome *o, const struct cs_conclusion *c, const struct cs_record *record,
+                 FILE *out) {
+    char time[CS_MOMENT_TEXT_SIZE];
+    enum cs_code code = c ? c->code : o->verdict.code;
+    cs_moment_format(o->time_ms, time);
+    fprintf(out, "%s  %d:%-8" PRId64 "  %-22s %s", time, (int)o->partition, o->offset, cs_code_name(code),
+            o->account[0] ? o->account : "-");
+    if (c)
+        fprintf(out, "  event %s, concluded by %s", c->event, o->event);
+    else if (o->event[0])
+        fprintf(out, "  %s %s, key %s", cs_event_type_name(o->type), o->event, o->kid);
+    fprintf(out, "\n    %s%s%s\n", cs_code_sentence(code), !c && o->verdict.detail[0] ? " " : "",
+            c ? "" : o->verdict.detail);
+    if (record) {
+        CS_AUTO(cs_buf_clear) struct cs_buf b;
+        cs_buf_init(&b, (size_t)64 * 1024 * 1024);
+        cs_put_record_text(&b, "    ", record);
+        if (!b.failed && b.data)
+            fwrite(b.data, 1, b.len, out);
+    }
+}
+
+static bool list_one(struct rejected *j, const struct cs_outcome *o, const struct cs_conclusion *c,
+                     struct cs_err *err) {
+    struct cs_record record;
+    bool gone = true;
+    j->found++;
+    if (j->listed >= j->o->limit)
+        return true;
+    if (j->o->record && !fetch(j, o, &record, &gone, err))
+        return false;
+    if (j->o->log.json)
+        list_json(j, o, c, gone ? NULL : &record, j->op.cli->out);
+    else
+        list(o, c, gone ? NULL : &record, j->op.cli->out);
+    j->listed++;
+    return true;
+}
+
+static bool take(struct rejected *j, const struct cs_record *r, struct cs_err *err) {
+    static const char status[] = "\"status\":\"rejected\"";
+    CS_AUTO(cs_outcome_clear) struct cs_outcome o = {0};
+    if (!cs_bytes_find(r->value, status))
+        return true;
+    if (!cs_outcome_decode(r->value, &o, err))
+        return cs_err_prepend(err, "%s partition %d offset %" PRId64, j->op.outcomes->name, (int)r->partition,
+                              r->offset);
+    if (!wanted(j, &o))
+        return true;
+    if (o.verdict.status == CS_STATUS_REJECTED && code_wanted(j, o.verdict.code) &&
+        !list_one(j, &o, NULL, err))
+        return false;
+    for (size_t i = 0; i < o.verdict.concludes_len; i++) {
+        const struct cs_conclusion *c = &o.verdict.concludes[i];
+        if (c->status == CS_STATUS_REJECTED && code_wanted(j, c->code) && !list_one(j, &o, c, err))
+            return false;
+    }
+    return true;
+}
+
+static bool do_rejected(struct rejected *j, const struct cs_cli *cli, struct cs_err *err) {
+    const struct rejected_options *o = j->o;
+    if ((o->code && !check_code(o->code, err)) || (o->account && !check_account(o->account, err)))
+        return false;
+    if ((o->since && !cs_moment_parse_time(o->since, &j->since, err)) ||
+        (o->until && !cs_moment_parse_time(o->until, &j->until, err)) ||
+        !cs_operator_open(cli, &o->log, CS_OPERATOR_OUTCOMES, &j->op, err))
+        return false;
+    if (j->since.given && j->until.given && j->since.time_ms > j->until.time_ms)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "--since is later than --until: nothing lies between them");
+    if (j->since.given)
+        j->since.time_ms -= 999; // from the beginning of the second
+    cs_operator_begin_list(&j->op, "rejected");
+    for (int32_t p = 0; p < j->op.partitions; p++) {
+        bool end = false;
+        j->chain.last = 0;
+        while (!end) {
+            struct cs_record r;
+            if (!cs_operator_published(&j->op, p, &j->chain, &r, &end, err) || (!end && !take(j, &r, err)))
+                return false;
+        }
+    }
+    return true;
+}
+
+static int run_rejected(const struct cs_cli *cli) {
+    struct rejected j = {.o = cli->values};
+    struct cs_err err;
+    bool ok = do_rejected(&j, cli, &err);
+    int code = ok ? CS_EXIT_OK : cs_operator_failure(&j.op, cli, &err);
+    if (ok && j.o->log.json)
+        fprintf(cli->out, "],\"found\":%" PRId64 ",\"listed\":%" PRId64 "}\n", j.found, j.listed);
+    else if (ok)
+        fprintf(cli->out,
+                j.listed < j.found ? "%" PRId64 " rejected, the first %" PRId64 " listed (--limit)\n"
+                                   : "%" PRId64 " rejected\n",
+                j.found, j.listed);
+    cs_operator_close(&j.op);
+    return code;
+}
+
+const struct cs_command cs_cmd_rejected = {
+    .name = "rejected",
+    .summary = "List what was refused, and why",
+    .description =
+        "Reads cert.outcomes and lists what was rejected, shares that their recipient refused too: time, "
+        "place in "
+        "cert.events, code, account, event and key as the record claims them. By partition, then in order.",
+    .examples = "certsync-consumer rejected --code key.mismatch --since 2026-11-23T00:00:00Z\n"
+                "certsync-consumer rejected --account acme --record --json",
+    .opts = opts,
+    .opt_count = CS_ARRAY_LEN(opts),
+    .values_size = sizeof(struct rejected_options),
+    .run = run_rejected,
+};

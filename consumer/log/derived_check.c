@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "log/derived_check.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "certsync/model/key.h"
+
+// A failed insertion sets a local insert_failed; uthash must not exit().
+#define HASH_NONFATAL_OOM      1
+#define uthash_nonfatal_oom(e) (insert_failed = true)
+#include <uthash.h>
+
+struct item {
+    UT_hash_handle hh;
+    char place[40]; // "<origin>/<seq>": who emitted it, as which
+    int32_t origin;
+    int64_t seq;
+    uint8_t emitted_sha256[32];
+    uint8_t found_sha256[32];
+    int32_t emitted_partition, found_partition;
+    int64_t emitted_offset, found_offset;
+    bool emitted, emitted_due;
+    bool found, found_due;
+    bool differs; // two copies that are not alike
+};
+
+struct cs_derived_check {
+    struct cs_crypto *crypto;
+    struct item *items;
+};
+
+bool cs_derived_check_new(struct cs_crypto *crypto, struct cs_derived_check **ret, struct cs_err *err) {
+    struct cs_derived_check *c = calloc(1, sizeof *c);
+    if (!c)
+        return cs_err_oom(err);
+    c->crypto = crypto;
+    *ret = c;
+    return true;
+}
+
+void cs_derived_check_free(struct cs_derived_check *c) {
+    if (!c)
+        return;
+    struct item *i = c->items;
+    HASH_CLEAR(hh, c->items);
+    while (i) {
+        struct item *next = i->hh.next;
+        free(i);
+        i = next;
+    }
+    free(c);
+}
+
+static struct item *at(struct cs_derived_check *c, int32_t origin, int64_t seq) {
+    char place[40];
+    struct item *i = NULL;
+    bool insert_failed = false;
+    snprintf(place, sizeof place, "%d/%lld", (int)origin, (long long)seq);
+    HASH_FIND_STR(c->items, place, i);
+    if (i || !(i = calloc(1, sizeof *i)))
+        return i;
+    memcpy(i->place, place, sizeof place);
+    i->origin = origin;
+    i->seq = seq;
+    HASH_ADD_STR(c->items, place, i);
+    if (!insert_failed)
+        return i;
+    free(i);
+    return NULL;
+}
+
+// Of the value without its signer's kid, which stands in the source once.
+static void hash(struct cs_derived_check *c, struct cs_bytes value, const char *kid, uint8_t ret[32]) {
+    struct cs_bytes parts[2] = {value, {0}};
+    size_t len = strlen(kid);
+    const uint8_t *end = value.data + value.len;
+    for (const uint8_t *p = value.data;
+         (size_t)(end - p) >= len && (p = memchr(p, kid[0], (size_t)(end - p) - len + 1)); p++) {
+        if (memcmp(p, kid, len) == 0) {
+            parts[0].len = (size_t)(p - value.data);
+            parts[1] = (struct cs_bytes){p + len, (size_t)(end - p) - len};
+            break;
+        }
+        if ((size_t)(end - p) <= len)
+            break;
+    }
+    cs_crypto_sha256_parts(c->crypto, parts, parts[1].data ? 2 : 1, ret);
+}
+
+bool cs_derived_check_emitted(struct cs_derived_check *c, int32_t origin, int64_t offset, int64_t seq,
+                              struct cs_bytes value, const char *kid, bool due, struct cs_err *err) {
+    struct item *i = at(c, origin, seq);
+    if (!i)
+        return cs_err_oom(err);
+    hash(c, value, kid, i->emitted_sha256);
+    i->emitted = true;
+    i->emitted_due = due;
+    i->emitted_partition = origin;
+    i->emitted_offset = offset;
+    return true;
+}
+
+bool cs_derived_check_found(struct cs_derived_check *c, int32_t partition, int64_t offset,
+                            const struct cs_event *ev, struct cs_bytes value, bool due, struct cs_err *err) {
+    struct item *i = at(c, cs_event_origin(ev), ev->seq);
+    uint8_t sha256[32];
+    if (!i)
+        return cs_err_oom(err);
+    hash(c, value, ev->kid, sha256);
+    if (i->found) { // published again after a crash: the same
+        i->differs |= memcmp(sha256, i->found_sha256, 32) != 0;
+        return true;
+    }
+    memcpy(i->found_sha256, sha256, 32);
+    i->found = true;
+    i->found_due = due;
+    i->found_partition = partition;
+    i->found_offset = offset;
+    return true;
+}
+
+static int by_place(struct item *a, struct item *b) {
+    if (a->origin != b->origin)
+        return a->origin < b->origin ? -1 : 1;
+    return a->seq < b->seq ? -1 : a->seq > b->seq;
+}
+
+static enum cs_derived_fault fault_of(const struct item *i) {
+    if (i->differs || (i->emitted && i->found && memcmp(i->emitted_sha256, i->found_sha256, 32) != 0))
+        return CS_DERIVED_DIFFERENT;
+    if (i->emitted && !i->found && i->emitted_due)
+        return CS_DERIVED_LOST;
+    return i->found && !i->emitted && i->found_due ? CS_DERIVED_STRAY : 0;
+}
+
+bool cs_derived_check_end(struct cs_derived_check *c, struct cs_derived_finding *ret, size_t *ret_strays) {
+    struct cs_derived_finding first = {0};
+    *ret_strays = 0;
+    HASH_SORT(c->items, by_place);
+    for (const struct item *i = c->items; i; i = i->hh.next) {
+        enum cs_derived_fault fault = fault_of(i);
+        bool stray = fault == CS_DERIVED_STRAY;
+        *ret_strays += stray;
+        if (!fault || (first.fault && (stray || first.fault != CS_DERIVED_STRAY)))
+            continue;
+        first = (struct cs_derived_finding){fault, i->origin, i->seq,
+                                            i->found ? i->found_partition : i->emitted_partition,
+                                            i->found ? i->found_offset : i->emitted_offset};
+    }
+    *ret = first;
+    return first.fault != 0;
+}

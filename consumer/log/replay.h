@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The log judged again in memory: what a worker does with a partition's records (apply.h), over a
+// complete catalog in memory, and with nothing published. No Redis, no service key: derived events
+// are signed with a key that is thrown away, and are told apart from the published ones by their
+// signer alone. One thread.
+#pragma once
+
+#include "worker/apply.h"
+
+struct cs_replay;
+struct cs_replay_options {
+    const char *deployment; // borrowed
+    struct cs_bytes root_spki;
+    int32_t partition_count;
+};
+CS_MUST_USE bool cs_replay_new(const struct cs_replay_options *options, struct cs_replay **ret,
+                               struct cs_err *err);
+void cs_replay_free(struct cs_replay *r);
+CS_DEFINE_AUTO(struct cs_replay, cs_replay_free)
+
+// Begins a partition at its first record, with an empty catalog.
+void cs_replay_begin(struct cs_replay *r, int32_t partition);
+
+// What was made of one record; borrowed until the next one.
+struct cs_replayed {
+    const struct cs_prepared *prepared;
+    struct cs_applied_outcome outcome;
+    struct cs_bytes outcome_json;
+    size_t derived_len;
+    const struct cs_applied_derived *derived;
+};
+// Judges the next record. Its changes are those of cs_replay_state (cs_state_changes) until the
+// next one. FATAL, or CONFIG for a ruleset that this release does not know.
+CS_MUST_USE bool cs_replay_record(struct cs_replay *r, const struct cs_record *record,
+                                  struct cs_replayed *ret, struct cs_err *err);
+struct cs_bytes cs_replay_derived_json(const struct cs_replay *r, const struct cs_applied_derived *d);
+
+struct cs_state *cs_replay_state(struct cs_replay *r);
+const struct cs_position *cs_replay_position(const struct cs_replay *r);
+struct cs_crypto *cs_replay_crypto(struct cs_replay *r);
+const char *cs_replay_kid(const struct cs_replay *r); // signer of the derived events

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The event loop's connections to the primaries, one each (redis/async.h), for reads of single keys
+// or of several of one partition: it knows which primary has a partition, follows MOVED and ASK,
+// and asks again for a moment where a cluster is changing (TRYAGAIN, CLUSTERDOWN). A lost or
+// demoted primary is looked for by a thread (redis/scout.h). All in the loop's thread.
+#pragma once
+
+#include "redis/access.h"
+#include "redis/async.h"
+
+struct cs_redis_pool;
+struct cs_redis_pool_options {
+    struct cs_loop *loop;
+    const struct cs_redis_access *access; // copied; what it borrows must outlive the pool
+    // a connection to one primary only, for subscriptions: a cluster tells all its nodes
+    bool one;
+    const char *purpose;                     // for the log
+    void (*on_state)(void *arg, bool ready); // a connection came or went; ready: all are there
+    void *arg;
+};
+CS_MUST_USE bool cs_redis_pool_new(const struct cs_redis_pool_options *options, struct cs_redis_pool **ret,
+                                   struct cs_err *err);
+// Callbacks that are due run with NULL first. on_state does not run any more.
+void cs_redis_pool_free(struct cs_redis_pool *p);
+bool cs_redis_pool_ready(const struct cs_redis_pool *p);
+
+// As cs_redis_async_send, to the primary of the partition. NULL also where the cluster could not
+// answer in time.
+CS_MUST_USE bool cs_redis_pool_send(struct cs_redis_pool *p, int32_t partition, const struct cs_buf *command,
+                                    void (*fn)(const redisReply *reply, void *arg), void *arg);
+// As cs_redis_async_subscribe and _unsubscribe; for a pool of one.
+// As cs_redis_async_send_both.
+CS_MUST_USE bool cs_redis_pool_send_both(struct cs_redis_pool *p, int32_t partition,
+                                         const struct cs_buf *command, const struct cs_buf *beside,
+                                         void (*fn)(const redisReply *reply, void *arg), void *arg);
+CS_MUST_USE bool cs_redis_pool_subscribe(struct cs_redis_pool *p, const char *channel,
+                                         void (*fn)(const redisReply *reply, void *arg), void *arg);
+CS_MUST_USE bool cs_redis_pool_unsubscribe(struct cs_redis_pool *p, const char *channel);

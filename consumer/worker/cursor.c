@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/cursor.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "certsync/runtime/clock.h"
+
+#define BROKER_TIMEOUT_MS 10000
+#define WAIT_MS           100
+
+struct cs_cursor_stream {
+    struct cs_topic_stream *records;
+    struct cs_chain chain; // of what was handed out
+};
+
+static struct cs_chain_record link_of(const struct cs_record *r) {
+    return (struct cs_chain_record){r->offset, r->key, r->value};
+}
+
+// Until the outcome that the position stands on is found, no chain can be followed: what counts
+// then is only how far the numbers go.
+static void search(struct cs_chain *chain, struct cs_crypto *crypto, const struct cs_chain_record *r,
+                   const struct cs_position *at, struct cs_cursor_tail *ret) {
+    uint8_t sha256[32];
+    int64_t n = cs_outcome_number(r->value);
+    if (n == at->outcomes) {
+        cs_crypto_sha256(crypto, r->value, sha256);
+        ret->found = memcmp(sha256, at->chain_sha256, 32) == 0;
+        if (ret->found) {
+            chain->last = n;
+            memcpy(chain->sha256, sha256, 32);
+            return;
+        }
+    }
+    n = cs_chain_plausible(r, chain->partition);
+    if (n < 0 && chain->foreign++ == 0)
+        chain->foreign_at = r->offset;
+    ret->other |= n == at->outcomes;
+    if (n > ret->last)
+        ret->last = n;
+}
+
+static bool read_tail(struct cs_topic_stream *s, struct cs_crypto *crypto, const struct cs_position *at,
+                      int64_t timeout_ms, struct cs_cursor_tail *ret, struct cs_err *err) {
+    int64_t deadline_ms = cs_clock_mono_ms(cs_clock_real()) + timeout_ms;
+    struct cs_chain chain;
+    // Number n stands at offset n - 1 or later: where all these are read, what is found is its
+    // first record. Otherwise it may be a copy of it, behind others that follow the first, and then
+    // they prove nothing.
+    bool is_first = ret->from < at->outcomes || at->outcomes == 0;
+    cs_chain_begin(&chain, s->partition, 0, NULL);
+    // With nothing before it the first outcome is the beginning of the chain.
+    ret->found = at->outcomes == 0 && ret->from == 0;
+    for (;;) {
+        enum cs_topic_step step = CS_TOPIC_WAIT;
+        struct cs_record record;
+        int64_t n = 0;
+        if (!s->topic->ops->next(s, WAIT_MS, &step, &record, err))
+            return false;
+        if (step == CS_TOPIC_END)
+            break;
+        if (step == CS_TOPIC_WAIT) {
+            if (cs_clock_mono_ms(cs_clock_real()) > deadline_ms)
+                return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE,
+                                  "the end of %s partition %d did not arrive in time", s->topic->name,
+                                  (int)s->partition);
+            continue;
+        }
+        struct cs_chain_record r = link_of(&record);
+        if (!ret->found) {
+            search(&chain, crypto, &r, at, ret);
+        } else if (cs_chain_take(&chain, crypto, &r, &n) == CS_CHAIN_BROKEN) {
+            if (is_first)
+                return cs_chain_broken(&chain, s->topic->name, r.offset, n, err);
+            ret->found = false;
+            ret->last = n > ret->last ? n : ret->last;
+        }
+    }
+    ret->found = ret->found && (is_first || chain.last >= ret->last);
+    if (ret->found)
+        ret->last = chain.last;
+    ret->foreign = chain.foreign;
+    ret->foreign_at = chain.foreign_at;
+    return true;
+}
+
+static bool read_from(struct cs_topic *outcomes, struct cs_crypto *crypto, int32_t partition,
+                      const struct cs_position *at, int64_t timeout_ms, struct cs_cursor_tail *tail,
+                      struct cs_err *err) {
+    struct cs_topic_stream *s = NULL;
+    if (!outcomes->ops->open(outcomes, partition, tail->from, tail->end, &s, err))
+        return false;
+    bool ok = read_tail(s, crypto, at, timeout_ms, tail, err);
+    outcomes->ops->close(s);
+    return ok;
+}
+
+bool cs_cursor_tail(struct cs_topic *outcomes, struct cs_crypto *crypto, int32_t partition,
+                    const struct cs_position *at, int64_t timeout_ms, struct cs_cursor_tail *ret,
+                    struct cs_err *err) {
+    struct cs_cursor_tail tail = {.foreign_at = -1};
+    if (!outcomes->ops->bounds(outcomes, partition, timeout_ms, &tail.low, &tail.end, err))
+        return false;
+    tail.from = tail.end - tail.low > CS_CURSOR_TAIL ? tail.end - CS_CURSOR_TAIL : tail.low;
+    if (tail.end > tail.low && !read_from(outcomes, crypto, partition, at, timeout_ms, &tail, err))
+        return false;
+    // Behind the last outcome there may be any number of copies and foreign records: it is not lost
+    // before it is looked for from its first possible place on.
+    if (tail.last < at->outcomes && tail.from > tail.low && tail.from >= at->outcomes) {
+        tail = (struct cs_cursor_tail){.foreign_at = -1, .low = tail.low, .end = tail.end};
+        tail.from = at->outcomes - 1 > tail.low ? at->outcomes - 1 : tail.low;
+        if (!read_from(outcomes, crypto, partition, at, timeout_ms, &tail, err))
+            return false;
+    }
+    *ret = tail;
+    return true;
+}
+
+bool cs_cursor_open(struct cs_topic *outcomes, int32_t partition, const struct cs_position *after,
+                    struct cs_cursor_stream **ret, struct cs_err *err) {
+    int64_t low = 0;
+    int64_t high = 0;
+    if (!outcomes->ops->bounds(outcomes, partition, BROKER_TIMEOUT_MS, &low, &high, err))
+        return false;
+    // Numbers are dense from 1, and all else only pushes the later ones back: number n cannot stand
+    // before n-1.
+    if (low > after->outcomes)
+        return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
+                          "%s partition %d begins at offset %lld: outcomes were deleted; set retention.ms=-1 "
+                          "and restore the topic",
+                          outcomes->name, (int)partition, (long long)low);
+    struct cs_cursor_stream *s = calloc(1, sizeof *s);
+    if (!s)
+        return cs_err_oom(err);
+    if (!outcomes->ops->open(outcomes, partition, after->outcomes, high, &s->records, err)) {
+        free(s);
+        return false;
+    }
+    cs_chain_begin(&s->chain, partition, after->outcomes, after->chain_sha256);
+    *ret = s;
+    return true;
+}
+
+void cs_cursor_close(struct cs_cursor_stream *s) {
+    if (s)
+        s->records->topic->ops->close(s->records);
+    free(s);
+}
+
+bool cs_cursor_next(struct cs_cursor_stream *s, struct cs_crypto *crypto, enum cs_cursor_step *ret_step,
+                    struct cs_published_outcome *ret, struct cs_err *err) {
+    struct cs_topic *t = s->records->topic;
+    for (;;) {
+        enum cs_topic_step step = CS_TOPIC_WAIT;
+        struct cs_record record;
+        int64_t n = 0;
+        if (!t->ops->next(s->records, 0, &step, &record, err))
+            return false;
+        if (step != CS_TOPIC_RECORD) {
+            *ret_step = step == CS_TOPIC_END ? CS_CURSOR_END : CS_CURSOR_WAIT;
+            return true;
+        }
+        struct cs_chain_record r = link_of(&record);
+        enum cs_chain_link link = cs_chain_take(&s->chain, crypto, &r, &n);
+        if (link == CS_CHAIN_BROKEN)
+            return cs_chain_broken(&s->chain, t->name, r.offset, n, err);
+        if (link != CS_CHAIN_NEXT)
+            continue;
+        *ret_step = CS_CURSOR_OUTCOME;
+        *ret = (struct cs_published_outcome){r.offset, r.key, r.value};
+        return true;
+    }
+}

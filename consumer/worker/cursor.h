@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Reading cert.outcomes: up to which number outcomes were published (the publish cursor), and the
+// published outcomes one after the other for comparison. Which records count says outcome_chain.h;
+// all others are passed over and counted. One thread. Errors: RETRY, CONFIG, FATAL (outcomes that
+// are missing, or follow no other).
+#pragma once
+
+#include "certsync/model/entry.h"
+#include "worker/outcome_chain.h"
+#include "worker/topic.h"
+
+struct cs_cursor_tail {
+    // Up to here outcomes are published; 0: none is. Where the position's own outcome was not found
+    // this is only what the records claim, and nothing is missing where the stream (below) ends
+    // before it.
+    int64_t last;
+    // the outcome that the position stands on is among the records, so that all after it follow
+    bool found;
+    bool other;         // it is not, but another outcome with its number is
+    int64_t foreign;    // records that no consumer wrote
+    int64_t foreign_at; // offset of the first of them; -1: none
+    int64_t low;        // where the partition begins
+    int64_t from, end;  // what was read
+};
+// Reads the last CS_CURSOR_TAIL records; waits for them. at: the catalog's position.
+#ifndef CS_CURSOR_TAIL // tests/sim has less
+#define CS_CURSOR_TAIL 4096
+#endif
+CS_MUST_USE bool cs_cursor_tail(struct cs_topic *outcomes, struct cs_crypto *crypto, int32_t partition,
+                                const struct cs_position *at, int64_t timeout_ms, struct cs_cursor_tail *ret,
+                                struct cs_err *err);
+
+// A partition's outcomes, one after the other from the one after a position on, up to where the
+// partition ends now. Several may be open; close them before the topic is freed.
+struct cs_cursor_stream;
+CS_MUST_USE bool cs_cursor_open(struct cs_topic *outcomes, int32_t partition, const struct cs_position *after,
+                                struct cs_cursor_stream **ret, struct cs_err *err);
+void cs_cursor_close(struct cs_cursor_stream *s); // takes NULL
+struct cs_published_outcome {
+    int64_t offset;
+    struct cs_bytes key;
+    struct cs_bytes value;
+};
+enum cs_cursor_step {
+    CS_CURSOR_WAIT,    // nothing has arrived yet
+    CS_CURSOR_OUTCOME, // the next number's
+    CS_CURSOR_END,     // there are no more
+};
+// The next number, without waiting. Borrowed until the next call.
+CS_MUST_USE bool cs_cursor_next(struct cs_cursor_stream *s, struct cs_crypto *crypto,
+                                enum cs_cursor_step *ret_step, struct cs_published_outcome *ret,
+                                struct cs_err *err);

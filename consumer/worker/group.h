@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A worker's place in the consumer group: which partitions it has, and from where they are fetched.
+// All in the worker's thread.
+#pragma once
+
+#include "worker/partition.h"
+
+struct cs_group {
+    struct cs_worker_context *x;
+    int index; // of the worker
+    // Before the partitions are taken away: nothing may be in flight or in batches after it.
+    void (*on_revoke)(void *arg);
+    void *arg;
+    rd_kafka_queue_t *queue;
+    bool joined;
+    struct cs_partition *partitions;
+    bool assign_due;       // the list or an offset changed since the last assign
+    int64_t assign_at_ms;  // not before
+    int64_t settled_at_ms; // until then the assignment is not changed
+    int64_t trouble_ms;    // last told since the assignment last changed; 0: not told
+    int64_t offsets_due_ms;
+    bool failed; // in a rebalance; cs_group_serve tells it
+    struct cs_err failure;
+};
+
+// A client that is not in the group yet.
+CS_MUST_USE bool cs_group_client(struct cs_group *g, rd_kafka_t **ret, struct cs_err *err);
+// Joins with the client of the context.
+CS_MUST_USE bool cs_group_join(struct cs_group *g, struct cs_err *err);
+// Gives the partitions back and ends the client. wait: for what was stored of the offsets.
+void cs_group_leave(struct cs_group *g, bool wait, const char *why);
+
+// Serves rebalances and errors. False: *ret_partition cannot go on, or where that is NULL the whole
+// worker.
+CS_MUST_USE bool cs_group_serve(struct cs_group *g, struct cs_partition **ret_partition, struct cs_err *err);
+// Whether the partitions must be assigned anew, and may be now.
+bool cs_group_assign_due(const struct cs_group *g);
+// Gives librdkafka the partitions that run, each with the offset that comes next. The others are
+// fetched again from where they stand: librdkafka 2.0 knows no way to change one offset alone that
+// is safe.
+void cs_group_assign(struct cs_group *g);
+// Kafka's own record of offsets, now and then: for lag tools, nothing of ours reads it.
+void cs_group_store_offsets(struct cs_group *g, bool wait);

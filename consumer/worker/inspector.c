@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/inspector.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#include "certsync/runtime/log.h"
+#include "worker/preflight.h"
+
+#define TICK_MS   2000
+#define ASK_MS    5000
+#define QUIET_MS  10000 // brokers that answered nothing for so long are away
+#define SOONER_MS 2000  // between two looks where something fails
+
+struct cs_inspector {
+    const struct cs_consumer *c;
+    pthread_t thread;
+    bool started;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool stopping;
+    rd_kafka_t *rk;
+    int tls;               // *c->kafka_tls when it was made
+    int64_t *ends, *least; // by partition, for one answer
+    int64_t heard_ms;
+    int64_t look_due_ms;
+    char told[CS_BOARD_TROUBLES][CS_TROUBLE_TEXT_MAX];
+};
+
+static int64_t now_ms(const struct cs_inspector *i) {
+    return cs_clock_mono_ms(i->c->clock);
+}
+
+static void set(struct cs_inspector *i, enum cs_board_trouble t, const struct cs_err *err) {
+    const char *text = err ? err->msg : "";
+    bool was = i->told[t][0];
+    if (strncmp(i->told[t], text, sizeof i->told[t] - 1) == 0)
+        return;
+    snprintf(i->told[t], sizeof i->told[t], "%s", text);
+    cs_board_trouble(i->c->board, t, text);
+    if (err)
+        cs_log_err(CS_LOG_ERROR, "something that the consumer rests on is not well", err, "what=%s",
+                   cs_board_trouble_name(t));
+    else if (was)
+        cs_log(CS_LOG_INFO, "what the consumer rests on is well again", "what=%s", cs_board_trouble_name(t));
+}
+
+// --- the client
+
+static bool open_client(struct cs_inspector *i, struct cs_err *err) {
+    rd_kafka_conf_t *conf = NULL;
+    i->tls = atomic_load(i->c->kafka_tls);
+    return cs_kafka_conf_consumer(&i->c->settings->kafka, "certsync-consumer-inspector", NULL, &conf, err) &&
+           cs_kafka_new(RD_KAFKA_CONSUMER, conf, &i->rk, err);
+}
+
+static void renew_client(struct cs_inspector *i) {
+    rd_kafka_t *old = i->rk;
+    struct cs_err err;
+    if (i->tls == atomic_load(i->c->kafka_tls))
+        return;
+    if (open_client(i, &err))
+        rd_kafka_destroy(old);
+    else
+        cs_log_err(CS_LOG_WARN, "the client with the changed files could not be made", &err,
+                   "client=inspector");
+}
+
+// --- the brokers
+
+static void quiet(struct cs_inspector *i, const struct cs_err *why) {
+    struct cs_err err = *why;
+    int64_t silent_ms = now_ms(i) - i->heard_ms;
+    if (silent_ms < QUIET_MS && why->kind == CS_ERR_RETRY)
+        return;
+    // Without the seconds: a sentence that changes at each look would be logged at each.
+    cs_err_prepend(&err, "the brokers of %s do not answer", i->c->settings->kafka.brokers);
+    set(i, CS_TROUBLE_KAFKA, &err);
+}
+
+static void ask_brokers(struct cs_inspector *i) {
+    const struct cs_consumer *c = i->c;
+    struct cs_err err;
+    if (!cs_kafka_offsets(i->rk, c->settings->events_topic, c->partition_count, CS_KAFKA_END, ASK_MS, i->ends,
+                          &err)) {
+        quiet(i, &err);
+        return;
+    }
+    i->heard_ms = now_ms(i);
+    set(i, CS_TROUBLE_KAFKA, NULL);
+    for (int32_t p = 0; p < c->partition_count; p++)
+        cs_board_end_seen(c->board, p, i->ends[p]);
+}
+
+// --- topics and Redis
+
+// Whether a topic reaches as far as what was read and published: else it was truncated or made anew.
+static bool check_ends(struct cs_inspector *i, const char *topic, bool events, struct cs_err *err) {
+    const struct cs_consumer *c = i->c;
+    for (int32_t p = 0; p < c->partition_count; p++) {
+        struct cs_board_entry e;
+        cs_board_get(c->board, p, &e);
+        i->least[p] = e.state == CS_BOARD_ELSEWHERE ? 0 : events ? e.next_offset : e.outcomes;
+    }
+    if (!cs_kafka_offsets(i->rk, topic, c->partition_count, CS_KAFKA_END, ASK_MS, i->ends, err))
+        return false;
+    for (int32_t p = 0; p < c->partition_count; p++)
+        if (i->ends[p] < i->least[p])
+            return cs_err_set(
+                err, CS_ERR_FATAL, CS_CODE_NONE,
+                "topic %s partition %d ends at offset %lld, but the catalog stands on %lld records of it: it "
+                "was truncated or made anew; restore it",
+                topic, (int)p, (long long)i->ends[p], (long long)i->least[p]);
+    return true;
+}
+
+static bool check_topics(struct cs_inspector *i, struct cs_err *err) {
+    const struct cs_consumer_settings *s = i->c->settings;
+    return cs_preflight_topics(i->rk, s, i->c->partition_count, ASK_MS, err) &&
+           check_ends(i, s->events_topic, true, err) && check_ends(i, s->outcomes_topic, false, err);
+}
+
+static void look_at_topics(struct cs_inspector *i) {
+    struct cs_err err;
+    if (check_topics(i, &err))
+        set(i, CS_TROUBLE_TOPICS, NULL);
+    else if (err.kind != CS_ERR_RETRY) // brokers that are away are told already
+        set(i, CS_TROUBLE_TOPICS, &err);
+}
+
+static void look_at_redis(struct cs_inspector *i) {
+    struct cs_err err;
+    bool rights = false;
+    if (cs_preflight_redis(i->c->settings, 1, &rights, &err)) {
+        set(i, CS_TROUBLE_REDIS, NULL);
+        set(i, CS_TROUBLE_RIGHTS, NULL);
+        return;
+    }
+    if (err.kind == CS_ERR_RETRY) // a Redis that is away is the partitions' own affair
+        return;
+    if (rights)
+        set(i, CS_TROUBLE_REDIS, NULL); // that was looked at before
+    set(i, rights ? CS_TROUBLE_RIGHTS : CS_TROUBLE_REDIS, &err);
+}
+
+// Whether a partition fails: what it rests on is looked at soon then.
+static bool some_fail(const struct cs_inspector *i) {
+    for (int32_t p = 0; p < i->c->partition_count; p++) {
+        struct cs_board_entry e;
+        cs_board_get(i->c->board, p, &e);
+        if (e.state == CS_BOARD_WAITING || e.state == CS_BOARD_STOPPED)
+            return true;
+    }
+    for (int t = 0; t < CS_BOARD_TROUBLES; t++)
+        if (i->told[t][0])
+            return true;
+    return false;
+}
+
+// --- the thread
+
+static void look(struct cs_inspector *i) {
+    renew_client(i);
+    ask_brokers(i);
+    int64_t now = now_ms(i);
+    int64_t sooner_ms = i->look_due_ms - i->c->settings->inspect_every_ms + SOONER_MS;
+    if (now < i->look_due_ms && !(some_fail(i) && now >= sooner_ms))
+        return;
+    look_at_topics(i);
+    look_at_redis(i);
+    i->look_due_ms = now_ms(i) + i->c->settings->inspect_every_ms;
+}
+
+// False: it is to stop.
+static bool sleep_a_tick(struct cs_inspector *i) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += TICK_MS / 1000;
+    pthread_mutex_lock(&i->lock);
+    while (!i->stopping && pthread_cond_timedwait(&i->wake, &i->lock, &until) != ETIMEDOUT)
+        ;
+    bool go_on = !i->stopping;
+    pthread_mutex_unlock(&i->lock);
+    return go_on;
+}
+
+static void *thread_main(void *arg) {
+    struct cs_inspector *i = arg;
+    prctl(PR_SET_NAME, "inspector");
+    do {
+        look(i);
+    } while (sleep_a_tick(i));
+    return NULL;
+}
+
+// Signals are the main thread's.
+static bool start_thread(struct cs_inspector *i, struct cs_err *err) {
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int code = pthread_create(&i->thread, NULL, thread_main, i);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    i->started = code == 0;
+    return code == 0 || cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "starting a thread: %s", strerror(code));
+}
+
+bool cs_inspector_start(const struct cs_consumer *c, struct cs_inspector **ret, struct cs_err *err) {
+    pthread_condattr_t attr;
+    struct cs_inspector *made = calloc(1, sizeof *made);
+    if (!made)
+        return cs_err_oom(err);
+    pthread_mutex_init(&made->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&made->wake, &attr);
+    pthread_condattr_destroy(&attr);
+    CS_AUTO(cs_inspector_free) struct cs_inspector *i = made;
+    i->c = c;
+    i->heard_ms = now_ms(i); // all was looked at a moment ago, before the start
+    i->look_due_ms = i->heard_ms + c->settings->inspect_every_ms;
+    i->ends = calloc((size_t)c->partition_count, sizeof *i->ends);
+    i->least = calloc((size_t)c->partition_count, sizeof *i->least);
+    if (!i->ends || !i->least)
+        return cs_err_oom(err);
+    if (!open_client(i, err) || !start_thread(i, err))
+        return false;
+    *ret = CS_TAKE(i);
+    return true;
+}
+
+void cs_inspector_free(struct cs_inspector *i) {
+    if (!i)
+        return;
+    if (i->started) {
+        pthread_mutex_lock(&i->lock);
+        i->stopping = true;
+        pthread_cond_signal(&i->wake);
+        pthread_mutex_unlock(&i->lock);
+        pthread_join(i->thread, NULL);
+    }
+    if (i->rk)
+        rd_kafka_destroy(i->rk);
+    pthread_cond_destroy(&i->wake);
+    pthread_mutex_destroy(&i->lock);
+    free(i->ends);
+    free(i->least);
+    free(i);
+}

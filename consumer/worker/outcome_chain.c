@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/outcome_chain.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "certsync/base/text.h"
+#include "certsync/model/outcome.h"
+
+void cs_chain_begin(struct cs_chain *c, int32_t partition, int64_t last, const uint8_t sha256[32]) {
+    *c = (struct cs_chain){.partition = partition, .last = last, .foreign_at = -1};
+    if (sha256)
+        memcpy(c->sha256, sha256, sizeof c->sha256);
+}
+
+int64_t cs_outcome_number(struct cs_bytes value) {
+    static const char start[] = "{\"n\":";
+    size_t at = sizeof start - 1;
+    int64_t n = 0;
+    if (!value.data || value.len < at + 2 || memcmp(value.data, start, at) != 0)
+        return -1;
+    for (; at < value.len && value.data[at] >= '0' && value.data[at] <= '9' && n < INT64_MAX / 100; at++)
+        n = n * 10 + (value.data[at] - '0');
+    return at < value.len && value.data[at] == ',' && n > 0 ? n : -1;
+}
+
+// "prev" is the last member: whether it names the hash, without reading all that stands before it.
+static bool names(struct cs_bytes value, const uint8_t sha256[32]) {
+    static const char before[] = "\"prev\":\"";
+    char end[sizeof before + 64 + 2];
+    memcpy(end, before, sizeof before - 1);
+    cs_hex_encode(sha256, 32, end + sizeof before - 1);
+    memcpy(end + sizeof before - 1 + 64, "\"}", 2);
+    size_t len = sizeof before - 1 + 64 + 2;
+    return value.len > len && memcmp(value.data + value.len - len, end, len) == 0;
+}
+
+int64_t cs_chain_plausible(const struct cs_chain_record *r, int32_t partition) {
+    CS_AUTO(cs_outcome_clear) struct cs_outcome o = {0};
+    struct cs_err ignored;
+    if (cs_outcome_number(r->value) < 0 || !cs_outcome_decode(r->value, &o, &ignored))
+        return -1;
+    bool fits = o.partition == partition && o.n - 1 <= r->offset && o.n - 1 <= o.offset &&
+                strlen(o.account) == r->key.len &&
+                (r->key.len == 0 || memcmp(o.account, r->key.data, r->key.len) == 0);
+    return fits ? o.n : -1;
+}
+
+enum cs_chain_link cs_chain_take(struct cs_chain *c, struct cs_crypto *crypto,
+                                 const struct cs_chain_record *r, int64_t *ret_n) {
+    *ret_n = cs_outcome_number(r->value);
+    if (*ret_n == c->last + 1 && names(r->value, c->sha256)) {
+        cs_crypto_sha256(crypto, r->value, c->sha256);
+        c->last++;
+        return CS_CHAIN_NEXT;
+    }
+    *ret_n = cs_chain_plausible(r, c->partition);
+    if (*ret_n > 0)
+        return *ret_n <= c->last ? CS_CHAIN_COPY : CS_CHAIN_BROKEN;
+    if (c->foreign++ == 0)
+        c->foreign_at = r->offset;
+    return CS_CHAIN_FOREIGN;
+}
+
+bool cs_chain_broken(const struct cs_chain *c, const char *topic, int64_t offset, int64_t n,
+                     struct cs_err *err) {
+    if (n == c->last + 1)
+        return cs_err_set(
+            err, CS_ERR_FATAL, CS_CODE_NONE,
+            "a fork at outcome %" PRId64 ": the record at offset %" PRId64
+            " of %s partition %d follows another outcome than the one before it: something else "
+            "writes to the topic; certsync-consumer verify says more",
+            n, offset, topic, (int)c->partition);
+    return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
+                      "the record at offset %" PRId64 " of %s partition %d is outcome %" PRId64
+                      ", which does not follow outcome %" PRId64
+                      ": outcomes were lost, or something else writes to the topic; certsync-consumer verify "
+                      "says more",
+                      offset, topic, (int)c->partition, n, c->last);
+}

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/partition.h"
+
+#include <stdlib.h>
+
+#include "certsync/runtime/log.h"
+#include "worker/preflight.h"
+
+#define BROKER_TIMEOUT_MS  10000
+#define MEASURE_FOR_MS     1000
+#define TRUNCATED_GRACE_MS 30000 // a new leader may tell an old end for a moment
+#define REPLAY_IDLE_MS     2000
+
+bool cs_partition_new(const struct cs_worker_context *x, int32_t id, struct cs_partition **ret,
+                      struct cs_err *err) {
+    static const uint8_t one = 1;
+    struct cs_partition *p = calloc(1, sizeof *p);
+    if (!p)
+        return cs_err_oom(err);
+    p->stand.id = id;
+    p->state = CS_PARTITION_STARTING;
+    p->stored = -1;
+    p->foreign_at = -1;
+    p->queue = rd_kafka_queue_get_partition(x->rk, x->c->settings->events_topic, id);
+    if (!p->queue) {
+        cs_partition_free(p);
+        return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "librdkafka gives no queue for partition %d",
+                          (int)id);
+    }
+    cs_kafka_intake_init(&p->intake, x->rk, &x->c->settings->kafka);
+    // A queue of its own, taken away from the consumer's before the partition is assigned: one that
+    // is stuck holds up no other.
+    rd_kafka_queue_forward(p->queue, NULL);
+    rd_kafka_queue_io_event_enable(p->queue, x->wake_fd, &one, sizeof one);
+    *ret = p;
+    return true;
+}
+
+void cs_partition_forget(struct cs_partition *p, enum cs_partition_state then) {
+    for (; p->stash_at < p->stash_len; p->stash_at++)
+        rd_kafka_message_destroy(p->stash[p->stash_at]);
+    p->stash_at = p->stash_len = 0;
+    cs_stand_forget(&p->stand);
+    p->state = then;
+}
+
+void cs_partition_free(struct cs_partition *p) {
+    if (!p)
+        return;
+    cs_partition_forget(p, CS_PARTITION_STOPPED);
+    free(p->stash);
+    cs_stand_clear(&p->stand);
+    if (p->queue)
+        rd_kafka_queue_destroy(p->queue);
+    free(p);
+}
+
+// The log must reach as far as the position, and back to the record before it.
+static bool check_events(const struct cs_worker_context *x, struct cs_partition *p, struct cs_err *err) {
+    const char *topic = x->c->settings->events_topic;
+    int64_t low = 0;
+    int64_t high = 0;
+    int64_t next = p->stand.position.next_offset;
+    if (!cs_kafka_watermarks(x->rk, topic, p->stand.id, BROKER_TIMEOUT_MS, &low, &high, err))
+        return false;
+    if (low > (next > 0 ? next - 1 : 0))
+        return cs_preflight_lost(x->rk, topic, p->stand.id, low, err);
+    if (high < next) {
+        int64_t now = cs_worker_now_ms(x);
+        if (p->truncated_since_ms == 0)
+            p->truncated_since_ms = now;
+        return cs_err_set(
+            err, now - p->truncated_since_ms < TRUNCATED_GRACE_MS ? CS_ERR_RETRY : CS_ERR_FATAL, CS_CODE_NONE,
+            "topic %s ends at offset %lld, the catalog stands at %lld: the topic was truncated or made anew; "
+            "restore it, or give the new one a new redis.namespace",
+            topic, (long long)high, (long long)next);
+    }
+    p->truncated_since_ms = 0;
+    cs_board_progress(x->c->board, p->stand.id, next, high, p->stand.position.outcomes, cs_worker_now_ms(x));
+    return true;
+}
+
+static void note_foreign(const struct cs_worker_context *x, struct cs_partition *p,
+                         const struct cs_cursor_tail *tail) {
+    cs_board_foreign(x->c->board, p->stand.id, tail->foreign);
+    if (tail->foreign == 0 || tail->foreign_at == p->foreign_at)
+        return;
+    p->foreign_at = tail->foreign_at;
+    cs_log(CS_LOG_WARN, "records that no consumer wrote are in the topic of outcomes; they count for nothing",
+           "topic=%s partition=%d records=%lld first_offset=%lld", x->c->settings->outcomes_topic,
+           (int)p->stand.id, (long long)tail->foreign, (long long)tail->foreign_at);
+}
+
+static bool check_outcomes(const struct cs_worker_context *x, struct cs_partition *p, struct cs_err *err) {
+    const char *topic = x->c->settings->outcomes_topic;
+    struct cs_cursor_tail tail;
+    if (!cs_cursor_tail(x->outcomes, x->crypto, p->stand.id, &p->stand.position, BROKER_TIMEOUT_MS, &tail,
+                        err))
+        return false;
+    note_foreign(x, p, &tail);
+    if (tail.low > 0)
+        return cs_preflight_lost(x->rk, topic, p->stand.id, tail.low, err);
+    if (!cs_stand_follow(&p->stand, &tail, topic, err))
+        return false;
+    if (tail.last <= p->stand.position.outcomes)
+        p->ahead_since_ms = 0;
+    return true;
+}
+
+void cs_partition_runs(const struct cs_worker_context *x, struct cs_partition *p) {
+    char why[160];
+    p->told = true;
+    p->failing = false;
+    if (p->replaying && p->ahead_since_ms) // it still waits for what does not come, and says so already
+        return;
+    if (!p->replaying) {
+        cs_board_state(x->c->board, p->stand.id, CS_BOARD_RUNNING, NULL);
+        return;
+    }
+    snprintf(why, sizeof why,
+             "its verdicts are held against those that were published before, up to outcome %lld",
+             (long long)p->stand.published);
+    cs_board_state(x->c->board, p->stand.id, CS_BOARD_REPLAYING, why);
+}
+
+bool cs_partition_reached_end(const struct cs_worker_context *x, struct cs_partition *p) {
+    if (p->eof_at < 0 || p->check_last || p->next_fetch > p->stand.position.next_offset)
+        return false;
+    cs_board_reached(x->c->board, p->stand.id, p->eof_at, cs_worker_now_ms(x));
+    return true;
+}
+
+void cs_partition_heard(const struct cs_worker_context *x, struct cs_partition *p, int64_t end_offset) {
+    if (!p->told && (!p->failing || end_offset <= p->stand.position.next_offset))
+        cs_partition_runs(x, p);
+}
+
+bool cs_partition_start(const struct cs_worker_context *x, struct cs_partition *p, struct cs_err *err) {
+    if (!cs_board_may_publish(x->c->board, err) ||
+        !cs_stand_load(&p->stand, x->catalog, x->c->settings->deployment, x->c->partition_count, err) ||
+        !check_events(x, p, err) || !check_outcomes(x, p, err))
+        return false;
+    p->check_last = p->stand.position.next_offset > 0;
+    p->next_fetch = p->check_last ? p->stand.position.next_offset - 1 : 0;
+    p->rewound = true;
+    p->landed_ms = cs_worker_now_ms(x);
+    p->oldest_ms = 0;
+    p->state = CS_PARTITION_RUNNING;
+    p->replaying = p->stand.published > p->stand.position.outcomes;
+    p->told = false;
+    p->eof_at = -1;
+    cs_log(CS_LOG_INFO, p->replaying ? "partition is replayed" : "partition starts",
+           "partition=%d generation=%lld offset=%lld outcomes=%lld published=%lld", (int)p->stand.id,
+           (long long)p->stand.generation, (long long)p->stand.position.next_offset,
+           (long long)p->stand.position.outcomes, (long long)p->stand.published);
+    return true;
+}
+
+// Whether the partition waits for records that do not come: all events are judged, and more
+// outcomes should be there.
+static bool replay_stands(const struct cs_worker_context *x, struct cs_partition *p) {
+    return p->replaying && cs_partition_reached_end(x, p) &&
+           cs_worker_now_ms(x) - p->landed_ms > REPLAY_IDLE_MS;
+}
+
+// What is published is looked at again then. A broker that has just begun to lead may tell an old
+// end of the events for a moment; after that the events are lost.
+static bool events_missing(const struct cs_worker_context *x, struct cs_partition *p, struct cs_err *err) {
+    int64_t now = cs_worker_now_ms(x);
+    if (p->ahead_since_ms == 0)
+        p->ahead_since_ms = now;
+    return cs_err_set(
+        err, now - p->ahead_since_ms < TRUNCATED_GRACE_MS ? CS_ERR_RETRY : CS_ERR_FATAL, CS_CODE_NONE,
+        "topic %s holds outcomes up to %lld, but topic %s ends at offset %lld with the event of outcome "
+        "%lld: events were lost; restore the topic",
+        x->c->settings->outcomes_topic, (long long)p->stand.published, x->c->settings->events_topic,
+        (long long)p->eof_at, (long long)p->stand.position.outcomes);
+}
+
+// A commit would notice, but where nothing comes in there is none: a Redis that lost its catalog,
+// or was turned back, is found out by asking.
+bool cs_partition_look(const struct cs_worker_context *x, struct cs_partition *p, struct cs_err *err) {
+    struct cs_position now;
+    CS_AUTO(cs_state_free) struct cs_state *nothing = NULL;
+    if (!cs_state_new(false, &nothing, err) || !cs_catalog_load(x->catalog, p->stand.id, nothing, &now, err))
+        return false;
+    int64_t generation = x->catalog->ops->generation(x->catalog, p->stand.id);
+    if (generation != p->stand.generation)
+        return cs_err_set(
+            err, CS_ERR_RETRY, CS_CODE_NONE,
+            "a rebuilt catalog was promoted (generation %lld); starting again from its position",
+            (long long)generation);
+    if (!cs_position_equal(&now, &p->stand.position))
+        return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE,
+                          "the catalog is not where this consumer left it; starting again from its position");
+    return !replay_stands(x, p) || events_missing(x, p, err);
+}
+
+void cs_partition_landed(const struct cs_worker_context *x, struct cs_partition *p) {
+    int64_t now_ms = cs_worker_now_ms(x);
+    int64_t next = p->stand.position.next_offset;
+    int64_t low = 0;
+    int64_t high = -1;
+    if (rd_kafka_get_watermark_offsets(x->rk, x->c->settings->events_topic, p->stand.id, &low, &high) !=
+            RD_KAFKA_RESP_ERR_NO_ERROR ||
+        high < next)
+        high = next;
+    p->landed_ms = now_ms;
+    p->backoff_ms = 0;
+    cs_board_progress(x->c->board, p->stand.id, next, high, p->stand.position.outcomes, now_ms);
+    bool stood = p->ahead_since_ms != 0; // the board says so: cs_partition_runs left it
+    p->ahead_since_ms = 0;
+    (void)cs_partition_reached_end(x, p);
+    bool caught_up = p->replaying && p->stand.position.outcomes >= p->stand.published;
+    p->replaying = p->replaying && !caught_up;
+    if (caught_up || stood || p->failing || !p->told)
+        cs_partition_runs(x, p);
+    if (caught_up)
+        cs_log(CS_LOG_INFO, "partition has caught up with its published outcomes",
+               "partition=%d outcomes=%lld", (int)p->stand.id, (long long)p->stand.position.outcomes);
+}
+
+void cs_partition_saw(const struct cs_worker_context *x, struct cs_partition *p, int64_t time_ms) {
+    if (p->oldest_ms)
+        return;
+    p->oldest_ms = time_ms;
+    cs_board_oldest(x->c->board, p->stand.id, time_ms);
+}
+
+void cs_partition_applied(const struct cs_worker_context *x, struct cs_partition *p, int64_t batch_ms) {
+    p->oldest_ms = batch_ms;
+    if (!batch_ms && p->stash_at < p->stash_len && !p->stash[p->stash_at]->err)
+        p->oldest_ms = rd_kafka_message_timestamp(p->stash[p->stash_at], NULL);
+    cs_board_oldest(x->c->board, p->stand.id, p->oldest_ms);
+}
+
+bool cs_partition_measure(const struct cs_worker_context *x, struct cs_partition *p) {
+    const char *topic = x->c->settings->events_topic;
+    struct cs_board_entry e;
+    int64_t low = 0;
+    int64_t high = 0;
+    int64_t time_ms = 0;
+    struct cs_err ignored;
+    if (!cs_kafka_watermarks(x->rk, topic, p->stand.id, MEASURE_FOR_MS, &low, &high, &ignored))
+        return false;
+    cs_board_end(x->c->board, p->stand.id, high);
+    cs_board_get(x->c->board, p->stand.id, &e);
+    if (p->oldest_ms || e.next_offset < low || e.next_offset >= high)
+        return true;
+    if (!cs_topic_kafka_time(x->outcomes, topic, p->stand.id, e.next_offset, MEASURE_FOR_MS, &time_ms,
+                             &ignored))
+        return false;
+    cs_partition_saw(x, p, time_ms);
+    return true;
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A partition that a worker has: where it stands (checked against catalog and topics), its records
+// as Kafka gives them, and what the board tells of it. Nothing here decides what follows an error:
+// each is returned, and the worker's turn (worker.c) starts the partition again or stops it.
+#pragma once
+
+#include "certsync/runtime/kafka.h"
+#include "worker/flight.h"
+#include "worker/worker.h"
+
+// What the parts of a worker work with; all in the worker's thread.
+struct cs_worker_context {
+    const struct cs_consumer *c;
+    const struct cs_worker_metrics *m;
+    int wake_fd; // written to by librdkafka where there is something to do
+    struct cs_crypto *crypto;
+    struct cs_key_cache *keys;
+    struct cs_catalog *catalog;
+    rd_kafka_t *rk; // in the group
+    struct cs_publisher *publisher;
+    struct cs_topic *outcomes;
+};
+static inline int64_t cs_worker_now_ms(const struct cs_worker_context *x) {
+    return cs_clock_mono_ms(x->c->clock);
+}
+
+enum cs_partition_state { CS_PARTITION_STARTING, CS_PARTITION_RUNNING, CS_PARTITION_STOPPED };
+
+struct cs_partition {
+    struct cs_partition *next;
+    enum cs_partition_state state;
+    struct cs_stand stand;
+
+    // Its records. Those of the stash were taken from the queue, and belong to the next batch.
+    rd_kafka_queue_t *queue;
+    struct cs_kafka_intake intake;
+    rd_kafka_message_t **stash;
+    size_t stash_len, stash_at;
+    int64_t next_fetch; // offset that the queue gives next
+    int64_t eof_at;     // the end of its queue as last seen; -1: not since the start
+    bool rewound;       // nothing came since the start
+    // the next record is the one before the position: its hash must be the position's
+    bool check_last;
+
+    // What is told of it.
+    bool told;          // since the start, that it runs
+    bool failing;       // it failed, and nothing of it was committed since
+    bool replaying;     // up to stand.published
+    int64_t foreign_at; // the first foreign record of cert.outcomes that was told; -1: none
+    // the broker's time of the first record that is not applied; 0: none was seen
+    int64_t oldest_ms;
+
+    int64_t landed_ms;      // when it was started, or a batch was committed
+    int64_t ahead_since_ms; // outcomes without events are published since then; 0: none are
+    // the log seems shorter than the position since then; 0: it does not
+    int64_t truncated_since_ms;
+    int64_t retry_at_ms; // STARTING: not before
+    int64_t backoff_ms;  // doubled by each failure, 0 after a commit
+    int64_t measured_ms; // when cs_partition_measure was last called
+    int64_t stored;      // offset last committed to Kafka, for lag tools
+};
+
+CS_MUST_USE bool cs_partition_new(const struct cs_worker_context *x, int32_t id, struct cs_partition **ret,
+                                  struct cs_err *err);
+void cs_partition_free(struct cs_partition *p);
+// Reads where it stands. Waits; nothing may be in flight. It runs then, and must be assigned.
+CS_MUST_USE bool cs_partition_start(const struct cs_worker_context *x, struct cs_partition *p,
+                                    struct cs_err *err);
+// Whether the catalog still stands where this worker left it; an error where not. Waits; nothing
+// may be in flight.
+CS_MUST_USE bool cs_partition_look(const struct cs_worker_context *x, struct cs_partition *p,
+                                   struct cs_err *err);
+// Throws away what was taken from its queue, and what is held of the catalog.
+void cs_partition_forget(struct cs_partition *p, enum cs_partition_state then);
+
+// That it has heard of its records since the start: an end, or (INT64_MAX) a record. It is told to
+// run then, where it failed before only once that is mended: there is nothing to do, or a batch was
+// committed (cs_partition_runs).
+void cs_partition_heard(const struct cs_worker_context *x, struct cs_partition *p, int64_t end_offset);
+void cs_partition_runs(const struct cs_worker_context *x, struct cs_partition *p);
+// A flight has landed: the stand is moved on.
+void cs_partition_landed(const struct cs_worker_context *x, struct cs_partition *p);
+// Whether all that its queue gave up to the end is committed; tells the board where it is.
+bool cs_partition_reached_end(const struct cs_worker_context *x, struct cs_partition *p);
+// The next record that came for it, for its age; and what is the oldest after a commit (0: none
+// that a batch holds).
+void cs_partition_saw(const struct cs_worker_context *x, struct cs_partition *p, int64_t time_ms);
+void cs_partition_applied(const struct cs_worker_context *x, struct cs_partition *p, int64_t batch_ms);
+// Of one that stands still, which is not fetched: how long the log is, and the age of what it waits
+// with. Waits for brokers; false where they did not answer.
+bool cs_partition_measure(const struct cs_worker_context *x, struct cs_partition *p);

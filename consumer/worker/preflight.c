@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/preflight.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "certsync/base/text.h"
+#include "certsync/model/sign.h"
+#include "certsync/runtime/clock.h"
+#include "certsync/runtime/log.h"
+#include "worker/record.h"
+
+#define MESSAGE_BYTES_MIN   (512 * 1024) // an event of the largest size, with its headers and room to spare
+#define DESCRIBE_TIMEOUT_MS 10000
+
+struct check {
+    const struct cs_consumer_settings *s;
+    struct cs_crypto *crypto;
+    struct cs_pubkey *root;
+    rd_kafka_t *rk;
+    int64_t deadline_ms;
+    int32_t partitions;
+    int32_t genesis_seen;
+};
+
+static int64_t left_ms(const struct check *c) {
+    int64_t left = c->deadline_ms - cs_clock_mono_ms(cs_clock_real());
+    return left > 1 ? left : 1;
+}
+
+static bool check_count(struct check *c, struct cs_err *err) {
+    const struct cs_consumer_settings *s = c->s;
+    int32_t outcomes = 0;
+    if (!cs_kafka_topic_partitions(c->rk, s->kafka.brokers, s->events_topic, left_ms(c), &c->partitions,
+                                   err) ||
+        !cs_kafka_topic_partitions(c->rk, s->kafka.brokers, s->outcomes_topic, left_ms(c), &outcomes, err))
+        return false;
+    if (c->partitions == outcomes)
+        return true;
+    return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                      "topic %s has %d partitions and topic %s has %d: both must have the number that init "
+                      "made; never add any",
+                      s->events_topic, (int)c->partitions, s->outcomes_topic, (int)outcomes);
+}
+
+static bool wrong(struct cs_err *err, const char *topic, const char *what, const char *mend) {
+    return cs_err_set(
+        err, CS_ERR_CONFIG, CS_CODE_NONE,
+        "topic %s has %s; mend it with: kafka-configs --alter --entity-type topics --entity-name %s "
+        "--add-config %s",
+        topic, what, topic, mend);
+}
+
+static bool check_description(const struct cs_kafka_topic_description *t, const char *topic, bool events,
+                              struct cs_err *err) {
+    const struct cs_kafka_topic_description d = *t;
+    if (d.retention_ms != -1 && d.retention_ms != INT64_MIN)
+        return wrong(err, topic, "a limited retention time, but the log is the truth", "retention.ms=-1");
+    if (d.retention_bytes != -1 && d.retention_bytes != INT64_MIN)
+        return wrong(err, topic, "a limited size, but the log is the truth", "retention.bytes=-1");
+    if (strcmp(d.cleanup_policy, "delete") != 0 && d.cleanup_policy[0])
+        return wrong(err, topic, "compaction, which removes records", "cleanup.policy=delete");
+    if (events && strcmp(d.message_timestamp_type, "LogAppendTime") != 0 && d.message_timestamp_type[0])
+        return wrong(err, topic, "its senders' timestamps", "message.timestamp.type=LogAppendTime");
+    if (events && d.max_message_bytes >= 0 && d.max_message_bytes < MESSAGE_BYTES_MIN)
+        return wrong(err, topic, "too low a limit for its messages", "max.message.bytes=1048588");
+    if (d.unclean_leader_election == 1)
+        return wrong(err, topic, "unclean leader election, which loses records",
+                     "unclean.leader.election.enable=false");
+    return true;
+}
+
+// Whether the topic is set up so that it keeps all; true also where that cannot be seen (why, then).
+static bool check_settings(rd_kafka_t *rk, const struct cs_consumer_settings *s, const char *topic,
+                           bool *ret_seen, struct cs_err *why, struct cs_err *err) {
+    struct cs_kafka_topic_description d;
+    *ret_seen = s->allow_create_time; // the embedded broker knows no such request
+    if (*ret_seen)
+        return true;
+    *ret_seen = cs_kafka_topic_describe(rk, topic, DESCRIBE_TIMEOUT_MS, &d, why);
+    return !*ret_seen || check_description(&d, topic, topic == s->events_topic, err);
+}
+
+// Why records are gone, as far as the topic's settings tell.
+static void cause_of_loss(rd_kafka_t *rk, const char *topic, char *out, size_t size) {
+    struct cs_kafka_topic_description d;
+    struct cs_err ignored;
+    snprintf(
+        out, size, "%s",
+        "its settings keep all: somebody deleted them (kafka-delete-records), or they were gone before the "
+        "settings were mended");
+    if (!cs_kafka_topic_describe(rk, topic, DESCRIBE_TIMEOUT_MS, &d, &ignored))
+        snprintf(out, size, "%s",
+                 "its settings cannot be seen: look at retention.ms, retention.bytes and cleanup.policy");
+    else if (d.retention_ms >= 0)
+        snprintf(out, size, "retention.ms=%lld deletes them: set it to -1", (long long)d.retention_ms);
+    else if (d.retention_bytes >= 0)
+        snprintf(out, size, "retention.bytes=%lld deletes them: set it to -1", (long long)d.retention_bytes);
+    else if (strstr(d.cleanup_policy, "compact"))
+        snprintf(out, size, "cleanup.policy=%s removes them: set it to delete", d.cleanup_policy);
+}
+
+bool cs_preflight_lost(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t low,
+                       struct cs_err *err) {
+    char cause[200];
+    cause_of_loss(rk, topic, cause, sizeof cause);
+    return cs_err_set(
+        err, CS_ERR_FATAL, CS_CODE_NONE,
+        "topic %s partition %d begins at offset %lld: the records before it were deleted, and without "
+        "them nothing can be judged again; %s; then restore the topic",
+        topic, (int)partition, (long long)low, cause);
+}
+
+// Whether each partition begins at offset 0.
+static bool check_begins(rd_kafka_t *rk, const char *topic, int32_t partitions, int64_t timeout_ms,
+                         struct cs_err *err) {
+    int64_t *low = calloc((size_t)partitions, sizeof *low);
+    bool ok = low ? cs_kafka_offsets(rk, topic, partitions, CS_KAFKA_BEGINNING, timeout_ms, low, err)
+                  : cs_err_oom(err);
+    for (int32_t p = 0; ok && p < partitions; p++)
+        if (low[p] > 0)
+            ok = cs_preflight_lost(rk, topic, p, low[p], err);
+    free(low);
+    return ok;
+}
+
+bool cs_preflight_topics(rd_kafka_t *rk, const struct cs_consumer_settings *s, int32_t partitions,
+                         int64_t timeout_ms, struct cs_err *err) {
+    const char *const topics[] = {s->events_topic, s->outcomes_topic};
+    for (size_t i = 0; i < CS_ARRAY_LEN(topics); i++) {
+        struct cs_err ignored;
+        int32_t count = 0;
+        bool seen = false;
+        if (!cs_kafka_topic_partitions(rk, s->kafka.brokers, topics[i], timeout_ms, &count, err) ||
+            !check_settings(rk, s, topics[i], &seen, &ignored, err) ||
+            !check_begins(rk, topics[i], partitions, timeout_ms, err))
+            return false;
+        if (count != partitions)
+            return cs_err_set(
+                err, CS_ERR_CONFIG, CS_CODE_NONE,
+                "topic %s has %d partitions, but had %d at the start: their number must never change, "
+                "since keys then come to other partitions; restore the topic",
+                topics[i], (int)count, (int)partitions);
+    }
+    return true;
+}
+
+static bool check_topic(struct check *c, const char *topic, struct cs_err *err) {
+    struct cs_err why;
+    bool seen = false;
+    if (!check_settings(c->rk, c->s, topic, &seen, &why, err))
+        return false;
+    if (!seen)
+        cs_log_err(CS_LOG_WARN, "the topic's settings cannot be seen and are not checked", &why, "topic=%s",
+                   topic);
+    if (check_begins(c->rk, topic, c->partitions, left_ms(c), err))
+        return true;
+    if (err->kind == CS_ERR_FATAL)
+        err->kind = CS_ERR_CONFIG; // a start again does not mend it
+    return false;
+}
+
+static bool not_ours(struct cs_err *err, const struct cs_record *r, const char *what) {
+    return cs_err_set(
+        err, CS_ERR_CONFIG, CS_CODE_NONE,
+        "partition %d does not begin with this deployment's genesis record: %s; check kafka.events_topic, "
+        "deployment.id and deployment.root_key, or make new topics with: certsync-consumer init",
+        (int)r->partition, what);
+}
+
+static bool signed_by_root(struct check *c, const struct cs_record *r) {
+    uint8_t sig[CS_EVENT_SIG_MAX * 2];
+    size_t len = 0;
+    for (size_t i = 0; i < r->headers_len; i++) {
+        const struct cs_header *h = &r->headers[i];
+        if (strcmp(h->name, CS_SIG_HEADER) == 0 && h->value.data &&
+            cs_base64_decoded_max(h->value.len) <= sizeof sig &&
+            cs_base64_decode((const char *)h->value.data, h->value.len, sig, &len))
+            return cs_event_verify(c->crypto, c->root, r->value, (struct cs_bytes){sig, len});
+    }
+    return false;
+}
+
+static bool check_genesis(void *arg, const struct cs_record *r, struct cs_err *err) {
+    struct check *c = arg;
+    CS_AUTO(cs_event_free) struct cs_event *ev = NULL;
+    struct cs_err why;
+    c->genesis_seen++;
+    if (!r->value.data || !cs_event_decode(r->value, &ev, &why) || ev->type != CS_EVENT_SYSTEM_GENESIS)
+        return not_ours(err, r, "it begins with another record");
+    if (strcmp(ev->deployment, c->s->deployment) != 0 ||
+        strcmp(ev->data.genesis.deployment, c->s->deployment) != 0)
+        return not_ours(err, r, "it names another deployment");
+    if (!signed_by_root(c, r))
+        return not_ours(err, r, "it is not signed by the root key of the settings");
+    if (ev->data.genesis.partitions != c->partitions)
+        return not_ours(err, r, "it names another number of partitions");
+    return true;
+}
+
+static bool check_first_records(struct check *c, struct cs_err *err) {
+    struct cs_scan scan = {.rk = c->rk,
+                           .topic = c->s->events_topic,
+                           .partition_count = c->partitions,
+                           .most = 1,
+                           .timeout_ms = left_ms(c),
+                           .fn = check_genesis,
+                           .arg = c};
+    if (!cs_scan_topic(&scan, err))
+        return false;
+    if (c->genesis_seen < c->partitions)
+        return cs_err_set(
+            err, CS_ERR_CONFIG, CS_CODE_NONE,
+            "topic %s has %d partitions without a genesis record: run certsync-consumer init (again)",
+            c->s->events_topic, (int)(c->partitions - c->genesis_seen));
+    return true;
+}
+
+static bool check_kafka(struct check *c, struct cs_err *err) {
+    rd_kafka_conf_t *conf = NULL;
+    if (!cs_kafka_conf_consumer(&c->s->kafka, "certsync-consumer-check", NULL, &conf, err) ||
+        !cs_kafka_new(RD_KAFKA_CONSUMER, conf, &c->rk, err))
+        return false;
+    bool ok = check_count(c, err) && check_topic(c, c->s->events_topic, err) &&
+              check_topic(c, c->s->outcomes_topic, err) && check_first_records(c, err);
+    rd_kafka_destroy(c->rk);
+    return ok;
+}
+
+bool cs_preflight(const struct cs_consumer_settings *s, struct cs_bytes root_spki, struct cs_preflight *ret,
+                  struct cs_err *err) {
+    struct check c = {.s = s, .deadline_ms = cs_clock_mono_ms(cs_clock_real()) + s->preflight_timeout_ms};
+    bool ok = cs_crypto_new(&c.crypto, err) && cs_pubkey_new(c.crypto, root_spki, &c.root, err) &&
+              cs_preflight_redis(s, left_ms(&c), NULL, err) && check_kafka(&c, err);
+    cs_pubkey_free(c.root);
+    cs_crypto_free(c.crypto);
+    if (ok)
+        *ret = (struct cs_preflight){c.partitions};
+    return ok;
+}

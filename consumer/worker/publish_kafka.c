@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdlib.h>
+#include <string.h>
+
+#include "certsync/runtime/kafka.h"
+#include "worker/publish.h"
+
+#define LINGER_MS "1"
+
+struct kafka_publisher {
+    struct cs_publisher base;
+    struct cs_publish_kafka_options options;
+    char *client_id;
+    rd_kafka_t *rk;
+    rd_kafka_queue_t *reports;
+    rd_kafka_topic_t *topics[2];
+    uintptr_t batch; // the present one: acknowledgements of others are not counted
+    size_t sent;
+    size_t acknowledged;
+    int64_t first, last; // offsets of the batch's outcomes; first > last: none has come
+    bool places_unknown; // one came without its offset
+    bool failed;
+    struct cs_err failure;
+};
+
+static void note_place(struct kafka_publisher *p, int64_t offset) {
+    p->places_unknown |= offset < 0; // sent twice, and acknowledged for that
+    if (offset < p->first)
+        p->first = offset;
+    if (offset > p->last)
+        p->last = offset;
+}
+
+static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque) {
+    struct kafka_publisher *p = opaque;
+    (void)rk;
+    if ((uintptr_t)m->_private != p->batch)
+        return;
+    p->acknowledged++;
+    if (!m->err && strcmp(rd_kafka_topic_name(m->rkt), p->options.outcomes_topic) == 0)
+        note_place(p, m->offset);
+    if (m->err && !p->failed) {
+        p->failed = true;
+        cs_kafka_err(&p->failure, m->err, "publishing to %s failed", rd_kafka_topic_name(m->rkt));
+    }
+}
+
+static void close_producer(struct kafka_publisher *p) {
+    for (size_t i = 0; i < CS_ARRAY_LEN(p->topics); i++) {
+        if (p->topics[i])
+            rd_kafka_topic_destroy(p->topics[i]);
+        p->topics[i] = NULL;
+    }
+    if (p->reports)
+        rd_kafka_queue_destroy(p->reports);
+    p->reports = NULL;
+    if (p->rk)
+        rd_kafka_destroy(p->rk);
+    p->rk = NULL;
+}
+
+static bool open_producer(struct kafka_publisher *p, struct cs_err *err) {
+    static const uint8_t one = 1;
+    const char *const names[] = {p->options.events_topic, p->options.outcomes_topic};
+    // A batch is handed over message by message: without a pause librdkafka's thread would send the first few by
+    // themselves, and get in this one's way while the others come.
+    if (!cs_kafka_producer(p->options.kafka, p->client_id, on_report, p, LINGER_MS, &p->rk, err))
+        return false;
+    p->reports = rd_kafka_queue_get_main(p->rk);
+    if (p->options.wake_fd >= 0)
+        rd_kafka_queue_io_event_enable(p->reports, p->options.wake_fd, &one, sizeof one);
+    for (size_t i = 0; i < CS_ARRAY_LEN(names); i++) {
+        p->topics[i] = rd_kafka_topic_new(p->rk, names[i], NULL);
+        if (!p->topics[i])
+            return cs_kafka_err(err, rd_kafka_last_error(), "topic %s", names[i]);
+    }
+    return true;
+}
+
+static rd_kafka_headers_t *make_headers(const struct cs_publish_message *m) {
+    rd_kafka_headers_t *headers = rd_kafka_headers_new(m->headers_len);
+    for (size_t i = 0; i < m->headers_len; i++)
+        rd_kafka_header_add(headers, m->headers[i].name, -1, m->headers[i].value.data,
+                            (ssize_t)m->headers[i].value.len);
+    return headers;
+}
+
+static bool kafka_send(struct cs_publisher *base, const struct cs_publish_message *m, struct cs_err *err) {
+    struct kafka_publisher *p = (struct kafka_publisher *)base;
+    if (!p->rk && !open_producer(p, err)) {
+        close_producer(p);
+        return false;
+    }
+    if (p->sent == 0) { // a new batch
+        p->batch++;
+        p->acknowledged = 0;
+        p->failed = p->places_unknown = false;
+        p->first = INT64_MAX;
+        p->last = -1;
+    }
+    struct cs_kafka_record record = {.topic = p->topics[m->topic],
+                                     .partition = m->partition,
+                                     .key = m->key,
+                                     .value = m->value,
+                                     .headers = make_headers(m),
+                                     .report = (void *)p->batch};
+    rd_kafka_resp_err_t code = cs_kafka_produce(p->rk, &record);
+    if (code)
+        return cs_kafka_err(err, code, "publishing to %s failed", rd_kafka_topic_name(p->topics[m->topic]));
+    p->sent++;
+    return true;
+}
+
+static bool kafka_pending(struct cs_publisher *base, size_t *ret, struct cs_err *err) {
+    struct kafka_publisher *p = (struct kafka_publisher *)base;
+    char text[256];
+    if (!p->rk) {
+        *ret = 0;
+        return true;
+    }
+    while (rd_kafka_poll(p->rk, 0) > 0)
+        ;
+    rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(p->rk, text, sizeof text);
+    if (fatal || p->failed) {
+        if (fatal)
+            // For want of a right, somebody must grant it first.
+            cs_err_set(err, cs_kafka_err_kind(fatal) == CS_ERR_CONFIG ? CS_ERR_CONFIG : CS_ERR_RETRY,
+                       CS_CODE_NONE, "the producer ended for good (%s); it is made anew", text);
+        else
+            *err = p->failure;
+        close_producer(p);
+        p->sent = p->acknowledged = 0;
+        return false;
+    }
+    *ret = p->sent - p->acknowledged;
+    if (*ret == 0)
+        p->sent = p->acknowledged = 0; // also where the next batch has nothing to publish
+    return true;
+}
+
+static void kafka_abandon(struct cs_publisher *base) {
+    struct kafka_publisher *p = (struct kafka_publisher *)base;
+    p->sent = p->acknowledged = 0;
+    p->batch++;
+}
+
+static void kafka_free(struct cs_publisher *base) {
+    struct kafka_publisher *p = (struct kafka_publisher *)base;
+    close_producer(p);
+    free(p->client_id);
+    free(p);
+}
+
+static bool kafka_places(const struct cs_publisher *base, int64_t *ret_first, int64_t *ret_last) {
+    const struct kafka_publisher *p = (const struct kafka_publisher *)base;
+    *ret_first = p->first;
+    *ret_last = p->last;
+    return !p->places_unknown && p->first <= p->last;
+}
+
+static const struct cs_publisher_ops kafka_ops = {kafka_send, kafka_pending, kafka_places, kafka_abandon,
+                                                  kafka_free};
+
+bool cs_publish_kafka_new(const struct cs_publish_kafka_options *options, struct cs_publisher **ret,
+                          struct cs_err *err) {
+    struct kafka_publisher *p = calloc(1, sizeof *p);
+    if (!p)
+        return cs_err_oom(err);
+    CS_AUTO(cs_publisher_free) struct cs_publisher *base = &p->base;
+    p->base.ops = &kafka_ops;
+    p->options = *options;
+    p->client_id = strdup(options->client_id);
+    if (!p->client_id)
+        return cs_err_oom(err);
+    if (!open_producer(p, err))
+        return false;
+    *ret = CS_TAKE(base);
+    return true;
+}

@@ -1,8 +1,0 @@
-// SPDX-License-Identifier: Apache-2.0
-//
-// What clients will refuse, of a chain that is well-formed (cert.h, cs_chain_facts).
-#pragma once
-
-#include "chain_path.h"
-
-void chain_notes(struct cs_cert *const *certs, const struct path_order *order, struct cs_chain_facts *ret);

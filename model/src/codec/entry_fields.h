@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Tables and member types that entries, events and outcomes share (fields.h), internal to model/.
+#pragma once
+
+#include "certsync/model/entry.h"
+#include "codec/fields.h"
+
+extern const struct cs_field_type cs_type_role;       // enum cs_trust_role
+extern const struct cs_field_type cs_type_can;        // unsigned, CS_CAN_ bits, as an array of names
+extern const struct cs_field_type cs_type_incomplete; // bool: "note" or "reject"
+extern const struct cs_field_type cs_type_tags;       // struct cs_tag_list
+extern const struct cs_field_type cs_type_notes;      // uint32_t, CS_NOTE bits, as an array of codes
+extern const struct cs_fields cs_summary_fields;      // struct cs_cert_summary
+
+// A time: broker timestamps and validities, which may lie before 1970.
+#define CS_FIELD_ANY_TIME .type = &cs_type_int, .min = -CS_JSON_INT_MAX, .max = CS_JSON_INT_MAX
+#define CS_FIELD_COUNT    .type = &cs_type_int, .min = 0, .max = CS_JSON_INT_MAX
+
+// Reads a catalog's document into *zeroed; FATAL where it is not one. What was allocated is in *zeroed also
+// on failure.
+CS_MUST_USE bool cs_entry_read(struct cs_bytes json, const struct cs_fields *fs, void *zeroed,
+                               struct cs_err *err);

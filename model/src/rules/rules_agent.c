@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Who may do what, and the keys of an account's agents.
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "rules/rules_internal.h"
+#include "rules/rules_table.h"
+
+static bool trusted_as(const struct cs_judge *j, enum cs_trust_role role) {
+    return j->f.signer == CS_SIGNER_TRUSTED && j->f.role == role;
+}
+
+// An enrolled key whose time is not over.
+static bool is_agent(const struct cs_judge *j) {
+    const struct cs_agent *a = &j->f.agent;
+    return j->f.signer == CS_SIGNER_AGENT && (a->expires_s == 0 || j->now_s < a->expires_s);
+}
+
+static bool agent_can(const struct cs_judge *j, unsigned right) {
+    return is_agent(j) && (j->f.agent.can & right) != 0;
+}
+
+static bool by_root(struct cs_judge *j) {
+    return j->f.signer == CS_SIGNER_ROOT;
+}
+
+static bool by_admin(struct cs_judge *j) {
+    return trusted_as(j, CS_TRUST_ADMIN);
+}
+
+static bool by_issuer(struct cs_judge *j) {
+    return trusted_as(j, CS_TRUST_ISSUER);
+}
+
+static bool by_service(struct cs_judge *j) {
+    return trusted_as(j, CS_TRUST_SERVICE);
+}
+
+// Admins do not upload: what is in an account was brought by its agents. An upload that takes a request's key takes
+// what the right csr is about.
+static bool by_right(struct cs_judge *j) {
+    const struct cs_event *ev = j->ev;
+    bool takes_csr = ev->type == CS_EVENT_CERTIFICATE_UPLOAD && ev->data.upload.part[0].csr;
+    return agent_can(j, cs_event_senders[ev->type].right) && (!takes_csr || agent_can(j, CS_CAN_CSR));
+}
+
+// A rotation is signed by the key that goes, a heartbeat speaks of the key that signed it. A join token is no
+// host: whoever found one could keep what it may by rotating it.
+static bool by_itself(struct cs_judge *j) {
+    return is_agent(j) && !(j->f.agent.can & CS_CAN_ENROLL) &&
+           (j->ev->type != CS_EVENT_AGENT_HEARTBEAT || strcmp(j->ev->subject, j->ev->kid) == 0);
+}
+
+// A join token hands out what it was granted, and never the right to hand out.
+static bool token_grants(const struct cs_agent *token, const struct cs_event_enroll *e) {
+    if (!token->has_grant || (e->can & CS_CAN_ENROLL) || (e->can & ~token->grant_can))
+        return false;
+    if (strcmp(e->names, token->grant_names) == 0 || strcmp(token->grant_names, "*") == 0)
+        return true;
+    return !strchr(e->names, '*') && cs_pattern_matches(token->grant_names, e->names);
+}
+
+// Keys are enrolled by an admin, or with a join token: while it lasts, as often as it may, within its grant.
+static bool by_enroller(struct cs_judge *j) {
+    if (trusted_as(j, CS_TRUST_ADMIN))
+        return true;
+    const struct cs_agent *token = &j->f.agent;
+    return agent_can(j, CS_CAN_ENROLL) && token->uses_left != 0 && token_grants(token, &j->ev->data.enroll);
+}
+
+static bool by_nobody(struct cs_judge *j) {
+    (void)j;
+    return false;
+}
+
+#define BY(who)         .sender = CS_SENDER_##who
+#define BY_RIGHT(which) .sender = CS_SENDER_RIGHT, .right = CS_CAN_##which
+const struct cs_event_sender cs_event_senders[CS_EVENT_TYPE_END] = {
+#define X(symbol, name, since, place, fields, sends, ...) [CS_EVENT_##symbol] = {sends},
+    CS_EVENT_TYPES(X)
+#undef X
+};
+
+bool cs_rule_may_send(struct cs_judge *j) {
+    typedef bool may_fn(struct cs_judge * j);
+    static may_fn *const may[] = {
+#define X(sender, function, sentence) [CS_SENDER_##sender] = function,
+        CS_SENDERS(X)
+#undef X
+    };
+    return may[cs_event_senders[j->ev->type].sender](j);
+}
+
+// A key is enrolled once: a revoked or rotated one does not come back, and root's and trusted keys are no
+// agents.
+bool cs_rule_agent_new(struct cs_judge *j) {
+    return !j->f.has_target && !j->f.subject_trusted;
+}
+
+bool cs_rule_agent_known(struct cs_judge *j) {
+    return j->f.has_target;
+}
+
+static void put_agent(struct cs_judge *j, const char *kid, const struct cs_agent *agent) {
+    cs_agent_encode(cs_judge_begin(j), agent);
+    cs_judge_put(j, cs_key_agent(CS_NEW_KEY, j->ev->account, kid));
+}
+
+// Who is heard of, by time: those that have gone quiet come first. Keys that ended are none of them.
+static void mark_heard(struct cs_judge *j, const char *kid, const struct cs_agent *agent) {
+    const char *member = cs_member_pair(CS_NEW_KEY, j->ev->account, kid);
+    if (agent->heartbeat_ms == 0)
+        return;
+    if (agent->state == CS_AGENT_ENROLLED)
+        cs_state_add(j->state, cs_key_heartbeats(CS_NEW_KEY), member, agent->heartbeat_ms);
+    else
+        cs_state_remove(j->state, cs_key_heartbeats(CS_NEW_KEY), member);
+}
+
+static void set_key(struct cs_agent *agent, struct cs_bytes spki) {
+    agent->key.len = spki.len; // at most CS_SPKI_MAX: prepare.c
+    memcpy(agent->key.data, spki.data, spki.len);
+}
+
+void cs_effect_enroll(struct cs_judge *j) {
+    const struct cs_event *ev = j->ev;
+    const struct cs_event_enroll *e = &ev->data.enroll;
+    struct cs_agent agent = {.state = CS_AGENT_ENROLLED,
+                             .can = e->can,
+                             .uses_left = e->uses > 0 ? e->uses : -1,
+                             .expires_s = e->expires_s,
+                             .has_grant = e->has_grant,
+                             .grant_can = e->grant_can,
+                             .enrolled_ms = j->record->timestamp_ms};
+    set_key(&agent, e->key.bytes);
+    CS_COPY(agent.names, e->names);
+    CS_COPY(agent.label, e->label);
+    CS_COPY(agent.grant_names, e->grant_names);
+    CS_COPY(agent.enrolled_by, ev->kid);
+    put_agent(j, ev->subject, &agent);
+    cs_state_add(j->state, cs_key_agents(CS_NEW_KEY, ev->account), ev->subject, 0);
+    if (j->f.signer == CS_SIGNER_AGENT) {
+        j->f.agent.enrolled_keys++;
+        if (j->f.agent.uses_left > 0)
+            j->f.agent.uses_left--;
+        put_agent(j, ev->kid, &j->f.agent);
+    }
+}
+
+static void end_key(struct cs_judge *j, const char *kid, struct cs_agent *agent) {
+    agent->state = CS_AGENT_REVOKED;
+    agent->ended_ms = j->record->timestamp_ms;
+    put_agent(j, kid, agent);
+    mark_heard(j, kid, agent);
+}
+
+// Of a key that was rotated its line's living end is ended with it: who has the one may have made the other. The
+// answer names each; of a join token it says how many keys it let in, which are others' and stay.
+void cs_effect_revoke(struct cs_judge *j) {
+    struct cs_agent *target = &j->f.target;
+    struct cs_verdict *v = &j->ret->verdict;
+    if (target->state == CS_AGENT_REVOKED) {
+        v->code = CS_CODE_UNCHANGED;
+        return;
+    }
+    bool line_lives = target->state == CS_AGENT_ROTATED && j->f.latest.state == CS_AGENT_ENROLLED;
+    end_key(j, j->ev->subject, target);
+    int len = snprintf(v->detail, sizeof(v->detail), "ended: %s", j->ev->subject);
+    if (line_lives) {
+        end_key(j, j->f.latest_kid, &j->f.latest);
+        snprintf(v->detail + len, sizeof(v->detail) - (size_t)len, ", %s", j->f.latest_kid);
+    } else if (target->enrolled_keys > 0) {
+        snprintf(v->detail + len, sizeof(v->detail) - (size_t)len,
+                 "; keys that it enrolled, which this does not end: %" PRId64, target->enrolled_keys);
+    }
+}
+
+// The line's first key knows its last one, so that a revocation finds it in one step.
+static void note_latest(struct cs_judge *j, const char *latest) {
+    struct cs_agent *first = j->f.first_kid[0] ? &j->f.first : &j->f.agent;
+    CS_COPY(first->latest, latest);
+    if (j->f.first_kid[0])
+        put_agent(j, j->f.first_kid, first);
+}
+
+// The next key is what the old one was, with its name, rights and pattern; the old one ends.
+void cs_effect_rotate(struct cs_judge *j) {
+    const struct cs_event *ev = j->ev;
+    struct cs_agent next = j->f.agent, *old = &j->f.agent;
+    set_key(&next, ev->data.enroll.key.bytes);
+    CS_COPY(next.enrolled_by, ev->kid);
+    if (next.first[0] == '\0')
+        CS_COPY(next.first, ev->kid);
+    note_latest(j, ev->subject);
+    next.enrolled_ms = j->record->timestamp_ms;
+    put_agent(j, ev->subject, &next);
+    mark_heard(j, ev->subject, &next);
+    cs_state_add(j->state, cs_key_agents(CS_NEW_KEY, ev->account), ev->subject, 0);
+    old->state = CS_AGENT_ROTATED;
+    old->ended_ms = j->record->timestamp_ms;
+    CS_COPY(old->rotated_to, ev->subject);
+    put_agent(j, ev->kid, old);
+    mark_heard(j, ev->kid, old);
+}
+
+void cs_effect_heartbeat(struct cs_judge *j) {
+    j->f.agent.heartbeat = j->ev->data.heartbeat;
+    j->f.agent.heartbeat_ms = j->record->timestamp_ms;
+    put_agent(j, j->ev->kid, &j->f.agent);
+    mark_heard(j, j->ev->kid, &j->f.agent);
+}

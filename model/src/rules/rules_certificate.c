@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Certificates of an account: upload, issue, replace, delete.
+#include <stdlib.h>
+#include <string.h>
+
+#include "certsync/base/json_write.h"
+#include "certsync/model/seal.h"
+#include "rules/rules_internal.h"
+#include "rules/rules_table.h"
+
+// ---- rules of all that has a name
+
+// SM2 names have no '.'.
+bool cs_rule_name(struct cs_judge *j) {
+    return j->f.name && cs_name_valid(j->f.name, strlen(j->f.name), j->f.algorithm);
+}
+
+bool cs_rule_pattern(struct cs_judge *j) {
+    return j->f.name && cs_pattern_matches(j->f.agent.names, j->f.name);
+}
+
+// What the bytes say by themselves was found by prepare.h.
+bool cs_rule_content(struct cs_judge *j) {
+    return j->prepared->content_code != j->asked;
+}
+
+bool cs_rule_custodian(struct cs_judge *j) {
+    return j->prepared->custodian[0] == '\0' || j->f.custodian;
+}
+
+// ---- rules of upload and issue
+
+bool cs_rule_begun(struct cs_judge *j) {
+    for (size_t i = 0; i < j->prepared->leaves_len; i++)
+        if (j->now_s < j->prepared->leaf[i]->not_before_s)
+            return false;
+    return true;
+}
+
+bool cs_rule_not_expired(struct cs_judge *j) {
+    for (size_t i = 0; i < j->prepared->leaves_len; i++)
+        if (j->now_s > j->prepared->leaf[i]->not_after_s)
+            return false;
+    return true;
+}
+
+bool cs_rule_chain_complete(struct cs_judge *j) {
+    return !(j->prepared->chain.notes & CS_NOTE(CHAIN_INCOMPLETE)) || !j->f.account.reject_incomplete_chain;
+}
+
+static bool same_text(struct cs_bytes a, struct cs_bytes b) {
+    return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
+}
+
+// How many certificates of the chain that is held part i of the upload brings again.
+static size_t kept_of(const struct cs_judge *j, size_t i) {
+    const struct cs_keyed_chain *sent = &j->ev->data.upload.part[i];
+    size_t kept = 0;
+    for (size_t a = 0; a < j->f.material.part[i].chain_len; a++)
+        for (size_t b = 0; b < sent->chain_len; b++)
+            kept += same_text(j->f.material.part[i].chain[a], sent->chain[b].text);
+    return kept;
+}
+
+enum chain_change { CHAIN_SAME, CHAIN_MORE, CHAIN_OTHER };
+
+// Of the same leaf: a chain is more complete where it holds every certificate of the one that is held, and another
+// one. Of a pair each half must, or be as it is.
+static enum chain_change chain_change(const struct cs_judge *j) {
+    enum chain_change change = CHAIN_SAME;
+    for (size_t i = 0; i < j->ev->data.upload.parts; i++) {
+        size_t held = j->f.material.part[i].chain_len, sent = j->ev->data.upload.part[i].chain_len;
+        if (kept_of(j, i) < held)
+            return CHAIN_OTHER;
+        if (sent > held)
+            change = CHAIN_MORE;
+    }
+    return change;
+}
+
+// A chain that is only different, or shorter, is taken where that is meant.
+static bool takes_chain(const struct cs_judge *j) {
+    enum chain_change change = j->f.same_leaf ? chain_change(j) : CHAIN_SAME;
+    return change == CHAIN_MORE || (change == CHAIN_OTHER && j->ev->data.upload.force);
+}
+
+// An upload that names no tags leaves them as they are.
+static bool takes_tags(const struct cs_judge *j) {
+    const struct cs_tag_list *sent = &j->ev->data.upload.tags, *held = &j->f.cert.summary.tags;
+    return sent->len > 0 && !cs_tags_equal(sent, held);
+}
+
+static bool is_replacement(const struct cs_judge *j) {
+    return j->f.has_cert && !j->f.same_leaf;
+}
+
+bool cs_rule_csr_match(struct cs_judge *j) {
+    return !j->ev->data.upload.part[0].csr || j->f.has_csr || j->f.same_leaf;
+}
+
+// Whoever has the request's public key, from its certificate, could else have its sealed key put under a name
+// of his own.
+bool cs_rule_csr_pattern(struct cs_judge *j) {
+    bool takes = j->ev->data.upload.part[0].csr && !j->f.same_leaf;
+    return !takes || j->f.signer != CS_SIGNER_AGENT || cs_pattern_matches(j->f.agent.names, j->f.csr.name);
+}
+
+bool cs_rule_name_free(struct cs_judge *j) {
+    return !is_replacement(j) || j->ev->data.upload.replace;
+}
+
+// Where an issuer says that a certificate is official, and it is there as an uploaded one, nothing of that would be
+// true: it could not be shared.
+bool cs_rule_same_source(struct cs_judge *j) {
+    const struct cs_event_upload *up = &j->ev->data.upload;
+    if (j->f.same_leaf && j->ev->type == CS_EVENT_CERTIFICATE_ISSUE)
+        return up->source == j->f.cert.summary.source;
+    return !is_replacement(j) ||
+           (up->source == j->f.cert.summary.source && up->algorithm == j->f.cert.summary.algorithm);
+}
+
+bool cs_rule_not_older(struct cs_judge *j) {
+    return !is_replacement(j) || j->ev->data.upload.force ||
+           j->prepared->leaf[0]->not_before_s >= j->f.cert.summary.leaves[0].not_before_s;
+}
+
+// Ids of certificates, requests and shares are the sender's choice, once.
+bool cs_rule_id_new(struct cs_judge *j) {
+    return !j->f.id_used;
+}
+
+bool cs_rule_quota(struct cs_judge *j) {
+    return j->f.has_cert || j->f.account.certificates < j->f.account.limit_certificates;
+}
+
+// ---- rules of delete
+
+bool cs_rule_certificate(struct cs_judge *j) {
+    if (j->ev->type == CS_EVENT_CERTIFICATE_DELETE && j->ev->data.del.from[0])
+        return j->f.has_shared_in;
+    return j->f.has_cert;
+}
+
+bool cs_rule_not_shared(struct cs_judge *j) {
+    return j->ev->data.del.cascade || j->f.cert.shares_len == 0;
+}
+
+// ---- effects
+
+size_t cs_names_listed(char *const *names, size_t n) {
+    size_t total = 0;
+    for (size_t i = 0; i < n; i++) {
+        total += strlen(names[i]);
+        if (total > CS_NAMES_TEXT_MAX)
+            return i;
+    }
+    return n;
+}
+
+// The summary borrows strings from the parsed certificates.
+static void summarise(const struct cs_judge *j, struct cs_cert_summary *s) {
+    const struct cs_event_upload *up = &j->ev->data.upload;
+    struct cs_tag_list tags = up->tags.len > 0 || !j->f.has_cert ? up->tags : j->f.cert.summary.tags;
+    memset(s, 0, sizeof(*s));
+    CS_COPY(s->name, up->name);
+    s->algorithm = up->algorithm;
+    s->source = up->source;
+    s->notes = j->ret->verdict.notes;
+    s->tags = tags;
+    s->leaves_len = j->prepared->leaves_len;
+    for (size_t i = 0; i < s->leaves_len; i++) {
+        struct cs_cert *c = j->prepared->leaf[i];
+        struct cs_leaf *leaf = &s->leaves[i];
+        memcpy(leaf->sha256, c->sha256, 32);
+        memcpy(leaf->spki_sha256, c->spki_sha256, 32);
+        memcpy(leaf->serial, c->serial_hex, sizeof(leaf->serial));
+        leaf->not_before_s = c->not_before_s;
+        leaf->not_after_s = c->not_after_s;
+        leaf->key_type = c->key_type;
+        leaf->key_bits = c->key_bits;
+        leaf->subject = c->subject_name;
+        leaf->issuer = c->issuer_name;
+        leaf->names_total = c->names_total;
+        leaf->names_len = cs_names_listed(c->names, c->names_len);
+        leaf->names = c->names;
+    }
+    int64_t ends_s = j->prepared->chain.ends_s;
+    if (ends_s < cs_summary_not_after(s))
+        s->chain_ends_s = ends_s > 0 ? ends_s : 1;
+}
+
+// Chains and sealed keys as they came; a matched request gives its own key, which was sealed for it. A certificate
+// that is there keeps its keys.
+static void put_material(struct cs_judge *j, const char *id) {
+    const struct cs_event *ev = j->ev;
+    const struct cs_event_upload *up = &ev->data.upload;
+    struct cs_material m = {.len = up->parts};
+    CS_AUTO(cs_buf_clear) struct cs_buf matched;
+    cs_buf_init(&matched, 2 * CS_SEALED_MAX);
+    for (size_t i = 0; i < up->parts; i++) {
+        const struct cs_keyed_chain *from = &up->part[i];
+        struct cs_material_part *to = &m.part[i];
+        to->chain_len = from->chain_len;
+        for (size_t k = 0; k < from->chain_len; k++)
+            to->chain[k] = from->chain[k].text;
+        to->key = from->key.text;
+        CS_COPY(to->key_subject, ev->subject);
+        CS_COPY(to->role, cs_key_role_name(up->parts == 1 ? CS_ROLE_SINGLE
+                                           : i == 0       ? CS_ROLE_SM2_SIGN
+                                                          : CS_ROLE_SM2_ENCRYPT));
+        if (j->f.same_leaf) {
+            to->key = j->f.material.part[i].key;
+            CS_COPY(to->key_subject, j->f.material.part[i].key_subject);
+        } else if (from->csr) {
+            cs_json_put_base64(&matched, j->f.csr.key);
+            if (!cs_buf_ok(&matched, j->err)) {
+                j->failed = true;
+                return;
+            }
+            to->key = (struct cs_bytes){matched.data + 1, matched.len - 2}; // without the quotes
+            CS_COPY(to->key_subject, j->f.csr.id);
+        }
+    }
+    cs_material_encode(cs_judge_begin(j), &m);
+    cs_judge_put(j, cs_key_material(CS_NEW_KEY, ev->account, id));
+}
+
+static void remember_old(struct cs_certificate *cert) {
+    const struct cs_leaf *leaf = &cert->summary.leaves[0];
+    if (cert->old_len < CS_OLD_VERSIONS_MAX)
+        cert->old_len++;
+    memmove(&cert->old[1], &cert->old[0], (cert->old_len - 1) * sizeof(cert->old[0]));
+    struct cs_old_version *old = &cert->old[0];
+    *old = (struct cs_old_version){.version = cert->summary.version, .not_after_s = leaf->not_after_s};
+    memcpy(old->sha256, leaf->sha256, 32);
+    memcpy(old->serial, leaf->serial, sizeof(old->serial));
+}
+
+static void put_new(struct cs_judge *j, struct cs_certificate *cert) {
+    const struct cs_event *ev = j->ev;
+    cert->summary.version = 1;
+    CS_COPY(cert->id, ev->subject);
+    cert->created_ms = j->record->timestamp_ms;
+    cs_judge_put_id(j, cs_key_name(CS_NEW_KEY, ev->account, cert->summary.name), cert->id);
+    cs_key member;
+    cs_state_add(j->state, cs_key_view(CS_NEW_KEY, ev->account),
+                 cs_member_view(member, cert->summary.name, NULL, cert->id), 0);
+    j->f.account.certificates++;
+    cs_judge_put_account(j);
+}
+
+// The same certificate with a chain that is more complete, or with other tags: the entry changes, and what it is
+// shared with learns of it. The version, the keys and whose it is stay.
+static void change_same(struct cs_judge *j) {
+    struct cs_verdict *v = &j->ret->verdict;
+    bool chain = takes_chain(j), tags = takes_tags(j);
+    if (!chain && !tags) {
+        v->code = CS_CODE_UNCHANGED;
+        if (chain_change(j) == CHAIN_OTHER)
+            CS_COPY(v->detail, "The chain is not more complete than the one that is held, which stays; "
+                               "--replace --force takes it.");
+        return;
+    }
+    // cert owns nothing of its own, as below.
+    struct cs_certificate cert = j->f.cert;
+    if (chain) {
+        struct cs_cert_summary fresh;
+        v->notes = cs_chain_notes(&j->prepared->chain, j->now_s);
+        summarise(j, &fresh);
+        fresh.version = cert.summary.version;
+        fresh.source = cert.summary.source;
+        fresh.tags = cert.summary.tags;
+        cert.summary = fresh;
+        put_material(j, cert.id);
+    }
+    if (tags)
+        cert.summary.tags = j->ev->data.upload.tags;
+    cert.updated_ms = j->record->timestamp_ms;
+    cs_judge_put_certificate(j, &cert);
+    cs_key member;
+    cs_state_add(j->state, cs_key_expiry(CS_NEW_KEY, j->ev->account),
+                 cs_member_view(member, cert.summary.name, NULL, cert.id), cs_summary_ends(&cert.summary));
+    cs_share_offer_all(j, &cert);
+    CS_COPY(v->detail, chain && tags ? "changed: chain, tags" : chain ? "changed: chain" : "changed: tags");
+}
+
+// A new name makes a certificate; a replacement keeps id, name, shares and source, and is offered to all that
+// it is shared with.
+void cs_effect_upload(struct cs_judge *j) {
+    const struct cs_event *ev = j->ev;
+    struct cs_verdict *v = &j->ret->verdict;
+    bool replacement = j->f.has_cert;
+    if (replacement) {
+        CS_COPY(v->subject, j->f.cert.id);
+        v->version = j->f.cert.summary.version;
+    }
+    if (j->f.same_leaf) {
+        change_same(j);
+        return;
+    }
+    v->notes = cs_chain_notes(&j->prepared->chain, j->now_s);
+    // cert owns nothing of its own: strings are the leaves', the list of shares is the facts'.
+    struct cs_certificate cert = j->f.cert;
+    int64_t version = cert.summary.version;
+    if (replacement)
+        remember_old(&cert);
+    summarise(j, &cert.summary);
+    cert.summary.version = version + 1;
+    CS_COPY(cert.by, ev->kid);
+    cert.updated_ms = j->record->timestamp_ms;
+    if (!replacement)
+        put_new(j, &cert);
+    cs_judge_put_certificate(j, &cert);
+    put_material(j, cert.id);
+    if (ev->data.upload.part[0].csr)
+        cs_csr_used(j, &cert);
+    cs_key member;
+    cs_state_add(j->state, cs_key_expiry(CS_NEW_KEY, ev->account),
+                 cs_member_view(member, cert.summary.name, NULL, cert.id), cs_summary_ends(&cert.summary));
+    if (replacement)
+        cs_share_offer_all(j, &cert);
+    v->version = cert.summary.version;
+}
+
+static void close_all(struct cs_judge *j, const struct cs_certificate *cert) {
+    for (size_t i = 0; i < cert->shares_len; i++) {
+        struct cs_share share;
+        if (cs_judge_read_share(j, cs_key_share(CS_NEW_KEY, j->ev->account, cert->shares[i].share), &share))
+            cs_share_close(j, &share, CS_CODE_SHARE_CLOSED);
+    }
+}
+
+// What was shared in goes from the recipient's view, and its owner learns of it. An own certificate goes with
+// its chain, its sealed keys and its shares; that there was one, and its id, stays.
+void cs_effect_delete(struct cs_judge *j) {
+    const struct cs_event *ev = j->ev;
+    if (ev->data.del.from[0]) {
+        cs_shared_in_remove(j, &j->f.shared_in, CS_CODE_NONE, true);
+        return;
+    }
+    const struct cs_certificate *cert = &j->f.cert;
+    close_all(j, cert);
+    struct cs_certificate tombstone = {.deleted = true, .updated_ms = j->record->timestamp_ms};
+    memcpy(tombstone.id, cert->id, sizeof(tombstone.id));
+    cs_judge_put_certificate(j, &tombstone);
+    cs_state_delete(j->state, cs_key_material(CS_NEW_KEY, ev->account, cert->id));
+    cs_state_delete(j->state, cs_key_name(CS_NEW_KEY, ev->account, cert->summary.name));
+    cs_key member;
+    cs_member_view(member, cert->summary.name, NULL, cert->id);
+    cs_state_remove(j->state, cs_key_view(CS_NEW_KEY, ev->account), member);
+    cs_state_remove(j->state, cs_key_expiry(CS_NEW_KEY, ev->account), member);
+    j->f.account.certificates--;
+    cs_judge_put_account(j);
+}

@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Indexes: a hash by name and an array in order (score, then bytes of the name) over the same entries.
+#include "certsync/model/state.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "state/state_internal.h"
+
+static int compare(int64_t score, const char *name, const struct cs_member *m) {
+    if (score != m->score)
+        return score < m->score ? -1 : 1;
+    return strcmp(name, m->name);
+}
+
+// Position of the first member that is not before (score, name).
+static size_t position_of(const struct index *x, int64_t score, const char *name) {
+    size_t low = 0, high = x->len;
+    // Most are added at the end: outcomes, seen.
+    if (high > 0 && compare(score, name, &x->members[high - 1]) > 0)
+        return high;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (compare(score, name, &x->members[middle]) > 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static struct entry *find_entry(const struct index *x, const char *name) {
+    struct entry *e = NULL;
+    HASH_FIND(hh, x->by_name, name, strlen(name), e);
+    return e;
+}
+
+static void take_out(struct index *x, const struct entry *e) {
+    size_t i = position_of(x, e->score, e->name);
+    assert(i < x->len && x->members[i].name == e->name);
+    memmove(&x->members[i], &x->members[i + 1], (x->len - i - 1) * sizeof(*x->members));
+    x->len--;
+}
+
+static void put_in(struct index *x, const struct entry *e) {
+    size_t i = position_of(x, e->score, e->name);
+    memmove(&x->members[i + 1], &x->members[i], (x->len - i) * sizeof(*x->members));
+    x->members[i] = (struct cs_member){e->name, e->score};
+    x->len++;
+}
+
+// Allocated bytes, with malloc's own, and what the hash by name and the array take.
+static size_t size_of_entry(size_t name_len) {
+    return sizeof(struct entry) + name_len + 1 + 16 + sizeof(void *) + sizeof(struct cs_member);
+}
+
+static size_t size_of_index(const struct index *x) {
+    return sizeof(*x) + x->keyed.len + 1 + 16 + 2 * sizeof(void *);
+}
+
+static bool set_member(struct cs_state *s, struct index *x, const char *name, int64_t score) {
+    struct entry *e = find_entry(x, name);
+    if (e) {
+        if (e->score == score)
+            return true;
+        take_out(x, e);
+        e->score = score;
+        put_in(x, e);
+        return true;
+    }
+    if (!cs_state_grow(s, (void **)&x->members, x->len, &x->cap, sizeof(*x->members)))
+        return false;
+    size_t len = strlen(name);
+    e = malloc(sizeof(*e) + len + 1);
+    if (!e) {
+        s->out_of_memory = true;
+        return false;
+    }
+    *e = (struct entry){.score = score};
+    memcpy(e->name, name, len + 1);
+    bool insert_failed = false;
+    HASH_ADD_KEYPTR(hh, x->by_name, e->name, len, e);
+    if (insert_failed) {
+        s->out_of_memory = true;
+        free(e);
+        return false;
+    }
+    put_in(x, e);
+    s->indexes_held += size_of_entry(len);
+    return true;
+}
+
+static void drop_entry(struct cs_state *s, struct index *x, struct entry *e) {
+    s->indexes_held -= size_of_entry(strlen(e->name));
+    HASH_DEL(x->by_name, e);
+    free(e);
+}
+
+static void unset_member(struct cs_state *s, struct index *x, const char *name) {
+    struct entry *e = find_entry(x, name);
+    if (!e)
+        return;
+    take_out(x, e);
+    drop_entry(s, x, e);
+}
+
+static void empty(struct cs_state *s, struct index *x) {
+    struct entry *e = NULL, *next = NULL;
+    HASH_ITER(hh, x->by_name, e, next) {
+        drop_entry(s, x, e);
+    }
+    x->len = 0;
+}
+
+void cs_index_free(struct cs_state *s, struct index *x) {
+    empty(s, x);
+    s->indexes_held -= size_of_index(x);
+    free(x->members);
+    free(x);
+}
+
+static struct index *find_index(const struct cs_state *s, const struct cs_keyed *key) {
+    return (struct index *)(void *)cs_keyed_find(&s->indexes, key);
+}
+
+static struct index *index_of(struct cs_state *s, const char *key) {
+    struct cs_keyed keyed = cs_keyed_of(key);
+    assert(keyed.len <= CS_STATE_KEY_MAX);
+    struct index *x = find_index(s, &keyed);
+    if (x)
+        return x;
+    x = malloc(sizeof(*x) + keyed.len + 1);
+    if (!x) {
+        s->out_of_memory = true;
+        return NULL;
+    }
+    *x = (struct index){.keyed = keyed, .known = s->complete};
+    memcpy(x->key, key, keyed.len + 1);
+    x->keyed.key = x->key;
+    if (!cs_keyed_add(&s->indexes, &x->keyed)) {
+        s->out_of_memory = true;
+        free(x);
+        return NULL;
+    }
+    s->indexes_held += size_of_index(x);
+    return x;
+}
+
+// FOUND: *ret is the index, known. NEEDED also where memory ran out (sticky).
+static enum cs_look look(struct cs_state *s, const char *key, struct index **ret) {
+    struct index *x = NULL;
+    if (s->complete) { // a look leaves no trace
+        struct cs_keyed keyed = cs_keyed_of(key);
+        x = find_index(s, &keyed);
+        if (!x)
+            return CS_ABSENT;
+    } else if (!(x = index_of(s, key))) {
+        return CS_NEEDED;
+    }
+    if (!x->known) {
+        cs_state_note(s, x->key, true, &x->noted);
+        return CS_NEEDED;
+    }
+    *ret = x;
+    return x->len > 0 ? CS_FOUND : CS_ABSENT;
+}
+
+enum cs_look cs_state_list(struct cs_state *s, const char *key, const struct cs_member **ret, size_t *ret_n) {
+    struct index *x = NULL;
+    enum cs_look found = look(s, key, &x);
+    if (found == CS_FOUND) {
+        *ret = x->members;
+        *ret_n = x->len;
+    }
+    return found;
+}
+
+enum cs_look cs_state_member(struct cs_state *s, const char *key, const char *member, int64_t *ret_score) {
+    struct index *x = NULL;
+    enum cs_look found = look(s, key, &x);
+    if (found != CS_FOUND)
+        return found;
+    const struct entry *e = find_entry(x, member);
+    if (!e)
+        return CS_ABSENT;
+    *ret_score = e->score;
+    return CS_FOUND;
+}
+
+// Takes off the lowest members, remembering them in the operation.
+static bool trim(struct cs_state *s, struct index *x, struct op *op) {
+    size_t n = x->len > op->keep ? x->len - op->keep : 0;
+    if (n == 0)
+        return true;
+    op->trimmed = calloc(n, sizeof(*op->trimmed));
+    if (!op->trimmed) {
+        s->out_of_memory = true;
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        char *name = strdup(x->members[i].name);
+        if (!name) {
+            s->out_of_memory = true;
+            return false;
+        }
+        op->trimmed[i] = (struct cs_member){name, x->members[i].score};
+        op->trimmed_len = i + 1;
+    }
+    for (size_t i = 0; i < n; i++)
+        drop_entry(s, x, find_entry(x, op->trimmed[i].name));
+    memmove(x->members, &x->members[n], (x->len - n) * sizeof(*x->members));
+    x->len -= n;
+    return true;
+}
+
+static bool carry_out(struct cs_state *s, struct op *op) {
+    struct index *x = op->index;
+    if (op->kind != CS_CHANGE_TRIM) {
+        const struct entry *e = find_entry(x, op->member);
+        op->had = e != NULL;
+        op->old_score = e ? e->score : 0;
+    }
+    if (op->kind == CS_CHANGE_ADD && !set_member(s, x, op->member, op->score))
+        return false;
+    if (op->kind == CS_CHANGE_REMOVE)
+        unset_member(s, x, op->member);
+    if (op->kind == CS_CHANGE_TRIM && !trim(s, x, op))
+        return false;
+    op->done = true;
+    return true;
+}
+
+void cs_op_revert(struct cs_state *s, struct op *op) {
+    if (!op->done)
+        return;
+    if (op->kind == CS_CHANGE_TRIM) {
+        for (size_t i = 0; i < op->trimmed_len; i++)
+            (void)set_member(s, op->index, op->trimmed[i].name, op->trimmed[i].score);
+    } else if (op->had) {
+        (void)set_member(s, op->index, op->member, op->old_score);
+    } else {
+        unset_member(s, op->index, op->member);
+    }
+}
+
+void cs_op_settle(struct op *op) {
+    for (size_t i = 0; i < op->trimmed_len; i++)
+        free((void *)(uintptr_t)op->trimmed[i].name);
+    free(op->trimmed);
+    op->trimmed = NULL;
+    op->trimmed_len = 0;
+}
+
+// True where a known index shows that the write changes nothing.
+static bool is_idle(const struct op *op, const char *member) {
+    const struct index *x = op->index;
+    if (!x->known)
+        return false;
+    if (op->kind == CS_CHANGE_TRIM)
+        return x->len <= op->keep;
+    const struct entry *e = find_entry(x, member);
+    return op->kind == CS_CHANGE_ADD ? e && e->score == op->score : !e;
+}
+
+static const char *copy_text(struct cs_state *s, const char *text) {
+    size_t size = strlen(text) + 1;
+    char *copy = cs_region_take(&s->members, size);
+    return copy ? memcpy(copy, text, size) : NULL;
+}
+
+static void write_index(struct cs_state *s, const char *key, struct op op, const char *member) {
+    assert(s->staging);
+    op.index = index_of(s, key);
+    if (!op.index || is_idle(&op, member))
+        return;
+    if (!cs_state_grow(s, (void **)&s->ops, s->ops_len, &s->ops_cap, sizeof(*s->ops)))
+        return;
+    if (member && !(op.member = copy_text(s, member))) {
+        s->out_of_memory = true;
+        return;
+    }
+    s->ops[s->ops_len++] = op;
+    if (op.index->known)
+        (void)carry_out(s, &s->ops[s->ops_len - 1]); // a failure is sticky
+}
+
+void cs_state_add(struct cs_state *s, const char *key, const char *member, int64_t score) {
+    write_index(s, key, (struct op){.kind = CS_CHANGE_ADD, .score = score}, member);
+}
+
+void cs_state_remove(struct cs_state *s, const char *key, const char *member) {
+    write_index(s, key, (struct op){.kind = CS_CHANGE_REMOVE}, member);
+}
+
+void cs_state_trim(struct cs_state *s, const char *key, size_t keep_highest) {
+    write_index(s, key, (struct op){.kind = CS_CHANGE_TRIM, .keep = keep_highest}, NULL);
+}
+
+// What the catalog holds does not know of the writes that are not committed yet: they are carried out on top.
+bool cs_state_fill_index(struct cs_state *s, const char *key, const struct cs_member *members, size_t n,
+                         struct cs_err *err) {
+    struct index *x = index_of(s, key);
+    if (!x)
+        return cs_err_oom(err);
+    if (x->known)
+        return true;
+    bool ok = true;
+    for (size_t i = 0; i < n && ok; i++)
+        ok = set_member(s, x, members[i].name, members[i].score);
+    for (size_t i = 0; i < s->ops_len && ok; i++) {
+        struct op *op = &s->ops[i];
+        if (op->index == x)
+            ok = carry_out(s, op);
+        if (!s->staging || i < s->ops_mark)
+            cs_op_settle(op);
+    }
+    if (!ok) {
+        empty(s, x);
+        return cs_err_oom(err);
+    }
+    x->known = true;
+    return true;
+}
+
+// A trim can be left out where a later one keeps as many, nothing is removed in between, and what is added in
+// between only rises (state.h asks for this of an index that is trimmed): then whatever the first would take
+// off, the later one takes off as well. So a busy sender's index is trimmed once a batch.
+void cs_ops_merge(const struct cs_state *s) {
+    for (size_t i = 0; i < s->ops_len; i++)
+        s->ops[i].index->later_keep = SIZE_MAX;
+    for (size_t i = s->ops_len; i-- > 0;) {
+        struct op *op = &s->ops[i];
+        struct index *x = op->index;
+        op->merged = false;
+        switch (op->kind) {
+        case CS_CHANGE_TRIM:
+            op->merged = x->later_keep == op->keep;
+            x->later_keep = op->keep;
+            x->later_score = INT64_MAX;
+            break;
+        case CS_CHANGE_ADD:
+            if (op->score > x->later_score || (op->had && op->old_score > op->score))
+                x->later_keep = SIZE_MAX;
+            x->later_score = op->score;
+            break;
+        case CS_CHANGE_PUT:
+        case CS_CHANGE_DELETE:
+        case CS_CHANGE_REMOVE:
+            x->later_keep = SIZE_MAX;
+            break;
+        }
+    }
+}
