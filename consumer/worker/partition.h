@@ -83,10 +83,10 @@ void cs_partition_runs(const struct cs_worker_context *x, struct cs_partition *p
 void cs_partition_landed(const struct cs_worker_context *x, struct cs_partition *p);
 // Whether all that its queue gave up to the end is committed; tells the board where it is.
 bool cs_partition_reached_end(const struct cs_worker_context *x, struct cs_partition *p);
-// The next record that came for it, for its age; and what is the oldest after a commit (0: none
-// that a batch holds).
+// Keep the age of the oldest record that is not applied: a record came, or a batch was committed
+// (batch_ms: the time of the oldest record that batches still hold; 0: there is none).
 void cs_partition_saw(const struct cs_worker_context *x, struct cs_partition *p, int64_t time_ms);
 void cs_partition_applied(const struct cs_worker_context *x, struct cs_partition *p, int64_t batch_ms);
-// Of one that stands still, which is not fetched: how long the log is, and the age of what it waits
-// with. Waits for brokers; false where they did not answer.
+// Asks the brokers how long the log is and how old the first record is that is not applied. This is
+// for a partition that stands still: its records are not fetched. Waits; false: no answer came.
 bool cs_partition_measure(const struct cs_worker_context *x, struct cs_partition *p);
