@@ -88,7 +88,8 @@ static bool put_key(struct cs_session *s, struct cs_privkey *key, const char *pa
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "%s: this key is %s; events and tokens are signed with P-256 (certsync keygen)",
                           path, cs_key_type_name(cs_privkey_type(key)));
-    return cs_privkey_kid(s->crypto, key, s->kid, err);
+    cs_privkey_kid(s->crypto, key, s->kid);
+    return true;
 }
 
 static bool load_key(struct cs_session *s, struct cs_err *err) {

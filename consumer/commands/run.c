@@ -230,9 +230,9 @@ static bool read_keys(struct daemon *d, struct cs_err *err) {
     size_t root_len = 0;
     if (!cs_crypto_new(&d->crypto, err) ||
         !cs_keyfile_private(d->crypto, d->settings->service_key, &d->service, err) ||
-        !cs_keyfile_spki(d->crypto, d->settings->root_key, &d->root_spki, &root_len, err) ||
-        !cs_privkey_kid(d->crypto, d->service, d->c.service_kid, err))
+        !cs_keyfile_spki(d->crypto, d->settings->root_key, &d->root_spki, &root_len, err))
         return false;
+    cs_privkey_kid(d->crypto, d->service, d->c.service_kid);
     d->c.service = d->service;
     d->c.root_spki = (struct cs_bytes){d->root_spki, root_len};
     return true;

@@ -56,8 +56,9 @@ bool cs_rebuilder_over(struct cs_rebuild_env *env, struct cs_log *events, struct
         return false;
     cs_crypto_tune(r->crypto, cs_clock_thread_ns);
     if (!cs_key_cache_new(r->crypto, env->root_spki, &r->keys, err) ||
-        !cs_privkey_generate(CS_KEY_P256, 0, &r->key, err) || !cs_privkey_kid(r->crypto, r->key, r->kid, err))
+        !cs_privkey_generate(CS_KEY_P256, 0, &r->key, err))
         return false;
+    cs_privkey_kid(r->crypto, r->key, r->kid);
     for (size_t i = 0; i < 2; i++)
         if (!cs_rebuild_batch_init(&r->batches[i], (size_t)s->batch_records, err))
             return false;

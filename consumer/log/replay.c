@@ -26,9 +26,9 @@ bool cs_replay_new(const struct cs_replay_options *options, struct cs_replay **r
         return false;
     cs_crypto_tune(r->crypto, cs_clock_thread_ns);
     if (!cs_key_cache_new(r->crypto, options->root_spki, &r->keys, err) ||
-        !cs_state_new(true, &r->state, err) || !cs_privkey_generate(CS_KEY_P256, 0, &r->key, err) ||
-        !cs_privkey_kid(r->crypto, r->key, r->kid, err))
+        !cs_state_new(true, &r->state, err) || !cs_privkey_generate(CS_KEY_P256, 0, &r->key, err))
         return false;
+    cs_privkey_kid(r->crypto, r->key, r->kid);
     r->context = (struct cs_apply_context){
         .rules = {.crypto = r->crypto,
                   .deployment = options->deployment,

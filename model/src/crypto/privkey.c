@@ -499,12 +499,6 @@ bool cs_privkey_spki(const struct cs_privkey *k, uint8_t **ret, size_t *ret_len,
     return true;
 }
 
-bool cs_privkey_kid(struct cs_crypto *c, const struct cs_privkey *k, cs_kid ret, struct cs_err *err) {
-    uint8_t *spki;
-    size_t len;
-    if (!cs_privkey_spki(k, &spki, &len, err))
-        return false;
-    cs_kid_of_spki(c, (struct cs_bytes){spki, len}, ret);
-    free(spki);
-    return true;
+void cs_privkey_kid(struct cs_crypto *c, const struct cs_privkey *k, cs_kid ret) {
+    cs_kid_of_spki(c, (struct cs_bytes){k->spki, k->spki_len}, ret);
 }

@@ -80,8 +80,7 @@ CS_MUST_USE bool cs_privkey_to_pem(const struct cs_privkey *k, uint8_t **ret, si
 CS_MUST_USE bool cs_privkey_spki(const struct cs_privkey *k, uint8_t **ret, size_t *ret_len,
                                  struct cs_err *err);
 // The kid of its public half.
-CS_MUST_USE bool cs_privkey_kid(struct cs_crypto *c, const struct cs_privkey *k, cs_kid ret,
-                                struct cs_err *err);
+void cs_privkey_kid(struct cs_crypto *c, const struct cs_privkey *k, cs_kid ret);
 // A P-256 key that stays where it is (a PKCS#11 token, a TPM): OpenSSL's object, which signs there,
 // and the library context that its provider is loaded in. pkey is taken over, also on failure;
 // release(arg), where the context and its providers are to be freed, is called by cs_privkey_free
