@@ -385,8 +385,10 @@ bool cs_prepare_again(const struct cs_rule_context *ctx, const struct cs_record 
     p->detail[0] = p->custodian[0] = '\0';
     p->examined = false;
     if (!read_record(ctx->book ? ctx->book : &cs_rulebook, ctx->crypto, ctx->deployment, ctx->partition_count,
-                     r, p, err))
+                     r, p, err)) {
+        p->ruleset = 0; // nothing is read: whoever tries again must read it
         return false;
+    }
     if (p->event)
         cs_event_forget_bytes(p->event);
     return true;
