@@ -68,7 +68,9 @@ def try_mutant(o, name, text, mutant, compile_line, link_line):
             return "not built"
         link = [obj if w == old else w for w in shlex.split(link_line)]
         link[link.index("-o") + 1] = program
-        subprocess.run(link, cwd=o.build, capture_output=True, check=True)
+        linked = subprocess.run(link, cwd=o.build, capture_output=True, text=True, check=False)
+        if linked.returncode != 0:
+            sys.exit(f"mutate: {name} does not link: {linked.stderr[-500:]}")
         try:
             run = subprocess.run([program, "--runs", str(o.runs), "--seed", str(o.seed), "--jobs", "1"], capture_output=True,
                                  timeout=o.timeout, check=False)
