@@ -95,16 +95,12 @@ static bool read_chain(struct cs_crypto *crypto, const struct cs_keyed_source *s
            append_certs(out, part, certs, n, err);
 }
 
-static bool same_bytes(struct cs_bytes a, struct cs_bytes b) {
-    return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
-}
-
 // A key that fits none of the certificates is the commonest of mistakes: it is named before anything about
 // order.
 static bool check_key_fits_one(const struct cs_keyed_source *src, const struct cs_composed *out, size_t part,
                                struct cs_bytes spki, struct cs_err *err) {
     for (size_t i = 0; i < out->chains[part].n; i++)
-        if (same_bytes(out->chains[part].certs[i]->spki, spki))
+        if (cs_bytes_equal(out->chains[part].certs[i]->spki, spki))
             return true;
     return cs_err_set(err, CS_ERR_REJECT, CS_CODE_KEY_MISMATCH,
                       "%s: the private key does not belong to the certificate in %s.", src->key.label,
@@ -349,7 +345,7 @@ bool cs_compose_csr(const struct cs_compose *c, const char *name, const struct c
     if (!cs_pem_csr(c->crypto, csr->label, csr->bytes, &request, err) ||
         !read_key(c->crypto, key, &private, &spki, &spki_len, err))
         return false;
-    bool fits = same_bytes(request->spki, (struct cs_bytes){spki, spki_len});
+    bool fits = cs_bytes_equal(request->spki, (struct cs_bytes){spki, spki_len});
     free(spki);
     if (!fits)
         return cs_err_set(err, CS_ERR_REJECT, CS_CODE_KEY_MISMATCH,

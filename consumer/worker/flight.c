@@ -147,10 +147,6 @@ static bool decide(struct cs_flight *f, struct cs_err *err) {
 
 // --- compare
 
-static bool same(struct cs_bytes a, struct cs_bytes b) {
-    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
-}
-
 static struct cs_bytes account_of(const struct cs_applied_outcome *o) {
     return (struct cs_bytes){(const uint8_t *)o->account, strlen(o->account)};
 }
@@ -203,8 +199,8 @@ static bool compare(struct cs_flight *f, bool *ret_waits, struct cs_err *err) {
             s->published = mine->n - 1;
             return true;
         }
-        if (!same(theirs.value, cs_apply_value(a, mine->at, mine->len)) ||
-            !same(theirs.key, account_of(mine)))
+        if (!cs_bytes_equal(theirs.value, cs_apply_value(a, mine->at, mine->len)) ||
+            !cs_bytes_equal(theirs.key, account_of(mine)))
             return fork_found(f, mine, &theirs, err);
     }
     return true;

@@ -57,9 +57,6 @@ static inline bool der_done(const struct der *d) {
 static inline bool der_at(const struct der *d, uint8_t tag) {
     return d->p != d->end && *d->p == tag;
 }
-static inline bool der_equal(struct cs_bytes a, struct cs_bytes b) {
-    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
-}
 // A view of a constant, as in DER_BYTES("\x2a\x86"); DER_INIT in initialisers of static objects.
 #define DER_INIT(literal)                                                                                    \
     { (const uint8_t *)(literal), sizeof(literal) - 1 }

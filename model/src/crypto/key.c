@@ -53,7 +53,7 @@ bool cs_key_type_parse(const char *s, size_t len, enum cs_key_type *ret) {
 
 bool spki_curve(struct cs_bytes oid, enum cs_key_type *ret) {
     for (size_t i = 0; i < CS_ARRAY_LEN(key_rows); i++) {
-        if (key_rows[i].oid.len > 0 && der_equal(key_rows[i].oid, oid)) {
+        if (key_rows[i].oid.len > 0 && cs_bytes_equal(key_rows[i].oid, oid)) {
             *ret = key_rows[i].type;
             return true;
         }
@@ -140,7 +140,7 @@ static const struct {
 
 const char *spki_why_kind(struct cs_bytes oid) {
     for (size_t i = 0; i < CS_ARRAY_LEN(other_kinds); i++)
-        if (der_equal(other_kinds[i].oid, oid))
+        if (cs_bytes_equal(other_kinds[i].oid, oid))
             return other_kinds[i].why;
     return NULL;
 }
@@ -161,7 +161,7 @@ static const struct {
 
 const char *spki_why_curve(struct cs_bytes oid) {
     for (size_t i = 0; i < CS_ARRAY_LEN(other_curves); i++)
-        if (der_equal(other_curves[i].oid, oid))
+        if (cs_bytes_equal(other_curves[i].oid, oid))
             return other_curves[i].why;
     return "Its curve is another one; " MAKE_P256;
 }
@@ -228,13 +228,13 @@ enum cs_code spki_parse(struct cs_bytes spki, struct spki_parts *ret) {
     if (!der_enter(&outer, DER_SEQUENCE, &seq) || !der_done(&outer) || !der_enter(&seq, DER_SEQUENCE, &alg) ||
         !der_take_oid(&alg, &oid) || !der_take_octet_bits(&seq, &bits) || !der_done(&seq) || bits.len == 0)
         return CS_CODE_CERT_MALFORMED;
-    if (der_equal(oid, OID_RSA))
+    if (cs_bytes_equal(oid, OID_RSA))
         return parse_rsa(&alg, bits, ret);
-    if (der_equal(oid, OID_EC))
+    if (cs_bytes_equal(oid, OID_EC))
         return parse_ec(&alg, bits, ret);
-    if (der_equal(oid, OID_ED25519))
+    if (cs_bytes_equal(oid, OID_ED25519))
         return parse_edwards(CS_KEY_ED25519, &alg, bits, ret);
-    if (der_equal(oid, OID_X25519))
+    if (cs_bytes_equal(oid, OID_X25519))
         return parse_edwards(CS_KEY_X25519, &alg, bits, ret);
     ret->why = spki_why_kind(oid);
     return CS_CODE_CERT_WEAK_KEY;

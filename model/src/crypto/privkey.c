@@ -97,8 +97,9 @@ static bool read_ec(struct parts *p, struct cs_bytes curve, struct cs_err *err) 
     if (!der_enter(&outer, DER_SEQUENCE, &seq) || !der_done(&outer) || !der_take_small(&seq, &version) ||
         version != 1 || !der_take(&seq, DER_OCTET_STRING, &p->d) || p->d.len == 0 || p->d.len > 66)
         return malformed(err, "it is not an ECPrivateKey of RFC 5915");
-    if (der_at(&seq, DER_CONTEXT_CONSTRUCTED(0)) && (!der_enter(&seq, DER_CONTEXT_CONSTRUCTED(0), &params) ||
-                                                     !der_take_oid(&params, &oid) || !der_equal(oid, curve)))
+    if (der_at(&seq, DER_CONTEXT_CONSTRUCTED(0)) &&
+        (!der_enter(&seq, DER_CONTEXT_CONSTRUCTED(0), &params) || !der_take_oid(&params, &oid) ||
+         !cs_bytes_equal(oid, curve)))
         return malformed(err, "it names two different curves, or spells one out");
     if (der_at(&seq, DER_CONTEXT_CONSTRUCTED(1)) &&
         (!der_enter(&seq, DER_CONTEXT_CONSTRUCTED(1), &params) || !der_take_octet_bits(&params, &p->public)))
@@ -120,13 +121,13 @@ static bool read_by_algorithm(struct parts *p, struct cs_err *err) {
     struct cs_bytes oid, curve;
     if (!der_enter(&outer, DER_SEQUENCE, &seq) || !der_take_oid(&seq, &oid))
         return malformed(err, "it does not say of which kind it is");
-    if (der_equal(oid, OID_RSA))
+    if (cs_bytes_equal(oid, OID_RSA))
         return read_rsa(p, err);
-    if (der_equal(oid, OID_ED25519))
+    if (cs_bytes_equal(oid, OID_ED25519))
         return read_raw(p, CS_KEY_ED25519, err);
-    if (der_equal(oid, OID_X25519))
+    if (cs_bytes_equal(oid, OID_X25519))
         return read_raw(p, CS_KEY_X25519, err);
-    if (!der_equal(oid, OID_EC))
+    if (!cs_bytes_equal(oid, OID_EC))
         return spki_refuse(err, CS_CODE_CERT_WEAK_KEY, spki_why_kind(oid));
     if (der_at(&seq, DER_SEQUENCE))
         return malformed(

@@ -42,7 +42,7 @@ static bool parse_hash(struct der *d, enum crypto_digest *ret) {
     if (!der_enter(d, DER_SEQUENCE, &seq) || !der_take_oid(&seq, &oid) || !absent_or_null(&seq))
         return false;
     for (size_t i = 0; i < CS_ARRAY_LEN(hashes); i++) {
-        if (der_equal(hashes[i].oid, oid)) {
+        if (cs_bytes_equal(hashes[i].oid, oid)) {
             *ret = hashes[i].digest;
             return true;
         }
@@ -63,7 +63,7 @@ static bool parse_pss(struct der *params, struct sig_alg *ret) {
         !der_done(&field))
         return false;
     if (!der_enter(&seq, DER_CONTEXT_CONSTRUCTED(1), &field) || !der_enter(&field, DER_SEQUENCE, &mgf) ||
-        !der_done(&field) || !der_take_oid(&mgf, &oid) || !der_equal(oid, OID_MGF1) ||
+        !der_done(&field) || !der_take_oid(&mgf, &oid) || !cs_bytes_equal(oid, OID_MGF1) ||
         !parse_hash(&mgf, &mgf_digest) || !der_done(&mgf) || mgf_digest != digest)
         return false;
     if (!der_enter(&seq, DER_CONTEXT_CONSTRUCTED(2), &field) || !der_take_small(&field, &salt_len) ||
@@ -101,7 +101,7 @@ static const struct {
 
 static const char *why_weak(struct cs_bytes oid) {
     for (size_t i = 0; i < CS_ARRAY_LEN(weak); i++)
-        if (der_equal(weak[i].oid, oid))
+        if (cs_bytes_equal(weak[i].oid, oid))
             return weak[i].why;
     return NULL;
 }
@@ -116,7 +116,7 @@ bool sig_alg_parse(struct cs_bytes algorithm, struct sig_alg *ret) {
     struct der_value params;
     if (!der_done(&rest) && (!der_next(&rest, &params) || !der_any_valid(&params) || !der_done(&rest)))
         return false;
-    if (der_equal(oid, OID_PSS)) {
+    if (cs_bytes_equal(oid, OID_PSS)) {
         if (!parse_pss(&seq, ret))
             ret->why = "It is RSA-PSS with SHA-1, with different digests, or with a salt of less than 20 "
                        "bytes; sign with: "
@@ -124,7 +124,7 @@ bool sig_alg_parse(struct cs_bytes algorithm, struct sig_alg *ret) {
         return true;
     }
     for (size_t i = 0; i < CS_ARRAY_LEN(rows); i++)
-        if (der_equal(rows[i].oid, oid) && absent_or_null(&seq))
+        if (cs_bytes_equal(rows[i].oid, oid) && absent_or_null(&seq))
             *ret = rows[i].alg;
     return true;
 }

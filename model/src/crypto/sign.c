@@ -101,7 +101,7 @@ bool cs_pop_sign(struct cs_crypto *c, const struct cs_privkey *key, const struct
     struct pae_pop pae;
     uint8_t sig[CS_POP_MAX];
     size_t len;
-    if (!der_equal(privkey_spki_bytes(key), pub->spki))
+    if (!cs_bytes_equal(privkey_spki_bytes(key), pub->spki))
         return cs_err_reject(err, CS_CODE_KEY_MISMATCH);
     pae_pop(c, f, &pae);
     // A key file may state any public half: only its signature shows that the private one belongs to it.

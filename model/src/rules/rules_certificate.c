@@ -49,17 +49,13 @@ bool cs_rule_chain_complete(struct cs_judge *j) {
     return !(j->prepared->chain.notes & CS_NOTE(CHAIN_INCOMPLETE)) || !j->f.account.reject_incomplete_chain;
 }
 
-static bool same_text(struct cs_bytes a, struct cs_bytes b) {
-    return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
-}
-
 // How many certificates of the chain that is held part i of the upload brings again.
 static size_t kept_of(const struct cs_judge *j, size_t i) {
     const struct cs_keyed_chain *sent = &j->ev->data.upload.part[i];
     size_t kept = 0;
     for (size_t a = 0; a < j->f.material.part[i].chain_len; a++)
         for (size_t b = 0; b < sent->chain_len; b++)
-            kept += same_text(j->f.material.part[i].chain[a], sent->chain[b].text);
+            kept += cs_bytes_equal(j->f.material.part[i].chain[a], sent->chain[b].text);
     return kept;
 }
 

@@ -98,7 +98,7 @@ static bool split(struct cs_bytes der, struct fields *f, struct cs_err *err) {
         return malformed(err, "version");
     if (!take_serial(&tbs, &f->serial))
         return malformed(err, "serial number");
-    if (!take_whole(&tbs, DER_SEQUENCE, &inner_alg) || !der_equal(inner_alg, f->alg))
+    if (!take_whole(&tbs, DER_SEQUENCE, &inner_alg) || !cs_bytes_equal(inner_alg, f->alg))
         return malformed(err, "signature algorithm");
     if (!take_whole(&tbs, DER_SEQUENCE, &f->issuer) || !name_valid(f->issuer))
         return malformed(err, "issuer");
@@ -134,7 +134,7 @@ static bool read_extensions(struct cert_box *box, struct cs_bytes extensions, st
             !der_take(&ext, DER_OCTET_STRING, &value) || !der_done(&ext))
             return malformed(err, "list of extensions");
         for (size_t i = 0; i < n; i++)
-            if (der_equal(seen[i], seen[n]))
+            if (cs_bytes_equal(seen[i], seen[n]))
                 return malformed(err, "list of extensions"); // section 4.2: each once
         if (!ext_read(seen[n], critical, value, &box->inside.ext, &part))
             return malformed(err, part);

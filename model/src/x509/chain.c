@@ -111,7 +111,7 @@ static bool find_leaf(struct cs_cert *const *certs, size_t n, struct cs_bytes ke
                       struct cs_err *err) {
     size_t leaf = n, other = n;
     for (size_t i = 0; i < n; i++) {
-        if (key_spki.len > 0 ? !der_equal(certs[i]->spki, key_spki) : certs[i]->is_ca)
+        if (key_spki.len > 0 ? !cs_bytes_equal(certs[i]->spki, key_spki) : certs[i]->is_ca)
             continue;
         size_t second = i;
         if (leaf == n || rather_leaf(certs, n, certs[i], certs[leaf])) {

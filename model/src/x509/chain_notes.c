@@ -19,9 +19,9 @@ static bool issuer_name_fits(struct cs_bytes general_names, const struct cs_cert
 static bool key_id_fits(const struct cs_cert *cert, const struct cs_cert *issuer) {
     const struct ext_facts *ext = &cert_inside(cert)->ext, *above = &cert_inside(issuer)->ext;
     if (ext->issuer_key_id.data && above->subject_key_id.data &&
-        !der_equal(ext->issuer_key_id, above->subject_key_id))
+        !cs_bytes_equal(ext->issuer_key_id, above->subject_key_id))
         return false;
-    if (ext->issuer_serial.data && !der_equal(ext->issuer_serial, cert_inside(issuer)->serial))
+    if (ext->issuer_serial.data && !cs_bytes_equal(ext->issuer_serial, cert_inside(issuer)->serial))
         return false;
     return !ext->issuer_names.data || issuer_name_fits(ext->issuer_names, issuer);
 }

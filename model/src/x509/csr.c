@@ -41,7 +41,7 @@ static bool read_extensions(struct csr_box *box, struct der values, bool *ret_oo
             !ext_read(seen[n], critical, value, &ignored, &part))
             return false;
         for (size_t i = 0; i < n; i++)
-            if (der_equal(seen[i], seen[n]))
+            if (cs_bytes_equal(seen[i], seen[n]))
                 return false;
         if (ext_is_alt_name(seen[n]) && !san_parse(value, CS_CERT_NAMES_MAX, NULL, &box->names, ret_oom))
             return false;
@@ -61,7 +61,7 @@ static bool read_attributes(struct csr_box *box, struct der attributes, bool *re
         for (struct der each = values; !der_done(&each);)
             if (!der_next(&each, &v) || !der_any_valid(&v))
                 return false;
-        if (!der_equal(oid, OID_EXTENSION_REQUEST) && !der_equal(oid, OID_MS_EXTENSIONS))
+        if (!cs_bytes_equal(oid, OID_EXTENSION_REQUEST) && !cs_bytes_equal(oid, OID_MS_EXTENSIONS))
             continue;
         if (requested || !read_extensions(box, values, ret_oom))
             return false;

@@ -49,7 +49,8 @@ static bool read_purposes(struct cs_bytes value, struct ext_facts *facts) {
     while (!der_done(&seq)) {
         if (!der_take_oid(&seq, &purpose))
             return false;
-        facts->for_servers |= der_equal(purpose, OID_PURPOSE_SERVER) || der_equal(purpose, OID_PURPOSE_ANY);
+        facts->for_servers |=
+            cs_bytes_equal(purpose, OID_PURPOSE_SERVER) || cs_bytes_equal(purpose, OID_PURPOSE_ANY);
     }
     return true;
 }
@@ -227,17 +228,17 @@ bool ext_read(struct cs_bytes oid, bool critical, struct cs_bytes value, struct 
               const char **ret_part) {
     if (oid.len == 3 && memcmp(oid.data, OID_ID_CE.data, OID_ID_CE.len) == 0)
         return read_id_ce(oid.data[2], critical, value, facts, ret_part);
-    if (der_equal(oid, OID_ACCESS)) {
+    if (cs_bytes_equal(oid, OID_ACCESS)) {
         facts->unknown_critical |= critical;
         *ret_part = "authority information access";
         return information_access_valid(value);
     }
-    facts->precertificate |= critical && der_equal(oid, OID_POISON);
-    facts->unknown_critical |= critical && !der_equal(oid, OID_OCSP_NOCHECK) &&
-                               !der_equal(oid, OID_IP_BLOCKS) && !der_equal(oid, OID_AS_BLOCKS);
+    facts->precertificate |= critical && cs_bytes_equal(oid, OID_POISON);
+    facts->unknown_critical |= critical && !cs_bytes_equal(oid, OID_OCSP_NOCHECK) &&
+                               !cs_bytes_equal(oid, OID_IP_BLOCKS) && !cs_bytes_equal(oid, OID_AS_BLOCKS);
     return true;
 }
 
 bool ext_is_alt_name(struct cs_bytes oid) {
-    return der_equal(oid, DER_BYTES("\x55\x1d\x11"));
+    return cs_bytes_equal(oid, DER_BYTES("\x55\x1d\x11"));
 }

@@ -266,7 +266,7 @@ static void emit_oid(struct sink *s, struct cs_bytes oid) {
 
 static const char *attribute_name(struct cs_bytes oid) {
     for (size_t i = 0; i < CS_ARRAY_LEN(attributes); i++)
-        if (der_equal(attributes[i].oid, oid))
+        if (cs_bytes_equal(attributes[i].oid, oid))
             return attributes[i].name;
     return NULL;
 }
@@ -333,7 +333,7 @@ bool name_walk_next(struct name_walk *w, struct cs_bytes oid, struct der_value *
         while (!der_done(&w->set)) {
             if (!take_ava(&w->set, &ava))
                 return false;
-            if (!der_equal(ava.oid, oid))
+            if (!cs_bytes_equal(ava.oid, oid))
                 continue;
             *ret = ava.value;
             return true;
@@ -368,9 +368,9 @@ static size_t fold(char *s, size_t len) {
 static bool ava_equal(const struct ava *a, const struct ava *b) {
     char text_a[1024], text_b[1024];
     size_t len_a, len_b;
-    if (!der_equal(a->oid, b->oid))
+    if (!cs_bytes_equal(a->oid, b->oid))
         return false;
-    if (der_equal(a->value.whole, b->value.whole))
+    if (cs_bytes_equal(a->value.whole, b->value.whole))
         return true;
     // Numbers, and texts longer than any real name's, are equal by their bytes only.
     if (a->value.tag == DER_NUMERIC_STRING || b->value.tag == DER_NUMERIC_STRING)
@@ -402,7 +402,7 @@ static bool begins_with(struct der *rdns_a, struct der *rdns_b) {
 }
 
 bool name_equal(struct cs_bytes a, struct cs_bytes b) {
-    if (der_equal(a, b))
+    if (cs_bytes_equal(a, b))
         return true;
     struct der rdns_a = open_name(a), rdns_b = open_name(b);
     return begins_with(&rdns_a, &rdns_b) && der_done(&rdns_a);

@@ -109,7 +109,7 @@ static bool same_kind(const struct der_value *name, const struct der_value *base
     if (name->tag != base->tag)
         return false;
     return name->tag != OTHER_NAME || !der_take_oid(&a, &oid_a) || !der_take_oid(&b, &oid_b) ||
-           der_equal(oid_a, oid_b);
+           cs_bytes_equal(oid_a, oid_b);
 }
 
 // minimum 0, no maximum: the only bounds that RFC 5280 allows.
@@ -165,7 +165,7 @@ static struct der_value as_compared(struct der_value v) {
     struct der other = der_of(v.content), inner;
     struct cs_bytes oid, text;
     if (v.tag != OTHER_NAME || !der_take_oid(&other, &oid) ||
-        !der_equal(oid, DER_BYTES("\x2b\x06\x01\x05\x05\x07\x08\x09")))
+        !cs_bytes_equal(oid, DER_BYTES("\x2b\x06\x01\x05\x05\x07\x08\x09")))
         return v;
     if (!der_enter(&other, DER_CONTEXT_CONSTRUCTED(0), &inner) || !der_take(&inner, DER_UTF8_STRING, &text))
         text = (struct cs_bytes){0};

@@ -126,7 +126,8 @@ static enum pem_guess guess_der(struct der seq) {
         return version == 3 ? GUESS_PKCS12 : GUESS_DER_KEY;
     }
     if (der_at(&seq, DER_OID))
-        return der_take_oid(&seq, &oid) && der_equal(oid, DER_BYTES("\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02"))
+        return der_take_oid(&seq, &oid) &&
+                       cs_bytes_equal(oid, DER_BYTES("\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02"))
                    ? GUESS_PKCS7
                    : GUESS_UNKNOWN;
     if (!der_enter(&seq, DER_SEQUENCE, &first))

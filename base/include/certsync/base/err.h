@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define CS_MUST_USE                      __attribute__((warn_unused_result))
 #define CS_PRINTF(fmt_index, args_index) __attribute__((format(printf, fmt_index, args_index)))
@@ -44,6 +45,9 @@ struct cs_bytes {
     const uint8_t *data;
     size_t len;
 };
+static inline bool cs_bytes_equal(struct cs_bytes a, struct cs_bytes b) {
+    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
 
 // What the caller does next.
 enum cs_err_kind {
