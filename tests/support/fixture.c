@@ -231,7 +231,8 @@ static const struct cs_pubkey *look_up(void *arg, const char *account, const cha
 struct cs_prepared *fx_prepare(struct fx *fx, const struct cs_record *r) {
     struct cs_prepared *p = NULL;
     must(cs_prepare_by(fx->book ? fx->book : &cs_rulebook, fx->crypto, FX_DEPLOYMENT, fx->partitions,
-                       CS_RULESET_LATEST, r, fx->tell_keys ? look_up : NULL, fx, &fx->memory, &p, &err));
+                       CS_RULESET_LATEST, r, fx->tell_keys ? look_up : NULL, fx,
+                       fx->apart ? NULL : &fx->memory, &p, &err));
     return p;
 }
 

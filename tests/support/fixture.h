@@ -87,6 +87,7 @@ struct fx {
     EVP_PKEY *ca_key, *sm2_ca_key;
     struct cs_bytes ca, sm2_ca; // DER, self-signed
     bool tell_keys;             // whether preparation knows senders' keys (a cache); else decisions verify
+    bool apart;                 // what is prepared has memory of its own, not of the batch
     const struct cs_rulebook *book; // NULL: the release's
     struct cs_decision last;
     uint64_t ids; // counter of fx_uuid

@@ -195,7 +195,18 @@ static const struct {
     {CS_EVENT_SHARE_ANSWER, SERVICE, 0},
 };
 
-// Every type of the list has a sender, and stands in the table above; what has none may be sent by nobody.
+static bool held_against_pattern(enum cs_event_type type) {
+    bool held = false;
+    for (size_t i = 0; i < cs_rulebook.event.len; i++) {
+        const struct cs_rule *r = &cs_rulebook.event.rules[i];
+        held = held || (r->holds == cs_rule_pattern && (r->types >> type & 1) &&
+                        r->since == CS_RULESET_FIRST && r->last == INT64_MAX);
+    }
+    return held;
+}
+
+// Every type of the list has a sender, and stands in the table above; what has none may be sent by nobody. What an
+// agent's key sends by its right is held against the key's pattern, too, and where it names nothing no pattern covers it.
 static void every_type_says_who_may_send_it(void **state) {
     (void)state;
     for (int t = CS_EVENT_NONE + 1; t < CS_EVENT_TYPE_END; t++) {
@@ -208,8 +219,18 @@ static void every_type_says_who_may_send_it(void **state) {
             fail_msg("%s has %zu rows in may_send", cs_event_type_name(type), rows);
         assert_int_not_equal(s->sender, CS_SENDER_NOBODY);
         assert_int_equal(s->sender == CS_SENDER_RIGHT, s->right != 0);
+        assert_int_equal(s->sender == CS_SENDER_RIGHT, held_against_pattern(type));
         assert_int_equal(s->sender == CS_SENDER_SERVICE, cs_event_is_derived(type));
     }
+}
+
+static void no_pattern_covers_what_has_no_name(void **state) {
+    (void)state;
+    struct cs_judge j = {0};
+    CS_COPY(j.f.agent.names, "*");
+    assert_false(cs_rule_pattern(&j));
+    j.f.name = "a";
+    assert_true(cs_rule_pattern(&j));
 }
 
 static void what_names_no_sender_is_refused_to_everybody(void **state) {
@@ -576,6 +597,7 @@ static void revoking_a_token_tells_of_what_it_enrolled(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_type_says_who_may_send_it),
+        cmocka_unit_test(no_pattern_covers_what_has_no_name),
         cmocka_unit_test(what_names_no_sender_is_refused_to_everybody),
         cmocka_unit_test(trusted_keys_have_the_rights_of_their_role),
         cmocka_unit_test(agents_have_the_rights_they_were_given),

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "rules/rules_internal.h"
 #include "share_family.h"
 
 void *__real_malloc(size_t size);
@@ -61,8 +62,9 @@ static void dump(struct fx *fx, int32_t partition, struct cs_buf *b) {
     fx_dump(fx->partition[partition].state, b);
 }
 
-// Decides the event with one allocation failing after the other, until none does.
-static void suffer(struct fx *fx, struct fx_key *by, const struct cs_event *ev) {
+// Decides the event with one allocation failing after the other, until none does: what is said then.
+static const struct cs_verdict *suffer(struct fx *fx, struct fx_key *by, const struct cs_event *ev) {
+    static struct cs_verdict said;
     int32_t partition = fx_partition_of(fx, ev->account);
     struct fx_record *record = fx_record(fx, by, ev);
     record->r.partition = partition;
@@ -82,6 +84,8 @@ static void suffer(struct fx *fx, struct fx_key *by, const struct cs_event *ev) 
         left = -1;
         assert_int_equal(ok, whole);
         if (ok) {
+            said = d.verdict;
+            said.concludes = NULL; // goes with d
             cs_decision_clear(&d);
             break;
         }
@@ -95,6 +99,7 @@ static void suffer(struct fx *fx, struct fx_key *by, const struct cs_event *ev) 
     cs_buf_clear(&before);
     cs_prepared_free(p);
     cs_state_changes_clear(fx->partition[partition].state);
+    return &said;
 }
 
 static struct cs_event delete_of(struct fx *fx, const struct family *f) {
@@ -109,17 +114,17 @@ static void certificates(void **state) {
     family_make(fx, &f);
     struct cs_event ev =
         fx_upload(fx, f.owner, f.owner_key, NULL, "new", fx_cert(fx, (struct fx_cert_how){0}));
-    suffer(fx, f.owner_key, &ev);
+    assert_applied(suffer(fx, f.owner_key, &ev));
     ev = fx_upload(fx, f.owner, f.owner_key, NULL, "new", fx_cert(fx, (struct fx_cert_how){0}));
     ev.data.upload.replace = true;
-    suffer(fx, f.owner_key, &ev);
+    assert_applied(suffer(fx, f.owner_key, &ev));
     ev = fx_csr(fx, f.owner, f.owner_key, NULL, "request", fx_cert_key_only(fx, "P-256"));
-    suffer(fx, f.owner_key, &ev);
+    assert_applied(suffer(fx, f.owner_key, &ev));
     ev = fx_event(fx, CS_EVENT_AGENT_HEARTBEAT, f.owner, f.owner_key, f.owner_key->kid);
     strcpy(ev.data.heartbeat.version, "1");
-    suffer(fx, f.owner_key, &ev);
+    assert_applied(suffer(fx, f.owner_key, &ev));
     ev = delete_of(fx, &f);
-    suffer(fx, f.owner_key, &ev);
+    assert_applied(suffer(fx, f.owner_key, &ev));
 }
 
 static void shares(void **state) {
@@ -129,22 +134,44 @@ static void shares(void **state) {
         family_make(fx, &f);
         struct cs_event ev = fx_event(fx, CS_EVENT_CERTIFICATE_SHARE, f.owner, f.owner_key, f.certificate);
         strcpy(ev.data.share.to, "nobody");
-        suffer(fx, f.owner_key, &ev);
+        assert_verdict(suffer(fx, f.owner_key, &ev), PENDING, NONE);
         assert_verdict(fx_share(fx, f.owner, f.owner_key, f.certificate, f.recipient), PENDING, NONE);
         ev = *fx_peek(fx);
-        suffer(fx, fx->service, &ev); // the offer
-        fx_deliver_all(fx);           // once more, which is a duplicate: the answer is lost
+        assert_applied(suffer(fx, fx->service, &ev)); // the offer
+        fx_deliver_all(fx);                           // once more, which is a duplicate: the answer is lost
         ev = fx_issue(fx, f.owner, NULL, f.name, fx_cert(fx, (struct fx_cert_how){0}));
         ev.data.upload.replace = true;
-        suffer(fx, fx->issuer, &ev);
+        assert_applied(suffer(fx, fx->issuer, &ev));
         ev = fx_event(fx, CS_EVENT_ACCOUNT_UPDATE, way == 1 ? f.owner : f.recipient, fx->admin,
                       way == 1 ? f.owner : f.recipient);
         ev.data.account.has_verified = true;
         if (way == 0)
             ev = delete_of(fx, &f);
-        suffer(fx, way == 0 ? f.owner_key : fx->admin, &ev);
+        assert_applied(suffer(fx, way == 0 ? f.owner_key : fx->admin, &ev));
         family_emitted(fx);
     }
+}
+
+// Records that were prepared under ruleset 1, and are judged under a ruleset 2 that is only for this test.
+static void across_a_switch(void **state) {
+    struct fx *fx = *state;
+    struct family f;
+    family_make(fx, &f);
+    struct cs_rulebook two = cs_rulebook;
+    two.latest = 2;
+    fx->book = &two;
+    fx->apart = true; // to be read again takes memory, then
+    for (int32_t partition = 0; partition < 2; partition++) {
+        struct cs_event ev = fx_event(fx, CS_EVENT_SYSTEM_RULESET, "", fx->root, FX_DEPLOYMENT);
+        ev.data.ruleset.ruleset = 2;
+        assert_applied(fx_judge(fx, partition, fx_record(fx, fx->root, &ev)));
+    }
+    struct cs_event ev =
+        fx_upload(fx, f.owner, f.owner_key, NULL, "after", fx_cert(fx, (struct fx_cert_how){0}));
+    assert_applied(suffer(fx, f.owner_key, &ev));
+    ev = delete_of(fx, &f);
+    assert_applied(suffer(fx, f.owner_key, &ev));
+    fx->book = NULL;
 }
 
 // Loading, and the first sight of keys.
@@ -187,9 +214,8 @@ static void working_set(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(certificates),
-        cmocka_unit_test(shares),
-        cmocka_unit_test(working_set),
+        cmocka_unit_test(certificates), cmocka_unit_test(shares), cmocka_unit_test(working_set),
+        cmocka_unit_test(across_a_switch), // the last: its book is gone after it
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -32,7 +32,18 @@
     X(ISSUER, by_issuer, "Issuers bring official and test certificates.") \
     X(SERVICE, by_service, "Offers, withdrawals and answers come from the consumer itself.")
 
-// Groups of event types that a rule looks at, as bits.
+// CS_BY_RIGHT_<SYMBOL>: whether a type is sent by right of an agent's key (BY_RIGHT in its row).
+#define BY(who)         0
+#define BY_RIGHT(right) 1
+#define X(symbol, name, since, place, fields, sends, ...) CS_BY_RIGHT_##symbol = sends,
+enum { CS_EVENT_TYPES(X) };
+#undef X
+#undef BY
+#undef BY_RIGHT
+#define ON_IF_BY_RIGHT(symbol, ...) | (uint64_t) CS_BY_RIGHT_##symbol << CS_EVENT_##symbol
+
+// Groups of event types that a rule looks at, as bits. BY_RIGHT comes from the types' rows: a new type is in it by itself, and
+// what names nothing is outside of every pattern.
 #define ON(type) (UINT64_C(1) << CS_EVENT_##type)
 #define ON_EVERY UINT64_MAX
 #define ON_GENESIS      ON(SYSTEM_GENESIS)
@@ -46,8 +57,7 @@
 #define ON_UPLOADS      (ON(CERTIFICATE_UPLOAD) | ON(CERTIFICATE_ISSUE))
 #define ON_NAMED        (ON(CERTIFICATE_UPLOAD) | ON(CERTIFICATE_ISSUE) | ON(CSR_ADD))
 #define ON_KEYED        (ON(CERTIFICATE_UPLOAD) | ON(CERTIFICATE_ISSUE) | ON(CSR_ADD))
-#define ON_BY_NAME      (ON(CERTIFICATE_UPLOAD) | ON(CSR_ADD))
-#define ON_BY_ID        (ON(CERTIFICATE_DELETE) | ON(CERTIFICATE_SHARE) | ON(CERTIFICATE_UNSHARE) | ON(CSR_DELETE))
+#define ON_BY_RIGHT     (UINT64_C(0) CS_EVENT_TYPES(ON_IF_BY_RIGHT))
 #define ON_EXISTING     (ON(CERTIFICATE_DELETE) | ON(CERTIFICATE_SHARE) | ON(CERTIFICATE_UNSHARE))
 #define ON_DELETE       ON(CERTIFICATE_DELETE)
 #define ON_SHARE        ON(CERTIFICATE_SHARE)
@@ -99,8 +109,7 @@
     X(SINCE(1), SHARE, SHARE_RESHARE, cs_rule_not_shared_in, "What was shared in is not shared on.") \
     X(SINCE(1), EXISTING, CERTIFICATE_NOT_FOUND, cs_rule_certificate, "The account has this certificate.") \
     X(SINCE(1), CSR_DELETE, CSR_NOT_FOUND, cs_rule_csr, "The account has this request.") \
-    X(SINCE(1), BY_NAME, EVENT_FORBIDDEN, cs_rule_pattern, "The key's pattern covers the name.") \
-    X(SINCE(1), BY_ID, EVENT_FORBIDDEN, cs_rule_pattern, "The key's pattern covers the name of what the id stands for.") \
+    X(SINCE(1), BY_RIGHT, EVENT_FORBIDDEN, cs_rule_pattern, "The key's pattern covers the name: the event's own, or that of what its id stands for.") \
     \
     X(SINCE(1), UPLOADS, KEY_MISSING, cs_rule_content, "There is a private key, or a request to match.") \
     X(SINCE(1), UPLOADS, KEY_MANY, cs_rule_content, "There is not both.") \
