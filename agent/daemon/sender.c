@@ -9,7 +9,7 @@
 
 #include "certsync/runtime/log.h"
 #include "certsync/runtime/pulse.h"
-#include "daemon/bell.h"
+#include "daemon/wakeup.h"
 #include "spool/drain.h"
 
 #define TRY_MS       5000
@@ -24,9 +24,9 @@ struct cs_sender {
     struct cs_sender_hooks hooks;
     pthread_t thread;
     bool started;
-    struct cs_bell bell;
+    struct cs_wakeup wakeup;
     struct cs_pulse pulse;
-    // Under the bell's lock:
+    // Under the wakeup's lock:
     bool ended;
     struct cs_link link;
 };
@@ -51,9 +51,9 @@ static void on_damaged(void *arg, const struct cs_err *err) {
 }
 
 static void told(struct cs_sender *s, const struct cs_err *err) {
-    pthread_mutex_lock(&s->bell.lock);
+    pthread_mutex_lock(&s->wakeup.lock);
     cs_link_set(&s->link, err, cs_clock_wall_ms(s->session.clock), "kafka");
-    pthread_mutex_unlock(&s->bell.lock);
+    pthread_mutex_unlock(&s->wakeup.lock);
 }
 
 static bool anything_new(struct cs_spool *spool, struct cs_err *err) {
@@ -94,7 +94,7 @@ static void run(struct cs_sender *s, struct cs_spool *spool, struct cs_publisher
             patience = TRY_MS;
         }
         cs_pulse_beat(&s->pulse, LOOK_MS);
-        go_on = cs_bell_wait(&s->bell, failed ? pause : LOOK_MS, !failed);
+        go_on = cs_wakeup_wait(&s->wakeup, failed ? pause : LOOK_MS, !failed);
         if (failed) {
             pause = pause * 2 < PAUSE_MAX_MS ? pause * 2 : PAUSE_MAX_MS;
             patience = patience * 2 < TRY_MAX_MS ? patience * 2 : TRY_MAX_MS;
@@ -122,9 +122,9 @@ static void *thread_main(void *arg) {
         run(s, spool, publisher);
     else
         told(s, &err);
-    pthread_mutex_lock(&s->bell.lock);
+    pthread_mutex_lock(&s->wakeup.lock);
     s->ended = true;
-    pthread_mutex_unlock(&s->bell.lock);
+    pthread_mutex_unlock(&s->wakeup.lock);
     return NULL;
 }
 
@@ -137,7 +137,7 @@ bool cs_sender_new(const struct cs_session *session, const struct cs_sender_hook
     s->session.client = NULL;
     s->session.crypto = NULL;
     s->hooks = *hooks;
-    cs_bell_init(&s->bell);
+    cs_wakeup_init(&s->wakeup);
     bool ok = cs_crypto_new(&s->session.crypto, err);
     s->started = ok && cs_thread_new(&s->thread, thread_main, s, err);
     if (!s->started) {
@@ -149,17 +149,17 @@ bool cs_sender_new(const struct cs_session *session, const struct cs_sender_hook
 }
 
 void cs_sender_wake(struct cs_sender *s) {
-    cs_bell_ring(&s->bell);
+    cs_wakeup_signal(&s->wakeup);
 }
 
 void cs_sender_link(struct cs_sender *s, struct cs_link *ret) {
-    pthread_mutex_lock(&s->bell.lock);
+    pthread_mutex_lock(&s->wakeup.lock);
     *ret = s->link;
-    pthread_mutex_unlock(&s->bell.lock);
+    pthread_mutex_unlock(&s->wakeup.lock);
 }
 
 void cs_sender_stop(struct cs_sender *s) {
-    cs_bell_stop(&s->bell);
+    cs_wakeup_stop(&s->wakeup);
 }
 
 int64_t cs_sender_overdue_ms(const struct cs_sender *s) {
@@ -167,9 +167,9 @@ int64_t cs_sender_overdue_ms(const struct cs_sender *s) {
 }
 
 bool cs_sender_ended(struct cs_sender *s) {
-    pthread_mutex_lock(&s->bell.lock);
+    pthread_mutex_lock(&s->wakeup.lock);
     bool ended = s->ended;
-    pthread_mutex_unlock(&s->bell.lock);
+    pthread_mutex_unlock(&s->wakeup.lock);
     return ended;
 }
 
@@ -180,6 +180,6 @@ void cs_sender_free(struct cs_sender *s) {
     if (s->started)
         pthread_join(s->thread, NULL);
     cs_crypto_free(s->session.crypto);
-    cs_bell_destroy(&s->bell);
+    cs_wakeup_destroy(&s->wakeup);
     free(s);
 }

@@ -10,8 +10,8 @@
 #include "certsync/base/text.h"
 #include "certsync/runtime/log.h"
 #include "certsync/runtime/pulse.h"
-#include "daemon/bell.h"
 #include "daemon/register.h"
+#include "daemon/wakeup.h"
 
 #define PAGE         "250"
 #define PAGE_MAX     250
@@ -38,9 +38,9 @@ struct cs_settler {
     bool started;
     size_t cursor; // where the next pass over open events begins
     int64_t idle;  // passes without an answer
-    struct cs_bell bell;
+    struct cs_wakeup wakeup;
     struct cs_pulse pulse;
-    // Under the bell's lock:
+    // Under the wakeup's lock:
     bool ended, list_wanted;
     struct question *questions;
     struct cs_link link;
@@ -118,7 +118,7 @@ static bool list_page(struct cs_settler *t, char *cursor, size_t size, bool *ret
 
 static bool list(struct cs_settler *t, struct cs_err *err) {
     char cursor[8192] = "";
-    for (bool more = true; more && !cs_bell_stopped(&t->bell);)
+    for (bool more = true; more && !cs_wakeup_stopped(&t->wakeup);)
         if (!list_page(t, cursor, sizeof cursor, &more, err))
             return false;
     return true;
@@ -143,16 +143,16 @@ static bool answer(struct cs_settler *t, const char *name, struct cs_err *err) {
 
 // The listing and the questions; what cannot be answered now stays wanted.
 static bool work(struct cs_settler *t, struct cs_err *err) {
-    pthread_mutex_lock(&t->bell.lock);
+    pthread_mutex_lock(&t->wakeup.lock);
     bool list_wanted = t->list_wanted;
     struct question *q = t->questions;
-    pthread_mutex_unlock(&t->bell.lock);
+    pthread_mutex_unlock(&t->wakeup.lock);
     if (list_wanted) {
         bool ok = list(t, err), denied = !ok && err->kind != CS_ERR_RETRY;
         t->hooks.on_listed(t->hooks.arg, ok ? NULL : err);
-        pthread_mutex_lock(&t->bell.lock);
+        pthread_mutex_lock(&t->wakeup.lock);
         t->list_wanted = !ok;
-        pthread_mutex_unlock(&t->bell.lock);
+        pthread_mutex_unlock(&t->wakeup.lock);
         // A key that may not read lives with what the host remembers; one that is not let in at all does not.
         bool shut_out = denied && t->session.client && cs_client_status(t->session.client) == 401;
         if (!ok && (!denied || shut_out))
@@ -161,14 +161,14 @@ static bool work(struct cs_settler *t, struct cs_err *err) {
     while (q) {
         if (!answer(t, q->name, err))
             return false;
-        pthread_mutex_lock(&t->bell.lock);
+        pthread_mutex_lock(&t->wakeup.lock);
         for (struct question **at = &t->questions; *at; at = &(*at)->next)
             if (*at == q) {
                 *at = q->next;
                 break;
             }
         struct question *next = t->questions;
-        pthread_mutex_unlock(&t->bell.lock);
+        pthread_mutex_unlock(&t->wakeup.lock);
         free(q);
         q = next;
     }
@@ -198,7 +198,7 @@ static bool ask(struct cs_settle *p, const struct cs_spool_entry *e, struct cs_e
 
 static bool go_on(const struct cs_settle *p) {
     struct pass *own = p->arg;
-    return p->unknown < UNKNOWN_MAX && !cs_bell_stopped(&own->settler->bell);
+    return p->unknown < UNKNOWN_MAX && !cs_wakeup_stopped(&own->settler->wakeup);
 }
 
 static void on_end(struct cs_settle *p, const struct cs_event *ev, const struct cs_end *end) {
@@ -251,9 +251,9 @@ static bool settle(struct cs_settler *t, int64_t *ret_pause_ms, struct cs_err *e
 }
 
 static void told(struct cs_settler *t, const struct cs_err *err) {
-    pthread_mutex_lock(&t->bell.lock);
+    pthread_mutex_lock(&t->wakeup.lock);
     cs_link_set(&t->link, err, cs_clock_wall_ms(t->session.clock), "api");
-    pthread_mutex_unlock(&t->bell.lock);
+    pthread_mutex_unlock(&t->wakeup.lock);
 }
 
 static void run(struct cs_settler *t) {
@@ -268,7 +268,7 @@ static void run(struct cs_settler *t) {
         failing = ok ? PAUSE_MS : failing * 2 < PAUSE_MAX_MS ? failing * 2 : PAUSE_MAX_MS;
         pause = ok ? pause : failing;
         cs_pulse_beat(&t->pulse, pause);
-        go_on = cs_bell_wait(&t->bell, pause, ok);
+        go_on = cs_wakeup_wait(&t->wakeup, pause, ok);
     }
 }
 
@@ -281,9 +281,9 @@ static void *thread_main(void *arg) {
     else
         told(t, &err);
     cs_pulse_rest(&t->pulse);
-    pthread_mutex_lock(&t->bell.lock);
+    pthread_mutex_lock(&t->wakeup.lock);
     t->ended = true;
-    pthread_mutex_unlock(&t->bell.lock);
+    pthread_mutex_unlock(&t->wakeup.lock);
     return NULL;
 }
 
@@ -296,7 +296,7 @@ bool cs_settler_new(const struct cs_session *session, const struct cs_settler_ho
     t->session.client = NULL;
     t->session.crypto = NULL;
     t->hooks = *hooks;
-    cs_bell_init(&t->bell);
+    cs_wakeup_init(&t->wakeup);
     t->started = cs_crypto_new(&t->session.crypto, err) && cs_thread_new(&t->thread, thread_main, t, err);
     if (!t->started) {
         cs_settler_free(t);
@@ -307,14 +307,14 @@ bool cs_settler_new(const struct cs_session *session, const struct cs_settler_ho
 }
 
 void cs_settler_wake(struct cs_settler *t) {
-    cs_bell_ring(&t->bell);
+    cs_wakeup_signal(&t->wakeup);
 }
 
 void cs_settler_list(struct cs_settler *t) {
-    pthread_mutex_lock(&t->bell.lock);
+    pthread_mutex_lock(&t->wakeup.lock);
     t->list_wanted = true;
-    pthread_mutex_unlock(&t->bell.lock);
-    cs_bell_ring(&t->bell);
+    pthread_mutex_unlock(&t->wakeup.lock);
+    cs_wakeup_signal(&t->wakeup);
 }
 
 bool cs_settler_ask(struct cs_settler *t, const char *name) {
@@ -322,22 +322,22 @@ bool cs_settler_ask(struct cs_settler *t, const char *name) {
     if (!q)
         return false;
     snprintf(q->name, sizeof q->name, "%s", name);
-    pthread_mutex_lock(&t->bell.lock);
+    pthread_mutex_lock(&t->wakeup.lock);
     q->next = t->questions;
     t->questions = q;
-    pthread_mutex_unlock(&t->bell.lock);
-    cs_bell_ring(&t->bell);
+    pthread_mutex_unlock(&t->wakeup.lock);
+    cs_wakeup_signal(&t->wakeup);
     return true;
 }
 
 void cs_settler_link(struct cs_settler *t, struct cs_link *ret) {
-    pthread_mutex_lock(&t->bell.lock);
+    pthread_mutex_lock(&t->wakeup.lock);
     *ret = t->link;
-    pthread_mutex_unlock(&t->bell.lock);
+    pthread_mutex_unlock(&t->wakeup.lock);
 }
 
 void cs_settler_stop(struct cs_settler *t) {
-    cs_bell_stop(&t->bell);
+    cs_wakeup_stop(&t->wakeup);
 }
 
 int64_t cs_settler_overdue_ms(const struct cs_settler *t) {
@@ -345,9 +345,9 @@ int64_t cs_settler_overdue_ms(const struct cs_settler *t) {
 }
 
 bool cs_settler_ended(struct cs_settler *t) {
-    pthread_mutex_lock(&t->bell.lock);
+    pthread_mutex_lock(&t->wakeup.lock);
     bool ended = t->ended;
-    pthread_mutex_unlock(&t->bell.lock);
+    pthread_mutex_unlock(&t->wakeup.lock);
     return ended;
 }
 
@@ -364,6 +364,6 @@ void cs_settler_free(struct cs_settler *t) {
     cs_client_free(t->session.client);
     cs_spool_free(t->spool);
     cs_crypto_free(t->session.crypto);
-    cs_bell_destroy(&t->bell);
+    cs_wakeup_destroy(&t->wakeup);
     free(t);
 }
