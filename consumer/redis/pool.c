@@ -6,7 +6,7 @@
 
 #include "certsync/runtime/clock.h"
 #include "certsync/runtime/log.h"
-#include "redis/scout.h"
+#include "redis/discovery_thread.h"
 
 #define MOVES_MAX   8    // of one question
 #define WAIT_MAX_MS 1000 // of one question, for a cluster that changes
@@ -45,10 +45,10 @@ struct cs_redis_pool {
     void (*on_state)(void *arg, bool ready);
     void *arg;
     bool freeing;
-    struct cs_redis_scout *scout; // NULL: plain, where nothing is to be found out
-    struct cs_redis_map *map;     // NULL: not known yet
-    unsigned turn;                // which primary a pool of one has
-    bool told;                    // that nobody is found
+    struct cs_redis_discovery *discovery; // NULL: plain, where nothing is to be found out
+    struct cs_redis_map *map;             // NULL: not known yet
+    unsigned turn;                        // which primary a pool of one has
+    bool told;                            // that nobody is found
     int64_t ask_at_ms;
     struct node **nodes;
     size_t len, cap;
@@ -64,9 +64,9 @@ static int64_t now_ms(void) {
 
 static void search(struct cs_redis_pool *p, int64_t in_ms) {
     int64_t at_ms = now_ms() + in_ms;
-    if (p->scout && at_ms < p->ask_at_ms)
+    if (p->discovery && at_ms < p->ask_at_ms)
         p->ask_at_ms = at_ms;
-    if (p->scout)
+    if (p->discovery)
         cs_timer_reset(p->tick, in_ms < SOON_MS ? in_ms : SOON_MS);
 }
 
@@ -322,7 +322,7 @@ bool cs_redis_pool_unsubscribe(struct cs_redis_pool *p, const char *channel) {
 static void take_map(struct cs_redis_pool *p) {
     struct cs_redis_map *map = NULL;
     struct cs_err why = {0};
-    if (!cs_redis_scout_take(p->scout, &map, &why)) {
+    if (!cs_redis_discovery_take(p->discovery, &map, &why)) {
         if (why.kind && !p->told)
             cs_log_err(CS_LOG_WARN, "the primary of Redis is not found", &why, "purpose=%s", p->purpose);
         p->told = p->told || why.kind;
@@ -339,22 +339,22 @@ static void take_map(struct cs_redis_pool *p) {
 static void on_tick(void *arg) {
     struct cs_redis_pool *p = arg;
     int64_t next_ms = SENTINELS_MS;
-    if (p->scout)
+    if (p->discovery)
         take_map(p);
     bool ready = cs_redis_pool_ready(p);
     bool watch = p->access.mode == CS_REDIS_SENTINEL;
-    if (p->scout && now_ms() >= p->ask_at_ms) {
-        cs_redis_scout_ask(p->scout);
+    if (p->discovery && now_ms() >= p->ask_at_ms) {
+        cs_redis_discovery_ask(p->discovery);
         p->ask_at_ms = now_ms() + (ready ? SENTINELS_MS : AWAY_MS);
     }
     if (ready && !watch)
         p->ask_at_ms = INT64_MAX;
     ask_those_who_wait(p);
-    if (p->waiting || (p->scout && cs_redis_scout_asking(p->scout)))
+    if (p->waiting || (p->discovery && cs_redis_discovery_asking(p->discovery)))
         next_ms = SOON_MS;
     else if (!ready)
         next_ms = AWAY_MS;
-    if (p->scout && (next_ms < SENTINELS_MS || watch))
+    if (p->discovery && (next_ms < SENTINELS_MS || watch))
         cs_timer_reset(p->tick, next_ms);
 }
 
@@ -378,7 +378,7 @@ bool cs_redis_pool_new(const struct cs_redis_pool_options *options, struct cs_re
         ok = ok && cs_redis_discover(&p->access, NULL, 0, &p->map, err) &&
              make_node(p, &p->access.seeds[0], &only, err);
     else
-        ok = ok && cs_redis_scout_new(&p->access, &p->scout, err);
+        ok = ok && cs_redis_discovery_new(&p->access, &p->discovery, err);
     if (!ok) {
         cs_redis_pool_free(p);
         return false;
@@ -400,7 +400,7 @@ void cs_redis_pool_free(struct cs_redis_pool *p) {
     }
     free(p->nodes);
     cs_timer_free(p->tick);
-    cs_redis_scout_free(p->scout);
+    cs_redis_discovery_free(p->discovery);
     cs_redis_map_free(p->map);
     free(p);
 }

@@ -3,7 +3,7 @@
 // The event loop's connections to the primaries, one each (redis/async.h), for reads of single keys
 // or of several of one partition: it knows which primary has a partition, follows MOVED and ASK,
 // and asks again for a moment where a cluster is changing (TRYAGAIN, CLUSTERDOWN). A lost or
-// demoted primary is looked for by a thread (redis/scout.h). All in the loop's thread.
+// demoted primary is looked for by a thread (redis/discovery_thread.h). All in the loop's thread.
 #pragma once
 
 #include "redis/access.h"
