@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What /readyz and the metrics tell of each partition's catalog: the oldest share that waits for an answer, and
-// how many agents are heard of. Looked up every few seconds, a question at a time: first which generation of the
-// catalog is live, then the ends of its indexes. However many shares and agents there are, the answers are short.
+// how many agents are heard of. It asks every few seconds, one question at a time: first which generation of
+// the catalog is live, then the ends of its indexes. The answers are short, however many shares and agents exist.
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,9 +12,9 @@
 
 #define LOOK_EVERY_MS 3000
 
-struct lane {
+struct partition {
     struct api_look *all;
-    int32_t partition;
+    int32_t number;
     bool asking;
     size_t question; // which of questions[] is under way
     int64_t generation;
@@ -25,19 +25,19 @@ struct lane {
 struct api_look {
     struct cs_api *api;
     struct cs_timer *timer;
-    int32_t lane_count;
-    struct lane lanes[];
+    int32_t partition_count;
+    struct partition partitions[];
 };
 
-static void put_index(struct cs_buf *command, const struct lane *lane, size_t words, const char *verb,
-                      const char *index) {
+static void put_index(struct cs_buf *command, const struct partition *partition, size_t words,
+                      const char *verb, const char *index) {
     cs_redis_put(command, words);
     cs_redis_put_text(command, verb);
-    api_put_key_of(command, lane->all->api, lane->partition, lane->generation, index);
+    api_put_key_of(command, partition->all->api, partition->number, partition->generation, index);
 }
 
-static void put_first(struct cs_buf *command, const struct lane *lane, const char *index) {
-    put_index(command, lane, 5, "ZRANGE", index);
+static void put_first(struct cs_buf *command, const struct partition *partition, const char *index) {
+    put_index(command, partition, 5, "ZRANGE", index);
     cs_redis_put_text(command, "0");
     cs_redis_put_text(command, "0");
     cs_redis_put_text(command, "WITHSCORES");
@@ -58,64 +58,64 @@ static bool number(const redisReply *reply, int64_t *ret) {
     return true;
 }
 
-static void ask_generation(struct cs_buf *command, struct lane *lane) {
+static void ask_generation(struct cs_buf *command, struct partition *partition) {
     cs_redis_put(command, 2);
     cs_redis_put_text(command, "GET");
-    api_put_key_of(command, lane->all->api, lane->partition, 0, CS_GENERATION_KEY);
+    api_put_key_of(command, partition->all->api, partition->number, 0, CS_GENERATION_KEY);
 }
-static bool told_generation(const redisReply *reply, struct lane *lane) {
-    lane->generation = api_generation(reply);
-    return lane->generation > 0;
+static bool told_generation(const redisReply *reply, struct partition *partition) {
+    partition->generation = api_generation(reply);
+    return partition->generation > 0;
 }
 
-static void ask_share(struct cs_buf *command, struct lane *lane) {
-    put_first(command, lane, cs_key_pending(CS_NEW_KEY));
+static void ask_share(struct cs_buf *command, struct partition *partition) {
+    put_first(command, partition, cs_key_pending(CS_NEW_KEY));
 }
-static bool told_share(const redisReply *reply, struct lane *lane) {
+static bool told_share(const redisReply *reply, struct partition *partition) {
     int64_t share_ms = 0;
     if (!first_score(reply, &share_ms))
         return false;
-    cs_board_share(lane->all->api->consumer->board, lane->partition, share_ms);
+    cs_board_share(partition->all->api->consumer->board, partition->number, share_ms);
     return true;
 }
 
-static void ask_alive(struct cs_buf *command, struct lane *lane) {
-    const struct cs_consumer *c = lane->all->api->consumer;
-    snprintf(lane->since_ms, sizeof lane->since_ms, "%" PRId64,
+static void ask_alive(struct cs_buf *command, struct partition *partition) {
+    const struct cs_consumer *c = partition->all->api->consumer;
+    snprintf(partition->since_ms, sizeof partition->since_ms, "%" PRId64,
              cs_clock_wall_ms(c->clock) - c->settings->api_quiet_after_ms);
-    put_index(command, lane, 4, "ZCOUNT", cs_key_heartbeats(CS_NEW_KEY));
-    cs_redis_put_text(command, lane->since_ms);
+    put_index(command, partition, 4, "ZCOUNT", cs_key_heartbeats(CS_NEW_KEY));
+    cs_redis_put_text(command, partition->since_ms);
     cs_redis_put_text(command, "+inf");
 }
-static bool told_alive(const redisReply *reply, struct lane *lane) {
-    return number(reply, &lane->agents.alive);
+static bool told_alive(const redisReply *reply, struct partition *partition) {
+    return number(reply, &partition->agents.alive);
 }
 
-static void ask_quiet(struct cs_buf *command, struct lane *lane) {
-    char before[sizeof lane->since_ms + 1];
-    snprintf(before, sizeof before, "(%s", lane->since_ms);
-    put_index(command, lane, 4, "ZCOUNT", cs_key_heartbeats(CS_NEW_KEY));
+static void ask_quiet(struct cs_buf *command, struct partition *partition) {
+    char before[sizeof partition->since_ms + 1];
+    snprintf(before, sizeof before, "(%s", partition->since_ms);
+    put_index(command, partition, 4, "ZCOUNT", cs_key_heartbeats(CS_NEW_KEY));
     cs_redis_put_text(command, "-inf");
     cs_redis_put_text(command, before);
 }
-static bool told_quiet(const redisReply *reply, struct lane *lane) {
-    return number(reply, &lane->agents.quiet);
+static bool told_quiet(const redisReply *reply, struct partition *partition) {
+    return number(reply, &partition->agents.quiet);
 }
 
-static void ask_oldest(struct cs_buf *command, struct lane *lane) {
-    put_first(command, lane, cs_key_heartbeats(CS_NEW_KEY));
+static void ask_oldest(struct cs_buf *command, struct partition *partition) {
+    put_first(command, partition, cs_key_heartbeats(CS_NEW_KEY));
 }
-static bool told_oldest(const redisReply *reply, struct lane *lane) {
-    if (!first_score(reply, &lane->agents.oldest_ms))
+static bool told_oldest(const redisReply *reply, struct partition *partition) {
+    if (!first_score(reply, &partition->agents.oldest_ms))
         return false;
-    lane->agents.known = true;
-    cs_board_agents(lane->all->api->consumer->board, lane->partition, &lane->agents);
+    partition->agents.known = true;
+    cs_board_agents(partition->all->api->consumer->board, partition->number, &partition->agents);
     return true;
 }
 
 static const struct {
-    void (*ask)(struct cs_buf *command, struct lane *lane);
-    bool (*told)(const redisReply *reply, struct lane *lane); // false: that was no answer
+    void (*ask)(struct cs_buf *command, struct partition *partition);
+    bool (*told)(const redisReply *reply, struct partition *partition); // false: that was no answer
 } questions[] = {
     {ask_generation, told_generation}, {ask_share, told_share},   {ask_alive, told_alive},
     {ask_quiet, told_quiet},           {ask_oldest, told_oldest},
@@ -123,43 +123,45 @@ static const struct {
 
 static void on_reply(const redisReply *reply, void *arg);
 
-static void ask(struct lane *lane) {
+static void ask(struct partition *partition) {
     CS_AUTO(cs_buf_clear) struct cs_buf command;
     cs_buf_init(&command, 512);
-    questions[lane->question].ask(&command, lane);
-    lane->asking = cs_redis_pool_send(lane->all->api->redis, lane->partition, &command, on_reply, lane);
+    questions[partition->question].ask(&command, partition);
+    partition->asking =
+        cs_redis_pool_send(partition->all->api->redis, partition->number, &command, on_reply, partition);
 }
 
 // Where there is no answer nothing is known anew; the next look begins from the start.
 static void on_reply(const redisReply *reply, void *arg) {
-    struct lane *lane = arg;
-    lane->asking = false;
-    if (reply && questions[lane->question].told(reply, lane) && ++lane->question < CS_ARRAY_LEN(questions))
-        ask(lane);
+    struct partition *partition = arg;
+    partition->asking = false;
+    if (reply && questions[partition->question].told(reply, partition) &&
+        ++partition->question < CS_ARRAY_LEN(questions))
+        ask(partition);
 }
 
 static void look(void *arg) {
     struct api_look *l = arg;
-    for (int32_t i = 0; i < l->lane_count; i++) {
-        struct lane *lane = &l->lanes[i];
+    for (int32_t i = 0; i < l->partition_count; i++) {
+        struct partition *partition = &l->partitions[i];
         struct cs_board_entry e;
         cs_board_get(l->api->consumer->board, i, &e);
-        if (lane->asking || e.state == CS_BOARD_ELSEWHERE)
+        if (partition->asking || e.state == CS_BOARD_ELSEWHERE)
             continue;
-        lane->question = 0;
-        ask(lane);
+        partition->question = 0;
+        ask(partition);
     }
 }
 
 bool api_look_new(struct cs_api *api, struct api_look **ret, struct cs_err *err) {
     int32_t n = api->consumer->partition_count;
-    struct api_look *l = calloc(1, sizeof *l + (size_t)n * sizeof l->lanes[0]);
+    struct api_look *l = calloc(1, sizeof *l + (size_t)n * sizeof l->partitions[0]);
     if (!l)
         return cs_err_oom(err);
     l->api = api;
-    l->lane_count = n;
+    l->partition_count = n;
     for (int32_t i = 0; i < n; i++)
-        l->lanes[i] = (struct lane){.all = l, .partition = i};
+        l->partitions[i] = (struct partition){.all = l, .number = i};
     l->timer = cs_timer_new(api->consumer->loop, LOOK_EVERY_MS, LOOK_EVERY_MS, look, l);
     if (!l->timer) {
         free(l);

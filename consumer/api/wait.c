@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Those who wait for an outcome. Each partition is a lane: while somebody waits there, its channel is
-// subscribed (a connection of its own), and whenever a commit is heard the outcomes of all who wait in the
-// lane are looked up together. Looks of a lane never overlap and begin at least LOOK_GAP_MS apart, so that
-// many who wait and many commits cannot multiply. A slow look is the backstop where no message came.
+// Calls that wait for an outcome. Each partition has a watch. While a call waits there, the watch subscribes
+// to the partition's channel (on a connection of its own). After each commit that it hears of, it looks up
+// the outcomes of all waiting calls together. Looks of one watch never overlap and begin at least LOOK_GAP_MS
+// apart: their number does not grow with calls times commits. Without messages it looks every BACKSTOP_TICKS.
 //
-// hiredis 0.14 loses a channel's callback when it is subscribed again before the UNSUBSCRIBE is confirmed:
-// hence the states of a lane's subscription.
+// hiredis 0.14 loses a channel's callback when it is subscribed again before the UNSUBSCRIBE is confirmed.
+// Therefore a watch's subscription has states.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,10 +22,10 @@
 
 enum subscription { OFF, ASKED, ON, LEAVING };
 
-struct lane;
+struct watch;
 struct api_waiter {
     struct api_call *call;
-    struct lane *lane;
+    struct watch *watch;
     cs_uuid event;
     int64_t until_ms;
     uint64_t pass; // last pass that took it
@@ -33,7 +33,7 @@ struct api_waiter {
     struct api_waiter *prev, *next;
 };
 
-struct lane {
+struct watch {
     struct api_waits *all;
     int32_t partition;
     struct api_waiter *head;
@@ -59,60 +59,61 @@ struct api_waits {
     unsigned ticks;
     size_t count, max;
     struct cs_series *gauge;
-    int32_t lane_count;
-    struct lane lanes[];
+    int32_t watch_count;
+    struct watch watches[];
 };
 
 static int64_t now_ms(const struct api_waits *w) {
     return cs_clock_mono_ms(w->api->consumer->clock);
 }
 
-static void look(struct lane *lane);
+static void look(struct watch *watch);
 
 // ---- subscriptions
 
 static void on_channel(const redisReply *reply, void *arg) {
-    struct lane *lane = arg;
+    struct watch *watch = arg;
     const char *what = api_elements(reply) >= 2 ? reply->element[0]->str : NULL;
     if (!what) { // the connection is gone, and all subscriptions with it
-        lane->subscription = OFF;
+        watch->subscription = OFF;
         return;
     }
     if (strcmp(what, "unsubscribe") == 0) {
-        lane->subscription = OFF; // on_tick subscribes again where somebody came meanwhile
+        watch->subscription = OFF; // on_tick subscribes again where somebody came meanwhile
         return;
     }
     if (strcmp(what, "subscribe") == 0)
-        lane->subscription = ON;
-    lane->heard++;
-    look(lane);
+        watch->subscription = ON;
+    watch->heard++;
+    look(watch);
 }
 
-static void channel_of(const struct lane *lane, char *out, size_t size) {
+static void channel_of(const struct watch *watch, char *out, size_t size) {
     char slot[CS_PREFIX_MAX];
-    cs_redis_prefix(slot, lane->all->api->consumer->settings->redis_namespace, lane->partition, 0);
+    cs_redis_prefix(slot, watch->all->api->consumer->settings->redis_namespace, watch->partition, 0);
     snprintf(out, size, "%s" CS_MOVED_CHANNEL, slot);
 }
 
-static void want_channel(struct lane *lane) {
+static void want_channel(struct watch *watch) {
     char channel[128];
-    channel_of(lane, channel, sizeof channel);
-    if (lane->subscription == OFF && cs_redis_pool_subscribe(lane->all->channels, channel, on_channel, lane))
-        lane->subscription = ASKED;
+    channel_of(watch, channel, sizeof channel);
+    if (watch->subscription == OFF &&
+        cs_redis_pool_subscribe(watch->all->channels, channel, on_channel, watch))
+        watch->subscription = ASKED;
 }
 
-static void leave_channel(struct lane *lane) {
+static void leave_channel(struct watch *watch) {
     char channel[128];
-    channel_of(lane, channel, sizeof channel);
-    if (lane->subscription == ON && cs_redis_pool_unsubscribe(lane->all->channels, channel))
-        lane->subscription = LEAVING;
+    channel_of(watch, channel, sizeof channel);
+    if (watch->subscription == ON && cs_redis_pool_unsubscribe(watch->all->channels, channel))
+        watch->subscription = LEAVING;
 }
 
 static void on_channels_state(void *arg, bool ready) {
     struct api_waits *w = arg;
-    for (int32_t p = 0; ready && p < w->lane_count; p++)
-        if (w->lanes[p].count > 0)
-            want_channel(&w->lanes[p]);
+    for (int32_t p = 0; ready && p < w->watch_count; p++)
+        if (w->watches[p].count > 0)
+            want_channel(&w->watches[p]);
 }
 
 // ---- those who wait
@@ -124,12 +125,12 @@ static void start_ticking(struct api_waits *w) {
 }
 
 uint64_t api_wait_heard(const struct api_waits *w, int32_t partition) {
-    return w->lanes[partition].heard;
+    return w->watches[partition].heard;
 }
 
 void api_wait_park(struct api_call *call, const char *event, int64_t until_ms, uint64_t heard) {
     struct api_waits *w = call->api->waits;
-    struct lane *lane = &w->lanes[call->partition];
+    struct watch *watch = &w->watches[call->partition];
     if (call->api->stopping) {
         api_busy(call, "The server is stopping; ask again.");
         return;
@@ -139,42 +140,42 @@ void api_wait_park(struct api_call *call, const char *event, int64_t until_ms, u
         api_busy(call, "Too many requests wait for outcomes; ask again.");
         return;
     }
-    *waiter = (struct api_waiter){.call = call, .lane = lane, .until_ms = until_ms, .next = lane->head};
+    *waiter = (struct api_waiter){.call = call, .watch = watch, .until_ms = until_ms, .next = watch->head};
     memcpy(waiter->event, event, sizeof waiter->event);
     if (waiter->next)
         waiter->next->prev = waiter;
-    lane->head = waiter;
-    lane->count++;
+    watch->head = waiter;
+    watch->count++;
     w->count++;
     cs_series_set(w->gauge, (double)w->count);
     call->waiter = waiter;
-    want_channel(lane);
-    if (lane->heard != heard) // it may have been decided between the question and now
-        look(lane);
+    want_channel(watch);
+    if (watch->heard != heard) // it may have been decided between the question and now
+        look(watch);
     start_ticking(w);
 }
 
 void api_wait_unpark(struct api_call *call) {
     struct api_waiter *waiter = CS_TAKE(call->waiter);
-    struct lane *lane = waiter->lane;
+    struct watch *watch = waiter->watch;
     if (waiter->slot > 0)
-        lane->batch[waiter->slot - 1] = NULL;
+        watch->batch[waiter->slot - 1] = NULL;
     if (waiter->prev)
         waiter->prev->next = waiter->next;
     else
-        lane->head = waiter->next;
+        watch->head = waiter->next;
     if (waiter->next)
         waiter->next->prev = waiter->prev;
-    if (--lane->count == 0)
-        lane->left_ms = now_ms(lane->all);
-    lane->all->count--;
-    cs_series_set(lane->all->gauge, (double)lane->all->count);
+    if (--watch->count == 0)
+        watch->left_ms = now_ms(watch->all);
+    watch->all->count--;
+    cs_series_set(watch->all->gauge, (double)watch->all->count);
     free(waiter);
 }
 
 // ---- looking
 
-static void next_batch(struct lane *lane);
+static void next_batch(struct watch *watch);
 
 static void look_at(struct api_waiter *waiter, struct cs_bytes doc) {
     struct api_call *call = waiter->call;
@@ -192,90 +193,90 @@ static void look_at(struct api_waiter *waiter, struct cs_bytes doc) {
 }
 
 static void on_batch(const redisReply *reply, void *arg) {
-    struct lane *lane = arg;
-    int64_t *believed = &lane->all->api->generations[lane->partition];
-    bool answered = api_elements(reply) == lane->batch_len + 2;
-    int64_t generation = answered ? api_generation(reply->element[lane->batch_len]) : 0;
-    bool same = answered && generation == lane->generation;
-    bool ok = same && api_standing(lane->all->api, lane->partition, reply->element[lane->batch_len + 1]);
+    struct watch *watch = arg;
+    int64_t *believed = &watch->all->api->generations[watch->partition];
+    bool answered = api_elements(reply) == watch->batch_len + 2;
+    int64_t generation = answered ? api_generation(reply->element[watch->batch_len]) : 0;
+    bool same = answered && generation == watch->generation;
+    bool ok = same && api_standing(watch->all->api, watch->partition, reply->element[watch->batch_len + 1]);
     if (answered && generation > 0 && !same) {
         *believed = generation;
-        lane->again = true; // the same once more, of the other generation
+        watch->again = true; // the same once more, of the other generation
     }
-    for (size_t i = 0; i < lane->batch_len; i++) {
-        struct api_waiter *waiter = lane->batch[i];
+    for (size_t i = 0; i < watch->batch_len; i++) {
+        struct api_waiter *waiter = watch->batch[i];
         if (!waiter)
             continue;
         waiter->slot = 0;
         if (ok)
             look_at(waiter, api_bytes(reply->element[i]));
     }
-    lane->batch_len = 0;
+    watch->batch_len = 0;
     if (ok) {
-        next_batch(lane);
+        next_batch(watch);
         return;
     }
-    lane->looking = false; // the next message, the backstop or Redis coming back looks again
-    if (answered && lane->again)
-        look(lane);
+    watch->looking = false; // the next message, the backstop or Redis coming back looks again
+    if (answered && watch->again)
+        look(watch);
 }
 
-static void take_batch(struct lane *lane) {
-    for (struct api_waiter *w = lane->head; w && lane->batch_len < BATCH; w = w->next) {
-        if (w->pass == lane->pass)
+static void take_batch(struct watch *watch) {
+    for (struct api_waiter *w = watch->head; w && watch->batch_len < BATCH; w = w->next) {
+        if (w->pass == watch->pass)
             continue;
-        w->pass = lane->pass;
-        lane->batch[lane->batch_len++] = w;
-        w->slot = lane->batch_len;
+        w->pass = watch->pass;
+        watch->batch[watch->batch_len++] = w;
+        w->slot = watch->batch_len;
     }
 }
 
-static void drop_batch(struct lane *lane) {
-    for (size_t i = 0; i < lane->batch_len; i++)
-        lane->batch[i]->slot = 0;
-    lane->batch_len = 0;
-    lane->looking = false;
+static void drop_batch(struct watch *watch) {
+    for (size_t i = 0; i < watch->batch_len; i++)
+        watch->batch[i]->slot = 0;
+    watch->batch_len = 0;
+    watch->looking = false;
 }
 
-static void next_batch(struct lane *lane) {
-    struct cs_api *api = lane->all->api;
-    take_batch(lane);
-    if (lane->batch_len == 0) {
-        lane->looking = false;
-        if (lane->again)
-            look(lane);
+static void next_batch(struct watch *watch) {
+    struct cs_api *api = watch->all->api;
+    take_batch(watch);
+    if (watch->batch_len == 0) {
+        watch->looking = false;
+        if (watch->again)
+            look(watch);
         return;
     }
     CS_AUTO(cs_buf_clear) struct cs_buf command;
     cs_buf_init(&command, API_COMMAND_MAX);
-    lane->generation = api->generations[lane->partition];
-    cs_redis_put(&command, lane->batch_len + 3);
+    watch->generation = api->generations[watch->partition];
+    cs_redis_put(&command, watch->batch_len + 3);
     cs_redis_put_text(&command, "MGET");
-    for (size_t i = 0; i < lane->batch_len; i++)
-        api_put_key_of(&command, api, lane->partition, lane->generation,
-                       cs_key_outcome(CS_NEW_KEY, lane->batch[i]->call->account, lane->batch[i]->event));
-    api_put_standing_keys(&command, api, lane->partition, lane->generation);
-    if (!cs_redis_pool_send(api->redis, lane->partition, &command, on_batch, lane))
-        drop_batch(lane);
+    for (size_t i = 0; i < watch->batch_len; i++)
+        api_put_key_of(&command, api, watch->partition, watch->generation,
+                       cs_key_outcome(CS_NEW_KEY, watch->batch[i]->call->account, watch->batch[i]->event));
+    api_put_standing_keys(&command, api, watch->partition, watch->generation);
+    if (!cs_redis_pool_send(api->redis, watch->partition, &command, on_batch, watch))
+        drop_batch(watch);
 }
 
-static void look(struct lane *lane) {
-    int64_t now = now_ms(lane->all), since = now - lane->look_ms;
-    if (lane->count == 0)
+static void look(struct watch *watch) {
+    int64_t now = now_ms(watch->all), since = now - watch->look_ms;
+    if (watch->count == 0)
         return;
-    if (lane->looking) {
-        lane->again = true;
+    if (watch->looking) {
+        watch->again = true;
         return;
     }
     if (since < LOOK_GAP_MS) {
-        cs_timer_reset(lane->due, LOOK_GAP_MS - since);
+        cs_timer_reset(watch->due, LOOK_GAP_MS - since);
         return;
     }
-    lane->looking = true;
-    lane->again = false;
-    lane->look_ms = now;
-    lane->pass++;
-    next_batch(lane);
+    watch->looking = true;
+    watch->again = false;
+    watch->look_ms = now;
+    watch->pass++;
+    next_batch(watch);
 }
 
 static void on_due(void *arg) {
@@ -283,14 +284,14 @@ static void on_due(void *arg) {
 }
 
 void api_waits_redis(struct api_waits *w, bool ready) {
-    for (int32_t p = 0; ready && p < w->lane_count; p++)
-        look(&w->lanes[p]);
+    for (int32_t p = 0; ready && p < w->watch_count; p++)
+        look(&w->watches[p]);
 }
 
 // ---- time
 
-static void expire(struct lane *lane, int64_t now) {
-    for (struct api_waiter *w = lane->head, *next; w; w = next) {
+static void expire(struct watch *watch, int64_t now) {
+    for (struct api_waiter *w = watch->head, *next; w; w = next) {
         struct api_call *call = w->call;
         next = w->next; // answering one frees no other
         if (now < w->until_ms)
@@ -305,17 +306,17 @@ static void on_tick(void *arg) {
     struct api_waits *w = arg;
     int64_t now = now_ms(w);
     bool backstop = ++w->ticks % BACKSTOP_TICKS == 0, busy = false;
-    for (int32_t p = 0; p < w->lane_count; p++) {
-        struct lane *lane = &w->lanes[p];
-        expire(lane, now);
-        if (lane->count > 0) {
-            want_channel(lane);
+    for (int32_t p = 0; p < w->watch_count; p++) {
+        struct watch *watch = &w->watches[p];
+        expire(watch, now);
+        if (watch->count > 0) {
+            want_channel(watch);
             if (backstop)
-                look(lane);
-        } else if (now - lane->left_ms >= LINGER_MS) {
-            leave_channel(lane);
+                look(watch);
+        } else if (now - watch->left_ms >= LINGER_MS) {
+            leave_channel(watch);
         }
-        busy = busy || lane->count > 0 || lane->subscription != OFF;
+        busy = busy || watch->count > 0 || watch->subscription != OFF;
     }
     w->ticking = false;
     if (busy)
@@ -332,11 +333,11 @@ static struct cs_timer *idle_timer(struct cs_loop *loop, void (*fn)(void *), voi
 bool api_waits_new(struct cs_api *api, struct api_waits **ret, struct cs_err *err) {
     const struct cs_consumer *c = api->consumer;
     int32_t n = c->partition_count;
-    struct api_waits *w = calloc(1, sizeof *w + (size_t)n * sizeof w->lanes[0]);
+    struct api_waits *w = calloc(1, sizeof *w + (size_t)n * sizeof w->watches[0]);
     if (!w)
         return cs_err_oom(err);
     w->api = api;
-    w->lane_count = n;
+    w->watch_count = n;
     // Some connections stay free for those who do not wait.
     w->max = (size_t)c->settings->api_max_connections * 3 / 4 + 1;
     w->gauge = cs_metric_0(cs_metrics_gauge(c->metrics, "certsync_api_waiting_requests",
@@ -344,10 +345,10 @@ bool api_waits_new(struct cs_api *api, struct api_waits **ret, struct cs_err *er
     w->tick = idle_timer(c->loop, on_tick, w);
     bool ok = w->tick != NULL;
     for (int32_t p = 0; p < n; p++) {
-        struct lane *lane = &w->lanes[p];
-        *lane = (struct lane){.all = w, .partition = p, .look_ms = now_ms(w) - LOOK_GAP_MS};
-        lane->due = idle_timer(c->loop, on_due, lane);
-        ok = ok && lane->due;
+        struct watch *watch = &w->watches[p];
+        *watch = (struct watch){.all = w, .partition = p, .look_ms = now_ms(w) - LOOK_GAP_MS};
+        watch->due = idle_timer(c->loop, on_due, watch);
+        ok = ok && watch->due;
     }
     struct cs_redis_pool_options o = {.loop = c->loop,
                                       .access = &c->redis,
@@ -365,9 +366,9 @@ bool api_waits_new(struct cs_api *api, struct api_waits **ret, struct cs_err *er
 }
 
 void api_waits_stop(struct api_waits *w) {
-    for (int32_t p = 0; p < w->lane_count; p++)
-        while (w->lanes[p].head) {
-            struct api_call *call = w->lanes[p].head->call;
+    for (int32_t p = 0; p < w->watch_count; p++)
+        while (w->watches[p].head) {
+            struct api_call *call = w->watches[p].head->call;
             api_wait_unpark(call);
             api_busy(call, "The server is stopping; ask again.");
             api_call_settle(call);
@@ -379,7 +380,7 @@ void api_waits_free(struct api_waits *w) {
         return;
     cs_redis_pool_free(w->channels);
     cs_timer_free(w->tick);
-    for (int32_t p = 0; p < w->lane_count; p++)
-        cs_timer_free(w->lanes[p].due);
+    for (int32_t p = 0; p < w->watch_count; p++)
+        cs_timer_free(w->watches[p].due);
     free(w);
 }
