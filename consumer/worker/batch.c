@@ -188,23 +188,23 @@ static bool full(const struct cs_worker_context *x, const struct cs_batch *b) {
     return b->len >= (size_t)x->c->settings->batch_records || b->bytes >= (size_t)x->c->settings->batch_bytes;
 }
 
-// More messages into the stash. False: there are none now.
+// Takes more messages from the queue. False: there are none now.
 static bool refill(struct cs_partition *p) {
-    if (!p->stash) {
-        p->stash = calloc(TAKE_AT_ONCE, sizeof(rd_kafka_message_t *));
-        if (!p->stash)
+    if (!p->taken) {
+        p->taken = calloc(TAKE_AT_ONCE, sizeof(rd_kafka_message_t *));
+        if (!p->taken)
             return false;
     }
-    ssize_t n = rd_kafka_consume_batch_queue(p->queue, 0, p->stash, TAKE_AT_ONCE);
-    p->stash_at = 0;
-    p->stash_len = n > 0 ? (size_t)n : 0;
-    cs_kafka_intake_took(&p->intake, p->stash, p->stash_len, TAKE_AT_ONCE);
-    return p->stash_len > 0;
+    ssize_t n = rd_kafka_consume_batch_queue(p->queue, 0, p->taken, TAKE_AT_ONCE);
+    p->taken_next = 0;
+    p->taken_len = n > 0 ? (size_t)n : 0;
+    cs_kafka_intake_took(&p->intake, p->taken, p->taken_len, TAKE_AT_ONCE);
+    return p->taken_len > 0;
 }
 
-// Assigning takes effect later than it returns, and fetches again what the stash may still hold:
-// what was fetched before, or comes a second time, is not to be judged. The first record after a
-// start is exactly the one asked for.
+// An assignment takes effect after the call returned. Then it fetches again what p->taken may still hold.
+// A record from before it, or one that comes twice, must not be judged. The first record after a start is
+// exactly the one that was asked for.
 static bool is_left_over(struct cs_partition *p, const rd_kafka_message_t *m) {
     if (m->offset < p->next_fetch || (p->rewound && m->offset != p->next_fetch))
         return true;
@@ -218,9 +218,9 @@ static bool fill(const struct cs_worker_context *x, struct cs_batch *b, bool *re
     size_t most = b->len + TAKE_AT_ONCE;
     bool ok = true;
     while (ok && b->len < most && !full(x, b)) {
-        if (p->stash_at == p->stash_len && !refill(p))
+        if (p->taken_next == p->taken_len && !refill(p))
             break;
-        rd_kafka_message_t *m = p->stash[p->stash_at++];
+        rd_kafka_message_t *m = p->taken[p->taken_next++];
         *ret_some = true;
         if (m->err || is_left_over(p, m)) {
             ok = !m->err || stream_event(x, p, m, err);
@@ -241,7 +241,7 @@ static bool begin_batch(struct cs_batches *b, struct cs_partition *partitions) {
         return false;
     do {
         struct cs_partition *after = p->next ? p->next : partitions;
-        if (p->state == CS_PARTITION_RUNNING && (p->stash_at < p->stash_len || refill(p))) {
+        if (p->state == CS_PARTITION_RUNNING && (p->taken_next < p->taken_len || refill(p))) {
             b->filling = batch_new(b);
             if (!b->filling)
                 return false;

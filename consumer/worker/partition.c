@@ -37,9 +37,9 @@ bool cs_partition_new(const struct cs_worker_context *x, int32_t id, struct cs_p
 }
 
 void cs_partition_forget(struct cs_partition *p, enum cs_partition_state then) {
-    for (; p->stash_at < p->stash_len; p->stash_at++)
-        rd_kafka_message_destroy(p->stash[p->stash_at]);
-    p->stash_at = p->stash_len = 0;
+    for (; p->taken_next < p->taken_len; p->taken_next++)
+        rd_kafka_message_destroy(p->taken[p->taken_next]);
+    p->taken_next = p->taken_len = 0;
     cs_stand_forget(&p->stand);
     p->state = then;
 }
@@ -48,7 +48,7 @@ void cs_partition_free(struct cs_partition *p) {
     if (!p)
         return;
     cs_partition_forget(p, CS_PARTITION_STOPPED);
-    free(p->stash);
+    free(p->taken);
     cs_stand_clear(&p->stand);
     if (p->queue)
         rd_kafka_queue_destroy(p->queue);
@@ -229,8 +229,8 @@ void cs_partition_saw(const struct cs_worker_context *x, struct cs_partition *p,
 
 void cs_partition_applied(const struct cs_worker_context *x, struct cs_partition *p, int64_t batch_ms) {
     p->oldest_ms = batch_ms;
-    if (!batch_ms && p->stash_at < p->stash_len && !p->stash[p->stash_at]->err)
-        p->oldest_ms = rd_kafka_message_timestamp(p->stash[p->stash_at], NULL);
+    if (!batch_ms && p->taken_next < p->taken_len && !p->taken[p->taken_next]->err)
+        p->oldest_ms = rd_kafka_message_timestamp(p->taken[p->taken_next], NULL);
     cs_board_oldest(x->c->board, p->stand.id, p->oldest_ms);
 }
 

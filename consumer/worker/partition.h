@@ -32,11 +32,11 @@ struct cs_partition {
     enum cs_partition_state state;
     struct cs_stand stand;
 
-    // Its records. Those of the stash were taken from the queue, and belong to the next batch.
+    // Its records. Those in taken, from taken_next on, left the queue and belong to the next batch.
     rd_kafka_queue_t *queue;
     struct cs_kafka_intake intake;
-    rd_kafka_message_t **stash;
-    size_t stash_len, stash_at;
+    rd_kafka_message_t **taken;
+    size_t taken_len, taken_next;
     int64_t next_fetch; // offset that the queue gives next
     int64_t eof_at;     // the end of its queue as last seen; -1: not since the start
     bool rewound;       // nothing came since the start
