@@ -47,7 +47,8 @@ bool cs_err_prepend(struct cs_err *err, const char *fmt, ...) {
         return false;
     if ((size_t)n >= sizeof context)
         cut_at_boundary(context, sizeof context - 1);
-    // What the callee said is worth more than the context: the context is cut first, to half of the room.
+    // What the callee said is worth more than the context. So the context is cut first, to half of
+    // the room.
     size_t context_len = strlen(context);
     size_t msg_len = strlen(err->msg);
     size_t room = sizeof err->msg - 1 - 2;

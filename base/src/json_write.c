@@ -8,8 +8,8 @@
 
 #include "certsync/base/text.h"
 
-// A value or name that follows a finished value needs a comma. A finished value ends in one of these bytes;
-// what cannot be one ('{', '[', ':', a newline between documents) needs none.
+// A value or name needs a comma if it follows a finished value. A finished value ends in one of
+// these bytes. Nothing else ends in one: '{', '[', ':', a newline between documents.
 static void comma(struct cs_buf *b) {
     if (b->failed || b->len == 0)
         return;
@@ -63,7 +63,7 @@ static void put_escape(struct cs_buf *b, uint8_t c) {
 }
 
 #ifdef __SSE2__
-// Steps over blocks of 16 bytes, to what ends a plain run where that is in one.
+// Steps over blocks of 16 bytes, up to the byte that ends a plain run, if one of them holds it.
 static const char *skip_blocks(const char *s, const char *end) {
     const __m128i quote = _mm_set1_epi8('"');
     const __m128i backslash = _mm_set1_epi8('\\');

@@ -21,7 +21,7 @@ struct cs_region_block {
     alignas(max_align_t) unsigned char data[];
 };
 
-// The next block that size bytes fit into becomes the current one: one that is there, or a new one.
+// Makes current a block that size bytes fit into: one that is there, or a new one.
 static bool turn_over(struct cs_region *r, size_t size) {
     struct cs_region_block **link = r->current ? &r->current->next : &r->first;
     if (!*link || (*link)->size < size) {

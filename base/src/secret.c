@@ -12,17 +12,17 @@
 #define LONG_RUN      40 // 30 bytes
 #define PATH_RUN      24 // 18 bytes
 #define SHOWN_MAX     4
-#define RANDOM_PERMIL 450 // of neighbours are of different classes: 620 in random base64, under 300 in words
-#define LONG_PERMIL   300 // a long stretch of random characters may have so few
+#define RANDOM_PERMIL 450 // of neighbours differ in kind: 620 in random base64, under 300 in words
+#define LONG_PERMIL   300 // for a long run of random characters, which may have so few
 
-// Of both alphabets.
+// Takes both alphabets.
 static int base64_value(char c) {
     int value = cs_base64_value(c);
     return value >= 0 ? value : cs_base64url_value(c);
 }
 
-// SEQUENCE { INTEGER 0 or 1, then SEQUENCE (PKCS#8), INTEGER (PKCS#1) or OCTET STRING (SEC1). Certificates, requests and
-// public keys have no number there.
+// SEQUENCE { INTEGER 0 or 1, then SEQUENCE (PKCS#8), INTEGER (PKCS#1) or OCTET STRING (SEC1).
+// Certificates, requests and public keys have no number there.
 static bool key_head(const uint8_t head[DER_HEAD]) {
     size_t at = head[1] < 0x80 ? 2 : head[1] == 0x81 ? 3 : head[1] == 0x82 ? 4 : 0;
     return head[0] == 0x30 && at > 0 && head[at] == 0x02 && head[at + 1] == 0x01 && head[at + 2] <= 1 &&
@@ -114,8 +114,8 @@ static bool slash_counts(const char *s, size_t len) {
     return len == 0 || (s[0] != '/' && s[0] != '.' && s[0] != '~');
 }
 
-// Random base64 has letters of both kinds; names and numbers in hexadecimal have one. One stretch of this length is
-// enough: what stands around it may be less random (the key's header is).
+// Random base64 has letters of both cases; names and hexadecimal numbers have one case. One stretch
+// of this length is enough: the text around it may be less random (a key's header is).
 static bool random_run(const char *s, size_t len, size_t stretch, size_t permil) {
     bool slash = slash_counts(s, len);
     for (size_t i = 0; i + stretch <= len; i++) {
@@ -131,7 +131,7 @@ bool cs_secret_is_random(const char *s, size_t len) {
     return random_run(s, len, LONG_RUN, RANDOM_PERMIL);
 }
 
-// How many hexadecimal digits begin here, where there are letters among them.
+// How many hexadecimal digits begin here; 0 without a letter among them.
 static size_t hex_run(const char *s, size_t len) {
     size_t n = 0, digits = 0;
     for (; n < len && cs_hex_value(s[n]) >= 0; n++)
@@ -139,7 +139,7 @@ static size_t hex_run(const char *s, size_t len) {
     return digits > 0 && digits < n ? n : 0;
 }
 
-// Directories and files are called by SHA-1 and SHA-256 here and there.
+// Some directories and files are named by a SHA-1 or SHA-256: these lengths are no secret.
 static bool long_hex(const char *s, size_t len) {
     for (size_t i = 0; i < len; i++) {
         size_t n = hex_run(s + i, len - i);
@@ -150,13 +150,14 @@ static bool long_hex(const char *s, size_t len) {
     return false;
 }
 
-// A window of SHORT_RUN characters with letters of both kinds that changes its kind four times; words do that twice.
+// SHORT_RUN characters with letters of both cases that change their kind four times. Words do so
+// twice.
 static bool busy_window(const char *s, size_t len, bool slash) {
     struct run r = next_run(s, len < SHORT_RUN ? len : SHORT_RUN, slash);
     return r.len == SHORT_RUN && r.changes >= 4 && (r.kinds & BOTH_CASES) == BOTH_CASES;
 }
 
-// As PEM has them; no name or path does.
+// PEM has such dashes; no name or path does.
 static bool has_dashes(const char *s, size_t len) {
     for (size_t i = 0; i + 5 <= len; i++)
         if (memcmp(s + i, "-----", 5) == 0)
@@ -164,7 +165,8 @@ static bool has_dashes(const char *s, size_t len) {
     return false;
 }
 
-// No text: DER, or a part of it. Names that want to play with a terminal have escapes, but no such controls.
+// DER, or a part of it. Names that try to steer a terminal have escapes, but none of these
+// controls.
 static bool is_binary(const char *s, size_t len) {
     for (size_t i = 0; i < len; i++) {
         uint8_t c = (uint8_t)s[i];

@@ -70,7 +70,7 @@ bool der_bits_valid(struct cs_bytes v) {
     return v.len > 0 && v.data[0] < 8 && (v.len > 1 || v.data[0] == 0);
 }
 
-// Universal types that are constructed always: EXTERNAL and EMBEDDED PDV are in nobody's certificates.
+// Universal types that are always constructed. EXTERNAL and EMBEDDED PDV occur in no certificate.
 bool der_any_valid(const struct der_value *v) {
     if ((v->tag & 0xC0) != 0)
         return true;
@@ -91,7 +91,7 @@ bool der_any_valid(const struct der_value *v) {
         return content.len % 2 == 0;
     case DER_UNIVERSAL_STRING:
         return content.len % 4 == 0;
-    case DER_UTC_TIME: // X.690 sections 11.7, 11.8: seconds and Z are always there. OpenSSL asks for it from 3.3 on
+    case DER_UTC_TIME: // X.690 sections 11.7, 11.8: seconds and Z are required. OpenSSL checks it from 3.3 on
         return content.len >= 13;
     case DER_GENERALIZED_TIME:
         return content.len >= 15;

@@ -77,7 +77,7 @@ static bool is_alnum(char c) {
 
 enum letters { LOWER, ANY_CASE };
 
-// One to max characters: the first a letter or digit, each later one that or one of punctuation.
+// One to max characters. The first is a letter or digit; later ones may also be of punctuation.
 static bool form_valid(const char *s, size_t len, size_t max, enum letters letters, const char *punctuation) {
     if (len == 0 || len > max)
         return false;
@@ -146,8 +146,8 @@ bool cs_name_valid(const char *s, size_t len, enum cs_algorithm algorithm) {
     return all_of(s, len, CS_NAME_MAX, algorithm == CS_ALGORITHM_SM2 ? "_-" : "._-");
 }
 
-// Greedy with one way back: on a mismatch the last '*' takes one character more. Time is at most |pattern| *
-// |name|.
+// Greedy, and remembers one '*': on a mismatch the last '*' takes one character more. Takes at most
+// |pattern| * |name| steps.
 bool cs_pattern_matches(const char *pattern, const char *name) {
     const char *star = NULL, *resume = NULL;
     while (*name) {

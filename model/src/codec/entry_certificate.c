@@ -209,7 +209,7 @@ static const struct cs_field old_version_rows[] = {
 };
 static const struct cs_fields old_version_fields = {CS_FIELDS(old_version_rows)};
 
-// Rows that a tombstone has not are optional here; tombstone_check says which are there.
+// A tombstone lacks some rows: they are optional here. tombstone_check says which must be there.
 static const struct cs_field certificate_rows[] = {
     {CS_FIELD("id", struct cs_certificate, id), .type = &cs_type_string, .form = &cs_form_uuid},
     {CS_FIELD("deleted", struct cs_certificate, deleted), .type = &cs_type_bool, .optional = true},
@@ -283,7 +283,7 @@ int64_t cs_summary_ends(const struct cs_cert_summary *s) {
 
 // ---- material
 
-// Text that needs no escape: base64, which is most of what an event brings.
+// For text that needs no escape: base64, which is most of an event.
 static void put_plain(struct cs_buf *b, struct cs_bytes text) {
     cs_json_put_raw(b, (struct cs_bytes){(const uint8_t *)"\"", 1});
     cs_buf_put(b, text.data, text.len);

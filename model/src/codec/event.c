@@ -24,14 +24,15 @@ struct manner {
     struct cs_event_grammar grammar;
 };
 
-// What is looked at when all of the envelope was read: strings are views, data is where its value begins.
+// What is looked at after the whole envelope was read. Strings are views; data is where its value
+// begins.
 struct envelope {
     struct cs_string specversion, type_name, source, subject, content_type;
     enum cs_event_type type; // CS_EVENT_NONE: not known, or not read yet
     cs_uuid id;
     int64_t time_s, seq;
     const char *data;
-    // Where ev is given and the type came before it, data is read as soon as it comes.
+    // Where ev is given and the type comes before data, data is read at once.
     const struct manner *manner;
     struct cs_event *ev;
     bool data_read;
@@ -137,7 +138,7 @@ static bool unknown_type(struct cs_reader *r, struct cs_string type) {
     return cs_err_set(r->err, CS_ERR_REJECT, CS_CODE_EVENT_UNKNOWN_TYPE, "type: \"%s\" is not known", shown);
 }
 
-// From the envelope into ev, and what it says of itself.
+// Copies the envelope into ev, and checks what it says.
 static bool judge_envelope(struct cs_reader *r, const struct envelope *e, struct cs_event *ev) {
     memcpy(ev->id, e->id, sizeof ev->id);
     ev->time_s = e->time_s;
@@ -164,7 +165,7 @@ static bool judge_envelope(struct cs_reader *r, const struct envelope *e, struct
 
 // ---- data
 
-// Where the type decides how many parts there are, and whose certificate it is.
+// How many parts there are, and whose certificate it is, where the type decides that.
 static void derive(struct cs_event *ev) {
     if (ev->type != CS_EVENT_CERTIFICATE_UPLOAD && ev->type != CS_EVENT_CERTIFICATE_ISSUE)
         return;
@@ -174,7 +175,7 @@ static void derive(struct cs_event *ev) {
         up->source = CS_SOURCE_UPLOADED;
 }
 
-// Whether only the texts of it are kept.
+// Whether only its texts are kept.
 static bool forgets_bytes(const struct cs_event *ev) {
     return !ev->storage_text &&
            (ev->type == CS_EVENT_CERTIFICATE_UPLOAD || ev->type == CS_EVENT_CERTIFICATE_ISSUE);
@@ -186,7 +187,7 @@ static bool read_data(struct cs_reader *r, const struct envelope *e, struct cs_e
     ev->type = e->type;
     // A text with an escape is not its own view.
     ev->storage_text = !m->views || memchr(e->data, '\\', data_len);
-    // Each base64 text, and its bytes.
+    // Room for each base64 text, and its bytes.
     ev->storage = cs_region_take(forgets_bytes(ev) ? m->scratch : m->region,
                                  (ev->storage_text ? data_len : 0) + data_len / 4 * 3 + 1);
     if (!ev->storage)
@@ -233,7 +234,8 @@ static bool decode_as(struct cs_bytes value, const struct manner *m, bool at_onc
     return true;
 }
 
-// What is wrong with an event is told in this order: its form as JSON, the envelope, data. A good one is read in one go.
+// Errors are told in this order: the form as JSON, the envelope, data. A good event is read in one
+// pass.
 static bool decode(struct cs_bytes value, const struct manner *m, struct cs_event **ret, struct cs_err *err) {
     if (value.len > CS_EVENT_MAX)
         return cs_err_set(err, CS_ERR_REJECT, CS_CODE_EVENT_TOO_LARGE, "%zu bytes, more than %d", value.len,
@@ -351,7 +353,7 @@ bool cs_event_encode(const struct cs_event *ev, struct cs_buf *out, struct cs_er
     cs_json_end(out, '}');
     if (!cs_buf_ok(out, err))
         return false;
-    // What was written is read once: nothing leaves that decode refuses.
+    // What was written is read once: an event that decode refuses must not leave.
     CS_AUTO(cs_event_free) struct cs_event *check = NULL;
     return cs_event_decode((struct cs_bytes){out->data + start, out->len - start}, &check, err);
 }

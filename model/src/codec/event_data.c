@@ -13,13 +13,13 @@
 
 // ---- base64 and chains
 
-// The text, into the event's storage where it does not stay in the value.
+// Copies the text into the event's storage, unless it stays in the value.
 static const char *store_text(struct cs_reader *r, struct cs_string s, size_t *ret_len) {
     char *text = (char *)r->store;
     *ret_len = s.len;
     if (r->views)
         return s.s;
-    // The NUL of a copy would need a byte that the storage has not.
+    // A copy with its NUL would need one byte more than the storage has.
     if (s.escaped)
         *ret_len = cs_string_copy(s, text, s.len + 1);
     else
@@ -219,8 +219,7 @@ static const struct cs_fields heartbeat_data = {CS_FIELDS(heartbeat_rows)};
 
 // ---- certificate
 
-// Whether key and pop are there, and what it means that they are not, is said by prepare.h (key.missing,
-// key.many).
+// key and pop may be missing here: prepare.h says what that means (key.missing, key.many).
 static const struct cs_field part_rows[] = {
     {CS_FIELD_NAMED("chain"), .type = &type_chain},
     {CS_FIELD("key", struct cs_keyed_chain, key), .type = &type_encoded, .optional = true},
@@ -254,7 +253,7 @@ static const struct cs_fields part_fields = {CS_FIELDS(part_rows)};
 #define UPLOAD_INTERNATIONAL 0x1E0u
 #define UPLOAD_SM2           0x600u
 
-// The form that belongs to the algorithm, and nothing of the other one. rows are UPLOAD_ROWS.
+// Needs the form of the algorithm, and nothing of the other one's. rows are UPLOAD_ROWS.
 static bool check_upload(struct cs_reader *r, const void *base, const struct cs_field *rows, size_t n,
                          uint32_t seen) {
     enum cs_algorithm algorithm = ((const struct cs_event *)base)->data.upload.algorithm;

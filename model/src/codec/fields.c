@@ -18,7 +18,7 @@ static bool in_force(const struct cs_reader *r, const struct cs_field *f) {
     return f->since <= r->ruleset;
 }
 
-// Members mostly come in the table's order: the row after the last one is tried first.
+// Members mostly come in the table's order. So the row after the last one is tried first.
 static const struct cs_field *find(const struct cs_fields *fs, struct cs_string name, size_t *next) {
     for (size_t tried = 0; tried < fs->n; tried++, ++*next) {
         if (*next >= fs->n)
@@ -198,7 +198,7 @@ static void write_heap(struct cs_buf *b, const struct cs_field *f, const void *b
 
 const struct cs_field_type cs_type_heap = {read_heap, write_heap, NULL};
 
-// Room for one item more: a heap list grows by doubling, and never above f->max items.
+// Makes room for one more item. A heap list doubles, but never above f->max items.
 static bool grow(struct cs_reader *r, const struct cs_field *f, size_t len, size_t item_size, void **items) {
     if ((len & (len - 1)) != 0 || (len != 0 && len < 4)) // full only at 0 and at powers of two from 4 on
         return true;

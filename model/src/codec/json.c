@@ -12,7 +12,7 @@
 #include "certsync/base/text.h"
 #include "certsync/model/codes.h"
 
-#define PATH_MAX_LEN   96 // of a detail; the rest is the message's
+#define PATH_MAX_LEN   96 // of a detail; the message has the rest
 #define SHOWN_NAME_MAX 40
 
 // ---- errors
@@ -51,7 +51,7 @@ static void put_path(const struct cs_reader *r, char *out) {
         }
         len += n;
     }
-    // The first member has no dot before it.
+    // The first member has no dot in front.
     strcpy(out, path[0] == '.' ? path + 1 : path);
 }
 
@@ -158,7 +158,7 @@ static size_t escape_len(const char *s, const char *end, bool canonical) {
         return 0;
     if (v < 0xD800 || v > 0xDFFF)
         return 6;
-    // A high surrogate and then a low one; neither alone is a character.
+    // A high surrogate, then a low one. Neither is a character alone.
     if (v > 0xDBFF || end - s < 12 || s[6] != '\\' || s[7] != 'u')
         return 0;
     int low = hex4(s + 8);

@@ -131,7 +131,7 @@ size_t crypto_digest_len(enum crypto_digest d) {
     return 64;
 }
 
-// Small parts go in together: each call costs as much as hashing some 60 bytes.
+// Small parts are joined: a call costs as much as hashing about 60 bytes.
 void crypto_digest(struct cs_crypto *c, enum crypto_digest d, const struct cs_bytes *parts, size_t n,
                    uint8_t *ret) {
     uint8_t small[256];
@@ -150,7 +150,7 @@ void crypto_digest(struct cs_crypto *c, enum crypto_digest d, const struct cs_by
         }
     }
     ok = ok && (held == 0 || EVP_DigestUpdate(c->hash, small, held) == 1);
-    // Can fail only for want of memory: no digest must then look like one.
+    // This fails only without memory. No digest may come of that.
     if (!ok || EVP_DigestFinal_ex(c->hash, ret, NULL) != 1)
         abort();
 }

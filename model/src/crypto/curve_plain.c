@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Verification on a curve by EVP alone. One key object for each curve takes on one point after the other; a key that comes often has an
-// object of its own.
+// Verification on a curve by EVP alone. Each curve has one key object, which takes one point after
+// the other. A key that comes often has its own object.
 #include "crypto/crypto_impl.h"
 
 struct curve_slot *crypto_slot_of(struct cs_crypto *c, enum cs_key_type type) {
@@ -39,8 +39,8 @@ static EVP_PKEY_CTX *slot_context(struct cs_crypto *c, const struct cs_pubkey *k
     struct curve_slot *s = crypto_slot_of(c, key->type);
     if (!s || !crypto_load_point(c, key))
         return NULL;
-    // Initialised again for each point, although OpenSSL 3.0 would see the new one without: a release that
-    // takes a copy here would else verify with the key before.
+    // It is initialised again for each point. OpenSSL 3.0 would not need that. A release that
+    // copies the key here would verify with the key before it.
     if (!s->ready && EVP_PKEY_verify_init(s->ctx) != 1) {
         crypto_refused();
         return NULL;

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Verification on a curve by tables of the keys that come often (ectable.h), and otherwise as curve_plain.c does it. Both give the same
-// answer to every signature (tests/unit/test_ectable.c); docs/develop/performance.md says what it spares.
+// Verification on a curve by tables of keys that come often (ectable.h); for other keys as in
+// curve_plain.c. Both give the same answer to every signature (tests/unit/test_ectable.c).
+// docs/develop/performance.md says what the tables save.
 #include "crypto/ectable.h"
 
 void curve_drop_table(struct cs_crypto *c, struct kept_key *k) {
     c->tables -= k->table != NULL;
     ec_table_free(k->table);
     k->table = NULL;
-    k->uses = 0; // it may earn another
+    k->uses = 0; // it may earn a new one
 }
 
 static void drop_oldest_table(struct cs_crypto *c) {
@@ -23,7 +24,7 @@ static void drop_oldest_table(struct cs_crypto *c) {
         curve_drop_table(c, oldest);
 }
 
-// The key's table, made when its uses have come to pay for it.
+// The key's table. It is made when the key was used often enough to pay for it.
 static const struct ec_table *table_of(struct cs_crypto *c, const struct cs_pubkey *key, struct kept_key *k) {
     const struct curve_slot *slot = crypto_slot_of(c, key->type);
     unsigned worth = slot->pace.table_worth;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which way of verifying is the fastest on this machine with this OpenSSL, by trying. Whether a signature is good does not
-// matter for how long that takes, so the one that is tried is made up, below a public key that is three times the generator.
+// Finds by trial which way of verifying is the fastest on this machine with this OpenSSL. A bad
+// signature takes as long as a good one. So the trial's signature is made up; its public key is
+// three times the generator.
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,7 @@
 #include "crypto/ectable.h"
 
 #define POINT_MAX   97
-#define WORTH_NEVER 1000 // uses of a key; where a table pays so late it does not matter
+#define WORTH_NEVER 1000 // uses of a key; a table that pays so late is not worth it
 
 struct trial {
     enum cs_key_type type;
@@ -111,7 +112,8 @@ static struct ec_pace pace_of(struct trial *t, int64_t (*now_ns)(void)) {
     return pace;
 }
 
-// Of P-256, which OpenSSL has one method for on all our processors, the guess was measured.
+// Only P-384 and SM2 are tried. P-256 has one method in OpenSSL on all our processors; its guess
+// was measured.
 struct ec_pace ec_pace_measure(enum cs_key_type type, int64_t (*now_ns)(void)) {
     struct ec_pace pace = ec_pace_guess(type);
     struct trial t;

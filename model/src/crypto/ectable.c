@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Of the functions deprecated in 3.0 some are used that have no successor: EC_GROUP_precompute_mult, the projective
-// coordinates, which save an inversion, and what tells a curve's method.
+// Some functions that OpenSSL 3.0 deprecates have no successor: EC_GROUP_precompute_mult, the
+// projective coordinates (they save an inversion), and the question for a curve's method.
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "crypto/ectable.h"
 
@@ -75,7 +75,8 @@ struct ec_pace ec_pace_guess(enum cs_key_type type) {
     return (struct ec_pace){0};
 }
 
-// The same curve without the method that OpenSSL may have made for it, which knows no tables.
+// The same curve without OpenSSL's special method for it, if there is one. That method knows no
+// tables.
 static EC_GROUP *generic_of(const EC_GROUP *named, BN_CTX *ctx) {
     BIGNUM *p = BN_CTX_get(ctx), *a = BN_CTX_get(ctx), *b = BN_CTX_get(ctx);
     BIGNUM *x = BN_CTX_get(ctx), *y = BN_CTX_get(ctx);
@@ -96,7 +97,7 @@ static EC_GROUP *generic_of(const EC_GROUP *named, BN_CTX *ctx) {
 
 static EC_GROUP *group_of(enum cs_key_type type, BN_CTX *ctx) {
     EC_GROUP *named = EC_GROUP_new_by_curve_name(nid_of(type));
-    if (!named || type == CS_KEY_P256) // whose own method has tables
+    if (!named || type == CS_KEY_P256) // OpenSSL's own method for it has tables
         return named;
     BN_CTX_start(ctx);
     EC_GROUP *group = generic_of(named, ctx);
@@ -146,8 +147,9 @@ struct ec_table *ec_table_new(struct ec_work *w, const struct cs_pubkey *key) {
     return t;
 }
 
-// sum = a * G + b * Q, w->key or the table being Q. OpenSSL uses a generic curve's table only where a point
-// is multiplied too: by 0 the first time, by 1 the second, which adds.
+// sum = a * G + b * Q, where Q is w->key or the table's key. OpenSSL uses a generic curve's table
+// only if it multiplies a point too. So the first call multiplies one by 0; the second multiplies
+// by 1, which adds.
 static bool multiply(struct ec_work *w, const struct ec_table *t, const BIGNUM *a, const BIGNUM *b) {
     if (!t)
         return EC_POINT_mul(w->group, w->sum, a, w->key, b, w->ctx) == 1;
@@ -163,7 +165,7 @@ static bool in_range(const BIGNUM *v, const BIGNUM *order) {
     return !BN_is_zero(v) && BN_cmp(v, order) < 0;
 }
 
-// ECDSA-Sig-Value, SM2's alike: SEQUENCE { r INTEGER, s INTEGER }, both from 1 to order - 1.
+// ECDSA-Sig-Value, also for SM2: SEQUENCE { r INTEGER, s INTEGER }, both from 1 to order - 1.
 static bool read_signature(struct ec_work *w, struct cs_bytes sig) {
     struct der outer = der_of(sig), seq;
     struct cs_bytes r, s;
@@ -173,13 +175,13 @@ static bool read_signature(struct ec_work *w, struct cs_bytes sig) {
            in_range(w->n[R], w->order) && in_range(w->n[S], w->order);
 }
 
-// Whether value * Z^2 = X: the sum's affine x is value, without the division.
+// Whether value * Z^2 = X: then the sum's affine x is value. This saves the division.
 static bool is_x(struct ec_work *w, const BIGNUM *value) {
     return BN_mod_mul(w->n[W], value, w->n[Y], w->field, w->ctx) == 1 && BN_cmp(w->n[W], w->n[X]) == 0;
 }
 
-// Whether the sum's x is value modulo the order: value itself, or value + order, where that is below the
-// field's prime.
+// Whether the sum's x is value modulo the order. It is value, or value + order where that is below
+// the field's prime.
 static bool x_is(struct ec_work *w, BIGNUM *value) {
     if (EC_POINT_is_at_infinity(w->group, w->sum) ||
         EC_POINT_get_Jprojective_coordinates_GFp(w->group, w->sum, w->n[X], w->n[Y], w->n[Z], w->ctx) != 1 ||

@@ -15,8 +15,8 @@
 const struct hpke_aead hpke_aes128_gcm = {0x0001, 16, "AES-128-GCM"};
 const struct hpke_aead hpke_aes256_gcm = {0x0002, 32, "AES-256-GCM"};
 
-// suite_id: "KEM" and the KEM's id inside the KEM, "HPKE" and all three ids in the key schedule (sections 4.1
-// and 5.1).
+// suite_id: inside the KEM "KEM" and the KEM's id; in the key schedule "HPKE" and all three ids
+// (sections 4.1 and 5.1).
 struct suite {
     uint8_t id[10];
     size_t len;
@@ -52,8 +52,8 @@ static struct cs_bytes text(const char *s) {
     return (struct cs_bytes){(const uint8_t *)s, strlen(s)};
 }
 
-// LabeledExtract (section 4). An empty salt is HMAC's key of zeros (RFC 5869 section 2.2), which an empty key
-// is as well.
+// LabeledExtract (section 4). An empty salt means a key of zeros for HMAC (RFC 5869 section 2.2).
+// An empty key is the same.
 static bool extract(const struct suite *suite, struct cs_bytes salt, const char *label, struct cs_bytes ikm,
                     uint8_t ret[NH]) {
     const struct cs_bytes parts[] = {text("HPKE-v1"), {suite->id, suite->len}, text(label), ikm};
@@ -74,7 +74,8 @@ static bool expand(const struct suite *suite, const uint8_t prk[NH], const char 
     return ok;
 }
 
-// X25519; false for a peer of small order, whose result would be zero (section 7.1.4: OpenSSL refuses it).
+// X25519. False for a peer of small order: the result would be zero (section 7.1.4; OpenSSL refuses
+// it).
 static bool diffie_hellman(EVP_PKEY *own, const uint8_t peer[32], uint8_t ret[32]) {
     EVP_PKEY *other = EVP_PKEY_new_raw_public_key_ex(NULL, "X25519", NULL, peer, 32);
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, own, NULL);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ES256 (RFC 7518 section 3.4): a signature as r and s side by side, of 32 bytes each, where X.509 and our
-// events have DER.
+// ES256 (RFC 7518 section 3.4): the signature is r and s side by side, 32 bytes each. X.509 and our
+// events use DER.
 #include <string.h>
 
 #include "certsync/model/sign.h"

@@ -68,8 +68,8 @@ static int bit_length(struct cs_bytes magnitude) {
     return bits;
 }
 
-// Modulus and exponent are the sender's choice, and cost is a function of both: bounded before anything
-// computes with them.
+// The sender chooses modulus and exponent, and they set the cost. So they are bounded before
+// anything computes with them.
 enum cs_code spki_rsa_check(struct cs_bytes n, struct cs_bytes e, int *ret_bits) {
     int bits = bit_length(n);
     bool odd = (n.data[n.len - 1] & 1) && (e.data[e.len - 1] & 1);
@@ -110,8 +110,8 @@ static enum cs_code parse_ec(struct der *params, struct cs_bytes bits, struct sp
                    "for SM2).";
         return CS_CODE_CERT_WEAK_KEY;
     }
-    // OpenSSL would take 00, the point at infinity, with which every signature could be forged, and
-    // compressed and hybrid points.
+    // OpenSSL would take 00, the point at infinity: with it everybody could forge every signature.
+    // It would also take compressed and hybrid points.
     if (bits.len != row->point_len || bits.data[0] != 0x04)
         return CS_CODE_CERT_MALFORMED;
     ret->bits = row->bits;
@@ -119,7 +119,7 @@ static enum cs_code parse_ec(struct der *params, struct cs_bytes bits, struct sp
     return CS_CODE_NONE;
 }
 
-// What is met instead of the accepted ones.
+// Kinds that people have instead of the accepted ones.
 static const struct {
     struct cs_bytes oid;
     const char *why;
@@ -166,8 +166,8 @@ const char *spki_why_curve(struct cs_bytes oid) {
     return "Its curve is another one; " MAKE_P256;
 }
 
-// y of Ed25519's points of order 1, 2, 4 and 8, and the encodings above the prime that mean the same;
-// little-endian. The sign bit does not matter. After libsodium's ge25519_has_small_order.
+// y of Ed25519's points of order 1, 2, 4 and 8, and the encodings above the prime that mean the
+// same. Little-endian, the sign bit does not matter. After libsodium's ge25519_has_small_order.
 static const uint8_t ed25519_small_order[][32] = {
     {0x00},
     {0x01},
@@ -186,8 +186,8 @@ static const uint8_t x25519_small_order[][32] = {
      0x04, 0x44, 0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57},
 };
 
-// 2^255 - 20 (minus one, of order 2) and everything above: encodings that are not reduced. None of them is a
-// key that any software makes.
+// 2^255 - 20 (minus one, of order 2) and everything above it, which are encodings that are not
+// reduced. No software makes such a key.
 static bool is_minus_one_or_above(const uint8_t k[32]) {
     for (int i = 30; i > 0; i--)
         if (k[i] != 0xFF)

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Making private keys: the one place of the model, with signing and sealing, that draws random numbers
-// (OpenSSL's).
+// Making private keys. Of the model only this, signing and sealing draw random numbers (OpenSSL's).
 #include "crypto/privkey.h"
 
 #include <openssl/x509.h>

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Private keys in and out. A key file is read by der.h first: kinds, curves and sizes are decided on before
-// OpenSSL computes with anything. Whether the numbers belong together is not looked at (that takes seconds
-// for a large RSA key, and public halves can be forged): sign.c signs and verifies instead.
+// Private keys in and out. der.h reads a key file first: kinds, curves and sizes are checked before
+// OpenSSL computes with anything. Whether the numbers belong together is not checked here: that
+// takes seconds for a large RSA key, and public halves can be forged. Instead sign.c signs and
+// verifies.
 #include "crypto/privkey.h"
 
 #include <stdlib.h>
@@ -24,7 +25,7 @@
 #define OID_ED25519   DER_BYTES("\x2b\x65\x70")
 
 bool cs_secure_heap_init(void) {
-    // 2: the heap is there, but could not be locked into memory.
+    // 2: the heap exists, but could not be locked into memory.
     return CRYPTO_secure_malloc_initialized() ||
            CRYPTO_secure_malloc_init(SECURE_HEAP, SECURE_MIN_BLOCK) == 1;
 }
@@ -87,7 +88,7 @@ static bool read_rsa(struct parts *p, struct cs_err *err) {
     return true;
 }
 
-// ECPrivateKey (RFC 5915): its own curve, where it is given, must be the algorithm's.
+// ECPrivateKey (RFC 5915). If it names a curve, that must be the algorithm's.
 static bool read_ec(struct parts *p, struct cs_bytes curve, struct cs_err *err) {
     struct der outer = der_of(p->key), seq, params;
     struct cs_bytes oid;
@@ -137,8 +138,8 @@ static bool read_by_algorithm(struct parts *p, struct cs_err *err) {
     return read_ec(p, curve, err);
 }
 
-// PrivateKeyInfo, and RFC 5958's OneAsymmetricKey: version, algorithm, key, then attributes and public key,
-// which are left behind.
+// PrivateKeyInfo, and RFC 5958's OneAsymmetricKey: version, algorithm, key. Attributes and public
+// key may follow; they are left out.
 static bool split_pkcs8(struct der seq, struct parts *p) {
     struct der_value v;
     int version;
@@ -148,8 +149,7 @@ static bool split_pkcs8(struct der seq, struct parts *p) {
     return der_take(&seq, DER_OCTET_STRING, &p->key);
 }
 
-// Copies into secure memory what PKCS#8 needs. The buffer is of the exact size, so nothing is ever moved
-// elsewhere.
+// Copies what PKCS#8 needs into secure memory. The buffer has the exact size, so it is never moved.
 static bool put_pkcs8(const struct parts *p, struct cs_privkey *k, struct cs_err *err) {
     uint8_t outer[DER_HEADER_MAX], inner[DER_HEADER_MAX];
     size_t inner_len = der_header(DER_OCTET_STRING, p->key.len, inner);
@@ -203,7 +203,7 @@ static bool rsa_spki(struct cs_privkey *k, const struct parts *p, struct cs_err 
            put_spki(k, RSA_ALGORITHM, cs_buf_bytes(&key), err);
 }
 
-// The public half as OpenSSL computes it, or as an EC key's file states it.
+// The public half: OpenSSL computes it, or an EC key's file states it.
 static size_t public_bytes(EVP_PKEY *pkey, enum cs_key_type type, uint8_t **ret) {
     size_t len = 32;
     if (type != CS_KEY_ED25519 && type != CS_KEY_X25519) {
@@ -292,7 +292,7 @@ static const char *group_of(enum cs_key_type type) {
     return NULL;
 }
 
-// The way without OSSL_DECODER, which takes as long as all that follows together. NULL: not for this key.
+// Avoids OSSL_DECODER, which takes as long as all that follows. NULL: not possible for this key.
 static EVP_PKEY *load_quickly(const struct parts *p) {
     const char *group = group_of(p->type), *type = NULL;
     if (p->type != CS_KEY_RSA && (!group || p->public.len == 0))

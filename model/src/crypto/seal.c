@@ -67,7 +67,7 @@ static void kid_bytes(struct cs_crypto *c, struct cs_bytes spki, uint8_t ret[KID
     memcpy(ret, hash, KID_LEN);
 }
 
-// A fresh X25519 key; its scalar is in ret for as long as one seal takes.
+// A new X25519 key. Its scalar stays in ret only during one seal.
 static bool ephemeral(uint8_t ret[32]) {
     EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "X25519");
     size_t len = 32;

@@ -50,8 +50,9 @@ static bool parse_hash(struct der *d, enum crypto_digest *ret) {
     return false;
 }
 
-// RSASSA-PSS-params (RFC 4055 section 3.1) with SHA-2 spelled out, MGF1 with the same digest, a salt of 20 bytes or
-// more (OpenSSL's default is the longest that the key has room for) and the default trailer. The defaults are SHA-1: whatever leaves them stays weak.
+// RSASSA-PSS-params (RFC 4055 section 3.1): SHA-2 must be named, MGF1 uses the same digest, the
+// salt has 20 bytes or more (OpenSSL's default fills the key's room), the trailer is the default.
+// Parameters that are left out mean SHA-1, which is weak.
 static bool parse_pss(struct der *params, struct sig_alg *ret) {
     struct der seq, field, mgf;
     struct cs_bytes oid;
@@ -77,7 +78,7 @@ static bool parse_pss(struct der *params, struct sig_alg *ret) {
     return der_done(&seq);
 }
 
-// Algorithms that people meet; the digest's option of openssl is what mends most of them.
+// Algorithms that people meet. For most of them the digest's option of openssl mends it.
 static const struct {
     struct cs_bytes oid;
     const char *why;
@@ -184,7 +185,8 @@ struct cs_bytes crypto_digest_info(enum crypto_digest d) {
     return (struct cs_bytes){0};
 }
 
-// ENTL, the default id, and the curve's a, b and base point (GB/T 32918.5): what Z begins with for every key.
+// ENTL, the default id, and the curve's a, b and base point (GB/T 32918.5). Z begins with them for
+// every key.
 static const uint8_t sm2_z_prefix[] = "\x00\x80"
                                       "1234567812345678"
                                       "\xFF\xFF\xFF\xFE\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Signing. Verification, which needs no randomness and no private key, is verify.c.
+// Signing. verify.c verifies: it needs no random numbers and no private key.
 #include "crypto/privkey.h"
 
 #include <openssl/err.h>
@@ -104,7 +104,8 @@ bool cs_pop_sign(struct cs_crypto *c, const struct cs_privkey *key, const struct
     if (!cs_bytes_equal(privkey_spki_bytes(key), pub->spki))
         return cs_err_reject(err, CS_CODE_KEY_MISMATCH);
     pae_pop(c, f, &pae);
-    // A key file may state any public half: only its signature shows that the private one belongs to it.
+    // A key file may state any public half. Only a signature shows that it belongs to the private
+    // one.
     bool ok = privkey_sign(c, key, pae.parts, CS_ARRAY_LEN(pae.parts), sig, sizeof sig, &len) &&
               cs_pop_verify(c, pub, f, (struct cs_bytes){sig, len});
     if (!ok) {

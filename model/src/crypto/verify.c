@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Verification. The arithmetic is OpenSSL's; this file keeps its objects alive between uses, since making
-// them costs as much as an RSA verification. Digests are computed here and given to EVP_PKEY_verify: one
-// context then serves every digest.
+// Verification. OpenSSL does the arithmetic. This file keeps OpenSSL's objects between uses,
+// because making them costs as much as an RSA verification. Digests are computed here and given to
+// EVP_PKEY_verify, so one context serves every digest.
 #include "crypto/crypto_impl.h"
 
 #include <openssl/core_names.h>
@@ -89,7 +89,8 @@ void crypto_forget_keys(struct cs_crypto *c) {
     release(c, &c->fresh);
 }
 
-// The least recently used entry of the key's set becomes the key's; one with a table only where all have one.
+// Gives the key the least recently used entry of its set. An entry with a table is taken only if
+// all have one.
 static struct kept_key *claim(struct cs_crypto *c, const struct cs_pubkey *key) {
     struct kept_key *set = c->kept[key->sha256[0] % KEPT_SETS], *oldest = set;
     for (size_t i = 1; i < MEMO_WAYS; i++) {
@@ -104,7 +105,8 @@ static struct kept_key *claim(struct cs_crypto *c, const struct cs_pubkey *key) 
     return oldest;
 }
 
-// Issuers and senders come again, most leafs do not: a key has an entry from its second use on, NULL before.
+// Issuers and senders come again, most leafs do not. So a key gets an entry at its second use; NULL
+// before.
 static struct kept_key *kept_of(struct cs_crypto *c, const struct cs_pubkey *key) {
     struct kept_key *k = find_kept(c, key);
     if (!k && seen_before(c, key))
@@ -116,8 +118,8 @@ static struct kept_key *kept_of(struct cs_crypto *c, const struct cs_pubkey *key
     return k;
 }
 
-// For RSA and Ed25519: the key's own object, or one that the next new key replaces. NULL where OpenSSL does
-// not take the key.
+// For RSA and Ed25519: the key's own object, or a shared one that the next new key replaces. NULL
+// where OpenSSL refuses the key.
 static struct kept_key *kept_or_fresh(struct cs_crypto *c, const struct cs_pubkey *key) {
     struct kept_key *k = kept_of(c, key);
     if (!k) {

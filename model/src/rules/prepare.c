@@ -34,8 +34,8 @@ static void put_u64(uint8_t ret[8], uint64_t v) {
 #define HASH_HEADERS_INLINE 8
 
 void cs_record_sha256(struct cs_crypto *c, const struct cs_record *r, uint8_t ret[32]) {
-    // timestamp, key, count, (name, value) of each header, value: each but the first and the count with its
-    // length.
+    // timestamp, key, count, (name, value) of each header, value. All but the first and the count
+    // carry their length.
     struct cs_bytes inline_parts[6 + 4 * HASH_HEADERS_INLINE], *parts = inline_parts, *many = NULL;
     uint8_t inline_lengths[4 + 2 * HASH_HEADERS_INLINE][8], (*lengths)[8] = inline_lengths, (*more)[8] = NULL;
     if (r->headers_len > HASH_HEADERS_INLINE) {
@@ -70,7 +70,7 @@ void cs_record_sha256(struct cs_crypto *c, const struct cs_record *r, uint8_t re
     free(more);
 }
 
-// The one header of this name; NULL where there is none, or it is there twice, or null.
+// The one header of this name. NULL where it is missing, or null, or there twice.
 static const struct cs_header *only_header(const struct cs_record *r, const char *name) {
     const struct cs_header *found = NULL;
     for (size_t i = 0; i < r->headers_len; i++) {
@@ -100,7 +100,8 @@ static void refuse(struct cs_prepared *p, enum cs_code code, const char *detail)
     p->detail[len] = '\0';
 }
 
-// What any event must have, whatever the ruleset: event.too_large, event.unsigned, event.malformed. p->value is set where it does.
+// What every event must have under any ruleset: event.too_large, event.unsigned, event.malformed.
+// Sets p->value where it does.
 static void take_value(const struct cs_record *r, struct cs_prepared *p) {
     if (r->value.data && r->value.len > CS_EVENT_MAX) {
         refuse(p, CS_CODE_EVENT_TOO_LARGE, "");
@@ -132,8 +133,8 @@ static bool read_event(const struct cs_rulebook *book, struct cs_region *scratch
     return true;
 }
 
-// Where the event belongs: this deployment, and (but for what is written to every partition) its account's
-// partition.
+// An event must be of this deployment and in its account's partition. Some types are written to
+// every partition.
 static void check_place(const char *deployment, int32_t partition_count, const struct cs_record *r,
                         struct cs_prepared *p) {
     const struct cs_event *ev = p->event;
@@ -161,7 +162,7 @@ static void check_signature(struct cs_crypto *c, cs_key_lookup lookup, void *loo
     p->sig_checked = true;
 }
 
-// A rule that the content breaks: the first one stands. False: FATAL.
+// The content breaks a rule. The first one counts. False: FATAL.
 static bool refuse_content(struct cs_prepared *p, const struct cs_err *err) {
     if (err->kind != CS_ERR_REJECT)
         return false;
@@ -169,7 +170,8 @@ static bool refuse_content(struct cs_prepared *p, const struct cs_err *err) {
     return true;
 }
 
-// key.malformed: the sealed form is none, or the keys of a pair are sealed to different custodians.
+// key.malformed: the sealed form is invalid, or the keys of a pair are sealed to different
+// custodians.
 static enum cs_code take_custodian(struct cs_bytes sealed, struct cs_prepared *p) {
     cs_kid custodian;
     if (sealed.len > CS_SEALED_MAX || !cs_sealed_kid(sealed, custodian))
@@ -201,7 +203,7 @@ static enum cs_code check_key_there(const struct cs_keyed_chain *part) {
     return pop ? CS_CODE_NONE : CS_CODE_KEY_MISMATCH;
 }
 
-// Parses one chain and checks leaf and links; the leaf goes to p. False: FATAL.
+// Parses one chain, checks leaf and links, and gives the leaf to p. False: FATAL.
 static bool read_chain(struct cs_crypto *c, const struct cs_event_upload *up, size_t which,
                        struct cs_prepared *p, struct cs_err *err) {
     const struct cs_keyed_chain *part = &up->part[which];
@@ -215,7 +217,7 @@ static bool read_chain(struct cs_crypto *c, const struct cs_event_upload *up, si
         if (!cert_parse_into(c, part->chain[i].bytes, i == 0 ? p->region : NULL, &certs[i], err))
             ok = refuse_content(p, err);
     if (ok && p->content_code == CS_CODE_NONE) {
-        // The dates are a rule of their own, since they need the record's time.
+        // The dates are another rule: it needs the record's time.
         enum cs_code code = cs_leaf_check(certs[0], up->algorithm, certs[0]->not_before_s);
         p->content_code =
             code == CS_CODE_CERT_EXPIRED || code == CS_CODE_CERT_NOT_YET_VALID ? CS_CODE_NONE : code;
@@ -277,8 +279,8 @@ static bool prepare_csr(struct cs_crypto *c, struct cs_prepared *p, struct cs_er
     return true;
 }
 
-// A sender's key is a P-256 key, a custodian's an X25519 one to seal to (or a P-256 one for its API tokens),
-// and the subject is its kid.
+// A sender's key is a P-256 key. A custodian's is an X25519 key to seal to, or a P-256 key for its
+// API tokens. The subject is its kid.
 static bool prepare_key(struct cs_crypto *c, struct cs_prepared *p, struct cs_err *err) {
     const struct cs_event *ev = p->event;
     struct cs_bytes spki = cs_event_key(ev)->bytes;
@@ -320,7 +322,7 @@ static examine_fn *const examine[CS_EVENT_TYPE_END] = {
 bool cs_prepare_content(struct cs_crypto *c, struct cs_prepared *p, struct cs_err *err) {
     if (p->examined)
         return true;
-    if (!p->event->storage) // it was let go of: what the last record left there, too
+    if (!p->event->storage) // it was released, with what the last record left there
         cs_region_reset(&c->scratch);
     if (!cs_event_recall_bytes(p->event, &c->scratch, err) || !examine[p->event->type](c, p, err))
         return false;
@@ -355,8 +357,8 @@ bool cs_prepare_by(const struct cs_rulebook *book, struct cs_crypto *c, const ch
     if (!read_record(book, c, deployment, partition_count, r, p, err))
         return false;
     if (p->code == CS_CODE_NONE) {
-        // Whoever may not be its sender gets no arithmetic for what he sends: where the signer is not known yet, the
-        // content waits until the record is decided, and its signature was found good.
+        // We compute nothing for a sender who may not send. If the signer is not known yet, the
+        // content waits until the record is decided and its signature was found good.
         check_signature(c, lookup, lookup_arg, p);
         if (!p->sig_checked || !p->sig_good)
             cs_event_forget_bytes(p->event);
@@ -374,7 +376,7 @@ bool cs_prepare(struct cs_crypto *c, const char *deployment, int32_t partition_c
                          ret, err);
 }
 
-// What it says of the bytes is the same under every ruleset; what was read of them, and what was found in that, goes.
+// The facts about the bytes hold under every ruleset. What was read and found in them is dropped.
 bool cs_prepare_again(const struct cs_rule_context *ctx, const struct cs_record *r, int64_t ruleset,
                       struct cs_prepared *p, struct cs_err *err) {
     p->ruleset = ruleset;
@@ -386,7 +388,7 @@ bool cs_prepare_again(const struct cs_rule_context *ctx, const struct cs_record 
     p->examined = false;
     if (!read_record(ctx->book ? ctx->book : &cs_rulebook, ctx->crypto, ctx->deployment, ctx->partition_count,
                      r, p, err)) {
-        p->ruleset = 0; // nothing is read: whoever tries again must read it
+        p->ruleset = 0; // nothing is read: a next try must read it
         return false;
     }
     if (p->event)

@@ -66,7 +66,8 @@ void cs_rule_types(const struct cs_rule_info *rule, struct cs_buf *out) {
     }
 }
 
-// The first rule of the event's type, of those in force, that does not hold; CS_CODE_NONE where all do.
+// Of the rules in force for the event's type, the first one that it breaks. CS_CODE_NONE: it breaks
+// none.
 static enum cs_code first_broken(struct cs_judge *j, const struct cs_rules *rules) {
     enum cs_event_type type = j->ev ? j->ev->type : CS_EVENT_NONE;
     for (size_t i = 0; i < rules->len; i++) {
@@ -111,8 +112,9 @@ static bool was_checked(const struct cs_judge *j) {
            memcmp(checked->data, spki.data, spki.len) == 0;
 }
 
-// Whether the prepared signature is that of the signer that the catalog knows; checks it where preparation did not
-// know the key, or another one (a stale cache): whatever that made of it does not count. False: FATAL.
+// Whether the prepared signature is of the signer that the catalog knows. Preparation may not have
+// known that key, or have used another one from a stale cache. Then its result does not count, and
+// the signature is checked here. False: FATAL.
 static bool settle_signature(struct cs_judge *j, struct cs_prepared *p) {
     if (j->f.signer == CS_SIGNER_NONE || was_checked(j))
         return true;
@@ -163,7 +165,7 @@ static void reject(struct cs_judge *j, enum cs_code code) {
         memcpy(v->detail, j->prepared->detail, sizeof(v->detail));
 }
 
-// The sender's stream has come this far, whatever becomes of the event.
+// The sender's stream has come this far, also where the event is refused.
 static void admit(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     if (j->f.signer == CS_SIGNER_AGENT && j->f.watermark > 0)
@@ -192,7 +194,7 @@ static void stop(struct cs_judge *j, const char *fmt, int64_t theirs, int64_t ou
     j->failed = true;
 }
 
-// What this process was told must be what the log says, before anything is judged by it.
+// The settings of this process must match the log before anything is judged.
 static void check_settings(struct cs_judge *j) {
     const struct cs_system *s = &j->f.system;
     if (!j->f.has_system || cs_judge_stopped(j))
@@ -229,8 +231,8 @@ static void check_ruleset(struct cs_judge *j) {
              ruleset, book_of(j->ctx)->latest);
 }
 
-// The outcome's document belongs to the decision: apply must know whether the event has one already. Of a quiet
-// one there is none where it is applied.
+// The decision needs the outcome's document: apply must know whether the event has one already. A
+// quiet event that is applied has none.
 static void look_for_outcome(struct cs_judge *j) {
     const struct cs_verdict *v = &j->ret->verdict;
     struct cs_bytes value;
@@ -239,8 +241,8 @@ static void look_for_outcome(struct cs_judge *j) {
         (void)cs_judge_look(j, cs_key_outcome(CS_NEW_KEY, j->ev->account, j->ev->id), &value);
 }
 
-// The ruleset that is in force for this record. It was prepared under that one, as a rule; where a switch stands between,
-// it is prepared again. Genesis, and what stands before it, is under the first.
+// The ruleset in force for this record. Usually it was prepared under that one. If a switch came
+// between, it is prepared again. Genesis, and everything before it, is under the first ruleset.
 static void settle_ruleset(struct cs_judge *j, struct cs_prepared *p) {
     j->ruleset = j->f.has_system ? j->f.system.ruleset : CS_RULESET_FIRST;
     if (!cs_judge_stopped(j) && p->ruleset != j->ruleset &&
@@ -249,8 +251,8 @@ static void settle_ruleset(struct cs_judge *j, struct cs_prepared *p) {
     j->ev = p->event;
 }
 
-// Who sent it, and whether it counts. Nothing else is read, and nothing of the content is examined, before it
-// does: CS_CODE_NONE, and the judge has not stopped.
+// Who sent it, and whether it counts: CS_CODE_NONE, and the judge has not stopped. Before that
+// nothing else is read, and nothing of the content is examined.
 static enum cs_code judge_envelope(struct cs_judge *j, struct cs_prepared *p) {
     j->f.has_system = cs_judge_read_system(j, cs_key_system(CS_NEW_KEY), &j->f.system);
     check_settings(j);
@@ -275,7 +277,7 @@ static void judge_event(struct cs_judge *j, struct cs_prepared *p) {
     admit(j);
     enum cs_code broken = first_broken(j, &book_of(j->ctx)->event);
     if (broken == CS_CODE_NONE)
-        broken = p->content_code; // one that the table does not name
+        broken = p->content_code; // a code that the table does not name
     if (broken != CS_CODE_NONE) {
         reject(j, broken);
         return;
@@ -338,7 +340,7 @@ bool cs_decide(const struct cs_rule_context *ctx, struct cs_state *state, const 
         cs_state_drop(state);
         const struct cs_needed *needed = NULL;
         if (!j.failed && cs_state_needed(state, &needed) == 0)
-            return cs_err_oom(err); // what is needed could not even be noted
+            return cs_err_oom(err); // there was no memory even to note what is needed
         if (!j.failed)
             *ret_needed = true;
         return !j.failed;
@@ -359,7 +361,8 @@ bool cs_decide_touch(const struct cs_rule_context *ctx, struct cs_state *state, 
     memset(&none, 0, sizeof(none));
     init_judge(&j, ctx, state, r, p, &none, &err);
     none.verdict.status = judge_envelope(&j, p) == CS_CODE_NONE ? CS_STATUS_APPLIED : CS_STATUS_REJECTED;
-    // A good signature by a key that is at hand is enough: that key may come in with a record before this one.
+    // A good signature by a known key is enough: an earlier record of the batch may bring that key
+    // in.
     none.verdict.signer_known = p->sig_checked && p->sig_good;
     if (none.verdict.signer_known && !j.failed && !j.f.revoked && !j.f.remembered)
         gather(&j, p);

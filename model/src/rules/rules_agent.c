@@ -38,22 +38,22 @@ static bool by_service(struct cs_judge *j) {
     return trusted_as(j, CS_TRUST_SERVICE);
 }
 
-// Admins do not upload: what is in an account was brought by its agents. An upload that takes a request's key takes
-// what the right csr is about.
+// Admins do not upload: an account's agents bring what is in it. An upload that uses a request's
+// key needs the right csr.
 static bool by_right(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     bool takes_csr = ev->type == CS_EVENT_CERTIFICATE_UPLOAD && ev->data.upload.part[0].csr;
     return agent_can(j, cs_event_senders[ev->type].right) && (!takes_csr || agent_can(j, CS_CAN_CSR));
 }
 
-// A rotation is signed by the key that goes, a heartbeat speaks of the key that signed it. A join token is no
-// host: whoever found one could keep what it may by rotating it.
+// The key that goes signs its rotation. A heartbeat is of the key that signed it. A join token is
+// no host: a finder could keep its rights by rotating it.
 static bool by_itself(struct cs_judge *j) {
     return is_agent(j) && !(j->f.agent.can & CS_CAN_ENROLL) &&
            (j->ev->type != CS_EVENT_AGENT_HEARTBEAT || strcmp(j->ev->subject, j->ev->kid) == 0);
 }
 
-// A join token hands out what it was granted, and never the right to hand out.
+// A join token grants what it was given, but never the right to grant.
 static bool token_grants(const struct cs_agent *token, const struct cs_event_enroll *e) {
     if (!token->has_grant || (e->can & CS_CAN_ENROLL) || (e->can & ~token->grant_can))
         return false;
@@ -62,7 +62,8 @@ static bool token_grants(const struct cs_agent *token, const struct cs_event_enr
     return !strchr(e->names, '*') && cs_pattern_matches(token->grant_names, e->names);
 }
 
-// Keys are enrolled by an admin, or with a join token: while it lasts, as often as it may, within its grant.
+// An admin enrols keys, or a join token does: while it lasts, up to its number of uses, within its
+// grant.
 static bool by_enroller(struct cs_judge *j) {
     if (trusted_as(j, CS_TRUST_ADMIN))
         return true;
@@ -93,8 +94,8 @@ bool cs_rule_may_send(struct cs_judge *j) {
     return may[cs_event_senders[j->ev->type].sender](j);
 }
 
-// A key is enrolled once: a revoked or rotated one does not come back, and root's and trusted keys are no
-// agents.
+// A key is enrolled once. A revoked or rotated key does not come back. Root's and trusted keys are
+// no agents.
 bool cs_rule_agent_new(struct cs_judge *j) {
     return !j->f.has_target && !j->f.subject_trusted;
 }
@@ -108,7 +109,8 @@ static void put_agent(struct cs_judge *j, const char *kid, const struct cs_agent
     cs_judge_put(j, cs_key_agent(CS_NEW_KEY, j->ev->account, kid));
 }
 
-// Who is heard of, by time: those that have gone quiet come first. Keys that ended are none of them.
+// Agents by the time of their last sign of life: the silent ones come first. Ended keys are not in
+// the list.
 static void mark_heard(struct cs_judge *j, const char *kid, const struct cs_agent *agent) {
     const char *member = cs_member_pair(CS_NEW_KEY, j->ev->account, kid);
     if (agent->heartbeat_ms == 0)
@@ -156,8 +158,9 @@ static void end_key(struct cs_judge *j, const char *kid, struct cs_agent *agent)
     mark_heard(j, kid, agent);
 }
 
-// Of a key that was rotated its line's living end is ended with it: who has the one may have made the other. The
-// answer names each; of a join token it says how many keys it let in, which are others' and stay.
+// Revoking a rotated key also ends the living key of its line: who holds the old key may have made
+// the new one. The answer names each. For a join token it says how many keys it let in; they belong
+// to others and stay.
 void cs_effect_revoke(struct cs_judge *j) {
     struct cs_agent *target = &j->f.target;
     struct cs_verdict *v = &j->ret->verdict;
@@ -177,7 +180,7 @@ void cs_effect_revoke(struct cs_judge *j) {
     }
 }
 
-// The line's first key knows its last one, so that a revocation finds it in one step.
+// The line's first key knows the last one, so that a revocation finds it in one step.
 static void note_latest(struct cs_judge *j, const char *latest) {
     struct cs_agent *first = j->f.first_kid[0] ? &j->f.first : &j->f.agent;
     CS_COPY(first->latest, latest);
@@ -185,7 +188,7 @@ static void note_latest(struct cs_judge *j, const char *latest) {
         put_agent(j, j->f.first_kid, first);
 }
 
-// The next key is what the old one was, with its name, rights and pattern; the old one ends.
+// The next key gets the old one's name, rights and pattern. The old key ends.
 void cs_effect_rotate(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     struct cs_agent next = j->f.agent, *old = &j->f.agent;

@@ -11,7 +11,7 @@
 
 // ---- rules of all that has a name
 
-// SM2 names have no '.'.
+// Names of SM2 certificates have no '.'.
 bool cs_rule_name(struct cs_judge *j) {
     return j->f.name && cs_name_valid(j->f.name, strlen(j->f.name), j->f.algorithm);
 }
@@ -20,7 +20,7 @@ bool cs_rule_pattern(struct cs_judge *j) {
     return j->f.name && cs_pattern_matches(j->f.agent.names, j->f.name);
 }
 
-// What the bytes say by themselves was found by prepare.h.
+// prepare.c found what the bytes say by themselves.
 bool cs_rule_content(struct cs_judge *j) {
     return j->prepared->content_code != j->asked;
 }
@@ -49,7 +49,7 @@ bool cs_rule_chain_complete(struct cs_judge *j) {
     return !(j->prepared->chain.notes & CS_NOTE(CHAIN_INCOMPLETE)) || !j->f.account.reject_incomplete_chain;
 }
 
-// How many certificates of the chain that is held part i of the upload brings again.
+// How many certificates of the held chain are also in part i of the upload.
 static size_t kept_of(const struct cs_judge *j, size_t i) {
     const struct cs_keyed_chain *sent = &j->ev->data.upload.part[i];
     size_t kept = 0;
@@ -61,8 +61,8 @@ static size_t kept_of(const struct cs_judge *j, size_t i) {
 
 enum chain_change { CHAIN_SAME, CHAIN_MORE, CHAIN_OTHER };
 
-// Of the same leaf: a chain is more complete where it holds every certificate of the one that is held, and another
-// one. Of a pair each half must, or be as it is.
+// For the same leaf. A chain is more complete if it holds every certificate of the held chain and
+// one more. In a pair, one half may stay as it is.
 static enum chain_change chain_change(const struct cs_judge *j) {
     enum chain_change change = CHAIN_SAME;
     for (size_t i = 0; i < j->ev->data.upload.parts; i++) {
@@ -75,7 +75,7 @@ static enum chain_change chain_change(const struct cs_judge *j) {
     return change;
 }
 
-// A chain that is only different, or shorter, is taken where that is meant.
+// A chain that is only different, or shorter, is taken only with force.
 static bool takes_chain(const struct cs_judge *j) {
     enum chain_change change = j->f.same_leaf ? chain_change(j) : CHAIN_SAME;
     return change == CHAIN_MORE || (change == CHAIN_OTHER && j->ev->data.upload.force);
@@ -95,8 +95,8 @@ bool cs_rule_csr_match(struct cs_judge *j) {
     return !j->ev->data.upload.part[0].csr || j->f.has_csr || j->f.same_leaf;
 }
 
-// Whoever has the request's public key, from its certificate, could else have its sealed key put under a name
-// of his own.
+// Everybody can read the request's public key in its certificate. Without this rule, he could put
+// the request's sealed key under a name of his own.
 bool cs_rule_csr_pattern(struct cs_judge *j) {
     bool takes = j->ev->data.upload.part[0].csr && !j->f.same_leaf;
     return !takes || j->f.signer != CS_SIGNER_AGENT || cs_pattern_matches(j->f.agent.names, j->f.csr.name);
@@ -106,8 +106,7 @@ bool cs_rule_name_free(struct cs_judge *j) {
     return !is_replacement(j) || j->ev->data.upload.replace;
 }
 
-// Where an issuer says that a certificate is official, and it is there as an uploaded one, nothing of that would be
-// true: it could not be shared.
+// An issuer must not call a certificate official that is there as uploaded: it could not be shared.
 bool cs_rule_same_source(struct cs_judge *j) {
     const struct cs_event_upload *up = &j->ev->data.upload;
     if (j->f.same_leaf && j->ev->type == CS_EVENT_CERTIFICATE_ISSUE)
@@ -121,7 +120,7 @@ bool cs_rule_not_older(struct cs_judge *j) {
            j->prepared->leaf[0]->not_before_s >= j->f.cert.summary.leaves[0].not_before_s;
 }
 
-// Ids of certificates, requests and shares are the sender's choice, once.
+// The sender chooses the ids of certificates, requests and shares, each id once.
 bool cs_rule_id_new(struct cs_judge *j) {
     return !j->f.id_used;
 }
@@ -186,8 +185,8 @@ static void summarise(const struct cs_judge *j, struct cs_cert_summary *s) {
         s->chain_ends_s = ends_s > 0 ? ends_s : 1;
 }
 
-// Chains and sealed keys as they came; a matched request gives its own key, which was sealed for it. A certificate
-// that is there keeps its keys.
+// Chains and sealed keys are kept as they came. A matched request gives its own key, which was
+// sealed for it. A certificate that is there already keeps its keys.
 static void put_material(struct cs_judge *j, const char *id) {
     const struct cs_event *ev = j->ev;
     const struct cs_event_upload *up = &ev->data.upload;
@@ -246,8 +245,8 @@ static void put_new(struct cs_judge *j, struct cs_certificate *cert) {
     cs_judge_put_account(j);
 }
 
-// The same certificate with a chain that is more complete, or with other tags: the entry changes, and what it is
-// shared with learns of it. The version, the keys and whose it is stay.
+// The same certificate with a more complete chain, or with other tags. The entry changes, and those
+// it is shared with are told. Version, keys and owner stay.
 static void change_same(struct cs_judge *j) {
     struct cs_verdict *v = &j->ret->verdict;
     bool chain = takes_chain(j), tags = takes_tags(j);
@@ -281,8 +280,8 @@ static void change_same(struct cs_judge *j) {
     CS_COPY(v->detail, chain && tags ? "changed: chain, tags" : chain ? "changed: chain" : "changed: tags");
 }
 
-// A new name makes a certificate; a replacement keeps id, name, shares and source, and is offered to all that
-// it is shared with.
+// A new name makes a certificate. A replacement keeps id, name, shares and source. It is offered to
+// all it is shared with.
 void cs_effect_upload(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     struct cs_verdict *v = &j->ret->verdict;
@@ -296,7 +295,7 @@ void cs_effect_upload(struct cs_judge *j) {
         return;
     }
     v->notes = cs_chain_notes(&j->prepared->chain, j->now_s);
-    // cert owns nothing of its own: strings are the leaves', the list of shares is the facts'.
+    // cert owns nothing: the leaves own the strings, the facts own the list of shares.
     struct cs_certificate cert = j->f.cert;
     int64_t version = cert.summary.version;
     if (replacement)
@@ -327,8 +326,8 @@ static void close_all(struct cs_judge *j, const struct cs_certificate *cert) {
     }
 }
 
-// What was shared in goes from the recipient's view, and its owner learns of it. An own certificate goes with
-// its chain, its sealed keys and its shares; that there was one, and its id, stays.
+// A certificate that was shared in leaves the recipient's view, and its owner is told. An own
+// certificate goes with its chain, sealed keys and shares. Its id stays as a tombstone.
 void cs_effect_delete(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     if (ev->data.del.from[0]) {

@@ -17,7 +17,7 @@ static const char *spki_key(cs_key ret, const char *account, const uint8_t sha25
     return cs_key_csr_spki(ret, account, hex);
 }
 
-// The very same request under the same name: it is there.
+// The very same request under the same name is there already.
 static bool is_there(const struct cs_judge *j) {
     const struct cs_bytes *old = &j->f.csr.der, *new = &j->prepared->csr->der;
     return j->f.has_csr && strcmp(j->f.csr.name, j->ev->data.csr.name) == 0 &&
@@ -32,7 +32,7 @@ bool cs_rule_csr_name_new(struct cs_judge *j) {
     return !j->f.csr_named || is_there(j);
 }
 
-// The same request again changes nothing; the verdict names the one that is there.
+// The same request again changes nothing. The verdict names the one that is there.
 void cs_effect_csr_add(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     const struct cs_csr *csr = j->prepared->csr;
@@ -63,7 +63,7 @@ void cs_effect_csr_add(struct cs_judge *j) {
                  cs_member_pair(CS_NEW_KEY, entry.name, entry.id), 0);
 }
 
-// Certificates that found their key by it keep it: their material holds a copy.
+// Certificates that took their key from it keep it: their material holds a copy.
 void cs_effect_csr_delete(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     const struct cs_csr_entry *csr = &j->f.csr;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The facts: everything that deciding an event can be foreseen to read, in as few rounds of loading as the
-// documents' references allow (a name leads to a certificate, a certificate to its shares).
+// The facts: all documents that the decision will read, as far as this can be foreseen. They are
+// loaded in as few rounds as their references allow: a name leads to a certificate, a certificate
+// to its shares.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,7 @@ enum cs_look cs_judge_look(struct cs_judge *j, const char *key, struct cs_bytes 
     return found;
 }
 
-// Notes a document that will be read or must be known to exist.
+// Notes a document that will be read, or whose absence matters.
 static void touch(struct cs_judge *j, const char *key) {
     struct cs_bytes value;
     (void)cs_judge_look(j, key, &value);
@@ -48,7 +49,7 @@ bool cs_judge_keep_decoded(struct cs_judge *j, void **place, const void *decoded
     return true;
 }
 
-// Of those that are read again and again the decoded form is kept; they own no memory.
+// For documents that are read again and again. The decoded form is kept; it owns no memory.
 #define DEFINE_READ_KEPT(name, type, decode)                                                                 \
     bool cs_judge_read_##name(struct cs_judge *j, const char *key, struct type *ret) {                       \
         struct cs_bytes value;                                                                               \
@@ -94,7 +95,7 @@ bool cs_judge_read_id(struct cs_judge *j, const char *key, cs_uuid ret) {
     return true;
 }
 
-// What has no id was not read.
+// A document without an id was not read.
 void cs_facts_clear(struct cs_facts *f) {
     if (f->cert.id[0])
         cs_certificate_clear(&f->cert);
@@ -104,7 +105,7 @@ void cs_facts_clear(struct cs_facts *f) {
         cs_shared_in_clear(&f->shared_in);
 }
 
-// Who the kid is: root, else a key that root trusts, else a key of the account.
+// Who the kid is: root, or a key that root trusts, or a key of the account.
 static void gather_signer(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     struct cs_facts *f = &j->f;
@@ -130,7 +131,7 @@ static void gather_signer(struct cs_judge *j) {
     }
 }
 
-// Derived events are numbered by the partition that emitted them, whichever service key signed.
+// The partition that emits derived events numbers them, whichever service key signs.
 static void gather_stream(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     struct cs_facts *f = &j->f;
@@ -146,7 +147,7 @@ static void gather_stream(struct cs_judge *j) {
         f->watermark = stream.seq;
     if (ev->seq > f->watermark || f->signer == CS_SIGNER_NONE || cs_judge_stopped(j))
         return;
-    // Only what comes again needs the index of what came before.
+    // Only an event that comes again needs the index of what came before.
     int64_t seq = 0;
     enum cs_look found = cs_state_member(j->state, cs_key_seen(CS_NEW_KEY, j->stream), ev->id, &seq);
     f->remembered = found == CS_FOUND;
@@ -160,7 +161,7 @@ static void gather_custodian(struct cs_judge *j) {
         j->f.custodian = key.role == CS_TRUST_CUSTODIAN && key.removed_ms == 0;
 }
 
-// The certificate by id; one that is deleted is none.
+// The certificate by id. A deleted one does not count.
 static void gather_certificate(struct cs_judge *j, const char *id) {
     struct cs_facts *f = &j->f;
     if (!cs_judge_read_certificate(j, cs_key_cert(CS_NEW_KEY, j->ev->account, id), &f->cert))
@@ -177,7 +178,8 @@ static void touch_shares(struct cs_judge *j, const char *to) {
             touch(j, cs_key_share(CS_NEW_KEY, j->ev->account, cert->shares[i].share));
 }
 
-// Whether the upload brings the very certificate that has the name; then what is kept with it counts, too.
+// Whether the upload brings the same certificate that has the name. Then what is kept with it
+// counts, too.
 static void gather_same_leaf(struct cs_judge *j) {
     struct cs_facts *f = &j->f;
     const struct cs_cert_summary *s = &f->cert.summary;
@@ -219,7 +221,7 @@ static void gather_upload(struct cs_judge *j) {
     }
 }
 
-// Whether the view has the certificate as one that was shared in.
+// Whether the view holds this certificate as shared in.
 static void gather_reshare(struct cs_judge *j) {
     const struct cs_member *members = NULL;
     size_t n = 0;
@@ -270,7 +272,8 @@ static void gather_target(struct cs_judge *j) {
         cs_judge_read_agent(j, cs_key_agent(CS_NEW_KEY, j->ev->account, j->ev->subject), &j->f.target);
 }
 
-// A key that another one names is there: else the catalog is damaged, and nothing may be judged by it.
+// A key that another key names must be there. If not, the catalog is damaged, and must not be used
+// to judge.
 static void read_of_line(struct cs_judge *j, const char *kid, struct cs_agent *ret) {
     const char *key = cs_key_agent(CS_NEW_KEY, j->ev->account, kid);
     if (cs_judge_read_agent(j, key, ret) || cs_judge_stopped(j))
@@ -280,7 +283,7 @@ static void read_of_line(struct cs_judge *j, const char *kid, struct cs_agent *r
     j->failed = true;
 }
 
-// The signer's line goes on.
+// The signer's line of rotated keys goes on.
 static void gather_rotation(struct cs_judge *j) {
     struct cs_facts *f = &j->f;
     gather_target(j);

@@ -35,7 +35,7 @@ bool cs_rule_share_verified(struct cs_judge *j) {
     return j->f.account.verified;
 }
 
-// The reference to the open or pending share with an account.
+// The reference to the open or pending share with the account.
 static struct cs_share_ref *ref_to(const struct cs_certificate *cert, const char *account) {
     for (size_t i = 0; i < cert->shares_len; i++)
         if (strcmp(cert->shares[i].to, account) == 0)
@@ -81,7 +81,7 @@ static void emit_withdraw(struct cs_judge *j, const struct cs_share *share, enum
     withdraw->data.withdraw.code = why;
 }
 
-// Shares that wait for their recipient's answer, by age: one that waits long tells of a partition that is stuck.
+// Shares that wait for an answer, by age. An old one shows that the recipient's partition is stuck.
 static void mark_pending(struct cs_judge *j, const struct cs_share *share, bool pending) {
     const char *member = cs_member_pair(CS_NEW_KEY, j->ev->account, share->id);
     if (pending)
@@ -131,7 +131,7 @@ void cs_share_offer_all(struct cs_judge *j, const struct cs_certificate *cert) {
     }
 }
 
-// The document and the index; the certificate's list is the caller's.
+// Ends the document and the index. The caller keeps the certificate's list.
 static void end_share(struct cs_judge *j, struct cs_share *share, enum cs_code why, enum cs_code concluded) {
     if (share->state == CS_SHARE_PENDING) {
         cs_judge_conclude(j, share->id, CS_STATUS_REJECTED, concluded);
@@ -173,8 +173,8 @@ void cs_effect_unshare(struct cs_judge *j) {
     cs_judge_put_certificate(j, cert);
 }
 
-// The first acceptance opens the share and is how its event ends. A refusal or removal closes it, also where
-// the recipient had it already: then it is a new version that was refused.
+// The first acceptance opens the share and ends its event. A refusal or removal closes the share.
+// If the recipient had it already, he refused a new version.
 void cs_effect_answer(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     struct cs_share *share = &j->f.share;
@@ -211,7 +211,7 @@ static void end_own(struct cs_judge *j, const char *id, enum cs_code why) {
     if (!cs_judge_read_share(j, cs_key_share(CS_NEW_KEY, j->ev->account, id), &share))
         return;
     cs_share_close(j, &share, why);
-    // All of its shares end now, so the list is emptied by the first.
+    // All its shares end now. So the first one empties the list.
     CS_AUTO(cs_certificate_clear) struct cs_certificate cert;
     memset(&cert, 0, sizeof(cert));
     const char *key = cs_key_cert(CS_NEW_KEY, j->ev->account, share.certificate);

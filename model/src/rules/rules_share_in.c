@@ -19,7 +19,7 @@ bool cs_rule_offer_other(struct cs_judge *j) {
     return strcmp(j->ev->data.offer.owner_account, j->ev->account) != 0;
 }
 
-// One answer for accounts of others and for none at all, so that nobody finds out which accounts there are.
+// One answer for others' accounts and for none, so that nobody learns which accounts exist.
 bool cs_rule_offer_owner(struct cs_judge *j) {
     return j->f.has_account && strcmp(j->ev->data.offer.owner, j->f.account.owner) == 0;
 }
@@ -88,7 +88,7 @@ static void take_offer(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     const struct cs_cert_summary *summary = &ev->data.offer.certificate;
     int64_t now_ms = j->record->timestamp_ms;
-    // summary is lent by the event: nothing is cleared here.
+    // The event lends summary: nothing is cleared here.
     struct cs_shared_in entry = {.summary = *summary,
                                  .created_ms = j->f.has_shared_in ? j->f.shared_in.created_ms : now_ms,
                                  .updated_ms = now_ms};
@@ -108,14 +108,14 @@ static void take_offer(struct cs_judge *j) {
     answer_offer(j, CS_REPLY_ACCEPTED, entry.summary.version, CS_CODE_NONE);
 }
 
-// Whether the share-in document is of the share that the event speaks of: ids are their senders' choice.
+// Whether the share-in document is of the share that the event means: senders choose the ids.
 static bool is_same(const struct cs_judge *j, const char *owner_account) {
     return strcmp(j->f.share_in.owner_account, owner_account) == 0 &&
            strcmp(j->f.share_in.certificate, j->ev->subject) == 0;
 }
 
-// Whether the offer says more than what is held: offers of a share come in the order in which they were made. Of
-// one version tags and what comes of its chain may change.
+// Whether the offer says more than what is held. Offers of a share come in the order in which they
+// were made. Within one version, tags and chain may change.
 static bool is_news(const struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     const struct cs_cert_summary *held = &j->f.shared_in.summary, *offered = &ev->data.offer.certificate;
@@ -146,7 +146,7 @@ void cs_effect_offer(struct cs_judge *j) {
         put_share_in(j, ev->data.offer.share, ev->data.offer.owner_account, ev->subject, false, why);
         answer_offer(j, CS_REPLY_REFUSED, ev->data.offer.version, why);
     } else {
-        // An older share of the same certificate was closed by its owner already.
+        // Its owner closed an older share of the same certificate already.
         if (!held && f->has_shared_in) {
             cs_shared_in_remove(j, &f->shared_in, CS_CODE_SHARE_CLOSED, false);
             f->has_shared_in = false;

@@ -6,7 +6,7 @@
 #include "rules/rules_internal.h"
 #include "rules/rules_table.h"
 
-// The first record says which deployment and how many partitions these are, and it says so once.
+// The first record names the deployment and the number of partitions, once.
 bool cs_rule_genesis_fits(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     return !j->f.has_system && strcmp(ev->data.genesis.deployment, j->ctx->deployment) == 0 &&
@@ -31,7 +31,7 @@ void cs_effect_ruleset(struct cs_judge *j) {
     cs_judge_put(j, cs_key_system(CS_NEW_KEY));
 }
 
-// A key is trusted in one role, once: neither root's nor a removed key comes back.
+// A key is trusted in one role, once. Root's key and removed keys are refused.
 bool cs_rule_trust_new(struct cs_judge *j) {
     return !j->f.subject_trusted;
 }
@@ -62,7 +62,7 @@ bool cs_rule_account_new(struct cs_judge *j) {
     return !j->f.has_account;
 }
 
-// What the event says replaces what was; what it does not say stays.
+// What the event names replaces the old value. The rest stays.
 static void change_account(struct cs_account *a, const struct cs_event_account *e) {
     if (e->has_site)
         a->site = e->site;
@@ -106,7 +106,7 @@ bool cs_account_ends_shares(const struct cs_account *before, const struct cs_eve
     return shares_end_by(before, &after) != CS_CODE_NONE;
 }
 
-// What comes of one event is bounded: outcome, derived events, and the documents that are read for them.
+// What one event causes is bounded: outcome, derived events, and the documents read for them.
 bool cs_rule_shares_may_end(struct cs_judge *j) {
     return j->f.ends_shares <= CS_SHARES_MAX;
 }

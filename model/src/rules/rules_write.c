@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What effects are made of: documents, derived events, conclusions.
+// The steps that effects are made of: documents, derived events, conclusions.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +18,7 @@ struct cs_buf *cs_judge_begin(struct cs_judge *j) {
     return j->buf;
 }
 
-// The place for what the document decodes to (cs_state_put); NULL where none was written.
+// The place for the document's decoded form (cs_state_put). NULL where none was written.
 static void **put(struct cs_judge *j, const char *key) {
     if (cs_judge_stopped(j))
         return NULL;
@@ -39,7 +39,7 @@ void cs_judge_put_id(struct cs_judge *j, const char *key, const char *id) {
     cs_judge_put(j, key);
 }
 
-// The next event of the account finds it decoded.
+// The account's next event finds it decoded.
 void cs_judge_put_account(struct cs_judge *j) {
     cs_account_encode(cs_judge_begin(j), &j->f.account);
     void **decoded = put(j, cs_key_account(CS_NEW_KEY, j->ev->account));
@@ -57,8 +57,8 @@ void cs_judge_put_share(struct cs_judge *j, const struct cs_share *share) {
     cs_judge_put(j, cs_key_share(CS_NEW_KEY, j->ev->account, share->id));
 }
 
-// SHA-256 over the parts, each ended by a NUL, makes the id: whoever decides the same event makes the same
-// one.
+// The id is SHA-256 over the parts, each ended by a NUL. So everybody who decides the same event
+// makes the same id.
 static void derived_id(struct cs_judge *j, size_t n, cs_uuid ret) {
     static const char what[] = "certsync.derived.v1";
     char number[24];

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Every decision looks some thirty keys of 40 to 100 bytes up.
+// Every decision looks up about 30 keys of 40 to 100 bytes.
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 

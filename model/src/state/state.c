@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Documents and indexes lie in hash tables; nothing that is seen from outside depends on the tables' order.
-// Writes go straight into them; what is needed to take them back is kept until cs_state_keep or
-// cs_state_drop.
+// Documents and indexes are in hash tables; their order shows nowhere outside. Writes go straight
+// into the tables. What takes them back is kept until cs_state_keep or cs_state_drop.
 #include "certsync/model/state.h"
 
 #include <assert.h>
@@ -13,8 +12,8 @@
 #include "certsync/model/event.h"
 #include "state/state_internal.h"
 
-// The largest document: a certificate's material, whose base64 came in one event, or a certificate with
-// CS_SHARES_MAX shares.
+// The largest document: a certificate's material, whose base64 came in one event, or a certificate
+// with CS_SHARES_MAX shares.
 #define DOCUMENT_MAX (2 * CS_EVENT_MAX)
 #define DECODED_SIZE 512 // of an account, an agent or a trusted key, about
 
@@ -41,7 +40,7 @@ static void free_value(const struct doc *d, struct value *v) {
         free(v);
 }
 
-// Allocated bytes, with malloc's own, and what is kept decoded beside those that come again.
+// Allocated bytes, with malloc's own. For a document that comes again also its decoded form.
 static size_t size_of_doc(const struct doc *d) {
     size_t decoded = d->passing ? 0 : DECODED_SIZE;
     return sizeof(*d) + d->keyed.len + 16 + (d->value ? sizeof(*d->value) + d->value->len + 16 + decoded : 0);
@@ -130,7 +129,7 @@ static struct doc *find_doc(const struct cs_state *s, const struct cs_keyed *key
     return (struct doc *)(void *)cs_keyed_find(passing ? &s->passing : &s->docs, key);
 }
 
-// The entry of a document, made where there is none yet (then nothing is known of it). NULL: out of memory.
+// The entry of a document. A new entry knows nothing of it yet. NULL: out of memory.
 static struct doc *doc_of(struct cs_state *s, const char *key) {
     struct cs_keyed keyed = cs_keyed_of(key);
     bool passing = s->stays && !s->stays(key);
@@ -190,7 +189,7 @@ enum cs_look cs_state_get(struct cs_state *s, const char *key, struct cs_bytes *
     return cs_state_look(s, key, ret, &ignored);
 }
 
-// ret_value: a copy for the document, or NULL where value.data is NULL.
+// ret_value: a copy of value for the document. NULL where value.data is NULL.
 static bool copy_value(struct cs_state *s, const struct doc *d, struct cs_bytes value,
                        struct value **ret_value) {
     struct value *v = NULL;
@@ -263,7 +262,7 @@ bool cs_state_keep(struct cs_state *s, struct cs_err *err) {
 
 void cs_state_drop(struct cs_state *s) {
     assert(s->staging);
-    s->out_of_memory = false; // what did not fit is gone; taking back may fail once more
+    s->out_of_memory = false; // what did not fit is gone; the undo may fail once more
     while (s->undo_len > 0) {
         struct undo *u = &s->undo[--s->undo_len];
         struct value *written = u->doc->value;
@@ -324,7 +323,7 @@ bool cs_state_fill(struct cs_state *s, const char *key, struct cs_bytes value, s
     return d ? fill(s, d, value, err) : cs_err_oom(err);
 }
 
-// Of what passes, older versions of a document lie in the region until all is given back.
+// Older versions of passing documents stay in the region until all of it is given back.
 size_t cs_state_held(const struct cs_state *s) {
     return s->held + s->passing_memory.taken + s->indexes_held + s->members.taken +
            s->ops_len * sizeof(*s->ops);

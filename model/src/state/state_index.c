@@ -148,7 +148,7 @@ static struct index *index_of(struct cs_state *s, const char *key) {
     return x;
 }
 
-// FOUND: *ret is the index, known. NEEDED also where memory ran out (sticky).
+// FOUND: *ret is the index, and it is known. NEEDED also means that memory ran out; that is sticky.
 static enum cs_look look(struct cs_state *s, const char *key, struct index **ret) {
     struct index *x = NULL;
     if (s->complete) { // a look leaves no trace
@@ -189,7 +189,7 @@ enum cs_look cs_state_member(struct cs_state *s, const char *key, const char *me
     return CS_FOUND;
 }
 
-// Takes off the lowest members, remembering them in the operation.
+// Takes off the lowest members, and remembers them in the operation.
 static bool trim(struct cs_state *s, struct index *x, struct op *op) {
     size_t n = x->len > op->keep ? x->len - op->keep : 0;
     if (n == 0)
@@ -298,7 +298,7 @@ void cs_state_trim(struct cs_state *s, const char *key, size_t keep_highest) {
     write_index(s, key, (struct op){.kind = CS_CHANGE_TRIM, .keep = keep_highest}, NULL);
 }
 
-// What the catalog holds does not know of the writes that are not committed yet: they are carried out on top.
+// The catalog does not know the writes that are not committed yet. They are carried out on top.
 bool cs_state_fill_index(struct cs_state *s, const char *key, const struct cs_member *members, size_t n,
                          struct cs_err *err) {
     struct index *x = index_of(s, key);
@@ -324,9 +324,9 @@ bool cs_state_fill_index(struct cs_state *s, const char *key, const struct cs_me
     return true;
 }
 
-// A trim can be left out where a later one keeps as many, nothing is removed in between, and what is added in
-// between only rises (state.h asks for this of an index that is trimmed): then whatever the first would take
-// off, the later one takes off as well. So a busy sender's index is trimmed once a batch.
+// A trim can be left out if a later trim keeps as many, nothing is removed between them, and scores
+// that are added between only rise (state.h asks this of a trimmed index). Then the later trim
+// takes off all that the first would. So a busy sender's index is trimmed once a batch.
 void cs_ops_merge(const struct cs_state *s) {
     for (size_t i = 0; i < s->ops_len; i++)
         s->ops[i].index->later_keep = SIZE_MAX;

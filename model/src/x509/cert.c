@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One certificate, from bytes to struct cs_cert. Read by der.h throughout; OpenSSL sees the public key's
-// point only.
+// One certificate, from bytes to struct cs_cert. der.h reads all of it; OpenSSL sees only the
+// public key's point.
 #include "x509/cert_impl.h"
 
 #include <stddef.h>
@@ -55,7 +55,7 @@ static bool take_version(struct der *tbs, int *ret) {
     return true;
 }
 
-// RFC 5280 section 4.1.2.2: positive, at most 20 bytes. Negative and zero ones are out in the world; they are
+// RFC 5280 section 4.1.2.2: positive, at most 20 bytes. Negative and zero serials exist; they are
 // shown, not refused.
 static bool take_serial(struct der *tbs, struct cs_bytes *ret) {
     return der_take(tbs, DER_INTEGER, ret) && der_integer_valid(*ret) &&
@@ -144,7 +144,7 @@ static bool read_extensions(struct cert_box *box, struct cs_bytes extensions, st
     return true;
 }
 
-// As OpenSSL shows it: the magnitude, after a '-' where the number is negative.
+// As OpenSSL shows it: the magnitude, with '-' in front of a negative number.
 static void put_serial(struct cs_bytes number, char out[CS_SERIAL_TEXT_SIZE]) {
     uint8_t magnitude[SERIAL_MAX + 1];
     bool negative = number.data[0] >= 0x80;
@@ -199,7 +199,7 @@ static bool fill(struct cs_crypto *c, const struct fields *f, struct cert_box *b
         return false;
     cert->key_type = cert->key->type;
     cert->key_bits = cert->key->bits;
-    if (cert->key_type == CS_KEY_X25519) // signs nothing, so no possession of it could be proved
+    if (cert->key_type == CS_KEY_X25519) // it signs nothing, so nobody can prove possession of it
         return cs_err_reject(err, CS_CODE_CERT_WEAK_KEY);
     memcpy(cert->spki_sha256, cert->key->sha256, 32);
     name_common(f->subject, cert->common_name, sizeof cert->common_name);
@@ -228,7 +228,7 @@ bool cert_parse_into(struct cs_crypto *c, struct cs_bytes der, struct cs_region 
     struct cert_box *box = cs_region_take(region, sizeof *box + der.len);
     if (!box)
         return cs_err_oom(err);
-    memset(&box->cert, 0, offsetof(struct cs_cert, common_name)); // the names behind are written in any case
+    memset(&box->cert, 0, offsetof(struct cs_cert, common_name)); // the names behind it are always written
     memset(&box->inside, 0, sizeof box->inside);
     box->inside.region = region;
     CS_AUTO(cs_cert_free) struct cs_cert *cert = &box->cert;

@@ -5,7 +5,7 @@
 
 #include <openssl/x509v3.h> // KU_ names
 
-// Negative answers are kept as well: both are functions of bytes.
+// Negative answers are kept as well: both depend on bytes alone.
 bool cert_signature_good(struct cs_crypto *c, const struct cs_cert *cert, const struct cs_cert *issuer) {
     size_t s = (cert->sha256[0] | (size_t)cert->sha256[1] << 8) % MEMO_LINK_SETS;
     uint8_t key[64];
@@ -92,8 +92,8 @@ static bool has_issuer(struct cs_cert *const *certs, size_t n, const struct cs_c
     return false;
 }
 
-// Of two certificates that may be the leaf: what is no CA certificate first, then what has an issuer in the set, then
-// the newer one. The order is total, so that it does not matter which was met first.
+// Which of two candidates is the leaf. First what is no CA certificate, then what has an issuer in
+// the set, then the newer one. The order is total: it does not matter which one was met first.
 static bool rather_leaf(struct cs_cert *const *certs, size_t n, const struct cs_cert *a,
                         const struct cs_cert *b) {
     if (a->is_ca != b->is_ca)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Nothing here refuses: another client may know another certificate of the same CA, or the extension. Only the path is
-// looked at (chain_path.h), as a client that is given this chain does.
+// Nothing here refuses: another client may know another certificate of the CA, or the extension. As
+// a client with this chain does, this looks only at the path (chain_path.h).
 #include "x509/chain_notes.h"
 #include "x509/name_limits.h"
 
@@ -35,7 +35,8 @@ static uint32_t notes_of_one(const struct ext_facts *ext) {
     return notes;
 }
 
-// Whether the CA at place i of the path may sign for the names of what is below it. What a CA signed for itself passes.
+// Whether the CA at place i of the path may sign for the names below it. What a CA signed for
+// itself passes.
 static bool names_hold(struct cs_cert *const *certs, const struct path_order *order, size_t i) {
     const struct ext_facts *ca = &cert_inside(certs[order->at[i]])->ext;
     for (size_t k = 0; k < i; k++) {

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A search with a way back: a CA may be there more than once (as a root, cross-signed, renewed), and the first that
-// fits need not lead anywhere. PATH_LINKS_MAX bounds it.
+// A search that can step back. A CA may be there several times (as a root, cross-signed, renewed),
+// and the first that fits may lead nowhere. PATH_LINKS_MAX bounds it.
 #include "x509/chain_path.h"
 
 struct search {
     struct cs_cert *const *certs;
     size_t n;
     unsigned named[CS_CHAIN_MAX];   // who has the issuer's name, as bits
-    unsigned issuers[CS_CHAIN_MAX]; // those of them that did sign it
+    unsigned issuers[CS_CHAIN_MAX]; // those of them that signed it
     unsigned roots;                 // those that signed themselves
-    unsigned going_on;              // those that a path went on from
+    unsigned going_on;              // those with a path that continues
     size_t distance[CS_CHAIN_MAX];  // least number of links from the leaf; n where there is no way
     size_t path[CS_CHAIN_MAX];
     size_t best[CS_CHAIN_MAX];
@@ -21,7 +21,7 @@ static unsigned bit(size_t i) {
     return 1u << i;
 }
 
-// False where there are more links than a real set has.
+// False where there are more links than any real set has.
 static bool find_named(struct search *s) {
     size_t links = 0;
     for (size_t i = 0; i < s->n; i++) {
@@ -35,8 +35,8 @@ static bool find_named(struct search *s) {
     return links <= PATH_LINKS_MAX;
 }
 
-// Who signed certs[i], and whether it did so itself. A root of old times may have signed itself with SHA-1, which
-// is not looked at: nobody else can have signed it then.
+// Who signed certs[i], and whether it signed itself. Old roots may have signed themselves with
+// SHA-1. That is accepted: nobody else can have signed it then.
 static void find_issuers(struct cs_crypto *c, struct search *s, size_t i) {
     const struct cs_cert *cert = s->certs[i];
     s->issuers[i] = 0;
@@ -48,8 +48,8 @@ static void find_issuers(struct cs_crypto *c, struct search *s, size_t i) {
         s->roots |= bit(i);
 }
 
-// RFC 5280 section 6.1.4 (l) and (m): certs[k] may stand above the first len of the path. What is self-issued does
-// not count.
+// RFC 5280 section 6.1.4 (l) and (m): whether certs[k] may stand above the first len of the path.
+// Self-issued certificates do not count.
 static bool length_holds(const struct search *s, size_t len, size_t k) {
     int below = 0;
     for (size_t i = 1; i < len; i++)
@@ -58,7 +58,8 @@ static bool length_holds(const struct search *s, size_t len, size_t k) {
     return path_len < 0 || below <= path_len;
 }
 
-// What is as near to the leaf: the one that ends later comes first, then the one with the lesser fingerprint.
+// For two at the same distance from the leaf: the one that ends later first, then the lesser
+// fingerprint.
 static int compare(const struct search *s, size_t a, size_t b) {
     const struct cs_cert *x = s->certs[a], *y = s->certs[b];
     if (x->not_after_s != y->not_after_s)
@@ -70,7 +71,7 @@ static bool ends_at_root(const struct search *s, const size_t *path, size_t len)
     return s->roots & bit(path[len - 1]);
 }
 
-// A path that ends at a root comes before one that does not, then a shorter one before a longer one.
+// A path that ends at a root comes first, then a shorter one.
 static bool better(const struct search *s, size_t len) {
     if (s->best_len == 0)
         return true;
@@ -87,7 +88,7 @@ static bool better(const struct search *s, size_t len) {
     return false;
 }
 
-// All that goes on from the first len of the path, used as bits.
+// Tries all continuations of the path's first len. used: these certificates, as bits.
 static void walk(struct cs_crypto *c, struct search *s, size_t len, unsigned used) {
     size_t end = s->path[len - 1];
     bool leads_on = false;
@@ -110,8 +111,8 @@ static void walk(struct cs_crypto *c, struct search *s, size_t len, unsigned use
     }
 }
 
-// A certificate without a way from the leaf. chain.broken is the better name where it has the name of an issuer
-// that is missing: it did not sign, or may not.
+// A certificate that no way from the leaf reaches. If it has the name of a missing issuer, it did
+// not sign, or may not: that is chain.broken.
 static bool find_culprit(const struct search *s, struct path_order *ret) {
     ret->code = CS_CODE_NONE;
     for (size_t k = 1; k < s->n; k++) {

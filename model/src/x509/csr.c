@@ -9,7 +9,7 @@
 
 #define OID_EXTENSION_REQUEST DER_BYTES("\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0e")
 #define OID_MS_EXTENSIONS                                                                                    \
-    DER_BYTES("\x2b\x06\x01\x04\x01\x82\x37\x02\x01\x0e") // the same, as Windows of old has it
+    DER_BYTES("\x2b\x06\x01\x04\x01\x82\x37\x02\x01\x0e") // the same, as old Windows writes it
 
 #define EXTENSIONS_MAX 64
 

@@ -13,8 +13,9 @@
 #include "x509/name.h"
 #include "x509/name_parse.h"
 
-// A host name as certificates have it (RFC 5280 section 4.2.1.6, CA/Browser Forum 3.2.2): labels of letters,
-// digits, '-' and '_', the first of which may be a lone "*"; not what looks like an IPv4 address.
+// A host name of a certificate (RFC 5280 section 4.2.1.6, CA/Browser Forum 3.2.2): labels of
+// letters, digits, '-' and '_'. The first label may be a single "*". It must not look like an IPv4
+// address.
 static bool is_host(const char *name) {
     size_t len = strlen(name), label = 0;
     bool digits = true;
@@ -72,7 +73,8 @@ static bool put_attributes(struct cs_buf *out, const char *const *names, size_t 
     for (size_t i = 0; i < names_len; i++)
         if (!put_san(&a, names[i], err))
             return false;
-    // Each step wraps what a holds; a 0 also puts the OBJECT IDENTIFIER that belongs there before it.
+    // Each step wraps what a holds. A step with a 0 first puts the OBJECT IDENTIFIER that belongs
+    // there.
     for (size_t i = 0; i < sizeof tags; i++) {
         cs_buf_reset(&b);
         if (tags[i] == 0) {
@@ -93,7 +95,7 @@ static bool put_attributes(struct cs_buf *out, const char *const *names, size_t 
            cs_err_set(err, CS_ERR_REJECT, CS_CODE_CSR_MALFORMED, "There are too many names.");
 }
 
-// Whoever names no host means that of the common name. False: that is none.
+// Without a host, the common name is the host. False: it is no host name.
 static bool default_name(const char *common_name, struct cs_err *err) {
     uint8_t ip[16];
     return is_host(common_name) || inet_pton(AF_INET, common_name, ip) == 1 ||

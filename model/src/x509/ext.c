@@ -6,7 +6,7 @@
 #define OID_PURPOSE_SERVER DER_BYTES("\x2b\x06\x01\x05\x05\x07\x03\x01")
 #define OID_PURPOSE_ANY    DER_BYTES("\x55\x1d\x25\x00")
 
-// The content of the one SEQUENCE that the value is.
+// The content of the one SEQUENCE in the value.
 static bool open_value(struct cs_bytes value, struct der *ret) {
     struct der outer = der_of(value);
     return der_enter(&outer, DER_SEQUENCE, ret) && der_done(&outer);
@@ -60,7 +60,8 @@ static bool read_subject_key_id(struct cs_bytes value, struct ext_facts *facts) 
     return der_take(&outer, DER_OCTET_STRING, &facts->subject_key_id) && der_done(&outer);
 }
 
-// AuthorityKeyIdentifier ::= SEQUENCE { [0] key's id OPTIONAL, [1] issuer's GeneralNames OPTIONAL, [2] serial OPTIONAL }
+// AuthorityKeyIdentifier ::= SEQUENCE { [0] key's id OPTIONAL, [1] issuer's GeneralNames OPTIONAL,
+// [2] serial OPTIONAL }
 static bool read_authority_key_id(struct cs_bytes value, struct ext_facts *facts) {
     struct der seq;
     if (!open_value(value, &seq))
@@ -112,7 +113,8 @@ static bool read_name_constraints(struct cs_bytes value, struct ext_facts *facts
     return der_done(&seq) && subtrees_valid(facts->permitted) && subtrees_valid(facts->excluded);
 }
 
-// DistributionPointName ::= CHOICE { fullName [0] GeneralNames, nameRelativeToCRLIssuer [1] RelativeDistinguishedName }
+// DistributionPointName ::= CHOICE { fullName [0] GeneralNames, nameRelativeToCRLIssuer [1]
+// RelativeDistinguishedName }
 static bool take_point_name(struct der *point) {
     struct der choice;
     struct der_value v;
@@ -124,7 +126,8 @@ static bool take_point_name(struct der *point) {
                                                  : false;
 }
 
-// CRLDistributionPoints ::= SEQUENCE OF SEQUENCE { [0] DistributionPointName OPTIONAL, [1] reasons OPTIONAL, [2] cRLIssuer OPTIONAL }
+// CRLDistributionPoints ::= SEQUENCE OF SEQUENCE { [0] DistributionPointName OPTIONAL, [1] reasons
+// OPTIONAL, [2] cRLIssuer OPTIONAL }
 static bool distribution_points_valid(struct cs_bytes value) {
     struct der seq, point;
     struct cs_bytes v;
@@ -146,7 +149,8 @@ static bool distribution_points_valid(struct cs_bytes value) {
     return true;
 }
 
-// CertificatePolicies ::= SEQUENCE OF SEQUENCE { policy OBJECT IDENTIFIER, qualifiers SEQUENCE OPTIONAL }
+// CertificatePolicies ::= SEQUENCE OF SEQUENCE { policy OBJECT IDENTIFIER, qualifiers SEQUENCE
+// OPTIONAL }
 static bool policies_valid(struct cs_bytes value) {
     struct der seq, policy;
     struct cs_bytes oid, qualifiers;
@@ -160,7 +164,8 @@ static bool policies_valid(struct cs_bytes value) {
     return true;
 }
 
-// AuthorityInfoAccessSyntax ::= SEQUENCE OF SEQUENCE { method OBJECT IDENTIFIER, location GeneralName }
+// AuthorityInfoAccessSyntax ::= SEQUENCE OF SEQUENCE { method OBJECT IDENTIFIER, location
+// GeneralName }
 static bool information_access_valid(struct cs_bytes value) {
     struct der seq, access;
     struct cs_bytes oid;
@@ -175,7 +180,7 @@ static bool information_access_valid(struct cs_bytes value) {
     return true;
 }
 
-// Extensions of RFC 5280 that may be critical and that OpenSSL processes; the last arc of id-ce.
+// Extensions of RFC 5280 that may be critical and that OpenSSL processes, by the last arc of id-ce.
 static bool known_critical(uint8_t arc) {
     return arc == 15 || arc == 17 || arc == 19 || (arc >= 30 && arc <= 33) || (arc >= 36 && arc <= 37) ||
            arc == 54;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Bounded memos of pure results. Sets of four, replaced in turn: whoever fills them with rubbish costs others
-// a second computation and nothing else.
+// Bounded memos of pure results, in sets of four that are replaced in turn. Whoever fills them with
+// rubbish costs others a second computation, and nothing else.
 #include "certsync/model/cert.h"
 #include "crypto/crypto_impl.h"
 

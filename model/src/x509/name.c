@@ -52,7 +52,7 @@ static bool code_points_valid(struct cs_bytes text, size_t width) {
     return text.len % width == 0;
 }
 
-// X.680 section 41.4, and '*' and '&'.
+// X.680 section 41.4, and also '*' and '&'.
 static bool printable(uint8_t c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '\'' && c <= ':' && c != '*') ||
            c == ' ' || c == '=' || c == '?' || c == '*' || c == '&';
@@ -73,8 +73,9 @@ static bool all(struct cs_bytes text, bool (*in)(uint8_t)) {
     return true;
 }
 
-// The types of values that names have in the world, each keeping its own rules. Others make the certificate
-// unreadable for OpenSSL, other alphabets for Go, and so for many servers and clients.
+// The types of values that occur in names, each with its own rules. OpenSSL cannot read a
+// certificate with another type. Go, and so many servers and clients, cannot read one with a wrong
+// alphabet.
 bool name_value_valid(const struct der_value *v) {
     switch (v->tag) {
     case DER_PRINTABLE_STRING:
@@ -186,7 +187,7 @@ bool name_value_text(const struct der_value *v, char *out, size_t out_size, size
     return true;
 }
 
-// Output that is cut between elements, never inside one.
+// Output that may be cut between elements, but never inside one.
 struct sink {
     char *out;
     size_t size, at;
@@ -372,7 +373,7 @@ static bool ava_equal(const struct ava *a, const struct ava *b) {
         return false;
     if (cs_bytes_equal(a->value.whole, b->value.whole))
         return true;
-    // Numbers, and texts longer than any real name's, are equal by their bytes only.
+    // Numbers, and texts longer than any real name, are equal only byte by byte.
     if (a->value.tag == DER_NUMERIC_STRING || b->value.tag == DER_NUMERIC_STRING)
         return false;
     if (a->value.content.len >= sizeof text_a / 4 || b->value.content.len >= sizeof text_b / 4 ||
@@ -384,7 +385,7 @@ static bool ava_equal(const struct ava *a, const struct ava *b) {
     return len_a == len_b && memcmp(text_a, text_b, len_a) == 0;
 }
 
-// Compares as many RDNs as b has.
+// Compares only as many RDNs as b has.
 static bool begins_with(struct der *rdns_a, struct der *rdns_b) {
     struct der set_a, set_b;
     while (!der_done(rdns_a) && !der_done(rdns_b)) {

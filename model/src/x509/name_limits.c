@@ -3,12 +3,12 @@
 
 #include <strings.h>
 
-// Names times subtrees: each pair is compared. OpenSSL has the same bound.
+// Names times subtrees: every pair is compared. OpenSSL has the same bound.
 #define PAIRS_MAX (1 << 20)
 
 #define OTHER_NAME DER_CONTEXT_CONSTRUCTED(0)
 
-// What a list of subtrees says of a name. A later one outweighs an earlier one.
+// What a list of subtrees says of a name. A later value outweighs an earlier one.
 enum fit { NOT_MEANT, OUTSIDE, WITHIN, CANNOT_TELL };
 
 static enum fit fit_if(bool within) {
@@ -28,7 +28,7 @@ static struct cs_bytes after(struct cs_bytes text, size_t n) {
     return (struct cs_bytes){text.data + n, text.len - n};
 }
 
-// How much of the text is up to and with the last c; 0 where there is none.
+// How many bytes there are up to the last c, with it. 0 where there is no c.
 static size_t up_to_last(struct cs_bytes text, uint8_t c) {
     size_t n = text.len;
     while (n > 0 && text.data[n - 1] != c)
@@ -43,19 +43,20 @@ static struct cs_bytes until_any(struct cs_bytes text, const char *stops) {
     return (struct cs_bytes){text.data, n};
 }
 
-// base and what is below it; with a dot in front only what is below.
+// base and what is below it. With a dot in front only what is below it.
 static enum fit fit_dns(struct cs_bytes host, struct cs_bytes base) {
     return fit_if(ends_with(host, base) && (base.len == 0 || host.len == base.len || has_dot_first(base) ||
                                             host.data[host.len - base.len - 1] == '.'));
 }
 
-// The one host, or with a dot in front what is below it.
+// This one host. With a dot in front what is below it.
 static enum fit fit_host(struct cs_bytes host, struct cs_bytes base) {
     return fit_if(ends_with(host, base) &&
                   (has_dot_first(base) ? host.len > base.len : host.len == base.len));
 }
 
-// A mailbox, or those of a host, or of the hosts below one. What stands before the @ is compared with its case.
+// A mailbox, or all of a host, or all of the hosts below one. The part before the @ is compared
+// with its case.
 static enum fit fit_email(struct cs_bytes email, struct cs_bytes base) {
     size_t local = up_to_last(email, '@'), base_local = up_to_last(base, '@');
     if (local == 0)
@@ -159,8 +160,8 @@ static struct cs_bytes alt_names_of(const struct cs_cert *cert) {
     return !der_done(&outer) && der_take(&outer, DER_SEQUENCE, &names) ? names : (struct cs_bytes){0};
 }
 
-// RFC 8398: an e-mail address in UTF-8, which the constraints of e-mail addresses are for; what is not UTF-8 there is no address. (A
-// host of theirs that is not ASCII is compared as it stands there.)
+// RFC 8398: an e-mail address in UTF-8. The constraints of e-mail addresses apply to it. Bytes that
+// are not UTF-8 are no address. (A host that is not ASCII is compared as it stands.)
 static struct der_value as_compared(struct der_value v) {
     struct der other = der_of(v.content), inner;
     struct cs_bytes oid, text;
@@ -194,7 +195,7 @@ static bool emails_allowed(const struct ext_facts *ca, struct cs_bytes subject) 
     return true;
 }
 
-// Two labels or more of letters, digits and '_'; '-' and '.' stand inside, and no '-' beside a '.'.
+// Two or more labels of letters, digits and '_'. '-' and '.' stand inside, and no '-' beside a '.'.
 static bool is_host_name(const char *text, size_t len) {
     bool dot = false;
     for (size_t i = 0; i < len; i++) {
@@ -210,7 +211,7 @@ static bool is_host_name(const char *text, size_t len) {
     return dot;
 }
 
-// Clients that find no DNS name go by the common name.
+// Clients that find no DNS name use the common name.
 static bool common_names_allowed(const struct ext_facts *ca, struct cs_bytes subject) {
     struct name_walk walk = name_walk(subject);
     struct der_value v;
@@ -219,8 +220,8 @@ static bool common_names_allowed(const struct ext_facts *ca, struct cs_bytes sub
         size_t len;
         if (!name_value_text(&v, text, sizeof text, &len))
             return false;
-        while (len > 0 &&
-               text[len - 1] == '\0') // old certificates have one, which is not taken for a part of the name
+        // Old certificates end with a NUL: it does not count as a part of the name.
+        while (len > 0 && text[len - 1] == '\0')
             len--;
         if (memchr(text, 0, len))
             return false;

@@ -12,7 +12,8 @@
 #define OID_MAX      64
 #define AVAS_MAX     16 // of one RDN
 
-// What the string of an attribute is (RFC 5280 appendix A.1), where it is no UTF8String of any length.
+// The string type of an attribute (RFC 5280 appendix A.1), where it is not a UTF8String of any
+// length.
 static const struct form {
     const char *name;
     enum der_tag tag;
@@ -60,7 +61,7 @@ struct type {
     struct form form;
 };
 
-// A name in the making: the AVAs of the RDN that is being read, and the RDNs before it.
+// A name that is being built: the AVAs of the current RDN, and the RDNs before it.
 struct naming {
     struct cs_buf avas, rdns;
     size_t ava_end[AVAS_MAX], avas_len;
@@ -163,7 +164,7 @@ static bool text_fits(const struct form *f, const char *value, size_t len) {
     return characters <= f->max;
 }
 
-// value: text, or, where is_der, the value's DER.
+// value is text, or with is_der the value's DER.
 static bool put_ava(struct naming *n, const struct type *t, struct cs_bytes value, bool is_der) {
     CS_AUTO(cs_buf_clear) struct cs_buf inner;
     cs_buf_init(&inner, NAME_DER_MAX);
@@ -188,7 +189,7 @@ static int by_bytes(const void *a, const void *b) {
     return order ? order : (x->len > y->len) - (x->len < y->len);
 }
 
-// What is a SET OF in DER is in the order of its bytes (X.690 section 11.6).
+// DER orders a SET OF by its bytes (X.690 section 11.6).
 static bool end_rdn(struct naming *n) {
     struct cs_bytes parts[AVAS_MAX];
     for (size_t i = 0, at = 0; i < n->avas_len; at = n->ava_end[i++])
@@ -209,7 +210,7 @@ static const char unknown_type[] = "an attribute is not one of CN, C, O, OU, L, 
                                    "emailAddress and the like, nor a dotted "
                                    "OID";
 
-// "type=" at *s; moves it behind.
+// Takes "type=" at *s.
 static bool take_type(struct naming *n, const char **s, struct type *ret) {
     size_t len = strcspn(*s, "=/,+;\\");
     const char *end = *s + len;
@@ -229,7 +230,7 @@ static bool read_slashes(struct naming *n, const char *s) {
     while (*s) {
         s++; // '/' or '+'
         size_t len = 0;
-        if (!*s && n->rdns_len > 0 && n->avas_len == 0) // a '/' at the end, which OpenSSL passes over
+        if (!*s && n->rdns_len > 0 && n->avas_len == 0) // OpenSSL ignores a '/' at the end
             return true;
         if (!take_type(n, &s, &t))
             return false;
@@ -319,7 +320,7 @@ static bool read_commas(struct naming *n, const char *s) {
     }
 }
 
-// Whether it begins with "word =": what no host name does, and few other names.
+// Whether it begins with "word =". No host name does, and few other names.
 static bool begins_with_type(const char *s) {
     while (*s == ' ')
         s++;

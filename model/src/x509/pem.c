@@ -13,13 +13,13 @@
 
 #define NAMED_CURVE_OID_MAX 16
 
-// What the caller wants, and the code for a file that holds nothing of it.
+// What the caller wants, and the codes for a file without it.
 struct wanted {
     const char *noun;
-    const char *check;      // what passes on a file that holds one
+    const char *check;      // a command that succeeds on a file with one
     const char *bare;       // what to do with base64 alone
     enum cs_code missing;   // something else is in the file
-    enum cs_code malformed; // it is there, but in another container or broken
+    enum cs_code malformed; // it is there, but broken or in another container
 };
 static const struct wanted want_certs = {"a certificate", "openssl x509 -in FILE -noout -subject",
                                          "the file is base64 without its BEGIN and END lines; if that is a "
@@ -42,7 +42,8 @@ static const struct wanted want_csr = {"a certificate signing request", "openssl
                                        "openssl req -inform DER -out NEW",
                                        CS_CODE_CSR_MALFORMED, CS_CODE_CSR_MALFORMED};
 
-// Every message begins with the file's name, cut and escaped. Where a key was given for a file's name, not with that.
+// Every message begins with the file's name, cut and escaped. But a key that was given for a name
+// is not shown.
 static bool named(struct cs_err *err, const char *label) {
     char shown[256];
     cs_secret_show(label, strlen(label), shown, sizeof shown);
@@ -152,7 +153,7 @@ static bool reject(struct cs_err *err, const char *label, enum cs_code code, con
     return named(err, label);
 }
 
-// Nothing of what was wanted is in the file: says what is.
+// The file has nothing of what was wanted: says what it has.
 static bool nothing(const struct wanted *w, const char *label, struct cs_bytes text, struct cs_err *err) {
     struct pem_reader r = pem_open(text);
     struct pem_block b;
@@ -187,7 +188,7 @@ static bool truncated(const struct wanted *w, const char *label, struct cs_bytes
     enum pem_damage damage = pem_damage(text);
     if (damage != DAMAGE_NONE)
         return reject(err, label, w->malformed, pem_damage_sentence(damage));
-    const char *what = block_sentence(b); // never the label: it is the file's
+    const char *what = block_sentence(b); // never the label: the file chose it
     cs_err_set(err, CS_ERR_REJECT, w->malformed,
                "%s begins in the file, but no END line of its kind follows: the file is damaged or was cut; "
                "copy it again, "
@@ -225,7 +226,7 @@ static bool is_cert(const struct pem_block *b) {
     return pem_is(b, "CERTIFICATE") || pem_is(b, "X509 CERTIFICATE") || pem_is(b, "TRUSTED CERTIFICATE");
 }
 
-// A TRUSTED CERTIFICATE is followed by OpenSSL's trust settings, which are left behind.
+// OpenSSL's trust settings follow a TRUSTED CERTIFICATE. They are left out.
 static struct cs_bytes first_value(const struct pem_block *b, struct cs_bytes der) {
     struct der d = der_of(der);
     struct der_value v;
@@ -295,7 +296,7 @@ static bool is_key(const struct pem_block *b) {
     return pem_ends_with(b, "PRIVATE KEY") && !pem_is(b, "OPENSSH PRIVATE KEY");
 }
 
-// The OBJECT IDENTIFIER of an EC PARAMETERS prelude, for a key after it that names no curve itself.
+// The OBJECT IDENTIFIER of an EC PARAMETERS block, for a key after it that names no curve.
 struct prelude {
     uint8_t oid[NAMED_CURVE_OID_MAX];
     size_t len;
@@ -358,7 +359,7 @@ static bool read_key(const char *label, const struct pem_block *b, const struct 
     return ok;
 }
 
-// The one key's block, and the prelude before it.
+// The block of the one key, and the prelude before it.
 static bool find_key(const char *label, struct cs_bytes text, struct pem_block *ret, struct prelude *prelude,
                      struct cs_err *err) {
     struct pem_reader r = pem_open(text);

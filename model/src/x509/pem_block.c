@@ -49,7 +49,7 @@ size_t pem_label_len(const char *s, size_t len) {
     return n <= LABEL_MAX ? n : 0;
 }
 
-// The label of a BEGIN or END line; false where the line is none.
+// The label of a BEGIN or END line. False where the line is neither.
 static bool line_label(struct line l, const char *what, struct line *ret) {
     size_t head = strlen(what), tail = PEM_DASHES_LEN;
     if (!starts(l, what) || l.len <= head + tail || memcmp(l.s + l.len - tail, PEM_DASHES, tail) != 0)
@@ -74,7 +74,7 @@ enum pem_step pem_next(struct pem_reader *r, struct pem_block *ret) {
             ret->body_len = (size_t)(before.p - ret->body);
             return end.len == label.len && memcmp(end.s, label.s, end.len) == 0 ? PEM_BLOCK : PEM_TRUNCATED;
         }
-        if (line_label(line, BEGIN, &end)) { // the next block begins: what follows is still to be read
+        if (line_label(line, BEGIN, &end)) { // the next block begins, and is still to be read
             *r = before;
             return PEM_TRUNCATED;
         }
@@ -100,7 +100,8 @@ bool pem_ends_with(const struct pem_block *b, const char *tail) {
 }
 
 bool pem_decode(const struct pem_block *b, uint8_t *out, size_t *ret_len) {
-    // Squeezed into the end of out, decoded to its beginning: reading stays ahead of writing.
+    // Copied without white space to the end of out, then decoded to its beginning. Reading stays
+    // ahead of writing.
     size_t n = 0;
     for (size_t i = 0; i < b->body_len; i++)
         n += !strchr(" \t\r\n", b->body[i]) || b->body[i] == '\0';
@@ -132,15 +133,15 @@ static enum pem_guess guess_der(struct der seq) {
                    : GUESS_UNKNOWN;
     if (!der_enter(&seq, DER_SEQUENCE, &first))
         return GUESS_UNKNOWN;
-    if (der_at(&first, DER_OID)) // an AlgorithmIdentifier: of a public key, or of an encrypted private one
+    if (der_at(&first, DER_OID)) // an AlgorithmIdentifier, of a public key or an encrypted private one
         return der_at(&seq, DER_BIT_STRING)     ? GUESS_DER_PUBLIC_KEY
                : der_at(&seq, DER_OCTET_STRING) ? GUESS_DER_ENCRYPTED_KEY
                                                 : GUESS_UNKNOWN;
     if (der_at(&first, DER_CONTEXT_CONSTRUCTED(0)))
         return GUESS_DER_CERT;
-    // A request is { { version 0, subject, ... }, ... }, a version 1 certificate { { serial, algorithm,
-    // issuer, validity ... } }: the third member is the key's SEQUENCE in one, and a Name, then a validity in
-    // the other.
+    // A request is { { version 0, subject, ... }, ... }. A version 1 certificate is { { serial,
+    // algorithm, issuer, validity ... } }. The third member of a request is the key's SEQUENCE. In
+    // a certificate it is a Name, and a validity follows.
     struct der_value v;
     if (!der_take_small(&first, &version) || version != 0 || !der_next(&first, &v) || !der_next(&first, &v))
         return GUESS_DER_CERT;
@@ -164,7 +165,7 @@ static bool bare_base64(struct cs_bytes data) {
     return n >= 64 && data.data[0] == 'M';
 }
 
-// ASCII in UTF-16: each second byte is 0. odd: where they are.
+// ASCII in UTF-16: every second byte is 0. odd: at which places.
 static bool zeros_at(struct cs_bytes data, size_t odd) {
     size_t n = data.len < 64 ? data.len : 64;
     for (size_t i = 0; i < n; i++)

@@ -6,7 +6,7 @@
 
 #include "x509/pem_block.h"
 
-// "-----BEGIN LABEL-----", or END, where it stands, and the line around it.
+// "-----BEGIN LABEL-----" or END, and the line that it stands in.
 struct marker {
     const char *start, *end;
     const char *line, *line_end;
@@ -86,7 +86,7 @@ static enum pem_damage beside(const struct marker *m, const char *text, const ch
     return m->begins && after && rest > m->end ? DAMAGE_SPACES : DAMAGE_JOINED;
 }
 
-// BEGIN or END and a label that is used for keys and certificates, alone on a line but for what is no letter or digit.
+// BEGIN or END and a label of keys or certificates. The line has no other letters or digits.
 static bool damaged_dashes(const char *p, const char *end) {
     static const char *const ends[] = {"KEY", "CERTIFICATE", "REQUEST", "PARAMETERS"};
     while (p < end && !((*p >= 'A' && *p <= 'Z') || (*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9')))
@@ -130,7 +130,7 @@ enum pem_damage pem_damage(struct cs_bytes bytes) {
     return all > 0 && begins == 0 ? DAMAGE_NO_BEGIN : DAMAGE_NONE;
 }
 
-// tests/e2e/test_secrets.py runs each command on what it is for.
+// tests/e2e/test_secrets.py runs each command on the damage that it mends.
 #define OWN_LINES "s/-----(BEGIN|END)[^-]*-----/\\n&\\n/g"
 
 const char *pem_damage_sentence(enum pem_damage d) {

@@ -87,7 +87,7 @@ bool general_names_valid(struct cs_bytes names) {
     return true;
 }
 
-// Longest of "email:", "URI:", "IP:" and each byte as \xNN, and a NUL.
+// The longest of "email:", "URI:", "IP:", each byte as \xNN, and a NUL.
 static size_t text_bound(const struct der_value *v) {
     return v->tag == GENERAL_NAME_IP ? sizeof "IP:" + INET6_ADDRSTRLEN : sizeof "email:" + 4 * v->content.len;
 }
