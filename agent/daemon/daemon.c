@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "certsync/base/grow.h"
 #include "certsync/runtime/fdlimit.h"
 #include "certsync/runtime/fileio.h"
 #include "certsync/runtime/log.h"
@@ -74,15 +75,9 @@ void engine_queue(struct cs_engine *e, struct cs_item *item, int64_t due_ms) {
     if (item->queue_at > 0 && item->due_ms <= due_ms)
         return;
     engine_unqueue(e, item);
-    if (e->queue_len == e->queue_cap) {
-        size_t cap = e->queue_cap ? e->queue_cap * 2 : 64;
-        struct cs_item **queue = realloc(e->queue, cap * sizeof *queue);
-        if (!queue) {
-            cs_log_msg(CS_LOG_ERROR, "out of memory"); // the next rescan comes to it
-            return;
-        }
-        e->queue = queue;
-        e->queue_cap = cap;
+    if (!CS_GROW(&e->queue, &e->queue_cap, e->queue_len + 1)) {
+        cs_log_msg(CS_LOG_ERROR, "out of memory"); // the next rescan comes to it
+        return;
     }
     item->due_ms = due_ms;
     place(e, e->queue_len++, item);

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "certsync/base/grow.h"
 #include "certsync/base/json_write.h"
 #include "certsync/base/text.h"
 #include "certsync/runtime/fileio.h"
@@ -40,18 +41,6 @@ void cs_register_identity(struct cs_crypto *c, const uint8_t leaf[32], const uin
 }
 
 // --- items and names
-
-static bool reserve(void **array, size_t *cap, size_t n, size_t size) {
-    if (n < *cap)
-        return true;
-    size_t wider = *cap ? *cap * 2 : 64;
-    void *p = realloc(*array, wider * size);
-    if (!p)
-        return false;
-    *array = p;
-    *cap = wider;
-    return true;
-}
 
 struct cs_item *cs_register_item(const struct cs_register *r, const char *certificate) {
     for (const struct cs_index_entry *e = cs_index_first(&r->by_certificate, cs_index_key(certificate)); e;
@@ -85,7 +74,7 @@ static struct cs_item *item_new(struct cs_register *r, const char *certificate, 
     item->state = CS_ITEM_NEW;
     item->certificate = strdup(certificate);
     item->name = strdup(name);
-    if (item->certificate && item->name && reserve((void **)&r->items, &r->cap, r->n, sizeof(void *)) &&
+    if (item->certificate && item->name && CS_GROW(&r->items, &r->cap, r->n + 1) &&
         cs_index_put(&r->by_certificate, cs_index_key(certificate), item) &&
         cs_index_put(&r->by_name, cs_index_key(name), item)) {
         r->items[r->n++] = item;
@@ -165,7 +154,7 @@ struct cs_known *cs_register_known(struct cs_register *r, const char *name) {
     struct cs_known *k = calloc(1, sizeof *k);
     if (k)
         k->name = strdup(name);
-    if (k && k->name && reserve((void **)&r->known, &r->known_cap, r->known_n, sizeof(void *)) &&
+    if (k && k->name && CS_GROW(&r->known, &r->known_cap, r->known_n + 1) &&
         cs_index_put(&r->known_by_name, key, k)) {
         r->known[r->known_n++] = k;
         return k;

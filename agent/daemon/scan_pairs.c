@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "certsync/base/grow.h"
 #include "certsync/base/text.h"
 #include "certsync/model/pem.h"
 #include "daemon/copies.h"
@@ -120,14 +121,8 @@ static void look_for_other_forms(const struct look *l) {
 static bool add(struct files *all, const struct file *f) {
     if (all->n == FILES_MAX)
         return false;
-    if (all->n == all->cap) {
-        size_t cap = all->cap ? all->cap * 2 : 32;
-        struct file *items = realloc(all->items, cap * sizeof *items);
-        if (!items)
-            return false;
-        all->items = items;
-        all->cap = cap;
-    }
+    if (!CS_GROW(&all->items, &all->cap, all->n + 1))
+        return false;
     all->items[all->n++] = *f;
     return true;
 }

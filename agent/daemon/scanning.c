@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/base/grow.h"
 #include "certsync/model/codes.h"
 #include "certsync/runtime/log.h"
 #include "daemon/internal.h"
@@ -38,14 +39,8 @@ static void on_step(void *arg, const char *path) {
     for (size_t i = 0; i < s->n; i++)
         if (s->keys[i] == key)
             return;
-    if (s->n == s->cap) {
-        size_t cap = s->cap ? s->cap * 2 : 4;
-        uint64_t *keys = realloc(s->keys, cap * sizeof *keys);
-        if (!keys)
-            return; // its change is seen at the next rescan
-        s->keys = keys;
-        s->cap = cap;
-    }
+    if (!CS_GROW(&s->keys, &s->cap, s->n + 1))
+        return; // its change is seen at the next rescan
     s->keys[s->n++] = key;
 }
 

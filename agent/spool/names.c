@@ -5,17 +5,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "certsync/base/grow.h"
 #include "spool/file.h"
 
 static bool names_add(struct cs_spool_names *l, const struct cs_spool_name *n) {
-    if (l->n == l->cap) {
-        size_t cap = l->cap ? l->cap * 2 : 64;
-        struct cs_spool_name *items = realloc(l->items, cap * sizeof *items);
-        if (!items)
-            return false;
-        l->items = items;
-        l->cap = cap;
-    }
+    if (!CS_GROW(&l->items, &l->cap, l->n + 1))
+        return false;
     l->items[l->n++] = *n;
     return true;
 }

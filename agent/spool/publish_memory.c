@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/base/grow.h"
 #include "certsync/model/ident.h"
 #include "spool/publish.h"
 
@@ -31,14 +32,8 @@ static int64_t next_offset(const struct memory *m, int32_t partition) {
 }
 
 static bool append(struct memory *m, const struct cs_publish_record *r, struct cs_err *err) {
-    if (m->n == m->cap) {
-        size_t cap = m->cap ? m->cap * 2 : 16;
-        struct cs_publisher_memory_record *records = realloc(m->records, cap * sizeof *records);
-        if (!records)
-            return cs_err_oom(err);
-        m->records = records;
-        m->cap = cap;
-    }
+    if (!CS_GROW(&m->records, &m->cap, m->n + 1))
+        return cs_err_oom(err);
     int32_t partition =
         r->partition >= 0 ? r->partition : cs_partition_of(r->key ? r->key : "", m->partitions);
     struct cs_publisher_memory_record out = {

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/base/grow.h"
+
 struct memory_generation {
     int64_t number;
     struct cs_state *state; // complete
@@ -13,15 +15,15 @@ struct memory_generation {
 
 struct memory_partition {
     struct memory_generation **generations;
-    size_t count;
+    size_t count, cap;
     int64_t live, next;                 // next 0: none
     const struct memory_catalog *claim; // who writes the next one
     uint64_t version;                   // counts promotions
 };
 
 struct cs_memory_store {
-    size_t count;
-    struct memory_partition *partitions;
+    struct memory_partition *partitions; // by number; all zero where nobody stood on it yet
+    size_t cap;
 };
 
 struct memory_catalog {
@@ -29,7 +31,7 @@ struct memory_catalog {
     struct cs_memory_store *store;
     enum { ON_LIVE, ON_NEXT, ON_CLAIMED } stand;
     int64_t *known; // generation by partition that it stands on
-    size_t known_len;
+    size_t known_cap;
     int32_t partition;      // of what is under way
     struct cs_state *state; // of a load under way
     struct memory_generation *loading;
@@ -55,7 +57,7 @@ static void generation_free(struct memory_generation *g) {
 void cs_memory_store_free(struct cs_memory_store *s) {
     if (!s)
         return;
-    for (size_t i = 0; i < s->count; i++) {
+    for (size_t i = 0; i < s->cap; i++) {
         for (size_t k = 0; k < s->partitions[i].count; k++)
             generation_free(s->partitions[i].generations[k]);
         free(s->partitions[i].generations);
@@ -64,26 +66,14 @@ void cs_memory_store_free(struct cs_memory_store *s) {
     free(s);
 }
 
-// Zeroed room for one more of `want` items.
-static bool grow(void **items, size_t *len, size_t want, size_t item_size, struct cs_err *err) {
-    if (want <= *len)
-        return true;
-    char *grown = realloc(*items, want * item_size);
-    if (!grown)
-        return cs_err_oom(err);
-    memset(grown + *len * item_size, 0, (want - *len) * item_size);
-    *items = grown;
-    *len = want;
-    return true;
-}
-
 static struct memory_partition *partition_of(struct memory_catalog *m, int32_t partition,
                                              struct cs_err *err) {
     struct cs_memory_store *s = m->store;
     size_t want = (size_t)partition + 1;
-    if (!grow((void **)&s->partitions, &s->count, want, sizeof *s->partitions, err) ||
-        !grow((void **)&m->known, &m->known_len, want, sizeof *m->known, err))
+    if (!CS_GROW_ZEROED(&s->partitions, &s->cap, want) || !CS_GROW_ZEROED(&m->known, &m->known_cap, want)) {
+        cs_err_oom(err);
         return NULL;
+    }
     struct memory_partition *p = &s->partitions[partition];
     if (p->live == 0)
         p->live = 1;
@@ -96,16 +86,14 @@ static struct memory_generation *generation_of(struct memory_partition *p, int64
     for (size_t i = 0; i < p->count; i++)
         if (p->generations[i]->number == number)
             return p->generations[i];
-    size_t n = p->count;
     struct memory_generation *g = calloc(1, sizeof *g);
-    if (!g || !cs_state_new(true, &g->state, err) ||
-        !grow((void **)&p->generations, &p->count, n + 1, sizeof(struct memory_generation *), err)) {
+    if (!g || !cs_state_new(true, &g->state, err) || !CS_GROW(&p->generations, &p->cap, p->count + 1)) {
         generation_free(g);
         cs_err_oom(err);
         return NULL;
     }
     g->number = number;
-    p->generations[n] = g;
+    p->generations[p->count++] = g;
     return g;
 }
 
@@ -272,7 +260,7 @@ static bool memory_each(struct cs_catalog *c, int32_t partition,
 
 static int64_t memory_generation(const struct cs_catalog *c, int32_t partition) {
     const struct memory_catalog *m = (const struct memory_catalog *)c;
-    return (size_t)partition < m->known_len ? m->known[partition] : 0;
+    return (size_t)partition < m->known_cap ? m->known[partition] : 0;
 }
 
 static bool memory_generations(struct cs_catalog *c, int32_t partition, struct cs_generations *ret,
@@ -366,7 +354,7 @@ static bool memory_sweep(struct cs_catalog *c, int32_t partition, int64_t *ret_r
 
 static void memory_free(struct cs_catalog *c) {
     struct memory_catalog *m = (struct memory_catalog *)c;
-    for (size_t i = 0; i < m->store->count; i++)
+    for (size_t i = 0; i < m->store->cap; i++)
         if (m->store->partitions[i].claim == m)
             m->store->partitions[i].claim = NULL;
     free(m->known);

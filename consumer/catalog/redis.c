@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "catalog/redis_internal.h"
+#include "certsync/base/grow.h"
 #include "settings.h"
 
 #define MGET_KEYS   1000
@@ -14,15 +15,8 @@
 #define MOVES_MAX   5
 
 bool cs_redis_stand(struct redis_catalog *c, int32_t partition, struct cs_err *err) {
-    size_t want = (size_t)partition + 1;
-    if (want > c->known_len) {
-        int64_t *grown = realloc(c->known, want * sizeof *grown);
-        if (!grown)
-            return cs_err_oom(err);
-        memset(grown + c->known_len, 0, (want - c->known_len) * sizeof *grown);
-        c->known = grown;
-        c->known_len = want;
-    }
+    if (!CS_GROW_ZEROED(&c->known, &c->known_cap, (size_t)partition + 1))
+        return cs_err_oom(err);
     c->partition = partition;
     c->slot_len = cs_redis_prefix(c->slot, c->name_space, partition, 0);
     c->prefix_len = cs_redis_prefix(c->prefix, c->name_space, partition, c->known[partition]);
@@ -77,17 +71,9 @@ static const char *asked_key(const struct redis_catalog *c, size_t i) {
 static bool sort_needed(struct redis_catalog *c, struct cs_err *err) {
     const struct cs_needed *needed = NULL;
     size_t n = cs_state_needed(c->state, &needed);
-    if (n > c->asked_cap) {
-        size_t *docs = realloc(c->docs, n * sizeof *docs);
-        if (docs)
-            c->docs = docs;
-        size_t *indexes = realloc(c->indexes, n * sizeof *indexes);
-        if (indexes)
-            c->indexes = indexes;
-        if (!docs || !indexes)
-            return cs_err_oom(err);
-        c->asked_cap = n;
-    }
+    size_t cap = c->asked_cap; // of both
+    if (!CS_GROW(&c->docs, &cap, n) || !CS_GROW(&c->indexes, &c->asked_cap, n))
+        return cs_err_oom(err);
     c->docs_len = c->indexes_len = 0;
     for (size_t i = 0; i < n; i++)
         if (needed[i].index)
@@ -159,13 +145,8 @@ static bool fill_docs(struct redis_catalog *c, const redisReply *r, size_t first
 // A reply of ZRANGE WITHSCORES as members, borrowed from the reply.
 bool cs_redis_read_members(struct redis_catalog *c, const redisReply *r, size_t *ret_n, struct cs_err *err) {
     size_t n = r->elements / 2;
-    if (n > c->members_cap) {
-        struct cs_member *grown = realloc(c->members, n * sizeof *grown);
-        if (!grown)
-            return cs_err_oom(err);
-        c->members = grown;
-        c->members_cap = n;
-    }
+    if (!CS_GROW(&c->members, &c->members_cap, n))
+        return cs_err_oom(err);
     for (size_t i = 0; i < n; i++) {
         // Scores are integers below 2^53, which a double holds and Redis writes exactly.
         double score = strtod(r->element[2 * i + 1]->str, NULL);

@@ -71,12 +71,12 @@ bool cs_redis_fence_check(struct redis_catalog *c, const redisReply *fence, bool
 
 int64_t cs_redis_catalog_generation(const struct cs_catalog *base, int32_t partition) {
     const struct redis_catalog *c = (const struct redis_catalog *)base;
-    return (size_t)partition < c->known_len ? c->known[partition] : 0;
+    return (size_t)partition < c->known_cap ? c->known[partition] : 0;
 }
 
 static void forget(struct redis_catalog *c) {
     if (c->known)
-        memset(c->known, 0, c->known_len * sizeof *c->known);
+        memset(c->known, 0, c->known_cap * sizeof *c->known);
 }
 
 void cs_redis_catalog_view(struct cs_catalog *base, enum cs_catalog_view view) {

@@ -33,7 +33,7 @@ struct redis_catalog {
     char token[CS_CLAIM_TOKEN_SIZE]; // of this handle's claims
     int64_t lease_ms;
     int64_t *known; // generation by partition that the handle believes in; 0: not known yet
-    size_t known_len;
+    size_t known_cap;
     // The partition that something is under way for, or was last.
     int32_t partition;
     char slot[CS_PREFIX_MAX]; // "<namespace>:{<partition>}:"

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "catalog/redis_internal.h"
+#include "certsync/base/grow.h"
 #include "certsync/base/region.h"
 
 #define SCAN_COUNT     "1000"
@@ -263,14 +264,8 @@ static bool add_piece(struct redis_catalog *c, const redisReply *r, struct piece
     size_t n = 0;
     if (!cs_redis_read_members(c, r, &n, err))
         return false;
-    if (p->len + n > p->cap) {
-        size_t cap = (p->len + n) * 2;
-        struct cs_member *grown = realloc(p->members, cap * sizeof *grown);
-        if (!grown)
-            return cs_err_oom(err);
-        p->members = grown;
-        p->cap = cap;
-    }
+    if (!CS_GROW(&p->members, &p->cap, p->len + n))
+        return cs_err_oom(err);
     for (size_t i = 0; i < n; i++) {
         size_t size = strlen(c->members[i].name) + 1;
         char *name = cs_region_take(&p->names, size);

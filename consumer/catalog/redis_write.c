@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/base/grow.h"
+
 // Bounds of one command, so that Redis serves others between (inside MULTI they only bound its parsing
 // buffer).
 #define MSET_KEYS  512
@@ -49,19 +51,6 @@ void cs_redis_writer_free(struct cs_redis_writer *w) {
     free(w);
 }
 
-// Makes room for one more; false: out of memory.
-static bool grow(void **items, size_t *cap, size_t len, size_t item_size) {
-    if (len < *cap)
-        return true;
-    size_t more = *cap ? *cap * 2 : 256;
-    void *grown = realloc(*items, more * item_size);
-    if (!grown)
-        return false;
-    *items = grown;
-    *cap = more;
-    return true;
-}
-
 // Keys of one state are the same where they lie at the same place.
 static size_t hash_place(const char *key) {
     return (size_t)(((uint64_t)(uintptr_t)key * 0x9E3779B97F4A7C15u) >> 32);
@@ -95,7 +84,7 @@ static struct index_key *find_key(struct cs_redis_writer *w, const char *key) {
     for (; w->slots[at] != NONE; at = (at + 1) & (w->slots_len - 1))
         if (w->keys[w->slots[at]].key == key)
             return &w->keys[w->slots[at]];
-    if (!grow((void **)&w->keys, &w->keys_cap, w->keys_len, sizeof *w->keys))
+    if (!CS_GROW(&w->keys, &w->keys_cap, w->keys_len + 1))
         return NULL;
     w->slots[at] = (uint32_t)w->keys_len;
     w->keys[w->keys_len] = (struct index_key){.key = key, .first = NONE, .last = NONE};
@@ -104,7 +93,7 @@ static struct index_key *find_key(struct cs_redis_writer *w, const char *key) {
 
 static bool collect_index(struct cs_redis_writer *w, const struct cs_change *change) {
     struct index_key *k = find_key(w, change->key);
-    if (!k || !grow((void **)&w->changes, &w->changes_cap, w->changes_len, sizeof *w->changes))
+    if (!k || !CS_GROW(&w->changes, &w->changes_cap, w->changes_len + 1))
         return false;
     uint32_t at = (uint32_t)w->changes_len++;
     w->changes[at] = (struct index_change){.change = *change, .next = NONE};
@@ -122,7 +111,7 @@ static bool collect(void *arg, const struct cs_change *change) {
     switch (change->kind) {
     case CS_CHANGE_PUT:
     case CS_CHANGE_DELETE:
-        ok = grow((void **)&w->documents, &w->documents_cap, w->documents_len, sizeof *w->documents);
+        ok = CS_GROW(&w->documents, &w->documents_cap, w->documents_len + 1);
         if (ok)
             w->documents[w->documents_len++] = *change;
         break;

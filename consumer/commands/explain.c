@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/base/grow.h"
 #include "certsync/base/json_write.h"
 #include "commands/operator.h"
 #include "log/find.h"
@@ -52,14 +53,8 @@ static bool add_place(struct explain *x, const struct cs_record *r, const struct
                       struct cs_err *err) {
     if (x->places_len == PLACES_MAX)
         return true;
-    if (x->places_len == x->places_cap) {
-        size_t cap = x->places_cap ? x->places_cap * 2 : 16;
-        struct place *grown = realloc(x->places, cap * sizeof *grown);
-        if (!grown)
-            return cs_err_oom(err);
-        x->places = grown;
-        x->places_cap = cap;
-    }
+    if (!CS_GROW(&x->places, &x->places_cap, x->places_len + 1))
+        return cs_err_oom(err);
     struct place *p = &x->places[x->places_len++];
     *p = (struct place){
         .partition = r->partition, .offset = r->offset, .time_ms = r->timestamp_ms, .type = ev->type};

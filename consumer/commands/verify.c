@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/base/grow.h"
 #include "certsync/base/json_write.h"
 #include "certsync/base/text.h"
 #include "commands/operator.h"
@@ -102,14 +103,8 @@ static void hash_outcome(struct verify *v, const struct cs_record *r, uint8_t re
 }
 
 static bool keep_hash(struct verify *v, const struct cs_record *r, struct cs_err *err) {
-    if ((size_t)v->last == v->hashes_cap) {
-        size_t cap = v->hashes_cap ? v->hashes_cap * 2 : 1024;
-        uint8_t(*grown)[32] = realloc(v->hashes, cap * sizeof *grown);
-        if (!grown)
-            return cs_err_oom(err);
-        v->hashes = grown;
-        v->hashes_cap = cap;
-    }
+    if (!CS_GROW(&v->hashes, &v->hashes_cap, (size_t)v->last + 1))
+        return cs_err_oom(err);
     hash_outcome(v, r, v->hashes[v->last]);
     return true;
 }

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "certsync/base/grow.h"
 #include "log/reader.h"
 
 #define PARTITIONS_MAX 10000
@@ -186,14 +187,8 @@ static bool take_headers(struct dump_log *d, struct scan *s, struct cs_record *r
         return false; // kcat's map form loses their order
     while (!take_char(s, ']')) {
         struct cs_bytes name;
-        if (r->headers_len == d->headers_cap) {
-            size_t cap = d->headers_cap ? d->headers_cap * 2 : 16;
-            struct cs_header *grown = realloc(d->headers, cap * sizeof *grown);
-            if (!grown)
-                return false;
-            d->headers = grown;
-            d->headers_cap = cap;
-        }
+        if (!CS_GROW(&d->headers, &d->headers_cap, r->headers_len + 1))
+            return false;
         struct cs_header *h = &d->headers[r->headers_len];
         if ((r->headers_len > 0 && !take_char(s, ',')) || !take_bytes(d, s, &name) || !name.data ||
             !take_char(s, ',') || !take_bytes(d, s, &h->value))
@@ -270,36 +265,19 @@ static bool no_dump(const struct dump_log *d, size_t number, const char *what, s
                       d->path, number, what);
 }
 
-static bool grow_room(struct dump_log *d, size_t len) {
-    // Each string ends with a NUL here, where the line has two quotes.
-    if (len <= d->room_cap)
-        return true;
-    uint8_t *grown = realloc(d->room, len * 2);
-    if (!grown)
-        return false;
-    d->room = grown;
-    d->room_cap = len * 2;
-    return true;
-}
-
 static bool add_line(struct dump_log *d, struct scan text, size_t number, struct cs_err *err) {
     struct cs_record r;
     size_t len = (size_t)(text.end - text.at);
-    if (!grow_room(d, len))
+    // Each string ends with a NUL there, where the line has two quotes.
+    if (!CS_GROW(&d->room, &d->room_cap, len))
         return cs_err_oom(err);
     if (!take_line(d, text, HAS_PARTITION | HAS_OFFSET, &r))
         return no_dump(d, number, "is not a record in kcat's JSON form", err);
     struct lines *p = &d->partitions[r.partition];
     if (p->len > 0 && p->line[p->len - 1].offset >= r.offset)
         return no_dump(d, number, "has an offset that is not above the one before it", err);
-    if (p->len == p->cap) {
-        size_t cap = p->cap ? p->cap * 2 : 64;
-        struct line *grown = realloc(p->line, cap * sizeof *grown);
-        if (!grown)
-            return cs_err_oom(err);
-        p->line = grown;
-        p->cap = cap;
-    }
+    if (!CS_GROW(&p->line, &p->cap, p->len + 1))
+        return cs_err_oom(err);
     p->line[p->len++] = (struct line){(size_t)(text.at - d->data), len, r.offset};
     if (r.partition >= d->base.partitions)
         d->base.partitions = r.partition + 1;

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include "certsync/base/grow.h"
 #include "certsync/base/text.h"
 #include "certsync/runtime/clock.h"
 #include "redis/reply.h"
@@ -338,13 +339,8 @@ bool cs_redis_send_bounded(struct cs_redis_link *l, size_t from, size_t n, size_
     }
     drop_replies(l);
     l->expected = l->commands;
-    if (l->expected > l->replies_cap) {
-        redisReply **grown = realloc(l->replies, l->expected * sizeof(redisReply *));
-        if (!grown)
-            return cs_err_oom(err);
-        l->replies = grown;
-        l->replies_cap = l->expected;
-    }
+    if (!CS_GROW(&l->replies, &l->replies_cap, l->expected))
+        return cs_err_oom(err);
     l->commands = 0;
     l->bounded_from = from;
     l->bounded_to = from + n;

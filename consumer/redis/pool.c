@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/base/grow.h"
 #include "certsync/runtime/clock.h"
 #include "certsync/runtime/log.h"
 #include "redis/discovery_thread.h"
@@ -90,14 +91,8 @@ static struct node *find_node(const struct cs_redis_pool *p, const struct cs_red
 static bool make_node(struct cs_redis_pool *p, const struct cs_redis_target *t, struct node **ret,
                       struct cs_err *err) {
     struct node *n = NULL;
-    if (p->len == p->cap) {
-        size_t cap = p->cap ? p->cap * 2 : 4;
-        struct node **grown = realloc(p->nodes, cap * sizeof(struct node *));
-        if (!grown)
-            return cs_err_oom(err);
-        p->nodes = grown;
-        p->cap = cap;
-    }
+    if (!CS_GROW(&p->nodes, &p->cap, p->len + 1))
+        return cs_err_oom(err);
     n = calloc(1, sizeof *n);
     if (!n)
         return cs_err_oom(err);

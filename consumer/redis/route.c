@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/base/grow.h"
 #include "certsync/runtime/clock.h"
 #include "redis/discover.h"
 
@@ -113,14 +114,8 @@ static bool find_node(struct cs_redis_route *r, const struct cs_redis_target *t,
     for (*ret = 0; *ret < r->len; (*ret)++)
         if (cs_redis_target_equal(&r->nodes[*ret].target, t))
             return true;
-    if (r->len == r->cap) {
-        size_t cap = r->cap ? r->cap * 2 : 4;
-        struct node *grown = realloc(r->nodes, cap * sizeof *grown);
-        if (!grown)
-            return cs_err_oom(err);
-        r->nodes = grown;
-        r->cap = cap;
-    }
+    if (!CS_GROW(&r->nodes, &r->cap, r->len + 1))
+        return cs_err_oom(err);
     struct cs_redis_link_options options = {.target = t,
                                             .username = r->access.username,
                                             .password = r->access.password,

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/base/grow.h"
+
 #define NOBODY        UINT16_MAX
 #define PRIMARIES_MAX 1024 // a cluster has at most about 1000 nodes
 
@@ -86,14 +88,8 @@ static bool add_primary(struct cs_redis_map *m, const struct cs_redis_target *t,
     if (m->len == PRIMARIES_MAX)
         return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "the Redis Cluster names more than %d primaries",
                           PRIMARIES_MAX);
-    if (m->len == m->cap) {
-        size_t cap = m->cap ? m->cap * 2 : 8;
-        struct cs_redis_target *grown = realloc(m->primaries, cap * sizeof *grown);
-        if (!grown)
-            return cs_err_oom(err);
-        m->primaries = grown;
-        m->cap = cap;
-    }
+    if (!CS_GROW(&m->primaries, &m->cap, m->len + 1))
+        return cs_err_oom(err);
     m->primaries[m->len] = *t;
     *ret = (uint16_t)m->len++;
     return true;

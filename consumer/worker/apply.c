@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/base/grow.h"
 #include "certsync/base/text.h"
 #include "certsync/model/sign.h"
 
@@ -58,18 +59,6 @@ void cs_apply_begin(const struct cs_apply_context *ctx, struct cs_apply *a, cons
         (void)cs_decide_touch(&ctx->rules, state, &records[i].record, records[i].prepared);
 }
 
-static bool grow(void **items, size_t *cap, size_t len, size_t item_size, struct cs_err *err) {
-    if (len < *cap)
-        return true;
-    size_t more = *cap ? *cap * 2 : 512;
-    void *grown = realloc(*items, more * item_size);
-    if (!grown)
-        return cs_err_oom(err);
-    *items = grown;
-    *cap = more;
-    return true;
-}
-
 bool cs_outcome_doc_split(struct cs_bytes doc, struct cs_bytes *ret_outcome, bool *ret_final) {
     static const char start[] = "{\"outcome\":";
     size_t at = sizeof start - 1;
@@ -98,8 +87,8 @@ bool cs_outcome_doc_split(struct cs_bytes doc, struct cs_bytes *ret_outcome, boo
 static bool put_outcome(struct cs_apply *a, struct cs_crypto *crypto, const struct cs_batch_record *r,
                         const struct cs_verdict *verdict, struct cs_err *err) {
     const struct cs_event *ev = r->prepared->event;
-    if (!grow((void **)&a->outcomes, &a->outcomes_cap, a->outcomes_len, sizeof *a->outcomes, err))
-        return false;
+    if (!CS_GROW(&a->outcomes, &a->outcomes_cap, a->outcomes_len + 1))
+        return cs_err_oom(err);
     struct cs_outcome o = {
         .n = a->to.outcomes + 1,
         .verdict = *verdict, // borrowed: its conclusions stay the decision's
@@ -212,8 +201,8 @@ static bool put_documents(struct cs_apply *a, struct cs_state *state, const stru
 
 static bool put_derived(const struct cs_apply_context *ctx, struct cs_apply *a, struct cs_event *ev,
                         struct cs_err *err) {
-    if (!grow((void **)&a->derived, &a->derived_cap, a->derived_len, sizeof *a->derived, err))
-        return false;
+    if (!CS_GROW(&a->derived, &a->derived_cap, a->derived_len + 1))
+        return cs_err_oom(err);
     struct cs_applied_derived *d = &a->derived[a->derived_len];
     *d = (struct cs_applied_derived){.outcome_n = a->to.outcomes};
     ev->seq = ++a->to.derived;
@@ -279,14 +268,8 @@ static bool decide_one(const struct cs_apply_context *ctx, struct cs_apply *a, s
 // next round.
 static bool touch_rest(const struct cs_apply_context *ctx, struct cs_apply *a, struct cs_state *state,
                        const struct cs_batch_record *records, size_t n, struct cs_err *err) {
-    if (n > a->touched_cap) {
-        bool *grown = realloc(a->touched, n * sizeof *grown);
-        if (!grown)
-            return cs_err_oom(err);
-        memset(grown + a->touched_cap, 0, (n - a->touched_cap) * sizeof *grown);
-        a->touched = grown;
-        a->touched_cap = n;
-    }
+    if (!CS_GROW_ZEROED(&a->touched, &a->touched_cap, n))
+        return cs_err_oom(err);
     for (size_t i = a->decided; i < n && !load_is_large(state); i++)
         if (!a->touched[i])
             a->touched[i] = !cs_decide_touch(&ctx->rules, state, &records[i].record, records[i].prepared);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/base/grow.h"
 #include "worker/publish.h"
 
 struct memory_publisher {
@@ -54,14 +55,8 @@ static bool memory_send(struct cs_publisher *base, const struct cs_publish_messa
         p->fails = false;
         return cs_err_set(err, p->kind, CS_CODE_NONE, "the publisher was told to fail");
     }
-    if (p->len == p->cap) {
-        size_t cap = p->cap ? p->cap * 2 : 64;
-        struct cs_published *grown = realloc(p->list, cap * sizeof *grown);
-        if (!grown)
-            return cs_err_oom(err);
-        p->list = grown;
-        p->cap = cap;
-    }
+    if (!CS_GROW(&p->list, &p->cap, p->len + 1))
+        return cs_err_oom(err);
     if (!copy_message(m, &p->list[p->len]))
         return cs_err_oom(err);
     p->len++;

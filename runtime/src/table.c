@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "certsync/base/grow.h"
 #include "certsync/base/text.h"
 #include "certsync/runtime/terminal.h"
 
@@ -125,15 +126,9 @@ static bool has_hidden(const char *s) {
 void cs_table_cell(struct cs_table *t, const char *text) {
     if (!t || t->failed)
         return;
-    if (t->count == t->cap) {
-        size_t cap = t->cap ? t->cap * 2 : 64;
-        char **cells = realloc(t->cells, cap * sizeof *cells);
-        if (!cells) {
-            t->failed = true;
-            return;
-        }
-        t->cells = cells;
-        t->cap = cap;
+    if (!CS_GROW(&t->cells, &t->cap, t->count + 1)) {
+        t->failed = true;
+        return;
     }
     char *copy = !text ? strdup("") : has_hidden(text) ? visible(text) : strdup(text);
     if (copy)

@@ -8,6 +8,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "certsync/base/grow.h"
+
 #define SLOTS_MIN 64
 
 struct cs_keyed cs_keyed_of(const char *key) {
@@ -49,14 +51,8 @@ static bool more_slots(struct cs_keyed_table *t) {
 }
 
 bool cs_keyed_add(struct cs_keyed_table *t, struct cs_keyed *item) {
-    if (t->len == t->cap) {
-        size_t cap = t->cap ? t->cap * 2 : SLOTS_MIN / 2;
-        struct cs_keyed **items = realloc(t->items, cap * sizeof(*items));
-        if (!items)
-            return false;
-        t->items = items;
-        t->cap = cap;
-    }
+    if (!CS_GROW(&t->items, &t->cap, t->len + 1))
+        return false;
     if ((t->len + 1) * 2 > t->slots_len && !more_slots(t))
         return false;
     t->items[t->len++] = item;

@@ -111,20 +111,6 @@ struct cs_buf *cs_state_scratch(struct cs_state *s) {
     return &s->scratch;
 }
 
-bool cs_state_grow(struct cs_state *s, void **array, size_t len, size_t *cap, size_t size) {
-    if (len < *cap)
-        return true;
-    size_t more = *cap ? *cap * 2 : 64;
-    void *bigger = realloc(*array, more * size);
-    if (!bigger) {
-        s->out_of_memory = true;
-        return false;
-    }
-    *array = bigger;
-    *cap = more;
-    return true;
-}
-
 static struct doc *find_doc(const struct cs_state *s, const struct cs_keyed *key, bool passing) {
     return (struct doc *)(void *)cs_keyed_find(passing ? &s->passing : &s->docs, key);
 }
@@ -157,7 +143,7 @@ static struct doc *doc_of(struct cs_state *s, const char *key) {
 }
 
 void cs_state_note(struct cs_state *s, const char *key, bool index, bool *noted) {
-    if (*noted || !cs_state_grow(s, (void **)&s->needed, s->needed_len, &s->needed_cap, sizeof(*s->needed)))
+    if (*noted || !cs_state_fits(s, CS_GROW(&s->needed, &s->needed_cap, s->needed_len + 1)))
         return;
     s->needed[s->needed_len++] = (struct cs_needed){key, index};
     *noted = true;
@@ -210,8 +196,8 @@ static struct doc *write_doc(struct cs_state *s, const char *key, struct cs_byte
     assert(s->staging);
     struct doc *d = doc_of(s, key);
     struct value *v = NULL;
-    if (!d || !cs_state_grow(s, (void **)&s->undo, s->undo_len, &s->undo_cap, sizeof(*s->undo)) ||
-        !cs_state_grow(s, (void **)&s->dirty, s->dirty_len, &s->dirty_cap, sizeof(struct doc *)))
+    if (!d || !cs_state_fits(s, CS_GROW(&s->undo, &s->undo_cap, s->undo_len + 1)) ||
+        !cs_state_fits(s, CS_GROW(&s->dirty, &s->dirty_cap, s->dirty_len + 1)))
         return NULL;
     if (!copy_value(s, d, value, &v)) {
         s->out_of_memory = true;

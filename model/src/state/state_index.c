@@ -70,7 +70,7 @@ static bool set_member(struct cs_state *s, struct index *x, const char *name, in
         put_in(x, e);
         return true;
     }
-    if (!cs_state_grow(s, (void **)&x->members, x->len, &x->cap, sizeof(*x->members)))
+    if (!cs_state_fits(s, CS_GROW(&x->members, &x->cap, x->len + 1)))
         return false;
     size_t len = strlen(name);
     e = malloc(sizeof(*e) + len + 1);
@@ -275,7 +275,7 @@ static void write_index(struct cs_state *s, const char *key, struct op op, const
     op.index = index_of(s, key);
     if (!op.index || is_idle(&op, member))
         return;
-    if (!cs_state_grow(s, (void **)&s->ops, s->ops_len, &s->ops_cap, sizeof(*s->ops)))
+    if (!cs_state_fits(s, CS_GROW(&s->ops, &s->ops_cap, s->ops_len + 1)))
         return;
     if (member && !(op.member = copy_text(s, member))) {
         s->out_of_memory = true;

@@ -3,6 +3,7 @@
 // What state.c (documents, staging) and state_index.c (indexes) share.
 #pragma once
 
+#include "certsync/base/grow.h"
 #include "certsync/base/region.h"
 #include "certsync/model/state.h"
 #include "state/keyed.h"
@@ -97,8 +98,11 @@ struct cs_state {
     struct cs_region members; // what the operations name
 };
 
-// Room for one more element; false (and out_of_memory) where there is none.
-bool cs_state_grow(struct cs_state *s, void **array, size_t len, size_t *cap, size_t size);
+// Passes on whether there was memory, and keeps that there was none.
+static inline bool cs_state_fits(struct cs_state *s, bool fits) {
+    s->out_of_memory |= !fits;
+    return fits;
+}
 // key: a document's or an index' own.
 void cs_state_note(struct cs_state *s, const char *key, bool index, bool *noted);
 
