@@ -16,7 +16,7 @@
 
 #define HELP_MAX ((size_t)256 * 1024)
 
-// The struct cs_cli as it is under construction, and what it owns.
+// The struct cs_cli that is being built, and what it owns.
 struct parser {
     struct cs_cli cli; // must be first
     const char *version;
@@ -94,7 +94,7 @@ static const struct cs_opt *find_letter(const struct cs_command *cmd, char lette
     return NULL;
 }
 
-// Options of the command come first: they may have the name of a global one.
+// The command's own options come first: one may have the name of a global option.
 static char *target_of(struct parser *p, const struct cs_opt *opt) {
     const struct cs_command *root = p->cli.root;
     bool global = opt >= root->opts && opt < root->opts + root->opt_count;
@@ -227,7 +227,7 @@ static bool put_value(struct parser *p, const struct cs_opt *opt, const char *va
     return false;
 }
 
-// Whether a REQUIRED option was given; those of the other kinds cannot be missing.
+// Whether a REQUIRED option was given. Options of other kinds cannot be missing.
 static bool is_given(struct parser *p, const struct cs_opt *opt) {
     const char *at = target_of(p, opt);
     switch (opt->kind) {
@@ -248,7 +248,8 @@ static bool is_given(struct parser *p, const struct cs_opt *opt) {
     return true;
 }
 
-// Defaults go the way of given values. A required number starts as INT64_MIN, which cannot be given.
+// Defaults are set as given values are. A required number starts as INT64_MIN, which nobody can
+// give.
 static void set_defaults(struct parser *p, const struct cs_command *cmd, char *values) {
     for (size_t i = 0; i < cmd->opt_count; i++) {
         const struct cs_opt *opt = &cmd->opts[i];
@@ -423,8 +424,8 @@ static bool check_complete(struct parser *p) {
     return true;
 }
 
-// Nothing takes a key on the command line, where all users of the host read it; whoever gives one has mistaken it for
-// a file's name. Said first, as no later message can quote it then.
+// No option takes a key: all users of the host can read the command line. Whoever gives a key took
+// it for a file's name. This is checked first, because later messages would quote the key.
 static bool check_no_keys(struct parser *p) {
     for (int i = 1; i < p->argc; i++) {
         if (cs_secret_is_key(p->argv[i], strlen(p->argv[i])))
@@ -457,7 +458,7 @@ static bool parse_all(struct parser *p) {
     return p->done || check_complete(p);
 }
 
-// Known before anything is parsed: what is wrong with the command line is said in that form, too.
+// Read before the rest is parsed: errors of the command line are told in JSON, too.
 static bool wants_json(int argc, char **argv) {
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
         if (strcmp(argv[i], "--json") == 0)
@@ -542,10 +543,10 @@ int cs_cli_main(const struct cs_command *root, const char *version, int argc, ch
     int code = parse_and_run(root, version, argc, argv, out, err);
     fclose(out); // its failure is that of standard output
     fclose(err);
-    // What a program printed and nobody could read is not a success; and not what the code of a refusal says.
+    // A success that nobody could read is no success. Its exit code must not be that of a refusal.
     if (fflush(stdout) == 0 && !ferror(stdout))
         return code;
-    if (errno != EPIPE) // whoever closed the pipe has read enough
+    if (errno != EPIPE) // a reader that closed the pipe has read enough
         fprintf(stderr,
                 "%s: the command ended with code %d, but its answer could not be written to standard output: "
                 "%s\n",

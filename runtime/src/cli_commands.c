@@ -147,7 +147,7 @@ static int run_manual(const struct cs_cli *cli) {
     return CS_EXIT_OK;
 }
 
-// The manual page of the program is made of it.
+// Makes the manual page of the program.
 const struct cs_command cs_cmd_manual = {
     .name = "manual",
     .summary = "Print what the manual page says of the commands",

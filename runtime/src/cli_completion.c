@@ -24,7 +24,7 @@ static void bash_walk(const struct cs_command *cmd, const char *path, struct cs_
         cs_buf_printf(out, "            \"%s\") path=\"$path $w\" ;;\n", cli_below(path));
 }
 
-// Options whose next word is a value, and so no command.
+// Options whose next word is a value, not a command.
 static void bash_valued(const struct cs_command *cmd, const char *path, struct cs_buf *out) {
     (void)path;
     for (size_t i = 0; i < cmd->opt_count; i++) {
@@ -136,7 +136,7 @@ static void put_fish_text(const char *text, struct cs_buf *out) {
     cs_buf_putc(out, '\'');
 }
 
-// The part that says where: what stands before the word is exactly this path, options aside.
+// The part that says where: the words before this one are exactly this path, apart from options.
 static void put_fish_line(const char *path, bool everywhere, struct cs_buf *out) {
     size_t len = strcspn(path, " ");
     cs_buf_printf(out, "complete -c %.*s", (int)len, path);
@@ -219,7 +219,7 @@ void cs_cli_completion(const struct cs_command *root, enum cs_shell shell, FILE 
     for (char *p = fn; *p; p++)
         *p = *p == '-' ? '_' : *p;
     switch (shell) {
-    case CS_SHELL_ZSH: // which can run bash's
+    case CS_SHELL_ZSH: // zsh can run bash's
         cs_buf_printf(&b, "#compdef %s\nautoload -U +X bashcompinit && bashcompinit\n", root->name);
         put_bash(root, fn, &b);
         break;

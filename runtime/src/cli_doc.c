@@ -36,7 +36,7 @@ void cli_put_synopsis(const struct cs_command *cmd, const char *path, struct cs_
     }
 }
 
-// Text in words, wrapped at WIDTH, each line after the first indented. column is where the cursor stands.
+// Wraps text at WIDTH and indents every line after the first. column is where the first one begins.
 static void put_wrapped(const char *text, size_t indent, size_t column, struct cs_buf *out) {
     while (*text) {
         size_t len = strcspn(text, " ");
@@ -67,7 +67,7 @@ static void put_entry(const char *head, const char *text, struct cs_buf *out) {
     put_wrapped(text, TEXT_COLUMN, TEXT_COLUMN, out);
 }
 
-// Sentence, choices, default and whether it must be given.
+// The sentence, choices, default, and whether the option is required.
 static void put_option_text(const struct cs_opt *opt, struct cs_buf *out) {
     cs_buf_puts(out, opt->text);
     if (opt->kind == CS_OPT_CHOICE && opt->choices) {

@@ -23,7 +23,7 @@ bool cs_fd_limit_raise(uint64_t needed, const char *what, struct cs_err *err) {
         return true;
     limit.rlim_cur = hard;
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
-        // Above what the kernel allows to anybody (fs.nr_open): as many as are needed will do.
+        // No process may have more than fs.nr_open. Then what is needed is enough.
         limit.rlim_cur = needed;
         if (soft < needed && setrlimit(RLIMIT_NOFILE, &limit) < 0)
             return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,

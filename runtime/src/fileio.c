@@ -18,7 +18,7 @@
 
 #define SHOWN_PATH_SIZE 300
 
-// What a person should do about an errno, as the second half of a message.
+// What to do about an errno, as the second half of a message.
 static const char *advice(int code) {
     switch (code) {
     case EACCES:
@@ -70,7 +70,7 @@ static void close_fd(const int *fd) {
 }
 #define AUTO_FD __attribute__((cleanup(close_fd)))
 
-// Reads to the end, at most limit bytes and one more, which tells that there is more.
+// Reads to the end, but at most limit bytes and one more. That one shows that there is more.
 static bool read_all(int fd, const char *path, size_t limit, struct cs_buf *tmp, struct cs_err *err) {
     uint8_t chunk[16384];
     for (;;) {
@@ -180,7 +180,7 @@ bool cs_dir_open(const char *path, int *ret_fd, struct cs_err *err) {
     return true;
 }
 
-// The directory part of path, "." where it has none, opened; and the name in it.
+// Opens the directory part of path ("." without one), and gives the name in it.
 static bool open_dir_of(const char *path, int *ret_fd, const char **ret_name, struct cs_err *err) {
     char dir[PATH_MAX];
     const char *slash = strrchr(path, '/');
@@ -210,7 +210,7 @@ static bool fill_temp(int fd, const char *path, struct cs_bytes data, mode_t mod
     return true;
 }
 
-// A name that nobody can have taken before, beside the file's own.
+// A file beside the final one, with a name that nobody can have taken before.
 static int open_temp(int dir, const char *name, char temp[NAME_MAX + 1]) {
     uint64_t random;
     if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)

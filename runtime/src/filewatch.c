@@ -12,9 +12,9 @@
 
 #include "certsync/runtime/log.h"
 
-#define FILE_MAX ((size_t)16 << 20) // what is beyond is not looked at
+#define FILE_MAX ((size_t)16 << 20) // bytes after these are ignored
 
-struct look { // what a file looks like from outside
+struct look { // what stat() says of a file
     int error;
     dev_t dev;
     ino_t ino;
@@ -31,7 +31,7 @@ struct cs_filewatch {
     char *what;
     bool (*on_change)(void *arg, struct cs_err *err);
     void *arg;
-    bool unsettled; // the looks changed at the last poll, or never were hashed since
+    bool unsettled; // the looks changed at the last poll, or were not hashed since
     struct digest taken;
     struct digest refused; // what was refused and logged
     bool failing;
@@ -64,7 +64,7 @@ static bool same_look(const struct look *a, const struct look *b) {
            same_time(&a->mtime, &b->mtime) && same_time(&a->ctime, &b->ctime);
 }
 
-// Whether any looks otherwise than at the last poll.
+// Whether the looks of a file changed since the last poll.
 static bool look_again(struct cs_filewatch *w) {
     bool changed = false;
     for (size_t i = 0; i < w->count; i++) {
@@ -81,7 +81,8 @@ static void put(EVP_MD_CTX *md, const void *data, size_t len) {
         abort(); // SHA-256 of a buffer does not fail
 }
 
-// The contents, each with a mark before it that tells them apart; the error where one cannot be read.
+// Hashes the contents after a mark that keeps files apart. If a file cannot be read, hashes the
+// error.
 static void put_file(EVP_MD_CTX *md, const char *path) {
     uint8_t chunk[4096];
     int code = 0;
@@ -184,7 +185,7 @@ bool cs_filewatch_new(const struct cs_filewatch_options *o, struct cs_filewatch 
         cs_filewatch_free(w);
         return cs_err_oom(err);
     }
-    // A change within the clock tick of these looks has the same times: so the first poll hashes once more.
+    // A change within the same clock tick has the same times. So the first poll hashes once more.
     look_again(w);
     w->unsettled = true;
     int64_t period_ms = o->period_ms > 0 ? o->period_ms : CS_FILEWATCH_PERIOD_MS;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The server's life.
+// Starts and ends the server.
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Connections: what comes in becomes requests, one at a time, in order; what goes out is waited for.
+// Connections. Input becomes requests, one at a time, in order. Output is waited for.
 #include <arpa/inet.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent_ssl.h>
@@ -17,7 +17,7 @@
 #define SWEEP_MS      200
 #define IDLE_SWEEP_MS 1000
 #define LINGER_MS     1000
-#define SLOW_MS       1000 // a client that has not taken its answer by then makes way
+#define SLOW_MS       1000 // a client that takes its answer slower than this may be closed for another
 
 int64_t http_now_us(void) {
     struct timespec ts = {0};
@@ -91,7 +91,7 @@ static void conn_free(struct http_conn *c) {
     http_message_free(c->message);
     bufferevent_free(c->bev); // closes
     free(c);
-    // Somebody may wait in the backlog.
+    // Others may wait in the backlog.
     if (!s->stopping && s->listener)
         evconnlistener_enable(s->listener);
 }
@@ -108,7 +108,7 @@ static void throw_input_away(struct http_conn *c) {
 
 static void refuse(struct http_conn *c, const char *method, const struct http_refusal *refusal) {
     http_refuse(c, method, refusal);
-    throw_input_away(c); // whatever follows is not a request
+    throw_input_away(c); // the rest is no request
 }
 
 // False: more is needed, or it was refused.
@@ -178,7 +178,7 @@ static void take_head(struct http_conn *c) {
         bufferevent_write(c->bev, go_on, sizeof go_on - 1);
 }
 
-// As far as what came in goes, and only to the next request: its answer goes out first.
+// Handles the input up to the next request. That one waits until the answer of this one is sent.
 static void process(struct http_conn *c) {
     if (c->state == CONN_IDLE && evbuffer_get_length(input_of(c)) > 0)
         set_state(c, CONN_HEAD);
@@ -207,11 +207,12 @@ void http_conn_answered(struct http_conn *c, bool close) {
     set_state(c, CONN_WRITING);
 }
 
-// The client gets to read the answer also where it still sends: closing at once would reset the connection.
+// Lets the client read the answer while it still sends. To close at once would reset the
+// connection.
 static void linger(struct http_conn *c) {
     SSL *ssl = bufferevent_openssl_get_ssl(c->bev);
     if (ssl)
-        SSL_shutdown(ssl); // sends its end; the client's is not waited for
+        SSL_shutdown(ssl); // sends our end, and does not wait for the client's
     ERR_clear_error();
     if (c->eof || shutdown(bufferevent_getfd(c->bev), SHUT_WR) < 0) {
         conn_free(c);
@@ -242,7 +243,8 @@ static void on_event(struct bufferevent *bev, short what, void *arg) {
     bool half = what & BEV_EVENT_EOF; // it may still read
     if (!half || (c->state != CONN_HANDLING && c->state != CONN_WRITING))
         conn_free(c);
-    // Else the answer that goes out is the last; one that is being made has until the next sweep.
+    // If not: the answer under way is the last. One that is still being made has until the next
+    // sweep.
 }
 
 // ---- accepting
@@ -272,14 +274,14 @@ static struct bufferevent *new_bev(struct cs_http_server *s, evutil_socket_t fd)
     return bev;
 }
 
-// Whether it has sent what was not read yet.
+// Whether the client has sent bytes that were not read yet.
 static bool has_news(const struct http_conn *c) {
     struct pollfd p = {.fd = bufferevent_getfd(c->bev), .events = POLLIN};
     return poll(&p, 1, 0) > 0;
 }
 
-// All places are taken: who does nothing makes way for who comes, the longest silent first. So those who connect
-// and say nothing, however many they are, take no place from those who ask.
+// All places are taken. Idle connections are closed for new ones, the longest silent first. So
+// clients that connect and say nothing take no place from those that ask, however many they are.
 static bool make_way(struct cs_http_server *s) {
     static const enum conn_state order[] = {CONN_LINGER, CONN_IDLE, CONN_HEAD, CONN_BODY};
     for (size_t i = 0; i < CS_ARRAY_LEN(order); i++)
@@ -307,7 +309,7 @@ void http_on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct 
         evutil_closesocket(fd);
         return;
     }
-    // This one is served, further ones wait in the backlog until one ends.
+    // This connection is served. Further ones wait in the backlog until a place is free.
     if (full)
         evconnlistener_disable(listener);
     c->server = s;
@@ -317,14 +319,14 @@ void http_on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct 
     enter(c, CONN_HEAD);
     size_t most = s->options.max_header_bytes + s->options.max_body_bytes;
     bufferevent_setcb(bev, on_read, on_written, on_event, c);
-    bufferevent_setwatermark(bev, EV_READ, 0, most); // of what is sent ahead, while an answer is made
+    bufferevent_setwatermark(bev, EV_READ, 0, most); // for bytes that are sent ahead while an answer is made
     bufferevent_enable(bev, EV_READ | EV_WRITE);
     if (s->conn_count == 1)
         http_sweep_start(s);
 }
 
-// Out of file descriptors, most likely: without a pause the loop would spin on the waiting connection. The
-// next sweep goes on.
+// Most likely there are no file descriptors left. Without a pause the loop would spin on the
+// waiting connection. The next sweep accepts again.
 void http_on_accept_error(struct evconnlistener *listener, void *server) {
     (void)server;
     evconnlistener_disable(listener);
@@ -358,12 +360,12 @@ static void too_late(struct http_conn *c) {
 
 static void sweep_list(struct http_list *list, int64_t now) {
     for (struct http_conn *c = list->first, *next; c && now >= c->deadline_ms; c = next) {
-        next = c->next; // what is done with one touches no other of its state
+        next = c->next; // handling one connection does not touch the state of another
         too_late(c);
     }
 }
 
-// Those that have left while an answer was made.
+// Frees connections whose client left while an answer was made.
 static void sweep_left(struct cs_http_server *s) {
     for (struct http_conn *c = s->conns[CONN_HANDLING].first, *next; c; c = next) {
         next = c->next;

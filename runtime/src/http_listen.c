@@ -18,7 +18,7 @@ static bool fail(struct cs_err *err, const char *text, const char *reason) {
     return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "cannot listen on %s: %s", text, reason);
 }
 
-// With what to do about it.
+// Adds what to do about the errno.
 static bool fail_errno(struct cs_err *err, const char *text, int code) {
     const char *mend =
         code == EADDRINUSE      ? "; another program listens there, or this one runs already (ss -ltnp "
@@ -37,8 +37,8 @@ static int open_socket(int family, const struct sockaddr *addr, socklen_t len) {
         return -1;
     int on = 1, off = 0;
     bool ok = family == AF_UNIX || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0;
-    // Connections inherit it. An answer is more than one packet: the second must not wait until the client has
-    // acknowledged the first, which it delays by 40 ms.
+    // Connections inherit it. An answer has more than one packet. Else the second would wait until
+    // the client acknowledged the first, which takes 40 ms.
     if (ok && family != AF_UNIX)
         ok = setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0;
     // The unspecified IPv6 address takes IPv4 as well.
@@ -52,7 +52,8 @@ static int open_socket(int family, const struct sockaddr *addr, socklen_t len) {
     return -1;
 }
 
-// A socket file that nobody listens on is left over from a crash; one that answers is somebody else's.
+// A socket file that nobody listens on is left from a crash. One that answers belongs to another
+// process.
 static bool remove_stale(const struct sockaddr_un *addr, socklen_t len, bool *ret_in_use) {
     struct stat st;
     if (lstat(addr->sun_path, &st) < 0)
@@ -79,7 +80,7 @@ static bool listen_unix(const char *text, const char *path, int *ret_fd, char **
         return fail(err, text,
                     *ret_in_use ? "somebody listens there: stop that program, or set another path"
                                 : "the file exists and is no socket that may be removed: set another path");
-    // Born with its mode, 0660: by its path somebody else's file might be what a chmod() meets.
+    // The socket is made with its mode, 0660. A later chmod() by path might change another file.
     mode_t before = umask(0117);
     int fd = open_socket(AF_UNIX, (struct sockaddr *)&addr, len);
     int code = errno;
@@ -159,7 +160,7 @@ bool http_listen(const char *text, int *ret_fd, int *ret_port, char **ret_unix_p
     int code = getaddrinfo(*host ? host : NULL, port, &hints, &list);
     if (code != 0)
         return fail(err, text, gai_strerror(code));
-    // For all addresses one IPv6 socket serves both families, where the machine has IPv6.
+    // For all addresses, one IPv6 socket serves both families if the machine has IPv6.
     int fd = *host ? -1 : open_first(list, AF_INET6);
     if (fd < 0)
         fd = open_first(list, AF_UNSPEC);

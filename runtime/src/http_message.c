@@ -31,7 +31,7 @@ static bool is_token(uint8_t c) { // RFC 9110, 5.6.2
     return is_alnum(c) || (c && strchr("!#$%&'*+-.^_`|~", c));
 }
 
-// Of a line: visible, blank, tab, or what is not ASCII.
+// A byte of a line: visible, blank, tab, or not ASCII.
 static bool is_text(uint8_t c) {
     return (c >= 0x20 && c != 0x7f) || c == '\t';
 }
@@ -68,7 +68,7 @@ enum http_step http_head_scan(struct http_scan *s, const uint8_t *data, size_t l
         bool empty = s->line == s->at, leading = s->at == 0;
         s->at++;
         s->line = s->at + 1;
-        if (leading) // one empty line before a request is nothing (RFC 9112, 2.2)
+        if (leading) // one empty line before a request is ignored (RFC 9112, 2.2)
             s->start = s->line;
         else if (empty) {
             s->at++;
@@ -118,8 +118,7 @@ static bool take_version(const char *text, struct http_message *m, struct http_r
     return true;
 }
 
-// Origin form, absolute form (its authority takes the place of Host, and is no more asked for than Host is), or
-// the asterisk.
+// Origin form, absolute form, or the asterisk. The authority of an absolute form replaces Host.
 static bool take_target(char *text, struct http_message *m, struct http_refusal *r) {
     if (!*text || !all(text, is_target))
         return refuse(r, 400, "The target of the request holds a character that it cannot have.");
@@ -167,7 +166,7 @@ static bool take_field(char *line, struct http_message *m, struct http_refusal *
     if (!colon)
         return refuse(r, 400, "A header line has no colon.");
     *colon = '\0';
-    // White space before the colon or at the line's start is no token either.
+    // A name with white space in front, or before the colon, is no token and is refused.
     if (!*line || !all(line, is_token))
         return refuse(r, 400, "The name of a header field holds a character that it cannot have.");
     if (m->field_count == HTTP_FIELDS_MAX)
@@ -190,7 +189,7 @@ static size_t field_times(const struct http_message *m, const char *name) {
     return n;
 }
 
-// Whether a field that is a list has this word, in any of its lines.
+// Whether a list field has this word, in any of its lines.
 static bool has_word(const struct http_message *m, const char *name, const char *word) {
     size_t word_len = strlen(word);
     for (size_t i = 0; i < m->field_count; i++) {
@@ -322,12 +321,12 @@ static int size_digit(struct http_chunks *c, uint8_t byte) {
     return byte == '\r' ? SIZE_LF : byte == ';' ? EXTENSION : BROKEN;
 }
 
-// The state after a byte that is no content.
+// The state after a byte that is not content.
 static int after(struct http_chunks *c, uint8_t byte) {
     switch ((enum chunk_state)c->state) {
     case SIZE:
         return size_digit(c, byte);
-    case EXTENSION: // not ours, and without a meaning
+    case EXTENSION: // extensions mean nothing to us
         return byte == '\r' ? SIZE_LF : is_text(byte) && ++c->extra <= CHUNK_EXTRA_MAX ? EXTENSION : BROKEN;
     case SIZE_LF:
         c->extra = 0;

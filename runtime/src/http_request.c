@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One request: routing, its parts, and its one answer.
+// One request: its route, its parts, and its one answer.
 #include <event2/buffer.h>
 #include <event2/util.h>
 #include <openssl/rand.h>
@@ -119,7 +119,7 @@ static void put_headers(const struct cs_http_request *r, struct evbuffer *out, b
         put_line(out, r->headers[i].name, r->headers[i].value);
 }
 
-// Ends the request on its connection; r stays.
+// Ends the request on its connection. r stays.
 static void send_answer(struct cs_http_request *r, int status, const char *type, struct cs_bytes body,
                         bool close) {
     struct http_conn *c = CS_TAKE(r->conn);
@@ -134,7 +134,7 @@ static void send_answer(struct cs_http_request *r, int status, const char *type,
         evbuffer_add_printf(out, "Content-Length: %zu\r\n", body.len);
     }
     evbuffer_add(out, "\r\n", 2);
-    // Half an answer must not be taken for a whole one.
+    // The client must not take half an answer for a whole one.
     if (has_body && body.len > 0 && strcmp(r->message->method, "HEAD") != 0 &&
         evbuffer_add(out, body.data, body.len) != 0)
         close = true;
@@ -201,7 +201,8 @@ void http_request_cancel(struct cs_http_request *r, int status) {
 
 // ---- the parts of a request
 
-// Decodes len bytes at s to *out, which is moved on past a NUL. False: a broken escape, a NUL, or not UTF-8.
+// Decodes len bytes at s to *out and moves *out behind a NUL. False: a broken escape, a NUL, or not
+// UTF-8.
 static bool decode(const char *s, size_t len, bool plus, char **out) {
     char *start = *out, *p = *out;
     for (size_t i = 0; i < len; i++) {
@@ -246,7 +247,7 @@ static bool parse_query(struct cs_http_request *r, const char *query, char **out
     return true;
 }
 
-// Whether the path has the pattern's form. Segments of parameters are noted, not decoded.
+// Whether the path fits the pattern. Segments that are parameters are noted, not decoded.
 struct segment {
     const char *name;
     size_t name_len;
@@ -334,7 +335,7 @@ static struct cs_http_request *request_new(struct http_conn *c, struct http_mess
     struct cs_http_request *r = calloc(1, sizeof *r);
     if (!r)
         return NULL;
-    // Decoding never makes a text longer; each of the parts takes one more byte for its NUL.
+    // Decoding never makes a text longer. Each part needs one more byte for its NUL.
     r->texts = malloc(strlen(m->path) + strlen(m->query) + (HTTP_PARAM_NAME_SIZE + 1) * HTTP_PARAMS_MAX +
                       (size_t)2 * HTTP_QUERY_MAX);
     if (!r->texts) {
@@ -465,7 +466,7 @@ void cs_http_on_cancel(struct cs_http_request *r, void (*fn)(struct cs_http_requ
 }
 
 void cs_http_set_header(struct cs_http_request *r, const char *name, const char *value) {
-    // What would begin another line is no value.
+    // A value with a line break would begin another header.
     if (r->header_count >= HTTP_HEADERS_MAX || strpbrk(value, "\r\n"))
         return;
     char *n = strdup(name), *v = strdup(value);

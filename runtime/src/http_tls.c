@@ -6,7 +6,7 @@
 
 #include "http_internal.h"
 
-// The whole error queue, the first cause first.
+// The whole error queue, first cause first.
 static bool fail(struct cs_err *err, const char *file, const char *what) {
     CS_AUTO(cs_buf_clear) struct cs_buf b;
     cs_buf_init(&b, 400);
@@ -20,7 +20,7 @@ static bool fail(struct cs_err *err, const char *file, const char *what) {
                       b.data ? (const char *)b.data : "no reason given");
 }
 
-// An encrypted key must not make a daemon ask for a password.
+// A daemon must not ask for the password of an encrypted key.
 static int no_password(char *buf, int size, int writing, void *asked) {
     (void)buf;
     (void)size;
@@ -29,7 +29,7 @@ static int no_password(char *buf, int size, int writing, void *asked) {
     return -1;
 }
 
-// Whether this process can read the file: OpenSSL's own words are hard to read.
+// Whether this process can read the file. OpenSSL's own message is hard to understand.
 static bool readable(const char *file, struct cs_err *err) {
     FILE *f = fopen(file, "re");
     int code = errno;

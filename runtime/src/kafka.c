@@ -16,25 +16,26 @@ struct property {
     const char *value;
 };
 
-// What our correctness rests on; no setting changes these.
+// Correctness depends on these. No setting changes them.
 static const struct property producer_properties[] = {
-    {"partitioner", "murmur2_random"}, // as Kafka's own clients do it, and as event.misrouted checks it
+    {"partitioner", "murmur2_random"}, // as Kafka's own clients do, and as event.misrouted checks
     {"enable.idempotence", "true"},    {"acks", "all"},
-    {"message.timeout.ms", "0"}, // never given up: the spool decides what becomes of a message
+    {"message.timeout.ms", "0"}, // librdkafka never gives up: the spool decides what becomes of a message
     {"message.max.bytes", "1048576"},
 };
 static const struct property consumer_properties[] = {
     {"partition.assignment.strategy", "range"}, // eager; 2.0.2 has no safe cooperative one
-    {"auto.offset.reset", "error"}, // a position that is gone is a fork or a truncation, never a guess
+    {"auto.offset.reset", "error"},             // a lost position is a fork or a truncation: never guess
     {"enable.auto.commit", "false"},
     {"enable.auto.offset.store", "false"},
     {"enable.partition.eof", "true"},
-    // Nothing of ours is transactional. What is not committed, or aborted, is judged like any other record: else one open transaction of
-    // somebody else would hold up its partition without an end that can be seen. All readers must do the same.
+    // We use no transactions. Records that are not committed, or aborted, are judged like any
+    // other. Otherwise somebody's open transaction would stop its partition without end. All
+    // readers must do the same.
     {"isolation.level", "read_uncommitted"},
     {"check.crcs", "true"},
 };
-// Defaults of ours that kafka.rdkafka.* may change.
+// Our defaults, which kafka.rdkafka.* may change.
 static const struct property common_defaults[] = {{"socket.nagle.disable", "true"},
                                                   {"log.connection.close", "false"}};
 static const struct property consumer_defaults[] = {
@@ -59,8 +60,8 @@ static const struct property own_settings[] = {
     {"ssl.key.password", "kafka.ssl_key_password"},
     {"ssl.endpoint.identification.algorithm", "kafka.ssl_verify_hostname"},
 };
-// Other names of fixed properties, and what stays at librdkafka's default: where allow.auto.create.topics is set to that
-// (false), it warns of brokers that do not know it.
+// Other names of fixed properties. allow.auto.create.topics stays at librdkafka's default, false:
+// if it is set, librdkafka warns of brokers that do not know it.
 static const struct property aliases[] = {{"allow.auto.create.topics", "allow.auto.create.topics"},
                                           {"request.required.acks", "acks"},
                                           {"delivery.timeout.ms", "message.timeout.ms"},
@@ -79,13 +80,13 @@ static const struct property *find(const struct property *p, size_t count, const
 
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text) {
     (void)rk;
-    // A connection that failed is tried again by itself: not an error yet.
+    // A failed connection is retried by itself. It is no error yet.
     if (level < 4 && strcmp(facility, "FAIL") == 0)
         level = 4;
     cs_log_foreign(level, "librdkafka", facility, text);
 }
 
-// Without this librdkafka logs each as an error; what matters of it comes back as the error of a call.
+// Without this, librdkafka logs each as an error. Errors that matter come back from a call.
 static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque) {
     (void)opaque;
     rd_kafka_resp_err_t e = (rd_kafka_resp_err_t)code;
@@ -120,7 +121,7 @@ static bool set_all(rd_kafka_conf_t *conf, const struct property *p, size_t coun
     return true;
 }
 
-// Properties that only newer ones know.
+// Sets properties that only newer versions know.
 static bool set_known(rd_kafka_conf_t *conf, const struct property *p, size_t count, struct cs_err *err) {
     char value[64];
     for (size_t i = 0; i < count; i++) {
@@ -160,7 +161,7 @@ static bool is_fixed(const char *name) {
            find(aliases, CS_ARRAY_LEN(aliases), name);
 }
 
-// The other side's properties are known to librdkafka but have no effect; it warns by itself.
+// A property of the other kind of client has no effect. librdkafka warns of that itself.
 static bool set_raw(rd_kafka_conf_t *conf, const struct cs_kafka_settings *s, struct cs_err *err) {
     for (size_t i = 0; i < s->rdkafka.count; i++) {
         const struct cs_pair *p = &s->rdkafka.pairs[i];
@@ -239,7 +240,7 @@ rd_kafka_resp_err_t cs_kafka_produce(rd_kafka_t *rk, const struct cs_kafka_recor
     return code;
 }
 
-// group.id is what makes a consumer a member of a group.
+// A consumer with group.id is a member of a group.
 static bool has_group(const rd_kafka_conf_t *conf) {
     char text[256];
     size_t size = sizeof text;

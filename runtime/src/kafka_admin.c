@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Questions to the cluster: is it there, what topics has it, how are they set up.
+// Questions to the cluster: whether it answers, which topics it has, and their settings.
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -17,8 +17,8 @@
 #include "certsync/runtime/kafka.h"
 
 #define SLICE_MS         1000  // of one metadata request
-#define UNKNOWN_GRACE_MS 2000  // a topic that was just made is not known to every broker at once
-#define NEW_GRACE_MS     10000 // nor its partitions, where the topic itself was seen already
+#define UNKNOWN_GRACE_MS 2000  // not every broker knows a new topic at once
+#define NEW_GRACE_MS     10000 // nor its partitions, if the topic itself was seen
 #define PROBE_MS         1000
 #define PROBES_MAX       3
 #define PAUSE_MS         100
@@ -44,7 +44,7 @@ static int probe_address(const struct addrinfo *ai) {
     return code;
 }
 
-// "host:port: Connection refused": librdkafka's own error at this place is only "transport failure".
+// "host:port: Connection refused". librdkafka itself only says "transport failure" here.
 static void probe_broker(const char *broker, size_t len, char *out, size_t size) {
     char host[256];
     snprintf(host, sizeof host, "%.*s", (int)len, broker);
@@ -100,7 +100,7 @@ static const rd_kafka_metadata_topic_t *find_topic(const rd_kafka_metadata_t *md
 
 enum look { FOUND, LATER, MISSING, FAILED };
 
-// What one answer says of the topic. err is filled for all but FOUND.
+// What one answer says of the topic. Fills err for all but FOUND.
 static enum look look_at(const rd_kafka_metadata_t *md, const char *name, int32_t *ret_partitions,
                          struct cs_err *err) {
     const rd_kafka_metadata_topic_t *t = find_topic(md, name);
@@ -133,7 +133,7 @@ bool cs_kafka_topic_partitions(rd_kafka_t *rk, const char *brokers, const char *
         const rd_kafka_metadata_t *md = NULL;
         int64_t left = timeout_ms - (now_ms() - start);
         int slice = left < SLICE_MS ? (left > 1 ? (int)left : 1) : SLICE_MS;
-        // All topics: a request for one by its name would make it where the brokers allow that.
+        // Asks for all topics. To ask for one by name would create it if the brokers allow that.
         rd_kafka_resp_err_t code = rd_kafka_metadata(rk, 1, NULL, &md, slice);
         if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
             seen = look_at(md, topic, ret_partitions, err);
@@ -154,18 +154,18 @@ bool cs_kafka_topic_partitions(rd_kafka_t *rk, const char *brokers, const char *
     }
 }
 
-// Whether the answer may be another one in a moment: a partition that was just made, or whose leader moves,
-// and brokers of which not all have heard of the topic yet.
+// Whether the answer may change in a moment: a partition is new, its leader moves, or not all
+// brokers know the topic yet.
 static bool changes_soon(rd_kafka_resp_err_t code, int64_t spent_ms) {
-    bool unknown = code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || // says the broker
-                   code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||        // says what the client knows
+    bool unknown = code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || // the broker says so
+                   code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||        // the client says so
                    code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
     return cs_kafka_err_kind(code) == CS_ERR_RETRY || (unknown && spent_ms < NEW_GRACE_MS);
 }
 
-// The first or the next offset of a partition, as the broker says: where is RD_KAFKA_OFFSET_BEGINNING or _END.
-// Not by rd_kafka_query_watermark_offsets, which asks for both at once, and where the leader refuses one of
-// the two gives the end for both (2.0.2), as if the partition held nothing.
+// The first or the next offset of a partition, as the broker says. where is
+// RD_KAFKA_OFFSET_BEGINNING or _END. rd_kafka_query_watermark_offsets asks for both at once. If the
+// leader refuses one, it gives the end for both (2.0.2), as if the partition were empty.
 static rd_kafka_resp_err_t ask_offset(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t where,
                                       int timeout_ms, int64_t *ret) {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
@@ -222,7 +222,7 @@ bool cs_kafka_offsets(rd_kafka_t *rk, const char *topic, int32_t partitions, enu
            cs_kafka_err(err, code, "asking for the offsets of topic %s", topic);
 }
 
-// One admin request: the queue that its answer comes to, and its options.
+// One admin request: the queue for its answer, and its options.
 struct admin {
     rd_kafka_queue_t *queue;
     rd_kafka_AdminOptions_t *options;
@@ -250,10 +250,10 @@ static bool admin_init(struct admin *a, rd_kafka_t *rk, rd_kafka_admin_op_t op, 
     return code == RD_KAFKA_RESP_ERR_NO_ERROR || cs_kafka_err(err, code, "admin request: %s", text);
 }
 
-// The answer, owned by the caller; NULL with err where there is none.
+// The answer; the caller owns it. NULL with err where there is none.
 static rd_kafka_event_t *admin_wait(const struct admin *a, const char *what, int64_t timeout_ms,
                                     struct cs_err *err) {
-    // The request has its own timeout; ours is only for the case that it does not keep it.
+    // The request has its own timeout. Ours is for the case that librdkafka exceeds it.
     rd_kafka_event_t *ev = rd_kafka_queue_poll(a->queue, (int)timeout_ms + 5000);
     if (!ev) {
         cs_kafka_err(err, RD_KAFKA_RESP_ERR__TIMED_OUT, "%s", what);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// librdkafka's and the brokers' error codes, in our kinds, each with what to do.
+// Error codes of librdkafka and the brokers, as our kinds, each with what to do.
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -141,7 +141,7 @@ bool cs_kafka_error(struct cs_err *err, rd_kafka_error_t *error, const char *fmt
     va_start(ap, fmt);
     fill(err, rd_kafka_error_code(error), rd_kafka_error_string(error), fmt, ap);
     va_end(ap);
-    // librdkafka knows better than the table whether this one object is the end of a producer, or not.
+    // librdkafka knows better than the table whether this error ends the producer.
     if (rd_kafka_error_is_fatal(error))
         err->kind = CS_ERR_FATAL;
     else if (rd_kafka_error_is_retriable(error))

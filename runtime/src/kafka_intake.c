@@ -4,7 +4,7 @@
 
 #include "certsync/runtime/kafka.h"
 
-// Whether this librdkafka knows the property; its value, a number, then.
+// Whether this librdkafka knows the property. Then *ret is its value, a number.
 static bool number_of(rd_kafka_t *rk, const char *property, size_t *ret) {
     char text[24];
     size_t size = sizeof text;
@@ -22,17 +22,18 @@ void cs_kafka_intake_init(struct cs_kafka_intake *in, rd_kafka_t *rk,
     (void)number_of(rk, "queued.max.messages.kbytes", &kbytes);
     (void)number_of(rk, "queued.min.messages", &in->full_messages);
     in->full_bytes = kbytes * 1024;
-    // With Kerberos setting the credentials might have to wait for a login that is under way.
+    // With Kerberos, to set the credentials might wait for a login that is under way.
     in->wakes = !number_of(rk, "fetch.queue.backoff.ms", &backoff_ms) &&
                 strcasecmp(settings->sasl_mechanism, "GSSAPI") != 0;
 }
 
-// Setting the credentials anew is the one call that wakes the brokers' threads and does nothing else to a consumer.
+// Setting the credentials anew is the only call that wakes the brokers' threads and does nothing
+// else to a consumer.
 static void wake(const struct cs_kafka_intake *in) {
     rd_kafka_error_t *error =
         rd_kafka_sasl_set_credentials(in->rk, in->settings->sasl_username, in->settings->sasl_password);
     if (error)
-        rd_kafka_error_destroy(error); // they look by themselves, only later
+        rd_kafka_error_destroy(error); // the threads look by themselves, only later
 }
 
 void cs_kafka_intake_took(struct cs_kafka_intake *in, rd_kafka_message_t *const *messages, size_t n,

@@ -45,7 +45,7 @@ bool cs_log_enabled(enum cs_log_level level) {
     return (int)level <= atomic_load(&log_level);
 }
 
-// A line that grows up to its cap and then stays as it is.
+// A line that grows up to its limit and then stays the same.
 struct line {
     char text[LINE_MAX_LEN];
     size_t len;
@@ -63,7 +63,7 @@ static void puts_line(struct line *l, const char *s) {
     put(l, s, strlen(s));
 }
 
-// Bare where that is unambiguous, else quoted; escapes are cs_text_escape's.
+// Unquoted if that is unambiguous, else quoted. cs_text_escape makes the escapes.
 static void put_value(struct line *l, const char *s, size_t len) {
     bool bare = len > 0;
     for (size_t i = 0; i < len && bare; i++) {
@@ -81,7 +81,7 @@ static void put_value(struct line *l, const char *s, size_t len) {
     put(l, "\"", 1);
 }
 
-// A value under construction.
+// A value that is being built.
 struct value {
     char text[VALUE_MAX_LEN];
     size_t len;
@@ -96,10 +96,10 @@ static void value_put(struct value *v, const char *s, size_t len) {
 }
 
 struct args {
-    va_list list; // in a struct, so that it can be handed on by pointer
+    va_list list; // in a struct, so that a pointer can pass it on
 };
 
-// One conversion, of which only what printf's rules for the listed conversions need is looked at.
+// One conversion. Only the parts that the listed conversions need are read.
 struct conversion {
     char spec[16]; // "%08" and so on, without modifier and letter
     int precision; // of %.*s, -1 none
@@ -205,7 +205,7 @@ static void put_conversion(struct value *v, const struct conversion *c, struct a
 }
 #pragma GCC diagnostic pop
 
-// "key=FORMAT key=FORMAT": keys are copied, each value is built whole and then quoted as one.
+// "key=FORMAT key=FORMAT". Copies keys. Builds each value whole, then quotes it.
 static void put_fields(struct line *l, const char *p, struct args *a) {
     while (*p) {
         size_t key_len = strcspn(p, "= ");
@@ -232,7 +232,7 @@ static void put_fields(struct line *l, const char *p, struct args *a) {
     }
 }
 
-// The same line again is written CS_LOG_BURST times a window and counted after that.
+// A repeated line is written CS_LOG_BURST times in a window, then only counted.
 struct slot {
     uint64_t hash;
     int64_t window_start_ms;
@@ -277,7 +277,7 @@ static bool admit(const struct line *l, unsigned *ret_suppressed) {
     return true;
 }
 
-// systemd says which file standard error is; a shell's redirection below it is another one.
+// systemd tells which file standard error is. After a redirection in a shell it is another file.
 static bool under_journal(void) {
     const char *text = getenv("JOURNAL_STREAM");
     unsigned long long dev = 0, ino = 0;

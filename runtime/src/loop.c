@@ -107,7 +107,7 @@ static void on_reload_signal(evutil_socket_t sig, short what, void *arg) {
         return;
     }
     char state[64];
-    // Type=notify-reload wants the time, so that it can tell this reload from an earlier one.
+    // Type=notify-reload needs the time to tell this reload from an earlier one.
     snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%" PRId64,
              cs_clock_mono_ms(cs_clock_real()) * 1000);
     cs_notify(state);
@@ -163,13 +163,13 @@ bool cs_loop_new(const struct cs_loop_hooks *hooks, struct cs_loop **ret_loop, s
     if (loop->hooks.drain_timeout_ms <= 0)
         loop->hooks.drain_timeout_ms = DRAIN_TIMEOUT_MS;
     pthread_mutex_init(&loop->lock, NULL);
-    bool ok = evthread_use_pthreads() == 0; // before the base, which then has locks
+    bool ok = evthread_use_pthreads() == 0; // before the base is made, so that it has locks
     if (ok)
         loop->base = event_base_new();
     ok = ok && loop->base && add_signal(loop, SIGTERM, on_end_signal, &loop->on_term) &&
          add_signal(loop, SIGINT, on_end_signal, &loop->on_int) &&
          add_signal(loop, SIGHUP, on_reload_signal, &loop->on_hup);
-    // Persistent and without a file or timeout: only event_active starts it, but it keeps the loop alive.
+    // It has no file and no timeout: only event_active starts it. But it keeps the loop alive.
     if (ok)
         loop->woken = event_new(loop->base, -1, EV_PERSIST, on_woken, loop);
     ok = ok && loop->woken && event_add(loop->woken, NULL) == 0 && start_watchdog(loop);
@@ -196,7 +196,7 @@ void cs_loop_free(struct cs_loop *loop) {
     cs_timer_free(loop->watchdog);
     cs_timer_free(loop->deadline);
     for (struct cs_timer *t = loop->timers; t; t = t->next) {
-        event_free(t->event); // the structs are their owners'
+        event_free(t->event); // the structs belong to their owners
         t->event = NULL;
         t->loop = NULL;
     }
@@ -262,7 +262,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg) {
     (void)fd;
     (void)what;
     struct cs_timer *t = arg;
-    // Armed again before the call, which may free it.
+    // Restarted before the call, because the call may free it.
     if (t->period_ms > 0)
         cs_timer_reset(t, t->period_ms);
     t->fn(t->arg);

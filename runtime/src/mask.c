@@ -17,7 +17,7 @@ static const char *const parameters[] = {"pin-value", "pin",        "password", 
                                          "pass",      "passphrase", "secret",       "client_secret",
                                          "api_key",   "apikey",     "access_token", "auth"};
 
-// How much of "?name=value" at p is before the value of a secret parameter; 0: it is none.
+// The length of "?name=" at p if the value after it is secret; 0 if not.
 static size_t secret_parameter(const char *p) {
     if (*p != '?' && *p != '&' && *p != ';')
         return 0;
@@ -29,8 +29,8 @@ static size_t secret_parameter(const char *p) {
     return 0;
 }
 
-// Length of the user information at p, which follows "://", without the '@'; a password may hold '@' itself, not '/'
-// or blanks.
+// Length of the user information at p (after "://"), without the '@'. A password may contain '@',
+// but no '/' and no blank.
 static size_t user_info(const char *p) {
     size_t authority = strcspn(p, "/?#, \t"), at = 0;
     for (size_t i = 0; i < authority; i++)
@@ -48,7 +48,7 @@ static void put_masked(const char *text, struct cs_buf *b) {
             p += head + strcspn(p + head, "&;, \t");
         } else if (strncmp(p, "://", 3) == 0 && (len = user_info(p + 3)) > 0) {
             const char *colon = memchr(p + 3, ':', len);
-            // A user without a password may be a token.
+            // A user name without a password may be a token.
             cs_buf_put(b, p, colon ? (size_t)(colon + 1 - p) : 3);
             cs_buf_puts(b, CS_MASK);
             p += 3 + len;
@@ -73,8 +73,8 @@ void cs_mask_text(const char *text, char *out, size_t size, bool escape) {
 }
 
 bool cs_mask_names_secret(const char *name) {
-    // All that librdkafka marks as sensitive, and what it does not: the token that oauthbearer.config makes, the
-    // command line of kinit.
+    // What librdkafka marks as sensitive, and what it forgets: the token that oauthbearer.config
+    // makes, the command line of kinit.
     static const char *const words[] = {"password",  "passphrase",  "secret",     "jaas",
                                         "pem",       "token",       "credential", "oauthbearer.config",
                                         "kinit.cmd", "private.key", "ssl_key"};

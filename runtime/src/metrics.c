@@ -18,7 +18,7 @@ enum kind { COUNTER, GAUGE, HISTOGRAM };
 
 struct cs_series {
     struct cs_metric *metric;
-    struct cs_series *_Atomic next; // published with release, so that it is found without the lock
+    struct cs_series *_Atomic next; // stored with release order, so that readers need no lock
     char *values[CS_METRIC_LABELS_MAX];
     _Atomic bool hidden;
     _Atomic uint64_t count;    // counter; histogram: observations
@@ -46,7 +46,7 @@ struct hook {
 };
 
 struct cs_metrics {
-    pthread_mutex_t lock; // making metrics and series, hooks
+    pthread_mutex_t lock; // for making metrics and series, and for hooks
     struct cs_metric *first, *last;
     struct hook hooks[HOOKS_MAX];
     size_t hook_count;
@@ -218,7 +218,7 @@ static struct cs_series *make_series(struct cs_metric *metric, const char *const
     return NULL;
 }
 
-// Under the lock. Appends, so that the output keeps its order.
+// Called with the lock. Appends, so that the output keeps its order.
 static struct cs_series *append_series(struct cs_metric *metric, const char *const *values) {
     struct cs_series *s = make_series(metric, values);
     if (!s)
@@ -239,7 +239,7 @@ struct cs_series *cs_metric_series(struct cs_metric *metric, const char *const *
     if (s)
         return s;
     pthread_mutex_lock(&metric->registry->lock);
-    s = find_series(metric, values); // somebody else may have made it
+    s = find_series(metric, values); // another thread may have made it
     if (!s && metric->series_count >= CS_METRIC_SERIES_MAX) {
         values = others;
         s = find_series(metric, values);
@@ -396,7 +396,7 @@ static void render_histogram(struct cs_buf *out, const struct cs_series *s) {
     put_series_name(out, s, "_sum", NULL);
     put_number(out, from_bits(atomic_load(&s->bits)));
     cs_buf_putc(out, '\n');
-    // The count must be that of the last bucket, also while others observe.
+    // The count must equal the last bucket, also while others observe.
     put_series_name(out, s, "_count", NULL);
     cs_buf_printf(out, "%" PRIu64 "\n", total);
 }

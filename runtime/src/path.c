@@ -14,9 +14,9 @@
 
 struct walk {
     const struct cs_path_links *links;
-    int fd;              // of the directory so far
-    char at[PATH_MAX];   // what it is called, for messages
-    char rest[PATH_MAX]; // what is still to come
+    int fd;              // of the directory that was reached
+    char at[PATH_MAX];   // its name, for messages
+    char rest[PATH_MAX]; // what is left
     int followed;
     char *link;
 };
@@ -26,7 +26,7 @@ static bool fails_with(int code) {
     return false;
 }
 
-// close() may change errno, which the caller is to see.
+// The caller must see errno, and close() may change it.
 static void close_quietly(int fd) {
     int code = errno;
     if (fd >= 0)
@@ -44,8 +44,8 @@ static bool start_at(struct walk *w, const char *directory) {
     return true;
 }
 
-// The next component, taken off what is to come; *ret_last where nothing but slashes follows. False at the
-// end of the path (errno 0), or where it is too long.
+// Takes the next component off the rest. *ret_last: only slashes follow. False at the end of the
+// path (errno 0), or where the component is too long.
 static bool take(struct walk *w, char name[NAME_MAX + 1], bool *ret_last, bool *ret_slash) {
     size_t from = strspn(w->rest, "/"), len = strcspn(w->rest + from, "/");
     if (len > NAME_MAX)
@@ -100,7 +100,7 @@ static bool descend(struct walk *w, int fd, const char *name) {
     return true;
 }
 
-// One component. *ret_fd gets the descriptor at the end of the path, and is -1 before.
+// Does one component. *ret_fd becomes the descriptor at the end of the path; before that it is -1.
 static bool step(struct walk *w, int flags, int *ret_fd) {
     char name[NAME_MAX + 1];
     bool last = true, slash = false;
@@ -116,9 +116,9 @@ static bool step(struct walk *w, int flags, int *ret_fd) {
         return false;
     bool ok = fstat(fd, &st) == 0;
     if (ok && !S_ISLNK(st.st_mode) && !last && descend(w, fd, name))
-        return true; // fd is the walk's
+        return true; // the walk owns fd
     if (ok && S_ISLNK(st.st_mode)) {
-        if (last && slash) // what is behind "link/" must be a directory
+        if (last && slash) // "link/" must lead to a directory
             memcpy(w->rest, "/", 2);
         ok = follow(w, fd, name, &st);
     } else if (ok && last) {
@@ -157,15 +157,15 @@ int cs_path_open_own(int dir_fd, const char *name, int flags, mode_t mode) {
     for (int tries = 0; tries < 3; tries++) {
         int fd = cs_path_create(dir_fd, name, flags, mode);
         if (fd >= 0) {
-            (void)cs_path_give(dir_fd, fd); // where it cannot be, the owner is told by its own open()
+            (void)cs_path_give(dir_fd, fd); // if this fails, the owner's own open() will say so
             return fd;
         }
         if (errno != EEXIST)
             return -1;
-        // O_NONBLOCK: a FIFO that nobody reads must not hold us.
+        // O_NONBLOCK: do not wait for a FIFO that nobody reads.
         fd = openat(dir_fd, name, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
         if (fd < 0 && errno == ENOENT)
-            continue; // it went away just now
+            continue; // it was removed just now
         if (fd < 0)
             return -1;
         if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1)
@@ -191,8 +191,8 @@ static bool is_empty(int dir_fd) {
     return empty;
 }
 
-// The directory that was just made is opened by its name: another one may have been put in its place meanwhile, and one of
-// ours would be given away.
+// The new directory is opened by its name, where another one may stand by now. So it must be ours
+// and empty: otherwise a directory of ours with content could be given away.
 static int open_made(int dir_fd, const char *name) {
     int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     struct stat st;
@@ -203,14 +203,15 @@ static int open_made(int dir_fd, const char *name) {
     return -1;
 }
 
-// Some file systems (NFS) do not know the flag. There an empty directory that another process has just made is replaced.
+// Some file systems (NFS) lack the flag. There this may replace an empty directory that another
+// process just made.
 static bool name_it(int dir_fd, const char *temp, const char *name) {
     if (renameat2(dir_fd, temp, dir_fd, name, RENAME_NOREPLACE) == 0)
         return true;
     return errno == EINVAL && renameat(dir_fd, temp, dir_fd, name) == 0;
 }
 
-// It gets its name once it is as it should be, so that no other process works in it before.
+// The directory gets its final name when it is complete. So no other process works in it before.
 int cs_path_mkdir(int dir_fd, const char *name, mode_t mode) {
     char temp[NAME_MAX + 32];
     struct stat st;
@@ -219,11 +220,11 @@ int cs_path_mkdir(int dir_fd, const char *name, mode_t mode) {
         return -1;
     }
     snprintf(temp, sizeof temp, ".%s.%ld", name, (long)getpid());
-    (void)unlinkat(dir_fd, temp, AT_REMOVEDIR); // of a process that had this number and was killed
+    (void)unlinkat(dir_fd, temp, AT_REMOVEDIR); // left by a killed process with the same number
     if (mkdirat(dir_fd, temp, 0700) < 0)
         return -1;
     int fd = open_made(dir_fd, temp);
-    // mkdir's mode went through the umask.
+    // The umask changed mkdir's mode.
     if (fd >= 0 && fchmod(fd, mode) == 0 && cs_path_give(dir_fd, fd) && name_it(dir_fd, temp, name))
         return fd;
     int why = errno;

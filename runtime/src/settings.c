@@ -20,7 +20,7 @@
 #define ITEM_NAME_MAX 32
 #define KEY_MAX       256
 
-// What loading needs on its way.
+// What loading needs while it runs.
 struct loader {
     const struct cs_settings_table *table;
     void *values;
@@ -38,7 +38,8 @@ static bool at_fault(struct cs_err *err, const char *where, const char *key, con
     return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s: %s: %s", where, shown, text);
 }
 
-// The row of a key in these rows; *ret_rest is the name in a map, *ret_file that "_file" was meant.
+// The row of a key in these rows. *ret_rest is the name in a map. *ret_file: the key ended in
+// "_file".
 static const struct cs_setting *find_row(const struct cs_setting *rows, size_t count, const char *key,
                                          const char **ret_rest, bool *ret_file) {
     size_t len = strlen(key);
@@ -77,7 +78,7 @@ static bool unknown_key(const struct cs_setting *rows, size_t count, const char 
         }
     }
     char text[KEY_MAX + 64];
-    // Anything further away than half of the key is another word, not a slip.
+    // If it differs in more than half of the key, it is another word, not a typing error.
     if (best && best_distance <= strlen(key) / 2 + 1)
         snprintf(text, sizeof text, "no such setting; did you mean %s?", best);
     else
@@ -108,7 +109,7 @@ static bool set_row(const struct cs_setting *rows, size_t count, void *values, c
     const struct cs_setting *row = find_row(rows, count, key, &rest, &file);
     if (!row)
         return unknown_key(rows, count, where, key, err);
-    // Settings name files. A key that stands in one would be shown by whatever shows settings.
+    // Settings name files. A key inside a setting would be shown by everything that shows settings.
     bool secret = (row->type == CS_SETTING_TYPE_SECRET && !file) || (rest && cs_mask_names_secret(rest));
     bool ok =
         !secret && cs_secret_is_key(text, strlen(text))
@@ -147,7 +148,7 @@ static bool set_defaults(const struct cs_setting *rows, size_t count, void *valu
     return true;
 }
 
-// The item of this name, made with its defaults if it is new.
+// The item of this name. A new one is made with its defaults.
 static void *group_item(const struct cs_settings_group *g, void *values, const char *name, const char *where,
                         struct cs_err *err) {
     struct cs_settings_items *items = (void *)((char *)values + g->offset);
@@ -193,7 +194,7 @@ static const struct cs_settings_group *find_group(const struct cs_settings_table
     return NULL;
 }
 
-// key: "kafka.brokers" or "watch www.path", where the name may hold dots and the row's key may not.
+// key: "kafka.brokers" or "watch www.path". The name may contain dots, the row's key may not.
 static bool set_key(struct loader *l, const char *where, const char *key, const char *text) {
     const char *name = NULL;
     const struct cs_settings_group *g = find_group(l->table, key, &name);
@@ -228,7 +229,7 @@ static bool unquote(char *s) {
     return true;
 }
 
-// Remembers the key; false where the file had it before.
+// Remembers the key. False if the file had it before.
 static bool first_time(struct loader *l, const char *where, const char *key) {
     static const struct cs_setting seen_row = {.key = "*", .type = CS_SETTING_TYPE_MAP, .max = 20000};
     for (size_t i = 0; i < l->seen.count; i++) {
@@ -253,7 +254,7 @@ static bool read_value(struct loader *l, const char *where, const char *name, ch
     return first_time(l, where, key) && set_key(l, where, key, text);
 }
 
-// White space at both ends goes. In place.
+// Removes white space at both ends. In place.
 static char *trim(char *s) {
     size_t len = strlen(s);
     while (len > 0 && isspace((unsigned char)s[len - 1]))
@@ -263,7 +264,7 @@ static char *trim(char *s) {
     return s;
 }
 
-// What no line may hold.
+// What no line may contain.
 static const char *line_fault(const char *line, size_t len) {
     return len > LINE_MAX_LEN - 8                       ? "the line is longer than 8 KiB"
            : memchr(line, '\0', len)                    ? "the line holds a NUL"
@@ -271,8 +272,8 @@ static const char *line_fault(const char *line, size_t len) {
                                                         : NULL;
 }
 
-// [section], key = value or key: value, a comment, or nothing; white space around each counts for nothing, as
-// does what follows a section's bracket.
+// [section], key = value or key: value, a comment, or nothing. White space around each is ignored,
+// and also what follows a section's bracket.
 static bool read_line(struct loader *l, char *line, size_t len) {
     char where[512], *s = line, *end = NULL;
     snprintf(where, sizeof where, "%s:%d", l->file, l->line);
@@ -321,7 +322,7 @@ static bool load_file(struct loader *l, bool optional) {
         return cs_err_prepend(l->err, "settings");
     bool ok = b.len == 0 || read_lines(l, (char *)b.data, b.len);
     if (b.data)
-        explicit_bzero(b.data, b.cap); // secrets may stand in it
+        explicit_bzero(b.data, b.cap); // it may contain secrets
     return ok;
 }
 
@@ -335,7 +336,7 @@ bool cs_settings_env_name(const struct cs_settings_table *table, const char *key
     return true;
 }
 
-// Whether the name is one of the patterns, or one that Kubernetes makes for each service it knows.
+// Whether the name is one of the patterns, or one that Kubernetes makes for a service.
 static bool env_ignored(const struct cs_settings_table *t, const char *name) {
     for (const char *const *p = t->env_ignore; p && *p; p++) {
         size_t len = strlen(*p);
@@ -376,7 +377,7 @@ static bool set_env(struct loader *l, const char *name, const char *text) {
     }
     if (env_ignored(t, name))
         return true;
-    // In the form of a key, so that the nearest one can be found.
+    // As a key, so that the nearest key can be found.
     snprintf(key, sizeof key, "%s", name + strlen(t->env_prefix));
     for (char *p = key; *p; p++)
         *p = (char)tolower((unsigned char)*p);

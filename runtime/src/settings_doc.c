@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Settings for people: the dump, and the documentation that is made from the table.
+// Settings for people: the dump, and the documentation from the table.
 #include <string.h>
 
 #include "certsync/runtime/mask.h"
@@ -10,7 +10,7 @@
 
 #define TEXT_MAX 16384 // the longest value: a list of 64 items, or a secret
 
-// The section of a key ("kafka" of "kafka.brokers", "" of "name") by length, and the rest.
+// The length of a key's section: "kafka" of "kafka.brokers", "" of "name".
 static size_t section_len(const char *key) {
     const char *dot = strchr(key, '.');
     return dot ? (size_t)(dot - key) : 0;
@@ -38,8 +38,8 @@ static bool is_secret(const struct cs_setting *row) {
            (row->type == CS_SETTING_TYPE_MAP && (row->flags & CS_SETTING_MAP_SECRET));
 }
 
-// As setting_format, but what is secret within a text is masked. A line that lost something is a comment: read again
-// it would be another setting.
+// As setting_format, but masks secrets inside a text. A line that was masked becomes a comment:
+// read again, it would be another setting.
 static void put_line(const struct cs_setting *row, int prefix, const char *key, const char *name,
                      const void *values, struct cs_buf *out) {
     char masked[TEXT_MAX];
@@ -113,7 +113,7 @@ static bool items_equal(const struct cs_settings_group *g, const struct cs_setti
     return true;
 }
 
-// A group may come and go at a reload where all of its rows may.
+// A group may come and go at a reload if all of its rows may.
 static bool group_reloadable(const struct cs_settings_group *g) {
     for (size_t r = 0; r < g->row_count; r++) {
         if (!(g->rows[r].flags & CS_SETTING_RELOADABLE))

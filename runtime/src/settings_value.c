@@ -14,7 +14,7 @@ struct unit {
     int64_t factor;
 };
 
-// Largest first: formatting takes the first that divides.
+// The largest first: formatting takes the first that divides.
 static const struct unit duration_units[] = {
     {"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}};
 static const struct unit size_units[] = {
@@ -154,7 +154,7 @@ static bool parse_string(const struct cs_setting *row, const char *text, void *v
     if (!secret && !cs_utf8_valid((const uint8_t *)text, len))
         return fault(err, "not UTF-8");
     for (size_t i = 0; i < len && !secret; i++) {
-        // A line break would make the dump unreadable, and a NUL cannot be here.
+        // A line break would make the dump unreadable. A NUL cannot occur here.
         if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
             return fault(err, "holds a control character");
     }
@@ -384,7 +384,7 @@ bool setting_equal(const struct cs_setting *row, const void *a, const void *b) {
     return false;
 }
 
-// Quotes only what the file parser would otherwise change.
+// Quotes only text that the file parser would change.
 static void put_text(const char *s, struct cs_buf *out) {
     size_t len = strlen(s);
     if (len == 0 || (s[0] != '"' && s[0] != ' ' && s[len - 1] != ' ')) {

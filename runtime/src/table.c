@@ -95,7 +95,8 @@ void cs_table_free(struct cs_table *t) {
     free(t);
 }
 
-// Hidden characters as terminal.h shows them, so that the columns keep their width. NULL: out of memory.
+// Shows hidden characters as terminal.h does, so that the columns keep their width. NULL: out of
+// memory.
 static char *visible(const char *text) {
     char *out = NULL;
     size_t len = 0;
@@ -150,7 +151,7 @@ size_t cs_table_rows(const struct cs_table *t) {
     return t ? t->count / t->columns : 0;
 }
 
-// Takes columns from the widest until all fit.
+// Makes the widest columns narrower until all fit.
 static void fit(size_t *widths, size_t columns, size_t limit) {
     for (;;) {
         size_t total = GAP * (columns - 1), widest = 0;
@@ -161,7 +162,7 @@ static void fit(size_t *widths, size_t columns, size_t limit) {
         if (total <= limit || widths[widest] <= MIN_WIDTH)
             return;
         size_t over = total - limit, room = widths[widest] - MIN_WIDTH;
-        // Not below the next widest at once: the cut is shared.
+        // Not below the next widest in one step, so that the cut is shared.
         size_t step = over < room ? over : room;
         widths[widest] -= step > 4 ? step / 2 : 1;
     }
@@ -172,7 +173,7 @@ static void put_blanks(size_t n, FILE *out) {
         fputc(' ', out);
 }
 
-// The text within width columns, cut with "…" if it is longer; returns the columns that were used.
+// Writes the text within width columns, cut with "…" if it is longer. Returns the columns used.
 static size_t put_cut(const char *s, size_t width, FILE *out) {
     bool cut = text_width(s) > width;
     size_t limit = cut ? width - 1 : width, used = 0;
@@ -233,7 +234,7 @@ bool cs_table_print_width(const struct cs_table *t, FILE *out, size_t width, boo
 
 bool cs_table_print(const struct cs_table *t, FILE *out) {
     struct winsize size = {0};
-    // Streams of terminal.h have no descriptor; they are standard output.
+    // Streams of terminal.h have no descriptor. They stand for standard output.
     int fd = fileno(out) >= 0 ? fileno(out) : STDOUT_FILENO;
     bool tty = fd >= 0 && isatty(fd) == 1;
     bool known = tty && ioctl(fd, TIOCGWINSZ, &size) == 0;

@@ -12,7 +12,7 @@
 
 struct terminal {
     FILE *to;
-    char rest[SEQUENCE_MAX]; // a character that came in part
+    char rest[SEQUENCE_MAX]; // a character of which only a part came
     size_t rest_len;
 };
 
@@ -20,7 +20,7 @@ static void put_unit(struct terminal *t, unsigned unit) {
     fprintf(t->to, "\\u%04X", unit);
 }
 
-// As JSON writes it: above U+FFFF as a pair of surrogates.
+// As in JSON: a character above U+FFFF is a pair of surrogates.
 static void put_escaped(struct terminal *t, uint32_t c) {
     if (c < 0x10000) {
         put_unit(t, c);
@@ -30,12 +30,12 @@ static void put_escaped(struct terminal *t, uint32_t c) {
     put_unit(t, 0xDC00 + ((c - 0x10000) & 0x3FF));
 }
 
-// How many bytes at s are bold type on or off, which tables write.
+// How many bytes at s turn bold type on or off. Tables write these.
 static size_t bold(const char *s, size_t len) {
     return len >= 4 && (memcmp(s, "\033[1m", 4) == 0 || memcmp(s, "\033[0m", 4) == 0) ? 4 : 0;
 }
 
-// Whether the bytes may be the beginning of a character whose end is still to come.
+// Whether the bytes may begin a character that is not complete yet.
 static bool is_cut(const char *s, size_t len) {
     unsigned char lead = (unsigned char)s[0];
     size_t whole = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC2 ? 2 : 1;
@@ -46,7 +46,7 @@ static bool is_cut(const char *s, size_t len) {
 }
 
 static void put(struct terminal *t, const char *s, size_t len) {
-    size_t plain = 0; // of what goes as it is, not written yet
+    size_t plain = 0; // bytes that need no change and are not written yet
     for (size_t i = 0; i < len;) {
         uint32_t c = 0;
         size_t n = cs_text_character(s + i, len - i, &c), passes = bold(s + i, len - i);
@@ -69,7 +69,7 @@ static void put(struct terminal *t, const char *s, size_t len) {
 static ssize_t on_write(void *cookie, const char *s, size_t len) {
     struct terminal *t = cookie;
     size_t taken = 0;
-    while (t->rest_len > 0 && taken < len) { // one byte after the other, until the character is whole
+    while (t->rest_len > 0 && taken < len) { // byte by byte, until the character is complete
         char whole[SEQUENCE_MAX + 1];
         size_t n = t->rest_len;
         memcpy(whole, t->rest, n);
