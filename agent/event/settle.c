@@ -31,6 +31,12 @@ static enum cs_ending ending_of(const char *status) {
                                                                               : CS_ENDING_UNKNOWN;
 }
 
+int64_t cs_end_sequence(const json_t *outcome) {
+    const json_t *text = json_object_get(outcome, "sequence");
+    int64_t n = 0;
+    return cs_sequence_parse(json_string_value(text), json_string_length(text), &n) ? n : 0;
+}
+
 void cs_end_read(json_t *doc, int64_t seq, struct cs_end *ret) {
     const json_t *outcome = json_object_get(doc, "outcome"), *final = json_object_get(doc, "final");
     struct cs_end e = {.doc = doc};
@@ -43,8 +49,7 @@ void cs_end_read(json_t *doc, int64_t seq, struct cs_end *ret) {
     e.version = json_integer_value(json_object_get(outcome, "version"));
     e.watermark = json_integer_value(json_object_get(outcome, "watermark"));
     if (e.ending == CS_ENDING_REJECTED && e.code == CS_CODE_EVENT_REPLAYED)
-        e.ending = json_integer_value(json_object_get(outcome, "seq")) == seq ? CS_ENDING_REPLAYED
-                                                                              : CS_ENDING_UNKNOWN;
+        e.ending = cs_end_sequence(outcome) == seq ? CS_ENDING_REPLAYED : CS_ENDING_UNKNOWN;
     *ret = e;
 }
 

@@ -104,8 +104,7 @@ static void take(struct cs_outcome_watch *w, const rd_kafka_message_t *msg, cons
                  int64_t seq) {
     json_t *outcome = json_loadb(msg->payload, msg->len, 0, NULL);
     const char *id = json_string_value(json_object_get(outcome, "event"));
-    bool ours = id && strcmp(id, event_id) == 0 &&
-                json_integer_value(json_object_get(outcome, "seq")) == seq && msg->partition >= 0 &&
+    bool ours = id && strcmp(id, event_id) == 0 && cs_end_sequence(outcome) == seq && msg->partition >= 0 &&
                 msg->partition < w->partitions;
     if (!ours) {
         json_decref(outcome);

@@ -181,6 +181,29 @@ static void uuid_text(const uint8_t b[16], cs_uuid ret) {
     }
 }
 
+void cs_sequence_format(int64_t n, char out[CS_SEQUENCE_LEN + 1]) {
+    char digits[20], *end = digits + sizeof digits, *first = cs_decimal_before(end, (uint64_t)n);
+    assert(n >= 0 && end - first <= CS_SEQUENCE_LEN);
+    memset(out, '0', CS_SEQUENCE_LEN);
+    memcpy(out + CS_SEQUENCE_LEN - (end - first), first, (size_t)(end - first));
+    out[CS_SEQUENCE_LEN] = '\0';
+}
+
+bool cs_sequence_parse(const char *s, size_t len, int64_t *ret) {
+    int64_t n = 0;
+    if (len != CS_SEQUENCE_LEN)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        if (!is_digit(s[i]))
+            return false;
+        n = n * 10 + (s[i] - '0');
+    }
+    if (n < 1 || n >= (int64_t)1 << 53)
+        return false;
+    *ret = n;
+    return true;
+}
+
 void cs_uuid_v7(int64_t time_ms, const uint8_t random[10], cs_uuid ret) {
     uint8_t b[16];
     uint64_t t = (uint64_t)time_ms;

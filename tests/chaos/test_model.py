@@ -54,7 +54,7 @@ class Log:
     def derived_record(self, d):
         event = {"specversion": "1.0", "type": f"certsync.{d.type}.v1", "id": d.id,
                  "source": f"//{D}/accounts/{d.account}/keys/{self.service.kid}", "subject": d.subject,
-                 "time": ev.time.strftime("%Y-%m-%dT%H:%M:%SZ", ev.time.gmtime(d.time_ms // 1000)), "seq": d.seq, "datacontenttype": "application/json", "data": d.data}
+                 "time": ev.time.strftime("%Y-%m-%dT%H:%M:%SZ", ev.time.gmtime(d.time_ms // 1000)), "sequence": ev.sequence(d.seq), "datacontenttype": "application/json", "data": d.data}
         return self.service.record(d.account, event)
 
     def deliver(self, again=False):
@@ -161,7 +161,7 @@ def test_bytes_of_a_record(log, acme):
     refused(log.put(record, partition=(wire.partition_of(name, PARTITIONS) + 1) % PARTITIONS), "event.misrouted")
     record.value += b" "
     refused(log.put(record), "event.bad_signature")
-    for spoil in (lambda b: b"not json", lambda b: b.replace(b'"seq":', b'"seq":1,"seq":'), lambda b: b[:-1],
+    for spoil in (lambda b: b"not json", lambda b: b.replace(b'"sequence":', b'"sequence":"0000000000000001","sequence":'), lambda b: b[:-1],
                   lambda b: b.replace(b'"name"', b'"nome"'), lambda b: b.replace(b"international", b"\xff"),
                   lambda b: b.replace(b'"1.0"', b"1.0"), lambda b: b[:-1] + b',"x":' + b"[" * 90 + b"]" * 90 + b"}"):
         value = spoil(log.upload(agent, name, "www").value)

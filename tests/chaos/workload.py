@@ -442,9 +442,9 @@ class Workload:
         value = sender.upload(a.id, self._name(), *self._material()).value
         spoilt = r.choice([
             lambda b: b"not json", lambda b: b"", lambda b: b"[]", lambda b: b[:-1], lambda b: b + b"}",
-            lambda b: b.replace(b'"seq":', b'"seq":1,"seq":'), lambda b: b.replace(b'"name"', b'"nome"'),
+            lambda b: b.replace(b'"sequence":', b'"sequence":"0000000000000001","sequence":'), lambda b: b.replace(b'"name"', b'"nome"'),
             lambda b: b.replace(b"international", b"inter\xff\xfe"), lambda b: b.replace(b'"1.0"', b"1.0"),
-            lambda b: b.replace(b'"seq":', b'"seq":-'), lambda b: b.replace(b'"chain":[', b'"chain":["%%%",'),
+            lambda b: b.replace(b'"sequence":"0', b'"sequence":"-'), lambda b: b.replace(b'"chain":[', b'"chain":["%%%",'),
             lambda b: b.replace(b'"time":"2', b'"time":"x2'), lambda b: b[:-1] + b',"x":' + b"[" * 90 + b"]" * 90 + b"}"])(value)
         yield self.send(ev.Record(a.id, spoilt, sender.sign(spoilt), ""))
 

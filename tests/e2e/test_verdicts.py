@@ -214,7 +214,7 @@ def not_utf8(w):
 
 @case("event.malformed")
 def a_member_twice(w):
-    value = w.upload().value.replace(b'"seq":', b'"seq":1,"seq":')
+    value = w.upload().value.replace(b'"sequence":', b'"sequence":"0000000000000001","sequence":')
     return ev.Record("acme", value, w.acme.agent.sign(value), "")
 
 
@@ -232,7 +232,7 @@ def deeply_nested(w):
 @case("event.malformed")
 def a_fraction_as_number(w):
     event = w.acme.agent.envelope("certificate.delete", "acme", ev.uuid7(), {})
-    event["seq"] = 1.5
+    event["sequence"] = 1.5
     return w.acme.agent.record("acme", event)
 
 

@@ -43,7 +43,7 @@ def expected_outcome(v, n, previous):
     outcome = {"n": n, "status": v.status, "code": v.code, "type": f"certsync.{e.type}.v1" if e else "",
                "event": e.id if e else "", "account": e.account if e else "", "kid": e.kid if e else "",
                "subject": v.subject, "partition": v.partition, "offset": v.offset, "time": v.time_ms,
-               "record": v.record_sha256, "seq": e.seq if e else 0, "watermark": v.watermark, "gap": v.gap,
+               "record": v.record_sha256, "sequence": f"{e.seq:016}" if e else "", "watermark": v.watermark, "gap": v.gap,
                "version": v.version, "notes": v.notes,
                "concludes": [{"event": s, "status": status, **({"code": code} if code else {})} for s, status, code in v.concludes],
                "prev": previous}

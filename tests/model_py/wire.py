@@ -81,6 +81,7 @@ ACCOUNT = _form(r"[a-z0-9][a-z0-9._-]{0,62}")
 OWNER = _form(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,126}")
 KID = _form(r"[0-9a-f]{32}")
 UUID = _form(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+SEQUENCE = _form(r"[0-9]{16}")
 TAG = _form(r"[A-Za-z0-9][A-Za-z0-9._:=/-]{0,62}")
 PATTERN = _form(r"[A-Za-z0-9._*-]{1,255}")
 TIME = _form(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)Z")
@@ -396,7 +397,7 @@ def decode(r):
     if r.value is None:
         _malformed()
     e = strict_json(r.value)
-    members(e, ["specversion", "type", "id", "source", "subject", "time", "seq", "datacontenttype", "data"])
+    members(e, ["specversion", "type", "id", "source", "subject", "time", "sequence", "datacontenttype", "data"])
     _check(e["specversion"] == "1.0" and e["datacontenttype"] == "application/json" and isinstance(e["type"], str))
     _is(UUID, e["id"])
     _check(isinstance(e["source"], str))
@@ -404,11 +405,13 @@ def decode(r):
     _check(source)
     _text(e["subject"], 63)
     _time(e["time"])
-    _number(e["seq"], 1, SEQ_MAX - 1)
+    _is(SEQUENCE, e["sequence"])
+    seq = int(e["sequence"])
+    _number(seq, 1, SEQ_MAX - 1)
     if e["type"] not in SHORT:
         raise Refused("event.unknown_type")
     event = Event()
-    event.type, event.id, event.subject, event.time, event.seq = SHORT[e["type"]], e["id"], e["subject"], e["time"], e["seq"]
+    event.type, event.id, event.subject, event.time, event.seq = SHORT[e["type"]], e["id"], e["subject"], e["time"], seq
     event.deployment, event.account, event.kid = source[1], source[2] or "", source[3]
     event.data, event.signature, event.value = e["data"], signature, r.value
     place, subject, data = TYPES[event.type]

@@ -322,6 +322,11 @@ class Record:
         return [("content-type", CONTENT_TYPE), ("certsync-sig", b64(self.signature).encode())]
 
 
+def sequence(n: int) -> str:
+    """CloudEvents' extension: a number as events and outcomes tell it."""
+    return f"{n:016}"
+
+
 class Sender:
     """One signing key with its sequence."""
 
@@ -339,7 +344,7 @@ class Sender:
         place = f"accounts/{account}/" if account else ""
         event = {"specversion": "1.0", "type": f"certsync.{kind}.v1", "id": uuid7(),
                  "source": f"//{self.deployment}/{place}keys/{self.kid}", "subject": subject,
-                 "time": utc(0).strftime("%Y-%m-%dT%H:%M:%SZ"), "seq": self.seq,
+                 "time": utc(0).strftime("%Y-%m-%dT%H:%M:%SZ"), "sequence": sequence(self.seq),
                  "datacontenttype": "application/json", "data": data}
         event.update(over)
         return event

@@ -89,11 +89,13 @@ static inline void agent_api_outcome(struct cs_http_request *req, void *arg) {
                         "The token is not signed by a key that is known in this account.");
     else if (strcmp(account, "applied") == 0)
         agent_api_json(req, "{\"outcome\":{\"status\":\"applied\",\"subject\":\"" AGENT_API_ID
-                            "\",\"version\":3,\"seq\":1}}");
+                            "\",\"version\":3,\"sequence\":\"0000000000000001\"}}");
     else if (strcmp(account, "unchanged") == 0)
-        agent_api_json(req, "{\"outcome\":{\"status\":\"applied\",\"code\":\"unchanged\",\"seq\":1}}");
+        agent_api_json(req, "{\"outcome\":{\"status\":\"applied\",\"code\":\"unchanged\",\"sequence\":"
+                            "\"0000000000000001\"}}");
     else if (strcmp(account, "rejected") == 0)
-        agent_api_json(req, "{\"outcome\":{\"status\":\"rejected\",\"code\":\"name.taken\",\"seq\":1}}");
+        agent_api_json(req, "{\"outcome\":{\"status\":\"rejected\",\"code\":\"name.taken\",\"sequence\":"
+                            "\"0000000000000001\"}}");
     else if (strcmp(account, "newer") == 0)
         agent_api_json(
             req,
@@ -109,10 +111,11 @@ static inline void agent_api_outcome(struct cs_http_request *req, void *arg) {
         agent_api_json(req, "{\"outcome\":{\"status\":\"pending\"}}");
     else if (strcmp(account, "replayed") == 0 &&
              n < 2) // of number 1, also when 1001 is asked for at first: an older outcome
-        agent_api_json(req, "{\"outcome\":{\"status\":\"rejected\",\"code\":\"event.replayed\",\"seq\":1,"
+        agent_api_json(req, "{\"outcome\":{\"status\":\"rejected\",\"code\":\"event.replayed\",\"sequence\":"
+                            "\"0000000000000001\","
                             "\"watermark\":1000}}");
     else if (strcmp(account, "replayed") == 0)
-        agent_api_json(req, "{\"outcome\":{\"status\":\"applied\",\"seq\":1001}}");
+        agent_api_json(req, "{\"outcome\":{\"status\":\"applied\",\"sequence\":\"0000000000001001\"}}");
     else if (strcmp(account, "broken") == 0)
         cs_http_problem(req, 503, NULL, "Redis is away");
     else if (strcmp(account, "nonsense") == 0)

@@ -117,8 +117,8 @@ static const struct entry_sample {
      "\"type\":\"certsync.share.answer.v1\",\"event\":\"" SAMPLE_ID
      "\",\"account\":\"acme\",\"kid\":\"" SAMPLE_KID "\",\"subject\":\"" SAMPLE_ID2
      "\",\"partition\":3,\"offset\":11,\"time\":1764000000000,\"record\":\"" SAMPLE_SHA
-     "\",\"seq\":42,\"watermark\":50,\"gap\":7,\"version\":2,\"concludes\":[{\"event\":\"" SAMPLE_ID
-     "\",\"status\":\"applied\"},{\"event\":\"" SAMPLE_ID2
+     "\",\"sequence\":\"0000000000000042\",\"watermark\":50,\"gap\":7,\"version\":2,\"concludes\":[{"
+     "\"event\":\"" SAMPLE_ID "\",\"status\":\"applied\"},{\"event\":\"" SAMPLE_ID2
      "\",\"status\":\"rejected\",\"code\":\"share.closed\"}],\"prev\":\"" SAMPLE_SHA2 "\"}"},
     {"outcome of noise", again_outcome,
      "{\"n\":1,\"status\":\"rejected\",\"code\":\"event.unsigned\",\"partition\":0,\"offset\":0,\"time\":0,"

@@ -16,7 +16,8 @@
 #define SAMPLE(type, place, subject, data)                                                                   \
     "{\"specversion\":\"1.0\",\"type\":\"certsync." type ".v1\",\"id\":\"" SAMPLE_ID                         \
     "\",\"source\":\"//prod.example/" place "keys/" SAMPLE_KID "\",\"subject\":\"" subject                   \
-    "\",\"time\":\"2026-11-23T12:00:00Z\",\"seq\":42,\"datacontenttype\":\"application/"                     \
+    "\",\"time\":\"2026-11-23T12:00:00Z\",\"sequence\":\"0000000000000042\",\"datacontenttype\":"            \
+    "\"application/"                                                                                         \
     "json\",\"data\":" data "}"
 #define SAMPLE_ACME(type, subject, data) SAMPLE(type, "accounts/acme/", subject, data)
 

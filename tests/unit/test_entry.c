@@ -103,7 +103,7 @@ static bool is_optional(const char *sample, const char *path) {
                                            "outcome account",
                                            "outcome kid",
                                            "outcome subject",
-                                           "outcome seq",
+                                           "outcome sequence",
                                            "outcome watermark",
                                            "outcome gap",
                                            "outcome version",

@@ -75,7 +75,9 @@ static void unknown_types(void **state) {
     // But the envelope is as every event's.
     expect_malformed(json_edit_set(future, "source", "\"x\""),
                      "source: must be //DEPLOYMENT/keys/KID or //DEPLOYMENT/accounts/ACCOUNT/keys/KID");
-    expect_malformed(json_edit_set(future, "seq", "0"), "seq: " FROM_1);
+    expect_malformed(
+        json_edit_set(future, "sequence", "0"),
+        "sequence: must be 16 decimal digits, from \"0000000000000001\" to \"9007199254740991\"");
     expect_malformed(json_edit_set(future, "extra", "0"), "extra: unknown member");
     expect_malformed(json_edit_set(future, "subject", "\"\""),
                      "subject: must be 1 to 63 printable ASCII characters");
@@ -358,7 +360,7 @@ static void encoding_refuses_what_decoding_refuses(void **state) {
     strcpy(ev->data.share.to, "other");
     ev->seq = 0;
     assert_false(cs_event_encode(ev, &out, &err));
-    assert_string_equal(err.msg, "seq: " FROM_1);
+    assert_string_equal(err.msg, "sequence: must be from 1 to 2^53-1");
     cs_buf_reset(&out);
     ev->seq = 1;
     ev->account[0] = '\0';

@@ -16,26 +16,27 @@
 
 // ---- each member of each type: missing, of a wrong type, given twice
 
-#define STRINGS "must be a string"
-#define TIME    "must be a time like \"2026-11-23T12:00:00Z\""
-#define UUID    "must be a UUID in lower case"
-#define ACCOUNT "must be an account id"
-#define OWNER   "must be an owner id"
-#define SITE    "must be \"cn\" or \"intl\""
-#define BOOL    "must be true or false"
-#define TEXT    "must be text without control characters, not empty"
-#define ASCII   "must be printable ASCII"
-#define BASE64  "must be a base64 string"
-#define CHAIN   "must be an array of base64 strings"
-#define PATTERN "must be a name pattern"
-#define RIGHTS  "must be an array of rights"
-#define OBJECT  "must be an object"
-#define CODE    "must be a code of codes.h, or empty"
-#define HASH    "must be a hash in lower-case hex"
-#define COUNT   "must be an integer from 0 to 9007199254740991"
-#define ANY_INT "must be an integer from -9007199254740991 to 9007199254740991"
-#define FROM_1  "must be an integer from 1 to 9007199254740991"
-#define INT32   "must be an integer from 0 to 2147483647"
+#define SEQUENCE "must be 16 decimal digits, from \"0000000000000001\" to \"9007199254740991\""
+#define STRINGS  "must be a string"
+#define TIME     "must be a time like \"2026-11-23T12:00:00Z\""
+#define UUID     "must be a UUID in lower case"
+#define ACCOUNT  "must be an account id"
+#define OWNER    "must be an owner id"
+#define SITE     "must be \"cn\" or \"intl\""
+#define BOOL     "must be true or false"
+#define TEXT     "must be text without control characters, not empty"
+#define ASCII    "must be printable ASCII"
+#define BASE64   "must be a base64 string"
+#define CHAIN    "must be an array of base64 strings"
+#define PATTERN  "must be a name pattern"
+#define RIGHTS   "must be an array of rights"
+#define OBJECT   "must be an object"
+#define CODE     "must be a code of codes.h, or empty"
+#define HASH     "must be a hash in lower-case hex"
+#define COUNT    "must be an integer from 0 to 9007199254740991"
+#define ANY_INT  "must be an integer from -9007199254740991 to 9007199254740991"
+#define FROM_1   "must be an integer from 1 to 9007199254740991"
+#define INT32    "must be an integer from 0 to 2147483647"
 
 static const struct member {
     const char *sample, *path;
@@ -48,7 +49,7 @@ static const struct member {
     {"genesis", "source", STRINGS, ""},
     {"genesis", "subject", STRINGS, ""},
     {"genesis", "time", TIME, ""},
-    {"genesis", "seq", FROM_1, ""},
+    {"genesis", "sequence", SEQUENCE, ""},
     {"genesis", "datacontenttype", STRINGS, ""},
     {"genesis", "data", OBJECT, ""},
     {"genesis", "data.deployment", "must be a deployment id", ""},
@@ -241,11 +242,26 @@ static const struct value {
     {"share", "id", "\"0192F1D0-1111-7abc-8def-0123456789ab\"", UUID},
     {"share", "id", "\"0192f1d0-1111-7abc-8def-0123456789ab0\"", "longer than 36 bytes"},
     {"share", "id", "\"\"", UUID},
-    {"share", "seq", "0", FROM_1},
-    {"share", "seq", "-1", FROM_1},
-    {"share", "seq", "9007199254740991", NULL},
-    {"share", "seq", "9007199254740992", FROM_1},
-    {"share", "seq", "1.5", FROM_1},
+    {"share", "sequence", "42", SEQUENCE}, // what it was once
+    {"share", "sequence", "\"0000000000000001\"", NULL},
+    {"share", "sequence", "\"9007199254740991\"", NULL},
+    {"share", "sequence", "\"000000000000004\\u0032\"", NULL},
+    {"share", "sequence", "\"0000000000000000\"", SEQUENCE},
+    {"share", "sequence", "\"9007199254740992\"", SEQUENCE},
+    {"share", "sequence", "\"9999999999999999\"", SEQUENCE},
+    {"share", "sequence", "\"42\"", SEQUENCE},
+    {"share", "sequence", "\"000000000000042\"", SEQUENCE},
+    {"share", "sequence", "\"00000000000000042\"", SEQUENCE},
+    {"share", "sequence", "\"10000000000000000042\"", SEQUENCE},
+    {"share", "sequence", "\"\"", SEQUENCE},
+    {"share", "sequence", "\"               42\"", SEQUENCE},
+    {"share", "sequence", "\"000000000000042 \"", SEQUENCE},
+    {"share", "sequence", "\"+000000000000042\"", SEQUENCE},
+    {"share", "sequence", "\"-000000000000042\"", SEQUENCE},
+    {"share", "sequence", "\"000000000000002a\"", SEQUENCE},
+    {"share", "sequence", "\"00000000000004.2\"", SEQUENCE},
+    {"share", "sequence", "\"000000000000\xef\xbc\x94\"", SEQUENCE}, // a digit, but not of ASCII
+    {"share", "seq", "42", "unknown member"},
     {"share", "time", "\"2026-11-23T12:00:00.25Z\"", NULL},
     {"share", "time", "\"2026-02-29T12:00:00Z\"", TIME},
     {"share", "time", "\"2026-11-23 12:00:00Z\"", TIME},

@@ -64,7 +64,7 @@ static const struct cs_field envelope_rows[] = {
     {CS_FIELD("source", struct envelope, source), .type = &type_view},
     {CS_FIELD("subject", struct envelope, subject), .type = &type_view},
     {CS_FIELD("time", struct envelope, time_s), .type = &cs_type_time},
-    {CS_FIELD("seq", struct envelope, seq), .type = &cs_type_int, .min = 1, .max = CS_JSON_INT_MAX},
+    {CS_FIELD("sequence", struct envelope, seq), .type = &cs_type_sequence},
     {CS_FIELD("datacontenttype", struct envelope, content_type), .type = &type_view},
     {CS_FIELD("data", struct envelope, data), .type = &type_data},
 };
@@ -332,12 +332,15 @@ static void write_source(struct cs_buf *b, const struct cs_event *ev) {
 }
 
 bool cs_event_encode(const struct cs_event *ev, struct cs_buf *out, struct cs_err *err) {
-    char time[CS_TIME_TEXT_SIZE];
+    char time[CS_TIME_TEXT_SIZE], sequence[CS_SEQUENCE_LEN + 1];
     if (ev->type <= CS_EVENT_NONE || (int)ev->type >= (int)CS_EVENT_TYPE_END)
         return cs_err_set(err, CS_ERR_REJECT, CS_CODE_EVENT_MALFORMED, "type: not an event's");
+    if (ev->seq < 1 || ev->seq >= CS_SEQ_MAX)
+        return cs_err_set(err, CS_ERR_REJECT, CS_CODE_EVENT_MALFORMED, "sequence: must be from 1 to 2^53-1");
     if (!cs_event_data_check(ev, err))
         return false;
     cs_time_format(ev->time_s, time);
+    cs_sequence_format(ev->seq, sequence);
     size_t start = out->len;
     cs_json_begin(out, '{');
     cs_json_str(out, "specversion", "1.0");
@@ -346,7 +349,7 @@ bool cs_event_encode(const struct cs_event *ev, struct cs_buf *out, struct cs_er
     write_source(out, ev);
     cs_json_str(out, "subject", ev->subject);
     cs_json_str(out, "time", time);
-    cs_json_int(out, "seq", ev->seq);
+    cs_json_str(out, "sequence", sequence);
     cs_json_str(out, "datacontenttype", "application/json");
     cs_json_name(out, "data");
     cs_event_data_write(out, ev);

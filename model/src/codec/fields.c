@@ -270,6 +270,26 @@ static bool absent_int(const struct cs_field *f, const void *base) {
 
 const struct cs_field_type cs_type_int = {read_int, write_int, absent_int};
 
+static bool read_sequence(struct cs_reader *r, const struct cs_field *f, void *base) {
+    static const char what[] = "16 decimal digits, from \"0000000000000001\" to \"9007199254740991\"";
+    struct cs_string s;
+    char text[CS_SEQUENCE_LEN + 1];
+    if (!cs_read_string(r, what, &s))
+        return false;
+    size_t len = cs_string_copy(s, text, sizeof text);
+    if (!cs_sequence_parse(text, len, cs_field_at(f, base)))
+        return cs_reader_fail(r, "must be %s", what);
+    return true;
+}
+
+static void write_sequence(struct cs_buf *b, const struct cs_field *f, const void *base) {
+    char text[CS_SEQUENCE_LEN + 1];
+    cs_sequence_format(get_int(f, base), text);
+    cs_json_put_strn(b, text, CS_SEQUENCE_LEN);
+}
+
+const struct cs_field_type cs_type_sequence = {read_sequence, write_sequence, absent_int};
+
 static bool read_bool(struct cs_reader *r, const struct cs_field *f, void *base) {
     return cs_read_bool(r, cs_field_at(f, base));
 }

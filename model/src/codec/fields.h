@@ -85,6 +85,7 @@ extern const struct cs_form cs_form_text;  // UTF-8 without control characters
 
 extern const struct cs_field_type cs_type_string;    // char [size], form
 extern const struct cs_field_type cs_type_int;       // int32_t or int64_t (or int, size_t), min .. max
+extern const struct cs_field_type cs_type_sequence;  // int64_t as cs_sequence_format writes it; absent: 0
 extern const struct cs_field_type cs_type_bool;      // bool
 extern const struct cs_field_type cs_type_time;      // int64_t seconds as RFC 3339 text
 extern const struct cs_field_type cs_type_hash;      // uint8_t [size] as hex

@@ -55,7 +55,7 @@ static const struct cs_field outcome_rows[] = {
     {CS_FIELD("offset", struct cs_outcome, offset), CS_FIELD_COUNT},
     {CS_FIELD("time", struct cs_outcome, time_ms), CS_FIELD_ANY_TIME},
     {CS_FIELD("record", struct cs_outcome, record_sha256), .type = &cs_type_hash},
-    {CS_FIELD("seq", struct cs_outcome, seq), CS_FIELD_COUNT, .optional = true},
+    {CS_FIELD("sequence", struct cs_outcome, seq), .type = &cs_type_sequence, .optional = true},
     {CS_FIELD("watermark", struct cs_outcome, verdict.watermark), CS_FIELD_COUNT, .optional = true},
     {CS_FIELD("gap", struct cs_outcome, verdict.gap), CS_FIELD_COUNT, .optional = true},
     {CS_FIELD("version", struct cs_outcome, verdict.version), CS_FIELD_COUNT, .optional = true},

@@ -9,7 +9,8 @@
 // is calloc'ed with storage NULL: its cs_encoded are borrowed, the certificate of a share.offer is
 // owned. Members in the order below; "?" marks optional ones.
 //
-// envelope   specversion "1.0", type, id, source, subject, time, seq, datacontenttype "application/json", data
+// envelope   specversion "1.0", type, id, source, subject, time, sequence, datacontenttype "application/json", data
+// sequence   rises with each event of a key; cs_sequence_format (ident.h)
 // source     //<deployment>/keys/<kid>                      system.*, trust.*
 //            //<deployment>/accounts/<account>/keys/<kid>   all others: the account that the event is about, and who signed.
 //                                                           share.offer, share.withdraw: the recipient; share.answer: the owner's.

@@ -12,6 +12,7 @@
 #define CS_NAME_MAX       128 // certificate and CSR names, see cs_name_valid
 #define CS_KID_LEN        32  // hex of the first 16 bytes of SHA-256(SubjectPublicKeyInfo DER)
 #define CS_UUID_LEN       36  // lower case, RFC 9562 text form
+#define CS_SEQUENCE_LEN   16  // decimal digits of a place in an order
 #define CS_TAGS_MAX       16  // tags of a certificate
 #define CS_TAG_MAX        63  // [A-Za-z0-9] then [A-Za-z0-9._:=/-]
 #define CS_PATTERN_MAX    255 // name pattern: the characters of names and '*'
@@ -54,6 +55,11 @@ bool cs_pattern_matches(const char *pattern, const char *name);
 void cs_uuid_v7(int64_t time_ms, const uint8_t random[10], cs_uuid ret);
 // UUIDv8 (RFC 9562 section 5.8) from the first 16 bytes of a hash: the ids of derived events.
 void cs_uuid_v8(const uint8_t hash[16], cs_uuid ret);
+
+// CloudEvents' extension "sequence", from 1 to 2^53-1: always CS_SEQUENCE_LEN digits, so that it sorts
+// as it counts, and so that no reader needs integers of 64 bits. Only this form is read.
+void cs_sequence_format(int64_t n, char out[CS_SEQUENCE_LEN + 1]);
+CS_MUST_USE bool cs_sequence_parse(const char *s, size_t len, int64_t *ret);
 
 // Kafka's own partitioner for keyed records (Java client's murmur2, librdkafka's murmur2_random).
 uint32_t cs_murmur2(const void *key, size_t len);

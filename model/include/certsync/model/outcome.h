@@ -4,10 +4,10 @@
 // for each partition, each holding the hash of the one before it.
 //
 //   {"n":12,"status":"applied","code":"unchanged"?,"detail":…?,"type":…?,"event":…?,"account":…?,"kid":…?,"subject":…?,
-//    "partition":3,"offset":11,"time":"<broker timestamp, ms>" as an integer,"record":"<sha-256 hex>","seq":…?,"watermark":…?,"gap":…?,"version":…?,"notes":["chain.expired",…]?,
+//    "partition":3,"offset":11,"time":"<broker timestamp, ms>" as an integer,"record":"<sha-256 hex>","sequence":…?,"watermark":…?,"gap":…?,"version":…?,"notes":["chain.expired",…]?,
 //    "concludes":[{"event":…,"status":…,"code":…?}]?,"prev":"<sha-256 hex of the outcome before; zeros for the first>"}
 //
-// "?": left out where unknown or empty. type, event, account, kid, seq are of the record as it
+// "?": left out where unknown or empty. type, event, account, kid, sequence are of the record as it
 // claims; where the status is rejected with a code up to event.bad_signature they are claims only.
 // subject: the id that it is about in the end (a replaced certificate keeps its own). The record of
 // cert.outcomes: key = the account ("" where unknown), header content-type application/json, no
