@@ -4,7 +4,8 @@
 
 int main(int argc, char **argv) {
     struct cs_agent_commands commands;
-    // Before anything holds a key. Without it (memory limits) keys lie in ordinary memory that is wiped.
+    // Before anything holds a key. If it fails (memory limits), keys are in ordinary memory, which
+    // is wiped.
     (void)cs_secure_heap_init();
     cs_agent_commands_init(&commands);
     return cs_cli_main(&commands.root, CERTSYNC_VERSION, argc, argv);

@@ -86,9 +86,9 @@ static bool check(const void *values, struct cs_err *err) {
     return cs_sections_check(&s->watches, err);
 }
 
-// CONFIG is read by main; TEST_* are the test programs' own.
-// Then the settings of certsync-consumer alone: one shell, or one pod, may export those of both programs. A test holds
-// them against that program's own table.
+// main reads CONFIG; TEST_* are for the test programs. The rest are settings of certsync-consumer
+// alone: one shell or pod may export both programs' settings. A test compares them with that
+// program's table.
 static const char *const env_ignore[] = {"CERTSYNC_CONFIG",
                                          "CERTSYNC_CRASH_AT",
                                          "CERTSYNC_TEST_*",

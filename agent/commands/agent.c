@@ -98,7 +98,7 @@ static const json_t *key_of(const json_t *all, const char *kid) {
     return NULL;
 }
 
-// The first key of a line was enrolled by the token; the last one is who lives now.
+// The token enrolled the first key of a line. The key in use is the last one of that line.
 static const json_t *living_end(const json_t *all, const json_t *key) {
     for (size_t i = 0; key && i <= json_array_size(all); i++) {
         const char *next = cs_member_text(key, "rotated_to");
@@ -109,7 +109,7 @@ static const json_t *living_end(const json_t *all, const json_t *key) {
     return NULL;
 }
 
-// What a revoked join token let in stays: whoever revokes it because it leaked must see what came in by it.
+// Keys that a revoked join token let in stay. A person who revokes a leaked token must see them.
 static void tell_enrolled_by(struct cs_session *s, const char *kid) {
     struct cs_err err;
     size_t i;

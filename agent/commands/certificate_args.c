@@ -18,7 +18,7 @@ static bool given(const char *option) {
     return option != NULL;
 }
 
-// The usage error of the first combination that makes no sense, or NULL.
+// The usage error of the first invalid combination, or NULL.
 static const char *fault(const struct cs_certificate_args *a) {
     bool any_sm2 = given(a->sign_cert) || given(a->sign_key) || given(a->sign_chain) ||
                    given(a->encrypt_cert) || given(a->encrypt_key) || given(a->encrypt_chain);
@@ -120,7 +120,7 @@ int cs_certificate_submit(const struct cs_cli *cli, const struct cs_certificate_
     struct cs_composed *event;
     if (!cs_compose_upload(&compose, &src, &event, &err))
         return cs_report_failure(cli, &err);
-    files_clear(&files); // no key is held while the network is waited for
+    files_clear(&files); // no key stays in memory while we wait for the network
     files.n = 0;
     char what[220];
     snprintf(what, sizeof what, "%s of \"%s\"", source == CS_SOURCE_UPLOADED ? "upload" : "issue", a->name);

@@ -69,7 +69,7 @@ static const char description[] =
     "said "
     "what became of the event.";
 
-// The daemon is what "certsync agent" alone means.
+// "certsync agent" without a command runs the daemon.
 static void init_agent(struct cs_agent_commands *ret, struct cs_command *agent) {
     const struct cs_command *more[] = {&cs_cmd_agent_run, &cs_cmd_agent_join, &cs_cmd_agent_token,
                                        &cs_cmd_agent_rotate};

@@ -94,7 +94,7 @@ static bool make_request(struct cs_session *s, const struct csr *o, struct cs_pr
     return ok;
 }
 
-// The files come first: a request that the catalog knows and nobody has would be of no use.
+// The files come first: a request in the catalog that nobody has is of no use.
 static bool write_files(const struct csr *o, const struct cs_csr *csr, const struct cs_privkey *key,
                         struct cs_err *err) {
     char *pem;
@@ -277,7 +277,7 @@ static int run_show(const struct cs_cli *cli) {
     return CS_EXIT_OK;
 }
 
-// An id needs no API.
+// An id is taken without asking the API.
 static bool csr_id(struct cs_session *s, const char *name_or_id, cs_uuid ret, struct cs_err *err) {
     json_t *item;
     if (cs_uuid_valid(name_or_id, strlen(name_or_id))) {

@@ -34,7 +34,7 @@ static const struct cs_arg args[] = {
     {.name = "NAME|ID", CS_OPT_AT_STR(struct del, name), .text = "The certificate."},
 };
 
-// What is known of what goes; NULL where nobody can say.
+// What is known of the thing to delete. NULL where nobody knows.
 static json_t *look(struct cs_session *s, const struct del *o, const char *id) {
     CS_AUTO(cs_buf_clear) struct cs_buf path;
     struct cs_err err;
@@ -76,7 +76,8 @@ static void print_item(FILE *out, const json_t *item) {
     print_words(out, "shared with: ", json_object_get(item, "shares"), "to");
 }
 
-// One line of the terminal and not a byte more: what a person pasted after it is the shell's. False at its end.
+// Reads one line of the terminal and no byte more: text pasted after it is for the shell. False at
+// the end of input.
 static bool read_answer(char *out, size_t size) {
     size_t len = 0;
     ssize_t n;
@@ -89,7 +90,7 @@ static bool read_answer(char *out, size_t size) {
     return n == 1;
 }
 
-// Whether a person says yes. Programs are not asked: they have decided.
+// Whether a person says yes. A program is not asked: it has decided.
 static bool confirmed(struct cs_session *s, const struct del *o, const char *id) {
     FILE *out = s->cli->err;
     char line[80] = "";
@@ -108,12 +109,13 @@ static bool confirmed(struct cs_session *s, const struct del *o, const char *id)
     fflush(out);
     int64_t asked_ms = cs_clock_mono_ms(s->clock);
     bool answered = read_answer(line, sizeof line);
-    s->deadline_ms += cs_clock_mono_ms(s->clock) - asked_ms; // a person's time is not the command's
+    s->deadline_ms += cs_clock_mono_ms(s->clock) - asked_ms; // the time a person takes does not count
     if (!answered)
         fputc('\n', out);
     if (strcasecmp(line, "y") == 0 || strcasecmp(line, "yes") == 0)
         return true;
-    if (line[0] && strcasecmp(line, "n") != 0 && strcasecmp(line, "no") != 0) // the next line of a paste
+    if (line[0] && strcasecmp(line, "n") != 0 &&
+        strcasecmp(line, "no") != 0) // probably the next line of a paste
         fprintf(out, "\"%s\" was taken for the answer, and is not yes (--yes: do not ask)\n",
                 cs_quoted(line));
     return false;

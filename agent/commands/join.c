@@ -15,7 +15,7 @@
 #include "event/token.h"
 #include "spool/drain.h"
 
-#define DENIED_GRACE_MS 5000 // the token may have been made a moment ago
+#define DENIED_GRACE_MS 5000 // the token may be very new
 #define ASK_S           10
 #define JITTER_MS       250
 
@@ -64,12 +64,12 @@ static void joining_clear(struct joining *j) {
 }
 CS_DEFINE_AUTO_CLEAR(struct joining, joining_clear)
 
-// A token is a private key, and arguments are in the list of processes. Still taken, as scripts may have it so; but not
-// in silence, and not for longer than needed.
+// A token is a private key, and the list of processes shows arguments. It is accepted, because
+// scripts may give it so. But we warn, and erase it at once.
 static bool read_argument(const struct cs_cli *cli, const char *text, struct cs_join_token *ret,
                           struct cs_err *err) {
     bool ok = cs_join_token_read(text, ret, err);
-    explicit_bzero((char *)(uintptr_t)text, strlen(text)); // argv is ours to change
+    explicit_bzero((char *)(uintptr_t)text, strlen(text)); // we may change argv
     if (ok)
         fputs("warning: the token stood on the command line, where other users of this host can read it; "
               "give it by "
@@ -105,7 +105,7 @@ static bool read_token(const struct cs_cli *cli, const struct join *o, struct cs
     return ok;
 }
 
-// What the settings say must be what the token is for.
+// The settings must agree with the token.
 static bool adopt(struct joining *j, struct cs_err *err) {
     struct cs_session *s = j->session;
     const struct cs_agent_settings *set = s->settings;
@@ -132,7 +132,7 @@ static bool adopt(struct joining *j, struct cs_err *err) {
     return true;
 }
 
-// A key that is there already is used: joining again after an interruption is the same host.
+// An existing key is used: a host that joins again after an interruption is the same host.
 static bool have_key(struct joining *j, bool *ret_there, struct cs_err *err) {
     const struct cs_agent_settings *set = j->session->settings;
     const char *path = set->key;
@@ -159,9 +159,9 @@ static bool compose(const struct joining *j, const char *label, struct cs_compos
     return true;
 }
 
-// Many hosts sign with a token's key at the same time, each on its own: numbers come from the clock, in
-// microseconds, so that they rise over all of them. Two that cross on their way are put right by the
-// watermark.
+// Many hosts sign with a token's key at the same time, each on its own. So numbers come from the
+// clock, in microseconds: they rise over all hosts. If two cross on their way, the watermark
+// corrects them.
 static int64_t number_now(const struct cs_session *s) {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
@@ -197,7 +197,7 @@ static bool number_again(struct joining *j, struct cs_event *ev, struct cs_err *
     return ok;
 }
 
-// Until the outcome is known or the time is over (RETRY, or what the API said last).
+// Waits until the outcome is known or the time is over (RETRY, or the API's last answer).
 static bool wait_for_end(struct joining *j, struct cs_event *ev, struct cs_err *err) {
     struct cs_session *s = j->session;
     int64_t denied_since = 0;
@@ -275,7 +275,7 @@ static int join(struct joining *j, const char *label) {
         "This host was not enrolled. Run certsync agent join again: it goes on with the key that is there");
     if (!adopt(j, &err) || !have_key(j, &there, &err))
         return cs_report_failure(s->cli, &err);
-    if (there && cs_hostkey_enrolled(s, j->host_key, j->host_kid)) { // no use of the token is spent
+    if (there && cs_hostkey_enrolled(s, j->host_key, j->host_kid)) { // no use of the token was spent
         j->end.ending = CS_ENDING_APPLIED;
         return say_end(j);
     }

@@ -32,7 +32,7 @@ static const struct cs_opt keygen_opts[] = {
      .text = "Where the private key goes (mode 0600); the public one goes to FILE.pub."},
 };
 
-// Never over an existing file: a key that is gone cannot be had again.
+// Never overwrites a file: a lost key cannot be restored.
 static bool write_pair(const char *path, const struct cs_privkey *key, struct cs_bytes spki,
                        struct cs_err *err) {
     uint8_t *pem;
@@ -61,7 +61,7 @@ static void print_kid(const struct cs_cli *cli, const char *kid, const char *fil
                                  : json_pack("{s:s}", "kid", kid));
     else
         fprintf(cli->out, "%s\n", kid);
-    if (made && !g->json && !g->quiet && isatty(STDERR_FILENO)) // a script wants the id alone
+    if (made && !g->json && !g->quiet && isatty(STDERR_FILENO)) // a script wants only the id
         fprintf(cli->err, "private key: %s (keep it on this host), public key: %s.pub\n", file, file);
 }
 
@@ -114,7 +114,7 @@ static const struct cs_arg id_args[] = {
      .text = "A public or private key (PEM)."},
 };
 
-// The one place that takes a private key for its public half: nothing is done with it but to name it.
+// The one place that takes a private key where a public one is meant. It only names the key.
 static bool read_either(struct cs_crypto *c, const char *path, uint8_t **ret, size_t *ret_len,
                         struct cs_err *err) {
     struct cs_err not_private;

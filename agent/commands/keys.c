@@ -63,8 +63,8 @@ static bool parse_role(const char *text, enum cs_key_role *ret) {
     return false;
 }
 
-// Opens the sealed key and has it sign something that the leaf's public key verifies: comparing public halves
-// would not tell a forged one.
+// Opens the sealed key and lets it sign; the leaf's public key verifies that. To compare public
+// halves would not find a forged one.
 static bool check_key(const struct check *c, const json_t *part, const struct cs_cert *leaf,
                       struct cs_bytes sealed, struct cs_err *err) {
     CS_AUTO(cs_privkey_free) struct cs_privkey *key = NULL;
@@ -153,7 +153,7 @@ static bool check_all(struct check *c, struct cs_err *err) {
     json_array_foreach(all, i, item) {
         if (strcmp(cs_member_text(item, "source"), cs_source_name(CS_SOURCE_SHARED)) == 0 ||
             cs_member_text(item, "owner_account")[0])
-            continue; // the key lies with the owner's account
+            continue; // the owner's account has the key
         if (!check_certificate(c, cs_member_text(item, "id"), cs_member_text(item, "name"), err))
             return false;
     }

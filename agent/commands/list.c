@@ -147,7 +147,7 @@ static bool print_table(const struct cs_cli *cli, const json_t *answer) {
     bool ok = true;
     if (i > 0)
         ok = cs_table_print(t, cli->out);
-    else if (!json_object_get(answer, "next")) // a page may be empty where others are not
+    else if (!json_object_get(answer, "next")) // one page may be empty while others are not
         fputs("no certificates\n", cli->out);
     cs_report_next(cli, answer);
     return ok;

@@ -38,7 +38,7 @@ static const struct cs_arg args[] = {
      .text = "Only this event's; waits for it up to --timeout."},
 };
 
-// "certsync.certificate.upload.v1" as "certificate.upload".
+// Writes "certsync.certificate.upload.v1" as "certificate.upload".
 static void put_type(struct cs_table *t, const char *type) {
     const char *start = strncmp(type, "certsync.", 9) == 0 ? type + 9 : type;
     size_t len = strlen(start);
@@ -134,7 +134,8 @@ static int one(struct cs_session *s, const struct outcomes *o) {
                    cs_quoted(o->event), s->account);
         return cs_report_api_failure(s->cli, &err);
     }
-    // An outcome that says replayed reads as unknown where the number is not known: here it is the answer.
+    // An outcome that says "replayed" means unknown to those who do not know the number. Here it is
+    // the answer.
     const json_t *outcome = json_object_get(end.doc, "outcome");
     bool replayed = end.code == CS_CODE_EVENT_REPLAYED;
     if (s->globals->json) {

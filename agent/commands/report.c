@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How a command says what happened; declared in session.h.
+// How a command reports what happened; declared in session.h.
 #include <stdio.h>
 #include <string.h>
 
@@ -10,7 +10,7 @@
 #define SHOWN_SIZE 512
 
 static char *next_buffer(void) {
-    static char ring[4][SHOWN_SIZE]; // the program has one thread that talks
+    static char ring[4][SHOWN_SIZE]; // only one thread writes messages
     static unsigned next;
     return ring[next++ % CS_ARRAY_LEN(ring)];
 }
@@ -44,7 +44,7 @@ void cs_report_code(const struct cs_cli *cli, enum cs_code code, const char *msg
         return;
     fprintf(cli->err, "  code: %s\n", cs_code_name(code));
     if (!strstr(msg, "openssl ") &&
-        !strstr(msg, " NEW")) // then it already says what to run, for this very file
+        !strstr(msg, " NEW")) // the message already says what to run for this file
         fprintf(cli->err, "  hint: %s\n", cs_code_hint(code));
 }
 
@@ -70,7 +70,7 @@ void cs_report_next(const struct cs_cli *cli, const json_t *answer) {
     if (!next || !next[0])
         return;
     fputs("There are more: --page-all, or --cursor ", cli->err);
-    for (const char *p = next; *p; p++) // longer than the ring's buffers where a name is long
+    for (const char *p = next; *p; p++) // with a long name it does not fit into the ring's buffers
         if (*p > ' ' && *p <= '~')
             fputc(*p, cli->err);
         else

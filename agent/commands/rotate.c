@@ -29,7 +29,7 @@ static const struct cs_opt opts[] = {
 
 struct rotating {
     struct cs_session *session;
-    char path[PATH_MAX]; // of the next key
+    char path[PATH_MAX]; // the next key's
     struct cs_privkey *key;
     char *pem;
     cs_kid kid;
@@ -40,7 +40,7 @@ static void rotating_clear(struct rotating *r) {
 }
 CS_DEFINE_AUTO_CLEAR(struct rotating, rotating_clear)
 
-// The next key, made, or left by a rotation that was interrupted.
+// Makes the next key, or takes the one that an interrupted rotation left.
 static bool next_key(struct rotating *r, bool *ret_left, struct cs_err *err) {
     const char *path = r->session->settings->key;
     if (snprintf(r->path, sizeof r->path, "%s.next", path) >= (int)sizeof r->path)
@@ -70,7 +70,7 @@ static bool change_files(const struct rotating *r, struct cs_err *err) {
     return move(r->path, key, ".pub", err) && move(r->path, key, "", err);
 }
 
-// What the old key published may still be open: its outcomes are asked for with the old key, which still may.
+// Events of the old key may still be open. The old key may still ask for their outcomes.
 static void settle_old(struct rotating *r) {
     CS_AUTO(cs_spool_free) struct cs_spool *spool = NULL;
     struct cs_settled settled;
@@ -107,7 +107,7 @@ static int rotate(struct rotating *r, const struct rotate *o) {
                      "The key was not changed. Run certsync agent rotate again: it goes on where it was");
     if (!next_key(r, &left, &err))
         return cs_report_failure(s->cli, &err);
-    // Enrolled already: then only the files are left to be changed.
+    // If it is enrolled already, only the files must be changed.
     if (left && cs_hostkey_enrolled(s, r->key, r->kid))
         return finish(r, o);
     struct cs_composed *event;
@@ -115,7 +115,7 @@ static int rotate(struct rotating *r, const struct rotate *o) {
     struct cs_source_text text = {r->path, {(const uint8_t *)r->pem, strlen(r->pem)}};
     if (!cs_compose_public_key(&c, CS_EVENT_AGENT_ROTATE, &text, &event, &err))
         return cs_report_failure(s->cli, &err);
-    // What it says goes to standard error: the end of it is said below.
+    // Its output goes to standard error: the result is printed below.
     struct cs_cli quiet = *s->cli;
     quiet.out = s->cli->err;
     const struct cs_cli *cli = s->cli;

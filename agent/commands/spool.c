@@ -130,7 +130,7 @@ static int say_flushed(const struct cs_session *s, size_t published, const struc
     return code;
 }
 
-// An API that is away for a moment is asked again, as long as there is time.
+// Asks the API again after a short failure, until the time is over.
 static bool settle(struct cs_session *s, struct cs_spool *spool, struct cs_settled *ret, struct cs_err *err) {
     struct cs_settled sum = {0}, one;
     bool ok;
@@ -157,8 +157,8 @@ static int flush(struct cs_session *s, struct cs_spool *spool, struct cs_publish
                          .clock = s->clock,
                          .on_damaged = on_damaged,
                          .arg = s};
-    // What was signed again must be published, too; another host with the same key could make this go on for
-    // ever.
+    // Events that were signed again must be published, too. The limit is for another host with the
+    // same key: with it this could go on for ever.
     for (int round = 0; round < 5; round++) {
         if (!cs_drain_run(&d, 0, s->deadline_ms, &err))
             return unknown(s->cli, &err);

@@ -12,12 +12,12 @@
 #include "event/watch_outcomes.h"
 #include "spool/drain.h"
 
-#define WAIT_MAX_S      30 // asked of the API at a time
+#define WAIT_MAX_S      30 // how long the API may wait for one answer
 #define RETRY_PAUSE_MS  200
-#define ANSWER_MS       500  // left for an answer that was waited for to the end
-#define DENIED_GRACE_MS 3000 // a key may have been enrolled a moment ago
-#define SETTLE_MAX      8    // earlier events looked at by the way
-#define SIGN_AGAIN_MAX  5    // another host with the same key could go on for ever
+#define ANSWER_MS       500  // reserved for the answer after a full wait
+#define DENIED_GRACE_MS 3000 // the key may be very new
+#define SETTLE_MAX      8    // earlier events to check in passing
+#define SIGN_AGAIN_MAX  5    // with another host of the same key this would never end
 #define PLACES_UNKNOWN  (-1)
 
 struct submission {
@@ -29,11 +29,11 @@ struct submission {
     struct cs_spool *spool;
     struct cs_publisher *publisher;
     struct cs_outcome_watch *watch; // events for every partition
-    int32_t partition;              // where it lies; -1: everywhere
+    int32_t partition;              // where the event is; -1: everywhere
     int64_t offset;
     struct cs_end end;
     char reason[CS_ERR_MSG_MAX]; // why the outcome is not known
-    json_t *earlier;             // events of earlier commands that go out with it
+    json_t *earlier;             // events of earlier commands that were sent with it
 };
 
 static void submission_clear(struct submission *b) {
@@ -148,7 +148,7 @@ static int say_rejected(const struct submission *b) {
     return say(b, "rejected", CS_EXIT_REJECTED);
 }
 
-// state: "spooled" (not with Kafka yet), "published" (not judged yet) or "pending".
+// state: "spooled" (not in Kafka yet), "published" (not judged yet) or "pending".
 static int say_unknown(const struct submission *b, const char *state) {
     if (!b->globals->json) {
         FILE *err = b->session->cli->err;
@@ -244,14 +244,14 @@ static bool publish(struct submission *b, struct cs_err *err) {
     return true;
 }
 
-// The API does not talk to this key (not enrolled, revoked) or does not know the account: what became of the
-// event stands in cert.outcomes, where this host may read it.
+// The API refuses this key (not enrolled, revoked) or does not know the account. Then cert.outcomes
+// tells the outcome, if this host may read it.
 static bool watch_instead(struct submission *b) {
     struct cs_err err;
     const struct cs_session *s = b->session;
     if (b->watch || b->partition < 0)
         return false;
-    // Where the topic cannot be read that must not use up the time for asking the API again.
+    // If the topic cannot be read, that must leave time to ask the API again.
     int64_t deadline_ms = s->deadline_ms - cs_session_left_ms(s) / 2;
     if (cs_outcome_watch_new(s->settings, b->partition, b->offset, deadline_ms, &b->watch, &err))
         return true;
@@ -260,8 +260,8 @@ static bool watch_instead(struct submission *b) {
     return false;
 }
 
-// This host was restored, or another one has its key: everything that is still here gets a number above the
-// watermark and is published.
+// This host was restored, or another host has its key. All events that are still here get numbers
+// above the watermark and are published.
 static bool sign_again(struct submission *b, struct cs_err *err) {
     struct cs_session *s = b->session;
     int64_t seq = b->event->seq;
@@ -271,7 +271,7 @@ static bool sign_again(struct submission *b, struct cs_err *err) {
     if (!cs_settle_sign_again(s, b->spool, s->deadline_ms, &seq, 1, b->end.watermark, b->event, &n, err) ||
         !publish(b, err))
         return false;
-    (void)watch_instead(b); // the API may go on with the first outcome of this id
+    (void)watch_instead(b); // the API may keep giving the first outcome of this id
     return true;
 }
 
@@ -279,15 +279,15 @@ static void pause_ms(long ms) {
     nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}, NULL);
 }
 
-// One question. True: keep asking; false: the end, or no more sense in asking (b->reason).
+// Asks once. True: keep asking. False: it ended, or asking is of no more use (b->reason).
 static bool ask(struct submission *b, int64_t *denied_since) {
     struct cs_session *s = b->session;
     struct cs_err err;
     int64_t left = cs_session_left_ms(s), now = cs_clock_mono_ms(s->clock);
     int64_t wait_s =
-        left > ANSWER_MS ? (left - ANSWER_MS) / 1000 : 0; // the answer comes within --timeout, too
+        left > ANSWER_MS ? (left - ANSWER_MS) / 1000 : 0; // the answer must come within --timeout, too
     if (b->reason[0] && left < ANSWER_MS)
-        return false; // what the last answer said stands
+        return false; // the last answer counts
     cs_end_clear(&b->end);
     if (wait_s > WAIT_MAX_S)
         wait_s = WAIT_MAX_S;
@@ -301,8 +301,8 @@ static bool ask(struct submission *b, int64_t *denied_since) {
         bool open = b->end.ending == CS_ENDING_UNKNOWN || b->end.ending == CS_ENDING_PENDING;
         if (!open)
             b->reason[0] = '\0';
-        // An answer that came at once is not what was asked for (an older outcome, a server that does not
-        // wait).
+        // An answer that came at once is not the one we wait for: it is an older outcome, or the
+        // server does not wait.
         if (open && cs_clock_mono_ms(s->clock) - now < RETRY_PAUSE_MS)
             pause_ms(RETRY_PAUSE_MS);
         return open;
@@ -351,7 +351,7 @@ static int wait_for_end(struct submission *b) {
     }
     cs_interrupt_set(s->interrupt, "judged", b->event, "%s was %s.", b->what,
                      b->end.ending == CS_ENDING_APPLIED ? "applied" : "rejected by the rules");
-    if (!cs_spool_remove(b->spool, b->event->seq, &err)) // it will be asked for, and removed, another time
+    if (!cs_spool_remove(b->spool, b->event->seq, &err)) // it will be asked for and removed another time
         cs_log_err(CS_LOG_WARN, "spool file not removed", &err, "event=%s", b->event->id);
     struct cs_settled settled;
     if (!b->watch && !cs_submit_settle(b->session, b->spool, SETTLE_MAX, false, &settled, &err))
@@ -359,8 +359,8 @@ static int wait_for_end(struct submission *b) {
     return b->end.ending == CS_ENDING_APPLIED ? say_applied(b) : say_rejected(b);
 }
 
-// Into the spool. Events of the root have numbers from the clock, as those of certsync-consumer init, which
-// has no spool.
+// Puts the event into the spool. Root has no spool: its events have numbers from the clock, as
+// those of certsync-consumer init.
 static bool keep(struct submission *b, struct cs_err *err) {
     struct cs_session *s = b->session;
     if (!cs_session_spool(s, &b->spool, err))

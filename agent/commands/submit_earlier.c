@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What earlier commands left in the spool: how the published events ended, and what goes out by the way;
-// declared in submit.h.
+// What earlier commands left in the spool: how published events ended, and which events are sent
+// now; declared in submit.h.
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,15 +11,15 @@
 #include "commands/submit.h"
 #include "event/watch_outcomes.h"
 
-#define WAIT_MAX_S    30   // asked of the API at a time
-#define KAFKA_WAIT_MS 2000 // an outcome that is there is read in this time
+#define WAIT_MAX_S    30   // how long the API may wait for one answer
+#define KAFKA_WAIT_MS 2000 // time enough to read an outcome that is there
 
 struct settling {
     size_t max;
     bool wait;
 };
 
-// As the command itself called it, where the event says so much.
+// The words of the command itself, as far as the event tells them.
 static void put_phrase(const struct cs_event *ev, char *out, size_t size) {
     const char *type = cs_event_type_name(ev->type);
     bool upload = ev->type == CS_EVENT_CERTIFICATE_UPLOAD || ev->type == CS_EVENT_CERTIFICATE_ISSUE;
@@ -48,8 +48,7 @@ static void tell_rejected(const struct cs_session *s, const struct cs_event *ev,
     cs_report_code(s->cli, e->code, "");
 }
 
-// From cert.outcomes itself, where the API does not talk to this key, or goes on with an older outcome of
-// this id.
+// Reads cert.outcomes: the API refuses this key, or keeps giving an older outcome of this id.
 static bool ask_kafka(const struct cs_session *s, const struct cs_spool_entry *e, struct cs_end *ret) {
     struct cs_err err;
     CS_AUTO(cs_outcome_watch_free) struct cs_outcome_watch *watch = NULL;
@@ -108,7 +107,7 @@ bool cs_submit_settle(struct cs_session *s, struct cs_spool *spool, size_t max, 
 
 // --- what goes out by the way ----------------------------------------------------------------------
 
-#define EARLIER_MAX 10 // named; the others are counted
+#define EARLIER_MAX 10 // named; the rest is counted
 
 static void name_earlier(const struct cs_session *s, const struct cs_event *ev, json_t *list) {
     char time[CS_TIME_TEXT_SIZE], phrase[400];
@@ -129,7 +128,7 @@ json_t *cs_submit_earlier(struct cs_session *s, struct cs_spool *spool, int64_t 
     struct cs_err err;
     size_t n;
     json_t *list = json_array();
-    if (!cs_spool_list(spool, &items, &n, &err)) { // publishing will say it
+    if (!cs_spool_list(spool, &items, &n, &err)) { // publishing will report it
         json_decref(list);
         return NULL;
     }

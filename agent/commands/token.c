@@ -94,7 +94,7 @@ static bool compose(const struct cs_session *s, const struct token *o, struct cs
     return true;
 }
 
-// With --out only where it lies.
+// With --out, prints only the file's name.
 static void print(const struct cs_session *s, FILE *out, const char *file, const char *text, const char *kid,
                   int64_t expires_s) {
     char until[CS_TIME_TEXT_SIZE];
@@ -112,7 +112,7 @@ static void print(const struct cs_session *s, FILE *out, const char *file, const
     }
 }
 
-// Before the token is enrolled: what is good must not be lost.
+// The token is written before it is enrolled: a valid token must not be lost.
 static bool write_token(const char *file, const char *text, struct cs_err *err) {
     char line[CS_JOIN_TOKEN_MAX + 1];
     int n = snprintf(line, sizeof line, "%s\n", text);
@@ -121,7 +121,7 @@ static bool write_token(const char *file, const char *text, struct cs_err *err) 
     return ok;
 }
 
-// "> FILE" makes what everybody may read, where nobody thought of umask.
+// "> FILE" makes a file that everybody may read, unless the umask forbids it.
 static void warn_if_open(const struct cs_session *s) {
     struct stat st;
     if (fstat(STDOUT_FILENO, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 077))
@@ -154,7 +154,7 @@ static int make(struct cs_session *s, const struct token *o, unsigned can, FILE 
     memcpy(kid, event->event.subject, sizeof kid);
     snprintf(what, sizeof what, "enrolment of join token %s in %s", kid, s->account);
     int code = cs_submit(s, event, what);
-    // Not known in time: it will be good once it is judged.
+    // If the outcome is not known in time, the token is good once the event is judged.
     bool good = !s->globals->dry_run && (code == CS_EXIT_OK || code == CS_EXIT_UNKNOWN);
     if (good && !file)
         warn_if_open(s);
@@ -174,7 +174,7 @@ static int run(const struct cs_cli *cli) {
     int code = cs_rights_read(cli, &o->rights, "a join token cannot hand out the right enroll", &can);
     if (code != CS_EXIT_OK)
         return code;
-    // Standard output is the token's alone.
+    // Only the token goes to standard output.
     struct cs_cli quiet = *cli;
     quiet.out = cli->err;
     if (!cs_session_open(&quiet, CS_NEED_KEY | CS_NEED_ACCOUNT, &s, &err))

@@ -29,7 +29,7 @@ static bool is_copy_word(const char *text, size_t len) {
     return false;
 }
 
-// What stands between the original's stem and its ending.
+// The text between the original's stem and its ending.
 static bool marks_copy(const char *text, size_t len) {
     if (len > 2 && strncmp(text, " (", 2) == 0 && text[len - 1] == ')')
         return true; // (copy), (2), (3rd copy)
@@ -49,7 +49,7 @@ bool cs_is_copy(const char *name, bool (*is_there)(void *arg, const char *origin
         return true;
     for (size_t i = 1; i < len; i++) {
         memcpy(original, name, i);
-        // The whole name, and something after it; "www" and "www.crt" are two files.
+        // The whole name with something after it. "www" and "www.crt" are two files.
         original[i] = '\0';
         if (!isalnum((unsigned char)name[i]) && strchr(original + 1, '.') && is_there(arg, original))
             return true;

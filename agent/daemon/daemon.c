@@ -16,7 +16,7 @@
 #include "daemon/internal.h"
 
 #define OWN_FILES      64 // spool, inotify, the API, lock and log
-#define SLICE_MS       20 // of looking at files, before other work gets its turn
+#define SLICE_MS       20 // for looking at files before other work continues
 #define STATUS_MS      1000
 #define BLOCKED_MS     1000
 #define BLOCKED_MAX_MS 60000
@@ -76,7 +76,7 @@ void engine_queue(struct cs_engine *e, struct cs_item *item, int64_t due_ms) {
         return;
     engine_unqueue(e, item);
     if (!CS_GROW(&e->queue, &e->queue_cap, e->queue_len + 1)) {
-        cs_log_msg(CS_LOG_ERROR, "out of memory"); // the next rescan comes to it
+        cs_log_msg(CS_LOG_ERROR, "out of memory"); // the next rescan finds it again
         return;
     }
     item->due_ms = due_ms;
@@ -142,7 +142,7 @@ static void blocked(struct cs_engine *e, const struct cs_err *err) {
 
 bool engine_spool(struct cs_engine *e, struct cs_event *const *events, size_t n, struct cs_err *err) {
     if (!cs_spool_add_group(e->spool, e->session.crypto, e->session.key, events, n, err)) {
-        // Of a group some may be taken alone: the caller tries.
+        // The spool may take some of a group: the caller tries each alone.
         if (n == 1 && err->kind != CS_ERR_REJECT)
             blocked(e, err);
         return false;
@@ -171,7 +171,7 @@ static void on_rescan(void *arg) {
     if (e->stopping)
         return;
     engine_look_at_all(e);
-    // Another chain may have been sent by hand, or by another host: of that no file tells.
+    // A person or another host may have sent another chain. No file tells of that.
     if (e->settler && engine_chain_ended(e))
         cs_settler_list(e->settler);
     cs_timer_reset(e->rescan, e->session.settings->rescan_ms); // it may have come early
@@ -192,7 +192,7 @@ static void on_published(void *arg, size_t n) {
         cs_settler_wake(e->settler);
 }
 
-// Ends everything but the session, which is handed over.
+// Ends everything except the session, which it hands over.
 static void engine_end(struct cs_engine *e, struct cs_session *ret) {
     if (e->sender)
         cs_sender_stop(e->sender);
@@ -290,7 +290,7 @@ static bool engine_fill(struct cs_engine *e, struct cs_err *err) {
     return true;
 }
 
-// Takes the session over.
+// Takes the session.
 static bool engine_new(struct cs_daemon *d, struct cs_session *session, struct cs_engine **ret,
                        struct cs_err *err) {
     struct cs_engine *e = calloc(1, sizeof *e);
@@ -340,7 +340,7 @@ static void on_drain(void *arg) {
         cs_loop_done(d->loop);
 }
 
-// Whether there is enough in them to work with, before anything that works is stopped.
+// Whether the new settings suffice to work with. Checked before anything is stopped.
 static bool usable(const struct cs_session *now, const struct cs_session *next, struct cs_err *err) {
     bool moved =
         strcmp(now->settings->spool, next->settings->spool) != 0 || strcmp(now->account, next->account) != 0;
@@ -359,7 +359,7 @@ static void refuse_reload(struct cs_daemon *d, const struct cs_err *err) {
     cs_notify(text);
 }
 
-// What was read passed all checks; where it cannot be worked with all the same, the old settings go on.
+// The new settings passed all checks. If they cannot be used all the same, the old ones stay.
 static void change_engine(struct cs_daemon *d, struct cs_session *next) {
     struct cs_session old;
     struct cs_err err;
@@ -389,7 +389,7 @@ static void on_reload(void *arg) {
     bool ok =
         cs_session_open(d->cli, CS_DAEMON_NEEDS, &next, &err) && usable(&d->engine->session, &next, &err);
     cs_log_set_level(
-        (enum cs_log_level)d->engine->session.settings->daemon_log_level); // as opening may have set it
+        (enum cs_log_level)d->engine->session.settings->daemon_log_level); // to open may have changed it
     if (ok) {
         change_engine(d, &next);
         return;
@@ -399,7 +399,7 @@ static void on_reload(void *arg) {
     cs_session_close(&next);
 }
 
-// Whether its threads are alive, too; asked before systemd is told so.
+// Whether its threads are alive, too. Asked before systemd is told.
 static bool is_healthy(void *arg) {
     const struct cs_daemon *d = arg;
     const struct cs_engine *e = d->engine;
@@ -414,13 +414,13 @@ static bool is_healthy(void *arg) {
 
 // --- the whole
 
-// What an earlier run wrote is not this one's.
+// The status file of an earlier run must not be shown for this one.
 static bool forget_status(const struct cs_session *s, struct cs_err *err) {
     char path[PATH_MAX];
     return cs_daemon_path(s, CS_DAEMON_STATUS, path, sizeof path, err) && cs_file_remove(path, err);
 }
 
-// Watches take no files of their own (inotify has one for all).
+// Watches need no file descriptors: inotify has one for all.
 static bool raise_limits(const struct cs_session *session, struct cs_err *err) {
     return cs_fd_limit_raise(OWN_FILES + cs_kafka_files(&session->settings->kafka), "kafka.brokers", err);
 }
@@ -431,7 +431,8 @@ static bool start(struct cs_daemon *d, struct cs_session *session, struct cs_err
                                         .is_healthy = is_healthy,
                                         .arg = d,
                                         .drain_timeout_ms = DRAIN_MS};
-    // The loop comes first: who holds the lock may be told to reload, which without a handler would end it.
+    // The loop comes first. The lock's holder may get a signal to reload, and without a handler
+    // that would end it.
     if (!raise_limits(session, err) || !cs_loop_new(&hooks, &d->loop, err) ||
         !cs_daemon_lock(session, &d->lock_fd, err) || !forget_status(session, err)) {
         cs_session_close(session);
@@ -451,7 +452,7 @@ int cs_daemon_run(const struct cs_cli *cli, struct cs_session *session) {
         cs_notify("READY=1\nSTATUS=Watching");
         enum cs_loop_end end = cs_loop_run(d.loop);
         if (end == CS_LOOP_FORCED || end == CS_LOOP_DEADLINE)
-            _exit(CS_EXIT_OK); // threads still wait for a network; all that matters is on disk
+            _exit(CS_EXIT_OK); // threads still wait for the network; all that matters is on disk
         code = end == CS_LOOP_DRAINED && !d.failed ? CS_EXIT_OK : CS_EXIT_REJECTED;
         if (d.engine)
             engine_write_status(d.engine);

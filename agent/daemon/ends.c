@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the settler's thread says is posted to the loop; what was meant for an engine that is gone is dropped.
+// The settler's thread posts its news to the loop. News for an engine that is gone is dropped.
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,7 +76,7 @@ static void drop_deleted(struct cs_engine *e, const char *event) {
             continue;
         if (item->gone_ms > 0)
             engine_drop(e, item);
-        else // its files came back meanwhile
+        else // its files came back in the meantime
             item->stamp = 0, engine_queue(e, item, engine_now(e));
     }
 }
@@ -98,7 +98,7 @@ static void applied(struct cs_engine *e, struct cs_known *k, const struct cs_set
         end_items(e, end, CS_ITEM_REGISTERED, k->name);
 }
 
-// What the rules hold against a heartbeat they hold against all that this host sends.
+// If the rules refuse a heartbeat, they refuse everything that this host sends.
 static void beat_ended(struct cs_engine *e, const struct cs_settled_end *end) {
     e->beat_refused[0] = '\0';
     if (end->ending == CS_ENDING_REJECTED)
@@ -116,7 +116,7 @@ static void on_end_here(struct cs_engine *e, const struct posted *p) {
                end->code != CS_CODE_NONE ? cs_code_hint(end->code) : "-");
     if (end->type == CS_EVENT_AGENT_HEARTBEAT)
         beat_ended(e, end);
-    if (!k) // a command's, or an upload that a newer one followed
+    if (!k) // a command's event, or an upload that a newer one replaced
         return;
     if (end->ending == CS_ENDING_APPLIED) {
         applied(e, k, end);
@@ -155,7 +155,7 @@ static bool has_item(const struct cs_engine *e, const char *name) {
 
 static void on_entries_here(struct cs_engine *e, const struct posted *p) {
     for (size_t i = 0; i < p->n; i++) {
-        if (!has_item(e, p->entries[i].name)) // another host's, or nobody's
+        if (!has_item(e, p->entries[i].name)) // another host's, or unknown
             continue;
         struct cs_known *k = cs_register_known(&e->reg, p->entries[i].name);
         if (k)
@@ -171,10 +171,10 @@ static void on_entries(void *arg, const struct cs_catalog_entry *entries, size_t
     post(p);
 }
 
-// What this host believed of an item, held against what the catalog says.
+// Compares what this host believed of an item with the catalog.
 static void check_item(struct cs_item *item, const struct cs_known *k) {
     switch (item->state) {
-    case CS_ITEM_SENT: // its event is on its way, or else nobody knows of it
+    case CS_ITEM_SENT: // its event is on its way, or was lost
         if (!k->event[0] || strcmp(k->event, item->event) != 0)
             item->stamp = 0;
         break;
@@ -225,7 +225,7 @@ static void on_listed_here(struct cs_engine *e, const struct posted *p) {
         e->list_failed = true;
         if (!e->listed)
             engine_listed(e);
-        e->listing++; // what was told of it does not count
+        e->listing++; // this listing does not count
         return;
     }
     for (size_t i = 0; i < e->reg.known_n; i++)
@@ -347,7 +347,7 @@ static bool take_spooled(struct cs_engine *e, const struct cs_event *ev, struct 
     return true;
 }
 
-// In the order of their numbers: the last word on a name counts.
+// In the order of their numbers: the last event about a name counts.
 bool engine_read_spool(struct cs_engine *e, struct cs_err *err) {
     struct cs_spool_item *items;
     size_t n;
@@ -357,7 +357,7 @@ bool engine_read_spool(struct cs_engine *e, struct cs_err *err) {
     for (size_t i = 0; ok && i < n; i++) {
         CS_AUTO(cs_spool_entry_clear) struct cs_spool_entry entry = {0};
         if (!e->settler && items[i].state == CS_SPOOL_SENT)
-            continue; // published, and nobody will tell more
+            continue; // published, and nobody will report its outcome
         switch (cs_spool_load(e->spool, e->session.crypto, items[i].seq, &entry, err)) {
         case CS_SPOOL_LOADED:
             if (entry.event->type == CS_EVENT_AGENT_HEARTBEAT)

@@ -15,7 +15,7 @@ void cs_findings_add(struct cs_findings *f, const char *text) {
     if (cs_findings_has(f, text))
         return;
     if (f->n < CS_FINDINGS_KEPT)
-        f->texts[f->n] = strdup(text); // out of memory: it is counted all the same
+        f->texts[f->n] = strdup(text); // without memory it is still counted
     f->n++;
 }
 

@@ -22,7 +22,7 @@ bool cs_guarded_init(struct cs_guarded *g, struct cs_err *err) {
     void *map = mmap(NULL, MAP_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (map == MAP_FAILED)
         return cs_err_oom(err);
-    (void)mlock(map, MAP_SIZE); // best effort: an ordinary user may lock little
+    (void)mlock(map, MAP_SIZE); // it may fail: an ordinary user may lock little
     (void)madvise(map, MAP_SIZE, MADV_DONTDUMP);
     *g = (struct cs_guarded){.map = map};
     return true;
@@ -103,7 +103,7 @@ static enum cs_read read_fd(int fd, const char *path, const struct cs_file_polic
         ssize_t n = read(fd, g->map + len, p->max_bytes + 1 - len);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0) // also ESTALE of NFS: the next look opens it anew
+        if (n < 0) // also ESTALE of NFS: the next look opens it again
             r = errno == ESTALE ? CS_READ_CHANGING : refuse(path, strerror(errno), err);
         if (n <= 0)
             break;
@@ -123,7 +123,7 @@ enum cs_read cs_guarded_read(const char *path, const struct cs_file_policy *poli
     const struct cs_path_links links = {policy->follow_links, policy->any_owner, policy->owners,
                                         policy->owners_len};
     char link[PATH_MAX];
-    // O_NONBLOCK: a FIFO that nobody writes to must not hold us.
+    // O_NONBLOCK: do not wait for a FIFO that nobody writes to.
     int fd = cs_path_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY, &links, link);
     if (fd < 0 && errno == ELOOP)
         return refuse_link(path, link, policy->follow_links, err);
@@ -159,7 +159,7 @@ uint64_t cs_stamp_mix(uint64_t stamp, const char *path) {
     return stamp;
 }
 
-// One component: at is the real place so far ("" is the root), rest what is still to come.
+// Does one component. at is the real place so far ("" is the root), rest is what is left.
 static bool step(char *at, size_t size, char *rest, int *links, void (*on_path)(void *, const char *),
                  void *arg) {
     char target[PATH_MAX], more[PATH_MAX];
@@ -182,7 +182,7 @@ static bool step(char *at, size_t size, char *rest, int *links, void (*on_path)(
     memcpy(at + at_len + 1, rest, len);
     at[at_len + 1 + len] = '\0';
     ssize_t n = readlink(at, target, sizeof target - 1);
-    if (n < 0 && errno != EINVAL) { // not there
+    if (n < 0 && errno != EINVAL) { // it does not exist
         on_path(arg, at);
         return false;
     }

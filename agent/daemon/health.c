@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a person must know: what certsync status shows as wrong, and heartbeats count as failed.
+// What a person must know: certsync status shows it as wrong, and heartbeats count it as failed.
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 #include "certsync/base/text.h"
 #include "daemon/internal.h"
 
-#define UNJUDGED_MS 600000 // after so long an outcome is overdue
+#define UNJUDGED_MS 600000 // an outcome that takes longer is overdue
 
 static const char *since_text(int64_t ms, char out[CS_TIME_TEXT_SIZE]) {
     cs_time_format(ms / 1000, out);

@@ -10,7 +10,7 @@
 #include "daemon/internal.h"
 
 #define RETRY_MS       1000 // doubled each time
-#define RETRIES        6    // a minute; then it is told, and waits for a change
+#define RETRIES        6    // about a minute; then it is reported, and waits for a change
 #define DELETE_PAUSE_S 30
 
 static void conclude(struct cs_engine *e, struct cs_item *item, enum cs_item_state state, enum cs_code code,
@@ -19,7 +19,7 @@ static void conclude(struct cs_engine *e, struct cs_item *item, enum cs_item_sta
     e->changed = true;
 }
 
-// Told once, when it begins.
+// Reported once, when it begins.
 static void tell(const struct cs_item *item, enum cs_item_state state, enum cs_code code,
                  const char *message) {
     if (item->state == state && item->code == code)
@@ -32,12 +32,13 @@ static void tell(const struct cs_item *item, enum cs_item_state state, enum cs_c
 static void refuse(struct cs_engine *e, struct cs_item *item, const struct cs_err *err) {
     tell(item, CS_ITEM_REFUSED, err->code, err->msg);
     conclude(e, item, CS_ITEM_REFUSED, err->code, err->msg);
-    // Its time comes, or this host's clock is put right, without a change of the file.
+    // It mends itself without a change of the file: its time comes, or this host's clock is
+    // corrected.
     if (err->code == CS_CODE_CERT_NOT_YET_VALID || err->code == CS_CODE_CERT_EXPIRED)
         item->stamp = 0;
 }
 
-// Perhaps it is being written: looked at again soon, then told.
+// Perhaps somebody is writing it. It is read again soon, then reported.
 static void wait_or_refuse(struct cs_engine *e, struct cs_item *item, const struct cs_err *err) {
     if (item->attempts >= RETRIES) {
         refuse(e, item, err);
@@ -119,7 +120,7 @@ struct leaf {
     int64_t not_before_s, not_after_s;
 };
 
-// Which certificate it is: the first that is no CA's.
+// Which certificate it is: the first that is not a CA's.
 static bool look_at_leaf(struct cs_engine *e, const char *path, struct cs_bytes text, struct leaf *ret,
                          struct cs_err *err) {
     struct cs_cert **certs;
@@ -161,13 +162,13 @@ static bool identify(struct cs_engine *e, struct cs_item *item, struct cs_err *e
                          item->sha256);
     if (memcmp(before, item->sha256, sizeof before) != 0)
         engine_put_ends(item, 0);
-    // replace.older goes by the signing certificate's.
+    // replace.older compares the signing certificate's date.
     bool second = parts == 2 && leaves[1].not_after_s < leaves[0].not_after_s;
     put_times(item, leaves[0].not_before_s, leaves[second].not_after_s);
     return true;
 }
 
-// A part's key, which may be in the certificate's file, and its chain. False: dealt with.
+// A part's chain, and its key, which may be in the certificate's file. False: dealt with.
 static bool read_part(struct cs_engine *e, struct cs_item *item, size_t part) {
     struct files f = files_of(item, part);
     struct cs_err err;
@@ -251,7 +252,7 @@ static void prepare_upload(struct cs_engine *e, struct cs_item *item, struct cs_
         judge_error(e, item, &err);
         return;
     }
-    // The key may have told that another certificate of the file is the leaf.
+    // The key may have shown that another certificate of the file is the leaf.
     cs_register_identity(e->session.crypto, c->leaves[0]->sha256,
                          c->leaves_len == 2 ? c->leaves[1]->sha256 : NULL, item->sha256);
     bool second = c->leaves_len == 2 && c->leaves[1]->not_after_s < c->leaves[0]->not_after_s;
@@ -278,7 +279,7 @@ static void spooled(struct cs_engine *e, const struct cs_waiting_upload *u) {
     item->attempts = 0;
     memcpy(item->event, ev->id, sizeof item->event);
     cs_register_sent(&e->reg, k, ev->id, item->sha256, item->not_before_s, item->ends_s);
-    if (!e->settler) { // nobody will tell: believed
+    if (!e->settler) { // nobody will report: taken as true
         if (!k->present)
             memcpy(k->id, ev->subject, sizeof k->id);
         k->present = true;
@@ -303,7 +304,7 @@ void engine_upload(struct cs_engine *e) {
         spools = n > 1;
     for (size_t i = 0; i < n; i++) {
         struct cs_waiting_upload *u = &e->uploads[i];
-        // What fits in alone, the oldest first, until the spool takes no more.
+        // If they do not fit together: one by one, the oldest first, until the spool takes no more.
         bool ok = together || (spools && engine_spool(e, &events[i], 1, &err));
         if (ok)
             spooled(e, u);
@@ -333,7 +334,8 @@ static bool must_upload_first(const struct cs_engine *e, const struct cs_known *
     return e->uploads_len == CS_ARRAY_LEN(e->uploads);
 }
 
-// The catalog has this certificate; does the host have its key? A renewal that was broken off leaves the next one.
+// The catalog has this certificate. Does the host have its key? A broken-off renewal leaves the
+// next key.
 static bool keys_fit(struct cs_engine *e, struct cs_item *item) {
     struct cs_err err;
     for (size_t i = 0; i < parts_of(item); i++) {
@@ -429,7 +431,7 @@ static bool read_encrypt(struct cs_engine *e, struct cs_item *item) {
     return r == READING_OK;
 }
 
-// certbot makes its links first, and then what they lead to.
+// certbot makes its links first, and their targets after that.
 static bool leads_nowhere(const struct cs_item *item, struct cs_err *err) {
     struct stat st;
     if (lstat(item->certificate, &st) < 0 || !S_ISLNK(st.st_mode))
@@ -506,7 +508,7 @@ void engine_delete(struct cs_engine *e, struct cs_item *item, const char *id) {
 void engine_gone(struct cs_engine *e, struct cs_item *item) {
     int64_t now = engine_now(e);
     struct cs_known *k = cs_register_known(&e->reg, item->name);
-    if (item->gone_ms > 0 && !still_gone(item)) { // back again
+    if (item->gone_ms > 0 && !still_gone(item)) { // they came back
         item->gone_ms = 0;
         item->stamp = 0;
         item->asked = false;
@@ -516,11 +518,11 @@ void engine_gone(struct cs_engine *e, struct cs_item *item) {
     if (item->gone_ms == 0)
         item->gone_ms = now > 0 ? now : 1;
     if (item->state == CS_ITEM_DELETING || item->asked)
-        return; // under way
+        return; // already in progress
     bool never_there = !k || (!k->present && !k->event[0]);
     if (!item->section->remove || never_there || cs_register_live(&e->reg, item->name, item)) {
         cs_log(CS_LOG_INFO, "files are gone", "name=%s certificate=%s", item->name, item->certificate);
-        if (!e->found_before) // what is left behind, say a key, is seen by the search
+        if (!e->found_before) // the search finds what is left, for example a key
             engine_discover_soon(e, item->section);
         engine_drop(e, item);
         return;

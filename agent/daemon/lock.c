@@ -39,7 +39,8 @@ bool cs_daemon_lock(const struct cs_session *s, int *ret_fd, struct cs_err *err)
     return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s: cannot be locked: %s", path, strerror(errno));
 }
 
-// Of a file that is a link, or has another name elsewhere, others may hold the lock. -1 and true: there is none.
+// If the file is a link, or has a second name, others may hold its lock. -1 and true: there is no
+// file.
 static bool open_lock(const struct cs_session *s, int *ret_fd, struct cs_err *err) {
     char path[PATH_MAX];
     struct stat st;
@@ -68,7 +69,7 @@ static bool open_lock(const struct cs_session *s, int *ret_fd, struct cs_err *er
     return false;
 }
 
-// Who holds it, as the kernel says; -1: nobody. 0: a process that cannot be seen from here.
+// Who holds it, as the kernel says. -1: nobody. 0: a process that is invisible from here.
 static pid_t holder(int fd) {
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     return fcntl(fd, F_GETLK, &whole) == 0 && whole.l_type != F_UNLCK ? whole.l_pid : -1;
@@ -90,7 +91,7 @@ bool cs_daemon_reload(const struct cs_session *s) {
     if (!open_lock(s, &fd, &ignored) || fd < 0)
         return false;
     pid_t pid = holder(fd);
-    // Asked again once the process is held: its number may have become another's meanwhile.
+    // Asked again with the process held: its number may belong to another by now.
     int process = pid > 1 ? pidfd_open(pid, 0) : -1;
     bool told = process >= 0 && holder(fd) == pid && pidfd_send_signal(process, SIGHUP, NULL, 0) == 0;
     if (process >= 0)

@@ -40,7 +40,7 @@ bool cs_path_pattern_check(const char *pattern, struct cs_err *err) {
 
 static bool match(const char *p, const char *end, const char *text, struct cs_match *m);
 
-// The rest matched after the longest run that works; save: what the placeholder took.
+// Tries the longest run first, until the rest matches. save: the text that the placeholder took.
 static bool match_run(const char *rest, const char *end, const char *text, size_t shortest, size_t longest,
                       struct cs_match *m, char *save, bool is_name) {
     size_t len = strlen(text);
@@ -50,7 +50,7 @@ static bool match_run(const char *rest, const char *end, const char *text, size_
         save[take] = '\0';
         if (match(rest, end, text + take, m))
             return true;
-        m->stars_len = stars; // of later stars that did not work out
+        m->stars_len = stars; // drop later stars that did not match
         if (take == 0)
             break;
     }
@@ -86,7 +86,7 @@ bool cs_path_pattern_component(const char *pattern, size_t len, const char *text
     return !hidden && match(pattern, pattern + len, text, m);
 }
 
-// As far as both go: what is left of each is for the caller.
+// Compares as long as both have components. The caller handles the rest of each.
 static bool match_components(const char **pattern, const char **path, struct cs_match *m) {
     while (**path == '/' && **pattern == '/') {
         char component[CS_STAR_SIZE];

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Changes that inotify(7) does not tell of: of a file through another hard link, by a mount over it or its directory, on a
-// file system of another host. Each round compares the stamps of all that is known (agent.poll).
+// Changes that inotify(7) does not report: through another hard link, by a mount over the file or
+// its directory, on a file system of another host. Each round compares the stamps of all known
+// files (agent.poll).
 #include "daemon/internal.h"
 
-#define SLICE_MS   10 // of comparing, before other work gets its turn
+#define SLICE_MS   10 // for comparing before other work continues
 #define BETWEEN_MS 10
-#define PAUSE      50 // a round may take a fiftieth of the time
+#define PAUSE      50 // a round may take one fiftieth of the time
 
 static void poll_item(struct cs_engine *e, struct cs_item *item) {
     if (!item->section || item->gone_ms > 0 || item->queue_at > 0 || item->stamp == 0 ||
@@ -22,7 +23,7 @@ static void on_poll(void *arg) {
         return;
     if (e->poll_at == 0) {
         e->poll_began_ms = now;
-        cs_watch_read(e->watch); // what is told is not missed
+        cs_watch_read(e->watch); // so that no reported change is missed
         cs_watch_poll(e->watch);
     }
     for (; e->poll_at < e->reg.n && now < end; now = engine_now(e))

@@ -19,7 +19,7 @@
 
 #define FILE_MAX ((size_t)256 * 1024 * 1024)
 #define LINE_MAX 16384
-#define SLACK    1000 // lines beyond what is needed before the file is written anew
+#define SLACK    1000 // spare lines before the file is written anew
 #define FORM     "certsync-register 1"
 
 static const char *const state_names[] = {
@@ -98,7 +98,7 @@ static bool set_text(char **to, const char *text) {
 
 struct cs_item *cs_register_found(struct cs_register *r, const struct cs_candidate *c) {
     struct cs_item *item = cs_register_item(r, c->certificate);
-    if (item && strcmp(item->name, c->name) != 0) { // the settings name it otherwise now
+    if (item && strcmp(item->name, c->name) != 0) { // the settings give it another name now
         cs_register_drop(r, item);
         item = NULL;
     }
@@ -187,7 +187,7 @@ void cs_register_sent(struct cs_register *r, struct cs_known *k, const char *eve
     memcpy(k->sent_sha256, sha256, 32);
     k->sent_not_before_s = not_before_s;
     k->sent_ends_s = ends_s;
-    // Without it the outcome finds no name: the next listing of the catalog tells.
+    // Without the entry its outcome finds no name. Then the next listing of the catalog tells.
     if (!cs_index_put(&r->known_by_event, cs_index_key(event), k))
         cs_log_msg(CS_LOG_WARN, "out of memory");
 }
@@ -258,7 +258,7 @@ static void append_line(struct cs_register *r, const struct cs_buf *b) {
     struct cs_err err;
     CS_AUTO(cs_buf_clear) struct cs_buf line;
     cs_buf_init(&line, LINE_MAX + 2);
-    // Each line begins with a line feed of its own, so that it does not join a half one.
+    // Each line begins with a line feed, so that it does not join an incomplete line.
     cs_buf_putc(&line, '\n');
     cs_buf_put(&line, b->data, b->len);
     cs_buf_putc(&line, '\n');
@@ -266,7 +266,7 @@ static void append_line(struct cs_register *r, const struct cs_buf *b) {
         return;
     r->lines++;
     bool failed = write(r->fd, line.data, line.len) != (ssize_t)line.len;
-    if (failed && !r->write_failed) // nothing is lost by it: the catalog is asked at the next start
+    if (failed && !r->write_failed) // nothing is lost: the next start asks the catalog
         cs_log(CS_LOG_WARN, "the register cannot be written", "path=%s error=%s", r->path, strerror(errno));
     r->write_failed = failed;
 }
@@ -384,7 +384,7 @@ static bool read_lines(struct cs_register *r, struct cs_bytes text, const char *
     return true;
 }
 
-// The whole register, once: what later lines are appended to.
+// Writes the whole register once. Later lines are appended to it.
 static bool write_anew(struct cs_register *r, const char *kid, struct cs_err *err) {
     CS_AUTO(cs_buf_clear) struct cs_buf b;
     cs_buf_init(&b, FILE_MAX);

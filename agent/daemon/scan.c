@@ -17,7 +17,7 @@ struct walk {
     const struct cs_section *section;
     const struct cs_section_files *files;
     size_t files_index;
-    bool keys; // looks for keys without certificates, not for certificates
+    bool keys; // look for keys without certificates instead of certificates
     const struct cs_scan_hooks *hooks;
     struct cs_match match;
     char path[PATH_MAX];
@@ -39,12 +39,12 @@ static void problem(struct walk *w, const char *path) {
     snprintf(text, sizeof text, "cannot be read: %s; give the agent's user access to it", strerror(errno));
     w->complete = false;
     tell(w, path, text);
-    // Its mode may be put right: of that its parent tells.
+    // Its mode may be corrected: the parent directory reports that.
     snprintf(parent, sizeof parent, "%.*s", slash ? (int)(slash - path) : 0, path);
     cs_scan_watch(w->hooks, parent[0] ? parent : "/");
 }
 
-// A place that the section names itself, and not one that a name or a star stands for: those come and go.
+// A place that the section names without {name} or '*'. Places that these stand for come and go.
 static bool is_named(const struct walk *w) {
     return !w->match.has_name && w->match.stars_len == 0;
 }
@@ -68,7 +68,7 @@ void cs_scan_watch(const struct cs_scan_hooks *h, const char *path) {
     h->on_directory(h->arg, at[0] ? at : "/");
 }
 
-// www-key.pem is what {name}.pem stands for, too: where there is a www.pem it is that one's key.
+// {name}.pem also matches www-key.pem. If there is a www.pem, www-key.pem is its key.
 static bool is_key_of(const struct cs_section_files *f, const char *key, const char *path) {
     char certificate[PATH_MAX];
     struct cs_match m;
@@ -78,12 +78,12 @@ static bool is_key_of(const struct cs_section_files *f, const char *key, const c
            strcmp(certificate, path) != 0 && lstat(certificate, &st) == 0;
 }
 
-// A certificate that an earlier pattern of the section has, or that is another certificate's chain or
-// encryption file.
+// Whether an earlier pattern of the section has the certificate, or it is the chain or encryption
+// file of another.
 static bool taken(const struct walk *w, const char *path) {
     for (size_t i = 0; i < w->section->files_len; i++) {
         const struct cs_section_files *f = &w->section->files[i];
-        // "{name}.crt" also matches what another pattern of the section is for.
+        // "{name}.crt" also matches files of other patterns of the section.
         const char *const others[] = {f->chain, f->encrypt_certificate, f->encrypt_chain};
         for (size_t k = 0; k < CS_ARRAY_LEN(others); k++)
             if (others[k] && cs_path_pattern_leads(others[k], path) && strcmp(others[k], f->certificate) != 0)
@@ -128,7 +128,7 @@ static bool has_certificate(const struct walk *w, char certificate[PATH_MAX], bo
     return false;
 }
 
-// A key whose certificate is not there: a renewal that was broken off, a certificate that was never issued.
+// A key without its certificate: a broken-off renewal, or a certificate that was never issued.
 static void found_key(struct walk *w) {
     char certificate[PATH_MAX], shown[300], text[400];
     struct stat st;
@@ -220,12 +220,12 @@ static void missing_directory(struct walk *w) {
                   : "it, or a part of it, is not a directory; check the section");
     if (!gone)
         return;
-    // Not there yet, or not mounted: no sign that certificates were taken away.
+    // It does not exist yet, or is not mounted. This does not mean that certificates were removed.
     w->complete = false;
     cs_scan_watch(w->hooks, w->path);
 }
 
-// pattern: what follows w->path, beginning with '/', or the end.
+// pattern: the part after w->path. It begins with '/', or is empty.
 static void walk_on(struct walk *w, const char *pattern) {
     size_t before = w->len;
     while (*pattern == '/') {
@@ -259,7 +259,8 @@ static void walk_on(struct walk *w, const char *pattern) {
     truncate_to(w, before);
 }
 
-// From a key's path its certificate's is known where the key's pattern takes all that the other asks for.
+// A key's path tells its certificate's path if the key's pattern takes all that the other one
+// needs.
 static bool leads_back(const struct cs_section_files *f) {
     size_t of_key = 0, of_certificate = 0;
     for (const char *p = f->key; p && *p; p++)

@@ -25,8 +25,8 @@ struct file {
     bool has_certificate, has_key;
     uint8_t certificate_spki[32], key_spki[32], leaf[32];
     size_t certs; // how many are in it
-    bool is_copy; // of another file that is there, by its name
-    bool known;   // a certificate that was found before
+    bool is_copy; // by its name, a copy of another file that is there
+    bool known;   // a certificate that an earlier scan found
 };
 struct files {
     struct file *items;
@@ -43,7 +43,7 @@ static bool holds(struct cs_bytes text, const char *word) {
     return memmem(text.data, text.len, word, strlen(word)) != NULL;
 }
 
-// What is passed over in silence must be of no interest.
+// A file may be skipped without a message only if nobody needs it.
 struct look {
     const struct cs_section *section;
     const struct cs_scan_hooks *hooks;
@@ -60,7 +60,7 @@ static void tell(const struct look *l, const char *what) {
     l->hooks->on_problem(l->hooks->arg, l->section, &err);
 }
 
-// Files that hold only CA certificates are nobody's certificate.
+// Files with only CA certificates are no pair's certificate.
 static void look_for_certificate(const struct look *l, struct file *f) {
     struct cs_cert **certs;
     size_t n;
@@ -104,7 +104,7 @@ static bool ends_with(const char *name, const char *ending) {
     return len > end && strcmp(name + len - end, ending) == 0;
 }
 
-// A certificate in another form, which is not read.
+// A certificate in another form. It is not read.
 static void look_for_other_forms(const struct look *l) {
     static const char *const endings[] = {".crt", ".cer", ".cert", ".der", ".p12", ".pfx", ".pem", ".key"};
     if (l->text.len == 0 || holds(l->text, "-----BEGIN"))
@@ -134,7 +134,7 @@ static bool is_directory(DIR *dir, const struct dirent *e) {
     return fstatat(dirfd(dir), e->d_name, &st, 0) == 0 && S_ISDIR(st.st_mode);
 }
 
-// False where it cannot be kept.
+// False: no memory to keep it.
 static bool take_file(const struct look *l, const char *name, struct files *all) {
     struct file f = {0};
     look_for_certificate(l, &f);
@@ -180,7 +180,8 @@ static bool read_directory(const struct cs_section *s, DIR *dir, struct cs_crypt
     return complete && errno == 0;
 }
 
-// Of two files that say the same: the one that is no copy, that was found before, the shorter one.
+// Which of two files with the same content counts: no copy, then more certificates, then known
+// before, then the shorter name.
 static bool goes_before(const struct file *a, const struct file *b) {
     size_t a_len = strlen(a->name), b_len = strlen(b->name);
     if (a->is_copy != b->is_copy)
@@ -233,8 +234,8 @@ static const struct file *key_of(const struct files *all, const struct file *cer
     return best;
 }
 
-// Another file has the same leaf, and is the better witness of it. A copy has nothing to say, an old one (of the
-// certificate that was renewed) neither.
+// Whether another file with the same leaf is the better one. A copy never counts, not even with a
+// leaf of its own: that is the certificate before its renewal.
 static bool told_better(const struct files *all, const struct file *cert) {
     if (cert->is_copy)
         return true;
@@ -246,7 +247,7 @@ static bool told_better(const struct files *all, const struct file *cert) {
     return false;
 }
 
-// The file's name without an ending that certificates have.
+// The file's name without an ending of certificates.
 static void name_of(const char *file, struct cs_match *m) {
     static const char *const endings[] = {".pem", ".crt", ".cer", ".cert"};
     size_t len = strlen(file);

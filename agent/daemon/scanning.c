@@ -40,7 +40,7 @@ static void on_step(void *arg, const char *path) {
         if (s->keys[i] == key)
             return;
     if (!CS_GROW(&s->keys, &s->cap, s->n + 1))
-        return; // its change is seen at the next rescan
+        return; // the next rescan sees its change
     s->keys[s->n++] = key;
 }
 
@@ -100,10 +100,10 @@ static void on_candidate(void *arg, const struct cs_candidate *c) {
     }
     struct cs_item *item = cs_register_item(&e->reg, c->certificate);
     bool waits = item && item->queue_at > 0;
-    if (waits) // it may be made anew under another name
+    if (waits) // it may be created again under another name
         engine_unqueue(e, item);
     bool known = item && item->section && item->gone_ms == 0;
-    // Two sections that name the same file: the first has it.
+    // Two sections name the same file: the first section has it.
     if (known && item->section != c->section && item->section < c->section) {
         if (waits)
             engine_queue(e, item, item->due_ms);
@@ -126,7 +126,7 @@ static bool is_known(void *arg, const char *certificate) {
     return item && item->gone_ms == 0;
 }
 
-// A section that finds nothing watches nothing: there is a word for it.
+// A section that finds nothing watches nothing. That is reported.
 static void on_nothing(struct cs_engine *e, const struct cs_section *s) {
     struct cs_err err;
     if (s->pairs)
@@ -138,7 +138,7 @@ static void on_nothing(struct cs_engine *e, const struct cs_section *s) {
     on_problem(e, s, &err);
 }
 
-// Whose files are not there any more. Items of the last run that were not found yet have no section.
+// Items whose files are gone. Items of the last run that were not found yet have no section.
 static void find_gone(struct cs_engine *e, const struct cs_section *section) {
     for (size_t i = e->reg.n; i-- > 0;) { // from the end: dropping moves the last one
         struct cs_item *item = e->reg.items[i];

@@ -32,10 +32,11 @@ enum preset {
 static const char *const preset_names[] = {"none",       "certbot",    "acme.sh", "lego",       "caddy",
                                            "kubernetes", "dehydrated", "uacme",   "certmonger", NULL};
 
-// Where each client puts what, below its directory. The manual page certsync.conf(5) has this table, too.
+// Where each client puts its files, below its directory. The manual page certsync.conf(5) has this
+// table, too.
 static const struct layout {
     const char *path;   // the client's own default; NULL: must be given
-    bool only_with_key; // the directory holds certificates of others, too, which have no key there
+    bool only_with_key; // the directory also holds others' certificates, which have no key there
     struct {
         const char *certificate, *key, *chain, *as; // as NULL: the section's
     } files[2];
@@ -43,12 +44,12 @@ static const struct layout {
     [PRESET_CERTBOT] = {"/etc/letsencrypt",
                         false,
                         {{"live/{name}/fullchain.pem", "live/{name}/privkey.pem", NULL, NULL}}},
-    // An ECC certificate lies beside the RSA one of the same domain, in NAME_ecc.
+    // acme.sh keeps the ECC certificate of a domain beside the RSA one, in NAME_ecc.
     [PRESET_ACME_SH] = {"/root/.acme.sh",
                         false,
                         {{"{name}_ecc/fullchain.cer", "{name}_ecc/{name}.key", NULL, "{name}_ecc"},
                          {"{name}/fullchain.cer", "{name}/{name}.key", NULL, NULL}}},
-    // Its own default is .lego where it is run; this is root's home.
+    // lego's own default is .lego in the current directory. This is root's home.
     [PRESET_LEGO] = {"/root/.lego",
                      false,
                      {{"certificates/{name}.crt", "certificates/{name}.key", "certificates/{name}.issuer.crt",
@@ -62,7 +63,8 @@ static const struct layout {
                            false,
                            {{"certs/{name}/fullchain.pem", "certs/{name}/privkey.pem", NULL, NULL}}},
     [PRESET_UACME] = {"/etc/ssl/uacme", false, {{"{name}/cert.pem", "private/{name}/key.pem", NULL, NULL}}},
-    // It puts files where each request says; this is where they mostly go, beside the system's CA bundles.
+    // certmonger puts files where each request says. Mostly that is here, beside the system's CA
+    // bundles.
     [PRESET_CERTMONGER] = {"/etc/pki/tls",
                            true,
                            {{"certs/{name}.crt", "private/{name}.key", NULL, NULL},

@@ -13,11 +13,11 @@
 #include "spool/drain.h"
 
 #define TRY_MS       5000
-#define TRY_MAX_MS   60000 // a cluster that is slow, not away
+#define TRY_MAX_MS   60000 // the cluster is slow, but there
 #define PAUSE_MS     1000
 #define PAUSE_MAX_MS 10000
 #define BUSY_MS      60000
-#define LOOK_MS      10000 // commands do not wake us
+#define LOOK_MS      10000 // commands that spool do not wake us
 
 struct cs_sender {
     struct cs_session session; // a copy with a context of its own
@@ -61,7 +61,7 @@ static bool anything_new(struct cs_spool *spool, struct cs_err *err) {
     size_t n;
     bool found = false;
     if (!cs_spool_list(spool, &items, &n, err))
-        return true; // the attempt says what is wrong
+        return true; // the attempt reports what is wrong
     for (size_t i = 0; i < n && !found; i++)
         found = items[i].state == CS_SPOOL_NEW;
     free(items);
@@ -83,7 +83,7 @@ static void run(struct cs_sender *s, struct cs_spool *spool, struct cs_publisher
         if (anything_new(spool, &err)) {
             failed = !cs_drain_run(&d, 0, cs_clock_mono_ms(d.clock) + patience, &err);
             busy_since_ms = !d.busy ? 0 : busy_since_ms ? busy_since_ms : cs_clock_mono_ms(d.clock);
-            // A command that publishes says nothing of Kafka, unless it does not end.
+            // A command that is publishing tells nothing about Kafka, unless it never ends.
             if (!d.busy || cs_clock_mono_ms(d.clock) >= busy_since_ms + BUSY_MS)
                 told(s, failed ? &err : NULL);
         }
@@ -102,7 +102,7 @@ static void run(struct cs_sender *s, struct cs_spool *spool, struct cs_publisher
     }
     struct cs_link link;
     struct cs_err err;
-    cs_pulse_rest(&s->pulse); // the end has a deadline of its own
+    cs_pulse_rest(&s->pulse); // the end has its own deadline
     cs_sender_link(s, &link);
     if ((link.ok || !link.tried) && !cs_drain_run(&d, 0, cs_clock_mono_ms(d.clock) + TRY_MS, &err))
         cs_log_err(CS_LOG_WARN, "not all could be published; it stays in the spool", &err, "spool=%s",

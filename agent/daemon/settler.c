@@ -18,9 +18,9 @@
 #define PAUSE_MS     1000
 #define PAUSE_MAX_MS 30000
 
-#define WAIT_S          5   // asked of the API at a time; an end of the program waits for it
-#define UNKNOWN_MAX     8   // not judged yet: those after it are neither, as a rule
-#define QUICK_MS        200 // an answer that came sooner was no waiting
+#define WAIT_S          5   // how long the API may wait for one answer; the end of the program waits as long
+#define UNKNOWN_MAX     8   // events that are not judged yet: mostly the later ones are not either
+#define QUICK_MS        200 // an answer that came sooner did not wait
 #define IDLE_STEP_MS    1000
 #define IDLE_MAX_MS     30000
 #define NOTHING_MS      60000
@@ -141,7 +141,7 @@ static bool answer(struct cs_settler *t, const char *name, struct cs_err *err) {
     return true;
 }
 
-// The listing and the questions; what cannot be answered now stays wanted.
+// Lists and asks. What cannot be answered now stays wanted.
 static bool work(struct cs_settler *t, struct cs_err *err) {
     pthread_mutex_lock(&t->wakeup.lock);
     bool list_wanted = t->list_wanted;
@@ -153,7 +153,8 @@ static bool work(struct cs_settler *t, struct cs_err *err) {
         pthread_mutex_lock(&t->wakeup.lock);
         t->list_wanted = !ok;
         pthread_mutex_unlock(&t->wakeup.lock);
-        // A key that may not read lives with what the host remembers; one that is not let in at all does not.
+        // A key without the right to read works with what the host remembers. A key that the API
+        // refuses does not.
         bool shut_out = denied && t->session.client && cs_client_status(t->session.client) == 401;
         if (!ok && (!denied || shut_out))
             return false;
@@ -179,7 +180,7 @@ static bool work(struct cs_settler *t, struct cs_err *err) {
 
 struct pass {
     struct cs_settler *settler;
-    bool waited; // an answer took its time: one waits, the others are asked for as they stand
+    bool waited; // one question waited for its answer: the others are asked without waiting
 };
 
 static bool ask(struct cs_settle *p, const struct cs_spool_entry *e, struct cs_end *ret, struct cs_err *err) {
@@ -226,7 +227,7 @@ static int64_t pause_after(struct cs_settler *t, const struct cs_settle *p, bool
         t->idle = 0;
     else
         t->idle++;
-    // Those in front may stay unknown for ever: the next pass begins behind them.
+    // The first ones may stay unknown for ever. So the next pass begins behind them.
     t->cursor = p->removed > 0 || p->unknown < UNKNOWN_MAX ? 0 : t->cursor + UNKNOWN_MAX;
     if (p->unknown == 0 && p->pending == 0)
         return NOTHING_MS;
@@ -236,7 +237,7 @@ static int64_t pause_after(struct cs_settler *t, const struct cs_settle *p, bool
     return pause < IDLE_MAX_MS ? pause : IDLE_MAX_MS;
 }
 
-// One pass over what is published. *ret_pause_ms: when to look again.
+// One pass over the published events. *ret_pause_ms: when to look again.
 static bool settle(struct cs_settler *t, int64_t *ret_pause_ms, struct cs_err *err) {
     struct pass own = {.settler = t};
     struct cs_settle p = {.session = &t->session,

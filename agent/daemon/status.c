@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The status file, which certsync status shows, and heartbeats, which say the same to the platform in short.
+// The status file, which certsync status shows, and heartbeats, which tell the platform the same in
+// short.
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -135,7 +136,7 @@ static size_t put_spool(struct cs_engine *e, json_t *o) {
         for (size_t i = 0; i < n; i++) {
             unsent += items[i].state == CS_SPOOL_NEW;
             beat |= items[i].seq == e->beat_seq;
-            // The last heartbeat stays until the next: of one that was applied there is no outcome.
+            // The last heartbeat stays until the next one: an applied heartbeat has no outcome.
             if (items[i].state == CS_SPOOL_SENT && oldest == 0 && items[i].seq != e->beat_seq)
                 oldest = items[i].seq;
         }
@@ -156,7 +157,7 @@ static size_t put_spool(struct cs_engine *e, json_t *o) {
     return unsent;
 }
 
-// The certificate that this host shows to Kafka: when it ends.
+// When the certificate ends that this host shows to Kafka.
 static json_t *kafka_of(const struct cs_engine *e) {
     json_t *o = link_of(&e->last_kafka);
     const char *path = e->session.settings->kafka.ssl_certificate;
@@ -247,7 +248,7 @@ static bool beat_waits(struct cs_engine *e, int64_t *ret_depth) {
     return waits;
 }
 
-// One at a time: while the brokers are away they do not pile up.
+// One at a time, so that they do not pile up without brokers.
 void engine_beat(struct cs_engine *e) {
     CS_AUTO(cs_composed_free) struct cs_composed *c = NULL;
     struct cs_err err;

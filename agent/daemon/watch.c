@@ -14,11 +14,11 @@
 #define MASK                                                                                                 \
     (IN_CLOSE_WRITE | IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ATTRIB | IN_DELETE_SELF |     \
      IN_MOVE_SELF | IN_ONLYDIR | IN_EXCL_UNLINK)
-#define READS_MAX 64 // in one call, so that a flood leaves room for other work
+#define READS_MAX 64 // in one call, so that many changes do not stop other work
 
 struct directory {
     int wd;
-    bool told;      // something in it changed since the last poll, and was told
+    bool told;      // a change since the last poll was reported
     uint64_t stamp; // device, inode and time of the last change of its entries
     char path[];
 };
@@ -102,7 +102,7 @@ bool cs_watch_add(struct cs_watch *w, const char *path, struct cs_err *err) {
     int wd = inotify_add_watch(w->fd, path, MASK);
     if (wd < 0)
         return cannot(path, errno, err);
-    // The same directory under another path has the same descriptor: each path gets its own entry.
+    // The same directory under another path has the same descriptor. Each path gets its own entry.
     struct directory *d = malloc(sizeof *d + strlen(path) + 1);
     if (!d)
         return cs_err_oom(err);
@@ -123,7 +123,7 @@ void cs_watch_renew(struct cs_watch *w) {
             struct directory *d = e->value;
             int wd = inotify_add_watch(w->fd, d->path, MASK);
             if (wd < 0 || wd == d->wd || !cs_index_put(&w->by_wd, (uint64_t)wd, d))
-                continue; // what is gone is told by itself
+                continue; // its removal is reported by itself
             cs_index_remove(&w->by_wd, (uint64_t)d->wd, d);
             if (!cs_index_first(&w->by_wd, (uint64_t)d->wd))
                 (void)inotify_rm_watch(w->fd, d->wd);
@@ -165,7 +165,7 @@ static void take(struct cs_watch *w, const struct inotify_event *e) {
         return;
     }
     if (e->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT)) {
-        // A directory that moved is another one now: its path must be watched anew.
+        // A directory that moved is another one now. Its path must be watched again.
         if (e->mask & IN_MOVE_SELF)
             (void)inotify_rm_watch(w->fd, e->wd); // ends with IN_IGNORED
         forget(w, e->wd);

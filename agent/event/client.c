@@ -12,7 +12,7 @@
 
 #define ANSWER_MAX     ((size_t)32 * 1024 * 1024)
 #define TOKEN_LIFE_S   300
-#define TOKEN_RENEW_S  240 // so that it is still good when it arrives
+#define TOKEN_RENEW_S  240 // so that a token is still good when it arrives
 #define TOKEN_PART_MAX 1024
 #define ALL_ACCOUNTS   "*"
 
@@ -54,7 +54,8 @@ static void put_claims(const struct cs_client *c, int64_t now_s, struct cs_buf *
     cs_json_end(json, '}');
 }
 
-// By hand: libraries for it want the private key's bytes, and a key in a TPM has none to give.
+// Signed here: libraries for it want the private key's bytes, and a key in a TPM does not give
+// them.
 static bool sign_token(const struct cs_client *c, int64_t now_s, char **ret, struct cs_err *err) {
     CS_AUTO(cs_buf_clear) struct cs_buf header, claims, token;
     uint8_t sig[CS_ES256_SIG_LEN];
@@ -154,7 +155,7 @@ const char *cs_client_code(const struct cs_client *c) {
     return c->code;
 }
 
-// At least a millisecond: 0 is no limit for libcurl.
+// At least a millisecond: for libcurl 0 means no limit.
 static int64_t bounded(const struct cs_client *c, int64_t timeout_ms) {
     int64_t left_ms = c->o.deadline_ms - cs_clock_mono_ms(c->o.clock);
     if (left_ms > timeout_ms)
@@ -162,7 +163,7 @@ static int64_t bounded(const struct cs_client *c, int64_t timeout_ms) {
     return left_ms > 0 ? left_ms : 1;
 }
 
-// With CURLE_OK where the transfer came to its end, whatever the status.
+// CURLE_OK where the transfer was complete, whatever its status.
 static CURLcode transfer(struct cs_client *c, const char *url, const char *authorization, int64_t wait_ms) {
     struct curl_slist *headers = curl_slist_append(NULL, authorization);
     if (!headers)
@@ -185,7 +186,7 @@ static CURLcode transfer(struct cs_client *c, const char *url, const char *autho
     if (c->o.ca[0])
         curl_easy_setopt(c->curl, CURLOPT_CAINFO, c->o.ca);
 #if LIBCURL_VERSION_NUM >= 0x075700
-    // Read for each connection: libcurl would keep what it has read for a day, and the file may be renewed.
+    // Read for each connection. libcurl would keep the CA file for a day, and it may be renewed.
     curl_easy_setopt(c->curl, CURLOPT_CA_CACHE_TIMEOUT, 0L);
 #endif
     CURLcode code = curl_easy_perform(c->curl);
@@ -233,7 +234,7 @@ static bool get_once(struct cs_client *c, const char *path, int64_t wait_ms, str
     return code == CURLE_OK ? true : transport_error(c, code, err);
 }
 
-// A problem (RFC 9457): its code where it is one of ours, its detail in words.
+// A problem (RFC 9457): our code if it has one, and its detail.
 static bool problem(struct cs_client *c, const json_t *body, struct cs_err *err) {
     const char *code = json_string_value(json_object_get(body, "code"));
     const char *detail = json_string_value(json_object_get(body, "detail"));
@@ -256,7 +257,7 @@ bool cs_client_get(struct cs_client *c, const char *path, int64_t wait_ms, json_
     if (!get_once(c, path, wait_ms, err))
         return false;
     if ((c->status == 401 || c->status == 403) && c->o.account[0]) {
-        // Perhaps it is a key of the other kind. The first answer stands where the second is no better.
+        // Perhaps it is a key of the other kind. If that fails no better, the first answer counts.
         struct cs_err ignored;
         c->for_all = !c->for_all;
         forget_token(c);
@@ -353,7 +354,7 @@ static void put_escaped(struct cs_buf *path, const char *s) {
 
 void cs_client_put_segment(struct cs_buf *path, const char *segment) {
     cs_buf_putc(path, '/');
-    // "." and ".." would be taken for steps in the path.
+    // "." and ".." would be steps in the path.
     bool dots = strcmp(segment, ".") == 0 || strcmp(segment, "..") == 0;
     if (dots)
         cs_buf_puts(path, strlen(segment) == 1 ? "%2E" : "%2E%2E");

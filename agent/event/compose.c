@@ -53,7 +53,7 @@ bool cs_compose_event(const struct cs_compose *c, enum cs_event_type type, const
     else if (!cs_compose_uuid(c->now_ms, ev->subject, err))
         return false;
     ev->time_s = c->now_ms / 1000;
-    ev->seq = 1; // until the spool says
+    ev->seq = 1; // until the spool gives the number
     *ret = CS_TAKE(out);
     return true;
 }
@@ -95,8 +95,8 @@ static bool read_chain(struct cs_crypto *crypto, const struct cs_keyed_source *s
            append_certs(out, part, certs, n, err);
 }
 
-// A key that fits none of the certificates is the commonest of mistakes: it is named before anything about
-// order.
+// The most common mistake is a key that fits none of the certificates. It is reported before any
+// fault of order.
 static bool check_key_fits_one(const struct cs_keyed_source *src, const struct cs_composed *out, size_t part,
                                struct cs_bytes spki, struct cs_err *err) {
     for (size_t i = 0; i < out->chains[part].n; i++)
@@ -166,7 +166,7 @@ struct to_seal {
     const struct cs_csr *csr;
 };
 
-// Seals the key, then has it sign the proof of possession, which is bound to the sealed bytes.
+// Seals the key. Then the key signs the proof of possession, which is bound to the sealed bytes.
 static bool seal_and_prove(const struct cs_compose *c, const struct to_seal *s, struct cs_composed *out,
                            struct cs_encoded *ret_key, struct cs_encoded *ret_pop, struct cs_err *err) {
     const struct cs_event *ev = &out->event;
@@ -264,7 +264,7 @@ static bool check_name(const char *name, enum cs_algorithm algorithm, struct cs_
         return true;
     char shown[CS_SECRET_QUOTE_SIZE];
     cs_secret_quote(name, strlen(name), shown, sizeof shown);
-    if (random) // a line of one: names are shown to everybody
+    if (random) // one line of random characters: names are shown to everybody
         return cs_err_set(err, CS_ERR_REJECT, CS_CODE_NAME_INVALID,
                           "\"%s\": this looks like a part of a key, not like a name; choose another name.",
                           shown);

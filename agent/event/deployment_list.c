@@ -14,7 +14,7 @@ int cs_deployment_list_run(const struct cs_cli *cli, const struct cs_deployment_
     CS_AUTO(cs_session_close) struct cs_session s = {0};
     if (!cs_session_open(cli, CS_NEED_KEY, &s, &err))
         return cs_report_failure(cli, &err);
-    s.account = ""; // the token is for all of them
+    s.account = ""; // the token is for all accounts
     json_t *all = json_array();
     bool ok =
         cs_session_client(&s, &err) && cs_client_get_list(s.client, list->path, list->member, all, &err);

@@ -84,7 +84,7 @@ bool cs_hostkey_make(const char *path, struct cs_privkey **ret, struct cs_err *e
     return true;
 }
 
-// Any outcome may be asked for, by enrolled keys only; this one does not exist.
+// Only enrolled keys may ask for an outcome. This one does not exist.
 bool cs_hostkey_enrolled(const struct cs_session *s, struct cs_privkey *key, const char *kid) {
     struct cs_session as = *s;
     CS_AUTO(cs_end_clear) struct cs_end end = {0};

@@ -63,7 +63,7 @@ bool cs_input_read(const char *path, unsigned flags, struct cs_input *ret, struc
         }
     }
     if (ok) {
-        // Best effort: an ordinary user may lock little.
+        // It may fail: an ordinary user may lock little.
         (void)mlock(in.map, MAP_SIZE);
         (void)madvise(in.map, MAP_SIZE, MADV_DONTDUMP);
         in.bytes.data = in.map;

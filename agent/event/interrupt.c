@@ -8,13 +8,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#define WAKE    SIGUSR1 // of the thread alone, when it is to end
+#define WAKE    SIGUSR1 // ends the thread itself
 #define NOTHING "Nothing was written, and nothing was sent."
 
 struct cs_interrupt {
     sigset_t set;
     pthread_t thread;
-    pthread_mutex_t lock; // of what follows
+    pthread_mutex_t lock; // of the members below
     bool json, ended, quit;
     char path[sizeof((struct cs_cli){0}.path)];
     char stage[16];
@@ -27,13 +27,13 @@ static void write_all(int fd, const char *s) {
     for (size_t len = strlen(s); len > 0;) {
         ssize_t n = write(fd, s, len);
         if (n <= 0)
-            return; // nowhere left to say so
+            return; // nowhere left to report it
         s += n;
         len -= (size_t)n;
     }
 }
 
-// Not by the command's streams: it may hold them.
+// Not through the command's streams: the command may hold their locks.
 static void tell(const struct cs_interrupt *i, int code) {
     char text[sizeof i->path + sizeof i->sentence + 32];
     if (!i->json) {
@@ -53,7 +53,8 @@ static void tell(const struct cs_interrupt *i, int code) {
     write_all(STDOUT_FILENO, "\n");
 }
 
-// What the caller had ignored (nohup, a job in the background of a script) stays ignored: sigwait would take it.
+// Signals that the caller ignores (nohup, a background job of a script) stay ignored. sigwait would
+// take them.
 static void signals(sigset_t *ret) {
     static const int all[] = {SIGINT, SIGTERM, SIGHUP};
     sigemptyset(ret);
@@ -71,7 +72,7 @@ static void *wait_for_signals(void *arg) {
         int sig;
         if (sigwait(&i->set, &sig) != 0)
             return NULL;
-        pthread_mutex_lock(&i->lock); // for ever, where it ends here: what is said stays true
+        pthread_mutex_lock(&i->lock); // kept for ever if it ends here: the message stays true
         if (i->quit) {
             pthread_mutex_unlock(&i->lock);
             return NULL;
@@ -136,7 +137,7 @@ void cs_interrupt_ended(struct cs_interrupt *i) {
 void cs_interrupt_free(struct cs_interrupt *i) {
     if (!i)
         return;
-    // Not by pthread_cancel, which wants libgcc_s where the program runs.
+    // Not with pthread_cancel: it needs libgcc_s on the host.
     pthread_mutex_lock(&i->lock);
     i->quit = true;
     pthread_mutex_unlock(&i->lock);

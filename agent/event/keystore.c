@@ -23,7 +23,7 @@ bool cs_keystore_is_uri(const char *key) {
 static bool fail(struct cs_err *err, const char *uri, const char *what) {
     char shown[200], reason[200] = "";
     unsigned long code = ERR_peek_last_error();
-    cs_mask_text(uri, shown, sizeof shown, true); // it may hold a PIN
+    cs_mask_text(uri, shown, sizeof shown, true); // it may contain a PIN
     if (code != 0)
         snprintf(reason, sizeof reason, ": %s",
                  ERR_reason_error_string(code) ? ERR_reason_error_string(code) : "no reason given");
@@ -31,8 +31,8 @@ static bool fail(struct cs_err *err, const char *uri, const char *what) {
     return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "agent.key: %s: %s%s", shown, what, reason);
 }
 
-// A library context of its own: a provider of hardware that is loaded into the common one would be asked for
-// digests and random numbers, too.
+// A library context of its own. A hardware provider in the common one would also be asked for
+// digests and random numbers.
 struct providers {
     OSSL_LIB_CTX *ctx;
     OSSL_PROVIDER *wanted, *builtin;
@@ -55,7 +55,7 @@ static struct providers *load_providers(const char *uri, const char *name, struc
         p->ctx = OSSL_LIB_CTX_new();
     if (p && p->ctx) {
         if (config)
-            (void)OSSL_LIB_CTX_load_config(p->ctx, config); // there need not be one
+            (void)OSSL_LIB_CTX_load_config(p->ctx, config); // the file is optional
         ERR_clear_error();
         p->wanted = name[0] ? OSSL_PROVIDER_load(p->ctx, name) : NULL;
         p->builtin = OSSL_PROVIDER_load(p->ctx, "default");

@@ -5,7 +5,7 @@
 
 #include "event/session.h"
 
-// False with the place of the fault.
+// False: *ret_wrong is the place of the fault.
 static bool parse(const struct cs_cli_list *list, unsigned *ret, const char **ret_wrong) {
     unsigned can = 0;
     for (size_t i = 0; i < list->count; i++) {

@@ -19,14 +19,15 @@
 
 extern char **environ;
 
-// --config, CERTSYNC_CONFIG, the system's file, the user's; "" where there is none.
+// --config, CERTSYNC_CONFIG, the system's file, the user's file; "" without any.
 static void config_path(const struct cs_globals *g, char *out, size_t size) {
     char user[PATH_MAX] = "";
     const char *home = getenv("HOME"), *env = getenv("CERTSYNC_CONFIG");
     if (home && home[0])
         snprintf(user, sizeof user, "%s" USER_CONFIG, home);
     bool has_user = user[0] && access(user, R_OK) == 0;
-    // A system's file that cannot be read counts where there is no other: loading it then says so.
+    // Without another file, a system's file that cannot be read counts: loading it reports the
+    // fault.
     bool has_system = access(SYSTEM_CONFIG, has_user ? R_OK : F_OK) == 0;
     const char *path = g->config       ? g->config
                        : env && env[0] ? env
@@ -69,7 +70,7 @@ static bool missing(const struct cs_session *s, struct cs_err *err, const char *
                       option[0] ? ", or give " : "", option);
 }
 
-// "" where the directory that the file is to lie in is there; else what to do.
+// "" if the directory of the file exists; else what to do.
 static const char *no_directory(const char *path) {
     char directory[PATH_MAX];
     snprintf(directory, sizeof directory, "%s", path);
@@ -114,7 +115,7 @@ static bool load_key(struct cs_session *s, struct cs_err *err) {
     CS_AUTO(cs_input_clear) struct cs_input in = {0};
     if (!cs_input_read(path, CS_INPUT_PRIVATE, &in, err) ||
         !cs_pem_privkey(s->crypto, path, in.bytes, &key, err)) {
-        err->kind = CS_ERR_CONFIG; // a setting is at fault, not what is to be sent
+        err->kind = CS_ERR_CONFIG; // a setting is wrong, not the event
         return false;
     }
     return put_key(s, key, path, err);
@@ -155,7 +156,7 @@ static bool load_custodian(struct cs_session *s, struct cs_err *err) {
 bool cs_session_open(const struct cs_cli *cli, unsigned needs, struct cs_session *ret, struct cs_err *err) {
     *ret = (struct cs_session){.cli = cli, .globals = cli->globals, .clock = cs_clock_real()};
     struct cs_session *s = ret; // the caller closes it, also half open
-    // What does not end by itself has its own way with signals.
+    // Endless commands handle signals themselves.
     if (!(needs & CS_ENDLESS) && !cs_interrupt_start(cli, s->globals->json, &s->interrupt, err))
         return false;
     s->deadline_ms =

@@ -26,7 +26,7 @@ static enum cs_ending ending_of(const char *status) {
         return CS_ENDING_PENDING;
     if (strcmp(status, "rejected") == 0)
         return CS_ENDING_REJECTED;
-    // A duplicate is the same event once more: it was applied then.
+    // A duplicate is the same event again: the first one was applied.
     return strcmp(status, "applied") == 0 || strcmp(status, "duplicate") == 0 ? CS_ENDING_APPLIED
                                                                               : CS_ENDING_UNKNOWN;
 }
@@ -69,7 +69,7 @@ bool cs_end_ask(struct cs_session *s, const char *account, const char *event_id,
         cs_end_read(doc, seq, ret);
         return true;
     }
-    // An account that is not there is said at once; an outcome that is not there may still come.
+    // A missing account is reported at once. A missing outcome may still come.
     if (cs_client_status(s->client) != 404 || err->code == CS_CODE_ACCOUNT_UNKNOWN)
         return false;
     *ret = (struct cs_end){.ending = CS_ENDING_UNKNOWN};
@@ -83,7 +83,7 @@ static int compare_seq(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-// `seqs` and what is not published, by rising number.
+// `seqs`, and what is not published, by rising number.
 static bool to_sign_again(struct cs_spool *spool, const int64_t *seqs, size_t n, int64_t **ret, size_t *ret_n,
                           struct cs_err *err) {
     struct cs_spool_item *items;
@@ -179,7 +179,7 @@ static bool settle_event(struct pass *p, const struct cs_spool_entry *e, struct 
     case CS_ENDING_REPLAYED:
         if (end.watermark > t->watermark)
             t->watermark = end.watermark;
-        if (heartbeat) // the next one says more
+        if (heartbeat) // the next heartbeat says more
             return drop(t, e->item.seq, err);
         p->again[t->replayed++] = e->item.seq;
         return true;
@@ -207,7 +207,7 @@ static bool settle_one(struct pass *p, int64_t seq, struct cs_err *err) {
         return false;
     case CS_SPOOL_GONE:
         break;
-    case CS_SPOOL_QUARANTINED: // it was published: only its outcome will not be told
+    case CS_SPOOL_QUARANTINED: // it was published, but its outcome will not be reported
         cs_log_err(CS_LOG_ERROR, "spool file damaged", err, "number=%" PRId64, seq);
         break;
     }

@@ -14,8 +14,8 @@ struct cs_outcome_watch {
     rd_kafka_queue_t *queue;
     int32_t partitions;
     int32_t only;        // this partition; -1: all
-    int32_t next;        // not started yet
-    int64_t seq;         // that ends are about
+    int32_t next;        // the next one to start
+    int64_t seq;         // the number to look for
     struct cs_end *ends; // one a partition
 };
 
@@ -28,8 +28,8 @@ static bool wanted(const struct cs_outcome_watch *w, int32_t partition) {
     return w->only < 0 || w->only == partition;
 }
 
-// Where to begin: of all partitions at the end. Of one at the outcome of that offset: there is one for each
-// record, so it is at that very place, or after it where outcomes were published more than once.
+// Where to begin. For all partitions: at the end. For one: at the event's offset. Each record has
+// an outcome, so it is at that place, or later if outcomes were published twice.
 static int64_t first_offset(const struct cs_outcome_watch *w, int64_t events_offset, int64_t low,
                             int64_t high) {
     if (w->only < 0)
@@ -38,7 +38,7 @@ static int64_t first_offset(const struct cs_outcome_watch *w, int64_t events_off
     return first > low ? first : low;
 }
 
-// The simple consumer: rd_kafka_assign wants a group, and this one has no use for any.
+// The simple consumer. rd_kafka_assign would need a group, which is of no use here.
 static bool start(struct cs_outcome_watch *w, const char *topic, int64_t events_offset, int64_t deadline_ms,
                   struct cs_err *err) {
     w->queue = rd_kafka_queue_new(w->rk);
@@ -132,7 +132,7 @@ static int badness(enum cs_ending e) {
     return 0;
 }
 
-// The worst of all partitions; NULL while one is missing.
+// The worst end of all partitions. NULL while one is missing.
 static const struct cs_end *worst(const struct cs_outcome_watch *w) {
     const struct cs_end *out = NULL;
     for (int32_t p = 0; p < w->partitions; p++) {

@@ -29,7 +29,7 @@ static void on_acked(void *arg, size_t index, int32_t partition, int64_t offset)
     struct batch *b = arg;
     b->drain->published++;
     cs_fault_point("produced");
-    // A mark that cannot be written is not a loss: the event is sent once more, with the same bytes.
+    // A mark that cannot be written loses nothing: the same bytes are sent once more.
     if (!cs_spool_sent(b->drain->spool, b->entries[index].item.seq, partition, offset, &b->mark_err))
         b->mark_failed = true;
 }
@@ -80,7 +80,7 @@ static void on_partition_acked(void *arg, size_t index, int32_t partition, int64
         e->failed = true;
 }
 
-// The same bytes to every partition that has not acknowledged them.
+// Publishes the same bytes to every partition that has not acknowledged them.
 static bool publish_everywhere(struct cs_drain *d, const struct cs_spool_entry *entry, int64_t deadline_ms,
                                struct cs_err *err) {
     int32_t partitions;
@@ -110,7 +110,7 @@ static bool publish_everywhere(struct cs_drain *d, const struct cs_spool_entry *
     return ok && cs_spool_sent(d->spool, entry->item.seq, -1, 0, err);
 }
 
-// Takes one event into the batch; publishes the batch where it is full, or where the order asks for it.
+// Takes one event into the batch. Publishes the batch if it is full, or if the order requires it.
 static bool take(struct cs_drain *d, struct batch *b, int64_t seq, int64_t deadline_ms, struct cs_err *err) {
     struct cs_spool_entry e = {0};
     switch (cs_spool_load(d->spool, d->crypto, seq, &e, err)) {
@@ -140,7 +140,7 @@ static bool take(struct cs_drain *d, struct batch *b, int64_t seq, int64_t deadl
     return b->n == BATCH_EVENTS || b->bytes >= BATCH_BYTES ? publish_batch(d, b, deadline_ms, err) : true;
 }
 
-// One pass over what was there when it began.
+// One pass over the events that were there at its begin.
 static bool pass(struct cs_drain *d, struct batch *b, int64_t upto, int64_t deadline_ms, size_t *ret_taken,
                  struct cs_err *err) {
     struct cs_spool_item *items;

@@ -37,7 +37,7 @@ static bool make_quarantine(struct cs_spool *s, int *ret_fd, struct cs_err *err)
     return true;
 }
 
-// Moves a file that is not what was written aside; its number stays used. err then says what happened.
+// Moves a damaged file aside; its number stays used. err says what happened.
 static enum cs_spool_load quarantine(struct cs_spool *s, const struct cs_spool_name *n, const char *fault,
                                      struct cs_err *err) {
     char name[CS_SPOOL_NAME_SIZE];
@@ -60,7 +60,7 @@ static enum cs_spool_load quarantine(struct cs_spool *s, const struct cs_spool_n
     return CS_SPOOL_QUARANTINED;
 }
 
-// Whole by its checksum, but is it this spool's? A file of a newer release is left alone.
+// Its checksum is good, but is it of this spool? A file of a newer release is left alone.
 static enum cs_spool_load decode(struct cs_spool *s, const struct cs_spool_name *n, struct cs_bytes value,
                                  struct cs_spool_entry *e, struct cs_err *err) {
     if (!cs_event_decode(value, &e->event, err)) {
@@ -155,7 +155,7 @@ bool cs_spool_ack(struct cs_spool *s, int64_t seq, int32_t partition, int64_t of
     return ok;
 }
 
-// A line of the list: "partition offset". False for a half one.
+// A line of the list: "partition offset". False for an incomplete one.
 static bool parse_ack(const char *line, int32_t n, int32_t *ret) {
     char *end;
     long partition = strtol(line, &end, 10);
@@ -178,8 +178,8 @@ bool cs_spool_acks(struct cs_spool *s, int64_t seq, bool *acked, int32_t n, stru
     if (!cs_spool_read(&s->dir, name, ACKS_MAX, &text, &missing, err))
         return false;
     memset(acked, 0, (size_t)n * sizeof *acked);
-    // A line that a killed process left half written says nothing: that partition is sent once more.
-    // Each line begins with a line feed of its own, so that it does not join the half one.
+    // A killed process may leave an incomplete line. It is ignored, and that partition is sent once
+    // more. Each line begins with a line feed, so that it does not join the incomplete one.
     char *rest = missing || !text.data ? NULL : (char *)text.data;
     for (char *end; rest && (end = strchr(rest, '\n')) != NULL; rest = end + 1) {
         int32_t partition;
@@ -213,7 +213,7 @@ bool cs_spool_quarantined(struct cs_spool *s, size_t *ret, struct cs_err *err) {
 
 bool cs_spool_publish_lock(struct cs_spool *s, const struct cs_clock *clock, int64_t deadline_ms,
                            struct cs_err *err) {
-    // flock has no timeout, and an alarm would be the process's own business.
+    // flock has no timeout, and an alarm belongs to the process.
     while (flock(s->publish_fd, LOCK_EX | LOCK_NB) < 0) {
         if (errno != EWOULDBLOCK && errno != EINTR)
             return cs_spool_fail(err, &s->dir, "publish.lock", "lock", errno);

@@ -150,7 +150,7 @@ static bool write_all(int fd, struct cs_bytes b) {
 }
 
 static void temp_name(size_t i, char out[CS_SPOOL_NAME_SIZE]) {
-    // One set of them is enough: writers hold the lock.
+    // One set of names is enough: writers hold the lock.
     if (i == 0)
         snprintf(out, CS_SPOOL_NAME_SIZE, ".tmp");
     else
@@ -169,7 +169,7 @@ bool cs_spool_clean(const struct cs_spool_dir *d, struct cs_err *err) {
 
 static bool fill_temp(const struct cs_spool_dir *d, int fd, struct cs_bytes content, struct cs_err *err) {
     CS_SPOOL_STEP("temp-made");
-    (void)cs_path_give(d->fd, fd); // where it cannot be, the owner is told by its own open()
+    (void)cs_path_give(d->fd, fd); // if this fails, the owner's own open() will say so
     if (fchmod(fd, 0600) < 0)
         return cs_spool_fail(err, d, "a temporary file", "set the mode of", errno);
     if (!write_all(fd, content))
@@ -185,7 +185,7 @@ static bool sync_temp(const struct cs_spool_dir *d, int fd, struct cs_err *err) 
     return true;
 }
 
-// One of that name is what a killed process left, or what somebody put there: it is not written to.
+// A file of that name is from a killed process, or from somebody else. We do not write to it.
 static int make_temp(const struct cs_spool_dir *d, const char *temp) {
     int fd = cs_path_create(d->fd, temp, O_WRONLY, 0600);
     if (fd < 0 && errno == EEXIST && unlinkat(d->fd, temp, 0) == 0)
@@ -193,7 +193,7 @@ static int make_temp(const struct cs_spool_dir *d, const char *temp) {
     return fd;
 }
 
-// All are written before the first is synced: its sync then brings most of the others' along.
+// Writes all before it syncs the first: that sync takes most of the others along.
 static bool make_temps(const struct cs_spool_dir *d, const struct cs_spool_file *files, size_t n,
                        struct cs_err *err) {
     int fds[CS_SPOOL_GROUP_MAX];
@@ -211,7 +211,7 @@ static bool make_temps(const struct cs_spool_dir *d, const struct cs_spool_file 
     for (size_t i = 0; ok && i < made; i++)
         ok = sync_temp(d, fds[i], err);
     for (size_t i = 0; i < made; i++)
-        // A deferred write error of a network file system comes at close.
+        // A network file system may report a write error only at close.
         if (fds[i] >= 0 && close(fds[i]) < 0 && ok)
             ok = cs_spool_fail(err, d, files[i].name, "write", errno);
     return ok;
@@ -257,7 +257,7 @@ bool cs_spool_read(const struct cs_spool_dir *d, const char *name, size_t max, s
             continue;
         if (n < 0)
             ok = cs_spool_fail(err, d, name, "read", errno);
-        if (n <= 0 || ret->len > max) // a longer one is found to be wrong by who parses it
+        if (n <= 0 || ret->len > max) // if it is too long, the parser will find that
             break;
         cs_buf_put(ret, chunk, (size_t)n);
     }
@@ -268,7 +268,7 @@ bool cs_spool_read(const struct cs_spool_dir *d, const char *name, size_t max, s
 bool cs_spool_content_make(struct cs_crypto *c, const struct cs_privkey *key, const struct cs_event *ev,
                            struct cs_buf *out, struct cs_err *err) {
     CS_AUTO(cs_buf_clear) struct cs_buf value;
-    cs_buf_init(&value, (size_t)CS_EVENT_MAX * 16); // so that "too large" is said by us
+    cs_buf_init(&value, (size_t)CS_EVENT_MAX * 16); // so that we report "too large" ourselves
     if (!cs_event_encode(ev, &value, err))
         return false;
     if (!cs_buf_ok(&value, err))

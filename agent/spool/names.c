@@ -22,7 +22,7 @@ static int names_compare(const void *a, const void *b) {
     return (int)x->kind - (int)y->kind;
 }
 
-// All names of events, sorted; with seq not 0 only those of that number.
+// All names of events, sorted. seq other than 0: only those of that number.
 bool cs_spool_read_names(struct cs_spool *s, int64_t seq, struct cs_spool_names *ret, struct cs_err *err) {
     int fd = openat(s->dir.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -53,7 +53,7 @@ static bool exists(const struct cs_spool *s, const struct cs_spool_name *n) {
     return faccessat(s->dir.fd, name, F_OK, 0) == 0;
 }
 
-// The event's own file among all names; false where there is none.
+// The event's own file among all names. False if there is none.
 static bool own_name(const struct cs_spool_names *l, int64_t seq, struct cs_spool_name *ret) {
     size_t low = 0, high = l->n;
     while (low < high) {
@@ -75,7 +75,7 @@ static bool own_name(const struct cs_spool_names *l, int64_t seq, struct cs_spoo
 bool cs_spool_find(struct cs_spool *s, int64_t seq, struct cs_spool_name *ret, bool *ret_found,
                    struct cs_err *err) {
     struct cs_spool_names l = {0};
-    // Mostly it is a new one, or under the name that the last listing saw: no need to read the directory.
+    // Mostly it is new, or has the name of the last listing. Then the directory need not be read.
     struct cs_spool_name n = {.kind = CS_SPOOL_NAME_NEW, .seq = seq};
     *ret_found = exists(s, &n) || (own_name(&s->seen, seq, &n) && exists(s, &n));
     if (*ret_found) {
@@ -95,7 +95,7 @@ bool cs_spool_list(struct cs_spool *s, struct cs_spool_item **ret, size_t *ret_n
     bool ok = cs_spool_read_names(s, 0, &l, err);
     for (size_t i = 0; ok && i < l.n; i++) {
         cs_spool_raise_highest(s, l.items[i].seq);
-        if (l.items[i].kind == CS_SPOOL_NAME_REPLACING) { // left by a process that was killed
+        if (l.items[i].kind == CS_SPOOL_NAME_REPLACING) { // left by a killed process
             free(l.items);
             l = (struct cs_spool_names){0};
             ok = cs_spool_scan(s, err) && cs_spool_read_names(s, 0, &l, err);

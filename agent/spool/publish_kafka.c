@@ -13,7 +13,7 @@
 #define POLL_MS  50
 #define PURGE_MS 2000
 
-// What the files of Kafka's TLS looked like when the client was made.
+// What stat() said of Kafka's TLS files when the client was made.
 struct looks {
     struct {
         dev_t dev;
@@ -31,10 +31,10 @@ struct kafka {
     rd_kafka_t *rk;
     int32_t partitions; // 0: not asked yet
     struct looks looks;
-    bool told; // that the changed files cannot be used
+    bool told; // it was reported that the changed files cannot be used
 };
 
-// One call of publish(); delivery reports come to it through the messages' opaque pointers.
+// One call of publish(). The messages' opaque pointers lead delivery reports to it.
 struct batch {
     cs_publish_acked acked;
     void *arg;
@@ -77,8 +77,9 @@ static void look_at_files(const struct kafka *k, struct looks *ret) {
     }
 }
 
-// Nothing is under way between two calls: the old client has nothing left to do once there is a new one. Files that cannot be used, a pair of which
-// one half is there perhaps, leave the old one in use; they are tried again with the next call.
+// Nothing is under way between two calls: the old client has nothing to do once there is a new one.
+// If the files cannot be used (perhaps one half of a pair is new), the old client stays. The next
+// call tries again.
 static bool connect_client(struct kafka *k, struct cs_err *err) {
     struct looks now;
     rd_kafka_t *made = NULL;
@@ -128,7 +129,7 @@ static rd_kafka_resp_err_t produce_one(rd_kafka_t *rk, rd_kafka_topic_t *topic,
     return cs_kafka_produce(rk, &record);
 }
 
-// Hands all to librdkafka; a full queue is waited for. Stops at the first report of a failure.
+// Hands all to librdkafka, and waits while its queue is full. Stops at the first failure.
 static bool produce_all(struct kafka *k, rd_kafka_topic_t *topic, struct batch *b,
                         const struct cs_publish_record *records, size_t n, int64_t deadline,
                         struct cs_err *err) {
@@ -147,8 +148,8 @@ static bool produce_all(struct kafka *k, rd_kafka_topic_t *topic, struct batch *
     return true;
 }
 
-// What is not acknowledged must be out of the queue before the caller's records go: it will be sent again
-// with the same bytes.
+// Unacknowledged messages must leave the queue before the caller frees its records. They are sent
+// again with the same bytes.
 static void drop_open(struct kafka *k, struct batch *b) {
     if (b->open == 0)
         return;
@@ -165,7 +166,7 @@ static bool publish_batch(struct kafka *k, struct batch *b, const struct cs_publ
     if (!topic)
         return cs_kafka_err(err, rd_kafka_last_error(), "topic %s", k->topic);
     bool ok = produce_all(k, topic, b, records, n, deadline, err);
-    rd_kafka_topic_destroy(topic); // the records hold it
+    rd_kafka_topic_destroy(topic); // the records hold a reference
     while (ok && b->open > 0 && b->failed == RD_KAFKA_RESP_ERR_NO_ERROR &&
            cs_clock_mono_ms(cs_clock_real()) < deadline)
         rd_kafka_poll(k->rk, POLL_MS);
@@ -187,7 +188,7 @@ static bool kafka_publish(struct cs_publisher *p, const struct cs_publish_record
     struct kafka *k = (struct kafka *)p;
     int64_t start = cs_clock_mono_ms(cs_clock_real());
     int32_t partitions;
-    // Says what is wrong (brokers, topic, rights) far better than a message that never gets away.
+    // This reports what is wrong (brokers, topic, rights) better than a message that is never sent.
     if (!kafka_partitions(p, timeout_ms, &partitions, err))
         return false;
     timeout_ms -= cs_clock_mono_ms(cs_clock_real()) - start;

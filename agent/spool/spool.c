@@ -71,7 +71,7 @@ static bool read_counter(struct cs_spool *s, struct cs_err *err) {
     return true;
 }
 
-// Makes durable that all numbers up to seq are used. Looks ahead to the highest, so that it is written
+// Makes durable that all numbers up to seq are used. It reserves some ahead, so that it is written
 // seldom.
 bool cs_spool_raise_counter(struct cs_spool *s, int64_t seq, struct cs_err *err) {
     if (s->counter >= seq)
@@ -107,8 +107,8 @@ static bool unlink_name(struct cs_spool *s, const struct cs_spool_name *n, struc
     return true;
 }
 
-// The event's own file goes before its list of acknowledgements, so that a list never stands for less than it
-// says.
+// The event's own file goes before its list of acknowledgements: an event without its list would be
+// sent again.
 bool cs_spool_unlink_seq(struct cs_spool *s, int64_t seq, struct cs_err *err) {
     struct cs_spool_name own;
     bool found;
@@ -156,7 +156,8 @@ bool cs_spool_lock(struct cs_spool *s, struct cs_err *err) {
 
 void cs_spool_unlock(struct cs_spool *s) {
     memcpy(s->hint.magic, hint_magic, sizeof hint_magic);
-    // A hint that cannot be written is as one that is too low: noticed when a number is taken.
+    // A hint that cannot be written is like one that is too low: that is noticed when a number is
+    // taken.
     const struct cs_spool_hint hint = s->hint;
     if (pwrite(s->lock_fd, &hint, sizeof hint, 0) != (ssize_t)sizeof hint && ftruncate(s->lock_fd, 0) < 0)
         s->hint.magic[0] = '\0';
@@ -302,7 +303,7 @@ bool cs_spool_repair(const char *dir, const char *kid, int64_t seq, struct cs_er
         return false;
     struct cs_err ignored;
     if (!read_counter(s, &ignored))
-        s->counter = 0; // the damaged one: it is written anew below
+        s->counter = 0; // the damaged one, which is written anew below
     cs_spool_raise_highest(s, seq);
     bool ok = cs_spool_scan(s, err);
     s->counter = 0;
@@ -331,8 +332,8 @@ static bool numbers_used_up(const struct cs_spool *s, struct cs_err *err) {
                       "spool %s: all numbers of key %s are used; make and enrol a new key", s->path, s->kid);
 }
 
-// The next free number. The hint may be too low by a process that was killed: then a file of that number is
-// there.
+// The next free number. A killed process may leave a hint that is too low. Then a file of that
+// number exists.
 static bool next_seq(struct cs_spool *s, int64_t *ret, struct cs_err *err) {
     char name[CS_SPOOL_NAME_SIZE];
     struct stat st;
@@ -349,7 +350,7 @@ static bool next_seq(struct cs_spool *s, int64_t *ret, struct cs_err *err) {
 static bool write_events(struct cs_spool *s, const struct cs_spool_file *files, size_t n, int64_t highest,
                          struct cs_err *err) {
     if (!cs_spool_write(&s->dir, files, n, err)) {
-        // Who is told that nothing was kept must find nothing kept.
+        // If the caller is told that nothing was kept, nothing may be kept.
         for (size_t i = n; i-- > 0;)
             unlinkat(s->dir.fd, files[i].name, 0);
         return false;
@@ -361,7 +362,7 @@ static bool write_events(struct cs_spool *s, const struct cs_spool_file *files, 
     return true;
 }
 
-// Signs the events with numbers from first on; the contents' bytes are in one buffer.
+// Signs the events with numbers from first on. One buffer holds the contents' bytes.
 static bool make_files(struct cs_spool *s, struct cs_crypto *c, const struct cs_privkey *key,
                        struct cs_event *const *events, size_t n, int64_t first, struct cs_buf *bytes,
                        struct cs_spool_file *files, struct cs_err *err) {
