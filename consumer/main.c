@@ -27,7 +27,7 @@ static const char description[] =
     "Begin with: certsync-consumer settings --example; then init (once, makes the topics), check, run.\n\n"
     "Exit codes: 0 done; 1 failed; 2 usage or settings, or Kafka or Redis are away.";
 
-// `run` is what the program is for: it may be left out.
+// Mostly the program is used for `run`, so that word may be left out.
 static bool names_no_command(int argc, char **argv) {
     static const char *const with_value[] = {"-c", "--config", "--set"};
     static const char *const answers[] = {"-h", "--help", "--version"};
@@ -49,10 +49,11 @@ static bool names_no_command(int argc, char **argv) {
 static const struct cs_cli_codes codes = {cs_codes_text, cs_codes_markdown, cs_codes_json};
 
 int main(int argc, char **argv) {
-    // Before anything holds a key. Without it (memory limits) the service key lies in ordinary memory that is
-    // wiped.
+    // Before anything holds a key. If it fails (memory limits), the service key is in ordinary
+    // memory, which is wiped.
     (void)cs_secure_heap_init();
-    // A server that closes its connection is an error of that connection.
+    // A server that closes its connection must not end the program: that is an error of the
+    // connection.
     signal(SIGPIPE, SIG_IGN);
     const struct cs_command commands[] = {cs_cmd_run,      cs_cmd_init,     cs_cmd_check,      cs_cmd_verify,
                                           cs_cmd_replay,   cs_cmd_diff,     cs_cmd_explain,    cs_cmd_show,

@@ -124,11 +124,10 @@ bool cs_settings_redis(const struct cs_consumer_settings *s, struct cs_redis_acc
 int cs_settings_workers(const struct cs_consumer_settings *s, int32_t partitions) {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     int64_t n = s->workers ? s->workers : cores > 0 ? cores : 1;
-    return n < partitions ? (int)n : partitions; // more would have nothing to do
+    return n < partitions ? (int)n : partitions; // more workers would have nothing to do
 }
 
-// Then the settings of certsync alone: one shell, or one pod, may export those of both programs. A test holds
-// them against that program's own table.
+// File descriptors that the program uses for itself.
 #define OWN_FILES                                                                                            \
     64 // logs, the loop, the API's connections to Redis, the inspector's (its client of Kafka is added)
 #define WORKER_OWN_FILES  8 // its pipe, its connections to Redis
@@ -137,7 +136,7 @@ int cs_settings_workers(const struct cs_consumer_settings *s, int32_t partitions
 uint64_t cs_settings_files(const struct cs_consumer_settings *s) {
     uint64_t client = cs_kafka_files(&s->kafka), workers = (uint64_t)cs_settings_workers(s, INT32_MAX);
     uint64_t api = s->api_listen[0] ? (uint64_t)s->api_max_connections + 1 + client : 0;
-    // Where the files of Kafka's TLS are renewed, new clients stand beside the old ones for a moment.
+    // When Kafka's TLS files are renewed, there are old and new clients for a moment.
     uint64_t clients = s->kafka.ssl_ca[0] || s->kafka.ssl_certificate[0] ? 2 * client : client;
     return OWN_FILES + clients + workers * (WORKER_OWN_FILES + CLIENTS_OF_WORKER * clients) + api;
 }
@@ -149,6 +148,8 @@ bool cs_settings_raise_files(const struct cs_consumer_settings *s, struct cs_err
     return cs_fd_limit_raise(cs_settings_files(s), what, err);
 }
 
+// main reads CONFIG; CRASH_AT and BUILD are for tests. The rest are settings of certsync alone:
+// one shell or pod may export both programs' settings. A test compares them with that program's table.
 static const char *const env_ignore[] = {"CERTSYNC_CONFIG",
                                          "CERTSYNC_CRASH_AT",
                                          "CERTSYNC_BUILD",

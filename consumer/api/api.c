@@ -10,12 +10,12 @@
 #include "certsync/runtime/log.h"
 #include "certsync/runtime/tls_expiry.h"
 
-#define REPLY_MARGIN_MS 5000 // of the server's own deadline over Redis' and the longest wait
+#define REPLY_MARGIN_MS 5000 // the server's deadline exceeds Redis' timeout and the longest wait by this
 
 #define ACCOUNT "/v1/accounts/{account}"
 #define PAGED   "limit", "cursor"
 
-// One handler for each path under an account: its endpoint, then the common way (api/call.c).
+// One handler for each path under an account. It names the endpoint; api/call.c does the rest.
 #define ENDPOINT(name, access_, begin_, ...)                                                                 \
     static void on_##name(struct cs_http_request *req, void *arg) {                                          \
         static const char *const query[] = {__VA_ARGS__};                                                    \
@@ -24,7 +24,7 @@
         api_call_start(req, &endpoint);                                                                      \
     }
 
-// The same of what belongs to no account.
+// The same for what belongs to no account.
 #define DEPLOYMENT_ENDPOINT(name, cursor_, begin_)                                                           \
     static void on_##name(struct cs_http_request *req, void *arg) {                                          \
         static const char *const query[] = {PAGED, NULL};                                                    \
@@ -104,7 +104,7 @@ static bool start_redis(struct cs_api *api, struct cs_err *err) {
            api_look_new(api, &api->look, err) && api_standings_new(api, &api->standings, err);
 }
 
-// The certificate of what is in use now.
+// Notes the certificate that is in use now.
 static void note_tls(const struct cs_api *api) {
     const struct cs_consumer *c = api->consumer;
     if (c->settings->api_tls_certificate[0])
@@ -115,7 +115,7 @@ static bool on_tls_files(void *arg, struct cs_err *err) {
     return cs_api_reload_tls(arg, err);
 }
 
-// Before the files are read first, so that what changes in between is seen.
+// Called before the files are read first, so that later changes are seen.
 static bool watch_tls(struct cs_api *api, struct cs_err *err) {
     const struct cs_consumer_settings *s = api->consumer->settings;
     const char *const paths[] = {s->api_tls_certificate, s->api_tls_key};
@@ -139,7 +139,7 @@ static struct cs_http_options http_options(const struct cs_consumer_settings *s)
         .routes = routes,
         .route_count = CS_ARRAY_LEN(routes),
         .on_exchange = on_exchange,
-        .max_body_bytes = 4096, // no request of ours has one
+        .max_body_bytes = 4096, // none of our requests has a body
         .max_connections = (size_t)s->api_max_connections,
         .reply_timeout_ms = s->api_max_wait_s * 1000 + s->redis_timeout_ms * 2 + REPLY_MARGIN_MS,
     };
@@ -188,8 +188,8 @@ bool cs_api_idle(const struct cs_api *api) {
     return cs_http_server_open_requests(api->http) == 0;
 }
 
-// The server first: it lets go of every request, so that nothing is asked or answered any more. Then Redis,
-// whose last callbacks free the calls that had a question under way.
+// The server first: it lets go of all requests, so that nothing is asked or answered any more. Then
+// Redis: its last callbacks free the calls that still had a question under way.
 void cs_api_free(struct cs_api *api) {
     if (!api)
         return;

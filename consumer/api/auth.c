@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Who asks, and what that key may see. Keys are looked up for each request, so that a revocation counts at
-// once; the account's partition holds all that may be trusted there.
+// Who asks, and what that key may see. Each request looks up the key, so that a revocation counts
+// at once. The account's partition holds all keys that may be trusted there.
 //
-// A key that the account does not know gets one and the same answer whether the account exists, whether the
-// kid is enrolled but the signature is another's, and (as far as time tells) after the same work.
+// A key that the account does not know always gets the same answer: whether the account exists, or
+// whether the kid is enrolled and only the signature is another's. The work is the same too, as far
+// as time tells.
 #include <string.h>
 
 #include "api/internal.h"
 #include "certsync/runtime/log.h"
 
-// A valid key that nobody is looked up by: unknown kids are verified against it, so that they take as long.
+// A valid key of nobody. Unknown kids are verified against it, so that they take as long.
 static const struct cs_spki decoy = {
     .len = 91,
     .data = {0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
@@ -56,8 +57,9 @@ static void refuse_forbidden(struct api_call *call) {
     refuse(call, 403, CS_CODE_EVENT_FORBIDDEN, "The token's key has no right to see this.");
 }
 
-// Enrolled keys: all but single outcomes takes the right `read`. A key that was rotated away may still learn
-// what became of the events that it sent, its own rotation above all. A join token ends with its time.
+// Enrolled keys: all but single outcomes needs the right `read`. A rotated key may still learn what
+// became of the events that it sent, above all of its own rotation. A join token ends with its
+// time.
 static bool admit_agent(struct api_call *call, const struct cs_agent *agent) {
     enum api_access access = call->endpoint->access;
     bool expired = agent->expires_s != 0 && agent->expires_s < api_now_s(call->api);
@@ -68,7 +70,7 @@ static bool admit_agent(struct api_call *call, const struct cs_agent *agent) {
         return false;
     }
     bool may = access == API_OUTCOME || (access != API_SEALED_KEY && (agent->can & CS_CAN_READ));
-    // An agent speaks for its own account only, so its token has to say which.
+    // An agent speaks only for its own account. So its token must name that.
     if (!may || expired || strcmp(call->token.sub, call->account) != 0) {
         refuse_forbidden(call);
         return false;

@@ -11,7 +11,7 @@
 #include "redis/key.h"
 
 #define RETRY_AFTER_S "1"
-#define RESTARTS_MAX  5 // promotions that one call bears
+#define RESTARTS_MAX  5 // promotions that one call survives
 
 int64_t api_now_s(const struct cs_api *api) {
     return cs_clock_wall_ms(api->consumer->clock) / 1000;
@@ -45,7 +45,7 @@ void api_calls_free(struct cs_api *api) {
     }
 }
 
-// The client has left, or the server ends. A question that is under way is let run: its reply finds nobody.
+// The client has left, or the server ends. A question under way goes on; nobody reads its reply.
 static void on_cancel(struct cs_http_request *req, void *arg) {
     (void)req;
     struct api_call *call = arg;
@@ -62,7 +62,8 @@ static bool query_known(const struct api_endpoint *endpoint, const char *name) {
     return false;
 }
 
-// A parameter that is not known, or is given twice, is more likely a mistake than meant to do nothing.
+// An unknown parameter, or one that is given twice, is more likely a mistake than meant to do
+// nothing.
 static bool check_query(struct api_call *call) {
     size_t n = cs_http_query_count(call->req);
     for (size_t i = 0; i < n; i++) {
@@ -121,7 +122,7 @@ void api_put_key_of(struct cs_buf *command, const struct cs_api *api, int32_t pa
                     const char *key) {
     char text[CS_PREFIX_MAX + CS_STATE_KEY_MAX + 1];
     size_t n = cs_redis_prefix(text, api->consumer->settings->redis_namespace, partition, generation);
-    // Names and ids are bounded: what does not fit is no key of ours.
+    // Names and ids are bounded: a longer text is no key of ours.
     n += (size_t)snprintf(text + n, sizeof text - n, "%s", key);
     cs_redis_put_arg(command, text, n < sizeof text ? n : sizeof text - 1);
 }
@@ -149,7 +150,7 @@ static void on_error_reply(struct api_call *call, const redisReply *reply) {
     api_problem(call, 500, NULL, "%s", "The catalog cannot be read; the server's log says why.");
 }
 
-// Another generation is live than the one that was read: from the beginning, with that one.
+// Another generation is live than the one that was read. Begins again with that one.
 static void begin_anew(struct api_call *call) {
     if (call->state)
         call->state_free(call->state);
@@ -186,7 +187,7 @@ static void take_step(struct api_call *call, const redisReply *reply, int64_t ge
     api_call_settle(call);
 }
 
-// What is asked with GET or MGET takes the two keys along: one command is a transaction by itself.
+// A GET or MGET also reads the two keys. One command is a transaction by itself.
 #define GET_BEGINS  "*2\r\n$3\r\nGET\r\n"
 #define MGET_BEGINS "\r\n$4\r\nMGET\r\n"
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// GET …/certificates/{id} and …/certificates/{id}/sealed-key. {id} is the certificate's id or its name; own
-// certificates come first. What another account shared in is found by its name, or with ?owner= by either.
+// GET …/certificates/{id} and …/certificates/{id}/sealed-key. {id} is the certificate's id or its
+// name. Own certificates come first. A certificate of another account is found by its name, or with
+// ?owner= by both.
 //
-// No answer here holds a private key in the clear: nobody but the custodian could make one. Chains are
-// public. Sealed keys are left out of everything but sealed-key, which takes a custodian's token.
+// No answer here holds a private key in the clear: only the custodian could make one. Chains are
+// public. Sealed keys are only in sealed-key, which needs a custodian's token.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,10 +16,10 @@
 
 struct detail {
     bool sealed;  // the sealed key is asked for
-    bool by_name; // wanted is no id (any more): it is looked for as a name, once
+    bool by_name; // wanted is not, or no longer, taken for an id: it is looked up as a name, once
     char wanted[CS_NAME_MAX + 1];
     cs_account_id owner;    // of ?owner=; "" where not given
-    struct cs_shared_in in; // while the owner's material is asked for
+    struct cs_shared_in in; // while the owner's material is read
     struct cs_buf json;
 };
 
@@ -75,7 +76,7 @@ static void put_text(struct cs_buf *json, struct cs_bytes text) {
     cs_json_put_strn(json, (const char *)text.data, text.len);
 }
 
-// What the custodian needs to open each part's key (seal.h), and to check it against its certificate.
+// What the custodian needs to open each part's key (seal.h) and to compare it with the certificate.
 static void show_sealed(struct api_call *call, const struct cs_certificate *cert,
                         const struct cs_material *m) {
     struct detail *d = call->state;
@@ -107,7 +108,7 @@ static void show_sealed(struct api_call *call, const struct cs_certificate *cert
 
 static void ask_name(struct api_call *call);
 
-// The certificate and its material, read together so that they are of one version.
+// The certificate and its material are read together: they must be of one version.
 static void on_own(struct api_call *call, const redisReply *reply) {
     struct detail *d = call->state;
     struct cs_err err;
@@ -171,7 +172,7 @@ static bool is_leaf(struct cs_crypto *c, struct cs_bytes base64, const uint8_t s
     return ok && memcmp(found, sha256, sizeof found) == 0;
 }
 
-// Whether its chains are those of these leaves (of the version that the summary describes).
+// Whether these are the chains of the leaves that the summary describes.
 static bool fits_leaves(struct cs_crypto *c, const struct cs_material *m, const struct cs_cert_summary *s) {
     if (m->len != s->leaves_len)
         return false;
@@ -181,7 +182,7 @@ static bool fits_leaves(struct cs_crypto *c, const struct cs_material *m, const 
     return true;
 }
 
-// The chain lies with the owner, who may be a version ahead: then it is left out.
+// The owner has the chain, and may be a version ahead. Then the chain is left out.
 static void on_owners_material(struct api_call *call, const redisReply *reply) {
     struct detail *d = call->state;
     struct cs_err err;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// GET …/certificates: a page of the account's view, in the order of names or of expiry. It goes through an
-// index in steps (members, their documents, the shares of those shown), each bounded, with the loop free in
-// between. A filter that only documents can answer may discard much: after API_STEPS_MAX steps the page ends
+// GET …/certificates: a page of the account's view, by name or by expiry. It reads an index in
+// bounded steps: members, their documents, the shares of those shown. The loop is free between
+// steps. A filter that needs documents may discard much. So after API_STEPS_MAX steps the page ends
 // short, with a cursor.
 #include <inttypes.h>
 #include <stdio.h>
@@ -25,14 +25,14 @@ struct filter {
     int64_t within_days;
 };
 
-// A member of the view or expiry index, and where it stands.
+// A member of the view or expiry index, and its place.
 struct spot {
     char member[API_MEMBER_MAX + 1];
     int64_t score;
     int64_t passed;
 };
 
-struct shown { // one item that is written, but for its shares
+struct shown { // an item that is written, without its shares
     size_t at, len;
     size_t shares;
 };
@@ -53,9 +53,9 @@ struct listing {
     size_t shown_len;
     struct shown shown[API_DOCS_MAX];
     struct cs_buf items;  // texts of shown
-    struct cs_buf shares; // keys of their shares, as arguments
+    struct cs_buf shares; // keys of the shares, as arguments
     size_t shares_len;
-    bool full; // the page ends with what is shown
+    bool full; // the page ends with the items shown
     struct cs_buf json;
 };
 
@@ -151,7 +151,7 @@ static bool documents_decide(const struct filter *f) {
 
 static void on_index(struct api_call *call, const redisReply *reply);
 
-// Scores that can have the status at all; documents decide exactly.
+// Scores that can have the status at all. The documents decide exactly.
 static void status_bounds(const struct listing *l, int64_t *lowest, int64_t *highest) {
     int64_t soon = l->now_s + l->filter.within_days * DAY_S;
     *lowest = INT64_MIN;
@@ -182,9 +182,9 @@ static void put_bound(struct cs_buf *command, int64_t v, const char *none, int64
         cs_redis_put_int(command, v);
 }
 
-// Members of equal score are in the order of their bytes, which ZRANGEBYSCORE cannot start within: so the
-// cursor knows how many of its score were seen, and the question begins with the last of these. Where that is
-// another member now, see on_index.
+// Members of equal score are in the order of their bytes. ZRANGEBYSCORE cannot start inside them.
+// So the cursor counts how many of its score were seen, and the question begins with the last of
+// these. If that member has changed, see on_index.
 static void put_by_score(struct cs_buf *command, const struct api_call *call, struct listing *l) {
     int64_t lowest = 0, highest = 0;
     status_bounds(l, &lowest, &highest);
@@ -212,8 +212,8 @@ static void ask_index(struct api_call *call, struct listing *l) {
     bool members_decide = (l->by_expiry && f->prefix[0]) || f->has_source;
     CS_AUTO(cs_buf_clear) struct cs_buf command;
     cs_buf_init(&command, 8192);
-    // One more than the chunk tells whether the index ends with it; a question by score begins with the
-    // member that was seen last.
+    // One more than the chunk shows whether the index ends with it. A question by score also
+    // repeats the member that was seen last.
     l->asked = members_decide ? API_MEMBERS_MAX : chunk_limit(l) + 2;
     if (l->by_expiry) {
         put_by_score(&command, call, l);
@@ -246,7 +246,7 @@ static void next_step(struct api_call *call, struct listing *l) {
 static bool take_member(struct listing *l, const char *member, int64_t score, int64_t passed, int64_t limit) {
     bool after = !l->by_expiry || is_after(l, member, score);
     l->scan.passed = passed;
-    if (!after) // it was seen, or would have been: only how many there are is news
+    if (!after) // seen before: it only counts
         return false;
     l->has_scan = true;
     l->scan.score = score;
@@ -256,7 +256,8 @@ static bool take_member(struct listing *l, const char *member, int64_t score, in
     return (int64_t)l->chunk_len == limit;
 }
 
-// The member that the cursor stood on has gone, or another came before it: all of its score are walked again.
+// The cursor's member has gone, or another came before it. Then all members of its score are read
+// again.
 static bool must_walk(const struct listing *l, const redisReply *reply, size_t stride) {
     if (!l->by_expiry || l->offset == 0)
         return false;
@@ -324,7 +325,7 @@ static void show(struct api_call *call, struct listing *l, const struct api_item
     struct shown *s = &l->shown[l->shown_len];
     if (!document_passes(&l->filter, item, l->now_s))
         return;
-    cs_buf_putc(&l->items, '\n'); // between two of them, so that no comma is put
+    cs_buf_putc(&l->items, '\n'); // separates two items, so that no comma is put
     *s = (struct shown){.at = l->items.len};
     cs_json_begin(&l->items, '{');
     api_item_put(&l->items, item, l->now_s, l->filter.within_days);
@@ -335,7 +336,7 @@ static void show(struct api_call *call, struct listing *l, const struct api_item
     l->count++;
 }
 
-// Nil and tombstones: it went between the two questions.
+// Nil or a tombstone: it went between the two questions.
 static bool read_document(struct api_call *call, struct listing *l, bool shared, struct cs_bytes doc,
                           struct cs_err *err) {
     struct api_item item;
@@ -358,7 +359,7 @@ static bool read_document(struct api_call *call, struct listing *l, bool shared,
     return true;
 }
 
-// Puts the items with their shares behind the page; the replies follow in the order of the keys.
+// Writes the items with their shares into the page. The replies have the order of the keys.
 static void put_shown(struct listing *l, const redisReply *shares) {
     size_t at = 0, n = api_elements(shares);
     l->json.failed = l->json.failed || l->items.failed;
@@ -403,7 +404,7 @@ static void on_documents(struct api_call *call, const redisReply *reply) {
             return;
         }
         l->full = l->count >= l->page.limit || l->json.len + l->items.len > API_PAGE_BYTES;
-        if (l->full) { // the cursor stays here, though more was looked at
+        if (l->full) { // the cursor stays here, though later members were read
             l->exhausted = l->exhausted && i + 1 == l->chunk_len;
             l->scan = l->chunk[i];
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// /healthz, /readyz and /metrics: without a token, for the machine's own monitoring.
+// /healthz, /readyz and /metrics need no token: they are for the machine's own monitoring.
 #include <stdio.h>
 #include <string.h>
 
@@ -9,7 +9,7 @@
 
 #define METRICS_MAX ((size_t)16 << 20)
 
-// That it answers says that the loop turns; the workers are asked for.
+// An answer shows that the loop runs. The workers are asked.
 void api_healthz(struct cs_http_request *req, void *arg) {
     (void)arg;
     const struct cs_consumer *c = ((const struct cs_api *)cs_http_arg(req))->consumer;

@@ -41,13 +41,14 @@ void api_item_of_shared(const struct cs_shared_in *in, struct api_item *ret) {
                              .updated_ms = in->updated_ms};
 }
 
-// A pair is valid while both of it are.
+// A pair is valid while both certificates are.
 static int64_t not_before(const struct cs_cert_summary *s) {
     int64_t t = s->leaves[0].not_before_s;
     return s->leaves_len > 1 && s->leaves[1].not_before_s > t ? s->leaves[1].not_before_s : t;
 }
 
-// notBefore and notAfter are within the validity (RFC 5280 section 4.1.2.5). A chain that ends before its leaf ends it.
+// notBefore and notAfter are within the validity (RFC 5280 section 4.1.2.5). If the chain ends
+// before the leaf, the item ends with it.
 enum api_status api_item_status(const struct cs_cert_summary *s, int64_t now_s, int64_t within_days) {
     if (cs_summary_ends(s) < now_s)
         return API_EXPIRED;

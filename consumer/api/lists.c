@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// GET …/csrs, …/agents and …/outcomes, /v1/accounts and /v1/trust: one index, one document for each member, in
-// steps of API_DOCS_MAX. A page of what belongs to no account is about one partition; the cursor's score says which.
+// GET …/csrs, …/agents and …/outcomes, /v1/accounts and /v1/trust. Each reads one index, and one
+// document for each member, in steps of API_DOCS_MAX. A page that belongs to no account is of one
+// partition; the cursor's score names it.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,12 +14,12 @@ struct list_kind {
     char cursor;
     const char *array; // name of the list in the answer
     enum cs_kind index;
-    bool by_number;      // scores are rising numbers, the newest is first; else by the bytes of members
+    bool by_number;      // scores are rising numbers, newest first; else by the bytes of members
     bool each_partition; // the list goes on in the next partition
     // The key of a member's document: "<document>/<account>/<what id answers>"; without an account "<document>/<…>".
     enum cs_kind document;
     const char *(*id)(const char *member);
-    // Puts one item; nothing for a tombstone. False: cannot be read.
+    // Puts one item; nothing for a tombstone. False: the document cannot be read.
     bool (*put)(struct cs_buf *json, const char *member, struct cs_bytes doc, struct cs_err *err);
 };
 
@@ -26,7 +27,7 @@ struct list {
     const struct list_kind *kind;
     char prefix[CS_NAME_MAX + 1];
     struct api_page page;
-    int64_t left; // items that the page still takes
+    int64_t left; // items that the page still has room for
     bool exhausted;
     size_t chunk_len;
     char chunk[API_DOCS_MAX][API_MEMBER_MAX + 1];
@@ -65,7 +66,7 @@ static void put_newest_first(struct cs_buf *command, const struct api_call *call
 static void ask_index(struct api_call *call, const struct list *l) {
     CS_AUTO(cs_buf_clear) struct cs_buf command;
     cs_buf_init(&command, 4096);
-    // One more than is taken tells whether there is a next page.
+    // One more than needed shows whether there is a next page.
     if (l->kind->by_number)
         put_newest_first(&command, call, l);
     else
@@ -258,7 +259,7 @@ static void put_heartbeat(struct cs_buf *json, const struct cs_agent *a) {
     cs_json_end(json, '}');
 }
 
-// The kid is what the key is kept under, and not in the document.
+// The document does not hold the kid: its key has it.
 static bool put_agent(struct cs_buf *json, const char *member, struct cs_bytes doc, struct cs_err *err) {
     struct cs_agent a;
     if (!cs_agent_decode(doc, &a, err))
@@ -297,7 +298,7 @@ void api_agents(struct api_call *call, const redisReply *reply) {
 
 // ---- what belongs to no account
 
-// The id is what the account is kept under, and not in the document.
+// The document does not hold the id: its key has it.
 static bool put_account(struct cs_buf *json, const char *member, struct cs_bytes doc, struct cs_err *err) {
     struct cs_account a;
     if (!cs_account_decode(doc, &a, err))
@@ -350,7 +351,7 @@ static bool put_trust_key(struct cs_buf *json, const char *member, struct cs_byt
     return true;
 }
 
-// Root's records go to every partition: one of them says it all.
+// Root's records go to every partition. So one partition has them all.
 void api_trust(struct api_call *call, const redisReply *reply) {
     static const struct list_kind kind = {.cursor = API_CURSOR_TRUST,
                                           .array = "trusted",

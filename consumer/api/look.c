@@ -18,7 +18,7 @@ struct partition {
     bool asking;
     size_t question; // which of questions[] is under way
     int64_t generation;
-    char since_ms[24]; // who was heard of before this is quiet
+    char since_ms[24]; // an agent that was last heard of before this is quiet
     struct cs_board_agents agents;
 };
 
@@ -43,7 +43,7 @@ static void put_first(struct cs_buf *command, const struct partition *partition,
     cs_redis_put_text(command, "WITHSCORES");
 }
 
-// The score of an index's first member; 0 where it has none.
+// The score of an index's first member. 0 without a member.
 static bool first_score(const redisReply *reply, int64_t *ret) {
     if (reply->type != REDIS_REPLY_ARRAY)
         return false;
@@ -115,7 +115,7 @@ static bool told_oldest(const redisReply *reply, struct partition *partition) {
 
 static const struct {
     void (*ask)(struct cs_buf *command, struct partition *partition);
-    bool (*told)(const redisReply *reply, struct partition *partition); // false: that was no answer
+    bool (*told)(const redisReply *reply, struct partition *partition); // false: this was no answer
 } questions[] = {
     {ask_generation, told_generation}, {ask_share, told_share},   {ask_alive, told_alive},
     {ask_quiet, told_quiet},           {ask_oldest, told_oldest},
@@ -131,7 +131,7 @@ static void ask(struct partition *partition) {
         cs_redis_pool_send(partition->all->api->redis, partition->number, &command, on_reply, partition);
 }
 
-// Where there is no answer nothing is known anew; the next look begins from the start.
+// Without an answer nothing changes. The next look begins from the start.
 static void on_reply(const redisReply *reply, void *arg) {
     struct partition *partition = arg;
     partition->asking = false;

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// GET …/outcomes/{event id}?wait=SECONDS: what became of one event. Without wait the answer is what is known
-// now. With it the answer comes as soon as the outcome is final, or at the end of the wait as it is then.
+// GET …/outcomes/{event id}?wait=SECONDS: what became of one event. Without wait, the answer is
+// what is known now. With it, the answer comes when the outcome is final, or at the end of the
+// wait.
 #include <stdlib.h>
 #include <string.h>
 
 #include "api/internal.h"
 #include "worker/apply.h"
 
-#define WAIT_TEXT_MAX 86400 // what may be asked for; what is granted is the setting's
+#define WAIT_TEXT_MAX 86400 // may be asked for; the setting limits it
 
 struct question {
     cs_uuid event;
-    int64_t until_ms; // monotonic; 0: no wait (any more)
+    int64_t until_ms; // monotonic; 0: no wait, or no more
     uint64_t heard;
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Cursors: opaque to clients, who only give them back. Inside: the hex of "<kind><score>:<passed>:<member>",
-// where the last member seen stood in its index. They hold no secret and grant nothing.
+// Cursors are opaque to clients. Inside is the hex of "<kind><score>:<passed>:<member>": the place
+// of the last member seen. They hold no secret and grant nothing.
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@
 
 #define CURSOR_TEXT_MAX (API_MEMBER_MAX + 64)
 
-// The whole text is a number in [min, max].
+// Whether the whole text is a number in [min, max].
 static bool parse_int(const char *s, int64_t min, int64_t max, int64_t *ret) {
     char *end = NULL;
     errno = 0;
@@ -65,7 +65,7 @@ bool api_page_read(struct api_call *call, char kind, struct api_page *page) {
         return true;
     page->has_cursor = parse_cursor(cursor, kind, page);
     if (call->endpoint->access == API_DEPLOYMENT && page->score != call->partition)
-        page->has_cursor = false; // a partition that is not there
+        page->has_cursor = false; // there is no such partition
     if (!page->has_cursor)
         api_problem(call, 400, NULL, "%s",
                     "The cursor is not one of this listing: give back \"next\" as it came.");

@@ -9,7 +9,7 @@
 #include "worker/cursor.h"
 
 #define TIMEOUT_MS  5000
-#define READ_FOR_MS 60000 // of what follows the catalog's position, where it has to be read whole
+#define READ_FOR_MS 60000 // to read what follows the catalog's position, if all must be read
 
 struct seen {
     int64_t end;  // the topic's, when it was looked at
@@ -28,7 +28,8 @@ struct published_kafka {
     struct seen seen[];
 };
 
-// Whoever waits with it until the old certificate has ended can ask no more. Where it fails it is tried again.
+// Makes a new client. With an ended certificate the old one could ask no more. A failure is tried
+// again.
 static void renew(struct published_kafka *p) {
     int now = atomic_load(p->files);
     struct cs_topic *made = NULL;
@@ -51,7 +52,7 @@ static bool is_stopped(struct published_kafka *p, struct cs_err *err) {
            !cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "the process is stopping");
 }
 
-// Follows the chain from the catalog's position to the end: exact, whatever stands between.
+// Follows the chain from the catalog's position to the end. This is exact, whatever lies between.
 static bool follow(struct published_kafka *p, int32_t partition, const struct cs_position *at,
                    int64_t *ret_last, struct cs_err *err) {
     struct cs_cursor_stream *stream = NULL;
@@ -88,9 +89,10 @@ static bool last(struct cs_published *base, int32_t partition, const struct cs_p
     renew(p);
     if (!p->outcomes->ops->bounds(p->outcomes, partition, TIMEOUT_MS, &low, &end, err))
         return false;
-    if (end < seen->end) // made anew
+    if (end < seen->end) // the topic was made anew
         *seen = (struct seen){0};
-    // Numbers are dense and each takes a record, so there cannot be more: most often no record has to be read.
+    // Numbers are dense and each takes a record: there cannot be more. Most often no record must be
+    // read.
     if (at->outcomes >= seen->last + (end - seen->end)) {
         *ret_last = at->outcomes;
         *ret_exact = true;

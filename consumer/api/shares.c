@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// GET …/shares: the open and pending shares of an account, both ends. In steps of API_DOCS_MAX: members of
-// the index ("in/<share id>", "out/<share id>"), their states, then the certificates that these name.
+// GET …/shares: the open and pending shares of an account, both ends. In steps of API_DOCS_MAX: the
+// index's members ("in/<share id>", "out/<share id>"), their states, then the certificates that
+// these name.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

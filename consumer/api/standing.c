@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Whether a partition's catalog may be answered from. Redis can lose it, or turn it back (FLUSHALL, a restart
-// from an old snapshot, a replica that lags): then it lets a revoked key in, and knows none that was enrolled
-// since, until the partition's worker has replayed the log. So each question reads the catalog's position
-// together with what it asks (api/call.c), and counts only where
+// Whether a partition's catalog may be used for answers. Redis can lose it, or go back in time
+// (FLUSHALL, a restart from an old snapshot, a replica that lags). Then it lets a revoked key in,
+// and does not know newer keys, until the partition's worker has replayed the log. So each question
+// also reads the catalog's position (api/call.c). The answer counts only if both hold:
 //
-//   - the published outcomes were asked for since Redis was last away, and since the position last went back: the
-//     API of this process serves partitions that other processes have, so Kafka is the one that knows;
-//   - the catalog stands at or behind the last of them, and not before any position that was seen.
+//   - Kafka was asked for the published outcomes since Redis was last away, and since the position
+//     last went back. Kafka must tell: the API also serves partitions that other processes have.
+//   - The catalog has reached the last of them, and no position that was seen before is ahead of it.
 //
-// All else is answered with 503 and Retry-After. Positions are looked at each second as well, so that a loss
-// is seen however few ask. Kafka is asked in a thread of its own.
+// Otherwise the answer is 503 with Retry-After. Positions are also read each second, so that a loss
+// is seen when nobody asks. A thread of its own asks Kafka.
 #include <errno.h>
 #include <event2/event.h>
 #include <pthread.h>
@@ -28,8 +28,8 @@
 #include "redis/key.h"
 
 #define LOOK_EVERY_MS 1000
-#define ASK_AGAIN_MS  300   // after Kafka did not say it for sure
-#define PAUSE_MOST_MS 10000 // where it says nothing: twice as long each time
+#define ASK_AGAIN_MS  300   // after an answer of Kafka that was not certain
+#define PAUSE_MOST_MS 10000 // without an answer, the pause doubles up to this
 #define TEXT_MAX      384   // of a position
 
 struct answer {
@@ -43,23 +43,23 @@ struct answer {
 struct standing {
     struct api_standings *all;
     int32_t partition;
-    bool proven;           // floor is what was published when Redis was there last
-    int64_t floor;         // number of the outcome that the catalog must have reached
+    bool proven;           // floor is what was published when Redis was last away
+    int64_t floor;         // the number of the outcome that the catalog must have reached
     struct cs_position at; // as last read
     char text[TEXT_MAX];   // its bytes; len 0: nothing was read yet
     size_t text_len;
     bool read, looking;
-    int64_t generation;              // that the look under way reads
-    char unreadable[CS_ERR_MSG_MAX]; // why the position that is there now cannot be read, as it was logged
-    bool held, told;                 // not answered from; that it is behind was logged
+    int64_t generation;              // the generation that the look under way reads
+    char unreadable[CS_ERR_MSG_MAX]; // why the position cannot be read now, as it was logged
+    bool held, told;                 // not used for answers; it was logged that it is behind
     bool asking;
-    bool asked; // and answered, be it with an error, since the last doubt
+    bool asked; // asked, and answered or failed, since the last doubt
     int64_t not_before_ms;
     int64_t pause_ms;            // the last one after a question that failed; 0: none
-    char failed[CS_ERR_MSG_MAX]; // why it did, as it was logged last
+    char failed[CS_ERR_MSG_MAX]; // why it failed, as it was logged last
     // Between loop and thread, with `at`.
     bool wanted;
-    uint64_t epoch; // it was doubted so often: an answer to what was asked before is none
+    uint64_t epoch; // counts doubts: an answer to an earlier question does not count
     struct answer answer;
 };
 
@@ -72,10 +72,10 @@ struct api_standings {
     bool started;
     pthread_mutex_t lock;
     pthread_cond_t cond;
-    int wake_fd; // the loop is woken: an answer is there
+    int wake_fd; // wakes the loop: there is an answer
     struct event *wake;
     bool stopping;
-    int32_t turn; // the partition that is looked at first for the next question
+    int32_t turn; // the partition that is tried first for the next question
     int32_t count;
     struct standing list[];
 };
@@ -84,7 +84,7 @@ static int64_t now_ms(const struct api_standings *s) {
     return cs_clock_mono_ms(s->api->consumer->clock);
 }
 
-// Counts, and tells once where the catalog is behind, and once more when that is over.
+// Counts. Logs once that the catalog is behind, and once that this is over.
 static bool settle(struct standing *st) {
     struct api_standings *s = st->all;
     bool behind = st->proven && st->at.outcomes < st->floor;
@@ -105,7 +105,7 @@ static bool settle(struct standing *st) {
     return ok;
 }
 
-// What fails fails again each time it is tried: that is logged once. told: CS_ERR_MSG_MAX bytes.
+// A failure repeats at each attempt. It is logged once. told: CS_ERR_MSG_MAX bytes.
 static bool is_new(char *told, const struct cs_err *err) {
     if (strcmp(told, err->msg) == 0)
         return false;
@@ -131,7 +131,7 @@ static void take_answer(struct standing *st, const struct answer *a) {
     st->asking = false;
     st->asked = a->epoch == st->epoch;
     if (!st->asked) {
-        want(st); // doubted meanwhile: what is published may be more
+        want(st); // a new doubt: more may be published
     } else if (a->ok) {
         st->pause_ms = 0;
         st->failed[0] = '\0';
@@ -156,7 +156,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg) {
     struct api_standings *s = arg;
     uint64_t times;
     if (read((int)fd, &times, sizeof times) < 0)
-        return; // somebody else's wake
+        return; // woken for something else
     for (int32_t p = 0; p < s->count; p++) {
         struct answer a;
         pthread_mutex_lock(&s->lock);
@@ -168,8 +168,8 @@ static void on_wake(evutil_socket_t fd, short what, void *arg) {
     }
 }
 
-// In turn: a question that takes its whole timeout (a partition without a leader) must not come before those that
-// were not asked yet, again and again.
+// Takes them in turn. A question that takes its whole timeout (a partition without a leader) must
+// not come again and again before those that were not asked yet.
 static struct standing *next_wanted(struct api_standings *s) {
     for (int32_t i = 0; i < s->count; i++) {
         int32_t p = (s->turn + i) % s->count;
@@ -201,7 +201,7 @@ static void *thread_main(void *arg) {
         pthread_mutex_lock(&s->lock);
         st->answer = a;
         if (write(s->wake_fd, &one, sizeof one) < 0) {
-            // Its count is full: the loop is awake.
+            // The counter is full: the loop is awake already.
         }
     }
     pthread_mutex_unlock(&s->lock);
@@ -210,7 +210,7 @@ static void *thread_main(void *arg) {
 
 // ---- what was read
 
-// The position went back, or Redis was away: what is published must be asked for. Its epoch has
+// The position went back, or Redis was away. Kafka must be asked what is published. Its epoch has
 // changed already.
 static void doubt(struct standing *st) {
     st->proven = st->asked = false;
@@ -233,7 +233,7 @@ static void take_position(struct standing *st, struct cs_bytes text, const struc
         memcpy(st->text, text.data, text.len);
 }
 
-// Kafka cannot help: it counts as asked, and does not keep the others from being served.
+// Kafka cannot help. It counts as asked, so that the other partitions are served.
 static void cannot_read(struct standing *st, const struct cs_err *err) {
     if (is_new(st->unreadable, err))
         cs_log_err(CS_LOG_ERROR, "the API cannot read where a catalog stands", err, "partition=%d",
@@ -274,7 +274,7 @@ void api_standings_doubt(struct api_standings *s) {
         doubt(&s->list[p]);
 }
 
-// One that cannot be proven (its outcomes are damaged) does not keep the others from being served.
+// A partition without a proof (its outcomes are damaged) must not stop the others.
 bool api_standings_known(const struct api_standings *s) {
     bool all_asked = true, some_proven = false;
     for (int32_t p = 0; p < s->count; p++) {

@@ -28,13 +28,13 @@ static bool wrong(struct cs_err *err, const char *what) {
     return cs_err_set(err, CS_ERR_REJECT, CS_CODE_NONE, "%s", what);
 }
 
-// The JSON object in the part that begins here (RFC 7515 section 2). A name that comes twice makes it none
-// (section 4).
+// The JSON object in the part that begins here (RFC 7515 section 2). A name that comes twice makes
+// it invalid (section 4).
 static bool read_part(const char *text, json_t **ret, struct cs_err *err) {
     uint8_t json[CS_TOKEN_MAX];
     json_error_t fault = {0};
     size_t n;
-    // jansson takes a NUL behind a number for white space.
+    // jansson takes a NUL after a number for white space.
     if (cs_base64url_decode(text, strcspn(text, "."), json, &n) && !memchr(json, '\0', n))
         *ret = json_loadb((const char *)json, n, JSON_REJECT_DUPLICATES, &fault);
     if (!*ret && json_error_code(&fault) == json_error_out_of_memory)
@@ -46,7 +46,7 @@ static const char *text_of(const json_t *o, const char *name) {
     return json_string_value(json_object_get(o, name));
 }
 
-// A number that JSON wrote as one; absent, a text or zero is no time of a token.
+// The time of a token: a JSON number other than zero. A text is none.
 static bool get_time(const json_t *claims, const char *name, int64_t *ret) {
     int64_t v = json_integer_value(json_object_get(claims, name));
     if (v <= 0 || v > INT64_MAX / 4)
@@ -111,7 +111,7 @@ bool cs_token_read(const char *text, const char *deployment, int64_t now_s, stru
     return true;
 }
 
-// Exactly 64 bytes in their one form.
+// Exactly 64 bytes, in their only valid form.
 static bool decode_signature(const char *s, uint8_t ret[CS_ES256_SIG_LEN]) {
     uint8_t bytes[CS_ES256_SIG_LEN + 4];
     size_t n;

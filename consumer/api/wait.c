@@ -17,7 +17,7 @@
 #define BATCH          256 // outcomes in one MGET
 #define LOOK_GAP_MS    10
 #define TICK_MS        100
-#define BACKSTOP_TICKS 10   // a look without a message
+#define BACKSTOP_TICKS 10   // ticks until a look without a message
 #define LINGER_MS      5000 // a channel stays subscribed after the last one left
 
 enum subscription { OFF, ASKED, ON, LEAVING };
@@ -28,7 +28,7 @@ struct api_waiter {
     struct watch *watch;
     cs_uuid event;
     int64_t until_ms;
-    uint64_t pass; // last pass that took it
+    uint64_t pass; // the last pass that took it
     size_t slot;   // its place in the batch under way, plus one; 0: none
     struct api_waiter *prev, *next;
 };
@@ -40,12 +40,12 @@ struct watch {
     size_t count;
     enum subscription subscription;
     uint64_t heard;
-    int64_t left_ms; // when the last one left
-    // A look: passes over all who wait, in batches.
+    int64_t left_ms; // when the last call left
+    // A look: passes over all waiting calls, in batches.
     bool looking, again;
     int64_t look_ms;
     uint64_t pass;
-    int64_t generation; // that the batch reads
+    int64_t generation; // the generation that the batch reads
     size_t batch_len;
     struct api_waiter *batch[BATCH];
     struct cs_timer *due;
@@ -74,12 +74,12 @@ static void look(struct watch *watch);
 static void on_channel(const redisReply *reply, void *arg) {
     struct watch *watch = arg;
     const char *what = api_elements(reply) >= 2 ? reply->element[0]->str : NULL;
-    if (!what) { // the connection is gone, and all subscriptions with it
+    if (!what) { // the connection is lost, and with it all subscriptions
         watch->subscription = OFF;
         return;
     }
     if (strcmp(what, "unsubscribe") == 0) {
-        watch->subscription = OFF; // on_tick subscribes again where somebody came meanwhile
+        watch->subscription = OFF; // on_tick subscribes again if a call came in the meantime
         return;
     }
     if (strcmp(what, "subscribe") == 0)
@@ -150,7 +150,7 @@ void api_wait_park(struct api_call *call, const char *event, int64_t until_ms, u
     cs_series_set(w->gauge, (double)w->count);
     call->waiter = waiter;
     want_channel(watch);
-    if (watch->heard != heard) // it may have been decided between the question and now
+    if (watch->heard != heard) // it may have been decided since the question
         look(watch);
     start_ticking(w);
 }
@@ -201,7 +201,7 @@ static void on_batch(const redisReply *reply, void *arg) {
     bool ok = same && api_standing(watch->all->api, watch->partition, reply->element[watch->batch_len + 1]);
     if (answered && generation > 0 && !same) {
         *believed = generation;
-        watch->again = true; // the same once more, of the other generation
+        watch->again = true; // the same again, with the other generation
     }
     for (size_t i = 0; i < watch->batch_len; i++) {
         struct api_waiter *waiter = watch->batch[i];
@@ -216,7 +216,7 @@ static void on_batch(const redisReply *reply, void *arg) {
         next_batch(watch);
         return;
     }
-    watch->looking = false; // the next message, the backstop or Redis coming back looks again
+    watch->looking = false; // the next message, the backstop, or Redis' return looks again
     if (answered && watch->again)
         look(watch);
 }
@@ -326,7 +326,7 @@ static void on_tick(void *arg) {
 // ---- life
 
 static struct cs_timer *idle_timer(struct cs_loop *loop, void (*fn)(void *), void *arg) {
-    // It has to be made with a delay; nothing to do when it comes.
+    // The timer must have a delay; nothing happens when it fires.
     return cs_timer_new(loop, TICK_MS, 0, fn, arg);
 }
 
@@ -338,7 +338,7 @@ bool api_waits_new(struct cs_api *api, struct api_waits **ret, struct cs_err *er
         return cs_err_oom(err);
     w->api = api;
     w->watch_count = n;
-    // Some connections stay free for those who do not wait.
+    // Some connections stay free for calls that do not wait.
     w->max = (size_t)c->settings->api_max_connections * 3 / 4 + 1;
     w->gauge = cs_metric_0(cs_metrics_gauge(c->metrics, "certsync_api_waiting_requests",
                                             "Requests that wait for an outcome.", NULL));

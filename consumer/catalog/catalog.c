@@ -7,7 +7,7 @@
 
 #define ATTEMPTS 5
 
-// Another generation may have become the live one, or a worker may commit just now.
+// Another generation may have become live, or a worker may commit just now.
 bool cs_catalog_load(struct cs_catalog *c, int32_t partition, struct cs_state *state, struct cs_position *ret,
                      struct cs_err *err) {
     for (int i = 0; i < ATTEMPTS; i++) {

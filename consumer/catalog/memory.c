@@ -10,19 +10,19 @@ struct memory_generation {
     int64_t number;
     struct cs_state *state; // complete
     struct cs_position position;
-    uint64_t version; // counts commits and resets: what a WATCH sees
+    uint64_t version; // counts commits and resets: a WATCH sees these
 };
 
 struct memory_partition {
     struct memory_generation **generations;
     size_t count, cap;
     int64_t live, next;                 // next 0: none
-    const struct memory_catalog *claim; // who writes the next one
+    const struct memory_catalog *claim; // the handle that writes the next one
     uint64_t version;                   // counts promotions
 };
 
 struct cs_memory_store {
-    struct memory_partition *partitions; // by number; all zero where nobody stood on it yet
+    struct memory_partition *partitions; // by number; all zero until somebody uses it
     size_t cap;
 };
 
@@ -30,14 +30,14 @@ struct memory_catalog {
     struct cs_catalog base;
     struct cs_memory_store *store;
     enum { ON_LIVE, ON_NEXT, ON_CLAIMED } stand;
-    int64_t *known; // generation by partition that it stands on
+    int64_t *known; // the generation that it uses, by partition
     size_t known_cap;
-    int32_t partition;      // of what is under way
+    int32_t partition;      // of the load or commit under way
     struct cs_state *state; // of a load under way
     struct memory_generation *loading;
     bool watching;
     uint64_t watched, watched_partition;
-    bool moved; // answer of a commit under way
+    bool moved; // the answer of a commit under way
 };
 
 bool cs_memory_store_new(struct cs_memory_store **ret, struct cs_err *err) {
@@ -80,7 +80,7 @@ static struct memory_partition *partition_of(struct memory_catalog *m, int32_t p
     return p;
 }
 
-// The generation of this number; an empty one where it is not there yet.
+// The generation of this number. It is made empty if it is not there.
 static struct memory_generation *generation_of(struct memory_partition *p, int64_t number,
                                                struct cs_err *err) {
     for (size_t i = 0; i < p->count; i++)
@@ -97,7 +97,7 @@ static struct memory_generation *generation_of(struct memory_partition *p, int64
     return g;
 }
 
-// What the handle stands on; NULL with CONFIG where there is no next one.
+// The generation that the handle uses. NULL with CONFIG where there is no next one.
 static struct memory_generation *stand_on(struct memory_catalog *m, int32_t partition, struct cs_err *err) {
     struct memory_partition *p = partition_of(m, partition, err);
     if (!p)
@@ -146,7 +146,7 @@ static bool fill_one(const struct memory_generation *p, struct cs_state *state, 
     return cs_state_fill_needed(state, i, value, err);
 }
 
-// Whether what the handle watches is as it was, and the claim still its own.
+// Whether what the handle watches is unchanged, and it still has its claim.
 static bool still_stands(const struct memory_catalog *m, const struct memory_generation *g) {
     const struct memory_partition *p = &m->store->partitions[m->partition];
     return g->version == m->watched && p->version == m->watched_partition &&
@@ -254,7 +254,7 @@ static bool memory_each(struct cs_catalog *c, int32_t partition,
     struct memory_generation *g = stand_on((struct memory_catalog *)c, partition, err);
     if (!g)
         return false;
-    cs_state_each(g->state, doc, index, arg); // its answer only says that a callback stopped it
+    cs_state_each(g->state, doc, index, arg); // false only says that a callback stopped it
     return true;
 }
 
@@ -282,7 +282,7 @@ static void memory_view(struct cs_catalog *c, enum cs_catalog_view view) {
     m->stand = view == CS_VIEW_LIVE ? ON_LIVE : ON_NEXT;
 }
 
-// A lease has no end here: there is no clock, and a handle that is freed gives its claims back.
+// A lease never ends here: there is no clock. A handle that is freed gives its claims back.
 static bool memory_claim(struct cs_catalog *c, int32_t partition, int64_t generation, int64_t lease_ms,
                          bool *ret_claimed, int64_t *ret_left_ms, struct cs_err *err) {
     struct memory_catalog *m = (struct memory_catalog *)c;

@@ -9,9 +9,9 @@
 #include "settings.h"
 
 #define MGET_KEYS   1000
-#define LOAD_BYTES  ((size_t)16 * 1024 * 1024) // of one load's documents; the rest is needed again
+#define LOAD_BYTES  ((size_t)16 * 1024 * 1024) // documents of one load; the rest is asked for again
 #define INDEX_PIECE 2000
-#define FIRST_DOCS  2 // the replies before them are those of the fence
+#define FIRST_DOCS  2 // the replies before them are the fence's
 #define MOVES_MAX   5
 
 bool cs_redis_stand(struct redis_catalog *c, int32_t partition, struct cs_err *err) {
@@ -53,7 +53,7 @@ void cs_redis_put_command(struct redis_catalog *c, const char *name, const char 
     cs_redis_put_key(c, key);
 }
 
-// The fence and the position: watched, or read in one look.
+// The fence and the position: watched, or read once.
 static void put_fence(struct redis_catalog *c, const char *name) {
     cs_redis_command(c->link, 3);
     cs_redis_arg_text(c->link, name);
@@ -67,7 +67,7 @@ static const char *asked_key(const struct redis_catalog *c, size_t i) {
     return needed[i].key;
 }
 
-// Documents and indexes apart.
+// Sorts documents and indexes apart.
 static bool sort_needed(struct redis_catalog *c, struct cs_err *err) {
     const struct cs_needed *needed = NULL;
     size_t n = cs_state_needed(c->state, &needed);
@@ -161,7 +161,7 @@ static bool fill_index(struct redis_catalog *c, const redisReply *r, const char 
     return cs_redis_read_members(c, r, &n, err) && cs_state_fill_index(c->state, key, c->members, n, err);
 }
 
-// An answer of put_fence. *ret_moved is set where the fence has another value.
+// An answer to put_fence. Sets *ret_moved if the fence has another value.
 static bool read_fence(struct redis_catalog *c, const redisReply *r, struct cs_position *ret, bool *ret_moved,
                        struct cs_err *err) {
     bool holds = false;
@@ -172,8 +172,8 @@ static bool read_fence(struct redis_catalog *c, const redisReply *r, struct cs_p
     return true;
 }
 
-// The answers to a load, none of them an error; asked again where the slot has moved to another node. An error
-// must be seen before anything is believed: of a slot that is on its way some keys look absent.
+// The answers to a load, without errors. If the slot moved to another node, that is asked. Errors
+// are checked before anything is believed: while a slot moves, some of its keys look absent.
 static bool finish_load(struct redis_catalog *c, redisReply *const **ret, size_t *ret_n, struct cs_err *err) {
     for (int moves = 0;; moves++) {
         bool moved = false;
@@ -239,7 +239,8 @@ static void redis_cancel(struct cs_catalog *base) {
     c->state = NULL;
 }
 
-// What ends a commit: news for those who wait for the live catalog, or a longer lease of what is built.
+// The end of a commit: tells those who wait for the live catalog, or extends the lease of a rebuilt
+// one.
 static void put_ending(struct redis_catalog *c, const struct cs_position *to) {
     bool live = c->stand == CS_ON_LIVE;
     cs_redis_command(c->link, live ? 3 : 5);
@@ -285,8 +286,8 @@ static bool redis_commit_begin(struct cs_catalog *base, int32_t partition, const
     return cs_redis_send(c->link, err);
 }
 
-// EXEC ran, but a command in it failed while the others took effect: the partition's keys are not what the
-// position says.
+// EXEC ran, but one of its commands failed and the others took effect. The partition's keys do not
+// fit its position.
 static bool damaged(const struct redis_catalog *c, const redisReply *r, struct cs_err *err) {
     return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
                       "Redis took a commit of partition %d only in part (%.200s): something else writes "
@@ -308,7 +309,7 @@ static bool redis_commit_end(struct cs_catalog *base, bool *ret_moved, struct cs
     c->watching = false;
     if (!cs_redis_route_finish(c->route, &replies, &n, err))
         return false;
-    // A command that could not even be queued makes EXEC refuse all: nothing has changed then.
+    // If a command cannot be queued, EXEC refuses all. Then nothing has changed.
     for (size_t i = 0; i + 1 < n; i++)
         if (replies[i]->type == REDIS_REPLY_ERROR)
             return cs_redis_refused(c, replies[i], "queue a commit", err);

@@ -62,7 +62,7 @@ bool cs_redis_fence_check(struct redis_catalog *c, const redisReply *fence, bool
             err, CS_ERR_CONFIG, CS_CODE_NONE,
             "there is no rebuilt catalog of partition %d; make one with: certsync-consumer rebuild",
             (int)c->partition);
-    // A handle that knows nothing yet read the first generation.
+    // A handle that knows nothing yet has read the first generation.
     int64_t believed = c->known[c->partition] ? c->known[c->partition] : 1;
     *ret_holds = n == believed;
     c->known[c->partition] = n;
@@ -92,7 +92,8 @@ static void put_position_of(struct redis_catalog *c, int64_t generation) {
     cs_redis_arg_joined(c->link, prefix, len, CS_POSITION_KEY);
 }
 
-// WATCH and MGET of what says how the generations stand; replies[1] has gen, next and claim, in this order.
+// WATCH and MGET of the keys that describe the generations. replies[1] has gen, next and claim, in
+// this order.
 static bool watch_generations(struct redis_catalog *c, redisReply *const **ret, size_t *ret_n,
                               struct cs_err *err) {
     if (!cs_redis_open(c, err))
@@ -168,7 +169,7 @@ static void put_claim(struct redis_catalog *c, int64_t generation, int64_t lease
 struct claim {
     int64_t generation;
     int64_t lease_ms;
-    int64_t left_ms; // of another one's
+    int64_t left_ms; // of another's lease
     bool claimed, again;
 };
 
@@ -249,7 +250,7 @@ bool cs_redis_catalog_release(struct cs_catalog *base, int32_t partition, struct
     return cs_redis_ask(c, "give a claim back", &replies, &n, err);
 }
 
-// WATCH of both positions, after the generations are watched; *ret_same where they are as given.
+// WATCH of both positions. The generations are watched already. *ret_same: they are as given.
 static bool watch_positions(struct redis_catalog *c, int64_t live_generation, const struct cs_position *live,
                             const struct cs_position *next, bool *ret_same, struct cs_err *err) {
     redisReply *const *replies = NULL;

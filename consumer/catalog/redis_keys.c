@@ -11,11 +11,11 @@
 #define SCAN_COUNT     "1000"
 #define EACH_AT_ONCE   500
 #define PIECES_TRIES   3
-#define REMOVE_AT_ONCE 500      // keys in one UNLINK: Redis serves others between
-#define ABSENT_KEY     "absent" // is never written
+#define REMOVE_AT_ONCE 500      // keys in one UNLINK: between two of them Redis serves others
+#define ABSENT_KEY     "absent" // nobody writes it
 #define KEYS_MAX       ((size_t)256 * 1024 * 1024)
 
-// Which generation a key belongs to, by what follows the slot; 0: the partition as a whole.
+// The generation of a key, from the text after the slot. 0: it belongs to the whole partition.
 static int64_t generation_of(const char *key, const char **ret_rest) {
     static const char *const whole[] = {CS_GENERATION_KEY, CS_NEXT_KEY, CS_CLAIM_KEY};
     char *end = NULL;
@@ -32,8 +32,8 @@ static int64_t generation_of(const char *key, const char **ret_rest) {
     return n;
 }
 
-// One step of SCAN over keys that begin like `prefix`: appends those found to keys (NUL-terminated, with the
-// slot cut off).
+// One step of SCAN over keys that begin with `prefix`. Appends what it finds to keys,
+// NUL-terminated and without the slot.
 static bool scan_step(struct redis_catalog *c, const char *prefix, char cursor[24], struct cs_buf *keys,
                       struct cs_err *err) {
     char pattern[CS_PREFIX_MAX + 2];
@@ -62,7 +62,7 @@ static bool scan_step(struct redis_catalog *c, const char *prefix, char cursor[2
 
 struct removal {
     struct redis_catalog *c;
-    int64_t only;       // this generation; 0: those that are neither live nor next, and not newer than both
+    int64_t only;       // this generation; 0: those that are not live, not next, and not newer than both
     int64_t live, next; // as they were when it began
     int64_t removed;
     bool moved;
@@ -77,7 +77,7 @@ static bool goes(const struct removal *r, const char *key) {
     return n > 0 && n != r->live && n != r->next && n < newest;
 }
 
-// Whether live and next are what they were; watched from here on.
+// Whether live and next have not changed. Watched from here on.
 static bool still_stands(struct removal *r, struct cs_err *err) {
     struct redis_catalog *c = r->c;
     redisReply *const *replies = NULL;
@@ -100,7 +100,7 @@ static bool still_stands(struct removal *r, struct cs_err *err) {
     return true;
 }
 
-// One piece: keys from *at on, as one transaction that nothing may come between.
+// One piece: the keys from *at on, in one transaction that nothing can interrupt.
 static bool remove_piece(struct removal *r, const struct cs_buf *keys, size_t *at, struct cs_err *err) {
     struct redis_catalog *c = r->c;
     const char *picked[REMOVE_AT_ONCE];
@@ -190,8 +190,8 @@ bool cs_redis_catalog_reset(struct cs_catalog *base, int32_t partition, struct c
     return cs_redis_ask(c, "remove the position", &replies, &n, err);
 }
 
-// SCAN names the keys of one node: it is complete where that node has the whole slot. Keys that are on their way
-// to or from another one make a key that is nowhere an error (ASK, MOVED).
+// SCAN lists the keys of one node. It is complete if that node has the whole slot. While keys move
+// to or from another node, a key that is nowhere gives an error (ASK, MOVED).
 static bool slot_is_whole(struct redis_catalog *c, struct cs_err *err) {
     redisReply *const *replies = NULL;
     size_t n = 0;
@@ -207,7 +207,7 @@ static int compare_keys(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-// All keys of the generation but the position, sorted, each once. *ret_keys point into text.
+// All keys of the generation except the position, sorted, each once. *ret_keys point into text.
 static bool list_keys(struct redis_catalog *c, struct cs_buf *text, const char ***ret_keys, size_t *ret_n,
                       struct cs_err *err) {
     char cursor[24] = "0";
@@ -277,7 +277,8 @@ static bool add_piece(struct redis_catalog *c, const redisReply *r, struct piece
     return true;
 }
 
-// A large index piece by piece, so that Redis serves others between. *ret_moved: it was changed meanwhile.
+// Reads a large index in pieces, so that Redis serves others between. *ret_moved: it changed
+// meanwhile.
 static bool read_pieces(struct redis_catalog *c, const char *key, struct pieces *p, bool *ret_moved,
                         struct cs_err *err) {
     redisReply *const *replies = NULL;
@@ -303,7 +304,7 @@ static bool read_pieces(struct redis_catalog *c, const char *key, struct pieces 
     return true;
 }
 
-// One that changes all the time is at last read at once.
+// An index that changes all the time is finally read at once.
 static bool walk_large(struct redis_catalog *c, const char *key, struct walk *walk, struct cs_err *err) {
     struct pieces p = {.len = 0};
     bool moved = true;
@@ -328,7 +329,7 @@ static bool walk_large(struct redis_catalog *c, const char *key, struct walk *wa
     return ok;
 }
 
-// What kind each of the keys is, then their values; of an index the first piece.
+// The type of each key, then the values. Of an index only the first piece.
 static bool read_some(struct redis_catalog *c, const char *const *keys, size_t n, bool *ret_index,
                       redisReply *const **ret, struct cs_err *err) {
     size_t got = 0;
@@ -348,7 +349,7 @@ static bool read_some(struct redis_catalog *c, const char *const *keys, size_t n
     return cs_redis_ask(c, "read a key", ret, &got, err);
 }
 
-// Some keys at once, as many as *ret: up to an index that is large, or this alone.
+// Reads some keys at once; *ret says how many. Stops before a large index, or reads it alone.
 static bool walk_some(struct redis_catalog *c, const char *const *keys, size_t n, struct walk *walk,
                       size_t *ret, struct cs_err *err) {
     bool index[EACH_AT_ONCE];
@@ -366,7 +367,7 @@ static bool walk_some(struct redis_catalog *c, const char *const *keys, size_t n
         if (!cs_redis_read_members(c, r, &members, err))
             return false;
         if (members == c->piece && *ret > 0)
-            return true; // it begins the next ones
+            return true; // a large index is read first in the next call
         if (members == c->piece) {
             *ret = 1;
             return walk_large(c, key, walk, err);
@@ -386,7 +387,7 @@ bool cs_redis_catalog_each(struct cs_catalog *base, int32_t partition,
     struct walk walk = {.doc = doc, .index = index, .arg = arg};
     struct cs_state *none = NULL;
     struct cs_position ignored;
-    // What a load stood on last is what is read: positions are looked at before and after it.
+    // The generation of the last load is read. The positions are read before and after.
     if (cs_redis_catalog_generation(base, partition) == 0) {
         bool found = cs_state_new(false, &none, err) && cs_catalog_load(base, partition, none, &ignored, err);
         cs_state_free(none);
@@ -401,7 +402,7 @@ bool cs_redis_catalog_each(struct cs_catalog *base, int32_t partition,
     size_t n = 0;
     if (!slot_is_whole(c, err) || !list_keys(c, &text, &keys, &n, err))
         return false;
-    bool ok = slot_is_whole(c, err); // and was while they were listed
+    bool ok = slot_is_whole(c, err); // and it was whole while they were listed
     size_t some = 0;
     for (size_t i = 0; ok && i < n && !walk.stopped; i += some)
         ok = walk_some(c, keys + i, n - i < EACH_AT_ONCE ? n - i : EACH_AT_ONCE, &walk, &some, err);

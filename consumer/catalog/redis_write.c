@@ -6,15 +6,15 @@
 
 #include "certsync/base/grow.h"
 
-// Bounds of one command, so that Redis serves others between (inside MULTI they only bound its parsing
-// buffer).
+// Bounds of one command, so that Redis serves others between. Inside MULTI they only bound its
+// parsing buffer.
 #define MSET_KEYS  512
 #define RUN_LENGTH 512
 #define NONE       UINT32_MAX
 
 struct index_change {
     struct cs_change change;
-    uint32_t next; // of the same key, in the order they were made
+    uint32_t next; // of the same key, in the order of making
 };
 struct index_key {
     const char *key;
@@ -51,7 +51,7 @@ void cs_redis_writer_free(struct cs_redis_writer *w) {
     free(w);
 }
 
-// Keys of one state are the same where they lie at the same place.
+// Two keys of one state are equal if they have the same address.
 static size_t hash_place(const char *key) {
     return (size_t)(((uint64_t)(uintptr_t)key * 0x9E3779B97F4A7C15u) >> 32);
 }
@@ -157,7 +157,7 @@ static void put_trim(struct cs_redis_link *l, const char *prefix, size_t prefix_
     cs_redis_arg_int(l, -(int64_t)keep - 1);
 }
 
-// A run from `at` of additions, or of removals; returns what follows it.
+// A run of additions, or of removals, from `at`. Returns the change after it.
 static uint32_t put_run(struct cs_redis_writer *w, struct cs_redis_link *l, const char *prefix,
                         size_t prefix_len, uint32_t at) {
     const struct cs_change *c = &w->changes[at].change;
@@ -179,8 +179,8 @@ static uint32_t put_run(struct cs_redis_writer *w, struct cs_redis_link *l, cons
     return end;
 }
 
-// One key's changes in order, a command for each run of the same kind. The state has left out trims that a later one
-// makes superfluous.
+// One key's changes in order: a command for each run of one kind. The state has dropped trims that
+// a later one makes superfluous.
 static void put_index(struct cs_redis_writer *w, struct cs_redis_link *l, const char *prefix,
                       size_t prefix_len, const struct index_key *k) {
     uint32_t at = k->first;

@@ -6,7 +6,7 @@
 #include "worker/keyfile.h"
 #include "worker/preflight.h"
 
-// All that a start of `run` tries: what is well here keeps none from starting.
+// Tries all that a start of `run` needs. What is good here stops no start.
 static bool check(const struct cs_consumer_settings *s, struct cs_preflight *ret, bool *ret_in_use,
                   struct cs_err *err) {
     CS_AUTO(cs_crypto_free) struct cs_crypto *crypto = NULL;
@@ -43,7 +43,8 @@ static int run_check(const struct cs_cli *cli) {
                 "should be\n",
                 s->events_topic, s->outcomes_topic, (int)found.partition_count, s->deployment);
     cs_settings_free(&cs_consumer_settings_table, s);
-    // Whatever keeps a consumer from starting is told in the same way: mend it, then try again.
+    // Everything that keeps a consumer from starting is told in the same way: correct it, then try
+    // again.
     return ok ? CS_EXIT_OK : (cs_consumer_failure(cli, &err), CS_EXIT_USAGE);
 }
 

@@ -38,7 +38,7 @@ int cs_consumer_exit_code(const struct cs_err *err) {
 }
 
 int cs_consumer_failure_in(const struct cs_cli *cli, const char *open, const struct cs_err *err) {
-    // What could not be looked at is not found wanting.
+    // What could not be checked does not count as a fault.
     int code = err->kind == CS_ERR_RETRY ? CS_EXIT_USAGE : cs_consumer_exit_code(err);
     if (cli->json)
         cs_cli_put_failure(cli, open, code, err->msg);

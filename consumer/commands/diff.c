@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// diff: the live catalogs held against what this build makes of the log: each account, certificate and
-// verdict that differs.
+// diff: compares the live catalogs with what this build makes of the log. Lists each account,
+// certificate and verdict that differs.
 #include <inttypes.h>
 #include <jansson.h>
 #include <string.h>
@@ -39,7 +39,7 @@ static const struct cs_opt opts[] = {
      .text = "Hold the rebuilt catalogs that wait for promote against the log, instead of the live ones."},
 };
 
-// What of a catalog people ask for; all else ("other") follows from it.
+// The parts of a catalog that people ask for. The rest ("other") follows from them.
 enum kind { KIND_ACCOUNT, KIND_CERTIFICATE, KIND_VERDICT, KIND_OTHER, KIND_COUNT };
 static const char *const kind_names[KIND_COUNT] = {"account", "certificate", "verdict", "other"};
 
@@ -71,12 +71,12 @@ static enum kind kind_of(const char *key) {
     return KIND_OTHER;
 }
 
-// Sealed keys are nobody's business here.
+// Sealed keys are never shown.
 static bool may_show(const char *key) {
     return !cs_key_is(key, CS_KIND_MATERIAL) && !cs_key_is(key, CS_KIND_CSR);
 }
 
-// The live document as it is now; empty where it is gone, or cannot be read.
+// The live document as it is now. Empty if it is gone, or cannot be read.
 static struct cs_bytes live_document(struct diff *d, const char *key) {
     struct cs_bytes value = {0};
     struct cs_position ignored;
@@ -89,7 +89,7 @@ static struct cs_bytes live_document(struct diff *d, const char *key) {
     return value;
 }
 
-// What somebody else wrote there may be anything.
+// Somebody else may have written anything there.
 static void put_json(struct cs_buf *b, struct cs_bytes value) {
     json_t *parsed = json_loadb((const char *)value.data, value.len, JSON_DECODE_ANY, NULL);
     while (parsed && value.len > 0 && strchr(" \t\r\n", value.data[value.len - 1]))
@@ -152,7 +152,7 @@ static bool tell_difference(void *arg, const char *key, bool index, enum cs_diff
     return true;
 }
 
-// The replay goes on from where the catalog stood when its reading began to where it stood at its end.
+// Replays from the catalog's position at the start of its reading to that at its end.
 static bool step(struct diff *d, struct cs_err *err) {
     int64_t here = cs_replay_position(d->op.replay)->next_offset;
     struct cs_state *state = cs_replay_state(d->op.replay);
@@ -180,7 +180,7 @@ static bool diff_partition(struct diff *d, int32_t p, struct cs_err *err) {
     d->comparing = d->compared = false;
     cs_compare_free(d->compare);
     d->compare = NULL;
-    // The records that the catalog stands on are in the log once it has been read.
+    // After it is read, the log has all records that the catalog is made of.
     if (!cs_compare_new(op->crypto, d->catalog, p, &d->compare, err) ||
         (p < op->events->partitions &&
          !op->events->ops->bounds(op->events, p, &op->event_bounds[p].low, &op->event_bounds[p].high, err)))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// explain: all that the log knows of one event: the record, who signed it and by whose leave, the verdict and
-// its rule, what it changed, and for a share both halves of its way.
+// explain: all that the log knows of one event. The record, its signer and why that was allowed,
+// the verdict and its rule, what it changed. For a share, both ends.
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,8 +11,8 @@
 #include "commands/operator.h"
 #include "log/find.h"
 
-#define PLACES_MAX     10000 // records that are about one event or share
-#define RULE_TYPES_MAX 4096  // bytes of the types that a rule looks at
+#define PLACES_MAX     10000 // records about one event or share
+#define RULE_TYPES_MAX 4096  // bytes of the event types of a rule
 
 struct explain_options {
     struct cs_operator_options log;
@@ -24,10 +24,10 @@ static const struct cs_arg args[] = {
     {.name = "EVENT_ID", CS_OPT_AT_STR(struct explain_options, event), .text = "Id of the event (a UUID)."},
 };
 
-struct place { // a record that is the event, or a step of its share
+struct place { // a record of the event, or a step of its share
     int32_t partition;
     int64_t offset, time_ms;
-    bool main; // the event itself; it may be there more than once
+    bool main; // the event itself; there may be several such records
     enum cs_event_type type;
     cs_uuid id;
     cs_account_id account;
@@ -37,13 +37,13 @@ struct place { // a record that is the event, or a step of its share
 struct explain {
     struct cs_operator op;
     const struct explain_options *o;
-    cs_uuid share; // "": it is not about one
+    cs_uuid share; // "": it is about no share
     size_t places_len, places_cap;
     struct place *places;
     const struct place *main; // the first record of the event
     struct cs_buf b;
     bool json;
-    // While the log is judged up to the event.
+    // While the log is replayed up to the event.
     bool told;
 };
 
@@ -101,7 +101,7 @@ static bool find_all(struct explain *x, struct cs_err *err) {
 static bool find_places(struct explain *x, struct cs_err *err) {
     if (!find_all(x, err))
         return false;
-    // What is about the share may stand before the record that told which share it is.
+    // Records about the share may come before the record that names the share.
     if (x->share[0] && !find_all(x, err))
         return false;
     if (x->places_len > 0)
@@ -169,8 +169,8 @@ static void put_text(struct explain *x, const char *title, struct cs_bytes json)
     cs_buf_putc(&x->b, '\n');
 }
 
-// The signer as the catalog has it after the record: the record does not change who was enrolled, but where
-// it revokes or rotates its own key, which then shows.
+// The signer as the catalog has it after the record. A record changes its signer only if it revokes
+// or rotates its own key; then that shows.
 static void put_signer(struct explain *x, const struct cs_event *ev) {
     struct cs_state *state = cs_replay_state(x->op.replay);
     struct cs_bytes doc = {0};
@@ -203,7 +203,7 @@ static void put_signer(struct explain *x, const struct cs_event *ev) {
         put_text(x, "         ", doc);
 }
 
-// The rule of the type that has the code, rather than one of every event.
+// Prefers the type's own rule with this code to a rule for every event.
 static const struct cs_rule_info *rule_of(enum cs_code code, enum cs_event_type type) {
     size_t n = 0;
     const struct cs_rule_info *rules = cs_rules_list(&n);
@@ -334,7 +334,7 @@ static void put_derived(struct explain *x, const struct cs_replayed *mine) {
         cs_json_end(&x->b, ']');
 }
 
-// The record itself, judged: nothing after it is of interest.
+// Judges the record itself. Nothing after it matters.
 static bool take(void *arg, const struct cs_record *r, const struct cs_replayed *mine, struct cs_err *err) {
     struct explain *x = arg;
     (void)err;
@@ -392,7 +392,7 @@ static void put_place(struct explain *x, const struct place *p) {
     cs_json_end(&x->b, '}');
 }
 
-// All records of the event (it may have been sent twice) and, for a share, all steps of both halves.
+// All records of the event (it may have been sent twice). For a share, all steps of both ends.
 static void put_places(struct explain *x) {
     if (x->json) {
         cs_json_name(&x->b, x->share[0] ? "share" : "records");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// init: topics, genesis records, and the keys that are trusted from the start. May be run again: it says what
-// is there and adds what is missing.
+// init: makes topics, genesis records, and the keys that are trusted from the start. It may run
+// again: it tells what is there and adds what is missing.
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,7 +87,7 @@ struct init {
     struct cs_publisher *publisher;
 };
 
-// Takes the SPKI over.
+// Takes the SPKI.
 static bool add_key(struct init *in, enum cs_trust_role role, const char *path, uint8_t *spki,
                     size_t spki_len, struct cs_err *err) {
     struct cs_init_log *log = &in->log;
@@ -164,7 +164,8 @@ static bool read_keys(struct init *in, struct cs_err *err) {
     return true;
 }
 
-// Whether the cluster has the topic, by its list of topics alone: the embedded broker has no other way.
+// Whether the cluster has the topic, by its list of topics alone. The embedded broker allows no
+// other way.
 static bool look_for_topic(rd_kafka_t *rk, const char *name, bool *ret_there, struct cs_err *err) {
     const struct rd_kafka_metadata *md = NULL;
     rd_kafka_resp_err_t code = rd_kafka_metadata(rk, 1, NULL, &md, TOPIC_TIMEOUT_MS);
@@ -195,7 +196,7 @@ static bool make_topic(struct init *in, rd_kafka_t *rk, const char *name, struct
         return false;
     int32_t partitions = 0;
     int64_t deadline_ms = cs_clock_mono_ms(cs_clock_real()) + TOPIC_TIMEOUT_MS;
-    // A topic that was just made is not known to each broker at once.
+    // Not every broker knows a new topic at once.
     while (!cs_kafka_topic_partitions(rk, in->s->kafka.brokers, name, TOPIC_TIMEOUT_MS, &partitions, err))
         if (there || cs_clock_mono_ms(cs_clock_real()) > deadline_ms)
             return false;
@@ -238,7 +239,7 @@ static bool wait_acknowledged(struct init *in, struct cs_err *err) {
     return true;
 }
 
-// Sends one record to each partition where there[p] is false; *ret_n: how many.
+// Sends one record to each partition p without there[p]. *ret_n: how many.
 static bool send_to(struct init *in, struct cs_bytes value, struct cs_bytes sig, const bool *there,
                     int *ret_n, struct cs_err *err) {
     const struct cs_header headers[] = {
@@ -299,7 +300,7 @@ static bool put_genesis(struct init *in, struct cs_err *err) {
         fprintf(in->cli->out, "genesis: is there, deployment %s\n", in->s->deployment);
         return true;
     }
-    if (log->genesis_value.len > 0) { // a run that did not come to its end: the same bytes everywhere
+    if (log->genesis_value.len > 0) { // an earlier run was interrupted: the same bytes go everywhere
         if (!send_to(in, cs_buf_bytes(&log->genesis_value), cs_buf_bytes(&log->genesis_sig), log->genesis, &n,
                      err))
             return false;

@@ -12,7 +12,7 @@
 #define PATIENCE_MS       60000
 #define PATIENCE_PAUSE_MS 1000
 
-// The service key signs what is published. Nothing is published here: its file need not be at hand.
+// The service key signs what is published. Nothing is published here, so its file may be missing.
 static bool load_settings(const struct cs_cli *cli, struct cs_consumer_settings **ret, struct cs_err *err) {
     struct cs_settings_override *overrides = calloc(cli->override_count + 1, sizeof *overrides);
     if (!overrides)
@@ -39,15 +39,15 @@ static bool check_genesis(struct cs_operator *op, const struct cs_event *ev, str
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "%s belongs to deployment %s, not to %s (deployment.id)", op->events->name,
                           ev->data.genesis.deployment, op->settings->deployment);
-    if (op->options->events) // a partition that nobody ever wrote to is not in a dump
+    if (op->options->events) // a dump does not hold a partition that nobody wrote to
         op->partitions = ev->data.genesis.partitions;
     return op->partitions >= op->events->partitions ||
            cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s holds partition %d, the deployment has %d",
                       op->events->name, (int)op->events->partitions - 1, (int)op->partitions);
 }
 
-// The genesis record is the first of every partition, names the deployment, and says how many partitions there are; that it
-// is genuine is judged with all the others.
+// Each partition begins with the genesis record. It names the deployment and the number of
+// partitions. That it is genuine is judged later, like all records.
 static bool find_genesis(struct cs_operator *op, struct cs_err *err) {
     struct cs_log *log = op->events;
     for (int32_t p = 0; p < log->partitions; p++) {
@@ -186,14 +186,14 @@ bool cs_moment_parse_time(const char *text, struct cs_moment *ret, struct cs_err
     int64_t time_s = 0;
     char whole[32];
     size_t len = strlen(text);
-    if (len == 10) { // a day: to its end
+    if (len == 10) { // a day: up to its end
         snprintf(whole, sizeof whole, "%sT23:59:59Z", text);
         text = whole;
         len = strlen(whole);
     }
     if (!cs_time_parse(text, len, &time_s))
         return not_a_moment(text, err);
-    // The form has seconds: all of the one that is named.
+    // The time is in seconds: includes the whole second.
     *ret = (struct cs_moment){.given = true, .partition = -1, .offset = -1, .time_ms = time_s * 1000 + 999};
     return true;
 }
@@ -294,7 +294,8 @@ bool cs_operator_published(struct cs_operator *op, int32_t partition, struct cs_
         enum cs_chain_link link = cs_chain_take(chain, op->crypto, &record, &n);
         if (link == CS_CHAIN_NEXT)
             return true;
-        // A number whose hash is another's is shown all the same: to prove the chain is what verify is for.
+        // A number with the hash of another one is shown all the same. To prove the chain, there is
+        // verify.
         if (link == CS_CHAIN_BROKEN && n == chain->last + 1) {
             chain->last = n;
             cs_crypto_sha256(op->crypto, record.value, chain->sha256);

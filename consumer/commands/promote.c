@@ -2,9 +2,10 @@
 //
 // promote: rebuilt catalogs become the live ones, partition by partition, each in one step.
 //
-// A switch over all partitions at once is neither possible (in a Redis Cluster they lie on different nodes) nor
-// needed: all of an account is in one. What is left of the old catalogs is removed at once: it is a function of the
-// log, so the way back from a build that one does not trust is a rebuild with the other build.
+// To switch all partitions at once is not possible: in a Redis Cluster they are on different nodes.
+// It is not needed either: all of an account is in one partition. The old catalogs are removed at
+// once, because the log can make them again. If you do not trust a build, rebuild with the other
+// one.
 #include <inttypes.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -14,8 +15,8 @@
 #include "commands/operator.h"
 #include "log/rebuild.h"
 
-#define FAR             10000 // outcomes: what promote does not catch up with by itself
-#define SWITCH_FOR_MS   30000 // longest try to meet the live catalog
+#define FAR             10000 // outcomes: promote does not catch up with more
+#define SWITCH_FOR_MS   30000 // longest time to catch up with the live catalog
 #define SWITCH_PAUSE_MS 5
 
 struct promote_options {
@@ -46,7 +47,7 @@ struct promote {
     struct cs_rebuilder *rebuilder;
     struct cs_catalog *catalog;
     struct cs_generations *generations; // by partition, as they were at the start
-    int64_t generation;                 // that is promoted; 0: none
+    int64_t generation;                 // the one to promote; 0: none
     int32_t promoted;
     int64_t removed; // keys
 };
@@ -67,7 +68,7 @@ static bool look(struct promote *run, struct cs_err *err) {
     return true;
 }
 
-// A partition where this generation is live already was promoted before an interruption.
+// Whether an interrupted run already promoted this partition.
 static bool promoted_before(const struct promote *run, int32_t p) {
     return run->generations[p].live >= run->generation;
 }
@@ -129,7 +130,7 @@ static bool promote_partition(struct promote *run, int32_t p, struct cs_err *err
     return ok;
 }
 
-// What is removed may also be left from a promotion that was interrupted.
+// An interrupted promotion may also have left some of it.
 static bool remove_old(struct promote *run, struct cs_err *err) {
     for (int32_t p = 0; p < run->op.partitions; p++) {
         int64_t removed = 0;
@@ -200,7 +201,7 @@ static int run_promote(const struct cs_cli *cli) {
     struct cs_err err;
     struct cs_patience patience = {0};
     bool ok = false;
-    // What an attempt did stays; the next one goes on with it.
+    // What an attempt did stays. The next one continues.
     while (!(ok = do_promote(&run, cli, &err)) && cs_operator_wait(&patience, run.promoted, &err))
         clear(&run);
     int code = ok ? tell(&run) : cs_consumer_failure(cli, &err);

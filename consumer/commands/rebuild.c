@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// rebuild: all catalogs made again from offset 0, beside the live ones.
+// rebuild: makes all catalogs again from offset 0, beside the live ones.
 #include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
@@ -14,7 +14,7 @@
 
 #define LOOK_EVERY_MS 200
 #define TELL_EVERY_MS 1000
-#define CLOSE         1000 // events that came in during one pass: the rebuilt catalog is close to the live one
+#define CLOSE         1000 // so few new events in one pass: the rebuilt catalog is close to the live one
 
 struct rebuild_options {
     struct cs_operator_options log;
@@ -40,7 +40,7 @@ static const struct cs_opt opts[] = {
 
 struct part {      // a partition of the rebuild
     bool promoted; // this generation is live there already
-    bool leftover; // another one was begun before
+    bool leftover; // an earlier rebuild began another one
     struct cs_position position;
 };
 struct rebuild {
@@ -49,9 +49,9 @@ struct rebuild {
     struct cs_rebuild_env env;
     int64_t generation;
     struct part *parts;
-    int64_t total; // events to judge: those that have an outcome, at the start
+    int64_t total; // events to judge: those with an outcome at the start
     int64_t told_ms;
-    atomic_int next; // partition that nobody has taken yet
+    atomic_int next; // the next partition that nobody has taken
     atomic_int running;
     pthread_mutex_t lock; // of the failure
     bool failed;
@@ -79,7 +79,7 @@ static bool follow_closely(struct cs_rebuilder *r, struct cs_err *err) {
     }
 }
 
-// That may take longer than a lease: the claim is taken once more behind it.
+// This may take longer than a lease. So the claim is taken again after it.
 static bool remove_leftover(struct rebuild *run, struct cs_rebuilder *r, int32_t p, struct cs_err *err) {
     struct cs_catalog *c = cs_rebuilder_catalog(r);
     int64_t removed = 0;
@@ -92,7 +92,7 @@ static bool remove_leftover(struct rebuild *run, struct cs_rebuilder *r, int32_t
     return cs_rebuilder_begin(r, p, run->generation, err);
 }
 
-// Kafka or Redis being away is waited out, as long as they come back.
+// Waits while Kafka or Redis is away, as long as they come back.
 static bool rebuild_partition(struct rebuild *run, struct cs_rebuilder *r, int32_t p, struct cs_err *err) {
     struct cs_patience patience = {0};
     for (;;) {
@@ -126,7 +126,7 @@ static void *thread_main(void *arg) {
 
 // --- all of them
 
-// One number for all partitions: the one that an earlier rebuild began, or a new one.
+// One number for all partitions: that of an unfinished rebuild, or a new one.
 static bool look(struct rebuild *run, struct cs_err *err) {
     CS_AUTO(cs_catalog_free) struct cs_catalog *catalog = NULL;
     int32_t n = run->op.partitions;

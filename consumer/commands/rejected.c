@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// rejected: what was refused, and why, from cert.outcomes; and the records themselves.
+// rejected: which events were refused, and why, from cert.outcomes, with the records themselves.
 #include <inttypes.h>
 #include <limits.h>
 #include <string.h>
@@ -61,7 +61,7 @@ struct rejected {
     struct cs_chain chain;
 };
 
-// Whether a code is the one that was asked for, or one of its family: "share" of "share.owner".
+// Whether it is the code that was asked for, or one of its family: "share" of "share.owner".
 static bool code_is(enum cs_code code, const char *asked) {
     const char *name = cs_code_name(code);
     size_t len = strlen(asked);
@@ -72,7 +72,8 @@ static bool code_wanted(const struct rejected *j, enum cs_code code) {
     return !j->o->code || code_is(code, j->o->code);
 }
 
-// What nothing can have would list nothing, as if all were well. A word without a dot is held against the families.
+// An unknown code would list nothing, as if there were no refusals. A word without a dot is
+// compared with the families.
 static bool check_code(const char *asked, struct cs_err *err) {
     char name[64], best[64] = "", text[80];
     unsigned distance = UINT_MAX;
@@ -110,7 +111,7 @@ static bool wanted(const struct rejected *j, const struct cs_outcome *o) {
     return !j->until.given || o->time_ms <= j->until.time_ms;
 }
 
-// The record, where it is still there.
+// The record, if it is still there.
 static bool fetch(struct rejected *j, const struct cs_outcome *o, struct cs_record *ret, bool *ret_end,
                   struct cs_err *err) {
     struct cs_log *log = j->op.events;
@@ -219,7 +220,7 @@ static bool do_rejected(struct rejected *j, const struct cs_cli *cli, struct cs_
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "--since is later than --until: nothing lies between them");
     if (j->since.given)
-        j->since.time_ms -= 999; // from the beginning of the second
+        j->since.time_ms -= 999; // from the begin of the second
     cs_operator_begin_list(&j->op, "rejected");
     for (int32_t p = 0; p < j->op.partitions; p++) {
         bool end = false;

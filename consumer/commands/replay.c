@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// replay --dry-run: what this build makes of the log, up to a moment, beside what was published. In memory;
-// touches and publishes nothing.
+// replay --dry-run: what this build makes of the log up to a moment, compared with what was
+// published. In memory: it changes and publishes nothing.
 #include <inttypes.h>
 #include <string.h>
 
@@ -40,13 +40,13 @@ static const struct cs_opt opts[] = {
 struct replay_run {
     struct cs_operator op;
     const struct replay_options *o;
-    struct cs_buf listed; // JSON objects, comma-separated
+    struct cs_buf listed; // JSON objects, with commas between
     struct cs_buf told;   // the same for people
     int64_t events, compared, differing, derived;
     int64_t by_status[CS_STATUS_DUPLICATE + 1];
     int64_t by_code[CS_CODE_COUNT];
     int64_t accounts, certificates, shared_in;
-    struct cs_chain chain; // of the partition's published outcomes
+    struct cs_chain chain; // of the published outcomes of the partition
     bool published_end;
 };
 

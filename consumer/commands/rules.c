@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// rules: the rule book, as rules_table.h of the model has it, for people and for docs/audit/rules.md.
+// rules: prints the rule book from the model's rules_table.h, for people and for
+// docs/audit/rules.md.
 #include <inttypes.h>
 
 #include "certsync/model/rules.h"
@@ -39,7 +40,7 @@ static void put_rules(struct cs_buf *out, bool markdown) {
         cs_buf_reset(&types);
         cs_rule_types(&rules[i], &types);
         if (types.len == 0)
-            continue; // of a sender that no type names
+            continue; // no type names this sender
         cs_buf_putc(&types, '\0');
         put_rule(out, &rules[i], (const char *)types.data, markdown);
     }

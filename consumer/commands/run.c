@@ -83,7 +83,7 @@ static void worker_ended(void *arg) {
         if (!d->failed)
             d->failure = e->err;
         d->failed = true;
-        cs_loop_stop(d->c.loop); // a process that does only part of its work is better started anew
+        cs_loop_stop(d->c.loop); // a process that does only a part of its work is better restarted
     }
     free(e);
     check_done(d);
@@ -93,7 +93,7 @@ static void on_worker_end(void *arg, const struct cs_err *err) {
     struct daemon *d = arg;
     struct ended *e = malloc(sizeof *e);
     if (!e)
-        abort(); // nobody would learn that the worker is gone
+        abort(); // otherwise nobody would learn that the worker ended
     *e = (struct ended){.daemon = d, .failed = err != NULL};
     if (err)
         e->err = *err;
@@ -110,7 +110,7 @@ static void tell_state(const struct daemon *d) {
     cs_notify(text);
 }
 
-// Whether the workers are alive, too; asked before anybody is told so.
+// Whether the workers are alive, too. Asked before anybody is told so.
 static bool alive(void *arg) {
     const struct daemon *d = arg;
     for (size_t i = 0; i < d->workers_len; i++) {
@@ -124,7 +124,7 @@ static bool alive(void *arg) {
     return true;
 }
 
-// systemd waits for READY only so long: a start that is alive asks for more.
+// systemd waits for READY only for a time. A start that makes progress asks for more.
 static void extend_start(int64_t ms, const char *waits_for) {
     char text[700];
     snprintf(text, sizeof text, "EXTEND_TIMEOUT_USEC=%" PRId64 "\nSTATUS=Starting: %s", ms * 1000, waits_for);
@@ -139,7 +139,7 @@ static void refuse_reload(const struct cs_err *err) {
     cs_notify(text);
 }
 
-// All or nothing: the API's certificate first, since it is what can be refused.
+// All or nothing. The API's certificate comes first, because only it can be refused.
 static void on_reload(void *arg) {
     struct daemon *d = arg;
     struct cs_consumer_settings *s = NULL;
@@ -200,7 +200,7 @@ static bool on_kafka_tls(void *arg, struct cs_err *err) {
     return true;
 }
 
-// Before the first client reads them, so that what changes in between is seen.
+// Called before the first client reads them, so that later changes are seen.
 static bool watch_kafka_tls(struct daemon *d, struct cs_err *err) {
     const char *files[CS_KAFKA_TLS_FILES];
     cs_kafka_tls_files(&d->settings->kafka, files);
@@ -288,7 +288,7 @@ static bool start(struct daemon *d, struct cs_err *err) {
     return d->ready_timer || cs_err_oom(err);
 }
 
-// Also after a start that came to half of its way.
+// Also after a start that failed half-way.
 static void end(struct daemon *d) {
     cs_timer_free(d->ready_timer);
     cs_timer_free(d->idle_timer);
@@ -321,7 +321,7 @@ static int run_run(const struct cs_cli *cli) {
     cs_consumer_keep_memory();
     int code = CS_EXIT_OK;
     if (!start(&d, &err)) {
-        // Kafka or Redis may be back when whoever supervises it starts it again; settings are not.
+        // At the next start Kafka or Redis may be back. Settings do not change by themselves.
         cs_consumer_failure(cli, &err);
         code = cs_consumer_exit_code(&err);
     } else {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// show: an account's catalog as it stood at a moment, from the log alone.
+// show: an account's catalog as it was at a moment, from the log alone.
 #include <inttypes.h>
 #include <string.h>
 

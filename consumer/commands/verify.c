@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// verify: that the log, the outcomes and, where asked, the catalogs are what they must be. Nothing that was
-// published is believed: each record is judged again, by this very build.
+// verify: whether the log, the outcomes and, if asked, the catalogs are right. It trusts nothing
+// that was published: this build judges each record again.
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -45,27 +45,27 @@ struct fault {
     int64_t n;              // number of an outcome; 0: none
     int64_t outcome_offset; // of cert.outcomes; -1: none
     char text[1024];
-    struct cs_buf published, judged; // where the verdict is at fault: both outcomes; else empty
+    struct cs_buf published, judged; // both outcomes, if the verdict is wrong; else empty
 };
 
 struct verify {
     struct cs_operator op;
     const struct verify_options *o;
     struct cs_derived_check *derived;
-    // What was there at the start: events before these ends have their cause in what is replayed, and derived
-    // events of outcomes before these ends are among them.
+    // The ends at the start. Events before them have their cause in what is replayed. Outcomes
+    // before them have their derived events in the log.
     struct cs_bounds *due_events, *due_outcomes;
     struct cs_catalog *catalog;
     struct fault fault;
     // All partitions.
     int64_t events, outcomes, copies, unjudged, derived_events;
-    int64_t foreign; // records of cert.outcomes that no consumer wrote; the first of them:
+    int64_t foreign; // records of cert.outcomes that no consumer wrote; next, the first of them:
     int32_t foreign_partition;
     int64_t foreign_at;
     int64_t by_status[CS_STATUS_DUPLICATE + 1];
     int64_t keys;
     size_t strays;
-    // The partition that is read.
+    // The partition under way.
     int32_t partition;
     int64_t event_offset;   // of the event whose outcome is read; -1: none
     int64_t last;           // number of the last outcome
@@ -74,10 +74,10 @@ struct verify {
     size_t hashes_cap;
     struct cs_chain chain;
     struct cs_compare *compare;
-    bool comparing, compared; // between the two positions; past them
+    bool comparing, compared; // between the two positions; after them
 };
 
-// Always false. err is only a carrier: the fault is what is told.
+// Always returns false. err only carries the text; the fault is reported.
 static bool CS_PRINTF(5, 6)
     fail(struct verify *v, struct cs_err *err, const char *kind, int64_t offset, const char *fmt, ...) {
     va_list args;
@@ -92,7 +92,7 @@ static bool CS_PRINTF(5, 6)
     return cs_err_set(err, CS_ERR_REJECT, CS_CODE_NONE, "%s", v->fault.text);
 }
 
-// The same, where no outcome is concerned.
+// The same for a fault without an outcome.
 #define fail_place(v, ...) ((v)->last = 0, (v)->outcome_offset = -1, fail((v), __VA_ARGS__))
 
 // --- outcomes
@@ -109,7 +109,7 @@ static bool keep_hash(struct verify *v, const struct cs_record *r, struct cs_err
     return true;
 }
 
-// What does not follow: either numbers are missing, or the hash is another one.
+// An outcome that does not follow: numbers are missing, or its hash differs.
 static bool broken(struct verify *v, int64_t n, struct cs_err *err) {
     int64_t before = v->chain.last;
     char hex[65];
@@ -140,7 +140,7 @@ static void note_foreign(struct verify *v, int64_t offset) {
     v->foreign_at = offset;
 }
 
-// The next outcome that counts; on the way, copies of earlier ones must be the same.
+// The next outcome that counts. Copies of earlier ones on the way must be identical.
 static bool next_outcome(struct verify *v, struct cs_record *ret, bool *ret_end, struct cs_err *err) {
     struct cs_log *log = v->op.outcomes;
     for (;;) {
@@ -232,7 +232,7 @@ static bool redis_differs(void *arg, const char *key, bool index, enum cs_differ
                       "the catalog in Redis %s the %s %s", what[d], index ? "index" : "document", key);
 }
 
-// Whether the replay stands at one of the two positions between which the catalog was read.
+// Whether the replay is at one of the two positions between which the catalog was read.
 static bool check_catalog(struct verify *v, struct cs_err *err) {
     const struct cs_position *here = cs_replay_position(v->op.replay);
     const struct cs_position *before = cs_compare_before(v->compare);
@@ -264,7 +264,8 @@ static bool check_catalog(struct verify *v, struct cs_err *err) {
 
 // --- a partition
 
-// A share event that the service signed. One that was published again may be refused for its number alone.
+// A share event that the service signed. If it was published twice, the second may be refused only
+// for its number.
 static bool by_service(const struct verify *v, const struct cs_replayed *mine) {
     const struct cs_event *ev = mine->prepared->event;
     struct cs_bytes doc;
@@ -329,7 +330,7 @@ static bool check_beginning(struct verify *v, struct cs_err *err) {
     return true;
 }
 
-// What is left of the outcomes once all records were judged: copies only.
+// After all records were judged, only copies of outcomes may be left.
 static bool check_rest(struct verify *v, bool outcomes_end, struct cs_err *err) {
     struct cs_record published;
     v->event_offset = -1;
@@ -355,7 +356,8 @@ static bool start_partition(struct verify *v, int32_t p, struct cs_err *err) {
     cs_compare_free(v->compare);
     v->compare = NULL;
     if (v->catalog) {
-        // A catalog that is read now stands on records that were not there when the bounds were taken.
+        // A catalog that is read now contains records that were not there when the bounds were
+        // taken.
         if (!cs_compare_new(op->crypto, v->catalog, p, &v->compare, err) ||
             (p < op->outcomes->partitions &&
              !op->outcomes->ops->bounds(op->outcomes, p, &op->outcome_bounds[p].low,
@@ -415,8 +417,8 @@ static bool check_derived(struct verify *v, struct cs_err *err) {
     return true;
 }
 
-// The cause of a derived event that is there now is in the log already when its end is looked at a second
-// time.
+// Any derived event that is there now has its cause in the log already when the end of the log is
+// read a second time.
 static bool note_due(struct verify *v, struct cs_err *err) {
     size_t size = (size_t)v->op.partitions * sizeof(struct cs_bounds);
     v->due_events = malloc(size);
@@ -502,7 +504,7 @@ static int tell(const struct verify *v) {
         if (f->judged.len > 0)
             fprintf(out, "  published: %s\n  judged:    %s\n", (const char *)f->published.data,
                     (const char *)f->judged.data);
-        if (f->offset >= 0 && strncmp(f->kind, "derived", 7) != 0) // those are found when all has been read
+        if (f->offset >= 0 && strncmp(f->kind, "derived", 7) != 0) // those are found after all was read
             fprintf(out, "%" PRId64 " events were as they should be before it\n",
                     v->events > 0 ? v->events - 1 : 0);
         return CS_EXIT_FAILED;

@@ -11,16 +11,16 @@
 #define uthash_nonfatal_oom(e) (insert_failed = true)
 #include <uthash.h>
 
-#define GENERATIONS_MAX 3 // that are promoted under one reading
+#define GENERATIONS_MAX 3 // promotions that one reading survives
 #define PIECE           ((size_t)64 * 1024)
 
 struct item {
     UT_hash_handle hh;
-    uint8_t sha256[32]; // what the live catalog held when it was read
-    bool live;          // it held something
+    uint8_t sha256[32]; // the live catalog's, when it was read
+    bool live;          // the live catalog had it
     bool index;
-    bool replayed; // the replay has it, as far as it went
-    bool matched;  // it was so at one moment from A to B
+    bool replayed; // the replay has it now
+    bool matched;  // it was equal at one moment from A to B
     char key[];
 };
 
@@ -30,11 +30,11 @@ struct cs_compare {
     struct item *items;
     size_t keys;
     bool began;
-    struct cs_buf text; // of an index, a piece at a time
+    struct cs_buf text; // of an index, one piece at a time
     bool oom;
 };
 
-// Of the pieces one after the other, each with the hash of those before it.
+// Hashes the pieces one after the other, each with the hash of those before it.
 static void hash_index(struct cs_compare *c, const struct cs_member *members, size_t n, uint8_t ret[32]) {
     memset(ret, 0, 32);
     for (size_t i = 0; i < n;) {
@@ -98,7 +98,7 @@ static bool read_position(struct cs_catalog *catalog, int32_t partition, struct 
     struct cs_state *none = NULL;
     if (!cs_state_new(false, &none, err))
         return false;
-    // It may move between the two looks of one load.
+    // The position may move between the two reads of one load.
     bool ok = false;
     for (int i = 0; !ok && i < 100; i++) {
         ok = cs_catalog_load(catalog, partition, none, ret, err);
@@ -120,7 +120,7 @@ static void forget(struct cs_compare *c) {
     c->keys = 0;
 }
 
-// What was read of one generation is nothing to go by where another one was promoted meanwhile.
+// If another generation was promoted meanwhile, what was read before is of no use.
 bool cs_compare_new(struct cs_crypto *crypto, struct cs_catalog *catalog, int32_t partition,
                     struct cs_compare **ret, struct cs_err *err) {
     CS_AUTO(cs_compare_free) struct cs_compare *c = calloc(1, sizeof *c);
@@ -168,13 +168,13 @@ size_t cs_compare_keys(const struct cs_compare *c) {
     return c->keys;
 }
 
-// What the replay has now: sha256 NULL where it has nothing.
+// What the replay has now. sha256 is NULL where it has nothing.
 static void see(struct cs_compare *c, const char *key, bool index, const uint8_t *sha256) {
     struct item *i = find(c, key);
     if (!i) {
         if (!(i = add(c, key, index)))
             return;
-        i->matched = c->began; // nobody had it before this
+        i->matched = c->began; // nothing had it before
     }
     i->replayed = sha256 != NULL;
     if (sha256 ? i->live && i->index == index && memcmp(i->sha256, sha256, 32) == 0 : !i->live)

@@ -14,7 +14,7 @@
 
 struct item {
     UT_hash_handle hh;
-    char place[40]; // "<origin>/<seq>": who emitted it, as which
+    char place[40]; // "<origin>/<seq>": who emitted it, and its number
     int32_t origin;
     int64_t seq;
     uint8_t emitted_sha256[32];
@@ -23,7 +23,7 @@ struct item {
     int64_t emitted_offset, found_offset;
     bool emitted, emitted_due;
     bool found, found_due;
-    bool differs; // two copies that are not alike
+    bool differs; // two copies differ
 };
 
 struct cs_derived_check {
@@ -71,7 +71,7 @@ static struct item *at(struct cs_derived_check *c, int32_t origin, int64_t seq) 
     return NULL;
 }
 
-// Of the value without its signer's kid, which stands in the source once.
+// Hashes the value without its signer's kid. That stands once, in the source.
 static void hash(struct cs_derived_check *c, struct cs_bytes value, const char *kid, uint8_t ret[32]) {
     struct cs_bytes parts[2] = {value, {0}};
     size_t len = strlen(kid);
@@ -109,7 +109,7 @@ bool cs_derived_check_found(struct cs_derived_check *c, int32_t partition, int64
     if (!i)
         return cs_err_oom(err);
     hash(c, value, ev->kid, sha256);
-    if (i->found) { // published again after a crash: the same
+    if (i->found) { // published again after a crash: it must be the same
         i->differs |= memcmp(sha256, i->found_sha256, 32) != 0;
         return true;
     }

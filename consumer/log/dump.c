@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A topic in a file, in the form that `kcat -C -J` writes. kcat's JSON holds bytes as they are but for what
-// JSON must escape, so a line is not always UTF-8: a JSON library would refuse just those records that were
-// refused. What is read here is what stood in Kafka, byte for byte.
+// A topic in a file, as `kcat -C -J` writes it. kcat escapes only what JSON requires and keeps all
+// other bytes. So a line is not always UTF-8: a JSON library would refuse just those records that
+// the rules refused. Here each record is read as Kafka had it, byte for byte.
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,10 +30,10 @@ struct dump_log {
     char *data; // mapped
     size_t size;
     struct lines *partitions;
-    // What is read.
+    // The state of reading.
     const struct lines *reading;
     size_t at, to;
-    uint8_t *room; // strings of the record handed out, without their escapes
+    uint8_t *room; // strings of the record that was given out, without escapes
     size_t room_cap, room_len;
     struct cs_header *headers;
     size_t headers_cap;
@@ -54,7 +54,7 @@ static bool take_char(struct scan *s, char c) {
     return true;
 }
 
-// The text between the quotes, escapes and all.
+// The text between the quotes, with its escapes.
 static bool take_string(struct scan *s, struct scan *ret) {
     if (!take_char(s, '"'))
         return false;
@@ -130,7 +130,7 @@ static uint8_t *put_utf8(uint8_t *out, uint32_t c) {
     return out;
 }
 
-// After the backslash.
+// Called after the backslash.
 static bool unescape(struct scan *s, uint8_t **out) {
     static const char from[] = "\"\\/bfnrt";
     static const char to[] = "\"\\/\b\f\n\r\t";
@@ -156,7 +156,7 @@ static bool unescape(struct scan *s, uint8_t **out) {
     return true;
 }
 
-// A string or null, into room (which fits: it has the length of the line). NUL-terminated as well.
+// A string or null, copied into room. It fits: room has the length of the line. A NUL is added.
 static bool take_bytes(struct dump_log *d, struct scan *s, struct cs_bytes *ret) {
     struct scan text;
     if (take_word(s, "null")) {
@@ -184,7 +184,7 @@ static bool take_bytes(struct dump_log *d, struct scan *s, struct cs_bytes *ret)
 
 static bool take_headers(struct dump_log *d, struct scan *s, struct cs_record *r) {
     if (!take_char(s, '['))
-        return false; // kcat's map form loses their order
+        return false; // kcat's form as a map loses the order
     while (!take_char(s, ']')) {
         struct cs_bytes name;
         if (!CS_GROW(&d->headers, &d->headers_cap, r->headers_len + 1))
@@ -268,7 +268,7 @@ static bool no_dump(const struct dump_log *d, size_t number, const char *what, s
 static bool add_line(struct dump_log *d, struct scan text, size_t number, struct cs_err *err) {
     struct cs_record r;
     size_t len = (size_t)(text.end - text.at);
-    // Each string ends with a NUL there, where the line has two quotes.
+    // Each string ends with a NUL in room; the line has two quotes for it.
     if (!CS_GROW(&d->room, &d->room_cap, len))
         return cs_err_oom(err);
     if (!take_line(d, text, HAS_PARTITION | HAS_OFFSET, &r))
@@ -308,7 +308,7 @@ static bool dump_bounds(struct cs_log *l, int32_t partition, int64_t *ret_low, i
     return true;
 }
 
-// How many lines stand before an offset.
+// How many lines come before an offset.
 static size_t lines_before(const struct lines *p, int64_t offset) {
     size_t low = 0;
     size_t high = p->len;

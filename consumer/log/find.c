@@ -7,7 +7,7 @@
 #include "certsync/base/text.h"
 #include "certsync/model/event.h"
 
-#define SHOWN_MAX 2000 // bytes of what is no event
+#define SHOWN_MAX 2000 // bytes shown of a value that is no event
 
 bool cs_bytes_find(struct cs_bytes haystack, const char *text) {
     size_t len = strlen(text);
@@ -21,7 +21,7 @@ bool cs_bytes_find(struct cs_bytes haystack, const char *text) {
     return false;
 }
 
-// What is no event may not be JSON at all, or hold what JSON libraries refuse.
+// A value that is no event may be invalid JSON, or hold what JSON libraries refuse.
 static bool is_event(struct cs_bytes value) {
     CS_AUTO(cs_event_free) struct cs_event *ev = NULL;
     struct cs_err ignored;
@@ -118,7 +118,7 @@ void cs_put_abridged(struct cs_buf *b, struct cs_bytes json, size_t longest) {
             cs_buf_putc(b, (char)c);
             continue;
         }
-        // Whole escapes and whole characters only.
+        // Only whole escapes and whole characters.
         size_t n = c == '\\' ? 2 : 1;
         while (i + n < json.len && (json.data[i + n] & 0xC0) == 0x80)
             n++;

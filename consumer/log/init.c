@@ -80,7 +80,7 @@ static bool take_record(void *arg, const struct cs_record *r, struct cs_err *err
     CS_AUTO(cs_event_free) struct cs_event *ev = NULL;
     struct cs_err ignored;
     bool first = !log->genesis[r->partition];
-    // Only what the root key signed matters here; its kid is in the record's source.
+    // Only records that the root key signed matter here. Its kid is in the record's source.
     bool candidate = r->value.data && contains(r->value, log->root_kid);
     if (!candidate || !cs_event_decode(r->value, &ev, &ignored) || strcmp(ev->kid, log->root_kid) != 0 ||
         !by_root(log, r))

@@ -6,13 +6,13 @@
 
 #include "worker/topic.h"
 
-#define BROKER_TIMEOUT_MS 30000 // longest silence of a record that must be there
+#define BROKER_TIMEOUT_MS 30000 // longest wait for a record that must be there
 
 struct kafka_log {
     struct cs_log base;
     char *name;
     struct cs_topic *topic;
-    struct cs_topic_stream *stream; // of the partition that is read; NULL: none is
+    struct cs_topic_stream *stream; // of the partition under way; NULL: none
 };
 
 static bool kafka_bounds(struct cs_log *l, int32_t partition, int64_t *ret_low, int64_t *ret_high,

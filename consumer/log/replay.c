@@ -8,7 +8,7 @@
 struct cs_replay {
     struct cs_crypto *crypto;
     struct cs_key_cache *keys;
-    struct cs_privkey *key; // of derived events; thrown away
+    struct cs_privkey *key; // for derived events, which are thrown away
     cs_kid kid;
     struct cs_state *state;
     struct cs_prepared *prepared; // of the record judged last

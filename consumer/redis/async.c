@@ -10,7 +10,7 @@
 #include <hiredis/hiredis_ssl.h>
 #endif
 
-// The adapter is a header of functions; not all are used, and it is not written to our warnings.
+// The adapter is a header with functions. We use only some, and it does not satisfy our warnings.
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
 #pragma GCC diagnostic ignored "-Wconversion"
@@ -27,7 +27,7 @@
 
 enum state { AWAY, CONNECTING, READY };
 
-// A command that waits for its answer, oldest first: Redis answers in order.
+// A command that waits for its answer. The oldest is first: Redis answers in order.
 struct pending {
     struct cs_redis_async *owner;
     void (*fn)(const redisReply *reply, void *arg);
@@ -49,7 +49,7 @@ struct cs_redis_async {
     redisAsyncContext *ac; // NULL while AWAY
     enum state state;
     bool freeing;
-    bool told; // that it is away: once for each reason, not at each attempt
+    bool told; // it was told that it is away: once for each reason, not at each attempt
     char why[200];
     int64_t ready_since_ms;
     int64_t backoff_ms;
@@ -111,7 +111,7 @@ static void lost(struct cs_redis_async *r, const char *why) {
         r->on_state(r->arg, false);
 }
 
-// Ends the connection; callbacks that are due run with NULL on the way.
+// Ends the connection. Callbacks that are due run with NULL.
 static void drop(struct cs_redis_async *r, const char *why) {
     redisAsyncContext *ac = r->ac;
     if (!ac)
@@ -129,12 +129,13 @@ static void on_disconnect(const redisAsyncContext *ac, int status) {
 
 static void on_connect(const redisAsyncContext *ac, int status) {
     struct cs_redis_async *r = ac->data;
-    // Where it failed hiredis frees the context, and calls on_disconnect for connected ones only.
+    // After a failed connect hiredis frees the context. It calls on_disconnect only for connected
+    // ones.
     if (r && status != REDIS_OK)
         lost(r, ac->errstr);
 }
 
-// An answer of the handshake. The context cannot be freed here while hiredis walks its callbacks, but
+// An answer of the handshake. hiredis walks its callbacks here, so the context cannot be freed.
 // redisAsyncFree in a callback only marks it.
 static void on_login(redisAsyncContext *ac, void *reply, void *arg) {
     struct cs_redis_async *r = ac->data;
@@ -198,7 +199,7 @@ static bool start_tls(struct cs_redis_async *r) {
         return true;
     if (!r->ssl)
         redisInitOpenSSL();
-    // For each connection, since the CA file may have changed. Where it cannot be used the old one is.
+    // Made for each connection: the CA file may have changed. If it cannot be used, the old one is.
     redisSSLContext *fresh =
         redisCreateSSLContext(r->ca_file[0] ? r->ca_file : NULL, r->ca_file[0] ? NULL : "/etc/ssl/certs",
                               NULL, NULL, r->target.host, &why);
@@ -213,7 +214,7 @@ static bool start_tls(struct cs_redis_async *r) {
 }
 #endif
 
-// A name is resolved blocking; addresses and sockets never block.
+// Resolving a name blocks. Addresses and sockets never block.
 static void begin(void *arg) {
     struct cs_redis_async *r = arg;
     bool is_unix = r->target.transport == CS_REDIS_UNIX;
@@ -236,7 +237,7 @@ static void begin(void *arg) {
     if (redisLibeventAttach(ac, cs_loop_base(r->loop)) != REDIS_OK || !start_tls(r) || !log_in(r))
         drop(r, "the connection cannot be set up");
     else if (!is_unix)
-        (void)redisEnableKeepAlive(&ac->c); // a lost peer is noticed by the deadlines as well
+        (void)redisEnableKeepAlive(&ac->c); // deadlines notice a lost peer as well
 }
 
 static void on_watch(void *arg) {
@@ -245,7 +246,7 @@ static void on_watch(void *arg) {
     note_steady(r, now);
     bool late = r->state == CONNECTING && now - r->connecting_since_ms >= r->timeout_ms;
     if (r->state == READY && r->head) {
-        // While answers arrive it is not Redis that is slow, but what we do with them.
+        // While answers arrive, Redis is not slow: we are, with what we do with them.
         int64_t since = r->head->since_ms > r->heard_ms ? r->head->since_ms : r->heard_ms;
         late = now - since >= r->timeout_ms;
     }
@@ -386,12 +387,12 @@ bool cs_redis_async_send_both(struct cs_redis_async *r, const struct cs_buf *com
     if (cs_redis_async_send(r, command, on_queued, b) && cs_redis_async_send(r, beside, on_queued, b) &&
         send_word(r, "EXEC", on_both, b))
         return true;
-    // Out of memory. What was sent cannot be taken back, and b has to outlive it.
+    // Out of memory. The commands sent cannot be taken back, and b must outlive them.
     drop(r, "out of memory");
     return false;
 }
 
-// hiredis frees a reply after its callback, by what its type says there is to free: nothing for nil.
+// After the callback, hiredis frees a reply by its type. For nil it frees nothing.
 redisReply *cs_redis_take(const redisReply *reply) {
     redisReply *kept = malloc(sizeof *kept);
     if (!kept)
@@ -413,7 +414,7 @@ static void on_channel(redisAsyncContext *ac, void *reply, void *arg) {
     struct channel *c = arg;
     const redisReply *answer = reply;
     c->fn(answer, c->arg);
-    // hiredis forgets the callback with the confirmation of the UNSUBSCRIBE, or with the connection.
+    // hiredis forgets the callback when UNSUBSCRIBE is confirmed, or with the connection.
     if (!answer || (answer->type == REDIS_REPLY_ARRAY && answer->elements > 0 && answer->element[0]->str &&
                     strcmp(answer->element[0]->str, "unsubscribe") == 0))
         free(c);

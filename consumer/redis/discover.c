@@ -7,8 +7,8 @@
 #include "certsync/runtime/clock.h"
 #include "redis/link.h"
 
-#define ASK_TIMEOUT_MS 1000 // of one that is asked: there are others
-#define ASK_ALL_MS     5000 // then the rest is left to the next time, which begins with another one
+#define ASK_TIMEOUT_MS 1000 // for one server: there are others
+#define ASK_ALL_MS     5000 // then the rest waits for the next time, which begins with another server
 
 static bool not_a_cluster(const struct cs_redis_target *t, struct cs_err *err) {
     return cs_err_set(
@@ -83,7 +83,7 @@ static bool ask(const struct cs_redis_access *a, const struct cs_redis_target *t
     return sentinel ? take_sentinel(a, map, replies[0], t, err) : take_cluster(map, replies[0], t, err);
 }
 
-// What a person has to mend is told rather than that another one is away.
+// A fault that a person must correct is told before one that another server is away.
 static void keep_worst(struct cs_err *worst, const struct cs_err *why) {
     if (!worst->kind || (why->kind == CS_ERR_CONFIG && worst->kind != CS_ERR_CONFIG))
         *worst = *why;

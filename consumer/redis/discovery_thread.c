@@ -10,19 +10,19 @@ struct cs_redis_discovery {
     struct cs_redis_access access;
     pthread_t thread;
     bool started;
-    // Below: under the lock.
+    // Below: used under the lock.
     pthread_mutex_t lock;
     pthread_cond_t work;
     bool stopping;
     bool asking;
     struct cs_redis_map *found;
     struct cs_err failure;
-    // The thread's own.
+    // Used by the thread alone.
     unsigned turn;
-    struct cs_redis_map *last; // found last: its primaries are asked too
+    struct cs_redis_map *last; // the last map: its primaries are asked too
 };
 
-// Holds the lock, but not while it asks.
+// Called with the lock, but asks without it.
 static void ask(struct cs_redis_discovery *d) {
     struct cs_redis_map *map = NULL;
     struct cs_redis_map *copy = NULL;

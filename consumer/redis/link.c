@@ -20,8 +20,8 @@
 #endif
 
 #define OUT_MAX ((size_t)256 * 1024 * 1024)
-// What hiredis holds of the pipeline at a time with TLS: it moves the rest of its buffer to the front after
-// each partial write.
+// How much of the pipeline hiredis holds at a time with TLS. After each partial write it moves the
+// rest to the front of its buffer.
 #define CHUNK ((size_t)64 * 1024)
 
 struct cs_redis_link {
@@ -36,12 +36,12 @@ struct cs_redis_link {
     redisSSLContext *ssl;
 #endif
     struct cs_buf out;
-    size_t out_at;                   // sent, or handed to hiredis, so far
+    size_t out_at;                   // sent, or given to hiredis
     bool flushed;                    // hiredis' own buffer is empty; always without TLS
     size_t commands;                 // written
     size_t expected;                 // replies of what was sent
     struct cs_redis_room room;       // of the replies
-    size_t bounded_from, bounded_to; // replies that have no more room than is left
+    size_t bounded_from, bounded_to; // replies that may use only the room that is left
     redisReply **replies;
     size_t replies_len;
     size_t replies_cap;
@@ -175,7 +175,7 @@ static bool start_tls(struct cs_redis_link *l, struct cs_err *err) {
     redisSSLContextError why = REDIS_SSL_CTX_NONE;
     if (!l->ssl)
         redisInitOpenSSL();
-    // For each connection, since the CA file may have changed. Where it cannot be used the old one is.
+    // Made for each connection: the CA file may have changed. If it cannot be used, the old one is.
     redisSSLContext *fresh =
         redisCreateSSLContext(l->ca_file[0] ? l->ca_file : NULL, l->ca_file[0] ? NULL : "/etc/ssl/certs",
                               NULL, NULL, l->target.host, &why);
@@ -202,7 +202,7 @@ static bool handshake(struct cs_redis_link *l, const char *what, struct cs_err *
     return ok;
 }
 
-// A server that was demoted may not know of it yet, but one that says so is not to be written to.
+// A demoted server may not know it yet. But one that says so must not be written to.
 static bool check_role(struct cs_redis_link *l, struct cs_err *err) {
     char at[300];
     redisReply *reply = redisCommand(l->ctx, "ROLE");
@@ -235,7 +235,7 @@ static bool log_in(struct cs_redis_link *l, struct cs_err *err) {
     if (!handshake(l, "answer", err, 1, (const char *[]){"PING"}) ||
         (l->must_be_primary && !check_role(l, err)))
         return false;
-    // From here on nothing blocks but cs_redis_finish, which waits by poll(2).
+    // After this only cs_redis_finish blocks; it waits with poll(2).
     int flags = fcntl(l->ctx->fd, F_GETFL, 0);
     if (flags < 0 || fcntl(l->ctx->fd, F_SETFL, flags | O_NONBLOCK) != 0)
         return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "fcntl: %s", strerror(errno));
@@ -356,7 +356,8 @@ bool cs_redis_wants_write(const struct cs_redis_link *l) {
     return cs_redis_connected(l) && (!l->flushed || l->out_at < l->out.len);
 }
 
-// Through hiredis, for what it does to the bytes; false: nothing more goes out now, or the connection broke.
+// Writes through hiredis, because it does the TLS. False: nothing more can be sent now, or the
+// connection broke.
 static bool write_tls(struct cs_redis_link *l) {
     if (l->flushed) {
         size_t n = l->out.len - l->out_at < CHUNK ? l->out.len - l->out_at : CHUNK;
@@ -371,9 +372,9 @@ static bool write_tls(struct cs_redis_link *l) {
     return l->flushed;
 }
 
-// What is longer than this a Unix socket puts into blocks of 32 KiB. Redis frees them on its own processor, so that each
-// comes from memory that the kernel has not used lately; where a hypervisor takes such memory back, the first touch of a page costs
-// 10 us, which was up to a tenth of all that an upload costs.
+// A Unix socket puts longer data into blocks of 32 KiB. Redis frees them on its own processor. So
+// each new block takes memory that the kernel has not used lately. If a hypervisor takes such
+// memory back, the first touch of a page costs 10 us: up to a tenth of all that an upload costs.
 #define PIECE  ((size_t)3584) // with what the kernel adds, a page
 #define PIECES 64
 
@@ -393,7 +394,7 @@ static ssize_t send_pieces(int fd, const uint8_t *data, size_t len) {
     for (int i = 0; i < sent; i++) {
         bytes += m[i].msg_len;
         if (i + 1 < sent &&
-            m[i].msg_len < piece[i].iov_len) { // a kernel that goes on behind a piece that it cut
+            m[i].msg_len < piece[i].iov_len) { // the kernel may go on after a piece that it cut
             errno = EIO;
             return -1;
         }
@@ -401,7 +402,7 @@ static ssize_t send_pieces(int fd, const uint8_t *data, size_t len) {
     return bytes;
 }
 
-// Without the copy that hiredis makes: a commit is some MiB.
+// Without the copy that hiredis makes: a commit has some MiB.
 static bool write_plain(struct cs_redis_link *l) {
     const uint8_t *rest = l->out.data + l->out_at;
     size_t len = l->out.len - l->out_at;
@@ -467,7 +468,7 @@ bool cs_redis_advance(struct cs_redis_link *l) {
     return l->broken || l->replies_len == l->expected;
 }
 
-// Waits until something can be read or written; false at the timeout.
+// Waits until it can read or write. False at the timeout.
 static bool wait_some(struct cs_redis_link *l, int64_t timeout_ms) {
     struct pollfd p = {.fd = l->ctx->fd, .events = POLLIN};
     if (cs_redis_wants_write(l))

@@ -9,9 +9,9 @@
 #include "certsync/runtime/log.h"
 #include "redis/discovery_thread.h"
 
-#define MOVES_MAX   8    // of one question
-#define WAIT_MAX_MS 1000 // of one question, for a cluster that changes
-#define SOON_MS     20   // between looks while something is awaited
+#define MOVES_MAX   8    // for one question
+#define WAIT_MAX_MS 1000 // for one question, while a cluster changes
+#define SOON_MS     20   // between looks while an answer is awaited
 #define AWAY_MS     300  // between searches while a primary is away
 #define SENTINELS_MS                                                                                         \
     2000 // between questions to the sentinels while all is well: one that was cut off looks well
@@ -22,14 +22,14 @@ struct node {
     struct cs_redis_async *conn;
 };
 
-// A question to a cluster, which may have to be asked somewhere else.
+// A question to a cluster. It may have to go to another node.
 struct question {
     struct cs_redis_pool *pool;
     struct cs_buf command;
-    struct cs_buf beside; // in one transaction with it; empty: none
+    struct cs_buf beside; // sent in one transaction with it; empty: nothing
     uint16_t slot;
-    struct cs_redis_target at; // whom it was put to
-    bool ask;                  // of the node that an ASK named
+    struct cs_redis_target at; // the node that was asked
+    bool ask;                  // sent to the node that an ASK named
     struct cs_redis_target ask_at;
     int moves;
     int64_t until_ms;
@@ -46,10 +46,10 @@ struct cs_redis_pool {
     void (*on_state)(void *arg, bool ready);
     void *arg;
     bool freeing;
-    struct cs_redis_discovery *discovery; // NULL: plain, where nothing is to be found out
+    struct cs_redis_discovery *discovery; // NULL: plain mode, nothing to discover
     struct cs_redis_map *map;             // NULL: not known yet
-    unsigned turn;                        // which primary a pool of one has
-    bool told;                            // that nobody is found
+    unsigned turn;                        // for a pool of one: which primary it has
+    bool told;                            // it was told that no primary is found
     int64_t ask_at_ms;
     struct node **nodes;
     size_t len, cap;
@@ -137,7 +137,7 @@ static bool is_wanted(const struct cs_redis_pool *p, const struct cs_redis_targe
     return false;
 }
 
-// Connections to the primaries of the map, and to no others.
+// Connects to the primaries of the map, and to no others.
 static void follow_map(struct cs_redis_pool *p) {
     size_t all = cs_redis_map_len(p->map);
     for (size_t i = p->len; i-- > 0;) {
@@ -145,7 +145,7 @@ static void follow_map(struct cs_redis_pool *p) {
         if (is_wanted(p, &n->target))
             continue;
         p->nodes[i] = p->nodes[--p->len];
-        free_node(n); // what is asked there ends with NULL
+        free_node(n); // questions there end with NULL
     }
     for (size_t i = 0; i < all; i++)
         if (!p->one || i == p->turn % all)
@@ -187,7 +187,7 @@ static void ignore(const redisReply *reply, void *arg) {
     (void)arg;
 }
 
-// Puts the question to whom it belongs. False: nobody can be asked now.
+// Sends the question to the right node. False: no node can be asked now.
 static bool put_question(struct question *q) {
     struct cs_redis_pool *p = q->pool;
     int i = q->ask || !p->map ? -1 : cs_redis_map_of_slot(p->map, q->slot);
@@ -207,7 +207,7 @@ static bool put_question(struct question *q) {
         if (!cs_redis_async_send(n->conn, &asking, ignore, NULL))
             return false;
     }
-    if (q->beside.len > 0) // an ASKING holds for a whole transaction
+    if (q->beside.len > 0) // an ASKING covers a whole transaction
         return cs_redis_async_send_both(n->conn, &q->command, &q->beside, on_answer, q);
     return cs_redis_async_send(n->conn, &q->command, on_answer, q);
 }
@@ -216,7 +216,7 @@ static bool says(const redisReply *reply, const char *word) {
     return strncmp(reply->str, word, strlen(word)) == 0;
 }
 
-// Whether to ask again, and where, after an error.
+// Whether to ask again after an error, and where.
 static bool learn(struct question *q, const redisReply *reply) {
     struct cs_redis_pool *p = q->pool;
     struct cs_redis_redirect to;
@@ -327,7 +327,7 @@ static void take_map(struct cs_redis_pool *p) {
     cs_redis_map_free(p->map);
     p->map = map;
     if (p->one && p->len > 0 && !cs_redis_async_ready(p->nodes[0]->conn))
-        p->turn++; // another one hears as well
+        p->turn++; // next time another server listens
     follow_map(p);
 }
 

@@ -10,7 +10,8 @@ typedef size_t array_len;
 typedef int array_len;
 #endif
 
-// A reply with room for extra bytes behind it, put into its place in the array that it belongs to. NULL: out of memory.
+// A reply with room for extra bytes after it. It is put into its place in the array. NULL: out of
+// memory.
 static redisReply *reply_new(const redisReadTask *task, size_t extra) {
     struct cs_redis_room *room = task->privdata;
     redisReply *r = cs_region_take(&room->region, sizeof *r + extra);

@@ -9,17 +9,17 @@
 #include "certsync/runtime/clock.h"
 #include "redis/discover.h"
 
-#define ASK_GAP_MS    100 // between two discoveries, and at least some times as long as the last one took
+#define ASK_GAP_MS    100 // between two discoveries; at least ASK_SHARE times as long as the last one took
 #define ASK_SHARE     4
-#define BELIEVE_MS    2000 // what sentinels said: a primary that was deposed may go on for a while
-#define HUNG_PAUSE_MS 2000 // a primary that hung is left alone
-#define HUNG_TRIAL_MS 500  // and then has so long to answer a PING
+#define BELIEVE_MS    2000 // an answer of sentinels: a deposed primary may go on for a while
+#define HUNG_PAUSE_MS 2000 // how long a primary that hung is left alone
+#define HUNG_TRIAL_MS 500  // its time to answer a PING after that
 
 struct node {
     struct cs_redis_target target;
     struct cs_redis_link *link;
     bool hung;
-    int64_t retry_at_ms; // where it hung
+    int64_t retry_at_ms; // if it hung
     char why[256];
 };
 
@@ -28,11 +28,11 @@ struct cs_redis_route {
     struct cs_redis_map *map; // NULL: not known yet
     bool stale;
     int64_t ask_at_ms;
-    int64_t believe_until_ms; // INT64_MAX: as long as it answers
+    int64_t believe_until_ms; // INT64_MAX: while it answers
     unsigned turn;
     struct node *nodes;
     size_t len, cap;
-    size_t current; // node whose link was given last
+    size_t current; // the node whose link was given last
 };
 
 static int64_t now_ms(void) {
@@ -96,7 +96,7 @@ static bool discover(struct cs_redis_route *r, struct cs_err *err) {
     return true;
 }
 
-// Where nobody can tell, what was known stands: the primaries themselves may answer.
+// If nobody can tell, the known map stays: the primaries themselves may answer.
 static bool look_up(struct cs_redis_route *r, struct cs_err *err) {
     struct cs_err ignored;
     if (!r->map)
@@ -203,7 +203,7 @@ static bool redirected(struct cs_redis_route *r, const struct cs_redis_redirect 
                           (int)to->slot, to->to.host, to->to.port);
     if (!cs_redis_map_move(r->map, to, err))
         return false;
-    // It may watch a key yet, which would spoil the next transaction there.
+    // It may still watch a key. That would spoil the next transaction on it.
     cs_redis_close(r->nodes[r->current].link);
     *ret_moved = true;
     return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "slot %d of the Redis Cluster is at %s:%d now",

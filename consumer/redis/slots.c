@@ -100,7 +100,7 @@ bool cs_redis_map_copy(const struct cs_redis_map *m, struct cs_redis_map **ret, 
     uint16_t ignored = 0;
     if (!cs_redis_map_new(&copy, err))
         return false;
-    for (size_t i = 0; i < m->len; i++) // in the same order, so that the indexes stay right
+    for (size_t i = 0; i < m->len; i++) // in the same order: the indexes must stay right
         if (!add_primary(copy, &m->primaries[i], &ignored, err))
             return false;
     memcpy(copy->of_slot, m->of_slot, sizeof copy->of_slot);
@@ -117,7 +117,7 @@ bool cs_redis_map_set_one(struct cs_redis_map *m, const struct cs_redis_target *
     return true;
 }
 
-// host and port of a node; an empty host is that of the node which answers, "?" is none.
+// host and port of a node. An empty host means the node that answers. "?" means no host.
 static bool node_target(const char *host, size_t host_len, long long port, const struct cs_redis_target *from,
                         struct cs_redis_target *ret) {
     struct cs_redis_target t = *from;
@@ -148,7 +148,7 @@ static bool take_range(struct cs_redis_map *m, const redisReply *range, const st
     const redisReply *host = known ? node->element[0] : NULL;
     if (!known || !node_target(host->str ? host->str : "", host->str ? (size_t)host->len : 0,
                                node->element[1]->integer, from, &t))
-        return true; // a node without an address: its slots are nobody's
+        return true; // a node without an address: nobody has its slots
     if (!add_primary(m, &t, &index, err))
         return false;
     for (long long s = first < 0 ? 0 : first; s <= last && s < CS_REDIS_SLOTS; s++)

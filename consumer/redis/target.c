@@ -8,7 +8,7 @@
 #define DATABASE_MAX 65535
 #define FORMS        "unix:///path/to/redis.sock, redis://host:port or rediss://host:port"
 
-// Digits only, the whole text, at most max.
+// The whole text, digits only, at most max.
 static bool parse_number(const char *s, size_t len, int max, int *ret) {
     if (len == 0 || len > 6)
         return false;
@@ -25,7 +25,7 @@ static bool parse_number(const char *s, size_t len, int max, int *ret) {
 }
 
 static bool bad(struct cs_err *err, const char *what) {
-    // The URL itself is not repeated: people put passwords into it.
+    // The URL is not repeated: it may contain a password.
     return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "redis.url: %s; write it as " FORMS, what);
 }
 
