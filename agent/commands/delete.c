@@ -114,8 +114,7 @@ static bool confirmed(struct cs_session *s, const struct del *o, const char *id)
         fputc('\n', out);
     if (strcasecmp(line, "y") == 0 || strcasecmp(line, "yes") == 0)
         return true;
-    if (line[0] && strcasecmp(line, "n") != 0 &&
-        strcasecmp(line, "no") != 0) // probably the next line of a paste
+    if (line[0] && strcasecmp(line, "n") != 0 && strcasecmp(line, "no") != 0) // a pasted line, perhaps
         fprintf(out, "\"%s\" was taken for the answer, and is not yes (--yes: do not ask)\n",
                 cs_quoted(line));
     return false;

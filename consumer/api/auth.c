@@ -3,9 +3,8 @@
 // Who asks, and what that key may see. Each request looks up the key, so that a revocation counts
 // at once. The account's partition holds all keys that may be trusted there.
 //
-// A key that the account does not know always gets the same answer: whether the account exists, or
-// whether the kid is enrolled and only the signature is another's. The work is the same too, as far
-// as time tells.
+// A key that the account does not know always gets the same answer, as far as time tells after the
+// same work. It must not learn whether the account exists, or whether the kid is enrolled.
 #include <string.h>
 
 #include "api/internal.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One batch is in flight (load, decide, compare, commit) while the next one is read and prepared.
+// One batch is decided and committed while the next one is read and prepared.
 #include "log/rebuild.h"
 
 #include <inttypes.h>
@@ -14,7 +14,7 @@
 #include "worker/flight.h"
 #include "worker/keycache.h"
 
-#define LEASE_MS       10000 // after a SIGKILL another rebuild waits this long
+#define LEASE_MS       10000 // after a SIGKILL another rebuild waits as long
 #define CLAIM_PAUSE_MS 200
 #define CLAIM_SLACK_MS 2000 // a lease that is not renewed has ended by then
 
@@ -22,7 +22,7 @@ struct cs_rebuilder {
     struct cs_rebuild_env *env;
     struct cs_crypto *crypto;
     struct cs_key_cache *keys;
-    struct cs_privkey *key; // of derived events, which go nowhere
+    struct cs_privkey *key; // for derived events, which are thrown away
     cs_kid kid;
     struct cs_log *events, *outcomes;
     struct cs_catalog *catalog;
@@ -32,7 +32,7 @@ struct cs_rebuilder {
     struct cs_flight_env flight_env;
     struct cs_flight flight;
     struct cs_stand stand; // all outcomes are published
-    size_t hot_max;        // bytes that stay of its documents
+    size_t hot_max;        // bytes of its documents to keep
     bool begun;
 };
 
@@ -127,8 +127,8 @@ struct cs_catalog *cs_rebuilder_catalog(struct cs_rebuilder *r) {
 
 // --- begin and end
 
-// The lease of one that was killed runs out; of one that is alive it is renewed, and seen to last
-// longer than it did.
+// The lease of a killed rebuild ends. A living one renews its lease: then it lasts longer than it
+// did.
 static bool claim(struct cs_rebuilder *r, int64_t generation, struct cs_err *err) {
     const struct cs_clock *clock = cs_clock_real();
     int64_t deadline_ms = cs_clock_mono_ms(clock) + LEASE_MS + CLAIM_SLACK_MS;
@@ -161,7 +161,7 @@ bool cs_rebuilder_begin(struct cs_rebuilder *r, int32_t partition, int64_t gener
     return cs_stand_load(&r->stand, r->catalog, r->env->settings->deployment, r->env->partitions, err);
 }
 
-// What is under way.
+// Drops what is under way.
 static void forget(struct cs_rebuilder *r) {
     cs_flight_abandon(&r->flight);
     cs_rebuild_batch_empty(r->flying);
@@ -170,7 +170,7 @@ static void forget(struct cs_rebuilder *r) {
 }
 
 void cs_rebuilder_end(struct cs_rebuilder *r) {
-    struct cs_err ignored; // the lease runs out by itself
+    struct cs_err ignored; // the lease ends by itself
     if (r->begun && !r->catalog->ops->release(r->catalog, r->stand.id, &ignored))
         r->catalog->ops->cancel(r->catalog);
     r->begun = false;
@@ -192,8 +192,8 @@ static bool full(const struct cs_rebuilder *r) {
     return b->len == b->cap || b->bytes >= (size_t)r->env->settings->batch_bytes;
 }
 
-// Until the flight has landed. Records are read and prepared while the catalog has something to do,
-// or until the batch is full.
+// Waits until the flight has ended. Reads and prepares records while the catalog works, or until
+// the batch is full.
 static bool land(struct cs_rebuilder *r, struct cs_err *err) {
     enum cs_flight_step step = CS_FLIGHT_WENT_ON;
     while (step != CS_FLIGHT_LANDED) {
@@ -213,7 +213,7 @@ static bool fly(struct cs_rebuilder *r, struct cs_err *err) {
     struct cs_flight *f = &r->flight;
     r->filling = r->flying;
     r->flying = b;
-    while (b->at < b->len) { // in parts, where much comes of it
+    while (b->at < b->len) { // in parts, if much comes of it
         if (!cs_flight_begin(f, &r->stand, b->records + b->at, b->len - b->at, b->published + b->at, err) ||
             !land(r, err))
             return false;

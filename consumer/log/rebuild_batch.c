@@ -50,7 +50,7 @@ static struct cs_bytes move_bytes(uint8_t **at, struct cs_bytes from) {
     return (struct cs_bytes){to, from.len};
 }
 
-// One block with all that the record and its outcome point to; NULL: out of memory.
+// Copies the record, and all that it and its outcome point to, into one block. NULL: out of memory.
 static void *copy_record(const struct cs_record *from, const struct cs_record *outcome, struct cs_record *ret,
                          struct cs_published_outcome *ret_outcome) {
     struct cs_header *headers = malloc(size_of(from) + outcome->key.len + outcome->value.len + 1);
@@ -106,7 +106,7 @@ static bool made_from_another(const struct cs_rebuild_reader *r, const char *top
         (int)r->partition, topic);
 }
 
-// The record before the position, and the outcome that it stands on.
+// Checks the record before the position, and the outcome of that record.
 static bool check_position(struct cs_rebuild_reader *r, const struct cs_position *from, struct cs_err *err) {
     struct cs_record record;
     uint8_t sha256[32];
@@ -139,7 +139,7 @@ static bool check_whole(const struct cs_log *log, int32_t partition, int64_t low
 
 bool cs_rebuild_reader_start(struct cs_rebuild_reader *r, int32_t partition, const struct cs_position *from,
                              struct cs_err *err) {
-    struct cs_log *logs[] = {r->outcomes, r->events}; // outcomes first: the record of each is within
+    struct cs_log *logs[] = {r->outcomes, r->events}; // outcomes first: then each one's record is within
     int64_t begin[] = {from->outcomes > 0 ? from->outcomes - 1 : 0,
                        from->next_offset > 0 ? from->next_offset - 1 : 0};
     r->partition = partition;

@@ -8,13 +8,13 @@
 #include "certsync/base/text.h"
 #include "certsync/model/sign.h"
 
-// Far more than comes of one record; a batch ends long before by its batch_memory.
+// One record never yields so much. batch_memory ends a batch long before.
 #define VALUES_MAX  ((size_t)1024 * 1024 * 1024)
 #define SCRATCH_MAX ((size_t)1024 * 1024)
-// Keys of one load. An index is as much as many documents.
+// For one load. An index counts as many documents.
 #define LOAD_KEYS    4096
 #define INDEX_WEIGHT 512
-#define VALUES_KEPT  ((size_t)8 * 1024 * 1024) // of their memory, for the next batch
+#define VALUES_KEPT  ((size_t)8 * 1024 * 1024) // kept for the next batch
 
 void cs_apply_init(struct cs_apply *a) {
     *a = (struct cs_apply){0};
@@ -83,7 +83,7 @@ bool cs_outcome_doc_split(struct cs_bytes doc, struct cs_bytes *ret_outcome, boo
     return false;
 }
 
-// The outcome of one record, appended to values; moves the position.
+// Appends the outcome of one record to values, and moves the position.
 static bool put_outcome(struct cs_apply *a, struct cs_crypto *crypto, const struct cs_batch_record *r,
                         const struct cs_verdict *verdict, struct cs_err *err) {
     const struct cs_event *ev = r->prepared->event;
@@ -91,7 +91,7 @@ static bool put_outcome(struct cs_apply *a, struct cs_crypto *crypto, const stru
         return cs_err_oom(err);
     struct cs_outcome o = {
         .n = a->to.outcomes + 1,
-        .verdict = *verdict, // borrowed: its conclusions stay the decision's
+        .verdict = *verdict, // borrowed: the decision keeps its conclusions
         .partition = r->record.partition,
         .offset = r->record.offset,
         .time_ms = r->record.timestamp_ms,
@@ -106,7 +106,7 @@ static bool put_outcome(struct cs_apply *a, struct cs_crypto *crypto, const stru
     memcpy(o.record_sha256, r->prepared->record_sha256, 32);
     memcpy(o.prev_sha256, a->to.chain_sha256, 32);
     size_t at = a->values.len;
-    // The writer of JSON puts a comma after a finished value: a line end keeps the outcomes apart.
+    // The JSON writer puts a comma after a finished value. A line end keeps the outcomes apart.
     cs_outcome_encode(&a->values, &o);
     size_t len = a->values.len - at;
     cs_buf_putc(&a->values, '\n');
@@ -125,8 +125,8 @@ static bool put_outcome(struct cs_apply *a, struct cs_crypto *crypto, const stru
     return true;
 }
 
-// outcome/<account>/<event> holds the first outcome of each event of a known signer. One
-// that says event.replayed makes room: the agent signs that event again under a higher number, and must learn
+// outcome/<account>/<event> holds the first outcome of each event of a known signer. An outcome
+// event.replayed is replaced: the agent signs that event again with a higher number, and must learn
 // how it ended.
 static bool keeps_document(const struct cs_event *ev, const struct cs_verdict *v) {
     return ev && ev->account[0] && v->signer_known && v->status != CS_STATUS_DUPLICATE &&
@@ -142,7 +142,7 @@ static bool was_replayed(struct cs_bytes doc) {
            o.verdict.code == CS_CODE_EVENT_REPLAYED;
 }
 
-// The rules have looked for the document that the event has already: nothing needs a load once they have decided.
+// The rules have looked for the event's document already. After they decided, nothing needs a load.
 static bool put_outcome_doc(struct cs_apply *a, struct cs_state *state, const struct cs_event *ev,
                             const struct cs_applied_outcome *o, struct cs_err *err) {
     cs_key key;
@@ -159,8 +159,8 @@ static bool put_outcome_doc(struct cs_apply *a, struct cs_state *state, const st
     return true;
 }
 
-// Writes the final verdict into the document of a share event that waited for it. A document that is gone or
-// concluded already stays as it is.
+// Writes the final verdict into the document of a waiting share event. A document that is gone, or
+// concluded already, stays as it is.
 static bool conclude(struct cs_apply *a, struct cs_state *state, const struct cs_event *by, int64_t n,
                      const struct cs_conclusion *c, struct cs_err *err) {
     const char *key = cs_key_outcome(CS_NEW_KEY, c->account, c->event);
@@ -224,8 +224,8 @@ static bool put_derived(const struct cs_apply_context *ctx, struct cs_apply *a, 
     return cs_buf_ok(&a->values, err);
 }
 
-// The next record of the sender can then be verified before the catalog is read; of one that may not send (any more)
-// it need not be.
+// Then the sender's next record can be verified before the catalog is read. A key that may not send
+// is forgotten.
 static void learn_keys(struct cs_key_cache *keys, const struct cs_prepared *p, const struct cs_verdict *v) {
     const struct cs_event *ev = p->event;
     if (!keys || !ev)
@@ -248,7 +248,7 @@ static bool decide_one(const struct cs_apply_context *ctx, struct cs_apply *a, s
         return false;
     if (*ret_needed)
         return true;
-    // From here on the working set has changed: a failure leaves the record half done.
+    // From here on the working set changes: a failure leaves the record half done.
     a->torn = true;
     if (!put_outcome(a, ctx->rules.crypto, r, &d.verdict, err) ||
         !put_documents(a, state, ev, &d.verdict, err))
@@ -264,8 +264,8 @@ static bool decide_one(const struct cs_apply_context *ctx, struct cs_apply *a, s
     return true;
 }
 
-// One round trip for all that the rest of the batch can be seen to need: what one document names is found in the
-// next round.
+// Notes in one round what the rest of the batch needs, as far as it can be seen. What these
+// documents refer to is found in the next round.
 static bool touch_rest(const struct cs_apply_context *ctx, struct cs_apply *a, struct cs_state *state,
                        const struct cs_batch_record *records, size_t n, struct cs_err *err) {
     if (!CS_GROW_ZEROED(&a->touched, &a->touched_cap, n))
@@ -280,7 +280,7 @@ static size_t above(size_t from, size_t to) {
     return to > from ? to - from : 0;
 }
 
-// Bytes that came of the records that are decided: changes of the working set, outcomes, derived events.
+// Bytes that the decided records produced: changes of the working set, outcomes, derived events.
 static size_t produced(const struct cs_apply *a, const struct cs_state *state) {
     return above(a->held + a->loaded, cs_state_held(state)) + a->values.len +
            a->derived_len * sizeof *a->derived;

@@ -75,7 +75,7 @@ void cs_batches_keep_rest(struct cs_batches *b, struct cs_batch *rest) {
     b->rest = rest;
 }
 
-// What was left over comes first, then the fullest.
+// First a batch that was left over, then the fullest.
 struct cs_batch *cs_batches_take(struct cs_batches *b) {
     struct cs_batch **from = b->rest ? &b->rest : b->ready ? &b->ready : &b->filling;
     struct cs_batch *next = *from;
@@ -109,7 +109,7 @@ int64_t cs_batches_first_ms(const struct cs_batches *b, const struct cs_partitio
     return 0;
 }
 
-// A record of the stream that is none: the end, or an error.
+// A message that is not a record: the end, or an error.
 static bool stream_event(const struct cs_worker_context *x, struct cs_partition *p,
                          const rd_kafka_message_t *m, struct cs_err *err) {
     const char *topic = x->c->settings->events_topic;
@@ -123,8 +123,8 @@ static bool stream_event(const struct cs_worker_context *x, struct cs_partition 
         return true;
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
     case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
-        // Why it is gone is found out at the start: whether records were deleted, or the topic was
-        // made anew.
+        // The start of the partition finds out why: records were deleted, or the topic was made
+        // anew.
         return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE,
                           "topic %s no longer holds offset %lld; looking at it again", topic,
                           (long long)p->next_fetch);
@@ -155,14 +155,14 @@ static bool check_last(const struct cs_worker_context *x, struct cs_partition *p
                       (long long)m->offset, (long long)p->stand.position.next_offset - 1);
 }
 
-// Takes the message over. False: the partition cannot go on with it.
+// Takes the message. False: the partition cannot continue with it.
 static bool add_message(const struct cs_worker_context *x, struct cs_batch *b, rd_kafka_message_t *m,
                         struct cs_err *err) {
     struct cs_partition *p = b->partition;
     rd_kafka_timestamp_type_t type = RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
     int64_t timestamp_ms = rd_kafka_message_timestamp(m, &type);
     bool ok = type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME || x->c->settings->allow_create_time ||
-              cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, // what is written stays so
+              cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, // the record cannot change any more
                          "the record at offset %lld carries its sender's time, not the broker's: set "
                          "message.timestamp.type=LogAppendTime on topic %s",
                          (long long)m->offset, x->c->settings->events_topic);
@@ -212,7 +212,7 @@ static bool is_left_over(struct cs_partition *p, const rd_kafka_message_t *m) {
     return false;
 }
 
-// Records of b's partition that are there, up to the limits. *ret_some where some came.
+// Takes the records of b's partition that are there, up to the limits. *ret_some: some came.
 static bool fill(const struct cs_worker_context *x, struct cs_batch *b, bool *ret_some, struct cs_err *err) {
     struct cs_partition *p = b->partition;
     size_t most = b->len + TAKE_AT_ONCE;
@@ -233,7 +233,7 @@ static bool fill(const struct cs_worker_context *x, struct cs_batch *b, bool *re
     return ok;
 }
 
-// A new batch, of the next partition in turn that has records.
+// A new batch for the next partition in turn that has records.
 static bool begin_batch(struct cs_batches *b, struct cs_partition *partitions) {
     struct cs_partition *first = b->next_turn ? b->next_turn : partitions;
     struct cs_partition *p = first;
@@ -254,7 +254,7 @@ static bool begin_batch(struct cs_batches *b, struct cs_partition *partitions) {
     return false;
 }
 
-// The record of a message, prepared. Of its headers nothing is needed any more then.
+// Prepares the record of a message. After that its headers are not needed.
 static bool prepare_one(const struct cs_worker_context *x, struct cs_batch *b, size_t i, struct cs_err *err) {
     struct cs_batch_record *r = &b->records[i];
     struct cs_message_headers headers;
@@ -272,7 +272,7 @@ static bool prepare_one(const struct cs_worker_context *x, struct cs_batch *b, s
     return ok;
 }
 
-// Prepares what is there for a while.
+// Prepares records for a limited time.
 static bool prepare(const struct cs_worker_context *x, struct cs_batch *b, struct cs_err *err) {
     int64_t start_us = cs_worker_now_us();
     int64_t now_us = start_us;
@@ -286,8 +286,8 @@ static bool prepare(const struct cs_worker_context *x, struct cs_batch *b, struc
     return true;
 }
 
-// Nothing more of its partition now: where it waits for a flight, another partition's records may
-// be prepared meanwhile.
+// Takes no more records of this partition. While it waits for a flight, another partition's records
+// can be prepared.
 static bool set_aside(struct cs_batches *bs, struct cs_partition *partitions) {
     struct cs_batch *b = bs->filling;
     bs->filling = NULL;
@@ -319,7 +319,7 @@ bool cs_batches_work(struct cs_batches *bs, struct cs_partition *partitions, boo
     if (b->len > 0 && !bs->ready && (flying || full(bs->x, b)) && (full(bs->x, b) || !*ret_some) &&
         set_aside(bs, partitions)) {
         *ret_some = true;
-    } else if (b->len == 0 && !*ret_some) { // what came were only marks
+    } else if (b->len == 0 && !*ret_some) { // only marks came
         bs->filling = NULL;
         cs_batches_recycle(bs, b);
     }

@@ -11,7 +11,7 @@ struct cs_board {
     int workers_expected;
     int workers_joined;
     char troubles[CS_BOARD_TROUBLES][CS_TROUBLE_TEXT_MAX];
-    char (*outside)[CS_TROUBLE_TEXT_MAX]; // of CS_TROUBLE_GROUP, by worker: no more of them than partitions
+    char (*outside)[CS_TROUBLE_TEXT_MAX]; // of CS_TROUBLE_GROUP, by worker: at most one a partition
     int32_t count;
     struct cs_board_entry entries[];
 };
@@ -239,7 +239,7 @@ void cs_board_get(const struct cs_board *b, int32_t partition, struct cs_board_e
     unlock(b);
 }
 
-// The partition that is most worth telling: one that needs a person before one that does not. -1: all run.
+// The partition to report: first one that needs a person. -1: all run.
 static int32_t worst_partition(const struct cs_board *b, int *ret_bad) {
     int32_t worst = -1;
     *ret_bad = 0;

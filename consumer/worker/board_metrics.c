@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct shown { // what a partition has shown, to be taken away when it is another one
+struct shown { // the series that a partition shows, to remove them when it changes
     enum cs_board_state state;
     char reason[sizeof((struct cs_board_entry *)0)->reason];
 };
@@ -17,7 +17,7 @@ struct cs_board_metrics {
     struct cs_metric *next_offset, *lag, *oldest, *progress, *share, *foreign;
     struct cs_metric *agents, *oldest_heartbeat;
     struct cs_metric *trouble;
-    char troubles[CS_BOARD_TROUBLES][CS_TROUBLE_TEXT_MAX]; // as they were shown
+    char troubles[CS_BOARD_TROUBLES][CS_TROUBLE_TEXT_MAX]; // as they are shown
     struct cs_series *newest_progress;
     struct shown *shown;
 };
@@ -33,7 +33,7 @@ static void set_or_hide(struct cs_metric *metric, const char *partition, bool kn
         hide(metric, partition);
 }
 
-// Seconds since a moment; 0 where there is none.
+// Seconds since a moment. 0 without one.
 static double age_s(int64_t now_ms, int64_t then_ms) {
     return then_ms > 0 && now_ms > then_ms ? (double)(now_ms - then_ms) / 1000 : 0;
 }

@@ -11,15 +11,15 @@
 
 struct cs_cursor_stream {
     struct cs_topic_stream *records;
-    struct cs_chain chain; // of what was handed out
+    struct cs_chain chain; // of the outcomes that were given out
 };
 
 static struct cs_chain_record link_of(const struct cs_record *r) {
     return (struct cs_chain_record){r->offset, r->key, r->value};
 }
 
-// Until the outcome that the position stands on is found, no chain can be followed: what counts
-// then is only how far the numbers go.
+// Until the position's outcome is found, no chain can be followed. Then only the highest number
+// counts.
 static void search(struct cs_chain *chain, struct cs_crypto *crypto, const struct cs_chain_record *r,
                    const struct cs_position *at, struct cs_cursor_tail *ret) {
     uint8_t sha256[32];
@@ -45,12 +45,11 @@ static bool read_tail(struct cs_topic_stream *s, struct cs_crypto *crypto, const
                       int64_t timeout_ms, struct cs_cursor_tail *ret, struct cs_err *err) {
     int64_t deadline_ms = cs_clock_mono_ms(cs_clock_real()) + timeout_ms;
     struct cs_chain chain;
-    // Number n stands at offset n - 1 or later: where all these are read, what is found is its
-    // first record. Otherwise it may be a copy of it, behind others that follow the first, and then
-    // they prove nothing.
+    // Number n is at offset n - 1 or later. If all from there on are read, the first n is the
+    // original. Otherwise it may be a copy behind later outcomes, and then these prove nothing.
     bool is_first = ret->from < at->outcomes || at->outcomes == 0;
     cs_chain_begin(&chain, s->partition, 0, NULL);
-    // With nothing before it the first outcome is the beginning of the chain.
+    // If nothing comes before it, the first outcome begins the chain.
     ret->found = at->outcomes == 0 && ret->from == 0;
     for (;;) {
         enum cs_topic_step step = CS_TOPIC_WAIT;
@@ -105,8 +104,8 @@ bool cs_cursor_tail(struct cs_topic *outcomes, struct cs_crypto *crypto, int32_t
     tail.from = tail.end - tail.low > CS_CURSOR_TAIL ? tail.end - CS_CURSOR_TAIL : tail.low;
     if (tail.end > tail.low && !read_from(outcomes, crypto, partition, at, timeout_ms, &tail, err))
         return false;
-    // Behind the last outcome there may be any number of copies and foreign records: it is not lost
-    // before it is looked for from its first possible place on.
+    // Any number of copies and foreign records may follow the last outcome. Before it counts as
+    // lost, it is looked for from its first possible offset on.
     if (tail.last < at->outcomes && tail.from > tail.low && tail.from >= at->outcomes) {
         tail = (struct cs_cursor_tail){.foreign_at = -1, .low = tail.low, .end = tail.end};
         tail.from = at->outcomes - 1 > tail.low ? at->outcomes - 1 : tail.low;
@@ -123,8 +122,8 @@ bool cs_cursor_open(struct cs_topic *outcomes, int32_t partition, const struct c
     int64_t high = 0;
     if (!outcomes->ops->bounds(outcomes, partition, BROKER_TIMEOUT_MS, &low, &high, err))
         return false;
-    // Numbers are dense from 1, and all else only pushes the later ones back: number n cannot stand
-    // before n-1.
+    // Numbers are dense from 1, and other records only move the later ones back. So number n is
+    // never before offset n - 1.
     if (low > after->outcomes)
         return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
                           "%s partition %d begins at offset %lld: outcomes were deleted; set retention.ms=-1 "

@@ -7,8 +7,8 @@
 #include "certsync/base/text.h"
 #include "certsync/runtime/fault.h"
 
-#define LOADS_MAX 10000 // of one record: each finds something, or the rules ask in circles
-// Messages, and bytes, that the producer is given before they are acknowledged: it holds a copy.
+#define LOADS_MAX 10000 // for one record: each load finds something, or the rules ask in circles
+// Messages and bytes that the producer gets before it acknowledges. It holds a copy of them.
 #define AT_ONCE      10000
 #define AT_ONCE_SIZE ((size_t)8 * 1024 * 1024)
 #define OUTCOME_TYPE "application/json"
@@ -41,7 +41,7 @@ bool cs_stand_load(struct cs_stand *s, struct cs_catalog *catalog, const char *d
     if (cs_state_get(s->hot, cs_key_system(CS_NEW_KEY), &doc) != CS_FOUND ||
         cs_catalog_check_system(doc, deployment, partitions, err))
         return true;
-    err->kind = CS_ERR_FATAL; // what the catalog was made with does not change by waiting
+    err->kind = CS_ERR_FATAL; // waiting does not change what the catalog was made with
     return false;
 }
 
@@ -101,7 +101,7 @@ void cs_flight_abandon(struct cs_flight *f) {
     env->catalog->ops->cancel(env->catalog);
     if (env->publisher)
         env->publisher->ops->abandon(env->publisher);
-    cs_state_forget(f->stand->hot); // it may hold what was decided and is not committed
+    cs_state_forget(f->stand->hot); // it may hold decisions that were not committed
     f->phase = CS_FLIGHT_NONE;
 }
 
@@ -120,7 +120,7 @@ static bool finish_load(struct cs_flight *f, enum cs_flight_step *ret, struct cs
     return true;
 }
 
-// What stands before a record that cannot be judged is still published and committed.
+// The records before one that cannot be judged are still published and committed.
 static bool decide(struct cs_flight *f, struct cs_err *err) {
     struct cs_apply_context ctx = f->env->apply;
     struct cs_apply *a = &f->apply;
@@ -182,7 +182,7 @@ static bool next_published(struct cs_flight *f, enum cs_cursor_step *ret_step,
     return cs_cursor_next(f->stand->stream, f->env->apply.rules.crypto, ret_step, ret, err);
 }
 
-// What is published already must be what was decided now, byte for byte.
+// Published outcomes must equal the decided ones, byte for byte.
 static bool compare(struct cs_flight *f, bool *ret_waits, struct cs_err *err) {
     const struct cs_apply *a = &f->apply;
     struct cs_stand *s = f->stand;
@@ -195,7 +195,7 @@ static bool compare(struct cs_flight *f, bool *ret_waits, struct cs_err *err) {
         *ret_waits = step == CS_CURSOR_WAIT;
         if (*ret_waits)
             return true;
-        if (step == CS_CURSOR_END) { // before the number that records claimed: what is left is published now
+        if (step == CS_CURSOR_END) { // before the number that records claimed: publish the rest
             s->published = mine->n - 1;
             return true;
         }
@@ -208,7 +208,7 @@ static bool compare(struct cs_flight *f, bool *ret_waits, struct cs_err *err) {
 
 // --- publish, commit
 
-// Up to AT_ONCE messages, from f->sent on.
+// Sends up to AT_ONCE messages, from f->sent on.
 static bool send_outcomes(struct cs_flight *f, struct cs_err *err) {
     const struct cs_apply *a = &f->apply;
     struct cs_publisher *to = f->env->publisher;
@@ -242,8 +242,8 @@ static bool send_derived(struct cs_flight *f, struct cs_err *err) {
     size_t bytes = 0;
     for (size_t n = 0; f->sent < a->derived_len && n < AT_ONCE && bytes < AT_ONCE_SIZE; f->sent++) {
         const struct cs_applied_derived *d = &a->derived[f->sent];
-        // Outcomes are published after the derived events of their batch: where an outcome is out,
-        // so are they.
+        // Outcomes are published after the derived events of their batch. So if an outcome is
+        // published, they are, too.
         if (d->outcome_n <= f->stand->published)
             continue;
         const struct cs_header headers[] = {
@@ -308,9 +308,8 @@ static bool advance_compare(struct cs_flight *f, enum cs_flight_step *ret, struc
     return send_derived(f, err);
 }
 
-// Whether the outcomes stand where they belong: right behind those before them, as nobody else
-// writes there. Where not, the topic is looked at again before anything more is published or
-// committed on it.
+// Whether the outcomes are directly after those before them: nobody else writes there. If not, the
+// topic is read again before anything more is published or committed.
 static bool check_places(struct cs_flight *f, struct cs_err *err) {
     struct cs_publisher *to = f->env->publisher;
     struct cs_stand *s = f->stand;

@@ -7,9 +7,9 @@
 #include "certsync/runtime/log.h"
 
 #define OFFSETS_EVERY_MS  5000
-#define HEARTBEAT_MS      500 // how soon a worker learns that another one has come
+#define HEARTBEAT_MS      500 // how soon a worker learns of a new one
 #define ASSIGN_PAUSE_MS   20
-#define METADATA_EVERY_MS "10000" // how soon a topic is seen again that was not to be had
+#define METADATA_EVERY_MS "10000" // how soon a missing topic is noticed when it comes back
 
 static struct cs_partition *find_partition(struct cs_group *g, int32_t id) {
     for (struct cs_partition *p = g->partitions; p; p = p->next)
@@ -18,9 +18,9 @@ static struct cs_partition *find_partition(struct cs_group *g, int32_t id) {
     return NULL;
 }
 
-// A partition that is taken away a second time before its fetcher has stopped ends the process in
-// librdkafka 2.0 (an assertion of rd_kafka_assignment_partition_stopped): between two changes of
-// the assignment its thread has this long.
+// librdkafka 2.0 ends the process if a partition is taken away twice before its fetcher has stopped
+// (an assertion of rd_kafka_assignment_partition_stopped). So its thread gets this time between two
+// changes of the assignment.
 static void note_assigned(struct cs_group *g) {
     g->settled_at_ms = cs_worker_now_ms(g->x) + ASSIGN_PAUSE_MS;
 }
@@ -56,8 +56,8 @@ static void add_partitions(struct cs_group *g, const rd_kafka_topic_partition_li
     for (int i = 0; i < list->cnt; i++) {
         int32_t id = list->elems[i].partition;
         struct cs_partition *p = NULL;
-        // One that was not there at the start is not judged; the inspector says that the topic has
-        // more than it may.
+        // A partition that was not there at the start is not judged. The inspector reports that the
+        // topic has too many.
         if (id < 0 || id >= g->x->c->partition_count || find_partition(g, id))
             continue;
         if (!cs_partition_new(g->x, id, &p, &g->failure)) {
@@ -105,7 +105,8 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topi
         return;
     }
     add_partitions(g, list);
-    // Nothing is fetched before each partition's position is read: the main loop assigns them then.
+    // Nothing is fetched before each partition's position was read. Then the main loop assigns
+    // them.
     rd_kafka_topic_partition_list_t *none = rd_kafka_topic_partition_list_new(0);
     rd_kafka_assign(rk, none);
     note_assigned(g);
@@ -117,8 +118,8 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topi
     g->joined = true;
 }
 
-// What keeps a worker out of its group is told and tried again: a right that was taken away may
-// come back.
+// An error that keeps a worker out of its group is reported, and the worker tries again: a lost
+// right may come back.
 static bool group_error(struct cs_group *g, const rd_kafka_message_t *m, struct cs_err *err) {
     char text[64];
     rd_kafka_resp_err_t fatal = m->err == RD_KAFKA_RESP_ERR__FATAL
@@ -127,7 +128,7 @@ static bool group_error(struct cs_group *g, const rd_kafka_message_t *m, struct 
     cs_kafka_err(err, fatal ? fatal : m->err, "consumer group %s: %s", g->x->c->settings->group,
                  rd_kafka_message_errstr(m));
     if (fatal) {
-        err->kind = CS_ERR_FATAL; // the client ended for good: whoever supervises the process starts another
+        err->kind = CS_ERR_FATAL; // the client ended for good: the supervisor starts another process
         return false;
     }
     if (err->kind != CS_ERR_RETRY) {
@@ -138,9 +139,9 @@ static bool group_error(struct cs_group *g, const rd_kafka_message_t *m, struct 
     return true;
 }
 
-// Not each error costs the worker its assignment, which alone would tell that all is well: a search
-// for the coordinator may be refused, and the next one not. A worker that still has its partitions
-// after this time is in its group: else its session would have ended.
+// Not every error costs the worker its assignment. So no new assignment shows that all is well
+// again: for example, a search for the coordinator was refused once. But a worker that still has
+// its partitions after this time is in its group. Otherwise its session would have ended.
 static void forget_trouble(struct cs_group *g) {
     if (!g->trouble_ms || !g->joined ||
         cs_worker_now_ms(g->x) - g->trouble_ms <= 2 * g->x->c->settings->session_timeout_ms)
@@ -161,7 +162,7 @@ bool cs_group_serve(struct cs_group *g, struct cs_partition **ret_partition, str
         if (m->err) {
             ok = m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF || group_error(g, m, err);
         } else if ((*ret_partition = find_partition(g, m->partition))) {
-            // Records come by their own queues only; one that came here would be missing there.
+            // Records come only through their own queues. One that came here is missing there.
             ok = cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "a record came by the group's queue");
         }
         rd_kafka_message_destroy(m);
@@ -210,13 +211,13 @@ bool cs_group_client(struct cs_group *g, rd_kafka_t **ret, struct cs_err *err) {
         return false;
     rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
     rd_kafka_conf_set_opaque(conf, g);
-    // The bound holds for each partition's queue: the worker may come to own all of them.
+    // The bound holds for each partition's queue. The worker may get all partitions.
     int64_t kbytes = s->queue_bytes / 1024 / g->x->c->partition_count;
     snprintf(number, sizeof number, "%lld",
              (long long)(kbytes < 256       ? 256
                          : kbytes > 1048576 ? 1048576
                                             : kbytes));
-    // A partition that is assigned again waits for the fetch that is held back at the broker.
+    // A partition that is assigned again waits for the fetch that the broker holds back.
     char session[24];
     char heartbeat[24];
     snprintf(session, sizeof session, "%lld", (long long)s->session_timeout_ms);

@@ -14,8 +14,8 @@
 
 #define TICK_MS   2000
 #define ASK_MS    5000
-#define QUIET_MS  10000 // brokers that answered nothing for so long are away
-#define SOONER_MS 2000  // between two looks where something fails
+#define QUIET_MS  10000 // brokers that are silent for so long are away
+#define SOONER_MS 2000  // between two looks while something fails
 
 struct cs_inspector {
     const struct cs_consumer *c;
@@ -25,7 +25,7 @@ struct cs_inspector {
     pthread_cond_t wake;
     bool stopping;
     rd_kafka_t *rk;
-    int tls;               // *c->kafka_tls when it was made
+    int tls;               // *c->kafka_tls when the client was made
     int64_t *ends, *least; // by partition, for one answer
     int64_t heard_ms;
     int64_t look_due_ms;
@@ -78,7 +78,7 @@ static void quiet(struct cs_inspector *i, const struct cs_err *why) {
     int64_t silent_ms = now_ms(i) - i->heard_ms;
     if (silent_ms < QUIET_MS && why->kind == CS_ERR_RETRY)
         return;
-    // Without the seconds: a sentence that changes at each look would be logged at each.
+    // Without the seconds: a text that changes at each look would be logged at each.
     cs_err_prepend(&err, "the brokers of %s do not answer", i->c->settings->kafka.brokers);
     set(i, CS_TROUBLE_KAFKA, &err);
 }
@@ -99,7 +99,8 @@ static void ask_brokers(struct cs_inspector *i) {
 
 // --- topics and Redis
 
-// Whether a topic reaches as far as what was read and published: else it was truncated or made anew.
+// Whether a topic reaches as far as what was read and published. If not, it was truncated or made
+// anew.
 static bool check_ends(struct cs_inspector *i, const char *topic, bool events, struct cs_err *err) {
     const struct cs_consumer *c = i->c;
     for (int32_t p = 0; p < c->partition_count; p++) {
@@ -129,7 +130,7 @@ static void look_at_topics(struct cs_inspector *i) {
     struct cs_err err;
     if (check_topics(i, &err))
         set(i, CS_TROUBLE_TOPICS, NULL);
-    else if (err.kind != CS_ERR_RETRY) // brokers that are away are told already
+    else if (err.kind != CS_ERR_RETRY) // that brokers are away is reported already
         set(i, CS_TROUBLE_TOPICS, &err);
 }
 
@@ -141,14 +142,14 @@ static void look_at_redis(struct cs_inspector *i) {
         set(i, CS_TROUBLE_RIGHTS, NULL);
         return;
     }
-    if (err.kind == CS_ERR_RETRY) // a Redis that is away is the partitions' own affair
+    if (err.kind == CS_ERR_RETRY) // the partitions report that Redis is away
         return;
     if (rights)
-        set(i, CS_TROUBLE_REDIS, NULL); // that was looked at before
+        set(i, CS_TROUBLE_REDIS, NULL); // an earlier look may have set it
     set(i, rights ? CS_TROUBLE_RIGHTS : CS_TROUBLE_REDIS, &err);
 }
 
-// Whether a partition fails: what it rests on is looked at soon then.
+// Whether a partition fails. Then what it needs is checked soon.
 static bool some_fail(const struct cs_inspector *i) {
     for (int32_t p = 0; p < i->c->partition_count; p++) {
         struct cs_board_entry e;
@@ -176,7 +177,7 @@ static void look(struct cs_inspector *i) {
     i->look_due_ms = now_ms(i) + i->c->settings->inspect_every_ms;
 }
 
-// False: it is to stop.
+// False: the thread must stop.
 static bool sleep_a_tick(struct cs_inspector *i) {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -198,7 +199,7 @@ static void *thread_main(void *arg) {
     return NULL;
 }
 
-// Signals are the main thread's.
+// The main thread handles signals.
 static bool start_thread(struct cs_inspector *i, struct cs_err *err) {
     sigset_t all;
     sigset_t before;
@@ -222,7 +223,7 @@ bool cs_inspector_start(const struct cs_consumer *c, struct cs_inspector **ret, 
     pthread_condattr_destroy(&attr);
     CS_AUTO(cs_inspector_free) struct cs_inspector *i = made;
     i->c = c;
-    i->heard_ms = now_ms(i); // all was looked at a moment ago, before the start
+    i->heard_ms = now_ms(i); // the start checked everything a moment ago
     i->look_due_ms = i->heard_ms + c->settings->inspect_every_ms;
     i->ends = calloc((size_t)c->partition_count, sizeof *i->ends);
     i->least = calloc((size_t)c->partition_count, sizeof *i->least);

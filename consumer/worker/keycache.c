@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// A fleet's agents send by turns, so many keys have a place: some 350 bytes each.
+// Many agents send in turns, so there is room for many keys: about 350 bytes each.
 #define SETS 4096
 #define WAYS 4
 
@@ -18,7 +18,7 @@ struct cs_key_cache {
     struct cs_pubkey *root;
     struct slot slots[SETS][WAYS];
     int64_t ruleset;
-    uint8_t next[SETS]; // whose place the set's next new key takes
+    uint8_t next[SETS]; // the set's place that its next new key takes
 };
 
 bool cs_key_cache_new(struct cs_crypto *crypto, struct cs_bytes root_spki, struct cs_key_cache **ret,
@@ -49,7 +49,7 @@ const struct cs_pubkey *cs_key_cache_root(const struct cs_key_cache *k) {
     return k->root;
 }
 
-// Kids are hex of a hash: any three of their digits are as good as another hash.
+// Kids are hex digits of a hash: any three of them are as good as another hash.
 static size_t set_of(const char *kid) {
     size_t at = 0;
     for (size_t i = 0; i < 3 && kid[i]; i++)
@@ -85,7 +85,7 @@ void cs_key_cache_learn(struct cs_key_cache *k, const char *kid, struct cs_bytes
     memcpy(s->kid, kid, sizeof s->kid);
 }
 
-// That the subject is the key's id was checked with the content.
+// Preparation has checked that the subject is the key's id.
 void cs_key_cache_learn_from(struct cs_key_cache *k, const struct cs_prepared *p) {
     const struct cs_event *ev = p->event;
     if (!ev || !p->sig_good || !p->examined || p->content_code != CS_CODE_NONE)

@@ -6,7 +6,7 @@
 #include "certsync/model/pem.h"
 #include "certsync/runtime/fileio.h"
 
-// What is wrong with the content of a file that the settings name is the operator's to mend.
+// The operator must correct the content of a file that the settings name.
 static bool as_config(struct cs_err *err, const char *path) {
     if (err->kind == CS_ERR_REJECT)
         err->kind = CS_ERR_CONFIG;

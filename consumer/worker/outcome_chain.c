@@ -24,7 +24,7 @@ int64_t cs_outcome_number(struct cs_bytes value) {
     return at < value.len && value.data[at] == ',' && n > 0 ? n : -1;
 }
 
-// "prev" is the last member: whether it names the hash, without reading all that stands before it.
+// Whether "prev" names the hash. It is the last member, so what comes before it is not read.
 static bool names(struct cs_bytes value, const uint8_t sha256[32]) {
     static const char before[] = "\"prev\":\"";
     char end[sizeof before + 64 + 2];

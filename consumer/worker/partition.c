@@ -8,7 +8,7 @@
 
 #define BROKER_TIMEOUT_MS  10000
 #define MEASURE_FOR_MS     1000
-#define TRUNCATED_GRACE_MS 30000 // a new leader may tell an old end for a moment
+#define TRUNCATED_GRACE_MS 30000 // a new leader may give an old end for a moment
 #define REPLAY_IDLE_MS     2000
 
 bool cs_partition_new(const struct cs_worker_context *x, int32_t id, struct cs_partition **ret,
@@ -28,8 +28,8 @@ bool cs_partition_new(const struct cs_worker_context *x, int32_t id, struct cs_p
                           (int)id);
     }
     cs_kafka_intake_init(&p->intake, x->rk, &x->c->settings->kafka);
-    // A queue of its own, taken away from the consumer's before the partition is assigned: one that
-    // is stuck holds up no other.
+    // Each partition has a queue of its own. It is taken from the consumer's queue before the
+    // assignment: a partition that is stuck stops no other.
     rd_kafka_queue_forward(p->queue, NULL);
     rd_kafka_queue_io_event_enable(p->queue, x->wake_fd, &one, sizeof one);
     *ret = p;
@@ -55,7 +55,7 @@ void cs_partition_free(struct cs_partition *p) {
     free(p);
 }
 
-// The log must reach as far as the position, and back to the record before it.
+// The log must reach as far as the position, and go back to the record before it.
 static bool check_events(const struct cs_worker_context *x, struct cs_partition *p, struct cs_err *err) {
     const char *topic = x->c->settings->events_topic;
     int64_t low = 0;
@@ -111,7 +111,7 @@ void cs_partition_runs(const struct cs_worker_context *x, struct cs_partition *p
     char why[160];
     p->told = true;
     p->failing = false;
-    if (p->replaying && p->ahead_since_ms) // it still waits for what does not come, and says so already
+    if (p->replaying && p->ahead_since_ms) // it waits for records that do not come, and the board says so
         return;
     if (!p->replaying) {
         cs_board_state(x->c->board, p->stand.id, CS_BOARD_RUNNING, NULL);
@@ -156,15 +156,15 @@ bool cs_partition_start(const struct cs_worker_context *x, struct cs_partition *
     return true;
 }
 
-// Whether the partition waits for records that do not come: all events are judged, and more
-// outcomes should be there.
+// Whether the partition waits for records that do not come: all events are judged, but more
+// outcomes should exist.
 static bool replay_stands(const struct cs_worker_context *x, struct cs_partition *p) {
     return p->replaying && cs_partition_reached_end(x, p) &&
            cs_worker_now_ms(x) - p->landed_ms > REPLAY_IDLE_MS;
 }
 
-// What is published is looked at again then. A broker that has just begun to lead may tell an old
-// end of the events for a moment; after that the events are lost.
+// Then the published outcomes are read again. A broker that just became leader may give an old end
+// of the events for a moment. After that time the events are lost.
 static bool events_missing(const struct cs_worker_context *x, struct cs_partition *p, struct cs_err *err) {
     int64_t now = cs_worker_now_ms(x);
     if (p->ahead_since_ms == 0)
@@ -177,8 +177,8 @@ static bool events_missing(const struct cs_worker_context *x, struct cs_partitio
         (long long)p->eof_at, (long long)p->stand.position.outcomes);
 }
 
-// A commit would notice, but where nothing comes in there is none: a Redis that lost its catalog,
-// or was turned back, is found out by asking.
+// A commit would notice, but without new events there is none. So we ask whether Redis lost its
+// catalog, or went back in time.
 bool cs_partition_look(const struct cs_worker_context *x, struct cs_partition *p, struct cs_err *err) {
     struct cs_position now;
     CS_AUTO(cs_state_free) struct cs_state *nothing = NULL;
@@ -208,7 +208,7 @@ void cs_partition_landed(const struct cs_worker_context *x, struct cs_partition 
     p->landed_ms = now_ms;
     p->backoff_ms = 0;
     cs_board_progress(x->c->board, p->stand.id, next, high, p->stand.position.outcomes, now_ms);
-    bool stood = p->ahead_since_ms != 0; // the board says so: cs_partition_runs left it
+    bool stood = p->ahead_since_ms != 0; // the board still says so: cs_partition_runs did not change it
     p->ahead_since_ms = 0;
     (void)cs_partition_reached_end(x, p);
     bool caught_up = p->replaying && p->stand.position.outcomes >= p->stand.published;

@@ -10,7 +10,7 @@
 #include "certsync/runtime/log.h"
 #include "worker/record.h"
 
-#define MESSAGE_BYTES_MIN   (512 * 1024) // an event of the largest size, with its headers and room to spare
+#define MESSAGE_BYTES_MIN   (512 * 1024) // room for the largest event, its headers, and more
 #define DESCRIBE_TIMEOUT_MS 10000
 
 struct check {
@@ -70,18 +70,19 @@ static bool check_description(const struct cs_kafka_topic_description *t, const 
     return true;
 }
 
-// Whether the topic is set up so that it keeps all; true also where that cannot be seen (why, then).
+// Whether the topic's settings keep all records. Also true, with the reason, if that cannot be
+// seen.
 static bool check_settings(rd_kafka_t *rk, const struct cs_consumer_settings *s, const char *topic,
                            bool *ret_seen, struct cs_err *why, struct cs_err *err) {
     struct cs_kafka_topic_description d;
-    *ret_seen = s->allow_create_time; // the embedded broker knows no such request
+    *ret_seen = s->allow_create_time; // the embedded broker does not know this request
     if (*ret_seen)
         return true;
     *ret_seen = cs_kafka_topic_describe(rk, topic, DESCRIBE_TIMEOUT_MS, &d, why);
     return !*ret_seen || check_description(&d, topic, topic == s->events_topic, err);
 }
 
-// Why records are gone, as far as the topic's settings tell.
+// Why records are gone, as far as the topic's settings show it.
 static void cause_of_loss(rd_kafka_t *rk, const char *topic, char *out, size_t size) {
     struct cs_kafka_topic_description d;
     struct cs_err ignored;
@@ -156,7 +157,7 @@ static bool check_topic(struct check *c, const char *topic, struct cs_err *err) 
     if (check_begins(c->rk, topic, c->partitions, left_ms(c), err))
         return true;
     if (err->kind == CS_ERR_FATAL)
-        err->kind = CS_ERR_CONFIG; // a start again does not mend it
+        err->kind = CS_ERR_CONFIG; // a restart does not help
     return false;
 }
 

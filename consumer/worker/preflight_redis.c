@@ -11,7 +11,7 @@
 #define VERSION_MIN 5
 #define PAUSE_MS    200
 
-struct facts { // of INFO; "" where the server does not say
+struct facts { // of INFO; "" if the server does not say
     char version[32];
     char policy[32];
     char role[32];
@@ -19,7 +19,7 @@ struct facts { // of INFO; "" where the server does not say
     char evicted[32];
 };
 
-// "name:value\r\n" of INFO.
+// Reads "name:value\r\n" of INFO.
 static void info_field(const char *info, const char *name, char out[32]) {
     size_t len = strlen(name);
     out[0] = '\0';
@@ -99,8 +99,8 @@ static bool check_facts(const struct facts *f, enum cs_redis_mode mode, const st
     return true;
 }
 
-// Each kind of command that the workers, the API and the operators' commands use, on keys that are never there when others look: in one
-// transaction, which ends with their removal.
+// Each kind of command that the workers, the API and the operators' commands use. They run in one
+// transaction, which removes its keys at the end, so nobody else sees them.
 #define K "\1" // stands for the key
 static const char *const trial[][6] = {
     {"WATCH", K},
@@ -137,7 +137,8 @@ static void put_trial(struct cs_redis_link *link, const char *key) {
     }
 }
 
-// What was refused first. A transaction of which a part was refused is refused as a whole: that part is the one to name.
+// The first command that was refused. A refused command makes its whole transaction fail: that
+// command is named.
 static bool check_rights(const struct cs_consumer_settings *s, struct cs_redis_route *r, struct cs_err *err) {
     struct cs_redis_link *link = NULL;
     redisReply *const *replies = NULL;
@@ -189,7 +190,7 @@ bool cs_preflight_redis(const struct cs_consumer_settings *s, int64_t timeout_ms
         if (err->kind != CS_ERR_RETRY || cs_clock_mono_ms(cs_clock_real()) + PAUSE_MS >= deadline_ms)
             return false;
         *rights = false;
-        poll(NULL, 0, PAUSE_MS); // it may be starting too
+        poll(NULL, 0, PAUSE_MS); // Redis may be starting, too
     }
     return true;
 }

@@ -14,17 +14,17 @@ struct kafka_publisher {
     rd_kafka_t *rk;
     rd_kafka_queue_t *reports;
     rd_kafka_topic_t *topics[2];
-    uintptr_t batch; // the present one: acknowledgements of others are not counted
+    uintptr_t batch; // the current one: acknowledgements of others do not count
     size_t sent;
     size_t acknowledged;
-    int64_t first, last; // offsets of the batch's outcomes; first > last: none has come
+    int64_t first, last; // offsets of the batch's outcomes; first > last: none yet
     bool places_unknown; // one came without its offset
     bool failed;
     struct cs_err failure;
 };
 
 static void note_place(struct kafka_publisher *p, int64_t offset) {
-    p->places_unknown |= offset < 0; // sent twice, and acknowledged for that
+    p->places_unknown |= offset < 0; // it was sent twice, and acknowledged as a duplicate
     if (offset < p->first)
         p->first = offset;
     if (offset > p->last)
@@ -62,8 +62,8 @@ static void close_producer(struct kafka_publisher *p) {
 static bool open_producer(struct kafka_publisher *p, struct cs_err *err) {
     static const uint8_t one = 1;
     const char *const names[] = {p->options.events_topic, p->options.outcomes_topic};
-    // A batch is handed over message by message: without a pause librdkafka's thread would send the first few by
-    // themselves, and get in this one's way while the others come.
+    // A batch is given message by message. Without a pause, librdkafka's thread would send the
+    // first few alone, and disturb this thread meanwhile.
     if (!cs_kafka_producer(p->options.kafka, p->client_id, on_report, p, LINGER_MS, &p->rk, err))
         return false;
     p->reports = rd_kafka_queue_get_main(p->rk);
@@ -123,7 +123,7 @@ static bool kafka_pending(struct cs_publisher *base, size_t *ret, struct cs_err 
     rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(p->rk, text, sizeof text);
     if (fatal || p->failed) {
         if (fatal)
-            // For want of a right, somebody must grant it first.
+            // If a right is missing, somebody must grant it first.
             cs_err_set(err, cs_kafka_err_kind(fatal) == CS_ERR_CONFIG ? CS_ERR_CONFIG : CS_ERR_RETRY,
                        CS_CODE_NONE, "the producer ended for good (%s); it is made anew", text);
         else
@@ -134,7 +134,7 @@ static bool kafka_pending(struct cs_publisher *base, size_t *ret, struct cs_err 
     }
     *ret = p->sent - p->acknowledged;
     if (*ret == 0)
-        p->sent = p->acknowledged = 0; // also where the next batch has nothing to publish
+        p->sent = p->acknowledged = 0; // also if the next batch publishes nothing
     return true;
 }
 

@@ -53,8 +53,8 @@ bool cs_record_of_message(rd_kafka_message_t *m, struct cs_message_headers *head
 }
 
 struct progress {
-    int64_t next; // where it begins
-    int64_t end;  // offset after the last record that is wanted
+    int64_t next; // the first offset
+    int64_t end;  // the offset after the last record to read
     bool started;
     bool done;
 };
@@ -65,7 +65,8 @@ struct stream {
     int32_t open;              // partitions that are not done
 };
 
-// What is to be read of each partition. Asked before anything is fetched: an answer would wait behind a fetch.
+// What to read of each partition. Asked before anything is fetched: an answer would wait for a
+// fetch.
 static bool plan(const struct cs_scan *s, struct stream *st, struct cs_err *err) {
     for (int32_t p = 0; p < s->partition_count; p++) {
         struct progress *q = &st->progress[p];
@@ -78,7 +79,7 @@ static bool plan(const struct cs_scan *s, struct stream *st, struct cs_err *err)
     return true;
 }
 
-// Begins to read the partitions that have something, all into one queue.
+// Starts the partitions that have something, all into one queue.
 static bool start(const struct cs_scan *s, struct stream *st, struct cs_err *err) {
     for (int32_t p = 0; p < s->partition_count; p++) {
         struct progress *q = &st->progress[p];
@@ -102,7 +103,7 @@ static bool deliver(const struct cs_scan *s, rd_kafka_message_t *m, struct cs_er
     return ok;
 }
 
-// One message; the partition is done where it was the last.
+// Takes one message. After its last one the partition is done.
 static bool take(const struct cs_scan *s, struct stream *st, rd_kafka_message_t *m, struct cs_err *err) {
     bool end = m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
     if (m->err && !end)

@@ -21,7 +21,7 @@ struct kafka_stream {
     struct cs_kafka_intake intake;
     rd_kafka_message_t *messages[FETCH_AT_ONCE];
     size_t len, at;
-    rd_kafka_message_t *held; // handed out last
+    rd_kafka_message_t *held; // given out last
     struct cs_message_headers headers;
     int64_t next, end; // offsets
 };
@@ -78,10 +78,10 @@ static bool kafka_open(struct cs_topic *base, int32_t partition, int64_t from, i
     return false;
 }
 
-// The next message, which may be an error; NULL where none came in time.
+// The next message, which may be an error. NULL if none came in time.
 static rd_kafka_message_t *take(struct kafka_stream *s, int timeout_ms) {
     if (s->at == s->len) {
-        // A batch is waited for until it is full: only what is there already is taken as one.
+        // librdkafka waits until a batch is full. So only what is there already is taken as one.
         ssize_t n = rd_kafka_consume_batch_queue(s->queue, 0, s->messages, FETCH_AT_ONCE);
         s->at = 0;
         s->len = n > 0 ? (size_t)n : 0;
@@ -115,7 +115,7 @@ static bool kafka_next(struct cs_topic_stream *base, int timeout_ms, enum cs_top
             return true;
         }
         rd_kafka_resp_err_t code = m->err;
-        // The end may lie behind offsets that hold no record.
+        // Offsets at the end may hold no record.
         if (!code || (code == RD_KAFKA_RESP_ERR__PARTITION_EOF && m->offset > s->next))
             s->next = m->offset + !code;
         if (!code && m->offset < s->end) {
@@ -153,8 +153,8 @@ bool cs_topic_kafka_new(const struct cs_topic_options *options, struct cs_topic 
     t->options = *options;
     if (!cs_kafka_conf_consumer(options->kafka, options->client_id, NULL, &conf, err))
         return false;
-    // A partition that is started waits for the answer to the fetch before it, and the end of one
-    // for the answer to one fetch more, which is held back this long where nothing is new.
+    // To start a partition waits for the answer to an earlier fetch. To find its end waits for one
+    // more fetch. Without new records, the broker holds each back for this long.
     if (rd_kafka_conf_set(conf, "fetch.wait.max.ms", "10", text, sizeof text) != RD_KAFKA_CONF_OK) {
         rd_kafka_conf_destroy(conf);
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "librdkafka: %s", text);

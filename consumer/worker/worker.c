@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The worker's thread and its turn: the only place that decides what follows an error.
+// The worker's thread and its turn. Only this file decides what happens after an error.
 #include "worker/worker.h"
 
 #include <errno.h>
@@ -19,15 +19,15 @@
 #include "worker/batch.h"
 #include "worker/group.h"
 
-#define BACKSTOP_MS          100 // longest wait without looking at the queues
+#define BACKSTOP_MS          100 // longest wait before the queues are checked
 #define REVOKE_DRAIN_MS      2000
 #define LOOK_EVERY_MS        1000
 #define START_FOR_MS         500
 #define MEASURE_EVERY_MS     2000
-#define MEASURE_LATER_MS     10000 // after brokers did not answer
-#define BROKER_BUSY_MS       10000 // what one question to the brokers may take
-#define START_BUSY_MS        60000 // and those of a partition's start
-#define STALL_MS             5000  // acknowledgements that are late are told
+#define MEASURE_LATER_MS     10000 // after brokers that did not answer
+#define BROKER_BUSY_MS       10000 // longest time for one question to the brokers
+#define START_BUSY_MS        60000 // longest time for the questions of a partition's start
+#define STALL_MS             5000  // later acknowledgements are reported
 #define BACKOFF_FIRST_MS     100
 #define BACKOFF_LAST_MS      1000
 #define BACKOFF_MEND_LAST_MS 30000
@@ -52,11 +52,11 @@ struct cs_worker {
     struct cs_flight flight;
     struct cs_batch *flying; // the batch in flight; NULL: none is
     int64_t phase_since_us;
-    int64_t stalled_ms; // since when acknowledgements are awaited too long; 0: they are not
+    int64_t stalled_ms; // since when acknowledgements are late; 0: they are not
 
     int64_t stop_deadline_ms;
-    int64_t look_due_ms;    // idle partitions' positions are looked at then
-    int64_t measure_due_ms; // partitions that stand still are measured then
+    int64_t look_due_ms;    // when idle partitions' positions are read
+    int64_t measure_due_ms; // when partitions without progress are measured
     bool failed;            // the worker as a whole
     struct cs_err failure;
 };
@@ -91,8 +91,8 @@ static void stop(struct cs_worker *w, struct cs_partition *p, const struct cs_er
     cs_log_err(CS_LOG_ERROR, "partition stops", err, "partition=%d", (int)p->stand.id);
 }
 
-// What heals by itself is tried again soon; what somebody must mend meanwhile (a right, a topic) at
-// a growing distance.
+// A fault that ends by itself is retried soon. If a person must correct it (a right, a topic), the
+// pauses grow.
 static int64_t next_backoff_ms(const struct cs_partition *p, enum cs_err_kind kind) {
     int64_t last_ms = kind == CS_ERR_RETRY ? BACKOFF_LAST_MS : BACKOFF_MEND_LAST_MS;
     int64_t next_ms = p->backoff_ms == 0 ? BACKOFF_FIRST_MS : p->backoff_ms * 2;
@@ -100,7 +100,7 @@ static int64_t next_backoff_ms(const struct cs_partition *p, enum cs_err_kind ki
 }
 
 // An error of one partition. FATAL stops it. Otherwise it starts again from the stored position
-// after a pause; CONFIG is a right or a topic that is not there, which somebody must mend.
+// after a pause. CONFIG: a right or a topic is missing, and a person must correct that.
 static void partition_failed(struct cs_worker *w, struct cs_partition *p, const struct cs_err *err) {
     if (err->kind == CS_ERR_FATAL) {
         stop(w, p, err);
@@ -108,7 +108,7 @@ static void partition_failed(struct cs_worker *w, struct cs_partition *p, const 
     }
     struct cs_board_entry e;
     cs_board_get(w->x.c->board, p->stand.id, &e);
-    // Not again at each attempt, but when it is for another reason.
+    // Logged again only with another reason, not at each attempt.
     bool told = p->backoff_ms >= BACKOFF_LAST_MS && strncmp(e.reason, err->msg, sizeof e.reason - 1) == 0;
     p->backoff_ms = next_backoff_ms(p, err->kind);
     p->failing = true;
@@ -121,8 +121,8 @@ static void partition_failed(struct cs_worker *w, struct cs_partition *p, const 
     drop(w, p, CS_PARTITION_STARTING);
 }
 
-// An error in flight. What the rules say is this partition's affair, also where CONFIG names a
-// ruleset.
+// An error in flight. An error of the rules concerns only this partition, even if it is CONFIG and
+// names a ruleset.
 static void flight_failed(struct cs_worker *w, struct cs_partition *p, bool of_rules, struct cs_err *err) {
     if (of_rules && err->kind != CS_ERR_RETRY)
         err->kind = CS_ERR_FATAL;
@@ -147,7 +147,7 @@ static bool launch(struct cs_worker *w) {
     return true;
 }
 
-// A phase is over: how long it took, and what it did.
+// A phase has ended: measures how long it took, and what it did.
 static void measure_phase(struct cs_worker *w, enum cs_flight_phase over) {
     const struct cs_worker_metrics *m = w->x.m;
     const struct cs_flight *f = &w->flight;
@@ -171,7 +171,7 @@ static void measure_phase(struct cs_worker *w, enum cs_flight_phase over) {
     w->phase_since_us = now_us;
 }
 
-// Acknowledgements that are late are told, not acted upon: the producer goes on trying.
+// Late acknowledgements are only reported: the producer keeps trying.
 static void watch_stall(struct cs_worker *w, struct cs_partition *p, bool waits) {
     int64_t waited_ms = (cs_worker_now_us() - w->phase_since_us) / 1000;
     if (!waits && w->stalled_ms) {
@@ -223,7 +223,7 @@ static void moved(struct cs_worker *w) {
     flight_failed(w, w->flying->partition, false, &err);
 }
 
-// One step. True where more can follow at once.
+// One step. True: more can follow at once.
 static bool step(struct cs_worker *w, enum cs_flight_step *ret) {
     enum cs_flight_phase phase = w->flight.phase;
     struct cs_partition *p = w->flying->partition;
@@ -249,7 +249,7 @@ static bool step(struct cs_worker *w, enum cs_flight_step *ret) {
     return false;
 }
 
-// What the batch in flight can do without waiting. True where that was something.
+// Does what the batch in flight can do without waiting. True: it did something.
 static bool fly(struct cs_worker *w) {
     enum cs_flight_step last = CS_FLIGHT_WAITS;
     bool some = false;
@@ -280,7 +280,7 @@ static void wait_for_work(struct cs_worker *w) {
             ;
 }
 
-// Of what is taken away: what may be published already is brought to its end, for a while.
+// Partitions are taken away. What may be published already is finished, within a time limit.
 static void on_revoke(void *arg) {
     struct cs_worker *w = arg;
     int64_t deadline = now_ms(w) + REVOKE_DRAIN_MS;
@@ -295,7 +295,7 @@ static bool is_due(const struct cs_partition *p, int64_t at_ms) {
     return p->state == CS_PARTITION_STARTING && at_ms >= p->retry_at_ms;
 }
 
-// Whether a partition waits to be started: no new flight then, since both need the catalog.
+// Whether a partition waits for its start. Then no new flight begins: both need the catalog.
 static bool start_due(const struct cs_worker *w) {
     for (const struct cs_partition *p = w->group.partitions; p; p = p->next)
         if (is_due(p, now_ms(w)))
@@ -303,8 +303,8 @@ static bool start_due(const struct cs_worker *w) {
     return cs_group_assign_due(&w->group);
 }
 
-// Starts partitions whose turn it is, and has them fetched once all that could be started are.
-// Comes back after a while, so that the group is served however slow the answers are.
+// Starts partitions that are due, and lets them be fetched once all are tried. Returns after a
+// limited time, so that the group is served even if answers are slow.
 static bool start_partitions(struct cs_worker *w) {
     struct cs_err err;
     if (w->flying || !start_due(w))
@@ -325,9 +325,8 @@ static bool start_partitions(struct cs_worker *w) {
     return true;
 }
 
-// With nothing to do, sees to it that the catalogs are still there. A commit would notice, but
-// where nothing comes in there is none: a Redis that lost its catalog, or was turned back, is found
-// out by asking.
+// Checks idle partitions: is the catalog still there? A commit would notice, but without new events
+// there is none. So we ask whether Redis lost its catalog, or went back in time.
 static void look_at_idle(struct cs_worker *w) {
     int64_t began_ms = now_ms(w);
     struct cs_err err;
@@ -340,7 +339,7 @@ static void look_at_idle(struct cs_worker *w) {
             partition_failed(w, p, &err);
 }
 
-// One of the partitions that stand still, each in its turn: nothing of theirs comes by itself.
+// Measures one of the partitions without progress, in turns: they report nothing by themselves.
 static void measure(struct cs_worker *w) {
     int64_t at_ms = now_ms(w);
     struct cs_partition *next = NULL;
@@ -398,7 +397,7 @@ static void turn(struct cs_worker *w, bool stopping) {
         wait_for_work(w);
 }
 
-// Before each turn: what it may wait for is bounded, and no more is believed of it.
+// Before each turn: it may wait for a limited time. After that it counts as stuck.
 static void beat(struct cs_worker *w) {
     int64_t busy_ms = 2 * w->x.c->settings->redis_timeout_ms + BROKER_BUSY_MS;
     cs_pulse_beat(&w->pulse, busy_ms + (start_due(w) ? START_BUSY_MS : 0));
@@ -406,7 +405,7 @@ static void beat(struct cs_worker *w) {
 
 // --- start and end
 
-// All that talks to Kafka.
+// The clients for Kafka.
 struct clients {
     struct cs_publisher *publisher;
     struct cs_topic *outcomes;
@@ -454,9 +453,9 @@ static bool use_clients(struct cs_worker *w, struct clients *c, struct cs_err *e
     return cs_group_join(&w->group, err);
 }
 
-// The files of Kafka's TLS changed. New clients are made beside the old, which are let go only
-// then: what is under way is finished where that is possible, and else looked up in the topics by
-// whoever gets the partitions next, as after any other change of hands.
+// Kafka's TLS files changed. New clients are made first; then the old ones go. Work under way is
+// finished if possible. Otherwise the next owner of the partition finds it in the topics, as after
+// any rebalance.
 static void renew_clients(struct cs_worker *w) {
     CS_AUTO(clients_clear) struct clients made = {0};
     struct cs_err err;
@@ -523,7 +522,7 @@ static void *thread_main(void *arg) {
         run(w);
     else
         fail(w, &err);
-    cs_pulse_rest(&w->pulse); // the end has a deadline of its own
+    cs_pulse_rest(&w->pulse); // the end has its own deadline
     end(w);
     atomic_store(&w->finished, true);
     w->on_end(w->on_end_arg, w->failed ? &w->failure : NULL);
@@ -539,7 +538,7 @@ static bool open_pipe(struct cs_worker *w, struct cs_err *err) {
     return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "pipe: %s", strerror(errno));
 }
 
-// Signals are the main thread's.
+// The main thread handles signals.
 static bool start_thread(struct cs_worker *w, struct cs_err *err) {
     sigset_t all;
     sigset_t before;
@@ -574,7 +573,7 @@ bool cs_worker_start(const struct cs_consumer *c, const struct cs_worker_metrics
 void cs_worker_stop(struct cs_worker *w) {
     atomic_store(&w->stopping, true);
     if (write(w->wake[1], "", 1) < 0) {
-        // The pipe is full: it wakes the worker all the same.
+        // The pipe is full: the worker wakes all the same.
     }
 }
 
