@@ -12,15 +12,15 @@
 struct batch {
     struct cs_drain *drain;
     struct cs_spool_entry entries[BATCH_EVENTS];
+    struct cs_spool_item marks[BATCH_EVENTS]; // of those that were acknowledged; state 0 of the others
     size_t n;
     size_t bytes;
-    bool mark_failed;
-    struct cs_err mark_err;
 };
 
 static void batch_clear(struct batch *b) {
     for (size_t i = 0; i < b->n; i++)
         cs_spool_entry_clear(&b->entries[i]);
+    memset(b->marks, 0, sizeof b->marks);
     b->n = 0;
     b->bytes = 0;
 }
@@ -29,9 +29,16 @@ static void on_acked(void *arg, size_t index, int32_t partition, int64_t offset)
     struct batch *b = arg;
     b->drain->published++;
     cs_fault_point("produced");
-    // A mark that cannot be written loses nothing: the same bytes are sent once more.
-    if (!cs_spool_sent(b->drain->spool, b->entries[index].item.seq, partition, offset, &b->mark_err))
-        b->mark_failed = true;
+    b->marks[index] = (struct cs_spool_item){b->entries[index].item.seq, CS_SPOOL_SENT, partition, offset};
+}
+
+// A mark that cannot be written loses nothing: the same bytes are sent once more.
+static bool mark(struct batch *b, struct cs_err *err) {
+    size_t n = 0;
+    for (size_t i = 0; i < b->n; i++)
+        if (b->marks[i].state == CS_SPOOL_SENT)
+            b->marks[n++] = b->marks[i];
+    return cs_spool_mark(b->drain->spool, b->marks, n, err);
 }
 
 static int64_t left_ms(const struct cs_drain *d, int64_t deadline_ms) {
@@ -57,10 +64,9 @@ static bool publish_batch(struct cs_drain *d, struct batch *b, int64_t deadline_
     bool ok = d->publisher->publish(d->publisher, records, b->n, left_ms(d, deadline_ms), on_acked, b, err);
     cs_fault_point("published");
     free(records);
-    if (ok && b->mark_failed) {
-        *err = b->mark_err;
+    struct cs_err failed;
+    if (!mark(b, ok ? err : &failed))
         ok = false;
-    }
     batch_clear(b);
     return ok;
 }
@@ -110,8 +116,13 @@ static bool publish_everywhere(struct cs_drain *d, const struct cs_spool_entry *
     return ok && cs_spool_sent(d->spool, entry->item.seq, -1, 0, err);
 }
 
-// Takes one event into the batch. Publishes the batch if it is full, or if the order requires it.
-static bool take(struct cs_drain *d, struct batch *b, int64_t seq, int64_t deadline_ms, struct cs_err *err) {
+static bool is_full(const struct batch *b) {
+    return b->n == BATCH_EVENTS || b->bytes >= BATCH_BYTES;
+}
+
+// Takes one event into the batch. One that goes to every partition becomes *ret_alone.
+static bool take(struct cs_drain *d, struct batch *b, int64_t seq, struct cs_spool_entry *ret_alone,
+                 struct cs_err *err) {
     struct cs_spool_entry e = {0};
     switch (cs_spool_load(d->spool, d->crypto, seq, &e, err)) {
     case CS_SPOOL_GONE:
@@ -130,34 +141,52 @@ static bool take(struct cs_drain *d, struct batch *b, int64_t seq, int64_t deadl
         return true;
     }
     if (e.everywhere) {
-        bool ok = publish_batch(d, b, deadline_ms, err) && publish_everywhere(d, &e, deadline_ms, err);
-        cs_spool_entry_clear(&e);
-        return ok;
+        *ret_alone = e;
+        return true;
     }
     cs_fault_point("loaded");
     b->bytes += e.value.len;
     b->entries[b->n++] = e;
-    return b->n == BATCH_EVENTS || b->bytes >= BATCH_BYTES ? publish_batch(d, b, deadline_ms, err) : true;
+    return true;
+}
+
+// Fills the batch from items[*at] on.
+static bool fill(struct cs_drain *d, struct batch *b, const struct cs_spool_item *items, size_t n, size_t *at,
+                 struct cs_spool_entry *ret_alone, struct cs_err *err) {
+    if (!cs_spool_hold(d->spool, err))
+        return false;
+    bool ok = true;
+    while (ok && *at < n && !is_full(b) && !ret_alone->event)
+        ok = take(d, b, items[(*at)++].seq, ret_alone, err);
+    cs_spool_release(d->spool);
+    return ok;
+}
+
+// Publishes the next batch, and the event that stands alone after it.
+static bool publish_next(struct cs_drain *d, struct batch *b, const struct cs_spool_item *items, size_t n,
+                         size_t *at, int64_t deadline_ms, struct cs_err *err) {
+    CS_AUTO(cs_spool_entry_clear) struct cs_spool_entry alone = {0};
+    return fill(d, b, items, n, at, &alone, err) && publish_batch(d, b, deadline_ms, err) &&
+           (!alone.event || publish_everywhere(d, &alone, deadline_ms, err));
 }
 
 // One pass over the events that were there at its begin.
 static bool pass(struct cs_drain *d, struct batch *b, int64_t upto, int64_t deadline_ms, size_t *ret_taken,
                  struct cs_err *err) {
     struct cs_spool_item *items;
-    size_t n;
+    size_t n, taken = 0;
     *ret_taken = 0;
     if (!cs_spool_list(d->spool, &items, &n, err))
         return false;
+    for (size_t i = 0; i < n && (upto == 0 || items[i].seq <= upto); i++)
+        if (items[i].state == CS_SPOOL_NEW)
+            items[taken++] = items[i];
     bool ok = true;
-    for (size_t i = 0; ok && i < n && (upto == 0 || items[i].seq <= upto); i++) {
-        if (items[i].state != CS_SPOOL_NEW)
-            continue;
-        ++*ret_taken;
-        ok = take(d, b, items[i].seq, deadline_ms, err);
-    }
+    for (size_t at = 0; ok && at < taken;)
+        ok = publish_next(d, b, items, taken, &at, deadline_ms, err);
     free(items);
-    ok = ok && publish_batch(d, b, deadline_ms, err);
     batch_clear(b);
+    *ret_taken = taken;
     return ok;
 }
 

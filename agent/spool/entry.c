@@ -37,80 +37,113 @@ static bool make_quarantine(struct cs_spool *s, int *ret_fd, struct cs_err *err)
     return true;
 }
 
-// Moves a damaged file aside; its number stays used. err says what happened.
-static enum cs_spool_load quarantine(struct cs_spool *s, const struct cs_spool_name *n, const char *fault,
-                                     struct cs_err *err) {
+// A damaged event ends, and its number stays used. Its file is kept aside. err says what happened.
+static enum cs_spool_load quarantine(struct cs_spool *s, const struct cs_spool_segment *seg, int64_t seq,
+                                     const char *fault, struct cs_err *err) {
     char name[CS_SPOOL_NAME_SIZE];
-    cs_spool_name_format(n, name);
+    cs_spool_name_format(&seg->name, name);
     int fd = -1;
-    if (!cs_spool_raise_counter(s, n->seq, err) || !make_quarantine(s, &fd, err))
+    if (!make_quarantine(s, &fd, err))
         return CS_SPOOL_FAILED;
-    int r = renameat(s->dir.fd, name, fd, name);
-    int code = errno;
+    const struct cs_spool_dir to = {fd, s->path};
+    bool ok =
+        faccessat(fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ||
+        (cs_spool_write(&to, name, cs_buf_bytes(&s->loaded->content), err) && cs_spool_sync(&s->dir, err));
     close(fd);
-    if (r < 0) {
-        cs_spool_fail(err, &s->dir, name, "move to quarantine", code);
+    if (!ok) {
+        cs_err_prepend(err, "quarantine of a damaged event");
         return CS_SPOOL_FAILED;
     }
-    s->hint.count--;
+    CS_SPOOL_STEP("quarantined");
+    if (!cs_spool_remove(s, seq, err))
+        return CS_SPOOL_FAILED;
     cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
-               "spool %s: the file %s was damaged (%s) and was moved to %s; its event will not be sent by "
-               "itself: do again what it was for",
-               s->path, name, fault, QUARANTINE_DIR);
+               "spool %s: event number %" PRId64 " was damaged (%s), and its file %s was kept in %s; it will "
+               "not be sent by itself: do again what it was for",
+               s->path, seq, fault, name, QUARANTINE_DIR);
     return CS_SPOOL_QUARANTINED;
 }
 
-// Its checksum is good, but is it of this spool? A file of a newer release is left alone.
-static enum cs_spool_load decode(struct cs_spool *s, const struct cs_spool_name *n, struct cs_bytes value,
-                                 struct cs_spool_entry *e, struct cs_err *err) {
-    if (!cs_event_decode(value, &e->event, err)) {
+// Its checksum is good, but is it of this spool? An event of a newer release is left alone.
+static enum cs_spool_load decode(struct cs_spool *s, const struct cs_spool_segment *seg,
+                                 const struct cs_spool_item *item, struct cs_spool_entry *e,
+                                 struct cs_err *err) {
+    if (!cs_event_decode(e->value, &e->event, err)) {
         cs_err_prepend(err, "spool %s: event number %" PRId64 " cannot be read by this release of certsync",
-                       s->path, n->seq);
+                       s->path, item->seq);
         if (err->kind == CS_ERR_REJECT)
             err->kind = CS_ERR_CONFIG;
         return CS_SPOOL_FAILED;
     }
-    if (e->event->seq != n->seq)
-        return quarantine(s, n, "its number is not that of its name", err);
+    if (e->event->seq != item->seq)
+        return quarantine(s, seg, item->seq, "its number is another", err);
     if (strcmp(e->event->kid, s->kid) != 0)
-        return quarantine(s, n, "it is another key's", err);
-    bool sent = n->kind == CS_SPOOL_NAME_SENT;
-    e->item = (struct cs_spool_item){n->seq, sent ? CS_SPOOL_SENT : CS_SPOOL_NEW, sent ? n->partition : 0,
-                                     sent ? n->offset : 0};
+        return quarantine(s, seg, item->seq, "it is another key's", err);
+    e->item = *item;
     e->everywhere = e->event->account[0] == '\0';
     return CS_SPOOL_LOADED;
 }
 
-static enum cs_spool_load load_file(struct cs_spool *s, struct cs_crypto *c, const struct cs_spool_name *n,
-                                    struct cs_spool_entry *e, struct cs_err *err) {
-    CS_AUTO(cs_buf_clear) struct cs_buf content;
-    cs_buf_init(&content, CS_SPOOL_FILE_MAX + 65536);
+// Reads all frames of a segment. They stay while the lock is held: the next load finds them.
+static bool read_segment(struct cs_spool *s, struct cs_crypto *c, const struct cs_spool_name *n,
+                         bool *ret_missing, struct cs_err *err) {
     char name[CS_SPOOL_NAME_SIZE];
+    size_t max = cs_spool_states_size(n->n) + n->n * CS_SPOOL_FRAME_MAX;
+    *ret_missing = false;
+    if (s->loaded && s->loaded->first == n->first)
+        return true;
+    if (!s->loaded)
+        s->loaded = calloc(1, sizeof *s->loaded);
+    if (!s->loaded)
+        return cs_err_oom(err);
+    s->loaded->first = 0;
+    cs_buf_clear(&s->loaded->content);
+    cs_buf_init(&s->loaded->content, max + 65536);
     cs_spool_name_format(n, name);
+    if (!cs_spool_read(&s->dir, name, max, &s->loaded->content, ret_missing, err))
+        return false;
+    cs_spool_frames_parse(c, cs_buf_bytes(&s->loaded->content), n, s->loaded->frames);
+    s->loaded->first = n->first;
+    return true;
+}
+
+static enum cs_spool_load load(struct cs_spool *s, struct cs_crypto *c, int64_t seq, struct cs_spool_entry *e,
+                               struct cs_err *err) {
     bool missing;
-    if (!cs_spool_read(&s->dir, name, CS_SPOOL_FILE_MAX, &content, &missing, err))
+    if (!cs_spool_look(s, err))
         return CS_SPOOL_FAILED;
-    if (missing)
+    const struct cs_spool_segment *seg = cs_spool_find(s, seq);
+    if (!seg)
         return CS_SPOOL_GONE;
-    const char *fault = "it is longer than an event can be";
-    if (content.len > CS_SPOOL_FILE_MAX ||
-        !cs_spool_content_parse(c, cs_buf_bytes(&content), &e->sig, &e->value, &fault))
-        return quarantine(s, n, fault, err);
-    e->storage = content.data; // e->sig and e->value are views of it
-    cs_buf_init(&content, 0);
-    return decode(s, n, e->value, e, err);
+    if (!read_segment(s, c, &seg->name, &missing, err))
+        return CS_SPOOL_FAILED;
+    if (missing) { // somebody removed the file by hand
+        s->loaded->first = 0;
+        s->view.valid = false;
+        return CS_SPOOL_GONE;
+    }
+    const struct cs_spool_frame *f = &s->loaded->frames[seq - seg->name.first];
+    if (!f->sig.data)
+        return quarantine(s, seg, seq, "it was altered, or cut off", err);
+    uint8_t *copy = malloc(f->sig.len + f->value.len);
+    if (!copy) {
+        cs_err_oom(err);
+        return CS_SPOOL_FAILED;
+    }
+    memcpy(copy, f->sig.data, f->sig.len);
+    memcpy(copy + f->sig.len, f->value.data, f->value.len);
+    e->storage = copy;
+    e->sig = (struct cs_bytes){copy, f->sig.len};
+    e->value = (struct cs_bytes){copy + f->sig.len, f->value.len};
+    return decode(s, seg, &seg->items[seq - seg->name.first], e, err);
 }
 
 enum cs_spool_load cs_spool_load(struct cs_spool *s, struct cs_crypto *c, int64_t seq,
                                  struct cs_spool_entry *ret, struct cs_err *err) {
     struct cs_spool_entry e = {0};
-    struct cs_spool_name n;
-    bool found;
     if (!cs_spool_lock(s, err))
         return CS_SPOOL_FAILED;
-    enum cs_spool_load r = CS_SPOOL_FAILED;
-    if (cs_spool_find(s, seq, &n, &found, err))
-        r = found ? load_file(s, c, &n, &e, err) : CS_SPOOL_GONE;
+    enum cs_spool_load r = load(s, c, seq, &e, err);
     cs_spool_unlock(s);
     if (r == CS_SPOOL_LOADED)
         *ret = e;
@@ -120,31 +153,22 @@ enum cs_spool_load cs_spool_load(struct cs_spool *s, struct cs_crypto *c, int64_
 }
 
 bool cs_spool_sent(struct cs_spool *s, int64_t seq, int32_t partition, int64_t offset, struct cs_err *err) {
-    char from[CS_SPOOL_NAME_SIZE], to[CS_SPOOL_NAME_SIZE], acks[CS_SPOOL_NAME_SIZE];
-    cs_spool_name_format(&(struct cs_spool_name){.kind = CS_SPOOL_NAME_NEW, .seq = seq}, from);
-    cs_spool_name_format(&(struct cs_spool_name){CS_SPOOL_NAME_SENT, seq, 0, partition, offset}, to);
-    cs_spool_name_format(&(struct cs_spool_name){.kind = CS_SPOOL_NAME_ACKS, .seq = seq}, acks);
-    if (!cs_spool_lock(s, err))
-        return false;
-    if (seq > s->hint.highest)
-        s->hint.highest = seq;
-    CS_SPOOL_STEP("before-sent");
-    bool ok = renameat(s->dir.fd, from, s->dir.fd, to) == 0 || errno == ENOENT ||
-              cs_spool_fail(err, &s->dir, from, "rename", errno);
-    CS_SPOOL_STEP("after-sent");
-    if (ok && partition < 0 && unlinkat(s->dir.fd, acks, 0) < 0 && errno != ENOENT)
-        ok = cs_spool_fail(err, &s->dir, acks, "remove", errno);
-    cs_spool_unlock(s);
-    return ok;
+    return cs_spool_mark(s, &(struct cs_spool_item){seq, CS_SPOOL_SENT, partition, offset}, 1, err);
+}
+
+bool cs_spool_remove(struct cs_spool *s, int64_t seq, struct cs_err *err) {
+    return cs_spool_mark(s, &(struct cs_spool_item){.seq = seq, .state = CS_SPOOL_ENDED}, 1, err);
 }
 
 bool cs_spool_ack(struct cs_spool *s, int64_t seq, int32_t partition, int64_t offset, struct cs_err *err) {
     char name[CS_SPOOL_NAME_SIZE], line[48];
-    cs_spool_name_format(&(struct cs_spool_name){.kind = CS_SPOOL_NAME_ACKS, .seq = seq}, name);
+    cs_spool_name_format(&(struct cs_spool_name){.kind = CS_SPOOL_NAME_ACKS, .first = seq}, name);
     int len = snprintf(line, sizeof line, "\n%" PRId32 " %" PRId64 "\n", partition, offset);
     if (!cs_spool_lock(s, err))
         return false;
     bool ok = true;
+    cs_spool_change(s);
+    s->view.valid = false;
     int fd = cs_path_open_own(s->dir.fd, name, O_WRONLY | O_APPEND, 0600);
     if (fd < 0 || write(fd, line, (size_t)len) != (ssize_t)len)
         ok = cs_spool_fail(err, &s->dir, name, "write", errno);
@@ -173,7 +197,7 @@ bool cs_spool_acks(struct cs_spool *s, int64_t seq, bool *acked, int32_t n, stru
     CS_AUTO(cs_buf_clear) struct cs_buf text;
     cs_buf_init(&text, ACKS_MAX + 65536);
     char name[CS_SPOOL_NAME_SIZE];
-    cs_spool_name_format(&(struct cs_spool_name){.kind = CS_SPOOL_NAME_ACKS, .seq = seq}, name);
+    cs_spool_name_format(&(struct cs_spool_name){.kind = CS_SPOOL_NAME_ACKS, .first = seq}, name);
     bool missing;
     if (!cs_spool_read(&s->dir, name, ACKS_MAX, &text, &missing, err))
         return false;

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,10 +13,8 @@
 #include "certsync/base/text.h"
 #include "certsync/runtime/path.h"
 
-#define MAGIC        "certsync-spool 1 "
-#define MAGIC_LEN    (sizeof MAGIC - 1)
-#define SEQ_DIGITS   16
-#define SIG_LINE_MAX ((size_t)CS_EVENT_SIG_MAX * 2)
+#define SEQ_DIGITS 16
+#define TEMP_FILE  ".tmp"
 
 static bool digits(const char **p, int64_t *ret) {
     const char *s = *p;
@@ -42,58 +39,43 @@ static bool skip(const char **p, const char *text) {
     return true;
 }
 
-static bool parse_sent(const char **p, struct cs_spool_name *n) {
-    int64_t partition = -1;
-    if (!skip(p, "all") && (!digits(p, &partition) || partition > INT32_MAX))
-        return false;
-    n->partition = (int32_t)partition;
-    return skip(p, ".") && digits(p, &n->offset);
-}
-
 bool cs_spool_name_parse(const char *text, struct cs_spool_name *ret) {
-    struct cs_spool_name n = {0};
+    struct cs_spool_name n = {.n = 1};
     const char *p = text;
-    if (!digits(&p, &n.seq) || p - text != SEQ_DIGITS || n.seq < 1 || n.seq >= CS_SEQ_MAX)
+    int64_t count = 1;
+    if (!digits(&p, &n.first) || p - text != SEQ_DIGITS || n.first < 1)
         return false;
-    bool ok;
     if (skip(&p, ".acks")) {
         n.kind = CS_SPOOL_NAME_ACKS;
-        ok = true;
-    } else if (skip(&p, ".sent.")) {
-        n.kind = CS_SPOOL_NAME_SENT;
-        ok = parse_sent(&p, &n);
-    } else if (skip(&p, ".new.")) {
-        n.kind = CS_SPOOL_NAME_REPLACING;
-        ok = digits(&p, &n.old);
     } else {
-        n.kind = CS_SPOOL_NAME_NEW;
-        ok = skip(&p, ".new");
+        if (!skip(&p, ".") || *p == '0' || !digits(&p, &count) || count > CS_SPOOL_GROUP_MAX ||
+            !skip(&p, ".events"))
+            return false;
+        n.kind = CS_SPOOL_NAME_EVENTS;
+        n.n = (size_t)count;
+        if (skip(&p, ".")) {
+            n.kind = CS_SPOOL_NAME_REPLACING;
+            if (!digits(&p, &n.old))
+                return false;
+        }
     }
-    if (!ok || *p != '\0')
+    if (*p != '\0' || n.first > CS_SEQ_MAX - count || n.old >= CS_SEQ_MAX)
         return false;
     *ret = n;
     return true;
 }
 
 void cs_spool_name_format(const struct cs_spool_name *n, char out[CS_SPOOL_NAME_SIZE]) {
-    int len = snprintf(out, CS_SPOOL_NAME_SIZE, "%0*" PRId64, SEQ_DIGITS, n->seq);
-    char *rest = out + len;
-    size_t room = CS_SPOOL_NAME_SIZE - (size_t)len;
     switch (n->kind) {
-    case CS_SPOOL_NAME_NEW:
-        snprintf(rest, room, ".new");
+    case CS_SPOOL_NAME_EVENTS:
+        snprintf(out, CS_SPOOL_NAME_SIZE, "%0*" PRId64 ".%zu.events", SEQ_DIGITS, n->first, n->n);
         return;
     case CS_SPOOL_NAME_REPLACING:
-        snprintf(rest, room, ".new.%0*" PRId64, SEQ_DIGITS, n->old);
+        snprintf(out, CS_SPOOL_NAME_SIZE, "%0*" PRId64 ".%zu.events.%0*" PRId64, SEQ_DIGITS, n->first, n->n,
+                 SEQ_DIGITS, n->old);
         return;
     case CS_SPOOL_NAME_ACKS:
-        snprintf(rest, room, ".acks");
-        return;
-    case CS_SPOOL_NAME_SENT:
-        if (n->partition < 0)
-            snprintf(rest, room, ".sent.all.%" PRId64, n->offset);
-        else
-            snprintf(rest, room, ".sent.%" PRId32 ".%" PRId64, n->partition, n->offset);
+        snprintf(out, CS_SPOOL_NAME_SIZE, "%0*" PRId64 ".acks", SEQ_DIGITS, n->first);
         return;
     }
 }
@@ -149,22 +131,19 @@ static bool write_all(int fd, struct cs_bytes b) {
     return true;
 }
 
-static void temp_name(size_t i, char out[CS_SPOOL_NAME_SIZE]) {
-    // One set of names is enough: writers hold the lock.
-    if (i == 0)
-        snprintf(out, CS_SPOOL_NAME_SIZE, ".tmp");
-    else
-        snprintf(out, CS_SPOOL_NAME_SIZE, ".tmp.%zu", i);
+bool cs_spool_clean(const struct cs_spool_dir *d, struct cs_err *err) {
+    if (unlinkat(d->fd, TEMP_FILE, 0) < 0 && errno != ENOENT)
+        return cs_spool_fail(err, d, TEMP_FILE, "remove", errno);
+    return true;
 }
 
-bool cs_spool_clean(const struct cs_spool_dir *d, struct cs_err *err) {
-    char temp[CS_SPOOL_NAME_SIZE];
-    for (size_t i = 0; i < CS_SPOOL_GROUP_MAX; i++) {
-        temp_name(i, temp);
-        if (unlinkat(d->fd, temp, 0) < 0 && errno != ENOENT)
-            return cs_spool_fail(err, d, temp, "remove", errno);
-    }
-    return true;
+// A file of that name is from a killed process, or from somebody else. We do not write to it. One
+// name is enough: writers hold the lock.
+static int make_temp(const struct cs_spool_dir *d) {
+    int fd = cs_path_create(d->fd, TEMP_FILE, O_WRONLY, 0600);
+    if (fd < 0 && errno == EEXIST && unlinkat(d->fd, TEMP_FILE, 0) == 0)
+        fd = cs_path_create(d->fd, TEMP_FILE, O_WRONLY, 0600);
+    return fd;
 }
 
 static bool fill_temp(const struct cs_spool_dir *d, int fd, struct cs_bytes content, struct cs_err *err) {
@@ -175,81 +154,57 @@ static bool fill_temp(const struct cs_spool_dir *d, int fd, struct cs_bytes cont
     if (!write_all(fd, content))
         return cs_spool_fail(err, d, "a temporary file", "write", errno);
     CS_SPOOL_STEP("temp-written");
-    return true;
-}
-
-static bool sync_temp(const struct cs_spool_dir *d, int fd, struct cs_err *err) {
     if (fsync(fd) < 0)
         return cs_spool_fail(err, d, "a temporary file", "sync", errno);
     CS_SPOOL_STEP("temp-synced");
     return true;
 }
 
-// A file of that name is from a killed process, or from somebody else. We do not write to it.
-static int make_temp(const struct cs_spool_dir *d, const char *temp) {
-    int fd = cs_path_create(d->fd, temp, O_WRONLY, 0600);
-    if (fd < 0 && errno == EEXIST && unlinkat(d->fd, temp, 0) == 0)
-        fd = cs_path_create(d->fd, temp, O_WRONLY, 0600);
-    return fd;
-}
-
-// Writes all before it syncs the first: that sync takes most of the others along.
-static bool make_temps(const struct cs_spool_dir *d, const struct cs_spool_file *files, size_t n,
-                       struct cs_err *err) {
-    int fds[CS_SPOOL_GROUP_MAX];
-    size_t made = 0;
-    bool ok = true;
-    for (; ok && made < n; made++) {
-        char temp[CS_SPOOL_NAME_SIZE];
-        temp_name(made, temp);
-        fds[made] = make_temp(d, temp);
-        if (fds[made] < 0)
-            ok = cs_spool_fail(err, d, files[made].name, "write", errno);
-        else
-            ok = fill_temp(d, fds[made], files[made].content, err);
+bool cs_spool_write(const struct cs_spool_dir *d, const char *name, struct cs_bytes content,
+                    struct cs_err *err) {
+    int fd = make_temp(d);
+    if (fd < 0)
+        return cs_spool_fail(err, d, name, "write", errno);
+    bool ok = fill_temp(d, fd, content, err);
+    // A network file system may report a write error only at close.
+    if (close(fd) < 0 && ok)
+        ok = cs_spool_fail(err, d, name, "write", errno);
+    ok = ok && (renameat(d->fd, TEMP_FILE, d->fd, name) == 0 || cs_spool_fail(err, d, name, "write", errno));
+    if (!ok) {
+        unlinkat(d->fd, TEMP_FILE, 0);
+        return false;
     }
-    for (size_t i = 0; ok && i < made; i++)
-        ok = sync_temp(d, fds[i], err);
-    for (size_t i = 0; i < made; i++)
-        // A network file system may report a write error only at close.
-        if (fds[i] >= 0 && close(fds[i]) < 0 && ok)
-            ok = cs_spool_fail(err, d, files[i].name, "write", errno);
+    CS_SPOOL_STEP("renamed");
+    ok = cs_spool_sync(d, err);
+    CS_SPOOL_STEP("directory-synced");
     return ok;
 }
 
-bool cs_spool_write(const struct cs_spool_dir *d, const struct cs_spool_file *files, size_t n,
-                    struct cs_err *err) {
-    char temp[CS_SPOOL_NAME_SIZE];
-    bool ok = make_temps(d, files, n, err);
-    for (size_t i = 0; ok && i < n; i++) {
-        temp_name(i, temp);
-        ok = renameat(d->fd, temp, d->fd, files[i].name) == 0 ||
-             cs_spool_fail(err, d, files[i].name, "write", errno);
-        CS_SPOOL_STEP("renamed");
+bool cs_spool_open_file(const struct cs_spool_dir *d, const char *name, int flags, int *ret_fd,
+                        off_t *ret_size, struct cs_err *err) {
+    struct stat st;
+    int fd = openat(d->fd, name, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0 && errno != ENOENT)
+        return cs_spool_fail(err, d, name, "open", errno);
+    if (fd >= 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1)) {
+        close(fd);
+        return cs_spool_fail(err, d, name, "open", EMLINK);
     }
-    if (ok) {
-        ok = cs_spool_sync(d, err);
-        CS_SPOOL_STEP("directory-synced");
-        return ok;
-    }
-    for (size_t i = 0; i < n; i++) {
-        temp_name(i, temp);
-        unlinkat(d->fd, temp, 0);
-    }
-    return false;
+    *ret_fd = fd;
+    *ret_size = fd < 0 ? 0 : st.st_size;
+    return true;
 }
 
 bool cs_spool_read(const struct cs_spool_dir *d, const char *name, size_t max, struct cs_buf *ret,
                    bool *ret_missing, struct cs_err *err) {
-    *ret_missing = false;
-    int fd = openat(d->fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (fd < 0 && errno == ENOENT) {
-        *ret_missing = true;
-        return true;
-    }
+    int fd;
+    off_t size;
+    if (!cs_spool_open_file(d, name, O_RDONLY, &fd, &size, err))
+        return false;
+    *ret_missing = fd < 0;
     if (fd < 0)
-        return cs_spool_fail(err, d, name, "open", errno);
-    uint8_t chunk[16384];
+        return true;
+    uint8_t chunk[65536];
     bool ok = true;
     while (ok) {
         ssize_t n = read(fd, chunk, sizeof chunk);
@@ -263,64 +218,4 @@ bool cs_spool_read(const struct cs_spool_dir *d, const char *name, size_t max, s
     }
     close(fd);
     return ok && cs_buf_ok(ret, err);
-}
-
-bool cs_spool_content_make(struct cs_crypto *c, const struct cs_privkey *key, const struct cs_event *ev,
-                           struct cs_buf *out, struct cs_err *err) {
-    CS_AUTO(cs_buf_clear) struct cs_buf value;
-    cs_buf_init(&value, (size_t)CS_EVENT_MAX * 16); // so that we report "too large" ourselves
-    if (!cs_event_encode(ev, &value, err))
-        return false;
-    if (!cs_buf_ok(&value, err))
-        return false;
-    if (value.len > CS_EVENT_MAX)
-        return cs_err_set(err, CS_ERR_REJECT, CS_CODE_EVENT_TOO_LARGE,
-                          "The event would have %zu bytes; the limit is %d.", value.len, CS_EVENT_MAX);
-    uint8_t sig[CS_EVENT_SIG_MAX];
-    size_t sig_len;
-    if (!cs_event_sign(c, key, cs_buf_bytes(&value), sig, &sig_len, err))
-        return false;
-    char text[CS_EVENT_SIG_MAX * 2];
-    size_t text_len = cs_base64_encoded_len(sig_len);
-    cs_base64_encode(sig, sig_len, text);
-    text[text_len++] = '\n';
-    uint8_t hash[32];
-    char hex[65];
-    cs_crypto_sha256_parts(c, (struct cs_bytes[]){{(uint8_t *)text, text_len}, cs_buf_bytes(&value)}, 2,
-                           hash);
-    cs_hex_encode(hash, sizeof hash, hex);
-    cs_buf_puts(out, MAGIC);
-    cs_buf_puts(out, hex);
-    cs_buf_putc(out, '\n');
-    cs_buf_put(out, text, text_len);
-    cs_buf_put(out, value.data, value.len);
-    return cs_buf_ok(out, err);
-}
-
-bool cs_spool_content_parse(struct cs_crypto *c, struct cs_bytes content, struct cs_bytes *ret_sig,
-                            struct cs_bytes *ret_value, const char **ret_fault) {
-    const size_t head = MAGIC_LEN + 64 + 1;
-    if (content.len <= head || memcmp(content.data, MAGIC, MAGIC_LEN) != 0 ||
-        content.data[head - 1] != '\n') {
-        *ret_fault = content.len == 0 ? "it is empty" : "it does not begin as a spool file does";
-        return false;
-    }
-    const uint8_t *body = content.data + head;
-    size_t len = content.len - head;
-    uint8_t hash[32];
-    char hex[65];
-    cs_crypto_sha256(c, (struct cs_bytes){body, len}, hash);
-    cs_hex_encode(hash, sizeof hash, hex);
-    if (memcmp(hex, content.data + MAGIC_LEN, 64) != 0) {
-        *ret_fault = "its checksum is wrong";
-        return false;
-    }
-    const uint8_t *end = memchr(body, '\n', len < SIG_LINE_MAX ? len : SIG_LINE_MAX);
-    if (!end) {
-        *ret_fault = "it holds no signature";
-        return false;
-    }
-    *ret_sig = (struct cs_bytes){body, (size_t)(end - body)};
-    *ret_value = (struct cs_bytes){end + 1, len - (size_t)(end - body) - 1};
-    return true;
 }

@@ -22,12 +22,13 @@
 #define COUNTER_FILE      "counter"
 #define LOCK_FILE         "lock"
 #define PUBLISH_LOCK_FILE "publish.lock"
+#define RUN_MAX           64 // events that are signed again in one go
 
 #ifdef CS_SPOOL_TEST_HOOKS
 void (*cs_spool_test_step)(const char *step);
 #endif
 
-static const char hint_magic[8] = "cs-hint1";
+static const char hint_magic[8] = "cs-hint2";
 
 static bool fail(const struct cs_spool *s, struct cs_err *err, const char *name, const char *verb) {
     return cs_spool_fail(err, &s->dir, name, verb, errno);
@@ -79,56 +80,13 @@ bool cs_spool_raise_counter(struct cs_spool *s, int64_t seq, struct cs_err *err)
     cs_spool_raise_highest(s, seq);
     char text[24];
     int len = snprintf(text, sizeof text, "%" PRId64 "\n", s->hint.highest);
-    struct cs_spool_file file = {COUNTER_FILE, {(const uint8_t *)text, (size_t)len}};
-    if (!cs_spool_write(&s->dir, &file, 1, err))
+    cs_spool_change(s);
+    if (!cs_spool_write(&s->dir, COUNTER_FILE, (struct cs_bytes){(const uint8_t *)text, (size_t)len}, err)) {
+        cs_spool_failed(s);
         return false;
+    }
     s->counter = s->hint.highest;
     return true;
-}
-
-// --- removing and replacing, under the lock ---------------------------------------------------------
-
-static int64_t size_of(const struct cs_spool *s, const char *name) {
-    struct stat st;
-    return fstatat(s->dir.fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? (int64_t)st.st_size : 0;
-}
-
-static bool unlink_name(struct cs_spool *s, const struct cs_spool_name *n, struct cs_err *err) {
-    char name[CS_SPOOL_NAME_SIZE];
-    cs_spool_name_format(n, name);
-    int64_t size = size_of(s, name);
-    if (unlinkat(s->dir.fd, name, 0) < 0)
-        return errno == ENOENT ? true : fail(s, err, name, "remove");
-    if (n->kind != CS_SPOOL_NAME_ACKS) {
-        s->hint.count--;
-        s->hint.bytes -= size;
-    }
-    CS_SPOOL_STEP("unlinked");
-    return true;
-}
-
-// The event's own file goes before its list of acknowledgements: an event without its list would be
-// sent again.
-bool cs_spool_unlink_seq(struct cs_spool *s, int64_t seq, struct cs_err *err) {
-    struct cs_spool_name own;
-    bool found;
-    if (!cs_spool_raise_counter(s, seq, err) || !cs_spool_find(s, seq, &own, &found, err) ||
-        (found && !unlink_name(s, &own, err)))
-        return false;
-    return unlink_name(s, &(struct cs_spool_name){.kind = CS_SPOOL_NAME_ACKS, .seq = seq}, err);
-}
-
-static bool finish_replacing(struct cs_spool *s, const struct cs_spool_name *n, struct cs_err *err) {
-    char from[CS_SPOOL_NAME_SIZE], to[CS_SPOOL_NAME_SIZE];
-    cs_spool_name_format(n, from);
-    cs_spool_name_format(&(struct cs_spool_name){.kind = CS_SPOOL_NAME_NEW, .seq = n->seq}, to);
-    if (!cs_spool_unlink_seq(s, n->old, err))
-        return false;
-    CS_SPOOL_STEP("replaced-gone");
-    if (renameat(s->dir.fd, from, s->dir.fd, to) < 0)
-        return fail(s, err, from, "rename");
-    CS_SPOOL_STEP("replacing-renamed");
-    return cs_spool_sync(&s->dir, err);
 }
 
 // --- the lock ----------------------------------------------------------------------------------------
@@ -141,54 +99,84 @@ static bool flock_wait(int fd) {
     return r == 0;
 }
 
-bool cs_spool_lock(struct cs_spool *s, struct cs_err *err) {
+// If it cannot be written it is emptied: the next process that takes the lock counts anew.
+static void put_hint(struct cs_spool *s) {
+    memcpy(s->hint.magic, hint_magic, sizeof hint_magic);
+    const struct cs_spool_hint hint = s->hint;
+    if (pwrite(s->lock_fd, &hint, sizeof hint, 0) != (ssize_t)sizeof hint && ftruncate(s->lock_fd, 0) < 0)
+        s->view.valid = false;
+}
+
+void cs_spool_change(struct cs_spool *s) {
+    if (s->changing)
+        return;
+    bool current = s->view.valid && s->view.changes == s->hint.changes;
+    s->changing = true;
+    s->hint.busy = 1;
+    s->hint.changes++;
+    s->view.valid = current;
+    s->view.changes = s->hint.changes;
+    put_hint(s);
+    CS_SPOOL_STEP("changing");
+}
+
+void cs_spool_failed(struct cs_spool *s) {
+    s->failed = true;
+    s->view.valid = false;
+}
+
+// Takes the lock. *ret_good false: a killed process may have left something half done.
+static bool lock_as_it_is(struct cs_spool *s, bool *ret_good, struct cs_err *err) {
     if (!flock_wait(s->lock_fd))
         return fail(s, err, LOCK_FILE, "lock");
     struct cs_spool_hint h;
-    if (pread(s->lock_fd, &h, sizeof h, 0) == (ssize_t)sizeof h &&
-        memcmp(h.magic, hint_magic, sizeof hint_magic) == 0) {
-        int64_t highest = s->hint.highest;
-        s->hint = h;
-        cs_spool_raise_highest(s, highest);
-    }
+    s->depth = 1;
+    s->changing = s->failed = false;
+    *ret_good = pread(s->lock_fd, &h, sizeof h, 0) == (ssize_t)sizeof h &&
+                memcmp(h.magic, hint_magic, sizeof hint_magic) == 0;
+    if (!*ret_good)
+        return true;
+    int64_t highest = s->hint.highest;
+    s->hint = h;
+    cs_spool_raise_highest(s, highest);
+    *ret_good = h.busy == 0;
     return true;
 }
 
+bool cs_spool_lock(struct cs_spool *s, struct cs_err *err) {
+    bool good;
+    if (s->depth > 0) {
+        s->depth++;
+        return true;
+    }
+    if (!lock_as_it_is(s, &good, err))
+        return false;
+    if (good || cs_spool_scan(s, err))
+        return true;
+    cs_spool_unlock(s);
+    return false;
+}
+
 void cs_spool_unlock(struct cs_spool *s) {
-    memcpy(s->hint.magic, hint_magic, sizeof hint_magic);
-    // A hint that cannot be written is like one that is too low: that is noticed when a number is
-    // taken.
-    const struct cs_spool_hint hint = s->hint;
-    if (pwrite(s->lock_fd, &hint, sizeof hint, 0) != (ssize_t)sizeof hint && ftruncate(s->lock_fd, 0) < 0)
-        s->hint.magic[0] = '\0';
+    if (--s->depth > 0)
+        return;
+    if (s->changing) {
+        s->hint.busy = s->failed;
+        put_hint(s);
+    }
+    if (s->loaded)
+        cs_buf_clear(&s->loaded->content);
+    free(s->loaded);
+    s->loaded = NULL;
     flock(s->lock_fd, LOCK_UN);
 }
 
-bool cs_spool_scan(struct cs_spool *s, struct cs_err *err) {
-    struct cs_spool_names l = {0};
-    bool ok = cs_spool_clean(&s->dir, err) && cs_spool_read_names(s, 0, &l, err);
-    s->hint.count = 0;
-    s->hint.bytes = 0;
-    for (size_t i = 0; ok && i < l.n; i++) {
-        cs_spool_raise_highest(s, l.items[i].seq);
-        if (l.items[i].kind == CS_SPOOL_NAME_ACKS)
-            continue;
-        char name[CS_SPOOL_NAME_SIZE];
-        cs_spool_name_format(&l.items[i], name);
-        s->hint.count++;
-        s->hint.bytes += size_of(s, name);
-    }
-    for (size_t i = 0; ok && i < l.n; i++) {
-        if (l.items[i].kind == CS_SPOOL_NAME_REPLACING)
-            ok = finish_replacing(s, &l.items[i], err);
-        // A list of acknowledgements whose event is gone.
-        bool alone =
-            l.items[i].kind == CS_SPOOL_NAME_ACKS && (i == 0 || l.items[i - 1].seq != l.items[i].seq);
-        if (ok && alone)
-            ok = unlink_name(s, &l.items[i], err);
-    }
-    free(l.items);
-    return ok;
+bool cs_spool_hold(struct cs_spool *s, struct cs_err *err) {
+    return cs_spool_lock(s, err);
+}
+
+void cs_spool_release(struct cs_spool *s) {
+    cs_spool_unlock(s);
 }
 
 // --- opening -------------------------------------------------------------------------------------------
@@ -260,7 +248,8 @@ static bool spool_open(const char *dir, const char *kid, const struct cs_spool_l
         *ret = NULL;
         return true;
     }
-    if ((make && !make_dirs(s->path, err)) || !open_files(s, err) || !cs_spool_lock(s, err))
+    bool good;
+    if ((make && !make_dirs(s->path, err)) || !open_files(s, err) || !lock_as_it_is(s, &good, err))
         return false;
     bool ok = read_counter(s, err) && cs_spool_scan(s, err);
     cs_spool_unlock(s);
@@ -287,7 +276,7 @@ void cs_spool_free(struct cs_spool *s) {
     for (size_t i = 0; i < CS_ARRAY_LEN(fds); i++)
         if (fds[i] >= 0)
             close(fds[i]);
-    free(s->seen.items);
+    cs_spool_view_clear(&s->view);
     free(s->path);
     free(s);
 }
@@ -298,8 +287,9 @@ const char *cs_spool_path(const struct cs_spool *s) {
 
 bool cs_spool_repair(const char *dir, const char *kid, int64_t seq, struct cs_err *err) {
     CS_AUTO(cs_spool_free) struct cs_spool *s = NULL;
+    bool good;
     if (!spool_new(dir, kid, NULL, &s, err) || !make_dirs(s->path, err) || !open_files(s, err) ||
-        !cs_spool_lock(s, err))
+        !lock_as_it_is(s, &good, err))
         return false;
     struct cs_err ignored;
     if (!read_counter(s, &ignored))
@@ -332,70 +322,52 @@ static bool numbers_used_up(const struct cs_spool *s, struct cs_err *err) {
                       "spool %s: all numbers of key %s are used; make and enrol a new key", s->path, s->kid);
 }
 
-// The next free number. A killed process may leave a hint that is too low. Then a file of that
-// number exists.
-static bool next_seq(struct cs_spool *s, int64_t *ret, struct cs_err *err) {
-    char name[CS_SPOOL_NAME_SIZE];
-    struct stat st;
-    cs_spool_name_format(&(struct cs_spool_name){.kind = CS_SPOOL_NAME_NEW, .seq = s->hint.highest + 1},
-                         name);
-    if (fstatat(s->dir.fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !cs_spool_scan(s, err))
-        return false;
-    if (s->hint.highest + 1 >= CS_SEQ_MAX)
-        return numbers_used_up(s, err);
-    *ret = s->hint.highest + 1;
-    return true;
-}
-
-static bool write_events(struct cs_spool *s, const struct cs_spool_file *files, size_t n, int64_t highest,
+// The segment of n events with numbers from name->first on: their states, then each signed.
+static bool make_segment(struct cs_spool *s, struct cs_crypto *c, const struct cs_privkey *key,
+                         struct cs_event *const *events, const struct cs_spool_name *name, struct cs_buf *out,
                          struct cs_err *err) {
-    if (!cs_spool_write(&s->dir, files, n, err)) {
-        // If the caller is told that nothing was kept, nothing may be kept.
-        for (size_t i = n; i-- > 0;)
-            unlinkat(s->dir.fd, files[i].name, 0);
-        return false;
+    if (name->first > CS_SEQ_MAX - (int64_t)name->n)
+        return numbers_used_up(s, err);
+    cs_spool_states_make(name->n, out);
+    for (size_t i = 0; i < name->n; i++) {
+        events[i]->seq = name->first + (int64_t)i;
+        if (!cs_spool_frame_make(c, key, events[i], out, err))
+            return false;
     }
-    cs_spool_raise_highest(s, highest);
-    s->hint.count += (int64_t)n;
-    for (size_t i = 0; i < n; i++)
-        s->hint.bytes += (int64_t)files[i].content.len;
     return true;
 }
 
-// Signs the events with numbers from first on. One buffer holds the contents' bytes.
-static bool make_files(struct cs_spool *s, struct cs_crypto *c, const struct cs_privkey *key,
-                       struct cs_event *const *events, size_t n, int64_t first, struct cs_buf *bytes,
-                       struct cs_spool_file *files, struct cs_err *err) {
-    size_t ends[CS_SPOOL_GROUP_MAX];
-    if (first + (int64_t)n > CS_SEQ_MAX)
-        return numbers_used_up(s, err);
-    for (size_t i = 0; i < n; i++) {
-        events[i]->seq = first + (int64_t)i;
-        if (!cs_spool_content_make(c, key, events[i], bytes, err))
-            return false;
-        ends[i] = bytes->len;
+static bool write_segment(struct cs_spool *s, const struct cs_spool_name *n, struct cs_bytes content,
+                          struct cs_err *err) {
+    char name[CS_SPOOL_NAME_SIZE];
+    cs_spool_name_format(n, name);
+    cs_spool_change(s);
+    if (!cs_spool_write(&s->dir, name, content, err)) {
+        // If the caller is told that nothing was kept, nothing may be kept.
+        unlinkat(s->dir.fd, name, 0);
+        cs_spool_failed(s);
+        return false;
     }
-    for (size_t i = 0; i < n; i++) {
-        size_t at = i == 0 ? 0 : ends[i - 1];
-        cs_spool_name_format(&(struct cs_spool_name){.kind = CS_SPOOL_NAME_NEW, .seq = events[i]->seq},
-                             files[i].name);
-        files[i].content = (struct cs_bytes){bytes->data + at, ends[i] - at};
-    }
+    cs_spool_raise_highest(s, n->first + (int64_t)n->n - 1);
+    s->hint.count += (int64_t)n->n;
+    s->hint.bytes += (int64_t)content.len;
+    if (s->view.valid)
+        s->view.valid = cs_spool_view_add(s, n, (int64_t)content.len);
     return true;
 }
 
 static bool add_locked(struct cs_spool *s, struct cs_crypto *c, const struct cs_privkey *key,
                        struct cs_event *const *events, size_t n, struct cs_err *err) {
-    CS_AUTO(cs_buf_clear) struct cs_buf bytes;
-    cs_buf_init(&bytes, n * CS_SPOOL_FILE_MAX);
-    struct cs_spool_file files[CS_SPOOL_GROUP_MAX];
-    int64_t first, before[CS_SPOOL_GROUP_MAX];
-    if (!within_limits(s, n, err) || !next_seq(s, &first, err))
+    CS_AUTO(cs_buf_clear) struct cs_buf content;
+    cs_buf_init(&content, cs_spool_states_size(n) + n * CS_SPOOL_FRAME_MAX);
+    const struct cs_spool_name name = {CS_SPOOL_NAME_EVENTS, s->hint.highest + 1, n, 0};
+    int64_t before[CS_SPOOL_GROUP_MAX];
+    if (!within_limits(s, n, err))
         return false;
     for (size_t i = 0; i < n; i++)
         before[i] = events[i]->seq;
-    if (make_files(s, c, key, events, n, first, &bytes, files, err) &&
-        write_events(s, files, n, first + (int64_t)n - 1, err))
+    if (make_segment(s, c, key, events, &name, &content, err) &&
+        write_segment(s, &name, cs_buf_bytes(&content), err))
         return true;
     for (size_t i = 0; i < n; i++)
         events[i]->seq = before[i];
@@ -422,14 +394,6 @@ bool cs_spool_add(struct cs_spool *s, struct cs_crypto *c, const struct cs_privk
     return cs_spool_add_group(s, c, key, &ev, 1, err);
 }
 
-bool cs_spool_remove(struct cs_spool *s, int64_t seq, struct cs_err *err) {
-    if (!cs_spool_lock(s, err))
-        return false;
-    bool ok = cs_spool_unlink_seq(s, seq, err);
-    cs_spool_unlock(s);
-    return ok;
-}
-
 bool cs_spool_highest(struct cs_spool *s, int64_t *ret, struct cs_err *err) {
     if (!cs_spool_lock(s, err))
         return false;
@@ -441,6 +405,7 @@ bool cs_spool_highest(struct cs_spool *s, int64_t *ret, struct cs_err *err) {
 bool cs_spool_raise(struct cs_spool *s, int64_t seq, struct cs_err *err) {
     if (!cs_spool_lock(s, err))
         return false;
+    cs_spool_change(s);
     cs_spool_raise_highest(s, seq);
     bool ok = cs_spool_raise_counter(s, seq, err);
     cs_spool_unlock(s);
@@ -449,45 +414,70 @@ bool cs_spool_raise(struct cs_spool *s, int64_t seq, struct cs_err *err) {
 
 // --- numbers anew ---------------------------------------------------------------------------------
 
-static bool renumber_one(struct cs_spool *s, struct cs_crypto *c, const struct cs_privkey *key,
-                         struct cs_event *ev, int64_t above, struct cs_err *err) {
+// Signs n events with numbers in a row again.
+static bool renumber_run(struct cs_spool *s, struct cs_crypto *c, const struct cs_privkey *key,
+                         struct cs_spool_entry *entries, size_t n, int64_t above, int64_t *ret_seqs,
+                         struct cs_err *err) {
     CS_AUTO(cs_buf_clear) struct cs_buf content;
-    cs_buf_init(&content, CS_SPOOL_FILE_MAX);
+    cs_buf_init(&content, cs_spool_states_size(n) + n * CS_SPOOL_FRAME_MAX);
+    struct cs_event *events[CS_SPOOL_GROUP_MAX];
     cs_spool_raise_highest(s, above);
-    struct cs_spool_name name = {.kind = CS_SPOOL_NAME_REPLACING, .old = ev->seq};
-    if (!next_seq(s, &name.seq, err))
+    const struct cs_spool_name name = {CS_SPOOL_NAME_REPLACING, s->hint.highest + 1, n, entries[0].item.seq};
+    for (size_t i = 0; i < n; i++)
+        events[i] = entries[i].event;
+    if (!make_segment(s, c, key, events, &name, &content, err) ||
+        !write_segment(s, &name, cs_buf_bytes(&content), err))
         return false;
-    ev->seq = name.seq;
-    if (!cs_spool_content_make(c, key, ev, &content, err))
+    if (!cs_spool_finish_replacing(s, &name, err)) {
+        cs_spool_failed(s);
         return false;
-    struct cs_spool_file file = {.content = cs_buf_bytes(&content)};
-    cs_spool_name_format(&name, file.name);
-    return write_events(s, &file, 1, name.seq, err) && finish_replacing(s, &name, err);
+    }
+    for (size_t i = 0; ret_seqs && i < n; i++)
+        ret_seqs[i] = events[i]->seq;
+    return true;
 }
 
-bool cs_spool_renumber(struct cs_spool *s, struct cs_crypto *c, const struct cs_privkey *key,
-                       const int64_t *seqs, size_t n, int64_t above, int64_t *ret_seqs, struct cs_err *err) {
-    for (size_t i = 0; i < n; i++) {
-        CS_AUTO(cs_spool_entry_clear) struct cs_spool_entry e = {0};
-        if (ret_seqs)
-            ret_seqs[i] = 0;
-        switch (cs_spool_load(s, c, seqs[i], &e, err)) {
+// Loads events with numbers in a row, from the first on. *ret_passed: how many were looked at. The last
+// of them may be gone.
+static bool load_run(struct cs_spool *s, struct cs_crypto *c, const int64_t *seqs, size_t n,
+                     struct cs_spool_entry *entries, size_t *ret_n, size_t *ret_passed, struct cs_err *err) {
+    for (*ret_n = 0; *ret_n < n && seqs[*ret_n] == seqs[0] + (int64_t)*ret_n; ++*ret_n) {
+        *ret_passed = *ret_n + 1;
+        switch (cs_spool_load(s, c, seqs[*ret_n], &entries[*ret_n], err)) {
         case CS_SPOOL_GONE:
         case CS_SPOOL_QUARANTINED:
-            continue;
+            return true;
         case CS_SPOOL_FAILED:
             return false;
         case CS_SPOOL_LOADED:
             break;
         }
-        if (!cs_spool_lock(s, err))
-            return false;
-        bool ok = renumber_one(s, c, key, e.event, above, err);
-        cs_spool_unlock(s);
-        if (!ok)
-            return false;
-        if (ret_seqs)
-            ret_seqs[i] = e.event->seq;
     }
+    return true;
+}
+
+static bool renumber_next(struct cs_spool *s, struct cs_crypto *c, const struct cs_privkey *key,
+                          const int64_t *seqs, size_t n, int64_t above, int64_t *ret_seqs, size_t *ret_passed,
+                          struct cs_err *err) {
+    struct cs_spool_entry entries[RUN_MAX] = {0};
+    size_t loaded;
+    if (!cs_spool_lock(s, err))
+        return false;
+    bool ok = load_run(s, c, seqs, n < RUN_MAX ? n : RUN_MAX, entries, &loaded, ret_passed, err) &&
+              (loaded == 0 || renumber_run(s, c, key, entries, loaded, above, ret_seqs, err));
+    cs_spool_unlock(s);
+    for (size_t i = 0; i < RUN_MAX; i++)
+        cs_spool_entry_clear(&entries[i]);
+    return ok;
+}
+
+bool cs_spool_renumber(struct cs_spool *s, struct cs_crypto *c, const struct cs_privkey *key,
+                       const int64_t *seqs, size_t n, int64_t above, int64_t *ret_seqs, struct cs_err *err) {
+    size_t passed = 0;
+    if (ret_seqs)
+        memset(ret_seqs, 0, n * sizeof *ret_seqs);
+    for (size_t i = 0; i < n; i += passed)
+        if (!renumber_next(s, c, key, seqs + i, n - i, above, ret_seqs ? ret_seqs + i : NULL, &passed, err))
+            return false;
     return true;
 }

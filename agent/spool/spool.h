@@ -9,19 +9,27 @@
 //                                that makes adding cheap
 //   DIR/<kid>/publish.lock       held (flock) while somebody publishes: strictly one at a time, in
 //                                the order of the numbers
-//   DIR/<kid>/<seq>.new          not acknowledged by Kafka yet
-//   DIR/<kid>/<seq>.sent.<p>.<offset>
-//                                acknowledged; stays until its outcome is known ("sent.all.0": to
-//                                every partition)
-//   DIR/<kid>/<seq>.new.<old>    signed again in the place of <old>, whose file is about to go
+//   DIR/<kid>/<first>.<n>.events
+//                                n events with the numbers from <first> on, which were added together
+//   DIR/<kid>/<first>.<n>.events.<old>
+//                                signed again in the place of the n events from <old> on, which are about
+//                                to end
 //   DIR/<kid>/<seq>.acks         which partitions acknowledged an event for every partition so far
-//   DIR/<kid>/quarantine/        files that are not what was written; never deleted by certsync
+//   DIR/<kid>/quarantine/        files of events that are not what was written; never deleted by
+//                                certsync
 //
-// A file is one line "certsync-spool 1 <SHA-256 of all that follows>", one line with the signature
-// in base64, and the record's value. It is written whole (temporary file, fsync, rename, fsync of
-// the directory, the last once for a group of events); its name assigns the number in the same
-// step. So a process that is killed at any moment leaves either no event or a whole one, and a
-// number is never used for two events.
+// A file of events begins with the state of each: "new", "sent <partition> <offset>" (acknowledged by
+// Kafka; partition -1: by every one) or "ended", in 64 bytes that stand twice. What follows, from the
+// next full page on, is never changed: a line for each event,
+//
+//   <seq> <length> <SHA-256 of "<seq> <length> " and the rest> <signature in base64> <the record's value>
+//
+// It is written whole (temporary file, fsync, rename, fsync of the directory); its name assigns the
+// numbers in the same step. So a process that is killed at any moment leaves either none of the events
+// or all of them whole, and a number is never used for two events. The file stays until its last
+// event has ended. A state that is not whole after a power failure reads as new: the event is
+// published once more, with the same bytes. States are written over the room that the file has, so
+// that a full disk does not keep them from being written.
 //
 // Errors: CONFIG names the path and what to do; RETRY where the disk is full or failing, or the
 // spool at its limit; REJECT event.too_large. A cs_spool is one thread's; another thread (or
@@ -56,19 +64,22 @@ CS_MUST_USE bool cs_spool_add(struct cs_spool *s, struct cs_crypto *c, const str
                               struct cs_event *ev, struct cs_err *err);
 // The same for n events (1 to CS_SPOOL_GROUP_MAX) in one go, which costs the disk far less: all of
 // them, with numbers in the order given, or none.
-#define CS_SPOOL_GROUP_MAX 64
+#define CS_SPOOL_GROUP_MAX 256
 CS_MUST_USE bool cs_spool_add_group(struct cs_spool *s, struct cs_crypto *c, const struct cs_privkey *key,
                                     struct cs_event *const *events, size_t n, struct cs_err *err);
 
-enum cs_spool_state { CS_SPOOL_NEW = 1, CS_SPOOL_SENT };
+enum cs_spool_state {
+    CS_SPOOL_NEW = 1,
+    CS_SPOOL_SENT,
+    CS_SPOOL_ENDED, // only to mark one: what ended is not there any more
+};
 struct cs_spool_item {
     int64_t seq;
     enum cs_spool_state state;
     int32_t partition; // of SENT; -1: every partition
     int64_t offset;    // of SENT
 };
-// What is there, by rising number. malloc'ed, the caller frees. From file names alone: no event is
-// read.
+// What is there, by rising number. malloc'ed, the caller frees. No event is read.
 CS_MUST_USE bool cs_spool_list(struct cs_spool *s, struct cs_spool_item **ret, size_t *ret_n,
                                struct cs_err *err);
 
@@ -92,6 +103,14 @@ enum cs_spool_load {
 enum cs_spool_load cs_spool_load(struct cs_spool *s, struct cs_crypto *c, int64_t seq,
                                  struct cs_spool_entry *ret, struct cs_err *err);
 
+// Keeps the others out until it is released: several calls then cost one lock, and a file is read
+// once for all its events. Nothing slow may be done meanwhile.
+CS_MUST_USE bool cs_spool_hold(struct cs_spool *s, struct cs_err *err);
+void cs_spool_release(struct cs_spool *s);
+
+// Gives n events (by rising number) the state SENT or ENDED in one go. What is gone, or ended, stays so.
+CS_MUST_USE bool cs_spool_mark(struct cs_spool *s, const struct cs_spool_item *marks, size_t n,
+                               struct cs_err *err);
 // Kafka acknowledged it. Not synced: after a power failure it is sent again, with the same bytes,
 // and the consumer knows it.
 CS_MUST_USE bool cs_spool_sent(struct cs_spool *s, int64_t seq, int32_t partition, int64_t offset,
@@ -101,8 +120,8 @@ CS_MUST_USE bool cs_spool_sent(struct cs_spool *s, int64_t seq, int32_t partitio
 CS_MUST_USE bool cs_spool_acks(struct cs_spool *s, int64_t seq, bool *acked, int32_t n, struct cs_err *err);
 CS_MUST_USE bool cs_spool_ack(struct cs_spool *s, int64_t seq, int32_t partition, int64_t offset,
                               struct cs_err *err);
-// Its outcome is known (or a person gives it up): the file goes, its number stays used. True where
-// it is gone already.
+// Its outcome is known (or a person gives it up): it ends, its number stays used. True where it is
+// gone already.
 CS_MUST_USE bool cs_spool_remove(struct cs_spool *s, int64_t seq, struct cs_err *err);
 
 // After event.replayed (a restored snapshot, a cloned host): gives the n events of these numbers

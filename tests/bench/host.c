@@ -22,8 +22,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "certsync/model/pem.h"
 #include "event/compose.h"
-#include "event/input.h"
 #include "event/session.h"
 #include "spool/file.h"
 
@@ -126,18 +126,28 @@ struct floor {
     struct cs_privkey *key;
     struct cs_compose compose;
     cs_kid kid;
+    // Kept over all pairs, as the daemon does.
+    uint8_t certificate[CS_PEM_FILE_MAX], private_key[CS_PEM_FILE_MAX];
 };
+
+static struct cs_bytes read_file(const char *path, uint8_t into[CS_PEM_FILE_MAX]) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    MUST(fd >= 0);
+    ssize_t n = read(fd, into, CS_PEM_FILE_MAX);
+    MUST(n > 0);
+    close(fd);
+    return (struct cs_bytes){into, (size_t)n};
+}
 
 static struct cs_composed *compose_one(struct floor *f, int i) {
     char certificate_path[PATH_MAX], key_path[PATH_MAX], name[16];
     struct cs_err err;
-    CS_AUTO(cs_input_clear) struct cs_input certificate_in = {0}, key_in = {0};
     struct cs_composed *c;
     snprintf(name, sizeof name, "c%05d", i);
     snprintf(certificate_path, sizeof certificate_path, "%s/%s.crt", f->dir, name);
     snprintf(key_path, sizeof key_path, "%s/%s.key", f->dir, name);
-    MUST_OK(cs_input_read(certificate_path, 0, &certificate_in, &err), err);
-    MUST_OK(cs_input_read(key_path, 0, &key_in, &err), err);
+    struct cs_bytes certificate = read_file(certificate_path, f->certificate);
+    struct cs_bytes key = read_file(key_path, f->private_key);
     struct cs_upload_source src = {
         .type = CS_EVENT_CERTIFICATE_UPLOAD,
         .source = CS_SOURCE_UPLOADED,
@@ -145,10 +155,11 @@ static struct cs_composed *compose_one(struct floor *f, int i) {
         .algorithm = CS_ALGORITHM_INTERNATIONAL,
         .replace = true,
         .parts = 1,
-        .part = {{.cert = {certificate_path, certificate_in.bytes}, .key = {key_path, key_in.bytes}}},
+        .part = {{.cert = {certificate_path, certificate}, .key = {key_path, key}}},
     };
     f->compose.now_ms = (int64_t)time(NULL) * 1000;
     MUST_OK(cs_compose_upload(&f->compose, &src, &c, &err), err);
+    explicit_bzero(f->private_key, key.len);
     return c;
 }
 
@@ -161,14 +172,14 @@ static void run_log(struct floor *f) {
     char path[PATH_MAX];
     struct cs_err err;
     CS_AUTO(cs_buf_clear) struct cs_buf content;
-    cs_buf_init(&content, (size_t)CS_SPOOL_GROUP_MAX * CS_SPOOL_FILE_MAX);
+    cs_buf_init(&content, (size_t)CS_SPOOL_GROUP_MAX * CS_SPOOL_FRAME_MAX);
     snprintf(path, sizeof path, "%s/log", f->spool_dir);
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
     MUST(fd >= 0);
     for (int i = f->from; i < f->to; i++) {
         struct cs_composed *c = compose_one(f, i);
         c->event.seq = i + 1;
-        MUST_OK(cs_spool_content_make(f->crypto, f->key, &c->event, &content, &err), err);
+        MUST_OK(cs_spool_frame_make(f->crypto, f->key, &c->event, &content, &err), err);
         cs_composed_free(c);
         if ((i + 1) % f->group != 0 && i + 1 < f->to)
             continue;
@@ -257,7 +268,8 @@ int main(int argc, char **argv) {
     if (argc == 5 && strcmp(argv[1], "pairs") == 0)
         return make_pairs(argv[2], atoi(argv[3]), atol(argv[4]));
     if (argc == 7 && strcmp(argv[1], "floor") == 0) {
-        struct floor f = {.dir = argv[2], .spool_dir = argv[5], .group = atoi(argv[6])};
+        static struct floor f;
+        f = (struct floor){.dir = argv[2], .spool_dir = argv[5], .group = atoi(argv[6])};
         if (f.group >= 1 && f.group <= CS_SPOOL_GROUP_MAX && atoi(argv[3]) > 0)
             return measure_floor(&f, atoi(argv[3]), argv[4]);
     }

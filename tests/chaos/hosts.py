@@ -13,6 +13,7 @@ import time
 from chaos import trouble
 from support import events as ev
 from support.proc import Process
+from support.spool import spooled
 from support.stack import certsync_binary
 
 STEPS = 28         # more than spool and publisher have for one event with a few before it
@@ -156,7 +157,7 @@ class Commands(Host):
         applied = {v.event.data["name"] for v in self.mine(verdicts) if v.status == "applied"}
         found += [f"certsync promised {n}, and it is not in the log (flush: {self.flush})" for n in sorted(self.promised - applied)]
         found += [f"certsync said that {n} was not kept, and it is in the log" for n in sorted(self.refused & applied)]
-        return found + [f"{f.name} was never published (flush: {self.flush})" for f in self.spool.glob("*/*.new*")]
+        return found + [f"{e} was never published (flush: {self.flush})" for e in spooled(self.spool) if " sent " not in e]
 
 
 class Daemon(Host):

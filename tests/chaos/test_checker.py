@@ -172,9 +172,9 @@ def test_a_command_that_did_not(tmp_path, promised, refused, verdicts, word):
 
 def test_a_spool_with_something_left_or_damaged(tmp_path):
     (tmp_path / "kid/quarantine").mkdir(parents=True)
-    (tmp_path / "kid/0000000000000001.new").touch()
+    (tmp_path / "kid/0000000000000001.1.events").touch()
     assert any("never published" in f for f in command_host(tmp_path).check([]))
-    (tmp_path / "kid/quarantine/0000000000000001.new").touch()
+    (tmp_path / "kid/quarantine/0000000000000001.1.events").touch()
     assert any("damaged" in f for f in command_host(tmp_path).check([]))
 
 

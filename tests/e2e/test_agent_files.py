@@ -219,7 +219,7 @@ def test_a_full_disk(host, ca):
             put_pair(tls, f"c{i:02d}", ca)
         wait_until(lambda: "the spool takes nothing" in host.new_log(), PATIENCE_S, "a full disk")
         assert "No space left" in host.new_log() and "make room" in host.new_log()
-        kept = [n for n in host.spooled() if n.endswith(".new")]
+        kept = [n for n in host.spooled() if n.endswith(" new")]
         assert 0 < len(kept) < 12
         host.process.kill()
         filler.unlink()

@@ -248,7 +248,7 @@ def test_what_the_agent_lives_by(host, ca):
     wait_well(host)
     spool = next(p for p in (host.dir / "spool").iterdir() if p.is_dir())
     (spool / "quarantine").mkdir()
-    (spool / "quarantine/0000000000000009.new").write_text("damaged")
+    (spool / "quarantine/0000000000000009.1.events").write_text("damaged")
     put_pair(tls, "new", ca)
     host.wait_status(lambda s: any("quarantine" in a["message"] for a in s["attention"]) and s["exit"] == 1, "the quarantine")
     host.stop()

@@ -7,6 +7,7 @@ import subprocess
 
 from support import events as ev
 from support.proc import PATIENCE_S, Process, wait_until
+from support.spool import spooled
 from support.stack import DEPLOYMENT, certsync_binary
 
 
@@ -50,9 +51,7 @@ class Host:
         return json.loads(done.stdout)
 
     def spooled(self):
-        """Of a directory that goes while it is walked through, os.walk says nothing."""
-        names = (name for _, _, files in os.walk(self.dir / "spool") for name in files)
-        return sorted(n for n in names if n.endswith(".new") or ".sent" in n)
+        return spooled(self.dir / "spool")
 
 
 def make_files(directory, ca, kind="p256", **how):

@@ -10,7 +10,7 @@ cs_agent_test(spool)
 cs_agent_test(spool_kill)
 target_sources(test_spool_kill PRIVATE
   ${PROJECT_SOURCE_DIR}/agent/spool/spool.c ${PROJECT_SOURCE_DIR}/agent/spool/entry.c ${PROJECT_SOURCE_DIR}/agent/spool/file.c
-  ${PROJECT_SOURCE_DIR}/agent/spool/names.c)
+  ${PROJECT_SOURCE_DIR}/agent/spool/mark.c ${PROJECT_SOURCE_DIR}/agent/spool/segment.c ${PROJECT_SOURCE_DIR}/agent/spool/view.c)
 target_compile_definitions(test_spool_kill PRIVATE CS_SPOOL_TEST_HOOKS)
 
 cs_agent_test(settle)

@@ -155,7 +155,7 @@ static void damage_is_told_and_does_not_stop_the_rest(void **state) {
     int64_t seqs[8];
     for (int i = 0; i < 3; i++)
         agent_add(f, s, "acme", NULL);
-    snprintf(path, sizeof path, "%s/0000000000000002.new", cs_spool_path(s));
+    snprintf(path, sizeof path, "%s/0000000000000002.1.events", cs_spool_path(s));
     assert_int_equal(truncate(path, 100), 0);
     damaged = 0;
     struct cs_drain d = {

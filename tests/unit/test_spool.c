@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -12,6 +13,7 @@
 
 #include "agent_fixture.h"
 #include "certsync/base/text.h"
+#include "spool/file.h"
 
 static int setup(void **state) {
     *state = agent_fixture_new();
@@ -169,29 +171,33 @@ static void expect_quarantined(const struct agent_fixture *f, struct cs_spool *s
     assert_int_equal(cs_spool_load(s, f->crypto, seq, &e, &err), CS_SPOOL_GONE);
 }
 
-static void damaged_files_are_moved_aside_and_their_numbers_stay_used(void **state) {
+static void damaged_events_end_their_files_are_kept_and_their_numbers_stay_used(void **state) {
     const struct agent_fixture *f = *state;
     struct cs_err err;
     struct cs_spool *s = agent_spool(f);
     char path[PATH_MAX], other[PATH_MAX];
     for (int i = 0; i < 6; i++)
         agent_add(f, s, "acme", NULL);
-    path_of(s, "0000000000000001.new", path);
-    write_text(path, "x", 300); // one byte altered
-    path_of(s, "0000000000000002.new", path);
-    assert_int_equal(truncate(path, 200), 0);
-    path_of(s, "0000000000000003.new", path);
+    path_of(s, "0000000000000001.1.events", path);
+    write_text(path, "~", 4096 + 300); // one byte altered
+    path_of(s, "0000000000000002.1.events", path);
+    assert_int_equal(truncate(path, 4096 + 200), 0);
+    path_of(s, "0000000000000003.1.events", path);
     assert_int_equal(truncate(path, 0), 0);
-    path_of(s, "0000000000000004.new", path);
-    write_text(path, "garbage garbage garbage", 0);
-    path_of(s, "0000000000000005.new", path);
-    path_of(s, "0000000000000009.new", other);
+    path_of(s, "0000000000000004.1.events", path);
+    write_text(path, "garbage garbage garbage", 4096);
+    expect_quarantined(f, s, 1, "altered");
+    expect_quarantined(f, s, 2, "cut off");
+    expect_quarantined(f, s, 3, "cut off");
+    expect_quarantined(f, s, 4, "altered");
+    cs_spool_free(s);
+    s = agent_spool(f); // what is moved by hand is no change that others are told of
+    path_of(s, "0000000000000005.1.events", path);
+    path_of(s, "0000000000000009.1.events", other);
     assert_int_equal(rename(path, other), 0);
-    expect_quarantined(f, s, 1, "checksum");
-    expect_quarantined(f, s, 2, "checksum");
-    expect_quarantined(f, s, 3, "empty");
-    expect_quarantined(f, s, 4, "does not begin");
-    expect_quarantined(f, s, 9, "number is not that of its name");
+    cs_spool_free(s);
+    s = agent_spool(f);
+    expect_quarantined(f, s, 9, "altered");
     size_t damaged;
     ASSERT_OK(cs_spool_quarantined(s, &damaged, &err), err);
     assert_int_equal(damaged, 5);
@@ -208,9 +214,11 @@ static void a_file_of_another_key_is_moved_aside(void **state) {
     struct cs_spool *mine = agent_spool(f), *other = agent_spool(g);
     char from[PATH_MAX], to[PATH_MAX];
     agent_add(g, other, "acme", NULL);
-    path_of(other, "0000000000000001.new", from);
-    path_of(mine, "0000000000000001.new", to);
+    path_of(other, "0000000000000001.1.events", from);
+    path_of(mine, "0000000000000001.1.events", to);
     assert_int_equal(rename(from, to), 0);
+    cs_spool_free(mine);
+    mine = agent_spool(f);
     expect_quarantined(f, mine, 1, "another key's");
     cs_spool_free(mine);
     cs_spool_free(other);
@@ -244,12 +252,15 @@ static void foreign_files_are_left_alone(void **state) {
     const struct agent_fixture *f = *state;
     struct cs_spool *s = agent_spool(f);
     static const char *const names[] = {"README",
-                                        "1.new",
-                                        "0000000000000001.neu",
-                                        "0000000000000001.new.x",
-                                        "0000000000000000.new",
-                                        "0000000000000003.sent.x.1",
-                                        "9999999999999999.new"};
+                                        "1.1.events",
+                                        "0000000000000001.1.event",
+                                        "0000000000000001.1.events.x",
+                                        "0000000000000001.0.events",
+                                        "0000000000000001.01.events",
+                                        "0000000000000001.257.events",
+                                        "0000000000000001.new",
+                                        "0000000000000000.1.events",
+                                        "9999999999999999.1.events"};
     char path[PATH_MAX];
     for (size_t i = 0; i < CS_ARRAY_LEN(names); i++) {
         path_of(s, names[i], path);
@@ -354,6 +365,227 @@ static void a_group_is_added_whole_or_not_at_all(void **state) {
     cs_spool_free(s);
 }
 
+// --- a file of events, byte by byte
+
+struct bytes {
+    uint8_t data[16384];
+    size_t len;
+};
+
+static void read_segment(const struct cs_spool *s, const char *name, struct bytes *ret) {
+    char path[PATH_MAX];
+    path_of(s, name, path);
+    int fd = open(path, O_RDONLY);
+    assert_true(fd >= 0);
+    ssize_t n = read(fd, ret->data, sizeof ret->data);
+    assert_true(n > 0 && n < (ssize_t)sizeof ret->data);
+    ret->len = (size_t)n;
+    close(fd);
+}
+
+// How many of the frames are there, each as it was written.
+static size_t whole_frames(const struct agent_fixture *f, const struct bytes *now,
+                           const struct cs_spool_frame *before, const struct cs_spool_name *name) {
+    struct cs_spool_frame after[3];
+    size_t whole = 0;
+    cs_spool_frames_parse(f->crypto, (struct cs_bytes){now->data, now->len}, name, after);
+    for (size_t i = 0; i < name->n; i++) {
+        if (!after[i].sig.data)
+            continue;
+        assert_int_equal(after[i].sig.len, before[i].sig.len);
+        assert_memory_equal(after[i].sig.data, before[i].sig.data, before[i].sig.len);
+        assert_int_equal(after[i].value.len, before[i].value.len);
+        assert_memory_equal(after[i].value.data, before[i].value.data, before[i].value.len);
+        whole++;
+    }
+    return whole;
+}
+
+// A state is what was written, or new: then the event is published once more.
+static size_t whole_states(const struct bytes *now, const struct cs_spool_item *before, size_t n) {
+    struct cs_spool_item after[3] = {{.seq = 1}, {.seq = 2}, {.seq = 3}};
+    size_t whole = 0;
+    cs_spool_states_parse((struct cs_bytes){now->data, now->len}, after, n);
+    for (size_t i = 0; i < n; i++) {
+        bool same = after[i].state == before[i].state && after[i].partition == before[i].partition &&
+                    after[i].offset == before[i].offset;
+        assert_true(same || after[i].state == CS_SPOOL_NEW);
+        whole += same;
+    }
+    return whole;
+}
+
+static void each_byte_of_a_file_of_events(void **state) {
+    const struct agent_fixture *f = *state;
+    struct cs_err err;
+    struct cs_spool *s = agent_spool(f);
+    struct cs_composed *group[3];
+    static struct bytes file, now;
+    const struct cs_spool_name name = {CS_SPOOL_NAME_EVENTS, 1, 3, 0};
+    const struct cs_spool_item marks[] = {
+        {1, CS_SPOOL_SENT, INT32_MAX, INT64_MAX}, {2, CS_SPOOL_ENDED, 0, 0}, {3, CS_SPOOL_SENT, -1, 0}};
+    struct cs_spool_frame frames[3];
+    for (size_t i = 0; i < 3; i++)
+        group[i] = agent_event(f, "acme");
+    ASSERT_OK(add_group(f, s, group, 3, &err), err);
+    ASSERT_OK(cs_spool_mark(s, marks, 3, &err), err);
+    read_segment(s, "0000000000000001.3.events", &file);
+    cs_spool_frames_parse(f->crypto, (struct cs_bytes){file.data, file.len}, &name, frames);
+    assert_int_equal(whole_frames(f, &file, frames, &name), 3);
+    assert_int_equal(whole_states(&file, marks, 3), 3);
+    for (size_t i = 0; i < file.len; i++)
+        for (int bit = 0; bit < 8; bit += 3) {
+            now = file;
+            now.data[i] ^= (uint8_t)(1 << bit);
+            assert_true(whole_frames(f, &now, frames, &name) >= 2);
+            assert_true(whole_states(&now, marks, 3) >= 2);
+        }
+    for (now.len = 0; now.len < file.len; now.len++) {
+        size_t want = 0;
+        memcpy(now.data, file.data, file.len);
+        for (size_t i = 0; i < 3; i++)
+            want += frames[i].value.data + frames[i].value.len <= file.data + now.len;
+        assert_int_equal(whole_frames(f, &now, frames, &name), want);
+        assert_int_equal(whole_states(&now, marks, 3), now.len / 128 < 3 ? now.len / 128 : 3);
+    }
+    for (size_t i = 0; i < 3; i++)
+        cs_composed_free(group[i]);
+    cs_spool_free(s);
+}
+
+static void of_a_damaged_group_only_the_damaged_are_lost(void **state) {
+    const struct agent_fixture *f = *state;
+    struct cs_err err;
+    struct cs_spool *s = agent_spool(f), *other = agent_spool(f);
+    struct cs_composed *group[3];
+    char path[PATH_MAX];
+    for (size_t i = 0; i < 3; i++)
+        group[i] = agent_event(f, "acme");
+    ASSERT_OK(add_group(f, s, group, 3, &err), err);
+    path_of(s, "0000000000000001.3.events", path);
+    static struct bytes file;
+    read_segment(s, "0000000000000001.3.events", &file);
+    const uint8_t *second = memchr(file.data + 4096, '\n', file.len - 4096);
+    write_text(path, "~", (off_t)(second - file.data) + 200);
+    expect_quarantined(f, s, 2, "altered");
+    for (int64_t seq = 1; seq <= 3; seq += 2) {
+        CS_AUTO(cs_spool_entry_clear) struct cs_spool_entry e = {0};
+        assert_int_equal(cs_spool_load(other, f->crypto, seq, &e, &err), CS_SPOOL_LOADED);
+        assert_string_equal(e.event->id, group[seq - 1]->event.id);
+    }
+    assert_int_equal(count(other), 2);
+    path_of(s, "quarantine/0000000000000001.3.events", path);
+    assert_int_equal(access(path, F_OK), 0);
+    for (size_t i = 0; i < 3; i++)
+        cs_composed_free(group[i]);
+    cs_spool_free(s);
+    cs_spool_free(other);
+}
+
+// --- groups
+
+static void a_group_is_marked_in_one_go_and_its_file_goes_with_the_last(void **state) {
+    const struct agent_fixture *f = *state;
+    struct cs_err err;
+    struct cs_spool *s = agent_spool(f), *other = agent_spool(f);
+    struct cs_composed *group[5];
+    char path[PATH_MAX];
+    for (size_t i = 0; i < 5; i++)
+        group[i] = agent_event(f, "acme");
+    ASSERT_OK(add_group(f, s, group, 5, &err), err);
+    int64_t alone = agent_add(f, s, "acme", NULL);
+    assert_int_equal(count(other), 6);
+    struct cs_spool_item marks[6];
+    for (int i = 0; i < 6; i++)
+        marks[i] = (struct cs_spool_item){i + 1, CS_SPOOL_SENT, 3, 100 + i};
+    ASSERT_OK(cs_spool_mark(other, marks, 6, &err), err);
+    struct cs_spool_item *items;
+    size_t n;
+    ASSERT_OK(cs_spool_list(s, &items, &n, &err), err);
+    assert_int_equal(n, 6);
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(items[i].state, CS_SPOOL_SENT);
+        assert_int_equal(items[i].offset, 100 + (int64_t)i);
+    }
+    free(items);
+    const struct cs_spool_item ends[] = {{.seq = 1, .state = CS_SPOOL_ENDED},
+                                         {.seq = 3, .state = CS_SPOOL_ENDED},
+                                         {.seq = 5, .state = CS_SPOOL_ENDED},
+                                         {.seq = alone, .state = CS_SPOOL_ENDED},
+                                         {.seq = 99, .state = CS_SPOOL_ENDED}};
+    ASSERT_OK(cs_spool_mark(s, ends, 5, &err), err);
+    ASSERT_OK(cs_spool_mark(s, ends, 5, &err), err); // again: nothing
+    ASSERT_OK(cs_spool_sent(s, 1, 0, 0, &err), err); // what ended stays so
+    assert_int_equal(count(other), 2);
+    path_of(s, "0000000000000006.1.events", path);
+    assert_int_not_equal(access(path, F_OK), 0);
+    path_of(s, "0000000000000001.5.events", path);
+    assert_int_equal(access(path, F_OK), 0);
+    cs_spool_free(s);
+    s = agent_spool(f);
+    assert_int_equal(count(s), 2);
+    ASSERT_OK(cs_spool_remove(s, 2, &err), err);
+    ASSERT_OK(cs_spool_remove(other, 4, &err), err);
+    assert_int_not_equal(access(path, F_OK), 0);
+    assert_int_equal(count(s), 0);
+    assert_int_equal(agent_add(f, s, "acme", NULL), 7);
+    for (size_t i = 0; i < 5; i++)
+        cs_composed_free(group[i]);
+    cs_spool_free(s);
+    cs_spool_free(other);
+}
+
+// As on a full disk: what is there may be written over, and no file may grow.
+static void states_take_no_room(void **state) {
+    const struct agent_fixture *f = *state;
+    struct cs_err err;
+    struct cs_spool *s = agent_spool(f);
+    struct rlimit before, small;
+    int64_t first = agent_add(f, s, "acme", NULL), second = agent_add(f, s, "acme", NULL);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = before;
+    small.rlim_cur = 4096;
+    signal(SIGXFSZ, SIG_IGN);
+    struct cs_composed *c = agent_event(f, "acme");
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    bool added = cs_spool_add(s, f->crypto, f->key, &c->event, &err);
+    struct cs_err why[2];
+    bool sent = cs_spool_sent(s, first, 0, 7, &why[0]), ended = cs_spool_remove(s, second, &why[1]);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_false(added);
+    ASSERT_OK(sent, why[0]);
+    ASSERT_OK(ended, why[1]);
+    assert_int_equal(count(s), 1);
+    cs_composed_free(c);
+    cs_spool_free(s);
+}
+
+static void who_holds_it_keeps_the_others_out(void **state) {
+    const struct agent_fixture *f = *state;
+    struct cs_err err;
+    struct cs_spool *s = agent_spool(f);
+    int fds[2];
+    char byte;
+    assert_int_equal(pipe(fds), 0);
+    ASSERT_OK(cs_spool_hold(s, &err), err);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct cs_spool *own = agent_spool(f);
+        agent_add(f, own, "acme", NULL);
+        _exit(write(fds[1], "x", 1) == 1 ? 0 : 1);
+    }
+    close(fds[1]);
+    assert_int_equal(agent_add(f, s, "acme", NULL), 1);
+    assert_int_equal(agent_add(f, s, "acme", NULL), 2);
+    assert_int_equal(poll(&(struct pollfd){.fd = fds[0], .events = POLLIN}, 1, 0), 0);
+    cs_spool_release(s);
+    assert_int_equal(read(fds[0], &byte, 1), 1);
+    close(fds[0]);
+    waitpid(pid, NULL, 0);
+    assert_int_equal(count(s), 3);
+    cs_spool_free(s);
+}
+
 static void a_spool_that_others_can_write_is_refused(void **state) {
     const struct agent_fixture *f = *state;
     struct cs_err err;
@@ -447,7 +679,11 @@ static void root_is_not_led_by_what_a_user_planted(void **state) {
     static const struct {
         const char *name;
         bool works; // what is in the way is taken away
-    } rows[] = {{"lock", false}, {"publish.lock", false}, {".tmp", true}};
+    } rows[] = {{"lock", false},
+                {"publish.lock", false},
+                {".tmp", true},
+                {"0000000000000099.1.events", false},
+                {"0000000000000099.2.events.0000000000000001", false}};
     for (size_t i = 0; i < CS_ARRAY_LEN(rows); i++)
         for (int hard = 0; hard < 2; hard++) {
             snprintf(planted, sizeof planted, "%s/%s/%s", f->dir, f->kid, rows[i].name);
@@ -658,12 +894,17 @@ int main(void) {
         T(two_openings_never_give_one_number_twice),
         T(sent_is_remembered_and_listed_in_order),
         T(acks_of_partitions_are_kept),
-        T(damaged_files_are_moved_aside_and_their_numbers_stay_used),
+        T(damaged_events_end_their_files_are_kept_and_their_numbers_stay_used),
         T(a_file_of_another_key_is_moved_aside),
         T(a_damaged_counter_is_said_and_can_be_repaired),
         T(foreign_files_are_left_alone),
         T(at_the_limit_the_oldest_are_kept),
         T(a_group_is_added_whole_or_not_at_all),
+        T(each_byte_of_a_file_of_events),
+        T(of_a_damaged_group_only_the_damaged_are_lost),
+        T(a_group_is_marked_in_one_go_and_its_file_goes_with_the_last),
+        T(states_take_no_room),
+        T(who_holds_it_keeps_the_others_out),
         T(a_write_that_fails_leaves_nothing),
         T(a_spool_that_others_can_write_is_refused),
         T(root_is_not_led_by_what_a_user_planted),

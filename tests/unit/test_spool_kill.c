@@ -118,7 +118,7 @@ static void killed_while_adding(void **state) {
     assert_true(reported > last);
 }
 
-// --- adding a group: a killed one leaves a part of it at most, in order, and nobody was told --------------
+// --- adding a group: a killed one leaves all of it or nothing ---------------------------------------
 
 #define GROUP 4
 
@@ -146,13 +146,13 @@ static void killed_while_adding_a_group(void **state) {
         for (int64_t i = 0; reported && i < GROUP; i++)
             assert_true(is_there(stays, reported + i));
         int64_t seq = agent_add(f, stays, "acme", NULL);
-        assert_true(seq > last && seq <= last + GROUP + 1);
-        for (int64_t i = last + 1; i < seq; i++) // what there is of the group is its beginning
+        assert_true(seq == last + 1 || seq == last + GROUP + 1);
+        for (int64_t i = last + 1; i < seq; i++)
             assert_true(is_there(stays, i));
         last = seq;
         check_all(f, stays);
     }
-    assert_true(k >= 4 * GROUP);
+    assert_true(k >= 6);
     assert_int_equal(reported, last + 1);
     cs_spool_free(stays);
 }
@@ -206,6 +206,48 @@ static void killed_while_removing(void **state) {
         cs_spool_free(s);
     }
     assert_true(k >= 4);
+}
+
+// --- a group ends: nothing of it that was not to end may go ------------------------------------------
+
+static void do_end_group(const struct agent_fixture *f, struct cs_spool *s, int fd) {
+    struct cs_err err;
+    struct cs_spool_item *items, marks[GROUP];
+    size_t n;
+    (void)f;
+    ASSERT_OK(cs_spool_list(s, &items, &n, &err), err);
+    assert_true(n >= GROUP);
+    const struct cs_spool_item *group = items + n - GROUP;
+    for (size_t i = 0; i < GROUP; i++)
+        marks[i] = (struct cs_spool_item){group[i].seq, CS_SPOOL_SENT, 0, 1};
+    ASSERT_OK(cs_spool_mark(s, marks, GROUP, &err), err);
+    for (size_t i = 0; i < GROUP; i++)
+        marks[i].state = CS_SPOOL_ENDED;
+    ASSERT_OK(cs_spool_mark(s, marks, GROUP - 1, &err), err);
+    report(fd, group[GROUP - 1].seq);
+    free(items);
+}
+
+static void killed_while_a_group_ends(void **state) {
+    const struct agent_fixture *f = *state;
+    struct cs_err err;
+    int64_t reported;
+    int k = 1;
+    for (bool killed = true; killed; k++) {
+        assert_true(k < STEPS_MAX);
+        assert_false(run_killed(f, do_add_group, STEPS_MAX, &reported));
+        int64_t last = reported + GROUP - 1;
+        killed = run_killed(f, do_end_group, k, &reported);
+        struct cs_spool *s = agent_spool(f);
+        check_all(f, s);
+        assert_true(is_there(s, last));
+        assert_int_equal(is_there(s, last - 1), is_there(s, last - 3)); // all three or none
+        ASSERT_OK(cs_spool_mark(s, &(struct cs_spool_item){.seq = last, .state = CS_SPOOL_ENDED}, 1, &err),
+                  err);
+        assert_false(is_there(s, last));
+        cs_spool_free(s);
+    }
+    assert_true(k >= 5);
 }
 
 // --- marking ----------------------------------------------------------------------------------------------
@@ -284,8 +326,13 @@ static void killed_while_renumbering(void **state) {
     cs_uuid ids[3];
     int64_t reported;
     struct cs_spool *s = agent_spool(f);
+    struct cs_err err;
     for (size_t i = 0; i < CS_ARRAY_LEN(ids); i++)
         agent_add(f, s, "acme", ids[i]);
+    // Two that follow each other, and one that stands alone.
+    ASSERT_OK(cs_spool_remove(s, agent_add(f, s, "acme", NULL), &err), err);
+    agent_add(f, s, "acme", ids[0]);
+    ASSERT_OK(cs_spool_remove(s, 1, &err), err);
     cs_spool_free(s);
     int k = 1;
     for (bool killed = true; killed; k++) {
@@ -296,7 +343,7 @@ static void killed_while_renumbering(void **state) {
         check_all(f, s);
         cs_spool_free(s);
     }
-    assert_true(k >= 20);
+    assert_true(k >= 12);
 }
 
 static int setup(void **state) {
@@ -313,8 +360,9 @@ static int teardown(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-        T(killed_while_adding),   T(killed_while_adding_a_group), T(killed_beside_one_that_stays),
-        T(killed_while_removing), T(killed_while_marking),        T(killed_while_renumbering),
+        T(killed_while_adding),      T(killed_while_adding_a_group), T(killed_beside_one_that_stays),
+        T(killed_while_removing),    T(killed_while_a_group_ends),   T(killed_while_marking),
+        T(killed_while_renumbering),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
