@@ -6,9 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#ifdef CERTSYNC_REDIS_TLS
-#include <hiredis/hiredis_ssl.h>
-#endif
 
 // The adapter is a header with functions. We use only some, and it does not satisfy our warnings.
 #pragma GCC diagnostic push
@@ -19,6 +16,7 @@
 
 #include "certsync/runtime/clock.h"
 #include "certsync/runtime/log.h"
+#include "redis/tls.h"
 
 #define BACKOFF_MIN_MS 50
 #define BACKOFF_MAX_MS 2000
@@ -58,9 +56,7 @@ struct cs_redis_async {
     struct pending *head, *tail;
     struct cs_timer *retry; // the next attempt
     struct cs_timer *watch; // looks at deadlines
-#ifdef CERTSYNC_REDIS_TLS
-    redisSSLContext *ssl;
-#endif
+    struct ssl_ctx_st *tls;
 };
 
 static int64_t now_ms(void) {
@@ -124,7 +120,7 @@ static void drop(struct cs_redis_async *r, const char *why) {
 static void on_disconnect(const redisAsyncContext *ac, int status) {
     struct cs_redis_async *r = ac->data;
     if (r)
-        lost(r, status == REDIS_OK ? "closed" : ac->errstr);
+        lost(r, status == REDIS_OK ? "closed" : cs_redis_why(&r->ac->c));
 }
 
 static void on_connect(const redisAsyncContext *ac, int status) {
@@ -132,7 +128,7 @@ static void on_connect(const redisAsyncContext *ac, int status) {
     // After a failed connect hiredis frees the context. It calls on_disconnect only for connected
     // ones.
     if (r && status != REDIS_OK)
-        lost(r, ac->errstr);
+        lost(r, cs_redis_why(&r->ac->c));
 }
 
 // An answer of the handshake. hiredis walks its callbacks here, so the context cannot be freed.
@@ -192,28 +188,6 @@ static bool log_in(struct cs_redis_async *r) {
     return ok && redisAsyncCommand(ac, on_ping, "PING", "PING") == REDIS_OK;
 }
 
-#ifdef CERTSYNC_REDIS_TLS
-static bool start_tls(struct cs_redis_async *r) {
-    redisSSLContextError why = REDIS_SSL_CTX_NONE;
-    if (r->target.transport != CS_REDIS_TLS)
-        return true;
-    if (!r->ssl)
-        redisInitOpenSSL();
-    // Made for each connection: the CA file may have changed. If it cannot be used, the old one is.
-    redisSSLContext *fresh =
-        redisCreateSSLContext(r->ca_file[0] ? r->ca_file : NULL, r->ca_file[0] ? NULL : "/etc/ssl/certs",
-                              NULL, NULL, r->target.host, &why);
-    if (fresh && r->ssl)
-        redisFreeSSLContext(r->ssl);
-    r->ssl = fresh ? fresh : r->ssl;
-    return r->ssl && redisInitiateSSLWithContext(&r->ac->c, r->ssl) == REDIS_OK;
-}
-#else
-static bool start_tls(struct cs_redis_async *r) {
-    return r->target.transport != CS_REDIS_TLS; // cs_redis_target_parse has refused it already
-}
-#endif
-
 // Resolving a name blocks. Addresses and sockets never block.
 static void begin(void *arg) {
     struct cs_redis_async *r = arg;
@@ -234,7 +208,10 @@ static void begin(void *arg) {
     r->connecting_since_ms = now_ms();
     redisAsyncSetConnectCallback(ac, on_connect);
     redisAsyncSetDisconnectCallback(ac, on_disconnect);
-    if (redisLibeventAttach(ac, cs_loop_base(r->loop)) != REDIS_OK || !start_tls(r) || !log_in(r))
+    struct cs_err err;
+    if (!cs_redis_tls_begin(&ac->c, &r->target, r->ca_file, &r->tls, &err))
+        drop(r, err.msg);
+    else if (redisLibeventAttach(ac, cs_loop_base(r->loop)) != REDIS_OK || !log_in(r))
         drop(r, "the connection cannot be set up");
     else if (!is_unix)
         (void)redisEnableKeepAlive(&ac->c); // deadlines notice a lost peer as well
@@ -295,10 +272,7 @@ void cs_redis_async_free(struct cs_redis_async *r) {
     drop(r, "");
     cs_timer_free(r->retry);
     cs_timer_free(r->watch);
-#ifdef CERTSYNC_REDIS_TLS
-    if (r->ssl)
-        redisFreeSSLContext(r->ssl);
-#endif
+    cs_redis_tls_free(r->tls);
     free(r->username);
     free(r->password);
     free(r->ca_file);

@@ -14,10 +14,7 @@
 #include "certsync/base/text.h"
 #include "certsync/runtime/clock.h"
 #include "redis/reply.h"
-
-#ifdef CERTSYNC_REDIS_TLS
-#include <hiredis/hiredis_ssl.h>
-#endif
+#include "redis/tls.h"
 
 #define OUT_MAX ((size_t)256 * 1024 * 1024)
 // How much of the pipeline hiredis holds at a time with TLS. After each partial write it moves the
@@ -32,9 +29,7 @@ struct cs_redis_link {
     int64_t timeout_ms;
     bool must_be_primary;
     redisContext *ctx;
-#ifdef CERTSYNC_REDIS_TLS
-    redisSSLContext *ssl;
-#endif
+    struct ssl_ctx_st *tls;
     struct cs_buf out;
     size_t out_at;                   // sent, or given to hiredis
     bool flushed;                    // hiredis' own buffer is empty; always without TLS
@@ -93,10 +88,7 @@ void cs_redis_link_free(struct cs_redis_link *l) {
     if (!l)
         return;
     cs_redis_close(l);
-#ifdef CERTSYNC_REDIS_TLS
-    if (l->ssl)
-        redisFreeSSLContext(l->ssl);
-#endif
+    cs_redis_tls_free(l->tls);
     if (l->password)
         explicit_bzero(l->password, strlen(l->password));
     free(l->username);
@@ -170,33 +162,12 @@ bool cs_redis_error(struct cs_err *err, const redisReply *reply, const char *wha
     return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "Redis answered an error to %s: %s", what, escaped);
 }
 
-#ifdef CERTSYNC_REDIS_TLS
-static bool start_tls(struct cs_redis_link *l, struct cs_err *err) {
-    redisSSLContextError why = REDIS_SSL_CTX_NONE;
-    if (!l->ssl)
-        redisInitOpenSSL();
-    // Made for each connection: the CA file may have changed. If it cannot be used, the old one is.
-    redisSSLContext *fresh =
-        redisCreateSSLContext(l->ca_file[0] ? l->ca_file : NULL, l->ca_file[0] ? NULL : "/etc/ssl/certs",
-                              NULL, NULL, l->target.host, &why);
-    if (fresh && l->ssl)
-        redisFreeSSLContext(l->ssl);
-    l->ssl = fresh ? fresh : l->ssl;
-    if (!l->ssl)
-        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "cannot set up TLS for Redis: %s; check redis.ca",
-                          redisSSLContextGetError(why));
-    if (redisInitiateSSLWithContext(l->ctx, l->ssl) != REDIS_OK)
-        return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "TLS with Redis failed: %s", l->ctx->errstr);
-    return true;
-}
-#endif
-
 // One command of the handshake, blocking.
 static bool handshake(struct cs_redis_link *l, const char *what, struct cs_err *err, int argc,
                       const char **argv) {
     redisReply *reply = redisCommandArgv(l->ctx, argc, argv, NULL);
     if (!reply)
-        return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "Redis did not answer: %s", l->ctx->errstr);
+        return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "Redis did not answer: %s", cs_redis_why(l->ctx));
     bool ok = reply->type != REDIS_REPLY_ERROR || cs_redis_error(err, reply, what);
     freeReplyObject(reply);
     return ok;
@@ -212,16 +183,14 @@ static bool check_role(struct cs_redis_link *l, struct cs_err *err) {
         cs_redis_error(err, reply, "tell its role (ROLE)");
     else if (!ok)
         cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "Redis at %s is not the primary%s%s", where(l, at),
-                   reply ? "" : ": ", reply ? "" : l->ctx->errstr);
+                   reply ? "" : ": ", reply ? "" : cs_redis_why(l->ctx));
     freeReplyObject(reply);
     return ok;
 }
 
 static bool log_in(struct cs_redis_link *l, struct cs_err *err) {
-#ifdef CERTSYNC_REDIS_TLS
-    if (l->target.transport == CS_REDIS_TLS && !start_tls(l, err))
+    if (!cs_redis_tls_begin(l->ctx, &l->target, l->ca_file, &l->tls, err))
         return false;
-#endif
     if (l->username[0] && !handshake(l, "log in", err, 3, (const char *[]){"AUTH", l->username, l->password}))
         return false;
     if (!l->username[0] && l->password[0] &&
@@ -266,7 +235,7 @@ bool cs_redis_connect_within(struct cs_redis_link *l, int64_t timeout_ms, struct
         return cs_err_oom(err);
     if (l->ctx->err || redisSetTimeout(l->ctx, timeout) != REDIS_OK)
         cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "Redis at %s cannot be reached: %s; is it running?",
-                   where(l, at), l->ctx->errstr);
+                   where(l, at), cs_redis_why(l->ctx));
     else if (log_in(l, err)) {
         l->broken = l->hung = false;
         return true;
@@ -362,12 +331,12 @@ static bool write_tls(struct cs_redis_link *l) {
     if (l->flushed) {
         size_t n = l->out.len - l->out_at < CHUNK ? l->out.len - l->out_at : CHUNK;
         if (redisAppendFormattedCommand(l->ctx, (const char *)l->out.data + l->out_at, n) != REDIS_OK)
-            return !broke(l, l->ctx->errstr);
+            return !broke(l, cs_redis_why(l->ctx));
         l->out_at += n;
     }
     int done = 0;
     if (redisBufferWrite(l->ctx, &done) != REDIS_OK)
-        return !broke(l, l->ctx->errstr);
+        return !broke(l, cs_redis_why(l->ctx));
     l->flushed = done != 0;
     return l->flushed;
 }
@@ -431,7 +400,7 @@ static void take_replies(struct cs_redis_link *l) {
         void *reply = NULL;
         l->room.bounded = l->replies_len >= l->bounded_from && l->replies_len < l->bounded_to;
         if (redisGetReplyFromReader(l->ctx, &reply) != REDIS_OK) {
-            broke(l, l->ctx->errstr);
+            broke(l, cs_redis_why(l->ctx));
             return;
         }
         if (!reply)
@@ -459,7 +428,7 @@ bool cs_redis_advance(struct cs_redis_link *l) {
     while (!l->broken && l->replies_len < l->expected && readable(l->ctx->fd)) {
         l->moved_ms = now_ms();
         if (redisBufferRead(l->ctx) != REDIS_OK)
-            broke(l, l->ctx->errstr);
+            broke(l, cs_redis_why(l->ctx));
         else
             take_replies(l);
     }

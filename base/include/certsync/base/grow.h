@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Arrays on the heap that grow: a pointer, the number of items that it has room for (both zero at first), and
-// usually how many are in use, which is the caller's to count:
+// Arrays on the heap that grow. An array is a pointer and the number of items that it has room for;
+// both are zero at first. The caller counts how many are in use:
 //     if (!CS_GROW(&l->items, &l->cap, l->len + 1))
 //         return cs_err_oom(err);
 //     l->items[l->len++] = item;
 //
-// The caller owns the array: free(l->items). Items move as they are, with all that they own, so nobody keeps
-// a pointer to one across a growth. The room at least doubles, so that n additions cost O(n). New room is not initialised.
-// Failure: false, out of memory or more bytes than a size_t holds. Array and room are as they were.
+// The caller owns the array: free(l->items). Growth moves the items, so keep no pointer to an item
+// across it. The room at least doubles: n additions cost O(n). New room is not initialised.
+// False: out of memory, or more bytes than a size_t can count. Then nothing has changed.
 #pragma once
 
 #include "certsync/base/err.h"
