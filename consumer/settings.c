@@ -148,8 +148,8 @@ bool cs_settings_raise_files(const struct cs_consumer_settings *s, struct cs_err
     return cs_fd_limit_raise(cs_settings_files(s), what, err);
 }
 
-// main reads CONFIG; CRASH_AT and BUILD are for tests. The rest are settings of certsync alone:
-// one shell or pod may export both programs' settings. A test compares them with that program's table.
+// main reads CONFIG; CRASH_AT and BUILD are for tests. The rest are settings of certsync alone: one
+// shell or pod may export both programs' settings. A test compares them with that program's table.
 static const char *const env_ignore[] = {"CERTSYNC_CONFIG",
                                          "CERTSYNC_CRASH_AT",
                                          "CERTSYNC_BUILD",

@@ -19,7 +19,7 @@ struct csr {
     const char *key_file;
 };
 
-// --- create ---------------------------------------------------------------------------------------
+// --- create --------------------------------------------------------------------------------------
 
 static const char *const key_types[] = {"p256",    "p384",    "p521",    "ed25519",
                                         "rsa2048", "rsa3072", "rsa4096", NULL};
@@ -129,7 +129,7 @@ static int run_create(const struct cs_cli *cli) {
     return cs_submit(&s, event, what);
 }
 
-// --- add ------------------------------------------------------------------------------------------
+// --- add -----------------------------------------------------------------------------------------
 
 static const struct cs_opt add_opts[] = {
     {.name = "csr-file",
@@ -169,7 +169,7 @@ static int run_add(const struct cs_cli *cli) {
     return cs_submit(&s, event, what);
 }
 
-// --- list, show and delete ---------------------------------------------------------------------------
+// --- list, show and delete -----------------------------------------------------------------------
 
 // All requests whose name begins so, appended to all.
 static bool get_csrs(struct cs_session *s, const char *prefix, json_t *all, struct cs_err *err) {

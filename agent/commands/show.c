@@ -38,7 +38,7 @@ static bool get(struct cs_session *s, const struct show *o, json_t **ret, struct
            cs_client_get(s->client, (const char *)path.data, 0, ret, err);
 }
 
-// --- people -------------------------------------------------------------------------------------------
+// --- people --------------------------------------------------------------------------------------
 
 static void put_list(FILE *out, const json_t *list) {
     size_t i;
@@ -111,7 +111,7 @@ static void print_item(FILE *out, const json_t *item) {
     }
 }
 
-// --- PEM ------------------------------------------------------------------------------------------------
+// --- PEM -----------------------------------------------------------------------------------------
 
 static bool put_pem(FILE *out, const char *base64, struct cs_err *err) {
     size_t len = strlen(base64), der_len;

@@ -17,7 +17,7 @@ struct spool {
     const char *seq;
 };
 
-// --- list -----------------------------------------------------------------------------------------
+// --- list ----------------------------------------------------------------------------------------
 
 struct row {
     struct cs_spool_entry entry;
@@ -102,7 +102,7 @@ static int run_list(const struct cs_cli *cli) {
     return ok ? CS_EXIT_OK : CS_EXIT_USAGE;
 }
 
-// --- flush ------------------------------------------------------------------------------------------
+// --- flush ---------------------------------------------------------------------------------------
 
 static void on_damaged(void *arg, const struct cs_err *err) {
     const struct cs_session *s = arg;
@@ -196,7 +196,7 @@ static int run_flush(const struct cs_cli *cli) {
     return flush(&s, spool, publisher);
 }
 
-// --- drop and repair ------------------------------------------------------------------------------------
+// --- drop and repair -----------------------------------------------------------------------------
 
 static const struct cs_arg drop_args[] = {
     {.name = "NUMBER",

@@ -45,7 +45,7 @@ static void submission_clear(struct submission *b) {
 }
 CS_DEFINE_AUTO_CLEAR(struct submission, submission_clear)
 
-// --- saying it ------------------------------------------------------------------------------------------
+// --- saying it -----------------------------------------------------------------------------------
 
 static json_t *json_event(const struct submission *b, const char *state, int exit_code) {
     const struct cs_event *ev = b->event;
@@ -181,7 +181,7 @@ static int say_dry_run(const struct submission *b) {
     return say(b, "dry-run", CS_EXIT_OK);
 }
 
-// --- doing it --------------------------------------------------------------------------------------------
+// --- doing it ------------------------------------------------------------------------------------
 
 static void on_damaged(void *arg, const struct cs_err *err) {
     const struct submission *b = arg;

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The way of every event that a command sends: into the spool (durable from here on), to Kafka,
-// and, unless
-// --no-wait, until its outcome is known from the API; events for every partition (trust) are waited for in
-// cert.outcomes itself, as they belong to no account.
+// The way of every event that a command sends: into the spool, where it is durable, then to Kafka.
+// Unless --no-wait is given, the command then waits until the API tells the outcome. Events for
+// every partition (trust) belong to no account: their outcomes are read from cert.outcomes itself.
 //
 // event.replayed (this host was restored or cloned) is answered here: an alarm, and what the spool
 // still holds is signed again above the watermark.

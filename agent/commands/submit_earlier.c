@@ -105,7 +105,7 @@ bool cs_submit_settle(struct cs_session *s, struct cs_spool *spool, size_t max, 
     return ok;
 }
 
-// --- what goes out by the way ----------------------------------------------------------------------
+// --- what goes out by the way --------------------------------------------------------------------
 
 #define EARLIER_MAX 10 // named; the rest is counted
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Inside the daemon: daemon.c (its life), daemon/scanning.c (finding and watching), daemon/poll.c (what
-// the kernel does not tell), daemon/judge.c (what follows
-// from an item's files), daemon/ends.c (what the API said), daemon/health.c (what a person
-// must know), daemon/status.c (status file and heartbeats).
+// Inside the daemon: daemon.c (its life), daemon/scanning.c (finding and watching), daemon/poll.c
+// (what the kernel does not tell), daemon/judge.c (what follows from an item's files),
+// daemon/ends.c (what the API said), daemon/health.c (what a person must know), daemon/status.c
+// (status file and heartbeats).
 #pragma once
 
 #include "certsync/model/codes.h"

@@ -176,7 +176,7 @@ static bool work(struct cs_settler *t, struct cs_err *err) {
     return true;
 }
 
-// --- how published events ended --------------------------------------------------------------------------
+// --- how published events ended ------------------------------------------------------------------
 
 struct pass {
     struct cs_settler *settler;

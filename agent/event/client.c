@@ -29,7 +29,7 @@ struct cs_client {
     char curl_error[CURL_ERROR_SIZE];
 };
 
-// --- tokens ----------------------------------------------------------------------------------------
+// --- tokens --------------------------------------------------------------------------------------
 
 static void put_part(struct cs_buf *token, const struct cs_buf *json) {
     char text[TOKEN_PART_MAX * 2];
@@ -107,7 +107,7 @@ bool cs_client_token(struct cs_client *c, bool for_all, const char **ret, int64_
     return true;
 }
 
-// --- requests ----------------------------------------------------------------------------------------
+// --- requests ------------------------------------------------------------------------------------
 
 static size_t on_data(char *data, size_t size, size_t n, void *arg) {
     struct cs_client *c = arg;

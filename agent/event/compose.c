@@ -151,7 +151,7 @@ static bool check_leaf(const struct cs_keyed_source *src, const struct cs_cert *
     return refuse(err, code, src->cert.label);
 }
 
-// --- keys ------------------------------------------------------------------------------------------
+// --- keys ----------------------------------------------------------------------------------------
 
 static void own(struct cs_composed *out, uint8_t *p) {
     out->owned[out->owned_len++] = p;
@@ -256,7 +256,7 @@ bool cs_compose_key_fits(struct cs_crypto *crypto, const struct cs_keyed_source 
     return check_key_fits_one(src, out, 0, (struct cs_bytes){spki, len}, err);
 }
 
-// --- whole events -------------------------------------------------------------------------------------
+// --- whole events --------------------------------------------------------------------------------
 
 static bool check_name(const char *name, enum cs_algorithm algorithm, struct cs_err *err) {
     bool random = cs_secret_is_random(name, strlen(name));

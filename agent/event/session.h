@@ -65,7 +65,7 @@ CS_MUST_USE bool cs_session_certificate_id(struct cs_session *s, const char *nam
 CS_MUST_USE bool cs_session_read_spki(struct cs_crypto *c, const char *path, uint8_t **ret, size_t *ret_len,
                                       struct cs_err *err);
 
-// --- saying what happened. For people on standard error, with --json as one object on standard output. Each
+// --- Reports. For people on standard error, with --json as one object on standard output. Each
 // returns the exit code.
 
 // What stopped the command on this host: REJECT is CS_EXIT_REFUSED, all else CS_EXIT_USAGE.
@@ -74,8 +74,8 @@ int cs_report_failure(const struct cs_cli *cli, const struct cs_err *err);
 int cs_report_api_failure(const struct cs_cli *cli, const struct cs_err *err);
 // One JSON object and a line feed on standard output; takes the object over.
 void cs_report_json(const struct cs_cli *cli, json_t *object);
-// "  code: …" and "  hint: …" below a message on standard error; the hint is left out where the message says
-// what to run.
+// "  code: …" and "  hint: …" below a message on standard error. There is no hint if the message
+// says what to run.
 void cs_report_code(const struct cs_cli *cli, enum cs_code code, const char *msg);
 // The next page of a list, on standard error, where the answer has one: its cursor whole, to be
 // given back as it is.

@@ -76,7 +76,7 @@ bool cs_end_ask(struct cs_session *s, const char *account, const char *event_id,
     return true;
 }
 
-// --- signing again ---------------------------------------------------------------------------------------
+// --- signing again -------------------------------------------------------------------------------
 
 static int compare_seq(const void *a, const void *b) {
     int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
@@ -143,7 +143,7 @@ bool cs_settle_sign_again(const struct cs_session *s, struct cs_spool *spool, in
     return ok;
 }
 
-// --- a pass ----------------------------------------------------------------------------------------------
+// --- a pass --------------------------------------------------------------------------------------
 
 struct pass {
     struct cs_settle *settle;

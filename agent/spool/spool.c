@@ -39,7 +39,7 @@ void cs_spool_raise_highest(struct cs_spool *s, int64_t seq) {
         s->hint.highest = seq;
 }
 
-// --- the counter -----------------------------------------------------------------------------------
+// --- the counter ---------------------------------------------------------------------------------
 
 static bool parse_counter(struct cs_bytes text, int64_t *ret) {
     int64_t v = 0;
@@ -89,7 +89,7 @@ bool cs_spool_raise_counter(struct cs_spool *s, int64_t seq, struct cs_err *err)
     return true;
 }
 
-// --- the lock ----------------------------------------------------------------------------------------
+// --- the lock ------------------------------------------------------------------------------------
 
 static bool flock_wait(int fd) {
     int r;
@@ -179,7 +179,7 @@ void cs_spool_release(struct cs_spool *s) {
     cs_spool_unlock(s);
 }
 
-// --- opening -------------------------------------------------------------------------------------------
+// --- opening -------------------------------------------------------------------------------------
 
 static int open_lock_file(struct cs_spool *s, const char *name, struct cs_err *err) {
     int fd = cs_path_open_own(s->dir.fd, name, O_RDWR, 0600);
@@ -302,7 +302,7 @@ bool cs_spool_repair(const char *dir, const char *kid, int64_t seq, struct cs_er
     return ok;
 }
 
-// --- adding -----------------------------------------------------------------------------------------------
+// --- adding --------------------------------------------------------------------------------------
 
 static bool within_limits(const struct cs_spool *s, size_t n, struct cs_err *err) {
     bool events = s->limits.max_events > 0 && s->hint.count + (int64_t)n > s->limits.max_events;
@@ -412,7 +412,7 @@ bool cs_spool_raise(struct cs_spool *s, int64_t seq, struct cs_err *err) {
     return ok;
 }
 
-// --- numbers anew ---------------------------------------------------------------------------------
+// --- numbers anew --------------------------------------------------------------------------------
 
 // Signs n events with numbers in a row again.
 static bool renumber_run(struct cs_spool *s, struct cs_crypto *c, const struct cs_privkey *key,

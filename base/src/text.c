@@ -47,8 +47,8 @@ bool cs_hex_decode(const char *text, size_t len, uint8_t *ret) {
     return true;
 }
 
-// Length of the well-formed UTF-8 sequence at s, 0 where there is none (RFC 3629: no overlong forms, no
-// surrogates, nothing above U+10FFFF).
+// Length of the well-formed UTF-8 sequence at s, 0 where there is none (RFC 3629: no overlong
+// forms, no surrogates, nothing above U+10FFFF).
 static size_t utf8_sequence(const uint8_t *s, size_t len) {
     uint8_t c = s[0];
     if (c < 0x80)
@@ -183,7 +183,8 @@ size_t cs_text_character(const char *s, size_t len, uint32_t *ret) {
 }
 
 bool cs_text_hidden(uint32_t c) {
-    // Unicode 15: Cc, Cf, Default_Ignorable_Code_Point, line and paragraph separators, interlinear annotations.
+    // Unicode 15: Cc, Cf, Default_Ignorable_Code_Point, line and paragraph separators, interlinear
+    // annotations.
     static const struct {
         uint32_t from, to;
     } hidden[] = {{0x7F, 0x9F},       {0xAD, 0xAD},       {0x34F, 0x34F},    {0x61C, 0x61C},

@@ -16,7 +16,8 @@ struct list_kind {
     enum cs_kind index;
     bool by_number;      // scores are rising numbers, newest first; else by the bytes of members
     bool each_partition; // the list goes on in the next partition
-    // The key of a member's document: "<document>/<account>/<what id answers>"; without an account "<document>/<…>".
+    // The key of a member's document: "<document>/<account>/<what id answers>"; without an account
+    // "<document>/<…>".
     enum cs_kind document;
     const char *(*id)(const char *member);
     // Puts one item; nothing for a tombstone. False: the document cannot be read.

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What /readyz and the metrics tell of each partition's catalog: the oldest share that waits for an answer, and
-// how many agents are heard of. It asks every few seconds, one question at a time: first which generation of
-// the catalog is live, then the ends of its indexes. The answers are short, however many shares and agents exist.
+// What /readyz and the metrics tell of each partition's catalog: the oldest share that waits for an
+// answer, and how many agents are heard of. It asks every few seconds, one question at a time:
+// first which generation of the catalog is live, then the ends of its indexes. The answers are
+// short, however many shares and agents exist.
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

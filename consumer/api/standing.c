@@ -7,7 +7,8 @@
 //
 //   - Kafka was asked for the published outcomes since Redis was last away, and since the position
 //     last went back. Kafka must tell: the API also serves partitions that other processes have.
-//   - The catalog has reached the last of them, and no position that was seen before is ahead of it.
+//   - The catalog has reached the last of them, and no position that was seen before is ahead of
+//     it.
 //
 // Otherwise the answer is 503 with Retry-After. Positions are also read each second, so that a loss
 // is seen when nobody asks. A thread of its own asks Kafka.

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Calls that wait for an outcome. Each partition has a watch. While a call waits there, the watch subscribes
-// to the partition's channel (on a connection of its own). After each commit that it hears of, it looks up
-// the outcomes of all waiting calls together. Looks of one watch never overlap and begin at least LOOK_GAP_MS
-// apart: their number does not grow with calls times commits. Without messages it looks every BACKSTOP_TICKS.
+// Calls that wait for an outcome. Each partition has a watch. While a call waits there, the watch
+// subscribes to the partition's channel (on a connection of its own). After each commit that it
+// hears of, it looks up the outcomes of all waiting calls together. Looks of one watch never
+// overlap and begin at least LOOK_GAP_MS apart: their number does not grow with calls times
+// commits. Without messages it looks every BACKSTOP_TICKS.
 //
-// hiredis 0.14 loses a channel's callback when it is subscribed again before the UNSUBSCRIBE is confirmed.
-// Therefore a watch's subscription has states.
+// hiredis 0.14 loses a channel's callback when it is subscribed again before the UNSUBSCRIBE is
+// confirmed. Therefore a watch's subscription has states.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

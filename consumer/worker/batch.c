@@ -202,9 +202,9 @@ static bool refill(struct cs_partition *p) {
     return p->taken_len > 0;
 }
 
-// An assignment takes effect after the call returned. Then it fetches again what p->taken may still hold.
-// A record from before it, or one that comes twice, must not be judged. The first record after a start is
-// exactly the one that was asked for.
+// An assignment takes effect after the call returned. Then it fetches again what p->taken may still
+// hold. A record from before it, or one that comes twice, must not be judged. The first record
+// after a start is exactly the one that was asked for.
 static bool is_left_over(struct cs_partition *p, const rd_kafka_message_t *m) {
     if (m->offset < p->next_fetch || (p->rewound && m->offset != p->next_fetch))
         return true;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// DER (X.690 section 10): a reader of views and a small writer, so that what is accepted depends on these
-// rules and never on the release of a library: the same log must give the same verdicts for ever.
+// DER (X.690 section 10): a reader of views and a small writer, so that what is accepted depends on
+// these rules and never on the release of a library: the same log must give the same verdicts for
+// ever.
 //
-// The reader takes low tag numbers and definite, minimally encoded lengths only. Every function that returns
-// false has found something that is not DER of the wanted form; the cursor is then of no further use. Views
-// live as long as the input.
+// The reader takes low tag numbers and definite, minimally encoded lengths only. Every function
+// that returns false has found something that is not DER of the wanted form; the cursor is then of
+// no further use. Views live as long as the input.
 #pragma once
 
 #include "certsync/base/buf.h"
@@ -69,16 +70,16 @@ CS_MUST_USE bool der_take(struct der *d, uint8_t tag, struct cs_bytes *ret);
 CS_MUST_USE bool der_enter(struct der *d, uint8_t tag, struct der *ret);
 // An OBJECT IDENTIFIER of well-formed arcs.
 CS_MUST_USE bool der_take_oid(struct der *d, struct cs_bytes *ret);
-// A non-negative INTEGER, minimally encoded; *ret is its magnitude without a leading zero byte (one zero byte
-// for 0).
+// A non-negative INTEGER, minimally encoded; *ret is its magnitude without a leading zero byte (one
+// zero byte for 0).
 CS_MUST_USE bool der_take_unsigned(struct der *d, struct cs_bytes *ret);
 CS_MUST_USE bool der_take_small(struct der *d, int *ret); // 0 .. 2^24-1
 // Contents of single values: an OBJECT IDENTIFIER, an INTEGER of either sign, a BIT STRING.
 bool der_oid_valid(struct cs_bytes content);
 bool der_integer_valid(struct cs_bytes content);
 bool der_bits_valid(struct cs_bytes content);
-// A value whose type the specification leaves open (ANY): where its type is a universal one, it is of that type's form. What
-// is inside of a SEQUENCE or SET is nobody's to read.
+// A value whose type the specification leaves open (ANY): where its type is a universal one, it is
+// of that type's form. What is inside of a SEQUENCE or SET is nobody's to read.
 bool der_any_valid(const struct der_value *v);
 // A BOOLEAN, 00 or FF.
 CS_MUST_USE bool der_take_boolean(struct der *d, bool *ret);

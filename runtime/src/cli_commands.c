@@ -27,7 +27,7 @@ static int print(const struct cs_cli *cli, const struct cs_buf *text) {
     return CS_EXIT_OK;
 }
 
-// --- codes -----------------------------------------------------------------------------------------------
+// --- codes ---------------------------------------------------------------------------------------
 
 static int run_codes(const struct cs_cli *cli) {
     const struct doc_options *o = cli->values;
@@ -58,7 +58,7 @@ const struct cs_command cs_cmd_codes = {
     .run = run_codes,
 };
 
-// --- settings --------------------------------------------------------------------------------------------
+// --- settings ------------------------------------------------------------------------------------
 
 static int run_settings(const struct cs_cli *cli) {
     const struct doc_options *o = cli->values;
@@ -107,7 +107,7 @@ const struct cs_command cs_cmd_settings = {
     .run = run_settings,
 };
 
-// --- completion and manual -------------------------------------------------------------------------------
+// --- completion and manual -----------------------------------------------------------------------
 
 struct completion {
     const char *shell;

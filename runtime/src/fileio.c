@@ -100,7 +100,8 @@ static bool same_file(const struct stat *a, const struct stat *b) {
 
 static bool open_regular(const char *path, unsigned flags, int *ret_fd, struct stat *st, struct cs_err *err) {
     int nofollow = flags & CS_FILE_NOFOLLOW ? O_NOFOLLOW : 0;
-    // O_NONBLOCK: opening a FIFO that nobody writes to must not hang; it has no effect on regular files.
+    // O_NONBLOCK: opening a FIFO that nobody writes to must not hang; it has no effect on regular
+    // files.
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | nofollow);
     if (fd < 0)
         return fail(err, path, "open", errno);

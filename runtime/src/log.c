@@ -258,7 +258,8 @@ static int64_t mono_ms(void) {
     return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-// Under state_lock. False: do not write. *ret_suppressed: how many were not written before this one.
+// Under state_lock. False: do not write. *ret_suppressed: how many were not written before this
+// one.
 static bool admit(const struct line *l, unsigned *ret_suppressed) {
     uint64_t hash = hash_text(l->text, l->len);
     struct slot *s = &slots[hash % SLOTS];

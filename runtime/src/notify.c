@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// sd_notify(3): a datagram to the socket that NOTIFY_SOCKET names; a leading '@' means the abstract name
-// space.
+// sd_notify(3): a datagram to the socket that NOTIFY_SOCKET names; a leading '@' means the abstract
+// name space.
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>

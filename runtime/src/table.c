@@ -31,8 +31,8 @@ struct glyph {
 };
 
 static bool is_wide(uint32_t c) {
-    // East Asian Wide and Fullwidth (Unicode 15, UAX 11), and emoji; in blocks, which is near enough for a
-    // table.
+    // East Asian Wide and Fullwidth (Unicode 15, UAX 11), and emoji; in blocks, which is near
+    // enough for a table.
     return (c >= 0x1100 && c <= 0x115f) || (c >= 0x2e80 && c <= 0xa4cf && c != 0x303f) ||
            (c >= 0xac00 && c <= 0xd7a3) || (c >= 0xf900 && c <= 0xfaff) || (c >= 0xfe30 && c <= 0xfe6f) ||
            (c >= 0xff00 && c <= 0xff60) || (c >= 0xffe0 && c <= 0xffe6) || (c >= 0x1f300 && c <= 0x1f64f) ||

@@ -17,7 +17,7 @@ extern const struct cs_fields cs_summary_fields;      // struct cs_cert_summary
 #define CS_FIELD_ANY_TIME .type = &cs_type_int, .min = -CS_JSON_INT_MAX, .max = CS_JSON_INT_MAX
 #define CS_FIELD_COUNT    .type = &cs_type_int, .min = 0, .max = CS_JSON_INT_MAX
 
-// Reads a catalog's document into *zeroed; FATAL where it is not one. What was allocated is in *zeroed also
-// on failure.
+// Reads a catalog's document into *zeroed; FATAL where it is not one. What was allocated is in
+// *zeroed also on failure.
 CS_MUST_USE bool cs_entry_read(struct cs_bytes json, const struct cs_fields *fs, void *zeroed,
                                struct cs_err *err);

@@ -25,7 +25,8 @@ struct cs_event_kind {
 
 extern const struct cs_event_kind cs_event_kinds[CS_EVENT_TYPE_END];
 
-// What a reader knows: rows by type (cs_event_kinds, but in tests of rulesets), and the ruleset that is in force.
+// What a reader knows: rows by type (cs_event_kinds, but in tests of rulesets), and the ruleset
+// that is in force.
 struct cs_event_grammar {
     const struct cs_event_kind *kinds;
     int64_t ruleset;

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tables that say how members of JSON objects and members of structs belong together, internal to model/. One
-// table drives reading, writing and the details of what is refused:
+// Tables that say how members of JSON objects and members of structs belong together, internal to
+// model/. One table drives reading, writing and the details of what is refused:
 //
 //     static const struct cs_field rows[] = {
 //         {CS_FIELD("seq", struct cs_stream, seq), .type = &cs_type_int, .max = CS_JSON_INT_MAX},
 //     };
 //     static const struct cs_fields fields = {rows, CS_ARRAY_LEN(rows)};
 //
-// Members are written in the table's order. They are read in any order, each at most once; in a canonical
-// text (json.h) only in the table's order, and an optional one that holds its default must be absent. The
-// struct must be zeroed before it is read; what a failed read has allocated is in it, for its _clear.
+// Members are written in the table's order. They are read in any order, each at most once; in a
+// canonical text (json.h) only in the table's order, and an optional one that holds its default
+// must be absent. The struct must be zeroed before it is read; what a failed read has allocated is
+// in it, for its _clear.
 #pragma once
 
 #include "certsync/base/json_write.h"
@@ -22,8 +23,8 @@ struct cs_field;
 struct cs_field_type {
     bool (*read)(struct cs_reader *r, const struct cs_field *f, void *base);
     void (*write)(struct cs_buf *b, const struct cs_field *f, const void *base);
-    bool (*absent)(const struct cs_field *f,
-                   const void *base); // the value of an optional member that is left out
+    // the value of an optional member that is left out
+    bool (*absent)(const struct cs_field *f, const void *base);
 };
 
 // What a string may hold.
@@ -35,8 +36,8 @@ struct cs_form {
 struct cs_fields {
     const struct cs_field *rows; // at most 32
     size_t n;
-    // Both may be NULL. check: what no row can say alone; seen has a bit for each row. absent: of an optional
-    // object.
+    // Both may be NULL. check: what no row can say alone; seen has a bit for each row. absent: for
+    // an optional object.
     bool (*check)(struct cs_reader *r, const void *base, uint32_t seen);
     bool (*absent)(const void *base);
 };
@@ -48,11 +49,12 @@ struct cs_field {
     uint16_t at;     // offset in the struct
     uint16_t size;   // of the member
     uint16_t len_at; // lists: offset of the size_t that counts
-    uint16_t
-        has; // 1 + offset of the bool that says whether an optional member is there; 0: its default says so
+    // 1 + offset of the bool that says whether an optional member is there; 0: its default says so
+    uint16_t has;
     bool optional;
-    uint8_t
-        since; // the ruleset that brings it: before that one is in force the member is unknown; 0: always there
+    // the ruleset that brings it: before that one is in force the member is unknown; 0: always
+    // there
+    uint8_t since;
     const struct cs_field_type *type;
     int64_t min, max;               // integers; lists: numbers of items
     int64_t none;                   // integers: the default
@@ -78,8 +80,8 @@ CS_MUST_USE bool cs_fields_decode(struct cs_bytes text, const struct cs_fields *
 
 extern const struct cs_form cs_form_uuid, cs_form_kid, cs_form_account, cs_form_deployment, cs_form_owner,
     cs_form_pattern;
-extern const struct cs_form
-    cs_form_name; // at most CS_NAME_MAX printable ASCII characters, also none: the rules look closer
+// at most CS_NAME_MAX printable ASCII characters, also none: the rules look closer
+extern const struct cs_form cs_form_name;
 extern const struct cs_form cs_form_ascii; // printable ASCII
 extern const struct cs_form cs_form_text;  // UTF-8 without control characters
 

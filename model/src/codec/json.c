@@ -38,7 +38,8 @@ static size_t put_step(const struct cs_reader_step *s, char *out, size_t size) {
     return n < 0 ? 0 : (size_t)n;
 }
 
-// "data.chain[1]", "" at the top; "..." stands for steps that do not fit. At most PATH_MAX_LEN + 3 bytes.
+// "data.chain[1]", "" at the top; "..." stands for steps that do not fit. At most PATH_MAX_LEN + 3
+// bytes.
 static void put_path(const struct cs_reader *r, char *out) {
     char path[PATH_MAX_LEN + 4];
     size_t len = 0;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the OpenSSL modules share: the inside of cs_crypto and of public keys, and verification of bare
-// signatures.
+// What the OpenSSL modules share: the inside of cs_crypto and of public keys, and verification of
+// bare signatures.
 //
-// Nothing here decides by what OpenSSL's decoders accept: structures are read by der.h, and OpenSSL gets
-// numbers and points.
+// Nothing here decides by what OpenSSL's decoders accept: structures are read by der.h, and OpenSSL
+// gets numbers and points.
 #pragma once
 
 #include "certsync/base/region.h"
@@ -56,7 +56,8 @@ struct kept_key {
 #define CONTEXT_WORTH 16
 #define TABLES_MAX    64 // about 150 KiB each
 
-// What a curve's signatures are verified with soonest. It depends on OpenSSL's release, its options and the processor.
+// What a curve's signatures are verified with soonest. It depends on OpenSSL's release, its options
+// and the processor.
 struct ec_pace {
     unsigned table_worth; // how many uses of a key pay for its table; 0: never
     bool plain;           // keys without a table are verified sooner here than by EVP, too
@@ -72,7 +73,8 @@ struct curve_slot {
     struct ec_pace pace;
 };
 
-// Whether sig is the key's over the digest, the key being one on a curve. k: the key's entry; NULL at its first use.
+// Whether sig is the key's over the digest, the key being one on a curve. k: the key's entry; NULL
+// at its first use.
 typedef bool curve_verify_fn(struct cs_crypto *c, const struct cs_pubkey *key, struct kept_key *k,
                              const uint8_t *digest, size_t digest_len, struct cs_bytes sig);
 // Twins, each in its file.
@@ -103,11 +105,11 @@ size_t crypto_digest_len(enum crypto_digest d);
 void crypto_digest(struct cs_crypto *c, enum crypto_digest d, const struct cs_bytes *parts, size_t n,
                    uint8_t *ret);
 
-// Fills err with FATAL, the context and OpenSSL's whole error queue, which is empty afterwards. Returns
-// false.
+// Fills err with FATAL, the context and OpenSSL's whole error queue, which is empty afterwards.
+// Returns false.
 bool crypto_fail(struct cs_err *err, const char *what);
-// Empties the queue after a call whose failure is an answer. A failure for want of memory is none: it ends
-// the process, since a verdict must be a function of the record.
+// Empties the queue after a call whose failure is an answer. A failure for want of memory is none:
+// it ends the process, since a verdict must be a function of the record.
 void crypto_refused(void);
 
 struct curve_slot *crypto_slot_of(struct cs_crypto *c, enum cs_key_type type); // NULL where it is no curve's
@@ -119,22 +121,27 @@ bool crypto_load_point(struct cs_crypto *c, const struct cs_pubkey *key);
 // Whether sig is key's signature over tbs. False where the algorithm is not one of the key's type.
 bool crypto_verify(struct cs_crypto *c, const struct cs_pubkey *key, const struct sig_alg *alg,
                    struct cs_bytes tbs, struct cs_bytes sig);
-// The same over a digest that is there already (not Ed25519, not SM2's: its digest is sm2_digest's).
+// The same over a digest that is there already (not Ed25519, not SM2's: its digest is
+// sm2_digest's).
 bool crypto_verify_digest(struct cs_crypto *c, const struct cs_pubkey *key, const struct sig_alg *alg,
                           const uint8_t *digest, struct cs_bytes sig);
-// GB/T 32918.2 section 6.1: SM3(Z || message), Z from the default id and the public point (65 bytes).
+// GB/T 32918.2 section 6.1: SM3(Z || message), Z from the default id and the public point (65
+// bytes).
 void crypto_sm2_digest(struct cs_crypto *c, struct cs_bytes point, const struct cs_bytes *parts, size_t n,
                        uint8_t ret[32]);
-// The digest over the empty id, which is OpenSSL's default and nobody else's: only to name the mistake.
+// The digest over the empty id, which is OpenSSL's default and nobody else's: only to name the
+// mistake.
 bool crypto_sm2_empty_id(struct cs_crypto *c, const struct cs_pubkey *key, struct cs_bytes message,
                          struct cs_bytes sig);
-// The algorithm that a key of this type signs with where the choice is ours (proof of possession, requests).
+// The algorithm that a key of this type signs with where the choice is ours (proof of possession,
+// requests).
 struct sig_alg crypto_alg_of(enum cs_key_type type);
 // PKCS#1 v1.5's DigestInfo prefix (RFC 8017 section 9.2 note 1).
 struct cs_bytes crypto_digest_info(enum crypto_digest d);
 #define DIGEST_INFO_MAX (19 + 64)
 
-// Reads an AlgorithmIdentifier of a signature; false where it is not well-formed. Unknown ones are SIG_WEAK.
+// Reads an AlgorithmIdentifier of a signature; false where it is not well-formed. Unknown ones are
+// SIG_WEAK.
 CS_MUST_USE bool sig_alg_parse(struct cs_bytes algorithm, struct sig_alg *ret);
 // The AlgorithmIdentifier's DER of what crypto_alg_of says.
 struct cs_bytes sig_alg_der(enum cs_key_type type);

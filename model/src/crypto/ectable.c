@@ -17,8 +17,8 @@
 #define HAVE_TABLES 0
 #endif
 
-// A table costs about 33 ms for P-256, 1.4 ms for P-384 and 0.7 ms for SM2, and saves 33, 390 and 190 us a
-// verification.
+// A table costs about 33 ms for P-256, 1.4 ms for P-384 and 0.7 ms for SM2, and saves 33, 390 and
+// 190 us a verification.
 #define WORTH_P256   512
 #define WORTH_OTHERS 6
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is signed, as lists of parts: digests take them one after the other without copying (sign.h has the
-// formats).
+// What is signed, as lists of parts: digests take them one after the other without copying (sign.h
+// has the formats).
 #pragma once
 
 #include "certsync/model/sign.h"

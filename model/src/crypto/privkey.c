@@ -377,7 +377,8 @@ static bool read_sec1(struct cs_bytes der, struct cs_bytes curve, struct cs_priv
     return read_by_algorithm(&p, err) && build(&p, ret, err);
 }
 
-// SM2EnvelopedKey ::= SEQUENCE { AlgorithmIdentifier, SM2Cipher, public key BIT STRING, encrypted key BIT STRING }
+// SM2EnvelopedKey ::= SEQUENCE { AlgorithmIdentifier, SM2Cipher, public key BIT STRING,
+//                                encrypted key BIT STRING }
 static bool is_enveloped(struct der seq) {
     struct cs_bytes v;
     size_t sequences = 0;

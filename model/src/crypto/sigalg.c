@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Signature algorithms: their identifiers (RFC 4055, RFC 5758, RFC 8410, GM/T 0006), and SM2's digest.
+// Signature algorithms: their identifiers (RFC 4055, RFC 5758, RFC 8410, GM/T 0006), and SM2's
+// digest.
 #include "crypto/crypto_impl.h"
 
 static const struct {

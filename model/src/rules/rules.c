@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How a record is judged: facts, rules in order, effect. The rules themselves stand in rules_table.h.
+// How a record is judged: facts, rules in order, effect. The rules themselves stand in
+// rules_table.h.
 #include "certsync/model/rules.h"
 
 #include <inttypes.h>

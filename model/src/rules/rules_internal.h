@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What the files of the rules share. A decision goes through four steps: the facts are gathered
-// (rules_facts.c: all reads that can be foreseen), the rules look at them (the tables of rules_table.h, in
-// order; rules look and change nothing), the first that is broken gives the verdict, and where none is, the
-// event takes effect (cs_effect_*, one for each type).
+// (rules_facts.c: all reads that can be foreseen), the rules look at them (the tables of
+// rules_table.h, in order; rules look and change nothing), the first that is broken gives the
+// verdict, and where none is, the event takes effect (cs_effect_*, one for each type).
 #pragma once
 
 #include <string.h>
@@ -112,8 +112,8 @@ static inline bool cs_judge_stopped(const struct cs_judge *j) {
     return j->needed || j->failed;
 }
 
-// Fill j->f: who signed, and what it is about. Where something is needed the rest of what can be foreseen is
-// noted all the same.
+// Fill j->f: who signed, and what it is about. Where something is needed the rest of what can be
+// foreseen is noted all the same.
 void cs_facts_signer(struct cs_judge *j);
 void cs_facts_subject(struct cs_judge *j);
 void cs_facts_clear(struct cs_facts *f);
@@ -130,7 +130,8 @@ void cs_judge_put_share(struct cs_judge *j, const struct cs_share *share);
 #define CS_NAMES_TEXT_MAX ((size_t)32 * 1024)
 size_t cs_names_listed(char *const *names, size_t n);
 
-// A derived event for account about a certificate, appended to the decision; NULL out of memory (noted).
+// A derived event for account about a certificate, appended to the decision; NULL out of memory
+// (noted).
 struct cs_event *cs_judge_emit(struct cs_judge *j, enum cs_event_type type, const char *account,
                                const char *certificate);
 // A pending share event has ended so.
@@ -142,7 +143,8 @@ CS_MUST_USE bool cs_prepare_by(const struct cs_rulebook *book, struct cs_crypto 
                                int32_t partition_count, int64_t ruleset, const struct cs_record *r,
                                cs_key_lookup lookup, void *lookup_arg, struct cs_region *region,
                                struct cs_prepared **ret, struct cs_err *err);
-// Reads the record again, under another ruleset; its content waits for cs_prepare_content. False: FATAL.
+// Reads the record again, under another ruleset; its content waits for cs_prepare_content. False:
+// FATAL.
 CS_MUST_USE bool cs_prepare_again(const struct cs_rule_context *ctx, const struct cs_record *r,
                                   int64_t ruleset, struct cs_prepared *p, struct cs_err *err);
 // The half of cs_prepare that looks at certificates and keys. False: FATAL.
@@ -151,21 +153,22 @@ CS_MUST_USE bool cs_prepare_content(struct cs_crypto *c, struct cs_prepared *p, 
 // The matched request has given its key to a certificate (rules_csr.c).
 void cs_csr_used(struct cs_judge *j, const struct cs_certificate *by);
 
-// The owner's end of shares (rules_share.c).
-// Closes an open or pending share: its document, its index entry, its event's conclusion, and a withdrawal
-// for the recipient. Does not touch the certificate's list.
+// The owner's end of shares (rules_share.c). Closes an open or pending share: its document, its
+// index entry, its event's conclusion, and a withdrawal for the recipient. Does not touch the
+// certificate's list.
 void cs_share_close(struct cs_judge *j, struct cs_share *share, enum cs_code why);
 // Offers the certificate's present version to all that it is shared with.
 void cs_share_offer_all(struct cs_judge *j, const struct cs_certificate *cert);
-// The recipient's end (rules_share_in.c): takes the entry away and leaves the id closed; answers `removed` to
-// the owner where tell.
+// The recipient's end (rules_share_in.c): takes the entry away and leaves the id closed; answers
+// `removed` to the owner where tell.
 void cs_shared_in_remove(struct cs_judge *j, const struct cs_shared_in *entry, enum cs_code why, bool tell);
 // Whether the change ends the shares of the account (rules_trust.c).
 bool cs_account_ends_shares(const struct cs_account *before, const struct cs_event_account *change);
 // All shares of the account end, at both ends.
 void cs_shares_end(struct cs_judge *j, enum cs_code why);
 
-// Who may send events of a type (rules_agent.c, from the rows of event_types.h). A sender that is not named is NOBODY.
+// Who may send events of a type (rules_agent.c, from the rows of event_types.h). A sender that is
+// not named is NOBODY.
 struct cs_event_sender {
     unsigned char sender; // CS_SENDER_ of rules_table.h
     unsigned right;       // CS_SENDER_RIGHT: the CS_CAN_ bit that the key needs

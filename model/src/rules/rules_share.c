@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The owner's end of shares. A share is pending until the recipient's partition answers, open from the first
-// acceptance, and closed for good by a refusal, a removal, or the owner:
+// The owner's end of shares. A share is pending until the recipient's partition answers, open from
+// the first acceptance, and closed for good by a refusal, a removal, or the owner:
 //
 //               accepted            refused, removed      unshare, cascade, account    new version
 //   pending     open; concluded     closed; concluded     closed; concluded; withdraw  offer

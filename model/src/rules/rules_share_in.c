@@ -2,12 +2,16 @@
 //
 // The recipient's end of shares. An id that was ever closed stays so, whatever is offered later:
 //
-//            offer                                      withdraw   own delete         account changes
-//   none     taken: open, accepted; else closed, refused   closed     (not found)        nothing
-//   open     newer, or of that version with another chain or other tags: taken, accepted; else closed, removed
-//                                                       closed     closed, removed    closed, removed
-//            older, or the same: accepted again
-//   closed   removed                                    nothing    (not found)        nothing
+//            offer                     withdraw   own delete         account changes
+//   none     taken: open, accepted     closed     (not found)        nothing
+//            else: closed, refused
+//   open     news: taken, accepted     closed     closed, removed    closed, removed
+//            news that is not taken:
+//            closed, removed
+//            no news: accepted again
+//   closed   removed                   nothing    (not found)        nothing
+//
+// News is a newer version, or the same version with another chain or other tags.
 #include <string.h>
 
 #include "rules/rules_internal.h"

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The rule book: every rule, in the order in which they are checked. The first that does not hold gives the verdict.
+// The rule book: every rule, in the order in which they are checked. The first rule that does not
+// hold gives the verdict.
 //
-// A row that was once in force stays as it is. The log is judged again whenever a catalog is made anew, and each verdict is held against the one that
-// was published: a row that is changed, moved or taken away in place would contradict every log that it has judged. Its workers stop
-// (a fork), and verify calls its true outcomes false. So what a release judges differently comes with the next ruleset: a new row
-// has SINCE(n), one that is to end DURING(first, last), one that changes is ended and stands again beside itself. Each log takes the step where
-// root says so (system.ruleset), between two records. A function that rows of two rulesets share may ask j->ruleset; so may who may send, what
-// is read, and effects. Types (event_types.h) and members (fields.h) have their SINCE as well.
+// Never change a row that was in force. Each new catalog judges the log again, and each verdict is
+// compared with the one that was published. If a row is changed, moved or removed in place, it
+// contradicts every log that it has judged: workers stop (a fork), and verify calls true outcomes
+// false. What a release judges differently comes with the next ruleset. A new row has SINCE(n). A
+// row that ends has DURING(first, last). A row that changes ends, and the changed row stands beside
+// it. Each log takes the step where root says so (system.ruleset), between two records. A function
+// that rows of two rulesets share may ask j->ruleset. So may who may send, what is read, and
+// effects. Types (event_types.h) and members (fields.h) have their SINCE as well.
 //
-// X(WHEN, ON, CODE, FUNCTION, "What holds, in the domain's words."): ON is one of the groups of event types below (ON_*).
+// X(WHEN, ON, CODE, FUNCTION, "What holds, in the domain's words."): ON is one of the groups of
+// event types below (ON_*).
 #pragma once
 
 #include "rules/rules_internal.h"
@@ -18,17 +22,22 @@
 #define SINCE(n)            n, INT64_MAX
 #define DURING(first, last) first, last
 
-// Who may send an event: X(SENDER, FUNCTION of rules_agent.c, "What holds."). Each type's row names one (event_types.h).
+// Who may send an event: X(SENDER, FUNCTION of rules_agent.c, "What holds."). Each type's row names
+// one (event_types.h).
 // clang-format off
 #define CS_SENDERS(X) \
     X(NOBODY, by_nobody, "Nobody may send it.") \
     X(ROOT, by_root, "Root alone says what is trusted.") \
     X(ADMIN, by_admin, "Admins keep the accounts and revoke keys.") \
-    X(ENROLLER, by_enroller, "Keys are enrolled by an admin, or with a join token while it lasts, as often as it may, within its grant.") \
+    X(ENROLLER, by_enroller, \
+      "Keys are enrolled by an admin, or with a join token while it lasts, as often as it may, " \
+      "within its grant.") \
     X(ITSELF, by_itself, \
-      "A key speaks for itself only: its next key, its heartbeat. A join token does neither, nor does a key whose time is over.") \
+      "A key speaks for itself only: its next key, its heartbeat. A join token does neither, nor " \
+      "does a key whose time is over.") \
     X(RIGHT, by_right, \
-      "The key was enrolled with the right to do this (for a certificate that takes a request's key also the right csr), and its time is not over; admins have no such right.") \
+      "The key was enrolled with the right to do this (for a certificate that takes a request's " \
+      "key also the right csr), and its time is not over; admins have no such right.") \
     X(ISSUER, by_issuer, "Issuers bring official and test certificates.") \
     X(SERVICE, by_service, "Offers, withdrawals and answers come from the consumer itself.")
 
@@ -42,8 +51,8 @@ enum { CS_EVENT_TYPES(X) };
 #undef BY_RIGHT
 #define ON_IF_BY_RIGHT(symbol, ...) | (uint64_t) CS_BY_RIGHT_##symbol << CS_EVENT_##symbol
 
-// Groups of event types that a rule looks at, as bits. BY_RIGHT comes from the types' rows: a new type is in it by itself, and
-// what names nothing is outside of every pattern.
+// Groups of event types that a rule looks at, as bits. BY_RIGHT comes from the types' rows, so a
+// new type is in it by itself. An event that names nothing is outside of every pattern.
 #define ON(type) (UINT64_C(1) << CS_EVENT_##type)
 #define ON_EVERY UINT64_MAX
 #define ON_GENESIS      ON(SYSTEM_GENESIS)
@@ -66,105 +75,170 @@ enum { CS_EVENT_TYPES(X) };
 #define ON_CSR_DELETE   ON(CSR_DELETE)
 #define ON_OFFER        ON(SHARE_OFFER)
 #define ON_ACCOUNTS \
-    (~(ON(SYSTEM_GENESIS) | ON(SYSTEM_RULESET) | ON(TRUST_ADD) | ON(TRUST_REMOVE) | ON(ACCOUNT_REGISTER) | \
-       ON(SHARE_OFFER) | ON(SHARE_WITHDRAW) | ON(SHARE_ANSWER)))
+    (~(ON(SYSTEM_GENESIS) | ON(SYSTEM_RULESET) | ON(TRUST_ADD) | ON(TRUST_REMOVE) | \
+       ON(ACCOUNT_REGISTER) | ON(SHARE_OFFER) | ON(SHARE_WITHDRAW) | ON(SHARE_ANSWER)))
 
 // Who sent it, and whether it counts: before anything of the event itself is looked at.
 #define CS_RULES_ENVELOPE(X) \
     X(SINCE(1), EVERY, EVENT_TOO_LARGE, cs_rule_bytes, "The value has at most 256 KiB.") \
-    X(SINCE(1), EVERY, EVENT_UNSIGNED, cs_rule_bytes, "There is exactly one header certsync-sig, and it is the base64 of a signature.") \
+    X(SINCE(1), EVERY, EVENT_UNSIGNED, cs_rule_bytes, \
+      "There is exactly one header certsync-sig, and it is the base64 of a signature.") \
     X(SINCE(1), EVERY, EVENT_MALFORMED, cs_rule_bytes, \
-      "The content type and the value are those of a well-formed event: strict JSON, each member of the right form, none unknown.") \
+      "The content type and the value are those of a well-formed event: strict JSON, each member " \
+      "of the right form, none unknown.") \
     X(SINCE(1), EVERY, EVENT_UNKNOWN_TYPE, cs_rule_bytes, "The type is one of the known ones.") \
     X(SINCE(1), EVERY, EVENT_DEPLOYMENT, cs_rule_bytes, "The source names this deployment.") \
-    X(SINCE(1), EVERY, EVENT_MISROUTED, cs_rule_bytes, "The record lies in the partition of its account.") \
-    X(SINCE(1), EVERY, SYSTEM_ORDER, cs_rule_order, "The first record of a partition is its genesis; before it nothing counts.") \
+    X(SINCE(1), EVERY, EVENT_MISROUTED, cs_rule_bytes, \
+      "The record lies in the partition of its account.") \
+    X(SINCE(1), EVERY, SYSTEM_ORDER, cs_rule_order, \
+      "The first record of a partition is its genesis; before it nothing counts.") \
     X(SINCE(1), EVERY, EVENT_UNKNOWN_SIGNER, cs_rule_signer, \
-      "The signing key is root's, one that root trusts or trusted, or one of the account's, enrolled before this record.") \
-    X(SINCE(1), EVERY, EVENT_BAD_SIGNATURE, cs_rule_signature, "The signature is that key's, over these very bytes.") \
-    X(SINCE(1), EVERY, EVENT_REVOKED_SIGNER, cs_rule_not_revoked, "The key was not removed, revoked or rotated before this record.") \
+      "The signing key is root's, one that root trusts or trusted, or one of the account's, " \
+      "enrolled before this record.") \
+    X(SINCE(1), EVERY, EVENT_BAD_SIGNATURE, cs_rule_signature, \
+      "The signature is that key's, over these very bytes.") \
+    X(SINCE(1), EVERY, EVENT_REVOKED_SIGNER, cs_rule_not_revoked, \
+      "The key was not removed, revoked or rotated before this record.") \
     X(SINCE(1), EVERY, EVENT_REPLAYED, cs_rule_sequence, \
-      "The sequence number is above the key's last one; an event that is remembered is a duplicate and changes nothing.")
+      "The sequence number is above the key's last one; an event that is remembered is a " \
+      "duplicate and changes nothing.")
 
 // The event itself.
 #define CS_RULES_EVENT(X) \
-    X(SINCE(1), EVERY, EVENT_FORBIDDEN, cs_rule_may_send, "The sender may send events of this type.") \
+    X(SINCE(1), EVERY, EVENT_FORBIDDEN, cs_rule_may_send, \
+      "The sender may send events of this type.") \
     X(SINCE(1), ACCOUNTS, ACCOUNT_UNKNOWN, cs_rule_account, "The account is registered.") \
     \
-    X(SINCE(1), GENESIS, SYSTEM_ORDER, cs_rule_genesis_fits, "There is one genesis, and it names this deployment and its number of partitions.") \
+    X(SINCE(1), GENESIS, SYSTEM_ORDER, cs_rule_genesis_fits, \
+      "There is one genesis, and it names this deployment and its number of partitions.") \
     X(SINCE(1), RULESET, SYSTEM_RULESET, cs_rule_ruleset_next, "The ruleset is the next one.") \
     X(SINCE(1), TRUST_ADD, EVENT_MALFORMED, cs_rule_content, \
       "The key is a P-256 key (a custodian's: X25519 or P-256), and the subject is its id.") \
-    X(SINCE(1), TRUST_ADD, TRUST_EXISTS, cs_rule_trust_new, "The key is not root's, and was never trusted before.") \
-    X(SINCE(1), TRUST_REMOVE, TRUST_UNKNOWN, cs_rule_trust_known, "The key is trusted in this role.") \
-    X(SINCE(1), REGISTER, ACCOUNT_EXISTS, cs_rule_account_new, "The account is not registered yet.") \
+    X(SINCE(1), TRUST_ADD, TRUST_EXISTS, cs_rule_trust_new, \
+      "The key is not root's, and was never trusted before.") \
+    X(SINCE(1), TRUST_REMOVE, TRUST_UNKNOWN, cs_rule_trust_known, \
+      "The key is trusted in this role.") \
+    X(SINCE(1), REGISTER, ACCOUNT_EXISTS, cs_rule_account_new, \
+      "The account is not registered yet.") \
     X(SINCE(1), UPDATE, ACCOUNT_SHARES, cs_rule_shares_may_end, \
-      "Where the owner, the site or the verification changes, the account has at most 1,000 open and pending shares, in and out.") \
-    X(SINCE(1), NEW_AGENTS, EVENT_MALFORMED, cs_rule_content, "The key is a P-256 key, and the subject is its id.") \
-    X(SINCE(1), NEW_AGENTS, AGENT_EXISTS, cs_rule_agent_new, "The key was never enrolled in this account, and is not root's nor a trusted one.") \
-    X(SINCE(1), REVOKE, AGENT_UNKNOWN, cs_rule_agent_known, "The key is, or was, enrolled in this account.") \
+      "Where the owner, the site or the verification changes, the account has at most 1,000 open " \
+      "and pending shares, in and out.") \
+    X(SINCE(1), NEW_AGENTS, EVENT_MALFORMED, cs_rule_content, \
+      "The key is a P-256 key, and the subject is its id.") \
+    X(SINCE(1), NEW_AGENTS, AGENT_EXISTS, cs_rule_agent_new, \
+      "The key was never enrolled in this account, and is not root's nor a trusted one.") \
+    X(SINCE(1), REVOKE, AGENT_UNKNOWN, cs_rule_agent_known, \
+      "The key is, or was, enrolled in this account.") \
     \
     X(SINCE(1), NAMED, NAME_INVALID, cs_rule_name, \
       "The name has 1 to 128 letters, digits, '_', '-' and, but for SM2, '.'.") \
-    X(SINCE(1), SHARE, SHARE_RESHARE, cs_rule_not_shared_in, "What was shared in is not shared on.") \
-    X(SINCE(1), EXISTING, CERTIFICATE_NOT_FOUND, cs_rule_certificate, "The account has this certificate.") \
+    X(SINCE(1), SHARE, SHARE_RESHARE, cs_rule_not_shared_in, \
+      "What was shared in is not shared on.") \
+    X(SINCE(1), EXISTING, CERTIFICATE_NOT_FOUND, cs_rule_certificate, \
+      "The account has this certificate.") \
     X(SINCE(1), CSR_DELETE, CSR_NOT_FOUND, cs_rule_csr, "The account has this request.") \
-    X(SINCE(1), BY_RIGHT, EVENT_FORBIDDEN, cs_rule_pattern, "The key's pattern covers the name: the event's own, or that of what its id stands for.") \
+    X(SINCE(1), BY_RIGHT, EVENT_FORBIDDEN, cs_rule_pattern, \
+      "The key's pattern covers the name: the event's own, or that of what its id stands for.") \
     \
-    X(SINCE(1), UPLOADS, KEY_MISSING, cs_rule_content, "There is a private key, or a request to match.") \
+    X(SINCE(1), UPLOADS, KEY_MISSING, cs_rule_content, \
+      "There is a private key, or a request to match.") \
     X(SINCE(1), UPLOADS, KEY_MANY, cs_rule_content, "There is not both.") \
     X(SINCE(1), UPLOADS, CERT_TOO_MANY, cs_rule_content, "There are at most 10 certificates.") \
-    X(SINCE(1), UPLOADS, CERT_MALFORMED, cs_rule_content, "Each is one X.509 certificate in DER, with nothing after it; every field and extension that clients read has its form, and texts their alphabets.") \
-    X(SINCE(1), UPLOADS, CERT_NOT_V3, cs_rule_content, "They are of version 3 (old CA certificates of version 1).") \
-    X(SINCE(1), UPLOADS, CERT_WEAK_SIGNATURE, cs_rule_content, "They are signed with SHA-256 or better, or SM3; what roots sign of themselves does not matter.") \
-    X(SINCE(1), CSR_ADD, CSR_MALFORMED, cs_rule_content, "The request is one PKCS#10 request in DER, with nothing after it; its extensions have their form, too.") \
-    X(SINCE(1), KEYED, CERT_WEAK_KEY, cs_rule_content, "Keys are RSA of 2048 to 8192 bits, P-256, P-384, P-521, Ed25519 or SM2.") \
+    X(SINCE(1), UPLOADS, CERT_MALFORMED, cs_rule_content, \
+      "Each is one X.509 certificate in DER, with nothing after it; every field and extension " \
+      "that clients read has its form, and texts their alphabets.") \
+    X(SINCE(1), UPLOADS, CERT_NOT_V3, cs_rule_content, \
+      "They are of version 3 (old CA certificates of version 1).") \
+    X(SINCE(1), UPLOADS, CERT_WEAK_SIGNATURE, cs_rule_content, \
+      "They are signed with SHA-256 or better, or SM3; what roots sign of themselves does not " \
+      "matter.") \
+    X(SINCE(1), CSR_ADD, CSR_MALFORMED, cs_rule_content, \
+      "The request is one PKCS#10 request in DER, with nothing after it; its extensions have " \
+      "their form, too.") \
+    X(SINCE(1), KEYED, CERT_WEAK_KEY, cs_rule_content, \
+      "Keys are RSA of 2048 to 8192 bits, P-256, P-384, P-521, Ed25519 or SM2.") \
     X(SINCE(1), KEYED, CERT_EXPLICIT_CURVE, cs_rule_content, "Curves are named, not spelled out.") \
-    X(SINCE(1), CSR_ADD, CSR_BAD_SIGNATURE, cs_rule_content, "The request is signed by its own key.") \
-    X(SINCE(1), CSR_ADD, CSR_NO_NAME, cs_rule_content, "The request names a host: it has a subject alternative name.") \
+    X(SINCE(1), CSR_ADD, CSR_BAD_SIGNATURE, cs_rule_content, \
+      "The request is signed by its own key.") \
+    X(SINCE(1), CSR_ADD, CSR_NO_NAME, cs_rule_content, \
+      "The request names a host: it has a subject alternative name.") \
     X(SINCE(1), UPLOADS, CERT_IS_CA, cs_rule_content, "The leaf is no CA certificate.") \
-    X(SINCE(1), UPLOADS, CERT_ALGORITHM, cs_rule_content, "SM2 keys belong to the SM2 form, all others to the international one.") \
-    X(SINCE(1), UPLOADS, CERT_NO_NAME, cs_rule_content, "The leaf names somebody: a subject alternative name or a common name.") \
-    X(SINCE(1), UPLOADS, CHAIN_STRAY, cs_rule_content, "Every certificate is a link of a path from the leaf: a CA may be there as a root and cross-signed.") \
-    X(SINCE(1), UPLOADS, CHAIN_ORDER, cs_rule_content, "They are in the one order that their set has: the leaf, the shortest path to a root, then other links (cert.h).") \
-    X(SINCE(1), UPLOADS, CHAIN_BROKEN, cs_rule_content, "What has the name of an issuer that is missing signed with its key, and may: it is a CA certificate, and its path length holds.") \
-    X(SINCE(1), UPLOADS, SM2_USAGE, cs_rule_content, "Of an SM2 pair one may sign, the other encrypt.") \
+    X(SINCE(1), UPLOADS, CERT_ALGORITHM, cs_rule_content, \
+      "SM2 keys belong to the SM2 form, all others to the international one.") \
+    X(SINCE(1), UPLOADS, CERT_NO_NAME, cs_rule_content, \
+      "The leaf names somebody: a subject alternative name or a common name.") \
+    X(SINCE(1), UPLOADS, CHAIN_STRAY, cs_rule_content, \
+      "Every certificate is a link of a path from the leaf: a CA may be there as a root and " \
+      "cross-signed.") \
+    X(SINCE(1), UPLOADS, CHAIN_ORDER, cs_rule_content, \
+      "They are in the one order that their set has: the leaf, the shortest path to a root, then " \
+      "other links (cert.h).") \
+    X(SINCE(1), UPLOADS, CHAIN_BROKEN, cs_rule_content, \
+      "What has the name of an issuer that is missing signed with its key, and may: it is a CA " \
+      "certificate, and its path length holds.") \
+    X(SINCE(1), UPLOADS, SM2_USAGE, cs_rule_content, \
+      "Of an SM2 pair one may sign, the other encrypt.") \
     X(SINCE(1), UPLOADS, SM2_SAME_KEY, cs_rule_content, "The two have different keys.") \
     X(SINCE(1), UPLOADS, SM2_SUBJECT, cs_rule_content, "The two have the same subject.") \
-    X(SINCE(1), KEYED, KEY_MALFORMED, cs_rule_content, "The private key is sealed, both of a pair to one custodian.") \
+    X(SINCE(1), KEYED, KEY_MALFORMED, cs_rule_content, \
+      "The private key is sealed, both of a pair to one custodian.") \
     X(SINCE(1), KEYED, KEY_MISMATCH, cs_rule_content, \
-      "The private key signed for exactly this: deployment, account, sender, event, certificate and sealed key.") \
-    X(SINCE(1), UPLOADS, CERT_NOT_YET_VALID, cs_rule_begun, "The certificate is valid already when the record arrives at the broker.") \
-    X(SINCE(1), UPLOADS, CERT_EXPIRED, cs_rule_not_expired, "The certificate is still valid then.") \
-    X(SINCE(1), UPLOADS, CHAIN_INCOMPLETE, cs_rule_chain_complete, "The leaf's issuer is in the chain, where the account asks for that.") \
-    X(SINCE(1), KEYED, KEY_MALFORMED, cs_rule_custodian, "The key is sealed to a custodian that is trusted.") \
-    X(SINCE(1), CSR_ADD, CSR_EXISTS, cs_rule_csr_key_new, "No other request of the account has its key; the same request again changes nothing.") \
-    X(SINCE(1), CSR_ADD, CSR_NAME_TAKEN, cs_rule_csr_name_new, "No other request of the account has its name.") \
-    X(SINCE(1), UPLOADS, CSR_NO_MATCH, cs_rule_csr_match, "A request of this account has the certificate's key, where one is to be matched.") \
-    X(SINCE(1), UPLOADS, EVENT_FORBIDDEN, cs_rule_csr_pattern, "The key's pattern covers the name of that request, too; issuers have none.") \
-    X(SINCE(1), UPLOADS, NAME_TAKEN, cs_rule_name_free, "The name is free, or its certificate is to be replaced.") \
-    X(SINCE(1), UPLOADS, REPLACE_SOURCE, cs_rule_same_source, "A certificate is replaced by one of its own source and algorithm; what an issuer brings again is of the source that he says.") \
-    X(SINCE(1), UPLOADS, REPLACE_OLDER, cs_rule_not_older, "A certificate is not replaced by an older one, unless that is meant.") \
-    X(SINCE(1), NAMED, CERTIFICATE_ID_USED, cs_rule_id_new, "The id of something new was never used before.") \
-    X(SINCE(1), UPLOADS, QUOTA_CERTIFICATES, cs_rule_quota, "The account has room for one more certificate.") \
+      "The private key signed for exactly this: deployment, account, sender, event, certificate " \
+      "and sealed key.") \
+    X(SINCE(1), UPLOADS, CERT_NOT_YET_VALID, cs_rule_begun, \
+      "The certificate is valid already when the record arrives at the broker.") \
+    X(SINCE(1), UPLOADS, CERT_EXPIRED, cs_rule_not_expired, \
+      "The certificate is still valid then.") \
+    X(SINCE(1), UPLOADS, CHAIN_INCOMPLETE, cs_rule_chain_complete, \
+      "The leaf's issuer is in the chain, where the account asks for that.") \
+    X(SINCE(1), KEYED, KEY_MALFORMED, cs_rule_custodian, \
+      "The key is sealed to a custodian that is trusted.") \
+    X(SINCE(1), CSR_ADD, CSR_EXISTS, cs_rule_csr_key_new, \
+      "No other request of the account has its key; the same request again changes nothing.") \
+    X(SINCE(1), CSR_ADD, CSR_NAME_TAKEN, cs_rule_csr_name_new, \
+      "No other request of the account has its name.") \
+    X(SINCE(1), UPLOADS, CSR_NO_MATCH, cs_rule_csr_match, \
+      "A request of this account has the certificate's key, where one is to be matched.") \
+    X(SINCE(1), UPLOADS, EVENT_FORBIDDEN, cs_rule_csr_pattern, \
+      "The key's pattern covers the name of that request, too; issuers have none.") \
+    X(SINCE(1), UPLOADS, NAME_TAKEN, cs_rule_name_free, \
+      "The name is free, or its certificate is to be replaced.") \
+    X(SINCE(1), UPLOADS, REPLACE_SOURCE, cs_rule_same_source, \
+      "A certificate is replaced by one of its own source and algorithm; what an issuer brings " \
+      "again is of the source that he says.") \
+    X(SINCE(1), UPLOADS, REPLACE_OLDER, cs_rule_not_older, \
+      "A certificate is not replaced by an older one, unless that is meant.") \
+    X(SINCE(1), NAMED, CERTIFICATE_ID_USED, cs_rule_id_new, \
+      "The id of something new was never used before.") \
+    X(SINCE(1), UPLOADS, QUOTA_CERTIFICATES, cs_rule_quota, \
+      "The account has room for one more certificate.") \
     \
-    X(SINCE(1), DELETE, DELETE_SHARED, cs_rule_not_shared, "The certificate is not shared, or its shares are to end with it.") \
-    X(SINCE(1), SHARE, SHARE_SELF, cs_rule_share_other, "A certificate is shared with another account.") \
-    X(SINCE(1), SHARE, SHARE_UPLOADED, cs_rule_share_source, "Only official and test certificates are shared.") \
+    X(SINCE(1), DELETE, DELETE_SHARED, cs_rule_not_shared, \
+      "The certificate is not shared, or its shares are to end with it.") \
+    X(SINCE(1), SHARE, SHARE_SELF, cs_rule_share_other, \
+      "A certificate is shared with another account.") \
+    X(SINCE(1), SHARE, SHARE_UPLOADED, cs_rule_share_source, \
+      "Only official and test certificates are shared.") \
     X(SINCE(1), SHARE, SHARE_EXPIRED, cs_rule_share_valid, "It has not expired.") \
-    X(SINCE(1), SHARE, SHARE_UNVERIFIED, cs_rule_share_verified, "The account's owner is real-name verified.") \
-    X(SINCE(1), SHARE, SHARE_EXISTS, cs_rule_share_new, "It is not shared with that account already.") \
-    X(SINCE(1), SHARE, SHARE_LIMIT, cs_rule_share_limit, "It is shared with fewer accounts than the limit allows.") \
-    X(SINCE(1), SHARE, CERTIFICATE_ID_USED, cs_rule_id_new, "The event's id, which is the share's, was never used before.") \
+    X(SINCE(1), SHARE, SHARE_UNVERIFIED, cs_rule_share_verified, \
+      "The account's owner is real-name verified.") \
+    X(SINCE(1), SHARE, SHARE_EXISTS, cs_rule_share_new, \
+      "It is not shared with that account already.") \
+    X(SINCE(1), SHARE, SHARE_LIMIT, cs_rule_share_limit, \
+      "It is shared with fewer accounts than the limit allows.") \
+    X(SINCE(1), SHARE, CERTIFICATE_ID_USED, cs_rule_id_new, \
+      "The event's id, which is the share's, was never used before.") \
     X(SINCE(1), UNSHARE, SHARE_NOT_FOUND, cs_rule_share_there, "It is shared with that account.")
 
-// What the recipient of an offer (or of a shared certificate's next version) looks at. Where one does not hold, the offer is applied
-// and the answer refuses it with the code.
+// What the recipient checks of an offer, or of a shared certificate's next version. If a rule does
+// not hold, the offer is still applied, and the answer refuses it with the rule's code.
 #define CS_RULES_OFFER(X) \
     X(SINCE(1), OFFER, SHARE_SELF, cs_rule_offer_other, "The certificate is another account's.") \
-    X(SINCE(1), OFFER, SHARE_OWNER, cs_rule_offer_owner, "The recipient is an account, and of the same owner.") \
+    X(SINCE(1), OFFER, SHARE_OWNER, cs_rule_offer_owner, \
+      "The recipient is an account, and of the same owner.") \
     X(SINCE(1), OFFER, SHARE_SITE, cs_rule_offer_site, "Both are of one site.") \
-    X(SINCE(1), OFFER, SHARE_UNVERIFIED, cs_rule_offer_verified, "The recipient's owner is real-name verified.") \
+    X(SINCE(1), OFFER, SHARE_UNVERIFIED, cs_rule_offer_verified, \
+      "The recipient's owner is real-name verified.") \
     X(SINCE(1), OFFER, SHARE_EXPIRED, cs_rule_offer_valid, "The certificate has not expired.")
 // clang-format on
 

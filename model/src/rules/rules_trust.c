@@ -89,7 +89,8 @@ void cs_effect_account_register(struct cs_judge *j) {
     cs_state_add(j->state, cs_key_accounts(CS_NEW_KEY), j->ev->account, 0);
 }
 
-// All shares were made between accounts of one verified owner on one site. Where that ends, they end.
+// All shares were made between accounts of one verified owner on one site. Where that ends, they
+// end.
 static enum cs_code shares_end_by(const struct cs_account *before, const struct cs_account *after) {
     if (strcmp(before->owner, after->owner) != 0)
         return CS_CODE_SHARE_OWNER;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Items by their keys: open addressing, with a piece of each hash beside the item's place, so that a look touches
-// one line of the table and then the item itself. Items are not owned. There is no taking out of a single one.
+// Items by their keys: open addressing, with a piece of each hash beside the item's place, so that
+// a look touches one line of the table and then the item itself. Items are not owned. There is no
+// taking out of a single one.
 #pragma once
 
 #include <stdbool.h>

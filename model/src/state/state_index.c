@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Indexes: a hash by name and an array in order (score, then bytes of the name) over the same entries.
+// Indexes: a hash by name and an array in order (score, then bytes of the name) over the same
+// entries.
 #include "certsync/model/state.h"
 
 #include <assert.h>

@@ -8,7 +8,8 @@
 #include "certsync/model/state.h"
 #include "state/keyed.h"
 
-// Members of an index by their names. A failed insertion sets a local insert_failed; uthash must not exit().
+// Members of an index by their names. A failed insertion sets a local insert_failed; uthash must
+// not exit().
 #define HASH_NONFATAL_OOM      1
 #define uthash_nonfatal_oom(e) (insert_failed = true)
 #define XXH_INLINE_ALL
@@ -52,8 +53,8 @@ struct index {
     char key[];
 };
 
-// One write to an index. Where the index was known it was carried out, and holds what is needed to take it
-// back.
+// One write to an index. Where the index was known it was carried out, and holds what is needed to
+// take it back.
 struct op {
     enum cs_change_kind kind;
     struct index *index;

@@ -68,7 +68,8 @@ static bool take_validity(struct der *tbs, struct fields *f) {
            der_take_time(&v, &f->not_after_s) && der_done(&v);
 }
 
-// issuerUniqueID, subjectUniqueID: BIT STRINGs that nobody uses. Extensions: [3] { SEQUENCE { ... } }.
+// issuerUniqueID, subjectUniqueID: BIT STRINGs that nobody uses. Extensions: [3] { SEQUENCE { ... }
+// }.
 static bool take_tail(struct der *tbs, struct fields *f) {
     struct der v;
     struct cs_bytes bits;

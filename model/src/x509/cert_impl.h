@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a certificate holds besides the public view: references (it may be in a memo too), and what its chain
-// is checked with.
+// What a certificate holds besides the public view: references (it may be in a memo too), and what
+// its chain is checked with.
 #pragma once
 
 #include "certsync/model/cert.h"
@@ -21,7 +21,8 @@ struct cert_inside {
     struct san_list names;
 };
 
-// As cs_cert_parse, into a region or NULL. What lies in a region is never remembered, so not for what comes again.
+// As cs_cert_parse, into a region or NULL. What lies in a region is never remembered, so not for
+// what comes again.
 CS_MUST_USE bool cert_parse_into(struct cs_crypto *c, struct cs_bytes der, struct cs_region *region,
                                  struct cs_cert **ret, struct cs_err *err);
 

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The one order that a set of certificates has (cert.h says which): the same set gives the same answer, however
-// it was put together.
+// The one order that a set of certificates has (cert.h says which): the same set gives the same
+// answer, however it was put together.
 #pragma once
 
 #include "certsync/model/codes.h"
 #include "x509/cert_impl.h"
 
-// Pairs of a certificate and one with its issuer's name, in one set. Each may cost a verification, and each is a
-// fork of the search: real sets have one or two a certificate.
+// Pairs of a certificate and one with its issuer's name, in one set. Each may cost a verification,
+// and each is a fork of the search: real sets have one or two a certificate.
 #define PATH_LINKS_MAX 24
 
 struct path_order {

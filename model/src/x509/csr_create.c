@@ -61,8 +61,8 @@ static bool put_san(struct cs_buf *out, const char *name, struct cs_err *err) {
     return true;
 }
 
-// attributes [0] { SEQUENCE { extensionRequest, SET { SEQUENCE OF { SEQUENCE { subjectAltName, OCTET STRING }
-// } } } }
+// attributes [0] { SEQUENCE { extensionRequest,
+//                             SET { SEQUENCE OF { SEQUENCE { subjectAltName, OCTET STRING } } } } }
 static bool put_attributes(struct cs_buf *out, const char *const *names, size_t names_len,
                            struct cs_err *err) {
     static const uint8_t tags[] = {

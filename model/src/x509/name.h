@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// X.500 names (RFC 5280 section 4.1.2.4) and subject alternative names as text for people. All views are of a
-// Name's whole DER; name_valid comes first, the others take what it accepted.
+// X.500 names (RFC 5280 section 4.1.2.4) and subject alternative names as text for people. All
+// views are of a Name's whole DER; name_valid comes first, the others take what it accepted.
 #pragma once
 
 #include "certsync/base/region.h"
@@ -14,13 +14,13 @@ bool name_rdn_valid(struct cs_bytes rdn); // a RelativeDistinguishedName's conte
 bool name_empty(struct cs_bytes name);
 // The OID of an attribute by the name that it is shown with, in any case.
 CS_MUST_USE bool name_oid(const char *text, size_t len, struct cs_bytes *ret);
-// One line in RFC 2253's form, most specific first, UTF-8, control bytes and bytes that are not text as \XX;
-// cut to fit.
+// One line in RFC 2253's form, most specific first, UTF-8, control bytes and bytes that are not
+// text as \XX; cut to fit.
 void name_format(struct cs_bytes name, char *out, size_t out_size);
 // The most specific commonName, escaped as cs_text_escape does; "" where there is none.
 void name_common(struct cs_bytes name, char *out, size_t out_size);
-// RFC 5280 section 7.1: equal bytes, or the same attributes with text that differs in case (ASCII), runs of
-// spaces and string type only.
+// RFC 5280 section 7.1: equal bytes, or the same attributes with text that differs in case (ASCII),
+// runs of spaces and string type only.
 bool name_equal(struct cs_bytes a, struct cs_bytes b);
 // Whether name begins with all of base (RFC 5280 section 4.2.1.10), compared alike.
 bool name_within(struct cs_bytes name, struct cs_bytes base);
@@ -31,16 +31,18 @@ struct name_walk {
 };
 struct name_walk name_walk(struct cs_bytes name);
 bool name_walk_next(struct name_walk *w, struct cs_bytes oid, struct der_value *ret);
-// Text of a value, as bytes that are UTF-8 where the value kept its type's rules. False for what is no string. What does not
-// fit in out is left off.
+// Text of a value, as bytes that are UTF-8 where the value kept its type's rules. False for what is
+// no string. What does not fit in out is left off.
 bool name_value_text(const struct der_value *v, char *out, size_t out_size, size_t *ret_len);
 
-// Values of attributes: of the string types that names have, each of its own alphabet. (PrintableString takes '*' and '&' besides its
-// own: certificates have them, and everybody reads them.)
+// Values of attributes: of the string types that names have, each of its own alphabet.
+// (PrintableString takes '*' and '&' besides its own: certificates have them, and everybody reads
+// them.)
 bool name_value_valid(const struct der_value *v);
 
-// One GeneralName (RFC 5280 section 4.2.1.6): its tag is one of the nine, in its form, and what it holds can be read. Where it is a name
-// of the certificate's own, texts keep the alphabet of IA5String, dNSNames are printable, IP addresses have 4 or 16 bytes.
+// One GeneralName (RFC 5280 section 4.2.1.6): its tag is one of the nine, in its form, and what it
+// holds can be read. Where it is a name of the certificate's own, texts keep the alphabet of
+// IA5String, dNSNames are printable, IP addresses have 4 or 16 bytes.
 enum general_name_use { GENERAL_NAME_OWN, GENERAL_NAME_ELSEWHERE };
 #define GENERAL_NAME_EMAIL     DER_CONTEXT(1)
 #define GENERAL_NAME_DNS       DER_CONTEXT(2)
@@ -51,8 +53,8 @@ bool general_name_valid(const struct der_value *v, enum general_name_use use);
 // GeneralNames' content: at least one.
 bool general_names_valid(struct cs_bytes names);
 
-// GeneralNames of a subjectAltName. DNS, IP, e-mail and URI are listed (the first max of them) and counted;
-// other kinds, and empty texts, are passed over.
+// GeneralNames of a subjectAltName. DNS, IP, e-mail and URI are listed (the first max of them) and
+// counted; other kinds, and empty texts, are passed over.
 struct san_list {
     char **names; // names and texts, one piece of memory
     size_t len;

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // X.500 names from text, as people have them at hand:
-//   /C=CN/O=Example/CN=www.example.com   as openssl req -subj takes them: in the order of the DER, '\' before a
-//                                        character that is meant literally
-//   CN=www.example.com,O=Example,C=CN    as certsync shows them (RFC 4514): most specific first, '\' before a
-//                                        special character or two hexadecimal digits, spaces around ',', '+'
-//                                        and '=' passed over, "#" and hexadecimal digits for a value's DER
-//   www.example.com                      what is neither: the common name
-// '+' joins attributes of one RDN in both. Types are the short names that certsync shows, OpenSSL's long ones, and
-// dotted OIDs, in any case.
+//   /C=CN/O=Example/CN=www.example.com   as openssl req -subj takes them: in the order of the DER,
+//                                        '\' before a character that is meant literally
+//   CN=www.example.com,O=Example,C=CN    as certsync shows them (RFC 4514): most specific first,
+//                                        '\' before a special character or two hexadecimal digits,
+//                                        "#" and hexadecimal digits for a value's DER. Spaces
+//                                        around ',', '+' and '=' are ignored.
+//   www.example.com                      neither form: the common name
+// In both forms '+' joins attributes of one RDN. Types are the short names that certsync shows,
+// OpenSSL's long names, and dotted OIDs, in any case.
 #pragma once
 
 #include "certsync/base/buf.h"

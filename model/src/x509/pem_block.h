@@ -26,8 +26,8 @@ enum pem_step {
     PEM_TRUNCATED, // BEGIN without its END; the block's label is set
 };
 
-// How many of the characters are those of a label, [A-Z0-9 ], where they are at most 40; else 0. Anything else between
-// dashes is no label: it may be the key.
+// How many of the characters are those of a label, [A-Z0-9 ], where they are at most 40; else 0.
+// Anything else between dashes is no label: it may be the key.
 size_t pem_label_len(const char *s, size_t len);
 struct pem_reader pem_open(struct cs_bytes text);
 enum pem_step pem_next(struct pem_reader *r, struct pem_block *ret);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is wrong with a text in which PEM cannot be read, although BEGIN and END are there: what transport does to keys and
-// certificates (clipboards, environment variables, JSON, mail, word processors).
+// What is wrong with a text in which PEM cannot be read, although BEGIN and END are there: what
+// transport does to keys and certificates (clipboards, environment variables, JSON, mail, word
+// processors).
 #pragma once
 
 #include "certsync/base/err.h"

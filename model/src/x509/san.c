@@ -30,7 +30,8 @@ static bool take_directory_string(struct der *d, uint8_t tag) {
            name_value_valid(&v);
 }
 
-// EDIPartyName ::= SEQUENCE { nameAssigner [0] DirectoryString OPTIONAL, partyName [1] DirectoryString }
+// EDIPartyName ::= SEQUENCE { nameAssigner [0] DirectoryString OPTIONAL,
+//                             partyName [1] DirectoryString }
 static bool edi_party_valid(struct der d) {
     if (der_at(&d, DER_CONTEXT_CONSTRUCTED(0)) && !take_directory_string(&d, DER_CONTEXT_CONSTRUCTED(0)))
         return false;

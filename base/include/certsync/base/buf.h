@@ -29,7 +29,8 @@ void cs_buf_puts(struct cs_buf *b, const char *s);
 void cs_buf_printf(struct cs_buf *b, const char *fmt, ...) CS_PRINTF(2, 3);
 // Text inside a cell of a Markdown table: '|' would end the cell, and is escaped.
 void cs_buf_put_cell(struct cs_buf *b, const char *text);
-// For writers: room for len more bytes and the NUL, NULL where they do not fit; what was written there is then advanced over.
+// For writers: room for len more bytes and the NUL, NULL where they do not fit; what was written
+// there is then advanced over.
 uint8_t *cs_buf_grow(struct cs_buf *b, size_t len); // of cs_buf_reserve alone
 static inline uint8_t *cs_buf_reserve(struct cs_buf *b, size_t len) {
     return !b->failed && len < b->cap - b->len ? b->data + b->len : cs_buf_grow(b, len);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Canonical JSON into a buffer: no white space, members in the order they are put, strings escaped minimally (RFC 8259
-// section 7: '"', '\\', and bytes below 0x20; two-character escapes where they exist, else \u00xx).
-// Text must be UTF-8 already.
+// Canonical JSON into a buffer: no white space, members in the order they are put, strings escaped
+// minimally (RFC 8259 section 7: '"', '\\', and bytes below 0x20; two-character escapes where they
+// exist, else \u00xx). Text must be UTF-8 already.
 //
 // A value is put by one of the put functions; a comma is added by itself where one is needed:
 //     cs_json_begin(&b, '{'); cs_json_name(&b, "n"); cs_json_put_int(&b, 7); cs_json_end(&b, '}');

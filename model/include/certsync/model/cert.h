@@ -83,12 +83,13 @@ struct cs_chain_facts {
 
 // A leaf with its chain, in the one order that this set of certificates has:
 // - the leaf;
-// - the shortest path from it to a root (a certificate that signed itself), or, where the set holds none that it leads to, the
-//   shortest one that nothing of the set continues. Each is signed by the next, which is a CA certificate with keyCertSign where it has a key
-//   usage, and whose path length holds (RFC 5280 section 6.1.4 k to n). Of paths of one length the one whose first different member ends later is
-//   taken, or has the lesser SHA-256;
-// - what else is a link of some path from the leaf (a CA may be there as a root and cross-signed, or twice while it is renewed): the nearer to the
-//   leaf first, then as above.
+// - the shortest path from it to a root (a certificate that signed itself). If it leads to no root
+//   in the set, the shortest path that nothing in the set continues. Each certificate is signed by
+//   the next one. That is a CA certificate, with keyCertSign if it has a key usage, and its path length
+//   holds (RFC 5280 section 6.1.4 k to n). Of two paths of one length, the first different members
+//   decide: the one that ends later, then the one with the lesser SHA-256;
+// - other links of some path from the leaf (a CA may be there as a root and cross-signed, or twice
+//   while it is renewed): the nearer to the leaf first, then as above.
 // A set with more than 24 pairs of a certificate and one with its issuer's name is refused
 // unsearched (chain.stray).
 //

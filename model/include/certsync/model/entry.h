@@ -8,29 +8,42 @@
 // "<namespace>:{<partition>}:".
 //   system                          cs_system        deployment, partition count, ruleset
 //   trust/<kid>                     cs_trust_key
-//   trusted                         index            kids of all that are or were trusted, score 0
-//   stream/<kid>                    cs_stream        watermark of a sender; stream/p<partition> for derived events
-//   seen/<kid>                      index            event ids of the last CS_SEEN_MAX events, score = seq (stream p<partition>: seen/p<partition>)
+//   trusted                         index            all kids that are or were trusted, score 0
+//   stream/<kid>                    cs_stream        watermark of a sender; for derived events
+//                                                    stream/p<partition>
+//   seen/<kid>                      index            event ids of the last CS_SEEN_MAX events,
+//                                                    score = seq; for derived events
+//                                                    seen/p<partition>
 //   account/<account>               cs_account
 //   accounts                        index            the partition's accounts, score 0
 //   key/<account>/<kid>             cs_agent         enrolled key, also a join token
 //   keys/<account>                  index            kids, score 0
-//   cert/<account>/<id>             cs_certificate   stays as a tombstone (deleted true) after delete
-//   material/<account>/<id>         cs_material      chains and sealed keys of the current version; gone after delete
-//   name/<account>/<name>           the id as a JSON string
-//   view/<account>                  index            what the account sees, score 0: "<name>/c/<id>" own, "<name>/s/<owner account>/<id>" shared in
+//   cert/<account>/<id>             cs_certificate   after delete a tombstone (deleted true)
+//   material/<account>/<id>         cs_material      chains and sealed keys of the current
+//                                                    version; gone after delete
+//   name/<account>/<name>           id               as a JSON string
+//   view/<account>                  index            what the account sees, score 0: own
+//                                                    "<name>/c/<id>", shared in
+//                                                    "<name>/s/<owner account>/<id>"
 //   expiry/<account>                index            the same members, score = not_after_s
 //   csr/<account>/<id>              cs_csr_entry     stays as a tombstone after delete
-//   csr-spki/<account>/<spki hex>   the id as a JSON string
-//   csr-name/<account>/<name>       the id as a JSON string
+//   csr-spki/<account>/<spki hex>   id               as a JSON string
+//   csr-name/<account>/<name>       id               as a JSON string
 //   csrs/<account>                  index            "<name>/<id>", score 0
 //   share/<account>/<share id>      cs_share         the owner's end; stays when closed
-//   shared-in/<account>/<owner account>/<cert id>   cs_shared_in   the recipient's end, while open
-//   share-in/<account>/<share id>   cs_share_in      the recipient's end: the state; stays when closed
-//   shares/<account>                index            open and pending: "out/<share id>" and "in/<share id>", score 0
-//   pending                         index            "<account>/<share id>" of shares that wait for an answer, score = created_ms
-//   heartbeats                      index            "<account>/<kid>" of enrolled keys that have sent a heartbeat, score = heartbeat_ms
-//   outcome/<account>/<event id>    the outcome (outcome.h) of each event of a known signer but heartbeats; the first one where it was sent twice
+//   shared-in/<account>/<owner account>/<cert id>
+//                                   cs_shared_in     the recipient's end, while open
+//   share-in/<account>/<share id>   cs_share_in      the recipient's end: the state; stays when
+//                                                    closed
+//   shares/<account>                index            open and pending: "out/<share id>" and
+//                                                    "in/<share id>", score 0
+//   pending                         index            "<account>/<share id>" of shares that wait
+//                                                    for an answer, score = created_ms
+//   heartbeats                      index            "<account>/<kid>" of enrolled keys that have
+//                                                    sent a heartbeat, score = heartbeat_ms
+//   outcome/<account>/<event id>    outcome          (outcome.h) of each event of a known signer,
+//                                                    except heartbeats; the first outcome, if an
+//                                                    event was sent twice
 //   outcomes/<account>              index            event ids, score = outcome number
 #pragma once
 
@@ -105,8 +118,9 @@ struct cs_stream {
 void cs_stream_encode(struct cs_buf *b, const struct cs_stream *v);
 CS_MUST_USE bool cs_stream_decode(struct cs_bytes json, struct cs_stream *ret, struct cs_err *err);
 
-// {"site":"cn","owner":…,"verified":true,"limits":{"certificates":1000,"shares":20,"incomplete_chain":"note"|"reject"},"certificates":…,"created_ms":…,
-//  "updated_ms":…}
+// {"site":"cn","owner":…,"verified":true,
+//  "limits":{"certificates":1000,"shares":20,"incomplete_chain":"note"|"reject"},
+//  "certificates":…,"created_ms":…,"updated_ms":…}
 struct cs_account {
     enum cs_site site;
     cs_owner_id owner;
@@ -121,8 +135,8 @@ struct cs_account {
 void cs_account_encode(struct cs_buf *b, const struct cs_account *v);
 CS_MUST_USE bool cs_account_decode(struct cs_bytes json, struct cs_account *ret, struct cs_err *err);
 
-// {"version":"0.1.0","certificates":…,"failed":…,"last_scan_s":…,"spool":…}; with a version of at
-// least one character
+// {"version":"0.1.0","certificates":…,"failed":…,"last_scan_s":…,"spool":…}; version has at least
+// one character
 struct cs_heartbeat {
     char version[CS_NAME_MAX + 1];
     int64_t certificates;
@@ -131,16 +145,16 @@ struct cs_heartbeat {
     int64_t spool;
 };
 
-// An enrolled key that has sent heartbeats, the last one longer ago, is quiet: where nobody says
-// otherwise (api.quiet_after, certsync agents
-// --quiet-after). Three heartbeats of hosts that are set to nothing else. A key that never sent one is not quiet: a person's, a token.
+// An enrolled key is quiet when its last heartbeat is older than this default (api.quiet_after,
+// certsync agents --quiet-after). These are three heartbeats at the default interval. A key that
+// never sent one is not quiet: a person's, a token.
 #define CS_QUIET_AFTER "15m"
 
 enum cs_agent_state { CS_AGENT_ENROLLED = 1, CS_AGENT_REVOKED, CS_AGENT_ROTATED };
-// {"state":"enrolled"|"revoked"|"rotated","key":"<base64
-// SPKI>","can":["upload",…],"names":"*","label":…?,"uses_left":…?,"expires_s":…?,
-//  "grant":{"can":[…],"names":…}?,"enrolled_by":"<kid>","enrolled_keys":…?,"rotated_to":"<kid>"?,"first":"<kid>"?,"latest":"<kid>"?,"enrolled_ms":…,
-//  "ended_ms":…?,"heartbeat_ms":…?,"heartbeat":{…}?}
+// {"state":"enrolled"|"revoked"|"rotated","key":"<base64 SPKI>","can":["upload",…],"names":"*",
+//  "label":…?,"uses_left":…?,"expires_s":…?,"grant":{"can":[…],"names":…}?,
+//  "enrolled_by":"<kid>","enrolled_keys":…?,"rotated_to":"<kid>"?,"first":"<kid>"?,
+//  "latest":"<kid>"?,"enrolled_ms":…,"ended_ms":…?,"heartbeat_ms":…?,"heartbeat":{…}?}
 struct cs_agent {
     enum cs_agent_state state;
     struct cs_spki key;
@@ -169,7 +183,8 @@ void cs_agent_encode(struct cs_buf *b, const struct cs_agent *v);
 CS_MUST_USE bool cs_agent_decode(struct cs_bytes json, struct cs_agent *ret, struct cs_err *err);
 
 // What is shown of one leaf.
-//   {"sha256":"<hex>","spki_sha256":"<hex>","serial":"<hex>","not_before_s":…,"not_after_s":…,"key_type":"P-256","key_bits":256,"subject":…,"issuer":…,
+//   {"sha256":"<hex>","spki_sha256":"<hex>","serial":"<hex>","not_before_s":…,"not_after_s":…,
+//    "key_type":"P-256","key_bits":256,"subject":…,"issuer":…,
 //    "names_total":…,"names":["www.example.com",…]}
 struct cs_leaf {
     uint8_t sha256[32];
@@ -192,7 +207,8 @@ struct cs_tag_list {
 };
 
 // The public facts of a certificate: in the owner's entry, in an offer, in the recipient's entry.
-//   {"name":…,"algorithm":"international"|"sm2","source":"uploaded"|"official"|"test","version":1,"notes":["chain.expired",…]?,"chain_ends_s":…?,"tags":[…]?,"leaves":[{…}]}
+//   {"name":…,"algorithm":"international"|"sm2","source":"uploaded"|"official"|"test",
+//    "version":1,"notes":["chain.expired",…]?,"chain_ends_s":…?,"tags":[…]?,"leaves":[{…}]}
 struct cs_cert_summary {
     cs_name name;
     enum cs_algorithm algorithm;
@@ -223,8 +239,10 @@ struct cs_old_version {
     char serial[CS_SERIAL_TEXT_SIZE];
     int64_t not_after_s;
 };
-// {"id":…,"summary":{…},"by":"<kid>","created_ms":…,"updated_ms":…,"shares":[{"share":"<id>","to":"<account>"}]?,
-//  "old_versions":[{"version":1,"sha256":"<hex>","serial":"<hex>","not_after_s":…}]?}, or the tombstone {"id":…,"deleted":true,"updated_ms":…}
+// {"id":…,"summary":{…},"by":"<kid>","created_ms":…,"updated_ms":…,
+//  "shares":[{"share":"<id>","to":"<account>"}]?,
+//  "old_versions":[{"version":1,"sha256":"<hex>","serial":"<hex>","not_after_s":…}]?},
+// or the tombstone {"id":…,"deleted":true,"updated_ms":…}
 struct cs_certificate {
     cs_uuid id;
     bool deleted; // then only id, deleted and updated_ms are kept
@@ -244,7 +262,8 @@ CS_MUST_USE bool cs_certificate_decode(struct cs_bytes json, struct cs_certifica
 
 // Chains and sealed keys; base64 text as it came. Rules write it, the API and the custodian read
 // it. Texts are views: of what came, or of the document.
-//   {"parts":[{"chain":["…"],"key":"…","key_subject":"<id that the key was sealed for: the certificate's as sent, or a CSR's>","role":"single"}]}
+//   {"parts":[{"chain":["…"],"key":"…","key_subject":"<id>","role":"single"}]}
+// key_subject: the id that the key was sealed for: the certificate's as sent, or a CSR's.
 struct cs_material_part {
     size_t chain_len;          // at least 1
     struct cs_bytes chain[10]; // base64 text, leaf first
@@ -259,9 +278,10 @@ struct cs_material {
 void cs_material_encode(struct cs_buf *b, const struct cs_material *m);
 CS_MUST_USE bool cs_material_decode(struct cs_bytes json, struct cs_material *ret, struct cs_err *err);
 
-// {"id":…,"name":…,"csr":"<base64 DER>","key":"<base64,
-// sealed>","spki_sha256":"<hex>","subject":…,"names":[…],"key_type":"P-256","key_bits":256,
-//  "created_ms":…,"used":{"certificate":"<id>","name":…,"version":…,"at_ms":…}?}, or the tombstone {"id":…,"deleted":true}
+// {"id":…,"name":…,"csr":"<base64 DER>","key":"<base64, sealed>","spki_sha256":"<hex>",
+//  "subject":…,"names":[…],"key_type":"P-256","key_bits":256,"created_ms":…,
+//  "used":{"certificate":"<id>","name":…,"version":…,"at_ms":…}?},
+// or the tombstone {"id":…,"deleted":true}
 struct cs_csr_use {
     cs_uuid certificate; // "": it was not used
     cs_name name;
@@ -289,7 +309,8 @@ void cs_csr_entry_encode(struct cs_buf *b, const struct cs_csr_entry *v);
 CS_MUST_USE bool cs_csr_entry_decode(struct cs_bytes json, struct cs_csr_entry *ret, struct cs_err *err);
 
 enum cs_share_state { CS_SHARE_PENDING = 1, CS_SHARE_OPEN, CS_SHARE_CLOSED };
-// {"id":…,"certificate":"<id>","to":"<account>","state":"pending"|"open"|"closed","version":…,"accepted":…?,"code":…?,"created_ms":…,"updated_ms":…}
+// {"id":…,"certificate":"<id>","to":"<account>","state":"pending"|"open"|"closed","version":…,
+//  "accepted":…?,"code":…?,"created_ms":…,"updated_ms":…}
 struct cs_share {
     cs_uuid id; // of the certificate.share event
     cs_uuid certificate;
@@ -316,7 +337,8 @@ struct cs_share_in {
 void cs_share_in_encode(struct cs_buf *b, const struct cs_share_in *v);
 CS_MUST_USE bool cs_share_in_decode(struct cs_bytes json, struct cs_share_in *ret, struct cs_err *err);
 
-// {"share":"<id>","owner_account":…,"certificate":"<id>","summary":{…},"created_ms":…,"updated_ms":…}
+// {"share":"<id>","owner_account":…,"certificate":"<id>","summary":{…},"created_ms":…,
+//  "updated_ms":…}
 struct cs_shared_in {
     cs_uuid share;
     cs_account_id owner_account;

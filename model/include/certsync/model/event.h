@@ -9,22 +9,32 @@
 // is calloc'ed with storage NULL: its cs_encoded are borrowed, the certificate of a share.offer is
 // owned. Members in the order below; "?" marks optional ones.
 //
-// envelope   specversion "1.0", type, id, source, subject, time, sequence, datacontenttype "application/json", data
+// envelope   specversion "1.0", type, id, source, subject, time, sequence,
+//            datacontenttype "application/json", data
 // sequence   rises with each event of a key; cs_sequence_format (ident.h)
-// source     //<deployment>/keys/<kid>                      system.*, trust.*
-//            //<deployment>/accounts/<account>/keys/<kid>   all others: the account that the event is about, and who signed.
-//                                                           share.offer, share.withdraw: the recipient; share.answer: the owner's.
-// subject    system.*: the deployment; trust.*, agent.enroll, agent.revoke, agent.rotate (the new key), agent.heartbeat: a kid;
-//            account.*: the account; certificate.*, share.*: the certificate's id; csr.*: the request's id (ids are UUIDs)
+// source     //<deployment>/keys/<kid>
+//                system.*, trust.*
+//            //<deployment>/accounts/<account>/keys/<kid>
+//                all others: the account that the event is about, and who signed.
+//                share.offer, share.withdraw: the recipient; share.answer: the owner's
+// subject    system.*                                 the deployment
+//            trust.*, agent.*                         a kid (agent.rotate: of the new key)
+//            account.*                                the account
+//            certificate.*, share.*                   the certificate's id, a UUID
+//            csr.*                                    the request's id, a UUID
 //
 // data of    system.genesis       deployment, partitions, ruleset
 //            system.ruleset       ruleset
 //            trust.add            role, key (SPKI), label?
 //            trust.remove         role
-//            account.register     site, owner, verified, limits? {certificates?, shares?, incomplete_chain? "note"|"reject"}
+//            account.register     site, owner, verified,
+//                                 limits? {certificates?, shares?,
+//                                          incomplete_chain? "note"|"reject"}
 //            account.update       site?, owner?, verified?, limits?   (at least one)
-//            agent.enroll         key (SPKI), can [..], names, label?, uses?, expires? (time), grant? {can, names}
-//                                 uses, expires and grant only, and grant always, with the right enroll
+//            agent.enroll         key (SPKI), can [..], names, label?, uses?, expires? (time),
+//                                 grant? {can, names}
+//                                 uses and expires only with the right enroll; grant with it always
+//                                 and only
 //            agent.revoke         reason?
 //            agent.rotate         key (SPKI)
 //            agent.heartbeat      version, certificates, failed, last_scan (time), spool
@@ -37,9 +47,11 @@
 //            certificate.unshare  to
 //            csr.add              name, csr (DER), key, pop
 //            csr.delete           (empty)
-//            share.offer          share, owner_account, owner, site, version, origin, certificate {…} (entry.h, cs_cert_summary)
+//            share.offer          share, owner_account, owner, site, version, origin,
+//                                 certificate {…} (entry.h, cs_cert_summary)
 //            share.withdraw       share, owner_account, origin, code
-//            share.answer         share, recipient, version, answer "accepted"|"refused"|"removed", code, origin
+//            share.answer         share, recipient, version, answer "accepted"|"refused"|"removed",
+//                                 code, origin
 #pragma once
 
 #include "certsync/base/region.h"

@@ -7,19 +7,24 @@
 //   SYMBOL    CS_EVENT_<SYMBOL>
 //   NAME      what people read; on the wire "certsync.<NAME>.v1"
 //   SINCE     the ruleset that brings it: before that one is in force it is event.unknown_type
-//   PLACE     IN_LOG(s): of the whole log, in every partition; the source names no account. IN_ACCOUNT(s): of the account in the source.
-//             s is what the subject is: DEPLOYMENT or ACCOUNT (the source's), KID (of a key), UUID (of a certificate, share or request)
+//   PLACE     IN_LOG(s): of the whole log, in every partition; the source names no account.
+//             IN_ACCOUNT(s): of the account in the source.
+//             s is what the subject is: DEPLOYMENT or ACCOUNT (the source's), KID (of a key),
+//             UUID (of a certificate, share or request)
 //   DATA      its members: <DATA>_data in event_data.c
-//   SENDER    who may send it: BY(<one of CS_SENDERS in rules_table.h>), or BY_RIGHT(r): an agent's key with the right CS_CAN_<r>. BY(NOBODY):
-//             refused to everybody
+//   SENDER    who may send it: BY(<one of CS_SENDERS in rules_table.h>), or
+//             BY_RIGHT(r): an agent's key with the right CS_CAN_<r>. BY(NOBODY): refused to all
 //   PREPARE   what its bytes alone tell: prepare_<PREPARE> in prepare.c
-//   READS     what is read of the catalog before the rules look at it: gather_<READS> in rules_facts.c
+//   READS     what is read of the catalog before the rules: gather_<READS> in rules_facts.c
 //   EFFECT    what it changes where no rule is broken: cs_effect_<EFFECT> in rules_*.c
-//   MORE      PLAIN, or one of: DERIVED(d): a decision emits it, the service signs it; data.d says of which share it is, and from which partition.
-//             OPENS_SHARE: its id is that of a share. BRINGS_KEY(d): data.d.key is a key that signs later events, the subject its kid.
-//             QUIET: where it is applied no outcome document is kept.
+//   MORE      PLAIN, or one of:
+//             DERIVED(d): a decision emits it, the service signs it; data.d names its share and
+//             the partition that it comes from
+//             OPENS_SHARE: its id is that of a share
+//             BRINGS_KEY(d): data.d.key is a key that signs later events; the subject is its kid
+//             QUIET: no outcome document is kept where it is applied
 //
-// Which rules look at a type is said by the groups of rules_table.h.
+// The groups of rules_table.h say which rules look at a type.
 #pragma once
 
 // The rulesets that this release knows: 1 to this one. A log begins under one, and root's

@@ -56,8 +56,8 @@ void cs_uuid_v7(int64_t time_ms, const uint8_t random[10], cs_uuid ret);
 // UUIDv8 (RFC 9562 section 5.8) from the first 16 bytes of a hash: the ids of derived events.
 void cs_uuid_v8(const uint8_t hash[16], cs_uuid ret);
 
-// CloudEvents' extension "sequence", from 1 to 2^53-1: always CS_SEQUENCE_LEN digits, so that it sorts
-// as it counts, and so that no reader needs integers of 64 bits. Only this form is read.
+// CloudEvents' extension "sequence", from 1 to 2^53-1: always CS_SEQUENCE_LEN digits, so that it
+// sorts as it counts, and so that no reader needs integers of 64 bits. Only this form is read.
 void cs_sequence_format(int64_t n, char out[CS_SEQUENCE_LEN + 1]);
 CS_MUST_USE bool cs_sequence_parse(const char *s, size_t len, int64_t *ret);
 

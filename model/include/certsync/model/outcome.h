@@ -3,9 +3,12 @@
 // Outcomes: what was decided of each record of cert.events, in order, numbered from 1 without gaps
 // for each partition, each holding the hash of the one before it.
 //
-//   {"n":12,"status":"applied","code":"unchanged"?,"detail":…?,"type":…?,"event":…?,"account":…?,"kid":…?,"subject":…?,
-//    "partition":3,"offset":11,"time":"<broker timestamp, ms>" as an integer,"record":"<sha-256 hex>","sequence":…?,"watermark":…?,"gap":…?,"version":…?,"notes":["chain.expired",…]?,
-//    "concludes":[{"event":…,"status":…,"code":…?}]?,"prev":"<sha-256 hex of the outcome before; zeros for the first>"}
+//   {"n":12,"status":"applied","code":"unchanged"?,"detail":…?,"type":…?,"event":…?,"account":…?,
+//    "kid":…?,"subject":…?,"partition":3,"offset":11,
+//    "time":"<broker timestamp, ms>" as an integer,"record":"<sha-256 hex>","sequence":…?,
+//    "watermark":…?,"gap":…?,"version":…?,"notes":["chain.expired",…]?,
+//    "concludes":[{"event":…,"status":…,"code":…?}]?,
+//    "prev":"<sha-256 hex of the outcome before; zeros for the first>"}
 //
 // "?": left out where unknown or empty. type, event, account, kid, sequence are of the record as it
 // claims; where the status is rejected with a code up to event.bad_signature they are claims only.

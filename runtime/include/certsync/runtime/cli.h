@@ -15,7 +15,7 @@
 // of their own.
 //   FLAG    bool                               STRING, PATH  const char * (borrowed from argv)
 //   INT     int64_t with min and max           CHOICE        int64_t, index in choices
-//   LIST    struct cs_cli_list, repeatable     DURATION      int64_t, ms, in the form of settings (10s)
+//   LIST    struct cs_cli_list, repeatable     DURATION      int64_t, ms, as in settings (10s)
 //   SETTING no member: becomes an override of the setting that is named
 //   SET     no member: "key=value", repeatable, becomes an override
 // Defaults of INT, CHOICE, DURATION and STRING are given as text (NULL: 0 or NULL pointer).

@@ -97,10 +97,10 @@ void cs_kafka_tls_files(const struct cs_kafka_settings *s, const char *ret[CS_KA
 CS_MUST_USE bool cs_kafka_tls_usable(const struct cs_kafka_settings *s, struct cs_err *err);
 
 // What is taken from a queue of a partition's. Once it was full (queued.max.messages.kbytes,
-// queued.min.messages), librdkafka before
-// 2.2 looks only once a second whether there is room again, so that a busy partition would give one queue a second. Where a queue
-// runs dry that may have been full since it last did, librdkafka's threads are woken up. Later ones
-// look each fetch.queue.backoff.ms. With Kerberos nothing is woken.
+// queued.min.messages), librdkafka before 2.2 looks only once a second whether there is room again,
+// so that a busy partition would give one queue a second. Where a queue runs dry that may have been
+// full since it last did, librdkafka's threads are woken up. Later ones look each
+// fetch.queue.backoff.ms. With Kerberos nothing is woken.
 struct cs_kafka_intake {
     rd_kafka_t *rk;
     const struct cs_kafka_settings *settings;

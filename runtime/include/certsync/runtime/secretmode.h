@@ -2,9 +2,10 @@
 //
 // Who may read a file that holds a secret. One rule for both programs:
 //   others      nothing at all
-//   the group   nothing; or it may read where the group is root's, or where root owns the file and the group is one of
-//               this process' own. So Kubernetes mounts a Secret (root and the pod's fsGroup, 0440), and so an
-//               administrator shares a key with a service that must not change it. It may never write.
+//   the group   never write. It may read if the group is root's, or if root owns the file and the
+//               group is one of this process' own. So Kubernetes mounts a Secret (root and the
+//               pod's fsGroup, 0440), and so an administrator shares a key with a service that must
+//               not change it.
 //   the owner   anything
 // Nothing is asked of names: in a container the user may have none.
 #pragma once
