@@ -12,7 +12,7 @@ struct posted {
     struct cs_daemon *daemon;
     unsigned generation;
     void (*fn)(struct cs_engine *e, const struct posted *p);
-    struct cs_settled_end end;
+    struct cs_settled_end *ends;
     char name[CS_NAME_MAX + 1];
     bool ok;
     char error[CS_ERR_MSG_MAX];
@@ -28,6 +28,7 @@ static void deliver(void *arg) {
         p->fn(e, p);
         engine_arm(e);
     }
+    free(p->ends);
     free(p);
 }
 
@@ -46,8 +47,10 @@ static struct posted *make(struct cs_engine *e, size_t n,
 }
 
 static void post(struct posted *p) {
-    if (!cs_loop_post(p->daemon->loop, deliver, p))
-        free(p);
+    if (cs_loop_post(p->daemon->loop, deliver, p))
+        return;
+    free(p->ends);
+    free(p);
 }
 
 // --- how an event ended
@@ -106,8 +109,7 @@ static void beat_ended(struct cs_engine *e, const struct cs_settled_end *end) {
                  end->code_name, end->detail, end->code != CS_CODE_NONE ? cs_code_hint(end->code) : "");
 }
 
-static void on_end_here(struct cs_engine *e, const struct posted *p) {
-    const struct cs_settled_end *end = &p->end;
+static void take_end(struct cs_engine *e, const struct cs_settled_end *end) {
     struct cs_known *k = cs_register_by_event(&e->reg, end->event);
     e->changed = true;
     if (end->ending == CS_ENDING_REJECTED)
@@ -126,11 +128,22 @@ static void on_end_here(struct cs_engine *e, const struct posted *p) {
     end_items(e, end, end->code == CS_CODE_REPLACE_OLDER ? CS_ITEM_OLDER : CS_ITEM_REJECTED, k->name);
 }
 
-static void on_end(void *arg, const struct cs_settled_end *end) {
-    struct posted *p = make(arg, 0, on_end_here);
-    if (!p)
+static void on_ends_here(struct cs_engine *e, const struct posted *p) {
+    for (size_t i = 0; i < p->n; i++)
+        take_end(e, &p->ends[i]);
+}
+
+static void on_ends(void *arg, const struct cs_settled_end *ends, size_t n) {
+    struct posted *p = make(arg, 0, on_ends_here);
+    if (p)
+        p->ends = calloc(n, sizeof *ends);
+    if (!p || !p->ends) {
+        cs_log_msg(CS_LOG_ERROR, "out of memory"); // the next listing of the catalog tells
+        free(p);
         return;
-    p->end = *end;
+    }
+    memcpy(p->ends, ends, n * sizeof *ends);
+    p->n = n;
     post(p);
 }
 
@@ -306,7 +319,7 @@ static void on_replayed(void *arg, int64_t watermark, size_t n) {
 }
 
 const struct cs_settler_hooks engine_settler_hooks = {
-    .on_end = on_end,
+    .on_ends = on_ends,
     .on_entries = on_entries,
     .on_listed = on_listed,
     .on_answer = on_answer,

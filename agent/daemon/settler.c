@@ -180,6 +180,8 @@ static bool work(struct cs_settler *t, struct cs_err *err) {
 
 struct pass {
     struct cs_settler *settler;
+    struct cs_settled_end *ends; // not reported yet
+    size_t n;
     bool waited; // one question waited for its answer: the others are asked without waiting
 };
 
@@ -188,6 +190,10 @@ static bool ask(struct cs_settle *p, const struct cs_spool_entry *e, struct cs_e
     struct cs_settler *t = own->settler;
     bool heartbeat = e->event->type == CS_EVENT_AGENT_HEARTBEAT;
     int64_t wait_s = heartbeat || own->waited || p->removed > 0 ? 0 : WAIT_S;
+    if (wait_s == 0 && p->is_unknown) {
+        *ret = (struct cs_end){.ending = CS_ENDING_UNKNOWN};
+        return true;
+    }
     int64_t before = cs_clock_mono_ms(t->session.clock);
     cs_pulse_beat(&t->pulse, t->session.settings->api_timeout_ms + wait_s * 1000);
     if (!cs_end_ask(&t->session, e->event->account, e->event->id, e->item.seq, wait_s, ret, err))
@@ -202,8 +208,14 @@ static bool go_on(const struct cs_settle *p) {
     return p->unknown < UNKNOWN_MAX && !cs_wakeup_stopped(&own->settler->wakeup);
 }
 
+static void tell_ends(struct pass *own) {
+    if (own->n > 0)
+        own->settler->hooks.on_ends(own->settler->hooks.arg, own->ends, own->n);
+    own->n = 0;
+}
+
 static void on_end(struct cs_settle *p, const struct cs_event *ev, const struct cs_end *end) {
-    const struct pass *own = p->arg;
+    struct pass *own = p->arg;
     struct cs_settled_end e = {
         .type = ev->type, .ending = end->ending, .code = end->code, .version = end->version};
     memcpy(e.event, ev->id, sizeof e.event);
@@ -211,7 +223,9 @@ static void on_end(struct cs_settle *p, const struct cs_event *ev, const struct 
     memcpy(e.detail, end->detail, sizeof e.detail);
     if (cs_uuid_valid(end->subject, strlen(end->subject)))
         memcpy(e.subject, end->subject, sizeof e.subject);
-    own->settler->hooks.on_end(own->settler->hooks.arg, &e);
+    own->ends[own->n++] = e;
+    if (own->n == CS_SETTLED_MAX)
+        tell_ends(own);
 }
 
 static void on_replayed(const struct cs_settle *p) {
@@ -220,7 +234,7 @@ static void on_replayed(const struct cs_settle *p) {
 }
 
 static const struct cs_settle_policy policy = {
-    .go_on = go_on, .ask = ask, .on_end = on_end, .on_replayed = on_replayed};
+    .together = true, .go_on = go_on, .ask = ask, .on_end = on_end, .on_replayed = on_replayed};
 
 static int64_t pause_after(struct cs_settler *t, const struct cs_settle *p, bool waited) {
     if (p->removed > 0 || p->replayed > 0)
@@ -239,7 +253,10 @@ static int64_t pause_after(struct cs_settler *t, const struct cs_settle *p, bool
 
 // One pass over the published events. *ret_pause_ms: when to look again.
 static bool settle(struct cs_settler *t, int64_t *ret_pause_ms, struct cs_err *err) {
-    struct pass own = {.settler = t};
+    struct pass own = {.settler = t, .ends = calloc(CS_SETTLED_MAX, sizeof *own.ends)};
+    *ret_pause_ms = PAUSE_MS;
+    if (!own.ends)
+        return cs_err_oom(err);
     struct cs_settle p = {.session = &t->session,
                           .spool = t->spool,
                           .policy = &policy,
@@ -247,6 +264,8 @@ static bool settle(struct cs_settler *t, int64_t *ret_pause_ms, struct cs_err *e
                           .lock_deadline_ms = cs_clock_mono_ms(t->session.clock) + PUBLISH_LOCK_MS,
                           .first = t->cursor};
     bool ok = cs_settle_pass(&p, err);
+    tell_ends(&own);
+    free(own.ends);
     *ret_pause_ms = pause_after(t, &p, own.waited);
     return ok;
 }

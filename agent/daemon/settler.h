@@ -26,8 +26,10 @@ struct cs_catalog_entry {
     int64_t ends_s; // with its chain; 0: the API does not say
     cs_uuid id;
 };
+#define CS_SETTLED_MAX 128
 struct cs_settler_hooks {
-    void (*on_end)(void *arg, const struct cs_settled_end *end);
+    // In the order of their numbers; at most CS_SETTLED_MAX.
+    void (*on_ends)(void *arg, const struct cs_settled_end *ends, size_t n);
     void (*on_entries)(void *arg, const struct cs_catalog_entry *entries, size_t n);
     // The whole catalog was told; or it could not be asked now (it is tried again), or never
     // (denied).

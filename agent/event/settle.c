@@ -76,6 +76,37 @@ bool cs_end_ask(struct cs_session *s, const char *account, const char *event_id,
     return true;
 }
 
+static void put_answer(json_t *doc, const struct cs_event *const *events, size_t n, struct cs_end *ret) {
+    const char *id = json_string_value(json_object_get(json_object_get(doc, "outcome"), "event"));
+    for (size_t i = 0; id && i < n; i++)
+        if (strcmp(events[i]->id, id) == 0) {
+            cs_end_clear(&ret[i]);
+            cs_end_read(json_incref(doc), events[i]->seq, &ret[i]);
+        }
+}
+
+bool cs_ends_ask(struct cs_session *s, const char *account, const struct cs_event *const *events, size_t n,
+                 struct cs_end *ret, struct cs_err *err) {
+    CS_AUTO(cs_buf_clear) struct cs_buf path;
+    json_t *answer;
+    size_t i;
+    json_t *doc;
+    cs_buf_init(&path, 8192);
+    cs_client_put_account(&path, account, "/outcomes");
+    for (i = 0; i < n; i++) {
+        cs_buf_putc(&path, i == 0 ? '/' : ',');
+        cs_buf_puts(&path, events[i]->id);
+    }
+    if (!cs_buf_ok(&path, err) || !cs_session_client(s, err) ||
+        !cs_client_get(s->client, (const char *)path.data, 0, &answer, err))
+        return false;
+    for (i = 0; i < n; i++)
+        ret[i] = (struct cs_end){.ending = CS_ENDING_UNKNOWN};
+    json_array_foreach(json_object_get(answer, "outcomes"), i, doc) put_answer(doc, events, n, ret);
+    json_decref(answer);
+    return true;
+}
+
 // --- signing again -------------------------------------------------------------------------------
 
 static int compare_seq(const void *a, const void *b) {
@@ -145,24 +176,81 @@ bool cs_settle_sign_again(const struct cs_session *s, struct cs_spool *spool, in
 
 // --- a pass --------------------------------------------------------------------------------------
 
+#define GROUP CS_ENDS_MAX // of events that are loaded together, and end together
+
 struct pass {
     struct cs_settle *settle;
     int64_t last;   // the highest number that is published
     int64_t *again; // numbers that must be signed again
+    // The group:
+    struct cs_spool_entry entries[GROUP];
+    struct cs_end ends[GROUP]; // UNKNOWN: ask
+    bool answered[GROUP];      // of the question for several
+    struct cs_spool_item marks[GROUP];
+    size_t n, marks_n;
+    bool told; // the question for several was asked
 };
 
-static bool drop(struct cs_settle *t, int64_t seq, struct cs_err *err) {
-    t->removed++;
-    return cs_spool_remove(t->spool, seq, err);
+static void drop(struct pass *p, int64_t seq) {
+    p->settle->removed++;
+    p->marks[p->marks_n++] = (struct cs_spool_item){.seq = seq, .state = CS_SPOOL_ENDED};
 }
 
-static bool settle_event(struct pass *p, const struct cs_spool_entry *e, struct cs_err *err) {
+static bool is_asked_for(const struct pass *p, const struct cs_spool_entry *e) {
+    bool heartbeat = e->event->type == CS_EVENT_AGENT_HEARTBEAT;
+    return !e->everywhere && !(heartbeat && p->settle->policy->drop_silent);
+}
+
+// For those behind event i in one question. Where it fails the questions for single ones tell why.
+static void ask_for_others(struct pass *p, size_t i) {
+    const struct cs_settle *t = p->settle;
+    const struct cs_event *events[GROUP];
+    size_t at[GROUP], n = 0;
+    const char *account = p->entries[i].event->account;
+    struct cs_end ends[GROUP] = {0};
+    struct cs_err ignored;
+    for (size_t k = i + 1; k < p->n; k++) {
+        const struct cs_spool_entry *e = &p->entries[k];
+        if (!is_asked_for(p, e) || strcmp(e->event->account, account) != 0)
+            continue;
+        at[n] = k;
+        events[n++] = e->event;
+    }
+    if (n == 0 || !cs_ends_ask(t->session, account, events, n, ends, &ignored))
+        return;
+    for (size_t k = 0; k < n; k++) {
+        p->ends[at[k]] = ends[k];
+        p->answered[at[k]] = true;
+    }
+}
+
+static bool ask(struct pass *p, size_t i, struct cs_end *ret, struct cs_err *err) {
     struct cs_settle *t = p->settle;
+    if (p->ends[i].ending != CS_ENDING_UNKNOWN) {
+        *ret = p->ends[i];
+        p->ends[i] = (struct cs_end){.ending = CS_ENDING_UNKNOWN};
+        return true;
+    }
+    t->is_unknown = p->answered[i];
+    if (!t->policy->ask(t, &p->entries[i], ret, err))
+        return false;
+    if (t->policy->together && !p->told)
+        ask_for_others(p, i);
+    p->told = true;
+    return true;
+}
+
+static bool settle_event(struct pass *p, size_t i, struct cs_err *err) {
+    struct cs_settle *t = p->settle;
+    const struct cs_spool_entry *e = &p->entries[i];
     CS_AUTO(cs_end_clear) struct cs_end end = {0};
     bool heartbeat = e->event->type == CS_EVENT_AGENT_HEARTBEAT;
-    if (e->everywhere || (heartbeat && t->policy->drop_silent))
-        return t->policy->drop_silent ? drop(t, e->item.seq, err) : true;
-    if (!t->policy->ask(t, e, &end, err))
+    if (!is_asked_for(p, e)) {
+        if (t->policy->drop_silent)
+            drop(p, e->item.seq);
+        return true;
+    }
+    if (!ask(p, i, &end, err))
         return false;
     if (heartbeat && end.ending == CS_ENDING_UNKNOWN) {
         if (e->item.seq == p->last)
@@ -179,9 +267,10 @@ static bool settle_event(struct pass *p, const struct cs_spool_entry *e, struct 
     case CS_ENDING_REPLAYED:
         if (end.watermark > t->watermark)
             t->watermark = end.watermark;
-        if (heartbeat) // the next heartbeat says more
-            return drop(t, e->item.seq, err);
-        p->again[t->replayed++] = e->item.seq;
+        if (heartbeat) // the next one says more
+            drop(p, e->item.seq);
+        else
+            p->again[t->replayed++] = e->item.seq;
         return true;
     case CS_ENDING_REJECTED:
         t->rejected++;
@@ -193,33 +282,81 @@ static bool settle_event(struct pass *p, const struct cs_spool_entry *e, struct 
     if (!heartbeat)
         t->unknown = 0;
     t->policy->on_end(t, e->event, &end);
-    return drop(t, e->item.seq, err);
+    drop(p, e->item.seq);
+    return true;
 }
 
-static bool settle_one(struct pass *p, int64_t seq, struct cs_err *err) {
-    struct cs_settle *t = p->settle;
-    CS_AUTO(cs_spool_entry_clear) struct cs_spool_entry e = {0};
-    t->loaded++;
-    switch (cs_spool_load(t->spool, t->session->crypto, seq, &e, err)) {
-    case CS_SPOOL_LOADED:
-        return settle_event(p, &e, err);
-    case CS_SPOOL_FAILED:
+// Loads the group; what is gone leaves its place empty.
+static bool load_group(struct pass *p, const struct cs_spool_item *items, size_t n, size_t from,
+                       struct cs_err *err) {
+    const struct cs_settle *t = p->settle;
+    if (!cs_spool_hold(t->spool, err))
         return false;
-    case CS_SPOOL_GONE:
-        break;
-    case CS_SPOOL_QUARANTINED: // it was published, but its outcome will not be reported
-        cs_log_err(CS_LOG_ERROR, "spool file damaged", err, "number=%" PRId64, seq);
-        break;
+    bool ok = true;
+    for (size_t i = 0; ok && i < p->n; i++) {
+        int64_t seq = items[(t->first + from + i) % n].seq;
+        switch (cs_spool_load(t->spool, t->session->crypto, seq, &p->entries[i], err)) {
+        case CS_SPOOL_FAILED:
+            ok = false;
+            break;
+        case CS_SPOOL_QUARANTINED: // it was published: only its outcome will not be told
+            cs_log_err(CS_LOG_ERROR, "spool file damaged", err, "number=%" PRId64, seq);
+            break;
+        case CS_SPOOL_LOADED:
+        case CS_SPOOL_GONE:
+            break;
+        }
     }
-    return true;
+    cs_spool_release(t->spool);
+    return ok;
+}
+
+static int by_seq(const void *a, const void *b) {
+    const struct cs_spool_item *x = a, *y = b;
+    return x->seq < y->seq ? -1 : x->seq > y->seq;
+}
+
+// What ended leaves the spool, also where the pass goes no further.
+static bool end_group(struct pass *p, bool ok, struct cs_err *err) {
+    struct cs_err failed;
+    qsort(p->marks, p->marks_n, sizeof p->marks[0], by_seq);
+    if (!cs_spool_mark(p->settle->spool, p->marks, p->marks_n, ok ? err : &failed))
+        ok = false;
+    for (size_t i = 0; i < p->n; i++) {
+        cs_spool_entry_clear(&p->entries[i]);
+        cs_end_clear(&p->ends[i]);
+        p->answered[i] = false;
+    }
+    p->n = p->marks_n = 0;
+    p->told = false;
+    return ok;
+}
+
+// *ret_go_on false: the policy wants no more.
+static bool settle_group(struct pass *p, const struct cs_spool_item *items, size_t n, size_t from,
+                         bool *ret_go_on, struct cs_err *err) {
+    struct cs_settle *t = p->settle;
+    bool ok = load_group(p, items, n, from, err);
+    for (size_t i = 0; ok && i < p->n; i++) {
+        *ret_go_on = t->policy->go_on(t);
+        if (!*ret_go_on)
+            break;
+        t->loaded++;
+        ok = !p->entries[i].event || settle_event(p, i, err);
+    }
+    return end_group(p, ok, err);
 }
 
 static bool settle_all(struct pass *p, const struct cs_spool_item *items, size_t n, struct cs_err *err) {
     struct cs_settle *t = p->settle;
+    size_t max = t->max > 0 && t->max < n ? t->max : n;
+    bool more = true;
     p->last = n > 0 ? items[n - 1].seq : 0;
-    for (size_t i = 0; i < n && t->policy->go_on(t); i++)
-        if (!settle_one(p, items[(t->first + i) % n].seq, err))
+    for (size_t i = 0; more && i < max; i += GROUP) {
+        p->n = max - i < GROUP ? max - i : GROUP;
+        if (!settle_group(p, items, n, i, &more, err))
             return false;
+    }
     if (t->watermark == 0)
         return true;
     if (!cs_settle_sign_again(t->session, t->spool, t->lock_deadline_ms, p->again, t->replayed, t->watermark,
@@ -237,9 +374,16 @@ bool cs_settle_pass(struct cs_settle *t, struct cs_err *err) {
     for (size_t i = 0; i < n; i++)
         if (items[i].state == CS_SPOOL_SENT)
             items[t->published++] = items[i];
-    struct pass p = {.settle = t, .again = calloc(t->published + 1, sizeof *p.again)};
-    bool ok = p.again ? settle_all(&p, items, t->published, err) : cs_err_oom(err);
-    free(p.again);
+    struct pass *p = calloc(1, sizeof *p);
+    int64_t *again = calloc(t->published + 1, sizeof *again);
+    bool ok = p && again ? true : cs_err_oom(err);
+    if (ok) {
+        p->settle = t;
+        p->again = again;
+        ok = settle_all(p, items, t->published, err);
+    }
+    free(p);
+    free(again);
     free(items);
     return ok;
 }

@@ -42,6 +42,12 @@ void cs_end_read(json_t *doc, int64_t seq, struct cs_end *ret);
 CS_MUST_USE bool cs_end_ask(struct cs_session *s, const char *account, const char *event_id, int64_t seq,
                             int64_t wait_s, struct cs_end *ret, struct cs_err *err);
 
+#define CS_ENDS_MAX 100 // of one question
+// The same of n events of an account (CS_ENDS_MAX at most) in one question, as they stand: UNKNOWN those that
+// have no outcome.
+CS_MUST_USE bool cs_ends_ask(struct cs_session *s, const char *account, const struct cs_event *const *events,
+                             size_t n, struct cs_end *ret, struct cs_err *err);
+
 // One pass over the events of a spool that are published.
 struct cs_settle {
     struct cs_session *session;
@@ -50,6 +56,8 @@ struct cs_settle {
     void *arg;                // the policy's own
     int64_t lock_deadline_ms; // monotonic: how long to wait for who publishes
     size_t first;             // where to begin; those before it follow at the end
+    size_t max;               // at most so many events; 0: all
+    bool is_unknown;          // of the event that is asked for: it had no outcome just now
     // Counted by the pass:
     size_t published; // how many there were
     size_t loaded;    // how many of them were looked at
@@ -66,6 +74,9 @@ struct cs_settle_policy {
     // waits for them; a heartbeat is asked for, and the last one stays until there is a next one or
     // its outcome: its refusal (another host with this key) must be seen.
     bool drop_silent;
+    // Once the API has told of one, it is asked for those behind it in one question; ask is then called only for
+    // what it knows nothing of.
+    bool together;
     bool (*go_on)(const struct cs_settle *t); // asked before each event
     CS_MUST_USE bool (*ask)(struct cs_settle *t, const struct cs_spool_entry *e, struct cs_end *ret,
                             struct cs_err *err);

@@ -3,13 +3,20 @@
 // GET …/outcomes/{event id}?wait=SECONDS: what became of one event. Without wait, the answer is
 // what is known now. With it, the answer comes when the outcome is final, or at the end of the
 // wait.
+//
+// GET …/outcomes/{event id},{event id},…: what is known now of each that is known.
 #include <stdlib.h>
 #include <string.h>
 
 #include "api/internal.h"
+#include "certsync/base/json_write.h"
 #include "worker/apply.h"
 
 #define WAIT_TEXT_MAX 86400 // may be asked for; the setting limits it
+
+#define IDS_MAX      100 // of one request
+#define STRINGIFY(x) TEXT_OF(x)
+#define TEXT_OF(x)   #x
 
 struct question {
     cs_uuid event;
@@ -73,9 +80,68 @@ void api_outcome_last(struct api_call *call) {
     ask(call);
 }
 
+// ---- several
+
+static void on_several(struct api_call *call, const redisReply *reply) {
+    CS_AUTO(cs_buf_clear) struct cs_buf json;
+    cs_buf_init(&json, API_BODY_MAX);
+    cs_json_begin(&json, '{');
+    cs_json_name(&json, "outcomes");
+    cs_json_begin(&json, '[');
+    for (size_t i = 0; i < api_elements(reply); i++) {
+        struct cs_bytes doc = api_bytes(reply->element[i]);
+        struct api_found found;
+        struct cs_err err;
+        if (!api_outcome_look(call, doc, &found, &err)) {
+            api_unreadable(call, &err);
+            return;
+        }
+        if (found.exists)
+            cs_json_put_raw(&json, doc);
+    }
+    cs_json_end(&json, ']');
+    cs_json_end(&json, '}');
+    api_answer(call, &json);
+}
+
+static void ask_several(struct api_call *call, const char *events) {
+    CS_AUTO(cs_buf_clear) struct cs_buf command;
+    cs_buf_init(&command, API_COMMAND_MAX);
+    size_t n = 1;
+    for (const char *p = strchr(events, ','); p; p = strchr(p + 1, ','))
+        n++;
+    if (api_query(call, "wait")) {
+        api_problem(call, 400, NULL, "%s", "One can wait for the outcome of one event, not of several.");
+        return;
+    }
+    if (n > IDS_MAX) {
+        api_problem(call, 400, NULL, "%s", "At most " STRINGIFY(IDS_MAX) " events can be asked for at once.");
+        return;
+    }
+    cs_redis_put(&command, n + 1);
+    cs_redis_put_text(&command, "MGET");
+    for (const char *p = events, *end; p; p = *end ? end + 1 : NULL) {
+        end = p + strcspn(p, ",");
+        cs_uuid event;
+        if (!cs_uuid_valid(p, (size_t)(end - p))) {
+            api_problem(call, 400, NULL, "%s",
+                        "An event id is a UUID in lower case; several have commas between them.");
+            return;
+        }
+        memcpy(event, p, CS_UUID_LEN);
+        event[CS_UUID_LEN] = '\0';
+        api_put_key(&command, call, call->partition, cs_key_outcome(CS_NEW_KEY, call->account, event));
+    }
+    api_ask(call, &command, on_several);
+}
+
 void api_outcome(struct api_call *call, const redisReply *reply) {
     (void)reply;
     const char *event = cs_http_param(call->req, "event");
+    if (strchr(event, ',')) {
+        ask_several(call, event);
+        return;
+    }
     int64_t wait_s = 0, longest_s = call->api->consumer->settings->api_max_wait_s;
     if (!cs_uuid_valid(event, strlen(event))) {
         api_problem(call, 400, NULL, "%s", "An event id is a UUID in lower case.");

@@ -366,7 +366,7 @@ void af_answer_clear(struct af_answer *a) {
 
 struct af_answer af_get(struct af *f, const char *token, const char *fmt, ...) {
     struct af_answer a = {.retry_after_s = -1};
-    char url[2048], auth[4096];
+    char url[8192], auth[4096];
     int n = snprintf(url, sizeof url, "http://127.0.0.1:%d", f->port);
     va_list ap;
     va_start(ap, fmt);

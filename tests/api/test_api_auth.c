@@ -198,6 +198,42 @@ static void test_issuer(void **state) {
     CS_AUTO(af_answer_clear)
     struct af_answer other = af_get(f, token, "/v1/accounts/acme/outcomes/%s", theirs.id);
     assert_problem(other, 404, "outcome.unknown");
+    // Of several in one question, too.
+    CS_AUTO(af_answer_clear)
+    struct af_answer both =
+        af_get(f, token, "/v1/accounts/acme/outcomes/%s,%s,%s", theirs.id, fx_uuid(f->fx), mine.id);
+    assert_status(both, 200);
+    const json_t *outcomes = json_object_get(both.json, "outcomes");
+    assert_int_equal(json_array_size(outcomes), 1);
+    assert_true(json_equal(json_array_get(outcomes, 0), own.json));
+    CS_AUTO(af_answer_clear)
+    struct af_answer all =
+        af_get(f, af_token(f, reader, "acme"), "/v1/accounts/acme/outcomes/%s,%s", theirs.id, mine.id);
+    outcomes = json_object_get(all.json, "outcomes");
+    assert_int_equal(json_array_size(outcomes), 2);
+    assert_true(json_equal(json_array_get(outcomes, 1), own.json)); // in the order of the question
+}
+
+static void test_several_outcomes(void **state) {
+    (void)state;
+    char ids[101 * 37 + 1] = "", path[sizeof ids + 64];
+    const char *token = af_token(f, reader, "acme");
+    for (size_t i = 0; i < 101; i++)
+        snprintf(ids + i * 37, sizeof ids - i * 37, "%s,", fx_uuid(f->fx));
+    static const struct {
+        int len;
+        const char *after;
+        int status;
+    } rows[] = {
+        {100 * 37 - 1, "", 200}, {101 * 37 - 1, "", 400}, {2 * 37 - 1, "?wait=1", 400},  {2 * 37, "", 400},
+        {2 * 37 - 2, "", 400},   {2 * 37 - 1, ",x", 400}, {2 * 37 - 1, "?limit=10", 400}};
+    for (size_t i = 0; i < CS_ARRAY_LEN(rows); i++) {
+        snprintf(path, sizeof path, "/v1/accounts/acme/outcomes/%.*s%s", rows[i].len, ids, rows[i].after);
+        CS_AUTO(af_answer_clear) struct af_answer a = af_get(f, token, "%s", path);
+        assert_status(a, rows[i].status);
+        if (a.status == 200)
+            assert_int_equal(json_array_size(json_object_get(a.json, "outcomes")), 0);
+    }
 }
 
 // Revocation counts with the next request.
@@ -242,9 +278,10 @@ static void test_rotated(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_agent),   cmocka_unit_test(test_foreign), cmocka_unit_test(test_bad_tokens),
-        cmocka_unit_test(test_roles),   cmocka_unit_test(test_issuer),  cmocka_unit_test(test_revoked),
-        cmocka_unit_test(test_rotated),
+        cmocka_unit_test(test_agent),      cmocka_unit_test(test_foreign),
+        cmocka_unit_test(test_bad_tokens), cmocka_unit_test(test_roles),
+        cmocka_unit_test(test_issuer),     cmocka_unit_test(test_several_outcomes),
+        cmocka_unit_test(test_revoked),    cmocka_unit_test(test_rotated),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

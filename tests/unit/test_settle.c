@@ -39,8 +39,8 @@ static void on_replayed(const struct cs_settle *t) {
     ((struct answers *)t->arg)->replayed_calls++;
 }
 
-static const struct cs_settle_policy command = {true, go_on, ask, on_end, on_replayed};
-static const struct cs_settle_policy daemon_policy = {false, go_on, ask, on_end, on_replayed};
+static const struct cs_settle_policy command = {true, false, go_on, ask, on_end, on_replayed};
+static const struct cs_settle_policy daemon_policy = {false, false, go_on, ask, on_end, on_replayed};
 
 struct bed {
     struct agent_fixture *f;
