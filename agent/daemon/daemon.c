@@ -16,7 +16,7 @@
 #include "daemon/internal.h"
 
 #define OWN_FILES      64 // spool, inotify, the API, lock and log
-#define SLICE_MS       20 // for looking at files before other work continues
+#define SLICE_MS       50 // for looking at files before other work continues
 #define STATUS_MS      1000
 #define BLOCKED_MS     1000
 #define BLOCKED_MAX_MS 60000
@@ -118,6 +118,8 @@ static void on_work(void *arg) {
             break;
     }
     engine_upload(e);
+    cs_place_clear(&e->place);
+    cs_register_flush(&e->reg);
     bool all = e->listed && (e->queue_len == 0 || e->queue[0]->due_ms > now);
     if (all && e->looking_ms > 0) {
         cs_log(CS_LOG_INFO, "all files looked at", "certificates=%zu ms=%" PRId64, e->reg.n,
@@ -182,7 +184,9 @@ static void on_beat(void *arg) {
 }
 
 static void on_status(void *arg) {
-    engine_write_status(arg);
+    struct cs_engine *e = arg;
+    cs_register_flush(&e->reg);
+    engine_write_status(e);
 }
 
 static void on_published(void *arg, size_t n) {

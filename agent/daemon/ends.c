@@ -26,6 +26,7 @@ static void deliver(void *arg) {
     struct cs_engine *e = p->daemon->engine;
     if (e && p->generation == e->generation) {
         p->fn(e, p);
+        cs_register_flush(&e->reg);
         engine_arm(e);
     }
     free(p->ends);

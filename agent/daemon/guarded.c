@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#define _GNU_SOURCE // O_PATH
 #include "daemon/guarded.h"
 
 #include <errno.h>
@@ -6,11 +7,13 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "certsync/base/grow.h"
 #include "certsync/base/secret.h"
 #include "certsync/model/pem.h"
 #include "certsync/runtime/path.h"
@@ -117,14 +120,59 @@ static enum cs_read read_fd(int fd, const char *path, const struct cs_file_polic
     return CS_READ_OK;
 }
 
-enum cs_read cs_guarded_read(const char *path, const struct cs_file_policy *policy, struct cs_guarded *g,
-                             struct cs_err *err) {
+void cs_place_clear(struct cs_place *p) {
+    if (p->directory[0])
+        close(p->fd);
+    free(p->links);
+    p->directory[0] = p->followed[0] = '\0';
+    p->links = NULL;
+    p->links_len = p->links_cap = 0;
+}
+
+// The directory part of a path, which is followed by a name. False if it has none of both.
+static bool split(const char *path, char directory[PATH_MAX], const char **ret_name) {
+    const char *slash = strrchr(path, '/');
+    size_t len = slash ? (size_t)(slash - path) : 0;
+    if (len == 0 || len >= PATH_MAX || !slash[1] || strcmp(slash + 1, ".") == 0 ||
+        strcmp(slash + 1, "..") == 0)
+        return false;
+    memcpy(directory, path, len);
+    directory[len] = '\0';
+    *ret_name = slash + 1;
+    return true;
+}
+
+// Opens a file in a directory whose way was walked before. -1: walk the whole way, which also says what is wrong.
+static int open_in_place(const char *path, int flags, const struct cs_path_links *links,
+                         const struct cs_file_policy *policy, struct cs_place *p) {
+    char directory[PATH_MAX], link[PATH_MAX];
+    const char *name;
+    if (!p || !split(path, directory, &name))
+        return -1;
+    if (strcmp(directory, p->directory) != 0 || p->policy != policy) {
+        if (p->directory[0])
+            close(p->fd);
+        p->directory[0] = '\0';
+        p->fd = cs_path_open(directory, O_PATH | O_DIRECTORY, links, link);
+        if (p->fd < 0)
+            return -1;
+        memcpy(p->directory, directory, strlen(directory) + 1);
+        p->policy = policy;
+    }
+    return openat(p->fd, name, flags | O_NOFOLLOW | O_CLOEXEC);
+}
+
+enum cs_read cs_guarded_read(const char *path, const struct cs_file_policy *policy, struct cs_place *place,
+                             struct cs_guarded *g, struct cs_err *err) {
+    // O_NONBLOCK: a FIFO that nobody writes to must not hold us.
+    static const int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY;
     cs_guarded_wipe(g);
     const struct cs_path_links links = {policy->follow_links, policy->any_owner, policy->owners,
                                         policy->owners_len};
     char link[PATH_MAX];
-    // O_NONBLOCK: do not wait for a FIFO that nobody writes to.
-    int fd = cs_path_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY, &links, link);
+    int fd = open_in_place(path, flags, &links, policy, place);
+    if (fd < 0)
+        fd = cs_path_open(path, flags, &links, link);
     if (fd < 0 && errno == ELOOP)
         return refuse_link(path, link, policy->follow_links, err);
     if (fd < 0)
@@ -200,12 +248,51 @@ static bool step(char *at, size_t size, char *rest, int *links, void (*on_path)(
     return true;
 }
 
-bool cs_path_follow(const char *path, void (*on_path)(void *arg, const char *path), void *arg) {
-    char at[PATH_MAX] = "", rest[PATH_MAX];
+static void remember(void *arg, const char *path) {
+    struct cs_place *p = arg;
+    size_t len = strlen(path) + 1;
+    if (!CS_GROW(&p->links, &p->links_cap, p->links_len + len)) {
+        p->links_n = LINKS_MAX + 1; // not to be used
+        return;
+    }
+    memcpy(p->links + p->links_len, path, len);
+    p->links_len += len;
+}
+
+// Walks to the directory, unless it was the last one. False if it cannot be used.
+static bool find_place(const char *directory, struct cs_place *p) {
+    char rest[PATH_MAX];
+    if (strcmp(directory, p->followed) == 0)
+        return true;
+    p->followed[0] = p->at[0] = '\0';
+    p->links_len = 0;
+    p->links_n = 0;
+    memcpy(rest, directory, strlen(directory) + 1);
+    while (rest[0])
+        if (!step(p->at, sizeof p->at, rest, &p->links_n, remember, p))
+            return false;
+    if (p->links_n > LINKS_MAX)
+        return false;
+    memcpy(p->followed, directory, strlen(directory) + 1);
+    return true;
+}
+
+bool cs_path_follow(const char *path, struct cs_place *place, void (*on_path)(void *arg, const char *path),
+                    void *arg) {
+    char at[PATH_MAX] = "", rest[PATH_MAX], directory[PATH_MAX];
+    const char *name = path;
     int links = 0;
     if (strlen(path) >= sizeof rest)
         return false;
-    memcpy(rest, path, strlen(path) + 1);
+    if (place && split(path, directory, &name) && find_place(directory, place)) {
+        for (size_t i = 0; i < place->links_len; i += strlen(place->links + i) + 1)
+            on_path(arg, place->links + i);
+        memcpy(at, place->at, strlen(place->at) + 1);
+        links = place->links_n;
+    } else {
+        name = path;
+    }
+    memcpy(rest, name, strlen(name) + 1);
     while (rest[0])
         if (!step(at, sizeof at, rest, &links, on_path, arg))
             return false;

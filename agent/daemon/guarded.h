@@ -5,6 +5,7 @@
 // sent.
 #pragma once
 
+#include <limits.h>
 #include <sys/types.h>
 
 #include "certsync/base/err.h"
@@ -35,8 +36,25 @@ enum cs_read {
     CS_READ_CHANGING, // it changed while it was read
     CS_READ_REFUSED,  // err: the policy, or no permission
 };
-enum cs_read cs_guarded_read(const char *path, const struct cs_file_policy *policy, struct cs_guarded *g,
-                             struct cs_err *err);
+// Where the directory of the last file led to: for the files beside it the way is not walked again. Keep it for
+// a moment of work only (a change of the way is not seen meanwhile), then clear it. Start with zeros.
+struct cs_place {
+    char directory[PATH_MAX]; // as it was written; "": none
+    const struct cs_file_policy *policy;
+    int fd; // of the directory
+    // For cs_path_follow:
+    char followed[PATH_MAX]; // as it was written; "": none
+    char at[PATH_MAX];       // where it is
+    char *links;             // those on the way, each with its NUL; malloc'ed
+    size_t links_len, links_cap;
+    int links_n;
+};
+void cs_place_clear(struct cs_place *p);
+CS_DEFINE_AUTO_CLEAR(struct cs_place, cs_place_clear)
+
+// place: NULL, or kept from file to file.
+enum cs_read cs_guarded_read(const char *path, const struct cs_file_policy *policy, struct cs_place *place,
+                             struct cs_guarded *g, struct cs_err *err);
 
 // What tells that a file changed, without reading it: mixes device, inode, owner, size, times of
 // content and of inode of what the path leads to. Start with 0; a file that is not there is mixed
@@ -47,4 +65,6 @@ uint64_t cs_stamp_mix(uint64_t stamp, const char *path);
 // file at the end (or for the first part that is missing). Whoever watches the directories of all
 // of these sees every change of what the path means. False where it does not lead to anything
 // (dangling, loop, no permission).
-bool cs_path_follow(const char *path, void (*on_path)(void *arg, const char *path), void *arg);
+// place: NULL, or kept from path to path.
+bool cs_path_follow(const char *path, struct cs_place *place, void (*on_path)(void *arg, const char *path),
+                    void *arg);

@@ -39,6 +39,7 @@ struct cs_engine {
     struct cs_settler *settler;   // NULL: no API is configured
     struct cs_guarded buffers[6]; // certificate, key, chain; of an SM2 pair the same three twice
     struct cs_timer *work, *rescan, *poll, *beat, *status;
+    struct cs_place place; // during one slice of work
     struct cs_waiting_upload uploads[CS_SPOOL_GROUP_MAX];
     size_t uploads_len;
     struct cs_item **queue; // a heap by due_ms

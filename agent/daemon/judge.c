@@ -79,7 +79,7 @@ enum reading { READING_OK = 1, READING_GONE, READING_DONE };
 static enum reading read_one(struct cs_engine *e, struct cs_item *item, const char *path,
                              struct cs_guarded *to) {
     struct cs_err err;
-    switch (cs_guarded_read(path, &item->section->policy, to, &err)) {
+    switch (cs_guarded_read(path, &item->section->policy, &e->place, to, &err)) {
     case CS_READ_OK:
         return READING_OK;
     case CS_READ_GONE:

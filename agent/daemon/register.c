@@ -17,10 +17,10 @@
 #include "certsync/runtime/fileio.h"
 #include "certsync/runtime/log.h"
 
-#define FILE_MAX ((size_t)256 * 1024 * 1024)
-#define LINE_MAX 16384
-#define SLACK    1000 // spare lines before the file is written anew
-#define FORM     "certsync-register 1"
+#define FILE_MAX          ((size_t)256 * 1024 * 1024)
+#define REGISTER_LINE_MAX 16384
+#define UNWRITTEN_MAX     ((size_t)256 * 1024)
+#define FORM              "certsync-register 1"
 
 static const char *const state_names[] = {
     [CS_ITEM_NEW] = "new",         [CS_ITEM_WAITING] = "waiting",       [CS_ITEM_BLOCKED] = "blocked",
@@ -116,7 +116,7 @@ static void append_line(struct cs_register *r, const struct cs_buf *b);
 
 void cs_register_drop(struct cs_register *r, struct cs_item *item) {
     CS_AUTO(cs_buf_clear) struct cs_buf b;
-    cs_buf_init(&b, LINE_MAX);
+    cs_buf_init(&b, REGISTER_LINE_MAX);
     cs_json_begin(&b, '{');
     cs_json_str(&b, "certificate", item->certificate);
     cs_json_bool(&b, "gone", true);
@@ -254,21 +254,26 @@ static void put_line(struct cs_register *r, const struct cs_item *item, struct c
     cs_json_end(b, '}');
 }
 
-static void append_line(struct cs_register *r, const struct cs_buf *b) {
-    struct cs_err err;
-    CS_AUTO(cs_buf_clear) struct cs_buf line;
-    cs_buf_init(&line, LINE_MAX + 2);
-    // Each line begins with a line feed, so that it does not join an incomplete line.
-    cs_buf_putc(&line, '\n');
-    cs_buf_put(&line, b->data, b->len);
-    cs_buf_putc(&line, '\n');
-    if (r->fd < 0 || b->failed || !cs_buf_ok(&line, &err))
+void cs_register_flush(struct cs_register *r) {
+    struct cs_bytes lines = cs_buf_bytes(&r->unwritten);
+    if (lines.len == 0)
         return;
-    r->lines++;
-    bool failed = write(r->fd, line.data, line.len) != (ssize_t)line.len;
+    bool failed = write(r->fd, lines.data, lines.len) != (ssize_t)lines.len;
     if (failed && !r->write_failed) // nothing is lost: the next start asks the catalog
         cs_log(CS_LOG_WARN, "the register cannot be written", "path=%s error=%s", r->path, strerror(errno));
     r->write_failed = failed;
+    r->unwritten.len = 0;
+}
+
+static void append_line(struct cs_register *r, const struct cs_buf *b) {
+    if (r->fd < 0 || b->failed)
+        return;
+    // Each line begins with a line feed, so that it does not join an incomplete line.
+    cs_buf_putc(&r->unwritten, '\n');
+    cs_buf_put(&r->unwritten, b->data, b->len);
+    cs_buf_putc(&r->unwritten, '\n');
+    if (r->unwritten.len > UNWRITTEN_MAX)
+        cs_register_flush(r);
 }
 
 void cs_register_put(struct cs_register *r, struct cs_item *item, enum cs_item_state state, enum cs_code code,
@@ -286,7 +291,7 @@ void cs_register_put(struct cs_register *r, struct cs_item *item, enum cs_item_s
     if (!kept(item))
         return;
     CS_AUTO(cs_buf_clear) struct cs_buf b;
-    cs_buf_init(&b, LINE_MAX);
+    cs_buf_init(&b, REGISTER_LINE_MAX);
     put_line(r, item, &b);
     append_line(r, &b);
 }
@@ -409,6 +414,7 @@ bool cs_register_open(const char *path, const char *kid, struct cs_register *ret
     CS_AUTO(cs_buf_clear) struct cs_buf b;
     cs_buf_init(&b, FILE_MAX);
     struct stat st;
+    cs_buf_init(&r.unwritten, UNWRITTEN_MAX + 4 * REGISTER_LINE_MAX);
     r.path = strdup(path);
     if (!r.path)
         return cs_err_oom(err);
@@ -425,6 +431,8 @@ bool cs_register_open(const char *path, const char *kid, struct cs_register *ret
 }
 
 void cs_register_close(struct cs_register *r) {
+    cs_register_flush(r);
+    cs_buf_clear(&r->unwritten);
     for (size_t i = 0; i < r->n; i++)
         item_free(r->items[i]);
     for (size_t i = 0; i < r->known_n; i++) {

@@ -87,8 +87,8 @@ struct cs_register {
     struct cs_index known_by_event;
     char *path;
     int fd;
-    size_t lines;
-    bool write_failed; // told once
+    struct cs_buf unwritten; // lines
+    bool write_failed;       // told once
 };
 // What tells one certificate from another under a name: the leaf's fingerprint; of an SM2 pair the
 // hash of both (encrypt not NULL).
@@ -99,6 +99,10 @@ CS_MUST_USE bool cs_register_open(const char *path, const char *kid, struct cs_r
                                   struct cs_err *err);
 void cs_register_close(struct cs_register *r);
 CS_DEFINE_AUTO_CLEAR(struct cs_register, cs_register_close)
+
+// Writes the lines of what changed: until then they are kept in memory. What a killed process did not write is
+// asked for again.
+void cs_register_flush(struct cs_register *r);
 
 struct cs_item *cs_register_item(const struct cs_register *r, const char *certificate);
 // The item of a candidate, made where it is new; its paths and section are the candidate's. NULL:

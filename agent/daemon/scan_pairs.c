@@ -151,6 +151,7 @@ static bool take_file(const struct look *l, const char *name, struct files *all)
 
 static bool read_directory(const struct cs_section *s, DIR *dir, struct cs_crypto *crypto,
                            struct cs_guarded *buffer, const struct cs_scan_hooks *hooks, struct files *all) {
+    CS_AUTO(cs_place_clear) struct cs_place place = {0};
     char path[PATH_MAX];
     const struct dirent *e;
     bool complete = true;
@@ -163,7 +164,7 @@ static bool read_directory(const struct cs_section *s, DIR *dir, struct cs_crypt
             tell(&l, "passed over: a path in it is too long");
             continue;
         }
-        enum cs_read r = cs_guarded_read(path, &s->policy, buffer, &err);
+        enum cs_read r = cs_guarded_read(path, &s->policy, &place, buffer, &err);
         if (r == CS_READ_REFUSED)
             hooks->on_problem(hooks->arg, s, &err);
         complete &= r == CS_READ_OK || r == CS_READ_GONE;

@@ -50,7 +50,7 @@ void engine_follow(struct cs_engine *e, struct cs_item *item) {
                                  item->encrypt_certificate, item->encrypt_key, item->encrypt_chain};
     for (size_t i = 0; i < CS_ARRAY_LEN(paths); i++)
         if (paths[i] && (i == 0 || strcmp(paths[i], item->certificate) != 0))
-            (void)cs_path_follow(paths[i], on_step, &s);
+            (void)cs_path_follow(paths[i], &e->place, on_step, &s);
     bool same = s.n == item->steps_len && s.n > 0 && memcmp(s.keys, item->steps, s.n * sizeof *s.keys) == 0;
     if (same) {
         free(s.keys);

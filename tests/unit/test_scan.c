@@ -65,7 +65,7 @@ struct tree {
     struct cs_sections sections;
     struct cs_settings_items items;
     struct cs_watch_settings settings;
-    char *keep[8];
+    char *keep[32];
     size_t keep_len;
     char found[16][600]; // "name certificate key chain", below the tree
     size_t found_len;
@@ -386,7 +386,7 @@ static void test_kubernetes_swaps(void **state) {
         put(t, directory, "c");
         snprintf(directory, sizeof directory, "..v%d", i);
         put_link(t, directory, "tls/..data");
-        assert_true(cs_path_follow(path, on_path, &seen));
+        assert_true(cs_path_follow(path, NULL, on_path, &seen));
         path_of(t, "tls/..data", link);
         assert_string_equal(seen.paths[1], link);
         snprintf(directory, sizeof directory, "tls/..v%d/tls.crt", i);
@@ -396,7 +396,8 @@ static void test_kubernetes_swaps(void **state) {
         uint64_t stamp = cs_stamp_mix(0, path);
         assert_true(stamp != last);
         last = stamp;
-        assert_int_equal(cs_guarded_read(path, &t->sections.items[0].policy, &t->buffer, &err), CS_READ_OK);
+        assert_int_equal(cs_guarded_read(path, &t->sections.items[0].policy, NULL, &t->buffer, &err),
+                         CS_READ_OK);
     }
 }
 
@@ -575,32 +576,32 @@ static void test_what_is_refused(void **state) {
     p.owners_len = 1;
     put(t, "file", "text");
     path_of(t, "file", path);
-    assert_int_equal(cs_guarded_read(path, &p, &t->buffer, &err), CS_READ_OK);
+    assert_int_equal(cs_guarded_read(path, &p, NULL, &t->buffer, &err), CS_READ_OK);
     assert_int_equal(t->buffer.bytes.len, 4);
     path_of(t, "missing", link);
-    assert_int_equal(cs_guarded_read(link, &p, &t->buffer, &err), CS_READ_GONE);
+    assert_int_equal(cs_guarded_read(link, &p, NULL, &t->buffer, &err), CS_READ_GONE);
     assert_int_equal(t->buffer.bytes.len, 0);
     path_of(t, "link", link);
     assert_int_equal(symlink("file", link), 0);
-    assert_int_equal(cs_guarded_read(link, &p, &t->buffer, &err), CS_READ_OK);
+    assert_int_equal(cs_guarded_read(link, &p, NULL, &t->buffer, &err), CS_READ_OK);
     p.follow_links = false;
-    assert_int_equal(cs_guarded_read(link, &p, &t->buffer, &err), CS_READ_REFUSED);
+    assert_int_equal(cs_guarded_read(link, &p, NULL, &t->buffer, &err), CS_READ_REFUSED);
     assert_non_null(strstr(err.msg, "symbolic link"));
     p.owners[0] = geteuid() + 1;
-    assert_int_equal(cs_guarded_read(path, &p, &t->buffer, &err), CS_READ_REFUSED);
+    assert_int_equal(cs_guarded_read(path, &p, NULL, &t->buffer, &err), CS_READ_REFUSED);
     assert_non_null(strstr(err.msg, "owners"));
     p.any_owner = true;
-    assert_int_equal(cs_guarded_read(path, &p, &t->buffer, &err), CS_READ_OK);
+    assert_int_equal(cs_guarded_read(path, &p, NULL, &t->buffer, &err), CS_READ_OK);
     path_of(t, "fifo", link);
     assert_int_equal(mkfifo(link, 0600), 0);
-    assert_int_equal(cs_guarded_read(link, &p, &t->buffer, &err), CS_READ_REFUSED);
-    assert_int_equal(cs_guarded_read("/dev/zero", &p, &t->buffer, &err), CS_READ_REFUSED);
-    assert_int_equal(cs_guarded_read(t->f->dir, &p, &t->buffer, &err), CS_READ_REFUSED);
+    assert_int_equal(cs_guarded_read(link, &p, NULL, &t->buffer, &err), CS_READ_REFUSED);
+    assert_int_equal(cs_guarded_read("/dev/zero", &p, NULL, &t->buffer, &err), CS_READ_REFUSED);
+    assert_int_equal(cs_guarded_read(t->f->dir, &p, NULL, &t->buffer, &err), CS_READ_REFUSED);
     assert_int_equal(truncate(path, 101), 0);
-    assert_int_equal(cs_guarded_read(path, &p, &t->buffer, &err), CS_READ_REFUSED);
+    assert_int_equal(cs_guarded_read(path, &p, NULL, &t->buffer, &err), CS_READ_REFUSED);
     assert_non_null(strstr(err.msg, "101 bytes"));
     assert_int_equal(truncate(path, (off_t)1 << 40), 0); // sparse: refused without being read
-    assert_int_equal(cs_guarded_read(path, &p, &t->buffer, &err), CS_READ_REFUSED);
+    assert_int_equal(cs_guarded_read(path, &p, NULL, &t->buffer, &err), CS_READ_REFUSED);
 }
 
 // A link anywhere in the path counts, not only at its end; and whose it is.
@@ -619,9 +620,9 @@ static void test_links_on_the_way(void **state) {
         struct cs_file_policy p = {.follow_links = true, .max_bytes = 100, .owners_len = 1};
         p.owners[0] = geteuid();
         path_of(t, ways[i], path);
-        assert_int_equal(cs_guarded_read(path, &p, &t->buffer, &err), CS_READ_OK);
+        assert_int_equal(cs_guarded_read(path, &p, NULL, &t->buffer, &err), CS_READ_OK);
         p.follow_links = false;
-        assert_int_equal(cs_guarded_read(path, &p, &t->buffer, &err), CS_READ_REFUSED);
+        assert_int_equal(cs_guarded_read(path, &p, NULL, &t->buffer, &err), CS_READ_REFUSED);
         assert_non_null(strstr(err.msg, "symbolic link, and this section says: links = no"));
     }
     path_of(t, "deep/www", path);
@@ -633,10 +634,10 @@ static void test_links_on_the_way(void **state) {
     snprintf(wanted, sizeof wanted, "%s is a symbolic link of a user", path);
     path_of(t, "deep/www/tls.crt", path);
     struct cs_file_policy p = {.follow_links = true, .max_bytes = 100, .owners_len = 1};
-    assert_int_equal(cs_guarded_read(path, &p, &t->buffer, &err), CS_READ_REFUSED);
+    assert_int_equal(cs_guarded_read(path, &p, NULL, &t->buffer, &err), CS_READ_REFUSED);
     assert_non_null(strstr(err.msg, wanted));
     p.owners[p.owners_len++] = 12345;
-    assert_int_equal(cs_guarded_read(path, &p, &t->buffer, &err), CS_READ_OK);
+    assert_int_equal(cs_guarded_read(path, &p, NULL, &t->buffer, &err), CS_READ_OK);
 }
 
 static void test_following_links(void **state) {
@@ -648,17 +649,64 @@ static void test_following_links(void **state) {
     put_link(t, "up/./file", "real/b");
     put_link(t, "loop2", "real/loop1");
     put_link(t, "loop1", "real/loop2");
-    assert_true(cs_path_follow(text(t, "real/up/b"), on_path, &seen));
+    assert_true(cs_path_follow(text(t, "real/up/b"), NULL, on_path, &seen));
     static const char *const steps[] = {"real/up", "real/b", "real/up", "real/file"};
     assert_int_equal(seen.n, CS_ARRAY_LEN(steps));
     for (size_t i = 0; i < CS_ARRAY_LEN(steps); i++) {
         path_of(t, steps[i], path);
         assert_string_equal(seen.paths[i], path);
     }
+    // The way to the directory is kept, and told for each file in it.
+    CS_AUTO(cs_place_clear) struct cs_place place = {0};
+    for (int i = 0; i < 2; i++) {
+        seen.n = 0;
+        assert_true(cs_path_follow(text(t, "real/up/b"), &place, on_path, &seen));
+        assert_int_equal(seen.n, CS_ARRAY_LEN(steps));
+        for (size_t k = 0; k < CS_ARRAY_LEN(steps); k++) {
+            path_of(t, steps[k], path);
+            assert_string_equal(seen.paths[k], path);
+        }
+    }
     seen.n = 0;
-    assert_false(cs_path_follow(text(t, "real/missing/x"), on_path, &seen));
+    assert_false(cs_path_follow(text(t, "real/up/none"), &place, on_path, &seen));
+    assert_int_equal(seen.n, 2);
+    seen.n = 0;
+    assert_false(cs_path_follow(text(t, "real/missing/x"), &place, on_path, &seen));
     path_of(t, "real/missing", path);
     assert_string_equal(seen.paths[0], path); // its coming will be seen
+}
+
+// Files of one directory are read without walking there again: by the same rules, until the place is left.
+static void test_reading_in_one_place(void **state) {
+    struct tree *t = *state;
+    struct cs_err err;
+    CS_AUTO(cs_place_clear) struct cs_place place = {0};
+    struct cs_file_policy p = {.follow_links = true, .any_owner = true, .max_bytes = 1000};
+    struct cs_file_policy strict = {.any_owner = true, .max_bytes = 1000};
+    put(t, "one/a", "1a");
+    put(t, "one/b", "1b");
+    put(t, "two/b", "2b");
+    put_link(t, "b", "one/link");
+    put_link(t, "one", "way");
+    static const struct {
+        const char *path, *content;
+    } rows[] = {{"way/a", "1a"}, {"way/b", "1b"}, {"way/link", "1b"}, {"two/b", "2b"}, {"one/a", "1a"}};
+    for (size_t i = 0; i < CS_ARRAY_LEN(rows); i++) {
+        assert_int_equal(cs_guarded_read(text(t, rows[i].path), &p, &place, &t->buffer, &err), CS_READ_OK);
+        assert_memory_equal(t->buffer.bytes.data, rows[i].content, 2);
+    }
+    assert_int_equal(cs_guarded_read(text(t, "one/none"), &p, &place, &t->buffer, &err), CS_READ_GONE);
+    assert_int_equal(cs_guarded_read(text(t, "one/link"), &strict, &place, &t->buffer, &err),
+                     CS_READ_REFUSED);
+    assert_int_equal(cs_guarded_read(text(t, "way/a"), &strict, &place, &t->buffer, &err), CS_READ_REFUSED);
+    assert_int_equal(cs_guarded_read(text(t, "way/b"), &p, &place, &t->buffer, &err), CS_READ_OK);
+    char way[PATH_MAX];
+    path_of(t, "way", way);
+    assert_int_equal(unlink(way), 0);
+    put_link(t, "two", "way");
+    cs_place_clear(&place);
+    assert_int_equal(cs_guarded_read(text(t, "way/b"), &p, &place, &t->buffer, &err), CS_READ_OK);
+    assert_memory_equal(t->buffer.bytes.data, "2b", 2);
 }
 
 static void ignore_path(void *arg, const char *path) {
@@ -672,7 +720,7 @@ static void test_a_loop_of_links_ends(void **state) {
     put(t, "real/file", "x");
     put_link(t, "loop2", "real/loop1");
     put_link(t, "loop1", "real/loop2");
-    assert_false(cs_path_follow(text(t, "real/loop1"), ignore_path, &n));
+    assert_false(cs_path_follow(text(t, "real/loop1"), NULL, ignore_path, &n));
     assert_true(n > 2 && n < 100);
 }
 
@@ -699,6 +747,7 @@ int main(void) {
         T(test_what_is_refused),
         T(test_links_on_the_way),
         T(test_following_links),
+        T(test_reading_in_one_place),
         T(test_a_loop_of_links_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
