@@ -319,7 +319,7 @@ void engine_upload(struct cs_engine *e) {
 // --- judging
 
 // What the catalog has, or will have, under the name. False: nothing.
-static bool standing(const struct cs_known *k, const uint8_t **ret_sha256, int64_t *ret_not_before_s) {
+static bool expected(const struct cs_known *k, const uint8_t **ret_sha256, int64_t *ret_not_before_s) {
     bool sent = k->event[0] != '\0';
     *ret_sha256 = sent ? k->sent_sha256 : k->sha256;
     *ret_not_before_s = sent ? k->sent_not_before_s : k->not_before_s;
@@ -363,7 +363,7 @@ static void judge_leaf(struct cs_engine *e, struct cs_item *item) {
     }
     if (must_upload_first(e, k))
         engine_upload(e);
-    bool there = standing(k, &sha256, &not_before_s);
+    bool there = expected(k, &sha256, &not_before_s);
     if (there && memcmp(sha256, item->sha256, 32) == 0) {
         if (!read_rest(e, item) || !keys_fit(e, item))
             return;

@@ -76,8 +76,8 @@ static void on_exchange(const struct cs_http_exchange *x, void *arg) {
 static void on_redis(void *arg, bool ready) {
     struct cs_api *api = arg;
     cs_series_set(api->redis_up, ready ? 1 : 0);
-    if (api->standings)
-        api_standings_doubt(api->standings);
+    if (api->freshness)
+        api_freshness_doubt(api->freshness);
     if (api->waits)
         api_waits_redis(api->waits, ready);
 }
@@ -101,7 +101,7 @@ static bool start_redis(struct cs_api *api, struct cs_err *err) {
     struct cs_redis_pool_options o = {
         .loop = c->loop, .access = &c->redis, .purpose = "api", .on_state = on_redis, .arg = api};
     return cs_redis_pool_new(&o, &api->redis, err) && api_waits_new(api, &api->waits, err) &&
-           api_look_new(api, &api->look, err) && api_standings_new(api, &api->standings, err);
+           api_look_new(api, &api->look, err) && api_freshness_new(api, &api->freshness, err);
 }
 
 // Notes the certificate that is in use now.
@@ -199,7 +199,7 @@ void cs_api_free(struct cs_api *api) {
     cs_redis_pool_free(api->redis);
     api_waits_free(api->waits);
     api_look_free(api->look);
-    api_standings_free(api->standings);
+    api_freshness_free(api->freshness);
     api_calls_free(api);
     cs_crypto_free(api->crypto);
     free(api->generations);

@@ -179,7 +179,7 @@ static void take_step(struct api_call *call, const redisReply *reply, int64_t ge
         api_redis_away(call);
     } else if (!same) {
         begin_anew(call);
-    } else if (!api_standing(call->api, partition, position)) {
+    } else if (!api_is_fresh(call->api, partition, position)) {
         api_busy(call, "The catalog has not caught up with what was decided; ask again.");
     } else {
         next(call, reply);
@@ -210,7 +210,7 @@ static bool take_keys_along(struct api_call *call, const struct cs_buf *command,
     cs_redis_put(out, args + 2);
     cs_redis_put_text(out, "MGET");
     cs_buf_put(out, rest, command->len - (size_t)(rest - text));
-    api_put_standing_keys(out, call->api, call->asked.partition, call->asked.generation);
+    api_put_freshness_keys(out, call->api, call->asked.partition, call->asked.generation);
     return !out->failed;
 }
 
@@ -245,7 +245,7 @@ static bool send_question(struct api_call *call, const struct cs_buf *command) {
     cs_buf_reset(&other);
     cs_redis_put(&other, 3);
     cs_redis_put_text(&other, "MGET");
-    api_put_standing_keys(&other, call->api, partition, call->asked.generation);
+    api_put_freshness_keys(&other, call->api, partition, call->asked.generation);
     return cs_redis_pool_send_both(redis, partition, command, &other, on_both, call);
 }
 

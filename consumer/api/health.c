@@ -62,7 +62,7 @@ bool cs_api_ready(const struct cs_api *api, char *why, size_t why_size) {
         return false;
     const char *reason = api->stopping                      ? "the process is stopping"
                          : !cs_redis_pool_ready(api->redis) ? "the API cannot reach Redis"
-                         : !api_standings_known(api->standings)
+                         : !api_freshness_known(api->freshness)
                              ? "the API does not know yet how far outcomes are published"
                              : NULL;
     if (reason)

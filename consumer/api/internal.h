@@ -9,7 +9,7 @@
 // to be live. With every question it asks, in one transaction, which one is, and where the catalog
 // stands. Where another is live the call begins anew with that one; nothing of what it read before
 // is used. Where the catalog stands before what was published it is not answered from
-// (api/standing.c).
+// (api/freshness.c).
 #pragma once
 
 #include "api/api.h"
@@ -84,7 +84,7 @@ struct cs_api {
     struct cs_crypto *crypto; // the loop's thread's
     struct api_waits *waits;
     struct api_look *look;
-    struct api_standings *standings;
+    struct api_freshness *freshness;
     struct api_call *calls;
     int64_t *generations; // by partition: the one believed to be live
     bool stopping;
@@ -234,19 +234,19 @@ void api_wait_park(struct api_call *call, const char *event, int64_t until_ms, u
 void api_wait_unpark(struct api_call *call); // the client has left
 void api_waits_redis(struct api_waits *w, bool ready);
 
-// ---- api/standing.c: whether a catalog has caught up with what was published
+// ---- api/freshness.c: whether a catalog has caught up with what was published
 
-bool api_standings_new(struct cs_api *api, struct api_standings **ret, struct cs_err *err);
-void api_standings_free(struct api_standings *s); // takes NULL
+bool api_freshness_new(struct cs_api *api, struct api_freshness **ret, struct cs_err *err);
+void api_freshness_free(struct api_freshness *s); // takes NULL
 // The keys of generation and position, two arguments of an MGET.
-void api_put_standing_keys(struct cs_buf *command, const struct cs_api *api, int32_t partition,
-                           int64_t generation);
+void api_put_freshness_keys(struct cs_buf *command, const struct cs_api *api, int32_t partition,
+                            int64_t generation);
 // Whether what was read together with this position (of the live generation) may be answered.
-bool api_standing(struct cs_api *api, int32_t partition, const redisReply *position);
+bool api_is_fresh(struct cs_api *api, int32_t partition, const redisReply *position);
 // A connection to Redis came or went: it may be another Redis than before.
-void api_standings_doubt(struct api_standings *s);
+void api_freshness_doubt(struct api_freshness *s);
 // Whether Kafka was asked for the published outcomes of each partition, and said some of them.
-bool api_standings_known(const struct api_standings *s);
+bool api_freshness_known(const struct api_freshness *s);
 
 // ---- api/look.c: the age of shares, and who is heard of
 

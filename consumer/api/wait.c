@@ -199,7 +199,7 @@ static void on_batch(const redisReply *reply, void *arg) {
     bool answered = api_elements(reply) == watch->batch_len + 2;
     int64_t generation = answered ? api_generation(reply->element[watch->batch_len]) : 0;
     bool same = answered && generation == watch->generation;
-    bool ok = same && api_standing(watch->all->api, watch->partition, reply->element[watch->batch_len + 1]);
+    bool ok = same && api_is_fresh(watch->all->api, watch->partition, reply->element[watch->batch_len + 1]);
     if (answered && generation > 0 && !same) {
         *believed = generation;
         watch->again = true; // the same again, with the other generation
@@ -256,7 +256,7 @@ static void next_batch(struct watch *watch) {
     for (size_t i = 0; i < watch->batch_len; i++)
         api_put_key_of(&command, api, watch->partition, watch->generation,
                        cs_key_outcome(CS_NEW_KEY, watch->batch[i]->call->account, watch->batch[i]->event));
-    api_put_standing_keys(&command, api, watch->partition, watch->generation);
+    api_put_freshness_keys(&command, api, watch->partition, watch->generation);
     if (!cs_redis_pool_send(api->redis, watch->partition, &command, on_batch, watch))
         drop_batch(watch);
 }

@@ -41,8 +41,8 @@ struct answer {
     struct cs_err err;
 };
 
-struct standing {
-    struct api_standings *all;
+struct freshness {
+    struct api_freshness *all;
     int32_t partition;
     bool proven;           // floor is what was published when Redis was last away
     int64_t floor;         // the number of the outcome that the catalog must have reached
@@ -64,7 +64,7 @@ struct standing {
     struct answer answer;
 };
 
-struct api_standings {
+struct api_freshness {
     struct cs_api *api;
     struct cs_timer *timer;
     struct cs_series *gauge;
@@ -78,31 +78,31 @@ struct api_standings {
     bool stopping;
     int32_t turn; // the partition that is tried first for the next question
     int32_t count;
-    struct standing list[];
+    struct freshness list[];
 };
 
-static int64_t now_ms(const struct api_standings *s) {
+static int64_t now_ms(const struct api_freshness *s) {
     return cs_clock_mono_ms(s->api->consumer->clock);
 }
 
 // Counts. Logs once that the catalog is behind, and once that this is over.
-static bool settle(struct standing *st) {
-    struct api_standings *s = st->all;
-    bool behind = st->proven && st->at.outcomes < st->floor;
-    bool ok = st->proven && !behind && !st->unreadable[0];
-    if (ok == st->held) {
+static bool settle(struct freshness *f) {
+    struct api_freshness *s = f->all;
+    bool behind = f->proven && f->at.outcomes < f->floor;
+    bool ok = f->proven && !behind && !f->unreadable[0];
+    if (ok == f->held) {
         s->held += ok ? -1 : 1;
-        st->held = !ok;
+        f->held = !ok;
         cs_series_set(s->gauge, s->held);
     }
-    if (behind && !st->told)
+    if (behind && !f->told)
         cs_log(CS_LOG_WARN, "the API does not answer for a partition until its catalog has caught up",
-               "partition=%d outcomes=%lld published=%lld", (int)st->partition, (long long)st->at.outcomes,
-               (long long)st->floor);
-    else if (ok && st->told)
+               "partition=%d outcomes=%lld published=%lld", (int)f->partition, (long long)f->at.outcomes,
+               (long long)f->floor);
+    else if (ok && f->told)
         cs_log(CS_LOG_INFO, "the API answers for the partition again", "partition=%d outcomes=%lld",
-               (int)st->partition, (long long)st->at.outcomes);
-    st->told = behind || (st->told && !ok);
+               (int)f->partition, (long long)f->at.outcomes);
+    f->told = behind || (f->told && !ok);
     return ok;
 }
 
@@ -116,45 +116,45 @@ static bool is_new(char *told, const struct cs_err *err) {
 
 // ---- asking Kafka
 
-static void want(struct standing *st) {
-    struct api_standings *s = st->all;
-    if (st->asking || now_ms(s) < st->not_before_ms)
+static void want(struct freshness *f) {
+    struct api_freshness *s = f->all;
+    if (f->asking || now_ms(s) < f->not_before_ms)
         return;
-    st->asking = true;
+    f->asking = true;
     pthread_mutex_lock(&s->lock);
-    st->wanted = true;
+    f->wanted = true;
     pthread_cond_signal(&s->cond);
     pthread_mutex_unlock(&s->lock);
 }
 
-static void take_answer(struct standing *st, const struct answer *a) {
-    struct api_standings *s = st->all;
-    st->asking = false;
-    st->asked = a->epoch == st->epoch;
-    if (!st->asked) {
-        want(st); // a new doubt: more may be published
+static void take_answer(struct freshness *f, const struct answer *a) {
+    struct api_freshness *s = f->all;
+    f->asking = false;
+    f->asked = a->epoch == f->epoch;
+    if (!f->asked) {
+        want(f); // a new doubt: more may be published
     } else if (a->ok) {
-        st->pause_ms = 0;
-        st->failed[0] = '\0';
-        st->not_before_ms = now_ms(s) + ASK_AGAIN_MS;
+        f->pause_ms = 0;
+        f->failed[0] = '\0';
+        f->not_before_ms = now_ms(s) + ASK_AGAIN_MS;
         if (a->exact) {
-            st->proven = true;
-            st->floor = a->last > st->floor ? a->last : st->floor;
-            (void)settle(st);
+            f->proven = true;
+            f->floor = a->last > f->floor ? a->last : f->floor;
+            (void)settle(f);
         }
     } else {
-        int64_t longer_ms = st->pause_ms > 0 ? 2 * st->pause_ms : ASK_AGAIN_MS;
-        st->pause_ms = longer_ms < PAUSE_MOST_MS ? longer_ms : PAUSE_MOST_MS;
-        st->not_before_ms = now_ms(s) + st->pause_ms;
-        if (is_new(st->failed, &a->err))
+        int64_t longer_ms = f->pause_ms > 0 ? 2 * f->pause_ms : ASK_AGAIN_MS;
+        f->pause_ms = longer_ms < PAUSE_MOST_MS ? longer_ms : PAUSE_MOST_MS;
+        f->not_before_ms = now_ms(s) + f->pause_ms;
+        if (is_new(f->failed, &a->err))
             cs_log_err(CS_LOG_WARN, "the API cannot learn how far outcomes are published", &a->err,
-                       "partition=%d", (int)st->partition);
+                       "partition=%d", (int)f->partition);
     }
 }
 
 static void on_wake(evutil_socket_t fd, short what, void *arg) {
     (void)what;
-    struct api_standings *s = arg;
+    struct api_freshness *s = arg;
     uint64_t times;
     if (read((int)fd, &times, sizeof times) < 0)
         return; // woken for something else
@@ -171,7 +171,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg) {
 
 // Takes them in turn. A question that takes its whole timeout (a partition without a leader) must
 // not come again and again before those that were not asked yet.
-static struct standing *next_wanted(struct api_standings *s) {
+static struct freshness *next_wanted(struct api_freshness *s) {
     for (int32_t i = 0; i < s->count; i++) {
         int32_t p = (s->turn + i) % s->count;
         if (!s->list[p].wanted)
@@ -183,24 +183,24 @@ static struct standing *next_wanted(struct api_standings *s) {
 }
 
 static void *thread_main(void *arg) {
-    struct api_standings *s = arg;
+    struct api_freshness *s = arg;
     struct cs_published *published = s->api->consumer->published;
     prctl(PR_SET_NAME, "api-published");
     pthread_mutex_lock(&s->lock);
     while (!s->stopping) {
-        struct standing *st = next_wanted(s);
-        if (!st) {
+        struct freshness *f = next_wanted(s);
+        if (!f) {
             pthread_cond_wait(&s->cond, &s->lock);
             continue;
         }
-        struct cs_position at = st->at;
-        struct answer a = {.there = true, .epoch = st->epoch};
+        struct cs_position at = f->at;
+        struct answer a = {.there = true, .epoch = f->epoch};
         const uint64_t one = 1;
-        st->wanted = false;
+        f->wanted = false;
         pthread_mutex_unlock(&s->lock);
-        a.ok = published->ops->last(published, st->partition, &at, &a.last, &a.exact, &a.err);
+        a.ok = published->ops->last(published, f->partition, &at, &a.last, &a.exact, &a.err);
         pthread_mutex_lock(&s->lock);
-        st->answer = a;
+        f->answer = a;
         if (write(s->wake_fd, &one, sizeof one) < 0) {
             // The counter is full: the loop is awake already.
         }
@@ -213,60 +213,60 @@ static void *thread_main(void *arg) {
 
 // The position went back, or Redis was away. Kafka must be asked what is published. Its epoch has
 // changed already.
-static void doubt(struct standing *st) {
-    st->proven = st->asked = false;
-    st->not_before_ms = st->pause_ms = 0;
-    (void)settle(st);
+static void doubt(struct freshness *f) {
+    f->proven = f->asked = false;
+    f->not_before_ms = f->pause_ms = 0;
+    (void)settle(f);
 }
 
-static void take_position(struct standing *st, struct cs_bytes text, const struct cs_position *now) {
-    struct api_standings *s = st->all;
-    bool back = st->read && now->outcomes < st->at.outcomes;
+static void take_position(struct freshness *f, struct cs_bytes text, const struct cs_position *now) {
+    struct api_freshness *s = f->all;
+    bool back = f->read && now->outcomes < f->at.outcomes;
     pthread_mutex_lock(&s->lock);
-    st->at = *now;
-    st->epoch += back;
+    f->at = *now;
+    f->epoch += back;
     pthread_mutex_unlock(&s->lock);
     if (back)
-        doubt(st);
-    st->read = true;
-    st->text_len = text.len <= TEXT_MAX ? text.len : 0;
-    if (st->text_len > 0)
-        memcpy(st->text, text.data, text.len);
+        doubt(f);
+    f->read = true;
+    f->text_len = text.len <= TEXT_MAX ? text.len : 0;
+    if (f->text_len > 0)
+        memcpy(f->text, text.data, text.len);
 }
 
 // Kafka cannot help. It counts as asked, so that the other partitions are served.
-static void cannot_read(struct standing *st, const struct cs_err *err) {
-    if (is_new(st->unreadable, err))
+static void cannot_read(struct freshness *f, const struct cs_err *err) {
+    if (is_new(f->unreadable, err))
         cs_log_err(CS_LOG_ERROR, "the API cannot read where a catalog stands", err, "partition=%d",
-                   (int)st->partition);
-    st->asked = true;
-    st->proven = false;
-    (void)settle(st);
+                   (int)f->partition);
+    f->asked = true;
+    f->proven = false;
+    (void)settle(f);
 }
 
-bool api_standing(struct cs_api *api, int32_t partition, const redisReply *reply) {
-    struct standing *st = &api->standings->list[partition];
+bool api_is_fresh(struct cs_api *api, int32_t partition, const redisReply *reply) {
+    struct freshness *f = &api->freshness->list[partition];
     struct cs_bytes text = api_bytes(reply);
     bool same =
-        st->read && text.len == st->text_len && text.len > 0 && memcmp(text.data, st->text, text.len) == 0;
+        f->read && text.len == f->text_len && text.len > 0 && memcmp(text.data, f->text, text.len) == 0;
     if (!same) {
         struct cs_position now = {0};
         struct cs_err err;
         if (text.data && !cs_position_decode(text, &now, &err)) {
-            cannot_read(st, &err);
+            cannot_read(f, &err);
             return false;
         }
-        take_position(st, text, &now);
+        take_position(f, text, &now);
     }
-    st->unreadable[0] = '\0';
-    if (!st->proven)
-        want(st);
-    else if (st->at.outcomes > st->floor)
-        st->floor = st->at.outcomes;
-    return settle(st);
+    f->unreadable[0] = '\0';
+    if (!f->proven)
+        want(f);
+    else if (f->at.outcomes > f->floor)
+        f->floor = f->at.outcomes;
+    return settle(f);
 }
 
-void api_standings_doubt(struct api_standings *s) {
+void api_freshness_doubt(struct api_freshness *s) {
     pthread_mutex_lock(&s->lock);
     for (int32_t p = 0; p < s->count; p++)
         s->list[p].epoch++;
@@ -276,7 +276,7 @@ void api_standings_doubt(struct api_standings *s) {
 }
 
 // A partition without a proof (its outcomes are damaged) must not stop the others.
-bool api_standings_known(const struct api_standings *s) {
+bool api_freshness_known(const struct api_freshness *s) {
     bool all_asked = true, some_proven = false;
     for (int32_t p = 0; p < s->count; p++) {
         all_asked = all_asked && s->list[p].asked;
@@ -287,45 +287,45 @@ bool api_standings_known(const struct api_standings *s) {
 
 // ---- looking
 
-void api_put_standing_keys(struct cs_buf *command, const struct cs_api *api, int32_t partition,
-                           int64_t generation) {
+void api_put_freshness_keys(struct cs_buf *command, const struct cs_api *api, int32_t partition,
+                            int64_t generation) {
     api_put_key_of(command, api, partition, 0, CS_GENERATION_KEY);
     api_put_key_of(command, api, partition, generation, CS_POSITION_KEY);
 }
 
 static void on_look(const redisReply *reply, void *arg) {
-    struct standing *st = arg;
-    struct cs_api *api = st->all->api;
-    st->looking = false;
+    struct freshness *f = arg;
+    struct cs_api *api = f->all->api;
+    f->looking = false;
     if (api_elements(reply) != 2)
         return;
     int64_t generation = api_generation(reply->element[0]);
-    bool same = generation == st->generation;
+    bool same = generation == f->generation;
     if (generation > 0)
-        api->generations[st->partition] = generation;
+        api->generations[f->partition] = generation;
     if (generation > 0 && same)
-        (void)api_standing(api, st->partition, reply->element[1]);
+        (void)api_is_fresh(api, f->partition, reply->element[1]);
 }
 
 static void on_timer(void *arg) {
-    struct api_standings *s = arg;
+    struct api_freshness *s = arg;
     for (int32_t p = 0; p < s->count; p++) {
-        struct standing *st = &s->list[p];
+        struct freshness *f = &s->list[p];
         CS_AUTO(cs_buf_clear) struct cs_buf command;
         cs_buf_init(&command, 512);
-        if (st->looking)
+        if (f->looking)
             continue;
         cs_redis_put(&command, 3);
         cs_redis_put_text(&command, "MGET");
-        st->generation = s->api->generations[p];
-        api_put_standing_keys(&command, s->api, p, st->generation);
-        st->looking = cs_redis_pool_send(s->api->redis, p, &command, on_look, st);
+        f->generation = s->api->generations[p];
+        api_put_freshness_keys(&command, s->api, p, f->generation);
+        f->looking = cs_redis_pool_send(s->api->redis, p, &command, on_look, f);
     }
 }
 
 // ---- life
 
-static bool open_wake(struct api_standings *s, struct cs_err *err) {
+static bool open_wake(struct api_freshness *s, struct cs_err *err) {
     s->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (s->wake_fd < 0)
         return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "eventfd: %s", strerror(errno));
@@ -333,7 +333,7 @@ static bool open_wake(struct api_standings *s, struct cs_err *err) {
     return (s->wake && event_add(s->wake, NULL) == 0) || cs_err_oom(err);
 }
 
-static bool start_thread(struct api_standings *s, struct cs_err *err) {
+static bool start_thread(struct api_freshness *s, struct cs_err *err) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -343,9 +343,9 @@ static bool start_thread(struct api_standings *s, struct cs_err *err) {
     return s->started || cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "starting a thread: %s", strerror(code));
 }
 
-bool api_standings_new(struct cs_api *api, struct api_standings **ret, struct cs_err *err) {
+bool api_freshness_new(struct cs_api *api, struct api_freshness **ret, struct cs_err *err) {
     const struct cs_consumer *c = api->consumer;
-    struct api_standings *s = calloc(1, sizeof *s + (size_t)c->partition_count * sizeof s->list[0]);
+    struct api_freshness *s = calloc(1, sizeof *s + (size_t)c->partition_count * sizeof s->list[0]);
     if (!s)
         return cs_err_oom(err);
     s->api = api;
@@ -354,7 +354,7 @@ bool api_standings_new(struct cs_api *api, struct api_standings **ret, struct cs
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->cond, NULL);
     for (int32_t p = 0; p < s->count; p++)
-        s->list[p] = (struct standing){.all = s, .partition = p, .held = true};
+        s->list[p] = (struct freshness){.all = s, .partition = p, .held = true};
     s->held = s->count;
     s->gauge =
         cs_metric_0(cs_metrics_gauge(c->metrics, "certsync_api_held_partitions",
@@ -364,14 +364,14 @@ bool api_standings_new(struct cs_api *api, struct api_standings **ret, struct cs
     cs_series_set(s->gauge, s->held);
     s->timer = cs_timer_new(c->loop, 0, LOOK_EVERY_MS, on_timer, s);
     if ((!s->timer && !cs_err_oom(err)) || !open_wake(s, err) || !start_thread(s, err)) {
-        api_standings_free(s);
+        api_freshness_free(s);
         return false;
     }
     *ret = s;
     return true;
 }
 
-void api_standings_free(struct api_standings *s) {
+void api_freshness_free(struct api_freshness *s) {
     if (!s)
         return;
     struct cs_published *published = s->api->consumer->published;
