@@ -7,8 +7,8 @@
 #include <string.h>
 #include <sys/prctl.h>
 
+#include "certsync/runtime/liveness.h"
 #include "certsync/runtime/log.h"
-#include "certsync/runtime/pulse.h"
 #include "daemon/wakeup.h"
 #include "spool/drain.h"
 
@@ -25,7 +25,7 @@ struct cs_sender {
     pthread_t thread;
     bool started;
     struct cs_wakeup wakeup;
-    struct cs_pulse pulse;
+    struct cs_liveness liveness;
     // Under the wakeup's lock:
     bool ended;
     struct cs_link link;
@@ -79,7 +79,7 @@ static void run(struct cs_sender *s, struct cs_spool *spool, struct cs_publisher
         struct cs_err err;
         size_t before = d.published;
         bool failed = false;
-        cs_pulse_beat(&s->pulse, patience);
+        cs_liveness_beat(&s->liveness, patience);
         if (anything_new(spool, &err)) {
             failed = !cs_drain_run(&d, 0, cs_clock_mono_ms(d.clock) + patience, &err);
             busy_since_ms = !d.busy ? 0 : busy_since_ms ? busy_since_ms : cs_clock_mono_ms(d.clock);
@@ -93,7 +93,7 @@ static void run(struct cs_sender *s, struct cs_spool *spool, struct cs_publisher
             pause = PAUSE_MS;
             patience = TRY_MS;
         }
-        cs_pulse_beat(&s->pulse, LOOK_MS);
+        cs_liveness_beat(&s->liveness, LOOK_MS);
         go_on = cs_wakeup_wait(&s->wakeup, failed ? pause : LOOK_MS, !failed);
         if (failed) {
             pause = pause * 2 < PAUSE_MAX_MS ? pause * 2 : PAUSE_MAX_MS;
@@ -102,7 +102,7 @@ static void run(struct cs_sender *s, struct cs_spool *spool, struct cs_publisher
     }
     struct cs_link link;
     struct cs_err err;
-    cs_pulse_rest(&s->pulse); // the end has its own deadline
+    cs_liveness_rest(&s->liveness); // the end has its own deadline
     cs_sender_link(s, &link);
     if ((link.ok || !link.tried) && !cs_drain_run(&d, 0, cs_clock_mono_ms(d.clock) + TRY_MS, &err))
         cs_log_err(CS_LOG_WARN, "not all could be published; it stays in the spool", &err, "spool=%s",
@@ -163,7 +163,7 @@ void cs_sender_stop(struct cs_sender *s) {
 }
 
 int64_t cs_sender_overdue_ms(const struct cs_sender *s) {
-    return cs_pulse_overdue_ms(&s->pulse);
+    return cs_liveness_overdue_ms(&s->liveness);
 }
 
 bool cs_sender_ended(struct cs_sender *s) {

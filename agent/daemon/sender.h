@@ -31,6 +31,6 @@ void cs_sender_link(struct cs_sender *s, struct cs_link *ret);
 // Asks it to end: it publishes what there is, once, where the brokers are there.
 void cs_sender_stop(struct cs_sender *s);
 bool cs_sender_ended(struct cs_sender *s);
-// How long it has been silent beyond what its work may take (pulse.h); 0: it is alive.
+// How long it has been silent beyond what its work may take (liveness.h); 0: it is alive.
 int64_t cs_sender_overdue_ms(const struct cs_sender *s);
 void cs_sender_free(struct cs_sender *s); // waits for its end

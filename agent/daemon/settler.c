@@ -8,8 +8,8 @@
 #include <sys/prctl.h>
 
 #include "certsync/base/text.h"
+#include "certsync/runtime/liveness.h"
 #include "certsync/runtime/log.h"
-#include "certsync/runtime/pulse.h"
 #include "daemon/register.h"
 #include "daemon/wakeup.h"
 
@@ -39,7 +39,7 @@ struct cs_settler {
     size_t cursor; // where the next pass over open events begins
     int64_t idle;  // passes without an answer
     struct cs_wakeup wakeup;
-    struct cs_pulse pulse;
+    struct cs_liveness liveness;
     // Under the wakeup's lock:
     bool ended, list_wanted;
     struct question *questions;
@@ -86,7 +86,7 @@ static bool read_entry(struct cs_crypto *c, const json_t *item, struct cs_catalo
 }
 
 static bool get(struct cs_settler *t, const struct cs_buf *path, json_t **ret, struct cs_err *err) {
-    cs_pulse_beat(&t->pulse, t->session.settings->api_timeout_ms);
+    cs_liveness_beat(&t->liveness, t->session.settings->api_timeout_ms);
     return cs_buf_ok(path, err) && cs_session_client(&t->session, err) &&
            cs_client_get(t->session.client, (const char *)path->data, 0, ret, err);
 }
@@ -195,7 +195,7 @@ static bool ask(struct cs_settle *p, const struct cs_spool_entry *e, struct cs_e
         return true;
     }
     int64_t before = cs_clock_mono_ms(t->session.clock);
-    cs_pulse_beat(&t->pulse, t->session.settings->api_timeout_ms + wait_s * 1000);
+    cs_liveness_beat(&t->liveness, t->session.settings->api_timeout_ms + wait_s * 1000);
     if (!cs_end_ask(&t->session, e->event->account, e->event->id, e->item.seq, wait_s, ret, err))
         return false;
     if (!heartbeat && ret->ending == CS_ENDING_UNKNOWN)
@@ -287,7 +287,7 @@ static void run(struct cs_settler *t) {
             told(t, ok ? NULL : &err);
         failing = ok ? PAUSE_MS : failing * 2 < PAUSE_MAX_MS ? failing * 2 : PAUSE_MAX_MS;
         pause = ok ? pause : failing;
-        cs_pulse_beat(&t->pulse, pause);
+        cs_liveness_beat(&t->liveness, pause);
         go_on = cs_wakeup_wait(&t->wakeup, pause, ok);
     }
 }
@@ -300,7 +300,7 @@ static void *thread_main(void *arg) {
         run(t);
     else
         told(t, &err);
-    cs_pulse_rest(&t->pulse);
+    cs_liveness_rest(&t->liveness);
     pthread_mutex_lock(&t->wakeup.lock);
     t->ended = true;
     pthread_mutex_unlock(&t->wakeup.lock);
@@ -361,7 +361,7 @@ void cs_settler_stop(struct cs_settler *t) {
 }
 
 int64_t cs_settler_overdue_ms(const struct cs_settler *t) {
-    return cs_pulse_overdue_ms(&t->pulse);
+    return cs_liveness_overdue_ms(&t->liveness);
 }
 
 bool cs_settler_ended(struct cs_settler *t) {

@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #include "catalog/hot.h"
+#include "certsync/runtime/liveness.h"
 #include "certsync/runtime/log.h"
-#include "certsync/runtime/pulse.h"
 #include "worker/batch.h"
 #include "worker/group.h"
 
@@ -40,7 +40,7 @@ struct cs_worker {
     bool thread_started;
     atomic_bool stopping; // any thread
     atomic_bool finished; // any thread
-    struct cs_pulse pulse;
+    struct cs_liveness liveness;
     cs_worker_end_fn on_end;
     void *on_end_arg;
     int wake[2]; // pipe: [1] is written to by librdkafka and by cs_worker_stop
@@ -400,7 +400,7 @@ static void turn(struct cs_worker *w, bool stopping) {
 // Before each turn: it may wait for a limited time. After that it counts as stuck.
 static void beat(struct cs_worker *w) {
     int64_t busy_ms = 2 * w->x.c->settings->redis_timeout_ms + BROKER_BUSY_MS;
-    cs_pulse_beat(&w->pulse, busy_ms + (start_due(w) ? START_BUSY_MS : 0));
+    cs_liveness_beat(&w->liveness, busy_ms + (start_due(w) ? START_BUSY_MS : 0));
 }
 
 // --- start and end
@@ -464,7 +464,7 @@ static void renew_clients(struct cs_worker *w) {
                    w->index);
         return;
     }
-    cs_pulse_beat(&w->pulse, START_BUSY_MS);
+    cs_liveness_beat(&w->liveness, START_BUSY_MS);
     cs_group_leave(&w->group, false, "the connections to Kafka are made anew with the changed certificates");
     cs_topic_free(w->x.outcomes);
     cs_publisher_free(w->x.publisher);
@@ -522,7 +522,7 @@ static void *thread_main(void *arg) {
         run(w);
     else
         fail(w, &err);
-    cs_pulse_rest(&w->pulse); // the end has its own deadline
+    cs_liveness_rest(&w->liveness); // the end has its own deadline
     end(w);
     atomic_store(&w->finished, true);
     w->on_end(w->on_end_arg, w->failed ? &w->failure : NULL);
@@ -578,7 +578,7 @@ void cs_worker_stop(struct cs_worker *w) {
 }
 
 int64_t cs_worker_overdue_ms(const struct cs_worker *w) {
-    return cs_pulse_overdue_ms(&w->pulse);
+    return cs_liveness_overdue_ms(&w->liveness);
 }
 
 bool cs_worker_finished(const struct cs_worker *w) {

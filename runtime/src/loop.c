@@ -12,8 +12,8 @@
 #include <string.h>
 
 #include "certsync/runtime/clock.h"
+#include "certsync/runtime/liveness.h"
 #include "certsync/runtime/log.h"
-#include "certsync/runtime/pulse.h"
 
 #define DRAIN_TIMEOUT_MS 30000
 

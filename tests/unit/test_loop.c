@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 #include "certsync/runtime/clock.h"
+#include "certsync/runtime/liveness.h"
 #include "certsync/runtime/loop.h"
-#include "certsync/runtime/pulse.h"
 
 struct fixture {
     struct cs_loop *loop;
@@ -279,21 +279,21 @@ static void test_notify(void **state) {
 }
 
 // A sign is believed in for the watchdog's time and what the work may take, then it is overdue.
-static void test_pulse(void **state) {
+static void test_liveness(void **state) {
     (void)state;
-    struct cs_pulse p = {0};
-    assert_int_equal(cs_pulse_overdue_ms(&p), 0);
-    cs_pulse_beat(&p, 0);
-    assert_int_equal(cs_pulse_overdue_ms(&p), 0); // 30 s without a watchdog
+    struct cs_liveness p = {0};
+    assert_int_equal(cs_liveness_overdue_ms(&p), 0);
+    cs_liveness_beat(&p, 0);
+    assert_int_equal(cs_liveness_overdue_ms(&p), 0); // 30 s without a watchdog
     setenv("WATCHDOG_USEC", "1000", 1);
     assert_int_equal(cs_watchdog_ms(), 1);
-    cs_pulse_beat(&p, 600000);
-    assert_int_equal(cs_pulse_overdue_ms(&p), 0);
-    cs_pulse_beat(&p, 0);
-    while (cs_pulse_overdue_ms(&p) == 0)
+    cs_liveness_beat(&p, 600000);
+    assert_int_equal(cs_liveness_overdue_ms(&p), 0);
+    cs_liveness_beat(&p, 0);
+    while (cs_liveness_overdue_ms(&p) == 0)
         ;
-    cs_pulse_rest(&p);
-    assert_int_equal(cs_pulse_overdue_ms(&p), 0);
+    cs_liveness_rest(&p);
+    assert_int_equal(cs_liveness_overdue_ms(&p), 0);
     unsetenv("WATCHDOG_USEC");
     assert_int_equal(cs_watchdog_ms(), 0);
 }
@@ -325,9 +325,9 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ends),  cmocka_unit_test(test_no_hooks), cmocka_unit_test(test_reload),
-        cmocka_unit_test(test_timer), cmocka_unit_test(test_posts),    cmocka_unit_test(test_notify),
-        cmocka_unit_test(test_pulse), cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_ends),     cmocka_unit_test(test_no_hooks), cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_timer),    cmocka_unit_test(test_posts),    cmocka_unit_test(test_notify),
+        cmocka_unit_test(test_liveness), cmocka_unit_test(test_clock),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "certsync/runtime/pulse.h"
+#include "certsync/runtime/liveness.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -21,16 +21,16 @@ static int64_t now_ms(void) {
     return cs_clock_mono_ms(cs_clock_real());
 }
 
-void cs_pulse_beat(struct cs_pulse *p, int64_t busy_ms) {
+void cs_liveness_beat(struct cs_liveness *l, int64_t busy_ms) {
     int64_t patience_ms = cs_watchdog_ms();
-    atomic_store(&p->due_ms, now_ms() + busy_ms + (patience_ms > 0 ? patience_ms : PATIENCE_MS));
+    atomic_store(&l->due_ms, now_ms() + busy_ms + (patience_ms > 0 ? patience_ms : PATIENCE_MS));
 }
 
-void cs_pulse_rest(struct cs_pulse *p) {
-    atomic_store(&p->due_ms, 0);
+void cs_liveness_rest(struct cs_liveness *l) {
+    atomic_store(&l->due_ms, 0);
 }
 
-int64_t cs_pulse_overdue_ms(const struct cs_pulse *p) {
-    int64_t due_ms = atomic_load(&p->due_ms), late_ms = now_ms() - due_ms;
+int64_t cs_liveness_overdue_ms(const struct cs_liveness *l) {
+    int64_t due_ms = atomic_load(&l->due_ms), late_ms = now_ms() - due_ms;
     return due_ms == 0 || late_ms < 0 ? 0 : late_ms;
 }
