@@ -48,18 +48,16 @@ static void put_type(struct cs_table *t, const char *type) {
 }
 
 static void put_row(struct cs_table *t, const json_t *doc) {
-    // A list may hold documents {"outcome":…,"final":…} or outcomes themselves.
-    const json_t *outcome = json_object_get(doc, "outcome") ? json_object_get(doc, "outcome") : doc;
+    const json_t *outcome = json_object_get(doc, "outcome"), *data = json_object_get(outcome, "data");
     const json_t *final = json_object_get(doc, "final");
-    const json_t *last = json_is_object(final) ? final : outcome;
-    char time[CS_TIME_TEXT_SIZE];
-    cs_time_format(json_integer_value(json_object_get(outcome, "time")) / 1000, time);
-    cs_table_cell(t, time);
+    const json_t *last = json_is_object(final) ? final : data;
+    // Without the part of a second, which a table has no room for.
+    cs_table_cellf(t, "%.19sZ", cs_member_text(outcome, "time"));
     cs_table_cell(t, cs_member_text(last, "status"));
     cs_table_cell(t, cs_member_text(last, "code"));
-    put_type(t, cs_member_text(outcome, "type"));
+    put_type(t, cs_member_text(data, "type"));
     cs_table_cell(t, cs_member_text(outcome, "subject"));
-    cs_table_cell(t, cs_member_text(outcome, "event"));
+    cs_table_cell(t, cs_member_text(data, "event"));
 }
 
 static int print_list(const struct cs_cli *cli, const json_t *answer) {
@@ -136,7 +134,7 @@ static int one(struct cs_session *s, const struct outcomes *o) {
     }
     // An outcome that says "replayed" means unknown to those who do not know the number. Here it is
     // the answer.
-    const json_t *outcome = json_object_get(end.doc, "outcome");
+    const json_t *outcome = json_object_get(end.doc, "outcome"), *data = json_object_get(outcome, "data");
     bool replayed = end.code == CS_CODE_EVENT_REPLAYED;
     if (s->globals->json) {
         json_incref(end.doc);
@@ -145,8 +143,8 @@ static int one(struct cs_session *s, const struct outcomes *o) {
     }
     const json_t *final = json_object_get(end.doc, "final");
     fprintf(s->cli->out, "%s: %s, %s%s\n",
-            cs_told(cs_member_text(json_is_object(final) ? final : outcome, "status")),
-            cs_told(cs_member_text(outcome, "type")), cs_told(cs_member_text(outcome, "subject")),
+            cs_told(cs_member_text(json_is_object(final) ? final : data, "status")),
+            cs_told(cs_member_text(data, "type")), cs_told(cs_member_text(outcome, "subject")),
             end.detail[0] ? ":" : "");
     if (end.detail[0])
         fprintf(s->cli->out, "  %s\n", end.detail);

@@ -31,8 +31,12 @@ static enum cs_ending ending_of(const char *status) {
                                                                               : CS_ENDING_UNKNOWN;
 }
 
+const json_t *cs_end_said(const json_t *outcome, const char *member) {
+    return json_object_get(json_object_get(outcome, "data"), member);
+}
+
 int64_t cs_end_sequence(const json_t *outcome) {
-    const json_t *text = json_object_get(outcome, "sequence");
+    const json_t *text = cs_end_said(outcome, "sequence");
     int64_t n = 0;
     return cs_sequence_parse(json_string_value(text), json_string_length(text), &n) ? n : 0;
 }
@@ -40,14 +44,14 @@ int64_t cs_end_sequence(const json_t *outcome) {
 void cs_end_read(json_t *doc, int64_t seq, struct cs_end *ret) {
     const json_t *outcome = json_object_get(doc, "outcome"), *final = json_object_get(doc, "final");
     struct cs_end e = {.doc = doc};
-    const json_t *last = json_is_object(final) ? final : outcome;
+    const json_t *last = json_is_object(final) ? final : json_object_get(outcome, "data");
     e.ending = ending_of(json_string_value(json_object_get(last, "status")));
     copy_string(e.code_name, sizeof e.code_name, json_object_get(last, "code"));
     copy_string(e.detail, sizeof e.detail, json_object_get(last, "detail"));
     copy_string(e.subject, sizeof e.subject, json_object_get(outcome, "subject"));
     e.code = cs_code_from_name(e.code_name, strlen(e.code_name));
-    e.version = json_integer_value(json_object_get(outcome, "version"));
-    e.watermark = json_integer_value(json_object_get(outcome, "watermark"));
+    e.version = json_integer_value(cs_end_said(outcome, "version"));
+    e.watermark = json_integer_value(cs_end_said(outcome, "watermark"));
     if (e.ending == CS_ENDING_REJECTED && e.code == CS_CODE_EVENT_REPLAYED)
         e.ending = cs_end_sequence(outcome) == seq ? CS_ENDING_REPLAYED : CS_ENDING_UNKNOWN;
     *ret = e;

@@ -35,6 +35,8 @@ void cs_end_clear(struct cs_end *e);
 CS_DEFINE_AUTO_CLEAR(struct cs_end, cs_end_clear)
 // The sender's number of the event that an outcome is of; 0 where it tells none.
 int64_t cs_end_sequence(const json_t *outcome);
+// A member of what an outcome says; NULL where there is none.
+const json_t *cs_end_said(const json_t *outcome, const char *member);
 // Reads an outcome document of the API: {"outcome":{…},"final":{…}?}. seq: the event's number in
 // the spool; an outcome that says replayed of another number is an older one's. Takes doc over.
 void cs_end_read(json_t *doc, int64_t seq, struct cs_end *ret);

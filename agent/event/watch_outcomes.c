@@ -103,7 +103,7 @@ void cs_outcome_watch_free(struct cs_outcome_watch *w) {
 static void take(struct cs_outcome_watch *w, const rd_kafka_message_t *msg, const char *event_id,
                  int64_t seq) {
     json_t *outcome = json_loadb(msg->payload, msg->len, 0, NULL);
-    const char *id = json_string_value(json_object_get(outcome, "event"));
+    const char *id = json_string_value(cs_end_said(outcome, "event"));
     bool ours = id && strcmp(id, event_id) == 0 && cs_end_sequence(outcome) == seq && msg->partition >= 0 &&
                 msg->partition < w->partitions;
     if (!ours) {

@@ -107,9 +107,10 @@ static void put_digits(char *out, int64_t v, int digits) {
         out[i] = (char)('0' + v % 10);
 }
 
+#define LAST_S INT64_C(253402300799) // 9999-12-31T23:59:59Z
+
 void cs_time_format(int64_t time_s, char out[CS_TIME_TEXT_SIZE]) {
-    const int64_t last = INT64_C(253402300799); // 9999-12-31T23:59:59Z
-    time_s = time_s < 0 ? 0 : time_s > last ? last : time_s;
+    time_s = time_s < 0 ? 0 : time_s > LAST_S ? LAST_S : time_s;
     int64_t y, rest = time_s % 86400;
     int m, d;
     date_from_days(time_s / 86400, &y, &m, &d);
@@ -120,6 +121,14 @@ void cs_time_format(int64_t time_s, char out[CS_TIME_TEXT_SIZE]) {
     put_digits(out + 11, rest / 3600, 2);
     put_digits(out + 14, rest / 60 % 60, 2);
     put_digits(out + 17, rest % 60, 2);
+}
+
+void cs_time_ms_format(int64_t time_ms, char out[CS_TIME_MS_TEXT_SIZE]) {
+    const int64_t last_ms = LAST_S * 1000 + 999;
+    time_ms = time_ms < 0 ? 0 : time_ms > last_ms ? last_ms : time_ms;
+    cs_time_format(time_ms / 1000, out);
+    memcpy(out + CS_TIME_TEXT_SIZE - 2, ".000Z", sizeof ".000Z");
+    put_digits(out + CS_TIME_TEXT_SIZE - 1, time_ms % 1000, 3);
 }
 
 static bool get_digits(const char *s, int digits, int *ret) {
@@ -168,6 +177,16 @@ bool cs_time_parse(const char *text, size_t len, int64_t *ret_time_s) {
     if (!fraction_then_z(text + 19, len - 19))
         return false;
     return y >= 1970 && text_date_to_s(y, mo, d, h, mi, s, ret_time_s);
+}
+
+bool cs_time_ms_parse(const char *text, size_t len, int64_t *ret_time_ms) {
+    int64_t time_s;
+    int ms;
+    if (len != CS_TIME_MS_TEXT_SIZE - 1 || text[CS_TIME_TEXT_SIZE - 2] != '.' ||
+        !cs_time_parse(text, len, &time_s) || !get_digits(text + CS_TIME_TEXT_SIZE - 1, 3, &ms))
+        return false;
+    *ret_time_ms = time_s * 1000 + ms;
+    return true;
 }
 
 size_t cs_text_character(const char *s, size_t len, uint32_t *ret) {

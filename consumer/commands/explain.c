@@ -8,6 +8,7 @@
 
 #include "certsync/base/grow.h"
 #include "certsync/base/json_write.h"
+#include "certsync/base/text.h"
 #include "commands/operator.h"
 #include "log/find.h"
 
@@ -228,8 +229,8 @@ static void put_verdict(struct explain *x, const struct cs_record *r, const stru
     cs_buf_init(&types, RULE_TYPES_MAX);
     if (rule)
         cs_rule_types(rule, &types);
-    char time[CS_MOMENT_TEXT_SIZE];
-    cs_moment_format(r->timestamp_ms, time);
+    char time[CS_TIME_MS_TEXT_SIZE];
+    cs_time_ms_format(r->timestamp_ms, time);
     if (!x->json) {
         cs_buf_printf(&x->b, "verdict  %s%s%s, judged by the broker's time %s\n",
                       cs_status_name(mine->outcome.status), code ? " " : "", cs_code_name(code), time);
@@ -344,8 +345,8 @@ static bool take(void *arg, const struct cs_record *r, const struct cs_replayed 
     if (x->json) {
         cs_put_record_json(&x->b, "record", r);
     } else {
-        char time[CS_MOMENT_TEXT_SIZE];
-        cs_moment_format(r->timestamp_ms, time);
+        char time[CS_TIME_MS_TEXT_SIZE];
+        cs_time_ms_format(r->timestamp_ms, time);
         cs_buf_printf(&x->b, "event    %s  %s\nrecord   partition %d offset %" PRId64 ", %s\n", x->o->event,
                       cs_event_type_name(x->main->type), (int)r->partition, r->offset, time);
         cs_put_record_text(&x->b, "         ", r);
@@ -366,8 +367,8 @@ static bool take(void *arg, const struct cs_record *r, const struct cs_replayed 
 }
 
 static void put_place(struct explain *x, const struct place *p) {
-    char time[CS_MOMENT_TEXT_SIZE];
-    cs_moment_format(p->time_ms, time);
+    char time[CS_TIME_MS_TEXT_SIZE];
+    cs_time_ms_format(p->time_ms, time);
     if (!x->json) {
         cs_buf_printf(&x->b, "  %s  %d:%-6" PRId64 " %-32s account %s  %s%s\n", time, (int)p->partition,
                       p->offset, cs_event_type_name(p->type), p->account, p->id,

@@ -225,13 +225,6 @@ bool cs_moment_before(const struct cs_moment *m, const struct cs_record *r) {
     return m->offset >= 0 ? r->offset >= m->offset : r->timestamp_ms > m->time_ms;
 }
 
-void cs_moment_format(int64_t time_ms, char out[CS_MOMENT_TEXT_SIZE]) {
-    char text[CS_TIME_TEXT_SIZE];
-    cs_time_format(time_ms / 1000, text);
-    text[sizeof text - 2] = '\0'; // without the Z
-    snprintf(out, CS_MOMENT_TEXT_SIZE, "%s.%03dZ", text, (int)(time_ms % 1000));
-}
-
 bool cs_operator_walk(struct cs_operator *op, int32_t partition, const struct cs_moment *until, cs_walk_fn fn,
                       void *arg, struct cs_err *err) {
     struct cs_log *log = op->events;

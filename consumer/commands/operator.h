@@ -109,7 +109,3 @@ CS_MUST_USE bool cs_operator_scan(struct cs_operator *op, struct cs_log *log, in
 // `verify` says more. Begins with the partition where chain->last is 0.
 CS_MUST_USE bool cs_operator_published(struct cs_operator *op, int32_t partition, struct cs_chain *chain,
                                        struct cs_record *ret, bool *ret_end, struct cs_err *err);
-
-// "2026-11-23T12:00:00.123Z"
-#define CS_MOMENT_TEXT_SIZE 32
-void cs_moment_format(int64_t time_ms, char out[CS_MOMENT_TEXT_SIZE]);

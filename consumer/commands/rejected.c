@@ -150,9 +150,9 @@ static void list_json(struct rejected *j, const struct cs_outcome *o, const stru
 
 static void list(const struct cs_outcome *o, const struct cs_conclusion *c, const struct cs_record *record,
                  FILE *out) {
-    char time[CS_MOMENT_TEXT_SIZE];
+    char time[CS_TIME_MS_TEXT_SIZE];
     enum cs_code code = c ? c->code : o->verdict.code;
-    cs_moment_format(o->time_ms, time);
+    cs_time_ms_format(o->time_ms, time);
     fprintf(out, "%s  %d:%-8" PRId64 "  %-22s %s", time, (int)o->partition, o->offset, cs_code_name(code),
             o->account[0] ? o->account : "-");
     if (c)

@@ -199,7 +199,7 @@ static bool put_list(struct show *s, enum cs_kind index, const char *json_name, 
 
 static bool put_account(struct show *s, struct cs_bytes doc, struct cs_err *err) {
     struct cs_account a;
-    char time[CS_MOMENT_TEXT_SIZE];
+    char time[CS_TIME_MS_TEXT_SIZE];
     if (!cs_account_decode(doc, &a, err))
         return false;
     if (s->json) {
@@ -211,7 +211,7 @@ static bool put_account(struct show *s, struct cs_bytes doc, struct cs_err *err)
         cs_json_put_raw(&s->b, doc);
         return true;
     }
-    cs_moment_format(s->last_ms, time);
+    cs_time_ms_format(s->last_ms, time);
     cs_buf_printf(&s->b,
                   "account %s as of partition %d offset %" PRId64 " (%s)\n"
                   "site %s, owner %s, %s; at most %" PRId64 " certificates and %" PRId64 " shares of each\n",

@@ -84,8 +84,9 @@ bool cs_outcome_doc_split(struct cs_bytes doc, struct cs_bytes *ret_outcome, boo
 }
 
 // Appends the outcome of one record to values, and moves the position.
-static bool put_outcome(struct cs_apply *a, struct cs_crypto *crypto, const struct cs_batch_record *r,
-                        const struct cs_verdict *verdict, struct cs_err *err) {
+static bool put_outcome(struct cs_apply *a, const struct cs_rule_context *rules,
+                        const struct cs_batch_record *r, const struct cs_verdict *verdict,
+                        struct cs_err *err) {
     const struct cs_event *ev = r->prepared->event;
     if (!CS_GROW(&a->outcomes, &a->outcomes_cap, a->outcomes_len + 1))
         return cs_err_oom(err);
@@ -103,6 +104,9 @@ static bool put_outcome(struct cs_apply *a, struct cs_crypto *crypto, const stru
         memcpy(o.account, ev->account, sizeof o.account);
         memcpy(o.kid, ev->kid, sizeof o.kid);
     }
+    memcpy(o.deployment, rules->deployment,
+           strnlen(rules->deployment, CS_DEPLOYMENT_MAX)); // the rest is zero
+    cs_outcome_set_id(rules->crypto, &o);
     memcpy(o.record_sha256, r->prepared->record_sha256, 32);
     memcpy(o.prev_sha256, a->to.chain_sha256, 32);
     size_t at = a->values.len;
@@ -118,7 +122,7 @@ static bool put_outcome(struct cs_apply *a, struct cs_crypto *crypto, const stru
                                                                  .account = ev ? ev->account : "",
                                                                  .status = verdict->status,
                                                                  .code = verdict->code};
-    cs_crypto_sha256(crypto, cs_apply_value(a, at, len), a->to.chain_sha256);
+    cs_crypto_sha256(rules->crypto, cs_apply_value(a, at, len), a->to.chain_sha256);
     memcpy(a->to.record_sha256, r->prepared->record_sha256, 32);
     a->to.outcomes = o.n;
     a->to.next_offset = r->record.offset + 1;
@@ -250,8 +254,7 @@ static bool decide_one(const struct cs_apply_context *ctx, struct cs_apply *a, s
         return true;
     // From here on the working set changes: a failure leaves the record half done.
     a->torn = true;
-    if (!put_outcome(a, ctx->rules.crypto, r, &d.verdict, err) ||
-        !put_documents(a, state, ev, &d.verdict, err))
+    if (!put_outcome(a, &ctx->rules, r, &d.verdict, err) || !put_documents(a, state, ev, &d.verdict, err))
         return false;
     for (size_t i = 0; i < d.derived.len; i++) {
         if (!put_derived(ctx, a, d.derived.events[i], err))

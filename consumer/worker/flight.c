@@ -11,7 +11,6 @@
 // Messages and bytes that the producer gets before it acknowledges. It holds a copy of them.
 #define AT_ONCE      10000
 #define AT_ONCE_SIZE ((size_t)8 * 1024 * 1024)
-#define OUTCOME_TYPE "application/json"
 
 // --- where a partition stands
 
@@ -213,8 +212,8 @@ static bool send_outcomes(struct cs_flight *f, struct cs_err *err) {
     const struct cs_apply *a = &f->apply;
     struct cs_publisher *to = f->env->publisher;
     size_t bytes = 0;
-    const struct cs_header header = {"content-type",
-                                     {(const uint8_t *)OUTCOME_TYPE, sizeof OUTCOME_TYPE - 1}};
+    const struct cs_header header = {
+        "content-type", {(const uint8_t *)CS_OUTCOME_CONTENT_TYPE, sizeof CS_OUTCOME_CONTENT_TYPE - 1}};
     f->handed_over = 0;
     for (; f->sent < a->outcomes_len && f->handed_over < AT_ONCE && bytes < AT_ONCE_SIZE; f->sent++) {
         const struct cs_applied_outcome *o = &a->outcomes[f->sent];

@@ -14,24 +14,24 @@ void cs_chain_begin(struct cs_chain *c, int32_t partition, int64_t last, const u
 }
 
 int64_t cs_outcome_number(struct cs_bytes value) {
-    static const char start[] = "{\"n\":";
-    size_t at = sizeof start - 1;
+    static const size_t at = sizeof CS_OUTCOME_HEAD - 1;
     int64_t n = 0;
-    if (!value.data || value.len < at + 2 || memcmp(value.data, start, at) != 0)
+    if (!value.data || value.len <= at + CS_SEQUENCE_LEN || memcmp(value.data, CS_OUTCOME_HEAD, at) != 0 ||
+        value.data[at + CS_SEQUENCE_LEN] != '"' ||
+        !cs_sequence_parse((const char *)value.data + at, CS_SEQUENCE_LEN, &n))
         return -1;
-    for (; at < value.len && value.data[at] >= '0' && value.data[at] <= '9' && n < INT64_MAX / 100; at++)
-        n = n * 10 + (value.data[at] - '0');
-    return at < value.len && value.data[at] == ',' && n > 0 ? n : -1;
+    return n;
 }
 
-// Whether "prev" names the hash. It is the last member, so what comes before it is not read.
+// Whether "prev" names the hash. It is the last member of data, and data is the last of the outcome. So
+// what comes before it is not read.
 static bool names(struct cs_bytes value, const uint8_t sha256[32]) {
     static const char before[] = "\"prev\":\"";
-    char end[sizeof before + 64 + 2];
+    char end[sizeof before + 64 + 3];
     memcpy(end, before, sizeof before - 1);
     cs_hex_encode(sha256, 32, end + sizeof before - 1);
-    memcpy(end + sizeof before - 1 + 64, "\"}", 2);
-    size_t len = sizeof before - 1 + 64 + 2;
+    memcpy(end + sizeof before - 1 + 64, "\"}}", 3);
+    size_t len = sizeof before - 1 + 64 + 3;
     return value.len > len && memcmp(value.data + value.len - len, end, len) == 0;
 }
 

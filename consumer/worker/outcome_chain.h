@@ -42,7 +42,7 @@ enum cs_chain_link cs_chain_take(struct cs_chain *c, struct cs_crypto *crypto,
 // have room before it. -1: no consumer wrote it.
 int64_t cs_chain_plausible(const struct cs_chain_record *r, int32_t partition);
 
-// The number of an outcome's JSON, which begins with {"n":…; -1 where it does not.
+// The number of an outcome's JSON, which begins as CS_OUTCOME_HEAD says; -1 where it does not.
 int64_t cs_outcome_number(struct cs_bytes value);
 
 // "the record at offset … is outcome 9, which does not follow outcome 6": FATAL. Always false.

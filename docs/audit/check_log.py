@@ -179,12 +179,12 @@ def chained(outcomes):
     for record in outcomes:
         try:
             outcome = json.loads(record["value"])
-            fits = outcome["n"] == last + 1 and outcome["prev"] == sha256
+            fits = int(outcome["sequence"]) == last + 1 and outcome["data"]["prev"] == sha256
         except (ValueError, KeyError, TypeError):
             continue
         if fits:
             last, sha256 = last + 1, hashlib.sha256(record["value"]).hexdigest()
-            yield outcome
+            yield {**outcome["data"], "n": last}
 
 
 def proofs(event):

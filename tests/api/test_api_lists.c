@@ -427,9 +427,10 @@ static void test_outcomes(void **state) {
     int64_t last = INT64_MAX;
     for (size_t i = 0; i < json_array_size(all); i++) {
         const json_t *o = json_object_get(json_array_get(all, i), "outcome");
-        assert_true(af_int(o, "n") < last);
-        last = af_int(o, "n");
-        assert_string_equal(af_text(o, "account"), "acme");
+        int64_t n = 0;
+        assert_true(cs_sequence_parse(af_text(o, "sequence"), CS_SEQUENCE_LEN, &n) && n < last);
+        last = n;
+        assert_string_equal(af_text(json_object_get(o, "data"), "account"), "acme");
     }
     json_decref(all);
 }

@@ -119,8 +119,9 @@ static void test_pending(void **state) {
     struct af_answer last = af_get(f, af_token(f, f->fx->admin, "*"), "/v1/accounts/acme/outcomes?limit=1");
     const json_t *outcome =
         json_object_get(json_array_get(json_object_get(last.json, "outcomes"), 0), "outcome");
-    const char *event = fx_text(f->fx, "%s", af_text(outcome, "event"));
-    assert_string_equal(af_text(outcome, "status"), "pending");
+    const json_t *data = json_object_get(outcome, "data");
+    const char *event = fx_text(f->fx, "%s", af_text(data, "event"));
+    assert_string_equal(af_text(data, "status"), "pending");
     CS_AUTO(af_answer_clear) struct af_answer now = af_get(f, token, "/v1/accounts/acme/outcomes/%s", event);
     assert_status(now, 200);
     assert_null(json_object_get(now.json, "final"));

@@ -271,7 +271,7 @@ def examine(deployment, root, service, partitions, events, outcomes):
     """(violations, model, verdicts) of a log with its outcomes."""
     model = Model(deployment, root, partitions)
     verdicts = [model.judge(r) for r in events]
-    found = audit.check_outcomes(verdicts, outcomes, partitions)
+    found = audit.check_outcomes(verdicts, outcomes, partitions, deployment)
     found += audit.check_log(model, verdicts, events, service)
     return found + audit.check_shares(model), model, verdicts
 

@@ -489,25 +489,30 @@ def outcomes_of(log):
     for p in range(PARTITIONS):
         previous = "0" * 64
         for n, v in enumerate((v for v in log.verdicts if v.partition == p), 1):
-            value = json.dumps(audit.expected_outcome(v, n, previous), separators=(",", ":")).encode()
+            value = json.dumps(audit.expected_outcome(v, n, previous, D), separators=(",", ":")).encode()
             previous = hashlib.sha256(value).hexdigest()
             key = v.event.account.encode() if v.event else b""
-            found.append(wire.Record(p, n - 1, 0, key, value, [("content-type", b"application/json")]))
+            found.append(wire.Record(p, n - 1, 0, key, value, [("content-type", b"application/cloudevents+json")]))
     return found
 
 
 def test_the_audit_finds_nothing_in_a_true_story(told):
     log, outcomes = told
     assert audit.check_log(log.model, log.verdicts, log.records, log.service.spki) == []
-    assert audit.check_outcomes(log.verdicts, outcomes, PARTITIONS) == []
+    assert audit.check_outcomes(log.verdicts, outcomes, PARTITIONS, D) == []
     assert audit.check_shares(log.model) == []
     # What a zombie publishes again is no harm.
     again = outcomes + [o._replace(offset=o.offset + 1000) for o in outcomes[:3]]
-    assert audit.check_outcomes(log.verdicts, again, PARTITIONS) == []
+    assert audit.check_outcomes(log.verdicts, again, PARTITIONS, D) == []
 
 
 def edited(outcome, **members):
-    value = {**json.loads(outcome.value), **members}
+    value = json.loads(outcome.value)
+    for name, x in members.items():
+        if name == "n":
+            value["sequence"] = ev.sequence(x)
+        else:
+            (value if name == "time" else value["data"])[name] = x
     return outcome._replace(value=json.dumps(value, separators=(",", ":")).encode())
 
 
@@ -516,10 +521,10 @@ def edited(outcome, **members):
     (lambda o: [*o, edited(o[-1], time=1)], "fork"), (lambda o: [edited(o[0], prev="1" * 64), *o[1:]], "chain"),
     (lambda o: [*o[:-1], edited(o[-1], status="rejected", code="event.forbidden")], "status"),
     (lambda o: [*o[:-1], edited(o[-1], record="0" * 64)], "record"),
-    (lambda o: [*o, edited(o[-1], n=json.loads(o[-1].value)["n"] + 1)], "outcome")])
+    (lambda o: [*o, edited(o[-1], n=int(json.loads(o[-1].value)["sequence"]) + 1)], "outcome")])
 def test_the_audit_finds_what_is_wrong(told, spoil, word):
     log, outcomes = told
-    found = audit.check_outcomes(log.verdicts, spoil(outcomes), PARTITIONS)
+    found = audit.check_outcomes(log.verdicts, spoil(outcomes), PARTITIONS, D)
     assert found and any(word in f for f in found), found
 
 

@@ -306,7 +306,7 @@ def number_of(record):
     key = id(record)
     if key not in _NUMBERS or _NUMBERS[key][0] is not record:
         try:
-            n = json.loads(record.value)["n"]
+            n = int(json.loads(record.value)["sequence"])
         except (ValueError, KeyError, TypeError):
             n = 0
         _NUMBERS[key] = (record, n)

@@ -306,15 +306,16 @@ static void test_numbers_and_chain(void **state) {
     struct consumer *c = malloc(sizeof *c);
     open_consumer(c, store);
     run_log(c, 0, world.len, 500, false);
-    char want[128], prev[65];
+    char want[160], prev[65];
     memset(prev, '0', 64);
     prev[64] = '\0';
     assert_int_equal(c->outcomes_len, world.len);
     for (size_t i = 0; i < c->outcomes_len; i++) {
         uint8_t sha256[32];
-        snprintf(want, sizeof want, "{\"n\":%zu,\"status\":\"applied\",", i + 1);
+        snprintf(want, sizeof want, CS_OUTCOME_HEAD "%016zu\",\"id\":\"", i + 1);
         assert_memory_equal(c->outcomes[i], want, strlen(want));
-        snprintf(want, sizeof want, "\"prev\":\"%s\"}", prev);
+        assert_non_null(strstr(c->outcomes[i], "\"data\":{\"status\":\"applied\","));
+        snprintf(want, sizeof want, "\"prev\":\"%s\"}}", prev);
         assert_string_equal(c->outcomes[i] + strlen(c->outcomes[i]) - strlen(want), want);
         cs_crypto_sha256(world.crypto,
                          (struct cs_bytes){(const uint8_t *)c->outcomes[i], strlen(c->outcomes[i])}, sha256);
@@ -492,7 +493,7 @@ static void test_derived_and_conclusion(void **state) {
     assert_non_null(strstr(c->outcomes[c->outcomes_len - 1], "\"concludes\":[{\"event\":\""));
     const char *final = doc(c, "outcome", from, share_id);
     assert_non_null(strstr(final, "\"final\":{\"status\":\"rejected\",\"code\":\"share.owner\""));
-    assert_non_null(strstr(final, "{\"outcome\":{\"n\":"));
+    assert_non_null(strstr(final, "{\"outcome\":" CS_OUTCOME_HEAD));
     free(share.value);
     close_consumer(c);
     free(c);

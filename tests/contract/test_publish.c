@@ -66,7 +66,7 @@ static struct cs_bytes text(const char *s) {
 static void put_bytes(struct cs_publisher *p, enum cs_publish_topic topic, int32_t partition,
                       struct cs_bytes value) {
     struct cs_err err;
-    const struct cs_header headers[] = {{"content-type", text("application/json")},
+    const struct cs_header headers[] = {{"content-type", text("application/cloudevents+json")},
                                         {"certsync-sig", text("c2ln")}};
     struct cs_publish_message m = {topic, partition, text("acme"),
                                    value, headers,   topic == CS_PUBLISH_EVENTS ? 2 : 1};
@@ -186,6 +186,8 @@ static void outcome(struct topic *t, int64_t n, const char *detail) {
                            .account = "acme",
                            .partition = t->partition,
                            .offset = n + 3};
+    strcpy(o.deployment, "prod");
+    cs_outcome_set_id(t->crypto, &o);
     snprintf(o.verdict.detail, sizeof o.verdict.detail, "%s", detail);
     memcpy(o.prev_sha256, t->sha256[n - 1], 32);
     cs_buf_init(b, 4096);
@@ -352,12 +354,12 @@ static void test_cursor_foreign_records(void **state) {
     (void)state;
     struct topic t;
     topic_begin(&t);
-    foreign(&t, "{\"n\":1,\"status\":\"applied\"}");
+    foreign(&t, CS_OUTCOME_HEAD "0000000000000001\",\"data\":{\"status\":\"applied\"}}");
     outcome(&t, 1, "a");
     foreign(&t, "hello");
     outcome(&t, 2, "a");
-    foreign(&t, "{\"n\":999999999}");
-    foreign(&t, "{\"n\":999999999,\"status\":\"applied\"}");
+    foreign(&t, CS_OUTCOME_HEAD "0000000999999999\"}");
+    foreign(&t, CS_OUTCOME_HEAD "0000000999999999\",\"data\":{\"status\":\"applied\"}}");
     foreign(&t, "");
     struct topic far = t; // an outcome in form, of a number that has no room before it
     outcome(&far, 9, "a");
@@ -395,12 +397,12 @@ static void test_cursor_another_history(void **state) {
 
 static void test_outcome_number(void **state) {
     (void)state;
-    assert_int_equal(cs_outcome_number(text("{\"n\":12,\"status\"")), 12);
-    assert_int_equal(cs_outcome_number(text("{\"n\":0,")), -1);
-    assert_int_equal(cs_outcome_number(text("{\"n\":-1,")), -1);
-    assert_int_equal(cs_outcome_number(text("{\"n\":1")), -1);
-    assert_int_equal(cs_outcome_number(text("{\"n\":99999999999999999999,")), -1);
-    assert_int_equal(cs_outcome_number(text("{\"m\":1,")), -1);
+    assert_int_equal(cs_outcome_number(text(CS_OUTCOME_HEAD "0000000000000012\"")), 12);
+    assert_int_equal(cs_outcome_number(text(CS_OUTCOME_HEAD "0000000000000000\",")), -1);
+    assert_int_equal(cs_outcome_number(text(CS_OUTCOME_HEAD "-000000000000001\",")), -1);
+    assert_int_equal(cs_outcome_number(text(CS_OUTCOME_HEAD "0000000000000012")), -1);
+    assert_int_equal(cs_outcome_number(text(CS_OUTCOME_HEAD "9999999999999999\",")), -1);
+    assert_int_equal(cs_outcome_number(text("{\"n\":1,")), -1);
     assert_int_equal(cs_outcome_number(text("")), -1);
 }
 

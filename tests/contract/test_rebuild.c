@@ -246,7 +246,13 @@ static void test_a_fork(void **state) {
 
 static void test_a_missing_outcome(void **state) {
     struct fixture *f = *state;
-    expect_refused(f, EVENTS, changed(f, OUTCOMES, "{\\\"n\\\":9,", "{\\\"n\\\":8,", INT32_MAX),
+    expect_refused(f, EVENTS,
+                   changed(f, OUTCOMES,
+                           "{\\\"specversion\\\":\\\"1.0\\\",\\\"type\\\":\\\"certsync.outcome.v1\\\","
+                           "\\\"sequence\\\":\\\"0000000000000009",
+                           "{\\\"specversion\\\":\\\"1.0\\\",\\\"type\\\":\\\"certsync.outcome.v1\\\","
+                           "\\\"sequence\\\":\\\"0000000000000008",
+                           INT32_MAX),
                    "does not follow outcome 8");
 }
 

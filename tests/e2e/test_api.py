@@ -67,7 +67,7 @@ def appended_s(stack, event_id):
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             message = reader.poll(0.2)
-            if message and not message.error() and json.loads(message.value()).get("event") == event_id:
+            if message and not message.error() and json.loads(message.value())["data"].get("event") == event_id:
                 return message.timestamp()[1] / 1000
         raise AssertionError("the outcome is not in the topic")
     finally:
@@ -79,7 +79,7 @@ def test_an_upload_is_seen_as_it_was_sent(stack, acme, ca):
     stack.send(record)
     status, doc = stack.get(acme, f"outcomes/{record.id}?wait=20")
     assert status == 200
-    assert doc["outcome"]["status"] == "applied" and doc["outcome"]["event"] == record.id and "final" not in doc
+    assert doc["outcome"]["data"]["status"] == "applied" and doc["outcome"]["data"]["event"] == record.id and "final" not in doc
     status, item = stack.get(acme, "certificates/www")
     assert status == 200
     assert item["id"] == doc["outcome"]["subject"]
@@ -100,7 +100,7 @@ def test_a_rejection_tells_its_code(stack, acme, ca):
     record, _ = upload(acme, ca, "two words")
     stack.send(record)
     status, doc = stack.get(acme, f"outcomes/{record.id}?wait=20")
-    assert (status, doc["outcome"]["status"], doc["outcome"]["code"]) == (200, "rejected", "name.invalid")
+    assert (status, doc["outcome"]["data"]["status"], doc["outcome"]["data"]["code"]) == (200, "rejected", "name.invalid")
 
 
 def test_who_waits_is_answered_soon(stack, acme, ca):
@@ -111,7 +111,7 @@ def test_who_waits_is_answered_soon(stack, acme, ca):
         wait_until(lambda: waiting(stack) == 1, PATIENCE_S, "the request to wait")
         stack.send(record)
         status, doc = asked.answer()
-        assert status == 200 and doc["outcome"]["status"] == "applied"
+        assert status == 200 and doc["outcome"]["data"]["status"] == "applied"
         late.append(asked.answered_s - appended_s(stack, record.id))
     print(f"outcome's append to answer: median {statistics.median(late) * 1000:.0f} ms, worst {max(late) * 1000:.0f} ms")
     # It is the message that wakes, not the backstop's second; a machine that has much to do is late, too.
@@ -127,7 +127,7 @@ def test_a_share_is_waited_for_to_its_end(stack, ca):
     share = owner.agent.event("certificate.share", owner.id, subject, {"to": recipient.id})
     stack.send(share)
     status, doc = stack.get(owner, f"outcomes/{share.id}?wait=30")
-    assert (status, doc["outcome"]["status"], doc["final"]["status"]) == (200, "pending", "applied")
+    assert (status, doc["outcome"]["data"]["status"], doc["final"]["status"]) == (200, "pending", "applied")
     status, item = stack.get(recipient, "certificates/shared")
     assert (status, item["source"], item["owner_account"], item["owner_source"]) == (200, "shared", owner.id, "official")
     assert base64.b64decode(item["chain"][0][1]) == ca.der

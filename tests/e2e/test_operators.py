@@ -139,7 +139,7 @@ def line_of(lines, partition, offset, key="offset"):
 def outcome_line(outcomes, place):
     """The line of the outcome of the record at a place."""
     return next(i for i, line in enumerate(outcomes)
-                if (o := json.loads(json.loads(line)["payload"])) and (o["partition"], o["offset"]) == place)
+                if (o := json.loads(json.loads(line)["payload"])["data"]) and (o["partition"], o["offset"]) == place)
 
 
 def test_a_missing_outcome_is_a_gap(stack, cast, dumps, tmp_path):
@@ -155,13 +155,13 @@ def test_a_changed_verdict_is_found(stack, cast, dumps, tmp_path):
         outcomes[i] = outcomes[i].replace(b'\\"name.taken\\"', b'\\"name.invalid\\"')
     fault = tampered(stack, dumps, tmp_path, change)
     assert (fault["kind"], fault["partition"], fault["offset"]) == ("verdict", *cast.taken_place)
-    assert (fault["published"]["code"], fault["judged"]["code"]) == ("name.invalid", "name.taken")
+    assert (fault["published"]["data"]["code"], fault["judged"]["data"]["code"]) == ("name.invalid", "name.taken")
 
 
 def test_a_changed_outcome_breaks_the_chain(stack, cast, dumps, tmp_path):
     def change(_, outcomes):
         i = outcome_line(outcomes, cast.taken_place)
-        prev = json.loads(json.loads(outcomes[i])["payload"])["prev"]
+        prev = json.loads(json.loads(outcomes[i])["payload"])["data"]["prev"]
         outcomes[i] = outcomes[i].replace(prev.encode(), b"0" * 64)
     fault = tampered(stack, dumps, tmp_path, change)
     assert (fault["kind"], fault["partition"], fault["offset"]) == ("chain", *cast.taken_place)
@@ -288,7 +288,7 @@ def test_replay_lists_verdicts_that_differ(stack, cast, dumps, tmp_path):
     found = run(stack, "replay", "--dry-run", "--events", dumps / "events", "--outcomes", tmp_path / "outcomes", code=1)
     assert found["differing"] >= 1
     assert {"published": "name.invalid", "judged": "name.taken"} in [
-        {k: v[k].get("code") for k in ("published", "judged")} for v in found["verdicts"]]
+        {k: v[k]["data"].get("code") for k in ("published", "judged")} for v in found["verdicts"]]
 
 
 def test_explain_an_upload(stack, cast):
@@ -297,7 +297,7 @@ def test_explain_an_upload(stack, cast):
     assert found["record"]["value"] == json.loads(cast.upload.value)
     assert found["signer"]["kid"] == cast.owner.agent.kid and found["signer"]["is"] == "enrolled"
     assert found["signer"]["entry"]["enrolled_by"] == stack.admin.kid
-    assert found["verdict"]["status"] == "applied" and found["verdict"]["outcome"]["event"] == cast.upload.id
+    assert found["verdict"]["status"] == "applied" and found["verdict"]["outcome"]["data"]["event"] == cast.upload.id
     changed = {c["key"] for c in found["changes"]}
     assert {f"cert/{cast.owner.id}/{cast.id}", f"material/{cast.owner.id}/{cast.id}"} <= changed
     assert not any("value" in c for c in found["changes"] if c["key"].startswith("material/"))
@@ -313,8 +313,8 @@ def test_explain_a_share_shows_both_halves(stack, cast):
     found = run(stack, "explain", cast.share.id)
     steps = [s["type"] for s in found["share"]]
     assert steps == ["certsync.certificate.share.v1", "certsync.share.offer.v1", "certsync.share.answer.v1"]
-    assert [s["outcome"]["status"] for s in found["share"]] == ["pending", "applied", "applied"]
-    assert found["share"][2]["outcome"]["concludes"][0]["event"] == cast.share.id
+    assert [s["outcome"]["data"]["status"] for s in found["share"]] == ["pending", "applied", "applied"]
+    assert found["share"][2]["outcome"]["data"]["concludes"][0]["event"] == cast.share.id
     assert found["emitted"][0]["event"] == found["share"][1]["event"]
     offer = run(stack, "explain", found["share"][1]["event"])
     assert [s["event"] for s in offer["share"]] == [s["event"] for s in found["share"]]

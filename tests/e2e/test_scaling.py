@@ -154,8 +154,10 @@ def test_a_forged_outcome_stops_its_partition_only(stack):
     place = stack.send(upload(stack, cast[stuck], "forged"))
     n = max(n for p, n in stack.outcomes.by_number if p == stuck) + 1
     before = stack.outcomes.by_number[(stuck, n - 1)]
-    last = {**json.loads(before), "n": n, "offset": place[1], "prev": hashlib.sha256(before).hexdigest()}
-    forged = {"n": n, "status": "rejected", "code": "name.taken", **{k: v for k, v in last.items() if k not in ("n", "status")}}
+    forged = {**json.loads(before), "sequence": ev.sequence(n)}
+    last = {**forged["data"], "offset": place[1], "prev": hashlib.sha256(before).hexdigest()}
+    del last["status"]
+    forged["data"] = {"status": "rejected", "code": "name.taken", **last}
     stack.kafka.produce(stack.outcomes_topic, json.dumps(forged, separators=(",", ":")).encode(), key=cast[stuck].id.encode(),
                         partition=stuck)
     stack.run_consumer(wait=False)

@@ -106,7 +106,7 @@ def test_offer_is_pending_then_concluded_and_in_the_recipients_view(stack):
     assert seen["fingerprint"] == own["fingerprint"] and abs(seen["days_left"] - own["days_left"]) <= 1  # a day may end between
     assert own["source"] == "official" and [s["state"] for s in own["shares"]] == ["open"]
     status, final = stack.get(owner, f"outcomes/{record.id}?wait=10")
-    assert status == 200 and final["outcome"]["status"] == "pending" and final["final"]["status"] == "applied"
+    assert status == 200 and final["outcome"]["data"]["status"] == "pending" and final["final"]["status"] == "applied"
 
 
 def test_unshare_of_an_open_share_removes_it_from_the_view(stack, open_share):

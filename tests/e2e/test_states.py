@@ -60,7 +60,8 @@ def written_to(kafka, tmp_path_factory):
         yield stack
 
 
-FOREIGN = (b"", b"hello", b'{"n":999999999}', b'{"n":999999999,"status":"applied"}', b'{"n":2,"status":"applied"}')
+HEAD = b'{"specversion":"1.0","type":"certsync.outcome.v1","sequence":"%016d"'
+FOREIGN = (b"", b"hello", HEAD % 999999999, HEAD % 999999999 + b',"data":{"status":"applied"}}', HEAD % 2 + b"}")
 
 
 def test_foreign_outcomes_count_for_nothing(written_to):
@@ -69,7 +70,7 @@ def test_foreign_outcomes_count_for_nothing(written_to):
     at = ev.partition_of(account.id, stack.partitions)
     assert stack.judge(upload(account, "before"))["status"] == "applied"
     real = next(value for p, _, value in reversed(stack.outcomes.raw) if p == at)
-    far = re.sub(rb'"n":\d+', b'"n":999999999', real)  # an outcome in form, of a number for which there is no room
+    far = re.sub(rb'"sequence":"\d+"', b'"sequence":"0000000999999999"', real, count=1)  # an outcome in form, of a number for which there is no room
     for value in (*FOREIGN, far):
         stack.kafka.produce(stack.outcomes_topic, value, partition=at)
     stack.kafka.produce(stack.outcomes_topic, far, key=account.id.encode(), partition=at)
@@ -109,10 +110,10 @@ def test_outcomes_without_events_are_told(written_to):
     assert stack.consumers[-1].terminate() == 0
     at_n = max(n for p, n in stack.outcomes.by_number if p == at and n < 1000)
     last = stack.outcomes.by_number[(at, at_n)]
-    more = {**json.loads(last), "n": at_n + 1, "prev": hashlib.sha256(last).hexdigest()}
-    more["offset"] += 1
+    more = {**json.loads(last), "sequence": ev.sequence(at_n + 1)}
+    more["data"].update(offset=more["data"]["offset"] + 1, prev=hashlib.sha256(last).hexdigest())
     stack.kafka.produce(stack.outcomes_topic, json.dumps(more, separators=(",", ":")).encode(),
-                        key=json.loads(last)["account"].encode(), partition=at)
+                        key=more["data"]["account"].encode(), partition=at)
     stack.run_consumer(wait=False)
 
     def told():  # workers that still share out the partitions wait, too
@@ -230,7 +231,7 @@ def test_a_right_in_redis_that_is_lost_for_a_while(well):
     event = upload(well.someone, "without-subscriptions")
     assert well.judge(event)["status"] == "applied"
     status, body = well.get(well.someone, f"outcomes/{event.id}?wait=1")
-    assert status == 200 and body["outcome"]["status"] == "applied", body
+    assert status == 200 and body["outcome"]["data"]["status"] == "applied", body
     before = len(well.consumers[0].output().splitlines())
     status, _ = well.get(well.someone, "outcomes/01a229cb-a645-74b1-a128-b594d5ba1494?wait=4")
     assert status == 404

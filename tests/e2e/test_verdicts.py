@@ -838,5 +838,5 @@ def test_outcomes_are_numbered_and_chained(world):
         assert numbers == list(range(1, len(numbers) + 1)) and numbers
         for n in numbers:
             value = tail.by_number[(partition, n)]
-            assert json.loads(value)["prev"] == previous
+            assert json.loads(value)["data"]["prev"] == previous
             previous = hashlib.sha256(value).hexdigest()

@@ -46,8 +46,9 @@ def another_hash(outcomes):
     prev = "0" * 64
     for record in outcomes:
         value = json.loads(record["payload"])
-        value["record"] = "0" * 64 if value["n"] == 11 else value["record"]
-        value["prev"] = prev
+        data = value["data"]
+        data["record"] = "0" * 64 if int(value["sequence"]) == 11 else data["record"]
+        data["prev"] = prev
         record["payload"] = json.dumps(value, separators=(",", ":"))
         prev = hashlib.sha256(record["payload"].encode()).hexdigest()
 
@@ -60,7 +61,8 @@ def judged_again(events, outcomes):
         records = {r["offset"]: CHECK.record_hash(r) for r in CHECK.read(Path(name) / "e")[0]}
     for record in outcomes:
         value = json.loads(record["payload"])
-        value["record"], value["prev"] = records[value["offset"]], prev
+        data = value["data"]
+        data["record"], data["prev"] = records[data["offset"]], prev
         record["payload"] = json.dumps(value, separators=(",", ":"))
         prev = hashlib.sha256(record["payload"].encode()).hexdigest()
 
@@ -119,7 +121,7 @@ def refusal_hidden(events, outcomes):
 def not_let_in(events, outcomes):
     """Nobody enrolled the key that sends."""
     record = next(r for r in events if "agent.enroll" in r["payload"])
-    outcome = next(o for o in outcomes if json.loads(o["payload"])["offset"] == record["offset"])
+    outcome = next(o for o in outcomes if json.loads(o["payload"])["data"]["offset"] == record["offset"])
     change(outcome, '"status":"applied"', '"status":"rejected","code":"event.forbidden"')
     judged_again(events, outcomes)
     return "nobody whom root trusts"

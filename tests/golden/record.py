@@ -270,9 +270,9 @@ def main():
             lines = {EVENTS: world.lines}
             outcomes = world.dump(OUTCOMES)
             lines[OUTCOMES] = world.lines
-            seen = {json.loads(o["payload"]).get("code") for o in outcomes} | {
-                c.get("code") for o in outcomes for c in json.loads(o["payload"]).get("concludes", [])} | {
-                c for o in outcomes for c in json.loads(o["payload"]).get("notes", [])}
+            said = [json.loads(o["payload"])["data"] for o in outcomes]
+            seen = {d.get("code") for d in said} | {c.get("code") for d in said for c in d.get("concludes", [])} | {
+                c for d in said for c in d.get("notes", [])}
             missing = known_codes() - seen
             assert not missing, f"not provoked: {missing}"
             files = {"events.json": b"\n".join(lines[EVENTS]) + b"\n", "outcomes.json": b"\n".join(lines[OUTCOMES]) + b"\n",

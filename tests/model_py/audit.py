@@ -2,6 +2,8 @@
 """Holding a real log, its outcomes and its catalogs against the model. Each check answers with sentences, none where all is well."""
 import hashlib
 import json
+import time
+import uuid
 from collections import defaultdict
 
 from model_py import wire
@@ -38,17 +40,30 @@ def brief(value):
 
 # --- outcomes ----------------------------------------------------------------------------------------
 
-def expected_outcome(v, n, previous):
+def expected_outcome(v, n, previous, deployment):
     e = v.event
-    outcome = {"n": n, "status": v.status, "code": v.code, "type": f"certsync.{e.type}.v1" if e else "",
+    data = {"status": v.status, "code": v.code, "type": f"certsync.{e.type}.v1" if e else "",
                "event": e.id if e else "", "account": e.account if e else "", "kid": e.kid if e else "",
-               "subject": v.subject, "partition": v.partition, "offset": v.offset, "time": v.time_ms,
+               "label": v.label, "name": v.name, "leaves": v.leaves, "partition": v.partition, "offset": v.offset,
                "record": v.record_sha256, "sequence": f"{e.seq:016}" if e else "", "watermark": v.watermark, "gap": v.gap,
                "version": v.version, "notes": v.notes,
                "concludes": [{"event": s, "status": status, **({"code": code} if code else {})} for s, status, code in v.concludes],
                "prev": previous}
     always = ("partition", "offset")
-    return {k: x for k, x in outcome.items() if k in always or x not in EMPTY}
+    outcome = {"specversion": "1.0", "type": "certsync.outcome.v1", "sequence": f"{n:016}", "id": outcome_id(deployment, v.partition, n),
+               "source": f"//{deployment}/partitions/{v.partition}", "subject": v.subject, "time": moment(v.time_ms),
+               "datacontenttype": "application/json"}
+    return {**{k: x for k, x in outcome.items() if x}, "data": {k: x for k, x in data.items() if k in always or x not in EMPTY}}
+
+
+def outcome_id(deployment, partition, n):
+    digest = bytearray(hashlib.sha256(b"certsync.outcome.v1\0%s\0%d\0%d\0" % (deployment.encode(), partition, n)).digest()[:16])
+    digest[6], digest[8] = digest[6] & 0x0F | 0x80, digest[8] & 0x3F | 0x80
+    return str(uuid.UUID(bytes=bytes(digest)))
+
+
+def moment(ms):
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ms // 1000)) + f".{ms % 1000:03}Z"
 
 
 def first_outcomes(outcomes, partition):
@@ -56,7 +71,7 @@ def first_outcomes(outcomes, partition):
     firsts, found = [], []
     for r in sorted((r for r in outcomes if r.partition == partition), key=lambda r: r.offset):
         try:
-            n = json.loads(r.value)["n"]
+            n = int(json.loads(r.value)["sequence"])
         except (ValueError, KeyError, TypeError):
             found.append(f"outcomes {partition}@{r.offset}: not an outcome")
             continue
@@ -72,7 +87,7 @@ def first_outcomes(outcomes, partition):
     return firsts, found
 
 
-def check_outcomes(verdicts, outcomes, partitions):
+def check_outcomes(verdicts, outcomes, partitions, deployment):
     found = []
     for p in range(partitions):
         firsts, wrong = first_outcomes(outcomes, p)
@@ -83,23 +98,27 @@ def check_outcomes(verdicts, outcomes, partitions):
             found.append(f"outcomes {p}: {len(firsts)} for {len(mine)} records")
         previous = "0" * 64
         for n, (v, r) in enumerate(zip(mine, firsts), 1):
-            found += _check_outcome(v, n, previous, r)
+            found += _check_outcome(v, n, previous, r, deployment)
             previous = hashlib.sha256(r.value).hexdigest()
     return found
 
 
-def _check_outcome(v, n, previous, r):
+def _check_outcome(v, n, previous, r, deployment):
     actual = json.loads(r.value)
     found = []
-    if actual.get("prev") != previous:
+    data = actual.get("data", {})
+    if data.get("prev") != previous:
         found.append("prev: the chain is broken")
-    detail = actual.pop("detail", "")
+    detail = data.pop("detail", "")
     if v.detail is not None and detail != v.detail:
         found.append(f"its detail is {brief(detail)}, not {brief(v.detail)}")
-    found += differences(expected_outcome(v, n, actual.get("prev")), actual)
+    expected = expected_outcome(v, n, data.get("prev"), deployment)
+    if v.leaves is None:  # what it brought cannot be examined here
+        data.pop("leaves", None)
+    found += differences(expected, actual)
     if (r.key or b"") != (v.event.account.encode() if v.event else b""):
         found.append(f"its key is {r.key}")
-    if r.headers != [("content-type", b"application/json")]:
+    if r.headers != [("content-type", b"application/cloudevents+json")]:
         found.append(f"its headers are {r.headers}")
     kind = v.event.type if v.event else "?"
     return [f"outcome {v.partition}#{n} of {kind} @{v.offset}: {f}" for f in found]

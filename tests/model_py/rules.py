@@ -5,6 +5,7 @@ Records of one partition come in the order of their offsets; partitions may be i
 itself. Where the design leaves open which of two broken rules is named, the order here is the one that real logs show. What a verdict emits is in Verdict.derived; that it really appears in the log is for audit.py to see.
 """
 import hashlib
+import time
 import uuid
 from functools import lru_cache
 
@@ -54,10 +55,19 @@ class Verdict:
         self.status, self.code, self.subject = "applied", "", ""
         self.detail = None          # what it must be, where the rules say it
         self.version = self.watermark = self.gap = 0
+        self.label = self.name = ""  # the sender's label; the name of what it is about
+        self.leaves = []            # None: what the event brings cannot be examined here
         self.notes = []             # what clients will say of a certificate that was taken
+        self.admitted = False       # its sender may send, and it is new
         self.signer_known = False   # its outcome is kept for the account
         self.concludes = []         # (share event id, status, code)
         self.derived = []
+
+    def tell(self, summary):
+        """The certificate that it is about."""
+        self.name, self.version = summary["name"], summary["version"]
+        self.leaves = [{"sha256": x["sha256"], "serial": x["serial"],
+                        "not_after": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(x["not_after_s"]))} for x in summary["leaves"]]
 
     def __repr__(self):
         kind = self.event.type if self.event else "?"
@@ -127,6 +137,8 @@ class Model:
         except Refused as e:
             v.status, v.code = "rejected", e.code
             v.derived, v.concludes = [], []
+            self._brought(v)
+        self._named(v)
         self._remember(p, v)
         return v
 
@@ -141,12 +153,14 @@ class Model:
         role, spki, ended, agent = self._signer(p, e)
         if not signature_good(spki, e):
             raise Refused("event.bad_signature")
+        v.label = agent["label"] if agent else p.trust[e.kid]["label"] if role != "root" else ""
         if ended:
             v.signer_known = True
             raise Refused("event.revoked_signer")
         v.signer_known = True
         if not self._sequence(p, v, e, role):
             return
+        v.admitted = True
         self._right(v, e, role, agent)
         if e.account:
             account = p.account(e.account)
@@ -156,6 +170,25 @@ class Model:
             handler(p, v, e, account, agent)
         else:
             getattr(self, "_" + e.type.replace(".", "_"))(p, v, e)
+
+    @staticmethod
+    def _named(v):
+        """What the event itself names, where its sender is proven."""
+        if v.signer_known and not v.name and v.event.type in ("certificate.upload", "certificate.issue", "csr.add"):
+            v.name = v.event.data["name"]
+
+    def _brought(self, v):
+        """The leaves of what was refused, where their bytes break no rule."""
+        e = v.event
+        if not v.admitted or e.type not in ("certificate.upload", "certificate.issue"):
+            return
+        try:
+            v.leaves = [{"sha256": x["sha256"], "serial": x["serial"], "not_after": time.strftime(
+                "%Y-%m-%dT%H:%M:%SZ", time.gmtime(x["not_after_s"]))} for x in (f["leaf"].summary() for f in self._content(e))]
+        except Refused:
+            v.leaves = []
+        except CannotExamine:
+            v.leaves = None
 
     def _genesis(self, p, v, e):
         d = e.data
@@ -472,7 +505,8 @@ class Model:
     def _same_leaf(self, p, v, e, a, held, chain):
         """The same certificate again: a chain that holds all that is held and more, or tags that differ, change the entry."""
         d, summary = e.data, held["summary"]
-        v.subject, v.version, v.detail = held["id"], summary["version"], ""
+        v.subject, v.detail = held["id"], ""
+        v.tell(summary)
         sent = [x["chain"] for x in ([d["sign"], d["encrypt"]] if d["algorithm"] == "sm2" else [d])]
         there = [x["chain"] for x in a.material[held["id"]]]
         other = any(set(old) - set(new) for old, new in zip(there, sent))
@@ -543,7 +577,8 @@ class Model:
         if d.get("csr") is True:
             request = a.csrs[material[0]["key_subject"]]
             request["used"] = {"certificate": cert["id"], "name": d["name"], "version": summary["version"], "at_ms": v.time_ms}
-        v.subject, v.version = cert["id"], summary["version"]
+        v.subject = cert["id"]
+        v.tell(summary)
         self._offer_all(p, v, e, a, cert)
 
     def _offer_all(self, p, v, e, a, cert):
@@ -564,12 +599,14 @@ class Model:
             if not entry:
                 raise Refused("certificate.not_found")
             self._covered(agent, entry["summary"]["name"])
+            v.tell(entry["summary"])
             self._remove_in(p, v, e, a, entry["share"], "")
             return
         cert = self._own(a, e.subject)
         self._covered(agent, cert["summary"]["name"])
         if cert["shares"] and not e.data.get("cascade"):
             raise Refused("delete.shared")
+        v.tell(cert["summary"])
         for share in list(cert["shares"]):
             self._close_out(p, v, e, a, share, "share.closed")
         del a.names[cert["summary"]["name"]]
@@ -600,7 +637,8 @@ class Model:
                                   "version": summary["version"], "accepted": 0, "code": "", "created_ms": v.time_ms,
                                   "updated_ms": v.time_ms}
         cert["shares"].append(e.id)
-        v.status, v.version = "pending", summary["version"]
+        v.status = "pending"
+        v.tell(summary)
         self._offer(p, v, e, a, share, cert)
 
     def _certificate_unshare(self, p, v, e, a, agent):
@@ -609,6 +647,7 @@ class Model:
         found = [s for s in cert["shares"] if a.shares[s]["to"] == e.data["to"]]
         if not found:
             raise Refused("share.not_found")
+        v.tell(cert["summary"])
         self._close_out(p, v, e, a, found[0], "share.closed")
 
     def _close_out(self, p, v, e, a, share_id, code, withdraw=True):
@@ -637,6 +676,7 @@ class Model:
         if not share or share["to"] != d["recipient"] or share["state"] == "closed":
             v.code = "share.closed"
             return
+        v.tell(a.certs[share["certificate"]]["summary"])
         if d["answer"] == "accepted":
             if share["state"] == "pending":
                 v.concludes.append((share["id"], "applied", ""))
@@ -658,13 +698,14 @@ class Model:
         same = known and d["version"] == held and not any(
             (d["certificate"].get(m) or None) != (entry["summary"].get(m) or None) for m in ("tags", "notes", "chain_ends_s"))
         if known and (d["version"] < held or same):
-            v.version = held
+            v.tell(entry["summary"])
             self._answer(p, v, e, "accepted", held, "")
             return
         code = self._refusal(v, e, a, d)
         if code:
             v.code = code
             if known:
+                v.tell(entry["summary"])
                 self._drop_in(v, a, d["share"], code)
             else:
                 self._share_in(v, a, e, False, code)
@@ -677,7 +718,7 @@ class Model:
         a.shared_in[(d["owner_account"], e.subject)] = {
             "share": d["share"], "owner_account": d["owner_account"], "certificate": e.subject, "summary": d["certificate"],
             "created_ms": entry["created_ms"] if entry else v.time_ms, "updated_ms": v.time_ms}
-        v.version = d["version"]
+        v.tell({**d["certificate"], "version": d["version"]})
         self._answer(p, v, e, "accepted", d["version"], "")
 
     @staticmethod
@@ -722,6 +763,7 @@ class Model:
         if found is None:
             self._share_in(v, a, e, False, e.data["code"])
         elif found["open"]:
+            v.tell(a.shared_in[(found["owner_account"], found["certificate"])]["summary"])
             self._drop_in(v, a, e.data["share"], e.data["code"])
         else:
             v.code = "share.closed"
@@ -759,5 +801,6 @@ class Model:
         if not found or found["deleted"]:
             raise Refused("csr.not_found")
         self._covered(agent, found["name"])
+        v.name = found["name"]
         del a.csr_spki[found["spki_sha256"]], a.csr_names[found["name"]]
         a.csrs[e.subject] = {"id": e.subject, "deleted": True}

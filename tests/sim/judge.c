@@ -100,6 +100,8 @@ static void oracle_record(struct sim *s, struct sim_oracle *o, int32_t partition
                              .partition = partition,
                              .offset = offset,
                              .time_ms = r.timestamp_ms};
+    snprintf(out.deployment, sizeof out.deployment, "%s", ctx.deployment);
+    cs_outcome_set_id(ctx.crypto, &out);
     if (ev) {
         out.type = ev->type;
         out.seq = ev->seq;

@@ -15,7 +15,8 @@ void log_append(struct sim *s, enum cs_publish_topic topic, int32_t partition, s
         violation(s, "something was published while all was published already");
 }
 
-static const struct cs_header outcome_header = {"content-type", {(const uint8_t *)"application/json", 16}};
+static const struct cs_header outcome_header = {
+    "content-type", {(const uint8_t *)CS_OUTCOME_CONTENT_TYPE, sizeof CS_OUTCOME_CONTENT_TYPE - 1}};
 
 static struct cs_record record_at(const struct sim_log *l, int32_t partition, size_t i) {
     const struct sim_record *r = &l->records[i];

@@ -327,6 +327,12 @@ def sequence(n: int) -> str:
     return f"{n:016}"
 
 
+def outcome_of(value: bytes) -> dict:
+    """What an outcome says, in one dict: its data; n, subject and id are those of the envelope."""
+    event = json.loads(value)
+    return {**event["data"], "n": int(event["sequence"]), "id": event["id"], "subject": event.get("subject", ""), "time": event["time"]}
+
+
 class Sender:
     """One signing key with its sequence."""
 

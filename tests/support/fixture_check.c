@@ -113,7 +113,9 @@ void fx_apply(struct fx_partition *p, struct cs_crypto *crypto, int32_t partitio
                            .verdict = *v,
                            .partition = partition,
                            .offset = r->offset,
-                           .time_ms = r->timestamp_ms};
+                           .time_ms = r->timestamp_ms,
+                           .deployment = FX_DEPLOYMENT};
+    cs_outcome_set_id(crypto, &o);
     memcpy(o.record_sha256, prepared->record_sha256, 32);
     memcpy(o.prev_sha256, p->chain_sha256, 32);
     if (ev) {

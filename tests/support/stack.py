@@ -305,7 +305,7 @@ class _Tail:
         self.raw.append((message.partition(), message.offset(), message.value()))
         if b'"prev":' not in (message.value() or b""):
             return  # somebody else's
-        outcome = json.loads(message.value())
+        outcome = ev.outcome_of(message.value())
         number = (message.partition(), outcome["n"])
         if number in self.by_number:
             assert self.by_number[number] == message.value(), f"fork at {number}"

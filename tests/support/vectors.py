@@ -43,7 +43,7 @@ def shown(what, kind="certificate.upload"):
     check = checker()
     record = _record(check, kind)
     outcomes = list(check.read(HOME / "outcomes.json")[0])
-    at = next(i for i, o in enumerate(outcomes) if json.loads(o["value"])["offset"] == record["offset"])
+    at = next(i for i, o in enumerate(outcomes) if json.loads(o["value"])["data"]["offset"] == record["offset"])
     if what == "event":
         return _json(record["payload"])
     if what == "outcome":

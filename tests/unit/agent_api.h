@@ -88,34 +88,40 @@ static inline void agent_api_outcome(struct cs_http_request *req, void *arg) {
         cs_http_problem(req, 401, "event.unknown_signer",
                         "The token is not signed by a key that is known in this account.");
     else if (strcmp(account, "applied") == 0)
-        agent_api_json(req, "{\"outcome\":{\"status\":\"applied\",\"subject\":\"" AGENT_API_ID
-                            "\",\"version\":3,\"sequence\":\"0000000000000001\"}}");
+        agent_api_json(req, "{\"outcome\":{\"subject\":\"" AGENT_API_ID
+                            "\",\"data\":{\"status\":\"applied\",\"version\":3,"
+                            "\"sequence\":\"0000000000000001\"}}}");
     else if (strcmp(account, "unchanged") == 0)
-        agent_api_json(req, "{\"outcome\":{\"status\":\"applied\",\"code\":\"unchanged\",\"sequence\":"
-                            "\"0000000000000001\"}}");
+        agent_api_json(req,
+                       "{\"outcome\":{\"data\":{\"status\":\"applied\",\"code\":\"unchanged\",\"sequence\":"
+                       "\"0000000000000001\"}}}");
     else if (strcmp(account, "rejected") == 0)
-        agent_api_json(req, "{\"outcome\":{\"status\":\"rejected\",\"code\":\"name.taken\",\"sequence\":"
-                            "\"0000000000000001\"}}");
+        agent_api_json(req,
+                       "{\"outcome\":{\"data\":{\"status\":\"rejected\",\"code\":\"name.taken\",\"sequence\":"
+                       "\"0000000000000001\"}}}");
     else if (strcmp(account, "newer") == 0)
-        agent_api_json(
-            req,
-            "{\"outcome\":{\"status\":\"rejected\",\"code\":\"some.new_code\",\"detail\":\"a\\u001b[2Jb\"}}");
+        agent_api_json(req, "{\"outcome\":{\"data\":{\"status\":\"rejected\",\"code\":\"some.new_code\","
+                            "\"detail\":\"a\\u001b[2Jb\"}}}");
     else if (strcmp(account, "later") == 0 && n < 2)
         cs_http_problem(req, 404, "outcome.unknown", "not yet");
     else if (strcmp(account, "later") == 0)
-        agent_api_json(req, "{\"outcome\":{\"status\":\"pending\"},\"final\":{\"status\":\"applied\"}}");
+        agent_api_json(
+            req, "{\"outcome\":{\"data\":{\"status\":\"pending\"}},\"final\":{\"status\":\"applied\"}}");
     else if (strcmp(account, "refused") == 0)
-        agent_api_json(req, "{\"outcome\":{\"status\":\"pending\"},\"final\":{\"status\":\"rejected\","
-                            "\"code\":\"share.owner\"}}");
+        agent_api_json(req,
+                       "{\"outcome\":{\"data\":{\"status\":\"pending\"}},\"final\":{\"status\":\"rejected\","
+                       "\"code\":\"share.owner\"}}");
     else if (strcmp(account, "pending") == 0)
-        agent_api_json(req, "{\"outcome\":{\"status\":\"pending\"}}");
+        agent_api_json(req, "{\"outcome\":{\"data\":{\"status\":\"pending\"}}}");
     else if (strcmp(account, "replayed") == 0 &&
              n < 2) // of number 1, also when 1001 is asked for at first: an older outcome
-        agent_api_json(req, "{\"outcome\":{\"status\":\"rejected\",\"code\":\"event.replayed\",\"sequence\":"
-                            "\"0000000000000001\","
-                            "\"watermark\":1000}}");
+        agent_api_json(
+            req, "{\"outcome\":{\"data\":{\"status\":\"rejected\",\"code\":\"event.replayed\",\"sequence\":"
+                 "\"0000000000000001\","
+                 "\"watermark\":1000}}}");
     else if (strcmp(account, "replayed") == 0)
-        agent_api_json(req, "{\"outcome\":{\"status\":\"applied\",\"sequence\":\"0000000000001001\"}}");
+        agent_api_json(req,
+                       "{\"outcome\":{\"data\":{\"status\":\"applied\",\"sequence\":\"0000000000001001\"}}}");
     else if (strcmp(account, "broken") == 0)
         cs_http_problem(req, 503, NULL, "Redis is away");
     else if (strcmp(account, "nonsense") == 0)
@@ -152,15 +158,16 @@ static inline void agent_api_outcomes(struct cs_http_request *req, void *arg) {
     if (!agent_api_token_ok(arg, req))
         cs_http_problem(req, 401, "event.unknown_signer", "no");
     else if (!cursor)
-        agent_api_json(
-            req, "{\"outcomes\":[{\"status\":\"applied\",\"subject\":\"first\"}],\"next\":\"" AGENT_API_CURSOR
-                 "\"}");
+        agent_api_json(req, "{\"outcomes\":[{\"outcome\":{\"subject\":\"first\",\"data\":{\"status\":"
+                            "\"applied\"}}}],\"next\":\"" AGENT_API_CURSOR "\"}");
     else if (strcmp(cursor, AGENT_API_CURSOR) == 0) // empty pages come where a filter leaves nothing
         agent_api_json(req, "{\"outcomes\":[],\"next\":\"" AGENT_API_CURSOR_LONG "\"}");
     else
-        agent_api_json(req, strcmp(cursor, AGENT_API_CURSOR_LONG) == 0
-                                ? "{\"outcomes\":[{\"status\":\"rejected\",\"subject\":\"third\"}]}"
-                                : "{\"outcomes\":[]}");
+        agent_api_json(
+            req,
+            strcmp(cursor, AGENT_API_CURSOR_LONG) == 0
+                ? "{\"outcomes\":[{\"outcome\":{\"subject\":\"third\",\"data\":{\"status\":\"rejected\"}}}]}"
+                : "{\"outcomes\":[]}");
 }
 
 static inline void agent_api_certificate(struct cs_http_request *req, void *arg) {

@@ -113,16 +113,24 @@ static const struct entry_sample {
      "{\"next_offset\":12,\"record_sha256\":\"" SAMPLE_SHA
      "\",\"outcomes\":11,\"chain_sha256\":\"" SAMPLE_SHA2 "\",\"derived\":3}"},
     {"outcome", again_outcome,
-     "{\"n\":12,\"status\":\"rejected\",\"code\":\"event.replayed\",\"detail\":\"said twice\","
+     "{\"specversion\":\"1.0\",\"type\":\"certsync.outcome.v1\",\"sequence\":\"0000000000000012\",\"id\":"
+     "\"" SAMPLE_ID2 "\",\"source\":\"//prod/partitions/3\",\"subject\":\"" SAMPLE_ID2
+     "\",\"time\":\"2025-11-24T16:00:00.007Z\",\"datacontenttype\":\"application/json\",\"data\":{"
+     "\"status\":\"rejected\",\"code\":\"event.replayed\",\"detail\":\"said twice\","
      "\"type\":\"certsync.share.answer.v1\",\"event\":\"" SAMPLE_ID
-     "\",\"account\":\"acme\",\"kid\":\"" SAMPLE_KID "\",\"subject\":\"" SAMPLE_ID2
-     "\",\"partition\":3,\"offset\":11,\"time\":1764000000000,\"record\":\"" SAMPLE_SHA
-     "\",\"sequence\":\"0000000000000042\",\"watermark\":50,\"gap\":7,\"version\":2,\"concludes\":[{"
-     "\"event\":\"" SAMPLE_ID "\",\"status\":\"applied\"},{\"event\":\"" SAMPLE_ID2
-     "\",\"status\":\"rejected\",\"code\":\"share.closed\"}],\"prev\":\"" SAMPLE_SHA2 "\"}"},
+     "\",\"sequence\":\"0000000000000042\",\"account\":\"acme\",\"kid\":\"" SAMPLE_KID
+     "\",\"label\":\"web-1\",\"name\":\"www\",\"version\":2,\"leaves\":[{\"sha256\":\"" SAMPLE_SHA
+     "\",\"serial\":\"-80\",\"not_after\":\"2027-11-23T12:00:00Z\"},{\"sha256\":\"" SAMPLE_SHA2
+     "\",\"serial\":\"01\",\"not_after\":\"1970-01-01T00:00:00Z\"}],\"partition\":3,\"offset\":11,"
+     "\"record\":\"" SAMPLE_SHA "\",\"watermark\":50,\"gap\":7,\"concludes\":[{\"event\":\"" SAMPLE_ID
+     "\",\"status\":\"applied\"},{\"event\":\"" SAMPLE_ID2
+     "\",\"status\":\"rejected\",\"code\":\"share.closed\"}],\"prev\":\"" SAMPLE_SHA2 "\"}}"},
     {"outcome of noise", again_outcome,
-     "{\"n\":1,\"status\":\"rejected\",\"code\":\"event.unsigned\",\"partition\":0,\"offset\":0,\"time\":0,"
-     "\"record\":\"" SAMPLE_SHA "\",\"prev\":\"" SAMPLE_SHA2 "\"}"},
+     "{\"specversion\":\"1.0\",\"type\":\"certsync.outcome.v1\",\"sequence\":\"0000000000000001\",\"id\":"
+     "\"" SAMPLE_ID2 "\",\"source\":\"//prod/partitions/"
+     "0\",\"time\":\"1970-01-01T00:00:00.000Z\",\"datacontenttype\":\"application/json\",\"data\":{"
+     "\"status\":\"rejected\",\"code\":\"event.unsigned\",\"partition\":0,\"offset\":0,"
+     "\"record\":\"" SAMPLE_SHA "\",\"prev\":\"" SAMPLE_SHA2 "\"}}"},
 };
 
 static inline const struct entry_sample *entry_sample(const char *name) {

@@ -96,20 +96,23 @@ static bool is_optional(const char *sample, const char *path) {
                                            "share accepted",
                                            "share code",
                                            "share_in code",
-                                           "outcome code",
-                                           "outcome detail",
-                                           "outcome type",
-                                           "outcome event",
-                                           "outcome account",
-                                           "outcome kid",
                                            "outcome subject",
-                                           "outcome sequence",
-                                           "outcome watermark",
-                                           "outcome gap",
-                                           "outcome version",
-                                           "outcome concludes",
-                                           "outcome of noise code",
-                                           "outcome concludes[1].code"};
+                                           "outcome data.code",
+                                           "outcome data.detail",
+                                           "outcome data.type",
+                                           "outcome data.event",
+                                           "outcome data.sequence",
+                                           "outcome data.account",
+                                           "outcome data.kid",
+                                           "outcome data.label",
+                                           "outcome data.name",
+                                           "outcome data.version",
+                                           "outcome data.leaves",
+                                           "outcome data.watermark",
+                                           "outcome data.gap",
+                                           "outcome data.concludes",
+                                           "outcome of noise data.code",
+                                           "outcome data.concludes[1].code"};
     char both[500];
     snprintf(both, sizeof both, "%s %s", sample, path);
     for (size_t i = 0; i < CS_ARRAY_LEN(optional); i++)
@@ -214,6 +217,8 @@ static void only_canonical_documents_are_read(void **state) {
 #define A42 "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 #define A43 "A" A42
 
+#define SOURCE "source: must be //DEPLOYMENT/partitions/PARTITION, that of the data"
+
 static void values_of_members(void **state) {
     (void)state;
     static const struct {
@@ -258,13 +263,31 @@ static void values_of_members(void **state) {
         {"share", "accepted", "0", "accepted: must be left out"},
         {"share", "code", "\"share.lost\"", "code: must be a code of codes.h, or empty"},
         {"position", "record_sha256", "\"00\"", "record_sha256: must be a hash in lower-case hex"},
-        {"outcome", "n", "0", "n: must be an integer from 1 to 9007199254740991"},
-        {"outcome", "status", "\"ok\"",
-         "status: must be \"applied\", \"pending\", \"rejected\" or \"duplicate\""},
-        {"outcome", "type", "\"certsync.x.v1\"", "type: must be an event's type"},
-        {"outcome", "concludes", "[]", "concludes: too few"},
-        {"outcome", "gap", "0", "gap: must be left out"},
-        {"outcome", "account", "\"\"", "account: must be an account id"},
+        {"outcome", "sequence", "\"0000000000000000\"",
+         "sequence: must be 16 decimal digits, from \"0000000000000001\" to \"9007199254740991\""},
+        {"outcome", "specversion", "\"1.0.2\"", "specversion: longer than 3 bytes"},
+        {"outcome", "specversion", "\"2.0\"", "specversion: must be \"1.0\""},
+        {"outcome", "type", "\"certsync.outcome.v2\"", "type: must be \"certsync.outcome.v1\""},
+        {"outcome", "datacontenttype", "\"application/text\"",
+         "datacontenttype: must be \"application/json\""},
+        {"outcome", "source", "\"//prod/partitions/4\"", SOURCE},
+        {"outcome", "source", "\"//prod/partitions/03\"", SOURCE},
+        {"outcome", "source", "\"///partitions/3\"", SOURCE},
+        {"outcome", "source", "\"//Prod/partitions/3\"", SOURCE},
+        {"outcome", "source", "\"//\"", SOURCE},
+        {"outcome", "source", "\"x\"", SOURCE},
+        {"outcome", "time", "\"2025-11-24T16:00:00Z\"",
+         "time: must be a time like \"2026-11-23T12:00:00.385Z\""},
+        {"outcome", "time", "1764000000000", "time: must be a time like \"2026-11-23T12:00:00.385Z\""},
+        {"outcome", "data.leaves[0].not_after", "\"2025-11-24T16:00:00.000Z\"",
+         "data.leaves[0].not_after: must be a time like \"2026-11-23T12:00:00Z\""},
+        {"outcome", "data.leaves", "[]", "data.leaves: too few"},
+        {"outcome", "data.status", "\"ok\"",
+         "data.status: must be \"applied\", \"pending\", \"rejected\" or \"duplicate\""},
+        {"outcome", "data.type", "\"certsync.x.v1\"", "data.type: must be an event's type"},
+        {"outcome", "data.concludes", "[]", "data.concludes: too few"},
+        {"outcome", "data.gap", "0", "data.gap: must be left out"},
+        {"outcome", "data.account", "\"\"", "data.account: must be an account id"},
     };
     for (size_t i = 0; i < CS_ARRAY_LEN(rows); i++) {
         const struct entry_sample *s = entry_sample(rows[i].sample);

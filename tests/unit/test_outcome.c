@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "certsync/base/text.h"
 #include "entry_samples.h"
 
 static struct cs_bytes bytes_of(const char *text) {
@@ -47,7 +48,16 @@ static void what_an_outcome_says(void **state) {
     assert_string_equal(o.verdict.subject, SAMPLE_ID2);
     assert_int_equal(o.partition, 3);
     assert_int_equal(o.offset, 11);
-    assert_int_equal(o.time_ms, INT64_C(1764000000000));
+    assert_int_equal(o.time_ms, INT64_C(1764000000007));
+    assert_string_equal(o.deployment, "prod");
+    assert_string_equal(o.id, SAMPLE_ID2);
+    assert_string_equal(o.verdict.label, "web-1");
+    assert_string_equal(o.verdict.name, "www");
+    assert_int_equal(o.verdict.leaves_len, 2);
+    assert_string_equal(o.verdict.leaves[0].serial, "-80");
+    assert_int_equal(o.verdict.leaves[0].sha256[31], 0x1f);
+    assert_int_equal(o.verdict.leaves[0].not_after_s, INT64_C(1826971200));
+    assert_int_equal(o.verdict.leaves[1].not_after_s, 0);
     assert_int_equal(o.record_sha256[31], 0x1f);
     assert_int_equal(o.seq, 42);
     assert_int_equal(o.verdict.watermark, 50);
@@ -66,6 +76,8 @@ static void what_an_outcome_says(void **state) {
 static void the_least_outcome(void **state) {
     (void)state;
     struct cs_outcome o = {.n = 1, .verdict = {.status = CS_STATUS_REJECTED, .code = CS_CODE_EVENT_UNSIGNED}};
+    strcpy(o.deployment, "prod");
+    strcpy(o.id, SAMPLE_ID2);
     memset(o.prev_sha256, 0xff, 31);
     for (size_t i = 0; i < sizeof o.record_sha256; i++)
         o.record_sha256[i] = (uint8_t)i;
@@ -86,6 +98,8 @@ static void a_malformed_events_detail(void **state) {
         "{\"0\\u0007\\ud83d\\ude00\xc2\x85\xc3\xa9\\\"456789012345678901234567890123456789\":1}";
     assert_false(cs_event_decode(bytes_of(bad), &ev, &err));
     struct cs_outcome o = {.n = 1, .verdict = {.status = CS_STATUS_REJECTED, .code = err.code}}, again;
+    strcpy(o.deployment, "prod");
+    strcpy(o.id, SAMPLE_ID2);
     strcpy(o.verdict.detail, err.msg);
     struct cs_buf b;
     cs_buf_init(&b, 10000);
@@ -96,6 +110,54 @@ static void a_malformed_events_detail(void **state) {
                         "0\\x07\xf0\x9f\x98\x80\\xC2\\x85\xc3\xa9\\x2245678901234567890: unknown member");
     cs_outcome_clear(&again);
     cs_buf_clear(&b);
+}
+
+// The id is that of its place, for whoever computes it: here with
+// printf 'certsync.outcome.v1\0prod\0%d\0%d\0' 3 12 | sha256sum, version 8, variant 10.
+static void ids(void **state) {
+    (void)state;
+    struct cs_err err;
+    CS_AUTO(cs_crypto_free) struct cs_crypto *c = NULL;
+    assert_true(cs_crypto_new(&c, &err));
+    struct cs_outcome o = {.n = 12, .partition = 3, .deployment = "prod"};
+    cs_outcome_set_id(c, &o);
+    assert_string_equal(o.id, "a1fbb929-78d1-8d7f-8b06-0c7ea3a37fa1");
+    cs_uuid before;
+    memcpy(before, o.id, sizeof before);
+    o.n = 2; // 3, 12 is not 31, 2
+    o.partition = 31;
+    cs_outcome_set_id(c, &o);
+    assert_string_not_equal(o.id, before);
+}
+
+// A time has one form, whatever a record's was.
+static void times(void **state) {
+    (void)state;
+    static const struct {
+        int64_t ms;
+        const char *text;
+    } cases[] = {{0, "1970-01-01T00:00:00.000Z"},
+                 {-1, "1970-01-01T00:00:00.000Z"},
+                 {INT64_MIN, "1970-01-01T00:00:00.000Z"},
+                 {INT64_C(1764000000999), "2025-11-24T16:00:00.999Z"},
+                 {INT64_C(253402300799999), "9999-12-31T23:59:59.999Z"},
+                 {INT64_MAX, "9999-12-31T23:59:59.999Z"}};
+    for (size_t i = 0; i < CS_ARRAY_LEN(cases); i++) {
+        char text[CS_TIME_MS_TEXT_SIZE];
+        int64_t again;
+        cs_time_ms_format(cases[i].ms, text);
+        assert_string_equal(text, cases[i].text);
+        assert_true(cs_time_ms_parse(text, strlen(text), &again));
+        char text_again[CS_TIME_MS_TEXT_SIZE];
+        cs_time_ms_format(again, text_again);
+        assert_string_equal(text_again, text);
+    }
+    static const char *const bad[] = {"2025-11-24T16:00:00Z",      "2025-11-24T16:00:00.1Z",
+                                      "2025-11-24T16:00:00.1234Z", "2025-11-24T16:00:00.12aZ",
+                                      "2025-11-24T16:00:00,123Z",  ""};
+    int64_t ignored;
+    for (size_t i = 0; i < CS_ARRAY_LEN(bad); i++)
+        assert_false(cs_time_ms_parse(bad[i], strlen(bad[i]), &ignored));
 }
 
 static void documents(void **state) {
@@ -120,9 +182,13 @@ static void documents(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(statuses),          cmocka_unit_test(what_an_outcome_says),
-        cmocka_unit_test(the_least_outcome), cmocka_unit_test(a_malformed_events_detail),
+        cmocka_unit_test(statuses),
+        cmocka_unit_test(what_an_outcome_says),
+        cmocka_unit_test(the_least_outcome),
+        cmocka_unit_test(a_malformed_events_detail),
         cmocka_unit_test(documents),
+        cmocka_unit_test(ids),
+        cmocka_unit_test(times),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

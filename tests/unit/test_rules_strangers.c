@@ -112,8 +112,61 @@ static void strangers_cost_a_look_up(void **state) {
         }
 }
 
+static struct fx_key *labelled(struct fx *fx, unsigned can, const char *names, const char *label) {
+    struct fx_key *key = fx_key_new(fx);
+    struct cs_event ev = fx_enroll(fx, "acme", fx->admin, key, can, names);
+    strcpy(ev.data.enroll.label, label);
+    assert_applied(fx_send(fx, fx->admin, &ev));
+    return key;
+}
+
+// name "": none
+static void expect_told(const struct cs_verdict *v, enum cs_code code, const char *label, const char *name,
+                        int64_t version, const struct fx_cert *leaf) {
+    assert_int_equal(v->code, code);
+    assert_string_equal(v->label, label);
+    assert_string_equal(v->name, name);
+    assert_int_equal(v->version, version);
+    assert_int_equal(v->leaves_len, leaf ? 1 : 0);
+    if (!leaf)
+        return;
+    assert_memory_equal(v->leaves[0].sha256, leaf->leaf->sha256, 32);
+    assert_true(v->leaves[0].serial[0] != '\0' && v->leaves[0].not_after_s > 0);
+}
+
+// An outcome says of whoever is proven who it was, and of a certificate that was taken which. Of strangers it says
+// nothing that their record does not say, and to whoever may only send nothing that only the catalog knows.
+static void what_outcomes_tell(void **state) {
+    struct fx *fx = *state;
+    struct fx_cert *cert = fx_cert(fx, (struct fx_cert_how){0}), *next = fx_cert(fx, (struct fx_cert_how){0});
+    struct fx_key *agent = labelled(fx, CS_CAN_UPLOAD | CS_CAN_DELETE, "*", "web-1");
+    struct fx_key *narrow = labelled(fx, CS_CAN_UPLOAD | CS_CAN_DELETE, "mine-*", "web-2");
+    struct fx_key *stranger = fx_key_new(fx);
+    struct cs_event first = fx_upload(fx, "acme", agent, NULL, "told", cert), ev = first;
+    expect_told(fx_send(fx, agent, &ev), CS_CODE_NONE, "web-1", "told", 1, cert);
+    expect_told(fx_send(fx, agent, &first), CS_CODE_NONE, "web-1", "told", 0, NULL); // a duplicate
+    ev = fx_upload(fx, "acme", agent, NULL, "told", cert);
+    expect_told(fx_send(fx, agent, &ev), CS_CODE_UNCHANGED, "web-1", "told", 1, cert);
+    ev = fx_upload(fx, "acme", agent, NULL, "told", next);
+    expect_told(fx_send(fx, agent, &ev), CS_CODE_NAME_TAKEN, "web-1", "told", 0, next); // not what is there
+    ev = fx_upload(fx, "acme", stranger, NULL, "told", next);
+    expect_told(fx_send(fx, stranger, &ev), CS_CODE_EVENT_UNKNOWN_SIGNER, "", "", 0, NULL);
+    ev = fx_upload(fx, "acme", agent, NULL, "told", next);
+    expect_told(fx_send(fx, stranger, &ev), CS_CODE_EVENT_BAD_SIGNATURE, "", "", 0, NULL);
+    // Whose pattern does not cover the certificate learns nothing of it.
+    ev = fx_event(fx, CS_EVENT_CERTIFICATE_DELETE, "acme", narrow, first.subject);
+    expect_told(fx_send(fx, narrow, &ev), CS_CODE_EVENT_FORBIDDEN, "web-2", "", 0, NULL);
+    ev = fx_event(fx, CS_EVENT_CERTIFICATE_DELETE, "acme", agent, first.subject);
+    expect_told(fx_send(fx, agent, &ev), CS_CODE_NONE, "web-1", "told", 1, cert);
+    ev = fx_event(fx, CS_EVENT_AGENT_REVOKE, "acme", fx->admin, narrow->kid);
+    assert_applied(fx_send(fx, fx->admin, &ev));
+    ev = fx_upload(fx, "acme", narrow, NULL, "mine-1", next);
+    expect_told(fx_send(fx, narrow, &ev), CS_CODE_EVENT_REVOKED_SIGNER, "web-2", "mine-1", 0, NULL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_outcomes_tell),
         cmocka_unit_test(strangers_cost_a_look_up),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -166,6 +166,21 @@ static void reject(struct cs_judge *j, enum cs_code code) {
         memcpy(v->detail, j->prepared->detail, sizeof(v->detail));
 }
 
+// What the event itself says, and who a proven sender is. Of others nothing is told that the record does not hold.
+static void tell_sender(struct cs_judge *j) {
+    struct cs_verdict *v = &j->ret->verdict;
+    const struct cs_event *ev = j->ev;
+    if (!v->signer_known)
+        return;
+    CS_COPY(v->label, j->f.label);
+    if (v->name[0])
+        return;
+    if (ev->type == CS_EVENT_CERTIFICATE_UPLOAD || ev->type == CS_EVENT_CERTIFICATE_ISSUE)
+        CS_COPY(v->name, ev->data.upload.name);
+    else if (ev->type == CS_EVENT_CSR_ADD)
+        CS_COPY(v->name, ev->data.csr.name);
+}
+
 // The sender's stream has come this far, also where the event is refused.
 static void admit(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
@@ -281,6 +296,7 @@ static void judge_event(struct cs_judge *j, struct cs_prepared *p) {
         broken = p->content_code; // a code that the table does not name
     if (broken != CS_CODE_NONE) {
         reject(j, broken);
+        cs_judge_tell_brought(j);
         return;
     }
     check_ruleset(j);
@@ -305,6 +321,7 @@ static void judge(struct cs_judge *j, struct cs_prepared *p) {
         if (!cs_judge_stopped(j))
             judge_event(j, p);
     }
+    tell_sender(j);
     look_for_outcome(j);
 }
 

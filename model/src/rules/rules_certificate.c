@@ -250,6 +250,7 @@ static void put_new(struct cs_judge *j, struct cs_certificate *cert) {
 static void change_same(struct cs_judge *j) {
     struct cs_verdict *v = &j->ret->verdict;
     bool chain = takes_chain(j), tags = takes_tags(j);
+    cs_judge_tell(j, &j->f.cert.summary); // leaves, name and version stay
     if (!chain && !tags) {
         v->code = CS_CODE_UNCHANGED;
         if (chain_change(j) == CHAIN_OTHER)
@@ -286,10 +287,8 @@ void cs_effect_upload(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     struct cs_verdict *v = &j->ret->verdict;
     bool replacement = j->f.has_cert;
-    if (replacement) {
+    if (replacement)
         CS_COPY(v->subject, j->f.cert.id);
-        v->version = j->f.cert.summary.version;
-    }
     if (j->f.same_leaf) {
         change_same(j);
         return;
@@ -315,7 +314,7 @@ void cs_effect_upload(struct cs_judge *j) {
                  cs_member_view(member, cert.summary.name, NULL, cert.id), cs_summary_ends(&cert.summary));
     if (replacement)
         cs_share_offer_all(j, &cert);
-    v->version = cert.summary.version;
+    cs_judge_tell(j, &cert.summary);
 }
 
 static void close_all(struct cs_judge *j, const struct cs_certificate *cert) {
@@ -331,10 +330,12 @@ static void close_all(struct cs_judge *j, const struct cs_certificate *cert) {
 void cs_effect_delete(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     if (ev->data.del.from[0]) {
+        cs_judge_tell(j, &j->f.shared_in.summary);
         cs_shared_in_remove(j, &j->f.shared_in, CS_CODE_NONE, true);
         return;
     }
     const struct cs_certificate *cert = &j->f.cert;
+    cs_judge_tell(j, &cert->summary);
     close_all(j, cert);
     struct cs_certificate tombstone = {.deleted = true, .updated_ms = j->record->timestamp_ms};
     memcpy(tombstone.id, cert->id, sizeof(tombstone.id));

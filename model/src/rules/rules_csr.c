@@ -67,6 +67,7 @@ void cs_effect_csr_add(struct cs_judge *j) {
 void cs_effect_csr_delete(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     const struct cs_csr_entry *csr = &j->f.csr;
+    CS_COPY(j->ret->verdict.name, csr->name);
     struct cs_csr_entry tombstone = {.deleted = true};
     memcpy(tombstone.id, csr->id, sizeof(tombstone.id));
     cs_csr_entry_encode(cs_judge_begin(j), &tombstone);

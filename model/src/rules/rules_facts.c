@@ -124,10 +124,12 @@ static void gather_signer(struct cs_judge *j) {
         f->role = trust.role;
         f->revoked = trust.removed_ms != 0;
         f->signer_key = trust.key;
+        CS_COPY(f->label, trust.label);
     } else if (enrolled) {
         f->signer = CS_SIGNER_AGENT;
         f->revoked = f->agent.state != CS_AGENT_ENROLLED;
         f->signer_key = f->agent.key;
+        CS_COPY(f->label, f->agent.label);
     }
 }
 
@@ -362,8 +364,7 @@ static void gather_answer(struct cs_judge *j) {
         cs_judge_read_share(j, cs_key_share(CS_NEW_KEY, ev->account, ev->data.answer.share), &f->share) &&
         strcmp(f->share.to, ev->data.answer.recipient) == 0 && strcmp(f->share.certificate, ev->subject) == 0;
     touch(j, cs_key_outcome(CS_NEW_KEY, ev->account, ev->data.answer.share));
-    if (ev->data.answer.reply != CS_REPLY_ACCEPTED)
-        gather_certificate(j, ev->subject);
+    gather_certificate(j, ev->subject);
 }
 
 static void gather_share_in(struct cs_judge *j, const char *share, const char *owner_account) {

@@ -20,11 +20,12 @@ struct cs_facts {
     struct cs_system system;
 
     enum cs_signer signer;
-    enum cs_trust_role role;   // CS_SIGNER_TRUSTED
-    bool revoked;              // removed, revoked or rotated
-    struct cs_spki signer_key; // not of root
-    struct cs_agent agent;     // CS_SIGNER_AGENT
-    int64_t watermark;         // of the signer's stream
+    enum cs_trust_role role;     // CS_SIGNER_TRUSTED
+    bool revoked;                // removed, revoked or rotated
+    struct cs_spki signer_key;   // not of root
+    struct cs_agent agent;       // CS_SIGNER_AGENT
+    char label[CS_NAME_MAX + 1]; // of the signer; root has none
+    int64_t watermark;           // of the signer's stream
     bool remembered; // seq is not above the watermark, and the event is among the last of the stream
 
     bool has_account;
@@ -136,6 +137,10 @@ struct cs_event *cs_judge_emit(struct cs_judge *j, enum cs_event_type type, cons
                                const char *certificate);
 // A pending share event has ended so.
 void cs_judge_conclude(struct cs_judge *j, const char *event, enum cs_status status, enum cs_code code);
+// The outcome says which certificate it is about; s: as it is then, or as it was where it goes.
+void cs_judge_tell(struct cs_judge *j, const struct cs_cert_summary *s);
+// The outcome says which leaves the event brought, where they break no rule by themselves.
+void cs_judge_tell_brought(struct cs_judge *j);
 void cs_judge_fail_oom(struct cs_judge *j);
 
 // cs_prepare by a book. False: FATAL.

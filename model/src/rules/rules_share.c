@@ -116,7 +116,7 @@ void cs_effect_share(struct cs_judge *j) {
     mark_pending(j, &share, true);
     emit_offer(j, cert, &share);
     j->ret->verdict.status = CS_STATUS_PENDING;
-    j->ret->verdict.version = cert->summary.version;
+    cs_judge_tell(j, &cert->summary);
 }
 
 void cs_share_offer_all(struct cs_judge *j, const struct cs_certificate *cert) {
@@ -171,6 +171,7 @@ void cs_effect_unshare(struct cs_judge *j) {
     cs_share_close(j, &share, CS_CODE_SHARE_CLOSED);
     drop_ref(cert, share.id);
     cs_judge_put_certificate(j, cert);
+    cs_judge_tell(j, &cert->summary);
 }
 
 // The first acceptance opens the share and ends its event. A refusal or removal closes the share.
@@ -183,6 +184,7 @@ void cs_effect_answer(struct cs_judge *j) {
         j->ret->verdict.code = CS_CODE_SHARE_CLOSED;
         return;
     }
+    cs_judge_tell(j, &j->f.cert.summary); // an open or pending share's certificate is there
     switch (ev->data.answer.reply) {
     case CS_REPLY_ACCEPTED:
         if (share->state == CS_SHARE_PENDING) {

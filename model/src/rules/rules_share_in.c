@@ -59,7 +59,6 @@ static void answer_offer(struct cs_judge *j, enum cs_share_reply reply, int64_t 
     const struct cs_event *ev = j->ev;
     answer(j, ev->data.offer.owner_account, ev->subject, ev->data.offer.share, reply, version, code);
     j->ret->verdict.code = code;
-    j->ret->verdict.version = reply == CS_REPLY_ACCEPTED ? version : 0;
 }
 
 static void put_share_in(struct cs_judge *j, const char *share, const char *owner_account,
@@ -110,6 +109,7 @@ static void take_offer(struct cs_judge *j) {
                  cs_member_share(CS_NEW_KEY, false, entry.share), 0);
     put_share_in(j, entry.share, entry.owner_account, entry.certificate, true, CS_CODE_NONE);
     answer_offer(j, CS_REPLY_ACCEPTED, entry.summary.version, CS_CODE_NONE);
+    cs_judge_tell(j, &entry.summary);
 }
 
 // Whether the share-in document is of the share that the event means: senders choose the ids.
@@ -140,11 +140,13 @@ void cs_effect_offer(struct cs_judge *j) {
     }
     if (held && !is_news(j)) {
         answer_offer(j, CS_REPLY_ACCEPTED, f->shared_in.summary.version, CS_CODE_NONE);
+        cs_judge_tell(j, &f->shared_in.summary);
         return;
     }
     enum cs_code why = cs_rules_offer(j);
     if (why != CS_CODE_NONE && held) {
         cs_shared_in_remove(j, &f->shared_in, why, true);
+        cs_judge_tell(j, &f->shared_in.summary);
         j->ret->verdict.code = why;
     } else if (why != CS_CODE_NONE) {
         put_share_in(j, ev->data.offer.share, ev->data.offer.owner_account, ev->subject, false, why);
@@ -166,8 +168,9 @@ void cs_effect_withdraw(struct cs_judge *j) {
     enum cs_code why = ev->data.withdraw.code ? ev->data.withdraw.code : CS_CODE_SHARE_CLOSED;
     if (!f->has_share_in)
         put_share_in(j, share, owner_account, ev->subject, false, why);
-    else if (f->share_in.open && f->has_shared_in && is_same(j, owner_account))
+    else if (f->share_in.open && f->has_shared_in && is_same(j, owner_account)) {
         cs_shared_in_remove(j, &f->shared_in, why, false);
-    else
+        cs_judge_tell(j, &f->shared_in.summary);
+    } else
         j->ret->verdict.code = CS_CODE_SHARE_CLOSED;
 }

@@ -94,6 +94,31 @@ struct cs_event *cs_judge_emit(struct cs_judge *j, enum cs_event_type type, cons
     return ev;
 }
 
+static void tell_leaf(struct cs_verdict *v, const uint8_t sha256[32], const char *serial,
+                      int64_t not_after_s) {
+    struct cs_told_leaf *leaf = &v->leaves[v->leaves_len++];
+    memcpy(leaf->sha256, sha256, sizeof leaf->sha256);
+    CS_COPY(leaf->serial, serial);
+    leaf->not_after_s = not_after_s;
+}
+
+void cs_judge_tell(struct cs_judge *j, const struct cs_cert_summary *s) {
+    struct cs_verdict *v = &j->ret->verdict;
+    CS_COPY(v->name, s->name);
+    v->version = s->version;
+    v->leaves_len = 0;
+    for (size_t i = 0; i < s->leaves_len; i++)
+        tell_leaf(v, s->leaves[i].sha256, s->leaves[i].serial, s->leaves[i].not_after_s);
+}
+
+void cs_judge_tell_brought(struct cs_judge *j) {
+    const struct cs_prepared *p = j->prepared;
+    if (p->content_code != CS_CODE_NONE)
+        return;
+    for (size_t i = 0; i < p->leaves_len; i++)
+        tell_leaf(&j->ret->verdict, p->leaf[i]->sha256, p->leaf[i]->serial_hex, p->leaf[i]->not_after_s);
+}
+
 void cs_judge_conclude(struct cs_judge *j, const char *event, enum cs_status status, enum cs_code code) {
     struct cs_verdict *v = &j->ret->verdict;
     struct cs_conclusion *bigger = realloc(v->concludes, (v->concludes_len + 1) * sizeof(*bigger));

@@ -43,6 +43,11 @@ bool cs_utf8_valid(const uint8_t *data, size_t len);
 #define CS_TIME_TEXT_SIZE 21 // "2026-11-23T12:00:00Z" and NUL
 // Years 1970 to 9999. Formats nothing outside of it (clamps).
 void cs_time_format(int64_t time_s, char out[CS_TIME_TEXT_SIZE]);
+#define CS_TIME_MS_TEXT_SIZE 25 // "2026-11-23T12:00:00.000Z" and NUL
+// The same to the millisecond.
+void cs_time_ms_format(int64_t time_ms, char out[CS_TIME_MS_TEXT_SIZE]);
+// Reads what cs_time_ms_format writes, and no other form of a time.
+CS_MUST_USE bool cs_time_ms_parse(const char *text, size_t len, int64_t *ret_time_ms);
 // RFC 3339 with 'T', 'Z' and optional fraction (ignored); strict about ranges and days of month.
 CS_MUST_USE bool cs_time_parse(const char *text, size_t len, int64_t *ret_time_s);
 // The character at s, 0 where it is not well-formed UTF-8, and its length.

@@ -1,24 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Outcomes: what was decided of each record of cert.events, in order, numbered from 1 without gaps
-// for each partition, each holding the hash of the one before it.
+// for each partition, each holding the hash of the one before it. Each is a CloudEvents 1.0 JSON
+// object in structured mode, written in this order and without white space:
 //
-//   {"n":12,"status":"applied","code":"unchanged"?,"detail":…?,"type":…?,"event":…?,"account":…?,
-//    "kid":…?,"subject":…?,"partition":3,"offset":11,
-//    "time":"<broker timestamp, ms>" as an integer,"record":"<sha-256 hex>","sequence":…?,
-//    "watermark":…?,"gap":…?,"version":…?,"notes":["chain.expired",…]?,
-//    "concludes":[{"event":…,"status":…,"code":…?}]?,
-//    "prev":"<sha-256 hex of the outcome before; zeros for the first>"}
+//   {"specversion":"1.0","type":"certsync.outcome.v1","sequence":"<n>","id":"<UUIDv8>",
+//    "source":"//<deployment>/partitions/<p>","subject":…?,"time":"2026-11-23T12:00:00.385Z",
+//    "datacontenttype":"application/json","data":{
+//    "status":"applied","code":"unchanged"?,"detail":…?,"type":…?,"event":…?,"sequence":…?,
+//    "account":…?,"kid":…?,"label":…?,"name":…?,"version":…?,
+//    "leaves":[{"sha256":"<hex>","serial":"<hex>","not_after":"<time>"}]?,
+//    "partition":3,"offset":11,"record":"<sha-256 hex>","watermark":…?,"gap":…?,
+//    "notes":["chain.expired",…]?,"concludes":[{"event":…,"status":…,"code":…?}]?,
+//    "prev":"<sha-256 hex of the outcome before; zeros for the first>"}}
 //
-// "?": left out where unknown or empty. type, event, account, kid, sequence are of the record as it
-// claims; where the status is rejected with a code up to event.bad_signature they are claims only.
-// subject: the id that it is about in the end (a replaced certificate keeps its own). The record of
-// cert.outcomes: key = the account ("" where unknown), header content-type application/json, no
-// others.
+// "?": left out where unknown or empty.
+//
+//   sequence (outer)  n, as cs_sequence_format writes it
+//   id                follows from deployment, partition and n: a copy has the same
+//   subject           what it is about in the end (a replaced certificate keeps its own id)
+//   time              the broker's, of the record
+//   type, event, sequence, account, kid
+//                     of the record, as it claims. Where the status is rejected with a code up to
+//                     event.bad_signature they are claims only, and nothing is told of any catalog.
+//   label             the sender's, as the catalog had it at the decision
+//   name, version, leaves
+//                     of the certificate (of a request: the name) after it; of one that is deleted, as
+//                     it was. Where it was not applied, only what the event brings: the catalog's own
+//                     is nobody's who may only send.
+//
+// The record of cert.outcomes: key = the account ("" where unknown), header content-type
+// application/cloudevents+json, no others.
 #pragma once
 
 #include "certsync/model/codes.h"
 #include "certsync/model/event.h"
+#include "certsync/model/key.h"
+
+// What each outcome's JSON begins with; CS_SEQUENCE_LEN digits of its number follow.
+#define CS_OUTCOME_HEAD         "{\"specversion\":\"1.0\",\"type\":\"certsync.outcome.v1\",\"sequence\":\""
+#define CS_OUTCOME_CONTENT_TYPE "application/cloudevents+json"
 
 enum cs_status { CS_STATUS_APPLIED = 1, CS_STATUS_PENDING, CS_STATUS_REJECTED, CS_STATUS_DUPLICATE };
 const char *cs_status_name(enum cs_status s);
@@ -31,6 +52,13 @@ struct cs_conclusion {
     enum cs_code code;
 };
 
+// What an outcome tells of a certificate's leaf.
+struct cs_told_leaf {
+    uint8_t sha256[32];
+    char serial[CS_SERIAL_TEXT_SIZE];
+    int64_t not_after_s;
+};
+
 struct cs_verdict {
     enum cs_status status;
     enum cs_code code; // CS_CODE_NONE: plainly applied, pending or duplicate
@@ -38,7 +66,11 @@ struct cs_verdict {
     // signature good, by a known key: stored under outcome/ and moves the watermark
     bool signer_known;
     char subject[CS_DEPLOYMENT_MAX + 1];
-    int64_t version;   // of the certificate, after it; 0: does not apply
+    char label[CS_NAME_MAX + 1]; // the sender's; "" where it has none, or is not proven
+    cs_name name;
+    int64_t version; // of the certificate, after it; 0: does not apply
+    size_t leaves_len;
+    struct cs_told_leaf leaves[2];
     int64_t watermark; // event.replayed: the key's; else 0
     uint32_t notes;    // CS_NOTE bits of a certificate that was taken
     int64_t gap;       // how many numbers of this agent are missing before this event; else 0
@@ -49,6 +81,8 @@ void cs_verdict_clear(struct cs_verdict *v);
 
 struct cs_outcome {
     int64_t n;
+    cs_uuid id; // cs_outcome_set_id
+    cs_deployment_id deployment;
     struct cs_verdict verdict;
     enum cs_event_type type; // CS_EVENT_NONE: unknown
     cs_uuid event;           // "" where unknown
@@ -63,8 +97,12 @@ struct cs_outcome {
 };
 void cs_outcome_clear(struct cs_outcome *o);
 CS_DEFINE_AUTO_CLEAR(struct cs_outcome, cs_outcome_clear)
+// The UUIDv8 of SHA-256("certsync.outcome.v1", deployment, partition, n), each in text and ended by a
+// NUL.
+void cs_outcome_set_id(struct cs_crypto *c, struct cs_outcome *o);
 void cs_outcome_encode(struct cs_buf *b, const struct cs_outcome *o);
-// REJECT event.malformed with a detail for what is not an outcome.
+// REJECT event.malformed with a detail for what is not an outcome. That the id follows from the rest is
+// not looked at.
 CS_MUST_USE bool cs_outcome_decode(struct cs_bytes json, struct cs_outcome *ret, struct cs_err *err);
 
 // The document outcome/<account>/<event>: the outcome's JSON, and how it ended where it was
