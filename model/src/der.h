@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// DER (X.690 section 10): a reader of views and a small writer, so that what is accepted depends on
-// these rules and never on the release of a library: the same log must give the same verdicts for
-// ever.
+// DER (X.690 section 10): a reader of views and a small writer. What is accepted depends on these
+// rules, never on a library's release: the same log must give the same verdicts for ever.
 //
-// The reader takes low tag numbers and definite, minimally encoded lengths only. Every function
-// that returns false has found something that is not DER of the wanted form; the cursor is then of
-// no further use. Views live as long as the input.
+// The reader takes only low tag numbers and definite, minimally encoded lengths. False means: this
+// is not DER of the wanted form, and the cursor is of no further use. Views live as long as the
+// input.
 #pragma once
 
 #include "certsync/base/buf.h"
@@ -78,8 +77,8 @@ CS_MUST_USE bool der_take_small(struct der *d, int *ret); // 0 .. 2^24-1
 bool der_oid_valid(struct cs_bytes content);
 bool der_integer_valid(struct cs_bytes content);
 bool der_bits_valid(struct cs_bytes content);
-// A value whose type the specification leaves open (ANY): where its type is a universal one, it is
-// of that type's form. What is inside of a SEQUENCE or SET is nobody's to read.
+// A value whose type the specification leaves open (ANY). If its type is a universal one, it must
+// have that type's form. The inside of a SEQUENCE or SET is not read.
 bool der_any_valid(const struct der_value *v);
 // A BOOLEAN, 00 or FF.
 CS_MUST_USE bool der_take_boolean(struct der *d, bool *ret);

@@ -13,7 +13,7 @@ enum cs_event_subject {
     CS_SUBJECT_UUID,
 };
 
-// Of a row of event_types.h what reading and writing needs.
+// What reading and writing need of a row of event_types.h.
 struct cs_event_kind {
     int64_t since; // ruleset
     bool account;  // whether the source names one
@@ -25,8 +25,8 @@ struct cs_event_kind {
 
 extern const struct cs_event_kind cs_event_kinds[CS_EVENT_TYPE_END];
 
-// What a reader knows: rows by type (cs_event_kinds, but in tests of rulesets), and the ruleset
-// that is in force.
+// What a reader knows: rows by type (cs_event_kinds; tests of rulesets have others), and the
+// ruleset in force.
 struct cs_event_grammar {
     const struct cs_event_kind *kinds;
     int64_t ruleset;

@@ -8,10 +8,10 @@
 //     };
 //     static const struct cs_fields fields = {rows, CS_ARRAY_LEN(rows)};
 //
-// Members are written in the table's order. They are read in any order, each at most once; in a
-// canonical text (json.h) only in the table's order, and an optional one that holds its default
-// must be absent. The struct must be zeroed before it is read; what a failed read has allocated is
-// in it, for its _clear.
+// Members are written in the table's order. They are read in any order, each at most once. A
+// canonical text (json.h) must have the table's order, and must leave out an optional member with
+// its default. Zero the struct before reading. After a failed read it holds what was allocated, for
+// its _clear.
 #pragma once
 
 #include "certsync/base/json_write.h"
@@ -49,11 +49,11 @@ struct cs_field {
     uint16_t at;     // offset in the struct
     uint16_t size;   // of the member
     uint16_t len_at; // lists: offset of the size_t that counts
-    // 1 + offset of the bool that says whether an optional member is there; 0: its default says so
+    // 1 + offset of the bool that says whether an optional member is there; 0: there is none,
+    // compare with the default
     uint16_t has;
     bool optional;
-    // the ruleset that brings it: before that one is in force the member is unknown; 0: always
-    // there
+    // the ruleset that brings the member: before that it is unknown; 0: always there
     uint8_t since;
     const struct cs_field_type *type;
     int64_t min, max;               // integers; lists: numbers of items

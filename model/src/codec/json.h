@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A strict pull reader for JSON (RFC 8259), internal to model/. It reads what events, entries and
-// outcomes are written in, and refuses everything else of JSON: duplicate members, numbers that are
-// no integers below 2^53, lone surrogates, \u0000, more than depth_max levels, bytes after the
-// value. Jansson is not used here because it was measured at 32 us and 97 allocations an event,
-// where the whole decoding may cost a few per cent of verifying a signature (60 us); this reader
-// allocates nothing.
+// A strict pull reader for JSON (RFC 8259), internal to model/. It reads the forms of events,
+// entries and outcomes. It refuses the rest of JSON: duplicate members, numbers that are not
+// integers below 2^53, lone surrogates, \u0000, more than depth_max levels, bytes after the value.
+// Why not Jansson: it took 32 us and 97 allocations an event. Decoding may take only a few per cent
+// of verifying a signature (60 us). This reader allocates nothing.
 //
-// Strings are views into the text, valid as long as it. Functions answer false after they have
-// filled the reader's cs_err with REJECT event.malformed and a detail in our own words that names
-// the member ("data.chain[1]: not canonical base64"), at most CS_READER_DETAIL_MAX bytes, untrusted
-// text escaped; the reader must not be used after that.
+// Strings are views into the text, valid as long as it. On false, the reader's cs_err has REJECT
+// event.malformed, and a detail in our own words that names the member ("data.chain[1]: not
+// canonical base64"). It has at most CS_READER_DETAIL_MAX bytes, with untrusted text escaped. After
+// that the reader must not be used.
 //
 //     if (!cs_read_object(r)) return false;
 //     for (;;) {
@@ -77,6 +76,6 @@ CS_MUST_USE bool cs_read_skip(struct cs_reader *r);
 
 // Whether the string says text.
 bool cs_string_is(struct cs_string s, const char *text, size_t len);
-// The string without its escapes and with a NUL, cut to whole characters where it does not fit;
-// returns its whole length, which fits where it is below size. The length is never above s.len.
+// The string without its escapes and with a NUL, cut to whole characters if it does not fit.
+// Returns the whole length; it did fit if that is below size. The length is never above s.len.
 size_t cs_string_copy(struct cs_string s, char *out, size_t size);

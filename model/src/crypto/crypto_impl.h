@@ -42,7 +42,7 @@ struct memo_link {
     uint8_t state;   // 0 empty, 1 bad, 2 good
 };
 
-// A key that came again: what verifying with it once more can use.
+// A key that came again, with what helps to verify with it once more.
 #define KEPT_SETS 128
 struct kept_key {
     bool held;
@@ -56,13 +56,13 @@ struct kept_key {
 #define CONTEXT_WORTH 16
 #define TABLES_MAX    64 // about 150 KiB each
 
-// What a curve's signatures are verified with soonest. It depends on OpenSSL's release, its options
-// and the processor.
+// The fastest way to verify on a curve. It depends on OpenSSL's release, its options and the
+// processor.
 struct ec_pace {
     unsigned table_worth; // how many uses of a key pay for its table; 0: never
     bool plain;           // keys without a table are verified sooner here than by EVP, too
 };
-// One key object for each curve, which takes on one point after the other.
+// Each curve has one key object, which takes one point after the other.
 #define CURVE_COUNT 4
 struct curve_slot {
     EVP_PKEY *pkey;
@@ -73,8 +73,8 @@ struct curve_slot {
     struct ec_pace pace;
 };
 
-// Whether sig is the key's over the digest, the key being one on a curve. k: the key's entry; NULL
-// at its first use.
+// Whether sig is the key's over the digest; the key is on a curve. k: the key's entry; NULL at its
+// first use.
 typedef bool curve_verify_fn(struct cs_crypto *c, const struct cs_pubkey *key, struct kept_key *k,
                              const uint8_t *digest, size_t digest_len, struct cs_bytes sig);
 // Twins, each in its file.
@@ -108,7 +108,7 @@ void crypto_digest(struct cs_crypto *c, enum crypto_digest d, const struct cs_by
 // Fills err with FATAL, the context and OpenSSL's whole error queue, which is empty afterwards.
 // Returns false.
 bool crypto_fail(struct cs_err *err, const char *what);
-// Empties the queue after a call whose failure is an answer. A failure for want of memory is none:
+// Empties the queue after a call whose failure is an answer. If memory ran out, that is no answer:
 // it ends the process, since a verdict must be a function of the record.
 void crypto_refused(void);
 
@@ -121,20 +121,17 @@ bool crypto_load_point(struct cs_crypto *c, const struct cs_pubkey *key);
 // Whether sig is key's signature over tbs. False where the algorithm is not one of the key's type.
 bool crypto_verify(struct cs_crypto *c, const struct cs_pubkey *key, const struct sig_alg *alg,
                    struct cs_bytes tbs, struct cs_bytes sig);
-// The same over a digest that is there already (not Ed25519, not SM2's: its digest is
-// sm2_digest's).
+// The same over a digest that exists already. Not for Ed25519, nor for SM2: see crypto_sm2_digest.
 bool crypto_verify_digest(struct cs_crypto *c, const struct cs_pubkey *key, const struct sig_alg *alg,
                           const uint8_t *digest, struct cs_bytes sig);
 // GB/T 32918.2 section 6.1: SM3(Z || message), Z from the default id and the public point (65
 // bytes).
 void crypto_sm2_digest(struct cs_crypto *c, struct cs_bytes point, const struct cs_bytes *parts, size_t n,
                        uint8_t ret[32]);
-// The digest over the empty id, which is OpenSSL's default and nobody else's: only to name the
-// mistake.
+// The digest over the empty id. Only OpenSSL has this default. It is used only to name the mistake.
 bool crypto_sm2_empty_id(struct cs_crypto *c, const struct cs_pubkey *key, struct cs_bytes message,
                          struct cs_bytes sig);
-// The algorithm that a key of this type signs with where the choice is ours (proof of possession,
-// requests).
+// The algorithm that we choose for signing with a key of this type (proof of possession, requests).
 struct sig_alg crypto_alg_of(enum cs_key_type type);
 // PKCS#1 v1.5's DigestInfo prefix (RFC 8017 section 9.2 note 1).
 struct cs_bytes crypto_digest_info(enum crypto_digest d);

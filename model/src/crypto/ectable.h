@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Verification with keys that come very often: issuers, busy senders. OpenSSL multiplies the
-// curve's own generator by table and every other point slowly; here a group is made whose generator
-// is the key, so that both are multiplied by table. That halves a P-256 verification and more than
-// halves P-384 and SM2; the answers are the same (tests/unit/test_ectable.c).
+// Verification with keys that come very often: issuers, busy senders. OpenSSL multiplies a curve's
+// own generator with a table, and every other point slowly. Here a group is made with the key as
+// its generator, so that both are multiplied with a table. That halves a P-256 verification, and
+// more than halves P-384 and SM2. The answers are the same (tests/unit/test_ectable.c).
 //
-// The arithmetic is OpenSSL's (EC_POINT_mul and the BN functions), the equations are FIPS 186-5
+// OpenSSL does the arithmetic (EC_POINT_mul and the BN functions). The equations are FIPS 186-5
 // section 6.4.2 and GB/T 32918.2 section 7.1. Nothing here is secret, so nothing needs constant
-// time. Where this OpenSSL has no use for it, the pace says so and EVP does all.
+// time. If this does not help with this OpenSSL, the pace says so, and EVP does all.
 #pragma once
 
 #include "crypto/crypto_impl.h"
@@ -17,8 +17,8 @@ struct ec_table; // one key's group
 
 // A guess, by whether this OpenSSL has a method made for the curve.
 struct ec_pace ec_pace_guess(enum cs_key_type type);
-// What measuring says; the guess for a curve that is not measured. now_ns: nanoseconds, of which
-// only differences count.
+// The measured pace; the guess for a curve that is not measured. now_ns: nanoseconds, only
+// differences count.
 struct ec_pace ec_pace_measure(enum cs_key_type type, int64_t (*now_ns)(void));
 // Verifications of each kind that are measured; the shortest counts.
 #define EC_PACE_TRIES 6

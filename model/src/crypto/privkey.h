@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The inside of private keys. The PKCS#8 form is kept beside OpenSSL's object, so that sealing
-// takes the very bytes that were read.
+// The inside of private keys. The PKCS#8 form is kept beside OpenSSL's object, so that exactly the
+// bytes that were read are sealed.
 #pragma once
 
 #include "crypto/crypto_impl.h"
@@ -21,14 +21,14 @@ struct cs_privkey {
 // The public half that the key's own file states. Borrowed, lives with k.
 struct cs_bytes privkey_spki_bytes(const struct cs_privkey *k);
 
-// PKCS#8, PKCS#1 or SEC1, told apart by their content. curve: the AlgorithmIdentifier parameters
-// (an OBJECT IDENTIFIER's content) for a SEC1 key that names none itself; may be empty. REJECT
+// PKCS#8, PKCS#1 or SEC1; the content tells which. curve: the AlgorithmIdentifier parameters (an
+// OBJECT IDENTIFIER's content) for a SEC1 key that names no curve; may be empty. REJECT
 // key.malformed, cert.weak_key.
 CS_MUST_USE bool privkey_read(struct cs_bytes der, struct cs_bytes curve, struct cs_privkey **ret,
                               struct cs_err *err);
 
-// The signature of crypto_alg_of(type) over the parts. False where OpenSSL refuses (a key file
-// whose numbers do not belong together) or sig_max does not hold it.
+// Signs the parts with crypto_alg_of(type). False if OpenSSL refuses (the key file's numbers do not
+// belong together), or if sig_max is too small.
 CS_MUST_USE bool privkey_sign(struct cs_crypto *c, const struct cs_privkey *k, const struct cs_bytes *parts,
                               size_t n, uint8_t *sig, size_t sig_max, size_t *ret_len);
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A public key as a type, apart from what is done with it: its parts, read of the
-// SubjectPublicKeyInfo without OpenSSL. Verification (crypto_impl.h) takes such a key and knows
-// nothing of certificates; certificates and requests hold one.
+// A public key as a type: its parts, read from the SubjectPublicKeyInfo without OpenSSL.
+// Verification (crypto_impl.h) takes such a key and knows nothing of certificates. Certificates and
+// requests hold one.
 #pragma once
 
 #include "certsync/base/region.h"

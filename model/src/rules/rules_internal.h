@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the files of the rules share. A decision goes through four steps: the facts are gathered
-// (rules_facts.c: all reads that can be foreseen), the rules look at them (the tables of
-// rules_table.h, in order; rules look and change nothing), the first that is broken gives the
-// verdict, and where none is, the event takes effect (cs_effect_*, one for each type).
+// What the files of the rules share. A decision has four steps. The facts are gathered
+// (rules_facts.c: all reads that can be foreseen). The rules check them, in the order of
+// rules_table.h; rules change nothing. The first broken rule gives the verdict. If none is broken,
+// the event takes effect (cs_effect_*, one for each type).
 #pragma once
 
 #include <string.h>
@@ -113,7 +113,7 @@ static inline bool cs_judge_stopped(const struct cs_judge *j) {
     return j->needed || j->failed;
 }
 
-// Fill j->f: who signed, and what it is about. Where something is needed the rest of what can be
+// Fill j->f: who signed, and what the event is about. If something is needed, the rest that can be
 // foreseen is noted all the same.
 void cs_facts_signer(struct cs_judge *j);
 void cs_facts_subject(struct cs_judge *j);
@@ -126,8 +126,8 @@ void cs_judge_put_id(struct cs_judge *j, const char *key, const char *id);
 void cs_judge_put_account(struct cs_judge *j);
 void cs_judge_put_certificate(struct cs_judge *j, const struct cs_certificate *cert);
 void cs_judge_put_share(struct cs_judge *j, const struct cs_share *share);
-// How many of the names are listed, the rest being counted only: so that documents, and offers of a
-// certificate (CS_EVENT_MAX), stay small enough whatever a certificate holds.
+// How many of the names are listed; the rest is only counted. So documents, and offers of a
+// certificate (CS_EVENT_MAX), stay small, whatever a certificate holds.
 #define CS_NAMES_TEXT_MAX ((size_t)32 * 1024)
 size_t cs_names_listed(char *const *names, size_t n);
 
@@ -148,14 +148,14 @@ CS_MUST_USE bool cs_prepare_by(const struct cs_rulebook *book, struct cs_crypto 
                                int32_t partition_count, int64_t ruleset, const struct cs_record *r,
                                cs_key_lookup lookup, void *lookup_arg, struct cs_region *region,
                                struct cs_prepared **ret, struct cs_err *err);
-// Reads the record again, under another ruleset; its content waits for cs_prepare_content. False:
+// Reads the record again under another ruleset. Its content waits for cs_prepare_content. False:
 // FATAL.
 CS_MUST_USE bool cs_prepare_again(const struct cs_rule_context *ctx, const struct cs_record *r,
                                   int64_t ruleset, struct cs_prepared *p, struct cs_err *err);
 // The half of cs_prepare that looks at certificates and keys. False: FATAL.
 CS_MUST_USE bool cs_prepare_content(struct cs_crypto *c, struct cs_prepared *p, struct cs_err *err);
 
-// The matched request has given its key to a certificate (rules_csr.c).
+// The matched request gave its key to a certificate (rules_csr.c).
 void cs_csr_used(struct cs_judge *j, const struct cs_certificate *by);
 
 // The owner's end of shares (rules_share.c). Closes an open or pending share: its document, its
@@ -164,16 +164,16 @@ void cs_csr_used(struct cs_judge *j, const struct cs_certificate *by);
 void cs_share_close(struct cs_judge *j, struct cs_share *share, enum cs_code why);
 // Offers the certificate's present version to all that it is shared with.
 void cs_share_offer_all(struct cs_judge *j, const struct cs_certificate *cert);
-// The recipient's end (rules_share_in.c): takes the entry away and leaves the id closed; answers
-// `removed` to the owner where tell.
+// The recipient's end (rules_share_in.c): removes the entry and closes the id. With tell, answers
+// `removed` to the owner.
 void cs_shared_in_remove(struct cs_judge *j, const struct cs_shared_in *entry, enum cs_code why, bool tell);
 // Whether the change ends the shares of the account (rules_trust.c).
 bool cs_account_ends_shares(const struct cs_account *before, const struct cs_event_account *change);
 // All shares of the account end, at both ends.
 void cs_shares_end(struct cs_judge *j, enum cs_code why);
 
-// Who may send events of a type (rules_agent.c, from the rows of event_types.h). A sender that is
-// not named is NOBODY.
+// Who may send events of a type (rules_agent.c, from the rows of event_types.h). A type that names
+// no sender has NOBODY.
 struct cs_event_sender {
     unsigned char sender; // CS_SENDER_ of rules_table.h
     unsigned right;       // CS_SENDER_RIGHT: the CS_CAN_ bit that the key needs

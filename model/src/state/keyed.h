@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Items by their keys: open addressing, with a piece of each hash beside the item's place, so that
-// a look touches one line of the table and then the item itself. Items are not owned. There is no
-// taking out of a single one.
+// Items by their keys, with open addressing. A piece of each hash is beside the item's place, so a
+// look-up touches one line of the table, then the item. Items are not owned. A single item cannot
+// be removed.
 #pragma once
 
 #include <stdbool.h>
@@ -33,6 +33,6 @@ struct cs_keyed cs_keyed_of(const char *key);
 struct cs_keyed *cs_keyed_find(const struct cs_keyed_table *t, const struct cs_keyed *key);
 // Adds an item, whose key is not there yet. False: out of memory, nothing changed.
 bool cs_keyed_add(struct cs_keyed_table *t, struct cs_keyed *item);
-// Lets go of all items, and keeps the table's memory.
+// Drops all items, and keeps the table's memory.
 void cs_keyed_empty(struct cs_keyed_table *t);
 void cs_keyed_free(struct cs_keyed_table *t);

@@ -53,8 +53,8 @@ struct index {
     char key[];
 };
 
-// One write to an index. Where the index was known it was carried out, and holds what is needed to
-// take it back.
+// One write to an index. If the index was known, it was carried out, and this holds what takes it
+// back.
 struct op {
     enum cs_change_kind kind;
     struct index *index;
@@ -99,7 +99,7 @@ struct cs_state {
     struct cs_region members; // what the operations name
 };
 
-// Passes on whether there was memory, and keeps that there was none.
+// Returns whether there was memory; remembers it if there was none.
 static inline bool cs_state_fits(struct cs_state *s, bool fits) {
     s->out_of_memory |= !fits;
     return fits;

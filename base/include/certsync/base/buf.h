@@ -2,10 +2,10 @@
 //
 // A growable byte buffer that is born with a maximum.
 //
-// Failure is sticky: after a put that does not fit or cannot be allocated, .failed is set, later
-// puts do nothing, and the owner checks once at the end (cs_buf_ok). After cs_buf_init no memory is
-// held until the first put. data is always NUL-terminated one byte past len once anything was put,
-// so that it may be printed; the NUL is not counted.
+// Failure is sticky. After a put that does not fit or cannot be allocated, .failed is set and later
+// puts do nothing. The owner checks once at the end (cs_buf_ok). cs_buf_init takes no memory; the
+// first put does. After any put a NUL follows data, so that it may be printed; len does not count
+// the NUL.
 #pragma once
 
 #include "certsync/base/err.h"
@@ -29,8 +29,8 @@ void cs_buf_puts(struct cs_buf *b, const char *s);
 void cs_buf_printf(struct cs_buf *b, const char *fmt, ...) CS_PRINTF(2, 3);
 // Text inside a cell of a Markdown table: '|' would end the cell, and is escaped.
 void cs_buf_put_cell(struct cs_buf *b, const char *text);
-// For writers: room for len more bytes and the NUL, NULL where they do not fit; what was written
-// there is then advanced over.
+// For writers: room for len more bytes and the NUL. NULL if they do not fit. The writer then
+// advances over what it wrote.
 uint8_t *cs_buf_grow(struct cs_buf *b, size_t len); // of cs_buf_reserve alone
 static inline uint8_t *cs_buf_reserve(struct cs_buf *b, size_t len) {
     return !b->failed && len < b->cap - b->len ? b->data + b->len : cs_buf_grow(b, len);

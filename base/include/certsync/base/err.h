@@ -31,7 +31,7 @@
     static inline void clear_fn##_cleanup_(type *p) {                                                        \
         clear_fn(p);                                                                                         \
     }
-// Hands an owned pointer over: returns it and sets the local to NULL.
+// Hands over an owned pointer: returns it, and sets the local to NULL.
 #define CS_TAKE(p)                                                                                           \
     __extension__({                                                                                          \
         __typeof__(p) cs_taken_ = (p);                                                                       \
@@ -67,8 +67,8 @@ struct cs_err {
 };
 
 // Fills *err and returns false, so that a caller can write: return cs_err_set(err, ...).
-// Messages that do not fit are cut at a UTF-8 boundary. Control bytes in arguments are the caller's
-// to escape; no argument may be key material.
+// A message that is too long is cut at a UTF-8 boundary. The caller escapes control bytes in
+// arguments. No argument may be key material.
 bool cs_err_set(struct cs_err *err, enum cs_err_kind kind, unsigned code, const char *fmt, ...)
     CS_PRINTF(4, 5);
 // CS_ERR_FATAL "out of memory".

@@ -11,12 +11,12 @@ struct cs_region {
     size_t taken;                            // bytes given out and not yet given back
 };
 
-// size bytes that any object may lie in; NULL: out of memory. Where r is NULL they are the heap's,
-// and free(3) is for whoever took them.
+// size bytes that any object may lie in; NULL: out of memory. With r NULL they are from the heap,
+// and the caller frees them.
 void *cs_region_take(struct cs_region *r, size_t size);
 // The same, zeroed.
 void *cs_region_take_zeroed(struct cs_region *r, size_t size);
-// Gives all of it back. Up to 256 KiB stay for what comes next: there is one for each partition,
-// each connection to Redis, and each batch.
+// Gives all of it back. Up to 256 KiB stay for the next use: each partition, each connection to
+// Redis and each batch has a region.
 void cs_region_reset(struct cs_region *r);
 void cs_region_free(struct cs_region *r);

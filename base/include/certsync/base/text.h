@@ -25,7 +25,7 @@ size_t cs_base64url_encode(const uint8_t *data, size_t len, char *out);
 CS_MUST_USE bool cs_base64_decode(const char *text, size_t len, uint8_t *ret, size_t *ret_len);
 // The form for URLs and tokens, canonical and without padding. ret needs len / 4 * 3 + 2 bytes.
 CS_MUST_USE bool cs_base64url_decode(const char *text, size_t len, uint8_t *ret, size_t *ret_len);
-// The six bits of a character of the one alphabet or of the other; -1 where it is none ('=', too).
+// The six bits of a character of either alphabet. -1 for others, '=' too.
 int cs_base64_value(char c);
 int cs_base64url_value(char c);
 
@@ -50,11 +50,10 @@ void cs_time_ms_format(int64_t time_ms, char out[CS_TIME_MS_TEXT_SIZE]);
 CS_MUST_USE bool cs_time_ms_parse(const char *text, size_t len, int64_t *ret_time_ms);
 // RFC 3339 with 'T', 'Z' and optional fraction (ignored); strict about ranges and days of month.
 CS_MUST_USE bool cs_time_parse(const char *text, size_t len, int64_t *ret_time_s);
-// The character at s, 0 where it is not well-formed UTF-8, and its length.
+// The character at s, and its length; 0 if it is not well-formed UTF-8.
 size_t cs_text_character(const char *s, size_t len, uint32_t *ret);
-// Whether a terminal obeys the character, or shows nothing of its own for it: controls (C0, C1),
-// marks that turn the direction of text, characters of no width, fillers, variation selectors,
-// tags.
+// Whether a terminal obeys the character, or shows nothing for it: controls (C0, C1), marks that
+// turn the direction of text, characters without width, fillers, variation selectors, tags.
 bool cs_text_hidden(uint32_t c);
 // Writes s with hidden characters, '"', '\\' and non-UTF-8 escaped as \xNN, cut to fit; for
 // messages.

@@ -3,14 +3,13 @@
 // X.509 certificates (RFC 5280; SM2 after GM/T 0015): one DER certificate parsed once, and the
 // checks of a leaf with its chain.
 //
-// A struct cs_cert is the proof that: the DER is one certificate without trailing bytes, not above
-// CS_CERT_DER_MAX, version 3 (or a self-issued one of version 1: an old root), inner and outer
-// signature algorithm alike, signature algorithm known and not weak (MD5, SHA-1, and RSA-PSS with
-// other than SHA-2, MGF1 of the same digest and a salt of 20 bytes or more are refused, except on
-// self-issued CA certificates), public key acceptable as key.h says, each extension once. It is
-// read by a strict DER reader of our own, never by OpenSSL's, so that the same bytes have the same
-// verdict and the same text in every release; what it accepts, OpenSSL reads too
-// (tests/fuzz/fuzz_cert.c).
+// A struct cs_cert proves that: the DER is one certificate without trailing bytes, at most
+// CS_CERT_DER_MAX long; its version is 3 (or 1, if it is self-issued: an old root); the inner and
+// the outer signature algorithm are the same, known and not weak; the public key is accepted by
+// key.h; each extension is there once. Weak are MD5, SHA-1, and RSA-PSS unless it has SHA-2, MGF1
+// of the same digest, and a salt of 20 bytes or more. Self-issued CA certificates may be weak. Our
+// own strict DER reader reads it, never OpenSSL's. So the same bytes have the same verdict and text
+// in every release. OpenSSL can read all that it accepts (tests/fuzz/fuzz_cert.c).
 //
 // A CA certificate may be shared with the context's memo; freeing is safe from any thread, parsing
 // and checking as key.h says.
@@ -60,9 +59,9 @@ CS_MUST_USE bool cs_cert_parse(struct cs_crypto *c, struct cs_bytes der, struct 
 void cs_cert_free(struct cs_cert *cert);
 CS_DEFINE_AUTO(struct cs_cert, cs_cert_free)
 
-// True where issuer's name and key signed cert (names compared as RFC 5280 section 7.1). A pure
-// function of both DERs, memoised in c. Never true for a weak algorithm. Whether issuer may sign is
-// the chain's rule.
+// True if issuer's name and key signed cert (names compared as in RFC 5280 section 7.1). A pure
+// function of both DERs, memoised in c. Never true for a weak algorithm. The chain's rules check
+// whether issuer may sign.
 bool cs_cert_signed_by(struct cs_crypto *c, const struct cs_cert *cert, const struct cs_cert *issuer);
 
 // The leaf's own rules, in this order: cert.not_v3, cert.is_ca, cert.algorithm, cert.no_name,
@@ -70,8 +69,8 @@ bool cs_cert_signed_by(struct cs_crypto *c, const struct cs_cert *cert, const st
 // in the consumer, the clock in the agent.
 enum cs_code cs_leaf_check(const struct cs_cert *leaf, enum cs_algorithm algorithm, int64_t now_s);
 
-// What clients will say of a chain that is taken. It is said of the path: another certificate of
-// the same CA may be better.
+// What clients will say of an accepted chain. It is about this path: another certificate of the
+// same CA may be better.
 struct cs_chain_facts {
     // CS_NOTE bits of what does not depend on the time; chain.incomplete: the leaf's issuer is
     // absent and the leaf is not self-signed (what that means is the account's limits' to say)
@@ -102,9 +101,9 @@ enum cs_code cs_chain_check(struct cs_crypto *c, struct cs_cert *const *certs, s
 void cs_chain_facts_add(struct cs_chain_facts *to, const struct cs_chain_facts *more);
 // All notes at a time: the record's broker time in the consumer, the clock on a host.
 uint32_t cs_chain_notes(const struct cs_chain_facts *f, int64_t now_s);
-// The agent's: puts certs in this order, in place, and drops exact doubles. A stray or broken
-// member is named in err. The leaf is the one certificate that is no CA, or the one whose public
-// key is key_spki where that is given (key.mismatch where none has it).
+// For the agent: puts certs in this order, in place, and drops exact doubles. err names a stray or
+// broken member. The leaf is the one certificate that is no CA. If key_spki is given, it is the one
+// with that public key (key.mismatch if there is none).
 CS_MUST_USE bool cs_chain_order(struct cs_crypto *c, struct cs_cert **certs, size_t *n,
                                 struct cs_bytes key_spki, struct cs_err *err);
 

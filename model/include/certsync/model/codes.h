@@ -243,11 +243,11 @@ enum cs_code {
         CS_CODE_COUNT
 };
 
-// A note refuses nothing: the certificate is taken, and told what its clients will say.
+// A note refuses nothing: the certificate is taken, and the sender learns what clients will say.
 enum cs_code_origin { CS_CODE_BOTH, CS_CODE_AGENT, CS_CODE_CONSUMER, CS_CODE_NOTE };
 
-// Notes as bits, in the order in which they are listed. chain.incomplete is a refusal where the
-// account wants that.
+// Notes as bits, in the order of listing. chain.incomplete refuses the certificate if the account
+// wants that.
 #define CS_NOTES(X)                                                                                          \
     X(CHAIN_INCOMPLETE)                                                                                      \
     X(CHAIN_EXPIRED)                                                                                         \

@@ -31,11 +31,11 @@ CS_DEFINE_AUTO(struct cs_csr, cs_csr_free)
 // What a request must have beyond its form: csr.no_name (a subject alternative name), else
 // CS_CODE_NONE.
 enum cs_code cs_csr_check(const struct cs_csr *csr);
-// Makes a request: subject as "/C=CN/O=Example/CN=www.example.com",
+// Makes a request. subject is "/C=CN/O=Example/CN=www.example.com",
 // "CN=www.example.com,O=Example,C=CN" (RFC 4514, as subjects are shown) or a bare common name. SANs
-// from names (DNS, or IP where it parses as one); without any, from the common name where that is a
-// host or an IP address. DER malloc'ed, the caller frees. REJECT csr.malformed for a subject that
-// cannot be encoded, csr.no_name.
+// are made of names: IP if it parses as one, else DNS. Without names, the common name is used if it
+// is a host or an IP address. DER malloc'ed, the caller frees. REJECT csr.malformed for a subject
+// that cannot be encoded, csr.no_name.
 CS_MUST_USE bool cs_csr_create(struct cs_crypto *c, const struct cs_privkey *key, const char *subject,
                                const char *const *names, size_t names_len, uint8_t **ret, size_t *ret_len,
                                struct cs_err *err);

@@ -79,10 +79,10 @@ bool cs_trust_role_parse(const char *s, size_t len, enum cs_trust_role *ret);
 const char *cs_can_name(unsigned bit); // of one bit
 bool cs_can_parse(const char *s, size_t len, unsigned *ret_bit);
 
-// Every encoder appends one JSON value to b (failure is b's); every decoder owns what it returns,
-// and answers false with FATAL "the catalog holds a document that this release cannot read:
-// <member>: …" on anything that the encoder does not write: what decodes is encoded to the same
-// bytes again. _clear frees what the struct owns, not the struct. The JSON form stands above each
+// Every encoder appends one JSON value to b (failure is b's). Every decoder owns what it returns.
+// On anything that the encoder does not write, it answers false with FATAL "the catalog holds a
+// document that this release cannot read: <member>: …". So a decoded document is encoded to the
+// same bytes again. _clear frees what the struct owns, not the struct. The JSON form is above each
 // struct; "?" marks members that are left out where empty, 0 or false (uses_left: where -1).
 
 // {"deployment":"prod","partitions":12,"ruleset":1}
@@ -169,10 +169,10 @@ struct cs_agent {
     cs_kid enrolled_by;
     int64_t enrolled_keys; // how many keys this join token has enrolled
     cs_kid rotated_to;     // "" unless rotated
-    // A key and those that it was rotated to are a line. However long it is, its two ends know each
-    // other.
+    // A key and the keys that it was rotated to are a line. Its two ends know each other, however
+    // long it is.
     cs_kid first; // the key of the line that was enrolled; "" where it is this one
-    // of the first one: the line's last key; "" where it is this one, and of all others
+    // only in the first key: the line's last key. "" if that is this one.
     cs_kid latest;
     int64_t enrolled_ms;
     int64_t ended_ms;     // revoked or rotated; 0 before
@@ -215,7 +215,7 @@ struct cs_cert_summary {
     enum cs_source source; // of the original: never CS_SOURCE_SHARED
     int64_t version;
     uint32_t notes; // CS_NOTE bits, as they were when this version was taken
-    // the earliest end of the path's CA certificates, where it is before the leaves'; 0: it is not
+    // the earliest end of the path's CA certificates, if it is before the leaves'; else 0
     int64_t chain_ends_s;
     struct cs_tag_list tags;
     size_t leaves_len; // 1, or 2 for sm2: signing, encryption
@@ -260,8 +260,8 @@ CS_DEFINE_AUTO_CLEAR(struct cs_certificate, cs_certificate_clear)
 void cs_certificate_encode(struct cs_buf *b, const struct cs_certificate *v);
 CS_MUST_USE bool cs_certificate_decode(struct cs_bytes json, struct cs_certificate *ret, struct cs_err *err);
 
-// Chains and sealed keys; base64 text as it came. Rules write it, the API and the custodian read
-// it. Texts are views: of what came, or of the document.
+// Chains and sealed keys, as base64 text. Rules write it; the API and the custodian read it. Texts
+// are views of the event or the document.
 //   {"parts":[{"chain":["…"],"key":"…","key_subject":"<id>","role":"single"}]}
 // key_subject: the id that the key was sealed for: the certificate's as sent, or a CSR's.
 struct cs_material_part {
@@ -352,8 +352,8 @@ CS_DEFINE_AUTO_CLEAR(struct cs_shared_in, cs_shared_in_clear)
 void cs_shared_in_encode(struct cs_buf *b, const struct cs_shared_in *v);
 CS_MUST_USE bool cs_shared_in_decode(struct cs_bytes json, struct cs_shared_in *ret, struct cs_err *err);
 
-// Where a partition stands: the value of <namespace>:{p}:pos, written in the same MULTI as what the
-// position stands for.
+// How far a partition is: the value of <namespace>:{p}:pos. The same MULTI writes it and the
+// changes that it counts.
 //   {"next_offset":…,"record_sha256":"<hex>","outcomes":…,"chain_sha256":"<hex>","derived":…}
 struct cs_position {
     int64_t next_offset;       // of cert.events; 0 at the start

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Events: what a record of cert.events says. A CloudEvents 1.0 JSON object in structured mode
-// (CloudEvents spec 1.0.2, JSON event format), decoded strictly once, at the edge: at most
+// Events: what a record of cert.events says. It is a CloudEvents 1.0 JSON object in structured mode
+// (CloudEvents spec 1.0.2, JSON event format). It is decoded strictly, once, at the edge: at most
 // CS_EVENT_MAX bytes, UTF-8, no duplicate and no unknown members, integers only (|n| < 2^53), depth
 // at most CS_EVENT_DEPTH, required members present, forms as in ident.h.
 //
-// A decoded event owns all that it points to; one cs_event_free frees it. One that is made by hand
-// is calloc'ed with storage NULL: its cs_encoded are borrowed, the certificate of a share.offer is
-// owned. Members in the order below; "?" marks optional ones.
+// A decoded event owns all that it points to; one cs_event_free frees it. An event made by hand is
+// calloc'ed with storage NULL. It borrows its cs_encoded, and owns the certificate of a
+// share.offer. Members in the order below; "?" marks optional ones.
 //
 // envelope   specversion "1.0", type, id, source, subject, time, sequence,
 //            datacontenttype "application/json", data
@@ -78,19 +78,19 @@ const char *cs_event_type_name(enum cs_event_type t);
 const char *cs_event_type_short(enum cs_event_type t); // "certificate.upload"; "" for none
 // Whether decisions emit events of this type, and the service signs them.
 bool cs_event_is_derived(enum cs_event_type t);
-// Whether the outcome document is left out where an event of this type is applied.
+// Whether an applied event of this type keeps no outcome document.
 bool cs_event_is_quiet(enum cs_event_type t);
 
-// Bytes that came as base64: both forms, views into the event's storage (cs_event_decode_view: the
-// text into the record's value).
+// Bytes that came as base64. Both forms are views into the event's storage. After
+// cs_event_decode_view the text is a view into the record's value.
 struct cs_encoded {
     struct cs_bytes bytes;
     struct cs_bytes text; // canonical base64
 };
 
 struct cs_keyed_chain {
-    // at least 1; above CS_CHAIN_MAX (cert.too_many) chain has the first ones only; chain[0] is the
-    // leaf
+    // at least 1. If it is above CS_CHAIN_MAX (cert.too_many), chain has only the first ones.
+    // chain[0] is the leaf.
     size_t chain_len;
     struct cs_encoded chain[10];
     bool csr;              // match an existing CSR: key and pop are empty
@@ -205,34 +205,32 @@ struct cs_event {
     bool in_region;    // internal: the event and its storage
 };
 
-// What the row of its type (event_types.h) says of the event.
+// What the event's row in event_types.h says:
 // The partition that a derived event says it is from; -1 for all others.
 int32_t cs_event_origin(const struct cs_event *ev);
-// The id of the share that it opens, or is a step of; "" for what is about none.
+// The id of the share that it opens, or is a step of; "" for other events.
 const char *cs_event_share(const struct cs_event *ev);
-// The key that it makes known, whose kid is the subject; NULL where it brings none.
+// The key that it makes known; the subject is its kid. NULL for other events.
 const struct cs_encoded *cs_event_key(const struct cs_event *ev);
 
 // REJECT codes: event.too_large, event.malformed (err.msg is the detail: deterministic, our own
 // words, names the member, at most CS_DETAIL_MAX bytes), event.unknown_type. value is not needed
 // after the call. FATAL only out of memory.
 CS_MUST_USE bool cs_event_decode(struct cs_bytes value, struct cs_event **ret, struct cs_err *err);
-// The same for whoever keeps value as long as the event: base64 texts are views into it. Where a
-// region is given, the event lies there (it is freed all the same, before the region is reset), and
-// of an upload or issue what the base64 decodes to in scratch, which must not be reset before
-// cs_event_forget_bytes.
+// For a caller that keeps value as long as the event: base64 texts are views into value. With a
+// region, the event is in it. It is freed all the same, before the region is reset. The decoded
+// base64 of an upload or issue is in scratch, which must not be reset before cs_event_forget_bytes.
 CS_MUST_USE bool cs_event_decode_view(struct cs_bytes value, struct cs_region *region,
                                       struct cs_region *scratch, struct cs_event **ret, struct cs_err *err);
-// Of an upload or issue that was decoded so: lets go of what the base64 decodes to, once nobody
-// needs more than the texts.
+// For an upload or issue decoded in that way: drops the decoded base64, when nobody needs more than
+// the texts.
 void cs_event_forget_bytes(struct cs_event *ev);
-// Decodes the texts again, where the bytes were let go of; into scratch where the event lies in a
-// region.
+// Decodes the texts again after the bytes were dropped; into scratch if the event is in a region.
 CS_MUST_USE bool cs_event_recall_bytes(struct cs_event *ev, struct cs_region *scratch, struct cs_err *err);
 void cs_event_free(struct cs_event *ev);
 CS_DEFINE_AUTO(struct cs_event, cs_event_free)
 
-// Writes the record value, as decode reads it. In ev only the bytes of a cs_encoded need to be set
-// (base64 is made from them). What decode refuses is refused here as well, with the same code and
-// detail; more than CS_CHAIN_MAX certificates are REJECT cert.too_many.
+// Writes the record value, as decode reads it. Of a cs_encoded in ev only the bytes need to be set;
+// base64 is made of them. It refuses what decode refuses, with the same code and detail. More than
+// CS_CHAIN_MAX certificates are REJECT cert.too_many.
 CS_MUST_USE bool cs_event_encode(const struct cs_event *ev, struct cs_buf *out, struct cs_err *err);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The types of events: one row a type. Nothing else lists them: each part of the model takes the
-// columns that it needs. A row that lacks a column does not compile, and one that names what is not
-// there does not compile or link.
+// The types of events, one row each. Nothing else lists them: each part of the model takes the
+// columns that it needs. A row without a column does not compile. A row that names a missing thing
+// does not compile or link.
 //
 //   SYMBOL    CS_EVENT_<SYMBOL>
 //   NAME      what people read; on the wire "certsync.<NAME>.v1"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Identifiers: their forms, limits and how they are made. All are ASCII and NUL-terminated in
-// fixed arrays, so that structs that hold them own them.
+// Identifiers: their forms, limits, and how they are made. All are ASCII and NUL-terminated, in
+// fixed arrays, so a struct owns those it holds.
 #pragma once
 
 #include "certsync/base/err.h"
@@ -48,7 +48,8 @@ bool cs_pattern_valid(const char *s, size_t len);
 // International: letters, digits, '.', '_', '-'. SM2: letters, digits, '_', '-'. 1 to CS_NAME_MAX
 // characters.
 bool cs_name_valid(const char *s, size_t len, enum cs_algorithm algorithm);
-// '*' stands for any run of characters, also an empty one; all else for itself.
+// '*' stands for any run of characters, also an empty one. All other characters stand for
+// themselves.
 bool cs_pattern_matches(const char *pattern, const char *name);
 
 // UUIDv7 (RFC 9562 section 5.7) from a Unix time and 10 random bytes, both given by the caller.
@@ -56,8 +57,8 @@ void cs_uuid_v7(int64_t time_ms, const uint8_t random[10], cs_uuid ret);
 // UUIDv8 (RFC 9562 section 5.8) from the first 16 bytes of a hash: the ids of derived events.
 void cs_uuid_v8(const uint8_t hash[16], cs_uuid ret);
 
-// CloudEvents' extension "sequence", from 1 to 2^53-1: always CS_SEQUENCE_LEN digits, so that it
-// sorts as it counts, and so that no reader needs integers of 64 bits. Only this form is read.
+// CloudEvents' extension "sequence", from 1 to 2^53-1. It always has CS_SEQUENCE_LEN digits, so
+// text order is number order, and no reader needs 64-bit integers. Only this form is read.
 void cs_sequence_format(int64_t n, char out[CS_SEQUENCE_LEN + 1]);
 CS_MUST_USE bool cs_sequence_parse(const char *s, size_t len, int64_t *ret);
 

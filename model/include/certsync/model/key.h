@@ -33,9 +33,9 @@ bool cs_key_type_parse(const char *s, size_t len, enum cs_key_type *ret);
 struct cs_crypto;
 CS_MUST_USE bool cs_crypto_new(struct cs_crypto **ret, struct cs_err *err);
 void cs_crypto_free(struct cs_crypto *c);
-// Measures once how signatures on some curves are verified soonest here, which takes some 20 ms;
-// without it that is guessed. No answer depends on it. now_ns: nanoseconds, of which only
-// differences count; best the thread's own processor time.
+// Measures once which way of verifying is the fastest here, for some curves; it takes about 20 ms.
+// Without it that is guessed. No answer depends on it. now_ns: nanoseconds, only differences count;
+// best is the thread's own processor time.
 void cs_crypto_tune(struct cs_crypto *c, int64_t (*now_ns)(void));
 CS_DEFINE_AUTO(struct cs_crypto, cs_crypto_free)
 void cs_crypto_sha256(struct cs_crypto *c, struct cs_bytes data, uint8_t ret[32]);
@@ -57,7 +57,7 @@ int cs_pubkey_bits(const struct cs_pubkey *k);
 struct cs_bytes cs_pubkey_spki(const struct cs_pubkey *k); // borrowed, lives with k
 void cs_pubkey_kid(const struct cs_pubkey *k, cs_kid ret); // cs_kid_of_spki of its SPKI
 
-// A private key. Its bytes lie in OpenSSL's secure heap where one was set up (cs_secure_heap_init).
+// A private key. Its bytes are in OpenSSL's secure heap if there is one (cs_secure_heap_init).
 struct cs_privkey;
 void cs_privkey_free(struct cs_privkey *k); // cleanses
 CS_DEFINE_AUTO(struct cs_privkey, cs_privkey_free)
@@ -65,8 +65,8 @@ CS_DEFINE_AUTO(struct cs_privkey, cs_privkey_free)
 // certificates' own keys.
 CS_MUST_USE bool cs_privkey_generate(enum cs_key_type type, int rsa_bits, struct cs_privkey **ret,
                                      struct cs_err *err);
-// From PKCS#8 DER (PrivateKeyInfo, RFC 5958): what a sealed key holds. REJECT key.malformed,
-// cert.weak_key. That the numbers belong together is not looked at (sign.h).
+// From PKCS#8 DER (PrivateKeyInfo, RFC 5958), which a sealed key holds. REJECT key.malformed,
+// cert.weak_key. It does not check that the numbers belong together (sign.h does).
 CS_MUST_USE bool cs_privkey_from_pkcs8(struct cs_bytes der, struct cs_privkey **ret, struct cs_err *err);
 // PKCS#8 DER into *ret (secure memory, released by cs_secure_free).
 CS_MUST_USE bool cs_privkey_to_pkcs8(const struct cs_privkey *k, uint8_t **ret, size_t *ret_len,
@@ -81,10 +81,10 @@ CS_MUST_USE bool cs_privkey_spki(const struct cs_privkey *k, uint8_t **ret, size
                                  struct cs_err *err);
 // The kid of its public half.
 void cs_privkey_kid(struct cs_crypto *c, const struct cs_privkey *k, cs_kid ret);
-// A P-256 key that stays where it is (a PKCS#11 token, a TPM): OpenSSL's object, which signs there,
-// and the library context that its provider is loaded in. pkey is taken over, also on failure;
-// release(arg), where the context and its providers are to be freed, is called by cs_privkey_free
-// once pkey is gone, and not on failure. CONFIG where it is another kind of key.
+// A P-256 key that stays in its store (a PKCS#11 token, a TPM). pkey is OpenSSL's object, which
+// signs there; with it comes the library context of its provider. It takes pkey, also on failure.
+// When pkey is gone, cs_privkey_free calls release(arg) to free the context and its providers; this
+// is not done on failure. CONFIG for another kind of key.
 struct evp_pkey_st;
 struct ossl_lib_ctx_st;
 struct cs_privkey_store {
@@ -98,6 +98,6 @@ enum cs_key_type cs_privkey_type(const struct cs_privkey *k);
 // "PUBLIC KEY" PEM text of an SPKI; malloc'ed, the caller frees.
 CS_MUST_USE bool cs_spki_to_pem(struct cs_bytes spki, char **ret, struct cs_err *err);
 
-// OpenSSL's secure heap of 1 MiB; once at program start, before threads. False where it cannot be
-// had (mlock limits): the program goes on with ordinary memory that is cleansed.
+// OpenSSL's secure heap of 1 MiB. Call it once at program start, before threads. False if it cannot
+// be had (mlock limits): the program then uses ordinary memory, which is wiped.
 bool cs_secure_heap_init(void);

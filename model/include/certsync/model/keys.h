@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The keys of a catalog: a word for the kind, and what it is of, each part after a '/':
-// "cert/acme/<id>". Each kind has a function here; nothing else spells one. So do the forms of what
-// indexes hold.
+// The keys of a catalog: a word for the kind, then its parts, each after a '/': "cert/acme/<id>".
+// Each kind has a function here, and so has the form of each index' members. No other code spells
+// them.
 #pragma once
 
 #include <stdbool.h>
@@ -10,10 +10,10 @@
 
 #define CS_STATE_KEY_MAX 255
 typedef char cs_key[CS_STATE_KEY_MAX + 1];
-// Room for one key, as long as the block that it stands in: cs_key_trust(CS_NEW_KEY, kid).
+// Room for one key; it lives as long as the enclosing block: cs_key_trust(CS_NEW_KEY, kid).
 #define CS_NEW_KEY ((cs_key){0})
 
-// Those that most events of a deployment share come first: see hot.h.
+// Kinds that most events of a deployment share come first: see hot.h.
 #define CS_KINDS(X)                                                                                          \
     X(SYSTEM, "system")                                                                                      \
     X(ACCOUNT, "account")                                                                                    \
@@ -48,9 +48,9 @@ enum cs_kind { CS_KINDS(CS_KIND_ROW) CS_KIND_COUNT };
 const char *cs_kind_text(enum cs_kind kind);
 bool cs_key_is(const char *key, enum cs_kind kind);
 
-// A key of parts; those from the first NULL on are left out. Returns ret. Never cut off: all parts
-// have bounded forms. For who has the kind in a table; the others call the functions below, which
-// cannot miss a part.
+// A key of parts; parts from the first NULL on are left out. Returns ret. It is never cut: all
+// parts have bounded forms. Only for code that has the kind in a table. Others call the functions
+// below: they cannot forget a part.
 const char *cs_key_make(cs_key ret, enum cs_kind kind, const char *a, const char *b, const char *c);
 
 #define CS_KEY_0(name, kind)                                                                                 \
@@ -107,7 +107,7 @@ CS_KEY_0(heartbeats, HEARTBEATS)              // cs_key_heartbeats(ret): cs_memb
 
 // "<a>/<b>".
 const char *cs_member_pair(cs_key ret, const char *a, const char *b);
-// "out/<share id>" of a share that is given, "in/<share id>" of one that is got.
+// "out/<share id>" of a share that was given, "in/<share id>" of one that was received.
 const char *cs_member_share(cs_key ret, bool out, const char *id);
 const char *cs_member_share_read(const char *member, bool *ret_out); // the share's id
 // "<name>/c/<id>" of an own certificate, "<name>/s/<owner>/<id>" of one that is shared in.

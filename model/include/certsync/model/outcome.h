@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Outcomes: what was decided of each record of cert.events, in order, numbered from 1 without gaps
-// for each partition, each holding the hash of the one before it. Each is a CloudEvents 1.0 JSON
+// Outcomes: what was decided of each record of cert.events, in order. Each partition numbers them
+// from 1 without gaps. Each holds the hash of the one before it. Each is a CloudEvents 1.0 JSON
 // object in structured mode, written in this order and without white space:
 //
 //   {"specversion":"1.0","type":"certsync.outcome.v1","sequence":"<n>","id":"<UUIDv8>",
@@ -21,13 +21,14 @@
 //   subject           what it is about in the end (a replaced certificate keeps its own id)
 //   time              the broker's, of the record
 //   type, event, sequence, account, kid
-//                     of the record, as it claims. Where the status is rejected with a code up to
-//                     event.bad_signature they are claims only, and nothing is told of any catalog.
+//                     what the record claims. If the status is rejected with a code up to
+//                     event.bad_signature, nobody proved it, and the outcome tells nothing of any
+//                     catalog.
 //   label             the sender's, as the catalog had it at the decision
 //   name, version, leaves
-//                     of the certificate (of a request: the name) after it; of one that is deleted, as
-//                     it was. Where it was not applied, only what the event brings: the catalog's own
-//                     is nobody's who may only send.
+//                     of the certificate (of a request: the name) after it; of a deleted one, as
+//                     it was. If it was not applied, only what the event brings: a sender without
+//                     the right to read must not learn what the catalog has.
 //
 // The record of cert.outcomes: key = the account ("" where unknown), header content-type
 // application/cloudevents+json, no others.
@@ -97,16 +98,15 @@ struct cs_outcome {
 };
 void cs_outcome_clear(struct cs_outcome *o);
 CS_DEFINE_AUTO_CLEAR(struct cs_outcome, cs_outcome_clear)
-// The UUIDv8 of SHA-256("certsync.outcome.v1", deployment, partition, n), each in text and ended by a
-// NUL.
+// The UUIDv8 of SHA-256("certsync.outcome.v1", deployment, partition, n), each as text that ends in
+// a NUL.
 void cs_outcome_set_id(struct cs_crypto *c, struct cs_outcome *o);
 void cs_outcome_encode(struct cs_buf *b, const struct cs_outcome *o);
-// REJECT event.malformed with a detail for what is not an outcome. That the id follows from the rest is
-// not looked at.
+// REJECT event.malformed with a detail for what is not an outcome. It does not check that the id
+// follows from the rest.
 CS_MUST_USE bool cs_outcome_decode(struct cs_bytes json, struct cs_outcome *ret, struct cs_err *err);
 
-// The document outcome/<account>/<event>: the outcome's JSON, and how it ended where it was
-// pending:
+// The document outcome/<account>/<event>: the outcome's JSON and, if it was pending, how it ended:
 //   {"outcome":{…},"final":{"status":…,"code":…?,"by":"<event id>","n":…}?}
 void cs_outcome_doc_encode(struct cs_buf *b, struct cs_bytes outcome_json,
                            const struct cs_conclusion *final_or_null, const char *by, int64_t n);

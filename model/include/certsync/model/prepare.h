@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The costly, pure half of judging a record: everything that depends on its bytes alone (and the
-// deployment's name). Nothing here reads a catalog, so a worker does it while it waits for
-// something else, and the memos of cs_crypto make a second time cheap.
+// The costly, pure half of judging a record: everything that depends only on its bytes (and the
+// deployment's name). It reads no catalog. So a worker does it while it waits for something else.
+// The memos of cs_crypto make a second time cheap.
 //
-// Signature first: certificates, requests and keys in a record are examined only once its signature
-// is known to be good. Where the key is at hand (cs_key_lookup) that is here; where it is not, the
-// rules do both when the catalog says whose key it is. A record of an unknown signer costs its
-// hash, its JSON, and a look-up; one with a wrong signature the arithmetic of that signature as
-// well.
+// Signature first: certificates, requests and keys in a record are examined only after its
+// signature was found good. If the key is at hand (cs_key_lookup), that happens here. If not, the
+// rules do both, when the catalog says whose key it is. A record of an unknown signer costs its
+// hash, its JSON, and a look-up. A wrong signature also costs its arithmetic.
 #pragma once
 
 #include "certsync/model/cert.h"
@@ -31,14 +30,13 @@ struct cs_record {
     const struct cs_header *headers;
 };
 
-// SHA-256 over timestamp (8 bytes big-endian), then key, each header's name and value in order, and
-// value, each preceded by its length as 8 bytes big-endian (2^64-1 for null), the headers preceded
-// by their count.
+// SHA-256 over the timestamp (8 bytes big-endian), the key, the count of headers, each header's
+// name and value in order, and the value. Before each of key, name and value stands its length as 8
+// bytes big-endian (2^64-1 for null).
 void cs_record_sha256(struct cs_crypto *c, const struct cs_record *r, uint8_t ret[32]);
 
-// Finds the public key of a kid from what is known already (a cache): the kid is a hash of the key,
-// so who knows it needs no catalog. May answer NULL: then the signature is verified when the record
-// is decided.
+// Finds the public key of a kid in a cache. The kid is a hash of the key, so no catalog is needed.
+// May answer NULL: then the signature is verified when the record is decided.
 // Content is examined then, too.
 typedef const struct cs_pubkey *(*cs_key_lookup)(void *arg, const char *account, const char *kid);
 
@@ -61,11 +59,11 @@ struct cs_prepared {
     bool sig_good;
     struct cs_spki sig_spki;
     // certificate.upload, certificate.issue: the first rule that the certificates break by
-    // themselves (all of cert.h but the dates, which need the record's time and are checked by the
-    // rules; sm2.*, chain.*, key.malformed, key.missing, key.many, key.mismatch); CS_CODE_NONE
-    // where none. csr.add: csr.malformed, csr.bad_signature, cert.weak_key, key.*. agent.enroll,
-    // agent.rotate, trust.add: event.malformed where the key is not of the kind that the role needs
-    // or not the subject's. All of it is there once the content was examined.
+    // themselves, or CS_CODE_NONE. These are all rules of cert.h but the dates (the rules check
+    // them, with the record's time), sm2.*, chain.*, key.malformed, key.missing, key.many,
+    // key.mismatch. csr.add: csr.malformed, csr.bad_signature, cert.weak_key, key.*. agent.enroll,
+    // agent.rotate, trust.add: event.malformed if the key is not of the kind that the role needs,
+    // or not the subject's. All of it is known after the content was examined.
     bool examined;
     enum cs_code content_code;
     size_t leaves_len;
@@ -77,10 +75,10 @@ struct cs_prepared {
     struct cs_region *region; // internal: it lies there
 };
 
-// ruleset: the one that is in force, as far as the caller knows (1 to CS_RULESET_LATEST). Where
-// another one is, cs_decide prepares the record anew: it costs time, and changes no verdict.
-// Never fails for what the record holds; false only FATAL (out of memory). Where a region is given,
-// most of what is prepared lies there; it is freed all the same, before the region is reset.
+// ruleset: the one in force, as far as the caller knows (1 to CS_RULESET_LATEST). If another one is
+// in force, cs_decide prepares the record again; that costs time and changes no verdict. No record
+// makes it fail: false only means FATAL (out of memory). With a region, most of the result is in
+// it. It is freed all the same, before the region is reset.
 CS_MUST_USE bool cs_prepare(struct cs_crypto *c, const char *deployment, int32_t partition_count,
                             int64_t ruleset, const struct cs_record *r, cs_key_lookup lookup,
                             void *lookup_arg, struct cs_region *region, struct cs_prepared **ret,

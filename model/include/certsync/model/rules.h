@@ -4,11 +4,11 @@
 // set, the prepared event, the record's broker timestamp and the root key: no clock, no setting, no
 // randomness. The same log gives the same decisions.
 //
-// The rules stand in one ordered table (rules_table.h); the first that is broken gives the verdict.
-// The types stand in event_types.h. Order for every event: bytes (prepare.h), system.order (nothing
+// The rules are in one ordered table (rules_table.h); the first broken rule gives the verdict. The
+// types are in event_types.h. The order for every event: bytes (prepare.h), system.order (nothing
 // but genesis before genesis), signer known, signature, not revoked, sequence, right, account, then
-// the type's own. Only what the first six leave over is examined, and only of it the catalog is
-// read beyond the signer: whoever is not let in costs a look-up.
+// the type's own rules. An event that fails one of the first six is not examined further, and costs
+// only the look-up of its signer.
 #pragma once
 
 #include "certsync/model/codes.h"
@@ -27,10 +27,10 @@ struct cs_rule_context {
     const struct cs_rulebook *book; // NULL: this release's; tests give one that knows more rulesets
 };
 
-// A derived event that a decision emits; the consumer signs and publishes it to the partition of
-// event->account. Its id is a UUIDv8 of SHA-256("certsync.derived.v1", source event id, n); its
-// time is the record's timestamp; seq and kid are filled in when it is published (seq = derived
-// number, kid = service key).
+// A derived event that a decision emits. The consumer signs it, and publishes it to the partition
+// of event->account. Its id is a UUIDv8 of SHA-256("certsync.derived.v1", source event id, n). Its
+// time is the record's timestamp. seq and kid are filled in at publishing (seq = derived number,
+// kid = service key).
 struct cs_derived {
     size_t len;
     struct cs_event **events; // owned
@@ -43,31 +43,31 @@ struct cs_decision {
 void cs_decision_clear(struct cs_decision *d);
 CS_DEFINE_AUTO_CLEAR(struct cs_decision, cs_decision_clear)
 
-// Decides one record against state and stages nothing but complete results: on true with
-// *ret_needed false the changes are kept in state and *ret is filled; with *ret_needed true the
-// state is as before, and says what it needs. False: FATAL (memory, a document that cannot be
-// read), or CONFIG for a system.ruleset above CS_RULESET_LATEST that is validly signed (stop before
-// judging anything).
+// Decides one record against state. True with *ret_needed false: state keeps the changes, and *ret
+// is filled. True with *ret_needed true: state is as before, and says what it needs. False: FATAL
+// (memory, or a document that cannot be read), or CONFIG for a validly signed system.ruleset above
+// CS_RULESET_LATEST (stop before anything is judged).
 CS_MUST_USE bool cs_decide(const struct cs_rule_context *ctx, struct cs_state *state,
                            const struct cs_record *r, struct cs_prepared *p, struct cs_decision *ret,
                            bool *ret_needed, struct cs_err *err);
 
-// Notes in state what deciding this record reads, as deep as what is loaded already tells; decides
-// nothing and writes nothing. True where something is needed. A worker calls it for each record of
-// a batch before it decides the first, loads, and calls it again for those that answered true: so a
-// batch costs a few loads, not one a record. Only a help: cs_decide notes by itself what it still
-// misses. Signature and content are examined, where they were not.
+// Notes in state what deciding this record reads, as far as the loaded documents tell. It decides
+// and writes nothing. True: something is needed. A worker calls it for each record of a batch
+// before it decides the first one, loads, and calls it again for those that answered true. So a
+// batch costs a few loads, not one for each record. It is only a help: cs_decide notes what is
+// still missing. It also examines signature and content, if that was not done.
 bool cs_decide_touch(const struct cs_rule_context *ctx, struct cs_state *state, const struct cs_record *r,
                      struct cs_prepared *p);
 
-// The rule book for people: each rule's types, code and sentence in the order they are checked. Who
-// may send a type is a rule, too.
+// The rule book for people: each rule's types, code and sentence, in the order of checking. Who may
+// send a type is a rule, too.
 struct cs_rule_info {
-    // 1 << type of each that it looks at, all bits: every event; 0: those that sender may send
+    // 1 << type for each type that it checks; all bits: every event; 0: the types that sender may
+    // send
     uint64_t types;
     int sender; // internal
     enum cs_code code;
-    // the rulesets in which it is checked, from one to the other; INT64_MAX: no end yet
+    // the first and the last ruleset that has it; INT64_MAX: no end yet
     int64_t since, last;
     const char *sentence;
 };

@@ -26,12 +26,12 @@ struct cs_seal_context {
 CS_MUST_USE bool cs_seal(struct cs_crypto *c, struct cs_bytes custodian_spki,
                          const struct cs_seal_context *ctx, const struct cs_privkey *key, uint8_t **ret,
                          size_t *ret_len, struct cs_err *err); // malloc'ed
-// REJECT key.malformed where it does not open (another custodian, other context, altered),
-// key.mismatch where the key inside is another than ctx says.
+// REJECT key.malformed if it does not open (another custodian, another context, altered bytes);
+// key.mismatch if the key inside is not the one of ctx.
 CS_MUST_USE bool cs_unseal(struct cs_crypto *c, const struct cs_privkey *custodian,
                            const struct cs_seal_context *ctx, struct cs_bytes sealed, struct cs_privkey **ret,
                            struct cs_err *err);
-// Structure only: version, lengths. The custodian's kid, where it is one.
+// Checks only the structure: version, lengths. *ret is the custodian's kid.
 CS_MUST_USE bool cs_sealed_kid(struct cs_bytes sealed, cs_kid ret);
 
 // HPKE itself, for the RFC's vectors: base mode seal with a given ephemeral X25519 key (32 bytes,

@@ -23,13 +23,13 @@
 
 CS_MUST_USE bool cs_event_sign(struct cs_crypto *c, const struct cs_privkey *key, struct cs_bytes value,
                                uint8_t ret_sig[CS_EVENT_SIG_MAX], size_t *ret_len, struct cs_err *err);
-// False where the signature is not this key's over these bytes. key must be P-256. Keeps contexts
-// for keys that come again.
+// False if the signature is not this key's over these bytes. key must be P-256. Keeps contexts for
+// keys that come again.
 bool cs_event_verify(struct cs_crypto *c, const struct cs_pubkey *key, struct cs_bytes value,
                      struct cs_bytes sig);
 
-// ES256 of JSON Web Signatures (RFC 7518 section 3.4) over text as it is: r and s of 32 bytes each.
-// False where it is not this key's, or the key is not P-256.
+// ES256 of JSON Web Signatures (RFC 7518 section 3.4) over the text as it is: r and s of 32 bytes
+// each. False if it is not this key's, or the key is not P-256.
 #define CS_ES256_SIG_LEN 64
 CS_MUST_USE bool cs_es256_sign(struct cs_crypto *c, const struct cs_privkey *key, struct cs_bytes text,
                                uint8_t ret[CS_ES256_SIG_LEN], struct cs_err *err);
@@ -45,9 +45,9 @@ struct cs_pop_fields {
     struct cs_bytes sealed_key;
     const uint8_t *leaf_sha256; // 32 bytes
 };
-// Signs, then verifies with the public key, which is that of the leaf (for csr.add: of the request,
-// and leaf_sha256 is the SHA-256 of its DER): REJECT key.mismatch (with the hint) where they do not
-// belong together, also where the public halves were forged to look alike.
+// Signs, then verifies with the leaf's public key. (For csr.add that is the request's key, and
+// leaf_sha256 is the SHA-256 of the request's DER.) REJECT key.mismatch, with the hint, if they do
+// not belong together; also if somebody forged the public half.
 CS_MUST_USE bool cs_pop_sign(struct cs_crypto *c, const struct cs_privkey *key, const struct cs_pubkey *pub,
                              const struct cs_pop_fields *f, uint8_t ret[CS_POP_MAX], size_t *ret_len,
                              struct cs_err *err);

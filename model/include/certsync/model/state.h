@@ -2,15 +2,15 @@
 //
 // The working set that rules read and write: documents (key -> JSON bytes) and indexes (key ->
 // members with scores, ordered by score, then by bytes of the member). It is the batch's own
-// in-memory catalog; where it is complete it is a whole catalog in memory.
+// in-memory catalog. A complete one is a whole catalog in memory.
 //
-// What a rule reads and the working set does not hold is noted as needed and answered CS_NEEDED.
-// The rule gives up (cs_decide says so), the caller loads what is noted and decides again. So what
-// a batch touches is found by the rules themselves.
+// If a rule reads what the working set does not hold, that is noted as needed, and the answer is
+// CS_NEEDED. The rule gives up (cs_decide says so). The caller loads what is noted, and decides
+// again. So the rules themselves find out what a batch touches.
 //
-// Writes are staged by cs_state_begin, and kept or dropped as a whole by cs_state_keep or
-// cs_state_drop; a read sees what was staged. The kept changes since cs_state_changes_clear are
-// what one commit writes. Not thread-safe. Keys are NUL-terminated, at most CS_STATE_KEY_MAX bytes.
+// cs_state_begin begins a stage of writes. cs_state_keep or cs_state_drop keeps or drops it as a
+// whole; a read sees what was staged. One commit writes the changes that were kept since
+// cs_state_changes_clear. Not thread-safe. Keys are NUL-terminated, at most CS_STATE_KEY_MAX bytes.
 #pragma once
 
 #include "certsync/base/buf.h"
@@ -29,41 +29,40 @@ struct cs_member {
 };
 
 struct cs_state;
-// complete: what is not held is absent, nothing is ever needed (the memory catalog).
+// complete: what it does not hold does not exist, and nothing is ever needed (the memory catalog).
 CS_MUST_USE bool cs_state_new(bool complete, struct cs_state **ret, struct cs_err *err);
 void cs_state_free(struct cs_state *s);
 CS_DEFINE_AUTO(struct cs_state, cs_state_free)
 
 // Reads. *ret is borrowed until the next write or fill of the same key, or cs_state_forget.
 enum cs_look cs_state_get(struct cs_state *s, const char *key, struct cs_bytes *ret);
-// As cs_state_get; *ret_decoded is a place beside the document for what its bytes decode to: NULL
-// at first, then whatever malloc'ed memory the caller leaves there. It is freed with the bytes,
-// when they change or are forgotten. Whoever reads a document with every event need not decode it
-// with every event.
+// As cs_state_get. *ret_decoded is a place beside the document for its decoded form: NULL at first,
+// then the malloc'ed memory that the caller leaves there. It is freed with the bytes, when they
+// change or are forgotten. So a document that every event reads need not be decoded for every
+// event.
 enum cs_look cs_state_look(struct cs_state *s, const char *key, struct cs_bytes *ret, void ***ret_decoded);
 // All members in order. *ret is borrowed until the next call on this state that changes anything.
 enum cs_look cs_state_list(struct cs_state *s, const char *key, const struct cs_member **ret, size_t *ret_n);
 // Whether member is in the index, and its score.
 enum cs_look cs_state_member(struct cs_state *s, const char *key, const char *member, int64_t *ret_score);
 
-// Writes, between begin and keep/drop. They never need a load: an index that was not loaded takes
-// adds, removes and trims all the same. Out of memory is sticky and is answered by cs_state_keep.
+// Writes, between begin and keep or drop. They never need a load: an index that was not loaded
+// takes adds, removes and trims all the same. Out of memory is sticky; cs_state_keep reports it.
 void cs_state_begin(struct cs_state *s);
-// Copies value. The place beside the document (cs_state_look) for what it decodes to; NULL: out of
-// memory.
+// Copies value. Returns the place for its decoded form (cs_state_look); NULL: out of memory.
 void **cs_state_put(struct cs_state *s, const char *key, struct cs_bytes value);
 void cs_state_delete(struct cs_state *s, const char *key);
 void cs_state_add(struct cs_state *s, const char *key, const char *member,
                   int64_t score); // or changes its score
 void cs_state_remove(struct cs_state *s, const char *key, const char *member);
-// An index that is trimmed takes members with rising scores only: so that trims of one batch may be
+// A trimmed index must get members with rising scores only. Then the trims of one batch can be
 // merged into the last.
 void cs_state_trim(struct cs_state *s, const char *key, size_t keep_highest);
 CS_MUST_USE bool cs_state_keep(struct cs_state *s, struct cs_err *err);
 void cs_state_drop(struct cs_state *s);
 
-// Loading. Needed keys, each once, in the order noted; valid until a read notes more, or they are
-// cleared.
+// Loading. Needed keys, each once, in the order of noting. Valid until a read notes more, or until
+// they are cleared.
 struct cs_needed {
     const char *key;
     bool index;
@@ -95,15 +94,15 @@ bool cs_state_changes(const struct cs_state *s, bool (*fn)(void *arg, const stru
                       void *arg);
 size_t cs_state_changes_count(const struct cs_state *s);
 void cs_state_changes_clear(struct cs_state *s);
-// Most of what a batch touches is never seen again: from now on, documents that stays(key) does not
-// name live until cs_state_forget_passing only. While nothing is held yet.
+// Most of what a batch touches is never seen again. From now on, documents that stays(key) does not
+// name live only until cs_state_forget_passing. Call it while nothing is held.
 void cs_state_set_stays(struct cs_state *s, bool (*stays)(const char *key));
 // Between batches: nothing is noted, staged or kept as a change.
 void cs_state_forget_passing(struct cs_state *s);
-// Memory for a document that is being written, kept between decisions. Whoever begins a document
-// resets it.
+// Memory for a document that is being written, kept between decisions. Reset it before you begin a
+// document.
 struct cs_buf *cs_state_scratch(struct cs_state *s);
-// About how many bytes of memory documents, indexes and changes take.
+// About how much memory documents, indexes and changes take, in bytes.
 size_t cs_state_held(const struct cs_state *s);
 // Drops everything held (a new batch that must load afresh). On a complete state: empties the
 // catalog.
