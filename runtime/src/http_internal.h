@@ -20,15 +20,15 @@
 #define HTTP_HEADERS_MAX     8
 #define HTTP_PEER_SIZE       64
 
-// What a connection is busy with. Each state has one length of time, so that the connections of a
-// state, in the order in which they came to it, are also in the order of their deadlines.
+// The state of a connection. Each state has one timeout. So the connections of a state, in the
+// order in which they came to it, are also in the order of their deadlines.
 enum conn_state {
     CONN_IDLE,     // between requests: idle timeout
     CONN_HEAD,     // a head is coming in; after accepting also the handshake: header timeout
     CONN_BODY,     // a body is coming in: request timeout
     CONN_HANDLING, // the handler has it: reply timeout
     CONN_WRITING,  // the answer goes out: request timeout
-    CONN_LINGER,   // the answer is out, the client is to close: what it still sends is thrown away
+    CONN_LINGER,   // the answer is sent, the client should close: its further bytes are thrown away
 };
 #define CONN_STATES 6
 
@@ -103,8 +103,8 @@ bool http_sweep_start(struct cs_http_server *s);
 // The end: those that have nothing under way; all.
 void http_conns_stop(struct cs_http_server *s);
 void http_conns_free(struct cs_http_server *s);
-// An answer is put into the connection's output: it ends the request there, and the connection
-// after it where that is wanted or cannot be otherwise.
+// Puts an answer into the connection's output. That ends the request there. It also ends the
+// connection, if that is wanted or necessary.
 void http_conn_answered(struct http_conn *c, bool close);
 
 // ---- http_request.c
@@ -114,13 +114,13 @@ void http_request_start(struct http_conn *c, struct http_message *message);
 // The server gives up on a request: status 503 is sent to the client, or nothing if it is gone
 // (status 0).
 void http_request_cancel(struct cs_http_request *req, int status);
-// Answers what never became a request, and closes. method: where it is known, else NULL.
+// Answers bytes that never became a request, and closes. method: if it is known, else NULL.
 void http_refuse(struct http_conn *c, const char *method, const struct http_refusal *refusal);
 
 // ---- the others
 
-// The listening socket for "host:port" or "unix:/path". *ret_unix_path is owned by the caller, NULL
-// for TCP. *ret_in_use (set also on failure): it failed because somebody listens there.
+// The listening socket for "host:port" or "unix:/path". The caller owns *ret_unix_path; NULL for
+// TCP. *ret_in_use (set also on failure): it failed because somebody listens there.
 bool http_listen(const char *text, int *ret_fd, int *ret_port, char **ret_unix_path, bool *ret_in_use,
                  struct cs_err *err);
 

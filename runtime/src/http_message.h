@@ -2,13 +2,13 @@
 //
 // What a client sent, from bytes to a request (RFC 9112). Pure: no connection, no clock.
 //
-// Strict on purpose: whatever two parsers could read in two ways is refused, so that no proxy
-// before this server can be made to see other requests than it does. Refused are: a line that does
-// not end in CR LF; a control character, NUL above all; white space before a colon or at a line's
-// start (folding); more than one blank in the request line; Content-Length that is no plain number,
-// that is given twice (also with one value) or beside Transfer-Encoding; a transfer coding but
-// chunked; either of them with a method that has no body here; Transfer-Encoding in HTTP/1.0; no
-// Host or two in HTTP/1.1; two Authorizations.
+// Strict on purpose: it refuses everything that two parsers could read in two ways. So nobody can
+// make a proxy before this server see other requests than the server does. It refuses: a line that
+// does not end in CR LF; a control character, above all NUL; white space before a colon or at a
+// line's start (folding); more than one blank in the request line; Content-Length that is no plain
+// number, that is given twice (also with one value), or beside Transfer-Encoding; a transfer coding
+// other than chunked; either of them with a method that has no body here; Transfer-Encoding in
+// HTTP/1.0; no Host or two in HTTP/1.1; two Authorizations.
 #pragma once
 
 #include "certsync/base/buf.h"
@@ -51,8 +51,8 @@ enum http_step { HTTP_STEP_MORE, HTTP_STEP_DONE, HTTP_STEP_REFUSED };
 // data: all bytes since the head's first. DONE: the head is data[scan->start..scan->at).
 enum http_step http_head_scan(struct http_scan *scan, const uint8_t *data, size_t len, size_t max_len,
                               struct http_refusal *refusal);
-// The whole head, with its empty line. False: refused. *ret_method is set once known, also where it
-// is refused.
+// Reads the whole head, with its empty line. False: refused. *ret_method is set if it is known,
+// also then.
 bool http_head_parse(const uint8_t *head, size_t len, size_t max_body, struct http_message **ret,
                      const char **ret_method, struct http_refusal *refusal);
 
@@ -61,9 +61,9 @@ struct http_chunks {
     int state;
     size_t left;   // of the chunk
     size_t digits; // of its size
-    size_t extra;  // bytes of this line that are no content; of all trailers
+    size_t extra;  // bytes of this line that are not content; of all trailers
 };
-// Puts the contents at the end of body, whose max is the limit. *ret_eaten of data are done with.
+// Appends the contents to body, whose max is the limit. *ret_eaten bytes of data are done.
 enum http_step http_chunks_eat(struct http_chunks *c, const uint8_t *data, size_t len, size_t *ret_eaten,
                                struct cs_buf *body, struct http_refusal *refusal);
 

@@ -14,7 +14,7 @@ static inline void *setting_at(const struct cs_setting *row, const void *values)
     return (char *)values + row->offset;
 }
 
-// Parses text and replaces the value; the error is the bare fault ("not a number"), callers say
+// Parses text and replaces the value. The error is only the fault ("not a number"); callers say
 // where. Maps are set with setting_map_put.
 bool setting_parse(const struct cs_setting *row, const char *text, void *values, struct cs_err *err);
 bool setting_map_put(const struct cs_setting *row, const char *name, const char *text, void *values,

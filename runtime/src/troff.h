@@ -5,6 +5,6 @@
 
 #include "certsync/base/buf.h"
 
-// Puts text so that troff prints it as it stands: '-' and '\\' have a meaning there, and so have
-// dots and apostrophes that begin a line. An empty line begins a paragraph.
+// Writes text so that troff prints it unchanged. '-' and '\\' have a meaning there, and so have
+// dots and apostrophes at the start of a line. An empty line begins a paragraph.
 void cs_troff_put(const char *text, struct cs_buf *out);

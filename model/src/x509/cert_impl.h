@@ -21,8 +21,8 @@ struct cert_inside {
     struct san_list names;
 };
 
-// As cs_cert_parse, into a region or NULL. What lies in a region is never remembered, so not for
-// what comes again.
+// As cs_cert_parse, into a region or NULL. A certificate in a region is never remembered: do not
+// use it for those that come again.
 CS_MUST_USE bool cert_parse_into(struct cs_crypto *c, struct cs_bytes der, struct cs_region *region,
                                  struct cs_cert **ret, struct cs_err *err);
 
@@ -30,5 +30,5 @@ static inline const struct cert_inside *cert_inside(const struct cs_cert *cert) 
     return cert->internal;
 }
 
-// Whether issuer's key signed cert; names and rights are not looked at. Memoised.
+// Whether issuer's key signed cert. Names and rights are not checked. Memoised.
 bool cert_signature_good(struct cs_crypto *c, const struct cs_cert *cert, const struct cs_cert *issuer);

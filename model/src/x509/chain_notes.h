@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What clients will refuse, of a chain that is well-formed (cert.h, cs_chain_facts).
+// What clients will refuse in a well-formed chain (cert.h, cs_chain_facts).
 #pragma once
 
 #include "x509/chain_path.h"

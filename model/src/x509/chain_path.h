@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The one order that a set of certificates has (cert.h says which): the same set gives the same
-// answer, however it was put together.
+// The one order that a set of certificates has (cert.h says which). The same set gives the same
+// answer, in whatever order it came.
 #pragma once
 
 #include "certsync/model/codes.h"
 #include "x509/cert_impl.h"
 
 // Pairs of a certificate and one with its issuer's name, in one set. Each may cost a verification,
-// and each is a fork of the search: real sets have one or two a certificate.
+// and makes the search branch. Real sets have one or two for each certificate.
 #define PATH_LINKS_MAX 24
 
 struct path_order {
-    size_t at[CS_CHAIN_MAX]; // places in the set: the path from the leaf, then what else is a link
+    size_t at[CS_CHAIN_MAX]; // places in the set: the path from the leaf, then other links
     size_t path_len;         // how many of them are the path
-    bool alone;              // the leaf is all there is, and did not sign itself
-    // Where the set has no order: chain.stray or chain.broken, and the certificate at fault.
+    bool alone;              // only the leaf is there, and it did not sign itself
+    // If the set has no order: chain.stray or chain.broken, and the certificate at fault.
     enum cs_code code;
     size_t culprit;
 };

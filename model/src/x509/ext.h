@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Extensions (RFC 5280 section 4.2): those that OpenSSL or Go read whenever they look at a
-// certificate, each of which makes it useless where it is not well-formed. What clients then do
-// with them is chain.c's.
+// Extensions (RFC 5280 section 4.2): those that OpenSSL or Go read in every certificate. If one is
+// malformed, the certificate is useless to them. chain.c has what clients then do with them.
 #pragma once
 
 #include "der.h"
@@ -24,8 +23,8 @@ struct ext_facts {
     bool precertificate; // RFC 6962 section 3.1: the poison
 };
 
-// An extension's value, and what is to be read from it. False where it is malformed: *ret_part
-// names it. subjectAltName is not read here: san_parse.
+// Reads an extension's value. False if it is malformed: *ret_part names it. san_parse reads
+// subjectAltName.
 CS_MUST_USE bool ext_read(struct cs_bytes oid, bool critical, struct cs_bytes value, struct ext_facts *facts,
                           const char **ret_part);
 bool ext_is_alt_name(struct cs_bytes oid);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // X.500 names (RFC 5280 section 4.1.2.4) and subject alternative names as text for people. All
-// views are of a Name's whole DER; name_valid comes first, the others take what it accepted.
+// views are of a Name's whole DER. Call name_valid first: the others take only what it accepted.
 #pragma once
 
 #include "certsync/base/region.h"
@@ -12,17 +12,17 @@
 bool name_valid(struct cs_bytes name);
 bool name_rdn_valid(struct cs_bytes rdn); // a RelativeDistinguishedName's content
 bool name_empty(struct cs_bytes name);
-// The OID of an attribute by the name that it is shown with, in any case.
+// The OID of an attribute, found by its displayed name in any case.
 CS_MUST_USE bool name_oid(const char *text, size_t len, struct cs_bytes *ret);
-// One line in RFC 2253's form, most specific first, UTF-8, control bytes and bytes that are not
-// text as \XX; cut to fit.
+// One line in RFC 2253's form, most specific first, UTF-8. Control bytes, and bytes that are not
+// text, are \XX. Cut to fit.
 void name_format(struct cs_bytes name, char *out, size_t out_size);
 // The most specific commonName, escaped as cs_text_escape does; "" where there is none.
 void name_common(struct cs_bytes name, char *out, size_t out_size);
-// RFC 5280 section 7.1: equal bytes, or the same attributes with text that differs in case (ASCII),
-// runs of spaces and string type only.
+// RFC 5280 section 7.1: equal bytes, or the same attributes with text that differs only in case
+// (ASCII), runs of spaces and string type.
 bool name_equal(struct cs_bytes a, struct cs_bytes b);
-// Whether name begins with all of base (RFC 5280 section 4.2.1.10), compared alike.
+// Whether name begins with all of base (RFC 5280 section 4.2.1.10), compared in the same way.
 bool name_within(struct cs_bytes name, struct cs_bytes base);
 
 // The values of one attribute, from the least specific on.
@@ -31,17 +31,16 @@ struct name_walk {
 };
 struct name_walk name_walk(struct cs_bytes name);
 bool name_walk_next(struct name_walk *w, struct cs_bytes oid, struct der_value *ret);
-// Text of a value, as bytes that are UTF-8 where the value kept its type's rules. False for what is
-// no string. What does not fit in out is left off.
+// Text of a value. It is UTF-8 if the value kept its type's rules. False for a value that is no
+// string. What does not fit in out is left off.
 bool name_value_text(const struct der_value *v, char *out, size_t out_size, size_t *ret_len);
 
-// Values of attributes: of the string types that names have, each of its own alphabet.
-// (PrintableString takes '*' and '&' besides its own: certificates have them, and everybody reads
-// them.)
+// Values of attributes: they have the string types of names, each with its own alphabet.
+// (PrintableString may also hold '*' and '&': certificates have them, and everybody reads them.)
 bool name_value_valid(const struct der_value *v);
 
-// One GeneralName (RFC 5280 section 4.2.1.6): its tag is one of the nine, in its form, and what it
-// holds can be read. Where it is a name of the certificate's own, texts keep the alphabet of
+// One GeneralName (RFC 5280 section 4.2.1.6): its tag is one of the nine, with that tag's form, and
+// its content can be read. In one of the certificate's own names, texts keep the alphabet of
 // IA5String, dNSNames are printable, IP addresses have 4 or 16 bytes.
 enum general_name_use { GENERAL_NAME_OWN, GENERAL_NAME_ELSEWHERE };
 #define GENERAL_NAME_EMAIL     DER_CONTEXT(1)
@@ -54,12 +53,12 @@ bool general_name_valid(const struct der_value *v, enum general_name_use use);
 bool general_names_valid(struct cs_bytes names);
 
 // GeneralNames of a subjectAltName. DNS, IP, e-mail and URI are listed (the first max of them) and
-// counted; other kinds, and empty texts, are passed over.
+// counted. Other kinds, and empty texts, are ignored.
 struct san_list {
     char **names; // names and texts, one piece of memory
     size_t len;
     size_t total;
 };
-// False where one is not valid (general_name_valid); *ret_oom says that memory was the reason.
+// False if a name is not valid (general_name_valid), or with *ret_oom if memory ran out.
 CS_MUST_USE bool san_parse(struct cs_bytes general_names, size_t max, struct cs_region *region,
                            struct san_list *ret, bool *ret_oom);

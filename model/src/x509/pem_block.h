@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The textual side of PEM (RFC 7468, read generously), and what a file is that holds none.
+// The textual side of PEM (RFC 7468, read generously), and what a file without PEM is.
 #pragma once
 
 #include "der.h"
@@ -13,7 +13,7 @@ struct pem_reader {
 };
 
 struct pem_block {
-    const char *label; // not NUL-terminated; not for messages: it is whatever the file says
+    const char *label; // not NUL-terminated; not for messages: the file may say anything
     size_t label_len;
     bool encrypted;   // legacy "Proc-Type: 4,ENCRYPTED"
     const char *body; // base64 with white space
@@ -26,17 +26,17 @@ enum pem_step {
     PEM_TRUNCATED, // BEGIN without its END; the block's label is set
 };
 
-// How many of the characters are those of a label, [A-Z0-9 ], where they are at most 40; else 0.
-// Anything else between dashes is no label: it may be the key.
+// How many characters are those of a label, [A-Z0-9 ]. 0 if they are more than 40. Anything else
+// between dashes is no label: it may be the key.
 size_t pem_label_len(const char *s, size_t len);
 struct pem_reader pem_open(struct cs_bytes text);
 enum pem_step pem_next(struct pem_reader *r, struct pem_block *ret);
 bool pem_is(const struct pem_block *b, const char *label);
 bool pem_ends_with(const struct pem_block *b, const char *tail);
-// Decodes the body into out, which needs body_len bytes; false where it is not base64.
+// Decodes the body into out, which needs body_len bytes. False if it is not base64.
 CS_MUST_USE bool pem_decode(const struct pem_block *b, uint8_t *out, size_t *ret_len);
 
-// What bytes without a PEM block are.
+// What bytes without a PEM block may be.
 enum pem_guess {
     GUESS_EMPTY,
     GUESS_DER_CERT,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is wrong with a text in which PEM cannot be read, although BEGIN and END are there: what
-// transport does to keys and certificates (clipboards, environment variables, JSON, mail, word
-// processors).
+// What is wrong with a text that has BEGIN and END, but in which PEM cannot be read. Keys and
+// certificates are damaged on their way: by clipboards, environment variables, JSON, mail, word
+// processors.
 #pragma once
 
 #include "certsync/base/err.h"
@@ -21,5 +21,5 @@ enum pem_damage {
 
 enum pem_damage pem_damage(struct cs_bytes text);
 
-// What is, and the command that mends it. Never holds anything of the text.
+// What is wrong, and the command that mends it. Never quotes the text.
 const char *pem_damage_sentence(enum pem_damage d);

@@ -10,9 +10,9 @@
 // names are matched exactly. Each command may be asked for --help (-h); the root also knows
 // --version and "help COMMAND".
 //
-// Values go to structs of the caller's by offset, as with settings: the root's options to one
-// ("globals"), those of the chosen command to another ("values"). Commands between have no options
-// of their own.
+// Values go to structs of the caller by offset, as with settings. The root's options go to one
+// struct ("globals"), those of the chosen command to another ("values"). Commands between have no
+// options of their own.
 //   FLAG    bool                               STRING, PATH  const char * (borrowed from argv)
 //   INT     int64_t with min and max           CHOICE        int64_t, index in choices
 //   LIST    struct cs_cli_list, repeatable     DURATION      int64_t, ms, as in settings (10s)
@@ -20,8 +20,8 @@
 //   SET     no member: "key=value", repeatable, becomes an override
 // Defaults of INT, CHOICE, DURATION and STRING are given as text (NULL: 0 or NULL pointer).
 //
-// Usage errors go to err_stream, name the option and the nearest known one; exit code
-// CS_EXIT_USAGE. Where "--json" is on the line they are one JSON object on out_stream instead:
+// Usage errors go to err_stream. They name the option and the nearest known one; the exit code is
+// CS_EXIT_USAGE. With "--json" on the line, they are one JSON object on out_stream instead:
 // {"status":"error","message","exit"}. Help goes to out_stream. Nothing here is thread-safe,
 // nothing is global.
 #pragma once
@@ -104,8 +104,8 @@ struct cs_command {
     int (*run)(const struct cs_cli *cli); // returns the exit code
     // Of the root alone: what `codes` prints.
     const struct cs_cli_codes *codes;
-    // Of the root alone, for the commands below that speak of settings: the table, and how the
-    // values in force are loaded as this command line names them (free with cs_settings_free).
+    // Of the root alone, for the commands below that print settings: the table, and a function that
+    // loads the values in force for this command line (free with cs_settings_free).
     const struct cs_settings_table *settings;
     bool (*load_settings)(const struct cs_cli *cli, void **ret_values, struct cs_err *err);
 };
@@ -135,18 +135,17 @@ enum cs_cli_result cs_cli_parse(const struct cs_command *root, const char *versi
                                 FILE *out, FILE *err_stream, struct cs_cli **ret_cli);
 void cs_cli_free(struct cs_cli *cli);
 CS_DEFINE_AUTO(struct cs_cli, cs_cli_free)
-// Parse, run, free; returns the exit code. Standard output is flushed; where that fails (disk full,
-// closed pipe) CS_EXIT_OK becomes CS_EXIT_OUTPUT.
+// Parse, run, free; returns the exit code. Flushes standard output. If that fails (disk full,
+// closed pipe), CS_EXIT_OK becomes CS_EXIT_OUTPUT.
 int cs_cli_main(const struct cs_command *root, const char *version, int argc, char **argv);
-// For checks that only the command itself can do: prints "PATH: message" and where to find help;
-// returns CS_EXIT_USAGE.
+// For checks that only the command can do: prints "PATH: message" and where to find help. Returns
+// CS_EXIT_USAGE.
 int cs_cli_usage_error(const struct cs_cli *cli, const char *fmt, ...) CS_PRINTF(2, 3);
 // How a command fails with --json: {"status":"error","message","exit"} and a line end on cli->out.
-// open is "{", or what ends the members that are printed already and goes on in the same object:
-// "],".
+// open is "{". If members were printed already, it is their end, and the same object goes on: "],".
 void cs_cli_put_failure(const struct cs_cli *cli, const char *open, int exit_code, const char *message);
 
-// Commands that every program has: what the tables say, for people, shells, manual pages and
+// Commands that every program has. They print the tables, for people, shells, manual pages and
 // documents.
 extern const struct cs_command cs_cmd_codes, cs_cmd_settings, cs_cmd_completion, cs_cmd_manual;
 
@@ -154,10 +153,9 @@ extern const struct cs_command cs_cmd_codes, cs_cmd_settings, cs_cmd_completion,
 // settings.
 enum cs_shell { CS_SHELL_BASH, CS_SHELL_ZSH, CS_SHELL_FISH };
 void cs_cli_completion(const struct cs_command *root, enum cs_shell shell, FILE *out);
-// The manual page's sections from NAME to OPTIONS; its title line, and what else it says, is the
-// caller's.
+// The manual page's sections from NAME to OPTIONS. The caller writes its title line, and the rest.
 void cs_cli_man(const struct cs_command *root, FILE *out);
 void cs_cli_markdown(const struct cs_command *root, FILE *out);
-// Fails (with the fault in err) where the tree itself is wrong: an option twice, a sentence
-// missing, arguments after a repeated one... For a unit test of each program.
+// Fails, with the fault in err, if the tree itself is wrong: an option twice, a sentence missing,
+// arguments after a repeated one... For a unit test of each program.
 CS_MUST_USE bool cs_cli_check(const struct cs_command *root, struct cs_err *err);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Time as an effect: whoever needs it takes a `const struct cs_clock *`, so that tests set it.
-// The real clock is thread-safe. The fake one may be read from any thread and set from one.
+// Time as an effect: code that needs it takes a `const struct cs_clock *`, so that tests can set
+// it. The real clock is thread-safe. The fake one may be read from any thread and set from one.
 #pragma once
 
 #include <stdatomic.h>
@@ -16,7 +16,7 @@ struct cs_clock {
 // CLOCK_REALTIME and CLOCK_MONOTONIC. Static; never freed.
 const struct cs_clock *cs_clock_real(void);
 
-// Processor time of the calling thread, for measuring work whatever else the machine does.
+// Processor time of the calling thread. It measures work, whatever else the machine does.
 int64_t cs_clock_thread_ns(void);
 
 static inline int64_t cs_clock_wall_ms(const struct cs_clock *clock) {

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Named points at which a test kills the process: CERTSYNC_CRASH_AT=after_publish, or
-// =after_publish:3 for the third time that it is passed, or =any:3 for the third point of whatever
-// name. Only in builds with
-// -DCERTSYNC_FAULTS=ON; elsewhere nothing is left of them.
+// Named points at which a test kills the process: CERTSYNC_CRASH_AT=after_publish; =after_publish:3
+// for the third pass; =any:3 for the third point of any name. Only in builds with
+// -DCERTSYNC_FAULTS=ON; other builds have no trace of them.
 //
 // Of the consumer:
 // after_load                      the batch's documents are read, nothing is decided

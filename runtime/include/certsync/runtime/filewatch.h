@@ -1,22 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Files that a running program takes up again when they change, above all certificates, keys and
-// CAs. It polls: whatever replaced a file (a rename, a write in place, the ..data link of a
-// Kubernetes volume, a bind mount, NFS) is seen the same way.
+// Files that a running program reads again when they change, above all certificates, keys and CAs.
+// It polls. So it sees every way of replacing a file alike: a rename, a write in place, the ..data
+// link of a Kubernetes volume, a bind mount, NFS.
 //
-// Each period the files' inodes, sizes and times are looked at. Once they were the same for a whole
-// period the contents are hashed. Where they differ from those that were taken up last, on_change
-// runs. A link is followed. A file that is missing or cannot be read is a content as any other.
+// Each period it checks the files' inodes, sizes and times. If they stayed the same for a whole
+// period, it hashes the contents. If these differ from the last accepted ones, it calls on_change.
+// Links are followed. A file that is missing or unreadable counts as a content, too.
 //
-//     make the watch first, then read the files: what changes in between is then seen
+// Make the watch first, then read the files: so a change in between is seen.
 //
-// on_change takes the files up, all or nothing. Where it returns false the old ones stay in use:
-// that and err are logged once for each content, and it is tried again with the next change, and
-// every CS_FILEWATCH_RETRY periods (what failed may have been this process, and not the files). So
-// a pair of which only one half is there yet costs one warning, and is taken up when the other half
-// came.
+// on_change reads the files, all or nothing. If it returns false, the old ones stay in use. The
+// failure and err are logged once for each content. It is tried again at the next change, and every
+// CS_FILEWATCH_RETRY periods: perhaps this process failed, and not the files. So a pair of which
+// one half is missing costs one warning, and is accepted when the other half comes.
 //
-// Everything in the loop's thread. Contents are not kept.
+// Everything runs in the loop's thread. Contents are not kept.
 #pragma once
 
 #include "certsync/base/err.h"

@@ -6,18 +6,18 @@
 //
 // What it does by itself: 404; 405 with Allow; HEAD for every GET route; OPTIONS (204 with Allow);
 // Cache-Control: no-store and X-Content-Type-Options: nosniff on every answer; X-Request-Id (the
-// client's where it is [A-Za-z0-9._-]{1,64}, else made); Connection: close while stopping. What
-// another server could take for another request (src/http_message.h lists it), what is too large
-// and what is late is refused: 400, 408, 413, 414, 417, 431, 501 or 505, and the connection is
-// closed, so that nothing behind it is taken for a request.
+// client's if it is [A-Za-z0-9._-]{1,64}, else a new one); Connection: close while stopping. It
+// refuses what is too large, what is late, and what another server could understand as another
+// request (src/http_message.h has the list): 400, 408, 413, 414, 417, 431, 501 or 505. Then it
+// closes the connection, so that nothing after it is taken for a request.
 //
-// Limits: a request's head must be complete header_timeout_ms after its first byte (for the first
-// one: after the connection, TLS handshake included), its body request_timeout_ms later; an answer
-// must be taken within request_timeout_ms; an idle connection is closed after idle_timeout_ms; a
-// handler that has not answered after reply_timeout_ms has its request answered with 503 (then its
-// on_cancel runs). At max_connections a new one takes the place of the one that is silent for
-// longest; where none is silent further ones wait in the backlog. So whoever connects and says
-// nothing keeps nobody out.
+// Limits. A request's head must be complete header_timeout_ms after its first byte (the first one:
+// after the connection, with the TLS handshake), its body request_timeout_ms later. The client must
+// take the answer within request_timeout_ms. An idle connection is closed after idle_timeout_ms. If
+// a handler has not answered after reply_timeout_ms, the server answers 503 (then its on_cancel
+// runs). At max_connections, a new connection replaces the one that is silent for longest. If none
+// is silent, further ones wait in the backlog. So clients that connect and say nothing keep nobody
+// out.
 //
 // Everything belongs to the loop's thread.
 #pragma once
@@ -53,7 +53,7 @@ struct cs_http_options {
     const char *listen;
     const char *tls_cert_file; // PEM chain; NULL or "": no TLS
     const char *tls_key_file;  // PEM
-    // The settings that the three came from, for messages; "" or NULL where there are none.
+    // The settings that the three came from, for messages; "" or NULL if there are none.
     const char *listen_setting, *tls_cert_setting, *tls_key_setting;
     const struct cs_http_route *routes; // borrowed for the server's life
     size_t route_count;
@@ -73,22 +73,22 @@ struct cs_http_options {
 // Errors: CONFIG (address in use, certificate does not match its key, ...).
 CS_MUST_USE bool cs_http_server_new(struct event_base *base, const struct cs_http_options *options,
                                     struct cs_http_server **ret_server, struct cs_err *err);
-// Whether a server could start with these options: reads the TLS files, takes the address and gives
-// it back. Only listen, the TLS files and the names of their settings count. *ret_in_use: all is
-// well but that somebody listens at the address, which may be a server of these very options.
+// Whether a server could start with these options: reads the TLS files, binds the address and
+// releases it. Only listen, the TLS files and the names of their settings count. *ret_in_use: the
+// only fault is that somebody listens at the address; that may be a server with these very options.
 CS_MUST_USE bool cs_http_server_try(const struct cs_http_options *options, bool *ret_in_use,
                                     struct cs_err *err);
 // Requests that are open are cancelled (on_cancel runs), connections closed.
 void cs_http_server_free(struct cs_http_server *server);
 CS_DEFINE_AUTO(struct cs_http_server, cs_http_server_free)
-// Takes no new connections; open requests may still be answered; idle connections are closed.
-// All answers are out once cs_http_server_connections is 0.
+// Takes no new connections. Open requests may still be answered. Idle connections are closed. When
+// cs_http_server_connections is 0, all answers are sent.
 void cs_http_server_stop(struct cs_http_server *server);
 int cs_http_server_port(const struct cs_http_server *server); // the bound one; 0 for a Unix socket
 size_t cs_http_server_open_requests(const struct cs_http_server *server);
 size_t cs_http_server_connections(const struct cs_http_server *server);
-// Reads the certificate and key files again: all or nothing; connections that are open keep the old
-// ones. True and nothing done where the server has no TLS.
+// Reads the certificate and key files again, all or nothing. Open connections keep the old ones.
+// Without TLS it does nothing and returns true.
 CS_MUST_USE bool cs_http_server_reload_tls(struct cs_http_server *server, struct cs_err *err);
 
 // The request. Texts are borrowed until it is answered or cancelled.
@@ -112,17 +112,17 @@ const char *cs_http_peer(const struct cs_http_request *req);
 void *cs_http_arg(const struct cs_http_request *req);
 
 // Answers. Each request gets exactly one, in the handler or later; the call frees the request. A
-// handler that answers later should set on_cancel: it runs once, in the loop, if the client goes
-// away, the reply timeout passes or the server is freed first, and after it the request must not be
-// touched. Without on_cancel the request stays valid until it is answered, and the answer then goes
-// nowhere.
+// handler that answers later should set on_cancel. It runs once, in the loop, if the client leaves,
+// the reply timeout passes or the server is freed before the answer. After it the request must not
+// be touched. Without on_cancel, the request stays valid until it is answered; that answer may then
+// go nowhere.
 void cs_http_on_cancel(struct cs_http_request *req, void (*fn)(struct cs_http_request *req, void *arg),
                        void *arg);
 void cs_http_set_header(struct cs_http_request *req, const char *name,
                         const char *value); // before the answer
 void cs_http_reply(struct cs_http_request *req, int status, const char *content_type,
                    struct cs_bytes body); // copies
-// body: JSON. Where the buffer has failed the answer is a 500.
+// body: JSON. If the buffer has failed, the answer is a 500.
 void cs_http_reply_json(struct cs_http_request *req, int status, const struct cs_buf *body);
 // application/problem+json:
 // {"type":"about:blank","title":…,"status":…,"detail":…,"code":…,"request_id":…}; title is the

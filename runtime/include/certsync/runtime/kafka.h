@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Glue to librdkafka (2.0.2 or newer): configuration from settings, errors in our kinds, waiting
-// for brokers with an end, and the few admin requests that both programs need.
+// Glue to librdkafka (2.0.2 or newer): configuration from settings, errors as our kinds, bounded
+// waiting for brokers, and the few admin requests that both programs need.
 //
 // Settings rows for both programs: put CS_KAFKA_SETTINGS(struct my_settings, kafka) into the table,
 // where `kafka` is a member of type struct cs_kafka_settings.
@@ -59,16 +59,16 @@ CS_MUST_USE bool cs_kafka_conf_producer(const struct cs_kafka_settings *s, const
 // isolation.level=read_uncommitted, allow.auto.create.topics=false, check.crcs=true; defaults:
 // queued.max.messages.kbytes=16384, fetch.message.max.bytes=1 MiB, fetch.max.bytes=8 MiB,
 // fetch.queue.backoff.ms=10 (librdkafka 2.2). group_id NULL: only rd_kafka_consume_start and
-// queries work; for assign() librdkafka wants a group id too, even though no group is joined then.
+// queries work. For assign(), librdkafka needs a group id, even though it joins no group then.
 CS_MUST_USE bool cs_kafka_conf_consumer(const struct cs_kafka_settings *s, const char *client_id,
                                         const char *group_id, rd_kafka_conf_t **ret_conf, struct cs_err *err);
-// Makes the client; takes the configuration over, also on failure. For a consumer with a group the
-// main queue is redirected to the consumer queue (rd_kafka_poll_set_consumer).
+// Makes the client. Takes the configuration, also on failure. For a consumer with a group, the main
+// queue is redirected to the consumer queue (rd_kafka_poll_set_consumer).
 CS_MUST_USE bool cs_kafka_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t **ret_rk,
                               struct cs_err *err);
 
-// The producer under every publisher. on_report is told of each record that was acknowledged or
-// failed, in rd_kafka_poll, with opaque as its last argument. linger_ms: how long records wait for
+// The producer of every publisher. rd_kafka_poll calls on_report for each record that was
+// acknowledged or failed, with opaque as its last argument. linger_ms: how long records wait for
 // others, as text; NULL: as the settings say.
 typedef void (*cs_kafka_on_report)(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque);
 CS_MUST_USE bool cs_kafka_producer(const struct cs_kafka_settings *s, const char *client_id,
@@ -81,25 +81,25 @@ struct cs_kafka_record {
     rd_kafka_headers_t *headers;
     void *report; // _private of the message that on_report is told of
 };
-// Hands it over; bytes are copied, headers taken over also on failure.
+// Hands over the record. Bytes are copied; the headers are taken, also on failure.
 rd_kafka_resp_err_t cs_kafka_produce(rd_kafka_t *rk, const struct cs_kafka_record *r);
 
-// Files that one client may have open: a pipe and a connection for each broker that is named, for
-// as many (three at least) that the cluster has, and for the group's.
+// How many files one client may have open: a pipe, and a connection for each broker that is named,
+// for as many others of the cluster (at least three), and for the group's broker.
 uint64_t cs_kafka_files(const struct cs_kafka_settings *s);
 
-// Files with certificates and keys. librdkafka reads them when a client is made, and never again:
-// where they changed, a new client is made beside the old one.
+// Files with certificates and keys. librdkafka reads them only when a client is made. If they
+// change, a new client is made beside the old one.
 #define CS_KAFKA_TLS_FILES 3
 // Paths of the settings, "" where one is not set: CA, certificate, key.
 void cs_kafka_tls_files(const struct cs_kafka_settings *s, const char *ret[CS_KAFKA_TLS_FILES]);
 // Whether a client can be made with the files as they are now; CONFIG where not.
 CS_MUST_USE bool cs_kafka_tls_usable(const struct cs_kafka_settings *s, struct cs_err *err);
 
-// What is taken from a queue of a partition's. Once it was full (queued.max.messages.kbytes,
-// queued.min.messages), librdkafka before 2.2 looks only once a second whether there is room again,
-// so that a busy partition would give one queue a second. Where a queue runs dry that may have been
-// full since it last did, librdkafka's threads are woken up. Later ones look each
+// What is taken from a partition's queue. Before librdkafka 2.2, after a queue was full
+// (queued.max.messages.kbytes, queued.min.messages), its threads look for room only once a second.
+// So a busy partition would give only one queue a second. If a queue is empty and may have been
+// full since it was last empty, this wakes librdkafka's threads. Later versions look each
 // fetch.queue.backoff.ms. With Kerberos nothing is woken.
 struct cs_kafka_intake {
     rd_kafka_t *rk;
@@ -108,10 +108,10 @@ struct cs_kafka_intake {
     size_t full_bytes, full_messages;
     size_t bytes, messages; // since it last ran dry
 };
-// settings: those that rk was made with; both must live as long.
+// settings: those that made rk. Both must live as long.
 void cs_kafka_intake_init(struct cs_kafka_intake *in, rd_kafka_t *rk,
                           const struct cs_kafka_settings *settings);
-// For each time that messages were taken without waiting: n of `most`.
+// Call it each time that messages were taken without waiting: n of `most`.
 void cs_kafka_intake_took(struct cs_kafka_intake *in, rd_kafka_message_t *const *messages, size_t n,
                           size_t most);
 
@@ -123,13 +123,13 @@ enum cs_err_kind cs_kafka_err_kind(rd_kafka_resp_err_t code);
 // Takes the error object over.
 bool cs_kafka_error(struct cs_err *err, rd_kafka_error_t *error, const char *fmt, ...) CS_PRINTF(3, 4);
 
-// Waits until the cluster answers a metadata request for the topic and returns its partition count.
-// RETRY: "no broker of ... answered within 10 s: last error ...", or leaders missing; CONFIG: topic
+// Waits until the cluster answers a metadata request for the topic. Returns its partition count.
+// RETRY: "no broker of ... answered within 10 s: last error ...", or leaders missing. CONFIG: topic
 // missing ("make it with: certsync-consumer init"), authorization.
 CS_MUST_USE bool cs_kafka_topic_partitions(rd_kafka_t *rk, const char *brokers, const char *topic,
                                            int64_t timeout_ms, int32_t *ret_partitions, struct cs_err *err);
-// First and next offset of a partition, asked of the broker. A partition that nobody knows is asked
-// for again for 10 s, as it may have been made a moment ago; then CONFIG.
+// First and next offset of a partition, asked of the broker. If nobody knows the partition, it is
+// asked for again for 10 s, because it may be new. Then CONFIG.
 CS_MUST_USE bool cs_kafka_watermarks(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t timeout_ms,
                                      int64_t *ret_low, int64_t *ret_high, struct cs_err *err);
 

@@ -5,9 +5,9 @@
 //     2026-11-23T12:00:00.123Z info event published event=0192... offset=42 name="a b"
 //
 // One line is one write(2), so lines of several threads and processes do not mix. Under systemd
-// (standard error is the journal, by JOURNAL_STREAM) the time is left out and the level is given as
-// "<6>" as well. Programs log, libraries do not: once, where the decision is taken. Never key
-// material, never a secret. All functions are thread-safe and keep errno. Lines are cut at 8 KiB.
+// (standard error is the journal, by JOURNAL_STREAM) a line has no time, and the level also as
+// "<6>". Programs log, libraries do not: once, where the decision is made. Never key material,
+// never a secret. All functions are thread-safe and keep errno. Lines are cut at 8 KiB.
 #pragma once
 
 #include "certsync/base/err.h"
@@ -21,8 +21,8 @@ extern const char *const cs_log_level_names[]; // NULL-terminated, for settings 
 void cs_log_set_level(enum cs_log_level level); // default info
 bool cs_log_enabled(enum cs_log_level level);
 
-// fields is printf-checked and made of "key=FORMAT" parts with one space between; each value is
-// quoted and escaped as a whole where needed, so untrusted text may be passed as it is:
+// fields is printf-checked. It has "key=FORMAT" parts with one space between. Each value is quoted
+// and escaped as a whole if needed, so untrusted text may be passed as it is:
 //     cs_log(CS_LOG_WARN, "outcome differs", "partition=%d offset=%" PRId64 " name=%s", p, offset, name);
 // Conversions: %s %.*s %c %d %i %u %x %f %g %% with the modifiers hh h l ll z j t; a NULL string is
 // "-".
@@ -33,8 +33,8 @@ void cs_log_msg(enum cs_log_level level, const char *msg);
 void cs_log_err(enum cs_log_level level, const char *msg, const struct cs_err *err, const char *fields, ...)
     CS_PRINTF(4, 5);
 
-// The same line again: after CS_LOG_BURST lines in CS_LOG_WINDOW_MS further ones are counted and
-// not written; the next one that is written has suppressed=N.
+// A repeated line: after CS_LOG_BURST lines in CS_LOG_WINDOW_MS, further ones are only counted. The
+// next line that is written has suppressed=N.
 #define CS_LOG_BURST     5
 #define CS_LOG_WINDOW_MS 10000
 

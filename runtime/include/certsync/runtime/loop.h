@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The main thread's event loop (libevent): signals as events, an orderly end, work posted from
-// other threads, timers, and the talk with systemd.
+// other threads, timers, and messages to systemd.
 //
-// The end has one way: the first SIGTERM or SIGINT (or cs_loop_stop) calls on_drain once and starts
-// the drain deadline; whoever drains calls cs_loop_done when all is finished. The second signal, or
-// the deadline, breaks the loop. cs_loop_run says which it was. No callback ever calls exit().
-// SIGHUP calls on_reload. SIGPIPE is ignored for the process. The signals are set for the loop's
-// lifetime only. One loop a process. All functions belong to the loop's thread, but for
-// cs_loop_post, cs_loop_stop and cs_notify, which any thread may call.
+// There is one way to end. The first SIGTERM or SIGINT (or cs_loop_stop) calls on_drain once and
+// starts the drain deadline. When all is finished, the program calls cs_loop_done. The second
+// signal, or the deadline, breaks the loop. cs_loop_run says which it was. No callback ever calls
+// exit(). SIGHUP calls on_reload. SIGPIPE is ignored for the process. The signal handlers exist
+// only as long as the loop. One loop a process. All functions belong to the loop's thread, except
+// cs_loop_post, cs_loop_stop and cs_notify: any thread may call these.
 #pragma once
 
 #include "certsync/base/err.h"
@@ -48,7 +48,7 @@ bool cs_loop_draining(const struct cs_loop *loop);
 void cs_loop_set_drain_timeout(struct cs_loop *loop, int64_t ms); // for the next drain
 
 // Runs fn(arg) in the loop's thread, soon, in the order of posting. False: out of memory, or the
-// loop's end has begun to be freed. Posts from before cs_loop_run are kept for it.
+// loop is being freed. Posts from before cs_loop_run are kept for it.
 CS_MUST_USE bool cs_loop_post(struct cs_loop *loop, void (*fn)(void *arg), void *arg);
 
 // fn(arg) after delay_ms, and every period_ms from then on (0: once). The first delay may be 0.
@@ -59,8 +59,8 @@ void cs_timer_reset(struct cs_timer *t, int64_t delay_ms); // (again) due in del
 void cs_timer_free(struct cs_timer *t);
 CS_DEFINE_AUTO(struct cs_timer, cs_timer_free)
 
-// sd_notify(3) without libsystemd: e.g. "READY=1", "STATUS=3 events in the spool". Does nothing
-// (true) where NOTIFY_SOCKET is not set; false where sending failed. STOPPING=1, RELOADING=1 (with
-// MONOTONIC_USEC), READY=1 after a reload and WATCHDOG=1 (every half of WATCHDOG_USEC) are sent by
-// the loop; the first READY=1 is the program's.
+// sd_notify(3) without libsystemd: e.g. "READY=1", "STATUS=3 events in the spool". Without
+// NOTIFY_SOCKET it does nothing (true). False: sending failed. The loop sends STOPPING=1,
+// RELOADING=1 (with MONOTONIC_USEC), READY=1 after a reload, and WATCHDOG=1 (every half of
+// WATCHDOG_USEC). The program sends the first READY=1.
 bool cs_notify(const char *state);

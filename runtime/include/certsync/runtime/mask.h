@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Secrets within settings that are otherwise shown: passwords and PINs in URLs, and properties of
-// other libraries whose values are secret.
+// Secrets inside settings that are shown: passwords and PINs in URLs, and properties of other
+// libraries with secret values.
 #pragma once
 
 #include <stdbool.h>
@@ -9,11 +9,11 @@
 
 #define CS_MASK "********"
 
-// Writes text with the user information of URLs (scheme://user:password@host) and the values of
-// parameters that are secret (?pin-value=…, &password=…; RFC 7512 for PKCS#11) replaced by CS_MASK;
-// escaped for messages where escape. Cut to fit.
+// Writes text with secrets replaced by CS_MASK: the user information of URLs
+// (scheme://user:password@host), and the values of secret parameters (?pin-value=…, &password=…;
+// RFC 7512 for PKCS#11). With escape, escaped for messages. Cut to fit.
 void cs_mask_text(const char *text, char *out, size_t size, bool escape);
 
-// Whether a librdkafka property (or one of another library's) has a secret value, by its name:
+// Whether a property of librdkafka (or another library) has a secret value, by its name:
 // "ssl.key.password".
 bool cs_mask_names_secret(const char *name);

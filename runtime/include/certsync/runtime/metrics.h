@@ -2,13 +2,13 @@
 //
 // Counters, gauges and histograms, and their text form (Prometheus exposition format 0.0.4).
 //
-// A registry holds metrics; a metric with labels holds one series for each combination of label
-// values; a metric without labels has one. Names carry units: certsync_spool_bytes,
-// certsync_batch_seconds, certsync_events_total. Updating a series is lock-free and may be done
-// from any thread. Making metrics and series takes a lock; keep the series pointer where the path
-// is hot. Metrics and series live as long as the registry. Programmers' mistakes (bad name, same
-// name twice, counter without _total) are assertions. Out of memory gives NULL, and all functions
-// accept NULL and do nothing, so callers need no checks.
+// A registry holds metrics. A metric with labels holds one series for each combination of label
+// values; a metric without labels has one series. Names carry units: certsync_spool_bytes,
+// certsync_batch_seconds, certsync_events_total. Any thread may update a series, without a lock.
+// Making metrics and series takes a lock: keep the series pointer in hot code. Metrics and series
+// live as long as the registry. Programmers' mistakes (bad name, same name twice, counter without
+// _total) are assertions. Out of memory gives NULL. All functions accept NULL and do nothing, so
+// callers need no checks.
 #pragma once
 
 #include "certsync/base/buf.h"
@@ -49,8 +49,7 @@ void cs_series_set(struct cs_series *s, double v);     // gauge
 void cs_series_adjust(struct cs_series *s, double d);  // gauge
 void cs_series_observe(struct cs_series *s, double v); // histogram
 double cs_series_value(const struct cs_series *s);     // counter, gauge; histogram: count
-// Takes a series out of the output (a partition that was revoked); it comes back with its next
-// update.
+// Removes a series from the output (a partition that was revoked). Its next update brings it back.
 void cs_series_hide(struct cs_series *s);
 
 // Called before each rendering, in the renderer's thread, to set gauges. At most 16.

@@ -7,7 +7,7 @@
 //               pod's fsGroup, 0440), and so an administrator shares a key with a service that must
 //               not change it.
 //   the owner   anything
-// Nothing is asked of names: in a container the user may have none.
+// Names do not count: in a container the user may have none.
 #pragma once
 
 #include <stdbool.h>
@@ -17,8 +17,8 @@
 
 #include "certsync/base/err.h"
 
-// NULL where a process with these groups (effective and supplementary) may use the file, else what
-// is wrong and what to do: a static text that follows "PATH: ".
+// NULL if a process with these groups (effective and supplementary) may use the file. Else what is
+// wrong and what to do: a static text that follows "PATH: ".
 CS_MUST_USE const char *cs_secret_mode_fault(const struct stat *st, const gid_t *groups, size_t groups_len);
 // The same for this process.
 CS_MUST_USE const char *cs_secret_mode(const struct stat *st);

@@ -18,7 +18,7 @@
 //         .rows = rows, .row_count = ...};
 //
 // Order, later wins: defaults, file, environment, overrides. Loading makes a NEW values struct,
-// checks all of it and reports "file:line: section.key: what is wrong"; the caller swaps it in
+// checks all of it and reports "file:line: section.key: what is wrong". Then the caller swaps it in
 // (SIGHUP) or exits.
 //
 // Forms of values:
@@ -33,14 +33,15 @@
 //   path      a string; relative paths stay as they are
 //   map       the row's key ends in ".*": all keys with that prefix, e.g. kafka.rdkafka.*
 //             (names may hold dots)
-// A text in the file may be put in double quotes (then \" and \\ are escapes) to keep blanks at its
-// ends. Strings are heap-owned by the values struct, never NULL: not set and no default is "".
+// A text in the file may be in double quotes (then \" and \\ are escapes) to keep blanks at its
+// ends. The values struct owns strings on the heap. They are never NULL: "" if not set and without
+// a default.
 //
-// The file is INI: [section], then key = value; the row key "kafka.brokers" is brokers in [kafka].
+// The file is INI: [section], then key = value. The row key "kafka.brokers" is brokers in [kafka].
 // A key without a dot stands before the first section. Comments are lines of their own with # or ;.
-// The same key twice is an error. Environment: prefix and the key in capitals, '.' and '-' as '_':
-// CERTSYNC_KAFKA_BROKERS. For map rows: CERTSYNC_KAFKA_RDKAFKA_ and the name with '_' for '.', e.g.
-// ..._SOCKET_TIMEOUT_MS is socket.timeout.ms.
+// The same key twice is an error. Environment: prefix and the key in capitals, with '_' for '.' and
+// '-': CERTSYNC_KAFKA_BROKERS. For map rows: CERTSYNC_KAFKA_RDKAFKA_ and the name with '_' for '.',
+// e.g. ..._SOCKET_TIMEOUT_MS is socket.timeout.ms.
 //
 // Limits: file 1 MiB, line 8 KiB, 64 items of a list, 256 entries of a map. Errors are CONFIG.
 // Thread rule: a values struct is read-only after loading.
@@ -149,8 +150,8 @@ struct cs_setting {
     }
 
 // Sections that may come any number of times, each with a name: [watch www], [watch mail]. Rows are
-// relative to the item struct, their keys have no section ("path", not "watch.path"). Each item
-// struct begins with `char *name`. Environment names cannot set them; overrides can: --set 'watch
+// relative to the item struct, and their keys have no section ("path", not "watch.path"). Each item
+// struct begins with `char *name`. The environment cannot set them; overrides can: --set 'watch
 // www.path=/x'.
 struct cs_settings_items {
     void *items; // count structs of item_size
@@ -174,10 +175,10 @@ struct cs_settings_table {
     size_t row_count;
     const struct cs_settings_group *groups; // may be NULL
     size_t group_count;
-    // Environment names with the prefix that are none of the table's, and none of its business
-    // (e.g. "CERTSYNC_CONFIG"); NULL-terminated, a '*' at the end matches any rest; may be NULL.
-    // Names such as Kubernetes makes for services (..._SERVICE_HOST, ..._PORT_443_TCP) are passed
-    // over by themselves. All others are errors.
+    // Environment names with the prefix that are not in the table and do not concern it (e.g.
+    // "CERTSYNC_CONFIG"). NULL-terminated; a '*' at the end matches any rest; may be NULL. Names
+    // that Kubernetes makes for services (..._SERVICE_HOST, ..._PORT_443_TCP) are always ignored.
+    // All others are errors.
     const char *const *env_ignore;
     // Checks between settings, after all rows passed; may be NULL.
     bool (*check)(const void *values, struct cs_err *err);
@@ -203,11 +204,11 @@ CS_MUST_USE bool cs_settings_load(const struct cs_settings_table *table,
                                   struct cs_err *err);
 void cs_settings_free(const struct cs_settings_table *table, void *values); // wipes secrets
 
-// The effective settings as a file that can be read back. Secrets stand in comments as "********",
-// so that reading back leaves them to their own source. Sentences are comments too.
+// The effective settings as a file that can be read back. Secrets are comments, "********": reading
+// back leaves them to their own source. Sentences are comments too.
 void cs_settings_dump(const struct cs_settings_table *table, const void *values, struct cs_buf *out);
-// The key of the first row that differs between the two and is not RELOADABLE, or NULL: for SIGHUP,
-// which then says that a restart is needed. Static text of the table ("watch" for a group).
+// The key of the first row that differs between the two and is not RELOADABLE, or NULL. With it,
+// SIGHUP says that a restart is needed. Static text of the table ("watch" for a group).
 const char *cs_settings_first_fixed_change(const struct cs_settings_table *table, const void *a,
                                            const void *b);
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tables for people: columns aligned by display width (UTF-8, wide East Asian characters count
-// two), control characters and invalid UTF-8 shown as '?', so that what others wrote cannot play
-// with the terminal. On a terminal the widest columns are cut ("…") to fit and the header is bold;
-// elsewhere nothing is cut and no escape is written. Not thread-safe. Out of memory is sticky and
+// Tables for people. Columns are aligned by display width (UTF-8; wide East Asian characters count
+// two). Control characters and invalid UTF-8 are shown as '?', so that others' texts cannot control
+// the terminal. On a terminal the widest columns are cut ("…") to fit, and the header is bold.
+// Elsewhere nothing is cut, and no escape is written. Not thread-safe. Out of memory is sticky and
 // makes cs_table_print return false.
 #pragma once
 
