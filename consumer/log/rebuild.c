@@ -14,9 +14,11 @@
 #include "worker/flight.h"
 #include "worker/keycache.h"
 
-#define LEASE_MS       10000 // after a SIGKILL another rebuild waits as long
-#define CLAIM_PAUSE_MS 200
-#define CLAIM_SLACK_MS 2000 // a lease that is not renewed has ended by then
+#define LEASE_MS       10000      // after a SIGKILL another rebuild waits as long
+#define CLAIM_SLACK_MS 2000       // a lease that is not renewed has ended by then
+#ifndef CS_REBUILD_CLAIM_PAUSE_MS // tests/sim has none
+#define CS_REBUILD_CLAIM_PAUSE_MS 200
+#endif
 
 struct cs_rebuilder {
     struct cs_rebuild_env *env;
@@ -147,7 +149,7 @@ static bool claim(struct cs_rebuilder *r, int64_t generation, struct cs_err *err
         if (atomic_load(&r->env->stopping))
             return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "stopped");
         before_ms = left_ms;
-        poll(NULL, 0, CLAIM_PAUSE_MS);
+        poll(NULL, 0, CS_REBUILD_CLAIM_PAUSE_MS);
     }
 }
 

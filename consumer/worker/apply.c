@@ -11,10 +11,12 @@
 // One record never yields so much. batch_memory ends a batch long before.
 #define VALUES_MAX  ((size_t)1024 * 1024 * 1024)
 #define SCRATCH_MAX ((size_t)1024 * 1024)
+#ifndef CS_APPLY_LOAD_KEYS // tests/sim has less of all these
 // For one load. An index counts as many documents.
-#define LOAD_KEYS    4096
-#define INDEX_WEIGHT 512
-#define VALUES_KEPT  ((size_t)8 * 1024 * 1024) // kept for the next batch
+#define CS_APPLY_LOAD_KEYS    4096
+#define CS_APPLY_INDEX_WEIGHT 512
+#define CS_APPLY_VALUES_KEPT  ((size_t)8 * 1024 * 1024) // kept for the next batch
+#endif
 
 void cs_apply_init(struct cs_apply *a) {
     *a = (struct cs_apply){0};
@@ -35,9 +37,9 @@ static bool load_is_large(const struct cs_state *state) {
     const struct cs_needed *needed = NULL;
     size_t n = cs_state_needed(state, &needed);
     size_t weight = n;
-    for (size_t i = 0; i < n && weight < LOAD_KEYS; i++)
-        weight += needed[i].index ? INDEX_WEIGHT : 0;
-    return weight >= LOAD_KEYS;
+    for (size_t i = 0; i < n && weight < CS_APPLY_LOAD_KEYS; i++)
+        weight += needed[i].index ? CS_APPLY_INDEX_WEIGHT : 0;
+    return weight >= CS_APPLY_LOAD_KEYS;
 }
 
 void cs_apply_begin(const struct cs_apply_context *ctx, struct cs_apply *a, const struct cs_position *from,
@@ -50,7 +52,7 @@ void cs_apply_begin(const struct cs_apply_context *ctx, struct cs_apply *a, cons
         memset(a->touched, 0, a->touched_cap * sizeof *a->touched);
     a->outcomes_len = 0;
     a->derived_len = 0;
-    if (a->values.cap > VALUES_KEPT)
+    if (a->values.cap > CS_APPLY_VALUES_KEPT)
         cs_buf_clear(&a->values);
     cs_buf_reset(&a->values);
     a->held = a->held_before_load = cs_state_held(state);

@@ -7,10 +7,13 @@
 #include "certsync/base/text.h"
 #include "certsync/runtime/fault.h"
 
-#define LOADS_MAX 10000 // for one record: each load finds something, or the rules ask in circles
+#ifndef CS_FLIGHT_LOADS // tests/sim has less of all these
+// For one record: each load finds something, or the rules ask in circles.
+#define CS_FLIGHT_LOADS 10000
 // Messages and bytes that the producer gets before it acknowledges. It holds a copy of them.
-#define AT_ONCE      10000
-#define AT_ONCE_SIZE ((size_t)8 * 1024 * 1024)
+#define CS_FLIGHT_AT_ONCE      10000
+#define CS_FLIGHT_AT_ONCE_SIZE ((size_t)8 * 1024 * 1024)
+#endif
 
 // --- where a partition stands
 
@@ -138,7 +141,7 @@ static bool decide(struct cs_flight *f, struct cs_err *err) {
     if (a->decided > f->loads_at)
         f->loads = 0;
     f->loads_at = a->decided;
-    if (++f->loads > LOADS_MAX)
+    if (++f->loads > CS_FLIGHT_LOADS)
         return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
                           "the rules do not come to an end with what they need");
     return begin_load(f, err);
@@ -207,7 +210,7 @@ static bool compare(struct cs_flight *f, bool *ret_waits, struct cs_err *err) {
 
 // --- publish, commit
 
-// Sends up to AT_ONCE messages, from f->sent on.
+// Sends up to CS_FLIGHT_AT_ONCE messages, from f->sent on.
 static bool send_outcomes(struct cs_flight *f, struct cs_err *err) {
     const struct cs_apply *a = &f->apply;
     struct cs_publisher *to = f->env->publisher;
@@ -215,7 +218,8 @@ static bool send_outcomes(struct cs_flight *f, struct cs_err *err) {
     const struct cs_header header = {
         "content-type", {(const uint8_t *)CS_OUTCOME_CONTENT_TYPE, sizeof CS_OUTCOME_CONTENT_TYPE - 1}};
     f->handed_over = 0;
-    for (; f->sent < a->outcomes_len && f->handed_over < AT_ONCE && bytes < AT_ONCE_SIZE; f->sent++) {
+    for (; f->sent < a->outcomes_len && f->handed_over < CS_FLIGHT_AT_ONCE && bytes < CS_FLIGHT_AT_ONCE_SIZE;
+         f->sent++) {
         const struct cs_applied_outcome *o = &a->outcomes[f->sent];
         if (o->n <= f->stand->published)
             continue;
@@ -239,7 +243,8 @@ static bool send_derived(struct cs_flight *f, struct cs_err *err) {
     const struct cs_apply *a = &f->apply;
     struct cs_publisher *to = f->env->publisher;
     size_t bytes = 0;
-    for (size_t n = 0; f->sent < a->derived_len && n < AT_ONCE && bytes < AT_ONCE_SIZE; f->sent++) {
+    for (size_t n = 0; f->sent < a->derived_len && n < CS_FLIGHT_AT_ONCE && bytes < CS_FLIGHT_AT_ONCE_SIZE;
+         f->sent++) {
         const struct cs_applied_derived *d = &a->derived[f->sent];
         // Outcomes are published after the derived events of their batch. So if an outcome is
         // published, they are, too.

@@ -39,13 +39,18 @@ static struct cs_bytes forged(struct sim *s, struct cs_bytes value) {
     abort();
 }
 
-static bool at_ease(struct sim *s, int32_t p, int64_t last) {
-    struct cs_generations g;
-    struct cs_err err;
+static bool nothing_under_way(const struct sim *s) {
     for (int i = 0; i < s->workers_len; i++)
         if (s->workers[i].flying >= 0 || s->workers[i].publisher.len > 0)
             return false;
-    return s->admin->ops->generations(s->admin, p, &g, &err) && g.live_position.outcomes == last && last > 2;
+    return true;
+}
+
+static bool at_ease(struct sim *s, int32_t p, int64_t last) {
+    struct cs_generations g;
+    struct cs_err err;
+    return nothing_under_way(s) && s->admin->ops->generations(s->admin, p, &g, &err) &&
+           g.live_position.outcomes == last && last > 2;
 }
 
 // A catalog in which another deployment's name stands.
@@ -65,6 +70,13 @@ static const struct cs_state *foreign_system(struct cs_state *state) {
     if (!cs_state_keep(state, &err))
         abort();
     return state;
+}
+
+static bool is_behind(struct sim *s, int32_t p) {
+    struct cs_generations g;
+    struct cs_err err;
+    return nothing_under_way(s) && s->admin->ops->generations(s->admin, p, &g, &err) &&
+           g.live_position.next_offset < (int64_t)s->logs[CS_PUBLISH_EVENTS][p].len;
 }
 
 void do_damage(struct sim *s) {
@@ -95,7 +107,13 @@ void do_damage(struct sim *s) {
     } else if (s->damage == FOREIGN && at_ease(s, p, last)) {
         store_restore(s, p, &o.position, foreign_system(o.state));
         s->damage_n = last + 1;
-    } else if (s->damage > GAP && at_ease(s, p, last)) {
+    } else if (s->damage == DELETED && at_ease(s, p, last)) {
+        store_reset(s, p);
+        s->low[p] = 1 + (int64_t)draw(s, (unsigned)first);
+        s->damage_n = last + 1;
+    } else if (s->damage == CIRCLES && is_behind(s, p)) {
+        s->damage_n = last + 1;
+    } else if (s->damage > GAP && s->damage < FOREIGN && at_ease(s, p, last)) {
         struct cs_bytes other = forged(s, l->records[first].value);
         if (s->damage == TRUNCATED)
             l->len = first;
@@ -118,6 +136,36 @@ void add_junk(struct sim *s, int32_t p) {
     if (l->len > 0 && draw(s, 2))
         r = l->records[draw(s, (unsigned)l->len)];
     if (s->damage_n == 0 || s->damaged != p)
-        log_append(s, CS_PUBLISH_OUTCOMES, p, r);
+        for (unsigned n = draw(s, 3) ? 1 : 1 + draw(s, 2 * CS_CURSOR_TAIL); n > 0; n--)
+            log_append(s, CS_PUBLISH_OUTCOMES, p, r);
     tell(s, "somebody writes to the outcomes of partition %d", (int)p);
+}
+
+// How many of them must stay: a catalog stands on them, or may stand there again.
+static int64_t stood_on(struct sim *s, int32_t p) {
+    struct cs_generations g;
+    struct cs_err err;
+    if (!s->admin->ops->generations(s->admin, p, &g, &err))
+        abort();
+    int64_t most = g.live_position.outcomes;
+    if (g.next && g.next_position.outcomes > most)
+        most = g.next_position.outcomes;
+    for (size_t i = 0; i < SNAPSHOTS; i++)
+        if (s->snapshots[p][i].state && s->snapshots[p][i].position.outcomes > most)
+            most = s->snapshots[p][i].position.outcomes;
+    return most;
+}
+
+void lose_outcomes(struct sim *s, int32_t p) {
+    struct sim_log *l = &s->logs[CS_PUBLISH_OUTCOMES][p];
+    int64_t keep = stood_on(s, p);
+    int64_t last = 0;
+    size_t least = 0;
+    if (!nothing_under_way(s) || (s->damage_n && s->damaged == p))
+        return;
+    while (least < l->len && last < keep)
+        last += cs_outcome_number(l->records[least++].value) == last + 1;
+    l->len = least + draw(s, (unsigned)(l->len - least) + 1);
+    tell(s, "outcomes of partition %d are lost behind %lld, where no catalog stands", (int)p,
+         (long long)keep);
 }

@@ -4,14 +4,29 @@
 
 #include "catalog/hot.h"
 #include "sim.h"
+#include "worker/outcome_chain.h"
 
 // An error that whoever fails must set.
 #define UNSET                                                                                                \
     { .kind = CS_ERR_FATAL, .msg = "it failed without an error" }
 
+// Whatever met a fault must say so.
+static void went_on(struct sim *s, const char *what) {
+    if (s->struck)
+        violation(s, "%s goes on after an error", what);
+}
+
+static void check_why(struct sim *s, const char *what, const struct cs_err *err) {
+    if (!s->struck && err->kind == CS_ERR_RETRY && !strstr(err->msg, "got the offsets"))
+        violation(s, "%s fails without a fault: %s", what, err->msg);
+}
+
 static void failed(struct sim_worker *w, int32_t p, const struct cs_err *err) {
     struct sim *s = w->s;
     tell(s, "worker %d, partition %d: %s", w->index, (int)p, err->msg);
+    if (strstr(err->msg, "got the offsets") && !w->publisher.misplaced)
+        violation(s, "worker %d looks again at outcomes that stand where they should: %s", w->index,
+                  err->msg);
     if (w->flying == p) {
         cs_flight_abandon(&w->flight);
         w->flying = -1;
@@ -33,24 +48,56 @@ static void check_foreign(struct sim *s, int32_t p, const struct cs_cursor_tail 
     for (int64_t i = tail->from; i < tail->end; i++)
         if (l->records[i].foreign && n++ == 0)
             first = i;
-    if (s->damage_n == 0 && (tail->foreign != n || tail->foreign_at != first))
+    if (tail->foreign != n || tail->foreign_at != first)
         violation(s, "%lld foreign records are counted, from %lld on, and not %lld from %lld",
                   (long long)tail->foreign, (long long)tail->foreign_at, (long long)n, (long long)first);
+}
+
+// How far the outcomes go, or (copies may hide it) the records in it; and no more is read than is
+// needed.
+static void check_tail(struct sim *s, int32_t p, const struct cs_cursor_tail *tail, int64_t mine) {
+    const struct sim_log *l = &s->logs[CS_PUBLISH_OUTCOMES][p];
+    size_t ignored = 0;
+    bool whole = tail->found && (tail->from < mine || mine == 0);
+    int64_t last = whole ? published(s, p, &ignored) : 0;
+    for (int64_t i = tail->from; i < tail->end && !whole; i++) {
+        int64_t n = cs_outcome_number(l->records[i].value);
+        last = n > last ? n : last;
+    }
+    if (tail->last != last)
+        violation(s, "the outcomes of partition %d are said to go to %lld, and not to %lld", (int)p,
+                  (long long)tail->last, (long long)last);
+    if (mine == 0 && tail->from == 0 && tail->end > 0 && !tail->found)
+        violation(s, "the outcomes of partition %d begin where the catalog does, and are not followed",
+                  (int)p);
+    int64_t short_tail = tail->end - CS_CURSOR_TAIL;
+    if (tail->from != (short_tail > 0 ? short_tail : 0) && tail->from != (mine > 1 ? mine - 1 : 0))
+        violation(s, "the outcomes of partition %d are read from %lld on, with %lld committed", (int)p,
+                  (long long)tail->from, (long long)mine);
 }
 
 static void start(struct sim_worker *w, int32_t p) {
     struct cs_stand *stand = &w->stand[p];
     struct cs_cursor_tail tail;
     struct cs_err err = UNSET;
+    w->s->struck = 0;
+    w->s->impatient = chance(w->s, w->s->faults);
     stand->id = p;
     if (!cs_stand_load(stand, w->catalog, FX_DEPLOYMENT, PARTITIONS, &err) ||
-        !cs_cursor_tail(w->env.outcomes, w->env.apply.rules.crypto, p, &stand->position, 1000, &tail, &err) ||
+        !cs_cursor_tail(w->env.outcomes, w->env.apply.rules.crypto, p, &stand->position,
+                        w->s->impatient ? -1 : 60000, &tail, &err) ||
         !cs_stand_follow(stand, &tail, "cert.outcomes", &err)) {
+        check_why(w->s, "a start", &err);
         failed(w, p, &err);
         return;
     }
+    went_on(w->s, "a start");
     w->state[p] = RUNNING;
-    check_foreign(w->s, p, &tail);
+    w->publisher.due[p] = tail.end;
+    if (w->s->damage_n == 0) {
+        check_foreign(w->s, p, &tail);
+        check_tail(w->s, p, &tail, stand->position.outcomes);
+    }
     tell(w->s, "worker %d starts partition %d at %lld, outcomes %lld of %lld", w->index, (int)p,
          (long long)stand->position.next_offset, (long long)stand->position.outcomes,
          (long long)stand->published);
@@ -87,8 +134,21 @@ static void launch(struct sim_worker *w, int32_t p) {
     }
     w->flying = p;
     tell(s, "worker %d takes %zu records of partition %d from %lld on", w->index, n, (int)p, (long long)next);
+    s->struck = 0;
     if (!cs_flight_begin(&w->flight, &w->stand[p], w->records, n, NULL, &err))
         failed(w, p, &err);
+    else
+        went_on(s, "a take-off");
+}
+
+// A batch ends early where it takes too much memory, and nowhere else.
+static void check_division(struct sim_worker *w) {
+    const struct cs_flight *f = &w->flight;
+    size_t memory = w->env.apply.batch_memory;
+    size_t must = memory == 1 ? 1 : f->len;
+    if (!f->cut && f->apply.decided != must && (memory <= 1 || memory >= 1 << 20))
+        violation(w->s, "worker %d decides %zu of %zu records with %zu bytes of memory", w->index,
+                  f->apply.decided, f->len, memory);
 }
 
 static void landed(struct sim_worker *w, int32_t p) {
@@ -99,10 +159,26 @@ static void landed(struct sim_worker *w, int32_t p) {
     tell(w->s, "worker %d has committed partition %d up to %lld", w->index, (int)p,
          (long long)w->stand[p].position.next_offset);
     judge_committed(w->s, p, &w->stand[p].position);
+    check_division(w);
+    if (w->publisher.misplaced)
+        violation(w->s, "worker %d commits on outcomes that stand elsewhere", w->index);
+    if ((w->stand[p].stream != NULL) != (w->stand[p].position.outcomes < w->stand[p].published))
+        violation(w->s, "worker %d, partition %d: it reads published outcomes where there are none, or none",
+                  w->index, (int)p);
     if (!cut)
         return;
     err.kind = err.kind == CS_ERR_RETRY ? CS_ERR_RETRY : CS_ERR_FATAL;
     failed(w, p, &err);
+}
+
+// That one of two steps of a flight is another one is told, and where there is none it is waited.
+static void check_progress(struct sim_worker *w, const struct cs_flight *before, enum cs_flight_step step) {
+    const struct cs_flight *f = &w->flight;
+    bool moved = f->phase != before->phase || f->compared != before->compared || f->sent != before->sent ||
+                 f->loads != before->loads;
+    if ((step == CS_FLIGHT_WENT_ON && !moved) || (step == CS_FLIGHT_WAITS && moved))
+        violation(w->s, "worker %d says that it %s, in phase %d", w->index, moved ? "waits" : "goes on",
+                  (int)f->phase);
 }
 
 static void fly(struct sim_worker *w) {
@@ -111,12 +187,19 @@ static void fly(struct sim_worker *w) {
     enum cs_flight_step step;
     struct cs_err err = UNSET;
     int32_t p = w->flying;
-    enum cs_flight_phase phase = w->flight.phase;
-    if (!cs_flight_advance(&w->flight, w->s->healing, &step, &err)) {
+    struct cs_flight before = w->flight;
+    w->s->struck = 0;
+    w->s->may_wait = w->s->healing;
+    bool ok = cs_flight_advance(&w->flight, w->s->healing, &step, &err);
+    w->s->may_wait = true;
+    if (!ok) {
+        check_why(w->s, "a flight", &err);
         failed(w, p, &err);
         return;
     }
-    if (w->flight.phase != phase && step == CS_FLIGHT_WENT_ON)
+    went_on(w->s, "a flight");
+    check_progress(w, &before, step);
+    if (w->flight.phase != before.phase && step == CS_FLIGHT_WENT_ON)
         tell(w->s, "worker %d %s", w->index, names[w->flight.phase]);
     if (step == CS_FLIGHT_MOVED) {
         cs_err_set(&err, CS_ERR_RETRY, CS_CODE_NONE, "the position was moved");
@@ -203,8 +286,11 @@ static bool rebuild_tries(struct sim *s, struct sim_rebuilder *sr, int32_t p, in
         atomic_store(&sr->env.stopping, i < 3 && chance(s, 2 * s->faults));
         size_t ignored = 0;
         int64_t must = published(s, p, &ignored);
+        catalog_alone(sr->catalog);
+        s->struck = 0;
         if (cs_rebuilder_begin(sr->r, p, generation, &err) && cs_rebuilder_follow(sr->r, &err)) {
-            bool wrong = s->damaged == p && s->damage_n && s->damage <= GAP;
+            bool wrong = s->damaged == p && s->damage_n && (s->damage <= GAP || s->damage == DELETED);
+            went_on(s, "a rebuild");
             if (wrong || cs_rebuilder_position(sr->r)->outcomes < must)
                 violation(s, "a rebuild of partition %d ends well at outcome %lld, with %lld published%s",
                           (int)p, (long long)cs_rebuilder_position(sr->r)->outcomes, (long long)must,
@@ -212,6 +298,10 @@ static bool rebuild_tries(struct sim *s, struct sim_rebuilder *sr, int32_t p, in
             return true;
         }
         tell(s, "  rebuild: %s", err.msg);
+        if (err.kind == CS_ERR_CONFIG && s->rival) {
+            s->rival = false;
+            return false;
+        }
         if (err.kind != CS_ERR_RETRY) {
             if (s->damaged != p || s->damage_n == 0)
                 violation(s, "a rebuild of partition %d fails: %s", (int)p, err.msg);
@@ -230,8 +320,11 @@ static void try_promote(struct sim *s, struct cs_rebuilder *r, int32_t p, int64_
     int64_t most = draw(s, 3);
     int64_t behind = -1;
     bool done = false;
-    if (!cs_rebuilder_promote(r, most, &behind, &done, &err) ||
-        !s->admin->ops->generations(s->admin, p, &g, &err))
+    s->struck = 0;
+    bool ok = cs_rebuilder_promote(r, most, &behind, &done, &err);
+    if (ok)
+        went_on(s, "a promotion");
+    if (!ok || !s->admin->ops->generations(s->admin, p, &g, &err))
         return;
     tell(s, "  %lld behind: %s", (long long)behind, done ? "promoted" : "not promoted");
     if (done != (g.live == generation) || (done && behind > most))

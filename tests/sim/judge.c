@@ -164,7 +164,7 @@ static bool is_published_again(const struct sim *s, const struct sim_log *l) {
 void judge_committed(struct sim *s, int32_t partition, const struct cs_position *at) {
     const struct sim_log *l = &s->logs[CS_PUBLISH_OUTCOMES][partition];
     uint8_t sha256[32];
-    if (s->damaged == partition && s->damage_n && s->damage != RULESET && at->outcomes >= s->damage_n &&
+    if (s->damaged == partition && s->damage_n && s->damage < CIRCLES && at->outcomes >= s->damage_n &&
         !is_published_again(s, l))
         violation(s, "partition %d is committed up to outcome %lld, but %lld is damaged", (int)partition,
                   (long long)at->outcomes, (long long)s->damage_n);

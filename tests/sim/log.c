@@ -47,7 +47,7 @@ static bool topic_bounds(struct cs_topic *t, int32_t partition, int64_t timeout_
                          int64_t *ret_high, struct cs_err *err) {
     struct sim *s = ((struct topic *)t)->s;
     (void)timeout_ms;
-    *ret_low = 0;
+    *ret_low = s->low[partition];
     *ret_high = (int64_t)s->logs[CS_PUBLISH_OUTCOMES][partition].len;
     return !fault(s, "the end of the outcomes is not told", err);
 }
@@ -55,11 +55,12 @@ static bool topic_bounds(struct cs_topic *t, int32_t partition, int64_t timeout_
 static bool topic_open(struct cs_topic *t, int32_t partition, int64_t from, int64_t end,
                        struct cs_topic_stream **ret, struct cs_err *err) {
     struct stream *st = NULL;
-    if (fault(((struct topic *)t)->s, "outcomes cannot be read", err))
+    struct sim *s = ((struct topic *)t)->s;
+    if (fault(s, "outcomes cannot be read", err))
         return false;
     st = calloc(1, sizeof *st);
     st->base = (struct cs_topic_stream){t, partition};
-    st->next = from;
+    st->next = from > s->low[partition] ? from : s->low[partition];
     st->end = end;
     *ret = &st->base;
     return true;
@@ -70,13 +71,15 @@ static bool topic_next(struct cs_topic_stream *base, int timeout_ms, enum cs_top
     struct stream *st = (struct stream *)base;
     struct sim *s = ((struct topic *)base->topic)->s;
     *ret_step = CS_TOPIC_END;
-    if (st->next >= st->end)
+    if (st->next >= st->end || st->next >= (int64_t)s->logs[CS_PUBLISH_OUTCOMES][base->partition].len)
         return true;
     if (fault(s, "an outcome does not arrive", err))
         return false;
     *ret_step = CS_TOPIC_WAIT;
-    if (timeout_ms == 0 && chance(s, s->faults))
+    if (chance(s, s->faults)) {
+        s->struck += timeout_ms > 0 && s->impatient;
         return true;
+    }
     *ret_step = CS_TOPIC_RECORD;
     *ret = record_at(&s->logs[CS_PUBLISH_OUTCOMES][base->partition], base->partition, (size_t)st->next++);
     return true;
@@ -112,7 +115,7 @@ static bool log_bounds(struct cs_log *l, int32_t partition, int64_t *ret_low, in
                        struct cs_err *err) {
     struct log *log = (struct log *)l;
     meanwhile(log->s);
-    *ret_low = 0;
+    *ret_low = log->topic == CS_PUBLISH_OUTCOMES ? log->s->low[partition] : 0;
     *ret_high = (int64_t)log->s->logs[log->topic][partition].len;
     return !fault(log->s, "the end of a log is not told", err);
 }
@@ -155,16 +158,25 @@ static bool sim_send(struct cs_publisher *base, const struct cs_publish_message 
     struct sim_publisher *p = (struct sim_publisher *)base;
     if (fault(p->s, "the producer takes nothing", err))
         return false;
-    if (p->len == CS_ARRAY_LEN(p->queue))
+    if (p->len == CS_ARRAY_LEN(p->queue)) {
+        p->s->struck++;
         return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "the producer's queue is full");
+    }
+    if (p->misplaced)
+        violation(p->s, "something is published on outcomes that stand elsewhere");
     if (p->sent == 0) { // a new batch
         p->batch++;
-        p->acknowledged = 0;
+        p->acknowledged = p->bytes = 0;
         p->failed = p->unknown = false;
         p->first = INT64_MAX;
         p->last = -1;
     }
+    p->topic = m->topic;
+    p->partition = m->partition;
+    if (p->sent == CS_FLIGHT_AT_ONCE || p->bytes >= CS_FLIGHT_AT_ONCE_SIZE)
+        violation(p->s, "the producer has %zu messages already, of %zu bytes", p->sent, p->bytes);
     p->sent++;
+    p->bytes += m->value.len;
     p->queue[p->len++] = (struct sim_message){
         .topic = m->topic,
         .partition = m->partition,
@@ -178,16 +190,30 @@ static bool sim_send(struct cs_publisher *base, const struct cs_publish_message 
     return true;
 }
 
+// Outcomes belong right behind those before them.
+static void note_places(struct sim_publisher *p) {
+    if (p->topic != CS_PUBLISH_OUTCOMES)
+        return;
+    int64_t *due = &p->due[p->partition];
+    bool known = !p->unknown;
+    p->misplaced = known && ((*due >= 0 && p->first != *due) || p->last - p->first != (int64_t)p->sent - 1);
+    *due = known ? p->last + 1 : -1;
+}
+
 static bool sim_pending(struct cs_publisher *base, size_t *ret, struct cs_err *err) {
     struct sim_publisher *p = (struct sim_publisher *)base;
     if (p->failed) { // the producer is made anew: what it had is gone
         p->failed = false;
         p->sent = p->acknowledged = p->len = 0;
+        p->s->struck++;
         return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "an acknowledgement was lost");
     }
     *ret = p->sent - p->acknowledged;
-    if (*ret == 0)
-        p->sent = p->acknowledged = 0;
+    if (*ret > 0)
+        return true;
+    if (p->sent > 0)
+        note_places(p);
+    p->sent = p->acknowledged = 0;
     return true;
 }
 
@@ -201,6 +227,7 @@ static bool sim_places(const struct cs_publisher *base, int64_t *ret_first, int6
 static void sim_abandon(struct cs_publisher *base) {
     struct sim_publisher *p = (struct sim_publisher *)base;
     p->sent = p->acknowledged = 0;
+    p->misplaced = false;
     p->batch++;
 }
 

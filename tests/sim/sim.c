@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -35,6 +36,7 @@ bool chance(struct sim *s, unsigned in_1000) {
 bool fault(struct sim *s, const char *what, struct cs_err *err) {
     if (!chance(s, s->faults))
         return false;
+    s->struck++;
     cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "a fault: %s", what);
     return true;
 }
@@ -147,6 +149,8 @@ static void ordinary_step(struct sim *s) {
 }
 
 void meanwhile(struct sim *s) {
+    unsigned struck = s->struck;
+    bool may_wait = s->may_wait;
     if (s->depth > 1 || s->healing)
         return;
     s->depth++;
@@ -155,6 +159,8 @@ void meanwhile(struct sim *s) {
     for (unsigned n = draw(s, 3); n > 0; n--)
         ordinary_step(s);
     s->depth--;
+    s->struck = struck;
+    s->may_wait = may_wait;
 }
 
 // What it had sent may be lost with it.
@@ -207,13 +213,15 @@ static void step(struct sim *s) {
     } else if (what == 98) {
         lose_data(s, p);
     } else if (draw(s, 6) == 0) {
-        if (s->damage > GAP && s->damaged == p)
+        if (s->damage > GAP && s->damage != DELETED && s->damaged == p)
             return; // it would mend it
         s->depth++;
         rebuild_whole(s, &s->rebuilders[draw(s, REBUILDERS)], p);
         s->depth--;
     } else if (draw(s, 3) == 0) {
         add_junk(s, p);
+    } else {
+        lose_outcomes(s, p);
     }
 }
 
@@ -233,7 +241,9 @@ static bool partition_rests(struct sim *s, int32_t p) {
         abort();
     bool damaged = s->damaged == p && s->damage_n;
     bool at_end = g.live_position.next_offset == (int64_t)s->logs[CS_PUBLISH_EVENTS][p].len;
-    return damaged && all_stopped(s, p) ? true : at_end && (!damaged || s->damage == FORGED_KEY);
+    return damaged && all_stopped(s, p)
+               ? true
+               : at_end && (!damaged || s->damage == FORGED_KEY || s->damage == CIRCLES);
 }
 
 static bool rests(struct sim *s) {
@@ -305,6 +315,9 @@ static void begin(struct sim *s) {
     s->steps = 0;
     s->healing = s->closed = false;
     s->depth = 0;
+    s->rival = false;
+    s->may_wait = true;
+    memset(s->low, 0, sizeof s->low);
     s->violation[0] = '\0';
     s->arena_len = s->arena_floor;
     s->faults = faults[draw(s, CS_ARRAY_LEN(faults))];
@@ -355,7 +368,7 @@ static bool run(struct sim *s, uint64_t seed) {
 
 struct options {
     uint64_t runs, seed;
-    int jobs;
+    int jobs, patience;
     int64_t seconds;
     bool tell, loud;
 };
@@ -426,15 +439,29 @@ static void sim_free(struct sim *s) {
     free(s);
 }
 
+static char endless[64]; // what is said of the run where it does not end
+
+static void no_end(int sig) {
+    (void)sig;
+    if (write(STDERR_FILENO, endless, strlen(endless)) >= 0)
+        _exit(1);
+    _exit(2);
+}
+
 static struct tally run_some(const struct options *o, int job, int64_t until_s) {
     struct tally t = {0};
     struct sim_pool pool;
     pool_make(&pool);
+    signal(SIGALRM, no_end);
+    snprintf(endless, sizeof endless, "the first rebuilds do not end\n");
+    alarm((unsigned)o->patience);
     struct sim *s = sim_new(&pool, o->tell);
     for (uint64_t i = (uint64_t)job; i < o->runs && t.failures < 3; i += (uint64_t)o->jobs) {
         if (o->seconds && now_s() >= until_s)
             break;
         t.runs++;
+        snprintf(endless, sizeof endless, "seed %" PRIu64 ": it does not end\n", o->seed + i);
+        alarm((unsigned)o->patience);
         if (!run(s, o->seed + i)) {
             if (t.failures++ == 0)
                 t.first_failure = s->seed;
@@ -442,6 +469,7 @@ static struct tally run_some(const struct options *o, int job, int64_t until_s) 
         }
         t.steps += s->steps;
     }
+    alarm(0);
     sim_free(s);
     pool_free(&pool);
     return t;
@@ -488,10 +516,12 @@ static struct tally run_all(const struct options *o) {
 }
 
 static void usage(FILE *out) {
-    fputs("usage: certsync-sim [--runs N] [--seed N | --seed today] [--seconds N] [--jobs N] [--steps]\n\n"
+    fputs("usage: certsync-sim [--runs N] [--seed N | --seed today] [--seconds N] [--patience N]\n"
+          "                    [--jobs N] [--steps]\n\n"
           "  --runs N     how many runs (1000)\n"
           "  --seed N     of the first run, each other one has the next (1); today: others each day\n"
           "  --seconds N  begin no run after so long\n"
+          "  --patience N seconds that a run may take (60); they take a few milliseconds\n"
           "  --jobs N     processes (the cores)\n"
           "  --steps      tell each step: with --runs 1, of a run that failed\n",
           out);
@@ -515,10 +545,11 @@ static uint64_t seed_of(const char *text) {
 }
 
 int main(int argc, char **argv) {
-    static const struct option names[] = {
-        {"runs", 1, NULL, 'r'},  {"seed", 1, NULL, 's'}, {"seconds", 1, NULL, 't'}, {"jobs", 1, NULL, 'j'},
-        {"steps", 0, NULL, 'e'}, {"help", 0, NULL, 'h'}, {NULL, 0, NULL, 0}};
-    struct options o = {.runs = 1000, .seed = 1, .jobs = (int)sysconf(_SC_NPROCESSORS_ONLN)};
+    static const struct option names[] = {{"runs", 1, NULL, 'r'},    {"seed", 1, NULL, 's'},
+                                          {"seconds", 1, NULL, 't'}, {"patience", 1, NULL, 'p'},
+                                          {"jobs", 1, NULL, 'j'},    {"steps", 0, NULL, 'e'},
+                                          {"help", 0, NULL, 'h'},    {NULL, 0, NULL, 0}};
+    struct options o = {.runs = 1000, .seed = 1, .patience = 60, .jobs = (int)sysconf(_SC_NPROCESSORS_ONLN)};
     int64_t began_s = now_s();
     for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;)
         switch (c) {
@@ -530,6 +561,9 @@ int main(int argc, char **argv) {
             break;
         case 't':
             o.seconds = (int64_t)number(optarg);
+            break;
+        case 'p':
+            o.patience = (int)number(optarg);
             break;
         case 'j':
             o.jobs = (int)number(optarg);

@@ -79,9 +79,13 @@ struct sim_publisher {
     struct sim *s;
     struct sim_message queue[256];
     size_t len;
-    size_t batch, sent, acknowledged;
+    size_t batch, sent, acknowledged, bytes;
     int64_t first, last;
+    int64_t due[PARTITIONS];     // offset that the next outcome should get; -1: not known
+    enum cs_publish_topic topic; // of the batch
+    int32_t partition;           // of its last message
     bool unknown, failed;
+    bool misplaced; // outcomes did not get their offsets: nothing more may come of them
 };
 void publisher_init(struct sim_publisher *p, struct sim *s);
 // The broker takes up to n messages, or loses what is left; the caller may not hear of it.
@@ -100,6 +104,7 @@ struct sim_snapshot {
 // or none.
 struct cs_catalog *sim_catalog(struct sim *s, bool rebuild);
 void catalog_on(struct cs_catalog *c, struct cs_memory_store *store);
+void catalog_alone(struct cs_catalog *c); // no other rebuild is at work
 void store_snapshot(struct sim *s, int32_t partition);
 void store_reset(struct sim *s, int32_t partition);
 void store_reset_next(struct sim *s, int32_t partition); // what a rebuild has made
@@ -171,6 +176,8 @@ enum sim_damage {
     TRUNCATED, // the last ones are gone
     REPLACED,  // the last one is another
     FOREIGN,   // not of the outcomes: the catalog is another deployment's
+    DELETED,   // the first ones are gone, and the catalog is empty
+    CIRCLES,   // not of the outcomes: the catalog answers loads, and never with what was asked for
     RULESET,   // not damage: a record that this release cannot judge
 };
 // Outcomes from damage_n on are wrong from then on; where that cannot be now, nothing is done.
@@ -178,6 +185,8 @@ void do_damage(struct sim *s);
 // How far the outcomes go; *ret_first: where the last number stands first.
 int64_t published(struct sim *s, int32_t partition, size_t *ret_first);
 void add_junk(struct sim *s, int32_t partition);
+// The last outcomes are gone, and no catalog stands on them.
+void lose_outcomes(struct sim *s, int32_t partition);
 
 // --- sim.c
 
@@ -190,9 +199,15 @@ struct sim {
     bool healing;
     bool closed; // nothing may be published any more
     int depth;   // of steps within a rebuild
+    // Faults of what goes on now: whoever meets one must not go on.
+    unsigned struck;
+    bool may_wait;  // for the catalog
+    bool impatient; // for the end of the outcomes
+    bool rival;     // another rebuild lives
     struct cs_memory_store *store;
     struct cs_catalog *admin; // without faults
     struct sim_log logs[2][PARTITIONS];
+    int64_t low[PARTITIONS]; // where outcomes begin
     struct sim_worker workers[WORKERS];
     int workers_len;
     struct sim_rebuilder rebuilders[REBUILDERS];

@@ -4,11 +4,17 @@
 
 #include "sim.h"
 
+#define GONE (-1) // another rebuild: its lease has run out
+
 struct catalog {
     struct cs_catalog base;
     struct cs_catalog *inner;
     struct sim *s;
-    bool rebuild; // others go on during its steps
+    bool rebuild;         // others go on during its steps
+    bool answered;        // what is under way
+    int rival;            // another rebuild has the claim, and is asked so often
+    bool rival_lives;     // and renews it at last
+    struct cs_state *own; // loaded instead of what was asked for
 };
 
 #define INNER(c) (((struct catalog *)(c))->inner)
@@ -27,31 +33,52 @@ static bool fails(struct cs_catalog *c, const char *what, struct cs_err *err) {
     return true;
 }
 
+// What begins something returns at once; its end waits.
+static void begins(struct cs_catalog *c) {
+    ((struct catalog *)c)->answered = false;
+}
+
+static void ends(struct cs_catalog *c) {
+    const struct catalog *self = (struct catalog *)c;
+    if (!self->rebuild && !self->answered && !SIM(c)->may_wait)
+        violation(SIM(c), "it waits for the catalog, and was told not to");
+}
+
 static bool load_begin(struct cs_catalog *c, int32_t partition, struct cs_state *state, struct cs_err *err) {
+    struct catalog *self = (struct catalog *)c;
+    const struct sim *s = SIM(c);
+    begins(c);
+    if (s->damage == CIRCLES && s->damage_n && s->damaged == partition && !self->rebuild)
+        state = self->own;
     return !fails(c, "a load does not begin", err) &&
            INNER(c)->ops->load_begin(INNER(c), partition, state, err);
 }
 
 static bool load_end(struct cs_catalog *c, struct cs_position *ret, bool *ret_moved, struct cs_err *err) {
     others(c);
+    ends(c);
     return !fails(c, "a load fails", err) && INNER(c)->ops->load_end(INNER(c), ret, ret_moved, err);
 }
 
 static bool commit_begin(struct cs_catalog *c, int32_t partition, const struct cs_state *state,
                          const struct cs_position *from, const struct cs_position *to, struct cs_err *err) {
     others(c);
+    begins(c);
     return !fails(c, "a commit is refused", err) &&
            INNER(c)->ops->commit_begin(INNER(c), partition, state, from, to, err);
 }
 
 // The commit may have happened.
 static bool commit_end(struct cs_catalog *c, bool *ret_moved, struct cs_err *err) {
+    ends(c);
     return !fails(c, "the answer to a commit is lost", err) &&
            INNER(c)->ops->commit_end(INNER(c), ret_moved, err);
 }
 
 static bool catalog_poll(struct cs_catalog *c) {
-    return SIM(c)->healing || chance(SIM(c), 700);
+    bool *answered = &((struct catalog *)c)->answered;
+    *answered |= SIM(c)->healing || chance(SIM(c), 700);
+    return *answered;
 }
 
 static void cancel(struct cs_catalog *c) {
@@ -73,8 +100,36 @@ static bool generations(struct cs_catalog *c, int32_t partition, struct cs_gener
            INNER(c)->ops->generations(INNER(c), partition, ret, err);
 }
 
+// The lease of one that was killed runs out. One that lives renews it: it lasts longer than it did.
+static bool rival_has_it(struct catalog *self, int64_t lease_ms, int64_t *ret_left_ms) {
+    struct sim *s = self->s;
+    if (s->rival)
+        violation(s, "another rebuild lives, and is asked again for its claim");
+    if (self->rival == 0 && chance(s, 2 * s->faults)) {
+        self->rival = 1 + (int)draw(s, 4);
+        self->rival_lives = self->rival > 1 && draw(s, 2);
+        tell(s, "  another rebuild %s", self->rival_lives ? "is at work" : "was killed");
+        for (size_t i = 0; i < REBUILDERS && draw(s, 3) == 0; i++)
+            atomic_store(&s->rebuilders[i].env.stopping, true); // while it waits
+    }
+    if (self->rival <= 0) {
+        self->rival = 0;
+        return false;
+    }
+    *ret_left_ms = --self->rival * 200 + 1;
+    s->rival = self->rival == 0 && self->rival_lives;
+    if (s->rival)
+        *ret_left_ms = lease_ms;
+    else if (self->rival == 0)
+        self->rival = GONE;
+    return true;
+}
+
 static bool claim(struct cs_catalog *c, int32_t partition, int64_t number, int64_t lease_ms,
                   bool *ret_claimed, int64_t *ret_left_ms, struct cs_err *err) {
+    *ret_claimed = false;
+    if (rival_has_it((struct catalog *)c, lease_ms, ret_left_ms))
+        return true;
     return !fails(c, "a claim fails", err) &&
            INNER(c)->ops->claim(INNER(c), partition, number, lease_ms, ret_claimed, ret_left_ms, err);
 }
@@ -92,6 +147,7 @@ static bool promote(struct cs_catalog *c, int32_t partition, const struct cs_pos
 
 static void catalog_free(struct cs_catalog *c) {
     cs_catalog_free(INNER(c));
+    cs_state_free(((struct catalog *)c)->own);
     free(c);
 }
 
@@ -110,6 +166,9 @@ struct cs_catalog *sim_catalog(struct sim *s, bool rebuild) {
                                               .promote = promote,
                                               .free = catalog_free};
     struct catalog *c = calloc(1, sizeof *c);
+    struct cs_err err;
+    if (!cs_state_new(false, &c->own, &err))
+        abort();
     c->base.ops = &ops;
     c->s = s;
     c->rebuild = rebuild;
@@ -118,10 +177,15 @@ struct cs_catalog *sim_catalog(struct sim *s, bool rebuild) {
     return &c->base;
 }
 
+void catalog_alone(struct cs_catalog *c) {
+    ((struct catalog *)c)->rival = 0;
+}
+
 void catalog_on(struct cs_catalog *c, struct cs_memory_store *store) {
     struct cs_err err;
     cs_catalog_free(INNER(c));
     INNER(c) = NULL;
+    catalog_alone(c);
     if (store && !cs_catalog_memory_new(store, &INNER(c), &err))
         abort();
 }
