@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The settings of certsync-consumer: one table, from which parsing, --help and the documentation
-// come. A loaded struct is read-only; SIGHUP loads a new one.
+// The settings of certsync-consumer: one table. Parsing, --help and the documentation come from it.
+// A loaded struct is read-only; SIGHUP loads a new one.
 #pragma once
 
 #include "certsync/runtime/kafka.h"
@@ -55,14 +55,14 @@ extern const struct cs_settings_table cs_consumer_settings_table;
 // redis.sentinel_master.
 CS_MUST_USE bool cs_settings_redis(const struct cs_consumer_settings *s, struct cs_redis_access *ret,
                                    struct cs_err *err);
-// How many threads share that many partitions: no more than there are partitions.
+// How many threads share that many partitions: never more than partitions.
 int cs_settings_workers(const struct cs_consumer_settings *s, int32_t partitions);
-// Bytes that what comes of a batch, and what it loads, may take before the batch is committed in
-// parts (apply.h).
+// Bytes that a batch's results, and the documents it loads, may take before the batch is committed
+// in parts (apply.h).
 static inline size_t cs_settings_batch_memory(const struct cs_consumer_settings *s) {
     return (size_t)s->batch_bytes * 4;
 }
-// Files and sockets that a process with these settings may have open, whatever the number of
+// How many files and sockets a process with these settings may have open, for any number of
 // partitions.
 uint64_t cs_settings_files(const struct cs_consumer_settings *s);
 // Raises the limit of open files to that (fdlimit.h).

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Inside the API: a call is one request under an account, taken from its token to its answer
-// through steps. Each step gets the reply of Redis that the step before asked for, and does exactly
-// one thing: asks again, answers, or parks (api/wait.c). A call has at most one question under way;
-// Redis being away, error replies and clients that leave are dealt with between the steps, once.
+// Inside the API. A call is one request under an account. Steps lead it from its token to its
+// answer. Each step gets the reply of Redis that the step before asked for. It does exactly one
+// thing: asks again, answers, or parks (api/wait.c). A call has at most one question under way. The
+// code between the steps handles, once for all: Redis being away, error replies, clients that
+// leave.
 //
-// A call reads one generation of its partition's catalog (catalog.h): the one that the API believes
-// to be live. With every question it asks, in one transaction, which one is, and where the catalog
-// stands. Where another is live the call begins anew with that one; nothing of what it read before
-// is used. Where the catalog stands before what was published it is not answered from
+// A call reads one generation of its partition's catalog (catalog.h): the one that the API takes
+// for live. With every question it asks, in one transaction, which generation is live, and the
+// catalog's position. If another one is live, the call begins again with that one, and uses nothing
+// that it read before. If the position is behind what was published, it is not used for an answer
 // (api/freshness.c).
 #pragma once
 
@@ -23,9 +24,9 @@
 #include "certsync/runtime/http.h"
 
 #define API_COMMAND_MAX ((size_t)1 << 20)   // bytes of one command for Redis
-#define API_DOCS_MAX    50                  // documents of one step: bounds what one turn of the loop decodes
+#define API_DOCS_MAX    50                  // documents of one step: a bound for one turn of the loop
 #define API_MEMBERS_MAX 1000                // index members of one step
-#define API_STEPS_MAX   40                  // index steps of one request: then a short page with a cursor
+#define API_STEPS_MAX   40                  // index steps of one request; then a short page with a cursor
 #define API_PAGE_BYTES  ((size_t)512 << 10) // a page ends early beyond this
 #define API_BODY_MAX    ((size_t)8 << 20)
 #define API_LIMIT       100 // defaults and bounds of ?limit=
@@ -56,8 +57,8 @@ struct api_call {
     struct cs_api *api;
     struct cs_http_request *req; // NULL once answered, or when the client has left
     const struct api_endpoint *endpoint;
-    cs_account_id account; // "" where the path's is not the form of one, and with API_DEPLOYMENT
-    int32_t partition;     // the account's; with API_DEPLOYMENT the one that this page is about
+    cs_account_id account; // "" if the path's is malformed, and with API_DEPLOYMENT
+    int32_t partition;     // the account's; with API_DEPLOYMENT that of this page
     struct cs_token token;
     enum api_role role;
     bool own_events_only; // of outcomes
@@ -68,7 +69,7 @@ struct api_call {
     struct { // the question under way
         int32_t partition;
         int64_t generation;
-        bool one; // of one key: its document is the reply
+        bool one; // of one key: the reply is its document
     } asked;
     void *state; // of the endpoint
     void (*state_free)(void *state);
@@ -86,7 +87,7 @@ struct cs_api {
     struct api_look *look;
     struct api_freshness *freshness;
     struct api_call *calls;
-    int64_t *generations; // by partition: the one believed to be live
+    int64_t *generations; // by partition: the one taken for live
     bool stopping;
     struct cs_metric *requests;
     struct cs_metric *seconds;
@@ -95,25 +96,26 @@ struct cs_api {
 
 // ---- api/call.c: calls
 
-// Handler of every route under an account: makes the call, checks its token, then endpoint->begin.
+// Handler of every route under an account: makes the call, checks its token, then calls
+// endpoint->begin.
 void api_call_start(struct cs_http_request *req, const struct api_endpoint *endpoint);
-// Frees calls whose question is answered by nobody any more (cs_api_free).
+// Frees calls with a question that nobody will answer any more (cs_api_free).
 void api_calls_free(struct cs_api *api);
 int64_t api_now_s(const struct cs_api *api);
 
-// Keys are written as in entry.h; what comes before them in Redis is put there by itself, of the
-// generation that the call reads.
+// Keys are written as in entry.h. Their prefix in Redis is added here, with the generation that the
+// call reads.
 void api_put_key(struct cs_buf *command, const struct api_call *call, int32_t partition, const char *key);
-// The same, of any generation; 0: a key of the partition as a whole.
+// The same, for any generation; 0: a key of the whole partition.
 void api_put_key_of(struct cs_buf *command, const struct cs_api *api, int32_t partition, int64_t generation,
                     const char *key);
-// The generation that a reply of its key tells; 0 where it tells none.
+// The generation in a reply of its key; 0 if there is none.
 int64_t api_generation(const redisReply *reply);
-// Asks; the reply goes to next, unless it is an error. Answers 503 by itself where it cannot.
+// Asks. The reply goes to next, unless it is an error. If it cannot ask, it answers 503 itself.
 void api_ask(struct api_call *call, const struct cs_buf *command, api_step next);
-// The same of another partition than the call's own.
+// The same for another partition than the call's own.
 void api_ask_of(struct api_call *call, int32_t partition, const struct cs_buf *command, api_step next);
-// Asks one key: GET, or what command names.
+// Asks for one key: with GET, or with the given command.
 void api_ask_key(struct api_call *call, api_step next, const char *key);
 
 // Answers; the call is freed when its step returns.
@@ -122,7 +124,7 @@ void api_problem(struct api_call *call, int status, const char *code, const char
 void api_not_found(struct api_call *call, enum cs_code code); // 404 with the code's sentence
 void api_redis_away(struct api_call *call);                   // 503, Retry-After
 void api_busy(struct api_call *call, const char *why);        // 503, Retry-After
-// The catalog holds what cannot be read: 500, logged.
+// The catalog holds what cannot be read: answers 500, and logs.
 void api_unreadable(struct api_call *call, const struct cs_err *err);
 // After a step outside of a reply (a timer, a message): frees the call if it is answered.
 void api_call_settle(struct api_call *call);
@@ -151,16 +153,16 @@ struct api_page {
 };
 // Reads ?limit= and ?cursor= of a listing of this kind (one letter). False: answered with 400.
 CS_MUST_USE bool api_page_read(struct api_call *call, char kind, struct api_page *page);
-// Of a listing that goes over the partitions: where its cursor is. 0 without a cursor, and where it
-// is none.
+// For a listing that goes through the partitions: where its cursor is. 0 without a cursor, or with
+// an invalid one.
 int32_t api_page_partition(const struct api_call *call, char kind);
 // "next":"…" after the list.
 void api_page_put_next(struct cs_buf *json, char kind, const struct api_page *page);
 // A whole number of a query parameter; the default where it is absent. False: answered with 400.
 CS_MUST_USE bool api_query_int(struct api_call *call, const char *name, int64_t def, int64_t min, int64_t max,
                                int64_t *ret);
-// ZRANGEBYLEX of a whole index of the account (without one: of the partition), or of what begins
-// with prefix, from the page's cursor on.
+// ZRANGEBYLEX of a whole index of the account (without one: of the partition), or of members that
+// begin with prefix, from the page's cursor on.
 void api_page_put_lex(struct cs_buf *command, const struct api_call *call, const struct api_page *page,
                       enum cs_kind index, const char *prefix, int64_t count);
 
@@ -199,7 +201,7 @@ void api_item_of_shared(const struct cs_shared_in *in, struct api_item *ret);
 enum api_status api_item_status(const struct cs_cert_summary *s, int64_t now_s, int64_t within_days);
 // Members of the object, without its braces and its shares.
 void api_item_put(struct cs_buf *json, const struct api_item *item, int64_t now_s, int64_t within_days);
-// {"to":…,"share":…,"state":…,"version":…}; nothing where the document is gone.
+// {"to":…,"share":…,"state":…,"version":…}; nothing if the document is gone.
 void api_item_put_share(struct cs_buf *json, const redisReply *share_doc);
 void api_put_time_s(struct cs_buf *json, const char *name, int64_t time_s);
 void api_put_time_ms(struct cs_buf *json, const char *name, int64_t time_ms);
@@ -214,21 +216,20 @@ struct api_found {
     bool exists; // and this caller may see it
     bool final;
 };
-// What an outcome document says to this call; doc may be nil. False: cannot be read.
+// What an outcome document says to this call. doc may be nil. False: it cannot be read.
 CS_MUST_USE bool api_outcome_look(const struct api_call *call, struct cs_bytes doc, struct api_found *ret,
                                   struct cs_err *err);
 void api_outcome_answer(struct api_call *call, struct cs_bytes doc); // 200, or 404 outcome.unknown
-// The wait is over: looks once more and answers what there is.
+// The wait is over: looks once more, and answers what is there.
 void api_outcome_last(struct api_call *call);
 
 struct api_waits;
 CS_MUST_USE bool api_waits_new(struct cs_api *api, struct api_waits **ret, struct cs_err *err);
 void api_waits_free(struct api_waits *w); // after Redis is let go
-// How often a partition was heard to move: to be compared with what it was when a question was
-// asked.
+// How many commits of a partition were heard of. Compare it with the number from before a question.
 uint64_t api_wait_heard(const struct api_waits *w, int32_t partition);
-// Parks the call until its event's outcome is final, or `until_ms` (monotonic): then the call is
-// answered. heard: api_wait_heard from before the caller looked. Answers 503 where too many wait
+// Parks the call until its event's outcome is final, or until `until_ms` (monotonic). Then the call
+// is answered. heard: api_wait_heard from before the caller looked. Answers 503 if too many wait
 // already.
 void api_wait_park(struct api_call *call, const char *event, int64_t until_ms, uint64_t heard);
 void api_wait_unpark(struct api_call *call); // the client has left
@@ -241,9 +242,9 @@ void api_freshness_free(struct api_freshness *s); // takes NULL
 // The keys of generation and position, two arguments of an MGET.
 void api_put_freshness_keys(struct cs_buf *command, const struct cs_api *api, int32_t partition,
                             int64_t generation);
-// Whether what was read together with this position (of the live generation) may be answered.
+// Whether an answer may use what was read together with this position (of the live generation).
 bool api_is_fresh(struct cs_api *api, int32_t partition, const redisReply *position);
-// A connection to Redis came or went: it may be another Redis than before.
+// A connection to Redis came or went: it may be another Redis now.
 void api_freshness_doubt(struct api_freshness *s);
 // Whether Kafka was asked for the published outcomes of each partition, and said some of them.
 bool api_freshness_known(const struct api_freshness *s);

@@ -4,9 +4,9 @@
 // catalog/redis_keys.c (walking over keys and removing them), catalog/redis_generation.c
 // (generations).
 //
-// A handle stands behind a fence: a key and the value that it must have from WATCH to EXEC. Live:
-// "gen" with the generation's number. Next, for reading: "next" with the number. Claimed: "claim"
-// with the handle's token.
+// A handle has a fence: a key, and the value that it must have from WATCH to EXEC. Live: "gen" with
+// the generation's number. Next, for reading: "next" with the number. Claimed: "claim" with the
+// handle's token.
 #pragma once
 
 #include "catalog/catalog.h"
@@ -27,14 +27,14 @@ struct redis_catalog {
     struct cs_redis_writer *writer;
     enum cs_under_way under_way;
     bool watching;
-    struct cs_position loaded; // what the watch stands on
+    struct cs_position loaded; // the position that is watched
     bool refused;              // a commit from another position than that
     enum cs_stand stand;
     char token[CS_CLAIM_TOKEN_SIZE]; // of this handle's claims
     int64_t lease_ms;
-    int64_t *known; // generation by partition that the handle believes in; 0: not known yet
+    int64_t *known; // by partition, the generation that the handle takes for live; 0: not known yet
     size_t known_cap;
-    // The partition that something is under way for, or was last.
+    // The partition of what is under way, or was last.
     int32_t partition;
     char slot[CS_PREFIX_MAX]; // "<namespace>:{<partition>}:"
     size_t slot_len;
@@ -42,8 +42,8 @@ struct redis_catalog {
     size_t prefix_len;
     struct cs_state *state; // of a load under way
     size_t load_bytes;      // most bytes of documents that one load takes
-    // What a load asked for: documents first, then indexes, by their places among what the state
-    // needs.
+    // What a load asked for: documents first, then indexes, by their places in the list of what the
+    // state needs.
     size_t *docs;
     size_t docs_len;
     size_t *indexes;
@@ -51,15 +51,15 @@ struct redis_catalog {
     size_t asked_cap;
     struct cs_member *members;
     size_t members_cap;
-    size_t piece; // members of an index that are read at once where all of it is walked through
+    size_t piece; // members of a large index that are read at once
 };
 
 // catalog/redis.c
-// Sets partition, slot and prefix; makes room in `known`. Out of memory is all that fails.
+// Sets partition, slot and prefix; makes room in `known`. Fails only without memory.
 CS_MUST_USE bool cs_redis_stand(struct redis_catalog *c, int32_t partition, struct cs_err *err);
-// Begins commands to the primary that has the partition where the handle stands.
+// Begins commands to the partition's primary.
 CS_MUST_USE bool cs_redis_open(struct redis_catalog *c, struct cs_err *err);
-// Begins further commands on the same connection, which watches: RETRY where it is lost.
+// Begins further commands on the same connection, which watches. RETRY if it is lost.
 CS_MUST_USE bool cs_redis_go_on(struct redis_catalog *c, struct cs_err *err);
 // Sets err from an error reply, and learns from it where the keys are. Always false.
 bool cs_redis_refused(struct redis_catalog *c, const redisReply *reply, const char *what, struct cs_err *err);
@@ -91,16 +91,16 @@ bool cs_redis_catalog_claim(struct cs_catalog *base, int32_t partition, int64_t 
 bool cs_redis_catalog_release(struct cs_catalog *base, int32_t partition, struct cs_err *err);
 bool cs_redis_catalog_promote(struct cs_catalog *base, int32_t partition, const struct cs_position *live,
                               const struct cs_position *next, bool *ret_moved, struct cs_err *err);
-// The fence of what the handle stands on, as a reply has it. *ret_holds false: it is another one
-// (what is known of the partition is set right, so that the next load stands there). CONFIG: there
-// is no next generation.
+// The fence of what the handle uses, in a reply. *ret_holds false: it has another value (then what
+// is known of the partition is corrected, so that the next load uses that). CONFIG: there is no
+// next generation.
 CS_MUST_USE bool cs_redis_fence_check(struct redis_catalog *c, const redisReply *fence, bool *ret_holds,
                                       struct cs_err *err);
 const char *cs_redis_fence_key(const struct redis_catalog *c);
-// Number of a reply of "gen" or "next"; absent where it is nil.
+// The number in a reply of "gen" or "next"; absent if it is nil.
 CS_MUST_USE bool cs_redis_read_generation(const redisReply *r, int64_t absent, int64_t *ret,
                                           struct cs_err *err);
-// Sends what was put and waits; the replies belong to the link. An error reply fails ("cannot
+// Sends the commands and waits. The replies belong to the link. An error reply fails ("cannot
 // <what>").
 CS_MUST_USE bool cs_redis_ask(struct redis_catalog *c, const char *what, redisReply *const **ret,
                               size_t *ret_n, struct cs_err *err);

@@ -26,15 +26,15 @@ CS_MUST_USE bool cs_consumer_settings_load(const struct cs_cli *cli, struct cs_c
                                            struct cs_err *err);
 // As the root's load_settings: *ret is the same struct.
 CS_MUST_USE bool cs_consumer_load_settings(const struct cs_cli *cli, void **ret, struct cs_err *err);
-// Prints "certsync-consumer COMMAND: message" to the error stream, with --json one object; the exit
-// code of a command that could not do its work: CS_EXIT_USAGE where settings, or Kafka or Redis
-// being away, keep it from it.
+// Prints "certsync-consumer COMMAND: message" to the error stream, with --json one object. Returns
+// the exit code of a command that could not do its work: CS_EXIT_USAGE if the cause is settings, or
+// Kafka or Redis being away.
 int cs_consumer_failure(const struct cs_cli *cli, const struct cs_err *err);
 // The same for a command that has printed a part of its object already; open as in
 // cs_cli_put_failure.
 int cs_consumer_failure_in(const struct cs_cli *cli, const char *open, const struct cs_err *err);
-// Of the daemon: CS_EXIT_USAGE only where starting it again is of no use.
+// Of the daemon: CS_EXIT_USAGE only if a restart is of no use.
 int cs_consumer_exit_code(const struct cs_err *err);
-// Every batch frees what the last one took: giving it back to the kernel in between only costs page
+// Every batch frees what the last one took. To give it to the kernel in between only costs page
 // faults.
 void cs_consumer_keep_memory(void);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the operators' subcommands share: where the log is read from, the judge that goes over it
-// again, and how places in it are named.
+// What the operators' subcommands share: where the log is read from, the judge that replays it, and
+// how places in the log are named.
 #pragma once
 
 #include "catalog/catalog.h"
@@ -52,14 +52,14 @@ struct cs_operator {
 // needs: what is opened besides the events.
 #define CS_OPERATOR_OUTCOMES 1u
 #define CS_OPERATOR_REPLAY   2u
-// Settings (no service key is needed), keys, logs and, where a replay is wanted, the judge. Bounds:
-// outcomes first, then events, so that the record of each outcome, and each derived event that came
-// before it, lies within.
+// Settings (no service key is needed), keys, logs and, if wanted, the judge. The bounds of outcomes
+// are taken first, then those of events. So the record of each outcome is inside, and so is each
+// derived event that came before it.
 CS_MUST_USE bool cs_operator_open(const struct cs_cli *cli, const struct cs_operator_options *options,
                                   unsigned needs, struct cs_operator *ret, struct cs_err *err);
 void cs_operator_close(struct cs_operator *op);
 CS_DEFINE_AUTO_CLEAR(struct cs_operator, cs_operator_close)
-// Looks again at where events end now.
+// Reads again where events end now.
 CS_MUST_USE bool cs_operator_look(struct cs_operator *op, struct cs_log *log, struct cs_bounds *ret,
                                   struct cs_err *err);
 CS_MUST_USE bool cs_operator_catalog(const struct cs_operator *op, struct cs_catalog **ret,
@@ -70,12 +70,12 @@ int64_t cs_operator_total(const struct cs_operator *op);
 // object.
 void cs_operator_begin_list(struct cs_operator *op, const char *name);
 int cs_operator_failure(const struct cs_operator *op, const struct cs_cli *cli, const struct cs_err *err);
-// Prints the buffer and a line end; the exit code that goes with code where that worked.
+// Prints the buffer and a line end. Returns the exit code for code, if that worked.
 int cs_operator_print(const struct cs_operator *op, const struct cs_buf *out, int code);
 
-// For commands that go on where they were: whether to try again after this error, which is so where
-// Kafka or Redis is away (RETRY) and there was progress within the last minute. Pauses before it
-// says so.
+// For commands that continue where they were: whether to try again after this error. True if Kafka
+// or Redis is away (RETRY), and there was progress within the last minute. It pauses before it
+// returns true.
 struct cs_patience { // zeroed at first
     int64_t since_ms, reached;
 };
@@ -94,7 +94,7 @@ CS_MUST_USE bool cs_moment_parse_time(const char *text, struct cs_moment *ret, s
 // Whether a record comes after it.
 bool cs_moment_before(const struct cs_moment *m, const struct cs_record *r);
 
-// Judges a partition from its beginning up to a moment (until->given false: to its end) and tells
+// Judges a partition from its begin up to a moment (until->given false: to its end), and reports
 // each record.
 typedef bool (*cs_walk_fn)(void *arg, const struct cs_record *r, const struct cs_replayed *mine,
                            struct cs_err *err);
@@ -105,7 +105,7 @@ CS_MUST_USE bool cs_operator_scan(struct cs_operator *op, struct cs_log *log, in
                                   bool (*fn)(void *arg, const struct cs_record *r, struct cs_err *err),
                                   void *arg, struct cs_err *err);
 // The published outcomes of a partition that count (outcome_chain.h), one number after the other.
-// *ret_end true after the last. A wrong hash is passed over; FATAL where a number does not follow:
-// `verify` says more. Begins with the partition where chain->last is 0.
+// *ret_end is true after the last. A wrong hash is ignored. FATAL if a number does not follow:
+// `verify` says more. Begins with the partition if chain->last is 0.
 CS_MUST_USE bool cs_operator_published(struct cs_operator *op, int32_t partition, struct cs_chain *chain,
                                        struct cs_record *ret, bool *ret_end, struct cs_err *err);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A partition of a live catalog held against a replay. A live one goes on while it is read, so it
-// is read as it is from a position A (before) to a position B (after), and then the replay passes
-// by: what nothing changed between A and B must be as the replay has it, and what was changed must
-// be as the replay had it at one moment of that time. Only hashes are kept. One thread.
+// Compares a partition of a live catalog with a replay. The live one changes while it is read, from
+// position A (before) to position B (after). Then the replay passes A and B. What did not change
+// between them must be equal to the replay. What changed must be equal to the replay at one moment
+// between them. Only hashes are kept. One thread.
 #pragma once
 
 #include "catalog/catalog.h"
@@ -19,9 +19,9 @@ const struct cs_position *cs_compare_before(const struct cs_compare *c);
 const struct cs_position *cs_compare_after(const struct cs_compare *c);
 size_t cs_compare_keys(const struct cs_compare *c); // how many the live catalog has
 
-// The replay stands at A: all of its state.
+// The replay is at A: all of its state.
 CS_MUST_USE bool cs_compare_begin(struct cs_compare *c, const struct cs_state *state, struct cs_err *err);
-// The replay judged one record more, between A and B: its changes.
+// The replay judged one more record, between A and B: its changes.
 CS_MUST_USE bool cs_compare_step(struct cs_compare *c, struct cs_state *state, struct cs_err *err);
 
 enum cs_difference {
@@ -30,7 +30,7 @@ enum cs_difference {
     CS_DIFFERENCE_CHANGED,     // both have it, with other contents
 };
 const char *cs_difference_name(enum cs_difference d); // "missing", "extra", "changed"
-// The replay stands at B: each key that differs, in byte order; stops where fn answers false.
+// The replay is at B: each key that differs, in byte order. Stops if fn answers false.
 CS_MUST_USE bool cs_compare_end(struct cs_compare *c,
                                 bool (*fn)(void *arg, const char *key, bool index, enum cs_difference d),
                                 void *arg, struct cs_err *err);

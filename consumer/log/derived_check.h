@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Derived events as a replay emits them, held against those that stand in the log: each that was
-// decided appears as it was decided, and none that nobody decided. The signer differs (a replay has
-// no service key): its kid is left out. Partitions come one after the other, so both sides are
-// gathered and compared at the end.
+// Compares the derived events that a replay emits with those in the log. Each that was decided must
+// be there as decided, and no others. The signer differs (a replay has no service key): its kid is
+// left out. Partitions come one after the other, so both sides are collected, and compared at the
+// end.
 #pragma once
 
 #include "certsync/model/event.h"
@@ -14,12 +14,12 @@ CS_MUST_USE bool cs_derived_check_new(struct cs_crypto *crypto, struct cs_derive
 void cs_derived_check_free(struct cs_derived_check *c);
 CS_DEFINE_AUTO(struct cs_derived_check, cs_derived_check_free)
 
-// due: the outcome that it comes with is published, so it must be in the log.
+// due: its outcome is published, so it must be in the log.
 CS_MUST_USE bool cs_derived_check_emitted(struct cs_derived_check *c, int32_t origin, int64_t offset,
                                           int64_t seq, struct cs_bytes value, const char *kid, bool due,
                                           struct cs_err *err);
 // A share event with a good signature of the service. due: it is old enough for its cause to be in
-// what is replayed.
+// the replay.
 CS_MUST_USE bool cs_derived_check_found(struct cs_derived_check *c, int32_t partition, int64_t offset,
                                         const struct cs_event *ev, struct cs_bytes value, bool due,
                                         struct cs_err *err);
@@ -33,6 +33,6 @@ struct cs_derived_finding {
     int32_t partition;
     int64_t offset;
 };
-// The first finding in the order of (origin, seq), strays after all others; *ret_strays counts
-// those. False where there is none.
+// The first finding in the order of (origin, seq); strays come after all others, and *ret_strays
+// counts them. False if there is none.
 bool cs_derived_check_end(struct cs_derived_check *c, struct cs_derived_finding *ret, size_t *ret_strays);

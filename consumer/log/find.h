@@ -9,9 +9,10 @@
 bool cs_bytes_find(struct cs_bytes haystack, const char *text);
 
 // A member {"partition","offset","time","key","headers":[[name,value]…],"value"}: the value as JSON
-// where it is an event, else as {"base64":…}.
+// if it is an event, else as {"base64":…}.
 void cs_put_record_json(struct cs_buf *b, const char *name, const struct cs_record *r);
-// For people: long strings cut; what is no event is escaped. Each line begins with indent.
+// For people: long strings are cut; a value that is no event is escaped. Each line begins with
+// indent.
 void cs_put_record_text(struct cs_buf *b, const char *indent, const struct cs_record *r);
 // JSON with its long strings cut.
 void cs_put_abridged(struct cs_buf *b, struct cs_bytes json, size_t longest);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the log says of its own beginnings: genesis and trust records by the root key, read back by
-// init so that it can be run again at any time.
+// What the log says of its own begin: genesis and trust records by the root key. init reads them
+// back, so that it can run again at any time.
 #pragma once
 
 #include "certsync/model/event.h"
@@ -33,8 +33,8 @@ struct cs_init_log {
     size_t keys_len;
     struct cs_init_key keys[CS_INIT_KEYS_MAX];
 };
-// Reads the whole of cert.events; keys and partitions are set by the caller. CONFIG where the topic
-// belongs to another deployment.
+// Reads the whole of cert.events. The caller sets keys and partitions. CONFIG if the topic belongs
+// to another deployment.
 CS_MUST_USE bool cs_init_log_read(struct cs_init_log *log, struct cs_err *err);
 void cs_init_log_clear(struct cs_init_log *log);
 CS_DEFINE_AUTO_CLEAR(struct cs_init_log, cs_init_log_clear)

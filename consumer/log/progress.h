@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A line on a terminal that says how far a long command is; nothing where the stream is none.
+// A line on a terminal that says how far a long command is. Nothing if the stream is no terminal.
 #pragma once
 
 #include <stdbool.h>
@@ -19,5 +19,5 @@ struct cs_progress {
 void cs_progress_start(struct cs_progress *p, FILE *stream, const char *what, int64_t total);
 void cs_progress_step(struct cs_progress *p);             // one event more
 void cs_progress_at(struct cs_progress *p, int64_t done); // so many in all
-void cs_progress_end(struct cs_progress *p);              // takes the line away
+void cs_progress_end(struct cs_progress *p);              // removes the line
 double cs_progress_rate(const struct cs_progress *p);     // events/s so far

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A topic read from end to end, for operators' commands: from Kafka, or from a file that `kcat -C
-// -J -X isolation.level=read_uncommitted -t TOPIC` wrote (one JSON object a line: partition,
-// offset, tstype, ts, headers, key, payload). One partition at a time, in order, up to an end that
-// is known when it starts: a live topic does not make a reader run for ever. One thread.
+// A topic read from end to end, for operators' commands. It comes from Kafka, or from a file that
+// `kcat -C -J -X isolation.level=read_uncommitted -t TOPIC` wrote (one JSON object a line:
+// partition, offset, tstype, ts, headers, key, payload). One partition at a time, in order, up to
+// an end that is fixed at the start: so a live topic does not make a reader run for ever. One
+// thread.
 //
 // Errors: RETRY (brokers away), CONFIG (no such topic or file, a file that is no dump).
 #pragma once
@@ -13,8 +14,7 @@
 struct cs_kafka_settings;
 struct cs_log;
 struct cs_log_ops {
-    // First offset that is there, and the one after the last, as they are now. Equal where there is
-    // none.
+    // The first offset, and the one after the last, as they are now. Equal if there is no record.
     bool (*bounds)(struct cs_log *l, int32_t partition, int64_t *ret_low, int64_t *ret_high,
                    struct cs_err *err);
     // Records from `from` (or the first one after it) to before `end`.

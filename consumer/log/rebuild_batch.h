@@ -32,10 +32,10 @@ struct cs_rebuild_reader {
     bool broken;
     struct cs_err why;
 };
-// From a position to where both topics end now. What the position stands on is read again and must
-// be the same.
+// From a position to where both topics end now. Reads again what the position was made of; that
+// must be the same.
 CS_MUST_USE bool cs_rebuild_reader_start(struct cs_rebuild_reader *r, int32_t partition,
                                          const struct cs_position *from, struct cs_err *err);
-// One record more into b, which has room; r->end where there is none.
+// Takes one more record into b, which has room. r->end if there is none.
 CS_MUST_USE bool cs_rebuild_reader_add(struct cs_rebuild_reader *r, struct cs_rebuild_batch *b,
                                        struct cs_err *err);

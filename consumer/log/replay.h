@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The log judged again in memory: what a worker does with a partition's records (apply.h), over a
-// complete catalog in memory, and with nothing published. No Redis, no service key: derived events
-// are signed with a key that is thrown away, and are told apart from the published ones by their
-// signer alone. One thread.
+// Judges the log again in memory. It does what a worker does with a partition's records (apply.h),
+// over a complete catalog in memory, and publishes nothing. No Redis, no service key: a key that is
+// thrown away signs derived events. So only their signer differs from the published ones. One
+// thread.
 #pragma once
 
 #include "worker/apply.h"
@@ -30,8 +30,8 @@ struct cs_replayed {
     size_t derived_len;
     const struct cs_applied_derived *derived;
 };
-// Judges the next record. Its changes are those of cs_replay_state (cs_state_changes) until the
-// next one. FATAL, or CONFIG for a ruleset that this release does not know.
+// Judges the next record. cs_replay_state has its changes (cs_state_changes) until the next one.
+// FATAL, or CONFIG for a ruleset that this release does not know.
 CS_MUST_USE bool cs_replay_record(struct cs_replay *r, const struct cs_record *record,
                                   struct cs_replayed *ret, struct cs_err *err);
 struct cs_bytes cs_replay_derived_json(const struct cs_replay *r, const struct cs_applied_derived *d);

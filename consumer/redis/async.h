@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One connection to Redis for the event loop (hiredis' async interface over libevent): it connects
-// by itself (login and PING, so that "ready" means that Redis answers), again with a growing pause
-// when it is lost, and takes it for lost when an answer is due and none has come for timeout_ms.
+// One connection to Redis for the event loop (hiredis' async interface over libevent). It connects
+// by itself, with login and PING: "ready" means that Redis answers. If the connection is lost, it
+// connects again, after a growing pause. It counts as lost if an answer is due and none has come
+// for timeout_ms.
 //
-// Every command that was accepted gets its callback exactly once: with the reply, or with NULL when
-// the connection was lost first (the command may or may not have run). All in the loop's thread.
+// Every accepted command gets its callback exactly once: with the reply, or with NULL if the
+// connection was lost first (the command may or may not have run). All in the loop's thread.
 #pragma once
 
 #include <hiredis/hiredis.h>
@@ -23,7 +24,7 @@ struct cs_redis_async_options {
     const char *password;
     const char *ca_file;  // for TLS
     int64_t timeout_ms;   // of connecting, and of each answer
-    bool must_be_primary; // a server whose ROLE is another is not connected to
+    bool must_be_primary; // a server whose ROLE is another is left again
     const char *purpose;  // for the log
     void (*on_state)(void *arg, bool ready);
     void *arg;
@@ -32,7 +33,7 @@ struct cs_redis_async_options {
 // Begins to connect. Only out of memory fails.
 CS_MUST_USE bool cs_redis_async_new(const struct cs_redis_async_options *options, struct cs_redis_async **ret,
                                     struct cs_err *err);
-// Callbacks that are due run with NULL first. on_state does not run any more.
+// Callbacks that are due run with NULL first. on_state is not called any more.
 void cs_redis_async_free(struct cs_redis_async *r);
 bool cs_redis_async_ready(const struct cs_redis_async *r);
 
@@ -46,19 +47,18 @@ void cs_redis_put_int(struct cs_buf *command, int64_t v);
 CS_MUST_USE bool cs_redis_async_send(struct cs_redis_async *r, const struct cs_buf *command,
                                      void (*fn)(const redisReply *reply, void *arg), void *arg);
 
-// Both in one transaction (MULTI), as if nothing came between them. fn gets the array of their
-// replies, or the first error that Redis had with one of them.
+// Both in one transaction (MULTI). fn gets the array of their replies, or Redis' first error.
 CS_MUST_USE bool cs_redis_async_send_both(struct cs_redis_async *r, const struct cs_buf *command,
                                           const struct cs_buf *beside,
                                           void (*fn)(const redisReply *reply, void *arg), void *arg);
 
-// Takes a reply out of its callback, to be kept: what is left there is nil. freeReplyObject frees
-// it. NULL: out of memory.
+// Takes a reply out of its callback to keep it; a nil stays there. freeReplyObject frees it. NULL:
+// out of memory.
 redisReply *cs_redis_take(const redisReply *reply);
 
 // SUBSCRIBE or UNSUBSCRIBE of one channel. A connection with subscriptions takes no other commands.
-// fn runs for the confirmation of each and for messages ({"subscribe"|"unsubscribe"|"message",
-// channel, …}), and with NULL when the connection is lost, after which nothing is subscribed.
+// fn runs for the confirmation of each, and for messages ({"subscribe"|"unsubscribe"|"message",
+// channel, …}). It runs with NULL when the connection is lost; after that nothing is subscribed.
 CS_MUST_USE bool cs_redis_async_subscribe(struct cs_redis_async *r, const char *channel,
                                           void (*fn)(const redisReply *reply, void *arg), void *arg);
 CS_MUST_USE bool cs_redis_async_unsubscribe(struct cs_redis_async *r, const char *channel);

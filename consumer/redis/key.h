@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Names of what a deployment keeps in Redis: "<namespace>:{<partition>}:<key>" of the first
-// generation of a partition's catalog, "<namespace>:{<partition>}:g<n>:<key>" of generation n. The
-// braces keep a partition in one slot of a cluster. <key> is a document or an index
+// Names of a deployment's keys in Redis: "<namespace>:{<partition>}:<key>" for the first generation
+// of a partition's catalog, "<namespace>:{<partition>}:g<n>:<key>" for generation n. The braces
+// keep a partition in one slot of a cluster. <key> is a document or an index
 // (certsync/model/keys.h), or one of those below.
 #pragma once
 
@@ -12,7 +12,7 @@
 #define CS_NAMESPACE_MAX 64
 #define CS_PREFIX_MAX    (CS_NAMESPACE_MAX + 40)
 
-// Of each generation: where in the log it stands.
+// Of each generation: its position in the log.
 #define CS_POSITION_KEY "pos"
 // Of the partition as a whole:
 #define CS_GENERATION_KEY "gen"   // number of the live generation; absent: 1
@@ -20,8 +20,8 @@
 #define CS_CLAIM_KEY      "claim" // who builds it; expires with the lease
 #define CS_MOVED_CHANNEL  "moved" // told of each commit
 
-// What comes before a key; returns its length. generation 0: before one of the partition as a
-// whole.
+// The prefix of a key; returns its length. generation 0: the prefix of a key of the whole
+// partition.
 static inline size_t cs_redis_prefix(char ret[CS_PREFIX_MAX], const char *name_space, int32_t partition,
                                      int64_t generation) {
     int n = snprintf(ret, CS_PREFIX_MAX, "%s:{%" PRId32 "}:", name_space, partition);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One connection to Redis for pipelines: commands are written into a buffer, sent as a whole
-// without blocking, and their replies collected while the caller does other work (RESP2,
+// One connection to Redis for pipelines. Commands are written into a buffer, and sent together
+// without blocking. Their replies are collected while the caller does other work (RESP2,
 // https://redis.io/docs/reference/protocol-spec/).
 //
 //     cs_redis_connect(l, &err);
@@ -10,7 +10,7 @@
 //     while (!cs_redis_advance(l)) ...;
 //     cs_redis_finish(l, &replies, &n, &err);
 //
-// A broken connection is closed at once and made again by the next cs_redis_connect. One thread.
+// A broken connection is closed at once. The next cs_redis_connect makes it again. One thread.
 #pragma once
 
 #include <hiredis/hiredis.h>
@@ -34,12 +34,12 @@ CS_MUST_USE bool cs_redis_link_new(const struct cs_redis_link_options *options, 
 void cs_redis_link_free(struct cs_redis_link *l);
 CS_DEFINE_AUTO(struct cs_redis_link, cs_redis_link_free)
 
-// Connects where it is not connected: TLS, AUTH, SELECT, PING. Blocks up to the timeout (or the one
-// that is given, where that is shorter). RETRY, CONFIG. Drops commands that were written before.
+// Connects if it is not connected: TLS, AUTH, SELECT, PING. Blocks up to the timeout (or the given
+// one, if shorter). RETRY, CONFIG. Drops commands that were written before.
 CS_MUST_USE bool cs_redis_connect(struct cs_redis_link *l, struct cs_err *err);
 CS_MUST_USE bool cs_redis_connect_within(struct cs_redis_link *l, int64_t timeout_ms, struct cs_err *err);
 const struct cs_redis_target *cs_redis_link_target(const struct cs_redis_link *l);
-// Whether the last failure was silence: a server that hangs, not one that is gone.
+// Whether the last failure was silence: the server hangs, but is not gone.
 bool cs_redis_hung(const struct cs_redis_link *l);
 bool cs_redis_connected(const struct cs_redis_link *l);
 void cs_redis_close(struct cs_redis_link *l);
@@ -51,15 +51,14 @@ void cs_redis_arg_int(struct cs_redis_link *l, int64_t v);
 void cs_redis_arg_joined(struct cs_redis_link *l, const char *prefix, size_t prefix_len, const char *rest);
 size_t cs_redis_commands(const struct cs_redis_link *l); // since the last send
 
-// Begins to send all commands; one reply each is expected. FATAL where they did not fit into
-// memory.
+// Begins to send all commands. Each must get one reply. FATAL if they did not fit into memory.
 CS_MUST_USE bool cs_redis_send(struct cs_redis_link *l, struct cs_err *err);
-// The same; of the replies to n commands from one on, strings in arrays are left out
-// (CS_REDIS_REPLY_LEFT_OUT) once they have `most` bytes together. The first one never is.
+// The same, with a limit for the replies to n commands from one on: strings in arrays are left out
+// (CS_REDIS_REPLY_LEFT_OUT) after `most` bytes together. The first one is never left out.
 CS_MUST_USE bool cs_redis_send_bounded(struct cs_redis_link *l, size_t from, size_t n, size_t most,
                                        struct cs_err *err);
-// Sends and receives what is possible now. True when all replies are there or the connection broke,
-// also by silence for longer than the timeout.
+// Sends and receives what is possible now. True: all replies are there, or the connection broke.
+// Silence for longer than the timeout breaks it, too.
 bool cs_redis_advance(struct cs_redis_link *l);
 // Waits for the rest. The replies (as many as commands) belong to the link until the next send or
 // close.

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The event loop's connections to the primaries, one each (redis/async.h), for reads of single keys
-// or of several of one partition: it knows which primary has a partition, follows MOVED and ASK,
-// and asks again for a moment where a cluster is changing (TRYAGAIN, CLUSTERDOWN). A lost or
-// demoted primary is looked for by a thread (redis/discovery_thread.h). All in the loop's thread.
+// The event loop's connections to the primaries, one each (redis/async.h). They are for reads of
+// single keys, or of several keys of one partition. The pool knows the primary of each partition
+// and follows MOVED and ASK. While a cluster changes (TRYAGAIN, CLUSTERDOWN), it asks again for a
+// moment. A thread looks for a lost or demoted primary (redis/discovery_thread.h). All in the
+// loop's thread.
 #pragma once
 
 #include "redis/access.h"
@@ -21,11 +22,11 @@ struct cs_redis_pool_options {
 };
 CS_MUST_USE bool cs_redis_pool_new(const struct cs_redis_pool_options *options, struct cs_redis_pool **ret,
                                    struct cs_err *err);
-// Callbacks that are due run with NULL first. on_state does not run any more.
+// Callbacks that are due run with NULL first. on_state is not called any more.
 void cs_redis_pool_free(struct cs_redis_pool *p);
 bool cs_redis_pool_ready(const struct cs_redis_pool *p);
 
-// As cs_redis_async_send, to the primary of the partition. NULL also where the cluster could not
+// As cs_redis_async_send, to the primary of the partition. Also NULL if the cluster could not
 // answer in time.
 CS_MUST_USE bool cs_redis_pool_send(struct cs_redis_pool *p, int32_t partition, const struct cs_buf *command,
                                     void (*fn)(const redisReply *reply, void *arg), void *arg);

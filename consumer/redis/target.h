@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Where Redis is: "unix:///run/redis.sock", "redis://host[:port]" or "rediss://host[:port]", each
-// with an optional "/<database>" ("?db=<n>" for Unix sockets). No user or password in it: those are
+// with an optional "/<database>" ("?db=<n>" for Unix sockets). No user and no password: those are
 // settings of their own.
 #pragma once
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One batch of a partition, decided: verdicts become numbered and chained outcomes, outcome
-// documents in the working set, and signed derived events. Pure but for the signing: everything is
-// a function of the position, the working set and the records. Nothing is published or committed
+// Decides one batch of a partition: verdicts become numbered and chained outcomes, outcome
+// documents in the working set, and signed derived events. Pure except for the signing: everything
+// is a function of the position, the working set and the records. Nothing is published or committed
 // here.
 #pragma once
 
@@ -38,8 +38,8 @@ struct cs_apply_context {
     const struct cs_privkey *service; // signs derived events
     const char *service_kid;
     struct cs_key_cache *keys; // learns the keys of senders; may be NULL
-    // A batch ends early, between two records, where what came of it or what it has loaded takes
-    // more bytes than this; its first record is decided in any case. Where it ends changes no
+    // A batch ends early, between two records, if its results, or the documents it loaded, take
+    // more bytes than this. Its first record is always decided. Where a batch ends changes no
     // verdict. 0: never.
     size_t batch_memory;
 };
@@ -65,16 +65,17 @@ struct cs_apply {
 void cs_apply_init(struct cs_apply *a);
 void cs_apply_clear(struct cs_apply *a);
 CS_DEFINE_AUTO_CLEAR(struct cs_apply, cs_apply_clear)
-// Begins a batch; keeps the memory of the last one. Notes in state what the records are foreseen to
-// need, as far as one load should bring (a complete working set needs nothing: n may be 0 then).
+// Begins a batch; keeps the memory of the last one. Notes in state what the records will probably
+// need, as far as one load should bring it. (A complete working set needs nothing: n may be 0
+// then.)
 void cs_apply_begin(const struct cs_apply_context *ctx, struct cs_apply *a, const struct cs_position *from,
                     struct cs_state *state, const struct cs_batch_record *records, size_t n);
 
-// Decides records[a->decided] and on. True with *ret_needed: state says what must be loaded, call
-// again with the same records (also where only a part of it was: catalog.h). True without:
-// a->decided of them are, which are all or as many as the context's batch_memory allows; the rest
-// is for another batch. False: FATAL, RETRY (judged already) or CONFIG (unknown ruleset) at
-// records[a->decided]; what is before it stands and may be committed unless a->torn.
+// Decides records[a->decided] and on. True with *ret_needed: state says what must be loaded; call
+// again with the same records, also after a load of only a part (catalog.h). True without:
+// a->decided records are decided. These are all, or as many as batch_memory allows; the rest is for
+// another batch. False: FATAL, RETRY (judged already) or CONFIG (unknown ruleset) at
+// records[a->decided]. The records before it are good, and may be committed unless a->torn.
 CS_MUST_USE bool cs_apply_decide(const struct cs_apply_context *ctx, struct cs_apply *a,
                                  struct cs_state *state, const struct cs_batch_record *records, size_t n,
                                  bool *ret_needed, struct cs_err *err);
@@ -83,6 +84,6 @@ static inline struct cs_bytes cs_apply_value(const struct cs_apply *a, size_t at
     return (struct cs_bytes){a->values.data + at, len};
 }
 
-// The outcome document {"outcome":{…},"final":…?}: the view of the outcome in it, and whether it is
-// concluded already.
+// Splits the outcome document {"outcome":{…},"final":…?}: the view of the outcome in it, and
+// whether it is concluded.
 bool cs_outcome_doc_split(struct cs_bytes doc, struct cs_bytes *ret_outcome, bool *ret_final);

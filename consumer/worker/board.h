@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The board: where each partition stands, written by the worker that has it, read by the API
-// (/readyz) and the metrics. Thread-safe (one mutex, held for copies only).
+// The board: the state of each partition. The worker that has it writes it; the API (/readyz) and
+// the metrics read it. Thread-safe (one mutex, held only to copy).
 #pragma once
 
 #include "certsync/base/err.h"
@@ -17,25 +17,25 @@ enum cs_board_state {
 const char *cs_board_state_name(enum cs_board_state s);
 #define CS_BOARD_STATES 6
 
-// Agents that have sent heartbeats and were not revoked or rotated since.
+// Agents that have sent heartbeats, and were not revoked or rotated since.
 struct cs_board_agents {
     bool known;
     int64_t alive;
     int64_t quiet; // not heard of for longer than api.quiet_after
-    // broker time of the heartbeat of who was not heard of for longest; 0: there is nobody
+    // broker time of the oldest last heartbeat; 0: there are no agents
     int64_t oldest_ms;
 };
 
 struct cs_board_entry {
     enum cs_board_state state;
-    // index of the worker that has it, or had it last and has not heard since who does; -1: none of
-    // this process
+    // index of the worker that has it, or had it last and does not know yet who has it now; -1: no
+    // worker of this process
     int owner;
     bool let_go;         // the latter
     char reason[512];    // of REPLAYING, WAITING and STOPPED: one sentence that says how to mend it
     int64_t next_offset; // applied and committed up to here; -1 unknown
     int64_t end_offset;  // end of the partition as last seen; -1 unknown
-    // no record stands before this offset that is not applied, as the broker said; -1 unknown
+    // all records before this offset are applied, the broker says; -1 unknown
     int64_t reached;
     int64_t outcomes; // number of the last outcome
     // monotonic time of the last commit or of having found the end; 0: none yet
@@ -61,27 +61,27 @@ void cs_board_state(struct cs_board *b, int32_t partition, enum cs_board_state s
 void cs_board_progress(struct cs_board *b, int32_t partition, int64_t next_offset, int64_t end_offset,
                        int64_t outcomes, int64_t now_ms);
 void cs_board_end(struct cs_board *b, int32_t partition, int64_t end_offset);
-// The partition ends here, and all before it is applied: the last offsets may hold no record (marks
+// The partition ends here, and all before it is applied. The last offsets may hold no record (marks
 // of transactions).
 void cs_board_reached(struct cs_board *b, int32_t partition, int64_t end_offset, int64_t now_ms);
-// The end as somebody else saw it, perhaps a moment ago: it only moves on.
+// The end as another thread saw it, perhaps a moment ago. It only moves on.
 void cs_board_end_seen(struct cs_board *b, int32_t partition, int64_t end_offset);
 void cs_board_foreign(struct cs_board *b, int32_t partition, int64_t foreign);
 void cs_board_oldest(struct cs_board *b, int32_t partition, int64_t oldest_ms);
 void cs_board_share(struct cs_board *b, int32_t partition, int64_t share_ms);
 void cs_board_agents(struct cs_board *b, int32_t partition, const struct cs_board_agents *agents);
 void cs_board_get(const struct cs_board *b, int32_t partition, struct cs_board_entry *ret);
-// Partitions change hands. A worker takes one that it was assigned, lets one go that was revoked
-// (why: one sentence), and settles when the group has told it what it has now: only then others
-// have what it had. Until then such a partition is waiting, with its numbers as they were last
-// seen, so that no two processes both say that another one has it. What another worker took
-// meanwhile stays that one's.
+// Partitions change hands. A worker takes one that it was assigned. It lets one go that was revoked
+// (why: one sentence). It settles when the group has told it what it has now: only then do others
+// have its old partitions. Until then such a partition is waiting, with its last numbers, so that
+// no two processes both say that the other one has it. If another worker takes it meanwhile, it
+// stays with that one.
 void cs_board_take(struct cs_board *b, int32_t partition, int worker);
 void cs_board_let_go(struct cs_board *b, int32_t partition, int worker, const char *why);
 void cs_board_settle(struct cs_board *b, int worker);
 
-// What is wrong around all partitions of this process, each kind with one sentence; NULL: nothing
-// any more.
+// Faults that concern all partitions of this process, each kind with one sentence; NULL: the fault
+// is over.
 enum cs_board_trouble {
     CS_TROUBLE_GROUP,  // a worker cannot join its group
     CS_TROUBLE_KAFKA,  // the brokers do not answer
@@ -92,19 +92,18 @@ enum cs_board_trouble {
 #define CS_BOARD_TROUBLES 5
 const char *cs_board_trouble_name(enum cs_board_trouble t);
 void cs_board_trouble(struct cs_board *b, enum cs_board_trouble t, const char *text);
-// CS_TROUBLE_GROUP, of one worker (its index, less than the number of partitions): the trouble
-// stands until no worker has one.
+// CS_TROUBLE_GROUP of one worker (its index, less than the number of partitions). The trouble stays
+// until no worker has it.
 void cs_board_worker_trouble(struct cs_board *b, int worker, const char *text);
-// Where a trouble forbids to publish what would rest on it (topics, Redis): RETRY with its
-// sentence, and false.
+// If a trouble (topics, Redis) forbids to publish: RETRY with its sentence, and false.
 CS_MUST_USE bool cs_board_may_publish(const struct cs_board *b, struct cs_err *err);
 // The sentence, "" where there is none.
 #define CS_TROUBLE_TEXT_MAX 512
 void cs_board_trouble_get(const struct cs_board *b, enum cs_board_trouble t, char out[CS_TROUBLE_TEXT_MAX]);
 
-// True where there is no trouble, every worker is in the group and each partition of this process
-// is running: one that is replayed answers nobody yet. Otherwise why (bounded text: the first
-// reason with its partition, and how many more).
+// True if there is no trouble, every worker is in the group, and each partition of this process is
+// running. A replaying partition does not count: it answers nobody yet. Otherwise why: the first
+// reason with its partition, and how many more (bounded text).
 bool cs_board_ready(const struct cs_board *b, char *why, size_t why_size);
 // A worker joined its group and got its first assignment (also an empty one), or left it.
 void cs_board_worker_joined(struct cs_board *b, bool joined);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The board as metrics: how each partition of this process stands. Set whenever the metrics are
+// The board as metrics: the state of each partition of this process. Set whenever the metrics are
 // asked for.
 #pragma once
 
@@ -9,7 +9,7 @@
 #include "worker/board.h"
 
 struct cs_board_metrics;
-// All three outlive it, and the registry is not rendered any more once it is freed.
+// All three outlive it. After it is freed, the registry must not be rendered.
 CS_MUST_USE bool cs_board_metrics_new(struct cs_metrics *registry, const struct cs_board *board,
                                       const struct cs_clock *clock, struct cs_board_metrics **ret,
                                       struct cs_err *err);

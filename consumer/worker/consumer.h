@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the parts of a running certsync-consumer share. Made by `run` before the workers and the API
-// start, and outlives them. Everything here is read-only after that, or thread-safe by itself.
+// What the parts of a running certsync-consumer share. `run` makes it before the workers and the
+// API start, and it outlives them. After that everything here is read-only, or thread-safe by
+// itself.
 //
-// Redis (names: redis/key.h): documents are strings, indexes sorted sets. Each commit to the live
-// generation ends with PUBLISH of the number of the last outcome to the partition's channel in its
-// MULTI, and so does a promotion.
+// Redis (names: redis/key.h): documents are strings, indexes sorted sets. The MULTI of each commit
+// to the live generation ends with a PUBLISH of the last outcome's number to the partition's
+// channel. So does that of a promotion.
 //
-// The API (api.h) is: cs_api_new(const struct cs_consumer *, struct cs_api **ret, struct cs_err *),
-// in the loop's thread, starts to listen; cs_api_stop(): no new connections, waiting requests are
-// answered; cs_api_idle(): whether all are; cs_api_free(); cs_api_reload_tls(). Where
-// settings->api_listen is "" run starts none.
+// The API (api.h), in the loop's thread: cs_api_new(const struct cs_consumer *, struct cs_api
+// **ret, struct cs_err *) starts to listen; cs_api_stop() takes no new connections and answers
+// waiting requests; cs_api_idle() says whether all are answered; cs_api_free();
+// cs_api_reload_tls(). With settings->api_listen "", run starts none.
 #pragma once
 
 #include <stdatomic.h>
@@ -37,10 +38,10 @@ struct cs_consumer {
     struct cs_board *board;
     const struct cs_clock *clock;
     struct cs_published *published; // only the API's thread uses it
-    // Counts how often the files of Kafka's TLS changed and were found to be usable: every client
-    // that was made before is made anew.
+    // Counts how often Kafka's TLS files changed and could be used. Every client from before is
+    // then made again.
     atomic_int *kafka_tls;
-    // Whether no worker hangs; in the loop's thread. NULL: there are none to ask.
+    // Whether no worker hangs; call it in the loop's thread. NULL: there are no workers.
     bool (*alive)(void *arg);
     void *alive_arg;
 };

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Reading cert.outcomes: up to which number outcomes were published (the publish cursor), and the
-// published outcomes one after the other for comparison. Which records count says outcome_chain.h;
-// all others are passed over and counted. One thread. Errors: RETRY, CONFIG, FATAL (outcomes that
-// are missing, or follow no other).
+// published outcomes one after the other, for comparison. outcome_chain.h says which records count;
+// all others are only counted. One thread. Errors: RETRY, CONFIG, FATAL (outcomes that are missing,
+// or do not follow).
 #pragma once
 
 #include "certsync/model/entry.h"
@@ -11,11 +11,10 @@
 #include "worker/topic.h"
 
 struct cs_cursor_tail {
-    // Up to here outcomes are published; 0: none is. Where the position's own outcome was not found
-    // this is only what the records claim, and nothing is missing where the stream (below) ends
-    // before it.
+    // Up to here outcomes are published; 0: none is. If the position's own outcome was not found,
+    // this is only what records claim. Then nothing is missing if the stream (below) ends earlier.
     int64_t last;
-    // the outcome that the position stands on is among the records, so that all after it follow
+    // the position's outcome is among the records, so all after it are checked to follow
     bool found;
     bool other;         // it is not, but another outcome with its number is
     int64_t foreign;    // records that no consumer wrote
@@ -31,8 +30,8 @@ CS_MUST_USE bool cs_cursor_tail(struct cs_topic *outcomes, struct cs_crypto *cry
                                 const struct cs_position *at, int64_t timeout_ms, struct cs_cursor_tail *ret,
                                 struct cs_err *err);
 
-// A partition's outcomes, one after the other from the one after a position on, up to where the
-// partition ends now. Several may be open; close them before the topic is freed.
+// A partition's outcomes, one after the other, from the one after a position to the partition's
+// present end. Several may be open. Close them before the topic is freed.
 struct cs_cursor_stream;
 CS_MUST_USE bool cs_cursor_open(struct cs_topic *outcomes, int32_t partition, const struct cs_position *after,
                                 struct cs_cursor_stream **ret, struct cs_err *err);

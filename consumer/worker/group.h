@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A worker's place in the consumer group: which partitions it has, and from where they are fetched.
-// All in the worker's thread.
+// A worker's place in the consumer group: which partitions it has, and from which offset they are
+// fetched. All in the worker's thread.
 #pragma once
 
 #include "worker/partition.h"
@@ -9,7 +9,7 @@
 struct cs_group {
     struct cs_worker_context *x;
     int index; // of the worker
-    // Before the partitions are taken away: nothing may be in flight or in batches after it.
+    // Called before the partitions are taken away. After it nothing may be in flight or in batches.
     void (*on_revoke)(void *arg);
     void *arg;
     rd_kafka_queue_t *queue;
@@ -28,17 +28,16 @@ struct cs_group {
 CS_MUST_USE bool cs_group_client(struct cs_group *g, rd_kafka_t **ret, struct cs_err *err);
 // Joins with the client of the context.
 CS_MUST_USE bool cs_group_join(struct cs_group *g, struct cs_err *err);
-// Gives the partitions back and ends the client. wait: for what was stored of the offsets.
+// Gives the partitions back and ends the client. wait: until the stored offsets are written.
 void cs_group_leave(struct cs_group *g, bool wait, const char *why);
 
-// Serves rebalances and errors. False: *ret_partition cannot go on, or where that is NULL the whole
-// worker.
+// Serves rebalances and errors. False: *ret_partition cannot continue; if that is NULL, the whole
+// worker cannot.
 CS_MUST_USE bool cs_group_serve(struct cs_group *g, struct cs_partition **ret_partition, struct cs_err *err);
-// Whether the partitions must be assigned anew, and may be now.
+// Whether the partitions must be assigned again, and may be now.
 bool cs_group_assign_due(const struct cs_group *g);
-// Gives librdkafka the partitions that run, each with the offset that comes next. The others are
-// fetched again from where they stand: librdkafka 2.0 knows no way to change one offset alone that
-// is safe.
+// Gives librdkafka the running partitions, each with its next offset. All are fetched again from
+// there: librdkafka 2.0 has no safe way to change only one offset.
 void cs_group_assign(struct cs_group *g);
-// Kafka's own record of offsets, now and then: for lag tools, nothing of ours reads it.
+// Stores Kafka's own offsets now and then. Only lag tools read them.
 void cs_group_store_offsets(struct cs_group *g, bool wait);

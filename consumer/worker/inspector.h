@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a running consumer rests on, looked at again and again by a thread of its own: every few
-// seconds whether the brokers answer and where the partitions end, and every consumer.inspect_every
-// (sooner where a partition failed) whether topics and Redis are still what they must be. What is
-// found stands on the board: the API shows it, and workers publish nothing that would rest on it.
+// A thread that checks what a running consumer needs. Every few seconds: do the brokers answer, and
+// where do the partitions end. Every consumer.inspect_every (sooner if a partition failed): are
+// topics and Redis still what they must be. Findings go to the board. The API shows them, and
+// workers stop publishing where a finding forbids it.
 #pragma once
 
 #include "worker/consumer.h"

@@ -8,7 +8,7 @@
 // A P-256 private key; the file must not be readable by others.
 CS_MUST_USE bool cs_keyfile_private(struct cs_crypto *crypto, const char *path, struct cs_privkey **ret,
                                     struct cs_err *err);
-// SPKI DER of a public key (malloc'ed). A private key's file is refused: it should not lie here.
+// SPKI DER of a public key (malloc'ed). A private key's file is refused: it should not be here.
 CS_MUST_USE bool cs_keyfile_spki(struct cs_crypto *crypto, const char *path, uint8_t **ret, size_t *ret_len,
                                  struct cs_err *err);
 // Makes a new P-256 key and its file (0600). An existing file is an error.

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Which records of cert.outcomes count. Anybody who may write to the topic can put a record there,
-// so no number is believed for itself: of number n counts the first record after that of n-1 which
-// names the hash of n-1's value. Every reader (worker, rebuild, verify, explain, rejected) goes by
-// this, so that all of them see one history.
+// so a number alone proves nothing. Number n is the first record after that of n-1 that names the
+// hash of n-1's value. Every reader (worker, rebuild, verify, explain, rejected) uses this, so all
+// see one history.
 //
-// What fits into the chain is not proven by that: whoever reads the topic can compute the next
-// link. Readers compare it with what they decide themselves.
+// To fit into the chain is no proof: a reader of the topic can compute the next link. Readers also
+// compare outcomes with their own decisions.
 #pragma once
 
 #include "certsync/model/key.h"
@@ -31,18 +31,19 @@ struct cs_chain {
     int64_t foreign;    // records that were foreign
     int64_t foreign_at; // offset of the first of them; -1: none
 };
-// last, sha256: where the reader stands; NULL stands for the zeros of the beginning.
+// last, sha256: where the reader is; NULL means the zeros of the begin.
 void cs_chain_begin(struct cs_chain *c, int32_t partition, int64_t last, const uint8_t sha256[32]);
-// What the record is, with its number where it has one (else -1). CS_CHAIN_NEXT moves the chain on.
+// What kind of record it is, and its number if it has one (else -1). CS_CHAIN_NEXT moves the chain
+// on.
 enum cs_chain_link cs_chain_take(struct cs_chain *c, struct cs_crypto *crypto,
                                  const struct cs_chain_record *r, int64_t *ret_n);
 
-// The number of what could be a consumer's record at this place, judged by the record alone: it
-// reads as an outcome of the partition, its key is its account, and so many outcomes and events
-// have room before it. -1: no consumer wrote it.
+// The number of a record that a consumer may have written at this place, judged by the record
+// alone: it reads as an outcome of the partition, its key is its account, and there is room before
+// it for so many outcomes and events. -1: no consumer wrote it.
 int64_t cs_chain_plausible(const struct cs_chain_record *r, int32_t partition);
 
-// The number of an outcome's JSON, which begins as CS_OUTCOME_HEAD says; -1 where it does not.
+// The number in an outcome's JSON, which must begin as CS_OUTCOME_HEAD says; else -1.
 int64_t cs_outcome_number(struct cs_bytes value);
 
 // "the record at offset … is outcome 9, which does not follow outcome 6": FATAL. Always false.

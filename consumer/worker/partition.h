@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A partition that a worker has: where it stands (checked against catalog and topics), its records
-// as Kafka gives them, and what the board tells of it. Nothing here decides what follows an error:
-// each is returned, and the worker's turn (worker.c) starts the partition again or stops it.
+// A partition that a worker has: its stand (checked against catalog and topics), its records from
+// Kafka, and what the board says of it. Nothing here decides what follows an error. Errors are
+// returned, and the worker's turn (worker.c) starts the partition again, or stops it.
 #pragma once
 
 #include "certsync/runtime/kafka.h"
@@ -13,7 +13,7 @@
 struct cs_worker_context {
     const struct cs_consumer *c;
     const struct cs_worker_metrics *m;
-    int wake_fd; // written to by librdkafka where there is something to do
+    int wake_fd; // librdkafka writes to it when there is something to do
     struct cs_crypto *crypto;
     struct cs_key_cache *keys;
     struct cs_catalog *catalog;
@@ -43,11 +43,11 @@ struct cs_partition {
     // the next record is the one before the position: its hash must be the position's
     bool check_last;
 
-    // What is told of it.
-    bool told;          // since the start, that it runs
+    // What was reported of it.
+    bool told;          // that it runs, since the start
     bool failing;       // it failed, and nothing of it was committed since
     bool replaying;     // up to stand.published
-    int64_t foreign_at; // the first foreign record of cert.outcomes that was told; -1: none
+    int64_t foreign_at; // the first foreign record of cert.outcomes that was reported; -1: none
     // the broker's time of the first record that is not applied; 0: none was seen
     int64_t oldest_ms;
 
@@ -64,29 +64,29 @@ struct cs_partition {
 CS_MUST_USE bool cs_partition_new(const struct cs_worker_context *x, int32_t id, struct cs_partition **ret,
                                   struct cs_err *err);
 void cs_partition_free(struct cs_partition *p);
-// Reads where it stands. Waits; nothing may be in flight. It runs then, and must be assigned.
+// Reads its stand. Waits; nothing may be in flight. Then it runs, and must be assigned.
 CS_MUST_USE bool cs_partition_start(const struct cs_worker_context *x, struct cs_partition *p,
                                     struct cs_err *err);
-// Whether the catalog still stands where this worker left it; an error where not. Waits; nothing
-// may be in flight.
+// Whether the catalog is still as this worker left it; if not, an error. Waits; nothing may be in
+// flight.
 CS_MUST_USE bool cs_partition_look(const struct cs_worker_context *x, struct cs_partition *p,
                                    struct cs_err *err);
-// Throws away what was taken from its queue, and what is held of the catalog.
+// Drops what was taken from its queue, and what is held of the catalog.
 void cs_partition_forget(struct cs_partition *p, enum cs_partition_state then);
 
-// That it has heard of its records since the start: an end, or (INT64_MAX) a record. It is told to
-// run then, where it failed before only once that is mended: there is nothing to do, or a batch was
-// committed (cs_partition_runs).
+// Its queue gave something since the start: an end, or (INT64_MAX) a record. Then the partition is
+// reported as running. If it failed before, that waits until the fault is over: there is nothing to
+// do, or a batch was committed (cs_partition_runs).
 void cs_partition_heard(const struct cs_worker_context *x, struct cs_partition *p, int64_t end_offset);
 void cs_partition_runs(const struct cs_worker_context *x, struct cs_partition *p);
-// A flight has landed: the stand is moved on.
+// A flight has landed: moves the stand on.
 void cs_partition_landed(const struct cs_worker_context *x, struct cs_partition *p);
-// Whether all that its queue gave up to the end is committed; tells the board where it is.
+// Whether all that its queue gave up to the end is committed. Then reports that to the board.
 bool cs_partition_reached_end(const struct cs_worker_context *x, struct cs_partition *p);
-// Keep the age of the oldest record that is not applied: a record came, or a batch was committed
-// (batch_ms: the time of the oldest record that batches still hold; 0: there is none).
+// Keep the age of the oldest record that is not applied. A record came, or a batch was committed
+// (batch_ms: the time of the oldest record in batches; 0: there is none).
 void cs_partition_saw(const struct cs_worker_context *x, struct cs_partition *p, int64_t time_ms);
 void cs_partition_applied(const struct cs_worker_context *x, struct cs_partition *p, int64_t batch_ms);
-// Asks the brokers how long the log is and how old the first record is that is not applied. This is
-// for a partition that stands still: its records are not fetched. Waits; false: no answer came.
+// Asks the brokers how long the log is, and how old the first unapplied record is. For a partition
+// without progress: its records are not fetched. Waits; false: no answer came.
 bool cs_partition_measure(const struct cs_worker_context *x, struct cs_partition *p);

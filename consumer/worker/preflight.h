@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Before anything is judged: are Kafka and Redis there, are the topics what they must be, do they
-// belong to this deployment. Each failure is one sentence that says how to mend it.
+// Before anything is judged: are Kafka and Redis there, are the topics right, do they belong to
+// this deployment. Each failure is one sentence that says how to mend it.
 #pragma once
 
 #include <librdkafka/rdkafka.h>
@@ -16,18 +16,18 @@ struct cs_preflight {
 CS_MUST_USE bool cs_preflight(const struct cs_consumer_settings *s, struct cs_bytes root_spki,
                               struct cs_preflight *ret, struct cs_err *err);
 
-// The part of it that is about Redis: every primary is there, writable, new enough, keeps what it
-// is given, and is of the kind that redis.mode says, has thrown nothing away, and lets its user do
-// all that will be done. Waits up to timeout_ms. ret_rights (may be NULL): whether it is only a
-// right that is missing.
+// The part about Redis. Every primary must be there, writable, new enough, of the kind that
+// redis.mode says, and must keep what it is given. It must have thrown nothing away, and its user
+// must have all rights that are needed. Waits up to timeout_ms. ret_rights (may be NULL): only a
+// right is missing.
 CS_MUST_USE bool cs_preflight_redis(const struct cs_consumer_settings *s, int64_t timeout_ms,
                                     bool *ret_rights, struct cs_err *err);
 
-// What can be another way later: whether both topics still keep all that they are given, have so
-// many partitions, and begin at offset 0. CONFIG or FATAL where not, RETRY where the brokers do not
-// answer. Of the settings what cannot be seen is passed over.
+// What may change later: whether both topics still keep all records, have that many partitions, and
+// begin at offset 0. CONFIG or FATAL if not, RETRY if the brokers do not answer. Settings that
+// cannot be read are ignored.
 CS_MUST_USE bool cs_preflight_topics(rd_kafka_t *rk, const struct cs_consumer_settings *s, int32_t partitions,
                                      int64_t timeout_ms, struct cs_err *err);
-// "topic … begins at offset …: the records before it were deleted", with the cause as far as the
+// "topic … begins at offset …: the records before it were deleted", with the cause, as far as the
 // brokers tell it. FATAL; always false.
 bool cs_preflight_lost(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t low, struct cs_err *err);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where a batch's outcomes and derived events go. Two implementations: Kafka (publish_kafka.c) and
-// memory (publish_memory.c), which keeps what it was given for tests.
+// Where a batch's outcomes and derived events go. Two implementations: Kafka (publish_kafka.c), and
+// memory (publish_memory.c), which keeps the messages for tests.
 //
-// A batch sends its messages, then asks `pending` until none is left unacknowledged. The bytes are
-// copied by send. Errors: RETRY (the producer cannot take it now, or broke and was made anew),
-// CONFIG (rights, topic, sizes), FATAL.
+// A batch sends its messages, then asks `pending` until all are acknowledged. send copies the
+// bytes. Errors: RETRY (the producer cannot take it now, or broke and was made anew), CONFIG
+// (rights, topic, sizes), FATAL.
 #pragma once
 
 #include "certsync/model/prepare.h"
@@ -24,14 +24,14 @@ struct cs_publish_message {
 struct cs_publisher;
 struct cs_publisher_ops {
     bool (*send)(struct cs_publisher *p, const struct cs_publish_message *m, struct cs_err *err);
-    // Takes in what was acknowledged; *ret is how many of this batch are not yet. False where one
-    // failed for good.
+    // Reads acknowledgements; *ret is how many of this batch are missing. False if one failed for
+    // good.
     bool (*pending)(struct cs_publisher *p, size_t *ret, struct cs_err *err);
-    // Once all are acknowledged: the lowest and the highest offset that an outcome of this batch
-    // got. False where that is not known.
+    // After all acknowledgements: the lowest and the highest offset of this batch's outcomes. False
+    // if that is not known.
     bool (*places)(const struct cs_publisher *p, int64_t *ret_first, int64_t *ret_last);
-    // The batch is given up: what is still under way does not count any more (it may yet be
-    // published).
+    // Gives the batch up. What is still under way does not count any more, but may yet be
+    // published.
     void (*abandon)(struct cs_publisher *p);
     void (*free)(struct cs_publisher *p);
 };
@@ -67,7 +67,7 @@ struct cs_published {
 };
 CS_MUST_USE bool cs_publish_memory_new(struct cs_publisher **ret, struct cs_err *err);
 size_t cs_publish_memory_list(const struct cs_publisher *p, const struct cs_published **ret);
-// The next `after` messages are taken, the one after them is answered with this error (once).
+// Takes the next `after` messages, and answers the one after them with this error (once).
 void cs_publish_memory_fail(struct cs_publisher *p, size_t after, enum cs_err_kind kind);
 // Nothing is acknowledged while held.
 void cs_publish_memory_hold(struct cs_publisher *p, bool held);

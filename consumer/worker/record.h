@@ -14,13 +14,13 @@ struct cs_message_headers {
     rd_kafka_headers_t *detached; // owned
 };
 void cs_message_headers_clear(struct cs_message_headers *h);
-// Views that live as long as the message, those of the headers as long as *headers, which takes
-// them out of the message; it is to be cleared in any case. False: out of memory.
+// Views that live as long as the message. Those of the headers live as long as *headers, which
+// takes them out of the message. Clear *headers in any case. False: out of memory.
 CS_MUST_USE bool cs_record_of_message(rd_kafka_message_t *m, struct cs_message_headers *headers,
                                       struct cs_record *ret, rd_kafka_timestamp_type_t *ret_type);
 
 // Calls fn for the first `most` records (0: all that are there now) of each partition of a topic,
-// in order within a partition. Stops with fn's error where fn answers false. rk: a consumer without
+// in order within a partition. If fn answers false, stops with fn's error. rk: a consumer without
 // group that has nothing assigned.
 struct cs_scan {
     rd_kafka_t *rk;

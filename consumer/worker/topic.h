@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A topic that is read, any of its partitions from any offset up to an end that is known when it
-// begins: from Kafka (topic_kafka.c), or from memory (tests/sim). One thread. Errors: RETRY
+// A topic that is read: any of its partitions, from any offset up to an end that is fixed at the
+// start. It comes from Kafka (topic_kafka.c), or from memory (tests/sim). One thread. Errors: RETRY
 // (brokers away), CONFIG.
 #pragma once
 
@@ -15,7 +15,7 @@ enum cs_topic_step {
 struct cs_topic;
 struct cs_topic_stream;
 struct cs_topic_ops {
-    // First offset that is there, and the one after the last, as they are now.
+    // The first offset, and the one after the last, as they are now.
     bool (*bounds)(struct cs_topic *t, int32_t partition, int64_t timeout_ms, int64_t *ret_low,
                    int64_t *ret_high, struct cs_err *err);
     // Records from `from` (or the first one after it) to before `end`. Several streams may be open.

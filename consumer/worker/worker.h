@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A worker: a thread with its own Kafka consumer in the group, its own producer and its own
-// catalog, that takes its partitions' records through prepare, load, decide, publish and commit
-// (DESIGN, "The consumer").
+// catalog. It takes its partitions' records through prepare, load, decide, publish and commit
+// (docs/develop/architecture.md).
 #pragma once
 
 #include "certsync/model/outcome.h"
@@ -18,16 +18,16 @@ void cs_worker_metrics_init(struct cs_worker_metrics *m, struct cs_metrics *regi
 
 struct cs_worker;
 
-// Called once, in the worker's thread, at the end of its work: err is NULL after a stop, otherwise
-// why the whole worker cannot go on (CONFIG, FATAL; a stop of one partition only goes to the
-// board). It should post to the loop.
+// Called once, in the worker's thread, at the end of its work. err is NULL after a stop. Otherwise
+// it says why the whole worker cannot continue (CONFIG, FATAL). (That only one partition stops goes
+// to the board.) It should post to the loop.
 typedef void (*cs_worker_end_fn)(void *arg, const struct cs_err *err);
 
 // Starts the thread. metrics are borrowed for its life.
 CS_MUST_USE bool cs_worker_start(const struct cs_consumer *c, const struct cs_worker_metrics *metrics,
                                  int index, cs_worker_end_fn on_end, void *arg, struct cs_worker **ret,
                                  struct cs_err *err);
-// Asks it to finish the batch that is published already and to leave the group. Any thread.
+// Asks it to finish the batch that is being published, and to leave the group. Any thread.
 void cs_worker_stop(struct cs_worker *w);
 // Whether the thread has ended its work.
 bool cs_worker_finished(const struct cs_worker *w);
