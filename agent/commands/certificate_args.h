@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The options by which upload and issue take certificates and keys, and making the event from them.
+// The options of upload and issue for certificates and keys, and the event that is made from them.
 #pragma once
 
 #include "event/session.h"

@@ -4,14 +4,13 @@
 // Unless --no-wait is given, the command then waits until the API tells the outcome. Events for
 // every partition (trust) belong to no account: their outcomes are read from cert.outcomes itself.
 //
-// event.replayed (this host was restored or cloned) is answered here: an alarm, and what the spool
-// still holds is signed again above the watermark.
+// event.replayed (this host was restored or cloned) is handled here. It raises an alarm, and the
+// events still in the spool are signed again above the watermark.
 #pragma once
 
 #include "event/settle.h"
 
-// what: for people, "upload of \"www\"". Says what happened and returns the exit code. Takes c
-// over.
+// what: for people, "upload of \"www\"". Says what happened, and returns the exit code. Takes c.
 int cs_submit(struct cs_session *s, struct cs_composed *c, const char *what);
 
 // The alarm: numbers of this key were used elsewhere.
@@ -19,14 +18,12 @@ int cs_submit(struct cs_session *s, struct cs_composed *c, const char *what);
     "numbers of this key are used already: this host was restored or its key is on another host too; "       \
     "signing again"
 
-// Names on standard error what earlier commands left unpublished in the spool below the number
-// `below` (0: all), as it goes out now. For programs: the same as an array, NULL where there is
-// nothing.
+// Names on standard error the events of earlier commands that are sent now: those in the spool
+// below the number `below` (0: all). For programs: the same as an array, NULL if there are none.
 json_t *cs_submit_earlier(struct cs_session *s, struct cs_spool *spool, int64_t below);
 
-// Settles at most max of the events that earlier commands published, with a wait until the
-// session's deadline or without. Rejected ones are told. Counts what was removed, also after an
-// error.
+// Settles at most max of the published events of earlier commands, with or without waiting until
+// the session's deadline. Reports rejected ones. Counts what was removed, also after an error.
 struct cs_settled {
     size_t applied, rejected, resigned;
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a look through a [watch] section found, beside the certificates: what cannot be read, is
-// missing, or belongs to nothing. Made anew by each look, shown by certsync status.
+// What a look through a [watch] section found beside the certificates: what cannot be read, is
+// missing, or belongs to nothing. Each look makes it anew; certsync status shows it.
 #pragma once
 
 #include <stdbool.h>
@@ -14,7 +14,7 @@ struct cs_findings {
     size_t n;            // faults, in all
     char *texts[CS_FINDINGS_KEPT];
 };
-// The same text counts once, as long as it is kept.
+// An equal text counts once, while it is kept.
 void cs_findings_add(struct cs_findings *f, const char *text);
 bool cs_findings_has(const struct cs_findings *f, const char *text);
 void cs_findings_clear(struct cs_findings *f);

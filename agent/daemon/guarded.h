@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Reading files that others write: one bounded read of a regular file whose owner is trusted, into
-// memory that is locked and wiped. These bytes, and no second read, are what is checked, sealed and
-// sent.
+// memory that is locked and wiped. Exactly these bytes are checked, sealed and sent; there is no
+// second read.
 #pragma once
 
 #include <limits.h>
@@ -15,7 +15,7 @@
 struct cs_file_policy {
     bool follow_links; // else a path with a symbolic link anywhere in it is refused
     bool any_owner;
-    uid_t owners[CS_OWNERS_MAX]; // who may own a file, and (as root may) the links that lead to it
+    uid_t owners[CS_OWNERS_MAX]; // who may own a file, and (with root) the links to it
     size_t owners_len;
     size_t max_bytes; // at most CS_PEM_FILE_MAX
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A table from 64-bit keys (hashes of texts) to pointers; a key may have several. The pointers are
-// borrowed. Who looks up compares the text itself: two texts may have one key.
+// A table from 64-bit keys (hashes of texts) to pointers. A key may have several. The pointers are
+// borrowed. The caller compares the text itself: two texts may have one key.
 #pragma once
 
 #include "certsync/base/err.h"
@@ -18,7 +18,7 @@ struct cs_index {
 };
 void cs_index_clear(struct cs_index *x);
 uint64_t cs_index_key(const char *text);
-// Nothing is done where the pair is there already. False: out of memory.
+// Does nothing if the pair is there already. False: out of memory.
 CS_MUST_USE bool cs_index_put(struct cs_index *x, uint64_t key, void *value);
 void cs_index_remove(struct cs_index *x, uint64_t key, const void *value);
 // All values of a key: for (e = cs_index_first(x, key); e; e = cs_index_next(e)).

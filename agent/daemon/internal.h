@@ -16,7 +16,7 @@
 
 struct event;
 
-// An upload that waits for the group that it goes into the spool with; never longer than one slice
+// An upload that waits for the group that goes into the spool with it. Never longer than one slice
 // of work.
 struct cs_waiting_upload {
     struct cs_item *item;
@@ -25,10 +25,10 @@ struct cs_waiting_upload {
     uint64_t content;
 };
 
-// Everything that one set of settings and one key stand for; made anew by a reload.
+// Everything that depends on one set of settings and one key. A reload makes it anew.
 struct cs_engine {
     struct cs_daemon *daemon;
-    unsigned generation; // posts of an engine that is gone are dropped
+    unsigned generation; // posts to an engine that is gone are dropped
     struct cs_session session;
     struct cs_sections sections;
     struct cs_register reg;
@@ -37,30 +37,30 @@ struct cs_engine {
     struct event *watch_event;
     struct cs_sender *sender;
     struct cs_settler *settler;   // NULL: no API is configured
-    struct cs_guarded buffers[6]; // certificate, key, chain; of an SM2 pair the same three twice
+    struct cs_guarded buffers[6]; // certificate, key, chain; for an SM2 pair these three twice
     struct cs_timer *work, *rescan, *poll, *beat, *status;
     struct cs_place place; // during one slice of work
     struct cs_waiting_upload uploads[CS_SPOOL_GROUP_MAX];
     size_t uploads_len;
     struct cs_item **queue; // a heap by due_ms
     size_t queue_len, queue_cap;
-    // monotonic: when a section is to be looked through; 0: no need
+    // monotonic: when to look through a section; 0: no need
     int64_t discover_ms[CS_WATCH_SECTIONS_MAX];
     unsigned scan; // number of the last look through a section
     unsigned listing;
-    bool listed;      // what the catalog holds is known as well as it can be now
-    bool list_failed; // told
+    bool listed;      // the catalog's content is known as well as possible
+    bool list_failed; // reported
     int64_t last_scan_ms;
-    size_t poll_at;        // item that is compared next
+    size_t poll_at;        // the next item to compare
     int64_t poll_began_ms; // monotonic: this round
-    int64_t looking_ms;    // monotonic: since when all files are being looked at; 0: they were
+    int64_t looking_ms;    // monotonic: the start of a look at all files; 0: none is under way
     int64_t blocked_until_ms, blocked_pause_ms; // the spool took nothing
     char blocked[CS_ERR_MSG_MAX];
-    // why a directory cannot be watched, since the last look at everything
+    // why a directory cannot be watched; since the last look at everything
     char unwatched[CS_ERR_MSG_MAX];
     bool unwatched_told;
     struct cs_findings findings[CS_WATCH_SECTIONS_MAX]; // of the last look through each section
-    const struct cs_findings *found_before;             // during a look: those of the one before
+    const struct cs_findings *found_before;             // during a look: those of the last one
     int64_t beat_seq;
     int64_t unjudged_seq,
         unjudged_ms; // the oldest event that is published and not judged; monotonic: since when
@@ -89,20 +89,20 @@ struct cs_daemon {
 int64_t engine_now(const struct cs_engine *e); // monotonic
 int64_t engine_wall(const struct cs_engine *e);
 
-// The queue: an item is looked at when it is due. An earlier date stands.
+// The queue: an item is handled when it is due. An earlier date stays.
 void engine_queue(struct cs_engine *e, struct cs_item *item, int64_t due_ms);
 void engine_unqueue(struct cs_engine *e, struct cs_item *item);
 void engine_drop(struct cs_engine *e, struct cs_item *item);
 void engine_arm(struct cs_engine *e); // sets the work timer to what is due next
-// Appends events to the spool, all or none, and wakes the sender. Where the spool takes nothing,
-// RETRY and all uploads wait for a while.
+// Appends events to the spool, all or none, and wakes the sender. If the spool takes nothing:
+// RETRY, and all uploads wait for a while.
 CS_MUST_USE bool engine_spool(struct cs_engine *e, struct cs_event *const *events, size_t n,
                               struct cs_err *err);
 
 // daemon/scanning.c
 void engine_discover(struct cs_engine *e, size_t section);
 void engine_discover_soon(struct cs_engine *e,
-                          const struct cs_section *section); // engine_arm is the caller's
+                          const struct cs_section *section); // the caller calls engine_arm
 void engine_look_at_all(struct cs_engine *e);
 void engine_on_change(void *arg, const char *directory, const char *name);
 void engine_on_lost(void *arg, const char *why);
@@ -117,9 +117,9 @@ CS_MUST_USE bool engine_start_polling(struct cs_engine *e);
 uint64_t engine_stamp(const struct cs_item *item); // of its files as they are now
 bool engine_concluded(const struct cs_item *item); // it waits for nothing but a change of its files
 void engine_judge(struct cs_engine *e, struct cs_item *item);
-// What was judged and is to be uploaded goes into the spool.
-// When it ends with its chain, as it was sent or as the catalog says.
+// When it ends with its chain: as it was sent, or as the catalog says.
 void engine_put_ends(struct cs_item *item, int64_t ends_s);
+// Puts what was judged and is to be uploaded into the spool.
 void engine_upload(struct cs_engine *e);
 void engine_gone(struct cs_engine *e, struct cs_item *item);
 void engine_delete(struct cs_engine *e, struct cs_item *item, const char *id);
@@ -130,10 +130,10 @@ CS_MUST_USE bool engine_read_spool(struct cs_engine *e, struct cs_err *err);
 void engine_listed(struct cs_engine *e);
 
 // daemon/health.c
-// What is wrong with an item, as a person sees it. False: nothing is (then *ret is of no use).
+// What is wrong with an item, as a person sees it. False: nothing (then *ret is of no use).
 struct cs_fault {
     const char *state; // of the item, or "expired"
-    bool passing;      // may well end by itself: shown, but not counted as failed
+    bool passing;      // may end by itself: shown, but not counted as failed
     enum cs_code code;
     char message[CS_ITEM_MESSAGE_MAX];
 };
@@ -142,7 +142,7 @@ bool engine_fault(const struct cs_engine *e, const struct cs_item *item, struct 
 bool engine_chain_ended(const struct cs_engine *e);
 // Certificates and findings of sections that failed.
 size_t engine_failed(const struct cs_engine *e);
-// What is wrong with the daemon and what it lives by: an array of texts, {"what", "message"}.
+// What is wrong with the daemon and what it needs: an array of texts, {"what", "message"}.
 json_t *engine_attention(const struct cs_engine *e);
 
 // daemon/status.c

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Patterns of file paths in [watch] sections, e.g. /etc/letsencrypt/live/{name}/fullchain.pem:
-// absolute; "{name}" stands for one or more characters of one path component, the same wherever it
-// comes again; "*" for any characters of one component. Neither matches a dot at a component's
-// beginning, so that hidden files and Kubernetes' "..data" are not taken for names.
+// Patterns of file paths in [watch] sections, e.g. /etc/letsencrypt/live/{name}/fullchain.pem. They
+// are absolute. "{name}" stands for one or more characters of one path component, the same each
+// time. "*" stands for any characters of one component. Neither matches a dot at the start of a
+// component: hidden files and Kubernetes' "..data" are no names.
 #pragma once
 
 #include "certsync/base/err.h"
@@ -13,20 +13,20 @@
 
 struct cs_match {
     bool has_name;
-    char name[CS_STAR_SIZE]; // longer than the catalog's names may be: who asks can say so
+    char name[CS_STAR_SIZE]; // longer than the catalog's names may be, so that the caller can say so
     size_t stars_len;
     char stars[CS_STARS_MAX][CS_STAR_SIZE];
 };
-// CONFIG, in words, where the text is not a pattern.
+// CONFIG, in words, if the text is no pattern.
 CS_MUST_USE bool cs_path_pattern_check(const char *pattern, struct cs_err *err);
-// Whether the component matches len bytes of pattern. m holds what components before it stood for,
-// and gets what this one stands for; undefined after false.
+// Whether the component matches len bytes of pattern. m holds what earlier components stood for,
+// and gets what this one stands for. It is undefined after false.
 bool cs_path_pattern_component(const char *pattern, size_t len, const char *text, struct cs_match *m);
-// Whether path is what the pattern stands for, or a leading part of it in whole components.
+// Whether path matches the pattern, or its beginning in whole components.
 bool cs_path_pattern_leads(const char *pattern, const char *path);
-// Whether path is what the pattern stands for; m gets what its parts stood for.
+// Whether path matches the pattern. m gets what the parts stood for.
 bool cs_path_pattern_match(const char *pattern, const char *path, struct cs_match *m);
-// Puts the name for {name}, the stars' texts in order for '*'. False where it does not fit or
+// Puts the name for {name}, and the stars' texts in order for '*'. False if it does not fit, or
 // something is missing.
 CS_MUST_USE bool cs_path_pattern_expand(const char *pattern, const struct cs_match *m, char *out,
                                         size_t size);

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the daemon knows: the certificate files of this host (items), and what the catalog holds
-// under their names, as far as it was told (known). Kept in a file beside the spool, one JSON line
-// for each change, the last line of a path counts; a line that a killed process left half written
-// is passed over. The catalog is the truth: the file only saves asking and reading again, and may
-// be deleted.
+// What the daemon knows: the certificate files of this host (items), and what it was told that the
+// catalog holds under their names (known). A file beside the spool keeps it, one JSON line for each
+// change. The last line of a path counts; an incomplete line of a killed process is ignored. The
+// catalog is the truth: the file only saves asking and reading again, and may be deleted.
 #pragma once
 
 #include "certsync/model/codes.h"
@@ -14,21 +13,21 @@
 
 enum cs_item_state {
     CS_ITEM_NEW = 1,    // not looked at yet
-    CS_ITEM_WAITING,    // files do not fit together (yet): looked at again, at growing distances
+    CS_ITEM_WAITING,    // files do not fit together (yet): tried again, after growing pauses
     CS_ITEM_BLOCKED,    // the spool takes nothing at the moment
     CS_ITEM_SENT,       // in the spool or published, not judged yet
     CS_ITEM_REGISTERED, // the catalog has it
     CS_ITEM_OLDER,      // the catalog has a newer one under this name: not uploaded
-    CS_ITEM_REFUSED,    // by this host's own checks; looked at again when it changes
+    CS_ITEM_REFUSED,    // by this host's own checks; tried again when it changes
     CS_ITEM_REJECTED,   // by the catalog's rules; sent again when its content changes
-    CS_ITEM_DELETING,   // its files are gone, and so it shall be
+    CS_ITEM_DELETING,   // its files are gone, so the catalog's entry goes, too
 };
 const char *cs_item_state_name(enum cs_item_state s);
 
 #define CS_ITEM_MESSAGE_MAX 600
 
 struct cs_item {
-    char *certificate;                                       // path; what it is known by
+    char *certificate;                                       // path; this identifies it
     char *name;                                              // in the catalog
     char *key;                                               // path; NULL: none found
     char *chain;                                             // path or NULL
@@ -40,7 +39,7 @@ struct cs_item {
     uint8_t sha256[32]; // cs_register_identity of its certificates
     int64_t not_before_s;
     int64_t not_after_s; // of its certificates the earliest; 0: not known
-    // the same with the CA certificates of its chain, as it was sent; 0: not known
+    // the same with the CA certificates of the chain that was sent; 0: not known
     int64_t ends_s;
     enum cs_code code;
     char *message;
@@ -57,7 +56,7 @@ struct cs_item {
     size_t steps_len;
 };
 
-// When a certificate of it or of its chain ends first; 0: not known.
+// When the first certificate of it or its chain ends; 0: not known.
 int64_t cs_item_ends(const struct cs_item *item);
 
 struct cs_known {
@@ -72,7 +71,7 @@ struct cs_known {
     uint8_t sent_sha256[32];
     int64_t sent_not_before_s;
     int64_t sent_ends_s;
-    unsigned listing; // the last one of the catalog that named it
+    unsigned listing; // the last listing of the catalog that named it
 };
 
 struct cs_register {
@@ -90,11 +89,11 @@ struct cs_register {
     struct cs_buf unwritten; // lines
     bool write_failed;       // told once
 };
-// What tells one certificate from another under a name: the leaf's fingerprint; of an SM2 pair the
-// hash of both (encrypt not NULL).
+// What tells two certificates under a name apart: the leaf's fingerprint. For an SM2 pair the hash
+// of both (encrypt not NULL).
 void cs_register_identity(struct cs_crypto *c, const uint8_t leaf[32], const uint8_t *encrypt,
                           uint8_t ret[32]);
-// Reads the file where there is one. kid: rejections of another key's events are forgotten.
+// Reads the file if there is one. kid: rejections of another key's events are forgotten.
 CS_MUST_USE bool cs_register_open(const char *path, const char *kid, struct cs_register *ret,
                                   struct cs_err *err);
 void cs_register_close(struct cs_register *r);
@@ -105,8 +104,8 @@ CS_DEFINE_AUTO_CLEAR(struct cs_register, cs_register_close)
 void cs_register_flush(struct cs_register *r);
 
 struct cs_item *cs_register_item(const struct cs_register *r, const char *certificate);
-// The item of a candidate, made where it is new; its paths and section are the candidate's. NULL:
-// out of memory.
+// The item of a candidate; a new one is made. Its paths and section are the candidate's. NULL: out
+// of memory.
 struct cs_item *cs_register_found(struct cs_register *r, const struct cs_candidate *c);
 void cs_register_drop(struct cs_register *r, struct cs_item *item);
 // Sets state, code and message, and writes the item's line.
@@ -119,5 +118,5 @@ struct cs_known *cs_register_by_event(const struct cs_register *r, const char *e
 void cs_register_sent(struct cs_register *r, struct cs_known *k, const char *event, const uint8_t sha256[32],
                       int64_t not_before_s, int64_t ends_s);
 void cs_register_ended(struct cs_register *r, struct cs_known *k); // nothing is on its way any more
-// The first file item of a name that is there, other than `but`.
+// The first item of a name with files that exist, other than `but`.
 struct cs_item *cs_register_live(const struct cs_register *r, const char *name, const struct cs_item *but);

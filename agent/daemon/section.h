@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// [watch NAME] sections: what they say (settings rows), and what that comes to (patterns, policy),
+// [watch NAME] sections: what they say (settings rows), and what follows (patterns, policy), with
 // presets filled in.
 #pragma once
 
@@ -31,18 +31,18 @@ struct cs_watch_settings {
 };
 enum { CS_WATCH_ROWS = 17 };
 extern const struct cs_setting cs_watch_rows[CS_WATCH_ROWS];
-// Of the whole group, for the settings' check.
+// For the settings' check of the whole group.
 CS_MUST_USE bool cs_sections_check(const struct cs_settings_items *items, struct cs_err *err);
 
 struct cs_section_files {
     char *certificate; // pattern
-    // expanded with what the certificate's path matched; NULL: in the certificate's file
+    // expanded with what the certificate's path matched; NULL: it is in the certificate's file
     char *key;
     char *chain; // the same; NULL: none. May be missing on disk
     char *encrypt_certificate, *encrypt_key,
-        *encrypt_chain; // of an SM2 pair, whose signing half the others are
+        *encrypt_chain; // of an SM2 pair; the others are its signing half
     char *as;           // name in the catalog, from {name}
-    bool only_with_key; // a certificate whose key is not there is passed over
+    bool only_with_key; // a certificate without its key is ignored
 };
 struct cs_section {
     const char *name;                 // borrowed from the settings
@@ -58,7 +58,7 @@ struct cs_sections {
     struct cs_section *items;
     size_t n;
 };
-// items (struct cs_watch_settings) are borrowed for the sections' life. CONFIG errors begin with
+// items (struct cs_watch_settings) are borrowed while the sections live. CONFIG errors begin with
 // "[watch NAME]".
 CS_MUST_USE bool cs_sections_new(const struct cs_settings_items *items, struct cs_sections *ret,
                                  struct cs_err *err);

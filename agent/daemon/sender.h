@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The daemon's publisher: a thread that brings what lies in the spool to Kafka, in order, also what
-// commands put there. Brokers that are away are tried again at growing distances; nothing is lost
-// meanwhile, it lies in the spool.
+// The daemon's publisher: a thread that publishes the spool to Kafka, in order; also what commands
+// put there. If the brokers are away, it tries again after growing pauses. Nothing is lost
+// meanwhile: it is in the spool.
 #pragma once
 
 #include "certsync/model/codes.h"
 #include "event/session.h"
 
-// How a connection stands, for status.
+// The state of a connection, for status.
 struct cs_link {
     bool tried;
     bool ok;
     int64_t since_ms;  // wall time of the last change
-    enum cs_code code; // where it was denied
+    enum cs_code code; // if it was denied
     char error[CS_ERR_MSG_MAX];
 };
 void cs_link_set(struct cs_link *l, const struct cs_err *err_or_null, int64_t now_ms, const char *what);
@@ -28,7 +28,7 @@ CS_MUST_USE bool cs_sender_new(const struct cs_session *session, const struct cs
                                struct cs_sender **ret, struct cs_err *err);
 void cs_sender_wake(struct cs_sender *s); // something is in the spool
 void cs_sender_link(struct cs_sender *s, struct cs_link *ret);
-// Asks it to end: it publishes what there is, once, where the brokers are there.
+// Asks it to end. It publishes what there is, once, if the brokers are there.
 void cs_sender_stop(struct cs_sender *s);
 bool cs_sender_ended(struct cs_sender *s);
 // How long it has been silent beyond what its work may take (liveness.h); 0: it is alive.

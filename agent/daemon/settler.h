@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The daemon's talk with the API: a thread that asks how published events ended (and takes them out
-// of the spool), what the catalog holds, and, after event.replayed, has everything signed again.
+// The daemon's thread that talks to the API. It asks how published events ended (and removes them
+// from the spool), and what the catalog holds. After event.replayed it has everything signed again.
 // All hooks are called in this thread.
 #pragma once
 
@@ -31,13 +31,13 @@ struct cs_settler_hooks {
     // In the order of their numbers; at most CS_SETTLED_MAX.
     void (*on_ends)(void *arg, const struct cs_settled_end *ends, size_t n);
     void (*on_entries)(void *arg, const struct cs_catalog_entry *entries, size_t n);
-    // The whole catalog was told; or it could not be asked now (it is tried again), or never
+    // The whole catalog was told. Or it could not be asked now (that is tried again), or never
     // (denied).
     void (*on_listed)(void *arg, const struct cs_err *err_or_null);
-    // Answer to cs_settler_ask; entry NULL: the catalog does not have it. Called once for each
+    // Answer to cs_settler_ask. entry NULL: the catalog does not have it. Called once for each
     // question.
     void (*on_answer)(void *arg, const char *name, const struct cs_catalog_entry *entry);
-    // This host's numbers were used by another: n events were signed again above the watermark.
+    // Another host used this host's numbers: n events were signed again above the watermark.
     void (*on_replayed)(void *arg, int64_t watermark, size_t n);
     void *arg;
 };

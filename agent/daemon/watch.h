@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Watching directories (inotify(7)). Directories, not files: files are replaced by renames, links
-// are swapped. One thread's.
+// Watching directories (inotify(7)). Not files: they are replaced by renames, and links are
+// swapped. For one thread.
 #pragma once
 
 #include "certsync/base/err.h"
@@ -19,15 +19,14 @@ CS_MUST_USE bool cs_watch_new(const struct cs_watch_hooks *hooks, struct cs_watc
 void cs_watch_free(struct cs_watch *w);
 CS_DEFINE_AUTO(struct cs_watch, cs_watch_free)
 int cs_watch_fd(const struct cs_watch *w);
-// Watches a directory; nothing is done where it is watched already. False where it cannot be: RETRY
-// where it is gone, CONFIG where the kernel's limit is reached or there is no permission.
+// Watches a directory; does nothing if it is watched already. False if it cannot: RETRY if it is
+// gone, CONFIG at the kernel's limit or without permission.
 CS_MUST_USE bool cs_watch_add(struct cs_watch *w, const char *directory, struct cs_err *err);
-// Watches again what the paths lead to now: of a link or a mount on the way to a directory no event
-// comes.
+// Watches again what the paths lead to now. A changed link or mount on the way to a directory gives
+// no event.
 void cs_watch_renew(struct cs_watch *w);
-// Compares the directories with what they were at the last call, for changes that the kernel does
-// not tell of: a mount over one, a link on the way to it, entries on a network file system. on_lost
-// where there is one.
+// Compares the directories with the last call, for changes that the kernel does not report: a mount
+// over one, a link on the way, entries on a network file system. Then calls on_lost.
 void cs_watch_poll(struct cs_watch *w);
 size_t cs_watch_count(const struct cs_watch *w);
 // Takes what the kernel has; call it when the descriptor is readable. Never blocks.

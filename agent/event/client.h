@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Client of the consumer's HTTP API (libcurl). Each request carries a token (ES256 JWT, RFC 7519)
-// that the host's own key signs and that lives for five minutes: {iss: kid, sub: account, aud:
-// deployment, iat, exp}, header kid. Keys of the trust (admin, auditor, custodian, issuer) act for
-// every account, sub "*": which kind this key is the API knows; where it refuses one form the other
-// is tried.
+// Client of the consumer's HTTP API (libcurl). Each request carries a token (ES256 JWT, RFC 7519),
+// which the host's own key signs: {iss: kid, sub: account, aud: deployment, iat, exp}, header kid.
+// It lives for five minutes. Trusted keys (admin, auditor, custodian, issuer) act for every
+// account, with sub "*". Only the API knows which kind this key is. If it refuses one form, the
+// other is tried.
 //
-// Errors: RETRY not reachable, not in time, 5xx; REJECT what the API answered with a problem
-// (status, code and detail are kept); CONFIG settings. Not thread-safe.
+// Errors: RETRY not reachable, not in time, 5xx; REJECT the API answered with a problem (status,
+// code and detail are kept); CONFIG settings. Not thread-safe.
 #pragma once
 
 #include <jansson.h>
@@ -26,11 +26,11 @@ struct cs_client_options {
     const struct cs_privkey *key;
     struct cs_crypto *crypto;
     const struct cs_clock *clock;
-    int64_t deadline_ms; // of the monotonic clock: no request goes on for longer; INT64_MAX: none
+    int64_t deadline_ms; // of the monotonic clock: the end of every request; INT64_MAX: none
 };
 
 struct cs_client;
-// Everything in options is borrowed for the client's life.
+// Everything in options is borrowed while the client lives.
 CS_MUST_USE bool cs_client_new(const struct cs_client_options *options, struct cs_client **ret,
                                struct cs_err *err);
 void cs_client_free(struct cs_client *c);
@@ -40,10 +40,10 @@ CS_DEFINE_AUTO(struct cs_client, cs_client_free)
 // longer than the timeout the answer may take. *ret is a JSON object (json_decref).
 CS_MUST_USE bool cs_client_get(struct cs_client *c, const char *path, int64_t wait_ms, json_t **ret,
                                struct cs_err *err);
-// of an answer; "" where it has none
+// of an answer; "" if it has none
 const char *cs_member_text(const json_t *item, const char *member);
-// A page of a list, from this cursor (NULL: the first), or with all the pages after it: their
-// elements of member in one answer, whose "next" is the last page's.
+// A page of a list, from this cursor (NULL: the first), or also all pages after it. The elements of
+// member are in one answer; its "next" is the last page's.
 CS_MUST_USE bool cs_client_get_pages(struct cs_client *c, const char *path, const char *cursor, bool all,
                                      const char *member, json_t **ret, struct cs_err *err);
 // All pages of a list: appends the elements of the answers' member to all (an array).
@@ -53,8 +53,8 @@ CS_MUST_USE bool cs_client_get_list(struct cs_client *c, const char *path, const
 // "*". Borrowed until the next call with this client.
 CS_MUST_USE bool cs_client_token(struct cs_client *c, bool for_all, const char **ret, int64_t *ret_expires_s,
                                  struct cs_err *err);
-// Of the last cs_client_get: HTTP status (0: no answer) and the problem's "code" ("" where there
-// was none).
+// Of the last cs_client_get: HTTP status (0: no answer) and the problem's "code" ("" if there was
+// none).
 int cs_client_status(const struct cs_client *c);
 const char *cs_client_code(const struct cs_client *c);
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// From what a host has (PEM texts, key files, options) to events, with every check that the host
-// can do before anything is sent. All certificates are parsed, put in order and checked against the
-// clock, each private key is proved to fit its certificate by a signature, sealed to the custodian,
-// and wiped.
+// Makes events from what a host has (PEM texts, key files, options), with every check that the host
+// can do before it sends anything. It parses all certificates, puts them in order, and compares
+// them with the clock. Each private key proves by a signature that it fits its certificate. Then
+// the key is sealed to the custodian, and wiped.
 //
-// What is refused is a REJECT error with the rule's code and a message that names the file; other
-// errors are CONFIG or FATAL.
+// A refusal is a REJECT error with the rule's code and a message that names the file. Other errors
+// are CONFIG or FATAL.
 #pragma once
 
 #include "certsync/model/cert.h"
@@ -28,9 +28,9 @@ struct cs_compose {
 struct cs_composed {
     struct cs_event event;
     // CS_NOTE bits: what clients will say of it (chain.incomplete: the account's limits say what
-    // that means)
+    // follows)
     uint32_t notes;
-    // the first of the leaves and the CA certificates above them that ends
+    // the earliest end of the leaves and the CA certificates above them
     int64_t ends_s;
     size_t leaves_len;         // certificates uploaded or issued
     struct cs_cert *leaves[2]; // borrowed from chains
@@ -50,7 +50,7 @@ CS_MUST_USE bool cs_compose_event(const struct cs_compose *c, enum cs_event_type
                                   struct cs_composed **ret, struct cs_err *err);
 CS_MUST_USE bool cs_compose_uuid(int64_t now_ms, cs_uuid ret, struct cs_err *err);
 
-// A text with where it is from; bytes.data NULL: not given.
+// A text with its origin. bytes.data NULL: not given.
 struct cs_source_text {
     const char *label;
     struct cs_bytes bytes;
@@ -78,7 +78,7 @@ struct cs_upload_source {
 CS_MUST_USE bool cs_compose_upload(const struct cs_compose *c, const struct cs_upload_source *src,
                                    struct cs_composed **ret, struct cs_err *err);
 
-// Whether the private key is that of a certificate of the source. REJECT key.mismatch, or why one
+// Whether the private key belongs to a certificate of the source. REJECT key.mismatch, or why one
 // cannot be read.
 CS_MUST_USE bool cs_compose_key_fits(struct cs_crypto *crypto, const struct cs_keyed_source *src,
                                      struct cs_err *err);
@@ -87,12 +87,12 @@ CS_MUST_USE bool cs_compose_key_fits(struct cs_crypto *crypto, const struct cs_k
 CS_MUST_USE bool cs_compose_csr(const struct cs_compose *c, const char *name,
                                 const struct cs_source_text *csr, const struct cs_source_text *key,
                                 struct cs_composed **ret, struct cs_err *err);
-// The same with both in memory; csr is taken over, also on failure.
+// The same with both in memory. Takes csr, also on failure.
 CS_MUST_USE bool cs_compose_csr_key(const struct cs_compose *c, const char *name, struct cs_csr *csr,
                                     const struct cs_privkey *key, struct cs_composed **ret,
                                     struct cs_err *err);
 
-// trust.add, agent.enroll: puts a public key, whose kid becomes the subject.
+// trust.add, agent.enroll: puts a public key; its kid becomes the subject.
 CS_MUST_USE bool cs_compose_public_key(const struct cs_compose *c, enum cs_event_type type,
                                        const struct cs_source_text *key, struct cs_composed **ret,
                                        struct cs_err *err);

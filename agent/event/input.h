@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a person names on the command line: a file, or "-" for standard input. Read once, at most
-// CS_PEM_FILE_MAX bytes and one more (so that who parses it can say that it is too large), into
-// memory of its own that is locked where the system allows it, not dumped, and wiped when it is
-// released: any of these files may hold a private key.
+// What a person names on the command line: a file, or "-" for standard input. It is read once, at
+// most CS_PEM_FILE_MAX bytes and one more (so that the parser can say that it is too large). Any of
+// these files may hold a private key. So the memory is its own, locked if the system allows it, not
+// dumped, and wiped at release.
 #pragma once
 
 #include "certsync/base/err.h"
@@ -19,8 +19,8 @@ enum cs_input_flags {
     CS_INPUT_STDIN = 1,   // "-" means standard input
     CS_INPUT_PRIVATE = 2, // others must not be able to read it: see secretmode.h
 };
-// REJECT errors (without a code) that name the file: it is what a person wanted to send. Pipes are
-// read to their end (process substitution), directories refused.
+// REJECT errors (without a code) that name the file, because a person wanted to send it. Pipes are
+// read to their end (process substitution). Directories are refused.
 CS_MUST_USE bool cs_input_read(const char *path, unsigned flags, struct cs_input *ret, struct cs_err *err);
 void cs_input_clear(struct cs_input *in);
 CS_DEFINE_AUTO_CLEAR(struct cs_input, cs_input_clear)

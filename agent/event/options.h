@@ -48,8 +48,8 @@ struct cs_globals {
 #define CS_EXIT_DENIED   5 // the API refused to answer: no right, or no such thing; nothing was sent
 // CS_EXIT_OUTPUT is 6.
 
-// The tree of commands. The array is the caller's: commands are constants in files of their own,
-// which C cannot gather at compile time.
+// The tree of commands. The caller owns the array: commands are constants in files of their own,
+// and C cannot collect them at compile time.
 #define CS_AGENT_COMMANDS_MAX 24
 struct cs_agent_commands {
     struct cs_command root;

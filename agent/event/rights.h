@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Rights as they are given on command lines: comma-separated or several times.
+// Rights on command lines: comma-separated, or several options.
 #pragma once
 
 #include "certsync/model/entry.h"
@@ -11,7 +11,7 @@ struct cs_rights_args {
     const char *names;
     const char *label; // may be NULL
 };
-// CS_EXIT_OK, or the exit code of the usage error that was told. no_enroll: why enroll cannot be
+// CS_EXIT_OK, or the exit code of the usage error that was printed. no_enroll: why enroll cannot be
 // given.
 int cs_rights_read(const struct cs_cli *cli, const struct cs_rights_args *args, const char *no_enroll,
                    unsigned *ret_can);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a command works with: its settings, the host's key, the API, the clock; and how it says what
-// happened. Opened at the start of a command's run, closed at its end.
+// What a command works with: its settings, the host's key, the API, the clock; and how it reports
+// what happened. Opened when a command starts, closed when it ends.
 #pragma once
 
 #include <jansson.h>
@@ -44,12 +44,11 @@ struct cs_session {
     int64_t deadline_ms;
 };
 
-// With --dry-run what is not configured (deployment, account, key, custodian) is made up, so that
-// files can be checked anywhere.
+// With --dry-run, missing settings (deployment, account, key, custodian) are made up, so that files
+// can be checked anywhere.
 CS_MUST_USE bool cs_session_open(const struct cs_cli *cli, unsigned needs, struct cs_session *ret,
                                  struct cs_err *err);
-// The settings that the command line names: a struct cs_agent_settings, as the root's
-// load_settings.
+// The settings of this command line: a struct cs_agent_settings, as the root's load_settings gives.
 CS_MUST_USE bool cs_session_load_settings(const struct cs_cli *cli, void **ret, struct cs_err *err);
 void cs_session_close(struct cs_session *s);
 CS_DEFINE_AUTO_CLEAR(struct cs_session, cs_session_close)
@@ -57,7 +56,7 @@ CS_MUST_USE bool cs_session_client(struct cs_session *s, struct cs_err *err);
 struct cs_compose cs_session_compose(const struct cs_session *s);
 int64_t cs_session_left_ms(const struct cs_session *s);
 
-// The certificate's id: NAME|ID as given. An id needs no API; a name is looked up.
+// The certificate's id, from NAME|ID. An id needs no API; a name is looked up.
 CS_MUST_USE bool cs_session_certificate_id(struct cs_session *s, const char *name_or_id, const char *owner,
                                            cs_uuid ret, struct cs_err *err);
 
@@ -72,23 +71,23 @@ CS_MUST_USE bool cs_session_read_spki(struct cs_crypto *c, const char *path, uin
 int cs_report_failure(const struct cs_cli *cli, const struct cs_err *err);
 // What the API said, or that it did not answer: REJECT is CS_EXIT_DENIED, RETRY is CS_EXIT_UNKNOWN.
 int cs_report_api_failure(const struct cs_cli *cli, const struct cs_err *err);
-// One JSON object and a line feed on standard output; takes the object over.
+// Writes one JSON object and a line feed to standard output. Takes the object.
 void cs_report_json(const struct cs_cli *cli, json_t *object);
 // "  code: …" and "  hint: …" below a message on standard error. There is no hint if the message
 // says what to run.
 void cs_report_code(const struct cs_cli *cli, enum cs_code code, const char *msg);
-// The next page of a list, on standard error, where the answer has one: its cursor whole, to be
-// given back as it is.
+// The next page of a list, on standard error, if the answer has one. It prints the whole cursor, to
+// be given back unchanged.
 void cs_report_next(const struct cs_cli *cli, const json_t *answer);
 
-// Three ways to show text; all escape control characters. One ring of buffers: at most four in one
-// call. What the API or the agent's status file tells: it came out of the log, where nobody's key
-// is, so all of it is shown.
+// Three ways to show text; all escape control characters. They share a ring of buffers: at most
+// four in one call. This one is for texts of the API or the agent's status file. They came out of
+// the log, which holds nobody's key, so all of it is shown.
 const char *cs_told(const char *text);
-// What was given on the command line or in a file, and was taken: a key that was given for a name
-// is not shown.
+// For texts from the command line or a file that were accepted. A key that was given for a name is
+// not shown.
 const char *cs_shown(const char *text);
-// For messages that refuse what was given: nothing that may be a key is shown (secret.h).
+// For messages that refuse a text: nothing that may be a key is shown (secret.h).
 const char *cs_quoted(const char *text);
 // Opens the spool of the session's key with the limits of the settings.
 CS_MUST_USE bool cs_session_spool(struct cs_session *s, struct cs_spool **ret, struct cs_err *err);

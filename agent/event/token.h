@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Join tokens: what an admin hands out so that hosts can enrol themselves. A token is an enrolled
-// key with the right `enroll` and nothing else (limited uses, expiry, and what it may hand on are
-// in the catalog), with what a host must know to use it. Text: "certsync1.", then base64 (RFC 4648
+// Join tokens: an admin hands them out so that hosts can enrol themselves. A token is an enrolled
+// key with only the right `enroll`, and what a host must know to use it. The catalog has its
+// limits: uses, expiry, and the rights that it may give. Text: "certsync1.", then base64 (RFC 4648
 // section 5, no padding) of JSON {"deployment","account","key" (PKCS#8),"can","names","expires"}.
 #pragma once
 
