@@ -19,6 +19,7 @@
 
 #define FILE_MAX          ((size_t)256 * 1024 * 1024)
 #define REGISTER_LINE_MAX 16384
+#define SLACK             1000 // spare lines before the file is written anew
 #define UNWRITTEN_MAX     ((size_t)256 * 1024)
 #define FORM              "certsync-register 1"
 
@@ -254,15 +255,25 @@ static void put_line(struct cs_register *r, const struct cs_item *item, struct c
     cs_json_end(b, '}');
 }
 
-void cs_register_flush(struct cs_register *r) {
+// Loses nothing: the next start asks the catalog.
+static void cannot_write(struct cs_register *r, const struct cs_err *err) {
+    if (!r->write_failed)
+        cs_log_err(CS_LOG_WARN, "the register cannot be written", err, "path=%s", r->path);
+    r->write_failed = true;
+}
+
+static void write_lines(struct cs_register *r) {
     struct cs_bytes lines = cs_buf_bytes(&r->unwritten);
+    struct cs_err err;
     if (lines.len == 0)
         return;
-    bool failed = write(r->fd, lines.data, lines.len) != (ssize_t)lines.len;
-    if (failed && !r->write_failed) // nothing is lost: the next start asks the catalog
-        cs_log(CS_LOG_WARN, "the register cannot be written", "path=%s error=%s", r->path, strerror(errno));
-    r->write_failed = failed;
-    r->unwritten.len = 0;
+    if (write(r->fd, lines.data, lines.len) == (ssize_t)lines.len) {
+        r->write_failed = false;
+    } else {
+        cs_err_set(&err, CS_ERR_RETRY, CS_CODE_NONE, "%s: %s", r->path, strerror(errno));
+        cannot_write(r, &err);
+    }
+    cs_buf_reset(&r->unwritten);
 }
 
 static void append_line(struct cs_register *r, const struct cs_buf *b) {
@@ -272,8 +283,9 @@ static void append_line(struct cs_register *r, const struct cs_buf *b) {
     cs_buf_putc(&r->unwritten, '\n');
     cs_buf_put(&r->unwritten, b->data, b->len);
     cs_buf_putc(&r->unwritten, '\n');
+    r->lines++;
     if (r->unwritten.len > UNWRITTEN_MAX)
-        cs_register_flush(r);
+        write_lines(r);
 }
 
 void cs_register_put(struct cs_register *r, struct cs_item *item, enum cs_item_state state, enum cs_code code,
@@ -389,13 +401,14 @@ static bool read_lines(struct cs_register *r, struct cs_bytes text, const char *
     return true;
 }
 
-// Writes the whole register once. Later lines are appended to it.
-static bool write_anew(struct cs_register *r, const char *kid, struct cs_err *err) {
+// Writes the whole register: later lines are appended to it.
+static bool write_anew(struct cs_register *r, struct cs_err *err) {
     CS_AUTO(cs_buf_clear) struct cs_buf b;
+    int fd;
     cs_buf_init(&b, FILE_MAX);
     cs_json_begin(&b, '{');
     cs_json_str(&b, "form", FORM);
-    cs_json_str(&b, "kid", kid);
+    cs_json_str(&b, "kid", r->kid);
     cs_json_end(&b, '}');
     cs_buf_putc(&b, '\n');
     for (size_t i = 0; i < r->n; i++) {
@@ -404,9 +417,23 @@ static bool write_anew(struct cs_register *r, const char *kid, struct cs_err *er
         put_line(r, r->items[i], &b);
         cs_buf_putc(&b, '\n');
     }
-    if (!cs_buf_ok(&b, err) || !cs_file_write_given(r->path, cs_buf_bytes(&b), 0600, err))
+    if (!cs_buf_ok(&b, err) || !cs_file_write_given(r->path, cs_buf_bytes(&b), 0600, err) ||
+        !cs_file_open_own(r->path, O_WRONLY | O_APPEND, 0600, &fd, err))
         return false;
-    return cs_file_open_own(r->path, O_WRONLY | O_APPEND, 0600, &r->fd, err);
+    if (r->fd >= 0)
+        close(r->fd);
+    r->fd = fd;
+    return true;
+}
+
+void cs_register_flush(struct cs_register *r) {
+    struct cs_err err;
+    write_lines(r);
+    if (r->lines <= r->n + SLACK)
+        return;
+    r->lines = 0; // most of them say what is known better by now
+    if (!write_anew(r, &err))
+        cannot_write(r, &err);
 }
 
 bool cs_register_open(const char *path, const char *kid, struct cs_register *ret, struct cs_err *err) {
@@ -414,6 +441,7 @@ bool cs_register_open(const char *path, const char *kid, struct cs_register *ret
     CS_AUTO(cs_buf_clear) struct cs_buf b;
     cs_buf_init(&b, FILE_MAX);
     struct stat st;
+    memcpy(r.kid, kid, strlen(kid) + 1);
     cs_buf_init(&r.unwritten, UNWRITTEN_MAX + 4 * REGISTER_LINE_MAX);
     r.path = strdup(path);
     if (!r.path)
@@ -423,7 +451,7 @@ bool cs_register_open(const char *path, const char *kid, struct cs_register *ret
     if (!read_lines(&r, cs_buf_bytes(&b), kid, err))
         return false;
     cs_buf_clear(&b);
-    if (!write_anew(&r, kid, err))
+    if (!write_anew(&r, err))
         return false;
     *ret = r;
     r = (struct cs_register){.fd = -1};

@@ -85,8 +85,10 @@ struct cs_register {
     struct cs_index known_by_name;
     struct cs_index known_by_event;
     char *path;
+    cs_kid kid;
     int fd;
     struct cs_buf unwritten; // lines
+    size_t lines;            // appended since the file was written anew
     bool write_failed;       // told once
 };
 // What tells two certificates under a name apart: the leaf's fingerprint. For an SM2 pair the hash

@@ -30,7 +30,7 @@ from support.kafka import Kafka
 from support.proc import Process, wait_until
 from support.stack import EVENTS, Stack, build_dir, certsync_binary
 
-GROUP = 40  # about what the daemon takes into one group
+GROUP = 100  # about what the daemon takes into one group
 PATIENCE_S = 600
 
 

@@ -4,6 +4,7 @@
 #include "agent_fixture.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "certsync/model/entry.h"
@@ -59,6 +60,33 @@ static void put(struct fixture *x, const char *certificate, const char *name, en
     item->ends_s = 1795500000;
     memset(item->sha256, 7, sizeof item->sha256);
     cs_register_put(&x->r, item, state, code, code ? "a \"reason\"\n" : NULL, 1795000000123);
+}
+
+static off_t size_of(const struct fixture *x) {
+    struct stat st;
+    assert_int_equal(stat(x->path, &st), 0);
+    return st.st_size;
+}
+
+// A daemon that runs for years must not fill the disk with what it knew before.
+static void test_the_file_does_not_grow_for_ever(void **state) {
+    struct fixture *x = *state;
+    put(x, "/w/other.crt", "other", CS_ITEM_OLDER, CS_CODE_NONE);
+    put(x, "/w/gone.crt", "gone", CS_ITEM_REGISTERED, CS_CODE_NONE);
+    cs_register_flush(&x->r);
+    off_t few = size_of(x);
+    for (int i = 0; i < 5000; i++) {
+        put(x, "/w/www.crt", "www", i % 2 ? CS_ITEM_REGISTERED : CS_ITEM_SENT, CS_CODE_NONE);
+        if (i == 2500)
+            cs_register_drop(&x->r, cs_register_item(&x->r, "/w/gone.crt"));
+        if (i % 100 == 0)
+            cs_register_flush(&x->r);
+        assert_true(size_of(x) < few * 1200);
+    }
+    reopen(x, "kid-1");
+    assert_int_equal(x->r.n, 2);
+    assert_int_equal(cs_register_item(&x->r, "/w/www.crt")->state, CS_ITEM_REGISTERED);
+    assert_int_equal(cs_register_item(&x->r, "/w/other.crt")->state, CS_ITEM_OLDER);
 }
 
 static void test_what_was_concluded_is_remembered(void **state) {
@@ -179,11 +207,9 @@ static void test_join_tokens(void **state) {
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        T(test_what_was_concluded_is_remembered),
-        T(test_another_key_may_do_what_this_one_may_not),
-        T(test_a_half_written_line_costs_only_itself),
-        T(test_many_items_and_events),
-        T(test_join_tokens),
+        T(test_what_was_concluded_is_remembered),      T(test_another_key_may_do_what_this_one_may_not),
+        T(test_a_half_written_line_costs_only_itself), T(test_many_items_and_events),
+        T(test_the_file_does_not_grow_for_ever),       T(test_join_tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
