@@ -84,22 +84,28 @@ static enum cs_spool_load decode(struct cs_spool *s, const struct cs_spool_segme
     return CS_SPOOL_LOADED;
 }
 
-// Reads all frames of a segment. They stay while the lock is held: the next load finds them.
+void cs_spool_forget(struct cs_spool *s) {
+    if (s->loaded)
+        cs_buf_clear(&s->loaded->content);
+    free(s->loaded);
+    s->loaded = NULL;
+}
+
+// Reads all frames of a segment. They stay for the next load: what is read is never changed on disk.
 static bool read_segment(struct cs_spool *s, struct cs_crypto *c, const struct cs_spool_name *n,
                          bool *ret_missing, struct cs_err *err) {
     char name[CS_SPOOL_NAME_SIZE];
     size_t max = cs_spool_states_size(n->n) + n->n * CS_SPOOL_FRAME_MAX;
-    *ret_missing = false;
-    if (s->loaded && s->loaded->first == n->first)
+    cs_spool_name_format(n, name);
+    if (s->loaded && s->loaded->first == n->first) {
+        *ret_missing = faccessat(s->dir.fd, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0;
         return true;
-    if (!s->loaded)
-        s->loaded = calloc(1, sizeof *s->loaded);
+    }
+    cs_spool_forget(s);
+    s->loaded = calloc(1, sizeof *s->loaded);
     if (!s->loaded)
         return cs_err_oom(err);
-    s->loaded->first = 0;
-    cs_buf_clear(&s->loaded->content);
     cs_buf_init(&s->loaded->content, max + 65536);
-    cs_spool_name_format(n, name);
     if (!cs_spool_read(&s->dir, name, max, &s->loaded->content, ret_missing, err))
         return false;
     cs_spool_frames_parse(c, cs_buf_bytes(&s->loaded->content), n, s->loaded->frames);
@@ -118,7 +124,7 @@ static enum cs_spool_load load(struct cs_spool *s, struct cs_crypto *c, int64_t 
     if (!read_segment(s, c, &seg->name, &missing, err))
         return CS_SPOOL_FAILED;
     if (missing) { // somebody removed the file by hand
-        s->loaded->first = 0;
+        cs_spool_forget(s);
         s->view.valid = false;
         return CS_SPOOL_GONE;
     }

@@ -105,7 +105,7 @@ struct cs_spool_hint {
                      // killed process left half done
 };
 
-// A segment that was read; as long as the lock is held.
+// The last segment that was read.
 struct cs_spool_loaded {
     int64_t first;
     struct cs_buf content;
@@ -144,6 +144,7 @@ CS_MUST_USE bool cs_spool_finish_replacing(struct cs_spool *s, const struct cs_s
                                            struct cs_err *err);
 // Finishes what was left half done and counts what is there.
 CS_MUST_USE bool cs_spool_scan(struct cs_spool *s, struct cs_err *err);
+void cs_spool_forget(struct cs_spool *s); // the segment that was read
 bool cs_spool_has_acks(const struct cs_spool *s, int64_t seq);
 CS_MUST_USE bool cs_spool_view_add(struct cs_spool *s, const struct cs_spool_name *name, int64_t size);
 void cs_spool_view_drop(struct cs_spool *s, struct cs_spool_segment *seg);

@@ -35,7 +35,9 @@ static bool write_states(const struct cs_spool *s, const struct cs_spool_segment
 static bool drop_segment(struct cs_spool *s, struct cs_spool_segment *seg, struct cs_err *err) {
     char name[CS_SPOOL_NAME_SIZE];
     cs_spool_name_format(&seg->name, name);
-    if (!cs_spool_raise_counter(s, seg->name.first + (int64_t)seg->name.n - 1, err))
+    // As long as a later file is there, its name tells that these numbers were used.
+    bool last = seg == &s->view.segments[s->view.n - 1];
+    if (last && !cs_spool_raise_counter(s, seg->name.first + (int64_t)seg->name.n - 1, err))
         return err->kind == CS_ERR_RETRY && write_states(s, seg, 0, seg->name.n, false, err);
     if (unlinkat(s->dir.fd, name, 0) < 0 && errno != ENOENT)
         return cs_spool_fail(err, &s->dir, name, "remove", errno);
@@ -172,9 +174,11 @@ static bool finish_one(struct cs_spool *s, bool *ret_found, struct cs_err *err) 
 
 // Finishes what was left half done and counts what is there.
 bool cs_spool_scan(struct cs_spool *s, struct cs_err *err) {
+    bool busy = s->hint.busy != 0;
     cs_spool_change(s);
     s->view.valid = false;
-    bool ok = cs_spool_clean(&s->dir, err);
+    // A killed process may have named a file, and not synced the directory.
+    bool ok = cs_spool_clean(&s->dir, err) && (!busy || cs_spool_sync(&s->dir, err));
     for (bool found = true; ok && found;)
         ok = finish_one(s, &found, err);
     s->hint.count = 0;

@@ -164,10 +164,6 @@ void cs_spool_unlock(struct cs_spool *s) {
         s->hint.busy = s->failed;
         put_hint(s);
     }
-    if (s->loaded)
-        cs_buf_clear(&s->loaded->content);
-    free(s->loaded);
-    s->loaded = NULL;
     flock(s->lock_fd, LOCK_UN);
 }
 
@@ -277,6 +273,7 @@ void cs_spool_free(struct cs_spool *s) {
         if (fds[i] >= 0)
             close(fds[i]);
     cs_spool_view_clear(&s->view);
+    cs_spool_forget(s);
     free(s->path);
     free(s);
 }

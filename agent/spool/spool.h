@@ -3,8 +3,8 @@
 // The spool: events that a host signed and that must not be lost, in a directory on disk, one for
 // each key (kid). Command lines that run side by side, and the daemon, share it.
 //
-//   DIR/<kid>/counter            every number up to this one was used; written before a file of a
-//                                higher number goes
+//   DIR/<kid>/counter            every number up to this one was used; written before the
+//                                file with the highest numbers goes
 //   DIR/<kid>/lock               held (flock) while the directory changes; its content is a hint
 //                                that makes adding cheap
 //   DIR/<kid>/publish.lock       held (flock) while somebody publishes: strictly one at a time, in
@@ -103,8 +103,7 @@ enum cs_spool_load {
 enum cs_spool_load cs_spool_load(struct cs_spool *s, struct cs_crypto *c, int64_t seq,
                                  struct cs_spool_entry *ret, struct cs_err *err);
 
-// Keeps the others out until it is released: several calls then cost one lock, and a file is read
-// once for all its events. Nothing slow may be done meanwhile.
+// Keeps the others out until it is released: several calls then cost one lock. Nothing slow may be done meanwhile.
 CS_MUST_USE bool cs_spool_hold(struct cs_spool *s, struct cs_err *err);
 void cs_spool_release(struct cs_spool *s);
 
