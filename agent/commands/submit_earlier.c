@@ -113,7 +113,7 @@ bool cs_submit_settle(struct cs_session *s, struct cs_spool *spool, size_t max, 
     return ok;
 }
 
-// --- what goes out by the way --------------------------------------------------------------------
+// --- events that are sent with this command --------------------------------------------------------
 
 #define EARLIER_MAX 10 // named; the rest is counted
 

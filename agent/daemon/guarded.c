@@ -129,7 +129,7 @@ void cs_place_clear(struct cs_place *p) {
     p->links_len = p->links_cap = 0;
 }
 
-// The directory part of a path, which is followed by a name. False if it has none of both.
+// Splits a path into its directory and its name. False if it lacks one.
 static bool split(const char *path, char directory[PATH_MAX], const char **ret_name) {
     const char *slash = strrchr(path, '/');
     size_t len = slash ? (size_t)(slash - path) : 0;
@@ -142,7 +142,8 @@ static bool split(const char *path, char directory[PATH_MAX], const char **ret_n
     return true;
 }
 
-// Opens a file in a directory whose way was walked before. -1: walk the whole way, which also says what is wrong.
+// Opens a file in a directory whose way was walked before. -1: walk the whole way; that also tells
+// the fault.
 static int open_in_place(const char *path, int flags, const struct cs_path_links *links,
                          const struct cs_file_policy *policy, struct cs_place *p) {
     char directory[PATH_MAX], link[PATH_MAX];

@@ -36,8 +36,9 @@ enum cs_read {
     CS_READ_CHANGING, // it changed while it was read
     CS_READ_REFUSED,  // err: the policy, or no permission
 };
-// Where the directory of the last file led to: for the files beside it the way is not walked again. Keep it for
-// a moment of work only (a change of the way is not seen meanwhile), then clear it. Start with zeros.
+// Where the directory of the last file led to: for the files beside it the way is not walked again.
+// Keep it for a moment of work only (a change of the way is not seen meanwhile), then clear it.
+// Start with zeros.
 struct cs_place {
     char directory[PATH_MAX]; // as it was written; "": none
     const struct cs_file_policy *policy;

@@ -101,8 +101,8 @@ CS_MUST_USE bool cs_register_open(const char *path, const char *kid, struct cs_r
 void cs_register_close(struct cs_register *r);
 CS_DEFINE_AUTO_CLEAR(struct cs_register, cs_register_close)
 
-// Writes the lines of what changed: until then they are kept in memory. What a killed process did not write is
-// asked for again.
+// Writes the lines of what changed: until then they are kept in memory. What a killed process did
+// not write is asked for again.
 void cs_register_flush(struct cs_register *r);
 
 struct cs_item *cs_register_item(const struct cs_register *r, const char *certificate);

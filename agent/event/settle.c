@@ -180,7 +180,7 @@ bool cs_settle_sign_again(const struct cs_session *s, struct cs_spool *spool, in
 
 // --- a pass --------------------------------------------------------------------------------------
 
-#define GROUP CS_ENDS_MAX // of events that are loaded together, and end together
+#define GROUP CS_ENDS_MAX // events that are loaded and ended together
 
 struct pass {
     struct cs_settle *settle;
@@ -189,7 +189,7 @@ struct pass {
     // The group:
     struct cs_spool_entry entries[GROUP];
     struct cs_end ends[GROUP]; // UNKNOWN: ask
-    bool answered[GROUP];      // of the question for several
+    bool answered[GROUP];      // by the question for several
     struct cs_spool_item marks[GROUP];
     size_t n, marks_n;
     bool told; // the question for several was asked
@@ -205,7 +205,8 @@ static bool is_asked_for(const struct pass *p, const struct cs_spool_entry *e) {
     return !e->everywhere && !(heartbeat && p->settle->policy->drop_silent);
 }
 
-// For those behind event i in one question. Where it fails the questions for single ones tell why.
+// Asks for those after event i in one question. If that fails, the questions for single ones report
+// why.
 static void ask_for_others(struct pass *p, size_t i) {
     const struct cs_settle *t = p->settle;
     const struct cs_event *events[GROUP];
@@ -290,7 +291,7 @@ static bool settle_event(struct pass *p, size_t i, struct cs_err *err) {
     return true;
 }
 
-// Loads the group; what is gone leaves its place empty.
+// Loads the group. The place of an event that is gone stays empty.
 static bool load_group(struct pass *p, const struct cs_spool_item *items, size_t n, size_t from,
                        struct cs_err *err) {
     const struct cs_settle *t = p->settle;
@@ -303,7 +304,7 @@ static bool load_group(struct pass *p, const struct cs_spool_item *items, size_t
         case CS_SPOOL_FAILED:
             ok = false;
             break;
-        case CS_SPOOL_QUARANTINED: // it was published: only its outcome will not be told
+        case CS_SPOOL_QUARANTINED: // it was published, but its outcome will not be reported
             cs_log_err(CS_LOG_ERROR, "spool file damaged", err, "number=%" PRId64, seq);
             break;
         case CS_SPOOL_LOADED:
@@ -320,7 +321,7 @@ static int by_seq(const void *a, const void *b) {
     return x->seq < y->seq ? -1 : x->seq > y->seq;
 }
 
-// What ended leaves the spool, also where the pass goes no further.
+// Removes ended events from the spool, also if the pass stops here.
 static bool end_group(struct pass *p, bool ok, struct cs_err *err) {
     struct cs_err failed;
     qsort(p->marks, p->marks_n, sizeof p->marks[0], by_seq);
@@ -336,7 +337,7 @@ static bool end_group(struct pass *p, bool ok, struct cs_err *err) {
     return ok;
 }
 
-// *ret_go_on false: the policy wants no more.
+// *ret_go_on false: the policy stops the pass.
 static bool settle_group(struct pass *p, const struct cs_spool_item *items, size_t n, size_t from,
                          bool *ret_go_on, struct cs_err *err) {
     struct cs_settle *t = p->settle;

@@ -45,8 +45,8 @@ CS_MUST_USE bool cs_end_ask(struct cs_session *s, const char *account, const cha
                             int64_t wait_s, struct cs_end *ret, struct cs_err *err);
 
 #define CS_ENDS_MAX 100 // of one question
-// The same of n events of an account (CS_ENDS_MAX at most) in one question, as they stand: UNKNOWN those that
-// have no outcome.
+// The same of n events of an account (CS_ENDS_MAX at most) in one question, as they stand: UNKNOWN
+// those that have no outcome.
 CS_MUST_USE bool cs_ends_ask(struct cs_session *s, const char *account, const struct cs_event *const *events,
                              size_t n, struct cs_end *ret, struct cs_err *err);
 
@@ -76,8 +76,8 @@ struct cs_settle_policy {
     // waits for them; a heartbeat is asked for, and the last one stays until there is a next one or
     // its outcome: its refusal (another host with this key) must be seen.
     bool drop_silent;
-    // Once the API has told of one, it is asked for those behind it in one question; ask is then called only for
-    // what it knows nothing of.
+    // Once the API has told of one, it is asked for those behind it in one question; ask is then
+    // called only for what it knows nothing of.
     bool together;
     bool (*go_on)(const struct cs_settle *t); // asked before each event
     CS_MUST_USE bool (*ask)(struct cs_settle *t, const struct cs_spool_entry *e, struct cs_end *ret,

@@ -12,7 +12,7 @@
 struct batch {
     struct cs_drain *drain;
     struct cs_spool_entry entries[BATCH_EVENTS];
-    struct cs_spool_item marks[BATCH_EVENTS]; // of those that were acknowledged; state 0 of the others
+    struct cs_spool_item marks[BATCH_EVENTS]; // of acknowledged events; state 0 of the others
     size_t n;
     size_t bytes;
 };
@@ -120,7 +120,7 @@ static bool is_full(const struct batch *b) {
     return b->n == BATCH_EVENTS || b->bytes >= BATCH_BYTES;
 }
 
-// Takes one event into the batch. One that goes to every partition becomes *ret_alone.
+// Takes one event into the batch. An event for every partition becomes *ret_alone.
 static bool take(struct cs_drain *d, struct batch *b, int64_t seq, struct cs_spool_entry *ret_alone,
                  struct cs_err *err) {
     struct cs_spool_entry e = {0};

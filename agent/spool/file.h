@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Inside the spool: spool/file.c (files: their names, reading and writing one whole), spool/segment.c (what a
-// file of events holds), spool/view.c (what is there), spool/entry.c (reading events), spool/mark.c (what
-// became of them), spool/spool.c (numbers, adding, the lock).
+// Inside the spool: spool/file.c (files: their names, reading and writing one whole),
+// spool/segment.c (what a file of events holds), spool/view.c (what is there), spool/entry.c
+// (reading events), spool/mark.c (what became of them), spool/spool.c (numbers, adding, the lock).
 #pragma once
 
 #include <sys/types.h>
@@ -44,11 +44,12 @@ CS_MUST_USE bool cs_spool_write(const struct cs_spool_dir *d, const char *name, 
 // What a killed process left of that.
 CS_MUST_USE bool cs_spool_clean(const struct cs_spool_dir *d, struct cs_err *err);
 CS_MUST_USE bool cs_spool_sync(const struct cs_spool_dir *d, struct cs_err *err);
-// Opens a plain file with one name: another may be what somebody planted. *ret_fd -1: there is none.
+// Opens a plain file with one name: another may be what somebody planted. *ret_fd -1: there is
+// none.
 CS_MUST_USE bool cs_spool_open_file(const struct cs_spool_dir *d, const char *name, int flags, int *ret_fd,
                                     off_t *ret_size, struct cs_err *err);
-// Reads a whole file; of a longer one a little more than max bytes. *ret_missing where there is none (then
-// true).
+// Reads a whole file; of a longer one a little more than max bytes. *ret_missing where there is
+// none (then true).
 CS_MUST_USE bool cs_spool_read(const struct cs_spool_dir *d, const char *name, size_t max, struct cs_buf *ret,
                                bool *ret_missing, struct cs_err *err);
 
@@ -62,7 +63,8 @@ void cs_spool_states_make(size_t n, struct cs_buf *out);
 size_t cs_spool_state_at(size_t n);
 // The n states as bytes of cs_spool_state_at(n).
 void cs_spool_states_format(const struct cs_spool_item *items, size_t n, uint8_t *out);
-// Sets state, partition and offset of n items. What is not whole reads as new: to be published once more.
+// Sets state, partition and offset of n items. What is not whole reads as new: to be published once
+// more.
 void cs_spool_states_parse(struct cs_bytes text, struct cs_spool_item *items, size_t n);
 
 struct cs_spool_frame {
@@ -93,8 +95,8 @@ struct cs_spool_view {
     int64_t changes; // of the hint, when it was read
 };
 
-// What the lock file says. Not durable: after a restart of the machine cs_spool_open counts anew, and until
-// then every process sees the same bytes.
+// What the lock file says. Not durable: after a restart of the machine cs_spool_open counts anew,
+// and until then every process sees the same bytes.
 struct cs_spool_hint {
     char magic[8];
     int64_t highest;
@@ -137,7 +139,8 @@ void cs_spool_change(struct cs_spool *s);
 void cs_spool_failed(struct cs_spool *s);
 // Reads what is there, if anybody changed it since.
 CS_MUST_USE bool cs_spool_look(struct cs_spool *s, struct cs_err *err);
-// The segment that holds the event, and it has not ended; NULL: none does. Borrowed until the next change.
+// The segment that holds the event, and it has not ended; NULL: none does. Borrowed until the next
+// change.
 struct cs_spool_segment *cs_spool_find(const struct cs_spool *s, int64_t seq);
 // The new ones of a segment REPLACING stand: ends the old ones and gives it its name.
 CS_MUST_USE bool cs_spool_finish_replacing(struct cs_spool *s, const struct cs_spool_name *n,

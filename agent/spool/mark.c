@@ -30,8 +30,8 @@ static bool write_states(const struct cs_spool *s, const struct cs_spool_segment
     return ok;
 }
 
-// All its events have ended: removes it. If the disk has no room for the counter, the file stays with
-// its states written, and is removed later.
+// All its events have ended: removes it. If the disk has no room for the counter, the file stays
+// with its states written, and is removed later.
 static bool drop_segment(struct cs_spool *s, struct cs_spool_segment *seg, struct cs_err *err) {
     char name[CS_SPOOL_NAME_SIZE];
     cs_spool_name_format(&seg->name, name);

@@ -86,9 +86,9 @@ void cs_spool_states_parse(struct cs_bytes text, struct cs_spool_item *items, si
     }
 }
 
-// --- frames: "NUMBER LENGTH SHA-256 SIGNATURE VALUE\n". The length is that of the last two. The hash
-// is over the number, the length and these two. No part holds a line feed: after a damaged frame the
-// reader goes on behind the next one.
+// --- frames: "NUMBER LENGTH SHA-256 SIGNATURE VALUE\n". The length is that of the last two. The
+// hash is over the number, the length and these two. No part holds a line feed: after a damaged
+// frame the reader goes on after the next one.
 
 #define HEAD_MAX 32 // "NUMBER LENGTH "
 static void hash_frame(struct cs_crypto *c, const char *head, struct cs_bytes body, char hex[65]) {
@@ -134,8 +134,8 @@ bool cs_spool_frame_make(struct cs_crypto *c, const struct cs_privkey *key, cons
     return cs_buf_ok(out, err);
 }
 
-// Reads the frame at the start of rest. False if it is not complete. *ret_len: its bytes, without the
-// line feed.
+// Reads the frame at the start of rest. False if it is not complete. *ret_len: its bytes, without
+// the line feed.
 static bool parse_frame(struct cs_crypto *c, struct cs_bytes rest, int64_t *ret_seq,
                         struct cs_spool_frame *ret, size_t *ret_len) {
     char text[HEAD_MAX], head[HEAD_MAX], hex[65];

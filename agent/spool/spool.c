@@ -99,7 +99,7 @@ static bool flock_wait(int fd) {
     return r == 0;
 }
 
-// If it cannot be written it is emptied: the next process that takes the lock counts anew.
+// If it cannot be written, it is emptied: then the next process with the lock counts anew.
 static void put_hint(struct cs_spool *s) {
     memcpy(s->hint.magic, hint_magic, sizeof hint_magic);
     const struct cs_spool_hint hint = s->hint;
@@ -434,8 +434,8 @@ static bool renumber_run(struct cs_spool *s, struct cs_crypto *c, const struct c
     return true;
 }
 
-// Loads events with numbers in a row, from the first on. *ret_passed: how many were looked at. The last
-// of them may be gone.
+// Loads events with numbers in a row, from the first on. *ret_passed: how many were checked. The
+// last of them may be gone.
 static bool load_run(struct cs_spool *s, struct cs_crypto *c, const int64_t *seqs, size_t n,
                      struct cs_spool_entry *entries, size_t *ret_n, size_t *ret_passed, struct cs_err *err) {
     for (*ret_n = 0; *ret_n < n && seqs[*ret_n] == seqs[0] + (int64_t)*ret_n; ++*ret_n) {

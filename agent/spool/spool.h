@@ -18,16 +18,16 @@
 //   DIR/<kid>/quarantine/        files of events that are not what was written; never deleted by
 //                                certsync
 //
-// A file of events begins with the state of each: "new", "sent <partition> <offset>" (acknowledged by
-// Kafka; partition -1: by every one) or "ended", in 64 bytes that stand twice. What follows, from the
-// next full page on, is never changed: a line for each event,
+// A file of events begins with the state of each: "new", "sent <partition> <offset>" (acknowledged
+// by Kafka; partition -1: by every one) or "ended", in 64 bytes that stand twice. What follows,
+// from the next full page on, is never changed: a line for each event,
 //
 //   <seq> <length> <SHA-256 of "<seq> <length> " and the rest> <signature in base64> <the record's value>
 //
 // It is written whole (temporary file, fsync, rename, fsync of the directory); its name assigns the
-// numbers in the same step. So a process that is killed at any moment leaves either none of the events
-// or all of them whole, and a number is never used for two events. The file stays until its last
-// event has ended. A state that is not whole after a power failure reads as new: the event is
+// numbers in the same step. So a process that is killed at any moment leaves either none of the
+// events or all of them whole, and a number is never used for two events. The file stays until its
+// last event has ended. A state that is not whole after a power failure reads as new: the event is
 // published once more, with the same bytes. States are written over the room that the file has, so
 // that a full disk does not keep them from being written.
 //
@@ -107,7 +107,8 @@ enum cs_spool_load cs_spool_load(struct cs_spool *s, struct cs_crypto *c, int64_
 CS_MUST_USE bool cs_spool_hold(struct cs_spool *s, struct cs_err *err);
 void cs_spool_release(struct cs_spool *s);
 
-// Gives n events (by rising number) the state SENT or ENDED in one go. What is gone, or ended, stays so.
+// Gives n events (by rising number) the state SENT or ENDED in one go. What is gone, or ended,
+// stays so.
 CS_MUST_USE bool cs_spool_mark(struct cs_spool *s, const struct cs_spool_item *marks, size_t n,
                                struct cs_err *err);
 // Kafka acknowledged it. Not synced: after a power failure it is sent again, with the same bytes,

@@ -4,7 +4,7 @@
 // what is known now. With it, the answer comes when the outcome is final, or at the end of the
 // wait.
 //
-// GET …/outcomes/{event id},{event id},…: what is known now of each that is known.
+// GET …/outcomes/{event id},{event id},…: what is known now of those that are known.
 #include <stdlib.h>
 #include <string.h>
 

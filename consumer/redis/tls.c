@@ -31,7 +31,7 @@ const char *cs_redis_why(redisContext *c) {
 
 #define SYSTEM_CAS "/etc/ssl/certs"
 
-// Of the first error: the others follow from it. NULL: the queue is empty. Use it at once.
+// The first error's text: the others follow from it. NULL: the queue is empty. Use it at once.
 static const char *reason(void) {
     unsigned long e = ERR_get_error();
     const char *text = ERR_SYSTEM_ERROR(e) ? strerror(ERR_GET_REASON(e)) : ERR_reason_error_string(e);

@@ -2,8 +2,8 @@
 //
 // TLS to Redis, and why a connection broke.
 //
-// hiredis has TLS from 1.0 on. In a build with an older one cs_redis_target_parse refuses rediss://,
-// and cs_redis_tls_begin does nothing.
+// hiredis has TLS from 1.0 on. In a build with an older one cs_redis_target_parse refuses
+// rediss://, and cs_redis_tls_begin does nothing.
 //
 // When a TLS connection breaks, hiredis says what errno holds. Mostly that is 0: "Success". OpenSSL
 // knows the reason. So ask cs_redis_why, and do not read errstr.
@@ -16,11 +16,10 @@
 
 struct ssl_ctx_st; // OpenSSL's SSL_CTX
 
-// Begins TLS on a connection that was just made. Does nothing if the target has no TLS.
-// ca_file: "" means the system's CAs. Sets c->privdata.
-// *kept is NULL at first. It is made anew for each connection, because the CA file may have changed.
-// If that file cannot be used, the old one is. Free it with cs_redis_tls_free.
-// CONFIG: the CA file; RETRY: the peer.
+// Begins TLS on a connection that was just made. Does nothing if the target has no TLS. ca_file: ""
+// means the system's CAs. Sets c->privdata. *kept is NULL at first. It is made anew for each
+// connection, because the CA file may have changed. If that file cannot be used, the old one is.
+// Free it with cs_redis_tls_free. CONFIG: the CA file; RETRY: the peer.
 CS_MUST_USE bool cs_redis_tls_begin(redisContext *c, const struct cs_redis_target *target,
                                     const char *ca_file, struct ssl_ctx_st **kept, struct cs_err *err);
 void cs_redis_tls_free(struct ssl_ctx_st *kept);

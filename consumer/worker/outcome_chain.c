@@ -23,8 +23,8 @@ int64_t cs_outcome_number(struct cs_bytes value) {
     return n;
 }
 
-// Whether "prev" names the hash. It is the last member of data, and data is the last of the outcome. So
-// what comes before it is not read.
+// Whether "prev" names the hash. It is the last member of data, and data is the last of the
+// outcome. So what comes before it is not read.
 static bool names(struct cs_bytes value, const uint8_t sha256[32]) {
     static const char before[] = "\"prev\":\"";
     char end[sizeof before + 64 + 3];

@@ -31,7 +31,8 @@ CS_MUST_USE bool cs_worker_start(const struct cs_consumer *c, const struct cs_wo
 void cs_worker_stop(struct cs_worker *w);
 // Whether the thread has ended its work.
 bool cs_worker_finished(const struct cs_worker *w);
-// How long it has been silent beyond what its work may take (liveness.h); 0: it is alive. Any thread.
+// How long it has been silent beyond what its work may take (liveness.h); 0: it is alive. Any
+// thread.
 int64_t cs_worker_overdue_ms(const struct cs_worker *w);
 // Waits for the thread (cs_worker_stop is implied) and frees. Takes NULL.
 void cs_worker_free(struct cs_worker *w);

@@ -117,7 +117,7 @@ static void format_source(const char *deployment, int32_t partition, char out[SO
     snprintf(out, SOURCE_SIZE, "//%s/partitions/%d", deployment, (int)partition);
 }
 
-// What is read: the outcome, and what is the same of each or follows from it.
+// What reading collects: the outcome, and parts that are the same in each or follow from it.
 struct envelope {
     struct cs_outcome o;
     char specversion[4], type[20], content_type[17], source[SOURCE_SIZE];

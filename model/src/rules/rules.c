@@ -166,7 +166,8 @@ static void reject(struct cs_judge *j, enum cs_code code) {
         memcpy(v->detail, j->prepared->detail, sizeof(v->detail));
 }
 
-// What the event itself says, and who a proven sender is. Of others nothing is told that the record does not hold.
+// Tells what the event itself says, and of a proven sender who he is. Of another sender it tells
+// only what the record holds.
 static void tell_sender(struct cs_judge *j) {
     struct cs_verdict *v = &j->ret->verdict;
     const struct cs_event *ev = j->ev;

@@ -4,9 +4,9 @@
 // threads still give signs. The loop's own thread may run while a worker hangs, so it alone proves
 // little.
 //
-// With each sign, a thread says how long its next work may take. Every thread also has some patience
-// on top. A thread that has ended, or that waits until somebody wakes it, is at rest. Any thread may
-// call all functions.
+// With each sign, a thread says how long its next work may take. Every thread also has some
+// patience on top. A thread that has ended, or that waits until somebody wakes it, is at rest. Any
+// thread may call all functions.
 #pragma once
 
 #include <stdatomic.h>
