@@ -5,17 +5,13 @@
 #include <string.h>
 
 #include "certsync/base/buf.h"
-
-// A failed insertion sets a local insert_failed; uthash must not exit().
-#define HASH_NONFATAL_OOM      1
-#define uthash_nonfatal_oom(e) (insert_failed = true)
-#include <uthash.h>
+#include "certsync/base/keyed.h"
 
 #define GENERATIONS_MAX 3 // promotions that one reading survives
 #define PIECE           ((size_t)64 * 1024)
 
 struct item {
-    UT_hash_handle hh;
+    struct cs_keyed keyed;
     uint8_t sha256[32]; // the live catalog's, when it was read
     bool live;          // the live catalog had it
     bool index;
@@ -27,7 +23,7 @@ struct item {
 struct cs_compare {
     struct cs_crypto *crypto;
     struct cs_position before, after;
-    struct item *items;
+    struct cs_keyed_table items;
     size_t keys;
     bool began;
     struct cs_buf text; // of an index, one piece at a time
@@ -49,22 +45,15 @@ static void hash_index(struct cs_compare *c, const struct cs_member *members, si
     }
 }
 
-static struct item *find(const struct cs_compare *c, const char *key) {
-    struct item *found = NULL;
-    HASH_FIND_STR(c->items, key, found);
-    return found;
-}
-
 static struct item *add(struct cs_compare *c, const char *key, bool index) {
-    size_t len = strlen(key);
-    bool insert_failed = false;
-    struct item *i = calloc(1, sizeof *i + len + 1);
+    struct cs_keyed keyed = cs_keyed_of(key);
+    struct item *i = calloc(1, sizeof *i + keyed.len + 1);
     if (i) {
-        memcpy(i->key, key, len + 1);
+        i->keyed = keyed;
+        i->keyed.key = memcpy(i->key, key, keyed.len + 1);
         i->index = index;
-        HASH_ADD_KEYPTR(hh, c->items, i->key, len, i);
     }
-    if (i && !insert_failed)
+    if (i && cs_keyed_add(&c->items, &i->keyed))
         return i;
     free(i);
     c->oom = true;
@@ -110,13 +99,9 @@ static bool read_position(struct cs_catalog *catalog, int32_t partition, struct 
 }
 
 static void forget(struct cs_compare *c) {
-    struct item *i = c->items;
-    HASH_CLEAR(hh, c->items);
-    while (i) {
-        struct item *next = i->hh.next;
-        free(i);
-        i = next;
-    }
+    for (size_t i = 0; i < c->items.len; i++)
+        free(c->items.items[i]);
+    cs_keyed_empty(&c->items);
     c->keys = 0;
 }
 
@@ -152,6 +137,7 @@ void cs_compare_free(struct cs_compare *c) {
     if (!c)
         return;
     forget(c);
+    cs_keyed_free(&c->items);
     cs_buf_clear(&c->text);
     free(c);
 }
@@ -170,7 +156,7 @@ size_t cs_compare_keys(const struct cs_compare *c) {
 
 // What the replay has now. sha256 is NULL where it has nothing.
 static void see(struct cs_compare *c, const char *key, bool index, const uint8_t *sha256) {
-    struct item *i = find(c, key);
+    struct item *i = cs_keyed_get(&c->items, key);
     if (!i) {
         if (!(i = add(c, key, index)))
             return;
@@ -252,8 +238,8 @@ const char *cs_difference_name(enum cs_difference d) {
     return "";
 }
 
-static int by_key(struct item *a, struct item *b) {
-    return strcmp(a->key, b->key);
+static int by_key(const void *a, const void *b) {
+    return strcmp((*(const struct cs_keyed *const *)a)->key, (*(const struct cs_keyed *const *)b)->key);
 }
 
 bool cs_compare_end(struct cs_compare *c,
@@ -261,8 +247,10 @@ bool cs_compare_end(struct cs_compare *c,
                     struct cs_err *err) {
     if (c->oom)
         return cs_err_oom(err);
-    HASH_SORT(c->items, by_key);
-    for (const struct item *i = c->items; i; i = i->hh.next) {
+    if (c->items.len > 1)
+        qsort(c->items.items, c->items.len, sizeof *c->items.items, by_key);
+    for (size_t at = 0; at < c->items.len; at++) {
+        const struct item *i = (struct item *)(void *)c->items.items[at];
         if (i->matched)
             continue;
         enum cs_difference d = !i->live      ? CS_DIFFERENCE_MISSING

@@ -5,15 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/base/keyed.h"
 #include "certsync/model/key.h"
 
-// A failed insertion sets a local insert_failed; uthash must not exit().
-#define HASH_NONFATAL_OOM      1
-#define uthash_nonfatal_oom(e) (insert_failed = true)
-#include <uthash.h>
-
 struct item {
-    UT_hash_handle hh;
+    struct cs_keyed keyed;
     char place[40]; // "<origin>/<seq>": who emitted it, and its number
     int32_t origin;
     int64_t seq;
@@ -28,7 +24,7 @@ struct item {
 
 struct cs_derived_check {
     struct cs_crypto *crypto;
-    struct item *items;
+    struct cs_keyed_table items;
 };
 
 bool cs_derived_check_new(struct cs_crypto *crypto, struct cs_derived_check **ret, struct cs_err *err) {
@@ -43,29 +39,23 @@ bool cs_derived_check_new(struct cs_crypto *crypto, struct cs_derived_check **re
 void cs_derived_check_free(struct cs_derived_check *c) {
     if (!c)
         return;
-    struct item *i = c->items;
-    HASH_CLEAR(hh, c->items);
-    while (i) {
-        struct item *next = i->hh.next;
-        free(i);
-        i = next;
-    }
+    for (size_t i = 0; i < c->items.len; i++)
+        free(c->items.items[i]);
+    cs_keyed_free(&c->items);
     free(c);
 }
 
 static struct item *at(struct cs_derived_check *c, int32_t origin, int64_t seq) {
     char place[40];
-    struct item *i = NULL;
-    bool insert_failed = false;
     snprintf(place, sizeof place, "%d/%lld", (int)origin, (long long)seq);
-    HASH_FIND_STR(c->items, place, i);
+    struct item *i = cs_keyed_get(&c->items, place);
     if (i || !(i = calloc(1, sizeof *i)))
         return i;
     memcpy(i->place, place, sizeof place);
     i->origin = origin;
     i->seq = seq;
-    HASH_ADD_STR(c->items, place, i);
-    if (!insert_failed)
+    i->keyed = cs_keyed_of(i->place);
+    if (cs_keyed_add(&c->items, &i->keyed))
         return i;
     free(i);
     return NULL;
@@ -121,7 +111,8 @@ bool cs_derived_check_found(struct cs_derived_check *c, int32_t partition, int64
     return true;
 }
 
-static int by_place(struct item *a, struct item *b) {
+static int by_place(const void *left, const void *right) {
+    const struct item *a = *(const struct item *const *)left, *b = *(const struct item *const *)right;
     if (a->origin != b->origin)
         return a->origin < b->origin ? -1 : 1;
     return a->seq < b->seq ? -1 : a->seq > b->seq;
@@ -138,8 +129,10 @@ static enum cs_derived_fault fault_of(const struct item *i) {
 bool cs_derived_check_end(struct cs_derived_check *c, struct cs_derived_finding *ret, size_t *ret_strays) {
     struct cs_derived_finding first = {0};
     *ret_strays = 0;
-    HASH_SORT(c->items, by_place);
-    for (const struct item *i = c->items; i; i = i->hh.next) {
+    if (c->items.len > 1)
+        qsort(c->items.items, c->items.len, sizeof *c->items.items, by_place);
+    for (size_t at = 0; at < c->items.len; at++) {
+        const struct item *i = (struct item *)(void *)c->items.items[at];
         enum cs_derived_fault fault = fault_of(i);
         bool stray = fault == CS_DERIVED_STRAY;
         *ret_strays += stray;

@@ -10,12 +10,12 @@
 // Prints one line of JSON for each, after one with OpenSSL's version: processor time in microseconds an upload.
 // With --block it goes on with verify for a block of uploads for each line that it reads, and prints another such
 // line then.
+#include "certsync/base/keyed.h"
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <uthash.h>
 
 #include "catalog/catalog.h"
 #include "catalog/hot.h"
@@ -89,7 +89,7 @@ struct held {
 };
 
 struct sender {
-    UT_hash_handle hh;
+    struct cs_keyed keyed;
     cs_kid kid;
     struct cs_pubkey *key;
 };
@@ -102,7 +102,7 @@ struct bench {
     struct cs_crypto *crypto;
     uint8_t *root_spki;
     size_t root_len;
-    struct sender *senders; // whom the log enrols
+    struct cs_keyed_table senders; // whom the log enrols
     struct cs_key_cache *keys;
 };
 
@@ -183,18 +183,21 @@ static void enroll(struct bench *b, const struct cs_event *ev, struct cs_err *er
     if (!s || !cs_pubkey_new(b->crypto, spki, &s->key, err))
         die(err);
     memcpy(s->kid, ev->subject, sizeof s->kid);
-    HASH_ADD_STR(b->senders, kid, s);
+    s->keyed = cs_keyed_of(s->kid);
+    if (!cs_keyed_add(&b->senders, &s->keyed)) {
+        cs_err_oom(err);
+        die(err);
+    }
     cs_key_cache_learn(b->keys, s->kid, spki);
 }
 
 static void forget_senders(struct bench *b) {
-    struct sender *s = NULL;
-    struct sender *next = NULL;
-    HASH_ITER(hh, b->senders, s, next) {
-        HASH_DEL(b->senders, s);
+    for (size_t i = 0; i < b->senders.len; i++) {
+        struct sender *s = (struct sender *)(void *)b->senders.items[i];
         cs_pubkey_free(s->key);
         free(s);
     }
+    cs_keyed_free(&b->senders);
 }
 
 static void decode_all(struct bench *b, struct cs_err *err) {
@@ -257,8 +260,7 @@ static bool verify_one(struct bench *b, const struct held *h, const struct cs_pu
 }
 
 static const struct cs_pubkey *sender_of(const struct bench *b, const struct cs_event *ev) {
-    struct sender *sender = NULL;
-    HASH_FIND_STR(b->senders, ev->kid, sender);
+    const struct sender *sender = cs_keyed_get(&b->senders, ev->kid);
     return sender ? sender->key : NULL;
 }
 

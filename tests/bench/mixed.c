@@ -7,13 +7,13 @@
 //           thread: processor time an event
 //
 // Each prints one line of JSON.
+#include "certsync/base/keyed.h"
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-#include <uthash.h>
 
 #include "bench_mixed.h"
 #include "certsync/base/text.h"
@@ -199,14 +199,14 @@ static bool load(const struct options *o, FILE *out, struct cs_err *err) {
 // --- floor
 
 struct sender {
-    UT_hash_handle hh;
+    struct cs_keyed keyed;
     cs_kid kid;
     struct cs_pubkey *key;
 };
 struct bench {
     const struct options *o;
     struct cs_crypto *crypto;
-    struct sender *senders;
+    struct cs_keyed_table senders;
     int32_t partitions;
     double verify_us, prepare_us;
     int64_t events;
@@ -214,9 +214,8 @@ struct bench {
 
 static const struct cs_pubkey *lookup(void *arg, const char *account, const char *kid) {
     struct bench *b = arg;
-    struct sender *s = NULL;
+    const struct sender *s = cs_keyed_get(&b->senders, kid);
     (void)account;
-    HASH_FIND_STR(b->senders, kid, s);
     return s ? s->key : NULL;
 }
 
@@ -225,12 +224,16 @@ static bool learn(struct bench *b, const char *kid, struct cs_bytes spki, struct
     if (!s)
         return cs_err_oom(err);
     memcpy(s->kid, kid, sizeof s->kid);
+    s->keyed = cs_keyed_of(s->kid);
     if (!cs_pubkey_new(b->crypto, spki, &s->key, err)) {
         free(s);
         return false;
     }
-    HASH_ADD_STR(b->senders, kid, s);
-    return true;
+    if (cs_keyed_add(&b->senders, &s->keyed))
+        return true;
+    cs_pubkey_free(s->key);
+    free(s);
+    return cs_err_oom(err);
 }
 
 // Whose keys the log brings in; others than P-256 sign nothing.
@@ -329,13 +332,12 @@ static bool floor_of(const struct options *o, FILE *out, struct cs_err *err) {
     if (ok)
         fprintf(out, "{\"sample\":%lld,\"verify_us\":%.1f,\"prepare_us\":%.1f}\n", (long long)b.events,
                 b.verify_us / (double)b.events, b.prepare_us / (double)b.events);
-    struct sender *s = NULL;
-    struct sender *next = NULL;
-    HASH_ITER(hh, b.senders, s, next) {
-        HASH_DEL(b.senders, s);
+    for (size_t i = 0; i < b.senders.len; i++) {
+        struct sender *s = (struct sender *)(void *)b.senders.items[i];
         cs_pubkey_free(s->key);
         free(s);
     }
+    cs_keyed_free(&b.senders);
     cs_crypto_free(b.crypto);
     return ok;
 }

@@ -13,8 +13,8 @@
 #include <cmocka.h>
 
 #include "certsync/base/err.h"
+#include "certsync/base/keyed.h"
 #include "certsync/base/region.h"
-#include "state/keyed.h"
 
 #define ITEMS 5000
 
@@ -57,12 +57,45 @@ static void what_was_added_is_found(void **state) {
 static void equal_hashes_are_told_apart(void **state) {
     (void)state;
     struct cs_keyed_table t = {0};
-    struct cs_keyed a = {"a", 1, 7}, b = {"b", 1, 7}, longer = {"aa", 2, 7}, c = {"c", 1, 7};
+    struct cs_keyed a = {"a", 1, 7, 0}, b = {"b", 1, 7, 0}, longer = {"aa", 2, 7, 0}, c = {"c", 1, 7, 0};
     assert_true(cs_keyed_add(&t, &a) && cs_keyed_add(&t, &b) && cs_keyed_add(&t, &longer));
     assert_ptr_equal(cs_keyed_find(&t, &a), &a);
     assert_ptr_equal(cs_keyed_find(&t, &b), &b);
     assert_ptr_equal(cs_keyed_find(&t, &longer), &longer);
     assert_null(cs_keyed_find(&t, &c));
+    cs_keyed_free(&t);
+}
+
+// Few items in a small table, their hashes close together: runs are long, and go around its end.
+static void what_was_removed_is_gone_and_the_rest_found(void **state) {
+    (void)state;
+    enum { N = 24 };
+    struct cs_keyed_table t = {0};
+    struct item items[N];
+    bool there[N] = {false};
+    uint32_t seed = 1;
+    size_t n = 0, most = 0;
+    for (int i = 0; i < N; i++) {
+        name(&items[i], i);
+        items[i].keyed.hash = (uint32_t)(-6 + i / 3); // of -6 to 1, three each
+    }
+    for (int step = 0; step < 200000; step++) {
+        seed = seed * 1664525 + 1013904223;
+        size_t k = (seed >> 16) % N;
+        if (there[k])
+            cs_keyed_remove(&t, &items[k].keyed);
+        else
+            assert_true(cs_keyed_add(&t, &items[k].keyed));
+        there[k] = !there[k];
+        n = there[k] ? n + 1 : n - 1;
+        most = n > most ? n : most;
+        assert_int_equal(t.len, n);
+        for (size_t i = 0; i < N; i++)
+            assert_ptr_equal(cs_keyed_find(&t, &items[i].keyed), there[i] ? &items[i].keyed : NULL);
+        for (size_t i = 0; i < n; i++)
+            assert_int_equal(t.items[i]->at, i);
+    }
+    assert_true(most > N * 3 / 4); // it grew in between
     cs_keyed_free(&t);
 }
 
@@ -113,6 +146,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_added_is_found),
         cmocka_unit_test(equal_hashes_are_told_apart),
+        cmocka_unit_test(what_was_removed_is_gone_and_the_rest_found),
         cmocka_unit_test(memory_is_apart_and_aligned),
         cmocka_unit_test(memory_is_used_again),
     };

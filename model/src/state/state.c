@@ -112,7 +112,7 @@ struct cs_buf *cs_state_scratch(struct cs_state *s) {
 }
 
 static struct doc *find_doc(const struct cs_state *s, const struct cs_keyed *key, bool passing) {
-    return (struct doc *)(void *)cs_keyed_find(passing ? &s->passing : &s->docs, key);
+    return cs_keyed_find(passing ? &s->passing : &s->docs, key);
 }
 
 // The entry of a document. A new entry knows nothing of it yet. NULL: out of memory.

@@ -33,9 +33,7 @@ static size_t position_of(const struct index *x, int64_t score, const char *name
 }
 
 static struct entry *find_entry(const struct index *x, const char *name) {
-    struct entry *e = NULL;
-    HASH_FIND(hh, x->by_name, name, strlen(name), e);
-    return e;
+    return cs_keyed_get(&x->by_name, name);
 }
 
 static void take_out(struct index *x, const struct entry *e) {
@@ -54,7 +52,8 @@ static void put_in(struct index *x, const struct entry *e) {
 
 // Allocated bytes, with malloc's own, and what the hash by name and the array take.
 static size_t size_of_entry(size_t name_len) {
-    return sizeof(struct entry) + name_len + 1 + 16 + sizeof(void *) + sizeof(struct cs_member);
+    return sizeof(struct entry) + name_len + 1 + 16 + 3 * sizeof(struct cs_keyed_slot) + sizeof(void *) +
+           sizeof(struct cs_member);
 }
 
 static size_t size_of_index(const struct index *x) {
@@ -62,7 +61,8 @@ static size_t size_of_index(const struct index *x) {
 }
 
 static bool set_member(struct cs_state *s, struct index *x, const char *name, int64_t score) {
-    struct entry *e = find_entry(x, name);
+    struct cs_keyed keyed = cs_keyed_of(name);
+    struct entry *e = cs_keyed_find(&x->by_name, &keyed);
     if (e) {
         if (e->score == score)
             return true;
@@ -73,30 +73,31 @@ static bool set_member(struct cs_state *s, struct index *x, const char *name, in
     }
     if (!cs_state_fits(s, CS_GROW(&x->members, &x->cap, x->len + 1)))
         return false;
-    size_t len = strlen(name);
-    e = malloc(sizeof(*e) + len + 1);
+    e = malloc(sizeof(*e) + keyed.len + 1);
     if (!e) {
         s->out_of_memory = true;
         return false;
     }
-    *e = (struct entry){.score = score};
-    memcpy(e->name, name, len + 1);
-    bool insert_failed = false;
-    HASH_ADD_KEYPTR(hh, x->by_name, e->name, len, e);
-    if (insert_failed) {
+    *e = (struct entry){.keyed = keyed, .score = score};
+    e->keyed.key = memcpy(e->name, name, keyed.len + 1);
+    if (!cs_keyed_add(&x->by_name, &e->keyed)) {
         s->out_of_memory = true;
         free(e);
         return false;
     }
     put_in(x, e);
-    s->indexes_held += size_of_entry(len);
+    s->indexes_held += size_of_entry(keyed.len);
     return true;
 }
 
-static void drop_entry(struct cs_state *s, struct index *x, struct entry *e) {
-    s->indexes_held -= size_of_entry(strlen(e->name));
-    HASH_DEL(x->by_name, e);
+static void free_entry(struct cs_state *s, struct entry *e) {
+    s->indexes_held -= size_of_entry(e->keyed.len);
     free(e);
+}
+
+static void drop_entry(struct cs_state *s, struct index *x, struct entry *e) {
+    cs_keyed_remove(&x->by_name, &e->keyed);
+    free_entry(s, e);
 }
 
 static void unset_member(struct cs_state *s, struct index *x, const char *name) {
@@ -108,10 +109,9 @@ static void unset_member(struct cs_state *s, struct index *x, const char *name) 
 }
 
 static void empty(struct cs_state *s, struct index *x) {
-    struct entry *e = NULL, *next = NULL;
-    HASH_ITER(hh, x->by_name, e, next) {
-        drop_entry(s, x, e);
-    }
+    for (size_t i = 0; i < x->by_name.len; i++)
+        free_entry(s, (struct entry *)(void *)x->by_name.items[i]);
+    cs_keyed_free(&x->by_name);
     x->len = 0;
 }
 
@@ -123,7 +123,7 @@ void cs_index_free(struct cs_state *s, struct index *x) {
 }
 
 static struct index *find_index(const struct cs_state *s, const struct cs_keyed *key) {
-    return (struct index *)(void *)cs_keyed_find(&s->indexes, key);
+    return cs_keyed_find(&s->indexes, key);
 }
 
 static struct index *index_of(struct cs_state *s, const char *key) {

@@ -4,18 +4,9 @@
 #pragma once
 
 #include "certsync/base/grow.h"
+#include "certsync/base/keyed.h"
 #include "certsync/base/region.h"
 #include "certsync/model/state.h"
-#include "state/keyed.h"
-
-// Members of an index by their names. A failed insertion sets a local insert_failed; uthash must
-// not exit().
-#define HASH_NONFATAL_OOM      1
-#define uthash_nonfatal_oom(e) (insert_failed = true)
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-#define HASH_FUNCTION(key, len, hash) ((hash) = (unsigned)XXH3_64bits((key), (len)))
-#include <uthash.h>
 
 struct value {
     void *decoded; // what cs_state_look has been given to keep; owned
@@ -34,14 +25,14 @@ struct doc {
 };
 
 struct entry { // a member of an index
-    UT_hash_handle hh;
+    struct cs_keyed keyed;
     int64_t score;
     char name[];
 };
 
 struct index {
     struct cs_keyed keyed;
-    struct entry *by_name;
+    struct cs_keyed_table by_name;
     struct cs_member *members; // in order; names belong to the entries
     size_t len;
     size_t cap;
