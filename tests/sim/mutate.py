@@ -228,6 +228,10 @@ def main():
     skipped = [m for m in mutants if (m.key() in why) != o.equivalent]
     builder = Builder(o.build)
     caught, living = Counter(), []
+    for name, text in texts.items():  # were all to fail, all would seem to be caught
+        end = try_mutant(o, builder, text, Mutant(name, 0, 0, "", "", "", "nothing", 1))
+        if end != "lives":
+            sys.exit(f"mutate: {end} fails with {name} as it is: build it anew, and run it")
     with concurrent.futures.ThreadPoolExecutor(o.jobs) as pool:
         tried = [m for m in mutants if (m.key() in why) == o.equivalent]
         for m, end in zip(tried, pool.map(lambda m: try_mutant(o, builder, texts[m.name], m), tried)):
