@@ -176,13 +176,21 @@ int main(int argc, char **argv) {
     strcpy(certificate.by, kid);
     struct cs_position position = {.next_offset = 123457, .outcomes = 123457, .derived = 12};
     struct cs_outcome outcome = {.n = 123456,
-                                 .verdict = {.status = CS_STATUS_APPLIED, .version = 1},
+                                 .deployment = "prod",
+                                 .verdict = {.status = CS_STATUS_APPLIED,
+                                             .label = "web-1",
+                                             .name = "www.example.com",
+                                             .version = 1,
+                                             .leaves_len = 1,
+                                             .leaves = {{.serial = "1F2E3D4C5B6A79880102030405060708090A0B0C",
+                                                         .not_after_s = 1795536000}}},
                                  .type = CS_EVENT_CERTIFICATE_UPLOAD,
                                  .account = "acme",
                                  .seq = 42,
                                  .partition = 3,
                                  .offset = 123455,
                                  .time_ms = 1764000000000};
+    strcpy(outcome.id, uuid);
     strcpy(outcome.event, uuid);
     strcpy(outcome.kid, kid);
     strcpy(outcome.verdict.subject, uuid);
