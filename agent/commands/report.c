@@ -91,6 +91,7 @@ int cs_report_api_failure(const struct cs_cli *cli, const struct cs_err *err) {
         return report(cli, err, "unknown", CS_EXIT_UNKNOWN);
     case CS_ERR_CONFIG:
     case CS_ERR_FATAL:
+    case CS_ERR_DAMAGED:
         break;
     }
     return report(cli, err, "error", CS_EXIT_USAGE);

@@ -82,6 +82,8 @@ const char *cs_err_kind_name(enum cs_err_kind kind) {
         return "config";
     case CS_ERR_FATAL:
         return "fatal";
+    case CS_ERR_DAMAGED:
+        return "damaged";
     }
     return "unknown";
 }

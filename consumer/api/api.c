@@ -170,6 +170,7 @@ bool cs_api_new(const struct cs_consumer *c, struct cs_api **ret, struct cs_err 
     for (int32_t p = 0; api->generations && p < c->partition_count; p++)
         api->generations[p] = 1;
     if ((!api->generations && !cs_err_oom(err)) || !cs_crypto_new(&api->crypto, err) ||
+        !cs_authentic_new(c->service, cs_settings_log_id(c->settings), &api->authentic, err) ||
         !start_redis(api, err) || !start_http(api, err)) {
         cs_api_free(api);
         return false;
@@ -202,6 +203,7 @@ void cs_api_free(struct cs_api *api) {
     api_freshness_free(api->freshness);
     api_calls_free(api);
     cs_crypto_free(api->crypto);
+    cs_authentic_free(api->authentic);
     free(api->generations);
     free(api);
 }

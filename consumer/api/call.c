@@ -20,6 +20,7 @@ int64_t api_now_s(const struct cs_api *api) {
 static void release(struct api_call *call) {
     if (call->state)
         call->state_free(call->state);
+    cs_buf_clear(&call->asked.command);
     free(call);
 }
 
@@ -93,6 +94,7 @@ void api_call_start(struct cs_http_request *req, const struct api_endpoint *endp
     call->api = api;
     call->req = req;
     call->endpoint = endpoint;
+    cs_buf_init(&call->asked.command, API_COMMAND_MAX);
     call->list_next = api->calls;
     if (call->list_next)
         call->list_next->prev = call;
@@ -162,6 +164,14 @@ static void begin_anew(struct api_call *call) {
         api_auth_begin(call);
 }
 
+static void take_genuine(struct api_call *call, api_step next, const redisReply *reply) {
+    struct cs_err err;
+    if (api_genuine(call->api, &call->asked, reply, &err))
+        next(call, reply);
+    else
+        api_not_genuine(call, call->asked.partition, call->asked.generation, &err);
+}
+
 static void take_step(struct api_call *call, const redisReply *reply, int64_t generation,
                       const redisReply *position) {
     api_step next = CS_TAKE(call->next);
@@ -182,7 +192,7 @@ static void take_step(struct api_call *call, const redisReply *reply, int64_t ge
     } else if (!api_is_fresh(call->api, partition, position)) {
         api_busy(call, "The catalog has not caught up with what was decided; ask again.");
     } else {
-        next(call, reply);
+        take_genuine(call, next, reply);
     }
     api_call_settle(call);
 }
@@ -253,7 +263,9 @@ void api_ask_of(struct api_call *call, int32_t partition, const struct cs_buf *c
     call->asked.partition = partition;
     call->asked.generation = generation_for(call, partition);
     call->next = next;
-    if (send_question(call, command))
+    cs_buf_reset(&call->asked.command);
+    cs_buf_put(&call->asked.command, command->data, command->len);
+    if (!call->asked.command.failed && send_question(call, command))
         return;
     call->next = NULL;
     api_redis_away(call);
@@ -317,6 +329,15 @@ void api_redis_away(struct api_call *call) {
 
 void api_busy(struct api_call *call, const char *why) {
     api_problem(call, 503, NULL, "%s", why);
+}
+
+void api_not_genuine(struct api_call *call, int32_t partition, int64_t generation, const struct cs_err *err) {
+    if (err->kind != CS_ERR_DAMAGED) {
+        api_unreadable(call, err);
+        return;
+    }
+    api_found_damage(call->api, partition, generation, err);
+    api_busy(call, "The catalog is damaged and is being made again; ask again.");
 }
 
 void api_unreadable(struct api_call *call, const struct cs_err *err) {

@@ -31,7 +31,7 @@
 #define LOOK_EVERY_MS 1000
 #define ASK_AGAIN_MS  300   // after an answer of Kafka that was not certain
 #define PAUSE_MOST_MS 10000 // without an answer, the pause doubles up to this
-#define TEXT_MAX      384   // of a position
+#define TEXT_MAX      512   // of a position and its mark
 
 struct answer {
     bool there;
@@ -52,6 +52,7 @@ struct freshness {
     bool read, looking;
     int64_t generation;              // the generation that the look under way reads
     char unreadable[CS_ERR_MSG_MAX]; // why the position cannot be read now, as it was logged
+    int64_t damaged_generation;      // the last that was logged as damaged
     bool held, told;                 // not used for answers; it was logged that it is behind
     bool asking;
     bool asked; // asked, and answered or failed, since the last doubt
@@ -89,7 +90,8 @@ static int64_t now_ms(const struct api_freshness *s) {
 static bool settle(struct freshness *f) {
     struct api_freshness *s = f->all;
     bool behind = f->proven && f->at.outcomes < f->floor;
-    bool ok = f->proven && !behind && !f->unreadable[0];
+    bool damaged = cs_board_damage(s->api->consumer->board, f->partition) != 0;
+    bool ok = f->proven && !behind && !damaged && !f->unreadable[0];
     if (ok == f->held) {
         s->held += ok ? -1 : 1;
         f->held = !ok;
@@ -244,6 +246,16 @@ static void cannot_read(struct freshness *f, const struct cs_err *err) {
     (void)settle(f);
 }
 
+// The worker finds what it reads itself, too; this tells it what only the API reads.
+void api_found_damage(struct cs_api *api, int32_t partition, int64_t generation, const struct cs_err *err) {
+    struct freshness *f = &api->freshness->list[partition];
+    if (f->damaged_generation != generation)
+        cs_log_err(CS_LOG_ERROR, "the API found a damaged catalog", err, "partition=%d generation=%lld",
+                   (int)partition, (long long)generation);
+    f->damaged_generation = generation;
+    cs_board_damaged(api->consumer->board, partition, generation, err->msg);
+}
+
 bool api_is_fresh(struct cs_api *api, int32_t partition, const redisReply *reply) {
     struct freshness *f = &api->freshness->list[partition];
     struct cs_bytes text = api_bytes(reply);
@@ -251,8 +263,12 @@ bool api_is_fresh(struct cs_api *api, int32_t partition, const redisReply *reply
         f->read && text.len == f->text_len && text.len > 0 && memcmp(text.data, f->text, text.len) == 0;
     if (!same) {
         struct cs_position now = {0};
+        struct cs_bytes doc;
         struct cs_err err;
-        if (text.data && !cs_position_decode(text, &now, &err)) {
+        if (!api_genuine_doc(api, partition, CS_POSITION_KEY, reply, &doc, &err) ||
+            (doc.data && !cs_position_decode(doc, &now, &err))) {
+            if (err.kind == CS_ERR_DAMAGED)
+                api_found_damage(api, partition, api->generations[partition], &err);
             cannot_read(f, &err);
             return false;
         }

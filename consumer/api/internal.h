@@ -15,6 +15,7 @@
 
 #include "api/api.h"
 #include "api/token.h"
+#include "catalog/authentic.h"
 #include "redis/pool.h"
 
 #include "certsync/model/codes.h"
@@ -53,6 +54,13 @@ struct api_endpoint {
 
 enum api_role { API_AGENT = 1, API_ADMIN, API_AUDITOR, API_CUSTODIAN, API_ISSUER };
 
+struct api_asked {
+    int32_t partition;
+    int64_t generation;
+    bool one;              // of one key: its document is the reply
+    struct cs_buf command; // without what is taken along
+};
+
 struct api_call {
     struct cs_api *api;
     struct cs_http_request *req; // NULL once answered, or when the client has left
@@ -66,12 +74,8 @@ struct api_call {
     int64_t generation;   // of the partition's catalog that it reads
     int64_t begun_ms;     // monotonic
     unsigned restarts;
-    struct { // the question under way
-        int32_t partition;
-        int64_t generation;
-        bool one; // of one key: the reply is its document
-    } asked;
-    void *state; // of the endpoint
+    struct api_asked asked; // the question under way
+    void *state;            // of the endpoint
     void (*state_free)(void *state);
     struct api_waiter *waiter; // while parked
     struct api_call *prev, *list_next;
@@ -83,6 +87,7 @@ struct cs_api {
     struct cs_filewatch *tls_watch;
     struct cs_redis_pool *redis;
     struct cs_crypto *crypto; // the loop's thread's
+    struct cs_authentic *authentic;
     struct api_waits *waits;
     struct api_look *look;
     struct api_freshness *freshness;
@@ -124,6 +129,9 @@ void api_problem(struct api_call *call, int status, const char *code, const char
 void api_not_found(struct api_call *call, enum cs_code code); // 404 with the code's sentence
 void api_redis_away(struct api_call *call);                   // 503, Retry-After
 void api_busy(struct api_call *call, const char *why);        // 503, Retry-After
+// The catalog holds what certsync did not write (DAMAGED): 503, logged, and the worker is told.
+// Otherwise 500, logged.
+void api_not_genuine(struct api_call *call, int32_t partition, int64_t generation, const struct cs_err *err);
 // The catalog holds what cannot be read: answers 500, and logs.
 void api_unreadable(struct api_call *call, const struct cs_err *err);
 // After a step outside of a reply (a timer, a message): frees the call if it is answered.
@@ -134,6 +142,15 @@ struct cs_bytes api_bytes(const redisReply *reply);
 // Elements of an array reply; 0 for anything else.
 size_t api_elements(const redisReply *reply);
 const char *api_query(const struct api_call *call, const char *name);
+
+// ---- api/genuine.c: whether what Redis answers is what was written there
+
+// Takes the marks off the documents or members of an answer; DAMAGED where one is not genuine.
+CS_MUST_USE bool api_genuine(struct cs_api *api, const struct api_asked *asked, const redisReply *reply,
+                             struct cs_err *err);
+// The same of one document, which *ret borrows from the reply.
+CS_MUST_USE bool api_genuine_doc(struct cs_api *api, int32_t partition, const char *key,
+                                 const redisReply *reply, struct cs_bytes *ret, struct cs_err *err);
 
 // ---- api/auth.c
 void api_auth_begin(struct api_call *call);
@@ -244,6 +261,8 @@ void api_put_freshness_keys(struct cs_buf *command, const struct cs_api *api, in
                             int64_t generation);
 // Whether an answer may use what was read together with this position (of the live generation).
 bool api_is_fresh(struct cs_api *api, int32_t partition, const redisReply *position);
+// What the API read of this generation is not genuine: logged once.
+void api_found_damage(struct cs_api *api, int32_t partition, int64_t generation, const struct cs_err *err);
 // A connection to Redis came or went: it may be another Redis now.
 void api_freshness_doubt(struct api_freshness *s);
 // Whether Kafka was asked for the published outcomes of each partition, and said some of them.

@@ -90,9 +90,10 @@ void api_page_put_next(struct cs_buf *json, char kind, const struct api_page *pa
 
 void api_page_put_lex(struct cs_buf *command, const struct api_call *call, const struct api_page *page,
                       enum cs_kind index, const char *prefix, int64_t count) {
-    char from[API_MEMBER_MAX + 2], to[API_MEMBER_MAX + 3];
+    char from[API_MEMBER_MAX + 4], to[API_MEMBER_MAX + 3];
+    // Behind the mark of the member that was seen last.
     if (page->has_cursor && strcmp(page->member, prefix) >= 0)
-        snprintf(from, sizeof from, "(%s", page->member);
+        snprintf(from, sizeof from, "(%s%c\xff", page->member, CS_MEMBER_SEPARATOR);
     else if (prefix[0])
         snprintf(from, sizeof from, "[%s", prefix);
     else

@@ -178,18 +178,22 @@ void api_wait_unpark(struct api_call *call) {
 
 static void next_batch(struct watch *watch);
 
-static void look_at(struct api_waiter *waiter, struct cs_bytes doc) {
+static void look_at(struct api_waiter *waiter, const redisReply *reply) {
     struct api_call *call = waiter->call;
+    struct watch *watch = waiter->watch;
     struct api_found found;
+    struct cs_bytes doc;
     struct cs_err err;
-    bool ok = api_outcome_look(call, doc, &found, &err);
+    bool ok = api_genuine_doc(call->api, watch->partition,
+                              cs_key_outcome(CS_NEW_KEY, call->account, waiter->event), reply, &doc, &err) &&
+              api_outcome_look(call, doc, &found, &err);
     if (ok && !(found.exists && found.final))
         return;
     api_wait_unpark(call);
     if (ok)
         api_outcome_answer(call, doc);
     else
-        api_unreadable(call, &err);
+        api_not_genuine(call, watch->partition, watch->generation, &err);
     api_call_settle(call);
 }
 
@@ -210,7 +214,7 @@ static void on_batch(const redisReply *reply, void *arg) {
             continue;
         waiter->slot = 0;
         if (ok)
-            look_at(waiter, api_bytes(reply->element[i]));
+            look_at(waiter, reply->element[i]);
     }
     watch->batch_len = 0;
     if (ok) {

@@ -12,8 +12,9 @@
 // "moved": the position is not the one that the batch began at, or another generation became live.
 // That is no error: the caller drops its batch (cancel), and starts again from the stored position.
 // Errors: RETRY (store away: the handle reconnects by itself at the next call; what was under way
-// is lost, a commit may or may not have happened), CONFIG (password, version), FATAL (keys of
-// another kind). After an error the handle is idle.
+// is lost, a commit may or may not have happened), CONFIG (password, version), FATAL
+// (what this release cannot read), DAMAGED (what is stored is not what was written there). After an
+// error the handle is idle.
 //
 // Generations. The store can hold a partition's catalog more than once, each with its own position:
 // the live generation, which workers write and the API reads, and the next one, which a rebuild
@@ -33,6 +34,7 @@ struct cs_generations {
     struct cs_position live_position;
     struct cs_position next_position;
 };
+#define CS_SWEEP_CURSOR 24
 enum cs_catalog_view { CS_VIEW_LIVE, CS_VIEW_NEXT };
 
 struct cs_catalog;
@@ -87,10 +89,18 @@ struct cs_catalog_ops {
     // live one still at `live`. *ret_moved: one of them is not, or the claim is lost.
     bool (*promote)(struct cs_catalog *c, int32_t partition, const struct cs_position *live,
                     const struct cs_position *next, bool *ret_moved, struct cs_err *err);
+    // Makes an empty generation, newer than all there are, the live one in one step: for a catalog
+    // that is damaged, and is then made again from the log by whoever writes the live one. A rebuild
+    // loses its claim. *ret_moved: `generation` is not the live one; nothing was done.
+    bool (*renew)(struct cs_catalog *c, int32_t partition, int64_t generation, bool *ret_moved,
+                  struct cs_err *err);
     // Removes, in small pieces, the generations that are neither live nor next. Stops with
     // *ret_moved if one is promoted or begun meanwhile.
     bool (*sweep)(struct cs_catalog *c, int32_t partition, int64_t *ret_removed, bool *ret_moved,
                   struct cs_err *err);
+    // One piece of that. cursor is "0" at first, and again after the last piece, or where *ret_moved.
+    bool (*sweep_some)(struct cs_catalog *c, int32_t partition, char cursor[CS_SWEEP_CURSOR], bool *ret_moved,
+                       struct cs_err *err);
     void (*free)(struct cs_catalog *c);
 };
 // First member of each implementation.
@@ -127,10 +137,10 @@ void cs_catalog_redis_load_bytes(struct cs_catalog *c, size_t most);
 // 2,000.
 void cs_catalog_redis_piece(struct cs_catalog *c, size_t members);
 struct cs_redis_access;
-// Redis: access is copied. What it borrows must outlive the catalog. Does not connect yet.
+struct cs_privkey;
+// Redis: access is copied. What it borrows must outlive the catalog. Does not connect yet. What is
+// written carries a mark by the service's private key and the log's id. What is read must carry it
+// (authentic.h).
 CS_MUST_USE bool cs_catalog_redis_new(const struct cs_redis_access *access, const char *name_space,
+                                      const struct cs_privkey *service, const char *log_id,
                                       struct cs_catalog **ret, struct cs_err *err);
-// The same in the Redis that the settings name; they must outlive it.
-struct cs_consumer_settings;
-CS_MUST_USE bool cs_catalog_of(const struct cs_consumer_settings *s, struct cs_catalog **ret,
-                               struct cs_err *err);

@@ -352,6 +352,29 @@ static bool memory_sweep(struct cs_catalog *c, int32_t partition, int64_t *ret_r
     return true;
 }
 
+static bool memory_sweep_some(struct cs_catalog *c, int32_t partition, char cursor[CS_SWEEP_CURSOR],
+                              bool *ret_moved, struct cs_err *err) {
+    int64_t removed = 0;
+    memcpy(cursor, "0", 2);
+    return memory_sweep(c, partition, &removed, ret_moved, err);
+}
+
+static bool memory_renew(struct cs_catalog *c, int32_t partition, int64_t generation, bool *ret_moved,
+                         struct cs_err *err) {
+    struct memory_partition *p = partition_of((struct memory_catalog *)c, partition, err);
+    if (!p)
+        return false;
+    memory_cancel(c);
+    *ret_moved = p->live != generation;
+    if (*ret_moved)
+        return true;
+    p->live = (p->next > p->live ? p->next : p->live) + 1;
+    p->next = 0;
+    p->claim = NULL;
+    p->version++;
+    return true;
+}
+
 static void memory_free(struct cs_catalog *c) {
     struct memory_catalog *m = (struct memory_catalog *)c;
     for (size_t i = 0; i < m->store->cap; i++)
@@ -377,7 +400,9 @@ static const struct cs_catalog_ops memory_ops = {
     .claim = memory_claim,
     .release = memory_release,
     .promote = memory_promote,
+    .renew = memory_renew,
     .sweep = memory_sweep,
+    .sweep_some = memory_sweep_some,
     .free = memory_free,
 };
 

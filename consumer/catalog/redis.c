@@ -6,7 +6,6 @@
 
 #include "catalog/redis_internal.h"
 #include "certsync/base/grow.h"
-#include "settings.h"
 
 #define MGET_KEYS   1000
 #define LOAD_BYTES  ((size_t)16 * 1024 * 1024) // documents of one load; the rest is asked for again
@@ -126,31 +125,50 @@ struct cs_bytes cs_redis_reply_bytes(const redisReply *r) {
     return (struct cs_bytes){(const uint8_t *)r->str, r->len};
 }
 
-bool cs_redis_read_position(const redisReply *r, struct cs_position *ret, struct cs_err *err) {
-    if (r->type == REDIS_REPLY_NIL) {
+// A key of another kind than a string reads as nil, and an empty string as bytes without a mark.
+bool cs_redis_read_doc(struct redis_catalog *c, const redisReply *r, const char *key, struct cs_bytes *ret,
+                       struct cs_err *err) {
+    *ret = cs_redis_reply_bytes(r);
+    return cs_authentic_doc(c->authentic, c->partition, key, ret, err);
+}
+
+bool cs_redis_read_position(struct redis_catalog *c, const redisReply *r, struct cs_position *ret,
+                            struct cs_err *err) {
+    struct cs_bytes text;
+    if (!cs_redis_read_doc(c, r, CS_POSITION_KEY, &text, err))
+        return false;
+    if (!text.data) {
         *ret = (struct cs_position){0};
         return true;
     }
-    return cs_position_decode(cs_redis_reply_bytes(r), ret, err) || cs_err_prepend(err, "position");
+    return cs_position_decode(text, ret, err) || cs_err_prepend(err, "position");
 }
 
 static bool fill_docs(struct redis_catalog *c, const redisReply *r, size_t first, struct cs_err *err) {
-    for (size_t i = 0; i < r->elements && first + i < c->docs_len; i++)
+    for (size_t i = 0; i < r->elements && first + i < c->docs_len; i++) {
+        size_t at = c->docs[first + i];
+        struct cs_bytes doc;
         if (r->element[i]->type != CS_REDIS_REPLY_LEFT_OUT &&
-            !cs_state_fill_needed(c->state, c->docs[first + i], cs_redis_reply_bytes(r->element[i]), err))
+            (!cs_redis_read_doc(c, r->element[i], asked_key(c, at), &doc, err) ||
+             !cs_state_fill_needed(c->state, at, doc, err)))
             return false;
+    }
     return true;
 }
 
 // A reply of ZRANGE WITHSCORES as members, borrowed from the reply.
-bool cs_redis_read_members(struct redis_catalog *c, const redisReply *r, size_t *ret_n, struct cs_err *err) {
+bool cs_redis_read_members(struct redis_catalog *c, const redisReply *r, const char *key, size_t *ret_n,
+                           struct cs_err *err) {
     size_t n = r->elements / 2;
     if (!CS_GROW(&c->members, &c->members_cap, n))
         return cs_err_oom(err);
     for (size_t i = 0; i < n; i++) {
         // Scores are integers below 2^53, which a double holds and Redis writes exactly.
         double score = strtod(r->element[2 * i + 1]->str, NULL);
-        c->members[i] = (struct cs_member){r->element[2 * i]->str, (int64_t)score};
+        redisReply *name = r->element[2 * i];
+        if (!cs_authentic_member(c->authentic, c->partition, key, name->str, name->len, err))
+            return false;
+        c->members[i] = (struct cs_member){name->str, (int64_t)score};
     }
     *ret_n = n;
     return true;
@@ -158,18 +176,19 @@ bool cs_redis_read_members(struct redis_catalog *c, const redisReply *r, size_t 
 
 static bool fill_index(struct redis_catalog *c, const redisReply *r, const char *key, struct cs_err *err) {
     size_t n = 0;
-    return cs_redis_read_members(c, r, &n, err) && cs_state_fill_index(c->state, key, c->members, n, err);
+    return cs_redis_read_members(c, r, key, &n, err) &&
+           cs_state_fill_index(c->state, key, c->members, n, err);
 }
 
 // An answer to put_fence. Sets *ret_moved if the fence has another value.
 static bool read_fence(struct redis_catalog *c, const redisReply *r, struct cs_position *ret, bool *ret_moved,
                        struct cs_err *err) {
     bool holds = false;
-    if (!cs_redis_fence_check(c, r->element[0], &holds, err) ||
-        !cs_redis_read_position(r->element[1], ret, err))
+    *ret = (struct cs_position){0};
+    if (!cs_redis_fence_check(c, r->element[0], &holds, err))
         return false;
     *ret_moved |= !holds;
-    return true;
+    return !holds || cs_redis_read_position(c, r->element[1], ret, err); // of the right generation only
 }
 
 // The answers to a load, without errors. If the slot moved to another node, that is asked. Errors
@@ -267,18 +286,20 @@ static bool redis_commit_begin(struct cs_catalog *base, int32_t partition, const
     if (c->refused)
         return true;
     CS_AUTO(cs_buf_clear) struct cs_buf position;
+    uint8_t mark[CS_MARK_LEN];
     cs_buf_init(&position, 4096);
     cs_position_encode(&position, to);
-    if (!cs_buf_ok(&position, err))
+    if (!cs_buf_ok(&position, err) ||
+        !cs_authentic_mark(c->authentic, partition, CS_POSITION_KEY, cs_buf_bytes(&position), mark, err))
         return false;
     cs_redis_command(c->link, 1);
     cs_redis_arg_text(c->link, "MULTI");
-    if (!cs_redis_writer_put(c->writer, c->link, c->prefix, c->prefix_len, state, err))
+    if (!cs_redis_writer_put(c->writer, c->link, c->prefix, c->prefix_len, partition, state, err))
         return false;
     cs_redis_command(c->link, 3);
     cs_redis_arg_text(c->link, "SET");
     cs_redis_put_key(c, CS_POSITION_KEY);
-    cs_redis_arg(c->link, cs_buf_bytes(&position));
+    cs_redis_arg_marked(c->link, cs_buf_bytes(&position), (struct cs_bytes){mark, sizeof mark});
     put_ending(c, to);
     cs_redis_command(c->link, 1);
     cs_redis_arg_text(c->link, "EXEC");
@@ -289,10 +310,9 @@ static bool redis_commit_begin(struct cs_catalog *base, int32_t partition, const
 // EXEC ran, but one of its commands failed and the others took effect. The partition's keys do not
 // fit its position.
 static bool damaged(const struct redis_catalog *c, const redisReply *r, struct cs_err *err) {
-    return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
-                      "Redis took a commit of partition %d only in part (%.200s): something else writes "
-                      "under \"%s\"; remove "
-                      "these keys and let the partition be replayed",
+    return cs_err_set(err, CS_ERR_DAMAGED, CS_CODE_NONE,
+                      "the catalog in Redis is damaged: a commit of partition %d was taken only in part "
+                      "(%.200s). Something else writes under \"%s\"",
                       (int)c->partition, r->str ? r->str : "", c->prefix);
 }
 
@@ -347,6 +367,7 @@ static void redis_free(struct cs_catalog *base) {
     struct redis_catalog *c = (struct redis_catalog *)base;
     cs_redis_route_free(c->route);
     cs_redis_writer_free(c->writer);
+    cs_authentic_free(c->authentic);
     free(c->docs);
     free(c->indexes);
     free(c->members);
@@ -370,7 +391,9 @@ static const struct cs_catalog_ops redis_ops = {
     .claim = cs_redis_catalog_claim,
     .release = cs_redis_catalog_release,
     .promote = cs_redis_catalog_promote,
+    .renew = cs_redis_catalog_renew,
     .sweep = cs_redis_catalog_sweep,
+    .sweep_some = cs_redis_catalog_sweep_some,
     .free = redis_free,
 };
 
@@ -383,7 +406,8 @@ void cs_catalog_redis_piece(struct cs_catalog *base, size_t members) {
 }
 
 bool cs_catalog_redis_new(const struct cs_redis_access *access, const char *name_space,
-                          struct cs_catalog **ret, struct cs_err *err) {
+                          const struct cs_privkey *service, const char *log_id, struct cs_catalog **ret,
+                          struct cs_err *err) {
     struct redis_catalog *c = calloc(1, sizeof *c);
     if (!c)
         return cs_err_oom(err);
@@ -395,13 +419,10 @@ bool cs_catalog_redis_new(const struct cs_redis_access *access, const char *name
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "redis.namespace is longer than %d characters",
                           CS_NAMESPACE_MAX - 1);
     snprintf(c->name_space, sizeof c->name_space, "%s", name_space);
-    if (!cs_redis_route_new(access, &c->route, err) || !cs_redis_writer_new(&c->writer, err))
+    if (!cs_redis_route_new(access, &c->route, err) ||
+        !cs_authentic_new(service, log_id, &c->authentic, err) ||
+        !cs_redis_writer_new(c->authentic, &c->writer, err))
         return false;
     *ret = CS_TAKE(base);
     return true;
-}
-
-bool cs_catalog_of(const struct cs_consumer_settings *s, struct cs_catalog **ret, struct cs_err *err) {
-    struct cs_redis_access access;
-    return cs_settings_redis(s, &access, err) && cs_catalog_redis_new(&access, s->redis_namespace, ret, err);
 }

@@ -28,9 +28,9 @@ bool cs_redis_read_generation(const redisReply *r, int64_t absent, int64_t *ret,
     }
     long long n = r->type == REDIS_REPLY_STRING ? strtoll(r->str, &end, 10) : 0;
     if (n < 1 || !end || *end)
-        return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
-                          "the catalog holds a number of a generation that this release cannot read: %.40s",
-                          r->str ? r->str : "");
+        return cs_err_set(err, CS_ERR_DAMAGED, CS_CODE_NONE,
+                          "the catalog in Redis is damaged: it holds no number of a generation where one "
+                          "should be (\"gen\" or \"next\"). Something else wrote to Redis");
     *ret = n;
     return true;
 }
@@ -112,6 +112,16 @@ static bool watch_generations(struct redis_catalog *c, redisReply *const **ret, 
     return cs_redis_ask(c, "look at the generations", ret, ret_n, err);
 }
 
+// The live generation is looked at only to be replaced. A damaged position stands nowhere: whatever
+// was made again is further.
+static bool read_live_position(struct redis_catalog *c, const redisReply *r, struct cs_position *ret,
+                               struct cs_err *err) {
+    if (cs_redis_read_position(c, r, ret, err))
+        return true;
+    *ret = (struct cs_position){0};
+    return err->kind == CS_ERR_DAMAGED;
+}
+
 bool cs_redis_catalog_generations(struct cs_catalog *base, int32_t partition, struct cs_generations *ret,
                                   struct cs_err *err) {
     struct redis_catalog *c = (struct redis_catalog *)base;
@@ -132,8 +142,8 @@ bool cs_redis_catalog_generations(struct cs_catalog *base, int32_t partition, st
     if (g.next)
         put_position_of(c, g.next);
     if (!cs_redis_ask(c, "read the positions", &replies, &n, err) ||
-        !cs_redis_read_position(replies[0]->element[0], &g.live_position, err) ||
-        (g.next && !cs_redis_read_position(replies[0]->element[1], &g.next_position, err)))
+        !read_live_position(c, replies[0]->element[0], &g.live_position, err) ||
+        (g.next && !cs_redis_read_position(c, replies[0]->element[1], &g.next_position, err)))
         return false;
     *ret = g;
     return true;
@@ -266,8 +276,8 @@ static bool watch_positions(struct redis_catalog *c, int64_t live_generation, co
         cs_redis_put_key(c, CS_POSITION_KEY);
     }
     if (!cs_redis_ask(c, "watch the positions", &replies, &n, err) ||
-        !cs_redis_read_position(replies[1]->element[0], &is_live, err) ||
-        !cs_redis_read_position(replies[1]->element[1], &is_next, err))
+        !read_live_position(c, replies[1]->element[0], &is_live, err) ||
+        !cs_redis_read_position(c, replies[1]->element[1], &is_next, err))
         return false;
     *ret_same = cs_position_equal(&is_live, live) && cs_position_equal(&is_next, next);
     return true;
@@ -327,4 +337,34 @@ bool cs_redis_catalog_promote(struct cs_catalog *base, int32_t partition, const 
         return switch_over(c, next, ret_moved, err);
     base->ops->cancel(base);
     return true;
+}
+
+// A number that cannot be read is damage, too, and is written over: nobody knows of a newer one.
+static bool read_or(const redisReply *r, int64_t absent, int64_t unreadable, int64_t *ret,
+                    struct cs_err *err) {
+    if (cs_redis_read_generation(r, absent, ret, err))
+        return true;
+    *ret = unreadable;
+    return err->kind == CS_ERR_DAMAGED;
+}
+
+bool cs_redis_catalog_renew(struct cs_catalog *base, int32_t partition, int64_t generation, bool *ret_moved,
+                            struct cs_err *err) {
+    struct redis_catalog *c = (struct redis_catalog *)base;
+    redisReply *const *replies = NULL;
+    size_t n = 0;
+    int64_t live = 0;
+    int64_t next = 0;
+    base->ops->cancel(base);
+    if (!cs_redis_stand(c, partition, err) || !watch_generations(c, &replies, &n, err) ||
+        !read_or(replies[1]->element[0], 1, generation, &live, err) ||
+        !read_or(replies[1]->element[1], 0, 0, &next, err))
+        return false;
+    *ret_moved = live != generation;
+    if (*ret_moved) {
+        base->ops->cancel(base);
+        return true;
+    }
+    c->known[partition] = (next > live ? next : live) + 1;
+    return switch_over(c, &(struct cs_position){0}, ret_moved, err);
 }

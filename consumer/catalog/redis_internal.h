@@ -9,6 +9,7 @@
 // handle's token.
 #pragma once
 
+#include "catalog/authentic.h"
 #include "catalog/catalog.h"
 #include "catalog/redis_write.h"
 #include "redis/key.h"
@@ -25,6 +26,7 @@ struct redis_catalog {
     struct cs_redis_route *route;
     struct cs_redis_link *link; // the partition's, of what was begun last; NULL: none
     struct cs_redis_writer *writer;
+    struct cs_authentic *authentic;
     enum cs_under_way under_way;
     bool watching;
     struct cs_position loaded; // the position that is watched
@@ -67,14 +69,21 @@ void cs_redis_put_key(struct redis_catalog *c, const char *key); // of the gener
 void cs_redis_put_command(struct redis_catalog *c, const char *name, const char *key);
 void cs_redis_put_slot_key(struct redis_catalog *c, const char *key); // of the partition
 struct cs_bytes cs_redis_reply_bytes(const redisReply *r);
-CS_MUST_USE bool cs_redis_read_position(const redisReply *r, struct cs_position *ret, struct cs_err *err);
-CS_MUST_USE bool cs_redis_read_members(struct redis_catalog *c, const redisReply *r, size_t *ret_n,
-                                       struct cs_err *err);
+// What is read is authenticated: DAMAGED where it is not what was written there.
+CS_MUST_USE bool cs_redis_read_position(struct redis_catalog *c, const redisReply *r, struct cs_position *ret,
+                                        struct cs_err *err);
+CS_MUST_USE bool cs_redis_read_doc(struct redis_catalog *c, const redisReply *r, const char *key,
+                                   struct cs_bytes *ret, struct cs_err *err);
+// Ends each member in the reply before its mark.
+CS_MUST_USE bool cs_redis_read_members(struct redis_catalog *c, const redisReply *r, const char *key,
+                                       size_t *ret_n, struct cs_err *err);
 
 // catalog/redis_keys.c
 bool cs_redis_catalog_reset(struct cs_catalog *base, int32_t partition, struct cs_err *err);
 bool cs_redis_catalog_sweep(struct cs_catalog *base, int32_t partition, int64_t *ret_removed, bool *ret_moved,
                             struct cs_err *err);
+bool cs_redis_catalog_sweep_some(struct cs_catalog *base, int32_t partition, char cursor[CS_SWEEP_CURSOR],
+                                 bool *ret_moved, struct cs_err *err);
 bool cs_redis_catalog_each(struct cs_catalog *base, int32_t partition,
                            bool (*doc)(void *arg, const char *key, struct cs_bytes value),
                            bool (*index)(void *arg, const char *key, const struct cs_member *members,
@@ -91,6 +100,8 @@ bool cs_redis_catalog_claim(struct cs_catalog *base, int32_t partition, int64_t 
 bool cs_redis_catalog_release(struct cs_catalog *base, int32_t partition, struct cs_err *err);
 bool cs_redis_catalog_promote(struct cs_catalog *base, int32_t partition, const struct cs_position *live,
                               const struct cs_position *next, bool *ret_moved, struct cs_err *err);
+bool cs_redis_catalog_renew(struct cs_catalog *base, int32_t partition, int64_t generation, bool *ret_moved,
+                            struct cs_err *err);
 // The fence of what the handle uses, in a reply. *ret_holds false: it has another value (then what
 // is known of the partition is corrected, so that the next load uses that). CONFIG: there is no
 // next generation.

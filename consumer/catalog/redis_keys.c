@@ -34,8 +34,8 @@ static int64_t generation_of(const char *key, const char **ret_rest) {
 
 // One step of SCAN over keys that begin with `prefix`. Appends what it finds to keys,
 // NUL-terminated and without the slot.
-static bool scan_step(struct redis_catalog *c, const char *prefix, char cursor[24], struct cs_buf *keys,
-                      struct cs_err *err) {
+static bool scan_step(struct redis_catalog *c, const char *prefix, char cursor[CS_SWEEP_CURSOR],
+                      struct cs_buf *keys, struct cs_err *err) {
     char pattern[CS_PREFIX_MAX + 2];
     snprintf(pattern, sizeof pattern, "%s*", prefix);
     redisReply *const *replies = NULL;
@@ -51,7 +51,7 @@ static bool scan_step(struct redis_catalog *c, const char *prefix, char cursor[2
     const redisReply *r = replies[0];
     if (r->type != REDIS_REPLY_ARRAY || r->elements != 2)
         return cs_redis_refused(c, r, "scan", err);
-    snprintf(cursor, 24, "%s", r->element[0]->str);
+    snprintf(cursor, CS_SWEEP_CURSOR, "%s", r->element[0]->str);
     for (size_t i = 0; i < r->element[1]->elements; i++) {
         const redisReply *key = r->element[1]->element[i];
         if (key->len >= c->slot_len)
@@ -132,19 +132,26 @@ static bool remove_piece(struct removal *r, const struct cs_buf *keys, size_t *a
     return true;
 }
 
-static bool remove_all(struct removal *r, struct cs_err *err) {
+static bool remove_some(struct removal *r, char cursor[CS_SWEEP_CURSOR], struct cs_err *err) {
     struct redis_catalog *c = r->c;
     CS_AUTO(cs_buf_clear) struct cs_buf keys;
     cs_buf_init(&keys, KEYS_MAX);
-    char cursor[24] = "0";
-    do {
-        cs_buf_reset(&keys);
-        if (!scan_step(c, r->only > 0 ? c->prefix : c->slot, cursor, &keys, err))
+    if (!scan_step(c, r->only > 0 ? c->prefix : c->slot, cursor, &keys, err))
+        return false;
+    for (size_t at = 0; at < keys.len && !r->moved;)
+        if (!remove_piece(r, &keys, &at, err))
             return false;
-        for (size_t at = 0; at < keys.len && !r->moved;)
-            if (!remove_piece(r, &keys, &at, err))
-                return false;
-    } while (strcmp(cursor, "0") != 0 && !r->moved);
+    if (r->moved)
+        memcpy(cursor, "0", 2);
+    return true;
+}
+
+static bool remove_all(struct removal *r, struct cs_err *err) {
+    char cursor[CS_SWEEP_CURSOR] = "0";
+    do {
+        if (!remove_some(r, cursor, err))
+            return false;
+    } while (strcmp(cursor, "0") != 0);
     return true;
 }
 
@@ -164,6 +171,16 @@ bool cs_redis_catalog_sweep(struct cs_catalog *base, int32_t partition, int64_t 
         return false;
     base->ops->cancel(base);
     *ret_removed = r.removed;
+    *ret_moved = r.moved;
+    return true;
+}
+
+bool cs_redis_catalog_sweep_some(struct cs_catalog *base, int32_t partition, char cursor[CS_SWEEP_CURSOR],
+                                 bool *ret_moved, struct cs_err *err) {
+    struct removal r;
+    if (!begin_removal(base, partition, &r, err) || !remove_some(&r, cursor, err))
+        return false;
+    base->ops->cancel(base);
     *ret_moved = r.moved;
     return true;
 }
@@ -210,7 +227,7 @@ static int compare_keys(const void *a, const void *b) {
 // All keys of the generation except the position, sorted, each once. *ret_keys point into text.
 static bool list_keys(struct redis_catalog *c, struct cs_buf *text, const char ***ret_keys, size_t *ret_n,
                       struct cs_err *err) {
-    char cursor[24] = "0";
+    char cursor[CS_SWEEP_CURSOR] = "0";
     do {
         if (!scan_step(c, c->prefix, cursor, text, err))
             return false;
@@ -260,9 +277,10 @@ struct pieces {
     size_t len, cap;
 };
 
-static bool add_piece(struct redis_catalog *c, const redisReply *r, struct pieces *p, struct cs_err *err) {
+static bool add_piece(struct redis_catalog *c, const redisReply *r, const char *key, struct pieces *p,
+                      struct cs_err *err) {
     size_t n = 0;
-    if (!cs_redis_read_members(c, r, &n, err))
+    if (!cs_redis_read_members(c, r, key, &n, err))
         return false;
     if (!CS_GROW(&p->members, &p->cap, p->len + n))
         return cs_err_oom(err);
@@ -291,7 +309,7 @@ static bool read_pieces(struct redis_catalog *c, const char *key, struct pieces 
         before = p->len;
         put_range(c, key, (int64_t)p->len, (int64_t)(p->len + c->piece) - 1);
         if (!cs_redis_ask(c, "read an index", &replies, &got, err) ||
-            !add_piece(c, replies[got - 1], p, err) || !cs_redis_go_on(c, err))
+            !add_piece(c, replies[got - 1], key, p, err) || !cs_redis_go_on(c, err))
             return false;
     }
     for (size_t i = 0; i < 2; i++) {
@@ -320,7 +338,7 @@ static bool walk_large(struct redis_catalog *c, const char *key, struct walk *wa
         cs_region_reset(&p.names);
         p.len = 0;
         put_range(c, key, 0, -1);
-        ok = cs_redis_ask(c, "read an index", &replies, &got, err) && add_piece(c, replies[0], &p, err);
+        ok = cs_redis_ask(c, "read an index", &replies, &got, err) && add_piece(c, replies[0], key, &p, err);
     }
     if (ok && p.len > 0)
         walk->stopped = !walk->index(walk->arg, key, p.members, p.len);
@@ -360,11 +378,14 @@ static bool walk_some(struct redis_catalog *c, const char *const *keys, size_t n
         const redisReply *r = replies[*ret];
         const char *key = keys[*ret];
         size_t members = 0;
-        if (!index[*ret] && r->type == REDIS_REPLY_STRING)
-            walk->stopped = !walk->doc(walk->arg, key, cs_redis_reply_bytes(r));
+        struct cs_bytes doc;
+        if (!index[*ret] && !cs_redis_read_doc(c, r, key, &doc, err))
+            return false;
+        if (!index[*ret] && doc.data)
+            walk->stopped = !walk->doc(walk->arg, key, doc);
         if (!index[*ret])
             continue;
-        if (!cs_redis_read_members(c, r, &members, err))
+        if (!cs_redis_read_members(c, r, key, &members, err))
             return false;
         if (members == c->piece && *ret > 0)
             return true; // a large index is read first in the next call

@@ -22,6 +22,7 @@ struct index_key {
 };
 
 struct cs_redis_writer {
+    struct cs_authentic *authentic;
     struct cs_change *documents; // PUT and DELETE
     size_t documents_len, documents_cap;
     struct index_change *changes;
@@ -33,10 +34,11 @@ struct cs_redis_writer {
     bool failed;
 };
 
-bool cs_redis_writer_new(struct cs_redis_writer **ret, struct cs_err *err) {
+bool cs_redis_writer_new(struct cs_authentic *authentic, struct cs_redis_writer **ret, struct cs_err *err) {
     struct cs_redis_writer *w = calloc(1, sizeof *w);
     if (!w)
         return cs_err_oom(err);
+    w->authentic = authentic;
     *ret = w;
     return true;
 }
@@ -125,8 +127,30 @@ static bool collect(void *arg, const struct cs_change *change) {
     return ok;
 }
 
-static void put_documents(struct cs_redis_writer *w, struct cs_redis_link *l, const char *prefix,
-                          size_t prefix_len, enum cs_change_kind kind) {
+// Where the changes of one commit go.
+struct target {
+    struct cs_redis_link *l;
+    const char *prefix;
+    size_t prefix_len;
+    int32_t partition;
+};
+
+static void put_key(const struct target *to, const char *key) {
+    cs_redis_arg_joined(to->l, to->prefix, to->prefix_len, key);
+}
+
+static bool put_value(struct cs_redis_writer *w, const struct target *to, const struct cs_change *d,
+                      struct cs_err *err) {
+    uint8_t mark[CS_MARK_LEN];
+    if (!cs_authentic_mark(w->authentic, to->partition, d->key, d->value, mark, err))
+        return false;
+    cs_redis_arg_marked(to->l, d->value, (struct cs_bytes){mark, sizeof mark});
+    return true;
+}
+
+static bool put_documents(struct cs_redis_writer *w, const struct target *to, enum cs_change_kind kind,
+                          struct cs_err *err) {
+    bool put = kind == CS_CHANGE_PUT;
     size_t left = 0;
     for (size_t i = 0; i < w->documents_len; i++)
         left += w->documents[i].kind == kind;
@@ -138,65 +162,71 @@ static void put_documents(struct cs_redis_writer *w, struct cs_redis_link *l, co
         if (room == 0) {
             room = left < MSET_KEYS ? left : MSET_KEYS;
             left -= room;
-            cs_redis_command(l, 1 + room * (kind == CS_CHANGE_PUT ? 2 : 1));
-            cs_redis_arg_text(l, kind == CS_CHANGE_PUT ? "MSET" : "UNLINK");
+            cs_redis_command(to->l, 1 + room * (put ? 2 : 1));
+            cs_redis_arg_text(to->l, put ? "MSET" : "UNLINK");
         }
-        cs_redis_arg_joined(l, prefix, prefix_len, d->key);
-        if (kind == CS_CHANGE_PUT)
-            cs_redis_arg(l, d->value);
+        put_key(to, d->key);
+        if (put && !put_value(w, to, d, err))
+            return false;
         room--;
     }
+    return true;
 }
 
-static void put_trim(struct cs_redis_link *l, const char *prefix, size_t prefix_len, const char *key,
-                     size_t keep) {
-    cs_redis_command(l, 4);
-    cs_redis_arg_text(l, "ZREMRANGEBYRANK");
-    cs_redis_arg_joined(l, prefix, prefix_len, key);
-    cs_redis_arg_int(l, 0);
-    cs_redis_arg_int(l, -(int64_t)keep - 1);
+static void put_trim(const struct target *to, const char *key, size_t keep) {
+    cs_redis_command(to->l, 4);
+    cs_redis_arg_text(to->l, "ZREMRANGEBYRANK");
+    put_key(to, key);
+    cs_redis_arg_int(to->l, 0);
+    cs_redis_arg_int(to->l, -(int64_t)keep - 1);
 }
 
-// A run of additions, or of removals, from `at`. Returns the change after it.
-static uint32_t put_run(struct cs_redis_writer *w, struct cs_redis_link *l, const char *prefix,
-                        size_t prefix_len, uint32_t at) {
-    const struct cs_change *c = &w->changes[at].change;
+// A run of additions, or of removals, from `*at`, which becomes the change after it.
+static bool put_run(struct cs_redis_writer *w, const struct target *to, uint32_t *at, struct cs_err *err) {
+    const struct cs_change *c = &w->changes[*at].change;
     size_t n = 0;
-    uint32_t end = at;
+    uint32_t end = *at;
     for (; end != NONE && n < RUN_LENGTH && w->changes[end].change.kind == c->kind;
          end = w->changes[end].next)
         n++;
     bool add = c->kind == CS_CHANGE_ADD;
-    cs_redis_command(l, 2 + n * (add ? 2 : 1));
-    cs_redis_arg_text(l, add ? "ZADD" : "ZREM");
-    cs_redis_arg_joined(l, prefix, prefix_len, c->key);
-    for (uint32_t i = at; i != end; i = w->changes[i].next) {
-        const struct cs_change *m = &w->changes[i].change;
+    cs_redis_command(to->l, 2 + n * (add ? 2 : 1));
+    cs_redis_arg_text(to->l, add ? "ZADD" : "ZREM");
+    put_key(to, c->key);
+    for (; *at != end; *at = w->changes[*at].next) {
+        const struct cs_change *m = &w->changes[*at].change;
+        char mark[CS_MEMBER_MARK_SIZE];
         if (add)
-            cs_redis_arg_int(l, m->score);
-        cs_redis_arg_text(l, m->member);
+            cs_redis_arg_int(to->l, m->score);
+        if (!cs_authentic_member_mark(w->authentic, to->partition, m->key, m->member, mark, err))
+            return false;
+        cs_redis_arg_joined(to->l, m->member, strlen(m->member), mark);
     }
-    return end;
+    return true;
 }
 
 // One key's changes in order: a command for each run of one kind. The state has dropped trims that
 // a later one makes superfluous.
-static void put_index(struct cs_redis_writer *w, struct cs_redis_link *l, const char *prefix,
-                      size_t prefix_len, const struct index_key *k) {
+static bool put_index(struct cs_redis_writer *w, const struct target *to, const struct index_key *k,
+                      struct cs_err *err) {
     uint32_t at = k->first;
     while (at != NONE) {
         const struct cs_change *c = &w->changes[at].change;
         if (c->kind != CS_CHANGE_TRIM) {
-            at = put_run(w, l, prefix, prefix_len, at);
+            if (!put_run(w, to, &at, err))
+                return false;
             continue;
         }
-        put_trim(l, prefix, prefix_len, k->key, c->keep);
+        put_trim(to, k->key, c->keep);
         at = w->changes[at].next;
     }
+    return true;
 }
 
 bool cs_redis_writer_put(struct cs_redis_writer *w, struct cs_redis_link *l, const char *prefix,
-                         size_t prefix_len, const struct cs_state *state, struct cs_err *err) {
+                         size_t prefix_len, int32_t partition, const struct cs_state *state,
+                         struct cs_err *err) {
+    const struct target to = {l, prefix, prefix_len, partition};
     w->documents_len = w->changes_len = w->keys_len = 0;
     w->failed = false;
     if (!rehash(w))
@@ -204,9 +234,10 @@ bool cs_redis_writer_put(struct cs_redis_writer *w, struct cs_redis_link *l, con
     cs_state_changes(state, collect, w);
     if (w->failed)
         return cs_err_oom(err);
-    put_documents(w, l, prefix, prefix_len, CS_CHANGE_PUT);
-    put_documents(w, l, prefix, prefix_len, CS_CHANGE_DELETE);
+    if (!put_documents(w, &to, CS_CHANGE_PUT, err) || !put_documents(w, &to, CS_CHANGE_DELETE, err))
+        return false;
     for (size_t i = 0; i < w->keys_len; i++)
-        put_index(w, l, prefix, prefix_len, &w->keys[i]);
+        if (!put_index(w, &to, &w->keys[i], err))
+            return false;
     return true;
 }

@@ -7,20 +7,24 @@
 
 #include "certsync/base/text.h"
 #include "certsync/runtime/clock.h"
+#include "log/open_catalog.h"
 #include "worker/keyfile.h"
 
 #define PATIENCE_MS       60000
 #define PATIENCE_PAUSE_MS 1000
 
-// The service key signs what is published. Nothing is published here, so its file may be missing.
+// The service key signs what is published, and authenticates what is in Redis. Most commands do
+// neither, so it may be missing: open_catalog.h says so where it is needed.
 static bool load_settings(const struct cs_cli *cli, struct cs_consumer_settings **ret, struct cs_err *err) {
+    if (cs_consumer_settings_load(cli, ret, err))
+        return true;
     struct cs_settings_override *overrides = calloc(cli->override_count + 1, sizeof *overrides);
     if (!overrides)
         return cs_err_oom(err);
     if (cli->override_count > 0)
         memcpy(overrides, cli->overrides, cli->override_count * sizeof *overrides);
     overrides[cli->override_count] =
-        (struct cs_settings_override){"deployment.service_key", "not-used", "operator commands"};
+        (struct cs_settings_override){"deployment.service_key", CS_SERVICE_KEY_UNSET, "operator commands"};
     struct cs_cli with = *cli;
     with.overrides = overrides;
     with.override_count = cli->override_count + 1;

@@ -92,6 +92,15 @@ static bool remove_leftover(struct rebuild *run, struct cs_rebuilder *r, int32_t
     return cs_rebuilder_begin(r, p, run->generation, err);
 }
 
+static bool told(struct cs_err *err, int32_t p) {
+    if (err->kind == CS_ERR_DAMAGED)
+        return cs_err_prepend(err,
+                              "partition %d: the rebuilt catalog cannot be used; begin it anew with "
+                              "certsync-consumer rebuild --afresh",
+                              (int)p);
+    return cs_err_prepend(err, "partition %d", (int)p);
+}
+
 // Waits while Kafka or Redis is away, as long as they come back.
 static bool rebuild_partition(struct rebuild *run, struct cs_rebuilder *r, int32_t p, struct cs_err *err) {
     struct cs_patience patience = {0};
@@ -102,7 +111,7 @@ static bool rebuild_partition(struct rebuild *run, struct cs_rebuilder *r, int32
         cs_rebuilder_end(r);
         if (ok || atomic_load(&run->env.stopping) ||
             !cs_operator_wait(&patience, run->parts[p].position.next_offset, err))
-            return ok || cs_err_prepend(err, "partition %d", (int)p);
+            return ok || told(err, p);
     }
 }
 

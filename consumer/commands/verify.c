@@ -232,6 +232,12 @@ static bool redis_differs(void *arg, const char *key, bool index, enum cs_differ
                       "the catalog in Redis %s the %s %s", what[d], index ? "index" : "document", key);
 }
 
+// What is not certsync's own is a fault that is told as such, with the key.
+static bool damaged(struct verify *v, struct cs_err *err) {
+    struct cs_err why = *err;
+    return err->kind == CS_ERR_DAMAGED ? fail_place(v, err, "catalog", -1, "%s", why.msg) : false;
+}
+
 // Whether the replay is at one of the two positions between which the catalog was read.
 static bool check_catalog(struct verify *v, struct cs_err *err) {
     const struct cs_position *here = cs_replay_position(v->op.replay);
@@ -358,8 +364,9 @@ static bool start_partition(struct verify *v, int32_t p, struct cs_err *err) {
     if (v->catalog) {
         // A catalog that is read now contains records that were not there when the bounds were
         // taken.
-        if (!cs_compare_new(op->crypto, v->catalog, p, &v->compare, err) ||
-            (p < op->outcomes->partitions &&
+        if (!cs_compare_new(op->crypto, v->catalog, p, &v->compare, err))
+            return damaged(v, err);
+        if ((p < op->outcomes->partitions &&
              !op->outcomes->ops->bounds(op->outcomes, p, &op->outcome_bounds[p].low,
                                         &op->outcome_bounds[p].high, err)) ||
             (p < op->events->partitions && !op->events->ops->bounds(op->events, p, &op->event_bounds[p].low,

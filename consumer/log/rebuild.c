@@ -10,6 +10,7 @@
 
 #include "catalog/hot.h"
 #include "certsync/runtime/clock.h"
+#include "log/open_catalog.h"
 #include "log/rebuild_batch.h"
 #include "worker/flight.h"
 #include "worker/keycache.h"

@@ -159,6 +159,11 @@ bool cs_redis_error(struct cs_err *err, const redisReply *reply, const char *wha
                           "this Redis is a node of a Redis Cluster that does not hold all slots (%s): set "
                           "redis.mode = cluster",
                           escaped);
+    if (starts_with(text, "WRONGTYPE"))
+        return cs_err_set(err, CS_ERR_DAMAGED, CS_CODE_NONE,
+                          "the catalog in Redis is damaged: it cannot %s, because a key is of another kind "
+                          "than certsync made it. Something else wrote to Redis",
+                          what);
     return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "Redis answered an error to %s: %s", what, escaped);
 }
 
@@ -271,6 +276,13 @@ void cs_redis_arg_joined(struct cs_redis_link *l, const char *prefix, size_t pre
 void cs_redis_arg(struct cs_redis_link *l, struct cs_bytes arg) {
     put_length(&l->out, '$', arg.len);
     cs_buf_put(&l->out, arg.data, arg.len);
+    cs_buf_put(&l->out, "\r\n", 2);
+}
+
+void cs_redis_arg_marked(struct cs_redis_link *l, struct cs_bytes value, struct cs_bytes mark) {
+    put_length(&l->out, '$', value.len + mark.len);
+    cs_buf_put(&l->out, value.data, value.len);
+    cs_buf_put(&l->out, mark.data, mark.len);
     cs_buf_put(&l->out, "\r\n", 2);
 }
 

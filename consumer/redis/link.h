@@ -49,6 +49,8 @@ void cs_redis_arg(struct cs_redis_link *l, struct cs_bytes arg);
 void cs_redis_arg_text(struct cs_redis_link *l, const char *text);
 void cs_redis_arg_int(struct cs_redis_link *l, int64_t v);
 void cs_redis_arg_joined(struct cs_redis_link *l, const char *prefix, size_t prefix_len, const char *rest);
+void cs_redis_arg_marked(struct cs_redis_link *l, struct cs_bytes value,
+                         struct cs_bytes mark);          // one after the other
 size_t cs_redis_commands(const struct cs_redis_link *l); // since the last send
 
 // Begins to send all commands. Each must get one reply. FATAL if they did not fit into memory.
@@ -68,5 +70,5 @@ int cs_redis_fd(const struct cs_redis_link *l); // -1: not connected
 bool cs_redis_wants_write(const struct cs_redis_link *l);
 
 // Sets err from an error reply: RETRY (loading, read-only, out of memory...), CONFIG (password,
-// rights, cluster), FATAL. Always returns false.
+// rights, cluster), DAMAGED (a key of another kind), FATAL. Always returns false.
 bool cs_redis_error(struct cs_err *err, const redisReply *reply, const char *what);

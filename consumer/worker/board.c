@@ -233,6 +233,23 @@ void cs_board_agents(struct cs_board *b, int32_t partition, const struct cs_boar
     unlock(b);
 }
 
+void cs_board_damaged(struct cs_board *b, int32_t partition, int64_t generation, const char *what) {
+    lock(b);
+    struct cs_board_entry *e = &b->entries[partition];
+    if (e->state != CS_BOARD_ELSEWHERE) {
+        e->damaged = generation;
+        snprintf(e->damage, sizeof e->damage, "%s", what ? what : "");
+    }
+    unlock(b);
+}
+
+int64_t cs_board_damage(const struct cs_board *b, int32_t partition) {
+    lock(b);
+    int64_t damaged = b->entries[partition].damaged;
+    unlock(b);
+    return damaged;
+}
+
 void cs_board_get(const struct cs_board *b, int32_t partition, struct cs_board_entry *ret) {
     lock(b);
     *ret = b->entries[partition];

@@ -47,6 +47,10 @@ struct cs_board_entry {
     // time of the oldest share that waits for its recipient's answer; 0: there is none
     int64_t share_ms;
     struct cs_board_agents agents;
+    // generation of the catalog in which something was found that certsync did not write, until it
+    // is made again; 0: none
+    int64_t damaged;
+    char damage[512]; // what was found
 };
 // Records that are not applied; -1 unknown.
 int64_t cs_board_lag(const struct cs_board_entry *e);
@@ -70,6 +74,10 @@ void cs_board_foreign(struct cs_board *b, int32_t partition, int64_t foreign);
 void cs_board_oldest(struct cs_board *b, int32_t partition, int64_t oldest_ms);
 void cs_board_share(struct cs_board *b, int32_t partition, int64_t share_ms);
 void cs_board_agents(struct cs_board *b, int32_t partition, const struct cs_board_agents *agents);
+// Whoever reads the catalog found it damaged. Not noted where another process has the partition:
+// nobody here could mend it. The catalog was made again: generation 0.
+void cs_board_damaged(struct cs_board *b, int32_t partition, int64_t generation, const char *what);
+int64_t cs_board_damage(const struct cs_board *b, int32_t partition);
 void cs_board_get(const struct cs_board *b, int32_t partition, struct cs_board_entry *ret);
 // Partitions change hands. A worker takes one that it was assigned. It lets one go that was revoked
 // (why: one sentence). It settles when the group has told it what it has now: only then do others

@@ -15,6 +15,7 @@ struct cs_board_metrics {
     const struct cs_clock *clock;
     struct cs_metric *by_state, *state, *stopped;
     struct cs_metric *next_offset, *lag, *oldest, *progress, *share, *foreign;
+    struct cs_metric *damaged;
     struct cs_metric *agents, *oldest_heartbeat;
     struct cs_metric *trouble;
     char troubles[CS_BOARD_TROUBLES][CS_TROUBLE_TEXT_MAX]; // as they are shown
@@ -83,6 +84,7 @@ static void show(struct cs_board_metrics *m, int32_t p, const struct cs_board_en
                 age_s(cs_clock_mono_ms(m->clock), e->progress_ms));
     set_or_hide(m->share, partition, here, age_s(wall_ms, e->share_ms));
     set_or_hide(m->foreign, partition, here, (double)e->foreign);
+    set_or_hide(m->damaged, partition, here, e->damaged ? 1 : 0);
     show_agents(m, partition, &e->agents, wall_ms);
 }
 
@@ -161,6 +163,10 @@ static void make(struct cs_board_metrics *m, struct cs_metrics *r) {
     m->foreign = cs_metrics_gauge(r, "certsync_partition_foreign_outcomes",
                                   "Records near the end of a partition of cert.outcomes that no consumer "
                                   "wrote; they count for nothing, but somebody writes to the topic.",
+                                  by_partition);
+    m->damaged = cs_metrics_gauge(r, "certsync_partition_damaged",
+                                  "1 while a partition's catalog in Redis, which something else wrote to, "
+                                  "is made again from the log.",
                                   by_partition);
     m->agents = cs_metrics_gauge(r, "certsync_partition_agents",
                                  "Agents of a partition that have sent heartbeats, by whether they have gone "

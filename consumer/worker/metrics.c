@@ -28,6 +28,10 @@ void cs_worker_metrics_init(struct cs_worker_metrics *m, struct cs_metrics *regi
                            "Times that a partition was started again because Redis or Kafka was away, or "
                            "another consumer had moved it on.",
                            NULL));
+    m->damaged = cs_metric_0(cs_metrics_counter(
+        registry, "certsync_damaged_catalogs_total",
+        "Times that a partition's catalog in Redis was found to be damaged, and was made again from the log.",
+        NULL));
     m->derived = cs_metric_0(cs_metrics_counter(registry, "certsync_derived_events_total",
                                                 "Derived events that were published.", NULL));
     m->compared =

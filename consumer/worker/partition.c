@@ -2,6 +2,7 @@
 #include "worker/partition.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "certsync/runtime/log.h"
 #include "worker/preflight.h"
@@ -10,6 +11,9 @@
 #define MEASURE_FOR_MS     1000
 #define TRUNCATED_GRACE_MS 30000 // a new leader may give an old end for a moment
 #define REPLAY_IDLE_MS     2000
+#define RENEW_FIRST_MS     1000   // pause before a catalog is made again that was made again just now
+#define RENEW_LAST_MS      300000 // the pauses double up to this
+#define RENEW_CALM_MS      600000 // after so long without damage there is no pause
 
 bool cs_partition_new(const struct cs_worker_context *x, int32_t id, struct cs_partition **ret,
                       struct cs_err *err) {
@@ -135,8 +139,68 @@ void cs_partition_heard(const struct cs_worker_context *x, struct cs_partition *
         cs_partition_runs(x, p);
 }
 
+// --- a damaged catalog
+
+int64_t cs_partition_damaged(const struct cs_worker_context *x, struct cs_partition *p) {
+    int64_t now_ms = cs_worker_now_ms(x);
+    if (p->renewed_ms == 0 || now_ms - p->renewed_ms > RENEW_CALM_MS)
+        p->renew_pause_ms = 0;
+    else
+        p->renew_pause_ms = p->renew_pause_ms ? p->renew_pause_ms * 2 : RENEW_FIRST_MS;
+    if (p->renew_pause_ms > RENEW_LAST_MS)
+        p->renew_pause_ms = RENEW_LAST_MS;
+    if (p->damaged_ms == 0)
+        p->damaged_ms = now_ms;
+    p->renew = true;
+    return p->renew_pause_ms;
+}
+
+// The log makes it again, so the log must be whole. Whoever else made another generation live has
+// done it already.
+static bool renew(const struct cs_worker_context *x, struct cs_partition *p, struct cs_err *err) {
+    const char *topic = x->c->settings->events_topic;
+    struct cs_catalog *c = x->catalog;
+    int64_t low = 0;
+    int64_t high = 0;
+    bool moved = false;
+    int64_t generation = c->ops->generation(c, p->stand.id);
+    if (!cs_kafka_watermarks(x->rk, topic, p->stand.id, BROKER_TIMEOUT_MS, &low, &high, err))
+        return false;
+    if (low > 0)
+        return cs_preflight_lost(x->rk, topic, p->stand.id, low, err);
+    if (!c->ops->renew(c, p->stand.id, generation ? generation : 1, &moved, err))
+        return false;
+    p->renew = false;
+    p->sweeping = !moved;
+    memcpy(p->cursor, "0", 2);
+    p->renewed_ms = cs_worker_now_ms(x);
+    if (!moved)
+        cs_log(CS_LOG_WARN, "the damaged catalog is made again from the log", "partition=%d generation=%lld",
+               (int)p->stand.id, (long long)c->ops->generation(c, p->stand.id));
+    return true;
+}
+
+static void mended(const struct cs_worker_context *x, struct cs_partition *p) {
+    if (p->damaged_ms == 0)
+        return;
+    cs_board_damaged(x->c->board, p->stand.id, 0, NULL);
+    cs_log(CS_LOG_INFO, "the damaged catalog is made again", "partition=%d generation=%lld took_ms=%lld",
+           (int)p->stand.id, (long long)p->stand.generation,
+           (long long)(cs_worker_now_ms(x) - p->damaged_ms));
+    p->damaged_ms = 0;
+}
+
+bool cs_partition_sweep(const struct cs_worker_context *x, struct cs_partition *p, struct cs_err *err) {
+    struct cs_catalog *c = x->catalog;
+    bool moved = false;
+    if (!c->ops->sweep_some(c, p->stand.id, p->cursor, &moved, err))
+        return false;
+    p->sweeping = strcmp(p->cursor, "0") != 0;
+    return true;
+}
+
 bool cs_partition_start(const struct cs_worker_context *x, struct cs_partition *p, struct cs_err *err) {
-    if (!cs_board_may_publish(x->c->board, err) ||
+    if (!cs_board_may_publish(x->c->board, err) || (p->renew && !renew(x, p, err)) ||
         !cs_stand_load(&p->stand, x->catalog, x->c->settings->deployment, x->c->partition_count, err) ||
         !check_events(x, p, err) || !check_outcomes(x, p, err))
         return false;
@@ -153,6 +217,8 @@ bool cs_partition_start(const struct cs_worker_context *x, struct cs_partition *
            "partition=%d generation=%lld offset=%lld outcomes=%lld published=%lld", (int)p->stand.id,
            (long long)p->stand.generation, (long long)p->stand.position.next_offset,
            (long long)p->stand.position.outcomes, (long long)p->stand.published);
+    if (!p->replaying)
+        mended(x, p);
     return true;
 }
 
@@ -218,6 +284,8 @@ void cs_partition_landed(const struct cs_worker_context *x, struct cs_partition 
     if (caught_up)
         cs_log(CS_LOG_INFO, "partition has caught up with its published outcomes",
                "partition=%d outcomes=%lld", (int)p->stand.id, (long long)p->stand.position.outcomes);
+    if (caught_up)
+        mended(x, p);
 }
 
 void cs_partition_saw(const struct cs_worker_context *x, struct cs_partition *p, int64_t time_ms) {

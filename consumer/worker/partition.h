@@ -51,6 +51,14 @@ struct cs_partition {
     // the broker's time of the first record that is not applied; 0: none was seen
     int64_t oldest_ms;
 
+    // Its catalog in Redis is damaged, and is made again from the log.
+    bool renew;                   // the start begins with an empty generation
+    bool sweeping;                // what is left of the old one is removed, piece by piece
+    char cursor[CS_SWEEP_CURSOR]; // how far
+    int64_t damaged_ms;           // since when; 0: it is not
+    int64_t renewed_ms;           // when this was done last; 0: never
+    int64_t renew_pause_ms;       // before the last time
+
     int64_t landed_ms;      // when it was started, or a batch was committed
     int64_t ahead_since_ms; // outcomes without events are published since then; 0: none are
     // the log seems shorter than the position since then; 0: it does not
@@ -66,6 +74,13 @@ CS_MUST_USE bool cs_partition_new(const struct cs_worker_context *x, int32_t id,
 void cs_partition_free(struct cs_partition *p);
 // Reads its stand. Waits; nothing may be in flight. Then it runs, and must be assigned.
 CS_MUST_USE bool cs_partition_start(const struct cs_worker_context *x, struct cs_partition *p,
+                                    struct cs_err *err);
+// The catalog is damaged: the next start begins with an empty generation, and the partition's
+// verdicts are held against the published ones until it has caught up. Returns how long to wait
+// before: whoever damages it again and again must not keep the worker busy.
+int64_t cs_partition_damaged(const struct cs_worker_context *x, struct cs_partition *p);
+// Removes a piece of what the damaged catalog left. Waits; nothing may be in flight.
+CS_MUST_USE bool cs_partition_sweep(const struct cs_worker_context *x, struct cs_partition *p,
                                     struct cs_err *err);
 // Whether the catalog is still as this worker left it; if not, an error. Waits; nothing may be in
 // flight.

@@ -99,11 +99,30 @@ static int64_t next_backoff_ms(const struct cs_partition *p, enum cs_err_kind ki
     return next_ms < last_ms ? next_ms : last_ms;
 }
 
-// An error of one partition. FATAL stops it. Otherwise it starts again from the stored position
+// Nothing of it is believed, and nothing was published that rests on it: the partition begins again
+// with an empty catalog, and comes to the same verdicts.
+static void heal(struct cs_worker *w, struct cs_partition *p, const struct cs_err *err) {
+    int64_t pause_ms = cs_partition_damaged(&w->x, p);
+    int64_t generation = w->x.catalog->ops->generation(w->x.catalog, p->stand.id);
+    cs_series_inc(w->x.m->damaged);
+    cs_board_damaged(w->x.c->board, p->stand.id, generation ? generation : 1, err->msg);
+    cs_board_state(w->x.c->board, p->stand.id, CS_BOARD_WAITING, err->msg);
+    cs_log_err(CS_LOG_ERROR, "nothing is published from a damaged catalog; it is made again from the log",
+               err, "partition=%d retry_ms=%lld", (int)p->stand.id, (long long)pause_ms);
+    p->failing = true;
+    p->retry_at_ms = now_ms(w) + pause_ms;
+    drop(w, p, CS_PARTITION_STARTING);
+}
+
+// An error of one partition. FATAL stops it. DAMAGED: see heal. Otherwise it starts again from the stored position
 // after a pause. CONFIG: a right or a topic is missing, and a person must correct that.
 static void partition_failed(struct cs_worker *w, struct cs_partition *p, const struct cs_err *err) {
     if (err->kind == CS_ERR_FATAL) {
         stop(w, p, err);
+        return;
+    }
+    if (err->kind == CS_ERR_DAMAGED) {
+        heal(w, p, err);
         return;
     }
     struct cs_board_entry e;
@@ -339,6 +358,39 @@ static void look_at_idle(struct cs_worker *w) {
             partition_failed(w, p, &err);
 }
 
+// The API reads more of the catalog than verdicts do. What it found damaged is made again, unless
+// that was done meanwhile.
+static void look_at_damage(struct cs_worker *w) {
+    for (struct cs_partition *p = w->group.partitions; p; p = p->next) {
+        int64_t damaged = cs_board_damage(w->x.c->board, p->stand.id);
+        struct cs_board_entry e;
+        struct cs_err err;
+        if (!damaged || p->damaged_ms || p->state != CS_PARTITION_RUNNING)
+            continue;
+        cs_board_get(w->x.c->board, p->stand.id, &e);
+        if (damaged != p->stand.generation) {
+            cs_board_damaged(w->x.c->board, p->stand.id, 0, NULL);
+            continue;
+        }
+        cs_err_set(&err, CS_ERR_DAMAGED, CS_CODE_NONE, "%s", e.damage);
+        partition_failed(w, p, &err);
+    }
+}
+
+static bool sweep(struct cs_worker *w) {
+    struct cs_err err;
+    if (w->flying)
+        return false;
+    for (struct cs_partition *p = w->group.partitions; p; p = p->next) {
+        if (!p->sweeping || p->state != CS_PARTITION_RUNNING)
+            continue;
+        if (!cs_partition_sweep(&w->x, p, &err))
+            partition_failed(w, p, &err);
+        return true;
+    }
+    return false;
+}
+
 // Measures one of the partitions without progress, in turns: they report nothing by themselves.
 static void measure(struct cs_worker *w) {
     int64_t at_ms = now_ms(w);
@@ -384,6 +436,8 @@ static void turn(struct cs_worker *w, bool stopping) {
     bool some = works && start_partitions(w);
     some = fly(w) || some;
     if (works) {
+        look_at_damage(w);
+        some = sweep(w) || some;
         if (!start_due(w))
             some = launch(w) || some;
         some = fill_batches(w) || some;
@@ -496,7 +550,8 @@ static bool make_adapters(struct cs_worker *w, struct cs_err *err) {
         return false;
     cs_crypto_tune(w->x.crypto, cs_clock_thread_ns);
     return cs_key_cache_new(w->x.crypto, w->x.c->root_spki, &w->x.keys, err) &&
-           cs_catalog_redis_new(&w->x.c->redis, w->x.c->settings->redis_namespace, &w->x.catalog, err) &&
+           cs_catalog_redis_new(&w->x.c->redis, w->x.c->settings->redis_namespace, w->x.c->service,
+                                cs_settings_log_id(w->x.c->settings), &w->x.catalog, err) &&
            make_clients(w, &made, err) && use_clients(w, &made, err);
 }
 

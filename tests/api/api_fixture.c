@@ -79,17 +79,39 @@ struct writer {
     int32_t partition;
 };
 
+void af_set(struct af *f, int32_t partition, const char *key, struct cs_bytes value) {
+    CS_AUTO(cs_buf_clear) struct cs_buf b;
+    uint8_t mark[CS_MARK_LEN];
+    struct cs_err err;
+    cs_buf_init(&b, 1 << 20);
+    assert_true(cs_authentic_mark(f->authentic, partition, key, value, mark, &err));
+    cs_buf_put(&b, value.data, value.len);
+    cs_buf_put(&b, mark, sizeof mark);
+    do_command(f, "SET %s:{%d}:%s %b", AF_NAMESPACE, (int)partition, key, b.data, b.len);
+}
+
+const char *af_member(struct af *f, int32_t partition, const char *key, const char *member) {
+    char mark[CS_MEMBER_MARK_SIZE];
+    struct cs_err err;
+    assert_true(cs_authentic_member_mark(f->authentic, partition, key, member, mark, &err));
+    return fx_text(f->fx, "%s%s", member, mark);
+}
+
+void af_add(struct af *f, int32_t partition, const char *key, const char *member, int64_t score) {
+    do_command(f, "ZADD %s:{%d}:%s %lld %s", AF_NAMESPACE, (int)partition, key, (long long)score,
+               af_member(f, partition, key, member));
+}
+
 static bool write_doc(void *arg, const char *key, struct cs_bytes value) {
     struct writer *w = arg;
-    do_command(w->f, "SET %s:{%d}:%s %b", AF_NAMESPACE, (int)w->partition, key, value.data, value.len);
+    af_set(w->f, w->partition, key, value);
     return true;
 }
 
 static bool write_index(void *arg, const char *key, const struct cs_member *members, size_t n) {
     struct writer *w = arg;
     for (size_t i = 0; i < n; i++)
-        do_command(w->f, "ZADD %s:{%d}:%s %lld %s", AF_NAMESPACE, (int)w->partition, key,
-                   (long long)members[i].score, members[i].name);
+        af_add(w->f, w->partition, key, members[i].name, members[i].score);
     return true;
 }
 
@@ -105,7 +127,7 @@ void af_commit_partition(struct af *f, int32_t partition) {
     CS_AUTO(cs_buf_clear) struct cs_buf position;
     cs_buf_init(&position, 1024);
     cs_position_encode(&position, &(struct cs_position){.outcomes = f->fx->partition[partition].outcomes});
-    do_command(f, "SET %s:{%d}:pos %b", AF_NAMESPACE, (int)partition, position.data, position.len);
+    af_set(f, partition, "pos", cs_buf_bytes(&position));
     atomic_store(&f->published.last[partition], f->fx->partition[partition].outcomes);
     do_command(f, "PUBLISH %s:{%d}:moved %lld", AF_NAMESPACE, (int)partition,
                (long long)f->fx->partition[partition].outcomes);
@@ -162,6 +184,8 @@ struct af *af_new(void) {
     atomic_store(&f->clock.wall_ms, FX_NOW_MS);
     f->fx = fx_new(AF_PARTITIONS);
     fx_begin(f->fx);
+    struct cs_err err;
+    assert_true(cs_authentic_new(f->fx->service->priv, FX_DEPLOYMENT, &f->authentic, &err));
     f->settings = (struct cs_consumer_settings){
         .deployment = (char *)(uintptr_t)FX_DEPLOYMENT,
         .redis_username = (char *)(uintptr_t) "",
@@ -182,6 +206,7 @@ struct af *af_new(void) {
 
 void af_free(struct af *f) {
     af_redis_kill(f);
+    cs_authentic_free(f->authentic);
     fx_free(f->fx);
     redis_server_stop(&f->server);
     char command[128];
@@ -230,6 +255,7 @@ void af_start(struct af *f) {
     f->published.base.ops = &published_ops;
     f->consumer = (struct cs_consumer){.published = &f->published.base,
                                        .settings = &f->settings,
+                                       .service = f->fx->service->priv,
                                        .partition_count = AF_PARTITIONS,
                                        .clock = &f->clock.clock};
     f->consumer.redis = (struct cs_redis_access){

@@ -19,6 +19,7 @@
 
 #include "api/api.h"
 #include "api/published.h"
+#include "catalog/authentic.h"
 #include "fixture.h"
 #include "redis_server.h"
 
@@ -47,6 +48,7 @@ struct af {
     char dir[64];
     struct redis_server server;
     redisContext *ctx; // the test's own connection
+    struct cs_authentic *authentic;
     struct af_clock clock;
     struct cs_consumer_settings settings;
     struct cs_consumer consumer;
@@ -69,6 +71,11 @@ void af_redis_kill(struct af *f);
 // The catalogs as they are now, each partition in one MULTI that ends with PUBLISH, as the worker's.
 void af_commit(struct af *f);
 void af_commit_partition(struct af *f, int32_t partition);
+// One document, or one member, as the worker writes it.
+void af_set(struct af *f, int32_t partition, const char *key, struct cs_bytes value);
+void af_add(struct af *f, int32_t partition, const char *key, const char *member, int64_t score);
+// A member as it is stored.
+const char *af_member(struct af *f, int32_t partition, const char *key, const char *member);
 
 void af_start(struct af *f); // the API with f->settings; waits until it has Redis
 void af_stop(struct af *f);

@@ -195,7 +195,8 @@ static int64_t position(int32_t p) {
     struct cs_err err;
     redisReply *r = redisCommand(f->ctx, "GET " AF_NAMESPACE ":{%d}:pos", (int)p);
     assert_non_null(r->str);
-    assert_true(cs_position_decode((struct cs_bytes){(const uint8_t *)r->str, (size_t)r->len}, &now, &err));
+    assert_true(cs_position_decode((struct cs_bytes){(const uint8_t *)r->str, (size_t)r->len - CS_MARK_LEN},
+                                   &now, &err));
     freeReplyObject(r);
     return now.outcomes;
 }
@@ -204,9 +205,7 @@ static void set_position(int32_t p, int64_t outcomes) {
     CS_AUTO(cs_buf_clear) struct cs_buf b;
     cs_buf_init(&b, 1024);
     cs_position_encode(&b, &(struct cs_position){.outcomes = outcomes});
-    redisReply *r = redisCommand(f->ctx, "SET " AF_NAMESPACE ":{%d}:pos %b", (int)p, b.data, b.len);
-    assert_int_equal(r->type, REDIS_REPLY_STATUS);
-    freeReplyObject(r);
+    af_set(f, p, "pos", cs_buf_bytes(&b));
 }
 
 static void wait_asked(int32_t p, int times) {
@@ -215,6 +214,52 @@ static void wait_asked(int32_t p, int times) {
         assert_true(af_now_ms() < deadline_ms);
         usleep(2000);
     }
+}
+
+// Something else wrote to Redis: nobody is answered from that, and the worker is told.
+static void test_damaged(void **state) {
+    (void)state;
+    int32_t p = cs_partition_of("acme", AF_PARTITIONS);
+    const char *at = fx_text(f->fx, AF_NAMESPACE ":{%d}:", (int)p);
+    struct {
+        const char *command, *path, *token;
+    } const ways[] = {
+        {fx_text(f->fx, "APPEND %saccount/acme x", at), paths[0], token},
+        {fx_text(f->fx, "SETRANGE %skey/acme/%s 3 x", at, agent->kid), paths[0], token},
+        {fx_text(f->fx, "SETRANGE %soutcome/acme/%s 3 x", at, event), fx_text(f->fx, paths[8], event), token},
+        {fx_text(f->fx, "SETRANGE %soutcome/acme/%s 3 x", at, event), fx_text(f->fx, paths[9], event), token},
+        {fx_text(f->fx, "ZADD %sview/acme 0 aaa/c/x", at), paths[0], token},
+        {fx_text(f->fx, "ZADD %sexpiry/acme 0 aaa/c/x", at), paths[1], token},
+        {fx_text(f->fx, "ZADD %scsrs/acme 0 a/b", at), paths[4], token},
+        {fx_text(f->fx, "ZADD %sshares/acme 0 in/x", at), paths[5], token},
+        {fx_text(f->fx, "ZADD %skeys/acme 0 x", at), paths[6], token},
+        {fx_text(f->fx, "ZADD %soutcomes/acme 99 x", at), paths[7], token},
+        // another key's document; a key that was revoked is made an admin's
+        {fx_text(f->fx, "COPY %skey/acme/%s %skey/acme/%s REPLACE", at, agent->kid, at, thief->kid), paths[0],
+         thief_token},
+        {fx_text(f->fx, "SET %strust/%s {}0123456789abcdef", at, thief->kid), paths[0], thief_token},
+        {fx_text(f->fx, "SETRANGE %spos 3 x", at), paths[0], token},
+    };
+    cs_board_state(f->consumer.board, p, CS_BOARD_RUNNING, NULL);
+    for (size_t i = 0; i < CS_ARRAY_LEN(ways); i++) {
+        command(ways[i].command);
+        CS_AUTO(af_answer_clear) struct af_answer a = af_get(f, ways[i].token, "%s", ways[i].path);
+        assert_problem(a, 503, "");
+        assert_true(a.retry_after_s > 0);
+        assert_int_equal(cs_board_damage(f->consumer.board, p), 1);
+        all_held(); // until it is made again
+        cs_board_damaged(f->consumer.board, p, 0, NULL);
+        af_commit(f);
+        all_well();
+    }
+    // A partition that another process has: that one mends it.
+    cs_board_state(f->consumer.board, p, CS_BOARD_ELSEWHERE, NULL);
+    command(ways[0].command);
+    CS_AUTO(af_answer_clear) struct af_answer a = af_get(f, token, "%s", paths[0]);
+    assert_problem(a, 503, "");
+    assert_int_equal(cs_board_damage(f->consumer.board, p), 0);
+    af_commit(f);
+    all_well();
 }
 
 // The process ends while Kafka is asked.
@@ -324,6 +369,7 @@ int main(void) {
         cmocka_unit_test(test_unknown),
         cmocka_unit_test(test_slow),
         cmocka_unit_test(test_late_answer),
+        cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_unreadable),
         cmocka_unit_test(test_stopped),
     };

@@ -310,9 +310,8 @@ static void test_redis_frozen(void **state) {
 // Redis refuses to read (here: it loads, says it is somebody else's, wants a password).
 static void test_redis_refuses(void **state) {
     (void)state;
-    freeReplyObject(redisCommand(f->ctx, "SET %s:{%d}:outcome/acme/%s x", AF_NAMESPACE,
-                                 (int)fx_partition_of(f->fx, "acme"),
-                                 "00000000-0000-4000-8000-000000000000"));
+    af_set(f, fx_partition_of(f->fx, "acme"), "outcome/acme/00000000-0000-4000-8000-000000000000",
+           (struct cs_bytes){(const uint8_t *)"x", 1});
     CS_AUTO(af_answer_clear)
     struct af_answer odd =
         af_get(f, token, "/v1/accounts/acme/outcomes/00000000-0000-4000-8000-000000000000");

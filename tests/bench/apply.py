@@ -25,6 +25,7 @@ import time
 from contextlib import nullcontext
 from pathlib import Path
 
+from model_py.catalog import document
 from support import events as ev
 from support.kafka import Kafka
 from support.proc import Process, free_port
@@ -76,7 +77,7 @@ def worker_cpu_s(pid):
 
 def judged(client, partitions):
     documents = client.mget([f"cs:{{{p}}}:pos" for p in range(partitions)])
-    return sum(json.loads(d)["next_offset"] for d in documents if d)
+    return sum(json.loads(document(d))["next_offset"] for d in documents if d)
 
 
 def peak_mib(pid):

@@ -18,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from model_py.catalog import document
 from support import events as ev
 from support.kafka import Kafka
 from support.proc import wait_until
@@ -47,7 +48,7 @@ class Bench:
 
     def settled(self):
         client = self.stack.redis.client()
-        return all(json.loads(client.get(f"cs:{{{p}}}:pos") or b"{}").get("next_offset", 0) ==
+        return all(json.loads(document(client.get(f"cs:{{{p}}}:pos")) or b"{}").get("next_offset", 0) ==
                    self.stack.kafka.watermarks(EVENTS, p)[1] for p in range(self.stack.partitions))
 
     def step(self, what, records):

@@ -21,6 +21,7 @@ import threading
 import time
 from pathlib import Path
 
+from model_py.catalog import document
 from support import events as ev
 from support.kafka import Kafka
 from support.proc import Process, free_port
@@ -128,7 +129,7 @@ listen = 127.0.0.1:{self.port}
 
     def _positions(self):
         documents = self.redis.client().mget([f"cs:{{{p}}}:pos" for p in range(self.options.partitions)])
-        return [json.loads(d)["next_offset"] if d else 0 for d in documents]
+        return [json.loads(document(d))["next_offset"] if d else 0 for d in documents]
 
     def _apply(self):
         """Until every partition is at its end, and nothing more was derived."""

@@ -283,7 +283,7 @@ class Run:
             value = client.get(catalog.live_prefix(client, self.namespace, partition) + "pos")
         except Exception:  # away  # pylint: disable=broad-except
             return {}
-        return json.loads(value) if value else {}
+        return json.loads(catalog.document(value)) if value else {}
 
     def settled(self):
         """Every record has its outcome and stands in the catalog."""

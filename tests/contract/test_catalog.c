@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "catalog/catalog.h"
+#include "certsync/model/key.h"
 #include "redis/access.h"
 #include "redis_server.h"
 
@@ -28,6 +29,7 @@ struct fixture {
 
 static struct redis_server server;
 static int namespaces;
+static struct cs_privkey *service;
 
 static struct cs_redis_access access_of(const char *url, int64_t timeout_ms) {
     struct cs_redis_access a = {.seeds_len = 1, .timeout_ms = timeout_ms, .ca_file = server.ca_file};
@@ -40,7 +42,7 @@ static struct cs_catalog *open_redis(const char *name_space, int64_t timeout_ms)
     struct cs_redis_access a = access_of(server.url, timeout_ms);
     struct cs_catalog *c = NULL;
     struct cs_err err;
-    assert_true(cs_catalog_redis_new(&a, name_space, &c, &err));
+    assert_true(cs_catalog_redis_new(&a, name_space, service, "test", &c, &err));
     return c;
 }
 
@@ -563,8 +565,195 @@ static void test_foreign_type(void **state) {
     keep(s);
     assert_true(f->a->ops->commit_begin(f->a, PARTITION, s, &at, &to, &err));
     assert_false(f->a->ops->commit_end(f->a, &moved, &err));
-    assert_int_equal(err.kind, CS_ERR_FATAL);
+    assert_int_equal(err.kind, CS_ERR_DAMAGED);
     assert_non_null(strstr(err.msg, "only in part"));
+    cs_state_free(s);
+}
+
+// --- what something else did to Redis: it is noticed when it is read
+
+// Two documents of each kind that a key can be of, and an index with two members.
+static void put_everything(struct fixture *f) {
+    struct cs_state *s = new_state();
+    struct cs_position at;
+    char key[64];
+    load(f->a, s, &at);
+    cs_state_begin(s);
+    for (int kind = 0; kind < CS_KIND_COUNT; kind++)
+        for (int i = 0; i < 2; i++) {
+            bool index = kind >= CS_KIND_SEEN;
+            snprintf(key, sizeof key, "%s/%d", cs_kind_text((enum cs_kind)kind), i);
+            if (index)
+                cs_state_add(s, key, i ? "b" : "a", 5);
+            else
+                cs_state_put(s, key, text(i ? "{\"n\":1}" : "{\"n\":0}"));
+        }
+    keep(s);
+    assert_false(commit_moved(f->a, s, at, position(1)));
+    cs_state_free(s);
+}
+
+static void expect_kind(struct fixture *f, const char *key, bool index, enum cs_err_kind want) {
+    struct cs_catalog *c = open_redis(f->name_space, 5000); // nothing is held of before
+    struct cs_state *s = new_state();
+    struct cs_bytes v;
+    const struct cs_member *members;
+    size_t n = 0;
+    struct cs_position at;
+    struct cs_err err = {0};
+    bool moved = false;
+    if (index)
+        (void)cs_state_list(s, key, &members, &n);
+    else
+        (void)cs_state_get(s, key, &v);
+    bool ok = c->ops->load_begin(c, PARTITION, s, &err) && c->ops->load_end(c, &at, &moved, &err);
+    if (ok != !want || (!ok && err.kind != want))
+        fail_msg("%s: %s", key, ok ? "taken" : err.msg);
+    if (!ok) {
+        assert_non_null(strstr(err.msg, "the catalog in Redis is damaged"));
+        assert_null(strstr(err.msg, "{\"n\"")); // no bytes of a value
+    }
+    cs_catalog_free(c);
+    cs_state_free(s);
+}
+
+static void expect_damage(struct fixture *f, const char *key, bool index) {
+    expect_kind(f, key, index, CS_ERR_DAMAGED);
+    // Whoever reads all of it sees it, too.
+    struct dump d = {""};
+    struct cs_err err = {0};
+    struct cs_catalog *c = open_redis(f->name_space, 5000);
+    assert_false(c->ops->each(c, PARTITION, dump_doc, dump_index, &d, &err));
+    assert_int_equal(err.kind, CS_ERR_DAMAGED);
+    cs_catalog_free(c);
+}
+
+// Runs a Lua script: KEYS[1] is the key, KEYS[2] another one of its kind.
+static void tamper(struct fixture *f, const char *one, const char *two, const char *script) {
+    char shell[1024];
+    snprintf(shell, sizeof shell, "redis-cli -s %s eval \"%s\" 2 '%s:{%d}:%s' '%s:{%d}:%s' | grep -q '^$'",
+             server.socket, script, f->name_space, PARTITION, one, f->name_space, PARTITION, two);
+    assert_int_equal(system(shell), 0);
+}
+
+static void test_damaged_documents(void **state) {
+    static const char *const scripts[] = {
+        // altered: a byte of the document, of its mark, one more, one less
+        "local v=redis.call('get',KEYS[1]) redis.call('set',KEYS[1],'['..string.sub(v,2))",
+        "local v=redis.call('get',KEYS[1]) "
+        "redis.call('set',KEYS[1],string.sub(v,1,-2)..string.char((string.byte(v,-1)+1)%256))",
+        "redis.call('append',KEYS[1],'x')",
+        "local v=redis.call('get',KEYS[1]) redis.call('set',KEYS[1],string.sub(v,1,-2))",
+        // emptied, of the old form, shorter than a mark
+        "redis.call('set',KEYS[1],'')",
+        "local v=redis.call('get',KEYS[1]) redis.call('set',KEYS[1],string.sub(v,1,-17))",
+        "redis.call('set',KEYS[1],'{}')",
+        // another key's of the same kind
+        "redis.call('set',KEYS[1],redis.call('get',KEYS[2]))",
+    };
+    struct fixture *f = *state;
+    char one[64], two[64];
+    put_everything(f);
+    for (int kind = 0; kind < CS_KIND_SEEN; kind++)
+        for (size_t i = 0; i < CS_ARRAY_LEN(scripts); i++) {
+            const char *name = cs_kind_text((enum cs_kind)kind);
+            snprintf(one, sizeof one, "%s/0", name);
+            snprintf(two, sizeof two, "%s/1", name);
+            if (kind > CS_KIND_SYSTEM && i > 0 && i + 1 < CS_ARRAY_LEN(scripts))
+                continue; // one kind is enough for each way to alter
+            tamper(f, one, "kept", "redis.call('copy',KEYS[1],KEYS[2])");
+            tamper(f, one, two, scripts[i]);
+            expect_damage(f, one, false);
+            expect_kind(f, two, false, 0);
+            tamper(f, "kept", one, "redis.call('rename',KEYS[1],KEYS[2])");
+            expect_kind(f, one, false, 0);
+        }
+    // Planted where there was none; of another kind of key.
+    tamper(f, "trust/new", "trust/0", "redis.call('set',KEYS[1],redis.call('get',KEYS[2]))");
+    expect_damage(f, "trust/new", false);
+    tamper(f, "trust/new", "account/0", "redis.call('set',KEYS[1],redis.call('get',KEYS[2]))");
+    expect_damage(f, "trust/new", false);
+}
+
+static void test_damaged_indexes(void **state) {
+    static const char *const scripts[] = {
+        "redis.call('zadd',KEYS[1],5,'planted')",
+        "redis.call('zadd',KEYS[1],5,'a')",                                      // of the old form
+        "redis.call('zadd',KEYS[1],5,redis.call('zrange',KEYS[2],0,0)[1])",      // another index's
+        "redis.call('zadd',KEYS[1],5,'z'..redis.call('zrange',KEYS[1],0,0)[1])", // another name, this mark
+        "local m=redis.call('zrange',KEYS[1],0,0)[1] redis.call('zadd',KEYS[1],5,m..'x')",
+        "redis.call('zadd',KEYS[1],5,'')",
+    };
+    struct fixture *f = *state;
+    char one[64], two[64];
+    put_everything(f);
+    for (int kind = CS_KIND_SEEN; kind < CS_KIND_COUNT; kind++)
+        for (size_t i = 0; i < CS_ARRAY_LEN(scripts); i++) {
+            const char *name = cs_kind_text((enum cs_kind)kind);
+            snprintf(one, sizeof one, "%s/0", name);
+            snprintf(two, sizeof two, "%s/1", name);
+            tamper(f, one, "kept", "redis.call('copy',KEYS[1],KEYS[2])");
+            tamper(f, one, two, scripts[i]);
+            expect_damage(f, one, true);
+            tamper(f, "kept", one, "redis.call('rename',KEYS[1],KEYS[2])");
+            expect_kind(f, one, true, 0);
+        }
+    raw("SET '%s:{%d}:%s' text", f->name_space, PARTITION, "keys/x");
+    expect_kind(f, "keys/x", true, CS_ERR_DAMAGED); // a key of another kind
+}
+
+// The position says how far verdicts were applied, and what "derived" events were counted.
+static void test_damaged_position(void **state) {
+    static const char *const scripts[] = {
+        "local v=redis.call('get',KEYS[1]) redis.call('set',KEYS[1],(string.gsub(v,'1','2',1)))",
+        "redis.call('set',KEYS[1],'{}')",
+        "redis.call('set',KEYS[1],redis.call('get',KEYS[2]))",
+    };
+    struct fixture *f = *state;
+    struct cs_generations g;
+    struct cs_err err;
+    put_everything(f);
+    for (size_t i = 0; i < CS_ARRAY_LEN(scripts); i++) {
+        tamper(f, "pos", "kept", "redis.call('copy',KEYS[1],KEYS[2])");
+        tamper(f, "pos", "account/0", scripts[i]);
+        expect_kind(f, "account/0", false, CS_ERR_DAMAGED);
+        // Who only wants to replace it can.
+        assert_true(f->a->ops->generations(f->a, PARTITION, &g, &err));
+        assert_int_equal(g.live_position.next_offset, 0);
+        tamper(f, "kept", "pos", "redis.call('rename',KEYS[1],KEYS[2])");
+        expect_kind(f, "account/0", false, 0);
+    }
+    // Another partition's documents, position and all.
+    raw("eval \"for _,k in ipairs(redis.call('keys','%s:{%d}:*')) do "
+        "redis.call('copy',k,(string.gsub(k,'{%d}','{7}'))) end\" 0",
+        f->name_space, PARTITION, PARTITION);
+    struct cs_state *s = new_state();
+    assert_false(cs_catalog_load(f->b, 7, s, &g.live_position, &err));
+    assert_int_equal(err.kind, CS_ERR_DAMAGED);
+    cs_state_free(s);
+}
+
+// A consumer with another service key, or over another log, takes nothing.
+static void test_another_key(void **state) {
+    struct fixture *f = *state;
+    struct cs_privkey *kept = service, *other = NULL;
+    struct cs_redis_access a = access_of(server.url, 5000);
+    struct cs_catalog *c = NULL;
+    struct cs_position at;
+    struct cs_state *s = new_state();
+    struct cs_err err;
+    put_everything(f);
+    assert_true(cs_privkey_generate(CS_KEY_P256, 0, &other, &err));
+    service = other;
+    expect_damage(f, "account/0", false);
+    service = kept;
+    cs_privkey_free(other);
+    expect_kind(f, "account/0", false, 0);
+    assert_true(cs_catalog_redis_new(&a, f->name_space, service, "another", &c, &err));
+    assert_false(cs_catalog_load(c, PARTITION, s, &at, &err));
+    assert_int_equal(err.kind, CS_ERR_DAMAGED);
+    assert_non_null(strstr(err.msg, "deployment.service_key"));
+    cs_catalog_free(c);
     cs_state_free(s);
 }
 
@@ -619,7 +808,7 @@ static void test_no_server(void **state) {
     struct cs_err err;
     struct cs_catalog *c = NULL;
     struct cs_state *s = new_state();
-    assert_true(cs_catalog_redis_new(&a, "x", &c, &err));
+    assert_true(cs_catalog_redis_new(&a, "x", service, "test", &c, &err));
     assert_false(c->ops->load_begin(c, PARTITION, s, &err));
     assert_int_equal(err.kind, CS_ERR_RETRY);
     assert_true(c->ops->poll(c));
@@ -652,13 +841,13 @@ static void test_password(void **state) {
     raw("ACL SETUSER reader on '>secret' '~*' '&*' +@all");
     a.username = "reader";
     a.password = "wrong";
-    assert_true(cs_catalog_redis_new(&a, f->name_space, &c, &err));
+    assert_true(cs_catalog_redis_new(&a, f->name_space, service, "test", &c, &err));
     assert_false(c->ops->load_begin(c, PARTITION, s, &err));
     assert_int_equal(err.kind, CS_ERR_CONFIG);
     assert_null(strstr(err.msg, "wrong;"));
     cs_catalog_free(c);
     a.password = "secret";
-    assert_true(cs_catalog_redis_new(&a, f->name_space, &c, &err));
+    assert_true(cs_catalog_redis_new(&a, f->name_space, service, "test", &c, &err));
     struct cs_position at;
     load(c, s, &at);
     cs_catalog_free(c);
@@ -683,7 +872,7 @@ static void test_a_load_in_parts(void **state) {
     keep(s);
     assert_false(commit_moved(f->a, s, at, position(1)));
     cs_state_forget(s);
-    cs_catalog_redis_load_bytes(f->a, 4001);
+    cs_catalog_redis_load_bytes(f->a, 400 * (10 + 16) + 1); // with their marks
     size_t left = DOCS;
     for (int round = 0; left > 0; round++) {
         const struct cs_needed *needed = NULL;
@@ -769,16 +958,22 @@ int main(void) {
         REDIS(test_a_load_in_parts),
         REDIS(test_each_in_pieces),
         REDIS(test_foreign_type),
+        REDIS(test_damaged_documents),
+        REDIS(test_damaged_indexes),
+        REDIS(test_damaged_position),
+        REDIS(test_another_key),
         REDIS(test_out_of_memory),
         REDIS(test_killed_connection),
         REDIS(test_no_server),
         REDIS(test_silent_server),
         REDIS(test_password),
     };
+    struct cs_err err;
     signal(SIGPIPE, SIG_IGN); // as the program does
-    if (!redis_server_start(&server, NULL))
+    if (!cs_privkey_generate(CS_KEY_P256, 0, &service, &err) || !redis_server_start(&server, NULL))
         return 1;
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     redis_server_stop(&server);
+    cs_privkey_free(service);
     return failed;
 }

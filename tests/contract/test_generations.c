@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "catalog/catalog.h"
+#include "certsync/model/key.h"
 #include "redis/access.h"
 #include "redis_server.h"
 
@@ -31,13 +32,14 @@ struct fixture {
 
 static struct redis_server server;
 static int namespaces;
+static struct cs_privkey *service;
 
 static struct cs_catalog *open_redis(const char *name_space) {
     struct cs_redis_access a = {.seeds_len = 1, .timeout_ms = 5000, .ca_file = server.ca_file};
     struct cs_catalog *c = NULL;
     struct cs_err err;
     assert_true(cs_redis_target_parse(server.url, &a.seeds[0], &err));
-    assert_true(cs_catalog_redis_new(&a, name_space, &c, &err));
+    assert_true(cs_catalog_redis_new(&a, name_space, service, "test", &c, &err));
     return c;
 }
 
@@ -400,6 +402,33 @@ static void test_everything_is_lost(void **state) {
     assert_false(write_moved(f->worker, "anew", position(1)));
 }
 
+// A damaged catalog is replaced by an empty one in one step; a rebuild loses its claim, a batch its place, and the old one goes in pieces.
+static void test_renew(void **state) {
+    struct fixture *f = *state;
+    struct cs_err err;
+    bool moved = true;
+    char cursor[CS_SWEEP_CURSOR] = "0";
+    assert_false(write_moved(f->worker, "live", position(5)));
+    assert_true(claim(f->rebuild, 2));
+    assert_false(write_moved(f->rebuild, "rebuilt", position(3)));
+    assert_true(f->worker->ops->renew(f->worker, PARTITION, 7, &moved, &err));
+    assert_true(moved); // that is not the live one
+    expect(f->other, "live", 5, 1);
+    assert_true(f->worker->ops->renew(f->worker, PARTITION, 1, &moved, &err));
+    assert_false(moved);
+    expect(f->other, NULL, 0, 3); // newer than the rebuild's
+    assert_true(write_moved(f->rebuild, "late", position(4)));
+    assert_false(write_moved(f->worker, "anew", position(1)));
+    do
+        assert_true(f->worker->ops->sweep_some(f->worker, PARTITION, cursor, &moved, &err));
+    while (strcmp(cursor, "0") != 0);
+    assert_false(moved);
+    expect(f->other, "anew", 1, 3);
+    int64_t removed = -1;
+    assert_true(f->worker->ops->sweep(f->worker, PARTITION, &removed, &moved, &err));
+    assert_int_equal(removed, 0);
+}
+
 #define BOTH(fn)                                                                                             \
     {"memory: " #fn, fn, setup_memory, teardown, NULL}, {                                                    \
         "redis: " #fn, fn, setup_redis, teardown, NULL                                                       \
@@ -416,13 +445,16 @@ int main(void) {
         BOTH(test_load_after_a_promotion_is_moved),
         BOTH(test_a_second_rebuild_is_refused),
         BOTH(test_afresh),
+        BOTH(test_renew),
         REDIS(test_a_lease_ends),
         REDIS(test_everything_is_lost),
     };
+    struct cs_err err;
     signal(SIGPIPE, SIG_IGN); // as the program does
-    if (!redis_server_start(&server, NULL))
+    if (!cs_privkey_generate(CS_KEY_P256, 0, &service, &err) || !redis_server_start(&server, NULL))
         return 1;
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     redis_server_stop(&server);
+    cs_privkey_free(service);
     return failed;
 }

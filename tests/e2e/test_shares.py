@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+from model_py.catalog import document
 from support import events as ev
 from support.proc import PATIENCE_S, wait_until
 from support.stack import DEPLOYMENT, Stack, consumer_binary
@@ -58,7 +59,7 @@ class Shares(Stack):
     def quiet(self):
         """Both ends are committed: a verdict is published before its catalog is."""
         def as_far_as_the_log():
-            return all(json.loads(self.redis.get(f"cs:{{{p}}}:pos") or b"{}").get("next_offset", 0) ==
+            return all(json.loads(document(self.redis.get(f"cs:{{{p}}}:pos")) or b"{}").get("next_offset", 0) ==
                        self.kafka.watermarks(self.events_topic, p)[1] for p in range(self.partitions))
         wait_until(as_far_as_the_log, PATIENCE_S, "catalogs as far as the log")
 

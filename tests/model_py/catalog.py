@@ -104,6 +104,15 @@ def _live_keys(client, prefix):
     return sorted(k for k in found if not BESIDE.fullmatch(k[len(prefix):].decode()))
 
 
+MARK = 16  # bytes behind each document, and behind each member "!" with 11 characters (consumer/catalog/authentic.h)
+MEMBER_MARK = 12
+
+
+def document(stored):
+    """The bytes of a document, or of a position, as Redis has it; None stays so. Whether the mark is right is the consumer's to say."""
+    return stored[:-MARK] if stored else stored
+
+
 def read(client, namespace, partitions):
     """({(partition, key): bytes}, {(partition, key): {member: score}}, {partition: position}) of a namespace's live catalogs."""
     docs, indexes, positions = {}, {}, {}
@@ -119,11 +128,11 @@ def read(client, namespace, partitions):
         for k, kind, value in zip(keys, kinds, pipe.execute()):
             key = (p, k[len(prefix):].decode())
             if key[1] == "pos":
-                positions[p] = json.loads(value)
+                positions[p] = json.loads(document(value))
             elif kind == b"string":
-                docs[key] = value
+                docs[key] = document(value)
             else:
-                indexes[key] = {m.decode(): int(s) for m, s in value}
+                indexes[key] = {m[:-MEMBER_MARK].decode(): int(s) for m, s in value}
     return docs, indexes, positions
 
 

@@ -99,12 +99,13 @@ class Load:
 
     def positions(self):
         """Partition -> how far its catalog is; -1 where that cannot be read now."""
+        from model_py.catalog import document
         found = {}
         for p in range(self.stack.partitions):
             try:
                 generation = int(self.stack.redis.get(f"cs:{{{p}}}:gen") or 1)
                 value = self.stack.redis.get(f"cs:{{{p}}}:{f'g{generation}:' if generation > 1 else ''}pos")
-                found[p] = json.loads(value)["next_offset"] if value else 0
+                found[p] = json.loads(document(value))["next_offset"] if value else 0
             except Exception:  # away, moving, failing over  # pylint: disable=broad-except
                 found[p] = -1
         return found

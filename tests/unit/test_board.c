@@ -120,6 +120,13 @@ static void test_replaying(void **state) {
     assert_string_equal(why, "partition 1 is replaying: its verdicts are compared, up to outcome 9");
     assert_true(shows(f, "certsync_partition_foreign_outcomes{partition=\"1\"} 3\n"));
     assert_false(shows(f, "certsync_partition_foreign_outcomes{partition=\"0\"}"));
+    cs_board_damaged(f->board, 1, 4, "a key");
+    cs_board_damaged(f->board, 0, 4, "a key"); // another process has it
+    assert_int_equal(cs_board_damage(f->board, 1), 4);
+    assert_int_equal(cs_board_damage(f->board, 0), 0);
+    assert_true(shows(f, "certsync_partition_damaged{partition=\"1\"} 1\n"));
+    cs_board_damaged(f->board, 1, 0, NULL);
+    assert_true(shows(f, "certsync_partition_damaged{partition=\"1\"} 0\n"));
     cs_board_state(f->board, 1, CS_BOARD_RUNNING, NULL);
     assert_true(cs_board_ready(f->board, why, sizeof why));
 }

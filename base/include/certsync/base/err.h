@@ -55,6 +55,7 @@ enum cs_err_kind {
     CS_ERR_REJECT,    // the input is at fault: err.code names the rule
     CS_ERR_CONFIG,    // a setting, file or topic is at fault: say what to mend, exit
     CS_ERR_FATAL,     // out of memory, broken invariant, fork: stop
+    CS_ERR_DAMAGED,   // the catalog in Redis is not what was written there: make it again
 };
 
 #define CS_ERR_MSG_MAX 768
