@@ -468,6 +468,7 @@ class Kafka:
             except KafkaException as e:
                 if e.args[0].code() != KafkaError._UNKNOWN_PARTITION:  # a new client knows none before it has heard of the topic
                     raise
+                consumer.list_topics(topic, timeout=PATIENCE_S)  # nor asks by itself once it was told that there is no leader
             return bool(found)
         wait_until(answered, PATIENCE_S, f"{topic} [{partition}]")
         return tuple(found)
