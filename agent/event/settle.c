@@ -216,7 +216,7 @@ static void ask_for_others(struct pass *p, size_t i) {
     struct cs_err ignored;
     for (size_t k = i + 1; k < p->n; k++) {
         const struct cs_spool_entry *e = &p->entries[k];
-        if (!is_asked_for(p, e) || strcmp(e->event->account, account) != 0)
+        if (!e->event || !is_asked_for(p, e) || strcmp(e->event->account, account) != 0)
             continue;
         at[n] = k;
         events[n++] = e->event;
