@@ -105,8 +105,9 @@ bool cs_cursor_tail(struct cs_topic *outcomes, struct cs_crypto *crypto, int32_t
     if (tail.end > tail.low && !read_from(outcomes, crypto, partition, at, timeout_ms, &tail, err))
         return false;
     // Any number of copies and foreign records may follow the last outcome. Before it counts as
-    // lost, it is looked for from its first possible offset on.
-    if (tail.last < at->outcomes && tail.from > tail.low && tail.from >= at->outcomes) {
+    // lost, or as never published, it is looked for from its first possible offset on.
+    bool unseen = tail.last == 0 || tail.last < at->outcomes;
+    if (unseen && tail.from > tail.low && tail.from >= at->outcomes) {
         tail = (struct cs_cursor_tail){.foreign_at = -1, .low = tail.low, .end = tail.end};
         tail.from = at->outcomes - 1 > tail.low ? at->outcomes - 1 : tail.low;
         if (!read_from(outcomes, crypto, partition, at, timeout_ms, &tail, err))

@@ -22,7 +22,8 @@ struct cs_cursor_tail {
     int64_t low;        // where the partition begins
     int64_t from, end;  // what was read
 };
-// Reads the last CS_CURSOR_TAIL records; waits for them. at: the catalog's position.
+// Reads the last CS_CURSOR_TAIL records, and all of them where these are no outcomes; waits for them.
+// at: the catalog's position.
 #ifndef CS_CURSOR_TAIL // tests/sim has less
 #define CS_CURSOR_TAIL 4096
 #endif
