@@ -63,6 +63,7 @@ struct verify {
     int32_t foreign_partition;
     int64_t foreign_at;
     int64_t by_status[CS_STATUS_DUPLICATE + 1];
+    int64_t waiting; // of those that were pending: how many have not ended
     int64_t keys;
     size_t strays;
     // The partition under way.
@@ -308,6 +309,8 @@ static bool check_event(struct verify *v, const struct cs_record *event, bool *o
     v->events++;
     v->event_offset = event->offset;
     v->by_status[mine.outcome.status]++;
+    v->waiting += mine.outcome.status == CS_STATUS_PENDING;
+    v->waiting -= (int64_t)mine.outcome.concludes;
     cs_progress_step(&v->op.progress);
     if (!*outcomes_end && !next_outcome(v, &published, outcomes_end, err))
         return false;
@@ -462,6 +465,7 @@ static void put_counts(const struct verify *v, struct cs_buf *b) {
     cs_json_int(b, "stray", (int64_t)v->strays);
     for (int s = CS_STATUS_APPLIED; s <= CS_STATUS_DUPLICATE; s++)
         cs_json_int(b, cs_status_name((enum cs_status)s), v->by_status[s]);
+    cs_json_int(b, "still_pending", v->waiting);
     if (v->o->redis)
         cs_json_int(b, "keys", v->keys);
     cs_json_int(b, "events_per_second", (int64_t)cs_progress_rate(&v->op.progress));
@@ -517,12 +521,12 @@ static int tell(const struct verify *v) {
         return CS_EXIT_FAILED;
     }
     fprintf(out,
-            "%" PRId64 " events in %d partitions: %" PRId64 " applied, %" PRId64 " pending, %" PRId64
-            " rejected, %" PRId64 " duplicate; %.0f/s\n"
+            "%" PRId64 " events in %d partitions: %" PRId64 " applied, %" PRId64 " pending (%" PRId64
+            " of them still), %" PRId64 " rejected, %" PRId64 " duplicate; %.0f/s\n"
             "each has exactly one outcome, numbers have no gap, the chain is unbroken, and this build judges "
             "the same\n",
             v->events, (int)v->op.partitions, v->by_status[CS_STATUS_APPLIED],
-            v->by_status[CS_STATUS_PENDING], v->by_status[CS_STATUS_REJECTED],
+            v->by_status[CS_STATUS_PENDING], v->waiting, v->by_status[CS_STATUS_REJECTED],
             v->by_status[CS_STATUS_DUPLICATE], cs_progress_rate(&v->op.progress));
     if (v->unjudged > 0)
         fprintf(out, "%" PRId64 " records at the ends of partitions have no outcome yet\n", v->unjudged);

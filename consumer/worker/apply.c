@@ -123,7 +123,8 @@ static bool put_outcome(struct cs_apply *a, const struct cs_rule_context *rules,
                                                                  .len = len,
                                                                  .account = ev ? ev->account : "",
                                                                  .status = verdict->status,
-                                                                 .code = verdict->code};
+                                                                 .code = verdict->code,
+                                                                 .concludes = verdict->concludes_len};
     cs_crypto_sha256(rules->crypto, cs_apply_value(a, at, len), a->to.chain_sha256);
     memcpy(a->to.record_sha256, r->prepared->record_sha256, 32);
     a->to.outcomes = o.n;

@@ -231,6 +231,8 @@ def test_what_comes_of_a_batch_is_committed_in_parts_where_it_is_much(stack):
     done = subprocess.run([consumer_binary(), "verify", "--redis", "--json", "--config", small], capture_output=True, text=True,
                           timeout=PATIENCE_S, check=False)
     assert done.returncode == 0 and json.loads(done.stdout)["ok"], done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert found["pending"] >= 12 * len(others) and found["still_pending"] == 0, found
 
 
 # From here on events are forged that the service would sign: they raise the watermarks of its streams.
