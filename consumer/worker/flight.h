@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // One batch on its way: load, decide, compare, publish, commit. Whoever has the batch drives the
-// flight, step by step: a worker's turn (worker.c), a rebuild (rebuild.c), the simulation
+// flight, step by step: a worker's turn (turn.c), a rebuild (rebuild.c), the simulation
 // (tests/sim). A flight has no thread and no clock, logs nothing, and does not decide what follows
 // an error: it is given up (cs_flight_abandon), and its partition begins again where the catalog
 // stands.

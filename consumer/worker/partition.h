@@ -2,7 +2,7 @@
 //
 // A partition that a worker has: its stand (checked against catalog and topics), its records from
 // Kafka, and what the board says of it. Nothing here decides what follows an error. Errors are
-// returned, and the worker's turn (worker.c) starts the partition again, or stops it.
+// returned, and the worker's turn (turn.c) starts the partition again, or stops it.
 #pragma once
 
 #include "certsync/runtime/kafka.h"
