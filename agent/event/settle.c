@@ -295,7 +295,7 @@ static bool settle_event(struct pass *p, size_t i, struct cs_err *err) {
 static bool load_group(struct pass *p, const struct cs_spool_item *items, size_t n, size_t from,
                        struct cs_err *err) {
     const struct cs_settle *t = p->settle;
-    if (!cs_spool_hold(t->spool, err))
+    if (!cs_spool_lock(t->spool, err))
         return false;
     bool ok = true;
     for (size_t i = 0; ok && i < p->n; i++) {
@@ -312,7 +312,7 @@ static bool load_group(struct pass *p, const struct cs_spool_item *items, size_t
             break;
         }
     }
-    cs_spool_release(t->spool);
+    cs_spool_unlock(t->spool);
     return ok;
 }
 

@@ -153,12 +153,12 @@ static bool take(struct cs_drain *d, struct batch *b, int64_t seq, struct cs_spo
 // Fills the batch from items[*at] on.
 static bool fill(struct cs_drain *d, struct batch *b, const struct cs_spool_item *items, size_t n, size_t *at,
                  struct cs_spool_entry *ret_alone, struct cs_err *err) {
-    if (!cs_spool_hold(d->spool, err))
+    if (!cs_spool_lock(d->spool, err))
         return false;
     bool ok = true;
     while (ok && *at < n && !is_full(b) && !ret_alone->event)
         ok = take(d, b, items[(*at)++].seq, ret_alone, err);
-    cs_spool_release(d->spool);
+    cs_spool_unlock(d->spool);
     return ok;
 }
 

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,8 +12,7 @@
 #include "certsync/base/text.h"
 #include "certsync/runtime/path.h"
 
-#define SEQ_DIGITS 16
-#define TEMP_FILE  ".tmp"
+#define TEMP_FILE ".tmp"
 
 static bool digits(const char **p, int64_t *ret) {
     const char *s = *p;
@@ -43,8 +41,9 @@ bool cs_spool_name_parse(const char *text, struct cs_spool_name *ret) {
     struct cs_spool_name n = {.n = 1};
     const char *p = text;
     int64_t count = 1;
-    if (!digits(&p, &n.first) || p - text != SEQ_DIGITS || n.first < 1)
+    if (!cs_sequence_parse(text, strnlen(text, CS_SEQUENCE_LEN), &n.first))
         return false;
+    p += CS_SEQUENCE_LEN;
     if (skip(&p, ".acks")) {
         n.kind = CS_SPOOL_NAME_ACKS;
     } else {
@@ -66,16 +65,18 @@ bool cs_spool_name_parse(const char *text, struct cs_spool_name *ret) {
 }
 
 void cs_spool_name_format(const struct cs_spool_name *n, char out[CS_SPOOL_NAME_SIZE]) {
+    char first[CS_SEQUENCE_LEN + 1], old[CS_SEQUENCE_LEN + 1];
+    cs_sequence_format(n->first, first);
+    cs_sequence_format(n->old, old);
     switch (n->kind) {
     case CS_SPOOL_NAME_EVENTS:
-        snprintf(out, CS_SPOOL_NAME_SIZE, "%0*" PRId64 ".%zu.events", SEQ_DIGITS, n->first, n->n);
+        snprintf(out, CS_SPOOL_NAME_SIZE, "%s.%zu.events", first, n->n);
         return;
     case CS_SPOOL_NAME_REPLACING:
-        snprintf(out, CS_SPOOL_NAME_SIZE, "%0*" PRId64 ".%zu.events.%0*" PRId64, SEQ_DIGITS, n->first, n->n,
-                 SEQ_DIGITS, n->old);
+        snprintf(out, CS_SPOOL_NAME_SIZE, "%s.%zu.events.%s", first, n->n, old);
         return;
     case CS_SPOOL_NAME_ACKS:
-        snprintf(out, CS_SPOOL_NAME_SIZE, "%0*" PRId64 ".acks", SEQ_DIGITS, n->first);
+        snprintf(out, CS_SPOOL_NAME_SIZE, "%s.acks", first);
         return;
     }
 }

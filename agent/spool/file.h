@@ -130,9 +130,7 @@ struct cs_spool {
     struct cs_spool_loaded *loaded;
 };
 
-CS_MUST_USE bool cs_spool_lock(struct cs_spool *s, struct cs_err *err);
-void cs_spool_unlock(struct cs_spool *s);
-// The rest only under the lock.
+// The rest only under the lock (cs_spool_lock).
 // Comes before every change.
 void cs_spool_change(struct cs_spool *s);
 // It was not done, or half: who takes the lock next looks.

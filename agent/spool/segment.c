@@ -10,7 +10,6 @@
 #define PAGE       4096
 #define HALF       64 // of a state: the line stands twice
 #define STATE_SIZE ((size_t)2 * HALF)
-#define SEQ_DIGITS 16
 #define SIG_MAX    ((size_t)CS_EVENT_SIG_MAX * 2)
 
 // --- states
@@ -98,7 +97,9 @@ static void hash_frame(struct cs_crypto *c, const char *head, struct cs_bytes bo
 }
 
 static void format_head(int64_t seq, size_t len, char out[HEAD_MAX]) {
-    snprintf(out, HEAD_MAX, "%0*" PRId64 " %zu ", SEQ_DIGITS, seq, len);
+    char digits[CS_SEQUENCE_LEN + 1];
+    cs_sequence_format(seq, digits);
+    snprintf(out, HEAD_MAX, "%s %zu ", digits, len);
 }
 
 bool cs_spool_frame_make(struct cs_crypto *c, const struct cs_privkey *key, const struct cs_event *ev,
@@ -139,13 +140,14 @@ bool cs_spool_frame_make(struct cs_crypto *c, const struct cs_privkey *key, cons
 static bool parse_frame(struct cs_crypto *c, struct cs_bytes rest, int64_t *ret_seq,
                         struct cs_spool_frame *ret, size_t *ret_len) {
     char text[HEAD_MAX], head[HEAD_MAX], hex[65];
-    char *end;
     size_t n = rest.len < HEAD_MAX - 1 ? rest.len : HEAD_MAX - 1;
     memcpy(text, rest.data, n);
     text[n] = '\0';
-    int64_t seq = strtoll(text, &end, 10);
-    unsigned long long len = strtoull(end, NULL, 10);
-    if (seq < 0 || len > CS_SPOOL_FRAME_MAX)
+    int64_t seq;
+    if (n < CS_SEQUENCE_LEN || !cs_sequence_parse(text, CS_SEQUENCE_LEN, &seq))
+        return false;
+    unsigned long long len = strtoull(text + CS_SEQUENCE_LEN, NULL, 10);
+    if (len > CS_SPOOL_FRAME_MAX)
         return false;
     format_head(seq, (size_t)len, head);
     size_t head_len = strlen(head), before = head_len + 64 + 1;

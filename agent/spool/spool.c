@@ -167,14 +167,6 @@ void cs_spool_unlock(struct cs_spool *s) {
     flock(s->lock_fd, LOCK_UN);
 }
 
-bool cs_spool_hold(struct cs_spool *s, struct cs_err *err) {
-    return cs_spool_lock(s, err);
-}
-
-void cs_spool_release(struct cs_spool *s) {
-    cs_spool_unlock(s);
-}
-
 // --- opening -------------------------------------------------------------------------------------
 
 static int open_lock_file(struct cs_spool *s, const char *name, struct cs_err *err) {

@@ -104,8 +104,8 @@ enum cs_spool_load cs_spool_load(struct cs_spool *s, struct cs_crypto *c, int64_
                                  struct cs_spool_entry *ret, struct cs_err *err);
 
 // Keeps the others out until it is released: several calls then cost one lock. Nothing slow may be done meanwhile.
-CS_MUST_USE bool cs_spool_hold(struct cs_spool *s, struct cs_err *err);
-void cs_spool_release(struct cs_spool *s);
+CS_MUST_USE bool cs_spool_lock(struct cs_spool *s, struct cs_err *err);
+void cs_spool_unlock(struct cs_spool *s);
 
 // Gives n events (by rising number) the state SENT or ENDED in one go. What is gone, or ended,
 // stays so.
