@@ -49,8 +49,7 @@ def make_key(directory):
 
 def test_a_key_in_a_tpm_joins_and_uploads(stack, tpm, tmp_path):
     account, admin_key = stack.account(), ev.Sender(DEPLOYMENT)
-    for place in stack.trust("admin", admin_key):
-        assert stack.outcome_at(place)["status"] == "applied"
+    stack.appoint("admin", admin_key)
     admin = Host(stack, account, tmp_path / "admin", key=admin_key)
     token = admin.run("agent", "token", "--can", "upload,read", "--expires", "1h").stdout.decode().strip()
     host = AgentHost(stack, account, tmp_path / "host")

@@ -306,8 +306,7 @@ def test_administration_and_sharing_from_the_command_line(stack, ca, tmp_path):
     # Keys of their own: a key's numbers belong to one spool.
     senders = {role: ev.Sender(DEPLOYMENT) for role in ("admin", "issuer")}
     for role, sender in senders.items():
-        for place in stack.trust(role, sender):
-            assert stack.outcome_at(place)["status"] == "applied"
+        stack.appoint(role, sender)
     admin = Host(stack, stack.account(), tmp_path / "admin", key=senders["admin"])
     issuer = Host(stack, admin.account, tmp_path / "issuer", key=senders["issuer"])
     hosts = {}
@@ -341,8 +340,7 @@ def test_administration_and_sharing_from_the_command_line(stack, ca, tmp_path):
 def test_the_custodian_opens_sealed_keys_and_checks_that_they_fit(stack, host, files, tmp_path):
     host.expect(APPLIED, "upload", "www", "--cert", "full.pem", "--key-file", "key.pem")
     reader = ev.Sender(DEPLOYMENT)
-    for place in stack.trust("custodian", reader):
-        assert stack.outcome_at(place)["status"] == "applied"
+    stack.appoint("custodian", reader)
     custodian = Host(stack, host.account, tmp_path / "custodian", key=reader)
     custodian.expect(APPLIED, "keys", "check", "www", "--custodian-key", stack.keys / "custodian.key")
     wrong = ev.write_private(ev.x25519.X25519PrivateKey.generate(), tmp_path / "wrong.key")

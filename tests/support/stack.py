@@ -9,6 +9,7 @@
 Records go to Kafka as they are, verdicts are read from cert.outcomes.
 """
 
+import itertools
 import json
 import subprocess
 import time
@@ -218,6 +219,18 @@ class Stack:
         record = self.root.event(f"trust.{'remove' if remove else 'add'}", "", ev.kid_of(spki), data)
         return [self.send(record, partition=p) for p in range(self.partitions)]
 
+    def appoint(self, role: str, sender):
+        """Trusts a key, and returns when every partition and the API know it."""
+        for place in self.trust(role, sender):
+            assert self.outcome_at(place)["status"] == "applied"
+        for p in range(self.partitions):
+            self._until_known(sender, next(a for a in map(str, itertools.count()) if ev.partition_of(a, self.partitions) == p))
+
+    def _until_known(self, sender, account):
+        """A verdict is published before its catalog is committed. Where an API runs, waits until it knows the key."""
+        path, token = f"/v1/accounts/{account}/certificates?limit=1", self.token(sender, account)
+        wait_until(lambda: self.http(path, token)[0] not in (401, 503), PATIENCE_S, "the API to know a new key")
+
     def register(self, account: str, site="intl", owner="owner-1", verified=True, **limits) -> dict:
         data = {"site": site, "owner": owner, "verified": verified, **({"limits": limits} if limits else {})}
         return self.judge(self.admin.event("account.register", account, account, data))
@@ -227,6 +240,7 @@ class Stack:
         outcome = self.judge(self.admin.event("agent.enroll", account, agent.kid, {
             "key": ev.b64(agent.spki), "can": ALL_RIGHTS if can is None else can, "names": names, **more}))
         assert outcome["status"] == "applied", outcome
+        self._until_known(agent, account)
         return agent
 
     def account(self, account=None, **how) -> Account:
