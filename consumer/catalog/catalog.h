@@ -101,6 +101,9 @@ struct cs_catalog_ops {
     // One piece of that. cursor is "0" at first, and again after the last piece, or where *ret_moved.
     bool (*sweep_some)(struct cs_catalog *c, int32_t partition, char cursor[CS_SWEEP_CURSOR], bool *ret_moved,
                        struct cs_err *err);
+    // All of that, of partitions 0 to partitions - 1, in one pass over each server. What a partition
+    // that moves meanwhile has left stays for another sweep. *ret_removed also counts after a failure.
+    bool (*sweep_all)(struct cs_catalog *c, int32_t partitions, int64_t *ret_removed, struct cs_err *err);
     void (*free)(struct cs_catalog *c);
 };
 // First member of each implementation.

@@ -359,6 +359,19 @@ static bool memory_sweep_some(struct cs_catalog *c, int32_t partition, char curs
     return memory_sweep(c, partition, &removed, ret_moved, err);
 }
 
+static bool memory_sweep_all(struct cs_catalog *c, int32_t partitions, int64_t *ret_removed,
+                             struct cs_err *err) {
+    bool moved = false;
+    *ret_removed = 0;
+    for (int32_t p = 0; p < partitions; p++) {
+        int64_t removed = 0;
+        if (!memory_sweep(c, p, &removed, &moved, err))
+            return false;
+        *ret_removed += removed;
+    }
+    return true;
+}
+
 static bool memory_renew(struct cs_catalog *c, int32_t partition, int64_t generation, bool *ret_moved,
                          struct cs_err *err) {
     struct memory_partition *p = partition_of((struct memory_catalog *)c, partition, err);
@@ -403,6 +416,7 @@ static const struct cs_catalog_ops memory_ops = {
     .renew = memory_renew,
     .sweep = memory_sweep,
     .sweep_some = memory_sweep_some,
+    .sweep_all = memory_sweep_all,
     .free = memory_free,
 };
 

@@ -394,6 +394,7 @@ static const struct cs_catalog_ops redis_ops = {
     .renew = cs_redis_catalog_renew,
     .sweep = cs_redis_catalog_sweep,
     .sweep_some = cs_redis_catalog_sweep_some,
+    .sweep_all = cs_redis_catalog_sweep_all,
     .free = redis_free,
 };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What the files of the Redis catalog share: catalog/redis.c (load and commit),
-// catalog/redis_keys.c (walking over keys and removing them), catalog/redis_generation.c
-// (generations).
+// catalog/redis_keys.c (walking over keys), catalog/redis_generation.c
+// (generations), catalog/redis_sweep.c (removing).
 //
 // A handle has a fence: a key, and the value that it must have from WATCH to EXEC. Live: "gen" with
 // the generation's number. Next, for reading: "next" with the number. Claimed: "claim" with the
@@ -79,16 +79,30 @@ CS_MUST_USE bool cs_redis_read_members(struct redis_catalog *c, const redisReply
                                        size_t *ret_n, struct cs_err *err);
 
 // catalog/redis_keys.c
-bool cs_redis_catalog_reset(struct cs_catalog *base, int32_t partition, struct cs_err *err);
-bool cs_redis_catalog_sweep(struct cs_catalog *base, int32_t partition, int64_t *ret_removed, bool *ret_moved,
-                            struct cs_err *err);
-bool cs_redis_catalog_sweep_some(struct cs_catalog *base, int32_t partition, char cursor[CS_SWEEP_CURSOR],
-                                 bool *ret_moved, struct cs_err *err);
+// The generation of a key, from the text after the slot. 0: it belongs to the whole partition.
+int64_t cs_redis_generation_of(const char *key, const char **ret_rest);
+// One step of SCAN on the link that c has, over keys that begin with `prefix`.
+CS_MUST_USE bool cs_redis_scan(struct redis_catalog *c, const char *prefix, char cursor[CS_SWEEP_CURSOR],
+                               const redisReply **ret, struct cs_err *err);
+// The same at the partition's primary. Appends what it finds to keys, NUL-terminated and without the
+// slot.
+CS_MUST_USE bool cs_redis_scan_partition(struct redis_catalog *c, const char *prefix,
+                                         char cursor[CS_SWEEP_CURSOR], struct cs_buf *keys,
+                                         struct cs_err *err);
 bool cs_redis_catalog_each(struct cs_catalog *base, int32_t partition,
                            bool (*doc)(void *arg, const char *key, struct cs_bytes value),
                            bool (*index)(void *arg, const char *key, const struct cs_member *members,
                                          size_t n),
                            void *arg, struct cs_err *err);
+
+// catalog/redis_sweep.c
+bool cs_redis_catalog_reset(struct cs_catalog *base, int32_t partition, struct cs_err *err);
+bool cs_redis_catalog_sweep(struct cs_catalog *base, int32_t partition, int64_t *ret_removed, bool *ret_moved,
+                            struct cs_err *err);
+bool cs_redis_catalog_sweep_some(struct cs_catalog *base, int32_t partition, char cursor[CS_SWEEP_CURSOR],
+                                 bool *ret_moved, struct cs_err *err);
+bool cs_redis_catalog_sweep_all(struct cs_catalog *base, int32_t partitions, int64_t *ret_removed,
+                                struct cs_err *err);
 
 // catalog/redis_generation.c
 int64_t cs_redis_catalog_generation(const struct cs_catalog *base, int32_t partition);

@@ -8,15 +8,13 @@
 #include "certsync/base/grow.h"
 #include "certsync/base/region.h"
 
-#define SCAN_COUNT     "1000"
-#define EACH_AT_ONCE   500
-#define PIECES_TRIES   3
-#define REMOVE_AT_ONCE 500      // keys in one UNLINK: between two of them Redis serves others
-#define ABSENT_KEY     "absent" // nobody writes it
-#define KEYS_MAX       ((size_t)256 * 1024 * 1024)
+#define SCAN_COUNT   "1000"
+#define EACH_AT_ONCE 500
+#define PIECES_TRIES 3
+#define ABSENT_KEY   "absent" // nobody writes it
+#define KEYS_MAX     ((size_t)256 * 1024 * 1024)
 
-// The generation of a key, from the text after the slot. 0: it belongs to the whole partition.
-static int64_t generation_of(const char *key, const char **ret_rest) {
+int64_t cs_redis_generation_of(const char *key, const char **ret_rest) {
     static const char *const whole[] = {CS_GENERATION_KEY, CS_NEXT_KEY, CS_CLAIM_KEY};
     char *end = NULL;
     *ret_rest = key;
@@ -32,16 +30,12 @@ static int64_t generation_of(const char *key, const char **ret_rest) {
     return n;
 }
 
-// One step of SCAN over keys that begin with `prefix`. Appends what it finds to keys,
-// NUL-terminated and without the slot.
-static bool scan_step(struct redis_catalog *c, const char *prefix, char cursor[CS_SWEEP_CURSOR],
-                      struct cs_buf *keys, struct cs_err *err) {
+bool cs_redis_scan(struct redis_catalog *c, const char *prefix, char cursor[CS_SWEEP_CURSOR],
+                   const redisReply **ret, struct cs_err *err) {
     char pattern[CS_PREFIX_MAX + 2];
     snprintf(pattern, sizeof pattern, "%s*", prefix);
     redisReply *const *replies = NULL;
     size_t n = 0;
-    if (!cs_redis_open(c, err))
-        return false;
     const char *const args[] = {"SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT};
     cs_redis_command(c->link, CS_ARRAY_LEN(args));
     for (size_t i = 0; i < CS_ARRAY_LEN(args); i++)
@@ -52,159 +46,21 @@ static bool scan_step(struct redis_catalog *c, const char *prefix, char cursor[C
     if (r->type != REDIS_REPLY_ARRAY || r->elements != 2)
         return cs_redis_refused(c, r, "scan", err);
     snprintf(cursor, CS_SWEEP_CURSOR, "%s", r->element[0]->str);
-    for (size_t i = 0; i < r->element[1]->elements; i++) {
-        const redisReply *key = r->element[1]->element[i];
+    *ret = r->element[1];
+    return true;
+}
+
+bool cs_redis_scan_partition(struct redis_catalog *c, const char *prefix, char cursor[CS_SWEEP_CURSOR],
+                             struct cs_buf *keys, struct cs_err *err) {
+    const redisReply *found = NULL;
+    if (!cs_redis_open(c, err) || !cs_redis_scan(c, prefix, cursor, &found, err))
+        return false;
+    for (size_t i = 0; i < found->elements; i++) {
+        const redisReply *key = found->element[i];
         if (key->len >= c->slot_len)
             cs_buf_put(keys, key->str + c->slot_len, key->len - c->slot_len + 1); // with its NUL
     }
     return cs_buf_ok(keys, err);
-}
-
-struct removal {
-    struct redis_catalog *c;
-    int64_t only;       // this generation; 0: those that are not live, not next, and not newer than both
-    int64_t live, next; // as they were when it began
-    int64_t removed;
-    bool moved;
-};
-
-static bool goes(const struct removal *r, const char *key) {
-    const char *rest = NULL;
-    int64_t n = generation_of(key, &rest);
-    if (r->only > 0) // the position goes last
-        return n == r->only && strcmp(rest, CS_POSITION_KEY) != 0;
-    int64_t newest = r->next > r->live ? r->next : r->live;
-    return n > 0 && n != r->live && n != r->next && n < newest;
-}
-
-// Whether live and next have not changed. Watched from here on.
-static bool still_stands(struct removal *r, struct cs_err *err) {
-    struct redis_catalog *c = r->c;
-    redisReply *const *replies = NULL;
-    size_t n = 0;
-    int64_t live = 0;
-    int64_t next = 0;
-    if (!cs_redis_open(c, err))
-        return false;
-    for (size_t i = 0; i < 2; i++) {
-        cs_redis_command(c->link, 3);
-        cs_redis_arg_text(c->link, i == 0 ? "WATCH" : "MGET");
-        cs_redis_put_slot_key(c, CS_GENERATION_KEY);
-        cs_redis_put_slot_key(c, CS_NEXT_KEY);
-    }
-    if (!cs_redis_ask(c, "look at the generations", &replies, &n, err) ||
-        !cs_redis_read_generation(replies[1]->element[0], 1, &live, err) ||
-        !cs_redis_read_generation(replies[1]->element[1], 0, &next, err))
-        return false;
-    r->moved = live != r->live || next != r->next;
-    return true;
-}
-
-// One piece: the keys from *at on, in one transaction that nothing can interrupt.
-static bool remove_piece(struct removal *r, const struct cs_buf *keys, size_t *at, struct cs_err *err) {
-    struct redis_catalog *c = r->c;
-    const char *picked[REMOVE_AT_ONCE];
-    size_t n = 0;
-    redisReply *const *replies = NULL;
-    size_t got = 0;
-    for (; *at < keys->len && n < REMOVE_AT_ONCE; *at += strlen((const char *)keys->data + *at) + 1)
-        if (goes(r, (const char *)keys->data + *at))
-            picked[n++] = (const char *)keys->data + *at;
-    if (n == 0)
-        return true;
-    if (!still_stands(r, err))
-        return false;
-    if (r->moved)
-        return true;
-    cs_redis_command(c->link, 1);
-    cs_redis_arg_text(c->link, "MULTI");
-    cs_redis_command(c->link, 1 + n);
-    cs_redis_arg_text(c->link, "UNLINK");
-    for (size_t i = 0; i < n; i++)
-        cs_redis_put_slot_key(c, picked[i]);
-    cs_redis_command(c->link, 1);
-    cs_redis_arg_text(c->link, "EXEC");
-    if (!cs_redis_ask(c, "remove keys", &replies, &got, err))
-        return false;
-    r->moved = replies[2]->type == REDIS_REPLY_NIL;
-    if (!r->moved && replies[2]->element[0]->type == REDIS_REPLY_INTEGER)
-        r->removed += replies[2]->element[0]->integer;
-    return true;
-}
-
-static bool remove_some(struct removal *r, char cursor[CS_SWEEP_CURSOR], struct cs_err *err) {
-    struct redis_catalog *c = r->c;
-    CS_AUTO(cs_buf_clear) struct cs_buf keys;
-    cs_buf_init(&keys, KEYS_MAX);
-    if (!scan_step(c, r->only > 0 ? c->prefix : c->slot, cursor, &keys, err))
-        return false;
-    for (size_t at = 0; at < keys.len && !r->moved;)
-        if (!remove_piece(r, &keys, &at, err))
-            return false;
-    if (r->moved)
-        memcpy(cursor, "0", 2);
-    return true;
-}
-
-static bool remove_all(struct removal *r, struct cs_err *err) {
-    char cursor[CS_SWEEP_CURSOR] = "0";
-    do {
-        if (!remove_some(r, cursor, err))
-            return false;
-    } while (strcmp(cursor, "0") != 0);
-    return true;
-}
-
-static bool begin_removal(struct cs_catalog *base, int32_t partition, struct removal *r, struct cs_err *err) {
-    struct redis_catalog *c = (struct redis_catalog *)base;
-    struct cs_generations g;
-    if (!cs_redis_catalog_generations(base, partition, &g, err))
-        return false;
-    *r = (struct removal){.c = c, .live = g.live, .next = g.next};
-    return cs_redis_stand(c, partition, err);
-}
-
-bool cs_redis_catalog_sweep(struct cs_catalog *base, int32_t partition, int64_t *ret_removed, bool *ret_moved,
-                            struct cs_err *err) {
-    struct removal r;
-    if (!begin_removal(base, partition, &r, err) || !remove_all(&r, err))
-        return false;
-    base->ops->cancel(base);
-    *ret_removed = r.removed;
-    *ret_moved = r.moved;
-    return true;
-}
-
-bool cs_redis_catalog_sweep_some(struct cs_catalog *base, int32_t partition, char cursor[CS_SWEEP_CURSOR],
-                                 bool *ret_moved, struct cs_err *err) {
-    struct removal r;
-    if (!begin_removal(base, partition, &r, err) || !remove_some(&r, cursor, err))
-        return false;
-    base->ops->cancel(base);
-    *ret_moved = r.moved;
-    return true;
-}
-
-bool cs_redis_catalog_reset(struct cs_catalog *base, int32_t partition, struct cs_err *err) {
-    struct redis_catalog *c = (struct redis_catalog *)base;
-    redisReply *const *replies = NULL;
-    size_t n = 0;
-    struct removal r;
-    if (!begin_removal(base, partition, &r, err))
-        return false;
-    r.only = c->stand == CS_ON_LIVE ? r.live : c->stand == CS_ON_NEXT ? r.next : c->known[partition];
-    c->known[partition] = r.only;
-    if (!cs_redis_stand(c, partition, err) || !remove_all(&r, err))
-        return false;
-    base->ops->cancel(base);
-    if (r.moved)
-        return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE,
-                          "another generation of partition %d was begun or promoted meanwhile",
-                          (int)partition);
-    if (!cs_redis_open(c, err))
-        return false;
-    cs_redis_put_command(c, "UNLINK", CS_POSITION_KEY);
-    return cs_redis_ask(c, "remove the position", &replies, &n, err);
 }
 
 // SCAN lists the keys of one node. It is complete if that node has the whole slot. While keys move
@@ -229,7 +85,7 @@ static bool list_keys(struct redis_catalog *c, struct cs_buf *text, const char *
                       struct cs_err *err) {
     char cursor[CS_SWEEP_CURSOR] = "0";
     do {
-        if (!scan_step(c, c->prefix, cursor, text, err))
+        if (!cs_redis_scan_partition(c, c->prefix, cursor, text, err))
             return false;
     } while (strcmp(cursor, "0") != 0);
     size_t n = 0;
@@ -242,7 +98,7 @@ static bool list_keys(struct redis_catalog *c, struct cs_buf *text, const char *
     size_t mine = 0;
     for (size_t i = 0; i < n; i++, at += strlen(at) + 1) {
         const char *key = NULL;
-        if (generation_of(at, &key) == c->known[c->partition] && strcmp(key, CS_POSITION_KEY) != 0)
+        if (cs_redis_generation_of(at, &key) == c->known[c->partition] && strcmp(key, CS_POSITION_KEY) != 0)
             keys[mine++] = key;
     }
     qsort(keys, mine, sizeof *keys, compare_keys);

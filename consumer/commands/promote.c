@@ -132,16 +132,12 @@ static bool promote_partition(struct promote *run, int32_t p, struct cs_err *err
 
 // An interrupted promotion may also have left some of it.
 static bool remove_old(struct promote *run, struct cs_err *err) {
-    for (int32_t p = 0; p < run->op.partitions; p++) {
-        int64_t removed = 0;
-        bool moved = false;
-        if (!run->catalog->ops->sweep(run->catalog, p, &removed, &moved, err))
-            return cs_err_prepend(
-                err, "the rebuilt catalogs are live, but the old ones are not all removed; promote "
-                     "again to do so");
-        run->removed += removed;
-    }
-    return true;
+    int64_t removed = 0;
+    bool ok = run->catalog->ops->sweep_all(run->catalog, run->op.partitions, &removed, err);
+    run->removed += removed;
+    return ok ||
+           cs_err_prepend(err, "the rebuilt catalogs are live, but the old ones are not all removed; promote "
+                               "again to do so");
 }
 
 static bool do_promote(struct promote *run, const struct cs_cli *cli, struct cs_err *err) {

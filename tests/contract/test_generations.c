@@ -429,6 +429,28 @@ static void test_renew(void **state) {
     assert_int_equal(removed, 0);
 }
 
+// One pass takes the old generations of all partitions, and leaves what lives, what is being built, and the keys of others.
+static void test_sweep_all(void **state) {
+    struct fixture *f = *state;
+    int64_t removed = 0;
+    struct cs_err err;
+    assert_false(write_moved(f->worker, "live", position(5)));
+    assert_true(claim(f->rebuild, 2));
+    assert_false(write_moved(f->rebuild, "rebuilt", position(5)));
+    assert_true(f->other->ops->sweep_all(f->other, PARTITION + 1, &removed, &err));
+    assert_int_equal(removed, 0); // both are needed
+    assert_false(promote_moved(f->rebuild, 5, 5));
+    assert_true(f->other->ops->sweep_all(f->other, PARTITION, &removed, &err));
+    assert_int_equal(removed, 0); // this partition is not among them
+    assert_true(f->other->ops->sweep_all(f->other, PARTITION + 1, &removed, &err));
+    assert_true(removed > 0);
+    expect(f->worker, "rebuilt", 5, 2);
+    assert_true(f->other->ops->sweep_all(f->other, PARTITION + 1, &removed, &err));
+    assert_int_equal(removed, 0);
+    expect(f->other, "rebuilt", 5, 2);
+    assert_false(write_moved(f->other, "on", position(6))); // the handle watches nothing any more
+}
+
 #define BOTH(fn)                                                                                             \
     {"memory: " #fn, fn, setup_memory, teardown, NULL}, {                                                    \
         "redis: " #fn, fn, setup_redis, teardown, NULL                                                       \
@@ -446,6 +468,7 @@ int main(void) {
         BOTH(test_a_second_rebuild_is_refused),
         BOTH(test_afresh),
         BOTH(test_renew),
+        BOTH(test_sweep_all),
         REDIS(test_a_lease_ends),
         REDIS(test_everything_is_lost),
     };
