@@ -70,7 +70,7 @@ bool cs_replay_record(struct cs_replay *r, const struct cs_record *record, struc
     if (!cs_prepare(r->crypto, rules->deployment, rules->partition_count, cs_key_cache_ruleset(r->keys),
                     record, cs_key_cache_lookup, r->keys, NULL, &r->prepared, err))
         return false;
-    struct cs_batch_record one = {*record, r->prepared};
+    struct cs_batch_record one = {.record = *record, .prepared = r->prepared};
     cs_apply_begin(&r->context, &r->apply, &r->position, r->state, &one, 0);
     if (!cs_apply_decide(&r->context, &r->apply, r->state, &one, 1, &needed, err))
         return cs_err_prepend(err, "partition %d", (int)rules->partition);

@@ -14,6 +14,7 @@
 struct cs_batch_record { // one record and what prepare made of it; owned by the caller
     struct cs_record record;
     struct cs_prepared *prepared;
+    bool sender_time; // its time is not the broker's: only a published outcome proves it
 };
 
 struct cs_applied_outcome {

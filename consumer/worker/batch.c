@@ -161,14 +161,8 @@ static bool add_message(const struct cs_worker_context *x, struct cs_batch *b, r
     struct cs_partition *p = b->partition;
     rd_kafka_timestamp_type_t type = RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
     int64_t timestamp_ms = rd_kafka_message_timestamp(m, &type);
-    bool ok = type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME || x->c->settings->allow_create_time ||
-              cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, // the record cannot change any more
-                         "the record at offset %lld carries its sender's time, not the broker's: set "
-                         "message.timestamp.type=LogAppendTime on topic %s",
-                         (long long)m->offset, x->c->settings->events_topic);
     bool checked = p->check_last;
-    if (ok && checked)
-        ok = check_last(x, p, m, err);
+    bool ok = !checked || check_last(x, p, m, err);
     if (ok)
         cs_partition_heard(x, p, INT64_MAX);
     if (!ok || checked) {
@@ -179,6 +173,8 @@ static bool add_message(const struct cs_worker_context *x, struct cs_batch *b, r
     cs_partition_saw(x, p, timestamp_ms);
     b->messages[b->len] = m;
     b->records[b->len].prepared = NULL;
+    b->records[b->len].sender_time =
+        type != RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME && !x->c->settings->allow_create_time;
     b->bytes += m->len + m->key_len;
     b->len++;
     return true;

@@ -285,6 +285,21 @@ static bool begin_outcomes(struct cs_flight *f, struct cs_err *err) {
     return send_outcomes(f, err);
 }
 
+// No verdict may rest on a time that a sender chose. What was published before names the hash of its
+// record, and the time is part of that. So the records of an imported log are proven as far as its
+// outcomes go.
+static bool check_times(const struct cs_flight *f, struct cs_err *err) {
+    const struct cs_apply *a = &f->apply;
+    for (size_t i = 0; i < a->outcomes_len; i++)
+        if (a->outcomes[i].n > f->stand->published && f->records[i].sender_time)
+            return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, // the record cannot change any more
+                              "the record at offset %lld carries its sender's time, not the broker's, and no "
+                              "published outcome proves it: set message.timestamp.type=LogAppendTime on the "
+                              "topic of events",
+                              (long long)f->records[i].record.offset);
+    return true;
+}
+
 static bool advance_compare(struct cs_flight *f, enum cs_flight_step *ret, struct cs_err *err) {
     struct cs_stand *s = f->stand;
     size_t before = f->compared;
@@ -305,6 +320,8 @@ static bool advance_compare(struct cs_flight *f, enum cs_flight_step *ret, struc
     }
     if (!f->env->publisher)
         return begin_commit(f, err);
+    if (!check_times(f, err))
+        return false;
     f->sent = 0;
     if (f->apply.derived_len == 0)
         return begin_outcomes(f, err);

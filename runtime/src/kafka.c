@@ -230,11 +230,11 @@ rd_kafka_resp_err_t cs_kafka_produce(rd_kafka_t *rk, const struct cs_kafka_recor
         const uint8_t *in;
         void *out; // copied, never written
     } value = {.in = r->value.data};
-    rd_kafka_resp_err_t code =
-        rd_kafka_producev(rk, RD_KAFKA_V_RKT(r->topic), RD_KAFKA_V_PARTITION(r->partition),
-                          RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(r->key.data, r->key.len),
-                          RD_KAFKA_V_VALUE(value.out, r->value.len), RD_KAFKA_V_HEADERS(r->headers),
-                          RD_KAFKA_V_OPAQUE(r->report), RD_KAFKA_V_END);
+    rd_kafka_resp_err_t code = rd_kafka_producev(
+        rk, RD_KAFKA_V_RKT(r->topic), RD_KAFKA_V_PARTITION(r->partition),
+        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(r->key.data, r->key.len),
+        RD_KAFKA_V_VALUE(value.out, r->value.len), RD_KAFKA_V_HEADERS(r->headers),
+        RD_KAFKA_V_TIMESTAMP(r->timestamp_ms), RD_KAFKA_V_OPAQUE(r->report), RD_KAFKA_V_END);
     if (code)
         rd_kafka_headers_destroy(r->headers);
     return code;

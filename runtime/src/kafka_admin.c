@@ -360,22 +360,91 @@ static bool read_description(const rd_kafka_event_t *ev, const char *topic,
     return true;
 }
 
-bool cs_kafka_topic_describe(rd_kafka_t *rk, const char *topic, int64_t timeout_ms,
-                             struct cs_kafka_topic_description *ret, struct cs_err *err) {
+// The answer to a question for all settings of a topic; the caller owns it.
+static rd_kafka_event_t *ask_settings(rd_kafka_t *rk, const char *topic, int64_t timeout_ms,
+                                      struct cs_err *err) {
     CS_AUTO(admin_clear) struct admin a = {0};
     if (!admin_init(&a, rk, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, timeout_ms, err))
-        return false;
+        return NULL;
     rd_kafka_ConfigResource_t *resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic);
-    if (!resource)
-        return cs_err_oom(err);
+    if (!resource) {
+        cs_err_oom(err);
+        return NULL;
+    }
     rd_kafka_DescribeConfigs(rk, &resource, 1, a.options, a.queue);
     rd_kafka_ConfigResource_destroy(resource);
     char what[300];
     snprintf(what, sizeof what, "describing the topic %s", topic);
-    rd_kafka_event_t *ev = admin_wait(&a, what, timeout_ms, err);
+    return admin_wait(&a, what, timeout_ms, err);
+}
+
+bool cs_kafka_topic_describe(rd_kafka_t *rk, const char *topic, int64_t timeout_ms,
+                             struct cs_kafka_topic_description *ret, struct cs_err *err) {
+    rd_kafka_event_t *ev = ask_settings(rk, topic, timeout_ms, err);
     if (!ev)
         return false;
     bool ok = read_description(ev, topic, ret, err);
+    rd_kafka_event_destroy(ev);
+    return ok;
+}
+
+// The request replaces all that was set for the topic. (The one that changes a single setting needs
+// librdkafka 2.2.)
+static rd_kafka_ConfigResource_t *settings_with(const rd_kafka_event_t *ev, const char *topic,
+                                                const char *name, const char *value, struct cs_err *err) {
+    size_t count = 0;
+    size_t entries = 0;
+    const rd_kafka_ConfigResource_t **resources = rd_kafka_DescribeConfigs_result_resources(
+        rd_kafka_event_DescribeConfigs_result((rd_kafka_event_t *)ev), &count);
+    if (count != 1 || rd_kafka_ConfigResource_error(resources[0]) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        cs_kafka_err(err,
+                     count == 1 ? rd_kafka_ConfigResource_error(resources[0]) : RD_KAFKA_RESP_ERR__BAD_MSG,
+                     "describing the topic %s", topic);
+        return NULL;
+    }
+    rd_kafka_ConfigResource_t *all = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic);
+    if (!all) {
+        cs_err_oom(err);
+        return NULL;
+    }
+    const rd_kafka_ConfigEntry_t **list = rd_kafka_ConfigResource_configs(resources[0], &entries);
+    for (size_t i = 0; i < entries; i++)
+        if (rd_kafka_ConfigEntry_source(list[i]) == RD_KAFKA_CONFIG_SOURCE_DYNAMIC_TOPIC_CONFIG &&
+            strcmp(rd_kafka_ConfigEntry_name(list[i]), name) != 0)
+            rd_kafka_ConfigResource_set_config(all, rd_kafka_ConfigEntry_name(list[i]),
+                                               rd_kafka_ConfigEntry_value(list[i]));
+    rd_kafka_ConfigResource_set_config(all, name, value);
+    return all;
+}
+
+bool cs_kafka_topic_alter(rd_kafka_t *rk, const char *topic, const char *name, const char *value,
+                          int64_t timeout_ms, struct cs_err *err) {
+    CS_AUTO(admin_clear) struct admin a = {0};
+    char what[300];
+    rd_kafka_event_t *settings = ask_settings(rk, topic, timeout_ms, err);
+    if (!settings)
+        return false;
+    rd_kafka_ConfigResource_t *all = settings_with(settings, topic, name, value, err);
+    rd_kafka_event_destroy(settings);
+    if (!all)
+        return false;
+    if (!admin_init(&a, rk, RD_KAFKA_ADMIN_OP_ALTERCONFIGS, timeout_ms, err)) {
+        rd_kafka_ConfigResource_destroy(all);
+        return false;
+    }
+    rd_kafka_AlterConfigs(rk, &all, 1, a.options, a.queue);
+    rd_kafka_ConfigResource_destroy(all);
+    snprintf(what, sizeof what, "setting %s=%s of the topic %s", name, value, topic);
+    rd_kafka_event_t *ev = admin_wait(&a, what, timeout_ms, err);
+    if (!ev)
+        return false;
+    size_t count = 0;
+    const rd_kafka_ConfigResource_t **results =
+        rd_kafka_AlterConfigs_result_resources(rd_kafka_event_AlterConfigs_result(ev), &count);
+    rd_kafka_resp_err_t code =
+        count == 1 ? rd_kafka_ConfigResource_error(results[0]) : RD_KAFKA_RESP_ERR__BAD_MSG;
+    const char *text = count == 1 ? rd_kafka_ConfigResource_error_string(results[0]) : NULL;
+    bool ok = code == RD_KAFKA_RESP_ERR_NO_ERROR || cs_kafka_err(err, code, "%s: %s", what, text ? text : "");
     rd_kafka_event_destroy(ev);
     return ok;
 }

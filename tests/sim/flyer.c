@@ -125,7 +125,7 @@ static void launch(struct sim_worker *w, int32_t p) {
     struct cs_err err = UNSET;
     for (size_t most = 1 + draw(s, BATCH); n < most && (size_t)next + n < l->len; n++) {
         const struct sim_event *e = l->records[(size_t)next + n].event;
-        w->records[n] = (struct cs_batch_record){e->record, e->prepared};
+        w->records[n] = (struct cs_batch_record){.record = e->record, .prepared = e->prepared};
         w->records[n].record.offset = next + (int64_t)n;
     }
     if (n == 0) {

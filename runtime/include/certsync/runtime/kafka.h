@@ -79,7 +79,8 @@ struct cs_kafka_record {
     int32_t partition; // or RD_KAFKA_PARTITION_UA: the key's
     struct cs_bytes key, value;
     rd_kafka_headers_t *headers;
-    void *report; // _private of the message that on_report is told of
+    int64_t timestamp_ms; // 0: now; a topic with the broker's time ignores it
+    void *report;         // _private of the message that on_report is told of
 };
 // Hands over the record. Bytes are copied; the headers are taken, also on failure.
 rd_kafka_resp_err_t cs_kafka_produce(rd_kafka_t *rk, const struct cs_kafka_record *r);
@@ -166,3 +167,6 @@ struct cs_kafka_topic_description {
 };
 CS_MUST_USE bool cs_kafka_topic_describe(rd_kafka_t *rk, const char *topic, int64_t timeout_ms,
                                          struct cs_kafka_topic_description *ret, struct cs_err *err);
+// Changes one setting of a topic, and keeps the others that were set for it.
+CS_MUST_USE bool cs_kafka_topic_alter(rd_kafka_t *rk, const char *topic, const char *name, const char *value,
+                                      int64_t timeout_ms, struct cs_err *err);
