@@ -21,6 +21,7 @@ static void release(struct api_call *call) {
     if (call->state)
         call->state_free(call->state);
     cs_buf_clear(&call->asked.command);
+    cs_witnesses_free(&call->asked.witnesses);
     free(call);
 }
 
@@ -164,99 +165,105 @@ static void begin_anew(struct api_call *call) {
         api_auth_begin(call);
 }
 
-static void take_genuine(struct api_call *call, api_step next, const redisReply *reply) {
+// What Redis answered to one transaction.
+struct answer {
+    const redisReply *reply; // to the question; NULL: Redis is away
+    int64_t generation;      // the live one; 0: not known
+    const redisReply *position;
+    redisReply *const *beside; // to api_put_witnesses
+    size_t beside_n;
+};
+
+static void take_genuine(struct api_call *call, api_step next, const struct answer *a) {
     struct cs_err err;
-    if (api_genuine(call->api, &call->asked, reply, &err))
-        next(call, reply);
+    bool begun = a->position->type == REDIS_REPLY_STRING;
+    if (api_genuine(call->api, &call->asked, a->reply, begun, a->beside, a->beside_n, &err))
+        next(call, a->reply);
     else
         api_not_genuine(call, call->asked.partition, call->asked.generation, &err);
 }
 
-static void take_step(struct api_call *call, const redisReply *reply, int64_t generation,
-                      const redisReply *position) {
+static void take_step(struct api_call *call, const struct answer *a) {
     api_step next = CS_TAKE(call->next);
     int32_t partition = call->asked.partition;
-    bool same = generation == call->asked.generation;
-    if (generation > 0 && !same)
-        call->api->generations[partition] = generation;
+    bool same = a->generation == call->asked.generation;
+    if (a->generation > 0 && !same)
+        call->api->generations[partition] = a->generation;
     if (!call->req) {
         // The client has left.
-    } else if (!reply) {
+    } else if (!a->reply) {
         api_redis_away(call);
-    } else if (reply->type == REDIS_REPLY_ERROR) {
-        on_error_reply(call, reply);
-    } else if (generation == 0) {
+    } else if (a->reply->type == REDIS_REPLY_ERROR && strncmp(a->reply->str, "WRONGTYPE", 9) != 0) {
+        on_error_reply(call, a->reply);
+    } else if (a->generation == 0) {
         api_redis_away(call);
     } else if (!same) {
         begin_anew(call);
-    } else if (!api_is_fresh(call->api, partition, position)) {
+    } else if (!api_is_fresh(call->api, partition, a->position)) {
         api_busy(call, "The catalog has not caught up with what was decided; ask again.");
     } else {
-        take_genuine(call, next, reply);
+        take_genuine(call, next, a);
     }
     api_call_settle(call);
 }
 
-// A GET or MGET also reads the two keys. One command is a transaction by itself.
-#define GET_BEGINS  "*2\r\n$3\r\nGET\r\n"
-#define MGET_BEGINS "\r\n$4\r\nMGET\r\n"
-
-static bool take_keys_along(struct api_call *call, const struct cs_buf *command, struct cs_buf *out) {
-    const char *text = (const char *)command->data, *rest = NULL;
-    size_t args = 0;
-    if (command->failed || command->len < sizeof GET_BEGINS)
-        return false;
-    call->asked.one = memcmp(text, GET_BEGINS, sizeof GET_BEGINS - 1) == 0;
-    if (call->asked.one) {
-        args = 2;
-        rest = text + sizeof GET_BEGINS - 1;
-    } else {
-        char *end = NULL;
-        args = strtoul(text + 1, &end, 10);
-        if (strncmp(end, MGET_BEGINS, sizeof MGET_BEGINS - 1) != 0)
-            return false;
-        rest = end + sizeof MGET_BEGINS - 1;
-    }
-    cs_redis_put(out, args + 2);
-    cs_redis_put_text(out, "MGET");
-    cs_buf_put(out, rest, command->len - (size_t)(rest - text));
-    api_put_freshness_keys(out, call->api, call->asked.partition, call->asked.generation);
-    return !out->failed;
-}
-
-static void on_documents(const redisReply *reply, void *arg) {
+// The array of all replies. The generation and the position are the last two of the first, or stand
+// in the second where the first is of an index.
+static void on_answer(const redisReply *reply, void *arg) {
     struct api_call *call = arg;
+    struct answer a = {.reply = reply && reply->type == REDIS_REPLY_ERROR ? reply : NULL};
+    bool index = call->asked.index;
     size_t n = api_elements(reply);
-    if (n < 3) {
-        take_step(call, reply && reply->type == REDIS_REPLY_ERROR ? reply : NULL, 0, NULL);
+    const redisReply *fresh = n > (size_t)index ? reply->element[index] : NULL;
+    size_t keys = api_elements(fresh);
+    if (keys < 2) {
+        take_step(call, &a);
         return;
     }
-    redisReply documents = *reply; // without the two
-    documents.elements = n - 2;
-    take_step(call, call->asked.one ? reply->element[0] : &documents, api_generation(reply->element[n - 2]),
-              reply->element[n - 1]);
+    redisReply documents = *fresh; // without the two
+    documents.elements = keys - 2;
+    a.reply = index ? reply->element[0] : call->asked.one ? fresh->element[0] : &documents;
+    a.generation = api_generation(fresh->element[keys - 2]);
+    a.position = fresh->element[keys - 1];
+    a.beside = reply->element + index + 1;
+    a.beside_n = n - index - 1;
+    take_step(call, &a);
 }
 
-static void on_both(const redisReply *reply, void *arg) {
-    if (api_elements(reply) == 2 && api_elements(reply->element[1]) == 2)
-        take_step(arg, reply->element[0], api_generation(reply->element[1]->element[0]),
-                  reply->element[1]->element[1]);
-    else
-        take_step(arg, reply && reply->type == REDIS_REPLY_ERROR ? reply : NULL, 0, NULL);
+// Appends generation and position to the keys of a GET or MGET.
+static void put_documents(const struct api_call *call, struct cs_buf *out) {
+    const char *text = (const char *)call->asked.command.data;
+    const char *rest = memchr(text, '$', call->asked.command.len); // the verb
+    size_t args = strtoul(text + 1, NULL, 10);
+    size_t verb = call->asked.one ? sizeof "$3\r\nGET\r\n" - 1 : sizeof "$4\r\nMGET\r\n" - 1;
+    cs_redis_put(out, args + 2);
+    cs_redis_put_text(out, "MGET");
+    cs_buf_put(out, rest + verb, call->asked.command.len - (size_t)(rest + verb - text));
+    api_put_freshness_keys(out, call->api, call->asked.partition, call->asked.generation);
 }
 
-static bool send_question(struct api_call *call, const struct cs_buf *command) {
-    CS_AUTO(cs_buf_clear) struct cs_buf other;
-    struct cs_redis_pool *redis = call->api->redis;
-    int32_t partition = call->asked.partition;
-    cs_buf_init(&other, API_COMMAND_MAX);
-    if (take_keys_along(call, command, &other))
-        return cs_redis_pool_send(redis, partition, &other, on_documents, call);
-    cs_buf_reset(&other);
-    cs_redis_put(&other, 3);
-    cs_redis_put_text(&other, "MGET");
-    api_put_freshness_keys(&other, call->api, partition, call->asked.generation);
-    return cs_redis_pool_send_both(redis, partition, command, &other, on_both, call);
+static bool send_question(struct api_call *call) {
+    CS_AUTO(cs_buf_clear) struct cs_buf first;
+    CS_AUTO(cs_buf_clear) struct cs_buf beside;
+    CS_AUTO(cs_buf_clear) struct cs_buf witnesses;
+    struct api_asked *asked = &call->asked;
+    struct cs_err err;
+    cs_buf_init(&first, API_COMMAND_MAX);
+    cs_buf_init(&beside, API_COMMAND_MAX);
+    cs_buf_init(&witnesses, API_COMMAND_MAX);
+    if (!api_put_witnesses(call->api, asked, &witnesses, &err))
+        return false;
+    if (asked->index) {
+        cs_buf_put(&first, asked->command.data, asked->command.len);
+        cs_redis_put(&beside, 3);
+        cs_redis_put_text(&beside, "MGET");
+        api_put_freshness_keys(&beside, call->api, asked->partition, asked->generation);
+    } else {
+        put_documents(call, &first);
+    }
+    cs_buf_put(&beside, witnesses.data, witnesses.len);
+    return !witnesses.failed &&
+           cs_redis_pool_send_both(call->api->redis, asked->partition, &first, &beside, on_answer, call);
 }
 
 void api_ask_of(struct api_call *call, int32_t partition, const struct cs_buf *command, api_step next) {
@@ -265,7 +272,7 @@ void api_ask_of(struct api_call *call, int32_t partition, const struct cs_buf *c
     call->next = next;
     cs_buf_reset(&call->asked.command);
     cs_buf_put(&call->asked.command, command->data, command->len);
-    if (!call->asked.command.failed && send_question(call, command))
+    if (!call->asked.command.failed && send_question(call))
         return;
     call->next = NULL;
     api_redis_away(call);

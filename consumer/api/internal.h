@@ -15,7 +15,7 @@
 
 #include "api/api.h"
 #include "api/token.h"
-#include "catalog/authentic.h"
+#include "catalog/witness.h"
 #include "redis/pool.h"
 
 #include "certsync/model/codes.h"
@@ -57,8 +57,9 @@ enum api_role { API_AGENT = 1, API_ADMIN, API_AUDITOR, API_CUSTODIAN, API_ISSUER
 struct api_asked {
     int32_t partition;
     int64_t generation;
-    bool one;              // of one key: its document is the reply
-    struct cs_buf command; // without what is taken along
+    bool one, index;               // of one key: its document is the reply; or of an index
+    struct cs_buf command;         // without what is taken along
+    struct cs_witnesses witnesses; // of its keys, in their order
 };
 
 struct api_call {
@@ -145,10 +146,16 @@ const char *api_query(const struct api_call *call, const char *name);
 
 // ---- api/genuine.c: whether what Redis answers is what was written there
 
-// Takes the marks off the documents or members of an answer; DAMAGED where one is not genuine.
-CS_MUST_USE bool api_genuine(struct cs_api *api, const struct api_asked *asked, const redisReply *reply,
-                             struct cs_err *err);
-// The same of one document, which *ret borrows from the reply.
+// Appends the commands that must be asked in one transaction with the question: the witnesses of
+// its keys, and first, of an index, how many members it has.
+CS_MUST_USE bool api_put_witnesses(struct cs_api *api, struct api_asked *asked, struct cs_buf *commands,
+                                   struct cs_err *err);
+// Takes the marks off the documents or members of an answer. DAMAGED where one is not genuine, or is
+// not what its witness says. begun: the catalog has a position. beside: the answers to
+// api_put_witnesses.
+CS_MUST_USE bool api_genuine(struct cs_api *api, struct api_asked *asked, const redisReply *reply, bool begun,
+                             redisReply *const *beside, size_t beside_n, struct cs_err *err);
+// Takes the mark off one document, which *ret borrows from the reply. Does not ask its witness.
 CS_MUST_USE bool api_genuine_doc(struct cs_api *api, int32_t partition, const char *key,
                                  const redisReply *reply, struct cs_bytes *ret, struct cs_err *err);
 

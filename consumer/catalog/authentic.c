@@ -14,6 +14,7 @@
 #define SHORT_LEN   8 // bytes of a member's mark
 #define KIND_DOC    'd'
 #define KIND_MEMBER 'm'
+#define KIND_PLACE  'w'
 #define SHOWN_KEY   160 // characters of a key that a message shows
 
 struct partition_key {
@@ -80,7 +81,15 @@ static bool mac_of(struct cs_authentic *a, int32_t partition, char kind, const c
             cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "OpenSSL computes no SipHash"));
 }
 
-static bool damaged(struct cs_err *err, int32_t partition, const char *what, const char *key) {
+bool cs_authentic_damaged(struct cs_err *err, int32_t partition, const char *what, const char *key,
+                          const char *why) {
+    return cs_err_set(err, CS_ERR_DAMAGED, CS_CODE_NONE,
+                      "the catalog in Redis is damaged: %s \"%.*s\" of partition %" PRId32 " %s. Something "
+                      "else wrote to Redis, or Redis lost it",
+                      what, SHOWN_KEY, key, partition, why);
+}
+
+static bool unmarked(struct cs_err *err, int32_t partition, const char *what, const char *key) {
     return cs_err_set(err, CS_ERR_DAMAGED, CS_CODE_NONE,
                       "the catalog in Redis is damaged: %s \"%.*s\" of partition %" PRId32
                       " does not carry certsync's mark. Something else wrote to Redis, or it was written "
@@ -88,29 +97,60 @@ static bool damaged(struct cs_err *err, int32_t partition, const char *what, con
                       what, SHOWN_KEY, key, partition);
 }
 
-bool cs_authentic_mark(struct cs_authentic *a, int32_t partition, const char *key, struct cs_bytes doc,
-                       uint8_t ret[CS_MARK_LEN], struct cs_err *err) {
-    return mac_of(a, partition, KIND_DOC, key, doc, ret, err);
+bool cs_authentic_place(struct cs_authentic *a, int32_t partition, const char *key, struct cs_place *ret,
+                        struct cs_err *err) {
+    uint8_t mac[CS_MAC_LEN];
+    if (!mac_of(a, partition, KIND_PLACE, key, (struct cs_bytes){0}, mac, err))
+        return false;
+    ret->bucket = mac[0];
+    memcpy(ret->name, mac + 1, sizeof ret->name);
+    return true;
 }
 
-bool cs_authentic_doc(struct cs_authentic *a, int32_t partition, const char *key, struct cs_bytes *value,
-                      struct cs_err *err) {
-    uint8_t want[CS_MAC_LEN];
-    if (!value->data)
-        return true;
-    if (value->len < CS_MARK_LEN)
-        return damaged(err, partition, "key", key);
-    struct cs_bytes doc = {value->data, value->len - CS_MARK_LEN};
-    if (!mac_of(a, partition, KIND_DOC, key, doc, want, err))
+bool cs_authentic_mark(struct cs_authentic *a, int32_t partition, const char *key, struct cs_bytes doc,
+                       struct cs_mark *ret, struct cs_err *err) {
+    uint8_t mac[CS_MAC_LEN];
+    if (!mac_of(a, partition, KIND_DOC, key, doc, mac, err))
         return false;
-    if (!cs_mac_equal(want, doc.data + doc.len, CS_MARK_LEN))
-        return damaged(err, partition, "key", key);
+    memcpy(ret->mark, mac, sizeof ret->mark);
+    memcpy(ret->witness, mac + sizeof ret->mark, sizeof ret->witness);
+    return true;
+}
+
+static bool check_doc(struct cs_authentic *a, int32_t partition, const char *key, struct cs_bytes *value,
+                      struct cs_mark *ret, struct cs_err *err) {
+    if (value->len < CS_MARK_LEN)
+        return unmarked(err, partition, "key", key);
+    struct cs_bytes doc = {value->data, value->len - CS_MARK_LEN};
+    if (!cs_authentic_mark(a, partition, key, doc, ret, err))
+        return false;
+    if (!cs_mac_equal(ret->mark, doc.data + doc.len, CS_MARK_LEN))
+        return unmarked(err, partition, "key", key);
     *value = doc;
     return true;
 }
 
+bool cs_authentic_doc(struct cs_authentic *a, int32_t partition, const char *key, struct cs_bytes *value,
+                      struct cs_err *err) {
+    struct cs_mark mark;
+    return !value->data || check_doc(a, partition, key, value, &mark, err);
+}
+
+bool cs_authentic_fact(struct cs_authentic *a, int32_t partition, const char *key, struct cs_bytes *value,
+                       struct cs_bytes witness, struct cs_err *err) {
+    struct cs_mark mark;
+    if (!value->data)
+        return !witness.data || cs_authentic_damaged(err, partition, "key", key, "is gone");
+    if (!check_doc(a, partition, key, value, &mark, err))
+        return false;
+    if (!witness.data)
+        return cs_authentic_damaged(err, partition, "key", key, "was put back, or its witness is gone");
+    return (witness.len == CS_WITNESS_LEN && cs_mac_equal(mark.witness, witness.data, CS_WITNESS_LEN)) ||
+           cs_authentic_damaged(err, partition, "key", key, "is not the newest that certsync wrote there");
+}
+
 static bool member_mark(struct cs_authentic *a, int32_t partition, const char *key, struct cs_bytes member,
-                        char ret[CS_MEMBER_MARK_SIZE], struct cs_err *err) {
+                        char ret[CS_MEMBER_MARK_SIZE], uint64_t *ret_secret, struct cs_err *err) {
     uint8_t mac[CS_MAC_LEN];
     char text[CS_MEMBER_MARK_SIZE];
     if (!mac_of(a, partition, KIND_MEMBER, key, member, mac, err))
@@ -118,25 +158,29 @@ static bool member_mark(struct cs_authentic *a, int32_t partition, const char *k
     (void)cs_base64url_encode(mac, SHORT_LEN, text);
     ret[0] = CS_MEMBER_SEPARATOR;
     memcpy(ret + 1, text, CS_MEMBER_MARK_SIZE - 1);
+    *ret_secret = 0;
+    for (size_t i = SHORT_LEN; i < CS_MAC_LEN; i++)
+        *ret_secret = *ret_secret << 8 | mac[i];
     return true;
 }
 
 bool cs_authentic_member_mark(struct cs_authentic *a, int32_t partition, const char *key, const char *member,
-                              char ret[CS_MEMBER_MARK_SIZE], struct cs_err *err) {
+                              char ret[CS_MEMBER_MARK_SIZE], uint64_t *ret_secret, struct cs_err *err) {
     return member_mark(a, partition, key, (struct cs_bytes){(const uint8_t *)member, strlen(member)}, ret,
-                       err);
+                       ret_secret, err);
 }
 
 bool cs_authentic_member(struct cs_authentic *a, int32_t partition, const char *key, char *member, size_t len,
-                         struct cs_err *err) {
+                         uint64_t *ret_secret, struct cs_err *err) {
     char want[CS_MEMBER_MARK_SIZE];
     if (len < CS_MEMBER_MARK_LEN)
-        return damaged(err, partition, "a member of the index", key);
+        return unmarked(err, partition, "a member of the index", key);
     size_t own = len - CS_MEMBER_MARK_LEN;
-    if (!member_mark(a, partition, key, (struct cs_bytes){(const uint8_t *)member, own}, want, err))
+    if (!member_mark(a, partition, key, (struct cs_bytes){(const uint8_t *)member, own}, want, ret_secret,
+                     err))
         return false;
     if (!cs_mac_equal((const uint8_t *)want, (const uint8_t *)member + own, CS_MEMBER_MARK_LEN))
-        return damaged(err, partition, "a member of the index", key);
+        return unmarked(err, partition, "a member of the index", key);
     member[own] = '\0';
     return true;
 }

@@ -47,7 +47,7 @@ struct cs_catalog_ops {
     // are unchanged.
     bool (*load_end)(struct cs_catalog *c, struct cs_position *ret, bool *ret_moved, struct cs_err *err);
     // Writes the state's changes and `to`, all or nothing, if the position is still `from`, and
-    // nobody touched it since load_begin. It copies the bytes before it returns.
+    // nobody touched it since load_begin. The state must stay as it is until commit_end or cancel.
     bool (*commit_begin)(struct cs_catalog *c, int32_t partition, const struct cs_state *state,
                          const struct cs_position *from, const struct cs_position *to, struct cs_err *err);
     bool (*commit_end)(struct cs_catalog *c, bool *ret_moved, struct cs_err *err);

@@ -7,11 +7,12 @@
 #include "catalog/redis_internal.h"
 #include "certsync/base/grow.h"
 
-#define MGET_KEYS   1000
-#define LOAD_BYTES  ((size_t)16 * 1024 * 1024) // documents of one load; the rest is asked for again
-#define INDEX_PIECE 2000
-#define FIRST_DOCS  2 // the replies before them are the fence's
-#define MOVES_MAX   5
+#define MGET_KEYS    1000
+#define LOAD_BYTES   ((size_t)16 * 1024 * 1024) // documents of one load; the rest is asked for again
+#define INDEX_PIECE  2000
+#define FIRST_DOCS   2 // the replies before them are the fence's
+#define MOVES_MAX    5
+#define POSITION_MAX 4096
 
 bool cs_redis_stand(struct redis_catalog *c, int32_t partition, struct cs_err *err) {
     if (!CS_GROW_ZEROED(&c->known, &c->known_cap, (size_t)partition + 1))
@@ -66,6 +67,23 @@ static const char *asked_key(const struct redis_catalog *c, size_t i) {
     return needed[i].key;
 }
 
+struct cs_redis_place cs_redis_place_of(const struct redis_catalog *c) {
+    return (struct cs_redis_place){c->link, c->prefix, c->prefix_len, c->partition};
+}
+
+// Where the witnesses of all that is asked for stand: documents, indexes, position.
+static bool find_witnesses(struct redis_catalog *c, struct cs_err *err) {
+    struct cs_witnesses *ws = &c->witnesses;
+    bool ok = true;
+    cs_witnesses_reset(ws);
+    for (size_t i = 0; ok && i < c->docs_len; i++)
+        ok = cs_witnesses_add(ws, c->authentic, c->partition, asked_key(c, c->docs[i]), NULL, err);
+    for (size_t i = 0; ok && i < c->indexes_len; i++)
+        ok = cs_witnesses_add(ws, c->authentic, c->partition, asked_key(c, c->indexes[i]), NULL, err);
+    return ok && cs_witnesses_add(ws, c->authentic, c->partition, CS_POSITION_KEY, NULL, err) &&
+           cs_witnesses_sort(ws, err);
+}
+
 // Sorts documents and indexes apart.
 static bool sort_needed(struct redis_catalog *c, struct cs_err *err) {
     const struct cs_needed *needed = NULL;
@@ -103,6 +121,7 @@ static bool send_load(struct redis_catalog *c, struct cs_err *err) {
         cs_redis_arg_text(c->link, "-1");
         cs_redis_arg_text(c->link, "WITHSCORES");
     }
+    cs_redis_put_witnesses(c);
     put_fence(c, "MGET");
     c->watching = true;
     c->under_way = CS_LOADING;
@@ -114,9 +133,10 @@ static bool redis_load_begin(struct cs_catalog *base, int32_t partition, struct 
                              struct cs_err *err) {
     struct redis_catalog *c = (struct redis_catalog *)base;
     c->under_way = CS_NOTHING;
-    c->watching = false;
+    c->watching = c->failed = false;
     c->state = state;
-    return sort_needed(c, err) && cs_redis_stand(c, partition, err) && send_load(c, err);
+    return sort_needed(c, err) && cs_redis_stand(c, partition, err) && find_witnesses(c, err) &&
+           send_load(c, err);
 }
 
 struct cs_bytes cs_redis_reply_bytes(const redisReply *r) {
@@ -126,16 +146,16 @@ struct cs_bytes cs_redis_reply_bytes(const redisReply *r) {
 }
 
 // A key of another kind than a string reads as nil, and an empty string as bytes without a mark.
-bool cs_redis_read_doc(struct redis_catalog *c, const redisReply *r, const char *key, struct cs_bytes *ret,
-                       struct cs_err *err) {
+bool cs_redis_read_doc(struct redis_catalog *c, const redisReply *r, const char *key, struct cs_bytes witness,
+                       struct cs_bytes *ret, struct cs_err *err) {
     *ret = cs_redis_reply_bytes(r);
-    return cs_authentic_doc(c->authentic, c->partition, key, ret, err);
+    return cs_authentic_fact(c->authentic, c->partition, key, ret, witness, err);
 }
 
 bool cs_redis_read_position(struct redis_catalog *c, const redisReply *r, struct cs_position *ret,
                             struct cs_err *err) {
-    struct cs_bytes text;
-    if (!cs_redis_read_doc(c, r, CS_POSITION_KEY, &text, err))
+    struct cs_bytes text = cs_redis_reply_bytes(r);
+    if (!cs_authentic_doc(c->authentic, c->partition, CS_POSITION_KEY, &text, err))
         return false;
     if (!text.data) {
         *ret = (struct cs_position){0};
@@ -149,7 +169,8 @@ static bool fill_docs(struct redis_catalog *c, const redisReply *r, size_t first
         size_t at = c->docs[first + i];
         struct cs_bytes doc;
         if (r->element[i]->type != CS_REDIS_REPLY_LEFT_OUT &&
-            (!cs_redis_read_doc(c, r->element[i], asked_key(c, at), &doc, err) ||
+            (!cs_redis_read_doc(c, r->element[i], asked_key(c, at), c->witnesses.list[first + i].value, &doc,
+                                err) ||
              !cs_state_fill_needed(c->state, at, doc, err)))
             return false;
     }
@@ -158,26 +179,54 @@ static bool fill_docs(struct redis_catalog *c, const redisReply *r, size_t first
 
 // A reply of ZRANGE WITHSCORES as members, borrowed from the reply.
 bool cs_redis_read_members(struct redis_catalog *c, const redisReply *r, const char *key, size_t *ret_n,
-                           struct cs_err *err) {
+                           int64_t *ret_number, struct cs_err *err) {
     size_t n = r->elements / 2;
+    *ret_number = 0;
     if (!CS_GROW(&c->members, &c->members_cap, n))
         return cs_err_oom(err);
     for (size_t i = 0; i < n; i++) {
         // Scores are integers below 2^53, which a double holds and Redis writes exactly.
         double score = strtod(r->element[2 * i + 1]->str, NULL);
         redisReply *name = r->element[2 * i];
-        if (!cs_authentic_member(c->authentic, c->partition, key, name->str, name->len, err))
+        uint64_t secret = 0;
+        if (!cs_authentic_member(c->authentic, c->partition, key, name->str, name->len, &secret, err))
             return false;
         c->members[i] = (struct cs_member){name->str, (int64_t)score};
+        *ret_number += cs_witness_share(secret, (int64_t)score);
     }
     *ret_n = n;
     return true;
 }
 
-static bool fill_index(struct redis_catalog *c, const redisReply *r, const char *key, struct cs_err *err) {
+static bool fill_index(struct redis_catalog *c, const redisReply *r, const char *key, struct cs_bytes witness,
+                       struct cs_err *err) {
     size_t n = 0;
-    return cs_redis_read_members(c, r, key, &n, err) &&
+    int64_t number = 0, expected = 0;
+    return cs_redis_read_members(c, r, key, &n, &number, err) &&
+           cs_witness_number(c->partition, key, witness, &expected, err) &&
+           (number == expected || cs_witness_index_differs(c->partition, key, err)) &&
            cs_state_fill_index(c->state, key, c->members, n, err);
+}
+
+// What was read, between two equal positions: so it is of one moment.
+static bool fill(struct redis_catalog *c, redisReply *const *replies, struct cs_err *err) {
+    size_t mgets = (c->docs_len + MGET_KEYS - 1) / MGET_KEYS;
+    redisReply *const *indexes = replies + FIRST_DOCS + mgets;
+    const struct cs_witness *of_position = &c->witnesses.list[c->docs_len + c->indexes_len];
+    const redisReply *position = replies[1]->element[1];
+    struct cs_bytes text;
+    c->begun = position->type == REDIS_REPLY_STRING;
+    if (!cs_redis_take_witnesses(c, indexes + c->indexes_len, err) ||
+        !cs_redis_read_doc(c, position, CS_POSITION_KEY, of_position->value, &text, err))
+        return false;
+    for (size_t i = 0; i < mgets; i++)
+        if (!fill_docs(c, replies[FIRST_DOCS + i], i * MGET_KEYS, err))
+            return false;
+    for (size_t i = 0; i < c->indexes_len; i++)
+        if (!fill_index(c, indexes[i], asked_key(c, c->indexes[i]), c->witnesses.list[c->docs_len + i].value,
+                        err))
+            return false;
+    return true;
 }
 
 // An answer to put_fence. Sets *ret_moved if the fence has another value.
@@ -225,13 +274,8 @@ static bool redis_load_end(struct cs_catalog *base, struct cs_position *ret, boo
         !read_fence(c, replies[n - 1], &after, &moved, err))
         return false;
     moved |= !cs_position_equal(&before, &after);
-    size_t at = FIRST_DOCS;
-    for (size_t i = 0; !moved && i < c->docs_len; i += MGET_KEYS)
-        if (!fill_docs(c, replies[at++], i, err))
-            return false;
-    for (size_t i = 0; !moved && i < c->indexes_len; i++)
-        if (!fill_index(c, replies[at++], asked_key(c, c->indexes[i]), err))
-            return false;
+    if (!moved && !fill(c, replies, err))
+        return false;
     if (!moved)
         cs_state_needed_clear(c->state);
     c->loaded = before;
@@ -254,7 +298,7 @@ static void redis_cancel(struct cs_catalog *base) {
             cs_redis_close(c->link);
     }
     c->under_way = CS_NOTHING;
-    c->watching = false;
+    c->watching = c->failed = false;
     c->state = NULL;
 }
 
@@ -274,10 +318,27 @@ static void put_ending(struct redis_catalog *c, const struct cs_position *to) {
     cs_redis_arg_int(c->link, c->lease_ms);
 }
 
+static bool send_commit(struct redis_catalog *c, struct cs_err *err) {
+    if (!cs_redis_go_on(c, err))
+        return false;
+    const struct cs_redis_place to = cs_redis_place_of(c);
+    cs_redis_command(c->link, 1);
+    cs_redis_arg_text(c->link, "MULTI");
+    if (!cs_redis_writer_put(c->writer, &to, cs_buf_bytes(&c->position), !c->begun, err))
+        return false;
+    put_ending(c, &c->to);
+    cs_redis_command(c->link, 1);
+    cs_redis_arg_text(c->link, "EXEC");
+    c->under_way = CS_COMMITTING;
+    return cs_redis_send(c->link, err);
+}
+
 static bool redis_commit_begin(struct cs_catalog *base, int32_t partition, const struct cs_state *state,
                                const struct cs_position *from, const struct cs_position *to,
                                struct cs_err *err) {
     struct redis_catalog *c = (struct redis_catalog *)base;
+    size_t questions = 0;
+    c->failed = false;
     if (!c->watching)
         return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "nothing was loaded before the commit");
     if (!cs_redis_go_on(c, err))
@@ -285,26 +346,30 @@ static bool redis_commit_begin(struct cs_catalog *base, int32_t partition, const
     c->refused = c->partition != partition || c->stand == CS_ON_NEXT || !cs_position_equal(from, &c->loaded);
     if (c->refused)
         return true;
-    CS_AUTO(cs_buf_clear) struct cs_buf position;
-    uint8_t mark[CS_MARK_LEN];
-    cs_buf_init(&position, 4096);
-    cs_position_encode(&position, to);
-    if (!cs_buf_ok(&position, err) ||
-        !cs_authentic_mark(c->authentic, partition, CS_POSITION_KEY, cs_buf_bytes(&position), mark, err))
+    c->to = *to;
+    cs_buf_reset(&c->position);
+    cs_position_encode(&c->position, to);
+    if (!cs_buf_ok(&c->position, err) || !cs_redis_writer_take(c->writer, partition, state, err))
         return false;
-    cs_redis_command(c->link, 1);
-    cs_redis_arg_text(c->link, "MULTI");
-    if (!cs_redis_writer_put(c->writer, c->link, c->prefix, c->prefix_len, partition, state, err))
-        return false;
-    cs_redis_command(c->link, 3);
-    cs_redis_arg_text(c->link, "SET");
-    cs_redis_put_key(c, CS_POSITION_KEY);
-    cs_redis_arg_marked(c->link, cs_buf_bytes(&position), (struct cs_bytes){mark, sizeof mark});
-    put_ending(c, to);
-    cs_redis_command(c->link, 1);
-    cs_redis_arg_text(c->link, "EXEC");
-    c->under_way = CS_COMMITTING;
+    const struct cs_redis_place at = cs_redis_place_of(c);
+    cs_redis_writer_ask(c->writer, &at, &questions);
+    if (questions == 0)
+        return send_commit(c, err);
+    c->under_way = CS_ASKING;
     return cs_redis_send(c->link, err);
+}
+
+// What the indexes hold has been answered, or is waited for. Then the commit itself is sent.
+static bool go_on_committing(struct redis_catalog *c, struct cs_err *err) {
+    redisReply *const *replies = NULL;
+    size_t n = 0;
+    c->under_way = CS_NOTHING;
+    if (!cs_redis_route_finish(c->route, &replies, &n, err))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (replies[i]->type == REDIS_REPLY_ERROR)
+            return cs_redis_refused(c, replies[i], "look at the indexes", err);
+    return cs_redis_writer_told(c->writer, c->partition, replies, err) && send_commit(c, err);
 }
 
 // EXEC ran, but one of its commands failed and the others took effect. The partition's keys do not
@@ -325,6 +390,12 @@ static bool redis_commit_end(struct cs_catalog *base, bool *ret_moved, struct cs
         *ret_moved = true;
         return true;
     }
+    if (c->failed) {
+        *err = c->failure;
+        return false;
+    }
+    if (c->under_way == CS_ASKING && !go_on_committing(c, err))
+        return false;
     c->under_way = CS_NOTHING;
     c->watching = false;
     if (!cs_redis_route_finish(c->route, &replies, &n, err))
@@ -352,7 +423,9 @@ static bool redis_commit_end(struct cs_catalog *base, bool *ret_moved, struct cs
 
 static bool redis_poll(struct cs_catalog *base) {
     struct redis_catalog *c = (struct redis_catalog *)base;
-    return c->under_way == CS_NOTHING || cs_redis_advance(c->link);
+    if (c->under_way == CS_ASKING && cs_redis_advance(c->link))
+        c->failed = !go_on_committing(c, &c->failure);
+    return c->failed || c->under_way == CS_NOTHING || cs_redis_advance(c->link);
 }
 
 static int redis_fd(struct cs_catalog *base, bool *ret_write) {
@@ -371,6 +444,8 @@ static void redis_free(struct cs_catalog *base) {
     free(c->docs);
     free(c->indexes);
     free(c->members);
+    cs_witnesses_free(&c->witnesses);
+    cs_buf_clear(&c->position);
     free(c->known);
     free(c);
 }
@@ -416,6 +491,7 @@ bool cs_catalog_redis_new(const struct cs_redis_access *access, const char *name
     c->base.ops = &redis_ops;
     c->load_bytes = LOAD_BYTES;
     c->piece = INDEX_PIECE;
+    cs_buf_init(&c->position, POSITION_MAX);
     if (strlen(name_space) >= sizeof c->name_space)
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "redis.namespace is longer than %d characters",
                           CS_NAMESPACE_MAX - 1);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What the files of the Redis catalog share: catalog/redis.c (load and commit),
-// catalog/redis_keys.c (walking over keys), catalog/redis_generation.c
-// (generations), catalog/redis_sweep.c (removing).
+// catalog/redis_witness.c (the witnesses of what is read), catalog/redis_keys.c (walking over keys),
+// catalog/redis_generation.c (generations), catalog/redis_sweep.c (removing).
 //
 // A handle has a fence: a key, and the value that it must have from WATCH to EXEC. Live: "gen" with
 // the generation's number. Next, for reading: "next" with the number. Claimed: "claim" with the
@@ -17,7 +17,8 @@
 
 #define CS_CLAIM_TOKEN_SIZE 33
 
-enum cs_under_way { CS_NOTHING, CS_LOADING, CS_COMMITTING };
+// A commit that changes indexes asks first what they hold.
+enum cs_under_way { CS_NOTHING, CS_LOADING, CS_ASKING, CS_COMMITTING };
 enum cs_stand { CS_ON_LIVE, CS_ON_NEXT, CS_ON_CLAIMED };
 
 struct redis_catalog {
@@ -30,7 +31,12 @@ struct redis_catalog {
     enum cs_under_way under_way;
     bool watching;
     struct cs_position loaded; // the position that is watched
+    bool begun;                // it is there: the generation had a commit
     bool refused;              // a commit from another position than that
+    struct cs_buf position;    // of a commit under way, as it will be stored
+    struct cs_position to;
+    bool failed; // while nobody waited for it, with
+    struct cs_err failure;
     enum cs_stand stand;
     char token[CS_CLAIM_TOKEN_SIZE]; // of this handle's claims
     int64_t lease_ms;
@@ -51,6 +57,7 @@ struct redis_catalog {
     size_t *indexes;
     size_t indexes_len;
     size_t asked_cap;
+    struct cs_witnesses witnesses; // of the same, in this order, then the position's
     struct cs_member *members;
     size_t members_cap;
     size_t piece; // members of a large index that are read at once
@@ -69,14 +76,40 @@ void cs_redis_put_key(struct redis_catalog *c, const char *key); // of the gener
 void cs_redis_put_command(struct redis_catalog *c, const char *name, const char *key);
 void cs_redis_put_slot_key(struct redis_catalog *c, const char *key); // of the partition
 struct cs_bytes cs_redis_reply_bytes(const redisReply *r);
-// What is read is authenticated: DAMAGED where it is not what was written there.
+struct cs_redis_place cs_redis_place_of(const struct redis_catalog *c); // where its commands go
+// What is read is authenticated: DAMAGED where it is not what was written there. Whether a position
+// is the newest is not looked at.
 CS_MUST_USE bool cs_redis_read_position(struct redis_catalog *c, const redisReply *r, struct cs_position *ret,
                                         struct cs_err *err);
 CS_MUST_USE bool cs_redis_read_doc(struct redis_catalog *c, const redisReply *r, const char *key,
-                                   struct cs_bytes *ret, struct cs_err *err);
-// Ends each member in the reply before its mark.
+                                   struct cs_bytes witness, struct cs_bytes *ret, struct cs_err *err);
+// Ends each member in the reply before its mark. *ret_number: what they add to the index' witness.
 CS_MUST_USE bool cs_redis_read_members(struct redis_catalog *c, const redisReply *r, const char *key,
-                                       size_t *ret_n, struct cs_err *err);
+                                       size_t *ret_n, int64_t *ret_number, struct cs_err *err);
+
+// catalog/redis_witness.c
+// Appends one HMGET for each bucket of c->witnesses, which are sorted.
+void cs_redis_put_witnesses(struct redis_catalog *c);
+size_t cs_redis_witness_questions(const struct redis_catalog *c); // how many these are
+// Their answers.
+CS_MUST_USE bool cs_redis_take_witnesses(struct redis_catalog *c, redisReply *const *replies,
+                                         struct cs_err *err);
+
+// All witnesses of a generation, to hold them against all that it has.
+struct cs_all_witnesses;
+CS_MUST_USE bool cs_redis_all_witnesses(struct redis_catalog *c, struct cs_all_witnesses **ret,
+                                        struct cs_err *err);
+void cs_all_witnesses_free(struct cs_all_witnesses *all);
+// The entry of a key, which counts as seen; data NULL: there is none.
+CS_MUST_USE bool cs_all_witnesses_take(struct redis_catalog *c, struct cs_all_witnesses *all, const char *key,
+                                       struct cs_bytes *ret, struct cs_err *err);
+// DAMAGED if there is an entry that was not seen: what it speaks of is gone.
+CS_MUST_USE bool cs_all_witnesses_seen(struct redis_catalog *c, const struct cs_all_witnesses *all,
+                                       struct cs_err *err);
+// One document or index and its entry, of one moment.
+CS_MUST_USE bool cs_redis_read_again(struct redis_catalog *c, const char *key, bool index,
+                                     const redisReply **ret, struct cs_bytes *ret_witness,
+                                     struct cs_err *err);
 
 // catalog/redis_keys.c
 // The generation of a key, from the text after the slot. 0: it belongs to the whole partition.

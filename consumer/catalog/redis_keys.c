@@ -80,7 +80,7 @@ static int compare_keys(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-// All keys of the generation except the position, sorted, each once. *ret_keys point into text.
+// All keys of the generation except the position and the witnesses, sorted, each once. *ret_keys point into text.
 static bool list_keys(struct redis_catalog *c, struct cs_buf *text, const char ***ret_keys, size_t *ret_n,
                       struct cs_err *err) {
     char cursor[CS_SWEEP_CURSOR] = "0";
@@ -98,7 +98,8 @@ static bool list_keys(struct redis_catalog *c, struct cs_buf *text, const char *
     size_t mine = 0;
     for (size_t i = 0; i < n; i++, at += strlen(at) + 1) {
         const char *key = NULL;
-        if (cs_redis_generation_of(at, &key) == c->known[c->partition] && strcmp(key, CS_POSITION_KEY) != 0)
+        if (cs_redis_generation_of(at, &key) == c->known[c->partition] && strcmp(key, CS_POSITION_KEY) != 0 &&
+            strncmp(key, CS_WITNESS_PREFIX, sizeof CS_WITNESS_PREFIX - 1) != 0)
             keys[mine++] = key;
     }
     qsort(keys, mine, sizeof *keys, compare_keys);
@@ -116,6 +117,7 @@ struct walk {
     bool (*index)(void *arg, const char *key, const struct cs_member *members, size_t n);
     void *arg;
     bool stopped;
+    struct cs_all_witnesses *witnesses;
 };
 
 static void put_range(struct redis_catalog *c, const char *key, int64_t first, int64_t last) {
@@ -131,13 +133,22 @@ struct pieces {
     struct cs_region names;
     struct cs_member *members;
     size_t len, cap;
+    int64_t number; // what they add to the index' witness
 };
+
+static void empty(struct pieces *p) {
+    cs_region_reset(&p->names);
+    p->len = 0;
+    p->number = 0;
+}
 
 static bool add_piece(struct redis_catalog *c, const redisReply *r, const char *key, struct pieces *p,
                       struct cs_err *err) {
     size_t n = 0;
-    if (!cs_redis_read_members(c, r, key, &n, err))
+    int64_t number = 0;
+    if (!cs_redis_read_members(c, r, key, &n, &number, err))
         return false;
+    p->number += number;
     if (!CS_GROW(&p->members, &p->cap, p->len + n))
         return cs_err_oom(err);
     for (size_t i = 0; i < n; i++) {
@@ -178,26 +189,67 @@ static bool read_pieces(struct redis_catalog *c, const char *key, struct pieces 
     return true;
 }
 
+// Values are read after the witnesses. A commit may come between: what does not fit is read again,
+// together with its entry.
+static bool walk_doc(struct redis_catalog *c, const redisReply *r, const char *key, struct walk *walk,
+                     bool *ret_again, struct cs_err *err) {
+    struct cs_bytes witness, doc;
+    if (!cs_all_witnesses_take(c, walk->witnesses, key, &witness, err))
+        return false;
+    *ret_again = !cs_redis_read_doc(c, r, key, witness, &doc, err);
+    if (*ret_again &&
+        (err->kind != CS_ERR_DAMAGED || !cs_redis_read_again(c, key, false, &r, &witness, err) ||
+         !cs_redis_read_doc(c, r, key, witness, &doc, err)))
+        return false;
+    if (doc.data)
+        walk->stopped = !walk->doc(walk->arg, key, doc);
+    return true;
+}
+
+static bool is_witnessed(struct redis_catalog *c, struct cs_bytes witness, const char *key, int64_t number,
+                         struct cs_err *err) {
+    int64_t expected = 0;
+    return cs_witness_number(c->partition, key, witness, &expected, err) &&
+           (number == expected || cs_witness_index_differs(c->partition, key, err));
+}
+
+// What a small index has, in c->members.
+static bool check_index(struct redis_catalog *c, struct walk *walk, const char *key, int64_t number,
+                        size_t *ret_n, bool *ret_again, struct cs_err *err) {
+    struct cs_bytes witness;
+    const redisReply *r = NULL;
+    *ret_again = false;
+    if (!cs_all_witnesses_take(c, walk->witnesses, key, &witness, err))
+        return false;
+    if (is_witnessed(c, witness, key, number, err))
+        return true;
+    *ret_again = true;
+    return err->kind == CS_ERR_DAMAGED && cs_redis_read_again(c, key, true, &r, &witness, err) &&
+           cs_redis_read_members(c, r, key, ret_n, &number, err) &&
+           is_witnessed(c, witness, key, number, err);
+}
+
 // An index that changes all the time is finally read at once.
 static bool walk_large(struct redis_catalog *c, const char *key, struct walk *walk, struct cs_err *err) {
     struct pieces p = {.len = 0};
     bool moved = true;
     bool ok = true;
     for (int i = 0; ok && moved && i < PIECES_TRIES; i++) {
-        cs_region_reset(&p.names);
-        p.len = 0;
+        empty(&p);
         ok = read_pieces(c, key, &p, &moved, err);
     }
     redisReply *const *replies = NULL;
     size_t got = 0;
     if (ok && moved && (ok = cs_redis_open(c, err))) {
-        cs_region_reset(&p.names);
-        p.len = 0;
+        empty(&p);
         put_range(c, key, 0, -1);
         ok = cs_redis_ask(c, "read an index", &replies, &got, err) && add_piece(c, replies[0], key, &p, err);
     }
-    if (ok && p.len > 0)
-        walk->stopped = !walk->index(walk->arg, key, p.members, p.len);
+    size_t n = 0;
+    bool again = false;
+    ok = ok && check_index(c, walk, key, p.number, &n, &again, err);
+    if (ok && (again ? n : p.len) > 0)
+        walk->stopped = !walk->index(walk->arg, key, again ? c->members : p.members, again ? n : p.len);
     cs_region_free(&p.names);
     free(p.members);
     return ok;
@@ -234,14 +286,17 @@ static bool walk_some(struct redis_catalog *c, const char *const *keys, size_t n
         const redisReply *r = replies[*ret];
         const char *key = keys[*ret];
         size_t members = 0;
-        struct cs_bytes doc;
-        if (!index[*ret] && !cs_redis_read_doc(c, r, key, &doc, err))
-            return false;
-        if (!index[*ret] && doc.data)
-            walk->stopped = !walk->doc(walk->arg, key, doc);
-        if (!index[*ret])
-            continue;
-        if (!cs_redis_read_members(c, r, key, &members, err))
+        int64_t number = 0;
+        bool again = false;
+        if (!index[*ret]) {
+            if (!walk_doc(c, r, key, walk, &again, err))
+                return false;
+            if (!again)
+                continue;
+            ++*ret;
+            return true; // the other replies are gone
+        }
+        if (!cs_redis_read_members(c, r, key, &members, &number, err))
             return false;
         if (members == c->piece && *ret > 0)
             return true; // a large index is read first in the next call
@@ -249,8 +304,14 @@ static bool walk_some(struct redis_catalog *c, const char *const *keys, size_t n
             *ret = 1;
             return walk_large(c, key, walk, err);
         }
+        if (!check_index(c, walk, key, number, &members, &again, err))
+            return false;
         if (members > 0)
             walk->stopped = !walk->index(walk->arg, key, c->members, members);
+        if (again) { // the other replies are gone
+            ++*ret;
+            return true;
+        }
     }
     return true;
 }
@@ -277,12 +338,15 @@ bool cs_redis_catalog_each(struct cs_catalog *base, int32_t partition,
     cs_buf_init(&text, SIZE_MAX / 2); // a catalog may have any number of keys
     const char **keys = NULL;
     size_t n = 0;
-    if (!slot_is_whole(c, err) || !list_keys(c, &text, &keys, &n, err))
-        return false;
-    bool ok = slot_is_whole(c, err); // and it was whole while they were listed
+    // The slot is whole before and after. The witnesses come first: what they speak of must be among
+    // the keys, if it is still there at the end.
+    bool ok = slot_is_whole(c, err) && cs_redis_all_witnesses(c, &walk.witnesses, err) &&
+              list_keys(c, &text, &keys, &n, err) && slot_is_whole(c, err);
     size_t some = 0;
     for (size_t i = 0; ok && i < n && !walk.stopped; i += some)
         ok = walk_some(c, keys + i, n - i < EACH_AT_ONCE ? n - i : EACH_AT_ONCE, &walk, &some, err);
+    ok = ok && (walk.stopped || cs_all_witnesses_seen(c, walk.witnesses, err));
+    cs_all_witnesses_free(walk.witnesses);
     free(keys);
     return ok;
 }

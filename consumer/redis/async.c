@@ -297,14 +297,13 @@ static void on_reply(redisAsyncContext *ac, void *reply, void *arg) {
     free(p);
 }
 
-bool cs_redis_async_send(struct cs_redis_async *r, const struct cs_buf *command,
-                         void (*fn)(const redisReply *reply, void *arg), void *arg) {
+static bool send_text(struct cs_redis_async *r, const char *command, size_t len,
+                      void (*fn)(const redisReply *reply, void *arg), void *arg) {
     struct pending *p = NULL;
-    if (!cs_redis_async_ready(r) || command->failed || !(p = malloc(sizeof *p)))
+    if (!cs_redis_async_ready(r) || !(p = malloc(sizeof *p)))
         return false;
     *p = (struct pending){.owner = r, .fn = fn, .arg = arg, .since_ms = now_ms()};
-    if (redisAsyncFormattedCommand(r->ac, on_reply, p, (const char *)command->data, command->len) !=
-        REDIS_OK) {
+    if (redisAsyncFormattedCommand(r->ac, on_reply, p, command, len) != REDIS_OK) {
         free(p);
         return false;
     }
@@ -316,7 +315,12 @@ bool cs_redis_async_send(struct cs_redis_async *r, const struct cs_buf *command,
     return true;
 }
 
-// ---- two commands in one
+bool cs_redis_async_send(struct cs_redis_async *r, const struct cs_buf *command,
+                         void (*fn)(const redisReply *reply, void *arg), void *arg) {
+    return !command->failed && send_text(r, (const char *)command->data, command->len, fn, arg);
+}
+
+// ---- several commands in one
 
 struct both {
     void (*fn)(const redisReply *reply, void *arg);
@@ -347,6 +351,28 @@ static bool send_word(struct cs_redis_async *r, const char *word,
     return cs_redis_async_send(r, &command, fn, arg);
 }
 
+// The length of the command at the begin of text, which cs_redis_put and its like wrote.
+static size_t command_len(const char *text) {
+    char *at = NULL;
+    for (unsigned long args = strtoul(text + 1, &at, 10); args > 0; args--) {
+        char *arg = at + 3; // "\r\n$"
+        size_t len = strtoul(arg, &at, 10);
+        at += 2 + len;
+    }
+    return (size_t)(at + 2 - text);
+}
+
+static bool send_each(struct cs_redis_async *r, const struct cs_buf *commands, struct both *b) {
+    for (size_t at = 0; at < commands->len;) {
+        const char *one = (const char *)commands->data + at;
+        size_t len = command_len(one);
+        if (!send_text(r, one, len, on_queued, b))
+            return false;
+        at += len;
+    }
+    return true;
+}
+
 bool cs_redis_async_send_both(struct cs_redis_async *r, const struct cs_buf *command,
                               const struct cs_buf *beside, void (*fn)(const redisReply *reply, void *arg),
                               void *arg) {
@@ -358,7 +384,7 @@ bool cs_redis_async_send_both(struct cs_redis_async *r, const struct cs_buf *com
         free(b);
         return false;
     }
-    if (cs_redis_async_send(r, command, on_queued, b) && cs_redis_async_send(r, beside, on_queued, b) &&
+    if (cs_redis_async_send(r, command, on_queued, b) && send_each(r, beside, b) &&
         send_word(r, "EXEC", on_both, b))
         return true;
     // Out of memory. The commands sent cannot be taken back, and b must outlive them.

@@ -47,7 +47,8 @@ void cs_redis_put_int(struct cs_buf *command, int64_t v);
 CS_MUST_USE bool cs_redis_async_send(struct cs_redis_async *r, const struct cs_buf *command,
                                      void (*fn)(const redisReply *reply, void *arg), void *arg);
 
-// Both in one transaction (MULTI). fn gets the array of their replies, or Redis' first error.
+// All in one transaction (MULTI). beside: one command, or several one after the other. fn gets the
+// array of their replies, or Redis' first error.
 CS_MUST_USE bool cs_redis_async_send_both(struct cs_redis_async *r, const struct cs_buf *command,
                                           const struct cs_buf *beside,
                                           void (*fn)(const redisReply *reply, void *arg), void *arg);

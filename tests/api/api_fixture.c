@@ -79,27 +79,67 @@ struct writer {
     int32_t partition;
 };
 
-void af_set(struct af *f, int32_t partition, const char *key, struct cs_bytes value) {
-    CS_AUTO(cs_buf_clear) struct cs_buf b;
-    uint8_t mark[CS_MARK_LEN];
+// As the catalog does it: a value and its witness.
+static void witness(struct af *f, int32_t partition, const char *command, const char *key, const void *value,
+                    size_t len) {
+    struct cs_place place;
+    char bucket[CS_WITNESS_KEY_SIZE];
     struct cs_err err;
-    cs_buf_init(&b, 1 << 20);
-    assert_true(cs_authentic_mark(f->authentic, partition, key, value, mark, &err));
-    cs_buf_put(&b, value.data, value.len);
-    cs_buf_put(&b, mark, sizeof mark);
-    do_command(f, "SET %s:{%d}:%s %b", AF_NAMESPACE, (int)partition, key, b.data, b.len);
+    assert_true(cs_authentic_place(f->authentic, partition, key, &place, &err));
+    cs_witness_key(bucket, place.bucket);
+    do_command(f, "%s %s:{%d}:%s %b %b", command, AF_NAMESPACE, (int)partition, bucket, place.name,
+               sizeof place.name, value, len);
 }
 
-const char *af_member(struct af *f, int32_t partition, const char *key, const char *member) {
+void af_set(struct af *f, int32_t partition, const char *key, struct cs_bytes value) {
+    CS_AUTO(cs_buf_clear) struct cs_buf b;
+    struct cs_mark mark;
+    struct cs_err err;
+    cs_buf_init(&b, 1 << 20);
+    assert_true(cs_authentic_mark(f->authentic, partition, key, value, &mark, &err));
+    cs_buf_put(&b, value.data, value.len);
+    cs_buf_put(&b, mark.mark, sizeof mark.mark);
+    do_command(f, "SET %s:{%d}:%s %b", AF_NAMESPACE, (int)partition, key, b.data, b.len);
+    witness(f, partition, "HSET", key, mark.witness, sizeof mark.witness);
+}
+
+static const char *member_of(struct af *f, int32_t partition, const char *key, const char *member,
+                             uint64_t *ret_secret) {
     char mark[CS_MEMBER_MARK_SIZE];
     struct cs_err err;
-    assert_true(cs_authentic_member_mark(f->authentic, partition, key, member, mark, &err));
+    assert_true(cs_authentic_member_mark(f->authentic, partition, key, member, mark, ret_secret, &err));
     return fx_text(f->fx, "%s%s", member, mark);
 }
 
 void af_add(struct af *f, int32_t partition, const char *key, const char *member, int64_t score) {
-    do_command(f, "ZADD %s:{%d}:%s %lld %s", AF_NAMESPACE, (int)partition, key, (long long)score,
-               af_member(f, partition, key, member));
+    uint64_t secret = 0;
+    const char *marked = member_of(f, partition, key, member, &secret);
+    const char *share = fx_text(f->fx, "%lld", (long long)cs_witness_share(secret, score));
+    do_command(f, "ZADD %s:{%d}:%s %lld %s", AF_NAMESPACE, (int)partition, key, (long long)score, marked);
+    witness(f, partition, "HINCRBY", key, share, strlen(share));
+}
+
+bool af_remove(struct af *f, int32_t partition, const char *key, const char *member) {
+    uint64_t secret = 0;
+    const char *marked = member_of(f, partition, key, member, &secret);
+    redisReply *r = redisCommand(f->ctx, "ZSCORE %s:{%d}:%s %s", AF_NAMESPACE, (int)partition, key, marked);
+    bool there = r->type == REDIS_REPLY_STRING;
+    int64_t score = there ? strtoll(r->str, NULL, 10) : 0;
+    freeReplyObject(r);
+    if (!there)
+        return false;
+    const char *share = fx_text(f->fx, "%lld", -(long long)cs_witness_share(secret, score));
+    do_command(f, "ZREM %s:{%d}:%s %s", AF_NAMESPACE, (int)partition, key, marked);
+    witness(f, partition, "HINCRBY", key, share, strlen(share));
+    return true;
+}
+
+static void put_sentinels(struct af *f, int32_t partition) {
+    for (unsigned b = 0; b < CS_WITNESS_BUCKETS; b++) {
+        char bucket[CS_WITNESS_KEY_SIZE];
+        cs_witness_key(bucket, b);
+        do_command(f, "HSET %s:{%d}:%s %b 1", AF_NAMESPACE, (int)partition, bucket, "", (size_t)0);
+    }
 }
 
 static bool write_doc(void *arg, const char *key, struct cs_bytes value) {
@@ -123,6 +163,7 @@ void af_commit_partition(struct af *f, int32_t partition) {
     for (size_t i = 0; i < keys->elements; i++)
         do_command(f, "DEL %s", keys->element[i]->str);
     freeReplyObject(keys);
+    put_sentinels(f, partition);
     assert_true(cs_state_each(f->fx->partition[partition].state, write_doc, write_index, &w));
     CS_AUTO(cs_buf_clear) struct cs_buf position;
     cs_buf_init(&position, 1024);

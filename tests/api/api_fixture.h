@@ -19,7 +19,7 @@
 
 #include "api/api.h"
 #include "api/published.h"
-#include "catalog/authentic.h"
+#include "catalog/witness.h"
 #include "fixture.h"
 #include "redis_server.h"
 
@@ -74,8 +74,8 @@ void af_commit_partition(struct af *f, int32_t partition);
 // One document, or one member, as the worker writes it.
 void af_set(struct af *f, int32_t partition, const char *key, struct cs_bytes value);
 void af_add(struct af *f, int32_t partition, const char *key, const char *member, int64_t score);
-// A member as it is stored.
-const char *af_member(struct af *f, int32_t partition, const char *key, const char *member);
+// Takes one away, if it is there.
+bool af_remove(struct af *f, int32_t partition, const char *key, const char *member);
 
 void af_start(struct af *f); // the API with f->settings; waits until it has Redis
 void af_stop(struct af *f);

@@ -225,8 +225,6 @@ static void test_pages_while_changing(void **state) {
     char cursor[1200] = "";
     int removed = 0;
     int32_t acme = fx_partition_of(f->fx, "acme");
-    const char *key = fx_text(f->fx, "%s:{%d}:expiry/acme", AF_NAMESPACE, (int)acme);
-    redisReply *saved = redisCommand(f->ctx, "ZRANGE %s 0 -1 WITHSCORES", key);
     do {
         CS_AUTO(af_answer_clear)
         struct af_answer a = af_get(f, token, "/v1/accounts/acme/certificates?sort=expires&limit=10%s%s",
@@ -244,42 +242,29 @@ static void test_pages_while_changing(void **state) {
         for (size_t k = 1; k <= 2 && n >= k; k++) {
             const json_t *o = json_array_get(items, n - k);
             const char *member = fx_text(f->fx, "%s/c/%s", af_text(o, "name"), af_text(o, "id"));
-            redisReply *r =
-                redisCommand(f->ctx, "ZREM %s %s", key, af_member(f, acme, "expiry/acme", member));
-            removed += (int)r->integer;
-            freeReplyObject(r);
+            removed += af_remove(f, acme, "expiry/acme", member);
         }
     } while (cursor[0]);
     assert_true(removed > 20);
     assert_int_equal(json_object_size(seen), TOTAL);
     json_decref(seen);
-    for (size_t i = 0; i + 1 < saved->elements; i += 2)
-        freeReplyObject(
-            redisCommand(f->ctx, "ZADD %s %s %s", key, saved->element[i + 1]->str, saved->element[i]->str));
-    freeReplyObject(saved);
+    af_commit_partition(f, acme);
 }
 
 // A filter that discards nearly all ends its page early, and the pages together still find all.
 static void test_bounded_work(void **state) {
     (void)state;
     int32_t acme = fx_partition_of(f->fx, "acme");
-    const char *prefix = fx_text(f->fx, "%s:{%d}:", AF_NAMESPACE, (int)acme);
     // Members without a document, as if each were deleted between two questions.
-    for (int i = 0; i < 5000; i++) {
-        const char *member = fx_text(f->fx, "aaa-%05d/c/%s", i, "00000000-0000-4000-8000-000000000000");
-        redisAppendCommand(f->ctx, "ZADD %sview/acme 0 %s", prefix, af_member(f, acme, "view/acme", member));
-    }
-    for (int i = 0; i < 5000; i++) {
-        void *r = NULL;
-        assert_int_equal(redisGetReply(f->ctx, &r), REDIS_OK);
-        freeReplyObject(r);
-    }
+    for (int i = 0; i < 5000; i++)
+        af_add(f, acme, "view/acme",
+               fx_text(f->fx, "aaa-%05d/c/%s", i, "00000000-0000-4000-8000-000000000000"), 0);
     int pages = 0;
     json_t *all = collect(token, "/v1/accounts/acme/certificates?algorithm=sm2", "certificates", &pages);
     assert_int_equal(json_array_size(all), 1);
     assert_true(pages >= 3);
     json_decref(all);
-    af_commit_partition(f, fx_partition_of(f->fx, "acme"));
+    af_commit_partition(f, acme);
 }
 
 static void test_bad_queries(void **state) {

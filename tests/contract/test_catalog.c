@@ -558,7 +558,20 @@ static void test_foreign_type(void **state) {
     struct cs_position to = position(1);
     struct cs_err err;
     bool moved = false;
+    load(f->a, s, &at);
+    cs_state_begin(s);
+    cs_state_add(s, "i", "m", 1);
+    keep(s);
+    assert_true(f->a->ops->commit_begin(f->a, PARTITION, s, &at, &to, &err)); // it asks for "i"
     raw("SET '%s:{%d}:i' text", f->name_space, PARTITION);
+    assert_false(f->a->ops->commit_end(f->a, &moved, &err));
+    assert_int_equal(err.kind, CS_ERR_DAMAGED);
+    assert_non_null(strstr(err.msg, "only in part"));
+    cs_state_free(s);
+    // Where it is seen before, nothing is written.
+    s = new_state();
+    raw("EVAL \"redis.call('flushall') redis.call('set',KEYS[1],'text')\" 1 '%s:{%d}:i'", f->name_space,
+        PARTITION);
     load(f->a, s, &at);
     cs_state_begin(s);
     cs_state_add(s, "i", "m", 1);
@@ -566,14 +579,16 @@ static void test_foreign_type(void **state) {
     assert_true(f->a->ops->commit_begin(f->a, PARTITION, s, &at, &to, &err));
     assert_false(f->a->ops->commit_end(f->a, &moved, &err));
     assert_int_equal(err.kind, CS_ERR_DAMAGED);
-    assert_non_null(strstr(err.msg, "only in part"));
+    cs_state_forget(s);
+    load(f->a, s, &at);
+    assert_int_equal(at.next_offset, 0);
     cs_state_free(s);
 }
 
 // --- what something else did to Redis: it is noticed when it is read
 
-// Two documents of each kind that a key can be of, and an index with two members.
-static void put_everything(struct fixture *f) {
+// Two documents of each kind that a key can be of, and an index with two members. Again: other bytes, and a third member.
+static void put_all(struct fixture *f, bool again) {
     struct cs_state *s = new_state();
     struct cs_position at;
     char key[64];
@@ -584,13 +599,17 @@ static void put_everything(struct fixture *f) {
             bool index = kind >= CS_KIND_SEEN;
             snprintf(key, sizeof key, "%s/%d", cs_kind_text((enum cs_kind)kind), i);
             if (index)
-                cs_state_add(s, key, i ? "b" : "a", 5);
+                cs_state_add(s, key, again ? "c" : i ? "b" : "a", 5);
             else
-                cs_state_put(s, key, text(i ? "{\"n\":1}" : "{\"n\":0}"));
+                cs_state_put(s, key, text(again ? "{\"n\":2}" : i ? "{\"n\":1}" : "{\"n\":0}"));
         }
     keep(s);
-    assert_false(commit_moved(f->a, s, at, position(1)));
+    assert_false(commit_moved(f->a, s, at, position(at.next_offset + 1)));
     cs_state_free(s);
+}
+
+static void put_everything(struct fixture *f) {
+    put_all(f, false);
 }
 
 static void expect_kind(struct fixture *f, const char *key, bool index, enum cs_err_kind want) {
@@ -700,6 +719,158 @@ static void test_damaged_indexes(void **state) {
         }
     raw("SET '%s:{%d}:%s' text", f->name_space, PARTITION, "keys/x");
     expect_kind(f, "keys/x", true, CS_ERR_DAMAGED); // a key of another kind
+}
+
+// One key, damaged in each of these ways, which a mark cannot show. What was there before put_all was called again is at "old/<key>".
+static void expect_witness(struct fixture *f, const char *key, bool index, const char *const *scripts,
+                           size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        tamper(f, key, "", "redis.call('copy',KEYS[1],'kept')");
+        tamper(f, key, "", scripts[i]);
+        expect_damage(f, key, index);
+        tamper(f, key, "", "redis.call('rename','kept',KEYS[1])");
+        expect_kind(f, key, index, 0);
+    }
+}
+
+// Deleted, or an older one put back; put back after it was deleted.
+static void test_gone_and_old_documents(void **state) {
+    static const char *const scripts[] = {
+        "redis.call('del',KEYS[1])",
+        "redis.call('copy','old/'..KEYS[1],KEYS[1],'replace')",
+    };
+    struct fixture *f = *state;
+    char key[64];
+    put_everything(f);
+    raw("EVAL \"for _,k in ipairs(redis.call('keys','*')) do redis.call('copy',k,'old/'..k) end\" 0");
+    put_all(f, true);
+    for (int kind = 0; kind < CS_KIND_SEEN; kind++) {
+        snprintf(key, sizeof key, "%s/0", cs_kind_text((enum cs_kind)kind));
+        expect_witness(f, key, false, scripts, CS_ARRAY_LEN(scripts));
+    }
+    expect_witness(f, "pos", false, scripts, CS_ARRAY_LEN(scripts));
+    struct cs_state *s = new_state();
+    struct cs_position at;
+    load(f->a, s, &at);
+    cs_state_begin(s);
+    cs_state_delete(s, "cert/0");
+    keep(s);
+    assert_false(commit_moved(f->a, s, at, position(3)));
+    expect_kind(f, "cert/0", false, 0);
+    tamper(f, "cert/0", "", scripts[1]);
+    expect_damage(f, "cert/0", false);
+    cs_state_free(s);
+}
+
+// A member deleted, the whole index deleted, its older form put back, a score altered, one member in place of another.
+static void test_gone_and_old_members(void **state) {
+    static const char *const scripts[] = {
+        "redis.call('zpopmin',KEYS[1])",
+        "redis.call('del',KEYS[1])",
+        "redis.call('copy','old/'..KEYS[1],KEYS[1],'replace')",
+        "redis.call('zincrby',KEYS[1],1,redis.call('zrange',KEYS[1],0,0)[1])",
+        "redis.call('zpopmax',KEYS[1]) "
+        "redis.call('zadd',KEYS[1],5,redis.call('zrange','old/'..KEYS[1],1,1)[1])",
+    };
+    struct fixture *f = *state;
+    char key[64];
+    struct cs_position at;
+    struct cs_state *s = new_state();
+    put_everything(f);
+    load(f->a, s, &at);
+    cs_state_begin(s);
+    for (int kind = CS_KIND_SEEN; kind < CS_KIND_COUNT; kind++) {
+        snprintf(key, sizeof key, "%s/0", cs_kind_text((enum cs_kind)kind));
+        cs_state_add(s, key, "gone", 5);
+    }
+    keep(s);
+    assert_false(commit_moved(f->a, s, at, position(2)));
+    raw("EVAL \"for _,k in ipairs(redis.call('keys','*')) do redis.call('copy',k,'old/'..k) end\" 0");
+    cs_state_begin(s);
+    for (int kind = CS_KIND_SEEN; kind < CS_KIND_COUNT; kind++) {
+        snprintf(key, sizeof key, "%s/0", cs_kind_text((enum cs_kind)kind));
+        cs_state_remove(s, key, "gone");
+        cs_state_add(s, key, "a", 5); // as it is
+    }
+    keep(s);
+    load(f->a, s, &at);
+    assert_false(commit_moved(f->a, s, at, position(3)));
+    put_all(f, true);
+    for (int kind = CS_KIND_SEEN; kind < CS_KIND_COUNT; kind++) {
+        snprintf(key, sizeof key, "%s/0", cs_kind_text((enum cs_kind)kind));
+        expect_witness(f, key, true, scripts, CS_ARRAY_LEN(scripts));
+    }
+    cs_state_free(s);
+}
+
+// What a trim takes off, what is added twice, what is removed and was not there: the witness follows.
+static void test_witness_of_changing_indexes(void **state) {
+    struct fixture *f = *state;
+    struct cs_state *s = new_state();
+    struct cs_position at;
+    char name[32];
+    unsigned seed = 5;
+    load(f->a, s, &at);
+    for (int64_t round = 1; round <= 60; round++) {
+        cs_state_begin(s);
+        for (int i = rand_r(&seed) % 40; i >= 0; i--) {
+            snprintf(name, sizeof name, "m%d", rand_r(&seed) % 30);
+            if (rand_r(&seed) % 4)
+                cs_state_add(s, "any", name, rand_r(&seed) % 5);
+            else
+                cs_state_remove(s, "any", name);
+            if (rand_r(&seed) % 10 == 0)
+                cs_state_trim(s, "any", (size_t)rand_r(&seed) % 20);
+            snprintf(name, sizeof name, "%lld", (long long)(round * 100 - i));
+            cs_state_add(s, "trimmed", name, round * 100 - i);
+            cs_state_trim(s, "trimmed", 25);
+        }
+        keep(s);
+        assert_false(commit_moved(f->a, s, at, position(round)));
+        cs_state_forget(s);
+        expect_kind(f, "any", true, 0);
+        expect_kind(f, "trimmed", true, 0);
+        if (round % 3 == 0) // now and then the state knows what it changes
+            (void)cs_state_list(s, "any", &(const struct cs_member *){0}, &(size_t){0});
+        load(f->a, s, &at);
+    }
+    struct dump d = {""};
+    struct cs_err err = {0};
+    assert_true(f->a->ops->each(f->a, PARTITION, dump_doc, dump_index, &d, &err));
+    tamper(f, "trimmed", "", "redis.call('zremrangebyrank',KEYS[1],0,0)");
+    expect_damage(f, "trimmed", true);
+    cs_state_free(s);
+}
+
+// A bucket of witnesses that was lost is never "absent", also where Redis lost what it speaks of.
+static void test_lost_witnesses(void **state) {
+    struct fixture *f = *state;
+    struct cs_err err = {0};
+    struct cs_position at;
+    struct cs_state *s = new_state();
+    put_everything(f);
+    raw("EVAL \"for _,k in ipairs(redis.call('keys','*:witness/*')) do redis.call('hdel',k,'') end\" 0");
+    expect_damage(f, "cert/0", false);
+    expect_damage(f, "cert/nobody", false);
+    raw("EVAL \"for _,k in ipairs(redis.call('keys','*:witness/*')) do redis.call('del',k) end\" 0");
+    expect_damage(f, "cert/0", false);
+    expect_damage(f, "cert/nobody", false);
+    expect_damage(f, "view/nobody", true);
+    assert_false(cs_catalog_load(f->b, PARTITION, s, &at, &err)); // of the position alone
+    assert_int_equal(err.kind, CS_ERR_DAMAGED);
+    // All of it is lost: then it is empty, and made again.
+    raw("FLUSHALL");
+    expect_kind(f, "cert/0", false, 0);
+    put_everything(f);
+    // What is committed over it does not hide it.
+    load(f->a, s, &at);
+    cs_state_begin(s);
+    cs_state_put(s, "cert/0", text("new"));
+    keep(s);
+    raw("EVAL \"for _,k in ipairs(redis.call('keys','*:witness/*')) do redis.call('del',k) end\" 0");
+    assert_false(commit_moved(f->a, s, at, position(2)));
+    expect_damage(f, "cert/0", false);
+    cs_state_free(s);
 }
 
 // The position says how far verdicts were applied, and what "derived" events were counted.
@@ -872,7 +1043,7 @@ static void test_a_load_in_parts(void **state) {
     keep(s);
     assert_false(commit_moved(f->a, s, at, position(1)));
     cs_state_forget(s);
-    cs_catalog_redis_load_bytes(f->a, 400 * (10 + 16) + 1); // with their marks
+    cs_catalog_redis_load_bytes(f->a, 400 * (10 + 10) + 1); // with their marks
     size_t left = DOCS;
     for (int round = 0; left > 0; round++) {
         const struct cs_needed *needed = NULL;
@@ -961,6 +1132,10 @@ int main(void) {
         REDIS(test_damaged_documents),
         REDIS(test_damaged_indexes),
         REDIS(test_damaged_position),
+        REDIS(test_gone_and_old_documents),
+        REDIS(test_gone_and_old_members),
+        REDIS(test_witness_of_changing_indexes),
+        REDIS(test_lost_witnesses),
         REDIS(test_another_key),
         REDIS(test_out_of_memory),
         REDIS(test_killed_connection),
