@@ -22,7 +22,8 @@ static const struct cs_setting rows[] = {
     CS_SETTING_PATH("deployment.root_key", S, root_key, "", CS_SETTING_REQUIRED,
                     "File with the root public key (PEM): the one key that is trusted without the log."),
     CS_SETTING_PATH("deployment.service_key", S, service_key, "", CS_SETTING_REQUIRED,
-                    "File with the service private key (PEM) that signs derived events: mode 0600, or root's and readable for a group of the consumer (0440)."),
+                    "File with the service private key (PEM) that signs derived events: mode 0600, or root's and readable for a group of the consumer (0440). The MACs of "
+                    "the catalogs in Redis follow from it, too: with a new key, all processes must get it at the same time, and each partition makes its catalog again."),
     CS_KAFKA_SETTINGS(S, kafka),
     CS_SETTING_STR("kafka.events_topic", S, events_topic, "cert.events", CS_SETTING_REQUIRED, "Topic of the events."),
     CS_SETTING_STR("kafka.outcomes_topic", S, outcomes_topic, "cert.outcomes", CS_SETTING_REQUIRED, "Topic of the outcomes."),

@@ -90,7 +90,6 @@ CS_MUST_USE bool cs_redis_read_members(struct redis_catalog *c, const redisReply
 // catalog/redis_witness.c
 // Appends one HMGET for each bucket of c->witnesses, which are sorted.
 void cs_redis_put_witnesses(struct redis_catalog *c);
-size_t cs_redis_witness_questions(const struct redis_catalog *c); // how many these are
 // Their answers.
 CS_MUST_USE bool cs_redis_take_witnesses(struct redis_catalog *c, redisReply *const *replies,
                                          struct cs_err *err);

@@ -23,13 +23,6 @@ void cs_redis_put_witnesses(struct redis_catalog *c) {
     }
 }
 
-size_t cs_redis_witness_questions(const struct redis_catalog *c) {
-    size_t n = 0;
-    for (unsigned b = 0; b < CS_WITNESS_BUCKETS; b++)
-        n += cs_witnesses_of(&c->witnesses, b) > 0;
-    return n;
-}
-
 bool cs_redis_take_witnesses(struct redis_catalog *c, redisReply *const *replies, struct cs_err *err) {
     for (unsigned b = 0; b < CS_WITNESS_BUCKETS; b++) {
         size_t n = cs_witnesses_of(&c->witnesses, b);

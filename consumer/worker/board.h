@@ -76,6 +76,7 @@ void cs_board_share(struct cs_board *b, int32_t partition, int64_t share_ms);
 void cs_board_agents(struct cs_board *b, int32_t partition, const struct cs_board_agents *agents);
 // Whoever reads the catalog found it damaged. Not noted where another process has the partition:
 // nobody here could mend it. The catalog was made again: generation 0.
+#define CS_BOARD_ANY_GENERATION INT64_MAX // whichever is live
 void cs_board_damaged(struct cs_board *b, int32_t partition, int64_t generation, const char *what);
 int64_t cs_board_damage(const struct cs_board *b, int32_t partition);
 void cs_board_get(const struct cs_board *b, int32_t partition, struct cs_board_entry *ret);

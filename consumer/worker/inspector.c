@@ -29,6 +29,7 @@ struct cs_inspector {
     int64_t *ends, *least; // by partition, for one answer
     int64_t heard_ms;
     int64_t look_due_ms;
+    int64_t evicted; // as Redis told last; -1: not asked yet
     char told[CS_BOARD_TROUBLES][CS_TROUBLE_TEXT_MAX];
 };
 
@@ -134,10 +135,31 @@ static void look_at_topics(struct cs_inspector *i) {
         set(i, CS_TROUBLE_TOPICS, &err);
 }
 
+// Whoever reads a key that is gone notices it. But nobody may read it for long: all is made again.
+static void look_at_evicted(struct cs_inspector *i, int64_t evicted) {
+    bool more = i->evicted >= 0 && evicted > i->evicted;
+    char what[CS_ERR_MSG_MAX];
+    i->evicted = evicted;
+    if (!more)
+        return;
+    snprintf(
+        what, sizeof what,
+        "Redis threw keys away (evicted_keys is %lld): set maxmemory-policy to noeviction, and maxmemory "
+        "higher; what may be missing is made again",
+        (long long)evicted);
+    cs_log(CS_LOG_ERROR, "Redis threw keys away", "evicted_keys=%lld", (long long)evicted);
+    for (int32_t p = 0; p < i->c->partition_count; p++)
+        cs_board_damaged(i->c->board, p, CS_BOARD_ANY_GENERATION, what);
+}
+
 static void look_at_redis(struct cs_inspector *i) {
     struct cs_err err;
-    bool rights = false;
-    if (cs_preflight_redis(i->c->settings, 1, &rights, &err)) {
+    struct cs_preflight_redis checked;
+    bool ok = cs_preflight_redis(i->c->settings, 1, &checked, &err);
+    bool rights = checked.rights;
+    if (ok || err.kind != CS_ERR_RETRY)
+        look_at_evicted(i, checked.evicted);
+    if (ok) {
         set(i, CS_TROUBLE_REDIS, NULL);
         set(i, CS_TROUBLE_RIGHTS, NULL);
         return;
@@ -193,6 +215,7 @@ static bool sleep_a_tick(struct cs_inspector *i) {
 static void *thread_main(void *arg) {
     struct cs_inspector *i = arg;
     prctl(PR_SET_NAME, "inspector");
+    look_at_redis(i); // from now on, what it throws away is counted
     do {
         look(i);
     } while (sleep_a_tick(i));
@@ -223,6 +246,7 @@ bool cs_inspector_start(const struct cs_consumer *c, struct cs_inspector **ret, 
     pthread_condattr_destroy(&attr);
     CS_AUTO(cs_inspector_free) struct cs_inspector *i = made;
     i->c = c;
+    i->evicted = -1;
     i->heard_ms = now_ms(i); // the start checked everything a moment ago
     i->look_due_ms = i->heard_ms + c->settings->inspect_every_ms;
     i->ends = calloc((size_t)c->partition_count, sizeof *i->ends);

@@ -231,8 +231,9 @@ static bool check_kafka(struct check *c, struct cs_err *err) {
 bool cs_preflight(const struct cs_consumer_settings *s, struct cs_bytes root_spki, struct cs_preflight *ret,
                   struct cs_err *err) {
     struct check c = {.s = s, .deadline_ms = cs_clock_mono_ms(cs_clock_real()) + s->preflight_timeout_ms};
+    struct cs_preflight_redis redis;
     bool ok = cs_crypto_new(&c.crypto, err) && cs_pubkey_new(c.crypto, root_spki, &c.root, err) &&
-              cs_preflight_redis(s, left_ms(&c), NULL, err) && check_kafka(&c, err);
+              cs_preflight_redis(s, left_ms(&c), &redis, err) && check_kafka(&c, err);
     cs_pubkey_free(c.root);
     cs_crypto_free(c.crypto);
     if (ok)

@@ -17,11 +17,14 @@ CS_MUST_USE bool cs_preflight(const struct cs_consumer_settings *s, struct cs_by
                               struct cs_preflight *ret, struct cs_err *err);
 
 // The part about Redis. Every primary must be there, writable, new enough, of the kind that
-// redis.mode says, and must keep what it is given. It must have thrown nothing away, and its user
-// must have all rights that are needed. Waits up to timeout_ms. ret_rights (may be NULL): only a
-// right is missing.
+// redis.mode says, and must keep what it is given. Its user must have all rights that are needed.
+// Waits up to timeout_ms. *ret is set on failure, too.
+struct cs_preflight_redis {
+    bool rights;     // only a right is missing
+    int64_t evicted; // keys that the primaries threw away since they were started, as far as they were asked
+};
 CS_MUST_USE bool cs_preflight_redis(const struct cs_consumer_settings *s, int64_t timeout_ms,
-                                    bool *ret_rights, struct cs_err *err);
+                                    struct cs_preflight_redis *ret, struct cs_err *err);
 
 // What may change later: whether both topics still keep all records, have that many partitions, and
 // begin at offset 0. CONFIG or FATAL if not, RETRY if the brokers do not answer. Settings that

@@ -329,7 +329,7 @@ static void look_at_damage(struct cs_turn *t) {
         if (!damaged || p->damaged_ms || p->state != CS_PARTITION_RUNNING)
             continue;
         cs_board_get(t->x.c->board, p->stand.id, &e);
-        if (damaged != p->stand.generation) {
+        if (damaged != p->stand.generation && damaged != CS_BOARD_ANY_GENERATION) {
             cs_board_damaged(t->x.c->board, p->stand.id, 0, NULL);
             continue;
         }

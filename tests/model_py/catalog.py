@@ -89,7 +89,7 @@ def _ends(summary):
     return min(ends + ([summary["chain_ends_s"]] if summary.get("chain_ends_s") else []))
 
 
-BESIDE = re.compile(r"gen|next|claim|g[0-9]+:.*")  # what is no part of a first generation
+BESIDE = re.compile(r"gen|next|claim|g[0-9]+:.*|witness/.*")  # what is no part of a first generation, or no document or index
 
 
 def live_prefix(client, namespace, partition):
@@ -104,7 +104,7 @@ def _live_keys(client, prefix):
     return sorted(k for k in found if not BESIDE.fullmatch(k[len(prefix):].decode()))
 
 
-MARK = 16  # bytes behind each document, and behind each member "!" with 11 characters (consumer/catalog/authentic.h)
+MARK = 10  # bytes behind each document, and behind each member "!" with 11 characters (consumer/catalog/authentic.h)
 MEMBER_MARK = 12
 
 
