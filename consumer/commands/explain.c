@@ -9,7 +9,7 @@
 #include "certsync/base/grow.h"
 #include "certsync/base/json_write.h"
 #include "certsync/base/text.h"
-#include "commands/operator.h"
+#include "commands/places.h"
 #include "log/find.h"
 
 #define PLACES_MAX     10000 // records about one event or share
@@ -32,7 +32,8 @@ struct place { // a record of the event, or a step of its share
     enum cs_event_type type;
     cs_uuid id;
     cs_account_id account;
-    char *outcome; // JSON; owned; NULL: none yet
+    cs_account_id other; // the other one of a share; "": none
+    char *outcome;       // JSON; owned; NULL: none yet
 };
 
 struct explain {
@@ -46,9 +47,27 @@ struct explain {
     bool json;
     // While the log is replayed up to the event.
     bool told;
+    bool differs;   // its outcome from the published one
+    int64_t judged; // records; 0: all up to it
+    int64_t records;
 };
 
 // --- where it is
+
+static const char *other_account(const struct cs_event *ev) {
+    switch (ev->type) {
+    case CS_EVENT_CERTIFICATE_SHARE:
+        return ev->data.share.to;
+    case CS_EVENT_SHARE_OFFER:
+        return ev->data.offer.owner_account;
+    case CS_EVENT_SHARE_WITHDRAW:
+        return ev->data.withdraw.owner_account;
+    case CS_EVENT_SHARE_ANSWER:
+        return ev->data.answer.recipient;
+    default: // no step of a share
+        return "";
+    }
+}
 
 static bool add_place(struct explain *x, const struct cs_record *r, const struct cs_event *ev,
                       struct cs_err *err) {
@@ -62,6 +81,7 @@ static bool add_place(struct explain *x, const struct cs_record *r, const struct
     p->main = strcmp(ev->id, x->o->event) == 0;
     memcpy(p->id, ev->id, sizeof p->id);
     memcpy(p->account, ev->account, sizeof p->account);
+    snprintf(p->other, sizeof p->other, "%s", other_account(ev));
     return true;
 }
 
@@ -91,19 +111,43 @@ static int by_time(const void *a, const void *b) {
     return p->offset < q->offset ? -1 : p->offset > q->offset;
 }
 
-static bool find_all(struct explain *x, struct cs_err *err) {
+static bool found(void *arg) {
+    const struct explain *x = arg;
+    for (size_t i = 0; i < x->places_len; i++)
+        if (x->places[i].main)
+            return true;
+    return false;
+}
+
+static bool find_rest(struct explain *x, int32_t p, int64_t from, struct cs_err *err) {
+    return cs_places_scan(&x->op, x->op.events, p, from, x->op.event_bounds[p].high, find, x, err);
+}
+
+// What comes of the event lies behind it, in the partition of its account; of a share in those of both
+// accounts. A step of the share may have been read before the record that names the share.
+static bool find_steps(struct explain *x, const struct cs_bounds *read, struct cs_err *err) {
+    const struct place *main = NULL;
+    for (size_t i = 0; i < x->places_len && !main; i++)
+        if (x->places[i].main)
+            main = &x->places[i];
+    if (!main)
+        return true;
+    int32_t here = main->partition;
+    int32_t there = main->other[0] ? cs_partition_of(main->other, x->op.partitions) : here;
+    if (!x->share[0])
+        return find_rest(x, here, read[here].high, err);
     x->places_len = 0;
-    for (int32_t p = 0; p < x->op.partitions; p++)
-        if (!cs_operator_scan(&x->op, x->op.events, p, find, x, err))
-            return false;
-    return true;
+    return find_rest(x, here, read[here].low, err) &&
+           (there == here || find_rest(x, there, read[there].low, err));
 }
 
 static bool find_places(struct explain *x, struct cs_err *err) {
-    if (!find_all(x, err))
-        return false;
-    // Records about the share may come before the record that names the share.
-    if (x->share[0] && !find_all(x, err))
+    struct cs_bounds *read = calloc((size_t)x->op.partitions, sizeof *read);
+    if (!read)
+        return cs_err_oom(err);
+    bool ok = cs_places_near(&x->op, x->o->event, find, found, x, read, err) && find_steps(x, read, err);
+    free(read);
+    if (!ok)
         return false;
     if (x->places_len > 0)
         qsort(x->places, x->places_len, sizeof *x->places, by_time);
@@ -120,11 +164,13 @@ static bool find_places(struct explain *x, struct cs_err *err) {
 
 // --- what was decided
 
-static bool keep_outcome(struct explain *x, const struct cs_record *r, struct cs_err *err) {
+static bool keep_outcome(struct explain *x, const struct cs_record *r, int64_t *ret_offset,
+                         struct cs_err *err) {
     CS_AUTO(cs_outcome_clear) struct cs_outcome o = {0};
     if (!cs_outcome_decode(r->value, &o, err))
         return cs_err_prepend(err, "%s partition %d offset %" PRId64, x->op.outcomes->name, (int)r->partition,
                               r->offset);
+    *ret_offset = o.offset;
     for (size_t i = 0; i < x->places_len; i++) {
         struct place *p = &x->places[i];
         if (p->partition != o.partition || p->offset != o.offset || p->outcome)
@@ -137,28 +183,44 @@ static bool keep_outcome(struct explain *x, const struct cs_record *r, struct cs
     return true;
 }
 
-static bool in_question(const struct explain *x, const struct cs_record *r) {
-    for (size_t i = 0; i < x->places_len; i++)
-        if (cs_bytes_find(r->value, x->places[i].id))
+// Reads outcomes until those of later records come. Number n is of offset n - 1 or a later one. *ret_before:
+// the first that was read is of no later record than the place's, so its outcome cannot come before.
+static bool read_outcomes(struct explain *x, const struct place *p, struct cs_chain *chain, bool *ret_before,
+                          struct cs_err *err) {
+    bool end = false;
+    *ret_before = chain->last == 0;
+    for (bool first = true; !p->outcome; first = false) {
+        struct cs_record r;
+        int64_t offset = 0;
+        if (!cs_operator_published(&x->op, p->partition, chain, &r, &end, err))
+            return false;
+        if (end || chain->last - 1 > p->offset)
             return true;
-    return false;
+        // An outcome tells the event only where its record was read so far.
+        if (!keep_outcome(x, &r, &offset, err))
+            return false;
+        *ret_before |= first && offset <= p->offset;
+    }
+    return true;
+}
+
+// An outcome is at its event's offset, as long as nobody but the consumer wrote there, and each once.
+static bool find_outcome(struct explain *x, const struct place *p, struct cs_err *err) {
+    struct cs_chain chain;
+    bool before = false;
+    if (p->outcome)
+        return true;
+    if (!cs_places_published(&x->op, p->partition, p->offset, &chain, err) ||
+        !read_outcomes(x, p, &chain, &before, err))
+        return false;
+    chain = (struct cs_chain){0};
+    return p->outcome || before || read_outcomes(x, p, &chain, &before, err);
 }
 
 static bool find_outcomes(struct explain *x, struct cs_err *err) {
-    for (int32_t p = 0; p < x->op.partitions; p++) {
-        bool wanted = false;
-        for (size_t i = 0; i < x->places_len; i++)
-            wanted |= x->places[i].partition == p;
-        bool end = !wanted;
-        struct cs_chain chain = {0};
-        while (!end) {
-            struct cs_record r;
-            if (!cs_operator_published(&x->op, p, &chain, &r, &end, err))
-                return false;
-            if (!end && in_question(x, &r) && !keep_outcome(x, &r, err))
-                return false;
-        }
-    }
+    for (size_t i = 0; i < x->places_len; i++)
+        if (!find_outcome(x, &x->places[i], err))
+            return false;
     return true;
 }
 
@@ -223,8 +285,7 @@ static const struct cs_rule_info *rule_of(enum cs_code code, enum cs_event_type 
 
 static void put_verdict(struct explain *x, const struct cs_record *r, const struct cs_replayed *mine) {
     enum cs_code code = mine->outcome.code;
-    const struct cs_event *ev = mine->prepared->event;
-    const struct cs_rule_info *rule = code ? rule_of(code, ev->type) : NULL;
+    const struct cs_rule_info *rule = code ? rule_of(code, x->main->type) : NULL;
     CS_AUTO(cs_buf_clear) struct cs_buf types;
     cs_buf_init(&types, RULE_TYPES_MAX);
     if (rule)
@@ -239,9 +300,7 @@ static void put_verdict(struct explain *x, const struct cs_record *r, const stru
         if (rule)
             cs_buf_printf(&x->b, "rule     %s (%s; ruleset %d)\n", rule->sentence, (const char *)types.data,
                           (int)rule->since);
-        if (x->main->outcome &&
-            (strlen(x->main->outcome) != mine->outcome_json.len ||
-             memcmp(x->main->outcome, mine->outcome_json.data, mine->outcome_json.len) != 0))
+        if (x->differs)
             cs_buf_puts(&x->b,
                         "         THE PUBLISHED OUTCOME IS ANOTHER ONE; see: certsync-consumer verify\n");
         put_text(x, "outcome  ", mine->outcome_json);
@@ -338,11 +397,19 @@ static void put_derived(struct explain *x, const struct cs_replayed *mine) {
 // Judges the record itself. Nothing after it matters.
 static bool take(void *arg, const struct cs_record *r, const struct cs_replayed *mine, struct cs_err *err) {
     struct explain *x = arg;
-    (void)err;
+    // What is refused before its content counts (it has no signature) was not decoded by the judge.
+    CS_AUTO(cs_event_free) struct cs_event *ev = NULL;
     if (r->offset != x->main->offset)
         return true;
+    if (!cs_event_decode(r->value, &ev, err))
+        return false;
     x->told = true;
+    x->differs =
+        x->main->outcome && (strlen(x->main->outcome) != mine->outcome_json.len ||
+                             memcmp(x->main->outcome, mine->outcome_json.data, mine->outcome_json.len) != 0);
+    cs_buf_reset(&x->b); // a walk may begin again
     if (x->json) {
+        cs_json_begin(&x->b, '{');
         cs_put_record_json(&x->b, "record", r);
     } else {
         char time[CS_TIME_MS_TEXT_SIZE];
@@ -351,7 +418,7 @@ static bool take(void *arg, const struct cs_record *r, const struct cs_replayed 
                       cs_event_type_name(x->main->type), (int)r->partition, r->offset, time);
         cs_put_record_text(&x->b, "         ", r);
     }
-    put_signer(x, mine->prepared->event);
+    put_signer(x, ev);
     put_verdict(x, r, mine);
     if (x->json) {
         cs_json_name(&x->b, "changes");
@@ -409,6 +476,49 @@ static void put_places(struct explain *x) {
         cs_json_end(&x->b, ']');
 }
 
+static void put_judged(struct explain *x) {
+    if (x->json && x->judged > 0)
+        cs_json_int(&x->b, "judged", x->judged);
+    else if (x->judged > 0)
+        cs_buf_printf(&x->b,
+                      "judged   %" PRId64 " of the %" PRId64
+                      " records up to it: those that its account's catalog rests on\n",
+                      x->judged, x->records);
+}
+
+static struct cs_moment up_to_it(const struct explain *x) {
+    return (struct cs_moment){.given = true, .partition = -1, .offset = x->main->offset + 1};
+}
+
+static bool judge_all(struct explain *x, struct cs_err *err) {
+    struct cs_moment until = up_to_it(x);
+    x->told = false;
+    x->judged = 0;
+    return cs_operator_walk(&x->op, x->main->partition, &until, take, x, err);
+}
+
+// What its account's catalog rests on is enough. Whether it was, the published outcome tells: what comes
+// out must be the same. Otherwise all is judged.
+static bool judge_account(struct explain *x, struct cs_err *err) {
+    CS_AUTO(cs_outcome_clear) struct cs_outcome published = {0};
+    struct cs_moment until = up_to_it(x);
+    struct cs_err ignored;
+    const char *outcome = x->main->outcome;
+    if (!outcome || !cs_outcome_decode((struct cs_bytes){(const uint8_t *)outcome, strlen(outcome)},
+                                       &published, &ignored))
+        return true;
+    struct cs_account_walk walk = {.account = x->main->account,
+                                   .partition = x->main->partition,
+                                   .until = &until,
+                                   .published = &published,
+                                   .fn = take,
+                                   .arg = x};
+    bool ok = cs_places_walk(&x->op, &walk, err);
+    x->judged = walk.judged;
+    x->records = walk.records;
+    return ok;
+}
+
 static bool do_explain(struct explain *x, const struct cs_cli *cli, struct cs_err *err) {
     const char *id = x->o->event;
     if (!cs_uuid_valid(id, strlen(id)))
@@ -419,14 +529,12 @@ static bool do_explain(struct explain *x, const struct cs_cli *cli, struct cs_er
     if (!find_places(x, err) || !find_outcomes(x, err))
         return false;
     cs_progress_end(&x->op.progress);
-    struct cs_moment until = {.given = true, .partition = -1, .offset = x->main->offset + 1};
-    cs_progress_start(&x->op.progress, cli->screen, "judging what came before it", x->main->offset + 1);
-    if (x->json)
-        cs_json_begin(&x->b, '{');
-    if (!cs_operator_walk(&x->op, x->main->partition, &until, take, x, err))
+    cs_progress_start(&x->op.progress, cli->screen, "judging what came before it", 0);
+    if (!judge_account(x, err) || ((!x->told || x->differs) && !judge_all(x, err)))
         return false;
     if (!x->told)
         return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "the record is not there any more");
+    put_judged(x);
     put_places(x);
     if (x->json)
         cs_json_end(&x->b, '}');
@@ -452,9 +560,9 @@ static int run_explain(const struct cs_cli *cli) {
 const struct cs_command cs_cmd_explain = {
     .name = "explain",
     .summary = "Explain one event: record, signer, verdict, rule, changes, and the way of a share",
-    .description = "Finds the event's record in cert.events and its outcome in cert.outcomes, judges the "
-                   "partition again in memory up "
-                   "to it, and says: the record; who signed it, as trusted or enrolled then; the verdict "
+    .description = "Finds the event's record in cert.events, by the time in its id, and its outcome in "
+                   "cert.outcomes; judges again in memory what its account's catalog rests on, up to it, "
+                   "and says: the record; who signed it, as trusted or enrolled then; the verdict "
                    "with its rule; what it "
                    "changed and emitted. For a share, or a step of one, all steps at both accounts.",
     .opts = opts,

@@ -229,17 +229,21 @@ bool cs_moment_before(const struct cs_moment *m, const struct cs_record *r) {
     return m->offset >= 0 ? r->offset >= m->offset : r->timestamp_ms > m->time_ms;
 }
 
+bool cs_operator_deleted(const struct cs_operator *op, int32_t partition, struct cs_err *err) {
+    return cs_err_set(
+        err, CS_ERR_FATAL, CS_CODE_NONE,
+        "%s partition %d begins at offset %lld: records were deleted, and without them nothing can be "
+        "judged again",
+        op->events->name, (int)partition, (long long)op->event_bounds[partition].low);
+}
+
 bool cs_operator_walk(struct cs_operator *op, int32_t partition, const struct cs_moment *until, cs_walk_fn fn,
                       void *arg, struct cs_err *err) {
     struct cs_log *log = op->events;
     bool end = partition >= log->partitions;
     cs_replay_begin(op->replay, partition);
     if (op->event_bounds[partition].low > 0)
-        return cs_err_set(
-            err, CS_ERR_FATAL, CS_CODE_NONE,
-            "%s partition %d begins at offset %lld: records were deleted, and without them nothing can be "
-            "judged again",
-            log->name, (int)partition, (long long)op->event_bounds[partition].low);
+        return cs_operator_deleted(op, partition, err);
     if (!end && !log->ops->start(log, partition, 0, op->event_bounds[partition].high, err))
         return false;
     while (!end) {
@@ -250,22 +254,6 @@ bool cs_operator_walk(struct cs_operator *op, int32_t partition, const struct cs
         if (end || cs_moment_before(until, &r))
             break;
         if (!cs_replay_record(op->replay, &r, &mine, err) || !fn(arg, &r, &mine, err))
-            return false;
-        cs_progress_step(&op->progress);
-    }
-    return true;
-}
-
-bool cs_operator_scan(struct cs_operator *op, struct cs_log *log, int32_t partition,
-                      bool (*fn)(void *arg, const struct cs_record *r, struct cs_err *err), void *arg,
-                      struct cs_err *err) {
-    const struct cs_bounds *bounds = log == op->events ? op->event_bounds : op->outcome_bounds;
-    bool end = partition >= log->partitions;
-    if (!end && !log->ops->start(log, partition, bounds[partition].low, bounds[partition].high, err))
-        return false;
-    while (!end) {
-        struct cs_record r;
-        if (!log->ops->next(log, &r, &end, err) || (!end && !fn(arg, &r, err)))
             return false;
         cs_progress_step(&op->progress);
     }

@@ -100,10 +100,8 @@ typedef bool (*cs_walk_fn)(void *arg, const struct cs_record *r, const struct cs
                            struct cs_err *err);
 CS_MUST_USE bool cs_operator_walk(struct cs_operator *op, int32_t partition, const struct cs_moment *until,
                                   cs_walk_fn fn, void *arg, struct cs_err *err);
-// Records of a log as they are, within the bounds that cs_operator_open found.
-CS_MUST_USE bool cs_operator_scan(struct cs_operator *op, struct cs_log *log, int32_t partition,
-                                  bool (*fn)(void *arg, const struct cs_record *r, struct cs_err *err),
-                                  void *arg, struct cs_err *err);
+// "… begins at offset …: records were deleted": FATAL. Always false.
+bool cs_operator_deleted(const struct cs_operator *op, int32_t partition, struct cs_err *err);
 // The published outcomes of a partition that count (outcome_chain.h), one number after the other.
 // *ret_end is true after the last. A wrong hash is ignored. FATAL if a number does not follow:
 // `verify` says more. Begins with the partition if chain->last is 0.

@@ -3,12 +3,16 @@
 // rejected: which events were refused, and why, from cert.outcomes, with the records themselves.
 #include <inttypes.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "certsync/base/json_write.h"
 #include "certsync/base/text.h"
-#include "commands/operator.h"
+#include "commands/places.h"
 #include "log/find.h"
+
+#define CLOCKS_MS  600000 // brokers' clocks differ by less
+#define LOOK_EVERY 256    // outcomes: whether the time that was asked for is over
 
 struct rejected_options {
     struct cs_operator_options log;
@@ -208,6 +212,39 @@ static bool take(struct rejected *j, const struct cs_record *r, struct cs_err *e
     return true;
 }
 
+// Outcomes come in the order of their records, so their times rise, too, but for brokers' clocks.
+static bool is_later(const struct rejected *j, const struct cs_record *r) {
+    CS_AUTO(cs_outcome_clear) struct cs_outcome o = {0};
+    struct cs_err ignored;
+    return cs_outcome_decode(r->value, &o, &ignored) && o.time_ms > j->until.time_ms + CLOCKS_MS;
+}
+
+static bool list_partition(struct rejected *j, int32_t p, int64_t from, struct cs_err *err) {
+    bool end = false;
+    if (!cs_places_published(&j->op, p, from, &j->chain, err))
+        return false;
+    for (int64_t i = 0; !end; i++) {
+        struct cs_record r;
+        if (!cs_operator_published(&j->op, p, &j->chain, &r, &end, err) || (!end && !take(j, &r, err)))
+            return false;
+        end = end || (j->until.given && i % LOOK_EVERY == 0 && is_later(j, &r));
+    }
+    return true;
+}
+
+// An outcome comes after its record, so none of interest comes before the first record of that time.
+static bool list_all(struct rejected *j, struct cs_err *err) {
+    struct cs_bounds *places = calloc((size_t)j->op.partitions, sizeof *places);
+    bool known = false;
+    bool ok = places || cs_err_oom(err);
+    ok = ok && (!j->since.given || cs_places_of_time(&j->op, j->op.outcomes, j->since.time_ms - CLOCKS_MS,
+                                                     INT64_MAX, places, &known, err));
+    for (int32_t p = 0; ok && p < j->op.partitions; p++)
+        ok = list_partition(j, p, places[p].low, err);
+    free(places);
+    return ok;
+}
+
 static bool do_rejected(struct rejected *j, const struct cs_cli *cli, struct cs_err *err) {
     const struct rejected_options *o = j->o;
     if ((o->code && !check_code(o->code, err)) || (o->account && !check_account(o->account, err)))
@@ -222,16 +259,7 @@ static bool do_rejected(struct rejected *j, const struct cs_cli *cli, struct cs_
     if (j->since.given)
         j->since.time_ms -= 999; // from the begin of the second
     cs_operator_begin_list(&j->op, "rejected");
-    for (int32_t p = 0; p < j->op.partitions; p++) {
-        bool end = false;
-        j->chain.last = 0;
-        while (!end) {
-            struct cs_record r;
-            if (!cs_operator_published(&j->op, p, &j->chain, &r, &end, err) || (!end && !take(j, &r, err)))
-                return false;
-        }
-    }
-    return true;
+    return list_all(j, err);
 }
 
 static int run_rejected(const struct cs_cli *cli) {

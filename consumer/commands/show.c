@@ -6,7 +6,7 @@
 
 #include "certsync/base/json_write.h"
 #include "certsync/base/text.h"
-#include "commands/operator.h"
+#include "commands/places.h"
 #include "log/find.h"
 
 struct show_options {
@@ -39,11 +39,9 @@ struct show {
     bool json;
 };
 
+// Only the catalog at the end counts.
 static bool take(void *arg, const struct cs_record *r, const struct cs_replayed *mine, struct cs_err *err) {
-    struct show *s = arg;
-    (void)mine, (void)err;
-    s->last_offset = r->offset;
-    s->last_ms = r->timestamp_ms;
+    (void)arg, (void)r, (void)mine, (void)err;
     return true;
 }
 
@@ -251,7 +249,13 @@ static bool do_show(struct show *s, const struct cs_cli *cli, struct cs_err *err
                           (int)s->partition);
     cs_progress_start(&s->op.progress, cli->screen, "show",
                       s->op.event_bounds[s->partition].high - s->op.event_bounds[s->partition].low);
-    return cs_operator_walk(&s->op, s->partition, &s->at, take, s, err) && put_all(s, err);
+    struct cs_account_walk walk = {
+        .account = account, .partition = s->partition, .until = &s->at, .fn = take, .arg = s};
+    if (!cs_places_walk(&s->op, &walk, err))
+        return false;
+    s->last_offset = walk.last_offset;
+    s->last_ms = walk.last_ms;
+    return put_all(s, err);
 }
 
 static int run_show(const struct cs_cli *cli) {
@@ -270,7 +274,8 @@ static int run_show(const struct cs_cli *cli) {
 const struct cs_command cs_cmd_show = {
     .name = "show",
     .summary = "Show an account's catalog as it stood at a moment",
-    .description = "Judges the records of the account's partition again in memory, up to the moment, and "
+    .description = "Judges the records that the account's catalog rests on again in memory, up to the "
+                   "moment, and "
                    "shows what the account's "
                    "catalog was: certificates, what was shared in, shares, signing requests and keys.",
     .examples = "certsync-consumer show acme --at 2026-11-23T12:00:00Z\n"

@@ -346,7 +346,8 @@ static void export_free(struct cs_log *l) {
 
 bool cs_export_log(const struct cs_export *x, struct cs_crypto *crypto, enum cs_export_part part,
                    struct cs_log **ret, struct cs_err *err) {
-    static const struct cs_log_ops ops = {export_bounds, export_start, export_next, export_free};
+    static const struct cs_log_ops ops = {
+        .bounds = export_bounds, .start = export_start, .next = export_next, .free = export_free};
     struct export_log *e = calloc(1, sizeof *e);
     if (!e)
         return cs_err_oom(err);

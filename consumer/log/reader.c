@@ -52,9 +52,14 @@ static void kafka_free(struct cs_log *l) {
     free(k);
 }
 
+static bool kafka_at_time(struct cs_log *l, int64_t time_ms, int64_t *ret, struct cs_err *err) {
+    struct kafka_log *k = (struct kafka_log *)l;
+    return cs_topic_kafka_at_time(k->topic, l->partitions, time_ms, BROKER_TIMEOUT_MS, ret, err);
+}
+
 bool cs_log_open_kafka(const struct cs_kafka_settings *kafka, const char *topic, struct cs_log **ret,
                        struct cs_err *err) {
-    static const struct cs_log_ops ops = {kafka_bounds, kafka_start, kafka_next, kafka_free};
+    static const struct cs_log_ops ops = {kafka_bounds, kafka_start, kafka_next, kafka_free, kafka_at_time};
     struct kafka_log *k = calloc(1, sizeof *k);
     if (!k)
         return cs_err_oom(err);

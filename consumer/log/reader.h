@@ -22,6 +22,9 @@ struct cs_log_ops {
     // The next one, borrowed until the next call; *ret_end true (and no record) after the last.
     bool (*next)(struct cs_log *l, struct cs_record *ret, bool *ret_end, struct cs_err *err);
     void (*free)(struct cs_log *l);
+    // For each partition, the first offset whose record has this time or a later one: where the log's
+    // end is, if none has. NULL: this log cannot tell.
+    bool (*at_time)(struct cs_log *l, int64_t time_ms, int64_t *ret, struct cs_err *err);
 };
 struct cs_log { // first member of each implementation
     const struct cs_log_ops *ops;

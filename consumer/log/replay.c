@@ -2,6 +2,7 @@
 #include "log/replay.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "certsync/runtime/clock.h"
 
@@ -83,6 +84,11 @@ bool cs_replay_record(struct cs_replay *r, const struct cs_record *record, struc
         .derived = r->apply.derived,
     };
     return true;
+}
+
+void cs_replay_number(struct cs_replay *r, int64_t n, const uint8_t prev_sha256[32]) {
+    r->position.outcomes = n - 1;
+    memcpy(r->position.chain_sha256, prev_sha256, 32);
 }
 
 struct cs_bytes cs_replay_derived_json(const struct cs_replay *r, const struct cs_applied_derived *d) {

@@ -34,6 +34,9 @@ struct cs_replayed {
 // FATAL, or CONFIG for a ruleset that this release does not know.
 CS_MUST_USE bool cs_replay_record(struct cs_replay *r, const struct cs_record *record,
                                   struct cs_replayed *ret, struct cs_err *err);
+// The next record's outcome has this number, and this hash of the one before it. For a replay of some
+// records only.
+void cs_replay_number(struct cs_replay *r, int64_t n, const uint8_t prev_sha256[32]);
 struct cs_bytes cs_replay_derived_json(const struct cs_replay *r, const struct cs_applied_derived *d);
 
 struct cs_state *cs_replay_state(struct cs_replay *r);

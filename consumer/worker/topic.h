@@ -54,6 +54,10 @@ CS_MUST_USE bool cs_topic_kafka_new(const struct cs_topic_options *options, stru
 // How many partitions it has; waits for brokers.
 CS_MUST_USE bool cs_topic_kafka_partitions(struct cs_topic *t, int64_t timeout_ms, int32_t *ret,
                                            struct cs_err *err);
+// For each partition the first offset whose record has this time or a later one, by the broker's
+// index; the end where none has.
+CS_MUST_USE bool cs_topic_kafka_at_time(struct cs_topic *t, int32_t partitions, int64_t time_ms,
+                                        int timeout_ms, int64_t *ret, struct cs_err *err);
 // The broker's time of one record of any topic; waits for it.
 CS_MUST_USE bool cs_topic_kafka_time(struct cs_topic *t, const char *name, int32_t partition, int64_t offset,
                                      int timeout_ms, int64_t *ret_ms, struct cs_err *err);

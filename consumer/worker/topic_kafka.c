@@ -198,3 +198,28 @@ bool cs_topic_kafka_time(struct cs_topic *base, const char *name, int32_t partit
     rd_kafka_topic_destroy(rkt);
     return found;
 }
+
+bool cs_topic_kafka_at_time(struct cs_topic *base, int32_t partitions, int64_t time_ms, int timeout_ms,
+                            int64_t *ret, struct cs_err *err) {
+    struct kafka_topic *t = (struct kafka_topic *)base;
+    rd_kafka_topic_partition_list_t *places = rd_kafka_topic_partition_list_new(partitions);
+    if (!places)
+        return cs_err_oom(err);
+    for (int32_t p = 0; p < partitions; p++)
+        rd_kafka_topic_partition_list_add(places, base->name, p)->offset = time_ms;
+    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(t->rk, places, timeout_ms);
+    for (int i = 0; !code && i < places->cnt; i++) {
+        const rd_kafka_topic_partition_t *place = &places->elems[i];
+        code = place->err;
+        ret[place->partition] = place->offset;
+    }
+    rd_kafka_topic_partition_list_destroy(places);
+    if (code)
+        return cs_kafka_err(err, code, "looking for a time in %s", base->name);
+    for (int32_t p = 0; p < partitions; p++) {
+        int64_t low = 0;
+        if (ret[p] < 0 && !kafka_bounds(base, p, timeout_ms, &low, &ret[p], err))
+            return false;
+    }
+    return true;
+}

@@ -215,6 +215,17 @@ void cs_uuid_v7(int64_t time_ms, const uint8_t random[10], cs_uuid ret) {
     uuid_text(b, ret);
 }
 
+bool cs_uuid_time_ms(const char *uuid, int64_t *ret) {
+    int64_t ms = 0;
+    if (!cs_uuid_valid(uuid, strlen(uuid)) || uuid[14] != '7')
+        return false;
+    for (size_t i = 0; i < 13; i++)
+        if (i != 8)
+            ms = ms << 4 | cs_hex_value(uuid[i]);
+    *ret = ms;
+    return true;
+}
+
 void cs_uuid_v8(const uint8_t hash[16], cs_uuid ret) {
     uint8_t b[16];
     memcpy(b, hash, 16);

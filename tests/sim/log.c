@@ -144,7 +144,8 @@ static void log_free(struct cs_log *l) {
 }
 
 struct cs_log *sim_log_open(struct sim *s, enum cs_publish_topic topic) {
-    static const struct cs_log_ops ops = {log_bounds, log_start, log_next, log_free};
+    static const struct cs_log_ops ops = {
+        .bounds = log_bounds, .start = log_start, .next = log_next, .free = log_free};
     struct log *l = calloc(1, sizeof *l);
     l->base = (struct cs_log){&ops, topic == CS_PUBLISH_EVENTS ? "cert.events" : "cert.outcomes", PARTITIONS};
     l->s = s;

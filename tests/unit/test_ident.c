@@ -149,8 +149,13 @@ static void uuids_are_made_as_rfc_9562_says(void **state) {
     // RFC 9562 appendix B.2: the first 16 bytes of a SHA-256.
     const uint8_t hash[16] = {0x5c, 0x14, 0x6b, 0x14, 0x3c, 0x52, 0x4a, 0xfd,
                               0x93, 0x8a, 0x37, 0x5d, 0x0d, 0xf1, 0xfb, 0xf6};
+    int64_t time_ms = 0;
+    assert_true(cs_uuid_time_ms(id, &time_ms));
+    assert_int_equal(time_ms, INT64_C(0x017F22E279B0));
     cs_uuid_v8(hash, id);
     assert_string_equal(id, "5c146b14-3c52-8afd-938a-375d0df1fbf6");
+    assert_false(cs_uuid_time_ms(id, &time_ms)); // a hash tells no time
+    assert_false(cs_uuid_time_ms("", &time_ms));
 }
 
 static void murmur2_as_kafka(void **state) {

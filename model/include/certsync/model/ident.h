@@ -54,6 +54,8 @@ bool cs_pattern_matches(const char *pattern, const char *name);
 
 // UUIDv7 (RFC 9562 section 5.7) from a Unix time and 10 random bytes, both given by the caller.
 void cs_uuid_v7(int64_t time_ms, const uint8_t random[10], cs_uuid ret);
+// The time in a UUIDv7. False for any other.
+bool cs_uuid_time_ms(const char *uuid, int64_t *ret);
 // UUIDv8 (RFC 9562 section 5.8) from the first 16 bytes of a hash: the ids of derived events.
 void cs_uuid_v8(const uint8_t hash[16], cs_uuid ret);
 
