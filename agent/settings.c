@@ -12,7 +12,8 @@
 // clang-format off
 static const struct cs_setting rows[] = {
     CS_SETTING_STR("deployment.id", S, deployment, "", 0,
-                   "Id of the deployment, as certsync-consumer init was given."),
+                   "Name of the deployment, as certsync-consumer init was given; or the id of its log, as init told it (prod_1a2b3c4d), "
+                   "where the host cannot ask the API, or must work with no other log."),
     CS_KAFKA_SETTINGS(S, kafka),
     CS_SETTING_STR("kafka.events_topic", S, events_topic, "cert.events", CS_SETTING_REQUIRED,
                    "Topic that events are published to."),
@@ -69,11 +70,13 @@ static const struct cs_settings_group groups[] = {
 
 static bool check(const void *values, struct cs_err *err) {
     const S *s = values;
-    if (s->deployment[0] && !cs_deployment_valid(s->deployment, strlen(s->deployment)))
-        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
-                          "deployment.id: \"%s\" is not a deployment id: lower-case letters, digits, '.' and "
-                          "'-', at most %d",
-                          cs_quoted(s->deployment), CS_DEPLOYMENT_MAX);
+    size_t len = strlen(s->deployment);
+    if (len > 0 && !cs_deployment_valid(s->deployment, len) && !cs_log_id_valid(s->deployment, len))
+        return cs_err_set(
+            err, CS_ERR_CONFIG, CS_CODE_NONE,
+            "deployment.id: \"%s\" is not a deployment's name: lower-case letters, digits, '.' and "
+            "'-', at most %d; nor a log's id, which has '_' and 8 hex digits after that",
+            cs_quoted(s->deployment), CS_DEPLOYMENT_MAX);
     if (s->account[0] && !cs_account_valid(s->account, strlen(s->account)))
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "agent.account: \"%s\" is not an account id: lower-case letters, digits, '.', '_' "

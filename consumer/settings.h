@@ -53,10 +53,6 @@ struct cs_consumer_settings {
 extern const struct cs_settings_table cs_consumer_settings_table;
 // In the place of deployment.service_key for operators' commands that need none.
 #define CS_SERVICE_KEY_UNSET "(not set)"
-// What tells this deployment's log from others.
-static inline const char *cs_settings_log_id(const struct cs_consumer_settings *s) {
-    return s->deployment;
-}
 // How Redis is reached; borrows from s. CONFIG: what is wrong with redis.url, redis.mode or
 // redis.sentinel_master.
 CS_MUST_USE bool cs_settings_redis(const struct cs_consumer_settings *s, struct cs_redis_access *ret,

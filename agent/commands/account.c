@@ -92,7 +92,7 @@ static int run(const struct cs_cli *cli, enum cs_event_type type, const char *ve
     if (!change.has_site && !change.has_owner && !change.has_verified && !change.has_certificates &&
         !change.has_shares && !change.has_incomplete_chain)
         return cs_cli_usage_error(cli, "nothing to change was given");
-    if (!cs_session_open(cli, CS_NEED_KEY, &s, &err))
+    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_LOG, &s, &err))
         return cs_report_failure(cli, &err);
     struct cs_compose compose = cs_session_compose(&s);
     compose.account = o->account;

@@ -86,7 +86,7 @@ static int run_enroll(const struct cs_cli *cli) {
     int code = cs_rights_read(cli, &o->rights, "the right enroll belongs to join tokens only", &can);
     if (code != CS_EXIT_OK)
         return code;
-    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT, &s, &err))
+    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT | CS_NEED_LOG, &s, &err))
         return cs_report_failure(cli, &err);
     return enroll(&s, o, can);
 }
@@ -138,7 +138,7 @@ static int run_revoke(const struct cs_cli *cli) {
             cs_quoted(o->kid), CS_KID_LEN);
     if (o->reason && strlen(o->reason) > CS_NAME_MAX)
         return cs_cli_usage_error(cli, "--reason is longer than %d", CS_NAME_MAX);
-    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT, &s, &err))
+    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT | CS_NEED_LOG, &s, &err))
         return cs_report_failure(cli, &err);
     struct cs_compose compose = cs_session_compose(&s);
     struct cs_composed *event;

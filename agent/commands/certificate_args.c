@@ -95,7 +95,7 @@ int cs_certificate_submit(const struct cs_cli *cli, const struct cs_certificate_
     CS_AUTO(cs_session_close) struct cs_session s = {0};
     unsigned custodian = a->csr ? 0 : CS_NEED_CUSTODIAN;
     CS_AUTO(files_clear) struct files files = {0};
-    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT | custodian, &s, &err))
+    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT | custodian | CS_NEED_LOG, &s, &err))
         return cs_report_failure(cli, &err);
     struct cs_upload_source src = {
         .type = source == CS_SOURCE_UPLOADED ? CS_EVENT_CERTIFICATE_UPLOAD : CS_EVENT_CERTIFICATE_ISSUE,

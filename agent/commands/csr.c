@@ -114,7 +114,7 @@ static int run_create(const struct cs_cli *cli) {
     CS_AUTO(cs_privkey_free) struct cs_privkey *key = NULL;
     struct cs_csr *csr;
     struct cs_composed *event;
-    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT | CS_NEED_CUSTODIAN, &s, &err) ||
+    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT | CS_NEED_CUSTODIAN | CS_NEED_LOG, &s, &err) ||
         !make_request(&s, o, &key, &csr, &err))
         return cs_report_failure(cli, &err);
     struct cs_compose compose = cs_session_compose(&s);
@@ -155,7 +155,7 @@ static int run_add(const struct cs_cli *cli) {
     struct cs_composed *event;
     if (strcmp(o->csr_file, "-") == 0 && strcmp(o->key_file, "-") == 0)
         return cs_cli_usage_error(cli, "\"-\" (standard input) can be only one of the files");
-    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT | CS_NEED_CUSTODIAN, &s, &err) ||
+    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT | CS_NEED_CUSTODIAN | CS_NEED_LOG, &s, &err) ||
         !cs_input_read(o->csr_file, CS_INPUT_STDIN, &csr, &err) ||
         !cs_input_read(o->key_file, CS_INPUT_STDIN, &key, &err))
         return cs_report_failure(cli, &err);
@@ -301,7 +301,7 @@ static int run_delete(const struct cs_cli *cli) {
     CS_AUTO(cs_session_close) struct cs_session s = {0};
     cs_uuid id;
     struct cs_composed *event;
-    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT, &s, &err))
+    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT | CS_NEED_LOG, &s, &err))
         return cs_report_failure(cli, &err);
     if (!csr_id(&s, o->name, id, &err))
         return cs_report_api_failure(cli, &err);

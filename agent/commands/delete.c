@@ -128,7 +128,7 @@ static int run(const struct cs_cli *cli) {
         return cs_cli_usage_error(cli, "--from: \"%s\" is not an account id", cs_quoted(o->from));
     if (o->from && o->cascade)
         return cs_cli_usage_error(cli, "--cascade is for own certificates, not with --from");
-    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT, &s, &err))
+    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT | CS_NEED_LOG, &s, &err))
         return cs_report_failure(cli, &err);
     cs_uuid id;
     if (!cs_session_certificate_id(&s, o->name, o->from, id, &err))

@@ -12,6 +12,7 @@
 #include "commands/agent_commands.h"
 #include "commands/submit.h"
 #include "event/hostkey.h"
+#include "event/known_log.h"
 #include "event/token.h"
 #include "spool/drain.h"
 
@@ -105,14 +106,25 @@ static bool read_token(const struct cs_cli *cli, const struct join *o, struct cs
     return ok;
 }
 
+// The settings, and what this host knows, must agree with the token.
+static bool same_log(const struct cs_session *s, const char *token, struct cs_err *err) {
+    if (s->deployment[0] && !cs_log_id_is_of(token, s->deployment))
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "the token is for log %s, the settings say deployment %s", token, s->deployment);
+    return !s->log_id[0] || strcmp(s->log_id, token) == 0 ||
+           cs_err_set(
+               err, CS_ERR_CONFIG, CS_CODE_NONE,
+               "the token is for log %s, but this host works with log %s: if the topics were made anew, say "
+               "id = %s under [deployment] in the settings; if not, ask for a token of this log",
+               token, s->log_id, token);
+}
+
 // The settings must agree with the token.
 static bool adopt(struct joining *j, struct cs_err *err) {
     struct cs_session *s = j->session;
     const struct cs_agent_settings *set = s->settings;
-    if (set->deployment[0] && strcmp(set->deployment, j->token.deployment) != 0)
-        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
-                          "the token is for the deployment %s, the settings say %s", j->token.deployment,
-                          set->deployment);
+    if (!cs_known_log_recall(s, j->token.log_id, err) || !same_log(s, j->token.log_id, err))
+        return false;
     if (set->account[0] && strcmp(set->account, j->token.account) != 0)
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "the token is for the account %s, the settings say %s", j->token.account,
@@ -123,12 +135,15 @@ static bool adopt(struct joining *j, struct cs_err *err) {
     if (j->token.expires_s > 0 && cs_clock_wall_ms(s->clock) / 1000 >= j->token.expires_s)
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "the token has expired; ask for a new one");
     char *pem;
-    s->deployment = j->token.deployment;
+    memcpy(s->log_id, j->token.log_id, sizeof s->log_id);
     s->account = j->token.account;
     if (!cs_hostkey_public(s->crypto, j->token.key, &pem, s->kid, err))
         return false;
     free(pem);
     s->key = CS_TAKE(j->token.key);
+    if (!cs_known_log_meet(s, err))
+        return false;
+    cs_known_log_keep(s);
     return true;
 }
 

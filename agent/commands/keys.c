@@ -74,9 +74,9 @@ static bool check_key(const struct check *c, const json_t *part, const struct cs
     if (!parse_role(cs_member_text(part, "role"), &role))
         return cs_err_set(err, CS_ERR_REJECT, CS_CODE_KEY_MALFORMED, "the role \"%s\" is not known",
                           cs_told(cs_member_text(part, "role")));
-    struct cs_seal_context ctx = {c->session->deployment, c->session->account,
+    struct cs_seal_context ctx = {c->session->log_id, c->session->account,
                                   cs_member_text(part, "key_subject"), role, leaf->spki_sha256};
-    struct cs_pop_fields fields = {.deployment = c->session->deployment,
+    struct cs_pop_fields fields = {.log_id = c->session->log_id,
                                    .account = c->session->account,
                                    .kid = c->session->kid,
                                    .event_id = "",
@@ -196,7 +196,7 @@ static int run(const struct cs_cli *cli) {
     CS_AUTO(cs_privkey_free) struct cs_privkey *custodian = NULL;
     if (!o->name == !o->all)
         return cs_cli_usage_error(cli, "give a certificate, or --all");
-    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT, &s, &err) ||
+    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT | CS_NEED_LOG, &s, &err) ||
         !read_custodian(&s, o->custodian_key, &custodian, &err))
         return cs_report_failure(cli, &err);
     CS_AUTO(cs_table_free)

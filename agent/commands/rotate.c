@@ -131,7 +131,7 @@ static int run(const struct cs_cli *cli) {
     struct cs_err err;
     CS_AUTO(cs_session_close) struct cs_session s = {0};
     CS_AUTO(rotating_clear) struct rotating r = {.session = &s};
-    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT, &s, &err))
+    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT | CS_NEED_LOG, &s, &err))
         return cs_report_failure(cli, &err);
     if (s.globals->dry_run || s.globals->no_wait)
         return cs_cli_usage_error(

@@ -1,12 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <poll.h>
+
 #include "certsync/runtime/log.h"
+#include "certsync/runtime/loop.h"
 #include "commands/agent_commands.h"
 #include "daemon/daemon.h"
+
+#define CONTACT_PAUSE_MS 2000
+
+// A host that was never in contact with its log waits for the API.
+static bool open_session(const struct cs_cli *cli, struct cs_session *ret, struct cs_err *err) {
+    for (bool told = false; !cs_session_open(cli, CS_DAEMON_NEEDS, ret, err); told = true) {
+        if (err->kind != CS_ERR_RETRY)
+            return false;
+        if (!told)
+            cs_log_err(CS_LOG_WARN, "it is tried again", err, "pause_ms=%d", CONTACT_PAUSE_MS);
+        cs_session_close(ret);
+        cs_notify("EXTEND_TIMEOUT_USEC=30000000\nSTATUS=Starting: the API does not answer");
+        poll(NULL, 0, CONTACT_PAUSE_MS);
+    }
+    return true;
+}
 
 static int run(const struct cs_cli *cli) {
     struct cs_err err;
     struct cs_session s = {0};
-    if (!cs_session_open(cli, CS_DAEMON_NEEDS, &s, &err)) {
+    if (!open_session(cli, &s, &err)) {
         cs_session_close(&s);
         return cs_report_failure(cli, &err);
     }

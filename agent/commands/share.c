@@ -27,7 +27,7 @@ static int run(const struct cs_cli *cli, enum cs_event_type type, const char *ve
     CS_AUTO(cs_session_close) struct cs_session s = {0};
     if (!cs_account_valid(o->to, strlen(o->to)))
         return cs_cli_usage_error(cli, "--to: \"%s\" is not an account id", cs_quoted(o->to));
-    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT, &s, &err))
+    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT | CS_NEED_LOG, &s, &err))
         return cs_report_failure(cli, &err);
     if (type == CS_EVENT_CERTIFICATE_SHARE && strcmp(o->to, s.account) == 0) {
         cs_err_reject(&err, CS_CODE_SHARE_SELF);

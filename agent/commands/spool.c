@@ -185,7 +185,7 @@ static int run_flush(const struct cs_cli *cli) {
     CS_AUTO(cs_session_close) struct cs_session s = {0};
     CS_AUTO(cs_spool_free) struct cs_spool *spool = NULL;
     CS_AUTO(cs_publisher_free) struct cs_publisher *publisher = NULL;
-    if (!cs_session_open(cli, CS_NEED_KEY, &s, &err) || !cs_session_spool(&s, &spool, &err) ||
+    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_LOG, &s, &err) || !cs_session_spool(&s, &spool, &err) ||
         !cs_publisher_kafka(&s.settings->kafka, s.settings->events_topic, "certsync", &publisher, &err))
         return cs_report_failure(cli, &err);
     json_decref(cs_submit_earlier(&s, spool, 0));

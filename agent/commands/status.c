@@ -84,9 +84,9 @@ static json_int_t number_of(const json_t *o, const char *name) {
 
 static void print_agent(FILE *out, const json_t *status, enum agent_state state) {
     static const char *const texts[] = {"not running", "HANGS", "running"};
-    fprintf(out, "%-13s %s (%s, account %s, key %s)\n", "agent", texts[state],
-            cs_member_text(status, "version"), cs_member_text(status, "account"),
-            cs_member_text(status, "kid"));
+    fprintf(out, "%-13s %s (%s, log %s, account %s, key %s)\n", "agent", texts[state],
+            cs_member_text(status, "version"), cs_member_text(status, "log"),
+            cs_member_text(status, "account"), cs_member_text(status, "kid"));
     if (state != RUNNING)
         fprintf(out, "%-13s what follows was so at %s\n", "", cs_member_text(status, "written"));
     if (state == HANGING)
@@ -216,7 +216,8 @@ const struct cs_command cs_cmd_status = {
         "foreign owner, a key without a certificate, a certificate that has expired or whose chain has, was "
         "refused, or is "
         "older than the "
-        "catalog's), Kafka or the API that does not answer, a spool that takes nothing, settings that were "
+        "catalog's), Kafka or the API that does not answer, an API of another log (then nothing is sent), a "
+        "spool that takes nothing, settings that were "
         "not read "
         "again, or an agent that hangs; 3 it does not run.",
     .examples = "certsync status\ncertsync status --json\n",

@@ -136,7 +136,7 @@ static int make(struct cs_session *s, const struct token *o, unsigned can, FILE 
     CS_AUTO(cs_join_token_clear) struct cs_join_token t = {.can = can};
     char text[CS_JOIN_TOKEN_MAX];
     struct cs_composed *event;
-    snprintf(t.deployment, sizeof t.deployment, "%s", s->deployment);
+    memcpy(t.log_id, s->log_id, sizeof t.log_id);
     snprintf(t.account, sizeof t.account, "%s", s->account);
     snprintf(t.names, sizeof t.names, "%s", o->rights.names);
     t.expires_s = (cs_clock_wall_ms(s->clock) + o->expires_ms) / 1000;
@@ -177,7 +177,7 @@ static int run(const struct cs_cli *cli) {
     // Only the token goes to standard output.
     struct cs_cli quiet = *cli;
     quiet.out = cli->err;
-    if (!cs_session_open(&quiet, CS_NEED_KEY | CS_NEED_ACCOUNT, &s, &err))
+    if (!cs_session_open(&quiet, CS_NEED_KEY | CS_NEED_ACCOUNT | CS_NEED_LOG, &s, &err))
         return cs_report_failure(cli, &err);
     return make(&s, o, can, cli->out);
 }

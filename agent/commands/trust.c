@@ -60,7 +60,7 @@ static int run_add(const struct cs_cli *cli) {
     struct cs_composed *event;
     if (o->label && strlen(o->label) > CS_NAME_MAX)
         return cs_cli_usage_error(cli, "--label is longer than %d", CS_NAME_MAX);
-    if (!cs_session_open(cli, CS_NEED_KEY, &s, &err))
+    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_LOG, &s, &err))
         return cs_report_failure(cli, &err);
     struct cs_compose compose = cs_session_compose(&s);
     compose.account = "";
@@ -80,7 +80,7 @@ static int run_remove(const struct cs_cli *cli) {
         return cs_cli_usage_error(
             cli, "\"%s\" is not a key id: %d hexadecimal digits, as certsync key id FILE prints",
             cs_quoted(o->kid), CS_KID_LEN);
-    if (!cs_session_open(cli, CS_NEED_KEY, &s, &err))
+    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_LOG, &s, &err))
         return cs_report_failure(cli, &err);
     struct cs_compose compose = cs_session_compose(&s);
     compose.account = "";

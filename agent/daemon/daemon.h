@@ -22,7 +22,7 @@ CS_MUST_USE bool cs_daemon_running(const struct cs_session *s, bool *ret_running
 // of the lock, never to a process that a file names: others may write to such files. False if
 // nobody was told.
 CS_MUST_USE bool cs_daemon_reload(const struct cs_session *s);
-#define CS_DAEMON_NEEDS (CS_NEED_KEY | CS_NEED_ACCOUNT | CS_NEED_CUSTODIAN | CS_ENDLESS)
+#define CS_DAEMON_NEEDS (CS_NEED_KEY | CS_NEED_ACCOUNT | CS_NEED_CUSTODIAN | CS_NEED_LOG | CS_ENDLESS)
 
 // Runs until it is told to end. Returns the exit code. Takes the open session.
 int cs_daemon_run(const struct cs_cli *cli, struct cs_session *session);

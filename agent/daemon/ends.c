@@ -319,12 +319,32 @@ static void on_replayed(void *arg, int64_t watermark, size_t n) {
     post(p);
 }
 
+static void take_log(struct cs_engine *e, const struct posted *p) {
+    memcpy(e->session.foreign_log, p->error, sizeof e->session.foreign_log);
+    cs_sender_hold(e->sender, p->error);
+    e->changed = true;
+    if (p->error[0])
+        cs_log(CS_LOG_ERROR, "the API serves another log; nothing is sent", "log=%s why=%s",
+               e->session.log_id, p->error);
+    else
+        cs_log(CS_LOG_INFO, "the API serves the known log again", "log=%s", e->session.log_id);
+}
+
+static void on_log(void *arg, const char *why) {
+    struct posted *p = make(arg, 0, take_log);
+    if (!p)
+        return;
+    snprintf(p->error, sizeof p->error, "%s", why);
+    post(p);
+}
+
 const struct cs_settler_hooks engine_settler_hooks = {
     .on_ends = on_ends,
     .on_entries = on_entries,
     .on_listed = on_listed,
     .on_answer = on_answer,
     .on_replayed = on_replayed,
+    .on_log = on_log,
 };
 
 // --- what an earlier run left in the spool
@@ -374,6 +394,8 @@ bool engine_read_spool(struct cs_engine *e, struct cs_err *err) {
             continue; // published, and nobody will report its outcome
         switch (cs_spool_load(e->spool, e->session.crypto, items[i].seq, &entry, err)) {
         case CS_SPOOL_LOADED:
+            if (strcmp(entry.event->log_id, e->session.log_id) != 0)
+                break; // for a log of before: what it was for is to be registered in this one
             if (entry.event->type == CS_EVENT_AGENT_HEARTBEAT)
                 e->beat_seq = entry.event->seq;
             ok = take_spooled(e, entry.event, err);

@@ -149,6 +149,8 @@ json_t *engine_attention(const struct cs_engine *e) {
         put(all, "settings", text);
     }
     put_threads(e, all);
+    if (e->session.foreign_log[0])
+        put(all, "log", e->session.foreign_log);
     put_link(&e->last_kafka, "kafka", all);
     if (e->settler)
         put_link(&e->last_api, "api", all);

@@ -18,7 +18,10 @@
 bool cs_daemon_path(const struct cs_session *s, enum cs_daemon_file file, char *out, size_t size,
                     struct cs_err *err) {
     static const char *const endings[] = {"register", "status", "lock"};
-    int n = snprintf(out, size, "%s/agent.%s.%s", s->settings->spool, s->account, endings[file]);
+    // What is registered in one log says nothing of another.
+    bool of_log = file == CS_DAEMON_REGISTER;
+    int n = snprintf(out, size, "%s/agent.%s.%s%s%s", s->settings->spool, s->account, of_log ? s->log_id : "",
+                     of_log ? "." : "", endings[file]);
     return n < (int)size ? true
                          : cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                                       "agent.spool: %s: the path is too long", s->settings->spool);

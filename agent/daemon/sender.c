@@ -29,6 +29,7 @@ struct cs_sender {
     // Under the wakeup's lock:
     bool ended;
     struct cs_link link;
+    char held[CS_ERR_MSG_MAX]; // why nothing may be published
 };
 
 void cs_link_set(struct cs_link *l, const struct cs_err *err, int64_t now_ms, const char *what) {
@@ -68,6 +69,13 @@ static bool anything_new(struct cs_spool *spool, struct cs_err *err) {
     return found;
 }
 
+static bool held(struct cs_sender *s) {
+    pthread_mutex_lock(&s->wakeup.lock);
+    bool yes = s->held[0];
+    pthread_mutex_unlock(&s->wakeup.lock);
+    return yes;
+}
+
 static void run(struct cs_sender *s, struct cs_spool *spool, struct cs_publisher *publisher) {
     struct cs_drain d = {.spool = spool,
                          .crypto = s->session.crypto,
@@ -80,7 +88,7 @@ static void run(struct cs_sender *s, struct cs_spool *spool, struct cs_publisher
         size_t before = d.published;
         bool failed = false;
         cs_liveness_beat(&s->liveness, patience);
-        if (anything_new(spool, &err)) {
+        if (!held(s) && anything_new(spool, &err)) {
             failed = !cs_drain_run(&d, 0, cs_clock_mono_ms(d.clock) + patience, &err);
             busy_since_ms = !d.busy ? 0 : busy_since_ms ? busy_since_ms : cs_clock_mono_ms(d.clock);
             // A command that is publishing tells nothing about Kafka, unless it never ends.
@@ -104,7 +112,8 @@ static void run(struct cs_sender *s, struct cs_spool *spool, struct cs_publisher
     struct cs_err err;
     cs_liveness_rest(&s->liveness); // the end has its own deadline
     cs_sender_link(s, &link);
-    if ((link.ok || !link.tried) && !cs_drain_run(&d, 0, cs_clock_mono_ms(d.clock) + TRY_MS, &err))
+    if (!held(s) && (link.ok || !link.tried) &&
+        !cs_drain_run(&d, 0, cs_clock_mono_ms(d.clock) + TRY_MS, &err))
         cs_log_err(CS_LOG_WARN, "not all could be published; it stays in the spool", &err, "spool=%s",
                    cs_spool_path(spool));
 }
@@ -137,6 +146,7 @@ bool cs_sender_new(const struct cs_session *session, const struct cs_sender_hook
     s->session.client = NULL;
     s->session.crypto = NULL;
     s->hooks = *hooks;
+    memcpy(s->held, session->foreign_log, sizeof s->held);
     cs_wakeup_init(&s->wakeup);
     bool ok = cs_crypto_new(&s->session.crypto, err);
     s->started = ok && cs_thread_new(&s->thread, thread_main, s, err);
@@ -149,6 +159,13 @@ bool cs_sender_new(const struct cs_session *session, const struct cs_sender_hook
 }
 
 void cs_sender_wake(struct cs_sender *s) {
+    cs_wakeup_signal(&s->wakeup);
+}
+
+void cs_sender_hold(struct cs_sender *s, const char *why) {
+    pthread_mutex_lock(&s->wakeup.lock);
+    snprintf(s->held, sizeof s->held, "%s", why);
+    pthread_mutex_unlock(&s->wakeup.lock);
     cs_wakeup_signal(&s->wakeup);
 }
 

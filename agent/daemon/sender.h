@@ -27,6 +27,8 @@ struct cs_sender_hooks {
 CS_MUST_USE bool cs_sender_new(const struct cs_session *session, const struct cs_sender_hooks *hooks,
                                struct cs_sender **ret, struct cs_err *err);
 void cs_sender_wake(struct cs_sender *s); // something is in the spool
+// Nothing is published while there is a reason ("": there is none).
+void cs_sender_hold(struct cs_sender *s, const char *why);
 void cs_sender_link(struct cs_sender *s, struct cs_link *ret);
 // Asks it to end. It publishes what there is, once, if the brokers are there.
 void cs_sender_stop(struct cs_sender *s);

@@ -36,8 +36,9 @@ struct cs_settler {
     struct cs_spool *spool;
     pthread_t thread;
     bool started;
-    size_t cursor; // where the next pass over open events begins
-    int64_t idle;  // passes without an answer
+    size_t cursor;  // where the next pass over open events begins
+    int64_t idle;   // passes without an answer
+    int64_t met_ms; // monotonic: when the API was last asked which log it serves
     struct cs_wakeup wakeup;
     struct cs_liveness liveness;
     // Under the wakeup's lock:
@@ -276,12 +277,38 @@ static void told(struct cs_settler *t, const struct cs_err *err) {
     pthread_mutex_unlock(&t->wakeup.lock);
 }
 
+// Each minute, also where there is nothing else to ask: another log is noticed before more is sent.
+static bool meet(struct cs_settler *t, struct cs_err *err) {
+    json_t *answer;
+    int64_t now = cs_clock_mono_ms(t->session.clock);
+    CS_AUTO(cs_buf_clear) struct cs_buf path;
+    cs_buf_init(&path, 64);
+    if (t->met_ms > 0 && now < t->met_ms + NOTHING_MS)
+        return true;
+    cs_buf_puts(&path, "/v1/log");
+    if (!get(t, &path, &answer, err))
+        return err->kind == CS_ERR_REJECT;
+    json_decref(answer);
+    t->met_ms = now;
+    return true;
+}
+
+static void tell_log(struct cs_settler *t, const struct cs_err *err) {
+    const struct cs_client *c = t->session.client;
+    bool foreign = c && cs_client_foreign_log(c), same = c && cs_client_same_log(c);
+    if (t->session.foreign_log[0] ? !same : !foreign)
+        return;
+    snprintf(t->session.foreign_log, sizeof t->session.foreign_log, "%s", foreign ? err->msg : "");
+    t->hooks.on_log(t->hooks.arg, t->session.foreign_log);
+}
+
 static void run(struct cs_settler *t) {
     int64_t failing = PAUSE_MS, pause;
     for (bool go_on = true; go_on;) {
         struct cs_err err;
-        bool ok = work(t, &err);
+        bool ok = work(t, &err) && meet(t, &err);
         ok = settle(t, &pause, ok ? &err : &(struct cs_err){0}) && ok;
+        tell_log(t, &err);
         bool asked = !ok || t->session.client;
         if (asked)
             told(t, ok ? NULL : &err);

@@ -39,6 +39,9 @@ struct cs_settler_hooks {
     void (*on_answer)(void *arg, const char *name, const struct cs_catalog_entry *entry);
     // Another host used this host's numbers: n events were signed again above the watermark.
     void (*on_replayed)(void *arg, int64_t watermark, size_t n);
+    // The API serves another log than this host works with: why nothing may be sent. "": it is the
+    // same again.
+    void (*on_log)(void *arg, const char *why);
     void *arg;
 };
 struct cs_settler;

@@ -172,6 +172,7 @@ static json_t *status_of(struct cs_engine *e, size_t *ret_unsent) {
     json_t *o = json_object();
     json_object_set_new(o, "version", json_string(CERTSYNC_VERSION));
     json_object_set_new(o, "pid", json_integer(getpid()));
+    json_object_set_new(o, "log", json_string(e->session.log_id));
     json_object_set_new(o, "account", json_string(e->session.account));
     json_object_set_new(o, "kid", json_string(e->session.kid));
     json_object_set_new(o, "started", time_of(e->started_ms));

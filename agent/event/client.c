@@ -4,9 +4,11 @@
 #include <curl/curl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "certsync/base/json_write.h"
 #include "certsync/base/text.h"
+#include "certsync/model/ident.h"
 #include "certsync/model/sign.h"
 #include "certsync/runtime/mask.h"
 
@@ -26,6 +28,8 @@ struct cs_client {
     struct cs_buf answer;
     long status;
     char code[64];
+    cs_log_id log; // that the last answer named
+    bool foreign_log, same_log;
     char curl_error[CURL_ERROR_SIZE];
 };
 
@@ -115,6 +119,25 @@ static size_t on_data(char *data, size_t size, size_t n, void *arg) {
     return c->answer.failed ? 0 : size * n;
 }
 
+// "Certsync-Log: ID"; a form that is none is ignored.
+static size_t on_header(char *data, size_t size, size_t n, void *arg) {
+    static const char name[] = CS_LOG_HEADER ":";
+    struct cs_client *c = arg;
+    size_t len = size * n, at = sizeof name - 1;
+    if (len <= at || strncasecmp(data, name, at) != 0)
+        return len;
+    while (at < len && data[at] == ' ')
+        at++;
+    size_t end = len;
+    while (end > at && strchr(" \r\n", data[end - 1]))
+        end--;
+    if (cs_log_id_valid(data + at, end - at)) {
+        memset(c->log, 0, sizeof c->log);
+        memcpy(c->log, data + at, end - at);
+    }
+    return len;
+}
+
 bool cs_client_new(const struct cs_client_options *options, struct cs_client **ret, struct cs_err *err) {
     if (!options->url[0])
         return cs_err_set(
@@ -147,6 +170,18 @@ void cs_client_free(struct cs_client *c) {
     free(c);
 }
 
+bool cs_client_foreign_log(const struct cs_client *c) {
+    return c->foreign_log;
+}
+
+bool cs_client_same_log(const struct cs_client *c) {
+    return c->same_log;
+}
+
+void cs_client_set_timeout(struct cs_client *c, int64_t timeout_ms) {
+    c->o.timeout_ms = timeout_ms;
+}
+
 int cs_client_status(const struct cs_client *c) {
     return (int)c->status;
 }
@@ -170,6 +205,7 @@ static CURLcode transfer(struct cs_client *c, const char *url, const char *autho
         return CURLE_OUT_OF_MEMORY;
     cs_buf_reset(&c->answer);
     c->curl_error[0] = '\0';
+    c->log[0] = '\0';
     curl_easy_reset(c->curl); // keeps the connections
     curl_easy_setopt(c->curl, CURLOPT_URL, url);
     curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, headers);
@@ -182,6 +218,8 @@ static CURLcode transfer(struct cs_client *c, const char *url, const char *autho
     curl_easy_setopt(c->curl, CURLOPT_ERRORBUFFER, c->curl_error);
     curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, on_data);
     curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, c);
+    curl_easy_setopt(c->curl, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(c->curl, CURLOPT_HEADERDATA, c);
     curl_easy_setopt(c->curl, CURLOPT_TCP_NODELAY, 1L);
     if (c->o.ca[0])
         curl_easy_setopt(c->curl, CURLOPT_CAINFO, c->o.ca);
@@ -218,6 +256,21 @@ static bool transport_error(const struct cs_client *c, CURLcode code, struct cs_
     }
 }
 
+// What it says is of no use, and what is sent would come to where nobody takes it.
+static bool same_log(struct cs_client *c, struct cs_err *err) {
+    if (!c->log[0])
+        return true;
+    c->same_log = strcmp(c->log, c->o.log_id) == 0;
+    c->foreign_log = c->o.log_id[0] && !c->same_log;
+    return !c->foreign_log ||
+           cs_err_set(
+               err, CS_ERR_CONFIG, CS_CODE_NONE,
+               "the API at %s serves log %s, but this host works with log %s, so nothing is sent: if api.url "
+               "leads to another cluster, correct it; if the topics were made anew, say id = %s under "
+               "[deployment] in the settings, and have this host's key enrolled again",
+               c->url, c->log, c->o.log_id, c->log);
+}
+
 static bool get_once(struct cs_client *c, const char *path, int64_t wait_ms, struct cs_err *err) {
     c->status = 0;
     c->code[0] = '\0';
@@ -231,7 +284,7 @@ static bool get_once(struct cs_client *c, const char *path, int64_t wait_ms, str
     if (!cs_buf_ok(&url, err) || !cs_buf_ok(&header, err))
         return false;
     CURLcode code = transfer(c, (const char *)url.data, (const char *)header.data, wait_ms);
-    return code == CURLE_OK ? true : transport_error(c, code, err);
+    return code == CURLE_OK ? same_log(c, err) : transport_error(c, code, err);
 }
 
 // A problem (RFC 9457): our code if it has one, and its detail.

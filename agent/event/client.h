@@ -21,6 +21,7 @@ struct cs_client_options {
     const char *ca;  // file; "" the system's
     int64_t timeout_ms;
     const char *deployment;
+    const char *log_id;  // the one that this host works with; "": not known yet
     const char *account; // "" for keys of the trust
     const char *kid;
     const struct cs_privkey *key;
@@ -40,6 +41,8 @@ CS_DEFINE_AUTO(struct cs_client, cs_client_free)
 // longer than the timeout the answer may take. *ret is a JSON object (json_decref).
 CS_MUST_USE bool cs_client_get(struct cs_client *c, const char *path, int64_t wait_ms, json_t **ret,
                                struct cs_err *err);
+// How long each later request may take, in the place of options' timeout_ms.
+void cs_client_set_timeout(struct cs_client *c, int64_t timeout_ms);
 // of an answer; "" if it has none
 const char *cs_member_text(const json_t *item, const char *member);
 // A page of a list, from this cursor (NULL: the first), or also all pages after it. The elements of
@@ -55,6 +58,10 @@ CS_MUST_USE bool cs_client_token(struct cs_client *c, bool for_all, const char *
                                  struct cs_err *err);
 // Of the last cs_client_get: HTTP status (0: no answer) and the problem's "code" ("" if there was
 // none).
+// Whether the last answer that named a log named another one than log_id (the error was CONFIG
+// then), or the same.
+bool cs_client_foreign_log(const struct cs_client *c);
+bool cs_client_same_log(const struct cs_client *c);
 int cs_client_status(const struct cs_client *c);
 const char *cs_client_code(const struct cs_client *c);
 

@@ -45,7 +45,7 @@ bool cs_compose_event(const struct cs_compose *c, enum cs_event_type type, const
     ev->type = type;
     if (!cs_compose_uuid(c->now_ms, ev->id, err))
         return false;
-    copy_text(ev->deployment, sizeof ev->deployment, c->deployment);
+    copy_text(ev->log_id, sizeof ev->log_id, c->log_id);
     copy_text(ev->account, sizeof ev->account, c->account);
     copy_text(ev->kid, sizeof ev->kid, c->kid);
     if (subject)
@@ -170,7 +170,7 @@ struct to_seal {
 static bool seal_and_prove(const struct cs_compose *c, const struct to_seal *s, struct cs_composed *out,
                            struct cs_encoded *ret_key, struct cs_encoded *ret_pop, struct cs_err *err) {
     const struct cs_event *ev = &out->event;
-    struct cs_seal_context ctx = {c->deployment, c->account, ev->subject, s->role, s->spki_sha256};
+    struct cs_seal_context ctx = {c->log_id, c->account, ev->subject, s->role, s->spki_sha256};
     uint8_t *sealed;
     size_t sealed_len, pop_len;
     if (!cs_seal(c->crypto, c->custodian, &ctx, s->key, &sealed, &sealed_len, err))
@@ -180,7 +180,7 @@ static bool seal_and_prove(const struct cs_compose *c, const struct to_seal *s, 
     if (!pop)
         return cs_err_oom(err);
     own(out, pop);
-    struct cs_pop_fields f = {.deployment = c->deployment,
+    struct cs_pop_fields f = {.log_id = c->log_id,
                               .account = c->account,
                               .kid = c->kid,
                               .event_id = ev->id,

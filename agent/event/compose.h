@@ -17,7 +17,7 @@
 // What every event needs; borrowed for the call.
 struct cs_compose {
     struct cs_crypto *crypto;
-    const char *deployment;
+    const char *log_id;
     const char *account;       // "" for system.* and trust.*
     const char *kid;           // of the key that will sign
     struct cs_bytes custodian; // SPKI (X25519); only for what seals a key

@@ -12,6 +12,7 @@
 #include "certsync/runtime/log.h"
 #include "certsync/runtime/mask.h"
 #include "event/keystore.h"
+#include "event/known_log.h"
 
 #define SYSTEM_CONFIG CERTSYNC_ETC "/certsync.conf"
 #define USER_CONFIG   "/.config/certsync/certsync.conf"
@@ -153,6 +154,17 @@ static bool load_custodian(struct cs_session *s, struct cs_err *err) {
     return true;
 }
 
+// A daemon with an API of another log goes on, so that its status can tell of it; it sends nothing.
+static bool meet_log(struct cs_session *s, unsigned needs, struct cs_err *err) {
+    bool ok = cs_known_log_meet(s, err), foreign = !ok && s->client && cs_client_foreign_log(s->client);
+    if (!(needs & CS_ENDLESS))
+        return ok;
+    cs_client_free(CS_TAKE(s->client)); // it borrows from a session that will move
+    if (foreign)
+        memcpy(s->foreign_log, err->msg, sizeof s->foreign_log);
+    return ok || foreign;
+}
+
 bool cs_session_open(const struct cs_cli *cli, unsigned needs, struct cs_session *ret, struct cs_err *err) {
     *ret = (struct cs_session){.cli = cli, .globals = cli->globals, .clock = cs_clock_real()};
     struct cs_session *s = ret; // the caller closes it, also half open
@@ -161,10 +173,9 @@ bool cs_session_open(const struct cs_cli *cli, unsigned needs, struct cs_session
         return false;
     s->deadline_ms =
         needs & CS_ENDLESS ? INT64_MAX : cs_clock_mono_ms(s->clock) + s->globals->timeout_s * 1000;
-    if (!load_settings(s, err) || !cs_crypto_new(&s->crypto, err))
+    if (!load_settings(s, err) || !cs_crypto_new(&s->crypto, err) || !cs_known_log_recall(s, "", err))
         return false;
     bool dry = s->globals->dry_run;
-    s->deployment = s->settings->deployment[0] || !dry ? s->settings->deployment : MADE_UP;
     s->account = s->settings->account[0] || !dry ? s->settings->account : MADE_UP;
     if ((needs & CS_NEED_KEY) && !s->deployment[0])
         return missing(s, err, "the deployment", "id = NAME under [deployment]", "CERTSYNC_DEPLOYMENT_ID",
@@ -174,7 +185,9 @@ bool cs_session_open(const struct cs_cli *cli, unsigned needs, struct cs_session
                        "--account ID");
     if ((needs & CS_NEED_KEY) && !load_key(s, err))
         return false;
-    return !(needs & CS_NEED_CUSTODIAN) || load_custodian(s, err);
+    if ((needs & CS_NEED_CUSTODIAN) && !load_custodian(s, err))
+        return false;
+    return !(needs & CS_NEED_LOG) || meet_log(s, needs, err);
 }
 
 void cs_session_close(struct cs_session *s) {
@@ -195,6 +208,7 @@ bool cs_session_client(struct cs_session *s, struct cs_err *err) {
         .ca = s->settings->api_ca,
         .timeout_ms = s->settings->api_timeout_ms,
         .deployment = s->deployment,
+        .log_id = s->log_id,
         .account = s->account,
         .kid = s->kid,
         .key = s->key,
@@ -208,7 +222,7 @@ bool cs_session_client(struct cs_session *s, struct cs_err *err) {
 struct cs_compose cs_session_compose(const struct cs_session *s) {
     return (struct cs_compose){
         .crypto = s->crypto,
-        .deployment = s->deployment,
+        .log_id = s->log_id,
         .account = s->account,
         .kid = s->kid,
         .custodian = {s->custodian, s->custodian_len},

@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "certsync/model/codes.h"
+#include "certsync/model/ident.h"
 #include "event/client.h"
 #include "event/compose.h"
 #include "event/input.h"
@@ -19,6 +20,7 @@ enum cs_need {
     CS_NEED_ACCOUNT = 2,   // agent.account or --account
     CS_NEED_CUSTODIAN = 4, // agent.custodian
     CS_ENDLESS = 8,        // a daemon: --timeout bounds nothing
+    CS_NEED_LOG = 16,      // which log events are signed for (known_log.h)
 };
 
 // Of the file that agent.custodian names.
@@ -30,7 +32,10 @@ struct cs_session {
     const struct cs_cli *cli;
     const struct cs_globals *globals;
     struct cs_agent_settings *settings;
-    const char *deployment;
+    cs_deployment_id deployment;
+    cs_log_id log_id; // "" where it is not known yet
+    // With CS_ENDLESS: why nothing may be sent, since the API serves another log. "": it may.
+    char foreign_log[CS_ERR_MSG_MAX];
     const char *account;
     struct cs_crypto *crypto;
     struct cs_privkey *key;

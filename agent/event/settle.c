@@ -245,6 +245,17 @@ static bool ask(struct pass *p, size_t i, struct cs_end *ret, struct cs_err *err
     return true;
 }
 
+// An event for a log that this host worked with before: nobody takes it, and nobody keeps an
+// outcome of it.
+static bool of_another_log(const struct pass *p, const struct cs_spool_entry *e, struct cs_end *ret) {
+    const struct cs_session *s = p->settle->session;
+    if (e->everywhere || !s->log_id[0] || strcmp(e->event->log_id, s->log_id) == 0)
+        return false;
+    *ret = (struct cs_end){.ending = CS_ENDING_REJECTED, .code = CS_CODE_EVENT_INCARNATION};
+    snprintf(ret->code_name, sizeof ret->code_name, "%s", cs_code_name(ret->code));
+    return true;
+}
+
 static bool settle_event(struct pass *p, size_t i, struct cs_err *err) {
     struct cs_settle *t = p->settle;
     const struct cs_spool_entry *e = &p->entries[i];
@@ -255,7 +266,7 @@ static bool settle_event(struct pass *p, size_t i, struct cs_err *err) {
             drop(p, e->item.seq);
         return true;
     }
-    if (!ask(p, i, &end, err))
+    if (!of_another_log(p, e, &end) && !ask(p, i, &end, err))
         return false;
     if (heartbeat && end.ending == CS_ENDING_UNKNOWN) {
         if (e->item.seq == p->last)

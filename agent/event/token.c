@@ -20,7 +20,7 @@ void cs_join_token_clear(struct cs_join_token *t) {
 
 static void put_json(struct cs_buf *b, const struct cs_join_token *t, struct cs_bytes key) {
     cs_json_begin(b, '{');
-    cs_json_str(b, "deployment", t->deployment);
+    cs_json_str(b, "log", t->log_id);
     cs_json_str(b, "account", t->account);
     cs_json_name(b, "key");
     cs_json_put_base64(b, key);
@@ -97,7 +97,7 @@ static bool take_key(const json_t *o, struct cs_privkey **ret) {
 }
 
 static bool take(const json_t *o, struct cs_join_token *t, struct cs_err *err) {
-    if (!take_text(o, "deployment", t->deployment, sizeof t->deployment, cs_deployment_valid) ||
+    if (!take_text(o, "log", t->log_id, sizeof t->log_id, cs_log_id_valid) ||
         !take_text(o, "account", t->account, sizeof t->account, cs_account_valid) ||
         !take_text(o, "names", t->names, sizeof t->names, cs_pattern_valid) || !take_can(o, &t->can) ||
         !take_key(o, &t->key) || cs_privkey_type(t->key) != CS_KEY_P256)

@@ -3,13 +3,13 @@
 // Join tokens: an admin hands them out so that hosts can enrol themselves. A token is an enrolled
 // key with only the right `enroll`, and what a host must know to use it. The catalog has its
 // limits: uses, expiry, and the rights that it may give. Text: "certsync1.", then base64 (RFC 4648
-// section 5, no padding) of JSON {"deployment","account","key" (PKCS#8),"can","names","expires"}.
+// section 5, no padding) of JSON {"log","account","key" (PKCS#8),"can","names","expires"}.
 #pragma once
 
 #include "certsync/model/key.h"
 
 struct cs_join_token {
-    cs_deployment_id deployment;
+    cs_log_id log_id;
     cs_account_id account;
     struct cs_privkey *key;
     unsigned can;     // what it hands on

@@ -49,6 +49,7 @@ ENDPOINT(outcome, API_OUTCOME, api_outcome, "wait", NULL)
 static const struct cs_http_route routes[] = {
     {"GET", "/v1/accounts", on_accounts},
     {"GET", "/v1/trust", on_trust},
+    {"GET", "/v1/log", api_log},
     {"GET", ACCOUNT "/certificates", on_certificates},
     {"GET", ACCOUNT "/certificates/{id}", on_certificate},
     {"GET", ACCOUNT "/certificates/{id}/sealed-key", on_sealed_key},
@@ -170,8 +171,8 @@ bool cs_api_new(const struct cs_consumer *c, struct cs_api **ret, struct cs_err 
     for (int32_t p = 0; api->generations && p < c->partition_count; p++)
         api->generations[p] = 1;
     if ((!api->generations && !cs_err_oom(err)) || !cs_crypto_new(&api->crypto, err) ||
-        !cs_authentic_new(c->service, cs_settings_log_id(c->settings), &api->authentic, err) ||
-        !start_redis(api, err) || !start_http(api, err)) {
+        !cs_authentic_new(c->service, c->log_id, &api->authentic, err) || !start_redis(api, err) ||
+        !start_http(api, err)) {
         cs_api_free(api);
         return false;
     }

@@ -94,6 +94,7 @@ void api_call_start(struct cs_http_request *req, const struct api_endpoint *endp
     }
     call->api = api;
     call->req = req;
+    cs_http_set_header(req, CS_LOG_HEADER, api->consumer->log_id);
     call->endpoint = endpoint;
     cs_buf_init(&call->asked.command, API_COMMAND_MAX);
     call->list_next = api->calls;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// /healthz, /readyz and /metrics need no token: they are for the machine's own monitoring.
+// What needs no token: which log this is; and /healthz, /readyz and /metrics, for the machine's own
+// monitoring.
 #include <stdio.h>
 #include <string.h>
 
@@ -8,6 +9,21 @@
 #include "certsync/base/json_write.h"
 
 #define METRICS_MAX ((size_t)16 << 20)
+
+// Which log it is. Hosts ask at first contact, when nobody may know their key yet.
+void api_log(struct cs_http_request *req, void *arg) {
+    (void)arg;
+    const struct cs_consumer *c = ((const struct cs_api *)cs_http_arg(req))->consumer;
+    CS_AUTO(cs_buf_clear) struct cs_buf json;
+    cs_buf_init(&json, 512);
+    cs_json_begin(&json, '{');
+    cs_json_str(&json, "deployment", c->settings->deployment);
+    cs_json_str(&json, "log", c->log_id);
+    cs_json_int(&json, "partitions", c->partition_count);
+    cs_json_end(&json, '}');
+    cs_http_set_header(req, CS_LOG_HEADER, c->log_id);
+    cs_http_reply_json(req, 200, &json);
+}
 
 // An answer shows that the loop runs. The workers are asked.
 void api_healthz(struct cs_http_request *req, void *arg) {

@@ -283,6 +283,7 @@ void api_look_free(struct api_look *l); // after the pool, whose last callbacks 
 void api_waits_stop(struct api_waits *w);
 
 // ---- api/health.c
+void api_log(struct cs_http_request *req, void *arg);
 void api_healthz(struct cs_http_request *req, void *arg);
 void api_readyz(struct cs_http_request *req, void *arg);
 void api_metrics(struct cs_http_request *req, void *arg);

@@ -90,11 +90,12 @@ bool cs_authentic_damaged(struct cs_err *err, int32_t partition, const char *wha
 }
 
 static bool unmarked(struct cs_err *err, int32_t partition, const char *what, const char *key) {
-    return cs_err_set(err, CS_ERR_DAMAGED, CS_CODE_NONE,
-                      "the catalog in Redis is damaged: %s \"%.*s\" of partition %" PRId32
-                      " does not carry certsync's mark. Something else wrote to Redis, or it was written "
-                      "with another service key (deployment.service_key)",
-                      what, SHOWN_KEY, key, partition);
+    return cs_err_set(
+        err, CS_ERR_DAMAGED, CS_CODE_NONE,
+        "the catalog in Redis is damaged: %s \"%.*s\" of partition %" PRId32
+        " does not carry certsync's mark. Something else wrote to Redis, or it was written "
+        "with another service key (deployment.service_key), or for another log of the deployment",
+        what, SHOWN_KEY, key, partition);
 }
 
 bool cs_authentic_place(struct cs_authentic *a, int32_t partition, const char *key, struct cs_place *ret,

@@ -22,7 +22,7 @@ bool cs_catalog_load(struct cs_catalog *c, int32_t partition, struct cs_state *s
                       (int)partition);
 }
 
-bool cs_catalog_check_system(struct cs_bytes doc, const char *deployment, int32_t partitions,
+bool cs_catalog_check_system(struct cs_bytes doc, const char *log_id, int32_t partitions,
                              struct cs_err *err) {
     struct cs_system system;
     if (!cs_system_decode(doc, &system, err))
@@ -32,11 +32,10 @@ bool cs_catalog_check_system(struct cs_bytes doc, const char *deployment, int32_
                           "the catalog was made with ruleset %lld, this release knows rulesets up to %d: "
                           "upgrade certsync-consumer",
                           (long long)system.ruleset, CS_RULESET_LATEST);
-    if (strcmp(system.deployment, deployment) != 0 || system.partitions != partitions)
+    if (strcmp(system.log_id, log_id) != 0 || system.partitions != partitions)
         return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
-                          "the catalog belongs to deployment %s with %d partitions: set redis.namespace to "
-                          "another name, or "
-                          "deployment.id to that one",
-                          system.deployment, (int)system.partitions);
+                          "the catalog belongs to log %s with %d partitions, not to log %s with %d: set "
+                          "redis.namespace to another name",
+                          system.log_id, (int)system.partitions, log_id, (int)partitions);
     return true;
 }

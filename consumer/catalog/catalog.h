@@ -121,9 +121,9 @@ CS_DEFINE_AUTO(struct cs_catalog, cs_catalog_free)
 CS_MUST_USE bool cs_catalog_load(struct cs_catalog *c, int32_t partition, struct cs_state *state,
                                  struct cs_position *ret, struct cs_err *err);
 
-// Whether a "system" document is of this deployment, and of a ruleset that this release knows. If
+// Whether a "system" document is of this log, and of a ruleset that this release knows. If
 // not: FATAL.
-CS_MUST_USE bool cs_catalog_check_system(struct cs_bytes doc, const char *deployment, int32_t partitions,
+CS_MUST_USE bool cs_catalog_check_system(struct cs_bytes doc, const char *log_id, int32_t partitions,
                                          struct cs_err *err);
 
 // Memory: the store is shared by its handles (not between threads) and outlives them.

@@ -38,10 +38,10 @@ static int run_check(const struct cs_cli *cli) {
                 s->api_listen);
     if (ok)
         fprintf(cli->out,
-                "settings, keys, the API's files and address, topics %s and %s (%d partitions, deployment "
+                "settings, keys, the API's files and address, topics %s and %s (%d partitions, log "
                 "%s) and Redis are as they "
                 "should be\n",
-                s->events_topic, s->outcomes_topic, (int)found.partition_count, s->deployment);
+                s->events_topic, s->outcomes_topic, (int)found.partition_count, found.log_id);
     cs_settings_free(&cs_consumer_settings_table, s);
     // Everything that keeps a consumer from starting is told in the same way: correct it, then try
     // again.

@@ -151,15 +151,14 @@ static bool open_directory(struct export_run *run, struct cs_err *err) {
     if (!there) {
         run->x.dir = strdup(run->o->dir);
         run->x.partitions = op->partitions;
-        snprintf(run->x.deployment, sizeof run->x.deployment, "%s", op->settings->deployment);
+        memcpy(run->x.log_id, op->log_id, sizeof run->x.log_id);
         // From here on the directory is known as an export, also if this is interrupted.
         return run->x.dir ? cs_export_commit(&run->x, op->crypto, err) : cs_err_oom(err);
     }
-    if (strcmp(run->x.deployment, op->settings->deployment) != 0)
+    if (strcmp(run->x.log_id, op->log_id) != 0)
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
-                          "%s is an export of deployment %s, and this is %s (deployment.id): name another "
-                          "directory",
-                          run->o->dir, run->x.deployment, op->settings->deployment);
+                          "%s is an export of log %s, and this is log %s: name another directory",
+                          run->o->dir, run->x.log_id, op->log_id);
     return run->x.partitions == op->partitions ||
            cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                       "%s is an export of %d partitions, and the topic has %d: it is another log",

@@ -100,12 +100,12 @@ static bool open_export(struct import_run *run, struct cs_err *err) {
             err, CS_ERR_CONFIG, CS_CODE_NONE,
             "%s is not an export: it holds no manifest.json (certsync-consumer export makes one)",
             run->o->dir);
-    if (strcmp(run->x.deployment, run->s->deployment) != 0)
+    if (!cs_log_id_is_of(run->x.log_id, run->s->deployment))
         return cs_err_set(
             err, CS_ERR_CONFIG, CS_CODE_NONE,
-            "%s is an export of deployment %s, and this is %s (deployment.id): signatures of the "
+            "%s is an export of log %s, and this is deployment %s (deployment.id): signatures of the "
             "one are worth nothing in the other",
-            run->o->dir, run->x.deployment, run->s->deployment);
+            run->o->dir, run->x.log_id, run->s->deployment);
     for (size_t i = 0; i < run->x.len; i++)
         total += run->x.files[i].records;
     if (!cs_export_log(&run->x, run->crypto, CS_EXPORT_EVENTS, &run->from[CS_EXPORT_EVENTS], err) ||

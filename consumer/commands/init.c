@@ -84,6 +84,7 @@ struct init {
     const struct cs_consumer_settings *s;
     struct cs_privkey *root_key;
     struct cs_init_log log;
+    cs_log_id log_id;
     struct cs_publisher *publisher;
 };
 
@@ -258,6 +259,18 @@ static bool send_to(struct init *in, struct cs_bytes value, struct cs_bytes sig,
     return wait_acknowledged(in, err);
 }
 
+// Another one for each log: what was signed for earlier topics of this deployment then counts for
+// nothing in these.
+static bool make_nonce(struct init *in, struct cs_err *err) {
+    uint8_t random[CS_NONCE_LEN / 2];
+    if (in->log.nonce[0])
+        return true;
+    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
+        return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "no random numbers");
+    cs_hex_encode(random, sizeof random, in->log.nonce);
+    return true;
+}
+
 static bool fill_envelope(struct init *in, struct cs_event *ev, struct cs_err *err) {
     uint8_t random[10];
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
@@ -266,7 +279,7 @@ static bool fill_envelope(struct init *in, struct cs_event *ev, struct cs_err *e
     cs_uuid_v7(now_ms, random, ev->id);
     ev->time_s = now_ms / 1000;
     ev->seq = ++in->log.root_seq;
-    snprintf(ev->deployment, sizeof ev->deployment, "%s", in->s->deployment);
+    memcpy(ev->log_id, in->log_id, sizeof ev->log_id);
     memcpy(ev->kid, in->log.root_kid, sizeof ev->kid);
     return true;
 }
@@ -296,8 +309,11 @@ static bool missing(const bool *there, int32_t n) {
 static bool put_genesis(struct init *in, struct cs_err *err) {
     struct cs_init_log *log = &in->log;
     int n = 0;
+    if (!make_nonce(in, err))
+        return false;
+    cs_log_id_make(in->s->deployment, log->nonce, in->log_id);
     if (!missing(log->genesis, log->partitions)) {
-        fprintf(in->cli->out, "genesis: is there, deployment %s\n", in->s->deployment);
+        fprintf(in->cli->out, "genesis: is there, log %s\n", in->log_id);
         return true;
     }
     if (log->genesis_value.len > 0) { // an earlier run was interrupted: the same bytes go everywhere
@@ -308,12 +324,13 @@ static bool put_genesis(struct init *in, struct cs_err *err) {
         struct cs_event ev = {.type = CS_EVENT_SYSTEM_GENESIS};
         snprintf(ev.subject, sizeof ev.subject, "%s", in->s->deployment);
         snprintf(ev.data.genesis.deployment, sizeof ev.data.genesis.deployment, "%s", in->s->deployment);
+        memcpy(ev.data.genesis.nonce, log->nonce, sizeof log->nonce);
         ev.data.genesis.partitions = log->partitions;
         ev.data.genesis.ruleset = CS_RULESET_LATEST;
         if (!sign_and_send(in, &ev, log->genesis, &n, err))
             return false;
     }
-    fprintf(in->cli->out, "genesis: written to %d partitions, deployment %s\n", n, in->s->deployment);
+    fprintf(in->cli->out, "genesis: written to %d partitions, log %s\n", n, in->log_id);
     return true;
 }
 

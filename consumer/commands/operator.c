@@ -43,6 +43,7 @@ static bool check_genesis(struct cs_operator *op, const struct cs_event *ev, str
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "%s belongs to deployment %s, not to %s (deployment.id)", op->events->name,
                           ev->data.genesis.deployment, op->settings->deployment);
+    memcpy(op->log_id, ev->log_id, sizeof ev->log_id);
     if (op->options->events) // a dump does not hold a partition that nobody wrote to
         op->partitions = ev->data.genesis.partitions;
     return op->partitions >= op->events->partitions ||
@@ -119,8 +120,7 @@ bool cs_operator_open(const struct cs_cli *cli, const struct cs_operator_options
         !cs_keyfile_spki(op->crypto, op->settings->root_key, &op->root_spki, &op->root_spki_len, err) ||
         !open_logs(op, needs, err))
         return false;
-    struct cs_replay_options replay = {
-        op->settings->deployment, {op->root_spki, op->root_spki_len}, op->partitions};
+    struct cs_replay_options replay = {op->log_id, {op->root_spki, op->root_spki_len}, op->partitions};
     return !(needs & CS_OPERATOR_REPLAY) || cs_replay_new(&replay, &op->replay, err);
 }
 
@@ -138,7 +138,7 @@ void cs_operator_close(struct cs_operator *op) {
 }
 
 bool cs_operator_catalog(const struct cs_operator *op, struct cs_catalog **ret, struct cs_err *err) {
-    return cs_catalog_of(op->settings, ret, err);
+    return cs_catalog_of(op->settings, op->log_id, ret, err);
 }
 
 int64_t cs_operator_total(const struct cs_operator *op) {
@@ -237,6 +237,20 @@ bool cs_operator_deleted(const struct cs_operator *op, int32_t partition, struct
         op->events->name, (int)partition, (long long)op->event_bounds[partition].low);
 }
 
+// Each partition begins with the same record.
+static bool same_log(const struct cs_operator *op, const struct cs_record *r, struct cs_err *err) {
+    CS_AUTO(cs_event_free) struct cs_event *ev = NULL;
+    struct cs_err ignored;
+    if (r->offset > 0 || !r->value.data || !cs_event_decode(r->value, &ev, &ignored) ||
+        ev->type != CS_EVENT_SYSTEM_GENESIS || strcmp(ev->log_id, op->log_id) == 0)
+        return true;
+    return cs_err_set(
+        err, CS_ERR_CONFIG, CS_CODE_NONE,
+        "%s holds two logs: partition %d begins with log %s, another with log %s; restore it from "
+        "one of them",
+        op->events->name, (int)r->partition, ev->log_id, op->log_id);
+}
+
 bool cs_operator_walk(struct cs_operator *op, int32_t partition, const struct cs_moment *until, cs_walk_fn fn,
                       void *arg, struct cs_err *err) {
     struct cs_log *log = op->events;
@@ -253,6 +267,8 @@ bool cs_operator_walk(struct cs_operator *op, int32_t partition, const struct cs
             return false;
         if (end || cs_moment_before(until, &r))
             break;
+        if (!same_log(op, &r, err))
+            return false;
         if (!cs_replay_record(op->replay, &r, &mine, err) || !fn(arg, &r, &mine, err))
             return false;
         cs_progress_step(&op->progress);

@@ -43,6 +43,7 @@ struct cs_operator {
     struct cs_crypto *crypto;
     struct cs_log *events, *outcomes;
     int32_t partitions;
+    cs_log_id log_id; // "" where no partition begins with a genesis
     // by partition, as cs_operator_bounds found them
     struct cs_bounds *event_bounds, *outcome_bounds;
     struct cs_replay *replay;

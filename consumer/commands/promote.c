@@ -145,6 +145,7 @@ static bool do_promote(struct promote *run, const struct cs_cli *cli, struct cs_
         !cs_operator_catalog(&run->op, &run->catalog, err) || !look(run, err))
         return false;
     run->env.settings = run->op.settings;
+    run->env.log_id = run->op.log_id;
     run->env.root_spki = (struct cs_bytes){run->op.root_spki, run->op.root_spki_len};
     run->env.partitions = run->op.partitions;
     if (run->generation > 0) {

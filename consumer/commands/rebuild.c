@@ -222,6 +222,7 @@ static bool do_rebuild(struct rebuild *run, const struct cs_cli *cli, struct cs_
     if (!open_and_look(run, cli, err))
         return false;
     run->env.settings = run->op.settings;
+    run->env.log_id = run->op.log_id;
     run->env.root_spki = (struct cs_bytes){run->op.root_spki, run->op.root_spki_len};
     run->env.partitions = run->op.partitions;
     cs_progress_start(&run->op.progress, cli->screen, "rebuild", run->total);

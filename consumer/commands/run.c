@@ -174,7 +174,8 @@ static void check_ready(void *arg) {
         }
         return;
     }
-    cs_log(CS_LOG_INFO, "ready", "partitions=%d workers=%zu", (int)d->c.partition_count, d->workers_len);
+    cs_log(CS_LOG_INFO, "ready", "log=%s partitions=%d workers=%zu", d->c.log_id, (int)d->c.partition_count,
+           d->workers_len);
     cs_notify("READY=1");
     tell_state(d);
     cs_timer_free(d->ready_timer);
@@ -255,6 +256,7 @@ static bool make_shared(struct daemon *d, struct cs_err *err) {
         !cs_preflight(d->settings, d->c.root_spki, &found, err))
         return false;
     d->c.partition_count = found.partition_count;
+    memcpy(d->c.log_id, found.log_id, sizeof found.log_id);
     return cs_board_new(d->c.partition_count, &d->c.board, err) && make_metrics(d, err) &&
            cs_loop_new(&hooks, &d->c.loop, err);
 }

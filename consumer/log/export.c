@@ -86,15 +86,15 @@ static bool take_file(struct cs_export *x, const json_t *row, struct cs_err *err
 
 static bool take_manifest(struct cs_export *x, const json_t *root, struct cs_err *err) {
     const char *format = json_string_value(json_object_get(root, "format"));
-    const char *deployment = json_string_value(json_object_get(root, "deployment"));
+    const char *log = json_string_value(json_object_get(root, "log"));
     json_int_t partitions = json_integer_value(json_object_get(root, "partitions"));
     const json_t *files = json_object_get(root, "files");
     if (!format || strcmp(format, FORMAT) != 0)
         return no_export(x->dir, "its manifest has not the format " FORMAT, err);
-    if (!deployment || !cs_deployment_valid(deployment, strlen(deployment)) || partitions < 1 ||
-        partitions > CS_LINE_PARTITIONS || !json_is_array(files))
+    if (!log || !cs_log_id_valid(log, strlen(log)) || partitions < 1 || partitions > CS_LINE_PARTITIONS ||
+        !json_is_array(files))
         return no_export(x->dir, "its manifest cannot be read", err);
-    snprintf(x->deployment, sizeof x->deployment, "%s", deployment);
+    snprintf(x->log_id, sizeof x->log_id, "%s", log);
     x->partitions = (int32_t)partitions;
     for (size_t i = 0; i < json_array_size(files); i++)
         if (!take_file(x, json_array_get(files, i), err))
@@ -180,7 +180,7 @@ bool cs_export_commit(struct cs_export *x, struct cs_crypto *crypto, struct cs_e
     cs_buf_init(&b, MANIFEST_MAX);
     cs_json_begin(&b, '{');
     cs_json_str(&b, "format", FORMAT);
-    cs_json_str(&b, "deployment", x->deployment);
+    cs_json_str(&b, "log", x->log_id);
     cs_json_int(&b, "partitions", x->partitions);
     cs_json_name(&b, "files");
     cs_json_begin(&b, '[');

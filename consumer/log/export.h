@@ -28,7 +28,7 @@ struct cs_export_file {
 };
 struct cs_export {
     char *dir;
-    char deployment[CS_DEPLOYMENT_MAX + 1];
+    cs_log_id log_id;
     int32_t partitions;
     struct cs_export_file *files; // of each part and partition in order, without gaps
     size_t len, cap;

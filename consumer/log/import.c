@@ -62,10 +62,9 @@ static bool check_genesis(struct check *c, const struct cs_record *r, struct cs_
     if (!r->value.data || !cs_event_decode(r->value, &ev, &why) || ev->type != CS_EVENT_SYSTEM_GENESIS)
         return refuse(c, "events", r->offset, "it is not a genesis record, with which each partition begins",
                       err);
-    if (strcmp(ev->data.genesis.deployment, c->x->deployment) != 0 ||
-        ev->data.genesis.partitions != c->x->partitions)
+    if (strcmp(ev->log_id, c->x->log_id) != 0 || ev->data.genesis.partitions != c->x->partitions)
         return refuse(c, "events", r->offset,
-                      "the genesis record is of another deployment, or of another number of partitions, than "
+                      "the genesis record is of another log, or of another number of partitions, than "
                       "the manifest says",
                       err);
     return true;

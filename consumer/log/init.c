@@ -41,6 +41,9 @@ static bool take_genesis(struct cs_init_log *log, const struct cs_record *r, con
         return foreign(log, r, "its genesis record names another deployment", err);
     if (ev->data.genesis.partitions != log->partitions)
         return foreign(log, r, "its genesis record names another number of partitions", err);
+    if (log->nonce[0] && strcmp(log->nonce, ev->data.genesis.nonce) != 0)
+        return foreign(log, r, "its genesis record is another than that of another partition", err);
+    memcpy(log->nonce, ev->data.genesis.nonce, sizeof log->nonce);
     log->genesis[r->partition] = true;
     if (log->genesis_value.len == 0) {
         struct cs_bytes sig = header_of(r, CS_SIG_HEADER);

@@ -26,6 +26,7 @@ struct cs_init_log {
     struct cs_pubkey *root;
     cs_kid root_kid;
     int32_t partitions;
+    cs_nonce nonce;              // of the genesis that is there; "": none is
     int64_t root_seq;            // highest of the root key
     bool *genesis;               // by partition; owned
     struct cs_buf genesis_value; // of the first that is there

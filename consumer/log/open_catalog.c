@@ -5,7 +5,8 @@
 
 #include "worker/keyfile.h"
 
-bool cs_catalog_of(const struct cs_consumer_settings *s, struct cs_catalog **ret, struct cs_err *err) {
+bool cs_catalog_of(const struct cs_consumer_settings *s, const char *log_id, struct cs_catalog **ret,
+                   struct cs_err *err) {
     CS_AUTO(cs_crypto_free) struct cs_crypto *crypto = NULL;
     CS_AUTO(cs_privkey_free) struct cs_privkey *service = NULL;
     struct cs_redis_access access;
@@ -18,5 +19,5 @@ bool cs_catalog_of(const struct cs_consumer_settings *s, struct cs_catalog **ret
     if (!cs_keyfile_private(crypto, s->service_key, &service, err))
         return cs_err_prepend(err, "deployment.service_key (it authenticates the catalog in Redis)");
     return cs_settings_redis(s, &access, err) &&
-           cs_catalog_redis_new(&access, s->redis_namespace, service, cs_settings_log_id(s), ret, err);
+           cs_catalog_redis_new(&access, s->redis_namespace, service, log_id, ret, err);
 }

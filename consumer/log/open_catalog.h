@@ -8,5 +8,5 @@
 #include "settings.h"
 
 // The settings must outlive it. CONFIG where deployment.service_key cannot be read.
-CS_MUST_USE bool cs_catalog_of(const struct cs_consumer_settings *s, struct cs_catalog **ret,
-                               struct cs_err *err);
+CS_MUST_USE bool cs_catalog_of(const struct cs_consumer_settings *s, const char *log_id,
+                               struct cs_catalog **ret, struct cs_err *err);

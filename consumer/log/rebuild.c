@@ -71,11 +71,11 @@ bool cs_rebuilder_over(struct cs_rebuild_env *env, struct cs_log *events, struct
                                            .outcomes = outcomes,
                                            .crypto = r->crypto,
                                            .keys = r->keys,
-                                           .deployment = s->deployment,
+                                           .log_id = env->log_id,
                                            .partitions = env->partitions};
     r->flight_env = (struct cs_flight_env){
         .apply = {.rules = {.crypto = r->crypto,
-                            .deployment = s->deployment,
+                            .log_id = env->log_id,
                             .partition_count = env->partitions,
                             .root = cs_key_cache_root(r->keys)},
                   .service = r->key,
@@ -96,7 +96,7 @@ bool cs_rebuilder_new(struct cs_rebuild_env *env, struct cs_rebuilder **ret, str
     CS_AUTO(cs_catalog_free) struct cs_catalog *catalog = NULL;
     return cs_log_open_kafka(&s->kafka, s->events_topic, &events, err) &&
            cs_log_open_kafka(&s->kafka, s->outcomes_topic, &outcomes, err) &&
-           cs_catalog_of(s, &catalog, err) &&
+           cs_catalog_of(s, env->log_id, &catalog, err) &&
            cs_rebuilder_over(env, CS_TAKE(events), CS_TAKE(outcomes), CS_TAKE(catalog), ret, err);
 }
 
@@ -161,7 +161,7 @@ bool cs_rebuilder_begin(struct cs_rebuilder *r, int32_t partition, int64_t gener
         return false;
     r->begun = true;
     r->stand.published = INT64_MAX;
-    return cs_stand_load(&r->stand, r->catalog, r->env->settings->deployment, r->env->partitions, err);
+    return cs_stand_load(&r->stand, r->catalog, r->env->log_id, r->env->partitions, err);
 }
 
 // Drops what is under way.

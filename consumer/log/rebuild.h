@@ -21,6 +21,7 @@
 // Shared by all rebuilders of a process.
 struct cs_rebuild_env {
     const struct cs_consumer_settings *settings;
+    const char *log_id; // borrowed
     struct cs_bytes root_spki;
     int32_t partitions;
     atomic_llong judged;  // events so far, over all partitions

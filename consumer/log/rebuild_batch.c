@@ -181,7 +181,7 @@ bool cs_rebuild_reader_add(struct cs_rebuild_reader *r, struct cs_rebuild_batch 
     to->prepared = NULL;
     b->owned[b->len++] = owned;
     b->bytes += record.value.len + record.key.len + outcome.value.len;
-    if (!cs_prepare(r->crypto, r->deployment, r->partitions, cs_key_cache_ruleset(r->keys), &to->record,
+    if (!cs_prepare(r->crypto, r->log_id, r->partitions, cs_key_cache_ruleset(r->keys), &to->record,
                     cs_key_cache_lookup, r->keys, &b->memory, &to->prepared, err))
         return false;
     cs_key_cache_learn_from(r->keys, to->prepared);

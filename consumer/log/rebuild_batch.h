@@ -24,7 +24,7 @@ struct cs_rebuild_reader {
     struct cs_log *events, *outcomes; // borrowed
     struct cs_crypto *crypto;
     struct cs_key_cache *keys;
-    const char *deployment;
+    const char *log_id;
     int32_t partition, partitions;
     struct cs_chain chain; // of the outcomes that were read
     bool end;

@@ -32,7 +32,7 @@ bool cs_replay_new(const struct cs_replay_options *options, struct cs_replay **r
     cs_privkey_kid(r->crypto, r->key, r->kid);
     r->context = (struct cs_apply_context){
         .rules = {.crypto = r->crypto,
-                  .deployment = options->deployment,
+                  .log_id = options->log_id,
                   .partition_count = options->partition_count,
                   .root = cs_key_cache_root(r->keys)},
         .service = r->key,
@@ -68,8 +68,8 @@ bool cs_replay_record(struct cs_replay *r, const struct cs_record *record, struc
     cs_prepared_free(r->prepared);
     r->prepared = NULL;
     cs_state_changes_clear(r->state);
-    if (!cs_prepare(r->crypto, rules->deployment, rules->partition_count, cs_key_cache_ruleset(r->keys),
-                    record, cs_key_cache_lookup, r->keys, NULL, &r->prepared, err))
+    if (!cs_prepare(r->crypto, rules->log_id, rules->partition_count, cs_key_cache_ruleset(r->keys), record,
+                    cs_key_cache_lookup, r->keys, NULL, &r->prepared, err))
         return false;
     struct cs_batch_record one = {.record = *record, .prepared = r->prepared};
     cs_apply_begin(&r->context, &r->apply, &r->position, r->state, &one, 0);

@@ -10,7 +10,7 @@
 
 struct cs_replay;
 struct cs_replay_options {
-    const char *deployment; // borrowed
+    const char *log_id; // borrowed
     struct cs_bytes root_spki;
     int32_t partition_count;
 };

@@ -106,8 +106,7 @@ static bool put_outcome(struct cs_apply *a, const struct cs_rule_context *rules,
         memcpy(o.account, ev->account, sizeof o.account);
         memcpy(o.kid, ev->kid, sizeof o.kid);
     }
-    memcpy(o.deployment, rules->deployment,
-           strnlen(rules->deployment, CS_DEPLOYMENT_MAX)); // the rest is zero
+    memcpy(o.log_id, rules->log_id, strnlen(rules->log_id, CS_LOG_ID_MAX)); // the rest is zero
     cs_outcome_set_id(rules->crypto, &o);
     memcpy(o.record_sha256, r->prepared->record_sha256, 32);
     memcpy(o.prev_sha256, a->to.chain_sha256, 32);

@@ -256,9 +256,8 @@ static bool prepare_one(const struct cs_worker_context *x, struct cs_batch *b, s
     struct cs_message_headers headers;
     rd_kafka_timestamp_type_t type;
     bool ok = cs_record_of_message(b->messages[i], &headers, &r->record, &type)
-                  ? cs_prepare(x->crypto, x->c->settings->deployment, x->c->partition_count,
-                               cs_key_cache_ruleset(x->keys), &r->record, cs_key_cache_lookup, x->keys,
-                               &b->memory, &r->prepared, err)
+                  ? cs_prepare(x->crypto, x->c->log_id, x->c->partition_count, cs_key_cache_ruleset(x->keys),
+                               &r->record, cs_key_cache_lookup, x->keys, &b->memory, &r->prepared, err)
                   : cs_err_oom(err);
     if (ok)
         cs_key_cache_learn_from(x->keys, r->prepared);

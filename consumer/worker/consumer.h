@@ -29,6 +29,7 @@ struct cs_consumer {
     const struct cs_consumer_settings *settings;
     struct cs_redis_access redis;
     int32_t partition_count;
+    cs_log_id log_id;
     struct cs_bytes root_spki;        // of the root public key
     const struct cs_privkey *service; // only workers use it
     cs_kid service_kid;

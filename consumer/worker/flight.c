@@ -30,7 +30,7 @@ void cs_stand_forget(struct cs_stand *s) {
         cs_state_forget(s->hot);
 }
 
-bool cs_stand_load(struct cs_stand *s, struct cs_catalog *catalog, const char *deployment, int32_t partitions,
+bool cs_stand_load(struct cs_stand *s, struct cs_catalog *catalog, const char *log_id, int32_t partitions,
                    struct cs_err *err) {
     struct cs_bytes doc;
     if (!s->hot && !cs_hot_new(&s->hot, err))
@@ -41,7 +41,7 @@ bool cs_stand_load(struct cs_stand *s, struct cs_catalog *catalog, const char *d
         return false;
     s->generation = catalog->ops->generation(catalog, s->id);
     if (cs_state_get(s->hot, cs_key_system(CS_NEW_KEY), &doc) != CS_FOUND ||
-        cs_catalog_check_system(doc, deployment, partitions, err))
+        cs_catalog_check_system(doc, log_id, partitions, err))
         return true;
     err->kind = CS_ERR_FATAL; // waiting does not change what the catalog was made with
     return false;

@@ -30,9 +30,9 @@ struct cs_stand {
 void cs_stand_clear(struct cs_stand *s);
 // What was decided and is not committed is thrown away; the stream, too.
 void cs_stand_forget(struct cs_stand *s);
-// Reads the position from the catalog. Waits. FATAL: the catalog is of another deployment, or of a
+// Reads the position from the catalog. Waits. FATAL: the catalog is of another log, or of a
 // ruleset that this release does not know.
-CS_MUST_USE bool cs_stand_load(struct cs_stand *s, struct cs_catalog *catalog, const char *deployment,
+CS_MUST_USE bool cs_stand_load(struct cs_stand *s, struct cs_catalog *catalog, const char *log_id,
                                int32_t partitions, struct cs_err *err);
 // Notes how far outcomes are published. They may be ahead of the catalog, never behind, and what
 // both have must be the same: otherwise FATAL.

@@ -124,6 +124,7 @@ static bool check_ends(struct cs_inspector *i, const char *topic, bool events, s
 static bool check_topics(struct cs_inspector *i, struct cs_err *err) {
     const struct cs_consumer_settings *s = i->c->settings;
     return cs_preflight_topics(i->rk, s, i->c->partition_count, ASK_MS, err) &&
+           cs_preflight_log(i->rk, s, i->c->log_id, ASK_MS, err) &&
            check_ends(i, s->events_topic, true, err) && check_ends(i, s->outcomes_topic, false, err);
 }
 

@@ -201,7 +201,7 @@ bool cs_partition_sweep(const struct cs_worker_context *x, struct cs_partition *
 
 bool cs_partition_start(const struct cs_worker_context *x, struct cs_partition *p, struct cs_err *err) {
     if (!cs_board_may_publish(x->c->board, err) || (p->renew && !renew(x, p, err)) ||
-        !cs_stand_load(&p->stand, x->catalog, x->c->settings->deployment, x->c->partition_count, err) ||
+        !cs_stand_load(&p->stand, x->catalog, x->c->log_id, x->c->partition_count, err) ||
         !check_events(x, p, err) || !check_outcomes(x, p, err))
         return false;
     p->check_last = p->stand.position.next_offset > 0;

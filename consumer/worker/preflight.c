@@ -21,6 +21,8 @@ struct check {
     int64_t deadline_ms;
     int32_t partitions;
     int32_t genesis_seen;
+    cs_log_id log_id; // "" before the first genesis
+    int32_t log_of;   // the partition that named it
 };
 
 static int64_t left_ms(const struct check *c) {
@@ -182,6 +184,24 @@ static bool signed_by_root(struct check *c, const struct cs_record *r) {
     return false;
 }
 
+// All partitions begin with the same record, and so with the same nonce.
+static bool take_log(struct check *c, const struct cs_record *r, const struct cs_event *ev,
+                     struct cs_err *err) {
+    cs_log_id named;
+    cs_log_id_make(ev->data.genesis.deployment, ev->data.genesis.nonce, named);
+    if (strcmp(ev->log_id, named) != 0)
+        return not_ours(err, r, "its source is not the log that its nonce makes");
+    if (!c->log_id[0]) {
+        memcpy(c->log_id, named, sizeof named);
+        c->log_of = r->partition;
+    }
+    return strcmp(c->log_id, named) == 0 ||
+           cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                      "topic %s holds two logs: partition %d begins with log %s, partition %d with log %s; "
+                      "restore the topic from one of them, or make new topics with: certsync-consumer init",
+                      c->s->events_topic, (int)c->log_of, c->log_id, (int)r->partition, named);
+}
+
 static bool check_genesis(void *arg, const struct cs_record *r, struct cs_err *err) {
     struct check *c = arg;
     CS_AUTO(cs_event_free) struct cs_event *ev = NULL;
@@ -189,14 +209,13 @@ static bool check_genesis(void *arg, const struct cs_record *r, struct cs_err *e
     c->genesis_seen++;
     if (!r->value.data || !cs_event_decode(r->value, &ev, &why) || ev->type != CS_EVENT_SYSTEM_GENESIS)
         return not_ours(err, r, "it begins with another record");
-    if (strcmp(ev->deployment, c->s->deployment) != 0 ||
-        strcmp(ev->data.genesis.deployment, c->s->deployment) != 0)
+    if (strcmp(ev->data.genesis.deployment, c->s->deployment) != 0)
         return not_ours(err, r, "it names another deployment");
     if (!signed_by_root(c, r))
         return not_ours(err, r, "it is not signed by the root key of the settings");
     if (ev->data.genesis.partitions != c->partitions)
         return not_ours(err, r, "it names another number of partitions");
-    return true;
+    return take_log(c, r, ev, err);
 }
 
 static bool check_first_records(struct check *c, struct cs_err *err) {
@@ -237,6 +256,47 @@ bool cs_preflight(const struct cs_consumer_settings *s, struct cs_bytes root_spk
     cs_pubkey_free(c.root);
     cs_crypto_free(c.crypto);
     if (ok)
-        *ret = (struct cs_preflight){c.partitions};
+        *ret = (struct cs_preflight){.partition_count = c.partitions};
+    if (ok)
+        memcpy(ret->log_id, c.log_id, sizeof c.log_id);
     return ok;
+}
+
+struct same_log {
+    const char *topic, *log_id;
+    bool seen;
+};
+
+static bool is_same_log(void *arg, const struct cs_record *r, struct cs_err *err) {
+    struct same_log *same = arg;
+    CS_AUTO(cs_event_free) struct cs_event *ev = NULL;
+    struct cs_err why;
+    bool genesis =
+        r->value.data && cs_event_decode(r->value, &ev, &why) && ev->type == CS_EVENT_SYSTEM_GENESIS;
+    same->seen = true;
+    return (genesis && strcmp(ev->log_id, same->log_id) == 0) ||
+           cs_err_set(
+               err, CS_ERR_FATAL, CS_CODE_NONE,
+               "topic %s begins with %s%s now, but this consumer began with log %s: the topic was made "
+               "anew; restore it, or start the consumers again if that was meant",
+               same->topic, genesis ? "log " : "another record", genesis ? ev->log_id : "", same->log_id);
+}
+
+bool cs_preflight_log(rd_kafka_t *rk, const struct cs_consumer_settings *s, const char *log_id,
+                      int64_t timeout_ms, struct cs_err *err) {
+    struct same_log same = {s->events_topic, log_id, false};
+    struct cs_scan scan = {.rk = rk,
+                           .topic = s->events_topic,
+                           .partition_count = 1,
+                           .most = 1,
+                           .timeout_ms = timeout_ms,
+                           .fn = is_same_log,
+                           .arg = &same};
+    if (!cs_scan_topic(&scan, err))
+        return false;
+    return same.seen ||
+           cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
+                      "topic %s is empty now, but this consumer began with log %s: the topic was made anew; "
+                      "restore it",
+                      s->events_topic, log_id);
 }

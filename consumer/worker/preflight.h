@@ -6,9 +6,11 @@
 
 #include <librdkafka/rdkafka.h>
 
+#include "certsync/model/ident.h"
 #include "settings.h"
 
 struct cs_preflight {
+    cs_log_id log_id;
     int32_t partition_count;
 };
 // Waits up to consumer.preflight_timeout for brokers and Redis. root_spki: as in the settings.
@@ -31,6 +33,10 @@ CS_MUST_USE bool cs_preflight_redis(const struct cs_consumer_settings *s, int64_
 // cannot be read are ignored.
 CS_MUST_USE bool cs_preflight_topics(rd_kafka_t *rk, const struct cs_consumer_settings *s, int32_t partitions,
                                      int64_t timeout_ms, struct cs_err *err);
+// Whether the topic of events still begins with the genesis of that log. FATAL if not: it was made
+// anew; it names both. RETRY if the brokers do not answer. rk: as for cs_scan_topic.
+CS_MUST_USE bool cs_preflight_log(rd_kafka_t *rk, const struct cs_consumer_settings *s, const char *log_id,
+                                  int64_t timeout_ms, struct cs_err *err);
 // "topic … begins at offset …: the records before it were deleted", with the cause, as far as the
 // brokers tell it. FATAL; always false.
 bool cs_preflight_lost(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t low, struct cs_err *err);

@@ -65,7 +65,7 @@ static bool use_clients(struct cs_worker *w, struct clients *c, struct cs_err *e
     w->turn.x.rk = CS_TAKE(c->rk);
     w->turn.env = (struct cs_flight_env){
         .apply = {.rules = {.crypto = w->turn.x.crypto,
-                            .deployment = w->turn.x.c->settings->deployment,
+                            .log_id = w->turn.x.c->log_id,
                             .partition_count = w->turn.x.c->partition_count,
                             .root = cs_key_cache_root(w->turn.x.keys)},
                   .service = w->turn.x.c->service,
@@ -125,8 +125,7 @@ static bool make_adapters(struct cs_worker *w, struct cs_err *err) {
     cs_crypto_tune(w->turn.x.crypto, cs_clock_thread_ns);
     return cs_key_cache_new(w->turn.x.crypto, w->turn.x.c->root_spki, &w->turn.x.keys, err) &&
            cs_catalog_redis_new(&w->turn.x.c->redis, w->turn.x.c->settings->redis_namespace,
-                                w->turn.x.c->service, cs_settings_log_id(w->turn.x.c->settings),
-                                &w->turn.x.catalog, err) &&
+                                w->turn.x.c->service, w->turn.x.c->log_id, &w->turn.x.catalog, err) &&
            make_clients(w, &made, err) && use_clients(w, &made, err);
 }
 

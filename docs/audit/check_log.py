@@ -25,7 +25,7 @@ from pathlib import Path
 
 CONTENT_TYPE = b"application/cloudevents+json"
 # Refusals that come before anybody asks whether the signature is good.
-UNSIGNED = {"event.too_large", "event.unsigned", "event.malformed", "event.unknown_type", "event.deployment", "event.misrouted",
+UNSIGNED = {"event.too_large", "event.unsigned", "event.malformed", "event.unknown_type", "event.deployment", "event.incarnation", "event.misrouted",
             "system.order", "event.unknown_signer"}
 
 
@@ -129,7 +129,7 @@ class Custodian:
     def _expand(self, suite, secret, label, info, length):
         return self._hmac(secret, length.to_bytes(2, "big") + b"HPKE-v1" + suite + label + info + b"\x01")[:length]
 
-    def open(self, sealed, deployment, account, subject, role, spki):
+    def open(self, sealed, log_id, account, subject, role, spki):
         """The PKCS#8 DER that was sealed."""
         from cryptography.exceptions import InvalidTag
         from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
@@ -139,7 +139,7 @@ class Custodian:
         kem, suite = b"KEM\x00\x20", b"HPKE\x00\x20\x00\x01\x00\x02"
         shared = self.key.exchange(X25519PublicKey.from_public_bytes(enc))
         secret = self._expand(kem, self._extract(kem, b"", b"eae_prk", shared), b"shared_secret", enc + self.public, 32)
-        info = b"certsync.seal.v1\0" + deployment.encode()
+        info = b"certsync.seal.v1\0" + log_id.encode()
         context = b"\0" + self._extract(suite, b"", b"psk_id_hash", b"") + self._extract(suite, b"", b"info_hash", info)
         inner = self._extract(suite, secret, b"secret", b"")
         key, nonce = self._expand(suite, inner, b"key", context, 32), self._expand(suite, inner, b"base_nonce", context, 12)
@@ -150,8 +150,8 @@ class Custodian:
             raise Fault("a sealed key does not open: it is another custodian's, or was sealed for something else") from None
 
     def check(self, event, role, sealed, spki):
-        _, _, deployment, _, account, _, _ = event["source"].split("/")
-        private = self.open(sealed, deployment, account, event["subject"], role, spki)
+        _, _, log_id, _, account, _, _ = event["source"].split("/")
+        private = self.open(sealed, log_id, account, event["subject"], role, spki)
         done = openssl("pkey", "-inform", "DER", "-pubout", "-outform", "DER", data=private)
         require(done.stdout == spki, "a sealed key is not the certificate's")
 

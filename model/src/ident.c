@@ -2,6 +2,7 @@
 #include "certsync/model/ident.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "certsync/base/text.h"
@@ -93,6 +94,46 @@ bool cs_deployment_valid(const char *s, size_t len) {
     return form_valid(s, len, CS_DEPLOYMENT_MAX, LOWER, ".-");
 }
 
+static bool is_lower_hex(char c) {
+    return is_digit(c) || (c >= 'a' && c <= 'f');
+}
+
+static bool hex_valid(const char *s, size_t len, size_t expected) {
+    if (len != expected)
+        return false;
+    for (size_t i = 0; i < len; i++)
+        if (!is_lower_hex(s[i]))
+            return false;
+    return true;
+}
+
+bool cs_nonce_valid(const char *s, size_t len) {
+    return hex_valid(s, len, CS_NONCE_LEN);
+}
+
+#define INCARNATION_LEN 8 // digits
+
+bool cs_log_id_valid(const char *s, size_t len) {
+    if (len <= INCARNATION_LEN + 1)
+        return false;
+    size_t name = len - INCARNATION_LEN - 1;
+    return s[name] == '_' && cs_deployment_valid(s, name) &&
+           hex_valid(s + name + 1, INCARNATION_LEN, INCARNATION_LEN);
+}
+
+void cs_log_id_make(const char *deployment, const char *nonce, cs_log_id ret) {
+    snprintf(ret, sizeof(cs_log_id), "%.*s_%.*s", CS_DEPLOYMENT_MAX, deployment, INCARNATION_LEN, nonce);
+}
+
+void cs_log_id_deployment(const char *log_id, cs_deployment_id ret) {
+    snprintf(ret, sizeof(cs_deployment_id), "%.*s", (int)strcspn(log_id, "_"), log_id);
+}
+
+bool cs_log_id_is_of(const char *log_id, const char *deployment) {
+    size_t len = strcspn(log_id, "_");
+    return strlen(deployment) == len && memcmp(log_id, deployment, len) == 0;
+}
+
 bool cs_account_valid(const char *s, size_t len) {
     return form_valid(s, len, CS_ACCOUNT_MAX, LOWER, "._-");
 }
@@ -105,17 +146,8 @@ bool cs_tag_valid(const char *s, size_t len) {
     return form_valid(s, len, CS_TAG_MAX, ANY_CASE, "._:=/-");
 }
 
-static bool is_lower_hex(char c) {
-    return is_digit(c) || (c >= 'a' && c <= 'f');
-}
-
 bool cs_kid_valid(const char *s, size_t len) {
-    if (len != CS_KID_LEN)
-        return false;
-    for (size_t i = 0; i < len; i++)
-        if (!is_lower_hex(s[i]))
-            return false;
-    return true;
+    return hex_valid(s, len, CS_KID_LEN);
 }
 
 bool cs_uuid_valid(const char *s, size_t len) {

@@ -226,7 +226,7 @@ struct af *af_new(void) {
     f->fx = fx_new(AF_PARTITIONS);
     fx_begin(f->fx);
     struct cs_err err;
-    assert_true(cs_authentic_new(f->fx->service->priv, FX_DEPLOYMENT, &f->authentic, &err));
+    assert_true(cs_authentic_new(f->fx->service->priv, FX_LOG, &f->authentic, &err));
     f->settings = (struct cs_consumer_settings){
         .deployment = (char *)(uintptr_t)FX_DEPLOYMENT,
         .redis_username = (char *)(uintptr_t) "",
@@ -298,6 +298,7 @@ void af_start(struct af *f) {
                                        .settings = &f->settings,
                                        .service = f->fx->service->priv,
                                        .partition_count = AF_PARTITIONS,
+                                       .log_id = FX_LOG,
                                        .clock = &f->clock.clock};
     f->consumer.redis = (struct cs_redis_access){
         .seeds_len = 1, .timeout_ms = f->settings.redis_timeout_ms, .ca_file = f->server.ca_file};

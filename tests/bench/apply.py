@@ -88,8 +88,8 @@ def peak_mib(pid):
 class Floor:
     """The signatures and parsing of the log's uploads alone, in one thread."""
 
-    def __init__(self, kafka, root_key, env):
-        argv = [build_dir() / "tests/bench/certsync-bench-floor", "log", "--brokers", kafka.bootstrap, "--deployment", DEPLOYMENT,
+    def __init__(self, kafka, log_id, root_key, env):
+        argv = [build_dir() / "tests/bench/certsync-bench-floor", "log", "--brokers", kafka.bootstrap, "--log", log_id,
                 "--root-key", root_key, "--runs", "prepare", "--block", str(BLOCK)]
         self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
         self.openssl, self.prepare_us = self._line("openssl"), self._line("prepare_us")
@@ -135,7 +135,7 @@ class Row:
             self._init(kafka, redis, 0)
             total = self._load(kafka)
             os.sync()  # or the kernel goes on writing the log to the disk while the first worker is measured
-            with Floor(kafka, self.keys / "root.pub", self.env) if options.floor else nullcontext(NoFloor()) as floor:
+            with Floor(kafka, self.log_id, self.keys / "root.pub", self.env) if options.floor else nullcontext(NoFloor()) as floor:
                 rounds = [self._round(kafka, redis, n, total, floor) for n in range(options.rounds)]
         blocks = [b for r in rounds for b in r["blocks"][1:]]
         if not blocks:
@@ -153,13 +153,14 @@ class Row:
         """What is missing: the log the first time, and the outcomes of each round."""
         keys = self.keys
         write_config(self.config, keys, kafka, redis, self.port, self.options.workers, f"cert.outcomes.{n}")
-        call(consumer_binary(), "init", "--config", self.config, "--partitions", self.options.partitions, "--replication", 1,
+        told = call(consumer_binary(), "init", "--config", self.config, "--partitions", self.options.partitions, "--replication", 1,
              "--root-key", keys / "root.key", "--admin-key", keys / "admin.pub", "--custodian-key", keys / "custodian.pub")
+        self.log_id = re.search(r"genesis: .*, log (\S+)", told)[1]
 
     def _load(self, kafka):
         options, keys = self.options, self.keys
         load = json.loads(call(build_dir() / "tests/bench/certsync-bench-load", "upload", "--brokers", kafka.bootstrap,
-                               "--deployment", DEPLOYMENT, "--admin-key", keys / "admin.key", "--custodian-key",
+                               "--log", self.log_id, "--admin-key", keys / "admin.key", "--custodian-key",
                                keys / "custodian.pub", "--partitions", options.partitions, "--uploads", options.uploads,
                                "--accounts", options.accounts, "--kinds", self.kind))
         return load["events"] + 4 * options.partitions

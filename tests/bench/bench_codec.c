@@ -61,7 +61,7 @@ static struct cs_event *make_upload(void) {
     ev->time_s = 1764000000;
     ev->seq = 123456;
     strcpy(ev->id, uuid);
-    strcpy(ev->deployment, "prod.example");
+    strcpy(ev->log_id, "prod.example_0a1b2c3d");
     strcpy(ev->account, "acme");
     strcpy(ev->kid, kid);
     strcpy(ev->subject, uuid);
@@ -176,7 +176,7 @@ int main(int argc, char **argv) {
     strcpy(certificate.by, kid);
     struct cs_position position = {.next_offset = 123457, .outcomes = 123457, .derived = 12};
     struct cs_outcome outcome = {.n = 123456,
-                                 .deployment = "prod",
+                                 .log_id = "prod_0a1b2c3d",
                                  .verdict = {.status = CS_STATUS_APPLIED,
                                              .label = "web-1",
                                              .name = "www.example.com",

@@ -161,12 +161,12 @@ static void new_id(struct bench_maker *m, cs_uuid ret) {
     cs_uuid_v7((int64_t)time(NULL) * 1000, random, ret);
 }
 
-bool bench_sign(struct cs_crypto *crypto, const char *deployment, struct cs_event *ev,
+bool bench_sign(struct cs_crypto *crypto, const char *log_id, struct cs_event *ev,
                 const struct cs_privkey *key, struct bench_event *ret, struct cs_err *err) {
     struct cs_buf value;
     uint8_t sig[CS_EVENT_SIG_MAX];
     size_t len = 0;
-    snprintf(ev->deployment, sizeof ev->deployment, "%s", deployment);
+    snprintf(ev->log_id, sizeof ev->log_id, "%s", log_id);
     ev->time_s = (int64_t)time(NULL);
     memcpy(ret->account, ev->account, sizeof ret->account);
     cs_buf_init(&value, CS_EVENT_MAX);
@@ -182,7 +182,7 @@ bool bench_sign(struct cs_crypto *crypto, const char *deployment, struct cs_even
     return true;
 }
 
-bool bench_preamble(const char *deployment, int32_t partitions, const struct cs_privkey *root,
+bool bench_preamble(const char *log_id, int32_t partitions, const struct cs_privkey *root,
                     const struct bench_trust *trust, size_t n, struct bench_event *out, struct cs_err *err) {
     CS_AUTO(cs_crypto_free) struct cs_crypto *crypto = NULL;
     uint8_t *root_spki = NULL;
@@ -197,8 +197,10 @@ bool bench_preamble(const char *deployment, int32_t partitions, const struct cs_
         cs_uuid_v7(1700000000000, random, ev.id);
         cs_kid_of_spki(crypto, (struct cs_bytes){root_spki, root_len}, ev.kid);
         if (i == 0) {
-            snprintf(ev.subject, sizeof ev.subject, "%s", deployment);
-            snprintf(ev.data.genesis.deployment, sizeof ev.data.genesis.deployment, "%s", deployment);
+            cs_log_id_deployment(log_id, ev.data.genesis.deployment);
+            snprintf(ev.subject, sizeof ev.subject, "%s", ev.data.genesis.deployment);
+            snprintf(ev.data.genesis.nonce, sizeof ev.data.genesis.nonce, "%s%024d", strchr(log_id, '_') + 1,
+                     0);
             ev.data.genesis.partitions = partitions;
             ev.data.genesis.ruleset = 1;
         } else {
@@ -208,7 +210,7 @@ bool bench_preamble(const char *deployment, int32_t partitions, const struct cs_
             ev.data.trust.role = trust[i - 1].role;
             ev.data.trust.key.bytes = trust[i - 1].spki;
         }
-        ok = bench_sign(crypto, deployment, &ev, root, &out[i], err);
+        ok = bench_sign(crypto, log_id, &ev, root, &out[i], err);
     }
     free(root_spki);
     return ok;
@@ -216,7 +218,7 @@ bool bench_preamble(const char *deployment, int32_t partitions, const struct cs_
 
 static bool finish(struct bench_maker *m, struct cs_event *ev, const struct cs_privkey *key,
                    struct bench_event *out, struct cs_err *err) {
-    return bench_sign(m->crypto, m->o.deployment, ev, key, out, err);
+    return bench_sign(m->crypto, m->o.log_id, ev, key, out, err);
 }
 
 static bool make_account(struct bench_maker *m, int a, struct bench_event *ret, struct cs_err *err) {
@@ -280,11 +282,11 @@ static bool make_part(struct bench_maker *m, struct cs_event *ev, enum bench_kin
     size_t sealed_len = 0, pop_len = 0;
     if (!cs_cert_parse(m->crypto, (struct cs_bytes){mem->der, (size_t)len}, &leaf, err))
         return false;
-    struct cs_seal_context seal = {m->o.deployment, ev->account, ev->subject, role, leaf->spki_sha256};
+    struct cs_seal_context seal = {m->o.log_id, ev->account, ev->subject, role, leaf->spki_sha256};
     if (!cs_seal(m->crypto, m->o.custodian_spki, &seal, private, &mem->sealed, &sealed_len, err))
         return false;
-    struct cs_pop_fields pop = {m->o.deployment,           ev->account, ev->kid, ev->id, ev->subject,
-                                {mem->sealed, sealed_len}, leaf->sha256};
+    struct cs_pop_fields pop = {
+        m->o.log_id, ev->account, ev->kid, ev->id, ev->subject, {mem->sealed, sealed_len}, leaf->sha256};
     if (!cs_pop_sign(m->crypto, private, leaf->key, &pop, mem->pop, &pop_len, err))
         return false;
     out->chain_len = 2;

@@ -12,7 +12,7 @@ enum bench_kind { BENCH_P256, BENCH_RSA2048, BENCH_SM2, BENCH_P384_ISSUER };
 #define BENCH_KINDS 4
 
 struct bench_options {
-    const char *deployment;
+    const char *log_id;
     const struct cs_privkey *admin;
     const struct cs_privkey
         *issuer; // NULL: the accounts' agents upload; else it issues official certificates to them
@@ -53,8 +53,8 @@ CS_MUST_USE bool bench_make(const struct bench_options *o, struct bench_set *ret
 void bench_clear(struct bench_set *set);
 CS_DEFINE_AUTO_CLEAR(struct bench_set, bench_clear)
 
-// One event, encoded and signed; ev's envelope is complete but for deployment.
-CS_MUST_USE bool bench_sign(struct cs_crypto *crypto, const char *deployment, struct cs_event *ev,
+// One event, encoded and signed; ev's envelope is complete but for the log's id.
+CS_MUST_USE bool bench_sign(struct cs_crypto *crypto, const char *log_id, struct cs_event *ev,
                             const struct cs_privkey *key, struct bench_event *ret, struct cs_err *err);
 
 // What a log begins with: genesis and trust.add of each key, by the root key. out: 1 + n events.
@@ -62,7 +62,7 @@ struct bench_trust {
     enum cs_trust_role role;
     struct cs_bytes spki;
 };
-CS_MUST_USE bool bench_preamble(const char *deployment, int32_t partitions, const struct cs_privkey *root,
+CS_MUST_USE bool bench_preamble(const char *log_id, int32_t partitions, const struct cs_privkey *root,
                                 const struct bench_trust *trust, size_t n, struct bench_event *out,
                                 struct cs_err *err);
 // "p256,rsa2048,sm2,p384-issuer"

@@ -161,7 +161,7 @@ static bool make_leaf(struct bench_mixed *m, struct leaf *l, struct cs_err *err)
     l->der_len = (size_t)len;
     if (!cs_cert_parse(m->crypto, (struct cs_bytes){l->der, l->der_len}, &l->cert, err))
         return false;
-    struct cs_seal_context seal = {m->o.deployment, "bench", "bench", CS_ROLE_SINGLE, l->cert->spki_sha256};
+    struct cs_seal_context seal = {m->o.log_id, "bench", "bench", CS_ROLE_SINGLE, l->cert->spki_sha256};
     return cs_seal(m->crypto, m->o.custodian_spki, &seal, l->key, &l->sealed, &l->sealed_len, err);
 }
 
@@ -186,14 +186,14 @@ static bool by_agent(struct bench_mixed *m, struct cs_event *ev, struct account 
                      struct cs_err *err) {
     memcpy(ev->kid, a->kid, sizeof ev->kid);
     ev->seq = a->seq++;
-    return bench_sign(m->crypto, m->o.deployment, ev, a->agent, ret, err);
+    return bench_sign(m->crypto, m->o.log_id, ev, a->agent, ret, err);
 }
 
 static bool by_admin(struct bench_mixed *m, struct cs_event *ev, struct bench_event *ret,
                      struct cs_err *err) {
     memcpy(ev->kid, m->admin_kid, sizeof ev->kid);
     ev->seq = m->admin_seq++;
-    return bench_sign(m->crypto, m->o.deployment, ev, m->o.admin, ret, err);
+    return bench_sign(m->crypto, m->o.log_id, ev, m->o.admin, ret, err);
 }
 
 static bool make_account(struct bench_mixed *m, struct account *a, struct bench_event *ret,
@@ -252,7 +252,7 @@ static bool make_upload(struct bench_mixed *m, struct account *a, int name, bool
     if (!next_leaf(m, &l, err))
         return false;
     struct cs_pop_fields fields = {
-        m->o.deployment, ev.account, ev.kid, ev.id, ev.subject, {l->sealed, l->sealed_len}, l->cert->sha256};
+        m->o.log_id, ev.account, ev.kid, ev.id, ev.subject, {l->sealed, l->sealed_len}, l->cert->sha256};
     if (!cs_pop_sign(m->crypto, l->key, l->cert->key, &fields, pop, &pop_len, err))
         return false;
     struct cs_keyed_chain *part = &u->part[0];
@@ -264,7 +264,7 @@ static bool make_upload(struct bench_mixed *m, struct account *a, int name, bool
     if (!issued)
         return by_agent(m, &ev, a, ret, err);
     ev.seq = m->issuer_seq++;
-    return bench_sign(m->crypto, m->o.deployment, &ev, m->o.issuer, ret, err);
+    return bench_sign(m->crypto, m->o.log_id, &ev, m->o.issuer, ret, err);
 }
 
 static bool make_new(struct bench_mixed *m, struct account *a, bool issued, struct bench_event *ret,

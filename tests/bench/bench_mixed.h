@@ -9,7 +9,7 @@
 #include "bench_events.h"
 
 struct bench_mixed_options {
-    const char *deployment;
+    const char *log_id;
     const struct cs_privkey *admin, *issuer;
     struct cs_bytes custodian_spki;
     int accounts; // of all threads; even

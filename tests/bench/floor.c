@@ -31,7 +31,7 @@
 #define BATCH 500
 
 struct options {
-    const char *brokers, *topic, *events, *deployment, *root_key, *runs;
+    const char *brokers, *topic, *events, *log_id, *root_key, *runs;
     int64_t block;
 };
 #define O struct options
@@ -52,12 +52,12 @@ static const struct cs_opt opts[] = {
      CS_OPT_AT_STR(O, events),
      .value_name = "FILE",
      .text = "Read the log from this file (kcat -C -J -e) instead."},
-    {.name = "deployment",
+    {.name = "log",
      .kind = CS_OPT_STRING,
-     CS_OPT_AT_STR(O, deployment),
+     CS_OPT_AT_STR(O, log_id),
      .value_name = "ID",
      .flags = CS_OPT_REQUIRED,
-     .text = "Deployment."},
+     .text = "The log's id, as init tells it."},
     {.name = "root-key",
      .kind = CS_OPT_PATH,
      CS_OPT_AT_STR(O, root_key),
@@ -246,7 +246,7 @@ static bool verify_part(struct bench *b, const struct cs_event *ev, const struct
               cs_cert_parse(b->crypto, k->chain[1].bytes, &issuer, &err) &&
               cs_cert_signed_by(b->crypto, leaf, issuer);
     struct cs_pop_fields f = {
-        b->o->deployment, ev->account, ev->kid, ev->id, ev->subject, k->key.bytes, ok ? leaf->sha256 : NULL};
+        b->o->log_id, ev->account, ev->kid, ev->id, ev->subject, k->key.bytes, ok ? leaf->sha256 : NULL};
     return ok && cs_pop_verify(b->crypto, leaf->key, &f, k->pop.bytes);
 }
 
@@ -317,7 +317,7 @@ static double run_prepare(struct bench *b) {
         if (!meet_sender(b, h, &err))
             die(&err);
         double start = now_us();
-        if (!cs_prepare(b->crypto, b->o->deployment, b->partitions, CS_RULESET_LATEST, &h->record,
+        if (!cs_prepare(b->crypto, b->o->log_id, b->partitions, CS_RULESET_LATEST, &h->record,
                         cs_key_cache_lookup, b->keys, NULL, &p, &err))
             die(&err);
         bool good = good_in_the_end(p);
@@ -375,7 +375,7 @@ static void apply_batch(struct bench *b, struct run *r, const struct held *log, 
     double start = now_us();
     for (size_t i = 0; i < n; i++) {
         records[i].record = log[i].record;
-        if (!cs_prepare(b->crypto, b->o->deployment, b->partitions, CS_RULESET_LATEST, &log[i].record,
+        if (!cs_prepare(b->crypto, b->o->log_id, b->partitions, CS_RULESET_LATEST, &log[i].record,
                         cs_key_cache_lookup, b->keys, NULL, &records[i].prepared, &err))
             die(&err);
     }
@@ -408,7 +408,7 @@ static void run_apply(struct bench *b, const struct cs_privkey *service, struct 
         die(&err);
     cs_apply_init(&r->apply);
     r->ctx = (struct cs_apply_context){.rules = {.crypto = b->crypto,
-                                                 .deployment = b->o->deployment,
+                                                 .log_id = b->o->log_id,
                                                  .partition_count = b->partitions,
                                                  .root = cs_key_cache_root(b->keys)},
                                        .service = service,

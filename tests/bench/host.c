@@ -252,7 +252,7 @@ static int measure_floor(struct floor *f, int n, const char *custodian_path) {
     MUST_OK(cs_session_read_spki(f->crypto, custodian_path, &custodian, &custodian_len, &err), err);
     cs_kid_of_spki(f->crypto, (struct cs_bytes){spki, len}, f->kid);
     f->compose = (struct cs_compose){.crypto = f->crypto,
-                                     .deployment = "bench",
+                                     .log_id = "bench_0a1b2c3d",
                                      .account = "bench",
                                      .kid = f->kid,
                                      .custodian = {custodian, custodian_len}};

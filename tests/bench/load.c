@@ -14,7 +14,7 @@
 #include "worker/keyfile.h"
 
 struct options {
-    const char *brokers, *topic, *deployment, *admin_key, *custodian_key, *kinds;
+    const char *brokers, *topic, *log_id, *admin_key, *custodian_key, *kinds;
     int64_t partitions, accounts, uploads, seed;
 };
 #define O struct options
@@ -31,12 +31,12 @@ static const struct cs_opt opts[] = {
      .value_name = "NAME",
      .default_text = "cert.events",
      .text = "Topic."},
-    {.name = "deployment",
+    {.name = "log",
      .kind = CS_OPT_STRING,
-     CS_OPT_AT_STR(O, deployment),
+     CS_OPT_AT_STR(O, log_id),
      .value_name = "ID",
      .flags = CS_OPT_REQUIRED,
-     .text = "Deployment."},
+     .text = "The log's id, as init tells it."},
     {.name = "admin-key",
      .kind = CS_OPT_PATH,
      CS_OPT_AT_STR(O, admin_key),
@@ -142,7 +142,7 @@ static bool load(const struct options *o, FILE *out, struct cs_err *err) {
     size_t custodian_len = 0;
     size_t n = 0;
     rd_kafka_t *rk = NULL;
-    struct bench_options b = {.deployment = o->deployment,
+    struct bench_options b = {.log_id = o->log_id,
                               .accounts = (int)o->accounts,
                               .uploads = (int)o->uploads,
                               .seed = (unsigned)(o->seed ? o->seed : time(NULL))};

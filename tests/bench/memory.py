@@ -23,7 +23,7 @@ from support import events as ev
 from support.kafka import Kafka
 from support.proc import wait_until
 from support.redis import Redis
-from support.stack import DEPLOYMENT, EVENTS, Stack
+from support.stack import EVENTS, Stack
 
 PATIENCE_S = 3600
 
@@ -102,7 +102,7 @@ class Bench:
         accounts = [a for a, _ in zip((n for n in names if ev.partition_of(n, stack.partitions) == 0), range(o.accounts))]
         certified = ev.new_key()
         chain = [self.ca.issue(certified.public_key()), self.ca.der]
-        senders = [ev.Sender(DEPLOYMENT, stack.custodian.public_key()) for _ in range(200)]
+        senders = [ev.Sender(stack.log_id, stack.custodian.public_key()) for _ in range(200)]
         self.step("accounts of the fleet", self.register(accounts, "fleet"))
         self.step("keys of the fleet", [stack.admin.event("agent.enroll", a, s.kid, {"key": ev.b64(s.spki), "can": ["upload"], "names": "*"})
                                         for i, a in enumerate(accounts) for s in [senders[i % 200]]])

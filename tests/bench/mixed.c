@@ -27,7 +27,7 @@
 #define THREADS_MAX 8
 
 struct options {
-    const char *brokers, *topic, *deployment, *admin_key, *issuer_key, *custodian_key;
+    const char *brokers, *topic, *log_id, *admin_key, *issuer_key, *custodian_key;
     int64_t partitions, accounts, events, leafs, seed, sample;
 };
 #define O struct options
@@ -45,7 +45,7 @@ struct options {
     }
 static const struct cs_opt load_opts[] = {
     NEEDED("brokers", brokers, CS_OPT_STRING, "Kafka brokers.", "LIST"),
-    NEEDED("deployment", deployment, CS_OPT_STRING, "Deployment.", "ID"),
+    NEEDED("log", log_id, CS_OPT_STRING, "The log's id, as init tells it.", "ID"),
     NEEDED("admin-key", admin_key, CS_OPT_PATH, "Private key of a trusted admin.", "FILE"),
     NEEDED("issuer-key", issuer_key, CS_OPT_PATH, "Private key of a trusted issuer.", "FILE"),
     NEEDED("custodian-key", custodian_key, CS_OPT_PATH, "Public key of a trusted custodian.", "FILE"),
@@ -58,7 +58,7 @@ static const struct cs_opt load_opts[] = {
 };
 static const struct cs_opt floor_opts[] = {
     NEEDED("brokers", brokers, CS_OPT_STRING, "Kafka brokers.", "LIST"),
-    NEEDED("deployment", deployment, CS_OPT_STRING, "Deployment.", "ID"),
+    NEEDED("log", log_id, CS_OPT_STRING, "The log's id, as init tells it.", "ID"),
     TOPIC,
     NUMBER("sample", sample, "10000", 1, 1000000, "Events of partition 0 that are measured, its last ones."),
 };
@@ -169,7 +169,7 @@ static bool load(const struct options *o, FILE *out, struct cs_err *err) {
         !cs_kafka_new(RD_KAFKA_PRODUCER, conf, &rk, err))
         return false;
     struct loader l = {.o = o,
-                       .mixed = {.deployment = o->deployment,
+                       .mixed = {.log_id = o->log_id,
                                  .admin = admin,
                                  .issuer = issuer,
                                  .custodian_spki = {custodian, custodian_len},
@@ -265,7 +265,7 @@ static bool verify_one(struct bench *b, const struct cs_prepared *p, const struc
          cs_cert_parse(b->crypto, k->chain[1].bytes, &issuer, &err) &&
          cs_cert_signed_by(b->crypto, leaf, issuer);
     struct cs_pop_fields f = {
-        b->o->deployment, ev->account, ev->kid, ev->id, ev->subject, k->key.bytes, ok ? leaf->sha256 : NULL};
+        b->o->log_id, ev->account, ev->kid, ev->id, ev->subject, k->key.bytes, ok ? leaf->sha256 : NULL};
     return ok && cs_pop_verify(b->crypto, leaf->key, &f, k->pop.bytes);
 }
 
@@ -277,8 +277,7 @@ static bool measure(struct bench *b, const struct cs_record *r, struct cs_crypto
     if (!cs_event_decode(r->value, &ev, err))
         return false;
     double start = thread_us();
-    if (!cs_prepare(b->crypto, b->o->deployment, b->partitions, CS_RULESET_LATEST, r, lookup, b, NULL, &p,
-                    err))
+    if (!cs_prepare(b->crypto, b->o->log_id, b->partitions, CS_RULESET_LATEST, r, lookup, b, NULL, &p, err))
         return false;
     double prepared = thread_us();
     const struct cs_pubkey *sender = p->event ? lookup(b, "", p->event->kid) : NULL;

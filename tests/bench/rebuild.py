@@ -102,21 +102,22 @@ workers = {self.options.workers}
 [api]
 listen = 127.0.0.1:{self.port}
 """)
-        call(consumer_binary(), "init", "--config", self.config, "--partitions", self.options.partitions, "--replication", 1,
+        told = call(consumer_binary(), "init", "--config", self.config, "--partitions", self.options.partitions, "--replication", 1,
              "--root-key", self.keys / "root.key", "--admin-key", self.keys / "admin.pub", "--issuer-key", self.keys / "issuer.pub",
              "--custodian-key", self.keys / "custodian.pub")
+        self.log_id = re.search(r"genesis: .*, log (\S+)", told)[1]
 
     def _load(self):
         o = self.options
         self.note(f"making {o.events} events")
         return json.loads(call(build_dir() / "tests/bench/certsync-bench-mixed", "load", "--brokers", self.kafka.bootstrap,
-                               "--deployment", DEPLOYMENT, "--admin-key", self.keys / "admin.key", "--issuer-key",
+                               "--log", self.log_id, "--admin-key", self.keys / "admin.key", "--issuer-key",
                                self.keys / "issuer.key", "--custodian-key", self.keys / "custodian.pub", "--partitions",
                                o.partitions, "--events", o.events, "--accounts", o.accounts, "--leafs", o.leafs))
 
     def _floor(self):
         found = json.loads(call(build_dir() / "tests/bench/certsync-bench-mixed", "floor", "--brokers", self.kafka.bootstrap,
-                                "--deployment", DEPLOYMENT))
+                                "--log", self.log_id))
         return {"verify_us": found["verify_us"], "prepare_us": found["prepare_us"]}
 
     def _ends(self):

@@ -185,7 +185,7 @@ class Driver:
     def judge(self, host):
         run = self.run
         events, outcomes = run.log(run.events_topic), run.log(run.outcomes_topic)
-        found, model, verdicts = examine(run.deployment, run.root.spki, run.service.spki, run.partitions, events, outcomes)
+        found, model, verdicts = examine(run.log_id, run.root.spki, run.service.spki, run.partitions, events, outcomes)
         found += audit.check_acknowledged(run.acknowledged, events)
         firsts = {p: audit.first_outcomes(outcomes, p)[0] for p in range(run.partitions)}
         if any(len(firsts[p]) < model.partitions[p].next_offset for p in firsts):
@@ -194,7 +194,7 @@ class Driver:
         found += catalog.check(model, firsts, docs, indexes)
         by_partition = {p: [e for e in events if e.partition == p] for p in firsts}
         found += catalog.check_positions(model, firsts, by_partition, positions)
-        found += catalog.check_keys(model, docs, unseal=hpke.Unsealer(run.custodian, run.deployment))
+        found += catalog.check_keys(model, docs, unseal=hpke.Unsealer(run.custodian, run.log_id))
         self.happened.update(f"{o.name.rstrip('0123456789')}_done" for o in run.operators if o.popen.poll() == 0)
         if host:
             found += host.check(verdicts)
@@ -228,7 +228,7 @@ class Driver:
         run = self.run
         try:
             run.read_to_end(5)
-            return examine(run.deployment, run.root.spki, run.service.spki, run.partitions, run.log(run.events_topic),
+            return examine(run.log_id, run.root.spki, run.service.spki, run.partitions, run.log(run.events_topic),
                            run.log(run.outcomes_topic))[0][:10]
         except Exception:  # the run's own violation is what counts  # pylint: disable=broad-except
             return []
@@ -243,7 +243,7 @@ class Driver:
                                    stderr=subprocess.DEVNULL, timeout=120, check=False)
             c.kill()
         (directory / "violations.txt").write_text("\n".join(found) + "\n")
-        facts = {"seed": run.seed, "deployment": run.deployment, "root": base64.b64encode(run.root.spki).decode(),
+        facts = {"seed": run.seed, "log": run.log_id, "root": base64.b64encode(run.root.spki).decode(),
                  "service": base64.b64encode(run.service.spki).decode(), "partitions": run.partitions, "workers": run.workers,
                  "batch": run.batch, "faults": self.plan.faults, "custodian": base64.b64encode(hpke.raw(run.custodian)).decode()}
         (directory / "run.json").write_text(json.dumps(facts, indent=1))
@@ -267,11 +267,11 @@ class Driver:
             (directory / "redis.json").write_text(json.dumps({"error": str(e)}))
 
 
-def examine(deployment, root, service, partitions, events, outcomes):
+def examine(log_id, root, service, partitions, events, outcomes):
     """(violations, model, verdicts) of a log with its outcomes."""
-    model = Model(deployment, root, partitions)
+    model = Model(log_id, root, partitions)
     verdicts = [model.judge(r) for r in events]
-    found = audit.check_outcomes(verdicts, outcomes, partitions, deployment)
+    found = audit.check_outcomes(verdicts, outcomes, partitions, log_id)
     found += audit.check_log(model, verdicts, events, service)
     return found + audit.check_shares(model), model, verdicts
 
@@ -297,7 +297,7 @@ def check_again(directory):
     """The model's opinion on a run that was kept."""
     d = Path(directory)
     facts = json.loads((d / "run.json").read_text())
-    found, model, _ = examine(facts["deployment"], base64.b64decode(facts["root"]), base64.b64decode(facts["service"]),
+    found, model, _ = examine(facts["log"], base64.b64decode(facts["root"]), base64.b64decode(facts["service"]),
                               facts["partitions"], read_records(d / "ev.raw"), outcomes := read_records(d / "out.raw"))
     held = json.loads((d / "redis.json").read_text())
     if "docs" in held:

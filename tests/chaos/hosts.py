@@ -33,7 +33,7 @@ class Host:
         if self.disk:
             run.disks.append(self.disk)
         self.account = f"host-{r.randrange(1 << 32):08x}"
-        self.sender = ev.Sender(run.deployment)
+        self.sender = ev.Sender(run.log_id)
         ev.write_private(self.sender.key, self.dir / "host.key")
         self.ca = ev.Authority("Host CA")
         self.killed = self.no_space = 0  # how often

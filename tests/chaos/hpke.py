@@ -29,10 +29,10 @@ def expand(suite, prk, label, info, length):
 
 
 class Unsealer:
-    def __init__(self, custodian, deployment):
+    def __init__(self, custodian, log_id):
         self.custodian = custodian
         self.public = custodian.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-        info = extract(SUITE, b"", b"info_hash", b"certsync.seal.v1\0" + deployment.encode())
+        info = extract(SUITE, b"", b"info_hash", b"certsync.seal.v1\0" + log_id.encode())
         self.context = b"\0" + extract(SUITE, b"", b"psk_id_hash", b"") + info
 
     def open(self, sealed, aad):

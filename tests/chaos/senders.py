@@ -25,12 +25,12 @@ def forms(key):
 
 
 class Sealer:
-    def __init__(self, custodian, deployment):
+    def __init__(self, custodian, log_id):
         raw = Encoding.Raw, PublicFormat.Raw
         ephemeral, public = x25519.X25519PrivateKey.generate(), custodian.public_bytes(*raw)
         enc = ephemeral.public_key().public_bytes(*raw)
         shared = expand(KEM, extract(KEM, b"", b"eae_prk", ephemeral.exchange(custodian)), b"shared_secret", enc + public, 32)
-        info = extract(SUITE, b"", b"info_hash", b"certsync.seal.v1\0" + deployment.encode())
+        info = extract(SUITE, b"", b"info_hash", b"certsync.seal.v1\0" + log_id.encode())
         context = b"\0" + extract(SUITE, b"", b"psk_id_hash", b"") + info
         secret = extract(SUITE, shared, b"secret", b"")
         self.aead = AESGCM(expand(SUITE, secret, b"key", context, 32))
@@ -66,13 +66,13 @@ def _sequence(content):
 
 
 class Sender(ev.Sender):
-    def __init__(self, deployment, sealer=None, key=None):
-        super().__init__(deployment, key=key)
+    def __init__(self, log_id, sealer=None, key=None):
+        super().__init__(log_id, key=key)
         self.sealer = sealer
 
     def _sealed(self, account, event_id, subject, role, key, signed, signer):
         sealed = self.sealer.seal(account, subject, role, key)
-        message = ev.pop_message(self.deployment, account, self.kid, event_id, subject, sealed, signed)
+        message = ev.pop_message(self.log_id, account, self.kid, event_id, subject, sealed, signed)
         pop = sm2_sign(signer, message) if isinstance(signer, ev.Sm2Key) else ev.sign_with(signer, message)
         return {"key": ev.b64(sealed), "pop": ev.b64(pop)}
 

@@ -15,7 +15,8 @@ from model_py import audit, der, wire  # noqa: E402
 from model_py.rules import Model  # noqa: E402
 from support import events as ev  # noqa: E402
 
-D, PARTITIONS = "test.example", 4
+D, PARTITIONS, NONCE = "test.example", 4, "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
+LOG = ev.log_id_of(D, NONCE)
 
 
 class Log:
@@ -24,12 +25,12 @@ class Log:
     def __init__(self):
         self.custodian = ev.x25519.X25519PrivateKey.generate()
         public = self.custodian.public_key()
-        self.root, self.admin, self.issuer, self.service = (ev.Sender(D, public) for _ in range(4))
-        self.model = Model(D, self.root.spki, PARTITIONS)
+        self.root, self.admin, self.issuer, self.service = (ev.Sender(LOG, public) for _ in range(4))
+        self.model = Model(LOG, self.root.spki, PARTITIONS)
         self.offsets, self.waiting, self.records, self.verdicts = [0] * PARTITIONS, [], [], []
         self.now_ms = int(ev.time.time() * 1000) + 60000
         for p in range(PARTITIONS):
-            self.put(self.root.event("system.genesis", "", D, {"deployment": D, "partitions": PARTITIONS, "ruleset": 1}), p)
+            self.put(self.root.event("system.genesis", "", D, {"deployment": D, "nonce": NONCE, "partitions": PARTITIONS, "ruleset": 1}), p)
         for role, sender in (("admin", self.admin), ("issuer", self.issuer), ("service", self.service)):
             self.trust(role, sender.spki)
         self.trust("custodian", ev.spki_of(public))
@@ -53,7 +54,7 @@ class Log:
 
     def derived_record(self, d):
         event = {"specversion": "1.0", "type": f"certsync.{d.type}.v1", "id": d.id,
-                 "source": f"//{D}/accounts/{d.account}/keys/{self.service.kid}", "subject": d.subject,
+                 "source": f"//{LOG}/accounts/{d.account}/keys/{self.service.kid}", "subject": d.subject,
                  "time": ev.time.strftime("%Y-%m-%dT%H:%M:%SZ", ev.time.gmtime(d.time_ms // 1000)), "sequence": ev.sequence(d.seq), "datacontenttype": "application/json", "data": d.data}
         return self.service.record(d.account, event)
 
@@ -69,7 +70,7 @@ class Log:
     def account(self, name, **how):
         data = {"site": "intl", "owner": "o", "verified": True, **how}
         assert self.put(self.admin.event("account.register", name, name, data)).status == "applied"
-        agent = ev.Sender(D, self.custodian.public_key())
+        agent = ev.Sender(LOG, self.custodian.public_key())
         assert self.enroll(name, agent, ["upload", "delete", "share", "csr", "read"]).status == "applied"
         return agent
 
@@ -189,13 +190,13 @@ def test_sequence_replay_duplicate_gap(log, acme):
 
 def test_rights(log, acme):
     name, agent = acme
-    stranger = ev.Sender(D, log.custodian.public_key())
+    stranger = ev.Sender(LOG, log.custodian.public_key())
     refused(log.put(log.upload(stranger, name, "www")), "event.unknown_signer")
     refused(log.put(log.upload(log.admin, name, "www")), "event.forbidden")
-    reader = ev.Sender(D, log.custodian.public_key())
+    reader = ev.Sender(LOG, log.custodian.public_key())
     log.enroll(name, reader, ["read"])
     refused(log.put(log.upload(reader, name, "www")), "event.forbidden")
-    narrow = ev.Sender(D, log.custodian.public_key())
+    narrow = ev.Sender(LOG, log.custodian.public_key())
     log.enroll(name, narrow, ["upload"], "*.internal")
     refused(log.put(log.upload(narrow, name, "www")), "event.forbidden")
     assert log.put(log.upload(narrow, name, "www.internal")).status == "applied"
@@ -203,18 +204,18 @@ def test_rights(log, acme):
     assert log.put(log.admin.event("agent.revoke", name, narrow.kid, {})).code == "unchanged"
     refused(log.put(log.upload(narrow, name, "x.internal")), "event.revoked_signer")
     refused(log.enroll(name, narrow, ["upload"]), "agent.exists")
-    successor = ev.Sender(D, log.custodian.public_key())
+    successor = ev.Sender(LOG, log.custodian.public_key())
     assert log.put(agent.event("agent.rotate", name, successor.kid, {"key": ev.b64(successor.spki)})).status == "applied"
     refused(log.put(log.upload(agent, name, "old")), "event.revoked_signer")
     assert log.put(log.upload(successor, name, "new")).status == "applied"
-    third = ev.Sender(D, log.custodian.public_key())
+    third = ev.Sender(LOG, log.custodian.public_key())
     assert log.put(successor.event("agent.rotate", name, third.kid, {"key": ev.b64(third.spki)})).status == "applied"
     ended = log.put(log.admin.event("agent.revoke", name, agent.kid, {}))
     assert (ended.status, ended.code, ended.detail) == ("applied", "", f"ended: {agent.kid}, {third.kid}")
     refused(log.put(log.upload(third, name, "newest")), "event.revoked_signer")
     assert log.put(log.admin.event("agent.revoke", name, third.kid, {})).code == "unchanged"
     assert log.put(log.admin.event("agent.revoke", name, successor.kid, {})).detail == f"ended: {successor.kid}"
-    successor = ev.Sender(D, log.custodian.public_key())
+    successor = ev.Sender(LOG, log.custodian.public_key())
     log.enroll(name, successor, wire.RIGHTS[:5])
     refused(log.put(log.admin.event("account.update", "nobody", "nobody", {"verified": True})), "account.unknown")
     refused(log.put(successor.event("share.answer", name, ev.uuid7(), {
@@ -223,9 +224,9 @@ def test_rights(log, acme):
 
 def test_a_join_token(log, acme):
     name, _ = acme
-    token = ev.Sender(D)
+    token = ev.Sender(LOG)
     log.enroll(name, token, ["enroll"], uses=2, grant={"can": ["upload"], "names": "web-*"})
-    agents = [ev.Sender(D, log.custodian.public_key()) for _ in range(4)]
+    agents = [ev.Sender(LOG, log.custodian.public_key()) for _ in range(4)]
     refused(log.enroll(name, agents[0], ["upload", "delete"], "web-1", by=token), "event.forbidden")
     refused(log.enroll(name, agents[0], ["upload"], "*", by=token), "event.forbidden")
     assert log.enroll(name, agents[0], ["upload"], "web-*", by=token).status == "applied"
@@ -328,7 +329,7 @@ def test_csr(log, acme):
         return log.put(by.event("certificate.upload", name, ev.uuid7(), {
             "name": called, "algorithm": "international", "chain": [ev.b64(c) for c in chain], "csr": True}))
     refused(by_csr(), "csr.no_match")
-    narrow = ev.Sender(D, log.custodian.public_key())
+    narrow = ev.Sender(LOG, log.custodian.public_key())
     log.enroll(name, narrow, ["upload", "csr"], "mine")
     v = log.put(agent.csr_add(name, "api", key, ev.csr_of(key), subject=subject))
     assert v.status == "applied", v
@@ -342,7 +343,7 @@ def test_csr(log, acme):
     refused(log.put(agent.csr_add(name, "bare", other, ev.csr_of(other, names=False))), "csr.no_name")
     refused(log.put(agent.csr_add(name, "api", ev.new_key(), ev.csr_of(key))), "key.mismatch")
     refused(by_csr(narrow, "mine"), "event.forbidden")
-    without = ev.Sender(D, log.custodian.public_key())
+    without = ev.Sender(LOG, log.custodian.public_key())
     log.enroll(name, without, ["upload"])
     refused(by_csr(without), "event.forbidden")
     v = by_csr()

@@ -98,7 +98,7 @@ class Send:
 class Workload:
     def __init__(self, seed, pools, stack, accounts=12):
         self.random, self.pools, self.stack = random.Random(seed), pools, stack
-        self.deployment, self.partitions = stack.deployment, stack.partitions
+        self.log_id, self.deployment, self.partitions = stack.log_id, stack.deployment, stack.partitions
         self.senders = list(pools.senders)
         self.random.shuffle(self.senders)
         self.sent = []                       # of agents and admins: (send, sender)
@@ -112,7 +112,7 @@ class Workload:
         return Account(f"acc-{i}-{r.randrange(1 << 32):08x}", f"owner-{r.randrange(3)}", "cn" if r.random() < 0.15 else "intl", verified)
 
     def _sender(self):
-        return Sender(self.deployment, self.stack.sealer, key=self.senders.pop() if self.senders else None)
+        return Sender(self.log_id, self.stack.sealer, key=self.senders.pop() if self.senders else None)
 
     def send(self, record, sender=None, **how):
         found = Send(record, how.pop("partition", None) if "partition" in how
@@ -401,7 +401,7 @@ class Workload:
         def record(by=sender, account=a.id):
             return by.upload(account, self._name(), key, chain)
         if kind == 0:
-            yield self.send(record(by=Sender(self.deployment, self.stack.sealer)))
+            yield self.send(record(by=Sender(self.log_id, self.stack.sealer)))
         elif kind == 1:
             yield self.send(record(account=b.id) if b is not a else record(by=self.stack.admin))
         elif kind == 2:
@@ -415,7 +415,7 @@ class Workload:
             yield self.send(record(), headers=[("content-type", ev.CONTENT_TYPE)])
         elif kind == 5:
             event = sender.envelope("certificate.delete", a.id, ev.uuid7(), {})
-            event["source"] = event["source"].replace(self.deployment, "another")
+            event["source"] = event["source"].replace(self.log_id, r.choice(["another_" + self.log_id[-8:], self.deployment + "_00000000"]))
             yield self.send(sender.record(a.id, event))
         elif kind == 6:
             yield self.send(sender.event("certificate.teleport", a.id, ev.uuid7(), {}))
@@ -430,11 +430,11 @@ class Workload:
         elif kind == 10:
             partition = r.randrange(self.partitions)
             yield self.send(sender.event("system.genesis", "", self.deployment, {
-                "deployment": self.deployment, "partitions": self.partitions, "ruleset": 1}), partition=partition)
+                "deployment": self.deployment, "nonce": self.log_id[-8:] + "0" * 24, "partitions": self.partitions, "ruleset": 1}), partition=partition)
         else:
             root = self.stack.root
             yield self.send(root.event("system.genesis", "", self.deployment, {
-                "deployment": self.deployment, "partitions": self.partitions, "ruleset": 1}), partition=r.randrange(self.partitions))
+                "deployment": self.deployment, "nonce": self.log_id[-8:] + "0" * 24, "partitions": self.partitions, "ruleset": 1}), partition=r.randrange(self.partitions))
 
     def malformed(self):
         a, r = self._account(), self.random

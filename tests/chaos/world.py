@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -96,8 +97,7 @@ class Run:
         self.keys = self.directory / "keys"
         self.keys.mkdir()
         self.custodian = ev.x25519.X25519PrivateKey.generate()
-        self.sealer = Sealer(self.custodian.public_key(), self.deployment)
-        self.root, self.admin, self.issuer, self.service = (Sender(self.deployment, self.sealer) for _ in range(4))
+        self.root, self.admin, self.issuer, self.service = (Sender("") for _ in range(4))
         for name in ("root", "service"):
             ev.write_private(getattr(self, name).key, self.keys / f"{name}.key")
             ev.write_public(getattr(self, name).key, self.keys / f"{name}.pub")
@@ -116,6 +116,10 @@ class Run:
                               capture_output=True, text=True, timeout=120, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"init: exit {done.returncode}\n{done.stdout}{done.stderr}")
+        self.log_id = re.search(r"genesis: .*, log (\S+)", done.stdout)[1]
+        self.sealer = Sealer(self.custodian.public_key(), self.log_id)
+        for sender in (self.root, self.admin, self.issuer, self.service):
+            sender.log_id, sender.sealer = self.log_id, self.sealer
         self.root.seq = 1000  # above what init used
         servers = self.world.kafka.bootstrap
         self.producer = Producer({"bootstrap.servers": servers, "acks": "all", "enable.idempotence": True, "linger.ms": 10,

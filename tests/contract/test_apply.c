@@ -19,6 +19,7 @@
 #include "worker/apply.h"
 
 #define DEPLOYMENT "apply-test"
+#define LOG_ID     DEPLOYMENT "_0a1b2c3d"
 #define PARTITIONS 1
 #define ACCOUNTS   3
 #define ISSUED     30
@@ -62,9 +63,9 @@ static int make_world(void **state) {
                                         {CS_TRUST_ISSUER, {world.issuer_spki, world.issuer_len}},
                                         {CS_TRUST_SERVICE, {world.service_spki, world.service_len}},
                                         {CS_TRUST_CUSTODIAN, {world.custodian_spki, world.custodian_len}}};
-    must(bench_preamble(DEPLOYMENT, PARTITIONS, world.root, trust, 4, world.log, &err), &err);
+    must(bench_preamble(LOG_ID, PARTITIONS, world.root, trust, 4, world.log, &err), &err);
     world.len = 5;
-    struct bench_options o = {.deployment = DEPLOYMENT,
+    struct bench_options o = {.log_id = LOG_ID,
                               .admin = world.admin,
                               .issuer = world.issuer,
                               .custodian_spki = {world.custodian_spki, world.custodian_len},
@@ -123,7 +124,7 @@ static void open_consumer(struct consumer *c, struct cs_memory_store *store) {
          &err);
     cs_apply_init(&c->apply);
     c->ctx = (struct cs_apply_context){.rules = {.crypto = world.crypto,
-                                                 .deployment = DEPLOYMENT,
+                                                 .log_id = LOG_ID,
                                                  .partition_count = PARTITIONS,
                                                  .root = cs_key_cache_root(c->keys)},
                                        .service = world.service,
@@ -168,7 +169,7 @@ static void prepare_batch(struct consumer *c, struct batch *b, const struct benc
     b->len = n;
     for (size_t i = 0; i < n; i++) {
         b->records[i].record = record_of(&events[i], c->position.next_offset + (int64_t)i, b->headers[i]);
-        must(cs_prepare(world.crypto, DEPLOYMENT, PARTITIONS, CS_RULESET_LATEST, &b->records[i].record,
+        must(cs_prepare(world.crypto, LOG_ID, PARTITIONS, CS_RULESET_LATEST, &b->records[i].record,
                         cs_key_cache_lookup, c->keys, NULL, &b->records[i].prepared, &err),
              &err);
         cs_key_cache_learn_from(c->keys, b->records[i].prepared);
@@ -444,7 +445,7 @@ static struct bench_event share_event(const char *from, const char *to, const ch
     snprintf(ev.account, sizeof ev.account, "%s", from);
     snprintf(ev.subject, sizeof ev.subject, "%s", certificate);
     snprintf(ev.data.share.to, sizeof ev.data.share.to, "%s", to);
-    must(bench_sign(world.crypto, DEPLOYMENT, &ev, world.set.agents[0], &out, &err), &err);
+    must(bench_sign(world.crypto, LOG_ID, &ev, world.set.agents[0], &out, &err), &err);
     return out;
 }
 
@@ -547,7 +548,7 @@ static void test_cut_by_ruleset(void **state) {
     ev.data.ruleset.ruleset = CS_RULESET_LATEST + 1;
     memcpy(events, world.log, sizeof events);
     events[7] = (struct bench_event){.value = NULL};
-    must(bench_sign(world.crypto, DEPLOYMENT, &ev, world.root, &events[7], &err), &err);
+    must(bench_sign(world.crypto, LOG_ID, &ev, world.root, &events[7], &err), &err);
     open_consumer(c, store);
     prepare_batch(c, b, events, 9);
     assert_false(decide_batch(c, b, &err));

@@ -186,7 +186,7 @@ static void outcome(struct topic *t, int64_t n, const char *detail) {
                            .account = "acme",
                            .partition = t->partition,
                            .offset = n + 3};
-    strcpy(o.deployment, "prod");
+    strcpy(o.log_id, "prod_0a1b2c3d");
     cs_outcome_set_id(t->crypto, &o);
     snprintf(o.verdict.detail, sizeof o.verdict.detail, "%s", detail);
     memcpy(o.prev_sha256, t->sha256[n - 1], 32);

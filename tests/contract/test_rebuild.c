@@ -17,9 +17,8 @@
 #include "log/replay.h"
 #include "worker/keyfile.h"
 
-#define DEPLOYMENT "test-deployment"
-#define EVENTS     GOLDEN "/events.json"
-#define OUTCOMES   GOLDEN "/outcomes.json"
+#define EVENTS   GOLDEN "/events.json"
+#define OUTCOMES GOLDEN "/outcomes.json"
 
 struct fixture {
     struct cs_memory_store *store;
@@ -28,17 +27,27 @@ struct fixture {
     struct cs_rebuild_env env;
     struct cs_crypto *crypto;
     char file[64]; // a changed dump
+    cs_log_id log_id;
 };
+
+static void read_log_id(struct cs_log *log, cs_log_id ret) {
+    struct cs_record r;
+    struct cs_event *ev = NULL;
+    struct cs_err err;
+    bool end = true;
+    assert_true(log->ops->start(log, 0, 0, 1, &err) && log->ops->next(log, &r, &end, &err) && !end);
+    assert_true(cs_event_decode(r.value, &ev, &err));
+    strcpy(ret, ev->log_id);
+    cs_event_free(ev);
+}
 
 static int setup(void **state) {
     struct fixture *f = calloc(1, sizeof *f);
     struct cs_err err;
     struct cs_log *log = NULL;
     size_t len = 0;
-    f->settings = (struct cs_consumer_settings){.deployment = strdup(DEPLOYMENT),
-                                                .batch_records = 50,
-                                                .batch_bytes = 4 * 1024 * 1024,
-                                                .cache_bytes = 1024 * 1024};
+    f->settings = (struct cs_consumer_settings){
+        .batch_records = 50, .batch_bytes = 4 * 1024 * 1024, .cache_bytes = 1024 * 1024};
     assert_true(cs_memory_store_new(&f->store, &err));
     assert_true(cs_crypto_new(&f->crypto, &err));
     assert_true(cs_keyfile_spki(f->crypto, GOLDEN "/root.pub", &f->root, &len, &err));
@@ -46,6 +55,8 @@ static int setup(void **state) {
     f->env.settings = &f->settings;
     f->env.root_spki = (struct cs_bytes){f->root, len};
     f->env.partitions = log->partitions;
+    read_log_id(log, f->log_id);
+    f->env.log_id = f->log_id;
     cs_log_free(log);
     snprintf(f->file, sizeof f->file, "/tmp/cs-rebuild-XXXXXX");
     int fd = mkstemp(f->file);
@@ -60,7 +71,6 @@ static int teardown(void **state) {
     unlink(f->file);
     cs_crypto_free(f->crypto);
     cs_memory_store_free(f->store);
-    free(f->settings.deployment);
     free(f->root);
     free(f);
     return 0;
@@ -106,7 +116,7 @@ static void expect_as_replayed(struct fixture *f, int32_t partition) {
     CS_AUTO(cs_compare_free) struct cs_compare *compare = NULL;
     CS_AUTO(cs_replay_free) struct cs_replay *replay = NULL;
     CS_AUTO(cs_log_free) struct cs_log *log = NULL;
-    struct cs_replay_options options = {DEPLOYMENT, f->env.root_spki, f->env.partitions};
+    struct cs_replay_options options = {f->log_id, f->env.root_spki, f->env.partitions};
     struct cs_err err;
     int64_t low = 0;
     int64_t high = 0;

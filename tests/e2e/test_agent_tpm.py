@@ -10,7 +10,6 @@ import pytest
 from support import events as ev
 from support.host import AgentHost, Host, put_pair, watch_pairs
 from support.proc import PATIENCE_S, Process, free_port, wait_until
-from support.stack import DEPLOYMENT
 
 HANDLE = "0x81000001"
 
@@ -48,7 +47,7 @@ def make_key(directory):
 
 
 def test_a_key_in_a_tpm_joins_and_uploads(stack, tpm, tmp_path):
-    account, admin_key = stack.account(), ev.Sender(DEPLOYMENT)
+    account, admin_key = stack.account(), ev.Sender(stack.log_id)
     stack.appoint("admin", admin_key)
     admin = Host(stack, account, tmp_path / "admin", key=admin_key)
     token = admin.run("agent", "token", "--can", "upload,read", "--expires", "1h").stdout.decode().strip()

@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from support import events as ev
 from support.proc import PATIENCE_S, free_port, wait_until
-from support.stack import DEPLOYMENT, OUTCOMES
+from support.stack import OUTCOMES
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def test_only_the_custodian_gets_the_sealed_key(stack, acme, ca):
     for sender, sub in ((acme.agent, acme.id), (stack.admin, "*"), (stack.auditor, "*"), (stack.issuer, "*")):
         status, problem = stack.http(path, stack.token(sender, sub))
         assert (status, problem["code"]) == (403, "event.forbidden")
-    custodian = ev.Sender(DEPLOYMENT)
+    custodian = ev.Sender(stack.log_id)
     stack.appoint("custodian", custodian)
     status, answer = stack.http(path, stack.token(custodian, "*"))
     assert status == 200
@@ -160,7 +160,7 @@ def test_a_revoked_key_sees_nothing_more(stack, acme):
 
 
 def test_strangers_learn_nothing(stack, acme):
-    stranger = ev.Sender(DEPLOYMENT)
+    stranger = ev.Sender(stack.log_id)
     answers = []
     for account in (acme.id, "no-such-account"):
         status, problem = stack.http(f"/v1/accounts/{account}/certificates", stack.token(stranger, account))

@@ -248,7 +248,7 @@ def test_wrong_places(carried, second, kafka):
     assert "has 2 partitions" in run(few, "import", carried.dir, "--replication", "1", code=2)
     # Another deployment.
     other = stack.write_config("other", stack.port, deployment={"id": "another"}, kafka={"brokers": second.bootstrap, **names})
-    assert f"an export of deployment {DEPLOYMENT}" in run(other, "import", carried.dir, code=2)
+    assert f"an export of log {DEPLOYMENT}_" in run(other, "import", carried.dir, code=2)
     # An export goes on in its own directory only.
     (empty / "file").write_text("mine")
     assert "holds files" in run(stack.config, "export", empty, code=2)

@@ -8,7 +8,6 @@ import pytest
 
 from support import events as ev
 from support.host import Host, make_files
-from support.stack import DEPLOYMENT
 
 APPLIED, REJECTED, USAGE, UNKNOWN, REFUSED, DENIED, UNPRINTED = 0, 1, 2, 3, 4, 5, 6
 
@@ -249,7 +248,7 @@ def test_an_unreachable_api_is_not_known_in_time(host, files):
 
 
 def test_a_key_that_is_not_enrolled_is_told_so(stack, host, files, tmp_path):
-    stranger = Host(stack, host.account, tmp_path / "stranger", key=ev.Sender(DEPLOYMENT))
+    stranger = Host(stack, host.account, tmp_path / "stranger", key=ev.Sender(stack.log_id))
     for name in ("full.pem", "key.pem"):
         (stranger.dir / name).write_bytes((host.dir / name).read_bytes())
     done = stranger.run("--timeout", "5", "upload", "www", "--cert", "full.pem", "--key-file", "key.pem")
@@ -304,7 +303,7 @@ def test_list_filters_sorts_and_pages(host, ca):
 
 def test_administration_and_sharing_from_the_command_line(stack, ca, tmp_path):
     # Keys of their own: a key's numbers belong to one spool.
-    senders = {role: ev.Sender(DEPLOYMENT) for role in ("admin", "issuer")}
+    senders = {role: ev.Sender(stack.log_id) for role in ("admin", "issuer")}
     for role, sender in senders.items():
         stack.appoint(role, sender)
     admin = Host(stack, stack.account(), tmp_path / "admin", key=senders["admin"])
@@ -339,7 +338,7 @@ def test_administration_and_sharing_from_the_command_line(stack, ca, tmp_path):
 
 def test_the_custodian_opens_sealed_keys_and_checks_that_they_fit(stack, host, files, tmp_path):
     host.expect(APPLIED, "upload", "www", "--cert", "full.pem", "--key-file", "key.pem")
-    reader = ev.Sender(DEPLOYMENT)
+    reader = ev.Sender(stack.log_id)
     stack.appoint("custodian", reader)
     custodian = Host(stack, host.account, tmp_path / "custodian", key=reader)
     custodian.expect(APPLIED, "keys", "check", "www", "--custodian-key", stack.keys / "custodian.key")

@@ -52,7 +52,7 @@ class Lonely:
         ev.write_private(ev.new_key(), directory / "host.key")
 
     def command(self, *args, kafka=9, api=9):
-        return [certsync_binary(), "--set", "deployment.id=test", "--set", f"kafka.brokers=127.0.0.1:{kafka}", "--set",
+        return [certsync_binary(), "--set", "deployment.id=test_0a1b2c3d", "--set", f"kafka.brokers=127.0.0.1:{kafka}", "--set",
                 f"api.url=http://127.0.0.1:{api}", "--set", f"agent.spool={self.dir}/spool", "--key", self.dir / "host.key", "--account", "acme",
                 *map(str, args)]
 
@@ -125,7 +125,7 @@ def test_for_programs_and_what_the_next_command_says(lonely, silent):
 
 def join_token():
     """As certsync agent token prints it."""
-    body = {"deployment": "test", "account": "acme", "key": base64.b64encode(ev.pkcs8_of(ev.new_key())).decode(), "can": ["upload"], "names": "*",
+    body = {"log": "test_0a1b2c3d", "account": "acme", "key": base64.b64encode(ev.pkcs8_of(ev.new_key())).decode(), "can": ["upload"], "names": "*",
             "expires": 0}
     return "certsync1." + base64.urlsafe_b64encode(json.dumps(body).encode()).decode().rstrip("=")
 
@@ -162,6 +162,7 @@ def test_published_and_not_judged(host, silent):
     host.configure(**{"api.url": f"http://127.0.0.1:{silent.port}"})
     command = [certsync_binary(), "--config", host.config, "delete", ID]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        silent.wait_for_a_question().close()  # which log it serves: asked before anything is sent
         with silent.wait_for_a_question():
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=PATIENCE_S)

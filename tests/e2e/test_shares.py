@@ -11,7 +11,7 @@ import pytest
 from model_py.catalog import document
 from support import events as ev
 from support.proc import PATIENCE_S, wait_until
-from support.stack import DEPLOYMENT, Stack, consumer_binary
+from support.stack import Stack, consumer_binary
 
 
 class Shares(Stack):
@@ -263,7 +263,7 @@ def test_withdrawn_refused_and_removed_ids_never_revive(stack, open_share):
     stack.gone(recipient)
     used = {ev.partition_of(a.id, stack.partitions) for a in (owner, recipient)}
     origin = min(set(range(stack.partitions)) - used)
-    service = ev.Sender(DEPLOYMENT, key=stack.service, seq=stack.number * 1000)
+    service = ev.Sender(stack.log_id, key=stack.service, seq=stack.number * 1000)
     answer = stack.judge(service.event("share.answer", owner.id, subject, {
         "share": share, "recipient": recipient.id, "version": 1, "answer": "accepted", "code": "", "origin": origin}))
     assert (answer["status"], answer["code"]) == ("applied", "share.closed")

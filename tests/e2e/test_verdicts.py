@@ -115,7 +115,7 @@ def two_signatures(w):
 
 @case("event.unknown_signer")
 def a_key_that_nobody_enrolled(w):
-    return w.upload(sender=ev.Sender(DEPLOYMENT, w.custodian.public_key()))
+    return w.upload(sender=ev.Sender(w.log_id, w.custodian.public_key()))
 
 
 @case("event.unknown_signer")
@@ -147,7 +147,7 @@ def an_agent_that_was_revoked(w):
 
 @case("event.revoked_signer")
 def a_key_that_was_rotated_away(w):
-    agent, successor = w.enroll("acme"), ev.Sender(DEPLOYMENT, w.custodian.public_key())
+    agent, successor = w.enroll("acme"), ev.Sender(w.log_id, w.custodian.public_key())
     assert w.judge(agent.event("agent.rotate", "acme", successor.kid, {"key": ev.b64(successor.spki)}))["status"] == "applied"
     assert w.judge(w.upload(sender=successor))["status"] == "applied"
     return w.upload(sender=agent)
@@ -176,7 +176,7 @@ def an_admin_that_uploads(w):
 
 @case("event.forbidden")
 def a_join_token_that_rotates(w):
-    token, successor = w.enroll("acme", can=["enroll"], grant={"can": ["upload"], "names": "*"}), ev.Sender(DEPLOYMENT)
+    token, successor = w.enroll("acme", can=["enroll"], grant={"can": ["upload"], "names": "*"}), ev.Sender(w.log_id)
     return token.event("agent.rotate", "acme", successor.kid, {"key": ev.b64(successor.spki)})
 
 
@@ -268,10 +268,17 @@ def an_event_of_another_deployment(w):
     return w.acme.agent.record("acme", record)
 
 
+@case("event.incarnation")
+def an_event_of_another_log(w):
+    record = w.acme.agent.envelope("certificate.delete", "acme", ev.uuid7(), {})
+    record["source"] = record["source"].replace(w.log_id, ev.log_id_of(DEPLOYMENT, "00000000"))
+    return w.acme.agent.record("acme", record)
+
+
 @case("system.order")
 def a_second_genesis(w):
     record = w.root.event("system.genesis", "", DEPLOYMENT,
-                          {"deployment": DEPLOYMENT, "partitions": w.partitions, "ruleset": 1})
+                          {"deployment": DEPLOYMENT, "nonce": w.log_id[-8:] + "0" * 24, "partitions": w.partitions, "ruleset": 1})
     return w.outcome_at(w.send(record, partition=0))
 
 
@@ -666,7 +673,7 @@ def unsharing_what_is_not_shared(w):
 
 @case("share.closed")
 def an_answer_to_no_share(w):
-    service = ev.Sender(DEPLOYMENT, key=w.service)
+    service = ev.Sender(w.log_id, key=w.service)
     # As if it came from a partition where no account of this test lives, to leave the true numbers alone.
     used = {ev.partition_of(a, w.partitions) for a in ("acme", "acme-sister", "other", "acme-cn", "acme-new", "tight")}
     origin = min(set(range(w.partitions)) - used)
@@ -805,7 +812,7 @@ def test_a_gap_is_applied_and_reported(world):
 
 def test_a_join_token_enrolls_as_often_as_it_may(world):
     token = world.enroll("acme", can=["enroll"], uses=2, grant={"can": ["upload"], "names": "*"})
-    agents = [ev.Sender(DEPLOYMENT, world.custodian.public_key()) for _ in range(3)]
+    agents = [ev.Sender(world.log_id, world.custodian.public_key()) for _ in range(3)]
     statuses = [world.judge(token.event("agent.enroll", "acme", a.kid, {
         "key": ev.b64(a.spki), "can": ["upload"], "names": "*"})) for a in agents]
     assert [s["status"] for s in statuses] == ["applied", "applied", "rejected"]

@@ -18,7 +18,7 @@ from pathlib import Path
 import test_verdicts
 from support import events as ev
 from support.proc import PATIENCE_S, wait_until
-from support.stack import DEPLOYMENT, EVENTS, OUTCOMES, certsync_binary, consumer_binary
+from support.stack import EVENTS, OUTCOMES, certsync_binary, consumer_binary
 
 # It takes a thousand shares, and accounts in every partition: unit.rules_share provokes it.
 LEFT_OUT = {"account.shares"}
@@ -34,7 +34,7 @@ class Golden(test_verdicts.World):
         used = {ev.partition_of(a, self.partitions) for a in ("acme", "acme-sister", "other", "acme-cn", "acme-new", "tight")}
         self.spare = max(set(range(self.partitions)) - used)
         self.populated = used
-        self.forger = ev.Sender(DEPLOYMENT, key=self.service)  # counts for an origin where no account lives
+        self.forger = ev.Sender(self.log_id, key=self.service)  # counts for an origin where no account lives
         return self
 
     # --- small steps
@@ -212,18 +212,18 @@ class Golden(test_verdicts.World):
         self.judge(self.delete(self.acme, subject))
         self.judge(self.acme.agent.event("agent.heartbeat", "acme", self.acme.agent.kid, {
             "version": "0.1.0", "certificates": 3, "failed": 0, "last_scan": "2026-11-23T12:00:00Z", "spool": 0}))
-        agent, successor = self.enroll("acme"), ev.Sender(DEPLOYMENT, self.custodian.public_key())
+        agent, successor = self.enroll("acme"), ev.Sender(self.log_id, self.custodian.public_key())
         self.judge(agent.event("agent.rotate", "acme", successor.kid, {"key": ev.b64(successor.spki)}))
-        third = ev.Sender(DEPLOYMENT, self.custodian.public_key())
+        third = ev.Sender(self.log_id, self.custodian.public_key())
         self.judge(successor.event("agent.rotate", "acme", third.kid, {"key": ev.b64(third.spki)}))
         for ended in (agent, third, successor):  # the whole line ends with the first
             self.judge(self.admin.event("agent.revoke", "acme", ended.kid, {}))
         token = self.enroll("acme", can=["enroll"], uses=2, grant={"can": ["upload"], "names": "*"})
         for _ in range(3):
-            new = ev.Sender(DEPLOYMENT, self.custodian.public_key())
+            new = ev.Sender(self.log_id, self.custodian.public_key())
             self.judge(token.event("agent.enroll", "acme", new.kid, {"key": ev.b64(new.spki), "can": ["upload"], "names": "*"}))
         self.judge(self.admin.event("agent.revoke", "acme", token.kid, {}))
-        extra = ev.Sender(DEPLOYMENT)
+        extra = ev.Sender(self.log_id)
         self.trust("admin", extra)
         self.judge(extra.event("account.update", "acme", "acme", {"limits": {"shares": 7}}))
         self.trust("admin", extra, remove=True)

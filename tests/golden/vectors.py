@@ -50,10 +50,10 @@ def live(stack, directory):
     host.expect(0, "unshare", "shop", "--to", "acme-eu")
     host.expect(0, "delete", "www", "--yes")
     # What no agent would send: a wrong signature, a stranger, no signature at all, the same record twice.
-    other = ev.Sender(eu.agent.deployment, key=eu.agent.key)
+    other = ev.Sender(eu.agent.log_id, key=eu.agent.key)
     record = other.event("certificate.delete", "acme-eu", ev.uuid7(), {})
     stack.judge(ev.Record("acme-eu", record.value.replace(b'"data":{}', b'"data":{"cascade":true}'), record.signature, record.id))
-    stack.judge(ev.Sender(eu.agent.deployment).event("certificate.delete", "acme-eu", ev.uuid7(), {}))
+    stack.judge(ev.Sender(eu.agent.log_id).event("certificate.delete", "acme-eu", ev.uuid7(), {}))
     stack.produce(b"{}", 0, [], b"acme")
     stack.judge(record)
     stack.judge(record)

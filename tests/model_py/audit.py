@@ -40,7 +40,7 @@ def brief(value):
 
 # --- outcomes ----------------------------------------------------------------------------------------
 
-def expected_outcome(v, n, previous, deployment):
+def expected_outcome(v, n, previous, log_id):
     e = v.event
     data = {"status": v.status, "code": v.code, "type": f"certsync.{e.type}.v1" if e else "",
                "event": e.id if e else "", "account": e.account if e else "", "kid": e.kid if e else "",
@@ -50,14 +50,14 @@ def expected_outcome(v, n, previous, deployment):
                "concludes": [{"event": s, "status": status, **({"code": code} if code else {})} for s, status, code in v.concludes],
                "prev": previous}
     always = ("partition", "offset")
-    outcome = {"specversion": "1.0", "type": "certsync.outcome.v1", "sequence": f"{n:016}", "id": outcome_id(deployment, v.partition, n),
-               "source": f"//{deployment}/partitions/{v.partition}", "subject": v.subject, "time": moment(v.time_ms),
+    outcome = {"specversion": "1.0", "type": "certsync.outcome.v1", "sequence": f"{n:016}", "id": outcome_id(log_id, v.partition, n),
+               "source": f"//{log_id}/partitions/{v.partition}", "subject": v.subject, "time": moment(v.time_ms),
                "datacontenttype": "application/json"}
     return {**{k: x for k, x in outcome.items() if x}, "data": {k: x for k, x in data.items() if k in always or x not in EMPTY}}
 
 
-def outcome_id(deployment, partition, n):
-    digest = bytearray(hashlib.sha256(b"certsync.outcome.v1\0%s\0%d\0%d\0" % (deployment.encode(), partition, n)).digest()[:16])
+def outcome_id(log_id, partition, n):
+    digest = bytearray(hashlib.sha256(b"certsync.outcome.v1\0%s\0%d\0%d\0" % (log_id.encode(), partition, n)).digest()[:16])
     digest[6], digest[8] = digest[6] & 0x0F | 0x80, digest[8] & 0x3F | 0x80
     return str(uuid.UUID(bytes=bytes(digest)))
 
@@ -87,7 +87,7 @@ def first_outcomes(outcomes, partition):
     return firsts, found
 
 
-def check_outcomes(verdicts, outcomes, partitions, deployment):
+def check_outcomes(verdicts, outcomes, partitions, log_id):
     found = []
     for p in range(partitions):
         firsts, wrong = first_outcomes(outcomes, p)
@@ -98,12 +98,12 @@ def check_outcomes(verdicts, outcomes, partitions, deployment):
             found.append(f"outcomes {p}: {len(firsts)} for {len(mine)} records")
         previous = "0" * 64
         for n, (v, r) in enumerate(zip(mine, firsts), 1):
-            found += _check_outcome(v, n, previous, r, deployment)
+            found += _check_outcome(v, n, previous, r, log_id)
             previous = hashlib.sha256(r.value).hexdigest()
     return found
 
 
-def _check_outcome(v, n, previous, r, deployment):
+def _check_outcome(v, n, previous, r, log_id):
     actual = json.loads(r.value)
     found = []
     data = actual.get("data", {})
@@ -112,7 +112,7 @@ def _check_outcome(v, n, previous, r, deployment):
     detail = data.pop("detail", "")
     if v.detail is not None and detail != v.detail:
         found.append(f"its detail is {brief(detail)}, not {brief(v.detail)}")
-    expected = expected_outcome(v, n, data.get("prev"), deployment)
+    expected = expected_outcome(v, n, data.get("prev"), log_id)
     if v.leaves is None:  # what it brought cannot be examined here
         data.pop("leaves", None)
     found += differences(expected, actual)

@@ -77,10 +77,10 @@ class Verdict:
 class Derived:
     """An event that the log must hold: from partition `origin`, number `seq` of it, in partition `destination`."""
 
-    def __init__(self, origin, seq, destination, account, kind, subject, data, source_event, n, time_ms):
+    def __init__(self, origin, seq, destination, account, kind, subject, data, log_id, source_event, n, time_ms):
         self.origin, self.seq, self.destination, self.account = origin, seq, destination, account
         self.type, self.subject, self.data, self.time_ms = kind, subject, data, time_ms
-        digest = bytearray(hashlib.sha256(b"certsync.derived.v1\0%s\0%d\0" % (source_event.encode(), n)).digest()[:16])
+        digest = bytearray(hashlib.sha256(b"certsync.derived.v1\0%s\0%s\0%d\0" % (log_id.encode(), source_event.encode(), n)).digest()[:16])
         digest[6], digest[8] = digest[6] & 0x0F | 0x80, digest[8] & 0x3F | 0x80
         self.id = str(uuid.UUID(bytes=bytes(digest)))
 
@@ -117,8 +117,8 @@ def _chain_ends(facts, leaves):
 
 
 class Model:
-    def __init__(self, deployment, root_spki, partitions):
-        self.deployment, self.root, self.root_kid = deployment, root_spki, kid_of(root_spki)
+    def __init__(self, log_id, root_spki, partitions):
+        self.log_id, self.root, self.root_kid = log_id, root_spki, kid_of(root_spki)
         self.count = partitions
         self.partitions = [Partition(n) for n in range(partitions)]
 
@@ -143,8 +143,9 @@ class Model:
         return v
 
     def _judge(self, p, v, e):
-        if e.deployment != self.deployment:
-            raise Refused("event.deployment")
+        if e.log_id != self.log_id:
+            same_deployment = e.log_id.split("_")[0] == self.log_id.split("_")[0]
+            raise Refused("event.incarnation" if same_deployment else "event.deployment")
         if e.account and wire.partition_of(e.account, self.count) != p.number:
             raise Refused("event.misrouted")
         if p.system is None:
@@ -193,12 +194,12 @@ class Model:
     def _genesis(self, p, v, e):
         d = e.data
         if (e.type != "system.genesis" or v.offset != 0 or e.kid != self.root_kid or not signature_good(self.root, e)
-                or d["deployment"] != self.deployment or d["partitions"] != self.count):
+                or f"{d['deployment']}_{d['nonce'][:8]}" != self.log_id or d["partitions"] != self.count):
             raise Refused("system.order")
         if d["ruleset"] > RULESET_LATEST:
             raise CannotExamine("a ruleset from the future")
         v.signer_known = True
-        p.system = {"deployment": d["deployment"], "partitions": d["partitions"], "ruleset": d["ruleset"]}
+        p.system = {"log": e.log_id, "partitions": d["partitions"], "ruleset": d["ruleset"]}
         self._sequence(p, v, e, "root")
 
     def _signer(self, p, e):
@@ -449,7 +450,7 @@ class Model:
         sealed, pop = wire.decode_base64(part["key"]), wire.decode_base64(part["pop"])
         if not SEALED_MIN <= len(sealed) <= SEALED_MAX or sealed[0] != 1:
             raise Refused("key.malformed")
-        message = wire.fields(b"certsync.pop.v1", e.deployment.encode(), e.account.encode(), e.kid.encode(), e.id.encode(),
+        message = wire.fields(b"certsync.pop.v1", e.log_id.encode(), e.account.encode(), e.kid.encode(), e.id.encode(),
                               e.subject.encode(), hashlib.sha256(sealed).digest(), hashlib.sha256(subject_der).digest())
         if len(pop) > POP_MAX or not key.verify(pop, message):
             raise Refused("key.mismatch")
@@ -669,7 +670,7 @@ class Model:
     def _emit(self, p, v, e, account, kind, subject, data):
         p.derived += 1
         v.derived.append(Derived(p.number, p.derived, wire.partition_of(account, self.count), account, kind, subject,
-                                 {**data, "origin": p.number}, e.id, len(v.derived) + 1, v.time_ms))
+                                 {**data, "origin": p.number}, self.log_id, e.id, len(v.derived) + 1, v.time_ms))
 
     def _share_answer(self, p, v, e, a, _):
         d, share = e.data, a.shares.get(e.data["share"])

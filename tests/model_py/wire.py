@@ -23,7 +23,7 @@ Record = namedtuple("Record", "partition offset timestamp_ms key value headers")
 class Event:
     """type is the short name (certificate.upload); data the decoded members, base64 still as text."""
 
-    __slots__ = ("type", "id", "deployment", "account", "kid", "subject", "time", "seq", "data", "signature", "value")
+    __slots__ = ("type", "id", "log_id", "account", "kid", "subject", "time", "seq", "data", "signature", "value")
 
 
 def sized(data):
@@ -77,6 +77,7 @@ def _form(pattern):
 
 
 DEPLOYMENT = _form(r"[a-z0-9][a-z0-9.-]{0,62}")
+NONCE = _form(r"[0-9a-f]{32}")
 ACCOUNT = _form(r"[a-z0-9][a-z0-9._-]{0,62}")
 OWNER = _form(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,126}")
 KID = _form(r"[0-9a-f]{32}")
@@ -189,8 +190,9 @@ def _list(value, choices=None):
 
 
 def _genesis(d):
-    members(d, ["deployment", "partitions", "ruleset"])
+    members(d, ["deployment", "nonce", "partitions", "ruleset"])
     _is(DEPLOYMENT, d["deployment"])
+    _is(NONCE, d["nonce"])
     _number(d["partitions"], 1, 1 << 31)
     _number(d["ruleset"], 1, SEQ_MAX)
 
@@ -375,7 +377,7 @@ TYPES = {
     "share.withdraw": ("account", UUID, _withdraw), "share.answer": ("account", UUID, _answer),
 }
 SHORT = {f"certsync.{name}.v1": name for name in TYPES}
-SOURCE = re.compile(r"//([a-z0-9][a-z0-9.-]{0,62})/(?:accounts/([a-z0-9][a-z0-9._-]{0,62})/)?keys/([0-9a-f]{32})\Z")
+SOURCE = re.compile(r"//([a-z0-9][a-z0-9.-]{0,62}_[0-9a-f]{8})/(?:accounts/([a-z0-9][a-z0-9._-]{0,62})/)?keys/([0-9a-f]{32})\Z")
 
 
 def signature_of(r):
@@ -412,10 +414,11 @@ def decode(r):
         raise Refused("event.unknown_type")
     event = Event()
     event.type, event.id, event.subject, event.time, event.seq = SHORT[e["type"]], e["id"], e["subject"], e["time"], seq
-    event.deployment, event.account, event.kid = source[1], source[2] or "", source[3]
+    event.log_id, event.account, event.kid = source[1], source[2] or "", source[3]
     event.data, event.signature, event.value = e["data"], signature, r.value
     place, subject, data = TYPES[event.type]
     _check(bool(event.account) == (place == "account"))
-    _check(subject(event.subject) and (not event.type.startswith("account.") or event.subject == event.account))
+    _check(subject(event.subject) and (not event.type.startswith("account.") or event.subject == event.account)
+           and (not event.type.startswith("system.") or event.subject == event.log_id.split("_")[0]))
     data(event.data)
     return event

@@ -179,7 +179,7 @@ def test_the_consumer_runs(world):
 def test_a_host_joins_and_registers_what_only_root_may_read(world, ca):
     m, stack = world.machine, world.stack
     world.account = type("Account", (), {"id": "acme", "agent": stack.admin})()
-    admin = ev.Sender(DEPLOYMENT)
+    admin = ev.Sender(stack.log_id)
     stack.appoint("admin", admin)
     token = Host(stack, world.account, stack.directory / "admin", key=admin).expect(
         0, "agent", "token", "--can", "upload,read", "--uses", "1", "--expires", "1h").split()[0]

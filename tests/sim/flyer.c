@@ -83,7 +83,7 @@ static void start(struct sim_worker *w, int32_t p) {
     w->s->struck = 0;
     w->s->impatient = chance(w->s, w->s->faults);
     stand->id = p;
-    if (!cs_stand_load(stand, w->catalog, FX_DEPLOYMENT, PARTITIONS, &err) ||
+    if (!cs_stand_load(stand, w->catalog, FX_LOG, PARTITIONS, &err) ||
         !cs_cursor_tail(w->env.outcomes, w->env.apply.rules.crypto, p, &stand->position,
                         w->s->impatient ? -1 : 60000, &tail, &err) ||
         !cs_stand_follow(stand, &tail, "cert.outcomes", &err)) {
@@ -251,7 +251,7 @@ void worker_begin(struct sim_worker *w) {
     publisher_init(&w->publisher, s);
     w->env = (struct cs_flight_env){
         .apply = {.rules = {.crypto = fx->crypto,
-                            .deployment = FX_DEPLOYMENT,
+                            .log_id = FX_LOG,
                             .partition_count = PARTITIONS,
                             .root = fx->root->pub},
                   .service = fx->service->priv,
@@ -334,12 +334,10 @@ static void try_promote(struct sim *s, struct cs_rebuilder *r, int32_t p, int64_
 
 void rebuilder_make(struct sim *s, struct sim_rebuilder *r, int64_t batch, int64_t bytes, int64_t cache) {
     struct cs_err err = UNSET;
-    r->settings = (struct cs_consumer_settings){.deployment = FX_DEPLOYMENT,
-                                                .workers = 1,
-                                                .batch_records = batch,
-                                                .batch_bytes = bytes,
-                                                .cache_bytes = cache};
+    r->settings = (struct cs_consumer_settings){
+        .workers = 1, .batch_records = batch, .batch_bytes = bytes, .cache_bytes = cache};
     r->env = (struct cs_rebuild_env){.settings = &r->settings,
+                                     .log_id = FX_LOG,
                                      .root_spki = cs_pubkey_spki(s->pool->fx->root->pub),
                                      .partitions = PARTITIONS};
     r->catalog = sim_catalog(s, true);

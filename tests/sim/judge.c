@@ -100,7 +100,7 @@ static void oracle_record(struct sim *s, struct sim_oracle *o, int32_t partition
                              .partition = partition,
                              .offset = offset,
                              .time_ms = r.timestamp_ms};
-    snprintf(out.deployment, sizeof out.deployment, "%s", ctx.deployment);
+    snprintf(out.log_id, sizeof out.log_id, "%s", ctx.log_id);
     cs_outcome_set_id(ctx.crypto, &out);
     if (ev) {
         out.type = ev->type;

@@ -58,6 +58,10 @@ def partition_of(account: str, partitions: int) -> int:
     return (murmur2(account.encode()) & 0x7FFFFFFF) % partitions
 
 
+def log_id_of(deployment: str, nonce: str) -> str:
+    return f"{deployment}_{nonce[:8]}"
+
+
 def pae(content_type: bytes, body: bytes) -> bytes:
     """DSSE's pre-authentication encoding."""
     return b"DSSEv1 %d %s %d %s" % (len(content_type), content_type, len(body), body)
@@ -143,18 +147,18 @@ def hpke_seal(recipient: x25519.X25519PublicKey, info: bytes, aad: bytes, plain:
     return enc, AESGCM(key).encrypt(nonce, plain, aad)
 
 
-def seal(custodian: x25519.X25519PublicKey, deployment: str, account: str, subject: str, role: str,
+def seal(custodian: x25519.X25519PublicKey, log_id: str, account: str, subject: str, role: str,
          spki: bytes, plain: bytes) -> bytes:
     """The sealed form of a private key: version, custodian's kid, enc, ciphertext."""
     aad = fields(account.encode(), subject.encode(), role.encode(), hashlib.sha256(spki).digest())
-    enc, ct = hpke_seal(custodian, b"certsync.seal.v1\0" + deployment.encode(), aad, plain)
+    enc, ct = hpke_seal(custodian, b"certsync.seal.v1\0" + log_id.encode(), aad, plain)
     return b"\x01" + bytes.fromhex(kid_of(spki_of(custodian))) + enc + ct
 
 
 # --- proof of possession ---------------------------------------------------------------------------
 
-def pop_message(deployment, account, kid, event_id, subject, sealed: bytes, leaf_der: bytes) -> bytes:
-    return fields(b"certsync.pop.v1", deployment.encode(), account.encode(), kid.encode(),
+def pop_message(log_id, account, kid, event_id, subject, sealed: bytes, leaf_der: bytes) -> bytes:
+    return fields(b"certsync.pop.v1", log_id.encode(), account.encode(), kid.encode(),
                   event_id.encode(), subject.encode(), hashlib.sha256(sealed).digest(),
                   hashlib.sha256(leaf_der).digest())
 
@@ -336,8 +340,8 @@ def outcome_of(value: bytes) -> dict:
 class Sender:
     """One signing key with its sequence."""
 
-    def __init__(self, deployment: str, custodian: x25519.X25519PublicKey | None = None, key=None, seq=0):
-        self.deployment, self.custodian, self.seq = deployment, custodian, seq
+    def __init__(self, log_id: str, custodian: x25519.X25519PublicKey | None = None, key=None, seq=0):
+        self.log_id, self.custodian, self.seq = log_id, custodian, seq
         self.key = key or new_key("p256")
         self.spki = spki_of(self.key.public_key())
         self.kid = kid_of(self.spki)
@@ -349,7 +353,7 @@ class Sender:
         self.seq += 1
         place = f"accounts/{account}/" if account else ""
         event = {"specversion": "1.0", "type": f"certsync.{kind}.v1", "id": uuid7(),
-                 "source": f"//{self.deployment}/{place}keys/{self.kid}", "subject": subject,
+                 "source": f"//{self.log_id}/{place}keys/{self.kid}", "subject": subject,
                  "time": utc(0).strftime("%Y-%m-%dT%H:%M:%SZ"), "sequence": sequence(self.seq),
                  "datacontenttype": "application/json", "data": data}
         event.update(over)
@@ -365,8 +369,8 @@ class Sender:
     def part(self, account: str, event_id: str, subject: str, key, chain: list[bytes], role="single",
              signing_key=None) -> dict:
         """chain, key and pop members of an upload; signing_key signs the proof instead of key."""
-        sealed = seal(self.custodian, self.deployment, account, subject, role, public_spki(key), plain_of(key))
-        message = pop_message(self.deployment, account, self.kid, event_id, subject, sealed, chain[0])
+        sealed = seal(self.custodian, self.log_id, account, subject, role, public_spki(key), plain_of(key))
+        message = pop_message(self.log_id, account, self.kid, event_id, subject, sealed, chain[0])
         return {"chain": [b64(c) for c in chain], "key": b64(sealed), "pop": b64(sign_with(signing_key or key, message))}
 
     def upload(self, account: str, name: str, key, chain: list[bytes], subject=None, kind="certificate.upload",
@@ -386,8 +390,8 @@ class Sender:
 
     def csr_add(self, account: str, name: str, key, der: bytes, subject=None) -> Record:
         subject, event_id = subject or uuid7(), uuid7()
-        sealed = seal(self.custodian, self.deployment, account, subject, "single", public_spki(key), plain_of(key))
-        message = pop_message(self.deployment, account, self.kid, event_id, subject, sealed, der)
+        sealed = seal(self.custodian, self.log_id, account, subject, "single", public_spki(key), plain_of(key))
+        message = pop_message(self.log_id, account, self.kid, event_id, subject, sealed, der)
         return self.event("csr.add", account, subject,
                           {"name": name, "csr": b64(der), "key": b64(sealed), "pop": b64(sign_with(key, message))},
                           id=event_id)

@@ -81,7 +81,7 @@ int32_t fx_partition_of(const struct fx *fx, const char *account) {
 struct cs_rule_context fx_context(struct fx *fx, int32_t partition) {
     return (struct cs_rule_context){.crypto = fx->crypto,
                                     .book = fx->book,
-                                    .deployment = FX_DEPLOYMENT,
+                                    .log_id = FX_LOG,
                                     .partition = partition,
                                     .partition_count = fx->partitions,
                                     .root = fx->root->pub};
@@ -92,6 +92,7 @@ struct cs_rule_context fx_context(struct fx *fx, int32_t partition) {
 static void begin_partition(struct fx *fx, int32_t partition) {
     struct cs_event ev = fx_event(fx, CS_EVENT_SYSTEM_GENESIS, "", fx->root, FX_DEPLOYMENT);
     CS_COPY_TEXT(ev.data.genesis.deployment, FX_DEPLOYMENT);
+    CS_COPY_TEXT(ev.data.genesis.nonce, FX_NONCE);
     ev.data.genesis.partitions = fx->partitions;
     ev.data.genesis.ruleset = 1;
     assert_applied(fx_judge(fx, partition, fx_record(fx, fx->root, &ev)));
@@ -180,7 +181,7 @@ struct cs_event fx_event(struct fx *fx, enum cs_event_type type, const char *acc
     memset(&ev, 0, sizeof(ev));
     ev.type = type;
     CS_COPY_TEXT(ev.id, fx_uuid(fx));
-    CS_COPY_TEXT(ev.deployment, FX_DEPLOYMENT);
+    CS_COPY_TEXT(ev.log_id, FX_LOG);
     CS_COPY_TEXT(ev.account, account);
     CS_COPY_TEXT(ev.kid, by->kid);
     CS_COPY_TEXT(ev.subject, subject ? subject : fx_uuid(fx));
@@ -230,7 +231,7 @@ static const struct cs_pubkey *look_up(void *arg, const char *account, const cha
 
 struct cs_prepared *fx_prepare(struct fx *fx, const struct cs_record *r) {
     struct cs_prepared *p = NULL;
-    must(cs_prepare_by(fx->book ? fx->book : &cs_rulebook, fx->crypto, FX_DEPLOYMENT, fx->partitions,
+    must(cs_prepare_by(fx->book ? fx->book : &cs_rulebook, fx->crypto, FX_LOG, fx->partitions,
                        CS_RULESET_LATEST, r, fx->tell_keys ? look_up : NULL, fx,
                        fx->apart ? NULL : &fx->memory, &p, &err));
     return p;

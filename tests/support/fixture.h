@@ -18,6 +18,8 @@
 #include <openssl/evp.h>
 
 #define FX_DEPLOYMENT "test.example"
+#define FX_NONCE      "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
+#define FX_LOG        FX_DEPLOYMENT "_0a1b2c3d"
 #define FX_NOW_MS     INT64_C(1795435200000) // 2026-11-23T12:00:00Z
 #define FX_DAY        86400
 

@@ -114,7 +114,7 @@ void fx_apply(struct fx_partition *p, struct cs_crypto *crypto, int32_t partitio
                            .partition = partition,
                            .offset = r->offset,
                            .time_ms = r->timestamp_ms,
-                           .deployment = FX_DEPLOYMENT};
+                           .log_id = FX_LOG};
     cs_outcome_set_id(crypto, &o);
     memcpy(o.record_sha256, prepared->record_sha256, 32);
     memcpy(o.prev_sha256, p->chain_sha256, 32);

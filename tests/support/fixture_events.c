@@ -54,7 +54,7 @@ static struct cs_bytes kept(struct fx *fx, const uint8_t *data, size_t len) {
 
 static struct cs_bytes seal(struct fx *fx, const struct cs_event *ev, const struct fx_cert *cert,
                             const uint8_t spki_sha256[32], enum cs_key_role role) {
-    struct cs_seal_context ctx = {.deployment = ev->deployment,
+    struct cs_seal_context ctx = {.log_id = ev->log_id,
                                   .account = ev->account,
                                   .subject = ev->subject,
                                   .role = role,
@@ -70,7 +70,7 @@ static struct cs_bytes seal(struct fx *fx, const struct cs_event *ev, const stru
 
 static struct cs_pop_fields fields_of(const struct cs_event *ev, struct cs_bytes sealed,
                                       const uint8_t sha256[32]) {
-    return (struct cs_pop_fields){.deployment = ev->deployment,
+    return (struct cs_pop_fields){.log_id = ev->log_id,
                                   .account = ev->account,
                                   .kid = ev->kid,
                                   .event_id = ev->id,

@@ -24,7 +24,8 @@ class Host:
         self.configure()
 
     def configure(self, **over):
-        settings = {"deployment.id": DEPLOYMENT, "kafka.brokers": self.stack.kafka.bootstrap,
+        # Where the API is not the real one, somebody must have told the host which log it works with.
+        settings = {"deployment.id": self.stack.log_id if "api.url" in over else DEPLOYMENT, "kafka.brokers": self.stack.kafka.bootstrap,
                     "agent.account": self.account.id, "agent.key": self.dir / "host.key",
                     "agent.custodian": self.stack.keys / "custodian.pub", "agent.spool": self.dir / "spool",
                     "api.url": f"http://127.0.0.1:{self.stack.port}", **over}
@@ -66,7 +67,7 @@ def make_files(directory, ca, kind="p256", **how):
 
 def admin_host(stack, account, tmp_path):
     """An admin's own key: it counts in this host's spool alone."""
-    admin = ev.Sender(DEPLOYMENT)
+    admin = ev.Sender(stack.log_id)
     stack.appoint("admin", admin)
     return Host(stack, account, tmp_path / "admin", key=admin)
 

@@ -15,7 +15,7 @@ from collections import Counter
 
 from support import events as ev
 from support.proc import PATIENCE_S, wait_until
-from support.stack import DEPLOYMENT, consumer_binary
+from support.stack import consumer_binary
 
 
 class Load:
@@ -149,7 +149,7 @@ class Load:
         stack = self.stack
         events = self.records(stack.events_topic)
         outcomes = self.records(stack.outcomes_topic)
-        found, model, _ = examine(DEPLOYMENT, stack.root.spki, ev.spki_of(stack.service.public_key()), stack.partitions,
+        found, model, _ = examine(stack.log_id, stack.root.spki, ev.spki_of(stack.service.public_key()), stack.partitions,
                                   events, outcomes)
         firsts = {p: audit.first_outcomes(outcomes, p)[0] for p in range(stack.partitions)}
         docs, indexes, _ = catalog.read(stack.redis.client(), "cs", stack.partitions)

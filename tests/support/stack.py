@@ -11,6 +11,7 @@ Records go to Kafka as they are, verdicts are read from cert.outcomes.
 
 import itertools
 import json
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -104,7 +105,7 @@ class Stack:
         self.keys.mkdir(exist_ok=True)
         self.custodian = ev.x25519.X25519PrivateKey.generate()
         public = self.custodian.public_key()
-        self.root, self.admin, self.issuer, self.auditor = (ev.Sender(DEPLOYMENT, public) for _ in range(4))
+        self.root, self.admin, self.issuer, self.auditor = (ev.Sender("", public) for _ in range(4))
         self.service = ev.new_key()
         for name, key in (("root", self.root.key), ("admin", self.admin.key), ("issuer", self.issuer.key),
                           ("auditor", self.auditor.key), ("service", self.service), ("custodian", self.custodian)):
@@ -132,6 +133,9 @@ class Stack:
                                "--replication", str(self.nodes), "--root-key", self.keys / "root.key"],
                               capture_output=True, text=True, timeout=PATIENCE_S, check=False)
         assert done.returncode == 0, f"init: exit {done.returncode}\n{done.stdout}{done.stderr}"
+        self.log_id = re.search(r"genesis: .*, log (\S+)", done.stdout)[1]
+        for sender in (self.root, self.admin, self.issuer, self.auditor):
+            sender.log_id = self.log_id
         self.root.seq = 1000  # above what init used
 
     def run_consumer(self, name="consumer", config=None, wait=True, env=None) -> Process:
@@ -236,7 +240,7 @@ class Stack:
         return self.judge(self.admin.event("account.register", account, account, data))
 
     def enroll(self, account: str, can=None, names="*", **more) -> ev.Sender:
-        agent = ev.Sender(DEPLOYMENT, self.custodian.public_key())
+        agent = ev.Sender(self.log_id, self.custodian.public_key())
         outcome = self.judge(self.admin.event("agent.enroll", account, agent.kid, {
             "key": ev.b64(agent.spki), "can": ALL_RIGHTS if can is None else can, "names": names, **more}))
         assert outcome["status"] == "applied", outcome

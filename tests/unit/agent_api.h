@@ -26,6 +26,7 @@ struct agent_api {
     char kid[64];
     _Atomic int asked;      // outcome requests
     _Atomic int bad_tokens; // requests without a good token
+    _Atomic int log;        // which log it serves: unit_0a1b2c3d, unit_0a1b2c3e, or (2) it does not say
 };
 
 static inline void agent_api_json(struct cs_http_request *req, const char *text) {
@@ -78,6 +79,16 @@ static inline bool agent_api_token_ok(struct agent_api *api, const struct cs_htt
     if (!ok)
         atomic_fetch_add(&api->bad_tokens, 1);
     return ok;
+}
+
+static inline void agent_api_log(struct cs_http_request *req, void *arg) {
+    struct agent_api *api = arg;
+    static const char *const logs[] = {"unit_0a1b2c3d", "unit_0a1b2c3e", ""};
+    const char *log = logs[atomic_load(&api->log)];
+    char text[200];
+    snprintf(text, sizeof text, "{\"deployment\":\"unit\",\"log\":\"%s\",\"partitions\":2}", log);
+    cs_http_set_header(req, CS_LOG_HEADER, log[0] ? log : "no log");
+    agent_api_json(req, text);
 }
 
 static inline void agent_api_outcome(struct cs_http_request *req, void *arg) {
@@ -188,6 +199,7 @@ static inline void *agent_api_main(void *arg) {
 
 static inline void agent_api_start(struct agent_api *api) {
     static const struct cs_http_route routes[] = {
+        {"GET", "/v1/log", agent_api_log},
         {"GET", "/v1/accounts/{account}/outcomes/{event}", agent_api_outcome},
         {"GET", "/v1/accounts/{account}/outcomes", agent_api_outcomes},
         {"GET", "/v1/accounts/{account}/certificates", agent_api_certificates},

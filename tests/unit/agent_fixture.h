@@ -62,7 +62,7 @@ static inline struct cs_composed *agent_event(const struct agent_fixture *f, con
     struct cs_err err;
     struct cs_composed *c;
     struct cs_compose compose = {.crypto = f->crypto,
-                                 .deployment = "unit",
+                                 .log_id = "unit_0a1b2c3d",
                                  .account = account,
                                  .kid = f->kid,
                                  .now_ms = 1795000000000};

@@ -63,7 +63,7 @@ static const struct entry_sample {
     entry_again *again;
     const char *text;
 } entry_samples[] = {
-    {"system", again_system, "{\"deployment\":\"prod\",\"partitions\":12,\"ruleset\":1}"},
+    {"system", again_system, "{\"log\":\"prod_0a1b2c3d\",\"partitions\":12,\"ruleset\":1}"},
     {"trust_key", again_trust_key,
      "{\"role\":\"issuer\",\"key\":\"AQIDBA==\",\"label\":\"CA "
      "1\",\"added_ms\":1764000000000,\"removed_ms\":1764000000001}"},
@@ -114,7 +114,7 @@ static const struct entry_sample {
      "\",\"outcomes\":11,\"chain_sha256\":\"" SAMPLE_SHA2 "\",\"derived\":3}"},
     {"outcome", again_outcome,
      "{\"specversion\":\"1.0\",\"type\":\"certsync.outcome.v1\",\"sequence\":\"0000000000000012\",\"id\":"
-     "\"" SAMPLE_ID2 "\",\"source\":\"//prod/partitions/3\",\"subject\":\"" SAMPLE_ID2
+     "\"" SAMPLE_ID2 "\",\"source\":\"//prod_0a1b2c3d/partitions/3\",\"subject\":\"" SAMPLE_ID2
      "\",\"time\":\"2025-11-24T16:00:00.007Z\",\"datacontenttype\":\"application/json\",\"data\":{"
      "\"status\":\"rejected\",\"code\":\"event.replayed\",\"detail\":\"said twice\","
      "\"type\":\"certsync.share.answer.v1\",\"event\":\"" SAMPLE_ID
@@ -127,7 +127,7 @@ static const struct entry_sample {
      "\",\"status\":\"rejected\",\"code\":\"share.closed\"}],\"prev\":\"" SAMPLE_SHA2 "\"}}"},
     {"outcome of noise", again_outcome,
      "{\"specversion\":\"1.0\",\"type\":\"certsync.outcome.v1\",\"sequence\":\"0000000000000001\",\"id\":"
-     "\"" SAMPLE_ID2 "\",\"source\":\"//prod/partitions/"
+     "\"" SAMPLE_ID2 "\",\"source\":\"//prod_0a1b2c3d/partitions/"
      "0\",\"time\":\"1970-01-01T00:00:00.000Z\",\"datacontenttype\":\"application/json\",\"data\":{"
      "\"status\":\"rejected\",\"code\":\"event.unsigned\",\"partition\":0,\"offset\":0,"
      "\"record\":\"" SAMPLE_SHA "\",\"prev\":\"" SAMPLE_SHA2 "\"}}"},

@@ -15,7 +15,7 @@
 
 #define SAMPLE(type, place, subject, data)                                                                   \
     "{\"specversion\":\"1.0\",\"type\":\"certsync." type ".v1\",\"id\":\"" SAMPLE_ID                         \
-    "\",\"source\":\"//prod.example/" place "keys/" SAMPLE_KID "\",\"subject\":\"" subject                   \
+    "\",\"source\":\"//prod.example_0a1b2c3d/" place "keys/" SAMPLE_KID "\",\"subject\":\"" subject          \
     "\",\"time\":\"2026-11-23T12:00:00Z\",\"sequence\":\"0000000000000042\",\"datacontenttype\":"            \
     "\"application/"                                                                                         \
     "json\",\"data\":" data "}"
@@ -39,7 +39,8 @@ static const struct sample {
 } samples[] = {
     {"genesis", CS_EVENT_SYSTEM_GENESIS,
      SAMPLE("system.genesis", "", "prod.example",
-            "{\"deployment\":\"prod.example\",\"partitions\":12,\"ruleset\":1}")},
+            "{\"deployment\":\"prod.example\",\"nonce\":\"0a1b2c3d4e5f60718293a4b5c6d7e8f9\",\"partitions\":"
+            "12,\"ruleset\":1}")},
     {"ruleset", CS_EVENT_SYSTEM_RULESET, SAMPLE("system.ruleset", "", "prod.example", "{\"ruleset\":2}")},
     {"trust.add", CS_EVENT_TRUST_ADD,
      SAMPLE("trust.add", "", SAMPLE_KID,

@@ -105,7 +105,7 @@ static void what_is_not_known_in_time_gives_three_and_stays(void **state) {
     expect(0, "spool flush", "published 1; outcomes: 1 applied"); // the brokers are back
     expect(0, "spool list", "empty");
     new_spool();
-    expect(3, SHARE "applied --set api.url=", "api.url");
+    expect(3, SHARE "applied --set deployment.id=unit_0a1b2c3d --set api.url=", "api.url");
     expect(3, SHARE "applied --set api.url=http://127.0.0.1:1", "does not answer");
     expect(0, SHARE "applied", "applied: ");
     expect(0, "spool list", "empty"); // the earlier two were asked for by the way
@@ -437,6 +437,52 @@ static void write_keys(void) {
     cs_privkey_free(custodian);
 }
 
+// What this host remembers of its log.
+static void expect_known(const char *id) {
+    char path[PATH_MAX], text[100] = "";
+    snprintf(path, sizeof path, "%s/spool%d/unit.log", fixture->dir, spools);
+    FILE *f = fopen(path, "r");
+    if (f) {
+        assert_non_null(fgets(text, sizeof text, f));
+        fclose(f);
+    }
+    text[strcspn(text, "\n")] = '\0';
+    assert_string_equal(text, id);
+}
+
+static void another_log_is_an_alarm(void **state) {
+    (void)state;
+    static const char *const commands[] = {SHARE "applied", "spool flush", "agent token --account applied"};
+    new_spool();
+    atomic_store(&api.log, 2);
+    expect(2, SHARE "applied", "names no log");
+    expect(2, SHARE "applied --set api.url=http://127.0.0.1:1", "is not known, and the API cannot be asked");
+    expect_known("");
+    atomic_store(&api.log, 0);
+    expect(2, SHARE "applied --set deployment.id=other", "which is not of deployment other");
+    expect(0, SHARE "applied", "applied: share of");
+    expect_known("unit_0a1b2c3d");
+    // From now on the API may be away, or not say; but it may not say another one.
+    expect(3, SHARE "applied --set api.url=http://127.0.0.1:1", "is not known to be applied");
+    atomic_store(&api.log, 1);
+    int asked = atomic_load(&api.asked);
+    for (size_t i = 0; i < CS_ARRAY_LEN(commands); i++)
+        expect(2, commands[i],
+               "serves log unit_0a1b2c3e, but this host works with log unit_0a1b2c3d, so nothing is sent");
+    assert_int_equal(atomic_load(&api.asked), asked);
+    expect_known("unit_0a1b2c3d");
+    // A person's word counts, and is kept.
+    expect(0, SHARE "applied --set deployment.id=unit_0a1b2c3e", "applied: share of");
+    expect_known("unit_0a1b2c3e");
+    atomic_store(&api.log, 0);
+    expect(2, SHARE "applied", "serves log unit_0a1b2c3d, but this host works with log unit_0a1b2c3e");
+    // Where nobody can be asked, somebody must say it.
+    new_spool();
+    expect(2, SHARE "applied --set api.url=", "certsync-consumer init tells it (unit_ and 8 digits)");
+    expect(0, SHARE "applied --no-wait --set api.url= --set deployment.id=unit_0a1b2c3d", "published: ");
+    expect(2, SHARE "applied --set deployment.id=unit_0a1b", "nor a log's id");
+}
+
 static int setup(void **state) {
     char conf[4 * PATH_MAX], reason[256];
     (void)state;
@@ -483,6 +529,7 @@ int main(void) {
         cmocka_unit_test(a_printed_cursor_is_the_next_page),
         cmocka_unit_test(a_join_token_is_written_for_its_owner_alone),
         cmocka_unit_test(what_is_not_set_up_names_its_file),
+        cmocka_unit_test(another_log_is_an_alarm),
         cmocka_unit_test(a_request_leaves_files_and_its_key_only_where_asked),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -47,7 +47,7 @@ static struct cs_source_text text(const char *name) {
 
 static struct cs_compose compose(void) {
     return (struct cs_compose){.crypto = fixture->crypto,
-                               .deployment = "unit",
+                               .log_id = "unit_0a1b2c3d",
                                .account = "acme",
                                .kid = fixture->kid,
                                .custodian = {custodian_spki, custodian_spki_len},
@@ -188,7 +188,7 @@ static void check_key(const struct cs_composed *c, const struct cs_event *ev, si
     struct cs_err err;
     const struct cs_keyed_chain *k = &ev->data.upload.part[part];
     const struct cs_cert *leaf = c->leaves[part];
-    struct cs_pop_fields f = {.deployment = "unit",
+    struct cs_pop_fields f = {.log_id = "unit_0a1b2c3d",
                               .account = "acme",
                               .kid = fixture->kid,
                               .event_id = ev->id,
@@ -196,7 +196,7 @@ static void check_key(const struct cs_composed *c, const struct cs_event *ev, si
                               .sealed_key = k->key.bytes,
                               .leaf_sha256 = leaf->sha256};
     assert_true(cs_pop_verify(fixture->crypto, leaf->key, &f, k->pop.bytes));
-    struct cs_seal_context ctx = {"unit", "acme", ev->subject, role, leaf->spki_sha256};
+    struct cs_seal_context ctx = {"unit_0a1b2c3d", "acme", ev->subject, role, leaf->spki_sha256};
     CS_AUTO(cs_privkey_free) struct cs_privkey *key = NULL;
     ASSERT_OK(cs_unseal(fixture->crypto, custodian, &ctx, k->key.bytes, &key, &err), err);
     uint8_t pop[CS_POP_MAX];
@@ -318,7 +318,7 @@ static void requests(void **state) {
         if (!ok)
             continue;
         CS_AUTO(cs_event_free) struct cs_event *ev = round_trip(event);
-        struct cs_pop_fields f = {.deployment = "unit",
+        struct cs_pop_fields f = {.log_id = "unit_0a1b2c3d",
                                   .account = "acme",
                                   .kid = fixture->kid,
                                   .event_id = ev->id,

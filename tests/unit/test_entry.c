@@ -202,9 +202,9 @@ static void only_canonical_documents_are_read(void **state) {
         {"stream", "{\"\\u0073eq\":42}", "not JSON: expected an allowed escape at byte 2"},
         {"stream", "[]", "must be an object"},
         {"stream", "", "must be an object"},
-        {"system", "{\"partitions\":12,\"deployment\":\"prod\",\"ruleset\":1}", "deployment: not in order"},
-        {"system", "{\"deployment\":\"\\u0070rod\",\"partitions\":12,\"ruleset\":1}",
-         "deployment: not JSON: expected an allowed escape at byte 15"},
+        {"system", "{\"partitions\":12,\"log\":\"prod_0a1b2c3d\",\"ruleset\":1}", "log: not in order"},
+        {"system", "{\"log\":\"\\u0070rod_0a1b2c3d\",\"partitions\":12,\"ruleset\":1}",
+         "log: not JSON: expected an allowed escape at byte 8"},
         {"share_in",
          "{\"id\":\"" SAMPLE_ID "\",\"owner_account\":\"other\",\"certificate\":\"" SAMPLE_ID2
          "\",\"open\":true,\"code\":\"\",\"updated_ms\":1}",
@@ -217,7 +217,7 @@ static void only_canonical_documents_are_read(void **state) {
 #define A42 "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 #define A43 "A" A42
 
-#define SOURCE "source: must be //DEPLOYMENT/partitions/PARTITION, that of the data"
+#define SOURCE "source: must be //LOG/partitions/PARTITION, that of the data"
 
 static void values_of_members(void **state) {
     (void)state;
@@ -270,8 +270,8 @@ static void values_of_members(void **state) {
         {"outcome", "type", "\"certsync.outcome.v2\"", "type: must be \"certsync.outcome.v1\""},
         {"outcome", "datacontenttype", "\"application/text\"",
          "datacontenttype: must be \"application/json\""},
-        {"outcome", "source", "\"//prod/partitions/4\"", SOURCE},
-        {"outcome", "source", "\"//prod/partitions/03\"", SOURCE},
+        {"outcome", "source", "\"//prod_0a1b2c3d/partitions/4\"", SOURCE},
+        {"outcome", "source", "\"//prod_0a1b2c3d/partitions/03\"", SOURCE},
         {"outcome", "source", "\"///partitions/3\"", SOURCE},
         {"outcome", "source", "\"//Prod/partitions/3\"", SOURCE},
         {"outcome", "source", "\"//\"", SOURCE},

@@ -68,13 +68,13 @@ static void unknown_types(void **state) {
     for (size_t i = 0; i < CS_ARRAY_LEN(data); i++)
         expect(json_edit_set(future, "data", data[i]), CS_CODE_EVENT_UNKNOWN_TYPE,
                "type: \"certsync.certificate.renew.v1\" is not known");
-    expect(json_edit_set(future, "source", "\"//prod.example/keys/" SAMPLE_KID "\""),
+    expect(json_edit_set(future, "source", "\"//prod.example_0a1b2c3d/keys/" SAMPLE_KID "\""),
            CS_CODE_EVENT_UNKNOWN_TYPE, "type: \"certsync.certificate.renew.v1\" is not known");
     expect(json_edit_set(future, "subject", "\"anything at all\""), CS_CODE_EVENT_UNKNOWN_TYPE,
            "type: \"certsync.certificate.renew.v1\" is not known");
     // But the envelope is as every event's.
     expect_malformed(json_edit_set(future, "source", "\"x\""),
-                     "source: must be //DEPLOYMENT/keys/KID or //DEPLOYMENT/accounts/ACCOUNT/keys/KID");
+                     "source: must be //LOG/keys/KID or //LOG/accounts/ACCOUNT/keys/KID");
     expect_malformed(
         json_edit_set(future, "sequence", "0"),
         "sequence: must be 16 decimal digits, from \"0000000000000001\" to \"9007199254740991\"");
@@ -234,7 +234,7 @@ static void envelope_and_upload(void **state) {
     assert_int_equal(ev->type, CS_EVENT_CERTIFICATE_UPLOAD);
     assert_string_equal(cs_event_type_name(ev->type), "certsync.certificate.upload.v1");
     assert_string_equal(ev->id, SAMPLE_ID);
-    assert_string_equal(ev->deployment, "prod.example");
+    assert_string_equal(ev->log_id, "prod.example_0a1b2c3d");
     assert_string_equal(ev->account, "acme");
     assert_string_equal(ev->kid, SAMPLE_KID);
     assert_string_equal(ev->subject, SAMPLE_ID2);

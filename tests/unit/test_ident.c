@@ -54,6 +54,41 @@ static void forms(void **state) {
     assert_false(cs_name_valid("a\0b", 3, CS_ALGORITHM_INTERNATIONAL));
 }
 
+static void log_ids(void **state) {
+    (void)state;
+    static const struct {
+        const char *s;
+        bool valid;
+    } rows[] = {
+        {"prod_0a1b2c3d", true},   {"a.b-c_00000000", true},
+        {"prod", false},           {"", false},
+        {"_0a1b2c3d", false},      {"prod_0a1b2c3", false},
+        {"prod_0a1b2c3d4", false}, {"prod_0A1B2C3D", false},
+        {"prod_0a1b2c3g", false},  {"prod.0a1b2c3d", false},
+        {"pr_od_0a1b2c3d", false}, {"prod_0a1b2c3d/", false},
+        {"prod_0a1b2c3d ", false},
+    };
+    cs_log_id made;
+    cs_deployment_id name;
+    for (size_t i = 0; i < CS_ARRAY_LEN(rows); i++)
+        assert_int_equal(cs_log_id_valid(rows[i].s, strlen(rows[i].s)), rows[i].valid);
+    cs_log_id_make("prod", "0a1b2c3d4e5f60718293a4b5c6d7e8f9", made);
+    assert_string_equal(made, "prod_0a1b2c3d");
+    cs_log_id_make(longest(63), "0a1b2c3d4e5f60718293a4b5c6d7e8f9", made);
+    assert_int_equal(strlen(made), CS_LOG_ID_MAX);
+    assert_true(cs_log_id_valid(made, strlen(made)));
+    cs_log_id_deployment("prod_0a1b2c3d", name);
+    assert_string_equal(name, "prod");
+    cs_log_id_deployment("prod", name);
+    assert_string_equal(name, "prod");
+    assert_true(cs_log_id_is_of("prod_0a1b2c3d", "prod"));
+    assert_false(cs_log_id_is_of("prod_0a1b2c3d", "pro"));
+    assert_false(cs_log_id_is_of("prod_0a1b2c3d", "prod_0a1b2c3d"));
+    assert_true(cs_nonce_valid("0a1b2c3d4e5f60718293a4b5c6d7e8f9", 32));
+    assert_false(cs_nonce_valid("0a1b2c3d4e5f60718293a4b5c6d7e8f", 31));
+    assert_false(cs_nonce_valid("0A1b2c3d4e5f60718293a4b5c6d7e8f9", 32));
+}
+
 static void lengths(void **state) {
     (void)state;
     assert_true(cs_deployment_valid(longest(63), 63));
@@ -189,6 +224,7 @@ static void murmur2_as_kafka(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(forms),
+        cmocka_unit_test(log_ids),
         cmocka_unit_test(lengths),
         cmocka_unit_test(hex_forms),
         cmocka_unit_test(wire_names),

@@ -49,7 +49,7 @@ static void what_an_outcome_says(void **state) {
     assert_int_equal(o.partition, 3);
     assert_int_equal(o.offset, 11);
     assert_int_equal(o.time_ms, INT64_C(1764000000007));
-    assert_string_equal(o.deployment, "prod");
+    assert_string_equal(o.log_id, "prod_0a1b2c3d");
     assert_string_equal(o.id, SAMPLE_ID2);
     assert_string_equal(o.verdict.label, "web-1");
     assert_string_equal(o.verdict.name, "www");
@@ -76,7 +76,7 @@ static void what_an_outcome_says(void **state) {
 static void the_least_outcome(void **state) {
     (void)state;
     struct cs_outcome o = {.n = 1, .verdict = {.status = CS_STATUS_REJECTED, .code = CS_CODE_EVENT_UNSIGNED}};
-    strcpy(o.deployment, "prod");
+    strcpy(o.log_id, "prod_0a1b2c3d");
     strcpy(o.id, SAMPLE_ID2);
     memset(o.prev_sha256, 0xff, 31);
     for (size_t i = 0; i < sizeof o.record_sha256; i++)
@@ -98,7 +98,7 @@ static void a_malformed_events_detail(void **state) {
         "{\"0\\u0007\\ud83d\\ude00\xc2\x85\xc3\xa9\\\"456789012345678901234567890123456789\":1}";
     assert_false(cs_event_decode(bytes_of(bad), &ev, &err));
     struct cs_outcome o = {.n = 1, .verdict = {.status = CS_STATUS_REJECTED, .code = err.code}}, again;
-    strcpy(o.deployment, "prod");
+    strcpy(o.log_id, "prod_0a1b2c3d");
     strcpy(o.id, SAMPLE_ID2);
     strcpy(o.verdict.detail, err.msg);
     struct cs_buf b;
@@ -113,15 +113,15 @@ static void a_malformed_events_detail(void **state) {
 }
 
 // The id is that of its place, for whoever computes it: here with
-// printf 'certsync.outcome.v1\0prod\0%d\0%d\0' 3 12 | sha256sum, version 8, variant 10.
+// printf 'certsync.outcome.v1\0prod_0a1b2c3d\0%d\0%d\0' 3 12 | sha256sum, version 8, variant 10.
 static void ids(void **state) {
     (void)state;
     struct cs_err err;
     CS_AUTO(cs_crypto_free) struct cs_crypto *c = NULL;
     assert_true(cs_crypto_new(&c, &err));
-    struct cs_outcome o = {.n = 12, .partition = 3, .deployment = "prod"};
+    struct cs_outcome o = {.n = 12, .partition = 3, .log_id = "prod_0a1b2c3d"};
     cs_outcome_set_id(c, &o);
-    assert_string_equal(o.id, "a1fbb929-78d1-8d7f-8b06-0c7ea3a37fa1");
+    assert_string_equal(o.id, "c7e56b00-9681-891d-860b-d0047dc58f1a");
     cs_uuid before;
     memcpy(before, o.id, sizeof before);
     o.n = 2; // 3, 12 is not 31, 2

@@ -40,7 +40,8 @@ static void assert_code(struct fx *fx, struct fx_record *record, enum cs_code co
     struct cs_prepared *p = fx_prepare(fx, &record->r);
     if (p->code != code || strcmp(p->detail, detail) != 0)
         fail_msg("%s (%s), expected %s (%s)", cs_code_name(p->code), p->detail, cs_code_name(code), detail);
-    bool known = code == CS_CODE_NONE || code == CS_CODE_EVENT_DEPLOYMENT || code == CS_CODE_EVENT_MISROUTED;
+    bool known = code == CS_CODE_NONE || code == CS_CODE_EVENT_DEPLOYMENT ||
+                 code == CS_CODE_EVENT_INCARNATION || code == CS_CODE_EVENT_MISROUTED;
     assert_int_equal(p->event != NULL, known);
     cs_prepared_free(p);
 }
@@ -152,6 +153,9 @@ static void place(void **state) {
     struct fx_record *record = heartbeat(fx, "acme");
     replace(fx, record, FX_DEPLOYMENT, "another.site");
     assert_code(fx, record, CS_CODE_EVENT_DEPLOYMENT, "");
+    replace(fx, record, "another.site_0a1b2c3d", FX_DEPLOYMENT "_0a1b2c3e");
+    assert_code(fx, record, CS_CODE_EVENT_INCARNATION, "");
+    replace(fx, record, FX_DEPLOYMENT, "another.site");
     record->r.partition = (record->r.partition + 1) % fx->partitions;
     assert_code(fx, record, CS_CODE_EVENT_DEPLOYMENT, "");
     record = heartbeat(fx, "acme");

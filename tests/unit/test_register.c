@@ -173,7 +173,7 @@ static void test_join_tokens(void **state) {
     struct cs_err err;
     char text[CS_JOIN_TOKEN_MAX], altered[CS_JOIN_TOKEN_MAX];
     CS_AUTO(cs_join_token_clear)
-    struct cs_join_token t = {.deployment = "unit",
+    struct cs_join_token t = {.log_id = "unit_0a1b2c3d",
                               .account = "acme",
                               .can = CS_CAN_UPLOAD | CS_CAN_READ,
                               .names = "www.*",

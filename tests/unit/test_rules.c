@@ -80,9 +80,13 @@ static void misrouted_and_foreign_events_change_nothing(void **state) {
     assert_rejected(v, EVENT_MISROUTED);
     assert_false(v->signer_known);
     assert_string_equal(v->subject, ev.subject);
-    strcpy(ev.deployment, "another.example");
+    strcpy(ev.log_id, "another.example_0a1b2c3d");
     v = fx_judge(fx, fx_partition_of(fx, "acme"), fx_record(fx, k, &ev));
     assert_rejected(v, EVENT_DEPLOYMENT);
+    strcpy(ev.log_id, FX_DEPLOYMENT "_0a1b2c3e");
+    v = fx_judge(fx, fx_partition_of(fx, "acme"), fx_record(fx, k, &ev));
+    assert_rejected(v, EVENT_INCARNATION);
+    assert_false(v->signer_known);
     assert_same(fx, &before);
     // Its number was not used up.
     assert_applied(fx_judge(fx, fx_partition_of(fx, "acme"), record));
@@ -151,10 +155,10 @@ static void stale_key_cache(struct fx *fx, const char *name, struct cs_region *r
     struct cs_prepared *p = NULL;
     struct cs_prepared *other = NULL;
     struct cs_err err;
-    assert_true(cs_prepare(fx->crypto, FX_DEPLOYMENT, fx->partitions, CS_RULESET_LATEST, &record->r,
-                           wrong_key, fx->admin->pub, region, &p, &err));
-    assert_true(cs_prepare(fx->crypto, FX_DEPLOYMENT, fx->partitions, CS_RULESET_LATEST, &record->r, NULL,
-                           NULL, region, &other, &err));
+    assert_true(cs_prepare(fx->crypto, FX_LOG, fx->partitions, CS_RULESET_LATEST, &record->r, wrong_key,
+                           fx->admin->pub, region, &p, &err));
+    assert_true(cs_prepare(fx->crypto, FX_LOG, fx->partitions, CS_RULESET_LATEST, &record->r, NULL, NULL,
+                           region, &other, &err));
     cs_prepared_free(other);
     assert_true(p->sig_checked);
     assert_false(p->sig_good);
@@ -297,6 +301,7 @@ static void admins_numbers_have_no_gaps(void **state) {
 static struct cs_event genesis(struct fx *fx, int32_t partitions, int64_t ruleset) {
     struct cs_event ev = fx_event(fx, CS_EVENT_SYSTEM_GENESIS, "", fx->root, FX_DEPLOYMENT);
     strcpy(ev.data.genesis.deployment, FX_DEPLOYMENT);
+    strcpy(ev.data.genesis.nonce, FX_NONCE);
     ev.data.genesis.partitions = partitions;
     ev.data.genesis.ruleset = ruleset;
     return ev;
@@ -327,6 +332,10 @@ static void genesis_must_fit(void **state) {
     fx->partition[0].offset = 0;
     ev = genesis(fx, 2, 1);
     strcpy(ev.data.genesis.deployment, "another.example");
+    assert_rejected(fx_judge(fx, 0, fx_record(fx, fx->root, &ev)), SYSTEM_ORDER);
+    fx->partition[0].offset = 0;
+    ev = genesis(fx, 2, 1);
+    ev.data.genesis.nonce[0] = 'f'; // the source's log is not the one that it makes
     assert_rejected(fx_judge(fx, 0, fx_record(fx, fx->root, &ev)), SYSTEM_ORDER);
     fx->partition[0].offset = 0;
     struct fx_key *k = fx_key_new(fx);
@@ -395,13 +404,13 @@ static void trust_goes_before_enrolment(void **state) {
 
 // ---- what stops the consumer
 
-static bool decide(struct fx *fx, int32_t partition_count, const char *deployment, struct fx_record *record,
+static bool decide(struct fx *fx, int32_t partition_count, const char *log_id, struct fx_record *record,
                    struct cs_err *err) {
     record->r.partition = 0;
     struct cs_prepared *p = fx_prepare(fx, &record->r);
     struct cs_rule_context ctx = fx_context(fx, 0);
     ctx.partition_count = partition_count;
-    ctx.deployment = deployment;
+    ctx.log_id = log_id;
     struct cs_decision d;
     bool needed = false;
     bool ok = cs_decide(&ctx, fx->partition[0].state, &record->r, p, &d, &needed, err);
@@ -427,16 +436,16 @@ static void rulesets(void **state) {
     struct cs_buf before;
     dump_all(fx, &before);
     struct fx_record *record = fx_record(fx, fx->root, &ev);
-    assert_false(decide(fx, 2, FX_DEPLOYMENT, record, &err));
+    assert_false(decide(fx, 2, FX_LOG, record, &err));
     assert_int_equal(err.kind, CS_ERR_CONFIG);
     assert_same(fx, &before);
     // A forged one stops nobody.
     struct fx_record *forged = fx_record(fx, fx->admin, &ev);
-    assert_true(decide(fx, 2, FX_DEPLOYMENT, forged, &err));
+    assert_true(decide(fx, 2, FX_LOG, forged, &err));
 
     struct fx *young = fx_new(1);
     ev = genesis(young, 1, 2);
-    assert_false(decide(young, 1, FX_DEPLOYMENT, fx_record(young, young->root, &ev), &err));
+    assert_false(decide(young, 1, FX_LOG, fx_record(young, young->root, &ev), &err));
     assert_int_equal(err.kind, CS_ERR_CONFIG);
     fx_free(young);
 }
@@ -447,8 +456,8 @@ static void wrong_settings(void **state) {
     struct cs_err err;
     struct fx_record *record =
         fx_record_of(fx, fx->admin, "acme", (struct cs_bytes){(const uint8_t *)"{}", 2});
-    assert_true(decide(fx, 2, FX_DEPLOYMENT, record, &err));
-    assert_false(decide(fx, 3, FX_DEPLOYMENT, record, &err));
+    assert_true(decide(fx, 2, FX_LOG, record, &err));
+    assert_false(decide(fx, 3, FX_LOG, record, &err));
     assert_int_equal(err.kind, CS_ERR_CONFIG);
     assert_false(decide(fx, 2, "another.example", record, &err));
     assert_int_equal(err.kind, CS_ERR_CONFIG);
@@ -465,7 +474,7 @@ static void a_document_that_cannot_be_read(void **state) {
     cs_state_put(fx->partition[0].state, "account/acme", (struct cs_bytes){(const uint8_t *)"{}", 2});
     assert_true(cs_state_keep(fx->partition[0].state, &err));
     struct cs_event ev = fx_upload(fx, "acme", k, NULL, "one", any_cert(fx));
-    assert_false(decide(fx, 1, FX_DEPLOYMENT, fx_record(fx, k, &ev), &err));
+    assert_false(decide(fx, 1, FX_LOG, fx_record(fx, k, &ev), &err));
     assert_int_equal(err.kind, CS_ERR_FATAL);
     assert_non_null(strstr(err.msg, "account/acme"));
     fx_free(fx);

@@ -87,6 +87,7 @@ static void fill_data(struct fx *fx, struct cs_event *ev, const struct fx_key *f
     switch (ev->type) {
     case CS_EVENT_SYSTEM_GENESIS:
         strcpy(ev->data.genesis.deployment, FX_DEPLOYMENT);
+        strcpy(ev->data.genesis.nonce, FX_NONCE);
         ev->data.genesis.partitions = 2;
         ev->data.genesis.ruleset = 1;
         break;

@@ -72,9 +72,10 @@ static void a_share_is_pending_and_offered(void **state) {
     uint8_t hash[32];
     cs_uuid id;
     struct cs_bytes parts[] = {{(const uint8_t *)"certsync.derived.v1", 20},
+                               {(const uint8_t *)FX_LOG, sizeof FX_LOG},
                                {(const uint8_t *)ev.id, CS_UUID_LEN + 1},
                                {(const uint8_t *)"1", 2}};
-    cs_crypto_sha256_parts(fx->crypto, parts, 3, hash);
+    cs_crypto_sha256_parts(fx->crypto, parts, 4, hash);
     cs_uuid_v8(hash, id);
     assert_string_equal(offer->id, id);
     family_emitted(fx);

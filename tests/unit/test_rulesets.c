@@ -168,7 +168,7 @@ static size_t judge_again(struct world *w, const struct cs_rulebook *book, struc
     ctx.book = book;
     assert_true(cs_state_new(true, &again.state, err));
     for (size_t i = 0; i < w->len; i++)
-        assert_true(cs_prepare_by(book ? book : &cs_rulebook, fx->crypto, FX_DEPLOYMENT, 1, how.ruleset,
+        assert_true(cs_prepare_by(book ? book : &cs_rulebook, fx->crypto, FX_LOG, 1, how.ruleset,
                                   &w->records[i], how.keys ? look_up : NULL, fx, NULL, &prepared[i], err));
     for (; done < w->len; done++) {
         struct cs_record r = w->records[done];

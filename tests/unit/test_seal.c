@@ -157,7 +157,7 @@ static void private_keys(void **state) {
      !cs_unseal(crypto, custodian, &other, (struct cs_bytes){a.data, a.len}, &none, &err) &&                 \
          err.kind == CS_ERR_REJECT && err.code == CS_CODE_KEY_MALFORMED)
         uint8_t wrong[32] = {0};
-        assert_true(REFUSED(deployment, "test"));
+        assert_true(REFUSED(log_id, "test"));
         assert_true(REFUSED(account, "acm"));
         assert_true(REFUSED(subject, "subject-2"));
         assert_true(REFUSED(role, CS_ROLE_SM2_SIGN));

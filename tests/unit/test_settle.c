@@ -74,7 +74,7 @@ static int64_t add(struct bed *b, const char *account, bool heartbeat, bool sent
         c = agent_event(b->f, account);
     else {
         struct cs_compose compose = {.crypto = b->f->crypto,
-                                     .deployment = "unit",
+                                     .log_id = "unit_0a1b2c3d",
                                      .account = account,
                                      .kid = b->f->kid,
                                      .now_ms = 1795000000000};

@@ -94,7 +94,7 @@ static void only_p256_signs_events(void **state) {
 }
 
 static struct cs_pop_fields fields_of(const struct cs_cert *leaf) {
-    return (struct cs_pop_fields){.deployment = "prod",
+    return (struct cs_pop_fields){.log_id = "prod",
                                   .account = "acme",
                                   .kid = "00112233445566778899aabbccddeeff",
                                   .event_id = "017f22e2-79b0-7cc3-98c4-dc0c0c07398f",
@@ -120,7 +120,7 @@ static void proofs_of_possession(void **state) {
             // Each field counts.
 #define WITH(member, value)                                                                                  \
     (g = f, g.member = (value), cs_pop_verify(crypto, leaf->key, &g, (struct cs_bytes){pop, len}))
-            assert_false(WITH(deployment, "test"));
+            assert_false(WITH(log_id, "test"));
             assert_false(WITH(account, "acm"));
             assert_false(WITH(kid, "10112233445566778899aabbccddeeff"));
             assert_false(WITH(event_id, "017f22e2-79b0-7cc3-98c4-dc0c0c07398e"));
@@ -129,7 +129,7 @@ static void proofs_of_possession(void **state) {
             assert_false(WITH(leaf_sha256, other_hash));
 #undef WITH
             g = f; // moved over a field's end
-            g.deployment = "proda";
+            g.log_id = "proda";
             g.account = "cme";
             assert_false(cs_pop_verify(crypto, leaf->key, &g, (struct cs_bytes){pop, len}));
             pop[len / 2] ^= 1;
@@ -160,8 +160,8 @@ static void proofs_are_what_openssl_verifies(void **state) {
         assert_true(cs_pop_sign(crypto, key, leaf->key, &f, pop, &len, &err));
         cs_crypto_sha256(crypto, f.sealed_key, hash);
         const struct cs_bytes parts[] = {
-            text("certsync.pop.v1"), text(f.deployment), text(f.account), text(f.kid),
-            text(f.event_id),        text(f.subject),    {hash, 32},      {f.leaf_sha256, 32}};
+            text("certsync.pop.v1"), text(f.log_id),  text(f.account), text(f.kid),
+            text(f.event_id),        text(f.subject), {hash, 32},      {f.leaf_sha256, 32}};
         for (size_t k = 0; k < CS_ARRAY_LEN(parts); k++) {
             memset(message + at, 0, 8);
             message[at + 7] = (uint8_t)parts[k].len;

@@ -171,8 +171,7 @@ bool cs_entry_read(struct cs_bytes json, const struct cs_fields *fs, void *zeroe
     }
 
 static const struct cs_field system_rows[] = {
-    {CS_FIELD("deployment", struct cs_system, deployment), .type = &cs_type_string,
-     .form = &cs_form_deployment},
+    {CS_FIELD("log", struct cs_system, log_id), .type = &cs_type_string, .form = &cs_form_log_id},
     {CS_FIELD("partitions", struct cs_system, partitions), .type = &cs_type_int, .min = 1, .max = INT32_MAX},
     {CS_FIELD("ruleset", struct cs_system, ruleset), CS_FIELD_COUNT},
 };

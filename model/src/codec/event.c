@@ -105,7 +105,7 @@ static bool parse_source(struct cs_string source, struct cs_event *ev) {
     const char *s = text;
     if (cs_string_copy(source, text, sizeof text) >= sizeof text)
         return false;
-    if (!take_text(&s, "//") || !take_id(&s, cs_deployment_valid, ev->deployment))
+    if (!take_text(&s, "//") || !take_id(&s, cs_log_id_valid, ev->log_id))
         return false;
     if (take_text(&s, "/accounts/") && !take_id(&s, cs_account_valid, ev->account))
         return false;
@@ -117,7 +117,7 @@ static bool subject_valid(const struct cs_event *ev, enum cs_event_subject kind,
     switch (kind) {
     case CS_SUBJECT_DEPLOYMENT:
         *ret_what = "the source's deployment";
-        return strcmp(ev->subject, ev->deployment) == 0;
+        return cs_log_id_is_of(ev->log_id, ev->subject);
     case CS_SUBJECT_ACCOUNT:
         *ret_what = "the source's account";
         return strcmp(ev->subject, ev->account) == 0;
@@ -144,8 +144,8 @@ static bool judge_envelope(struct cs_reader *r, const struct envelope *e, struct
     ev->time_s = e->time_s;
     ev->seq = e->seq;
     if (!parse_source(e->source, ev))
-        return cs_reader_fail_member(
-            r, "source", "must be //DEPLOYMENT/keys/KID or //DEPLOYMENT/accounts/ACCOUNT/keys/KID");
+        return cs_reader_fail_member(r, "source",
+                                     "must be //LOG/keys/KID or //LOG/accounts/ACCOUNT/keys/KID");
     size_t len = cs_string_copy(e->subject, ev->subject, sizeof ev->subject);
     if (len >= sizeof ev->subject || !cs_form_ascii.valid(ev->subject, len))
         return cs_reader_fail_member(r, "subject", "must be 1 to %d printable ASCII characters",
@@ -326,8 +326,8 @@ void cs_event_free(struct cs_event *ev) {
 static void write_source(struct cs_buf *b, const struct cs_event *ev) {
     char source[SOURCE_SIZE];
     bool account = ev->account[0] != '\0';
-    snprintf(source, sizeof source, "//%s%s%s/keys/%s", ev->deployment, account ? "/accounts/" : "",
-             ev->account, ev->kid);
+    snprintf(source, sizeof source, "//%s%s%s/keys/%s", ev->log_id, account ? "/accounts/" : "", ev->account,
+             ev->kid);
     cs_json_str(b, "source", source);
 }
 

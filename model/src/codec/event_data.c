@@ -97,6 +97,7 @@ static const struct cs_field_type type_chain = {read_chain, write_chain, absent_
 
 static const struct cs_field genesis_rows[] = {
     {CS_FIELD("deployment", struct cs_event, data.genesis.deployment), STRING(cs_form_deployment)},
+    {CS_FIELD("nonce", struct cs_event, data.genesis.nonce), STRING(cs_form_nonce)},
     {CS_FIELD("partitions", struct cs_event, data.genesis.partitions), .type = &cs_type_int, .min = 1,
      .max = 100000},
     {CS_FIELD("ruleset", struct cs_event, data.genesis.ruleset), POSITIVE},

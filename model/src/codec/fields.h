@@ -78,8 +78,8 @@ void cs_fields_write_some(struct cs_buf *b, const struct cs_fields *fs, const vo
 CS_MUST_USE bool cs_fields_decode(struct cs_bytes text, const struct cs_fields *fs, void *base,
                                   struct cs_err *err);
 
-extern const struct cs_form cs_form_uuid, cs_form_kid, cs_form_account, cs_form_deployment, cs_form_owner,
-    cs_form_pattern;
+extern const struct cs_form cs_form_uuid, cs_form_kid, cs_form_account, cs_form_deployment, cs_form_nonce,
+    cs_form_log_id, cs_form_owner, cs_form_pattern;
 // at most CS_NAME_MAX printable ASCII characters, also none: the rules look closer
 extern const struct cs_form cs_form_name;
 extern const struct cs_form cs_form_ascii; // printable ASCII

@@ -111,10 +111,10 @@ static const struct cs_fields data_fields = {CS_FIELDS(data_rows)};
 
 // ---- the envelope
 
-#define SOURCE_SIZE (sizeof "//" + CS_DEPLOYMENT_MAX + sizeof "/partitions/2147483647")
+#define SOURCE_SIZE (sizeof "//" + CS_LOG_ID_MAX + sizeof "/partitions/2147483647")
 
-static void format_source(const char *deployment, int32_t partition, char out[SOURCE_SIZE]) {
-    snprintf(out, SOURCE_SIZE, "//%s/partitions/%d", deployment, (int)partition);
+static void format_source(const char *log_id, int32_t partition, char out[SOURCE_SIZE]) {
+    snprintf(out, SOURCE_SIZE, "//%s/partitions/%d", log_id, (int)partition);
 }
 
 // What reading collects: the outcome, and parts that are the same in each or follow from it.
@@ -150,16 +150,17 @@ static const struct cs_field envelope_rows[] = {
 
 static bool check_source(struct cs_reader *r, const void *base, uint32_t seen) {
     const struct envelope *e = base;
-    char expected[SOURCE_SIZE], deployment[CS_DEPLOYMENT_MAX + 1] = "";
+    char expected[SOURCE_SIZE];
+    cs_log_id log_id = "";
     const char *name = e->source + 2, *end = strchr(name, '/');
     size_t len = end ? (size_t)(end - name) : 0;
     (void)seen;
-    if (len > 0 && len <= CS_DEPLOYMENT_MAX && cs_deployment_valid(name, len))
-        memcpy(deployment, name, len); // the rest is zero
-    format_source(deployment, e->o.partition, expected);
-    if (deployment[0] && strcmp(e->source, expected) == 0)
+    if (len <= CS_LOG_ID_MAX && cs_log_id_valid(name, len))
+        memcpy(log_id, name, len); // the rest is zero
+    format_source(log_id, e->o.partition, expected);
+    if (log_id[0] && strcmp(e->source, expected) == 0)
         return true;
-    return cs_reader_fail_member(r, "source", "must be //DEPLOYMENT/partitions/PARTITION, that of the data");
+    return cs_reader_fail_member(r, "source", "must be //LOG/partitions/PARTITION, that of the data");
 }
 static const struct cs_fields envelope_fields = {CS_FIELDS(envelope_rows), .check = check_source};
 
@@ -178,12 +179,11 @@ void cs_outcome_set_id(struct cs_crypto *c, struct cs_outcome *o) {
     char place[64];
     uint8_t hash[32];
     int len = snprintf(place, sizeof place, "%d%c%" PRId64, (int)o->partition, '\0', o->n);
-    cs_crypto_sha256_parts(
-        c,
-        (const struct cs_bytes[]){{(const uint8_t *)what, sizeof what},
-                                  {(const uint8_t *)o->deployment, strlen(o->deployment) + 1},
-                                  {(const uint8_t *)place, (size_t)len + 1}},
-        3, hash);
+    cs_crypto_sha256_parts(c,
+                           (const struct cs_bytes[]){{(const uint8_t *)what, sizeof what},
+                                                     {(const uint8_t *)o->log_id, strlen(o->log_id) + 1},
+                                                     {(const uint8_t *)place, (size_t)len + 1}},
+                           3, hash);
     cs_uuid_v8(hash, o->id);
 }
 
@@ -193,7 +193,7 @@ void cs_outcome_encode(struct cs_buf *b, const struct cs_outcome *o) {
     char source[SOURCE_SIZE], time[CS_TIME_MS_TEXT_SIZE];
     cs_sequence_format(o->n, head + at);
     head[at + CS_SEQUENCE_LEN] = '"';
-    format_source(o->deployment, o->partition, source);
+    format_source(o->log_id, o->partition, source);
     cs_time_ms_format(o->time_ms, time);
     cs_json_put_raw(b, (struct cs_bytes){(const uint8_t *)head, at + CS_SEQUENCE_LEN + 1});
     cs_json_str(b, "id", o->id);
@@ -215,7 +215,7 @@ bool cs_outcome_decode(struct cs_bytes json, struct cs_outcome *ret, struct cs_e
         return false;
     }
     const char *name = e.source + 2;
-    memcpy(e.o.deployment, name, (size_t)(strchr(name, '/') - name));
+    memcpy(e.o.log_id, name, (size_t)(strchr(name, '/') - name));
     *ret = e.o;
     return true;
 }

@@ -17,8 +17,8 @@ static struct cs_bytes text(const char *s) {
 void pae_pop(struct cs_crypto *c, const struct cs_pop_fields *f, struct pae_pop *ret) {
     cs_crypto_sha256(c, f->sealed_key, ret->sealed_sha256);
     const struct cs_bytes fields[PAE_POP_FIELDS] = {
-        text("certsync.pop.v1"), text(f->deployment), text(f->account),         text(f->kid),
-        text(f->event_id),       text(f->subject),    {ret->sealed_sha256, 32}, {f->leaf_sha256, 32},
+        text("certsync.pop.v1"), text(f->log_id),  text(f->account),         text(f->kid),
+        text(f->event_id),       text(f->subject), {ret->sealed_sha256, 32}, {f->leaf_sha256, 32},
     };
     for (size_t i = 0; i < PAE_POP_FIELDS; i++) {
         for (size_t byte = 0; byte < 8; byte++)

@@ -52,7 +52,7 @@ static bool bind(const struct cs_seal_context *ctx, struct cs_buf *info, struct 
     cs_buf_init(info, CONTEXT_MAX);
     cs_buf_init(aad, CONTEXT_MAX);
     cs_buf_put(info, "certsync.seal.v1", sizeof "certsync.seal.v1"); // with its NUL
-    cs_buf_puts(info, ctx->deployment);
+    cs_buf_puts(info, ctx->log_id);
     put_field(aad, ctx->account, strlen(ctx->account));
     put_field(aad, ctx->subject, strlen(ctx->subject));
     const char *role = cs_key_role_name(ctx->role);

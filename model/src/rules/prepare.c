@@ -133,16 +133,19 @@ static bool read_event(const struct cs_rulebook *book, struct cs_region *scratch
     return true;
 }
 
-// An event must be of this deployment and in its account's partition. Some types are written to
+// An event must be of this log and in its account's partition. Some types are written to
 // every partition.
-static void check_place(const char *deployment, int32_t partition_count, const struct cs_record *r,
+static void check_place(const char *log_id, int32_t partition_count, const struct cs_record *r,
                         struct cs_prepared *p) {
     const struct cs_event *ev = p->event;
     if (cs_event_origin(ev) >= partition_count) {
         refuse(p, CS_CODE_EVENT_MALFORMED, "data.origin");
         cs_event_free(CS_TAKE(p->event));
-    } else if (strcmp(ev->deployment, deployment) != 0) {
-        refuse(p, CS_CODE_EVENT_DEPLOYMENT, "");
+    } else if (strcmp(ev->log_id, log_id) != 0) {
+        cs_deployment_id ours;
+        cs_log_id_deployment(log_id, ours);
+        refuse(p, cs_log_id_is_of(ev->log_id, ours) ? CS_CODE_EVENT_INCARNATION : CS_CODE_EVENT_DEPLOYMENT,
+               "");
     } else if (ev->account[0] != '\0' && cs_partition_of(ev->account, partition_count) != r->partition) {
         refuse(p, CS_CODE_EVENT_MISROUTED, "");
     }
@@ -184,7 +187,7 @@ static enum cs_code take_custodian(struct cs_bytes sealed, struct cs_prepared *p
 
 static struct cs_pop_fields pop_fields(const struct cs_event *ev, struct cs_bytes sealed,
                                        const uint8_t *sha256) {
-    return (struct cs_pop_fields){.deployment = ev->deployment,
+    return (struct cs_pop_fields){.log_id = ev->log_id,
                                   .account = ev->account,
                                   .kid = ev->kid,
                                   .event_id = ev->id,
@@ -331,7 +334,7 @@ bool cs_prepare_content(struct cs_crypto *c, struct cs_prepared *p, struct cs_er
     return true;
 }
 
-static bool read_record(const struct cs_rulebook *book, struct cs_crypto *c, const char *deployment,
+static bool read_record(const struct cs_rulebook *book, struct cs_crypto *c, const char *log_id,
                         int32_t partition_count, const struct cs_record *r, struct cs_prepared *p,
                         struct cs_err *err) {
     cs_region_reset(&c->scratch);
@@ -340,11 +343,11 @@ static bool read_record(const struct cs_rulebook *book, struct cs_crypto *c, con
     if (!read_event(book, &c->scratch, p, err))
         return false;
     if (p->code == CS_CODE_NONE)
-        check_place(deployment, partition_count, r, p);
+        check_place(log_id, partition_count, r, p);
     return true;
 }
 
-bool cs_prepare_by(const struct cs_rulebook *book, struct cs_crypto *c, const char *deployment,
+bool cs_prepare_by(const struct cs_rulebook *book, struct cs_crypto *c, const char *log_id,
                    int32_t partition_count, int64_t ruleset, const struct cs_record *r, cs_key_lookup lookup,
                    void *lookup_arg, struct cs_region *region, struct cs_prepared **ret, struct cs_err *err) {
     CS_AUTO(cs_prepared_free) struct cs_prepared *p = cs_region_take_zeroed(region, sizeof(*p));
@@ -354,7 +357,7 @@ bool cs_prepare_by(const struct cs_rulebook *book, struct cs_crypto *c, const ch
     p->ruleset = ruleset;
     cs_record_sha256(c, r, p->record_sha256);
     take_value(r, p);
-    if (!read_record(book, c, deployment, partition_count, r, p, err))
+    if (!read_record(book, c, log_id, partition_count, r, p, err))
         return false;
     if (p->code == CS_CODE_NONE) {
         // We compute nothing for a sender who may not send. If the signer is not known yet, the
@@ -369,10 +372,10 @@ bool cs_prepare_by(const struct cs_rulebook *book, struct cs_crypto *c, const ch
     return true;
 }
 
-bool cs_prepare(struct cs_crypto *c, const char *deployment, int32_t partition_count, int64_t ruleset,
+bool cs_prepare(struct cs_crypto *c, const char *log_id, int32_t partition_count, int64_t ruleset,
                 const struct cs_record *r, cs_key_lookup lookup, void *lookup_arg, struct cs_region *region,
                 struct cs_prepared **ret, struct cs_err *err) {
-    return cs_prepare_by(&cs_rulebook, c, deployment, partition_count, ruleset, r, lookup, lookup_arg, region,
+    return cs_prepare_by(&cs_rulebook, c, log_id, partition_count, ruleset, r, lookup, lookup_arg, region,
                          ret, err);
 }
 
@@ -386,8 +389,8 @@ bool cs_prepare_again(const struct cs_rule_context *ctx, const struct cs_record 
     p->code = p->content_code = CS_CODE_NONE;
     p->detail[0] = p->custodian[0] = '\0';
     p->examined = false;
-    if (!read_record(ctx->book ? ctx->book : &cs_rulebook, ctx->crypto, ctx->deployment, ctx->partition_count,
-                     r, p, err)) {
+    if (!read_record(ctx->book ? ctx->book : &cs_rulebook, ctx->crypto, ctx->log_id, ctx->partition_count, r,
+                     p, err)) {
         p->ruleset = 0; // nothing is read: a next try must read it
         return false;
     }

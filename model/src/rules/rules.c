@@ -216,10 +216,11 @@ static void check_settings(struct cs_judge *j) {
     const struct cs_system *s = &j->f.system;
     if (!j->f.has_system || cs_judge_stopped(j))
         return;
-    if (strcmp(s->deployment, j->ctx->deployment) != 0) {
+    if (strcmp(s->log_id, j->ctx->log_id) != 0) {
         cs_err_set(j->err, CS_ERR_CONFIG, CS_CODE_NONE,
-                   "the log is of deployment %s, the settings say %s: mend deployment.id", s->deployment,
-                   j->ctx->deployment);
+                   "the catalog is of log %s, the topics are of log %s: give each a namespace of its own "
+                   "(redis.namespace)",
+                   s->log_id, j->ctx->log_id);
         j->failed = true;
     } else if (s->partitions != j->ctx->partition_count) {
         stop(j,

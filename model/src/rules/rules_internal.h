@@ -144,7 +144,7 @@ void cs_judge_tell_brought(struct cs_judge *j);
 void cs_judge_fail_oom(struct cs_judge *j);
 
 // cs_prepare by a book. False: FATAL.
-CS_MUST_USE bool cs_prepare_by(const struct cs_rulebook *book, struct cs_crypto *c, const char *deployment,
+CS_MUST_USE bool cs_prepare_by(const struct cs_rulebook *book, struct cs_crypto *c, const char *log_id,
                                int32_t partition_count, int64_t ruleset, const struct cs_record *r,
                                cs_key_lookup lookup, void *lookup_arg, struct cs_region *region,
                                struct cs_prepared **ret, struct cs_err *err);

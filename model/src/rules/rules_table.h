@@ -88,6 +88,8 @@ enum { CS_EVENT_TYPES(X) };
       "of the right form, none unknown.") \
     X(SINCE(1), EVERY, EVENT_UNKNOWN_TYPE, cs_rule_bytes, "The type is one of the known ones.") \
     X(SINCE(1), EVERY, EVENT_DEPLOYMENT, cs_rule_bytes, "The source names this deployment.") \
+    X(SINCE(1), EVERY, EVENT_INCARNATION, cs_rule_bytes, \
+      "The source names this log: the deployment, and this incarnation of its topics.") \
     X(SINCE(1), EVERY, EVENT_MISROUTED, cs_rule_bytes, \
       "The record lies in the partition of its account.") \
     X(SINCE(1), EVERY, SYSTEM_ORDER, cs_rule_order, \
@@ -110,7 +112,7 @@ enum { CS_EVENT_TYPES(X) };
     X(SINCE(1), ACCOUNTS, ACCOUNT_UNKNOWN, cs_rule_account, "The account is registered.") \
     \
     X(SINCE(1), GENESIS, SYSTEM_ORDER, cs_rule_genesis_fits, \
-      "There is one genesis, and it names this deployment and its number of partitions.") \
+      "There is one genesis, and it names this log and its number of partitions.") \
     X(SINCE(1), RULESET, SYSTEM_RULESET, cs_rule_ruleset_next, "The ruleset is the next one.") \
     X(SINCE(1), TRUST_ADD, EVENT_MALFORMED, cs_rule_content, \
       "The key is a P-256 key (a custodian's: X25519 or P-256), and the subject is its id.") \
@@ -183,7 +185,7 @@ enum { CS_EVENT_TYPES(X) };
     X(SINCE(1), KEYED, KEY_MALFORMED, cs_rule_content, \
       "The private key is sealed, both of a pair to one custodian.") \
     X(SINCE(1), KEYED, KEY_MISMATCH, cs_rule_content, \
-      "The private key signed for exactly this: deployment, account, sender, event, certificate " \
+      "The private key signed for exactly this: log, account, sender, event, certificate " \
       "and sealed key.") \
     X(SINCE(1), UPLOADS, CERT_NOT_YET_VALID, cs_rule_begun, \
       "The certificate is valid already when the record arrives at the broker.") \

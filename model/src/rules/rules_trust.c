@@ -6,17 +6,20 @@
 #include "rules/rules_internal.h"
 #include "rules/rules_table.h"
 
-// The first record names the deployment and the number of partitions, once.
+// The first record names the deployment, this incarnation of its log and the number of partitions,
+// once.
 bool cs_rule_genesis_fits(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
-    return !j->f.has_system && strcmp(ev->data.genesis.deployment, j->ctx->deployment) == 0 &&
+    cs_log_id named;
+    cs_log_id_make(ev->data.genesis.deployment, ev->data.genesis.nonce, named);
+    return !j->f.has_system && strcmp(named, j->ctx->log_id) == 0 &&
            ev->data.genesis.partitions == j->ctx->partition_count && ev->data.genesis.ruleset >= 1;
 }
 
 void cs_effect_genesis(struct cs_judge *j) {
     struct cs_system system = {.partitions = j->ev->data.genesis.partitions,
                                .ruleset = j->ev->data.genesis.ruleset};
-    CS_COPY(system.deployment, j->ev->data.genesis.deployment);
+    CS_COPY(system.log_id, j->ev->log_id);
     cs_system_encode(cs_judge_begin(j), &system);
     cs_judge_put(j, cs_key_system(CS_NEW_KEY));
 }

@@ -57,18 +57,20 @@ void cs_judge_put_share(struct cs_judge *j, const struct cs_share *share) {
     cs_judge_put(j, cs_key_share(CS_NEW_KEY, j->ev->account, share->id));
 }
 
-// The id is SHA-256 over the parts, each ended by a NUL. So everybody who decides the same event
+// The id is SHA-256 over the parts, the log's id among them, each ended by a NUL. So everybody who decides the same event
 // makes the same id.
 static void derived_id(struct cs_judge *j, size_t n, cs_uuid ret) {
     static const char what[] = "certsync.derived.v1";
     char number[24];
     int len = snprintf(number, sizeof(number), "%zu", n);
     uint8_t hash[32];
-    cs_crypto_sha256_parts(j->ctx->crypto,
-                           (const struct cs_bytes[]){{(const uint8_t *)what, sizeof(what)},
-                                                     {(const uint8_t *)j->ev->id, CS_UUID_LEN + 1},
-                                                     {(const uint8_t *)number, (size_t)len + 1}},
-                           3, hash);
+    cs_crypto_sha256_parts(
+        j->ctx->crypto,
+        (const struct cs_bytes[]){{(const uint8_t *)what, sizeof(what)},
+                                  {(const uint8_t *)j->ctx->log_id, strlen(j->ctx->log_id) + 1},
+                                  {(const uint8_t *)j->ev->id, CS_UUID_LEN + 1},
+                                  {(const uint8_t *)number, (size_t)len + 1}},
+        4, hash);
     cs_uuid_v8(hash, ret);
 }
 
@@ -87,7 +89,7 @@ struct cs_event *cs_judge_emit(struct cs_judge *j, enum cs_event_type type, cons
     d->events[d->len++] = ev;
     ev->type = type;
     derived_id(j, d->len, ev->id);
-    CS_COPY(ev->deployment, j->ctx->deployment);
+    CS_COPY(ev->log_id, j->ctx->log_id);
     CS_COPY(ev->account, account);
     CS_COPY(ev->subject, certificate);
     ev->time_s = j->now_s;

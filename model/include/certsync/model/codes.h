@@ -44,6 +44,11 @@
       "host its own key.") \
     X(EVENT_DEPLOYMENT, "event.deployment", CONSUMER, "The event belongs to another deployment.", \
       "Set the deployment id that certsync-consumer init was given.") \
+    X(EVENT_INCARNATION, "event.incarnation", CONSUMER, \
+      "The event was made for another log of this deployment: the topics were made anew since, or it " \
+      "was copied from them.", \
+      "Nothing of an old log counts in a new one. Enrol the host again, and send again what is to " \
+      "stand there.") \
     X(SYSTEM_ORDER, "system.order", CONSUMER, \
       "The partition does not begin with its one genesis record, or the genesis does not fit it.", \
       "Make new topics with certsync-consumer init.") \

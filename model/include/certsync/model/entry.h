@@ -6,7 +6,7 @@
 //
 // Keys (state.h) under which documents lie; in Redis each is preceded by
 // "<namespace>:{<partition>}:".
-//   system                          cs_system        deployment, partition count, ruleset
+//   system                          cs_system        the log's id, partition count, ruleset
 //   trust/<kid>                     cs_trust_key
 //   trusted                         index            all kids that are or were trusted, score 0
 //   stream/<kid>                    cs_stream        watermark of a sender; for derived events
@@ -85,9 +85,9 @@ bool cs_can_parse(const char *s, size_t len, unsigned *ret_bit);
 // same bytes again. _clear frees what the struct owns, not the struct. The JSON form is above each
 // struct; "?" marks members that are left out where empty, 0 or false (uses_left: where -1).
 
-// {"deployment":"prod","partitions":12,"ruleset":1}
+// {"log":"prod_0a1b2c3d","partitions":12,"ruleset":1}
 struct cs_system {
-    cs_deployment_id deployment;
+    cs_log_id log_id;
     int32_t partitions;
     int64_t ruleset;
 };

@@ -12,9 +12,9 @@
 // envelope   specversion "1.0", type, id, source, subject, time, sequence,
 //            datacontenttype "application/json", data
 // sequence   rises with each event of a key; cs_sequence_format (ident.h)
-// source     //<deployment>/keys/<kid>
+// source     //<log id>/keys/<kid>
 //                system.*, trust.*
-//            //<deployment>/accounts/<account>/keys/<kid>
+//            //<log id>/accounts/<account>/keys/<kid>
 //                all others: the account that the event is about, and who signed.
 //                share.offer, share.withdraw: the recipient; share.answer: the owner's
 // subject    system.*                                 the deployment
@@ -23,7 +23,7 @@
 //            certificate.*, share.*                   the certificate's id, a UUID
 //            csr.*                                    the request's id, a UUID
 //
-// data of    system.genesis       deployment, partitions, ruleset
+// data of    system.genesis       deployment, nonce, partitions, ruleset
 //            system.ruleset       ruleset
 //            trust.add            role, key (SPKI), label?
 //            trust.remove         role
@@ -138,7 +138,7 @@ enum cs_share_reply { CS_REPLY_ACCEPTED = 1, CS_REPLY_REFUSED, CS_REPLY_REMOVED 
 struct cs_event {
     enum cs_event_type type;
     cs_uuid id;
-    cs_deployment_id deployment;
+    cs_log_id log_id;
     cs_account_id account; // "" for system.* and trust.*
     cs_kid kid;
     char subject[CS_DEPLOYMENT_MAX + 1]; // long enough for any subject
@@ -147,6 +147,7 @@ struct cs_event {
     union {
         struct {
             cs_deployment_id deployment;
+            cs_nonce nonce; // the same in every partition
             int32_t partitions;
             int64_t ruleset;
         } genesis;

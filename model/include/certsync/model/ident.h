@@ -7,6 +7,8 @@
 #include "certsync/base/err.h"
 
 #define CS_DEPLOYMENT_MAX 63  // [a-z0-9] then [a-z0-9.-]
+#define CS_NONCE_LEN      32  // of a log's genesis: 16 random bytes in hex
+#define CS_LOG_ID_MAX     72  // <deployment>_<first 8 digits of the nonce>
 #define CS_ACCOUNT_MAX    63  // [a-z0-9] then [a-z0-9._-]
 #define CS_OWNER_MAX      127 // opaque id of the verified person or company: [A-Za-z0-9] then [A-Za-z0-9._:@-]
 #define CS_NAME_MAX       128 // certificate and CSR names, see cs_name_valid
@@ -21,6 +23,8 @@ typedef char cs_uuid[CS_UUID_LEN + 1];
 typedef char cs_kid[CS_KID_LEN + 1];
 typedef char cs_account_id[CS_ACCOUNT_MAX + 1];
 typedef char cs_deployment_id[CS_DEPLOYMENT_MAX + 1];
+typedef char cs_nonce[CS_NONCE_LEN + 1];
+typedef char cs_log_id[CS_LOG_ID_MAX + 1];
 typedef char cs_owner_id[CS_OWNER_MAX + 1];
 typedef char cs_name[CS_NAME_MAX + 1];
 typedef char cs_tag[CS_TAG_MAX + 1];
@@ -39,6 +43,16 @@ const char *cs_site_name(enum cs_site s);
 bool cs_site_parse(const char *s, size_t len, enum cs_site *ret);
 
 bool cs_deployment_valid(const char *s, size_t len);
+bool cs_nonce_valid(const char *s, size_t len);
+// A log's id tells one incarnation of a deployment's topics from the next: what was signed for one
+// is worth nothing in another. No deployment's name holds a '_'.
+#define CS_LOG_HEADER "Certsync-Log" // of the API's answers
+bool cs_log_id_valid(const char *s, size_t len);
+void cs_log_id_make(const char *deployment, const char *nonce, cs_log_id ret);
+// The deployment's name in a valid log id. A deployment's name alone stays as it is.
+void cs_log_id_deployment(const char *log_id, cs_deployment_id ret);
+// Whether a valid log id is one of that deployment.
+bool cs_log_id_is_of(const char *log_id, const char *deployment);
 bool cs_account_valid(const char *s, size_t len);
 bool cs_owner_valid(const char *s, size_t len);
 bool cs_kid_valid(const char *s, size_t len);

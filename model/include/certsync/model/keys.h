@@ -72,7 +72,7 @@ const char *cs_key_make(cs_key ret, enum cs_kind kind, const char *a, const char
 
 // clang-format off
 // --- documents (entry.h has their forms)
-CS_KEY_0(system, SYSTEM)                      // cs_key_system(ret): the deployment and its ruleset
+CS_KEY_0(system, SYSTEM)                      // cs_key_system(ret): the log and its ruleset
 CS_KEY_1(account, ACCOUNT, account)           // cs_key_account(ret, account)
 CS_KEY_2(agent, AGENT, account, kid)          // cs_key_agent(ret, account, kid): an enrolled key
 CS_KEY_1(trust, TRUST, kid)                   // cs_key_trust(ret, kid): a key that the root trusts

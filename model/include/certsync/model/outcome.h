@@ -5,7 +5,7 @@
 // object in structured mode, written in this order and without white space:
 //
 //   {"specversion":"1.0","type":"certsync.outcome.v1","sequence":"<n>","id":"<UUIDv8>",
-//    "source":"//<deployment>/partitions/<p>","subject":…?,"time":"2026-11-23T12:00:00.385Z",
+//    "source":"//<log id>/partitions/<p>","subject":…?,"time":"2026-11-23T12:00:00.385Z",
 //    "datacontenttype":"application/json","data":{
 //    "status":"applied","code":"unchanged"?,"detail":…?,"type":…?,"event":…?,"sequence":…?,
 //    "account":…?,"kid":…?,"label":…?,"name":…?,"version":…?,
@@ -17,7 +17,7 @@
 // "?": left out where unknown or empty.
 //
 //   sequence (outer)  n, as cs_sequence_format writes it
-//   id                follows from deployment, partition and n: a copy has the same
+//   id                follows from log id, partition and n: a copy has the same
 //   subject           what it is about in the end (a replaced certificate keeps its own id)
 //   time              the broker's, of the record
 //   type, event, sequence, account, kid
@@ -83,7 +83,7 @@ void cs_verdict_clear(struct cs_verdict *v);
 struct cs_outcome {
     int64_t n;
     cs_uuid id; // cs_outcome_set_id
-    cs_deployment_id deployment;
+    cs_log_id log_id;
     struct cs_verdict verdict;
     enum cs_event_type type; // CS_EVENT_NONE: unknown
     cs_uuid event;           // "" where unknown
@@ -98,7 +98,7 @@ struct cs_outcome {
 };
 void cs_outcome_clear(struct cs_outcome *o);
 CS_DEFINE_AUTO_CLEAR(struct cs_outcome, cs_outcome_clear)
-// The UUIDv8 of SHA-256("certsync.outcome.v1", deployment, partition, n), each as text that ends in
+// The UUIDv8 of SHA-256("certsync.outcome.v1", log id, partition, n), each as text that ends in
 // a NUL.
 void cs_outcome_set_id(struct cs_crypto *c, struct cs_outcome *o);
 void cs_outcome_encode(struct cs_buf *b, const struct cs_outcome *o);

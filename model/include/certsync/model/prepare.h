@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The costly, pure half of judging a record: everything that depends only on its bytes (and the
-// deployment's name). It reads no catalog. So a worker does it while it waits for something else.
+// log's id). It reads no catalog. So a worker does it while it waits for something else.
 // The memos of cs_crypto make a second time cheap.
 //
 // Signature first: certificates, requests and keys in a record are examined only after its
@@ -44,7 +44,7 @@ struct cs_prepared {
     uint8_t record_sha256[32];
     int64_t ruleset; // under which it was read; once it is decided: the one in force
     // Set where the bytes alone decide: event.too_large, event.unsigned, event.malformed,
-    // event.unknown_type, event.deployment, event.misrouted. event is NULL for the first four.
+    // event.unknown_type, event.deployment, event.incarnation, event.misrouted. event is NULL for the first four.
     enum cs_code code;
     char detail[CS_DETAIL_MAX + 1]; // event.malformed: the member at fault
     // its base64 texts are views into value; of certificate.upload and .issue only they are left
@@ -79,9 +79,8 @@ struct cs_prepared {
 // in force, cs_decide prepares the record again; that costs time and changes no verdict. No record
 // makes it fail: false only means FATAL (out of memory). With a region, most of the result is in
 // it. It is freed all the same, before the region is reset.
-CS_MUST_USE bool cs_prepare(struct cs_crypto *c, const char *deployment, int32_t partition_count,
-                            int64_t ruleset, const struct cs_record *r, cs_key_lookup lookup,
-                            void *lookup_arg, struct cs_region *region, struct cs_prepared **ret,
-                            struct cs_err *err);
+CS_MUST_USE bool cs_prepare(struct cs_crypto *c, const char *log_id, int32_t partition_count, int64_t ruleset,
+                            const struct cs_record *r, cs_key_lookup lookup, void *lookup_arg,
+                            struct cs_region *region, struct cs_prepared **ret, struct cs_err *err);
 void cs_prepared_free(struct cs_prepared *p);
 CS_DEFINE_AUTO(struct cs_prepared, cs_prepared_free)

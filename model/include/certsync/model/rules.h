@@ -20,7 +20,7 @@ struct cs_rulebook; // internal
 
 struct cs_rule_context {
     struct cs_crypto *crypto;
-    const char *deployment;
+    const char *log_id;
     int32_t partition;
     int32_t partition_count;
     const struct cs_pubkey *root;   // P-256
@@ -28,7 +28,7 @@ struct cs_rule_context {
 };
 
 // A derived event that a decision emits. The consumer signs it, and publishes it to the partition
-// of event->account. Its id is a UUIDv8 of SHA-256("certsync.derived.v1", source event id, n). Its
+// of event->account. Its id is a UUIDv8 of SHA-256("certsync.derived.v1", log id, source event id, n). Its
 // time is the record's timestamp. seq and kid are filled in at publishing (seq = derived number,
 // kid = service key).
 struct cs_derived {

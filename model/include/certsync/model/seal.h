@@ -2,7 +2,7 @@
 //
 // Sealing private keys to a custodian: HPKE (RFC 9180) base mode, DHKEM(X25519, HKDF-SHA256)
 // 0x0020, HKDF-SHA256 0x0001, AES-256-GCM 0x0002, single shot. info = "certsync.seal.v1" NUL
-// deployment; AAD = length-prefixed (8 bytes big-endian) account, subject, role, SPKI SHA-256.
+// log id; AAD = length-prefixed (8 bytes big-endian) account, subject, role, SPKI SHA-256.
 // Plaintext: PKCS#8 DER.
 //
 // Sealed form: version byte 1, 16 bytes of the custodian's kid, 32 bytes enc, ciphertext with tag.
@@ -17,7 +17,7 @@ enum cs_key_role { CS_ROLE_SINGLE = 1, CS_ROLE_SM2_SIGN, CS_ROLE_SM2_ENCRYPT };
 const char *cs_key_role_name(enum cs_key_role r); // "single", "sm2-sign", "sm2-enc"
 
 struct cs_seal_context {
-    const char *deployment;
+    const char *log_id;
     const char *account;
     const char *subject;
     enum cs_key_role role;

@@ -8,7 +8,7 @@
 // record value. The header certsync-sig holds its base64.
 //
 // Proof of possession: the certificate's key signs, each field preceded by its length as 8 bytes
-// big-endian: "certsync.pop.v1", deployment, account, kid, event id, subject, SHA-256 of the sealed
+// big-endian: "certsync.pop.v1", log id, account, kid, event id, subject, SHA-256 of the sealed
 // key, SHA-256 of the leaf's DER. RSA PKCS#1 v1.5 with SHA-256, ECDSA with the curve's digest
 // (P-256 SHA-256, P-384 SHA-384, P-521 SHA-512), Ed25519, SM2 with SM3 and the default id.
 #pragma once
@@ -37,7 +37,7 @@ bool cs_es256_verify(struct cs_crypto *c, const struct cs_pubkey *key, struct cs
                      const uint8_t sig[CS_ES256_SIG_LEN]);
 
 struct cs_pop_fields {
-    const char *deployment;
+    const char *log_id;
     const char *account;
     const char *kid;
     const char *event_id;
