@@ -189,8 +189,21 @@ def redis_slow(run, r):
     yield 0
 
 
+def damage(run, r):
+    """Somebody else deletes, alters, swaps, plants or puts back something of the catalogs."""
+    from support import tamper
+    old = None
+    for _ in range(r.choice([1, 1, 2])):
+        p = r.randrange(run.partitions)
+        old = admin(run, lambda c, p=p: tamper.Old(c, run.namespace, p))
+        yield r.uniform(0.1, 1.5)
+        what = admin(run, lambda c, p=p, old=old: tamper.tamper(c, run.namespace, p, r, old))
+        if what:
+            run.damages.append(what)
+
+
 # name -> (weight, function). Those of Kafka take longest.
 FAULTS = {"kill_consumer": (8, kill_consumer), "crash_point": (14, crash_point), "zombie": (4, zombie), "two_groups": (5, two_groups), "clock": (3, clock), "rebuild": (4, rebuild),
           "join": (4, join), "leave": (4, leave), "kill_node": (1.5, kill_node), "pause_node": (1, pause_node),
           "redis_kill": (5, redis_kill), "flushall": (5, flushall), "promote": (4, promote), "redis_full": (4, redis_full),
-          "redis_slow": (4, redis_slow)}
+          "redis_slow": (4, redis_slow), "damage": (8, damage)}

@@ -90,6 +90,7 @@ class Run:
         self.consumers, self.redises, self.started = [], [], 0
         self.disks, self.operators, self.clock, self.hosted = [], [], 0, False
         self.acknowledged, self.undelivered = [], []
+        self.damages = []  # what somebody else did to Redis
         self.records = {self.events_topic: {}, self.outcomes_topic: {}}
         self._keys()
 

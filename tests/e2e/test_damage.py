@@ -4,11 +4,13 @@ import json
 import random
 import re
 import subprocess
+import time
 
 import pytest
 
 from model_py import catalog
 from support import events as ev
+from support import tamper
 from support.load import Load
 from support.proc import PATIENCE_S, wait_until
 from support.stack import Stack, consumer_binary
@@ -79,7 +81,57 @@ def no_generation(client, at, *_):
     client.set(re.sub(r"\}:.*", "}:gen", at), "x")
 
 
-WAYS = (alter_document, swap_documents, plant_document, strip_document, alter_position, plant_member, swap_members, no_generation)
+# What a mark cannot show.
+
+def delete_document(client, at, account, _):
+    assert client.delete(f"{at}account/{account.id}")
+
+
+def delete_member(client, at, account, _):
+    assert client.zpopmin(f"{at}view/{account.id}")
+
+
+def delete_index(client, at, account, _):
+    assert client.delete(f"{at}view/{account.id}")
+
+
+def delete_position(client, at, *_):
+    assert client.delete(f"{at}pos")
+
+
+def delete_witnesses(client, at, *_):
+    assert client.delete(*tamper.names_of(client, at, witnesses=True))
+
+
+def old_one(client, at, name, changes):
+    """Puts back what was there a moment ago, once it has changed."""
+    before = client.dump(f"{at}{name}")
+    changes(lambda: client.dump(f"{at}{name}") not in (before, None))
+    client.restore(f"{at}{name}", 0, before, replace=True)
+
+
+def old_index(client, at, account, _):
+    old_one(client, at, f"view/{account.id}", lambda changed: wait_until(changed, PATIENCE_S, "a view that changes", interval_s=0.02))
+
+
+def old_position(client, at, *_):
+    old_one(client, at, "pos", lambda changed: wait_until(changed, PATIENCE_S, "a position that moves", interval_s=0.02))
+
+
+def old_document(client, at, account, _):
+    """A certificate that was shared meanwhile, as it was before."""
+    names = [n for n in tamper.names_of(client, at) if n.startswith(f"{at}cert/{account.id}/".encode())]
+    before = dict(zip(names, tamper.dumps(client, names)))
+
+    def other():
+        now = dict(zip(names, tamper.dumps(client, names)))
+        return next((n for n in names if now[n] not in (before[n], None)), None)
+    name = wait_until(other, PATIENCE_S, "a certificate that changes", interval_s=0.02)
+    client.restore(name, 0, before[name], replace=True)
+
+
+WAYS = (alter_document, swap_documents, plant_document, strip_document, alter_position, plant_member, swap_members, no_generation,
+        delete_document, delete_member, delete_index, delete_position, delete_witnesses, old_index, old_position)
 
 
 def neighbours(stack, load):
@@ -90,28 +142,39 @@ def neighbours(stack, load):
     return [some[:2] for some in by_partition.values() if len(some) > 1]
 
 
+def rounds(r, pairs):
+    """All ways, as many at once as there are partitions with two accounts."""
+    ways = r.sample(WAYS, len(WAYS))
+    return [list(zip(ways[i:i + len(pairs)], pairs)) for i in range(0, len(ways), len(pairs))]
+
+
 def test_damage_under_load(stack):
     r = random.Random(7)
     with Load(stack, accounts=12, seed=31) as load:
         load.wait_more()
         pairs = neighbours(stack, load)
-        for i, way in enumerate(r.sample(WAYS, len(WAYS))):
-            # Not one partition again and again: its pauses grow.
-            account, other = pairs[i % len(pairs)]
+        for ways in rounds(r, pairs):
+            # One partition each at a time: its pauses grow.
             before = damaged(stack)[0]
-            way(stack.redis.client(), prefix_of(stack, account), account, other)
+            for way, (account, other) in ways:
+                way(stack.redis.client(), prefix_of(stack, account), account, other)
+            began = time.monotonic()
 
-            def made_again(before=before, account=account):
-                stack.get(account, "certificates")  # whoever reads it finds it
+            def made_again(before=before, ways=ways):
+                for _, (account, _) in ways:
+                    stack.get(account, "certificates")  # whoever reads it finds it
                 count, now = damaged(stack)
-                return count > before and now == 0
-            wait_until(made_again, PATIENCE_S, f"a catalog made again after {way.__name__}")
+                return count >= before + len(ways) and now == 0
+            names = [way.__name__ for way, _ in ways]
+            wait_until(made_again, PATIENCE_S, f"catalogs made again after {names}")
+            print(f"{names}: healed after {time.monotonic() - began:.1f} s")
             load.wait_more()
     load.check()
     told = [line for line in stack.consumers[-1].output().splitlines() if MENDED in line and "took_ms=" in line]
     assert len(told) >= len(WAYS), told
     assert not re.search(r"\"role\"|BEGIN", "\n".join(told))
     # Nothing is left of the damaged ones.
+    account = pairs[0][0]
     slot = f"cs:{{{ev.partition_of(account.id, stack.partitions)}}}:"
     live = prefix_of(stack, account)
 
@@ -128,7 +191,7 @@ def test_damage_between_restarts(stack):
         pairs = neighbours(stack, load)
         stack.consumers[-1].kill()
         client = stack.redis.client()
-        for way, (account, other) in zip((alter_document, plant_document, alter_position), pairs):
+        for way, (account, other) in zip((alter_document, delete_document, delete_position), pairs):
             way(client, prefix_of(stack, account), account, other)
         told = stack.consumers[-1].output().count(MENDED)
         stack.run_consumer(wait=False)

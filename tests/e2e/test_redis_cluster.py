@@ -4,6 +4,8 @@ import subprocess
 
 import pytest
 
+from model_py import catalog
+from support import events as ev
 from support.load import Load
 from support.proc import PATIENCE_S, wait_until
 from support.redis import Redis
@@ -72,6 +74,33 @@ def test_slots_move_back_and_forth_under_load(stack):
         for source, target in ((away, home), (home, away), (away, home)):
             cluster.move_slot(slot, source, target, pause_s=0.01)
             load.wait_more([moving])
+    load.check()
+
+
+def test_what_is_gone_or_old_is_made_again(stack):
+    """A document and a whole index deleted, the position put back: each at the master that has the partition."""
+    told = log_of(stack).count("the damaged catalog is made again")
+    with Load(stack, accounts=12, seed=3) as load:
+        load.wait_more()
+        accounts = {ev.partition_of(a.id, stack.partitions): a for a in load.accounts}
+        some = sorted(accounts.items())[:3]
+        for (partition, account), kind in zip(some, ("account/{}", "view/{}", "pos")):
+            client = stack.redis.owner(slot_of(stack, partition)).client()
+            name = catalog.live_prefix(client, "cs", partition) + kind.format(account.id)
+            before = client.dump(name)
+            assert client.delete(name)
+            if kind == "pos":
+                client.restore(name, 0, before)
+                wait_until(lambda client=client, name=name, before=before: client.dump(name) != before, PATIENCE_S, "a position that moves",
+                           interval_s=0.02)
+                client.restore(name, 0, before, replace=True)
+
+        def made_again():
+            for _, account in some:
+                stack.get(account, "certificates")
+            return log_of(stack).count("the damaged catalog is made again") >= told + len(some)
+        wait_until(made_again, PATIENCE_S, "catalogs made again")
+        load.wait_more()
     load.check()
 
 
