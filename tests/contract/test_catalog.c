@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <hiredis/hiredis.h>
 
 #include "catalog/catalog.h"
 #include "certsync/model/key.h"
@@ -649,10 +650,17 @@ static void expect_damage(struct fixture *f, const char *key, bool index) {
 
 // Runs a Lua script: KEYS[1] is the key, KEYS[2] another one of its kind.
 static void tamper(struct fixture *f, const char *one, const char *two, const char *script) {
-    char shell[1024];
-    snprintf(shell, sizeof shell, "redis-cli -s %s eval \"%s\" 2 '%s:{%d}:%s' '%s:{%d}:%s' | grep -q '^$'",
-             server.socket, script, f->name_space, PARTITION, one, f->name_space, PARTITION, two);
-    assert_int_equal(system(shell), 0);
+    redisContext *redis = redisConnectUnix(server.socket);
+    char keys[2][160];
+    assert_true(redis && !redis->err);
+    snprintf(keys[0], sizeof keys[0], "%s:{%d}:%s", f->name_space, PARTITION, one);
+    snprintf(keys[1], sizeof keys[1], "%s:{%d}:%s", f->name_space, PARTITION, two);
+    redisReply *r = redisCommand(redis, "EVAL %s 2 %s %s", script, keys[0], keys[1]);
+    assert_non_null(r);
+    if (r->type != REDIS_REPLY_NIL)
+        fail_msg("%s: %s", script, r->str ? r->str : "it returned something");
+    freeReplyObject(r);
+    redisFree(redis);
 }
 
 static void test_damaged_documents(void **state) {
