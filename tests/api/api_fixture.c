@@ -138,7 +138,14 @@ static void put_sentinels(struct af *f, int32_t partition) {
     for (unsigned b = 0; b < CS_WITNESS_BUCKETS; b++) {
         char bucket[CS_WITNESS_KEY_SIZE];
         cs_witness_key(bucket, b);
-        do_command(f, "HSET %s:{%d}:%s %b 1", AF_NAMESPACE, (int)partition, bucket, "", (size_t)0);
+        assert_int_equal(redisAppendCommand(f->ctx, "HSET %s:{%d}:%s %b %s", AF_NAMESPACE, (int)partition,
+                                            bucket, CS_WITNESS_SENTINEL, (size_t)0, CS_WITNESS_IS),
+                         REDIS_OK);
+    }
+    for (unsigned b = 0; b < CS_WITNESS_BUCKETS; b++) {
+        void *r = NULL;
+        assert_int_equal(redisGetReply(f->ctx, &r), REDIS_OK);
+        freeReplyObject(r);
     }
 }
 

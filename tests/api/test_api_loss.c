@@ -221,6 +221,11 @@ static void test_damaged(void **state) {
     (void)state;
     int32_t p = cs_partition_of("acme", AF_PARTITIONS);
     const char *at = fx_text(f->fx, AF_NAMESPACE ":{%d}:", (int)p);
+    struct cs_place place;
+    char bucket[CS_WITNESS_KEY_SIZE];
+    struct cs_err err;
+    assert_true(cs_authentic_place(f->authentic, p, cs_key_trust(CS_NEW_KEY, agent->kid), &place, &err));
+    cs_witness_key(bucket, place.bucket);
     struct {
         const char *command, *path, *token;
     } const ways[] = {
@@ -239,6 +244,12 @@ static void test_damaged(void **state) {
          thief_token},
         {fx_text(f->fx, "SET %strust/%s {}0123456789abcdef", at, thief->kid), paths[0], thief_token},
         {fx_text(f->fx, "SETRANGE %spos 3 x", at), paths[0], token},
+        // what only a witness tells: gone, a member less, an index of another kind of key
+        {fx_text(f->fx, "DEL %saccount/acme", at), paths[0], token},
+        {fx_text(f->fx, "DEL %sview/acme", at), paths[0], token},
+        {fx_text(f->fx, "ZPOPMAX %sexpiry/acme", at), paths[1], token},
+        // a bucket of witnesses is lost, where there is nothing to witness, too
+        {fx_text(f->fx, "DEL %s%s", at, bucket), paths[0], token},
     };
     cs_board_state(f->consumer.board, p, CS_BOARD_RUNNING, NULL);
     for (size_t i = 0; i < CS_ARRAY_LEN(ways); i++) {
