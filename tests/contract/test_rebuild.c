@@ -14,6 +14,7 @@
 
 #include "log/compare.h"
 #include "log/rebuild.h"
+#include "log/rebuild_batch.h"
 #include "log/replay.h"
 #include "worker/keyfile.h"
 
@@ -273,6 +274,69 @@ static void test_a_log_that_was_made_anew(void **state) {
     expect_refused(f, EVENTS, changed(f, OUTCOMES, NULL, NULL, 20), "begin again with --afresh");
 }
 
+static void test_an_outcome_of_no_record(void **state) {
+    struct fixture *f = *state;
+    expect_refused(f, changed(f, EVENTS, NULL, NULL, 20), OUTCOMES, "is of no record");
+}
+
+// Who waits for another's claim can be stopped.
+static void test_stopped_before_the_claim(void **state) {
+    struct fixture *f = *state;
+    struct cs_rebuilder *first = rebuilder(f, EVENTS, OUTCOMES);
+    struct cs_rebuilder *second = rebuilder(f, EVENTS, OUTCOMES);
+    struct cs_err err;
+    assert_true(cs_rebuilder_begin(first, 0, 2, &err));
+    atomic_store(&f->env.stopping, true);
+    assert_false(cs_rebuilder_begin(second, 0, 2, &err));
+    assert_int_equal(err.kind, CS_ERR_RETRY);
+    assert_string_equal(err.msg, "stopped");
+    cs_rebuilder_free(second);
+    cs_rebuilder_end(first);
+    cs_rebuilder_free(first);
+}
+
+static void last_record(struct cs_log *log, struct cs_record *ret) {
+    struct cs_err err;
+    int64_t low = 0;
+    int64_t high = 0;
+    bool end = false;
+    assert_true(log->ops->bounds(log, 0, &low, &high, &err));
+    assert_true(log->ops->start(log, 0, high - 1, high, &err));
+    assert_true(log->ops->next(log, ret, &end, &err));
+    assert_false(end);
+}
+
+// A topic's offsets may have gaps, an outcome's number has none. So a position counts both.
+static void test_offsets_with_a_gap(void **state) {
+    struct fixture *f = *state;
+    CS_AUTO(cs_log_free) struct cs_log *events = NULL;
+    CS_AUTO(cs_log_free) struct cs_log *outcomes = NULL;
+    struct cs_record record;
+    struct cs_position from = {0};
+    struct cs_err err;
+    char last[64];
+    char later[64];
+    assert_true(cs_log_open_dump(OUTCOMES, &outcomes, &err));
+    last_record(outcomes, &record);
+    from.outcomes = cs_outcome_number(record.value);
+    cs_crypto_sha256(f->crypto, record.value, from.chain_sha256);
+    from.next_offset = from.outcomes + 100;
+    snprintf(last, sizeof last, "\"partition\":0,\"offset\":%lld,", (long long)from.outcomes - 1);
+    snprintf(later, sizeof later, "\"partition\":0,\"offset\":%lld,", (long long)from.next_offset - 1);
+    assert_true(cs_log_open_dump(changed(f, EVENTS, last, later, INT32_MAX), &events, &err));
+    last_record(events, &record);
+    assert_int_equal(record.offset, from.next_offset - 1);
+    cs_record_sha256(f->crypto, &record, from.record_sha256);
+    struct cs_rebuild_reader reader = {.events = events, .outcomes = outcomes, .crypto = f->crypto};
+    if (!cs_rebuild_reader_start(&reader, 0, &from, &err))
+        fail_msg("%s", err.msg);
+    assert_false(reader.end);
+    from.outcomes++; // one more than there is
+    assert_false(cs_rebuild_reader_start(&reader, 0, &from, &err));
+    assert_int_equal(err.kind, CS_ERR_FATAL);
+    assert_non_null(strstr(err.msg, "begin again with --afresh"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_whole, setup, teardown),
@@ -281,6 +345,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_a_fork, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_missing_outcome, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_log_that_was_made_anew, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_an_outcome_of_no_record, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stopped_before_the_claim, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_offsets_with_a_gap, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
