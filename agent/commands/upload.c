@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "commands/certificate_args.h"
+#include "commands/certificate_submit.h"
 
 struct upload {
     struct cs_certificate_args c;

@@ -174,8 +174,8 @@ static void on_rescan(void *arg) {
         return;
     engine_look_at_all(e);
     // A person or another host may have sent another chain. No file tells of that.
-    if (e->settler && engine_chain_ended(e))
-        cs_settler_list(e->settler);
+    if (e->outcome_poller && engine_chain_ended(e))
+        cs_outcome_poller_list(e->outcome_poller);
     cs_timer_reset(e->rescan, e->session.settings->rescan_ms); // it may have come early
 }
 
@@ -192,18 +192,18 @@ static void on_status(void *arg) {
 static void on_published(void *arg, size_t n) {
     struct cs_engine *e = arg;
     cs_log(CS_LOG_DEBUG, "published", "events=%zu", n);
-    if (e->settler)
-        cs_settler_wake(e->settler);
+    if (e->outcome_poller)
+        cs_outcome_poller_wake(e->outcome_poller);
 }
 
 // Ends everything except the session, which it hands over.
 static void engine_end(struct cs_engine *e, struct cs_session *ret) {
     if (e->sender)
         cs_sender_stop(e->sender);
-    if (e->settler)
-        cs_settler_stop(e->settler);
+    if (e->outcome_poller)
+        cs_outcome_poller_stop(e->outcome_poller);
     cs_sender_free(e->sender);
-    cs_settler_free(e->settler);
+    cs_outcome_poller_free(e->outcome_poller);
     cs_timer_free(e->work);
     cs_timer_free(e->rescan);
     cs_timer_free(e->poll);
@@ -256,9 +256,10 @@ static bool start_timers(struct cs_engine *e, struct cs_err *err) {
 }
 
 static bool start_threads(struct cs_engine *e, struct cs_err *err) {
-    struct cs_settler_hooks hooks = engine_settler_hooks;
+    struct cs_outcome_poller_hooks hooks = engine_outcome_poller_hooks;
     hooks.arg = e;
-    if (e->session.settings->api_url[0] && !cs_settler_new(&e->session, &hooks, &e->settler, err))
+    if (e->session.settings->api_url[0] &&
+        !cs_outcome_poller_new(&e->session, &hooks, &e->outcome_poller, err))
         return false;
     return cs_sender_new(&e->session, &(struct cs_sender_hooks){on_published, e}, &e->sender, err);
 }
@@ -285,8 +286,8 @@ static bool engine_fill(struct cs_engine *e, struct cs_err *err) {
     if (!ok)
         return false;
     engine_look_at_all(e);
-    if (e->settler)
-        cs_settler_list(e->settler);
+    if (e->outcome_poller)
+        cs_outcome_poller_list(e->outcome_poller);
     else
         engine_listed(e);
     engine_arm(e);
@@ -325,7 +326,7 @@ static bool engine_new(struct cs_daemon *d, struct cs_session *session, struct c
 static void on_drain_look(void *arg) {
     struct cs_daemon *d = arg;
     struct cs_engine *e = d->engine;
-    if (cs_sender_ended(e->sender) && (!e->settler || cs_settler_ended(e->settler)))
+    if (cs_sender_ended(e->sender) && (!e->outcome_poller || cs_outcome_poller_ended(e->outcome_poller)))
         cs_loop_done(d->loop);
 }
 
@@ -337,8 +338,8 @@ static void on_drain(void *arg) {
     }
     d->engine->stopping = true;
     cs_sender_stop(d->engine->sender);
-    if (d->engine->settler)
-        cs_settler_stop(d->engine->settler);
+    if (d->engine->outcome_poller)
+        cs_outcome_poller_stop(d->engine->outcome_poller);
     d->drain = cs_timer_new(d->loop, 0, DRAIN_LOOK_MS, on_drain_look, d);
     if (!d->drain)
         cs_loop_done(d->loop);
@@ -408,11 +409,11 @@ static bool is_healthy(void *arg) {
     const struct cs_daemon *d = arg;
     const struct cs_engine *e = d->engine;
     int64_t sender_ms = e ? cs_sender_overdue_ms(e->sender) : 0;
-    int64_t settler_ms = e && e->settler ? cs_settler_overdue_ms(e->settler) : 0;
-    if (sender_ms == 0 && settler_ms == 0)
+    int64_t poller_ms = e && e->outcome_poller ? cs_outcome_poller_overdue_ms(e->outcome_poller) : 0;
+    if (sender_ms == 0 && poller_ms == 0)
         return true;
     cs_log(CS_LOG_ERROR, "a thread hangs; the watchdog is not fed", "thread=%s overdue_ms=%" PRId64,
-           sender_ms > 0 ? "sender" : "settler", sender_ms > 0 ? sender_ms : settler_ms);
+           sender_ms > 0 ? "sender" : "outcome poller", sender_ms > 0 ? sender_ms : poller_ms);
     return false;
 }
 

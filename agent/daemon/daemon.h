@@ -2,7 +2,7 @@
 //
 // certsync agent: watches certificate files, and keeps the account's catalog equal to them. The
 // main thread runs the loop: it reads files, composes and spools events. The sender publishes them;
-// the settler learns how they ended. SIGHUP reads settings and key again, all or nothing. SIGTERM
+// the outcome poller learns how they ended. SIGHUP reads settings and key again, all or nothing. SIGTERM
 // publishes what there is, and ends.
 #pragma once
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The settler's thread posts its news to the loop. News for an engine that is gone is dropped.
+// The outcome poller's thread posts its news to the loop. News for an engine that is gone is dropped.
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -338,7 +338,7 @@ static void on_log(void *arg, const char *why) {
     post(p);
 }
 
-const struct cs_settler_hooks engine_settler_hooks = {
+const struct cs_outcome_poller_hooks engine_outcome_poller_hooks = {
     .on_ends = on_ends,
     .on_entries = on_entries,
     .on_listed = on_listed,
@@ -390,7 +390,7 @@ bool engine_read_spool(struct cs_engine *e, struct cs_err *err) {
     bool ok = true;
     for (size_t i = 0; ok && i < n; i++) {
         CS_AUTO(cs_spool_entry_clear) struct cs_spool_entry entry = {0};
-        if (!e->settler && items[i].state == CS_SPOOL_SENT)
+        if (!e->outcome_poller && items[i].state == CS_SPOOL_SENT)
             continue; // published, and nobody will report its outcome
         switch (cs_spool_load(e->spool, e->session.crypto, items[i].seq, &entry, err)) {
         case CS_SPOOL_LOADED:

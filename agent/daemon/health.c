@@ -16,7 +16,7 @@ static const char *since_text(int64_t ms, char out[CS_TIME_TEXT_SIZE]) {
 
 static bool overdue(const struct cs_engine *e, const struct cs_item *item, struct cs_fault *ret) {
     char since[CS_TIME_TEXT_SIZE];
-    if (!e->settler || engine_wall(e) - item->since_ms < UNJUDGED_MS)
+    if (!e->outcome_poller || engine_wall(e) - item->since_ms < UNJUDGED_MS)
         return false;
     snprintf(ret->message, sizeof ret->message,
              "its event was made at %s and its outcome is not known yet; see above whether Kafka and the API "
@@ -102,7 +102,7 @@ static void put_spool(const struct cs_engine *e, json_t *all) {
     size_t n = 0;
     if (e->blocked[0])
         put(all, "spool", e->blocked);
-    if (e->settler && e->unjudged_seq > 0 && engine_now(e) > e->unjudged_ms + UNJUDGED_MS)
+    if (e->outcome_poller && e->unjudged_seq > 0 && engine_now(e) > e->unjudged_ms + UNJUDGED_MS)
         put(all, "spool",
             "events are published since long, and their outcome is not known: the consumers are stopped or "
             "behind, or "
@@ -125,8 +125,9 @@ static void put_threads(const struct cs_engine *e, json_t *all) {
     const struct {
         const char *name;
         int64_t overdue_ms;
-    } threads[] = {{"sender", cs_sender_overdue_ms(e->sender)},
-                   {"settler", e->settler ? cs_settler_overdue_ms(e->settler) : 0}};
+    } threads[] = {
+        {"sender", cs_sender_overdue_ms(e->sender)},
+        {"outcome poller", e->outcome_poller ? cs_outcome_poller_overdue_ms(e->outcome_poller) : 0}};
     for (size_t i = 0; i < CS_ARRAY_LEN(threads); i++) {
         char text[200];
         if (threads[i].overdue_ms == 0)
@@ -152,7 +153,7 @@ json_t *engine_attention(const struct cs_engine *e) {
     if (e->session.foreign_log[0])
         put(all, "log", e->session.foreign_log);
     put_link(&e->last_kafka, "kafka", all);
-    if (e->settler)
+    if (e->outcome_poller)
         put_link(&e->last_api, "api", all);
     put_spool(e, all);
     if (e->beat_refused[0])

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Inside the daemon: daemon.c (its life), daemon/scanning.c (finding and watching), daemon/poll.c
-// (what the kernel does not tell), daemon/judge.c (what follows from an item's files),
+// Inside the daemon: daemon.c (its life), daemon/discover.c (finding and watching),
+// daemon/debounce.c (when a change is looked at), daemon/poll.c (what the kernel does not tell),
+// daemon/judge.c (what follows from an item's files),
 // daemon/ends.c (what the API said), daemon/health.c (what a person must know), daemon/status.c
 // (status file and heartbeats).
 #pragma once
@@ -10,8 +11,8 @@
 #include "certsync/runtime/loop.h"
 #include "daemon/daemon.h"
 #include "daemon/findings.h"
+#include "daemon/outcome_poller.h"
 #include "daemon/register.h"
-#include "daemon/settler.h"
 #include "daemon/watch.h"
 
 struct event;
@@ -36,8 +37,8 @@ struct cs_engine {
     struct cs_watch *watch;
     struct event *watch_event;
     struct cs_sender *sender;
-    struct cs_settler *settler;   // NULL: no API is configured
-    struct cs_guarded buffers[6]; // certificate, key, chain; for an SM2 pair these three twice
+    struct cs_outcome_poller *outcome_poller; // NULL: no API is configured
+    struct cs_guarded buffers[6];             // certificate, key, chain; for an SM2 pair these three twice
     struct cs_timer *work, *rescan, *poll, *beat, *status;
     struct cs_place place; // during one slice of work
     struct cs_waiting_upload uploads[CS_SPOOL_GROUP_MAX];
@@ -99,16 +100,21 @@ void engine_arm(struct cs_engine *e); // sets the work timer to what is due next
 CS_MUST_USE bool engine_spool(struct cs_engine *e, struct cs_event *const *events, size_t n,
                               struct cs_err *err);
 
-// daemon/scanning.c
+// daemon/discover.c
 void engine_discover(struct cs_engine *e, size_t section);
-void engine_discover_soon(struct cs_engine *e,
-                          const struct cs_section *section); // the caller calls engine_arm
 void engine_look_at_all(struct cs_engine *e);
-void engine_on_change(void *arg, const char *directory, const char *name);
-void engine_on_lost(void *arg, const char *why);
+static inline size_t engine_section_index(const struct cs_engine *e, const struct cs_section *section) {
+    return (size_t)(section - e->sections.items);
+}
 // Notes what paths matter to an item, and watches their directories.
 void engine_follow(struct cs_engine *e, struct cs_item *item);
 void engine_watch(struct cs_engine *e, const char *directory);
+
+// daemon/debounce.c
+void engine_discover_soon(struct cs_engine *e,
+                          const struct cs_section *section); // the caller calls engine_arm
+void engine_on_change(void *arg, const char *directory, const char *name);
+void engine_on_lost(void *arg, const char *why);
 
 // daemon/poll.c
 CS_MUST_USE bool engine_start_polling(struct cs_engine *e);
@@ -125,7 +131,7 @@ void engine_gone(struct cs_engine *e, struct cs_item *item);
 void engine_delete(struct cs_engine *e, struct cs_item *item, const char *id);
 
 // daemon/ends.c
-extern const struct cs_settler_hooks engine_settler_hooks;
+extern const struct cs_outcome_poller_hooks engine_outcome_poller_hooks;
 CS_MUST_USE bool engine_read_spool(struct cs_engine *e, struct cs_err *err);
 void engine_listed(struct cs_engine *e);
 

@@ -279,7 +279,7 @@ static void spooled(struct cs_engine *e, const struct cs_waiting_upload *u) {
     item->attempts = 0;
     memcpy(item->event, ev->id, sizeof item->event);
     cs_register_sent(&e->reg, k, ev->id, item->sha256, item->not_before_s, item->ends_s);
-    if (!e->settler) { // nobody will report: taken as true
+    if (!e->outcome_poller) { // nobody will report: taken as true
         if (!k->present)
             memcpy(k->id, ev->subject, sizeof k->id);
         k->present = true;
@@ -531,18 +531,18 @@ void engine_gone(struct cs_engine *e, struct cs_item *item) {
         engine_queue(e, item, item->gone_ms + item->section->remove_after_ms);
         return;
     }
-    if (k->event[0] && e->settler) { // its upload is not judged yet
+    if (k->event[0] && e->outcome_poller) { // its upload is not judged yet
         engine_queue(e, item, now + RETRY_MS);
         return;
     }
-    if (!e->settler) {
+    if (!e->outcome_poller) {
         if (k->id[0])
             engine_delete(e, item, k->id);
         else
             engine_drop(e, item);
         return;
     }
-    item->asked = cs_settler_ask(e->settler, item->name);
+    item->asked = cs_outcome_poller_ask(e->outcome_poller, item->name);
     if (!item->asked)
         engine_queue(e, item, now + RETRY_MS);
 }

@@ -182,7 +182,7 @@ static json_t *status_of(struct cs_engine *e, size_t *ret_unsent) {
     json_object_set_new(o, "directories", json_integer((json_int_t)cs_watch_count(e->watch)));
     json_object_set_new(o, "all_watched", json_boolean(!e->unwatched[0]));
     json_object_set_new(o, "kafka", kafka_of(e));
-    if (e->settler)
+    if (e->outcome_poller)
         json_object_set_new(o, "api", link_of(&e->last_api));
     put_items(e, o);
     put_sections(e, o);
@@ -207,8 +207,8 @@ static bool link_changed(struct cs_link *last, const struct cs_link *now) {
 void engine_write_status(struct cs_engine *e) {
     struct cs_link kafka, api = {0};
     cs_sender_link(e->sender, &kafka);
-    if (e->settler)
-        cs_settler_link(e->settler, &api);
+    if (e->outcome_poller)
+        cs_outcome_poller_link(e->outcome_poller, &api);
     bool changed = link_changed(&e->last_kafka, &kafka);
     changed |= link_changed(&e->last_api, &api);
     changed |= e->next_end_s <= engine_wall(e) / 1000; // a certificate has expired just now

@@ -158,13 +158,13 @@ CS_MUST_USE bool cs_prepare_content(struct cs_crypto *c, struct cs_prepared *p, 
 // The matched request gave its key to a certificate (rules_csr.c).
 void cs_csr_used(struct cs_judge *j, const struct cs_certificate *by);
 
-// The owner's end of shares (rules_share.c). Closes an open or pending share: its document, its
+// The owner's end of shares. Closes an open or pending share: its document, its
 // index entry, its event's conclusion, and a withdrawal for the recipient. Does not touch the
 // certificate's list.
 void cs_share_close(struct cs_judge *j, struct cs_share *share, enum cs_code why);
 // Offers the certificate's present version to all that it is shared with.
 void cs_share_offer_all(struct cs_judge *j, const struct cs_certificate *cert);
-// The recipient's end (rules_share_in.c): removes the entry and closes the id. With tell, answers
+// The recipient's end: removes the entry and closes the id. With tell, answers
 // `removed` to the owner.
 void cs_shared_in_remove(struct cs_judge *j, const struct cs_shared_in *entry, enum cs_code why, bool tell);
 // Whether the change ends the shares of the account (rules_trust.c).

@@ -68,26 +68,22 @@ void engine_follow(struct cs_engine *e, struct cs_item *item) {
 
 // --- looking through a section
 
-static size_t index_of(const struct cs_engine *e, const struct cs_section *section) {
-    return (size_t)(section - e->sections.items);
-}
-
 static void on_directory(void *arg, const char *path) {
     engine_watch(arg, path);
 }
 
 static void on_problem(void *arg, const struct cs_section *s, const struct cs_err *err) {
     struct cs_engine *e = arg;
-    if (!cs_findings_has(&e->findings[index_of(e, s)], err->msg) &&
+    if (!cs_findings_has(&e->findings[engine_section_index(e, s)], err->msg) &&
         !cs_findings_has(e->found_before, err->msg))
         cs_log_err(CS_LOG_WARN, "not everything is as the section says", err, "section=%s code=%s", s->name,
                    cs_code_name(err->code));
-    cs_findings_add(&e->findings[index_of(e, s)], err->msg);
+    cs_findings_add(&e->findings[engine_section_index(e, s)], err->msg);
 }
 
 static void on_candidate(void *arg, const struct cs_candidate *c) {
     struct cs_engine *e = arg;
-    e->findings[index_of(e, c->section)].certificates++;
+    e->findings[engine_section_index(e, c->section)].certificates++;
     if (strlen(c->name) > CS_NAME_MAX) {
         struct cs_err err;
         cs_err_set(
@@ -172,12 +168,6 @@ void engine_discover(struct cs_engine *e, size_t index) {
     e->changed = true;
 }
 
-void engine_discover_soon(struct cs_engine *e, const struct cs_section *section) {
-    size_t index = index_of(e, section);
-    if (e->discover_ms[index] == 0)
-        e->discover_ms[index] = engine_now(e) + e->session.settings->debounce_ms;
-}
-
 void engine_look_at_all(struct cs_engine *e) {
     int64_t now = engine_now(e);
     e->looking_ms = now > 0 ? now : 1;
@@ -189,36 +179,4 @@ void engine_look_at_all(struct cs_engine *e) {
         if (e->reg.items[i]->section && e->reg.items[i]->gone_ms == 0)
             engine_queue(e, e->reg.items[i], now);
     engine_arm(e);
-}
-
-// --- changes
-
-void engine_on_change(void *arg, const char *directory, const char *name) {
-    struct cs_engine *e = arg;
-    char path[PATH_MAX];
-    int64_t due = engine_now(e) + e->session.settings->debounce_ms;
-    if (snprintf(path, sizeof path, "%s/%s", strcmp(directory, "/") == 0 ? "" : directory, name) >=
-        (int)sizeof path)
-        return;
-    bool matched = false;
-    for (const struct cs_index_entry *at = cs_index_first(&e->reg.by_step, cs_index_key(path)); at;
-         at = cs_index_next(at)) {
-        struct cs_item *item = at->value;
-        item->attempts = 0;
-        engine_queue(e, item, due);
-        matched = true;
-    }
-    for (size_t i = 0; i < e->sections.n; i++) {
-        bool pairs = e->sections.items[i].pairs != NULL;
-        if ((!matched || pairs) && cs_scan_concerns(&e->sections.items[i], path))
-            engine_discover_soon(e, &e->sections.items[i]);
-    }
-    engine_arm(e);
-}
-
-void engine_on_lost(void *arg, const char *why) {
-    struct cs_engine *e = arg;
-    int64_t due = engine_now(e) + e->session.settings->debounce_ms;
-    cs_log(CS_LOG_INFO, "looking at everything again", "reason=%s", why);
-    cs_timer_reset(e->rescan, due - engine_now(e));
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "daemon/settler.h"
+#include "daemon/outcome_poller.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -30,9 +30,9 @@ struct question {
     struct question *next;
     char name[CS_NAME_MAX + 1];
 };
-struct cs_settler {
+struct cs_outcome_poller {
     struct cs_session session; // a copy with a context and an API client of its own
-    struct cs_settler_hooks hooks;
+    struct cs_outcome_poller_hooks hooks;
     struct cs_spool *spool;
     pthread_t thread;
     bool started;
@@ -86,13 +86,14 @@ static bool read_entry(struct cs_crypto *c, const json_t *item, struct cs_catalo
     return true;
 }
 
-static bool get(struct cs_settler *t, const struct cs_buf *path, json_t **ret, struct cs_err *err) {
+static bool get(struct cs_outcome_poller *t, const struct cs_buf *path, json_t **ret, struct cs_err *err) {
     cs_liveness_beat(&t->liveness, t->session.settings->api_timeout_ms);
     return cs_buf_ok(path, err) && cs_session_client(&t->session, err) &&
            cs_client_get(t->session.client, (const char *)path->data, 0, ret, err);
 }
 
-static bool list_page(struct cs_settler *t, char *cursor, size_t size, bool *ret_more, struct cs_err *err) {
+static bool list_page(struct cs_outcome_poller *t, char *cursor, size_t size, bool *ret_more,
+                      struct cs_err *err) {
     CS_AUTO(cs_buf_clear) struct cs_buf path;
     struct cs_catalog_entry entries[PAGE_MAX];
     size_t i, n = 0;
@@ -117,7 +118,7 @@ static bool list_page(struct cs_settler *t, char *cursor, size_t size, bool *ret
     return true;
 }
 
-static bool list(struct cs_settler *t, struct cs_err *err) {
+static bool list(struct cs_outcome_poller *t, struct cs_err *err) {
     char cursor[8192] = "";
     for (bool more = true; more && !cs_wakeup_stopped(&t->wakeup);)
         if (!list_page(t, cursor, sizeof cursor, &more, err))
@@ -125,7 +126,7 @@ static bool list(struct cs_settler *t, struct cs_err *err) {
     return true;
 }
 
-static bool answer(struct cs_settler *t, const char *name, struct cs_err *err) {
+static bool answer(struct cs_outcome_poller *t, const char *name, struct cs_err *err) {
     CS_AUTO(cs_buf_clear) struct cs_buf path;
     struct cs_catalog_entry e;
     json_t *item;
@@ -143,7 +144,7 @@ static bool answer(struct cs_settler *t, const char *name, struct cs_err *err) {
 }
 
 // Lists and asks. What cannot be answered now stays wanted.
-static bool work(struct cs_settler *t, struct cs_err *err) {
+static bool work(struct cs_outcome_poller *t, struct cs_err *err) {
     pthread_mutex_lock(&t->wakeup.lock);
     bool list_wanted = t->list_wanted;
     struct question *q = t->questions;
@@ -180,7 +181,7 @@ static bool work(struct cs_settler *t, struct cs_err *err) {
 // --- how published events ended ------------------------------------------------------------------
 
 struct pass {
-    struct cs_settler *settler;
+    struct cs_outcome_poller *outcome_poller;
     struct cs_settled_end *ends; // not reported yet
     size_t n;
     bool waited; // one question waited for its answer: the others are asked without waiting
@@ -188,7 +189,7 @@ struct pass {
 
 static bool ask(struct cs_settle *p, const struct cs_spool_entry *e, struct cs_end *ret, struct cs_err *err) {
     struct pass *own = p->arg;
-    struct cs_settler *t = own->settler;
+    struct cs_outcome_poller *t = own->outcome_poller;
     bool heartbeat = e->event->type == CS_EVENT_AGENT_HEARTBEAT;
     int64_t wait_s = heartbeat || own->waited || p->removed > 0 ? 0 : WAIT_S;
     if (wait_s == 0 && p->is_unknown) {
@@ -206,12 +207,12 @@ static bool ask(struct cs_settle *p, const struct cs_spool_entry *e, struct cs_e
 
 static bool go_on(const struct cs_settle *p) {
     struct pass *own = p->arg;
-    return p->unknown < UNKNOWN_MAX && !cs_wakeup_stopped(&own->settler->wakeup);
+    return p->unknown < UNKNOWN_MAX && !cs_wakeup_stopped(&own->outcome_poller->wakeup);
 }
 
 static void tell_ends(struct pass *own) {
     if (own->n > 0)
-        own->settler->hooks.on_ends(own->settler->hooks.arg, own->ends, own->n);
+        own->outcome_poller->hooks.on_ends(own->outcome_poller->hooks.arg, own->ends, own->n);
     own->n = 0;
 }
 
@@ -231,13 +232,13 @@ static void on_end(struct cs_settle *p, const struct cs_event *ev, const struct 
 
 static void on_replayed(const struct cs_settle *p) {
     const struct pass *own = p->arg;
-    own->settler->hooks.on_replayed(own->settler->hooks.arg, p->watermark, p->replayed);
+    own->outcome_poller->hooks.on_replayed(own->outcome_poller->hooks.arg, p->watermark, p->replayed);
 }
 
 static const struct cs_settle_policy policy = {
     .together = true, .go_on = go_on, .ask = ask, .on_end = on_end, .on_replayed = on_replayed};
 
-static int64_t pause_after(struct cs_settler *t, const struct cs_settle *p, bool waited) {
+static int64_t pause_after(struct cs_outcome_poller *t, const struct cs_settle *p, bool waited) {
     if (p->removed > 0 || p->replayed > 0)
         t->idle = 0;
     else
@@ -253,8 +254,8 @@ static int64_t pause_after(struct cs_settler *t, const struct cs_settle *p, bool
 }
 
 // One pass over the published events. *ret_pause_ms: when to look again.
-static bool settle(struct cs_settler *t, int64_t *ret_pause_ms, struct cs_err *err) {
-    struct pass own = {.settler = t, .ends = calloc(CS_SETTLED_MAX, sizeof *own.ends)};
+static bool settle(struct cs_outcome_poller *t, int64_t *ret_pause_ms, struct cs_err *err) {
+    struct pass own = {.outcome_poller = t, .ends = calloc(CS_SETTLED_MAX, sizeof *own.ends)};
     *ret_pause_ms = PAUSE_MS;
     if (!own.ends)
         return cs_err_oom(err);
@@ -271,14 +272,14 @@ static bool settle(struct cs_settler *t, int64_t *ret_pause_ms, struct cs_err *e
     return ok;
 }
 
-static void told(struct cs_settler *t, const struct cs_err *err) {
+static void told(struct cs_outcome_poller *t, const struct cs_err *err) {
     pthread_mutex_lock(&t->wakeup.lock);
     cs_link_set(&t->link, err, cs_clock_wall_ms(t->session.clock), "api");
     pthread_mutex_unlock(&t->wakeup.lock);
 }
 
 // Each minute, also where there is nothing else to ask: another log is noticed before more is sent.
-static bool meet(struct cs_settler *t, struct cs_err *err) {
+static bool meet(struct cs_outcome_poller *t, struct cs_err *err) {
     json_t *answer;
     int64_t now = cs_clock_mono_ms(t->session.clock);
     CS_AUTO(cs_buf_clear) struct cs_buf path;
@@ -293,7 +294,7 @@ static bool meet(struct cs_settler *t, struct cs_err *err) {
     return true;
 }
 
-static void tell_log(struct cs_settler *t, const struct cs_err *err) {
+static void tell_log(struct cs_outcome_poller *t, const struct cs_err *err) {
     const struct cs_client *c = t->session.client;
     bool foreign = c && cs_client_foreign_log(c), same = c && cs_client_same_log(c);
     if (t->session.foreign_log[0] ? !same : !foreign)
@@ -302,7 +303,7 @@ static void tell_log(struct cs_settler *t, const struct cs_err *err) {
     t->hooks.on_log(t->hooks.arg, t->session.foreign_log);
 }
 
-static void run(struct cs_settler *t) {
+static void run(struct cs_outcome_poller *t) {
     int64_t failing = PAUSE_MS, pause;
     for (bool go_on = true; go_on;) {
         struct cs_err err;
@@ -320,9 +321,9 @@ static void run(struct cs_settler *t) {
 }
 
 static void *thread_main(void *arg) {
-    struct cs_settler *t = arg;
+    struct cs_outcome_poller *t = arg;
     struct cs_err err;
-    prctl(PR_SET_NAME, "settler");
+    prctl(PR_SET_NAME, "outcome-poller");
     if (cs_session_spool(&t->session, &t->spool, &err))
         run(t);
     else
@@ -334,9 +335,9 @@ static void *thread_main(void *arg) {
     return NULL;
 }
 
-bool cs_settler_new(const struct cs_session *session, const struct cs_settler_hooks *hooks,
-                    struct cs_settler **ret, struct cs_err *err) {
-    struct cs_settler *t = calloc(1, sizeof *t);
+bool cs_outcome_poller_new(const struct cs_session *session, const struct cs_outcome_poller_hooks *hooks,
+                           struct cs_outcome_poller **ret, struct cs_err *err) {
+    struct cs_outcome_poller *t = calloc(1, sizeof *t);
     if (!t)
         return cs_err_oom(err);
     t->session = *session;
@@ -346,25 +347,25 @@ bool cs_settler_new(const struct cs_session *session, const struct cs_settler_ho
     cs_wakeup_init(&t->wakeup);
     t->started = cs_crypto_new(&t->session.crypto, err) && cs_thread_new(&t->thread, thread_main, t, err);
     if (!t->started) {
-        cs_settler_free(t);
+        cs_outcome_poller_free(t);
         return false;
     }
     *ret = t;
     return true;
 }
 
-void cs_settler_wake(struct cs_settler *t) {
+void cs_outcome_poller_wake(struct cs_outcome_poller *t) {
     cs_wakeup_signal(&t->wakeup);
 }
 
-void cs_settler_list(struct cs_settler *t) {
+void cs_outcome_poller_list(struct cs_outcome_poller *t) {
     pthread_mutex_lock(&t->wakeup.lock);
     t->list_wanted = true;
     pthread_mutex_unlock(&t->wakeup.lock);
     cs_wakeup_signal(&t->wakeup);
 }
 
-bool cs_settler_ask(struct cs_settler *t, const char *name) {
+bool cs_outcome_poller_ask(struct cs_outcome_poller *t, const char *name) {
     struct question *q = calloc(1, sizeof *q);
     if (!q)
         return false;
@@ -377,31 +378,31 @@ bool cs_settler_ask(struct cs_settler *t, const char *name) {
     return true;
 }
 
-void cs_settler_link(struct cs_settler *t, struct cs_link *ret) {
+void cs_outcome_poller_link(struct cs_outcome_poller *t, struct cs_link *ret) {
     pthread_mutex_lock(&t->wakeup.lock);
     *ret = t->link;
     pthread_mutex_unlock(&t->wakeup.lock);
 }
 
-void cs_settler_stop(struct cs_settler *t) {
+void cs_outcome_poller_stop(struct cs_outcome_poller *t) {
     cs_wakeup_stop(&t->wakeup);
 }
 
-int64_t cs_settler_overdue_ms(const struct cs_settler *t) {
+int64_t cs_outcome_poller_overdue_ms(const struct cs_outcome_poller *t) {
     return cs_liveness_overdue_ms(&t->liveness);
 }
 
-bool cs_settler_ended(struct cs_settler *t) {
+bool cs_outcome_poller_ended(struct cs_outcome_poller *t) {
     pthread_mutex_lock(&t->wakeup.lock);
     bool ended = t->ended;
     pthread_mutex_unlock(&t->wakeup.lock);
     return ended;
 }
 
-void cs_settler_free(struct cs_settler *t) {
+void cs_outcome_poller_free(struct cs_outcome_poller *t) {
     if (!t)
         return;
-    cs_settler_stop(t);
+    cs_outcome_poller_stop(t);
     if (t->started)
         pthread_join(t->thread, NULL);
     for (struct question *q = t->questions, *next; q; q = next) {

@@ -27,14 +27,14 @@ struct cs_catalog_entry {
     cs_uuid id;
 };
 #define CS_SETTLED_MAX 128
-struct cs_settler_hooks {
+struct cs_outcome_poller_hooks {
     // In the order of their numbers; at most CS_SETTLED_MAX.
     void (*on_ends)(void *arg, const struct cs_settled_end *ends, size_t n);
     void (*on_entries)(void *arg, const struct cs_catalog_entry *entries, size_t n);
     // The whole catalog was told. Or it could not be asked now (that is tried again), or never
     // (denied).
     void (*on_listed)(void *arg, const struct cs_err *err_or_null);
-    // Answer to cs_settler_ask. entry NULL: the catalog does not have it. Called once for each
+    // Answer to cs_outcome_poller_ask. entry NULL: the catalog does not have it. Called once for each
     // question.
     void (*on_answer)(void *arg, const char *name, const struct cs_catalog_entry *entry);
     // Another host used this host's numbers: n events were signed again above the watermark.
@@ -44,16 +44,17 @@ struct cs_settler_hooks {
     void (*on_log)(void *arg, const char *why);
     void *arg;
 };
-struct cs_settler;
-// The session is borrowed until cs_settler_free. An API must be configured.
-CS_MUST_USE bool cs_settler_new(const struct cs_session *session, const struct cs_settler_hooks *hooks,
-                                struct cs_settler **ret, struct cs_err *err);
-void cs_settler_wake(struct cs_settler *t); // something was published
-void cs_settler_list(struct cs_settler *t); // tell what the catalog holds
-CS_MUST_USE bool cs_settler_ask(struct cs_settler *t, const char *name);
-void cs_settler_link(struct cs_settler *t, struct cs_link *ret);
-void cs_settler_stop(struct cs_settler *t);
-bool cs_settler_ended(struct cs_settler *t);
+struct cs_outcome_poller;
+// The session is borrowed until cs_outcome_poller_free. An API must be configured.
+CS_MUST_USE bool cs_outcome_poller_new(const struct cs_session *session,
+                                       const struct cs_outcome_poller_hooks *hooks,
+                                       struct cs_outcome_poller **ret, struct cs_err *err);
+void cs_outcome_poller_wake(struct cs_outcome_poller *t); // something was published
+void cs_outcome_poller_list(struct cs_outcome_poller *t); // tell what the catalog holds
+CS_MUST_USE bool cs_outcome_poller_ask(struct cs_outcome_poller *t, const char *name);
+void cs_outcome_poller_link(struct cs_outcome_poller *t, struct cs_link *ret);
+void cs_outcome_poller_stop(struct cs_outcome_poller *t);
+bool cs_outcome_poller_ended(struct cs_outcome_poller *t);
 // As cs_sender_overdue_ms.
-int64_t cs_settler_overdue_ms(const struct cs_settler *t);
-void cs_settler_free(struct cs_settler *t);
+int64_t cs_outcome_poller_overdue_ms(const struct cs_outcome_poller *t);
+void cs_outcome_poller_free(struct cs_outcome_poller *t);
