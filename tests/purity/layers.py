@@ -18,7 +18,8 @@ CONSUMER = BOTH + ["consumer/redis", "consumer/settings", "consumer/catalog", "c
                    "consumer/commands"]
 CHAINS = (MODEL, RUNTIME, AGENT + ["agent"], CONSUMER + ["consumer"])
 # The model's public headers, by the wing whose they are.
-PUBLIC = {"codes": "model", "codes_table": "model", "ident": "model", "key": "model/crypto", "mac": "model/crypto", "sign": "model/crypto", "seal": "model/crypto", "cert": "model/x509",
+PUBLIC = {"codes": "model", "codes_table": "model", "ident": "model", "key": "model/crypto", "mac": "model/crypto", "merkle": "model/crypto",
+          "note": "model/crypto", "checkpoint": "model/crypto", "sign": "model/crypto", "seal": "model/crypto", "cert": "model/x509",
           "csr": "model/x509", "pem": "model/x509", "event": "model/codec", "event_types": "model/codec", "entry": "model/codec",
           "outcome": "model/codec", "state": "model/state", "keys": "model/state", "prepare": "model/rules", "rules": "model/rules"}
 
