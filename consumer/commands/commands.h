@@ -13,7 +13,7 @@ struct cs_consumer_globals {
 
 #define CS_EXIT_FAILED 1
 
-extern const struct cs_command cs_cmd_run, cs_cmd_init, cs_cmd_check, cs_cmd_rules;
+extern const struct cs_command cs_cmd_run, cs_cmd_init, cs_cmd_check, cs_cmd_rules, cs_cmd_checkpoint_key;
 // For operators: they read the log, and write nothing.
 extern const struct cs_command cs_cmd_verify, cs_cmd_replay, cs_cmd_diff, cs_cmd_explain, cs_cmd_show,
     cs_cmd_rejected, cs_cmd_export;

@@ -124,6 +124,9 @@ static bool put_outcome(struct cs_apply *a, const struct cs_rule_context *rules,
                                                                  .status = verdict->status,
                                                                  .code = verdict->code,
                                                                  .concludes = verdict->concludes_len};
+    struct cs_hash leaf;
+    cs_merkle_leaf(rules->crypto, cs_apply_value(a, at, len), &leaf);
+    cs_merkle_append(rules->crypto, &a->to.edge, a->to.outcomes, &leaf);
     cs_crypto_sha256(rules->crypto, cs_apply_value(a, at, len), a->to.chain_sha256);
     memcpy(a->to.record_sha256, r->prepared->record_sha256, 32);
     a->to.outcomes = o.n;

@@ -40,7 +40,8 @@ class Story:
         import hashlib
         return {"next_offset": len(self.by_partition[p]), "record_sha256": wire.record_sha256(self.by_partition[p][-1]),
                 "outcomes": len(self.firsts[p]), "chain_sha256": hashlib.sha256(self.firsts[p][-1].value).hexdigest(),
-                "derived": self.log.model.partitions[p].derived}
+                "derived": self.log.model.partitions[p].derived,
+                "edge": catalog.merkle_edge([o.value for o in self.firsts[p]])}
 
     def key(self, start):
         return next(k for k in self.docs if k[1].startswith(start))
@@ -110,6 +111,7 @@ SPOILT = {
     "a document in another partition": (lambda s: s.docs.update({(s.home ^ 1, "csr/a/b"): b"{}"}), "should not be there"),
     "a position behind": (lambda s: s.positions[0].update(next_offset=1), "next_offset"),
     "a position with another chain": (lambda s: s.positions[0].update(chain_sha256="0" * 64), "chain_sha256"),
+    "a position with another tree": (lambda s: s.positions[0].update(edge=""), "edge"),
     "a position of another record": (lambda s: s.positions[0].update(record_sha256="0" * 64), "record_sha256"),
     "no position": (lambda s: s.positions.pop(0), "next_offset"),
     "derived events counted wrong": (lambda s: s.positions[s.home].update(derived=[9]), "derived"),

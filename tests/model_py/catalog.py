@@ -170,6 +170,23 @@ def check_keys(model, found_docs, custodian=None, unseal=None, only=None):
     return wrong
 
 
+def merkle_edge(values):
+    """The roots of the perfect subtrees of RFC 6962's tree over these values, from left to right, as a position holds them."""
+    import base64
+    import hashlib
+
+    def root(hashes):
+        while len(hashes) > 1:
+            hashes = [hashlib.sha256(b"\1" + a + b).digest() for a, b in zip(hashes[::2], hashes[1::2])]
+        return hashes[0]
+    leaves, roots = [hashlib.sha256(b"\0" + v).digest() for v in values], []
+    while leaves:
+        size = 1 << (len(leaves).bit_length() - 1)
+        roots.append(root(leaves[:size]))
+        leaves = leaves[size:]
+    return base64.b64encode(b"".join(roots)).decode()
+
+
 def check_positions(model, firsts, records_by_partition, positions):
     import hashlib
     from model_py.wire import record_sha256
@@ -179,6 +196,6 @@ def check_positions(model, firsts, records_by_partition, positions):
         chain = hashlib.sha256(firsts[p.number][-1].value).hexdigest() if firsts[p.number] else "0" * 64
         last = record_sha256(records[-1]) if records else "0" * 64
         want = {"next_offset": len(records), "record_sha256": last, "outcomes": len(firsts[p.number]), "chain_sha256": chain,
-                "derived": p.derived}
+                "derived": p.derived, "edge": merkle_edge([o.value for o in firsts[p.number]])}
         wrong += [f"position of partition {p.number}: {d}" for d in differences(want, positions.get(p.number, {}))]
     return wrong

@@ -115,6 +115,9 @@ static void oracle_record(struct sim *s, struct sim_oracle *o, int32_t partition
     o->outcomes[out.n - 1] = value;
     o->accounts[out.n - 1] = ev ? ev->account : "";
     cs_crypto_sha256(ctx.crypto, value, o->position.chain_sha256);
+    struct cs_hash leaf;
+    cs_merkle_leaf(ctx.crypto, value, &leaf);
+    cs_merkle_append(ctx.crypto, &o->position.edge, out.n - 1, &leaf);
     memcpy(o->position.record_sha256, e->prepared->record_sha256, 32);
     o->position.next_offset = offset + 1;
     cs_state_begin(o->state);

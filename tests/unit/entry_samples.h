@@ -111,7 +111,9 @@ static const struct entry_sample {
      "[" SAMPLE_LEAF "," SAMPLE_LEAF "]},\"created_ms\":1764000000000,\"updated_ms\":1764000000001}"},
     {"position", again_position,
      "{\"next_offset\":12,\"record_sha256\":\"" SAMPLE_SHA
-     "\",\"outcomes\":11,\"chain_sha256\":\"" SAMPLE_SHA2 "\",\"derived\":3}"},
+     "\",\"outcomes\":11,\"chain_sha256\":\"" SAMPLE_SHA2 "\",\"derived\":3,\"edge\":\""
+     "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4v"
+     "MDEyMzQ1Njc4OTo7PD0+P0BBQkNERUZHSElKS0xNTk9QUVJTVFVWV1hZWltcXV5f\"}"},
     {"outcome", again_outcome,
      "{\"specversion\":\"1.0\",\"type\":\"certsync.outcome.v1\",\"sequence\":\"0000000000000012\",\"id\":"
      "\"" SAMPLE_ID2 "\",\"source\":\"//prod_0a1b2c3d/partitions/3\",\"subject\":\"" SAMPLE_ID2

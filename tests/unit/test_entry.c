@@ -263,6 +263,9 @@ static void values_of_members(void **state) {
         {"share", "accepted", "0", "accepted: must be left out"},
         {"share", "code", "\"share.lost\"", "code: must be a code of codes.h, or empty"},
         {"position", "record_sha256", "\"00\"", "record_sha256: must be a hash in lower-case hex"},
+        {"position", "edge", "\"\"", "edge: must be the edge of that many outcomes in base64"},
+        {"position", "outcomes", "0", "edge: must be the edge of that many outcomes in base64"},
+        {"position", "outcomes", "12", "edge: must be the edge of that many outcomes in base64"},
         {"outcome", "sequence", "\"0000000000000000\"",
          "sequence: must be 16 decimal digits, from \"0000000000000001\" to \"9007199254740991\""},
         {"outcome", "specversion", "\"1.0.2\"", "specversion: longer than 3 bytes"},
@@ -333,6 +336,9 @@ static void what_is_decoded(void **state) {
     q = p;
     assert_true(cs_position_equal(&p, &q));
     q.chain_sha256[31] ^= 1;
+    assert_false(cs_position_equal(&p, &q));
+    q = p;
+    q.edge.roots[2].sha256[31] ^= 1; // the last of three: eleven outcomes
     assert_false(cs_position_equal(&p, &q));
 }
 

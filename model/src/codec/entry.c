@@ -295,18 +295,58 @@ static const struct cs_field share_in_rows[] = {
 static const struct cs_fields share_in_fields = {CS_FIELDS(share_in_rows)};
 DEFINE_ENTRY(share_in, struct cs_share_in)
 
+#define NO_EDGE "must be the edge of that many outcomes in base64"
+
+// The hashes of the edge, one after the other. How many there are follows from the number of
+// outcomes, which was read before.
+static bool read_edge(struct cs_reader *r, const struct cs_field *f, void *base) {
+    struct cs_position *p = base;
+    size_t want = cs_merkle_edge_len(p->outcomes) * sizeof p->edge.roots[0];
+    uint8_t bytes[sizeof p->edge.roots + 2]; // base64 is decoded by threes
+    struct cs_string s;
+    size_t len = 0;
+    (void)f;
+    if (!cs_read_string(r, "a base64 string", &s))
+        return false;
+    if (want == 0 && s.len > 0) { // the number is missing, or zero: position_check
+        p->edge.roots[0].sha256[0] = 1;
+        return true;
+    }
+    if (s.escaped || s.len != cs_base64_encoded_len(want) || !cs_base64_decode(s.s, s.len, bytes, &len) ||
+        len != want)
+        return cs_reader_fail(r, NO_EDGE);
+    memcpy(p->edge.roots, bytes, want);
+    return true;
+}
+
+static void write_edge(struct cs_buf *b, const struct cs_field *f, const void *base) {
+    const struct cs_position *p = base;
+    (void)f;
+    cs_json_put_base64(b, (struct cs_bytes){p->edge.roots[0].sha256,
+                                            cs_merkle_edge_len(p->outcomes) * sizeof p->edge.roots[0]});
+}
+static const struct cs_field_type type_edge = {read_edge, write_edge, NULL};
+
 static const struct cs_field position_rows[] = {
     {CS_FIELD("next_offset", struct cs_position, next_offset), CS_FIELD_COUNT},
     {CS_FIELD("record_sha256", struct cs_position, record_sha256), .type = &cs_type_hash},
     {CS_FIELD("outcomes", struct cs_position, outcomes), CS_FIELD_COUNT},
     {CS_FIELD("chain_sha256", struct cs_position, chain_sha256), .type = &cs_type_hash},
     {CS_FIELD("derived", struct cs_position, derived), CS_FIELD_COUNT},
+    {CS_FIELD("edge", struct cs_position, edge), .type = &type_edge},
 };
-static const struct cs_fields position_fields = {CS_FIELDS(position_rows)};
+static bool position_check(struct cs_reader *r, const void *base, uint32_t seen) {
+    const struct cs_position *p = base;
+    (void)seen;
+    return p->outcomes > 0 || !p->edge.roots[0].sha256[0] || cs_reader_fail_member(r, "edge", NO_EDGE);
+}
+static const struct cs_fields position_fields = {CS_FIELDS(position_rows), .check = position_check};
 DEFINE_ENTRY(position, struct cs_position)
 
 bool cs_position_equal(const struct cs_position *a, const struct cs_position *b) {
     return a->next_offset == b->next_offset && a->outcomes == b->outcomes && a->derived == b->derived &&
            memcmp(a->record_sha256, b->record_sha256, sizeof a->record_sha256) == 0 &&
-           memcmp(a->chain_sha256, b->chain_sha256, sizeof a->chain_sha256) == 0;
+           memcmp(a->chain_sha256, b->chain_sha256, sizeof a->chain_sha256) == 0 &&
+           memcmp(a->edge.roots, b->edge.roots, cs_merkle_edge_len(a->outcomes) * sizeof a->edge.roots[0]) ==
+               0;
 }

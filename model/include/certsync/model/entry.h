@@ -51,6 +51,7 @@
 #include "certsync/model/codes.h"
 #include "certsync/model/ident.h"
 #include "certsync/model/key.h"
+#include "certsync/model/merkle.h"
 
 #define CS_SEEN_MAX           128
 #define CS_OLD_VERSIONS_MAX   10
@@ -354,13 +355,15 @@ CS_MUST_USE bool cs_shared_in_decode(struct cs_bytes json, struct cs_shared_in *
 
 // How far a partition is: the value of <namespace>:{p}:pos. The same MULTI writes it and the
 // changes that it counts.
-//   {"next_offset":…,"record_sha256":"<hex>","outcomes":…,"chain_sha256":"<hex>","derived":…}
+//   {"next_offset":…,"record_sha256":"<hex>","outcomes":…,"chain_sha256":"<hex>","derived":…,
+//    "edge":"<base64>"}
 struct cs_position {
-    int64_t next_offset;       // of cert.events; 0 at the start
-    uint8_t record_sha256[32]; // of the record before it (outcome.h); zeros at the start
-    int64_t outcomes;          // number of the last outcome; 0 at the start
-    uint8_t chain_sha256[32];  // SHA-256 of the last outcome's value; zeros at the start
-    int64_t derived;           // number of derived events emitted so far
+    int64_t next_offset;        // of cert.events; 0 at the start
+    uint8_t record_sha256[32];  // of the record before it (outcome.h); zeros at the start
+    int64_t outcomes;           // number of the last outcome; 0 at the start
+    uint8_t chain_sha256[32];   // SHA-256 of the last outcome's value; zeros at the start
+    int64_t derived;            // number of derived events emitted so far
+    struct cs_merkle_edge edge; // of the tree over the outcomes' values (checkpoint.h)
 };
 void cs_position_encode(struct cs_buf *b, const struct cs_position *v);
 CS_MUST_USE bool cs_position_decode(struct cs_bytes json, struct cs_position *ret, struct cs_err *err);
