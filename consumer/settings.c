@@ -27,6 +27,8 @@ static const struct cs_setting rows[] = {
     CS_KAFKA_SETTINGS(S, kafka),
     CS_SETTING_STR("kafka.events_topic", S, events_topic, "cert.events", CS_SETTING_REQUIRED, "Topic of the events."),
     CS_SETTING_STR("kafka.outcomes_topic", S, outcomes_topic, "cert.outcomes", CS_SETTING_REQUIRED, "Topic of the outcomes."),
+    CS_SETTING_STR("kafka.checkpoints_topic", S, checkpoints_topic, "cert.checkpoints", CS_SETTING_REQUIRED,
+                   "Topic of the signed checkpoints of the outcomes."),
     CS_SETTING_STR("kafka.group", S, group, "certsync", CS_SETTING_REQUIRED,
                    "Consumer group that shares the partitions among workers and processes."),
     CS_SETTING_DURATION("kafka.session_timeout", S, session_timeout_ms, "10s", 1000, 1800000, 0,
@@ -100,9 +102,12 @@ static bool check(const void *values, struct cs_err *err) {
     if ((s->api_tls_certificate[0] == '\0') != (s->api_tls_key[0] == '\0'))
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "api.tls_certificate and api.tls_key belong together: give both or neither");
-    if (strcmp(s->events_topic, s->outcomes_topic) == 0)
+    if (strcmp(s->events_topic, s->outcomes_topic) == 0 ||
+        strcmp(s->events_topic, s->checkpoints_topic) == 0 ||
+        strcmp(s->outcomes_topic, s->checkpoints_topic) == 0)
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
-                          "kafka.events_topic and kafka.outcomes_topic must be different topics");
+                          "kafka.events_topic, kafka.outcomes_topic and kafka.checkpoints_topic must be "
+                          "different topics");
     return cs_settings_redis(s, &access, err);
 }
 

@@ -16,6 +16,7 @@ struct cs_consumer_settings {
     struct cs_kafka_settings kafka;
     char *events_topic;
     char *outcomes_topic;
+    char *checkpoints_topic;
     char *group;
     int64_t session_timeout_ms;
     bool allow_create_time;

@@ -36,7 +36,7 @@ static const struct cs_opt opts[] = {
      .min = 1,
      .max = 10000,
      .flags = CS_OPT_REQUIRED,
-     .text = "Partitions of both topics; can never be changed."},
+     .text = "Partitions of each topic; can never be changed."},
     {.name = "replication",
      .kind = CS_OPT_INT,
      CS_OPT_AT_INT(struct init_options, replication),
@@ -180,17 +180,23 @@ static bool look_for_topic(rd_kafka_t *rk, const char *name, bool *ret_there, st
     return true;
 }
 
-static bool make_topic(struct init *in, rd_kafka_t *rk, const char *name, struct cs_err *err) {
+// Of checkpoints one of each size class stays: segments are closed each hour, since only closed ones
+// are compacted.
+static bool make_topic(struct init *in, rd_kafka_t *rk, const char *name, bool compacted,
+                       struct cs_err *err) {
     const struct cs_kafka_topic_config configs[] = {
         {"retention.ms", "-1"},
         {"retention.bytes", "-1"},
-        {"cleanup.policy", "delete"},
+        {"cleanup.policy", compacted ? "compact" : "delete"},
         {"message.timestamp.type", "LogAppendTime"},
         {"unclean.leader.election.enable", "false"},
         {"min.insync.replicas", in->o->replication >= 3 ? "2" : "1"},
+        {"segment.ms", "3600000"},
+        {"min.cleanable.dirty.ratio", "0.1"},
     };
+    size_t of_all = CS_ARRAY_LEN(configs) - 2;
     struct cs_kafka_topic topic = {name, (int32_t)in->o->partitions, (int32_t)in->o->replication, configs,
-                                   CS_ARRAY_LEN(configs)};
+                                   compacted ? CS_ARRAY_LEN(configs) : of_all};
     bool there = false;
     if (!look_for_topic(rk, name, &there, err) ||
         (!there && !cs_kafka_topic_create(rk, &topic, TOPIC_TIMEOUT_MS, &there, err)))
@@ -218,7 +224,9 @@ static bool make_topics(struct init *in, struct cs_err *err) {
     if (!cs_kafka_conf_producer(&in->s->kafka, "certsync-consumer-init", &conf, err) ||
         !cs_kafka_new(RD_KAFKA_PRODUCER, conf, &rk, err))
         return false;
-    bool ok = make_topic(in, rk, in->s->events_topic, err) && make_topic(in, rk, in->s->outcomes_topic, err);
+    bool ok = make_topic(in, rk, in->s->events_topic, false, err) &&
+              make_topic(in, rk, in->s->outcomes_topic, false, err) &&
+              make_topic(in, rk, in->s->checkpoints_topic, true, err);
     rd_kafka_destroy(rk);
     return ok;
 }
@@ -357,8 +365,8 @@ static bool put_trust(struct init *in, const struct cs_init_key *k, struct cs_er
 }
 
 static bool do_init(struct init *in, struct cs_err *err) {
-    struct cs_publish_kafka_options publish = {&in->s->kafka, "certsync-consumer-init", in->s->events_topic,
-                                               in->s->outcomes_topic, -1};
+    struct cs_publish_kafka_options publish = {
+        &in->s->kafka, "certsync-consumer-init", in->s->events_topic, in->s->outcomes_topic, NULL, -1};
     in->log.settings = in->s;
     in->log.partitions = (int32_t)in->o->partitions;
     if (!cs_crypto_new(&in->log.crypto, err) || !read_keys(in, err) || !make_topics(in, err) ||
@@ -388,7 +396,7 @@ static int run_init(const struct cs_cli *cli) {
 const struct cs_command cs_cmd_init = {
     .name = "init",
     .summary = "Make the topics and write the first records of a deployment",
-    .description = "Makes both topics, writes the genesis record into every partition, and trusts the "
+    .description = "Makes the topics, writes the genesis record into every partition, and trusts the "
                    "service key and the keys that "
                    "are given. The root private key is needed for this and for trust changes only: keep it "
                    "offline otherwise.\n\n"

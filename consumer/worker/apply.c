@@ -7,6 +7,7 @@
 #include "certsync/base/grow.h"
 #include "certsync/base/text.h"
 #include "certsync/model/sign.h"
+#include "worker/checkpoints.h"
 
 // One record never yields so much. batch_memory ends a batch long before.
 #define VALUES_MAX  ((size_t)1024 * 1024 * 1024)
@@ -85,10 +86,22 @@ bool cs_outcome_doc_split(struct cs_bytes doc, struct cs_bytes *ret_outcome, boo
     return false;
 }
 
+// Whether the outcomes so far are those that a published checkpoint is of.
+static bool check_checkpoint(const struct cs_apply_context *ctx, const struct cs_position *at,
+                             struct cs_err *err) {
+    const struct cs_checkpoint *p = ctx->checkpoint;
+    struct cs_hash root;
+    if (!p || p->size != at->outcomes)
+        return true;
+    cs_merkle_root(ctx->rules.crypto, &at->edge, at->outcomes, &root);
+    return cs_hash_equal(&root, &p->root) || cs_checkpoint_fork(ctx->checkpoints_name, p, err);
+}
+
 // Appends the outcome of one record to values, and moves the position.
-static bool put_outcome(struct cs_apply *a, const struct cs_rule_context *rules,
+static bool put_outcome(const struct cs_apply_context *ctx, struct cs_apply *a,
                         const struct cs_batch_record *r, const struct cs_verdict *verdict,
                         struct cs_err *err) {
+    const struct cs_rule_context *rules = &ctx->rules;
     const struct cs_event *ev = r->prepared->event;
     if (!CS_GROW(&a->outcomes, &a->outcomes_cap, a->outcomes_len + 1))
         return cs_err_oom(err);
@@ -131,7 +144,7 @@ static bool put_outcome(struct cs_apply *a, const struct cs_rule_context *rules,
     memcpy(a->to.record_sha256, r->prepared->record_sha256, 32);
     a->to.outcomes = o.n;
     a->to.next_offset = r->record.offset + 1;
-    return true;
+    return check_checkpoint(ctx, &a->to, err);
 }
 
 // outcome/<account>/<event> holds the first outcome of each event of a known signer. An outcome
@@ -259,7 +272,7 @@ static bool decide_one(const struct cs_apply_context *ctx, struct cs_apply *a, s
         return true;
     // From here on the working set changes: a failure leaves the record half done.
     a->torn = true;
-    if (!put_outcome(a, &ctx->rules, r, &d.verdict, err) || !put_documents(a, state, ev, &d.verdict, err))
+    if (!put_outcome(ctx, a, r, &d.verdict, err) || !put_documents(a, state, ev, &d.verdict, err))
         return false;
     for (size_t i = 0; i < d.derived.len; i++) {
         if (!put_derived(ctx, a, d.derived.events[i], err))

@@ -6,6 +6,7 @@
 // here.
 #pragma once
 
+#include "certsync/model/checkpoint.h"
 #include "certsync/model/codes.h"
 #include "certsync/model/rules.h"
 #include "certsync/model/sign.h"
@@ -44,6 +45,10 @@ struct cs_apply_context {
     // more bytes than this. Its first record is always decided. Where a batch ends changes no
     // verdict. 0: never.
     size_t batch_memory;
+    // A checkpoint of the partition that was published, and where (for the message). An outcome
+    // with its number must make its root; otherwise FATAL. NULL: none.
+    const struct cs_checkpoint *checkpoint;
+    const char *checkpoints_name;
 };
 
 struct cs_apply {

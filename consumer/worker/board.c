@@ -213,6 +213,12 @@ void cs_board_foreign(struct cs_board *b, int32_t partition, int64_t foreign) {
     unlock(b);
 }
 
+void cs_board_checkpoint(struct cs_board *b, int32_t partition, int64_t outcomes) {
+    lock(b);
+    b->entries[partition].checkpointed = outcomes;
+    unlock(b);
+}
+
 void cs_board_oldest(struct cs_board *b, int32_t partition, int64_t oldest_ms) {
     lock(b);
     b->entries[partition].oldest_ms = oldest_ms;

@@ -14,7 +14,7 @@ struct cs_board_metrics {
     const struct cs_board *board;
     const struct cs_clock *clock;
     struct cs_metric *by_state, *state, *stopped;
-    struct cs_metric *next_offset, *lag, *oldest, *progress, *share, *foreign;
+    struct cs_metric *next_offset, *lag, *oldest, *progress, *share, *foreign, *unsigned_outcomes;
     struct cs_metric *damaged;
     struct cs_metric *agents, *oldest_heartbeat;
     struct cs_metric *trouble;
@@ -84,6 +84,8 @@ static void show(struct cs_board_metrics *m, int32_t p, const struct cs_board_en
                 age_s(cs_clock_mono_ms(m->clock), e->progress_ms));
     set_or_hide(m->share, partition, here, age_s(wall_ms, e->share_ms));
     set_or_hide(m->foreign, partition, here, (double)e->foreign);
+    set_or_hide(m->unsigned_outcomes, partition, here && e->outcomes >= e->checkpointed,
+                (double)(e->outcomes - e->checkpointed));
     set_or_hide(m->damaged, partition, here, e->damaged ? 1 : 0);
     show_agents(m, partition, &e->agents, wall_ms);
 }
@@ -164,6 +166,11 @@ static void make(struct cs_board_metrics *m, struct cs_metrics *r) {
                                   "Records near the end of a partition of cert.outcomes that no consumer "
                                   "wrote; they count for nothing, but somebody writes to the topic.",
                                   by_partition);
+    m->unsigned_outcomes =
+        cs_metrics_gauge(r, "certsync_partition_outcomes_without_checkpoint",
+                         "Outcomes of a partition that no published checkpoint covers yet; a checkpoint is "
+                         "published within a second.",
+                         by_partition);
     m->damaged = cs_metrics_gauge(r, "certsync_partition_damaged",
                                   "1 while a partition's catalog in Redis, which something else wrote to, "
                                   "is made again from the log.",

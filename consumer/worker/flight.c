@@ -67,6 +67,15 @@ bool cs_stand_follow(struct cs_stand *s, const struct cs_cursor_tail *tail, cons
     return true;
 }
 
+bool cs_stand_hold(struct cs_stand *s, struct cs_crypto *crypto, const struct cs_checkpoint *p,
+                   const char *checkpoints_name, struct cs_err *err) {
+    struct cs_hash root;
+    s->checkpoint = (struct cs_checkpoint_stand){.newest = *p};
+    cs_merkle_root(crypto, &s->position.edge, s->position.outcomes, &root);
+    return p->size == 0 || p->size != s->position.outcomes || cs_hash_equal(&root, &p->root) ||
+           cs_checkpoint_fork(checkpoints_name, p, err);
+}
+
 // --- load, decide
 
 void cs_flight_init(struct cs_flight *f, const struct cs_flight_env *env) {
@@ -128,6 +137,7 @@ static bool decide(struct cs_flight *f, struct cs_err *err) {
     struct cs_apply *a = &f->apply;
     bool needed = false;
     ctx.rules.partition = f->stand->id;
+    ctx.checkpoint = &f->stand->checkpoint.newest;
     if (!cs_apply_decide(&ctx, a, f->stand->hot, f->records, f->len, &needed, err)) {
         if (a->torn || a->decided == 0)
             return false;

@@ -12,6 +12,7 @@
 
 #include "catalog/catalog.h"
 #include "worker/apply.h"
+#include "worker/checkpoints.h"
 #include "worker/cursor.h"
 #include "worker/publish.h"
 
@@ -23,6 +24,7 @@ struct cs_stand {
     struct cs_state *hot;        // documents of the position that are held
     // number of the last outcome that is published, as far as is known
     int64_t published;
+    struct cs_checkpoint_stand checkpoint;
     int64_t outcomes_end;            // offset that the next outcome should get; -1: not known
     struct cs_cursor_stream *stream; // published outcomes behind the position; NULL: not open
 };
@@ -38,6 +40,12 @@ CS_MUST_USE bool cs_stand_load(struct cs_stand *s, struct cs_catalog *catalog, c
 // both have must be the same: otherwise FATAL.
 CS_MUST_USE bool cs_stand_follow(struct cs_stand *s, const struct cs_cursor_tail *tail,
                                  const char *outcomes_name, struct cs_err *err);
+
+// Takes the newest published checkpoint. The outcomes that it is of must be those that the catalog
+// stands on, here or as soon as it gets there: otherwise FATAL. (If they were lost, they are made
+// again, and must be the same.)
+CS_MUST_USE bool cs_stand_hold(struct cs_stand *s, struct cs_crypto *crypto, const struct cs_checkpoint *p,
+                               const char *checkpoints_name, struct cs_err *err);
 
 // What flights work with; borrowed.
 struct cs_flight_env {

@@ -7,13 +7,14 @@
 #include "certsync/runtime/log.h"
 #include "worker/preflight.h"
 
-#define BROKER_TIMEOUT_MS  10000
-#define MEASURE_FOR_MS     1000
-#define TRUNCATED_GRACE_MS 30000 // a new leader may give an old end for a moment
-#define REPLAY_IDLE_MS     2000
-#define RENEW_FIRST_MS     1000   // pause before a catalog is made again that was made again just now
-#define RENEW_LAST_MS      300000 // the pauses double up to this
-#define RENEW_CALM_MS      600000 // after so long without damage there is no pause
+#define BROKER_TIMEOUT_MS   10000
+#define MEASURE_FOR_MS      1000
+#define TRUNCATED_GRACE_MS  30000 // a new leader may give an old end for a moment
+#define REPLAY_IDLE_MS      2000
+#define CHECKPOINT_EVERY_MS 1000   // at most one, and at least one while outcomes come
+#define RENEW_FIRST_MS      1000   // pause before a catalog is made again that was made again just now
+#define RENEW_LAST_MS       300000 // the pauses double up to this
+#define RENEW_CALM_MS       600000 // after so long without damage there is no pause
 
 bool cs_partition_new(const struct cs_worker_context *x, int32_t id, struct cs_partition **ret,
                       struct cs_err *err) {
@@ -111,6 +112,87 @@ static bool check_outcomes(const struct cs_worker_context *x, struct cs_partitio
     return true;
 }
 
+// Each outcome is of a record. So there must be as many events as a checkpoint has outcomes.
+static bool check_reach(const struct cs_worker_context *x, struct cs_partition *p,
+                        const struct cs_checkpoint *newest, struct cs_err *err) {
+    struct cs_board_entry e;
+    int64_t now = cs_worker_now_ms(x);
+    cs_board_get(x->c->board, p->stand.id, &e);
+    if (newest->size <= e.end_offset) {
+        p->short_since_ms = 0;
+        return true;
+    }
+    if (p->short_since_ms == 0)
+        p->short_since_ms = now;
+    return cs_err_set(
+        err, now - p->short_since_ms < TRUNCATED_GRACE_MS ? CS_ERR_RETRY : CS_ERR_FATAL, CS_CODE_NONE,
+        "topic %s ends at offset %lld, but topic %s holds a checkpoint of %lld outcomes that this "
+        "deployment signed: events were lost, or the topic was made anew; restore it",
+        x->c->settings->events_topic, (long long)e.end_offset, x->c->settings->checkpoints_topic,
+        (long long)newest->size);
+}
+
+static bool check_checkpoints(const struct cs_worker_context *x, struct cs_partition *p, struct cs_err *err) {
+    const char *topic = x->c->settings->checkpoints_topic;
+    struct cs_checkpoint newest;
+    int64_t others = 0;
+    if (!cs_checkpoints_newest(x->checkpoints, x->crypto, cs_note_signer_key(x->signer),
+                               x->c->log_id, p->stand.id, BROKER_TIMEOUT_MS, &newest,
+                               &others, err) ||
+        !cs_stand_hold(&p->stand, x->crypto, &newest, topic, err) || !check_reach(x, p, &newest, err))
+        return false;
+    if (others > 0 && others != p->others)
+        cs_log(CS_LOG_WARN,
+               "records that this deployment's checkpoint key did not sign are in the topic of checkpoints; "
+               "they count for nothing",
+               "topic=%s partition=%d records=%lld", topic, (int)p->stand.id, (long long)others);
+    p->others = others;
+    cs_board_checkpoint(x->c->board, p->stand.id, newest.size);
+    return true;
+}
+
+static void checkpoint_failed(const struct cs_worker_context *x, struct cs_partition *p,
+                              const struct cs_err *err) {
+    if (!p->stand.checkpoint.failing)
+        cs_log_err(CS_LOG_WARN, "a checkpoint could not be published; this is tried again each second", err,
+                   "topic=%s partition=%d", x->c->settings->checkpoints_topic, (int)p->stand.id);
+    p->stand.checkpoint.failing = true;
+}
+
+// How the checkpoint that was sent last fared. False: it is under way.
+static bool take_acknowledged(const struct cs_worker_context *x, struct cs_partition *p) {
+    struct cs_checkpoint_stand *at = &p->stand.checkpoint;
+    bool waits = false;
+    int64_t size = 0;
+    struct cs_err err;
+    if (!x->publisher->ops->checkpointed(x->publisher, p->stand.id, &waits, &size, &err))
+        checkpoint_failed(x, p, &err);
+    if (waits || size != at->sent.size || size <= at->newest.size)
+        return !waits;
+    at->newest = at->sent;
+    at->failing = false;
+    cs_board_checkpoint(x->c->board, p->stand.id, size);
+    return true;
+}
+
+void cs_partition_checkpoint(const struct cs_worker_context *x, struct cs_partition *p) {
+    struct cs_checkpoint_stand *at = &p->stand.checkpoint;
+    const struct cs_position *position = &p->stand.position;
+    struct cs_err err;
+    if (p->state != CS_PARTITION_RUNNING || p->replaying || position->outcomes <= at->newest.size)
+        return;
+    int64_t now_ms = cs_worker_now_ms(x);
+    if ((at->sent_ms && now_ms - at->sent_ms < CHECKPOINT_EVERY_MS) || !take_acknowledged(x, p) ||
+        position->outcomes <= at->newest.size)
+        return;
+    at->sent_ms = now_ms;
+    at->sent.size = position->outcomes;
+    cs_checkpoint_origin(x->c->log_id, p->stand.id, at->sent.origin);
+    cs_merkle_root(x->crypto, &position->edge, position->outcomes, &at->sent.root);
+    if (!cs_checkpoints_send(x->publisher, x->crypto, x->signer, p->stand.id, &at->sent, &err))
+        checkpoint_failed(x, p, &err);
+}
+
 void cs_partition_runs(const struct cs_worker_context *x, struct cs_partition *p) {
     char why[160];
     p->told = true;
@@ -202,7 +284,7 @@ bool cs_partition_sweep(const struct cs_worker_context *x, struct cs_partition *
 bool cs_partition_start(const struct cs_worker_context *x, struct cs_partition *p, struct cs_err *err) {
     if (!cs_board_may_publish(x->c->board, err) || (p->renew && !renew(x, p, err)) ||
         !cs_stand_load(&p->stand, x->catalog, x->c->log_id, x->c->partition_count, err) ||
-        !check_events(x, p, err) || !check_outcomes(x, p, err))
+        !check_events(x, p, err) || !check_outcomes(x, p, err) || !check_checkpoints(x, p, err))
         return false;
     p->check_last = p->stand.position.next_offset > 0;
     p->next_fetch = p->check_last ? p->stand.position.next_offset - 1 : 0;

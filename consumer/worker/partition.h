@@ -20,6 +20,8 @@ struct cs_worker_context {
     rd_kafka_t *rk; // in the group
     struct cs_publisher *publisher;
     struct cs_topic *outcomes;
+    struct cs_topic *checkpoints;
+    struct cs_note_signer *signer; // of checkpoints
 };
 static inline int64_t cs_worker_now_ms(const struct cs_worker_context *x) {
     return cs_clock_mono_ms(x->c->clock);
@@ -47,6 +49,7 @@ struct cs_partition {
     bool told;          // that it runs, since the start
     bool failing;       // it failed, and nothing of it was committed since
     bool replaying;     // up to stand.published
+    int64_t others;     // records of cert.checkpoints that are not the log's, as reported
     int64_t foreign_at; // the first foreign record of cert.outcomes that was reported; -1: none
     // the broker's time of the first record that is not applied; 0: none was seen
     int64_t oldest_ms;
@@ -63,10 +66,11 @@ struct cs_partition {
     int64_t ahead_since_ms; // outcomes without events are published since then; 0: none are
     // the log seems shorter than the position since then; 0: it does not
     int64_t truncated_since_ms;
-    int64_t retry_at_ms; // STARTING: not before
-    int64_t backoff_ms;  // doubled by each failure, 0 after a commit
-    int64_t measured_ms; // when cs_partition_measure was last called
-    int64_t stored;      // offset last committed to Kafka, for lag tools
+    int64_t short_since_ms; // the same, shorter than a checkpoint
+    int64_t retry_at_ms;    // STARTING: not before
+    int64_t backoff_ms;     // doubled by each failure, 0 after a commit
+    int64_t measured_ms;    // when cs_partition_measure was last called
+    int64_t stored;         // offset last committed to Kafka, for lag tools
 };
 
 CS_MUST_USE bool cs_partition_new(const struct cs_worker_context *x, int32_t id, struct cs_partition **ret,
@@ -102,6 +106,8 @@ bool cs_partition_reached_end(const struct cs_worker_context *x, struct cs_parti
 // (batch_ms: the time of the oldest record in batches; 0: there is none).
 void cs_partition_saw(const struct cs_worker_context *x, struct cs_partition *p, int64_t time_ms);
 void cs_partition_applied(const struct cs_worker_context *x, struct cs_partition *p, int64_t batch_ms);
+// Publishes the partition's checkpoint if it is time, and sees how the last one fared.
+void cs_partition_checkpoint(const struct cs_worker_context *x, struct cs_partition *p);
 // Asks the brokers how long the log is, and how old the first unapplied record is. For a partition
 // without progress: its records are not fetched. Waits; false: no answer came.
 bool cs_partition_measure(const struct cs_worker_context *x, struct cs_partition *p);

@@ -32,17 +32,21 @@ static int64_t left_ms(const struct check *c) {
 
 static bool check_count(struct check *c, struct cs_err *err) {
     const struct cs_consumer_settings *s = c->s;
-    int32_t outcomes = 0;
-    if (!cs_kafka_topic_partitions(c->rk, s->kafka.brokers, s->events_topic, left_ms(c), &c->partitions,
-                                   err) ||
-        !cs_kafka_topic_partitions(c->rk, s->kafka.brokers, s->outcomes_topic, left_ms(c), &outcomes, err))
+    const char *const others[] = {s->outcomes_topic, s->checkpoints_topic};
+    if (!cs_kafka_topic_partitions(c->rk, s->kafka.brokers, s->events_topic, left_ms(c), &c->partitions, err))
         return false;
-    if (c->partitions == outcomes)
-        return true;
-    return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
-                      "topic %s has %d partitions and topic %s has %d: both must have the number that init "
-                      "made; never add any",
-                      s->events_topic, (int)c->partitions, s->outcomes_topic, (int)outcomes);
+    for (size_t i = 0; i < CS_ARRAY_LEN(others); i++) {
+        int32_t n = 0;
+        if (!cs_kafka_topic_partitions(c->rk, s->kafka.brokers, others[i], left_ms(c), &n, err))
+            return false;
+        if (n != c->partitions)
+            return cs_err_set(
+                err, CS_ERR_CONFIG, CS_CODE_NONE,
+                "topic %s has %d partitions and topic %s has %d: both must have the number that "
+                "init made; never add any",
+                s->events_topic, (int)c->partitions, others[i], (int)n);
+    }
+    return true;
 }
 
 static bool wrong(struct cs_err *err, const char *topic, const char *what, const char *mend) {
@@ -72,6 +76,14 @@ static bool check_description(const struct cs_kafka_topic_description *t, const 
     return true;
 }
 
+static bool check_compacted(const struct cs_kafka_topic_description *d, const char *topic,
+                            struct cs_err *err) {
+    bool limited = d->retention_ms >= 0 || d->retention_bytes >= 0;
+    return !strstr(d->cleanup_policy, "delete") || !limited ||
+           wrong(err, topic, "a limited retention, but an old checkpoint shows a past that was rewritten",
+                 "cleanup.policy=compact");
+}
+
 // Whether the topic's settings keep all records. Also true, with the reason, if that cannot be
 // seen.
 static bool check_settings(rd_kafka_t *rk, const struct cs_consumer_settings *s, const char *topic,
@@ -81,6 +93,8 @@ static bool check_settings(rd_kafka_t *rk, const struct cs_consumer_settings *s,
     if (*ret_seen)
         return true;
     *ret_seen = cs_kafka_topic_describe(rk, topic, DESCRIBE_TIMEOUT_MS, &d, why);
+    if (*ret_seen && topic == s->checkpoints_topic)
+        return check_compacted(&d, topic, err);
     return !*ret_seen || check_description(&d, topic, topic == s->events_topic, err);
 }
 
@@ -148,7 +162,7 @@ bool cs_preflight_topics(rd_kafka_t *rk, const struct cs_consumer_settings *s, i
     return true;
 }
 
-static bool check_topic(struct check *c, const char *topic, struct cs_err *err) {
+static bool look_at_settings(struct check *c, const char *topic, struct cs_err *err) {
     struct cs_err why;
     bool seen = false;
     if (!check_settings(c->rk, c->s, topic, &seen, &why, err))
@@ -156,6 +170,12 @@ static bool check_topic(struct check *c, const char *topic, struct cs_err *err) 
     if (!seen)
         cs_log_err(CS_LOG_WARN, "the topic's settings cannot be seen and are not checked", &why, "topic=%s",
                    topic);
+    return true;
+}
+
+static bool check_topic(struct check *c, const char *topic, struct cs_err *err) {
+    if (!look_at_settings(c, topic, err))
+        return false;
     if (check_begins(c->rk, topic, c->partitions, left_ms(c), err))
         return true;
     if (err->kind == CS_ERR_FATAL)
@@ -242,7 +262,8 @@ static bool check_kafka(struct check *c, struct cs_err *err) {
         !cs_kafka_new(RD_KAFKA_CONSUMER, conf, &c->rk, err))
         return false;
     bool ok = check_count(c, err) && check_topic(c, c->s->events_topic, err) &&
-              check_topic(c, c->s->outcomes_topic, err) && check_first_records(c, err);
+              check_topic(c, c->s->outcomes_topic, err) &&
+              look_at_settings(c, c->s->checkpoints_topic, err) && check_first_records(c, err);
     rd_kafka_destroy(c->rk);
     return ok;
 }

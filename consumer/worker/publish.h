@@ -10,7 +10,7 @@
 
 #include "certsync/model/prepare.h"
 
-enum cs_publish_topic { CS_PUBLISH_EVENTS, CS_PUBLISH_OUTCOMES };
+enum cs_publish_topic { CS_PUBLISH_EVENTS, CS_PUBLISH_OUTCOMES, CS_PUBLISH_CHECKPOINTS };
 
 struct cs_publish_message {
     enum cs_publish_topic topic;
@@ -30,6 +30,14 @@ struct cs_publisher_ops {
     // After all acknowledgements: the lowest and the highest offset of this batch's outcomes. False
     // if that is not known.
     bool (*places)(const struct cs_publisher *p, int64_t *ret_first, int64_t *ret_last);
+    // Sends a partition's checkpoint of so many outcomes, beside the batches. One at a time of each
+    // partition: false, RETRY, while one is not acknowledged.
+    bool (*checkpoint)(struct cs_publisher *p, const struct cs_publish_message *m, int64_t size,
+                       struct cs_err *err);
+    // How the partition's last checkpoint fared: *ret_size is the size of the last one that was
+    // acknowledged (0: none was). False if the last one failed, told once.
+    bool (*checkpointed)(struct cs_publisher *p, int32_t partition, bool *ret_waits, int64_t *ret_size,
+                         struct cs_err *err);
     // Gives the batch up. What is still under way does not count any more, but may yet be
     // published.
     void (*abandon)(struct cs_publisher *p);
@@ -51,6 +59,7 @@ struct cs_publish_kafka_options {
     const char *client_id;                 // copied
     const char *events_topic;              // borrowed
     const char *outcomes_topic;            // borrowed
+    const char *checkpoints_topic;         // borrowed; NULL: none are sent
     int wake_fd; // a byte is written to it when there are acknowledgements; -1: none
 };
 CS_MUST_USE bool cs_publish_kafka_new(const struct cs_publish_kafka_options *options,

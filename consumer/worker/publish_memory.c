@@ -10,6 +10,7 @@ struct memory_publisher {
     struct cs_published *list;
     size_t len, cap;
     size_t acknowledged;
+    int64_t checkpoint;
     bool held;
     bool fails;
     size_t fails_after;
@@ -72,6 +73,22 @@ static bool memory_pending(struct cs_publisher *base, size_t *ret, struct cs_err
     return true;
 }
 
+// A checkpoint is acknowledged at once. It is listed, too.
+static bool memory_checkpoint(struct cs_publisher *base, const struct cs_publish_message *m, int64_t size,
+                              struct cs_err *err) {
+    struct memory_publisher *p = (struct memory_publisher *)base;
+    p->checkpoint = size;
+    return memory_send(base, m, err);
+}
+
+static bool memory_checkpointed(struct cs_publisher *base, int32_t partition, bool *ret_waits,
+                                int64_t *ret_size, struct cs_err *err) {
+    (void)partition, (void)err;
+    *ret_waits = false;
+    *ret_size = ((struct memory_publisher *)base)->checkpoint;
+    return true;
+}
+
 static void memory_abandon(struct cs_publisher *base) {
     struct memory_publisher *p = (struct memory_publisher *)base;
     p->acknowledged = p->len;
@@ -90,7 +107,8 @@ static bool memory_places(const struct cs_publisher *base, int64_t *ret_first, i
     return false;
 }
 
-static const struct cs_publisher_ops memory_ops = {memory_send, memory_pending, memory_places, memory_abandon,
+static const struct cs_publisher_ops memory_ops = {memory_send,       memory_pending,      memory_places,
+                                                   memory_checkpoint, memory_checkpointed, memory_abandon,
                                                    memory_free};
 
 bool cs_publish_memory_new(struct cs_publisher **ret, struct cs_err *err) {

@@ -51,6 +51,9 @@ struct cs_topic_options {
 };
 CS_MUST_USE bool cs_topic_kafka_new(const struct cs_topic_options *options, struct cs_topic **ret,
                                     struct cs_err *err);
+// Another topic, by the same client; free it before t.
+CS_MUST_USE bool cs_topic_kafka_beside(struct cs_topic *t, const char *name, struct cs_topic **ret,
+                                       struct cs_err *err);
 // How many partitions it has; waits for brokers.
 CS_MUST_USE bool cs_topic_kafka_partitions(struct cs_topic *t, int64_t timeout_ms, int32_t *ret,
                                            struct cs_err *err);

@@ -11,6 +11,7 @@ struct kafka_topic {
     struct cs_topic base;
     struct cs_topic_options options;
     rd_kafka_t *rk;
+    bool borrowed; // rk
     rd_kafka_topic_t *rkt;
 };
 
@@ -136,20 +137,39 @@ static void kafka_free(struct cs_topic *base) {
     struct kafka_topic *t = (struct kafka_topic *)base;
     if (t->rkt)
         rd_kafka_topic_destroy(t->rkt);
-    if (t->rk)
+    if (t->rk && !t->borrowed)
         rd_kafka_destroy(t->rk);
     free(t);
 }
 
+static const struct cs_topic_ops kafka_ops = {kafka_bounds, kafka_open, kafka_next, kafka_close, kafka_free};
+
+bool cs_topic_kafka_beside(struct cs_topic *beside, const char *name, struct cs_topic **ret,
+                           struct cs_err *err) {
+    const struct kafka_topic *other = (const struct kafka_topic *)beside;
+    struct kafka_topic *t = calloc(1, sizeof *t);
+    if (!t)
+        return cs_err_oom(err);
+    CS_AUTO(cs_topic_free) struct cs_topic *base = &t->base;
+    *base = (struct cs_topic){&kafka_ops, name};
+    t->options = other->options;
+    t->rk = other->rk;
+    t->borrowed = true;
+    t->rkt = rd_kafka_topic_new(t->rk, name, NULL);
+    if (!t->rkt)
+        return cs_kafka_err(err, rd_kafka_last_error(), "topic %s", name);
+    *ret = CS_TAKE(base);
+    return true;
+}
+
 bool cs_topic_kafka_new(const struct cs_topic_options *options, struct cs_topic **ret, struct cs_err *err) {
-    static const struct cs_topic_ops ops = {kafka_bounds, kafka_open, kafka_next, kafka_close, kafka_free};
     struct kafka_topic *t = calloc(1, sizeof *t);
     rd_kafka_conf_t *conf = NULL;
     char text[256];
     if (!t)
         return cs_err_oom(err);
     CS_AUTO(cs_topic_free) struct cs_topic *base = &t->base;
-    *base = (struct cs_topic){&ops, options->name};
+    *base = (struct cs_topic){&kafka_ops, options->name};
     t->options = *options;
     if (!cs_kafka_conf_consumer(options->kafka, options->client_id, NULL, &conf, err))
         return false;

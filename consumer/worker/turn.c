@@ -403,6 +403,8 @@ void cs_turn(struct cs_turn *t, bool stopping) {
             some = launch(t) || some;
         some = fill_batches(t) || some;
     }
+    for (struct cs_partition *p = t->group.partitions; p; p = p->next)
+        cs_partition_checkpoint(&t->x, p);
     cs_group_store_offsets(&t->group, false);
     if (works)
         measure(t);

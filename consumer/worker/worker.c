@@ -35,10 +35,12 @@ struct cs_worker {
 struct clients {
     struct cs_publisher *publisher;
     struct cs_topic *outcomes;
+    struct cs_topic *checkpoints; // by the client of the outcomes
     rd_kafka_t *rk;
 };
 
 static void clients_clear(struct clients *c) {
+    cs_topic_free(c->checkpoints);
     cs_topic_free(c->outcomes);
     cs_publisher_free(c->publisher);
     if (c->rk)
@@ -50,18 +52,20 @@ static bool make_clients(struct cs_worker *w, struct clients *ret, struct cs_err
     const struct cs_consumer_settings *s = w->turn.x.c->settings;
     char client_id[64];
     snprintf(client_id, sizeof client_id, "certsync-consumer-%d-out", w->index);
-    struct cs_publish_kafka_options publish = {&s->kafka, client_id, s->events_topic, s->outcomes_topic,
-                                               w->wake[1]};
+    struct cs_publish_kafka_options publish = {
+        &s->kafka, client_id, s->events_topic, s->outcomes_topic, s->checkpoints_topic, w->wake[1]};
     struct cs_topic_options outcomes = {&s->kafka, client_id, s->outcomes_topic, w->wake[1], false};
     w->tls = atomic_load(w->turn.x.c->kafka_tls);
     return cs_publish_kafka_new(&publish, &ret->publisher, err) &&
            cs_topic_kafka_new(&outcomes, &ret->outcomes, err) &&
+           cs_topic_kafka_beside(ret->outcomes, s->checkpoints_topic, &ret->checkpoints, err) &&
            cs_group_client(&w->turn.group, &ret->rk, err);
 }
 
 static bool use_clients(struct cs_worker *w, struct clients *c, struct cs_err *err) {
     w->turn.x.publisher = CS_TAKE(c->publisher);
     w->turn.x.outcomes = CS_TAKE(c->outcomes);
+    w->turn.x.checkpoints = CS_TAKE(c->checkpoints);
     w->turn.x.rk = CS_TAKE(c->rk);
     w->turn.env = (struct cs_flight_env){
         .apply = {.rules = {.crypto = w->turn.x.crypto,
@@ -71,7 +75,8 @@ static bool use_clients(struct cs_worker *w, struct clients *c, struct cs_err *e
                   .service = w->turn.x.c->service,
                   .service_kid = w->turn.x.c->service_kid,
                   .keys = w->turn.x.keys,
-                  .batch_memory = cs_settings_batch_memory(w->turn.x.c->settings)},
+                  .batch_memory = cs_settings_batch_memory(w->turn.x.c->settings),
+                  .checkpoints_name = w->turn.x.c->settings->checkpoints_topic},
         .catalog = w->turn.x.catalog,
         .publisher = w->turn.x.publisher,
         .outcomes = w->turn.x.outcomes,
@@ -94,8 +99,10 @@ static void renew_clients(struct cs_worker *w) {
     cs_liveness_beat(&w->liveness, CS_TURN_START_BUSY_MS);
     cs_group_leave(&w->turn.group, false,
                    "the connections to Kafka are made anew with the changed certificates");
+    cs_topic_free(w->turn.x.checkpoints);
     cs_topic_free(w->turn.x.outcomes);
     cs_publisher_free(w->turn.x.publisher);
+    w->turn.x.checkpoints = NULL;
     w->turn.x.outcomes = NULL;
     w->turn.x.publisher = NULL;
     if (!use_clients(w, &made, &err))
@@ -123,7 +130,9 @@ static bool make_adapters(struct cs_worker *w, struct cs_err *err) {
     if (!cs_crypto_new(&w->turn.x.crypto, err))
         return false;
     cs_crypto_tune(w->turn.x.crypto, cs_clock_thread_ns);
-    return cs_key_cache_new(w->turn.x.crypto, w->turn.x.c->root_spki, &w->turn.x.keys, err) &&
+    return cs_checkpoint_signer(w->turn.x.crypto, w->turn.x.c->service,
+                                w->turn.x.c->log_id, &w->turn.x.signer, err) &&
+           cs_key_cache_new(w->turn.x.crypto, w->turn.x.c->root_spki, &w->turn.x.keys, err) &&
            cs_catalog_redis_new(&w->turn.x.c->redis, w->turn.x.c->settings->redis_namespace,
                                 w->turn.x.c->service, w->turn.x.c->log_id, &w->turn.x.catalog, err) &&
            make_clients(w, &made, err) && use_clients(w, &made, err);
@@ -134,8 +143,10 @@ static void end(struct cs_worker *w) {
     cs_board_settle(w->turn.x.c->board, w->index);
     cs_batches_clear(&w->turn.batches);
     cs_flight_clear(&w->turn.flight);
+    cs_topic_free(w->turn.x.checkpoints);
     cs_topic_free(w->turn.x.outcomes);
     cs_publisher_free(w->turn.x.publisher);
+    cs_note_signer_free(w->turn.x.signer);
     cs_catalog_free(w->turn.x.catalog);
     cs_key_cache_free(w->turn.x.keys);
     cs_crypto_free(w->turn.x.crypto);

@@ -53,6 +53,7 @@ service_key = {keys}/service.key
 [kafka]
 brokers = {kafka.bootstrap}
 outcomes_topic = {outcomes}
+checkpoints_topic = {outcomes}.checkpoints
 [redis]
 url = unix://{redis.socket}
 [consumer]

@@ -15,13 +15,16 @@
 #include "certsync/model/outcome.h"
 #include "certsync/runtime/clock.h"
 #include "mock_kafka.h"
+#include "worker/checkpoints.h"
 #include "worker/cursor.h"
+#include "worker/flight.h"
 #include "worker/publish.h"
 
-#define EVENTS     "cert.events"
-#define OUTCOMES   "cert.outcomes"
-#define PARTITIONS 8
-#define WAIT_MS    60000
+#define EVENTS      "cert.events"
+#define OUTCOMES    "cert.outcomes"
+#define CHECKPOINTS "cert.checkpoints"
+#define PARTITIONS  8
+#define WAIT_MS     60000
 
 static struct mock_kafka mock;
 static int next_partition; // each case has its own
@@ -44,7 +47,7 @@ static int setup_memory(void **state) {
 static struct cs_publisher *open_kafka(void) {
     struct cs_err err;
     struct cs_publisher *p = NULL;
-    struct cs_publish_kafka_options o = {&mock.settings, "test", EVENTS, OUTCOMES, -1};
+    struct cs_publish_kafka_options o = {&mock.settings, "test", EVENTS, OUTCOMES, CHECKPOINTS, -1};
     must(cs_publish_kafka_new(&o, &p, &err), &err);
     return p;
 }
@@ -406,6 +409,118 @@ static void test_outcome_number(void **state) {
     assert_int_equal(cs_outcome_number(text("")), -1);
 }
 
+// --- checkpoints
+
+struct heads {
+    struct cs_crypto *crypto;
+    struct cs_note_signer *signer;
+    struct cs_note_signer *stranger;
+    struct cs_publisher *p;
+    struct cs_topic *outcomes, *checkpoints;
+};
+
+static void heads_begin(struct heads *h) {
+    struct cs_err err;
+    CS_AUTO(cs_privkey_free) struct cs_privkey *service = NULL;
+    CS_AUTO(cs_privkey_free) struct cs_privkey *other = NULL;
+    must(cs_crypto_new(&h->crypto, &err), &err);
+    must(cs_privkey_generate(CS_KEY_P256, 0, &service, &err), &err);
+    must(cs_privkey_generate(CS_KEY_P256, 0, &other, &err), &err);
+    must(cs_checkpoint_signer(h->crypto, service, "prod", &h->signer, &err), &err);
+    must(cs_checkpoint_signer(h->crypto, other, "prod", &h->stranger, &err), &err);
+    h->p = open_kafka();
+    h->outcomes = open_cursor();
+    must(cs_topic_kafka_beside(h->outcomes, CHECKPOINTS, &h->checkpoints, &err), &err);
+}
+
+static void heads_end(struct heads *h) {
+    cs_topic_free(h->checkpoints);
+    cs_topic_free(h->outcomes);
+    cs_publisher_free(h->p);
+    cs_note_signer_free(h->signer);
+    cs_note_signer_free(h->stranger);
+    cs_crypto_free(h->crypto);
+}
+
+// Publishes a checkpoint of that many outcomes, whose root is all `fill`, and waits for its acknowledgement.
+static void publish_head(struct heads *h, const struct cs_note_signer *signer, const char *log_id,
+                         int32_t partition, int64_t size, int fill) {
+    struct cs_checkpoint at = {.size = size};
+    struct cs_err err;
+    bool waits = true;
+    int64_t done = 0;
+    int64_t end = now_ms() + WAIT_MS;
+    cs_checkpoint_origin(log_id, partition, at.origin);
+    memset(at.root.sha256, fill, 32);
+    must(cs_checkpoints_send(h->p, h->crypto, signer, partition, &at, &err), &err);
+    assert_false(cs_checkpoints_send(h->p, h->crypto, signer, partition, &at, &err)); // one at a time
+    assert_int_equal(err.kind, CS_ERR_RETRY);
+    while (waits) {
+        must(h->p->ops->checkpointed(h->p, partition, &waits, &done, &err), &err);
+        assert_true(now_ms() < end);
+        poll(NULL, 0, 1);
+    }
+    assert_int_equal(done, size);
+}
+
+static struct cs_checkpoint newest_of(struct heads *h, int32_t partition, int64_t *ret_others) {
+    struct cs_checkpoint at;
+    struct cs_err err;
+    must(cs_checkpoints_newest(h->checkpoints, h->crypto, cs_note_signer_key(h->signer), "prod", partition,
+                               WAIT_MS, &at, ret_others, &err),
+         &err);
+    return at;
+}
+
+static void test_checkpoints(void **state) {
+    (void)state;
+    struct heads h;
+    int32_t mine = next_partition++;
+    int64_t others = 0;
+    heads_begin(&h);
+    assert_int_equal(newest_of(&h, mine, &others).size, 0);
+    // A batch that is under way does not mind them, nor they it.
+    put(h.p, CS_PUBLISH_OUTCOMES, mine, "{}");
+    publish_head(&h, h.signer, "prod", mine, 7, 1);
+    wait_all(h.p);
+    publish_head(&h, h.signer, "prod", mine, 9, 2);
+    assert_int_equal(newest_of(&h, mine, &others).size, 9);
+    assert_int_equal(others, 0);
+    // An old owner's comes later; another key's, another log's and another partition's are none of ours.
+    publish_head(&h, h.signer, "prod", mine, 8, 3);
+    publish_head(&h, h.stranger, "prod", mine, 99, 4);
+    publish_head(&h, h.signer, "test", mine, 99, 4);
+    struct cs_checkpoint at = newest_of(&h, mine, &others);
+    assert_int_equal(at.size, 9);
+    assert_int_equal(at.root.sha256[0], 2);
+    assert_int_equal(others, 2);
+    heads_end(&h);
+}
+
+// What is published must be what a checkpoint says, as soon as the catalog gets there.
+static void test_checkpoint_holds(void **state) {
+    (void)state;
+    struct cs_crypto *crypto = NULL;
+    struct cs_checkpoint at = {.origin = "prod/partitions/0"};
+    struct cs_stand s = {.published = 5};
+    struct cs_hash leaf = {{1}};
+    struct cs_err err;
+    must(cs_crypto_new(&crypto, &err), &err);
+    for (; s.position.outcomes < 3; s.position.outcomes++)
+        cs_merkle_append(crypto, &s.position.edge, s.position.outcomes, &leaf);
+    cs_merkle_root(crypto, &s.position.edge, 3, &at.root);
+    must(cs_stand_hold(&s, crypto, &at, CHECKPOINTS, &err), &err); // none
+    at.size = 3;
+    must(cs_stand_hold(&s, crypto, &at, CHECKPOINTS, &err), &err);
+    at.root.sha256[0] ^= 1;
+    assert_false(cs_stand_hold(&s, crypto, &at, CHECKPOINTS, &err));
+    assert_int_equal(err.kind, CS_ERR_FATAL);
+    assert_non_null(strstr(err.msg, "a fork: topic cert.checkpoints"));
+    at.size = 5; // it is looked at when the catalog gets there
+    must(cs_stand_hold(&s, crypto, &at, CHECKPOINTS, &err), &err);
+    cs_crypto_free(crypto);
+}
+
 #define BOTH(fn)                                                                                             \
     {"memory: " #fn, fn, setup_memory, teardown, NULL}, {                                                    \
         "kafka: " #fn, fn, setup_kafka, teardown, NULL                                                       \
@@ -423,8 +538,10 @@ int main(void) {
         cmocka_unit_test(test_cursor_foreign_records),
         cmocka_unit_test(test_cursor_another_history),
         cmocka_unit_test(test_outcome_number),
+        cmocka_unit_test(test_checkpoints),
+        cmocka_unit_test(test_checkpoint_holds),
     };
-    mock_kafka_start(&mock, (const char *[]){EVENTS, OUTCOMES, NULL}, PARTITIONS);
+    mock_kafka_start(&mock, (const char *[]){EVENTS, OUTCOMES, CHECKPOINTS, NULL}, PARTITIONS);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     mock_kafka_stop(&mock);
     return failed;

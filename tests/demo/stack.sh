@@ -60,7 +60,8 @@ start_broker() {
         BROKERS=$(cat "$STACK/brokers")
     else
         spawn broker "$BUILD/tests/broker/certsync-demo-broker" \
-            --topic "cert.events:$PARTITIONS" --topic "cert.outcomes:$PARTITIONS"
+            --topic "cert.events:$PARTITIONS" --topic "cert.outcomes:$PARTITIONS" \
+            --topic "cert.checkpoints:$PARTITIONS"
         wait_for 10 broker grep -q '^READY .' "$STACK/broker.log"
         BROKERS=$(sed -n 's/^READY //p' "$STACK/broker.log")
     fi

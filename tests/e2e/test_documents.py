@@ -129,10 +129,11 @@ def test_setting_up_a_deployment(kafka, redis, tmp_path):
             text = text.replace(theirs, mine.format(kafka=kafka.bootstrap, redis=redis.socket, etc=tmp_path / "etc"))
         return text
 
-    topics = "[kafka]\nevents_topic = documents.events\noutcomes_topic = documents.outcomes\n"  # beside those of other tests
+    topics = "[kafka]\nevents_topic = documents.events\noutcomes_topic = documents.outcomes\n"
+    heads = "checkpoints_topic = documents.checkpoints\n"  # beside those of other tests
     settings = {b.chapter: b.text for b in documents.blocks("ini", "docs/operate/install.md")}
     conf = re.sub(r"(?m)^tls_.*\n", "", ours(settings["A deployment from nothing"])).replace("0.0.0.0:8443", f"127.0.0.1:{port}")
-    (tmp_path / "etc/consumer.conf").write_text(conf.replace("[kafka]\n", topics))
+    (tmp_path / "etc/consumer.conf").write_text(conf.replace("[kafka]\n", topics + heads))
     host = re.sub(r"(?m)^url = .*$", f"url = http://127.0.0.1:{port}", ours(settings["A host"]))
     host = re.sub(r"(?ms)^\[watch .*", "", host).replace("[kafka]\n", topics)
     (tmp_path / "etc/certsync.conf").write_text(f"{host}spool = {tmp_path}/spool\nkey = {tmp_path}/etc/agent.key\n")

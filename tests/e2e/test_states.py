@@ -217,6 +217,20 @@ def test_a_right_that_is_lost_for_a_while(well, resource, name, operation, text)
     assert well.outcome_at(place, timeout_s=90)["status"] == "applied"
 
 
+def test_checkpoints_that_cannot_be_published(well):
+    """Verdicts do not wait for them. What is not covered is told, and is covered as soon as it can be."""
+    def uncovered():
+        return sum(metric(well, "certsync_partition_outcomes_without_checkpoint").values())
+    wait_until(lambda: uncovered() == 0, PATIENCE_S, "checkpoints of all outcomes")
+    well.kafka.acl("TOPIC", "cert.checkpoints", "consumer", "WRITE", "DENY")
+    place = well.send(upload(well.someone, "uncovered"))
+    assert well.outcome_at(place, timeout_s=90)["status"] == "applied"
+    wait_until(lambda: "a checkpoint could not be published" in well.consumers[-1].output(), PATIENCE_S, "a line in the log")
+    assert uncovered() > 0 and board(well)[0]
+    well.kafka.acl("TOPIC", "cert.checkpoints", "consumer", "WRITE", "DENY", remove=True)
+    wait_until(lambda: uncovered() == 0, PATIENCE_S, "checkpoints of all outcomes again")
+
+
 def test_a_right_in_redis_that_is_lost_for_a_while(well):
     client = well.redis.client()
     client.execute_command("ACL", "SETUSER", "consumer", "-zadd")

@@ -86,7 +86,8 @@ static void start(struct sim_worker *w, int32_t p) {
     if (!cs_stand_load(stand, w->catalog, FX_LOG, PARTITIONS, &err) ||
         !cs_cursor_tail(w->env.outcomes, w->env.apply.rules.crypto, p, &stand->position,
                         w->s->impatient ? -1 : 60000, &tail, &err) ||
-        !cs_stand_follow(stand, &tail, "cert.outcomes", &err)) {
+        !cs_stand_follow(stand, &tail, "cert.outcomes", &err) ||
+        !cs_stand_hold(stand, w->env.apply.rules.crypto, &w->s->checkpoints[p], "cert.checkpoints", &err)) {
         check_why(w->s, "a start", &err);
         failed(w, p, &err);
         return;
@@ -151,6 +152,18 @@ static void check_division(struct sim_worker *w) {
                   f->apply.decided, f->len, memory);
 }
 
+// What is committed is published as a checkpoint now and then: every start and every replay is held
+// against it, and nothing but damage may differ.
+static void checkpoint(struct sim_worker *w, int32_t p) {
+    const struct cs_position *at = &w->stand[p].position;
+    struct cs_checkpoint *newest = &w->s->checkpoints[p];
+    if (at->outcomes <= newest->size || chance(w->s, 500))
+        return;
+    newest->size = at->outcomes;
+    cs_merkle_root(w->env.apply.rules.crypto, &at->edge, at->outcomes, &newest->root);
+    w->stand[p].checkpoint.newest = *newest;
+}
+
 static void landed(struct sim_worker *w, int32_t p) {
     struct cs_err err = w->flight.cut_err;
     bool cut = w->flight.cut;
@@ -160,6 +173,7 @@ static void landed(struct sim_worker *w, int32_t p) {
          (long long)w->stand[p].position.next_offset);
     judge_committed(w->s, p, &w->stand[p].position);
     check_division(w);
+    checkpoint(w, p);
     if (w->publisher.misplaced)
         violation(w->s, "worker %d commits on outcomes that stand elsewhere", w->index);
     if ((w->stand[p].stream != NULL) != (w->stand[p].position.outcomes < w->stand[p].published))

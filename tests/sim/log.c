@@ -237,7 +237,12 @@ static void sim_free(struct cs_publisher *base) {
 }
 
 void publisher_init(struct sim_publisher *p, struct sim *s) {
-    static const struct cs_publisher_ops ops = {sim_send, sim_pending, sim_places, sim_abandon, sim_free};
+    static const struct cs_publisher_ops ops = {// checkpoints: see flyer.c
+                                                .send = sim_send,
+                                                .pending = sim_pending,
+                                                .places = sim_places,
+                                                .abandon = sim_abandon,
+                                                .free = sim_free};
     *p = (struct sim_publisher){.base = {&ops}, .s = s, .first = INT64_MAX, .last = -1};
 }
 

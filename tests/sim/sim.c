@@ -318,6 +318,7 @@ static void begin(struct sim *s) {
     s->rival = false;
     s->may_wait = true;
     memset(s->low, 0, sizeof s->low);
+    memset(s->checkpoints, 0, sizeof s->checkpoints);
     s->violation[0] = '\0';
     s->arena_len = s->arena_floor;
     s->faults = faults[draw(s, CS_ARRAY_LEN(faults))];

@@ -207,7 +207,8 @@ struct sim {
     struct cs_memory_store *store;
     struct cs_catalog *admin; // without faults
     struct sim_log logs[2][PARTITIONS];
-    int64_t low[PARTITIONS]; // where outcomes begin
+    int64_t low[PARTITIONS];                      // where outcomes begin
+    struct cs_checkpoint checkpoints[PARTITIONS]; // the newest published
     struct sim_worker workers[WORKERS];
     int workers_len;
     struct sim_rebuilder rebuilders[REBUILDERS];

@@ -22,7 +22,7 @@ from support.proc import PATIENCE_S, REPO, Process, free_port, wait_until
 from support.redis import Redis
 
 DEPLOYMENT = "test-deployment"
-EVENTS, OUTCOMES = "cert.events", "cert.outcomes"  # topics of the default settings
+EVENTS, OUTCOMES, CHECKPOINTS = "cert.events", "cert.outcomes", "cert.checkpoints"  # topics of the default settings
 ALL_RIGHTS = ["upload", "delete", "share", "csr", "read"]
 
 
@@ -53,11 +53,12 @@ class Stack:
         self.kafka, self.own_kafka = kafka or Kafka(self.directory / "kafka"), kafka is None
         self.redis = redis or Redis(self.directory / "redis", **(redis_config or {}))
         # A deployment of its own on a Kafka that is shared: other topics, another group.
-        self.events_topic, self.outcomes_topic = prefix + EVENTS, prefix + OUTCOMES
+        self.events_topic, self.outcomes_topic, self.checkpoints_topic = prefix + EVENTS, prefix + OUTCOMES, prefix + CHECKPOINTS
         self.settings = consumer_settings or {}
         if prefix:
             self.settings.setdefault("kafka", {}).update(
-                {"events_topic": self.events_topic, "outcomes_topic": self.outcomes_topic, "group": prefix + "certsync"})
+                {"events_topic": self.events_topic, "outcomes_topic": self.outcomes_topic,
+                 "checkpoints_topic": self.checkpoints_topic, "group": prefix + "certsync"})
         self.consumers: list[Process] = []
         self.keys = self.directory / "keys"
         self.accounts = 0
