@@ -15,6 +15,7 @@
 #include "certsync/runtime/kafka.h"
 #include "commands/operator.h"
 #include "log/import.h"
+#include "log/init.h"
 
 #define TIMEOUT_MS    60000
 #define RECORD_ROOM   65536 // beside the bytes of the largest record
@@ -385,12 +386,22 @@ static bool open_producer(struct import_run *run, struct cs_err *err) {
     return cs_kafka_new(RD_KAFKA_PRODUCER, conf, &run->rk, err);
 }
 
+// They are not carried: the consumer signs the imported outcomes as they are.
+static bool make_checkpoints_topic(struct import_run *run, struct cs_err *err) {
+    const char *topic = run->s->checkpoints_topic;
+    bool existed = false;
+    return cs_init_topic(run->rk, topic, run->x.partitions, (int32_t)run->o->replication, true, TIMEOUT_MS,
+                         &existed, err) &&
+           wait_for_topic(run, topic, existed, err);
+}
+
 static bool do_import(struct import_run *run, struct cs_err *err) {
     if (!cs_consumer_settings_load(run->cli, &run->s, err) || !open_export(run, err) ||
         !open_producer(run, err))
         return false;
     // Outcomes first: an event may be judged only where its outcome is not there.
-    return import_topic(run, CS_EXPORT_OUTCOMES, err) && import_topic(run, CS_EXPORT_EVENTS, err);
+    return import_topic(run, CS_EXPORT_OUTCOMES, err) && import_topic(run, CS_EXPORT_EVENTS, err) &&
+           make_checkpoints_topic(run, err);
 }
 
 static void tell(const struct import_run *run) {

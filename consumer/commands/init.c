@@ -180,26 +180,12 @@ static bool look_for_topic(rd_kafka_t *rk, const char *name, bool *ret_there, st
     return true;
 }
 
-// Of checkpoints one of each size class stays: segments are closed each hour, since only closed ones
-// are compacted.
 static bool make_topic(struct init *in, rd_kafka_t *rk, const char *name, bool compacted,
                        struct cs_err *err) {
-    const struct cs_kafka_topic_config configs[] = {
-        {"retention.ms", "-1"},
-        {"retention.bytes", "-1"},
-        {"cleanup.policy", compacted ? "compact" : "delete"},
-        {"message.timestamp.type", "LogAppendTime"},
-        {"unclean.leader.election.enable", "false"},
-        {"min.insync.replicas", in->o->replication >= 3 ? "2" : "1"},
-        {"segment.ms", "3600000"},
-        {"min.cleanable.dirty.ratio", "0.1"},
-    };
-    size_t of_all = CS_ARRAY_LEN(configs) - 2;
-    struct cs_kafka_topic topic = {name, (int32_t)in->o->partitions, (int32_t)in->o->replication, configs,
-                                   compacted ? CS_ARRAY_LEN(configs) : of_all};
     bool there = false;
     if (!look_for_topic(rk, name, &there, err) ||
-        (!there && !cs_kafka_topic_create(rk, &topic, TOPIC_TIMEOUT_MS, &there, err)))
+        (!there && !cs_init_topic(rk, name, (int32_t)in->o->partitions, (int32_t)in->o->replication,
+                                  compacted, TOPIC_TIMEOUT_MS, &there, err)))
         return false;
     int32_t partitions = 0;
     int64_t deadline_ms = cs_clock_mono_ms(cs_clock_real()) + TOPIC_TIMEOUT_MS;

@@ -135,3 +135,23 @@ void cs_init_log_clear(struct cs_init_log *log) {
     cs_crypto_free(log->crypto);
     *log = (struct cs_init_log){0};
 }
+
+// Of checkpoints one of each size class stays. Segments are closed each hour, since only closed ones
+// are compacted.
+bool cs_init_topic(rd_kafka_t *rk, const char *name, int32_t partitions, int32_t replication, bool compacted,
+                   int64_t timeout_ms, bool *ret_existed, struct cs_err *err) {
+    const struct cs_kafka_topic_config configs[] = {
+        {"retention.ms", "-1"},
+        {"retention.bytes", "-1"},
+        {"cleanup.policy", compacted ? "compact" : "delete"},
+        {"message.timestamp.type", "LogAppendTime"},
+        {"unclean.leader.election.enable", "false"},
+        {"min.insync.replicas", replication >= 3 ? "2" : "1"},
+        {"segment.ms", "3600000"}, // this and the next: of the compacted one
+        {"min.cleanable.dirty.ratio", "0.1"},
+    };
+    size_t of_all = CS_ARRAY_LEN(configs) - 2;
+    struct cs_kafka_topic topic = {name, partitions, replication, configs,
+                                   compacted ? CS_ARRAY_LEN(configs) : of_all};
+    return cs_kafka_topic_create(rk, &topic, timeout_ms, ret_existed, err);
+}

@@ -284,7 +284,7 @@ def test_an_interrupted_import_goes_on(carried, second):
 
 def test_a_senders_time_needs_its_outcome(carried, second):
     """A record that no published outcome proves, in a topic where senders choose the time, is never judged."""
-    names = {"events_topic": "times.events", "outcomes_topic": "times.outcomes", "group": "times"}
+    names = {"events_topic": "times.events", "outcomes_topic": "times.outcomes", "checkpoints_topic": "times.checkpoints", "group": "times"}
     config = carried.stack.write_config("times", carried.stack.port, kafka={"brokers": second.bootstrap, **names}, redis={"namespace": "times"})
     run(config, "import", carried.dir, "--replication", "1")
     from confluent_kafka.admin import ConfigResource
