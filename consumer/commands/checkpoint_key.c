@@ -3,15 +3,15 @@
 // checkpoint-key: prints the key that whoever keeps an eye on the log verifies its checkpoints and
 // proofs with.
 #include "certsync/model/checkpoint.h"
-#include "commands/commands.h"
+#include "commands/operator.h"
 #include "worker/keyfile.h"
 
+struct key_options {
+    struct cs_operator_options log;
+};
+
 static const struct cs_opt opts[] = {
-    {.name = "deployment",
-     .kind = CS_OPT_SETTING,
-     .setting = "deployment.id",
-     .value_name = "ID",
-     .text = "Name of the deployment (deployment.id)."},
+    CS_OPERATOR_OPTS(struct key_options, log),
     {.name = "service-key",
      .kind = CS_OPT_SETTING,
      .setting = "deployment.service_key",
@@ -19,27 +19,34 @@ static const struct cs_opt opts[] = {
      .text = "File with the service private key (deployment.service_key)."},
 };
 
-static bool print_key(const struct cs_cli *cli, const struct cs_consumer_settings *s, struct cs_err *err) {
-    CS_AUTO(cs_crypto_free) struct cs_crypto *crypto = NULL;
+static bool get_key(const struct cs_operator *op, struct cs_note_key *ret, struct cs_err *err) {
     CS_AUTO(cs_privkey_free) struct cs_privkey *service = NULL;
     CS_AUTO(cs_note_signer_free) struct cs_note_signer *signer = NULL;
-    char text[CS_NOTE_KEY_TEXT_SIZE];
-    if (!cs_crypto_new(&crypto, err) || !cs_keyfile_private(crypto, s->service_key, &service, err) ||
-        !cs_checkpoint_signer(crypto, service, cs_settings_log_id(s), &signer, err))
+    if (!op->log_id[0])
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "%s has no genesis record, which gives the log its id: run certsync-consumer init",
+                          op->events->name);
+    if (!cs_keyfile_private(op->crypto, op->settings->service_key, &service, err) ||
+        !cs_checkpoint_signer(op->crypto, service, op->log_id, &signer, err))
         return false;
-    cs_note_key_text(cs_note_signer_key(signer), text);
-    fprintf(cli->out, "%s\n", text);
+    *ret = *cs_note_signer_key(signer);
     return true;
 }
 
 static int run_checkpoint_key(const struct cs_cli *cli) {
-    struct cs_consumer_settings *s = NULL;
+    CS_AUTO(cs_operator_close) struct cs_operator op = {0};
+    const struct key_options *o = cli->values;
+    struct cs_note_key key;
+    char text[CS_NOTE_KEY_TEXT_SIZE];
     struct cs_err err;
-    if (!cs_consumer_settings_load(cli, &s, &err))
+    if (!cs_operator_open(cli, &o->log, 0, &op, &err) || !get_key(&op, &key, &err))
         return cs_consumer_failure(cli, &err);
-    bool ok = print_key(cli, s, &err);
-    cs_settings_free(&cs_consumer_settings_table, s);
-    return ok ? CS_EXIT_OK : cs_consumer_failure(cli, &err);
+    cs_note_key_text(&key, text);
+    if (o->log.json)
+        fprintf(cli->out, "{\"checkpoint_key\":\"%s\"}\n", text); // a log's id needs no escapes
+    else
+        fprintf(cli->out, "%s\n", text);
+    return CS_EXIT_OK;
 }
 
 const struct cs_command cs_cmd_checkpoint_key = {
@@ -47,11 +54,13 @@ const struct cs_command cs_cmd_checkpoint_key = {
     .summary = "Print the key that verifies checkpoints and proofs",
     .description =
         "Prints the public key of this log's checkpoints as NAME+ID+KEY, the form that programs for "
-        "transparency logs read (c2sp.org/signed-note). It is derived from the service key: another "
-        "service key makes another one. It is no secret. Hand it to auditors once, in another way than "
+        "transparency logs read (c2sp.org/signed-note). It is derived from the service key and the log's id, "
+        "which stands in the log's first record: another service key makes another one. It is no secret. "
+        "Hand it to auditors once, in another way than "
         "through the log.",
     .examples = "certsync-consumer checkpoint-key --config consumer.conf\n",
     .opts = opts,
     .opt_count = CS_ARRAY_LEN(opts),
+    .values_size = sizeof(struct key_options),
     .run = run_checkpoint_key,
 };

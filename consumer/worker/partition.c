@@ -136,9 +136,8 @@ static bool check_checkpoints(const struct cs_worker_context *x, struct cs_parti
     const char *topic = x->c->settings->checkpoints_topic;
     struct cs_checkpoint newest;
     int64_t others = 0;
-    if (!cs_checkpoints_newest(x->checkpoints, x->crypto, cs_note_signer_key(x->signer),
-                               x->c->log_id, p->stand.id, BROKER_TIMEOUT_MS, &newest,
-                               &others, err) ||
+    if (!cs_checkpoints_newest(x->checkpoints, x->crypto, cs_note_signer_key(x->signer), x->c->log_id,
+                               p->stand.id, BROKER_TIMEOUT_MS, &newest, &others, err) ||
         !cs_stand_hold(&p->stand, x->crypto, &newest, topic, err) || !check_reach(x, p, &newest, err))
         return false;
     if (others > 0 && others != p->others)

@@ -130,8 +130,8 @@ static bool make_adapters(struct cs_worker *w, struct cs_err *err) {
     if (!cs_crypto_new(&w->turn.x.crypto, err))
         return false;
     cs_crypto_tune(w->turn.x.crypto, cs_clock_thread_ns);
-    return cs_checkpoint_signer(w->turn.x.crypto, w->turn.x.c->service,
-                                w->turn.x.c->log_id, &w->turn.x.signer, err) &&
+    return cs_checkpoint_signer(w->turn.x.crypto, w->turn.x.c->service, w->turn.x.c->log_id,
+                                &w->turn.x.signer, err) &&
            cs_key_cache_new(w->turn.x.crypto, w->turn.x.c->root_spki, &w->turn.x.keys, err) &&
            cs_catalog_redis_new(&w->turn.x.c->redis, w->turn.x.c->settings->redis_namespace,
                                 w->turn.x.c->service, w->turn.x.c->log_id, &w->turn.x.catalog, err) &&

@@ -3,7 +3,7 @@
 // Checkpoints (https://c2sp.org/tlog-checkpoint): the head of a partition's outcomes as a signed
 // note (note.h):
 //
-//   <log id>/partitions/<p>        the origin: "source" of its outcomes without "//"
+//   <log id>/partitions/<p>        the origin
 //   1234                           how many outcomes
 //   <base64>                       root of the Merkle tree (merkle.h) over their values
 //
