@@ -284,7 +284,7 @@ static bool redis_load_end(struct cs_catalog *base, struct cs_position *ret, boo
     return true;
 }
 
-static void redis_cancel(struct cs_catalog *base) {
+void cs_redis_catalog_cancel(struct cs_catalog *base) {
     struct redis_catalog *c = (struct redis_catalog *)base;
     redisReply *const *replies = NULL;
     size_t n = 0;
@@ -302,129 +302,10 @@ static void redis_cancel(struct cs_catalog *base) {
     c->state = NULL;
 }
 
-// The end of a commit: tells those who wait for the live catalog, or extends the lease of a rebuilt
-// one.
-static void put_ending(struct redis_catalog *c, const struct cs_position *to) {
-    bool live = c->stand == CS_ON_LIVE;
-    cs_redis_command(c->link, live ? 3 : 5);
-    cs_redis_arg_text(c->link, live ? "PUBLISH" : "SET");
-    cs_redis_put_slot_key(c, live ? CS_MOVED_CHANNEL : CS_CLAIM_KEY);
-    if (live) {
-        cs_redis_arg_int(c->link, to->outcomes);
-        return;
-    }
-    cs_redis_arg_text(c->link, c->token);
-    cs_redis_arg_text(c->link, "PX");
-    cs_redis_arg_int(c->link, c->lease_ms);
-}
-
-static bool send_commit(struct redis_catalog *c, struct cs_err *err) {
-    if (!cs_redis_go_on(c, err))
-        return false;
-    const struct cs_redis_place to = cs_redis_place_of(c);
-    cs_redis_command(c->link, 1);
-    cs_redis_arg_text(c->link, "MULTI");
-    if (!cs_redis_writer_put(c->writer, &to, cs_buf_bytes(&c->position), !c->begun, err))
-        return false;
-    put_ending(c, &c->to);
-    cs_redis_command(c->link, 1);
-    cs_redis_arg_text(c->link, "EXEC");
-    c->under_way = CS_COMMITTING;
-    return cs_redis_send(c->link, err);
-}
-
-static bool redis_commit_begin(struct cs_catalog *base, int32_t partition, const struct cs_state *state,
-                               const struct cs_position *from, const struct cs_position *to,
-                               struct cs_err *err) {
-    struct redis_catalog *c = (struct redis_catalog *)base;
-    size_t questions = 0;
-    c->failed = false;
-    if (!c->watching)
-        return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "nothing was loaded before the commit");
-    if (!cs_redis_go_on(c, err))
-        return false;
-    c->refused = c->partition != partition || c->stand == CS_ON_NEXT || !cs_position_equal(from, &c->loaded);
-    if (c->refused)
-        return true;
-    c->to = *to;
-    cs_buf_reset(&c->position);
-    cs_position_encode(&c->position, to);
-    if (!cs_buf_ok(&c->position, err) || !cs_redis_writer_take(c->writer, partition, state, err))
-        return false;
-    const struct cs_redis_place at = cs_redis_place_of(c);
-    cs_redis_writer_ask(c->writer, &at, &questions);
-    if (questions == 0)
-        return send_commit(c, err);
-    c->under_way = CS_ASKING;
-    return cs_redis_send(c->link, err);
-}
-
-// What the indexes hold has been answered, or is waited for. Then the commit itself is sent.
-static bool go_on_committing(struct redis_catalog *c, struct cs_err *err) {
-    redisReply *const *replies = NULL;
-    size_t n = 0;
-    c->under_way = CS_NOTHING;
-    if (!cs_redis_route_finish(c->route, &replies, &n, err))
-        return false;
-    for (size_t i = 0; i < n; i++)
-        if (replies[i]->type == REDIS_REPLY_ERROR)
-            return cs_redis_refused(c, replies[i], "look at the indexes", err);
-    return cs_redis_writer_told(c->writer, c->partition, replies, err) && send_commit(c, err);
-}
-
-// EXEC ran, but one of its commands failed and the others took effect. The partition's keys do not
-// fit its position.
-static bool damaged(const struct redis_catalog *c, const redisReply *r, struct cs_err *err) {
-    return cs_err_set(err, CS_ERR_DAMAGED, CS_CODE_NONE,
-                      "the catalog in Redis is damaged: a commit of partition %d was taken only in part "
-                      "(%.200s). Something else writes under \"%s\"",
-                      (int)c->partition, r->str ? r->str : "", c->prefix);
-}
-
-static bool redis_commit_end(struct cs_catalog *base, bool *ret_moved, struct cs_err *err) {
-    struct redis_catalog *c = (struct redis_catalog *)base;
-    redisReply *const *replies = NULL;
-    size_t n = 0;
-    if (c->refused) {
-        redis_cancel(base);
-        *ret_moved = true;
-        return true;
-    }
-    if (c->failed) {
-        *err = c->failure;
-        return false;
-    }
-    if (c->under_way == CS_ASKING && !go_on_committing(c, err))
-        return false;
-    c->under_way = CS_NOTHING;
-    c->watching = false;
-    if (!cs_redis_route_finish(c->route, &replies, &n, err))
-        return false;
-    // If a command cannot be queued, EXEC refuses all. Then nothing has changed.
-    for (size_t i = 0; i + 1 < n; i++)
-        if (replies[i]->type == REDIS_REPLY_ERROR)
-            return cs_redis_refused(c, replies[i], "queue a commit", err);
-    const redisReply *exec = replies[n - 1];
-    if (exec->type == REDIS_REPLY_ERROR)
-        return cs_redis_refused(c, exec, "commit", err);
-    if (exec->type == REDIS_REPLY_NIL) {
-        *ret_moved = true;
-        return true;
-    }
-    for (size_t i = 0; i < exec->elements; i++)
-        if (exec->element[i]->type == REDIS_REPLY_ERROR)
-            return damaged(c, exec->element[i], err);
-    if (exec->elements != n - 2)
-        return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "Redis answered %zu of %zu commands of a commit",
-                          exec->elements, n - 2);
-    *ret_moved = false;
-    return true;
-}
-
 static bool redis_poll(struct cs_catalog *base) {
     struct redis_catalog *c = (struct redis_catalog *)base;
     if (c->under_way == CS_ASKING && cs_redis_advance(c->link))
-        c->failed = !go_on_committing(c, &c->failure);
+        c->failed = !cs_redis_catalog_go_on_committing(c, &c->failure);
     return c->failed || c->under_way == CS_NOTHING || cs_redis_advance(c->link);
 }
 
@@ -453,11 +334,11 @@ static void redis_free(struct cs_catalog *base) {
 static const struct cs_catalog_ops redis_ops = {
     .load_begin = redis_load_begin,
     .load_end = redis_load_end,
-    .commit_begin = redis_commit_begin,
-    .commit_end = redis_commit_end,
+    .commit_begin = cs_redis_catalog_commit_begin,
+    .commit_end = cs_redis_catalog_commit_end,
     .poll = redis_poll,
     .fd = redis_fd,
-    .cancel = redis_cancel,
+    .cancel = cs_redis_catalog_cancel,
     .reset = cs_redis_catalog_reset,
     .each = cs_redis_catalog_each,
     .generation = cs_redis_catalog_generation,

@@ -72,6 +72,7 @@ CS_MUST_USE bool cs_redis_open(struct redis_catalog *c, struct cs_err *err);
 CS_MUST_USE bool cs_redis_go_on(struct redis_catalog *c, struct cs_err *err);
 // Sets err from an error reply, and learns from it where the keys are. Always false.
 bool cs_redis_refused(struct redis_catalog *c, const redisReply *reply, const char *what, struct cs_err *err);
+void cs_redis_catalog_cancel(struct cs_catalog *base);
 void cs_redis_put_key(struct redis_catalog *c, const char *key); // of the generation
 void cs_redis_put_command(struct redis_catalog *c, const char *name, const char *key);
 void cs_redis_put_slot_key(struct redis_catalog *c, const char *key); // of the partition
@@ -86,6 +87,14 @@ CS_MUST_USE bool cs_redis_read_doc(struct redis_catalog *c, const redisReply *r,
 // Ends each member in the reply before its mark. *ret_number: what they add to the index' witness.
 CS_MUST_USE bool cs_redis_read_members(struct redis_catalog *c, const redisReply *r, const char *key,
                                        size_t *ret_n, int64_t *ret_number, struct cs_err *err);
+
+// catalog/redis_commit.c
+bool cs_redis_catalog_commit_begin(struct cs_catalog *base, int32_t partition, const struct cs_state *state,
+                                   const struct cs_position *from, const struct cs_position *to,
+                                   struct cs_err *err);
+bool cs_redis_catalog_commit_end(struct cs_catalog *base, bool *ret_moved, struct cs_err *err);
+// What the indexes hold has been answered, or is waited for. Then the commit itself is sent.
+CS_MUST_USE bool cs_redis_catalog_go_on_committing(struct redis_catalog *c, struct cs_err *err);
 
 // catalog/redis_witness.c
 // Appends one HMGET for each bucket of c->witnesses, which are sorted.
