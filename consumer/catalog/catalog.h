@@ -64,7 +64,8 @@ struct cs_catalog_ops {
     // generation that nobody else writes.
     bool (*reset)(struct cs_catalog *c, int32_t partition, struct cs_err *err);
     // Every document and index but the position, in byte order of the keys. Stops if a callback
-    // returns false. Consistent only if nobody commits meanwhile.
+    // returns false. Consistent only if nobody commits meanwhile. What is gone is told after all that
+    // is there (DAMAGED).
     bool (*each)(struct cs_catalog *c, int32_t partition,
                  bool (*doc)(void *arg, const char *key, struct cs_bytes value),
                  bool (*index)(void *arg, const char *key, const struct cs_member *members, size_t n),

@@ -5,6 +5,8 @@
 #include "catalog/redis_internal.h"
 #include "certsync/base/grow.h"
 
+#define BUCKETS_AT_ONCE 16
+
 void cs_redis_put_witnesses(struct redis_catalog *c) {
     for (unsigned b = 0; b < CS_WITNESS_BUCKETS; b++) {
         size_t n = cs_witnesses_of(&c->witnesses, b);
@@ -90,26 +92,46 @@ static bool take_bucket(struct redis_catalog *c, struct cs_all_witnesses *all, u
     return !c->begun || cs_witness_sentinel(c->partition, bucket, sentinel, true, err);
 }
 
-bool cs_redis_all_witnesses(struct redis_catalog *c, struct cs_all_witnesses **ret, struct cs_err *err) {
-    struct cs_all_witnesses *all = calloc(1, sizeof *all);
+// Some buckets at once: not all replies are in memory together.
+static bool read_buckets(struct redis_catalog *c, struct cs_all_witnesses *all, unsigned from,
+                         struct cs_err *err) {
     redisReply *const *replies = NULL;
     size_t n = 0;
-    bool ok = all ? cs_redis_open(c, err) : cs_err_oom(err);
-    if (ok)
-        cs_redis_put_command(c, "GET", CS_POSITION_KEY);
-    for (unsigned b = 0; ok && b < CS_WITNESS_BUCKETS; b++) {
+    if (!cs_redis_open(c, err))
+        return false;
+    for (unsigned b = from; b < from + BUCKETS_AT_ONCE; b++) {
         char key[CS_WITNESS_KEY_SIZE];
         cs_witness_key(key, b);
         cs_redis_put_command(c, "HGETALL", key);
     }
-    ok = ok && cs_redis_ask(c, "read the witnesses", &replies, &n, err);
-    if (ok)
-        c->begun = replies[0]->type == REDIS_REPLY_STRING;
-    for (unsigned b = 0; ok && b < CS_WITNESS_BUCKETS; b++)
-        ok = take_bucket(c, all, b, replies[b + 1], err);
+    if (!cs_redis_ask(c, "read the witnesses", &replies, &n, err))
+        return false;
+    for (unsigned b = 0; b < BUCKETS_AT_ONCE; b++)
+        if (!take_bucket(c, all, from + b, replies[b], err))
+            return false;
+    return true;
+}
+
+static bool read_begun(struct redis_catalog *c, struct cs_err *err) {
+    redisReply *const *replies = NULL;
+    size_t n = 0;
+    if (!cs_redis_open(c, err))
+        return false;
+    cs_redis_put_command(c, "GET", CS_POSITION_KEY);
+    if (!cs_redis_ask(c, "read the position", &replies, &n, err))
+        return false;
+    c->begun = replies[0]->type == REDIS_REPLY_STRING;
+    return true;
+}
+
+bool cs_redis_all_witnesses(struct redis_catalog *c, struct cs_all_witnesses **ret, struct cs_err *err) {
+    struct cs_all_witnesses *all = calloc(1, sizeof *all);
+    struct cs_bytes ignored; // loads look at the position's
+    bool ok = all ? read_begun(c, err) : cs_err_oom(err);
+    for (unsigned b = 0; ok && b < CS_WITNESS_BUCKETS; b += BUCKETS_AT_ONCE)
+        ok = read_buckets(c, all, b, err);
     if (ok && all->len > 0)
         qsort(all->list, all->len, sizeof *all->list, by_place);
-    struct cs_bytes ignored; // loads look at the position's
     if (ok && (ok = cs_all_witnesses_take(c, all, CS_POSITION_KEY, &ignored, err)))
         *ret = all;
     else

@@ -71,13 +71,14 @@ class Driver:
         self.options, self.world = options, world
         self.run = Run(world, number, seed, directory)
         self.plan = Plan(seed, options.events, world, options.fault)
-        self.work = Workload(f"work {seed}", pools, self.run)
+        self.seed, self.pools, self.work = seed, pools, None
         self.active, self.happened = [], Counter()
 
     def go(self):
         run, plan = self.run, self.plan
         run.hosted = plan.host is not None
         run.start(plan.aof)
+        self.work = Workload(f"work {self.seed}", self.pools, run)  # which signs for the log that was begun
         if not plan.burst:
             self._consumers()
         for send in self.work.prelude():
@@ -377,11 +378,12 @@ class Report:
         self.runs += 1
         self.seeds.append(seed)
         self.records += len(driver.run.records[driver.run.events_topic])
-        self.events += sum(driver.work.counts.values())
+        counts = driver.work.counts if driver.work else {}  # the run may not have begun
+        self.events += sum(counts.values())
         self.faults.update(driver.happened)
         for log in driver.run.directory.glob("**/*.log"):
             self.points.update(re.findall(r"^killed at (\S+)$", log.read_text(errors="replace"), re.MULTILINE))
-        self.actions.update(driver.work.counts)
+        self.actions.update(counts)
         self.violations += [{"seed": seed, "what": f} for f in found[:20]]
 
     def json(self, spent):
