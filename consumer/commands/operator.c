@@ -120,7 +120,8 @@ bool cs_operator_open(const struct cs_cli *cli, const struct cs_operator_options
         !cs_keyfile_spki(op->crypto, op->settings->root_key, &op->root_spki, &op->root_spki_len, err) ||
         !open_logs(op, needs, err))
         return false;
-    struct cs_replay_options replay = {op->log_id, {op->root_spki, op->root_spki_len}, op->partitions};
+    struct cs_replay_options replay = {
+        op->log_id, {op->root_spki, op->root_spki_len}, op->partitions, (needs & CS_OPERATOR_VERDICTS) != 0};
     return !(needs & CS_OPERATOR_REPLAY) || cs_replay_new(&replay, &op->replay, err);
 }
 

@@ -53,6 +53,7 @@ struct cs_operator {
 // needs: what is opened besides the events.
 #define CS_OPERATOR_OUTCOMES 1u
 #define CS_OPERATOR_REPLAY   2u
+#define CS_OPERATOR_VERDICTS 4u // with the judge: it keeps no documents of outcomes
 // Settings (no service key is needed), keys, logs and, if wanted, the judge. The bounds of outcomes
 // are taken first, then those of events. So the record of each outcome is inside, and so is each
 // derived event that came before it.

@@ -2,24 +2,12 @@
 //
 // verify: whether the log, the outcomes and, if asked, the catalogs are right. It trusts nothing
 // that was published: this build judges each record again.
-#include <inttypes.h>
-#include <stdarg.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "certsync/base/grow.h"
-#include "certsync/base/json_write.h"
-#include "certsync/base/text.h"
-#include "commands/operator.h"
-#include "log/compare.h"
-#include "log/derived_check.h"
-
-struct verify_options {
-    struct cs_operator_options log;
-    bool redis;
-    bool complete;
-    bool allow_stray;
-};
+#include "commands/verify.h"
 
 static const struct cs_opt opts[] = {
     CS_OPERATOR_OPTS(struct verify_options, log),
@@ -32,539 +20,200 @@ static const struct cs_opt opts[] = {
      CS_OPT_AT_FLAG(struct verify_options, complete),
      .text =
          "A record without an outcome is a fault, also at the end of a partition: nobody judges any more."},
+    {.name = "workers",
+     .kind = CS_OPT_SETTING,
+     .setting = "consumer.workers",
+     .value_name = "N",
+     .text = "Threads, each with a partition at a time (consumer.workers; 0: as many as there are cores)."},
     {.name = "allow-stray",
      .kind = CS_OPT_FLAG,
      CS_OPT_AT_FLAG(struct verify_options, allow_stray),
      .text = "Count share events that the service key signed but no decision emitted, instead of failing."},
 };
 
-struct fault {
-    const char *kind; // NULL: none
-    int32_t partition;
-    int64_t offset;         // of cert.events; -1: none
-    int64_t n;              // number of an outcome; 0: none
-    int64_t outcome_offset; // of cert.outcomes; -1: none
-    char text[1024];
-    struct cs_buf published, judged; // both outcomes, if the verdict is wrong; else empty
-};
+// --- threads
 
-struct verify {
-    struct cs_operator op;
-    const struct verify_options *o;
-    struct cs_derived_check *derived;
-    // The ends at the start. Events before them have their cause in what is replayed. Outcomes
-    // before them have their derived events in the log.
-    struct cs_bounds *due_events, *due_outcomes;
-    struct cs_catalog *catalog;
-    struct fault fault;
-    // All partitions.
-    int64_t events, outcomes, copies, unjudged, derived_events;
-    int64_t foreign; // records of cert.outcomes that no consumer wrote; next, the first of them:
-    int32_t foreign_partition;
-    int64_t foreign_at;
-    int64_t by_status[CS_STATUS_DUPLICATE + 1];
-    int64_t waiting; // of those that were pending: how many have not ended
-    int64_t keys;
-    size_t strays;
-    // The partition under way.
-    int32_t partition;
-    int64_t event_offset;   // of the event whose outcome is read; -1: none
-    int64_t last;           // number of the last outcome
-    int64_t outcome_offset; // of its record
-    uint8_t (*hashes)[32];  // of each number's first record, key and value
-    size_t hashes_cap;
-    struct cs_chain chain;
-    struct cs_compare *compare;
-    bool comparing, compared; // between the two positions; after them
-};
-
-// Always returns false. err only carries the text; the fault is reported.
-static bool CS_PRINTF(5, 6)
-    fail(struct verify *v, struct cs_err *err, const char *kind, int64_t offset, const char *fmt, ...) {
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(v->fault.text, sizeof v->fault.text, fmt, args);
-    va_end(args);
-    v->fault.kind = kind;
-    v->fault.partition = v->partition;
-    v->fault.offset = offset;
-    v->fault.n = v->last;
-    v->fault.outcome_offset = v->outcome_offset;
-    return cs_err_set(err, CS_ERR_REJECT, CS_CODE_NONE, "%s", v->fault.text);
-}
-
-// The same for a fault without an outcome.
-#define fail_place(v, ...) ((v)->last = 0, (v)->outcome_offset = -1, fail((v), __VA_ARGS__))
-
-// --- outcomes
-
-static void hash_outcome(struct verify *v, const struct cs_record *r, uint8_t ret[32]) {
-    const struct cs_bytes parts[] = {r->key, {(const uint8_t *)"", 1}, r->value};
-    cs_crypto_sha256_parts(v->op.crypto, parts, 3, ret);
-}
-
-static bool keep_hash(struct verify *v, const struct cs_record *r, struct cs_err *err) {
-    if (!CS_GROW(&v->hashes, &v->hashes_cap, (size_t)v->last + 1))
-        return cs_err_oom(err);
-    hash_outcome(v, r, v->hashes[v->last]);
-    return true;
-}
-
-// An outcome that does not follow: numbers are missing, or its hash differs.
-static bool broken(struct verify *v, int64_t n, struct cs_err *err) {
-    int64_t before = v->chain.last;
-    char hex[65];
-    v->last = n;
-    if (n > before + 1)
-        return fail(v, err, "gap", -1,
-                    "outcome %" PRId64 " follows outcome %" PRId64 ": those between are missing", n, before);
-    cs_hex_encode(v->chain.sha256, 32, hex);
-    return fail(v, err, "chain", v->event_offset,
-                "the chain is broken: the outcome before it has the SHA-256 %s, which this one does not name",
-                hex);
-}
-
-static bool check_copy(struct verify *v, const struct cs_record *r, int64_t n, struct cs_err *err) {
-    uint8_t sha256[32];
-    v->copies++;
-    hash_outcome(v, r, sha256);
-    if (memcmp(sha256, v->hashes[n - 1], 32) == 0)
-        return true;
-    v->last = n;
-    return fail(v, err, "fork", -1, "outcome %" PRId64 " was published before with other contents", n);
-}
-
-static void note_foreign(struct verify *v, int64_t offset) {
-    if (v->foreign++ > 0)
-        return;
-    v->foreign_partition = v->partition;
-    v->foreign_at = offset;
-}
-
-// The next outcome that counts. Copies of earlier ones on the way must be identical.
-static bool next_outcome(struct verify *v, struct cs_record *ret, bool *ret_end, struct cs_err *err) {
-    struct cs_log *log = v->op.outcomes;
-    for (;;) {
-        int64_t n = 0;
-        if (!log->ops->next(log, ret, ret_end, err))
-            return false;
-        if (*ret_end)
-            return true;
-        struct cs_chain_record r = {ret->offset, ret->key, ret->value};
-        enum cs_chain_link link = cs_chain_take(&v->chain, v->op.crypto, &r, &n);
-        if (link != CS_CHAIN_FOREIGN)
-            v->outcome_offset = ret->offset;
-        switch (link) {
-        case CS_CHAIN_NEXT:
-            if (!keep_hash(v, ret, err))
-                return false;
-            v->last = n;
-            v->outcomes++;
-            return true;
-        case CS_CHAIN_COPY:
-            if (!check_copy(v, ret, n, err))
-                return false;
-            break;
-        case CS_CHAIN_FOREIGN:
-            note_foreign(v, ret->offset);
-            break;
-        case CS_CHAIN_BROKEN:
-            return broken(v, n, err);
-        }
-    }
-}
-
-static bool check_fields(struct verify *v, const struct cs_record *published, const struct cs_record *event,
-                         const struct cs_replayed *mine, struct cs_err *err) {
-    CS_AUTO(cs_outcome_clear) struct cs_outcome o = {0};
-    struct cs_err why;
-    char hex[65];
-    if (!cs_outcome_decode(published->value, &o, &why))
-        return fail(v, err, "not_an_outcome", -1, "the outcome cannot be read: %s", why.msg);
-    if (o.partition != event->partition || o.offset != event->offset)
-        return fail(v, err, "offset", event->offset,
-                    "outcome %" PRId64 " is of the record at offset %" PRId64
-                    " of partition %d, and should be of the one "
-                    "at offset %" PRId64 ": each record has exactly one number",
-                    o.n, o.offset, (int)o.partition, event->offset);
-    if (memcmp(o.record_sha256, mine->prepared->record_sha256, 32) != 0) {
-        cs_hex_encode(mine->prepared->record_sha256, 32, hex);
-        return fail(v, err, "record", event->offset,
-                    "the record is not the one that was judged: its SHA-256 is %s, the outcome names another",
-                    hex);
-    }
-    return true;
-}
-
-static bool check_outcome(struct verify *v, const struct cs_record *published, const struct cs_record *event,
-                          const struct cs_replayed *mine, struct cs_err *err) {
-    if (!check_fields(v, published, event, mine, err))
-        return false;
-    if (published->value.len != mine->outcome_json.len ||
-        memcmp(published->value.data, mine->outcome_json.data, mine->outcome_json.len) != 0) {
-        cs_buf_put(&v->fault.published, published->value.data, published->value.len);
-        cs_buf_put(&v->fault.judged, mine->outcome_json.data, mine->outcome_json.len);
-        return fail(v, err, "verdict", event->offset,
-                    "the published verdict is not what this build makes of the record: %s%s%s",
-                    cs_status_name(mine->outcome.status), mine->outcome.code ? " " : "",
-                    cs_code_name(mine->outcome.code));
-    }
-    size_t account_len = strlen(mine->outcome.account);
-    if (published->key.len != account_len ||
-        memcmp(published->key.data ? published->key.data : (const uint8_t *)"", mine->outcome.account,
-               account_len) != 0)
-        return fail(v, err, "key", event->offset, "the outcome's key is not the account \"%s\"",
-                    mine->outcome.account);
-    return true;
-}
-
-// --- catalogs
-
-struct redis_fault {
-    struct verify *v;
-    struct cs_err *err;
-};
-
-static bool redis_differs(void *arg, const char *key, bool index, enum cs_difference d) {
-    static const char *const what[] = {"", "lacks", "has, and the replay has not,",
-                                       "holds something else under"};
-    struct redis_fault *f = arg;
-    return fail_place(f->v, f->err, "catalog", cs_compare_after(f->v->compare)->next_offset - 1,
-                      "the catalog in Redis %s the %s %s", what[d], index ? "index" : "document", key);
-}
-
-// What is not certsync's own is a fault that is told as such, with the key.
-static bool damaged(struct verify *v, struct cs_err *err) {
-    struct cs_err why = *err;
-    return err->kind == CS_ERR_DAMAGED ? fail_place(v, err, "catalog", -1, "%s", why.msg) : false;
-}
-
-// Whether the replay is at one of the two positions between which the catalog was read.
-static bool check_catalog(struct verify *v, struct cs_err *err) {
-    const struct cs_position *here = cs_replay_position(v->op.replay);
-    const struct cs_position *before = cs_compare_before(v->compare);
-    const struct cs_position *after = cs_compare_after(v->compare);
-    if (v->compared)
-        return true;
-    if (v->comparing && !cs_compare_step(v->compare, cs_replay_state(v->op.replay), err))
-        return false;
-    if (here->next_offset == before->next_offset) {
-        if (!cs_position_equal(here, before))
-            return fail_place(v, err, "position", here->next_offset - 1,
-                              "the position in Redis is not the one that the replay has at this offset");
-        v->comparing = true;
-        if (!cs_compare_begin(v->compare, cs_replay_state(v->op.replay), err))
-            return false;
-    }
-    if (!v->comparing || here->next_offset < after->next_offset)
-        return true;
-    v->compared = true;
-    v->comparing = false;
-    if (!cs_position_equal(here, after))
-        return fail_place(v, err, "position", here->next_offset - 1,
-                          "the position in Redis is not the one that the replay has at this offset");
-    struct redis_fault f = {v, err};
-    v->fault.kind = NULL;
-    v->keys += (int64_t)cs_compare_keys(v->compare);
-    return cs_compare_end(v->compare, redis_differs, &f, err) && !v->fault.kind;
-}
-
-// --- a partition
-
-// A share event that the service signed. If it was published twice, the second may be refused only
-// for its number.
-static bool by_service(const struct verify *v, const struct cs_replayed *mine) {
-    const struct cs_event *ev = mine->prepared->event;
-    struct cs_bytes doc;
-    struct cs_trust_key signer;
-    struct cs_err ignored;
-    if (!ev || !cs_event_is_derived(ev->type) ||
-        (mine->outcome.status == CS_STATUS_REJECTED && mine->outcome.code != CS_CODE_EVENT_REPLAYED))
-        return false;
-    return cs_state_get(cs_replay_state(v->op.replay), cs_key_trust(CS_NEW_KEY, ev->kid), &doc) == CS_FOUND &&
-           cs_trust_key_decode(doc, &signer, &ignored) && signer.role == CS_TRUST_SERVICE;
-}
-
-static bool note_derived(struct verify *v, const struct cs_record *event, const struct cs_replayed *mine,
-                         bool due, struct cs_err *err) {
-    int64_t seq = cs_replay_position(v->op.replay)->derived - (int64_t)mine->derived_len;
-    for (size_t i = 0; i < mine->derived_len; i++) {
-        v->derived_events++;
-        if (!cs_derived_check_emitted(v->derived, event->partition, event->offset, ++seq,
-                                      cs_replay_derived_json(v->op.replay, &mine->derived[i]),
-                                      cs_replay_kid(v->op.replay), due, err))
-            return false;
-    }
-    return !by_service(v, mine) ||
-           cs_derived_check_found(v->derived, event->partition, event->offset, mine->prepared->event,
-                                  event->value, event->offset < v->due_events[event->partition].high, err);
-}
-
-static bool check_event(struct verify *v, const struct cs_record *event, bool *outcomes_end,
-                        struct cs_err *err) {
-    struct cs_replayed mine;
-    struct cs_record published;
-    if (!cs_replay_record(v->op.replay, event, &mine, err))
-        return false;
-    v->events++;
-    v->event_offset = event->offset;
-    v->by_status[mine.outcome.status]++;
-    v->waiting += mine.outcome.status == CS_STATUS_PENDING;
-    v->waiting -= (int64_t)mine.outcome.concludes;
-    cs_progress_step(&v->op.progress);
-    if (!*outcomes_end && !next_outcome(v, &published, outcomes_end, err))
-        return false;
-    bool judged = !*outcomes_end;
-    if (judged && !check_outcome(v, &published, event, &mine, err))
-        return false;
-    v->unjudged += !judged;
-    if (!judged && v->o->complete)
-        return fail_place(v, err, "no_outcome", event->offset, "the record has no outcome");
-    return note_derived(v, event, &mine, judged && published.offset < v->due_outcomes[v->partition].high,
-                        err) &&
-           (!v->compare || check_catalog(v, err));
-}
-
-static bool check_beginning(struct verify *v, struct cs_err *err) {
-    const struct {
-        const struct cs_log *log;
-        int64_t low;
-    } logs[] = {{v->op.events, v->op.event_bounds[v->partition].low},
-                {v->op.outcomes, v->op.outcome_bounds[v->partition].low}};
-    for (size_t i = 0; i < CS_ARRAY_LEN(logs); i++)
-        if (logs[i].low > 0)
-            return fail_place(v, err, "deleted", i == 0 ? 0 : -1,
-                              "%s begins at offset %" PRId64 ": records were deleted", logs[i].log->name,
-                              logs[i].low);
-    return true;
-}
-
-// After all records were judged, only copies of outcomes may be left.
-static bool check_rest(struct verify *v, bool outcomes_end, struct cs_err *err) {
-    struct cs_record published;
-    v->event_offset = -1;
-    if (!outcomes_end && !next_outcome(v, &published, &outcomes_end, err))
-        return false;
-    if (!outcomes_end)
-        return fail(v, err, "no_record", -1, "outcome %" PRId64 " is of no record: %s ends before it",
-                    v->last, v->op.events->name);
-    if (v->compare && !v->compared)
-        return fail_place(v, err, "position", cs_compare_after(v->compare)->next_offset,
-                          "the catalog in Redis stands at offset %" PRId64 ", %s does not reach it",
-                          cs_compare_after(v->compare)->next_offset, v->op.events->name);
-    return true;
-}
-
-static bool start_partition(struct verify *v, int32_t p, struct cs_err *err) {
-    struct cs_operator *op = &v->op;
-    v->partition = p;
-    v->last = 0;
-    v->outcome_offset = -1;
-    v->comparing = v->compared = false;
-    cs_chain_begin(&v->chain, p, 0, NULL);
-    cs_compare_free(v->compare);
-    v->compare = NULL;
-    if (v->catalog) {
-        // A catalog that is read now contains records that were not there when the bounds were
-        // taken.
-        if (!cs_compare_new(op->crypto, v->catalog, p, &v->compare, err))
-            return damaged(v, err);
-        if ((p < op->outcomes->partitions &&
-             !op->outcomes->ops->bounds(op->outcomes, p, &op->outcome_bounds[p].low,
-                                        &op->outcome_bounds[p].high, err)) ||
-            (p < op->events->partitions && !op->events->ops->bounds(op->events, p, &op->event_bounds[p].low,
-                                                                    &op->event_bounds[p].high, err)))
-            return false;
-    }
-    cs_replay_begin(op->replay, p);
-    return check_beginning(v, err);
-}
-
-static bool verify_partition(struct verify *v, int32_t p, struct cs_err *err) {
-    struct cs_operator *op = &v->op;
-    struct cs_record event;
-    bool end = false;
-    bool outcomes_end = p >= op->outcomes->partitions;
-    if (!start_partition(v, p, err) || (v->compare && !check_catalog(v, err)))
-        return false;
-    if (!outcomes_end && !op->outcomes->ops->start(op->outcomes, p, 0, op->outcome_bounds[p].high, err))
-        return false;
-    end = p >= op->events->partitions;
-    if (!end && !op->events->ops->start(op->events, p, 0, op->event_bounds[p].high, err))
-        return false;
-    while (!end) {
-        if (!op->events->ops->next(op->events, &event, &end, err))
-            return false;
-        if (!end && !check_event(v, &event, &outcomes_end, err))
-            return false;
-    }
-    return check_rest(v, outcomes_end, err);
-}
-
-static bool check_derived(struct verify *v, struct cs_err *err) {
-    struct cs_derived_finding f;
-    if (!cs_derived_check_end(v->derived, &f, &v->strays) ||
-        (f.fault == CS_DERIVED_STRAY && v->o->allow_stray))
-        return true;
-    v->partition = f.partition;
-    switch (f.fault) {
-    case CS_DERIVED_LOST:
-        return fail_place(v, err, "derived_lost", f.offset,
-                          "the record emitted derived event %" PRId64
-                          " of partition %d, which is nowhere in %s",
-                          f.seq, (int)f.origin, v->op.events->name);
-    case CS_DERIVED_STRAY:
-        return fail_place(v, err, "derived_stray", f.offset,
-                          "the service key signed this as derived event %" PRId64
-                          " of partition %d, but no decision emitted "
-                          "it (a stolen service key, or a dump that was taken while events came in)",
-                          f.seq, (int)f.origin);
-    case CS_DERIVED_DIFFERENT:
-        return fail_place(v, err, "derived_different", f.offset,
-                          "derived event %" PRId64 " of partition %d is not as it was decided", f.seq,
-                          (int)f.origin);
-    }
-    return true;
-}
+#define LOOK_EVERY_MS 100
+#define LANES_MAX     64
 
 // Any derived event that is there now has its cause in the log already when the end of the log is
 // read a second time.
 static bool note_due(struct verify *v, struct cs_err *err) {
+    struct verify_shared *all = v->shared;
     size_t size = (size_t)v->op.partitions * sizeof(struct cs_bounds);
-    v->due_events = malloc(size);
-    v->due_outcomes = malloc(size);
-    if (!v->due_events || !v->due_outcomes)
+    all->due_events = malloc(size);
+    all->due_outcomes = malloc(size);
+    if (!all->due_events || !all->due_outcomes)
         return cs_err_oom(err);
-    memcpy(v->due_events, v->op.event_bounds, size);
-    memcpy(v->due_outcomes, v->op.outcome_bounds, size);
+    memcpy(all->due_events, v->op.event_bounds, size);
+    memcpy(all->due_outcomes, v->op.outcome_bounds, size);
     return cs_operator_look(&v->op, v->op.events, v->op.event_bounds, err);
 }
 
-static bool do_verify(struct verify *v, const struct cs_cli *cli, struct cs_err *err) {
-    if (!cs_operator_open(cli, &v->o->log, CS_OPERATOR_OUTCOMES | CS_OPERATOR_REPLAY, &v->op, err) ||
-        !note_due(v, err) || !cs_derived_check_new(v->op.crypto, &v->derived, err) ||
+// A lower one may have been found meanwhile.
+static void note_fault(struct verify_shared *all, int32_t partition) {
+    int before = atomic_load(&all->fault_at);
+    while (partition < before && !atomic_compare_exchange_weak(&all->fault_at, &before, partition))
+        ;
+}
+
+static void *thread_main(void *arg) {
+    struct verify *v = arg;
+    struct verify_shared *all = v->shared;
+    for (;;) {
+        int32_t p = atomic_fetch_add(&all->next, 1);
+        v->partition = p;
+        if (p >= v->op.partitions || cs_verify_needless(v))
+            break;
+        if (cs_verify_partition(v, p, &v->err))
+            continue;
+        if (v->fault.kind) {
+            note_fault(all, p);
+        } else if (!cs_verify_needless(v)) {
+            v->failed = true;
+            atomic_store(&all->stopping, true);
+        }
+        break;
+    }
+    atomic_fetch_sub(&all->running, 1);
+    return NULL;
+}
+
+static unsigned needs(const struct verify *v) {
+    return CS_OPERATOR_OUTCOMES | CS_OPERATOR_REPLAY | (v->o->redis ? 0 : CS_OPERATOR_VERDICTS);
+}
+
+// The others look at the log as the first found it.
+static bool open_lane(struct verify *lane, const struct verify *first, const struct cs_cli *cli,
+                      struct cs_err *err) {
+    size_t size = (size_t)first->op.partitions * sizeof(struct cs_bounds);
+    if (!cs_operator_open(cli, &first->o->log, needs(first), &lane->op, err))
+        return false;
+    memcpy(lane->op.event_bounds, first->op.event_bounds, size);
+    memcpy(lane->op.outcome_bounds, first->op.outcome_bounds, size);
+    return !first->o->redis || cs_operator_catalog(&lane->op, &lane->catalog, err);
+}
+
+static bool run_lanes(struct verify *lanes, int n, struct cs_err *err) {
+    struct verify_shared *all = lanes->shared;
+    pthread_t *threads = calloc((size_t)n, sizeof *threads);
+    int started = 0;
+    if (!threads)
+        return cs_err_oom(err);
+    atomic_store(&all->running, n);
+    while (started < n && pthread_create(&threads[started], NULL, thread_main, &lanes[started]) == 0)
+        started++;
+    atomic_fetch_sub(&all->running, n - started); // fewer threads do the same work
+    while (atomic_load(&all->running) > 0) {
+        cs_progress_at(&lanes->op.progress, atomic_load(&all->judged));
+        poll(NULL, 0, LOOK_EVERY_MS);
+    }
+    for (int i = 0; i < started; i++)
+        pthread_join(threads[i], NULL);
+    free(threads);
+    cs_progress_at(&lanes->op.progress, atomic_load(&all->judged));
+    return started > 0 ||
+           cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "the threads of verify could not be started");
+}
+
+static void take_fault(struct verify *first, struct verify *lane) {
+    struct verify_fault f = first->fault;
+    first->fault = lane->fault;
+    lane->fault = f;
+}
+
+static void add_counts(struct verify *first, struct verify *lane) {
+    if (lane->foreign > 0 && (first->foreign == 0 || lane->foreign_partition < first->foreign_partition)) {
+        first->foreign_partition = lane->foreign_partition;
+        first->foreign_at = lane->foreign_at;
+    }
+    first->events += lane->events;
+    first->outcomes += lane->outcomes;
+    first->copies += lane->copies;
+    first->unjudged += lane->unjudged;
+    first->derived_events += lane->derived_events;
+    first->foreign += lane->foreign;
+    first->waiting += lane->waiting;
+    first->keys += lane->keys;
+    for (int s = 0; s <= CS_STATUS_DUPLICATE; s++)
+        first->by_status[s] += lane->by_status[s];
+}
+
+// The fault of the lowest partition is told, whichever was found first.
+static bool conclude(struct verify *lanes, int n, struct cs_err *err) {
+    struct verify *lowest = NULL;
+    for (int i = 0; i < n; i++) {
+        if (lanes[i].failed)
+            *err = lanes[i].err;
+        if (lanes[i].fault.kind && (!lowest || lanes[i].fault.partition < lowest->fault.partition))
+            lowest = &lanes[i];
+    }
+    int64_t before = lowest ? lowest->events - lowest->events_before : 0;
+    for (int i = 1; i < n; i++)
+        add_counts(lanes, &lanes[i]);
+    if (lowest && lowest != lanes)
+        take_fault(lanes, lowest);
+    if (lowest)
+        lanes->events_before = lanes->events - before;
+    for (int i = 0; !lowest && i < n; i++)
+        if (lanes[i].failed)
+            return false;
+    return !lowest && cs_verify_derived(lanes, err);
+}
+
+static bool do_verify(struct verify *lanes, int *lanes_len, const struct cs_cli *cli, struct cs_err *err) {
+    struct verify *v = lanes;
+    if (!cs_operator_open(cli, &v->o->log, needs(v), &v->op, err) || !note_due(v, err) ||
+        !cs_crypto_new(&v->shared->crypto, err) ||
+        !cs_derived_check_new(v->shared->crypto, &v->shared->derived, err) ||
         (v->o->redis && !cs_operator_catalog(&v->op, &v->catalog, err)))
         return false;
-    cs_progress_start(&v->op.progress, cli->screen, "verify", cs_operator_total(&v->op));
-    for (int32_t p = 0; p < v->op.partitions; p++)
-        if (!verify_partition(v, p, err))
+    int n = cs_settings_workers(v->op.settings, v->op.partitions);
+    for (; *lanes_len < n && *lanes_len < LANES_MAX; ++*lanes_len)
+        if (!open_lane(&lanes[*lanes_len], v, cli, err)) {
+            ++*lanes_len; // closed as the others
             return false;
-    return check_derived(v, err);
-}
-
-// --- telling
-
-static void put_counts(const struct verify *v, struct cs_buf *b) {
-    cs_json_int(b, "partitions", v->op.partitions);
-    cs_json_int(b, "events", v->events);
-    cs_json_int(b, "outcomes", v->outcomes);
-    cs_json_int(b, "copies", v->copies);
-    cs_json_int(b, "foreign", v->foreign);
-    cs_json_int(b, "without_outcome", v->unjudged);
-    cs_json_int(b, "derived", v->derived_events);
-    cs_json_int(b, "stray", (int64_t)v->strays);
-    for (int s = CS_STATUS_APPLIED; s <= CS_STATUS_DUPLICATE; s++)
-        cs_json_int(b, cs_status_name((enum cs_status)s), v->by_status[s]);
-    cs_json_int(b, "still_pending", v->waiting);
-    if (v->o->redis)
-        cs_json_int(b, "keys", v->keys);
-    cs_json_int(b, "events_per_second", (int64_t)cs_progress_rate(&v->op.progress));
-}
-
-static int tell_json(const struct verify *v) {
-    CS_AUTO(cs_buf_clear) struct cs_buf b;
-    const struct fault *f = &v->fault;
-    cs_buf_init(&b, (size_t)64 * 1024 * 1024);
-    cs_json_begin(&b, '{');
-    cs_json_bool(&b, "ok", !f->kind);
-    if (f->kind) {
-        cs_json_name(&b, "fault");
-        cs_json_begin(&b, '{');
-        cs_json_str(&b, "kind", f->kind);
-        cs_json_int(&b, "partition", f->partition);
-        if (f->offset >= 0)
-            cs_json_int(&b, "offset", f->offset);
-        if (f->n > 0)
-            cs_json_int(&b, "n", f->n);
-        if (f->outcome_offset >= 0)
-            cs_json_int(&b, "outcome_offset", f->outcome_offset);
-        cs_json_str(&b, "message", f->text);
-        if (f->judged.len > 0) {
-            cs_json_name(&b, "published");
-            cs_json_put_raw(&b, cs_buf_bytes(&f->published));
-            cs_json_name(&b, "judged");
-            cs_json_put_raw(&b, cs_buf_bytes(&f->judged));
         }
-        cs_json_end(&b, '}');
-    }
-    put_counts(v, &b);
-    cs_json_end(&b, '}');
-    return cs_operator_print(&v->op, &b, f->kind ? CS_EXIT_FAILED : CS_EXIT_OK);
+    cs_progress_start(&v->op.progress, cli->screen, "verify", cs_operator_total(&v->op));
+    return run_lanes(lanes, *lanes_len, err) && conclude(lanes, *lanes_len, err);
 }
 
-static int tell(const struct verify *v) {
-    const struct fault *f = &v->fault;
-    FILE *out = v->op.cli->out;
-    if (f->kind) {
-        fprintf(out, "FAULT (%s) in partition %d", f->kind, (int)f->partition);
-        if (f->offset >= 0)
-            fprintf(out, ", %s offset %" PRId64, v->op.events->name, f->offset);
-        if (f->outcome_offset >= 0)
-            fprintf(out, ", %s offset %" PRId64, v->op.outcomes->name, f->outcome_offset);
-        fprintf(out, ":\n  %s\n", f->text);
-        if (f->judged.len > 0)
-            fprintf(out, "  published: %s\n  judged:    %s\n", (const char *)f->published.data,
-                    (const char *)f->judged.data);
-        if (f->offset >= 0 && strncmp(f->kind, "derived", 7) != 0) // those are found after all was read
-            fprintf(out, "%" PRId64 " events were as they should be before it\n",
-                    v->events > 0 ? v->events - 1 : 0);
-        return CS_EXIT_FAILED;
-    }
-    fprintf(out,
-            "%" PRId64 " events in %d partitions: %" PRId64 " applied, %" PRId64 " pending (%" PRId64
-            " of them still), %" PRId64 " rejected, %" PRId64 " duplicate; %.0f/s\n"
-            "each has exactly one outcome, numbers have no gap, the chain is unbroken, and this build judges "
-            "the same\n",
-            v->events, (int)v->op.partitions, v->by_status[CS_STATUS_APPLIED],
-            v->by_status[CS_STATUS_PENDING], v->waiting, v->by_status[CS_STATUS_REJECTED],
-            v->by_status[CS_STATUS_DUPLICATE], cs_progress_rate(&v->op.progress));
-    if (v->unjudged > 0)
-        fprintf(out, "%" PRId64 " records at the ends of partitions have no outcome yet\n", v->unjudged);
-    if (v->copies > 0)
-        fprintf(out, "%" PRId64 " outcomes were published again, alike\n", v->copies);
-    if (v->foreign > 0)
-        fprintf(out,
-                "%" PRId64 " records of %s were written by no consumer (the first: partition %d, offset "
-                "%" PRId64 ") and count for nothing; take the right to write there away from whoever did\n",
-                v->foreign, v->op.outcomes->name, (int)v->foreign_partition, v->foreign_at);
-    fprintf(out, "%" PRId64 " derived events were decided; all are in the log as they were decided\n",
-            v->derived_events);
-    if (v->strays > 0)
-        fprintf(out, "%zu share events by the service key were decided by nobody\n", v->strays);
-    if (v->o->redis)
-        fprintf(out, "the catalogs in Redis (%" PRId64 " keys) equal the replay\n", v->keys);
-    return CS_EXIT_OK;
+static void close_lane(struct verify *v) {
+    cs_compare_free(v->compare);
+    cs_catalog_free(v->catalog);
+    cs_buf_clear(&v->fault.published);
+    cs_buf_clear(&v->fault.judged);
+    free(v->hashes);
+    cs_operator_close(&v->op);
 }
 
 static int run_verify(const struct cs_cli *cli) {
-    struct verify v = {.o = cli->values};
+    struct verify_shared all = {.lock = PTHREAD_MUTEX_INITIALIZER, .fault_at = INT_MAX};
+    struct verify *lanes = calloc(LANES_MAX, sizeof *lanes);
+    int lanes_len = 1;
     struct cs_err err;
-    cs_buf_init(&v.fault.published, CS_EVENT_MAX);
-    cs_buf_init(&v.fault.judged, CS_EVENT_MAX);
-    bool ok = do_verify(&v, cli, &err);
-    cs_progress_end(&v.op.progress);
-    int code = !ok && !v.fault.kind ? cs_consumer_failure(cli, &err)
-               : v.o->log.json      ? tell_json(&v)
-                                    : tell(&v);
-    cs_compare_free(v.compare);
-    cs_catalog_free(v.catalog);
-    cs_derived_check_free(v.derived);
-    cs_buf_clear(&v.fault.published);
-    cs_buf_clear(&v.fault.judged);
-    free(v.hashes);
-    free(v.due_events);
-    free(v.due_outcomes);
-    cs_operator_close(&v.op);
+    if (!lanes) {
+        (void)cs_err_oom(&err);
+        return cs_consumer_failure(cli, &err);
+    }
+    for (int i = 0; i < LANES_MAX; i++) {
+        lanes[i].o = cli->values;
+        lanes[i].shared = &all;
+        cs_buf_init(&lanes[i].fault.published, CS_EVENT_MAX);
+        cs_buf_init(&lanes[i].fault.judged, CS_EVENT_MAX);
+    }
+    bool ok = do_verify(lanes, &lanes_len, cli, &err);
+    cs_progress_end(&lanes->op.progress);
+    int code = !ok && !lanes->fault.kind ? cs_consumer_failure(cli, &err)
+               : lanes->o->log.json      ? cs_verify_tell_json(lanes)
+                                         : cs_verify_tell(lanes);
+    cs_derived_check_free(all.derived);
+    cs_crypto_free(all.crypto);
+    for (int i = lanes_len; i-- > 0;)
+        close_lane(&lanes[i]);
+    free(all.due_events);
+    free(all.due_outcomes);
+    free(lanes);
     return code;
 }
 

@@ -38,6 +38,7 @@ bool cs_replay_new(const struct cs_replay_options *options, struct cs_replay **r
         .service = r->key,
         .service_kid = r->kid,
         .keys = r->keys,
+        .verdicts_only = options->verdicts_only,
     };
     *ret = CS_TAKE(r);
     return true;

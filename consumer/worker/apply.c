@@ -272,7 +272,8 @@ static bool decide_one(const struct cs_apply_context *ctx, struct cs_apply *a, s
         return true;
     // From here on the working set changes: a failure leaves the record half done.
     a->torn = true;
-    if (!put_outcome(ctx, a, r, &d.verdict, err) || !put_documents(a, state, ev, &d.verdict, err))
+    if (!put_outcome(ctx, a, r, &d.verdict, err) ||
+        (!ctx->verdicts_only && !put_documents(a, state, ev, &d.verdict, err)))
         return false;
     for (size_t i = 0; i < d.derived.len; i++) {
         if (!put_derived(ctx, a, d.derived.events[i], err))

@@ -45,6 +45,7 @@ struct cs_apply_context {
     // more bytes than this. Its first record is always decided. Where a batch ends changes no
     // verdict. 0: never.
     size_t batch_memory;
+    bool verdicts_only; // documents of outcomes are not kept: no rule reads them
     // A checkpoint of the partition that was published, and where (for the message). An outcome
     // with its number must make its root; otherwise FATAL. NULL: none.
     const struct cs_checkpoint *checkpoint;

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <inttypes.h>
+#include <string.h>
+
+#include "certsync/base/json_write.h"
+#include "commands/verify.h"
+
+static void put_counts(const struct verify *v, struct cs_buf *b) {
+    cs_json_int(b, "partitions", v->op.partitions);
+    cs_json_int(b, "events", v->events);
+    cs_json_int(b, "outcomes", v->outcomes);
+    cs_json_int(b, "copies", v->copies);
+    cs_json_int(b, "foreign", v->foreign);
+    cs_json_int(b, "without_outcome", v->unjudged);
+    cs_json_int(b, "derived", v->derived_events);
+    cs_json_int(b, "stray", (int64_t)v->strays);
+    for (int s = CS_STATUS_APPLIED; s <= CS_STATUS_DUPLICATE; s++)
+        cs_json_int(b, cs_status_name((enum cs_status)s), v->by_status[s]);
+    cs_json_int(b, "still_pending", v->waiting);
+    if (v->o->redis)
+        cs_json_int(b, "keys", v->keys);
+    cs_json_int(b, "events_per_second", (int64_t)cs_progress_rate(&v->op.progress));
+}
+
+int cs_verify_tell_json(const struct verify *v) {
+    CS_AUTO(cs_buf_clear) struct cs_buf b;
+    const struct verify_fault *f = &v->fault;
+    cs_buf_init(&b, (size_t)64 * 1024 * 1024);
+    cs_json_begin(&b, '{');
+    cs_json_bool(&b, "ok", !f->kind);
+    if (f->kind) {
+        cs_json_name(&b, "fault");
+        cs_json_begin(&b, '{');
+        cs_json_str(&b, "kind", f->kind);
+        cs_json_int(&b, "partition", f->partition);
+        if (f->offset >= 0)
+            cs_json_int(&b, "offset", f->offset);
+        if (f->n > 0)
+            cs_json_int(&b, "n", f->n);
+        if (f->outcome_offset >= 0)
+            cs_json_int(&b, "outcome_offset", f->outcome_offset);
+        cs_json_str(&b, "message", f->text);
+        if (f->judged.len > 0) {
+            cs_json_name(&b, "published");
+            cs_json_put_raw(&b, cs_buf_bytes(&f->published));
+            cs_json_name(&b, "judged");
+            cs_json_put_raw(&b, cs_buf_bytes(&f->judged));
+        }
+        cs_json_end(&b, '}');
+    }
+    put_counts(v, &b);
+    cs_json_end(&b, '}');
+    return cs_operator_print(&v->op, &b, f->kind ? CS_EXIT_FAILED : CS_EXIT_OK);
+}
+
+int cs_verify_tell(const struct verify *v) {
+    const struct verify_fault *f = &v->fault;
+    FILE *out = v->op.cli->out;
+    if (f->kind) {
+        fprintf(out, "FAULT (%s) in partition %d", f->kind, (int)f->partition);
+        if (f->offset >= 0)
+            fprintf(out, ", %s offset %" PRId64, v->op.events->name, f->offset);
+        if (f->outcome_offset >= 0)
+            fprintf(out, ", %s offset %" PRId64, v->op.outcomes->name, f->outcome_offset);
+        fprintf(out, ":\n  %s\n", f->text);
+        if (f->judged.len > 0)
+            fprintf(out, "  published: %s\n  judged:    %s\n", (const char *)f->published.data,
+                    (const char *)f->judged.data);
+        if (f->offset >= 0 && strncmp(f->kind, "derived", 7) != 0) // those are found after all was read
+            fprintf(out, "%" PRId64 " events of the partition were as they should be before it\n",
+                    v->events > v->events_before ? v->events - v->events_before - 1 : 0);
+        return CS_EXIT_FAILED;
+    }
+    fprintf(out,
+            "%" PRId64 " events in %d partitions: %" PRId64 " applied, %" PRId64 " pending (%" PRId64
+            " of them still), %" PRId64 " rejected, %" PRId64 " duplicate; %.0f/s\n"
+            "each has exactly one outcome, numbers have no gap, the chain is unbroken, and this build judges "
+            "the same\n",
+            v->events, (int)v->op.partitions, v->by_status[CS_STATUS_APPLIED],
+            v->by_status[CS_STATUS_PENDING], v->waiting, v->by_status[CS_STATUS_REJECTED],
+            v->by_status[CS_STATUS_DUPLICATE], cs_progress_rate(&v->op.progress));
+    if (v->unjudged > 0)
+        fprintf(out, "%" PRId64 " records at the ends of partitions have no outcome yet\n", v->unjudged);
+    if (v->copies > 0)
+        fprintf(out, "%" PRId64 " outcomes were published again, alike\n", v->copies);
+    if (v->foreign > 0)
+        fprintf(out,
+                "%" PRId64 " records of %s were written by no consumer (the first: partition %d, offset "
+                "%" PRId64 ") and count for nothing; take the right to write there away from whoever did\n",
+                v->foreign, v->op.outcomes->name, (int)v->foreign_partition, v->foreign_at);
+    fprintf(out, "%" PRId64 " derived events were decided; all are in the log as they were decided\n",
+            v->derived_events);
+    if (v->strays > 0)
+        fprintf(out, "%zu share events by the service key were decided by nobody\n", v->strays);
+    if (v->o->redis)
+        fprintf(out, "the catalogs in Redis (%" PRId64 " keys) equal the replay\n", v->keys);
+    return CS_EXIT_OK;
+}
