@@ -18,7 +18,7 @@ from support.proc import PATIENCE_S, Process, free_port, wait_until
 from support.stack import certsync_binary
 
 CONFIG = """[deployment]
-id = test
+id = test_0a1b2c3d
 [kafka]
 brokers = 127.0.0.1:{port}
 [agent]
