@@ -55,7 +55,8 @@ class Host:
     def configure(self):
         """The API is that of any consumer that lives just now, or of one that ended."""
         ports = [c.port for c in self.run.consumers[-4:]]
-        settings = {"deployment.id": self.run.deployment, "kafka.brokers": self.run.world.kafka.bootstrap,
+        # The API that it is told may have ended before it was ever asked.
+        settings = {"deployment.id": self.run.log_id, "kafka.brokers": self.run.world.kafka.bootstrap,
                     "kafka.events_topic": self.run.events_topic, "kafka.outcomes_topic": self.run.outcomes_topic,
                     "agent.account": self.account, "agent.key": self.dir / "host.key",
                     "agent.custodian": self.run.keys / "custodian.pub", "agent.spool": self.spool,
