@@ -91,6 +91,7 @@ class Run:
         self.disks, self.operators, self.clock, self.hosted = [], [], 0, False
         self.acknowledged, self.undelivered = [], []
         self.damages = []  # what somebody else did to Redis
+        self.log_id = ""  # until the log is begun
         self.records = {self.events_topic: {}, self.outcomes_topic: {}}
         self._keys()
 
