@@ -243,6 +243,8 @@ static void drop_batch(struct watch *watch) {
     watch->looking = false;
 }
 
+// Without their witnesses: an outcome never changes once it is final, so an old or a missing one only
+// lets the call wait. At the end of its time it asks once more, with them (api_outcome_last).
 static void next_batch(struct watch *watch) {
     struct cs_api *api = watch->all->api;
     take_batch(watch);
