@@ -14,6 +14,8 @@ static const struct cs_setting rows[] = {
     CS_SETTING_STR("deployment.id", S, deployment, "", 0,
                    "Name of the deployment, as certsync-consumer init was given; or the id of its log, as init told it (prod_1a2b3c4d), "
                    "where the host cannot ask the API, or must work with no other log."),
+    CS_SETTING_STR("deployment.checkpoint_key", S, checkpoint_key, "", 0,
+                   "Key that verifies the log's checkpoints, as certsync-consumer checkpoint-key prints it; for certsync verify-proof."),
     CS_KAFKA_SETTINGS(S, kafka),
     CS_SETTING_STR("kafka.events_topic", S, events_topic, "cert.events", CS_SETTING_REQUIRED,
                    "Topic that events are published to."),

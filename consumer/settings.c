@@ -174,6 +174,7 @@ static const char *const env_ignore[] = {"CERTSYNC_CONFIG",
                                          "CERTSYNC_API_CA",
                                          "CERTSYNC_API_TIMEOUT",
                                          "CERTSYNC_API_URL",
+                                         "CERTSYNC_DEPLOYMENT_CHECKPOINT_KEY",
                                          NULL};
 
 const struct cs_settings_table cs_consumer_settings_table = {

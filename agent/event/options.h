@@ -8,6 +8,7 @@
 
 struct cs_agent_settings {
     char *deployment;
+    char *checkpoint_key; // text (certsync/model/note.h)
     struct cs_kafka_settings kafka;
     char *events_topic;
     char *outcomes_topic;
@@ -60,4 +61,4 @@ void cs_agent_commands_init(struct cs_agent_commands *ret);
 
 extern const struct cs_command cs_cmd_keygen, cs_cmd_key, cs_cmd_trust, cs_cmd_account, cs_cmd_agent,
     cs_cmd_issue, cs_cmd_upload, cs_cmd_delete, cs_cmd_share, cs_cmd_unshare, cs_cmd_csr, cs_cmd_list,
-    cs_cmd_show, cs_cmd_outcomes, cs_cmd_keys, cs_cmd_spool, cs_cmd_api_token;
+    cs_cmd_show, cs_cmd_outcomes, cs_cmd_keys, cs_cmd_spool, cs_cmd_api_token, cs_cmd_verify_proof;

@@ -16,7 +16,7 @@ struct cs_consumer_globals {
 extern const struct cs_command cs_cmd_run, cs_cmd_init, cs_cmd_check, cs_cmd_rules, cs_cmd_checkpoint_key;
 // For operators: they read the log, and write nothing.
 extern const struct cs_command cs_cmd_verify, cs_cmd_replay, cs_cmd_diff, cs_cmd_explain, cs_cmd_show,
-    cs_cmd_rejected, cs_cmd_export;
+    cs_cmd_rejected, cs_cmd_prove, cs_cmd_export;
 // For operators too: they write catalogs, and publish nothing.
 extern const struct cs_command cs_cmd_rebuild, cs_cmd_promote;
 // Writes new topics.

@@ -142,6 +142,60 @@ bool cs_operator_catalog(const struct cs_operator *op, struct cs_catalog **ret, 
     return cs_catalog_of(op->settings, op->log_id, ret, err);
 }
 
+static bool service_key_of(struct cs_operator *op, struct cs_note_key *ret, struct cs_err *err) {
+    CS_AUTO(cs_privkey_free) struct cs_privkey *service = NULL;
+    CS_AUTO(cs_note_signer_free) struct cs_note_signer *signer = NULL;
+    if (strcmp(op->settings->service_key, CS_SERVICE_KEY_UNSET) == 0)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "the key that verifies checkpoints is not known; give --checkpoint-key, as "
+                          "certsync-consumer checkpoint-key prints it, or deployment.service_key");
+    if (!cs_keyfile_private(op->crypto, op->settings->service_key, &service, err) ||
+        !cs_checkpoint_signer(op->crypto, service, op->log_id, &signer, err))
+        return false;
+    *ret = *cs_note_signer_key(signer);
+    return true;
+}
+
+static bool checkpoint_key(struct cs_operator *op, const char *text, struct cs_note_key *ret,
+                           struct cs_err *err) {
+    const char *log_id = op->log_id;
+    if (!log_id[0])
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "%s has no genesis record, which gives the log its id: run certsync-consumer init",
+                          op->events->name);
+    if (!text)
+        return service_key_of(op, ret, err);
+    if (!cs_note_key_parse(op->crypto, text, ret, err))
+        return cs_err_prepend(err, "--checkpoint-key");
+    return strcmp(ret->name, log_id) == 0 ||
+           cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                      "--checkpoint-key is the key of the log %s, and this log is %s", ret->name, log_id);
+}
+
+bool cs_operator_heads(struct cs_operator *op, const struct cs_checkpoint_source *from, struct cs_heads **ret,
+                       struct cs_log **ret_log, char *why, size_t why_size, struct cs_err *err) {
+    CS_AUTO(cs_heads_free) struct cs_heads *heads = NULL;
+    struct cs_note_key key;
+    bool readable = from->dump || !op->options->events;
+    *ret = NULL;
+    *ret_log = NULL;
+    if (!from->must && !readable) {
+        snprintf(why, why_size, "no dump of cert.checkpoints was given (--checkpoints)");
+        return true;
+    }
+    if (!checkpoint_key(op, from->key, &key, err)) {
+        if (from->must || from->key)
+            return false;
+        snprintf(why, why_size, "%s", err->msg);
+        return true;
+    }
+    if (!cs_heads_new(op->crypto, &key, op->log_id, op->partitions, &heads, err) ||
+        (readable && !open_log(op, from->dump, op->settings->checkpoints_topic, ret_log, err)))
+        return false;
+    *ret = CS_TAKE(heads);
+    return true;
+}
+
 int64_t cs_operator_total(const struct cs_operator *op) {
     int64_t total = 0;
     for (int32_t p = 0; p < op->partitions; p++)

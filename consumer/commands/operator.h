@@ -6,6 +6,7 @@
 
 #include "catalog/catalog.h"
 #include "commands/commands.h"
+#include "log/heads.h"
 #include "log/progress.h"
 #include "log/reader.h"
 #include "log/replay.h"
@@ -29,6 +30,15 @@ struct cs_operator_options {       // first part of each command's options
     CS_OPERATOR_SETTINGS, \
     {.name = "json", .kind = CS_OPT_FLAG, CS_OPT_AT_FLAG(S, m.json), \
      .text = "One JSON object on standard output, for programs."}
+// clang-format on
+
+// Of commands that read checkpoints; members: const char *checkpoints, *checkpoint_key.
+// clang-format off
+#define CS_CHECKPOINT_OPTS(S) \
+    {.name = "checkpoints", .kind = CS_OPT_PATH, CS_OPT_AT_STR(S, checkpoints), .value_name = "FILE", \
+     .text = "Read cert.checkpoints from this file instead of Kafka."}, \
+    {.name = "checkpoint-key", .kind = CS_OPT_STRING, CS_OPT_AT_STR(S, checkpoint_key), .value_name = "KEY", \
+     .text = "The key that verifies checkpoints, as certsync-consumer checkpoint-key prints it; else that of the service key."}
 // clang-format on
 
 struct cs_bounds {
@@ -66,6 +76,17 @@ CS_MUST_USE bool cs_operator_look(struct cs_operator *op, struct cs_log *log, st
                                   struct cs_err *err);
 CS_MUST_USE bool cs_operator_catalog(const struct cs_operator *op, struct cs_catalog **ret,
                                      struct cs_err *err);
+// For checkpoints: the key that verifies them, and the log of them (a dump, or Kafka's; NULL: only
+// dumps of the others were given). If they cannot be looked at, *ret is NULL and why says why; `must`:
+// that is CONFIG.
+struct cs_checkpoint_source {
+    const char *key;  // text; NULL: the service key's
+    const char *dump; // NULL: from Kafka
+    bool must;
+};
+CS_MUST_USE bool cs_operator_heads(struct cs_operator *op, const struct cs_checkpoint_source *from,
+                                   struct cs_heads **ret, struct cs_log **ret_log, char *why, size_t why_size,
+                                   struct cs_err *err);
 // Events of all partitions.
 int64_t cs_operator_total(const struct cs_operator *op);
 // With --json: {"NAME":[, for lists that are printed as they are found. A failure ends list and

@@ -10,6 +10,14 @@
 #include "commands/verify.h"
 
 static const struct cs_opt opts[] = {
+    {.name = "since",
+     .kind = CS_OPT_PATH,
+     CS_OPT_AT_STR(struct verify_options, since),
+     .value_name = "FILE",
+     .text =
+         "Prove that the past is the one that was verified before: hold the log against the checkpoints in "
+         "this file, and keep the newest ones there if all is well. It is made where it is missing."},
+    CS_CHECKPOINT_OPTS(struct verify_options),
     CS_OPERATOR_OPTS(struct verify_options, log),
     {.name = "redis",
      .kind = CS_OPT_FLAG,
@@ -161,10 +169,29 @@ static bool conclude(struct verify *lanes, int n, struct cs_err *err) {
     return !lowest && cs_verify_derived(lanes, err);
 }
 
+// What is published there is of outcomes that are published, too. So the ends of those are read
+// again after it.
+static bool read_heads(struct verify *v, struct cs_err *err) {
+    struct verify_shared *all = v->shared;
+    CS_AUTO(cs_log_free) struct cs_log *checkpoints = NULL;
+    const struct cs_checkpoint_source from = {v->o->checkpoint_key, v->o->checkpoints, v->o->since != NULL};
+    if (!cs_operator_heads(&v->op, &from, &all->heads, &checkpoints, all->why_no_heads,
+                           sizeof all->why_no_heads, err))
+        return false;
+    if (!all->heads)
+        return true;
+    if (v->o->since && !cs_heads_read(all->heads, v->o->since, err))
+        return false;
+    for (int32_t p = 0; checkpoints && p < v->op.partitions; p++)
+        if (!cs_heads_read_log(all->heads, checkpoints, p, err))
+            return false;
+    return cs_operator_look(&v->op, v->op.outcomes, v->op.outcome_bounds, err);
+}
+
 static bool do_verify(struct verify *lanes, int *lanes_len, const struct cs_cli *cli, struct cs_err *err) {
     struct verify *v = lanes;
-    if (!cs_operator_open(cli, &v->o->log, needs(v), &v->op, err) || !note_due(v, err) ||
-        !cs_crypto_new(&v->shared->crypto, err) ||
+    if (!cs_operator_open(cli, &v->o->log, needs(v), &v->op, err) || !read_heads(v, err) ||
+        !note_due(v, err) || !cs_crypto_new(&v->shared->crypto, err) ||
         !cs_derived_check_new(v->shared->crypto, &v->shared->derived, err) ||
         (v->o->redis && !cs_operator_catalog(&v->op, &v->catalog, err)))
         return false;
@@ -175,7 +202,8 @@ static bool do_verify(struct verify *lanes, int *lanes_len, const struct cs_cli 
             return false;
         }
     cs_progress_start(&v->op.progress, cli->screen, "verify", cs_operator_total(&v->op));
-    return run_lanes(lanes, *lanes_len, err) && conclude(lanes, *lanes_len, err);
+    return run_lanes(lanes, *lanes_len, err) && conclude(lanes, *lanes_len, err) &&
+           (!v->o->since || cs_heads_write(v->shared->heads, v->o->since, err));
 }
 
 static void close_lane(struct verify *v) {
@@ -209,6 +237,7 @@ static int run_verify(const struct cs_cli *cli) {
                                          : cs_verify_tell(lanes);
     cs_derived_check_free(all.derived);
     cs_crypto_free(all.crypto);
+    cs_heads_free(all.heads);
     for (int i = lanes_len; i-- > 0;)
         close_lane(&lanes[i]);
     free(all.due_events);
@@ -227,13 +256,16 @@ const struct cs_command cs_cmd_verify = {
         "hash of the "
         "record at its offset; each record has exactly one outcome; signatures are valid and verdicts the "
         "same as this "
-        "build's; derived events are those that were decided. With --redis: the catalogs are the "
-        "replay's.\n\n"
+        "build's; derived events are those that were decided; signed checkpoints (cert.checkpoints) are of "
+        "these "
+        "outcomes. With --redis: the catalogs are the replay's. With --since: the past is the one that was "
+        "verified before, whoever wrote to the brokers meanwhile, the operator too.\n\n"
         "Needs neither Redis nor the service key, publishes nothing, and works on a live system: records "
         "that came in "
         "last may have no outcome yet. Ends at the first fault, says what and where, and exits with 1.",
     .examples =
         "certsync-consumer verify --redis\n"
+        "certsync-consumer verify --since heads.txt\n"
         "kcat -C -J -e -X isolation.level=read_uncommitted -b BROKERS -t cert.outcomes > outcomes.json\n"
         "kcat -C -J -e -X isolation.level=read_uncommitted -b BROKERS -t cert.events > events.json\n"
         "certsync-consumer verify --events events.json --outcomes outcomes.json --deployment prod --root-key "

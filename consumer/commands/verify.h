@@ -10,12 +10,16 @@
 #include "commands/operator.h"
 #include "log/compare.h"
 #include "log/derived_check.h"
+#include "log/heads.h"
 
 struct verify_options {
     struct cs_operator_options log;
     bool redis;
     bool complete;
     bool allow_stray;
+    const char *since;          // file of checkpoints; NULL: none
+    const char *checkpoints;    // dump; NULL: from Kafka
+    const char *checkpoint_key; // text; NULL: the service key's
 };
 
 struct verify_fault {
@@ -33,6 +37,8 @@ struct verify_shared {
     pthread_mutex_t lock; // of derived, and the crypto that it uses
     struct cs_crypto *crypto;
     struct cs_derived_check *derived;
+    struct cs_heads *heads; // each partition's is used by one thread; NULL: they are not looked at
+    char why_no_heads[256]; // then: why
     // The ends at the start. Events before them have their cause in what is replayed. Outcomes
     // before them have their derived events in the log.
     struct cs_bounds *due_events, *due_outcomes;

@@ -250,6 +250,18 @@ bool cs_verify_needless(const struct verify *v) {
     return atomic_load(&v->shared->stopping) || atomic_load(&v->shared->fault_at) < v->partition;
 }
 
+static bool heads_fault(struct verify *v, const struct cs_head_fault *f, struct cs_err *err) {
+    return fail(v, err, f->kind, v->event_offset, "%s", f->text);
+}
+
+static bool check_heads(struct verify *v, struct cs_err *err) {
+    const struct cs_position *at = cs_replay_position(v->op.replay);
+    struct cs_heads *heads = v->shared->heads;
+    struct cs_head_fault f;
+    return !heads || cs_heads_step(heads, v->op.crypto, v->partition, at->outcomes, &at->edge, &f) ||
+           heads_fault(v, &f, err);
+}
+
 static bool check_event(struct verify *v, const struct cs_record *event, bool *outcomes_end,
                         struct cs_err *err) {
     struct cs_replayed mine;
@@ -267,7 +279,7 @@ static bool check_event(struct verify *v, const struct cs_record *event, bool *o
     if (!*outcomes_end && !next_outcome(v, &published, outcomes_end, err))
         return false;
     bool judged = !*outcomes_end;
-    if (judged && !check_outcome(v, &published, event, &mine, err))
+    if (judged && (!check_outcome(v, &published, event, &mine, err) || !check_heads(v, err)))
         return false;
     v->unjudged += !judged;
     if (!judged && v->o->complete)
@@ -300,6 +312,9 @@ static bool check_rest(struct verify *v, bool outcomes_end, struct cs_err *err) 
     if (!outcomes_end)
         return fail(v, err, "no_record", -1, "outcome %" PRId64 " is of no record: %s ends before it",
                     v->last, v->op.events->name);
+    struct cs_head_fault f;
+    if (v->shared->heads && !cs_heads_end(v->shared->heads, v->partition, v->chain.last, &f))
+        return heads_fault(v, &f, err);
     if (v->compare && !v->compared)
         return fail_place(v, err, "position", cs_compare_after(v->compare)->next_offset,
                           "the catalog in Redis stands at offset %" PRId64 ", %s does not reach it",

@@ -19,6 +19,13 @@ static void put_counts(const struct verify *v, struct cs_buf *b) {
     cs_json_int(b, "still_pending", v->waiting);
     if (v->o->redis)
         cs_json_int(b, "keys", v->keys);
+    if (v->shared->heads) {
+        struct cs_heads_count n;
+        cs_heads_count(v->shared->heads, &n);
+        cs_json_int(b, "checkpoints", n.published);
+        cs_json_int(b, "foreign_checkpoints", n.others);
+        cs_json_int(b, "checkpoints_before", n.kept);
+    }
     cs_json_int(b, "events_per_second", (int64_t)cs_progress_rate(&v->op.progress));
 }
 
@@ -51,6 +58,29 @@ int cs_verify_tell_json(const struct verify *v) {
     put_counts(v, &b);
     cs_json_end(&b, '}');
     return cs_operator_print(&v->op, &b, f->kind ? CS_EXIT_FAILED : CS_EXIT_OK);
+}
+
+static void tell_heads(const struct verify *v, FILE *out) {
+    const struct verify_shared *all = v->shared;
+    struct cs_heads_count n;
+    if (!all->heads) {
+        fprintf(out, "checkpoints were not looked at: %s\n", all->why_no_heads);
+        return;
+    }
+    cs_heads_count(all->heads, &n);
+    if (n.published > 0)
+        fprintf(out, "%" PRId64 " signed checkpoints are of these outcomes\n", n.published);
+    if (n.others > 0)
+        fprintf(out,
+                "%" PRId64
+                " records of the topic of checkpoints are not signed with this log's checkpoint key "
+                "and count for nothing\n",
+                n.others);
+    if (v->o->since)
+        fprintf(out,
+                "%" PRId64 " checkpoints that were verified before hold, too; %" PRId64
+                " are in %s now: keep it where nobody who can write to the brokers can\n",
+                n.kept, n.written, v->o->since);
 }
 
 int cs_verify_tell(const struct verify *v) {
@@ -92,6 +122,7 @@ int cs_verify_tell(const struct verify *v) {
             v->derived_events);
     if (v->strays > 0)
         fprintf(out, "%zu share events by the service key were decided by nobody\n", v->strays);
+    tell_heads(v, out);
     if (v->o->redis)
         fprintf(out, "the catalogs in Redis (%" PRId64 " keys) equal the replay\n", v->keys);
     return CS_EXIT_OK;

@@ -2,6 +2,7 @@
 """The official CloudEvents SDKs, by the ordinary clients of their registries: fetched once, kept in the cache.
 
     python_reads(lines), go_reads(lines)       # tests/sdk: what each read of each line
+    tlog_reads({"key", "notes", "leaves", "proof"})  # tests/tlog
 """
 import hashlib
 import json
@@ -52,10 +53,23 @@ def python_reads(lines):
     return _read([PYTHON, str(SOURCE / "read.py")], lines, env={**os.environ, "PYTHONPATH": str(packages)})
 
 
-def go_reads(lines):
-    digest = hashlib.sha256(b"".join((SOURCE / name).read_bytes() for name in ("go.mod", "go.sum", "main.go"))).hexdigest()[:16]
+def _built(source, name):
+    """The Go program of a folder."""
+    digest = hashlib.sha256(b"".join((source / file).read_bytes() for file in ("go.mod", "go.sum", "main.go"))).hexdigest()[:16]
 
     def build(part):
         part.mkdir()
-        _run([go()[0], "build", "-mod=readonly", "-o", str(part / "read"), "."], cwd=SOURCE, env={**os.environ, "GOFLAGS": ""})
-    return _read([_made(f"cloudevents-go-{digest}", build) / "read"], lines)
+        _run([go()[0], "build", "-mod=readonly", "-o", str(part / "read"), "."], cwd=source, env={**os.environ, "GOFLAGS": ""})
+    return _made(f"{name}-go-{digest}", build) / "read"
+
+
+def go_reads(lines):
+    return _read([_built(SOURCE, "cloudevents")], lines)
+
+
+def tlog_reads(what):
+    """tests/tlog: what others' code for transparency logs says of checkpoints and a proof."""
+    done = subprocess.run([_built(REPO / "tests/tlog", "tlog")], input=json.dumps(what).encode(), capture_output=True, timeout=60, check=False)
+    if done.returncode:
+        raise Refused(done.stderr.decode()[-2000:])
+    return done.stdout.decode()

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "log/heads.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "certsync/base/grow.h"
+#include "certsync/runtime/fileio.h"
+#include "worker/checkpoints.h"
+
+#define FILE_MAX ((size_t)64 * 1024 * 1024)
+#define DASH     "\xe2\x80\x94"
+
+struct head {
+    struct cs_checkpoint at;
+    bool kept; // comes from the file
+    char *note;
+    size_t note_len;
+};
+
+struct partition_heads {
+    struct head *heads;
+    size_t len, cap;
+    bool sorted;
+    size_t next;  // the first that was not reached
+    int64_t held; // the size of the last one that held
+};
+
+struct cs_heads {
+    struct cs_crypto *crypto;
+    struct cs_note_key key;
+    char log_id[CS_NOTE_NAME_MAX + 1];
+    char *path; // of the file; NULL: none was read
+    int32_t partitions;
+    struct cs_heads_count count;
+    struct partition_heads of[];
+};
+
+bool cs_heads_new(struct cs_crypto *crypto, const struct cs_note_key *key, const char *log_id,
+                  int32_t partitions, struct cs_heads **ret, struct cs_err *err) {
+    struct cs_heads *h = calloc(1, sizeof *h + (size_t)partitions * sizeof h->of[0]);
+    if (!h)
+        return cs_err_oom(err);
+    h->crypto = crypto;
+    h->key = *key;
+    snprintf(h->log_id, sizeof h->log_id, "%s", log_id);
+    h->partitions = partitions;
+    *ret = h;
+    return true;
+}
+
+void cs_heads_free(struct cs_heads *h) {
+    for (int32_t p = 0; h && p < h->partitions; p++) {
+        for (size_t i = 0; i < h->of[p].len; i++)
+            free(h->of[p].heads[i].note);
+        free(h->of[p].heads);
+    }
+    if (h)
+        free(h->path);
+    free(h);
+}
+
+static bool add(struct cs_heads *h, int32_t partition, const struct cs_checkpoint *at, bool kept,
+                struct cs_bytes note, struct cs_err *err) {
+    struct partition_heads *p = &h->of[partition];
+    if (!CS_GROW(&p->heads, &p->cap, p->len + 1))
+        return cs_err_oom(err);
+    struct head *head = &p->heads[p->len];
+    *head = (struct head){.at = *at, .kept = kept, .note = malloc(note.len), .note_len = note.len};
+    if (!head->note)
+        return cs_err_oom(err);
+    memcpy(head->note, note.data, note.len);
+    p->len++;
+    p->sorted = false;
+    return true;
+}
+
+// --- the file
+
+// One note: up to the last line of signatures behind its empty line. False: there is no more.
+static bool take_note(struct cs_bytes *text, struct cs_bytes *ret) {
+    static const size_t dash = sizeof DASH - 1;
+    while (text->len > 0 && text->data[0] == '\n') {
+        text->data++;
+        text->len--;
+    }
+    size_t at = 0;
+    while (at + 1 < text->len && !(text->data[at] == '\n' && text->data[at + 1] == '\n'))
+        at++;
+    at = at + 2 < text->len ? at + 2 : text->len;
+    while (text->len - at > dash && memcmp(text->data + at, DASH, dash) == 0) {
+        const uint8_t *end = memchr(text->data + at, '\n', text->len - at);
+        at = end ? (size_t)(end + 1 - text->data) : text->len;
+    }
+    *ret = (struct cs_bytes){text->data, at};
+    text->data += at;
+    text->len -= at;
+    return ret->len > 0;
+}
+
+static bool take_kept(struct cs_heads *h, struct cs_bytes note, struct cs_err *err) {
+    struct cs_checkpoint at;
+    char origin[CS_ORIGIN_MAX + 1];
+    if (!cs_checkpoint_open(h->crypto, note, &h->key, &at, err))
+        return false;
+    for (int32_t p = 0; p < h->partitions; p++) {
+        cs_checkpoint_origin(h->log_id, p, origin);
+        if (strcmp(origin, at.origin) == 0) {
+            h->count.kept++;
+            return add(h, p, &at, true, note, err);
+        }
+    }
+    return cs_err_set(err, CS_ERR_REJECT, CS_CODE_NONE, "it is of %s, and this log is %s with %d partitions",
+                      at.origin, h->log_id, (int)h->partitions);
+}
+
+bool cs_heads_read(struct cs_heads *h, const char *path, struct cs_err *err) {
+    CS_AUTO(cs_buf_clear) struct cs_buf b;
+    struct cs_bytes note;
+    cs_buf_init(&b, FILE_MAX);
+    free(h->path);
+    h->path = strdup(path);
+    if (!h->path)
+        return cs_err_oom(err);
+    if (access(path, F_OK) != 0)
+        return true;
+    if (!cs_file_read(path, 0, &b, err))
+        return false;
+    struct cs_bytes text = cs_buf_bytes(&b);
+    for (int64_t n = 1; take_note(&text, &note); n++)
+        if (!take_kept(h, note, err)) {
+            if (err->kind == CS_ERR_REJECT)
+                err->kind = CS_ERR_CONFIG;
+            return cs_err_prepend(err, "%s, checkpoint %" PRId64, path, n);
+        }
+    return true;
+}
+
+bool cs_heads_write(const struct cs_heads *h, const char *path, struct cs_err *err) {
+    CS_AUTO(cs_buf_clear) struct cs_buf b;
+    cs_buf_init(&b, FILE_MAX);
+    for (int32_t p = 0; p < h->partitions; p++) {
+        const struct partition_heads *q = &h->of[p];
+        for (size_t i = 0; i < q->len; i++) {
+            const struct head *head = &q->heads[i];
+            if (i + 1 < q->len &&
+                cs_checkpoint_class(q->heads[i + 1].at.size) == cs_checkpoint_class(head->at.size))
+                continue;
+            cs_buf_put(&b, head->note, head->note_len);
+            cs_buf_putc(&b, '\n');
+        }
+    }
+    return cs_buf_ok(&b, err) && cs_file_write(path, cs_buf_bytes(&b), 0644, err);
+}
+
+// --- the topic
+
+bool cs_heads_read_log(struct cs_heads *h, struct cs_log *checkpoints, int32_t partition,
+                       struct cs_err *err) {
+    struct cs_record r;
+    struct cs_checkpoint at;
+    struct cs_err ignored;
+    int64_t low = 0;
+    int64_t high = 0;
+    bool end = partition >= checkpoints->partitions;
+    if (end)
+        return true;
+    if (!checkpoints->ops->bounds(checkpoints, partition, &low, &high, err) ||
+        !checkpoints->ops->start(checkpoints, partition, low, high, err))
+        return false;
+    for (;;) {
+        if (!checkpoints->ops->next(checkpoints, &r, &end, err))
+            return false;
+        if (end)
+            return true;
+        if (!cs_checkpoint_of_record(h->crypto, &h->key, h->log_id, partition, r.value, &at, &ignored)) {
+            h->count.others++;
+            continue;
+        }
+        h->count.published++;
+        if (!add(h, partition, &at, false, r.value, err))
+            return false;
+    }
+}
+
+struct cs_bytes cs_heads_note(const struct cs_heads *h, int32_t partition, int64_t least, int64_t most,
+                              struct cs_checkpoint *ret) {
+    const struct partition_heads *p = &h->of[partition];
+    const struct head *found = NULL;
+    for (size_t i = 0; i < p->len; i++) {
+        const struct head *head = &p->heads[i];
+        if (head->at.size >= least && head->at.size <= most && (!found || head->at.size > found->at.size))
+            found = head;
+    }
+    if (!found)
+        return (struct cs_bytes){0};
+    *ret = found->at;
+    return (struct cs_bytes){(const uint8_t *)found->note, found->note_len};
+}
+
+void cs_heads_key(const struct cs_heads *h, struct cs_note_key *ret) {
+    *ret = h->key;
+}
+
+// --- holding
+
+// By size; of one size those of the file first.
+static int by_size(const void *a, const void *b) {
+    const struct head *p = a;
+    const struct head *q = b;
+    if (p->at.size != q->at.size)
+        return p->at.size < q->at.size ? -1 : 1;
+    return (int)q->kept - (int)p->kept;
+}
+
+static struct partition_heads *sorted(struct cs_heads *h, int32_t partition) {
+    struct partition_heads *p = &h->of[partition];
+    if (!p->sorted && p->len > 1)
+        qsort(p->heads, p->len, sizeof *p->heads, by_size);
+    p->sorted = true;
+    return p;
+}
+
+static void say_where(const struct cs_heads *h, const struct head *head, char *out, size_t size) {
+    if (head->kept)
+        snprintf(out, size, "%s holds a checkpoint of %" PRId64 " outcomes that was verified before", h->path,
+                 head->at.size);
+    else
+        snprintf(out, size, "a checkpoint of %" PRId64 " outcomes was published and signed", head->at.size);
+}
+
+bool cs_heads_step(struct cs_heads *h, struct cs_crypto *crypto, int32_t partition, int64_t size,
+                   const struct cs_merkle_edge *edge, struct cs_head_fault *ret) {
+    struct partition_heads *p = sorted(h, partition);
+    char where[320];
+    for (; p->next < p->len && p->heads[p->next].at.size <= size; p->next++) {
+        const struct head *head = &p->heads[p->next];
+        struct cs_hash root;
+        if (head->at.size < size) // of none
+            continue;
+        cs_merkle_root(crypto, edge, size, &root);
+        if (cs_hash_equal(&root, &head->at.root)) {
+            p->held = size;
+            continue;
+        }
+        say_where(h, head, where, sizeof where);
+        ret->kind = "rewritten";
+        snprintf(ret->text, sizeof ret->text,
+                 "the past was rewritten: %s, and outcomes %" PRId64 " to %" PRId64
+                 " are not those that it is of. A record among them was changed, left out, added or moved "
+                 "since, or its broker's time was",
+                 where, p->held + 1, size);
+        return false;
+    }
+    return true;
+}
+
+bool cs_heads_end(struct cs_heads *h, int32_t partition, int64_t size, struct cs_head_fault *ret) {
+    struct partition_heads *p = sorted(h, partition);
+    char where[320];
+    while (p->next < p->len && p->heads[p->next].at.size == 0)
+        p->next++;
+    if (p->next == p->len)
+        return true;
+    say_where(h, &p->heads[p->next], where, sizeof where);
+    ret->kind = "cut";
+    snprintf(ret->text, sizeof ret->text, "the end was cut off: %s, and there are only %" PRId64 " outcomes",
+             where, size);
+    return false;
+}
+
+void cs_heads_count(const struct cs_heads *h, struct cs_heads_count *ret) {
+    *ret = h->count;
+    ret->written = 0;
+    for (int32_t p = 0; p < h->partitions; p++)
+        for (size_t i = 0; i < h->of[p].len; i++)
+            ret->written += i + 1 == h->of[p].len || cs_checkpoint_class(h->of[p].heads[i + 1].at.size) !=
+                                                         cs_checkpoint_class(h->of[p].heads[i].at.size);
+}
