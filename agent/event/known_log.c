@@ -21,8 +21,9 @@ static bool path_of(const struct cs_session *s, char out[PATH_MAX], struct cs_er
 }
 
 // A spool that this user may not look into holds nothing for it.
-static bool read_kept(struct cs_session *s, struct cs_err *err) {
+static bool read_kept(const struct cs_session *s, cs_log_id ret, struct cs_err *err) {
     char path[PATH_MAX];
+    cs_log_id kept = "";
     CS_AUTO(cs_buf_clear) struct cs_buf text;
     cs_buf_init(&text, 256);
     if (!path_of(s, path, err))
@@ -32,13 +33,14 @@ static bool read_kept(struct cs_session *s, struct cs_err *err) {
     if (!cs_file_read(path, 0, &text, err))
         return false;
     size_t len = text.len > 0 && text.data[text.len - 1] == '\n' ? text.len - 1 : text.len;
-    const char *id = (const char *)text.data;
-    if (!cs_log_id_valid(id, len) || strncmp(id, s->deployment, strlen(s->deployment)) != 0)
+    if (cs_log_id_valid((const char *)text.data, len))
+        memcpy(kept, text.data, len);
+    if (!cs_log_id_is_of(kept, s->deployment))
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "%s: this is not the id of a log of deployment %s; remove the file, and the next "
                           "contact with the API makes it again",
                           path, s->deployment);
-    memcpy(s->log_id, id, len);
+    memcpy(ret, kept, sizeof kept);
     return true;
 }
 
@@ -49,7 +51,7 @@ bool cs_known_log_recall(struct cs_session *s, const char *otherwise, struct cs_
     memset(s->log_id, 0, sizeof s->log_id);
     if (cs_log_id_valid(id, strlen(id))) // a person's word
         memcpy(s->log_id, id, strlen(id));
-    else if (s->deployment[0] && !read_kept(s, err))
+    else if (s->deployment[0] && !read_kept(s, s->log_id, err))
         return false;
     if (dry && !s->log_id[0])
         cs_log_id_make(s->deployment, "00000000", s->log_id);
@@ -58,10 +60,12 @@ bool cs_known_log_recall(struct cs_session *s, const char *otherwise, struct cs_
 
 void cs_known_log_keep(const struct cs_session *s) {
     char path[PATH_MAX], text[CS_LOG_ID_MAX + 2];
+    cs_log_id kept = "";
     struct cs_err err;
     int n = snprintf(text, sizeof text, "%s\n", s->log_id);
-    if (!s->globals->dry_run &&
-        !(path_of(s, path, &err) && cs_dir_make(s->settings->spool, 0700, &err) &&
+    if (s->globals->dry_run || (read_kept(s, kept, &err) && strcmp(kept, s->log_id) == 0))
+        return;
+    if (!(path_of(s, path, &err) && cs_dir_make(s->settings->spool, 0700, &err) &&
           cs_file_write_given(path, (struct cs_bytes){(const uint8_t *)text, (size_t)n}, 0644, &err)))
         cs_log_err(CS_LOG_WARN, "the log's id cannot be kept", &err, "log=%s", s->log_id);
 }
@@ -105,10 +109,11 @@ bool cs_known_log_meet(struct cs_session *s, struct cs_err *err) {
     bool explicitly = cs_log_id_valid(s->settings->deployment, strlen(s->settings->deployment));
     if (s->globals->dry_run)
         return true;
-    if (explicitly)
-        cs_known_log_keep(s);
-    if (!s->settings->api_url[0])
+    if (!s->settings->api_url[0]) {
+        if (explicitly)
+            cs_known_log_keep(s);
         return known || unknown(s, err);
+    }
     if (!ask(s, said, err)) {
         if (s->client && cs_client_foreign_log(s->client))
             return false;
@@ -120,6 +125,8 @@ bool cs_known_log_meet(struct cs_session *s, struct cs_err *err) {
                               "API cannot be asked",
                               s->deployment);
     }
+    if (explicitly && strcmp(said, s->log_id) == 0)
+        cs_known_log_keep(s); // a slip of the pen is not kept
     if (known)
         return true;
     if (!cs_log_id_is_of(said, s->deployment))

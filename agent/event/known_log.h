@@ -15,7 +15,8 @@ CS_MUST_USE bool cs_known_log_recall(struct cs_session *s, const char *otherwise
 // Keeps it. A host that cannot keep it (no spool of its own) learns it again each time: that is
 // logged.
 void cs_known_log_keep(const struct cs_session *s);
-// Asks the API which log it serves. At first contact that is kept. CONFIG where the log is another
+// Asks the API which log it serves. At first contact that is kept, and so is what the settings say,
+// if it is the same. CONFIG where the log is another
 // one (cs_client_foreign_log), or where it is not known and nobody can be asked. An API that does
 // not answer is no error once the log is known.
 CS_MUST_USE bool cs_known_log_meet(struct cs_session *s, struct cs_err *err);

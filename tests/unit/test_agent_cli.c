@@ -471,7 +471,10 @@ static void another_log_is_an_alarm(void **state) {
                "serves log unit_0a1b2c3e, but this host works with log unit_0a1b2c3d, so nothing is sent");
     assert_int_equal(atomic_load(&api.asked), asked);
     expect_known("unit_0a1b2c3d");
-    // A person's word counts, and is kept.
+    // A person's word counts, and is kept where the API says so, too.
+    expect(2, SHARE "applied --set deployment.id=unit_ffffffff",
+           "but this host works with log unit_ffffffff");
+    expect_known("unit_0a1b2c3d");
     expect(0, SHARE "applied --set deployment.id=unit_0a1b2c3e", "applied: share of");
     expect_known("unit_0a1b2c3e");
     atomic_store(&api.log, 0);
