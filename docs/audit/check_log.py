@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks a log of certsync without certsync: it needs Python 3 and the openssl command, and nothing else.
 
-    check_log.py EVENTS OUTCOMES ROOT_PUBLIC_KEY [--custodian-key FILE]
+    check_log.py EVENTS OUTCOMES ROOT_PUBLIC_KEY [--custodian-key FILE | --checkpoints FILE KEY]
 
 EVENTS and OUTCOMES are dumps of the two topics as kcat makes them (docs/audit/verify.md). For each partition it checks that
 
@@ -12,6 +12,8 @@ EVENTS and OUTCOMES are dumps of the two topics as kcat makes them (docs/audit/v
 - the private key of each certificate and request that was taken has signed its proof of possession.
 
 With the custodian's private key (which needs python3-cryptography, too) it opens each sealed key, and holds it against the certificate.
+With checkpoints that were kept ("certsync-consumer verify --since" writes such a file), and the key that signed them, it checks that the past is
+the one that they are of.
 It does not judge anew whether the rules were applied rightly: "certsync-consumer verify" does.
 """
 import base64
@@ -184,7 +186,43 @@ def chained(outcomes):
             continue
         if fits:
             last, sha256 = last + 1, hashlib.sha256(record["value"]).hexdigest()
-            yield {**outcome["data"], "n": last}
+            yield {**outcome["data"], "n": last, "value": record["value"]}
+
+
+# ---- checkpoints: signed heads of the tree over the outcomes (RFC 6962)
+
+def merkle_root(leaves):
+    if len(leaves) == 1:
+        return hashlib.sha256(b"\0" + leaves[0]).digest()
+    half = 1 << (len(leaves) - 1).bit_length() - 1
+    return hashlib.sha256(b"\1" + merkle_root(leaves[:half]) + merkle_root(leaves[half:])).digest()
+
+
+def checkpoints(path, key):
+    """{partition: [(size, root)]} of a file of checkpoints, each signed with this key (NAME+ID+KEY)."""
+    name, _, encoded = key.split("+", 2)
+    pem, found = pem_of(bytes.fromhex("302a300506032b6570032100") + base64.b64decode(encoded)[1:]), {}
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    for at, line in enumerate(lines):
+        if line.startswith(f"\u2014 {name} "):
+            origin, size, root = lines[at - 4:at - 1]
+            signature = base64.b64decode(line.split(" ")[2])[4:]
+            text = f"{origin}\n{size}\n{root}\n".encode()
+            require(is_signed(pem, text, signature), f"{path}, line {at + 1}: the checkpoint is not signed with this key")
+            require(re.fullmatch(re.escape(name) + r"/partitions/\d+", origin), f"{path}: a checkpoint of {origin} is of another log")
+            found.setdefault(int(origin.rsplit("/", 1)[1]), []).append((int(size), base64.b64decode(root)))
+    require(found, f"{path} holds no checkpoint that this key signed")
+    return found
+
+
+def hold(heads, values):
+    """Whether each partition's outcomes are those that the checkpoints are of."""
+    for number, known in sorted(heads.items()):
+        for size, root in known:
+            have = values.get(number, [])
+            require(size <= len(have), f"partition {number}: the end was cut off: a checkpoint has {size} outcomes, there are {len(have)}")
+            require(merkle_root(have[:size]) == root,
+                    f"partition {number}: the past was rewritten: outcomes 1 to {size} are not those of a checkpoint")
 
 
 def proofs(event):
@@ -234,15 +272,17 @@ class Partition:
 
 def main(arguments):
     custodian = Custodian(arguments[4]) if arguments[3:4] == ["--custodian-key"] else None
-    if len(arguments) != (5 if custodian else 3):
+    heads = arguments[4:6] if arguments[3:4] == ["--checkpoints"] else None
+    if len(arguments) != (5 if custodian else 6 if heads else 3):
         sys.exit(__doc__)
     events, outcomes, root = read(arguments[0]), read(arguments[1]), Path(arguments[2]).read_bytes()
-    total = {}
+    total, values = {}, {}
     for number, records in sorted(events.items()):
         partition, judged, by_offset = Partition(root, custodian), 0, {r["offset"]: r for r in records}
         for outcome in chained(outcomes.get(number, [])):
             where = f"partition {number}, outcome {outcome['n']}, offset {outcome['offset']}"
             judged += 1
+            values.setdefault(number, []).append(outcome["value"])
             try:
                 require(outcome["offset"] in by_offset, "the outcome is of a record that is not there")
                 partition.check(by_offset.pop(outcome["offset"]), outcome)
@@ -252,6 +292,10 @@ def main(arguments):
             sys.exit(f"partition {number}: {len(by_offset)} records have no outcome, the first is at offset {min(by_offset)}")
         for name, n in partition.seen.items():
             total[name] = total.get(name, 0) + n
+    try:
+        hold(checkpoints(*heads), values) if heads else None
+    except Fault as e:
+        sys.exit(str(e))
     print("well: " + ", ".join(f"{n} {name}" for name, n in total.items()))
 
 

@@ -10,7 +10,7 @@ import pytest
 from support import events as ev
 from support import sdk
 from support.acme import NotThere
-from support.proc import PATIENCE_S, wait_until
+from support.proc import PATIENCE_S, REPO, wait_until
 from support.stack import Stack, certsync_binary, consumer_binary
 
 AUTHORITY = ev.Authority("Proof CA")
@@ -85,6 +85,13 @@ class World:
         return json.loads(said)
 
 
+def check_log(world, dumps, code):
+    """The script of docs/audit, which shares no code."""
+    (world.home / "old").write_bytes(world.kept)
+    return call("python3", REPO / "docs/audit/check_log.py", dumps / "events", dumps / "outcomes", world.stack.keys / "root.pub",
+                "--checkpoints", world.home / "old", world.key, code=code)
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory, kafka):
     home = tmp_path_factory.mktemp("proof")
@@ -104,6 +111,7 @@ def test_what_was_verified_is_kept(world):
     found = world.audit(world.dumps, world.kept, code=0)
     assert found["ok"] and found["checkpoints"] > 1 and found["checkpoints_before"] >= 2
     assert (world.home / "kept").read_bytes() != world.kept  # the later head is there
+    assert check_log(world, world.dumps, 0).startswith("well: ")
     assert world.audit(world.dumps, (world.home / "kept").read_bytes(), code=0)["ok"]
 
 
@@ -225,6 +233,7 @@ def test_a_past_that_the_operator_made_anew(world, how, request):
     assert json.loads(call(consumer_binary(), *plain))["ok"]
     fault = world.audit(dumps, world.kept)["fault"]
     assert fault["kind"] == "rewritten" and "the past was rewritten" in fault["message"]
+    assert "the past was rewritten" in check_log(world, dumps, 1)
     # One old checkpoint is enough, and the running consumer does not go on with such a past either.
     one = world.kept.split(b"\n\n", 2)
     assert world.audit(dumps, b"\n\n".join(one[:2]) + b"\n\n")["fault"]["kind"] == "rewritten"
