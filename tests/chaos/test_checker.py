@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from chaos import hosts, hpke  # noqa: E402
-from chaos.test_model import PARTITIONS, D, Log, Sharing, outcomes_of  # noqa: E402
+from chaos.test_model import LOG, PARTITIONS, Log, Sharing, outcomes_of  # noqa: E402
 from model_py import audit, catalog, wire  # noqa: E402
 from model_py.rules import Model  # noqa: E402
 from support import events as ev  # noqa: E402
@@ -56,7 +56,7 @@ class Story:
     def violations(self):
         return (catalog.check(self.log.model, self.firsts, self.docs, self.indexes)
                 + catalog.check_positions(self.log.model, self.firsts, self.by_partition, self.positions)
-                + catalog.check_keys(self.log.model, self.docs, unseal=hpke.Unsealer(self.log.custodian, D))
+                + catalog.check_keys(self.log.model, self.docs, unseal=hpke.Unsealer(self.log.custodian, LOG))
                 + audit.check_acknowledged(self.acknowledged, self.log.records) + audit.check_shares(self.log.model))
 
 
@@ -135,7 +135,7 @@ def test_it_is_seen_that(story, what):
 def test_the_model_is_not_moved_by_what_it_judged_before():
     """Rebuilt from offset 0 by another instance: the same catalogs."""
     log = Story().log
-    again = Model(D, log.root.spki, PARTITIONS)
+    again = Model(LOG, log.root.spki, PARTITIONS)
     verdicts = [again.judge(r) for r in log.records]
     assert [(v.status, v.code) for v in verdicts] == [(v.status, v.code) for v in log.verdicts]
     firsts = {p: audit.first_outcomes(outcomes_of(log), p)[0] for p in range(PARTITIONS)}

@@ -490,7 +490,7 @@ def outcomes_of(log):
     for p in range(PARTITIONS):
         previous = "0" * 64
         for n, v in enumerate((v for v in log.verdicts if v.partition == p), 1):
-            value = json.dumps(audit.expected_outcome(v, n, previous, D), separators=(",", ":")).encode()
+            value = json.dumps(audit.expected_outcome(v, n, previous, LOG), separators=(",", ":")).encode()
             previous = hashlib.sha256(value).hexdigest()
             key = v.event.account.encode() if v.event else b""
             found.append(wire.Record(p, n - 1, 0, key, value, [("content-type", b"application/cloudevents+json")]))
@@ -500,11 +500,11 @@ def outcomes_of(log):
 def test_the_audit_finds_nothing_in_a_true_story(told):
     log, outcomes = told
     assert audit.check_log(log.model, log.verdicts, log.records, log.service.spki) == []
-    assert audit.check_outcomes(log.verdicts, outcomes, PARTITIONS, D) == []
+    assert audit.check_outcomes(log.verdicts, outcomes, PARTITIONS, LOG) == []
     assert audit.check_shares(log.model) == []
     # What a zombie publishes again is no harm.
     again = outcomes + [o._replace(offset=o.offset + 1000) for o in outcomes[:3]]
-    assert audit.check_outcomes(log.verdicts, again, PARTITIONS, D) == []
+    assert audit.check_outcomes(log.verdicts, again, PARTITIONS, LOG) == []
 
 
 def edited(outcome, **members):
@@ -525,7 +525,7 @@ def edited(outcome, **members):
     (lambda o: [*o, edited(o[-1], n=int(json.loads(o[-1].value)["sequence"]) + 1)], "outcome")])
 def test_the_audit_finds_what_is_wrong(told, spoil, word):
     log, outcomes = told
-    found = audit.check_outcomes(log.verdicts, spoil(outcomes), PARTITIONS, D)
+    found = audit.check_outcomes(log.verdicts, spoil(outcomes), PARTITIONS, LOG)
     assert found and any(word in f for f in found), found
 
 
