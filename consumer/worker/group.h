@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A worker's place in the consumer group: which partitions it has, and from which offset they are
-// fetched. All in the worker's thread.
+// A worker's place in the consumer group: rebalances, which partitions it has, and from which offset
+// they are fetched. All in the worker's thread.
+//
+// After a rebalance, a partition that was taken away is dropped at once, with its batches
+// (on_revoke). A new one starts in the worker's next turns (cs_partition_start in partition.h): it
+// reads its position and what was published, and is fetched from there.
 #pragma once
 
 #include "worker/partition.h"
