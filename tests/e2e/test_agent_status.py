@@ -293,3 +293,21 @@ def test_a_status_that_is_old(host):
         say(now_ms + 3_600_000)  # of before the machine was started
         assert host.json(1, "status")["state"] == "hanging"
     assert host.json(3, "status")["state"] == "stopped"
+
+
+def test_counts_read_as_a_sentence(host):
+    """What a person sees of numbers: nothing of what is none, commas between the rest."""
+    spool = host.dir / "spool"
+    spool.mkdir()
+    sections = [{"name": "web", "certificates": 6, "registered": 3, "waiting": 2, "failed": 1, "problems": ["a", "b"], "problems_total": 5},
+                {"name": "mail", "certificates": 1, "registered": 1, "waiting": 0, "failed": 0, "problems": [], "problems_total": 0}]
+    (spool / f"agent.{host.account.id}.status").write_text(json.dumps({
+        "version": "1", "account": host.account.id, "kid": "k", "written": "2026-01-01T00:00:00Z", "alive_ms": 1, "last_scan": "2026-01-01T00:00:00Z",
+        "problems": [], "attention": [], "sections": sections, "failed": 1, "kafka": {"state": "ok"}, "spool": {"events": 2, "to_publish": 1},
+        "certificates": {"new": 2, "sent": 0, "registered": 4, "failed": 1}}))
+    said = host.expect(3, "status").splitlines()
+    assert "certificates  2 new, 4 registered, 1 failed" in said
+    assert "sections      [watch web] 6 certificates: 3 registered, 2 waiting, 1 failed" in said
+    assert said[said.index("sections      [watch web] 6 certificates: 3 registered, 2 waiting, 1 failed") + 3].strip() == "and 3 more; the log names them all"
+    assert "              [watch mail] 1 certificates: 1 registered, 0 failed" in said
+    assert "spool         2 events, 1 to be published" in said
