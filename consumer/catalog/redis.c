@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// The catalog over Redis: a handle, and the load of documents and indexes between two reads of the
+// position. What it reads is held against marks (authentic.c) and witnesses (redis_witness.c).
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// Generations in Redis: which there are, claim, lease, promote, and the empty one that replaces a
+// damaged one.
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

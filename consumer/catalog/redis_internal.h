@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the files of the Redis catalog share: catalog/redis.c (load and commit),
-// catalog/redis_witness.c (the witnesses of what is read), catalog/redis_keys.c (walking over keys),
-// catalog/redis_generation.c (generations), catalog/redis_sweep.c (removing).
+// What the files of the Redis catalog share: catalog/redis.c (load), catalog/redis_commit.c (commit;
+// its commands: redis_write.c, redis_index.c), catalog/redis_witness.c (the witnesses of what is
+// read), catalog/redis_keys.c (walking over keys), catalog/redis_generation.c (generations),
+// catalog/redis_sweep.c (removing).
 //
 // A handle has a fence: a key, and the value that it must have from WATCH to EXEC. Live: "gen" with
 // the generation's number. Next, for reading: "next" with the number. Claimed: "claim" with the

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// All keys of a generation, walked over with SCAN: for verify, diff and show.
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// What is missing or old is noticed here (witness.h): the questions for witnesses and their
+// answers. Loads ask in redis.c, walks over all keys in redis_keys.c, the API in api/genuine.c.
 #include <stdlib.h>
 #include <string.h>
 

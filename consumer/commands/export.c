@@ -11,7 +11,7 @@
 #include "certsync/base/text.h"
 #include "certsync/runtime/fileio.h"
 #include "commands/operator.h"
-#include "log/export.h"
+#include "log/export_files.h"
 #include "log/line.h"
 
 #define FILE_BYTES ((size_t)16 * 1024 * 1024) // a file ends with the record that reaches it

@@ -4,7 +4,7 @@
 // and as it was judged.
 #pragma once
 
-#include "log/export.h"
+#include "log/export_files.h"
 
 struct cs_import_part {
     int64_t events, outcomes; // records; offsets are 0 to these

@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// Rebalances. A partition that was taken away is dropped at once, with its batches (cs_turn_revoked
+// in turn.c). A new one starts in the worker's next turns: cs_partition_start in partition.c reads
+// its position and what was published; then it is fetched from there.
 #include "worker/group.h"
 
 #include <poll.h>

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// What Redis must be and allow before a worker starts, and while it runs.
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// The publisher over Kafka: derived events, outcomes, checkpoints, by idempotent producers.
 #include <stdlib.h>
 #include <string.h>
 

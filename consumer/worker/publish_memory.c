@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// The publisher over lists in memory, for tests.
 #include <stdlib.h>
 #include <string.h>
 

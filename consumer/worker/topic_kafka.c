@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// Reading back a topic that workers write, over Kafka.
 #include <stdlib.h>
 
 #include "certsync/runtime/kafka.h"

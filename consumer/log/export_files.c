@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "log/export.h"
+#include "log/export_files.h"
 
 #include <dirent.h>
 #include <errno.h>
