@@ -40,15 +40,20 @@ def prefix_of(stack, account):
 
 
 # Each takes (Redis, what the names begin with, an account, another one of the same partition or itself). All is of a kind that each
-# request for the account's certificates reads.
+# request for the account's certificates reads. No document is among them that an upload writes anew: a damage that a worker
+# overwrites before anybody has read it is none.
+
+def key_of(at, account):
+    return f"{at}key/{account.id}/{account.agent.kid}"
+
 
 def alter_document(client, at, account, _):
-    key = f"{at}key/{account.id}/{account.agent.kid}"
+    key = key_of(at, account)
     client.set(key, client.get(key).replace(b"enrolled", b"revoked_"))
 
 
 def swap_documents(client, at, account, other):
-    mine, theirs = f"{at}account/{account.id}", f"{at}account/{other.id}"
+    mine, theirs = key_of(at, account), key_of(at, other)
     assert mine != theirs and client.get(theirs)
     client.set(mine, client.get(theirs))
 
@@ -60,7 +65,7 @@ def plant_document(client, at, account, _):
 
 def strip_document(client, at, account, _):
     """As a release without marks wrote it."""
-    key = f"{at}account/{account.id}"
+    key = key_of(at, account)
     client.set(key, client.get(key)[:-catalog.MARK])
 
 
@@ -84,7 +89,7 @@ def no_generation(client, at, *_):
 # What a mark cannot show.
 
 def delete_document(client, at, account, _):
-    assert client.delete(f"{at}account/{account.id}")
+    assert client.delete(key_of(at, account))
 
 
 def delete_member(client, at, account, _):
