@@ -139,6 +139,12 @@ bool cs_heads_read(struct cs_heads *h, const char *path, struct cs_err *err) {
     return true;
 }
 
+// Of each class of sizes the last one is kept.
+static bool is_written(const struct partition_heads *p, size_t i) {
+    return i + 1 == p->len ||
+           cs_checkpoint_class(p->heads[i + 1].at.size) != cs_checkpoint_class(p->heads[i].at.size);
+}
+
 bool cs_heads_write(const struct cs_heads *h, const char *path, struct cs_err *err) {
     CS_AUTO(cs_buf_clear) struct cs_buf b;
     cs_buf_init(&b, FILE_MAX);
@@ -146,8 +152,7 @@ bool cs_heads_write(const struct cs_heads *h, const char *path, struct cs_err *e
         const struct partition_heads *q = &h->of[p];
         for (size_t i = 0; i < q->len; i++) {
             const struct head *head = &q->heads[i];
-            if (i + 1 < q->len &&
-                cs_checkpoint_class(q->heads[i + 1].at.size) == cs_checkpoint_class(head->at.size))
+            if (!is_written(q, i))
                 continue;
             cs_buf_put(&b, head->note, head->note_len);
             cs_buf_putc(&b, '\n');
@@ -277,6 +282,5 @@ void cs_heads_count(const struct cs_heads *h, struct cs_heads_count *ret) {
     ret->written = 0;
     for (int32_t p = 0; p < h->partitions; p++)
         for (size_t i = 0; i < h->of[p].len; i++)
-            ret->written += i + 1 == h->of[p].len || cs_checkpoint_class(h->of[p].heads[i + 1].at.size) !=
-                                                         cs_checkpoint_class(h->of[p].heads[i].at.size);
+            ret->written += is_written(&h->of[p], i);
 }
