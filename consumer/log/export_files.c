@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +36,12 @@ void cs_export_clear(struct cs_export *x) {
     *x = (struct cs_export){0};
 }
 
-static bool no_export(const char *dir, const char *what, struct cs_err *err) {
+CS_PRINTF(3, 4) static bool no_export(const char *dir, struct cs_err *err, const char *fmt, ...) {
+    char what[CS_ERR_MSG_MAX];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(what, sizeof what, fmt, ap);
+    va_end(ap);
     return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s is not a whole export: %s", dir, what);
 }
 
@@ -72,12 +78,12 @@ static bool take_file(struct cs_export *x, const json_t *row, struct cs_err *err
     bool outcomes = part && strcmp(part, "outcomes") == 0;
     if (!part || (!outcomes && strcmp(part, "events") != 0) || partition < 0 || partition >= x->partitions ||
         !sha256 || strlen(sha256) != 64 || !cs_hex_decode(sha256, 64, f.sha256))
-        return no_export(x->dir, "a row of its manifest cannot be read", err);
+        return no_export(x->dir, err, "a row of its manifest cannot be read");
     f.part = outcomes ? CS_EXPORT_OUTCOMES : CS_EXPORT_EVENTS;
     f.partition = (int32_t)partition;
     if (f.first != cs_export_end(x, f.part, f.partition, NULL) || f.records < 1 ||
         f.next - f.first < f.records)
-        return no_export(x->dir, "its manifest names files that do not follow each other", err);
+        return no_export(x->dir, err, "its manifest names files that do not follow each other");
     if (!CS_GROW(&x->files, &x->cap, x->len + 1))
         return cs_err_oom(err);
     x->files[x->len++] = f;
@@ -90,10 +96,10 @@ static bool take_manifest(struct cs_export *x, const json_t *root, struct cs_err
     json_int_t partitions = json_integer_value(json_object_get(root, "partitions"));
     const json_t *files = json_object_get(root, "files");
     if (!format || strcmp(format, FORMAT) != 0)
-        return no_export(x->dir, "its manifest has not the format " FORMAT, err);
+        return no_export(x->dir, err, "its manifest has not the format " FORMAT);
     if (!log || !cs_log_id_valid(log, strlen(log)) || partitions < 1 || partitions > CS_LINE_PARTITIONS ||
         !json_is_array(files))
-        return no_export(x->dir, "its manifest cannot be read", err);
+        return no_export(x->dir, err, "its manifest cannot be read");
     snprintf(x->log_id, sizeof x->log_id, "%s", log);
     x->partitions = (int32_t)partitions;
     for (size_t i = 0; i < json_array_size(files); i++)
@@ -107,14 +113,14 @@ static bool check_seal(const struct cs_export *x, struct cs_crypto *crypto, stru
     uint8_t sha256[32];
     char hex[65];
     if (text.len < SEAL_LEN)
-        return no_export(x->dir, MANIFEST " was cut", err);
+        return no_export(x->dir, err, MANIFEST " was cut");
     const uint8_t *seal = text.data + text.len - SEAL_LEN;
     if (memcmp(seal, SEAL, sizeof SEAL - 1) != 0 || memcmp(seal + sizeof SEAL - 1 + 64, "\"}\n", 3) != 0)
-        return no_export(x->dir, MANIFEST " was cut or altered: it does not end with its SHA-256", err);
+        return no_export(x->dir, err, MANIFEST " was cut or altered: it does not end with its SHA-256");
     cs_crypto_sha256(crypto, (struct cs_bytes){text.data, text.len - SEAL_LEN}, sha256);
     cs_hex_encode(sha256, 32, hex);
     return memcmp(seal + sizeof SEAL - 1, hex, 64) == 0 ||
-           no_export(x->dir, MANIFEST " was altered: its SHA-256 is another one than it says", err);
+           no_export(x->dir, err, MANIFEST " was altered: its SHA-256 is another one than it says");
 }
 
 static bool is_empty(const char *dir) {
@@ -145,7 +151,7 @@ bool cs_export_open(const char *dir, struct cs_crypto *crypto, struct cs_export 
         if (!cs_file_read(path, 0, &text, err) || !check_seal(&x, crypto, cs_buf_bytes(&text), err))
             return false;
         json_t *root = json_loadb((const char *)text.data, text.len, 0, &ignored);
-        bool ok = root ? take_manifest(&x, root, err) : no_export(dir, MANIFEST " is not JSON", err);
+        bool ok = root ? take_manifest(&x, root, err) : no_export(dir, err, MANIFEST " is not JSON");
         json_decref(root);
         if (!ok)
             return false;
@@ -229,21 +235,19 @@ static bool read_file(const struct cs_export *x, struct cs_crypto *crypto, const
         return false;
     const char *name = path + strlen(x->dir) + 1;
     if (stat(path, &st) != 0 && errno == ENOENT)
-        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
-                          "%s is not a whole export: the file %s is missing", x->dir, name);
+        return no_export(x->dir, err, "the file %s is missing", name);
     if (!cs_file_read(path, 0, text, err))
         return false;
     if ((int64_t)text->len != f->bytes)
-        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
-                          "%s is not a whole export: the file %s has %zu bytes, its manifest says %" PRId64
-                          ": it was cut or altered",
-                          x->dir, name, text->len, f->bytes);
+        return no_export(x->dir, err,
+                         "the file %s has %zu bytes, its manifest says %" PRId64 ": it was cut or altered",
+                         name, text->len, f->bytes);
     cs_crypto_sha256(crypto, cs_buf_bytes(text), sha256);
     return memcmp(sha256, f->sha256, 32) == 0 ||
-           cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
-                      "%s is not a whole export: the file %s was altered: its SHA-256 is another one than "
-                      "the manifest says",
-                      x->dir, name);
+           no_export(x->dir, err,
+                     "the file %s was altered: its SHA-256 is another one than "
+                     "the manifest says",
+                     name);
 }
 
 bool cs_export_last_line(const struct cs_export *x, struct cs_crypto *crypto,
@@ -325,10 +329,9 @@ static bool export_next(struct cs_log *l, struct cs_record *ret, bool *ret_end, 
         if (!cs_line_read(&e->room, (struct cs_bytes){(const uint8_t *)line, len}, false, ret) ||
             ret->partition != e->partition || ret->offset < e->reading->first ||
             ret->offset >= e->reading->next)
-            return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
-                              "%s is not a whole export: a line of %s partition %d behind offset %" PRId64
-                              " is not a record of it",
-                              e->x->dir, cs_export_part_name(e->part), (int)e->partition, e->next - 1);
+            return no_export(e->x->dir, err,
+                             "a line of %s partition %d behind offset %" PRId64 " is not a record of it",
+                             cs_export_part_name(e->part), (int)e->partition, e->next - 1);
         if (ret->offset < e->next)
             continue;
         *ret_end = ret->offset >= e->end;
