@@ -100,7 +100,8 @@ void cs_crypto_tune(struct cs_crypto *c, int64_t (*now_ns)(void)) {
 void cs_crypto_free(struct cs_crypto *c) {
     if (!c)
         return;
-    memo_clear(c);
+    if (c->cert_forget)
+        c->cert_forget(c);
     crypto_forget_keys(c);
     for (size_t i = 0; i < CURVE_COUNT; i++) {
         ec_work_free(c->work[i]);

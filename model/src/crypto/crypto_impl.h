@@ -93,6 +93,7 @@ struct cs_crypto {
     unsigned tables;
     uint32_t seen[4096]; // tags of keys seen once: a key is kept from its second time on
     struct cs_cert *cert[MEMO_CERT_SETS][MEMO_WAYS];
+    void (*cert_forget)(struct cs_crypto *c); // NULL: no certificate was put into cert
     uint8_t cert_next[MEMO_CERT_SETS];
     uint8_t link_next[MEMO_LINK_SETS];
     struct memo_link (*link)[MEMO_WAYS]; // MEMO_LINK_SETS of them
@@ -152,5 +153,4 @@ void crypto_forget_keys(struct cs_crypto *c);
 // Memos. memo_cert_get gives a reference of its own.
 struct cs_cert *memo_cert_get(struct cs_crypto *c, const uint8_t sha256[32]);
 void memo_cert_put(struct cs_crypto *c, struct cs_cert *cert);
-void memo_clear(struct cs_crypto *c);
 struct cs_cert *cert_ref(struct cs_cert *cert);
