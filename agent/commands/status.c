@@ -101,9 +101,10 @@ static void print_sections(FILE *out, const json_t *sections) {
     const json_t *s, *text;
     json_array_foreach(sections, i, s) {
         fprintf(out,
-                "%-13s [watch %s] %" JSON_INTEGER_FORMAT " certificates: %" JSON_INTEGER_FORMAT " registered",
+                "%-13s [watch %s] %" JSON_INTEGER_FORMAT " certificate%s: %" JSON_INTEGER_FORMAT
+                " registered",
                 i == 0 ? "sections" : "", cs_told(cs_member_text(s, "name")), number_of(s, "certificates"),
-                number_of(s, "registered"));
+                number_of(s, "certificates") == 1 ? "" : "s", number_of(s, "registered"));
         if (number_of(s, "waiting") > 0)
             fprintf(out, ", %" JSON_INTEGER_FORMAT " waiting", number_of(s, "waiting"));
         fprintf(out, ", %" JSON_INTEGER_FORMAT " failed\n", number_of(s, "failed"));

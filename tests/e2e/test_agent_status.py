@@ -65,7 +65,7 @@ def test_no_section_at_all(host, ca):
     host.process.popen.send_signal(1)
     host.wait_version("www", 1)
     wait_well(host)
-    host.expect(0, "status", words=["[watch files] 1 certificates: 1 registered, 0 failed"])
+    host.expect(0, "status", words=["[watch files] 1 certificate: 1 registered, 0 failed"])
     host.stop()
     host.expect(3, "status", words=["not running", "what follows was so at"])
 
@@ -309,5 +309,5 @@ def test_counts_read_as_a_sentence(host):
     assert "certificates  2 new, 4 registered, 1 failed" in said
     assert "sections      [watch web] 6 certificates: 3 registered, 2 waiting, 1 failed" in said
     assert said[said.index("sections      [watch web] 6 certificates: 3 registered, 2 waiting, 1 failed") + 3].strip() == "and 3 more; the log names them all"
-    assert "              [watch mail] 1 certificates: 1 registered, 0 failed" in said
+    assert "              [watch mail] 1 certificate: 1 registered, 0 failed" in said
     assert "spool         2 events, 1 to be published" in said

@@ -16,6 +16,7 @@ target_compile_definitions(test_spool_kill PRIVATE CS_SPOOL_TEST_HOOKS)
 cs_agent_test(settle)
 
 cs_agent_test(agent_drain)
+cs_agent_test(sender)
 
 cs_agent_test(agent_compose)
 target_compile_definitions(test_agent_compose PRIVATE CERTSYNC_TEST_CERTS="${CERTSYNC_TEST_CERTS}")
