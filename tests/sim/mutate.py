@@ -202,6 +202,8 @@ def options():
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--equivalent", action="store_true", help="run the mutants of mutants_equivalent.txt instead: whether "
                         "none of them is caught")
+    parser.add_argument("--names", action="store_true", help="run nothing: only whether mutants_equivalent.txt names mutants that "
+                        "are there")
     parser.add_argument("files", nargs="*", metavar="FILE[:LINE]", help=f"some of: {' '.join(TESTS)}")
     o = parser.parse_args()
     for f in o.files:
@@ -224,6 +226,8 @@ def main():
     unknown = set(why) - {m.key() for m in everything}
     for name, function, statement, what in sorted(unknown):
         print(f"{EQUIVALENT.name} names a mutant that is not there: {name} {function} [{what}] {statement}")
+    if o.names:
+        return 1 if unknown else 0
     mutants = chosen(o, everything)
     skipped = [m for m in mutants if (m.key() in why) != o.equivalent]
     builder = Builder(o.build)
