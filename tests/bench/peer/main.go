@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// For ./dev bench api: a server that gives the API's answer to GET …/outcomes/{event} with Go's net/http and go-redis, as one would
-// write it there ("serve"), and a client of many connections that measures either ("load").
+// For ./dev bench api: a server that gives the API's answers to GET …/outcomes/{event}, …/certificates/{id} and …/certificates with
+// Go's net/http and go-redis, as one would write it there ("serve"), and a client of many connections that measures either ("load").
+// Its documents in Redis are its own, plain JSON.
 package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/rand"
@@ -35,7 +37,7 @@ import (
 
 type server struct {
 	redis      *redis.Client
-	prefix     string // "cs:{1}:"
+	prefix     string // of its keys
 	deployment string
 }
 
@@ -82,12 +84,12 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("X-Request-Id", hex.EncodeToString(id))
-	path := strings.Split(r.URL.Path, "/") // "", v1, accounts, A, outcomes, E
-	if r.Method != "GET" || len(path) != 6 || path[2] != "accounts" || path[4] != "outcomes" {
+	path := strings.Split(r.URL.Path, "/") // "", v1, accounts, A, outcomes or certificates, id
+	if r.Method != "GET" || len(path) < 5 || len(path) > 6 || path[2] != "accounts" {
 		s.problem(w, 404)
 		return
 	}
-	account, event := path[3], path[5]
+	account := path[3]
 	header, c, signed, sig, ok := s.claimsOf(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
 	if !ok || c.Sub != account {
 		s.problem(w, 401)
@@ -103,34 +105,166 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Key   []byte
 		State string
 	}
-	text, ok := document(known[1])
-	if !ok || json.Unmarshal([]byte(text), &agent) != nil || !verify(agent.Key, signed, sig) {
+	text, ok := known[1].(string)
+	if !ok || json.Unmarshal([]byte(text), &agent) != nil || agent.State != "active" || !verify(agent.Key, signed, sig) {
 		s.problem(w, 401)
 		return
 	}
-	found, err := s.redis.MGet(r.Context(), s.prefix+"outcome/"+account+"/"+event, s.prefix+"pos").Result()
+	var body []byte
+	switch {
+	case len(path) == 6 && path[4] == "outcomes":
+		body, err = s.outcome(r.Context(), account, path[5])
+	case len(path) == 6:
+		body, err = s.certificate(r.Context(), account, path[5])
+	default:
+		body, err = s.list(r.Context(), account)
+	}
 	if err != nil {
 		s.problem(w, 503)
-		return
-	}
-	outcome, ok := document(found[0])
-	if !ok {
+	} else if body == nil {
 		s.problem(w, 404)
-		return
+	} else {
+		w.Header().Set("Content-Type", "application/json")
+		w.Write(body)
 	}
-	w.Header().Set("Content-Type", "application/json")
-	io.WriteString(w, outcome)
 }
 
-// Behind each document stands a mark of so many bytes (consumer/catalog/authentic.h).
-const markLen = 10
-
-func document(stored any) (string, bool) {
-	text, ok := stored.(string)
-	if !ok || len(text) < markLen {
-		return "", false
+func (s *server) outcome(ctx context.Context, account, event string) ([]byte, error) {
+	found, err := s.redis.MGet(ctx, s.prefix+"outcome/"+account+"/"+event, s.prefix+"pos").Result()
+	if err != nil {
+		return nil, err
 	}
-	return text[:len(text)-markLen], true
+	text, _ := found[0].(string)
+	return []byte(text), nil
+}
+
+// ---- certificates
+
+type stored struct {
+	ID, Name, Algorithm, Source                       string
+	Version                                           int
+	NotBefore, NotAfter, Ends                         int64
+	Names                                             []string
+	NamesTotal                                        int
+	Serial, Fingerprint, Spki, KeyType                string
+	KeyBits                                           int
+	Subject, Issuer, By                               string
+	Tags                                              []string
+	Created, Updated                                  int64
+	SharesTotal                                       int
+}
+
+type shown struct {
+	ID          string     `json:"id"`
+	Name        string     `json:"name"`
+	Algorithm   string     `json:"algorithm"`
+	Source      string     `json:"source"`
+	Version     int        `json:"version"`
+	Status      string     `json:"status"`
+	DaysLeft    int64      `json:"days_left"`
+	NotBefore   string     `json:"not_before"`
+	NotAfter    string     `json:"not_after"`
+	Ends        string     `json:"ends"`
+	Names       []string   `json:"names"`
+	NamesTotal  int        `json:"names_total"`
+	Serial      string     `json:"serial"`
+	Fingerprint string     `json:"fingerprint"`
+	Spki        string     `json:"spki_sha256"`
+	KeyType     string     `json:"key_type"`
+	KeyBits     int        `json:"key_bits"`
+	Subject     string     `json:"subject"`
+	Issuer      string     `json:"issuer"`
+	Tags        []string   `json:"tags"`
+	By          string     `json:"by"`
+	Created     string     `json:"created"`
+	Updated     string     `json:"updated"`
+	Chain       [][]string `json:"chain,omitempty"`
+	SharesTotal int        `json:"shares_total"`
+	Shares      []string   `json:"shares"`
+}
+
+func when(s int64) string { return time.Unix(s, 0).UTC().Format("2006-01-02T15:04:05Z") }
+
+func show(text string, now int64, chain [][]string) (shown, error) {
+	var c stored
+	if err := json.Unmarshal([]byte(text), &c); err != nil {
+		return shown{}, err
+	}
+	status := "valid"
+	switch {
+	case c.Ends < now:
+		status = "expired"
+	case c.NotBefore > now:
+		status = "not-yet-valid"
+	case c.Ends-now < 30*86400:
+		status = "expiring"
+	}
+	return shown{c.ID, c.Name, c.Algorithm, c.Source, c.Version, status, (c.Ends - now) / 86400, when(c.NotBefore), when(c.NotAfter),
+		when(c.Ends), c.Names, c.NamesTotal, c.Serial, c.Fingerprint, c.Spki, c.KeyType, c.KeyBits, c.Subject, c.Issuer, c.Tags, c.By,
+		when(c.Created), when(c.Updated), chain, c.SharesTotal, []string{}}, nil
+}
+
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+}
+
+func (s *server) certificate(ctx context.Context, account, id string) ([]byte, error) {
+	found, err := s.redis.MGet(ctx, s.prefix+"cert/"+account+"/"+id, s.prefix+"chain/"+account+"/"+id, s.prefix+"pos").Result()
+	if err != nil {
+		return nil, err
+	}
+	document, ok := found[0].(string)
+	chains, ok2 := found[1].(string)
+	if !ok || !ok2 {
+		return nil, nil
+	}
+	var chain [][]string
+	if err := json.Unmarshal([]byte(chains), &chain); err != nil {
+		return nil, err
+	}
+	item, err := show(document, time.Now().Unix(), chain)
+	if err != nil {
+		return nil, err
+	}
+	return marshal(item)
+}
+
+const pageLimit = 100
+
+func (s *server) list(ctx context.Context, account string) ([]byte, error) {
+	members, err := s.redis.ZRangeByLex(ctx, s.prefix+"view/"+account,
+		&redis.ZRangeBy{Min: "-", Max: "+", Count: pageLimit}).Result() // "<name>/c/<id>"
+	if err != nil {
+		return nil, err
+	}
+	page := struct {
+		Certificates []shown `json:"certificates"`
+	}{[]shown{}}
+	keys := make([]string, 0, len(members)+1)
+	for _, member := range members {
+		keys = append(keys, s.prefix+"cert/"+account+"/"+member[strings.LastIndexByte(member, '/')+1:])
+	}
+	found, err := s.redis.MGet(ctx, append(keys, s.prefix+"pos")...).Result()
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now().Unix()
+	for _, one := range found[:len(members)] {
+		document, ok := one.(string)
+		if !ok {
+			continue
+		}
+		item, err := show(document, now, nil)
+		if err != nil {
+			return nil, err
+		}
+		page.Certificates = append(page.Certificates, item)
+	}
+	return marshal(page)
 }
 
 func serve(args []string) {
