@@ -92,6 +92,9 @@ static void make_metrics(struct cs_api *api, struct cs_metrics *m) {
     api->seconds =
         cs_metrics_histogram(m, "certsync_api_request_seconds", "Time from a request to its answer.",
                              by_route, cs_metrics_seconds_bounds, cs_metrics_seconds_bound_count);
+    api->verifications = cs_metric_0(cs_metrics_counter(
+        m, "certsync_api_token_verifications_total",
+        "Signatures of tokens that were verified: of each token once while it is valid.", NULL));
     api->redis_up = cs_metric_0(
         cs_metrics_gauge(m, "certsync_api_redis_up", "Whether the API is connected to Redis.", NULL));
     cs_series_set(api->redis_up, 0);
@@ -171,8 +174,8 @@ bool cs_api_new(const struct cs_consumer *c, struct cs_api **ret, struct cs_err 
     for (int32_t p = 0; api->generations && p < c->partition_count; p++)
         api->generations[p] = 1;
     if ((!api->generations && !cs_err_oom(err)) || !cs_crypto_new(&api->crypto, err) ||
-        !cs_authentic_new(c->service, c->log_id, &api->authentic, err) || !start_redis(api, err) ||
-        !start_http(api, err)) {
+        !cs_authentic_new(c->service, c->log_id, &api->authentic, err) ||
+        !cs_verified_new(&api->verified, err) || !start_redis(api, err) || !start_http(api, err)) {
         cs_api_free(api);
         return false;
     }
@@ -205,6 +208,7 @@ void cs_api_free(struct cs_api *api) {
     api_calls_free(api);
     cs_crypto_free(api->crypto);
     cs_authentic_free(api->authentic);
+    cs_verified_free(api->verified);
     free(api->generations);
     free(api);
 }

@@ -15,6 +15,7 @@
 
 #include "api/api.h"
 #include "api/token.h"
+#include "api/verified.h"
 #include "catalog/witness.h"
 #include "redis/pool.h"
 
@@ -69,6 +70,7 @@ struct api_call {
     cs_account_id account; // "" if the path's is malformed, and with API_DEPLOYMENT
     int32_t partition;     // the account's; with API_DEPLOYMENT that of this page
     struct cs_token token;
+    uint8_t token_sha256[32];
     enum api_role role;
     bool own_events_only; // of outcomes
     api_step next;        // what the reply goes to; NULL: nothing is asked
@@ -89,6 +91,7 @@ struct cs_api {
     struct cs_redis_pool *redis;
     struct cs_crypto *crypto; // the loop's thread's
     struct cs_authentic *authentic;
+    struct cs_verified *verified;
     struct api_waits *waits;
     struct api_look *look;
     struct api_freshness *freshness;
@@ -97,6 +100,7 @@ struct cs_api {
     bool stopping;
     struct cs_metric *requests;
     struct cs_metric *seconds;
+    struct cs_series *verifications;
     struct cs_series *redis_up;
 };
 

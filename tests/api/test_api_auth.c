@@ -276,12 +276,55 @@ static void test_rotated(void **state) {
     assert_status(next, 200);
 }
 
+#define VERIFICATIONS "certsync_api_token_verifications_total"
+
+// A token is verified once while it is valid. The catalog is asked each time: what it says of the
+// key counts at once.
+static void test_verified_once(void **state) {
+    (void)state;
+    struct fx_key *key = fx_agent(f->fx, "acme", CS_CAN_READ, "*");
+    af_commit(f);
+    const char *token = af_token(f, key, "acme");
+    double before = af_metric(f, VERIFICATIONS);
+    for (int i = 0; i < 3; i++) {
+        CS_AUTO(af_answer_clear) struct af_answer a = af_get(f, token, CERTIFICATES, "acme");
+        assert_status(a, 200);
+    }
+    assert_true(af_metric(f, VERIFICATIONS) == before + 1);
+    // The same text with another signature is another token.
+    char *other = strdup(token);
+    assert_non_null(other);
+    other[strlen(other) - 10] = other[strlen(other) - 10] == 'A' ? 'B' : 'A';
+    CS_AUTO(af_answer_clear) struct af_answer forged = af_get(f, other, CERTIFICATES, "acme");
+    assert_problem(forged, 401, "event.unknown_signer");
+    free(other);
+    // Under its kid the catalog has another key, as it may be after a promotion.
+    int32_t partition = cs_partition_of("acme", AF_PARTITIONS);
+    cs_key name;
+    struct cs_err err;
+    struct cs_bytes doc = fx_doc(f->fx, "acme", cs_key_agent(name, "acme", key->kid));
+    struct cs_agent agent;
+    assert_true(cs_agent_decode(doc, &agent, &err));
+    struct cs_bytes spki = cs_pubkey_spki(fx_key_new(f->fx)->pub);
+    memcpy(agent.key.data, spki.data, spki.len);
+    CS_AUTO(cs_buf_clear) struct cs_buf b;
+    cs_buf_init(&b, 4096);
+    cs_agent_encode(&b, &agent);
+    af_set(f, partition, name, cs_buf_bytes(&b));
+    CS_AUTO(af_answer_clear) struct af_answer replaced = af_get(f, token, CERTIFICATES, "acme");
+    assert_problem(replaced, 401, "event.unknown_signer");
+    af_commit(f); // as it was
+    CS_AUTO(af_answer_clear) struct af_answer again = af_get(f, token, CERTIFICATES, "acme");
+    assert_status(again, 200);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_agent),      cmocka_unit_test(test_foreign),
         cmocka_unit_test(test_bad_tokens), cmocka_unit_test(test_roles),
         cmocka_unit_test(test_issuer),     cmocka_unit_test(test_several_outcomes),
         cmocka_unit_test(test_revoked),    cmocka_unit_test(test_rotated),
+        cmocka_unit_test(test_verified_once),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
