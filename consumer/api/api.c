@@ -164,18 +164,25 @@ static bool start_http(struct cs_api *api, struct cs_err *err) {
     return true;
 }
 
+static bool make_places(struct cs_api *api, struct cs_err *err) {
+    size_t n = (size_t)api->consumer->partition_count;
+    api->generations = calloc(n, sizeof *api->generations);
+    api->prefixes = calloc(n, sizeof *api->prefixes);
+    for (size_t p = 0; api->generations && p < n; p++)
+        api->generations[p] = 1;
+    return (api->generations && api->prefixes) || cs_err_oom(err);
+}
+
 bool cs_api_new(const struct cs_consumer *c, struct cs_api **ret, struct cs_err *err) {
     struct cs_api *api = calloc(1, sizeof *api);
     if (!api)
         return cs_err_oom(err);
     api->consumer = c;
     make_metrics(api, c->metrics);
-    api->generations = calloc((size_t)c->partition_count, sizeof *api->generations);
-    for (int32_t p = 0; api->generations && p < c->partition_count; p++)
-        api->generations[p] = 1;
-    if ((!api->generations && !cs_err_oom(err)) || !cs_crypto_new(&api->crypto, err) ||
+    if (!make_places(api, err) || !cs_crypto_new(&api->crypto, err) ||
         !cs_authentic_new(c->service, c->log_id, &api->authentic, err) ||
-        !cs_verified_new(&api->verified, err) || !start_redis(api, err) || !start_http(api, err)) {
+        !cs_verified_new(&api->verified, err) || !api_known_new(&api->known, err) || !start_redis(api, err) ||
+        !start_http(api, err)) {
         cs_api_free(api);
         return false;
     }
@@ -209,7 +216,9 @@ void cs_api_free(struct cs_api *api) {
     cs_crypto_free(api->crypto);
     cs_authentic_free(api->authentic);
     cs_verified_free(api->verified);
+    api_known_free(api->known);
     free(api->generations);
+    free(api->prefixes);
     free(api);
 }
 

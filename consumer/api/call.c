@@ -8,7 +8,6 @@
 #include "api/internal.h"
 #include "certsync/base/secret.h"
 #include "certsync/runtime/log.h"
-#include "redis/key.h"
 
 #define RETRY_AFTER_S "1"
 #define RESTARTS_MAX  5 // promotions that one call survives
@@ -21,6 +20,7 @@ static void release(struct api_call *call) {
     if (call->state)
         call->state_free(call->state);
     cs_buf_clear(&call->asked.command);
+    cs_buf_clear(&call->asked.keys);
     cs_witnesses_free(&call->asked.witnesses);
     free(call);
 }
@@ -97,6 +97,7 @@ void api_call_start(struct cs_http_request *req, const struct api_endpoint *endp
     cs_http_set_header(req, CS_LOG_HEADER, api->consumer->log_id);
     call->endpoint = endpoint;
     cs_buf_init(&call->asked.command, API_COMMAND_MAX);
+    cs_buf_init(&call->asked.keys, API_COMMAND_MAX);
     call->list_next = api->calls;
     if (call->list_next)
         call->list_next->prev = call;
@@ -122,13 +123,22 @@ static int64_t generation_for(const struct api_call *call, int32_t partition) {
     return partition == call->partition ? call->generation : call->api->generations[partition];
 }
 
-void api_put_key_of(struct cs_buf *command, const struct cs_api *api, int32_t partition, int64_t generation,
+struct cs_bytes api_prefix(struct cs_api *api, int32_t partition, int64_t generation) {
+    struct api_prefix *prefix = &api->prefixes[partition];
+    const char *name_space = api->consumer->settings->redis_namespace;
+    if (prefix->slot_len == 0 || (generation != 0 && generation != prefix->generation)) {
+        prefix->generation = generation;
+        prefix->slot_len = cs_redis_prefix(prefix->text, name_space, partition, 0);
+        prefix->len = cs_redis_prefix(prefix->text, name_space, partition, generation);
+    }
+    return (struct cs_bytes){(const uint8_t *)prefix->text, generation == 0 ? prefix->slot_len : prefix->len};
+}
+
+void api_put_key_of(struct cs_buf *command, struct cs_api *api, int32_t partition, int64_t generation,
                     const char *key) {
-    char text[CS_PREFIX_MAX + CS_STATE_KEY_MAX + 1];
-    size_t n = cs_redis_prefix(text, api->consumer->settings->redis_namespace, partition, generation);
     // Names and ids are bounded: a longer text is no key of ours.
-    n += (size_t)snprintf(text + n, sizeof text - n, "%s", key);
-    cs_redis_put_arg(command, text, n < sizeof text ? n : sizeof text - 1);
+    struct cs_bytes name = {(const uint8_t *)key, strnlen(key, CS_STATE_KEY_MAX)};
+    cs_redis_put_joined(command, api_prefix(api, partition, generation), name);
 }
 
 void api_put_key(struct cs_buf *command, const struct api_call *call, int32_t partition, const char *key) {
@@ -175,19 +185,40 @@ struct answer {
     size_t beside_n;
 };
 
-static void take_genuine(struct api_call *call, api_step next, const struct answer *a) {
+static bool send_question(struct api_call *call, bool all, struct cs_err *err);
+
+// Once more, with all witnesses: the catalog has moved since those were read that are known, or what
+// was read now does not fit them.
+static void ask_all(struct api_call *call, api_step next) {
     struct cs_err err;
+    call->next = next;
+    if (send_question(call, true, &err))
+        return;
+    call->next = NULL;
+    api_redis_away(call);
+}
+
+static void take_genuine(struct api_call *call, api_step next, const struct answer *a, uint64_t stand) {
+    struct cs_err err;
+    struct api_asked *asked = &call->asked;
     bool begun = a->position->type == REDIS_REPLY_STRING;
-    if (api_genuine(call->api, &call->asked, a->reply, begun, a->beside, a->beside_n, &err))
+    if (asked->known > 0 && stand != asked->seen.stand) {
+        ask_all(call, next);
+    } else if (api_genuine(call->api, asked, a->reply, begun, a->beside, a->beside_n, &err)) {
+        api_asked_keep(call->api, asked, stand);
         next(call, a->reply);
-    else
-        api_not_genuine(call, call->asked.partition, call->asked.generation, &err);
+    } else if (asked->known > 0) {
+        ask_all(call, next);
+    } else {
+        api_not_genuine(call, asked->partition, asked->generation, &err);
+    }
 }
 
 static void take_step(struct api_call *call, const struct answer *a) {
     api_step next = CS_TAKE(call->next);
     int32_t partition = call->asked.partition;
     bool same = a->generation == call->asked.generation;
+    uint64_t stand = 0;
     if (a->generation > 0 && !same)
         call->api->generations[partition] = a->generation;
     if (!call->req) {
@@ -200,61 +231,64 @@ static void take_step(struct api_call *call, const struct answer *a) {
         api_redis_away(call);
     } else if (!same) {
         begin_anew(call);
-    } else if (!api_is_fresh(call->api, partition, a->position)) {
+    } else if (!api_is_fresh(call->api, partition, a->generation, &call->asked.seen, a->position, &stand)) {
         api_busy(call, "The catalog has not caught up with what was decided; ask again.");
     } else {
-        take_genuine(call, next, a);
+        take_genuine(call, next, a, stand);
     }
     api_call_settle(call);
 }
 
-// The array of all replies. The generation and the position are the last two of the first, or stand
-// in the second where the first is of an index.
+// The generation and the position are the last two answers to the MGET. That is alone, or the first
+// of several; or the second, where the first is of an index.
 static void on_answer(const redisReply *reply, void *arg) {
     struct api_call *call = arg;
+    const struct api_asked *asked = &call->asked;
     struct answer a = {.reply = reply && reply->type == REDIS_REPLY_ERROR ? reply : NULL};
-    bool index = call->asked.index;
+    bool index = api_is_index(asked);
     size_t n = api_elements(reply);
-    const redisReply *fresh = n > (size_t)index ? reply->element[index] : NULL;
-    size_t keys = api_elements(fresh);
+    const redisReply *mget = asked->alone ? reply : n > (size_t)index ? reply->element[index] : NULL;
+    size_t keys = api_elements(mget);
     if (keys < 2) {
         take_step(call, &a);
         return;
     }
-    redisReply documents = *fresh; // without the two
+    redisReply documents = *mget; // without the two
     documents.elements = keys - 2;
-    a.reply = index ? reply->element[0] : call->asked.one ? fresh->element[0] : &documents;
-    a.generation = api_generation(fresh->element[keys - 2]);
-    a.position = fresh->element[keys - 1];
-    a.beside = reply->element + index + 1;
-    a.beside_n = n - index - 1;
+    a.reply = index ? reply->element[0] : asked->verb == API_GET ? mget->element[0] : &documents;
+    a.generation = api_generation(mget->element[keys - 2]);
+    a.position = mget->element[keys - 1];
+    if (!asked->alone) {
+        a.beside = reply->element + index + 1;
+        a.beside_n = n - index - 1;
+    }
     take_step(call, &a);
 }
 
 // Appends generation and position to the keys of a GET or MGET.
 static void put_documents(const struct api_call *call, struct cs_buf *out) {
-    const char *text = (const char *)call->asked.command.data;
-    const char *rest = memchr(text, '$', call->asked.command.len); // the verb
-    size_t args = strtoul(text + 1, NULL, 10);
-    size_t verb = call->asked.one ? sizeof "$3\r\nGET\r\n" - 1 : sizeof "$4\r\nMGET\r\n" - 1;
-    cs_redis_put(out, args + 2);
+    const struct api_asked *asked = &call->asked;
+    const char *text = (const char *)asked->command.data;
+    const char *verb = memchr(text, '$', asked->command.len);
+    const char *keys = verb + (asked->verb == API_GET ? sizeof "$3\r\nGET\r\n" : sizeof "$4\r\nMGET\r\n") - 1;
+    cs_redis_put(out, 1 + asked->keys_len + 2);
     cs_redis_put_text(out, "MGET");
-    cs_buf_put(out, rest + verb, call->asked.command.len - (size_t)(rest + verb - text));
-    api_put_freshness_keys(out, call->api, call->asked.partition, call->asked.generation);
+    cs_buf_put(out, keys, asked->command.len - (size_t)(keys - text));
+    api_put_freshness_keys(out, call->api, asked->partition, asked->generation);
 }
 
-static bool send_question(struct api_call *call) {
+// all: also the witnesses that are known.
+static bool send_question(struct api_call *call, bool all, struct cs_err *err) {
     CS_AUTO(cs_buf_clear) struct cs_buf first;
     CS_AUTO(cs_buf_clear) struct cs_buf beside;
-    CS_AUTO(cs_buf_clear) struct cs_buf witnesses;
     struct api_asked *asked = &call->asked;
-    struct cs_err err;
+    struct cs_redis_pool *redis = call->api->redis;
     cs_buf_init(&first, API_COMMAND_MAX);
     cs_buf_init(&beside, API_COMMAND_MAX);
-    cs_buf_init(&witnesses, API_COMMAND_MAX);
-    if (!api_put_witnesses(call->api, asked, &witnesses, &err))
+    asked->seen = api_seen_now(call->api, asked->partition);
+    if (!api_asked_read(call->api, asked, err) || !api_asked_witnesses(call->api, asked, all, err))
         return false;
-    if (asked->index) {
+    if (api_is_index(asked)) {
         cs_buf_put(&first, asked->command.data, asked->command.len);
         cs_redis_put(&beside, 3);
         cs_redis_put_text(&beside, "MGET");
@@ -262,18 +296,21 @@ static bool send_question(struct api_call *call) {
     } else {
         put_documents(call, &first);
     }
-    cs_buf_put(&beside, witnesses.data, witnesses.len);
-    return !witnesses.failed &&
-           cs_redis_pool_send_both(call->api->redis, asked->partition, &first, &beside, on_answer, call);
+    api_put_witnesses(call->api, asked, &beside);
+    asked->alone = beside.len == 0 && !beside.failed;
+    if (asked->alone) // one command is one moment
+        return cs_redis_pool_send(redis, asked->partition, &first, on_answer, call);
+    return cs_redis_pool_send_both(redis, asked->partition, &first, &beside, on_answer, call);
 }
 
 void api_ask_of(struct api_call *call, int32_t partition, const struct cs_buf *command, api_step next) {
+    struct cs_err err;
     call->asked.partition = partition;
     call->asked.generation = generation_for(call, partition);
     call->next = next;
     cs_buf_reset(&call->asked.command);
     cs_buf_put(&call->asked.command, command->data, command->len);
-    if (!call->asked.command.failed && send_question(call))
+    if (!command->failed && !call->asked.command.failed && send_question(call, false, &err))
         return;
     call->next = NULL;
     api_redis_away(call);

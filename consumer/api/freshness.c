@@ -12,71 +12,63 @@
 //
 // Otherwise the answer is 503 with Retry-After. Positions are also read each second, so that a loss
 // is seen when nobody asks. A thread of its own asks Kafka.
-#include <errno.h>
-#include <event2/event.h>
+//
+// All loops of the API share this. Their connections answer in no common order: an answer may be
+// overtaken by a newer one of another loop. So a position went back only if it is lower than one
+// that was known when its question was asked.
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/prctl.h>
-#include <unistd.h>
 
 #include "api/internal.h"
 #include "api/published.h"
 #include "certsync/runtime/log.h"
-#include "redis/key.h"
 
 #define LOOK_EVERY_MS 1000
 #define ASK_AGAIN_MS  300   // after an answer of Kafka that was not certain
 #define PAUSE_MOST_MS 10000 // without an answer, the pause doubles up to this
-#define TEXT_MAX      512   // of a position and its mark
-
-struct answer {
-    bool there;
-    uint64_t epoch;
-    bool ok, exact;
-    int64_t last;
-    struct cs_err err;
-};
+#define TEXT_MAX      4096  // of a position and its mark
 
 struct freshness {
     struct api_freshness *all;
     int32_t partition;
-    bool proven;           // floor is what was published when Redis was last away
-    int64_t floor;         // the number of the outcome that the catalog must have reached
+    bool proven;           // published is what was published when Redis was last away
+    int64_t published;     // the number of the last published outcome, as Kafka said
+    int64_t floor;         // the same, or higher: that of the highest position that was read
     struct cs_position at; // as last read
     char text[TEXT_MAX];   // its bytes; len 0: nothing was read yet
     size_t text_len;
-    bool read, looking;
-    int64_t generation;              // the generation that the look under way reads
+    int64_t of;     // its generation
+    uint64_t stand; // counts its changes
+    bool read;
     char unreadable[CS_ERR_MSG_MAX]; // why the position cannot be read now, as it was logged
     int64_t damaged_generation;      // the last that was logged as damaged
     bool held, told;                 // not used for answers; it was logged that it is behind
-    bool asking;
-    bool asked; // asked, and answered or failed, since the last doubt
+    bool wanted, asking;
+    bool asked;     // asked, and answered or failed, since the last doubt
+    uint64_t epoch; // counts doubts: an answer to an earlier question does not count
     int64_t not_before_ms;
     int64_t pause_ms;            // the last one after a question that failed; 0: none
     char failed[CS_ERR_MSG_MAX]; // why it failed, as it was logged last
-    // Between loop and thread, with `at`.
-    bool wanted;
-    uint64_t epoch; // counts doubts: an answer to an earlier question does not count
-    struct answer answer;
+    // The look each second, of the first loop alone.
+    bool looking;
+    int64_t look_generation;
+    struct api_seen look_seen;
 };
 
 struct api_freshness {
-    struct cs_api *api;
+    struct cs_api *api; // of the first loop
     struct cs_timer *timer;
     struct cs_series *gauge;
-    int32_t held;
     pthread_t thread;
     bool started;
-    pthread_mutex_t lock;
+    pthread_mutex_t lock; // all that follows, and the list but for the looks
     pthread_cond_t cond;
-    int wake_fd; // wakes the loop: there is an answer
-    struct event *wake;
     bool stopping;
+    int32_t held;
     int32_t turn; // the partition that is tried first for the next question
     int32_t count;
     struct freshness list[];
@@ -122,12 +114,16 @@ static void want(struct freshness *f) {
     struct api_freshness *s = f->all;
     if (f->asking || now_ms(s) < f->not_before_ms)
         return;
-    f->asking = true;
-    pthread_mutex_lock(&s->lock);
-    f->wanted = true;
+    f->asking = f->wanted = true;
     pthread_cond_signal(&s->cond);
-    pthread_mutex_unlock(&s->lock);
 }
+
+struct answer {
+    uint64_t epoch;
+    bool ok, exact;
+    int64_t last;
+    struct cs_err err;
+};
 
 static void take_answer(struct freshness *f, const struct answer *a) {
     struct api_freshness *s = f->all;
@@ -141,6 +137,7 @@ static void take_answer(struct freshness *f, const struct answer *a) {
         f->not_before_ms = now_ms(s) + ASK_AGAIN_MS;
         if (a->exact) {
             f->proven = true;
+            f->published = a->last;
             f->floor = a->last > f->floor ? a->last : f->floor;
             (void)settle(f);
         }
@@ -151,23 +148,6 @@ static void take_answer(struct freshness *f, const struct answer *a) {
         if (is_new(f->failed, &a->err))
             cs_log_err(CS_LOG_WARN, "the API cannot learn how far outcomes are published", &a->err,
                        "partition=%d", (int)f->partition);
-    }
-}
-
-static void on_wake(evutil_socket_t fd, short what, void *arg) {
-    (void)what;
-    struct api_freshness *s = arg;
-    uint64_t times;
-    if (read((int)fd, &times, sizeof times) < 0)
-        return; // woken for something else
-    for (int32_t p = 0; p < s->count; p++) {
-        struct answer a;
-        pthread_mutex_lock(&s->lock);
-        a = s->list[p].answer;
-        s->list[p].answer.there = false;
-        pthread_mutex_unlock(&s->lock);
-        if (a.there)
-            take_answer(&s->list[p], &a);
     }
 }
 
@@ -196,16 +176,12 @@ static void *thread_main(void *arg) {
             continue;
         }
         struct cs_position at = f->at;
-        struct answer a = {.there = true, .epoch = f->epoch};
-        const uint64_t one = 1;
+        struct answer a = {.epoch = f->epoch};
         f->wanted = false;
         pthread_mutex_unlock(&s->lock);
         a.ok = published->ops->last(published, f->partition, &at, &a.last, &a.exact, &a.err);
         pthread_mutex_lock(&s->lock);
-        f->answer = a;
-        if (write(s->wake_fd, &one, sizeof one) < 0) {
-            // The counter is full: the loop is awake already.
-        }
+        take_answer(f, &a);
     }
     pthread_mutex_unlock(&s->lock);
     return NULL;
@@ -213,24 +189,20 @@ static void *thread_main(void *arg) {
 
 // ---- what was read
 
-// The position went back, or Redis was away. Kafka must be asked what is published. Its epoch has
-// changed already.
+// The position went back, or Redis was away. Kafka must be asked what is published.
 static void doubt(struct freshness *f) {
+    f->epoch++;
     f->proven = f->asked = false;
     f->not_before_ms = f->pause_ms = 0;
     (void)settle(f);
 }
 
-static void take_position(struct freshness *f, struct cs_bytes text, const struct cs_position *now) {
-    struct api_freshness *s = f->all;
-    bool back = f->read && now->outcomes < f->at.outcomes;
-    pthread_mutex_lock(&s->lock);
+static void take_position(struct freshness *f, struct cs_bytes text, int64_t generation,
+                          const struct cs_position *now) {
     f->at = *now;
-    f->epoch += back;
-    pthread_mutex_unlock(&s->lock);
-    if (back)
-        doubt(f);
     f->read = true;
+    f->of = generation;
+    f->stand++;
     f->text_len = text.len <= TEXT_MAX ? text.len : 0;
     if (f->text_len > 0)
         memcpy(f->text, text.data, text.len);
@@ -246,34 +218,51 @@ static void cannot_read(struct freshness *f, const struct cs_err *err) {
     (void)settle(f);
 }
 
-// The worker finds what it reads itself, too; this tells it what only the API reads.
-void api_found_damage(struct cs_api *api, int32_t partition, int64_t generation, const struct cs_err *err) {
-    struct freshness *f = &api->freshness->list[partition];
+static void found_damage(struct freshness *f, int64_t generation, const struct cs_err *err) {
     if (f->damaged_generation != generation)
         cs_log_err(CS_LOG_ERROR, "the API found a damaged catalog", err, "partition=%d generation=%lld",
-                   (int)partition, (long long)generation);
+                   (int)f->partition, (long long)generation);
     f->damaged_generation = generation;
-    cs_board_damaged(api->consumer->board, partition, generation, err->msg);
+    cs_board_damaged(f->all->api->consumer->board, f->partition, generation, err->msg);
 }
 
-bool api_is_fresh(struct cs_api *api, int32_t partition, const redisReply *reply) {
-    struct freshness *f = &api->freshness->list[partition];
-    struct cs_bytes text = api_bytes(reply);
-    bool same =
-        f->read && text.len == f->text_len && text.len > 0 && memcmp(text.data, f->text, text.len) == 0;
-    if (!same) {
-        struct cs_position now = {0};
-        struct cs_bytes doc;
-        struct cs_err err;
-        if (!api_genuine_doc(api, partition, CS_POSITION_KEY, reply, &doc, &err) ||
-            (doc.data && !cs_position_decode(doc, &now, &err))) {
-            if (err.kind == CS_ERR_DAMAGED)
-                api_found_damage(api, partition, api->generations[partition], &err);
-            cannot_read(f, &err);
-            return false;
-        }
-        take_position(f, text, &now);
-    }
+// The worker finds what it reads itself, too; this tells it what only the API reads.
+void api_found_damage(struct cs_api *api, int32_t partition, int64_t generation, const struct cs_err *err) {
+    struct api_freshness *s = api->freshness;
+    pthread_mutex_lock(&s->lock);
+    found_damage(&s->list[partition], generation, err);
+    pthread_mutex_unlock(&s->lock);
+}
+
+struct api_seen api_seen_now(struct cs_api *api, int32_t partition) {
+    struct api_freshness *s = api->freshness;
+    const struct freshness *f = &s->list[partition];
+    pthread_mutex_lock(&s->lock);
+    struct api_seen seen = {.outcomes = f->at.outcomes, .floor = f->floor, .epoch = f->epoch};
+    // What stands in another generation than the one that this loop reads, does not count.
+    if (f->text_len > 0 && f->of == api->generations[partition])
+        seen.stand = f->stand;
+    pthread_mutex_unlock(&s->lock);
+    return seen;
+}
+
+// A position that is readable and not as it was last read.
+static bool take_other(struct freshness *f, struct cs_bytes text, int64_t generation,
+                       const struct api_seen *seen, const struct cs_position *now) {
+    bool back = f->read && now->outcomes < seen->outcomes;
+    bool overtaken = f->read && !back && now->outcomes < f->at.outcomes;
+    f->unreadable[0] = '\0';
+    if (overtaken)
+        return f->proven && f->epoch == seen->epoch && now->outcomes >= f->published &&
+               now->outcomes >= seen->floor && settle(f);
+    take_position(f, text, generation, now);
+    if (back)
+        doubt(f);
+    return true;
+}
+
+// The position is the one that was read last.
+static bool is_enough(struct freshness *f) {
     f->unreadable[0] = '\0';
     if (!f->proven)
         want(f);
@@ -282,28 +271,69 @@ bool api_is_fresh(struct cs_api *api, int32_t partition, const redisReply *reply
     return settle(f);
 }
 
+static bool read_position(struct cs_api *api, int32_t partition, const redisReply *reply,
+                          struct cs_position *ret, struct cs_err *err) {
+    struct cs_bytes doc;
+    *ret = (struct cs_position){0};
+    return api_genuine_doc(api, partition, CS_POSITION_KEY, reply, &doc, err) &&
+           (!doc.data || cs_position_decode(doc, ret, err));
+}
+
+static bool is_last(const struct freshness *f, struct cs_bytes text, int64_t generation) {
+    return f->read && f->of == generation && text.len > 0 && text.len == f->text_len &&
+           memcmp(text.data, f->text, text.len) == 0;
+}
+
+bool api_is_fresh(struct cs_api *api, int32_t partition, int64_t generation, const struct api_seen *seen,
+                  const redisReply *reply, uint64_t *ret_stand) {
+    struct api_freshness *s = api->freshness;
+    struct freshness *f = &s->list[partition];
+    struct cs_bytes text = api_bytes(reply);
+    bool fresh = true;
+    *ret_stand = 0;
+    pthread_mutex_lock(&s->lock);
+    if (!is_last(f, text, generation)) {
+        struct cs_position now;
+        struct cs_err err;
+        if (read_position(api, partition, reply, &now, &err)) {
+            fresh = take_other(f, text, generation, seen, &now);
+        } else {
+            if (err.kind == CS_ERR_DAMAGED)
+                found_damage(f, generation, &err);
+            cannot_read(f, &err);
+            fresh = false;
+        }
+    }
+    if (is_last(f, text, generation))
+        *ret_stand = f->stand;
+    if (fresh && (*ret_stand != 0 || text.len == 0 || text.len > TEXT_MAX))
+        fresh = is_enough(f);
+    pthread_mutex_unlock(&s->lock);
+    return fresh;
+}
+
 void api_freshness_doubt(struct api_freshness *s) {
     pthread_mutex_lock(&s->lock);
     for (int32_t p = 0; p < s->count; p++)
-        s->list[p].epoch++;
-    pthread_mutex_unlock(&s->lock);
-    for (int32_t p = 0; p < s->count; p++)
         doubt(&s->list[p]);
+    pthread_mutex_unlock(&s->lock);
 }
 
 // A partition without a proof (its outcomes are damaged) must not stop the others.
-bool api_freshness_known(const struct api_freshness *s) {
+bool api_freshness_known(struct api_freshness *s) {
     bool all_asked = true, some_proven = false;
+    pthread_mutex_lock(&s->lock);
     for (int32_t p = 0; p < s->count; p++) {
         all_asked = all_asked && s->list[p].asked;
         some_proven = some_proven || s->list[p].proven;
     }
+    pthread_mutex_unlock(&s->lock);
     return all_asked && some_proven;
 }
 
 // ---- looking
 
-void api_put_freshness_keys(struct cs_buf *command, const struct cs_api *api, int32_t partition,
+void api_put_freshness_keys(struct cs_buf *command, struct cs_api *api, int32_t partition,
                             int64_t generation) {
     api_put_key_of(command, api, partition, 0, CS_GENERATION_KEY);
     api_put_key_of(command, api, partition, generation, CS_POSITION_KEY);
@@ -316,11 +346,12 @@ static void on_look(const redisReply *reply, void *arg) {
     if (api_elements(reply) != 2)
         return;
     int64_t generation = api_generation(reply->element[0]);
-    bool same = generation == f->generation;
+    bool same = generation == f->look_generation;
+    uint64_t ignored;
     if (generation > 0)
         api->generations[f->partition] = generation;
     if (generation > 0 && same)
-        (void)api_is_fresh(api, f->partition, reply->element[1]);
+        (void)api_is_fresh(api, f->partition, generation, &f->look_seen, reply->element[1], &ignored);
 }
 
 static void on_timer(void *arg) {
@@ -333,21 +364,14 @@ static void on_timer(void *arg) {
             continue;
         cs_redis_put(&command, 3);
         cs_redis_put_text(&command, "MGET");
-        f->generation = s->api->generations[p];
-        api_put_freshness_keys(&command, s->api, p, f->generation);
+        f->look_generation = s->api->generations[p];
+        f->look_seen = api_seen_now(s->api, p);
+        api_put_freshness_keys(&command, s->api, p, f->look_generation);
         f->looking = cs_redis_pool_send(s->api->redis, p, &command, on_look, f);
     }
 }
 
 // ---- life
-
-static bool open_wake(struct api_freshness *s, struct cs_err *err) {
-    s->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (s->wake_fd < 0)
-        return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "eventfd: %s", strerror(errno));
-    s->wake = event_new(cs_loop_base(s->api->consumer->loop), s->wake_fd, EV_READ | EV_PERSIST, on_wake, s);
-    return (s->wake && event_add(s->wake, NULL) == 0) || cs_err_oom(err);
-}
 
 static bool start_thread(struct api_freshness *s, struct cs_err *err) {
     sigset_t all, before;
@@ -366,7 +390,6 @@ bool api_freshness_new(struct cs_api *api, struct api_freshness **ret, struct cs
         return cs_err_oom(err);
     s->api = api;
     s->count = c->partition_count;
-    s->wake_fd = -1;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->cond, NULL);
     for (int32_t p = 0; p < s->count; p++)
@@ -379,7 +402,7 @@ bool api_freshness_new(struct cs_api *api, struct api_freshness **ret, struct cs
                                      NULL));
     cs_series_set(s->gauge, s->held);
     s->timer = cs_timer_new(c->loop, 0, LOOK_EVERY_MS, on_timer, s);
-    if ((!s->timer && !cs_err_oom(err)) || !open_wake(s, err) || !start_thread(s, err)) {
+    if ((!s->timer && !cs_err_oom(err)) || !start_thread(s, err)) {
         api_freshness_free(s);
         return false;
     }
@@ -400,10 +423,6 @@ void api_freshness_free(struct api_freshness *s) {
         pthread_join(s->thread, NULL);
     }
     cs_timer_free(s->timer);
-    if (s->wake)
-        event_free(s->wake);
-    if (s->wake_fd >= 0)
-        close(s->wake_fd);
     pthread_cond_destroy(&s->cond);
     pthread_mutex_destroy(&s->lock);
     free(s);

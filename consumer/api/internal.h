@@ -14,9 +14,10 @@
 #pragma once
 
 #include "api/api.h"
+#include "api/known.h"
 #include "api/token.h"
 #include "api/verified.h"
-#include "catalog/witness.h"
+#include "redis/key.h"
 #include "redis/pool.h"
 
 #include "certsync/model/codes.h"
@@ -55,13 +56,32 @@ struct api_endpoint {
 
 enum api_role { API_AGENT = 1, API_ADMIN, API_AUDITOR, API_CUSTODIAN, API_ISSUER };
 
+// What was known of a partition when a question was asked (api/freshness.c).
+struct api_seen {
+    int64_t outcomes; // the position that its answer must have reached
+    int64_t floor;
+    uint64_t epoch;
+    uint64_t stand; // of the catalog (api/known.h); 0: none
+};
+
+// The forms of a question that can be authenticated.
+enum api_verb { API_GET = 1, API_MGET, API_MEMBERS, API_MEMBERS_AND_SCORES };
+
 struct api_asked {
     int32_t partition;
     int64_t generation;
-    bool one, index;               // of one key: its document is the reply; or of an index
-    struct cs_buf command;         // without what is taken along
-    struct cs_witnesses witnesses; // of its keys, in their order
+    struct cs_buf command; // without what is taken along
+    enum api_verb verb;
+    struct cs_buf keys; // without what comes before them in Redis, each with a NUL
+    size_t keys_len;
+    struct cs_witnesses witnesses; // of the same
+    size_t known;                  // of these are not asked for (api/known.h)
+    bool alone;                    // nothing is asked beside the documents, generation and position
+    struct api_seen seen;
 };
+static inline bool api_is_index(const struct api_asked *asked) {
+    return asked->verb == API_MEMBERS || asked->verb == API_MEMBERS_AND_SCORES;
+}
 
 struct api_call {
     struct cs_api *api;
@@ -84,6 +104,12 @@ struct api_call {
     struct api_call *prev, *list_next;
 };
 
+struct api_prefix { // of a partition's keys in Redis
+    int64_t generation;
+    size_t slot_len, len; // without the generation, and with it
+    char text[CS_PREFIX_MAX];
+};
+
 struct cs_api {
     const struct cs_consumer *consumer;
     struct cs_http_server *http;
@@ -92,11 +118,13 @@ struct cs_api {
     struct cs_crypto *crypto; // the loop's thread's
     struct cs_authentic *authentic;
     struct cs_verified *verified;
+    struct api_known *known;
     struct api_waits *waits;
     struct api_look *look;
     struct api_freshness *freshness;
     struct api_call *calls;
     int64_t *generations; // by partition: the one taken for live
+    struct api_prefix *prefixes;
     bool stopping;
     struct cs_metric *requests;
     struct cs_metric *seconds;
@@ -113,11 +141,14 @@ void api_call_start(struct cs_http_request *req, const struct api_endpoint *endp
 void api_calls_free(struct cs_api *api);
 int64_t api_now_s(const struct cs_api *api);
 
+// What the keys of a generation begin with; 0: those of the whole partition. Borrowed until another
+// generation is asked for.
+struct cs_bytes api_prefix(struct cs_api *api, int32_t partition, int64_t generation);
 // Keys are written as in entry.h. Their prefix in Redis is added here, with the generation that the
 // call reads.
 void api_put_key(struct cs_buf *command, const struct api_call *call, int32_t partition, const char *key);
 // The same, for any generation; 0: a key of the whole partition.
-void api_put_key_of(struct cs_buf *command, const struct cs_api *api, int32_t partition, int64_t generation,
+void api_put_key_of(struct cs_buf *command, struct cs_api *api, int32_t partition, int64_t generation,
                     const char *key);
 // The generation in a reply of its key; 0 if there is none.
 int64_t api_generation(const redisReply *reply);
@@ -150,15 +181,21 @@ const char *api_query(const struct api_call *call, const char *name);
 
 // ---- api/genuine.c: whether what Redis answers is what was written there
 
-// Appends the commands that must be asked in one transaction with the question: the witnesses of
-// its keys, and first, of an index, how many members it has.
-CS_MUST_USE bool api_put_witnesses(struct cs_api *api, struct api_asked *asked, struct cs_buf *commands,
-                                   struct cs_err *err);
+// Reads the question's command: verb and keys. FATAL: a form that cannot be checked.
+CS_MUST_USE bool api_asked_read(struct cs_api *api, struct api_asked *asked, struct cs_err *err);
+// Which witnesses are to be asked for: those that are not known at this stand, or all.
+CS_MUST_USE bool api_asked_witnesses(struct cs_api *api, struct api_asked *asked, bool all,
+                                     struct cs_err *err);
+// Appends the commands that must be asked in one transaction with the question: these witnesses,
+// and first, of an index, how many members it has.
+void api_put_witnesses(struct cs_api *api, const struct api_asked *asked, struct cs_buf *commands);
 // Takes the marks off the documents or members of an answer. DAMAGED where one is not genuine, or is
 // not what its witness says. begun: the catalog has a position. beside: the answers to
 // api_put_witnesses.
 CS_MUST_USE bool api_genuine(struct cs_api *api, struct api_asked *asked, const redisReply *reply, bool begun,
                              redisReply *const *beside, size_t beside_n, struct cs_err *err);
+// The witnesses of a genuine answer are known now, while the catalog stands as it did then.
+void api_asked_keep(struct cs_api *api, const struct api_asked *asked, uint64_t stand);
 // Takes the mark off one document, which *ret borrows from the reply. Does not ask its witness.
 CS_MUST_USE bool api_genuine_doc(struct cs_api *api, int32_t partition, const char *key,
                                  const redisReply *reply, struct cs_bytes *ret, struct cs_err *err);
@@ -268,16 +305,20 @@ void api_waits_redis(struct api_waits *w, bool ready);
 bool api_freshness_new(struct cs_api *api, struct api_freshness **ret, struct cs_err *err);
 void api_freshness_free(struct api_freshness *s); // takes NULL
 // The keys of generation and position, two arguments of an MGET.
-void api_put_freshness_keys(struct cs_buf *command, const struct cs_api *api, int32_t partition,
+void api_put_freshness_keys(struct cs_buf *command, struct cs_api *api, int32_t partition,
                             int64_t generation);
-// Whether an answer may use what was read together with this position (of the live generation).
-bool api_is_fresh(struct cs_api *api, int32_t partition, const redisReply *position);
+// To be taken before a question is asked, and given back with its answer.
+struct api_seen api_seen_now(struct cs_api *api, int32_t partition);
+// Whether an answer may use what was read together with this position of the live generation.
+// *ret_stand: where the catalog stood then; 0: not known.
+bool api_is_fresh(struct cs_api *api, int32_t partition, int64_t generation, const struct api_seen *seen,
+                  const redisReply *position, uint64_t *ret_stand);
 // What the API read of this generation is not genuine: logged once.
 void api_found_damage(struct cs_api *api, int32_t partition, int64_t generation, const struct cs_err *err);
 // A connection to Redis came or went: it may be another Redis now.
 void api_freshness_doubt(struct api_freshness *s);
 // Whether Kafka was asked for the published outcomes of each partition, and said some of them.
-bool api_freshness_known(const struct api_freshness *s);
+bool api_freshness_known(struct api_freshness *s);
 
 // ---- api/look.c: the age of shares, and who is heard of
 

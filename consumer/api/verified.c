@@ -59,8 +59,7 @@ void cs_verified_add(struct cs_verified *v, const uint8_t sha256[32], const stru
             place = &set[i];
             break;
         }
-        if (set[i].key.len == 0 ||
-            (place->key.len > 0 && set[i].token.expires_s < place->token.expires_s))
+        if (set[i].key.len == 0 || (place->key.len > 0 && set[i].token.expires_s < place->token.expires_s))
             place = &set[i];
     }
     memcpy(place->sha256, sha256, sizeof place->sha256);

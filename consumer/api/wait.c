@@ -13,7 +13,6 @@
 #include <string.h>
 
 #include "api/internal.h"
-#include "redis/key.h"
 
 #define BATCH          256 // outcomes in one MGET
 #define LOOK_GAP_MS    10
@@ -47,6 +46,7 @@ struct watch {
     int64_t look_ms;
     uint64_t pass;
     int64_t generation; // the generation that the batch reads
+    struct api_seen seen;
     size_t batch_len;
     struct api_waiter *batch[BATCH];
     struct cs_timer *due;
@@ -203,7 +203,9 @@ static void on_batch(const redisReply *reply, void *arg) {
     bool answered = api_elements(reply) == watch->batch_len + 2;
     int64_t generation = answered ? api_generation(reply->element[watch->batch_len]) : 0;
     bool same = answered && generation == watch->generation;
-    bool ok = same && api_is_fresh(watch->all->api, watch->partition, reply->element[watch->batch_len + 1]);
+    uint64_t ignored;
+    bool ok = same && api_is_fresh(watch->all->api, watch->partition, generation, &watch->seen,
+                                   reply->element[watch->batch_len + 1], &ignored);
     if (answered && generation > 0 && !same) {
         *believed = generation;
         watch->again = true; // the same again, with the other generation
@@ -257,6 +259,7 @@ static void next_batch(struct watch *watch) {
     CS_AUTO(cs_buf_clear) struct cs_buf command;
     cs_buf_init(&command, API_COMMAND_MAX);
     watch->generation = api->generations[watch->partition];
+    watch->seen = api_seen_now(api, watch->partition);
     cs_redis_put(&command, watch->batch_len + 3);
     cs_redis_put_text(&command, "MGET");
     for (size_t i = 0; i < watch->batch_len; i++)

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The catalog over Redis: a handle, and the load of documents and indexes between two reads of the
-// position. What it reads is held against marks (authentic.c) and witnesses (redis_witness.c).
+// position. What it reads is held against marks (authentic.h) and witnesses (witness_query.h).
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "catalog/redis_internal.h"
+#include "catalog/witness_query.h"
 #include "certsync/base/grow.h"
 
 #define MGET_KEYS    1000
@@ -103,6 +104,12 @@ static bool sort_needed(struct redis_catalog *c, struct cs_err *err) {
     return true;
 }
 
+static void put_witnesses(struct redis_catalog *c) {
+    const struct cs_bytes prefix = {(const uint8_t *)c->prefix, c->prefix_len};
+    size_t n = cs_witnesses_ask(&c->witnesses, prefix, cs_redis_written(c->link, 0));
+    (void)cs_redis_written(c->link, n);
+}
+
 static bool send_load(struct redis_catalog *c, struct cs_err *err) {
     if (!cs_redis_open(c, err))
         return false;
@@ -124,7 +131,7 @@ static bool send_load(struct redis_catalog *c, struct cs_err *err) {
         cs_redis_arg_text(c->link, "-1");
         cs_redis_arg_text(c->link, "WITHSCORES");
     }
-    cs_redis_put_witnesses(c);
+    put_witnesses(c);
     put_fence(c, "MGET");
     c->watching = true;
     c->under_way = CS_LOADING;
@@ -212,14 +219,16 @@ static bool fill_index(struct redis_catalog *c, const redisReply *r, const char 
 }
 
 // What was read, between two equal positions: so it is of one moment.
-static bool fill(struct redis_catalog *c, redisReply *const *replies, struct cs_err *err) {
+static bool fill(struct redis_catalog *c, redisReply *const *replies, size_t n, struct cs_err *err) {
     size_t mgets = (c->docs_len + MGET_KEYS - 1) / MGET_KEYS;
     redisReply *const *indexes = replies + FIRST_DOCS + mgets;
     const struct cs_witness *of_position = &c->witnesses.list[c->docs_len + c->indexes_len];
     const redisReply *position = replies[1]->element[1];
     struct cs_bytes text;
     c->begun = position->type == REDIS_REPLY_STRING;
-    if (!cs_redis_take_witnesses(c, indexes + c->indexes_len, err) ||
+    redisReply *const *witnesses = indexes + c->indexes_len;
+    size_t witnesses_len = n - (size_t)(witnesses - replies) - 1; // the position again is the last
+    if (!cs_witnesses_take(&c->witnesses, c->partition, c->begun, witnesses, witnesses_len, err) ||
         !cs_redis_read_doc(c, position, CS_POSITION_KEY, of_position->value, &text, err))
         return false;
     for (size_t i = 0; i < mgets; i++)
@@ -277,7 +286,7 @@ static bool redis_load_end(struct cs_catalog *base, struct cs_position *ret, boo
         !read_fence(c, replies[n - 1], &after, &moved, err))
         return false;
     moved |= !cs_position_equal(&before, &after);
-    if (!moved && !fill(c, replies, err))
+    if (!moved && !fill(c, replies, n, err))
         return false;
     if (!moved)
         cs_state_needed_clear(c->state);

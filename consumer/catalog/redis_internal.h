@@ -98,12 +98,6 @@ bool cs_redis_catalog_commit_end(struct cs_catalog *base, bool *ret_moved, struc
 CS_MUST_USE bool cs_redis_catalog_go_on_committing(struct redis_catalog *c, struct cs_err *err);
 
 // catalog/redis_witness.c
-// Appends one HMGET for each bucket of c->witnesses, which are sorted.
-void cs_redis_put_witnesses(struct redis_catalog *c);
-// Their answers.
-CS_MUST_USE bool cs_redis_take_witnesses(struct redis_catalog *c, redisReply *const *replies,
-                                         struct cs_err *err);
-
 // All witnesses of a generation, to hold them against all that it has.
 struct cs_all_witnesses;
 CS_MUST_USE bool cs_redis_all_witnesses(struct redis_catalog *c, struct cs_all_witnesses **ret,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is missing or old is noticed here (witness.h): the questions for witnesses and their
-// answers. Loads ask in redis.c, walks over all keys in redis_keys.c, the API in api/genuine.c.
+// What is missing or old is noticed by witnesses (witness.h). Loads ask for those of their keys
+// (witness_query.h); walks over all keys (redis_keys.c) read all of them here.
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,41 +9,6 @@
 #include "certsync/base/grow.h"
 
 #define BUCKETS_AT_ONCE 16
-
-void cs_redis_put_witnesses(struct redis_catalog *c) {
-    for (unsigned b = 0; b < CS_WITNESS_BUCKETS; b++) {
-        size_t n = cs_witnesses_of(&c->witnesses, b);
-        char key[CS_WITNESS_KEY_SIZE];
-        if (n == 0)
-            continue;
-        cs_witness_key(key, b);
-        cs_redis_command(c->link, 3 + n);
-        cs_redis_arg_text(c->link, "HMGET");
-        cs_redis_put_key(c, key);
-        cs_redis_arg_text(c->link, CS_WITNESS_SENTINEL);
-        for (size_t i = 0; i < n; i++) {
-            const struct cs_witness *w = cs_witnesses_at(&c->witnesses, b, i);
-            cs_redis_arg(c->link, (struct cs_bytes){w->place.name, sizeof w->place.name});
-        }
-    }
-}
-
-bool cs_redis_take_witnesses(struct redis_catalog *c, redisReply *const *replies, struct cs_err *err) {
-    for (unsigned b = 0; b < CS_WITNESS_BUCKETS; b++) {
-        size_t n = cs_witnesses_of(&c->witnesses, b);
-        if (n == 0)
-            continue;
-        const redisReply *r = *replies++;
-        if (r->elements != n + 1)
-            return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "Redis answered %zu of %zu witnesses",
-                              r->elements, n + 1);
-        if (!cs_witness_sentinel(c->partition, b, cs_redis_reply_bytes(r->element[0]), c->begun, err))
-            return false;
-        for (size_t i = 0; i < n; i++)
-            cs_witnesses_at(&c->witnesses, b, i)->value = cs_redis_reply_bytes(r->element[i + 1]);
-    }
-    return true;
-}
 
 // ---- all of them
 

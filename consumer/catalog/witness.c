@@ -51,13 +51,14 @@ bool cs_witnesses_sort(struct cs_witnesses *w, struct cs_err *err) {
         return cs_err_oom(err);
     memset(w->begins, 0, sizeof w->begins);
     for (size_t i = 0; i < w->len; i++)
-        w->begins[w->list[i].place.bucket + 1]++;
+        w->begins[w->list[i].place.bucket + 1] += !w->list[i].known;
     for (size_t b = 0; b < CS_WITNESS_BUCKETS; b++) {
         w->begins[b + 1] += w->begins[b];
         next[b] = w->begins[b];
     }
     for (size_t i = 0; i < w->len; i++)
-        w->order[next[w->list[i].place.bucket]++] = (uint32_t)i;
+        if (!w->list[i].known)
+            w->order[next[w->list[i].place.bucket]++] = (uint32_t)i;
     return true;
 }
 

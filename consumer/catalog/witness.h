@@ -42,6 +42,7 @@ int64_t cs_witness_share(uint64_t secret, int64_t score);
 struct cs_witness {
     struct cs_place place;
     struct cs_bytes value; // as read, borrowed; data NULL: there is none
+    bool known;            // the value need not be asked for: it is in no bucket
     // To be written:
     enum { CS_WITNESS_SET = 1, CS_WITNESS_DROP, CS_WITNESS_CHANGE } what;
     uint8_t mark[CS_WITNESS_LEN]; // SET
@@ -61,7 +62,7 @@ void cs_witnesses_reset(struct cs_witnesses *w);
 // Adds the entry of a key. *ret may be NULL; it is valid until the next one is added.
 CS_MUST_USE bool cs_witnesses_add(struct cs_witnesses *w, struct cs_authentic *a, int32_t partition,
                                   const char *key, struct cs_witness **ret, struct cs_err *err);
-// Groups them. To be called after the last was added.
+// Groups those that are not known. To be called after the last was added.
 CS_MUST_USE bool cs_witnesses_sort(struct cs_witnesses *w, struct cs_err *err);
 static inline size_t cs_witnesses_of(const struct cs_witnesses *w, unsigned bucket) {
     return w->begins[bucket + 1] - w->begins[bucket];

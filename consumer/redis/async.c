@@ -63,32 +63,6 @@ static int64_t now_ms(void) {
     return cs_clock_mono_ms(cs_clock_real());
 }
 
-// ---- commands as bytes
-
-static void put_length(struct cs_buf *b, char kind, size_t n) {
-    cs_buf_printf(b, "%c%zu\r\n", kind, n);
-}
-
-void cs_redis_put(struct cs_buf *command, size_t args) {
-    put_length(command, '*', args);
-}
-
-void cs_redis_put_arg(struct cs_buf *command, const void *data, size_t len) {
-    put_length(command, '$', len);
-    cs_buf_put(command, data, len);
-    cs_buf_put(command, "\r\n", 2);
-}
-
-void cs_redis_put_text(struct cs_buf *command, const char *text) {
-    cs_redis_put_arg(command, text, strlen(text));
-}
-
-void cs_redis_put_int(struct cs_buf *command, int64_t v) {
-    char text[24];
-    int n = snprintf(text, sizeof text, "%lld", (long long)v);
-    cs_redis_put_arg(command, text, (size_t)n);
-}
-
 // ---- the connection's life
 
 static void lost(struct cs_redis_async *r, const char *why) {

@@ -13,6 +13,7 @@
 
 #include "certsync/base/buf.h"
 #include "certsync/runtime/loop.h"
+#include "redis/command.h"
 #include "redis/target.h"
 
 struct cs_redis_async;
@@ -36,12 +37,6 @@ CS_MUST_USE bool cs_redis_async_new(const struct cs_redis_async_options *options
 // Callbacks that are due run with NULL first. on_state is not called any more.
 void cs_redis_async_free(struct cs_redis_async *r);
 bool cs_redis_async_ready(const struct cs_redis_async *r);
-
-// A command is written into a buffer (RESP2): its number of arguments first, then each.
-void cs_redis_put(struct cs_buf *command, size_t args);
-void cs_redis_put_arg(struct cs_buf *command, const void *data, size_t len);
-void cs_redis_put_text(struct cs_buf *command, const char *text);
-void cs_redis_put_int(struct cs_buf *command, int64_t v);
 
 // False, and fn never runs: not connected, or the buffer has failed. command is copied.
 CS_MUST_USE bool cs_redis_async_send(struct cs_redis_async *r, const struct cs_buf *command,

@@ -11,7 +11,6 @@
 #include <sys/time.h>
 
 #include "certsync/base/grow.h"
-#include "certsync/base/text.h"
 #include "certsync/runtime/clock.h"
 #include "redis/reply.h"
 #include "redis/tls.h"
@@ -250,52 +249,35 @@ bool cs_redis_connect_within(struct cs_redis_link *l, int64_t timeout_ms, struct
     return false;
 }
 
-// "*3\r\n", "$5\r\n"
-static void put_length(struct cs_buf *b, char kind, size_t n) {
-    char text[24];
-    char *end = text + sizeof text;
-    memcpy(end - 2, "\r\n", 2);
-    char *start = cs_decimal_before(end - 2, n);
-    *--start = kind;
-    cs_buf_put(b, start, (size_t)(end - start));
-}
-
 void cs_redis_command(struct cs_redis_link *l, size_t args) {
-    put_length(&l->out, '*', args);
+    cs_redis_put(&l->out, args);
     l->commands++;
 }
 
 void cs_redis_arg_joined(struct cs_redis_link *l, const char *prefix, size_t prefix_len, const char *rest) {
-    size_t rest_len = strlen(rest);
-    put_length(&l->out, '$', prefix_len + rest_len);
-    cs_buf_put(&l->out, prefix, prefix_len);
-    cs_buf_put(&l->out, rest, rest_len);
-    cs_buf_put(&l->out, "\r\n", 2);
+    cs_redis_put_joined(&l->out, (struct cs_bytes){(const uint8_t *)prefix, prefix_len},
+                        (struct cs_bytes){(const uint8_t *)rest, strlen(rest)});
 }
 
 void cs_redis_arg(struct cs_redis_link *l, struct cs_bytes arg) {
-    put_length(&l->out, '$', arg.len);
-    cs_buf_put(&l->out, arg.data, arg.len);
-    cs_buf_put(&l->out, "\r\n", 2);
+    cs_redis_put_arg(&l->out, arg.data, arg.len);
 }
 
 void cs_redis_arg_marked(struct cs_redis_link *l, struct cs_bytes value, struct cs_bytes mark) {
-    put_length(&l->out, '$', value.len + mark.len);
-    cs_buf_put(&l->out, value.data, value.len);
-    cs_buf_put(&l->out, mark.data, mark.len);
-    cs_buf_put(&l->out, "\r\n", 2);
+    cs_redis_put_joined(&l->out, value, mark);
 }
 
 void cs_redis_arg_text(struct cs_redis_link *l, const char *text) {
-    cs_redis_arg_joined(l, "", 0, text);
+    cs_redis_put_text(&l->out, text);
 }
 
 void cs_redis_arg_int(struct cs_redis_link *l, int64_t v) {
-    char text[24];
-    char *start = cs_decimal_before(text + sizeof text, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
-    if (v < 0)
-        *--start = '-';
-    cs_redis_arg(l, (struct cs_bytes){(const uint8_t *)start, (size_t)(text + sizeof text - start)});
+    cs_redis_put_int(&l->out, v);
+}
+
+struct cs_buf *cs_redis_written(struct cs_redis_link *l, size_t commands) {
+    l->commands += commands;
+    return &l->out;
 }
 
 size_t cs_redis_commands(const struct cs_redis_link *l) {

@@ -16,6 +16,7 @@
 #include <hiredis/hiredis.h>
 
 #include "certsync/base/buf.h"
+#include "redis/command.h"
 #include "redis/reply.h"
 #include "redis/target.h"
 
@@ -50,7 +51,9 @@ void cs_redis_arg_text(struct cs_redis_link *l, const char *text);
 void cs_redis_arg_int(struct cs_redis_link *l, int64_t v);
 void cs_redis_arg_joined(struct cs_redis_link *l, const char *prefix, size_t prefix_len, const char *rest);
 void cs_redis_arg_marked(struct cs_redis_link *l, struct cs_bytes value,
-                         struct cs_bytes mark);          // one after the other
+                         struct cs_bytes mark); // one after the other
+// The buffer of commands, for one who appends so many himself (redis/command.h).
+struct cs_buf *cs_redis_written(struct cs_redis_link *l, size_t commands);
 size_t cs_redis_commands(const struct cs_redis_link *l); // since the last send
 
 // Begins to send all commands. Each must get one reply. FATAL if they did not fit into memory.

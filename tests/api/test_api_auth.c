@@ -320,10 +320,10 @@ static void test_verified_once(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_agent),      cmocka_unit_test(test_foreign),
-        cmocka_unit_test(test_bad_tokens), cmocka_unit_test(test_roles),
-        cmocka_unit_test(test_issuer),     cmocka_unit_test(test_several_outcomes),
-        cmocka_unit_test(test_revoked),    cmocka_unit_test(test_rotated),
+        cmocka_unit_test(test_agent),         cmocka_unit_test(test_foreign),
+        cmocka_unit_test(test_bad_tokens),    cmocka_unit_test(test_roles),
+        cmocka_unit_test(test_issuer),        cmocka_unit_test(test_several_outcomes),
+        cmocka_unit_test(test_revoked),       cmocka_unit_test(test_rotated),
         cmocka_unit_test(test_verified_once),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

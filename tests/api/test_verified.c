@@ -23,7 +23,8 @@ struct one {
 
 // In the set of that number; n tells one from another.
 static struct one make(uint8_t set, uint32_t n, int64_t expires_s) {
-    struct one o = {.sha256 = {set}, .token = {.issued_s = NOW - 10, .expires_s = expires_s}, .key = {.len = 91}};
+    struct one o = {
+        .sha256 = {set}, .token = {.issued_s = NOW - 10, .expires_s = expires_s}, .key = {.len = 91}};
     memcpy(o.sha256 + 1, &n, sizeof n);
     memcpy(o.key.data, &n, sizeof n);
     snprintf(o.token.kid, sizeof o.token.kid, "%032x", n);
@@ -41,7 +42,7 @@ static bool knows(const struct cs_verified *v, const struct one *o, int64_t now_
     return t != NULL;
 }
 
-static struct cs_verified *new(void) {
+static struct cs_verified *new (void) {
     struct cs_verified *v = NULL;
     struct cs_err err;
     assert_true(cs_verified_new(&v, &err));
