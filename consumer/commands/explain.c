@@ -50,6 +50,7 @@ struct explain {
     bool differs;   // its outcome from the published one
     int64_t judged; // records; 0: all up to it
     int64_t records;
+    const char *why_all; // all of the log was read to find it; NULL: only a part
 };
 
 // --- where it is
@@ -145,7 +146,8 @@ static bool find_places(struct explain *x, struct cs_err *err) {
     struct cs_bounds *read = calloc((size_t)x->op.partitions, sizeof *read);
     if (!read)
         return cs_err_oom(err);
-    bool ok = cs_places_near(&x->op, x->o->event, find, found, x, read, err) && find_steps(x, read, err);
+    bool ok = cs_places_near(&x->op, x->o->event, find, found, x, read, &x->why_all, err) &&
+              find_steps(x, read, err);
     free(read);
     if (!ok)
         return false;
@@ -541,6 +543,19 @@ static bool do_explain(struct explain *x, const struct cs_cli *cli, struct cs_er
     return true;
 }
 
+// It was slow; the next one need not be, if somebody knows why.
+static void tell_all(const struct explain *x, const struct cs_cli *cli) {
+    if (x->why_all)
+        fprintf(cli->err, "%s: all of %s was read to find the event: %s\n", cli->path, x->op.events->name,
+                x->why_all);
+    if (x->told && x->judged == 0)
+        fprintf(cli->err, "%s: all records of partition %d up to the event were judged: %s\n", cli->path,
+                (int)x->main->partition,
+                x->differs         ? "its published outcome is another one than this build's"
+                : x->main->outcome ? "what its account's catalog rests on did not give its published outcome"
+                                   : "it has no published outcome yet");
+}
+
 static int run_explain(const struct cs_cli *cli) {
     struct explain x = {.o = cli->values};
     struct cs_err err;
@@ -548,6 +563,7 @@ static int run_explain(const struct cs_cli *cli) {
     cs_buf_init(&x.b, (size_t)64 * 1024 * 1024);
     bool ok = do_explain(&x, cli, &err);
     cs_progress_end(&x.op.progress);
+    tell_all(&x, cli);
     int code = ok ? cs_operator_print(&x.op, &x.b, CS_EXIT_OK) : cs_consumer_failure(cli, &err);
     for (size_t i = 0; i < x.places_len; i++)
         free(x.places[i].outcome);

@@ -72,9 +72,9 @@ static bool widen(struct cs_operator *op, const struct cs_bounds *ring, struct c
 }
 
 bool cs_places_near(struct cs_operator *op, const char *event_id, cs_scan_fn fn, bool (*found)(void *arg),
-                    void *arg, struct cs_bounds *ret_read, struct cs_err *err) {
+                    void *arg, struct cs_bounds *ret_read, const char **ret_why, struct cs_err *err) {
     int64_t time_ms = 0;
-    bool known = cs_uuid_time_ms(event_id, &time_ms);
+    bool timed = cs_uuid_time_ms(event_id, &time_ms), known = timed;
     struct cs_bounds *ring = calloc((size_t)op->partitions, sizeof *ring);
     bool ok = ring || cs_err_oom(err);
     for (int32_t p = 0; p < op->partitions; p++)
@@ -83,8 +83,13 @@ bool cs_places_near(struct cs_operator *op, const char *event_id, cs_scan_fn fn,
         ok = cs_places_of_time(op, op->events, time_ms - rings[i].before_ms, time_ms + rings[i].after_ms,
                                ring, &known, err) &&
              (!known || widen(op, ring, ret_read, fn, arg, err));
-    if (ok && !found(arg))
+    *ret_why = NULL;
+    if (ok && !found(arg)) {
+        *ret_why = !timed   ? "its id tells no time"
+                   : !known ? "this log does not tell which record came when"
+                            : "it is not near the time in its id";
         ok = widen(op, op->event_bounds, ret_read, fn, arg, err);
+    }
     free(ring);
     return ok;
 }

@@ -21,10 +21,11 @@ CS_MUST_USE bool cs_places_scan(struct cs_operator *op, struct cs_log *log, int3
 
 // Reads events of all partitions, nearest to the id's time first, until found(arg) is true. Each
 // record is read once. *ret_read: the stretch of each partition that was read (room for all of them).
-// If the id tells no time, all is read.
+// If the id tells no time, all is read. *ret_why: why all had to be read (a part of a sentence,
+// static); NULL: it was found near its time.
 CS_MUST_USE bool cs_places_near(struct cs_operator *op, const char *event_id, cs_scan_fn fn,
                                 bool (*found)(void *arg), void *arg, struct cs_bounds *ret_read,
-                                struct cs_err *err);
+                                const char **ret_why, struct cs_err *err);
 
 // Begins to read the published outcomes before an offset of their topic: cs_operator_published goes
 // on with *chain. The records there must follow each other. If they do not, it begins at the start.

@@ -326,6 +326,22 @@ def test_explain_what_is_not_there(stack):
     run(stack, "explain", "not-an-id", code=2)
 
 
+def test_explain_says_when_it_had_to_read_everything(stack, cast):
+    """An event that is not near the time in its id, or whose id tells none: why that was slow is one line on standard error."""
+    def told(event_id):
+        done = subprocess.run([consumer_binary(), "explain", event_id, "--json", "--config", stack.config], capture_output=True, text=True,
+                              timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+    assert told(cast.upload.id) == ""
+    late = ev.uuid7()
+    late = f"{int(late.replace('-', '')[:12], 16) - 5 * 86400000:012x}{late.replace('-', '')[12:]}"
+    late = "-".join((late[:8], late[8:12], late[12:16], late[16:20], late[20:]))
+    record = cast.owner.agent.event("certificate.delete", cast.owner.id, ev.uuid7(), {}, id=late)
+    stack.judge(record)
+    assert re.fullmatch(r".*explain: all of cert.events was read to find the event: it is not near the time in its id\n", told(late))
+
+
 def test_show_then_and_now(stack, cast):
     now = run(stack, "show", cast.owner.id)
     assert {c["id"] for c in now["certificates"]} == {cast.shared}
