@@ -26,6 +26,7 @@ import (
 	"net/http"
 	"os"
 	"sort"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -125,6 +126,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, 404)
 	} else {
 		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 		w.Write(body)
 	}
 }
@@ -141,17 +143,17 @@ func (s *server) outcome(ctx context.Context, account, event string) ([]byte, er
 // ---- certificates
 
 type stored struct {
-	ID, Name, Algorithm, Source                       string
-	Version                                           int
-	NotBefore, NotAfter, Ends                         int64
-	Names                                             []string
-	NamesTotal                                        int
-	Serial, Fingerprint, Spki, KeyType                string
-	KeyBits                                           int
-	Subject, Issuer, By                               string
-	Tags                                              []string
-	Created, Updated                                  int64
-	SharesTotal                                       int
+	ID, Name, Algorithm, Source        string
+	Version                            int
+	NotBefore, NotAfter, Ends          int64
+	Names                              []string
+	NamesTotal                         int
+	Serial, Fingerprint, Spki, KeyType string
+	KeyBits                            int
+	Subject, Issuer, By                string
+	Tags                               []string
+	Created, Updated                   int64
+	SharesTotal                        int
 }
 
 type shown struct {
