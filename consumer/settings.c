@@ -13,6 +13,8 @@
 
 #define S struct cs_consumer_settings
 
+#define API_THREADS_BY_CORES 4
+
 static const char *const redis_modes[] = {"plain", "sentinel", "cluster", NULL}; // enum cs_redis_mode
 
 // clang-format off
@@ -72,6 +74,8 @@ static const struct cs_setting rows[] = {
                    "Address of the HTTP API: host:port, or unix:/path; empty: no API."),
     CS_SETTING_PATH("api.tls_certificate", S, api_tls_certificate, "", 0, "Certificate chain of the API (PEM); empty: no TLS."),
     CS_SETTING_PATH("api.tls_key", S, api_tls_key, "", 0, "Private key of the API's certificate (PEM)."),
+    CS_SETTING_INT("api.threads", S, api_threads, "0", 0, CS_API_THREADS_MAX, "threads", 0,
+                   "Threads that answer requests, each with its own connections to Redis; 0 takes as many as there are processor cores, at most 4."),
     CS_SETTING_INT("api.max_connections", S, api_max_connections, "256", 1, 100000, "connections", 0,
                    "Connections that the API serves at once."),
     CS_SETTING_INT("api.max_wait", S, api_max_wait_s, "60", 0, 300, "seconds", 0,
@@ -127,21 +131,33 @@ bool cs_settings_redis(const struct cs_consumer_settings *s, struct cs_redis_acc
     return true;
 }
 
+static int64_t cores(void) {
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? n : 1;
+}
+
 int cs_settings_workers(const struct cs_consumer_settings *s, int32_t partitions) {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    int64_t n = s->workers ? s->workers : cores > 0 ? cores : 1;
+    int64_t n = s->workers ? s->workers : cores();
     return n < partitions ? (int)n : partitions; // more workers would have nothing to do
 }
 
+int cs_settings_api_threads(const struct cs_consumer_settings *s) {
+    int64_t most = cores() < API_THREADS_BY_CORES ? cores() : API_THREADS_BY_CORES;
+    if (!s->api_listen[0])
+        return 0;
+    return s->api_threads ? (int)s->api_threads : (int)most;
+}
+
 // File descriptors that the program uses for itself.
-#define OWN_FILES                                                                                            \
-    64 // logs, the loop, the API's connections to Redis, the inspector's (its client of Kafka is added)
-#define WORKER_OWN_FILES  8 // its pipe, its connections to Redis
-#define CLIENTS_OF_WORKER 3 // of Kafka: reading, publishing, comparing
+#define OWN_FILES         64 // logs, the loop, the inspector's (its client of Kafka is added)
+#define API_LOOP_FILES    32 // an API's loop, its connections to Redis
+#define WORKER_OWN_FILES  8  // its pipe, its connections to Redis
+#define CLIENTS_OF_WORKER 3  // of Kafka: reading, publishing, comparing
 
 uint64_t cs_settings_files(const struct cs_consumer_settings *s) {
     uint64_t client = cs_kafka_files(&s->kafka), workers = (uint64_t)cs_settings_workers(s, INT32_MAX);
-    uint64_t api = s->api_listen[0] ? (uint64_t)s->api_max_connections + 1 + client : 0;
+    uint64_t loops = (uint64_t)cs_settings_api_threads(s) * API_LOOP_FILES;
+    uint64_t api = s->api_listen[0] ? (uint64_t)s->api_max_connections + 1 + client + loops : 0;
     // When Kafka's TLS files are renewed, there are old and new clients for a moment.
     uint64_t clients = s->kafka.ssl_ca[0] || s->kafka.ssl_certificate[0] ? 2 * client : client;
     return OWN_FILES + clients + workers * (WORKER_OWN_FILES + CLIENTS_OF_WORKER * clients) + api;

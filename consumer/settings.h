@@ -8,6 +8,8 @@
 #include "certsync/runtime/settings.h"
 #include "redis/access.h"
 
+#define CS_API_THREADS_MAX 64
+
 struct cs_consumer_settings {
     char *deployment;  // deployment.id
     char *root_key;    // file: the root's public key (PEM)
@@ -44,6 +46,7 @@ struct cs_consumer_settings {
     char *api_listen; // "" : no API
     char *api_tls_certificate;
     char *api_tls_key;
+    int64_t api_threads; // 0: by the cores (cs_settings_api_threads)
     int64_t api_max_connections;
     int64_t api_max_wait_s; // of ?wait=
     int64_t api_quiet_after_ms;
@@ -60,6 +63,8 @@ CS_MUST_USE bool cs_settings_redis(const struct cs_consumer_settings *s, struct 
                                    struct cs_err *err);
 // How many threads share that many partitions: never more than partitions.
 int cs_settings_workers(const struct cs_consumer_settings *s, int32_t partitions);
+// How many threads answer requests; 0 without an API.
+int cs_settings_api_threads(const struct cs_consumer_settings *s);
 // Bytes that a batch's results, and the documents it loads, may take before the batch is committed
 // in parts (apply.h).
 static inline size_t cs_settings_batch_memory(const struct cs_consumer_settings *s) {

@@ -2,9 +2,12 @@
 #include "api/api.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
 
 #include "api/internal.h"
 #include "certsync/runtime/log.h"
@@ -74,9 +77,19 @@ static void on_exchange(const struct cs_http_exchange *x, void *arg) {
            x->method, x->path, x->status, x->duration_us, x->peer, x->request_id);
 }
 
+bool api_redis_ready(const struct cs_api *api) {
+    const struct cs_api *first = api->first;
+    bool ready = cs_redis_pool_ready(first->redis);
+    for (size_t i = 0; ready && i < first->further_len; i++)
+        ready = cs_redis_pool_ready(first->further[i]->redis);
+    return ready;
+}
+
 static void on_redis(void *arg, bool ready) {
-    struct cs_api *api = arg;
-    cs_series_set(api->redis_up, ready ? 1 : 0);
+    struct cs_api *api = arg, *first = api->first;
+    pthread_mutex_lock(&first->redis_lock);
+    cs_series_set(api->redis_up, api_redis_ready(first) ? 1 : 0);
+    pthread_mutex_unlock(&first->redis_lock);
     if (api->freshness)
         api_freshness_doubt(api->freshness);
     if (api->waits)
@@ -95,17 +108,21 @@ static void make_metrics(struct cs_api *api, struct cs_metrics *m) {
     api->verifications = cs_metric_0(cs_metrics_counter(
         m, "certsync_api_token_verifications_total",
         "Signatures of tokens that were verified: of each token once while it is valid.", NULL));
+    api->waiting = cs_metric_0(
+        cs_metrics_gauge(m, "certsync_api_waiting_requests", "Requests that wait for an outcome.", NULL));
     api->redis_up = cs_metric_0(
         cs_metrics_gauge(m, "certsync_api_redis_up", "Whether the API is connected to Redis.", NULL));
+    cs_series_set(api->waiting, 0);
     cs_series_set(api->redis_up, 0);
 }
 
 static bool start_redis(struct cs_api *api, struct cs_err *err) {
-    const struct cs_consumer *c = api->consumer;
-    struct cs_redis_pool_options o = {
-        .loop = c->loop, .access = &c->redis, .purpose = "api", .on_state = on_redis, .arg = api};
-    return cs_redis_pool_new(&o, &api->redis, err) && api_waits_new(api, &api->waits, err) &&
-           api_look_new(api, &api->look, err) && api_freshness_new(api, &api->freshness, err);
+    struct cs_redis_pool_options o = {.loop = api->loop,
+                                      .access = &api->consumer->redis,
+                                      .purpose = "api",
+                                      .on_state = on_redis,
+                                      .arg = api};
+    return cs_redis_pool_new(&o, &api->redis, err) && api_waits_new(api, &api->waits, err);
 }
 
 // Notes the certificate that is in use now.
@@ -123,7 +140,7 @@ static bool on_tls_files(void *arg, struct cs_err *err) {
 static bool watch_tls(struct cs_api *api, struct cs_err *err) {
     const struct cs_consumer_settings *s = api->consumer->settings;
     const char *const paths[] = {s->api_tls_certificate, s->api_tls_key};
-    struct cs_filewatch_options o = {.loop = api->consumer->loop,
+    struct cs_filewatch_options o = {.loop = api->loop,
                                      .paths = paths,
                                      .path_count = CS_ARRAY_LEN(paths),
                                      .what = "api.tls_certificate, api.tls_key",
@@ -158,7 +175,7 @@ bool cs_api_try(const struct cs_consumer_settings *s, bool *ret_in_use, struct c
 static bool start_http(struct cs_api *api, struct cs_err *err) {
     struct cs_http_options o = http_options(api->consumer->settings);
     o.arg = api;
-    if (!watch_tls(api, err) || !cs_http_server_new(cs_loop_base(api->consumer->loop), &o, &api->http, err))
+    if (!watch_tls(api, err) || !cs_http_server_new(cs_loop_base(api->loop), &o, &api->http, err))
         return false;
     note_tls(api);
     return true;
@@ -173,16 +190,104 @@ static bool make_places(struct cs_api *api, struct cs_err *err) {
     return (api->generations && api->prefixes) || cs_err_oom(err);
 }
 
-bool cs_api_new(const struct cs_consumer *c, struct cs_api **ret, struct cs_err *err) {
+// What each loop has for itself.
+static bool make_own(struct cs_api *api, struct cs_err *err) {
+    const struct cs_consumer *c = api->consumer;
+    return make_places(api, err) && cs_crypto_new(&api->crypto, err) &&
+           cs_authentic_new(c->service, c->log_id, &api->authentic, err) &&
+           cs_verified_new(&api->verified, err) && api_known_new(&api->known, err) && start_redis(api, err);
+}
+
+static struct cs_api *make(const struct cs_consumer *c, struct cs_loop *loop, struct cs_api *first) {
     struct cs_api *api = calloc(1, sizeof *api);
     if (!api)
-        return cs_err_oom(err);
+        return NULL;
     api->consumer = c;
+    api->loop = loop;
+    api->first = first ? first : api;
+    pthread_mutex_init(&api->redis_lock, NULL);
+    return api;
+}
+
+// ---- further loops
+
+#define BEAT_MS 1000
+
+static void on_beat(void *arg) {
+    cs_liveness_beat(&((struct cs_api *)arg)->alive, 2 * BEAT_MS);
+}
+
+static void *run(void *arg) {
+    struct cs_api *api = arg;
+    prctl(PR_SET_NAME, "api");
+    (void)cs_loop_run(api->loop);
+    cs_liveness_rest(&api->alive);
+    return NULL;
+}
+
+static bool add_further(struct cs_api *first, struct cs_err *err) {
+    struct cs_loop *loop = NULL;
+    if (!cs_loop_new_plain(&loop, err))
+        return false;
+    struct cs_api *api = make(first->consumer, loop, first);
+    if (!api) {
+        cs_loop_free(loop);
+        return cs_err_oom(err);
+    }
+    first->further[first->further_len++] = api;
+    api->freshness = first->freshness;
+    api->requests = first->requests;
+    api->seconds = first->seconds;
+    api->verifications = first->verifications;
+    api->waiting = first->waiting;
+    api->redis_up = first->redis_up;
+    api->beat = cs_timer_new(loop, 0, BEAT_MS, on_beat, api);
+    return (api->beat || cs_err_oom(err)) && make_own(api, err) &&
+           cs_http_server_share(first->http, cs_loop_base(loop), api, &api->http, err);
+}
+
+// Signals are for the main thread.
+static bool start_thread(struct cs_api *api, struct cs_err *err) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int code = pthread_create(&api->thread, NULL, run, api);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    api->started = code == 0;
+    return api->started ||
+           cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "starting a thread: %s", strerror(code));
+}
+
+// All are made before the first one runs.
+static bool start_further(struct cs_api *first, struct cs_err *err) {
+    int threads = cs_settings_api_threads(first->consumer->settings);
+    for (int i = 1; i < threads; i++)
+        if (!add_further(first, err))
+            return false;
+    for (size_t i = 0; i < first->further_len; i++)
+        if (!start_thread(first->further[i], err))
+            return false;
+    return true;
+}
+
+int64_t cs_api_overdue_ms(const struct cs_api *api) {
+    int64_t most = 0;
+    for (size_t i = 0; i < api->further_len; i++) {
+        int64_t overdue_ms = cs_liveness_overdue_ms(&api->further[i]->alive);
+        most = overdue_ms > most ? overdue_ms : most;
+    }
+    return most;
+}
+
+// ---- life
+
+bool cs_api_new(const struct cs_consumer *c, struct cs_api **ret, struct cs_err *err) {
+    struct cs_api *api = make(c, c->loop, NULL);
+    if (!api)
+        return cs_err_oom(err);
     make_metrics(api, c->metrics);
-    if (!make_places(api, err) || !cs_crypto_new(&api->crypto, err) ||
-        !cs_authentic_new(c->service, c->log_id, &api->authentic, err) ||
-        !cs_verified_new(&api->verified, err) || !api_known_new(&api->known, err) || !start_redis(api, err) ||
-        !start_http(api, err)) {
+    if (!make_own(api, err) || !api_look_new(api, &api->look, err) ||
+        !api_freshness_new(api, &api->freshness, err) || !start_http(api, err) || !start_further(api, err)) {
         cs_api_free(api);
         return false;
     }
@@ -190,36 +295,74 @@ bool cs_api_new(const struct cs_consumer *c, struct cs_api **ret, struct cs_err 
     return true;
 }
 
-void cs_api_stop(struct cs_api *api) {
-    api->stopping = true;
+static void stop(void *arg) {
+    struct cs_api *api = arg;
+    atomic_store(&api->stopping, true);
     cs_http_server_stop(api->http);
     api_waits_stop(api->waits);
 }
 
-bool cs_api_idle(const struct cs_api *api) {
-    return cs_http_server_open_requests(api->http) == 0;
+void cs_api_stop(struct cs_api *api) {
+    stop(api);
+    for (size_t i = 0; i < api->further_len; i++)
+        if (!cs_loop_post(api->further[i]->loop, stop, api->further[i]))
+            cs_log_msg(CS_LOG_ERROR, "a thread of the API could not be told to stop: out of memory");
 }
 
-// The server first: it lets go of all requests, so that nothing is asked or answered any more. Then
-// Redis: its last callbacks free the calls that still had a question under way.
-void cs_api_free(struct cs_api *api) {
-    if (!api)
-        return;
-    api->stopping = true;
-    cs_filewatch_free(api->tls_watch);
+bool cs_api_idle(const struct cs_api *api) {
+    bool idle = cs_http_server_open_requests(api->http) == 0;
+    for (size_t i = 0; idle && i < api->further_len; i++)
+        idle = atomic_load(&api->further[i]->stopping) &&
+               cs_http_server_open_requests(api->further[i]->http) == 0;
+    return idle;
+}
+
+static void end_loop(void *arg) {
+    cs_loop_done(arg);
+}
+
+// No loop runs it any more. The server first: it lets go of all requests, so that nothing is asked or
+// answered any more. Then Redis: its last callbacks free the calls that still had a question under
+// way.
+static void free_one(struct cs_api *api) {
     cs_http_server_free(api->http);
     cs_redis_pool_free(api->redis);
     api_waits_free(api->waits);
     api_look_free(api->look);
-    api_freshness_free(api->freshness);
+    if (api->first == api)
+        api_freshness_free(api->freshness);
     api_calls_free(api);
+    cs_timer_free(api->beat);
     cs_crypto_free(api->crypto);
     cs_authentic_free(api->authentic);
     cs_verified_free(api->verified);
     api_known_free(api->known);
+    pthread_mutex_destroy(&api->redis_lock);
+    if (api->first != api)
+        cs_loop_free(api->loop);
     free(api->generations);
     free(api->prefixes);
     free(api);
+}
+
+static void end_thread(struct cs_api *api) {
+    if (!api->started)
+        return;
+    while (!cs_loop_post(api->loop, end_loop, api->loop))
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL); // out of memory
+    pthread_join(api->thread, NULL);
+}
+
+void cs_api_free(struct cs_api *api) {
+    if (!api)
+        return;
+    atomic_store(&api->stopping, true);
+    cs_filewatch_free(api->tls_watch);
+    for (size_t i = 0; i < api->further_len; i++)
+        end_thread(api->further[i]);
+    for (size_t i = 0; i < api->further_len; i++)
+        free_one(api->further[i]);
+    free_one(api);
 }
 
 bool cs_api_reload_tls(struct cs_api *api, struct cs_err *err) {

@@ -25,12 +25,14 @@ void api_log(struct cs_http_request *req, void *arg) {
     cs_http_reply_json(req, 200, &json);
 }
 
-// An answer shows that the loop runs. The workers are asked.
+// An answer shows that this loop runs. The other threads are asked.
 void api_healthz(struct cs_http_request *req, void *arg) {
     (void)arg;
-    const struct cs_consumer *c = ((const struct cs_api *)cs_http_arg(req))->consumer;
-    if (c->alive && !c->alive(c->alive_arg)) {
-        cs_http_problem(req, 503, NULL, "%s", "A worker hangs.");
+    const struct cs_api *api = cs_http_arg(req);
+    const struct cs_consumer *c = api->consumer;
+    bool workers = !c->alive || c->alive(c->alive_arg);
+    if (!workers || cs_api_overdue_ms(api->first) > 0) {
+        cs_http_problem(req, 503, NULL, "%s", workers ? "A thread of the API hangs." : "A worker hangs.");
         return;
     }
     CS_AUTO(cs_buf_clear) struct cs_buf json;
@@ -73,11 +75,13 @@ static void put_partition(struct cs_buf *json, int32_t partition, const struct c
     cs_json_end(json, '}');
 }
 
-bool cs_api_ready(const struct cs_api *api, char *why, size_t why_size) {
-    if (!api->stopping && !cs_board_ready(api->consumer->board, why, why_size))
+bool cs_api_ready(const struct cs_api *any, char *why, size_t why_size) {
+    const struct cs_api *api = any->first;
+    bool stopping = atomic_load(&api->stopping);
+    if (!stopping && !cs_board_ready(api->consumer->board, why, why_size))
         return false;
-    const char *reason = api->stopping                      ? "the process is stopping"
-                         : !cs_redis_pool_ready(api->redis) ? "the API cannot reach Redis"
+    const char *reason = stopping                ? "the process is stopping"
+                         : !api_redis_ready(api) ? "the API cannot reach Redis"
                          : !api_freshness_known(api->freshness)
                              ? "the API does not know yet how far outcomes are published"
                              : NULL;
@@ -98,7 +102,7 @@ void api_readyz(struct cs_http_request *req, void *arg) {
     cs_json_bool(&json, "ready", ready);
     if (!ready)
         cs_json_str(&json, "reason", why);
-    cs_json_str(&json, "redis", cs_redis_pool_ready(api->redis) ? "connected" : "away");
+    cs_json_str(&json, "redis", api_redis_ready(api) ? "connected" : "away");
     cs_json_name(&json, "partitions");
     cs_json_begin(&json, '[');
     int64_t now_ms = cs_clock_mono_ms(c->clock);

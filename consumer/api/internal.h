@@ -13,6 +13,9 @@
 // (api/freshness.c).
 #pragma once
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include "api/api.h"
 #include "api/known.h"
 #include "api/token.h"
@@ -25,6 +28,7 @@
 #include "certsync/model/state.h"
 #include "certsync/runtime/filewatch.h"
 #include "certsync/runtime/http.h"
+#include "certsync/runtime/liveness.h"
 
 #define API_COMMAND_MAX ((size_t)1 << 20)   // bytes of one command for Redis
 #define API_DOCS_MAX    50                  // documents of one step: a bound for one turn of the loop
@@ -110,27 +114,46 @@ struct api_prefix { // of a partition's keys in Redis
     char text[CS_PREFIX_MAX];
 };
 
+// The API in one loop. The first runs in the main thread, and has what all share.
 struct cs_api {
     const struct cs_consumer *consumer;
+    struct cs_api *first;
+    struct cs_loop *loop;
     struct cs_http_server *http;
-    struct cs_filewatch *tls_watch;
     struct cs_redis_pool *redis;
-    struct cs_crypto *crypto; // the loop's thread's
+    struct cs_crypto *crypto;
     struct cs_authentic *authentic;
     struct cs_verified *verified;
     struct api_known *known;
     struct api_waits *waits;
-    struct api_look *look;
-    struct api_freshness *freshness;
     struct api_call *calls;
     int64_t *generations; // by partition: the one taken for live
     struct api_prefix *prefixes;
-    bool stopping;
+    atomic_bool stopping;
+    struct api_freshness *freshness; // shared
+    // Shared; any thread may update them.
     struct cs_metric *requests;
     struct cs_metric *seconds;
     struct cs_series *verifications;
+    struct cs_series *waiting;
     struct cs_series *redis_up;
+    // Of a further one:
+    pthread_t thread;
+    bool started;
+    struct cs_liveness alive;
+    struct cs_timer *beat;
+    // Of the first:
+    struct cs_filewatch *tls_watch;
+    struct api_look *look;
+    pthread_mutex_t redis_lock; // to say in redis_up what is true of all
+    size_t further_len;
+    struct cs_api *further[CS_API_THREADS_MAX - 1];
 };
+
+// ---- api/api.c
+
+// Whether all loops have Redis. Any thread.
+bool api_redis_ready(const struct cs_api *api);
 
 // ---- api/call.c: calls
 

@@ -5,8 +5,8 @@
 // position. So they need not be asked for again, which spares most of the commands of a question.
 // What they are held against is read each time.
 //
-// A stand is a number that the catalog gets with each change of its position or its generation
-// (api/freshness.c). Bounded: what is forgotten is asked for again. One thread.
+// A stand is a number that the catalog gets with each change of its position or its generation, and
+// each second (api/freshness.c). Bounded: what is forgotten is asked for again. One thread.
 #pragma once
 
 #include "catalog/witness.h"

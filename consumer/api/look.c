@@ -163,7 +163,7 @@ bool api_look_new(struct cs_api *api, struct api_look **ret, struct cs_err *err)
     l->partition_count = n;
     for (int32_t i = 0; i < n; i++)
         l->partitions[i] = (struct partition){.all = l, .number = i};
-    l->timer = cs_timer_new(api->consumer->loop, LOOK_EVERY_MS, LOOK_EVERY_MS, look, l);
+    l->timer = cs_timer_new(api->loop, LOOK_EVERY_MS, LOOK_EVERY_MS, look, l);
     if (!l->timer) {
         free(l);
         return cs_err_oom(err);

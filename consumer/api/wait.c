@@ -59,7 +59,6 @@ struct api_waits {
     bool ticking;
     unsigned ticks;
     size_t count, max;
-    struct cs_series *gauge;
     int32_t watch_count;
     struct watch watches[];
 };
@@ -148,7 +147,7 @@ void api_wait_park(struct api_call *call, const char *event, int64_t until_ms, u
     watch->head = waiter;
     watch->count++;
     w->count++;
-    cs_series_set(w->gauge, (double)w->count);
+    cs_series_adjust(w->api->waiting, 1);
     call->waiter = waiter;
     want_channel(watch);
     if (watch->heard != heard) // it may have been decided since the question
@@ -170,7 +169,7 @@ void api_wait_unpark(struct api_call *call) {
     if (--watch->count == 0)
         watch->left_ms = now_ms(watch->all);
     watch->all->count--;
-    cs_series_set(watch->all->gauge, (double)watch->all->count);
+    cs_series_adjust(watch->all->api->waiting, -1);
     free(waiter);
 }
 
@@ -349,18 +348,17 @@ bool api_waits_new(struct cs_api *api, struct api_waits **ret, struct cs_err *er
     w->api = api;
     w->watch_count = n;
     // Some connections stay free for calls that do not wait.
-    w->max = (size_t)c->settings->api_max_connections * 3 / 4 + 1;
-    w->gauge = cs_metric_0(cs_metrics_gauge(c->metrics, "certsync_api_waiting_requests",
-                                            "Requests that wait for an outcome.", NULL));
-    w->tick = idle_timer(c->loop, on_tick, w);
+    size_t threads = (size_t)cs_settings_api_threads(c->settings);
+    w->max = (size_t)c->settings->api_max_connections / threads * 3 / 4 + 1;
+    w->tick = idle_timer(api->loop, on_tick, w);
     bool ok = w->tick != NULL;
     for (int32_t p = 0; p < n; p++) {
         struct watch *watch = &w->watches[p];
         *watch = (struct watch){.all = w, .partition = p, .look_ms = now_ms(w) - LOOK_GAP_MS};
-        watch->due = idle_timer(c->loop, on_due, watch);
+        watch->due = idle_timer(api->loop, on_due, watch);
         ok = ok && watch->due;
     }
-    struct cs_redis_pool_options o = {.loop = c->loop,
+    struct cs_redis_pool_options o = {.loop = api->loop,
                                       .access = &c->redis,
                                       .one = true,
                                       .purpose = "api-channels",

@@ -33,7 +33,7 @@ struct daemon {
     struct cs_worker_metrics worker_metrics;
     struct cs_board_metrics *board_metrics;
     struct cs_worker **workers;
-    size_t workers_len;
+    _Atomic size_t workers_len; // any thread asks whether they are alive
     size_t workers_ended;
     struct cs_api *api;
     struct cs_inspector *inspector;
@@ -110,7 +110,7 @@ static void tell_state(const struct daemon *d) {
     cs_notify(text);
 }
 
-// Whether the workers are alive, too. Asked before anybody is told so.
+// Whether the workers are alive. Any thread.
 static bool alive(void *arg) {
     const struct daemon *d = arg;
     for (size_t i = 0; i < d->workers_len; i++) {
@@ -122,6 +122,15 @@ static bool alive(void *arg) {
         }
     }
     return true;
+}
+
+static bool all_alive(void *arg) {
+    const struct daemon *d = arg;
+    int64_t overdue_ms = d->api ? cs_api_overdue_ms(d->api) : 0;
+    if (overdue_ms > 0)
+        cs_log(CS_LOG_ERROR, "a thread of the API hangs; the watchdog is not fed", "overdue_ms=%" PRId64,
+               overdue_ms);
+    return overdue_ms == 0 && alive(arg);
 }
 
 // systemd waits for READY only for a time. A start that makes progress asks for more.
@@ -243,7 +252,7 @@ static bool make_shared(struct daemon *d, struct cs_err *err) {
     struct cs_preflight found;
     struct cs_loop_hooks hooks = {.on_drain = on_drain,
                                   .on_reload = on_reload,
-                                  .is_healthy = alive,
+                                  .is_healthy = all_alive,
                                   .arg = d,
                                   .drain_timeout_ms = d->settings->drain_timeout_ms + 5000};
     d->c.settings = d->settings;
@@ -296,11 +305,11 @@ static void end(struct daemon *d) {
     cs_timer_free(d->idle_timer);
     for (size_t i = 0; i < d->workers_len; i++)
         cs_worker_stop(d->workers[i]);
+    cs_api_free(d->api); // its threads ask whether workers are alive
     for (size_t i = 0; i < d->workers_len; i++)
         cs_worker_free(d->workers[i]);
     free(d->workers);
     cs_inspector_free(d->inspector);
-    cs_api_free(d->api);
     cs_published_free(d->c.published);
     cs_filewatch_free(d->kafka_tls_watch);
     cs_loop_free(d->c.loop);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "redis/pool.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,6 +47,7 @@ struct cs_redis_pool {
     void (*on_state)(void *arg, bool ready);
     void *arg;
     bool freeing;
+    atomic_bool ready;
     struct cs_redis_discovery *discovery; // NULL: plain mode, nothing to discover
     struct cs_redis_map *map;             // NULL: not known yet
     unsigned turn;                        // for a pool of one: which primary it has
@@ -71,6 +73,13 @@ static void search(struct cs_redis_pool *p, int64_t in_ms) {
         cs_timer_reset(p->tick, in_ms < SOON_MS ? in_ms : SOON_MS);
 }
 
+static void note_ready(struct cs_redis_pool *p) {
+    bool ready = p->map && p->len > 0 && !p->freeing;
+    for (size_t i = 0; ready && i < p->len; i++)
+        ready = p->nodes[i]->conn && cs_redis_async_ready(p->nodes[i]->conn);
+    atomic_store(&p->ready, ready);
+}
+
 static void on_node(void *arg, bool ready) {
     struct node *n = arg;
     struct cs_redis_pool *p = n->pool;
@@ -78,6 +87,7 @@ static void on_node(void *arg, bool ready) {
         return;
     if (!ready)
         search(p, 0);
+    note_ready(p);
     p->on_state(p->arg, cs_redis_pool_ready(p));
 }
 
@@ -112,6 +122,7 @@ static bool make_node(struct cs_redis_pool *p, const struct cs_redis_target *t, 
         return false;
     }
     p->nodes[p->len++] = n;
+    note_ready(p);
     *ret = n;
     return true;
 }
@@ -150,15 +161,11 @@ static void follow_map(struct cs_redis_pool *p) {
     for (size_t i = 0; i < all; i++)
         if (!p->one || i == p->turn % all)
             (void)node_at(p, cs_redis_map_at(p->map, i));
+    note_ready(p);
 }
 
 bool cs_redis_pool_ready(const struct cs_redis_pool *p) {
-    if (!p->map || p->len == 0 || p->freeing)
-        return false;
-    for (size_t i = 0; i < p->len; i++)
-        if (!cs_redis_async_ready(p->nodes[i]->conn))
-            return false;
-    return true;
+    return atomic_load(&p->ready);
 }
 
 // --- questions
@@ -386,6 +393,7 @@ void cs_redis_pool_free(struct cs_redis_pool *p) {
     if (!p)
         return;
     p->freeing = true;
+    note_ready(p);
     for (size_t i = 0; i < p->len; i++)
         free_node(p->nodes[i]);
     while (p->waiting) {

@@ -8,7 +8,7 @@
 // to the live generation ends with a PUBLISH of the last outcome's number to the partition's
 // channel. So does that of a promotion.
 //
-// The API (api.h), in the loop's thread: cs_api_new(const struct cs_consumer *, struct cs_api
+// The API (api.h): cs_api_new(const struct cs_consumer *, struct cs_api
 // **ret, struct cs_err *) starts to listen; cs_api_stop() takes no new connections and answers
 // waiting requests; cs_api_idle() says whether all are answered; cs_api_free();
 // cs_api_reload_tls(). With settings->api_listen "", run starts none.
@@ -38,11 +38,11 @@ struct cs_consumer {
     struct cs_metric *tls_expiry; // tls_expiry.h; shared by all that show certificates
     struct cs_board *board;
     const struct cs_clock *clock;
-    struct cs_published *published; // only the API's thread uses it
+    struct cs_published *published; // only one thread of the API uses it
     // Counts how often Kafka's TLS files changed and could be used. Every client from before is
     // then made again.
     atomic_int *kafka_tls;
-    // Whether no worker hangs; call it in the loop's thread. NULL: there are no workers.
+    // Whether no worker hangs; any thread. NULL: there are no workers.
     bool (*alive)(void *arg);
     void *alive_arg;
 };

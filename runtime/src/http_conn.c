@@ -31,7 +31,13 @@ static int64_t now_ms(void) {
 
 // ---- states
 
+static bool is_busy(enum conn_state state) {
+    return state == CONN_HANDLING || state == CONN_WRITING;
+}
+
 static void list_remove(struct http_conn *c) {
+    if (is_busy(c->state))
+        atomic_fetch_sub(&c->server->busy_count, 1);
     struct http_list *list = &c->server->conns[c->state];
     if (c->prev)
         c->prev->next = c->next;
@@ -45,6 +51,8 @@ static void list_remove(struct http_conn *c) {
 }
 
 static void list_add(struct http_conn *c) {
+    if (is_busy(c->state))
+        atomic_fetch_add(&c->server->busy_count, 1);
     struct http_list *list = &c->server->conns[c->state];
     c->prev = list->last;
     if (c->prev)
@@ -82,18 +90,40 @@ static void set_state(struct http_conn *c, enum conn_state state) {
     enter(c, state);
 }
 
+void http_accept_again(struct cs_http_server *s) {
+    struct cs_http_server *first = s->first;
+    pthread_mutex_lock(&first->lock);
+    if (first->paused && !first->stopping && first->listener)
+        evconnlistener_enable(first->listener);
+    first->paused = false;
+    pthread_mutex_unlock(&first->lock);
+}
+
+static void pause_accepting(struct cs_http_server *first) {
+    pthread_mutex_lock(&first->lock);
+    first->paused = true;
+    evconnlistener_disable(first->listener);
+    pthread_mutex_unlock(&first->lock);
+}
+
+static bool is_paused(struct cs_http_server *first) {
+    pthread_mutex_lock(&first->lock);
+    bool paused = first->paused;
+    pthread_mutex_unlock(&first->lock);
+    return paused;
+}
+
 static void conn_free(struct http_conn *c) {
     struct cs_http_server *s = c->server;
     if (c->request)
         http_request_cancel(c->request, 0);
     list_remove(c);
-    s->conn_count--;
+    atomic_fetch_sub(&s->conn_count, 1);
     http_message_free(c->message);
     bufferevent_free(c->bev); // closes
     free(c);
     // Others may wait in the backlog.
-    if (!s->stopping && s->listener)
-        evconnlistener_enable(s->listener);
+    http_accept_again(s);
 }
 
 static struct evbuffer *input_of(const struct http_conn *c) {
@@ -249,22 +279,26 @@ static void on_event(struct bufferevent *bev, short what, void *arg) {
 
 // ---- accepting
 
-static void name_peer(struct http_conn *c, const struct sockaddr *address) {
+static void name_peer(const struct cs_http_server *first, const struct sockaddr *address,
+                      char ret[HTTP_PEER_SIZE]) {
     const void *from = NULL;
     if (address->sa_family == AF_INET)
         from = &((const struct sockaddr_in *)(const void *)address)->sin_addr;
     else if (address->sa_family == AF_INET6)
         from = &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
-    if (c->server->unix_path)
-        memcpy(c->peer, "unix", sizeof "unix");
-    else if (!from || !inet_ntop(address->sa_family, from, c->peer, sizeof c->peer))
-        c->peer[0] = '\0';
+    if (first->unix_path)
+        memcpy(ret, "unix", sizeof "unix");
+    else if (!from || !inet_ntop(address->sa_family, from, ret, HTTP_PEER_SIZE))
+        ret[0] = '\0';
 }
 
 static struct bufferevent *new_bev(struct cs_http_server *s, evutil_socket_t fd) {
-    if (!s->tls)
+    struct cs_http_server *first = s->first;
+    if (!first->tls_cert_file)
         return bufferevent_socket_new(s->base, fd, BEV_OPT_CLOSE_ON_FREE);
-    SSL *ssl = SSL_new(s->tls);
+    pthread_mutex_lock(&first->lock);
+    SSL *ssl = SSL_new(first->tls);
+    pthread_mutex_unlock(&first->lock);
     if (!ssl)
         return NULL;
     struct bufferevent *bev =
@@ -297,39 +331,116 @@ static bool make_way(struct cs_http_server *s) {
     return true;
 }
 
-void http_on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address, int len,
-                    void *arg) {
-    (void)len;
-    struct cs_http_server *s = arg;
-    struct http_conn *c = calloc(1, sizeof *c);
-    bool full = s->conn_count >= s->options.max_connections && !make_way(s);
+static void give_up(struct cs_http_server *s, int fd) {
+    evutil_closesocket(fd);
+    atomic_fetch_sub(&s->conn_count, 1);
+    http_accept_again(s);
+}
+
+// Serves a connection. Where no place was left, a silent one makes way. If none is silent, further
+// ones wait in the backlog until a place is free.
+static void serve(struct cs_http_server *s, int fd, const char *peer, bool full) {
+    if (full && atomic_load(&s->conn_count) <= s->max_conns) // one has left meanwhile
+        http_accept_again(s);
+    else if (full)
+        (void)make_way(s);
+    struct http_conn *c = s->stopping ? NULL : calloc(1, sizeof *c);
     struct bufferevent *bev = c ? new_bev(s, fd) : NULL;
     if (!bev) {
         free(c);
-        evutil_closesocket(fd);
+        give_up(s, fd);
         return;
     }
-    // This connection is served. Further ones wait in the backlog until a place is free.
-    if (full)
-        evconnlistener_disable(listener);
     c->server = s;
     c->bev = bev;
-    name_peer(c, address);
-    s->conn_count++;
+    memcpy(c->peer, peer, sizeof c->peer);
     enter(c, CONN_HEAD);
     size_t most = s->options.max_header_bytes + s->options.max_body_bytes;
     bufferevent_setcb(bev, on_read, on_written, on_event, c);
     bufferevent_setwatermark(bev, EV_READ, 0, most); // for bytes that are sent ahead while an answer is made
     bufferevent_enable(bev, EV_READ | EV_WRITE);
-    if (s->conn_count == 1)
+    if (atomic_load(&s->conn_count) == 1)
         http_sweep_start(s);
+}
+
+// Who serves the next connection: whoever has the most places left, and of these the next in turn. If
+// nobody has one, whoever has the fewest requests under way: there most likely a silent connection
+// can make way.
+static struct cs_http_server *choose(struct cs_http_server *first, bool *ret_full) {
+    struct cs_http_server *best = NULL, *calm = first;
+    struct cs_http_server *s = first->last ? first->last : first;
+    size_t most = 0;
+    for (size_t i = 0; i <= first->sharing_count; i++) {
+        s = s == first ? first->sharing : s->next; // in a ring
+        s = s ? s : first;
+        size_t used = atomic_load(&s->conn_count);
+        size_t left = used < s->max_conns ? s->max_conns - used : 0;
+        if (left > most) {
+            most = left;
+            best = s;
+        }
+        if (s->max_conns > 0 && atomic_load(&s->busy_count) < atomic_load(&calm->busy_count))
+            calm = s;
+    }
+    *ret_full = !best;
+    first->last = best ? best : calm;
+    return first->last;
+}
+
+static bool give(struct cs_http_server *s, int fd, const char *peer, bool full) {
+    struct http_given *g = calloc(1, sizeof *g);
+    if (!g)
+        return false;
+    g->fd = fd;
+    g->full = full;
+    memcpy(g->peer, peer, sizeof g->peer);
+    pthread_mutex_lock(&s->given_lock);
+    g->next = s->given;
+    s->given = g;
+    pthread_mutex_unlock(&s->given_lock);
+    event_active(s->woken, EV_READ, 0);
+    return true;
+}
+
+void http_on_given(evutil_socket_t fd, short what, void *server) {
+    (void)fd;
+    (void)what;
+    struct cs_http_server *s = server;
+    pthread_mutex_lock(&s->given_lock);
+    struct http_given *all = CS_TAKE(s->given);
+    pthread_mutex_unlock(&s->given_lock);
+    for (struct http_given *g = all, *next; g; g = next) {
+        next = g->next;
+        serve(s, g->fd, g->peer, g->full);
+        free(g);
+    }
+}
+
+// While one is on its way to a server that has no place, no further ones are taken: that server
+// says when.
+void http_on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address, int len,
+                    void *arg) {
+    (void)listener;
+    (void)len;
+    struct cs_http_server *first = arg, *s = NULL;
+    char peer[HTTP_PEER_SIZE] = "";
+    bool full = false;
+    name_peer(first, address, peer);
+    s = choose(first, &full);
+    atomic_fetch_add(&s->conn_count, 1);
+    if (full)
+        pause_accepting(first);
+    if (s == first)
+        serve(s, fd, peer, full);
+    else if (!give(s, fd, peer, full))
+        give_up(s, fd);
 }
 
 // Most likely there are no file descriptors left. Without a pause the loop would spin on the
 // waiting connection. The next sweep accepts again.
 void http_on_accept_error(struct evconnlistener *listener, void *server) {
-    (void)server;
-    evconnlistener_disable(listener);
+    (void)listener;
+    pause_accepting(server);
 }
 
 // ---- time
@@ -382,15 +493,15 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg) {
     sweep_left(s);
     for (size_t i = 0; i < CONN_STATES; i++)
         sweep_list(&s->conns[i], now);
-    if (!s->stopping && (s->conn_count < s->options.max_connections || make_way(s)))
-        evconnlistener_enable(s->listener);
+    if (!s->stopping && is_paused(s->first) && (atomic_load(&s->conn_count) < s->max_conns || make_way(s)))
+        http_accept_again(s);
     http_sweep_start(s);
 }
 
 bool http_sweep_start(struct cs_http_server *s) {
     if (!s->sweep)
         s->sweep = evtimer_new(s->base, on_sweep, s);
-    int ms = s->conn_count > 0 ? SWEEP_MS : IDLE_SWEEP_MS;
+    int ms = atomic_load(&s->conn_count) > 0 ? SWEEP_MS : IDLE_SWEEP_MS;
     struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000};
     return s->sweep && evtimer_add(s->sweep, &tv) == 0;
 }

@@ -9,6 +9,8 @@
 #include <event2/event.h>
 #include <event2/listener.h>
 #include <openssl/ssl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 
 #include "certsync/runtime/http.h"
 #include "http_message.h"
@@ -51,19 +53,40 @@ struct http_list {
     struct http_conn *first, *last;
 };
 
+// A connection that was accepted, on its way to the server that serves it.
+struct http_given {
+    struct http_given *next;
+    int fd;
+    bool full; // that server had no place left
+    char peer[HTTP_PEER_SIZE];
+};
+
 struct cs_http_server {
     struct event_base *base;
     struct cs_http_options options;
-    char *listen, *tls_cert_file, *tls_key_file; // what the options point at
-    SSL_CTX *tls;
-    struct evconnlistener *listener;
-    int port;
-    char *unix_path;
+    struct cs_http_server *first; // that listens; itself, or it shares
     struct event *sweep;
     struct http_list conns[CONN_STATES];
-    size_t conn_count;
-    size_t request_count;
-    bool stopping;
+    size_t max_conns;          // its part of options.max_connections
+    _Atomic size_t conn_count; // with those on their way
+    _Atomic size_t busy_count; // of these: they wait for an answer, or take it
+    bool stopping;             // of the first: other threads read it under the lock
+    // Of one that shares: what it is given.
+    pthread_mutex_t given_lock;
+    struct http_given *given;
+    struct event *woken;
+    // Of the first:
+    struct cs_http_server *sharing; // the others
+    struct cs_http_server *next;    // of these
+    size_t sharing_count;
+    struct cs_http_server *last; // who got the last connection
+    char *listen, *tls_cert_file, *tls_key_file; // what the options point at
+    int port;
+    char *unix_path;
+    pthread_mutex_t lock; // what follows
+    SSL_CTX *tls;
+    struct evconnlistener *listener;
+    bool paused; // until there is a place
 };
 
 struct http_pair {
@@ -98,6 +121,10 @@ int64_t http_now_us(void);
 void http_on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address, int len,
                     void *server);
 void http_on_accept_error(struct evconnlistener *listener, void *server);
+// Takes further connections again, unless it ends.
+void http_accept_again(struct cs_http_server *s);
+// Takes what it was given (the callback of s->woken).
+void http_on_given(evutil_socket_t fd, short what, void *server);
 // Looks after deadlines, a few times a second.
 bool http_sweep_start(struct cs_http_server *s);
 // The end: those that have nothing under way; all.

@@ -82,11 +82,22 @@ static void observe(const struct cs_http_request *r, int status) {
 
 // ---- writing
 
-static void put_line(struct evbuffer *out, const char *name, const char *value) {
-    evbuffer_add_printf(out, "%s: %s\r\n", name, value);
+#define HEAD_MAX ((size_t)64 * 1024)
+
+static void put_line(struct cs_buf *out, const char *name, const char *value) {
+    cs_buf_puts(out, name);
+    cs_buf_put(out, ": ", 2);
+    cs_buf_puts(out, value);
+    cs_buf_put(out, "\r\n", 2);
 }
 
-static void put_date(struct evbuffer *out) {
+static void put_number_line(struct cs_buf *out, const char *name, size_t n) {
+    char text[24], *end = text + sizeof text - 1;
+    *end = '\0';
+    put_line(out, name, cs_decimal_before(end, n));
+}
+
+static void put_date(struct cs_buf *out) {
     char text[64];
     time_t now = time(NULL);
     struct tm tm;
@@ -94,8 +105,8 @@ static void put_date(struct evbuffer *out) {
         put_line(out, "Date", text);
 }
 
-static void put_status(struct evbuffer *out, int status) {
-    evbuffer_add_printf(out, "HTTP/1.1 %d %s\r\n", status, status_phrase(status));
+static void put_status(struct cs_buf *out, int status) {
+    cs_buf_printf(out, "HTTP/1.1 %d %s\r\n", status, status_phrase(status));
     put_date(out);
 }
 
@@ -106,7 +117,7 @@ static bool has_header(const struct cs_http_request *r, const char *name) {
     return false;
 }
 
-static void put_headers(const struct cs_http_request *r, struct evbuffer *out, bool close) {
+static void put_headers(const struct cs_http_request *r, struct cs_buf *out, bool close) {
     if (!has_header(r, "Cache-Control"))
         put_line(out, "Cache-Control", "no-store");
     put_line(out, "X-Content-Type-Options", "nosniff");
@@ -119,24 +130,32 @@ static void put_headers(const struct cs_http_request *r, struct evbuffer *out, b
         put_line(out, r->headers[i].name, r->headers[i].value);
 }
 
+// In one piece: each piece would be a TLS record, and a write, of its own. False: the client must not
+// take half an answer for a whole one.
+static bool send_pieces(struct http_conn *c, struct cs_buf *head, struct cs_bytes body) {
+    struct evbuffer *out = bufferevent_get_output(c->bev);
+    bool ok = !head->failed && evbuffer_expand(out, head->len + body.len) == 0 &&
+              evbuffer_add(out, head->data, head->len) == 0;
+    return ok && (body.len == 0 || evbuffer_add(out, body.data, body.len) == 0);
+}
+
 // Ends the request on its connection. r stays.
 static void send_answer(struct cs_http_request *r, int status, const char *type, struct cs_bytes body,
                         bool close) {
     struct http_conn *c = CS_TAKE(r->conn);
-    struct evbuffer *out = bufferevent_get_output(c->bev);
-    r->server->request_count--;
-    close = close || r->server->stopping || !r->message->keep_alive || c->eof;
-    put_status(out, status);
-    put_headers(r, out, close);
+    CS_AUTO(cs_buf_clear) struct cs_buf head;
     bool has_body = status != 204 && status != 304;
+    bool sends_body = has_body && strcmp(r->message->method, "HEAD") != 0;
+    cs_buf_init(&head, HEAD_MAX);
+    close = close || r->server->stopping || !r->message->keep_alive || c->eof;
+    put_status(&head, status);
+    put_headers(r, &head, close);
     if (has_body) {
-        put_line(out, "Content-Type", type);
-        evbuffer_add_printf(out, "Content-Length: %zu\r\n", body.len);
+        put_line(&head, "Content-Type", type);
+        put_number_line(&head, "Content-Length", body.len);
     }
-    evbuffer_add(out, "\r\n", 2);
-    // The client must not take half an answer for a whole one.
-    if (has_body && body.len > 0 && strcmp(r->message->method, "HEAD") != 0 &&
-        evbuffer_add(out, body.data, body.len) != 0)
+    cs_buf_put(&head, "\r\n", 2);
+    if (!send_pieces(c, &head, sends_body ? body : (struct cs_bytes){0}))
         close = true;
     observe(r, status);
     http_conn_answered(c, close);
@@ -169,17 +188,19 @@ static void send_problem(struct cs_http_request *r, int status, const char *code
 
 void http_refuse(struct http_conn *c, const char *method, const struct http_refusal *refusal) {
     CS_AUTO(cs_buf_clear) struct cs_buf b;
-    struct evbuffer *out = bufferevent_get_output(c->bev);
+    CS_AUTO(cs_buf_clear) struct cs_buf head;
     cs_buf_init(&b, 1024);
+    cs_buf_init(&head, HEAD_MAX);
     put_problem(NULL, refusal->status, NULL, refusal->why, &b);
-    put_status(out, refusal->status);
-    put_line(out, "Cache-Control", "no-store");
-    put_line(out, "X-Content-Type-Options", "nosniff");
-    put_line(out, "Connection", "close");
-    put_line(out, "Content-Type", PROBLEM_TYPE);
-    evbuffer_add_printf(out, "Content-Length: %zu\r\n\r\n", b.len);
-    if (!method || strcmp(method, "HEAD") != 0)
-        evbuffer_add(out, b.data, b.len);
+    put_status(&head, refusal->status);
+    put_line(&head, "Cache-Control", "no-store");
+    put_line(&head, "X-Content-Type-Options", "nosniff");
+    put_line(&head, "Connection", "close");
+    put_line(&head, "Content-Type", PROBLEM_TYPE);
+    put_number_line(&head, "Content-Length", b.len);
+    cs_buf_put(&head, "\r\n", 2);
+    bool sends_body = !method || strcmp(method, "HEAD") != 0;
+    (void)send_pieces(c, &head, sends_body ? cs_buf_bytes(&b) : (struct cs_bytes){0});
     http_conn_answered(c, true);
 }
 
@@ -189,7 +210,6 @@ void http_request_cancel(struct cs_http_request *r, int status) {
     } else if (r->conn) {
         r->conn->request = NULL;
         r->conn = NULL;
-        r->server->request_count--;
         observe(r, 0);
     }
     void (*fn)(struct cs_http_request *, void *) = r->on_cancel;
@@ -395,7 +415,6 @@ void http_request_start(struct http_conn *c, struct http_message *message) {
         return;
     }
     c->request = r;
-    r->server->request_count++;
     dispatch(r);
 }
 

@@ -155,32 +155,50 @@ static bool add_signal(struct cs_loop *loop, int sig, event_callback_fn fn, stru
     return *ret && event_add(*ret, NULL) == 0;
 }
 
-bool cs_loop_new(const struct cs_loop_hooks *hooks, struct cs_loop **ret_loop, struct cs_err *err) {
+static bool make_base(struct cs_loop *loop) {
+    pthread_mutex_init(&loop->lock, NULL);
+    if (evthread_use_pthreads() != 0) // before the base is made, so that it has locks
+        return false;
+    loop->base = event_base_new();
+    // It has no file and no timeout: only event_active starts it. But it keeps the loop alive.
+    loop->woken = loop->base ? event_new(loop->base, -1, EV_PERSIST, on_woken, loop) : NULL;
+    return loop->woken && event_add(loop->woken, NULL) == 0;
+}
+
+static bool start_signals(struct cs_loop *loop) {
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    if (!add_signal(loop, SIGTERM, on_end_signal, &loop->on_term) ||
+        !add_signal(loop, SIGINT, on_end_signal, &loop->on_int) ||
+        !add_signal(loop, SIGHUP, on_reload_signal, &loop->on_hup))
+        return false;
+    loop->pipe_ignored = sigaction(SIGPIPE, &ignore, &loop->old_pipe) == 0;
+    return true;
+}
+
+static bool make(const struct cs_loop_hooks *hooks, struct cs_loop **ret, struct cs_err *err) {
     struct cs_loop *loop = calloc(1, sizeof *loop);
     if (!loop)
         return cs_err_oom(err);
-    loop->hooks = *hooks;
-    if (loop->hooks.drain_timeout_ms <= 0)
-        loop->hooks.drain_timeout_ms = DRAIN_TIMEOUT_MS;
-    pthread_mutex_init(&loop->lock, NULL);
-    bool ok = evthread_use_pthreads() == 0; // before the base is made, so that it has locks
-    if (ok)
-        loop->base = event_base_new();
-    ok = ok && loop->base && add_signal(loop, SIGTERM, on_end_signal, &loop->on_term) &&
-         add_signal(loop, SIGINT, on_end_signal, &loop->on_int) &&
-         add_signal(loop, SIGHUP, on_reload_signal, &loop->on_hup);
-    // It has no file and no timeout: only event_active starts it. But it keeps the loop alive.
-    if (ok)
-        loop->woken = event_new(loop->base, -1, EV_PERSIST, on_woken, loop);
-    ok = ok && loop->woken && event_add(loop->woken, NULL) == 0 && start_watchdog(loop);
+    bool ok = make_base(loop);
+    if (ok && hooks) {
+        loop->hooks = *hooks;
+        cs_loop_set_drain_timeout(loop, hooks->drain_timeout_ms);
+        ok = start_signals(loop) && start_watchdog(loop);
+    }
     if (!ok) {
         cs_loop_free(loop);
         return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "cannot set up the event loop");
     }
-    struct sigaction ignore = {.sa_handler = SIG_IGN};
-    loop->pipe_ignored = sigaction(SIGPIPE, &ignore, &loop->old_pipe) == 0;
-    *ret_loop = loop;
+    *ret = loop;
     return true;
+}
+
+bool cs_loop_new(const struct cs_loop_hooks *hooks, struct cs_loop **ret_loop, struct cs_err *err) {
+    return make(hooks, ret_loop, err);
+}
+
+bool cs_loop_new_plain(struct cs_loop **ret_loop, struct cs_err *err) {
+    return make(NULL, ret_loop, err);
 }
 
 static void free_event(struct event *e) {

@@ -46,7 +46,8 @@ struct hook {
 };
 
 struct cs_metrics {
-    pthread_mutex_t lock; // for making metrics and series, and for hooks
+    pthread_mutex_t lock;        // for making metrics and series, and for hooks
+    pthread_mutex_t render_lock; // held while hooks run, before the other one
     struct cs_metric *first, *last;
     struct hook hooks[HOOKS_MAX];
     size_t hook_count;
@@ -70,8 +71,10 @@ static double from_bits(uint64_t bits) {
 
 struct cs_metrics *cs_metrics_new(void) {
     struct cs_metrics *m = calloc(1, sizeof *m);
-    if (m)
+    if (m) {
         pthread_mutex_init(&m->lock, NULL);
+        pthread_mutex_init(&m->render_lock, NULL);
+    }
     return m;
 }
 
@@ -102,6 +105,7 @@ void cs_metrics_free(struct cs_metrics *m) {
         metric_free(metric);
     }
     pthread_mutex_destroy(&m->lock);
+    pthread_mutex_destroy(&m->render_lock);
     free(m);
 }
 
@@ -428,8 +432,10 @@ void cs_metrics_render(struct cs_metrics *m, struct cs_buf *out) {
     memcpy(hooks, m->hooks, sizeof hooks);
     struct cs_metric *metric = m->first;
     pthread_mutex_unlock(&m->lock);
+    pthread_mutex_lock(&m->render_lock);
     for (size_t i = 0; i < count; i++)
         hooks[i].fn(hooks[i].arg);
+    pthread_mutex_unlock(&m->render_lock);
     for (; metric;) {
         cs_buf_printf(out, "# HELP %s ", metric->name);
         put_escaped(out, metric->help, false);

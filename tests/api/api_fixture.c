@@ -244,6 +244,7 @@ struct af *af_new(void) {
         .api_listen = (char *)(uintptr_t) "127.0.0.1:0",
         .api_tls_certificate = (char *)(uintptr_t) "",
         .api_tls_key = (char *)(uintptr_t) "",
+        .api_threads = AF_THREADS,
         .api_max_connections = 256,
         .api_max_wait_s = 60,
         .api_quiet_after_ms = 900000,

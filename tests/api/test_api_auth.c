@@ -286,11 +286,11 @@ static void test_verified_once(void **state) {
     af_commit(f);
     const char *token = af_token(f, key, "acme");
     double before = af_metric(f, VERIFICATIONS);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 3 * AF_THREADS; i++) {
         CS_AUTO(af_answer_clear) struct af_answer a = af_get(f, token, CERTIFICATES, "acme");
         assert_status(a, 200);
     }
-    assert_true(af_metric(f, VERIFICATIONS) == before + 1);
+    assert_true(af_metric(f, VERIFICATIONS) == before + AF_THREADS); // each has its own memory
     // The same text with another signature is another token.
     char *other = strdup(token);
     assert_non_null(other);

@@ -206,6 +206,7 @@ static void test_too_many(void **state) {
     (void)state;
     af_stop(f);
     f->settings.api_max_connections = 8;
+    f->settings.api_threads = 1;
     af_start(f);
     int fds[7];
     for (size_t i = 0; i < CS_ARRAY_LEN(fds); i++)
@@ -220,6 +221,7 @@ static void test_too_many(void **state) {
     af_wait_metric(f, WAITING, 0, 0);
     af_stop(f);
     f->settings.api_max_connections = 1400;
+    f->settings.api_threads = AF_THREADS;
     af_start(f);
 }
 

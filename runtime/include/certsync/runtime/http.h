@@ -19,7 +19,9 @@
 // is silent, further ones wait in the backlog. So clients that connect and say nothing keep nobody
 // out.
 //
-// Everything belongs to the loop's thread.
+// Several loops, each in a thread of its own, can serve one address: one server listens, and hands
+// each connection to the server that has the most places left (cs_http_server_share). Everything else
+// belongs to the thread of the server's loop.
 #pragma once
 
 #include "certsync/base/buf.h"
@@ -73,6 +75,12 @@ struct cs_http_options {
 // Errors: CONFIG (address in use, certificate does not match its key, ...).
 CS_MUST_USE bool cs_http_server_new(struct event_base *base, const struct cs_http_options *options,
                                     struct cs_http_server **ret_server, struct cs_err *err);
+// A server on another loop that takes its share of the connections which `first` accepts: the same
+// options, another arg; max_connections is of all together. Make it before the loops run. When it is
+// stopped or freed, its loop does not run any more, or it is done in that loop; `first` is freed
+// last, and stopped first.
+CS_MUST_USE bool cs_http_server_share(struct cs_http_server *first, struct event_base *base, void *arg,
+                                      struct cs_http_server **ret_server, struct cs_err *err);
 // Whether a server could start with these options: reads the TLS files, binds the address and
 // releases it. Only listen, the TLS files and the names of their settings count. *ret_in_use: the
 // only fault is that somebody listens at the address; that may be a server with these very options.
@@ -85,10 +93,11 @@ CS_DEFINE_AUTO(struct cs_http_server, cs_http_server_free)
 // cs_http_server_connections is 0, all answers are sent.
 void cs_http_server_stop(struct cs_http_server *server);
 int cs_http_server_port(const struct cs_http_server *server); // the bound one; 0 for a Unix socket
+// Any thread may ask these two, each of one server. Requests whose answers are not sent yet.
 size_t cs_http_server_open_requests(const struct cs_http_server *server);
 size_t cs_http_server_connections(const struct cs_http_server *server);
-// Reads the certificate and key files again, all or nothing. Open connections keep the old ones.
-// Without TLS it does nothing and returns true.
+// Reads the certificate and key files again, all or nothing; of the one that listens, for all that
+// share. Open connections keep the old ones. Without TLS it does nothing and returns true.
 CS_MUST_USE bool cs_http_server_reload_tls(struct cs_http_server *server, struct cs_err *err);
 
 // The request. Texts are borrowed until it is answered or cancelled.

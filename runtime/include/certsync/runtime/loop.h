@@ -7,7 +7,7 @@
 // starts the drain deadline. When all is finished, the program calls cs_loop_done. The second
 // signal, or the deadline, breaks the loop. cs_loop_run says which it was. No callback ever calls
 // exit(). SIGHUP calls on_reload. SIGPIPE is ignored for the process. The signal handlers exist
-// only as long as the loop. One loop a process. All functions belong to the loop's thread, except
+// only as long as the loop. One such loop a process. All functions belong to the loop's thread, except
 // cs_loop_post, cs_loop_stop and cs_notify: any thread may call these.
 #pragma once
 
@@ -39,6 +39,9 @@ CS_MUST_USE bool cs_loop_new(const struct cs_loop_hooks *hooks, struct cs_loop *
                              struct cs_err *err);
 void cs_loop_free(struct cs_loop *loop); // timers and posted work that is left are dropped
 CS_DEFINE_AUTO(struct cs_loop, cs_loop_free)
+// A loop for another thread: work posted to it, and timers. It knows no signals and no systemd, and
+// ends by cs_loop_done, which is posted to it.
+CS_MUST_USE bool cs_loop_new_plain(struct cs_loop **ret_loop, struct cs_err *err);
 struct event_base *cs_loop_base(struct cs_loop *loop);
 
 enum cs_loop_end cs_loop_run(struct cs_loop *loop);

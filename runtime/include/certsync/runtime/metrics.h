@@ -52,7 +52,8 @@ double cs_series_value(const struct cs_series *s);     // counter, gauge; histog
 // Removes a series from the output (a partition that was revoked). Its next update brings it back.
 void cs_series_hide(struct cs_series *s);
 
-// Called before each rendering, in the renderer's thread, to set gauges. At most 16.
+// Called before each rendering, in the renderer's thread, to set gauges; never by two at once. At
+// most 16.
 void cs_metrics_on_render(struct cs_metrics *m, void (*fn)(void *arg), void *arg);
 // Content type: CS_METRICS_CONTENT_TYPE.
 #define CS_METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
