@@ -42,7 +42,7 @@ struct freshness {
     char text[TEXT_MAX];   // its bytes; len 0: nothing was read yet
     size_t text_len;
     int64_t of;     // its generation
-    uint64_t stand; // counts its changes, and looks
+    uint64_t stand; // counts its changes
     bool read;
     char unreadable[CS_ERR_MSG_MAX]; // why the position cannot be read now, as it was logged
     int64_t damaged_generation;      // the last that was logged as damaged
@@ -339,19 +339,10 @@ void api_put_freshness_keys(struct cs_buf *command, struct cs_api *api, int32_t 
     api_put_key_of(command, api, partition, generation, CS_POSITION_KEY);
 }
 
-// What is known of a catalog (api/known.h) is asked for again once a second, too: so it is noticed
-// that a witness is gone while nobody commits.
-static void age(struct freshness *f) {
-    pthread_mutex_lock(&f->all->lock);
-    f->stand++;
-    pthread_mutex_unlock(&f->all->lock);
-}
-
 static void on_look(const redisReply *reply, void *arg) {
     struct freshness *f = arg;
     struct cs_api *api = f->all->api;
     f->looking = false;
-    age(f);
     if (api_elements(reply) != 2)
         return;
     int64_t generation = api_generation(reply->element[0]);

@@ -82,13 +82,15 @@ bool api_asked_witnesses(struct cs_api *api, struct api_asked *asked, bool all, 
     struct cs_bytes ignored;
     const char *key = (const char *)asked->keys.data;
     cs_witnesses_reset(ws);
+    int64_t now_ms = cs_clock_mono_ms(api->consumer->clock);
     asked->known = 0;
     for (size_t i = 0; i < asked->keys_len; i++, key += strlen(key) + 1) {
         struct cs_witness *w = NULL;
         if (!cs_witnesses_add(ws, api->authentic, asked->partition, key, &w, err))
             return false;
-        w->known = !all && asked->seen.stand != 0 &&
-                   api_known_find(api->known, asked->partition, asked->seen.stand, &w->place, &ignored);
+        w->known =
+            !all && asked->seen.stand != 0 &&
+            api_known_find(api->known, asked->partition, asked->seen.stand, &w->place, now_ms, &ignored);
         asked->known += w->known;
     }
     return cs_witnesses_sort(ws, err);
@@ -155,7 +157,7 @@ static bool recall(struct cs_api *api, struct api_asked *asked, struct cs_err *e
     for (size_t i = 0; asked->known > 0 && i < asked->witnesses.len; i++) {
         struct cs_witness *w = &asked->witnesses.list[i];
         if (w->known &&
-            !api_known_find(api->known, asked->partition, asked->seen.stand, &w->place, &w->value))
+            !api_known_recall(api->known, asked->partition, asked->seen.stand, &w->place, &w->value))
             return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "a witness is not known any more");
     }
     return true;
@@ -188,9 +190,10 @@ bool api_genuine(struct cs_api *api, struct api_asked *asked, const redisReply *
 }
 
 void api_asked_keep(struct cs_api *api, const struct api_asked *asked, uint64_t stand) {
+    int64_t now_ms = cs_clock_mono_ms(api->consumer->clock);
     for (size_t i = 0; stand != 0 && i < asked->witnesses.len; i++) {
         const struct cs_witness *w = &asked->witnesses.list[i];
         if (!w->known)
-            api_known_put(api->known, asked->partition, stand, &w->place, w->value);
+            api_known_put(api->known, asked->partition, stand, &w->place, now_ms, w->value);
     }
 }

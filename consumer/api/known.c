@@ -10,6 +10,7 @@ struct known {
     uint64_t stand; // 0: free
     int32_t partition;
     struct cs_place place;
+    int64_t read_ms;
     bool there;
     uint8_t len;
     uint8_t value[VALUE_MAX];
@@ -44,16 +45,38 @@ static bool is_at(const struct known *e, int32_t partition, const struct cs_plac
            memcmp(e->place.name, place->name, sizeof place->name) == 0;
 }
 
-bool api_known_find(const struct api_known *k, int32_t partition, uint64_t stand,
-                    const struct cs_place *place, struct cs_bytes *ret) {
-    const struct known *set = k->sets[set_of(place)];
-    for (size_t i = 0; i < API_KNOWN_WAYS; i++) {
-        if (!is_at(&set[i], partition, place) || set[i].stand != stand)
-            continue;
-        *ret = set[i].there ? (struct cs_bytes){set[i].value, set[i].len} : (struct cs_bytes){0};
-        return true;
+static struct known *look(struct known *set, int32_t partition, uint64_t stand,
+                          const struct cs_place *place) {
+    for (size_t i = 0; i < API_KNOWN_WAYS; i++)
+        if (is_at(&set[i], partition, place) && set[i].stand == stand)
+            return &set[i];
+    return NULL;
+}
+
+static struct cs_bytes value_of(const struct known *e) {
+    return e->there ? (struct cs_bytes){e->value, e->len} : (struct cs_bytes){0};
+}
+
+bool api_known_find(struct api_known *k, int32_t partition, uint64_t stand, const struct cs_place *place,
+                    int64_t now_ms, struct cs_bytes *ret) {
+    struct known *e = look(k->sets[set_of(place)], partition, stand, place);
+    if (!e)
+        return false;
+    if (now_ms - e->read_ms >= API_KNOWN_MS) {
+        e->read_ms = now_ms; // this one asks; the others need not
+        return false;
     }
-    return false;
+    *ret = value_of(e);
+    return true;
+}
+
+bool api_known_recall(const struct api_known *k, int32_t partition, uint64_t stand,
+                      const struct cs_place *place, struct cs_bytes *ret) {
+    struct known *set = (struct known *)(uintptr_t)k->sets[set_of(place)];
+    const struct known *e = look(set, partition, stand, place);
+    if (e)
+        *ret = value_of(e);
+    return e != NULL;
 }
 
 // Its own place, a free one, or one of an earlier stand of the same partition; else in turn.
@@ -70,13 +93,14 @@ static struct known *choose(struct api_known *k, int32_t partition, uint64_t sta
 }
 
 void api_known_put(struct api_known *k, int32_t partition, uint64_t stand, const struct cs_place *place,
-                   struct cs_bytes value) {
+                   int64_t now_ms, struct cs_bytes value) {
     if (value.len > VALUE_MAX)
         return;
     struct known *e = choose(k, partition, stand, place);
     *e = (struct known){.stand = stand,
                         .partition = partition,
                         .place = *place,
+                        .read_ms = now_ms,
                         .there = value.data != NULL,
                         .len = (uint8_t)value.len};
     if (value.len > 0)

@@ -79,7 +79,7 @@ struct cs_http_server {
     struct cs_http_server *sharing; // the others
     struct cs_http_server *next;    // of these
     size_t sharing_count;
-    struct cs_http_server *last; // who got the last connection
+    struct cs_http_server *last;                 // who got the last connection
     char *listen, *tls_cert_file, *tls_key_file; // what the options point at
     int port;
     char *unix_path;

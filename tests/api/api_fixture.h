@@ -25,7 +25,7 @@
 
 #define AF_PARTITIONS 4
 #define AF_NAMESPACE  "test"
-#define AF_THREADS    2 // of the API; connections go to them in turn
+#define AF_THREADS    2    // of the API; connections go to them in turn
 #define AF_SLOW_MS    1200 // longer than it takes until the API looks again
 
 // Wall clock: FX_NOW_MS plus what a test adds; monotonic: the real one.

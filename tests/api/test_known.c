@@ -12,6 +12,8 @@
 
 #include "api/known.h"
 
+#define NOW 5000
+
 static struct cs_place place_of(uint32_t set, uint32_t n) {
     struct cs_place p = {.bucket = (uint8_t)n};
     memcpy(p.name, &set, sizeof set);
@@ -36,24 +38,45 @@ static void test_what(void **state) {
     CS_AUTO(api_known_free) struct api_known *k = new ();
     struct cs_place one = place_of(5, 1), two = place_of(5, 2);
     struct cs_bytes found;
-    assert_false(api_known_find(k, 0, 1, &one, &found));
-    api_known_put(k, 0, 1, &one, text("abcdef"));
-    api_known_put(k, 0, 1, &two, (struct cs_bytes){0});
-    assert_true(api_known_find(k, 0, 1, &one, &found));
+    assert_false(api_known_find(k, 0, 1, &one, NOW, &found));
+    api_known_put(k, 0, 1, &one, NOW, text("abcdef"));
+    api_known_put(k, 0, 1, &two, NOW, (struct cs_bytes){0});
+    assert_true(api_known_find(k, 0, 1, &one, NOW, &found));
     assert_true(cs_bytes_equal(found, text("abcdef")));
-    assert_true(api_known_find(k, 0, 1, &two, &found));
+    assert_true(api_known_find(k, 0, 1, &two, NOW, &found));
     assert_null(found.data);
-    assert_false(api_known_find(k, 1, 1, &one, &found));
-    assert_false(api_known_find(k, 0, 2, &one, &found));
+    assert_false(api_known_find(k, 1, 1, &one, NOW, &found));
+    assert_false(api_known_find(k, 0, 2, &one, NOW, &found));
     struct cs_place other_bucket = one;
     other_bucket.bucket++;
-    assert_false(api_known_find(k, 0, 1, &other_bucket, &found));
-    api_known_put(k, 0, 2, &one, text("-12345678901234567890")); // longer than any number
-    assert_false(api_known_find(k, 0, 2, &one, &found));
-    api_known_put(k, 0, 2, &one, text("12345678901234567890"));
-    assert_true(api_known_find(k, 0, 2, &one, &found));
+    assert_false(api_known_find(k, 0, 1, &other_bucket, NOW, &found));
+    api_known_put(k, 0, 2, &one, NOW, text("-12345678901234567890")); // longer than any number
+    assert_false(api_known_find(k, 0, 2, &one, NOW, &found));
+    api_known_put(k, 0, 2, &one, NOW, text("12345678901234567890"));
+    assert_true(api_known_find(k, 0, 2, &one, NOW, &found));
     assert_int_equal(found.len, 20);
-    assert_false(api_known_find(k, 0, 1, &one, &found)); // it was replaced
+    assert_false(api_known_find(k, 0, 1, &one, NOW, &found)); // it was replaced
+}
+
+// What is old is asked for by one question alone, and its answer makes it new.
+static void test_age(void **state) {
+    (void)state;
+    CS_AUTO(api_known_free) struct api_known *k = new ();
+    struct cs_place one = place_of(5, 1);
+    struct cs_bytes found;
+    const int64_t later = NOW + API_KNOWN_MS;
+    api_known_put(k, 0, 1, &one, NOW, text("abcdef"));
+    assert_true(api_known_find(k, 0, 1, &one, later - 1, &found));
+    assert_false(api_known_find(k, 0, 1, &one, later, &found));
+    assert_true(api_known_find(k, 0, 1, &one, later, &found));
+    assert_true(api_known_recall(k, 0, 1, &one, &found));
+    assert_true(cs_bytes_equal(found, text("abcdef")));
+    assert_false(api_known_recall(k, 0, 2, &one, &found));
+    // Its answer did not come: the next one asks.
+    assert_false(api_known_find(k, 0, 1, &one, later + API_KNOWN_MS, &found));
+    api_known_put(k, 0, 1, &one, later + API_KNOWN_MS + 5, text("ghijkl"));
+    assert_true(api_known_find(k, 0, 1, &one, later + 2 * API_KNOWN_MS, &found));
+    assert_true(cs_bytes_equal(found, text("ghijkl")));
 }
 
 // What is of an earlier stand goes first; then one makes place for another.
@@ -65,20 +88,22 @@ static void test_full(void **state) {
     for (uint32_t i = 0; i < CS_ARRAY_LEN(all); i++)
         all[i] = place_of(5 + i * API_KNOWN_SETS, i); // of one set
     for (size_t i = 0; i < API_KNOWN_WAYS; i++)
-        api_known_put(k, 3, i == 1 ? 7 : 8, &all[i], text("x"));
-    api_known_put(k, 3, 8, &all[API_KNOWN_WAYS], text("y"));
-    assert_false(api_known_find(k, 3, 7, &all[1], &found));
+        api_known_put(k, 3, i == 1 ? 7 : 8, &all[i], NOW, text("x"));
+    api_known_put(k, 3, 8, &all[API_KNOWN_WAYS], NOW, text("y"));
+    assert_false(api_known_find(k, 3, 7, &all[1], NOW, &found));
     for (size_t i = 0; i <= API_KNOWN_WAYS; i++)
-        assert_int_equal(api_known_find(k, 3, 8, &all[i], &found), i != 1);
-    api_known_put(k, 4, 1, &all[API_KNOWN_WAYS + 1], text("z")); // another partition's stand says nothing
-    assert_true(api_known_find(k, 4, 1, &all[API_KNOWN_WAYS + 1], &found));
+        assert_int_equal(api_known_find(k, 3, 8, &all[i], NOW, &found), i != 1);
+    api_known_put(k, 4, 1, &all[API_KNOWN_WAYS + 1], NOW,
+                  text("z")); // another partition's stand says nothing
+    assert_true(api_known_find(k, 4, 1, &all[API_KNOWN_WAYS + 1], NOW, &found));
     size_t left = 0;
     for (size_t i = 0; i <= API_KNOWN_WAYS; i++)
-        left += api_known_find(k, 3, 8, &all[i], &found);
+        left += api_known_find(k, 3, 8, &all[i], NOW, &found);
     assert_int_equal(left, API_KNOWN_WAYS - 1);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_what), cmocka_unit_test(test_full)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_what), cmocka_unit_test(test_age),
+                                       cmocka_unit_test(test_full)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
