@@ -85,7 +85,7 @@ void do_damage(struct sim *s) {
     size_t first = 0;
     int64_t last = published(s, p, &first);
     bool room = (size_t)last + 2 < s->logs[CS_PUBLISH_EVENTS][p].len;
-    if (s->damage == UNHARMED || s->damage == RULESET || s->damage_n || s->depth > 0)
+    if (s->damage == UNHARMED || s->damage >= RULESET || s->damage_n || s->depth > 0)
         return;
     struct sim_oracle o = whole(s, p);
     if (s->damage == FOREIGN && o.position.outcomes > last) { // as far as the catalog is
@@ -129,13 +129,14 @@ void do_damage(struct sim *s) {
     oracle_free(&o);
 }
 
-// What somebody else writes to the outcomes: nothing at all, or an outcome again.
+// What somebody else writes to the outcomes: nothing at all, or an outcome again. Copies may hide what
+// is published; so there are none where it proves the times of an imported log.
 void add_junk(struct sim *s, int32_t p) {
     struct sim_log *l = &s->logs[CS_PUBLISH_OUTCOMES][p];
     struct sim_record r = {.value = {(const uint8_t *)"{\"n\":0,junk", 11}, .foreign = true};
     if (l->len > 0 && draw(s, 2))
         r = l->records[draw(s, (unsigned)l->len)];
-    if (s->damage_n == 0 || s->damaged != p)
+    if (s->imported[p] == 0 && (s->damage_n == 0 || s->damaged != p))
         for (unsigned n = draw(s, 3) ? 1 : 1 + draw(s, 2 * CS_CURSOR_TAIL); n > 0; n--)
             log_append(s, CS_PUBLISH_OUTCOMES, p, r);
     tell(s, "somebody writes to the outcomes of partition %d", (int)p);
@@ -159,6 +160,8 @@ static int64_t stood_on(struct sim *s, int32_t p) {
 void lose_outcomes(struct sim *s, int32_t p) {
     struct sim_log *l = &s->logs[CS_PUBLISH_OUTCOMES][p];
     int64_t keep = stood_on(s, p);
+    if (keep < s->imported[p])
+        keep = s->imported[p];
     int64_t last = 0;
     size_t least = 0;
     if (!nothing_under_way(s) || (s->damage_n && s->damaged == p))

@@ -125,8 +125,9 @@ static void launch(struct sim_worker *w, int32_t p) {
     size_t n = 0;
     struct cs_err err = UNSET;
     for (size_t most = 1 + draw(s, BATCH); n < most && (size_t)next + n < l->len; n++) {
-        const struct sim_event *e = l->records[(size_t)next + n].event;
-        w->records[n] = (struct cs_batch_record){.record = e->record, .prepared = e->prepared};
+        const struct sim_record *r = &l->records[(size_t)next + n];
+        w->records[n] = (struct cs_batch_record){
+            .record = r->event->record, .prepared = r->event->prepared, .sender_time = r->sender_time};
         w->records[n].record.offset = next + (int64_t)n;
     }
     if (n == 0) {

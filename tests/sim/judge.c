@@ -331,6 +331,16 @@ static void judge_ruleset(struct sim *s) {
                   (int)s->damaged, (long long)g.live_position.outcomes, (long long)s->damage_n - 1);
 }
 
+// Nothing is said of a record with its sender's time, nor of what stands behind it.
+static void judge_sender_time(struct sim *s) {
+    size_t ignored = 0;
+    int64_t last = published(s, s->damaged, &ignored);
+    if (last >= s->damage_n)
+        violation(s,
+                  "outcome %lld of partition %d is published, and the record of %lld has its sender's time",
+                  (long long)last, (int)s->damaged, (long long)s->damage_n);
+}
+
 void judge_rest(struct sim *s) {
     struct sim_oracle all[PARTITIONS];
     for (int32_t p = 0; p < PARTITIONS; p++)
@@ -338,6 +348,8 @@ void judge_rest(struct sim *s) {
             judge_catalog(s, p, CS_VIEW_LIVE);
     if (s->damage == RULESET && s->damage_n)
         judge_ruleset(s);
+    if (s->damage == SENDER_TIME && s->damage_n)
+        judge_sender_time(s);
     if (s->damage != UNHARMED && s->damage_n)
         return;
     for (int32_t p = 0; p < PARTITIONS; p++) {

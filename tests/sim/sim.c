@@ -79,8 +79,8 @@ void violation(struct sim *s, const char *fmt, ...) {
     tell(s, "VIOLATION: %s", s->violation);
 }
 
-static void append_event(struct sim *s, int32_t p, const struct sim_event *e) {
-    log_append(s, CS_PUBLISH_EVENTS, p, (struct sim_record){.event = e});
+static void append_event(struct sim *s, int32_t p, const struct sim_event *e, bool sender_time) {
+    log_append(s, CS_PUBLISH_EVENTS, p, (struct sim_record){.event = e, .sender_time = sender_time});
 }
 
 static void append_outcome(struct sim *s, int32_t p, const struct sim_oracle *o, int64_t n) {
@@ -94,8 +94,9 @@ static void append_outcome(struct sim *s, int32_t p, const struct sim_oracle *o,
 // or both.
 static void begin_partition(struct sim *s, int32_t p, unsigned how) {
     const struct sim_oracle *base = &s->base[p];
+    s->imported[p] = how > 0 && draw(s, 4) == 0 ? (int64_t)draw(s, (unsigned)s->pool->base_len[p] + 1) : 0;
     for (size_t i = 0; i < s->pool->base_len[p]; i++)
-        append_event(s, p, s->pool->base[p][i]);
+        append_event(s, p, s->pool->base[p][i], (int64_t)i < s->imported[p]);
     if (how == 0)
         return;
     for (int64_t n = 1; n <= base->position.outcomes; n++)
@@ -117,6 +118,10 @@ static void draw_inputs(struct sim *s) {
     }
     if (s->damage == RULESET)
         s->inputs[draw(s, (unsigned)n)] = pool->unknown_ruleset[s->damaged];
+    if (s->damage == SENDER_TIME) {
+        s->timed = draw(s, (unsigned)n);
+        s->damaged = s->inputs[s->timed]->record.partition;
+    }
 }
 
 // --- steps
@@ -128,12 +133,13 @@ static struct sim_worker *any_worker(struct sim *s) {
 static void next_input(struct sim *s) {
     if (s->inputs_at == s->inputs_len)
         return;
+    bool sender_time = s->damage == SENDER_TIME && s->inputs_at == s->timed;
     const struct sim_event *e = s->inputs[s->inputs_at++];
     int32_t p = e->record.partition;
     tell(s, "an event is written to partition %d at %zu", (int)p, s->logs[CS_PUBLISH_EVENTS][p].len);
-    if (e == s->pool->unknown_ruleset[p])
+    if (e == s->pool->unknown_ruleset[p] || sender_time)
         s->damage_n = (int64_t)s->logs[CS_PUBLISH_EVENTS][p].len + 1;
-    append_event(s, p, e);
+    append_event(s, p, e, sender_time);
 }
 
 static void ordinary_step(struct sim *s) {
@@ -322,7 +328,7 @@ static void begin(struct sim *s) {
     s->violation[0] = '\0';
     s->arena_len = s->arena_floor;
     s->faults = faults[draw(s, CS_ARRAY_LEN(faults))];
-    s->damage = draw(s, 5) ? UNHARMED : (enum sim_damage)(1 + draw(s, RULESET));
+    s->damage = draw(s, 5) ? UNHARMED : (enum sim_damage)(1 + draw(s, SENDER_TIME));
     s->damaged = (int32_t)draw(s, PARTITIONS);
     s->damage_n = 0;
     if (!cs_memory_store_new(&s->store, &err) || !cs_catalog_memory_new(s->store, &s->admin, &err))
@@ -411,7 +417,7 @@ static struct sim *sim_new(struct sim_pool *pool, bool tells) {
     s->damaged = -1;
     for (int32_t p = 0; p < PARTITIONS; p++) {
         for (size_t i = 0; i < pool->base_len[p]; i++)
-            append_event(s, p, pool->base[p][i]);
+            append_event(s, p, pool->base[p][i], false);
         oracle_run(s, &base[p], p, (int64_t)pool->base_len[p], NULL);
         s->logs[CS_PUBLISH_EVENTS][p].len = 0;
     }

@@ -61,6 +61,7 @@ struct sim_record {
     const struct sim_event *event; // of cert.events
     struct cs_bytes key, value;    // of cert.outcomes
     bool foreign;                  // no consumer wrote it
+    bool sender_time;              // of cert.events: its time is not the broker's
 };
 struct sim_log {
     struct sim_record *records;
@@ -172,13 +173,14 @@ enum sim_damage {
     UNHARMED,
     FORGED, // the next outcome is somebody else's
     FORGED_KEY,
-    GAP,       // an outcome that follows no other
-    TRUNCATED, // the last ones are gone
-    REPLACED,  // the last one is another
-    FOREIGN,   // not of the outcomes: the catalog is another deployment's
-    DELETED,   // the first ones are gone, and the catalog is empty
-    CIRCLES,   // not of the outcomes: the catalog answers loads, and never with what was asked for
-    RULESET,   // not damage: a record that this release cannot judge
+    GAP,         // an outcome that follows no other
+    TRUNCATED,   // the last ones are gone
+    REPLACED,    // the last one is another
+    FOREIGN,     // not of the outcomes: the catalog is another deployment's
+    DELETED,     // the first ones are gone, and the catalog is empty
+    CIRCLES,     // not of the outcomes: the catalog answers loads, and never with what was asked for
+    RULESET,     // not damage: a record that this release cannot judge
+    SENDER_TIME, // a new record whose time is not the broker's
 };
 // Outcomes from damage_n on are wrong from then on; where that cannot be now, nothing is done.
 void do_damage(struct sim *s);
@@ -218,6 +220,9 @@ struct sim {
     int32_t damaged; // partition
     enum sim_damage damage;
     int64_t damage_n; // outcome from which on it is wrong; 0: not yet
+    size_t timed;     // of the inputs: the one with its sender's time
+    // The log was imported: its first records have their senders' times, and outcomes that prove them.
+    int64_t imported[PARTITIONS];
     char *arena;
     size_t arena_len, arena_floor; // the base lies below the floor
     char violation[1200];
