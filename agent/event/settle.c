@@ -81,7 +81,7 @@ bool cs_end_ask(struct cs_session *s, const char *account, const char *event_id,
 }
 
 static void put_answer(json_t *doc, const struct cs_event *const *events, size_t n, struct cs_end *ret) {
-    const char *id = json_string_value(json_object_get(json_object_get(doc, "outcome"), "event"));
+    const char *id = json_string_value(cs_end_said(json_object_get(doc, "outcome"), "event"));
     for (size_t i = 0; id && i < n; i++)
         if (strcmp(events[i]->id, id) == 0) {
             cs_end_clear(&ret[i]);

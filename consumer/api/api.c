@@ -122,7 +122,8 @@ static bool start_redis(struct cs_api *api, struct cs_err *err) {
                                       .purpose = "api",
                                       .on_state = on_redis,
                                       .arg = api};
-    return cs_redis_pool_new(&o, &api->redis, err) && api_waits_new(api, &api->waits, err);
+    return cs_redis_pool_new(&o, &api->redis, err) && api_waits_new(api, &api->waits, err) &&
+           api_older_new(api, &api->older, err);
 }
 
 // Notes the certificate that is in use now.
@@ -329,6 +330,7 @@ static void free_one(struct cs_api *api) {
     cs_redis_pool_free(api->redis);
     api_waits_free(api->waits);
     api_look_free(api->look);
+    api_older_free(api->older);
     if (api->first == api)
         api_freshness_free(api->freshness);
     api_calls_free(api);

@@ -104,7 +104,8 @@ struct api_call {
     struct api_asked asked; // the question under way
     void *state;            // of the endpoint
     void (*state_free)(void *state);
-    struct api_waiter *waiter; // while parked
+    struct api_waiter *waiter;   // while parked
+    struct api_older_job *older; // while the log is asked
     struct api_call *prev, *list_next;
 };
 
@@ -126,6 +127,7 @@ struct cs_api {
     struct cs_verified *verified;
     struct api_known *known;
     struct api_waits *waits;
+    struct api_older *older;
     struct api_call *calls;
     int64_t *generations; // by partition: the one taken for live
     struct api_prefix *prefixes;
@@ -303,11 +305,16 @@ void api_outcome(struct api_call *call, const redisReply *reply);
 struct api_found {
     bool exists; // and this caller may see it
     bool final;
+    struct cs_bytes doc;
 };
-// What an outcome document says to this call. doc may be nil. False: it cannot be read.
-CS_MUST_USE bool api_outcome_look(const struct api_call *call, struct cs_bytes doc, struct api_found *ret,
-                                  struct cs_err *err);
-void api_outcome_answer(struct api_call *call, struct cs_bytes doc); // 200, or 404 outcome.unknown
+// Two keys: of the event's outcome, and of that of a copy of it.
+void api_put_outcome_keys(struct cs_buf *command, const struct api_call *call, int64_t generation,
+                          const char *event);
+// What their documents say to this call. Each may be nil. The copy's counts where there is no other.
+// False: one cannot be read.
+CS_MUST_USE bool api_outcome_look(const struct api_call *call, struct cs_bytes own, struct cs_bytes again,
+                                  struct api_found *ret, struct cs_err *err);
+void api_outcome_answer(struct api_call *call, struct cs_bytes doc); // 200
 // The wait is over: looks once more, and answers what is there.
 void api_outcome_last(struct api_call *call);
 
@@ -322,6 +329,18 @@ uint64_t api_wait_heard(const struct api_waits *w, int32_t partition);
 void api_wait_park(struct api_call *call, const char *event, int64_t until_ms, uint64_t heard);
 void api_wait_unpark(struct api_call *call); // the client has left
 void api_waits_redis(struct api_waits *w, bool ready);
+
+// ---- api/older.c: outcomes that are in the log only
+
+// docs: of each event that was asked for what the catalog held of it, or nothing. all: the log was read
+// to its end, as far as needed.
+typedef void (*api_older_step)(struct api_call *call, const struct cs_buf *docs, bool all);
+// Only where there is a consumer->past. The events had no outcome before since_ms.
+void api_older_ask(struct api_call *call, cs_uuid *events, size_t n, int64_t since_ms, api_older_step step);
+void api_older_leave(struct api_call *call); // the client has left
+struct api_older;
+CS_MUST_USE bool api_older_new(struct cs_api *api, struct api_older **ret, struct cs_err *err);
+void api_older_free(struct api_older *o); // takes NULL
 
 // ---- api/freshness.c: whether a catalog has caught up with what was published
 

@@ -19,7 +19,7 @@ struct list_kind {
     // The key of a member's document: "<document>/<account>/<what id answers>"; without an account
     // "<document>/<…>".
     enum cs_kind document;
-    const char *(*id)(const char *member);
+    const char *(*id)(cs_key ret, const char *member); // may be of member itself
     // Puts one item; nothing for a tombstone. False: the document cannot be read.
     bool (*put)(struct cs_buf *json, const char *member, struct cs_bytes doc, struct cs_err *err);
 };
@@ -106,12 +106,14 @@ static void on_index(struct api_call *call, const redisReply *reply) {
     cs_redis_put(&command, l->chunk_len + 1);
     cs_redis_put_text(&command, "MGET");
     for (size_t i = 0; i < l->chunk_len; i++) {
+        cs_key id;
         const char *member = reply->element[i * stride]->str;
         snprintf(l->chunk[i], sizeof l->chunk[i], "%s", member);
-        api_put_key(&command, call, call->partition,
-                    call->account[0]
-                        ? cs_key_make(CS_NEW_KEY, l->kind->document, call->account, l->kind->id(member), NULL)
-                        : cs_key_make(CS_NEW_KEY, l->kind->document, l->kind->id(member), NULL, NULL));
+        api_put_key(
+            &command, call, call->partition,
+            call->account[0]
+                ? cs_key_make(CS_NEW_KEY, l->kind->document, call->account, l->kind->id(id, member), NULL)
+                : cs_key_make(CS_NEW_KEY, l->kind->document, l->kind->id(id, member), NULL, NULL));
     }
     if (l->chunk_len > 0) {
         l->page.has_cursor = true;
@@ -168,7 +170,8 @@ static void begin(struct api_call *call, const struct list_kind *kind) {
 
 // ---- certificate signing requests: the request is public, its sealed key stays here
 
-static const char *after_slash(const char *member) {
+static const char *after_slash(cs_key ret, const char *member) {
+    (void)ret;
     const char *slash = strrchr(member, '/');
     return slash ? slash + 1 : member;
 }
@@ -218,7 +221,8 @@ void api_csrs(struct api_call *call, const redisReply *reply) {
 
 // ---- enrolled keys
 
-static const char *whole(const char *member) {
+static const char *whole(cs_key ret, const char *member) {
+    (void)ret;
     return member;
 }
 
@@ -379,7 +383,7 @@ void api_outcomes(struct api_call *call, const redisReply *reply) {
                                           .index = CS_KIND_OUTCOMES,
                                           .by_number = true,
                                           .document = CS_KIND_OUTCOME,
-                                          .id = whole,
+                                          .id = cs_member_outcome_read,
                                           .put = put_outcome};
     (void)reply;
     begin(call, &kind);

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How far outcomes are published. A reader of the catalogs that does not judge (the API) compares
+// How far outcomes are published, and outcomes that are in the log only. A reader of the catalogs that does not judge (the API) compares
 // them with this: another process may have the partition. Blocks. One thread at a time, except
 // stop.
 #pragma once
 
 #include <stdatomic.h>
 
+#include "api/past.h"
 #include "certsync/model/entry.h"
 
 struct cs_kafka_settings;
@@ -18,6 +19,10 @@ struct cs_published_ops {
     // catalog is nearer. RETRY, CONFIG, FATAL (outcomes are missing).
     bool (*last)(struct cs_published *p, int32_t partition, const struct cs_position *at, int64_t *ret_last,
                  bool *ret_exact, struct cs_err *err);
+    // Outcomes of events in the log: docs as in past.h. *ret_all false: more was there than is read
+    // for one question. Any thread; one after the other. RETRY, CONFIG, FATAL.
+    bool (*past)(struct cs_published *p, const struct cs_past_question *q, struct cs_buf *docs, bool *ret_all,
+                 struct cs_err *err);
     // From any thread: makes the question under way end soon, and each after it.
     void (*stop)(struct cs_published *p);
     void (*free)(struct cs_published *p);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -8,8 +9,10 @@
 #include "certsync/runtime/log.h"
 #include "worker/cursor.h"
 
-#define TIMEOUT_MS  5000
-#define READ_FOR_MS 60000 // to read what follows the catalog's position, if all must be read
+#define TIMEOUT_MS   5000
+#define PAST_FOR_MS  10000 // for one question of the past, and so many records:
+#define PAST_RECORDS 500000
+#define READ_FOR_MS  60000 // to read what follows the catalog's position, if all must be read
 
 struct seen {
     int64_t end;  // the topic's, when it was looked at
@@ -24,6 +27,7 @@ struct published_kafka {
     const atomic_int *files; // changes with the files of Kafka's TLS
     int used, failed;        // *files when the client was made, and when one could not be made last
     atomic_bool stopping;
+    pthread_mutex_t asking; // one question of the past at a time
     int32_t partition_count;
     struct seen seen[];
 };
@@ -114,6 +118,57 @@ static bool last(struct cs_published *base, int32_t partition, const struct cs_p
     return true;
 }
 
+// Whether the rest of the question can be answered in this time.
+static bool read_past(struct published_kafka *p, struct cs_topic_stream *stream,
+                      struct cs_past_search *search, bool *ret_all, struct cs_err *err) {
+    int64_t deadline_ms = cs_clock_mono_ms(cs_clock_real()) + PAST_FOR_MS;
+    *ret_all = true;
+    for (int64_t i = 0; !cs_past_done(search); i++) {
+        enum cs_topic_step step = CS_TOPIC_WAIT;
+        struct cs_record r;
+        if (is_stopped(p, err) || !p->outcomes->ops->next(stream, 100, &step, &r, err))
+            return false;
+        if (step == CS_TOPIC_END)
+            return true;
+        *ret_all = i < PAST_RECORDS && cs_clock_mono_ms(cs_clock_real()) < deadline_ms;
+        if (!*ret_all)
+            return true;
+        struct cs_chain_record link = {r.offset, r.key, r.value};
+        if (step == CS_TOPIC_RECORD && !cs_past_take(search, &link, err))
+            return false;
+    }
+    return true;
+}
+
+static bool find_past(struct published_kafka *p, const struct cs_past_question *q, struct cs_buf *docs,
+                      bool *ret_all, struct cs_err *err) {
+    struct cs_topic_stream *stream = NULL;
+    struct cs_past_search search;
+    int64_t low = 0, end = 0, *from = calloc((size_t)p->partition_count, sizeof *from);
+    renew(p);
+    bool ok = (from || cs_err_oom(err)) && !is_stopped(p, err) &&
+              p->outcomes->ops->bounds(p->outcomes, q->partition, TIMEOUT_MS, &low, &end, err) &&
+              cs_topic_kafka_at_time(p->outcomes, p->partition_count, q->since_ms, TIMEOUT_MS, from, err);
+    int64_t begin = ok && from[q->partition] - CS_PAST_LEAD > low ? from[q->partition] - CS_PAST_LEAD : low;
+    free(from);
+    if (!ok || !p->outcomes->ops->open(p->outcomes, q->partition, begin, end, &stream, err))
+        return false;
+    ok = cs_past_begin(&search, p->crypto, p->outcomes->name, q, begin == 0, docs, err) &&
+         read_past(p, stream, &search, ret_all, err);
+    cs_past_end(&search);
+    p->outcomes->ops->close(stream);
+    return ok;
+}
+
+static bool past(struct cs_published *base, const struct cs_past_question *q, struct cs_buf *docs,
+                 bool *ret_all, struct cs_err *err) {
+    struct published_kafka *p = (struct published_kafka *)(void *)base;
+    pthread_mutex_lock(&p->asking);
+    bool ok = find_past(p, q, docs, ret_all, err);
+    pthread_mutex_unlock(&p->asking);
+    return ok;
+}
+
 static void stop(struct cs_published *base) {
     atomic_store(&((struct published_kafka *)(void *)base)->stopping, true);
 }
@@ -122,16 +177,18 @@ static void published_free(struct cs_published *base) {
     struct published_kafka *p = (struct published_kafka *)(void *)base;
     cs_topic_free(p->outcomes);
     cs_crypto_free(p->crypto);
+    pthread_mutex_destroy(&p->asking);
     free(p);
 }
 
 bool cs_published_kafka_new(const struct cs_kafka_settings *kafka, const char *topic, int32_t partition_count,
                             const atomic_int *files, struct cs_published **ret, struct cs_err *err) {
-    static const struct cs_published_ops ops = {last, stop, published_free};
+    static const struct cs_published_ops ops = {last, past, stop, published_free};
     struct published_kafka *p = calloc(1, sizeof *p + (size_t)partition_count * sizeof p->seen[0]);
     if (!p)
         return cs_err_oom(err);
     p->base.ops = &ops;
+    pthread_mutex_init(&p->asking, NULL);
     p->partition_count = partition_count;
     p->options = (struct cs_topic_options){kafka, "certsync-consumer-api", topic, -1, false};
     p->files = files;

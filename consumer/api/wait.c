@@ -14,7 +14,7 @@
 
 #include "api/internal.h"
 
-#define BATCH          256 // outcomes in one MGET
+#define BATCH          128 // events in one MGET
 #define LOOK_GAP_MS    10
 #define TICK_MS        100
 #define BACKSTOP_TICKS 10   // ticks until a look without a message
@@ -177,20 +177,25 @@ void api_wait_unpark(struct api_call *call) {
 
 static void next_batch(struct watch *watch);
 
-static void look_at(struct api_waiter *waiter, const redisReply *reply) {
+static void look_at(struct api_waiter *waiter, redisReply *const replies[2]) {
     struct api_call *call = waiter->call;
     struct watch *watch = waiter->watch;
     struct api_found found;
-    struct cs_bytes doc;
+    struct cs_bytes docs[2];
     struct cs_err err;
-    bool ok = api_genuine_doc(call->api, watch->partition,
-                              cs_key_outcome(CS_NEW_KEY, call->account, waiter->event), reply, &doc, &err) &&
-              api_outcome_look(call, doc, &found, &err);
+    bool ok = true;
+    for (int i = 0; i < 2 && ok; i++) {
+        cs_key member, key;
+        cs_member_outcome(member, waiter->event, i == 0 ? CS_OUTCOME_OWN : CS_OUTCOME_AGAIN);
+        ok = api_genuine_doc(call->api, watch->partition, cs_key_outcome(key, call->account, member),
+                             replies[i], &docs[i], &err);
+    }
+    ok = ok && api_outcome_look(call, docs[0], docs[1], &found, &err);
     if (ok && !(found.exists && found.final))
         return;
     api_wait_unpark(call);
     if (ok)
-        api_outcome_answer(call, doc);
+        api_outcome_answer(call, found.doc);
     else
         api_not_genuine(call, watch->partition, watch->generation, &err);
     api_call_settle(call);
@@ -199,12 +204,13 @@ static void look_at(struct api_waiter *waiter, const redisReply *reply) {
 static void on_batch(const redisReply *reply, void *arg) {
     struct watch *watch = arg;
     int64_t *believed = &watch->all->api->generations[watch->partition];
-    bool answered = api_elements(reply) == watch->batch_len + 2;
-    int64_t generation = answered ? api_generation(reply->element[watch->batch_len]) : 0;
+    size_t keys = 2 * watch->batch_len;
+    bool answered = api_elements(reply) == keys + 2;
+    int64_t generation = answered ? api_generation(reply->element[keys]) : 0;
     bool same = answered && generation == watch->generation;
     uint64_t ignored;
     bool ok = same && api_is_fresh(watch->all->api, watch->partition, generation, &watch->seen,
-                                   reply->element[watch->batch_len + 1], &ignored);
+                                   reply->element[keys + 1], &ignored);
     if (answered && generation > 0 && !same) {
         *believed = generation;
         watch->again = true; // the same again, with the other generation
@@ -215,7 +221,7 @@ static void on_batch(const redisReply *reply, void *arg) {
             continue;
         waiter->slot = 0;
         if (ok)
-            look_at(waiter, reply->element[i]);
+            look_at(waiter, &reply->element[2 * i]);
     }
     watch->batch_len = 0;
     if (ok) {
@@ -259,11 +265,10 @@ static void next_batch(struct watch *watch) {
     cs_buf_init(&command, API_COMMAND_MAX);
     watch->generation = api->generations[watch->partition];
     watch->seen = api_seen_now(api, watch->partition);
-    cs_redis_put(&command, watch->batch_len + 3);
+    cs_redis_put(&command, 2 * watch->batch_len + 3);
     cs_redis_put_text(&command, "MGET");
     for (size_t i = 0; i < watch->batch_len; i++)
-        api_put_key_of(&command, api, watch->partition, watch->generation,
-                       cs_key_outcome(CS_NEW_KEY, watch->batch[i]->call->account, watch->batch[i]->event));
+        api_put_outcome_keys(&command, watch->batch[i]->call, watch->generation, watch->batch[i]->event);
     api_put_freshness_keys(&command, api, watch->partition, watch->generation);
     if (!cs_redis_pool_send(api->redis, watch->partition, &command, on_batch, watch))
         drop_batch(watch);

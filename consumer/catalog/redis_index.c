@@ -9,6 +9,7 @@
 // Members of one command, so that Redis serves others between.
 #define RUN_LENGTH 512
 #define NONE       UINT32_MAX
+#define GONE_MAX   ((size_t)256 * 1024 * 1024)
 
 struct change {
     struct cs_change change;
@@ -21,6 +22,7 @@ struct entry {
     char mark[CS_MEMBER_MARK_SIZE];
     uint64_t secret;
     bool was, is; // a member, before and after
+    bool trimmed; // what happened to it last is that a trim took it off
     int64_t old_score, score;
 };
 struct key {
@@ -44,6 +46,7 @@ struct cs_index_changes {
     size_t lowest_len, lowest_cap;
     struct entry **sorted;
     size_t sorted_cap;
+    struct cs_buf gone; // keys of documents that go with members, each with its NUL
 };
 
 bool cs_index_changes_new(struct cs_authentic *authentic, struct cs_index_changes **ret, struct cs_err *err) {
@@ -51,6 +54,7 @@ bool cs_index_changes_new(struct cs_authentic *authentic, struct cs_index_change
     if (!x)
         return cs_err_oom(err);
     x->authentic = authentic;
+    cs_buf_init(&x->gone, GONE_MAX);
     *ret = x;
     return true;
 }
@@ -64,6 +68,7 @@ void cs_index_changes_free(struct cs_index_changes *x) {
     free(x->entries);
     free(x->lowest);
     free(x->sorted);
+    cs_buf_clear(&x->gone);
     free(x);
 }
 
@@ -95,6 +100,7 @@ static bool rehash(struct cs_index_changes *x) {
 
 bool cs_index_changes_reset(struct cs_index_changes *x) {
     x->changes_len = x->keys_len = x->entries_len = 0;
+    cs_buf_reset(&x->gone);
     return rehash(x);
 }
 
@@ -280,8 +286,10 @@ static bool trim(struct cs_index_changes *x, const struct key *k, size_t keep, i
         if (x->lowest[i].is)
             x->sorted[n++] = &x->lowest[i];
     qsort(x->sorted, n, sizeof(struct entry *), by_order);
-    for (size_t i = 0; i < n && (size_t)*count > keep; i++, --*count)
+    for (size_t i = 0; i < n && (size_t)*count > keep; i++, --*count) {
         x->sorted[i]->is = false;
+        x->sorted[i]->trimmed = true;
+    }
     return true;
 }
 
@@ -297,6 +305,7 @@ static bool play(struct cs_index_changes *x, const struct key *k, int64_t count,
         bool add = c->kind == CS_CHANGE_ADD;
         count += (int)add - (int)e->is;
         e->is = add;
+        e->trimmed = false;
         if (add)
             e->score = c->score;
     }
@@ -308,6 +317,15 @@ static int64_t difference(const struct entry *e) {
         return 0;
     return (e->is ? cs_witness_share(e->secret, e->score) : 0) -
            (e->was ? cs_witness_share(e->secret, e->old_score) : 0);
+}
+
+// Documents go with the members that the trims take off, also those that came in this very commit.
+static void note_gone(struct cs_index_changes *x, const struct key *k, const struct entry *entries,
+                      size_t n) {
+    cs_key key;
+    for (size_t i = 0; i < n; i++)
+        if (entries[i].trimmed && cs_key_of_trimmed(key, k->key, entries[i].member))
+            cs_buf_put(&x->gone, key, strlen(key) + 1);
 }
 
 bool cs_index_changes_told(struct cs_index_changes *x, int32_t partition, redisReply *const *replies,
@@ -326,6 +344,10 @@ bool cs_index_changes_told(struct cs_index_changes *x, int32_t partition, redisR
         }
         if (!play(x, k, count, err))
             return false;
+        if (k->keep != SIZE_MAX) {
+            note_gone(x, k, x->entries + k->entries, k->entries_n);
+            note_gone(x, k, x->lowest, x->lowest_len);
+        }
         for (size_t e = 0; e < k->entries_n; e++)
             change += difference(&x->entries[k->entries + e]);
         for (size_t e = 0; e < x->lowest_len; e++)
@@ -337,7 +359,11 @@ bool cs_index_changes_told(struct cs_index_changes *x, int32_t partition, redisR
         w->what = CS_WITNESS_CHANGE;
         w->change = change;
     }
-    return true;
+    return cs_buf_ok(&x->gone, err);
+}
+
+struct cs_bytes cs_index_changes_gone(const struct cs_index_changes *x) {
+    return cs_buf_bytes(&x->gone);
 }
 
 // ---- the commands

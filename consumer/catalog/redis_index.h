@@ -40,5 +40,8 @@ void cs_index_changes_ask(const struct cs_index_changes *x, const struct cs_redi
 CS_MUST_USE bool cs_index_changes_told(struct cs_index_changes *x, int32_t partition,
                                        redisReply *const *replies, struct cs_witnesses *witnesses,
                                        struct cs_err *err);
+// The keys of the documents that go with members that are trimmed off, each with its NUL. Until the
+// next reset.
+struct cs_bytes cs_index_changes_gone(const struct cs_index_changes *x);
 // Appends the commands.
 void cs_index_changes_put(const struct cs_index_changes *x, const struct cs_redis_place *to);

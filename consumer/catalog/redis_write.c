@@ -132,6 +132,32 @@ static bool put_documents(struct cs_redis_writer *w, const struct cs_redis_place
     return true;
 }
 
+static size_t key_size(const char *key) {
+    return strlen(key) + 1;
+}
+
+// The documents of trimmed members. One that was written before in this transaction goes, too: of its
+// witness, the last that is said counts.
+static bool put_gone(struct cs_redis_writer *w, const struct cs_redis_place *to, struct cs_err *err) {
+    struct cs_bytes gone = cs_index_changes_gone(w->indexes);
+    const char *end = (const char *)gone.data + gone.len;
+    for (const char *at = (const char *)gone.data; at < end;) {
+        size_t n = 0;
+        for (const char *k = at; k < end && n < MSET_KEYS; k += key_size(k))
+            n++;
+        cs_redis_command(to->l, 1 + n);
+        cs_redis_arg_text(to->l, "UNLINK");
+        for (; n > 0; n--, at += key_size(at)) {
+            struct cs_witness *witness = NULL;
+            cs_redis_place_key(to, at);
+            if (!cs_witnesses_add(&w->witnesses, w->authentic, to->partition, at, &witness, err))
+                return false;
+            witness->what = CS_WITNESS_DROP;
+        }
+    }
+    return true;
+}
+
 // ---- the witnesses
 
 static void put_name(const struct cs_redis_place *to, const struct cs_witness *witness) {
@@ -183,7 +209,8 @@ static void put_bucket(const struct cs_witnesses *ws, const struct cs_redis_plac
 
 bool cs_redis_writer_put(struct cs_redis_writer *w, const struct cs_redis_place *to, struct cs_bytes position,
                          bool first, struct cs_err *err) {
-    if (!put_documents(w, to, CS_CHANGE_PUT, err) || !put_documents(w, to, CS_CHANGE_DELETE, err))
+    if (!put_documents(w, to, CS_CHANGE_PUT, err) || !put_documents(w, to, CS_CHANGE_DELETE, err) ||
+        !put_gone(w, to, err))
         return false;
     cs_index_changes_put(w->indexes, to);
     cs_redis_command(to->l, 3);

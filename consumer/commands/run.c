@@ -16,6 +16,7 @@
 #include "worker/consumer.h"
 #include "worker/inspector.h"
 #include "worker/keyfile.h"
+#include "worker/loud.h"
 #include "worker/preflight.h"
 #include "worker/worker.h"
 
@@ -233,6 +234,8 @@ static bool make_metrics(struct daemon *d, struct cs_err *err) {
         return cs_err_oom(err);
     d->c.tls_expiry = cs_tls_expiry_metric(d->c.metrics);
     cs_worker_metrics_init(&d->worker_metrics, d->c.metrics);
+    if (!cs_loud_new(d->c.metrics, &d->worker_metrics.loud, err))
+        return false;
     return cs_board_metrics_new(d->c.metrics, d->c.board, d->c.clock, &d->board_metrics, err);
 }
 
@@ -274,6 +277,8 @@ static bool start_api(struct daemon *d, struct cs_err *err) {
     const struct cs_consumer_settings *s = d->settings;
     return !s->api_listen[0] || (cs_published_kafka_new(&s->kafka, s->outcomes_topic, d->c.partition_count,
                                                         d->c.kafka_tls, &d->c.published, err) &&
+                                 cs_published_kafka_new(&s->kafka, s->outcomes_topic, d->c.partition_count,
+                                                        d->c.kafka_tls, &d->c.past, err) &&
                                  cs_api_new(&d->c, &d->api, err));
 }
 
@@ -311,9 +316,11 @@ static void end(struct daemon *d) {
     free(d->workers);
     cs_inspector_free(d->inspector);
     cs_published_free(d->c.published);
+    cs_published_free(d->c.past);
     cs_filewatch_free(d->kafka_tls_watch);
     cs_loop_free(d->c.loop);
     cs_board_metrics_free(d->board_metrics);
+    cs_loud_free(d->worker_metrics.loud);
     cs_board_free(d->c.board);
     cs_metrics_free(d->c.metrics);
     free(d->root_spki);

@@ -136,7 +136,8 @@ static bool put_outcome(const struct cs_apply_context *ctx, struct cs_apply *a,
                                                                  .account = ev ? ev->account : "",
                                                                  .status = verdict->status,
                                                                  .code = verdict->code,
-                                                                 .concludes = verdict->concludes_len};
+                                                                 .concludes = verdict->concludes_len,
+                                                                 .proven = verdict->signer_known};
     struct cs_hash leaf;
     cs_merkle_leaf(rules->crypto, cs_apply_value(a, at, len), &leaf);
     cs_merkle_append(rules->crypto, &a->to.edge, a->to.outcomes, &leaf);
@@ -147,42 +148,51 @@ static bool put_outcome(const struct cs_apply_context *ctx, struct cs_apply *a,
     return check_checkpoint(ctx, &a->to, err);
 }
 
-// outcome/<account>/<event> holds the first outcome of each event of a known signer. An outcome
-// event.replayed is replaced: the agent signs that event again with a higher number, and must learn
-// how it ended.
-static bool keeps_document(const struct cs_event *ev, const struct cs_verdict *v) {
-    return ev && ev->account[0] && v->signer_known && v->status != CS_STATUS_DUPLICATE &&
-           !(cs_event_is_quiet(ev->type) && v->status == CS_STATUS_APPLIED);
-}
-
-static bool was_replayed(struct cs_bytes doc) {
+// Whether the document is of a share that waits for its answer.
+static bool is_awaited(struct cs_bytes doc) {
     CS_AUTO(cs_outcome_clear) struct cs_outcome o = {0};
     struct cs_bytes outcome;
     struct cs_err ignored;
     bool final;
-    return cs_outcome_doc_split(doc, &outcome, &final) && cs_outcome_decode(outcome, &o, &ignored) &&
-           o.verdict.code == CS_CODE_EVENT_REPLAYED;
+    return cs_outcome_doc_split(doc, &outcome, &final) && !final &&
+           cs_outcome_decode(outcome, &o, &ignored) && o.verdict.status == CS_STATUS_PENDING;
 }
 
-// The rules have looked for the event's document already. After they decided, nothing needs a load.
+static void put_into_window(struct cs_state *state, const char *account, const char *event,
+                            enum cs_outcome_place place, int64_t n) {
+    const char *index = cs_key_outcomes(CS_NEW_KEY, account);
+    cs_state_add(state, index, cs_member_outcome(CS_NEW_KEY, event, place), n);
+    if (n > CS_OUTCOMES_KEPT) // or there have not been as many
+        cs_state_trim(state, index, CS_OUTCOMES_KEPT);
+}
+
+// The newest outcome of an event is kept, but for one that is awaited. The rules have looked for that
+// one already. After they decided, nothing needs a load.
 static bool put_outcome_doc(struct cs_apply *a, struct cs_state *state, const struct cs_event *ev,
-                            const struct cs_applied_outcome *o, struct cs_err *err) {
+                            const struct cs_verdict *v, const struct cs_applied_outcome *o,
+                            struct cs_err *err) {
     cs_key key;
     struct cs_bytes there;
-    cs_key_outcome(key, ev->account, ev->id);
-    if (cs_state_get(state, key, &there) == CS_FOUND && !was_replayed(there))
+    enum cs_outcome_place place = cs_verdict_is_of_copy(v) ? CS_OUTCOME_AGAIN : CS_OUTCOME_OWN;
+    cs_key_outcome(key, ev->account, cs_member_outcome(CS_NEW_KEY, ev->id, place));
+    if (ev->type == CS_EVENT_CERTIFICATE_SHARE && place == CS_OUTCOME_OWN &&
+        cs_state_get(state, key, &there) == CS_FOUND && is_awaited(there))
         return true;
     cs_buf_reset(&a->scratch);
     cs_outcome_doc_encode(&a->scratch, cs_apply_value(a, o->at, o->len), NULL, NULL, 0);
     if (!cs_buf_ok(&a->scratch, err))
         return false;
     cs_state_put(state, key, cs_buf_bytes(&a->scratch));
-    cs_state_add(state, cs_key_outcomes(key, ev->account), ev->id, o->n);
+    if (v->status == CS_STATUS_PENDING) { // no trim takes it
+        cs_state_remove(state, cs_key_outcomes(key, ev->account), ev->id);
+        place = CS_OUTCOME_AWAITED;
+    }
+    put_into_window(state, ev->account, ev->id, place, o->n);
     return true;
 }
 
-// Writes the final verdict into the document of a waiting share event. A document that is gone, or
-// concluded already, stays as it is.
+// Writes the final verdict into the document of a waiting share event. What is not awaited stays as
+// it is.
 static bool conclude(struct cs_apply *a, struct cs_state *state, const struct cs_event *by, int64_t n,
                      const struct cs_conclusion *c, struct cs_err *err) {
     const char *key = cs_key_outcome(CS_NEW_KEY, c->account, c->event);
@@ -194,24 +204,27 @@ static bool conclude(struct cs_apply *a, struct cs_state *state, const struct cs
     if (!cs_outcome_doc_split(doc, &outcome, &final))
         return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
                           "the catalog holds a document that this release cannot read: %s", key);
-    if (final)
+    if (!is_awaited(doc))
         return true;
     cs_buf_reset(&a->scratch);
     cs_outcome_doc_encode(&a->scratch, outcome, c, by->id, n);
     if (!cs_buf_ok(&a->scratch, err))
         return false;
     cs_state_put(state, key, cs_buf_bytes(&a->scratch));
+    cs_state_remove(state, cs_key_outcomes(CS_NEW_KEY, c->account),
+                    cs_member_outcome(CS_NEW_KEY, c->event, CS_OUTCOME_AWAITED));
+    put_into_window(state, c->account, c->event, CS_OUTCOME_OWN, n);
     return true;
 }
 
 static bool put_documents(struct cs_apply *a, struct cs_state *state, const struct cs_event *ev,
                           const struct cs_verdict *v, struct cs_err *err) {
     const struct cs_applied_outcome *o = &a->outcomes[a->outcomes_len - 1];
-    bool keep = keeps_document(ev, v);
+    bool keep = cs_outcome_is_kept(ev, v);
     if (!keep && v->concludes_len == 0)
         return true;
     cs_state_begin(state);
-    bool ok = !keep || put_outcome_doc(a, state, ev, o, err);
+    bool ok = !keep || put_outcome_doc(a, state, ev, v, o, err);
     for (size_t i = 0; ok && i < v->concludes_len; i++)
         ok = conclude(a, state, ev, o->n, &v->concludes[i], err);
     if (!ok) {

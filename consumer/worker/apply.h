@@ -24,7 +24,8 @@ struct cs_applied_outcome {
     const char *account; // key of its record; borrowed from the batch's event, or ""
     enum cs_status status;
     enum cs_code code;
-    size_t concludes; // how many earlier outcomes, pending until now, it ends
+    size_t concludes;
+    bool proven; // who sent it // how many earlier outcomes, pending until now, it ends
 };
 
 struct cs_applied_derived {

@@ -39,6 +39,7 @@ struct cs_consumer {
     struct cs_board *board;
     const struct cs_clock *clock;
     struct cs_published *published; // only one thread of the API uses it
+    struct cs_published *past;      // the same for questions of the past; NULL: nobody answers them
     // Counts how often Kafka's TLS files changed and could be used. Every client from before is
     // then made again.
     atomic_int *kafka_tls;

@@ -9,6 +9,7 @@
 
 #include "catalog/hot.h"
 #include "certsync/runtime/log.h"
+#include "worker/loud.h"
 
 #define BACKSTOP_MS          100 // longest wait before the queues are checked
 #define REVOKE_DRAIN_MS      2000
@@ -181,8 +182,11 @@ static void landed(struct cs_turn *t) {
     struct cs_flight *f = &t->flight;
     b->at += f->apply.decided;
     keep_hot(t, p);
-    for (size_t i = 0; i < f->apply.outcomes_len; i++)
-        cs_series_inc(t->x.m->by_status[f->apply.outcomes[i].status]);
+    for (size_t i = 0; i < f->apply.outcomes_len; i++) {
+        const struct cs_applied_outcome *o = &f->apply.outcomes[i];
+        cs_series_inc(t->x.m->by_status[o->status]);
+        cs_loud_count(t->x.m->loud, o->proven || !o->account[0] ? o->account : CS_LOUD_UNPROVEN, 1);
+    }
     cs_partition_landed(&t->x, p);
     t->flying = NULL;
     if (b->at < b->len && !f->cut)

@@ -13,6 +13,7 @@ struct cs_worker_metrics { // of all workers together
     struct cs_series *batch_records;
     struct cs_series *prepare_s, *load_s, *decide_s, *publish_s, *commit_s;
     struct cs_series *retries, *damaged, *derived, *compared;
+    struct cs_loud *loud; // may be NULL
 };
 void cs_worker_metrics_init(struct cs_worker_metrics *m, struct cs_metrics *registry);
 

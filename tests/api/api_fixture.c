@@ -214,6 +214,18 @@ static bool published_last(struct cs_published *p, int32_t partition, const stru
     return !atomic_load(&published->away) || cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "no broker answers");
 }
 
+static bool published_past(struct cs_published *p, const struct cs_past_question *q, struct cs_buf *docs,
+                           bool *ret_all, struct cs_err *err) {
+    struct af_published *published = (struct af_published *)(void *)p;
+    atomic_fetch_add(&published->past_asked, 1);
+    atomic_store(&published->past_since_ms, q->since_ms);
+    for (size_t i = 0; i < q->n; i++)
+        if (published->past_event && strcmp(q->events[i], published->past_event) == 0)
+            cs_buf_puts(&docs[i], published->past_doc);
+    *ret_all = true;
+    return !atomic_load(&published->away) || cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "no broker answers");
+}
+
 static void published_stop(struct cs_published *p) {
     atomic_store(&((struct af_published *)(void *)p)->late, -1);
 }
@@ -300,9 +312,11 @@ static void *run(void *arg) {
 
 void af_start(struct af *f) {
     struct cs_err err;
-    static const struct cs_published_ops published_ops = {.last = published_last, .stop = published_stop};
+    static const struct cs_published_ops published_ops = {
+        .last = published_last, .past = published_past, .stop = published_stop};
     f->published.base.ops = &published_ops;
     f->consumer = (struct cs_consumer){.published = &f->published.base,
+                                       .past = &f->published.base,
                                        .settings = &f->settings,
                                        .service = f->fx->service->priv,
                                        .partition_count = AF_PARTITIONS,

@@ -39,9 +39,12 @@ struct af_published {
     struct cs_published base;
     _Atomic int64_t last[AF_PARTITIONS];
     _Atomic int asked[AF_PARTITIONS];
-    _Atomic bool away;      // Kafka does not answer
-    _Atomic int late;       // of this partition the answer is made, but does not arrive; -1: none
-    _Atomic int first_slow; // so many partitions answer nothing, and take AF_SLOW_MS for it
+    _Atomic bool away;                 // Kafka does not answer
+    _Atomic int late;                  // of this partition the answer is made, but does not arrive; -1: none
+    _Atomic int first_slow;            // so many partitions answer nothing, and take AF_SLOW_MS for it
+    const char *past_event, *past_doc; // what the log has; changed while nobody asks
+    _Atomic int past_asked;
+    _Atomic int64_t past_since_ms;
 };
 
 struct af {

@@ -31,6 +31,7 @@ static int setup(void **state) {
     f = af_new();
     fx_account(f->fx, "acme", "owner-1", CS_SITE_CN, true);
     fx_account(f->fx, "beta", "owner-1", CS_SITE_CN, true);
+    fx_account(f->fx, "gamma", "owner-1", CS_SITE_CN, true);
     agent = fx_agent(f->fx, "acme", CS_CAN_UPLOAD | CS_CAN_SHARE, "*");
     af_commit(f);
     f->settings.api_max_connections = 1400;
@@ -107,6 +108,63 @@ static void test_crossing(void **state) {
         close(fd);
     }
     assert_true(late < ROUNDS / 2);
+}
+
+static int log_asked(void) {
+    return atomic_load(&f->published.past_asked);
+}
+
+// An outcome that has left the window is answered from the log. Nobody is told "unknown" only because
+// it was long ago; and the log is asked only where it may know.
+static void test_older_than_the_window(void **state) {
+    (void)state;
+    struct fx_key *old = fx_agent(f->fx, "gamma", CS_CAN_DELETE, "*");
+    struct cs_event first = fx_event(f->fx, CS_EVENT_CERTIFICATE_DELETE, "gamma", old, fx_uuid(f->fx));
+    assert_rejected(fx_send(f->fx, old, &first), CERTIFICATE_NOT_FOUND);
+    const char *by = af_token(f, old, "gamma"),
+               *path = fx_text(f->fx, "/v1/accounts/gamma/outcomes/%s", first.id);
+    const char *unknown = fx_uuid(f->fx);
+    int32_t p = fx_partition_of(f->fx, "gamma");
+    af_commit_partition(f, p);
+    CS_AUTO(af_answer_clear) struct af_answer kept = af_get(f, by, "%s", path);
+    assert_status(kept, 200);
+    f->published.past_event = first.id;
+    f->published.past_doc = kept.text;
+    CS_AUTO(af_answer_clear)
+    struct af_answer room = af_get(f, by, "/v1/accounts/gamma/outcomes/%s", unknown);
+    assert_problem(room, 404, "outcome.unknown");
+    assert_int_equal(log_asked(), 0); // nothing has left the window
+    for (int i = 0; i < CS_OUTCOMES_KEPT; i++) {
+        struct cs_event ev = fx_event(f->fx, CS_EVENT_CERTIFICATE_DELETE, "gamma", old, first.subject);
+        assert_rejected(fx_send(f->fx, old, &ev), CERTIFICATE_NOT_FOUND);
+    }
+    af_commit_partition(f, p);
+    assert_null(fx_doc(f->fx, "gamma", fx_text(f->fx, "outcome/gamma/%s", first.id)).data);
+    for (int wait = 0; wait < 2; wait++) {
+        CS_AUTO(af_answer_clear) struct af_answer a = af_get(f, by, "%s%s", path, wait ? "?wait=1" : "");
+        assert_status(a, 200);
+        assert_string_equal(a.text, kept.text);
+        assert_int_equal(log_asked(), wait + 1);
+        assert_true(atomic_load(&f->published.past_since_ms) <= FX_NOW_MS);
+    }
+    CS_AUTO(af_answer_clear)
+    struct af_answer both = af_get(f, by, "/v1/accounts/gamma/outcomes/%s,%s", unknown, first.id);
+    assert_status(both, 200);
+    assert_int_equal(json_array_size(json_object_get(both.json, "outcomes")), 1);
+    CS_AUTO(af_answer_clear)
+    struct af_answer none = af_get(f, by, "/v1/accounts/gamma/outcomes/%s", unknown);
+    assert_problem(none, 404, "outcome.unknown");
+    int asked = log_asked();
+    cs_uuid later;
+    cs_uuid_v7(FX_NOW_MS + 3600000, (const uint8_t[10]){1}, later);
+    CS_AUTO(af_answer_clear) struct af_answer young = af_get(f, by, "/v1/accounts/gamma/outcomes/%s", later);
+    assert_problem(young, 404, "outcome.unknown");
+    assert_int_equal(log_asked(), asked); // it would be in the window
+    atomic_store(&f->published.away, true);
+    CS_AUTO(af_answer_clear) struct af_answer away = af_get(f, by, "%s", path);
+    assert_problem(away, 503, "");
+    atomic_store(&f->published.away, false);
+    f->published.past_event = NULL;
 }
 
 // A pending outcome waits on for its end; without a wait, and at the deadline, it is told as it is.
@@ -337,11 +395,17 @@ static void test_redis_refuses(void **state) {
 int main(void) {
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_latency),       cmocka_unit_test(test_crossing),
-        cmocka_unit_test(test_pending),       cmocka_unit_test(test_deadline),
-        cmocka_unit_test(test_client_leaves), cmocka_unit_test(test_many),
-        cmocka_unit_test(test_too_many),      cmocka_unit_test(test_stop),
-        cmocka_unit_test(test_redis_away),    cmocka_unit_test(test_redis_frozen),
+        cmocka_unit_test(test_latency),
+        cmocka_unit_test(test_crossing),
+        cmocka_unit_test(test_older_than_the_window),
+        cmocka_unit_test(test_pending),
+        cmocka_unit_test(test_deadline),
+        cmocka_unit_test(test_client_leaves),
+        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_too_many),
+        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_redis_away),
+        cmocka_unit_test(test_redis_frozen),
         cmocka_unit_test(test_redis_refuses),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -112,6 +112,7 @@ struct consumer {
     size_t derived_len;
     struct bench_event derived[64];
     bool fed;
+    bool counts_only; // outcomes are not kept
 };
 
 static void open_consumer(struct consumer *c, struct cs_memory_store *store) {
@@ -213,6 +214,8 @@ static bool commit_batch(struct consumer *c) {
     c->position = c->apply.to;
     for (size_t i = 0; i < c->apply.outcomes_len; i++) {
         const struct cs_applied_outcome *o = &c->apply.outcomes[i];
+        if (c->counts_only)
+            continue;
         c->outcomes[c->outcomes_len++] = strndup((const char *)c->apply.values.data + o->at, o->len);
     }
     for (size_t i = 0; i < c->apply.derived_len; i++) {
@@ -628,6 +631,93 @@ static void test_doc_split(void **state) {
     }
 }
 
+// ---- a day
+
+#define A_DAY_H    24
+#define AN_HOUR_MS INT64_C(3600000)
+#define EVENTS_H   120 // of each account
+
+// What an agent sends in vain, hour after hour.
+static struct bench_event vain_event(size_t agent, int64_t seq) {
+    struct cs_event ev = {.type = CS_EVENT_CERTIFICATE_DELETE, .seq = seq};
+    struct bench_event out = {.value = NULL};
+    struct cs_err err;
+    uint8_t *spki = NULL;
+    size_t len = 0;
+    must(cs_privkey_spki(world.set.agents[agent], &spki, &len, &err), &err);
+    cs_kid_of_spki(world.crypto, (struct cs_bytes){spki, len}, ev.kid);
+    free(spki);
+    next_id(ev.id);
+    next_id(ev.subject);
+    snprintf(ev.account, sizeof ev.account, "%s", world.set.events[2 * agent].account);
+    must(bench_sign(world.crypto, LOG_ID, &ev, world.set.agents[agent], &out, &err), &err);
+    return out;
+}
+
+static size_t size_of(struct consumer *c) {
+    char *dump = dump_of(c);
+    size_t len = strlen(dump);
+    free(dump);
+    return len;
+}
+
+// An hour of events that change nothing: refused, and each of them again, at once and after others;
+// and shares that their recipients refuse.
+static void live_hour(struct consumer *c, const char *certificate, int64_t *seq) {
+    struct bench_event sent[EVENTS_H];
+    const char *from = world.set.events[0].account, *to = world.set.events[2].account;
+    log_time_ms += AN_HOUR_MS;
+    for (size_t a = 0; a < ACCOUNTS; a++) {
+        for (int i = 0; i < EVENTS_H; i++)
+            sent[i] = vain_event(a, ++seq[a]);
+        run_batch(c, sent, EVENTS_H);
+        run_batch(c, sent, EVENTS_H);     // duplicates
+        run_batch(c, sent, EVENTS_H / 4); // and once more
+        for (int i = 0; i < EVENTS_H; i++)
+            free(sent[i].value);
+    }
+    struct bench_event share = share_event(from, to, certificate, ++seq[0]);
+    size_t derived = c->derived_len;
+    run_batch(c, &share, 1);
+    run_batch(c, &c->derived[derived], 1);
+    run_batch(c, &c->derived[derived + 1], 1);
+    free(share.value);
+}
+
+// A fleet lives on, and what it has stays as it is: then the catalog stays as large as it is, but for
+// the owner's end of each share, which must stay closed.
+static void test_a_day_leaves_the_catalog_flat(void **state) {
+    (void)state;
+    struct cs_memory_store *store = new_store();
+    struct consumer *c = malloc(sizeof *c);
+    size_t size[A_DAY_H + 1];
+    int64_t seq[ACCOUNTS] = {0}, began_ms = log_time_ms;
+    cs_uuid certificate;
+    subject_of(&world.set.events[world.set.uploads_at], certificate);
+    open_consumer(c, store);
+    c->counts_only = true;
+    run_log(c, 0, world.len, 500, false);
+    for (int h = 1; h <= A_DAY_H; h++) {
+        live_hour(c, certificate, seq);
+        size[h] = size_of(c);
+    }
+    int full = CS_OUTCOMES_KEPT / EVENTS_H + 1;
+    assert_in_range(full, 2, A_DAY_H / 2);
+    const char *closed = doc(c, "share", world.set.events[0].account, share_id);
+    assert_non_null(strstr(closed, "\"state\":\"closed\""));
+    size_t share = strlen(closed) + 100; // with its key
+    for (int h = full + 1; h <= A_DAY_H; h++)
+        assert_in_range(size[h], size[full] - size[full] / 100,
+                        size[full] + (size_t)(h - full) * share + size[full] / 100);
+    assert_in_range(size[1], 0, size[full] / 2); // the window was filled
+    const char *to = world.set.events[2].account;
+    assert_null(doc(c, "share-in", to, share_id));
+    log_time_ms = began_ms;
+    close_consumer(c);
+    free(c);
+    cs_memory_store_free(store);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_numbers_and_chain),
@@ -638,6 +728,7 @@ int main(void) {
         cmocka_unit_test(test_cut_by_ruleset),
         cmocka_unit_test(test_garbage_goes_on),
         cmocka_unit_test(test_doc_split),
+        cmocka_unit_test(test_a_day_leaves_the_catalog_flat),
     };
     log_time_ms = (int64_t)time(NULL) * 1000; // within the certificates' dates
     return cmocka_run_group_tests(tests, make_world, free_world);

@@ -158,6 +158,25 @@ static struct cs_state *fresh(struct fixture *f, const char *const *docs, const 
     return s;
 }
 
+struct dump {
+    char text[65536];
+};
+static bool dump_doc(void *arg, const char *key, struct cs_bytes v) {
+    struct dump *d = arg;
+    size_t n = strlen(d->text);
+    snprintf(d->text + n, sizeof d->text - n, "%s:%.*s\n", key, (int)v.len, (const char *)v.data);
+    return true;
+}
+static bool dump_index(void *arg, const char *key, const struct cs_member *members, size_t n) {
+    struct dump *d = arg;
+    size_t len = strlen(d->text);
+    len += (size_t)snprintf(d->text + len, sizeof d->text - len, "%s:", key);
+    for (size_t i = 0; i < n; i++)
+        len += (size_t)snprintf(d->text + len, sizeof d->text - len, " %s=%lld", members[i].name,
+                                (long long)members[i].score);
+    snprintf(d->text + len, sizeof d->text - len, "\n");
+    return true;
+}
 // --- cases
 
 static void test_empty(void **state) {
@@ -279,6 +298,79 @@ static void test_trim_after_each(void **state) {
     struct cs_state *seen = fresh(f, NULL, (const char *[]){"seen", NULL}, &at);
     expect_index(seen, "seen", "e26=26 e27=27 e28=28 e29=29");
     cs_state_free(seen);
+    cs_state_free(s);
+}
+
+static void put_outcome(struct cs_state *s, const char *event, const char *member, int64_t score) {
+    char key[64];
+    cs_state_begin(s);
+    snprintf(key, sizeof key, "outcome/acme/%s", event);
+    cs_state_put(s, key, text(event));
+    cs_state_add(s, "outcomes/acme", member, score);
+    cs_state_trim(s, "outcomes/acme", 3);
+    keep(s);
+}
+
+static void expect_outcomes(struct fixture *f, const char *index, const char *there, const char *gone) {
+    struct cs_position at;
+    char key[64] = "outcome/acme/eX";
+    char *name = strchr(key, 'X');
+    for (const char *p = there; *p; p++) {
+        *name = *p;
+        struct cs_state *s = fresh(f, (const char *[]){key, NULL}, NULL, &at);
+        expect_doc(s, key, key + sizeof "outcome/acme/" - 1);
+        cs_state_free(s);
+    }
+    for (const char *p = gone; *p; p++) {
+        *name = *p;
+        struct cs_state *s = fresh(f, (const char *[]){key, NULL}, NULL, &at);
+        expect_doc(s, key, NULL);
+        cs_state_free(s);
+    }
+    struct cs_state *s = fresh(f, NULL, (const char *[]){"outcomes/acme", NULL}, &at);
+    expect_index(s, "outcomes/acme", index);
+    cs_state_free(s);
+}
+
+// A trim of outcomes takes their documents along, in the same commit: those that were there before,
+// and those that came with it; not what is awaited, nor what was only removed from the index.
+static void test_trim_takes_documents(void **state) {
+    struct fixture *f = *state;
+    struct cs_state *s = new_state();
+    struct cs_position at;
+    load(f->a, s, &at);
+    put_outcome(s, "e0", "e0", 1);
+    put_outcome(s, "e1", "e1", 2);
+    put_outcome(s, "e2", "e2", 3);
+    put_outcome(s, "e3", "e3", 4);
+    put_outcome(s, "e4", "e4", 5);
+    assert_false(commit_moved(f->a, s, at, position(1)));
+    expect_outcomes(f, "e2=3 e3=4 e4=5", "234", "01");
+    cs_state_forget(s);
+    load(f->a, s, &at);
+    put_outcome(s, "e5", "e5", 6);
+    put_outcome(s, "e6", "e6/awaited", 7);
+    assert_false(commit_moved(f->a, s, at, position(2)));
+    expect_outcomes(f, "e4=5 e5=6 e6/awaited=7", "456", "23");
+    cs_state_forget(s);
+    load(f->a, s, &at);
+    cs_state_begin(s);
+    cs_state_remove(s, "outcomes/acme", "e4");
+    keep(s);
+    put_outcome(s, "e7", "e7", 8);
+    put_outcome(s, "e8", "e8", 9);
+    put_outcome(s, "e9", "e9", 10);
+    assert_false(commit_moved(f->a, s, at, position(3)));
+    expect_outcomes(f, "e7=8 e8=9 e9=10", "46789", "5");
+    cs_state_forget(s);
+    load(f->a, s, &at);
+    put_outcome(s, "e0", "e0", 11); // e7 goes, and comes again
+    put_outcome(s, "e7", "e7", 12);
+    assert_false(commit_moved(f->a, s, at, position(4)));
+    expect_outcomes(f, "e9=10 e0=11 e7=12", "90746", "8");
+    struct dump d = {""};
+    struct cs_err err = {0};
+    assert_true(f->a->ops->each(f->a, PARTITION, dump_doc, dump_index, &d, &err)); // and its witnesses
     cs_state_free(s);
 }
 
@@ -417,25 +509,6 @@ static void test_partitions_are_apart(void **state) {
     cs_state_free(s);
 }
 
-struct dump {
-    char text[65536];
-};
-static bool dump_doc(void *arg, const char *key, struct cs_bytes v) {
-    struct dump *d = arg;
-    size_t n = strlen(d->text);
-    snprintf(d->text + n, sizeof d->text - n, "%s:%.*s\n", key, (int)v.len, (const char *)v.data);
-    return true;
-}
-static bool dump_index(void *arg, const char *key, const struct cs_member *members, size_t n) {
-    struct dump *d = arg;
-    size_t len = strlen(d->text);
-    len += (size_t)snprintf(d->text + len, sizeof d->text - len, "%s:", key);
-    for (size_t i = 0; i < n; i++)
-        len += (size_t)snprintf(d->text + len, sizeof d->text - len, " %s=%lld", members[i].name,
-                                (long long)members[i].score);
-    snprintf(d->text + len, sizeof d->text - len, "\n");
-    return true;
-}
 static bool stop_at_once(void *arg, const char *key, struct cs_bytes v) {
     (void)key;
     (void)v;
@@ -1124,6 +1197,7 @@ int main(void) {
         BOTH(test_overwrite_and_delete),
         BOTH(test_index_order),
         BOTH(test_trim_after_each),
+        BOTH(test_trim_takes_documents),
         BOTH(test_trim_falling),
         BOTH(test_rival_between_load_and_commit),
         BOTH(test_rival_writes_same_position),

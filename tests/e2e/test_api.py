@@ -103,6 +103,27 @@ def test_a_rejection_tells_its_code(stack, acme, ca):
     assert (status, doc["outcome"]["data"]["status"], doc["outcome"]["data"]["code"]) == (200, "rejected", "name.invalid")
 
 
+def test_what_left_the_catalog_is_answered_from_the_log(stack, acme, ca):
+    """The newest 1,000 outcomes of an account are in the catalog. An older one is read from cert.outcomes: nobody hears "unknown"."""
+    record, _ = upload(acme, ca, "long-ago")
+    shared = acme.agent.event("certificate.share", acme.id, ev.uuid7(), {"to": "nobody-there"})  # refused
+    stack.send(record)
+    stack.send(shared)
+    before = [stack.get(acme, f"outcomes/{e.id}?wait=20") for e in (record, shared)]
+    assert [(status, doc["outcome"]["data"]["status"]) for status, doc in before] == [(200, "applied"), (200, "rejected")]
+    later = [acme.agent.event("certificate.delete", acme.id, ev.uuid7(), {}) for _ in range(1000)]
+    stack.send_all(later)
+    assert stack.get(acme, f"outcomes/{later[-1].id}?wait=60")[0] == 200
+    p = ev.partition_of(acme.id, stack.partitions)
+    kept = [k.decode().rsplit("/", 1)[1] for k in stack.redis.client().scan_iter(match=f"*{{{p}}}*:outcome/{acme.id}/*", count=5000)]
+    assert len(kept) == 1000 and set(kept) == {e.id for e in later}
+    assert [stack.get(acme, f"outcomes/{e.id}") for e in (record, shared)] == before
+    status, both = stack.get(acme, f"outcomes/{record.id},{later[0].id},{shared.id}")
+    assert (status, [o["outcome"]["data"]["event"] for o in both["outcomes"]]) == (200, [later[0].id, record.id, shared.id])
+    status, problem = stack.get(acme, f"outcomes/{ev.uuid7()}")
+    assert (status, problem["code"]) == (404, "outcome.unknown")
+
+
 def test_who_waits_is_answered_soon(stack, acme, ca):
     late = []
     for i in range(15):

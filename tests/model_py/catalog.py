@@ -62,7 +62,7 @@ def _account(name, a, doc, index, outcomes):
     for event, (offset, final) in a.outcomes.items():
         value = {"outcome": json.loads(outcomes[offset].value)}
         doc(f"outcome/{name}/{event}", value | ({"final": {k: v for k, v in final.items() if v}} if final else {}))
-    index(f"outcomes/{name}", {e: offset + 1 for e, (offset, _) in a.outcomes.items()})
+    index(f"outcomes/{name}", a.window)
 
 
 def _certificates(name, a, doc, index):

@@ -18,6 +18,8 @@ from model_py import der, wire
 from model_py.der import CannotExamine, Refused
 
 SEEN_MAX, OLD_VERSIONS_MAX, RULESET_LATEST = 128, 10, 1
+OUTCOMES_KEPT = 1000  # of an account, beside those that are awaited
+COPIES = ("event.replayed", "event.revoked_signer")
 SEALED_MIN, SEALED_MAX, POP_MAX = 1 + 16 + 32 + 16, 8 * 1024, 1024
 DEFAULT_CERTIFICATES, DEFAULT_SHARES = 1000, 20
 DERIVED = ("share.offer", "share.withdraw", "share.answer")
@@ -59,7 +61,8 @@ class Verdict:
         self.leaves = []            # None: what the event brings cannot be examined here
         self.notes = []             # what clients will say of a certificate that was taken
         self.admitted = False       # its sender may send, and it is new
-        self.signer_known = False   # its outcome is kept for the account
+        self.signer_known = False   # its outcome is kept for the account, but for
+        self.leaves_nothing = False  # a derived event that changes nothing
         self.concludes = []         # (share event id, status, code)
         self.derived = []
 
@@ -96,13 +99,14 @@ class Account:
         self.shares = {}         # share id -> the owner's end
         self.share_in = {}       # share id -> the recipient's end
         self.shared_in = {}      # (owner account, certificate id) -> entry, while open
-        self.outcomes = {}       # event id -> [offset, conclusion]
+        self.outcomes = {}       # event id, with "/again" for that of a copy -> [offset, conclusion]
+        self.window = {}         # the newest, those that are awaited with "/awaited" -> number of the outcome, the oldest first
+        self.awaited = set()     # event ids
 
 
 class Partition:
     def __init__(self, number):
         self.number, self.next_offset, self.derived, self.outcomes = number, 0, 0, 0
-        self.replayed = set()    # (account, event id) whose outcome so far is event.replayed
         self.system = None
         self.trust, self.streams, self.seen, self.accounts = {}, {}, {}, {}
 
@@ -268,18 +272,37 @@ class Model:
                 or ("*" not in names and wire.pattern_matches(grant["names"], names)))
 
     def _remember(self, p, v):
-        """outcome/<account>/<event>: the first one of each event that is not event.replayed, and how it was concluded."""
+        """The outcomes that are kept: of each event the newest, of its copies beside it; those that are awaited are not written
+        over. Then how events that were awaited ended."""
         e = v.event
-        if e and v.signer_known and e.account and v.status != "duplicate" and not (
-                e.type == "agent.heartbeat" and v.status == "applied"):
-            known = p.account(e.account).outcomes
-            if e.id not in known or (e.account, e.id) in p.replayed:
-                known[e.id] = [v.offset, None]
-                (p.replayed.add if v.code == "event.replayed" else p.replayed.discard)((e.account, e.id))
+        if (e and v.signer_known and e.account and v.status != "duplicate" and not v.leaves_nothing
+                and not (e.type in DERIVED and v.status == "rejected")
+                and not (e.type == "agent.heartbeat" and v.status == "applied")):
+            a, copy = p.account(e.account), v.status == "rejected" and v.code in COPIES
+            member = e.id + ("/again" if copy else "")
+            if copy or e.type != "certificate.share" or member not in a.awaited:
+                a.outcomes[member] = [v.offset, None]
+                a.awaited.discard(member)
+                a.window.pop(member, None)
+                if v.status == "pending":
+                    a.awaited.add(e.id)
+                    member += "/awaited"
+                self._window(a, member, p.outcomes)
         for share, status, code in v.concludes:
-            found = p.account(e.account).outcomes.get(share)
-            if found:
-                found[1] = {"status": status, "code": code, "by": e.id, "n": p.outcomes}
+            a = p.account(e.account)
+            if share in a.awaited:
+                a.outcomes[share][1] = {"status": status, "code": code, "by": e.id, "n": p.outcomes}
+                a.awaited.remove(share)
+                a.window.pop(share + "/awaited", None)
+                self._window(a, share, p.outcomes)
+
+    @staticmethod
+    def _window(a, member, n):
+        a.window[member] = n
+        while len(a.window) > OUTCOMES_KEPT:
+            oldest = next(iter(a.window))
+            del a.window[oldest]
+            a.outcomes.pop(oldest, None)  # an awaited one stays
 
     # --- system and trust
 
@@ -675,7 +698,10 @@ class Model:
     def _share_answer(self, p, v, e, a, _):
         d, share = e.data, a.shares.get(e.data["share"])
         if not share or share["to"] != d["recipient"] or share["state"] == "closed":
-            v.code = "share.closed"
+            v.code, v.leaves_nothing = "share.closed", True
+            if d["answer"] == "accepted":
+                self._emit(p, v, e, d["recipient"], "share.withdraw", e.subject,
+                           {"share": d["share"], "owner_account": e.account, "code": "share.closed"})
             return
         v.tell(a.certs[share["certificate"]]["summary"])
         if d["answer"] == "accepted":
@@ -685,13 +711,16 @@ class Model:
             share["updated_ms"] = v.time_ms
         else:
             self._close_out(p, v, e, a, share["id"], d.get("code", ""), withdraw=False)
+            if d["answer"] == "removed":
+                self._emit(p, v, e, share["to"], "share.withdraw", share["certificate"],
+                           {"share": share["id"], "owner_account": e.account, "code": d.get("code", "") or "share.closed"})
 
     # --- shares, the recipient's end
 
     def _share_offer(self, p, v, e, a, _):
         d, known = e.data, a.share_in.get(e.data["share"])
         if known and not known["open"]:
-            v.code = "share.closed"
+            v.code, v.leaves_nothing = "share.closed", True
             self._answer(p, v, e, "removed", d["version"], "share.closed")
             return
         entry = a.shared_in.get((d["owner_account"], e.subject))
@@ -707,15 +736,16 @@ class Model:
             v.code = code
             if known:
                 v.tell(entry["summary"])
-                self._drop_in(v, a, d["share"], code)
+                self._gone_in(a, d["share"])
             else:
-                self._share_in(v, a, e, False, code)
+                v.leaves_nothing = True
             self._answer(p, v, e, "removed" if known else "refused", d["version"], code)
             return
         if entry and entry["share"] != d["share"]:
-            self._drop_in(v, a, entry["share"], "share.closed")
+            self._gone_in(a, entry["share"])
             entry = None
-        self._share_in(v, a, e, True, "")
+        a.share_in[d["share"]] = {"id": d["share"], "owner_account": d["owner_account"], "certificate": e.subject, "open": True,
+                                  "code": "", "updated_ms": v.time_ms}
         a.shared_in[(d["owner_account"], e.subject)] = {
             "share": d["share"], "owner_account": d["owner_account"], "certificate": e.subject, "summary": d["certificate"],
             "created_ms": entry["created_ms"] if entry else v.time_ms, "updated_ms": v.time_ms}
@@ -737,21 +767,15 @@ class Model:
         return ""
 
     @staticmethod
-    def _share_in(v, a, e, is_open, code):
-        a.share_in[e.data["share"]] = {"id": e.data["share"], "owner_account": e.data["owner_account"],
-                                       "certificate": e.subject, "open": is_open, "code": code, "updated_ms": v.time_ms}
-
-    @staticmethod
-    def _drop_in(v, a, share, code):
-        found = a.share_in[share]
-        found.update(open=False, code=code, updated_ms=v.time_ms)
+    def _gone_in(a, share):
+        found = a.share_in.pop(share)
         del a.shared_in[(found["owner_account"], found["certificate"])]
 
     def _remove_in(self, p, v, e, a, share, code):
-        """The recipient ends an open share by itself, and tells the owner."""
+        """The recipient ends an open share by itself, and tells the owner; the id stays closed until the owner withdraws it."""
         found = a.share_in[share]
-        version = a.shared_in[(found["owner_account"], found["certificate"])]["summary"]["version"]
-        self._drop_in(v, a, share, code)
+        version = a.shared_in.pop((found["owner_account"], found["certificate"]))["summary"]["version"]
+        found.update(open=False, code=code, updated_ms=v.time_ms)
         self._emit(p, v, e, found["owner_account"], "share.answer", found["certificate"],
                    {"share": share, "recipient": e.account, "version": version, "answer": "removed", "code": code})
 
@@ -761,13 +785,15 @@ class Model:
 
     def _share_withdraw(self, p, v, e, a, _):
         found = a.share_in.get(e.data["share"])
-        if found is None:
-            self._share_in(v, a, e, False, e.data["code"])
-        elif found["open"]:
+        if found and (found["owner_account"], found["certificate"]) != (e.data["owner_account"], e.subject):
+            v.code, v.leaves_nothing = "share.closed", True  # another share's id
+            return
+        if found and found["open"]:
             v.tell(a.shared_in[(found["owner_account"], found["certificate"])]["summary"])
-            self._drop_in(v, a, e.data["share"], e.data["code"])
-        else:
-            v.code = "share.closed"
+            self._gone_in(a, e.data["share"])
+            return
+        a.share_in.pop(e.data["share"], None)
+        v.code, v.leaves_nothing = "share.closed", True
 
     # --- CSRs
 

@@ -34,16 +34,44 @@ static void put_doc(struct cs_state *state, const char *key, struct cs_bytes out
     cs_buf_clear(&b);
 }
 
-// The first outcome of an event is kept, but one that said "replayed" makes room.
+static bool waits(struct cs_bytes doc) {
+    return has(doc, "\"data\":{\"status\":\"pending\"") && !has(doc, "},\"final\":{");
+}
+
+// Takes the oldest out one by one: no trim.
+static void keep_newest(struct cs_state *state, const char *account, const char *member, int64_t n) {
+    cs_key index, key;
+    const struct cs_member *members = NULL;
+    size_t count = 0;
+    cs_state_add(state, cs_key_outcomes(index, account), member, n);
+    while (cs_state_list(state, index, &members, &count) == CS_FOUND && count > CS_OUTCOMES_KEPT) {
+        char oldest[CS_UUID_LEN + sizeof "/awaited"];
+        snprintf(oldest, sizeof oldest, "%s", members[0].name);
+        if (!strstr(oldest, "/awaited"))
+            cs_state_delete(state, cs_key_outcome(key, account, oldest));
+        cs_state_remove(state, index, oldest);
+    }
+}
+
+// The newest outcome of an event is kept, but for one that waits. A copy's stands beside it.
 static void keep_outcome(struct cs_state *state, const struct cs_event *ev, struct cs_bytes outcome,
                          int64_t n) {
-    cs_key key;
+    cs_key key, index;
     struct cs_bytes there;
-    cs_key_outcome(key, ev->account, ev->id);
-    if (cs_state_get(state, key, &there) == CS_FOUND && !has(there, "\"code\":\"event.replayed\""))
+    char member[CS_UUID_LEN + sizeof "/awaited"];
+    bool copy = has(outcome, "\"status\":\"rejected\",\"code\":\"event.replayed\"") ||
+                has(outcome, "\"status\":\"rejected\",\"code\":\"event.revoked_signer\"");
+    snprintf(member, sizeof member, "%s%s", ev->id, copy ? "/again" : "");
+    cs_key_outcome(key, ev->account, member);
+    if (ev->type == CS_EVENT_CERTIFICATE_SHARE && cs_state_get(state, key, &there) == CS_FOUND &&
+        waits(there))
         return;
     put_doc(state, key, outcome, NULL, NULL, 0);
-    cs_state_add(state, cs_key_outcomes(key, ev->account), ev->id, n);
+    if (has(outcome, "\"data\":{\"status\":\"pending\"")) {
+        cs_state_remove(state, cs_key_outcomes(index, ev->account), member);
+        snprintf(member, sizeof member, "%s/awaited", ev->id);
+    }
+    keep_newest(state, ev->account, member, n);
 }
 
 static void conclude(struct cs_state *state, const struct cs_conclusion *c, const char *by, int64_t n) {
@@ -51,12 +79,16 @@ static void conclude(struct cs_state *state, const struct cs_conclusion *c, cons
     cs_key key;
     struct cs_bytes doc;
     cs_key_outcome(key, c->account, c->event);
-    if (cs_state_get(state, key, &doc) != CS_FOUND || has(doc, "},\"final\":{"))
+    if (cs_state_get(state, key, &doc) != CS_FOUND || !waits(doc))
         return;
     size_t len = doc.len - around - 1;
     uint8_t *copy = malloc(len);
     memcpy(copy, doc.data + around, len);
     put_doc(state, key, (struct cs_bytes){copy, len}, c, by, n);
+    char awaited[CS_UUID_LEN + sizeof "/awaited"];
+    snprintf(awaited, sizeof awaited, "%s/awaited", c->event);
+    cs_state_remove(state, cs_key_outcomes(key, c->account), awaited);
+    keep_newest(state, c->account, c->event, n);
     free(copy);
 }
 
@@ -122,6 +154,7 @@ static void oracle_record(struct sim *s, struct sim_oracle *o, int32_t partition
     o->position.next_offset = offset + 1;
     cs_state_begin(o->state);
     if (ev && ev->account[0] && d.verdict.signer_known && d.verdict.status != CS_STATUS_DUPLICATE &&
+        !d.verdict.leaves_nothing && !(cs_event_origin(ev) >= 0 && d.verdict.status == CS_STATUS_REJECTED) &&
         (ev->type != CS_EVENT_AGENT_HEARTBEAT || d.verdict.status != CS_STATUS_APPLIED))
         keep_outcome(o->state, ev, value, out.n);
     for (size_t i = 0; i < d.verdict.concludes_len; i++)

@@ -2,6 +2,7 @@
 //
 // What is looked at afterwards: verdicts, documents, dumps, and that everything that a catalog says twice
 // agrees.
+#define _GNU_SOURCE // memmem
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -73,13 +74,26 @@ static void put_doc(struct cs_state *s, const char *key, struct cs_bytes outcome
     cs_buf_clear(&b);
 }
 
+static bool waits(struct cs_bytes doc) {
+    static const char pending[] = "\"data\":{\"status\":\"pending\"", final[] = "},\"final\":{";
+    return memmem(doc.data, doc.len, pending, sizeof pending - 1) &&
+           !memmem(doc.data, doc.len, final, sizeof final - 1);
+}
+
+static void keep_newest(struct cs_state *s, const char *account, const char *member, int64_t n) {
+    char key[CS_STATE_KEY_MAX + 1];
+    snprintf(key, sizeof(key), "outcomes/%s", account);
+    cs_state_add(s, key, member, n);
+    cs_state_trim(s, key, CS_OUTCOMES_KEPT);
+}
+
 static void conclude(struct cs_state *s, const struct cs_conclusion *c, const char *by, int64_t n) {
     char key[CS_STATE_KEY_MAX + 1];
     snprintf(key, sizeof(key), "outcome/%s/%s", c->account, c->event);
     struct cs_bytes doc;
     enum cs_look found = cs_state_get(s, key, &doc);
     assert_int_not_equal(found, CS_NEEDED); // cs_decide has asked for it
-    if (found != CS_FOUND)
+    if (found != CS_FOUND || !waits(doc))
         return;
     // {"outcome":{...}} without what is around the outcome.
     static const char start[] = "{\"outcome\":";
@@ -90,19 +104,31 @@ static void conclude(struct cs_state *s, const struct cs_conclusion *c, const ch
     memcpy(copy, doc.data + at, doc.len - at - 1);
     put_doc(s, key, (struct cs_bytes){(uint8_t *)copy, doc.len - at - 1}, c, by, n);
     free(copy);
+    snprintf(key, sizeof(key), "outcomes/%s", c->account);
+    char awaited[CS_UUID_LEN + sizeof("/awaited")];
+    snprintf(awaited, sizeof(awaited), "%s/awaited", c->event);
+    cs_state_remove(s, key, awaited);
+    keep_newest(s, c->account, c->event, n);
 }
 
-static void keep_outcome(struct cs_state *s, const struct cs_event *ev, struct cs_bytes outcome, int64_t n) {
+static void keep_outcome(struct cs_state *s, const struct cs_event *ev, const struct cs_verdict *v,
+                         struct cs_bytes outcome, int64_t n) {
     char key[CS_STATE_KEY_MAX + 1];
     struct cs_bytes there;
-    snprintf(key, sizeof(key), "outcome/%s/%s", ev->account, ev->id);
-    enum cs_look found = cs_state_get(s, key, &there);
-    assert_int_not_equal(found, CS_NEEDED);
-    if (found == CS_FOUND)
-        return;
+    bool again = v->code == CS_CODE_EVENT_REPLAYED || v->code == CS_CODE_EVENT_REVOKED_SIGNER;
+    const char *member = again ? "/again" : "";
+    snprintf(key, sizeof(key), "outcome/%s/%s%s", ev->account, ev->id, member);
+    if (ev->type == CS_EVENT_CERTIFICATE_SHARE && !again) {
+        enum cs_look found = cs_state_get(s, key, &there);
+        assert_int_not_equal(found, CS_NEEDED); // cs_decide has asked for it
+        if (found == CS_FOUND && waits(there))
+            return;
+    }
     put_doc(s, key, outcome, NULL, NULL, 0);
-    snprintf(key, sizeof(key), "outcomes/%s", ev->account);
-    cs_state_add(s, key, ev->id, n);
+    if (v->status == CS_STATUS_PENDING)
+        member = "/awaited";
+    snprintf(key, sizeof(key), "%s%s", ev->id, member);
+    keep_newest(s, ev->account, key, n);
 }
 
 void fx_apply(struct fx_partition *p, struct cs_crypto *crypto, int32_t partition, const struct cs_record *r,
@@ -130,9 +156,10 @@ void fx_apply(struct fx_partition *p, struct cs_crypto *crypto, int32_t partitio
     struct cs_bytes outcome = cs_buf_bytes(out);
     cs_crypto_sha256(crypto, outcome, p->chain_sha256);
     cs_state_begin(p->state);
-    if (v->signer_known && ev->account[0] && v->status != CS_STATUS_DUPLICATE &&
+    if (v->signer_known && ev->account[0] && v->status != CS_STATUS_DUPLICATE && !v->leaves_nothing &&
+        !(cs_event_origin(ev) >= 0 && v->status == CS_STATUS_REJECTED) &&
         !(ev->type == CS_EVENT_AGENT_HEARTBEAT && v->status == CS_STATUS_APPLIED))
-        keep_outcome(p->state, ev, outcome, o.n);
+        keep_outcome(p->state, ev, v, outcome, o.n);
     for (size_t i = 0; i < v->concludes_len; i++)
         conclude(p->state, &v->concludes[i], ev->id, o.n);
     struct cs_err err;

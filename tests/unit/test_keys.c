@@ -55,6 +55,28 @@ static void every_kind_has_its_form(void **state) {
     assert_false(cs_key_is("certs/acme", CS_KIND_CERT));
 }
 
+static void outcomes(void **state) {
+    (void)state;
+    static const struct {
+        enum cs_outcome_place place;
+        const char *member, *document, *goes;
+    } rows[] = {
+        {CS_OUTCOME_OWN, "ID", "ID", "outcome/acme/ID"},
+        {CS_OUTCOME_AGAIN, "ID/again", "ID/again", "outcome/acme/ID/again"},
+        {CS_OUTCOME_AWAITED, "ID/awaited", "ID", NULL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        cs_key key;
+        assert_string_equal(cs_member_outcome(key, "ID", rows[i].place), rows[i].member);
+        assert_string_equal(cs_member_outcome_read(key, rows[i].member), rows[i].document);
+        const char *goes = cs_key_of_trimmed(key, "outcomes/acme", rows[i].member);
+        assert_int_equal(goes == NULL, rows[i].goes == NULL);
+        if (goes)
+            assert_string_equal(goes, rows[i].goes);
+    }
+    assert_null(cs_key_of_trimmed(CS_NEW_KEY, "seen/K", "ID"));
+}
+
 static void members(void **state) {
     (void)state;
     bool out;
@@ -90,6 +112,7 @@ static void a_key_has_an_end(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kind_has_its_form),
+        cmocka_unit_test(outcomes),
         cmocka_unit_test(members),
         cmocka_unit_test(a_key_has_an_end),
     };

@@ -290,7 +290,7 @@ static const struct cell {
     enum cs_code concluded_code;
     const char *emitted;
 } cells[] = {
-    {0, ACCEPTED_1, APPLIED, CLOSED, 0, 0, 0, NOTHING, ""},
+    {0, ACCEPTED_1, APPLIED, CLOSED, 0, 0, 0, NOTHING, "withdraw share.closed"},
     {0, REFUSED, APPLIED, CLOSED, 0, 0, 0, NOTHING, ""},
     {0, REMOVED, APPLIED, CLOSED, 0, 0, 0, NOTHING, ""},
     {0, UNSHARE, REJECTED, C_OF(NOT_FOUND), 0, 0, 0, NOTHING, ""},
@@ -300,7 +300,7 @@ static const struct cell {
 
     {P, ACCEPTED_1, APPLIED, 0, O, 0, 1, APPLIED, 0, ""},
     {P, REFUSED, APPLIED, 0, C, C_OF(SITE), 0, REJECTED, C_OF(SITE), ""},
-    {P, REMOVED, APPLIED, 0, C, CLOSED, 0, REJECTED, CLOSED, ""},
+    {P, REMOVED, APPLIED, 0, C, CLOSED, 0, REJECTED, CLOSED, "withdraw share.closed"},
     {P, UNSHARE, APPLIED, 0, C, CLOSED, 0, REJECTED, CLOSED, "withdraw share.closed"},
     {P, CASCADE, APPLIED, 0, C, CLOSED, 0, REJECTED, CLOSED, "withdraw share.closed"},
     {P, OWNER, APPLIED, 0, C, C_OF(OWNER), 0, REJECTED, CLOSED, "withdraw share.owner"},
@@ -313,7 +313,7 @@ static const struct cell {
     {O, ACCEPTED_1, APPLIED, 0, O, 0, 1, NOTHING, ""},
     {O, ACCEPTED_2, APPLIED, 0, O, 0, 2, NOTHING, ""},
     {O, REFUSED, APPLIED, 0, C, C_OF(SITE), 1, NOTHING, ""},
-    {O, REMOVED, APPLIED, 0, C, CLOSED, 1, NOTHING, ""},
+    {O, REMOVED, APPLIED, 0, C, CLOSED, 1, NOTHING, "withdraw share.closed"},
     {O, UNSHARE, APPLIED, 0, C, CLOSED, 1, NOTHING, "withdraw share.closed"},
     {O, CASCADE, APPLIED, 0, C, CLOSED, 1, NOTHING, "withdraw share.closed"},
     {O, OWNER, APPLIED, 0, C, C_OF(OWNER), 1, NOTHING, "withdraw share.owner"},
@@ -323,7 +323,7 @@ static const struct cell {
     {O, RENEW, APPLIED, 0, O, 0, 1, NOTHING, "offer 2"},
     {O, STRANGER, APPLIED, CLOSED, O, 0, 1, NOTHING, ""},
 
-    {C, ACCEPTED_1, APPLIED, CLOSED, C, CLOSED, 0, NOTHING, ""},
+    {C, ACCEPTED_1, APPLIED, CLOSED, C, CLOSED, 0, NOTHING, "withdraw share.closed"},
     {C, REFUSED, APPLIED, CLOSED, C, CLOSED, 0, NOTHING, ""},
     {C, REMOVED, APPLIED, CLOSED, C, CLOSED, 0, NOTHING, ""},
     {C, UNSHARE, REJECTED, C_OF(NOT_FOUND), C, CLOSED, 0, NOTHING, ""},

@@ -146,7 +146,7 @@ static void bring_to(struct fx *fx, struct family *f, enum end end) {
     if (end != NONE_YET)
         assert_applied(act(fx, f, NONE_YET, OFFER_1));
     if (end == CLOSED)
-        assert_applied(withdraw(fx, f));
+        assert_applied(delete_from(fx, f));
     family_emitted(fx);
 }
 
@@ -163,12 +163,12 @@ static const struct cell {
 } cells[] = {
     {NONE_YET, OFFER_1, 0, OPEN, 0, 1, "accepted 1"},
     {NONE_YET, OFFER_2, 0, OPEN, 0, 2, "accepted 2"},
-    {NONE_YET, BAD_OWNER, C_OF(OWNER), CLOSED, C_OF(OWNER), 0, "refused 1 share.owner"},
-    {NONE_YET, BAD_SITE, C_OF(SITE), CLOSED, C_OF(SITE), 0, "refused 1 share.site"},
-    {NONE_YET, BAD_VERIFIED, C_OF(UNVERIFIED), CLOSED, C_OF(UNVERIFIED), 0, "refused 1 share.unverified"},
-    {NONE_YET, BAD_EXPIRED, C_OF(EXPIRED), CLOSED, C_OF(EXPIRED), 0, "refused 1 share.expired"},
-    {NONE_YET, BAD_SELF, C_OF(SELF), CLOSED, C_OF(SELF), 0, "refused 1 share.self"},
-    {NONE_YET, WITHDRAW, 0, CLOSED, SC, 0, ""},
+    {NONE_YET, BAD_OWNER, C_OF(OWNER), NONE_YET, 0, 0, "refused 1 share.owner"},
+    {NONE_YET, BAD_SITE, C_OF(SITE), NONE_YET, 0, 0, "refused 1 share.site"},
+    {NONE_YET, BAD_VERIFIED, C_OF(UNVERIFIED), NONE_YET, 0, 0, "refused 1 share.unverified"},
+    {NONE_YET, BAD_EXPIRED, C_OF(EXPIRED), NONE_YET, 0, 0, "refused 1 share.expired"},
+    {NONE_YET, BAD_SELF, C_OF(SELF), NONE_YET, 0, 0, "refused 1 share.self"},
+    {NONE_YET, WITHDRAW, SC, NONE_YET, 0, 0, ""},
     {NONE_YET, DELETE_FROM, CS_CODE_CERTIFICATE_NOT_FOUND, NONE_YET, 0, 0, ""},
     {NONE_YET, OWNER, 0, NONE_YET, 0, 0, ""},
     {NONE_YET, SITE, 0, NONE_YET, 0, 0, ""},
@@ -176,25 +176,25 @@ static const struct cell {
 
     {OPEN, OFFER_1, 0, OPEN, 0, 1, "accepted 1"},
     {OPEN, OFFER_2, 0, OPEN, 0, 2, "accepted 2"},
-    {OPEN, BAD_OWNER, C_OF(OWNER), CLOSED, C_OF(OWNER), 0, "removed 1 share.owner"},
-    {OPEN, BAD_SITE, C_OF(SITE), CLOSED, C_OF(SITE), 0, "removed 1 share.site"},
-    {OPEN, BAD_VERIFIED, C_OF(UNVERIFIED), CLOSED, C_OF(UNVERIFIED), 0, "removed 1 share.unverified"},
-    {OPEN, BAD_EXPIRED, C_OF(EXPIRED), CLOSED, C_OF(EXPIRED), 0, "removed 1 share.expired"},
-    {OPEN, WITHDRAW, 0, CLOSED, SC, 0, ""},
+    {OPEN, BAD_OWNER, C_OF(OWNER), NONE_YET, 0, 0, "removed 1 share.owner"},
+    {OPEN, BAD_SITE, C_OF(SITE), NONE_YET, 0, 0, "removed 1 share.site"},
+    {OPEN, BAD_VERIFIED, C_OF(UNVERIFIED), NONE_YET, 0, 0, "removed 1 share.unverified"},
+    {OPEN, BAD_EXPIRED, C_OF(EXPIRED), NONE_YET, 0, 0, "removed 1 share.expired"},
+    {OPEN, WITHDRAW, 0, NONE_YET, 0, 0, ""},
     {OPEN, DELETE_FROM, 0, CLOSED, 0, 0, "removed 1"},
     {OPEN, OWNER, 0, CLOSED, C_OF(OWNER), 0, "removed 1 share.owner"},
     {OPEN, SITE, 0, CLOSED, C_OF(SITE), 0, "removed 1 share.site"},
     {OPEN, UNVERIFIED, 0, CLOSED, C_OF(UNVERIFIED), 0, "removed 1 share.unverified"},
     {OPEN, OTHER_UPDATE, 0, OPEN, 0, 1, ""},
 
-    {CLOSED, OFFER_1, SC, CLOSED, SC, 0, "removed 1 share.closed"},
-    {CLOSED, OFFER_2, SC, CLOSED, SC, 0, "removed 2 share.closed"},
-    {CLOSED, BAD_OWNER, SC, CLOSED, SC, 0, "removed 2 share.closed"},
-    {CLOSED, WITHDRAW, SC, CLOSED, SC, 0, ""},
-    {CLOSED, DELETE_FROM, CS_CODE_CERTIFICATE_NOT_FOUND, CLOSED, SC, 0, ""},
-    {CLOSED, OWNER, 0, CLOSED, SC, 0, ""},
-    {CLOSED, SITE, 0, CLOSED, SC, 0, ""},
-    {CLOSED, UNVERIFIED, 0, CLOSED, SC, 0, ""},
+    {CLOSED, OFFER_1, SC, CLOSED, 0, 0, "removed 1 share.closed"},
+    {CLOSED, OFFER_2, SC, CLOSED, 0, 0, "removed 2 share.closed"},
+    {CLOSED, BAD_OWNER, SC, CLOSED, 0, 0, "removed 2 share.closed"},
+    {CLOSED, WITHDRAW, SC, NONE_YET, 0, 0, ""},
+    {CLOSED, DELETE_FROM, CS_CODE_CERTIFICATE_NOT_FOUND, CLOSED, 0, 0, ""},
+    {CLOSED, OWNER, 0, CLOSED, 0, 0, ""},
+    {CLOSED, SITE, 0, CLOSED, 0, 0, ""},
+    {CLOSED, UNVERIFIED, 0, CLOSED, 0, 0, ""},
 };
 
 static enum end end_of(struct fx *fx, const struct family *f, enum cs_code *ret_why) {
@@ -236,6 +236,40 @@ static int64_t held(struct fx *fx, const struct family *f) {
     return version;
 }
 
+struct search {
+    const char *account;
+    size_t found;
+};
+
+static void count_named(struct search *s, const char *text) {
+    const char *at = strstr(text, s->account);
+    char after = at ? at[strlen(s->account)] : 'x';
+    s->found += after == '/' || after == '\0';
+}
+
+static bool count_doc(void *arg, const char *key, struct cs_bytes value) {
+    (void)value;
+    count_named(arg, key);
+    return true;
+}
+
+static bool count_members(void *arg, const char *key, const struct cs_member *members, size_t n) {
+    struct search *s = arg;
+    for (size_t i = 0; i < n; i++) {
+        count_named(s, key);
+        count_named(s, members[i].name);
+    }
+    return true;
+}
+
+// How many documents and members of indexes are in an account's space, its outcomes among them.
+static size_t left_at(struct fx *fx, const char *account) {
+    struct search s = {.account = account};
+    assert_true(
+        cs_state_each(fx->partition[fx_partition_of(fx, account)].state, count_doc, count_members, &s));
+    return s.found;
+}
+
 static void every_cell(void **state) {
     struct fx *fx = *state;
     for (size_t i = 0; i < CS_ARRAY_LEN(cells); i++) {
@@ -243,6 +277,7 @@ static void every_cell(void **state) {
         print_message("cell: end %d, event %d\n", cell->end, cell->does);
         struct family f;
         bring_to(fx, &f, cell->end);
+        size_t before = left_at(fx, f.recipient);
         const struct cs_verdict *v = act(fx, &f, cell->end, cell->does);
         assert_int_equal(v->status, cell->code == CS_CODE_CERTIFICATE_NOT_FOUND ? CS_STATUS_REJECTED
                                                                                 : CS_STATUS_APPLIED);
@@ -252,6 +287,9 @@ static void every_cell(void **state) {
         enum cs_code why;
         assert_int_equal(end_of(fx, &f, &why), cell->after);
         assert_int_equal(why, cell->why);
+        // What brought nothing into the account's space has left nothing there.
+        if (cell->end == NONE_YET && cell->after == NONE_YET && cell->does <= WITHDRAW)
+            assert_int_equal(left_at(fx, f.recipient), before);
         if (cell->does != BAD_SELF)
             assert_int_equal(held(fx, &f), cell->version);
     }
@@ -279,7 +317,7 @@ static void an_old_offer_changes_nothing(void **state) {
     fx->now_ms -= 1000;
 }
 
-// An offer to an account that there is not is refused like one to a stranger's, and never revives.
+// An offer to an account that there is not is refused like one to a stranger's, and leaves nothing.
 static void accounts_that_do_not_exist(void **state) {
     struct fx *fx = *state;
     struct family f;
@@ -288,13 +326,34 @@ static void accounts_that_do_not_exist(void **state) {
     strcpy(f.share, fx_uuid(fx));
     assert_verdict(act(fx, &f, NONE_YET, OFFER_1), APPLIED, SHARE_OWNER);
     assert_string_equal(family_emitted(fx), "refused 1 share.owner");
-    fx_account(fx, "not-yet", "acme-inc", CS_SITE_CN, true);
-    assert_verdict(act(fx, &f, NONE_YET, OFFER_2), APPLIED, SHARE_CLOSED);
-    assert_string_equal(family_emitted(fx), "removed 2 share.closed");
+    assert_int_equal(left_at(fx, "not-yet"), 0);
     strcpy(f.recipient, "never");
-    assert_applied(withdraw(fx, &f));
-    enum cs_code why;
-    assert_int_equal(end_of(fx, &f, &why), CLOSED);
+    assert_verdict(withdraw(fx, &f), APPLIED, SHARE_CLOSED);
+    assert_int_equal(left_at(fx, "never"), 0);
+}
+
+// A version that was offered before the refusal of the one before arrived may be taken: its owner,
+// where the share is closed, takes it back.
+static void what_is_taken_after_a_refusal_is_taken_back(void **state) {
+    (void)state;
+    struct fx *fx = fx_new(2);
+    fx_begin(fx);
+    struct family f;
+    family_make(fx, &f);
+    assert_applied(family_update(fx, f.recipient, CS_CODE_SHARE_SITE));
+    assert_verdict(fx_share(fx, f.owner, f.owner_key, f.certificate, f.recipient), PENDING, NONE);
+    assert_applied(family_renew(fx, &f, 0));
+    assert_verdict(fx_deliver_next(fx), APPLIED, SHARE_SITE); // version 1
+    assert_applied(family_update(fx, f.recipient, CS_CODE_NONE));
+    assert_applied(fx_deliver_next(fx)); // version 2
+    const char *seen = fx_text(fx, "shared-in/%s/%s/%s", f.recipient, f.owner, f.certificate);
+    assert_non_null(fx_doc(fx, f.recipient, seen).data);
+    assert_applied(fx_deliver_next(fx));                        // the refusal
+    assert_verdict(fx_deliver_next(fx), APPLIED, SHARE_CLOSED); // the acceptance
+    assert_applied(fx_deliver_next(fx));                        // the withdrawal
+    assert_null(fx_doc(fx, f.recipient, seen).data);
+    fx_check_invariants(fx);
+    fx_free(fx);
 }
 
 // Should a withdrawal be lost, the next share of the certificate takes the place of the one before.
@@ -308,10 +367,9 @@ static void a_newer_share_takes_the_place_of_an_older_one(void **state) {
     assert_string_equal(family_emitted(fx), "accepted 1");
     assert_int_equal(held(fx, &f), 1);
     enum cs_code why;
-    assert_int_equal(end_of(fx, &old, &why), CLOSED);
+    assert_int_equal(end_of(fx, &old, &why), NONE_YET);
     // What comes for the older one does not touch the newer.
     assert_verdict(withdraw(fx, &old), APPLIED, SHARE_CLOSED);
-    assert_verdict(act(fx, &old, CLOSED, OFFER_2), APPLIED, SHARE_CLOSED);
     assert_int_equal(held(fx, &f), 1);
     family_emitted(fx);
 }
@@ -424,6 +482,7 @@ int main(void) {
         cmocka_unit_test(every_cell),
         cmocka_unit_test(an_old_offer_changes_nothing),
         cmocka_unit_test(accounts_that_do_not_exist),
+        cmocka_unit_test(what_is_taken_after_a_refusal_is_taken_back),
         cmocka_unit_test(a_newer_share_takes_the_place_of_an_older_one),
         cmocka_unit_test(an_id_of_another_share_is_a_closed_one),
         cmocka_unit_test(the_recipients_pattern_covers_what_it_removes),

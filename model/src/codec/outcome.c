@@ -164,6 +164,17 @@ static bool check_source(struct cs_reader *r, const void *base, uint32_t seen) {
 }
 static const struct cs_fields envelope_fields = {CS_FIELDS(envelope_rows), .check = check_source};
 
+bool cs_outcome_is_kept(const struct cs_event *ev, const struct cs_verdict *v) {
+    if (!ev || !ev->account[0] || !v->signer_known || v->leaves_nothing || v->status == CS_STATUS_DUPLICATE)
+        return false;
+    return v->status == CS_STATUS_REJECTED ? cs_event_origin(ev) < 0 : !cs_event_is_quiet(ev->type);
+}
+
+bool cs_verdict_is_of_copy(const struct cs_verdict *v) {
+    return v->status == CS_STATUS_REJECTED &&
+           (v->code == CS_CODE_EVENT_REPLAYED || v->code == CS_CODE_EVENT_REVOKED_SIGNER);
+}
+
 void cs_verdict_clear(struct cs_verdict *v) {
     free(v->concludes);
     memset(v, 0, sizeof *v);

@@ -249,13 +249,12 @@ static void check_ruleset(struct cs_judge *j) {
              ruleset, book_of(j->ctx)->latest);
 }
 
-// The decision needs the outcome's document: apply must know whether the event has one already. A
-// quiet event that is applied has none.
+// An outcome that is awaited is not written over: apply must know of it. Others are.
 static void look_for_outcome(struct cs_judge *j) {
-    const struct cs_verdict *v = &j->ret->verdict;
     struct cs_bytes value;
-    if (j->ev && j->ev->account[0] && v->signer_known && v->status != CS_STATUS_DUPLICATE &&
-        (!cs_event_is_quiet(j->ev->type) || v->status == CS_STATUS_REJECTED))
+    const struct cs_verdict *v = &j->ret->verdict;
+    if (j->ev && j->ev->type == CS_EVENT_CERTIFICATE_SHARE && cs_outcome_is_kept(j->ev, v) &&
+        !cs_verdict_is_of_copy(v))
         (void)cs_judge_look(j, cs_key_outcome(CS_NEW_KEY, j->ev->account, j->ev->id), &value);
 }
 

@@ -331,7 +331,7 @@ void cs_effect_delete(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     if (ev->data.del.from[0]) {
         cs_judge_tell(j, &j->f.shared_in.summary);
-        cs_shared_in_remove(j, &j->f.shared_in, CS_CODE_NONE, true);
+        cs_shared_in_remove(j, &j->f.shared_in, CS_CODE_NONE);
         return;
     }
     const struct cs_certificate *cert = &j->f.cert;

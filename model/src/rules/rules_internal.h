@@ -164,9 +164,9 @@ void cs_csr_used(struct cs_judge *j, const struct cs_certificate *by);
 void cs_share_close(struct cs_judge *j, struct cs_share *share, enum cs_code why);
 // Offers the certificate's present version to all that it is shared with.
 void cs_share_offer_all(struct cs_judge *j, const struct cs_certificate *cert);
-// The recipient's end: removes the entry and closes the id. With tell, answers
-// `removed` to the owner.
-void cs_shared_in_remove(struct cs_judge *j, const struct cs_shared_in *entry, enum cs_code why, bool tell);
+// The recipient removes an entry by himself: the id stays closed until its owner withdraws it, and
+// he is told `removed`.
+void cs_shared_in_remove(struct cs_judge *j, const struct cs_shared_in *entry, enum cs_code why);
 // Whether the change ends the shares of the account (rules_trust.c).
 bool cs_account_ends_shares(const struct cs_account *before, const struct cs_event_account *change);
 // All shares of the account end, at both ends.

@@ -5,23 +5,31 @@
 // The owner's end. A share is pending until the recipient's partition answers, open from
 // the first acceptance, and closed for good by a refusal, a removal, or the owner:
 //
-//               accepted            refused, removed      unshare, cascade, account    new version
-//   pending     open; concluded     closed; concluded     closed; concluded; withdraw  offer
-//   open        -                   closed                closed; withdraw             offer
-//   closed      nothing             nothing               -                            -
+//               accepted         refused            removed            unshare, cascade,  new version
+//                                                                      account changes
+//   pending     open; concluded  closed; concluded  closed; concluded  closed; concluded  offer
+//                                                   withdraw           withdraw
+//   open        -                closed             closed; withdraw   closed; withdraw   offer
+//   closed      withdraw         nothing            nothing            -                  -
 //
-// The recipient's end. An id that was ever closed stays so, whatever is offered later:
+// The recipient's end. Nobody writes into another's space: what the account does not take leaves
+// nothing there, and what its owner takes back is gone.
 //
 //            offer                     withdraw   own delete         account changes
-//   none     taken: open, accepted     closed     (not found)        nothing
-//            else: closed, refused
-//   open     news: taken, accepted     closed     closed, removed    closed, removed
+//   none     taken: open, accepted     nothing    (not found)        nothing
+//            else: none, refused
+//   open     news: taken, accepted     none       closed, removed    closed, removed
 //            news that is not taken:
-//            closed, removed
+//            none, removed
 //            no news: accepted again
-//   closed   removed                   nothing    (not found)        nothing
+//   closed   removed                   none       (not found)        nothing
 //
 // News is a newer version, or the same version with another chain or other tags.
+//
+// Offers and withdrawals of a share come in the order in which the owner made them. So nothing comes
+// after a withdrawal. The owner answers a removal with one: until then the recipient's end stays
+// closed, for offers that are under way. An offer that was under way when an earlier one was refused
+// may be taken. Then its acceptance finds the share closed, and the withdrawal ends it.
 #include <stdlib.h>
 #include <string.h>
 
@@ -212,6 +220,22 @@ void cs_effect_unshare(struct cs_judge *j) {
     cs_judge_tell(j, &cert->summary);
 }
 
+// Of a derived event that changed nothing here: not even its outcome is kept.
+static void leave_nothing(struct cs_judge *j, enum cs_code code) {
+    j->ret->verdict.code = code;
+    j->ret->verdict.leaves_nothing = true;
+}
+
+// What was taken, but is closed here.
+static void take_back(struct cs_judge *j) {
+    const struct cs_event *ev = j->ev;
+    struct cs_share closed = {.state = CS_SHARE_CLOSED};
+    CS_COPY(closed.id, ev->data.answer.share);
+    CS_COPY(closed.certificate, ev->subject);
+    CS_COPY(closed.to, ev->data.answer.recipient);
+    emit_withdraw(j, &closed, CS_CODE_SHARE_CLOSED);
+}
+
 // The first acceptance opens the share and ends its event. A refusal or removal closes the share.
 // If the recipient had it already, he refused a new version.
 void cs_effect_answer(struct cs_judge *j) {
@@ -219,7 +243,9 @@ void cs_effect_answer(struct cs_judge *j) {
     struct cs_share *share = &j->f.share;
     enum cs_code code = ev->data.answer.code ? ev->data.answer.code : CS_CODE_SHARE_CLOSED;
     if (!j->f.has_share || share->state == CS_SHARE_CLOSED) {
-        j->ret->verdict.code = CS_CODE_SHARE_CLOSED;
+        leave_nothing(j, CS_CODE_SHARE_CLOSED);
+        if (ev->data.answer.reply == CS_REPLY_ACCEPTED)
+            take_back(j);
         return;
     }
     cs_judge_tell(j, &j->f.cert.summary); // an open or pending share's certificate is there
@@ -240,6 +266,8 @@ void cs_effect_answer(struct cs_judge *j) {
         end_share(j, share, code, code);
         drop_ref(&j->f.cert, share->id);
         cs_judge_put_certificate(j, &j->f.cert);
+        if (ev->data.answer.reply == CS_REPLY_REMOVED)
+            emit_withdraw(j, share, code);
         break;
     }
 }
@@ -269,7 +297,7 @@ static void end_shared_in(struct cs_judge *j, const char *id, enum cs_code why) 
     memset(&entry, 0, sizeof(entry));
     const char *key = cs_key_shared_in(CS_NEW_KEY, j->ev->account, end.owner_account, end.certificate);
     if (cs_judge_read_shared_in(j, key, &entry))
-        cs_shared_in_remove(j, &entry, why, true);
+        cs_shared_in_remove(j, &entry, why);
 }
 
 void cs_shares_end(struct cs_judge *j, enum cs_code why) {
@@ -329,7 +357,8 @@ static void put_share_in(struct cs_judge *j, const char *share, const char *owne
     cs_judge_put(j, cs_key_share_in(CS_NEW_KEY, j->ev->account, share));
 }
 
-void cs_shared_in_remove(struct cs_judge *j, const struct cs_shared_in *entry, enum cs_code why, bool tell) {
+// The recipient sees it no more, and nothing stays.
+static void drop_entry(struct cs_judge *j, const struct cs_shared_in *entry) {
     const char *account = j->ev->account;
     cs_state_delete(j->state,
                     cs_key_shared_in(CS_NEW_KEY, account, entry->owner_account, entry->certificate));
@@ -339,10 +368,18 @@ void cs_shared_in_remove(struct cs_judge *j, const struct cs_shared_in *entry, e
     cs_state_remove(j->state, cs_key_expiry(CS_NEW_KEY, account), member);
     cs_state_remove(j->state, cs_key_shares(CS_NEW_KEY, account),
                     cs_member_share(CS_NEW_KEY, false, entry->share));
+    cs_state_delete(j->state, cs_key_share_in(CS_NEW_KEY, account, entry->share));
+}
+
+static void answer_removed(struct cs_judge *j, const struct cs_shared_in *entry, enum cs_code why) {
+    answer(j, entry->owner_account, entry->certificate, entry->share, CS_REPLY_REMOVED,
+           entry->summary.version, why);
+}
+
+void cs_shared_in_remove(struct cs_judge *j, const struct cs_shared_in *entry, enum cs_code why) {
+    drop_entry(j, entry);
     put_share_in(j, entry->share, entry->owner_account, entry->certificate, false, why);
-    if (tell)
-        answer(j, entry->owner_account, entry->certificate, entry->share, CS_REPLY_REMOVED,
-               entry->summary.version, why);
+    answer_removed(j, entry, why);
 }
 
 static void take_offer(struct cs_judge *j) {
@@ -394,6 +431,7 @@ void cs_effect_offer(struct cs_judge *j) {
         f->has_share_in && f->share_in.open && f->has_shared_in && is_same(j, ev->data.offer.owner_account);
     if (f->has_share_in && !held) {
         answer_offer(j, CS_REPLY_REMOVED, ev->data.offer.version, CS_CODE_SHARE_CLOSED);
+        leave_nothing(j, CS_CODE_SHARE_CLOSED);
         return;
     }
     if (held && !is_news(j)) {
@@ -403,32 +441,34 @@ void cs_effect_offer(struct cs_judge *j) {
     }
     enum cs_code why = cs_rules_offer(j);
     if (why != CS_CODE_NONE && held) {
-        cs_shared_in_remove(j, &f->shared_in, why, true);
+        drop_entry(j, &f->shared_in);
+        answer_removed(j, &f->shared_in, why);
         cs_judge_tell(j, &f->shared_in.summary);
         j->ret->verdict.code = why;
     } else if (why != CS_CODE_NONE) {
-        put_share_in(j, ev->data.offer.share, ev->data.offer.owner_account, ev->subject, false, why);
         answer_offer(j, CS_REPLY_REFUSED, ev->data.offer.version, why);
+        leave_nothing(j, why);
     } else {
         // Its owner closed an older share of the same certificate already.
         if (!held && f->has_shared_in) {
-            cs_shared_in_remove(j, &f->shared_in, CS_CODE_SHARE_CLOSED, false);
+            drop_entry(j, &f->shared_in);
             f->has_shared_in = false;
         }
         take_offer(j);
     }
 }
 
+// An end that the recipient closed by himself waits for this.
 void cs_effect_withdraw(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     struct cs_facts *f = &j->f;
-    const char *share = ev->data.withdraw.share, *owner_account = ev->data.withdraw.owner_account;
-    enum cs_code why = ev->data.withdraw.code ? ev->data.withdraw.code : CS_CODE_SHARE_CLOSED;
-    if (!f->has_share_in)
-        put_share_in(j, share, owner_account, ev->subject, false, why);
-    else if (f->share_in.open && f->has_shared_in && is_same(j, owner_account)) {
-        cs_shared_in_remove(j, &f->shared_in, why, false);
+    bool same = f->has_share_in && is_same(j, ev->data.withdraw.owner_account);
+    if (same && f->share_in.open && f->has_shared_in) {
+        drop_entry(j, &f->shared_in);
         cs_judge_tell(j, &f->shared_in.summary);
-    } else
-        j->ret->verdict.code = CS_CODE_SHARE_CLOSED;
+        return;
+    }
+    if (same)
+        cs_state_delete(j->state, cs_key_share_in(CS_NEW_KEY, ev->account, ev->data.withdraw.share));
+    leave_nothing(j, CS_CODE_SHARE_CLOSED);
 }

@@ -45,6 +45,32 @@ const char *cs_member_pair(cs_key ret, const char *a, const char *b) {
     return join(ret, (const char *const[4]){a, b});
 }
 
+#define AWAITED "/awaited"
+
+static bool is_awaited(const char *member) {
+    size_t len = strlen(member), end = sizeof AWAITED - 1;
+    return len > end && strcmp(member + len - end, AWAITED) == 0;
+}
+
+const char *cs_member_outcome(cs_key ret, const char *event, enum cs_outcome_place place) {
+    static const char *const after[] = {
+        [CS_OUTCOME_OWN] = NULL, [CS_OUTCOME_AGAIN] = "again", [CS_OUTCOME_AWAITED] = &AWAITED[1]};
+    return join(ret, (const char *const[4]){event, after[place]});
+}
+
+const char *cs_member_outcome_read(cs_key ret, const char *member) {
+    join(ret, (const char *const[4]){member});
+    if (is_awaited(member))
+        ret[strlen(member) - (sizeof AWAITED - 1)] = '\0';
+    return ret;
+}
+
+const char *cs_key_of_trimmed(cs_key ret, const char *index, const char *member) {
+    if (!cs_key_is(index, CS_KIND_OUTCOMES) || is_awaited(member))
+        return NULL;
+    return cs_key_outcome(ret, index + kinds[CS_KIND_OUTCOMES].len + 1, member);
+}
+
 const char *cs_member_share(cs_key ret, bool out, const char *id) {
     return cs_member_pair(ret, out ? "out" : "in", id);
 }

@@ -233,6 +233,8 @@ void cs_state_begin(struct cs_state *s) {
 
 bool cs_state_keep(struct cs_state *s, struct cs_err *err) {
     assert(s->staging);
+    if (s->complete)
+        cs_ops_take_documents(s);
     if (s->out_of_memory) {
         cs_state_drop(s);
         return cs_err_oom(err);

@@ -254,15 +254,38 @@ void cs_op_settle(struct op *op) {
     op->trimmed_len = 0;
 }
 
-// True where a known index shows that the write changes nothing.
+// True where a known index shows that the write changes nothing. A removal also says that the
+// member's document does not go with it.
 static bool is_idle(const struct op *op, const char *member) {
     const struct index *x = op->index;
-    if (!x->known)
+    if (!x->known || (op->kind == CS_CHANGE_REMOVE && cs_key_of_trimmed(CS_NEW_KEY, x->key, member)))
         return false;
     if (op->kind == CS_CHANGE_TRIM)
         return x->len <= op->keep;
     const struct entry *e = find_entry(x, member);
     return op->kind == CS_CHANGE_ADD ? e && e->score == op->score : !e;
+}
+
+// Whether the stage said something else of a member after the trim that took it off.
+static bool said_later(const struct cs_state *s, size_t trim, const char *member) {
+    const struct index *x = s->ops[trim].index;
+    if (find_entry(x, member))
+        return true;
+    for (size_t i = trim + 1; i < s->ops_len; i++)
+        if (s->ops[i].index == x && s->ops[i].kind == CS_CHANGE_REMOVE &&
+            strcmp(s->ops[i].member, member) == 0)
+            return true;
+    return false;
+}
+
+void cs_ops_take_documents(struct cs_state *s) {
+    cs_key key;
+    for (size_t i = s->ops_mark; i < s->ops_len; i++)
+        for (size_t k = 0; k < s->ops[i].trimmed_len; k++) {
+            const char *member = s->ops[i].trimmed[k].name;
+            if (cs_key_of_trimmed(key, s->ops[i].index->key, member) && !said_later(s, i, member))
+                cs_state_delete(s, key);
+        }
 }
 
 static const char *copy_text(struct cs_state *s, const char *text) {

@@ -99,6 +99,8 @@ static inline bool cs_state_fits(struct cs_state *s, bool fits) {
 void cs_state_note(struct cs_state *s, const char *key, bool index, bool *noted);
 
 void cs_index_free(struct cs_state *s, struct index *x);
+// Of a complete state: deletes the documents that go with the members that the stage's trims took off.
+void cs_ops_take_documents(struct cs_state *s);
 void cs_op_settle(struct op *op);                     // it is kept: drops what would take it back
 void cs_op_revert(struct cs_state *s, struct op *op); // takes it back
 // Marks the trims that a later trim of the same index makes superfluous.

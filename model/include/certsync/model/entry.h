@@ -33,18 +33,22 @@
 //   share/<account>/<share id>      cs_share         the owner's end; stays when closed
 //   shared-in/<account>/<owner account>/<cert id>
 //                                   cs_shared_in     the recipient's end, while open
-//   share-in/<account>/<share id>   cs_share_in      the recipient's end: the state; stays when
-//                                                    closed
+//   share-in/<account>/<share id>   cs_share_in      the recipient's end: the state. Closed: the
+//                                                    recipient removed it; gone when the owner has
+//                                                    withdrawn it
 //   shares/<account>                index            open and pending: "out/<share id>" and
 //                                                    "in/<share id>", score 0
 //   pending                         index            "<account>/<share id>" of shares that wait
 //                                                    for an answer, score = created_ms
 //   heartbeats                      index            "<account>/<kid>" of enrolled keys that have
 //                                                    sent a heartbeat, score = heartbeat_ms
-//   outcome/<account>/<event id>    outcome          (outcome.h) of each event of a known signer,
-//                                                    except heartbeats; the first outcome, if an
-//                                                    event was sent twice
-//   outcomes/<account>              index            event ids, score = outcome number
+//   outcome/<account>/<event id>    outcome          (outcome.h: which are kept) of an event
+//   outcome/<account>/<event id>/again
+//                                   outcome          of a copy of it that was refused as such
+//   outcomes/<account>              index            the last parts of their keys, of those that are
+//                                                    awaited with "/awaited" behind; score = number
+//                                                    of the outcome, or of the one that concluded it;
+//                                                    the newest CS_OUTCOMES_KEPT
 #pragma once
 
 #include "certsync/base/buf.h"

@@ -86,7 +86,7 @@ CS_KEY_2(csr_spki, CSR_SPKI, account, sha256) // cs_key_csr_spki(ret, account, h
 CS_KEY_2(share, SHARE, account, id)           // cs_key_share(ret, owner, share id): a share, the owner's side
 CS_KEY_2(share_in, SHARE_IN, account, id)     // cs_key_share_in(ret, recipient, share id): the other side
 CS_KEY_3(shared_in, SHARED_IN, account, owner, id) // cs_key_shared_in(ret, recipient, owner, certificate)
-CS_KEY_2(outcome, OUTCOME, account, event)    // cs_key_outcome(ret, account, event)
+CS_KEY_2(outcome, OUTCOME, account, member)   // cs_key_outcome(ret, account, cs_member_outcome or the event)
 // --- indexes: members, and what they are ordered by
 CS_KEY_1(seen, SEEN, stream)                  // cs_key_seen(ret, stream): event ids, by their numbers
 CS_KEY_1(agents, AGENTS, account)             // cs_key_agents(ret, account): kids
@@ -94,7 +94,7 @@ CS_KEY_1(view, VIEW, account)                 // cs_key_view(ret, account): cs_m
 CS_KEY_1(expiry, EXPIRY, account)             // cs_key_expiry(ret, account): cs_member_view, by their ends
 CS_KEY_1(shares, SHARES, account)             // cs_key_shares(ret, account): cs_member_share
 CS_KEY_1(csrs, CSRS, account)                 // cs_key_csrs(ret, account): cs_member_pair of name and id
-CS_KEY_1(outcomes, OUTCOMES, account)         // cs_key_outcomes(ret, account): event ids, as they were decided
+CS_KEY_1(outcomes, OUTCOMES, account)         // cs_key_outcomes(ret, account): cs_member_outcome, by their numbers
 CS_KEY_0(accounts, ACCOUNTS)                  // cs_key_accounts(ret): all accounts
 CS_KEY_0(trusted, TRUSTED)                    // cs_key_trusted(ret): kids
 CS_KEY_0(pending, PENDING)                    // cs_key_pending(ret): cs_member_pair of account and share, by age
@@ -107,6 +107,15 @@ CS_KEY_0(heartbeats, HEARTBEATS)              // cs_key_heartbeats(ret): cs_memb
 
 // "<a>/<b>".
 const char *cs_member_pair(cs_key ret, const char *a, const char *b);
+// Of outcomes, and the last part of their documents' keys: "<event>"; "<event>/again" of a copy of it
+// that was refused as such. "<event>/awaited" is only a member, of the document of <event> while that
+// one is awaited.
+enum cs_outcome_place { CS_OUTCOME_OWN, CS_OUTCOME_AGAIN, CS_OUTCOME_AWAITED };
+const char *cs_member_outcome(cs_key ret, const char *event, enum cs_outcome_place place);
+// The last part of the key of a member's document.
+const char *cs_member_outcome_read(cs_key ret, const char *member);
+// The document that goes when a trim takes a member off its index. NULL where the index has none.
+const char *cs_key_of_trimmed(cs_key ret, const char *index, const char *member);
 // "out/<share id>" of a share that was given, "in/<share id>" of one that was received.
 const char *cs_member_share(cs_key ret, bool out, const char *id);
 const char *cs_member_share_read(const char *member, bool *ret_out); // the share's id

@@ -64,8 +64,8 @@ struct cs_verdict {
     enum cs_status status;
     enum cs_code code; // CS_CODE_NONE: plainly applied, pending or duplicate
     char detail[CS_DETAIL_MAX + 1];
-    // signature good, by a known key: stored under outcome/ and moves the watermark
-    bool signer_known;
+    bool signer_known;   // signature good, by a known key
+    bool leaves_nothing; // a derived event that changed nothing: not even its outcome is kept
     char subject[CS_DEPLOYMENT_MAX + 1];
     char label[CS_NAME_MAX + 1]; // the sender's; "" where it has none, or is not proven
     cs_name name;
@@ -79,6 +79,19 @@ struct cs_verdict {
     struct cs_conclusion *concludes; // owned
 };
 void cs_verdict_clear(struct cs_verdict *v);
+
+// An account's catalog keeps the outcomes of its events as documents: those that are awaited
+// (pending), and of the others a window, the CS_OUTCOMES_KEPT newest (index outcomes/<account>).
+// Older ones are in the log. None is kept of an event without an account or a proven sender, of a
+// duplicate, of a quiet event that was applied, and of a derived event that changed nothing.
+#ifndef CS_OUTCOMES_KEPT // tests/sim has less
+#define CS_OUTCOMES_KEPT 1000
+#endif
+bool cs_outcome_is_kept(const struct cs_event *ev_or_null, const struct cs_verdict *v);
+// Whether the event was refused as a copy, or as one that comes too late: by its number, or because
+// the key had ended. Then its outcome stands beside the one of the event itself, if there is one,
+// and never hides it.
+bool cs_verdict_is_of_copy(const struct cs_verdict *v);
 
 struct cs_outcome {
     int64_t n;
@@ -106,7 +119,7 @@ void cs_outcome_encode(struct cs_buf *b, const struct cs_outcome *o);
 // follows from the rest.
 CS_MUST_USE bool cs_outcome_decode(struct cs_bytes json, struct cs_outcome *ret, struct cs_err *err);
 
-// The document outcome/<account>/<event>: the outcome's JSON and, if it was pending, how it ended:
+// The document outcome/<account>/<event> (cs_member_outcome): the outcome's JSON and, if it was pending, how it ended:
 //   {"outcome":{…},"final":{"status":…,"code":…?,"by":"<event id>","n":…}?}
 void cs_outcome_doc_encode(struct cs_buf *b, struct cs_bytes outcome_json,
                            const struct cs_conclusion *final_or_null, const char *by, int64_t n);

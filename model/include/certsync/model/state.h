@@ -56,7 +56,9 @@ void cs_state_add(struct cs_state *s, const char *key, const char *member,
                   int64_t score); // or changes its score
 void cs_state_remove(struct cs_state *s, const char *key, const char *member);
 // A trimmed index must get members with rising scores only. Then the trims of one batch can be
-// merged into the last.
+// merged into the last. What goes with a member that is taken off (cs_key_of_trimmed) goes in the
+// commit. A state that is not complete does not know which these are: nothing that is judged may
+// depend on whether such a document is still there.
 void cs_state_trim(struct cs_state *s, const char *key, size_t keep_highest);
 CS_MUST_USE bool cs_state_keep(struct cs_state *s, struct cs_err *err);
 void cs_state_drop(struct cs_state *s);
@@ -87,7 +89,7 @@ struct cs_change {
     struct cs_bytes value; // PUT
     const char *member;    // ADD, REMOVE
     int64_t score;         // ADD
-    size_t keep;           // TRIM
+    size_t keep;           // TRIM; takes documents along (cs_key_of_trimmed)
 };
 // Calls fn for each; stops and returns false where fn does.
 bool cs_state_changes(const struct cs_state *s, bool (*fn)(void *arg, const struct cs_change *change),

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "api/past.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "certsync/model/outcome.h"
+#include "worker/apply.h"
+
+#define RIVAL_LINKS 8
+
+// What is known of an event. An outcome of a copy tells something of it only where there is no other.
+enum kind { NOTHING, OF_COPY, PENDING, FINAL };
+
+bool cs_past_begin(struct cs_past_search *s, struct cs_crypto *crypto, const char *topic,
+                   const struct cs_past_question *q, bool whole, struct cs_buf *docs, struct cs_err *err) {
+    *s = (struct cs_past_search){
+        .crypto = crypto, .question = q, .topic = topic, .docs = docs, .begun = whole, .linked = whole};
+    cs_chain_begin(&s->chain, q->partition, 0, NULL);
+    s->kind = calloc(q->n, sizeof *s->kind);
+    return s->kind || cs_err_oom(err);
+}
+
+void cs_past_end(struct cs_past_search *s) {
+    free(s->kind);
+    s->kind = NULL;
+}
+
+bool cs_past_done(const struct cs_past_search *s) {
+    for (size_t i = 0; i < s->question->n; i++)
+        if (s->kind[i] != FINAL)
+            return false;
+    return s->idle >= CS_PAST_LEAD;
+}
+
+static bool found_any(const struct cs_past_search *s) {
+    for (size_t i = 0; i < s->question->n; i++)
+        if (s->kind[i] != NOTHING)
+            return true;
+    return false;
+}
+
+static size_t find(const struct cs_past_search *s, const char *event) {
+    size_t i = 0;
+    while (i < s->question->n && strcmp(s->question->events[i], event) != 0)
+        i++;
+    return i;
+}
+
+static void put(struct cs_past_search *s, size_t i, enum kind kind, struct cs_bytes outcome) {
+    cs_buf_reset(&s->docs[i]);
+    cs_outcome_doc_encode(&s->docs[i], outcome, NULL, NULL, 0);
+    s->kind[i] = (unsigned char)kind;
+    s->idle = 0;
+}
+
+// How a share ended that the search has seen begin.
+static bool conclude(struct cs_past_search *s, size_t i, const struct cs_outcome *by,
+                     const struct cs_conclusion *c, struct cs_err *err) {
+    CS_AUTO(cs_buf_clear) struct cs_buf copy;
+    struct cs_bytes outcome;
+    bool final = false;
+    cs_buf_init(&copy, s->docs[i].max);
+    cs_buf_put(&copy, s->docs[i].data, s->docs[i].len);
+    if (!cs_buf_ok(&copy, err))
+        return false;
+    if (!cs_outcome_doc_split(cs_buf_bytes(&copy), &outcome, &final))
+        return true;
+    cs_buf_reset(&s->docs[i]);
+    cs_outcome_doc_encode(&s->docs[i], outcome, c, by->event, by->n);
+    s->kind[i] = FINAL;
+    s->idle = 0;
+    return true;
+}
+
+static bool look(struct cs_past_search *s, struct cs_bytes value, struct cs_err *err) {
+    CS_AUTO(cs_outcome_clear) struct cs_outcome o = {0};
+    struct cs_err ignored;
+    if (!cs_outcome_decode(value, &o, &ignored))
+        return true;
+    size_t i = find(s, o.event);
+    enum kind kind = cs_verdict_is_of_copy(&o.verdict)       ? OF_COPY
+                     : o.verdict.status == CS_STATUS_PENDING ? PENDING
+                                                             : FINAL;
+    if (i < s->question->n && s->kind[i] <= OF_COPY && o.verdict.status != CS_STATUS_DUPLICATE)
+        put(s, i, kind, value);
+    for (size_t k = 0; k < o.verdict.concludes_len; k++) {
+        i = find(s, o.verdict.concludes[k].event);
+        if (i < s->question->n && s->kind[i] == PENDING && !conclude(s, i, &o, &o.verdict.concludes[k], err))
+            return false;
+    }
+    return true;
+}
+
+// The first record of a stretch cannot be checked, nor can one that does not follow.
+static bool adopt(struct cs_past_search *s, const struct cs_chain_record *r, struct cs_chain *chain) {
+    int64_t n = cs_chain_plausible(r, s->question->partition);
+    if (n < 1)
+        return false;
+    cs_chain_begin(chain, s->question->partition, n, NULL);
+    cs_crypto_sha256(s->crypto, r->value, chain->sha256);
+    return true;
+}
+
+// A record that does not follow was forged, or those before it were copies. So many that follow each
+// other show that it is the latter. Where something was found already, the log is not what it was.
+static bool take_other(struct cs_past_search *s, const struct cs_chain_record *r, int64_t n,
+                       struct cs_err *err) {
+    int64_t ignored = 0;
+    if (s->rival.last > 0 && cs_chain_take(&s->rival, s->crypto, r, &ignored) == CS_CHAIN_NEXT)
+        s->rival_linked++;
+    else
+        s->rival_linked = adopt(s, r, &s->rival) ? 0 : -1;
+    if (s->rival_linked < RIVAL_LINKS)
+        return true;
+    if (found_any(s))
+        return cs_chain_broken(&s->chain, s->topic, r->offset, n, err);
+    s->chain = s->rival;
+    s->rival.last = 0;
+    return true;
+}
+
+bool cs_past_take(struct cs_past_search *s, const struct cs_chain_record *r, struct cs_err *err) {
+    int64_t n = 0;
+    if (!s->begun) {
+        s->begun = adopt(s, r, &s->chain);
+        return true;
+    }
+    enum cs_chain_link link = cs_chain_take(&s->chain, s->crypto, r, &n);
+    if (link != CS_CHAIN_NEXT && s->linked == 0) { // then the one before may have been a copy
+        (void)adopt(s, r, &s->chain);
+        return true;
+    }
+    switch (link) {
+    case CS_CHAIN_NEXT:
+        break;
+    case CS_CHAIN_COPY:
+    case CS_CHAIN_FOREIGN:
+        return true;
+    case CS_CHAIN_BROKEN:
+        return take_other(s, r, n, err);
+    }
+    s->linked++;
+    s->idle++;
+    const char *account = s->question->account;
+    if (!cs_bytes_equal(r->key, (struct cs_bytes){(const uint8_t *)account, strlen(account)}))
+        return true;
+    return look(s, r->value, err);
+}
