@@ -158,6 +158,29 @@ static void test_every_byte(void **state) {
         "remora.n621.de 2net5wAAAABqEiEgPlfF3V06o0Y+fHM+J5J9s27wgxxcOVSpZ/2g/KSiXCg9DEZI+aVCIobWX9sXTynk5Xe" \
         "U/zZ0WBxtqB0DrAWfBw==\n"
 
+// A witness answers with lines alone, and whoever is asked may answer anything.
+static void test_find(const struct fixture *f, const struct cs_note_key *witness) {
+    static const char *const bad[] = {
+        "", "\n", "ok", "ok\n", OTHER_LINE, OTHER_LINE "x\n", "\xe2\x80\x94 \n"};
+    struct cs_bytes text;
+    struct cs_bytes lines;
+    struct cs_bytes line;
+    struct cs_err err;
+    int64_t time_s = 0;
+    assert_true(cs_note_split(text_of(COSIGNED), &text, &lines, &err));
+    assert_true(cs_note_find(f->c, text, lines, witness, &line, &time_s, &err));
+    assert_memory_equal(line.data, DASH "remora.n621.de ", sizeof DASH "remora.n621.de " - 1);
+    assert_ptr_equal(line.data + line.len, lines.data + lines.len);
+    assert_true(cs_note_find(f->c, text, line, witness, &line, &time_s, &err));
+    assert_int_equal(time_s, 0x6a122120);
+    line.len--;
+    assert_false(cs_note_find(f->c, text, line, witness, &line, &time_s, &err));
+    for (size_t i = 0; i < CS_ARRAY_LEN(bad); i++) {
+        assert_false(cs_note_find(f->c, text, text_of(bad[i]), witness, &line, &time_s, &err));
+        assert_int_equal(err.kind, CS_ERR_REJECT);
+    }
+}
+
 static void test_cosignature(void **state) {
     static const char log_key[] = LOG "+ba2f06c0+AU0vHmlGCS/PdN8b2OaGmKprLI8HKM+dJ472xgFYh15f";
     static const char witness_key[] = "remora.n621.de+da77ade7+BOvN63jn/bLvkieywe8R6UYAtVtNbZpXh34x7onlmtw2";
@@ -176,6 +199,7 @@ static void test_cosignature(void **state) {
     assert_string_equal(p.origin, LOG);
     assert_true(cs_note_open(f->c, text_of(COSIGNED), &witness, &text, &time_s, &err));
     assert_int_equal(time_s, 0x6a122120);
+    test_find(f, &witness);
     altered[sizeof LOG] = '2'; // its size
     assert_false(cs_note_open(f->c, text_of(altered), &witness, &text, &time_s, &err));
     assert_false(cs_checkpoint_open(f->c, text_of(altered), &log, &p, &err));

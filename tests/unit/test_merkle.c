@@ -206,6 +206,60 @@ static void bend_growth(const struct fixture *f, int64_t a, int64_t b, const str
     assert_false(cs_merkle_check_growth(f->c, a, ra, b, rb, &p));
 }
 
+// RFC 6962 section 2.1 and 2.1.2, word by word: MTH(D[n]), and SUBPROOF(m, D[n], b).
+static struct cs_hash mth(const struct fixture *f, int64_t from, int64_t n) {
+    uint8_t text[65] = {1};
+    struct cs_hash h;
+    int64_t k = 1;
+    if (n == 1)
+        return f->leaf[from];
+    while (2 * k < n)
+        k *= 2;
+    h = mth(f, from, k);
+    memcpy(text + 1, h.sha256, 32);
+    h = mth(f, from + k, n - k);
+    memcpy(text + 33, h.sha256, 32);
+    cs_crypto_sha256(f->c, (struct cs_bytes){text, sizeof text}, h.sha256);
+    return h;
+}
+
+static void subproof(const struct fixture *f, int64_t m, int64_t from, int64_t n, bool b,
+                     struct cs_merkle_path *ret) {
+    int64_t k = 1;
+    if (m == n) {
+        if (!b)
+            ret->hashes[ret->len++] = mth(f, from, n);
+        return;
+    }
+    while (2 * k < n)
+        k *= 2;
+    subproof(f, m <= k ? m : m - k, m <= k ? from : from + k, m <= k ? k : n - k, m <= k && b, ret);
+    ret->hashes[ret->len++] = m <= k ? mth(f, from + k, n - k) : mth(f, from, k);
+}
+
+// By the edge of the smaller tree and the leaves since.
+static void test_growth_of_an_edge(void **state) {
+    const struct fixture *f = *state;
+    struct cs_merkle_edge edge = {0};
+    for (int64_t a = 0; a <= MOST; a++) {
+        for (int64_t b = a; b <= MOST; b++) {
+            struct cs_merkle_path want = {0};
+            struct cs_merkle_growth g;
+            if (a > 0)
+                subproof(f, a, 0, b, true, &want);
+            cs_merkle_growth_begin(f->c, &g, &edge, a, b);
+            for (int64_t i = a; i < b; i++)
+                cs_merkle_growth_leaf(f->c, &g, &f->leaf[i]);
+            assert_int_equal(g.path.len, want.len);
+            assert_int_equal(g.at, want.len);
+            for (size_t i = 0; i < want.len; i++)
+                assert_true(cs_hash_equal(&g.path.hashes[i], &want.hashes[i]));
+        }
+        if (a < MOST)
+            cs_merkle_append(f->c, &edge, a, &f->leaf[a]);
+    }
+}
+
 static void test_every_growth(void **state) {
     const struct fixture *f = *state;
     for (int64_t b = 0; b <= MOST; b++)
@@ -233,7 +287,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_roots),        cmocka_unit_test(test_published_proofs),
         cmocka_unit_test(test_every_leaf),   cmocka_unit_test(test_every_growth),
-        cmocka_unit_test(test_no_such_tree),
+        cmocka_unit_test(test_no_such_tree), cmocka_unit_test(test_growth_of_an_edge),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -99,28 +99,72 @@ void cs_merkle_prove_leaf(struct cs_crypto *c, const struct cs_hash *leaves, int
     reverse(ret);
 }
 
-void cs_merkle_prove_growth(struct cs_crypto *c, const struct cs_hash *leaves, int64_t before, int64_t after,
-                            struct cs_merkle_path *ret) {
-    bool whole = true; // the checker knows the root of what is left: it is that of the smaller tree
-    ret->len = 0;
+// The next hash that is not known yet.
+static void next_wanted(struct cs_merkle_growth *g) {
+    while (g->at < g->path.len && g->wanted[g->at] == 0)
+        g->at++;
+    g->have = 0;
+}
+
+static void reverse_wanted(struct cs_merkle_growth *g) {
+    reverse(&g->path);
+    for (size_t i = 0; i < g->path.len / 2; i++) {
+        int64_t n = g->wanted[i];
+        g->wanted[i] = g->wanted[g->path.len - 1 - i];
+        g->wanted[g->path.len - 1 - i] = n;
+    }
+}
+
+// From the root down. What is on the left of the smaller tree's end is a root of its edge: it is as
+// large as the largest power of two that is left of the smaller tree. What is on the right is made of
+// new leaves alone.
+void cs_merkle_growth_begin(struct cs_crypto *c, struct cs_merkle_growth *g,
+                            const struct cs_merkle_edge *edge, int64_t before, int64_t after) {
+    size_t len = cs_merkle_edge_len(before);
+    size_t used = 0; // roots of the edge
+    *g = (struct cs_merkle_growth){0};
     if (before == 0)
         return;
     while (before < after) {
         int64_t k = split_of(after);
         if (before <= k) {
-            root_of(c, leaves + k, after - k, &ret->hashes[ret->len++]);
+            g->wanted[g->path.len++] = after - k;
             after = k;
         } else {
-            root_of(c, leaves, k, &ret->hashes[ret->len++]);
-            leaves += k;
+            g->path.hashes[g->path.len++] = edge->roots[used++];
             before -= k;
             after -= k;
-            whole = false;
         }
     }
-    if (!whole)
-        root_of(c, leaves, after, &ret->hashes[ret->len++]);
-    reverse(ret);
+    if (used > 0) { // else the checker knows the root of what is left: it is that of the smaller tree
+        struct cs_merkle_edge rest = {0};
+        memcpy(rest.roots, edge->roots + used, (len - used) * sizeof rest.roots[0]);
+        cs_merkle_root(c, &rest, after, &g->path.hashes[g->path.len++]);
+    }
+    reverse_wanted(g);
+    next_wanted(g);
+}
+
+void cs_merkle_growth_leaf(struct cs_crypto *c, struct cs_merkle_growth *g, const struct cs_hash *leaf) {
+    if (g->at == g->path.len) // a proof from nothing is empty
+        return;
+    cs_merkle_append(c, &g->edge, g->have++, leaf);
+    if (g->have < g->wanted[g->at])
+        return;
+    cs_merkle_root(c, &g->edge, g->have, &g->path.hashes[g->at++]);
+    next_wanted(g);
+}
+
+void cs_merkle_prove_growth(struct cs_crypto *c, const struct cs_hash *leaves, int64_t before, int64_t after,
+                            struct cs_merkle_path *ret) {
+    struct cs_merkle_edge edge = {0};
+    struct cs_merkle_growth g;
+    for (int64_t i = 0; i < before; i++)
+        cs_merkle_append(c, &edge, i, &leaves[i]);
+    cs_merkle_growth_begin(c, &g, &edge, before, after);
+    for (int64_t i = before; i < after; i++)
+        cs_merkle_growth_leaf(c, &g, &leaves[i]);
+    *ret = g.path;
 }
 
 // --- checks

@@ -63,8 +63,9 @@ static void set_id(struct cs_crypto *c, struct cs_note_key *k) {
 
 static bool no_key(struct cs_err *err, const char *what) {
     return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
-                      "this is no checkpoint key: %s. Such a key has the form NAME+ID+KEY; "
-                      "certsync-consumer checkpoint-key prints it",
+                      "this is no key of checkpoints: %s. Such a key has the form NAME+ID+KEY; "
+                      "certsync-consumer checkpoint-key prints the log's, and whoever runs a witness has the "
+                      "witness's",
                       what);
 }
 
@@ -257,30 +258,46 @@ static bool is_signed(struct cs_crypto *c, const struct cs_note_key *k, const st
                                                 (struct cs_bytes){blob + ID_LEN + TIME_LEN, SIG_LEN});
 }
 
-bool cs_note_open(struct cs_crypto *c, struct cs_bytes note, const struct cs_note_key *k,
-                  struct cs_bytes *ret_text, int64_t *ret_time_s, struct cs_err *err) {
+bool cs_note_find(struct cs_crypto *c, struct cs_bytes text, struct cs_bytes lines,
+                  const struct cs_note_key *k, struct cs_bytes *ret_line, int64_t *ret_time_s,
+                  struct cs_err *err) {
     CS_AUTO(cs_pubkey_free) struct cs_pubkey *pub = NULL;
-    struct cs_bytes text;
-    struct cs_bytes lines;
+    struct cs_bytes found = {0};
     int64_t time_s = 0;
-    bool found = false;
-    if (!cs_note_split(note, &text, &lines, err) || !public_key_of(c, k, &pub, err))
+    if (lines.len > 0 && lines.data[lines.len - 1] != '\n')
+        return no_note(err, "it does not end with a line end");
+    if (!public_key_of(c, k, &pub, err))
         return false;
     while (lines.len > 0) {
         uint8_t blob[BLOB_MAX];
         size_t len = 0;
-        if (!read_line(take_line(&lines), k, blob, &len))
+        struct cs_bytes line = take_line(&lines);
+        if (!read_line(line, k, blob, &len))
             return no_note(err, "a line behind the empty line is no signature");
         if (len == 0)
             continue;
         if (!is_signed(c, k, pub, text, blob, &time_s))
             return cs_err_set(err, CS_ERR_REJECT, CS_CODE_NONE,
                               "the signature of the key %s is not over this text: it was altered", k->name);
-        found = true;
+        if (!found.data)
+            found = (struct cs_bytes){line.data, line.len + 1};
     }
-    if (!found)
+    if (!found.data)
         return cs_err_set(err, CS_ERR_REJECT, CS_CODE_NONE, "the key %s+%02x%02x%02x%02x has not signed it",
                           k->name, k->id[0], k->id[1], k->id[2], k->id[3]);
+    *ret_line = found;
+    *ret_time_s = time_s;
+    return true;
+}
+
+bool cs_note_open(struct cs_crypto *c, struct cs_bytes note, const struct cs_note_key *k,
+                  struct cs_bytes *ret_text, int64_t *ret_time_s, struct cs_err *err) {
+    struct cs_bytes text;
+    struct cs_bytes lines;
+    struct cs_bytes line;
+    int64_t time_s = 0;
+    if (!cs_note_split(note, &text, &lines, err) || !cs_note_find(c, text, lines, k, &line, &time_s, err))
+        return false;
     *ret_text = text;
     if (ret_time_s)
         *ret_time_s = time_s;

@@ -7,7 +7,8 @@
 // Three ways to use it:
 //   edge    who only appends keeps the roots of the perfect subtrees, at most one for each bit of
 //           the size. That is enough to append, and for the root.
-//   proofs  are made from all leaf hashes (32 bytes each).
+//   proofs  are made from all leaf hashes (32 bytes each). That a tree has grown can also be proven
+//           from the smaller tree's edge and the leaves since, one after the other.
 //   checks  need a proof and the roots alone: RFC 9162 sections 2.1.3.2 and 2.1.4.2.
 //
 // Sizes and indexes are below 2^53. Nothing here allocates.
@@ -53,6 +54,18 @@ bool cs_merkle_check_leaf(struct cs_crypto *c, const struct cs_hash *leaf, int64
 // before <= after.
 void cs_merkle_prove_growth(struct cs_crypto *c, const struct cs_hash *leaves, int64_t before, int64_t after,
                             struct cs_merkle_path *ret);
+// The same for who has not all leaves: begin with the edge of the first `before`, give leaf `before`
+// and those after it in order, `after - before` in all. Then path is the proof.
+struct cs_merkle_growth {
+    struct cs_merkle_path path;
+    int64_t wanted[CS_MERKLE_PATH_MAX]; // how many leaves each hash is over; 0: it is known already
+    size_t at;                          // the hash under way
+    int64_t have;                       // its leaves so far
+    struct cs_merkle_edge edge;         // of these
+};
+void cs_merkle_growth_begin(struct cs_crypto *c, struct cs_merkle_growth *g,
+                            const struct cs_merkle_edge *edge, int64_t before, int64_t after);
+void cs_merkle_growth_leaf(struct cs_crypto *c, struct cs_merkle_growth *g, const struct cs_hash *leaf);
 bool cs_merkle_check_growth(struct cs_crypto *c, int64_t before, const struct cs_hash *root_before,
                             int64_t after, const struct cs_hash *root_after,
                             const struct cs_merkle_path *path);

@@ -55,6 +55,11 @@ CS_MUST_USE bool cs_note_sign(struct cs_crypto *c, const struct cs_note_signer *
 // Both parts of a note, as views: the text with its last line end, and the lines of signatures.
 CS_MUST_USE bool cs_note_split(struct cs_bytes note, struct cs_bytes *ret_text, struct cs_bytes *ret_lines,
                                struct cs_err *err);
+// The first of these lines, with its end, by which the key has signed the text. lines: as behind a
+// note's empty line; they may come from a stranger.
+CS_MUST_USE bool cs_note_find(struct cs_crypto *c, struct cs_bytes text, struct cs_bytes lines,
+                              const struct cs_note_key *k, struct cs_bytes *ret_line, int64_t *ret_time_s,
+                              struct cs_err *err);
 // The text of a note that this key has signed. *ret_time_s (may be NULL): of a cosignature.
 CS_MUST_USE bool cs_note_open(struct cs_crypto *c, struct cs_bytes note, const struct cs_note_key *k,
                               struct cs_bytes *ret_text, int64_t *ret_time_s, struct cs_err *err);
