@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "settings.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 
 #include "certsync/model/entry.h"
 #include "certsync/model/ident.h"
+#include "certsync/model/note.h"
 #include "certsync/runtime/fdlimit.h"
 #include "certsync/runtime/log.h"
 
@@ -70,6 +72,10 @@ static const struct cs_setting rows[] = {
                         "How long a start waits for brokers and Redis."),
     CS_SETTING_DURATION("consumer.inspect_every", S, inspect_every_ms, "60s", 1000, 3600000, 0,
                         "How often it is looked whether the topics and Redis still keep what they are given."),
+    CS_SETTING_DURATION("checkpoint.witness_every", S, witness_every_ms, "1m", 1000, 86400000, 0,
+                        "How often each witness is asked to cosign the newest checkpoint of each partition."),
+    CS_SETTING_DURATION("checkpoint.witness_timeout", S, witness_timeout_ms, "10s", 100, 60000, 0,
+                        "Longest wait for a witness's answer."),
     CS_SETTING_STR("api.listen", S, api_listen, "127.0.0.1:8080", 0,
                    "Address of the HTTP API: host:port, or unix:/path; empty: no API."),
     CS_SETTING_PATH("api.tls_certificate", S, api_tls_certificate, "", 0, "Certificate chain of the API (PEM); empty: no TLS."),
@@ -85,11 +91,83 @@ static const struct cs_setting rows[] = {
     CS_SETTING_CHOICE("log.level", S, log_level, "info", cs_log_level_names, CS_SETTING_RELOADABLE,
                       "Least important lines that are logged."),
 };
+
+#define W struct cs_witness_settings
+static const struct cs_setting witness_rows[] = {
+    CS_SETTING_STR("url", W, url, "", CS_SETTING_REQUIRED,
+                   "Where the witness takes checkpoints, without the add-checkpoint at its end; https://… or http://…"),
+    CS_SETTING_STR("key", W, key, "", CS_SETTING_REQUIRED,
+                   "The witness's key, as its operator says it: NAME+ID+KEY, for cosignatures (c2sp.org/tlog-cosignature, Ed25519)."),
+    CS_SETTING_PATH("ca", W, ca, "", 0,
+                    "File with the CA certificates that sign the witness's certificate; empty: the system's."),
+};
 // clang-format on
+
+static const struct cs_settings_group groups[] = {
+    {.name = "witness",
+     .offset = offsetof(S, witnesses),
+     .item_size = sizeof(W),
+     .max_items = CS_WITNESSES_MAX,
+     .rows = witness_rows,
+     .row_count = CS_ARRAY_LEN(witness_rows),
+     .text = "Servers of others that cosign the checkpoints of the outcomes (c2sp.org/tlog-witness)."},
+};
 
 static bool namespace_valid(const char *s) {
     return strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == strlen(s) &&
            strlen(s) < 64;
+}
+
+bool cs_settings_witness_key(struct cs_crypto *c, const char *text, struct cs_note_key *ret,
+                             struct cs_err *err) {
+    struct cs_note_key k;
+    if (!cs_note_key_parse(c, text, &k, err))
+        return false;
+    if (k.kind != CS_NOTE_COSIGNATURE)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "the key %s is one of a log, not of a witness: the key of a witness is of the kind "
+                          "04; ask the witness's operator for the one of its cosignatures",
+                          k.name);
+    *ret = k;
+    return true;
+}
+
+static bool is_url(const char *s) {
+    const char *host = strncmp(s, "https://", 8) == 0 ? s + 8 : strncmp(s, "http://", 7) == 0 ? s + 7 : "";
+    return host[0] && host[0] != '/' && strpbrk(s, " ?#@") == NULL;
+}
+
+static bool check_witness(struct cs_crypto *c, const struct cs_consumer_settings *s, size_t i,
+                          struct cs_note_key *keys, struct cs_err *err) {
+    const struct cs_witness_settings *w = cs_settings_witness(s, i);
+    if (!is_url(w->url))
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "[witness %s] url: expected https://HOST[:PORT][/PATH] or http://…, without a "
+                          "user's name, '?' and '#'",
+                          w->name);
+    if (!cs_settings_witness_key(c, w->key, &keys[i], err))
+        return cs_err_prepend(err, "[witness %s] key", w->name);
+    for (size_t j = 0; j < i; j++)
+        if (strcmp(keys[j].name, keys[i].name) == 0)
+            return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                              "[witness %s] and [witness %s] have keys of the same name (%s): each witness "
+                              "signs by a name of its own; remove one",
+                              cs_settings_witness(s, j)->name, w->name, keys[i].name);
+    if (w->ca[0] && access(w->ca, R_OK) != 0)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "[witness %s] ca: %s cannot be read: %s", w->name,
+                          w->ca, strerror(errno));
+    return true;
+}
+
+static bool check_witnesses(const struct cs_consumer_settings *s, struct cs_err *err) {
+    CS_AUTO(cs_crypto_free) struct cs_crypto *c = NULL;
+    struct cs_note_key keys[CS_WITNESSES_MAX];
+    if (s->witnesses.count > 0 && !cs_crypto_new(&c, err))
+        return false;
+    for (size_t i = 0; i < s->witnesses.count; i++)
+        if (!check_witness(c, s, i, keys, err))
+            return false;
+    return true;
 }
 
 static bool check(const void *values, struct cs_err *err) {
@@ -112,7 +190,7 @@ static bool check(const void *values, struct cs_err *err) {
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "kafka.events_topic, kafka.outcomes_topic and kafka.checkpoints_topic must be "
                           "different topics");
-    return cs_settings_redis(s, &access, err);
+    return check_witnesses(s, err) && cs_settings_redis(s, &access, err);
 }
 
 bool cs_settings_redis(const struct cs_consumer_settings *s, struct cs_redis_access *ret,
@@ -149,10 +227,11 @@ int cs_settings_api_threads(const struct cs_consumer_settings *s) {
 }
 
 // File descriptors that the program uses for itself.
-#define OWN_FILES         64 // logs, the loop, the inspector's (its client of Kafka is added)
-#define API_LOOP_FILES    32 // an API's loop, its connections to Redis
-#define WORKER_OWN_FILES  8  // its pipe, its connections to Redis
-#define CLIENTS_OF_WORKER 3  // of Kafka: reading, publishing, comparing
+#define OWN_FILES            64 // logs, the loop, the inspector's (its client of Kafka is added)
+#define API_LOOP_FILES       32 // an API's loop, its connections to Redis
+#define WORKER_OWN_FILES     8  // its pipe, its connections to Redis
+#define CLIENTS_OF_WORKER    3  // of Kafka: reading, publishing, comparing
+#define CLIENTS_OF_WITNESSES 2  // reading, publishing
 
 uint64_t cs_settings_files(const struct cs_consumer_settings *s) {
     uint64_t client = cs_kafka_files(&s->kafka), workers = (uint64_t)cs_settings_workers(s, INT32_MAX);
@@ -160,7 +239,8 @@ uint64_t cs_settings_files(const struct cs_consumer_settings *s) {
     uint64_t api = s->api_listen[0] ? (uint64_t)s->api_max_connections + 1 + client + loops : 0;
     // When Kafka's TLS files are renewed, there are old and new clients for a moment.
     uint64_t clients = s->kafka.ssl_ca[0] || s->kafka.ssl_certificate[0] ? 2 * client : client;
-    return OWN_FILES + clients + workers * (WORKER_OWN_FILES + CLIENTS_OF_WORKER * clients) + api;
+    uint64_t witnesses = s->witnesses.count > 0 ? s->witnesses.count + CLIENTS_OF_WITNESSES * clients : 0;
+    return OWN_FILES + clients + witnesses + workers * (WORKER_OWN_FILES + CLIENTS_OF_WORKER * clients) + api;
 }
 
 bool cs_settings_raise_files(const struct cs_consumer_settings *s, struct cs_err *err) {
@@ -199,6 +279,8 @@ const struct cs_settings_table cs_consumer_settings_table = {
     .values_size = sizeof(S),
     .rows = rows,
     .row_count = CS_ARRAY_LEN(rows),
+    .groups = groups,
+    .group_count = CS_ARRAY_LEN(groups),
     .env_ignore = env_ignore,
     .check = check,
 };

@@ -10,6 +10,15 @@
 
 #define CS_API_THREADS_MAX 64
 
+// [witness NAME]: somebody else's server that cosigns our checkpoints (https://c2sp.org/tlog-witness).
+struct cs_witness_settings {
+    char *name;
+    char *url; // what add-checkpoint is below
+    char *key; // vkey: cs_settings_witness_key
+    char *ca;  // file; "" the system's
+};
+#define CS_WITNESSES_MAX 8
+
 struct cs_consumer_settings {
     char *deployment;  // deployment.id
     char *root_key;    // file: the root's public key (PEM)
@@ -43,6 +52,10 @@ struct cs_consumer_settings {
     int64_t preflight_timeout_ms;
     int64_t inspect_every_ms;
 
+    struct cs_settings_items witnesses; // struct cs_witness_settings
+    int64_t witness_every_ms;
+    int64_t witness_timeout_ms;
+
     char *api_listen; // "" : no API
     char *api_tls_certificate;
     char *api_tls_key;
@@ -61,6 +74,15 @@ extern const struct cs_settings_table cs_consumer_settings_table;
 // redis.sentinel_master.
 CS_MUST_USE bool cs_settings_redis(const struct cs_consumer_settings *s, struct cs_redis_access *ret,
                                    struct cs_err *err);
+struct cs_crypto;
+struct cs_note_key;
+static inline const struct cs_witness_settings *cs_settings_witness(const struct cs_consumer_settings *s,
+                                                                    size_t i) {
+    return (const struct cs_witness_settings *)s->witnesses.items + i;
+}
+// The key that verifies a witness's cosignatures, as text from anywhere. CONFIG: what is wrong with it.
+CS_MUST_USE bool cs_settings_witness_key(struct cs_crypto *c, const char *text, struct cs_note_key *ret,
+                                         struct cs_err *err);
 // How many threads share that many partitions: never more than partitions.
 int cs_settings_workers(const struct cs_consumer_settings *s, int32_t partitions);
 // How many threads answer requests; 0 without an API.

@@ -12,6 +12,7 @@
 #include "certsync/runtime/log.h"
 #include "certsync/runtime/tls_expiry.h"
 #include "commands/commands.h"
+#include "cosign/cosigners.h"
 #include "worker/board_metrics.h"
 #include "worker/consumer.h"
 #include "worker/inspector.h"
@@ -38,6 +39,7 @@ struct daemon {
     size_t workers_ended;
     struct cs_api *api;
     struct cs_inspector *inspector;
+    struct cs_cosigners *cosigners;
     atomic_int kafka_tls;
     struct cs_filewatch *kafka_tls_watch;
     struct cs_timer *ready_timer;
@@ -298,7 +300,7 @@ static bool start_workers(struct daemon *d, struct cs_err *err) {
 
 static bool start(struct daemon *d, struct cs_err *err) {
     if (!make_shared(d, err) || !watch_kafka_tls(d, err) || !start_api(d, err) || !start_workers(d, err) ||
-        !cs_inspector_start(&d->c, &d->inspector, err))
+        !cs_inspector_start(&d->c, &d->inspector, err) || !cs_cosigners_start(&d->c, &d->cosigners, err))
         return false;
     d->ready_timer = cs_timer_new(d->c.loop, 0, READY_CHECK_MS, check_ready, d);
     return d->ready_timer || cs_err_oom(err);
@@ -315,6 +317,7 @@ static void end(struct daemon *d) {
         cs_worker_free(d->workers[i]);
     free(d->workers);
     cs_inspector_free(d->inspector);
+    cs_cosigners_free(d->cosigners);
     cs_published_free(d->c.published);
     cs_published_free(d->c.past);
     cs_filewatch_free(d->kafka_tls_watch);

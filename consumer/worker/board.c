@@ -213,9 +213,10 @@ void cs_board_foreign(struct cs_board *b, int32_t partition, int64_t foreign) {
     unlock(b);
 }
 
-void cs_board_checkpoint(struct cs_board *b, int32_t partition, int64_t outcomes) {
+void cs_board_checkpoint(struct cs_board *b, int32_t partition, int64_t outcomes, const uint8_t root[32]) {
     lock(b);
     b->entries[partition].checkpointed = outcomes;
+    memcpy(b->entries[partition].checkpoint_root, root, sizeof b->entries[partition].checkpoint_root);
     unlock(b);
 }
 

@@ -7,6 +7,10 @@
 // partition's own partition of the topic. The topic is compacted. So of each class one stays, and
 // history is thin. Records by other keys or of other logs count for nothing.
 //
+// Witnesses (cosign/cosigners.h) cosign them: key "<partition>/witness/<name of its key>", value the
+// note with the lines of all witnesses that cosigned it, in the same partition. So of each witness the
+// newest stays. For every reader these are checkpoints like the others.
+//
 // A worker publishes a partition's checkpoint after a commit, at most one a second, and none that is
 // not of what is committed. It does not wait for the acknowledgement. What could not be published is
 // tried again a second later; verdicts do not wait for it.

@@ -31,7 +31,7 @@ struct cs_consumer {
     int32_t partition_count;
     cs_log_id log_id;
     struct cs_bytes root_spki;        // of the root public key
-    const struct cs_privkey *service; // only workers use it
+    const struct cs_privkey *service; // not for the loop's thread
     cs_kid service_kid;
     struct cs_loop *loop; // the main thread's
     struct cs_metrics *metrics;

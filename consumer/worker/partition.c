@@ -146,7 +146,7 @@ static bool check_checkpoints(const struct cs_worker_context *x, struct cs_parti
                "they count for nothing",
                "topic=%s partition=%d records=%lld", topic, (int)p->stand.id, (long long)others);
     p->others = others;
-    cs_board_checkpoint(x->c->board, p->stand.id, newest.size);
+    cs_board_checkpoint(x->c->board, p->stand.id, newest.size, newest.root.sha256);
     return true;
 }
 
@@ -170,7 +170,7 @@ static bool take_acknowledged(const struct cs_worker_context *x, struct cs_parti
         return !waits;
     at->newest = at->sent;
     at->failing = false;
-    cs_board_checkpoint(x->c->board, p->stand.id, size);
+    cs_board_checkpoint(x->c->board, p->stand.id, size, at->newest.root.sha256);
     return true;
 }
 

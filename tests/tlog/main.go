@@ -2,12 +2,16 @@
 
 // Reads what certsync publishes and proves, with other people's code for transparency logs: golang.org/x/mod/sumdb/note
 // and github.com/transparency-dev/merkle. Standard input: {"key": vkey, "notes": [checkpoint], "leaves": [base64],
-// "proof": tlog-proof}. Every note must be signed, and have the root of the first leaves; the proof must hold.
+// "proof": tlog-proof, "witnesses": {vkey: note}}. Every note must be signed, and have the root of the first leaves; the
+// proof must hold; each witness must have cosigned its note (c2sp.org/tlog-cosignature, Ed25519).
 package main
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"log"
@@ -26,6 +30,8 @@ type input struct {
 	Notes  []string
 	Leaves [][]byte
 	Proof  string
+	// by the witness's key
+	Witnesses map[string]string
 }
 
 func must(err error) {
@@ -44,6 +50,37 @@ func open(text string, key note.Verifier) (uint64, []byte) {
 	root, err := base64.StdEncoding.DecodeString(lines[2])
 	must(err)
 	return size, root
+}
+
+// A witness's key, for the note package: it verifies the signature of any kind that a verifier is given for.
+type witness struct {
+	name string
+	hash uint32
+	key  ed25519.PublicKey
+}
+
+func newWitness(vkey string) witness {
+	name, rest, _ := strings.Cut(vkey, "+")
+	id, encoded, _ := strings.Cut(rest, "+")
+	hash, err := strconv.ParseUint(id, 16, 32)
+	must(err)
+	key, err := base64.StdEncoding.DecodeString(encoded)
+	must(err)
+	sum := sha256.Sum256([]byte(name + "\n" + string(key)))
+	if len(key) != 33 || key[0] != 4 || uint64(binary.BigEndian.Uint32(sum[:4])) != hash {
+		log.Fatalf("%s is no key of cosignatures", vkey)
+	}
+	return witness{name, uint32(hash), key[1:]}
+}
+
+func (w witness) Name() string    { return w.name }
+func (w witness) KeyHash() uint32 { return w.hash }
+func (w witness) Verify(text, signature []byte) bool {
+	if len(signature) != 8+ed25519.SignatureSize {
+		return false
+	}
+	head := fmt.Sprintf("cosignature/v1\ntime %d\n", binary.BigEndian.Uint64(signature))
+	return ed25519.Verify(w.key, append([]byte(head), text...), signature[8:])
 }
 
 func rootOf(leaves [][]byte) []byte {
@@ -89,5 +126,9 @@ func main() {
 		}
 	}
 	checkProof(in.Proof, key)
-	fmt.Printf("well: %d checkpoints\n", len(in.Notes))
+	for vkey, text := range in.Witnesses {
+		open(text, key)
+		open(text, newWitness(vkey))
+	}
+	fmt.Printf("well: %d checkpoints, %d cosigned\n", len(in.Notes), len(in.Witnesses))
 }
