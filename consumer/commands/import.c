@@ -167,10 +167,12 @@ static bool compare(struct import_run *run, struct cs_log *to, enum cs_export_pa
 
 static bool make_topic(struct import_run *run, enum cs_export_part part, bool *ret_existed,
                        struct cs_err *err) {
-    char most[32];
+    char most[32], compression[CS_KAFKA_COMPRESSION_SIZE];
     size_t limit = run->check.largest + RECORD_ROOM;
     snprintf(most, sizeof most, "%zu", limit > RECORD_USUAL ? limit : RECORD_USUAL);
+    cs_kafka_topic_compression(run->rk, compression);
     const struct cs_kafka_topic_config configs[] = {
+        {"compression.type", compression},
         {"retention.ms", "-1"},
         {"retention.bytes", "-1"},
         {"cleanup.policy", "delete"},

@@ -140,7 +140,10 @@ void cs_init_log_clear(struct cs_init_log *log) {
 // are compacted.
 bool cs_init_topic(rd_kafka_t *rk, const char *name, int32_t partitions, int32_t replication, bool compacted,
                    int64_t timeout_ms, bool *ret_existed, struct cs_err *err) {
+    char compression[CS_KAFKA_COMPRESSION_SIZE];
+    cs_kafka_topic_compression(rk, compression);
     const struct cs_kafka_topic_config configs[] = {
+        {"compression.type", compression},
         {"retention.ms", "-1"},
         {"retention.bytes", "-1"},
         {"cleanup.policy", compacted ? "compact" : "delete"},

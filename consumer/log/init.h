@@ -40,6 +40,7 @@ CS_MUST_USE bool cs_init_log_read(struct cs_init_log *log, struct cs_err *err);
 void cs_init_log_clear(struct cs_init_log *log);
 CS_DEFINE_AUTO_CLEAR(struct cs_init_log, cs_init_log_clear)
 
-// Makes a topic of a deployment with the settings that it must have. compacted: that of checkpoints.
+// Makes a topic of a deployment with the settings that it must have. Its records are compressed as rk
+// (a producer) compresses them. compacted: that of checkpoints.
 CS_MUST_USE bool cs_init_topic(rd_kafka_t *rk, const char *name, int32_t partitions, int32_t replication,
                                bool compacted, int64_t timeout_ms, bool *ret_existed, struct cs_err *err);

@@ -10,6 +10,7 @@
 #include "certsync/runtime/mask.h"
 
 const char *const cs_kafka_security_protocols[] = {"plaintext", "ssl", "sasl_plaintext", "sasl_ssl", NULL};
+const char *const cs_kafka_compressions[] = {"zstd", "lz4", "snappy", "gzip", "none", NULL};
 
 struct property {
     const char *name;
@@ -59,6 +60,8 @@ static const struct property own_settings[] = {
     {"ssl.key.location", "kafka.ssl_key"},
     {"ssl.key.password", "kafka.ssl_key_password"},
     {"ssl.endpoint.identification.algorithm", "kafka.ssl_verify_hostname"},
+    {"compression.codec", "kafka.compression"},
+    {"compression.type", "kafka.compression"},
 };
 // Other names of fixed properties. allow.auto.create.topics stays at librdkafka's default, false:
 // if it is set, librdkafka warns of brokers that do not know it.
@@ -192,9 +195,11 @@ static bool finish(rd_kafka_conf_t *conf, bool ok, rd_kafka_conf_t **ret_conf) {
 bool cs_kafka_conf_producer(const struct cs_kafka_settings *s, const char *client_id,
                             rd_kafka_conf_t **ret_conf, struct cs_err *err) {
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    bool ok = set_own(conf, s, err) && set(conf, "client.id", "client.id", client_id, err) &&
-              set_all(conf, common_defaults, CS_ARRAY_LEN(common_defaults), err) && set_raw(conf, s, err) &&
-              set_all(conf, producer_properties, CS_ARRAY_LEN(producer_properties), err);
+    bool ok =
+        set_own(conf, s, err) && set(conf, "client.id", "client.id", client_id, err) &&
+        set(conf, "kafka.compression", "compression.codec", cs_kafka_compressions[s->compression], err) &&
+        set_all(conf, common_defaults, CS_ARRAY_LEN(common_defaults), err) && set_raw(conf, s, err) &&
+        set_all(conf, producer_properties, CS_ARRAY_LEN(producer_properties), err);
     return finish(conf, ok, ret_conf);
 }
 

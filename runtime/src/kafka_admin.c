@@ -285,6 +285,14 @@ static bool new_topic(const struct cs_kafka_topic *topic, rd_kafka_NewTopic_t **
     return true;
 }
 
+void cs_kafka_topic_compression(rd_kafka_t *producer, char ret[CS_KAFKA_COMPRESSION_SIZE]) {
+    size_t size = CS_KAFKA_COMPRESSION_SIZE;
+    if (rd_kafka_conf_get(rd_kafka_conf(producer), "compression.codec", ret, &size) != RD_KAFKA_CONF_OK)
+        snprintf(ret, CS_KAFKA_COMPRESSION_SIZE, "%s", "producer"); // as it comes
+    else if (strcmp(ret, "none") == 0)
+        snprintf(ret, CS_KAFKA_COMPRESSION_SIZE, "%s", "uncompressed");
+}
+
 bool cs_kafka_topic_create(rd_kafka_t *rk, const struct cs_kafka_topic *topic, int64_t timeout_ms,
                            bool *ret_existed, struct cs_err *err) {
     CS_AUTO(admin_clear) struct admin a = {0};

@@ -129,6 +129,7 @@ def test_import(carried, second):
             assert new.timestamp_type == ("LogAppendTime" if late else "CreateTime")
         assert second.topic_config(topic)["message.timestamp.type"] == "LogAppendTime"
         assert second.topic_config(topic)["retention.ms"] == "-1"
+        assert second.topic_config(topic)["compression.type"] == "zstd"
     # Again: nothing is missing, so nothing is written.
     assert json.loads(run(config, "import", carried.dir, "--replication", "1", "--json"))["written"] == 0
     run(config, "verify")

@@ -66,6 +66,7 @@ static void test_properties(void **state) {
         {"acks", "-1", true, false},
         {"message.timeout.ms", "0", true, false},
         {"message.max.bytes", "1048576", true, false},
+        {"compression.codec", "zstd", true, false}, // so librdkafka was built with it
         {"group.id", "g", false, true},
         {"partition.assignment.strategy", "range", false, true},
         {"auto.offset.reset", "error", false, true},
@@ -121,6 +122,7 @@ static void test_faults(void **state) {
         {"kafka.rdkafka.delivery.timeout.ms", "1", "is fixed"},
         {"kafka.rdkafka.bootstrap.servers", "x", "use kafka.brokers instead"},
         {"kafka.rdkafka.sasl.password", "x", "use kafka.sasl_password instead"},
+        {"kafka.rdkafka.compression.type", "lz4", "use kafka.compression instead"},
         {"kafka.rdkafka.no.such.thing", "x", "kafka.rdkafka.no.such.thing: No such configuration property"},
         {"kafka.rdkafka.socket.timeout.ms", "soon", "kafka.rdkafka.socket.timeout.ms: Invalid value"},
         {"kafka.security_protocol", "sasl_ssl", "kafka.sasl_mechanism: is needed"},
@@ -151,6 +153,27 @@ static void test_faults(void **state) {
     assert_int_equal(err.kind, CS_ERR_CONFIG);
     assert_non_null(strstr(err.msg, "ssl.ca.location"));
     cs_settings_free(&table, d);
+}
+
+// Each compression is one that librdkafka has, and that a topic can be made with.
+static void test_compressions(void **state) {
+    (void)state;
+    for (size_t i = 0; cs_kafka_compressions[i]; i++) {
+        const char *name = cs_kafka_compressions[i];
+        struct cs_settings_override o = {"kafka.compression", name, NULL};
+        struct demo *d = load(&o, 1);
+        struct cs_err err = {0};
+        rd_kafka_conf_t *conf = NULL;
+        rd_kafka_t *rk = NULL;
+        char of_topic[CS_KAFKA_COMPRESSION_SIZE] = "";
+        if (!cs_kafka_conf_producer(&d->kafka, "me", &conf, &err) ||
+            !cs_kafka_new(RD_KAFKA_PRODUCER, conf, &rk, &err))
+            fail_msg("%s: %s", name, err.msg);
+        cs_kafka_topic_compression(rk, of_topic);
+        assert_string_equal(of_topic, strcmp(name, "none") == 0 ? "uncompressed" : name);
+        rd_kafka_destroy(rk);
+        cs_settings_free(&table, d);
+    }
 }
 
 static void test_kinds(void **state) {
@@ -294,8 +317,9 @@ static void test_mock_cluster(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_properties), cmocka_unit_test(test_faults),       cmocka_unit_test(test_kinds),
-        cmocka_unit_test(test_no_broker),  cmocka_unit_test(test_mock_cluster),
+        cmocka_unit_test(test_properties),   cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_compressions), cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_no_broker),    cmocka_unit_test(test_mock_cluster),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,9 +22,11 @@ struct cs_kafka_settings {
     char *ssl_key;
     char *ssl_key_password;
     bool ssl_verify_hostname;
+    int64_t compression;   // index in cs_kafka_compressions
     struct cs_map rdkafka; // raw librdkafka properties
 };
 extern const char *const cs_kafka_security_protocols[]; // plaintext, ssl, sasl_plaintext, sasl_ssl
+extern const char *const cs_kafka_compressions[];       // zstd, lz4, snappy, gzip, none
 
 // clang-format off
 #define CS_KAFKA_SETTINGS(S, m) \
@@ -43,6 +45,8 @@ extern const char *const cs_kafka_security_protocols[]; // plaintext, ssl, sasl_
     CS_SETTING_SECRET("kafka.ssl_key_password", S, m.ssl_key_password, 0, "Password of that key."), \
     CS_SETTING_BOOL("kafka.ssl_verify_hostname", S, m.ssl_verify_hostname, "yes", 0, \
                     "Whether a broker's certificate must name the host that was dialled."), \
+    CS_SETTING_CHOICE("kafka.compression", S, m.compression, "zstd", cs_kafka_compressions, 0, \
+                      "How records are compressed, on their way and on the brokers' disks; certsync-consumer init also sets it for the topics that it makes."), \
     CS_SETTING_MAP("kafka.rdkafka.*", S, m.rdkafka, CS_SETTING_MAP_SECRET, \
                    "Any further librdkafka property, by its own name; those that certsync fixes are refused.")
 // clang-format on
@@ -51,7 +55,7 @@ extern const char *const cs_kafka_security_protocols[]; // plaintext, ssl, sasl_
 // go through log.h. CONFIG errors name the setting. Both: client.id=client_id,
 // socket.nagle.disable=true, log.connection.close=false (the last two may be changed by
 // kafka.rdkafka.*). Producer, fixed: partitioner=murmur2_random, enable.idempotence=true, acks=all,
-// message.timeout.ms=0, message.max.bytes=1 MiB.
+// message.timeout.ms=0, message.max.bytes=1 MiB (before compression).
 CS_MUST_USE bool cs_kafka_conf_producer(const struct cs_kafka_settings *s, const char *client_id,
                                         rd_kafka_conf_t **ret_conf, struct cs_err *err);
 // Consumer, fixed: partition.assignment.strategy=range, auto.offset.reset=error,
@@ -152,6 +156,9 @@ struct cs_kafka_topic_config {
     const char *name;
     const char *value;
 };
+// What a topic's compression.type must be, so that its records stay as this producer compresses them.
+#define CS_KAFKA_COMPRESSION_SIZE 16
+void cs_kafka_topic_compression(rd_kafka_t *producer, char ret[CS_KAFKA_COMPRESSION_SIZE]);
 // ret_existed: the topic was there already (which is success; its settings are not compared).
 CS_MUST_USE bool cs_kafka_topic_create(rd_kafka_t *rk, const struct cs_kafka_topic *topic, int64_t timeout_ms,
                                        bool *ret_existed, struct cs_err *err);
