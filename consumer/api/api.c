@@ -196,7 +196,8 @@ static bool make_own(struct cs_api *api, struct cs_err *err) {
     const struct cs_consumer *c = api->consumer;
     return make_places(api, err) && cs_crypto_new(&api->crypto, err) &&
            cs_authentic_new(c->service, c->log_id, &api->authentic, err) &&
-           cs_verified_new(&api->verified, err) && api_known_new(&api->known, err) && start_redis(api, err);
+           cs_packer_new(&api->packer, err) && cs_verified_new(&api->verified, err) &&
+           api_known_new(&api->known, err) && start_redis(api, err);
 }
 
 static struct cs_api *make(const struct cs_consumer *c, struct cs_loop *loop, struct cs_api *first) {
@@ -337,6 +338,8 @@ static void free_one(struct cs_api *api) {
     cs_timer_free(api->beat);
     cs_crypto_free(api->crypto);
     cs_authentic_free(api->authentic);
+    cs_packer_free(api->packer);
+    api_issuers_free(api);
     cs_verified_free(api->verified);
     api_known_free(api->known);
     pthread_mutex_destroy(&api->redis_lock);

@@ -14,12 +14,21 @@
 #include "certsync/base/json_write.h"
 #include "certsync/base/text.h"
 
+#define ISSUERS_MAX (2 * CS_ISSUERS_MAX) // of both parts
+#define ASKS_MAX    5                    // a chain that is another one at each look
+
 struct detail {
     bool sealed;  // the sealed key is asked for
     bool by_name; // wanted is not, or no longer, taken for an id: it is looked up as a name, once
     char wanted[CS_NAME_MAX + 1];
     cs_account_id owner;    // of ?owner=; "" where not given
     struct cs_shared_in in; // while the owner's material is read
+    cs_uuid id;             // of the own certificate that is asked for
+    // Issuers that are not at hand are known only once the material was read. Then all is asked for once
+    // more, together.
+    size_t issuers_len;
+    cs_issuer_id issuers[ISSUERS_MAX];
+    unsigned asks;
     struct cs_buf json;
 };
 
@@ -32,6 +41,62 @@ static void detail_free(void *state) {
 
 static void not_found(struct api_call *call) {
     api_not_found(call, CS_CODE_CERTIFICATE_NOT_FOUND);
+}
+
+// ---- chains
+
+static void put_issuers(struct cs_buf *command, const struct api_call *call, int32_t partition) {
+    const struct detail *d = call->state;
+    for (size_t i = 0; i < d->issuers_len; i++)
+        api_put_key(command, call, partition, cs_key_issuer(CS_NEW_KEY, d->issuers[i]));
+}
+
+// Keeps the issuers in a reply, from `from` on. *ret_absent: the last of them that is not there, or "".
+// False: answered.
+static bool take_issuers(struct api_call *call, const redisReply *reply, size_t from,
+                         cs_issuer_id ret_absent) {
+    struct detail *d = call->state;
+    ret_absent[0] = '\0';
+    for (size_t i = 0; i < d->issuers_len; i++) {
+        struct cs_issuer issuer;
+        struct cs_err err;
+        struct cs_bytes doc = {0};
+        if (from + i < api_elements(reply))
+            doc = api_bytes(reply->element[from + i]);
+        if (doc.data && !cs_issuer_decode(doc, &issuer, &err)) {
+            api_unreadable(call, &err);
+            return false;
+        }
+        if (doc.data)
+            api_issuer_keep(call->api, d->issuers[i], issuer.der);
+        else
+            memcpy(ret_absent, d->issuers[i], sizeof d->issuers[i]);
+    }
+    return true;
+}
+
+// Whether all issuers of the material are at hand. Those that are not will be asked for. *ret_gone: one
+// is not there, as was found together with this material.
+static bool has_issuers(struct detail *d, const struct cs_api *api, const struct cs_material *m,
+                        const char *absent, bool *ret_gone) {
+    d->issuers_len = 0;
+    *ret_gone = false;
+    for (size_t i = 0; i < m->len; i++)
+        for (size_t k = 0; k < m->part[i].issuers_len; k++) {
+            const char *id = m->part[i].issuers[k];
+            if (api_issuer(api, id).data)
+                continue;
+            *ret_gone = *ret_gone || strcmp(absent, id) == 0;
+            memcpy(d->issuers[d->issuers_len++], id, sizeof d->issuers[0]);
+        }
+    return d->issuers_len == 0;
+}
+
+// What a chain names is there.
+static void issuer_is_gone(struct api_call *call, const char *id) {
+    struct cs_err err;
+    cs_authentic_damaged(&err, call->asked.partition, "key", cs_key_issuer(CS_NEW_KEY, id), "is gone");
+    api_not_genuine(call, call->asked.partition, call->asked.generation, &err);
 }
 
 // ---- own certificates
@@ -64,6 +129,7 @@ static void show_own(struct api_call *call, const struct cs_certificate *cert, c
     struct api_item item;
     api_item_of_own(cert, &item);
     item.material = m;
+    item.api = call->api;
     cs_json_begin(&d->json, '{');
     api_item_put(&d->json, &item, api_now_s(call->api), API_WITHIN_DAYS);
     if (cert->shares_len > 0)
@@ -98,7 +164,7 @@ static void show_sealed(struct api_call *call, const struct cs_certificate *cert
         cs_json_name(json, "spki_sha256");
         cs_json_put_hex(json, (struct cs_bytes){leaf->spki_sha256, sizeof leaf->spki_sha256});
         cs_json_name(json, "leaf");
-        put_text(json, m->part[i].chain[0]);
+        put_text(json, m->part[i].leaf);
         cs_json_end(json, '}');
     }
     cs_json_end(json, ']');
@@ -107,15 +173,33 @@ static void show_sealed(struct api_call *call, const struct cs_certificate *cert
 }
 
 static void ask_name(struct api_call *call);
+static void ask_own(struct api_call *call);
 
-// The certificate and its material are read together: they must be of one version.
+static void on_material(struct api_call *call, const redisReply *reply, const struct cs_certificate *cert,
+                        const struct cs_material *m) {
+    struct detail *d = call->state;
+    cs_issuer_id absent;
+    bool gone = false;
+    if (d->sealed)
+        show_sealed(call, cert, m);
+    else if (!take_issuers(call, reply, 2, absent))
+        return;
+    else if (has_issuers(d, call->api, m, absent, &gone))
+        show_own(call, cert, m);
+    else if (gone)
+        issuer_is_gone(call, absent);
+    else
+        ask_own(call);
+}
+
+// The certificate, its material and its issuers are read together: they must be of one version.
 static void on_own(struct api_call *call, const redisReply *reply) {
     struct detail *d = call->state;
     struct cs_err err;
     CS_AUTO(cs_certificate_clear) struct cs_certificate cert = {0};
     struct cs_material material;
     struct cs_bytes doc = {0}, chains = {0};
-    if (api_elements(reply) == 2) {
+    if (api_elements(reply) >= 2) {
         doc = api_bytes(reply->element[0]);
         chains = api_bytes(reply->element[1]);
     }
@@ -133,20 +217,32 @@ static void on_own(struct api_call *call, const redisReply *reply) {
     }
     if (!cs_material_decode(chains, &material, &err))
         api_unreadable(call, &err);
-    else if (d->sealed)
-        show_sealed(call, &cert, &material);
     else
-        show_own(call, &cert, &material);
+        on_material(call, reply, &cert, &material);
 }
 
-static void ask_own(struct api_call *call, const char *id) {
+static void ask_own(struct api_call *call) {
+    struct detail *d = call->state;
     CS_AUTO(cs_buf_clear) struct cs_buf command;
-    cs_buf_init(&command, 4096);
-    cs_redis_put(&command, 3);
+    cs_buf_init(&command, API_COMMAND_MAX);
+    if (++d->asks > ASKS_MAX) {
+        api_busy(call, "This certificate changes too quickly to be read.");
+        return;
+    }
+    cs_redis_put(&command, 3 + d->issuers_len);
     cs_redis_put_text(&command, "MGET");
-    api_put_key(&command, call, call->partition, cs_key_cert(CS_NEW_KEY, call->account, id));
-    api_put_key(&command, call, call->partition, cs_key_material(CS_NEW_KEY, call->account, id));
+    api_put_key(&command, call, call->partition, cs_key_cert(CS_NEW_KEY, call->account, d->id));
+    api_put_key(&command, call, call->partition, cs_key_material(CS_NEW_KEY, call->account, d->id));
+    put_issuers(&command, call, call->partition);
     api_ask(call, &command, on_own);
+}
+
+static void ask_own_id(struct api_call *call, const char *id) {
+    struct detail *d = call->state;
+    snprintf(d->id, sizeof d->id, "%.*s", CS_UUID_LEN, id);
+    d->issuers_len = 0;
+    d->asks = 0;
+    ask_own(call);
 }
 
 // ---- shared in
@@ -156,6 +252,7 @@ static void show_shared(struct api_call *call, const struct cs_material *m) {
     struct api_item item;
     api_item_of_shared(&d->in, &item);
     item.material = m;
+    item.api = call->api;
     cs_json_begin(&d->json, '{');
     api_item_put(&d->json, &item, api_now_s(call->api), API_WITHIN_DAYS);
     cs_json_end(&d->json, '}');
@@ -177,34 +274,51 @@ static bool fits_leaves(struct cs_crypto *c, const struct cs_material *m, const 
     if (m->len != s->leaves_len)
         return false;
     for (size_t i = 0; i < m->len; i++)
-        if (!is_leaf(c, m->part[i].chain[0], s->leaves[i].sha256))
+        if (!is_leaf(c, m->part[i].leaf, s->leaves[i].sha256))
             return false;
     return true;
 }
+
+static void ask_owners_material(struct api_call *call);
 
 // The owner has the chain, and may be a version ahead. Then the chain is left out.
 static void on_owners_material(struct api_call *call, const redisReply *reply) {
     struct detail *d = call->state;
     struct cs_err err;
     struct cs_material material;
-    struct cs_bytes doc = api_bytes(reply);
-    if (doc.data && !cs_material_decode(doc, &material, &err)) {
+    struct cs_bytes doc = {0};
+    cs_issuer_id absent;
+    bool gone = false;
+    if (api_elements(reply) >= 1)
+        doc = api_bytes(reply->element[0]);
+    if (doc.data && !cs_material_decode(doc, &material, &err))
         api_unreadable(call, &err);
+    else if (!doc.data || !fits_leaves(call->api->crypto, &material, &d->in.summary))
+        show_shared(call, NULL);
+    else if (!take_issuers(call, reply, 1, absent))
         return;
-    }
-    bool fits = doc.data && fits_leaves(call->api->crypto, &material, &d->in.summary);
-    show_shared(call, fits ? &material : NULL);
+    else if (has_issuers(d, call->api, &material, absent, &gone))
+        show_shared(call, &material);
+    else if (gone)
+        issuer_is_gone(call, absent);
+    else
+        ask_owners_material(call);
 }
 
 static void ask_owners_material(struct api_call *call) {
     struct detail *d = call->state;
     int32_t partition = cs_partition_of(d->in.owner_account, call->api->consumer->partition_count);
     CS_AUTO(cs_buf_clear) struct cs_buf command;
-    cs_buf_init(&command, 2048);
-    cs_redis_put(&command, 2);
-    cs_redis_put_text(&command, "GET");
+    cs_buf_init(&command, API_COMMAND_MAX);
+    if (++d->asks > ASKS_MAX) {
+        show_shared(call, NULL); // as of an owner who is ahead
+        return;
+    }
+    cs_redis_put(&command, 2 + d->issuers_len);
+    cs_redis_put_text(&command, "MGET");
     api_put_key(&command, call, partition,
                 cs_key_material(CS_NEW_KEY, d->in.owner_account, d->in.certificate));
+    put_issuers(&command, call, partition);
     api_ask_of(call, partition, &command, on_owners_material);
 }
 
@@ -220,8 +334,11 @@ static void on_shared(struct api_call *call, const redisReply *reply) {
         not_found(call);
     else if (!cs_shared_in_decode(doc, &d->in, &err))
         api_unreadable(call, &err);
-    else
+    else {
+        d->issuers_len = 0;
+        d->asks = 0;
         ask_owners_material(call);
+    }
 }
 
 static void on_view(struct api_call *call, const redisReply *reply) {
@@ -268,7 +385,7 @@ static void on_name(struct api_call *call, const redisReply *reply) {
         cs_uuid id;
         memcpy(id, doc.data + 1, CS_UUID_LEN);
         id[CS_UUID_LEN] = '\0';
-        ask_own(call, id);
+        ask_own_id(call, id);
     } else if (d->sealed) {
         not_found(call);
     } else {
@@ -316,7 +433,7 @@ static void begin(struct api_call *call, bool sealed) {
     else if (owner)
         ask_view(call);
     else if (is_id)
-        ask_own(call, wanted);
+        ask_own_id(call, wanted);
     else
         ask_name(call);
 }

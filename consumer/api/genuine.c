@@ -107,13 +107,33 @@ void api_put_witnesses(struct cs_api *api, const struct api_asked *asked, struct
 
 // ---- the answer
 
+// *doc without its packing. What is unpacked takes the place of what is stored: hiredis lends the reply
+// for the time of its callback, and frees its text with free().
+static bool unpack(struct cs_api *api, const char *key, redisReply *reply, struct cs_bytes *doc,
+                   struct cs_err *err) {
+    struct cs_bytes stored = *doc;
+    if (!cs_unpack(api->packer, stored, doc, err))
+        return cs_err_prepend(err, "document %s", key);
+    if (doc->data == stored.data)
+        return true;
+    char *text = malloc(doc->len + 1);
+    if (!text)
+        return cs_err_oom(err);
+    memcpy(text, doc->data, doc->len);
+    free(reply->str);
+    reply->str = text;
+    reply->len = doc->len;
+    *doc = (struct cs_bytes){(const uint8_t *)text, doc->len};
+    return true;
+}
+
 bool api_genuine_doc(struct cs_api *api, int32_t partition, const char *key, const redisReply *reply,
                      struct cs_bytes *ret, struct cs_err *err) {
     *ret = api_bytes(reply);
-    return cs_authentic_doc(api->authentic, partition, key, ret, err);
+    return cs_authentic_doc(api->authentic, partition, key, ret, err) &&
+           unpack(api, key, (redisReply *)(uintptr_t)reply, ret, err);
 }
 
-// hiredis lends the reply for the time of its callback: it may be shortened where it lies.
 static bool cut_doc(struct cs_api *api, int32_t partition, const char *key, redisReply *reply,
                     struct cs_bytes witness, struct cs_err *err) {
     struct cs_bytes doc = api_bytes(reply);
@@ -121,6 +141,8 @@ static bool cut_doc(struct cs_api *api, int32_t partition, const char *key, redi
         return false;
     if (!doc.data)
         return true;
+    if (!unpack(api, key, reply, &doc, err))
+        return false;
     reply->len = doc.len;
     reply->str[doc.len] = '\0';
     return true;

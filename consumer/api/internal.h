@@ -20,9 +20,11 @@
 #include "api/known.h"
 #include "api/token.h"
 #include "api/verified.h"
+#include "catalog/packed.h"
 #include "redis/key.h"
 #include "redis/pool.h"
 
+#include "certsync/base/keyed.h"
 #include "certsync/model/codes.h"
 #include "certsync/model/outcome.h"
 #include "certsync/model/state.h"
@@ -124,6 +126,8 @@ struct cs_api {
     struct cs_redis_pool *redis;
     struct cs_crypto *crypto;
     struct cs_authentic *authentic;
+    struct cs_packer *packer;
+    struct cs_keyed_table issuers; // api/issuers.c
     struct cs_verified *verified;
     struct api_known *known;
     struct api_waits *waits;
@@ -214,14 +218,15 @@ CS_MUST_USE bool api_asked_witnesses(struct cs_api *api, struct api_asked *asked
 // Appends the commands that must be asked in one transaction with the question: these witnesses,
 // and first, of an index, how many members it has.
 void api_put_witnesses(struct cs_api *api, const struct api_asked *asked, struct cs_buf *commands);
-// Takes the marks off the documents or members of an answer. DAMAGED where one is not genuine, or is
+// Takes marks and packing off the documents or members of an answer. DAMAGED where one is not genuine, or is
 // not what its witness says. begun: the catalog has a position. beside: the answers to
 // api_put_witnesses.
 CS_MUST_USE bool api_genuine(struct cs_api *api, struct api_asked *asked, const redisReply *reply, bool begun,
                              redisReply *const *beside, size_t beside_n, struct cs_err *err);
 // The witnesses of a genuine answer are known now, while the catalog stands as it did then.
 void api_asked_keep(struct cs_api *api, const struct api_asked *asked, uint64_t stand);
-// Takes the mark off one document, which *ret borrows from the reply. Does not ask its witness.
+// One document without mark and packing, which *ret borrows from the reply. A reply is read once. Does not
+// ask its witness.
 CS_MUST_USE bool api_genuine_doc(struct cs_api *api, int32_t partition, const char *key,
                                  const redisReply *reply, struct cs_bytes *ret, struct cs_err *err);
 
@@ -268,6 +273,15 @@ void api_certificates(struct api_call *call, const redisReply *reply);
 void api_certificate(struct api_call *call, const redisReply *reply);
 void api_sealed_key(struct api_call *call, const redisReply *reply);
 
+// ---- api/issuers.c: the certificates that chains name
+
+// What a hash names never changes. So what was read once is kept, and need not be asked for again: the
+// base64 text of its DER. data NULL: it is not at hand. Borrowed until the next _keep.
+struct cs_bytes api_issuer(const struct cs_api *api, const char *id);
+// Copies der. Without memory it is not kept.
+void api_issuer_keep(struct cs_api *api, const char *id, struct cs_bytes der);
+void api_issuers_free(struct cs_api *api);
+
 // ---- api/item.c: a certificate as JSON
 
 #define API_WITHIN_DAYS 30
@@ -284,7 +298,8 @@ struct api_item {
     int64_t created_ms, updated_ms;
     size_t shares_total;
     const struct cs_certificate *own;   // own: for old versions; else NULL
-    const struct cs_material *material; // to show its chains; else NULL
+    const struct cs_material *material; // to show its chains, else NULL; with
+    const struct cs_api *api;           // which has their issuers at hand
 };
 void api_item_of_own(const struct cs_certificate *cert, struct api_item *ret);
 void api_item_of_shared(const struct cs_shared_in *in, struct api_item *ret);

@@ -96,13 +96,16 @@ static void put_hex(struct cs_buf *json, const char *name, const uint8_t *data, 
 }
 
 // One list for each part: the leaf first.
-static void put_chains(struct cs_buf *json, const struct cs_material *m) {
+static void put_chains(struct cs_buf *json, const struct cs_api *api, const struct cs_material *m) {
     cs_json_name(json, "chain");
     cs_json_begin(json, '[');
     for (size_t i = 0; i < m->len; i++) {
         cs_json_begin(json, '[');
-        for (size_t k = 0; k < m->part[i].chain_len; k++)
-            cs_json_put_strn(json, (const char *)m->part[i].chain[k].data, m->part[i].chain[k].len);
+        cs_json_put_strn(json, (const char *)m->part[i].leaf.data, m->part[i].leaf.len);
+        for (size_t k = 0; k < m->part[i].issuers_len; k++) {
+            struct cs_bytes issuer = api_issuer(api, m->part[i].issuers[k]);
+            cs_json_put_strn(json, (const char *)issuer.data, issuer.len);
+        }
         cs_json_end(json, ']');
     }
     cs_json_end(json, ']');
@@ -198,7 +201,7 @@ void api_item_put(struct cs_buf *json, const struct api_item *item, int64_t now_
     if (item->own && item->own->old_len > 0)
         put_old_versions(json, item->own);
     if (item->material)
-        put_chains(json, item->material);
+        put_chains(json, item->api, item->material);
     if (item->own)
         cs_json_int(json, "shares_total", (int64_t)item->shares_total);
 }

@@ -135,7 +135,8 @@ CS_DEFINE_AUTO(struct cs_memory_store, cs_memory_store_free)
 CS_MUST_USE bool cs_catalog_memory_new(struct cs_memory_store *store, struct cs_catalog **ret,
                                        struct cs_err *err);
 
-// most: bytes of documents that one load fills in, but always one document. As made: 16 MiB.
+// most: bytes of documents, as they are stored, that one load fills in, but always one document. As
+// made: 6 MiB.
 void cs_catalog_redis_load_bytes(struct cs_catalog *c, size_t most);
 // members of an index that `each` reads at once; larger ones are read in as many pieces. As made:
 // 2,000.

@@ -11,8 +11,9 @@
 #include "catalog/witness_query.h"
 #include "certsync/base/grow.h"
 
-#define MGET_KEYS    1000
-#define LOAD_BYTES   ((size_t)16 * 1024 * 1024) // documents of one load; the rest is asked for again
+#define MGET_KEYS 1000
+// Documents of one load, as they are stored: JSON has three times as much. The rest is asked for again.
+#define LOAD_BYTES   ((size_t)6 * 1024 * 1024)
 #define INDEX_PIECE  2000
 #define FIRST_DOCS   2 // the replies before them are the fence's
 #define MOVES_MAX    5
@@ -158,8 +159,9 @@ struct cs_bytes cs_redis_reply_bytes(const redisReply *r) {
 // A key of another kind than a string reads as nil, and an empty string as bytes without a mark.
 bool cs_redis_read_doc(struct redis_catalog *c, const redisReply *r, const char *key, struct cs_bytes witness,
                        struct cs_bytes *ret, struct cs_err *err) {
-    *ret = cs_redis_reply_bytes(r);
-    return cs_authentic_fact(c->authentic, c->partition, key, ret, witness, err);
+    struct cs_bytes stored = cs_redis_reply_bytes(r);
+    return cs_authentic_fact(c->authentic, c->partition, key, &stored, witness, err) &&
+           (cs_unpack(c->packer, stored, ret, err) || cs_err_prepend(err, "document %s", key));
 }
 
 bool cs_redis_read_position(struct redis_catalog *c, const redisReply *r, struct cs_position *ret,
@@ -334,6 +336,7 @@ static void redis_free(struct cs_catalog *base) {
     cs_redis_route_free(c->route);
     cs_redis_writer_free(c->writer);
     cs_authentic_free(c->authentic);
+    cs_packer_free(c->packer);
     free(c->docs);
     free(c->indexes);
     free(c->members);
@@ -390,8 +393,8 @@ bool cs_catalog_redis_new(const struct cs_redis_access *access, const char *name
                           CS_NAMESPACE_MAX - 1);
     snprintf(c->name_space, sizeof c->name_space, "%s", name_space);
     if (!cs_redis_route_new(access, &c->route, err) ||
-        !cs_authentic_new(service, log_id, &c->authentic, err) ||
-        !cs_redis_writer_new(c->authentic, &c->writer, err))
+        !cs_authentic_new(service, log_id, &c->authentic, err) || !cs_packer_new(&c->packer, err) ||
+        !cs_redis_writer_new(c->authentic, c->packer, &c->writer, err))
         return false;
     *ret = CS_TAKE(base);
     return true;

@@ -12,6 +12,7 @@
 
 #include "catalog/authentic.h"
 #include "catalog/catalog.h"
+#include "catalog/packed.h"
 #include "catalog/redis_write.h"
 #include "redis/key.h"
 #include "redis/route.h"
@@ -29,6 +30,7 @@ struct redis_catalog {
     struct cs_redis_link *link; // the partition's, of what was begun last; NULL: none
     struct cs_redis_writer *writer;
     struct cs_authentic *authentic;
+    struct cs_packer *packer;
     enum cs_under_way under_way;
     bool watching;
     struct cs_position loaded; // the position that is watched
@@ -83,6 +85,7 @@ struct cs_redis_place cs_redis_place_of(const struct redis_catalog *c); // where
 // is the newest is not looked at.
 CS_MUST_USE bool cs_redis_read_position(struct redis_catalog *c, const redisReply *r, struct cs_position *ret,
                                         struct cs_err *err);
+// *ret: valid until the next one is read.
 CS_MUST_USE bool cs_redis_read_doc(struct redis_catalog *c, const redisReply *r, const char *key,
                                    struct cs_bytes witness, struct cs_bytes *ret, struct cs_err *err);
 // Ends each member in the reply before its mark. *ret_number: what they add to the index' witness.

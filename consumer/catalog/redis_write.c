@@ -13,6 +13,7 @@
 
 struct cs_redis_writer {
     struct cs_authentic *authentic;
+    struct cs_packer *packer;
     struct cs_change *documents; // PUT and DELETE
     size_t documents_len, documents_cap;
     struct cs_index_changes *indexes;
@@ -20,11 +21,13 @@ struct cs_redis_writer {
     bool failed;
 };
 
-bool cs_redis_writer_new(struct cs_authentic *authentic, struct cs_redis_writer **ret, struct cs_err *err) {
+bool cs_redis_writer_new(struct cs_authentic *authentic, struct cs_packer *packer,
+                         struct cs_redis_writer **ret, struct cs_err *err) {
     CS_AUTO(cs_redis_writer_free) struct cs_redis_writer *w = calloc(1, sizeof *w);
     if (!w)
         return cs_err_oom(err);
     w->authentic = authentic;
+    w->packer = packer;
     if (!cs_index_changes_new(authentic, &w->indexes, err))
         return false;
     *ret = CS_TAKE(w);
@@ -99,9 +102,10 @@ static bool put_value(struct cs_redis_writer *w, const struct cs_redis_place *to
 static bool put_document(struct cs_redis_writer *w, const struct cs_redis_place *to,
                          const struct cs_change *d, struct cs_err *err) {
     struct cs_witness *witness = NULL;
+    struct cs_bytes stored;
     cs_redis_place_key(to, d->key);
     if (d->kind == CS_CHANGE_PUT)
-        return put_value(w, to, d->key, d->value, err);
+        return cs_pack(w->packer, d->value, &stored, err) && put_value(w, to, d->key, stored, err);
     if (!cs_witnesses_add(&w->witnesses, w->authentic, to->partition, d->key, &witness, err))
         return false;
     witness->what = CS_WITNESS_DROP;

@@ -4,12 +4,13 @@
 // and the witnesses of both. Internal to the Redis catalog.
 #pragma once
 
+#include "catalog/packed.h"
 #include "catalog/redis_index.h"
 
 struct cs_redis_writer; // kept between commits for its memory
-// authentic: borrowed; marks what is written.
-CS_MUST_USE bool cs_redis_writer_new(struct cs_authentic *authentic, struct cs_redis_writer **ret,
-                                     struct cs_err *err);
+// Both are borrowed: authentic marks what is written, packer gives documents the form that is stored.
+CS_MUST_USE bool cs_redis_writer_new(struct cs_authentic *authentic, struct cs_packer *packer,
+                                     struct cs_redis_writer **ret, struct cs_err *err);
 void cs_redis_writer_free(struct cs_redis_writer *w);
 CS_DEFINE_AUTO(struct cs_redis_writer, cs_redis_writer_free)
 // Takes the changes. The state must stay as it is until the last was put.

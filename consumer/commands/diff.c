@@ -60,11 +60,11 @@ static enum kind kind_of(const char *key) {
     static const struct {
         enum cs_kind of;
         enum kind kind;
-    } kinds[] = {{CS_KIND_ACCOUNT, KIND_ACCOUNT},       {CS_KIND_AGENT, KIND_ACCOUNT},
-                 {CS_KIND_CERT, KIND_CERTIFICATE},      {CS_KIND_MATERIAL, KIND_CERTIFICATE},
-                 {CS_KIND_SHARED_IN, KIND_CERTIFICATE}, {CS_KIND_SHARE, KIND_CERTIFICATE},
-                 {CS_KIND_SHARE_IN, KIND_CERTIFICATE},  {CS_KIND_CSR, KIND_CERTIFICATE},
-                 {CS_KIND_OUTCOME, KIND_VERDICT}};
+    } kinds[] = {{CS_KIND_ACCOUNT, KIND_ACCOUNT},    {CS_KIND_AGENT, KIND_ACCOUNT},
+                 {CS_KIND_CERT, KIND_CERTIFICATE},   {CS_KIND_MATERIAL, KIND_CERTIFICATE},
+                 {CS_KIND_ISSUER, KIND_CERTIFICATE}, {CS_KIND_SHARED_IN, KIND_CERTIFICATE},
+                 {CS_KIND_SHARE, KIND_CERTIFICATE},  {CS_KIND_SHARE_IN, KIND_CERTIFICATE},
+                 {CS_KIND_CSR, KIND_CERTIFICATE},    {CS_KIND_OUTCOME, KIND_VERDICT}};
     for (size_t i = 0; i < CS_ARRAY_LEN(kinds); i++)
         if (cs_key_is(key, kinds[i].of))
             return kinds[i].kind;

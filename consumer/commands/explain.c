@@ -347,8 +347,11 @@ static bool sealed(const char *key) {
     return cs_key_is(key, CS_KIND_MATERIAL) || cs_key_is(key, CS_KIND_CSR);
 }
 
+// Issuers are left out: the whole partition counts them, and here only some accounts are judged.
 static bool put_change(void *arg, const struct cs_change *c) {
     struct explain *x = arg;
+    if (cs_key_is(c->key, CS_KIND_ISSUER))
+        return true;
     bool shows = c->kind == CS_CHANGE_PUT && !sealed(c->key);
     if (!x->json) {
         cs_buf_printf(&x->b, "         %-12s %s%s%s\n", change_name(c->kind), c->key, c->member ? "  " : "",

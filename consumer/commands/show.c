@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// show: an account's catalog as it was at a moment, from the log alone.
+// show: an account's catalog as it was at a moment, from the log alone. With --redis: what lies there.
 #include <inttypes.h>
 #include <string.h>
 
 #include "certsync/base/json_write.h"
 #include "certsync/base/text.h"
 #include "commands/places.h"
+#include "commands/show_stored.h"
 #include "log/find.h"
 
 struct show_options {
     struct cs_operator_options log;
     const char *at;
+    bool redis;
     const char *account;
 };
 
@@ -24,6 +26,11 @@ static const struct cs_opt opts[] = {
      .text = "The moment: a time of the broker (2026-11-23T12:00:00Z, or a day: its end), or an offset of "
              "the account's "
              "partition: before its record. Without: as far as the log goes."},
+    {.name = "redis",
+     .kind = CS_OPT_FLAG,
+     CS_OPT_AT_FLAG(struct show_options, redis),
+     .text = "What lies in Redis of the account now, document by document; or only the document whose key "
+             "is given instead of ACCOUNT, such as cert/acme/ID."},
 };
 static const struct cs_arg args[] = {
     {.name = "ACCOUNT", CS_OPT_AT_STR(struct show_options, account), .text = "Whose catalog."},
@@ -236,6 +243,13 @@ static bool put_all(struct show *s, struct cs_err *err) {
     return true;
 }
 
+static bool show_stored(struct show *s, const struct cs_cli *cli, struct cs_err *err) {
+    if (s->o->at)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "--at shows what was, --redis what is now: give one of them");
+    return cs_operator_open(cli, &s->o->log, 0, &s->op, err) && cs_show_stored(&s->op, s->o->account, err);
+}
+
 static bool do_show(struct show *s, const struct cs_cli *cli, struct cs_err *err) {
     const char *account = s->o->account;
     if (!cs_account_valid(account, strlen(account)))
@@ -263,9 +277,11 @@ static int run_show(const struct cs_cli *cli) {
     struct cs_err err;
     s.json = s.o->log.json;
     cs_buf_init(&s.b, (size_t)1024 * 1024 * 1024);
-    bool ok = do_show(&s, cli, &err);
+    bool ok = s.o->redis ? show_stored(&s, cli, &err) : do_show(&s, cli, &err);
     cs_progress_end(&s.op.progress);
-    int code = ok ? cs_operator_print(&s.op, &s.b, CS_EXIT_OK) : cs_consumer_failure(cli, &err);
+    int code = !ok          ? cs_operator_failure(&s.op, cli, &err)
+               : s.o->redis ? CS_EXIT_OK
+                            : cs_operator_print(&s.op, &s.b, CS_EXIT_OK);
     cs_buf_clear(&s.b);
     cs_operator_close(&s.op);
     return code;
@@ -274,12 +290,15 @@ static int run_show(const struct cs_cli *cli) {
 const struct cs_command cs_cmd_show = {
     .name = "show",
     .summary = "Show an account's catalog as it stood at a moment",
-    .description = "Judges the records that the account's catalog rests on again in memory, up to the "
-                   "moment, and "
-                   "shows what the account's "
-                   "catalog was: certificates, what was shared in, shares, signing requests and keys.",
+    .description =
+        "Judges the records that the account's catalog rests on again in memory, up to the "
+        "moment, and "
+        "shows what the account's "
+        "catalog was: certificates, what was shared in, shares, signing requests and keys. With --redis it "
+        "shows what lies in Redis (redis.*), which packs it.",
     .examples = "certsync-consumer show acme --at 2026-11-23T12:00:00Z\n"
-                "certsync-consumer show acme --at 1234 --json",
+                "certsync-consumer show acme --at 1234 --json\n"
+                "certsync-consumer show acme --redis",
     .opts = opts,
     .opt_count = CS_ARRAY_LEN(opts),
     .args = args,

@@ -103,9 +103,9 @@ static void partition_failed(struct cs_turn *t, struct cs_partition *p, const st
 }
 
 // An error in flight. An error of the rules concerns only this partition, even if it is CONFIG and
-// names a ruleset.
+// names a ruleset. They find damage, too: a document that others name is gone.
 static void flight_failed(struct cs_turn *t, struct cs_partition *p, bool of_rules, struct cs_err *err) {
-    if (of_rules && err->kind != CS_ERR_RETRY)
+    if (of_rules && err->kind != CS_ERR_RETRY && err->kind != CS_ERR_DAMAGED)
         err->kind = CS_ERR_FATAL;
     partition_failed(t, p, err);
 }

@@ -19,6 +19,7 @@
 
 #include "api/api.h"
 #include "api/published.h"
+#include "catalog/packed.h"
 #include "catalog/witness.h"
 #include "fixture.h"
 #include "redis_server.h"
@@ -53,6 +54,7 @@ struct af {
     struct redis_server server;
     redisContext *ctx; // the test's own connection
     struct cs_authentic *authentic;
+    struct cs_packer *packer;
     struct af_clock clock;
     struct cs_consumer_settings settings;
     struct cs_consumer consumer;

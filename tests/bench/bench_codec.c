@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What decoding and encoding cost: certsync-bench-codec [ROUNDS]. Prints nanoseconds for each operation, best
-// of ten blocks.
+// What decoding and encoding cost, and for documents what packing costs (catalog/packed.h):
+// certsync-bench-codec [ROUNDS]. Prints nanoseconds for each operation, best of ten blocks.
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "catalog/packed.h"
+#include "certsync/base/text.h"
 #include "certsync/model/event.h"
 #include "certsync/model/outcome.h"
 
@@ -31,6 +33,7 @@ struct subject {
     void (*encode)(struct cs_buf *b, const void *v);
     void (*decode)(struct cs_bytes text);
     const void *value;
+    bool packed; // a document
 };
 
 // ---- an upload of two certificates
@@ -92,6 +95,7 @@ static struct cs_event *make_upload(void) {
         CLEAR_##tag(v);                                                                                      \
     }
 #define CLEAR_stream(v)      (void)v
+#define CLEAR_material(v)    (void)v
 #define CLEAR_account(v)     (void)v
 #define CLEAR_agent(v)       (void)v
 #define CLEAR_position(v)    (void)v
@@ -102,9 +106,38 @@ ENTRY(account, struct cs_account)
 ENTRY(agent, struct cs_agent)
 ENTRY(position, struct cs_position)
 ENTRY(certificate, struct cs_certificate)
+ENTRY(material, struct cs_material)
 ENTRY(outcome, struct cs_outcome)
 
-static void measure(struct subject *s, int rounds) {
+static void measure_packing(struct cs_packer *p, const struct subject *s, int rounds) {
+    double pack = 1e18, unpack = 1e18;
+    struct cs_err err;
+    struct cs_bytes stored = {0}, doc;
+    for (int block = 0; block < 10; block++) {
+        double start = now_ns();
+        for (int i = 0; i < rounds; i++)
+            if (!cs_pack(p, cs_buf_bytes(&s->text), &stored, &err))
+                die("pack", &err);
+        double middle = now_ns();
+        uint8_t *copy = malloc(stored.len);
+        if (!copy)
+            abort();
+        memcpy(copy, stored.data, stored.len);
+        double again = now_ns();
+        for (int i = 0; i < rounds; i++)
+            if (!cs_unpack(p, (struct cs_bytes){copy, stored.len}, &doc, &err))
+                die("unpack", &err);
+        double end = now_ns();
+        free(copy);
+        if ((middle - start) / rounds < pack)
+            pack = (middle - start) / rounds;
+        if ((end - again) / rounds < unpack)
+            unpack = (end - again) / rounds;
+    }
+    printf("%-12s %6zu bytes   pack   %7.0f ns   unpack %7.0f ns\n", "  packed", stored.len, pack, unpack);
+}
+
+static void measure(struct cs_packer *p, struct subject *s, int rounds) {
     struct cs_err err;
     cs_buf_init(&s->text, CS_EVENT_MAX);
     double encode = 1e18, decode = 1e18;
@@ -126,6 +159,8 @@ static void measure(struct subject *s, int rounds) {
             decode = (end - middle) / rounds;
     }
     printf("%-12s %6zu bytes   encode %7.0f ns   decode %7.0f ns\n", s->name, s->text.len, encode, decode);
+    if (s->packed)
+        measure_packing(p, s, rounds);
     cs_buf_clear(&s->text);
 }
 
@@ -194,6 +229,16 @@ int main(int argc, char **argv) {
     strcpy(outcome.event, uuid);
     strcpy(outcome.kid, kid);
     strcpy(outcome.verdict.subject, uuid);
+    char leaf[1040], key[272];
+    cs_base64_encode(noise, sizeof leaf / 4 * 3, leaf);
+    cs_base64_encode(noise + 2000, sizeof key / 4 * 3, key);
+    struct cs_material material = {.len = 1,
+                                   .part[0] = {.leaf = {(uint8_t *)leaf, sizeof leaf},
+                                               .issuers_len = 1,
+                                               .key = {(uint8_t *)key, sizeof key},
+                                               .role = "single"}};
+    strcpy(material.part[0].key_subject, uuid);
+    memset(material.part[0].issuers[0], 'a', sizeof(cs_issuer_id) - 1);
     struct subject subjects[] = {
         {.name = "upload", .encode = encode_event, .decode = decode_event, .value = upload},
         {.name = "stream", .encode = encode_stream, .decode = decode_stream, .value = &stream},
@@ -203,10 +248,24 @@ int main(int argc, char **argv) {
         {.name = "certificate",
          .encode = encode_certificate,
          .decode = decode_certificate,
-         .value = &certificate},
-        {.name = "outcome", .encode = encode_outcome, .decode = decode_outcome, .value = &outcome},
+         .value = &certificate,
+         .packed = true},
+        {.name = "material",
+         .encode = encode_material,
+         .decode = decode_material,
+         .value = &material,
+         .packed = true},
+        {.name = "outcome",
+         .encode = encode_outcome,
+         .decode = decode_outcome,
+         .value = &outcome,
+         .packed = true},
     };
+    CS_AUTO(cs_packer_free) struct cs_packer *packer = NULL;
+    struct cs_err err;
+    if (!cs_packer_new(&packer, &err))
+        die("packer", &err);
     for (size_t i = 0; i < CS_ARRAY_LEN(subjects); i++)
-        measure(&subjects[i], rounds);
+        measure(packer, &subjects[i], rounds);
     return 0;
 }

@@ -105,6 +105,8 @@ SPOILT = {
     "a document of another day": (lambda s: s.edit("account/", owner="somebody"), "owner"),
     "a certificate without its key": (lambda s: s.drop("material/"), "no sealed key"),
     "a key that does not open": (spoil_key, "does not open"),
+    "an issuer that chains name is lost": (lambda s: s.drop("issuer/"), "missing"),
+    "an issuer is counted wrong": (lambda s: s.edit("issuer/", used=99), "used"),
     "a dead one's key": (key_of_the_dead, "still has its material"),
     "a member of an index is lost": (lambda s: spoil_index(s, lambda i: {}), "members"),
     "a member of an index is too many": (lambda s: spoil_index(s, lambda i: i | {"x/c/y": 0}), "members"),

@@ -1124,7 +1124,7 @@ static void test_a_load_in_parts(void **state) {
     keep(s);
     assert_false(commit_moved(f->a, s, at, position(1)));
     cs_state_forget(s);
-    cs_catalog_redis_load_bytes(f->a, 400 * (10 + 10) + 1); // with their marks
+    cs_catalog_redis_load_bytes(f->a, 400 * (1 + 10 + 10) + 1); // with their forms and marks
     size_t left = DOCS;
     for (int round = 0; left > 0; round++) {
         const struct cs_needed *needed = NULL;

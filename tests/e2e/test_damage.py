@@ -49,7 +49,10 @@ def key_of(at, account):
 
 def alter_document(client, at, account, _):
     key = key_of(at, account)
-    client.set(key, client.get(key).replace(b"enrolled", b"revoked_"))
+    held = client.get(key)
+    altered = catalog.document(held).replace(b"enrolled", b"revoked_")
+    assert altered != catalog.document(held)
+    client.set(key, altered + held[-catalog.MARK:])
 
 
 def swap_documents(client, at, account, other):

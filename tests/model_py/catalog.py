@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The catalogs as Redis must hold them: every document and every index that follows from the log, and nothing else."""
+import base64
+import hashlib
 import json
 import re
+from collections import Counter
 
 from model_py.audit import brief, differences
+from model_py.packed import unpack
 from support.events import b64
 
 
@@ -32,7 +36,14 @@ def expected(model, firsts):
                              if k["state"] == "enrolled" and k["heartbeat_ms"]})
         for name, a in p.accounts.items():
             _account(name, a, doc, index, firsts[p.number])
+        named = Counter(text for a in p.accounts.values() for parts in a.material.values() for x in parts for text in x["chain"][1:])
+        for text, used in named.items():
+            doc(f"issuer/{_sha256(text)}", {"used": used, "certificate": text})
     return docs, indexes
+
+
+def _sha256(base64_text):
+    return hashlib.sha256(base64.b64decode(base64_text)).hexdigest()
 
 
 def _account(name, a, doc, index, outcomes):
@@ -72,7 +83,7 @@ def _certificates(name, a, doc, index):
             doc(f"cert/{name}/{i}", c)
             continue
         doc(f"cert/{name}/{i}", {**c, "shares": [{"share": s, "to": a.shares[s]["to"]} for s in c["shares"]]})
-        doc(f"material/{name}/{i}", {"parts": a.material[i]})
+        doc(f"material/{name}/{i}", {"parts": [_part(**x) for x in a.material[i]]})
         member = f"{c['summary']['name']}/c/{i}"
         view[member], expiry[member] = 0, _ends(c["summary"])
     for (owner, i), s in a.shared_in.items():
@@ -82,6 +93,11 @@ def _certificates(name, a, doc, index):
         doc(f"name/{name}/{n}", i)
     index(f"view/{name}", view)
     index(f"expiry/{name}", expiry)
+
+
+def _part(chain, **rest):
+    """The leaf; what follows it is named."""
+    return {"leaf": chain[0], "issuers": [_sha256(text) for text in chain[1:]], **rest}
 
 
 def _ends(summary):
@@ -109,8 +125,8 @@ MEMBER_MARK = 12
 
 
 def document(stored):
-    """The bytes of a document, or of a position, as Redis has it; None stays so. Whether the mark is right is the consumer's to say."""
-    return stored[:-MARK] if stored else stored
+    """The JSON of a document, or of a position, that Redis has so; None stays so. Whether the mark is right is the consumer's to say."""
+    return unpack(stored[:-MARK]) if stored else stored
 
 
 def read(client, namespace, partitions):
@@ -172,9 +188,6 @@ def check_keys(model, found_docs, custodian=None, unseal=None, only=None):
 
 def merkle_edge(values):
     """The roots of the perfect subtrees of RFC 6962's tree over these values, from left to right, as a position holds them."""
-    import base64
-    import hashlib
-
     def root(hashes):
         while len(hashes) > 1:
             hashes = [hashlib.sha256(b"\1" + a + b).digest() for a, b in zip(hashes[::2], hashes[1::2])]
@@ -188,7 +201,6 @@ def merkle_edge(values):
 
 
 def check_positions(model, firsts, records_by_partition, positions):
-    import hashlib
     from model_py.wire import record_sha256
     wrong = []
     for p in model.partitions:

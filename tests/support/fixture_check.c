@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/base/text.h"
 #include "fixture_internal.h"
 
 void fx_assert_verdict_(const struct cs_verdict *v, enum cs_status status, enum cs_code code,
@@ -175,6 +176,11 @@ struct tally {
         in_members;
     size_t csrs, csr_spkis, csr_names, csr_members, refs, heard, heard_members;
     size_t trusted, trusted_members, accounts, account_members;
+    size_t issuers_len;
+    struct {
+        cs_issuer_id id;
+        int64_t unseen; // uses that no material was seen to make
+    } issuers[64];
 };
 
 static const char *part_of(const char *key, size_t n, char ret[CS_STATE_KEY_MAX + 1]) {
@@ -188,6 +194,38 @@ static const char *part_of(const char *key, size_t n, char ret[CS_STATE_KEY_MAX 
 
 static bool starts(const char *key, const char *with) {
     return strncmp(key, with, strlen(with)) == 0;
+}
+
+static void check_issuer(struct tally *t, const char *id, struct cs_bytes v) {
+    struct cs_issuer issuer;
+    struct cs_err err;
+    uint8_t der[CS_EVENT_MAX], hash[32];
+    size_t len = 0;
+    cs_issuer_id found;
+    assert_true(cs_issuer_decode(v, &issuer, &err));
+    assert_true(issuer.der.len < sizeof der);
+    assert_true(cs_base64_decode((const char *)issuer.der.data, issuer.der.len, der, &len));
+    cs_crypto_sha256(t->fx->crypto, (struct cs_bytes){der, len}, hash);
+    cs_hex_encode(hash, sizeof hash, found);
+    assert_string_equal(found, id);
+    assert_true(t->issuers_len < CS_ARRAY_LEN(t->issuers));
+    memcpy(t->issuers[t->issuers_len].id, found, sizeof found);
+    t->issuers[t->issuers_len++].unseen = issuer.used;
+}
+
+// Comes after all issuers, by the order of the keys.
+static void check_material(struct tally *t, struct cs_bytes v) {
+    struct cs_material m;
+    struct cs_err err;
+    assert_true(cs_material_decode(v, &m, &err));
+    for (size_t i = 0; i < m.len; i++)
+        for (size_t k = 0; k < m.part[i].issuers_len; k++) {
+            size_t at = 0;
+            while (at < t->issuers_len && strcmp(t->issuers[at].id, m.part[i].issuers[k]) != 0)
+                at++;
+            assert_true(at < t->issuers_len);
+            t->issuers[at].unseen--;
+        }
 }
 
 static void check_certificate(struct tally *t, const char *account, const struct cs_certificate *c) {
@@ -314,6 +352,10 @@ static bool check_doc(void *arg, const char *key, struct cs_bytes v) {
         struct cs_agent a;
         assert_true(cs_agent_decode(v, &a, &err));
         check_agent(t, part_of(key, 1, account), strrchr(key, '/') + 1, &a);
+    } else if (starts(key, "issuer/")) {
+        check_issuer(t, key + strlen("issuer/"), v);
+    } else if (starts(key, "material/")) {
+        check_material(t, v);
     } else if (starts(key, "csr/")) {
         struct cs_csr_entry c;
         assert_true(cs_csr_entry_decode(v, &c, &err));
@@ -371,6 +413,8 @@ void fx_check_invariants(struct fx *fx) {
         assert_int_equal(t.csrs, t.csr_names);
         assert_int_equal(t.csrs, t.csr_members);
         assert_int_equal(t.heard, t.heard_members);
+        for (size_t k = 0; k < t.issuers_len; k++)
+            assert_int_equal(t.issuers[k].unseen, 0);
         own += t.own_shares;
         in += t.in_shares;
     }

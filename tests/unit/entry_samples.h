@@ -19,6 +19,8 @@
     X(account, struct cs_account, entry_clear_nothing)                                                       \
     X(agent, struct cs_agent, entry_clear_nothing)                                                           \
     X(certificate, struct cs_certificate, cs_certificate_clear)                                              \
+    X(material, struct cs_material, entry_clear_nothing)                                                     \
+    X(issuer, struct cs_issuer, entry_clear_nothing)                                                         \
     X(csr_entry, struct cs_csr_entry, cs_csr_entry_clear)                                                    \
     X(share, struct cs_share, entry_clear_nothing)                                                           \
     X(share_in, struct cs_share_in, entry_clear_nothing)                                                     \
@@ -90,6 +92,10 @@ static const struct entry_sample {
      "\",\"serial\":\"02\",\"not_after_s\":1764000000}]}"},
     {"tombstone", again_certificate,
      "{\"id\":\"" SAMPLE_ID "\",\"deleted\":true,\"updated_ms\":1764000000001}"},
+    {"material", again_material,
+     "{\"parts\":[{\"leaf\":\"MAAA\",\"issuers\":[\"" SAMPLE_SHA
+     "\"],\"key\":\"AQID\",\"key_subject\":\"" SAMPLE_ID "\",\"role\":\"single\"}]}"},
+    {"issuer", again_issuer, "{\"used\":3,\"certificate\":\"MAAA\"}"},
     {"csr_entry", again_csr_entry,
      "{\"id\":\"" SAMPLE_ID
      "\",\"name\":\"www.example.com\",\"csr\":\"MAAA\",\"key\":\"AQID\",\"spki_sha256\":\"" SAMPLE_SHA

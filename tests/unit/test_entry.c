@@ -413,13 +413,13 @@ static void summaries_are_copied(void **state) {
 static void material(void **state) {
     (void)state;
     const struct cs_material m = {.len = 2,
-                                  .part = {{.chain_len = 2,
-                                            .chain = {bytes_of("MAAA"), bytes_of("MAAB")},
+                                  .part = {{.leaf = bytes_of("MAAA"),
+                                            .issuers_len = 2,
+                                            .issuers = {SAMPLE_SHA, SAMPLE_SHA2},
                                             .key = bytes_of("AQID"),
                                             .key_subject = SAMPLE_ID,
                                             .role = "sm2-sign"},
-                                           {.chain_len = 1,
-                                            .chain = {bytes_of("MAAC")},
+                                           {.leaf = bytes_of("MAAC"),
                                             .key = bytes_of("AQIE"),
                                             .key_subject = SAMPLE_ID2,
                                             .role = "sm2-enc"}}};
@@ -428,21 +428,24 @@ static void material(void **state) {
     struct cs_buf b;
     cs_buf_init(&b, 10000);
     cs_material_encode(&b, &m);
-    assert_string_equal(
-        (const char *)b.data,
-        "{\"parts\":[{\"chain\":[\"MAAA\",\"MAAB\"],\"key\":\"AQID\",\"key_subject\":\"" SAMPLE_ID
-        "\",\"role\":\"sm2-sign\"},{\"chain\":[\"MAAC\"],\"key\":\"AQIE\",\"key_subject\":\"" SAMPLE_ID2
-        "\",\"role\":\"sm2-enc\"}]}");
+    assert_string_equal((const char *)b.data,
+                        "{\"parts\":[{\"leaf\":\"MAAA\",\"issuers\":[\"" SAMPLE_SHA "\",\"" SAMPLE_SHA2
+                        "\"],\"key\":\"AQID\",\"key_subject\":\"" SAMPLE_ID
+                        "\",\"role\":\"sm2-sign\"},{\"leaf\":\"MAAC\",\"issuers\":[],\"key\":\"AQIE\",\"key_"
+                        "subject\":\"" SAMPLE_ID2 "\",\"role\":\"sm2-enc\"}]}");
     assert_true(cs_material_decode(cs_buf_bytes(&b), &read, &err));
     assert_int_equal(read.len, 2);
     for (size_t i = 0; i < 2; i++) {
-        assert_int_equal(read.part[i].chain_len, m.part[i].chain_len);
+        assert_int_equal(read.part[i].issuers_len, m.part[i].issuers_len);
+        for (size_t k = 0; k < m.part[i].issuers_len; k++)
+            assert_string_equal(read.part[i].issuers[k], m.part[i].issuers[k]);
         assert_string_equal(read.part[i].key_subject, m.part[i].key_subject);
         assert_string_equal(read.part[i].role, m.part[i].role);
+        assert_memory_equal(read.part[i].leaf.data, m.part[i].leaf.data, 4);
         assert_memory_equal(read.part[i].key.data, m.part[i].key.data, 4);
     }
     // What lacks a member is none.
-    static const char *const names[] = {"chain", "key\"", "key_subject", "role"};
+    static const char *const names[] = {"leaf", "issuers", "key\"", "key_subject", "role"};
     for (size_t i = 0; i < CS_ARRAY_LEN(names); i++) {
         char *text = strdup((const char *)b.data);
         *strstr(text, names[i]) = 'x';

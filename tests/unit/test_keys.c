@@ -23,6 +23,7 @@ static void every_kind_has_its_form(void **state) {
         {CS_KIND_STREAM, cs_key_stream(CS_NEW_KEY, "K"), "stream/K"},
         {CS_KIND_CERT, cs_key_cert(CS_NEW_KEY, "acme", "ID"), "cert/acme/ID"},
         {CS_KIND_MATERIAL, cs_key_material(CS_NEW_KEY, "acme", "ID"), "material/acme/ID"},
+        {CS_KIND_ISSUER, cs_key_issuer(CS_NEW_KEY, "00ff"), "issuer/00ff"},
         {CS_KIND_NAME, cs_key_name(CS_NEW_KEY, "acme", "www"), "name/acme/www"},
         {CS_KIND_CSR, cs_key_csr(CS_NEW_KEY, "acme", "ID"), "csr/acme/ID"},
         {CS_KIND_CSR_NAME, cs_key_csr_name(CS_NEW_KEY, "acme", "www"), "csr-name/acme/www"},

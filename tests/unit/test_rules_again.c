@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/base/text.h"
 #include "fixture.h"
 
 static struct fx_key *agent; // may do everything to every name
@@ -39,7 +40,7 @@ static size_t chain_of(struct fx *fx, const char *id) {
     struct cs_material m;
     struct cs_err err;
     assert_true(cs_material_decode(fx_doc(fx, "acme", fx_text(fx, "material/acme/%s", id)), &m, &err));
-    return m.part[0].chain_len;
+    return m.part[0].issuers_len + 1;
 }
 
 static struct cs_certificate certificate(struct fx *fx, const char *id) {
@@ -205,9 +206,99 @@ static void an_issuer_does_not_make_it_official_by_the_way(void **state) {
     assert_rejected(fx_send(fx, fx->issuer, &ev), REPLACE_SOURCE);
 }
 
+// How often the partition's chains name what follows the leaf in this one; 0 where it is not there.
+static int64_t uses(struct fx *fx, const struct fx_cert *cert, size_t at) {
+    uint8_t hash[32];
+    cs_issuer_id id;
+    struct cs_issuer issuer;
+    struct cs_err err;
+    cs_crypto_sha256(fx->crypto, cert->chain[at], hash);
+    cs_hex_encode(hash, sizeof hash, id);
+    struct cs_bytes doc = fx_doc(fx, "acme", fx_text(fx, "issuer/%s", id));
+    if (!doc.data)
+        return 0;
+    assert_true(cs_issuer_decode(doc, &issuer, &err));
+    return issuer.used;
+}
+
+static void remove_certificate(struct fx *fx, const char *id) {
+    struct cs_event ev = fx_event(fx, CS_EVENT_CERTIFICATE_DELETE, "acme", agent, id);
+    assert_applied(fx_send(fx, agent, &ev));
+}
+
+// Each is there once, as long as a chain names it. Every way by which a chain comes, changes or goes counts.
+static void issuers_are_kept_once(void **state) {
+    struct fx *fx = *state;
+    struct fx_cert *with = fx_cert(fx, (struct fx_cert_how){.intermediate = true});
+    struct fx_cert *other = fx_cert(fx, (struct fx_cert_how){.cn = "other.example.com"});
+    assert_int_equal(other->chain_len, 2); // leaf and root
+    int64_t root = uses(fx, with, 2);
+    assert_int_equal(uses(fx, with, 1), 0);
+    struct cs_event ev = with_chain(fx, "one", with, 3);
+    assert_applied(fx_send(fx, agent, &ev));
+    const char *one = fx_text(fx, "%s", ev.subject);
+    assert_int_equal(uses(fx, with, 1), 1);
+    assert_int_equal(uses(fx, with, 2), root + 1);
+    ev = with_chain(fx, "two", with, 2);
+    assert_applied(fx_send(fx, agent, &ev));
+    const char *two = fx_text(fx, "%s", ev.subject);
+    assert_int_equal(uses(fx, with, 1), 2);
+    assert_int_equal(uses(fx, with, 2), root + 1);
+    assert_applied(again(fx, "two", with, 3)); // a more complete chain
+    assert_int_equal(uses(fx, with, 1), 2);
+    assert_int_equal(uses(fx, with, 2), root + 2);
+    assert_verdict(again(fx, "two", with, 3), APPLIED, UNCHANGED);
+    assert_int_equal(uses(fx, with, 2), root + 2);
+    ev = with_chain(fx, "one", other, 2); // another certificate
+    ev.data.upload.replace = true;
+    assert_applied(fx_send(fx, agent, &ev));
+    assert_int_equal(uses(fx, with, 1), 1);
+    assert_int_equal(uses(fx, with, 2), root + 2);
+    remove_certificate(fx, two);
+    assert_int_equal(uses(fx, with, 1), 0);
+    assert_int_equal(uses(fx, with, 2), root + 1);
+    remove_certificate(fx, one);
+    assert_int_equal(uses(fx, with, 2), root);
+}
+
+// Chains name it, so its absence is no fact.
+static void an_issuer_that_is_gone_is_damage(void **state) {
+    struct fx *fx = *state;
+    struct fx_cert *cert = fx_cert(fx, (struct fx_cert_how){.intermediate = true});
+    struct cs_event ev = with_chain(fx, "lost", cert, 2);
+    struct cs_state *catalog = fx->partition[fx_partition_of(fx, "acme")].state;
+    uint8_t hash[32];
+    cs_issuer_id id;
+    struct cs_err err = {0};
+    assert_applied(fx_send(fx, agent, &ev));
+    cs_crypto_sha256(fx->crypto, cert->chain[1], hash);
+    cs_hex_encode(hash, sizeof hash, id);
+    const char *key = fx_text(fx, "issuer/%s", id);
+    struct cs_bytes held = fx_doc(fx, "acme", key);
+    const struct cs_bytes kept = {memcpy(fx_alloc(fx, held.len), held.data, held.len), held.len};
+    cs_state_begin(catalog);
+    cs_state_delete(catalog, key);
+    assert_true(cs_state_keep(catalog, &err));
+    struct cs_event gone = fx_event(fx, CS_EVENT_CERTIFICATE_DELETE, "acme", agent, ev.subject);
+    struct fx_record *record = fx_record(fx, agent, &gone);
+    struct cs_rule_context ctx = fx_context(fx, fx_partition_of(fx, "acme"));
+    CS_AUTO(cs_prepared_free) struct cs_prepared *prepared = fx_prepare(fx, &record->r);
+    struct cs_decision decision = {0};
+    bool needed = false;
+    assert_false(cs_decide(&ctx, catalog, &record->r, prepared, &decision, &needed, &err));
+    assert_int_equal(err.kind, CS_ERR_DAMAGED);
+    assert_non_null(strstr(err.msg, key));
+    cs_state_begin(catalog); // for the invariants
+    (void)cs_state_put(catalog, key, kept);
+    assert_true(cs_state_keep(catalog, &err));
+    cs_state_changes_clear(catalog);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_chain_that_is_more_complete_is_taken),
+        cmocka_unit_test(issuers_are_kept_once),
+        cmocka_unit_test(an_issuer_that_is_gone_is_damage),
         cmocka_unit_test(tags_change_the_entry),
         cmocka_unit_test(shares_learn_of_it),
         cmocka_unit_test(by_a_request_that_is_gone),

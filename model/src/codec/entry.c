@@ -156,27 +156,13 @@ bool cs_entry_read(struct cs_bytes json, const struct cs_fields *fs, void *zeroe
     return cs_err_prepend(err, "the catalog holds a document that this release cannot read");
 }
 
-// The two functions of an entry that owns nothing.
-#define DEFINE_ENTRY(tag, T)                                                                                 \
-    void cs_##tag##_encode(struct cs_buf *b, const T *v) {                                                   \
-        cs_fields_write(b, &tag##_fields, v);                                                                \
-    }                                                                                                        \
-    bool cs_##tag##_decode(struct cs_bytes json, T *ret, struct cs_err *err) {                               \
-        T v;                                                                                                 \
-        memset(&v, 0, sizeof v);                                                                             \
-        if (!cs_entry_read(json, &tag##_fields, &v, err))                                                    \
-            return false;                                                                                    \
-        *ret = v;                                                                                            \
-        return true;                                                                                         \
-    }
-
 static const struct cs_field system_rows[] = {
     {CS_FIELD("log", struct cs_system, log_id), .type = &cs_type_string, .form = &cs_form_log_id},
     {CS_FIELD("partitions", struct cs_system, partitions), .type = &cs_type_int, .min = 1, .max = INT32_MAX},
     {CS_FIELD("ruleset", struct cs_system, ruleset), CS_FIELD_COUNT},
 };
 static const struct cs_fields system_fields = {CS_FIELDS(system_rows)};
-DEFINE_ENTRY(system, struct cs_system)
+CS_DEFINE_ENTRY(system, struct cs_system)
 
 static const struct cs_field trust_key_rows[] = {
     {CS_FIELD("role", struct cs_trust_key, role), .type = &cs_type_role},
@@ -187,11 +173,11 @@ static const struct cs_field trust_key_rows[] = {
     {CS_FIELD("removed_ms", struct cs_trust_key, removed_ms), CS_FIELD_ANY_TIME, .optional = true},
 };
 static const struct cs_fields trust_key_fields = {CS_FIELDS(trust_key_rows)};
-DEFINE_ENTRY(trust_key, struct cs_trust_key)
+CS_DEFINE_ENTRY(trust_key, struct cs_trust_key)
 
 static const struct cs_field stream_rows[] = {{CS_FIELD("seq", struct cs_stream, seq), CS_FIELD_COUNT}};
 static const struct cs_fields stream_fields = {CS_FIELDS(stream_rows)};
-DEFINE_ENTRY(stream, struct cs_stream)
+CS_DEFINE_ENTRY(stream, struct cs_stream)
 
 static const struct cs_field limits_rows[] = {
     {CS_FIELD("certificates", struct cs_account, limit_certificates), CS_FIELD_COUNT},
@@ -209,7 +195,7 @@ static const struct cs_field account_rows[] = {
     {CS_FIELD("updated_ms", struct cs_account, updated_ms), CS_FIELD_ANY_TIME},
 };
 static const struct cs_fields account_fields = {CS_FIELDS(account_rows)};
-DEFINE_ENTRY(account, struct cs_account)
+CS_DEFINE_ENTRY(account, struct cs_account)
 
 static const struct cs_field grant_rows[] = {
     {CS_FIELD("can", struct cs_agent, grant_can), .type = &cs_type_can},
@@ -280,7 +266,7 @@ static const struct cs_field share_rows[] = {
     {CS_FIELD("updated_ms", struct cs_share, updated_ms), CS_FIELD_ANY_TIME},
 };
 static const struct cs_fields share_fields = {CS_FIELDS(share_rows)};
-DEFINE_ENTRY(share, struct cs_share)
+CS_DEFINE_ENTRY(share, struct cs_share)
 
 static const struct cs_field share_in_rows[] = {
     {CS_FIELD("id", struct cs_share_in, id), .type = &cs_type_string, .form = &cs_form_uuid},
@@ -293,7 +279,7 @@ static const struct cs_field share_in_rows[] = {
     {CS_FIELD("updated_ms", struct cs_share_in, updated_ms), CS_FIELD_ANY_TIME},
 };
 static const struct cs_fields share_in_fields = {CS_FIELDS(share_in_rows)};
-DEFINE_ENTRY(share_in, struct cs_share_in)
+CS_DEFINE_ENTRY(share_in, struct cs_share_in)
 
 #define NO_EDGE "must be the edge of that many outcomes in base64"
 
@@ -341,7 +327,7 @@ static bool position_check(struct cs_reader *r, const void *base, uint32_t seen)
     return p->outcomes > 0 || !p->edge.roots[0].sha256[0] || cs_reader_fail_member(r, "edge", NO_EDGE);
 }
 static const struct cs_fields position_fields = {CS_FIELDS(position_rows), .check = position_check};
-DEFINE_ENTRY(position, struct cs_position)
+CS_DEFINE_ENTRY(position, struct cs_position)
 
 bool cs_position_equal(const struct cs_position *a, const struct cs_position *b) {
     return a->next_offset == b->next_offset && a->outcomes == b->outcomes && a->derived == b->derived &&

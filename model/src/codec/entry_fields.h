@@ -3,6 +3,8 @@
 // Tables and member types that entries, events and outcomes share (fields.h), internal to model/.
 #pragma once
 
+#include <string.h>
+
 #include "certsync/model/entry.h"
 #include "codec/fields.h"
 
@@ -21,3 +23,17 @@ extern const struct cs_fields cs_summary_fields;      // struct cs_cert_summary
 // *zeroed also on failure.
 CS_MUST_USE bool cs_entry_read(struct cs_bytes json, const struct cs_fields *fs, void *zeroed,
                                struct cs_err *err);
+
+// The two functions of an entry that owns nothing, by the table <tag>_fields.
+#define CS_DEFINE_ENTRY(tag, T)                                                                              \
+    void cs_##tag##_encode(struct cs_buf *b, const T *v) {                                                   \
+        cs_fields_write(b, &tag##_fields, v);                                                                \
+    }                                                                                                        \
+    bool cs_##tag##_decode(struct cs_bytes json, T *ret, struct cs_err *err) {                               \
+        T v;                                                                                                 \
+        memset(&v, 0, sizeof v);                                                                             \
+        if (!cs_entry_read(json, &tag##_fields, &v, err))                                                    \
+            return false;                                                                                    \
+        *ret = v;                                                                                            \
+        return true;                                                                                         \
+    }

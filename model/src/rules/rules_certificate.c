@@ -49,13 +49,16 @@ bool cs_rule_chain_complete(struct cs_judge *j) {
     return !(j->prepared->chain.notes & CS_NOTE(CHAIN_INCOMPLETE)) || !j->f.account.reject_incomplete_chain;
 }
 
-// How many certificates of the held chain are also in part i of the upload.
+// How many certificates of the held chain are also in part i of the upload. The leaf is, where it is
+// the same.
 static size_t kept_of(const struct cs_judge *j, size_t i) {
-    const struct cs_keyed_chain *sent = &j->ev->data.upload.part[i];
-    size_t kept = 0;
-    for (size_t a = 0; a < j->f.material.part[i].chain_len; a++)
-        for (size_t b = 0; b < sent->chain_len; b++)
-            kept += cs_bytes_equal(j->f.material.part[i].chain[a], sent->chain[b].text);
+    const struct cs_material_part *held = &j->f.material.part[i];
+    struct cs_material_part sent = {.issuers_len = 0};
+    size_t kept = 1;
+    cs_issuers_name(j, i, &sent);
+    for (size_t a = 0; a < held->issuers_len; a++)
+        for (size_t b = 0; b < sent.issuers_len; b++)
+            kept += strcmp(held->issuers[a], sent.issuers[b]) == 0;
     return kept;
 }
 
@@ -66,7 +69,7 @@ enum chain_change { CHAIN_SAME, CHAIN_MORE, CHAIN_OTHER };
 static enum chain_change chain_change(const struct cs_judge *j) {
     enum chain_change change = CHAIN_SAME;
     for (size_t i = 0; i < j->ev->data.upload.parts; i++) {
-        size_t held = j->f.material.part[i].chain_len, sent = j->ev->data.upload.part[i].chain_len;
+        size_t held = j->f.material.part[i].issuers_len + 1, sent = j->ev->data.upload.part[i].chain_len;
         if (kept_of(j, i) < held)
             return CHAIN_OTHER;
         if (sent > held)
@@ -185,8 +188,8 @@ static void summarise(const struct cs_judge *j, struct cs_cert_summary *s) {
         s->chain_ends_s = ends_s > 0 ? ends_s : 1;
 }
 
-// Chains and sealed keys are kept as they came. A matched request gives its own key, which was
-// sealed for it. A certificate that is there already keeps its keys.
+// Leaves and sealed keys are kept as they came, beside the issuers that all have in common. A matched
+// request gives its own key, which was sealed for it. A certificate that is there already keeps its keys.
 static void put_material(struct cs_judge *j, const char *id) {
     const struct cs_event *ev = j->ev;
     const struct cs_event_upload *up = &ev->data.upload;
@@ -196,9 +199,8 @@ static void put_material(struct cs_judge *j, const char *id) {
     for (size_t i = 0; i < up->parts; i++) {
         const struct cs_keyed_chain *from = &up->part[i];
         struct cs_material_part *to = &m.part[i];
-        to->chain_len = from->chain_len;
-        for (size_t k = 0; k < from->chain_len; k++)
-            to->chain[k] = from->chain[k].text;
+        to->leaf = from->chain[0].text;
+        cs_issuers_name(j, i, to);
         to->key = from->key.text;
         CS_COPY(to->key_subject, ev->subject);
         CS_COPY(to->role, cs_key_role_name(up->parts == 1 ? CS_ROLE_SINGLE
@@ -217,6 +219,10 @@ static void put_material(struct cs_judge *j, const char *id) {
             CS_COPY(to->key_subject, j->f.csr.id);
         }
     }
+    // Added before the old ones go: what both have stays.
+    cs_issuers_add(j, &m);
+    if (j->f.has_cert)
+        cs_issuers_remove(j, &j->f.material);
     cs_material_encode(cs_judge_begin(j), &m);
     cs_judge_put(j, cs_key_material(CS_NEW_KEY, ev->account, id));
 }
@@ -340,6 +346,7 @@ void cs_effect_delete(struct cs_judge *j) {
     struct cs_certificate tombstone = {.deleted = true, .updated_ms = j->record->timestamp_ms};
     memcpy(tombstone.id, cert->id, sizeof(tombstone.id));
     cs_judge_put_certificate(j, &tombstone);
+    cs_issuers_remove(j, &j->f.material);
     cs_state_delete(j->state, cs_key_material(CS_NEW_KEY, ev->account, cert->id));
     cs_state_delete(j->state, cs_key_name(CS_NEW_KEY, ev->account, cert->summary.name));
     cs_key member;

@@ -74,10 +74,20 @@ DEFINE_READ_KEPT(account, cs_account, cs_account_decode)
 DEFINE_READ_KEPT(agent, cs_agent, cs_agent_decode)
 DEFINE_READ(stream, cs_stream, cs_stream_decode)
 DEFINE_READ(certificate, cs_certificate, cs_certificate_decode)
+DEFINE_READ(material, cs_material, cs_material_decode)
+DEFINE_READ(issuer, cs_issuer, cs_issuer_decode)
 DEFINE_READ(csr, cs_csr_entry, cs_csr_entry_decode)
 DEFINE_READ(share, cs_share, cs_share_decode)
 DEFINE_READ(share_in, cs_share_in, cs_share_in_decode)
 DEFINE_READ(shared_in, cs_shared_in, cs_shared_in_decode)
+
+void cs_judge_lacks(struct cs_judge *j, const char *key) {
+    if (cs_judge_stopped(j))
+        return;
+    cs_err_set(j->err, CS_ERR_DAMAGED, CS_CODE_NONE, "the catalog lacks the document %s, which others name",
+               key);
+    j->failed = true;
+}
 
 bool cs_judge_read_id(struct cs_judge *j, const char *key, cs_uuid ret) {
     struct cs_bytes v;
@@ -180,8 +190,19 @@ static void touch_shares(struct cs_judge *j, const char *to) {
             touch(j, cs_key_share(CS_NEW_KEY, j->ev->account, cert->shares[i].share));
 }
 
-// Whether the upload brings the same certificate that has the name. Then what is kept with it
-// counts, too.
+// What is kept with a certificate that is changed or deleted.
+static void gather_material(struct cs_judge *j) {
+    struct cs_facts *f = &j->f;
+    if (!f->has_cert)
+        return;
+    const char *key = cs_key_material(CS_NEW_KEY, j->ev->account, f->cert.id);
+    if (cs_judge_read_material(j, key, &f->material))
+        cs_issuers_touch(j, &f->material);
+    else
+        cs_judge_lacks(j, key);
+}
+
+// Whether the upload brings the same certificate that has the name.
 static void gather_same_leaf(struct cs_judge *j) {
     struct cs_facts *f = &j->f;
     const struct cs_cert_summary *s = &f->cert.summary;
@@ -191,12 +212,6 @@ static void gather_same_leaf(struct cs_judge *j) {
         if (memcmp(s->leaves[i].sha256, j->prepared->leaf[i]->sha256, 32) != 0)
             return;
     f->same_leaf = true;
-    struct cs_bytes value = {NULL, 0};
-    const char *key = cs_key_material(CS_NEW_KEY, j->ev->account, f->cert.id);
-    if (cs_judge_look(j, key, &value) == CS_NEEDED || j->failed)
-        return;
-    if (!cs_material_decode(value, &f->material, j->err))
-        unreadable(j, key);
 }
 
 static void gather_upload(struct cs_judge *j) {
@@ -213,7 +228,9 @@ static void gather_upload(struct cs_judge *j) {
         gather_certificate(j, id);
         touch_shares(j, NULL);
         gather_same_leaf(j);
+        gather_material(j);
     }
+    cs_issuers_touch_sent(j);
     f->id_used = used && !f->has_cert; // what has the name keeps its own id
     if (up->parts == 1 && up->part[0].csr && j->prepared->leaf[0]) {
         char spki[65];
@@ -274,15 +291,11 @@ static void gather_target(struct cs_judge *j) {
         cs_judge_read_agent(j, cs_key_agent(CS_NEW_KEY, j->ev->account, j->ev->subject), &j->f.target);
 }
 
-// A key that another key names must be there. If not, the catalog is damaged, and must not be used
-// to judge.
+// A key that another key names must be there.
 static void read_of_line(struct cs_judge *j, const char *kid, struct cs_agent *ret) {
     const char *key = cs_key_agent(CS_NEW_KEY, j->ev->account, kid);
-    if (cs_judge_read_agent(j, key, ret) || cs_judge_stopped(j))
-        return;
-    cs_err_set(j->err, CS_ERR_FATAL, CS_CODE_NONE, "the catalog lacks the document %s, which others name",
-               key);
-    j->failed = true;
+    if (!cs_judge_read_agent(j, key, ret))
+        cs_judge_lacks(j, key);
 }
 
 // The signer's line of rotated keys goes on.
@@ -353,6 +366,7 @@ static void gather_delete(struct cs_judge *j) {
         return;
     }
     gather_certificate(j, ev->subject);
+    gather_material(j);
     if (ev->data.del.cascade)
         touch_shares(j, NULL);
 }

@@ -51,7 +51,7 @@ struct cs_facts {
     bool has_cert; // by name for upload and issue, else by subject; not where it is deleted
     struct cs_certificate cert;
     bool same_leaf;              // upload, issue: the certificate that has the name has these very leafs
-    struct cs_material material; // of that one, where same_leaf; lent until it is written
+    struct cs_material material; // of the certificate that is changed or deleted; lent until it is written
     bool shared_in_only;         // certificate.share: not the account's own, but shared in to it
     bool has_csr;                // upload: the match; csr.add: of the same key; csr.delete: by subject
     struct cs_csr_entry csr;
@@ -101,12 +101,17 @@ CS_DECLARE_READ(stream, cs_stream);
 CS_DECLARE_READ(account, cs_account);
 CS_DECLARE_READ(agent, cs_agent);
 CS_DECLARE_READ(certificate, cs_certificate); // free with cs_certificate_clear
+CS_DECLARE_READ(material, cs_material);       // lent until it is written
+CS_DECLARE_READ(issuer, cs_issuer);           // the same
 CS_DECLARE_READ(csr, cs_csr_entry);           // free with cs_csr_entry_clear
 CS_DECLARE_READ(share, cs_share);
 CS_DECLARE_READ(share_in, cs_share_in);
 CS_DECLARE_READ(shared_in, cs_shared_in); // free with cs_shared_in_clear
 // Leaves a copy at the empty place that cs_state_look gave. False: out of memory (noted).
 bool cs_judge_keep_decoded(struct cs_judge *j, void **place, const void *decoded, size_t size);
+// A document that another one names is not there (and not just needed): the catalog is damaged, and must
+// not be used to judge.
+void cs_judge_lacks(struct cs_judge *j, const char *key);
 // A document that is an id as a JSON string.
 bool cs_judge_read_id(struct cs_judge *j, const char *key, cs_uuid ret);
 static inline bool cs_judge_stopped(const struct cs_judge *j) {
@@ -154,6 +159,16 @@ CS_MUST_USE bool cs_prepare_again(const struct cs_rule_context *ctx, const struc
                                   int64_t ruleset, struct cs_prepared *p, struct cs_err *err);
 // The half of cs_prepare that looks at certificates and keys. False: FATAL.
 CS_MUST_USE bool cs_prepare_content(struct cs_crypto *c, struct cs_prepared *p, struct cs_err *err);
+
+// Issuers (rules_issuer.c): notes those of an upload, or of a material, as read.
+void cs_issuers_touch_sent(struct cs_judge *j);
+void cs_issuers_touch(struct cs_judge *j, const struct cs_material *m);
+// Names the issuers of part i of an upload in its material.
+void cs_issuers_name(const struct cs_judge *j, size_t i, struct cs_material_part *ret);
+// What a material names gains or loses one use; a certificate is gone with the last. An upload brings
+// what it names.
+void cs_issuers_add(struct cs_judge *j, const struct cs_material *m);
+void cs_issuers_remove(struct cs_judge *j, const struct cs_material *m);
 
 // The matched request gave its key to a certificate (rules_csr.c).
 void cs_csr_used(struct cs_judge *j, const struct cs_certificate *by);

@@ -19,8 +19,11 @@
 //   key/<account>/<kid>             cs_agent         enrolled key, also a join token
 //   keys/<account>                  index            kids, score 0
 //   cert/<account>/<id>             cs_certificate   after delete a tombstone (deleted true)
-//   material/<account>/<id>         cs_material      chains and sealed keys of the current
-//                                                    version; gone after delete
+//   material/<account>/<id>         cs_material      leaves and sealed keys of the current version,
+//                                                    and the names of the rest of each chain; gone
+//                                                    after delete
+//   issuer/<sha256>                 cs_issuer        the rest of a chain, each certificate once in a
+//                                                    partition, as long as a material names it
 //   name/<account>/<name>           id               as a JSON string
 //   view/<account>                  index            what the account sees, score 0: own
 //                                                    "<name>/c/<id>", shared in
@@ -265,14 +268,18 @@ CS_DEFINE_AUTO_CLEAR(struct cs_certificate, cs_certificate_clear)
 void cs_certificate_encode(struct cs_buf *b, const struct cs_certificate *v);
 CS_MUST_USE bool cs_certificate_decode(struct cs_bytes json, struct cs_certificate *ret, struct cs_err *err);
 
-// Chains and sealed keys, as base64 text. Rules write it; the API and the custodian read it. Texts
-// are views of the event or the document.
-//   {"parts":[{"chain":["…"],"key":"…","key_subject":"<id>","role":"single"}]}
+// Leaves and sealed keys, as base64 text. Rules write it; the API and the custodian read it. Texts are
+// views of the event or the document. What follows the leaf in its chain is named only, in that order:
+// cs_issuer has it.
+//   {"parts":[{"leaf":"…","issuers":["<sha256>"],"key":"…","key_subject":"<id>","role":"single"}]}
 // key_subject: the id that the key was sealed for: the certificate's as sent, or a CSR's.
+typedef char cs_issuer_id[65]; // SHA-256 of its DER in hex
+#define CS_ISSUERS_MAX 9       // of one chain: CS_CHAIN_MAX with the leaf
 struct cs_material_part {
-    size_t chain_len;          // at least 1
-    struct cs_bytes chain[10]; // base64 text, leaf first
-    struct cs_bytes key;       // base64 text
+    struct cs_bytes leaf; // base64 text
+    size_t issuers_len;
+    cs_issuer_id issuers[CS_ISSUERS_MAX];
+    struct cs_bytes key; // base64 text
     cs_uuid key_subject;
     char role[12]; // cs_key_role_name
 };
@@ -282,6 +289,14 @@ struct cs_material {
 };
 void cs_material_encode(struct cs_buf *b, const struct cs_material *m);
 CS_MUST_USE bool cs_material_decode(struct cs_bytes json, struct cs_material *ret, struct cs_err *err);
+
+// {"used":…,"certificate":"<base64 DER>"}
+struct cs_issuer {
+    int64_t used;        // in how many chains of the partition's materials it is; never 0
+    struct cs_bytes der; // base64 text, a view of the event or the document
+};
+void cs_issuer_encode(struct cs_buf *b, const struct cs_issuer *v);
+CS_MUST_USE bool cs_issuer_decode(struct cs_bytes json, struct cs_issuer *ret, struct cs_err *err);
 
 // {"id":…,"name":…,"csr":"<base64 DER>","key":"<base64, sealed>","spki_sha256":"<hex>",
 //  "subject":…,"names":[…],"key_type":"P-256","key_bits":256,"created_ms":…,

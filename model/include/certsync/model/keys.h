@@ -22,6 +22,7 @@ typedef char cs_key[CS_STATE_KEY_MAX + 1];
     X(STREAM, "stream")                                                                                      \
     X(CERT, "cert")                                                                                          \
     X(MATERIAL, "material")                                                                                  \
+    X(ISSUER, "issuer")                                                                                      \
     X(NAME, "name")                                                                                          \
     X(CSR, "csr")                                                                                            \
     X(CSR_NAME, "csr-name")                                                                                  \
@@ -78,7 +79,8 @@ CS_KEY_2(agent, AGENT, account, kid)          // cs_key_agent(ret, account, kid)
 CS_KEY_1(trust, TRUST, kid)                   // cs_key_trust(ret, kid): a key that the root trusts
 CS_KEY_1(stream, STREAM, stream)              // cs_key_stream(ret, stream): numbers that a key has used
 CS_KEY_2(cert, CERT, account, id)             // cs_key_cert(ret, account, id): a certificate
-CS_KEY_2(material, MATERIAL, account, id)     // cs_key_material(ret, account, id): its chain and sealed keys
+CS_KEY_2(material, MATERIAL, account, id)     // cs_key_material(ret, account, id): its leaves and sealed keys
+CS_KEY_1(issuer, ISSUER, sha256)              // cs_key_issuer(ret, hex): a CA certificate of chains
 CS_KEY_2(name, NAME, account, name)           // cs_key_name(ret, account, name): the id of who has the name
 CS_KEY_2(csr, CSR, account, id)               // cs_key_csr(ret, account, id): a request
 CS_KEY_2(csr_name, CSR_NAME, account, name)   // cs_key_csr_name(ret, account, name): the id of who has it
