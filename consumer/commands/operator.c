@@ -172,6 +172,18 @@ static bool checkpoint_key(struct cs_operator *op, const char *text, struct cs_n
                       "--checkpoint-key is the key of the log %s, and this log is %s", ret->name, log_id);
 }
 
+// The witnesses of the settings.
+static bool add_witnesses(const struct cs_operator *op, struct cs_heads *heads, struct cs_err *err) {
+    for (size_t i = 0; i < op->settings->witnesses.count; i++) {
+        struct cs_note_key key;
+        size_t ignored;
+        if (!cs_settings_witness_key(op->crypto, cs_settings_witness(op->settings, i)->key, &key, err) ||
+            !cs_heads_witness(heads, &key, &ignored, err))
+            return false;
+    }
+    return true;
+}
+
 bool cs_operator_heads(struct cs_operator *op, const struct cs_checkpoint_source *from, struct cs_heads **ret,
                        struct cs_log **ret_log, char *why, size_t why_size, struct cs_err *err) {
     CS_AUTO(cs_heads_free) struct cs_heads *heads = NULL;
@@ -190,6 +202,7 @@ bool cs_operator_heads(struct cs_operator *op, const struct cs_checkpoint_source
         return true;
     }
     if (!cs_heads_new(op->crypto, &key, op->log_id, op->partitions, &heads, err) ||
+        !add_witnesses(op, heads, err) ||
         (readable && !open_log(op, from->dump, op->settings->checkpoints_topic, ret_log, err)))
         return false;
     *ret = CS_TAKE(heads);

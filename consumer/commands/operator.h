@@ -76,7 +76,7 @@ CS_MUST_USE bool cs_operator_look(struct cs_operator *op, struct cs_log *log, st
                                   struct cs_err *err);
 CS_MUST_USE bool cs_operator_catalog(const struct cs_operator *op, struct cs_catalog **ret,
                                      struct cs_err *err);
-// For checkpoints: the key that verifies them, and the log of them (a dump, or Kafka's; NULL: only
+// For checkpoints (with the witnesses of the settings): the key that verifies them, and the log of them (a dump, or Kafka's; NULL: only
 // dumps of the others were given). If they cannot be looked at, *ret is NULL and why says why; `must`:
 // that is CONFIG.
 struct cs_checkpoint_source {

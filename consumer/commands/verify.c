@@ -6,7 +6,9 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "certsync/base/text.h"
 #include "commands/verify.h"
 
 static const struct cs_opt opts[] = {
@@ -18,6 +20,20 @@ static const struct cs_opt opts[] = {
          "Prove that the past is the one that was verified before: hold the log against the checkpoints in "
          "this file, and keep the newest ones there if all is well. It is made where it is missing."},
     CS_CHECKPOINT_OPTS(struct verify_options),
+    {.name = "witness",
+     .kind = CS_OPT_LIST,
+     CS_OPT_AT_LIST(struct verify_options, witnesses),
+     .value_name = "KEY",
+     .text =
+         "Fail unless the witness with this key (NAME+ID+KEY) has cosigned a checkpoint of each partition "
+         "that has any; may be given several times. Those of the settings are only told."},
+    {.name = "witness-age",
+     .kind = CS_OPT_DURATION,
+     CS_OPT_AT_INT(struct verify_options, witness_age_ms),
+     .value_name = "TIME",
+     .default_text = "1h",
+     .text = "With --witness: how long ago the newest cosignature of a partition may be; of an old dump, as "
+             "long as it is old."},
     CS_OPERATOR_OPTS(struct verify_options, log),
     {.name = "redis",
      .kind = CS_OPT_FLAG,
@@ -169,23 +185,61 @@ static bool conclude(struct verify *lanes, int n, struct cs_err *err) {
     return !lowest && cs_verify_derived(lanes, err);
 }
 
+static bool require_witnesses(struct verify *v, struct cs_err *err) {
+    struct verify_shared *all = v->shared;
+    for (size_t i = 0; i < v->o->witnesses.count; i++) {
+        struct cs_note_key key;
+        if (i >= CS_HEADS_WITNESSES)
+            return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "--witness: more than %d are given",
+                              CS_HEADS_WITNESSES);
+        if (!cs_settings_witness_key(v->op.crypto, v->o->witnesses.items[i], &key, err) ||
+            !cs_heads_witness(all->heads, &key, &all->required[i], err))
+            return cs_err_prepend(err, "--witness");
+    }
+    return true;
+}
+
 // What is published there is of outcomes that are published, too. So the ends of those are read
 // again after it.
 static bool read_heads(struct verify *v, struct cs_err *err) {
     struct verify_shared *all = v->shared;
     CS_AUTO(cs_log_free) struct cs_log *checkpoints = NULL;
-    const struct cs_checkpoint_source from = {v->o->checkpoint_key, v->o->checkpoints, v->o->since != NULL};
+    const struct cs_checkpoint_source from = {v->o->checkpoint_key, v->o->checkpoints,
+                                              v->o->since || v->o->witnesses.count > 0};
     if (!cs_operator_heads(&v->op, &from, &all->heads, &checkpoints, all->why_no_heads,
                            sizeof all->why_no_heads, err))
         return false;
     if (!all->heads)
         return true;
+    if (!require_witnesses(v, err))
+        return false;
     if (v->o->since && !cs_heads_read(all->heads, v->o->since, err))
         return false;
     for (int32_t p = 0; checkpoints && p < v->op.partitions; p++)
         if (!cs_heads_read_log(all->heads, checkpoints, p, err))
             return false;
     return cs_operator_look(&v->op, v->op.outcomes, v->op.outcome_bounds, err);
+}
+
+// Everything that was cosigned has held by now, as all checkpoints have.
+static bool check_witnesses(struct verify *v, struct cs_err *err) {
+    const struct verify_shared *all = v->shared;
+    int64_t now_s = time(NULL);
+    for (int32_t p = 0; all->heads && p < v->op.partitions; p++) {
+        for (size_t i = 0; cs_heads_any(all->heads, p) && i < v->o->witnesses.count; i++) {
+            const char *name = cs_heads_witness_key(all->heads, all->required[i])->name;
+            struct cs_head_cosigned at;
+            char when[CS_TIME_TEXT_SIZE];
+            if (!cs_heads_cosigned(all->heads, p, all->required[i], &at))
+                return cs_verify_unwitnessed(v, p, err, "the witness %s has cosigned nothing of it", name);
+            cs_time_format(at.time_s, when);
+            if (now_s - at.time_s > v->o->witness_age_ms / 1000)
+                return cs_verify_unwitnessed(
+                    v, p, err, "the newest cosignature of the witness %s is of %s, which is too long ago",
+                    name, when);
+        }
+    }
+    return true;
 }
 
 static bool do_verify(struct verify *lanes, int *lanes_len, const struct cs_cli *cli, struct cs_err *err) {
@@ -202,7 +256,7 @@ static bool do_verify(struct verify *lanes, int *lanes_len, const struct cs_cli 
             return false;
         }
     cs_progress_start(&v->op.progress, cli->screen, "verify", cs_operator_total(&v->op));
-    return run_lanes(lanes, *lanes_len, err) && conclude(lanes, *lanes_len, err) &&
+    return run_lanes(lanes, *lanes_len, err) && conclude(lanes, *lanes_len, err) && check_witnesses(v, err) &&
            (!v->o->since || cs_heads_write(v->shared->heads, v->o->since, err));
 }
 
@@ -259,7 +313,8 @@ const struct cs_command cs_cmd_verify = {
         "build's; derived events are those that were decided; signed checkpoints (cert.checkpoints) are of "
         "these "
         "outcomes. With --redis: the catalogs are the replay's. With --since: the past is the one that was "
-        "verified before, whoever wrote to the brokers meanwhile, the operator too.\n\n"
+        "verified before, whoever wrote to the brokers meanwhile, the operator too. With --witness: somebody "
+        "else has seen the same past lately.\n\n"
         "Needs neither Redis nor the service key, publishes nothing, and works on a live system: records "
         "that came in "
         "last may have no outcome yet. Ends at the first fault, says what and where, and exits with 1.",

@@ -17,9 +17,11 @@ struct verify_options {
     bool redis;
     bool complete;
     bool allow_stray;
-    const char *since;          // file of checkpoints; NULL: none
-    const char *checkpoints;    // dump; NULL: from Kafka
-    const char *checkpoint_key; // text; NULL: the service key's
+    const char *since;            // file of checkpoints; NULL: none
+    const char *checkpoints;      // dump; NULL: from Kafka
+    const char *checkpoint_key;   // text; NULL: the service key's
+    struct cs_cli_list witnesses; // keys of those that must have cosigned each partition
+    int64_t witness_age_ms;
 };
 
 struct verify_fault {
@@ -39,6 +41,7 @@ struct verify_shared {
     struct cs_derived_check *derived;
     struct cs_heads *heads; // each partition's is used by one thread; NULL: they are not looked at
     char why_no_heads[256]; // then: why
+    size_t required[CS_HEADS_WITNESSES]; // of o->witnesses, as heads counts them
     // The ends at the start. Events before them have their cause in what is replayed. Outcomes
     // before them have their derived events in the log.
     struct cs_bounds *due_events, *due_outcomes;
@@ -86,6 +89,9 @@ CS_MUST_USE bool cs_verify_partition(struct verify *v, int32_t p, struct cs_err 
 bool cs_verify_needless(const struct verify *v);
 // After all partitions: whether derived events are those that were decided.
 CS_MUST_USE bool cs_verify_derived(struct verify *v, struct cs_err *err);
+// The fault "unwitnessed" of a partition. Always false.
+bool cs_verify_unwitnessed(struct verify *v, int32_t p, struct cs_err *err, const char *fmt, ...)
+    CS_PRINTF(4, 5);
 // Print it. Return the exit code.
 int cs_verify_tell(const struct verify *v);
 int cs_verify_tell_json(const struct verify *v);

@@ -394,3 +394,13 @@ bool cs_verify_derived(struct verify *v, struct cs_err *err) {
     }
     return true;
 }
+
+bool cs_verify_unwitnessed(struct verify *v, int32_t p, struct cs_err *err, const char *fmt, ...) {
+    char text[512];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    v->partition = p;
+    return fail_place(v, err, "unwitnessed", -1, "%s", text);
+}

@@ -3,7 +3,61 @@
 #include <string.h>
 
 #include "certsync/base/json_write.h"
+#include "certsync/base/text.h"
 #include "commands/verify.h"
+
+// What a witness has cosigned, of all partitions.
+struct cosigned {
+    int32_t partitions;
+    int64_t outcomes;
+    char oldest[CS_TIME_TEXT_SIZE]; // of each partition's newest; "" if there is none
+};
+
+static struct cosigned cosigned_by(const struct verify *v, size_t witness) {
+    struct cosigned all = {0};
+    int64_t oldest_s = INT64_MAX;
+    for (int32_t p = 0; p < v->op.partitions; p++) {
+        struct cs_head_cosigned at;
+        if (!cs_heads_cosigned(v->shared->heads, p, witness, &at))
+            continue;
+        all.partitions++;
+        all.outcomes += at.size;
+        oldest_s = at.time_s < oldest_s ? at.time_s : oldest_s;
+    }
+    if (all.partitions > 0)
+        cs_time_format(oldest_s, all.oldest);
+    return all;
+}
+
+static void put_witnesses(const struct verify *v, struct cs_buf *b) {
+    cs_json_name(b, "witnesses");
+    cs_json_begin(b, '[');
+    for (size_t i = 0; i < cs_heads_witnesses(v->shared->heads); i++) {
+        struct cosigned c = cosigned_by(v, i);
+        cs_json_begin(b, '{');
+        cs_json_str(b, "name", cs_heads_witness_key(v->shared->heads, i)->name);
+        cs_json_int(b, "partitions", c.partitions);
+        cs_json_int(b, "outcomes", c.outcomes);
+        if (c.oldest[0])
+            cs_json_str(b, "oldest", c.oldest);
+        cs_json_end(b, '}');
+    }
+    cs_json_end(b, ']');
+}
+
+static void tell_witnesses(const struct verify *v, FILE *out) {
+    for (size_t i = 0; i < cs_heads_witnesses(v->shared->heads); i++) {
+        struct cosigned c = cosigned_by(v, i);
+        const char *name = cs_heads_witness_key(v->shared->heads, i)->name;
+        if (c.partitions == 0)
+            fprintf(out, "the witness %s has cosigned nothing\n", name);
+        else
+            fprintf(out,
+                    "the witness %s has cosigned %" PRId64
+                    " of these outcomes, in %d partitions; the oldest of these cosignatures is of %s\n",
+                    name, c.outcomes, (int)c.partitions, c.oldest);
+    }
+}
 
 static void put_counts(const struct verify *v, struct cs_buf *b) {
     cs_json_int(b, "partitions", v->op.partitions);
@@ -25,6 +79,7 @@ static void put_counts(const struct verify *v, struct cs_buf *b) {
         cs_json_int(b, "checkpoints", n.published);
         cs_json_int(b, "foreign_checkpoints", n.others);
         cs_json_int(b, "checkpoints_before", n.kept);
+        put_witnesses(v, b);
     }
     cs_json_int(b, "events_per_second", (int64_t)cs_progress_rate(&v->op.progress));
 }
@@ -76,6 +131,7 @@ static void tell_heads(const struct verify *v, FILE *out) {
                 " records of the topic of checkpoints are not signed with this log's checkpoint key "
                 "and count for nothing\n",
                 n.others);
+    tell_witnesses(v, out);
     if (v->o->since)
         fprintf(out,
                 "%" PRId64 " checkpoints that were verified before hold, too; %" PRId64

@@ -16,7 +16,8 @@
 
 struct head {
     struct cs_checkpoint at;
-    bool kept; // comes from the file
+    bool kept;    // comes from the file
+    int cosigned; // by how many witnesses
     char *note;
     size_t note_len;
 };
@@ -25,8 +26,9 @@ struct partition_heads {
     struct head *heads;
     size_t len, cap;
     bool sorted;
-    size_t next;  // the first that was not reached
-    int64_t held; // the size of the last one that held
+    struct cs_head_cosigned cosigned[CS_HEADS_WITNESSES]; // size 0: not at all
+    size_t next;                                          // the first that was not reached
+    int64_t held;                                         // the size of the last one that held
 };
 
 struct cs_heads {
@@ -36,6 +38,8 @@ struct cs_heads {
     char *path; // of the file; NULL: none was read
     int32_t partitions;
     struct cs_heads_count count;
+    struct cs_note_key witnesses[CS_HEADS_WITNESSES];
+    size_t witnesses_len;
     struct partition_heads of[];
 };
 
@@ -63,6 +67,56 @@ void cs_heads_free(struct cs_heads *h) {
     free(h);
 }
 
+// --- witnesses
+
+bool cs_heads_witness(struct cs_heads *h, const struct cs_note_key *key, size_t *ret, struct cs_err *err) {
+    size_t i = 0;
+    while (i < h->witnesses_len && !cs_note_key_equal(&h->witnesses[i], key))
+        i++;
+    if (i == CS_HEADS_WITNESSES)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "there are more than %d witnesses",
+                          CS_HEADS_WITNESSES);
+    if (i == h->witnesses_len)
+        h->witnesses[h->witnesses_len++] = *key;
+    *ret = i;
+    return true;
+}
+
+size_t cs_heads_witnesses(const struct cs_heads *h) {
+    return h->witnesses_len;
+}
+
+const struct cs_note_key *cs_heads_witness_key(const struct cs_heads *h, size_t witness) {
+    return &h->witnesses[witness];
+}
+
+bool cs_heads_cosigned(const struct cs_heads *h, int32_t partition, size_t witness,
+                       struct cs_head_cosigned *ret) {
+    *ret = h->of[partition].cosigned[witness];
+    return ret->size > 0;
+}
+
+bool cs_heads_any(const struct cs_heads *h, int32_t partition) {
+    return h->of[partition].len > 0;
+}
+
+// How many witnesses have cosigned it. A line that is not right counts for nothing.
+static int note_cosigned(struct cs_heads *h, struct partition_heads *p, int64_t size, struct cs_bytes note) {
+    int n = 0;
+    for (size_t i = 0; i < h->witnesses_len; i++) {
+        struct cs_head_cosigned *at = &p->cosigned[i];
+        struct cs_bytes text;
+        struct cs_err ignored;
+        int64_t time_s = 0;
+        if (!cs_note_open(h->crypto, note, &h->witnesses[i], &text, &time_s, &ignored))
+            continue;
+        n++;
+        at->size = size > at->size ? size : at->size;
+        at->time_s = time_s > at->time_s ? time_s : at->time_s;
+    }
+    return n;
+}
+
 static bool add(struct cs_heads *h, int32_t partition, const struct cs_checkpoint *at, bool kept,
                 struct cs_bytes note, struct cs_err *err) {
     struct partition_heads *p = &h->of[partition];
@@ -73,6 +127,7 @@ static bool add(struct cs_heads *h, int32_t partition, const struct cs_checkpoin
     if (!head->note)
         return cs_err_oom(err);
     memcpy(head->note, note.data, note.len);
+    head->cosigned = note_cosigned(h, p, at->size, note);
     p->len++;
     p->sorted = false;
     return true;
@@ -191,13 +246,19 @@ bool cs_heads_read_log(struct cs_heads *h, struct cs_log *checkpoints, int32_t p
     }
 }
 
+static bool proves_more(const struct head *a, const struct head *b) {
+    if ((a->cosigned > 0) != (b->cosigned > 0))
+        return a->cosigned > 0;
+    return a->at.size > b->at.size || (a->at.size == b->at.size && a->cosigned > b->cosigned);
+}
+
 struct cs_bytes cs_heads_note(const struct cs_heads *h, int32_t partition, int64_t least, int64_t most,
                               struct cs_checkpoint *ret) {
     const struct partition_heads *p = &h->of[partition];
     const struct head *found = NULL;
     for (size_t i = 0; i < p->len; i++) {
         const struct head *head = &p->heads[i];
-        if (head->at.size >= least && head->at.size <= most && (!found || head->at.size > found->at.size))
+        if (head->at.size >= least && head->at.size <= most && (!found || proves_more(head, found)))
             found = head;
     }
     if (!found)
@@ -212,13 +273,14 @@ void cs_heads_key(const struct cs_heads *h, struct cs_note_key *ret) {
 
 // --- holding
 
-// By size; of one size those of the file first.
+// By size; of one size those of the most witnesses last, since the last is kept, and before them those
+// of the file.
 static int by_size(const void *a, const void *b) {
     const struct head *p = a;
     const struct head *q = b;
     if (p->at.size != q->at.size)
         return p->at.size < q->at.size ? -1 : 1;
-    return (int)q->kept - (int)p->kept;
+    return p->cosigned != q->cosigned ? p->cosigned - q->cosigned : (int)q->kept - (int)p->kept;
 }
 
 static struct partition_heads *sorted(struct cs_heads *h, int32_t partition) {

@@ -19,6 +19,14 @@ CS_MUST_USE bool cs_heads_new(struct cs_crypto *crypto, const struct cs_note_key
 void cs_heads_free(struct cs_heads *h);
 CS_DEFINE_AUTO(struct cs_heads, cs_heads_free)
 
+// A witness whose cosignatures count in what is read from now on. Returns its index; the same key has the
+// same one. CONFIG: too many.
+#define CS_HEADS_WITNESSES 16
+CS_MUST_USE bool cs_heads_witness(struct cs_heads *h, const struct cs_note_key *key, size_t *ret,
+                                  struct cs_err *err);
+size_t cs_heads_witnesses(const struct cs_heads *h);
+const struct cs_note_key *cs_heads_witness_key(const struct cs_heads *h, size_t witness);
+
 // Reads the file that cs_heads_write wrote; there may be none yet. CONFIG: it is no such file, or of
 // another log, or not signed with this key.
 CS_MUST_USE bool cs_heads_read(struct cs_heads *h, const char *path, struct cs_err *err);
@@ -36,6 +44,16 @@ bool cs_heads_step(struct cs_heads *h, struct cs_crypto *crypto, int32_t partiti
                    const struct cs_merkle_edge *edge, struct cs_head_fault *ret);
 // After the last outcome of a partition, number `size`. False: a checkpoint says that there are more.
 bool cs_heads_end(struct cs_heads *h, int32_t partition, int64_t size, struct cs_head_fault *ret);
+// The largest checkpoint of a partition that a witness has cosigned, and when it last did so. False:
+// none.
+struct cs_head_cosigned {
+    int64_t size;
+    int64_t time_s;
+};
+bool cs_heads_cosigned(const struct cs_heads *h, int32_t partition, size_t witness,
+                       struct cs_head_cosigned *ret);
+// Whether there is any checkpoint of a partition.
+bool cs_heads_any(const struct cs_heads *h, int32_t partition);
 // Writes what has held. A file is replaced.
 CS_MUST_USE bool cs_heads_write(const struct cs_heads *h, const char *path, struct cs_err *err);
 
@@ -48,6 +66,6 @@ struct cs_heads_count {
 void cs_heads_count(const struct cs_heads *h, struct cs_heads_count *ret);
 void cs_heads_key(const struct cs_heads *h, struct cs_note_key *ret);
 // The newest published checkpoint of a partition with at least `least` and at most `most` outcomes,
-// as its note; data is NULL if there is none. Borrowed.
+// as its note; one that a witness has cosigned where there is any, since it proves more; data is NULL if there is none. Borrowed.
 struct cs_bytes cs_heads_note(const struct cs_heads *h, int32_t partition, int64_t least, int64_t most,
                               struct cs_checkpoint *ret);

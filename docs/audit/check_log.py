@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks a log of certsync without certsync: it needs Python 3 and the openssl command, and nothing else.
 
-    check_log.py EVENTS OUTCOMES ROOT_PUBLIC_KEY [--custodian-key FILE | --checkpoints FILE KEY]
+    check_log.py EVENTS OUTCOMES ROOT_PUBLIC_KEY [--custodian-key FILE | --checkpoints FILE KEY [WITNESS_KEY...]]
 
 EVENTS and OUTCOMES are dumps of the two topics as kcat makes them (docs/audit/verify.md). For each partition it checks that
 
@@ -13,16 +13,19 @@ EVENTS and OUTCOMES are dumps of the two topics as kcat makes them (docs/audit/v
 
 With the custodian's private key (which needs python3-cryptography, too) it opens each sealed key, and holds it against the certificate.
 With checkpoints that were kept ("certsync-consumer verify --since" writes such a file), and the key that signed them, it checks that the past is
-the one that they are of.
+the one that they are of. With keys of witnesses, too, it checks that each has cosigned the newest of these that any witness has cosigned, of each
+partition, and says when.
 It does not judge anew whether the rules were applied rightly: "certsync-consumer verify" does.
 """
 import base64
 import hashlib
+import itertools
 import json
 import re
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 CONTENT_TYPE = b"application/cloudevents+json"
@@ -198,8 +201,19 @@ def merkle_root(leaves):
     return hashlib.sha256(b"\1" + merkle_root(leaves[:half]) + merkle_root(leaves[half:])).digest()
 
 
-def checkpoints(path, key):
-    """{partition: [(size, root)]} of a file of checkpoints, each signed with this key (NAME+ID+KEY)."""
+def cosigned(text, line, key):
+    """The time (seconds since 1970) at which a witness has cosigned a checkpoint; None: the line is another's."""
+    name, _, encoded = key.split("+", 2)
+    if not line.startswith(f"\u2014 {name} "):
+        return None
+    blob = base64.b64decode(line.split(" ")[2])
+    at, pem = int.from_bytes(blob[4:12], "big"), pem_of(bytes.fromhex("302a300506032b6570032100") + base64.b64decode(encoded)[1:])
+    require(is_signed(pem, f"cosignature/v1\ntime {at}\n{text}".encode(), blob[12:]), f"a cosignature of {name} is not over its checkpoint")
+    return at
+
+
+def checkpoints(path, key, *witnesses):
+    """{partition: [(size, root, {witness: time})]} of a file of checkpoints, each signed with this key (NAME+ID+KEY)."""
     name, _, encoded = key.split("+", 2)
     pem, found = pem_of(bytes.fromhex("302a300506032b6570032100") + base64.b64decode(encoded)[1:]), {}
     lines = Path(path).read_text(encoding="utf-8").splitlines()
@@ -207,18 +221,30 @@ def checkpoints(path, key):
         if line.startswith(f"\u2014 {name} "):
             origin, size, root = lines[at - 4:at - 1]
             signature = base64.b64decode(line.split(" ")[2])[4:]
-            text = f"{origin}\n{size}\n{root}\n".encode()
-            require(is_signed(pem, text, signature), f"{path}, line {at + 1}: the checkpoint is not signed with this key")
+            text = f"{origin}\n{size}\n{root}\n"
+            require(is_signed(pem, text.encode(), signature), f"{path}, line {at + 1}: the checkpoint is not signed with this key")
             require(re.fullmatch(re.escape(name) + r"/partitions/\d+", origin), f"{path}: a checkpoint of {origin} is of another log")
-            found.setdefault(int(origin.rsplit("/", 1)[1]), []).append((int(size), base64.b64decode(root)))
+            more = itertools.takewhile(lambda later: later.startswith("\u2014 "), lines[at + 1:])
+            times = {w.split("+")[0]: cosigned(text, later, w) for later in more for w in witnesses if cosigned(text, later, w)}
+            found.setdefault(int(origin.rsplit("/", 1)[1]), []).append((int(size), base64.b64decode(root), times))
     require(found, f"{path} holds no checkpoint that this key signed")
     return found
+
+
+def witnessed(heads, witnesses):
+    """What each witness has cosigned of each partition, as lines."""
+    for number, known in sorted(heads.items()):
+        newest = max((size for size, _, times in known if times), default=0)
+        for name in (w.split("+")[0] for w in witnesses):
+            times = [times[name] for size, _, times in known if size == newest and name in times]
+            require(times, f"partition {number}: the witness {name} has not cosigned the newest checkpoint that is cosigned at all")
+            yield f"partition {number}: {name} has cosigned {newest} outcomes, at {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(max(times)))}"
 
 
 def hold(heads, values):
     """Whether each partition's outcomes are those that the checkpoints are of."""
     for number, known in sorted(heads.items()):
-        for size, root in known:
+        for size, root, _ in known:
             have = values.get(number, [])
             require(size <= len(have), f"partition {number}: the end was cut off: a checkpoint has {size} outcomes, there are {len(have)}")
             require(merkle_root(have[:size]) == root,
@@ -272,8 +298,8 @@ class Partition:
 
 def main(arguments):
     custodian = Custodian(arguments[4]) if arguments[3:4] == ["--custodian-key"] else None
-    heads = arguments[4:6] if arguments[3:4] == ["--checkpoints"] else None
-    if len(arguments) != (5 if custodian else 6 if heads else 3):
+    heads = arguments[4:] if arguments[3:4] == ["--checkpoints"] else None
+    if len(heads) < 2 if heads is not None else len(arguments) != (5 if custodian else 3):
         sys.exit(__doc__)
     events, outcomes, root = read(arguments[0]), read(arguments[1]), Path(arguments[2]).read_bytes()
     total, values = {}, {}
@@ -293,9 +319,12 @@ def main(arguments):
         for name, n in partition.seen.items():
             total[name] = total.get(name, 0) + n
     try:
-        hold(checkpoints(*heads), values) if heads else None
+        known = checkpoints(*heads) if heads else {}
+        hold(known, values)
+        said = list(witnessed(known, heads[2:] if heads else []))
     except Fault as e:
         sys.exit(str(e))
+    print(*said, sep="\n", end="\n" if said else "")
     print("well: " + ", ".join(f"{n} {name}" for name, n in total.items()))
 
 

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from support import events as ev
 from support import sdk
 from support.acme import NotThere
-from support.proc import PATIENCE_S, wait_until
-from support.stack import Stack, consumer_binary
+from support.proc import PATIENCE_S, REPO, wait_until
+from support.stack import Stack, certsync_binary, consumer_binary
 from support.witness import LIES, Witness, consistent, raw, vkey
 
 AUTHORITY = ev.Authority("Witness CA")
@@ -147,6 +147,47 @@ def test_others_read_it(world):
     what["witnesses"] = {vkey(world.one.name, 4, raw(world.one.other)): what["witnesses"][world.one.vkey]}
     with pytest.raises(sdk.Refused, match="no verifiable signatures"):
         sdk.tlog_reads(what)
+
+
+def call(*args, code=0):
+    done = subprocess.run([str(a) for a in args], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == code, f"exit {done.returncode}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+    return done.stdout + (done.stderr if code else "")
+
+
+def test_auditors_see_who_cosigned(world, tmp_path):
+    record = world.upload()
+    world.all_cosigned(world.one, world.two)
+    stranger = vkey(world.one.name, 4, raw(world.one.other))
+    heads = tmp_path / "heads"
+
+    def verify(*more, code=0):
+        return call(consumer_binary(), "verify", "--config", world.config, *more, code=code)
+    said = verify("--since", heads, "--witness", world.one.vkey, "--witness", world.two.vkey)
+    assert f"the witness {world.one.name} has cosigned " in said and "outcomes, in 2 partitions; the oldest" in said
+    told = json.loads(verify("--json"))["witnesses"]
+    assert [w["name"] for w in told] == [world.one.name, world.two.name] and all(w["partitions"] == 2 and w["oldest"] for w in told)
+    assert "FAULT (unwitnessed) in partition 0" in verify("--witness", stranger, code=1)
+    assert json.loads(verify("--json", "--witness", world.one.vkey, "--witness-age", "0s", code=1))["fault"]["kind"] == "unwitnessed"
+    assert "is one of a log" in verify("--witness", world.key, code=2)
+
+    (tmp_path / "proof").write_text(call(consumer_binary(), "prove", record.id, "--config", world.config))
+    proof = [certsync_binary(), "verify-proof", tmp_path / "proof", "--checkpoint-key", world.key, "--witness"]
+    assert f"cosigned by the witness {world.one.name} at 2" in call(*proof, world.one.vkey, "--witness", world.two.vkey)
+    assert "has not signed it" in call(*proof, stranger, code=4)
+    assert "is one of a log" in call(*proof, world.key, code=2)
+
+    for name, topic in (("events", world.stack.events_topic), ("outcomes", world.stack.outcomes_topic)):
+        with open(tmp_path / name, "wb") as out:
+            subprocess.run(["kcat", "-C", "-J", "-e", "-q", "-b", world.stack.kafka.bootstrap, "-t", topic, "-o", "beginning"], stdout=out,
+                           check=True, timeout=60)
+    script = ["python3", REPO / "docs/audit/check_log.py", tmp_path / "events", tmp_path / "outcomes", world.stack.keys / "root.pub", "--checkpoints",
+              heads, world.key]
+    said = call(*script, world.one.vkey)
+    assert f"partition 0: {world.one.name} has cosigned " in said and "\nwell: " in said
+    assert "well: " in call(*script)
+    assert "is not over its checkpoint" in call(*script, stranger, code=1)
+    assert "has not cosigned the newest" in call(*script, world.one.vkey, vkey("nobody.example", 4, raw(world.one.other)), code=1)
 
 
 def test_away_and_back(world):
