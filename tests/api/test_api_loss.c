@@ -377,6 +377,65 @@ static void test_waiting(void **state) {
     all_well();
 }
 
+// ---- answers that a newer one overtook
+
+#define ASKERS 6
+#define MOVES  2000
+
+struct asker {
+    pthread_t thread;
+    atomic_bool *ended;
+    int answers, others;
+};
+
+static void *run_asker(void *arg) {
+    struct asker *a = arg;
+    char text[4096], out[8192];
+    int fd = af_connect(f), len = snprintf(text, sizeof text,
+                                           "GET /v1/accounts/acme/outcomes/%s HTTP/1.1\r\nHost: "
+                                           "x\r\nAuthorization: Bearer %s\r\n\r\n",
+                                           event, token);
+    while (!atomic_load(a->ended)) {
+        if (send(fd, text, (size_t)len, MSG_NOSIGNAL) != len)
+            break;
+        int status = af_receive(fd, RECEIVE_MS, out, sizeof out);
+        a->answers += status == 200;
+        a->others += status != 200;
+    }
+    close(fd);
+    return NULL;
+}
+
+// Each loop has a connection of its own to Redis. What one reads may be older than what another has
+// read meanwhile: that is no step back, and nobody is told to come again.
+static void test_overtaken(void **state) {
+    (void)state;
+    struct asker askers[ASKERS];
+    atomic_bool ended = false;
+    int32_t p = cs_partition_of("acme", AF_PARTITIONS);
+    int answers = 0;
+    all_well();
+    int64_t from = position(p);
+    for (size_t i = 0; i < ASKERS; i++) {
+        askers[i] = (struct asker){.ended = &ended};
+        assert_int_equal(pthread_create(&askers[i].thread, NULL, run_asker, &askers[i]), 0);
+    }
+    for (int64_t i = 1; i <= MOVES; i++)
+        set_position(p, from + i);
+    atomic_store(&ended, true);
+    for (size_t i = 0; i < ASKERS; i++) {
+        pthread_join(askers[i].thread, NULL);
+        assert_int_equal(askers[i].others, 0);
+        answers += askers[i].answers;
+    }
+    assert_true(answers >= ASKERS);
+    print_message("%d answers while the position moved %d times\n", answers, MOVES);
+    af_stop(f); // it has seen a higher position than that which follows
+    af_commit(f);
+    af_start(f);
+    all_well();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_emptied),
@@ -390,6 +449,7 @@ int main(void) {
         cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_unreadable),
         cmocka_unit_test(test_stopped),
+        cmocka_unit_test(test_overtaken),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
