@@ -164,10 +164,23 @@ bool cs_topic_kafka_beside(struct cs_topic *beside, const char *name, struct cs_
     return true;
 }
 
+// To start a partition waits for the answer to an earlier fetch. To find its end waits for one more
+// fetch. Without new records, the broker holds each back for fetch.wait.max.ms. What is fetched ahead
+// takes about twice its size; each thread of verify reads two partitions.
+static bool set_own(rd_kafka_conf_t *conf, struct cs_err *err) {
+    static const struct {
+        const char *name, *value;
+    } own[] = {{"fetch.wait.max.ms", "10"}, {"queued.max.messages.kbytes", "2048"}};
+    char text[256];
+    for (size_t i = 0; i < CS_ARRAY_LEN(own); i++)
+        if (rd_kafka_conf_set(conf, own[i].name, own[i].value, text, sizeof text) != RD_KAFKA_CONF_OK)
+            return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "librdkafka: %s", text);
+    return true;
+}
+
 bool cs_topic_kafka_new(const struct cs_topic_options *options, struct cs_topic **ret, struct cs_err *err) {
     struct kafka_topic *t = calloc(1, sizeof *t);
     rd_kafka_conf_t *conf = NULL;
-    char text[256];
     if (!t)
         return cs_err_oom(err);
     CS_AUTO(cs_topic_free) struct cs_topic *base = &t->base;
@@ -175,11 +188,9 @@ bool cs_topic_kafka_new(const struct cs_topic_options *options, struct cs_topic 
     t->options = *options;
     if (!cs_kafka_conf_consumer(options->kafka, options->client_id, NULL, &conf, err))
         return false;
-    // To start a partition waits for the answer to an earlier fetch. To find its end waits for one
-    // more fetch. Without new records, the broker holds each back for this long.
-    if (rd_kafka_conf_set(conf, "fetch.wait.max.ms", "10", text, sizeof text) != RD_KAFKA_CONF_OK) {
+    if (!set_own(conf, err)) {
         rd_kafka_conf_destroy(conf);
-        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "librdkafka: %s", text);
+        return false;
     }
     if (!cs_kafka_new(RD_KAFKA_CONSUMER, conf, &t->rk, err))
         return false;
