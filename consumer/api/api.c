@@ -208,6 +208,7 @@ static struct cs_api *make(const struct cs_consumer *c, struct cs_loop *loop, st
     api->loop = loop;
     api->first = first ? first : api;
     pthread_mutex_init(&api->redis_lock, NULL);
+    pthread_mutex_init(&api->past_lock, NULL);
     return api;
 }
 
@@ -343,6 +344,7 @@ static void free_one(struct cs_api *api) {
     cs_verified_free(api->verified);
     api_known_free(api->known);
     pthread_mutex_destroy(&api->redis_lock);
+    pthread_mutex_destroy(&api->past_lock);
     if (api->first != api)
         cs_loop_free(api->loop);
     free(api->generations);

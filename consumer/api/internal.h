@@ -152,6 +152,7 @@ struct cs_api {
     struct cs_filewatch *tls_watch;
     struct api_look *look;
     pthread_mutex_t redis_lock; // to say in redis_up what is true of all
+    pthread_mutex_t past_lock;  // one of the loops' threads asks for the past at a time
     size_t further_len;
     struct cs_api *further[CS_API_THREADS_MAX - 1];
 };

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Outcomes that have left the catalog's window. A thread of its own reads them from cert.outcomes, one
-// question after the other. So whoever asks for much of the past delays only those who ask for it,
-// too. Questions beyond QUEUE_MAX are answered with 503 at once.
+// Outcomes that have left the catalog's window. Each loop has a thread that reads them from
+// cert.outcomes, one question after the other, and one loop at a time. So whoever asks for much of
+// the past delays only those who ask for it, too. Questions of a loop beyond QUEUE_MAX are answered
+// with 503 at once.
 #include <errno.h>
 #include <event2/event.h>
 #include <pthread.h>
@@ -155,6 +156,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg) {
 static void *thread_main(void *arg) {
     struct api_older *o = arg;
     struct cs_published *past = o->api->consumer->past;
+    pthread_mutex_t *turn = &o->api->first->past_lock;
     const uint64_t one = 1;
     prctl(PR_SET_NAME, "api-older");
     pthread_mutex_lock(&o->lock);
@@ -165,7 +167,9 @@ static void *thread_main(void *arg) {
             continue;
         }
         pthread_mutex_unlock(&o->lock);
+        pthread_mutex_lock(turn);
         job->ok = past->ops->past(past, &job->question, job->docs, &job->all, &job->err);
+        pthread_mutex_unlock(turn);
         pthread_mutex_lock(&o->lock);
         push(&o->answered, job);
         if (write(o->wake_fd, &one, sizeof one) < 0) {

@@ -221,10 +221,14 @@ static bool published_past(struct cs_published *p, const struct cs_past_question
                            bool *ret_all, struct cs_err *err) {
     struct af_published *published = (struct af_published *)(void *)p;
     atomic_fetch_add(&published->past_asked, 1);
+    if (atomic_fetch_add(&published->past_now, 1) > 0)
+        atomic_store(&published->past_twice, true);
+    nap();
     atomic_store(&published->past_since_ms, q->since_ms);
     for (size_t i = 0; i < q->n; i++)
         if (published->past_event && strcmp(q->events[i], published->past_event) == 0)
             cs_buf_puts(&docs[i], published->past_doc);
+    atomic_fetch_sub(&published->past_now, 1);
     *ret_all = true;
     return !atomic_load(&published->away) || cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "no broker answers");
 }

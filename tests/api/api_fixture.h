@@ -44,7 +44,8 @@ struct af_published {
     _Atomic int late;                  // of this partition the answer is made, but does not arrive; -1: none
     _Atomic int first_slow;            // so many partitions answer nothing, and take AF_SLOW_MS for it
     const char *past_event, *past_doc; // what the log has; changed while nobody asks
-    _Atomic int past_asked;
+    _Atomic int past_asked, past_now;
+    _Atomic bool past_twice; // two threads asked for the past at once
     _Atomic int64_t past_since_ms;
 };
 
