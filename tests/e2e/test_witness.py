@@ -228,8 +228,11 @@ def test_a_liar_is_not_published(world, lie):
     world.all_cosigned(world.two)
 
 
-def check(world, name, witnesses):
+def check(world, name, witnesses, ca=None):
     config = world.with_witnesses(name, witnesses)
+    if ca:  # of the last one
+        with open(config, "a", encoding="utf-8") as file:
+            file.write(f"\n[witness {list(witnesses)[-1]}]\nca = {ca}\n")
     done = subprocess.run([consumer_binary(), "check", "--config", config], capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout + done.stderr
 
@@ -255,6 +258,20 @@ def test_check_says_what_each_witness_says(world):
         assert "does not know the log's checkpoint key (403)" in check(world, "check", {"third": (third.url, third.vkey)})[1]
     code, said = check(world, "check", {"third": (third.url, third.vkey)})
     assert code == 0 and "it does not answer" in said and "knows 0 of 2" in said
+
+
+def test_a_witness_with_tls(world, tmp_path):
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=witness",
+                    "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", tmp_path / "key", "-out", tmp_path / "cert"],
+                   check=True, capture_output=True, timeout=30)
+    with Witness(world.home, "fourth.example", world.origins, tls=(tmp_path / "cert", tmp_path / "key")) as fourth:
+        named = {"fourth": (fourth.url, fourth.vkey)}
+        code, said = check(world, "tls", named, ca=tmp_path / "cert")
+        assert code == 0 and "witness fourth (fourth.example) knows 2 of 2 partitions" in said and "note: witness" not in said, said
+        code, said = check(world, "tls", named)
+        assert code == 0 and "knows 0 of 2 partitions" in said and "certificate" in said, said
+        code, said = check(world, "tls", named, ca=tmp_path / "none")
+        assert code == 2 and "[witness fourth] ca" in said and "cannot be read" in said, said
 
 
 def test_settings_that_are_none(world):

@@ -12,6 +12,7 @@ import base64
 import hashlib
 import json
 import os
+import ssl
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -74,8 +75,9 @@ class Refusal(Exception):
 
 
 class Witness:
-    def __init__(self, directory, name, origins):
-        """origins: {origin: the log's verifier key}."""
+    def __init__(self, directory, name, origins, tls=None):
+        """origins: {origin: the log's verifier key}; tls: files of its certificate and key."""
+        self.tls = tls
         self.name, self.origins, self.file = name, origins, directory / f"{name.replace('/', '_')}.json"
         self.key, self.other = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
         self.vkey = vkey(name, 4, raw(self.key))
@@ -97,7 +99,11 @@ class Witness:
         self.server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         self.server.daemon_threads = True
         self.port = self.server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}/witness"
+        self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}/witness"
+        if self.tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*self.tls)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
         return self
 
