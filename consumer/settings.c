@@ -28,6 +28,8 @@ static const struct cs_setting rows[] = {
     CS_SETTING_PATH("deployment.service_key", S, service_key, "", CS_SETTING_REQUIRED,
                     "File with the service private key (PEM) that signs derived events: mode 0600, or root's and readable for a group of the consumer (0440). The MACs of "
                     "the catalogs in Redis follow from it, too: with a new key, all processes must get it at the same time, and each partition makes its catalog again."),
+    CS_SETTING_LIST("deployment.earlier_service_keys", S, earlier_service_keys, "", 0,
+                    "Files with the service private keys before it, comma-separated: they prove that consumers wrote the outcomes of those days. Nothing is signed with them."),
     CS_KAFKA_SETTINGS(S, kafka),
     CS_SETTING_STR("kafka.events_topic", S, events_topic, "cert.events", CS_SETTING_REQUIRED, "Topic of the events."),
     CS_SETTING_STR("kafka.outcomes_topic", S, outcomes_topic, "cert.outcomes", CS_SETTING_REQUIRED, "Topic of the outcomes."),

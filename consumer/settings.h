@@ -20,9 +20,10 @@ struct cs_witness_settings {
 #define CS_WITNESSES_MAX 8
 
 struct cs_consumer_settings {
-    char *deployment;  // deployment.id
-    char *root_key;    // file: the root's public key (PEM)
-    char *service_key; // file: the private key that signs derived events (PEM)
+    char *deployment;                    // deployment.id
+    char *root_key;                      // file: the root's public key (PEM)
+    char *service_key;                   // file: the private key that signs derived events (PEM)
+    struct cs_list earlier_service_keys; // files of those before it
 
     struct cs_kafka_settings kafka;
     char *events_topic;

@@ -12,11 +12,11 @@
 // What is known of an event. An outcome of a copy tells something of it only where there is no other.
 enum kind { NOTHING, OF_COPY, PENDING, FINAL };
 
-bool cs_past_begin(struct cs_past_search *s, struct cs_crypto *crypto, const char *topic,
-                   const struct cs_past_question *q, bool whole, struct cs_buf *docs, struct cs_err *err) {
-    *s = (struct cs_past_search){
-        .crypto = crypto, .question = q, .topic = topic, .docs = docs, .begun = whole, .linked = whole};
-    cs_chain_begin(&s->chain, q->partition, 0, NULL);
+bool cs_past_begin(struct cs_past_search *s, const struct cs_past_log *log, const struct cs_past_question *q,
+                   bool whole, struct cs_buf *docs, struct cs_err *err) {
+    *s = (struct cs_past_search){.log = *log, .question = q, .docs = docs, .begun = whole, .linked = whole};
+    cs_chain_begin(&s->chain, log->marks, q->partition, 0, NULL, log->proven);
+    s->chain.known_only = !whole;
     s->kind = calloc(q->n, sizeof *s->kind);
     return s->kind || cs_err_oom(err);
 }
@@ -93,40 +93,45 @@ static bool look(struct cs_past_search *s, struct cs_bytes value, struct cs_err 
 }
 
 // The first record of a stretch cannot be checked, nor can one that does not follow.
-static bool adopt(struct cs_past_search *s, const struct cs_chain_record *r, struct cs_chain *chain) {
-    int64_t n = cs_chain_plausible(r, s->question->partition);
-    if (n < 1)
+static bool adopt(struct cs_past_search *s, const struct cs_record *r, struct cs_chain *chain) {
+    struct cs_chain c;
+    int64_t n = 0;
+    cs_chain_begin(&c, s->log.marks, s->question->partition, 0, NULL, s->log.proven);
+    c.known_only = true;
+    if (c.others_until > s->chain.others_until)
+        c.others_until = s->chain.others_until;
+    if (!cs_chain_counts(&c, r, &n))
         return false;
-    cs_chain_begin(chain, s->question->partition, n, NULL);
-    cs_crypto_sha256(s->crypto, r->value, chain->sha256);
+    c.last = n;
+    cs_crypto_sha256(s->log.crypto, r->value, c.sha256);
+    *chain = c;
     return true;
 }
 
 // A record that does not follow was forged, or those before it were copies. So many that follow each
 // other show that it is the latter. Where something was found already, the log is not what it was.
-static bool take_other(struct cs_past_search *s, const struct cs_chain_record *r, int64_t n,
-                       struct cs_err *err) {
+static bool take_other(struct cs_past_search *s, const struct cs_record *r, int64_t n, struct cs_err *err) {
     int64_t ignored = 0;
-    if (s->rival.last > 0 && cs_chain_take(&s->rival, s->crypto, r, &ignored) == CS_CHAIN_NEXT)
+    if (s->rival.last > 0 && cs_chain_take(&s->rival, s->log.crypto, r, &ignored) == CS_CHAIN_NEXT)
         s->rival_linked++;
     else
         s->rival_linked = adopt(s, r, &s->rival) ? 0 : -1;
     if (s->rival_linked < RIVAL_LINKS)
         return true;
     if (found_any(s))
-        return cs_chain_broken(&s->chain, s->topic, r->offset, n, err);
+        return cs_chain_broken(&s->chain, s->log.topic, r->offset, n, err);
     s->chain = s->rival;
     s->rival.last = 0;
     return true;
 }
 
-bool cs_past_take(struct cs_past_search *s, const struct cs_chain_record *r, struct cs_err *err) {
+bool cs_past_take(struct cs_past_search *s, const struct cs_record *r, struct cs_err *err) {
     int64_t n = 0;
     if (!s->begun) {
         s->begun = adopt(s, r, &s->chain);
         return true;
     }
-    enum cs_chain_link link = cs_chain_take(&s->chain, s->crypto, r, &n);
+    enum cs_chain_link link = cs_chain_take(&s->chain, s->log.crypto, r, &n);
     if (link != CS_CHAIN_NEXT && s->linked == 0) { // then the one before may have been a copy
         (void)adopt(s, r, &s->chain);
         return true;

@@ -21,10 +21,15 @@ struct cs_past_question {
 
 // One question is answered by the records of its partition in their order, from CS_PAST_LEAD before
 // since_ms on. What counts follows the chain (outcome_chain.h).
-struct cs_past_search {
+struct cs_past_log {
     struct cs_crypto *crypto;
-    const struct cs_past_question *question;
+    const struct cs_outcome_marks *marks; // NULL: there is no service key
     const char *topic;
+    int64_t proven; // as for cs_chain_begin
+};
+struct cs_past_search {
+    struct cs_past_log log;
+    const struct cs_past_question *question;
     // n of them, init: a document as the catalog held it (outcome.h), or nothing
     struct cs_buf *docs;
     struct cs_chain chain;
@@ -37,11 +42,11 @@ struct cs_past_search {
     unsigned char *kind;
 };
 // whole: the first record is the partition's first. docs: the caller's.
-CS_MUST_USE bool cs_past_begin(struct cs_past_search *s, struct cs_crypto *crypto, const char *topic,
+CS_MUST_USE bool cs_past_begin(struct cs_past_search *s, const struct cs_past_log *log,
                                const struct cs_past_question *q, bool whole, struct cs_buf *docs,
                                struct cs_err *err);
 void cs_past_end(struct cs_past_search *s);
 // FATAL where outcomes do not follow each other.
-CS_MUST_USE bool cs_past_take(struct cs_past_search *s, const struct cs_chain_record *r, struct cs_err *err);
+CS_MUST_USE bool cs_past_take(struct cs_past_search *s, const struct cs_record *r, struct cs_err *err);
 // Whether the rest need not be read.
 bool cs_past_done(const struct cs_past_search *s);

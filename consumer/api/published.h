@@ -9,6 +9,7 @@
 
 #include "api/past.h"
 #include "certsync/model/entry.h"
+#include "worker/keyfile.h"
 
 struct cs_kafka_settings;
 struct cs_published;
@@ -31,9 +32,18 @@ struct cs_published {
     const struct cs_published_ops *ops;
 };
 
-// Of the topic of outcomes; kafka, topic and files are borrowed. If *files has changed, Kafka's TLS
-// files have: the next question uses a new connection.
-CS_MUST_USE bool cs_published_kafka_new(const struct cs_kafka_settings *kafka, const char *topic,
-                                        int32_t partition_count, const atomic_int *files,
-                                        struct cs_published **ret, struct cs_err *err);
+// Of the topic of outcomes.
+struct cs_published_options {
+    const struct cs_kafka_settings *kafka;
+    const char *outcomes_topic, *checkpoints_topic;
+    const struct cs_service_keys *service; // tell who wrote outcomes
+    const char *log_id;
+    int32_t partition_count;
+    // If this has changed, Kafka's TLS files have: the next question uses a new connection.
+    const atomic_int *files;
+};
+// What the options point to is borrowed.
+CS_MUST_USE bool cs_published_kafka_new(const struct cs_published_options *options, struct cs_published **ret,
+                                        struct cs_err *err);
 void cs_published_free(struct cs_published *p); // takes NULL
+CS_DEFINE_AUTO(struct cs_published, cs_published_free)

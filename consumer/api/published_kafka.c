@@ -7,6 +7,7 @@
 #include "api/published.h"
 #include "certsync/runtime/clock.h"
 #include "certsync/runtime/log.h"
+#include "worker/checkpoints.h"
 #include "worker/cursor.h"
 
 #define TIMEOUT_MS   5000
@@ -17,32 +18,50 @@
 struct seen {
     int64_t end;  // the topic's, when it was looked at
     int64_t last; // number of the last outcome before it
+    // of how many outcomes this service key has signed a checkpoint, as far as it was looked for
+    int64_t proven;
 };
 
 struct published_kafka {
     struct cs_published base;
     struct cs_crypto *crypto;
+    struct cs_outcome_marks *marks;
+    struct cs_note_signer *signer; // of checkpoints: only its public key is used
     struct cs_topic *outcomes;
+    struct cs_topic *checkpoints; // by the client of the outcomes
     struct cs_topic_options options;
-    const atomic_int *files; // changes with the files of Kafka's TLS
-    int used, failed;        // *files when the client was made, and when one could not be made last
+    struct cs_published_options from;
+    int used, failed; // *files when the client was made, and when one could not be made last
     atomic_bool stopping;
     pthread_mutex_t asking; // one question of the past at a time
-    int32_t partition_count;
     struct seen seen[];
 };
+
+static void close_client(struct published_kafka *p) {
+    cs_topic_free(p->checkpoints);
+    cs_topic_free(p->outcomes);
+}
+
+static bool open_client(struct published_kafka *p, struct cs_err *err) {
+    CS_AUTO(cs_topic_free) struct cs_topic *outcomes = NULL;
+    struct cs_topic *checkpoints = NULL;
+    if (!cs_topic_kafka_new(&p->options, &outcomes, err) ||
+        !cs_topic_kafka_beside(outcomes, p->from.checkpoints_topic, &checkpoints, err))
+        return false;
+    close_client(p);
+    p->outcomes = CS_TAKE(outcomes);
+    p->checkpoints = checkpoints;
+    return true;
+}
 
 // Makes a new client. With an ended certificate the old one could ask no more. A failure is tried
 // again.
 static void renew(struct published_kafka *p) {
-    int now = atomic_load(p->files);
-    struct cs_topic *made = NULL;
+    int now = atomic_load(p->from.files);
     struct cs_err err;
     if (now == p->used)
         return;
-    if (cs_topic_kafka_new(&p->options, &made, &err)) {
-        cs_topic_free(p->outcomes);
-        p->outcomes = made;
+    if (open_client(p, &err)) {
         p->used = now;
         cs_log_msg(CS_LOG_INFO, "the API's connection to Kafka is a new one, with the changed files");
     } else if (now != p->failed) {
@@ -56,18 +75,52 @@ static bool is_stopped(struct published_kafka *p, struct cs_err *err) {
            !cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "the process is stopping");
 }
 
+// What this service key did not mark, it may have signed a checkpoint of (outcome_chain.h). Only where
+// there are such outcomes is the checkpoint looked for. *ret_more: one was found.
+static bool look_for_proof(struct published_kafka *p, int32_t partition, bool *ret_more, struct cs_err *err) {
+    struct seen *seen = &p->seen[partition];
+    struct cs_checkpoint newest;
+    int64_t others = 0;
+    if (!cs_checkpoints_newest(p->checkpoints, p->crypto, cs_note_signer_key(p->signer), p->from.log_id,
+                               partition, TIMEOUT_MS, &newest, &others, err))
+        return false;
+    *ret_more = newest.size > seen->proven;
+    if (*ret_more)
+        seen->proven = newest.size;
+    return true;
+}
+
+static struct cs_cursor_source source_of(const struct published_kafka *p) {
+    return (struct cs_cursor_source){p->outcomes, p->crypto, p->marks};
+}
+
+static bool read_tail(struct published_kafka *p, int32_t partition, const struct cs_position *at,
+                      struct cs_cursor_tail *ret, struct cs_err *err) {
+    const struct cs_cursor_source from = source_of(p);
+    for (bool again = true; again;) {
+        if (!cs_cursor_tail(&from, partition, at, p->seen[partition].proven, TIMEOUT_MS, ret, err))
+            return false;
+        again = false;
+        if (ret->others + ret->earlier > 0 && ret->last > at->outcomes &&
+            !look_for_proof(p, partition, &again, err))
+            return false;
+    }
+    return true;
+}
+
 // Follows the chain from the catalog's position to the end. This is exact, whatever lies between.
 static bool follow(struct published_kafka *p, int32_t partition, const struct cs_position *at,
                    int64_t *ret_last, struct cs_err *err) {
     struct cs_cursor_stream *stream = NULL;
     enum cs_cursor_step step = CS_CURSOR_WAIT;
     int64_t last = at->outcomes, deadline_ms = cs_clock_mono_ms(cs_clock_real()) + READ_FOR_MS;
-    if (!cs_cursor_open(p->outcomes, partition, at, &stream, err))
+    const struct cs_cursor_source from = source_of(p);
+    if (!cs_cursor_open(&from, partition, at, p->seen[partition].proven, &stream, err))
         return false;
     bool ok = true;
     while (ok && step != CS_CURSOR_END) {
         struct cs_published_outcome ignored;
-        ok = !is_stopped(p, err) && cs_cursor_next(stream, p->crypto, &step, &ignored, err);
+        ok = !is_stopped(p, err) && cs_cursor_next(stream, &step, &ignored, err);
         last += ok && step == CS_CURSOR_OUTCOME;
         if (ok && step == CS_CURSOR_WAIT) {
             nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
@@ -102,7 +155,7 @@ static bool last(struct cs_published *base, int32_t partition, const struct cs_p
         *ret_exact = true;
         return true;
     }
-    if (!cs_cursor_tail(p->outcomes, p->crypto, partition, at, TIMEOUT_MS, &tail, err))
+    if (!read_tail(p, partition, at, &tail, err))
         return false;
     bool exact = tail.found;
     int64_t found = tail.last;
@@ -112,7 +165,7 @@ static bool last(struct cs_published *base, int32_t partition, const struct cs_p
         exact = true;
     }
     if (exact)
-        *seen = (struct seen){tail.end < end ? tail.end : end, found};
+        *seen = (struct seen){tail.end < end ? tail.end : end, found, seen->proven};
     *ret_last = found;
     *ret_exact = exact;
     return true;
@@ -133,8 +186,7 @@ static bool read_past(struct published_kafka *p, struct cs_topic_stream *stream,
         *ret_all = i < PAST_RECORDS && cs_clock_mono_ms(cs_clock_real()) < deadline_ms;
         if (!*ret_all)
             return true;
-        struct cs_chain_record link = {r.offset, r.key, r.value};
-        if (step == CS_TOPIC_RECORD && !cs_past_take(search, &link, err))
+        if (step == CS_TOPIC_RECORD && !cs_past_take(search, &r, err))
             return false;
     }
     return true;
@@ -144,17 +196,21 @@ static bool find_past(struct published_kafka *p, const struct cs_past_question *
                       bool *ret_all, struct cs_err *err) {
     struct cs_topic_stream *stream = NULL;
     struct cs_past_search search;
-    int64_t low = 0, end = 0, *from = calloc((size_t)p->partition_count, sizeof *from);
+    int64_t low = 0, end = 0, *from = calloc((size_t)p->from.partition_count, sizeof *from);
     renew(p);
-    bool ok = (from || cs_err_oom(err)) && !is_stopped(p, err) &&
-              p->outcomes->ops->bounds(p->outcomes, q->partition, TIMEOUT_MS, &low, &end, err) &&
-              cs_topic_kafka_at_time(p->outcomes, p->partition_count, q->since_ms, TIMEOUT_MS, from, err);
+    bool more = false; // what an earlier key marked ends where this one's first checkpoint does
+    bool ok =
+        (from || cs_err_oom(err)) && !is_stopped(p, err) &&
+        (p->seen[q->partition].proven > 0 || look_for_proof(p, q->partition, &more, err)) &&
+        p->outcomes->ops->bounds(p->outcomes, q->partition, TIMEOUT_MS, &low, &end, err) &&
+        cs_topic_kafka_at_time(p->outcomes, p->from.partition_count, q->since_ms, TIMEOUT_MS, from, err);
     int64_t begin = ok && from[q->partition] - CS_PAST_LEAD > low ? from[q->partition] - CS_PAST_LEAD : low;
     free(from);
     if (!ok || !p->outcomes->ops->open(p->outcomes, q->partition, begin, end, &stream, err))
         return false;
-    ok = cs_past_begin(&search, p->crypto, p->outcomes->name, q, begin == 0, docs, err) &&
-         read_past(p, stream, &search, ret_all, err);
+    struct cs_past_log log = {p->crypto, p->marks, p->outcomes->name, p->seen[q->partition].proven};
+    ok =
+        cs_past_begin(&search, &log, q, begin == 0, docs, err) && read_past(p, stream, &search, ret_all, err);
     cs_past_end(&search);
     p->outcomes->ops->close(stream);
     return ok;
@@ -175,29 +231,32 @@ static void stop(struct cs_published *base) {
 
 static void published_free(struct cs_published *base) {
     struct published_kafka *p = (struct published_kafka *)(void *)base;
-    cs_topic_free(p->outcomes);
+    close_client(p);
+    cs_note_signer_free(p->signer);
+    cs_outcome_marks_free(p->marks);
     cs_crypto_free(p->crypto);
     pthread_mutex_destroy(&p->asking);
     free(p);
 }
 
-bool cs_published_kafka_new(const struct cs_kafka_settings *kafka, const char *topic, int32_t partition_count,
-                            const atomic_int *files, struct cs_published **ret, struct cs_err *err) {
+bool cs_published_kafka_new(const struct cs_published_options *o, struct cs_published **ret,
+                            struct cs_err *err) {
     static const struct cs_published_ops ops = {last, past, stop, published_free};
-    struct published_kafka *p = calloc(1, sizeof *p + (size_t)partition_count * sizeof p->seen[0]);
+    struct published_kafka *p = calloc(1, sizeof *p + (size_t)o->partition_count * sizeof p->seen[0]);
     if (!p)
         return cs_err_oom(err);
-    p->base.ops = &ops;
+    CS_AUTO(cs_published_free) struct cs_published *base = &p->base;
+    base->ops = &ops;
     pthread_mutex_init(&p->asking, NULL);
-    p->partition_count = partition_count;
-    p->options = (struct cs_topic_options){kafka, "certsync-consumer-api", topic, -1, false};
-    p->files = files;
-    p->used = p->failed = atomic_load(files);
-    if (!cs_crypto_new(&p->crypto, err) || !cs_topic_kafka_new(&p->options, &p->outcomes, err)) {
-        published_free(&p->base);
+    p->from = *o;
+    p->options =
+        (struct cs_topic_options){o->kafka, "certsync-consumer-api", o->outcomes_topic, -1, .headers = true};
+    p->used = p->failed = atomic_load(o->files);
+    if (!cs_crypto_new(&p->crypto, err) ||
+        !cs_outcome_marks_new(p->crypto, o->service, o->log_id, &p->marks, err) ||
+        !cs_checkpoint_signer(p->crypto, o->service->own, o->log_id, &p->signer, err) || !open_client(p, err))
         return false;
-    }
-    *ret = &p->base;
+    *ret = CS_TAKE(base);
     return true;
 }
 

@@ -13,11 +13,11 @@
 static bool check(const struct cs_consumer_settings *s, struct cs_preflight *ret, bool *ret_in_use,
                   struct cs_err *err) {
     CS_AUTO(cs_crypto_free) struct cs_crypto *crypto = NULL;
-    CS_AUTO(cs_privkey_free) struct cs_privkey *service = NULL;
+    CS_AUTO(cs_service_keys_clear) struct cs_service_keys service = {0};
     uint8_t *root = NULL;
     size_t root_len = 0;
     if (!cs_settings_raise_files(s, err) || !cs_api_try(s, ret_in_use, err) || !cs_crypto_new(&crypto, err) ||
-        !cs_keyfile_private(crypto, s->service_key, &service, err) ||
+        !cs_service_keys_read(crypto, s, &service, err) ||
         !cs_keyfile_spki(crypto, s->root_key, &root, &root_len, err))
         return false;
     bool ok = cs_preflight(s, (struct cs_bytes){root, root_len}, ret, err);

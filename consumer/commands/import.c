@@ -16,6 +16,7 @@
 #include "commands/operator.h"
 #include "log/import.h"
 #include "log/init.h"
+#include "worker/keyfile.h"
 
 #define TIMEOUT_MS    60000
 #define RECORD_ROOM   65536 // beside the bytes of the largest record
@@ -91,6 +92,18 @@ static void step(void *arg) {
 
 // --- the export
 
+// The service key tells which outcomes consumers wrote.
+static bool check_export(struct import_run *run, struct cs_err *err) {
+    CS_AUTO(cs_service_keys_clear) struct cs_service_keys service = {0};
+    CS_AUTO(cs_outcome_marks_free) struct cs_outcome_marks *marks = NULL;
+    if (!cs_service_keys_read(run->crypto, run->s, &service, err) ||
+        !cs_outcome_marks_new(run->crypto, &service, run->x.log_id, &marks, err))
+        return false;
+    const struct cs_import_source from = {&run->x, run->from[CS_EXPORT_EVENTS], run->from[CS_EXPORT_OUTCOMES],
+                                          marks};
+    return cs_import_check(&from, run->crypto, step, run, &run->check, err);
+}
+
 static bool open_export(struct import_run *run, struct cs_err *err) {
     bool there = false;
     int64_t total = 0;
@@ -113,8 +126,7 @@ static bool open_export(struct import_run *run, struct cs_err *err) {
         !cs_export_log(&run->x, run->crypto, CS_EXPORT_OUTCOMES, &run->from[CS_EXPORT_OUTCOMES], err))
         return false;
     cs_progress_start(&run->progress, run->cli->screen, "checking the export", total);
-    if (!cs_import_check(&run->x, run->crypto, run->from[CS_EXPORT_EVENTS], run->from[CS_EXPORT_OUTCOMES],
-                         step, run, &run->check, err))
+    if (!check_export(run, err))
         return false;
     cs_progress_end(&run->progress);
     return true;

@@ -109,6 +109,17 @@ static bool open_logs(struct cs_operator *op, unsigned needs, struct cs_err *err
     return find_genesis(op, err) && look(op, err);
 }
 
+// Auditors have none, and may not be able to read it.
+static bool read_service_key(struct cs_operator *op, struct cs_err *err) {
+    const char *path = op->settings->service_key;
+    if (strcmp(path, CS_SERVICE_KEY_UNSET) == 0)
+        (void)cs_err_set(&op->why_no_service, CS_ERR_CONFIG, CS_CODE_NONE,
+                         "deployment.service_key is not set");
+    else if (cs_service_keys_read(op->crypto, op->settings, &op->service, &op->why_no_service))
+        return cs_outcome_marks_new(op->crypto, &op->service, op->log_id, &op->marks, err);
+    return true;
+}
+
 bool cs_operator_open(const struct cs_cli *cli, const struct cs_operator_options *options, unsigned needs,
                       struct cs_operator *ret, struct cs_err *err) {
     struct cs_operator *op = ret;
@@ -118,7 +129,7 @@ bool cs_operator_open(const struct cs_cli *cli, const struct cs_operator_options
                           "--events and --outcomes belong together: give both or neither");
     if (!load_settings(cli, &op->settings, err) || !cs_crypto_new(&op->crypto, err) ||
         !cs_keyfile_spki(op->crypto, op->settings->root_key, &op->root_spki, &op->root_spki_len, err) ||
-        !open_logs(op, needs, err))
+        !open_logs(op, needs, err) || !read_service_key(op, err))
         return false;
     struct cs_replay_options replay = {
         op->log_id, {op->root_spki, op->root_spki_len}, op->partitions, (needs & CS_OPERATOR_VERDICTS) != 0};
@@ -133,6 +144,8 @@ void cs_operator_close(struct cs_operator *op) {
     free(op->event_bounds);
     free(op->outcome_bounds);
     free(op->root_spki);
+    cs_outcome_marks_free(op->marks);
+    cs_service_keys_clear(&op->service);
     cs_crypto_free(op->crypto);
     cs_settings_free(&cs_consumer_settings_table, op->settings);
     *op = (struct cs_operator){0};
@@ -143,14 +156,14 @@ bool cs_operator_catalog(const struct cs_operator *op, struct cs_catalog **ret, 
 }
 
 static bool service_key_of(struct cs_operator *op, struct cs_note_key *ret, struct cs_err *err) {
-    CS_AUTO(cs_privkey_free) struct cs_privkey *service = NULL;
     CS_AUTO(cs_note_signer_free) struct cs_note_signer *signer = NULL;
     if (strcmp(op->settings->service_key, CS_SERVICE_KEY_UNSET) == 0)
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "the key that verifies checkpoints is not known; give --checkpoint-key, as "
                           "certsync-consumer checkpoint-key prints it, or deployment.service_key");
-    if (!cs_keyfile_private(op->crypto, op->settings->service_key, &service, err) ||
-        !cs_checkpoint_signer(op->crypto, service, op->log_id, &signer, err))
+    if (!op->service.own)
+        *err = op->why_no_service;
+    if (!op->service.own || !cs_checkpoint_signer(op->crypto, op->service.own, op->log_id, &signer, err))
         return false;
     *ret = *cs_note_signer_key(signer);
     return true;
@@ -349,7 +362,7 @@ bool cs_operator_published(struct cs_operator *op, int32_t partition, struct cs_
     struct cs_log *log = op->outcomes;
     *ret_end = partition >= log->partitions;
     if (!*ret_end && chain->last == 0) {
-        cs_chain_begin(chain, partition, 0, NULL);
+        cs_chain_begin(chain, op->marks, partition, 0, NULL, 0);
         if (!log->ops->start(log, partition, 0, op->outcome_bounds[partition].high, err))
             return false;
     }
@@ -358,16 +371,15 @@ bool cs_operator_published(struct cs_operator *op, int32_t partition, struct cs_
         if (!log->ops->next(log, ret, ret_end, err))
             return false;
         if (*ret_end)
-            return true;
-        struct cs_chain_record record = {ret->offset, ret->key, ret->value};
-        enum cs_chain_link link = cs_chain_take(chain, op->crypto, &record, &n);
+            return !cs_chain_is_unmarked(chain, log->name, err);
+        enum cs_chain_link link = cs_chain_take(chain, op->crypto, ret, &n);
         if (link == CS_CHAIN_NEXT)
             return true;
         // A number with the hash of another one is shown all the same. To prove the chain, there is
         // verify.
         if (link == CS_CHAIN_BROKEN && n == chain->last + 1) {
             chain->last = n;
-            cs_crypto_sha256(op->crypto, record.value, chain->sha256);
+            cs_crypto_sha256(op->crypto, ret->value, chain->sha256);
             return true;
         }
         if (link == CS_CHAIN_BROKEN)

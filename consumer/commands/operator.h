@@ -54,6 +54,10 @@ struct cs_operator {
     struct cs_log *events, *outcomes;
     int32_t partitions;
     cs_log_id log_id; // "" where no partition begins with a genesis
+    // They tell who wrote outcomes (outcome_mark.h). marks NULL: there are none, and why_no_service says why.
+    struct cs_service_keys service;
+    struct cs_outcome_marks *marks;
+    struct cs_err why_no_service;
     // by partition, as cs_operator_bounds found them
     struct cs_bounds *event_bounds, *outcome_bounds;
     struct cs_replay *replay;

@@ -102,7 +102,8 @@ static bool find_chain(struct cs_operator *op, int32_t partition, int64_t from, 
     struct cs_log *log = op->outcomes;
     struct cs_chain c;
     bool end = false;
-    cs_chain_begin(&c, partition, 0, NULL);
+    cs_chain_begin(&c, op->marks, partition, 0, NULL, 0);
+    c.known_only = true;
     *ret_found = false;
     if (!log->ops->start(log, partition, from, op->outcome_bounds[partition].high, err))
         return false;
@@ -113,18 +114,16 @@ static bool find_chain(struct cs_operator *op, int32_t partition, int64_t from, 
             return false;
         if (end)
             break;
-        struct cs_chain_record link = {r.offset, r.key, r.value};
         if (c.last == 0) {
-            n = cs_chain_plausible(&link, partition);
-            if (n < 1)
+            if (!cs_chain_counts(&c, &r, &n))
                 continue;
             c.last = n;
-            cs_crypto_sha256(op->crypto, link.value, c.sha256);
+            cs_crypto_sha256(op->crypto, r.value, c.sha256);
             *chain = c;
             *ret_offset = r.offset;
             continue;
         }
-        enum cs_chain_link kind = cs_chain_take(&c, op->crypto, &link, &n);
+        enum cs_chain_link kind = cs_chain_take(&c, op->crypto, &r, &n);
         if (kind != CS_CHAIN_NEXT && kind != CS_CHAIN_FOREIGN)
             return true;
         *ret_found |= kind == CS_CHAIN_NEXT;

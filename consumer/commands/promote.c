@@ -147,6 +147,7 @@ static bool do_promote(struct promote *run, const struct cs_cli *cli, struct cs_
     run->env.settings = run->op.settings;
     run->env.log_id = run->op.log_id;
     run->env.root_spki = (struct cs_bytes){run->op.root_spki, run->op.root_spki_len};
+    run->env.service = run->op.marks ? &run->op.service : NULL;
     run->env.partitions = run->op.partitions;
     if (run->generation > 0) {
         if (!check_complete(run, err) || !cs_rebuilder_new(&run->env, &run->rebuilder, err))

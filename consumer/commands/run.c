@@ -30,7 +30,7 @@ struct daemon {
     struct cs_consumer_settings *settings;
     struct cs_consumer c;
     struct cs_crypto *crypto;
-    struct cs_privkey *service;
+    struct cs_service_keys service;
     uint8_t *root_spki;
     struct cs_worker_metrics worker_metrics;
     struct cs_board_metrics *board_metrics;
@@ -243,12 +243,12 @@ static bool make_metrics(struct daemon *d, struct cs_err *err) {
 
 static bool read_keys(struct daemon *d, struct cs_err *err) {
     size_t root_len = 0;
-    if (!cs_crypto_new(&d->crypto, err) ||
-        !cs_keyfile_private(d->crypto, d->settings->service_key, &d->service, err) ||
+    if (!cs_crypto_new(&d->crypto, err) || !cs_service_keys_read(d->crypto, d->settings, &d->service, err) ||
         !cs_keyfile_spki(d->crypto, d->settings->root_key, &d->root_spki, &root_len, err))
         return false;
-    cs_privkey_kid(d->crypto, d->service, d->c.service_kid);
-    d->c.service = d->service;
+    cs_privkey_kid(d->crypto, d->service.own, d->c.service_kid);
+    d->c.service = d->service.own;
+    d->c.service_keys = &d->service;
     d->c.root_spki = (struct cs_bytes){d->root_spki, root_len};
     return true;
 }
@@ -277,11 +277,16 @@ static bool make_shared(struct daemon *d, struct cs_err *err) {
 
 static bool start_api(struct daemon *d, struct cs_err *err) {
     const struct cs_consumer_settings *s = d->settings;
-    return !s->api_listen[0] || (cs_published_kafka_new(&s->kafka, s->outcomes_topic, d->c.partition_count,
-                                                        d->c.kafka_tls, &d->c.published, err) &&
-                                 cs_published_kafka_new(&s->kafka, s->outcomes_topic, d->c.partition_count,
-                                                        d->c.kafka_tls, &d->c.past, err) &&
-                                 cs_api_new(&d->c, &d->api, err));
+    const struct cs_published_options published = {.kafka = &s->kafka,
+                                                   .outcomes_topic = s->outcomes_topic,
+                                                   .checkpoints_topic = s->checkpoints_topic,
+                                                   .service = &d->service,
+                                                   .log_id = d->c.log_id,
+                                                   .partition_count = d->c.partition_count,
+                                                   .files = d->c.kafka_tls};
+    return !s->api_listen[0] ||
+           (cs_published_kafka_new(&published, &d->c.published, err) &&
+            cs_published_kafka_new(&published, &d->c.past, err) && cs_api_new(&d->c, &d->api, err));
 }
 
 static bool start_workers(struct daemon *d, struct cs_err *err) {
@@ -327,7 +332,7 @@ static void end(struct daemon *d) {
     cs_board_free(d->c.board);
     cs_metrics_free(d->c.metrics);
     free(d->root_spki);
-    cs_privkey_free(d->service);
+    cs_service_keys_clear(&d->service);
     cs_crypto_free(d->crypto);
     cs_settings_free(&cs_consumer_settings_table, d->settings);
 }

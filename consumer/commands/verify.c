@@ -157,6 +157,7 @@ static void add_counts(struct verify *first, struct verify *lane) {
     first->unjudged += lane->unjudged;
     first->derived_events += lane->derived_events;
     first->foreign += lane->foreign;
+    first->others += lane->others;
     first->waiting += lane->waiting;
     first->keys += lane->keys;
     for (int s = 0; s <= CS_STATUS_DUPLICATE; s++)

@@ -66,6 +66,7 @@ struct verify {
     int64_t foreign; // records of cert.outcomes that no consumer wrote; next, the first of them:
     int32_t foreign_partition;
     int64_t foreign_at;
+    int64_t others; // outcomes that another service key marked
     int64_t by_status[CS_STATUS_DUPLICATE + 1];
     int64_t waiting; // of those that were pending: how many have not ended
     int64_t keys;

@@ -47,6 +47,13 @@ static bool broken(struct verify *v, int64_t n, struct cs_err *err) {
     int64_t before = v->chain.last;
     char hex[65];
     v->last = n;
+    if (n > before + 1 && v->chain.foreign > 0)
+        return fail(
+            v, err, "gap", -1,
+            "outcome %" PRId64 " follows outcome %" PRId64
+            ": those between are missing, or were altered: %" PRId64
+            " records of the partition carry no mark of the service key, the first at offset %" PRId64,
+            n, before, v->chain.foreign, v->chain.foreign_at);
     if (n > before + 1)
         return fail(v, err, "gap", -1,
                     "outcome %" PRId64 " follows outcome %" PRId64 ": those between are missing", n, before);
@@ -73,6 +80,12 @@ static void note_foreign(struct verify *v, int64_t offset) {
     v->foreign_at = offset;
 }
 
+static bool check_marked(struct verify *v, struct cs_err *err) {
+    struct cs_err why;
+    return !cs_chain_is_unmarked(&v->chain, v->op.outcomes->name, &why) ||
+           fail_place(v, err, "unmarked", -1, "%s", why.msg);
+}
+
 // The next outcome that counts. Copies of earlier ones on the way must be identical.
 static bool next_outcome(struct verify *v, struct cs_record *ret, bool *ret_end, struct cs_err *err) {
     struct cs_log *log = v->op.outcomes;
@@ -81,9 +94,8 @@ static bool next_outcome(struct verify *v, struct cs_record *ret, bool *ret_end,
         if (!log->ops->next(log, ret, ret_end, err))
             return false;
         if (*ret_end)
-            return true;
-        struct cs_chain_record r = {ret->offset, ret->key, ret->value};
-        enum cs_chain_link link = cs_chain_take(&v->chain, v->op.crypto, &r, &n);
+            return check_marked(v, err);
+        enum cs_chain_link link = cs_chain_take(&v->chain, v->op.crypto, ret, &n);
         if (link != CS_CHAIN_FOREIGN)
             v->outcome_offset = ret->offset;
         switch (link) {
@@ -307,6 +319,7 @@ static bool check_beginning(struct verify *v, struct cs_err *err) {
 static bool check_rest(struct verify *v, bool outcomes_end, struct cs_err *err) {
     struct cs_record published;
     v->event_offset = -1;
+    v->others += v->chain.others;
     if (!outcomes_end && !next_outcome(v, &published, &outcomes_end, err))
         return false;
     if (!outcomes_end)
@@ -322,6 +335,14 @@ static bool check_rest(struct verify *v, bool outcomes_end, struct cs_err *err) 
     return true;
 }
 
+// How many outcomes this service key has signed checkpoints of.
+static int64_t proven_of(const struct verify *v, int32_t p) {
+    struct cs_checkpoint newest = {0};
+    if (v->shared->heads && !v->o->checkpoint_key)
+        (void)cs_heads_note(v->shared->heads, p, 1, INT64_MAX, &newest);
+    return newest.size;
+}
+
 static bool start_partition(struct verify *v, int32_t p, struct cs_err *err) {
     struct cs_operator *op = &v->op;
     v->partition = p;
@@ -329,7 +350,7 @@ static bool start_partition(struct verify *v, int32_t p, struct cs_err *err) {
     v->last = 0;
     v->outcome_offset = -1;
     v->comparing = v->compared = false;
-    cs_chain_begin(&v->chain, p, 0, NULL);
+    cs_chain_begin(&v->chain, v->op.marks, p, 0, NULL, proven_of(v, p));
     cs_compare_free(v->compare);
     v->compare = NULL;
     if (v->catalog) {

@@ -65,6 +65,9 @@ static void put_counts(const struct verify *v, struct cs_buf *b) {
     cs_json_int(b, "outcomes", v->outcomes);
     cs_json_int(b, "copies", v->copies);
     cs_json_int(b, "foreign", v->foreign);
+    cs_json_bool(b, "marks_checked", v->op.marks != NULL);
+    if (v->op.marks)
+        cs_json_int(b, "marked_by_others", v->others);
     cs_json_int(b, "without_outcome", v->unjudged);
     cs_json_int(b, "derived", v->derived_events);
     cs_json_int(b, "stray", (int64_t)v->strays);
@@ -113,6 +116,22 @@ int cs_verify_tell_json(const struct verify *v) {
     put_counts(v, &b);
     cs_json_end(&b, '}');
     return cs_operator_print(&v->op, &b, f->kind ? CS_EXIT_FAILED : CS_EXIT_OK);
+}
+
+static void tell_writers(const struct verify *v, FILE *out) {
+    if (!v->op.marks)
+        fprintf(out, "who wrote the outcomes was not looked at: %s\n", v->op.why_no_service.msg);
+    if (v->foreign > 0)
+        fprintf(out,
+                "%" PRId64 " records of %s were written by no consumer (the first: partition %d, offset "
+                "%" PRId64 ") and count for nothing; take the right to write there away from whoever did\n",
+                v->foreign, v->op.outcomes->name, (int)v->foreign_partition, v->foreign_at);
+    if (v->op.marks && v->others > 0)
+        fprintf(out,
+                "%" PRId64
+                " outcomes carry the mark of another service key: to prove that it was yours, name "
+                "its file in deployment.earlier_service_keys\n",
+                v->others);
 }
 
 static void tell_heads(const struct verify *v, FILE *out) {
@@ -169,11 +188,7 @@ int cs_verify_tell(const struct verify *v) {
         fprintf(out, "%" PRId64 " records at the ends of partitions have no outcome yet\n", v->unjudged);
     if (v->copies > 0)
         fprintf(out, "%" PRId64 " outcomes were published again, alike\n", v->copies);
-    if (v->foreign > 0)
-        fprintf(out,
-                "%" PRId64 " records of %s were written by no consumer (the first: partition %d, offset "
-                "%" PRId64 ") and count for nothing; take the right to write there away from whoever did\n",
-                v->foreign, v->op.outcomes->name, (int)v->foreign_partition, v->foreign_at);
+    tell_writers(v, out);
     fprintf(out, "%" PRId64 " derived events were decided; all are in the log as they were decided\n",
             v->derived_events);
     if (v->strays > 0)

@@ -51,6 +51,7 @@ struct cs_cosigners {
     atomic_bool stopping;
     struct cs_crypto *crypto;
     struct cs_note_signer *signer;
+    struct cs_outcome_marks *marks;
     int tls; // *c->kafka_tls when the clients were made
     struct cs_topic *outcomes, *checkpoints;
     struct cs_publisher *publisher;
@@ -81,7 +82,7 @@ static bool open_clients(struct cs_cosigners *x, struct cs_err *err) {
     const struct cs_consumer_settings *s = x->c->settings;
     CS_AUTO(cs_topic_free) struct cs_topic *outcomes = NULL;
     CS_AUTO(cs_topic_free) struct cs_topic *checkpoints = NULL; // freed first: it borrows
-    struct cs_topic_options options = {&s->kafka, CLIENT, s->outcomes_topic, -1, false};
+    struct cs_topic_options options = {&s->kafka, CLIENT, s->outcomes_topic, -1, true};
     struct cs_publish_kafka_options publish = {
         &s->kafka, CLIENT, s->events_topic, s->outcomes_topic, s->checkpoints_topic, -1};
     struct cs_publisher *publisher = NULL;
@@ -171,7 +172,8 @@ static void answered(struct cs_cosigners *x, struct one *o, struct slot *s,
 static void ask(struct cs_cosigners *x, struct one *o, struct slot *s, const struct slot *first,
                 const struct cs_checkpoint *at, struct cs_bytes note) {
     const struct cs_standing_env env = {
-        x->crypto, x->outcomes, x->checkpoints, cs_note_signer_key(x->signer), x->c->log_id, &x->stopping};
+        x->crypto,    x->marks,    x->outcomes, x->checkpoints, cs_note_signer_key(x->signer),
+        x->c->log_id, &x->stopping};
     const struct cs_standing *others[CS_WITNESSES_MAX];
     struct cs_cosign_answer answer = {0};
     struct cs_err err;
@@ -281,7 +283,7 @@ static void take_partition(struct cs_cosigners *x, int32_t partition, struct slo
     x->held[partition] = true;
     for (size_t i = 0; i < x->len; i++) {
         first[i] = (struct slot){.since_s = now_s(x)};
-        cs_standing_begin(&first[i].standing, partition);
+        cs_standing_begin(&first[i].standing, x->marks, partition);
     }
 }
 
@@ -396,7 +398,8 @@ static bool open_witnesses(struct cs_cosigners *x, struct cs_err *err) {
     const struct cs_consumer_settings *s = x->c->settings;
     size_t partitions = (size_t)x->c->partition_count;
     if (!cs_crypto_new(&x->crypto, err) ||
-        !cs_checkpoint_signer(x->crypto, x->c->service, x->c->log_id, &x->signer, err))
+        !cs_checkpoint_signer(x->crypto, x->c->service, x->c->log_id, &x->signer, err) ||
+        !cs_outcome_marks_new(x->crypto, x->c->service_keys, x->c->log_id, &x->marks, err))
         return false;
     for (; x->len < s->witnesses.count; x->len++)
         if (!cs_cosigner_new(x->crypto, cs_settings_witness(s, x->len), s->witness_timeout_ms, &x->stopping,
@@ -448,6 +451,7 @@ void cs_cosigners_free(struct cs_cosigners *x) {
     for (size_t i = 0; i < x->len; i++)
         cs_cosigner_free(x->all[i].w);
     cs_note_signer_free(x->signer);
+    cs_outcome_marks_free(x->marks);
     cs_crypto_free(x->crypto);
     pthread_cond_destroy(&x->wake);
     pthread_mutex_destroy(&x->lock);

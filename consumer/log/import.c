@@ -11,6 +11,7 @@
 
 struct check {
     const struct cs_export *x;
+    const struct cs_outcome_marks *marks;
     struct cs_crypto *crypto;
     struct cs_log *events, *outcomes;
     void (*step)(void *arg);
@@ -80,10 +81,10 @@ static bool next_outcome(struct check *c, int64_t *at, struct cs_outcome *ret, b
         if (!next(c, c->outcomes, *at, &r, ret_end, err))
             return false;
         if (*ret_end)
-            return true;
+            return !cs_chain_is_unmarked(&c->chain, c->outcomes->name, err) ||
+                   cs_err_prepend(err, "%s cannot be imported", c->x->dir);
         ++*at;
-        struct cs_chain_record link = {r.offset, r.key, r.value};
-        switch (cs_chain_take(&c->chain, c->crypto, &link, &n)) {
+        switch (cs_chain_take(&c->chain, c->crypto, &r, &n)) {
         case CS_CHAIN_NEXT:
             return cs_outcome_decode(r.value, ret, &why) || refuse(c, "outcomes", r.offset, why.msg, err);
         case CS_CHAIN_BROKEN:
@@ -122,7 +123,7 @@ static bool check_partition(struct check *c, int32_t p, struct cs_err *err) {
     bool end = false;
     bool outcomes_end = false;
     c->partition = p;
-    cs_chain_begin(&c->chain, p, 0, NULL);
+    cs_chain_begin(&c->chain, c->marks, p, 0, NULL, 0);
     if (!c->outcomes->ops->start(c->outcomes, p, 0, INT64_MAX, err) ||
         !c->events->ops->start(c->events, p, 0, INT64_MAX, err))
         return false;
@@ -145,10 +146,15 @@ static bool check_partition(struct check *c, int32_t p, struct cs_err *err) {
                                   "it is of a record that is not in the export: events are missing", err);
 }
 
-bool cs_import_check(const struct cs_export *x, struct cs_crypto *crypto, struct cs_log *events,
-                     struct cs_log *outcomes, void (*step)(void *arg), void *arg, struct cs_import_check *ret,
-                     struct cs_err *err) {
-    struct check c = {.x = x, .crypto = crypto, .events = events, .outcomes = outcomes, .step = step};
+bool cs_import_check(const struct cs_import_source *from, struct cs_crypto *crypto, void (*step)(void *arg),
+                     void *arg, struct cs_import_check *ret, struct cs_err *err) {
+    const struct cs_export *x = from->x;
+    struct check c = {.x = x,
+                      .marks = from->marks,
+                      .crypto = crypto,
+                      .events = from->events,
+                      .outcomes = from->outcomes,
+                      .step = step};
     c.arg = arg;
     c.ret = ret;
     *ret = (struct cs_import_check){.parts = calloc((size_t)x->partitions, sizeof *ret->parts)};

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "log/export_files.h"
+#include "worker/outcome_mark.h"
 
 struct cs_import_part {
     int64_t events, outcomes; // records; offsets are 0 to these
@@ -21,6 +22,12 @@ CS_DEFINE_AUTO_CLEAR(struct cs_import_check, cs_import_check_clear)
 // Each partition begins with the genesis record of the deployment. Offsets have no gap, since a new
 // topic gives none. Outcomes are one chain, and each names the SHA-256 of its record. What was judged
 // is not judged again: that is for verify. step: called for each record. CONFIG.
-CS_MUST_USE bool cs_import_check(const struct cs_export *x, struct cs_crypto *crypto, struct cs_log *events,
-                                 struct cs_log *outcomes, void (*step)(void *arg), void *arg,
-                                 struct cs_import_check *ret, struct cs_err *err);
+// marks: NULL where there is no service key.
+struct cs_import_source {
+    const struct cs_export *x;
+    struct cs_log *events, *outcomes; // of it
+    const struct cs_outcome_marks *marks;
+};
+CS_MUST_USE bool cs_import_check(const struct cs_import_source *from, struct cs_crypto *crypto,
+                                 void (*step)(void *arg), void *arg, struct cs_import_check *ret,
+                                 struct cs_err *err);

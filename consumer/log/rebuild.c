@@ -27,6 +27,7 @@ struct cs_rebuilder {
     struct cs_key_cache *keys;
     struct cs_privkey *key; // for derived events, which are thrown away
     cs_kid kid;
+    struct cs_outcome_marks *marks;
     struct cs_log *events, *outcomes;
     struct cs_catalog *catalog;
     struct cs_rebuild_reader reader;
@@ -59,7 +60,8 @@ bool cs_rebuilder_over(struct cs_rebuild_env *env, struct cs_log *events, struct
         return false;
     cs_crypto_tune(r->crypto, cs_clock_thread_ns);
     if (!cs_key_cache_new(r->crypto, env->root_spki, &r->keys, err) ||
-        !cs_privkey_generate(CS_KEY_P256, 0, &r->key, err))
+        !cs_privkey_generate(CS_KEY_P256, 0, &r->key, err) ||
+        (env->service && !cs_outcome_marks_new(r->crypto, env->service, env->log_id, &r->marks, err)))
         return false;
     cs_privkey_kid(r->crypto, r->key, r->kid);
     for (size_t i = 0; i < 2; i++)
@@ -71,6 +73,7 @@ bool cs_rebuilder_over(struct cs_rebuild_env *env, struct cs_log *events, struct
                                            .outcomes = outcomes,
                                            .crypto = r->crypto,
                                            .keys = r->keys,
+                                           .marks = r->marks,
                                            .log_id = env->log_id,
                                            .partitions = env->partitions};
     r->flight_env = (struct cs_flight_env){
@@ -111,6 +114,7 @@ void cs_rebuilder_free(struct cs_rebuilder *r) {
     cs_log_free(r->outcomes);
     cs_flight_clear(&r->flight);
     cs_privkey_free(r->key);
+    cs_outcome_marks_free(r->marks);
     cs_key_cache_free(r->keys);
     cs_crypto_free(r->crypto);
     free(r);

@@ -17,12 +17,14 @@
 #include "catalog/catalog.h"
 #include "log/reader.h"
 #include "settings.h"
+#include "worker/keyfile.h"
 
 // Shared by all rebuilders of a process.
 struct cs_rebuild_env {
     const struct cs_consumer_settings *settings;
     const char *log_id; // borrowed
     struct cs_bytes root_spki;
+    const struct cs_service_keys *service; // whose marks outcomes carry; NULL: every mark is taken for good
     int32_t partitions;
     atomic_llong judged;  // events so far, over all partitions
     atomic_bool stopping; // any thread: a rebuilder stops at the next batch (RETRY)

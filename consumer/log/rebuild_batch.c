@@ -74,10 +74,6 @@ static void *copy_record(const struct cs_record *from, const struct cs_record *o
 
 // --- reading
 
-static struct cs_chain_record link_of(const struct cs_record *r) {
-    return (struct cs_chain_record){r->offset, r->key, r->value};
-}
-
 // The next outcome that counts.
 static bool next_outcome(struct cs_rebuild_reader *r, struct cs_record *ret, struct cs_err *err) {
     while (!r->end) {
@@ -85,9 +81,8 @@ static bool next_outcome(struct cs_rebuild_reader *r, struct cs_record *ret, str
         if (!r->outcomes->ops->next(r->outcomes, ret, &r->end, err))
             return false;
         if (r->end)
-            return true;
-        struct cs_chain_record record = link_of(ret);
-        enum cs_chain_link link = cs_chain_take(&r->chain, r->crypto, &record, &n);
+            return !cs_chain_is_unmarked(&r->chain, r->outcomes->name, err);
+        enum cs_chain_link link = cs_chain_take(&r->chain, r->crypto, ret, &n);
         if (link == CS_CHAIN_NEXT)
             return true;
         if (link == CS_CHAIN_BROKEN) {
@@ -118,8 +113,10 @@ static bool check_position(struct cs_rebuild_reader *r, const struct cs_position
     if (end || record.offset != from->next_offset - 1 || memcmp(sha256, from->record_sha256, 32) != 0)
         return made_from_another(r, r->events->name, err);
     while (r->outcomes->ops->next(r->outcomes, &record, &r->end, err)) {
+        int64_t n = 0;
         if (r->end)
             return made_from_another(r, r->outcomes->name, err);
+        (void)cs_chain_take(&r->chain, r->crypto, &record, &n); // notes whose marks come by
         if (cs_outcome_number(record.value) != from->outcomes)
             continue;
         cs_crypto_sha256(r->crypto, record.value, sha256);
@@ -144,7 +141,7 @@ bool cs_rebuild_reader_start(struct cs_rebuild_reader *r, int32_t partition, con
                        from->next_offset > 0 ? from->next_offset - 1 : 0};
     r->partition = partition;
     r->broken = false;
-    cs_chain_begin(&r->chain, partition, from->outcomes, from->chain_sha256);
+    cs_chain_begin(&r->chain, r->marks, partition, from->outcomes, from->chain_sha256, 0);
     for (size_t i = 0; i < CS_ARRAY_LEN(logs); i++) {
         int64_t low = 0;
         int64_t high = 0;

@@ -24,6 +24,7 @@ struct cs_rebuild_reader {
     struct cs_log *events, *outcomes; // borrowed
     struct cs_crypto *crypto;
     struct cs_key_cache *keys;
+    const struct cs_outcome_marks *marks; // NULL: every mark is taken for good
     const char *log_id;
     int32_t partition, partitions;
     struct cs_chain chain; // of the outcomes that were read

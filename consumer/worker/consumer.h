@@ -19,6 +19,7 @@
 #include "redis/access.h"
 #include "settings.h"
 #include "worker/board.h"
+#include "worker/keyfile.h"
 
 #include "certsync/model/key.h"
 #include "certsync/runtime/clock.h"
@@ -30,8 +31,9 @@ struct cs_consumer {
     struct cs_redis_access redis;
     int32_t partition_count;
     cs_log_id log_id;
-    struct cs_bytes root_spki;        // of the root public key
-    const struct cs_privkey *service; // not for the loop's thread
+    struct cs_bytes root_spki;                  // of the root public key
+    const struct cs_privkey *service;           // not for the loop's thread, after the start
+    const struct cs_service_keys *service_keys; // that one, and those before it
     cs_kid service_kid;
     struct cs_loop *loop; // the main thread's
     struct cs_metrics *metrics;

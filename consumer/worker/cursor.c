@@ -11,19 +11,18 @@
 
 struct cs_cursor_stream {
     struct cs_topic_stream *records;
+    struct cs_crypto *crypto;
     struct cs_chain chain; // of the outcomes that were given out
 };
 
-static struct cs_chain_record link_of(const struct cs_record *r) {
-    return (struct cs_chain_record){r->offset, r->key, r->value};
-}
-
 // Until the position's outcome is found, no chain can be followed. Then only the highest number
 // counts.
-static void search(struct cs_chain *chain, struct cs_crypto *crypto, const struct cs_chain_record *r,
+static void search(struct cs_chain *chain, struct cs_crypto *crypto, const struct cs_record *r,
                    const struct cs_position *at, struct cs_cursor_tail *ret) {
     uint8_t sha256[32];
-    int64_t n = cs_outcome_number(r->value);
+    int64_t n = 0;
+    if (!cs_chain_counts(chain, r, &n))
+        return;
     if (n == at->outcomes) {
         cs_crypto_sha256(crypto, r->value, sha256);
         ret->found = memcmp(sha256, at->chain_sha256, 32) == 0;
@@ -33,22 +32,20 @@ static void search(struct cs_chain *chain, struct cs_crypto *crypto, const struc
             return;
         }
     }
-    n = cs_chain_plausible(r, chain->partition);
-    if (n < 0 && chain->foreign++ == 0)
-        chain->foreign_at = r->offset;
     ret->other |= n == at->outcomes;
     if (n > ret->last)
         ret->last = n;
 }
 
-static bool read_tail(struct cs_topic_stream *s, struct cs_crypto *crypto, const struct cs_position *at,
-                      int64_t timeout_ms, struct cs_cursor_tail *ret, struct cs_err *err) {
+static bool read_tail(struct cs_topic_stream *s, const struct cs_cursor_source *from,
+                      const struct cs_position *at, int64_t proven, int64_t timeout_ms,
+                      struct cs_cursor_tail *ret, struct cs_err *err) {
     int64_t deadline_ms = cs_clock_mono_ms(cs_clock_real()) + timeout_ms;
     struct cs_chain chain;
     // Number n is at offset n - 1 or later. If all from there on are read, the first n is the
     // original. Otherwise it may be a copy behind later outcomes, and then these prove nothing.
     bool is_first = ret->from < at->outcomes || at->outcomes == 0;
-    cs_chain_begin(&chain, s->partition, 0, NULL);
+    cs_chain_begin(&chain, from->marks, s->partition, 0, NULL, proven);
     // If nothing comes before it, the first outcome begins the chain.
     ret->found = at->outcomes == 0 && ret->from == 0;
     for (;;) {
@@ -66,12 +63,11 @@ static bool read_tail(struct cs_topic_stream *s, struct cs_crypto *crypto, const
                                   (int)s->partition);
             continue;
         }
-        struct cs_chain_record r = link_of(&record);
         if (!ret->found) {
-            search(&chain, crypto, &r, at, ret);
-        } else if (cs_chain_take(&chain, crypto, &r, &n) == CS_CHAIN_BROKEN) {
+            search(&chain, from->crypto, &record, at, ret);
+        } else if (cs_chain_take(&chain, from->crypto, &record, &n) == CS_CHAIN_BROKEN) {
             if (is_first)
-                return cs_chain_broken(&chain, s->topic->name, r.offset, n, err);
+                return cs_chain_broken(&chain, s->topic->name, record.offset, n, err);
             ret->found = false;
             ret->last = n > ret->last ? n : ret->last;
         }
@@ -81,28 +77,29 @@ static bool read_tail(struct cs_topic_stream *s, struct cs_crypto *crypto, const
         ret->last = chain.last;
     ret->foreign = chain.foreign;
     ret->foreign_at = chain.foreign_at;
+    ret->unmarked = chain.unmarked;
+    ret->earlier = chain.earlier;
+    ret->others = chain.others;
     return true;
 }
 
-static bool read_from(struct cs_topic *outcomes, struct cs_crypto *crypto, int32_t partition,
-                      const struct cs_position *at, int64_t timeout_ms, struct cs_cursor_tail *tail,
-                      struct cs_err *err) {
+static bool read_from(const struct cs_cursor_source *from, int32_t partition, const struct cs_position *at,
+                      int64_t proven, int64_t timeout_ms, struct cs_cursor_tail *tail, struct cs_err *err) {
     struct cs_topic_stream *s = NULL;
-    if (!outcomes->ops->open(outcomes, partition, tail->from, tail->end, &s, err))
+    if (!from->outcomes->ops->open(from->outcomes, partition, tail->from, tail->end, &s, err))
         return false;
-    bool ok = read_tail(s, crypto, at, timeout_ms, tail, err);
-    outcomes->ops->close(s);
+    bool ok = read_tail(s, from, at, proven, timeout_ms, tail, err);
+    from->outcomes->ops->close(s);
     return ok;
 }
 
-bool cs_cursor_tail(struct cs_topic *outcomes, struct cs_crypto *crypto, int32_t partition,
-                    const struct cs_position *at, int64_t timeout_ms, struct cs_cursor_tail *ret,
-                    struct cs_err *err) {
+bool cs_cursor_tail(const struct cs_cursor_source *from, int32_t partition, const struct cs_position *at,
+                    int64_t proven, int64_t timeout_ms, struct cs_cursor_tail *ret, struct cs_err *err) {
     struct cs_cursor_tail tail = {.foreign_at = -1};
-    if (!outcomes->ops->bounds(outcomes, partition, timeout_ms, &tail.low, &tail.end, err))
+    if (!from->outcomes->ops->bounds(from->outcomes, partition, timeout_ms, &tail.low, &tail.end, err))
         return false;
     tail.from = tail.end - tail.low > CS_CURSOR_TAIL ? tail.end - CS_CURSOR_TAIL : tail.low;
-    if (tail.end > tail.low && !read_from(outcomes, crypto, partition, at, timeout_ms, &tail, err))
+    if (tail.end > tail.low && !read_from(from, partition, at, proven, timeout_ms, &tail, err))
         return false;
     // Any number of copies and foreign records may follow the last outcome. Before it counts as
     // lost, or as never published, it is looked for from its first possible offset on.
@@ -110,15 +107,16 @@ bool cs_cursor_tail(struct cs_topic *outcomes, struct cs_crypto *crypto, int32_t
     if (unseen && tail.from > tail.low && tail.from >= at->outcomes) {
         tail = (struct cs_cursor_tail){.foreign_at = -1, .low = tail.low, .end = tail.end};
         tail.from = at->outcomes - 1 > tail.low ? at->outcomes - 1 : tail.low;
-        if (!read_from(outcomes, crypto, partition, at, timeout_ms, &tail, err))
+        if (!read_from(from, partition, at, proven, timeout_ms, &tail, err))
             return false;
     }
     *ret = tail;
     return true;
 }
 
-bool cs_cursor_open(struct cs_topic *outcomes, int32_t partition, const struct cs_position *after,
-                    struct cs_cursor_stream **ret, struct cs_err *err) {
+bool cs_cursor_open(const struct cs_cursor_source *from, int32_t partition, const struct cs_position *after,
+                    int64_t proven, struct cs_cursor_stream **ret, struct cs_err *err) {
+    struct cs_topic *outcomes = from->outcomes;
     int64_t low = 0;
     int64_t high = 0;
     if (!outcomes->ops->bounds(outcomes, partition, BROKER_TIMEOUT_MS, &low, &high, err))
@@ -133,11 +131,14 @@ bool cs_cursor_open(struct cs_topic *outcomes, int32_t partition, const struct c
     struct cs_cursor_stream *s = calloc(1, sizeof *s);
     if (!s)
         return cs_err_oom(err);
-    if (!outcomes->ops->open(outcomes, partition, after->outcomes, high, &s->records, err)) {
+    // The position's own outcome comes by, too: whose mark it has says whose count behind it.
+    int64_t begin = after->outcomes > low ? after->outcomes - 1 : low;
+    if (!outcomes->ops->open(outcomes, partition, begin, high, &s->records, err)) {
         free(s);
         return false;
     }
-    cs_chain_begin(&s->chain, partition, after->outcomes, after->chain_sha256);
+    s->crypto = from->crypto;
+    cs_chain_begin(&s->chain, from->marks, partition, after->outcomes, after->chain_sha256, proven);
     *ret = s;
     return true;
 }
@@ -148,7 +149,7 @@ void cs_cursor_close(struct cs_cursor_stream *s) {
     free(s);
 }
 
-bool cs_cursor_next(struct cs_cursor_stream *s, struct cs_crypto *crypto, enum cs_cursor_step *ret_step,
+bool cs_cursor_next(struct cs_cursor_stream *s, enum cs_cursor_step *ret_step,
                     struct cs_published_outcome *ret, struct cs_err *err) {
     struct cs_topic *t = s->records->topic;
     for (;;) {
@@ -161,14 +162,13 @@ bool cs_cursor_next(struct cs_cursor_stream *s, struct cs_crypto *crypto, enum c
             *ret_step = step == CS_TOPIC_END ? CS_CURSOR_END : CS_CURSOR_WAIT;
             return true;
         }
-        struct cs_chain_record r = link_of(&record);
-        enum cs_chain_link link = cs_chain_take(&s->chain, crypto, &r, &n);
+        enum cs_chain_link link = cs_chain_take(&s->chain, s->crypto, &record, &n);
         if (link == CS_CHAIN_BROKEN)
-            return cs_chain_broken(&s->chain, t->name, r.offset, n, err);
+            return cs_chain_broken(&s->chain, t->name, record.offset, n, err);
         if (link != CS_CHAIN_NEXT)
             continue;
         *ret_step = CS_CURSOR_OUTCOME;
-        *ret = (struct cs_published_outcome){r.offset, r.key, r.value};
+        *ret = (struct cs_published_outcome){record.offset, record.key, record.value};
         return true;
     }
 }

@@ -19,22 +19,32 @@ struct cs_cursor_tail {
     bool other;         // it is not, but another outcome with its number is
     int64_t foreign;    // records that no consumer wrote
     int64_t foreign_at; // offset of the first of them; -1: none
+    int64_t unmarked;   // of these: read as outcomes, and carry no mark
+    int64_t earlier;    // records that count, with an earlier service key's mark
+    int64_t others;     // the same, with the mark of a key that is not known
     int64_t low;        // where the partition begins
     int64_t from, end;  // what was read
 };
+// What to read with; borrowed.
+struct cs_cursor_source {
+    struct cs_topic *outcomes; // with headers
+    struct cs_crypto *crypto;
+    const struct cs_outcome_marks *marks;
+};
 // Reads the last CS_CURSOR_TAIL records, and all of them where these are no outcomes; waits for them.
-// at: the catalog's position.
+// at: the catalog's position. proven: as for cs_chain_begin.
 #ifndef CS_CURSOR_TAIL // tests/sim has less
 #define CS_CURSOR_TAIL 4096
 #endif
-CS_MUST_USE bool cs_cursor_tail(struct cs_topic *outcomes, struct cs_crypto *crypto, int32_t partition,
-                                const struct cs_position *at, int64_t timeout_ms, struct cs_cursor_tail *ret,
-                                struct cs_err *err);
+CS_MUST_USE bool cs_cursor_tail(const struct cs_cursor_source *from, int32_t partition,
+                                const struct cs_position *at, int64_t proven, int64_t timeout_ms,
+                                struct cs_cursor_tail *ret, struct cs_err *err);
 
 // A partition's outcomes, one after the other, from the one after a position to the partition's
 // present end. Several may be open. Close them before the topic is freed.
 struct cs_cursor_stream;
-CS_MUST_USE bool cs_cursor_open(struct cs_topic *outcomes, int32_t partition, const struct cs_position *after,
+CS_MUST_USE bool cs_cursor_open(const struct cs_cursor_source *from, int32_t partition,
+                                const struct cs_position *after, int64_t proven,
                                 struct cs_cursor_stream **ret, struct cs_err *err);
 void cs_cursor_close(struct cs_cursor_stream *s); // takes NULL
 struct cs_published_outcome {
@@ -48,6 +58,5 @@ enum cs_cursor_step {
     CS_CURSOR_END,     // there are no more
 };
 // The next number, without waiting. Borrowed until the next call.
-CS_MUST_USE bool cs_cursor_next(struct cs_cursor_stream *s, struct cs_crypto *crypto,
-                                enum cs_cursor_step *ret_step, struct cs_published_outcome *ret,
-                                struct cs_err *err);
+CS_MUST_USE bool cs_cursor_next(struct cs_cursor_stream *s, enum cs_cursor_step *ret_step,
+                                struct cs_published_outcome *ret, struct cs_err *err);

@@ -50,6 +50,8 @@ bool cs_stand_load(struct cs_stand *s, struct cs_catalog *catalog, const char *l
 bool cs_stand_follow(struct cs_stand *s, const struct cs_cursor_tail *tail, const char *outcomes_name,
                      struct cs_err *err) {
     int64_t mine = s->position.outcomes;
+    if (tail->last < mine && tail->unmarked > 0)
+        return cs_chain_unmarked(outcomes_name, s->id, tail->unmarked, err);
     if (tail->last < mine)
         return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,
                           "topic %s ends with outcome %lld, the catalog stands at %lld: outcomes were lost, "
@@ -191,7 +193,7 @@ static bool next_published(struct cs_flight *f, enum cs_cursor_step *ret_step,
         *ret_step = CS_CURSOR_OUTCOME;
         return true;
     }
-    return cs_cursor_next(f->stand->stream, f->env->apply.rules.crypto, ret_step, ret, err);
+    return cs_cursor_next(f->stand->stream, ret_step, ret, err);
 }
 
 // Published outcomes must equal the decided ones, byte for byte.
@@ -225,8 +227,11 @@ static bool send_outcomes(struct cs_flight *f, struct cs_err *err) {
     const struct cs_apply *a = &f->apply;
     struct cs_publisher *to = f->env->publisher;
     size_t bytes = 0;
-    const struct cs_header header = {
-        "content-type", {(const uint8_t *)CS_OUTCOME_CONTENT_TYPE, sizeof CS_OUTCOME_CONTENT_TYPE - 1}};
+    char mark[CS_OUTCOME_MARK_SIZE];
+    const struct cs_header headers[] = {
+        {"content-type", {(const uint8_t *)CS_OUTCOME_CONTENT_TYPE, sizeof CS_OUTCOME_CONTENT_TYPE - 1}},
+        {CS_OUTCOME_MARK_HEADER, {(const uint8_t *)mark, CS_OUTCOME_MARK_LEN}},
+    };
     f->handed_over = 0;
     for (; f->sent < a->outcomes_len && f->handed_over < CS_FLIGHT_AT_ONCE && bytes < CS_FLIGHT_AT_ONCE_SIZE;
          f->sent++) {
@@ -238,9 +243,10 @@ static bool send_outcomes(struct cs_flight *f, struct cs_err *err) {
             .partition = f->stand->id,
             .key = account_of(o),
             .value = cs_apply_value(a, o->at, o->len),
-            .headers = &header,
-            .headers_len = 1,
+            .headers = headers,
+            .headers_len = CS_ARRAY_LEN(headers),
         };
+        cs_outcome_mark(f->env->marks, m.partition, m.key, m.value, mark);
         if (!to->ops->send(to, &m, err))
             return false;
         bytes += o->len;
@@ -315,8 +321,9 @@ static bool advance_compare(struct cs_flight *f, enum cs_flight_step *ret, struc
     size_t before = f->compared;
     bool waits = false;
     bool reads = f->apply.from.outcomes < s->published;
+    const struct cs_cursor_source from = {f->env->outcomes, f->env->apply.rules.crypto, f->env->marks};
     if (reads && !f->beside && !s->stream &&
-        !cs_cursor_open(f->env->outcomes, s->id, &f->apply.from, &s->stream, err))
+        !cs_cursor_open(&from, s->id, &f->apply.from, s->checkpoint.newest.size, &s->stream, err))
         return false;
     if (reads && !compare(f, &waits, err))
         return false;

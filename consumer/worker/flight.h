@@ -51,9 +51,10 @@ CS_MUST_USE bool cs_stand_hold(struct cs_stand *s, struct cs_crypto *crypto, con
 struct cs_flight_env {
     struct cs_apply_context apply; // its partition is set by the flight
     struct cs_catalog *catalog;
-    struct cs_publisher *publisher; // NULL: nothing is published (a rebuild)
-    struct cs_topic *outcomes;      // NULL: each batch brings what was published
-    const char *outcomes_name;      // for messages
+    struct cs_publisher *publisher;       // NULL: nothing is published (a rebuild)
+    struct cs_topic *outcomes;            // NULL: each batch brings what was published
+    const struct cs_outcome_marks *marks; // of what is published; NULL: nothing is, and nothing is read
+    const char *outcomes_name;            // for messages
 };
 
 enum cs_flight_phase {

@@ -31,6 +31,31 @@ bool cs_keyfile_private(struct cs_crypto *crypto, const char *path, struct cs_pr
     return ok;
 }
 
+void cs_service_keys_clear(struct cs_service_keys *k) {
+    cs_privkey_free(k->own);
+    for (size_t i = 0; i < k->earlier_len; i++)
+        cs_privkey_free(k->earlier[i]);
+    *k = (struct cs_service_keys){0};
+}
+
+bool cs_service_keys_read(struct cs_crypto *crypto, const struct cs_consumer_settings *s,
+                          struct cs_service_keys *ret, struct cs_err *err) {
+    CS_AUTO(cs_service_keys_clear) struct cs_service_keys k = {0};
+    const struct cs_list *files = &s->earlier_service_keys;
+    if (!cs_keyfile_private(crypto, s->service_key, &k.own, err))
+        return cs_err_prepend(err, "deployment.service_key");
+    if (files->count > CS_EARLIER_KEYS_MAX)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "deployment.earlier_service_keys names %zu files, and at most %d are read",
+                          files->count, CS_EARLIER_KEYS_MAX);
+    for (; k.earlier_len < files->count; k.earlier_len++)
+        if (!cs_keyfile_private(crypto, files->items[k.earlier_len], &k.earlier[k.earlier_len], err))
+            return cs_err_prepend(err, "deployment.earlier_service_keys");
+    *ret = k;
+    k = (struct cs_service_keys){0};
+    return true;
+}
+
 bool cs_keyfile_spki(struct cs_crypto *crypto, const char *path, uint8_t **ret, size_t *ret_len,
                      struct cs_err *err) {
     CS_AUTO(cs_buf_clear) struct cs_buf text;

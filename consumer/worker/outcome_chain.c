@@ -7,8 +7,13 @@
 #include "certsync/base/text.h"
 #include "certsync/model/outcome.h"
 
-void cs_chain_begin(struct cs_chain *c, int32_t partition, int64_t last, const uint8_t sha256[32]) {
-    *c = (struct cs_chain){.partition = partition, .last = last, .foreign_at = -1};
+void cs_chain_begin(struct cs_chain *c, const struct cs_outcome_marks *marks, int32_t partition, int64_t last,
+                    const uint8_t sha256[32], int64_t proven) {
+    *c = (struct cs_chain){.marks = marks,
+                           .partition = partition,
+                           .last = last,
+                           .others_until = marks && proven > 0 ? proven : INT64_MAX,
+                           .foreign_at = -1};
     if (sha256)
         memcpy(c->sha256, sha256, sizeof c->sha256);
 }
@@ -35,7 +40,7 @@ static bool names(struct cs_bytes value, const uint8_t sha256[32]) {
     return value.len > len && memcmp(value.data + value.len - len, end, len) == 0;
 }
 
-int64_t cs_chain_plausible(const struct cs_chain_record *r, int32_t partition) {
+int64_t cs_chain_plausible(const struct cs_record *r, int32_t partition) {
     CS_AUTO(cs_outcome_clear) struct cs_outcome o = {0};
     struct cs_err ignored;
     if (cs_outcome_number(r->value) < 0 || !cs_outcome_decode(r->value, &o, &ignored))
@@ -46,19 +51,55 @@ int64_t cs_chain_plausible(const struct cs_chain_record *r, int32_t partition) {
     return fits ? o.n : -1;
 }
 
-enum cs_chain_link cs_chain_take(struct cs_chain *c, struct cs_crypto *crypto,
-                                 const struct cs_chain_record *r, int64_t *ret_n) {
+static void note_foreign(struct cs_chain *c, const struct cs_record *r) {
+    if (c->foreign++ == 0)
+        c->foreign_at = r->offset;
+}
+
+// Whether it is marked by a consumer. n: its number.
+static bool is_marked(struct cs_chain *c, const struct cs_record *r, int64_t n) {
+    switch (n > 0 ? cs_outcome_writer(c->marks, r) : CS_WRITER_FALSE) {
+    case CS_WRITER_OWN:
+        c->others_until = 0;
+        return true;
+    case CS_WRITER_EARLIER:
+        c->earlier += n <= c->others_until;
+        return n <= c->others_until;
+    case CS_WRITER_OTHER:
+        if (n > c->others_until || (c->known_only && c->marks))
+            return false;
+        c->others++;
+        return true;
+    case CS_WRITER_NONE:
+        c->unmarked += cs_chain_plausible(r, c->partition) > 0;
+        break;
+    case CS_WRITER_FALSE:
+        break;
+    }
+    return false;
+}
+
+bool cs_chain_counts(struct cs_chain *c, const struct cs_record *r, int64_t *ret_n) {
+    bool marked = is_marked(c, r, cs_outcome_number(r->value));
+    *ret_n = marked ? cs_chain_plausible(r, c->partition) : -1;
+    if (*ret_n < 0)
+        note_foreign(c, r);
+    return *ret_n > 0;
+}
+
+enum cs_chain_link cs_chain_take(struct cs_chain *c, struct cs_crypto *crypto, const struct cs_record *r,
+                                 int64_t *ret_n) {
     *ret_n = cs_outcome_number(r->value);
-    if (*ret_n == c->last + 1 && names(r->value, c->sha256)) {
+    bool marked = is_marked(c, r, *ret_n);
+    if (marked && *ret_n == c->last + 1 && names(r->value, c->sha256)) {
         cs_crypto_sha256(crypto, r->value, c->sha256);
         c->last++;
         return CS_CHAIN_NEXT;
     }
-    *ret_n = cs_chain_plausible(r, c->partition);
+    *ret_n = marked ? cs_chain_plausible(r, c->partition) : -1;
     if (*ret_n > 0)
         return *ret_n <= c->last ? CS_CHAIN_COPY : CS_CHAIN_BROKEN;
-    if (c->foreign++ == 0)
-        c->foreign_at = r->offset;
+    note_foreign(c, r);
     return CS_CHAIN_FOREIGN;
 }
 
@@ -77,4 +118,18 @@ bool cs_chain_broken(const struct cs_chain *c, const char *topic, int64_t offset
                       ": outcomes were lost, or something else writes to the topic; certsync-consumer verify "
                       "says more",
                       offset, topic, (int)c->partition, n, c->last);
+}
+
+bool cs_chain_unmarked(const char *topic, int32_t partition, int64_t records, struct cs_err *err) {
+    return cs_err_set(
+        err, CS_ERR_FATAL, CS_CODE_NONE,
+        "%s partition %d holds %" PRId64
+        " outcomes without the mark of a service key (header " CS_OUTCOME_MARK_HEADER
+        "), and none with it: an earlier build wrote them, or they were copied without their headers. Copy "
+        "them with their headers; the log of an earlier build cannot be gone on with: begin a new one",
+        topic, (int)partition, records);
+}
+
+bool cs_chain_is_unmarked(const struct cs_chain *c, const char *topic, struct cs_err *err) {
+    return c->last == 0 && c->unmarked > 0 && !cs_chain_unmarked(topic, c->partition, c->unmarked, err);
 }

@@ -96,13 +96,17 @@ static void note_foreign(const struct cs_worker_context *x, struct cs_partition 
            (int)p->stand.id, (long long)tail->foreign, (long long)tail->foreign_at);
 }
 
-static bool check_outcomes(const struct cs_worker_context *x, struct cs_partition *p, struct cs_err *err) {
+// newest: the checkpoint that was read before: so these outcomes reach at least as far.
+static bool check_outcomes(const struct cs_worker_context *x, struct cs_partition *p,
+                           const struct cs_checkpoint *newest, struct cs_err *err) {
     const char *topic = x->c->settings->outcomes_topic;
+    const struct cs_cursor_source from = {x->outcomes, x->crypto, x->marks};
     struct cs_cursor_tail tail;
-    if (!cs_cursor_tail(x->outcomes, x->crypto, p->stand.id, &p->stand.position, BROKER_TIMEOUT_MS, &tail,
-                        err))
+    if (!cs_cursor_tail(&from, p->stand.id, &p->stand.position, newest->size, BROKER_TIMEOUT_MS, &tail, err))
         return false;
     note_foreign(x, p, &tail);
+    if (tail.last < newest->size && tail.unmarked > 0)
+        return cs_chain_unmarked(topic, p->stand.id, tail.unmarked, err);
     if (tail.low > 0)
         return cs_preflight_lost(x->rk, topic, p->stand.id, tail.low, err);
     if (!cs_stand_follow(&p->stand, &tail, topic, err))
@@ -138,7 +142,8 @@ static bool check_checkpoints(const struct cs_worker_context *x, struct cs_parti
     int64_t others = 0;
     if (!cs_checkpoints_newest(x->checkpoints, x->crypto, cs_note_signer_key(x->signer), x->c->log_id,
                                p->stand.id, BROKER_TIMEOUT_MS, &newest, &others, err) ||
-        !cs_stand_hold(&p->stand, x->crypto, &newest, topic, err) || !check_reach(x, p, &newest, err))
+        !check_outcomes(x, p, &newest, err) || !cs_stand_hold(&p->stand, x->crypto, &newest, topic, err) ||
+        !check_reach(x, p, &newest, err))
         return false;
     if (others > 0 && others != p->others)
         cs_log(CS_LOG_WARN,
@@ -283,7 +288,7 @@ bool cs_partition_sweep(const struct cs_worker_context *x, struct cs_partition *
 bool cs_partition_start(const struct cs_worker_context *x, struct cs_partition *p, struct cs_err *err) {
     if (!cs_board_may_publish(x->c->board, err) || (p->renew && !renew(x, p, err)) ||
         !cs_stand_load(&p->stand, x->catalog, x->c->log_id, x->c->partition_count, err) ||
-        !check_events(x, p, err) || !check_outcomes(x, p, err) || !check_checkpoints(x, p, err))
+        !check_events(x, p, err) || !check_checkpoints(x, p, err))
         return false;
     p->check_last = p->stand.position.next_offset > 0;
     p->next_fetch = p->check_last ? p->stand.position.next_offset - 1 : 0;

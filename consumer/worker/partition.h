@@ -21,7 +21,8 @@ struct cs_worker_context {
     struct cs_publisher *publisher;
     struct cs_topic *outcomes;
     struct cs_topic *checkpoints;
-    struct cs_note_signer *signer; // of checkpoints
+    struct cs_note_signer *signer;  // of checkpoints
+    struct cs_outcome_marks *marks; // of outcomes
 };
 static inline int64_t cs_worker_now_ms(const struct cs_worker_context *x) {
     return cs_clock_mono_ms(x->c->clock);

@@ -66,7 +66,7 @@ CS_MUST_USE bool cs_publish_kafka_new(const struct cs_publish_kafka_options *opt
                                       struct cs_publisher **ret, struct cs_err *err);
 
 // Memory.
-struct cs_published {
+struct cs_kept_message {
     enum cs_publish_topic topic;
     int32_t partition;
     struct cs_bytes key;   // owned
@@ -75,7 +75,7 @@ struct cs_published {
     struct cs_header headers[2]; // name and value owned
 };
 CS_MUST_USE bool cs_publish_memory_new(struct cs_publisher **ret, struct cs_err *err);
-size_t cs_publish_memory_list(const struct cs_publisher *p, const struct cs_published **ret);
+size_t cs_publish_memory_list(const struct cs_publisher *p, const struct cs_kept_message **ret);
 // Takes the next `after` messages, and answers the one after them with this error (once).
 void cs_publish_memory_fail(struct cs_publisher *p, size_t after, enum cs_err_kind kind);
 // Nothing is acknowledged while held.

@@ -9,7 +9,7 @@
 
 struct memory_publisher {
     struct cs_publisher base;
-    struct cs_published *list;
+    struct cs_kept_message *list;
     size_t len, cap;
     size_t acknowledged;
     int64_t checkpoint;
@@ -30,7 +30,7 @@ static bool copy(struct cs_bytes from, struct cs_bytes *to) {
     return true;
 }
 
-static void clear(struct cs_published *m) {
+static void clear(struct cs_kept_message *m) {
     free((void *)m->key.data);
     free((void *)m->value.data);
     for (size_t i = 0; i < m->headers_len; i++) {
@@ -39,8 +39,8 @@ static void clear(struct cs_published *m) {
     }
 }
 
-static bool copy_message(const struct cs_publish_message *m, struct cs_published *ret) {
-    *ret = (struct cs_published){.topic = m->topic, .partition = m->partition};
+static bool copy_message(const struct cs_publish_message *m, struct cs_kept_message *ret) {
+    *ret = (struct cs_kept_message){.topic = m->topic, .partition = m->partition};
     bool ok = copy(m->key, &ret->key) && copy(m->value, &ret->value);
     for (size_t i = 0; ok && i < m->headers_len && i < CS_ARRAY_LEN(ret->headers); i++) {
         ret->headers[i].name = strdup(m->headers[i].name);
@@ -122,7 +122,7 @@ bool cs_publish_memory_new(struct cs_publisher **ret, struct cs_err *err) {
     return true;
 }
 
-size_t cs_publish_memory_list(const struct cs_publisher *base, const struct cs_published **ret) {
+size_t cs_publish_memory_list(const struct cs_publisher *base, const struct cs_kept_message **ret) {
     const struct memory_publisher *p = (const struct memory_publisher *)base;
     *ret = p->list;
     return p->len;

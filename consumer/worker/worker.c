@@ -54,7 +54,7 @@ static bool make_clients(struct cs_worker *w, struct clients *ret, struct cs_err
     snprintf(client_id, sizeof client_id, "certsync-consumer-%d-out", w->index);
     struct cs_publish_kafka_options publish = {
         &s->kafka, client_id, s->events_topic, s->outcomes_topic, s->checkpoints_topic, w->wake[1]};
-    struct cs_topic_options outcomes = {&s->kafka, client_id, s->outcomes_topic, w->wake[1], false};
+    struct cs_topic_options outcomes = {&s->kafka, client_id, s->outcomes_topic, w->wake[1], true};
     w->tls = atomic_load(w->turn.x.c->kafka_tls);
     return cs_publish_kafka_new(&publish, &ret->publisher, err) &&
            cs_topic_kafka_new(&outcomes, &ret->outcomes, err) &&
@@ -80,6 +80,7 @@ static bool use_clients(struct cs_worker *w, struct clients *c, struct cs_err *e
         .catalog = w->turn.x.catalog,
         .publisher = w->turn.x.publisher,
         .outcomes = w->turn.x.outcomes,
+        .marks = w->turn.x.marks,
         .outcomes_name = w->turn.x.c->settings->outcomes_topic,
     };
     return cs_group_join(&w->turn.group, err);
@@ -132,6 +133,8 @@ static bool make_adapters(struct cs_worker *w, struct cs_err *err) {
     cs_crypto_tune(w->turn.x.crypto, cs_clock_thread_ns);
     return cs_checkpoint_signer(w->turn.x.crypto, w->turn.x.c->service, w->turn.x.c->log_id,
                                 &w->turn.x.signer, err) &&
+           cs_outcome_marks_new(w->turn.x.crypto, w->turn.x.c->service_keys, w->turn.x.c->log_id,
+                                &w->turn.x.marks, err) &&
            cs_key_cache_new(w->turn.x.crypto, w->turn.x.c->root_spki, &w->turn.x.keys, err) &&
            cs_catalog_redis_new(&w->turn.x.c->redis, w->turn.x.c->settings->redis_namespace,
                                 w->turn.x.c->service, w->turn.x.c->log_id, &w->turn.x.catalog, err) &&
@@ -147,6 +150,7 @@ static void end(struct cs_worker *w) {
     cs_topic_free(w->turn.x.outcomes);
     cs_publisher_free(w->turn.x.publisher);
     cs_note_signer_free(w->turn.x.signer);
+    cs_outcome_marks_free(w->turn.x.marks);
     cs_catalog_free(w->turn.x.catalog);
     cs_key_cache_free(w->turn.x.keys);
     cs_crypto_free(w->turn.x.crypto);

@@ -179,12 +179,12 @@ def read(path):
 
 
 def chained(outcomes):
-    """The outcomes that count: of number n the first after n-1 that names its hash. Copies and foreign records are passed over."""
+    """The outcomes that count: of number n the first with a mark, after n-1, that names its hash. Copies and foreign records are passed over."""
     last, sha256 = 0, "0" * 64
     for record in outcomes:
         try:
             outcome = json.loads(record["value"])
-            fits = int(outcome["sequence"]) == last + 1 and outcome["data"]["prev"] == sha256
+            fits = int(outcome["sequence"]) == last + 1 and outcome["data"]["prev"] == sha256 and b"certsync-mark" in dict(record["headers"])
         except (ValueError, KeyError, TypeError):
             continue
         if fits:

@@ -28,6 +28,7 @@ from chaos.workload import Pools, Workload  # noqa: E402
 from chaos.world import DEADLINE_S, Run, Violation, World, forget_numbers  # noqa: E402
 from model_py import audit, catalog, wire  # noqa: E402
 from model_py.der import CannotExamine  # noqa: E402
+from model_py.marks import Marks  # noqa: E402
 from model_py.rules import Model  # noqa: E402
 from support.stack import consumer_binary  # noqa: E402
 
@@ -186,7 +187,8 @@ class Driver:
     def judge(self, host):
         run = self.run
         events, outcomes = run.log(run.events_topic), run.log(run.outcomes_topic)
-        found, model, verdicts = examine(run.log_id, run.root.spki, run.service.spki, run.partitions, events, outcomes)
+        found, model, verdicts = examine(run.log_id, run.root.spki, run.service.spki, run.partitions, events, outcomes,
+                                         Marks(run.service.key, run.log_id))
         found += audit.check_acknowledged(run.acknowledged, events)
         firsts = {p: audit.first_outcomes(outcomes, p)[0] for p in range(run.partitions)}
         if any(len(firsts[p]) < model.partitions[p].next_offset for p in firsts):
@@ -247,7 +249,7 @@ class Driver:
         try:
             run.read_to_end(5)
             return examine(run.log_id, run.root.spki, run.service.spki, run.partitions, run.log(run.events_topic),
-                           run.log(run.outcomes_topic))[0][:10]
+                           run.log(run.outcomes_topic), Marks(run.service.key, run.log_id))[0][:10]
         except Exception:  # the run's own violation is what counts  # pylint: disable=broad-except
             return []
 
@@ -285,11 +287,11 @@ class Driver:
             (directory / "redis.json").write_text(json.dumps({"error": str(e)}))
 
 
-def examine(log_id, root, service, partitions, events, outcomes):
+def examine(log_id, root, service, partitions, events, outcomes, service_marks=None):
     """(violations, model, verdicts) of a log with its outcomes."""
     model = Model(log_id, root, partitions)
     verdicts = [model.judge(r) for r in events]
-    found = audit.check_outcomes(verdicts, outcomes, partitions, log_id)
+    found = audit.check_outcomes(verdicts, outcomes, partitions, log_id, service_marks)
     found += audit.check_log(model, verdicts, events, service)
     return found + audit.check_shares(model), model, verdicts
 

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from cryptography.hazmat.primitives import hashes  # noqa: E402
 
 from model_py import audit, der, wire  # noqa: E402
+from model_py.marks import Marks  # noqa: E402
 from model_py.rules import Model  # noqa: E402
 from support import events as ev  # noqa: E402
 
@@ -493,14 +494,14 @@ def outcomes_of(log):
             value = json.dumps(audit.expected_outcome(v, n, previous, LOG), separators=(",", ":")).encode()
             previous = hashlib.sha256(value).hexdigest()
             key = v.event.account.encode() if v.event else b""
-            found.append(wire.Record(p, n - 1, 0, key, value, [("content-type", b"application/cloudevents+json")]))
+            found.append(wire.Record(p, n - 1, 0, key, value, Marks(log.service.key, LOG).headers(p, key, value)))
     return found
 
 
 def test_the_audit_finds_nothing_in_a_true_story(told):
     log, outcomes = told
     assert audit.check_log(log.model, log.verdicts, log.records, log.service.spki) == []
-    assert audit.check_outcomes(log.verdicts, outcomes, PARTITIONS, LOG) == []
+    assert audit.check_outcomes(log.verdicts, outcomes, PARTITIONS, LOG, Marks(log.service.key, LOG)) == []
     assert audit.check_shares(log.model) == []
     # What a zombie publishes again is no harm.
     again = outcomes + [o._replace(offset=o.offset + 1000) for o in outcomes[:3]]
@@ -522,10 +523,12 @@ def edited(outcome, **members):
     (lambda o: [*o, edited(o[-1], time=1)], "fork"), (lambda o: [edited(o[0], prev="1" * 64), *o[1:]], "chain"),
     (lambda o: [*o[:-1], edited(o[-1], status="rejected", code="event.forbidden")], "status"),
     (lambda o: [*o[:-1], edited(o[-1], record="0" * 64)], "record"),
+    (lambda o: [*o[:-1], o[-1]._replace(headers=o[-1].headers[:1])], "headers"),
+    (lambda o: [*o[:-1], o[-1]._replace(headers=o[-2].headers)], "headers"),
     (lambda o: [*o, edited(o[-1], n=int(json.loads(o[-1].value)["sequence"]) + 1)], "outcome")])
 def test_the_audit_finds_what_is_wrong(told, spoil, word):
     log, outcomes = told
-    found = audit.check_outcomes(log.verdicts, spoil(outcomes), PARTITIONS, LOG)
+    found = audit.check_outcomes(log.verdicts, spoil(outcomes), PARTITIONS, LOG, Marks(log.service.key, LOG))
     assert found and any(word in f for f in found), found
 
 

@@ -23,7 +23,7 @@
 #define EVENTS      "cert.events"
 #define OUTCOMES    "cert.outcomes"
 #define CHECKPOINTS "cert.checkpoints"
-#define PARTITIONS  8
+#define PARTITIONS  16
 #define WAIT_MS     60000
 
 static struct mock_kafka mock;
@@ -66,18 +66,20 @@ static struct cs_bytes text(const char *s) {
     return (struct cs_bytes){(const uint8_t *)s, strlen(s)};
 }
 
+// mark: of outcomes; "" for none.
 static void put_bytes(struct cs_publisher *p, enum cs_publish_topic topic, int32_t partition,
-                      struct cs_bytes value) {
+                      struct cs_bytes value, const char *mark) {
     struct cs_err err;
-    const struct cs_header headers[] = {{"content-type", text("application/cloudevents+json")},
-                                        {"certsync-sig", text("c2ln")}};
-    struct cs_publish_message m = {topic, partition, text("acme"),
-                                   value, headers,   topic == CS_PUBLISH_EVENTS ? 2 : 1};
+    bool event = topic == CS_PUBLISH_EVENTS;
+    const struct cs_header headers[] = {
+        {"content-type", text("application/cloudevents+json")},
+        {event ? "certsync-sig" : CS_OUTCOME_MARK_HEADER, text(event ? "c2ln" : mark)}};
+    struct cs_publish_message m = {topic, partition, text("acme"), value, headers, event || mark[0] ? 2 : 1};
     must(p->ops->send(p, &m, &err), &err);
 }
 
 static void put(struct cs_publisher *p, enum cs_publish_topic topic, int32_t partition, const char *value) {
-    put_bytes(p, topic, partition, text(value));
+    put_bytes(p, topic, partition, text(value), "");
 }
 
 static void wait_all(struct cs_publisher *p) {
@@ -126,7 +128,7 @@ static void test_abandoned_does_not_count(void **state) {
 
 static void test_memory_keeps(void **state) {
     struct cs_publisher *p = *state;
-    const struct cs_published *list = NULL;
+    const struct cs_kept_message *list = NULL;
     size_t pending = 0;
     struct cs_err err;
     cs_publish_memory_hold(p, true);
@@ -172,16 +174,24 @@ static void test_kafka_refuses(void **state) {
 
 // What is in a partition of cert.outcomes, in order: outcomes that follow each other, and what somebody else put there.
 #define LINKS_MAX 12
+// Who marks: no one, this service key, the one before it, who has neither and names this one. A reader has
+// no key, this one, or both.
+enum writer { NOBODY, OWN, EARLIER, BOTH, LIAR };
 struct topic {
     struct cs_crypto *crypto;
+    struct cs_outcome_marks *marks[BOTH + 1];
     int32_t partition;
+    int64_t proven;
+    enum writer reader;
     size_t len;
     struct cs_buf values[LINKS_MAX];
+    enum writer writers[LINKS_MAX];
     int64_t last;
     uint8_t sha256[LINKS_MAX + 1][32]; // by number
 };
 
-static void outcome(struct topic *t, int64_t n, const char *detail) {
+static void outcome_by(struct topic *t, enum writer writer, int64_t n, const char *detail) {
+    t->writers[t->len] = writer;
     struct cs_buf *b = &t->values[t->len++];
     struct cs_outcome o = {.n = n,
                            .verdict.status = CS_STATUS_REJECTED,
@@ -195,13 +205,18 @@ static void outcome(struct topic *t, int64_t n, const char *detail) {
     memcpy(o.prev_sha256, t->sha256[n - 1], 32);
     cs_buf_init(b, 4096);
     cs_outcome_encode(b, &o);
-    if (n > t->last) {
+    if (n > t->last && (writer == OWN || writer == EARLIER)) {
         cs_crypto_sha256(t->crypto, cs_buf_bytes(b), t->sha256[n]);
         t->last = n;
     }
 }
 
+static void outcome(struct topic *t, int64_t n, const char *detail) {
+    outcome_by(t, OWN, n, detail);
+}
+
 static void foreign(struct topic *t, const char *value) {
+    t->writers[t->len] = NOBODY;
     struct cs_buf *b = &t->values[t->len++];
     cs_buf_init(b, 4096);
     cs_buf_put(b, value, strlen(value));
@@ -209,15 +224,39 @@ static void foreign(struct topic *t, const char *value) {
 
 static void topic_begin(struct topic *t) {
     struct cs_err err;
-    *t = (struct topic){.partition = 2 + next_partition++};
+    *t = (struct topic){.partition = 2 + next_partition++, .reader = OWN};
     assert_in_range(t->partition, 2, PARTITIONS - 1);
     must(cs_crypto_new(&t->crypto, &err), &err);
+    CS_AUTO(cs_service_keys_clear) struct cs_service_keys keys = {0};
+    must(cs_privkey_generate(CS_KEY_P256, 0, &keys.own, &err), &err);
+    must(cs_outcome_marks_new(t->crypto, &keys, "prod_0a1b2c3d", &t->marks[EARLIER], &err), &err);
+    keys.earlier[0] = keys.own;
+    keys.earlier_len = 1;
+    must(cs_privkey_generate(CS_KEY_P256, 0, &keys.own, &err), &err);
+    must(cs_outcome_marks_new(t->crypto, &keys, "prod_0a1b2c3d", &t->marks[BOTH], &err), &err);
+    cs_privkey_free(keys.earlier[0]);
+    keys.earlier_len = 0;
+    must(cs_outcome_marks_new(t->crypto, &keys, "prod_0a1b2c3d", &t->marks[OWN], &err), &err);
+}
+
+static void mark_of(const struct topic *t, size_t i, char ret[CS_OUTCOME_MARK_SIZE]) {
+    struct cs_bytes value = cs_buf_bytes(&t->values[i]);
+    enum writer writer = t->writers[i];
+    ret[0] = '\0';
+    if (writer == NOBODY)
+        return;
+    cs_outcome_mark(t->marks[writer == LIAR ? OWN : writer], t->partition, text("acme"), value, ret);
+    if (writer == LIAR)
+        ret[CS_OUTCOME_MARK_LEN - 1] = ret[CS_OUTCOME_MARK_LEN - 1] == 'A' ? 'Q' : 'A';
 }
 
 static void topic_publish(const struct topic *t) {
     struct cs_publisher *p = open_kafka();
-    for (size_t i = 0; i < t->len; i++)
-        put_bytes(p, CS_PUBLISH_OUTCOMES, t->partition, cs_buf_bytes(&t->values[i]));
+    for (size_t i = 0; i < t->len; i++) {
+        char mark[CS_OUTCOME_MARK_SIZE];
+        mark_of(t, i, mark);
+        put_bytes(p, CS_PUBLISH_OUTCOMES, t->partition, cs_buf_bytes(&t->values[i]), mark);
+    }
     wait_all(p);
     cs_publisher_free(p);
 }
@@ -225,6 +264,8 @@ static void topic_publish(const struct topic *t) {
 static void topic_end(struct topic *t) {
     for (size_t i = 0; i < t->len; i++)
         cs_buf_clear(&t->values[i]);
+    for (size_t i = OWN; i <= BOTH; i++)
+        cs_outcome_marks_free(t->marks[i]);
     cs_crypto_free(t->crypto);
 }
 
@@ -237,27 +278,32 @@ static struct cs_position position(const struct topic *t, int64_t n) {
 static struct cs_topic *open_cursor(void) {
     struct cs_err err;
     struct cs_topic *c = NULL;
-    struct cs_topic_options o = {&mock.settings, "test-cursor", OUTCOMES, -1, false};
+    struct cs_topic_options o = {&mock.settings, "test-cursor", OUTCOMES, -1, true};
     must(cs_topic_kafka_new(&o, &c, &err), &err);
     return c;
 }
 
+static struct cs_cursor_source source(const struct topic *t, struct cs_topic *c) {
+    return (struct cs_cursor_source){c, t->crypto, t->marks[t->reader]};
+}
+
 static struct cs_cursor_tail tail_at(const struct topic *t, int64_t n) {
     struct cs_topic *c = open_cursor();
+    struct cs_cursor_source from = source(t, c);
     struct cs_position at = position(t, n);
     struct cs_cursor_tail tail;
     struct cs_err err;
-    must(cs_cursor_tail(c, t->crypto, t->partition, &at, WAIT_MS, &tail, &err), &err);
+    must(cs_cursor_tail(&from, t->partition, &at, t->proven, WAIT_MS, &tail, &err), &err);
     cs_topic_free(c);
     return tail;
 }
 
 // The step after waiting; false with *err where what comes does not follow.
-static bool next(const struct topic *t, struct cs_cursor_stream *s, enum cs_cursor_step *ret_step,
-                 struct cs_published_outcome *ret, struct cs_err *err) {
+static bool next(struct cs_cursor_stream *s, enum cs_cursor_step *ret_step, struct cs_published_outcome *ret,
+                 struct cs_err *err) {
     int64_t end = now_ms() + WAIT_MS;
     for (;;) {
-        if (!cs_cursor_next(s, t->crypto, ret_step, ret, err))
+        if (!cs_cursor_next(s, ret_step, ret, err))
             return false;
         if (*ret_step != CS_CURSOR_WAIT)
             return true;
@@ -270,24 +316,25 @@ static bool next(const struct topic *t, struct cs_cursor_stream *s, enum cs_curs
 static void expect_stream(const struct topic *t, int64_t after, const int64_t *offsets,
                           struct cs_err *ret_err) {
     struct cs_topic *c = open_cursor();
+    struct cs_cursor_source from = source(t, c);
     struct cs_position at = position(t, after);
     struct cs_cursor_stream *s = NULL;
     struct cs_published_outcome o;
     enum cs_cursor_step step;
     struct cs_err err;
-    must(cs_cursor_open(c, t->partition, &at, &s, &err), &err);
+    must(cs_cursor_open(&from, t->partition, &at, t->proven, &s, &err), &err);
     for (; *offsets >= 0; offsets++) {
         struct cs_bytes want = cs_buf_bytes(&t->values[*offsets]);
-        must(next(t, s, &step, &o, &err), &err);
+        must(next(s, &step, &o, &err), &err);
         assert_int_equal(step, CS_CURSOR_OUTCOME);
         assert_int_equal(o.offset, *offsets);
         assert_int_equal(o.value.len, want.len);
         assert_memory_equal(o.value.data, want.data, want.len);
     }
     if (ret_err) {
-        assert_false(next(t, s, &step, &o, ret_err));
+        assert_false(next(s, &step, &o, ret_err));
     } else {
-        must(next(t, s, &step, &o, &err), &err);
+        must(next(s, &step, &o, &err), &err);
         assert_int_equal(step, CS_CURSOR_END);
     }
     cs_cursor_close(s);
@@ -364,9 +411,7 @@ static void test_cursor_foreign_records(void **state) {
     foreign(&t, CS_OUTCOME_HEAD "0000000999999999\"}");
     foreign(&t, CS_OUTCOME_HEAD "0000000999999999\",\"data\":{\"status\":\"applied\"}}");
     foreign(&t, "");
-    struct topic far = t; // an outcome in form, of a number that has no room before it
-    outcome(&far, 9, "a");
-    t.values[t.len++] = far.values[far.len - 1];
+    outcome_by(&t, NOBODY, 9, "a"); // an outcome in form, of a number that has no room before it
     topic_publish(&t);
     for (int64_t n = 0; n <= 2; n++) {
         struct cs_cursor_tail tail = tail_at(&t, n);
@@ -395,6 +440,124 @@ static void test_cursor_another_history(void **state) {
     assert_false(tail.found);
     assert_true(tail.other);
     assert_int_equal(tail.last, 2);
+    topic_end(&t);
+}
+
+// What fits in form and chain, and is put before, between and behind the true ones by who may write to
+// the topic and has no service key.
+static void test_cursor_planted(void **state) {
+    (void)state;
+    struct topic t;
+    topic_begin(&t);
+    outcome_by(&t, NOBODY, 1, "planted");
+    outcome_by(&t, LIAR, 1, "planted");
+    outcome(&t, 1, "a");
+    outcome_by(&t, NOBODY, 2, "a"); // the very outcome that will follow
+    outcome_by(&t, EARLIER, 2, "planted");
+    t.last = 1; // number 2 is yet to come
+    outcome(&t, 2, "a");
+    outcome_by(&t, NOBODY, 1, "a"); // a copy of a true one, without its mark
+    outcome_by(&t, OWN, 1, "a");    // and with it
+    outcome_by(&t, LIAR, 3, "planted");
+    outcome_by(&t, NOBODY, 3, "planted");
+    topic_publish(&t);
+    for (int64_t n = 0; n <= 2; n++) {
+        struct cs_cursor_tail tail = tail_at(&t, n);
+        assert_int_equal(tail.last, 2);
+        assert_true(tail.found);
+        assert_int_equal(tail.foreign_at, 0);
+        assert_int_equal(tail.others, 0);
+        assert_int_equal(tail.foreign, 7);
+        assert_int_equal(tail.unmarked, 4);
+    }
+    STREAM(&t, 0, 2, 5);
+    STREAM(&t, 1, 5);
+    STREAM(&t, 2, -1);
+    topic_end(&t);
+}
+
+// The service key was exchanged: what the one before it marked counts up to the first one of the new one, and
+// as far as a checkpoint of the new one reaches.
+static void test_cursor_another_service_key(void **state) {
+    (void)state;
+    struct topic t;
+    topic_begin(&t);
+    outcome_by(&t, EARLIER, 1, "a");
+    outcome_by(&t, EARLIER, 2, "a");
+    outcome_by(&t, EARLIER, 3, "planted"); // by who stole it, or says so, before the new one has marked any
+    topic_publish(&t);
+    static const enum writer readers[] = {OWN, BOTH};
+    for (size_t i = 0; i < CS_ARRAY_LEN(readers); i++) {
+        t.reader = readers[i];
+        t.proven = 0;
+        assert_int_equal(tail_at(&t, 0).last, 3);
+        assert_int_equal(tail_at(&t, 0).others, t.reader == OWN ? 3 : 0);
+        STREAM(&t, 0, 0, 1, 2);
+        t.proven = 2;
+        assert_int_equal(tail_at(&t, 0).last, 2);
+        assert_int_equal(tail_at(&t, 2).last, 2);
+        assert_int_equal(tail_at(&t, 2).foreign, 1);
+        STREAM(&t, 0, 0, 1);
+        STREAM(&t, 2, -1);
+    }
+    topic_end(&t);
+}
+
+// Whoever knows the earlier key is not led astray by what others said in its name, while it was the present one.
+static void test_cursor_earlier_service_key(void **state) {
+    (void)state;
+    struct topic t;
+    topic_begin(&t);
+    outcome_by(&t, EARLIER, 1, "a");
+    outcome_by(&t, LIAR, 2, "planted");
+    outcome_by(&t, EARLIER, 2, "a");
+    outcome(&t, 3, "a");
+    outcome_by(&t, EARLIER, 4, "planted");
+    outcome_by(&t, EARLIER, 2, "a"); // late, by an old owner
+    topic_publish(&t);
+    t.reader = BOTH;
+    for (int64_t n = 0; n <= 3; n++) {
+        assert_int_equal(tail_at(&t, n).last, 3);
+        assert_true(tail_at(&t, n).found);
+    }
+    assert_int_equal(tail_at(&t, 0).foreign, 3);
+    STREAM(&t, 0, 0, 2, 3);
+    STREAM(&t, 3, -1);
+    topic_end(&t);
+}
+
+// Without a service key there is only whether there is a mark.
+static void test_cursor_without_key(void **state) {
+    (void)state;
+    struct topic t;
+    topic_begin(&t);
+    outcome(&t, 1, "a");
+    outcome_by(&t, NOBODY, 2, "planted");
+    outcome(&t, 2, "a");
+    topic_publish(&t);
+    t.reader = NOBODY;
+    for (int64_t n = 0; n <= 2; n++)
+        assert_int_equal(tail_at(&t, n).last, 2);
+    STREAM(&t, 0, 0, 2);
+    topic_end(&t);
+}
+
+// An earlier build marked nothing: what to do is said, not that something is missing.
+static void test_unmarked(void **state) {
+    (void)state;
+    struct topic t;
+    struct cs_stand s = {.position.outcomes = 2};
+    struct cs_err err;
+    topic_begin(&t);
+    outcome_by(&t, NOBODY, 1, "a");
+    t.last = 0;
+    topic_publish(&t);
+    struct cs_cursor_tail tail = tail_at(&t, 0);
+    assert_int_equal(tail.last, 0);
+    assert_int_equal(tail.unmarked, 1);
+    assert_false(cs_stand_follow(&s, &tail, OUTCOMES, &err));
+    assert_int_equal(err.kind, CS_ERR_FATAL);
+    assert_non_null(strstr(err.msg, "without the mark of a service key (header certsync-mark)"));
     topic_end(&t);
 }
 
@@ -521,15 +684,15 @@ static void test_checkpoint_holds(void **state) {
     cs_crypto_free(crypto);
 }
 
-#define BOTH(fn)                                                                                             \
+#define IN_BOTH(fn)                                                                                          \
     {"memory: " #fn, fn, setup_memory, teardown, NULL}, {                                                    \
         "kafka: " #fn, fn, setup_kafka, teardown, NULL                                                       \
     }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        BOTH(test_acknowledges_all),
-        BOTH(test_abandoned_does_not_count),
+        IN_BOTH(test_acknowledges_all),
+        IN_BOTH(test_abandoned_does_not_count),
         {"memory: test_memory_keeps", test_memory_keeps, setup_memory, teardown, NULL},
         {"kafka: test_kafka_refuses", test_kafka_refuses, setup_kafka, teardown, NULL},
         cmocka_unit_test(test_cursor_repeated),
@@ -537,6 +700,11 @@ int main(void) {
         cmocka_unit_test(test_cursor_gap),
         cmocka_unit_test(test_cursor_foreign_records),
         cmocka_unit_test(test_cursor_another_history),
+        cmocka_unit_test(test_cursor_planted),
+        cmocka_unit_test(test_cursor_another_service_key),
+        cmocka_unit_test(test_cursor_earlier_service_key),
+        cmocka_unit_test(test_cursor_without_key),
+        cmocka_unit_test(test_unmarked),
         cmocka_unit_test(test_outcome_number),
         cmocka_unit_test(test_checkpoints),
         cmocka_unit_test(test_checkpoint_holds),

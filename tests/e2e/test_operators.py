@@ -123,13 +123,17 @@ def test_dumps_of_another_deployment_are_a_settings_error(stack, dumps):
                                           "--deployment", "other", code=2)["message"]
 
 
-def tampered(stack, dumps, tmp_path, change, *args):
+WITHOUT_KEY = ("--set", "deployment.service_key=")  # as an auditor, who cannot tell who wrote outcomes
+
+
+def tampered(stack, dumps, tmp_path, change, *args, key=False):
     """verify over dumps that were changed: change(events, outcomes) on lists of lines."""
     lines = {name: (dumps / name).read_bytes().splitlines() for name in ("events", "outcomes")}
     change(lines["events"], lines["outcomes"])
     for name, content in lines.items():
         (tmp_path / name).write_bytes(b"\n".join(content) + b"\n")
-    return run(stack, "verify", "--events", tmp_path / "events", "--outcomes", tmp_path / "outcomes", *args, code=1)["fault"]
+    return run(stack, "verify", "--events", tmp_path / "events", "--outcomes", tmp_path / "outcomes", *args,
+               *(() if key else WITHOUT_KEY), code=1)["fault"]
 
 
 def line_of(lines, partition, offset, key="offset"):
@@ -156,6 +160,26 @@ def test_a_changed_verdict_is_found(stack, cast, dumps, tmp_path):
     fault = tampered(stack, dumps, tmp_path, change)
     assert (fault["kind"], fault["partition"], fault["offset"]) == ("verdict", *cast.taken_place)
     assert (fault["published"]["data"]["code"], fault["judged"]["data"]["code"]) == ("name.invalid", "name.taken")
+
+
+def test_what_the_service_key_did_not_mark_counts_for_nothing(stack, cast, dumps, tmp_path):
+    def change(_, outcomes):
+        i = outcome_line(outcomes, cast.taken_place)
+        outcomes[i] = outcomes[i].replace(b'\\"name.taken\\"', b'\\"name.invalid\\"')
+    fault = tampered(stack, dumps, tmp_path, change, key=True)
+    assert fault["kind"] == "gap" and fault["partition"] == cast.place[0] and "carry no mark of the service key" in fault["message"]
+
+
+def test_a_log_without_marks_is_told_as_such(stack, cast, dumps, tmp_path):
+    """As an earlier build wrote it, or a copy without headers."""
+    def change(_, outcomes):
+        outcomes[:] = [json.dumps({**json.loads(line), "headers": []}).encode() for line in outcomes]
+    for key in (False, True):
+        fault = tampered(stack, dumps, tmp_path, change, key=key)
+        assert fault["kind"] == "unmarked" and "outcomes without the mark of a service key (header certsync-mark)" in fault["message"]
+    files = ("--events", tmp_path / "events", "--outcomes", tmp_path / "outcomes")
+    for command in (("explain", cast.upload.id), ("rejected",), ("replay", "--dry-run"), ("prove", cast.upload.id)):
+        assert "an earlier build wrote them" in json.dumps(run(stack, *command, *files, code=1)), command
 
 
 def test_a_changed_outcome_breaks_the_chain(stack, cast, dumps, tmp_path):
@@ -285,7 +309,7 @@ def test_replay_in_memory(stack, cast):
 def test_replay_lists_verdicts_that_differ(stack, cast, dumps, tmp_path):
     outcomes = (dumps / "outcomes").read_bytes().replace(b'\\"name.taken\\"', b'\\"name.invalid\\"')
     (tmp_path / "outcomes").write_bytes(outcomes)
-    found = run(stack, "replay", "--dry-run", "--events", dumps / "events", "--outcomes", tmp_path / "outcomes", code=1)
+    found = run(stack, "replay", "--dry-run", "--events", dumps / "events", "--outcomes", tmp_path / "outcomes", *WITHOUT_KEY, code=1)
     assert found["differing"] >= 1
     assert {"published": "name.invalid", "judged": "name.taken"} in [
         {k: v[k]["data"].get("code") for k in ("published", "judged")} for v in found["verdicts"]]

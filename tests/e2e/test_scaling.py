@@ -158,8 +158,7 @@ def test_a_forged_outcome_stops_its_partition_only(stack):
     last = {**forged["data"], "offset": place[1], "prev": hashlib.sha256(before).hexdigest()}
     del last["status"]
     forged["data"] = {"status": "rejected", "code": "name.taken", **last}
-    stack.kafka.produce(stack.outcomes_topic, json.dumps(forged, separators=(",", ":")).encode(), key=cast[stuck].id.encode(),
-                        partition=stuck)
+    stack.produce_outcome(stuck, cast[stuck].id.encode(), json.dumps(forged, separators=(",", ":")).encode())  # with the service key
     stack.run_consumer(wait=False)
     wait_until(lambda: stack.http("/readyz")[0] == 503 and board(stack)[0]["state"] == "running", PATIENCE_S, "the others running")
     expect_stuck(stack, cast, stuck, "a fork at outcome", "after-fork")

@@ -6,10 +6,13 @@ import json
 import re
 import subprocess
 import time
+from collections import Counter
 
 import pytest
 import redis.exceptions as redis_errors
 
+from model_py import audit
+from model_py.marks import Marks
 from support import documents, events as ev
 from support.host import Host
 from support.kafka import Kafka
@@ -56,8 +59,25 @@ def command(stack, *args):
 @pytest.fixture(scope="module")
 def written_to(kafka, tmp_path_factory):
     with Stack(tmp_path_factory.mktemp("foreign") / "stack", partitions=2, kafka=kafka, prefix="foreign.") as stack:
+        stack.foreign = Counter()  # by partition
+        for at in range(stack.partitions):  # before any true one
+            plant(stack, at, 1, bytes(32).hex(), 0, b"")
         stack.run_consumer()
         yield stack
+
+
+def plant(stack, at, n, prev, offset, key, **data):
+    """What fits in form and chain as outcome n, by who has the right to write and no service key."""
+    value = {"specversion": "1.0", "type": "certsync.outcome.v1", "sequence": ev.sequence(n), "id": audit.outcome_id(stack.log_id, at, n),
+             "source": f"//{stack.log_id}/partitions/{at}", "time": "2026-11-30T10:30:06.082Z", "datacontenttype": "application/json",
+             "data": {"status": "applied", **data, **({"account": key.decode()} if key else {}), "partition": at, "offset": offset,
+                      "record": "5a" * 32, "prev": prev}}
+    value = json.dumps(value, separators=(",", ":")).encode()
+    true = stack.marks[-1].of(at, key, value)
+    false = true[:-1] + (b"A" if true[-1:] != b"A" else b"Q")
+    for mark in (b"", false) if n == 1 else (b"", false, b"00000000" + true[8:]):
+        stack.produce_outcome(at, key, value, mark)
+        stack.foreign[at] += 1
 
 
 HEAD = b'{"specversion":"1.0","type":"certsync.outcome.v1","sequence":"%016d"'
@@ -74,7 +94,8 @@ def test_foreign_outcomes_count_for_nothing(written_to):
     for value in (*FOREIGN, far):
         stack.kafka.produce(stack.outcomes_topic, value, partition=at)
     stack.kafka.produce(stack.outcomes_topic, far, key=account.id.encode(), partition=at)
-    count = len(FOREIGN) + 2
+    stack.foreign[at] += len(FOREIGN) + 2
+    count = stack.foreign[at]
     assert stack.judge(upload(account, "while-it-runs"))["status"] == "applied"
     for lost in (False, True):
         assert stack.consumers[-1].terminate() == 0
@@ -88,16 +109,101 @@ def test_foreign_outcomes_count_for_nothing(written_to):
         entry = board(stack)[2][at]
         assert entry["state"] == "running"
         assert {"before", "while-it-runs", f"while-it-is-down-{lost}"} <= set(stack.names(account))
-    assert metric(stack, "certsync_partition_foreign_outcomes")[f'partition="{1 - at}"'] == 0
+    assert metric(stack, "certsync_partition_foreign_outcomes")[f'partition="{1 - at}"'] == stack.foreign[1 - at]
     # Seen where the end of the topic is read: at a start.
     assert stack.consumers[-1].terminate() == 0
     stack.run_consumer()
     wait_until(lambda: board(stack)[2][at].get("foreign_outcomes") == count, PATIENCE_S, "foreign records that are told")
     assert metric(stack, "certsync_partition_foreign_outcomes")[f'partition="{at}"'] == count
     code, told = command(stack, "verify", "--redis")
-    assert code == 0 and told["ok"] and told["foreign"] == count, told
+    assert code == 0 and told["ok"] and told["marks_checked"] and told["foreign"] == sum(stack.foreign.values()), told
     code, told = command(stack, "rejected")
     assert code == 0, told
+
+
+def test_planted_outcomes_change_nothing(written_to):
+    """Well-formed, of the right number, naming the right hash: before the true one of that number, behind it, and copies of true ones."""
+    stack = written_to
+    account = stack.account()
+    at = ev.partition_of(account.id, stack.partitions)
+    key = account.id.encode()
+    assert stack.judge(upload(account, "first"))["status"] == "applied"
+
+    def next_ones(**data):
+        n = max(n for p, n in stack.outcomes.by_number if p == at)
+        last = stack.outcomes.by_number[(at, n)]
+        plant(stack, at, n + 1, hashlib.sha256(last).hexdigest(), json.loads(last)["data"]["offset"] + 1, key,
+              type="certsync.certificate.upload.v1", event=ev.uuid7(), **data)
+    next_ones(name="evil")
+    wait_ready(stack)
+    assert board(stack)[2][at]["state"] == "running"
+    assert stack.judge(upload(account, "while-it-runs"))["status"] == "applied"
+    _, _, copied = next(r for r in reversed(stack.outcomes.raw) if r[0] == at)
+    owner = json.loads(copied)["data"].get("account", "").encode()
+    stack.produce_outcome(at, owner, copied, b"")  # a copy of a true one without its mark is foreign, with it a copy
+    stack.produce_outcome(at, owner, copied)
+    stack.foreign[at] += 1
+    next_ones(name="evil")
+    assert stack.consumers[-1].terminate() == 0
+    for lost in (False, True):
+        place = stack.send(upload(account, f"down-{lost}"))
+        if not lost:
+            next_ones(name="evil")
+        else:
+            stack.redis.client().flushall()
+        stack.run_consumer()
+        assert stack.outcome_at(place)["status"] == "applied"
+        wait_until(lambda: board(stack)[2][at].get("lag") == 0, PATIENCE_S, "a partition that caught up")
+        wait_ready(stack)
+        assert set(stack.names(account)) == {"first", "while-it-runs", "down-False"} | ({"down-True"} if lost else set())
+        if not lost:
+            assert stack.consumers[-1].terminate() == 0
+    wait_until(lambda: stack.outcomes.poll(0.01) or len(stack.outcomes.raw) >= stack.kafka.watermarks(stack.outcomes_topic, 0)[1] +
+               stack.kafka.watermarks(stack.outcomes_topic, 1)[1], PATIENCE_S, "the whole topic")
+    ours = Counter(v for p, _, v in stack.outcomes.raw if p == at and v in set(stack.outcomes.by_number.values()))
+    assert {v: n for v, n in ours.items() if n > 1} == {copied: 3}  # nothing was published twice
+    code, told = command(stack, "verify", "--redis")
+    assert code == 0 and told["ok"] and told["foreign"] == sum(stack.foreign.values()) and told["copies"] == 1, (told, stack.foreign)
+    said = subprocess.run([consumer_binary(), "verify", "--config", stack.config], capture_output=True, text=True, timeout=120, check=False)
+    assert "were written by no consumer (the first: partition 0, offset 0)" in said.stdout, said
+    assert stack.consumers[-1].terminate() == 0
+    stack.run_consumer()
+    wait_until(lambda: board(stack)[2][at].get("foreign_outcomes") == stack.foreign[at], PATIENCE_S, "foreign records that are told")
+    assert metric(stack, "certsync_partition_foreign_outcomes")[f'partition="{at}"'] == stack.foreign[at]
+
+
+def test_an_exchanged_service_key(written_to):
+    """What the old key marked counts, and what others said in its name does not; a thief of it can write no more."""
+    stack = written_to
+    account = stack.account()
+    at = ev.partition_of(account.id, stack.partitions)
+    assert stack.judge(upload(account, "old-key"))["status"] == "applied"
+    assert stack.consumers[-1].terminate() == 0
+    new = ev.new_key()
+    files = [stack.keys / "service.key", ev.write_private(new, stack.keys / "service2.key")]
+    for place in stack.trust("service", None, spki=ev.spki_of(new.public_key())):
+        assert place
+    stack.config = stack.write_config("exchanged", stack.port, deployment={"service_key": files[1]})
+    code, told = command(stack, "verify")  # in the old key's name others wrote, too: without it that cannot be told
+    assert code == 1 and told["fault"]["partition"] == 0, told
+    stack.config = stack.write_config("exchanged", stack.port, deployment={"service_key": files[1], "earlier_service_keys": files[0]})
+    stack.marks.append(Marks(new, stack.log_id))
+    stack.run_consumer()
+    assert stack.judge(upload(account, "new-key"))["status"] == "applied"
+    wait_until(lambda: not any(metric(stack, "certsync_partition_outcomes_without_checkpoint").values()), PATIENCE_S, "checkpoints")
+    n = max(n for p, n in stack.outcomes.by_number if p == at)
+    last = json.loads(stack.outcomes.by_number[(at, n)])
+    stolen = {**last, "sequence": ev.sequence(n + 1)}
+    stolen["data"] = {**last["data"], "offset": last["data"]["offset"] + 1, "name": "evil",
+                      "prev": hashlib.sha256(stack.outcomes.by_number[(at, n)]).hexdigest()}
+    value, key = json.dumps(stolen, separators=(",", ":")).encode(), stolen["data"]["account"].encode()
+    old = stack.marks.pop(0)
+    stack.produce_outcome(at, key, value, old.of(at, key, value))
+    stack.foreign[at] += 1
+    assert stack.judge(upload(account, "after"))["status"] == "applied"
+    assert set(stack.names(account)) == {"old-key", "new-key", "after"}
+    code, told = command(stack, "verify", "--redis")
+    assert code == 0 and told["ok"] and told["marked_by_others"] == 0 and told["foreign"] == sum(stack.foreign.values()), (told, stack.foreign)
 
 
 def test_outcomes_without_events_are_told(written_to):
@@ -112,8 +218,8 @@ def test_outcomes_without_events_are_told(written_to):
     last = stack.outcomes.by_number[(at, at_n)]
     more = {**json.loads(last), "sequence": ev.sequence(at_n + 1)}
     more["data"].update(offset=more["data"]["offset"] + 1, prev=hashlib.sha256(last).hexdigest())
-    stack.kafka.produce(stack.outcomes_topic, json.dumps(more, separators=(",", ":")).encode(),
-                        key=more["data"]["account"].encode(), partition=at)
+    value, key = json.dumps(more, separators=(",", ":")).encode(), more["data"]["account"].encode()
+    stack.produce_outcome(at, key, value)
     stack.run_consumer(wait=False)
 
     def told():  # workers that still share out the partitions wait, too

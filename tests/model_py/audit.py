@@ -6,7 +6,7 @@ import time
 import uuid
 from collections import defaultdict
 
-from model_py import wire
+from model_py import marks, wire
 from model_py.rules import DERIVED, kid_of
 
 EMPTY = ("", 0, False, None, [], {}, -1)
@@ -87,7 +87,8 @@ def first_outcomes(outcomes, partition):
     return firsts, found
 
 
-def check_outcomes(verdicts, outcomes, partitions, log_id):
+def check_outcomes(verdicts, outcomes, partitions, log_id, service_marks=None):
+    """service_marks: of the service key (marks.Marks); without it only the form of marks is looked at."""
     found = []
     for p in range(partitions):
         firsts, wrong = first_outcomes(outcomes, p)
@@ -98,12 +99,12 @@ def check_outcomes(verdicts, outcomes, partitions, log_id):
             found.append(f"outcomes {p}: {len(firsts)} for {len(mine)} records")
         previous = "0" * 64
         for n, (v, r) in enumerate(zip(mine, firsts), 1):
-            found += _check_outcome(v, n, previous, r, log_id)
+            found += _check_outcome(v, n, previous, r, log_id, service_marks)
             previous = hashlib.sha256(r.value).hexdigest()
     return found
 
 
-def _check_outcome(v, n, previous, r, log_id):
+def _check_outcome(v, n, previous, r, log_id, service_marks):
     actual = json.loads(r.value)
     found = []
     data = actual.get("data", {})
@@ -118,7 +119,10 @@ def _check_outcome(v, n, previous, r, log_id):
     found += differences(expected, actual)
     if (r.key or b"") != (v.event.account.encode() if v.event else b""):
         found.append(f"its key is {r.key}")
-    if r.headers != [("content-type", b"application/cloudevents+json")]:
+    mark = service_marks and service_marks.of(r.partition, r.key or b"", r.value)
+    names = [name for name, _ in r.headers]
+    if names != ["content-type", marks.HEADER] or r.headers[0][1] != b"application/cloudevents+json" or \
+            not marks.FORM.fullmatch(r.headers[1][1]) or mark not in (None, r.headers[1][1]):
         found.append(f"its headers are {r.headers}")
     kind = v.event.type if v.event else "?"
     return [f"outcome {v.partition}#{n} of {kind} @{v.offset}: {f}" for f in found]

@@ -18,7 +18,7 @@ int64_t published(struct sim *s, int32_t p, size_t *ret_first) {
     const struct sim_log *l = &s->logs[CS_PUBLISH_OUTCOMES][p];
     int64_t last = 0;
     for (size_t i = 0; i < l->len; i++)
-        if (cs_outcome_number(l->records[i].value) == last + 1) {
+        if (!l->records[i].planted && cs_outcome_number(l->records[i].value) == last + 1) {
             last++;
             *ret_first = i;
         }
@@ -101,6 +101,7 @@ void do_damage(struct sim *s) {
         else if (s->damage == FORGED_KEY)
             r.key = (struct cs_bytes){(const uint8_t *)"somebody", 8};
         if (s->damage != GAP || (int64_t)l->len >= n - 1) {
+            log_mark(s, p, &r); // whoever did this had the service key
             log_append(s, CS_PUBLISH_OUTCOMES, p, r);
             s->damage_n = n;
         }
@@ -118,8 +119,10 @@ void do_damage(struct sim *s) {
         if (s->damage == TRUNCATED)
             l->len = first;
         for (size_t i = first; i < l->len; i++)
-            if (cs_outcome_number(l->records[i].value) == last)
+            if (!l->records[i].planted && cs_outcome_number(l->records[i].value) == last) {
                 l->records[i].value = other;
+                log_mark(s, p, &l->records[i]);
+            }
         s->damage_n = last + 1;
     }
     for (int i = 0; i < s->workers_len && s->damage_n && s->damage > GAP; i++)
@@ -129,13 +132,34 @@ void do_damage(struct sim *s) {
     oracle_free(&o);
 }
 
-// What somebody else writes to the outcomes: nothing at all, or an outcome again. Copies may hide what
-// is published; so there are none where it proves the times of an imported log.
+// The outcome that comes next, or another one of its number, as who judges the log can make it, without
+// the service key: no mark, or a false one.
+static struct sim_record planted(struct sim *s, int32_t p, int64_t n) {
+    struct sim_oracle o = whole(s, p);
+    struct sim_record r = {.value = o.outcomes[n - 1], .foreign = true, .planted = true};
+    r.key = (struct cs_bytes){(const uint8_t *)o.accounts[n - 1], strlen(o.accounts[n - 1])};
+    if (draw(s, 2))
+        r.value = forged(s, r.value);
+    if (draw(s, 2)) {
+        log_mark(s, p, &r);
+        uint8_t *last = (uint8_t *)(uintptr_t)r.mark.data + r.mark.len - 1;
+        *last = *last == 'A' ? 'Q' : 'A';
+    }
+    oracle_free(&o);
+    return r;
+}
+
+// What somebody else writes to the outcomes: nothing at all, an outcome again, or what looks like the
+// next. Copies may hide what is published; so there are none where it proves the times of an imported log.
 void add_junk(struct sim *s, int32_t p) {
     struct sim_log *l = &s->logs[CS_PUBLISH_OUTCOMES][p];
     struct sim_record r = {.value = {(const uint8_t *)"{\"n\":0,junk", 11}, .foreign = true};
+    size_t ignored = 0;
+    int64_t next = published(s, p, &ignored) + 1;
     if (l->len > 0 && draw(s, 2))
         r = l->records[draw(s, (unsigned)l->len)];
+    else if (next <= (int64_t)s->logs[CS_PUBLISH_EVENTS][p].len && s->damage < RULESET && draw(s, 2))
+        r = planted(s, p, next);
     if (s->imported[p] == 0 && (s->damage_n == 0 || s->damaged != p))
         for (unsigned n = draw(s, 3) ? 1 : 1 + draw(s, 2 * CS_CURSOR_TAIL); n > 0; n--)
             log_append(s, CS_PUBLISH_OUTCOMES, p, r);
@@ -166,8 +190,10 @@ void lose_outcomes(struct sim *s, int32_t p) {
     size_t least = 0;
     if (!nothing_under_way(s) || (s->damage_n && s->damaged == p))
         return;
-    while (least < l->len && last < keep)
-        last += cs_outcome_number(l->records[least++].value) == last + 1;
+    while (least < l->len && last < keep) {
+        const struct sim_record *r = &l->records[least++];
+        last += !r->planted && cs_outcome_number(r->value) == last + 1;
+    }
     l->len = least + draw(s, (unsigned)(l->len - least) + 1);
     tell(s, "outcomes of partition %d are lost behind %lld, where no catalog stands", (int)p,
          (long long)keep);

@@ -61,7 +61,7 @@ static void check_tail(struct sim *s, int32_t p, const struct cs_cursor_tail *ta
     bool whole = tail->found && (tail->from < mine || mine == 0);
     int64_t last = whole ? published(s, p, &ignored) : 0;
     for (int64_t i = tail->from; i < tail->end && !whole; i++) {
-        int64_t n = cs_outcome_number(l->records[i].value);
+        int64_t n = l->records[i].planted ? 0 : cs_outcome_number(l->records[i].value);
         last = n > last ? n : last;
     }
     if (tail->last != last)
@@ -83,9 +83,10 @@ static void start(struct sim_worker *w, int32_t p) {
     w->s->struck = 0;
     w->s->impatient = chance(w->s, w->s->faults);
     stand->id = p;
+    const struct cs_cursor_source from = {w->env.outcomes, w->env.apply.rules.crypto, w->env.marks};
     if (!cs_stand_load(stand, w->catalog, FX_LOG, PARTITIONS, &err) ||
-        !cs_cursor_tail(w->env.outcomes, w->env.apply.rules.crypto, p, &stand->position,
-                        w->s->impatient ? -1 : 60000, &tail, &err) ||
+        !cs_cursor_tail(&from, p, &stand->position, w->s->checkpoints[p].size, w->s->impatient ? -1 : 60000,
+                        &tail, &err) ||
         !cs_stand_follow(stand, &tail, "cert.outcomes", &err) ||
         !cs_stand_hold(stand, w->env.apply.rules.crypto, &w->s->checkpoints[p], "cert.checkpoints", &err)) {
         check_why(w->s, "a start", &err);
@@ -275,6 +276,7 @@ void worker_begin(struct sim_worker *w) {
         .catalog = w->catalog,
         .publisher = &w->publisher.base,
         .outcomes = sim_topic(s),
+        .marks = s->pool->marks,
         .outcomes_name = "cert.outcomes",
     };
     for (int32_t p = 0; p < PARTITIONS; p++) {
@@ -354,6 +356,7 @@ void rebuilder_make(struct sim *s, struct sim_rebuilder *r, int64_t batch, int64
     r->env = (struct cs_rebuild_env){.settings = &r->settings,
                                      .log_id = FX_LOG,
                                      .root_spki = cs_pubkey_spki(s->pool->fx->root->pub),
+                                     .service = &s->pool->service,
                                      .partitions = PARTITIONS};
     r->catalog = sim_catalog(s, true);
     if (!cs_rebuilder_over(&r->env, sim_log_open(s, CS_PUBLISH_EVENTS), sim_log_open(s, CS_PUBLISH_OUTCOMES),

@@ -4,19 +4,28 @@
 
 #include "sim.h"
 
+static const struct cs_header content_type = {
+    "content-type", {(const uint8_t *)CS_OUTCOME_CONTENT_TYPE, sizeof CS_OUTCOME_CONTENT_TYPE - 1}};
+
+void log_mark(struct sim *s, int32_t partition, struct sim_record *r) {
+    char mark[CS_OUTCOME_MARK_SIZE];
+    cs_outcome_mark(s->pool->marks, partition, r->key, r->value, mark);
+    r->mark = arena_bytes(s, (struct cs_bytes){(const uint8_t *)mark, CS_OUTCOME_MARK_LEN});
+    r->headers[1] = (struct cs_header){CS_OUTCOME_MARK_HEADER, r->mark};
+}
+
 void log_append(struct sim *s, enum cs_publish_topic topic, int32_t partition, struct sim_record r) {
     struct sim_log *l = &s->logs[topic][partition];
     if (l->len == l->cap) {
         l->cap = l->cap ? 2 * l->cap : 64;
         l->records = realloc(l->records, l->cap * sizeof *l->records);
     }
+    r.headers[0] = content_type;
+    r.headers[1] = (struct cs_header){CS_OUTCOME_MARK_HEADER, r.mark};
     l->records[l->len++] = r;
     if (s->closed)
         violation(s, "something was published while all was published already");
 }
-
-static const struct cs_header outcome_header = {
-    "content-type", {(const uint8_t *)CS_OUTCOME_CONTENT_TYPE, sizeof CS_OUTCOME_CONTENT_TYPE - 1}};
 
 static struct cs_record record_at(const struct sim_log *l, int32_t partition, size_t i) {
     const struct sim_record *r = &l->records[i];
@@ -24,8 +33,8 @@ static struct cs_record record_at(const struct sim_log *l, int32_t partition, si
                             .timestamp_ms = FX_NOW_MS,
                             .key = r->key,
                             .value = r->value,
-                            .headers = &outcome_header,
-                            .headers_len = 1};
+                            .headers = r->headers,
+                            .headers_len = r->mark.data ? 2 : 1};
     if (r->event)
         out = r->event->record;
     out.offset = (int64_t)i;
@@ -183,10 +192,10 @@ static bool sim_send(struct cs_publisher *base, const struct cs_publish_message 
         .partition = m->partition,
         .key = arena_bytes(p->s, m->key),
         .value = arena_bytes(p->s, m->value),
-        .sig = m->headers_len > 1 ? arena_bytes(p->s, m->headers[1].value) : (struct cs_bytes){NULL, 0},
+        .signature = arena_bytes(p->s, m->headers[1].value),
         .batch = p->batch,
     };
-    if (strcmp(m->headers[0].name, "content-type") != 0)
+    if (m->headers_len != 2 || strcmp(m->headers[0].name, "content-type") != 0)
         violation(p->s, "a message without its content type");
     return true;
 }
@@ -247,10 +256,10 @@ void publisher_init(struct sim_publisher *p, struct sim *s) {
 }
 
 static void deliver(struct sim *s, struct sim_publisher *p, const struct sim_message *m) {
-    struct sim_record r = {.key = m->key, .value = m->value};
+    struct sim_record r = {.key = m->key, .value = m->value, .mark = m->signature};
     int64_t at = (int64_t)s->logs[m->topic][m->partition].len;
     if (m->topic == CS_PUBLISH_EVENTS) {
-        r.event = pool_derived(s->pool, m->partition, m->key, m->value, m->sig);
+        r.event = pool_derived(s->pool, m->partition, m->key, m->value, m->signature);
         if (!r.event) {
             violation(s, "a derived event with a wrong signature");
             return;

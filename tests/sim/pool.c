@@ -132,6 +132,10 @@ void pool_make(struct sim_pool *p) {
     p->fx->on_decided = on_decided;
     p->fx->arg = p;
     memcpy(p->service_kid, p->fx->service->kid, sizeof p->service_kid);
+    struct cs_err err;
+    p->service.own = p->fx->service->priv; // borrowed
+    if (!cs_outcome_marks_new(p->fx->crypto, &p->service, FX_LOG, &p->marks, &err))
+        abort();
     fx_begin(p->fx);
     for (int i = 0; i < 3; i++) {
         accounts[i] = name_in(p, homes[i], starts[i]);
@@ -198,5 +202,6 @@ void pool_free(struct sim_pool *p) {
         cs_prepared_free(p->derived[i]->prepared);
     free(p->more);
     free(p->derived);
+    cs_outcome_marks_free(p->marks);
     fx_free(p->fx);
 }

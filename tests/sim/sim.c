@@ -85,9 +85,9 @@ static void append_event(struct sim *s, int32_t p, const struct sim_event *e, bo
 
 static void append_outcome(struct sim *s, int32_t p, const struct sim_oracle *o, int64_t n) {
     const char *account = o->accounts[n - 1];
-    log_append(
-        s, CS_PUBLISH_OUTCOMES, p,
-        (struct sim_record){.key = {(const uint8_t *)account, strlen(account)}, .value = o->outcomes[n - 1]});
+    struct sim_record r = {.key = {(const uint8_t *)account, strlen(account)}, .value = o->outcomes[n - 1]};
+    log_mark(s, p, &r);
+    log_append(s, CS_PUBLISH_OUTCOMES, p, r);
 }
 
 // The base of a partition, before anything happens: nothing published, published and not committed,

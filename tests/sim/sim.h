@@ -40,6 +40,8 @@ struct sim_event { // a record of cert.events, without its offset
 };
 struct sim_pool {
     struct fx *fx;
+    struct cs_service_keys service;
+    struct cs_outcome_marks *marks;
     cs_kid service_kid;
     struct sim_event **base[PARTITIONS]; // what every log begins with
     size_t base_len[PARTITIONS];
@@ -60,8 +62,11 @@ struct sim_event *pool_derived(struct sim_pool *p, int32_t partition, struct cs_
 struct sim_record {
     const struct sim_event *event; // of cert.events
     struct cs_bytes key, value;    // of cert.outcomes
+    struct cs_bytes mark;          // the same; data NULL: none
     bool foreign;                  // no consumer wrote it
     bool sender_time;              // of cert.events: its time is not the broker's
+    bool planted;                  // fits in form and chain, and has no mark: it must count for nothing
+    struct cs_header headers[2];   // of cert.outcomes; log_append makes them
 };
 struct sim_log {
     struct sim_record *records;
@@ -72,7 +77,8 @@ struct sim;
 struct sim_message {
     enum cs_publish_topic topic;
     int32_t partition;
-    struct cs_bytes key, value, sig;
+    struct cs_bytes key, value;
+    struct cs_bytes signature; // or mark, of an outcome
     size_t batch;
 };
 struct sim_publisher {
@@ -92,6 +98,7 @@ void publisher_init(struct sim_publisher *p, struct sim *s);
 // The broker takes up to n messages, or loses what is left; the caller may not hear of it.
 void broker_step(struct sim *s, struct sim_publisher *p);
 void log_append(struct sim *s, enum cs_publish_topic topic, int32_t partition, struct sim_record r);
+void log_mark(struct sim *s, int32_t partition, struct sim_record *r);   // as a consumer marks it
 struct cs_topic *sim_topic(struct sim *s);                               // cert.outcomes, for cursors
 struct cs_log *sim_log_open(struct sim *s, enum cs_publish_topic topic); // for rebuilds
 

@@ -146,11 +146,12 @@ class Load:
         """The log, its outcomes and the catalogs, held against the independent model."""
         from chaos.chaos import examine
         from model_py import audit, catalog
+        from model_py.marks import Marks
         stack = self.stack
         events = self.records(stack.events_topic)
         outcomes = self.records(stack.outcomes_topic)
         found, model, _ = examine(stack.log_id, stack.root.spki, ev.spki_of(stack.service.public_key()), stack.partitions,
-                                  events, outcomes)
+                                  events, outcomes, Marks(stack.service, stack.log_id))
         firsts = {p: audit.first_outcomes(outcomes, p)[0] for p in range(stack.partitions)}
         docs, indexes, _ = catalog.read(stack.redis.client(), "cs", stack.partitions)
         return found + catalog.check(model, firsts, docs, indexes)

@@ -16,6 +16,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from model_py.marks import HEADER, Marks
 from support import events as ev
 from support.kafka import Kafka
 from support.proc import PATIENCE_S, REPO, Process, free_port, wait_until
@@ -78,7 +79,8 @@ class Stack:
     def begin(self):
         """The topics, and whom the root key trusts in them."""
         self.init()
-        self._outcomes = _Tail(self.kafka.bootstrap, self.partitions, self.outcomes_topic)
+        self.marks = [Marks(self.service, self.log_id)]  # of each service key that the stack has had
+        self._outcomes = _Tail(self.kafka.bootstrap, self.partitions, self.outcomes_topic, self.marks)
         self._producer = _producer(self.kafka.bootstrap)
         self.trust("admin", self.admin)
         self.trust("issuer", self.issuer)
@@ -201,6 +203,13 @@ class Stack:
         assert all(isinstance(p, tuple) for p in places), "not all was delivered"
         return places
 
+    def produce_outcome(self, partition, key, value, mark=None):
+        """A record of cert.outcomes, as a consumer marks it, or with this mark (b"": none)."""
+        headers = self.marks[-1].headers(partition, key, value)
+        if mark is not None:
+            headers = headers[:1] + ([(HEADER, mark)] if mark else [])
+        return self.kafka.produce(self.outcomes_topic, value, key=key, partition=partition, headers=headers)
+
     def outcome_at(self, place, timeout_s=PATIENCE_S) -> dict:
         return self._outcomes.wait(place, timeout_s)
 
@@ -319,13 +328,18 @@ def _producer(bootstrap):
 class _Tail:
     """Reads cert.outcomes on and on; keeps the first outcome of each number, as the design says."""
 
-    def __init__(self, bootstrap, partitions, topic):
+    def __init__(self, bootstrap, partitions, topic, marks):
         from confluent_kafka import Consumer, TopicPartition
+        self.marks = marks
         self.consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "unused", "enable.auto.commit": False,
                                   "auto.offset.reset": "error", "log_level": 0, "fetch.wait.max.ms": 5,
                                   "isolation.level": "read_uncommitted"})
         self.consumer.assign([TopicPartition(topic, p, 0) for p in range(partitions)])
         self.by_place, self.by_number, self.raw, self.concluded = {}, {}, [], {}
+
+    def _is_ours(self, message):
+        mark = dict(message.headers() or []).get(HEADER)
+        return any(mark == m.of(message.partition(), message.key() or b"", message.value()) for m in self.marks)
 
     def poll(self, timeout_s=0.05):
         message = self.consumer.poll(timeout_s)
@@ -333,7 +347,7 @@ class _Tail:
             return
         assert not message.error(), message.error()
         self.raw.append((message.partition(), message.offset(), message.value()))
-        if b'"prev":' not in (message.value() or b""):
+        if b'"prev":' not in (message.value() or b"") or not self._is_ours(message):
             return  # somebody else's
         outcome = ev.outcome_of(message.value())
         number = (message.partition(), outcome["n"])

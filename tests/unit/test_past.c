@@ -21,9 +21,12 @@
 #define ANSWER "01a20846-fe00-7000-8000-000000000004"
 
 static struct cs_crypto *crypto;
+static struct cs_outcome_marks *marks;
 
 struct log {
-    struct cs_chain_record records[200];
+    struct cs_record records[200];
+    struct cs_header headers[200];
+    char marks[200][CS_OUTCOME_MARK_SIZE];
     size_t len;
     int64_t n;
     uint8_t prev[32];
@@ -32,7 +35,11 @@ struct log {
 static int setup(void **state) {
     struct log *l = calloc(1, sizeof *l);
     struct cs_err err;
-    assert_true(crypto || cs_crypto_new(&crypto, &err));
+    if (!crypto) {
+        CS_AUTO(cs_service_keys_clear) struct cs_service_keys keys = {0};
+        assert_true(cs_crypto_new(&crypto, &err) && cs_privkey_generate(CS_KEY_P256, 0, &keys.own, &err));
+        assert_true(cs_outcome_marks_new(crypto, &keys, "prod_1a2b3c4d", &marks, &err));
+    }
     *state = l;
     return 0;
 }
@@ -54,13 +61,22 @@ struct said {
     enum cs_status status;
     enum cs_code code;
     const char *concludes;
-    bool forged; // it does not follow the one before
+    bool forged;   // it does not follow the one before
+    bool unmarked; // it follows, but no consumer wrote it
 };
 
-static void add_record(struct log *l, const char *account, struct cs_buf *value) {
-    l->records[l->len] =
-        (struct cs_chain_record){(int64_t)l->len + 1000, {(const uint8_t *)account, strlen(account)}, {0}};
-    l->records[l->len++].value = (struct cs_bytes){value->data, value->len};
+static void add_record(struct log *l, const char *account, struct cs_buf *value, bool marked) {
+    struct cs_record *r = &l->records[l->len];
+    *r = (struct cs_record){.partition = 2,
+                            .offset = (int64_t)l->len + 1000,
+                            .key = {(const uint8_t *)account, strlen(account)},
+                            .value = {value->data, value->len},
+                            .headers = &l->headers[l->len],
+                            .headers_len = marked};
+    cs_outcome_mark(marks, 2, r->key, r->value, l->marks[l->len]);
+    l->headers[l->len] =
+        (struct cs_header){CS_OUTCOME_MARK_HEADER, {(const uint8_t *)l->marks[l->len], CS_OUTCOME_MARK_LEN}};
+    l->len++;
 }
 
 static void say(struct log *l, struct said what) {
@@ -87,8 +103,8 @@ static void say(struct log *l, struct said what) {
     struct cs_buf b;
     cs_buf_init(&b, 1 << 20);
     cs_outcome_encode(&b, &o);
-    add_record(l, what.account, &b);
-    if (what.forged)
+    add_record(l, what.account, &b, !what.unmarked);
+    if (what.forged || what.unmarked)
         return;
     cs_crypto_sha256(crypto, cs_buf_bytes(&b), l->prev);
     l->n = o.n;
@@ -96,7 +112,7 @@ static void say(struct log *l, struct said what) {
 
 static void say_others(struct log *l, int n) {
     for (int i = 0; i < n; i++)
-        say(l, (struct said){"acme", OTHER, CS_STATUS_APPLIED, 0, NULL, false});
+        say(l, (struct said){"acme", OTHER, CS_STATUS_APPLIED, 0, NULL, false, false});
 }
 
 // Reads all of the log, or until it is done: *ret_read of it. What was found of EVENT and SHARE: texts,
@@ -110,7 +126,8 @@ static bool search(const struct log *l, size_t from, bool whole, char event[4096
     struct cs_err err;
     cs_buf_init(&docs[0], 1 << 20);
     cs_buf_init(&docs[1], 1 << 20);
-    assert_true(cs_past_begin(&s, crypto, "cert.outcomes", &q, whole, docs, &err));
+    struct cs_past_log log = {crypto, marks, "cert.outcomes", 0};
+    assert_true(cs_past_begin(&s, &log, &q, whole, docs, &err));
     bool ok = true;
     size_t i = from;
     for (; ok && i < l->len && !cs_past_done(&s); i++)
@@ -129,16 +146,17 @@ static void what_the_log_says(void **state) {
     char event[4096], share[4096];
     size_t read = 0;
     say_others(l, 3);
-    say(l, (struct said){"beta", EVENT, CS_STATUS_REJECTED, CS_CODE_NAME_TAKEN, NULL, false}); // another's
-    say(l, (struct said){"acme", EVENT, CS_STATUS_REJECTED, CS_CODE_EVENT_REPLAYED, NULL, false});
-    say(l, (struct said){"acme", SHARE, CS_STATUS_PENDING, 0, NULL, false});
+    say(l, (struct said){"beta", EVENT, CS_STATUS_REJECTED, CS_CODE_NAME_TAKEN, NULL, false,
+                         false}); // another's
+    say(l, (struct said){"acme", EVENT, CS_STATUS_REJECTED, CS_CODE_EVENT_REPLAYED, NULL, false, false});
+    say(l, (struct said){"acme", SHARE, CS_STATUS_PENDING, 0, NULL, false, false});
     assert_true(search(l, 0, true, event, share, &read)); // a copy, and no end yet
     assert_non_null(strstr(event, "event.replayed"));
     assert_non_null(strstr(share, "{\"outcome\":" CS_OUTCOME_HEAD));
     assert_null(strstr(share, "\"final\""));
-    say(l, (struct said){"acme", EVENT, CS_STATUS_APPLIED, 0, NULL, false});
-    say(l, (struct said){"acme", EVENT, CS_STATUS_REJECTED, CS_CODE_EVENT_REPLAYED, NULL, false});
-    say(l, (struct said){"acme", ANSWER, CS_STATUS_APPLIED, 0, SHARE, false});
+    say(l, (struct said){"acme", EVENT, CS_STATUS_APPLIED, 0, NULL, false, false});
+    say(l, (struct said){"acme", EVENT, CS_STATUS_REJECTED, CS_CODE_EVENT_REPLAYED, NULL, false, false});
+    say(l, (struct said){"acme", ANSWER, CS_STATUS_APPLIED, 0, SHARE, false, false});
     say_others(l, 100);
     for (size_t from = 0; from < 4; from++) { // from the begin, or from somewhere
         assert_true(search(l, from, from == 0, event, share, &read));
@@ -167,17 +185,39 @@ static void what_does_not_count(void **state) {
     struct cs_buf copy;
     cs_buf_init(&copy, 1 << 20);
     cs_buf_put(&copy, early.records[1].value.data, early.records[1].value.len);
-    add_record(l, "acme", &copy);
+    add_record(l, "acme", &copy, true);
     say_others(l, 2);
-    say(l, (struct said){"acme", EVENT, CS_STATUS_REJECTED, CS_CODE_NAME_TAKEN, NULL, true});
+    say(l, (struct said){"acme", EVENT, CS_STATUS_REJECTED, CS_CODE_NAME_TAKEN, NULL, true, false});
     clear(&early);
     bool ok = search(l, from, false, event, share, &read);
     assert_string_equal(event, ""); // whether it is an error or nothing, it is not told
     (void)ok;
-    say(l, (struct said){"acme", EVENT, CS_STATUS_APPLIED, 0, NULL, false});
+    say(l, (struct said){"acme", EVENT, CS_STATUS_APPLIED, 0, NULL, false, false});
     ok = search(l, from, false, event, share, &read);
     assert_true(ok);
     assert_non_null(strstr(event, "\"data\":{\"status\":\"applied\""));
+}
+
+// What fits, and carries no mark of the service key, tells nothing: not at the begin of a stretch, and not in it.
+static void what_was_planted(void **state) {
+    struct log *l = *state;
+    char event[4096], share[4096];
+    size_t read = 0;
+    for (int i = 0; i < 12; i++)
+        say(l, (struct said){"acme", EVENT, CS_STATUS_REJECTED, CS_CODE_NAME_TAKEN, NULL, false, true});
+    for (int i = 0; i < 3; i++) {
+        say_others(l, 1);
+        say(l, (struct said){"acme", EVENT, CS_STATUS_REJECTED, CS_CODE_NAME_TAKEN, NULL, false, true});
+    }
+    for (size_t from = 0; from < 14; from++) {
+        assert_true(search(l, from, from == 0, event, share, &read));
+        assert_string_equal(event, "");
+    }
+    say(l, (struct said){"acme", EVENT, CS_STATUS_APPLIED, 0, NULL, false, false});
+    for (size_t from = 0; from < 14; from++) {
+        assert_true(search(l, from, from == 0, event, share, &read));
+        assert_non_null(strstr(event, "\"data\":{\"status\":\"applied\""));
+    }
 }
 
 // After something was found, the log must go on as it should: what follows is its proof.
@@ -186,7 +226,7 @@ static void a_break_is_told(void **state) {
     char event[4096], share[4096];
     size_t read = 0;
     say_others(l, 3);
-    say(l, (struct said){"acme", EVENT, CS_STATUS_APPLIED, 0, NULL, false});
+    say(l, (struct said){"acme", EVENT, CS_STATUS_APPLIED, 0, NULL, false, false});
     l->n += 5; // outcomes were lost
     say_others(l, 1);
     assert_true(search(l, 0, true, event, share, &read)); // it may be forged
@@ -198,9 +238,11 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_the_log_says, setup, teardown),
         cmocka_unit_test_setup_teardown(what_does_not_count, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_planted, setup, teardown),
         cmocka_unit_test_setup_teardown(a_break_is_told, setup, teardown),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    cs_outcome_marks_free(marks);
     cs_crypto_free(crypto);
     return failed;
 }

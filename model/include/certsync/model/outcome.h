@@ -30,8 +30,8 @@
 //                     it was. If it was not applied, only what the event brings: a sender without
 //                     the right to read must not learn what the catalog has.
 //
-// The record of cert.outcomes: key = the account ("" where unknown), header content-type
-// application/cloudevents+json, no others.
+// The record of cert.outcomes: key = the account ("" where unknown), headers content-type
+// (application/cloudevents+json) and certsync-mark (who wrote it), no others.
 #pragma once
 
 #include "certsync/model/codes.h"
