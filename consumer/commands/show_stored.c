@@ -44,10 +44,10 @@ static bool print_doc(void *arg, const char *key, struct cs_bytes value) {
     if (s->op->options->json && !sealed) {
         cs_json_name(&b, "value");
         cs_json_put_raw(&b, value);
+    } else if (!s->op->options->json && sealed) {
+        cs_buf_printf(&b, "    (%zu bytes with a sealed key, which is not shown)\n", value.len);
     } else if (!s->op->options->json) {
-        cs_buf_printf(&b, "    %.*s\n", sealed ? 0 : (int)value.len, (const char *)value.data);
-        if (sealed)
-            cs_buf_printf(&b, "    (%zu bytes with a sealed key, which is not shown)\n", value.len);
+        cs_buf_printf(&b, "    %.*s\n", (int)value.len, (const char *)value.data);
     }
     print_one(s, &b);
     return true;

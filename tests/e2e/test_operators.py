@@ -380,6 +380,22 @@ def test_show_then_and_now(stack, cast):
     run(stack, "show", cast.owner.id, "--at", "yesterday", code=2)
 
 
+def test_show_what_lies_in_redis(stack, cast):
+    """Documents are packed there; the command prints them as JSON, an account's or one."""
+    stored = {d["key"]: d for d in run(stack, "show", cast.owner.id, "--redis")["stored"]}
+    entry = stored[f"cert/{cast.owner.id}/{cast.shared}"]
+    assert entry["value"]["id"] == cast.shared and entry["value"]["summary"]["leaves"]
+    assert "value" not in stored[f"material/{cast.owner.id}/{cast.shared}"]  # it holds a sealed key
+    assert stored[f"account/{cast.owner.id}"]["value"]["certificates"] == 1
+    assert any(m.endswith(cast.shared) for m in stored[f"view/{cast.owner.id}"]["members"])
+    assert not any(k.split("/")[1] != cast.owner.id for k in stored)
+    assert run(stack, "show", entry["key"], "--redis")["stored"] == [entry]
+    assert stack.redis.client().get(f"cs:{{{entry['partition']}}}:{entry['key']}")[:1] == b"z"
+    assert cast.shared in say(stack, "show", cast.owner.id, "--redis")
+    run(stack, "show", "nobody", "--redis", code=1)
+    run(stack, "show", cast.owner.id, "--redis", "--at", "1", code=2)
+
+
 def test_rejected(stack, cast):
     mine = run(stack, "rejected", "--account", cast.owner.id, "--record")
     assert mine["found"] == mine["listed"] >= 1
