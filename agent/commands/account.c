@@ -13,6 +13,9 @@ struct account {
     const char *owner;
     bool verified, unverified;
     int64_t certificates, shares;
+#define X(name, at_first, most, text) int64_t name;
+    CS_ACCOUNT_COUNTS(X)
+#undef X
     int64_t incomplete_chain;
 };
 
@@ -21,11 +24,19 @@ static const char *const sites_or_same[] = {"same", "cn", "intl", NULL};
 static const char *const incomplete_choices[] = {"same", "note", "reject", NULL};
 
 // clang-format off
+#define COUNT_OPT(option, member, at_first, highest, what) \
+    {.name = option, .kind = CS_OPT_INT, CS_OPT_AT_INT(struct account, member), .value_name = "N", .default_text = "-1", \
+     .min = NOT_GIVEN, .max = highest, .text = "Limit: most " what " (" at_first " if never said; -1: as it is)."}
 #define LIMIT_OPTS \
     {.name = "certificates", .kind = CS_OPT_INT, CS_OPT_AT_INT(struct account, certificates), .value_name = "N", .default_text = "-1", \
      .min = NOT_GIVEN, .max = 1000000, .text = "Limit: most certificates of its own (1000 if never said; -1: as it is)."}, \
     {.name = "shares", .kind = CS_OPT_INT, CS_OPT_AT_INT(struct account, shares), .value_name = "N", .default_text = "-1", \
      .min = NOT_GIVEN, .max = CS_SHARES_MAX, .text = "Limit: most accounts that one certificate is shared with (20 if never said; -1: as it is)."}, \
+    COUNT_OPT("requests", requests, "100", 100000, "signing requests"), \
+    COUNT_OPT("keys", keys, "10000", 1000000, "enrolled keys, without join tokens"), \
+    COUNT_OPT("tokens", tokens, "1000", 100000, "join tokens that are neither revoked nor used up"), \
+    COUNT_OPT("shares-out", shares_out, "1000", 100000, "open and pending shares of its certificates in all"), \
+    COUNT_OPT("shares-in", shares_in, "1000", 100000, "shares that it has from other accounts"), \
     {.name = "incomplete-chain", .kind = CS_OPT_CHOICE, CS_OPT_AT_INT(struct account, incomplete_chain), .value_name = "WHAT", \
      .default_text = "same", .choices = incomplete_choices, \
      .text = "A certificate whose issuer is not in its chain: note it, or reject it (same: as it is; at first, note)."}
@@ -68,8 +79,20 @@ static void fill(const struct account *o, enum cs_event_type type, struct cs_eve
     to->limit_certificates = o->certificates;
     to->has_shares = o->shares >= 0;
     to->limit_shares = o->shares;
+#define X(name, at_first, most, text)                                                                        \
+    to->has_##name = o->name >= 0;                                                                           \
+    to->limit_##name = o->name;
+    CS_ACCOUNT_COUNTS(X)
+#undef X
     to->has_incomplete_chain = o->incomplete_chain > 0;
     to->reject_incomplete_chain = o->incomplete_chain == 2;
+}
+
+static bool changes_nothing(const struct cs_event_account *c) {
+#define X(name, at_first, most, text) || c->has_##name
+    return !(c->has_site || c->has_owner || c->has_verified || c->has_certificates || c->has_shares ||
+             c->has_incomplete_chain CS_ACCOUNT_COUNTS(X));
+#undef X
 }
 
 static int run(const struct cs_cli *cli, enum cs_event_type type, const char *verb) {
@@ -89,8 +112,7 @@ static int run(const struct cs_cli *cli, enum cs_event_type type, const char *ve
         return cs_cli_usage_error(cli, "--verified and --unverified exclude each other");
     struct cs_event_account change = {0};
     fill(o, type, &change);
-    if (!change.has_site && !change.has_owner && !change.has_verified && !change.has_certificates &&
-        !change.has_shares && !change.has_incomplete_chain)
+    if (changes_nothing(&change))
         return cs_cli_usage_error(cli, "nothing to change was given");
     if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_LOG, &s, &err))
         return cs_report_failure(cli, &err);

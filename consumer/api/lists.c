@@ -314,10 +314,16 @@ static bool put_account(struct cs_buf *json, const char *member, struct cs_bytes
     cs_json_str(json, "owner", a.owner);
     cs_json_bool(json, "verified", a.verified);
     cs_json_int(json, "certificates", a.certificates);
+#define X(name, at_first, most, text) cs_json_int(json, #name, a.name);
+    CS_ACCOUNT_COUNTS(X)
+#undef X
     cs_json_name(json, "limits");
     cs_json_begin(json, '{');
     cs_json_int(json, "certificates", a.limit_certificates);
     cs_json_int(json, "shares", a.limit_shares);
+#define X(name, at_first, most, text) cs_json_int(json, #name, a.limit_##name);
+    CS_ACCOUNT_COUNTS(X)
+#undef X
     cs_json_str(json, "incomplete_chain", a.reject_incomplete_chain ? "reject" : "note");
     cs_json_end(json, '}');
     api_put_time_ms(json, "created", a.created_ms);

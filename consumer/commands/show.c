@@ -222,6 +222,10 @@ static bool put_account(struct show *s, struct cs_bytes doc, struct cs_err *err)
                   "site %s, owner %s, %s; at most %" PRId64 " certificates and %" PRId64 " shares of each\n",
                   s->o->account, (int)s->partition, s->last_offset, time, cs_site_name(a.site), a.owner,
                   a.verified ? "verified" : "not verified", a.limit_certificates, a.limit_shares);
+#define X(name, at_first, most, text)                                                                        \
+    cs_buf_printf(&s->b, "%" PRId64 " of at most %" PRId64 " %s\n", a.name, a.limit_##name, text);
+    CS_ACCOUNT_COUNTS(X)
+#undef X
     return true;
 }
 

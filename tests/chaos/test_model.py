@@ -368,6 +368,24 @@ def test_sm2(log, acme):
     refused(log.put(agent.upload(name, "i", pair.sign_key, [pair.sign_der, pair.ca_der])), "cert.algorithm")
 
 
+def test_limits_of_an_account(log):
+    agent = log.account("few", limits={"requests": 1, "keys": 1, "tokens": 1, "shares_out": 0})
+    refused(log.enroll("few", ev.Sender(LOG), ["read"]), "quota.keys")
+    token = {"uses": 1, "grant": {"can": ["read"], "names": "*"}}
+    assert log.enroll("few", ev.Sender(LOG), ["enroll"], **token).status == "applied"
+    refused(log.enroll("few", ev.Sender(LOG), ["enroll"], **token), "quota.tokens")
+    requests = [(key, ev.csr_of(key)) for key in (ev.new_key(), ev.new_key())]
+    first = log.put(agent.csr_add("few", "r-0", *requests[0]))
+    assert first.status == "applied"
+    refused(log.put(agent.csr_add("few", "r-1", *requests[1])), "quota.requests")
+    assert log.put(agent.csr_add("few", "r-0", *requests[0])).code == "unchanged"
+    assert log.put(agent.event("csr.delete", "few", first.event.subject, {})).status == "applied"
+    assert log.put(agent.csr_add("few", "r-1", *requests[1])).status == "applied"
+    cert = ev.uuid7()
+    assert log.issue("few", "www", cert).status == "applied"
+    refused(log.put(agent.event("certificate.share", "few", cert, {"to": "other"})), "quota.shares_out")
+
+
 class Sharing:
     def __init__(self, log, **how):
         self.log, n = log, next(COUNT)

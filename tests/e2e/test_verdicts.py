@@ -581,6 +581,43 @@ def one_more_than_the_limit(w):
     return w.upload(small)
 
 
+@case("quota.requests")
+def one_request_more_than_the_limit(w):
+    small = w.account("few-requests", requests=1)
+    for i in range(2):
+        key = ev.new_key()
+        record = small.agent.csr_add(small.id, f"request-{i}", key, ev.csr_of(key))
+        if i == 0:
+            assert w.judge(record)["status"] == "applied"
+    return record
+
+
+@case("quota.keys")
+def one_key_more_than_the_limit(w):
+    small, next_one = w.account("few-keys", keys=1), ev.Sender(w.log_id)
+    return w.admin.event("agent.enroll", small.id, next_one.kid, {"key": ev.b64(next_one.spki), "can": ["read"], "names": "*"})
+
+
+@case("quota.tokens")
+def one_join_token_more_than_the_limit(w):
+    small, token = w.account("few-tokens", tokens=0), ev.Sender(w.log_id)
+    return w.admin.event("agent.enroll", small.id, token.kid, {
+        "key": ev.b64(token.spki), "can": ["enroll"], "names": "*", "uses": 1, "grant": {"can": ["read"], "names": "*"}})
+
+
+@case("quota.shares_out")
+def one_share_more_than_the_limit(w):
+    small = w.account("few-shares", owner="acme-inc", shares_out=1)
+    assert w.final(w.share(w.issued(small)[1], w.sister, account=small))["status"] == "applied"
+    return w.share(w.issued(small)[1], w.sister, account=small)
+
+
+@case("quota.shares_in")
+def a_recipient_without_room(w):
+    small = w.account("no-room", owner="acme-inc", shares_in=0)
+    return w.final(w.share(w.issued()[1], small))
+
+
 @case("share.uploaded")
 def sharing_an_uploaded_certificate(w):
     return w.share(w.uploaded()[1], w.sister)
@@ -649,7 +686,7 @@ def one_recipient_too_many(w):
 @case("account.shares")
 def a_change_that_would_end_too_many_shares(w):
     """51 certificates with 20 shares each, all taken: 1,020 in all."""
-    owner = w.account("many-shares", owner="many")
+    owner = w.account("many-shares", owner="many", shares_out=2000)
     others = [w.account(f"many-{i}", owner="many") for i in range(20)]
     subjects = [w.issued(owner)[1] for _ in range(51)]
     shares = [w.share(subject, to, account=owner) for subject in subjects for to in others]

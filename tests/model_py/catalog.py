@@ -8,6 +8,7 @@ from collections import Counter
 
 from model_py.audit import brief, differences
 from model_py.packed import unpack
+from model_py.wire import COUNTS
 from support.events import b64
 
 
@@ -49,7 +50,9 @@ def _sha256(base64_text):
 def _account(name, a, doc, index, outcomes):
     if a.doc:
         doc(f"account/{name}", {k: v for k, v in a.doc.items() if not k.startswith("limit_") and k != "reject_incomplete_chain"}
+            | {n: a.count(n) for n in COUNTS}
             | {"limits": {"certificates": a.doc["limit_certificates"], "shares": a.doc["limit_shares"],
+                          **{n: a.doc["limit_" + n] for n in COUNTS},
                           "incomplete_chain": "reject" if a.doc["reject_incomplete_chain"] else "note"}})
     for kid, k in a.keys.items():
         doc(f"key/{name}/{kid}", {**k, "key": b64(k["key"])})

@@ -22,6 +22,7 @@ OUTCOMES_KEPT = 1000  # of an account, beside those that are awaited
 COPIES = ("event.replayed", "event.revoked_signer")
 SEALED_MIN, SEALED_MAX, POP_MAX = 1 + 16 + 32 + 16, 8 * 1024, 1024
 DEFAULT_CERTIFICATES, DEFAULT_SHARES = 1000, 20
+DEFAULT_COUNTS = {"requests": 100, "keys": 10000, "tokens": 1000, "shares_out": 1000, "shares_in": 1000}
 DERIVED = ("share.offer", "share.withdraw", "share.answer")
 RIGHT_OF = {"certificate.upload": "upload", "certificate.delete": "delete", "certificate.share": "share",
             "certificate.unshare": "share", "csr.add": "csr", "csr.delete": "csr", "agent.enroll": "enroll"}
@@ -102,6 +103,19 @@ class Account:
         self.outcomes = {}       # event id, with "/again" for that of a copy -> [offset, conclusion]
         self.window = {}         # the newest, those that are awaited with "/awaited" -> number of the outcome, the oldest first
         self.awaited = set()     # event ids
+
+    def count(self, what):
+        """How many the account has of what its limits count, beside certificates."""
+        live = [k for k in self.keys.values() if k["state"] == "enrolled"]
+        return {"requests": lambda: len(self.csr_names),
+                "keys": lambda: sum("enroll" not in k["can"] for k in live),
+                "tokens": lambda: sum("enroll" in k["can"] and k["uses_left"] != 0 for k in live),
+                "shares_out": lambda: sum(s["state"] != "closed" for s in self.shares.values()),
+                "shares_in": lambda: len(self.shared_in)}[what]()
+
+    def room(self, what):
+        if self.count(what) >= self.doc["limit_" + what]:
+            raise Refused("quota." + what)
 
 
 class Partition:
@@ -346,6 +360,7 @@ class Model:
         a.doc = {"site": d["site"], "owner": d["owner"], "verified": d["verified"],
                  "limit_certificates": limits.get("certificates", DEFAULT_CERTIFICATES),
                  "limit_shares": limits.get("shares", DEFAULT_SHARES),
+                 **{"limit_" + n: limits.get(n, at_first) for n, at_first in DEFAULT_COUNTS.items()},
                  "reject_incomplete_chain": limits.get("incomplete_chain", "note") == "reject",
                  "certificates": 0, "created_ms": v.time_ms, "updated_ms": v.time_ms}
 
@@ -365,6 +380,8 @@ class Model:
             doc[name] = d.get(name, doc[name])
         doc["limit_certificates"] = limits.get("certificates", doc["limit_certificates"])
         doc["limit_shares"] = limits.get("shares", doc["limit_shares"])
+        for name in DEFAULT_COUNTS:
+            doc["limit_" + name] = limits.get(name, doc["limit_" + name])
         if "incomplete_chain" in limits:
             doc["reject_incomplete_chain"] = limits["incomplete_chain"] == "reject"
         doc["updated_ms"] = v.time_ms
@@ -378,6 +395,7 @@ class Model:
         d = e.data
         self._key_form(wire.decode_base64(d["key"]), e.subject, ("P-256",))
         self._agent_new(p, a, e.subject)
+        a.room("tokens" if "enroll" in d["can"] else "keys")
         if token:
             token["enrolled_keys"] += 1
             token["uses_left"] -= token["uses_left"] > 0
@@ -653,6 +671,7 @@ class Model:
                 ("share.unverified", not a.doc["verified"]),
                 ("share.exists", any(a.shares[s]["to"] == to for s in cert["shares"])),
                 ("share.limit", len(cert["shares"]) >= a.doc["limit_shares"]),
+                ("quota.shares_out", a.count("shares_out") >= a.doc["limit_shares_out"]),
                 # Ids of shares are never used twice: an event that is signed again needs a new one.
                 ("certificate.id_used", e.id in a.shares)):
             if broken:
@@ -764,6 +783,8 @@ class Model:
             return "share.unverified"
         if any(x["not_after_s"] < v.time_ms // 1000 for x in d["certificate"]["leaves"]):
             return "share.expired"
+        if (d["owner_account"], e.subject) not in a.shared_in and a.count("shares_in") >= a.doc["limit_shares_in"]:
+            return "quota.shares_in"
         return ""
 
     @staticmethod
@@ -817,6 +838,7 @@ class Model:
             raise Refused("csr.name_taken")
         if e.subject in a.csrs:
             raise Refused("certificate.id_used")
+        a.room("requests")
         a.csrs[e.subject] = {"id": e.subject, "deleted": False, "name": d["name"], "csr": d["csr"], "key": d["key"],
                              "spki_sha256": request.spki_sha256, "subject": request.subject, "names": request.names,
                              "key_type": request.key.type, "key_bits": request.key.bits, "created_ms": v.time_ms,

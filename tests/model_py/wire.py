@@ -214,12 +214,17 @@ def _trust_remove(d):
     _one_of(d["role"], ROLES)
 
 
+COUNTS = ("requests", "keys", "tokens", "shares_out", "shares_in")
+
+
 def _limits(d):
     if "limits" in d:
         limits = d["limits"]
-        members(limits, [], ["certificates", "shares", "incomplete_chain"])
+        members(limits, [], ["certificates", "shares", *COUNTS, "incomplete_chain"])
         _number(limits.get("certificates", 0), 0, 1000000)
         _number(limits.get("shares", 0), 0, 1000)
+        for name in COUNTS:
+            _number(limits.get(name, 0), 0, 1000000 if name == "keys" else 100000)
         _one_of(limits.get("incomplete_chain", "note"), ["note", "reject"])
 
 

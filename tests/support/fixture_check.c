@@ -306,7 +306,40 @@ static void check_shared_in(struct tally *t, const char *account, const struct c
     t->in_shares++;
 }
 
+// What the account's document counts, counted.
+static void check_counts(struct tally *t, const char *account, const struct cs_account *a) {
+    const struct cs_member *members = NULL;
+    size_t n = 0;
+    int64_t out = 0, in = 0, keys = 0, tokens = 0;
+    if (cs_state_list(t->s, fx_text(t->fx, "csrs/%s", account), &members, &n) != CS_FOUND)
+        n = 0;
+    assert_int_equal(a->requests, n);
+    if (cs_state_list(t->s, fx_text(t->fx, "shares/%s", account), &members, &n) == CS_FOUND)
+        for (size_t i = 0; i < n; i++) {
+            out += starts(members[i].name, "out/");
+            in += starts(members[i].name, "in/");
+        }
+    assert_int_equal(a->shares_out, out);
+    assert_int_equal(a->shares_in, in);
+    if (cs_state_list(t->s, fx_text(t->fx, "keys/%s", account), &members, &n) != CS_FOUND)
+        n = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct cs_bytes v;
+        struct cs_agent agent;
+        struct cs_err err;
+        const char *key = fx_text(t->fx, "key/%s/%s", account, members[i].name);
+        assert_int_equal(cs_state_get(t->s, key, &v), CS_FOUND);
+        assert_true(cs_agent_decode(v, &agent, &err));
+        bool lives = agent.state == CS_AGENT_ENROLLED, token = agent.can & CS_CAN_ENROLL;
+        keys += lives && !token;
+        tokens += lives && token && agent.uses_left != 0;
+    }
+    assert_int_equal(a->keys, keys);
+    assert_int_equal(a->tokens, tokens);
+}
+
 static void check_account(struct tally *t, const char *account, const struct cs_account *a) {
+    check_counts(t, account, a);
     const struct cs_member *members = NULL;
     size_t n = 0;
     int64_t own = 0;

@@ -72,8 +72,10 @@ static const struct entry_sample {
     {"stream", again_stream, "{\"seq\":42}"},
     {"account", again_account,
      "{\"site\":\"intl\",\"owner\":\"org:4711\",\"verified\":true,\"limits\":{\"certificates\":1000,"
-     "\"shares\":20,"
-     "\"incomplete_chain\":\"note\"},\"certificates\":17,\"created_ms\":1764000000000,\"updated_ms\":"
+     "\"shares\":20,\"requests\":100,\"keys\":10000,\"tokens\":1000,\"shares_out\":1000,\"shares_in\":1000,"
+     "\"incomplete_chain\":\"note\"},\"certificates\":17,\"requests\":1,\"keys\":2,\"tokens\":3,\"shares_"
+     "out\":4,"
+     "\"shares_in\":5,\"created_ms\":1764000000000,\"updated_ms\":"
      "1764000000001}"},
     {"agent", again_agent,
      "{\"state\":\"rotated\",\"key\":\"AQIDBA==\",\"can\":[\"upload\",\"delete\",\"enroll\"],\"names\":\"web-"

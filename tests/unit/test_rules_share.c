@@ -153,8 +153,9 @@ static void no_more_shares_end_with_one_event(void **state) {
     struct family f;
     family_make(fx, &f);
     struct cs_event ev = fx_event(fx, CS_EVENT_ACCOUNT_UPDATE, f.owner, fx->admin, f.owner);
-    ev.data.account.has_shares = true;
+    ev.data.account.has_shares = ev.data.account.has_shares_out = true;
     ev.data.account.limit_shares = CS_SHARES_MAX;
+    ev.data.account.limit_shares_out = CS_SHARES_MAX + 1;
     assert_applied(fx_send(fx, fx->admin, &ev));
     for (int i = 0; i < CS_SHARES_MAX; i++)
         assert_verdict(share(fx, &f, f.certificate, fx_text(fx, "to-%d", i)), PENDING, NONE);

@@ -182,7 +182,11 @@ CS_DEFINE_ENTRY(stream, struct cs_stream)
 static const struct cs_field limits_rows[] = {
     {CS_FIELD("certificates", struct cs_account, limit_certificates), CS_FIELD_COUNT},
     {CS_FIELD("shares", struct cs_account, limit_shares), CS_FIELD_COUNT},
-    {CS_FIELD("incomplete_chain", struct cs_account, reject_incomplete_chain), .type = &cs_type_incomplete},
+#define X(name, at_first, most, text) {CS_FIELD(#name, struct cs_account, limit_##name), CS_FIELD_COUNT},
+    CS_ACCOUNT_COUNTS(X)
+#undef X
+        {CS_FIELD("incomplete_chain", struct cs_account, reject_incomplete_chain),
+         .type = &cs_type_incomplete},
 };
 static const struct cs_fields limits_fields = {CS_FIELDS(limits_rows)};
 static const struct cs_field account_rows[] = {
@@ -191,7 +195,10 @@ static const struct cs_field account_rows[] = {
     {CS_FIELD("verified", struct cs_account, verified), .type = &cs_type_bool},
     {CS_FIELD_NAMED("limits"), .type = &cs_type_object, .fields = &limits_fields},
     {CS_FIELD("certificates", struct cs_account, certificates), CS_FIELD_COUNT},
-    {CS_FIELD("created_ms", struct cs_account, created_ms), CS_FIELD_ANY_TIME},
+#define X(name, at_first, most, text) {CS_FIELD(#name, struct cs_account, name), CS_FIELD_COUNT},
+    CS_ACCOUNT_COUNTS(X)
+#undef X
+        {CS_FIELD("created_ms", struct cs_account, created_ms), CS_FIELD_ANY_TIME},
     {CS_FIELD("updated_ms", struct cs_account, updated_ms), CS_FIELD_ANY_TIME},
 };
 static const struct cs_fields account_fields = {CS_FIELDS(account_rows)};

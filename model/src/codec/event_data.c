@@ -130,12 +130,19 @@ static const struct cs_field limits_rows[] = {
      .max = 1000000, HAS(has_certificates)},
     {CS_FIELD("shares", struct cs_event, data.account.limit_shares), .type = &cs_type_int,
      .max = CS_SHARES_MAX, HAS(has_shares)},
-    {CS_FIELD("incomplete_chain", struct cs_event, data.account.reject_incomplete_chain),
-     .type = &cs_type_incomplete, HAS(has_incomplete_chain)},
+#define X(name, at_first, most, text)                                                                        \
+    {CS_FIELD(#name, struct cs_event, data.account.limit_##name), .type = &cs_type_int, .max = (most),       \
+     HAS(has_##name)},
+    CS_ACCOUNT_COUNTS(X)
+#undef X
+        {CS_FIELD("incomplete_chain", struct cs_event, data.account.reject_incomplete_chain),
+         .type = &cs_type_incomplete, HAS(has_incomplete_chain)},
 };
 static bool limits_absent(const void *base) {
     const struct cs_event_account *a = &((const struct cs_event *)base)->data.account;
-    return !a->has_certificates && !a->has_shares && !a->has_incomplete_chain;
+#define X(name, at_first, most, text) || a->has_##name
+    return !(a->has_certificates || a->has_shares || a->has_incomplete_chain CS_ACCOUNT_COUNTS(X));
+#undef X
 }
 static const struct cs_fields limits_fields = {CS_FIELDS(limits_rows), .absent = limits_absent};
 

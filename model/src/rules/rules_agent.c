@@ -104,9 +104,36 @@ bool cs_rule_agent_known(struct cs_judge *j) {
     return j->f.has_target;
 }
 
+bool cs_rule_quota_keys(struct cs_judge *j) {
+    return (j->ev->data.enroll.can & CS_CAN_ENROLL) || j->f.account.keys < j->f.account.limit_keys;
+}
+
+// A token that this very event uses up makes no room: it enrols no token.
+bool cs_rule_quota_tokens(struct cs_judge *j) {
+    return !(j->ev->data.enroll.can & CS_CAN_ENROLL) || j->f.account.tokens < j->f.account.limit_tokens;
+}
+
 static void put_agent(struct cs_judge *j, const char *kid, const struct cs_agent *agent) {
     cs_agent_encode(cs_judge_begin(j), agent);
     cs_judge_put(j, cs_key_agent(CS_NEW_KEY, j->ev->account, kid));
+}
+
+// Whether the account's document counts the key, and as what: NULL where it has ended, or is a token
+// that is used up.
+static int64_t *counted_as(struct cs_judge *j, const struct cs_agent *agent) {
+    if (agent->state != CS_AGENT_ENROLLED)
+        return NULL;
+    if (!(agent->can & CS_CAN_ENROLL))
+        return &j->f.account.keys;
+    return agent->uses_left != 0 ? &j->f.account.tokens : NULL;
+}
+
+static void count(struct cs_judge *j, const struct cs_agent *agent, int by) {
+    int64_t *n = counted_as(j, agent);
+    if (!n)
+        return;
+    *n += by;
+    cs_judge_put_account(j);
 }
 
 // Agents by the time of their last sign of life: the silent ones come first. Ended keys are not in
@@ -142,16 +169,20 @@ void cs_effect_enroll(struct cs_judge *j) {
     CS_COPY(agent.grant_names, e->grant_names);
     CS_COPY(agent.enrolled_by, ev->kid);
     put_agent(j, ev->subject, &agent);
+    count(j, &agent, 1);
     cs_state_add(j->state, cs_key_agents(CS_NEW_KEY, ev->account), ev->subject, 0);
     if (j->f.signer == CS_SIGNER_AGENT) {
+        count(j, &j->f.agent, -1);
         j->f.agent.enrolled_keys++;
         if (j->f.agent.uses_left > 0)
             j->f.agent.uses_left--;
+        count(j, &j->f.agent, 1);
         put_agent(j, ev->kid, &j->f.agent);
     }
 }
 
 static void end_key(struct cs_judge *j, const char *kid, struct cs_agent *agent) {
+    count(j, agent, -1);
     agent->state = CS_AGENT_REVOKED;
     agent->ended_ms = j->record->timestamp_ms;
     put_agent(j, kid, agent);

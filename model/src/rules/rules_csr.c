@@ -32,6 +32,10 @@ bool cs_rule_csr_name_new(struct cs_judge *j) {
     return !j->f.csr_named || is_there(j);
 }
 
+bool cs_rule_quota_requests(struct cs_judge *j) {
+    return is_there(j) || j->f.account.requests < j->f.account.limit_requests;
+}
+
 // The same request again changes nothing. The verdict names the one that is there.
 void cs_effect_csr_add(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
@@ -61,6 +65,8 @@ void cs_effect_csr_add(struct cs_judge *j) {
     cs_judge_put_id(j, cs_key_csr_name(CS_NEW_KEY, ev->account, entry.name), entry.id);
     cs_state_add(j->state, cs_key_csrs(CS_NEW_KEY, ev->account),
                  cs_member_pair(CS_NEW_KEY, entry.name, entry.id), 0);
+    j->f.account.requests++;
+    cs_judge_put_account(j);
 }
 
 // Certificates that took their key from it keep it: their material holds a copy.
@@ -77,6 +83,8 @@ void cs_effect_csr_delete(struct cs_judge *j) {
     cs_state_delete(j->state, cs_key_csr_name(CS_NEW_KEY, ev->account, csr->name));
     cs_state_remove(j->state, cs_key_csrs(CS_NEW_KEY, ev->account),
                     cs_member_pair(CS_NEW_KEY, csr->name, csr->id));
+    j->f.account.requests--;
+    cs_judge_put_account(j);
 }
 
 void cs_csr_used(struct cs_judge *j, const struct cs_certificate *by) {

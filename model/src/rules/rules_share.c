@@ -74,6 +74,10 @@ bool cs_rule_share_limit(struct cs_judge *j) {
     return (int64_t)j->f.cert.shares_len < j->f.account.limit_shares;
 }
 
+bool cs_rule_quota_shares_out(struct cs_judge *j) {
+    return j->f.account.shares_out < j->f.account.limit_shares_out;
+}
+
 bool cs_rule_share_there(struct cs_judge *j) {
     return ref_to(&j->f.cert, j->ev->data.share.to) != NULL;
 }
@@ -99,6 +103,16 @@ bool cs_rule_offer_verified(struct cs_judge *j) {
 
 bool cs_rule_offer_valid(struct cs_judge *j) {
     return cs_summary_not_after(&j->ev->data.offer.certificate) >= j->now_s;
+}
+
+// What is there already, or takes the place of an older share of the certificate, needs no room.
+bool cs_rule_quota_shares_in(struct cs_judge *j) {
+    return j->f.has_shared_in || j->f.account.shares_in < j->f.account.limit_shares_in;
+}
+
+static void count(struct cs_judge *j, int64_t *of_account, int by) {
+    *of_account += by;
+    cs_judge_put_account(j);
 }
 
 // ---- effects, at the owner
@@ -160,6 +174,7 @@ void cs_effect_share(struct cs_judge *j) {
     cs_state_add(j->state, cs_key_shares(CS_NEW_KEY, ev->account),
                  cs_member_share(CS_NEW_KEY, true, share.id), 0);
     mark_pending(j, &share, true);
+    count(j, &j->f.account.shares_out, 1);
     emit_offer(j, cert, &share);
     j->ret->verdict.status = CS_STATUS_PENDING;
     cs_judge_tell(j, &cert->summary);
@@ -189,6 +204,7 @@ static void end_share(struct cs_judge *j, struct cs_share *share, enum cs_code w
     cs_judge_put_share(j, share);
     cs_state_remove(j->state, cs_key_shares(CS_NEW_KEY, j->ev->account),
                     cs_member_share(CS_NEW_KEY, true, share->id));
+    count(j, &j->f.account.shares_out, -1);
 }
 
 void cs_share_close(struct cs_judge *j, struct cs_share *share, enum cs_code why) {
@@ -369,6 +385,7 @@ static void drop_entry(struct cs_judge *j, const struct cs_shared_in *entry) {
     cs_state_remove(j->state, cs_key_shares(CS_NEW_KEY, account),
                     cs_member_share(CS_NEW_KEY, false, entry->share));
     cs_state_delete(j->state, cs_key_share_in(CS_NEW_KEY, account, entry->share));
+    count(j, &j->f.account.shares_in, -1);
 }
 
 static void answer_removed(struct cs_judge *j, const struct cs_shared_in *entry, enum cs_code why) {
@@ -403,6 +420,8 @@ static void take_offer(struct cs_judge *j) {
     cs_state_add(j->state, cs_key_shares(CS_NEW_KEY, ev->account),
                  cs_member_share(CS_NEW_KEY, false, entry.share), 0);
     put_share_in(j, entry.share, entry.owner_account, entry.certificate, true, CS_CODE_NONE);
+    if (!j->f.has_shared_in)
+        count(j, &j->f.account.shares_in, 1);
     answer_offer(j, CS_REPLY_ACCEPTED, entry.summary.version, CS_CODE_NONE);
     cs_judge_tell(j, &entry.summary);
 }

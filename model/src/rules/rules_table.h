@@ -62,6 +62,7 @@ enum { CS_EVENT_TYPES(X) };
 #define ON_REGISTER     ON(ACCOUNT_REGISTER)
 #define ON_UPDATE       ON(ACCOUNT_UPDATE)
 #define ON_REVOKE       ON(AGENT_REVOKE)
+#define ON_ENROLL       ON(AGENT_ENROLL)
 #define ON_NEW_AGENTS   (ON(AGENT_ENROLL) | ON(AGENT_ROTATE))
 #define ON_UPLOADS      (ON(CERTIFICATE_UPLOAD) | ON(CERTIFICATE_ISSUE))
 #define ON_NAMED        (ON(CERTIFICATE_UPLOAD) | ON(CERTIFICATE_ISSUE) | ON(CSR_ADD))
@@ -129,6 +130,10 @@ enum { CS_EVENT_TYPES(X) };
       "The key is a P-256 key, and the subject is its id.") \
     X(SINCE(1), NEW_AGENTS, AGENT_EXISTS, cs_rule_agent_new, \
       "The key was never enrolled in this account, and is not root's nor a trusted one.") \
+    X(SINCE(1), ENROLL, QUOTA_KEYS, cs_rule_quota_keys, \
+      "The account has room for one more key, where it is none that enrols others.") \
+    X(SINCE(1), ENROLL, QUOTA_TOKENS, cs_rule_quota_tokens, \
+      "The account has room for one more join token, where it is one.") \
     X(SINCE(1), REVOKE, AGENT_UNKNOWN, cs_rule_agent_known, \
       "The key is, or was, enrolled in this account.") \
     \
@@ -214,6 +219,8 @@ enum { CS_EVENT_TYPES(X) };
       "The id of something new was never used before.") \
     X(SINCE(1), UPLOADS, QUOTA_CERTIFICATES, cs_rule_quota, \
       "The account has room for one more certificate.") \
+    X(SINCE(1), CSR_ADD, QUOTA_REQUESTS, cs_rule_quota_requests, \
+      "The account has room for one more request.") \
     \
     X(SINCE(1), DELETE, DELETE_SHARED, cs_rule_not_shared, \
       "The certificate is not shared, or its shares are to end with it.") \
@@ -228,6 +235,8 @@ enum { CS_EVENT_TYPES(X) };
       "It is not shared with that account already.") \
     X(SINCE(1), SHARE, SHARE_LIMIT, cs_rule_share_limit, \
       "It is shared with fewer accounts than the limit allows.") \
+    X(SINCE(1), SHARE, QUOTA_SHARES_OUT, cs_rule_quota_shares_out, \
+      "The account has room for one more share.") \
     X(SINCE(1), SHARE, CERTIFICATE_ID_USED, cs_rule_id_new, \
       "The event's id, which is the share's, was never used before.") \
     X(SINCE(1), UNSHARE, SHARE_NOT_FOUND, cs_rule_share_there, "It is shared with that account.")
@@ -241,7 +250,9 @@ enum { CS_EVENT_TYPES(X) };
     X(SINCE(1), OFFER, SHARE_SITE, cs_rule_offer_site, "Both are of one site.") \
     X(SINCE(1), OFFER, SHARE_UNVERIFIED, cs_rule_offer_verified, \
       "The recipient's owner is real-name verified.") \
-    X(SINCE(1), OFFER, SHARE_EXPIRED, cs_rule_offer_valid, "The certificate has not expired.")
+    X(SINCE(1), OFFER, SHARE_EXPIRED, cs_rule_offer_valid, "The certificate has not expired.") \
+    X(SINCE(1), OFFER, QUOTA_SHARES_IN, cs_rule_quota_shares_in, \
+      "The recipient has room for one more share.")
 // clang-format on
 
 enum {

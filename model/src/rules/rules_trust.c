@@ -77,6 +77,11 @@ static void change_account(struct cs_account *a, const struct cs_event_account *
         a->limit_certificates = e->limit_certificates;
     if (e->has_shares)
         a->limit_shares = e->limit_shares;
+#define X(name, at_first, most, text)                                                                        \
+    if (e->has_##name)                                                                                       \
+        a->limit_##name = e->limit_##name;
+    CS_ACCOUNT_COUNTS(X)
+#undef X
     if (e->has_incomplete_chain)
         a->reject_incomplete_chain = e->reject_incomplete_chain;
 }
@@ -85,7 +90,10 @@ void cs_effect_account_register(struct cs_judge *j) {
     int64_t now_ms = j->record->timestamp_ms;
     j->f.account = (struct cs_account){.limit_certificates = CS_LIMIT_CERTIFICATES,
                                        .limit_shares = CS_LIMIT_SHARES,
-                                       .created_ms = now_ms,
+#define X(name, at_first, most, text) .limit_##name = (at_first),
+                                       CS_ACCOUNT_COUNTS(X)
+#undef X
+                                           .created_ms = now_ms,
                                        .updated_ms = now_ms};
     change_account(&j->f.account, &j->ev->data.account);
     cs_judge_put_account(j);

@@ -206,6 +206,26 @@
       "The account holds as many certificates as its limit allows.", \
       "Delete some, or ask an admin for a higher limit (certsync account update ACCOUNT " \
       "--certificates N).") \
+    X(QUOTA_REQUESTS, "quota.requests", CONSUMER, \
+      "The account holds as many certificate signing requests as its limit allows.", \
+      "Delete those that are done with (certsync csr delete), or ask an admin for a higher limit " \
+      "(certsync account update ACCOUNT --requests N).") \
+    X(QUOTA_KEYS, "quota.keys", CONSUMER, \
+      "The account has as many enrolled keys as its limit allows.", \
+      "Revoke keys of hosts that are gone (certsync agents, certsync agent revoke), or ask an admin " \
+      "for a higher limit (certsync account update ACCOUNT --keys N).") \
+    X(QUOTA_TOKENS, "quota.tokens", CONSUMER, \
+      "The account has as many join tokens as its limit allows.", \
+      "Revoke those that have expired (certsync agents, certsync agent revoke), or raise the limit " \
+      "(certsync account update ACCOUNT --tokens N).") \
+    X(QUOTA_SHARES_OUT, "quota.shares_out", CONSUMER, \
+      "The account shares its certificates as often as its limit allows.", \
+      "Unshare some, or ask an admin for a higher limit (certsync account update ACCOUNT " \
+      "--shares-out N).") \
+    X(QUOTA_SHARES_IN, "quota.shares_in", CONSUMER, \
+      "The recipient has as many shares of other accounts as its limit allows.", \
+      "The recipient deletes some (certsync delete NAME --from ACCOUNT), or asks an admin for a " \
+      "higher limit (certsync account update ACCOUNT --shares-in N).") \
     X(SHARE_UPLOADED, "share.uploaded", CONSUMER, "Uploaded certificates cannot be shared.", \
       "Only official and test certificates can; upload it in the other account instead.") \
     X(SHARE_RESHARE, "share.reshare", CONSUMER, \

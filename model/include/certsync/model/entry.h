@@ -66,6 +66,17 @@
 #define CS_LIMIT_CERTIFICATES 1000 // defaults of a new account
 #define CS_LIMIT_SHARES       20
 
+// What an account may have of each, beside certificates (limits). Its document counts them:
+// X(NAME, the limit of a new account, the highest limit, what is counted).
+// clang-format off
+#define CS_ACCOUNT_COUNTS(X) \
+    X(requests,   100,   100000,  "signing requests") \
+    X(keys,       10000, 1000000, "enrolled keys, without join tokens") \
+    X(tokens,     1000,  100000,  "join tokens that are neither revoked nor used up") \
+    X(shares_out, 1000,  100000,  "open and pending shares of its certificates in all") \
+    X(shares_in,  1000,  100000,  "shares that it has from other accounts")
+// clang-format on
+
 enum cs_trust_role {
     CS_TRUST_ADMIN = 1,
     CS_TRUST_ISSUER,
@@ -127,8 +138,10 @@ void cs_stream_encode(struct cs_buf *b, const struct cs_stream *v);
 CS_MUST_USE bool cs_stream_decode(struct cs_bytes json, struct cs_stream *ret, struct cs_err *err);
 
 // {"site":"cn","owner":…,"verified":true,
-//  "limits":{"certificates":1000,"shares":20,"incomplete_chain":"note"|"reject"},
-//  "certificates":…,"created_ms":…,"updated_ms":…}
+//  "limits":{"certificates":1000,"shares":20,"requests":100,"keys":10000,"tokens":1000,
+//            "shares_out":1000,"shares_in":1000,"incomplete_chain":"note"|"reject"},
+//  "certificates":…,"requests":…,"keys":…,"tokens":…,"shares_out":…,"shares_in":…,
+//  "created_ms":…,"updated_ms":…}
 struct cs_account {
     enum cs_site site;
     cs_owner_id owner;
@@ -136,7 +149,10 @@ struct cs_account {
     int64_t limit_certificates; // live own certificates
     int64_t limit_shares;       // open and pending shares of one certificate
     bool reject_incomplete_chain;
-    int64_t certificates; // how many live own certificates there are
+    int64_t certificates;                                         // how many live own certificates there are
+#define X(name, at_first, most, text) int64_t limit_##name, name; // what the account may have, and has
+    CS_ACCOUNT_COUNTS(X)
+#undef X
     int64_t created_ms;
     int64_t updated_ms;
 };

@@ -28,7 +28,8 @@
 //            trust.add            role, key (SPKI), label?
 //            trust.remove         role
 //            account.register     site, owner, verified,
-//                                 limits? {certificates?, shares?,
+//                                 limits? {certificates?, shares?, requests?, keys?, tokens?,
+//                                          shares_out?, shares_in?,
 //                                          incomplete_chain? "note"|"reject"}
 //            account.update       site?, owner?, verified?, limits?   (at least one)
 //            agent.enroll         key (SPKI), can [..], names, label?, uses?, expires? (time),
@@ -112,11 +113,17 @@ struct cs_event_upload {
 
 struct cs_event_account {
     bool has_site, has_owner, has_verified, has_certificates, has_shares, has_incomplete_chain;
+#define X(name, at_first, most, text) bool has_##name;
+    CS_ACCOUNT_COUNTS(X)
+#undef X
     enum cs_site site;
     cs_owner_id owner;
     bool verified;
-    int64_t limit_certificates; // 0 .. 1,000,000
-    int64_t limit_shares;       // 0 .. 1,000
+    int64_t limit_certificates;                             // 0 .. 1,000,000
+    int64_t limit_shares;                                   // 0 .. 1,000
+#define X(name, at_first, most, text) int64_t limit_##name; // 0 .. most
+    CS_ACCOUNT_COUNTS(X)
+#undef X
     bool reject_incomplete_chain;
 };
 
