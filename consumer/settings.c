@@ -35,6 +35,8 @@ static const struct cs_setting rows[] = {
     CS_SETTING_STR("kafka.outcomes_topic", S, outcomes_topic, "cert.outcomes", CS_SETTING_REQUIRED, "Topic of the outcomes."),
     CS_SETTING_STR("kafka.checkpoints_topic", S, checkpoints_topic, "cert.checkpoints", CS_SETTING_REQUIRED,
                    "Topic of the signed checkpoints of the outcomes."),
+    CS_SETTING_STR("kafka.heartbeats_topic", S, heartbeats_topic, "cert.heartbeats", CS_SETTING_REQUIRED,
+                   "Topic of the hosts' heartbeats, which are kept for a day."),
     CS_SETTING_STR("kafka.group", S, group, "certsync", CS_SETTING_REQUIRED,
                    "Consumer group that shares the partitions among workers and processes."),
     CS_SETTING_DURATION("kafka.session_timeout", S, session_timeout_ms, "10s", 1000, 1800000, 0,
@@ -172,6 +174,16 @@ static bool check_witnesses(const struct cs_consumer_settings *s, struct cs_err 
     return true;
 }
 
+static bool topics_differ(const struct cs_consumer_settings *s) {
+    const char *const topics[] = {s->events_topic, s->outcomes_topic, s->checkpoints_topic,
+                                  s->heartbeats_topic};
+    for (size_t i = 0; i < CS_ARRAY_LEN(topics); i++)
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(topics[i], topics[k]) == 0)
+                return false;
+    return true;
+}
+
 static bool check(const void *values, struct cs_err *err) {
     const struct cs_consumer_settings *s = values;
     struct cs_redis_access access;
@@ -186,12 +198,10 @@ static bool check(const void *values, struct cs_err *err) {
     if ((s->api_tls_certificate[0] == '\0') != (s->api_tls_key[0] == '\0'))
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "api.tls_certificate and api.tls_key belong together: give both or neither");
-    if (strcmp(s->events_topic, s->outcomes_topic) == 0 ||
-        strcmp(s->events_topic, s->checkpoints_topic) == 0 ||
-        strcmp(s->outcomes_topic, s->checkpoints_topic) == 0)
+    if (!topics_differ(s))
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
-                          "kafka.events_topic, kafka.outcomes_topic and kafka.checkpoints_topic must be "
-                          "different topics");
+                          "kafka.events_topic, kafka.outcomes_topic, kafka.checkpoints_topic and "
+                          "kafka.heartbeats_topic must be different topics");
     return check_witnesses(s, err) && cs_settings_redis(s, &access, err);
 }
 
@@ -229,7 +239,8 @@ int cs_settings_api_threads(const struct cs_consumer_settings *s) {
 }
 
 // File descriptors that the program uses for itself.
-#define OWN_FILES            64 // logs, the loop, the inspector's (its client of Kafka is added)
+#define OWN_FILES            64 // logs, the loop, the inspector's, those for heartbeats
+#define OWN_CLIENTS          2  // of Kafka: the inspector's, the one for heartbeats
 #define API_LOOP_FILES       32 // an API's loop, its connections to Redis
 #define WORKER_OWN_FILES     8  // its pipe, its connections to Redis
 #define CLIENTS_OF_WORKER    3  // of Kafka: reading, publishing, comparing
@@ -242,7 +253,8 @@ uint64_t cs_settings_files(const struct cs_consumer_settings *s) {
     // When Kafka's TLS files are renewed, there are old and new clients for a moment.
     uint64_t clients = s->kafka.ssl_ca[0] || s->kafka.ssl_certificate[0] ? 2 * client : client;
     uint64_t witnesses = s->witnesses.count > 0 ? s->witnesses.count + CLIENTS_OF_WITNESSES * clients : 0;
-    return OWN_FILES + clients + witnesses + workers * (WORKER_OWN_FILES + CLIENTS_OF_WORKER * clients) + api;
+    return OWN_FILES + OWN_CLIENTS * clients + witnesses +
+           workers * (WORKER_OWN_FILES + CLIENTS_OF_WORKER * clients) + api;
 }
 
 bool cs_settings_raise_files(const struct cs_consumer_settings *s, struct cs_err *err) {

@@ -127,6 +127,12 @@ static void print_attention(FILE *out, const json_t *all) {
     }
 }
 
+static void print_beat(FILE *out, const json_t *beat) {
+    const char *sent = cs_member_text(beat, "sent");
+    if (beat)
+        fprintf(out, "%-13s %s%s\n", "heartbeat", sent[0] ? "last sent " : "none was sent yet", sent);
+}
+
 static void print_facts(FILE *out, const json_t *status, enum agent_state state) {
     const json_t *spool = json_object_get(status, "spool");
     print_agent(out, status, state);
@@ -137,10 +143,9 @@ static void print_facts(FILE *out, const json_t *status, enum agent_state state)
         fprintf(out, "%-13s not configured (api.url): how events ended is not known here\n", "api");
     print_certificates(out, status);
     print_sections(out, json_object_get(status, "sections"));
-    fprintf(out, "%-13s %" JSON_INTEGER_FORMAT " events%s, %" JSON_INTEGER_FORMAT " to be published\n",
-            "spool", number_of(spool, "events"),
-            number_of(spool, "heartbeats") > 0 ? ", the last heartbeat among them" : "",
-            number_of(spool, "to_publish"));
+    print_beat(out, json_object_get(status, "heartbeat"));
+    fprintf(out, "%-13s %" JSON_INTEGER_FORMAT " events, %" JSON_INTEGER_FORMAT " to be published\n", "spool",
+            number_of(spool, "events"), number_of(spool, "to_publish"));
     if (cs_member_text(spool, "error")[0])
         fprintf(out, "%-13s cannot be read: %s\n", "", cs_told(cs_member_text(spool, "error")));
     print_attention(out, json_object_get(status, "attention"));

@@ -145,7 +145,7 @@ json_t *cs_submit_earlier(struct cs_session *s, struct cs_spool *spool, int64_t 
         bool earlier = items[i].state == CS_SPOOL_NEW && (below == 0 || items[i].seq < below);
         enum cs_spool_load loaded =
             earlier ? cs_spool_load(spool, s->crypto, items[i].seq, &e, &err) : CS_SPOOL_GONE;
-        if (loaded == CS_SPOOL_LOADED && e.event->type != CS_EVENT_AGENT_HEARTBEAT)
+        if (loaded == CS_SPOOL_LOADED)
             name_earlier(s, e.event, list);
         else if (loaded == CS_SPOOL_QUARANTINED)
             fprintf(s->cli->err, "warning: %s\n", err.msg);

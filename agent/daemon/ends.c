@@ -102,14 +102,6 @@ static void applied(struct cs_engine *e, struct cs_known *k, const struct cs_set
         end_items(e, end, CS_ITEM_REGISTERED, k->name);
 }
 
-// If the rules refuse a heartbeat, they refuse everything that this host sends.
-static void beat_ended(struct cs_engine *e, const struct cs_settled_end *end) {
-    e->beat_refused[0] = '\0';
-    if (end->ending == CS_ENDING_REJECTED)
-        snprintf(e->beat_refused, sizeof e->beat_refused, "the last one was rejected: %s %s %s",
-                 end->code_name, end->detail, end->code != CS_CODE_NONE ? cs_code_hint(end->code) : "");
-}
-
 static void take_end(struct cs_engine *e, const struct cs_settled_end *end) {
     struct cs_known *k = cs_register_by_event(&e->reg, end->event);
     e->changed = true;
@@ -117,8 +109,6 @@ static void take_end(struct cs_engine *e, const struct cs_settled_end *end) {
         cs_log(CS_LOG_WARN, "rejected", "name=%s type=%s event=%s code=%s detail=%s hint=%s",
                k ? k->name : "-", cs_event_type_name(end->type), end->event, end->code_name, end->detail,
                end->code != CS_CODE_NONE ? cs_code_hint(end->code) : "-");
-    if (end->type == CS_EVENT_AGENT_HEARTBEAT)
-        beat_ended(e, end);
     if (!k) // a command's event, or an upload that a newer one replaced
         return;
     if (end->ending == CS_ENDING_APPLIED) {
@@ -396,8 +386,6 @@ bool engine_read_spool(struct cs_engine *e, struct cs_err *err) {
         case CS_SPOOL_LOADED:
             if (strcmp(entry.event->log_id, e->session.log_id) != 0)
                 break; // for a log of before: what it was for is to be registered in this one
-            if (entry.event->type == CS_EVENT_AGENT_HEARTBEAT)
-                e->beat_seq = entry.event->seq;
             ok = take_spooled(e, entry.event, err);
             break;
         case CS_SPOOL_QUARANTINED:

@@ -156,8 +156,8 @@ json_t *engine_attention(const struct cs_engine *e) {
     if (e->outcome_poller)
         put_link(&e->last_api, "api", all);
     put_spool(e, all);
-    if (e->beat_refused[0])
-        put(all, "heartbeat", e->beat_refused);
+    if (e->last_beat.error[0])
+        put(all, "heartbeat", e->last_beat.error);
     if (e->unwatched[0])
         put(all, "watching", e->unwatched);
     if (e->reg.write_failed)

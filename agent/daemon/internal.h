@@ -62,10 +62,8 @@ struct cs_engine {
     bool unwatched_told;
     struct cs_findings findings[CS_WATCH_SECTIONS_MAX]; // of the last look through each section
     const struct cs_findings *found_before;             // during a look: those of the last one
-    int64_t beat_seq;
     int64_t unjudged_seq,
         unjudged_ms; // the oldest event that is published and not judged; monotonic: since when
-    char beat_refused[CS_ERR_MSG_MAX]; // why the catalog's rules refused the last heartbeat
     bool stopping;
     // For status:
     bool changed;
@@ -73,6 +71,7 @@ struct cs_engine {
     int64_t next_end_s; // when the next certificate expires
     int64_t started_ms;
     struct cs_link last_kafka, last_api;
+    struct cs_beat_stand last_beat;
 };
 
 struct cs_daemon {

@@ -42,7 +42,7 @@ struct cs_outcome_poller {
     struct cs_wakeup wakeup;
     struct cs_liveness liveness;
     // Under the wakeup's lock:
-    bool ended, list_wanted;
+    bool ended, list_wanted, key_wanted;
     struct question *questions;
     struct cs_link link;
 };
@@ -143,6 +143,28 @@ static bool answer(struct cs_outcome_poller *t, const char *name, struct cs_err 
     return true;
 }
 
+// Whether the API still lets this key in: asks for an outcome that nobody has. A host that has nothing
+// to send would not learn otherwise that its key was revoked.
+static bool try_key(struct cs_outcome_poller *t, struct cs_err *err) {
+    CS_AUTO(cs_end_clear) struct cs_end end = {0};
+    cs_uuid id;
+    pthread_mutex_lock(&t->wakeup.lock);
+    bool wanted = t->key_wanted;
+    pthread_mutex_unlock(&t->wakeup.lock);
+    if (!wanted)
+        return true;
+    cs_liveness_beat(&t->liveness, t->session.settings->api_timeout_ms);
+    if (!cs_compose_uuid(cs_clock_wall_ms(t->session.clock), id, err))
+        return false;
+    if (!cs_end_ask(&t->session, t->session.account, id, 0, 0, &end, err) &&
+        err->code != CS_CODE_EVENT_FORBIDDEN) // it is let in, and may not ask this
+        return false;
+    pthread_mutex_lock(&t->wakeup.lock);
+    t->key_wanted = false;
+    pthread_mutex_unlock(&t->wakeup.lock);
+    return true;
+}
+
 // Lists and asks. What cannot be answered now stays wanted.
 static bool work(struct cs_outcome_poller *t, struct cs_err *err) {
     pthread_mutex_lock(&t->wakeup.lock);
@@ -190,8 +212,7 @@ struct pass {
 static bool ask(struct cs_settle *p, const struct cs_spool_entry *e, struct cs_end *ret, struct cs_err *err) {
     struct pass *own = p->arg;
     struct cs_outcome_poller *t = own->outcome_poller;
-    bool heartbeat = e->event->type == CS_EVENT_AGENT_HEARTBEAT;
-    int64_t wait_s = heartbeat || own->waited || p->removed > 0 ? 0 : WAIT_S;
+    int64_t wait_s = own->waited || p->removed > 0 ? 0 : WAIT_S;
     if (wait_s == 0 && p->is_unknown) {
         *ret = (struct cs_end){.ending = CS_ENDING_UNKNOWN};
         return true;
@@ -200,7 +221,7 @@ static bool ask(struct cs_settle *p, const struct cs_spool_entry *e, struct cs_e
     cs_liveness_beat(&t->liveness, t->session.settings->api_timeout_ms + wait_s * 1000);
     if (!cs_end_ask(&t->session, e->event->account, e->event->id, e->item.seq, wait_s, ret, err))
         return false;
-    if (!heartbeat && ret->ending == CS_ENDING_UNKNOWN)
+    if (ret->ending == CS_ENDING_UNKNOWN)
         own->waited |= cs_clock_mono_ms(t->session.clock) - before >= QUICK_MS;
     return true;
 }
@@ -307,7 +328,7 @@ static void run(struct cs_outcome_poller *t) {
     int64_t failing = PAUSE_MS, pause;
     for (bool go_on = true; go_on;) {
         struct cs_err err;
-        bool ok = work(t, &err) && meet(t, &err);
+        bool ok = work(t, &err) && try_key(t, &err) && meet(t, &err);
         ok = settle(t, &pause, ok ? &err : &(struct cs_err){0}) && ok;
         tell_log(t, &err);
         bool asked = !ok || t->session.client;
@@ -361,6 +382,13 @@ void cs_outcome_poller_wake(struct cs_outcome_poller *t) {
 void cs_outcome_poller_list(struct cs_outcome_poller *t) {
     pthread_mutex_lock(&t->wakeup.lock);
     t->list_wanted = true;
+    pthread_mutex_unlock(&t->wakeup.lock);
+    cs_wakeup_signal(&t->wakeup);
+}
+
+void cs_outcome_poller_try_key(struct cs_outcome_poller *t) {
+    pthread_mutex_lock(&t->wakeup.lock);
+    t->key_wanted = true;
     pthread_mutex_unlock(&t->wakeup.lock);
     cs_wakeup_signal(&t->wakeup);
 }

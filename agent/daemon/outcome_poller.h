@@ -50,6 +50,8 @@ CS_MUST_USE bool cs_outcome_poller_new(const struct cs_session *session,
                                        const struct cs_outcome_poller_hooks *hooks,
                                        struct cs_outcome_poller **ret, struct cs_err *err);
 void cs_outcome_poller_wake(struct cs_outcome_poller *t); // something was published
+// Whether the API still lets this key in: its state is in the link.
+void cs_outcome_poller_try_key(struct cs_outcome_poller *t);
 void cs_outcome_poller_list(struct cs_outcome_poller *t); // tell what the catalog holds
 CS_MUST_USE bool cs_outcome_poller_ask(struct cs_outcome_poller *t, const char *name);
 void cs_outcome_poller_link(struct cs_outcome_poller *t, struct cs_link *ret);

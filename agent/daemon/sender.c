@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/prctl.h>
 
+#include "certsync/base/text.h"
+#include "certsync/model/sign.h"
 #include "certsync/runtime/liveness.h"
 #include "certsync/runtime/log.h"
 #include "daemon/wakeup.h"
@@ -30,6 +32,11 @@ struct cs_sender {
     bool ended;
     struct cs_link link;
     char held[CS_ERR_MSG_MAX]; // why nothing may be published
+    bool beat_due;
+    struct cs_host_state host;
+    struct cs_beat_stand beat;
+    // The thread's own:
+    int64_t beat_seq; // of the last heartbeat
 };
 
 void cs_link_set(struct cs_link *l, const struct cs_err *err, int64_t now_ms, const char *what) {
@@ -76,6 +83,72 @@ static bool held(struct cs_sender *s) {
     return yes;
 }
 
+// --- heartbeats
+
+static bool take_beat(struct cs_sender *s, struct cs_host_state *ret) {
+    pthread_mutex_lock(&s->wakeup.lock);
+    bool due = s->beat_due && !s->held[0];
+    if (due)
+        *ret = s->host;
+    s->beat_due = s->beat_due && !due;
+    pthread_mutex_unlock(&s->wakeup.lock);
+    return due;
+}
+
+// A number that rises, whatever the clock does.
+static bool publish_beat(struct cs_sender *s, struct cs_publisher *publisher,
+                         const struct cs_host_state *host, int64_t patience_ms, struct cs_err *err) {
+    const struct cs_session *own = &s->session;
+    int64_t now_ms = cs_clock_wall_ms(own->clock);
+    struct cs_heartbeat h = {.time_s = now_ms / 1000, .host = *host};
+    uint8_t sig[CS_EVENT_SIG_MAX];
+    char text[(CS_EVENT_SIG_MAX + 2) / 3 * 4 + 1];
+    size_t len = 0;
+    CS_AUTO(cs_buf_clear) struct cs_buf value;
+    cs_buf_init(&value, CS_HEARTBEAT_MAX);
+    h.seq = now_ms > s->beat_seq ? now_ms : s->beat_seq + 1;
+    snprintf(h.log_id, sizeof h.log_id, "%s", own->log_id);
+    snprintf(h.account, sizeof h.account, "%s", own->account);
+    snprintf(h.kid, sizeof h.kid, "%s", own->kid);
+    if (!cs_compose_uuid(now_ms, h.id, err) || !cs_heartbeat_encode(&h, &value, err) ||
+        !cs_event_sign(own->crypto, own->key, cs_buf_bytes(&value), sig, &len, err))
+        return false;
+    s->beat_seq = h.seq;
+    cs_base64_encode(sig, len, text);
+    struct cs_publish_record record = {.key = h.account,
+                                       .partition = -1,
+                                       .value = cs_buf_bytes(&value),
+                                       .sig = {(const uint8_t *)text, cs_base64_encoded_len(len)}};
+    return publisher->publish_to(publisher, own->settings->heartbeats_topic, &record, patience_ms, err);
+}
+
+// False: it is tried again soon. What a person must mend is not tried again before the next one.
+static bool beat(struct cs_sender *s, struct cs_publisher *publisher, int64_t patience_ms) {
+    struct cs_host_state host;
+    struct cs_err err;
+    if (!take_beat(s, &host))
+        return true;
+    cs_liveness_beat(&s->liveness, patience_ms);
+    bool ok = publish_beat(s, publisher, &host, patience_ms, &err);
+    bool again = !ok && err.kind == CS_ERR_RETRY;
+    if (ok || again)
+        told(s, ok ? NULL : &err);
+    pthread_mutex_lock(&s->wakeup.lock);
+    if (again && !s->beat_due) {
+        s->beat_due = true;
+        s->host = host;
+    }
+    if (ok)
+        s->beat.sent_ms = cs_clock_wall_ms(s->session.clock);
+    bool changed = strcmp(s->beat.error, ok ? "" : err.msg) != 0;
+    snprintf(s->beat.error, sizeof s->beat.error, "%s", ok ? "" : err.msg);
+    pthread_mutex_unlock(&s->wakeup.lock);
+    if (!ok && !again && changed)
+        cs_log_err(CS_LOG_WARN, "heartbeats cannot be sent; events are sent as before", &err, "topic=%s",
+                   s->session.settings->heartbeats_topic);
+    return !again;
+}
+
 static void run(struct cs_sender *s, struct cs_spool *spool, struct cs_publisher *publisher) {
     struct cs_drain d = {.spool = spool,
                          .crypto = s->session.crypto,
@@ -95,6 +168,8 @@ static void run(struct cs_sender *s, struct cs_spool *spool, struct cs_publisher
             if (!d.busy || cs_clock_mono_ms(d.clock) >= busy_since_ms + BUSY_MS)
                 told(s, failed ? &err : NULL);
         }
+        if (!failed)
+            failed = !beat(s, publisher, patience);
         if (d.published > before && s->hooks.on_published)
             s->hooks.on_published(s->hooks.arg, d.published - before);
         if (!failed || d.published > before) {
@@ -160,6 +235,20 @@ bool cs_sender_new(const struct cs_session *session, const struct cs_sender_hook
 
 void cs_sender_wake(struct cs_sender *s) {
     cs_wakeup_signal(&s->wakeup);
+}
+
+void cs_sender_beat(struct cs_sender *s, const struct cs_host_state *host) {
+    pthread_mutex_lock(&s->wakeup.lock);
+    s->host = *host;
+    s->beat_due = true;
+    pthread_mutex_unlock(&s->wakeup.lock);
+    cs_wakeup_signal(&s->wakeup);
+}
+
+void cs_sender_beat_stand(struct cs_sender *s, struct cs_beat_stand *ret) {
+    pthread_mutex_lock(&s->wakeup.lock);
+    *ret = s->beat;
+    pthread_mutex_unlock(&s->wakeup.lock);
 }
 
 void cs_sender_hold(struct cs_sender *s, const char *why) {

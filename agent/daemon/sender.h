@@ -3,9 +3,13 @@
 // The daemon's publisher: a thread that publishes the spool to Kafka, in order; also what commands
 // put there. If the brokers are away, it tries again after growing pauses. Nothing is lost
 // meanwhile: it is in the spool.
+//
+// It publishes heartbeats, too, after what is in the spool. They are not spooled: one that could not
+// be sent is replaced by the next.
 #pragma once
 
 #include "certsync/model/codes.h"
+#include "certsync/model/heartbeat.h"
 #include "event/session.h"
 
 // The state of a connection, for status.
@@ -29,6 +33,13 @@ CS_MUST_USE bool cs_sender_new(const struct cs_session *session, const struct cs
 void cs_sender_wake(struct cs_sender *s); // something is in the spool
 // Nothing is published while there is a reason ("": there is none).
 void cs_sender_hold(struct cs_sender *s, const char *why);
+// The newest heartbeat says this.
+void cs_sender_beat(struct cs_sender *s, const struct cs_host_state *host);
+struct cs_beat_stand {
+    int64_t sent_ms;            // wall time of the last one that was acknowledged; 0: none yet
+    char error[CS_ERR_MSG_MAX]; // why the newest one could not be sent; "": it was
+};
+void cs_sender_beat_stand(struct cs_sender *s, struct cs_beat_stand *ret);
 void cs_sender_link(struct cs_sender *s, struct cs_link *ret);
 // Asks it to end. It publishes what there is, once, if the brokers are there.
 void cs_sender_stop(struct cs_sender *s);

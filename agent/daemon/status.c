@@ -129,20 +129,16 @@ static size_t put_spool(struct cs_engine *e, json_t *o) {
     struct cs_spool_item *items;
     struct cs_err err;
     size_t n = 0, unsent = 0;
-    bool beat = false;
     int64_t oldest = 0;
     json_t *spool = json_object();
     if (cs_spool_list(e->spool, &items, &n, &err)) {
         for (size_t i = 0; i < n; i++) {
             unsent += items[i].state == CS_SPOOL_NEW;
-            beat |= items[i].seq == e->beat_seq;
-            // The last heartbeat stays until the next one: an applied heartbeat has no outcome.
-            if (items[i].state == CS_SPOOL_SENT && oldest == 0 && items[i].seq != e->beat_seq)
+            if (items[i].state == CS_SPOOL_SENT && oldest == 0)
                 oldest = items[i].seq;
         }
         free(items);
         json_object_set_new(spool, "events", json_integer((json_int_t)n));
-        json_object_set_new(spool, "heartbeats", json_integer(beat));
         json_object_set_new(spool, "to_publish", json_integer((json_int_t)unsent));
     } else {
         json_object_set_new(spool, "error", json_string(err.msg));
@@ -167,6 +163,14 @@ static json_t *kafka_of(const struct cs_engine *e) {
     return o;
 }
 
+static json_t *beat_of(const struct cs_beat_stand *beat) {
+    json_t *o = json_object();
+    json_object_set_new(o, "sent", beat->sent_ms ? time_of(beat->sent_ms) : json_null());
+    if (beat->error[0])
+        json_object_set_new(o, "error", json_string(beat->error));
+    return o;
+}
+
 static json_t *status_of(struct cs_engine *e, size_t *ret_unsent) {
     const struct cs_daemon *d = e->daemon;
     json_t *o = json_object();
@@ -184,6 +188,8 @@ static json_t *status_of(struct cs_engine *e, size_t *ret_unsent) {
     json_object_set_new(o, "kafka", kafka_of(e));
     if (e->outcome_poller)
         json_object_set_new(o, "api", link_of(&e->last_api));
+    if (e->session.settings->heartbeat_ms > 0)
+        json_object_set_new(o, "heartbeat", beat_of(&e->last_beat));
     put_items(e, o);
     put_sections(e, o);
     *ret_unsent = put_spool(e, o);
@@ -204,6 +210,15 @@ static bool link_changed(struct cs_link *last, const struct cs_link *now) {
     return changed;
 }
 
+// That one more was sent is not told before the next time.
+static bool beat_changed(struct cs_engine *e) {
+    struct cs_beat_stand now;
+    cs_sender_beat_stand(e->sender, &now);
+    bool changed = strcmp(now.error, e->last_beat.error) != 0 || !now.sent_ms != !e->last_beat.sent_ms;
+    e->last_beat = now;
+    return changed;
+}
+
 void engine_write_status(struct cs_engine *e) {
     struct cs_link kafka, api = {0};
     cs_sender_link(e->sender, &kafka);
@@ -211,6 +226,7 @@ void engine_write_status(struct cs_engine *e) {
         cs_outcome_poller_link(e->outcome_poller, &api);
     bool changed = link_changed(&e->last_kafka, &kafka);
     changed |= link_changed(&e->last_api, &api);
+    changed |= beat_changed(e);
     changed |= e->next_end_s <= engine_wall(e) / 1000; // a certificate has expired just now
     if (!changed && !e->changed && engine_now(e) < e->written_ms + CS_STATUS_PERIOD_MS)
         return;
@@ -235,41 +251,27 @@ void engine_write_status(struct cs_engine *e) {
     cs_notify(state);
 }
 
-static bool beat_waits(struct cs_engine *e, int64_t *ret_depth) {
+static int64_t spooled(const struct cs_engine *e) {
     struct cs_spool_item *items;
-    struct cs_err err;
+    struct cs_err ignored;
     size_t n;
-    bool waits = false;
-    if (!cs_spool_list(e->spool, &items, &n, &err))
-        return true;
-    for (size_t i = 0; i < n; i++)
-        waits |= items[i].seq == e->beat_seq && items[i].state == CS_SPOOL_NEW;
+    if (!cs_spool_list(e->spool, &items, &n, &ignored))
+        return 0;
     free(items);
-    *ret_depth = (int64_t)n;
-    return waits;
+    return (int64_t)n;
 }
 
-// One at a time, so that they do not pile up without brokers.
 void engine_beat(struct cs_engine *e) {
-    CS_AUTO(cs_composed_free) struct cs_composed *c = NULL;
-    struct cs_err err;
-    int64_t depth = 0;
-    if (e->stopping || beat_waits(e, &depth))
+    struct cs_host_state host = {
+        .failed = (int64_t)engine_failed(e), .last_scan_s = e->last_scan_ms / 1000, .spool = spooled(e)};
+    if (e->stopping)
         return;
-    struct cs_compose with = cs_session_compose(&e->session);
-    if (!cs_compose_event(&with, CS_EVENT_AGENT_HEARTBEAT, e->session.kid, &c, &err)) {
-        cs_log_err(CS_LOG_WARN, "no heartbeat", &err, "kid=%s", e->session.kid);
-        return;
-    }
-    struct cs_heartbeat *h = &c->event.data.heartbeat;
-    snprintf(h->version, sizeof h->version, "%s", CERTSYNC_VERSION);
+    snprintf(host.version, sizeof host.version, "%s", CERTSYNC_VERSION);
     for (size_t i = 0; i < e->reg.n; i++) {
         const struct cs_item *item = e->reg.items[i];
-        h->certificates += item->section && item->gone_ms == 0;
+        host.certificates += item->section && item->gone_ms == 0;
     }
-    h->failed = (int64_t)engine_failed(e);
-    h->last_scan_s = e->last_scan_ms / 1000;
-    h->spool = depth;
-    if (engine_spool(e, &(struct cs_event *){&c->event}, 1, &err))
-        e->beat_seq = c->event.seq;
+    cs_sender_beat(e->sender, &host);
+    if (e->outcome_poller)
+        cs_outcome_poller_try_key(e->outcome_poller);
 }

@@ -12,6 +12,7 @@ struct cs_agent_settings {
     struct cs_kafka_settings kafka;
     char *events_topic;
     char *outcomes_topic;
+    char *heartbeats_topic;
     char *account;
     char *key;
     char *key_provider;

@@ -184,7 +184,6 @@ bool cs_settle_sign_again(const struct cs_session *s, struct cs_spool *spool, in
 
 struct pass {
     struct cs_settle *settle;
-    int64_t last;   // the highest number that is published
     int64_t *again; // numbers that must be signed again
     // The group:
     struct cs_spool_entry entries[GROUP];
@@ -200,11 +199,6 @@ static void drop(struct pass *p, int64_t seq) {
     p->marks[p->marks_n++] = (struct cs_spool_item){.seq = seq, .state = CS_SPOOL_ENDED};
 }
 
-static bool is_asked_for(const struct pass *p, const struct cs_spool_entry *e) {
-    bool heartbeat = e->event->type == CS_EVENT_AGENT_HEARTBEAT;
-    return !e->everywhere && !(heartbeat && p->settle->policy->drop_silent);
-}
-
 // Asks for those after event i in one question. If that fails, the questions for single ones report
 // why.
 static void ask_for_others(struct pass *p, size_t i) {
@@ -216,7 +210,7 @@ static void ask_for_others(struct pass *p, size_t i) {
     struct cs_err ignored;
     for (size_t k = i + 1; k < p->n; k++) {
         const struct cs_spool_entry *e = &p->entries[k];
-        if (!e->event || !is_asked_for(p, e) || strcmp(e->event->account, account) != 0)
+        if (!e->event || e->everywhere || strcmp(e->event->account, account) != 0)
             continue;
         at[n] = k;
         events[n++] = e->event;
@@ -260,19 +254,13 @@ static bool settle_event(struct pass *p, size_t i, struct cs_err *err) {
     struct cs_settle *t = p->settle;
     const struct cs_spool_entry *e = &p->entries[i];
     CS_AUTO(cs_end_clear) struct cs_end end = {0};
-    bool heartbeat = e->event->type == CS_EVENT_AGENT_HEARTBEAT;
-    if (!is_asked_for(p, e)) {
+    if (e->everywhere) {
         if (t->policy->drop_silent)
             drop(p, e->item.seq);
         return true;
     }
     if (!of_another_log(p, e, &end) && !ask(p, i, &end, err))
         return false;
-    if (heartbeat && end.ending == CS_ENDING_UNKNOWN) {
-        if (e->item.seq == p->last)
-            return true;
-        end.ending = CS_ENDING_APPLIED;
-    }
     switch (end.ending) {
     case CS_ENDING_UNKNOWN:
         t->unknown++;
@@ -283,10 +271,7 @@ static bool settle_event(struct pass *p, size_t i, struct cs_err *err) {
     case CS_ENDING_REPLAYED:
         if (end.watermark > t->watermark)
             t->watermark = end.watermark;
-        if (heartbeat) // the next one says more
-            drop(p, e->item.seq);
-        else
-            p->again[t->replayed++] = e->item.seq;
+        p->again[t->replayed++] = e->item.seq;
         return true;
     case CS_ENDING_REJECTED:
         t->rejected++;
@@ -295,8 +280,7 @@ static bool settle_event(struct pass *p, size_t i, struct cs_err *err) {
         t->applied++;
         break;
     }
-    if (!heartbeat)
-        t->unknown = 0;
+    t->unknown = 0;
     t->policy->on_end(t, e->event, &end);
     drop(p, e->item.seq);
     return true;
@@ -367,7 +351,6 @@ static bool settle_all(struct pass *p, const struct cs_spool_item *items, size_t
     struct cs_settle *t = p->settle;
     size_t max = t->max > 0 && t->max < n ? t->max : n;
     bool more = true;
-    p->last = n > 0 ? items[n - 1].seq : 0;
     for (size_t i = 0; more && i < max; i += GROUP) {
         p->n = max - i < GROUP ? max - i : GROUP;
         if (!settle_group(p, items, n, i, &more, err))

@@ -71,10 +71,8 @@ struct cs_settle {
     int64_t watermark;
 };
 struct cs_settle_policy {
-    // Events for every partition have no outcome in the API, heartbeats that were applied have none
-    // at all. True: both are removed without a question. False: the former stay, as their command
-    // waits for them; a heartbeat is asked for, and the last one stays until there is a next one or
-    // its outcome: its refusal (another host with this key) must be seen.
+    // Events for every partition have no outcome in the API. True: they are removed without a
+    // question. False: they stay, as their command waits for them.
     bool drop_silent;
     // Once the API has told of one, it is asked for those behind it in one question; ask is then
     // called only for what it knows nothing of.

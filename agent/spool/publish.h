@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Publishing records to cert.events: a vtable with two implementations that pass the same contract
+// Publishing records to cert.events, and heartbeats beside them: a vtable with two implementations that pass the same contract
 // test (tests/unit/test_agent_publisher.c), Kafka and memory.
 //
 // publish() sends the records in order and returns once all are acknowledged by all in-sync
@@ -27,6 +27,9 @@ struct cs_publisher {
     bool (*partitions)(struct cs_publisher *p, int64_t timeout_ms, int32_t *ret, struct cs_err *err);
     bool (*publish)(struct cs_publisher *p, const struct cs_publish_record *records, size_t n,
                     int64_t timeout_ms, cs_publish_acked acked, void *arg, struct cs_err *err);
+    // One record to another topic, as publish does with those of its own.
+    bool (*publish_to)(struct cs_publisher *p, const char *topic, const struct cs_publish_record *record,
+                       int64_t timeout_ms, struct cs_err *err);
     void (*free)(struct cs_publisher *p);
 };
 static inline void cs_publisher_free(struct cs_publisher *p) {
@@ -42,7 +45,8 @@ CS_MUST_USE bool cs_publisher_kafka(const struct cs_kafka_settings *settings, co
 
 // In memory, for tests.
 struct cs_publisher_memory_record {
-    char *key; // NULL: none
+    char *topic; // NULL: the publisher's own
+    char *key;   // NULL: none
     uint8_t *value;
     size_t value_len;
     char *sig;

@@ -142,7 +142,7 @@ static bool produce_all(struct kafka *k, rd_kafka_topic_t *topic, struct batch *
         } else if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL && cs_clock_mono_ms(cs_clock_real()) < deadline) {
             rd_kafka_poll(k->rk, POLL_MS);
         } else {
-            return cs_kafka_err(err, code, "topic %s", k->topic);
+            return cs_kafka_err(err, code, "topic %s", rd_kafka_topic_name(topic));
         }
     }
     return true;
@@ -159,12 +159,13 @@ static void drop_open(struct kafka *k, struct batch *b) {
         rd_kafka_poll(k->rk, POLL_MS);
 }
 
-static bool publish_batch(struct kafka *k, struct batch *b, const struct cs_publish_record *records, size_t n,
-                          int64_t timeout_ms, struct cs_err *err) {
+static bool publish_batch(struct kafka *k, const char *name, struct batch *b,
+                          const struct cs_publish_record *records, size_t n, int64_t timeout_ms,
+                          struct cs_err *err) {
     int64_t deadline = cs_clock_mono_ms(cs_clock_real()) + timeout_ms;
-    rd_kafka_topic_t *topic = rd_kafka_topic_new(k->rk, k->topic, NULL);
+    rd_kafka_topic_t *topic = rd_kafka_topic_new(k->rk, name, NULL);
     if (!topic)
-        return cs_kafka_err(err, rd_kafka_last_error(), "topic %s", k->topic);
+        return cs_kafka_err(err, rd_kafka_last_error(), "topic %s", name);
     bool ok = produce_all(k, topic, b, records, n, deadline, err);
     rd_kafka_topic_destroy(topic); // the records hold a reference
     while (ok && b->open > 0 && b->failed == RD_KAFKA_RESP_ERR_NO_ERROR &&
@@ -176,33 +177,57 @@ static bool publish_batch(struct kafka *k, struct batch *b, const struct cs_publ
     if (!ok)
         return false;
     if (failed != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return cs_kafka_err(err, failed, "topic %s", k->topic);
+        return cs_kafka_err(err, failed, "topic %s", name);
     if (open > 0)
         return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "%s did not acknowledge within %g s",
                           k->settings->brokers, (double)timeout_ms / 1000);
     return true;
 }
 
-static bool kafka_publish(struct cs_publisher *p, const struct cs_publish_record *records, size_t n,
-                          int64_t timeout_ms, cs_publish_acked acked, void *arg, struct cs_err *err) {
-    struct kafka *k = (struct kafka *)p;
+// This reports what is wrong (brokers, topic, rights) better than a message that is never sent.
+static bool look_at_topic(struct kafka *k, const char *name, int64_t timeout_ms, struct cs_err *err) {
+    int32_t ignored;
+    if (name == k->topic)
+        return kafka_partitions(&k->base, timeout_ms, &ignored, err);
+    return connect_client(k, err) &&
+           cs_kafka_topic_partitions(k->rk, k->settings->brokers, name, timeout_ms, &ignored, err);
+}
+
+static bool publish(struct kafka *k, const char *name, const struct cs_publish_record *records, size_t n,
+                    int64_t timeout_ms, cs_publish_acked acked, void *arg, struct cs_err *err) {
     int64_t start = cs_clock_mono_ms(cs_clock_real());
-    int32_t partitions;
-    // This reports what is wrong (brokers, topic, rights) better than a message that is never sent.
-    if (!kafka_partitions(p, timeout_ms, &partitions, err))
+    if (!look_at_topic(k, name, timeout_ms, err))
         return false;
     timeout_ms -= cs_clock_mono_ms(cs_clock_real()) - start;
     struct batch b = {.acked = acked, .arg = arg};
     b.slots = calloc(n ? n : 1, sizeof *b.slots);
     if (!b.slots)
         return cs_err_oom(err);
-    bool ok = publish_batch(k, &b, records, n, timeout_ms > 0 ? timeout_ms : 0, err);
+    bool ok = publish_batch(k, name, &b, records, n, timeout_ms > 0 ? timeout_ms : 0, err);
     if (b.open > 0) { // reports may still come to these slots: only the end of the client stops them
         rd_kafka_destroy(k->rk);
         k->rk = NULL;
     }
     free(b.slots);
     return ok;
+}
+
+static bool kafka_publish(struct cs_publisher *p, const struct cs_publish_record *records, size_t n,
+                          int64_t timeout_ms, cs_publish_acked acked, void *arg, struct cs_err *err) {
+    struct kafka *k = (struct kafka *)p;
+    return publish(k, k->topic, records, n, timeout_ms, acked, arg, err);
+}
+
+static void on_other_acked(void *arg, size_t index, int32_t partition, int64_t offset) {
+    (void)arg;
+    (void)index;
+    (void)partition;
+    (void)offset;
+}
+
+static bool kafka_publish_to(struct cs_publisher *p, const char *topic,
+                             const struct cs_publish_record *record, int64_t timeout_ms, struct cs_err *err) {
+    return publish((struct kafka *)p, topic, record, 1, timeout_ms, on_other_acked, NULL, err);
 }
 
 static void kafka_free(struct cs_publisher *p) {
@@ -217,7 +242,7 @@ bool cs_publisher_kafka(const struct cs_kafka_settings *settings, const char *to
     struct kafka *k = calloc(1, sizeof *k);
     if (!k)
         return cs_err_oom(err);
-    k->base = (struct cs_publisher){kafka_partitions, kafka_publish, kafka_free};
+    k->base = (struct cs_publisher){kafka_partitions, kafka_publish, kafka_publish_to, kafka_free};
     k->settings = settings;
     k->topic = topic;
     k->client_id = client_id;

@@ -204,7 +204,9 @@ static void take_genuine(struct api_call *call, api_step next, const struct answ
     struct cs_err err;
     struct api_asked *asked = &call->asked;
     bool begun = a->position->type == REDIS_REPLY_STRING;
-    if (asked->known > 0 && stand != asked->seen.stand) {
+    if (asked->beside) {
+        next(call, a->reply);
+    } else if (asked->known > 0 && stand != asked->seen.stand) {
         ask_all(call, next);
     } else if (api_genuine(call->api, asked, a->reply, begun, a->beside, a->beside_n, &err)) {
         api_asked_keep(call->api, asked, stand);
@@ -305,8 +307,10 @@ static bool send_question(struct api_call *call, bool all, struct cs_err *err) {
     return cs_redis_pool_send_both(redis, asked->partition, &first, &beside, on_answer, call);
 }
 
-void api_ask_of(struct api_call *call, int32_t partition, const struct cs_buf *command, api_step next) {
+static void ask(struct api_call *call, int32_t partition, const struct cs_buf *command, bool beside,
+                api_step next) {
     struct cs_err err;
+    call->asked.beside = beside;
     call->asked.partition = partition;
     call->asked.generation = generation_for(call, partition);
     call->next = next;
@@ -316,6 +320,14 @@ void api_ask_of(struct api_call *call, int32_t partition, const struct cs_buf *c
         return;
     call->next = NULL;
     api_redis_away(call);
+}
+
+void api_ask_of(struct api_call *call, int32_t partition, const struct cs_buf *command, api_step next) {
+    ask(call, partition, command, false, next);
+}
+
+void api_ask_beside(struct api_call *call, const struct cs_buf *command, api_step next) {
+    ask(call, call->partition, command, true, next);
 }
 
 void api_ask(struct api_call *call, const struct cs_buf *command, api_step next) {

@@ -65,7 +65,7 @@ bool api_asked_read(struct cs_api *api, struct api_asked *asked, struct cs_err *
     const char *first = asked->command.len > 0 ? memchr(text, '$', asked->command.len) : NULL;
     struct args args = {first, text + asked->command.len};
     struct cs_bytes word;
-    size_t prefix_len = api_prefix(api, asked->partition, asked->generation).len;
+    size_t prefix_len = api_prefix(api, asked->partition, asked->beside ? 0 : asked->generation).len;
     cs_buf_reset(&asked->keys);
     asked->keys_len = 0;
     if (!first || !next_arg(&args, &word) || !verb_of(word, &asked->verb) ||
@@ -84,6 +84,8 @@ bool api_asked_witnesses(struct cs_api *api, struct api_asked *asked, bool all, 
     cs_witnesses_reset(ws);
     int64_t now_ms = cs_clock_mono_ms(api->consumer->clock);
     asked->known = 0;
+    if (asked->beside) // nothing witnesses it
+        return true;
     for (size_t i = 0; i < asked->keys_len; i++, key += strlen(key) + 1) {
         struct cs_witness *w = NULL;
         if (!cs_witnesses_add(ws, api->authentic, asked->partition, key, &w, err))

@@ -77,6 +77,7 @@ struct api_asked {
     int32_t partition;
     int64_t generation;
     struct cs_buf command; // without what is taken along
+    bool beside;           // of what lies beside the catalog: the caller checks it
     enum api_verb verb;
     struct cs_buf keys; // without what comes before them in Redis, each with a NUL
     size_t keys_len;
@@ -188,6 +189,10 @@ void api_ask(struct api_call *call, const struct cs_buf *command, api_step next)
 void api_ask_of(struct api_call *call, int32_t partition, const struct cs_buf *command, api_step next);
 // Asks for one key: with GET, or with the given command.
 void api_ask_key(struct api_call *call, api_step next, const char *key);
+
+// Asks for what lies beside the partition's catalogs (catalog/heard.h), with MGET. What is answered is
+// not checked.
+void api_ask_beside(struct api_call *call, const struct cs_buf *command, api_step next);
 
 // Answers; the call is freed when its step returns.
 void api_answer(struct api_call *call, const struct cs_buf *json);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "api/internal.h"
+#include "catalog/heard.h"
 #include "certsync/base/json_write.h"
 
 struct list_kind {
@@ -20,8 +21,11 @@ struct list_kind {
     // "<document>/<…>".
     enum cs_kind document;
     const char *(*id)(cs_key ret, const char *member); // may be of member itself
-    // Puts one item; nothing for a tombstone. False: the document cannot be read.
-    bool (*put)(struct cs_buf *json, const char *member, struct cs_bytes doc, struct cs_err *err);
+    bool heard; // members are kids: what was heard of each is read, too
+    // Puts one item; nothing for a tombstone. heard: NULL where nothing was. False: the document
+    // cannot be read.
+    bool (*put)(struct cs_buf *json, const char *member, struct cs_bytes doc, const struct cs_heard *heard,
+                struct cs_err *err);
 };
 
 struct list {
@@ -32,6 +36,8 @@ struct list {
     bool exhausted;
     size_t chunk_len;
     char chunk[API_DOCS_MAX][API_MEMBER_MAX + 1];
+    bool known[API_DOCS_MAX]; // something was heard of them
+    struct cs_heard heard[API_DOCS_MAX];
     struct cs_buf json;
 };
 
@@ -42,6 +48,7 @@ static void list_free(void *state) {
 }
 
 static void on_index(struct api_call *call, const redisReply *reply);
+static void on_heard(struct api_call *call, const redisReply *reply);
 static void on_documents(struct api_call *call, const redisReply *reply);
 
 static int64_t chunk_size(const struct list *l) {
@@ -95,35 +102,62 @@ static void next_step(struct api_call *call, struct list *l) {
     api_answer(call, &l->json);
 }
 
+static void ask_documents(struct api_call *call, const struct list *l) {
+    CS_AUTO(cs_buf_clear) struct cs_buf command;
+    cs_buf_init(&command, API_COMMAND_MAX);
+    cs_redis_put(&command, l->chunk_len + 1);
+    cs_redis_put_text(&command, "MGET");
+    for (size_t i = 0; i < l->chunk_len; i++) {
+        cs_key room;
+        const char *id = l->kind->id(room, l->chunk[i]);
+        api_put_key(&command, call, call->partition,
+                    call->account[0] ? cs_key_make(CS_NEW_KEY, l->kind->document, call->account, id, NULL)
+                                     : cs_key_make(CS_NEW_KEY, l->kind->document, id, NULL, NULL));
+    }
+    api_ask(call, &command, on_documents);
+}
+
+static void ask_heard(struct api_call *call, const struct list *l) {
+    CS_AUTO(cs_buf_clear) struct cs_buf command;
+    cs_buf_init(&command, API_COMMAND_MAX);
+    cs_redis_put(&command, l->chunk_len + 1);
+    cs_redis_put_text(&command, "MGET");
+    for (size_t i = 0; i < l->chunk_len; i++)
+        api_put_key_of(&command, call->api, call->partition, 0,
+                       cs_heard_key(CS_NEW_KEY, call->account, l->chunk[i]));
+    api_ask_beside(call, &command, on_heard);
+}
+
 static void on_index(struct api_call *call, const redisReply *reply) {
     struct list *l = call->state;
     size_t stride = l->kind->by_number ? 2 : 1, n = api_elements(reply) / stride;
     size_t take = (size_t)chunk_size(l);
     l->exhausted = n <= take;
     l->chunk_len = n < take ? n : take;
-    CS_AUTO(cs_buf_clear) struct cs_buf command;
-    cs_buf_init(&command, API_COMMAND_MAX);
-    cs_redis_put(&command, l->chunk_len + 1);
-    cs_redis_put_text(&command, "MGET");
-    for (size_t i = 0; i < l->chunk_len; i++) {
-        cs_key id;
-        const char *member = reply->element[i * stride]->str;
-        snprintf(l->chunk[i], sizeof l->chunk[i], "%s", member);
-        api_put_key(
-            &command, call, call->partition,
-            call->account[0]
-                ? cs_key_make(CS_NEW_KEY, l->kind->document, call->account, l->kind->id(id, member), NULL)
-                : cs_key_make(CS_NEW_KEY, l->kind->document, l->kind->id(id, member), NULL, NULL));
-    }
-    if (l->chunk_len > 0) {
-        l->page.has_cursor = true;
-        memcpy(l->page.member, l->chunk[l->chunk_len - 1], sizeof l->page.member);
-        if (l->kind->by_number)
-            l->page.score = strtoll(reply->element[(l->chunk_len - 1) * stride + 1]->str, NULL, 10);
-        api_ask(call, &command, on_documents);
-    } else {
+    for (size_t i = 0; i < l->chunk_len; i++)
+        snprintf(l->chunk[i], sizeof l->chunk[i], "%s", reply->element[i * stride]->str);
+    if (l->chunk_len == 0) {
         next_step(call, l);
+        return;
     }
+    l->page.has_cursor = true;
+    memcpy(l->page.member, l->chunk[l->chunk_len - 1], sizeof l->page.member);
+    if (l->kind->by_number)
+        l->page.score = strtoll(reply->element[(l->chunk_len - 1) * stride + 1]->str, NULL, 10);
+    if (l->kind->heard)
+        ask_heard(call, l);
+    else
+        ask_documents(call, l);
+}
+
+// A heartbeat that certsync did not write counts as none.
+static void on_heard(struct api_call *call, const redisReply *reply) {
+    struct list *l = call->state;
+    for (size_t i = 0; i < l->chunk_len; i++)
+        l->known[i] =
+            i < api_elements(reply) && cs_heard_take(call->api->authentic, call->partition, call->account,
+                                                     l->chunk[i], api_bytes(reply->element[i]), &l->heard[i]);
+    ask_documents(call, l);
 }
 
 static void on_documents(struct api_call *call, const redisReply *reply) {
@@ -131,7 +165,7 @@ static void on_documents(struct api_call *call, const redisReply *reply) {
     struct cs_err err;
     for (size_t i = 0; i < api_elements(reply) && i < l->chunk_len; i++) {
         struct cs_bytes doc = api_bytes(reply->element[i]);
-        if (doc.data && !l->kind->put(&l->json, l->chunk[i], doc, &err)) {
+        if (doc.data && !l->kind->put(&l->json, l->chunk[i], doc, l->known[i] ? &l->heard[i] : NULL, &err)) {
             api_unreadable(call, &err);
             return;
         }
@@ -176,7 +210,9 @@ static const char *after_slash(cs_key ret, const char *member) {
     return slash ? slash + 1 : member;
 }
 
-static bool put_csr(struct cs_buf *json, const char *member, struct cs_bytes doc, struct cs_err *err) {
+static bool put_csr(struct cs_buf *json, const char *member, struct cs_bytes doc,
+                    const struct cs_heard *heard, struct cs_err *err) {
+    (void)heard;
     (void)member;
     CS_AUTO(cs_csr_entry_clear) struct cs_csr_entry csr = {0};
     if (!cs_csr_entry_decode(doc, &csr, err))
@@ -252,20 +288,22 @@ static void put_join_token(struct cs_buf *json, const struct cs_agent *a) {
     cs_json_end(json, '}');
 }
 
-static void put_heartbeat(struct cs_buf *json, const struct cs_agent *a) {
+static void put_heartbeat(struct cs_buf *json, const struct cs_heard *heard) {
+    const struct cs_host_state *host = &heard->host;
     cs_json_name(json, "heartbeat");
     cs_json_begin(json, '{');
-    api_put_time_ms(json, "at", a->heartbeat_ms);
-    cs_json_str(json, "version", a->heartbeat.version);
-    cs_json_int(json, "certificates", a->heartbeat.certificates);
-    cs_json_int(json, "failed", a->heartbeat.failed);
-    api_put_time_s(json, "last_scan", a->heartbeat.last_scan_s);
-    cs_json_int(json, "spool", a->heartbeat.spool);
+    api_put_time_ms(json, "at", heard->at_ms);
+    cs_json_str(json, "version", host->version);
+    cs_json_int(json, "certificates", host->certificates);
+    cs_json_int(json, "failed", host->failed);
+    api_put_time_s(json, "last_scan", host->last_scan_s);
+    cs_json_int(json, "spool", host->spool);
     cs_json_end(json, '}');
 }
 
 // The document does not hold the kid: its key has it.
-static bool put_agent(struct cs_buf *json, const char *member, struct cs_bytes doc, struct cs_err *err) {
+static bool put_agent(struct cs_buf *json, const char *member, struct cs_bytes doc,
+                      const struct cs_heard *heard, struct cs_err *err) {
     struct cs_agent a;
     if (!cs_agent_decode(doc, &a, err))
         return false;
@@ -284,8 +322,8 @@ static bool put_agent(struct cs_buf *json, const char *member, struct cs_bytes d
         api_put_time_ms(json, "ended", a.ended_ms);
     if (a.rotated_to[0])
         cs_json_str(json, "rotated_to", a.rotated_to);
-    if (a.heartbeat_ms != 0)
-        put_heartbeat(json, &a);
+    if (heard && a.state == CS_AGENT_ENROLLED) // of a key that ended, what is remembered goes soon
+        put_heartbeat(json, heard);
     cs_json_end(json, '}');
     return true;
 }
@@ -296,6 +334,7 @@ void api_agents(struct api_call *call, const redisReply *reply) {
                                           .index = CS_KIND_AGENTS,
                                           .document = CS_KIND_AGENT,
                                           .id = whole,
+                                          .heard = true,
                                           .put = put_agent};
     (void)reply;
     begin(call, &kind);
@@ -304,7 +343,9 @@ void api_agents(struct api_call *call, const redisReply *reply) {
 // ---- what belongs to no account
 
 // The document does not hold the id: its key has it.
-static bool put_account(struct cs_buf *json, const char *member, struct cs_bytes doc, struct cs_err *err) {
+static bool put_account(struct cs_buf *json, const char *member, struct cs_bytes doc,
+                        const struct cs_heard *heard, struct cs_err *err) {
+    (void)heard;
     struct cs_account a;
     if (!cs_account_decode(doc, &a, err))
         return false;
@@ -344,7 +385,9 @@ void api_accounts(struct api_call *call, const redisReply *reply) {
     begin(call, &kind);
 }
 
-static bool put_trust_key(struct cs_buf *json, const char *member, struct cs_bytes doc, struct cs_err *err) {
+static bool put_trust_key(struct cs_buf *json, const char *member, struct cs_bytes doc,
+                          const struct cs_heard *heard, struct cs_err *err) {
+    (void)heard;
     struct cs_trust_key t;
     if (!cs_trust_key_decode(doc, &t, err))
         return false;
@@ -376,7 +419,9 @@ void api_trust(struct api_call *call, const redisReply *reply) {
 
 // ---- outcomes, the newest first: the documents as they are
 
-static bool put_outcome(struct cs_buf *json, const char *member, struct cs_bytes doc, struct cs_err *err) {
+static bool put_outcome(struct cs_buf *json, const char *member, struct cs_bytes doc,
+                        const struct cs_heard *heard, struct cs_err *err) {
+    (void)heard;
     (void)member;
     (void)err;
     cs_json_put_raw(json, doc);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What /readyz and the metrics tell of each partition's catalog: the oldest share that waits for an
-// answer, and how many agents are heard of. It asks every few seconds, one question at a time:
-// first which generation of the catalog is live, then the ends of its indexes. The answers are
+// answer, and how many agents are heard of (catalog/heard.h). It asks every few seconds, one question
+// at a time: first which generation of the catalog is live, then the ends of the indexes. The answers are
 // short, however many shares and agents exist.
 #include <inttypes.h>
 #include <stdio.h>
@@ -30,15 +30,17 @@ struct api_look {
     struct partition partitions[];
 };
 
-static void put_index(struct cs_buf *command, const struct partition *partition, size_t words,
-                      const char *verb, const char *index) {
+// generation 0: beside the catalogs
+static void put_index(struct cs_buf *command, const struct partition *partition, int64_t generation,
+                      size_t words, const char *verb, const char *index) {
     cs_redis_put(command, words);
     cs_redis_put_text(command, verb);
-    api_put_key_of(command, partition->all->api, partition->number, partition->generation, index);
+    api_put_key_of(command, partition->all->api, partition->number, generation, index);
 }
 
-static void put_first(struct cs_buf *command, const struct partition *partition, const char *index) {
-    put_index(command, partition, 5, "ZRANGE", index);
+static void put_first(struct cs_buf *command, const struct partition *partition, int64_t generation,
+                      const char *index) {
+    put_index(command, partition, generation, 5, "ZRANGE", index);
     cs_redis_put_text(command, "0");
     cs_redis_put_text(command, "0");
     cs_redis_put_text(command, "WITHSCORES");
@@ -70,7 +72,7 @@ static bool told_generation(const redisReply *reply, struct partition *partition
 }
 
 static void ask_share(struct cs_buf *command, struct partition *partition) {
-    put_first(command, partition, cs_key_pending(CS_NEW_KEY));
+    put_first(command, partition, partition->generation, cs_key_pending(CS_NEW_KEY));
 }
 static bool told_share(const redisReply *reply, struct partition *partition) {
     int64_t share_ms = 0;
@@ -84,7 +86,7 @@ static void ask_alive(struct cs_buf *command, struct partition *partition) {
     const struct cs_consumer *c = partition->all->api->consumer;
     snprintf(partition->since_ms, sizeof partition->since_ms, "%" PRId64,
              cs_clock_wall_ms(c->clock) - c->settings->api_quiet_after_ms);
-    put_index(command, partition, 4, "ZCOUNT", cs_key_heartbeats(CS_NEW_KEY));
+    put_index(command, partition, 0, 4, "ZCOUNT", CS_BEATS_KEY);
     cs_redis_put_text(command, partition->since_ms);
     cs_redis_put_text(command, "+inf");
 }
@@ -95,7 +97,7 @@ static bool told_alive(const redisReply *reply, struct partition *partition) {
 static void ask_quiet(struct cs_buf *command, struct partition *partition) {
     char before[sizeof partition->since_ms + 1];
     snprintf(before, sizeof before, "(%s", partition->since_ms);
-    put_index(command, partition, 4, "ZCOUNT", cs_key_heartbeats(CS_NEW_KEY));
+    put_index(command, partition, 0, 4, "ZCOUNT", CS_BEATS_KEY);
     cs_redis_put_text(command, "-inf");
     cs_redis_put_text(command, before);
 }
@@ -104,7 +106,7 @@ static bool told_quiet(const redisReply *reply, struct partition *partition) {
 }
 
 static void ask_oldest(struct cs_buf *command, struct partition *partition) {
-    put_first(command, partition, cs_key_heartbeats(CS_NEW_KEY));
+    put_first(command, partition, 0, CS_BEATS_KEY);
 }
 static bool told_oldest(const redisReply *reply, struct partition *partition) {
     if (!first_score(reply, &partition->agents.oldest_ms))

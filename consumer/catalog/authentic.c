@@ -15,6 +15,7 @@
 #define KIND_DOC    'd'
 #define KIND_MEMBER 'm'
 #define KIND_PLACE  'w'
+#define KIND_BESIDE 'b'
 #define SHOWN_KEY   160 // characters of a key that a message shows
 
 struct partition_key {
@@ -147,6 +148,28 @@ bool cs_authentic_fact(struct cs_authentic *a, int32_t partition, const char *ke
         return cs_authentic_damaged(err, partition, "key", key, "was put back, or its witness is gone");
     return (witness.len == CS_WITNESS_LEN && cs_mac_equal(mark.witness, witness.data, CS_WITNESS_LEN)) ||
            cs_authentic_damaged(err, partition, "key", key, "is not the newest that certsync wrote there");
+}
+
+bool cs_authentic_beside_mark(struct cs_authentic *a, int32_t partition, const char *key,
+                              struct cs_bytes value, uint8_t ret[CS_MARK_LEN], struct cs_err *err) {
+    uint8_t mac[CS_MAC_LEN];
+    if (!mac_of(a, partition, KIND_BESIDE, key, value, mac, err))
+        return false;
+    memcpy(ret, mac, CS_MARK_LEN);
+    return true;
+}
+
+bool cs_authentic_beside(struct cs_authentic *a, int32_t partition, const char *key, struct cs_bytes *value) {
+    uint8_t mark[CS_MARK_LEN];
+    struct cs_err ignored;
+    if (!value->data || value->len < CS_MARK_LEN)
+        return false;
+    struct cs_bytes bytes = {value->data, value->len - CS_MARK_LEN};
+    if (!cs_authentic_beside_mark(a, partition, key, bytes, mark, &ignored) ||
+        !cs_mac_equal(mark, bytes.data + bytes.len, CS_MARK_LEN))
+        return false;
+    *value = bytes;
+    return true;
 }
 
 static bool member_mark(struct cs_authentic *a, int32_t partition, const char *key, struct cs_bytes member,

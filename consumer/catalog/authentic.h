@@ -5,8 +5,9 @@
 //
 //   document, position:  <bytes> <mark: 10 bytes>
 //   member of an index:  <member> '!' <mark: 8 bytes as base64url, 11 characters>
+//   beside the catalog:  <bytes> <mark: 10 bytes>
 //
-// The mark is a part of a MAC (certsync/model/mac.h) over kind ('d' or 'm'), length of the key (one
+// The mark is a part of a MAC (certsync/model/mac.h) over kind ('d', 'm' or 'b'), length of the key (one
 // byte), key and bytes. The key is the one within the partition, without namespace and generation.
 // Its secret is the partition's: derived from the service's private key, the log's id and the
 // partition's number. So nothing can be altered, made up, or taken from another key, partition or
@@ -64,6 +65,12 @@ CS_MUST_USE bool cs_authentic_member_mark(struct cs_authentic *a, int32_t partit
 // Ends a member as it is stored (len bytes, and a NUL behind them) before its mark. DAMAGED as above.
 CS_MUST_USE bool cs_authentic_member(struct cs_authentic *a, int32_t partition, const char *key, char *member,
                                      size_t len, uint64_t *ret_secret, struct cs_err *err);
+// Of what lies beside the catalog (heard.h), where no verdict rests on it and nothing witnesses it.
+CS_MUST_USE bool cs_authentic_beside_mark(struct cs_authentic *a, int32_t partition, const char *key,
+                                          struct cs_bytes value, uint8_t ret[CS_MARK_LEN],
+                                          struct cs_err *err);
+// Takes the mark off. False: the value is absent, or not certsync's own, which counts as absent.
+bool cs_authentic_beside(struct cs_authentic *a, int32_t partition, const char *key, struct cs_bytes *value);
 // Sets DAMAGED: "<what> \"<key>\" of partition <p> <why>". Always false.
 bool cs_authentic_damaged(struct cs_err *err, int32_t partition, const char *what, const char *key,
                           const char *why);

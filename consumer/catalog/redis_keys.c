@@ -17,12 +17,14 @@
 #define KEYS_MAX     ((size_t)256 * 1024 * 1024)
 
 int64_t cs_redis_generation_of(const char *key, const char **ret_rest) {
-    static const char *const whole[] = {CS_GENERATION_KEY, CS_NEXT_KEY, CS_CLAIM_KEY};
+    static const char *const whole[] = {CS_GENERATION_KEY, CS_NEXT_KEY, CS_CLAIM_KEY, CS_BEATS_KEY};
     char *end = NULL;
     *ret_rest = key;
     for (size_t i = 0; i < CS_ARRAY_LEN(whole); i++)
         if (strcmp(key, whole[i]) == 0)
             return 0;
+    if (strncmp(key, CS_BEAT_PREFIX, sizeof CS_BEAT_PREFIX - 1) == 0)
+        return 0;
     if (key[0] != 'g' || key[1] < '1' || key[1] > '9')
         return 1;
     long long n = strtoll(key + 1, &end, 10);

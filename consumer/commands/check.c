@@ -105,6 +105,10 @@ static int run_check(const struct cs_cli *cli) {
     if (!cs_consumer_settings_load(cli, &s, &err))
         return cs_consumer_failure(cli, &err);
     bool ok = check(s, &found, &in_use, &err) && ask_witnesses(cli, s, &found, &err);
+    if (ok && found.heartbeats[0])
+        fprintf(cli->err,
+                "warning: hosts' heartbeats are not heard, and nobody learns which host is quiet: %s\n",
+                found.heartbeats);
     if (ok && in_use)
         fprintf(cli->err,
                 "note: api.listen: somebody listens on %s. That is right where this consumer runs already. "

@@ -400,11 +400,12 @@ static bool open_producer(struct import_run *run, struct cs_err *err) {
     return cs_kafka_new(RD_KAFKA_PRODUCER, conf, &run->rk, err);
 }
 
-// They are not carried: the consumer signs the imported outcomes as they are.
-static bool make_checkpoints_topic(struct import_run *run, struct cs_err *err) {
-    const char *topic = run->s->checkpoints_topic;
+// What they hold is not carried: the consumer signs the imported outcomes as they are, and hosts send
+// their next heartbeat.
+static bool make_other_topic(struct import_run *run, const char *topic, enum cs_init_topic_kind kind,
+                             struct cs_err *err) {
     bool existed = false;
-    return cs_init_topic(run->rk, topic, run->x.partitions, (int32_t)run->o->replication, true, TIMEOUT_MS,
+    return cs_init_topic(run->rk, topic, run->x.partitions, (int32_t)run->o->replication, kind, TIMEOUT_MS,
                          &existed, err) &&
            wait_for_topic(run, topic, existed, err);
 }
@@ -415,7 +416,8 @@ static bool do_import(struct import_run *run, struct cs_err *err) {
         return false;
     // Outcomes first: an event may be judged only where its outcome is not there.
     return import_topic(run, CS_EXPORT_OUTCOMES, err) && import_topic(run, CS_EXPORT_EVENTS, err) &&
-           make_checkpoints_topic(run, err);
+           make_other_topic(run, run->s->checkpoints_topic, CS_INIT_CHECKPOINTS, err) &&
+           make_other_topic(run, run->s->heartbeats_topic, CS_INIT_HEARTBEATS, err);
 }
 
 static void tell(const struct import_run *run) {

@@ -180,12 +180,12 @@ static bool look_for_topic(rd_kafka_t *rk, const char *name, bool *ret_there, st
     return true;
 }
 
-static bool make_topic(struct init *in, rd_kafka_t *rk, const char *name, bool compacted,
+static bool make_topic(struct init *in, rd_kafka_t *rk, const char *name, enum cs_init_topic_kind kind,
                        struct cs_err *err) {
     bool there = false;
     if (!look_for_topic(rk, name, &there, err) ||
-        (!there && !cs_init_topic(rk, name, (int32_t)in->o->partitions, (int32_t)in->o->replication,
-                                  compacted, TOPIC_TIMEOUT_MS, &there, err)))
+        (!there && !cs_init_topic(rk, name, (int32_t)in->o->partitions, (int32_t)in->o->replication, kind,
+                                  TOPIC_TIMEOUT_MS, &there, err)))
         return false;
     int32_t partitions = 0;
     int64_t deadline_ms = cs_clock_mono_ms(cs_clock_real()) + TOPIC_TIMEOUT_MS;
@@ -210,9 +210,10 @@ static bool make_topics(struct init *in, struct cs_err *err) {
     if (!cs_kafka_conf_producer(&in->s->kafka, "certsync-consumer-init", &conf, err) ||
         !cs_kafka_new(RD_KAFKA_PRODUCER, conf, &rk, err))
         return false;
-    bool ok = make_topic(in, rk, in->s->events_topic, false, err) &&
-              make_topic(in, rk, in->s->outcomes_topic, false, err) &&
-              make_topic(in, rk, in->s->checkpoints_topic, true, err);
+    bool ok = make_topic(in, rk, in->s->events_topic, CS_INIT_LOG, err) &&
+              make_topic(in, rk, in->s->outcomes_topic, CS_INIT_LOG, err) &&
+              make_topic(in, rk, in->s->checkpoints_topic, CS_INIT_CHECKPOINTS, err) &&
+              make_topic(in, rk, in->s->heartbeats_topic, CS_INIT_HEARTBEATS, err);
     rd_kafka_destroy(rk);
     return ok;
 }

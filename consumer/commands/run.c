@@ -15,6 +15,7 @@
 #include "cosign/cosigners.h"
 #include "worker/board_metrics.h"
 #include "worker/consumer.h"
+#include "worker/heartbeats.h"
 #include "worker/inspector.h"
 #include "worker/keyfile.h"
 #include "worker/loud.h"
@@ -40,6 +41,7 @@ struct daemon {
     struct cs_api *api;
     struct cs_inspector *inspector;
     struct cs_cosigners *cosigners;
+    struct cs_heartbeats *heartbeats;
     atomic_int kafka_tls;
     struct cs_filewatch *kafka_tls_watch;
     struct cs_timer *ready_timer;
@@ -305,7 +307,8 @@ static bool start_workers(struct daemon *d, struct cs_err *err) {
 
 static bool start(struct daemon *d, struct cs_err *err) {
     if (!make_shared(d, err) || !watch_kafka_tls(d, err) || !start_api(d, err) || !start_workers(d, err) ||
-        !cs_inspector_start(&d->c, &d->inspector, err) || !cs_cosigners_start(&d->c, &d->cosigners, err))
+        !cs_inspector_start(&d->c, &d->inspector, err) || !cs_cosigners_start(&d->c, &d->cosigners, err) ||
+        !cs_heartbeats_start(&d->c, &d->heartbeats, err))
         return false;
     d->ready_timer = cs_timer_new(d->c.loop, 0, READY_CHECK_MS, check_ready, d);
     return d->ready_timer || cs_err_oom(err);
@@ -321,6 +324,7 @@ static void end(struct daemon *d) {
     for (size_t i = 0; i < d->workers_len; i++)
         cs_worker_free(d->workers[i]);
     free(d->workers);
+    cs_heartbeats_free(d->heartbeats);
     cs_inspector_free(d->inspector);
     cs_cosigners_free(d->cosigners);
     cs_published_free(d->c.published);

@@ -136,25 +136,25 @@ void cs_init_log_clear(struct cs_init_log *log) {
     *log = (struct cs_init_log){0};
 }
 
-// Of checkpoints one of each size class stays. Segments are closed each hour, since only closed ones
-// are compacted.
-bool cs_init_topic(rd_kafka_t *rk, const char *name, int32_t partitions, int32_t replication, bool compacted,
-                   int64_t timeout_ms, bool *ret_existed, struct cs_err *err) {
+// Of checkpoints one of each size class stays, heartbeats stay for a day. Segments of both are closed
+// each hour, since only closed ones are compacted or deleted.
+bool cs_init_topic(rd_kafka_t *rk, const char *name, int32_t partitions, int32_t replication,
+                   enum cs_init_topic_kind kind, int64_t timeout_ms, bool *ret_existed, struct cs_err *err) {
+    static const size_t configs_of[] = {
+        [CS_INIT_LOG] = 7, [CS_INIT_HEARTBEATS] = 8, [CS_INIT_CHECKPOINTS] = 9};
     char compression[CS_KAFKA_COMPRESSION_SIZE];
     cs_kafka_topic_compression(rk, compression);
     const struct cs_kafka_topic_config configs[] = {
         {"compression.type", compression},
-        {"retention.ms", "-1"},
+        {"retention.ms", kind == CS_INIT_HEARTBEATS ? "86400000" : "-1"},
         {"retention.bytes", "-1"},
-        {"cleanup.policy", compacted ? "compact" : "delete"},
+        {"cleanup.policy", kind == CS_INIT_CHECKPOINTS ? "compact" : "delete"},
         {"message.timestamp.type", "LogAppendTime"},
         {"unclean.leader.election.enable", "false"},
         {"min.insync.replicas", replication >= 3 ? "2" : "1"},
-        {"segment.ms", "3600000"}, // this and the next: of the compacted one
+        {"segment.ms", "3600000"},
         {"min.cleanable.dirty.ratio", "0.1"},
     };
-    size_t of_all = CS_ARRAY_LEN(configs) - 2;
-    struct cs_kafka_topic topic = {name, partitions, replication, configs,
-                                   compacted ? CS_ARRAY_LEN(configs) : of_all};
+    struct cs_kafka_topic topic = {name, partitions, replication, configs, configs_of[kind]};
     return cs_kafka_topic_create(rk, &topic, timeout_ms, ret_existed, err);
 }

@@ -41,6 +41,12 @@ void cs_init_log_clear(struct cs_init_log *log);
 CS_DEFINE_AUTO_CLEAR(struct cs_init_log, cs_init_log_clear)
 
 // Makes a topic of a deployment with the settings that it must have. Its records are compressed as rk
-// (a producer) compresses them. compacted: that of checkpoints.
+// (a producer) compresses them.
+enum cs_init_topic_kind {
+    CS_INIT_LOG,         // events, outcomes: all is kept
+    CS_INIT_CHECKPOINTS, // compacted
+    CS_INIT_HEARTBEATS,  // kept for a day
+};
 CS_MUST_USE bool cs_init_topic(rd_kafka_t *rk, const char *name, int32_t partitions, int32_t replication,
-                               bool compacted, int64_t timeout_ms, bool *ret_existed, struct cs_err *err);
+                               enum cs_init_topic_kind kind, int64_t timeout_ms, bool *ret_existed,
+                               struct cs_err *err);

@@ -19,6 +19,9 @@
 #define CS_NEXT_KEY       "next"  // number of the next one
 #define CS_CLAIM_KEY      "claim" // who builds it; expires with the lease
 #define CS_MOVED_CHANNEL  "moved" // told of each commit
+// Beside its catalogs (catalog/heard.h):
+#define CS_BEAT_PREFIX "beat/" // "beat/<account>/<kid>"
+#define CS_BEATS_KEY   "beats"
 
 // The prefix of a key; returns its length. generation 0: the prefix of a key of the whole
 // partition.

@@ -46,6 +46,8 @@ const char *cs_board_trouble_name(enum cs_board_trouble t) {
         return "redis_rights";
     case CS_TROUBLE_REDIS:
         return "redis";
+    case CS_TROUBLE_HEARTBEATS:
+        return "heartbeats";
     }
     return "unknown";
 }
@@ -240,6 +242,12 @@ void cs_board_agents(struct cs_board *b, int32_t partition, const struct cs_boar
     unlock(b);
 }
 
+void cs_board_keys_ended(struct cs_board *b, int32_t partition) {
+    lock(b);
+    b->entries[partition].ended_keys++;
+    unlock(b);
+}
+
 void cs_board_damaged(struct cs_board *b, int32_t partition, int64_t generation, const char *what) {
     lock(b);
     struct cs_board_entry *e = &b->entries[partition];
@@ -280,7 +288,7 @@ static int32_t worst_partition(const struct cs_board *b, int *ret_bad) {
 
 static const char *first_trouble(const struct cs_board *b) {
     for (int t = CS_BOARD_TROUBLES - 1; t >= 0; t--)
-        if (b->troubles[t][0])
+        if (b->troubles[t][0] && t != CS_TROUBLE_HEARTBEATS)
             return b->troubles[t];
     return NULL;
 }

@@ -49,6 +49,7 @@ struct cs_board_entry {
     // time of the oldest share that waits for its recipient's answer; 0: there is none
     int64_t share_ms;
     struct cs_board_agents agents;
+    int64_t ended_keys; // how often keys of agents ended, since this process has the partition
     // generation of the catalog in which something was found that certsync did not write, until it
     // is made again; 0: none
     int64_t damaged;
@@ -77,6 +78,7 @@ void cs_board_checkpoint(struct cs_board *b, int32_t partition, int64_t outcomes
 void cs_board_oldest(struct cs_board *b, int32_t partition, int64_t oldest_ms);
 void cs_board_share(struct cs_board *b, int32_t partition, int64_t share_ms);
 void cs_board_agents(struct cs_board *b, int32_t partition, const struct cs_board_agents *agents);
+void cs_board_keys_ended(struct cs_board *b, int32_t partition);
 // Whoever reads the catalog found it damaged. Not noted where another process has the partition:
 // nobody here could mend it. The catalog was made again: generation 0.
 #define CS_BOARD_ANY_GENERATION INT64_MAX // whichever is live
@@ -100,8 +102,10 @@ enum cs_board_trouble {
     CS_TROUBLE_TOPICS, // the topics are not what they must be
     CS_TROUBLE_RIGHTS, // Redis refuses what is needed now and then
     CS_TROUBLE_REDIS,  // Redis loses what it is given
+    // nobody hears whether hosts are alive; all else works, so this process is ready all the same
+    CS_TROUBLE_HEARTBEATS,
 };
-#define CS_BOARD_TROUBLES 5
+#define CS_BOARD_TROUBLES 6
 const char *cs_board_trouble_name(enum cs_board_trouble t);
 void cs_board_trouble(struct cs_board *b, enum cs_board_trouble t, const char *text);
 // CS_TROUBLE_GROUP of one worker (its index, less than the number of partitions). The trouble stays
@@ -113,7 +117,7 @@ CS_MUST_USE bool cs_board_may_publish(const struct cs_board *b, struct cs_err *e
 #define CS_TROUBLE_TEXT_MAX 512
 void cs_board_trouble_get(const struct cs_board *b, enum cs_board_trouble t, char out[CS_TROUBLE_TEXT_MAX]);
 
-// True if there is no trouble, every worker is in the group, and each partition of this process is
+// True if there is no trouble (but CS_TROUBLE_HEARTBEATS), every worker is in the group, and each partition of this process is
 // running. A replaying partition does not count: it answers nobody yet. Otherwise why: the first
 // reason with its partition, and how many more (bounded text).
 bool cs_board_ready(const struct cs_board *b, char *why, size_t why_size);

@@ -137,8 +137,8 @@ static void make(struct cs_board_metrics *m, struct cs_metrics *r) {
                          "Time since a partition was last committed, or found to be at its end.", NULL));
     m->trouble =
         cs_metrics_gauge(r, "certsync_trouble",
-                         "1 for what is wrong around all partitions of this process (group, kafka, topics "
-                         "or redis), and what it is.",
+                         "1 for what is wrong around all partitions of this process (group, kafka, topics, "
+                         "redis or heartbeats), and what it is.",
                          by_what);
     m->state =
         cs_metrics_gauge(r, "certsync_partition_state", "1 for the state that a partition is in.", by_both);

@@ -23,6 +23,7 @@ struct check {
     int32_t genesis_seen;
     cs_log_id log_id; // "" before the first genesis
     int32_t log_of;   // the partition that named it
+    char heartbeats[CS_ERR_MSG_MAX];
 };
 
 static int64_t left_ms(const struct check *c) {
@@ -82,6 +83,35 @@ static bool check_compacted(const struct cs_kafka_topic_description *d, const ch
     return !strstr(d->cleanup_policy, "delete") || !limited ||
            wrong(err, topic, "a limited retention, but an old checkpoint shows a past that was rewritten",
                  "cleanup.policy=compact");
+}
+
+// Heartbeats are gone after a while, and have the broker's time.
+static bool check_passing(const struct cs_kafka_topic_description *d, const char *topic, struct cs_err *err) {
+    if (strcmp(d->cleanup_policy, "delete") != 0 && d->cleanup_policy[0])
+        return wrong(err, topic, "compaction, which would keep heartbeats for ever", "cleanup.policy=delete");
+    if (d->retention_ms == -1)
+        return wrong(err, topic, "no limited retention time, so heartbeats would fill the disks",
+                     "retention.ms=86400000");
+    return strcmp(d->message_timestamp_type, "LogAppendTime") == 0 || !d->message_timestamp_type[0] ||
+           wrong(err, topic, "its senders' timestamps", "message.timestamp.type=LogAppendTime");
+}
+
+bool cs_preflight_heartbeats(rd_kafka_t *rk, const struct cs_consumer_settings *s, int32_t partitions,
+                             int64_t timeout_ms, struct cs_err *err) {
+    const char *topic = s->heartbeats_topic;
+    struct cs_kafka_topic_description d;
+    struct cs_err ignored;
+    int32_t n = 0;
+    if (!cs_kafka_topic_partitions(rk, s->kafka.brokers, topic, timeout_ms, &n, err))
+        return false;
+    if (n != partitions)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "topic %s has %d partitions and topic %s has %d: both must have the same number; "
+                          "delete topic %s, which holds nothing that is missed, and make it anew with: "
+                          "certsync-consumer init",
+                          topic, (int)n, s->events_topic, (int)partitions, topic);
+    return s->allow_create_time || !cs_kafka_topic_describe(rk, topic, timeout_ms, &d, &ignored) ||
+           check_passing(&d, topic, err);
 }
 
 // Whether the topic's settings keep all records. Also true, with the reason, if that cannot be
@@ -256,6 +286,14 @@ static bool check_first_records(struct check *c, struct cs_err *err) {
     return true;
 }
 
+// Nothing stops without heartbeats. But somebody must know.
+static void look_at_heartbeats(struct check *c) {
+    struct cs_err err;
+    if (cs_preflight_heartbeats(c->rk, c->s, c->partitions, left_ms(c), &err))
+        return;
+    snprintf(c->heartbeats, sizeof c->heartbeats, "%s", err.msg);
+}
+
 static bool check_kafka(struct check *c, struct cs_err *err) {
     rd_kafka_conf_t *conf = NULL;
     if (!cs_kafka_conf_consumer(&c->s->kafka, "certsync-consumer-check", NULL, &conf, err) ||
@@ -264,6 +302,8 @@ static bool check_kafka(struct check *c, struct cs_err *err) {
     bool ok = check_count(c, err) && check_topic(c, c->s->events_topic, err) &&
               check_topic(c, c->s->outcomes_topic, err) &&
               look_at_settings(c, c->s->checkpoints_topic, err) && check_first_records(c, err);
+    if (ok)
+        look_at_heartbeats(c);
     rd_kafka_destroy(c->rk);
     return ok;
 }
@@ -280,6 +320,8 @@ bool cs_preflight(const struct cs_consumer_settings *s, struct cs_bytes root_spk
         *ret = (struct cs_preflight){.partition_count = c.partitions};
     if (ok)
         memcpy(ret->log_id, c.log_id, sizeof c.log_id);
+    if (ok)
+        memcpy(ret->heartbeats, c.heartbeats, sizeof c.heartbeats);
     return ok;
 }
 

@@ -12,6 +12,8 @@
 struct cs_preflight {
     cs_log_id log_id;
     int32_t partition_count;
+    // why heartbeats are not heard, "" if they are: that stops nothing
+    char heartbeats[CS_ERR_MSG_MAX];
 };
 // Waits up to consumer.preflight_timeout for brokers and Redis. root_spki: as in the settings.
 // Errors: CONFIG, or RETRY where somebody did not answer in time.
@@ -37,6 +39,10 @@ CS_MUST_USE bool cs_preflight_topics(rd_kafka_t *rk, const struct cs_consumer_se
 // anew; it names both. RETRY if the brokers do not answer. rk: as for cs_scan_topic.
 CS_MUST_USE bool cs_preflight_log(rd_kafka_t *rk, const struct cs_consumer_settings *s, const char *log_id,
                                   int64_t timeout_ms, struct cs_err *err);
+// Whether the topic of heartbeats is there, and what it must be. CONFIG if not, RETRY if the brokers do
+// not answer. Settings that cannot be read are ignored.
+CS_MUST_USE bool cs_preflight_heartbeats(rd_kafka_t *rk, const struct cs_consumer_settings *s,
+                                         int32_t partitions, int64_t timeout_ms, struct cs_err *err);
 // "topic … begins at offset …: the records before it were deleted", with the cause, as far as the
 // brokers tell it. FATAL; always false.
 bool cs_preflight_lost(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t low, struct cs_err *err);

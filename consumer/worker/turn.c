@@ -176,10 +176,22 @@ static void keep_hot(struct cs_turn *t, struct cs_partition *p) {
     cs_hot_keep(p->stand.hot, (size_t)t->x.c->settings->cache_bytes / (shares ? shares : 1));
 }
 
+// What is remembered of a host whose key ended is forgotten (heartbeats.h).
+static void tell_ended_keys(struct cs_turn *t, const struct cs_batch *b, size_t n) {
+    for (size_t i = b->at; i < b->at + n; i++) {
+        const struct cs_event *ev = b->records[i].prepared->event;
+        if (!ev || (ev->type != CS_EVENT_AGENT_REVOKE && ev->type != CS_EVENT_AGENT_ROTATE))
+            continue;
+        cs_board_keys_ended(t->x.c->board, b->partition->stand.id);
+        return;
+    }
+}
+
 static void landed(struct cs_turn *t) {
     struct cs_batch *b = t->flying;
     struct cs_partition *p = b->partition;
     struct cs_flight *f = &t->flight;
+    tell_ended_keys(t, b, f->apply.decided);
     b->at += f->apply.decided;
     keep_hot(t, p);
     for (size_t i = 0; i < f->apply.outcomes_len; i++) {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api_fixture.h"
+#include "catalog/heard.h"
 #include "worker/board_metrics.h"
 
 #define MANY 130
@@ -357,11 +358,18 @@ static void test_shares(void **state) {
     json_decref(all);
 }
 
-static void send_beat(struct fx_key *by) {
-    struct cs_event beat = fx_event(f->fx, CS_EVENT_AGENT_HEARTBEAT, "acme", by, by->kid);
-    strcpy(beat.data.heartbeat.version, "1.0");
-    beat.data.heartbeat.certificates = 3;
-    assert_applied(fx_send(f->fx, by, &beat));
+// As the thread that hears heartbeats remembers it.
+static void hear(const struct fx_key *of, int64_t at_ms) {
+    CS_AUTO(cs_heard_store_free) struct cs_heard_store *store = NULL;
+    struct cs_heard_host host = {
+        .account = "acme",
+        .known = true,
+        .heard = {.at_ms = at_ms, .seq = at_ms, .host = {.version = "1.0", .certificates = 3}}};
+    struct cs_err err;
+    memcpy(host.kid, of->kid, sizeof host.kid);
+    assert_true(
+        cs_heard_store_new(&f->consumer.redis, AF_NAMESPACE, f->fx->service->priv, FX_LOG, &store, &err));
+    assert_true(cs_heard_write(store, fx_partition_of(f->fx, "acme"), &host, 1, &err));
 }
 
 static void test_agents(void **state) {
@@ -369,8 +377,9 @@ static void test_agents(void **state) {
     struct fx_key *gone = fx_agent(f->fx, "acme", CS_CAN_UPLOAD, "a*");
     struct cs_event ev = fx_event(f->fx, CS_EVENT_AGENT_REVOKE, "acme", f->fx->admin, gone->kid);
     assert_applied(fx_send(f->fx, f->fx->admin, &ev));
-    send_beat(agent);
     af_commit(f);
+    hear(agent, f->fx->now_ms);
+    hear(gone, f->fx->now_ms); // what is remembered of a key that ended is not shown
     json_t *all = collect(token, "/v1/accounts/acme/agents?limit=1", "agents", NULL);
     assert_int_equal(json_array_size(all), 2);
     for (size_t i = 0; i < 2; i++) {
@@ -382,23 +391,43 @@ static void test_agents(void **state) {
         assert_int_equal(json_array_size(json_object_get(o, "can")), is_gone ? 1 : 5);
         assert_int_equal(json_object_get(o, "ended") != NULL, is_gone);
         assert_int_equal(json_object_get(o, "heartbeat") != NULL, !is_gone);
+        if (!is_gone)
+            assert_int_equal(
+                json_integer_value(json_object_get(json_object_get(o, "heartbeat"), "certificates")), 3);
     }
     json_decref(all);
 }
 
-// Revoked ones and those that never sent a heartbeat are neither.
+// Nobody calls it damage, and the rest is answered.
+static void test_a_heartbeat_that_somebody_else_wrote(void **state) {
+    (void)state;
+    int32_t p = fx_partition_of(f->fx, "acme");
+    hear(agent, f->fx->now_ms);
+    const char *key = fx_text(f->fx, AF_NAMESPACE ":{%d}:beat/acme/%s", (int)p, agent->kid);
+    freeReplyObject(redisCommand(f->ctx, "SETRANGE %s 12 9", key));
+    json_t *all = collect(token, "/v1/accounts/acme/agents", "agents", NULL);
+    assert_true(json_array_size(all) >= 1);
+    for (size_t i = 0; i < json_array_size(all); i++)
+        if (strcmp(af_text(json_array_get(all, i), "kid"), agent->kid) == 0)
+            assert_null(json_object_get(json_array_get(all, i), "heartbeat"));
+    json_decref(all);
+    struct cs_board_entry e;
+    cs_board_get(f->consumer.board, p, &e);
+    assert_int_equal(e.damaged, 0);
+}
+
+// Those that never sent a heartbeat are neither.
 static void test_agents_that_have_gone_quiet(void **state) {
     (void)state;
     int32_t p = fx_partition_of(f->fx, "acme");
     cs_board_state(f->consumer.board, p, CS_BOARD_RUNNING, NULL);
-    f->fx->now_ms -= 901000;
-    send_beat(fx_agent(f->fx, "acme", CS_CAN_UPLOAD, "*"));
-    f->fx->now_ms += 1000; // as long ago as it may be
-    send_beat(fx_agent(f->fx, "acme", CS_CAN_UPLOAD, "*"));
-    f->fx->now_ms += 900000;
-    send_beat(agent);
+    struct fx_key *quiet = fx_agent(f->fx, "acme", CS_CAN_UPLOAD, "*"),
+                  *barely = fx_agent(f->fx, "acme", CS_CAN_UPLOAD, "*");
     (void)fx_agent(f->fx, "acme", CS_CAN_READ, "*");
     af_commit(f);
+    hear(quiet, f->fx->now_ms - 901000);
+    hear(barely, f->fx->now_ms - 900000); // as long ago as it may be
+    hear(agent, f->fx->now_ms);
     af_wait_metric(f, fx_text(f->fx, "certsync_partition_agents{partition=\"%d\",state=\"quiet\"}", (int)p),
                    1, 1);
     af_wait_metric(f, fx_text(f->fx, "certsync_partition_agents{partition=\"%d\",state=\"alive\"}", (int)p),
@@ -473,12 +502,19 @@ static void test_trusted_keys(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_orders),       cmocka_unit_test(test_filters),
-        cmocka_unit_test(test_item),         cmocka_unit_test(test_pages_while_changing),
-        cmocka_unit_test(test_bounded_work), cmocka_unit_test(test_bad_queries),
-        cmocka_unit_test(test_csrs),         cmocka_unit_test(test_shares),
-        cmocka_unit_test(test_agents),       cmocka_unit_test(test_agents_that_have_gone_quiet),
-        cmocka_unit_test(test_outcomes),     cmocka_unit_test(test_accounts),
+        cmocka_unit_test(test_orders),
+        cmocka_unit_test(test_filters),
+        cmocka_unit_test(test_item),
+        cmocka_unit_test(test_pages_while_changing),
+        cmocka_unit_test(test_bounded_work),
+        cmocka_unit_test(test_bad_queries),
+        cmocka_unit_test(test_csrs),
+        cmocka_unit_test(test_shares),
+        cmocka_unit_test(test_agents),
+        cmocka_unit_test(test_a_heartbeat_that_somebody_else_wrote),
+        cmocka_unit_test(test_agents_that_have_gone_quiet),
+        cmocka_unit_test(test_outcomes),
+        cmocka_unit_test(test_accounts),
         cmocka_unit_test(test_trusted_keys),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

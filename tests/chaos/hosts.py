@@ -58,6 +58,7 @@ class Host:
         # The API that it is told may have ended before it was ever asked.
         settings = {"deployment.id": self.run.log_id, "kafka.brokers": self.run.world.kafka.bootstrap,
                     "kafka.events_topic": self.run.events_topic, "kafka.outcomes_topic": self.run.outcomes_topic,
+                    "kafka.heartbeats_topic": self.run.heartbeats_topic,
                     "agent.account": self.account, "agent.key": self.dir / "host.key",
                     "agent.custodian": self.run.keys / "custodian.pub", "agent.spool": self.spool,
                     "agent.debounce": "50ms", "agent.rescan": "2s", "agent.heartbeat": "1s",

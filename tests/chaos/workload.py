@@ -340,13 +340,6 @@ class Workload:
         elif kind == 4:
             yield self._enroll(a, r.sample(ALL, 4), "*")
 
-    def heartbeat(self):
-        a, r = self._account(), self.random
-        sender = self._agent(a)
-        yield self.send(sender.event("agent.heartbeat", a.id, sender.kid, {
-            "version": "0.1.0", "certificates": r.randrange(9), "failed": 0, "last_scan": "2026-01-01T00:00:00Z",
-            "spool": r.randrange(3)}), sender)
-
     def csr(self):
         a, r = self._account(), self.random
         sender, (key, der, chain), kind = self._agent(a, "csr"), r.choice(self.pools.requests), r.randrange(4)
@@ -477,5 +470,5 @@ class Workload:
 
 WEIGHTS = {"upload": 24, "upload_again": 3, "replace": 10, "upload_bad": 5, "upload_bad_key": 3, "upload_sm2": 1.0, "issue": 10,
            "renew": 8, "share": 11, "unshare": 5, "share_odd": 2, "delete": 5, "delete_from": 2, "update": 2, "enroll": 4,
-           "heartbeat": 3, "csr": 4, "again": 5, "replayed": 1, "gap": 0.5, "same_id": 0.3, "forged": 4, "malformed": 2,
+           "csr": 4, "again": 5, "replayed": 1, "gap": 0.5, "same_id": 0.3, "forged": 4, "malformed": 2,
            "nulls": 0.5, "trust": 0.1, "newcomer": 0.4}

@@ -255,7 +255,7 @@ def test_what_the_agent_lives_by(host, ca):
 
 
 def test_a_key_that_was_revoked(host, stack, ca, tmp_path):
-    """Its heartbeats are refused and the API lets it in no more: both are told, and stay so after a restart."""
+    """The API lets it in no more. A host that has nothing to send learns that, too, and after a restart."""
     tls = watch_pairs(host)
     put_pair(tls, "www", ca)
     host.configure(**{"agent.heartbeat": "300ms"})

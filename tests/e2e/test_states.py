@@ -337,6 +337,19 @@ def test_checkpoints_that_cannot_be_published(well):
     wait_until(lambda: uncovered() == 0, PATIENCE_S, "checkpoints of all outcomes again")
 
 
+def test_heartbeats_that_may_not_be_read(well):
+    """Nothing waits for them. That nobody hears them is told."""
+    def told():
+        return any('what="heartbeats"' in k for k in metric(well, "certsync_trouble"))
+    wait_until(lambda: not told(), PATIENCE_S, "heartbeats that are heard")
+    well.kafka.acl("TOPIC", "cert.heartbeats", "consumer", "READ", "DENY")
+    wait_until(told, PATIENCE_S, "the trouble")
+    assert board(well)[0]
+    assert well.outcome_at(well.send(upload(well.someone, "unheard")))["status"] == "applied"
+    well.kafka.acl("TOPIC", "cert.heartbeats", "consumer", "READ", "DENY", remove=True)
+    wait_until(lambda: not told(), PATIENCE_S, "heartbeats that are heard again")
+
+
 def test_a_right_in_redis_that_is_lost_for_a_while(well):
     client = well.redis.client()
     client.execute_command("ACL", "SETUSER", "consumer", "-zadd")

@@ -94,7 +94,7 @@ def same_certificate_again(w):
 
 @case("event.too_large")
 def a_value_of_300_kib(w):
-    return w.acme.agent.event("agent.heartbeat", "acme", w.acme.agent.kid, {"version": "x" * 300 * 1024})
+    return w.admin.event("agent.revoke", "acme", w.acme.agent.kid, {"reason": "x" * 300 * 1024})
 
 
 @case("event.unsigned")

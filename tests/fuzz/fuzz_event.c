@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Events: what is read is written, reads the same again and is then written to the same bytes; what is
-// refused is refused with a detail that is fit to be shown.
+// refused is refused with a detail that is fit to be shown. The same of heartbeats, which no event is.
 #include <stdlib.h>
 #include <string.h>
 
 #include "certsync/base/text.h"
 #include "certsync/model/cert.h"
 #include "certsync/model/event.h"
+#include "certsync/model/heartbeat.h"
 #include "fuzz.h"
 
 static void require(bool holds) {
@@ -31,9 +32,26 @@ static bool was_counted_only(const struct cs_event *ev) {
             ev->data.upload.part[1].chain_len > CS_CHAIN_MAX);
 }
 
+static void try_heartbeat(struct cs_bytes value) {
+    struct cs_heartbeat first, second;
+    struct cs_err err;
+    if (!cs_heartbeat_decode(value, &first, &err)) {
+        check_refusal(&err);
+        return;
+    }
+    struct cs_buf one;
+    cs_buf_init(&one, (size_t)8 * CS_HEARTBEAT_MAX);
+    require(cs_heartbeat_encode(&first, &one, &err));
+    require(cs_heartbeat_decode(cs_buf_bytes(&one), &second, &err));
+    require(first.seq == second.seq && strcmp(first.kid, second.kid) == 0 &&
+            first.host.certificates == second.host.certificates);
+    cs_buf_clear(&one);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
     struct cs_err err;
     struct cs_event *first = NULL, *second = NULL;
+    try_heartbeat((struct cs_bytes){data, len});
     if (!cs_event_decode((struct cs_bytes){data, len}, &first, &err)) {
         check_refusal(&err);
         return 0;

@@ -210,8 +210,6 @@ class Golden(test_verdicts.World):
         name, subject, _ = self.uploaded()
         self.judge(self.upload(name=name, extra={"replace": True, "force": True, "tags": ["team:web"]}, pair=self.pair(start=-30)))
         self.judge(self.delete(self.acme, subject))
-        self.judge(self.acme.agent.event("agent.heartbeat", "acme", self.acme.agent.kid, {
-            "version": "0.1.0", "certificates": 3, "failed": 0, "last_scan": "2026-11-23T12:00:00Z", "spool": 0}))
         agent, successor = self.enroll("acme"), ev.Sender(self.log_id, self.custodian.public_key())
         self.judge(agent.event("agent.rotate", "acme", successor.kid, {"key": ev.b64(successor.spki)}))
         third = ev.Sender(self.log_id, self.custodian.public_key())

@@ -33,8 +33,6 @@ def expected(model, firsts):
             index(f"seen/{stream}", p.seen[stream])
         index("pending", {f"{name}/{i}": s["created_ms"] for name, a in p.accounts.items() for i, s in a.shares.items()
                           if s["state"] == "pending"})
-        index("heartbeats", {f"{name}/{kid}": k["heartbeat_ms"] for name, a in p.accounts.items() for kid, k in a.keys.items()
-                             if k["state"] == "enrolled" and k["heartbeat_ms"]})
         for name, a in p.accounts.items():
             _account(name, a, doc, index, firsts[p.number])
         named = Counter(text for a in p.accounts.values() for parts in a.material.values() for x in parts for text in x["chain"][1:])

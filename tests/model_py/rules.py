@@ -290,8 +290,7 @@ class Model:
         over. Then how events that were awaited ended."""
         e = v.event
         if (e and v.signer_known and e.account and v.status != "duplicate" and not v.leaves_nothing
-                and not (e.type in DERIVED and v.status == "rejected")
-                and not (e.type == "agent.heartbeat" and v.status == "applied")):
+                and not (e.type in DERIVED and v.status == "rejected")):
             a, copy = p.account(e.account), v.status == "rejected" and v.code in COPIES
             member = e.id + ("/again" if copy else "")
             if copy or e.type != "certificate.share" or member not in a.awaited:
@@ -406,8 +405,7 @@ class Model:
             "state": "enrolled", "key": wire.decode_base64(d["key"]), "can": sorted(d["can"], key=wire.RIGHTS.index),
             "names": d["names"], "label": d.get("label", ""), "uses_left": d.get("uses", -1),
             "expires_s": wire.time_s(d["expires"]) if "expires" in d else 0, "grant": grant, "enrolled_by": e.kid,
-            "enrolled_keys": 0, "rotated_to": "", "first": "", "latest": "", "enrolled_ms": v.time_ms, "ended_ms": 0,
-            "heartbeat_ms": 0, "heartbeat": None}
+            "enrolled_keys": 0, "rotated_to": "", "first": "", "latest": "", "enrolled_ms": v.time_ms, "ended_ms": 0}
 
     def _agent_new(self, p, a, kid):
         if kid in a.keys or kid in p.trust or kid == self.root_kid:
@@ -440,10 +438,6 @@ class Model:
         a.keys[e.subject] = {**agent, "key": spki, "enrolled_by": e.kid, "enrolled_ms": v.time_ms, "first": first, "latest": ""}
         a.keys[first]["latest"] = e.subject
         agent["state"], agent["rotated_to"], agent["ended_ms"] = "rotated", e.subject, v.time_ms
-
-    def _agent_heartbeat(self, p, v, e, a, agent):
-        agent["heartbeat_ms"], agent["heartbeat"] = v.time_ms, {
-            **{k: x for k, x in e.data.items() if k != "last_scan"}, "last_scan_s": wire.time_s(e.data["last_scan"])}
 
     # --- certificates
 

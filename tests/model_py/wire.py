@@ -274,14 +274,6 @@ def _rotate(d):
     decode_base64(d["key"])
 
 
-def _heartbeat(d):
-    members(d, ["version", "certificates", "failed", "last_scan", "spool"])
-    _text(d["version"])
-    for name in ("certificates", "failed", "spool"):
-        _number(d[name], 0, SEQ_MAX)
-    _time(d["last_scan"])
-
-
 def _part(d):
     _check(isinstance(d.get("chain"), list) and d["chain"])
     for text in d["chain"]:
@@ -374,7 +366,7 @@ TYPES = {
     "trust.add": ("", KID, _trust_add), "trust.remove": ("", KID, _trust_remove),
     "account.register": ("account", ACCOUNT, _register), "account.update": ("account", ACCOUNT, _update),
     "agent.enroll": ("account", KID, _enroll), "agent.revoke": ("account", KID, _revoke),
-    "agent.rotate": ("account", KID, _rotate), "agent.heartbeat": ("account", KID, _heartbeat),
+    "agent.rotate": ("account", KID, _rotate),
     "certificate.upload": ("account", UUID, _upload), "certificate.issue": ("account", UUID, _issue),
     "certificate.delete": ("account", UUID, _delete), "certificate.share": ("account", UUID, _share),
     "certificate.unshare": ("account", UUID, _share), "csr.add": ("account", UUID, _csr_add),

@@ -154,8 +154,7 @@ static void oracle_record(struct sim *s, struct sim_oracle *o, int32_t partition
     o->position.next_offset = offset + 1;
     cs_state_begin(o->state);
     if (ev && ev->account[0] && d.verdict.signer_known && d.verdict.status != CS_STATUS_DUPLICATE &&
-        !d.verdict.leaves_nothing && !(cs_event_origin(ev) >= 0 && d.verdict.status == CS_STATUS_REJECTED) &&
-        (ev->type != CS_EVENT_AGENT_HEARTBEAT || d.verdict.status != CS_STATUS_APPLIED))
+        !d.verdict.leaves_nothing && !(cs_event_origin(ev) >= 0 && d.verdict.status == CS_STATUS_REJECTED))
         keep_outcome(o->state, ev, value, out.n);
     for (size_t i = 0; i < d.verdict.concludes_len; i++)
         conclude(o->state, &d.verdict.concludes[i], ev->id, out.n);

@@ -84,8 +84,7 @@ static void add_garbage(struct sim_pool *p, const char *account, struct fx_key *
     struct fx_record *tombstone = fx_record_of(fx, by, account, text);
     tombstone->r.value = (struct cs_bytes){NULL, 0};
     add_record(p, home, tombstone);
-    struct cs_event ev = fx_event(fx, CS_EVENT_AGENT_HEARTBEAT, account, by, by->kid);
-    CS_COPY_TEXT(ev.data.heartbeat.version, "1");
+    struct cs_event ev = fx_event(fx, CS_EVENT_CSR_DELETE, account, by, NULL); // of none
     add(p, by, &ev);
     ev = fx_event(fx, CS_EVENT_CERTIFICATE_DELETE, account, by, NULL);
     add_record(p, 1 - home, fx_record(fx, by, &ev)); // where it does not belong

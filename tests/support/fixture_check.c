@@ -158,8 +158,7 @@ void fx_apply(struct fx_partition *p, struct cs_crypto *crypto, int32_t partitio
     cs_crypto_sha256(crypto, outcome, p->chain_sha256);
     cs_state_begin(p->state);
     if (v->signer_known && ev->account[0] && v->status != CS_STATUS_DUPLICATE && !v->leaves_nothing &&
-        !(cs_event_origin(ev) >= 0 && v->status == CS_STATUS_REJECTED) &&
-        !(ev->type == CS_EVENT_AGENT_HEARTBEAT && v->status == CS_STATUS_APPLIED))
+        !(cs_event_origin(ev) >= 0 && v->status == CS_STATUS_REJECTED))
         keep_outcome(p->state, ev, v, outcome, o.n);
     for (size_t i = 0; i < v->concludes_len; i++)
         conclude(p->state, &v->concludes[i], ev->id, o.n);
@@ -174,7 +173,7 @@ struct tally {
     struct cs_state *s;
     size_t live, tombstones, names, materials, views, expiries, own_shares, in_shares, out_members,
         in_members;
-    size_t csrs, csr_spkis, csr_names, csr_members, refs, heard, heard_members;
+    size_t csrs, csr_spkis, csr_names, csr_members, refs;
     size_t trusted, trusted_members, accounts, account_members;
     size_t issuers_len;
     struct {
@@ -349,16 +348,6 @@ static void check_account(struct tally *t, const char *account, const struct cs_
     assert_int_equal(a->certificates, own);
 }
 
-static void check_agent(struct tally *t, const char *account, const char *kid, const struct cs_agent *a) {
-    int64_t score = 0;
-    bool heard = a->state == CS_AGENT_ENROLLED && a->heartbeat_ms != 0;
-    assert_int_equal(cs_state_member(t->s, "heartbeats", fx_text(t->fx, "%s/%s", account, kid), &score),
-                     heard ? CS_FOUND : CS_ABSENT);
-    if (heard)
-        assert_int_equal(score, a->heartbeat_ms);
-    t->heard += heard;
-}
-
 static bool check_doc(void *arg, const char *key, struct cs_bytes v) {
     struct tally *t = arg;
     struct cs_err err;
@@ -384,7 +373,6 @@ static bool check_doc(void *arg, const char *key, struct cs_bytes v) {
     } else if (starts(key, "key/")) {
         struct cs_agent a;
         assert_true(cs_agent_decode(v, &a, &err));
-        check_agent(t, part_of(key, 1, account), strrchr(key, '/') + 1, &a);
     } else if (starts(key, "issuer/")) {
         check_issuer(t, key + strlen("issuer/"), v);
     } else if (starts(key, "material/")) {
@@ -418,8 +406,6 @@ static bool check_index(void *arg, const char *key, const struct cs_member *memb
         t->trusted_members += n;
     if (strcmp(key, "accounts") == 0)
         t->account_members += n;
-    if (strcmp(key, "heartbeats") == 0)
-        t->heard_members += n;
     for (size_t i = 0; starts(key, "shares/") && i < n; i++) {
         t->out_members += starts(members[i].name, "out/");
         t->in_members += starts(members[i].name, "in/");
@@ -445,7 +431,6 @@ void fx_check_invariants(struct fx *fx) {
         assert_int_equal(t.csrs, t.csr_spkis);
         assert_int_equal(t.csrs, t.csr_names);
         assert_int_equal(t.csrs, t.csr_members);
-        assert_int_equal(t.heard, t.heard_members);
         for (size_t k = 0; k < t.issuers_len; k++)
             assert_int_equal(t.issuers[k].unseen, 0);
         own += t.own_shares;

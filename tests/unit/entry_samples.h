@@ -84,9 +84,7 @@ static const struct entry_sample {
      "\"*\"},"
      "\"enrolled_by\":\"" SAMPLE_KID "\",\"enrolled_keys\":2,\"rotated_to\":\"" SAMPLE_KID
      "\",\"first\":\"" SAMPLE_KID "\",\"latest\":\"" SAMPLE_KID
-     "\",\"enrolled_ms\":1764000000000,\"ended_ms\":1764000000001,\"heartbeat_ms\":1764000000002,"
-     "\"heartbeat\":{\"version\":\"0.1.0\",\"certificates\":7,\"failed\":1,\"last_scan_s\":1763999999,"
-     "\"spool\":2}}"},
+     "\",\"enrolled_ms\":1764000000000,\"ended_ms\":1764000000001}"},
     {"certificate", again_certificate,
      "{\"id\":\"" SAMPLE_ID "\",\"summary\":" SAMPLE_SUMMARY ",\"by\":\"" SAMPLE_KID
      "\",\"created_ms\":1764000000000,\"updated_ms\":1764000000001,\"shares\":[{\"share\":\"" SAMPLE_ID2

@@ -65,11 +65,6 @@ static const struct sample {
          "\"grant\":{\"can\":[\"upload\",\"delete\",\"share\",\"csr\",\"read\"],\"names\":\"web-*\"}}")},
     {"revoke", CS_EVENT_AGENT_REVOKE, SAMPLE_ACME("agent.revoke", SAMPLE_KID, "{\"reason\":\"lost\"}")},
     {"rotate", CS_EVENT_AGENT_ROTATE, SAMPLE_ACME("agent.rotate", SAMPLE_KID, "{\"key\":\"AQIDBAU=\"}")},
-    {"heartbeat", CS_EVENT_AGENT_HEARTBEAT,
-     SAMPLE_ACME(
-         "agent.heartbeat", SAMPLE_KID,
-         "{\"version\":\"0.1.0\",\"certificates\":7,\"failed\":0,\"last_scan\":\"2026-11-23T11:59:00Z\","
-         "\"spool\":3}")},
     {"upload", CS_EVENT_CERTIFICATE_UPLOAD,
      SAMPLE_ACME(
          "certificate.upload", SAMPLE_ID2,

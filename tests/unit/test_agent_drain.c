@@ -204,7 +204,7 @@ static bool file_publish(struct cs_publisher *p, const struct cs_publish_record 
 #define EACH      20
 
 static void command(const struct agent_fixture *f, int fd) {
-    struct file_publisher p = {{file_partitions, file_publish, NULL}, fd};
+    struct file_publisher p = {{file_partitions, file_publish, NULL, NULL}, fd};
     struct cs_spool *s = agent_spool(f);
     for (int i = 0; i < EACH; i++) {
         struct cs_err err;

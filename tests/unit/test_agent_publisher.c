@@ -112,6 +112,24 @@ static void a_partition_may_be_named(void **state) {
     }
 }
 
+// Another topic beside its own: by the account's partition there, with its own offsets.
+static void one_record_to_another_topic(void **state) {
+    (void)state;
+    struct cs_err err;
+    struct acks acks = {0};
+    for (size_t m = 0; m < CS_ARRAY_LEN(makers); m++) {
+        struct cs_publisher *p = makers[m]();
+        struct cs_publish_record r = record("acme", -1);
+        if (m == 1)
+            assert_int_equal(rd_kafka_mock_topic_create(cluster, "beats", PARTITIONS, 1), 0);
+        for (int i = 0; i < 2; i++)
+            ASSERT_OK(p->publish_to(p, "beats", &r, 10000, &err), err);
+        ASSERT_OK(p->publish(p, &r, 1, 10000, on_acked, &acks, &err), err);
+        assert_int_equal(acks.list[m].offset, 0);
+        cs_publisher_free(p);
+    }
+}
+
 static void without_brokers_it_says_retry_and_goes_on_later(void **state) {
     struct cs_err err;
     struct acks acks = {0};
@@ -152,6 +170,9 @@ static void a_missing_topic_is_a_matter_of_settings(void **state) {
     assert_false(p->publish(p, &r, 1, 60000, on_acked, &acks, &err));
     assert_int_equal(err.kind, CS_ERR_CONFIG);
     assert_non_null(strstr(err.msg, "certsync-consumer init"));
+    assert_false(p->publish_to(p, "nowhere-either", &r, 60000, &err));
+    assert_int_equal(err.kind, CS_ERR_CONFIG);
+    assert_non_null(strstr(err.msg, "nowhere-either"));
 }
 
 static int setup(void **state) {
@@ -178,6 +199,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_go_where_kafka_puts_them_and_in_order),
         cmocka_unit_test(a_partition_may_be_named),
+        cmocka_unit_test(one_record_to_another_topic),
         cmocka_unit_test(without_brokers_it_says_retry_and_goes_on_later),
         cmocka_unit_test(a_missing_topic_is_a_matter_of_settings),
     };

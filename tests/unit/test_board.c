@@ -216,7 +216,7 @@ static void test_trouble(void **state) {
     char why[256];
     struct cs_err err;
     static const bool forbids[CS_BOARD_TROUBLES] = {[CS_TROUBLE_TOPICS] = true, [CS_TROUBLE_REDIS] = true};
-    for (int t = 0; t < CS_BOARD_TROUBLES; t++) {
+    for (int t = 0; t < CS_TROUBLE_HEARTBEATS; t++) {
         char line[128];
         snprintf(line, sizeof line, "certsync_trouble{what=\"%s\",reason=\"it is so\"} 1\n",
                  cs_board_trouble_name((enum cs_board_trouble)t));
@@ -240,6 +240,20 @@ static void test_trouble(void **state) {
 }
 
 // A worker that is in its group again says nothing of the others.
+// Nobody hears whether hosts are alive: it is told, and nothing waits for it.
+static void test_trouble_of_heartbeats(void **state) {
+    struct fixture *f = *state;
+    char why[256];
+    struct cs_err err;
+    cs_board_trouble(f->board, CS_TROUBLE_HEARTBEATS, "there is no topic");
+    assert_true(shows(f, "certsync_trouble{what=\"heartbeats\",reason=\"there is no topic\"} 1\n"));
+    assert_true(cs_board_ready(f->board, why, sizeof why));
+    assert_true(cs_board_may_publish(f->board, &err));
+    cs_board_trouble(f->board, CS_TROUBLE_KAFKA, "the brokers are away");
+    assert_false(cs_board_ready(f->board, why, sizeof why));
+    assert_string_equal(why, "the brokers are away");
+}
+
 static void test_trouble_of_workers(void **state) {
     struct fixture *f = *state;
     char why[256];
@@ -283,6 +297,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_changing_hands, setup, teardown),
         cmocka_unit_test_setup_teardown(test_trouble, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_trouble_of_heartbeats, setup, teardown),
         cmocka_unit_test_setup_teardown(test_trouble_of_workers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_end_without_records, setup, teardown),
     };

@@ -85,8 +85,6 @@ static bool is_optional(const char *sample, const char *path) {
                                            "agent first",
                                            "agent latest",
                                            "agent ended_ms",
-                                           "agent heartbeat_ms",
-                                           "agent heartbeat",
                                            "certificate shares",
                                            "certificate old_versions",
                                            "certificate summary.notes",
@@ -316,7 +314,6 @@ static void what_is_decoded(void **state) {
     assert_int_equal(agent.grant_can, CS_CAN_READ);
     assert_string_equal(agent.grant_names, "*");
     assert_string_equal(agent.rotated_to, SAMPLE_KID);
-    assert_int_equal(agent.heartbeat.last_scan_s, 1763999999);
     char *plain = json_edit_remove(entry_sample("agent")->text, "uses_left");
     assert_true(cs_agent_decode(bytes_of(plain), &agent, &err));
     assert_int_equal(agent.uses_left, -1);

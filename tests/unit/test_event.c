@@ -327,10 +327,6 @@ static void other_types(void **state) {
     assert_int_equal(ev->data.enroll.uses, 10);
     assert_int_equal(ev->data.enroll.expires_s, 1798761600);
     cs_event_free(ev);
-    ev = decode(sample_text("heartbeat"));
-    assert_int_equal(ev->data.heartbeat.last_scan_s, 1795435140);
-    assert_int_equal(ev->data.heartbeat.spool, 3);
-    cs_event_free(ev);
     ev = decode(sample_text("offer"));
     assert_string_equal(ev->data.offer.certificate.leaves[0].subject, "CN=\xc3\xbc");
     assert_string_equal(ev->data.offer.certificate.leaves[0].names[1], "IP:192.0.2.1");

@@ -42,7 +42,6 @@ static void every_kind_has_its_form(void **state) {
         {CS_KIND_ACCOUNTS, cs_key_accounts(CS_NEW_KEY), "accounts"},
         {CS_KIND_TRUSTED, cs_key_trusted(CS_NEW_KEY), "trusted"},
         {CS_KIND_PENDING, cs_key_pending(CS_NEW_KEY), "pending"},
-        {CS_KIND_HEARTBEATS, cs_key_heartbeats(CS_NEW_KEY), "heartbeats"},
     };
     assert_int_equal(sizeof rows / sizeof *rows, CS_KIND_COUNT);
     for (int i = 0; i < CS_KIND_COUNT; i++) {

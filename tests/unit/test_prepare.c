@@ -26,11 +26,10 @@ static struct cs_bytes bytes_of(const char *s) {
     return (struct cs_bytes){(const uint8_t *)s, strlen(s)};
 }
 
-// A good heartbeat by a key that nobody looks up.
-static struct fx_record *heartbeat(struct fx *fx, const char *account) {
+// A good event by a key that nobody looks up.
+static struct fx_record *revocation(struct fx *fx, const char *account) {
     struct fx_key *k = fx_key_new(fx);
-    struct cs_event ev = fx_event(fx, CS_EVENT_AGENT_HEARTBEAT, account, k, k->kid);
-    strcpy(ev.data.heartbeat.version, "1");
+    struct cs_event ev = fx_event(fx, CS_EVENT_AGENT_REVOKE, account, k, k->kid);
     struct fx_record *record = fx_record(fx, k, &ev);
     record->r.partition = fx_partition_of(fx, account);
     return record;
@@ -48,12 +47,12 @@ static void assert_code(struct fx *fx, struct fx_record *record, enum cs_code co
 
 static void good(void **state) {
     struct fx *fx = *state;
-    assert_code(fx, heartbeat(fx, "acme"), CS_CODE_NONE, "");
+    assert_code(fx, revocation(fx, "acme"), CS_CODE_NONE, "");
 }
 
 static void too_large(void **state) {
     struct fx *fx = *state;
-    struct fx_record *record = heartbeat(fx, "acme");
+    struct fx_record *record = revocation(fx, "acme");
     size_t len = CS_EVENT_MAX;
     uint8_t *value = fx_alloc(fx, len + 1);
     memset(value, ' ', len + 1);
@@ -70,21 +69,21 @@ static void unsigned_records(void **state) {
     struct fx *fx = *state;
     static const char *const bad[] = {"", "!!!!", "AAA", "AAAAB===", "AA\nA", "AB=="};
     for (size_t i = 0; i < CS_ARRAY_LEN(bad); i++) {
-        struct fx_record *record = heartbeat(fx, "acme");
+        struct fx_record *record = revocation(fx, "acme");
         record->headers[1].value = bytes_of(bad[i]);
         assert_code(fx, record, CS_CODE_EVENT_UNSIGNED, "");
     }
-    struct fx_record *record = heartbeat(fx, "acme");
+    struct fx_record *record = revocation(fx, "acme");
     record->r.headers_len = 1;
     assert_code(fx, record, CS_CODE_EVENT_UNSIGNED, "");
-    record = heartbeat(fx, "acme");
+    record = revocation(fx, "acme");
     record->headers[1].value = (struct cs_bytes){NULL, 0};
     assert_code(fx, record, CS_CODE_EVENT_UNSIGNED, "");
-    record = heartbeat(fx, "acme");
+    record = revocation(fx, "acme");
     record->headers[2] = record->headers[1];
     record->r.headers_len = 3;
     assert_code(fx, record, CS_CODE_EVENT_UNSIGNED, "");
-    record = heartbeat(fx, "acme");
+    record = revocation(fx, "acme");
     char *longer = fx_alloc(fx, 200);
     memset(longer, 'A', 112); // 84 bytes
     record->headers[1].value = bytes_of(longer);
@@ -96,17 +95,17 @@ static void unsigned_records(void **state) {
 
 static void content_type(void **state) {
     struct fx *fx = *state;
-    struct fx_record *record = heartbeat(fx, "acme");
+    struct fx_record *record = revocation(fx, "acme");
     record->headers[0].value = bytes_of("application/json");
     assert_code(fx, record, CS_CODE_EVENT_MALFORMED, "content-type");
-    record = heartbeat(fx, "acme");
+    record = revocation(fx, "acme");
     record->headers[0].name = "Content-Type";
     assert_code(fx, record, CS_CODE_EVENT_MALFORMED, "content-type");
-    record = heartbeat(fx, "acme");
+    record = revocation(fx, "acme");
     record->headers[2] = record->headers[0];
     record->r.headers_len = 3;
     assert_code(fx, record, CS_CODE_EVENT_MALFORMED, "content-type");
-    record = heartbeat(fx, "acme"); // other headers are nobody's business
+    record = revocation(fx, "acme"); // other headers are nobody's business
     record->headers[2] = (struct cs_header){"traceparent", bytes_of("00")};
     record->headers[3] = (struct cs_header){"", {NULL, 0}};
     record->r.headers_len = 4;
@@ -115,7 +114,7 @@ static void content_type(void **state) {
 
 static void malformed(void **state) {
     struct fx *fx = *state;
-    struct fx_record *record = heartbeat(fx, "acme");
+    struct fx_record *record = revocation(fx, "acme");
     record->r.value = (struct cs_bytes){NULL, 0};
     assert_code(fx, record, CS_CODE_EVENT_MALFORMED, "value");
     struct fx_key *k = fx_key_new(fx);
@@ -143,14 +142,14 @@ static void replace(struct fx *fx, struct fx_record *record, const char *a, cons
 
 static void unknown_type(void **state) {
     struct fx *fx = *state;
-    struct fx_record *record = heartbeat(fx, "acme");
-    replace(fx, record, "agent.heartbeat", "agent.teleports");
+    struct fx_record *record = revocation(fx, "acme");
+    replace(fx, record, "agent.revoke", "agent.elevat");
     assert_code(fx, record, CS_CODE_EVENT_UNKNOWN_TYPE, "");
 }
 
 static void place(void **state) {
     struct fx *fx = *state;
-    struct fx_record *record = heartbeat(fx, "acme");
+    struct fx_record *record = revocation(fx, "acme");
     replace(fx, record, FX_DEPLOYMENT, "another.site");
     assert_code(fx, record, CS_CODE_EVENT_DEPLOYMENT, "");
     replace(fx, record, "another.site_0a1b2c3d", FX_DEPLOYMENT "_0a1b2c3e");
@@ -158,7 +157,7 @@ static void place(void **state) {
     replace(fx, record, FX_DEPLOYMENT, "another.site");
     record->r.partition = (record->r.partition + 1) % fx->partitions;
     assert_code(fx, record, CS_CODE_EVENT_DEPLOYMENT, "");
-    record = heartbeat(fx, "acme");
+    record = revocation(fx, "acme");
     record->r.partition = (record->r.partition + 1) % fx->partitions;
     assert_code(fx, record, CS_CODE_EVENT_MISROUTED, "");
     // What root says belongs to every partition.

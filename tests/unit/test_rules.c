@@ -271,14 +271,13 @@ static void refused_events_move_the_watermark(void **state) {
 
 static void only_the_last_events_are_remembered(void **state) {
     struct fx *fx = *state;
-    struct fx_key *k = fx_agent(fx, "acme", CS_CAN_READ, "*");
+    struct fx_key *k = fx_agent(fx, "acme", CS_CAN_DELETE, "*");
     struct fx_record *records[CS_SEEN_MAX + 2];
     int32_t p = fx_partition_of(fx, "acme");
     for (size_t i = 0; i < CS_ARRAY_LEN(records); i++) {
-        struct cs_event ev = fx_event(fx, CS_EVENT_AGENT_HEARTBEAT, "acme", k, k->kid);
-        strcpy(ev.data.heartbeat.version, "1");
+        struct cs_event ev = fx_event(fx, CS_EVENT_CERTIFICATE_DELETE, "acme", k, NULL);
         records[i] = fx_record(fx, k, &ev);
-        assert_applied(fx_judge(fx, p, records[i]));
+        assert_rejected(fx_judge(fx, p, records[i]), CERTIFICATE_NOT_FOUND);
     }
     assert_rejected(fx_judge(fx, p, records[0]), EVENT_REPLAYED);
     assert_rejected(fx_judge(fx, p, records[1]), EVENT_REPLAYED);

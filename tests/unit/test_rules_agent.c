@@ -36,12 +36,6 @@ static const struct cs_verdict *upload(struct fx *fx, struct fx_key *by, const c
     return fx_send(fx, by, &ev);
 }
 
-static const struct cs_verdict *beat(struct fx *fx, struct fx_key *by) {
-    struct cs_event ev = fx_event(fx, CS_EVENT_AGENT_HEARTBEAT, "acme", by, by->kid);
-    strcpy(ev.data.heartbeat.version, "1.0");
-    return fx_send(fx, by, &ev);
-}
-
 // ---- rights
 
 // Of certificates, requests and shares.
@@ -117,9 +111,6 @@ static void fill_data(struct fx *fx, struct cs_event *ev, const struct fx_key *f
     case CS_EVENT_AGENT_ROTATE:
         ev->data.enroll.key.bytes = cs_pubkey_spki(fresh->pub);
         break;
-    case CS_EVENT_AGENT_HEARTBEAT:
-        strcpy(ev->data.heartbeat.version, "1");
-        break;
     case CS_EVENT_NONE:
     case CS_EVENT_AGENT_REVOKE:
         break;
@@ -138,13 +129,11 @@ static void fill_data(struct fx *fx, struct cs_event *ev, const struct fx_key *f
     }
 }
 
-static const char *subject_of(enum cs_event_type type, const struct fx_key *by, const struct fx_key *fresh) {
+static const char *subject_of(enum cs_event_type type, const struct fx_key *fresh) {
     if (type <= CS_EVENT_SYSTEM_RULESET)
         return FX_DEPLOYMENT;
     if (type == CS_EVENT_ACCOUNT_REGISTER || type == CS_EVENT_ACCOUNT_UPDATE)
         return "acme";
-    if (type == CS_EVENT_AGENT_HEARTBEAT)
-        return by->kid;
     return type <= CS_EVENT_AGENT_ROTATE ? fresh->kid : NULL;
 }
 
@@ -152,7 +141,7 @@ static const char *subject_of(enum cs_event_type type, const struct fx_key *by, 
 static bool is_forbidden(struct fx *fx, enum cs_event_type type, struct fx_key *by) {
     struct fx_key *fresh = fx_key_new(fx);
     bool of_root = type <= CS_EVENT_TRUST_REMOVE;
-    struct cs_event ev = fx_event(fx, type, of_root ? "" : "acme", by, subject_of(type, by, fresh));
+    struct cs_event ev = fx_event(fx, type, of_root ? "" : "acme", by, subject_of(type, fresh));
     fill_data(fx, &ev, fresh);
     const struct cs_verdict *v = fx_judge(fx, fx_partition_of(fx, "acme"), fx_record(fx, by, &ev));
     assert_true(v->signer_known);
@@ -183,7 +172,6 @@ static const struct {
     {CS_EVENT_AGENT_ENROLL, ADMIN, 0}, // and join tokens, below
     {CS_EVENT_AGENT_REVOKE, ADMIN, 0},
     {CS_EVENT_AGENT_ROTATE, ANY_AGENT, 0},
-    {CS_EVENT_AGENT_HEARTBEAT, ANY_AGENT, 0},
     {CS_EVENT_CERTIFICATE_UPLOAD, AGENT, CS_CAN_UPLOAD},
     {CS_EVENT_CERTIFICATE_ISSUE, ISSUER, 0},
     {CS_EVENT_CERTIFICATE_DELETE, AGENT, CS_CAN_DELETE},
@@ -279,58 +267,6 @@ static void agents_have_the_rights_they_were_given(void **state) {
         if (can)
             assert_false(is_forbidden(fx, type, fx_agent(fx, "acme", can, "*")));
     }
-}
-
-static void a_heartbeat_is_of_the_key_that_signed_it(void **state) {
-    struct fx *fx = *state;
-    struct fx_key *k = fx_agent(fx, "acme", CS_CAN_READ, "*"),
-                  *other = fx_agent(fx, "acme", CS_CAN_READ, "*");
-    fx->now_ms += 5000;
-    assert_applied(beat(fx, k));
-    struct cs_agent a;
-    struct cs_err err;
-    assert_true(cs_agent_decode(fx_doc(fx, "acme", fx_text(fx, "key/acme/%s", k->kid)), &a, &err));
-    assert_int_equal(a.heartbeat_ms, fx->now_ms);
-    assert_string_equal(a.heartbeat.version, "1.0");
-    struct cs_event ev = fx_event(fx, CS_EVENT_AGENT_HEARTBEAT, "acme", k, other->kid);
-    strcpy(ev.data.heartbeat.version, "1.0");
-    assert_rejected(fx_send(fx, k, &ev), EVENT_FORBIDDEN);
-    // A refused one leaves an outcome, an applied one none.
-    assert_non_null(fx_doc(fx, "acme", fx_text(fx, "outcome/acme/%s", ev.id)).data);
-    fx->now_ms -= 5000;
-}
-
-static void assert_heard(struct fx *fx, const struct fx_key *k, int64_t since_ms) {
-    int64_t at_ms = 0;
-    assert_int_equal(fx_in_index(fx, "acme", "heartbeats", fx_text(fx, "acme/%s", k->kid), &at_ms),
-                     since_ms != 0);
-    assert_int_equal(at_ms, since_ms);
-}
-
-// Who is heard of is in an index by time, until the key ends; a rotation takes the time along.
-static void who_is_heard_of(void **state) {
-    struct fx *fx = *state;
-    struct fx_key *k = fx_agent(fx, "acme", CS_CAN_READ, "*"), *next = fx_key_new(fx);
-    assert_heard(fx, k, 0);
-    fx->now_ms += 1000;
-    int64_t heard_ms = fx->now_ms;
-    assert_applied(beat(fx, k));
-    assert_heard(fx, k, heard_ms);
-    fx->now_ms += 1000;
-    heard_ms = fx->now_ms;
-    assert_applied(beat(fx, k));
-    assert_heard(fx, k, heard_ms);
-    fx->now_ms += 1000;
-    struct cs_event ev = fx_event(fx, CS_EVENT_AGENT_ROTATE, "acme", k, next->kid);
-    ev.data.enroll.key.bytes = cs_pubkey_spki(next->pub);
-    assert_applied(fx_send(fx, k, &ev));
-    assert_heard(fx, k, 0);
-    assert_heard(fx, next, heard_ms);
-    ev = fx_event(fx, CS_EVENT_AGENT_REVOKE, "acme", fx->admin, next->kid);
-    assert_applied(fx_send(fx, fx->admin, &ev));
-    assert_heard(fx, next, 0);
-    assert_rejected(beat(fx, next), EVENT_REVOKED_SIGNER);
-    assert_heard(fx, next, 0);
 }
 
 static void accounts(void **state) {
@@ -513,7 +449,6 @@ static void revocation_follows_rotation(void **state) {
             assert_applied(rotate(fx, line[i - 1], line[i]));
         }
         struct fx_key *last = line[LENGTH - 1];
-        assert_applied(beat(fx, last));
         const struct cs_verdict *v = revoke(fx, line[named]);
         assert_applied(v);
         assert_string_equal(v->detail, line[named] == last
@@ -524,7 +459,6 @@ static void revocation_follows_rotation(void **state) {
                              i == named || line[i] == last ? CS_AGENT_REVOKED : CS_AGENT_ROTATED);
             assert_rejected(upload(fx, line[i], "revoked"), EVENT_REVOKED_SIGNER);
         }
-        assert_heard(fx, last, 0);
         assert_rejected(rotate(fx, last, fx_key_new(fx)), EVENT_REVOKED_SIGNER);
         // A second time, each of the others ends itself alone, or changes nothing.
         for (size_t i = 0; i < LENGTH; i++) {
@@ -553,7 +487,7 @@ static void a_long_line_is_revoked_in_one_step(void **state) {
     const struct cs_verdict *v = revoke(fx, first);
     assert_applied(v);
     assert_non_null(strstr(v->detail, last->kid));
-    assert_rejected(beat(fx, last), EVENT_REVOKED_SIGNER);
+    assert_rejected(upload(fx, last, "revoked"), EVENT_REVOKED_SIGNER);
 }
 
 // Whoever finds a token, or keeps a key beyond its time, can neither keep it alive nor use it.
@@ -561,7 +495,6 @@ static void tokens_and_expired_keys_do_not_go_on(void **state) {
     struct fx *fx = *state;
     struct fx_key *token = join_token(fx, 0, 0, CS_CAN_READ, "*");
     assert_rejected(rotate(fx, token, fx_key_new(fx)), EVENT_FORBIDDEN);
-    assert_rejected(beat(fx, token), EVENT_FORBIDDEN);
     // A key with an end that may do more than enrol.
     int64_t end_s = fx_now_s(fx) + 60;
     struct fx_key *both = fx_key_new(fx);
@@ -602,8 +535,6 @@ int main(void) {
         cmocka_unit_test(what_names_no_sender_is_refused_to_everybody),
         cmocka_unit_test(trusted_keys_have_the_rights_of_their_role),
         cmocka_unit_test(agents_have_the_rights_they_were_given),
-        cmocka_unit_test(a_heartbeat_is_of_the_key_that_signed_it),
-        cmocka_unit_test(who_is_heard_of),
         cmocka_unit_test(accounts),
         cmocka_unit_test(keys_that_cannot_be_enrolled),
         cmocka_unit_test(join_tokens),

@@ -268,8 +268,7 @@ static void oddity(struct world *w, size_t a) {
         struct fx_record *again = w->records[roll(w, (uint32_t)n)];
         fx_judge(fx, again->r.partition, again);
     } else {
-        struct cs_event ev = fx_event(fx, CS_EVENT_AGENT_HEARTBEAT, w->account[a].id, by, by->kid);
-        strcpy(ev.data.heartbeat.version, "1");
+        struct cs_event ev = fx_event(fx, CS_EVENT_CSR_DELETE, w->account[a].id, by, NULL);
         if (chance(w, 20))
             ev.seq = 1 + roll(w, 20);
         send(w, by, &ev);

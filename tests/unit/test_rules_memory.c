@@ -120,9 +120,6 @@ static void certificates(void **state) {
     assert_applied(suffer(fx, f.owner_key, &ev));
     ev = fx_csr(fx, f.owner, f.owner_key, NULL, "request", fx_cert_key_only(fx, "P-256"));
     assert_applied(suffer(fx, f.owner_key, &ev));
-    ev = fx_event(fx, CS_EVENT_AGENT_HEARTBEAT, f.owner, f.owner_key, f.owner_key->kid);
-    strcpy(ev.data.heartbeat.version, "1");
-    assert_applied(suffer(fx, f.owner_key, &ev));
     ev = delete_of(fx, &f);
     assert_applied(suffer(fx, f.owner_key, &ev));
 }

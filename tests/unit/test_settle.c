@@ -67,20 +67,9 @@ static int teardown(void **state) {
     return 0;
 }
 
-static int64_t add(struct bed *b, const char *account, bool heartbeat, bool sent) {
+static int64_t add(struct bed *b, const char *account, bool sent) {
     struct cs_err err;
-    struct cs_composed *c;
-    if (!heartbeat)
-        c = agent_event(b->f, account);
-    else {
-        struct cs_compose compose = {.crypto = b->f->crypto,
-                                     .log_id = "unit_0a1b2c3d",
-                                     .account = account,
-                                     .kid = b->f->kid,
-                                     .now_ms = 1795000000000};
-        ASSERT_OK(cs_compose_event(&compose, CS_EVENT_AGENT_HEARTBEAT, b->f->kid, &c, &err), err);
-        snprintf(c->event.data.heartbeat.version, sizeof c->event.data.heartbeat.version, "1");
-    }
+    struct cs_composed *c = agent_event(b->f, account);
     ASSERT_OK(cs_spool_add(b->spool, b->f->crypto, b->f->key, &c->event, &err), err);
     int64_t seq = c->event.seq;
     cs_composed_free(c);
@@ -117,10 +106,10 @@ static void what_ended_leaves_and_what_is_open_stays(void **state) {
     static const enum cs_ending of[] = {
         0, CS_ENDING_APPLIED, CS_ENDING_UNKNOWN, CS_ENDING_REJECTED, CS_ENDING_PENDING, CS_ENDING_UNKNOWN};
     for (int i = 1; i <= 5; i++) {
-        add(b, "acme", false, true);
+        add(b, "acme", true);
         b->answers.of[i] = of[i];
     }
-    add(b, "acme", false, false); // not published: not asked for
+    add(b, "acme", false); // not published: not asked for
     struct cs_settle t = settle_of(b, &command);
     ASSERT_OK(cs_settle_pass(&t, &err), err);
     assert_spool(b, "2.sent 4.sent 5.sent 6.new");
@@ -139,8 +128,8 @@ static void replayed_ones_and_the_unpublished_rise_above_the_watermark(void **st
     struct bed *b = *state;
     struct cs_err err;
     for (int i = 0; i < 3; i++)
-        add(b, "acme", false, true);
-    add(b, "acme", false, false);
+        add(b, "acme", true);
+    add(b, "acme", false);
     b->answers.of[1] = b->answers.of[3] = CS_ENDING_REPLAYED;
     b->answers.of[2] = CS_ENDING_UNKNOWN;
     struct cs_settle t = settle_of(b, &daemon_policy);
@@ -172,23 +161,13 @@ static void a_command_follows_its_own_event(void **state) {
     cs_composed_free(c);
 }
 
-static void heartbeats_and_events_for_every_partition(void **state) {
+static void events_for_every_partition(void **state) {
     struct bed *b = *state;
     struct cs_err err;
-    add(b, "", false, true);
-    add(b, "acme", true, true); // no outcome: it was applied
-    add(b, "acme", true, true); // the last one: it stays
-    b->answers.of[2] = CS_ENDING_APPLIED;
-    b->answers.of[3] = CS_ENDING_UNKNOWN;
+    add(b, "", true);
     struct cs_settle t = settle_of(b, &daemon_policy);
     ASSERT_OK(cs_settle_pass(&t, &err), err);
-    assert_spool(b, "1.sent 3.sent");
-    assert_int_equal(t.unknown, 0);        // the last heartbeat is no reason to look again soon
-    b->answers.of[3] = CS_ENDING_REPLAYED; // not signed again, but numbers rise
-    t = settle_of(b, &daemon_policy);
-    ASSERT_OK(cs_settle_pass(&t, &err), err);
     assert_spool(b, "1.sent");
-    assert_int_equal(add(b, "acme", true, true), WATERMARK + 1);
     b->answers.asked_n = 0;
     t = settle_of(b, &command);
     ASSERT_OK(cs_settle_pass(&t, &err), err);
@@ -200,7 +179,7 @@ static void where_it_begins_and_where_it_stops(void **state) {
     struct bed *b = *state;
     struct cs_err err;
     for (int i = 1; i <= 4; i++) {
-        add(b, "acme", false, true);
+        add(b, "acme", true);
         b->answers.of[i] = CS_ENDING_APPLIED;
     }
     b->answers.max = 2;
@@ -223,7 +202,7 @@ int main(void) {
         T(what_ended_leaves_and_what_is_open_stays),
         T(replayed_ones_and_the_unpublished_rise_above_the_watermark),
         T(a_command_follows_its_own_event),
-        T(heartbeats_and_events_for_every_partition),
+        T(events_for_every_partition),
         T(where_it_begins_and_where_it_stops),
 #undef T
     };

@@ -210,18 +210,6 @@ static const struct cs_field grant_rows[] = {
 };
 static const struct cs_fields grant_fields = {CS_FIELDS(grant_rows)};
 
-static const struct cs_field heartbeat_rows[] = {
-    {CS_FIELD("version", struct cs_heartbeat, version), .type = &cs_type_string, .form = &cs_form_text},
-    {CS_FIELD("certificates", struct cs_heartbeat, certificates), CS_FIELD_COUNT},
-    {CS_FIELD("failed", struct cs_heartbeat, failed), CS_FIELD_COUNT},
-    {CS_FIELD("last_scan_s", struct cs_heartbeat, last_scan_s), CS_FIELD_ANY_TIME},
-    {CS_FIELD("spool", struct cs_heartbeat, spool), CS_FIELD_COUNT},
-};
-static bool heartbeat_absent(const void *base) {
-    return ((const struct cs_heartbeat *)base)->version[0] == '\0';
-}
-static const struct cs_fields heartbeat_fields = {CS_FIELDS(heartbeat_rows), .absent = heartbeat_absent};
-
 static const struct cs_field agent_rows[] = {
     {CS_FIELD("state", struct cs_agent, state), .type = &cs_type_agent_state},
     {CS_FIELD("key", struct cs_agent, key), .type = &cs_type_spki},
@@ -243,9 +231,6 @@ static const struct cs_field agent_rows[] = {
      .optional = true},
     {CS_FIELD("enrolled_ms", struct cs_agent, enrolled_ms), CS_FIELD_ANY_TIME},
     {CS_FIELD("ended_ms", struct cs_agent, ended_ms), CS_FIELD_ANY_TIME, .optional = true},
-    {CS_FIELD("heartbeat_ms", struct cs_agent, heartbeat_ms), CS_FIELD_ANY_TIME, .optional = true},
-    {CS_FIELD("heartbeat", struct cs_agent, heartbeat), .type = &cs_type_object, .fields = &heartbeat_fields,
-     .optional = true},
 };
 static const struct cs_fields agent_fields = {CS_FIELDS(agent_rows)};
 

@@ -100,16 +100,22 @@ static bool take_text(const char **s, const char *text) {
     return true;
 }
 
-static bool parse_source(struct cs_string source, struct cs_event *ev) {
+bool cs_event_source_parse(struct cs_string source, cs_log_id log_id, cs_account_id account, cs_kid kid) {
     char text[SOURCE_SIZE];
     const char *s = text;
     if (cs_string_copy(source, text, sizeof text) >= sizeof text)
         return false;
-    if (!take_text(&s, "//") || !take_id(&s, cs_log_id_valid, ev->log_id))
+    if (!take_text(&s, "//") || !take_id(&s, cs_log_id_valid, log_id))
         return false;
-    if (take_text(&s, "/accounts/") && !take_id(&s, cs_account_valid, ev->account))
+    if (take_text(&s, "/accounts/") && !take_id(&s, cs_account_valid, account))
         return false;
-    return take_text(&s, "/keys/") && take_id(&s, cs_kid_valid, ev->kid) && *s == '\0';
+    return take_text(&s, "/keys/") && take_id(&s, cs_kid_valid, kid) && *s == '\0';
+}
+
+void cs_event_source_write(struct cs_buf *b, const char *log_id, const char *account, const char *kid) {
+    char source[SOURCE_SIZE];
+    snprintf(source, sizeof source, "//%s%s%s/keys/%s", log_id, account[0] ? "/accounts/" : "", account, kid);
+    cs_json_str(b, "source", source);
 }
 
 static bool subject_valid(const struct cs_event *ev, enum cs_event_subject kind, const char **ret_what) {
@@ -143,7 +149,7 @@ static bool judge_envelope(struct cs_reader *r, const struct envelope *e, struct
     memcpy(ev->id, e->id, sizeof ev->id);
     ev->time_s = e->time_s;
     ev->seq = e->seq;
-    if (!parse_source(e->source, ev))
+    if (!cs_event_source_parse(e->source, ev->log_id, ev->account, ev->kid))
         return cs_reader_fail_member(r, "source",
                                      "must be //LOG/keys/KID or //LOG/accounts/ACCOUNT/keys/KID");
     size_t len = cs_string_copy(e->subject, ev->subject, sizeof ev->subject);
@@ -323,14 +329,6 @@ void cs_event_free(struct cs_event *ev) {
 
 // ---- encoding
 
-static void write_source(struct cs_buf *b, const struct cs_event *ev) {
-    char source[SOURCE_SIZE];
-    bool account = ev->account[0] != '\0';
-    snprintf(source, sizeof source, "//%s%s%s/keys/%s", ev->log_id, account ? "/accounts/" : "", ev->account,
-             ev->kid);
-    cs_json_str(b, "source", source);
-}
-
 bool cs_event_encode(const struct cs_event *ev, struct cs_buf *out, struct cs_err *err) {
     char time[CS_TIME_TEXT_SIZE], sequence[CS_SEQUENCE_LEN + 1];
     if (ev->type <= CS_EVENT_NONE || (int)ev->type >= (int)CS_EVENT_TYPE_END)
@@ -346,7 +344,7 @@ bool cs_event_encode(const struct cs_event *ev, struct cs_buf *out, struct cs_er
     cs_json_str(out, "specversion", "1.0");
     cs_json_str(out, "type", cs_event_type_name(ev->type));
     cs_json_str(out, "id", ev->id);
-    write_source(out, ev);
+    cs_event_source_write(out, ev->log_id, ev->account, ev->kid);
     cs_json_str(out, "subject", ev->subject);
     cs_json_str(out, "time", time);
     cs_json_str(out, "sequence", sequence);

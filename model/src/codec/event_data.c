@@ -216,15 +216,6 @@ static const struct cs_field rotate_rows[] = {
 };
 static const struct cs_fields rotate_data = {CS_FIELDS(rotate_rows)};
 
-static const struct cs_field heartbeat_rows[] = {
-    {CS_FIELD("version", struct cs_event, data.heartbeat.version), STRING(cs_form_text)},
-    {CS_FIELD("certificates", struct cs_event, data.heartbeat.certificates), CS_FIELD_COUNT},
-    {CS_FIELD("failed", struct cs_event, data.heartbeat.failed), CS_FIELD_COUNT},
-    {CS_FIELD("last_scan", struct cs_event, data.heartbeat.last_scan_s), .type = &cs_type_time},
-    {CS_FIELD("spool", struct cs_event, data.heartbeat.spool), CS_FIELD_COUNT},
-};
-static const struct cs_fields heartbeat_data = {CS_FIELDS(heartbeat_rows)};
-
 // ---- certificate
 
 // key and pop may be missing here: prepare.h says what that means (key.missing, key.many).
@@ -394,7 +385,6 @@ static const char *const short_names[] = {"",
 #define IN_ACCOUNT(what)   .account = true, .subject = CS_SUBJECT_##what
 #define AT(member)         offsetof(struct cs_event, member)
 #define PLAIN              .derived = false
-#define QUIET              .quiet = true
 #define OPENS_SHARE        .share = AT(id)
 #define BRINGS_KEY(member) .key = AT(data.member.key)
 #define DERIVED(member)    .derived = true, .origin = AT(data.member.origin), .share = AT(data.member.share)
@@ -422,10 +412,6 @@ enum cs_event_type cs_event_type_of(struct cs_string name) {
 
 bool cs_event_is_derived(enum cs_event_type t) {
     return cs_event_kinds[t].derived;
-}
-
-bool cs_event_is_quiet(enum cs_event_type t) {
-    return cs_event_kinds[t].quiet;
 }
 
 static const void *member(const struct cs_event *ev, size_t offset) {

@@ -19,7 +19,7 @@ struct cs_event_kind {
     bool account;  // whether the source names one
     enum cs_event_subject subject;
     const struct cs_fields *data; // members of struct cs_event
-    bool derived, quiet;
+    bool derived;
     size_t origin, share, key; // offsets in struct cs_event; 0: none
 };
 
@@ -35,6 +35,11 @@ struct cs_event_grammar {
 CS_MUST_USE bool cs_event_decode_by(struct cs_event_grammar g, struct cs_bytes value,
                                     struct cs_region *region, struct cs_region *scratch,
                                     struct cs_event **ret, struct cs_err *err);
+
+// The member "source". account stays as it is where it names none.
+CS_MUST_USE bool cs_event_source_parse(struct cs_string source, cs_log_id log_id, cs_account_id account,
+                                 cs_kid kid);
+void cs_event_source_write(struct cs_buf *b, const char *log_id, const char *account, const char *kid);
 
 enum cs_event_type cs_event_type_of(struct cs_string name); // CS_EVENT_NONE where there is none
 // REJECT cert.too_many: a chain that was only counted cannot be written.

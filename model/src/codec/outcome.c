@@ -167,7 +167,7 @@ static const struct cs_fields envelope_fields = {CS_FIELDS(envelope_rows), .chec
 bool cs_outcome_is_kept(const struct cs_event *ev, const struct cs_verdict *v) {
     if (!ev || !ev->account[0] || !v->signer_known || v->leaves_nothing || v->status == CS_STATUS_DUPLICATE)
         return false;
-    return v->status == CS_STATUS_REJECTED ? cs_event_origin(ev) < 0 : !cs_event_is_quiet(ev->type);
+    return v->status != CS_STATUS_REJECTED || cs_event_origin(ev) < 0;
 }
 
 bool cs_verdict_is_of_copy(const struct cs_verdict *v) {

@@ -6,7 +6,6 @@
 
 #include "certsync/base/text.h"
 #include "certsync/model/seal.h"
-#include "certsync/model/sign.h"
 #include "rules/rules_internal.h"
 #include "x509/cert_impl.h"
 
@@ -83,12 +82,22 @@ static const struct cs_header *only_header(const struct cs_record *r, const char
     return found && found->value.data ? found : NULL;
 }
 
-static bool take_signature(const struct cs_record *r, struct cs_prepared *p) {
+bool cs_record_signature(const struct cs_record *r, uint8_t ret[CS_EVENT_SIG_MAX], size_t *ret_len) {
     const struct cs_header *h = only_header(r, CS_SIG_HEADER);
+    uint8_t bytes[CS_EVENT_SIG_MAX + 2]; // base64 is decoded by threes
     if (!h || h->value.len == 0 || h->value.len > cs_base64_encoded_len(CS_EVENT_SIG_MAX))
         return false;
-    return cs_base64_decode((const char *)h->value.data, h->value.len, p->sig, &p->sig_len) &&
-           p->sig_len <= CS_EVENT_SIG_MAX;
+    if (!cs_base64_decode((const char *)h->value.data, h->value.len, bytes, ret_len) ||
+        *ret_len > CS_EVENT_SIG_MAX)
+        return false;
+    memcpy(ret, bytes, *ret_len);
+    return true;
+}
+
+bool cs_record_is_cloudevent(const struct cs_record *r) {
+    const struct cs_header *type = only_header(r, "content-type");
+    return type && type->value.len == strlen(CS_CONTENT_TYPE) &&
+           memcmp(type->value.data, CS_CONTENT_TYPE, type->value.len) == 0;
 }
 
 static void refuse(struct cs_prepared *p, enum cs_code code, const char *detail) {
@@ -107,13 +116,11 @@ static void take_value(const struct cs_record *r, struct cs_prepared *p) {
         refuse(p, CS_CODE_EVENT_TOO_LARGE, "");
         return;
     }
-    if (!take_signature(r, p)) {
+    if (!cs_record_signature(r, p->sig, &p->sig_len)) {
         refuse(p, CS_CODE_EVENT_UNSIGNED, "");
         return;
     }
-    const struct cs_header *type = only_header(r, "content-type");
-    if (!type || type->value.len != strlen(CS_CONTENT_TYPE) ||
-        memcmp(type->value.data, CS_CONTENT_TYPE, type->value.len) != 0)
+    if (!cs_record_is_cloudevent(r))
         refuse(p, CS_CODE_EVENT_MALFORMED, "content-type");
     else if (!r->value.data)
         refuse(p, CS_CODE_EVENT_MALFORMED, "value");

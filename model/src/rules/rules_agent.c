@@ -46,11 +46,10 @@ static bool by_right(struct cs_judge *j) {
     return agent_can(j, cs_event_senders[ev->type].right) && (!takes_csr || agent_can(j, CS_CAN_CSR));
 }
 
-// The key that goes signs its rotation. A heartbeat is of the key that signed it. A join token is
-// no host: a finder could keep its rights by rotating it.
+// The key that goes signs its rotation. A join token is no host: a finder could keep its rights by
+// rotating it.
 static bool by_itself(struct cs_judge *j) {
-    return is_agent(j) && !(j->f.agent.can & CS_CAN_ENROLL) &&
-           (j->ev->type != CS_EVENT_AGENT_HEARTBEAT || strcmp(j->ev->subject, j->ev->kid) == 0);
+    return is_agent(j) && !(j->f.agent.can & CS_CAN_ENROLL);
 }
 
 // A join token grants what it was given, but never the right to grant.
@@ -136,18 +135,6 @@ static void count(struct cs_judge *j, const struct cs_agent *agent, int by) {
     cs_judge_put_account(j);
 }
 
-// Agents by the time of their last sign of life: the silent ones come first. Ended keys are not in
-// the list.
-static void mark_heard(struct cs_judge *j, const char *kid, const struct cs_agent *agent) {
-    const char *member = cs_member_pair(CS_NEW_KEY, j->ev->account, kid);
-    if (agent->heartbeat_ms == 0)
-        return;
-    if (agent->state == CS_AGENT_ENROLLED)
-        cs_state_add(j->state, cs_key_heartbeats(CS_NEW_KEY), member, agent->heartbeat_ms);
-    else
-        cs_state_remove(j->state, cs_key_heartbeats(CS_NEW_KEY), member);
-}
-
 static void set_key(struct cs_agent *agent, struct cs_bytes spki) {
     agent->key.len = spki.len; // at most CS_SPKI_MAX: prepare.c
     memcpy(agent->key.data, spki.data, spki.len);
@@ -186,7 +173,6 @@ static void end_key(struct cs_judge *j, const char *kid, struct cs_agent *agent)
     agent->state = CS_AGENT_REVOKED;
     agent->ended_ms = j->record->timestamp_ms;
     put_agent(j, kid, agent);
-    mark_heard(j, kid, agent);
 }
 
 // Revoking a rotated key also ends the living key of its line: who holds the old key may have made
@@ -230,18 +216,9 @@ void cs_effect_rotate(struct cs_judge *j) {
     note_latest(j, ev->subject);
     next.enrolled_ms = j->record->timestamp_ms;
     put_agent(j, ev->subject, &next);
-    mark_heard(j, ev->subject, &next);
     cs_state_add(j->state, cs_key_agents(CS_NEW_KEY, ev->account), ev->subject, 0);
     old->state = CS_AGENT_ROTATED;
     old->ended_ms = j->record->timestamp_ms;
     CS_COPY(old->rotated_to, ev->subject);
     put_agent(j, ev->kid, old);
-    mark_heard(j, ev->kid, old);
-}
-
-void cs_effect_heartbeat(struct cs_judge *j) {
-    j->f.agent.heartbeat = j->ev->data.heartbeat;
-    j->f.agent.heartbeat_ms = j->record->timestamp_ms;
-    put_agent(j, j->ev->kid, &j->f.agent);
-    mark_heard(j, j->ev->kid, &j->f.agent);
 }

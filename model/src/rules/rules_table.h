@@ -33,8 +33,8 @@
       "Keys are enrolled by an admin, or with a join token while it lasts, as often as it may, " \
       "within its grant.") \
     X(ITSELF, by_itself, \
-      "A key speaks for itself only: its next key, its heartbeat. A join token does neither, nor " \
-      "does a key whose time is over.") \
+      "A key speaks for itself only: it names its next key. A join token does not, nor does a key " \
+      "whose time is over.") \
     X(RIGHT, by_right, \
       "The key was enrolled with the right to do this (for a certificate that takes a request's " \
       "key also the right csr), and its time is not over; admins have no such right.") \

@@ -43,8 +43,6 @@
 //                                                    "in/<share id>", score 0
 //   pending                         index            "<account>/<share id>" of shares that wait
 //                                                    for an answer, score = created_ms
-//   heartbeats                      index            "<account>/<kid>" of enrolled keys that have
-//                                                    sent a heartbeat, score = heartbeat_ms
 //   outcome/<account>/<event id>    outcome          (outcome.h: which are kept) of an event
 //   outcome/<account>/<event id>/again
 //                                   outcome          of a copy of it that was refused as such
@@ -159,26 +157,16 @@ struct cs_account {
 void cs_account_encode(struct cs_buf *b, const struct cs_account *v);
 CS_MUST_USE bool cs_account_decode(struct cs_bytes json, struct cs_account *ret, struct cs_err *err);
 
-// {"version":"0.1.0","certificates":…,"failed":…,"last_scan_s":…,"spool":…}; version has at least
-// one character
-struct cs_heartbeat {
-    char version[CS_NAME_MAX + 1];
-    int64_t certificates;
-    int64_t failed;
-    int64_t last_scan_s;
-    int64_t spool;
-};
-
-// An enrolled key is quiet when its last heartbeat is older than this default (api.quiet_after,
-// certsync agents --quiet-after). These are three heartbeats at the default interval. A key that
-// never sent one is not quiet: a person's, a token.
+// An enrolled key is quiet when its last heartbeat (heartbeat.h) is older than this default
+// (api.quiet_after, certsync agents --quiet-after). These are three heartbeats at the default
+// interval. A key that never sent one is not quiet: a person's, a token.
 #define CS_QUIET_AFTER "15m"
 
 enum cs_agent_state { CS_AGENT_ENROLLED = 1, CS_AGENT_REVOKED, CS_AGENT_ROTATED };
 // {"state":"enrolled"|"revoked"|"rotated","key":"<base64 SPKI>","can":["upload",…],"names":"*",
 //  "label":…?,"uses_left":…?,"expires_s":…?,"grant":{"can":[…],"names":…}?,
 //  "enrolled_by":"<kid>","enrolled_keys":…?,"rotated_to":"<kid>"?,"first":"<kid>"?,
-//  "latest":"<kid>"?,"enrolled_ms":…,"ended_ms":…?,"heartbeat_ms":…?,"heartbeat":{…}?}
+//  "latest":"<kid>"?,"enrolled_ms":…,"ended_ms":…?}
 struct cs_agent {
     enum cs_agent_state state;
     struct cs_spki key;
@@ -199,9 +187,7 @@ struct cs_agent {
     // only in the first key: the line's last key. "" if that is this one.
     cs_kid latest;
     int64_t enrolled_ms;
-    int64_t ended_ms;     // revoked or rotated; 0 before
-    int64_t heartbeat_ms; // broker time of the last heartbeat; 0: none yet
-    struct cs_heartbeat heartbeat;
+    int64_t ended_ms; // revoked or rotated; 0 before
 };
 void cs_agent_encode(struct cs_buf *b, const struct cs_agent *v);
 CS_MUST_USE bool cs_agent_decode(struct cs_bytes json, struct cs_agent *ret, struct cs_err *err);

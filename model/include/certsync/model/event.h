@@ -38,7 +38,6 @@
 //                                 and only
 //            agent.revoke         reason?
 //            agent.rotate         key (SPKI)
-//            agent.heartbeat      version, certificates, failed, last_scan (time), spool
 //            certificate.upload   name, algorithm, replace?, force?, tags?, then
 //                                 international: chain, key, pop    or: chain, csr true
 //                                 sm2: sign {chain, key, pop}, encrypt {chain, key, pop}
@@ -79,8 +78,6 @@ const char *cs_event_type_name(enum cs_event_type t);
 const char *cs_event_type_short(enum cs_event_type t); // "certificate.upload"; "" for none
 // Whether decisions emit events of this type, and the service signs them.
 bool cs_event_is_derived(enum cs_event_type t);
-// Whether an applied event of this type keeps no outcome document.
-bool cs_event_is_quiet(enum cs_event_type t);
 
 // Bytes that came as base64. Both forms are views into the event's storage. After
 // cs_event_decode_view the text is a view into the record's value.
@@ -171,7 +168,6 @@ struct cs_event {
         struct {
             char reason[CS_NAME_MAX + 1];
         } revoke;
-        struct cs_heartbeat heartbeat;
         struct cs_event_upload upload;
         struct {
             bool cascade;

@@ -22,7 +22,6 @@
 //             the partition that it comes from
 //             OPENS_SHARE: its id is that of a share
 //             BRINGS_KEY(d): data.d.key is a key that signs later events; the subject is its kid
-//             QUIET: no outcome document is kept where it is applied
 //
 // The groups of rules_table.h say which rules look at a type.
 #pragma once
@@ -44,7 +43,6 @@
     X(AGENT_ENROLL,        "agent.enroll",        1, IN_ACCOUNT(KID),     enroll,       BY(ENROLLER),     key,     target,         enroll,           BRINGS_KEY(enroll)) \
     X(AGENT_REVOKE,        "agent.revoke",        1, IN_ACCOUNT(KID),     revoke,       BY(ADMIN),        nothing, revocation,     revoke,           PLAIN) \
     X(AGENT_ROTATE,        "agent.rotate",        1, IN_ACCOUNT(KID),     rotate,       BY(ITSELF),       key,     rotation,       rotate,           BRINGS_KEY(enroll)) \
-    X(AGENT_HEARTBEAT,     "agent.heartbeat",     1, IN_ACCOUNT(KID),     heartbeat,    BY(ITSELF),       nothing, nothing,        heartbeat,        QUIET) \
     X(CERTIFICATE_UPLOAD,  "certificate.upload",  1, IN_ACCOUNT(UUID),    upload,       BY_RIGHT(UPLOAD), upload,  upload,         upload,           PLAIN) \
     X(CERTIFICATE_ISSUE,   "certificate.issue",   1, IN_ACCOUNT(UUID),    issue,        BY(ISSUER),       upload,  upload,         upload,           PLAIN) \
     X(CERTIFICATE_DELETE,  "certificate.delete",  1, IN_ACCOUNT(UUID),    delete,       BY_RIGHT(DELETE), nothing, delete,         delete,           PLAIN) \

@@ -40,8 +40,7 @@ typedef char cs_key[CS_STATE_KEY_MAX + 1];
     X(OUTCOMES, "outcomes")                                                                                  \
     X(ACCOUNTS, "accounts")                                                                                  \
     X(TRUSTED, "trusted")                                                                                    \
-    X(PENDING, "pending")                                                                                    \
-    X(HEARTBEATS, "heartbeats")
+    X(PENDING, "pending")
 
 #define CS_KIND_ROW(name, text) CS_KIND_##name,
 enum cs_kind { CS_KINDS(CS_KIND_ROW) CS_KIND_COUNT };
@@ -100,7 +99,6 @@ CS_KEY_1(outcomes, OUTCOMES, account)         // cs_key_outcomes(ret, account): 
 CS_KEY_0(accounts, ACCOUNTS)                  // cs_key_accounts(ret): all accounts
 CS_KEY_0(trusted, TRUSTED)                    // cs_key_trusted(ret): kids
 CS_KEY_0(pending, PENDING)                    // cs_key_pending(ret): cs_member_pair of account and share, by age
-CS_KEY_0(heartbeats, HEARTBEATS)              // cs_key_heartbeats(ret): cs_member_pair of account and kid, by time
 // clang-format on
 #undef CS_KEY_0
 #undef CS_KEY_1

@@ -83,7 +83,7 @@ void cs_verdict_clear(struct cs_verdict *v);
 // An account's catalog keeps the outcomes of its events as documents: those that are awaited
 // (pending), and of the others a window, the CS_OUTCOMES_KEPT newest (index outcomes/<account>).
 // Older ones are in the log. None is kept of an event without an account or a proven sender, of a
-// duplicate, of a quiet event that was applied, and of a derived event that changed nothing.
+// duplicate, and of a derived event that changed nothing.
 #ifndef CS_OUTCOMES_KEPT // tests/sim has less
 #define CS_OUTCOMES_KEPT 1000
 #endif

@@ -14,6 +14,7 @@
 #include "certsync/model/codes.h"
 #include "certsync/model/csr.h"
 #include "certsync/model/event.h"
+#include "certsync/model/sign.h"
 
 // A record of cert.events as Kafka gives it. Views, valid as long as the message.
 struct cs_header {
@@ -34,6 +35,12 @@ struct cs_record {
 // name and value in order, and the value. Before each of key, name and value stands its length as 8
 // bytes big-endian (2^64-1 for null).
 void cs_record_sha256(struct cs_crypto *c, const struct cs_record *r, uint8_t ret[32]);
+
+// The signature in a record's header (sign.h). False: there is none, or not exactly one.
+CS_MUST_USE bool cs_record_signature(const struct cs_record *r, uint8_t ret[CS_EVENT_SIG_MAX],
+                                     size_t *ret_len);
+// Whether its header says what an event's says.
+bool cs_record_is_cloudevent(const struct cs_record *r);
 
 // Finds the public key of a kid in a cache. The kid is a hash of the key, so no catalog is needed.
 // May answer NULL: then the signature is verified when the record is decided.
