@@ -15,6 +15,7 @@
 
 #include "bench_events.h"
 #include "catalog/catalog.h"
+#include "certsync/base/buf.h"
 #include "certsync/base/text.h"
 #include "worker/apply.h"
 
@@ -252,29 +253,28 @@ static void run_log(struct consumer *c, size_t from, size_t to, size_t batch, bo
     }
 }
 
-struct dump {
-    size_t len;
-    char *text;
-};
 static bool dump_doc(void *arg, const char *key, struct cs_bytes v) {
-    struct dump *d = arg;
-    d->text = realloc(d->text, d->len + strlen(key) + v.len + 3);
-    d->len += (size_t)sprintf(d->text + d->len, "%s:%.*s\n", key, (int)v.len, (const char *)v.data);
+    struct cs_buf *d = arg;
+    cs_buf_puts(d, key);
+    cs_buf_putc(d, ':');
+    cs_buf_put(d, v.data, v.len);
+    cs_buf_putc(d, '\n');
     return true;
 }
 static bool dump_index(void *arg, const char *key, const struct cs_member *members, size_t n) {
-    char line[512];
-    for (size_t i = 0; i < n; i++) {
-        int len = snprintf(line, sizeof line, "%s=%lld", members[i].name, (long long)members[i].score);
-        dump_doc(arg, key, (struct cs_bytes){(const uint8_t *)line, (size_t)len});
-    }
+    for (size_t i = 0; i < n; i++)
+        cs_buf_printf(arg, "%s:%s=%lld\n", key, members[i].name, (long long)members[i].score);
     return true;
 }
+// Malloc'ed.
 static char *dump_of(struct consumer *c) {
-    struct dump d = {0};
+    struct cs_buf d;
     struct cs_err err;
+    cs_buf_init(&d, (size_t)1 << 30);
     must(c->catalog->ops->each(c->catalog, 0, dump_doc, dump_index, &d, &err), &err);
-    return d.text;
+    cs_buf_putc(&d, '\0');
+    must(cs_buf_ok(&d, &err), &err);
+    return (char *)d.data;
 }
 
 static const char *doc(struct consumer *c, const char *kind, const char *account, const char *id) {
