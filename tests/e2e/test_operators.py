@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from model_py import catalog
 from support import events as ev
 from support.proc import REPO
 from support.stack import EVENTS, OUTCOMES, consumer_binary
@@ -265,7 +266,9 @@ def test_a_changed_catalog_is_found_by_verify_and_diff(stack, cast):
     before = client.get(key)
     assert before
     try:
-        client.set(key, before.replace(b"official", b"uploaded"))
+        altered = catalog.document(before).replace(b"official", b"uploaded")
+        assert altered != catalog.document(before)
+        client.set(key, altered + before[-catalog.MARK:])
         named = f"cert/{cast.owner.id}/{cast.shared}"
         fault = run(stack, "verify", "--redis", code=1)["fault"]
         assert fault["kind"] == "catalog" and named in fault["message"] and "is damaged" in fault["message"]

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from model_py.catalog import document
+from model_py import catalog
 from support import events as ev
 from support.proc import PATIENCE_S, Process, wait_until
 from support.stack import EVENTS, Stack, consumer_binary
@@ -174,7 +174,10 @@ def test_a_damaged_catalog_is_mended(stack, cast):
     client.delete(names[1])
     assert "is gone" in json.dumps(run(stack, "diff", code=1))
     assert "is gone" in json.dumps(run(stack, "verify", "--redis", code=1))
-    client.set(names[0], client.get(names[0]).replace(b"uploaded", b"official"))
+    held = client.get(names[0])
+    altered = catalog.document(held).replace(b"uploaded", b"official")
+    assert altered != catalog.document(held)
+    client.set(names[0], altered + held[-catalog.MARK:])
     assert "is damaged" in json.dumps(run(stack, "diff", code=1))
     run(stack, "rebuild")
     assert run(stack, "diff", "--next")["differences"] == []
@@ -210,7 +213,7 @@ def test_a_rebuild_that_is_stopped_and_comes_back(stack, cast):
 
     def reached():
         positions = [p for p in client.mget(f"cs:{{{p}}}:g{generation}:pos" for p in range(stack.partitions)) if p]
-        return sum(json.loads(document(p))["next_offset"] for p in positions)
+        return sum(json.loads(catalog.document(p))["next_offset"] for p in positions)
     slow = Process("rebuild", [consumer_binary(), "rebuild", "--afresh", "--workers", "1", "--config", stack.config, "--set",
                                "consumer.batch_records=1"], stack.directory)
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The official CloudEvents SDKs read each type of event, and outcomes, of the golden log: they see what is there."""
+"""The official CloudEvents SDKs read each type of event, and outcomes, of the golden log, and a heartbeat: they see what is there."""
 import calendar
 import json
 import os
@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from golden.schemas import HEARTBEAT
 from support import sdk
 from support.acme import NotThere
 from support.proc import REPO
@@ -27,7 +28,8 @@ def lines():
         outcomes = [text for _, text in payloads(archive, "outcomes.json")]
         told = [json.loads(text)["data"] for text in outcomes]
         read = {(o["partition"], o["offset"]) for o in told if "event" in o}
-        return outcomes + [text for place, text in payloads(archive, "events.json") if place in read and "\n" not in text]
+        events = [text for place, text in payloads(archive, "events.json") if place in read and "\n" not in text]
+        return [json.dumps(HEARTBEAT), *outcomes, *events]
 
 
 def time_ns(text):
