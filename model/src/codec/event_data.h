@@ -38,7 +38,7 @@ CS_MUST_USE bool cs_event_decode_by(struct cs_event_grammar g, struct cs_bytes v
 
 // The member "source". account stays as it is where it names none.
 CS_MUST_USE bool cs_event_source_parse(struct cs_string source, cs_log_id log_id, cs_account_id account,
-                                 cs_kid kid);
+                                       cs_kid kid);
 void cs_event_source_write(struct cs_buf *b, const char *log_id, const char *account, const char *kid);
 
 enum cs_event_type cs_event_type_of(struct cs_string name); // CS_EVENT_NONE where there is none
