@@ -35,58 +35,54 @@ static int64_t until_told(struct cs_sender *s, struct cs_clock_fake *clock, stru
     }
 }
 
-static void a_command_that_publishes_is_no_trouble_for_a_minute(void **state) {
-    const struct agent_fixture *f = *state;
-    struct cs_err err;
+// A sender, and a command of the same key that publishes: it holds the lock.
+struct both {
     struct cs_clock_fake clock;
-    cs_clock_fake_init(&clock, 1795000000000);
-    struct cs_agent_settings *set = settings(f);
-    struct cs_spool *command = agent_spool(f);
-    agent_add(f, command, "acme", NULL);
-    ASSERT_OK(cs_spool_publish_lock(command, &clock.clock, 0, &err), err);
+    struct cs_agent_settings *settings;
+    struct cs_spool *command;
+    struct cs_session session;
+    struct cs_sender *sender;
+};
 
-    struct cs_session session = {.settings = set, .clock = &clock.clock, .key = f->key};
-    memcpy(session.kid, f->kid, sizeof session.kid);
-    const struct cs_sender_hooks hooks = {0};
-    struct cs_sender *s;
+static void begin(const struct agent_fixture *f, struct both *b) {
+    static const struct cs_sender_hooks hooks;
+    struct cs_err err;
+    *b = (struct both){.settings = settings(f), .command = agent_spool(f)};
+    cs_clock_fake_init(&b->clock, 1795000000000);
+    agent_add(f, b->command, "acme", NULL);
+    ASSERT_OK(cs_spool_publish_lock(b->command, &b->clock.clock, 0, &err), err);
+    b->session = (struct cs_session){.settings = b->settings, .clock = &b->clock.clock, .key = f->key};
+    memcpy(b->session.kid, f->kid, sizeof b->session.kid);
+    ASSERT_OK(cs_sender_new(&b->session, &hooks, &b->sender, &err), err);
+}
+
+static void end(struct both *b) {
+    cs_sender_free(b->sender);
+    cs_spool_free(b->command);
+    cs_settings_free(&cs_agent_settings_table, b->settings);
+}
+
+static void a_command_that_publishes_is_no_trouble_for_a_minute(void **state) {
+    struct both b;
     struct cs_link link;
-    ASSERT_OK(cs_sender_new(&session, &hooks, &s, &err), err);
-    int64_t silent = until_told(s, &clock, &link);
+    begin(*state, &b);
+    int64_t silent = until_told(b.sender, &b.clock, &link);
     assert_true(silent >= 60000);
     assert_false(link.ok);
     assert_non_null(strstr(link.error, "another command of this key"));
-
-    cs_sender_free(s);
-    cs_spool_free(command);
-    cs_settings_free(&cs_agent_settings_table, set);
+    end(&b);
 }
 
-// A spool in which nothing waits says nothing of Kafka either: it was not asked.
 static void a_command_that_ends_in_time_was_no_trouble(void **state) {
-    const struct agent_fixture *f = *state;
-    struct cs_err err;
-    struct cs_clock_fake clock;
-    cs_clock_fake_init(&clock, 1795000000000);
-    struct cs_agent_settings *set = settings(f);
-    struct cs_spool *command = agent_spool(f);
-    agent_add(f, command, "acme", NULL);
-    ASSERT_OK(cs_spool_publish_lock(command, &clock.clock, 0, &err), err);
-
-    struct cs_session session = {.settings = set, .clock = &clock.clock, .key = f->key};
-    memcpy(session.kid, f->kid, sizeof session.kid);
-    const struct cs_sender_hooks hooks = {0};
-    struct cs_sender *s;
+    struct both b;
     struct cs_link link;
-    ASSERT_OK(cs_sender_new(&session, &hooks, &s, &err), err);
-    cs_clock_fake_advance(&clock, 6000); // beyond the sender's first patience
-    cs_spool_publish_unlock(command);
-    until_told(s, &clock, &link); // now by Kafka itself, which is not there
+    begin(*state, &b);
+    cs_clock_fake_advance(&b.clock, 6000); // beyond the sender's first patience
+    cs_spool_publish_unlock(b.command);
+    until_told(b.sender, &b.clock, &link); // now by Kafka itself, which is not there
     assert_false(link.ok);
     assert_null(strstr(link.error, "another command of this key"));
-
-    cs_sender_free(s);
-    cs_spool_free(command);
-    cs_settings_free(&cs_agent_settings_table, set);
+    end(&b);
 }
 
 static int setup(void **state) {
