@@ -10,6 +10,7 @@
 #include "certsync/base/text.h"
 #include "certsync/runtime/liveness.h"
 #include "certsync/runtime/log.h"
+#include "certsync/runtime/thread.h"
 #include "daemon/register.h"
 #include "daemon/wakeup.h"
 

@@ -11,6 +11,7 @@
 #include "certsync/model/sign.h"
 #include "certsync/runtime/liveness.h"
 #include "certsync/runtime/log.h"
+#include "certsync/runtime/thread.h"
 #include "daemon/wakeup.h"
 #include "spool/drain.h"
 

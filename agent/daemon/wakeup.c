@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/wakeup.h"
 
-#include <signal.h>
-#include <string.h>
 #include <time.h>
 
 void cs_wakeup_init(struct cs_wakeup *w) {
@@ -57,15 +55,4 @@ bool cs_wakeup_wait(struct cs_wakeup *w, int64_t pause_ms, bool heed) {
     bool go_on = !w->stop;
     pthread_mutex_unlock(&w->lock);
     return go_on;
-}
-
-bool cs_thread_new(pthread_t *ret, void *(*fn)(void *), void *arg, struct cs_err *err) {
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    int code = pthread_create(ret, NULL, fn, arg);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return code == 0
-               ? true
-               : cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "no thread can be had: %s", strerror(code));
 }

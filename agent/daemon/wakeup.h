@@ -20,5 +20,3 @@ void cs_wakeup_stop(struct cs_wakeup *w);
 bool cs_wakeup_stopped(struct cs_wakeup *w);
 // Waits until pause_ms are over, or until it is stopped, or (with heed) signalled. False: stopped.
 bool cs_wakeup_wait(struct cs_wakeup *w, int64_t pause_ms, bool heed);
-// A thread that leaves all signals to the main thread.
-CS_MUST_USE bool cs_thread_new(pthread_t *ret, void *(*fn)(void *), void *arg, struct cs_err *err);

@@ -2,7 +2,6 @@
 #include "api/api.h"
 
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 
 #include "api/internal.h"
 #include "certsync/runtime/log.h"
+#include "certsync/runtime/thread.h"
 #include "certsync/runtime/tls_expiry.h"
 
 #define REPLY_MARGIN_MS 5000 // the server's deadline exceeds Redis' timeout and the longest wait by this
@@ -249,27 +249,18 @@ static bool add_further(struct cs_api *first, struct cs_err *err) {
            cs_http_server_share(first->http, cs_loop_base(loop), api, &api->http, err);
 }
 
-// Signals are for the main thread.
-static bool start_thread(struct cs_api *api, struct cs_err *err) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&api->thread, NULL, run, api);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    api->started = code == 0;
-    return api->started ||
-           cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "starting a thread: %s", strerror(code));
-}
-
 // All are made before the first one runs.
 static bool start_further(struct cs_api *first, struct cs_err *err) {
     int threads = cs_settings_api_threads(first->consumer->settings);
     for (int i = 1; i < threads; i++)
         if (!add_further(first, err))
             return false;
-    for (size_t i = 0; i < first->further_len; i++)
-        if (!start_thread(first->further[i], err))
+    for (size_t i = 0; i < first->further_len; i++) {
+        struct cs_api *api = first->further[i];
+        api->started = cs_thread_new(&api->thread, run, api, err);
+        if (!api->started)
             return false;
+    }
     return true;
 }
 

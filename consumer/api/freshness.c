@@ -17,7 +17,6 @@
 // overtaken by a newer one of another loop. So a position went back only if it is lower than one
 // that was known when its question was asked.
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +25,7 @@
 #include "api/internal.h"
 #include "api/published.h"
 #include "certsync/runtime/log.h"
+#include "certsync/runtime/thread.h"
 
 #define LOOK_EVERY_MS 1000
 #define ASK_AGAIN_MS  300   // after an answer of Kafka that was not certain
@@ -373,16 +373,6 @@ static void on_timer(void *arg) {
 
 // ---- life
 
-static bool start_thread(struct api_freshness *s, struct cs_err *err) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&s->thread, NULL, thread_main, s);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    s->started = code == 0;
-    return s->started || cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "starting a thread: %s", strerror(code));
-}
-
 bool api_freshness_new(struct cs_api *api, struct api_freshness **ret, struct cs_err *err) {
     const struct cs_consumer *c = api->consumer;
     struct api_freshness *s = calloc(1, sizeof *s + (size_t)c->partition_count * sizeof s->list[0]);
@@ -402,7 +392,8 @@ bool api_freshness_new(struct cs_api *api, struct api_freshness **ret, struct cs
                                      NULL));
     cs_series_set(s->gauge, s->held);
     s->timer = cs_timer_new(api->loop, 0, LOOK_EVERY_MS, on_timer, s);
-    if ((!s->timer && !cs_err_oom(err)) || !start_thread(s, err)) {
+    s->started = (s->timer || cs_err_oom(err)) && cs_thread_new(&s->thread, thread_main, s, err);
+    if (!s->started) {
         api_freshness_free(s);
         return false;
     }

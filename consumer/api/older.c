@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -17,6 +16,7 @@
 #include "api/internal.h"
 #include "api/published.h"
 #include "certsync/runtime/log.h"
+#include "certsync/runtime/thread.h"
 
 #define QUEUE_MAX 64
 
@@ -180,16 +180,6 @@ static void *thread_main(void *arg) {
     return NULL;
 }
 
-static bool start_thread(struct api_older *o, struct cs_err *err) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&o->thread, NULL, thread_main, o);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    o->started = code == 0;
-    return o->started || cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "starting a thread: %s", strerror(code));
-}
-
 bool api_older_new(struct cs_api *api, struct api_older **ret, struct cs_err *err) {
     struct api_older *o = calloc(1, sizeof *o);
     if (!o)
@@ -203,9 +193,9 @@ bool api_older_new(struct cs_api *api, struct api_older **ret, struct cs_err *er
     if (o->wake_fd >= 0)
         o->wake = event_new(cs_loop_base(api->loop), o->wake_fd, EV_READ | EV_PERSIST, on_wake, o);
     bool ok = o->wake_fd >= 0 || cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "eventfd: %s", strerror(errno));
-    ok = ok && ((o->wake && event_add(o->wake, NULL) == 0) || cs_err_oom(err)) &&
-         (!api->consumer->past || start_thread(o, err));
-    if (!ok) {
+    ok = ok && ((o->wake && event_add(o->wake, NULL) == 0) || cs_err_oom(err));
+    o->started = ok && api->consumer->past && cs_thread_new(&o->thread, thread_main, o, err);
+    if (!ok || (api->consumer->past && !o->started)) {
         api_older_free(o);
         return false;
     }

@@ -5,13 +5,13 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <time.h>
 
 #include "certsync/runtime/log.h"
+#include "certsync/runtime/thread.h"
 #include "cosign/standing.h"
 #include "worker/publish.h"
 
@@ -382,18 +382,6 @@ static void *thread_main(void *arg) {
     return NULL;
 }
 
-// The main thread handles signals.
-static bool start_thread(struct cs_cosigners *x, struct cs_err *err) {
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&x->thread, NULL, thread_main, x);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    x->started = code == 0;
-    return code == 0 || cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "starting a thread: %s", strerror(code));
-}
-
 static bool open_witnesses(struct cs_cosigners *x, struct cs_err *err) {
     const struct cs_consumer_settings *s = x->c->settings;
     size_t partitions = (size_t)x->c->partition_count;
@@ -428,7 +416,8 @@ bool cs_cosigners_start(const struct cs_consumer *c, struct cs_cosigners **ret, 
     if (!open_witnesses(x, err) || !open_clients(x, err))
         return false;
     make_metrics(x);
-    if (!start_thread(x, err))
+    x->started = cs_thread_new(&x->thread, thread_main, x, err);
+    if (!x->started)
         return false;
     cs_metrics_on_render(c->metrics, on_render, x); // after all that can fail: the API may render already
     *ret = CS_TAKE(x);

@@ -2,9 +2,10 @@
 #include "redis/discovery_thread.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "certsync/runtime/thread.h"
 
 struct cs_redis_discovery {
     struct cs_redis_access access;
@@ -67,16 +68,10 @@ bool cs_redis_discovery_new(const struct cs_redis_access *access, struct cs_redi
     d->access = *access;
     pthread_mutex_init(&d->lock, NULL);
     pthread_cond_init(&d->work, NULL);
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all); // signals are the loop's
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&d->thread, NULL, thread_main, d);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    d->started = code == 0;
+    d->started = cs_thread_new(&d->thread, thread_main, d, err);
     if (!d->started) {
         cs_redis_discovery_free(d);
-        return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "starting a thread: %s", strerror(code));
+        return false;
     }
     *ret = d;
     return true;

@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 
 #include "certsync/runtime/kafka.h"
 #include "certsync/runtime/log.h"
+#include "certsync/runtime/thread.h"
 #include "worker/hearing.h"
 #include "worker/preflight.h"
 #include "worker/record.h"
@@ -333,18 +333,6 @@ static void *thread_main(void *arg) {
     return NULL;
 }
 
-// The main thread handles signals.
-static bool start_thread(struct cs_heartbeats *l, struct cs_err *err) {
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&l->thread, NULL, thread_main, l);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    l->started = code == 0;
-    return code == 0 || cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "starting a thread: %s", strerror(code));
-}
-
 static void make_metrics(struct cs_heartbeats *l) {
     static const char *const by_end[] = {"end", NULL};
     struct cs_metric *m = cs_metrics_counter(l->c->metrics, "certsync_heartbeats_total",
@@ -374,7 +362,8 @@ bool cs_heartbeats_start(const struct cs_consumer *c, struct cs_heartbeats **ret
     for (int32_t p = 0; p < c->partition_count; p++)
         l->partitions[p].next = -1;
     make_metrics(l);
-    if (!make_hearing(l, err) || !start_thread(l, err))
+    l->started = make_hearing(l, err) && cs_thread_new(&l->thread, thread_main, l, err);
+    if (!l->started)
         return false;
     *ret = CS_TAKE(l);
     return true;

@@ -3,13 +3,13 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <time.h>
 
 #include "certsync/runtime/log.h"
+#include "certsync/runtime/thread.h"
 #include "worker/preflight.h"
 
 #define TICK_MS   2000
@@ -223,18 +223,6 @@ static void *thread_main(void *arg) {
     return NULL;
 }
 
-// The main thread handles signals.
-static bool start_thread(struct cs_inspector *i, struct cs_err *err) {
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&i->thread, NULL, thread_main, i);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    i->started = code == 0;
-    return code == 0 || cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "starting a thread: %s", strerror(code));
-}
-
 bool cs_inspector_start(const struct cs_consumer *c, struct cs_inspector **ret, struct cs_err *err) {
     pthread_condattr_t attr;
     struct cs_inspector *made = calloc(1, sizeof *made);
@@ -254,7 +242,8 @@ bool cs_inspector_start(const struct cs_consumer *c, struct cs_inspector **ret, 
     i->least = calloc((size_t)c->partition_count, sizeof *i->least);
     if (!i->ends || !i->least)
         return cs_err_oom(err);
-    if (!open_client(i, err) || !start_thread(i, err))
+    i->started = open_client(i, err) && cs_thread_new(&i->thread, thread_main, i, err);
+    if (!i->started)
         return false;
     *ret = CS_TAKE(i);
     return true;

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -14,6 +13,7 @@
 
 #include "certsync/runtime/liveness.h"
 #include "certsync/runtime/log.h"
+#include "certsync/runtime/thread.h"
 #include "worker/turn.h"
 
 struct cs_worker {
@@ -183,18 +183,6 @@ static bool open_pipe(struct cs_worker *w, struct cs_err *err) {
     return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "pipe: %s", strerror(errno));
 }
 
-// The main thread handles signals.
-static bool start_thread(struct cs_worker *w, struct cs_err *err) {
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&w->thread, NULL, thread_main, w);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    w->thread_started = code == 0;
-    return code == 0 || cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "starting a thread: %s", strerror(code));
-}
-
 bool cs_worker_start(const struct cs_consumer *c, const struct cs_worker_metrics *metrics, int index,
                      cs_worker_end_fn on_end, void *arg, struct cs_worker **ret, struct cs_err *err) {
     CS_AUTO(cs_worker_free) struct cs_worker *w = calloc(1, sizeof *w);
@@ -211,7 +199,8 @@ bool cs_worker_start(const struct cs_consumer *c, const struct cs_worker_metrics
     w->on_end_arg = arg;
     w->turn.stopping = &w->stopping;
     w->wake[0] = w->wake[1] = -1;
-    if (!open_pipe(w, err) || !start_thread(w, err))
+    w->thread_started = open_pipe(w, err) && cs_thread_new(&w->thread, thread_main, w, err);
+    if (!w->thread_started)
         return false;
     *ret = CS_TAKE(w);
     return true;
