@@ -31,18 +31,22 @@ int cs_hex_value(char c) {
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-static int nibble(char c) {
-    return c >= 'A' && c <= 'F' ? -1 : cs_hex_value(c);
-}
+// Values of '0' to '9' and 'a' to 'f', and one more: 0 is no digit. A table, since which of the two a
+// digit is cannot be foreseen.
+static const uint8_t lower_digit[256] = {
+    ['0'] = 1, ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
+    ['8'] = 9, ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+};
 
 bool cs_hex_decode(const char *text, size_t len, uint8_t *ret) {
+    const uint8_t *t = (const uint8_t *)text;
     if (len % 2 != 0)
         return false;
     for (size_t i = 0; i < len; i += 2) {
-        int hi = nibble(text[i]), lo = nibble(text[i + 1]);
-        if ((hi | lo) < 0)
+        unsigned high = lower_digit[t[i]], low = lower_digit[t[i + 1]];
+        if (high == 0 || low == 0)
             return false;
-        ret[i / 2] = (uint8_t)(hi << 4 | lo);
+        ret[i / 2] = (uint8_t)((high - 1) << 4 | (low - 1));
     }
     return true;
 }

@@ -8,6 +8,8 @@
 #include "certsync/base/text.h"
 
 #define LEVEL        (-1) // as small as 1 here, and quicker
+#define HASH_LOG     10   // small tables stay in the processor's cache between two documents
+#define MIN_MATCH    7
 #define DOCUMENT_MAX ((size_t)4 * 1024 * 1024)
 #define SMALL        100 // bytes that zstd makes no shorter
 #define BASE64_MIN   16  // shorter texts are names
@@ -20,13 +22,21 @@ enum { AS_BASE64 = 1, AS_HEX, AS_UUID, AS_END };
 
 struct cs_packer {
     ZSTD_CCtx *compressor;
-    ZSTD_CDict *to;
     ZSTD_DCtx *decompressor;
     ZSTD_DDict *from;
     struct cs_buf packed, other;
 };
 
 bool cs_packer_new(struct cs_packer **ret, struct cs_err *err) {
+    static const struct {
+        ZSTD_cParameter parameter;
+        int value;
+    } parameters[] = {
+        {ZSTD_c_compressionLevel, LEVEL},
+        {ZSTD_c_hashLog, HASH_LOG},
+        {ZSTD_c_minMatch, MIN_MATCH},
+        {ZSTD_c_dictIDFlag, 0}, // the form's letter names the dictionary already
+    };
     CS_AUTO(cs_packer_free) struct cs_packer *p = calloc(1, sizeof *p);
     if (!p)
         return cs_err_oom(err);
@@ -34,12 +44,13 @@ bool cs_packer_new(struct cs_packer **ret, struct cs_err *err) {
     cs_buf_init(&p->other, DOCUMENT_MAX);
     p->compressor = ZSTD_createCCtx();
     p->decompressor = ZSTD_createDCtx();
-    p->to = ZSTD_createCDict(cs_packed_dictionary, cs_packed_dictionary_len, LEVEL);
     p->from = ZSTD_createDDict(cs_packed_dictionary, cs_packed_dictionary_len);
-    // The form's letter names the dictionary already.
-    if (!p->compressor || !p->decompressor || !p->to || !p->from ||
-        ZSTD_isError(ZSTD_CCtx_setParameter(p->compressor, ZSTD_c_dictIDFlag, 0)) ||
-        ZSTD_isError(ZSTD_CCtx_refCDict(p->compressor, p->to)))
+    if (!p->compressor || !p->decompressor || !p->from)
+        return cs_err_oom(err);
+    for (size_t i = 0; i < CS_ARRAY_LEN(parameters); i++)
+        if (ZSTD_isError(ZSTD_CCtx_setParameter(p->compressor, parameters[i].parameter, parameters[i].value)))
+            return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "this zstd does not know a parameter");
+    if (ZSTD_isError(ZSTD_CCtx_loadDictionary(p->compressor, cs_packed_dictionary, cs_packed_dictionary_len)))
         return cs_err_oom(err);
     *ret = CS_TAKE(p);
     return true;
@@ -50,7 +61,6 @@ void cs_packer_free(struct cs_packer *p) {
         return;
     ZSTD_freeCCtx(p->compressor);
     ZSTD_freeDCtx(p->decompressor);
-    ZSTD_freeCDict(p->to);
     ZSTD_freeDDict(p->from);
     cs_buf_clear(&p->packed);
     cs_buf_clear(&p->other);
@@ -149,25 +159,23 @@ static bool put_as(struct cs_buf *b, const char *text, size_t len) {
     return true;
 }
 
-// Strings with an escape stay as they are.
+// Strings with an escape stay as they are. `rest` is where what is not written yet begins.
 static void pack_strings(struct cs_buf *b, struct cs_bytes doc) {
-    const char *at = (const char *)doc.data, *end = at + doc.len;
+    const char *at = (const char *)doc.data, *rest = at, *end = at + doc.len;
     while (at < end) {
         const char *open = memchr(at, '"', (size_t)(end - at));
         const char *close = open ? memchr(open + 1, '"', (size_t)(end - open) - 1) : NULL;
-        if (!close)
-            break;
         while (close && close[-1] == '\\') // where that is wrong, less is found
             close = memchr(close + 1, '"', (size_t)(end - close) - 1);
         if (!close)
             break;
-        cs_buf_put(b, at, (size_t)(open + 1 - at));
-        if ((size_t)(close - open) <= HEX_MIN || !put_as(b, open + 1, (size_t)(close - open) - 1))
-            cs_buf_put(b, open + 1, (size_t)(close - open) - 1);
-        cs_buf_putc(b, '"');
+        if ((size_t)(close - open) > HEX_MIN) {
+            cs_buf_put(b, rest, (size_t)(open + 1 - rest));
+            rest = put_as(b, open + 1, (size_t)(close - open) - 1) ? close : open + 1;
+        }
         at = close + 1;
     }
-    cs_buf_put(b, at, (size_t)(end - at));
+    cs_buf_put(b, rest, (size_t)(end - rest));
 }
 
 static bool take_as(struct cs_buf *b, const uint8_t **at, const uint8_t *end) {
@@ -211,7 +219,8 @@ static bool is_json(struct cs_bytes doc) {
            next_mark(doc.data, doc.data + doc.len) == doc.data + doc.len;
 }
 
-bool cs_pack(struct cs_packer *p, struct cs_bytes doc, struct cs_bytes *ret, struct cs_err *err) {
+bool cs_pack(struct cs_packer *p, struct cs_bytes doc, bool lasting, struct cs_bytes *ret,
+             struct cs_err *err) {
     cs_buf_reset(&p->packed);
     if (!is_json(doc)) {
         cs_buf_putc(&p->packed, FORM_PLAIN);
@@ -224,7 +233,7 @@ bool cs_pack(struct cs_packer *p, struct cs_bytes doc, struct cs_bytes *ret, str
     if (!cs_buf_ok(&p->packed, err))
         return false;
     *ret = p->packed.len < doc.len ? cs_buf_bytes(&p->packed) : doc;
-    if (p->packed.len < SMALL)
+    if (!lasting || p->packed.len < SMALL)
         return true;
     size_t most = ZSTD_compressBound(p->packed.len - 1);
     cs_buf_reset(&p->other);

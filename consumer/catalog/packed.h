@@ -26,8 +26,10 @@ CS_MUST_USE bool cs_packer_new(struct cs_packer **ret, struct cs_err *err);
 void cs_packer_free(struct cs_packer *p);
 CS_DEFINE_AUTO(struct cs_packer, cs_packer_free)
 
-// The document as it is stored: in the shortest form. *ret is doc itself, or valid until the next call.
-CS_MUST_USE bool cs_pack(struct cs_packer *p, struct cs_bytes doc, struct cs_bytes *ret, struct cs_err *err);
+// The document as it is stored. lasting: in the shortest form, which takes zstd's time; else as JSON or in
+// form 'p'. *ret is doc itself, or valid until the next call.
+CS_MUST_USE bool cs_pack(struct cs_packer *p, struct cs_bytes doc, bool lasting, struct cs_bytes *ret,
+                         struct cs_err *err);
 // The document that is stored so. *ret is stored itself, or valid until the next call. data NULL stays so.
 // FATAL where this release does not know the form.
 CS_MUST_USE bool cs_unpack(struct cs_packer *p, struct cs_bytes stored, struct cs_bytes *ret,

@@ -99,13 +99,24 @@ static bool put_value(struct cs_redis_writer *w, const struct cs_redis_place *to
     return true;
 }
 
+// What stays as it is for long: its bytes count. Others are written anew with every few events, or
+// fall out of a window: their time counts.
+static bool is_lasting(const char *key) {
+    static const enum cs_kind lasting[] = {CS_KIND_CERT, CS_KIND_MATERIAL, CS_KIND_ISSUER, CS_KIND_CSR};
+    for (size_t i = 0; i < CS_ARRAY_LEN(lasting); i++)
+        if (cs_key_is(key, lasting[i]))
+            return true;
+    return false;
+}
+
 static bool put_document(struct cs_redis_writer *w, const struct cs_redis_place *to,
                          const struct cs_change *d, struct cs_err *err) {
     struct cs_witness *witness = NULL;
     struct cs_bytes stored;
     cs_redis_place_key(to, d->key);
     if (d->kind == CS_CHANGE_PUT)
-        return cs_pack(w->packer, d->value, &stored, err) && put_value(w, to, d->key, stored, err);
+        return cs_pack(w->packer, d->value, is_lasting(d->key), &stored, err) &&
+               put_value(w, to, d->key, stored, err);
     if (!cs_witnesses_add(&w->witnesses, w->authentic, to->partition, d->key, &witness, err))
         return false;
     witness->what = CS_WITNESS_DROP;
