@@ -11,8 +11,8 @@
 #include "certsync/runtime/liveness.h"
 #include "certsync/runtime/log.h"
 #include "certsync/runtime/thread.h"
+#include "certsync/runtime/wakeup.h"
 #include "daemon/register.h"
-#include "daemon/wakeup.h"
 
 #define PAGE         "250"
 #define PAGE_MAX     250

@@ -12,7 +12,7 @@
 #include "certsync/runtime/liveness.h"
 #include "certsync/runtime/log.h"
 #include "certsync/runtime/thread.h"
-#include "daemon/wakeup.h"
+#include "certsync/runtime/wakeup.h"
 #include "spool/drain.h"
 
 #define TRY_MS       5000

@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cosign/cosigners.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <time.h>
 
 #include "certsync/runtime/log.h"
 #include "certsync/runtime/thread.h"
+#include "certsync/runtime/wakeup.h"
 #include "cosign/standing.h"
 #include "worker/publish.h"
 
@@ -46,9 +45,8 @@ struct cs_cosigners {
     const struct cs_consumer *c;
     pthread_t thread;
     bool started;
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
-    atomic_bool stopping;
+    struct cs_wakeup wakeup;
+    atomic_bool stopping; // besides, for a question that is under way
     struct cs_crypto *crypto;
     struct cs_note_signer *signer;
     struct cs_outcome_marks *marks;
@@ -357,20 +355,6 @@ static void make_metrics(struct cs_cosigners *x) {
 
 // --- the thread
 
-// False: the thread must stop.
-static bool sleep_a_tick(struct cs_cosigners *x) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    int64_t ns = until.tv_nsec + TICK_MS * INT64_C(1000000);
-    until.tv_sec += ns / 1000000000;
-    until.tv_nsec = ns % 1000000000;
-    pthread_mutex_lock(&x->lock);
-    while (!atomic_load(&x->stopping) && pthread_cond_timedwait(&x->wake, &x->lock, &until) != ETIMEDOUT)
-        ;
-    pthread_mutex_unlock(&x->lock);
-    return !atomic_load(&x->stopping);
-}
-
 static void *thread_main(void *arg) {
     struct cs_cosigners *x = arg;
     prctl(PR_SET_NAME, "witnesses");
@@ -378,7 +362,7 @@ static void *thread_main(void *arg) {
         renew_clients(x);
         look(x);
         note_state(x);
-    } while (sleep_a_tick(x));
+    } while (cs_wakeup_wait(&x->wakeup, TICK_MS, false));
     return NULL;
 }
 
@@ -399,7 +383,6 @@ static bool open_witnesses(struct cs_cosigners *x, struct cs_err *err) {
 }
 
 bool cs_cosigners_start(const struct cs_consumer *c, struct cs_cosigners **ret, struct cs_err *err) {
-    pthread_condattr_t attr;
     *ret = NULL;
     if (c->settings->witnesses.count == 0)
         return true;
@@ -407,11 +390,7 @@ bool cs_cosigners_start(const struct cs_consumer *c, struct cs_cosigners **ret, 
     if (!made)
         return cs_err_oom(err);
     made->c = c;
-    pthread_mutex_init(&made->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&made->wake, &attr);
-    pthread_condattr_destroy(&attr);
+    cs_wakeup_init(&made->wakeup);
     CS_AUTO(cs_cosigners_free) struct cs_cosigners *x = made;
     if (!open_witnesses(x, err) || !open_clients(x, err))
         return false;
@@ -428,10 +407,8 @@ void cs_cosigners_free(struct cs_cosigners *x) {
     if (!x)
         return;
     if (x->started) {
-        pthread_mutex_lock(&x->lock);
         atomic_store(&x->stopping, true);
-        pthread_cond_signal(&x->wake);
-        pthread_mutex_unlock(&x->lock);
+        cs_wakeup_stop(&x->wakeup);
         pthread_join(x->thread, NULL);
     }
     cs_topic_free(x->checkpoints);
@@ -442,8 +419,7 @@ void cs_cosigners_free(struct cs_cosigners *x) {
     cs_note_signer_free(x->signer);
     cs_outcome_marks_free(x->marks);
     cs_crypto_free(x->crypto);
-    pthread_cond_destroy(&x->wake);
-    pthread_mutex_destroy(&x->lock);
+    cs_wakeup_destroy(&x->wakeup);
     free(x->held);
     free(x->slots);
     free(x);

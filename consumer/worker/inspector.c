@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/inspector.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <time.h>
 
 #include "certsync/runtime/log.h"
 #include "certsync/runtime/thread.h"
+#include "certsync/runtime/wakeup.h"
 #include "worker/preflight.h"
 
 #define TICK_MS   2000
@@ -21,9 +20,7 @@ struct cs_inspector {
     const struct cs_consumer *c;
     pthread_t thread;
     bool started;
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
-    bool stopping;
+    struct cs_wakeup wakeup;
     rd_kafka_t *rk;
     int tls;               // *c->kafka_tls when the client was made
     int64_t *ends, *least; // by partition, for one answer
@@ -200,39 +197,21 @@ static void look(struct cs_inspector *i) {
     i->look_due_ms = now_ms(i) + i->c->settings->inspect_every_ms;
 }
 
-// False: the thread must stop.
-static bool sleep_a_tick(struct cs_inspector *i) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += TICK_MS / 1000;
-    pthread_mutex_lock(&i->lock);
-    while (!i->stopping && pthread_cond_timedwait(&i->wake, &i->lock, &until) != ETIMEDOUT)
-        ;
-    bool go_on = !i->stopping;
-    pthread_mutex_unlock(&i->lock);
-    return go_on;
-}
-
 static void *thread_main(void *arg) {
     struct cs_inspector *i = arg;
     prctl(PR_SET_NAME, "inspector");
     look_at_redis(i); // from now on, what it throws away is counted
     do {
         look(i);
-    } while (sleep_a_tick(i));
+    } while (cs_wakeup_wait(&i->wakeup, TICK_MS, false));
     return NULL;
 }
 
 bool cs_inspector_start(const struct cs_consumer *c, struct cs_inspector **ret, struct cs_err *err) {
-    pthread_condattr_t attr;
     struct cs_inspector *made = calloc(1, sizeof *made);
     if (!made)
         return cs_err_oom(err);
-    pthread_mutex_init(&made->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&made->wake, &attr);
-    pthread_condattr_destroy(&attr);
+    cs_wakeup_init(&made->wakeup);
     CS_AUTO(cs_inspector_free) struct cs_inspector *i = made;
     i->c = c;
     i->evicted = -1;
@@ -253,16 +232,12 @@ void cs_inspector_free(struct cs_inspector *i) {
     if (!i)
         return;
     if (i->started) {
-        pthread_mutex_lock(&i->lock);
-        i->stopping = true;
-        pthread_cond_signal(&i->wake);
-        pthread_mutex_unlock(&i->lock);
+        cs_wakeup_stop(&i->wakeup);
         pthread_join(i->thread, NULL);
     }
     if (i->rk)
         rd_kafka_destroy(i->rk);
-    pthread_cond_destroy(&i->wake);
-    pthread_mutex_destroy(&i->lock);
+    cs_wakeup_destroy(&i->wakeup);
     free(i->ends);
     free(i->least);
     free(i);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "daemon/wakeup.h"
+#include "certsync/runtime/wakeup.h"
 
 #include <time.h>
 

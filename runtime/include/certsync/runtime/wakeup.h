@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How the daemon's threads are woken and ended: one thread waits, others signal it.
+// How threads are woken and ended: one thread waits, others signal it.
 #pragma once
 
 #include <pthread.h>
