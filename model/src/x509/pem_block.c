@@ -99,17 +99,19 @@ bool pem_ends_with(const struct pem_block *b, const char *tail) {
     return b->label_len >= n && memcmp(b->label + b->label_len - n, tail, n) == 0;
 }
 
+static bool is_space(char c) {
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 bool pem_decode(const struct pem_block *b, uint8_t *out, size_t *ret_len) {
     // Copied without white space to the end of out, then decoded to its beginning. Reading stays
     // ahead of writing.
-    size_t n = 0;
-    for (size_t i = 0; i < b->body_len; i++)
-        n += !strchr(" \t\r\n", b->body[i]) || b->body[i] == '\0';
-    uint8_t *at = out + (b->body_len - n);
-    for (size_t i = 0; i < b->body_len; i++)
-        if (!strchr(" \t\r\n", b->body[i]) || b->body[i] == '\0')
-            *at++ = (uint8_t)b->body[i];
-    return cs_base64_decode((char *)out + (b->body_len - n), n, out, ret_len);
+    size_t n = b->body_len;
+    uint8_t *at = out + n;
+    while (n > 0)
+        if (!is_space(b->body[--n]))
+            *--at = (uint8_t)b->body[n];
+    return cs_base64_decode((char *)at, (size_t)(out + b->body_len - at), out, ret_len);
 }
 
 static bool open_sequence(struct cs_bytes data, struct der *ret) {
