@@ -54,6 +54,8 @@ struct af {
     char dir[64];
     struct redis_server server;
     redisContext *ctx; // the test's own connection
+    bool queueing;     // replies are taken later, all at once
+    size_t under_way;
     struct cs_authentic *authentic;
     struct cs_packer *packer;
     struct af_clock clock;

@@ -80,8 +80,13 @@ static void all_held(void) {
     }
 }
 
+// Who asks need not wait until the API looks by itself.
 static void all_well(void) {
-    af_wait_metric(f, HELD, 0, 0);
+    for (int64_t end = af_now_ms() + RECEIVE_MS; af_metric(f, HELD) > 0;) {
+        assert_true(af_now_ms() < end);
+        CS_AUTO(af_answer_clear) struct af_answer any = af_get(f, token, "%s", paths[0]);
+        usleep(2000);
+    }
     CS_AUTO(af_answer_clear) struct af_answer a = af_get(f, token, "/v1/accounts/acme/outcomes/%s", event);
     assert_status(a, 200);
     CS_AUTO(af_answer_clear) struct af_answer b = af_get(f, thief_token, "/v1/accounts/acme/certificates");

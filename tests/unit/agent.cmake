@@ -27,6 +27,7 @@ cs_agent_test(agent_cli)
 target_compile_definitions(test_agent_cli PRIVATE CERTSYNC_TEST_CERTS="${CERTSYNC_TEST_CERTS}"
                            CERTSYNC_BINARY="$<TARGET_FILE:certsync>")
 add_dependencies(test_agent_cli test_certs certsync)
+set_tests_properties(unit.agent_cli PROPERTIES COST 100) # it waits more than it works, so it begins first
 
 cs_agent_test(scan)
 target_compile_definitions(test_scan PRIVATE CERTSYNC_TEST_CERTS="${CERTSYNC_TEST_CERTS}")
