@@ -85,6 +85,13 @@ bool api_redis_ready(const struct cs_api *api) {
     return ready;
 }
 
+static void look_again(void *arg) {
+    const struct cs_api *first = arg;
+    if (first->freshness)
+        api_freshness_look(first->freshness);
+}
+
+// A loop that is ready makes the others' looks doubtful, so the first one looks once more.
 static void on_redis(void *arg, bool ready) {
     struct cs_api *api = arg, *first = api->first;
     pthread_mutex_lock(&first->redis_lock);
@@ -92,6 +99,8 @@ static void on_redis(void *arg, bool ready) {
     pthread_mutex_unlock(&first->redis_lock);
     if (api->freshness)
         api_freshness_doubt(api->freshness);
+    if (ready && !cs_loop_post(first->loop, look_again, first))
+        cs_log_msg(CS_LOG_WARN, "out of memory: the API looks a second later"); // its timer does
     if (api->waits)
         api_waits_redis(api->waits, ready);
 }

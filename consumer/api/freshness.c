@@ -10,8 +10,9 @@
 //   - The catalog has reached the last of them, and no position that was seen before is ahead of
 //     it.
 //
-// Otherwise the answer is 503 with Retry-After. Positions are also read each second, so that a loss
-// is seen when nobody asks. A thread of its own asks Kafka.
+// Otherwise the answer is 503 with Retry-After. Positions are also read each second, and when Redis
+// is there again, so that a loss and its end are seen when nobody asks. A thread of its own asks
+// Kafka.
 //
 // All loops of the API share this. Their connections answer in no common order: an answer may be
 // overtaken by a newer one of another loop. So a position went back only if it is lower than one
@@ -354,8 +355,7 @@ static void on_look(const redisReply *reply, void *arg) {
         (void)api_is_fresh(api, f->partition, generation, &f->look_seen, reply->element[1], &ignored);
 }
 
-static void on_timer(void *arg) {
-    struct api_freshness *s = arg;
+void api_freshness_look(struct api_freshness *s) {
     for (int32_t p = 0; p < s->count; p++) {
         struct freshness *f = &s->list[p];
         CS_AUTO(cs_buf_clear) struct cs_buf command;
@@ -369,6 +369,10 @@ static void on_timer(void *arg) {
         api_put_freshness_keys(&command, s->api, p, f->look_generation);
         f->looking = cs_redis_pool_send(s->api->redis, p, &command, on_look, f);
     }
+}
+
+static void on_timer(void *arg) {
+    api_freshness_look(arg);
 }
 
 // ---- life

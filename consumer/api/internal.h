@@ -380,6 +380,8 @@ bool api_is_fresh(struct cs_api *api, int32_t partition, int64_t generation, con
 void api_found_damage(struct cs_api *api, int32_t partition, int64_t generation, const struct cs_err *err);
 // A connection to Redis came or went: it may be another Redis now.
 void api_freshness_doubt(struct api_freshness *s);
+// Reads all positions now. Only in the first loop's thread.
+void api_freshness_look(struct api_freshness *s);
 // Whether Kafka was asked for the published outcomes of each partition, and said some of them.
 bool api_freshness_known(struct api_freshness *s);
 
