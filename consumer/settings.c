@@ -75,7 +75,7 @@ static const struct cs_setting rows[] = {
     CS_SETTING_DURATION("consumer.preflight_timeout", S, preflight_timeout_ms, "30s", 100, 600000, 0,
                         "How long a start waits for brokers and Redis."),
     CS_SETTING_DURATION("consumer.inspect_every", S, inspect_every_ms, "60s", 1000, 3600000, 0,
-                        "How often it is looked whether the topics and Redis still keep what they are given."),
+                        "How often it is looked whether the topics and Redis still keep what they are given, and of which hosts the keys have ended."),
     CS_SETTING_DURATION("checkpoint.witness_every", S, witness_every_ms, "1m", 1000, 86400000, 0,
                         "How often each witness is asked to cosign the newest checkpoint of each partition."),
     CS_SETTING_DURATION("checkpoint.witness_timeout", S, witness_timeout_ms, "10s", 100, 60000, 0,

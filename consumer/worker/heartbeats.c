@@ -16,14 +16,12 @@
 #include "worker/preflight.h"
 #include "worker/record.h"
 
-#define TAIL_RECORDS    10000 // of a partition, read again at a start
-#define WAIT_MS         200
-#define ASK_MS          5000
-#define RETRY_MS        1000
-#define LOOK_MS         60000 // whether the topic is what it must be
-#define LOOK_SOONER_MS  5000
-#define REVIEW_EVERY_MS 60000
-#define TOLD_EVERY_MS   600000 // a reason is logged again
+#define TAIL_RECORDS   10000 // of a partition, read again at a start
+#define WAIT_MS        200
+#define ASK_MS         5000
+#define RETRY_MS       1000
+#define LOOK_SOONER_MS 5000   // while something is wrong with the topic
+#define TOLD_EVERY_MS  600000 // a reason is logged again
 
 struct heard_partition {
     bool reading;
@@ -143,7 +141,8 @@ static void look_at_topic(struct cs_heartbeats *l) {
         set_trouble(l, &err);
     if (sound || err.kind != CS_ERR_RETRY)
         l->sound = sound;
-    l->look_due_ms = now_ms(l) + (sound ? LOOK_MS : LOOK_SOONER_MS);
+    int64_t every_ms = l->c->settings->inspect_every_ms;
+    l->look_due_ms = now_ms(l) + (sound || every_ms < LOOK_SOONER_MS ? every_ms : LOOK_SOONER_MS);
 }
 
 static bool start_reading(struct cs_heartbeats *l, int32_t p, struct cs_err *err) {
@@ -307,7 +306,7 @@ static void review(struct cs_heartbeats *l, int32_t p) {
     if (!cs_hearing_review(&l->hearing, p, &h->review_at, &catalog, &err))
         hearing_failed(l, p, catalog, &err);
     else if (h->review_at == 0)
-        h->review_due_ms = now_ms(l) + REVIEW_EVERY_MS;
+        h->review_due_ms = now_ms(l) + l->c->settings->inspect_every_ms;
 }
 
 // --- the thread
