@@ -99,7 +99,7 @@ bool pem_ends_with(const struct pem_block *b, const char *tail) {
     return b->label_len >= n && memcmp(b->label + b->label_len - n, tail, n) == 0;
 }
 
-static bool is_space(char c) {
+static bool is_space(uint8_t c) {
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
@@ -109,7 +109,7 @@ bool pem_decode(const struct pem_block *b, uint8_t *out, size_t *ret_len) {
     size_t n = b->body_len;
     uint8_t *at = out + n;
     while (n > 0)
-        if (!is_space(b->body[--n]))
+        if (!is_space((uint8_t)b->body[--n]))
             *--at = (uint8_t)b->body[n];
     return cs_base64_decode((char *)at, (size_t)(out + b->body_len - at), out, ret_len);
 }
@@ -148,10 +148,6 @@ static enum pem_guess guess_der(struct der seq) {
     if (!der_take_small(&first, &version) || version != 0 || !der_next(&first, &v) || !der_next(&first, &v))
         return GUESS_DER_CERT;
     return der_done(&first) || der_at(&first, DER_CONTEXT_CONSTRUCTED(0)) ? GUESS_DER_CSR : GUESS_DER_CERT;
-}
-
-static bool is_space(uint8_t c) {
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
 static bool bare_base64(struct cs_bytes data) {
