@@ -55,8 +55,7 @@ static struct cs_log *log_of(const struct export_run *run, enum cs_export_part p
 static bool lock(struct export_run *run, struct cs_err *err) {
     char path[4096];
     snprintf(path, sizeof path, "%s/" CS_EXPORT_LOCK, run->o->dir);
-    if (!cs_dir_make(run->o->dir, 0755, err) ||
-        !cs_file_open_own(path, O_RDWR | O_CREAT, 0644, &run->lock, err))
+    if (!cs_dir_make(run->o->dir, 0755, err) || !cs_file_open_own(path, O_RDWR, 0644, &run->lock, err))
         return false;
     return flock(run->lock, LOCK_EX | LOCK_NB) == 0 ||
            cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,

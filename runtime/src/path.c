@@ -163,7 +163,8 @@ int cs_path_open_own(int dir_fd, const char *name, int flags, mode_t mode) {
         if (errno != EEXIST)
             return -1;
         // O_NONBLOCK: do not wait for a FIFO that nobody reads.
-        fd = openat(dir_fd, name, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        // Without a mode, openat() with O_CREAT ends a hardened program.
+        fd = openat(dir_fd, name, (flags & ~O_CREAT) | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
         if (fd < 0 && errno == ENOENT)
             continue; // it was removed just now
         if (fd < 0)
