@@ -19,6 +19,8 @@ extern const struct cs_command cs_cmd_verify, cs_cmd_replay, cs_cmd_diff, cs_cmd
     cs_cmd_rejected, cs_cmd_prove, cs_cmd_export;
 // For operators too: they write catalogs, and publish nothing.
 extern const struct cs_command cs_cmd_rebuild, cs_cmd_promote;
+// Writes files beside the log.
+extern const struct cs_command cs_cmd_snapshot;
 // Writes new topics.
 extern const struct cs_command cs_cmd_import;
 

@@ -131,8 +131,10 @@ bool cs_operator_open(const struct cs_cli *cli, const struct cs_operator_options
         !cs_keyfile_spki(op->crypto, op->settings->root_key, &op->root_spki, &op->root_spki_len, err) ||
         !open_logs(op, needs, err) || !read_service_key(op, err))
         return false;
+    // A snapshot is of all documents.
+    bool verdicts_only = (needs & CS_OPERATOR_VERDICTS) && !op->settings->snapshot_dir[0];
     struct cs_replay_options replay = {
-        op->log_id, {op->root_spki, op->root_spki_len}, op->partitions, (needs & CS_OPERATOR_VERDICTS) != 0};
+        op->log_id, {op->root_spki, op->root_spki_len}, op->partitions, verdicts_only};
     return !(needs & CS_OPERATOR_REPLAY) || cs_replay_new(&replay, &op->replay, err);
 }
 
@@ -169,8 +171,8 @@ static bool service_key_of(struct cs_operator *op, struct cs_note_key *ret, stru
     return true;
 }
 
-static bool checkpoint_key(struct cs_operator *op, const char *text, struct cs_note_key *ret,
-                           struct cs_err *err) {
+bool cs_operator_checkpoint_key(struct cs_operator *op, const char *text, struct cs_note_key *ret,
+                                struct cs_err *err) {
     const char *log_id = op->log_id;
     if (!log_id[0])
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
@@ -208,7 +210,7 @@ bool cs_operator_heads(struct cs_operator *op, const struct cs_checkpoint_source
         snprintf(why, why_size, "no dump of cert.checkpoints was given (--checkpoints)");
         return true;
     }
-    if (!checkpoint_key(op, from->key, &key, err)) {
+    if (!cs_operator_checkpoint_key(op, from->key, &key, err)) {
         if (from->must || from->key)
             return false;
         snprintf(why, why_size, "%s", err->msg);
@@ -334,12 +336,18 @@ static bool same_log(const struct cs_operator *op, const struct cs_record *r, st
 
 bool cs_operator_walk(struct cs_operator *op, int32_t partition, const struct cs_moment *until, cs_walk_fn fn,
                       void *arg, struct cs_err *err) {
-    struct cs_log *log = op->events;
-    bool end = partition >= log->partitions;
     cs_replay_begin(op->replay, partition);
+    return cs_operator_walk_on(op, partition, until, fn, arg, err);
+}
+
+bool cs_operator_walk_on(struct cs_operator *op, int32_t partition, const struct cs_moment *until,
+                         cs_walk_fn fn, void *arg, struct cs_err *err) {
+    struct cs_log *log = op->events;
+    int64_t from = cs_replay_position(op->replay)->next_offset;
+    bool end = partition >= log->partitions;
     if (op->event_bounds[partition].low > 0)
         return cs_operator_deleted(op, partition, err);
-    if (!end && !log->ops->start(log, partition, 0, op->event_bounds[partition].high, err))
+    if (!end && !log->ops->start(log, partition, from, op->event_bounds[partition].high, err))
         return false;
     while (!end) {
         struct cs_record r;

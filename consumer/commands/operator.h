@@ -80,6 +80,9 @@ CS_MUST_USE bool cs_operator_look(struct cs_operator *op, struct cs_log *log, st
                                   struct cs_err *err);
 CS_MUST_USE bool cs_operator_catalog(const struct cs_operator *op, struct cs_catalog **ret,
                                      struct cs_err *err);
+// The key that verifies what the log's consumers sign: of this text, or (NULL) of the service key. CONFIG.
+CS_MUST_USE bool cs_operator_checkpoint_key(struct cs_operator *op, const char *text, struct cs_note_key *ret,
+                                            struct cs_err *err);
 // For checkpoints (with the witnesses of the settings): the key that verifies them, and the log of them (a dump, or Kafka's; NULL: only
 // dumps of the others were given). If they cannot be looked at, *ret is NULL and why says why; `must`:
 // that is CONFIG.
@@ -127,6 +130,9 @@ typedef bool (*cs_walk_fn)(void *arg, const struct cs_record *r, const struct cs
                            struct cs_err *err);
 CS_MUST_USE bool cs_operator_walk(struct cs_operator *op, int32_t partition, const struct cs_moment *until,
                                   cs_walk_fn fn, void *arg, struct cs_err *err);
+// The same from where the judge is.
+CS_MUST_USE bool cs_operator_walk_on(struct cs_operator *op, int32_t partition, const struct cs_moment *until,
+                                     cs_walk_fn fn, void *arg, struct cs_err *err);
 // "… begins at offset …: records were deleted": FATAL. Always false.
 bool cs_operator_deleted(const struct cs_operator *op, int32_t partition, struct cs_err *err);
 // The published outcomes of a partition that count (outcome_chain.h), one number after the other.

@@ -34,6 +34,13 @@ static const struct cs_opt opts[] = {
      .default_text = "1h",
      .text = "With --witness: how long ago the newest cosignature of a partition may be; of an old dump, as "
              "long as it is old."},
+    {.name = "snapshots",
+     .kind = CS_OPT_SETTING,
+     .setting = "snapshot.dir",
+     .value_name = "DIR",
+     .text = "Hold the statements of the snapshots in this directory (snapshot.dir) against the replay, "
+             "which then "
+             "needs the memory of a whole catalog."},
     CS_OPERATOR_OPTS(struct verify_options, log),
     {.name = "redis",
      .kind = CS_OPT_FLAG,
@@ -160,6 +167,7 @@ static void add_counts(struct verify *first, struct verify *lane) {
     first->others += lane->others;
     first->waiting += lane->waiting;
     first->keys += lane->keys;
+    first->snapshots += lane->snapshots;
     for (int s = 0; s <= CS_STATUS_DUPLICATE; s++)
         first->by_status[s] += lane->by_status[s];
 }
@@ -222,6 +230,27 @@ static bool read_heads(struct verify *v, struct cs_err *err) {
     return cs_operator_look(&v->op, v->op.outcomes, v->op.outcome_bounds, err);
 }
 
+static void refuse_snapshot(void *arg, const char *path, const char *why) {
+    struct verify *v = arg;
+    v->shared->refused_snapshots++;
+    cs_resume_refused(&v->op, path, why);
+}
+
+// What they are of is published, too, as with checkpoints.
+static bool read_snapshots(struct verify *v, struct cs_err *err) {
+    struct verify_shared *all = v->shared;
+    struct cs_snapshot_dir dir;
+    if (!cs_resume_dir(&v->op, v->o->checkpoint_key, &dir, all->why_no_snapshots,
+                       sizeof all->why_no_snapshots))
+        return true;
+    if (!(all->snapshots = calloc((size_t)v->op.partitions, sizeof *all->snapshots)))
+        return cs_err_oom(err);
+    for (int32_t p = 0; p < v->op.partitions; p++)
+        if (!cs_snapshots_list(&dir, p, refuse_snapshot, v, &all->snapshots[p], err))
+            return false;
+    return cs_operator_look(&v->op, v->op.outcomes, v->op.outcome_bounds, err);
+}
+
 // Everything that was cosigned has held by now, as all checkpoints have.
 static bool check_witnesses(struct verify *v, struct cs_err *err) {
     const struct verify_shared *all = v->shared;
@@ -246,7 +275,7 @@ static bool check_witnesses(struct verify *v, struct cs_err *err) {
 static bool do_verify(struct verify *lanes, int *lanes_len, const struct cs_cli *cli, struct cs_err *err) {
     struct verify *v = lanes;
     if (!cs_operator_open(cli, &v->o->log, needs(v), &v->op, err) || !read_heads(v, err) ||
-        !note_due(v, err) || !cs_crypto_new(&v->shared->crypto, err) ||
+        !read_snapshots(v, err) || !note_due(v, err) || !cs_crypto_new(&v->shared->crypto, err) ||
         !cs_derived_check_new(v->shared->crypto, &v->shared->derived, err) ||
         (v->o->redis && !cs_operator_catalog(&v->op, &v->catalog, err)))
         return false;
@@ -293,6 +322,9 @@ static int run_verify(const struct cs_cli *cli) {
     cs_derived_check_free(all.derived);
     cs_crypto_free(all.crypto);
     cs_heads_free(all.heads);
+    for (int32_t p = 0; all.snapshots && p < lanes->op.partitions; p++)
+        cs_snapshots_clear(&all.snapshots[p]);
+    free(all.snapshots);
     for (int i = lanes_len; i-- > 0;)
         close_lane(&lanes[i]);
     free(all.due_events);
@@ -315,7 +347,7 @@ const struct cs_command cs_cmd_verify = {
         "these "
         "outcomes. With --redis: the catalogs are the replay's. With --since: the past is the one that was "
         "verified before, whoever wrote to the brokers meanwhile, the operator too. With --witness: somebody "
-        "else has seen the same past lately.\n\n"
+        "else has seen the same past lately. With --snapshots: signed statements of snapshots are true.\n\n"
         "Needs neither Redis nor the service key, publishes nothing, and works on a live system: records "
         "that came in "
         "last may have no outcome yet. Ends at the first fault, says what and where, and exits with 1.",

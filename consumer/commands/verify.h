@@ -8,6 +8,7 @@
 
 #include "certsync/model/outcome.h"
 #include "commands/operator.h"
+#include "commands/resume.h"
 #include "log/compare.h"
 #include "log/derived_check.h"
 #include "log/heads.h"
@@ -41,6 +42,10 @@ struct verify_shared {
     struct cs_derived_check *derived;
     struct cs_heads *heads; // each partition's is used by one thread; NULL: they are not looked at
     char why_no_heads[256]; // then: why
+    // Statements of snapshots, by partition; NULL: they are not looked at.
+    struct cs_snapshot_list *snapshots;
+    size_t refused_snapshots;
+    char why_no_snapshots[256];          // "": none were asked for
     size_t required[CS_HEADS_WITNESSES]; // of o->witnesses, as heads counts them
     // The ends at the start. Events before them have their cause in what is replayed. Outcomes
     // before them have their derived events in the log.
@@ -70,6 +75,7 @@ struct verify {
     int64_t by_status[CS_STATUS_DUPLICATE + 1];
     int64_t waiting; // of those that were pending: how many have not ended
     int64_t keys;
+    int64_t snapshots; // that were compared
     size_t strays;
     // The partition under way.
     int32_t partition;
@@ -80,6 +86,7 @@ struct verify {
     uint8_t (*hashes)[32];  // of each number's first record, key and value
     size_t hashes_cap;
     struct cs_chain chain;
+    size_t next_snapshot;
     struct cs_compare *compare;
     bool comparing, compared; // between the two positions; after them
 };

@@ -274,6 +274,32 @@ static bool check_heads(struct verify *v, struct cs_err *err) {
            heads_fault(v, &f, err);
 }
 
+static bool bad_snapshot(struct verify *v, const struct cs_snapshot *s, const char *what,
+                         struct cs_err *err) {
+    return fail(v, err, "snapshot", v->event_offset,
+                "%s/%d/%020" PRId64
+                ".note is signed with the service key, and %s: it was written by somebody else "
+                "who has the key, or by a build that judges otherwise; do not use it",
+                v->op.settings->snapshot_dir, (int)v->partition, s->at.size, what);
+}
+
+// The statement of this number of outcomes, if there is one.
+static bool check_snapshot(struct verify *v, struct cs_err *err) {
+    const struct cs_snapshot_list *l = v->shared->snapshots ? &v->shared->snapshots[v->partition] : NULL;
+    struct cs_snapshot mine;
+    if (!l || v->next_snapshot == l->len ||
+        l->items[v->next_snapshot].at.size > cs_replay_position(v->op.replay)->outcomes)
+        return true;
+    const struct cs_snapshot *s = &l->items[v->next_snapshot++];
+    if (!cs_snapshot_look(v->op.crypto, v->op.log_id, v->partition, v->op.replay, &mine, err))
+        return false;
+    v->snapshots++;
+    if (!cs_hash_equal(&s->at.root, &mine.at.root) || s->next_offset != mine.next_offset)
+        return bad_snapshot(v, s, "is of other outcomes", err);
+    return cs_hash_equal(&s->catalog, &mine.catalog) ||
+           bad_snapshot(v, s, "says another catalog than what comes of the records up to it", err);
+}
+
 static bool check_event(struct verify *v, const struct cs_record *event, bool *outcomes_end,
                         struct cs_err *err) {
     struct cs_replayed mine;
@@ -291,7 +317,8 @@ static bool check_event(struct verify *v, const struct cs_record *event, bool *o
     if (!*outcomes_end && !next_outcome(v, &published, outcomes_end, err))
         return false;
     bool judged = !*outcomes_end;
-    if (judged && (!check_outcome(v, &published, event, &mine, err) || !check_heads(v, err)))
+    if (judged &&
+        (!check_outcome(v, &published, event, &mine, err) || !check_heads(v, err) || !check_snapshot(v, err)))
         return false;
     v->unjudged += !judged;
     if (!judged && v->o->complete)
@@ -328,6 +355,9 @@ static bool check_rest(struct verify *v, bool outcomes_end, struct cs_err *err) 
     struct cs_head_fault f;
     if (v->shared->heads && !cs_heads_end(v->shared->heads, v->partition, v->chain.last, &f))
         return heads_fault(v, &f, err);
+    const struct cs_snapshot_list *l = v->shared->snapshots ? &v->shared->snapshots[v->partition] : NULL;
+    if (l && v->next_snapshot < l->len)
+        return bad_snapshot(v, &l->items[v->next_snapshot], "is of more outcomes than there are", err);
     if (v->compare && !v->compared)
         return fail_place(v, err, "position", cs_compare_after(v->compare)->next_offset,
                           "the catalog in Redis stands at offset %" PRId64 ", %s does not reach it",
@@ -350,6 +380,7 @@ static bool start_partition(struct verify *v, int32_t p, struct cs_err *err) {
     v->last = 0;
     v->outcome_offset = -1;
     v->comparing = v->compared = false;
+    v->next_snapshot = 0;
     cs_chain_begin(&v->chain, v->op.marks, p, 0, NULL, proven_of(v, p));
     cs_compare_free(v->compare);
     v->compare = NULL;

@@ -76,6 +76,10 @@ static void put_counts(const struct verify *v, struct cs_buf *b) {
     cs_json_int(b, "still_pending", v->waiting);
     if (v->o->redis)
         cs_json_int(b, "keys", v->keys);
+    if (v->shared->snapshots) {
+        cs_json_int(b, "snapshots", v->snapshots);
+        cs_json_int(b, "refused_snapshots", (int64_t)v->shared->refused_snapshots);
+    }
     if (v->shared->heads) {
         struct cs_heads_count n;
         cs_heads_count(v->shared->heads, &n);
@@ -158,6 +162,15 @@ static void tell_heads(const struct verify *v, FILE *out) {
                 n.kept, n.written, v->o->since);
 }
 
+static void tell_snapshots(const struct verify *v, FILE *out) {
+    const struct verify_shared *all = v->shared;
+    if (all->why_no_snapshots[0])
+        fprintf(out, "snapshots were not looked at: %s\n", all->why_no_snapshots);
+    if (all->snapshots)
+        fprintf(out, "%" PRId64 " snapshots are stated as the replay is; %zu files were no such statements\n",
+                v->snapshots, all->refused_snapshots);
+}
+
 int cs_verify_tell(const struct verify *v) {
     const struct verify_fault *f = &v->fault;
     FILE *out = v->op.cli->out;
@@ -194,6 +207,7 @@ int cs_verify_tell(const struct verify *v) {
     if (v->strays > 0)
         fprintf(out, "%zu share events by the service key were decided by nobody\n", v->strays);
     tell_heads(v, out);
+    tell_snapshots(v, out);
     if (v->o->redis)
         fprintf(out, "the catalogs in Redis (%" PRId64 " keys) equal the replay\n", v->keys);
     return CS_EXIT_OK;

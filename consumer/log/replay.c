@@ -62,6 +62,10 @@ void cs_replay_begin(struct cs_replay *r, int32_t partition) {
     r->position = (struct cs_position){0};
 }
 
+void cs_replay_resume(struct cs_replay *r, const struct cs_position *at) {
+    r->position = *at;
+}
+
 bool cs_replay_record(struct cs_replay *r, const struct cs_record *record, struct cs_replayed *ret,
                       struct cs_err *err) {
     const struct cs_rule_context *rules = &r->context.rules;

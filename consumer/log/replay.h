@@ -23,6 +23,9 @@ CS_DEFINE_AUTO(struct cs_replay, cs_replay_free)
 // Begins a partition at its first record, with an empty catalog.
 void cs_replay_begin(struct cs_replay *r, int32_t partition);
 
+// Goes on at a position. The partition was begun, and cs_replay_state was filled with its catalog there.
+void cs_replay_resume(struct cs_replay *r, const struct cs_position *at);
+
 // What was made of one record; borrowed until the next one.
 struct cs_replayed {
     const struct cs_prepared *prepared;

@@ -164,6 +164,37 @@ void cs_crypto_sha256_parts(struct cs_crypto *c, const struct cs_bytes *parts, s
     crypto_digest(c, DIGEST_SHA256, parts, n, ret);
 }
 
+struct cs_hasher {
+    EVP_MD_CTX *ctx;
+};
+
+bool cs_hasher_new(struct cs_crypto *c, struct cs_hasher **ret, struct cs_err *err) {
+    CS_AUTO(cs_hasher_free) struct cs_hasher *h = calloc(1, sizeof *h);
+    if (!h || !(h->ctx = EVP_MD_CTX_new()))
+        return cs_err_oom(err);
+    if (EVP_DigestInit_ex2(h->ctx, c->md[DIGEST_SHA256], NULL) != 1)
+        return crypto_fail(err, "setting up SHA-256");
+    *ret = CS_TAKE(h);
+    return true;
+}
+
+void cs_hasher_free(struct cs_hasher *h) {
+    if (!h)
+        return;
+    EVP_MD_CTX_free(h->ctx);
+    free(h);
+}
+
+void cs_hasher_put(struct cs_hasher *h, struct cs_bytes piece) {
+    if (piece.len > 0 && EVP_DigestUpdate(h->ctx, piece.data, piece.len) != 1)
+        abort();
+}
+
+void cs_hasher_end(struct cs_hasher *h, uint8_t ret[32]) {
+    if (EVP_DigestFinal_ex(h->ctx, ret, NULL) != 1)
+        abort();
+}
+
 void cs_kid_of_spki(struct cs_crypto *c, struct cs_bytes spki, cs_kid ret) {
     uint8_t hash[32];
     cs_crypto_sha256(c, spki, hash);

@@ -12,9 +12,6 @@
 #include "certsync/model/event.h"
 #include "state/state_internal.h"
 
-// The largest document: a certificate's material, whose base64 came in one event, or a certificate
-// with CS_SHARES_MAX shares.
-#define DOCUMENT_MAX (2 * CS_EVENT_MAX)
 #define DECODED_SIZE 512 // of an account, an agent or a trusted key, about
 
 bool cs_state_new(bool complete, struct cs_state **ret, struct cs_err *err) {
@@ -22,7 +19,7 @@ bool cs_state_new(bool complete, struct cs_state **ret, struct cs_err *err) {
     if (!s)
         return cs_err_oom(err);
     s->complete = complete;
-    cs_buf_init(&s->scratch, DOCUMENT_MAX);
+    cs_buf_init(&s->scratch, CS_STATE_DOCUMENT_MAX);
     *ret = s;
     return true;
 }

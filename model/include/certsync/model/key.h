@@ -41,6 +41,13 @@ CS_DEFINE_AUTO(struct cs_crypto, cs_crypto_free)
 void cs_crypto_sha256(struct cs_crypto *c, struct cs_bytes data, uint8_t ret[32]);
 // SHA-256 over several parts, one after the other.
 void cs_crypto_sha256_parts(struct cs_crypto *c, const struct cs_bytes *parts, size_t n, uint8_t ret[32]);
+// SHA-256 of bytes that come piece by piece. The crypto must outlive it.
+struct cs_hasher;
+CS_MUST_USE bool cs_hasher_new(struct cs_crypto *c, struct cs_hasher **ret, struct cs_err *err);
+void cs_hasher_free(struct cs_hasher *h);
+CS_DEFINE_AUTO(struct cs_hasher, cs_hasher_free)
+void cs_hasher_put(struct cs_hasher *h, struct cs_bytes piece);
+void cs_hasher_end(struct cs_hasher *h, uint8_t ret[32]); // once, after the last piece
 
 // The kid of a key: hex of the first 16 bytes of SHA-256 of its SubjectPublicKeyInfo DER.
 void cs_kid_of_spki(struct cs_crypto *c, struct cs_bytes spki, cs_kid ret);

@@ -15,7 +15,12 @@
 
 #include "certsync/base/buf.h"
 #include "certsync/base/err.h"
+#include "certsync/model/event.h"
 #include "certsync/model/keys.h"
+
+// The largest document: a certificate's material, whose base64 came in one event, or a certificate
+// with CS_SHARES_MAX shares.
+#define CS_STATE_DOCUMENT_MAX (2 * CS_EVENT_MAX)
 
 enum cs_look {
     CS_FOUND = 1,

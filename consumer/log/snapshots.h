@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A directory of snapshots (certsync/model/snapshot.h):
+//
+//   DIR/3/00000000000000004711.snap    the catalog of partition 3 after 4711 outcomes, as zstd
+//   DIR/3/00000000000000004711.note    the statement: written last, so what has none does not count
+//
+// A file proves nothing by itself. The statement must be signed with the log's checkpoint key, and the
+// file must have the hash that it says. One thread.
+//
+// Errors: REJECT (it is not what it should be, and says what), RETRY (disk), CONFIG (the path).
+#pragma once
+
+#include "certsync/model/snapshot.h"
+#include "log/replay.h"
+
+struct cs_snapshot_dir { // all is borrowed
+    const char *path;
+    struct cs_crypto *crypto;
+    struct cs_note_key key;
+    const char *log_id;
+};
+
+struct cs_snapshot_list { // of a partition, by number of outcomes, the smallest first
+    struct cs_snapshot *items;
+    size_t len, cap;
+    size_t refused;
+};
+// The statements that count. refused: is told of each other one. A directory that is not there is empty.
+CS_MUST_USE bool cs_snapshots_list(const struct cs_snapshot_dir *d, int32_t partition,
+                                   void (*refused)(void *arg, const char *path, const char *why), void *arg,
+                                   struct cs_snapshot_list *ret, struct cs_err *err);
+void cs_snapshots_clear(struct cs_snapshot_list *l);
+CS_DEFINE_AUTO_CLEAR(struct cs_snapshot_list, cs_snapshots_clear)
+
+#define CS_SNAPSHOT_PATH 4096
+CS_MUST_USE bool cs_snapshot_path(const struct cs_snapshot_dir *d, int32_t partition, int64_t outcomes,
+                                  char ret[CS_SNAPSHOT_PATH], struct cs_err *err);
+
+// Begins a partition at the snapshot, in place of its first record. After a failure it must be begun
+// again. Whether the position is of this log is not looked at.
+CS_MUST_USE bool cs_snapshot_load(const struct cs_snapshot_dir *d, int32_t partition,
+                                  const struct cs_snapshot *s, struct cs_replay *replay, struct cs_err *err);
+// What a snapshot of the replay would be, now.
+CS_MUST_USE bool cs_snapshot_look(struct cs_crypto *crypto, const char *log_id, int32_t partition,
+                                  struct cs_replay *replay, struct cs_snapshot *ret, struct cs_err *err);
+// Writes it. *ret_bytes: of the file.
+CS_MUST_USE bool cs_snapshot_save(const struct cs_snapshot_dir *d, const struct cs_note_signer *signer,
+                                  int32_t partition, struct cs_replay *replay, struct cs_snapshot *ret,
+                                  int64_t *ret_bytes, struct cs_err *err);

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Snapshots of a running system's catalogs: judging goes on from them, and one that lies is refused, or named by verify."""
+import base64
+import hashlib
+import json
+import shutil
+import subprocess
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from support import events as ev
+from support.stack import Stack, consumer_binary
+
+AUTHORITY = ev.Authority("Snapshots CA")
+
+
+def upload(account, name):
+    key = ev.new_key()
+    return account.agent.upload(account.id, name, key, [AUTHORITY.issue(key.public_key()), AUTHORITY.der])
+
+
+def sign(service, log_id, text):
+    """A note as whoever has the service key makes it."""
+    secret = service.private_numbers().private_value.to_bytes(32, "big")
+    key = Ed25519PrivateKey.from_private_bytes(HKDF(hashes.SHA256(), 32, log_id.encode(), b"certsync checkpoint").derive(secret))
+    public = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    name_hash = hashlib.sha256(log_id.encode() + b"\n\x01" + public).digest()[:4]
+    return text + "\n\u2014 " + log_id + " " + base64.b64encode(name_hash + key.sign(text.encode())).decode() + "\n"
+
+
+class World:
+    """A deployment with two snapshots of each partition."""
+
+    def __init__(self, stack, home):
+        self.stack, self.home, self.dir = stack, home, home / "snapshots"
+        names = [f"snapshots-{i}" for i in range(40)]
+        self.accounts = [stack.account(next(n for n in names if ev.partition_of(n, 2) == p), owner="snapshots") for p in range(2)]
+        self.first = self.more("a", 4) and self.snapshot()
+        self.second = self.more("b", 3) and self.snapshot()
+
+    def more(self, name, n):
+        for account in self.accounts:
+            for i in range(n):
+                assert self.stack.judge(upload(account, f"{name}{i}"))["status"] == "applied"
+        return True
+
+    def run(self, *args, code=0):
+        done = subprocess.run([consumer_binary(), *map(str, args), "--config", self.stack.config], capture_output=True, text=True,
+                              timeout=120, check=False)
+        assert done.returncode == code, f"exit {done.returncode}\n{done.stdout[-2000:]}{done.stderr}"
+        return done
+
+    def snapshot(self, *args):
+        return json.loads(self.run("snapshot", "--json", "--dir", self.dir, *args).stdout)["snapshots"]
+
+    def verify(self, directory, code=0):
+        return json.loads(self.run("verify", "--json", "--snapshots", directory, code=code).stdout)
+
+    def dumps(self, to):
+        to.mkdir()
+        for topic in (self.stack.outcomes_topic, self.stack.events_topic):
+            with open(to / topic.rsplit(".", 1)[1], "wb") as out:
+                subprocess.run(["kcat", "-C", "-J", "-e", "-q", "-b", self.stack.kafka.bootstrap, "-t", topic, "-o", "beginning"],
+                               stdout=out, check=True, timeout=60)
+        return ["--events", to / "events", "--outcomes", to / "outcomes"]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, kafka):
+    home = tmp_path_factory.mktemp("snapshots")
+    with Stack(home / "s", partitions=2, kafka=kafka, prefix="snapshots.") as stack:
+        stack.run_consumer()
+        yield World(stack, home)
+
+
+@pytest.fixture
+def copy(world, tmp_path):
+    """The directory, to do something to it; and the two files of the newest snapshot of partition 0."""
+    shutil.copytree(world.dir, tmp_path / "copy")
+    newest = sorted((tmp_path / "copy" / "0").glob("*.note"))[-1]
+    return tmp_path / "copy", newest.with_suffix(".snap"), newest
+
+
+def test_it_goes_on_from_the_newest(world):
+    for before, now in zip(world.first, world.second):
+        assert before["from"] == 0 and before["judged"] == before["outcomes"] == before["offset"] and before["bytes"] > 0
+        assert now["from"] == before["outcomes"] and now["judged"] == now["outcomes"] - before["outcomes"] > 0
+    found = world.verify(world.dir)
+    assert found["ok"] and found["snapshots"] == 4 and found["refused_snapshots"] == 0
+    again = world.snapshot("--partition", "1")
+    assert [(a["partition"], a["judged"], a["bytes"]) for a in again] == [(1, 0, 0)]
+    said = world.run("snapshot", "--dir", world.dir).stdout
+    assert "partition 0: nothing new since" in said
+    assert "4 snapshots are stated as the replay is" in world.run("verify", "--snapshots", world.dir).stdout
+
+
+def test_a_file_is_what_its_statement_says(world):
+    """Without any code of ours: zstd and SHA-256."""
+    for note in world.dir.glob("*/*.note"):
+        lines = note.read_text().splitlines()
+        unpacked = subprocess.run(["zstd", "-dc", note.with_suffix(".snap")], capture_output=True, check=True, timeout=60).stdout
+        assert lines[4] == "catalog " + base64.b64encode(hashlib.sha256(unpacked).digest()).decode()
+        assert unpacked.startswith(f"certsync snapshot 1\n{lines[0]}\n".encode()) and unpacked[-1:] == b"e"
+
+
+def flip(snap, _):
+    data = bytearray(snap.read_bytes())
+    data[len(data) // 2] ^= 1
+    snap.write_bytes(data)
+
+
+def lie(change):
+    """Of another's catalog, and signed by nobody who may."""
+    def bend(_, note):
+        note.write_text(change(note.read_text()))
+    return bend
+
+
+def from_other_partition(snap, note):
+    other = sorted((snap.parent.parent / "1").glob("*.note"))[0]
+    shutil.copy(other, note)
+    shutil.copy(other.with_suffix(".snap"), snap)
+
+
+def older_file(snap, _):
+    shutil.copy(sorted(snap.parent.glob("*.snap"))[0], snap)
+
+
+@pytest.mark.parametrize("bend, says", [
+    (flip, "damaged"),
+    (lambda snap, _: snap.write_bytes(snap.read_bytes()[:-9]), "it was cut"),
+    (lambda snap, _: snap.write_bytes(b""), "it was cut"),
+    (lambda snap, _: snap.unlink(), "No such file"),
+    (older_file, "another catalog than its statement"),
+    (from_other_partition, "/partitions/1/snapshot, not of"),
+    (lie(lambda text: text.replace("catalog ", "catalog A", 1)), "was altered"),
+    (lie(lambda text: text[:-20]), "note"),
+    (lie(lambda text: sign(ev.new_key(), text.split("/")[0], text.split("\n\n")[0] + "\n")), "has not signed it"),
+], ids=["flipped", "cut", "empty", "gone", "an older file", "another partition's", "altered statement", "cut statement", "another key's"])
+def test_a_snapshot_that_lies_is_not_used(world, copy, bend, says):
+    directory, snap, note = copy
+    whole = snap.read_bytes(), note.read_bytes()
+    bend(snap, note)
+    done = world.run("snapshot", "--json", "--dir", directory, "--partition", "0")
+    assert "is not used: " in done.stderr and says in done.stderr
+    assert f"partition 0 goes on from the snapshot of {world.first[0]['outcomes']} outcomes" in done.stderr
+    made, = json.loads(done.stdout)["snapshots"]
+    assert made["from"] == world.first[0]["outcomes"] and made["outcomes"] == world.second[0]["outcomes"]
+    assert whole == (snap.read_bytes(), note.read_bytes())  # it is a function of the log
+
+
+def test_without_a_good_one_it_begins_at_the_first_record(world, copy):
+    directory = copy[0]
+    for snap in directory.glob("0/*.snap"):
+        flip(snap, None)
+    done = world.run("snapshot", "--json", "--dir", directory, "--partition", "0")
+    assert done.stderr.count("is not used") == 2 and "partition 0 is judged from its first record" in done.stderr
+    assert json.loads(done.stdout)["snapshots"][0]["from"] == 0
+
+
+def test_one_that_is_not_at_a_place_of_this_log(world, copy, tmp_path):
+    """The log was cut, or a record of it is another one, after the snapshot was made."""
+    dumps = world.dumps(tmp_path / "dumps")
+    lines = (tmp_path / "dumps" / "events").read_bytes().splitlines(keepends=True)
+    last = world.second[0]["offset"] - 1
+    at = next(i for i, line in enumerate(lines) if (r := json.loads(line))["partition"] == 0 and r["offset"] == last)
+    for other, says in ((b"", "is not there"), (lines[at].replace(b'"ts":1', b'"ts":2', 1), "is another one")):
+        (tmp_path / "dumps" / "events").write_bytes(b"".join(lines[:at] + [other] + lines[at + 1:]))
+        done = world.run("snapshot", "--dir", copy[0], "--partition", "0", *dumps, code=1)
+        assert "it is not of this log: the record at its offset " + says in done.stderr
+        assert "goes on from the snapshot of" in done.stderr
+        # What was published is of another record, so nothing is signed.
+        assert "no snapshot was made of it" in done.stderr or "is of no record" in done.stderr
+    outcomes = (tmp_path / "dumps" / "outcomes").read_bytes().splitlines(keepends=True)
+    (tmp_path / "dumps" / "events").write_bytes(b"".join(lines))
+    (tmp_path / "dumps" / "outcomes").write_bytes(
+        b"".join(line for line in outcomes if (r := json.loads(line))["partition"] == 1 or r["offset"] < last))
+    done = world.run("snapshot", "--dir", copy[0], "--partition", "0", *dumps)
+    assert "it is not of this log: there are fewer outcomes" in done.stderr
+
+
+@pytest.mark.parametrize("change, says", [
+    (lambda lines: lines[:4] + ["catalog " + "A" * 43 + "="], "says another catalog"),
+    (lambda lines: lines[:2] + ["A" * 43 + "="] + lines[3:], "is of other outcomes"),
+    (lambda lines: [lines[0], "1000000", *lines[2:]], "is of more outcomes than there are"),
+], ids=["catalog", "outcomes", "number"])
+def test_verify_names_a_lie_that_is_signed(world, copy, change, says):
+    """By whoever has the service key. It is evidence against him."""
+    directory, _, note = copy
+    lines = change(note.read_text().split("\n\n")[0].splitlines())
+    note.unlink()
+    note = note.with_name(f"{int(lines[1]):020}.note")
+    note.write_text(sign(world.stack.service, world.stack.log_id, "\n".join(lines) + "\n"))
+    fault = world.verify(directory, code=1)["fault"]
+    assert fault["kind"] == "snapshot" and fault["partition"] == 0 and says in fault["message"] and note.name in fault["message"]
+
+
+def test_what_is_asked_wrongly(world, tmp_path):
+    assert "give --dir DIR, or set snapshot.dir" in world.run("snapshot", code=2).stderr
+    assert "has the partitions 0 to 1" in world.run("snapshot", "--dir", tmp_path, "--partition", "2", code=2).stderr
+    (tmp_path / "file").write_text("")
+    assert str(tmp_path / "file") in world.run("snapshot", "--dir", tmp_path / "file", code=2).stderr
+    without = world.run("snapshot", "--dir", tmp_path, "--service-key", tmp_path / "none", code=2).stderr
+    assert "the service key signs snapshots" in without and str(tmp_path / "none") in without
