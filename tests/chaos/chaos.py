@@ -51,6 +51,7 @@ class Plan:
         self.consumers = r.choice([1, 2, 2, 3])
         self.again = r.random() < 0.2
         self.host = self._host(r, [n for n in HOSTS if n not in world.missing and (not only or n in only)], only)
+        self.witnessed = any(n == "witness_away" for _, n in self.faults) or r.random() < 0.2
         self.burst = r.random() < 0.3   # all events first, then the consumer
         self.kill_at_end = r.random() < 0.5
 
@@ -77,7 +78,7 @@ class Driver:
 
     def go(self):
         run, plan = self.run, self.plan
-        run.hosted = plan.host is not None
+        run.hosted, run.witnessed = plan.host is not None, plan.witnessed
         run.start(plan.aof)
         self.work = Workload(f"work {self.seed}", self.pools, run)  # which signs for the log that was begun
         if not plan.burst:
@@ -201,12 +202,26 @@ class Driver:
         found += catalog.check_positions(model, firsts, by_partition, positions)
         found += catalog.check_keys(model, docs, unseal=hpke.Unsealer(run.custodian, run.log_id))
         self.happened.update(f"{o.name.rstrip('0123456789')}_done" for o in run.operators if o.popen.poll() == 0)
+        if run.witness:
+            found += self._witnessed(firsts)
+        self.happened["planted_records"] += sum(run.foreign.values())
         if host:
             found += host.check(verdicts)
             self.happened.update({f"{self.plan.host[0]}_killed": host.killed, f"{self.plan.host[0]}_no_space": host.no_space})
         if self.plan.again and not found:
             self.happened["again_from_0"] += 1
             found += self._again(docs, indexes, positions)
+        return found
+
+    def _witnessed(self, firsts):
+        """What the witness remembers is a part of what was published, and nothing else."""
+        found = []
+        for origin, at in self.run.witness.known().items():
+            p = int(origin.rsplit("/", 1)[1])
+            leaves = [o.value for o in firsts[p][:at["size"]]]
+            if len(leaves) < at["size"] or base64.b64encode(catalog.merkle_root(leaves)).decode() != at["root"]:
+                found.append(f"the witness cosigned {at['size']} outcomes of partition {p} that are not the {len(firsts[p])} of the log")
+            self.happened["cosigned"] += 1
         return found
 
     def _mend(self):

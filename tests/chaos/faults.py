@@ -5,6 +5,7 @@ import time
 import redis
 
 from support.redis import Redis
+from support.witness import LIES
 
 CRASH_POINTS = ("after_load", "between_derived_and_outcomes", "after_publish", "after_exec")
 
@@ -202,8 +203,30 @@ def damage(run, r):
             run.damages.append(what)
 
 
+def planted(run, r):
+    """Somebody else writes to cert.outcomes: what nobody could read, what looks like the next outcome, like a later one, and old ones altered."""
+    for _ in range(r.choice([3, 10, 30])):
+        run.plant(r.randrange(run.partitions), r)
+        yield r.uniform(0, 0.3)
+
+
+def witness_away(run, r):
+    """The witness is away, or says what no witness says; nothing waits for it."""
+    if not run.witness:
+        return
+    if r.random() < 0.3:
+        run.witness.stop()
+        yield r.uniform(0.2, 3)
+        run.witness.start()
+    else:
+        run.witness.lie = r.choice(LIES)
+        yield r.uniform(0.5, 3)
+        run.witness.lie = None
+
+
 # name -> (weight, function). Those of Kafka take longest.
 FAULTS = {"kill_consumer": (8, kill_consumer), "crash_point": (14, crash_point), "zombie": (4, zombie), "two_groups": (5, two_groups), "clock": (3, clock), "rebuild": (4, rebuild),
           "join": (4, join), "leave": (4, leave), "kill_node": (1.5, kill_node), "pause_node": (1, pause_node),
           "redis_kill": (5, redis_kill), "flushall": (5, flushall), "promote": (4, promote), "redis_full": (4, redis_full),
-          "redis_slow": (4, redis_slow), "damage": (8, damage)}
+          "redis_slow": (4, redis_slow), "damage": (8, damage),
+          "planted": (5, planted), "witness_away": (3, witness_away)}

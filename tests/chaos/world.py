@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The servers of chaos runs: one Kafka of three nodes that lasts over all runs, and for each run topics, Redis and consumers of its own."""
+import hashlib
 import json
 import os
 import random
@@ -8,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -15,11 +17,13 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from chaos import trouble
 from chaos.senders import Sealer, Sender
 from model_py import catalog, wire
+from model_py.marks import HEADER, Marks
 from support import events as ev
 from support.kafka import Kafka
 from support.proc import PATIENCE_S, Process, free_port, wait_until
 from support.redis import Redis
 from support.stack import certsync_binary, consumer_binary
+from support.witness import Witness
 
 SESSION_MS = 1500
 DEADLINE_S = PATIENCE_S  # without any progress
@@ -92,6 +96,8 @@ class Run:
         self.disks, self.operators, self.clock, self.hosted = [], [], 0, False
         self.acknowledged, self.undelivered = [], []
         self.damages = []  # what somebody else did to Redis
+        self.foreign = Counter()  # by partition, records of cert.outcomes that no consumer wrote
+        self.witness, self.witnessed = None, False
         self.log_id = ""  # until the log is begun
         self.records = {self.events_topic: {}, self.outcomes_topic: {}}
         self._keys()
@@ -125,6 +131,9 @@ class Run:
             sender.log_id, sender.sealer = self.log_id, self.sealer
         self.root.seq = 1000  # above what init used
         servers = self.world.kafka.bootstrap
+        self.marks = Marks(self.service.key, self.log_id)
+        if self.witnessed:
+            self._start_witness()
         self.producer = Producer({"bootstrap.servers": servers, "acks": "all", "enable.idempotence": True, "linger.ms": 10,
                                   "message.timeout.ms": 0, "socket.nagle.disable": True, "log_level": 0,
                                   "reconnect.backoff.max.ms": 500})
@@ -139,6 +148,12 @@ class Run:
             for p in range(self.partitions):
                 self.produce(record.value, p, record.headers, b"")
         return self
+
+    def _start_witness(self):
+        done = subprocess.run([consumer_binary(), "checkpoint-key", "--config", self.config("key")], capture_output=True, text=True,
+                              timeout=60, check=True)
+        origins = {f"{self.log_id}/partitions/{p}": done.stdout.strip() for p in range(self.partitions)}
+        self.witness = Witness(self.directory, "witness.example", origins).start()
 
     def point_at(self, redis):
         """What the consumers' URL leads to from now on: as a virtual address that a failover moves."""
@@ -156,6 +171,9 @@ class Run:
             "redis": {"url": f"unix://{self.socket}", "namespace": self.namespace, "timeout": "1s"},
             "consumer": {"workers": self.workers, "batch_records": self.batch, "drain_timeout": "3s", "preflight_timeout": "2m"},
             "api": {"listen": f"127.0.0.1:{port}" if port else f"unix:{self.directory}/api-{name}.sock"}, "log": {"level": "info"}}
+        if self.witness:
+            settings |= {"checkpoint": {"witness_every": "1s", "witness_timeout": "1s"},
+                         "witness one": {"url": self.witness.url, "key": self.witness.vkey}}
         for section, values in over.items():
             settings[section].update(values)
         path = self.directory / f"{name}.conf"
@@ -209,6 +227,8 @@ class Run:
             c.kill()
         for r in self.redises:
             r.stop()
+        if self.witness:
+            self.witness.stop()
         self.reader.close() if hasattr(self, "reader") else None
         try:
             self.world.kafka.admin.delete_topics([self.events_topic, self.outcomes_topic, self.checkpoints_topic, self.heartbeats_topic])
@@ -245,10 +265,32 @@ class Run:
                 if m.error().code() in (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET):  # pylint: disable=protected-access
                     raise Violation(f"{m.topic()}: {m.error()}")
                 continue
+            if m.topic() == self.outcomes_topic and not self._is_marked(m):
+                self.foreign[m.partition()] += 1
+                continue
             when = m.timestamp()[1]
             self.records[m.topic()][(m.partition(), m.offset())] = wire.Record(
                 m.partition(), m.offset(), when, m.key(), m.value(), m.headers() or [])
         return len(messages)
+
+    def _is_marked(self, m):
+        marks = [value for name, value in m.headers() or [] if name == HEADER]
+        return m.value() is not None and marks == [self.marks.of(m.partition(), m.key() or b"", m.value())]
+
+    def plant(self, partition, r):
+        """A record of cert.outcomes by somebody who has no service key."""
+        known = [o for (p, _), o in self.records[self.outcomes_topic].items() if p == partition]
+        key, value, headers = b"", r.randbytes(r.choice([0, 1, 700])), []
+        if known and r.random() < 0.85:
+            old = r.choice(known)
+            key, headers, outcome = old.key, r.choice([[], old.headers, [(HEADER, b"00000000.AAAAAAAAAAAAAAAAAAAAAA")]]), json.loads(old.value)
+            n = r.choice([0, number_of(old), len(known) + 1, len(known) + 1, len(known) + 2, 10 ** 15])
+            newest = max(known, key=number_of)
+            outcome["sequence"] = f"{n:016}"
+            outcome["data"] |= {"status": r.choice(["applied", "rejected", "pending"]), "prev": hashlib.sha256(newest.value).hexdigest(),
+                                "offset": outcome["data"]["offset"] + r.choice([0, 1, 1000])}
+            value = r.choice([json.dumps(outcome, separators=(",", ":")).encode(), old.value + b" ", None])
+        self.producer.produce(self.outcomes_topic, value=value, partition=partition, headers=headers, key=key)
 
     def ends(self, topic):
         return {p: self._end(TopicPartition(topic, p)) for p in range(self.partitions)}
@@ -267,7 +309,8 @@ class Run:
         until = time.monotonic() + deadline_s
         for topic in (self.events_topic, self.outcomes_topic):
             ends = self.ends(topic)
-            while any(self.count(topic, p) < end for p, end in ends.items()):
+            foreign = self.foreign if topic == self.outcomes_topic else Counter()
+            while any(self.count(topic, p) + foreign[p] < end for p, end in ends.items()):
                 if time.monotonic() > until:
                     raise Violation(f"{topic} could not be read to its end: {ends}")
                 self.read(0.1)

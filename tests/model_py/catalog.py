@@ -187,8 +187,8 @@ def check_keys(model, found_docs, custodian=None, unseal=None, only=None):
     return wrong
 
 
-def merkle_edge(values):
-    """The roots of the perfect subtrees of RFC 6962's tree over these values, from left to right, as a position holds them."""
+def _perfect_roots(values):
+    """The roots of the perfect subtrees of RFC 6962's tree over these values, from left to right."""
     def root(hashes):
         while len(hashes) > 1:
             hashes = [hashlib.sha256(b"\1" + a + b).digest() for a, b in zip(hashes[::2], hashes[1::2])]
@@ -198,7 +198,20 @@ def merkle_edge(values):
         size = 1 << (len(leaves).bit_length() - 1)
         roots.append(root(leaves[:size]))
         leaves = leaves[size:]
-    return base64.b64encode(b"".join(roots)).decode()
+    return roots
+
+
+def merkle_edge(values):
+    """As a position holds it."""
+    return base64.b64encode(b"".join(_perfect_roots(values))).decode()
+
+
+def merkle_root(values):
+    """RFC 6962, section 2.1."""
+    *left, root = _perfect_roots(values) or [hashlib.sha256().digest()]
+    for other in reversed(left):
+        root = hashlib.sha256(b"\1" + other + root).digest()
+    return root
 
 
 def check_positions(model, firsts, records_by_partition, positions):
