@@ -14,10 +14,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 for name in [name for name in os.environ if name.startswith("CERTSYNC_")]:
     del os.environ[name]
 
-from support import proc  # noqa: E402
+from support import order, proc  # noqa: E402
 from support.kafka import Kafka  # noqa: E402
 from support.redis import Redis  # noqa: E402
 from support.stack import Stack  # noqa: E402
+
+
+# A minute and more each.
+LONGEST = ["test_operators.py", "test_states.py", "test_rebuild.py", "test_verdicts.py", "test_agent_daemon.py", "test_damage.py",
+           "test_documents.py", "test_witness.py", "test_heartbeats.py", "test_proof.py", "test_redis_cluster.py"]
 
 
 @pytest.fixture(scope="session")
@@ -35,11 +40,16 @@ def redis(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory):
-    """Kafka, Redis and one running consumer for the whole run; each test makes accounts of its own (stack.account())."""
-    with Stack(tmp_path_factory.mktemp("stack") / "s", consumer_settings={"api": {"quiet_after": "2s"}}) as everything:
+def stack(kafka, tmp_path_factory):
+    """Redis and one running consumer for the whole run; each test makes accounts of its own (stack.account())."""
+    settings = {"api": {"quiet_after": "2s"}, "consumer": {"inspect_every": "2s"}}
+    with Stack(tmp_path_factory.mktemp("stack") / "s", kafka=kafka, consumer_settings=settings) as everything:
         everything.run_consumer()
         yield everything
+
+
+def pytest_collection_modifyitems(items):
+    order.first(items, LONGEST)
 
 
 @pytest.hookimpl(hookwrapper=True)

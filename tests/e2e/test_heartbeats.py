@@ -42,7 +42,7 @@ def wait_beats(stack, host, n=2):
 
 
 def ends(stack, *topics):
-    return [stack.kafka.watermarks(topic, p)[1] for topic in topics for p in range(stack.partitions)]
+    return [end for topic in topics for _, end in stack.kafka.all_watermarks(topic).values()]
 
 
 def metrics(stack, name):

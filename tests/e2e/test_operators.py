@@ -10,7 +10,7 @@ import pytest
 
 from model_py import catalog
 from support import events as ev
-from support.proc import REPO
+from support.proc import PATIENCE_S, REPO
 from support.stack import EVENTS, OUTCOMES, consumer_binary
 
 AUTHORITY = ev.Authority("Operators CA")
@@ -75,7 +75,7 @@ def dumps(stack, cast, tmp_path_factory):
     for topic, name in ((OUTCOMES, "outcomes"), (EVENTS, "events")):
         with open(directory / name, "wb") as out:
             subprocess.run(["kcat", "-C", "-J", "-e", "-q", "-b", stack.kafka.bootstrap, "-t", topic, "-o", "beginning"],
-                           stdout=out, check=True, timeout=60)
+                           stdout=out, check=True, timeout=PATIENCE_S)
     return directory
 
 
@@ -83,32 +83,6 @@ def test_verify_of_a_live_system(stack, cast):
     found = run(stack, "verify", "--redis", "--complete")
     assert found["ok"] and found["events"] == found["outcomes"] and found["keys"] > 0 and found["derived"] > 0
     assert "equal the replay" in say(stack, "verify", "--redis")
-
-
-def test_verify_while_events_come_in(stack, cast):
-    account, ended = stack.account(), threading.Event()
-    partition = ev.partition_of(account.id, stack.partitions)
-    records = [upload(account, f"n{i}") for i in range(300)]  # sent again they are duplicates
-
-    def busy():
-        sent = 0
-        while not ended.wait(0.02):  # some hundred events a second
-            for record in (records[(sent + i) % len(records)] for i in range(5)):
-                stack._producer.produce(EVENTS, value=record.value, key=account.id.encode(), partition=partition,
-                                        headers=record.headers)
-            stack._producer.poll(0)
-            sent += 5
-    thread = threading.Thread(target=busy)
-    thread.start()
-    try:
-        found = [run(stack, "verify", "--redis") for _ in range(3)]
-        equal = run(stack, "diff")
-    finally:
-        ended.set()
-        thread.join()
-        stack._producer.flush(30)
-    assert all(f["ok"] for f in found) and not equal["differences"]
-    assert found[2]["events"] > found[0]["events"]
 
 
 def test_verify_of_dumps_needs_no_server(stack, dumps):
@@ -436,3 +410,31 @@ def test_redis_is_away(stack):
     for command, code in ((["verify", "--redis"], 2), (["diff"], 2), (["run"], 1)):
         done = subprocess.run([consumer_binary(), *command, "--config", config], capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == code and "Redis at 127.0.0.1:1 cannot be reached" in done.stderr, (command, done)
+
+
+# At the end: all others read the whole log, some again and again.
+
+def test_verify_while_events_come_in(stack, cast):
+    account, ended = stack.account(), threading.Event()
+    partition = ev.partition_of(account.id, stack.partitions)
+    records = [upload(account, f"n{i}") for i in range(300)]  # sent again they are duplicates
+
+    def busy():
+        sent = 0
+        while not ended.wait(0.03):  # a hundred events a second and more
+            for record in (records[(sent + i) % len(records)] for i in range(5)):
+                stack._producer.produce(EVENTS, value=record.value, key=account.id.encode(), partition=partition,
+                                        headers=record.headers)
+            stack._producer.poll(0)
+            sent += 5
+    thread = threading.Thread(target=busy)
+    thread.start()
+    try:
+        found = [run(stack, "verify", "--redis") for _ in range(3)]
+        equal = run(stack, "diff")
+    finally:
+        ended.set()
+        thread.join()
+        stack._producer.flush(30)
+    assert all(f["ok"] for f in found) and not equal["differences"]
+    assert found[2]["events"] > found[0]["events"]

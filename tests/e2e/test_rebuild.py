@@ -9,16 +9,16 @@ import pytest
 from model_py import catalog
 from support import events as ev
 from support.proc import PATIENCE_S, Process, wait_until
-from support.stack import EVENTS, Stack, consumer_binary
+from support.stack import Stack, consumer_binary
 
 AUTHORITY = ev.Authority("Rebuild CA")
 NAMES = 40  # certificates of the account that is asked for all the while
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory):
+def stack(kafka, tmp_path_factory):
     """A system of this module's own: other tests read Redis by the names of the first generation."""
-    with Stack(tmp_path_factory.mktemp("rebuild") / "s") as everything:
+    with Stack(tmp_path_factory.mktemp("rebuild") / "s", kafka=kafka, prefix="rebuild.") as everything:
         everything.run_consumer()
         yield everything
 
@@ -76,7 +76,7 @@ class Load:
     """Events all the while: uploads, each sent again and again (then they are duplicates); a few only once there are many, since
     the log is judged from its beginning again and again."""
 
-    MANY = 3000
+    MANY = 1000
 
     def __init__(self, stack):
         self.stack, self.ended, self.sent = stack, threading.Event(), 0
@@ -88,7 +88,7 @@ class Load:
         while not self.ended.wait(0.01 if self.sent < self.MANY else 0.2):
             for _ in range(5):
                 record = self.records[self.sent % len(self.records)]
-                self.stack._producer.produce(EVENTS, value=record.value, key=record.account.encode(), headers=record.headers,
+                self.stack._producer.produce(self.stack.events_topic, value=record.value, key=record.account.encode(), headers=record.headers,
                                              partition=ev.partition_of(record.account, self.stack.partitions))
                 self.sent += 1
             self.stack._producer.poll(0)

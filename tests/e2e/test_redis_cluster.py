@@ -65,7 +65,7 @@ def test_slots_move_back_and_forth_under_load(stack):
         # Half of the keys are there, half here: the partition waits, the others go on, and nothing looks absent.
         cluster.begin_move(slot, home, away)
         cluster.move_keys(slot, home, away, most=30)
-        wait_until(lambda: board(stack)[moving]["state"] == "waiting", PATIENCE_S, "a partition that waits for its slot")
+        wait_until(lambda: board(stack)[moving]["state"] == "waiting", PATIENCE_S, "a partition that waits for its slot", interval_s=0.02)
         load.wait_more(others)
         assert "slot" in board(stack)[moving]["reason"] or "TRYAGAIN" in board(stack)[moving]["reason"]
         cluster.move_keys(slot, home, away)

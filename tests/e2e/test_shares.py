@@ -60,7 +60,7 @@ class Shares(Stack):
         """Both ends are committed: a verdict is published before its catalog is."""
         def as_far_as_the_log():
             return all(json.loads(document(self.redis.get(f"cs:{{{p}}}:pos")) or b"{}").get("next_offset", 0) ==
-                       self.kafka.watermarks(self.events_topic, p)[1] for p in range(self.partitions))
+                       end for p, end in self.ends().items())
         wait_until(as_far_as_the_log, PATIENCE_S, "catalogs as far as the log")
 
     def get(self, account, path):
@@ -82,8 +82,8 @@ class Shares(Stack):
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory):
-    with Shares(tmp_path_factory.mktemp("shares")) as s:
+def stack(kafka, tmp_path_factory):
+    with Shares(tmp_path_factory.mktemp("shares"), kafka=kafka, prefix="shares.") as s:
         yield s
 
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 
 from support import events as ev
 from support.proc import PATIENCE_S, wait_until
-from support.stack import DEPLOYMENT, EVENTS, Stack, certsync_binary
+from support.stack import DEPLOYMENT, Stack, certsync_binary
 
 
 class World(Stack):
@@ -69,8 +69,8 @@ class World(Stack):
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    with World(tmp_path_factory.mktemp("verdicts"), partitions=12) as w:
+def world(kafka, tmp_path_factory):
+    with World(tmp_path_factory.mktemp("verdicts"), partitions=12, kafka=kafka, prefix="verdicts.") as w:
         yield w
 
 
@@ -858,7 +858,7 @@ def test_a_join_token_enrolls_as_often_as_it_may(world):
 
 
 def test_a_record_of_20_mb_is_refused_and_the_partition_goes_on(world):
-    world.kafka_max_bytes(EVENTS, 33554432)
+    world.kafka_max_bytes(world.events_topic, 33554432)
     place = world.produce(b"x" * 20_000_000, ev.partition_of("acme", world.partitions), [("certsync-sig", b"AAAA")], b"acme")
     assert world.outcome_at(place)["code"] == "event.too_large"
     assert world.judge(world.upload())["status"] == "applied"

@@ -433,23 +433,38 @@ class Kafka:
         finally:
             consumer.close()
 
+    def all_watermarks(self, topic):
+        """{partition: (first offset, next offset)}"""
+        consumer = self._consumer()
+        try:
+            return {p: self._marks(consumer, topic, p) for p in range(self.topics()[topic])}
+        finally:
+            consumer.close()
+
+    def ends_of(self, topic):
+        """A function that gives {partition: next offset}: for those who ask again and again."""
+        consumer, numbers = self._consumer(), range(self.topics()[topic])
+        return lambda: {p: self._marks(consumer, topic, p)[1] for p in numbers}
+
     def consume(self, topic, partition=None, start=0, end=None, timeout_s=PATIENCE_S):
         """All Records of a topic, or of one partition, that are there now; by partition, then offset (from `start`, below `end`)."""
         from confluent_kafka import TopicPartition
         numbers = range(self.topics()[topic]) if partition is None else [partition]
-        found = []
-        for number in numbers:
-            consumer = self._consumer()
-            try:
+        consumer = self._consumer()
+        try:
+            firsts, ends = [], {}
+            for number in numbers:
                 low, high = self._marks(consumer, topic, number)
-                first = max(low, start)
                 high = high if end is None else min(high, end)
-                if first < high:
-                    consumer.assign([TopicPartition(topic, number, first)])
-                    found += self._read(consumer, number, high, timeout_s)
-            finally:
-                consumer.close()
-        return found
+                if max(low, start) < high:
+                    firsts.append(TopicPartition(topic, number, max(low, start)))
+                    ends[number] = high
+            if not ends:
+                return []
+            consumer.assign(firsts)
+            return self._read(consumer, ends, timeout_s)
+        finally:
+            consumer.close()
 
     def _consumer(self):
         from confluent_kafka import Consumer
@@ -474,25 +489,29 @@ class Kafka:
         return tuple(found)
 
     @staticmethod
-    def _read(consumer, partition, end, timeout_s):
-        """What is there up to offset `end`: the partition's end is the sign, since compaction and transactions leave gaps."""
+    def _read(consumer, ends, timeout_s):
+        """What is there of each partition up to its offset in `ends`: its end is the sign, too, since compaction and transactions leave gaps."""
         from confluent_kafka import KafkaError
         deadline = time.monotonic() + timeout_s
-        found = []
-        while time.monotonic() < deadline:
+        found = {partition: [] for partition in ends}
+        left = set(ends)
+        while left and time.monotonic() < deadline:
             message = consumer.poll(1)
             if message is None:
                 continue
             if message.error():
-                if message.error().code() == KafkaError._PARTITION_EOF:  # pylint: disable=protected-access
-                    return found
-                raise RuntimeError(str(message.error()))
-            kind, when = message.timestamp()
-            found.append(Record(message.topic(), message.partition(), message.offset(), when, TIMESTAMP_TYPES[kind],
-                                message.key(), message.value(), message.headers() or []))
-            if message.offset() + 1 >= end:
-                return found
-        raise AssertionError(f"partition {partition} gave {len(found)} records and no end within {timeout_s} s")
+                if message.error().code() != KafkaError._PARTITION_EOF:  # pylint: disable=protected-access
+                    raise RuntimeError(str(message.error()))
+                left.discard(message.partition())
+            elif message.partition() in left:
+                kind, when = message.timestamp()
+                found[message.partition()].append(Record(
+                    message.topic(), message.partition(), message.offset(), when, TIMESTAMP_TYPES[kind], message.key(), message.value(),
+                    message.headers() or []))
+                if message.offset() + 1 >= ends[message.partition()]:
+                    left.remove(message.partition())
+        assert not left, f"partitions {sorted(left)} gave {sum(map(len, found.values()))} records and no end within {timeout_s} s"
+        return [record for partition in ends for record in found[partition]]
 
 
 def _run(options):

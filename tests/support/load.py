@@ -21,7 +21,7 @@ from support.stack import consumer_binary
 class Load:
     """A thread that publishes for its accounts, and one that reads their catalogs by the API."""
 
-    def __init__(self, stack, accounts=8, seed=1, pause_s=0.02):
+    def __init__(self, stack, accounts=8, seed=1, pause_s=0.03):
         self.stack, self.random, self.pause_s = stack, random.Random(seed), pause_s
         authority = ev.Authority("Load CA")
         self.material = [(key, [authority.issue(key.public_key()), authority.der]) for key in (ev.new_key() for _ in range(8))]
@@ -74,7 +74,7 @@ class Load:
             self.statuses[status] += 1
             if status not in (200, 503) or (status == 503 and not body.get("detail")):
                 self.odd.append((account.id, status, body))
-            time.sleep(0.01)
+            time.sleep(0.03)
 
     def _run(self, work):
         try:
@@ -123,7 +123,7 @@ class Load:
         wait_until(caught_up, timeout_s, f"{events} events more in partitions {sorted(wanted)} than {start}", interval_s=0.1)
 
     def ends(self):
-        return {p: self.stack.kafka.watermarks(self.stack.events_topic, p)[1] for p in range(self.stack.partitions)}
+        return self.stack.ends()
 
     def settle(self, timeout_s=PATIENCE_S):
         """Every record is in the catalog, also those that the consumer itself wrote."""
@@ -161,7 +161,7 @@ class Load:
         from model_py import wire
         reader = Consumer({"bootstrap.servers": self.stack.kafka.bootstrap, "group.id": "unused", "enable.auto.commit": False,
                            "auto.offset.reset": "earliest", "log_level": 0})
-        ends = {p: self.stack.kafka.watermarks(topic, p)[1] for p in range(self.stack.partitions)}
+        ends = {p: end for p, (_, end) in self.stack.kafka.all_watermarks(topic).items()}
         reader.assign([TopicPartition(topic, p, 0) for p in ends])
         found = []
         while len(found) < sum(ends.values()):

@@ -39,16 +39,21 @@ def die_with_parent(sig=signal.SIGKILL, parent=None):
         os._exit(1)
 
 
-def wait_until(condition, timeout_s=PATIENCE_S, what="the condition", interval_s=0.02):
-    """Poll `condition` until it returns something true, and return that. AssertionError after `timeout_s`."""
-    deadline = time.monotonic() + timeout_s
+def wait_until(condition, timeout_s=PATIENCE_S, what="the condition", interval_s=None):
+    """Poll `condition` until it returns something true, and return that. AssertionError after `timeout_s`.
+
+    What takes long is asked for less often, so that the asking does not take the processor from what is waited for. Who waits for
+    something that passes gives an interval.
+    """
+    began = time.monotonic()
+    deadline = began + timeout_s
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() >= deadline:
             raise AssertionError(f"{what} did not come about within {timeout_s:g} s")
-        time.sleep(interval_s)
+        time.sleep(interval_s or min(0.1, max(0.02, (time.monotonic() - began) / 20)))
 
 
 _ports = {}  # "file": its bytes are locked, one for each port; "given": to this process

@@ -84,7 +84,7 @@ class Stack:
         self.init()
         self.marks = [Marks(self.service, self.log_id)]  # of each service key that the stack has had
         self._outcomes = _Tail(self.kafka.bootstrap, self.partitions, self.outcomes_topic, self.marks)
-        self._producer = _producer(self.kafka.bootstrap)
+        self._producer, self._ends = _producer(self.kafka.bootstrap), None
         self.trust("admin", self.admin)
         self.trust("issuer", self.issuer)
         self.trust("custodian", None, spki=ev.spki_of(self.custodian.public_key()))
@@ -213,6 +213,11 @@ class Stack:
             headers = headers[:1] + ([(HEADER, mark)] if mark else [])
         return self.kafka.produce(self.outcomes_topic, value, key=key, partition=partition, headers=headers)
 
+    def ends(self):
+        """{partition: the next offset} of the events. Not for a Kafka that is killed: the client lasts."""
+        self._ends = self._ends or self.kafka.ends_of(self.events_topic)
+        return self._ends()
+
     def outcome_at(self, place, timeout_s=PATIENCE_S) -> dict:
         return self._outcomes.wait(place, timeout_s)
 
@@ -334,7 +339,7 @@ class _Tail:
         from confluent_kafka import Consumer, TopicPartition
         self.marks = marks
         self.consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "unused", "enable.auto.commit": False,
-                                  "auto.offset.reset": "error", "log_level": 0, "fetch.wait.max.ms": 5,
+                                  "auto.offset.reset": "error", "log_level": 0, "fetch.wait.max.ms": 100,
                                   "isolation.level": "read_uncommitted"})
         self.consumer.assign([TopicPartition(topic, p, 0) for p in range(partitions)])
         self.by_place, self.by_number, self.raw, self.concluded = {}, {}, [], {}
