@@ -13,7 +13,7 @@ import yaml
 
 from support import events as ev
 from support.helm import CHART, RenderFailed, render
-from support.proc import Process, free_port
+from support.proc import PATIENCE_S, Process, free_port
 from support.redis import Redis
 from support.stack import DEPLOYMENT, certsync_binary, consumer_binary
 
@@ -195,5 +195,5 @@ def test_certsync_uses_a_key_as_kubernetes_mounts_it(stack, volume, tmp_path):
     program = shutil.copy(certsync_binary(), volume)
     command = [*as_in_a_pod(), program, "--key", volume / "agent.key", "--account", account.id, "--set", f"deployment.id={DEPLOYMENT}",
                "--set", f"api.url=http://127.0.0.1:{stack.port}", "list"]
-    done = subprocess.run(command, env={}, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env={}, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stderr

@@ -57,7 +57,7 @@ class Lonely:
                 *map(str, args)]
 
     def run(self, *args, **ports):
-        return subprocess.run(self.command(*args, **ports), capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(self.command(*args, **ports), capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
     def interrupted(self, sig, server, *args, **ports):
         """Ends the command by the signal once it waits for the server's answer."""

@@ -71,7 +71,7 @@ class World:
         for name, topic in zip(("events", "outcomes", "checkpoints"), topics or (s.events_topic, s.outcomes_topic, s.checkpoints_topic)):
             with open(to / name, "wb") as out:
                 subprocess.run(["kcat", "-C", "-J", "-e", "-q", "-b", s.kafka.bootstrap, "-t", topic, "-o", "beginning"], stdout=out,
-                               check=True, timeout=60)
+                               check=True, timeout=PATIENCE_S)
         return to
 
     def audit(self, dumps, heads, code=1):

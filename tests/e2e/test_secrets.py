@@ -51,7 +51,7 @@ class Lonely:
 
     def run(self, *args, stdin=b""):
         return subprocess.run([certsync_binary(), "--config", self.config, *args], input=stdin, cwd=self.dir, capture_output=True,
-                              timeout=60, check=False)
+                              timeout=PATIENCE_S, check=False)
 
     def issue(self, key, name="www"):
         path = self.dir / f"{name}.pem"

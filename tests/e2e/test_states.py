@@ -16,11 +16,10 @@ from model_py.marks import Marks
 from support import documents, events as ev
 from support.host import Host
 from support.kafka import Kafka
-from support.proc import Process, free_port, wait_until
+from support.proc import PATIENCE_S, Process, free_port, wait_until
 from support.redis import Redis
 from support.stack import EVENTS, OUTCOMES, Stack, certsync_binary, consumer_binary
 
-PATIENCE_S = 60
 AUTHORITY = ev.Authority("States CA")
 
 
@@ -286,7 +285,7 @@ def well(guarded):
     yield guarded
     wait_ready(guarded)
     assert guarded.consumers[0].alive
-    assert guarded.outcome_at(guarded.send(upload(guarded.someone, f"afterwards-{time.monotonic_ns()}")), timeout_s=60)["status"] == "applied"
+    assert guarded.outcome_at(guarded.send(upload(guarded.someone, f"afterwards-{time.monotonic_ns()}")), timeout_s=PATIENCE_S)["status"] == "applied"
     # It is told in few words, however long it took.
     for line in set(guarded.consumers[0].output().splitlines()):
         assert guarded.consumers[0].output().count(line) < 50
@@ -320,7 +319,7 @@ def test_a_right_that_is_lost_for_a_while(well, resource, name, operation, text)
     place = well.send(upload(well.someone, "meanwhile"))
     wait_trouble(well, text)
     well.kafka.acl(resource, name, "consumer", operation, "DENY", remove=True)
-    assert well.outcome_at(place, timeout_s=90)["status"] == "applied"
+    assert well.outcome_at(place, timeout_s=PATIENCE_S)["status"] == "applied"
 
 
 def test_checkpoints_that_cannot_be_published(well):
@@ -330,7 +329,7 @@ def test_checkpoints_that_cannot_be_published(well):
     wait_until(lambda: uncovered() == 0, PATIENCE_S, "checkpoints of all outcomes")
     well.kafka.acl("TOPIC", "cert.checkpoints", "consumer", "WRITE", "DENY")
     place = well.send(upload(well.someone, "uncovered"))
-    assert well.outcome_at(place, timeout_s=90)["status"] == "applied"
+    assert well.outcome_at(place, timeout_s=PATIENCE_S)["status"] == "applied"
     wait_until(lambda: "a checkpoint could not be published" in well.consumers[-1].output(), PATIENCE_S, "a line in the log")
     assert uncovered() > 0 and board(well)[0]
     well.kafka.acl("TOPIC", "cert.checkpoints", "consumer", "WRITE", "DENY", remove=True)
@@ -376,7 +375,7 @@ def test_check_tries_what_will_be_used(guarded):
     client = guarded.redis.client()
     for right in ("watch", "unlink", "zrangebylex", "publish", "subscribe", "scan", "exec"):
         client.execute_command("ACL", "SETUSER", "consumer", "-" + right)
-        done = subprocess.run([consumer_binary(), "check", "--config", guarded.config], capture_output=True, text=True, timeout=60,
+        done = subprocess.run([consumer_binary(), "check", "--config", guarded.config], capture_output=True, text=True, timeout=PATIENCE_S,
                               check=False)
         client.execute_command("ACL", "SETUSER", "consumer", "+" + right)
         assert done.returncode == 2 and "NOPERM" in done.stderr and f"run {right.upper()}" in done.stderr, done.stderr
@@ -389,7 +388,7 @@ def test_check_and_run_find_the_same_fault_in_the_api(guarded):
         said = [subprocess.run([consumer_binary(), *over, "--config", guarded.config, command], capture_output=True, text=True,
                                timeout=120, check=False) for command in ("check", "run")]
         assert all(done.returncode == 2 and words in done.stderr for done in said), said
-    done = subprocess.run([consumer_binary(), "check", "--config", guarded.config], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([consumer_binary(), "check", "--config", guarded.config], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0 and "api.listen: somebody listens" in done.stderr, done  # the consumer itself, which runs
 
 
@@ -399,7 +398,7 @@ def alter(stack, topic, **config):
         "retention.ms", "retention.bytes", "cleanup.policy", "message.timestamp.type", "unclean.leader.election.enable")}
     resource = ConfigResource("topic", topic, set_config={**keep, **{k.replace("_", "."): v for k, v in config.items()}})
     for done in stack.kafka.admin.alter_configs([resource]).values():
-        done.result(15)
+        done.result(PATIENCE_S)
 
 
 @pytest.mark.parametrize("topic, wrong, right, text", [
@@ -459,7 +458,7 @@ def test_a_foreign_transaction_holds_up_nothing(well):
     code, told = command(well, "verify", "--redis")
     assert code == 0 and told["ok"] and told["foreign"] == 2, told
     well.redis.client().flushall()  # all is read again, the same
-    wait_until(lambda: not board(well)[0], PATIENCE_S, "a replay")
+    wait_until(lambda: not board(well)[0], PATIENCE_S, "a replay", interval_s=0.01)
     wait_ready(well)
     assert f"after-{OUTCOMES}" in well.names(well.someone)
 
@@ -468,7 +467,7 @@ def test_kafka_is_away(well, tmp_path):
     """Two consumers, of which neither may say that the other has what nobody has."""
     port = free_port()
     second = well.run_consumer("second", well.write_config("second", port), wait=False)
-    well.wait_ready(second, port, timeout_s=60)
+    well.wait_ready(second, port, timeout_s=PATIENCE_S)
     wait_until(lambda: all(any(e["state"] == "running" for e in board(well, p)[2].values()) for p in (None, port)), PATIENCE_S,
                "a partition for each")
     well.kafka.kill()
@@ -520,7 +519,7 @@ def test_records_that_were_deleted(guarded):
     not_judged(well, upload(well.someone, "meanwhile"))
     assert well.consumers[0].alive
     assert well.consumers[0].terminate() == 0
-    done = subprocess.run([consumer_binary(), "run", "--config", well.config], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([consumer_binary(), "run", "--config", well.config], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 2 and "begins at offset 3" in done.stderr, done
 
 

@@ -46,7 +46,7 @@ def test_the_witness_itself():
 class World:
     def __init__(self, stack, home):
         self.stack, self.home = stack, home
-        done = subprocess.run([consumer_binary(), "checkpoint-key", "--config", stack.config], capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run([consumer_binary(), "checkpoint-key", "--config", stack.config], capture_output=True, text=True, timeout=PATIENCE_S, check=True)
         self.key = done.stdout.strip()
         self.origins = {f"{stack.log_id}/partitions/{p}": self.key for p in range(stack.partitions)}
         self.one, self.two = (Witness(home, name, self.origins).start() for name in ("one.example/w", "two.example"))
@@ -131,7 +131,7 @@ def test_others_read_it(world):
     world.all_cosigned(world.one, world.two)
     topics = world.stack.kafka
     leaves = sorted((r for r in topics.consume(world.stack.outcomes_topic) if r.partition == world.partition), key=lambda r: r.offset)
-    done = subprocess.run([consumer_binary(), "prove", record.id, "--config", world.config], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([consumer_binary(), "prove", record.id, "--config", world.config], capture_output=True, text=True, timeout=PATIENCE_S, check=True)
     notes = [r.value.decode() for r in topics.consume(world.stack.checkpoints_topic) if r.partition == world.partition]
     size = int(done.stdout.split(f"{world.origin}\n")[1].split("\n")[0])
     leaves = [base64.b64encode(r.value).decode() for r in leaves]
@@ -184,7 +184,7 @@ def test_auditors_see_who_cosigned(world, tmp_path):
     for name, topic in (("events", world.stack.events_topic), ("outcomes", world.stack.outcomes_topic)):
         with open(tmp_path / name, "wb") as out:
             subprocess.run(["kcat", "-C", "-J", "-e", "-q", "-b", world.stack.kafka.bootstrap, "-t", topic, "-o", "beginning"], stdout=out,
-                           check=True, timeout=60)
+                           check=True, timeout=PATIENCE_S)
     script = ["python3", REPO / "docs/audit/check_log.py", tmp_path / "events", tmp_path / "outcomes", world.stack.keys / "root.pub", "--checkpoints",
               heads, world.key]
     said = call(*script, world.one.vkey)
@@ -237,7 +237,7 @@ def check(world, name, witnesses, ca=None):
     if ca:  # of the last one
         with open(config, "a", encoding="utf-8") as file:
             file.write(f"\n[witness {list(witnesses)[-1]}]\nca = {ca}\n")
-    done = subprocess.run([consumer_binary(), "check", "--config", config], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([consumer_binary(), "check", "--config", config], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     return done.returncode, done.stdout + done.stderr
 
 

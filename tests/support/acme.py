@@ -34,7 +34,7 @@ def go():
     go = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
     if not go:
         raise NotThere("no go program is installed (apt-get install golang-go)")
-    said = subprocess.run([go, "version"], capture_output=True, text=True, timeout=60, check=True).stdout
+    said = subprocess.run([go, "version"], capture_output=True, text=True, timeout=PATIENCE_S, check=True).stdout
     return go, tuple(int(n) for n in re.search(r"go(\d+)\.(\d+)", said).groups())
 
 

@@ -15,7 +15,7 @@ import yaml
 
 from support.acme import NotThere, go
 from support.kafka import _cache, _locked
-from support.proc import REPO
+from support.proc import PATIENCE_S, REPO
 
 CHART = REPO / "helm/certsync"
 SOURCE = REPO / "tests/helm"
@@ -49,7 +49,7 @@ def render(release, sets=None, values=None, chart=CHART):
         argv = [program(), chart, release, "-f", path]
         for key, value in (sets or {}).items():
             argv += ["--set", f"{key}={value}"]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     if done.returncode:
         raise RenderFailed(done.stderr)
     return {Path(name).name: yaml.safe_load(text) if name.endswith(".yaml") else text

@@ -13,7 +13,7 @@ import sys
 
 from support.acme import NotThere, go
 from support.kafka import _cache, _locked
-from support.proc import REPO
+from support.proc import PATIENCE_S, REPO
 
 SOURCE = REPO / "tests/sdk"
 PYTHON, PACKAGE = "/usr/bin/python3", "cloudevents==2.2.0"
@@ -41,7 +41,7 @@ def _made(name, make):
 
 
 def _read(argv, lines, **how):
-    done = subprocess.run(argv, input="".join(f"{line}\n" for line in lines).encode(), capture_output=True, timeout=60, check=False, **how)
+    done = subprocess.run(argv, input="".join(f"{line}\n" for line in lines).encode(), capture_output=True, timeout=PATIENCE_S, check=False, **how)
     if done.returncode:
         raise Refused(done.stderr.decode()[-2000:])
     return [json.loads(line) for line in done.stdout.decode().splitlines()]
@@ -69,7 +69,7 @@ def go_reads(lines):
 
 def tlog_reads(what):
     """tests/tlog: what others' code for transparency logs says of checkpoints and a proof."""
-    done = subprocess.run([_built(REPO / "tests/tlog", "tlog")], input=json.dumps(what).encode(), capture_output=True, timeout=60, check=False)
+    done = subprocess.run([_built(REPO / "tests/tlog", "tlog")], input=json.dumps(what).encode(), capture_output=True, timeout=PATIENCE_S, check=False)
     if done.returncode:
         raise Refused(done.stderr.decode()[-2000:])
     return done.stdout.decode()

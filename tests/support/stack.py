@@ -338,6 +338,7 @@ class _Tail:
     def __init__(self, bootstrap, partitions, topic, marks):
         from confluent_kafka import Consumer, TopicPartition
         self.marks = marks
+        # What comes is told at once; fetch.wait.max.ms is how often the broker says that nothing came.
         self.consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "unused", "enable.auto.commit": False,
                                   "auto.offset.reset": "error", "log_level": 0, "fetch.wait.max.ms": 100,
                                   "isolation.level": "read_uncommitted"})
