@@ -11,20 +11,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 for name in [name for name in os.environ if name.startswith("CERTSYNC_")]:
     del os.environ[name]
 
-from support import machine as machines, proc  # noqa: E402
+from support import machine as machines, order, proc  # noqa: E402
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def machine(tmp_path_factory):
-    """Begun at once, since it takes the longest: it is made while other tests run. None where there can be none."""
-    if machines.cannot():
-        yield None
-        return
+    """A Debian that is still being made: boot() waits for that."""
     made = machines.Machine(tmp_path_factory.mktemp("machine"))
     try:
         yield made
     finally:
         made.stop()
+
+
+def pytest_collection_modifyitems(items):
+    order.first(items, ["test_whole_life.py"])  # as long as all others together
 
 
 @pytest.hookimpl(hookwrapper=True)
