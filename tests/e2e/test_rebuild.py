@@ -85,7 +85,7 @@ class Load:
         self.thread = threading.Thread(target=self.busy)
 
     def busy(self):
-        while not self.ended.wait(0.01 if self.sent < self.MANY else 0.2):
+        while not self.ended.wait(0.01 if self.sent < self.MANY else 0.5):
             for _ in range(5):
                 record = self.records[self.sent % len(self.records)]
                 self.stack._producer.produce(self.stack.events_topic, value=record.value, key=record.account.encode(), headers=record.headers,
