@@ -81,7 +81,7 @@ static const struct cs_setting rows[] = {
     CS_SETTING_DURATION("checkpoint.witness_timeout", S, witness_timeout_ms, "10s", 100, 60000, 0,
                         "Longest wait for a witness's answer."),
     CS_SETTING_PATH("snapshot.dir", S, snapshot_dir, "", 0,
-                    "Directory of the snapshots of the catalogs, which certsync-consumer snapshot writes and goes on from; empty: none."),
+                    "Directory of the snapshots of the catalogs, which certsync-consumer snapshot writes and operators' commands go on from; empty: none."),
     CS_SETTING_STR("api.listen", S, api_listen, "127.0.0.1:8080", 0,
                    "Address of the HTTP API: host:port, or unix:/path; empty: no API."),
     CS_SETTING_PATH("api.tls_certificate", S, api_tls_certificate, "", 0, "Certificate chain of the API (PEM); empty: no TLS."),

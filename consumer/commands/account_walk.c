@@ -7,6 +7,7 @@
 #include "certsync/model/event.h"
 #include "certsync/model/outcome.h"
 #include "commands/places.h"
+#include "commands/resume.h"
 
 struct item { // an account or a key
     struct cs_keyed keyed;
@@ -19,6 +20,7 @@ struct selection {
     struct cs_keyed_table accounts;
     struct cs_keyed_table kids;    // that signed for one of them
     struct cs_keyed_table trusted; // root, and keys that it was to trust
+    struct cs_keyed_table others;  // keys of accounts whose catalog was left in the snapshot
     bool grew;                     // accounts were added: what was read before must be read again
     bool oom;
 };
@@ -132,9 +134,10 @@ static bool read_until(struct selection *s,
     struct cs_operator *op = s->op;
     struct cs_log *log = op->events;
     struct cs_account_walk *w = s->w;
+    int64_t from = cs_replay_position(op->replay)->next_offset;
     bool end = w->partition >= log->partitions;
     w->records = 0;
-    if (!end && !log->ops->start(log, w->partition, 0, op->event_bounds[w->partition].high, err))
+    if (!end && !log->ops->start(log, w->partition, from, op->event_bounds[w->partition].high, err))
         return false;
     while (!end) {
         struct cs_record r;
@@ -175,35 +178,96 @@ static bool judge_one(struct selection *s, const struct cs_record *r, const stru
     return cs_replay_record(s->op->replay, r, &made, err) && w->fn(w->arg, r, &made, err);
 }
 
+// --- what a snapshot has of them
+
+// Of a key: the part after its kind, up to the next one.
+static void second_part(const char *key, char ret[CS_ACCOUNT_MAX + 1]) {
+    const char *at = strchr(key, '/');
+    size_t len = at ? strcspn(at + 1, "/") : 0;
+    if (len > CS_ACCOUNT_MAX)
+        len = CS_ACCOUNT_MAX;
+    memcpy(ret, at ? at + 1 : "", len);
+    ret[len] = '\0';
+}
+
+// What no account has: the whole partition's. A stream is of a key; keys of accounts come before it.
+static bool wants(void *arg, const char *key) {
+    static const enum cs_kind of_all[] = {CS_KIND_SYSTEM,   CS_KIND_TRUST,   CS_KIND_TRUSTED,
+                                          CS_KIND_ACCOUNTS, CS_KIND_PENDING, CS_KIND_ISSUER};
+    struct selection *s = arg;
+    char part[CS_ACCOUNT_MAX + 1];
+    for (size_t i = 0; i < CS_ARRAY_LEN(of_all); i++)
+        if (cs_key_is(key, of_all[i]))
+            return true;
+    second_part(key, part);
+    if (cs_key_is(key, CS_KIND_STREAM) || cs_key_is(key, CS_KIND_SEEN))
+        return !cs_keyed_get(&s->others, part);
+    if (cs_keyed_get(&s->accounts, part))
+        return true;
+    if (cs_key_is(key, CS_KIND_AGENT))
+        s->oom |= !add(&s->others, strrchr(key, '/') + 1, NULL);
+    return false;
+}
+
+static bool add_trusted(struct selection *s, struct cs_err *err) {
+    const struct cs_member *kids = NULL;
+    size_t n = 0;
+    if (cs_state_list(cs_replay_state(s->op->replay), cs_key_trusted(CS_NEW_KEY), &kids, &n) != CS_FOUND)
+        return true;
+    for (size_t i = 0; i < n; i++)
+        if (!add(&s->trusted, kids[i].name, NULL))
+            return cs_err_oom(err);
+    return true;
+}
+
 // The first pass finds the keys. The second judges, and sees whether one of them signed for another
 // account: then all begins again with that account, too.
-static bool walk(struct selection *s, struct cs_err *err) {
+static bool walk(struct selection *s, struct cs_resume *from, struct cs_err *err) {
+    bool again = false;
     do {
+        table_clear(&s->others);
+        if (again && !cs_resume_again(s->op, from, err))
+            return false;
+        again = true;
         s->grew = false;
         s->w->judged = 0;
-        if (!read_until(s, gather_one, err))
+        if (!add_trusted(s, err) || !read_until(s, gather_one, err))
             return false;
-        if (s->grew)
-            continue;
-        cs_replay_begin(s->op->replay, s->w->partition);
-        if (!read_until(s, judge_one, err))
+        if (!s->grew && !read_until(s, judge_one, err))
             return false;
     } while (s->grew);
     return true;
 }
 
+static bool begin(struct selection *s, struct cs_resume *from, struct cs_err *err) {
+    struct cs_account_walk *w = s->w;
+    if (!cs_resume(s->op, from, err))
+        return false;
+    w->from = from->snapshot.at.size;
+    w->last_offset = w->from > 0 ? from->snapshot.next_offset - 1 : -1;
+    w->last_ms = w->from > 0 ? from->last_ms : -1;
+    return true;
+}
+
 bool cs_places_walk(struct cs_operator *op, struct cs_account_walk *w, struct cs_err *err) {
     struct selection s = {.op = op, .w = w};
+    const struct cs_snapshot_filter filter = {wants, &s};
+    const struct cs_moment last = {
+        .given = true, .partition = -1, .offset = w->published ? w->published->offset : 0}; // it is judged
+    struct cs_resume from = {.dir = w->snapshots,
+                             .partition = w->partition,
+                             .until = w->published ? &last : w->until,
+                             .wanted = &filter};
     cs_kid root;
-    w->last_offset = w->last_ms = -1;
     if (op->event_bounds[w->partition].low > 0)
         return cs_operator_deleted(op, w->partition, err);
     cs_kid_of_spki(op->crypto, (struct cs_bytes){op->root_spki, op->root_spki_len}, root);
     bool ok = (add(&s.trusted, root, NULL) && (!w->account[0] || add(&s.accounts, w->account, NULL))) ||
               cs_err_oom(err);
-    ok = ok && walk(&s, err);
+    ok = ok && begin(&s, &from, err) && walk(&s, &from, err);
     table_clear(&s.accounts);
     table_clear(&s.kids);
     table_clear(&s.trusted);
+    table_clear(&s.others);
     return ok;
 }

@@ -10,6 +10,7 @@
 #include "certsync/base/json_write.h"
 #include "certsync/base/text.h"
 #include "commands/places.h"
+#include "commands/resume.h"
 #include "log/find.h"
 
 #define PLACES_MAX     10000 // records about one event or share
@@ -20,7 +21,7 @@ struct explain_options {
     const char *event;
 };
 
-static const struct cs_opt opts[] = {CS_OPERATOR_OPTS(struct explain_options, log)};
+static const struct cs_opt opts[] = {CS_OPERATOR_OPTS(struct explain_options, log), CS_SNAPSHOTS_OPT};
 static const struct cs_arg args[] = {
     {.name = "EVENT_ID", CS_OPT_AT_STR(struct explain_options, event), .text = "Id of the event (a UUID)."},
 };
@@ -50,7 +51,9 @@ struct explain {
     bool differs;   // its outcome from the published one
     int64_t judged; // records; 0: all up to it
     int64_t records;
-    const char *why_all; // all of the log was read to find it; NULL: only a part
+    int64_t from;                            // outcomes of the snapshot that they come after; 0: none
+    const struct cs_snapshot_dir *snapshots; // NULL: none are used
+    const char *why_all;                     // all of the log was read to find it; NULL: only a part
 };
 
 // --- where it is
@@ -268,26 +271,9 @@ static void put_signer(struct explain *x, const struct cs_event *ev) {
         put_text(x, "         ", doc);
 }
 
-// Prefers the type's own rule with this code to a rule for every event.
-static const struct cs_rule_info *rule_of(enum cs_code code, enum cs_event_type type) {
-    size_t n = 0;
-    const struct cs_rule_info *rules = cs_rules_list(&n);
-    const struct cs_rule_info *any = NULL;
-    for (size_t i = 0; i < n; i++) {
-        if (rules[i].code != code)
-            continue;
-        bool every = rules[i].types == UINT64_MAX;
-        if (!every && cs_rule_applies(&rules[i], type))
-            return &rules[i];
-        if (!any || every)
-            any = &rules[i];
-    }
-    return any;
-}
-
 static void put_verdict(struct explain *x, const struct cs_record *r, const struct cs_replayed *mine) {
     enum cs_code code = mine->outcome.code;
-    const struct cs_rule_info *rule = code ? rule_of(code, x->main->type) : NULL;
+    const struct cs_rule_info *rule = code ? cs_rule_of(code, x->main->type) : NULL;
     CS_AUTO(cs_buf_clear) struct cs_buf types;
     cs_buf_init(&types, RULE_TYPES_MAX);
     if (rule)
@@ -482,6 +468,10 @@ static void put_places(struct explain *x) {
 }
 
 static void put_judged(struct explain *x) {
+    if (x->json && x->from > 0)
+        cs_json_int(&x->b, "snapshot", x->from);
+    else if (x->from > 0)
+        cs_buf_printf(&x->b, "judged   from the snapshot of %" PRId64 " outcomes on\n", x->from);
     if (x->json && x->judged > 0)
         cs_json_int(&x->b, "judged", x->judged);
     else if (x->judged > 0)
@@ -491,22 +481,27 @@ static void put_judged(struct explain *x) {
                       x->judged, x->records);
 }
 
-static struct cs_moment up_to_it(const struct explain *x) {
-    return (struct cs_moment){.given = true, .partition = -1, .offset = x->main->offset + 1};
+static struct cs_moment up_to_it(const struct explain *x, bool with) {
+    return (struct cs_moment){.given = true, .partition = -1, .offset = x->main->offset + with};
 }
 
 static bool judge_all(struct explain *x, struct cs_err *err) {
-    struct cs_moment until = up_to_it(x);
+    struct cs_moment until = up_to_it(x, true), before = up_to_it(x, false);
+    const struct cs_snapshot_dir *dir = x->main->outcome ? NULL : x->snapshots;
+    struct cs_resume from = {.dir = dir, .partition = x->main->partition, .until = &before};
     x->told = false;
     x->judged = 0;
-    return cs_operator_walk(&x->op, x->main->partition, &until, take, x, err);
+    if (!cs_resume(&x->op, &from, err))
+        return false;
+    x->from = from.snapshot.at.size;
+    return cs_operator_walk_on(&x->op, x->main->partition, &until, take, x, err);
 }
 
 // What its account's catalog rests on is enough. Whether it was, the published outcome tells: what comes
 // out must be the same. Otherwise all is judged.
 static bool judge_account(struct explain *x, struct cs_err *err) {
     CS_AUTO(cs_outcome_clear) struct cs_outcome published = {0};
-    struct cs_moment until = up_to_it(x);
+    struct cs_moment until = up_to_it(x, true);
     struct cs_err ignored;
     const char *outcome = x->main->outcome;
     if (!outcome || !cs_outcome_decode((struct cs_bytes){(const uint8_t *)outcome, strlen(outcome)},
@@ -516,16 +511,26 @@ static bool judge_account(struct explain *x, struct cs_err *err) {
                                    .partition = x->main->partition,
                                    .until = &until,
                                    .published = &published,
+                                   .snapshots = x->snapshots,
                                    .fn = take,
                                    .arg = x};
     bool ok = cs_places_walk(&x->op, &walk, err);
     x->judged = walk.judged;
     x->records = walk.records;
+    x->from = walk.from;
     return ok;
+}
+
+// A snapshot is never the truth: where the published outcome does not come of it, it is not used.
+static bool judge_again(struct explain *x, const struct cs_cli *cli, struct cs_err *err) {
+    fprintf(cli->err, "%s: the outcome does not come of the snapshot, which is not used\n", cli->path);
+    x->snapshots = NULL;
+    return judge_account(x, err);
 }
 
 static bool do_explain(struct explain *x, const struct cs_cli *cli, struct cs_err *err) {
     const char *id = x->o->event;
+    struct cs_snapshot_dir dir;
     if (!cs_uuid_valid(id, strlen(id)))
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%.64s is no event id: a UUID in lower case", id);
     if (!cs_operator_open(cli, &x->o->log, CS_OPERATOR_OUTCOMES | CS_OPERATOR_REPLAY, &x->op, err))
@@ -535,7 +540,9 @@ static bool do_explain(struct explain *x, const struct cs_cli *cli, struct cs_er
         return false;
     cs_progress_end(&x->op.progress);
     cs_progress_start(&x->op.progress, cli->screen, "judging what came before it", 0);
-    if (!judge_account(x, err) || ((!x->told || x->differs) && !judge_all(x, err)))
+    x->snapshots = cs_resume_from(&x->op, &dir);
+    if (!judge_account(x, err) || (x->told && x->differs && x->from > 0 && !judge_again(x, cli, err)) ||
+        ((!x->told || x->differs) && !judge_all(x, err)))
         return false;
     if (!x->told)
         return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "the record is not there any more");
@@ -552,8 +559,8 @@ static void tell_all(const struct explain *x, const struct cs_cli *cli) {
         fprintf(cli->err, "%s: all of %s was read to find the event: %s\n", cli->path, x->op.events->name,
                 x->why_all);
     if (x->told && x->judged == 0)
-        fprintf(cli->err, "%s: all records of partition %d up to the event were judged: %s\n", cli->path,
-                (int)x->main->partition,
+        fprintf(cli->err, "%s: all records of partition %d %sup to the event were judged: %s\n", cli->path,
+                (int)x->main->partition, x->from > 0 ? "from a snapshot " : "",
                 x->differs         ? "its published outcome is another one than this build's"
                 : x->main->outcome ? "what its account's catalog rests on did not give its published outcome"
                                    : "it has no published outcome yet");

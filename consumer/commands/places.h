@@ -8,6 +8,7 @@
 #pragma once
 
 #include "commands/operator.h"
+#include "log/snapshots.h"
 
 // For each partition, where the records of a log begin and end whose broker's time is from since_ms
 // to until_ms (INT64_MAX: to the end). *ret_known false: the log cannot tell (kafka.allow_create_time: senders choose times).
@@ -44,8 +45,11 @@ struct cs_account_walk {
     int32_t partition;
     const struct cs_moment *until; // as in cs_operator_walk
     const struct cs_outcome *published;
+    const struct cs_snapshot_dir
+        *snapshots; // it goes on from the newest that is before the moment; NULL: none
     cs_walk_fn fn;
     void *arg;
+    int64_t from;                 // set: how many outcomes the snapshot is of; 0: none
     int64_t records, judged;      // set: how many there were up to the moment, and how many were judged
     int64_t last_offset, last_ms; // set: of the last record up to the moment; -1: none
 };

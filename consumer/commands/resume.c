@@ -33,9 +33,9 @@ static bool elsewhere(struct cs_err *err, const char *what) {
         what);
 }
 
-// The record before the position. *ret_late: it comes after the moment.
+// The record before the position; borrowed as by next.
 static bool check_record(struct cs_operator *op, const struct cs_position *at, int32_t partition,
-                         const struct cs_moment *until, bool *ret_late, struct cs_err *err) {
+                         struct cs_record *ret, struct cs_err *err) {
     struct cs_log *log = op->events;
     struct cs_record r;
     uint8_t sha256[32];
@@ -49,7 +49,7 @@ static bool check_record(struct cs_operator *op, const struct cs_position *at, i
     cs_record_sha256(op->crypto, &r, sha256);
     if (r.offset != at->next_offset - 1 || memcmp(sha256, at->record_sha256, 32) != 0)
         return elsewhere(err, "the record at its offset is another one");
-    *ret_late = until && cs_moment_before(until, &r);
+    *ret = r;
     return true;
 }
 
@@ -72,62 +72,89 @@ static bool check_outcome(struct cs_operator *op, const struct cs_position *at, 
            elsewhere(err, "its last outcome is another one");
 }
 
-static bool try_one(struct cs_operator *op, const struct cs_snapshot_dir *d, int32_t partition,
-                    const struct cs_moment *until, struct cs_chain *chain, const struct cs_snapshot *s,
-                    bool *ret_late, struct cs_err *err) {
-    *ret_late = until && until->given && until->offset >= 0 &&
-                (until->partition < 0 || until->partition == partition) && s->next_offset > until->offset;
+static bool is_late(const struct cs_resume *r, const struct cs_snapshot *s) {
+    const struct cs_moment *m = r->until;
+    return m && m->given && m->offset >= 0 && (m->partition < 0 || m->partition == r->partition) &&
+           s->next_offset > m->offset;
+}
+
+// *ret_late: it comes after the moment.
+static bool try_one(struct cs_operator *op, struct cs_resume *r, const struct cs_snapshot *s, bool *ret_late,
+                    struct cs_err *err) {
+    struct cs_record record;
+    *ret_late = is_late(r, s);
     if (*ret_late)
         return true;
-    if (!cs_snapshot_load(d, partition, s, op->replay, err))
+    if (!cs_snapshot_load(r->dir, r->partition, s, r->wanted, op->replay, err))
         return false;
     const struct cs_position *at = cs_replay_position(op->replay);
-    return check_record(op, at, partition, until, ret_late, err) &&
-           (*ret_late || !chain || check_outcome(op, at, partition, chain, err));
+    if (!check_record(op, at, r->partition, &record, err))
+        return false;
+    r->last_ms = record.timestamp_ms;
+    *ret_late = r->until && cs_moment_before(r->until, &record);
+    return *ret_late || !r->chain || check_outcome(op, at, r->partition, r->chain, err);
 }
 
 // --- the newest one
 
-static void begin(struct cs_operator *op, int32_t partition, struct cs_chain *chain) {
-    cs_replay_begin(op->replay, partition);
-    if (chain)
-        *chain = (struct cs_chain){0};
-}
-
-static void say_what_instead(const struct cs_operator *op, const struct cs_snapshot *s, int32_t partition) {
-    if (s->at.size > 0)
+static void say_what_instead(const struct cs_operator *op, const struct cs_resume *r) {
+    if (r->snapshot.at.size > 0)
         fprintf(op->cli->err, "%s: partition %d goes on from the snapshot of %" PRId64 " outcomes\n",
-                op->cli->path, (int)partition, s->at.size);
+                op->cli->path, (int)r->partition, r->snapshot.at.size);
     else
         fprintf(op->cli->err, "%s: partition %d is judged from its first record\n", op->cli->path,
-                (int)partition);
+                (int)r->partition);
 }
 
-bool cs_resume(struct cs_operator *op, const struct cs_snapshot_dir *d, int32_t partition,
-               const struct cs_moment *until, struct cs_chain *chain, struct cs_snapshot *ret,
-               struct cs_err *err) {
-    CS_AUTO(cs_snapshots_clear) struct cs_snapshot_list list = {0};
+static bool take_newest(struct cs_operator *op, struct cs_resume *r, struct cs_snapshot_list *list,
+                        struct cs_err *err) {
     char path[CS_SNAPSHOT_PATH];
-    *ret = (struct cs_snapshot){0};
-    if (!cs_snapshots_list(d, partition, cs_resume_refused, op, &list, err))
-        return false;
-    for (size_t i = list.len; i-- > 0 && ret->at.size == 0;) {
+    for (size_t i = list->len; i-- > 0;) {
         bool late = false;
-        if (try_one(op, d, partition, until, chain, &list.items[i], &late, err)) {
-            if (!late)
-                *ret = list.items[i];
-            continue;
+        if (try_one(op, r, &list->items[i], &late, err)) {
+            if (late)
+                continue;
+            r->snapshot = list->items[i];
+            return true;
         }
         if (err->kind != CS_ERR_REJECT && err->kind != CS_ERR_CONFIG)
             return false;
-        list.refused++;
-        if (!cs_snapshot_path(d, partition, list.items[i].at.size, path, err))
+        struct cs_err why = *err;
+        list->refused++;
+        if (!cs_snapshot_path(r->dir, r->partition, list->items[i].at.size, path, err))
             return false;
-        cs_resume_refused(op, path, err->msg);
+        cs_resume_refused(op, path, why.msg);
     }
-    if (ret->at.size == 0)
-        begin(op, partition, chain);
-    if (list.refused > 0)
-        say_what_instead(op, ret, partition);
+    cs_replay_begin(op->replay, r->partition);
+    if (r->chain)
+        *r->chain = (struct cs_chain){0};
     return true;
+}
+
+bool cs_resume(struct cs_operator *op, struct cs_resume *r, struct cs_err *err) {
+    CS_AUTO(cs_snapshots_clear) struct cs_snapshot_list list = {0};
+    r->snapshot = (struct cs_snapshot){0};
+    if (r->dir && !cs_snapshots_list(r->dir, r->partition, cs_resume_refused, op, &list, err))
+        return false;
+    if (!take_newest(op, r, &list, err))
+        return false;
+    if (list.refused > 0)
+        say_what_instead(op, r);
+    return true;
+}
+
+bool cs_resume_again(struct cs_operator *op, const struct cs_resume *r, struct cs_err *err) {
+    if (r->snapshot.at.size > 0)
+        return cs_snapshot_load(r->dir, r->partition, &r->snapshot, r->wanted, op->replay, err);
+    cs_replay_begin(op->replay, r->partition);
+    return true;
+}
+
+const struct cs_snapshot_dir *cs_resume_from(struct cs_operator *op, struct cs_snapshot_dir *room) {
+    char why[CS_ERR_MSG_MAX];
+    if (cs_resume_dir(op, NULL, room, why, sizeof why))
+        return room;
+    if (why[0])
+        fprintf(op->cli->err, "%s: snapshots are not used: %s\n", op->cli->path, why);
+    return NULL;
 }

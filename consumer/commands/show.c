@@ -7,6 +7,7 @@
 #include "certsync/base/json_write.h"
 #include "certsync/base/text.h"
 #include "commands/places.h"
+#include "commands/resume.h"
 #include "commands/show_stored.h"
 #include "log/find.h"
 
@@ -19,6 +20,7 @@ struct show_options {
 
 static const struct cs_opt opts[] = {
     CS_OPERATOR_OPTS(struct show_options, log),
+    CS_SNAPSHOTS_OPT,
     {.name = "at",
      .kind = CS_OPT_STRING,
      CS_OPT_AT_STR(struct show_options, at),
@@ -42,6 +44,7 @@ struct show {
     int32_t partition;
     struct cs_moment at;
     int64_t last_offset, last_ms; // of the last record that counts; -1: none
+    int64_t from;                 // outcomes of the snapshot that it was judged from; 0: none
     struct cs_buf b;
     bool json;
 };
@@ -212,6 +215,8 @@ static bool put_account(struct show *s, struct cs_bytes doc, struct cs_err *err)
         cs_json_int(&s->b, "partition", s->partition);
         cs_json_int(&s->b, "offset", s->last_offset);
         cs_json_int(&s->b, "time", s->last_ms);
+        if (s->from > 0)
+            cs_json_int(&s->b, "snapshot", s->from);
         cs_json_name(&s->b, "entry");
         cs_json_put_raw(&s->b, doc);
         return true;
@@ -226,6 +231,8 @@ static bool put_account(struct show *s, struct cs_bytes doc, struct cs_err *err)
     cs_buf_printf(&s->b, "%" PRId64 " of at most %" PRId64 " %s\n", a.name, a.limit_##name, text);
     CS_ACCOUNT_COUNTS(X)
 #undef X
+    if (s->from > 0)
+        cs_buf_printf(&s->b, "judged from the snapshot of %" PRId64 " outcomes on\n", s->from);
     return true;
 }
 
@@ -267,12 +274,18 @@ static bool do_show(struct show *s, const struct cs_cli *cli, struct cs_err *err
                           (int)s->partition);
     cs_progress_start(&s->op.progress, cli->screen, "show",
                       s->op.event_bounds[s->partition].high - s->op.event_bounds[s->partition].low);
-    struct cs_account_walk walk = {
-        .account = account, .partition = s->partition, .until = &s->at, .fn = take, .arg = s};
+    struct cs_snapshot_dir dir;
+    struct cs_account_walk walk = {.account = account,
+                                   .partition = s->partition,
+                                   .until = &s->at,
+                                   .snapshots = cs_resume_from(&s->op, &dir),
+                                   .fn = take,
+                                   .arg = s};
     if (!cs_places_walk(&s->op, &walk, err))
         return false;
     s->last_offset = walk.last_offset;
     s->last_ms = walk.last_ms;
+    s->from = walk.from;
     return put_all(s, err);
 }
 

@@ -136,17 +136,18 @@ static void tell(struct snapshot_run *run, int32_t p, const struct cs_snapshot *
 
 static bool snapshot_partition(struct snapshot_run *run, int32_t p, struct cs_err *err) {
     struct cs_operator *op = &run->op;
-    struct cs_snapshot before, now;
+    struct cs_snapshot now;
     struct cs_chain chain = {0};
+    struct cs_resume from = {.dir = &run->dir, .partition = p, .chain = &chain};
     int64_t judged = 0, bytes = 0;
     if (op->event_bounds[p].low > 0)
         return cs_operator_deleted(op, p, err);
-    if (!cs_resume(op, &run->dir, p, NULL, &chain, &before, err) || !judge(run, p, &chain, &judged, err))
+    if (!cs_resume(op, &from, err) || !judge(run, p, &chain, &judged, err))
         return false;
-    now = before;
+    now = from.snapshot;
     if (judged > 0 && !cs_snapshot_save(&run->dir, run->signer, p, op->replay, &now, &bytes, err))
         return false;
-    tell(run, p, &before, &now, judged, bytes);
+    tell(run, p, &from.snapshot, &now, judged, bytes);
     return true;
 }
 

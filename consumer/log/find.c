@@ -128,3 +128,19 @@ void cs_put_abridged(struct cs_buf *b, struct cs_bytes json, size_t longest) {
         i += n - 1;
     }
 }
+
+const struct cs_rule_info *cs_rule_of(enum cs_code code, enum cs_event_type type) {
+    size_t n = 0;
+    const struct cs_rule_info *rules = cs_rules_list(&n);
+    const struct cs_rule_info *any = NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (rules[i].code != code)
+            continue;
+        bool every = rules[i].types == UINT64_MAX;
+        if (!every && cs_rule_applies(&rules[i], type))
+            return &rules[i];
+        if (!any || every)
+            any = &rules[i];
+    }
+    return any;
+}

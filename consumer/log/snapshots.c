@@ -178,12 +178,13 @@ static bool source_take(void *arg, uint8_t *to, size_t len, size_t *ret_len, str
 }
 
 static bool read_all(const struct cs_snapshot_dir *d, const char *path, const struct cs_snapshot *s,
-                     struct cs_state *state, struct cs_position *ret, struct cs_err *err) {
+                     const struct cs_snapshot_filter *filter, struct cs_state *state, struct cs_position *ret,
+                     struct cs_err *err) {
     CS_AUTO(source_free) struct source *from = NULL;
     struct cs_snapshot is;
     uint8_t sha256[32];
     if (!source_open(path, d->crypto, &from, err) ||
-        !cs_snapshot_read(state, s->at.origin, source_take, from, ret, err))
+        !cs_snapshot_read(state, s->at.origin, source_take, from, filter, ret, err))
         return false;
     cs_hasher_end(from->hasher, sha256);
     cs_snapshot_of(d->crypto, s->at.origin, ret, sha256, &is);
@@ -195,12 +196,12 @@ static bool read_all(const struct cs_snapshot_dir *d, const char *path, const st
 }
 
 bool cs_snapshot_load(const struct cs_snapshot_dir *d, int32_t partition, const struct cs_snapshot *s,
-                      struct cs_replay *replay, struct cs_err *err) {
+                      const struct cs_snapshot_filter *filter, struct cs_replay *replay, struct cs_err *err) {
     char path[CS_SNAPSHOT_PATH];
     struct cs_position at;
     cs_replay_begin(replay, partition);
     if (!cs_snapshot_path(d, partition, s->at.size, path, err) ||
-        !read_all(d, path, s, cs_replay_state(replay), &at, err))
+        !read_all(d, path, s, filter, cs_replay_state(replay), &at, err))
         return false;
     cs_replay_resume(replay, &at);
     return true;

@@ -38,9 +38,10 @@ CS_MUST_USE bool cs_snapshot_path(const struct cs_snapshot_dir *d, int32_t parti
                                   char ret[CS_SNAPSHOT_PATH], struct cs_err *err);
 
 // Begins a partition at the snapshot, in place of its first record. After a failure it must be begun
-// again. Whether the position is of this log is not looked at.
+// again. Whether the position is of this log is not looked at. filter: NULL: all is wanted.
 CS_MUST_USE bool cs_snapshot_load(const struct cs_snapshot_dir *d, int32_t partition,
-                                  const struct cs_snapshot *s, struct cs_replay *replay, struct cs_err *err);
+                                  const struct cs_snapshot *s, const struct cs_snapshot_filter *filter,
+                                  struct cs_replay *replay, struct cs_err *err);
 // What a snapshot of the replay would be, now.
 CS_MUST_USE bool cs_snapshot_look(struct cs_crypto *crypto, const char *log_id, int32_t partition,
                                   struct cs_replay *replay, struct cs_snapshot *ret, struct cs_err *err);

@@ -36,6 +36,7 @@ class World:
 
     def __init__(self, stack, home):
         self.stack, self.home, self.dir = stack, home, home / "snapshots"
+        self.sent = []
         names = [f"snapshots-{i}" for i in range(40)]
         self.accounts = [stack.account(next(n for n in names if ev.partition_of(n, 2) == p), owner="snapshots") for p in range(2)]
         self.first = self.more("a", 4) and self.snapshot()
@@ -44,7 +45,8 @@ class World:
     def more(self, name, n):
         for account in self.accounts:
             for i in range(n):
-                assert self.stack.judge(upload(account, f"{name}{i}"))["status"] == "applied"
+                self.sent.append(upload(account, f"{name}{i}"))
+                assert self.stack.judge(self.sent[-1])["status"] == "applied"
         return True
 
     def run(self, *args, code=0):
@@ -196,6 +198,64 @@ def test_verify_names_a_lie_that_is_signed(world, copy, change, says):
     note.write_text(sign(world.stack.service, world.stack.log_id, "\n".join(lines) + "\n"))
     fault = world.verify(directory, code=1)["fault"]
     assert fault["kind"] == "snapshot" and fault["partition"] == 0 and says in fault["message"] and note.name in fault["message"]
+
+
+def without(told):
+    """What is told of the way, not of the result."""
+    return {k: v for k, v in told.items() if k not in ("snapshot", "judged")}
+
+
+def test_show_before_between_and_after(world):
+    """The same as judged from the first record, at each offset."""
+    used = set()
+    for partition, account in enumerate(world.accounts):
+        for made in (world.first, world.second):
+            for offset in range(made[partition]["offset"] - 1, made[partition]["offset"] + 2):
+                plain, fast = (json.loads(world.run("show", account.id, "--json", "--at", offset, *more).stdout)
+                               for more in ((), ("--snapshots", world.dir)))
+                assert without(fast) == plain and "snapshot" not in plain
+                taken = [s[partition]["outcomes"] for s in (world.first, world.second) if s[partition]["offset"] <= offset]
+                assert fast.get("snapshot") == (taken[-1] if taken else None)
+                used.add((partition, fast.get("snapshot")))
+    assert len(used) == 6
+    at_the_end = json.loads(world.run("show", account.id, "--json", "--snapshots", world.dir, "--at", "2100-01-01").stdout)
+    assert at_the_end["snapshot"] == world.second[1]["outcomes"]
+    assert "judged from the snapshot of" in world.run("show", account.id, "--snapshots", world.dir).stdout
+    none = world.run("show", account.id, "--json", "--snapshots", world.dir, "--at", "2001-01-01", code=1)
+    assert "did not exist then" in none.stdout
+
+
+def test_explain_from_a_snapshot(world):
+    used = 0
+    for record in world.sent[::2]:
+        plain, fast = (json.loads(world.run("explain", json.loads(record.value)["id"], "--json", *more).stdout)
+                       for more in ((), ("--snapshots", world.dir)))
+        assert without(fast) == without(plain)
+        used += "snapshot" in fast
+        assert "snapshot" not in fast or fast["judged"] < plain["judged"]
+    assert used >= 3
+
+
+def test_diff_from_a_snapshot(world):
+    found = json.loads(world.run("diff", "--json", "--snapshots", world.dir).stdout)
+    assert not found["differences"] and found["from_snapshot"] == 2 and found["keys"] > 0
+    assert "judged from a snapshot" in world.run("diff", "--snapshots", world.dir).stdout
+
+
+def test_explain_does_not_believe_a_lie_that_is_signed(world, copy):
+    """A catalog without the accounts, under a statement with its hash: the published outcome does not come of it."""
+    directory, snap, note = copy
+    unpacked = subprocess.run(["zstd", "-dc", snap], capture_output=True, check=True, timeout=60).stdout
+    head = b"\n".join(unpacked.split(b"\n", 3)[:3]) + b"\ne"
+    lines = note.read_text().split("\n\n")[0].splitlines()
+    lines[4] = "catalog " + base64.b64encode(hashlib.sha256(head).digest()).decode()
+    note.write_text(sign(world.stack.service, world.stack.log_id, "\n".join(lines) + "\n"))
+    snap.write_bytes(subprocess.run(["zstd", "-c"], input=head, capture_output=True, check=True, timeout=60).stdout)
+    record = upload(world.accounts[0], "after-the-lie")
+    assert world.stack.judge(record)["status"] == "applied"
+    done = world.run("explain", json.loads(record.value)["id"], "--snapshots", directory)
+    assert "the outcome does not come of the snapshot, which is not used" in done.stderr and "verdict  applied" in done.stdout
+    assert "THE PUBLISHED OUTCOME" not in done.stdout
 
 
 def test_what_is_asked_wrongly(world, tmp_path):

@@ -63,7 +63,7 @@ static bool reads(const struct fixture *f, struct cs_bytes from, struct cs_err *
     struct cs_bytes rest = from;
     cs_buf_init(&back, 1);
     assert_true(cs_state_new(true, &s, err));
-    if (!cs_snapshot_read(s, f->origin, take, &rest, &at, err)) {
+    if (!cs_snapshot_read(s, f->origin, take, &rest, NULL, &at, err)) {
         assert_int_equal(err->kind, CS_ERR_REJECT);
         return false;
     }

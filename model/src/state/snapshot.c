@@ -167,6 +167,8 @@ struct reader {
     struct cs_buf value;
     char key[CS_STATE_KEY_MAX + 1];
     bool index; // the key's kind
+    bool wanted;
+    const struct cs_snapshot_filter *filter;
     struct cs_err *err;
 };
 
@@ -248,7 +250,8 @@ static bool take_doc(struct reader *r) {
     if (!need(r, to, (size_t)len))
         return false;
     cs_buf_advance(&r->value, (size_t)len);
-    cs_state_put(r->state, r->key, cs_buf_bytes(&r->value));
+    if (r->wanted)
+        cs_state_put(r->state, r->key, cs_buf_bytes(&r->value));
     return true;
 }
 
@@ -268,8 +271,11 @@ static bool take_index(struct reader *r) {
             return bad(r, "the members of an index are not in order");
         score_before = score;
         memcpy(before, member, sizeof before);
-        cs_state_add(r->state, r->key, member, score);
+        if (r->wanted)
+            cs_state_add(r->state, r->key, member, score);
     }
+    if (count > 0 && !r->wanted)
+        return true;
     return (count > 0 && cs_state_list(r->state, r->key, &members, &n) == CS_FOUND && n == count) ||
            bad(r, "an index is empty, or has a member twice");
 }
@@ -284,6 +290,7 @@ static bool take_entry(struct reader *r, bool index) {
         return bad(r, "its keys are not in order");
     memcpy(r->key, key, sizeof r->key);
     r->index = index;
+    r->wanted = !r->filter || r->filter->wants(r->filter->arg, key);
     cs_state_begin(r->state);
     if (!(index ? take_index(r) : take_doc(r))) {
         cs_state_drop(r->state);
@@ -313,8 +320,9 @@ static bool take_entries(struct reader *r) {
 
 bool cs_snapshot_read(struct cs_state *state, const char *origin,
                       bool (*take)(void *arg, uint8_t *to, size_t len, size_t *ret_len, struct cs_err *err),
-                      void *arg, struct cs_position *ret, struct cs_err *err) {
-    struct reader r = {.state = state, .take = take, .arg = arg, .err = err};
+                      void *arg, const struct cs_snapshot_filter *filter, struct cs_position *ret,
+                      struct cs_err *err) {
+    struct reader r = {.state = state, .take = take, .arg = arg, .filter = filter, .err = err};
     struct cs_position at;
     cs_buf_init(&r.value, CS_STATE_DOCUMENT_MAX + 1);
     bool ok = take_head(&r, origin, &at) && take_entries(&r);

@@ -54,9 +54,15 @@ CS_MUST_USE bool cs_snapshot_write(const struct cs_state *state, const char *ori
                                    const struct cs_position *at,
                                    bool (*put)(void *arg, struct cs_bytes piece, struct cs_err *err),
                                    void *arg, struct cs_err *err);
+// What of a snapshot is wanted, by its key. It is asked in the order of the keys. The rest is only checked.
+struct cs_snapshot_filter {
+    bool (*wants)(void *arg, const char *key);
+    void *arg;
+};
 // Fills a state, complete and empty, with a snapshot of that origin. take gives the next len bytes, or
-// what is left. Only one form of each catalog is taken. REJECT: what is wrong; then the state holds a part.
+// what is left. filter: NULL: all is wanted. Only one form of each catalog is taken. REJECT: what is wrong; then the state holds a part.
 CS_MUST_USE bool cs_snapshot_read(struct cs_state *state, const char *origin,
                                   bool (*take)(void *arg, uint8_t *to, size_t len, size_t *ret_len,
                                                struct cs_err *err),
-                                  void *arg, struct cs_position *ret, struct cs_err *err);
+                                  void *arg, const struct cs_snapshot_filter *filter, struct cs_position *ret,
+                                  struct cs_err *err);
