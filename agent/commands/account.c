@@ -37,6 +37,8 @@ static const char *const incomplete_choices[] = {"same", "note", "reject", NULL}
     COUNT_OPT("tokens", tokens, "1000", 100000, "join tokens that are neither revoked nor used up"), \
     COUNT_OPT("shares-out", shares_out, "1000", 100000, "open and pending shares of its certificates in all"), \
     COUNT_OPT("shares-in", shares_in, "1000", 100000, "shares that it has from other accounts"), \
+    COUNT_OPT("tags", tags, "10000", 16000000, "tags of its certificates in all"), \
+    COUNT_OPT("bytes", bytes, "50000000", 1000000000000, "bytes of its certificates and requests, with chains and sealed keys"), \
     {.name = "incomplete-chain", .kind = CS_OPT_CHOICE, CS_OPT_AT_INT(struct account, incomplete_chain), .value_name = "WHAT", \
      .default_text = "same", .choices = incomplete_choices, \
      .text = "A certificate whose issuer is not in its chain: note it, or reject it (same: as it is; at first, note)."}

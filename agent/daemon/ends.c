@@ -66,10 +66,15 @@ static void end_items(struct cs_engine *e, const struct cs_settled_end *end, enu
     for (const struct cs_index_entry *at = cs_index_first(&e->reg.by_name, cs_index_key(name)); at;
          at = cs_index_next(at)) {
         struct cs_item *item = at->value;
-        if (strcmp(item->event, end->event) == 0 && strcmp(item->name, name) == 0)
-            cs_register_put(&e->reg, item, state,
-                            end->ending == CS_ENDING_REJECTED ? end->code : CS_CODE_NONE,
-                            message[0] ? message : NULL, engine_wall(e));
+        if (strcmp(item->event, end->event) != 0 || strcmp(item->name, name) != 0)
+            continue;
+        bool old = end->ending == CS_ENDING_REJECTED && end->code == CS_CODE_EVENT_TOO_OLD;
+        if (old) // without a change of its files, too
+            item->stamp = 0;
+        cs_register_put(&e->reg, item, state, end->ending == CS_ENDING_REJECTED ? end->code : CS_CODE_NONE,
+                        message[0] ? message : NULL, engine_wall(e));
+        if (old && engine_outdated(e, item))
+            engine_queue(e, item, engine_now(e));
     }
 }
 

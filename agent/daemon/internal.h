@@ -122,6 +122,10 @@ CS_MUST_USE bool engine_start_polling(struct cs_engine *e);
 uint64_t engine_stamp(const struct cs_item *item); // of its files as they are now
 bool engine_concluded(const struct cs_item *item); // it waits for nothing but a change of its files
 void engine_judge(struct cs_engine *e, struct cs_item *item);
+// Its event was refused as too old, and is so by this host's clock, too: it lay in the spool, or the clock
+// was set right since. A new event is made of its files. By a clock that is wrong still, a new one would be
+// too old as well.
+bool engine_outdated(const struct cs_engine *e, const struct cs_item *item);
 // When it ends with its chain: as it was sent, or as the catalog says.
 void engine_put_ends(struct cs_item *item, int64_t ends_s);
 // Puts what was judged and is to be uploaded into the spool.

@@ -240,11 +240,19 @@ static bool compose(struct cs_engine *e, const struct cs_item *item, struct cs_c
     return cs_compose_upload(&c, &src, ret, err);
 }
 
+bool engine_outdated(const struct cs_engine *e, const struct cs_item *item) {
+    int64_t made_ms;
+    return item->code == CS_CODE_EVENT_TOO_OLD && cs_uuid_time_ms(item->event, &made_ms) &&
+           made_ms < engine_wall(e) - CS_EVENT_AGE_MAX_MS;
+}
+
 static void prepare_upload(struct cs_engine *e, struct cs_item *item, struct cs_known *k) {
     struct cs_err err;
     struct cs_composed *c;
     uint64_t content = hash_content(e);
-    if (item->state == CS_ITEM_REJECTED && item->content == content) {
+    if (item->state == CS_ITEM_REJECTED && item->content == content && !engine_outdated(e, item)) {
+        if (item->code == CS_CODE_EVENT_TOO_OLD)
+            item->stamp = 0; // until this host's clock is corrected
         conclude(e, item, CS_ITEM_REJECTED, item->code, item->message);
         return;
     }

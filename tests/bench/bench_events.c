@@ -194,7 +194,7 @@ bool bench_preamble(const char *log_id, int32_t partitions, const struct cs_priv
         struct cs_event ev = {.type = i == 0 ? CS_EVENT_SYSTEM_GENESIS : CS_EVENT_TRUST_ADD,
                               .seq = (int64_t)i + 1};
         uint8_t random[10] = {0, 0, 0, 0, 0, 0, 0, 0, 0, (uint8_t)i};
-        cs_uuid_v7(1700000000000, random, ev.id);
+        cs_uuid_v7((int64_t)time(NULL) / 86400 * 86400 * 1000, random, ev.id); // the same the whole day
         cs_kid_of_spki(crypto, (struct cs_bytes){root_spki, root_len}, ev.kid);
         if (i == 0) {
             cs_log_id_deployment(log_id, ev.data.genesis.deployment);
@@ -234,7 +234,9 @@ static bool make_account(struct bench_maker *m, int a, struct bench_event *ret, 
                                                 .has_certificates = true,
                                                 .site = CS_SITE_INTL,
                                                 .verified = true,
-                                                .limit_certificates = 1000000};
+                                                .limit_certificates = 1000000,
+                                                .has_bytes = true,
+                                                .limit_bytes = 1000000000000};
     snprintf(ev.data.account.owner, sizeof ev.data.account.owner, "owner-%d", a);
     return finish(m, &ev, m->o.admin, ret, err);
 }

@@ -207,7 +207,9 @@ static bool make_account(struct bench_mixed *m, struct account *a, struct bench_
                                                 .has_certificates = true,
                                                 .site = CS_SITE_INTL,
                                                 .verified = true,
-                                                .limit_certificates = 1000000};
+                                                .limit_certificates = 1000000,
+                                                .has_bytes = true,
+                                                .limit_bytes = 1000000000000};
     snprintf(ev.data.account.owner, sizeof ev.data.account.owner, "owner-%d", a->number / 2);
     return by_admin(m, &ev, ret, err);
 }

@@ -386,6 +386,35 @@ def test_limits_of_an_account(log):
     refused(log.put(agent.event("certificate.share", "few", cert, {"to": "other"})), "quota.shares_out")
 
 
+def test_limits_of_tags_and_bytes(log):
+    agent, key, chain = log.account("small", limits={"tags": 1, "bytes": 3000}), *log.pair()
+    assert log.put(agent.upload("small", "a", key, chain, extra={"tags": ["x"]})).status == "applied"
+    held = log.of("small").bytes
+    assert held == log.of("small").count("bytes") > sum(map(len, chain))
+    refused(log.put(agent.upload("small", "b", key, chain, extra={"tags": ["x"]})), "quota.tags")
+    refused(log.put(agent.upload("small", "a", key, chain, extra={"tags": ["x", "y"]})), "quota.tags")
+    log.put(log.admin.event("account.update", "small", "small", {"limits": {"bytes": held}}))
+    refused(log.put(agent.upload("small", "b", key, chain)), "quota.bytes")
+    other = ev.new_key()
+    refused(log.put(agent.csr_add("small", "r", other, ev.csr_of(other))), "quota.bytes")
+    assert log.put(agent.upload("small", "a", *log.pair(), extra={"replace": True})).status == "applied"
+
+
+def test_what_is_too_old_and_what_is_forgotten(log, acme):
+    name, agent = acme
+    refused(log.put(log.upload(agent, name, "old", event_id=ev.uuid7(days_ago=30.01))), "event.too_old")
+    assert log.put(log.upload(agent, name, "young", event_id=ev.uuid7(days_ago=29.99))).status == "applied"
+    subject = log.of(name).names["young"]
+    assert log.put(agent.event("certificate.delete", name, subject, {})).status == "applied"
+    p = log.model.partitions[wire.partition_of(name, PARTITIONS)]
+    assert p.tombstones[max(p.tombstones)]["key"] == f"cert/{name}/{subject}" and log.of(name).certs[subject]["deleted"]
+    for t in p.tombstones.values():
+        t["at_ms"] -= 31 * 86400 * 1000 + 1
+    for _ in range(len(p.tombstones) // 8 + 1):
+        refused(log.put(agent.event("certificate.delete", name, subject, {})), "certificate.not_found")
+    assert not p.tombstones and subject not in log.of(name).certs
+
+
 class Sharing:
     def __init__(self, log, **how):
         self.log, n = log, next(COUNT)

@@ -30,7 +30,7 @@ def no_clock():
 
 def clock(years):
     """The environment in which a program believes that it is so many years later; 0: now."""
-    return {"LD_PRELOAD": str(_clock_library()), "CHAOS_CLOCK_S": str(years * 365 * 86400)} if years else {}
+    return {"LD_PRELOAD": str(_clock_library()), "CHAOS_CLOCK_S": str(int(years * 365 * 86400))} if years else {}
 
 
 class Disk:

@@ -242,6 +242,35 @@ def test_a_clock_ten_years_off_that_is_put_right(host, ca, years, code, year):
         host.process.kill()
 
 
+def test_what_became_too_old_is_made_anew(host, ca):
+    """Events that lay in the spool for too long, or that a wrong clock made: nothing is lost, and no event is made in vain."""
+    tls = watch_pairs(host)
+    put_pair(tls, "kept", ca, start=-4000, days=8000)
+    host.configure(**{"kafka.brokers": "127.0.0.1:1"})
+    host.start(env=trouble.clock(-1))
+    try:
+        host.wait_status(lambda s: s["certificates"]["sent"] == 1, "an event in the spool")
+        host.stop()
+        host.configure()
+        host.start()
+        host.wait_version("kept", 1)
+        host.wait_quiet()
+        assert host.events() == 2 and "event.too_old" in host.new_log()
+        # By a clock that is wrong still, it goes out, and nothing more until the clock is right.
+        host.stop()
+        put_pair(tls, "kept", ca, start=-3900, days=8000)
+        host.start(env=trouble.clock(-1))
+        wait_until(lambda: host.events() == 3, PATIENCE_S, "the event of a wrong clock")
+        host.wait_status(lambda s: any(a["what"] == "api" and "clock" in a["message"] for a in s["attention"]), "the API's word on it")
+        host.stop()
+        host.start()
+        host.wait_version("kept", 2)
+        host.wait_quiet()
+        assert host.events() == 4
+    finally:
+        host.process.kill()
+
+
 def test_brokers_away_and_back(host, ca):
     tls = watch_pairs(host)
     host.configure(**{"kafka.brokers": "127.0.0.1:1", "agent.spool_max_events": 3})

@@ -592,6 +592,22 @@ def one_request_more_than_the_limit(w):
     return record
 
 
+@case("event.too_old")
+def an_event_of_a_month_ago(w):
+    return w.upload(event_id=ev.uuid7(days_ago=30.01))
+
+
+@case("quota.tags")
+def one_tag_more_than_the_limit(w):
+    small = w.account("few-tags", tags=1)
+    return w.upload(small, extra={"tags": ["a", "b"]})
+
+
+@case("quota.bytes")
+def a_byte_more_than_the_limit(w):
+    return w.upload(w.account("few-bytes", bytes=100))
+
+
 @case("quota.keys")
 def one_key_more_than_the_limit(w):
     small, next_one = w.account("few-keys", keys=1), ev.Sender(w.log_id)

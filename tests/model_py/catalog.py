@@ -24,6 +24,11 @@ def expected(model, firsts):
                 indexes[(p.number, key)] = members  # pylint: disable=cell-var-from-loop
         if p.system:
             doc("system", p.system)
+        if p.tombstones:
+            first = min(p.tombstones)
+            doc("tombstones", {"first": first, "next": max(p.tombstones) + 1, "oldest_ms": p.tombstones[first]["at_ms"]})
+        for n, t in p.tombstones.items():
+            doc(f"tombstone/{n}", t)
         for kid, t in p.trust.items():
             doc(f"trust/{kid}", {**t, "key": b64(t["key"])})
         index("trusted", {kid: 0 for kid in p.trust})

@@ -18,16 +18,29 @@ from model_py import der, wire
 from model_py.der import CannotExamine, Refused
 
 SEEN_MAX, OLD_VERSIONS_MAX, RULESET_LATEST = 128, 10, 1
+DAY_MS = 86400 * 1000
+AGE_MAX_MS = 30 * DAY_MS  # of an event's id
+TOMBSTONE_MS, TOMBSTONES_AT_ONCE = AGE_MAX_MS + DAY_MS, 8
 OUTCOMES_KEPT = 1000  # of an account, beside those that are awaited
 COPIES = ("event.replayed", "event.revoked_signer")
 SEALED_MIN, SEALED_MAX, POP_MAX = 1 + 16 + 32 + 16, 8 * 1024, 1024
 DEFAULT_CERTIFICATES, DEFAULT_SHARES = 1000, 20
-DEFAULT_COUNTS = {"requests": 100, "keys": 10000, "tokens": 1000, "shares_out": 1000, "shares_in": 1000}
+DEFAULT_COUNTS = {"requests": 100, "keys": 10000, "tokens": 1000, "shares_out": 1000, "shares_in": 1000, "tags": 10000,
+                  "bytes": 50_000_000}
 DERIVED = ("share.offer", "share.withdraw", "share.answer")
 RIGHT_OF = {"certificate.upload": "upload", "certificate.delete": "delete", "certificate.share": "share",
             "certificate.unshare": "share", "csr.add": "csr", "csr.delete": "csr", "agent.enroll": "enroll"}
 ROLE_OF = {"account.register": "admin", "account.update": "admin", "agent.revoke": "admin", "certificate.issue": "issuer",
            "share.offer": "service", "share.withdraw": "service", "share.answer": "service"}
+
+
+def size_of(*texts):
+    """How many bytes the base64 texts hold."""
+    return sum(len(t) // 4 * 3 - t[-2:].count("=") for t in texts)
+
+
+def size_of_material(parts):
+    return sum(size_of(*x["chain"], x["key"]) for x in parts)
 
 
 def kid_of(spki):
@@ -111,11 +124,25 @@ class Account:
                 "keys": lambda: sum("enroll" not in k["can"] for k in live),
                 "tokens": lambda: sum("enroll" in k["can"] and k["uses_left"] != 0 for k in live),
                 "shares_out": lambda: sum(s["state"] != "closed" for s in self.shares.values()),
-                "shares_in": lambda: len(self.shared_in)}[what]()
+                "shares_in": lambda: len(self.shared_in),
+                "tags": lambda: sum(len(x["summary"]["tags"]) for x in self.certs.values() if not x["deleted"]),
+                "bytes": lambda: self.bytes}[what]()
 
-    def room(self, what):
-        if self.count(what) >= self.doc["limit_" + what]:
+    @property
+    def bytes(self):
+        return (sum(size_of_material(m) for m in self.material.values())
+                + sum(size_of(x["csr"], x["key"]) for x in self.csrs.values() if not x["deleted"]))
+
+    def room(self, what, more=1, reserve=0):
+        limit = self.doc["limit_" + what]
+        if more > 0 and self.count(what) + more > limit + reserve * limit // 10:
             raise Refused("quota." + what)
+
+    def room_for(self, held, tags, material):
+        """For what a certificate is to have: more tags and bytes than it has. What is there may grow a tenth above the limit."""
+        self.room("tags", len(tags) - (len(held["summary"]["tags"]) if held else 0) if tags else 0)
+        self.room("bytes", size_of_material(material) - (size_of_material(self.material[held["id"]]) if held else 0),
+                  reserve=1 if held else 0)
 
 
 class Partition:
@@ -123,6 +150,7 @@ class Partition:
         self.number, self.next_offset, self.derived, self.outcomes = number, 0, 0, 0
         self.system = None
         self.trust, self.streams, self.seen, self.accounts = {}, {}, {}, {}
+        self.tombstones = {}  # number -> what is to be forgotten, and since when; the oldest first
 
     def account(self, name):
         return self.accounts.setdefault(name, Account())
@@ -180,6 +208,8 @@ class Model:
         if not self._sequence(p, v, e, role):
             return
         v.admitted = True
+        self._forget(p, v)
+        self._age(v, e)
         self._right(v, e, role, agent)
         if e.account:
             account = p.account(e.account)
@@ -251,6 +281,32 @@ class Model:
         while len(seen) > SEEN_MAX:
             seen.pop(next(iter(seen)))
         return True
+
+    @staticmethod
+    def _bury(p, v, key):
+        """What is deleted or closed is forgotten when no event that was made before can be accepted any more."""
+        p.tombstones[max(p.tombstones, default=0) + 1] = {"key": key, "at_ms": v.time_ms}
+
+    @staticmethod
+    def _forget(p, v):
+        over = []
+        for n, t in p.tombstones.items():
+            if len(over) == TOMBSTONES_AT_ONCE or t["at_ms"] + TOMBSTONE_MS >= v.time_ms:
+                break
+            over.append(n)
+        for n in over:
+            kind, account, name = p.tombstones.pop(n)["key"].split("/")
+            a = p.account(account)
+            del {"cert": a.certs, "csr": a.csrs, "share": a.shares}[kind][name]
+
+    @staticmethod
+    def _age(v, e):
+        made = uuid.UUID(e.id)
+        if e.type in DERIVED or made.version != 7 or (made.int >> 80) >= v.time_ms - AGE_MAX_MS:
+            return
+        made_s, came_s = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(s)) for s in ((made.int >> 80) // 1000, v.time_ms // 1000))
+        v.detail = f"By its sender's clock it was made at {made_s}; it came at {came_s}."
+        raise Refused("event.too_old")
 
     def _right(self, v, e, role, agent):
         if e.type.startswith(("system.", "trust.")):
@@ -536,18 +592,23 @@ class Model:
                 raise Refused("certificate.id_used")
             if a.doc["certificates"] >= a.doc["limit_certificates"]:
                 raise Refused("quota.certificates")
+        a.room_for(held, d.get("tags"), material)
         self._store(p, v, e, a, held, leaves, material, source, (notes, _chain_ends(facts, leaves)))
 
     def _same_leaf(self, p, v, e, a, held, chain):
         """The same certificate again: a chain that holds all that is held and more, or tags that differ, change the entry."""
         d, summary = e.data, held["summary"]
-        v.subject, v.detail = held["id"], ""
-        v.tell(summary)
         sent = [x["chain"] for x in ([d["sign"], d["encrypt"]] if d["algorithm"] == "sm2" else [d])]
         there = [x["chain"] for x in a.material[held["id"]]]
         other = any(set(old) - set(new) for old, new in zip(there, sent))
         takes_chain = d.get("force", False) if other else any(len(new) > len(old) for old, new in zip(there, sent))
         takes_tags = bool(d.get("tags")) and d["tags"] != summary["tags"]
+        material = a.material[held["id"]]
+        if takes_chain:
+            material = [{**x, "chain": new} for x, new in zip(material, sent)]
+        a.room_for(held, d.get("tags"), material)
+        v.subject, v.detail = held["id"], ""
+        v.tell(summary)
         if not takes_chain and not takes_tags:
             v.code = "unchanged"
             if other:
@@ -557,7 +618,7 @@ class Model:
         if takes_chain:
             v.notes, summary["chain_ends_s"] = chain
             summary["notes"] = v.notes
-            a.material[held["id"]] = [{**x, "chain": new} for x, new in zip(a.material[held["id"]], sent)]
+            a.material[held["id"]] = material
         if takes_tags:
             summary["tags"] = d["tags"]
         held["updated_ms"] = v.time_ms
@@ -648,6 +709,7 @@ class Model:
         del a.names[cert["summary"]["name"]]
         del a.material[cert["id"]]
         a.certs[cert["id"]] = {"id": cert["id"], "deleted": True, "updated_ms": v.time_ms}
+        self._bury(p, v, f"cert/{e.account}/{cert['id']}")
         a.doc["certificates"] -= 1
 
     # --- shares, the owner's end
@@ -692,6 +754,7 @@ class Model:
         if share["state"] == "pending":
             v.concludes.append((share_id, "rejected", "share.closed" if withdraw else code or "share.closed"))
         share["state"], share["code"], share["updated_ms"] = "closed", code or "share.closed", v.time_ms
+        self._bury(p, v, f"share/{e.account}/{share_id}")
         a.certs[share["certificate"]]["shares"].remove(share_id)
         if withdraw:
             self._emit(p, v, e, share["to"], "share.withdraw", share["certificate"],
@@ -833,6 +896,7 @@ class Model:
         if e.subject in a.csrs:
             raise Refused("certificate.id_used")
         a.room("requests")
+        a.room("bytes", size_of(d["csr"], d["key"]))
         a.csrs[e.subject] = {"id": e.subject, "deleted": False, "name": d["name"], "csr": d["csr"], "key": d["key"],
                              "spki_sha256": request.spki_sha256, "subject": request.subject, "names": request.names,
                              "key_type": request.key.type, "key_bits": request.key.bits, "created_ms": v.time_ms,
@@ -847,3 +911,4 @@ class Model:
         v.name = found["name"]
         del a.csr_spki[found["spki_sha256"]], a.csr_names[found["name"]]
         a.csrs[e.subject] = {"id": e.subject, "deleted": True}
+        self._bury(p, v, f"csr/{e.account}/{e.subject}")

@@ -214,7 +214,8 @@ def _trust_remove(d):
     _one_of(d["role"], ROLES)
 
 
-COUNTS = ("requests", "keys", "tokens", "shares_out", "shares_in")
+COUNTS = {"requests": 100000, "keys": 1000000, "tokens": 100000, "shares_out": 100000, "shares_in": 100000, "tags": 16000000,
+          "bytes": 10**12}
 
 
 def _limits(d):
@@ -223,8 +224,8 @@ def _limits(d):
         members(limits, [], ["certificates", "shares", *COUNTS, "incomplete_chain"])
         _number(limits.get("certificates", 0), 0, 1000000)
         _number(limits.get("shares", 0), 0, 1000)
-        for name in COUNTS:
-            _number(limits.get(name, 0), 0, 1000000 if name == "keys" else 100000)
+        for name, most in COUNTS.items():
+            _number(limits.get(name, 0), 0, most)
         _one_of(limits.get("incomplete_chain", "note"), ["note", "reject"])
 
 

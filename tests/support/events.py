@@ -31,9 +31,9 @@ def b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def uuid7() -> str:
+def uuid7(days_ago=0.0) -> str:
     """RFC 9562 section 5.7."""
-    raw = bytearray(int(time.time() * 1000).to_bytes(6, "big") + os.urandom(10))
+    raw = bytearray(int((time.time() - days_ago * 86400) * 1000).to_bytes(6, "big") + os.urandom(10))
     raw[6] = raw[6] & 0x0F | 0x70
     raw[8] = raw[8] & 0x3F | 0x80
     return str(uuid.UUID(bytes=bytes(raw)))

@@ -52,7 +52,7 @@ const char *fx_uuid(struct fx *fx) {
     for (int i = 9; i > 1; i--, n >>= 8)
         random[i] = (uint8_t)n;
     char *id = fx_alloc(fx, sizeof(cs_uuid));
-    cs_uuid_v7(FX_NOW_MS, random, id);
+    cs_uuid_v7(fx->now_ms, random, id);
     return id;
 }
 

@@ -171,10 +171,11 @@ void fx_apply(struct fx_partition *p, struct cs_crypto *crypto, int32_t partitio
 struct tally {
     struct fx *fx;
     struct cs_state *s;
-    size_t live, tombstones, names, materials, views, expiries, own_shares, in_shares, out_members,
+    size_t live, tombstones, places, names, materials, views, expiries, own_shares, in_shares, out_members,
         in_members;
     size_t csrs, csr_spkis, csr_names, csr_members, refs;
     size_t trusted, trusted_members, accounts, account_members;
+    struct cs_tombstones queue;
     size_t issuers_len;
     struct {
         cs_issuer_id id;
@@ -337,8 +338,72 @@ static void check_counts(struct tally *t, const char *account, const struct cs_a
     assert_int_equal(a->tokens, tokens);
 }
 
+static int64_t decoded_len(struct cs_bytes text) {
+    uint8_t *bytes = malloc(cs_base64_decoded_max(text.len) + 1);
+    size_t len = 0;
+    assert_non_null(bytes);
+    assert_true(cs_base64_decode((const char *)text.data, text.len, bytes, &len));
+    free(bytes);
+    return (int64_t)len;
+}
+
+static int64_t bytes_of_certificate(struct tally *t, const char *account, const char *id) {
+    struct cs_material m;
+    struct cs_err err;
+    struct cs_bytes v;
+    int64_t bytes = 0;
+    assert_int_equal(cs_state_get(t->s, fx_text(t->fx, "material/%s/%s", account, id), &v), CS_FOUND);
+    assert_true(cs_material_decode(v, &m, &err));
+    for (size_t i = 0; i < m.len; i++) {
+        bytes += decoded_len(m.part[i].leaf) + decoded_len(m.part[i].key);
+        for (size_t k = 0; k < m.part[i].issuers_len; k++) {
+            struct cs_issuer issuer;
+            assert_int_equal(cs_state_get(t->s, fx_text(t->fx, "issuer/%s", m.part[i].issuers[k]), &v),
+                             CS_FOUND);
+            assert_true(cs_issuer_decode(v, &issuer, &err));
+            bytes += decoded_len(issuer.der);
+        }
+    }
+    return bytes;
+}
+
+// The bytes and tags of what lives.
+static void check_size(struct tally *t, const char *account, const struct cs_account *a) {
+    const struct cs_member *members = NULL;
+    struct cs_err err;
+    struct cs_bytes v;
+    size_t n = 0;
+    int64_t bytes = 0, tags = 0;
+    if (cs_state_list(t->s, fx_text(t->fx, "view/%s", account), &members, &n) != CS_FOUND)
+        n = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!strstr(members[i].name, "/c/"))
+            continue;
+        const char *id = strrchr(members[i].name, '/') + 1;
+        struct cs_certificate c;
+        assert_int_equal(cs_state_get(t->s, fx_text(t->fx, "cert/%s/%s", account, id), &v), CS_FOUND);
+        assert_true(cs_certificate_decode(v, &c, &err));
+        tags += (int64_t)c.summary.tags.len;
+        cs_certificate_clear(&c);
+        bytes += bytes_of_certificate(t, account, id);
+    }
+    if (cs_state_list(t->s, fx_text(t->fx, "csrs/%s", account), &members, &n) != CS_FOUND)
+        n = 0;
+    for (size_t i = 0; i < n; i++) {
+        const char *id = strrchr(members[i].name, '/') + 1;
+        struct cs_csr_entry csr;
+        assert_int_equal(cs_state_get(t->s, fx_text(t->fx, "csr/%s/%s", account, id), &v), CS_FOUND);
+        assert_true(cs_csr_entry_decode(v, &csr, &err));
+        bytes += (int64_t)(csr.der.len + csr.key.len);
+        cs_csr_entry_clear(&csr);
+    }
+    assert_int_equal(a->bytes, bytes);
+    assert_int_equal(a->tags, tags);
+}
+
 static void check_account(struct tally *t, const char *account, const struct cs_account *a) {
     check_counts(t, account, a);
+    check_size(t, account, a);
     const struct cs_member *members = NULL;
     size_t n = 0;
     int64_t own = 0;
@@ -361,6 +426,7 @@ static bool check_doc(void *arg, const char *key, struct cs_bytes v) {
         struct cs_share share;
         assert_true(cs_share_decode(v, &share, &err));
         check_share(t, part_of(key, 1, account), &share);
+        t->tombstones += share.state == CS_SHARE_CLOSED;
     } else if (starts(key, "shared-in/")) {
         struct cs_shared_in entry;
         assert_true(cs_shared_in_decode(v, &entry, &err));
@@ -373,6 +439,13 @@ static bool check_doc(void *arg, const char *key, struct cs_bytes v) {
     } else if (starts(key, "key/")) {
         struct cs_agent a;
         assert_true(cs_agent_decode(v, &a, &err));
+    } else if (starts(key, "tombstone/")) {
+        struct cs_tombstone place;
+        assert_true(cs_tombstone_decode(v, &place, &err));
+        assert_int_equal(cs_state_get(t->s, place.key, &v), CS_FOUND);
+        t->places++;
+    } else if (strcmp(key, "tombstones") == 0) {
+        assert_true(cs_tombstones_decode(v, &t->queue, &err));
     } else if (starts(key, "issuer/")) {
         check_issuer(t, key + strlen("issuer/"), v);
     } else if (starts(key, "material/")) {
@@ -381,6 +454,7 @@ static bool check_doc(void *arg, const char *key, struct cs_bytes v) {
         struct cs_csr_entry c;
         assert_true(cs_csr_entry_decode(v, &c, &err));
         t->csrs += !c.deleted;
+        t->tombstones += c.deleted;
         cs_csr_entry_clear(&c);
     }
     t->trusted += starts(key, "trust/");
@@ -421,6 +495,8 @@ void fx_check_invariants(struct fx *fx) {
         assert_true(cs_state_each(t.s, check_doc, check_index, &t));
         assert_int_equal(t.trusted_members, t.trusted);
         assert_int_equal(t.account_members, t.accounts);
+        assert_int_equal(t.places, t.tombstones);
+        assert_int_equal(t.queue.next - t.queue.first, t.tombstones);
         assert_int_equal(t.names, t.live);
         assert_int_equal(t.materials, t.live);
         assert_int_equal(t.views, t.live + t.in_shares);

@@ -15,6 +15,8 @@
 #define ENTRY_KINDS(X)                                                                                       \
     X(system, struct cs_system, entry_clear_nothing)                                                         \
     X(trust_key, struct cs_trust_key, entry_clear_nothing)                                                   \
+    X(tombstones, struct cs_tombstones, entry_clear_nothing)                                                 \
+    X(tombstone, struct cs_tombstone, entry_clear_nothing)                                                   \
     X(stream, struct cs_stream, entry_clear_nothing)                                                         \
     X(account, struct cs_account, entry_clear_nothing)                                                       \
     X(agent, struct cs_agent, entry_clear_nothing)                                                           \
@@ -70,12 +72,15 @@ static const struct entry_sample {
      "{\"role\":\"issuer\",\"key\":\"AQIDBA==\",\"label\":\"CA "
      "1\",\"added_ms\":1764000000000,\"removed_ms\":1764000000001}"},
     {"stream", again_stream, "{\"seq\":42}"},
+    {"tombstones", again_tombstones, "{\"first\":1,\"next\":3,\"oldest_ms\":1764000000000}"},
+    {"place", again_tombstone, "{\"key\":\"cert/acme/" SAMPLE_ID "\",\"at_ms\":1764000000000}"},
     {"account", again_account,
      "{\"site\":\"intl\",\"owner\":\"org:4711\",\"verified\":true,\"limits\":{\"certificates\":1000,"
      "\"shares\":20,\"requests\":100,\"keys\":10000,\"tokens\":1000,\"shares_out\":1000,\"shares_in\":1000,"
-     "\"incomplete_chain\":\"note\"},\"certificates\":17,\"requests\":1,\"keys\":2,\"tokens\":3,\"shares_"
+     "\"tags\":10000,\"bytes\":50000000,\"incomplete_chain\":\"note\"},\"certificates\":17,\"requests\":1,"
+     "\"keys\":2,\"tokens\":3,\"shares_"
      "out\":4,"
-     "\"shares_in\":5,\"created_ms\":1764000000000,\"updated_ms\":"
+     "\"shares_in\":5,\"tags\":6,\"bytes\":7,\"created_ms\":1764000000000,\"updated_ms\":"
      "1764000000001}"},
     {"agent", again_agent,
      "{\"state\":\"rotated\",\"key\":\"AQIDBA==\",\"can\":[\"upload\",\"delete\",\"enroll\"],\"names\":\"web-"

@@ -255,6 +255,41 @@ static void sequence(void **state) {
     assert_applied(upload(fx, k, "seq-4"));
 }
 
+// By the time in its id, and the broker's. What is remembered stays a duplicate.
+static void old_events(void **state) {
+    struct fx *fx = *state;
+    struct fx_key *k = fx_agent(fx, "acme", CS_CAN_UPLOAD | CS_CAN_DELETE, "*");
+    int32_t p = fx_partition_of(fx, "acme");
+    struct cs_event taken = fx_upload(fx, "acme", k, NULL, "age-1", any_cert(fx));
+    struct cs_event late = fx_upload(fx, "acme", k, NULL, "age-2", any_cert(fx));
+    struct cs_event later = fx_event(fx, CS_EVENT_CERTIFICATE_DELETE, "acme", k, NULL);
+    struct cs_event timeless = fx_event(fx, CS_EVENT_CERTIFICATE_DELETE, "acme", k, NULL);
+    struct cs_event kept = fx_event(fx, CS_EVENT_ACCOUNT_UPDATE, "acme", fx->admin, "acme");
+    timeless.id[14] = '4'; // a version that tells no time
+    kept.data.account.has_verified = kept.data.account.verified = true;
+    struct fx_record *first = fx_record(fx, k, &taken), *again = fx_record(fx, k, &later);
+    assert_applied(fx_judge(fx, p, first));
+    fx->now_ms = FX_NOW_MS + CS_EVENT_AGE_MAX_MS;
+    assert_applied(fx_send(fx, k, &late));
+    fx->now_ms++;
+    const struct cs_verdict *v = fx_judge(fx, p, again);
+    assert_rejected(v, EVENT_TOO_OLD);
+    assert_true(v->signer_known);
+    assert_string_equal(
+        v->detail,
+        "By its sender's clock it was made at 2026-11-23T12:00:00Z; it came at 2026-12-23T12:00:00Z.");
+    assert_verdict(fx_judge(fx, p, again), DUPLICATE, NONE);
+    assert_verdict(fx_judge(fx, p, first), DUPLICATE, NONE);
+    assert_rejected(fx_send(fx, k, &timeless), CERTIFICATE_NOT_FOUND);
+    assert_rejected(fx_send(fx, fx->admin, &kept), EVENT_TOO_OLD);
+    // Its number is used up, as that of others: none is missing.
+    struct cs_event next = fx_event(fx, CS_EVENT_CERTIFICATE_DELETE, "acme", k, taken.subject);
+    v = fx_send(fx, k, &next);
+    assert_applied(v);
+    assert_int_equal(v->gap, 0);
+    fx->now_ms = FX_NOW_MS;
+}
+
 // Also a number of an event that was refused is used up: its reason was the event's own.
 static void refused_events_move_the_watermark(void **state) {
     struct fx *fx = *state;
@@ -517,6 +552,7 @@ int main(void) {
         cmocka_unit_test(a_stale_key_cache_is_overruled),
         cmocka_unit_test(revoked_and_rotated_signers),
         cmocka_unit_test(sequence),
+        cmocka_unit_test(old_events),
         cmocka_unit_test(refused_events_move_the_watermark),
         cmocka_unit_test(only_the_last_events_are_remembered),
         cmocka_unit_test(admins_numbers_have_no_gaps),

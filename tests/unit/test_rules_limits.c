@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <string.h>
 
 #include "share_family.h"
 
@@ -51,6 +52,8 @@ static void defaults(void **state) {
     assert_int_equal(a.limit_tokens, 1000);
     assert_int_equal(a.limit_shares_out, 1000);
     assert_int_equal(a.limit_shares_in, 1000);
+    assert_int_equal(a.limit_tags, 10000);
+    assert_int_equal(a.limit_bytes, 50000000);
 }
 
 static void requests(void **state) {
@@ -179,10 +182,119 @@ static void shares_in(void **state) {
     assert_int_equal(account(fx, f.recipient).shares_in, 0);
 }
 
+static const struct cs_verdict *upload(struct fx *fx, struct fx_key *agent, const char *name,
+                                       const struct fx_cert *cert, size_t tags) {
+    struct cs_event ev = fx_upload(fx, "acme", agent, NULL, name, cert);
+    ev.data.upload.replace = true;
+    ev.data.upload.tags.len = tags;
+    for (size_t i = 0; i < tags; i++)
+        strcpy(ev.data.upload.tags.tag[i], fx_text(fx, "%s-%zu", fx_uuid(fx) + 24, i));
+    return fx_send(fx, agent, &ev);
+}
+
+static struct fx_cert *with(struct fx *fx, size_t uri_len) {
+    return fx_cert(fx, (struct fx_cert_how){.uri_len = uri_len});
+}
+
+static void tags(void **state) {
+    struct fx *fx = *state;
+    ALLOW(fx, "acme", keys, 1);
+    struct fx_key *agent = fx_agent(fx, "acme", CS_CAN_UPLOAD | CS_CAN_DELETE, "*");
+    struct fx_cert *a = with(fx, 0), *b = with(fx, 0);
+    ALLOW(fx, "acme", tags, 3);
+    assert_applied(upload(fx, agent, "a", a, 2));
+    assert_int_equal(account(fx, "acme").tags, 2);
+    assert_rejected(upload(fx, agent, "b", b, 2), QUOTA_TAGS);
+    assert_applied(upload(fx, agent, "b", b, 1));
+    assert_rejected(upload(fx, agent, "a", a, 3), QUOTA_TAGS); // the same certificate with more
+    assert_rejected(upload(fx, agent, "a", with(fx, 0), 3), QUOTA_TAGS);
+    assert_applied(upload(fx, agent, "a", a, 2)); // others, but not more
+    ALLOW(fx, "acme", tags, -1);
+    assert_applied(upload(fx, agent, "a", with(fx, 0), 0)); // keeps them
+    assert_applied(upload(fx, agent, "a", with(fx, 0), 2));
+    assert_int_equal(account(fx, "acme").tags, 3);
+    assert_applied(upload(fx, agent, "a", with(fx, 0), 1));
+    struct cs_event ev = fx_upload(fx, "acme", agent, NULL, "c", b);
+    assert_applied(fx_send(fx, agent, &ev));
+    const char *id = fx_text(fx, "%s", ev.subject);
+    assert_rejected(upload(fx, agent, "c", b, 1), QUOTA_TAGS);
+    ALLOW(fx, "acme", tags, 1);
+    assert_applied(upload(fx, agent, "c", b, 1));
+    ev = fx_event(fx, CS_EVENT_CERTIFICATE_DELETE, "acme", agent, id);
+    assert_applied(fx_send(fx, agent, &ev));
+    assert_int_equal(account(fx, "acme").tags, 2);
+}
+
+// A certificate that takes a request's key counts that key's bytes.
+static void matched_key(struct fx *fx, struct fx_key *agent) {
+    struct fx_cert *cert = with(fx, 0);
+    struct cs_event add = fx_csr(fx, "acme", agent, NULL, "request", cert);
+    assert_applied(fx_send(fx, agent, &add));
+    struct cs_event ev = fx_event(fx, CS_EVENT_CERTIFICATE_UPLOAD, "acme", agent, NULL);
+    strcpy(ev.data.upload.name, "matched");
+    ev.data.upload.algorithm = CS_ALGORITHM_INTERNATIONAL;
+    ev.data.upload.source = CS_SOURCE_UPLOADED;
+    ev.data.upload.parts = 1;
+    ev.data.upload.part[0].csr = true;
+    ev.data.upload.part[0].chain_len = 1;
+    ev.data.upload.part[0].chain[0].bytes = cert->chain[0];
+    int64_t size = (int64_t)(cert->chain[0].len + add.data.csr.key.bytes.len);
+    ALLOW(fx, "acme", bytes, size - 1);
+    assert_rejected(fx_send(fx, agent, &ev), QUOTA_BYTES);
+    ALLOW(fx, "acme", bytes, size);
+    ev.seq = ++agent->seq;
+    strcpy(ev.id, fx_uuid(fx));
+    assert_applied(fx_send(fx, agent, &ev));
+    struct cs_event gone = fx_event(fx, CS_EVENT_CSR_DELETE, "acme", agent, add.subject);
+    assert_applied(fx_send(fx, agent, &gone));
+    fx_check_invariants(fx);
+}
+
+static void bytes(void **state) {
+    struct fx *fx = *state;
+    ALLOW(fx, "acme", keys, 1);
+    ALLOW(fx, "acme", requests, 1);
+    struct fx_key *agent = fx_agent(fx, "acme", CS_CAN_UPLOAD | CS_CAN_DELETE | CS_CAN_CSR, "*");
+    fx_deliver_all(fx); // of tests before
+    int64_t before = account(fx, "acme").bytes;
+    struct fx_cert *a = with(fx, 0);
+    struct fx_cert shorter = *a;
+    shorter.chain_len = 1;
+    struct cs_event ev = fx_upload(fx, "acme", agent, NULL, "bytes", &shorter);
+    assert_applied(fx_send(fx, agent, &ev));
+    const char *id = fx_text(fx, "%s", ev.subject);
+    size_t size = a->chain[0].len + ev.data.upload.part[0].key.bytes.len;
+    assert_int_equal(account(fx, "acme").bytes - before, size);
+    ALLOW(fx, "acme", bytes, 100);
+    assert_rejected(upload(fx, agent, "more", with(fx, 0), 0), QUOTA_BYTES);
+    struct cs_event csr = fx_csr(fx, "acme", agent, NULL, "asked", fx_cert_key_only(fx, "P-256"));
+    assert_rejected(fx_send(fx, agent, &csr), QUOTA_BYTES);
+    // What is there may grow a little, but not without end; its chain counts, too.
+    assert_rejected(upload(fx, agent, "bytes", with(fx, 20000), 0), QUOTA_BYTES);
+    ALLOW(fx, "acme", bytes, -(int64_t)size / 2);
+    assert_rejected(upload(fx, agent, "bytes", a, 0), QUOTA_BYTES);
+    assert_applied(upload(fx, agent, "bytes", &shorter, 1)); // not by a byte
+    ALLOW(fx, "acme", bytes, 0);
+    assert_applied(
+        upload(fx, agent, "bytes", fx_cert(fx, (struct fx_cert_how){.alone = true, .uri_len = 9}), 0));
+    assert_true(account(fx, "acme").bytes > account(fx, "acme").limit_bytes);
+    ALLOW(fx, "acme", bytes, 30000);
+    assert_applied(upload(fx, agent, "bytes", with(fx, 20000), 0));
+    assert_rejected(upload(fx, agent, "more", with(fx, 20000), 0), QUOTA_BYTES);
+    fx_check_invariants(fx);
+    ev = fx_event(fx, CS_EVENT_CERTIFICATE_DELETE, "acme", agent, id);
+    assert_applied(fx_send(fx, agent, &ev));
+    assert_int_equal(account(fx, "acme").bytes, before);
+    assert_applied(upload(fx, agent, "more", with(fx, 20000), 0));
+    matched_key(fx, agent);
+    ALLOW(fx, "acme", bytes, 100000);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults),   cmocka_unit_test(requests),  cmocka_unit_test(keys_and_tokens),
-        cmocka_unit_test(shares_out), cmocka_unit_test(shares_in),
+        cmocka_unit_test(shares_out), cmocka_unit_test(shares_in), cmocka_unit_test(tags),
+        cmocka_unit_test(bytes),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

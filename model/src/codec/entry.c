@@ -179,6 +179,21 @@ static const struct cs_field stream_rows[] = {{CS_FIELD("seq", struct cs_stream,
 static const struct cs_fields stream_fields = {CS_FIELDS(stream_rows)};
 CS_DEFINE_ENTRY(stream, struct cs_stream)
 
+static const struct cs_field tombstones_rows[] = {
+    {CS_FIELD("first", struct cs_tombstones, first), CS_FIELD_COUNT},
+    {CS_FIELD("next", struct cs_tombstones, next), CS_FIELD_COUNT},
+    {CS_FIELD("oldest_ms", struct cs_tombstones, oldest_ms), CS_FIELD_ANY_TIME},
+};
+static const struct cs_fields tombstones_fields = {CS_FIELDS(tombstones_rows)};
+CS_DEFINE_ENTRY(tombstones, struct cs_tombstones)
+
+static const struct cs_field tombstone_rows[] = {
+    {CS_FIELD("key", struct cs_tombstone, key), .type = &cs_type_string, .form = &cs_form_ascii},
+    {CS_FIELD("at_ms", struct cs_tombstone, at_ms), CS_FIELD_ANY_TIME},
+};
+static const struct cs_fields tombstone_fields = {CS_FIELDS(tombstone_rows)};
+CS_DEFINE_ENTRY(tombstone, struct cs_tombstone)
+
 static const struct cs_field limits_rows[] = {
     {CS_FIELD("certificates", struct cs_account, limit_certificates), CS_FIELD_COUNT},
     {CS_FIELD("shares", struct cs_account, limit_shares), CS_FIELD_COUNT},

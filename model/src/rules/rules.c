@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/base/text.h"
 #include "certsync/model/sign.h"
 #include "rules/rules_internal.h"
 #include "rules/rules_table.h"
@@ -152,6 +153,20 @@ bool cs_rule_sequence(struct cs_judge *j) {
     return false;
 }
 
+// Nobody needs to remember for ever what an old event could undo.
+bool cs_rule_not_too_old(struct cs_judge *j) {
+    int64_t made_ms, came_ms = j->record->timestamp_ms;
+    char made[CS_TIME_TEXT_SIZE], came[CS_TIME_TEXT_SIZE];
+    if (!cs_uuid_time_ms(j->ev->id, &made_ms) || made_ms + CS_EVENT_AGE_MAX_MS >= came_ms)
+        return true;
+    cs_time_format(made_ms / 1000, made);
+    cs_time_format(j->now_s, came);
+    struct cs_verdict *v = &j->ret->verdict;
+    snprintf(v->detail, sizeof(v->detail), "By its sender's clock it was made at %s; it came at %s.", made,
+             came);
+    return false;
+}
+
 bool cs_rule_account(struct cs_judge *j) {
     return j->f.has_account;
 }
@@ -288,6 +303,7 @@ static void gather(struct cs_judge *j, struct cs_prepared *p) {
         j->failed = true;
     else
         cs_facts_subject(j);
+    cs_tombstones_touch(j);
 }
 
 static void judge_event(struct cs_judge *j, struct cs_prepared *p) {
@@ -318,6 +334,7 @@ static void judge(struct cs_judge *j, struct cs_prepared *p) {
     } else if (j->f.remembered) {
         v->status = CS_STATUS_DUPLICATE;
     } else {
+        cs_tombstones_expire(j);
         gather(j, p);
         if (!cs_judge_stopped(j))
             judge_event(j, p);

@@ -132,6 +132,84 @@ bool cs_rule_quota(struct cs_judge *j) {
     return j->f.has_cert || j->f.account.certificates < j->f.account.limit_certificates;
 }
 
+// ---- what an upload adds to the account's bytes and tags
+
+// Of canonical base64.
+static int64_t decoded_len(struct cs_bytes text) {
+    size_t padding = 0;
+    while (padding < 2 && padding < text.len && text.data[text.len - 1 - padding] == '=')
+        padding++;
+    return (int64_t)(text.len / 4 * 3 - padding);
+}
+
+// The leaves of the certificate that is there, their chains and sealed keys. A chain counts in full, also
+// where other certificates have it, too.
+static int64_t held_bytes(struct cs_judge *j) {
+    int64_t bytes = 0;
+    for (size_t i = 0; j->f.has_cert && i < j->f.material.len; i++) {
+        const struct cs_material_part *part = &j->f.material.part[i];
+        bytes += decoded_len(part->leaf) + decoded_len(part->key);
+        for (size_t k = 0; k < part->issuers_len; k++) {
+            struct cs_issuer issuer;
+            const char *key = cs_key_issuer(CS_NEW_KEY, part->issuers[k]);
+            if (cs_judge_read_issuer(j, key, &issuer))
+                bytes += decoded_len(issuer.der);
+            else
+                cs_judge_lacks(j, key);
+        }
+    }
+    return bytes;
+}
+
+// What is to be held instead. The same leaf keeps its keys; a matched request gives its own.
+static int64_t sent_bytes(const struct cs_judge *j) {
+    int64_t bytes = 0;
+    for (size_t i = 0; i < j->ev->data.upload.parts; i++) {
+        const struct cs_keyed_chain *part = &j->ev->data.upload.part[i];
+        for (size_t k = 0; k < part->chain_len; k++)
+            bytes += decoded_len(part->chain[k].text);
+        if (j->f.same_leaf)
+            bytes += decoded_len(j->f.material.part[i].key);
+        else
+            bytes += part->csr ? (int64_t)j->f.csr.key.len : decoded_len(part->key.text);
+    }
+    return bytes;
+}
+
+static int64_t more_bytes(struct cs_judge *j) {
+    return j->f.same_leaf && !takes_chain(j) ? 0 : sent_bytes(j) - held_bytes(j);
+}
+
+static int64_t more_tags(const struct cs_judge *j) {
+    size_t sent = j->ev->data.upload.tags.len, held = j->f.has_cert ? j->f.cert.summary.tags.len : 0;
+    return sent > 0 ? (int64_t)sent - (int64_t)held : 0;
+}
+
+bool cs_rule_quota_tags(struct cs_judge *j) {
+    int64_t more = more_tags(j);
+    return more <= 0 || j->f.account.tags + more <= j->f.account.limit_tags;
+}
+
+// A renewed certificate is seldom as long as the old one was. So a full account has a reserve for what it
+// has already: else it could not renew.
+bool cs_rule_quota_bytes(struct cs_judge *j) {
+    int64_t limit = j->f.account.limit_bytes;
+    int64_t more = j->ev->type == CS_EVENT_CSR_ADD ? cs_csr_more_bytes(j) : more_bytes(j);
+    if (j->ev->type != CS_EVENT_CSR_ADD && j->f.has_cert)
+        limit += limit / 10;
+    return more <= 0 || j->f.account.bytes + more <= limit;
+}
+
+// Before the material is written.
+static void count_upload(struct cs_judge *j) {
+    int64_t bytes = more_bytes(j), tags = more_tags(j);
+    j->f.account.certificates += !j->f.has_cert;
+    j->f.account.bytes += bytes;
+    j->f.account.tags += tags;
+    if (bytes != 0 || tags != 0)
+        cs_judge_put_account(j);
+}
+
 // ---- rules of delete
 
 bool cs_rule_certificate(struct cs_judge *j) {
@@ -247,8 +325,6 @@ static void put_new(struct cs_judge *j, struct cs_certificate *cert) {
     cs_key member;
     cs_state_add(j->state, cs_key_view(CS_NEW_KEY, ev->account),
                  cs_member_view(member, cert->summary.name, NULL, cert->id), 0);
-    j->f.account.certificates++;
-    cs_judge_put_account(j);
 }
 
 // The same certificate with a more complete chain, or with other tags. The entry changes, and those
@@ -264,6 +340,7 @@ static void change_same(struct cs_judge *j) {
                                "--replace --force takes it.");
         return;
     }
+    count_upload(j);
     // cert owns nothing of its own, as below.
     struct cs_certificate cert = j->f.cert;
     if (chain) {
@@ -299,6 +376,7 @@ void cs_effect_upload(struct cs_judge *j) {
         change_same(j);
         return;
     }
+    count_upload(j);
     v->notes = cs_chain_notes(&j->prepared->chain, j->now_s);
     // cert owns nothing: the leaves own the strings, the facts own the list of shares.
     struct cs_certificate cert = j->f.cert;
@@ -346,6 +424,9 @@ void cs_effect_delete(struct cs_judge *j) {
     struct cs_certificate tombstone = {.deleted = true, .updated_ms = j->record->timestamp_ms};
     memcpy(tombstone.id, cert->id, sizeof(tombstone.id));
     cs_judge_put_certificate(j, &tombstone);
+    cs_tombstone_add(j, cs_key_cert(CS_NEW_KEY, ev->account, cert->id));
+    j->f.account.bytes -= held_bytes(j);
+    j->f.account.tags -= (int64_t)cert->summary.tags.len;
     cs_issuers_remove(j, &j->f.material);
     cs_state_delete(j->state, cs_key_material(CS_NEW_KEY, ev->account, cert->id));
     cs_state_delete(j->state, cs_key_name(CS_NEW_KEY, ev->account, cert->summary.name));

@@ -36,6 +36,15 @@ bool cs_rule_quota_requests(struct cs_judge *j) {
     return is_there(j) || j->f.account.requests < j->f.account.limit_requests;
 }
 
+int64_t cs_csr_bytes(const struct cs_csr_entry *csr) {
+    return (int64_t)(csr->der.len + csr->key.len);
+}
+
+int64_t cs_csr_more_bytes(const struct cs_judge *j) {
+    size_t sent = j->prepared->csr->der.len + j->ev->data.csr.key.bytes.len;
+    return is_there(j) ? 0 : (int64_t)sent;
+}
+
 // The same request again changes nothing. The verdict names the one that is there.
 void cs_effect_csr_add(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
@@ -66,6 +75,7 @@ void cs_effect_csr_add(struct cs_judge *j) {
     cs_state_add(j->state, cs_key_csrs(CS_NEW_KEY, ev->account),
                  cs_member_pair(CS_NEW_KEY, entry.name, entry.id), 0);
     j->f.account.requests++;
+    j->f.account.bytes += cs_csr_bytes(&entry);
     cs_judge_put_account(j);
 }
 
@@ -78,12 +88,14 @@ void cs_effect_csr_delete(struct cs_judge *j) {
     memcpy(tombstone.id, csr->id, sizeof(tombstone.id));
     cs_csr_entry_encode(cs_judge_begin(j), &tombstone);
     cs_judge_put(j, cs_key_csr(CS_NEW_KEY, ev->account, csr->id));
+    cs_tombstone_add(j, cs_key_csr(CS_NEW_KEY, ev->account, csr->id));
     cs_key key;
     cs_state_delete(j->state, spki_key(key, ev->account, csr->spki_sha256));
     cs_state_delete(j->state, cs_key_csr_name(CS_NEW_KEY, ev->account, csr->name));
     cs_state_remove(j->state, cs_key_csrs(CS_NEW_KEY, ev->account),
                     cs_member_pair(CS_NEW_KEY, csr->name, csr->id));
     j->f.account.requests--;
+    j->f.account.bytes -= cs_csr_bytes(csr);
     cs_judge_put_account(j);
 }
 

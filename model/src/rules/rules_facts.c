@@ -70,6 +70,8 @@ bool cs_judge_keep_decoded(struct cs_judge *j, void **place, const void *decoded
     }
 DEFINE_READ_KEPT(system, cs_system, cs_system_decode)
 DEFINE_READ_KEPT(trust, cs_trust_key, cs_trust_key_decode)
+DEFINE_READ_KEPT(tombstones, cs_tombstones, cs_tombstones_decode)
+DEFINE_READ(tombstone, cs_tombstone, cs_tombstone_decode)
 DEFINE_READ_KEPT(account, cs_account, cs_account_decode)
 DEFINE_READ_KEPT(agent, cs_agent, cs_agent_decode)
 DEFINE_READ(stream, cs_stream, cs_stream_decode)

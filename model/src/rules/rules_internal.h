@@ -98,6 +98,8 @@ enum cs_look cs_judge_look(struct cs_judge *j, const char *key, struct cs_bytes 
 CS_DECLARE_READ(system, cs_system);
 CS_DECLARE_READ(trust, cs_trust_key);
 CS_DECLARE_READ(stream, cs_stream);
+CS_DECLARE_READ(tombstones, cs_tombstones);
+CS_DECLARE_READ(tombstone, cs_tombstone);
 CS_DECLARE_READ(account, cs_account);
 CS_DECLARE_READ(agent, cs_agent);
 CS_DECLARE_READ(certificate, cs_certificate); // free with cs_certificate_clear
@@ -160,6 +162,12 @@ CS_MUST_USE bool cs_prepare_again(const struct cs_rule_context *ctx, const struc
 // The half of cs_prepare that looks at certificates and keys. False: FATAL.
 CS_MUST_USE bool cs_prepare_content(struct cs_crypto *c, struct cs_prepared *p, struct cs_err *err);
 
+// Tombstones (rules_tombstone.c): notes what expire will read; takes away those that are over; says that the
+// document of this key, which is written, is one from now on.
+void cs_tombstones_touch(struct cs_judge *j);
+void cs_tombstones_expire(struct cs_judge *j);
+void cs_tombstone_add(struct cs_judge *j, const char *key);
+
 // Issuers (rules_issuer.c): notes those of an upload, or of a material, as read.
 void cs_issuers_touch_sent(struct cs_judge *j);
 void cs_issuers_touch(struct cs_judge *j, const struct cs_material *m);
@@ -170,6 +178,10 @@ void cs_issuers_name(const struct cs_judge *j, size_t i, struct cs_material_part
 void cs_issuers_add(struct cs_judge *j, const struct cs_material *m);
 void cs_issuers_remove(struct cs_judge *j, const struct cs_material *m);
 
+// The bytes of a request and its sealed key, which its account's limit counts; of an event, 0 where it is
+// there already (rules_csr.c).
+int64_t cs_csr_bytes(const struct cs_csr_entry *csr);
+int64_t cs_csr_more_bytes(const struct cs_judge *j);
 // The matched request gave its key to a certificate (rules_csr.c).
 void cs_csr_used(struct cs_judge *j, const struct cs_certificate *by);
 

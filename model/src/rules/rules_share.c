@@ -202,6 +202,7 @@ static void end_share(struct cs_judge *j, struct cs_share *share, enum cs_code w
     share->code = why;
     share->updated_ms = j->record->timestamp_ms;
     cs_judge_put_share(j, share);
+    cs_tombstone_add(j, cs_key_share(CS_NEW_KEY, j->ev->account, share->id));
     cs_state_remove(j->state, cs_key_shares(CS_NEW_KEY, j->ev->account),
                     cs_member_share(CS_NEW_KEY, true, share->id));
     count(j, &j->f.account.shares_out, -1);

@@ -75,9 +75,11 @@ enum { CS_EVENT_TYPES(X) };
 #define ON_CSR_ADD      ON(CSR_ADD)
 #define ON_CSR_DELETE   ON(CSR_DELETE)
 #define ON_OFFER        ON(SHARE_OFFER)
+#define ON_DERIVED  (ON(SHARE_OFFER) | ON(SHARE_WITHDRAW) | ON(SHARE_ANSWER))
+#define ON_SENT     (~(ON(SYSTEM_GENESIS) | ON_DERIVED))
 #define ON_ACCOUNTS \
     (~(ON(SYSTEM_GENESIS) | ON(SYSTEM_RULESET) | ON(TRUST_ADD) | ON(TRUST_REMOVE) | \
-       ON(ACCOUNT_REGISTER) | ON(SHARE_OFFER) | ON(SHARE_WITHDRAW) | ON(SHARE_ANSWER)))
+       ON(ACCOUNT_REGISTER) | ON_DERIVED))
 
 // Who sent it, and whether it counts: before anything of the event itself is looked at.
 #define CS_RULES_ENVELOPE(X) \
@@ -108,6 +110,9 @@ enum { CS_EVENT_TYPES(X) };
 
 // The event itself.
 #define CS_RULES_EVENT(X) \
+    X(SINCE(1), SENT, EVENT_TOO_OLD, cs_rule_not_too_old, \
+      "The time in the event's id, where it tells one (version 7), is at most 30 days before the " \
+      "record's.") \
     X(SINCE(1), EVERY, EVENT_FORBIDDEN, cs_rule_may_send, \
       "The sender may send events of this type.") \
     X(SINCE(1), ACCOUNTS, ACCOUNT_UNKNOWN, cs_rule_account, "The account is registered.") \
@@ -221,6 +226,11 @@ enum { CS_EVENT_TYPES(X) };
       "The account has room for one more certificate.") \
     X(SINCE(1), CSR_ADD, QUOTA_REQUESTS, cs_rule_quota_requests, \
       "The account has room for one more request.") \
+    X(SINCE(1), UPLOADS, QUOTA_TAGS, cs_rule_quota_tags, \
+      "The account has room for the tags that the certificate gets beside those that it has.") \
+    X(SINCE(1), KEYED, QUOTA_BYTES, cs_rule_quota_bytes, \
+      "The account has room for the bytes of certificates and sealed keys; what is there already " \
+      "may grow until the account is a tenth above its limit.") \
     \
     X(SINCE(1), DELETE, DELETE_SHARED, cs_rule_not_shared, \
       "The certificate is not shared, or its shares are to end with it.") \

@@ -40,6 +40,10 @@
       "remembered.", \
       "The host was restored or cloned: the agent signs again what it still holds; give each " \
       "host its own key.") \
+    X(EVENT_TOO_OLD, "event.too_old", CONSUMER, \
+      "The event was made more than 30 days before it reached the broker.", \
+      "Compare this host's clock with the detail. If the clock is wrong, set it. Then send it again: " \
+      "the agent's daemon makes a new event from the files by itself.") \
     X(EVENT_DEPLOYMENT, "event.deployment", CONSUMER, "The event belongs to another deployment.", \
       "Set the deployment id that certsync-consumer init was given.") \
     X(EVENT_INCARNATION, "event.incarnation", CONSUMER, \
@@ -199,7 +203,7 @@
       "List them with: certsync list.") \
     X(CERTIFICATE_ID_USED, "certificate.id_used", CONSUMER, \
       "The certificate id is, or was, in use.", \
-      "Leave the id to certsync; ids are never used twice.") \
+      "Leave the id to certsync, which uses none twice.") \
     X(DELETE_SHARED, "delete.shared", CONSUMER, "The certificate is shared.", \
       "Unshare it first, or: certsync delete NAME --cascade.") \
     X(QUOTA_CERTIFICATES, "quota.certificates", CONSUMER, \
@@ -226,6 +230,14 @@
       "The recipient has as many shares of other accounts as its limit allows.", \
       "The recipient deletes some (certsync delete NAME --from ACCOUNT), or asks an admin for a " \
       "higher limit (certsync account update ACCOUNT --shares-in N).") \
+    X(QUOTA_TAGS, "quota.tags", CONSUMER, \
+      "The account's certificates have as many tags in all as its limit allows.", \
+      "Use fewer tags, delete certificates that are done with, or ask an admin for a higher limit " \
+      "(certsync account update ACCOUNT --tags N).") \
+    X(QUOTA_BYTES, "quota.bytes", CONSUMER, \
+      "The account's certificates and requests fill as many bytes as its limit allows.", \
+      "Delete those that are done with, or ask an admin for a higher limit (certsync account " \
+      "update ACCOUNT --bytes N).") \
     X(SHARE_UPLOADED, "share.uploaded", CONSUMER, "Uploaded certificates cannot be shared.", \
       "Only official and test certificates can; upload it in the other account instead.") \
     X(SHARE_RESHARE, "share.reshare", CONSUMER, \

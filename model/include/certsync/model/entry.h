@@ -18,6 +18,8 @@
 //   accounts                        index            the partition's accounts, score 0
 //   key/<account>/<kid>             cs_agent         enrolled key, also a join token
 //   keys/<account>                  index            kids, score 0
+//   tombstones                      cs_tombstones    the queue of tombstones: see there
+//   tombstone/<number>              cs_tombstone     a place in it
 //   cert/<account>/<id>             cs_certificate   after delete a tombstone (deleted true)
 //   material/<account>/<id>         cs_material      leaves and sealed keys of the current version,
 //                                                    and the names of the rest of each chain; gone
@@ -29,11 +31,11 @@
 //                                                    "<name>/c/<id>", shared in
 //                                                    "<name>/s/<owner account>/<id>"
 //   expiry/<account>                index            the same members, score = not_after_s
-//   csr/<account>/<id>              cs_csr_entry     stays as a tombstone after delete
+//   csr/<account>/<id>              cs_csr_entry     after delete a tombstone
 //   csr-spki/<account>/<spki hex>   id               as a JSON string
 //   csr-name/<account>/<name>       id               as a JSON string
 //   csrs/<account>                  index            "<name>/<id>", score 0
-//   share/<account>/<share id>      cs_share         the owner's end; stays when closed
+//   share/<account>/<share id>      cs_share         the owner's end; closed: a tombstone
 //   shared-in/<account>/<owner account>/<cert id>
 //                                   cs_shared_in     the recipient's end, while open
 //   share-in/<account>/<share id>   cs_share_in      the recipient's end: the state. Closed: the
@@ -72,7 +74,10 @@
     X(keys,       10000, 1000000, "enrolled keys, without join tokens") \
     X(tokens,     1000,  100000,  "join tokens that are neither revoked nor used up") \
     X(shares_out, 1000,  100000,  "open and pending shares of its certificates in all") \
-    X(shares_in,  1000,  100000,  "shares that it has from other accounts")
+    X(shares_in,  1000,  100000,  "shares that it has from other accounts") \
+    X(tags,       10000, 16000000, "tags of its certificates in all") \
+    X(bytes, 50000000, 1000000000000, \
+      "bytes of its certificates and requests, with chains and sealed keys")
 // clang-format on
 
 enum cs_trust_role {
@@ -137,9 +142,10 @@ CS_MUST_USE bool cs_stream_decode(struct cs_bytes json, struct cs_stream *ret, s
 
 // {"site":"cn","owner":…,"verified":true,
 //  "limits":{"certificates":1000,"shares":20,"requests":100,"keys":10000,"tokens":1000,
-//            "shares_out":1000,"shares_in":1000,"incomplete_chain":"note"|"reject"},
+//            "shares_out":1000,"shares_in":1000,"tags":10000,"bytes":50000000,
+//            "incomplete_chain":"note"|"reject"},
 //  "certificates":…,"requests":…,"keys":…,"tokens":…,"shares_out":…,"shares_in":…,
-//  "created_ms":…,"updated_ms":…}
+//  "tags":…,"bytes":…,"created_ms":…,"updated_ms":…}
 struct cs_account {
     enum cs_site site;
     cs_owner_id owner;
@@ -191,6 +197,27 @@ struct cs_agent {
 };
 void cs_agent_encode(struct cs_buf *b, const struct cs_agent *v);
 CS_MUST_USE bool cs_agent_decode(struct cs_bytes json, struct cs_agent *ret, struct cs_err *err);
+
+// What was deleted or closed stays as a tombstone, so that its id is not used again. 31 days later an event
+// that was made before it is too old (CS_EVENT_AGE_MAX_MS). Then the events that come take it away, the
+// oldest first, at most 8 each.
+// {"first":1,"next":3,"oldest_ms":…}: those in the queue have the numbers from first to next - 1. No
+// document: there is none.
+struct cs_tombstones {
+    int64_t first, next;
+    int64_t oldest_ms; // when the first one came
+};
+void cs_tombstones_encode(struct cs_buf *b, const struct cs_tombstones *v);
+CS_MUST_USE bool cs_tombstones_decode(struct cs_bytes json, struct cs_tombstones *ret, struct cs_err *err);
+
+// {"key":"cert/acme/<id>","at_ms":…}
+#define CS_TOMBSTONE_KEY_MAX 255 // as CS_STATE_KEY_MAX
+struct cs_tombstone {
+    char key[CS_TOMBSTONE_KEY_MAX + 1]; // of the document that is to go
+    int64_t at_ms;
+};
+void cs_tombstone_encode(struct cs_buf *b, const struct cs_tombstone *v);
+CS_MUST_USE bool cs_tombstone_decode(struct cs_bytes json, struct cs_tombstone *ret, struct cs_err *err);
 
 // What is shown of one leaf.
 //   {"sha256":"<hex>","spki_sha256":"<hex>","serial":"<hex>","not_before_s":…,"not_after_s":…,

@@ -29,7 +29,7 @@
 //            trust.remove         role
 //            account.register     site, owner, verified,
 //                                 limits? {certificates?, shares?, requests?, keys?, tokens?,
-//                                          shares_out?, shares_in?,
+//                                          shares_out?, shares_in?, tags?, bytes?,
 //                                          incomplete_chain? "note"|"reject"}
 //            account.update       site?, owner?, verified?, limits?   (at least one)
 //            agent.enroll         key (SPKI), can [..], names, label?, uses?, expires? (time),
@@ -63,6 +63,8 @@
 #define CS_EVENT_DEPTH 8
 #define CS_SEQ_MAX     ((int64_t)1 << 53)
 #define CS_DETAIL_MAX  160
+// An event is refused where its id (version 7) is older, by the record's broker time.
+#define CS_EVENT_AGE_MAX_MS (INT64_C(30) * 24 * 3600 * 1000)
 
 enum cs_event_type {
     CS_EVENT_NONE = 0,

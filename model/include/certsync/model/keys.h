@@ -19,6 +19,7 @@ typedef char cs_key[CS_STATE_KEY_MAX + 1];
     X(ACCOUNT, "account")                                                                                    \
     X(AGENT, "key")                                                                                          \
     X(TRUST, "trust")                                                                                        \
+    X(TOMBSTONES, "tombstones")                                                                              \
     X(STREAM, "stream")                                                                                      \
     X(CERT, "cert")                                                                                          \
     X(MATERIAL, "material")                                                                                  \
@@ -30,6 +31,7 @@ typedef char cs_key[CS_STATE_KEY_MAX + 1];
     X(SHARE, "share")                                                                                        \
     X(SHARE_IN, "share-in")                                                                                  \
     X(SHARED_IN, "shared-in")                                                                                \
+    X(TOMBSTONE, "tombstone")                                                                                \
     X(OUTCOME, "outcome")                                                                                    \
     X(SEEN, "seen")                                                                                          \
     X(AGENTS, "keys")                                                                                        \
@@ -87,6 +89,8 @@ CS_KEY_2(csr_spki, CSR_SPKI, account, sha256) // cs_key_csr_spki(ret, account, h
 CS_KEY_2(share, SHARE, account, id)           // cs_key_share(ret, owner, share id): a share, the owner's side
 CS_KEY_2(share_in, SHARE_IN, account, id)     // cs_key_share_in(ret, recipient, share id): the other side
 CS_KEY_3(shared_in, SHARED_IN, account, owner, id) // cs_key_shared_in(ret, recipient, owner, certificate)
+CS_KEY_0(tombstones, TOMBSTONES)              // cs_key_tombstones(ret): the queue of tombstones
+CS_KEY_1(tombstone, TOMBSTONE, number)        // cs_key_tombstone(ret, number): a place in it
 CS_KEY_2(outcome, OUTCOME, account, member)   // cs_key_outcome(ret, account, cs_member_outcome or the event)
 // --- indexes: members, and what they are ordered by
 CS_KEY_1(seen, SEEN, stream)                  // cs_key_seen(ret, stream): event ids, by their numbers
