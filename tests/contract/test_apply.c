@@ -427,7 +427,7 @@ static void next_id(cs_uuid ret) {
     uint8_t random[10] = {0, 0, 0, 0, 0, 9};
     n++;
     memcpy(random + 6, &n, sizeof n);
-    cs_uuid_v7(1800000000000, random, ret);
+    cs_uuid_v7(log_time_ms, random, ret);
 }
 
 static cs_uuid share_id;
@@ -638,7 +638,7 @@ static void test_doc_split(void **state) {
 #define EVENTS_H   120 // of each account
 
 // What an agent sends in vain, hour after hour.
-static struct bench_event vain_event(size_t agent, int64_t seq) {
+static struct bench_event delete_event(size_t agent, int64_t seq, const char *subject) {
     struct cs_event ev = {.type = CS_EVENT_CERTIFICATE_DELETE, .seq = seq};
     struct bench_event out = {.value = NULL};
     struct cs_err err;
@@ -648,10 +648,16 @@ static struct bench_event vain_event(size_t agent, int64_t seq) {
     cs_kid_of_spki(world.crypto, (struct cs_bytes){spki, len}, ev.kid);
     free(spki);
     next_id(ev.id);
-    next_id(ev.subject);
+    snprintf(ev.subject, sizeof ev.subject, "%s", subject);
     snprintf(ev.account, sizeof ev.account, "%s", world.set.events[2 * agent].account);
     must(bench_sign(world.crypto, LOG_ID, &ev, world.set.agents[agent], &out, &err), &err);
     return out;
+}
+
+static struct bench_event vain_event(size_t agent, int64_t seq) {
+    cs_uuid nothing;
+    next_id(nothing);
+    return delete_event(agent, seq, nothing);
 }
 
 static size_t size_of(struct consumer *c) {
@@ -718,6 +724,69 @@ static void test_a_day_leaves_the_catalog_flat(void **state) {
     cs_memory_store_free(store);
 }
 
+// ---- tombstones
+
+#define DELETED 10
+#define AFTER   6
+#define KEPT_MS (INT64_C(31) * 24 * AN_HOUR_MS)
+
+static void run_in_batches(struct consumer *c, const struct bench_event *events, size_t n, size_t batch) {
+    for (size_t i = 0; i < n; i += batch)
+        run_batch(c, events + i, n - i < batch ? n - i : batch);
+}
+
+// They go at the same places of the log, however it is cut into batches.
+static void test_tombstones_end(void **state) {
+    (void)state;
+    static const size_t batches[] = {1, 3, 500};
+    struct bench_event gone[DELETED], after[AFTER];
+    int64_t began_ms = log_time_ms, seq = 1000000;
+    size_t n = 0;
+    for (size_t i = world.set.uploads_at; n < DELETED && i < world.len; i++) {
+        cs_uuid certificate;
+        if (strcmp(world.set.events[i].account, world.set.events[0].account) != 0)
+            continue;
+        subject_of(&world.set.events[i], certificate);
+        gone[n++] = delete_event(0, ++seq, certificate);
+    }
+    assert_int_equal(n, DELETED);
+    log_time_ms = began_ms + KEPT_MS + 1;
+    for (size_t i = 0; i < AFTER; i++)
+        after[i] = vain_event(0, ++seq);
+    char *first[2] = {NULL, NULL};
+    for (size_t w = 0; w < CS_ARRAY_LEN(batches); w++) {
+        struct cs_memory_store *store = new_store();
+        struct consumer *c = malloc(sizeof *c);
+        char *dump[2];
+        open_consumer(c, store);
+        log_time_ms = began_ms;
+        run_log(c, 0, world.len, 500, false);
+        run_in_batches(c, gone, DELETED, batches[w]);
+        dump[0] = dump_of(c);
+        assert_non_null(strstr(dump[0], "tombstone/10"));
+        log_time_ms = began_ms + KEPT_MS + 1;
+        run_in_batches(c, after, AFTER, batches[w]);
+        dump[1] = dump_of(c);
+        assert_null(strstr(dump[1], "tombstone"));
+        for (size_t i = 0; i < 2; i++) {
+            if (w > 0)
+                assert_string_equal(dump[i], first[i]);
+            free(first[i]);
+            first[i] = dump[i];
+        }
+        close_consumer(c);
+        free(c);
+        cs_memory_store_free(store);
+    }
+    free(first[0]);
+    free(first[1]);
+    for (size_t i = 0; i < DELETED; i++)
+        free(gone[i].value);
+    for (size_t i = 0; i < AFTER; i++)
+        free(after[i].value);
+    log_time_ms = began_ms;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_numbers_and_chain),
@@ -729,6 +798,7 @@ int main(void) {
         cmocka_unit_test(test_garbage_goes_on),
         cmocka_unit_test(test_doc_split),
         cmocka_unit_test(test_a_day_leaves_the_catalog_flat),
+        cmocka_unit_test(test_tombstones_end),
     };
     log_time_ms = (int64_t)time(NULL) * 1000; // within the certificates' dates
     return cmocka_run_group_tests(tests, make_world, free_world);
