@@ -124,7 +124,7 @@ def test_what_is_no_heartbeat(stack, host):
 
 def test_without_the_topic(kafka, tmp_path):
     """An installation of before has no topic of heartbeats: all else works, and everybody says what to do."""
-    with Stack(tmp_path / "s", partitions=2, kafka=kafka, prefix="beatless.") as stack:
+    with Stack(tmp_path / "s", partitions=2, kafka=kafka, prefix="beatless.", consumer_settings={"consumer": {"inspect_every": "1s"}}) as stack:
         stack.settings["kafka"]["heartbeats_topic"] = "beatless.later"
         stack.config = stack.write_config("consumer", stack.port)
         stack.run_consumer()
