@@ -190,23 +190,28 @@ static void second_part(const char *key, char ret[CS_ACCOUNT_MAX + 1]) {
     ret[len] = '\0';
 }
 
-// What no account has: the whole partition's. A stream is of a key; keys of accounts come before it.
+// What is not an account's own is the whole partition's. A stream is of a key; keys of accounts come before
+// it.
 static bool wants(void *arg, const char *key) {
-    static const enum cs_kind of_all[] = {CS_KIND_SYSTEM,   CS_KIND_TRUST,   CS_KIND_TRUSTED,
-                                          CS_KIND_ACCOUNTS, CS_KIND_PENDING, CS_KIND_ISSUER};
+    static const enum cs_kind of_accounts[] = {
+        CS_KIND_ACCOUNT,   CS_KIND_AGENT,    CS_KIND_CERT,     CS_KIND_MATERIAL, CS_KIND_NAME,
+        CS_KIND_CSR,       CS_KIND_CSR_NAME, CS_KIND_CSR_SPKI, CS_KIND_SHARE,    CS_KIND_SHARE_IN,
+        CS_KIND_SHARED_IN, CS_KIND_OUTCOME,  CS_KIND_AGENTS,   CS_KIND_VIEW,     CS_KIND_EXPIRY,
+        CS_KIND_SHARES,    CS_KIND_CSRS,     CS_KIND_OUTCOMES};
     struct selection *s = arg;
     char part[CS_ACCOUNT_MAX + 1];
-    for (size_t i = 0; i < CS_ARRAY_LEN(of_all); i++)
-        if (cs_key_is(key, of_all[i]))
-            return true;
     second_part(key, part);
     if (cs_key_is(key, CS_KIND_STREAM) || cs_key_is(key, CS_KIND_SEEN))
         return !cs_keyed_get(&s->others, part);
-    if (cs_keyed_get(&s->accounts, part))
-        return true;
-    if (cs_key_is(key, CS_KIND_AGENT))
-        s->oom |= !add(&s->others, strrchr(key, '/') + 1, NULL);
-    return false;
+    for (size_t i = 0; i < CS_ARRAY_LEN(of_accounts); i++) {
+        if (!cs_key_is(key, of_accounts[i]))
+            continue;
+        bool own = cs_keyed_get(&s->accounts, part) != NULL;
+        if (!own && of_accounts[i] == CS_KIND_AGENT)
+            s->oom |= !add(&s->others, strrchr(key, '/') + 1, NULL);
+        return own;
+    }
+    return true;
 }
 
 static bool add_trusted(struct selection *s, struct cs_err *err) {
