@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EQUIVALENT = Path(__file__).with_name("mutants_equivalent.txt")
 # What is mutated, and the tests that see what no run of the simulation can come to.
 TESTS = {
-    "worker/flight.c": (),
+    "worker/flight.c": ("test_stand",),
     "worker/apply.c": ("test_decide", "test_apply"),
     "worker/cursor.c": (),
     "log/rebuild.c": ("test_rebuild",),
