@@ -36,14 +36,15 @@ static void put_phrase(const struct cs_event *ev, char *out, size_t size) {
 
 static void tell_rejected(const struct cs_session *s, const struct cs_event *ev, const struct cs_end *e) {
     if (s->globals->json || s->globals->quiet) {
-        cs_log(CS_LOG_WARN, "an earlier event was rejected", "event=%s type=%s code=%s", ev->id,
-               cs_event_type_name(ev->type), e->code_name);
+        cs_log(CS_LOG_WARN, "an earlier event was rejected", "event=%s type=%s code=%s detail=%s", ev->id,
+               cs_event_type_name(ev->type), e->code_name, e->detail);
         return;
     }
     char phrase[400];
     put_phrase(ev, phrase, sizeof phrase);
-    fprintf(s->cli->err, "note: an earlier event was rejected meanwhile: %s (%s, number %" PRId64 "): %s\n",
-            phrase, ev->id, ev->seq, e->code_name);
+    fprintf(s->cli->err,
+            "note: an earlier event was rejected meanwhile: %s (%s, number %" PRId64 "): %s%s%s\n", phrase,
+            ev->id, ev->seq, e->code_name, e->detail[0] ? ". " : "", e->detail);
     cs_report_code(s->cli, e->code, "");
 }
 
