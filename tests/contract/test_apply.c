@@ -490,6 +490,11 @@ static void test_derived_and_conclusion(void **state) {
     const char *pending = doc(c, "outcome", from, share_id);
     assert_non_null(pending);
     assert_null(strstr(pending, "\"final\""));
+    char *waits = strdup(pending);
+    run_batch(c, &share, 1); // sent twice: the document goes on waiting for its answer
+    assert_non_null(strstr(c->outcomes[c->outcomes_len - 1], "\"status\":\"duplicate\""));
+    assert_string_equal(doc(c, "outcome", from, share_id), waits);
+    free(waits);
     run_batch(c, &c->derived[0], 1); // the offer comes back as a record
     assert_non_null(strstr(c->outcomes[c->outcomes_len - 1], "\"code\":\"share.owner\""));
     assert_int_equal(c->derived_len, 2);
