@@ -274,6 +274,43 @@ static void test_a_log_that_was_made_anew(void **state) {
     expect_refused(f, EVENTS, changed(f, OUTCOMES, NULL, NULL, 20), "begin again with --afresh");
 }
 
+static void last_record(struct cs_log *log, struct cs_record *ret) {
+    struct cs_err err;
+    int64_t low = 0;
+    int64_t high = 0;
+    bool end = false;
+    assert_true(log->ops->bounds(log, 0, &low, &high, &err));
+    assert_true(log->ops->start(log, 0, high - 1, high, &err));
+    assert_true(log->ops->next(log, ret, &end, &err));
+    assert_false(end);
+}
+
+// As many records as before, but the one that the position stands on is another.
+static void test_a_log_with_another_end(void **state) {
+    struct fixture *f = *state;
+    char from[200], to[200];
+    for (int32_t p = 0; p < f->env.partitions; p++)
+        rebuild(f, p);
+    struct cs_err err;
+    CS_AUTO(cs_log_free) struct cs_log *events = NULL;
+    CS_AUTO(cs_log_free) struct cs_log *outcomes = NULL;
+    struct cs_record record;
+    assert_true(cs_log_open_dump(EVENTS, &events, &err));
+    last_record(events, &record);
+    CS_AUTO(cs_event_free) struct cs_event *last = NULL;
+    assert_true(cs_event_decode(record.value, &last, &err));
+    snprintf(from, sizeof from, "%s", last->id);
+    snprintf(to, sizeof to, "%.35s%c", from, from[35] == '0' ? '1' : '0');
+    expect_refused(f, changed(f, EVENTS, from, to, INT32_MAX), OUTCOMES, "begin again with --afresh");
+    assert_true(cs_log_open_dump(OUTCOMES, &outcomes, &err));
+    last_record(outcomes, &record);
+    int64_t n = cs_outcome_number(record.value);
+    static const char head[] = "\\\"certsync.outcome.v1\\\",\\\"sequence\\\":\\\"";
+    snprintf(from, sizeof from, "%s%016" PRId64, head, n);
+    snprintf(to, sizeof to, "%s%016" PRId64, head, n - 1);
+    expect_refused(f, EVENTS, changed(f, OUTCOMES, from, to, INT32_MAX), "begin again with --afresh");
+}
+
 static void test_an_outcome_of_no_record(void **state) {
     struct fixture *f = *state;
     expect_refused(f, changed(f, EVENTS, NULL, NULL, 20), OUTCOMES, "is of no record");
@@ -293,17 +330,6 @@ static void test_stopped_before_the_claim(void **state) {
     cs_rebuilder_free(second);
     cs_rebuilder_end(first);
     cs_rebuilder_free(first);
-}
-
-static void last_record(struct cs_log *log, struct cs_record *ret) {
-    struct cs_err err;
-    int64_t low = 0;
-    int64_t high = 0;
-    bool end = false;
-    assert_true(log->ops->bounds(log, 0, &low, &high, &err));
-    assert_true(log->ops->start(log, 0, high - 1, high, &err));
-    assert_true(log->ops->next(log, ret, &end, &err));
-    assert_false(end);
 }
 
 // A topic's offsets may have gaps, an outcome's number has none. So a position counts both.
@@ -345,6 +371,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_a_fork, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_missing_outcome, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_log_that_was_made_anew, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_log_with_another_end, setup, teardown),
         cmocka_unit_test_setup_teardown(test_an_outcome_of_no_record, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stopped_before_the_claim, setup, teardown),
         cmocka_unit_test_setup_teardown(test_offsets_with_a_gap, setup, teardown),

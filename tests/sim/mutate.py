@@ -26,7 +26,7 @@ EQUIVALENT = Path(__file__).with_name("mutants_equivalent.txt")
 TESTS = {
     "worker/flight.c": ("test_stand",),
     "worker/apply.c": ("test_decide", "test_apply"),
-    "worker/cursor.c": (),
+    "worker/cursor.c": ("test_cursor",),
     "log/rebuild.c": ("test_rebuild",),
     "log/rebuild_batch.c": ("test_rebuild",),
 }
