@@ -147,11 +147,9 @@ class Disk:
 
     def copied(self, topic, records, compression):
         """Bytes a record in a topic of this compression."""
-        from confluent_kafka import Producer
         copy = f"{topic}.{compression}"
         self.kafka.create_topic(copy, 1, **{"compression.type": "uncompressed" if compression == "none" else compression})
-        producer = Producer({"bootstrap.servers": self.kafka.bootstrap, "compression.codec": compression, "linger.ms": 100,
-                             "enable.idempotence": True, "log_level": 0})
+        producer = self.kafka.producer(**{"compression.codec": compression, "linger.ms": 100})
         for key, value, headers in records:
             producer.produce(copy, value=value, key=key, headers=headers)
             producer.poll(0)

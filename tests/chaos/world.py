@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from chaos import trouble
 from chaos.senders import Sealer, Sender
@@ -134,9 +134,8 @@ class Run:
         self.marks = Marks(self.service.key, self.log_id)
         if self.witnessed:
             self._start_witness()
-        self.producer = Producer({"bootstrap.servers": servers, "acks": "all", "enable.idempotence": True, "linger.ms": 10,
-                                  "message.timeout.ms": 0, "socket.nagle.disable": True, "log_level": 0,
-                                  "reconnect.backoff.max.ms": 500})
+        self.producer = self.world.kafka.producer(**{"linger.ms": 10, "message.timeout.ms": 0, "socket.nagle.disable": True,
+                                                     "reconnect.backoff.max.ms": 500})
         self.reader = Consumer({"bootstrap.servers": servers, "group.id": "unused", "enable.auto.commit": False,
                                 "auto.offset.reset": "earliest", "log_level": 0,
                                 "reconnect.backoff.max.ms": 500})

@@ -271,9 +271,8 @@ def test_an_interrupted_import_goes_on(carried, second):
     """What is there must be the export's, and then only the rest is written."""
     names = {"events_topic": "again.events", "outcomes_topic": "again.outcomes"}
     config = carried.stack.write_config("again", carried.stack.port, kafka={"brokers": second.bootstrap, **names})
-    from confluent_kafka import Producer
     second.create_topic("again.outcomes", carried.stack.partitions, **{"message.timestamp.type": "CreateTime", "retention.ms": -1})
-    producer = Producer({"bootstrap.servers": second.bootstrap, "log_level": 0})
+    producer = second.producer()
     some = [r for r in in_order(carried.records[OUTCOMES]) if r.offset < 5]
     for r in some:
         producer.produce("again.outcomes", value=r.value, key=r.key, partition=r.partition, headers=r.headers, timestamp=r.timestamp_ms)

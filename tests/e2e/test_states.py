@@ -434,8 +434,7 @@ def test_a_redis_that_throws_keys_away(well):
 
 
 def transactional(stack):
-    from confluent_kafka import Producer
-    producer = Producer({"bootstrap.servers": stack.kafka.bootstrap, "transactional.id": "foreign", "log_level": 0})
+    producer = stack.kafka.producer(**{"transactional.id": "foreign"})
     producer.init_transactions(30)
     producer.begin_transaction()
     return producer

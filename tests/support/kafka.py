@@ -388,16 +388,19 @@ class Kafka:
         """The number of the node that leads a partition (-1: none)."""
         return self.admin.list_topics(topic, timeout=PATIENCE_S).topics[topic].partitions[partition].leader
 
+    def producer(self, **settings):
+        """A producer that keeps the order of a partition's records, whatever has to be sent again."""
+        from confluent_kafka import Producer
+        return Producer({"bootstrap.servers": self.bootstrap, "acks": "all", "enable.idempotence": True, "linger.ms": 0,
+                         "message.max.bytes": 33554432, "log_level": 0, **settings})
+
     def produce(self, topic, value, key=None, partition=None, headers=None, timeout_s=PATIENCE_S):
         """One record, acknowledged by all replicas; returns (partition, offset). `headers`: a dict or a list of pairs."""
         return self.produce_many(topic, [(value, key, partition, headers)], timeout_s)[0]
 
     def produce_many(self, topic, records, timeout_s=PATIENCE_S):
         """Records as (value, key, partition, headers); returns their (partition, offset) in the order given."""
-        from confluent_kafka import Producer
-        producer = Producer({"bootstrap.servers": self.bootstrap, "acks": "all", "message.max.bytes": 33554432,
-                             "partitioner": "murmur2_random", "log_level": 0, "linger.ms": 0,
-                             "queue.buffering.max.kbytes": 262144})
+        producer = self.producer(**{"partitioner": "murmur2_random", "queue.buffering.max.kbytes": 262144})
         places = [None] * len(records)
 
         def done(index):

@@ -84,7 +84,7 @@ class Stack:
         self.init()
         self.marks = [Marks(self.service, self.log_id)]  # of each service key that the stack has had
         self._outcomes = _Tail(self.kafka.bootstrap, self.partitions, self.outcomes_topic, self.marks)
-        self._producer, self._ends = _producer(self.kafka.bootstrap), None
+        self._producer, self._ends = self.kafka.producer(), None
         self.trust("admin", self.admin)
         self.trust("issuer", self.issuer)
         self.trust("custodian", None, spki=ev.spki_of(self.custodian.public_key()))
@@ -324,12 +324,6 @@ class Stack:
         status, body = answer
         assert status == 200, (status, body)
         return {c["name"]: c for c in body["certificates"]}
-
-
-def _producer(bootstrap):
-    from confluent_kafka import Producer
-    return Producer({"bootstrap.servers": bootstrap, "acks": "all", "enable.idempotence": True, "linger.ms": 0,
-                     "message.max.bytes": 33554432, "log_level": 0})
 
 
 class _Tail:
