@@ -3,6 +3,7 @@
 
 import base64
 import json
+import os
 import signal
 import ssl
 import statistics
@@ -15,6 +16,8 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from support import events as ev
+from support import openapi
+from support.acme import NotThere
 from support.proc import PATIENCE_S, free_port, wait_until
 from support.stack import OUTCOMES
 
@@ -248,3 +251,36 @@ def test_tls_is_renewed_by_sighup_and_sigterm_lets_nobody_hang(stack, acme, ca, 
     finally:
         consumer.kill()
     wait_until(lambda: stack.http("/readyz")[0] == 200, PATIENCE_S, "the first consumer to have all partitions again")
+
+
+def test_the_openapi_document_holds(stack, ca):
+    """It is valid, and each of its operations answers, as it says (stack.http holds every answer against it)."""
+    try:
+        openapi.validate()
+    except NotThere as e:  # without a registry there is nothing to test; where all must be tested that is a failure
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(e))
+    owner, recipient = stack.account(owner="documented"), stack.account(owner="documented")
+    key, subject = ev.new_key(), ev.uuid7()
+    request = ev.new_key()
+    records = [owner.agent.csr_add(owner.id, "asked", request, ev.csr_of(request)),
+               stack.issuer.upload(owner.id, "shown", key, [ca.issue(key.public_key()), ca.der], subject=subject,
+                                   kind="certificate.issue", extra={"source": "official"}),
+               owner.agent.event("certificate.share", owner.id, subject, {"to": recipient.id})]
+    for record in records:
+        assert stack.final(record)["status"] == "applied"
+    wait_until(lambda: stack.get(recipient, "certificates/shown")[0] == 200, PATIENCE_S, "the shared certificate")
+    values = {"account": owner.id, "id": "shown", "event": records[0].id}
+    custodian = ev.Sender("", None)
+    stack.appoint("custodian", custodian)
+    for template in openapi.DOCUMENT["paths"]:
+        path = template.format(**values)
+        who = custodian if path.endswith("sealed-key") else stack.admin
+        status, _ = stack.http(path, stack.token(who, owner.id if "{account}" in template else "*"))
+        assert status == 200, (path, status)
+    assert stack.get(recipient, "certificates/shown")[0] == stack.get(recipient, "shares")[0] == 200
+    with pytest.raises(AssertionError, match="says otherwise"):
+        openapi.check("/v1/log", 200, {"deployment": "d", "log": "l", "partitions": 1, "more": 1})
+    with pytest.raises(AssertionError, match="has no answer"):
+        openapi.check("/v1/nothing", 200, {})

@@ -9,6 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from support import openapi  # noqa: E402
 from support.documents import PAGES, without_code  # noqa: E402
 from support.proc import REPO  # noqa: E402
 
@@ -78,8 +79,8 @@ def check_readme():
         yield f"README.md has {lines} lines, more than {README_LINES}: move something below docs/"
 
 
-def check_api():
-    """docs/use/api.md speaks of each route of the API with each of its parameters, and of no other."""
+def routes():
+    """{path: its query parameters} of the program."""
     source = (REPO / "consumer/api/api.c").read_text()
     account = re.search(r'#define ACCOUNT +"([^"]+)"', source)[1]
     paged = re.findall(r'"(\w+)"', re.search(r"#define PAGED +(.+)", source)[1])
@@ -91,17 +92,23 @@ def check_api():
         queries["on_" + name] = set(re.findall(r'"(\w+)"', arguments)) | (set(paged) if "PAGED" in arguments else set())
     for name in re.findall(r"(?m)^DEPLOYMENT_ENDPOINT\((\w+),", source):
         queries["on_" + name] = set(paged)
-    text = PAGES["docs/use/api.md"]
-    told = dict(re.findall(r"(?m)^\| `GET (/[^`]*)` \| ([^|]*) \|", text))
-    for path in sorted(set(handlers) - set(told)):
-        yield f"docs/use/api.md: the API answers GET {path}, and the table of paths does not say so"
-    for path in sorted(set(told) - set(handlers)):
-        yield f"docs/use/api.md: the API has no GET {path}"
-    for path in sorted(set(told) & set(handlers)):
-        known = queries.get(handlers[path], set())
-        said = set(re.findall(r"`(\w+)`", told[path]))
-        if said != known:
-            yield f"docs/use/api.md: GET {path} takes {sorted(known)}, and the table says {sorted(said)}"
+    return {path: queries.get(name, set()) for path, name in handlers.items()}
+
+
+def check_api():
+    """docs/use/api.md and docs/use/openapi.yaml speak of each route of the API with each of its parameters, and of no other."""
+    known = routes()
+    table = re.findall(r"(?m)^\| `GET (/[^`]*)` \| ([^|]*) \|", PAGES["docs/use/api.md"])
+    pages = {"docs/use/api.md": {path: set(re.findall(r"`(\w+)`", said)) for path, said in table},
+             "docs/use/openapi.yaml": openapi.parameters()}
+    for page, told in pages.items():
+        for path in sorted(set(known) - set(told)):
+            yield f"{page}: the API answers GET {path}, and it does not say so"
+        for path in sorted(set(told) - set(known)):
+            yield f"{page}: the API has no GET {path}"
+        for path in sorted(set(told) & set(known)):
+            if told[path] != known[path]:
+                yield f"{page}: GET {path} takes {sorted(known[path])}, and it says {sorted(told[path])}"
 
 
 def check_metrics():

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from model_py.marks import HEADER, Marks
 from support import events as ev
+from support import openapi
 from support.kafka import Kafka
 from support.proc import PATIENCE_S, REPO, Process, free_port, wait_until
 from support.redis import Redis
@@ -286,7 +287,7 @@ class Stack:
                           sender.key, algorithm="ES256", headers={"kid": sender.kid})
 
     def http(self, path: str, token=None, port=None, timeout_s=PATIENCE_S):
-        """(status, JSON or text) of a GET; (0, …) where nobody listens."""
+        """(status, JSON or text) of a GET, as docs/use/openapi.yaml says it; (0, …) where nobody listens."""
         import urllib.error
         import urllib.request
         request = urllib.request.Request(f"http://127.0.0.1:{port or self.port}{path}")
@@ -300,9 +301,11 @@ class Stack:
         except (urllib.error.URLError, ConnectionError) as e:
             return 0, str(e)
         try:
-            return status, json.loads(body)
+            body = json.loads(body)
         except ValueError:
-            return status, body
+            pass  # a text
+        openapi.check(path, status, body)
+        return status, body
 
     def get(self, account: Account, path: str):
         """A GET below /v1/accounts/<account>, as its agent. A verdict is published before its catalog is committed: so the API first
