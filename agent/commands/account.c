@@ -158,11 +158,80 @@ static int run_list(const struct cs_cli *cli) {
     return cs_deployment_list_run(cli, &list);
 }
 
+// ---- show
+
+struct show {
+    const char *account;
+};
+static const struct cs_arg show_args[] = {
+    {.name = "ACCOUNT",
+     CS_OPT_AT_STR(struct show, account),
+     .optional = true,
+     .text = "The account; else the one of the settings."},
+};
+
+static void put_count(FILE *out, const json_t *account, const char *member, const char *text) {
+    fprintf(out, "%-13s %10" JSON_INTEGER_FORMAT " of %10" JSON_INTEGER_FORMAT "  %s\n", member,
+            json_integer_value(json_object_get(account, member)),
+            json_integer_value(json_object_get(json_object_get(account, "limits"), member)), text);
+}
+
+static void print_account(FILE *out, const json_t *a) {
+    static const char *const texts[] = {"account", "site", "owner", "created", "updated"};
+    const json_t *limits = json_object_get(a, "limits");
+    for (size_t i = 0; i < CS_ARRAY_LEN(texts); i++)
+        fprintf(out, "%-13s %s\n", texts[i], cs_told(cs_member_text(a, texts[i])));
+    fprintf(out, "%-13s %s\n", "verified", json_is_true(json_object_get(a, "verified")) ? "yes" : "no");
+    put_count(out, a, "certificates", "certificates of its own");
+#define X(name, at_first, most, text) put_count(out, a, #name, text);
+    CS_ACCOUNT_COUNTS(X)
+#undef X
+    fprintf(out, "%-13s %10s    %10" JSON_INTEGER_FORMAT "  accounts that one certificate is shared with\n",
+            "shares", "", json_integer_value(json_object_get(limits, "shares")));
+    fprintf(out, "%-13s %s\n", "incomplete chain", cs_told(cs_member_text(limits, "incomplete_chain")));
+}
+
+static int run_show(const struct cs_cli *cli) {
+    const struct show *o = cli->values;
+    struct cs_err err;
+    CS_AUTO(cs_session_close) struct cs_session s = {0};
+    CS_AUTO(cs_buf_clear) struct cs_buf path;
+    json_t *account;
+    cs_buf_init(&path, 1024);
+    if (o->account && !cs_account_valid(o->account, strlen(o->account)))
+        return cs_cli_usage_error(cli, "\"%s\" is not an account id", cs_quoted(o->account));
+    if (!cs_session_open(cli, CS_NEED_KEY | (o->account ? 0 : CS_NEED_ACCOUNT), &s, &err))
+        return cs_report_failure(cli, &err);
+    if (o->account)
+        s.account = o->account;
+    cs_client_put_account(&path, s.account, "");
+    if (!cs_buf_ok(&path, &err) || !cs_session_client(&s, &err) ||
+        !cs_client_get(s.client, (const char *)path.data, 0, &account, &err))
+        return cs_report_api_failure(cli, &err);
+    if (s.globals->json) {
+        cs_report_json(cli, account);
+        return CS_EXIT_OK;
+    }
+    print_account(cli->out, account);
+    json_decref(account);
+    return CS_EXIT_OK;
+}
+
 static const struct cs_command commands[] = {
     {.name = "list",
      .summary = "List all accounts, with their limits (an admin's or auditor's key)",
      .examples = "certsync account list --key admin.key\n",
+     .opts = cs_deployment_opts,
+     .opt_count = CS_DEPLOYMENT_OPTS,
+     .values_size = sizeof(struct cs_deployment_options),
      .run = run_list},
+    {.name = "show",
+     .summary = "Show one account: its owner, what it has and may have",
+     .examples = "certsync account show\ncertsync --key admin.key account show acme\n",
+     .args = show_args,
+     .arg_count = CS_ARRAY_LEN(show_args),
+     .values_size = sizeof(struct show),
+     .run = run_show},
     {.name = "register",
      .summary = "Register an account",
      .examples = "certsync account register acme --site intl --owner acme-ltd --verified --key admin.key\n",
@@ -185,7 +254,7 @@ static const struct cs_command commands[] = {
 
 const struct cs_command cs_cmd_account = {
     .name = "account",
-    .summary = "Register, change and list accounts (admin's key)",
+    .summary = "Register, change, list and show accounts",
     .commands = commands,
     .command_count = CS_ARRAY_LEN(commands),
 };

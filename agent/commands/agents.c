@@ -13,6 +13,7 @@ struct agents {
     int64_t quiet_after_ms;
     bool quiet;
     bool ended;
+    bool csv;
 };
 
 static const struct cs_opt opts[] = {
@@ -32,6 +33,7 @@ static const struct cs_opt opts[] = {
      .kind = CS_OPT_FLAG,
      CS_OPT_AT_FLAG(struct agents, ended),
      .text = "Also keys that were revoked or rotated."},
+    CS_CSV_OPT(struct agents, csv),
 };
 
 bool cs_agents_get(struct cs_session *s, json_t *all, struct cs_err *err) {
@@ -91,7 +93,8 @@ static void put_row(struct cs_table *t, const json_t *agent) {
     }
 }
 
-static bool print(const struct cs_cli *cli, const json_t *all) {
+static int print(const struct cs_cli *cli, const json_t *all) {
+    const struct agents *o = cli->values;
     CS_AUTO(cs_table_free)
     struct cs_table *t =
         cs_table_new((const char *const[]){"LABEL", "KEY", "STATE", "CAN", "NAMES", "LAST HEARD", "VERSION",
@@ -99,11 +102,11 @@ static bool print(const struct cs_cli *cli, const json_t *all) {
     size_t i;
     const json_t *agent;
     json_array_foreach(all, i, agent) put_row(t, agent);
-    if (i == 0) {
+    if (i == 0 && !o->csv) {
         fputs("no agents\n", cli->out);
-        return true;
+        return CS_EXIT_OK;
     }
-    return cs_table_print(t, cli->out);
+    return cs_report_table(cli, t, o->csv);
 }
 
 static int run(const struct cs_cli *cli) {
@@ -118,11 +121,11 @@ static int run(const struct cs_cli *cli) {
         choose(o, all, cs_clock_wall_ms(s.clock) / 1000);
     if (ok && s.globals->json)
         cs_report_json(cli, json_pack("{s:O}", "agents", all));
-    bool printed = !ok || s.globals->json || print(cli, all);
+    int code = ok && !s.globals->json ? print(cli, all) : CS_EXIT_OK;
     json_decref(all);
     if (!ok)
         return cs_report_api_failure(cli, &err);
-    return printed ? CS_EXIT_OK : CS_EXIT_USAGE;
+    return code;
 }
 
 const struct cs_command cs_cmd_agents = {

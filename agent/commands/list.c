@@ -15,6 +15,7 @@ struct list {
     int64_t limit;
     const char *cursor;
     bool all;
+    bool csv;
 };
 
 static const char *const sources[] = {"any", "uploaded", "official", "test", "shared", NULL};
@@ -78,6 +79,7 @@ static const struct cs_opt opts[] = {
      .value_name = "CURSOR",
      .text = "The next page: what the page before it said."},
     {.name = "page-all", .kind = CS_OPT_FLAG, CS_OPT_AT_FLAG(struct list, all), .text = "All pages."},
+    CS_CSV_OPT(struct list, csv),
 };
 
 static const char *choice(const char *const *choices, int64_t i) {
@@ -103,6 +105,16 @@ static bool get_pages(struct cs_session *s, const struct list *o, json_t **ret, 
                                err);
 }
 
+static void put_all_names(struct cs_table *t, const json_t *item) {
+    CS_AUTO(cs_buf_clear) struct cs_buf text;
+    size_t i;
+    const json_t *name;
+    cs_buf_init(&text, (size_t)1 << 20);
+    json_array_foreach(json_object_get(item, "names"), i, name)
+        cs_buf_printf(&text, "%s%s", i > 0 ? " " : "", json_string_value(name));
+    cs_table_cell(t, text.len > 0 && !text.failed ? (const char *)text.data : "");
+}
+
 static void put_names(struct cs_table *t, const json_t *item) {
     char out[NAMES_WIDTH] = "";
     size_t i, used = 0, shown = 0;
@@ -121,7 +133,7 @@ static void put_names(struct cs_table *t, const json_t *item) {
     cs_table_cell(t, out);
 }
 
-static void put_row(struct cs_table *t, const json_t *item) {
+static void put_row(struct cs_table *t, const json_t *item, bool csv) {
     cs_table_cell(t, cs_member_text(item, "name"));
     cs_table_cell(t, cs_member_text(item, "source"));
     cs_table_cell(t, cs_member_text(item, "owner_account"));
@@ -134,23 +146,35 @@ static void put_row(struct cs_table *t, const json_t *item) {
     else
         cs_table_cell(t, cs_member_text(item, "key_type"));
     cs_table_cellf(t, "%" JSON_INTEGER_FORMAT, json_integer_value(json_object_get(item, "version")));
-    put_names(t, item);
+    if (!csv) {
+        put_names(t, item);
+        return;
+    }
+    static const char *const members[] = {"not_before", "not_after",   "ends", "issuer",
+                                          "serial",     "fingerprint", "id"};
+    put_all_names(t, item);
+    for (size_t i = 0; i < CS_ARRAY_LEN(members); i++)
+        cs_table_cell(t, cs_member_text(item, members[i]));
 }
 
-static bool print_table(const struct cs_cli *cli, const json_t *answer) {
+static int print_table(const struct cs_cli *cli, const json_t *answer) {
     static const char *const headers[] = {"NAME", "SOURCE",   "OWNER", "STATUS", ">DAYS",
                                           "KEY",  ">VERSION", "NAMES", NULL};
-    CS_AUTO(cs_table_free) struct cs_table *t = cs_table_new(headers);
+    static const char *const csv_headers[] = {
+        "NAME",       "SOURCE",    "OWNER", "STATUS", "DAYS",   "KEY",         "VERSION", "NAMES",
+        "NOT BEFORE", "NOT AFTER", "ENDS",  "ISSUER", "SERIAL", "FINGERPRINT", "ID",      NULL};
+    const struct list *o = cli->values;
+    CS_AUTO(cs_table_free) struct cs_table *t = cs_table_new(o->csv ? csv_headers : headers);
     size_t i;
     const json_t *item;
-    json_array_foreach(json_object_get(answer, "certificates"), i, item) put_row(t, item);
-    bool ok = true;
-    if (i > 0)
-        ok = cs_table_print(t, cli->out);
+    int code = CS_EXIT_OK;
+    json_array_foreach(json_object_get(answer, "certificates"), i, item) put_row(t, item, o->csv);
+    if (i > 0 || o->csv)
+        code = cs_report_table(cli, t, o->csv);
     else if (!json_object_get(answer, "next")) // one page may be empty while others are not
         fputs("no certificates\n", cli->out);
     cs_report_next(cli, answer);
-    return ok;
+    return code;
 }
 
 static int run(const struct cs_cli *cli) {
@@ -166,9 +190,9 @@ static int run(const struct cs_cli *cli) {
         cs_report_json(cli, answer);
         return CS_EXIT_OK;
     }
-    bool ok = print_table(cli, answer);
+    int code = print_table(cli, answer);
     json_decref(answer);
-    return ok ? CS_EXIT_OK : CS_EXIT_USAGE;
+    return code;
 }
 
 const struct cs_command cs_cmd_list = {

@@ -13,6 +13,7 @@ struct outcomes {
     int64_t limit;
     const char *cursor;
     bool all;
+    bool csv;
 };
 
 static const struct cs_opt opts[] = {
@@ -30,6 +31,7 @@ static const struct cs_opt opts[] = {
      .value_name = "CURSOR",
      .text = "The next page: what the page before it said."},
     {.name = "page-all", .kind = CS_OPT_FLAG, CS_OPT_AT_FLAG(struct outcomes, all), .text = "All pages."},
+    CS_CSV_OPT(struct outcomes, csv),
 };
 static const struct cs_arg args[] = {
     {.name = "EVENT_ID",
@@ -62,17 +64,18 @@ static void put_row(struct cs_table *t, const json_t *doc) {
 
 static int print_list(const struct cs_cli *cli, const json_t *answer) {
     static const char *const headers[] = {"TIME", "STATUS", "CODE", "TYPE", "SUBJECT", "EVENT", NULL};
+    const struct outcomes *o = cli->values;
     CS_AUTO(cs_table_free) struct cs_table *t = cs_table_new(headers);
     size_t i;
     const json_t *item;
     json_array_foreach(json_object_get(answer, "outcomes"), i, item) put_row(t, item);
-    bool ok = true;
-    if (i > 0)
-        ok = cs_table_print(t, cli->out);
+    int code = CS_EXIT_OK;
+    if (i > 0 || o->csv)
+        code = cs_report_table(cli, t, o->csv);
     else if (!json_object_get(answer, "next"))
         fputs("no outcomes\n", cli->out);
     cs_report_next(cli, answer);
-    return ok ? CS_EXIT_OK : CS_EXIT_USAGE;
+    return code;
 }
 
 static int list(struct cs_session *s, const struct outcomes *o) {

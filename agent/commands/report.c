@@ -39,6 +39,11 @@ void cs_report_json(const struct cs_cli *cli, json_t *object) {
     json_decref(object);
 }
 
+int cs_report_table(const struct cs_cli *cli, const struct cs_table *t, bool csv) {
+    bool ok = csv ? cs_table_print_csv(t, cli->out) : cs_table_print(t, cli->out);
+    return ok ? CS_EXIT_OK : CS_EXIT_USAGE;
+}
+
 void cs_report_code(const struct cs_cli *cli, enum cs_code code, const char *msg) {
     if (code == CS_CODE_NONE)
         return;

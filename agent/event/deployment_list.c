@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "event/deployment_list.h"
 
-static bool print(const struct cs_cli *cli, const struct cs_deployment_list *list, const json_t *all) {
+const struct cs_opt cs_deployment_opts[CS_DEPLOYMENT_OPTS] = {CS_CSV_OPT(struct cs_deployment_options, csv)};
+
+static int print(const struct cs_cli *cli, const struct cs_deployment_list *list, const json_t *all) {
+    const struct cs_deployment_options *o = cli->values;
     CS_AUTO(cs_table_free) struct cs_table *t = cs_table_new(list->headers);
     size_t i;
     const json_t *item;
     json_array_foreach(all, i, item) list->put_row(t, item);
-    return cs_table_print(t, cli->out);
+    return cs_report_table(cli, t, o->csv);
 }
 
 int cs_deployment_list_run(const struct cs_cli *cli, const struct cs_deployment_list *list) {
@@ -21,8 +24,8 @@ int cs_deployment_list_run(const struct cs_cli *cli, const struct cs_deployment_
     int code = ok ? CS_EXIT_OK : cs_report_api_failure(cli, &err);
     if (ok && s.globals->json)
         cs_report_json(cli, json_pack("{s:O}", list->member, all));
-    else if (ok && !print(cli, list, all))
-        code = CS_EXIT_USAGE;
+    else if (ok)
+        code = print(cli, list, all);
     json_decref(all);
     return code;
 }

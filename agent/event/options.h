@@ -52,7 +52,7 @@ struct cs_globals {
 
 // The tree of commands. The caller owns the array: commands are constants in files of their own,
 // and C cannot collect them at compile time.
-#define CS_AGENT_COMMANDS_MAX 24
+#define CS_AGENT_COMMANDS_MAX 32
 struct cs_agent_commands {
     struct cs_command root;
     struct cs_command list[CS_AGENT_COMMANDS_MAX];
@@ -62,4 +62,5 @@ void cs_agent_commands_init(struct cs_agent_commands *ret);
 
 extern const struct cs_command cs_cmd_keygen, cs_cmd_key, cs_cmd_trust, cs_cmd_account, cs_cmd_agent,
     cs_cmd_issue, cs_cmd_upload, cs_cmd_delete, cs_cmd_share, cs_cmd_unshare, cs_cmd_csr, cs_cmd_list,
-    cs_cmd_show, cs_cmd_outcomes, cs_cmd_keys, cs_cmd_spool, cs_cmd_api_token, cs_cmd_verify_proof;
+    cs_cmd_show, cs_cmd_outcomes, cs_cmd_keys, cs_cmd_spool, cs_cmd_api_token, cs_cmd_verify_proof,
+    cs_cmd_inspect, cs_cmd_needs_renewal;

@@ -8,6 +8,7 @@
 
 #include "certsync/model/codes.h"
 #include "certsync/model/ident.h"
+#include "certsync/runtime/table.h"
 #include "event/client.h"
 #include "event/compose.h"
 #include "event/input.h"
@@ -71,6 +72,17 @@ CS_MUST_USE bool cs_session_read_spki(struct cs_crypto *c, const char *path, uin
 
 // --- Reports. For people on standard error, with --json as one object on standard output. Each
 // returns the exit code.
+
+// A table for people, or with --csv for programs. Returns the exit code.
+int cs_report_table(const struct cs_cli *cli, const struct cs_table *t, bool csv);
+// A row of a command's option table; V is its values struct, m a bool.
+// NOLINTBEGIN(bugprone-macro-parentheses): V is a type, m a member
+#define CS_CSV_OPT(V, m)                                                                                     \
+    {                                                                                                        \
+        .name = "csv", .kind = CS_OPT_FLAG, CS_OPT_AT_FLAG(V, m),                                            \
+        .text = "Print the table as CSV, for spreadsheets."                                                  \
+    }
+// NOLINTEND(bugprone-macro-parentheses)
 
 // What stopped the command on this host: REJECT is CS_EXIT_REFUSED, all else CS_EXIT_USAGE.
 int cs_report_failure(const struct cs_cli *cli, const struct cs_err *err);

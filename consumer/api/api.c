@@ -42,6 +42,7 @@ ENDPOINT(certificates, API_CERTIFICATES, api_certificates, "name", "source", "st
 ENDPOINT(certificate, API_CERTIFICATES, api_certificate, "owner", NULL)
 ENDPOINT(sealed_key, API_SEALED_KEY, api_sealed_key, NULL)
 DEPLOYMENT_ENDPOINT(accounts, API_CURSOR_ACCOUNTS, api_accounts)
+ENDPOINT(account, API_READ, api_account, NULL)
 DEPLOYMENT_ENDPOINT(trust, API_CURSOR_TRUST, api_trust)
 ENDPOINT(csrs, API_READ, api_csrs, "name", PAGED, NULL)
 ENDPOINT(shares, API_READ, api_shares, PAGED, NULL)
@@ -51,6 +52,7 @@ ENDPOINT(outcome, API_OUTCOME, api_outcome, "wait", NULL)
 
 static const struct cs_http_route routes[] = {
     {"GET", "/v1/accounts", on_accounts},
+    {"GET", ACCOUNT, on_account},
     {"GET", "/v1/trust", on_trust},
     {"GET", "/v1/log", api_log},
     {"GET", ACCOUNT "/certificates", on_certificates},

@@ -271,6 +271,7 @@ void api_page_put_lex(struct cs_buf *command, const struct api_call *call, const
 void api_csrs(struct api_call *call, const redisReply *reply);
 void api_agents(struct api_call *call, const redisReply *reply);
 void api_accounts(struct api_call *call, const redisReply *reply);
+void api_account(struct api_call *call, const redisReply *reply);
 void api_trust(struct api_call *call, const redisReply *reply);
 void api_shares(struct api_call *call, const redisReply *reply); // api/shares.c
 

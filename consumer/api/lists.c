@@ -385,6 +385,24 @@ void api_accounts(struct api_call *call, const redisReply *reply) {
     begin(call, &kind);
 }
 
+static void on_account(struct api_call *call, const redisReply *reply) {
+    CS_AUTO(cs_buf_clear) struct cs_buf json;
+    struct cs_err err;
+    struct cs_bytes doc = api_bytes(reply);
+    cs_buf_init(&json, API_BODY_MAX);
+    if (!doc.data)
+        api_not_found(call, CS_CODE_ACCOUNT_UNKNOWN);
+    else if (!put_account(&json, call->account, doc, NULL, &err))
+        api_unreadable(call, &err);
+    else
+        api_answer(call, &json);
+}
+
+void api_account(struct api_call *call, const redisReply *reply) {
+    (void)reply;
+    api_ask_key(call, on_account, cs_key_account(CS_NEW_KEY, call->account));
+}
+
 static bool put_trust_key(struct cs_buf *json, const char *member, struct cs_bytes doc,
                           const struct cs_heard *heard, struct cs_err *err) {
     (void)heard;

@@ -240,3 +240,40 @@ bool cs_table_print(const struct cs_table *t, FILE *out) {
     bool known = tty && ioctl(fd, TIOCGWINSZ, &size) == 0;
     return cs_table_print_width(t, out, known ? size.ws_col : 0, tty);
 }
+
+// ---- CSV
+
+static void put_csv(const char *s, FILE *out) {
+    bool formula = strchr("=+-@", *s) && *s && strspn(s, "-0123456789") != strlen(s);
+    bool quoted = strpbrk(s, ",\"\r\n") != NULL || formula;
+    if (quoted)
+        fputc('"', out);
+    if (formula)
+        fputc('\'', out);
+    for (; *s; s++) {
+        if (*s == '"')
+            fputc('"', out);
+        fputc(*s, out);
+    }
+    if (quoted)
+        fputc('"', out);
+}
+
+static void put_csv_header(const char *s, FILE *out) {
+    for (; *s; s++)
+        fputc(*s == ' ' ? '_' : *s >= 'A' && *s <= 'Z' ? *s - 'A' + 'a' : *s, out);
+}
+
+bool cs_table_print_csv(const struct cs_table *t, FILE *out) {
+    if (!t || t->failed)
+        return false;
+    for (size_t i = 0; i < t->columns; i++) {
+        put_csv_header(t->headers[i], out);
+        fputc(i + 1 < t->columns ? ',' : '\n', out);
+    }
+    for (size_t i = 0; i < cs_table_rows(t) * t->columns; i++) {
+        put_csv(t->cells[i], out);
+        fputc((i + 1) % t->columns ? ',' : '\n', out);
+    }
+    return !ferror(out);
+}

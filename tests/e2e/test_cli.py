@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`certsync` as a host's administrator uses it: files in, exit codes and sentences out, over the whole stack."""
 
+import csv
 import socket
 import threading
 
@@ -361,3 +362,60 @@ def test_a_token_opens_the_api_for_other_clients(stack, host, files, tmp_path):
 def test_settings_and_codes_are_printed_for_the_documents(host):
     assert "| `kafka.brokers`" in host.expect(APPLIED, "settings", "--markdown")
     assert "`share.reshare`" in host.expect(APPLIED, "codes", "--markdown")
+
+
+def test_a_file_is_inspected_before_anything_is_sent(host, ca, files):
+    said = host.json(APPLIED, "inspect", "full.pem", "--key-file", "key.pem")
+    assert said["verdict"] == "accepted" and said["key_checked"] and said["notes"] == []
+    assert [c["ca"] for c in said["certificates"]] == [False, True]
+    host.expect(APPLIED, "upload", "www", "--cert", "full.pem", "--key-file", "key.pem")
+    shown = host.json(APPLIED, "show", "www")
+    assert {k: said["certificates"][0][k] for k in ("fingerprint", "spki_sha256", "serial", "issuer", "names", "not_after")} == {
+        k: shown[k] for k in ("fingerprint", "spki_sha256", "serial", "issuer", "names", "not_after")}
+    noted = host.json(APPLIED, "inspect", "cert.pem")
+    assert not noted["key_checked"] and [n["code"] for n in noted["notes"]] == ["chain.incomplete"]
+    refused = host.json(REFUSED, "inspect", "cert.pem", "--strict")
+    assert (refused["verdict"], refused["code"], len(refused["certificates"])) == ("refused", "chain.incomplete", 1)
+    ev.write_private(ev.new_key(), host.dir / "other.key")
+    host.expect(REFUSED, "inspect", "full.pem", "--key-file", "other.key", words=["key.mismatch", "certificate "])
+    host.expect(REFUSED, "inspect", "key.pem", words=["a private key, where a certificate was wanted"])
+    host.expect(REFUSED, "inspect", "nothing.pem", words=["No such file"])
+    host.expect(USAGE, "inspect", "full.pem", "--encrypt-key", "key.pem", words=["--encrypt-cert"])
+    assert host.spooled() == []
+
+
+@pytest.mark.parametrize("args, code", [
+    (["full.pem"], 1), (["--expires-in", "0%", "full.pem"], 0), (["--expires-in", "100d", "full.pem"], 0), (["--expires-in", "1h30m", "full.pem"], 1),
+    (["old.pem"], 0), (["bundle.pem"], 1), (["--bundle", "bundle.pem"], 0), (["nothing.pem"], 2), (["key.pem"], 255), (["."], 255),
+    (["--expires-in", "soon", "full.pem"], 255), (["--expires-in", "99999999999d", "full.pem"], 255), (["--expires-in", "101%", "full.pem"], 255)])
+def test_needs_renewal_ends_as_that_of_step_does(host, ca, files, args, code):
+    old = ca.issue(ev.new_key().public_key(), days=1.0, start=-9.0)
+    (host.dir / "old.pem").write_bytes(ev.pem_of(old))
+    (host.dir / "bundle.pem").write_bytes((host.dir / "full.pem").read_bytes() + ev.pem_of(old))
+    done = host.run("needs-renewal", *args)
+    assert (done.returncode, bool(done.stdout)) == (code, code < 2), done.stderr
+
+
+def test_an_account_is_shown_to_its_own_and_to_admins(stack, host, files, tmp_path):
+    host.expect(APPLIED, "upload", "www", "--cert", "full.pem", "--key-file", "key.pem")
+    own = host.json(APPLIED, "account", "show")
+    admin = Host(stack, host.account, tmp_path / "admin", key=stack.admin)
+    assert admin.json(APPLIED, "account", "show", host.account.id) == own
+    assert (own["account"], own["certificates"], own["limits"]["certificates"]) == (host.account.id, 1, 1000)
+    host.expect(APPLIED, "account", "show", words=["certificates", "owner-1"])
+    host.expect(DENIED, "account", "show", "another-account", words=["event.unknown_signer"])
+    admin.expect(DENIED, "account", "show", "no-such-account", words=["account.unknown"])
+    host.expect(USAGE, "account", "show", "No Account", words=["not an account id"])
+
+
+def test_lists_are_csv_too(stack, host, files, tmp_path):
+    host.expect(APPLIED, "upload", "www", "--cert", "full.pem", "--key-file", "key.pem")
+    item = host.json(APPLIED, "show", "www")
+    row, = csv.DictReader(host.run("list", "--csv").stdout.decode().splitlines())
+    assert (row["name"], row["id"], row["issuer"], row["names"]) == ("www", item["id"], item["issuer"], " ".join(item["names"]))
+    assert host.run("list", "--csv", "--name", "nothing").stdout.decode().count("\n") == 1
+    admin = Host(stack, host.account, tmp_path / "admin", key=stack.admin)
+    for args in (["agents"], ["outcomes"]):
+        assert len(list(csv.DictReader(host.run(*args, "--csv").stdout.decode().splitlines()))) >= 1
+    assert host.account.id in [r["account"] for r in csv.DictReader(admin.run("account", "list", "--csv").stdout.decode().splitlines())]
+    assert stack.admin.kid in [r["key"] for r in csv.DictReader(admin.run("trust", "list", "--csv").stdout.decode().splitlines())]

@@ -85,7 +85,7 @@ def routes():
     account = re.search(r'#define ACCOUNT +"([^"]+)"', source)[1]
     paged = re.findall(r'"(\w+)"', re.search(r"#define PAGED +(.+)", source)[1])
     handlers = {path or account + rest: name for path, rest, name in
-                re.findall(r'\{"GET", (?:"([^"]+)"|ACCOUNT "([^"]+)"), (\w+)\}', source)}
+                re.findall(r'\{"GET", (?:"([^"]+)"|ACCOUNT(?: "([^"]+)")?), (\w+)\}', source)}
     assert len(handlers) == len(re.findall(r'\{"[A-Z]+", [^}]*\w+\}', source)), "a route that is not read here"
     queries = {}
     for name, arguments in re.findall(r"(?m)^ENDPOINT\((\w+),((?:[^()]|\n)*)\)$", source):

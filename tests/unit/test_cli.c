@@ -431,11 +431,32 @@ static void test_table(void **state) {
     assert_false(cs_table_print(NULL, stdout));
 }
 
+static void test_csv(void **state) {
+    (void)state;
+    static const char *const headers[] = {"NAME", ">DAYS LEFT", NULL};
+    static const char *const cells[] = {"www", "7",    "two, \"quoted\"", "-12", "=HYPERLINK(1)", "",
+                                        "@at", "-1+2", "\xe4\xbd\xa0",    "a\nb"};
+    struct cs_table *t = cs_table_new(headers);
+    for (size_t i = 0; i < CS_ARRAY_LEN(cells); i++)
+        cs_table_cell(t, cells[i]);
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&text, &len);
+    assert_true(cs_table_print_csv(t, f));
+    fclose(f);
+    assert_string_equal(text, "name,days_left\nwww,7\n\"two, \"\"quoted\"\"\",-12\n\"'=HYPERLINK(1)\",\n"
+                              "\"'@at\",\"'-1+2\"\n\xe4\xbd\xa0,\"a\nb\"\n");
+    free(text);
+    cs_table_free(t);
+    assert_false(cs_table_print_csv(NULL, stdout));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values), cmocka_unit_test(test_usage_errors),
         cmocka_unit_test(test_help),   cmocka_unit_test(test_documentation),
         cmocka_unit_test(test_tree),   cmocka_unit_test(test_table),
+        cmocka_unit_test(test_csv),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,5 +24,8 @@ void cs_table_cellf(struct cs_table *t, const char *fmt, ...) CS_PRINTF(2, 3);
 size_t cs_table_rows(const struct cs_table *t); // complete rows
 // False: out of memory, or writing failed. Takes NULL (false).
 bool cs_table_print(const struct cs_table *t, FILE *out);
+// The same as CSV (RFC 4180, lines end with a line feed): the headers in lower case with '_' for blanks.
+// A text that a spreadsheet would take for a formula gets a ' before it.
+bool cs_table_print_csv(const struct cs_table *t, FILE *out);
 // The same with a given width in columns (0: no limit) and style, for tests.
 bool cs_table_print_width(const struct cs_table *t, FILE *out, size_t width, bool bold);
