@@ -93,6 +93,7 @@ static void print_item(FILE *out, const json_t *item) {
                   {"key type", "key_type"},   {"key bits", "key_bits"},
                   {"version", "version"},     {"tags", "tags"},
                   {"notes", "notes"},         {"shared with", "shares"},
+                  {"contact", "contact"},     {"note", "note"},
                   {"sent by key", "by"},      {"created", "created"},
                   {"updated", "updated"}};
     for (size_t i = 0; i < CS_ARRAY_LEN(fields); i++)

@@ -206,6 +206,13 @@ static bool read_key(struct cs_crypto *crypto, const struct cs_source_text *text
     return true;
 }
 
+static void put_chain(struct cs_composed *out, size_t part) {
+    struct cs_keyed_chain *to = &out->event.data.upload.part[part];
+    to->chain_len = out->chains[part].n;
+    for (size_t i = 0; i < to->chain_len; i++)
+        to->chain[i].bytes = out->chains[part].certs[i]->der;
+}
+
 static bool compose_part(const struct cs_compose *c, const struct cs_upload_source *src, size_t part,
                          struct cs_composed *out, struct cs_err *err) {
     const struct cs_keyed_source *in = &src->part[part];
@@ -227,9 +234,7 @@ static bool compose_part(const struct cs_compose *c, const struct cs_upload_sour
     if (!order_chain(c->crypto, in, part, (struct cs_bytes){spki, spki_len}, c->now_ms / 1000, out, err) ||
         !check_leaf(in, out->leaves[part], src->algorithm, c->now_ms / 1000, err))
         return false;
-    to->chain_len = out->chains[part].n;
-    for (size_t i = 0; i < to->chain_len; i++)
-        to->chain[i].bytes = out->chains[part].certs[i]->der;
+    put_chain(out, part);
     to->csr = in->csr;
     if (in->csr)
         return true;
@@ -272,19 +277,37 @@ static bool check_name(const char *name, enum cs_algorithm algorithm, struct cs_
                       cs_code_sentence(CS_CODE_NAME_INVALID));
 }
 
-static bool put_tags(const struct cs_upload_source *src, struct cs_tag_list *ret, struct cs_err *err) {
-    if (src->tags_len > CS_TAGS_MAX)
-        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "there are %zu tags; a certificate takes %d",
-                          src->tags_len, CS_TAGS_MAX);
-    for (size_t i = 0; i < src->tags_len; i++) {
-        if (!cs_tag_valid(src->tags[i], strlen(src->tags[i])))
+static bool put_tags(const char *const *tags, size_t n, struct cs_tag_list *ret, struct cs_err *err) {
+    if (n > CS_TAGS_MAX)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "there are %zu tags; a certificate takes %d", n,
+                          CS_TAGS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        if (!cs_tag_valid(tags[i], strlen(tags[i])))
             return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                               "tag %zu is none: it begins with a letter or digit, then also . _ : = / - "
                               "are allowed, at most %d characters",
                               i + 1, CS_TAG_MAX);
-        copy_text(ret->tag[i], sizeof ret->tag[i], src->tags[i]);
+        copy_text(ret->tag[i], sizeof ret->tag[i], tags[i]);
     }
-    ret->len = src->tags_len;
+    ret->len = n;
+    return true;
+}
+
+// Text of people: it is shown to everybody who may read the account.
+static bool put_text(const char *option, const char *text, char *ret, size_t size, struct cs_err *err) {
+    size_t len = text ? strlen(text) : 0;
+    if (len >= size)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s: %zu bytes, more than %zu", option, len,
+                          size - 1);
+    if (len > 0 && cs_secret_is_random(text, len))
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "%s: this looks like a part of a key. It is shown to others: choose other words.",
+                          option);
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7F)
+            return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                              "%s: it has a control character, as a line end is one. Give one line.", option);
+    copy_text(ret, size, text ? text : "");
     return true;
 }
 
@@ -300,7 +323,7 @@ bool cs_compose_upload(const struct cs_compose *c, const struct cs_upload_source
     to->replace = src->replace;
     to->force = src->force;
     to->parts = src->parts;
-    if (!put_tags(src, &to->tags, err))
+    if (!put_tags(src->tags, src->tags_len, &to->tags, err))
         return false;
     for (size_t i = 0; i < src->parts; i++)
         if (!compose_part(c, src, i, out, err))
@@ -314,6 +337,52 @@ bool cs_compose_upload(const struct cs_compose *c, const struct cs_upload_source
             return cs_err_set(err, CS_ERR_REJECT, code, "%s, %s: %s", src->part[0].cert.label,
                               src->part[1].cert.label, cs_code_sentence(code));
     }
+    *ret = CS_TAKE(out);
+    return true;
+}
+
+// The leaf is the one that the catalog holds. A file that has another one is another certificate's.
+static bool revise_chain(const struct cs_compose *c, const struct cs_keyed_source *in, size_t part,
+                         struct cs_composed *out, struct cs_err *err) {
+    if (!read_chain(c->crypto, in, part, out, err))
+        return false;
+    const struct cs_cert *leaf = out->chains[part].certs[0];
+    for (size_t i = 1; i < out->chains[part].n; i++)
+        if (!out->chains[part].certs[i]->is_ca &&
+            memcmp(out->chains[part].certs[i]->sha256, leaf->sha256, 32) != 0)
+            return refuse(err, CS_CODE_CHAIN_OTHER, in->chain.label);
+    uint8_t *spki = malloc(leaf->spki.len);
+    if (!spki)
+        return cs_err_oom(err);
+    own(out, spki);
+    memcpy(spki, leaf->spki.data, leaf->spki.len);
+    if (!order_chain(c->crypto, in, part, (struct cs_bytes){spki, leaf->spki.len}, c->now_ms / 1000, out,
+                     err))
+        return false;
+    put_chain(out, part);
+    return true;
+}
+
+bool cs_compose_update(const struct cs_compose *c, const char *id, const struct cs_update_source *src,
+                       struct cs_composed **ret, struct cs_err *err) {
+    CS_AUTO(cs_composed_free) struct cs_composed *out = NULL;
+    if ((src->name && !check_name(src->name, CS_ALGORITHM_INTERNATIONAL, err)) ||
+        !cs_compose_event(c, CS_EVENT_CERTIFICATE_UPDATE, id, &out, err))
+        return false;
+    struct cs_event_upload *to = &out->event.data.upload;
+    to->has_name = src->name != NULL;
+    to->has_tags = src->has_tags;
+    to->has_contact = src->contact != NULL;
+    to->has_note = src->note != NULL;
+    if (!put_tags(src->tags, src->tags_len, &to->tags, err) ||
+        !put_text("--contact", src->contact, to->contact, sizeof to->contact, err) ||
+        !put_text("--note", src->note, to->note, sizeof to->note, err))
+        return false;
+    copy_text(to->name, sizeof to->name, src->name ? src->name : "");
+    to->parts = src->parts;
+    for (size_t i = 0; i < src->parts; i++)
+        if (!revise_chain(c, &src->part[i], i, out, err))
+            return false;
     *ret = CS_TAKE(out);
     return true;
 }

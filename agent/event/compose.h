@@ -78,6 +78,22 @@ struct cs_upload_source {
 CS_MUST_USE bool cs_compose_upload(const struct cs_compose *c, const struct cs_upload_source *src,
                                    struct cs_composed **ret, struct cs_err *err);
 
+// certificate.update of certificate id. What is NULL, tags without has_tags, and parts 0 stay as they are.
+struct cs_update_source {
+    const char *name;
+    const char *contact;
+    const char *note;
+    bool has_tags;
+    const char *const *tags;
+    size_t tags_len;
+    // of each chain: cert is the leaf that the catalog holds, chain what belongs to it
+    size_t parts;
+    struct cs_keyed_source part[2];
+};
+CS_MUST_USE bool cs_compose_update(const struct cs_compose *c, const char *id,
+                                   const struct cs_update_source *src, struct cs_composed **ret,
+                                   struct cs_err *err);
+
 // Whether the private key belongs to a certificate of the source. REJECT key.mismatch, or why one
 // cannot be read.
 CS_MUST_USE bool cs_compose_key_fits(struct cs_crypto *crypto, const struct cs_keyed_source *src,

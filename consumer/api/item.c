@@ -196,6 +196,10 @@ void api_item_put(struct cs_buf *json, const struct api_item *item, int64_t now_
         put_pair(json, s);
     if (item->by)
         cs_json_str(json, "by", item->by);
+    if (item->own && item->own->contact[0])
+        cs_json_str(json, "contact", item->own->contact);
+    if (item->own && item->own->note[0])
+        cs_json_str(json, "note", item->own->note);
     api_put_time_ms(json, "created", item->created_ms);
     api_put_time_ms(json, "updated", item->updated_ms);
     if (item->own && item->own->old_len > 0)

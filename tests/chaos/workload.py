@@ -293,6 +293,26 @@ class Workload:
         to = r.choice([a.id, b.id])
         yield self.send(sender.event("certificate.share", a.id, subject, {"to": to}), sender)
 
+    def revise(self):
+        """Name, tags, contact, note, chain of what is there, or of what is not."""
+        a, r = self._account(), self.random
+        if not a.certs:
+            return
+        subject, sender = r.choice(sorted(a.certs)), self._agent(a, "upload")
+        c, data = a.certs[subject], {}
+        if r.random() < 0.4:
+            c["name"] = data["name"] = r.choice([self._name(), f"new-{r.randrange(6)}", c["name"], "no/slashes"])
+        if r.random() < 0.4:
+            data["tags"] = [f"tag-{i}" for i in range(r.randrange(3))]
+        if r.random() < 0.3:
+            data["contact"] = r.choice(["", "web team", "b\u00fcro@example.com"])
+        if r.random() < 0.3 or not data:
+            data["note"] = r.choice(["", "until the shop moves"])
+        if r.random() < 0.3 and c.get("pair"):
+            chain = r.choice([c["pair"], self._material()])[1]
+            data["chain"] = [ev.b64(x) for x in chain[:r.randrange(1, len(chain) + 1)]]
+        yield self.send(sender.event("certificate.update", a.id, subject, data), sender)
+
     def delete(self):
         a, r = self._account(), self.random
         if a.certs:
@@ -469,6 +489,6 @@ class Workload:
 
 
 WEIGHTS = {"upload": 24, "upload_again": 3, "replace": 10, "upload_bad": 5, "upload_bad_key": 3, "upload_sm2": 1.0, "issue": 10,
-           "renew": 8, "share": 11, "unshare": 5, "share_odd": 2, "delete": 5, "delete_from": 2, "update": 2, "enroll": 4,
+           "renew": 8, "share": 11, "unshare": 5, "share_odd": 2, "delete": 5, "revise": 5, "delete_from": 2, "update": 2, "enroll": 4,
            "csr": 4, "again": 5, "replayed": 1, "gap": 0.5, "same_id": 0.3, "forged": 4, "malformed": 2,
            "nulls": 0.5, "trust": 0.1, "newcomer": 0.4}

@@ -59,6 +59,28 @@ def test_a_missing_chain_and_tags_are_added(host, files):
     assert len(host.json(APPLIED, "show", "grows")["chain"][0]) == 2
 
 
+def test_an_update_makes_no_version(host, ca, files):
+    host.expect(APPLIED, "upload", "old", "--cert", "cert.pem", "--key-file", "key.pem")
+    host.expect(APPLIED, "update", "old", "--name", "new", "--tag", "web", "--contact", "b\u00fcro@example.com", "--note", "moves soon",
+                words=["changed: tags, name, contact, note"])
+    host.expect(APPLIED, "update", "new", "--no-tags", "--note", "", "--chain", "full.pem", words=["changed: chain, tags, note"])
+    shown = host.json(APPLIED, "show", "new")
+    assert (shown["version"], shown["tags"], shown["contact"], len(shown["chain"][0])) == (1, [], "b\u00fcro@example.com", 2)
+    assert "note" not in shown and "notes" not in shown
+    assert "contact         b\u00fcro@example.com" in host.expect(APPLIED, "show", shown["id"])
+    host.expect(APPLIED, "update", "new", "--chain", "chain.pem", "--no-tags", words=["unchanged"])
+    (host.dir / "other").mkdir()
+    make_files(host.dir / "other", ca)
+    host.expect(REFUSED, "update", "new", "--chain", "other/full.pem", words=["chain.other"])
+    host.expect(USAGE, "update", "new", words=["say what is to change"])
+    host.expect(USAGE, "update", "new", "--tag", "a", "--no-tags")
+    host.expect(USAGE, "update", "new", "--note", "two\nlines", words=["one line"])
+    host.expect(USAGE, "update", "new", "--sign-chain", "chain.pem", "--encrypt-chain", "chain.pem", words=["use --chain"])
+    host.expect(REFUSED, "update", "new", "--name", "no/slashes", words=["name.invalid"])
+    host.expect(DENIED, "update", "old", "--note", "x", words=["certificate.not_found"])
+    assert host.spooled() == []
+
+
 def test_standard_input(host, files):
     host.expect(APPLIED, "upload", "piped", "--cert", "-", "--key-file", "key.pem", stdin=(host.dir / "full.pem").read_bytes())
 

@@ -567,6 +567,34 @@ def the_id_of_a_deleted_certificate(w):
     return w.upload(subject=subject)
 
 
+@case("chain.other")
+def an_update_with_the_chain_of_another_certificate(w):
+    _, subject, _ = w.uploaded()
+    return w.acme.agent.event("certificate.update", "acme", subject, {"chain": [ev.b64(c) for c in w.pair()[1]]})
+
+
+@case("name.taken")
+def a_new_name_that_another_has(w):
+    (name, _, _), (_, subject, _) = w.uploaded(), w.uploaded()
+    return w.acme.agent.event("certificate.update", "acme", subject, {"name": name})
+
+
+@case("name.invalid")
+def a_new_name_with_a_slash(w):
+    return w.acme.agent.event("certificate.update", "acme", w.uploaded()[1], {"name": "no/slashes"})
+
+
+@case("event.forbidden")
+def a_new_name_outside_of_the_pattern(w):
+    name, subject, _ = w.uploaded()
+    return w.enroll("acme", names=name).event("certificate.update", "acme", subject, {"name": w.fresh()})
+
+
+@case("event.malformed")
+def an_update_of_nothing(w):
+    return w.acme.agent.event("certificate.update", "acme", w.uploaded()[1], {})
+
+
 @case("delete.shared")
 def deletion_of_a_shared_certificate(w):
     _, subject = w.issued()

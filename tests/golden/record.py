@@ -206,6 +206,19 @@ class Golden(test_verdicts.World):
         name = self.fresh()
         for part, more in ((chain[:1], {}), (chain, {}), (chain[:1], {}), (chain, {"tags": ["web"]}), (chain[:1], {"force": True})):
             self.judge(self.upload(name=name, pair=(key, part), extra=more))  # the same leaf again
+        name, subject, (key, chain) = self.uploaded()
+        revisions = ({"name": self.fresh(), "tags": ["web"], "contact": "web team", "note": "until the shop moves"}, {"contact": "web team"},
+                     {"tags": [], "note": ""}, {"chain": [ev.b64(chain[0])]}, {"chain": [ev.b64(c) for c in chain]})
+        for data in revisions:
+            self.judge(self.acme.agent.event("certificate.update", "acme", subject, data))
+        pair = ev.Sm2Pair()
+        record = self.acme.agent.upload_sm2("acme", "sm2_update", pair)
+        self.judge(record)
+        held = json.loads(record.value)
+        self.judge(self.acme.agent.event("certificate.update", "acme", held["subject"], {
+            "name": "sm2_updated", **{n: {"chain": held["data"][n]["chain"]} for n in ("sign", "encrypt")}}))
+        owner, to, subject, _ = self.shared("open")
+        self.judge(owner.agent.event("certificate.update", owner.id, subject, {"name": "www.example.org"}))
         self.acme.agent.seq += 3  # a gap
         name, subject, _ = self.uploaded()
         self.judge(self.upload(name=name, extra={"replace": True, "force": True, "tags": ["team:web"]}, pair=self.pair(start=-30)))

@@ -28,7 +28,7 @@ DEFAULT_CERTIFICATES, DEFAULT_SHARES = 1000, 20
 DEFAULT_COUNTS = {"requests": 100, "keys": 10000, "tokens": 1000, "shares_out": 1000, "shares_in": 1000, "tags": 10000,
                   "bytes": 50_000_000}
 DERIVED = ("share.offer", "share.withdraw", "share.answer")
-RIGHT_OF = {"certificate.upload": "upload", "certificate.delete": "delete", "certificate.share": "share",
+RIGHT_OF = {"certificate.upload": "upload", "certificate.update": "upload", "certificate.delete": "delete", "certificate.share": "share",
             "certificate.unshare": "share", "csr.add": "csr", "csr.delete": "csr", "agent.enroll": "enroll"}
 ROLE_OF = {"account.register": "admin", "account.update": "admin", "agent.revoke": "admin", "certificate.issue": "issuer",
            "share.offer": "service", "share.withdraw": "service", "share.answer": "service"}
@@ -229,15 +229,18 @@ class Model:
     def _brought(self, v):
         """The leaves of what was refused, where their bytes break no rule."""
         e = v.event
-        if not v.admitted or e.type not in ("certificate.upload", "certificate.issue"):
+        if not v.admitted or e.type not in ("certificate.upload", "certificate.issue", "certificate.update"):
             return
         try:
             v.leaves = [{"sha256": x["sha256"], "serial": x["serial"], "not_after": time.strftime(
-                "%Y-%m-%dT%H:%M:%SZ", time.gmtime(x["not_after_s"]))} for x in (f["leaf"].summary() for f in self._content(e))]
+                "%Y-%m-%dT%H:%M:%SZ", time.gmtime(x["not_after_s"]))} for x in (f["leaf"].summary() for f in self._brought_by(e))]
         except Refused:
             v.leaves = []
         except CannotExamine:
             v.leaves = None
+
+    def _brought_by(self, e):
+        return self._chains(*self._revised(e)) if e.type == "certificate.update" else self._content(e)
 
     def _genesis(self, p, v, e):
         d = e.data
@@ -503,24 +506,37 @@ class Model:
         parts = ([("sm2-sign", d["sign"]), ("sm2-enc", d["encrypt"])] if sm2 else [("single", d)])
         for _, part in parts:
             self._key_there(part)
+        found = self._chains(parts, d["algorithm"])
+        for f in found:
+            f["custodian"] = self._key_of(e, f["part"], f["leaf"].key, f["leaf"].der)
+        return found
+
+    @staticmethod
+    def _revised(e):
+        """The parts whose chains an update brings, and of which algorithm they are."""
+        d = e.data
+        if "sign" in d:
+            return [("sm2-sign", d["sign"]), ("sm2-enc", d["encrypt"])], "sm2"
+        return [("single", d)] if "chain" in d else [], "international"
+
+    @staticmethod
+    def _chains(parts, algorithm):
         found = []
         for role, part in parts:
             if len(part["chain"]) > wire.CHAIN_MAX:
                 raise Refused("cert.too_many")
             chain = [der.certificate(wire.decode_base64(c)) for c in part["chain"]]
-            code = der.leaf_code(chain[0], d["algorithm"])
+            code = der.leaf_code(chain[0], algorithm)
             if code:
                 raise Refused(code)
             code, facts = der.chain_code(chain)
             if code:
                 raise Refused(code)
             found.append({"role": role, "leaf": chain[0], "facts": facts, "part": part})
-        if sm2:
+        if algorithm == "sm2":
             code = der.sm2_pair_code(found[0]["leaf"], found[1]["leaf"])
             if code:
                 raise Refused(code)
-        for f in found:
-            f["custodian"] = self._key_of(e, f["part"], f["leaf"].key, f["leaf"].der)
         return found
 
     @staticmethod
@@ -666,7 +682,8 @@ class Model:
                             "not_after_s": first["not_after_s"]}, *held["old_versions"]][:OLD_VERSIONS_MAX]
             cert = held
         else:
-            cert = a.certs[e.subject] = {"id": e.subject, "deleted": False, "created_ms": v.time_ms, "shares": [], "old_versions": []}
+            cert = a.certs[e.subject] = {"id": e.subject, "deleted": False, "created_ms": v.time_ms, "shares": [], "old_versions": [],
+                                            "contact": "", "note": ""}
             a.names[d["name"]] = e.subject
             a.doc["certificates"] += 1
         cert.update(summary=summary, by=e.kid, updated_ms=v.time_ms)
@@ -689,6 +706,59 @@ class Model:
         if not cert or cert["deleted"]:
             raise Refused("certificate.not_found")
         return cert
+
+    def _certificate_update(self, p, v, e, a, agent):
+        d, now, held = e.data, v.time_ms // 1000, self._own(a, e.subject)
+        summary = held["summary"]
+        self._covered(agent, summary["name"])
+        renames = d.get("name", summary["name"]) != summary["name"]
+        if renames:
+            if not wire.NAMES[summary["algorithm"]](d["name"]):
+                raise Refused("name.invalid")
+            self._covered(agent, d["name"])
+        parts = self._chains(*self._revised(e))
+        leaves, facts = [f["leaf"] for f in parts], [f["facts"] for f in parts]
+        if parts and [x["sha256"] for x in summary["leaves"]] != [x.sha256 for x in leaves]:
+            raise Refused("chain.other")
+        notes = der.notes_at(facts, now)
+        if "chain.incomplete" in notes and a.doc["reject_incomplete_chain"]:
+            raise Refused("chain.incomplete")
+        if renames and d["name"] in a.names:
+            raise Refused("name.taken")
+        material = a.material[held["id"]]
+        sent = [f["part"]["chain"] for f in parts]
+        takes = {"chain": any(set(x["chain"]) != set(new) for x, new in zip(material, sent)),
+                 "tags": d.get("tags", summary["tags"]) != summary["tags"], "name": renames,
+                 "contact": d.get("contact", held["contact"]) != held["contact"], "note": d.get("note", held["note"]) != held["note"]}
+        if takes["chain"]:
+            material = [{**x, "chain": new} for x, new in zip(material, sent)]
+        a.room("tags", len(d.get("tags", summary["tags"])) - len(summary["tags"]))
+        a.room("bytes", size_of_material(material) - size_of_material(a.material[held["id"]]), reserve=1)
+        v.detail = ""
+        if any(takes.values()):
+            self._revise(p, v, e, a, held, d, takes, material, (notes, _chain_ends(facts, leaves) if leaves else 0))
+        else:
+            v.code = "unchanged"
+        v.tell(held["summary"])
+
+    def _revise(self, p, v, e, a, held, d, takes, material, chain):
+        summary = held["summary"] = dict(held["summary"])
+        if takes["chain"]:
+            v.notes, summary["chain_ends_s"] = chain
+            summary["notes"] = v.notes
+            a.material[held["id"]] = material
+        if takes["tags"]:
+            summary["tags"] = d["tags"]
+        if takes["name"]:
+            del a.names[summary["name"]]
+            summary["name"] = d["name"]
+            a.names[d["name"]] = held["id"]
+        for text in ("contact", "note"):
+            held[text] = d.get(text, held[text])
+        held["updated_ms"] = v.time_ms
+        v.detail = "changed: " + ", ".join(what for what, taken in takes.items() if taken)
+        if takes["chain"] or takes["tags"] or takes["name"]:
+            self._offer_all(p, v, e, a, held)
 
     def _certificate_delete(self, p, v, e, a, agent):
         if "from" in e.data:
@@ -802,7 +872,7 @@ class Model:
         entry = a.shared_in.get((d["owner_account"], e.subject))
         held = entry["summary"]["version"] if known else 0
         same = known and d["version"] == held and not any(
-            (d["certificate"].get(m) or None) != (entry["summary"].get(m) or None) for m in ("tags", "notes", "chain_ends_s"))
+            (d["certificate"].get(m) or None) != (entry["summary"].get(m) or None) for m in ("name", "tags", "notes", "chain_ends_s"))
         if known and (d["version"] < held or same):
             v.tell(entry["summary"])
             self._answer(p, v, e, "accepted", held, "")

@@ -294,9 +294,7 @@ def _upload(d, more=()):
     _one_of(d["algorithm"], ["international", "sm2"])
     _text(d["name"])
     _flag(d, "replace", "force")
-    if "tags" in d:
-        _list(d["tags"])
-        _check(len(d["tags"]) <= 16 and all(TAG(t) for t in d["tags"]))
+    _tags(d)
     if sm2:
         for name in parts:
             members(d[name], ["chain"], ["key", "pop"])
@@ -308,6 +306,28 @@ def _upload(d, more=()):
 def _issue(d):
     _upload(d, ["source"])
     _one_of(d["source"], ["official", "test"])
+
+
+def _tags(d):
+    if "tags" in d:
+        _list(d["tags"])
+        _check(len(d["tags"]) <= 16 and all(TAG(t) for t in d["tags"]))
+
+
+def _plain(value, most):
+    _check(isinstance(value, str) and len(value.encode()) <= most and all(c >= " " and not "\x7f" <= c <= "\x9f" for c in value))
+
+
+def _revision(d):
+    members(d, [], ["name", "tags", "contact", "note", "chain", "sign", "encrypt"])
+    _check(d and ("sign" in d) == ("encrypt" in d) and not ("chain" in d and "sign" in d))
+    _text(d.get("name", "x"), least=0)
+    _tags(d)
+    _plain(d.get("contact", ""), 128)
+    _plain(d.get("note", ""), 256)
+    for part in [d] * ("chain" in d) + [d[n] for n in ("sign", "encrypt") if n in d]:
+        _check(isinstance(part, dict) and (part is d or set(part) == {"chain"}))
+        _part({"chain": part["chain"]})
 
 
 def _delete(d):
@@ -369,6 +389,7 @@ TYPES = {
     "agent.enroll": ("account", KID, _enroll), "agent.revoke": ("account", KID, _revoke),
     "agent.rotate": ("account", KID, _rotate),
     "certificate.upload": ("account", UUID, _upload), "certificate.issue": ("account", UUID, _issue),
+    "certificate.update": ("account", UUID, _revision),
     "certificate.delete": ("account", UUID, _delete), "certificate.share": ("account", UUID, _share),
     "certificate.unshare": ("account", UUID, _share), "csr.add": ("account", UUID, _csr_add),
     "csr.delete": ("account", UUID, _nothing), "share.offer": ("account", UUID, _offer),

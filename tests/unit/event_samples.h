@@ -89,6 +89,15 @@ static const struct sample {
                  "{\"source\":\"official\",\"name\":\"sm2_1\",\"algorithm\":\"sm2\",\"tags\":[\"a\",\"b\"],"
                  "\"sign\":{\"chain\":[\"MAAA\"],\"key\":\"AQID\",\"pop\":\"BAUG\"},\"encrypt\":{\"chain\":["
                  "\"MAAB\"]}}")},
+    {"update", CS_EVENT_CERTIFICATE_UPDATE,
+     SAMPLE_ACME(
+         "certificate.update", SAMPLE_ID2,
+         "{\"name\":\"shop\",\"tags\":[],\"contact\":\"web team\",\"note\":\"\",\"chain\":[\"MAAA\"]}")},
+    {"update sm2", CS_EVENT_CERTIFICATE_UPDATE,
+     SAMPLE_ACME("certificate.update", SAMPLE_ID2,
+                 "{\"sign\":{\"chain\":[\"MAAA\"]},\"encrypt\":{\"chain\":[\"MAAB\",\"MAAC\"]}}")},
+    {"update note", CS_EVENT_CERTIFICATE_UPDATE,
+     SAMPLE_ACME("certificate.update", SAMPLE_ID2, "{\"note\":\"of the old shop\"}")},
     {"delete", CS_EVENT_CERTIFICATE_DELETE,
      SAMPLE_ACME("certificate.delete", SAMPLE_ID2, "{\"cascade\":true}")},
     {"delete from", CS_EVENT_CERTIFICATE_DELETE,

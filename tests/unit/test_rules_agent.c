@@ -48,6 +48,8 @@ static void fill_certificate_data(struct fx *fx, struct cs_event *ev) {
         ev->data.upload.source = CS_SOURCE_OFFICIAL;
         ev->data.upload.parts = 1;
         fx_fill_part(fx, ev, 0, any_cert(fx), CS_ROLE_SINGLE);
+    } else if (ev->type == CS_EVENT_CERTIFICATE_UPDATE) {
+        ev->data.upload.has_note = true;
     } else if (ev->type == CS_EVENT_CERTIFICATE_SHARE || ev->type == CS_EVENT_CERTIFICATE_UNSHARE) {
         strcpy(ev->data.share.to, "other");
     } else if (ev->type == CS_EVENT_CSR_ADD) {
@@ -116,6 +118,7 @@ static void fill_data(struct fx *fx, struct cs_event *ev, const struct fx_key *f
         break;
     case CS_EVENT_CERTIFICATE_UPLOAD:
     case CS_EVENT_CERTIFICATE_ISSUE:
+    case CS_EVENT_CERTIFICATE_UPDATE:
     case CS_EVENT_CERTIFICATE_DELETE:
     case CS_EVENT_CERTIFICATE_SHARE:
     case CS_EVENT_CERTIFICATE_UNSHARE:
@@ -174,6 +177,7 @@ static const struct {
     {CS_EVENT_AGENT_ROTATE, ANY_AGENT, 0},
     {CS_EVENT_CERTIFICATE_UPLOAD, AGENT, CS_CAN_UPLOAD},
     {CS_EVENT_CERTIFICATE_ISSUE, ISSUER, 0},
+    {CS_EVENT_CERTIFICATE_UPDATE, AGENT, CS_CAN_UPLOAD},
     {CS_EVENT_CERTIFICATE_DELETE, AGENT, CS_CAN_DELETE},
     {CS_EVENT_CERTIFICATE_SHARE, AGENT, CS_CAN_SHARE},
     {CS_EVENT_CERTIFICATE_UNSHARE, AGENT, CS_CAN_SHARE},

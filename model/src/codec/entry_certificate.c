@@ -217,6 +217,10 @@ static const struct cs_field certificate_rows[] = {
      .fields = &cs_summary_fields, .optional = true},
     {CS_FIELD("by", struct cs_certificate, by), .type = &cs_type_string, .form = &cs_form_kid,
      .optional = true},
+    {CS_FIELD("contact", struct cs_certificate, contact), .type = &cs_type_string, .form = &cs_form_text,
+     .optional = true},
+    {CS_FIELD("note", struct cs_certificate, note), .type = &cs_type_string, .form = &cs_form_text,
+     .optional = true},
     {CS_FIELD("created_ms", struct cs_certificate, created_ms), CS_FIELD_ANY_TIME, .none = INT64_MIN,
      .optional = true},
     {CS_FIELD("updated_ms", struct cs_certificate, updated_ms), CS_FIELD_ANY_TIME},
@@ -227,8 +231,8 @@ static const struct cs_field certificate_rows[] = {
      .fields = &old_version_fields, .item_size = sizeof(struct cs_old_version), .min = 1,
      .max = CS_OLD_VERSIONS_MAX, .len_at = offsetof(struct cs_certificate, old_len), .optional = true},
 };
-#define CERTIFICATE_TOMBSTONE 0x23u // id, deleted, updated_ms
-#define CERTIFICATE_LIVE      0x3Du // id, summary, by, created_ms, updated_ms
+#define CERTIFICATE_TOMBSTONE 0x83u // id, deleted, updated_ms
+#define CERTIFICATE_LIVE      0xCDu // id, summary, by, created_ms, updated_ms
 
 static bool tombstone_check(struct cs_reader *r, const struct cs_fields *fs, uint32_t seen, bool deleted,
                             uint32_t tombstone, uint32_t live) {

@@ -173,18 +173,24 @@ static bool judge_envelope(struct cs_reader *r, const struct envelope *e, struct
 
 // How many parts there are, and whose certificate it is, where the type decides that.
 static void derive(struct cs_event *ev) {
-    if (ev->type != CS_EVENT_CERTIFICATE_UPLOAD && ev->type != CS_EVENT_CERTIFICATE_ISSUE)
+    if (!cs_event_has_chains(ev))
         return;
     struct cs_event_upload *up = &ev->data.upload;
+    if (ev->type == CS_EVENT_CERTIFICATE_UPDATE) {
+        bool pair = up->part[1].chain_len > 0;
+        up->algorithm = pair ? CS_ALGORITHM_SM2 : CS_ALGORITHM_INTERNATIONAL;
+        up->parts = pair ? 2 : up->part[0].chain_len > 0;
+        return;
+    }
     up->parts = up->algorithm == CS_ALGORITHM_SM2 ? 2 : 1;
+    up->has_tags = up->tags.len > 0;
     if (ev->type == CS_EVENT_CERTIFICATE_UPLOAD)
         up->source = CS_SOURCE_UPLOADED;
 }
 
 // Whether only its texts are kept.
 static bool forgets_bytes(const struct cs_event *ev) {
-    return !ev->storage_text &&
-           (ev->type == CS_EVENT_CERTIFICATE_UPLOAD || ev->type == CS_EVENT_CERTIFICATE_ISSUE);
+    return !ev->storage_text && cs_event_has_chains(ev);
 }
 
 static bool read_data(struct cs_reader *r, const struct envelope *e, struct cs_event *ev) {

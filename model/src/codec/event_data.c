@@ -287,6 +287,47 @@ static bool issue_check(struct cs_reader *r, const void *base, uint32_t seen) {
 }
 static const struct cs_fields issue_data = {CS_FIELDS(issue_rows), .check = issue_check};
 
+// Text that an empty one takes away.
+static bool text_or_none(const char *s, size_t len) {
+    return len == 0 || cs_form_text.valid(s, len);
+}
+static const struct cs_form text_or_none_form = {text_or_none, "text without control characters"};
+
+static const struct cs_field chain_rows[] = {{CS_FIELD_NAMED("chain"), .type = &type_chain}};
+static const struct cs_fields chain_fields = {CS_FIELDS(chain_rows)};
+
+#define REVISES(member) .optional = true, .has = offsetof(struct cs_event, data.upload.member) + 1
+static const struct cs_field revision_rows[] = {
+    {CS_FIELD("name", struct cs_event, data.upload.name), STRING(cs_form_name), REVISES(has_name)},
+    {CS_FIELD("tags", struct cs_event, data.upload.tags), .type = &cs_type_tags, REVISES(has_tags)},
+    {CS_FIELD("contact", struct cs_event, data.upload.contact), STRING(text_or_none_form),
+     REVISES(has_contact)},
+    {CS_FIELD("note", struct cs_event, data.upload.note), STRING(text_or_none_form), REVISES(has_note)},
+    {CS_FIELD("chain", struct cs_event, data.upload.part[0]), .type = &type_chain, .optional = true},
+    {CS_FIELD("sign", struct cs_event, data.upload.part[0]), .type = &cs_type_object, .fields = &chain_fields,
+     .optional = true},
+    {CS_FIELD("encrypt", struct cs_event, data.upload.part[1]), .type = &cs_type_object,
+     .fields = &chain_fields, .optional = true},
+};
+#define REVISION_CHAIN 0x10u
+#define REVISION_PAIR  0x60u
+
+static bool revision_check(struct cs_reader *r, const void *base, uint32_t seen) {
+    (void)base;
+    if (seen == 0)
+        return cs_reader_fail(r, "changes nothing");
+    if ((seen & REVISION_CHAIN) && (seen & REVISION_PAIR))
+        return cs_reader_fail_member(r, "chain", "not with sign and encrypt");
+    if ((seen & REVISION_PAIR) && (seen & REVISION_PAIR) != REVISION_PAIR)
+        return cs_reader_fail_member(r, seen & 0x20u ? "encrypt" : "sign", "missing");
+    return true;
+}
+static const struct cs_fields revision_data = {CS_FIELDS(revision_rows), .check = revision_check};
+
+static uint32_t revision_stray(const struct cs_event_upload *up) {
+    return up->parts == 2 ? REVISION_CHAIN : up->parts == 1 ? REVISION_PAIR : REVISION_CHAIN | REVISION_PAIR;
+}
+
 static const struct cs_field delete_rows[] = {
     {CS_FIELD("cascade", struct cs_event, data.del.cascade), .type = &cs_type_bool, .optional = true},
     {CS_FIELD("from", struct cs_event, data.del.from), STRING(cs_form_account), .optional = true},
@@ -432,9 +473,13 @@ const struct cs_encoded *cs_event_key(const struct cs_event *ev) {
     return member(ev, cs_event_kinds[ev->type].key);
 }
 
-bool cs_event_data_check(const struct cs_event *ev, struct cs_err *err) {
+bool cs_event_has_chains(const struct cs_event *ev) {
     const struct cs_fields *data = cs_event_kinds[ev->type].data;
-    if (data != &upload_data && data != &issue_data)
+    return data == &upload_data || data == &issue_data || data == &revision_data;
+}
+
+bool cs_event_data_check(const struct cs_event *ev, struct cs_err *err) {
+    if (!cs_event_has_chains(ev))
         return true;
     for (size_t i = 0; i < CS_ARRAY_LEN(ev->data.upload.part); i++)
         if (ev->data.upload.part[i].chain_len > CS_CHAIN_MAX)
@@ -448,6 +493,8 @@ void cs_event_data_write(struct cs_buf *b, const struct cs_event *ev) {
     if (data == &upload_data || data == &issue_data) {
         uint32_t stray = ev->data.upload.algorithm == CS_ALGORITHM_SM2 ? UPLOAD_INTERNATIONAL : UPLOAD_SM2;
         which = ~(data == &issue_data ? stray << 1 : stray);
+    } else if (data == &revision_data) {
+        which = ~revision_stray(&ev->data.upload);
     }
     cs_fields_write_some(b, data, ev, which);
 }

@@ -25,6 +25,9 @@ struct cs_event_kind {
 
 extern const struct cs_event_kind cs_event_kinds[CS_EVENT_TYPE_END];
 
+// Whether its data is data.upload.
+bool cs_event_has_chains(const struct cs_event *ev);
+
 // What a reader knows: rows by type (cs_event_kinds; tests of rulesets have others), and the
 // ruleset in force.
 struct cs_event_grammar {

@@ -248,6 +248,18 @@ static bool read_chain(struct cs_crypto *c, const struct cs_event_upload *up, si
     return ok;
 }
 
+// The chains alone. False: FATAL.
+static bool prepare_chains(struct cs_crypto *c, struct cs_prepared *p, struct cs_err *err) {
+    const struct cs_event_upload *up = &p->event->data.upload;
+    p->chain = (struct cs_chain_facts){.starts_s = INT64_MIN, .ends_s = INT64_MAX};
+    for (size_t i = 0; i < up->parts && p->content_code == CS_CODE_NONE; i++)
+        if (!read_chain(c, up, i, p, err))
+            return false;
+    if (up->parts == 2 && p->content_code == CS_CODE_NONE)
+        p->content_code = cs_sm2_pair_check(p->leaf[0], p->leaf[1]);
+    return true;
+}
+
 static bool prepare_upload(struct cs_crypto *c, struct cs_prepared *p, struct cs_err *err) {
     const struct cs_event_upload *up = &p->event->data.upload;
     for (size_t i = 0; i < up->parts; i++) {
@@ -255,14 +267,8 @@ static bool prepare_upload(struct cs_crypto *c, struct cs_prepared *p, struct cs
         if (p->content_code != CS_CODE_NONE)
             return true;
     }
-    p->chain = (struct cs_chain_facts){.starts_s = INT64_MIN, .ends_s = INT64_MAX};
-    for (size_t i = 0; i < up->parts; i++)
-        if (!read_chain(c, up, i, p, err))
-            return false;
-        else if (p->content_code != CS_CODE_NONE)
-            return true;
-    if (up->parts == 2)
-        p->content_code = cs_sm2_pair_check(p->leaf[0], p->leaf[1]);
+    if (!prepare_chains(c, p, err))
+        return false;
     for (size_t i = 0; i < up->parts && p->content_code == CS_CODE_NONE; i++)
         if (!up->part[i].csr)
             p->content_code = take_custodian(up->part[i].key.bytes, p);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Certificates of an account: upload, issue, replace, delete.
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,16 +79,17 @@ static enum chain_change chain_change(const struct cs_judge *j) {
     return change;
 }
 
-// A chain that is only different, or shorter, is taken only with force.
+// A chain that is only different, or shorter, is taken only where that is meant.
 static bool takes_chain(const struct cs_judge *j) {
     enum chain_change change = j->f.same_leaf ? chain_change(j) : CHAIN_SAME;
-    return change == CHAIN_MORE || (change == CHAIN_OTHER && j->ev->data.upload.force);
+    bool meant = j->ev->data.upload.force || j->ev->type == CS_EVENT_CERTIFICATE_UPDATE;
+    return change == CHAIN_MORE || (change == CHAIN_OTHER && meant);
 }
 
 // An upload that names no tags leaves them as they are.
 static bool takes_tags(const struct cs_judge *j) {
-    const struct cs_tag_list *sent = &j->ev->data.upload.tags, *held = &j->f.cert.summary.tags;
-    return sent->len > 0 && !cs_tags_equal(sent, held);
+    const struct cs_event_upload *up = &j->ev->data.upload;
+    return up->has_tags && !cs_tags_equal(&up->tags, &j->f.cert.summary.tags);
 }
 
 static bool is_replacement(const struct cs_judge *j) {
@@ -177,12 +179,13 @@ static int64_t sent_bytes(const struct cs_judge *j) {
 }
 
 static int64_t more_bytes(struct cs_judge *j) {
-    return j->f.same_leaf && !takes_chain(j) ? 0 : sent_bytes(j) - held_bytes(j);
+    bool stays = j->f.same_leaf || j->ev->type == CS_EVENT_CERTIFICATE_UPDATE;
+    return stays && !takes_chain(j) ? 0 : sent_bytes(j) - held_bytes(j);
 }
 
 static int64_t more_tags(const struct cs_judge *j) {
     size_t sent = j->ev->data.upload.tags.len, held = j->f.has_cert ? j->f.cert.summary.tags.len : 0;
-    return sent > 0 ? (int64_t)sent - (int64_t)held : 0;
+    return j->ev->data.upload.has_tags ? (int64_t)sent - (int64_t)held : 0;
 }
 
 bool cs_rule_quota_tags(struct cs_judge *j) {
@@ -237,7 +240,7 @@ size_t cs_names_listed(char *const *names, size_t n) {
 // The summary borrows strings from the parsed certificates.
 static void summarise(const struct cs_judge *j, struct cs_cert_summary *s) {
     const struct cs_event_upload *up = &j->ev->data.upload;
-    struct cs_tag_list tags = up->tags.len > 0 || !j->f.has_cert ? up->tags : j->f.cert.summary.tags;
+    struct cs_tag_list tags = up->has_tags || !j->f.has_cert ? up->tags : j->f.cert.summary.tags;
     memset(s, 0, sizeof(*s));
     CS_COPY(s->name, up->name);
     s->algorithm = up->algorithm;
@@ -327,41 +330,62 @@ static void put_new(struct cs_judge *j, struct cs_certificate *cert) {
                  cs_member_view(member, cert->summary.name, NULL, cert->id), 0);
 }
 
+unsigned cs_certificate_take(struct cs_judge *j, struct cs_certificate *cert) {
+    bool chain = takes_chain(j), tags = takes_tags(j);
+    count_upload(j);
+    if (chain) {
+        struct cs_cert_summary fresh, *held = &cert->summary;
+        j->ret->verdict.notes = cs_chain_notes(&j->prepared->chain, j->now_s);
+        summarise(j, &fresh);
+        CS_COPY(fresh.name, held->name);
+        fresh.version = held->version;
+        fresh.source = held->source;
+        fresh.tags = held->tags;
+        *held = fresh;
+        put_material(j, cert->id);
+    }
+    if (tags)
+        cert->summary.tags = j->ev->data.upload.tags;
+    return (chain ? CS_TOOK_CHAIN : 0) | (tags ? CS_TOOK_TAGS : 0);
+}
+
+static void tell_taken(struct cs_verdict *v, unsigned took) {
+    static const char *const names[] = {"chain", "tags", "name", "contact", "note"};
+    const char *between = "changed: ";
+    size_t len = 0;
+    for (unsigned i = 0; i < CS_ARRAY_LEN(names); i++) {
+        if (!(took >> i & 1))
+            continue;
+        len += (size_t)snprintf(v->detail + len, sizeof(v->detail) - len, "%s%s", between, names[i]);
+        between = ", ";
+    }
+}
+
+void cs_certificate_taken(struct cs_judge *j, struct cs_certificate *cert, unsigned took) {
+    if (took == 0) {
+        j->ret->verdict.code = CS_CODE_UNCHANGED;
+        return;
+    }
+    cert->updated_ms = j->record->timestamp_ms;
+    cs_judge_put_certificate(j, cert);
+    cs_key member;
+    cs_state_add(j->state, cs_key_expiry(CS_NEW_KEY, j->ev->account),
+                 cs_member_view(member, cert->summary.name, NULL, cert->id), cs_summary_ends(&cert->summary));
+    if (took & (CS_TOOK_CHAIN | CS_TOOK_TAGS | CS_TOOK_NAME))
+        cs_share_offer_all(j, cert);
+    tell_taken(&j->ret->verdict, took);
+}
+
 // The same certificate with a more complete chain, or with other tags. The entry changes, and those
 // it is shared with are told. Version, keys and owner stay.
 static void change_same(struct cs_judge *j) {
-    struct cs_verdict *v = &j->ret->verdict;
-    bool chain = takes_chain(j), tags = takes_tags(j);
-    cs_judge_tell(j, &j->f.cert.summary); // leaves, name and version stay
-    if (!chain && !tags) {
-        v->code = CS_CODE_UNCHANGED;
-        if (chain_change(j) == CHAIN_OTHER)
-            CS_COPY(v->detail, "The chain is not more complete than the one that is held, which stays; "
-                               "--replace --force takes it.");
-        return;
-    }
-    count_upload(j);
-    // cert owns nothing of its own, as below.
-    struct cs_certificate cert = j->f.cert;
-    if (chain) {
-        struct cs_cert_summary fresh;
-        v->notes = cs_chain_notes(&j->prepared->chain, j->now_s);
-        summarise(j, &fresh);
-        fresh.version = cert.summary.version;
-        fresh.source = cert.summary.source;
-        fresh.tags = cert.summary.tags;
-        cert.summary = fresh;
-        put_material(j, cert.id);
-    }
-    if (tags)
-        cert.summary.tags = j->ev->data.upload.tags;
-    cert.updated_ms = j->record->timestamp_ms;
-    cs_judge_put_certificate(j, &cert);
-    cs_key member;
-    cs_state_add(j->state, cs_key_expiry(CS_NEW_KEY, j->ev->account),
-                 cs_member_view(member, cert.summary.name, NULL, cert.id), cs_summary_ends(&cert.summary));
-    cs_share_offer_all(j, &cert);
-    CS_COPY(v->detail, chain && tags ? "changed: chain, tags" : chain ? "changed: chain" : "changed: tags");
+    struct cs_certificate cert = j->f.cert; // owns nothing of its own, as below
+    cs_judge_tell(j, &j->f.cert.summary);   // leaves, name and version stay
+    unsigned took = cs_certificate_take(j, &cert);
+    cs_certificate_taken(j, &cert, took);
+    if (took == 0 && chain_change(j) == CHAIN_OTHER)
+        CS_COPY(j->ret->verdict.detail, "The chain is not more complete than the one that is held, which "
+                                        "stays; --replace --force takes it.");
 }
 
 // A new name makes a certificate. A replacement keeps id, name, shares and source. It is offered to

@@ -242,6 +242,24 @@ static void gather_upload(struct cs_judge *j) {
     }
 }
 
+static void gather_revision(struct cs_judge *j) {
+    const struct cs_event *ev = j->ev;
+    const struct cs_event_upload *up = &ev->data.upload;
+    struct cs_facts *f = &j->f;
+    cs_uuid id;
+    gather_certificate(j, ev->subject);
+    touch_shares(j, NULL);
+    gather_same_leaf(j);
+    if (up->parts > 0)
+        gather_material(j);
+    cs_issuers_touch_sent(j);
+    if (!f->has_cert || !up->has_name || strcmp(up->name, f->cert.summary.name) == 0)
+        return;
+    f->renames = true;
+    if (cs_name_valid(up->name, strlen(up->name), f->cert.summary.algorithm))
+        f->name_used = cs_judge_read_id(j, cs_key_name(CS_NEW_KEY, ev->account, up->name), id);
+}
+
 // Whether the view holds this certificate as shared in.
 static void gather_reshare(struct cs_judge *j) {
     const struct cs_member *members = NULL;

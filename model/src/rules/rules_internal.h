@@ -50,7 +50,9 @@ struct cs_facts {
                  // share has the event's id
     bool has_cert; // by name for upload and issue, else by subject; not where it is deleted
     struct cs_certificate cert;
-    bool same_leaf;              // upload, issue: the certificate that has the name has these very leafs
+    bool renames;   // certificate.update: to a name that it does not have
+    bool name_used; // certificate.update: another certificate has that name
+    bool same_leaf; // upload, issue, update: the certificate that has the name has these very leafs
     struct cs_material material; // of the certificate that is changed or deleted; lent until it is written
     bool shared_in_only;         // certificate.share: not the account's own, but shared in to it
     bool has_csr;                // upload: the match; csr.add: of the same key; csr.delete: by subject
@@ -167,6 +169,19 @@ CS_MUST_USE bool cs_prepare_content(struct cs_crypto *c, struct cs_prepared *p, 
 void cs_tombstones_touch(struct cs_judge *j);
 void cs_tombstones_expire(struct cs_judge *j);
 void cs_tombstone_add(struct cs_judge *j, const char *key);
+
+// A certificate whose leaves stay (rules_certificate.c): takes the event's chain and tags, as far as they are
+// others, into cert, and counts them. Returns what was taken, CS_TOOK_ bits; nothing of cert is written yet.
+// cert must own nothing.
+#define CS_TOOK_CHAIN   1u
+#define CS_TOOK_TAGS    2u
+#define CS_TOOK_NAME    4u
+#define CS_TOOK_CONTACT 8u
+#define CS_TOOK_NOTE    16u
+unsigned cs_certificate_take(struct cs_judge *j, struct cs_certificate *cert);
+// Writes it with what was taken, offers it to all that it is shared with, and says in the detail what was
+// taken. took 0: unchanged.
+void cs_certificate_taken(struct cs_judge *j, struct cs_certificate *cert, unsigned took);
 
 // Issuers (rules_issuer.c): notes those of an upload, or of a material, as read.
 void cs_issuers_touch_sent(struct cs_judge *j);

@@ -24,7 +24,7 @@
 //            no news: accepted again
 //   closed   removed                   none       (not found)        nothing
 //
-// News is a newer version, or the same version with another chain or other tags.
+// News is a newer version, or the same version with another name or chain, or other tags.
 //
 // Offers and withdrawals of a share come in the order in which the owner made them. So nothing comes
 // after a withdrawal. The owner answers a removal with one: until then the recipient's end stays
@@ -415,6 +415,11 @@ static void take_offer(struct cs_judge *j) {
     cs_shared_in_encode(cs_judge_begin(j), &entry);
     cs_judge_put(j, cs_key_shared_in(CS_NEW_KEY, ev->account, entry.owner_account, entry.certificate));
     cs_key member;
+    if (j->f.has_shared_in && strcmp(j->f.shared_in.summary.name, summary->name) != 0) {
+        cs_member_view(member, j->f.shared_in.summary.name, entry.owner_account, entry.certificate);
+        cs_state_remove(j->state, cs_key_view(CS_NEW_KEY, ev->account), member);
+        cs_state_remove(j->state, cs_key_expiry(CS_NEW_KEY, ev->account), member);
+    }
     cs_member_view(member, summary->name, entry.owner_account, entry.certificate);
     cs_state_add(j->state, cs_key_view(CS_NEW_KEY, ev->account), member, 0);
     cs_state_add(j->state, cs_key_expiry(CS_NEW_KEY, ev->account), member, cs_summary_ends(summary));
@@ -434,14 +439,14 @@ static bool is_same(const struct cs_judge *j, const char *owner_account) {
 }
 
 // Whether the offer says more than what is held. Offers of a share come in the order in which they
-// were made. Within one version, tags and chain may change.
+// were made. Within one version, name, tags and chain may change.
 static bool is_news(const struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     const struct cs_cert_summary *held = &j->f.shared_in.summary, *offered = &ev->data.offer.certificate;
     if (ev->data.offer.version != held->version)
         return ev->data.offer.version > held->version;
-    return offered->notes != held->notes || offered->chain_ends_s != held->chain_ends_s ||
-           !cs_tags_equal(&offered->tags, &held->tags);
+    return strcmp(offered->name, held->name) != 0 || offered->notes != held->notes ||
+           offered->chain_ends_s != held->chain_ends_s || !cs_tags_equal(&offered->tags, &held->tags);
 }
 
 void cs_effect_offer(struct cs_judge *j) {

@@ -65,10 +65,14 @@ enum { CS_EVENT_TYPES(X) };
 #define ON_ENROLL       ON(AGENT_ENROLL)
 #define ON_NEW_AGENTS   (ON(AGENT_ENROLL) | ON(AGENT_ROTATE))
 #define ON_UPLOADS      (ON(CERTIFICATE_UPLOAD) | ON(CERTIFICATE_ISSUE))
+#define ON_REVISION     ON(CERTIFICATE_UPDATE)
+#define ON_CHAINED      (ON_UPLOADS | ON_REVISION)
 #define ON_NAMED        (ON(CERTIFICATE_UPLOAD) | ON(CERTIFICATE_ISSUE) | ON(CSR_ADD))
 #define ON_KEYED        (ON(CERTIFICATE_UPLOAD) | ON(CERTIFICATE_ISSUE) | ON(CSR_ADD))
+#define ON_PUBLIC       (ON_KEYED | ON_REVISION)
 #define ON_BY_RIGHT     (UINT64_C(0) CS_EVENT_TYPES(ON_IF_BY_RIGHT))
-#define ON_EXISTING     (ON(CERTIFICATE_DELETE) | ON(CERTIFICATE_SHARE) | ON(CERTIFICATE_UNSHARE))
+#define ON_EXISTING \
+    (ON(CERTIFICATE_DELETE) | ON(CERTIFICATE_SHARE) | ON(CERTIFICATE_UNSHARE) | ON_REVISION)
 #define ON_DELETE       ON(CERTIFICATE_DELETE)
 #define ON_SHARE        ON(CERTIFICATE_SHARE)
 #define ON_UNSHARE      ON(CERTIFICATE_UNSHARE)
@@ -152,56 +156,63 @@ enum { CS_EVENT_TYPES(X) };
     X(SINCE(1), BY_RIGHT, EVENT_FORBIDDEN, cs_rule_pattern, \
       "The key's pattern covers the name: the event's own, or that of what its id stands for.") \
     \
+    X(SINCE(1), REVISION, NAME_INVALID, cs_rule_new_name, \
+      "A certificate's new name has the form of the names of its algorithm.") \
+    X(SINCE(1), REVISION, EVENT_FORBIDDEN, cs_rule_new_pattern, \
+      "The key's pattern covers the new name, too.") \
+    \
     X(SINCE(1), UPLOADS, KEY_MISSING, cs_rule_content, \
       "There is a private key, or a request to match.") \
     X(SINCE(1), UPLOADS, KEY_MANY, cs_rule_content, "There is not both.") \
-    X(SINCE(1), UPLOADS, CERT_TOO_MANY, cs_rule_content, "There are at most 10 certificates.") \
-    X(SINCE(1), UPLOADS, CERT_MALFORMED, cs_rule_content, \
+    X(SINCE(1), CHAINED, CERT_TOO_MANY, cs_rule_content, "There are at most 10 certificates.") \
+    X(SINCE(1), CHAINED, CERT_MALFORMED, cs_rule_content, \
       "Each is one X.509 certificate in DER, with nothing after it; every field and extension " \
       "that clients read has its form, and texts their alphabets.") \
-    X(SINCE(1), UPLOADS, CERT_NOT_V3, cs_rule_content, \
+    X(SINCE(1), CHAINED, CERT_NOT_V3, cs_rule_content, \
       "They are of version 3 (old CA certificates of version 1).") \
-    X(SINCE(1), UPLOADS, CERT_WEAK_SIGNATURE, cs_rule_content, \
+    X(SINCE(1), CHAINED, CERT_WEAK_SIGNATURE, cs_rule_content, \
       "They are signed with SHA-256 or better, or SM3; what roots sign of themselves does not " \
       "matter.") \
     X(SINCE(1), CSR_ADD, CSR_MALFORMED, cs_rule_content, \
       "The request is one PKCS#10 request in DER, with nothing after it; its extensions have " \
       "their form, too.") \
-    X(SINCE(1), KEYED, CERT_WEAK_KEY, cs_rule_content, \
+    X(SINCE(1), PUBLIC, CERT_WEAK_KEY, cs_rule_content, \
       "Keys are RSA of 2048 to 8192 bits, P-256, P-384, P-521, Ed25519 or SM2.") \
-    X(SINCE(1), KEYED, CERT_EXPLICIT_CURVE, cs_rule_content, "Curves are named, not spelled out.") \
+    X(SINCE(1), PUBLIC, CERT_EXPLICIT_CURVE, cs_rule_content, "Curves are named, not spelled out.") \
     X(SINCE(1), CSR_ADD, CSR_BAD_SIGNATURE, cs_rule_content, \
       "The request is signed by its own key.") \
     X(SINCE(1), CSR_ADD, CSR_NO_NAME, cs_rule_content, \
       "The request names a host: it has a subject alternative name.") \
-    X(SINCE(1), UPLOADS, CERT_IS_CA, cs_rule_content, "The leaf is no CA certificate.") \
-    X(SINCE(1), UPLOADS, CERT_ALGORITHM, cs_rule_content, \
+    X(SINCE(1), CHAINED, CERT_IS_CA, cs_rule_content, "The leaf is no CA certificate.") \
+    X(SINCE(1), CHAINED, CERT_ALGORITHM, cs_rule_content, \
       "SM2 keys belong to the SM2 form, all others to the international one.") \
-    X(SINCE(1), UPLOADS, CERT_NO_NAME, cs_rule_content, \
+    X(SINCE(1), CHAINED, CERT_NO_NAME, cs_rule_content, \
       "The leaf names somebody: a subject alternative name or a common name.") \
-    X(SINCE(1), UPLOADS, CHAIN_STRAY, cs_rule_content, \
+    X(SINCE(1), CHAINED, CHAIN_STRAY, cs_rule_content, \
       "Every certificate is a link of a path from the leaf: a CA may be there as a root and " \
       "cross-signed.") \
-    X(SINCE(1), UPLOADS, CHAIN_ORDER, cs_rule_content, \
+    X(SINCE(1), CHAINED, CHAIN_ORDER, cs_rule_content, \
       "They are in the one order that their set has: the leaf, the shortest path to a root, then " \
       "other links (cert.h).") \
-    X(SINCE(1), UPLOADS, CHAIN_BROKEN, cs_rule_content, \
+    X(SINCE(1), CHAINED, CHAIN_BROKEN, cs_rule_content, \
       "What has the name of an issuer that is missing signed with its key, and may: it is a CA " \
       "certificate, and its path length holds.") \
-    X(SINCE(1), UPLOADS, SM2_USAGE, cs_rule_content, \
+    X(SINCE(1), CHAINED, SM2_USAGE, cs_rule_content, \
       "Of an SM2 pair one may sign, the other encrypt.") \
-    X(SINCE(1), UPLOADS, SM2_SAME_KEY, cs_rule_content, "The two have different keys.") \
-    X(SINCE(1), UPLOADS, SM2_SUBJECT, cs_rule_content, "The two have the same subject.") \
+    X(SINCE(1), CHAINED, SM2_SAME_KEY, cs_rule_content, "The two have different keys.") \
+    X(SINCE(1), CHAINED, SM2_SUBJECT, cs_rule_content, "The two have the same subject.") \
     X(SINCE(1), KEYED, KEY_MALFORMED, cs_rule_content, \
       "The private key is sealed, both of a pair to one custodian.") \
     X(SINCE(1), KEYED, KEY_MISMATCH, cs_rule_content, \
       "The private key signed for exactly this: log, account, sender, event, certificate " \
       "and sealed key.") \
+    X(SINCE(1), REVISION, CHAIN_OTHER, cs_rule_chain_own, \
+      "The chain is of the certificate's present version: its leaves are the same.") \
     X(SINCE(1), UPLOADS, CERT_NOT_YET_VALID, cs_rule_begun, \
       "The certificate is valid already when the record arrives at the broker.") \
     X(SINCE(1), UPLOADS, CERT_EXPIRED, cs_rule_not_expired, \
       "The certificate is still valid then.") \
-    X(SINCE(1), UPLOADS, CHAIN_INCOMPLETE, cs_rule_chain_complete, \
+    X(SINCE(1), CHAINED, CHAIN_INCOMPLETE, cs_rule_chain_complete, \
       "The leaf's issuer is in the chain, where the account asks for that.") \
     X(SINCE(1), KEYED, KEY_MALFORMED, cs_rule_custodian, \
       "The key is sealed to a custodian that is trusted.") \
@@ -215,6 +226,8 @@ enum { CS_EVENT_TYPES(X) };
       "The key's pattern covers the name of that request, too; issuers have none.") \
     X(SINCE(1), UPLOADS, NAME_TAKEN, cs_rule_name_free, \
       "The name is free, or its certificate is to be replaced.") \
+    X(SINCE(1), REVISION, NAME_TAKEN, cs_rule_new_name_free, \
+      "No other certificate has the new name.") \
     X(SINCE(1), UPLOADS, REPLACE_SOURCE, cs_rule_same_source, \
       "A certificate is replaced by one of its own source and algorithm; what an issuer brings " \
       "again is of the source that he says.") \
@@ -226,9 +239,9 @@ enum { CS_EVENT_TYPES(X) };
       "The account has room for one more certificate.") \
     X(SINCE(1), CSR_ADD, QUOTA_REQUESTS, cs_rule_quota_requests, \
       "The account has room for one more request.") \
-    X(SINCE(1), UPLOADS, QUOTA_TAGS, cs_rule_quota_tags, \
+    X(SINCE(1), CHAINED, QUOTA_TAGS, cs_rule_quota_tags, \
       "The account has room for the tags that the certificate gets beside those that it has.") \
-    X(SINCE(1), KEYED, QUOTA_BYTES, cs_rule_quota_bytes, \
+    X(SINCE(1), PUBLIC, QUOTA_BYTES, cs_rule_quota_bytes, \
       "The account has room for the bytes of certificates and sealed keys; what is there already " \
       "may grow until the account is a tenth above its limit.") \
     \

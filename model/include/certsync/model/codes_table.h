@@ -121,6 +121,10 @@
     X(CHAIN_ORDER, "chain.order", CONSUMER, \
       "The chain is not in its one order: the leaf, the shortest path to a root, then the rest.", \
       "Publish with certsync, which puts it in order.") \
+    X(CHAIN_OTHER, "chain.other", BOTH, \
+      "The chain belongs to another certificate than the present version.", \
+      "Give the chain of that version. A renewed certificate is its next version: certsync upload " \
+      "NAME with --replace.") \
     X(CHAIN_INCOMPLETE, "chain.incomplete", BOTH, "The leaf's issuer is not in the chain.", \
       "Add the CA's intermediate certificate (fullchain.pem).") \
     X(CHAIN_EXPIRED, "chain.expired", NOTE, "A CA certificate of the chain has expired.", \

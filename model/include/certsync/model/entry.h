@@ -63,6 +63,8 @@
 #define CS_SEEN_MAX           128
 #define CS_OLD_VERSIONS_MAX   10
 #define CS_SHARES_MAX         1000 // most shares of one certificate, and most that end with one event
+#define CS_CONTACT_MAX        128
+#define CS_NOTE_TEXT_MAX      256
 #define CS_LIMIT_CERTIFICATES 1000 // defaults of a new account
 #define CS_LIMIT_SHARES       20
 
@@ -276,7 +278,7 @@ struct cs_old_version {
     char serial[CS_SERIAL_TEXT_SIZE];
     int64_t not_after_s;
 };
-// {"id":…,"summary":{…},"by":"<kid>","created_ms":…,"updated_ms":…,
+// {"id":…,"summary":{…},"by":"<kid>","contact":…?,"note":…?,"created_ms":…,"updated_ms":…,
 //  "shares":[{"share":"<id>","to":"<account>"}]?,
 //  "old_versions":[{"version":1,"sha256":"<hex>","serial":"<hex>","not_after_s":…}]?},
 // or the tombstone {"id":…,"deleted":true,"updated_ms":…}
@@ -285,6 +287,9 @@ struct cs_certificate {
     bool deleted; // then only id, deleted and updated_ms are kept
     struct cs_cert_summary summary;
     cs_kid by; // who sent the current version
+    // what the account says of it; those that it is shared with do not see it
+    char contact[CS_CONTACT_MAX + 1];
+    char note[CS_NOTE_TEXT_MAX + 1];
     int64_t created_ms;
     int64_t updated_ms;
     size_t shares_len;

@@ -42,6 +42,9 @@
 //                                 international: chain, key, pop    or: chain, csr true
 //                                 sm2: sign {chain, key, pop}, encrypt {chain, key, pop}
 //            certificate.issue    source "official"|"test", then as upload
+//            certificate.update   name?, tags?, contact?, note?   (at least one of all), then
+//                                 international: chain?    or sm2: sign? {chain}, encrypt? {chain}
+//                                 no tags, no text: there are none from now on
 //            certificate.delete   cascade?, from? (removes what the account `from` shared in)
 //            certificate.share    to
 //            certificate.unshare  to
@@ -98,15 +101,21 @@ struct cs_keyed_chain {
     struct cs_encoded pop;
 };
 
+// certificate.upload, certificate.issue, certificate.update
 struct cs_event_upload {
     enum cs_source source; // CS_SOURCE_UPLOADED for upload; from data for issue
+    // what an event names: of upload and issue only has_tags, where there are some
+    bool has_name, has_tags, has_contact, has_note;
     // syntax is checked by the rules (name.invalid), length and printable ASCII here
     cs_name name;
     enum cs_algorithm algorithm;
     bool replace;
     bool force;
     struct cs_tag_list tags;
-    size_t parts; // 1: international; 2: sm2, [0] signing, [1] encryption
+    char contact[CS_CONTACT_MAX + 1];
+    char note[CS_NOTE_TEXT_MAX + 1];
+    // 1: international; 2: sm2, [0] signing, [1] encryption; 0: certificate.update without a chain
+    size_t parts;
     struct cs_keyed_chain part[2];
 };
 

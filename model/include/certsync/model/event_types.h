@@ -45,6 +45,7 @@
     X(AGENT_ROTATE,        "agent.rotate",        1, IN_ACCOUNT(KID),     rotate,       BY(ITSELF),       key,     rotation,       rotate,           BRINGS_KEY(enroll)) \
     X(CERTIFICATE_UPLOAD,  "certificate.upload",  1, IN_ACCOUNT(UUID),    upload,       BY_RIGHT(UPLOAD), upload,  upload,         upload,           PLAIN) \
     X(CERTIFICATE_ISSUE,   "certificate.issue",   1, IN_ACCOUNT(UUID),    issue,        BY(ISSUER),       upload,  upload,         upload,           PLAIN) \
+    X(CERTIFICATE_UPDATE,  "certificate.update",  1, IN_ACCOUNT(UUID),    revision,     BY_RIGHT(UPLOAD), chains,  revision,       revise,           PLAIN) \
     X(CERTIFICATE_DELETE,  "certificate.delete",  1, IN_ACCOUNT(UUID),    delete,       BY_RIGHT(DELETE), nothing, delete,         delete,           PLAIN) \
     X(CERTIFICATE_SHARE,   "certificate.share",   1, IN_ACCOUNT(UUID),    share,        BY_RIGHT(SHARE),  nothing, share,          share,            OPENS_SHARE) \
     X(CERTIFICATE_UNSHARE, "certificate.unshare", 1, IN_ACCOUNT(UUID),    share,        BY_RIGHT(SHARE),  nothing, unshare,        unshare,          PLAIN) \
