@@ -94,7 +94,7 @@ static void test_paths(void **state) {
     (void)state;
     static const char *const nothing[] = {"/",
                                           "/v1",
-                                          "/v1/accounts/acme",
+                                          "/v1/accounts/",
                                           "/v1/accounts//certificates",
                                           "/v1/accounts/acme/certificates/a/b",
                                           "/v1/accounts/acme/certificates/"};
