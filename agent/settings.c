@@ -135,6 +135,7 @@ static const char *const env_ignore[] = {"CERTSYNC_CONFIG",
                                          "CERTSYNC_REDIS_TIMEOUT",
                                          "CERTSYNC_REDIS_URL",
                                          "CERTSYNC_REDIS_USERNAME",
+                                         "CERTSYNC_SNAPSHOT_CHECKED",
                                          "CERTSYNC_SNAPSHOT_DIR",
                                          NULL};
 

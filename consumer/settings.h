@@ -59,7 +59,8 @@ struct cs_consumer_settings {
     int64_t witness_timeout_ms;
 
     char *snapshot_dir; // "": none
-    char *api_listen;   // "" : no API
+    int64_t snapshot_checked;
+    char *api_listen; // "" : no API
     char *api_tls_certificate;
     char *api_tls_key;
     int64_t api_threads; // 0: by the cores (cs_settings_api_threads)

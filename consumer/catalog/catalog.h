@@ -35,6 +35,11 @@ struct cs_generations {
     struct cs_position next_position;
 };
 #define CS_SWEEP_CURSOR 24
+
+struct cs_restored {
+    int64_t outcomes; // of the snapshot; 0: it was not restored from one
+    int64_t until;    // so many outcomes were published then: up to there they are compared
+};
 enum cs_catalog_view { CS_VIEW_LIVE, CS_VIEW_NEXT };
 
 struct cs_catalog;
@@ -95,6 +100,16 @@ struct cs_catalog_ops {
     // loses its claim. *ret_moved: `generation` is not the live one; nothing was done.
     bool (*renew)(struct cs_catalog *c, int32_t partition, int64_t generation, bool *ret_moved,
                   struct cs_err *err);
+    // Fills a generation that is empty with a whole catalog (a snapshot), piece by piece: each time the changes
+    // of a state that has only these. The last piece brings the position, and what `restored` then says
+    // (NULL: more pieces follow). A generation that was filled in part reads as DAMAGED. *ret_moved: it has
+    // a position, or it is not the one that the handle loaded.
+    bool (*restore)(struct cs_catalog *c, int32_t partition, const struct cs_state *piece, bool first,
+                    const struct cs_position *to, const struct cs_restored *from, bool *ret_moved,
+                    struct cs_err *err);
+    // What the generation that the handle uses was restored from. Nothing vouches for it: it is a note
+    // for whoever doubts a snapshot.
+    bool (*restored)(struct cs_catalog *c, int32_t partition, struct cs_restored *ret, struct cs_err *err);
     // Removes, in small pieces, the generations that are neither live nor next. Stops with
     // *ret_moved if one is promoted or begun meanwhile.
     bool (*sweep)(struct cs_catalog *c, int32_t partition, int64_t *ret_removed, bool *ret_moved,

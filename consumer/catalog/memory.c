@@ -11,6 +11,8 @@ struct memory_generation {
     struct cs_state *state; // complete
     struct cs_position position;
     uint64_t version; // counts commits and resets: a WATCH sees these
+    struct cs_restored restored;
+    bool filling; // it was restored in part
 };
 
 struct memory_partition {
@@ -162,6 +164,9 @@ static bool memory_load_end(struct cs_catalog *c, struct cs_position *ret, bool 
     *ret_moved = !still_stands(m, p);
     if (*ret_moved)
         return true;
+    if (p->filling)
+        return cs_err_set(err, CS_ERR_DAMAGED, CS_CODE_NONE,
+                          "the catalog of partition %d was restored in part", (int)m->partition);
     size_t n = cs_state_needed(m->state, &needed);
     for (size_t i = 0; i < n; i++)
         if (!fill_one(p, m->state, i, &needed[i], err))
@@ -243,6 +248,8 @@ static bool memory_reset(struct cs_catalog *c, int32_t partition, struct cs_err 
         return false;
     cs_state_forget(g->state);
     g->position = (struct cs_position){0};
+    g->restored = (struct cs_restored){0};
+    g->filling = false;
     g->version++;
     return true;
 }
@@ -388,6 +395,43 @@ static bool memory_renew(struct cs_catalog *c, int32_t partition, int64_t genera
     return true;
 }
 
+static bool memory_restore(struct cs_catalog *c, int32_t partition, const struct cs_state *piece, bool first,
+                           const struct cs_position *to, const struct cs_restored *from, bool *ret_moved,
+                           struct cs_err *err) {
+    struct memory_catalog *m = (struct memory_catalog *)c;
+    int64_t used = memory_generation(c, partition);
+    struct memory_generation *g = stand_on(m, partition, err);
+    (void)first;
+    if (!g)
+        return false;
+    memory_cancel(c);
+    *ret_moved = g->number != used || g->position.next_offset > 0 || m->stand == ON_NEXT ||
+                 (m->stand == ON_CLAIMED && m->store->partitions[partition].claim != m);
+    if (*ret_moved)
+        return true;
+    cs_state_begin(g->state);
+    cs_state_changes(piece, apply_change, g->state);
+    if (!cs_state_keep(g->state, err))
+        return false;
+    cs_state_changes_clear(g->state);
+    g->filling = !to;
+    if (to) {
+        g->position = *to;
+        g->restored = *from;
+    }
+    g->version++;
+    return true;
+}
+
+static bool memory_restored(struct cs_catalog *c, int32_t partition, struct cs_restored *ret,
+                            struct cs_err *err) {
+    struct memory_generation *g = stand_on((struct memory_catalog *)c, partition, err);
+    if (!g)
+        return false;
+    *ret = g->restored;
+    return true;
+}
+
 static void memory_free(struct cs_catalog *c) {
     struct memory_catalog *m = (struct memory_catalog *)c;
     for (size_t i = 0; i < m->store->cap; i++)
@@ -414,6 +458,8 @@ static const struct cs_catalog_ops memory_ops = {
     .release = memory_release,
     .promote = memory_promote,
     .renew = memory_renew,
+    .restore = memory_restore,
+    .restored = memory_restored,
     .sweep = memory_sweep,
     .sweep_some = memory_sweep_some,
     .sweep_all = memory_sweep_all,

@@ -58,8 +58,7 @@ void cs_redis_put_command(struct redis_catalog *c, const char *name, const char 
     cs_redis_put_key(c, key);
 }
 
-// The fence and the position: watched, or read once.
-static void put_fence(struct redis_catalog *c, const char *name) {
+void cs_redis_put_fence(struct redis_catalog *c, const char *name) {
     cs_redis_command(c->link, 3);
     cs_redis_arg_text(c->link, name);
     cs_redis_put_slot_key(c, cs_redis_fence_key(c));
@@ -114,8 +113,8 @@ static void put_witnesses(struct redis_catalog *c) {
 static bool send_load(struct redis_catalog *c, struct cs_err *err) {
     if (!cs_redis_open(c, err))
         return false;
-    put_fence(c, "WATCH");
-    put_fence(c, "MGET");
+    cs_redis_put_fence(c, "WATCH");
+    cs_redis_put_fence(c, "MGET");
     for (size_t i = 0; i < c->docs_len; i++) {
         if (i % MGET_KEYS == 0) {
             size_t left = c->docs_len - i;
@@ -133,7 +132,7 @@ static bool send_load(struct redis_catalog *c, struct cs_err *err) {
         cs_redis_arg_text(c->link, "WITHSCORES");
     }
     put_witnesses(c);
-    put_fence(c, "MGET");
+    cs_redis_put_fence(c, "MGET");
     c->watching = true;
     c->under_way = CS_LOADING;
     size_t mgets = (c->docs_len + MGET_KEYS - 1) / MGET_KEYS;
@@ -342,6 +341,7 @@ static void redis_free(struct cs_catalog *base) {
     free(c->members);
     cs_witnesses_free(&c->witnesses);
     cs_buf_clear(&c->position);
+    cs_buf_clear(&c->restored);
     free(c->known);
     free(c);
 }
@@ -363,6 +363,8 @@ static const struct cs_catalog_ops redis_ops = {
     .release = cs_redis_catalog_release,
     .promote = cs_redis_catalog_promote,
     .renew = cs_redis_catalog_renew,
+    .restore = cs_redis_catalog_restore,
+    .restored = cs_redis_catalog_restored,
     .sweep = cs_redis_catalog_sweep,
     .sweep_some = cs_redis_catalog_sweep_some,
     .sweep_all = cs_redis_catalog_sweep_all,
@@ -388,6 +390,7 @@ bool cs_catalog_redis_new(const struct cs_redis_access *access, const char *name
     c->load_bytes = LOAD_BYTES;
     c->piece = INDEX_PIECE;
     cs_buf_init(&c->position, POSITION_MAX);
+    cs_buf_init(&c->restored, POSITION_MAX);
     if (strlen(name_space) >= sizeof c->name_space)
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "redis.namespace is longer than %d characters",
                           CS_NAMESPACE_MAX - 1);

@@ -4,15 +4,25 @@
 // EXEC. It runs only if nobody touched the position since the load (WATCH). What an index holds is
 // asked before it, where its witness needs that.
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "catalog/redis_internal.h"
 
+static void put_restored(struct redis_catalog *c) {
+    cs_redis_command(c->link, 3);
+    cs_redis_arg_text(c->link, "SET");
+    cs_redis_put_slot_key(c, CS_RESTORED_KEY);
+    cs_redis_arg(c->link, cs_buf_bytes(&c->restored));
+}
+
 // The end of a commit: tells those who wait for the live catalog, or extends the lease of a rebuilt
 // one.
 static void put_ending(struct redis_catalog *c, const struct cs_position *to) {
     bool live = c->stand == CS_ON_LIVE;
+    if (c->restored.len > 0)
+        put_restored(c);
     cs_redis_command(c->link, live ? 3 : 5);
     cs_redis_arg_text(c->link, live ? "PUBLISH" : "SET");
     cs_redis_put_slot_key(c, live ? CS_MOVED_CHANNEL : CS_CLAIM_KEY);
@@ -40,11 +50,23 @@ static bool send_commit(struct redis_catalog *c, struct cs_err *err) {
     return cs_redis_send(c->link, err);
 }
 
+// What the changes are, and what must be asked before they are sent.
+static bool begin(struct redis_catalog *c, const struct cs_state *state, struct cs_err *err) {
+    size_t questions = 0;
+    if (!cs_redis_writer_take(c->writer, c->partition, state, err))
+        return false;
+    const struct cs_redis_place at = cs_redis_place_of(c);
+    cs_redis_writer_ask(c->writer, &at, &questions);
+    if (questions == 0)
+        return send_commit(c, err);
+    c->under_way = CS_ASKING;
+    return cs_redis_send(c->link, err);
+}
+
 bool cs_redis_catalog_commit_begin(struct cs_catalog *base, int32_t partition, const struct cs_state *state,
                                    const struct cs_position *from, const struct cs_position *to,
                                    struct cs_err *err) {
     struct redis_catalog *c = (struct redis_catalog *)base;
-    size_t questions = 0;
     c->failed = false;
     if (!c->watching)
         return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "nothing was loaded before the commit");
@@ -54,16 +76,10 @@ bool cs_redis_catalog_commit_begin(struct cs_catalog *base, int32_t partition, c
     if (c->refused)
         return true;
     c->to = *to;
+    cs_buf_reset(&c->restored);
     cs_buf_reset(&c->position);
     cs_position_encode(&c->position, to);
-    if (!cs_buf_ok(&c->position, err) || !cs_redis_writer_take(c->writer, partition, state, err))
-        return false;
-    const struct cs_redis_place at = cs_redis_place_of(c);
-    cs_redis_writer_ask(c->writer, &at, &questions);
-    if (questions == 0)
-        return send_commit(c, err);
-    c->under_way = CS_ASKING;
-    return cs_redis_send(c->link, err);
+    return cs_buf_ok(&c->position, err) && begin(c, state, err);
 }
 
 // What the indexes hold has been answered, or is waited for. Then the commit itself is sent.
@@ -125,5 +141,80 @@ bool cs_redis_catalog_commit_end(struct cs_catalog *base, bool *ret_moved, struc
         return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, "Redis answered %zu of %zu commands of a commit",
                           exec->elements, n - 2);
     *ret_moved = false;
+    return true;
+}
+
+// ---- a whole catalog, piece by piece
+
+static bool watch_empty(struct redis_catalog *c, bool *ret_moved, struct cs_err *err) {
+    redisReply *const *replies = NULL;
+    size_t n = 0;
+    bool holds = false;
+    if (!cs_redis_open(c, err))
+        return false;
+    cs_redis_put_fence(c, "WATCH");
+    cs_redis_put_fence(c, "MGET");
+    c->watching = true;
+    if (!cs_redis_ask(c, "look at the position", &replies, &n, err) ||
+        !cs_redis_fence_check(c, replies[1]->element[0], &holds, err))
+        return false;
+    *ret_moved = !holds || replies[1]->element[1]->type != REDIS_REPLY_NIL;
+    return true;
+}
+
+bool cs_redis_catalog_restore(struct cs_catalog *base, int32_t partition, const struct cs_state *piece,
+                              bool first, const struct cs_position *to, const struct cs_restored *from,
+                              bool *ret_moved, struct cs_err *err) {
+    struct redis_catalog *c = (struct redis_catalog *)base;
+    cs_redis_catalog_cancel(base);
+    c->refused = c->failed = false;
+    *ret_moved = c->stand == CS_ON_NEXT;
+    if (*ret_moved)
+        return true;
+    if (!cs_redis_stand(c, partition, err) || !watch_empty(c, ret_moved, err))
+        return false;
+    if (*ret_moved) {
+        cs_redis_catalog_cancel(base);
+        return true;
+    }
+    cs_buf_reset(&c->position);
+    cs_buf_reset(&c->restored);
+    c->to = to ? *to : (struct cs_position){0};
+    if (to) {
+        cs_position_encode(&c->position, to);
+        cs_buf_printf(&c->restored, "%" PRId64 " %" PRId64 " %" PRId64, c->known[partition], from->outcomes,
+                      from->until);
+    }
+    c->begun = !first;
+    return cs_buf_ok(&c->position, err) && cs_buf_ok(&c->restored, err) && cs_redis_go_on(c, err) &&
+           begin(c, piece, err) && cs_redis_catalog_commit_end(base, ret_moved, err);
+}
+
+bool cs_redis_catalog_restored(struct cs_catalog *base, int32_t partition, struct cs_restored *ret,
+                               struct cs_err *err) {
+    struct redis_catalog *c = (struct redis_catalog *)base;
+    redisReply *const *replies = NULL;
+    size_t n = 0;
+    int64_t generation = 0, used = 0;
+    struct cs_restored found = {0};
+    cs_redis_catalog_cancel(base);
+    if (!cs_redis_stand(c, partition, err) || !cs_redis_open(c, err))
+        return false;
+    cs_redis_command(c->link, 3);
+    cs_redis_arg_text(c->link, "MGET"); // what is no string reads as nil
+    cs_redis_put_slot_key(c, CS_RESTORED_KEY);
+    cs_redis_put_slot_key(c, cs_redis_fence_key(c));
+    if (!cs_redis_ask(c, "read what a catalog was restored from", &replies, &n, err))
+        return false;
+    const redisReply *r = replies[0]->element[0];
+    if (c->stand == CS_ON_CLAIMED)
+        used = c->known[partition];
+    else if (!cs_redis_read_generation(replies[0]->element[1], c->stand == CS_ON_LIVE ? 1 : 0, &used, err))
+        return false;
+    if (r->type != REDIS_REPLY_STRING ||
+        sscanf(r->str, "%" SCNd64 " %" SCNd64 " %" SCNd64, &generation, &found.outcomes, &found.until) != 3 ||
+        generation != used)
+        found = (struct cs_restored){0};
+    *ret = found;
     return true;
 }

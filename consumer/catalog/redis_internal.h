@@ -36,7 +36,8 @@ struct redis_catalog {
     struct cs_position loaded; // the position that is watched
     bool begun;                // it is there: the generation had a commit
     bool refused;              // a commit from another position than that
-    struct cs_buf position;    // of a commit under way, as it will be stored
+    struct cs_buf position;    // of a commit under way, as it will be stored; empty: it writes none
+    struct cs_buf restored;    // the same of CS_RESTORED_KEY; empty: it writes none
     struct cs_position to;
     bool failed; // while nobody waited for it, with
     struct cs_err failure;
@@ -79,6 +80,8 @@ void cs_redis_catalog_cancel(struct cs_catalog *base);
 void cs_redis_put_key(struct redis_catalog *c, const char *key); // of the generation
 void cs_redis_put_command(struct redis_catalog *c, const char *name, const char *key);
 void cs_redis_put_slot_key(struct redis_catalog *c, const char *key); // of the partition
+// The fence and the position: watched (WATCH), or read once (MGET).
+void cs_redis_put_fence(struct redis_catalog *c, const char *name);
 struct cs_bytes cs_redis_reply_bytes(const redisReply *r);
 struct cs_redis_place cs_redis_place_of(const struct redis_catalog *c); // where its commands go
 // What is read is authenticated: DAMAGED where it is not what was written there. Whether a position
@@ -97,6 +100,11 @@ bool cs_redis_catalog_commit_begin(struct cs_catalog *base, int32_t partition, c
                                    const struct cs_position *from, const struct cs_position *to,
                                    struct cs_err *err);
 bool cs_redis_catalog_commit_end(struct cs_catalog *base, bool *ret_moved, struct cs_err *err);
+bool cs_redis_catalog_restore(struct cs_catalog *base, int32_t partition, const struct cs_state *piece,
+                              bool first, const struct cs_position *to, const struct cs_restored *from,
+                              bool *ret_moved, struct cs_err *err);
+bool cs_redis_catalog_restored(struct cs_catalog *base, int32_t partition, struct cs_restored *ret,
+                               struct cs_err *err);
 // What the indexes hold has been answered, or is waited for. Then the commit itself is sent.
 CS_MUST_USE bool cs_redis_catalog_go_on_committing(struct redis_catalog *c, struct cs_err *err);
 

@@ -17,7 +17,8 @@
 #define KEYS_MAX     ((size_t)256 * 1024 * 1024)
 
 int64_t cs_redis_generation_of(const char *key, const char **ret_rest) {
-    static const char *const whole[] = {CS_GENERATION_KEY, CS_NEXT_KEY, CS_CLAIM_KEY, CS_BEATS_KEY};
+    static const char *const whole[] = {CS_GENERATION_KEY, CS_NEXT_KEY, CS_CLAIM_KEY, CS_RESTORED_KEY,
+                                        CS_BEATS_KEY};
     char *end = NULL;
     *ret_rest = key;
     for (size_t i = 0; i < CS_ARRAY_LEN(whole); i++)

@@ -154,7 +154,10 @@ bool cs_redis_catalog_reset(struct cs_catalog *base, int32_t partition, struct c
                           (int)partition);
     if (!cs_redis_open(c, err))
         return false;
-    cs_redis_put_command(c, "UNLINK", CS_POSITION_KEY);
+    cs_redis_command(c->link, 3);
+    cs_redis_arg_text(c->link, "UNLINK");
+    cs_redis_put_key(c, CS_POSITION_KEY);
+    cs_redis_put_slot_key(c, CS_RESTORED_KEY);
     return cs_redis_ask(c, "remove the position", &replies, &n, err);
 }
 

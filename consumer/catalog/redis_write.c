@@ -222,16 +222,23 @@ static void put_bucket(const struct cs_witnesses *ws, const struct cs_redis_plac
     }
 }
 
+static bool put_position(struct cs_redis_writer *w, const struct cs_redis_place *to, struct cs_bytes position,
+                         struct cs_err *err) {
+    cs_redis_command(to->l, 3);
+    cs_redis_arg_text(to->l, "SET");
+    cs_redis_place_key(to, CS_POSITION_KEY);
+    return put_value(w, to, CS_POSITION_KEY, position, err);
+}
+
 bool cs_redis_writer_put(struct cs_redis_writer *w, const struct cs_redis_place *to, struct cs_bytes position,
                          bool first, struct cs_err *err) {
     if (!put_documents(w, to, CS_CHANGE_PUT, err) || !put_documents(w, to, CS_CHANGE_DELETE, err) ||
         !put_gone(w, to, err))
         return false;
     cs_index_changes_put(w->indexes, to);
-    cs_redis_command(to->l, 3);
-    cs_redis_arg_text(to->l, "SET");
-    cs_redis_place_key(to, CS_POSITION_KEY);
-    if (!put_value(w, to, CS_POSITION_KEY, position, err) || !cs_witnesses_sort(&w->witnesses, err))
+    if (position.len > 0 && !put_position(w, to, position, err))
+        return false;
+    if (!cs_witnesses_sort(&w->witnesses, err))
         return false;
     for (unsigned b = 0; b < CS_WITNESS_BUCKETS; b++)
         if (first || cs_witnesses_of(&w->witnesses, b) > 0)

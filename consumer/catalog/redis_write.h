@@ -20,6 +20,6 @@ CS_MUST_USE bool cs_redis_writer_take(struct cs_redis_writer *w, int32_t partiti
 void cs_redis_writer_ask(const struct cs_redis_writer *w, const struct cs_redis_place *at, size_t *ret_n);
 CS_MUST_USE bool cs_redis_writer_told(struct cs_redis_writer *w, int32_t partition,
                                       redisReply *const *replies, struct cs_err *err);
-// Appends the commands: the changes, and the position. first: the generation has nothing yet.
+// Appends the commands: the changes, and the position (empty: none). first: the generation has nothing yet.
 CS_MUST_USE bool cs_redis_writer_put(struct cs_redis_writer *w, const struct cs_redis_place *to,
                                      struct cs_bytes position, bool first, struct cs_err *err);

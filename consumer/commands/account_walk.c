@@ -256,7 +256,7 @@ static bool begin(struct selection *s, struct cs_resume *from, struct cs_err *er
 
 bool cs_places_walk(struct cs_operator *op, struct cs_account_walk *w, struct cs_err *err) {
     struct selection s = {.op = op, .w = w};
-    const struct cs_snapshot_filter filter = {wants, &s};
+    const struct cs_snapshot_filter filter = {wants, &s, NULL};
     const struct cs_moment last = {
         .given = true, .partition = -1, .offset = w->published ? w->published->offset : 0}; // it is judged
     struct cs_resume from = {.dir = w->snapshots,

@@ -7,8 +7,8 @@
 // clock may be wrong: then more is read, in the end all.
 #pragma once
 
+#include "catalog/snapshots.h"
 #include "commands/operator.h"
-#include "log/snapshots.h"
 
 // For each partition, where the records of a log begin and end whose broker's time is from since_ms
 // to until_ms (INT64_MAX: to the end). *ret_known false: the log cannot tell (kafka.allow_create_time: senders choose times).

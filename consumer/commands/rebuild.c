@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// rebuild: makes all catalogs again from offset 0, beside the live ones.
+// rebuild: makes all catalogs again, from snapshots or from offset 0, beside the live ones.
 #include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "certsync/runtime/clock.h"
-#include "commands/operator.h"
+#include "commands/resume.h"
 #include "log/rebuild.h"
 
 #define LOOK_EVERY_MS 200
@@ -19,6 +19,7 @@
 struct rebuild_options {
     struct cs_operator_options log;
     bool afresh;
+    bool whole;
 };
 
 static const struct cs_opt opts[] = {
@@ -31,7 +32,17 @@ static const struct cs_opt opts[] = {
     {.name = "afresh",
      .kind = CS_OPT_FLAG,
      CS_OPT_AT_FLAG(struct rebuild_options, afresh),
-     .text = "Throw away what an earlier rebuild left, and begin at offset 0; without: go on with it."},
+     .text = "Throw away what an earlier rebuild left, and begin again; without: go on with it."},
+    {.name = "whole",
+     .kind = CS_OPT_FLAG,
+     CS_OPT_AT_FLAG(struct rebuild_options, whole),
+     .text = "Judge all records, from offset 0, also where there are snapshots: this proves the whole log."},
+    {.name = "snapshots",
+     .kind = CS_OPT_SETTING,
+     .setting = "snapshot.dir",
+     .value_name = "DIR",
+     .text = "Begin each partition with the newest snapshot in this directory (snapshot.dir) behind which "
+             "snapshot.checked outcomes are published."},
     {.name = "json",
      .kind = CS_OPT_FLAG,
      CS_OPT_AT_FLAG(struct rebuild_options, log.json),
@@ -42,11 +53,13 @@ struct part {      // a partition of the rebuild
     bool promoted; // this generation is live there already
     bool leftover; // an earlier rebuild began another one
     struct cs_position position;
+    int64_t snapshot; // outcomes of the one that it began with; 0: offset 0
 };
 struct rebuild {
     struct cs_operator op;
     const struct rebuild_options *o;
     struct cs_rebuild_env env;
+    struct cs_snapshot_dir snapshots;
     int64_t generation;
     struct part *parts;
     int64_t total; // events to judge: those with an outcome at the start
@@ -108,6 +121,7 @@ static bool rebuild_partition(struct rebuild *run, struct cs_rebuilder *r, int32
         bool ok = cs_rebuilder_begin(r, p, run->generation, err) && remove_leftover(run, r, p, err) &&
                   follow_closely(r, err);
         run->parts[p].position = *cs_rebuilder_position(r);
+        run->parts[p].snapshot = cs_rebuilder_restored(r);
         cs_rebuilder_end(r);
         if (ok || atomic_load(&run->env.stopping) ||
             !cs_operator_wait(&patience, run->parts[p].position.next_offset, err))
@@ -218,6 +232,26 @@ static bool open_and_look(struct rebuild *run, const struct cs_cli *cli, struct 
     return true;
 }
 
+static void took(void *arg, int32_t partition, int64_t outcomes) {
+    const struct rebuild *run = arg;
+    fprintf(run->op.cli->err, "%s: partition %d goes on from the snapshot of %" PRId64 " outcomes\n",
+            run->op.cli->path, (int)partition, outcomes);
+}
+
+static void refused(void *arg, const char *path, const char *why) {
+    struct rebuild *run = arg;
+    cs_resume_refused(&run->op, path, why);
+}
+
+static void use_snapshots(struct rebuild *run) {
+    run->env.whole = run->o->whole;
+    run->env.took = took;
+    run->env.refused = refused;
+    run->env.arg = run;
+    if (!run->o->whole)
+        run->env.snapshots = cs_resume_from(&run->op, &run->snapshots);
+}
+
 static bool do_rebuild(struct rebuild *run, const struct cs_cli *cli, struct cs_err *err) {
     if (!open_and_look(run, cli, err))
         return false;
@@ -226,9 +260,21 @@ static bool do_rebuild(struct rebuild *run, const struct cs_cli *cli, struct cs_
     run->env.root_spki = (struct cs_bytes){run->op.root_spki, run->op.root_spki_len};
     run->env.service = run->op.marks ? &run->op.service : NULL;
     run->env.partitions = run->op.partitions;
+    use_snapshots(run);
     cs_progress_start(&run->op.progress, cli->screen, "rebuild", run->total);
     run->told_ms = run->op.progress.started_ms;
     return run_threads(run, err);
+}
+
+static void tell_snapshots(const struct rebuild *run) {
+    int n = 0;
+    for (int32_t i = 0; i < run->op.partitions; i++)
+        n += run->parts[i].snapshot > 0;
+    if (n > 0)
+        fprintf(
+            run->op.cli->out,
+            "%d partitions began with a snapshot: what comes before it was not judged (--whole judges it).\n",
+            n);
 }
 
 static int tell(struct rebuild *run) {
@@ -237,13 +283,15 @@ static int tell(struct rebuild *run) {
     p->done = atomic_load(&run->env.judged);
     double rate = cs_progress_rate(p);
     if (!run->o->log.json) {
+        fprintf(out, "%" PRId64 " events judged, %.0f/s: each verdict is the published one.\n", p->done,
+                rate);
+        tell_snapshots(run);
         fprintf(out,
-                "%" PRId64 " events judged, %.0f/s: each verdict is the published one.\n"
                 "The catalogs of all %d partitions stand rebuilt, as generation %" PRId64
                 ", beside the live ones.\n"
                 "See what differs:  certsync-consumer diff --next\n"
                 "Make them live:    certsync-consumer promote\n",
-                p->done, rate, (int)run->op.partitions, run->generation);
+                (int)run->op.partitions, run->generation);
         return CS_EXIT_OK;
     }
     fprintf(out,
@@ -251,9 +299,11 @@ static int tell(struct rebuild *run) {
             ",\"events_per_second\":%.0f,\"partitions\":[",
             run->generation, p->done, rate);
     for (int32_t i = 0; i < run->op.partitions; i++)
-        fprintf(out, "%s{\"partition\":%d,\"promoted\":%s,\"offset\":%" PRId64 ",\"outcomes\":%" PRId64 "}",
+        fprintf(out,
+                "%s{\"partition\":%d,\"promoted\":%s,\"offset\":%" PRId64 ",\"outcomes\":%" PRId64
+                ",\"snapshot\":%" PRId64 "}",
                 i ? "," : "", (int)i, run->parts[i].promoted ? "true" : "false",
-                run->parts[i].position.next_offset, run->parts[i].position.outcomes);
+                run->parts[i].position.next_offset, run->parts[i].position.outcomes, run->parts[i].snapshot);
     fprintf(out, "]}\n");
     return CS_EXIT_OK;
 }
@@ -273,15 +323,18 @@ static int run_rebuild(const struct cs_cli *cli) {
 
 const struct cs_command cs_cmd_rebuild = {
     .name = "rebuild",
-    .summary = "Make all catalogs again from offset 0, beside the live ones",
-    .description = "Judges the whole log again with this build into new names in Redis (redis.*) while the "
-                   "live catalogs "
-                   "serve, as far as outcomes are published; then promote makes the new ones live. Publishes "
-                   "nothing: every "
-                   "verdict is held against the published one, and the first that differs ends it, with the "
-                   "live catalogs left "
-                   "as they are. Redis needs room for both. One that was interrupted is gone on with when it "
-                   "is run again.",
+    .summary = "Make all catalogs again from the log, beside the live ones",
+    .description =
+        "Judges the log again with this build into new names in Redis (redis.*) while the "
+        "live catalogs "
+        "serve, from offset 0, or from snapshots where there are any (snapshot.dir), as far as outcomes are "
+        "published; then promote makes the new ones live. Publishes "
+        "nothing: every "
+        "verdict is held against the published one, and the first that differs ends it, with the "
+        "live catalogs left "
+        "as they are. A snapshot from which the published verdicts do not come is named, and an older one or "
+        "offset 0 taken. Redis needs room for both. One that was interrupted is gone on with when it "
+        "is run again.",
     .examples = "certsync-consumer rebuild && certsync-consumer diff --next && certsync-consumer promote",
     .opts = opts,
     .opt_count = CS_ARRAY_LEN(opts),

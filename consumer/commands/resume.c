@@ -6,6 +6,16 @@
 
 #include "commands/places.h"
 
+static bool load(struct cs_operator *op, const struct cs_resume *r, const struct cs_snapshot *s,
+                 struct cs_err *err) {
+    struct cs_position at;
+    cs_replay_begin(op->replay, r->partition);
+    if (!cs_snapshot_load(r->dir, r->partition, s, r->wanted, cs_replay_state(op->replay), &at, err))
+        return false;
+    cs_replay_resume(op->replay, &at);
+    return true;
+}
+
 bool cs_resume_dir(struct cs_operator *op, const char *checkpoint_key, struct cs_snapshot_dir *ret, char *why,
                    size_t why_size) {
     struct cs_err err;
@@ -85,7 +95,7 @@ static bool try_one(struct cs_operator *op, struct cs_resume *r, const struct cs
     *ret_late = is_late(r, s);
     if (*ret_late)
         return true;
-    if (!cs_snapshot_load(r->dir, r->partition, s, r->wanted, op->replay, err))
+    if (!load(op, r, s, err))
         return false;
     const struct cs_position *at = cs_replay_position(op->replay);
     if (!check_record(op, at, r->partition, &record, err))
@@ -145,7 +155,7 @@ bool cs_resume(struct cs_operator *op, struct cs_resume *r, struct cs_err *err) 
 
 bool cs_resume_again(struct cs_operator *op, const struct cs_resume *r, struct cs_err *err) {
     if (r->snapshot.at.size > 0)
-        return cs_snapshot_load(r->dir, r->partition, &r->snapshot, r->wanted, op->replay, err);
+        return load(op, r, &r->snapshot, err);
     cs_replay_begin(op->replay, r->partition);
     return true;
 }

@@ -3,8 +3,8 @@
 // Judging goes on from a snapshot (snapshot.dir) instead of from a partition's first record.
 #pragma once
 
+#include "catalog/snapshots.h"
 #include "commands/operator.h"
-#include "log/snapshots.h"
 
 // clang-format off
 #define CS_SNAPSHOTS_OPT \

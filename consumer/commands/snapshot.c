@@ -145,7 +145,8 @@ static bool snapshot_partition(struct snapshot_run *run, int32_t p, struct cs_er
     if (!cs_resume(op, &from, err) || !judge(run, p, &chain, &judged, err))
         return false;
     now = from.snapshot;
-    if (judged > 0 && !cs_snapshot_save(&run->dir, run->signer, p, op->replay, &now, &bytes, err))
+    if (judged > 0 && !cs_snapshot_save(&run->dir, run->signer, p, cs_replay_state(op->replay),
+                                        cs_replay_position(op->replay), &now, &bytes, err))
         return false;
     tell(run, p, &from.snapshot, &now, judged, bytes);
     return true;

@@ -291,7 +291,8 @@ static bool check_snapshot(struct verify *v, struct cs_err *err) {
         l->items[v->next_snapshot].at.size > cs_replay_position(v->op.replay)->outcomes)
         return true;
     const struct cs_snapshot *s = &l->items[v->next_snapshot++];
-    if (!cs_snapshot_look(v->op.crypto, v->op.log_id, v->partition, v->op.replay, &mine, err))
+    if (!cs_snapshot_look(v->op.crypto, v->op.log_id, v->partition, cs_replay_state(v->op.replay),
+                          cs_replay_position(v->op.replay), &mine, err))
         return false;
     v->snapshots++;
     if (!cs_hash_equal(&s->at.root, &mine.at.root) || s->next_offset != mine.next_offset)

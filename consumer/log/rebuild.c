@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "catalog/hot.h"
+#include "catalog/restore.h"
 #include "certsync/runtime/clock.h"
 #include "log/open_catalog.h"
 #include "log/rebuild_batch.h"
@@ -37,6 +38,10 @@ struct cs_rebuilder {
     struct cs_flight flight;
     struct cs_stand stand; // all outcomes are published
     size_t hot_max;        // bytes of its documents to keep
+    int64_t generation;
+    struct cs_snapshot_dir snapshots;
+    struct cs_restored restored; // what it began with
+    int64_t below;               // snapshots of so many outcomes, and more, are not taken
     bool begun;
 };
 
@@ -88,6 +93,10 @@ bool cs_rebuilder_over(struct cs_rebuild_env *env, struct cs_log *events, struct
         .catalog = catalog,
         .outcomes_name = outcomes->name,
     };
+    if (env->snapshots) {
+        r->snapshots = *env->snapshots;
+        r->snapshots.crypto = r->crypto;
+    }
     *ret = CS_TAKE(r);
     return true;
 }
@@ -158,14 +167,102 @@ static bool claim(struct cs_rebuilder *r, int64_t generation, struct cs_err *err
     }
 }
 
-bool cs_rebuilder_begin(struct cs_rebuilder *r, int32_t partition, int64_t generation, struct cs_err *err) {
-    r->stand.id = partition;
-    r->begun = false;
-    if (!claim(r, generation, err))
+static bool take_stand(struct cs_rebuilder *r, struct cs_err *err) {
+    if (!claim(r, r->generation, err))
         return false;
     r->begun = true;
     r->stand.published = INT64_MAX;
     return cs_stand_load(&r->stand, r->catalog, r->env->log_id, r->env->partitions, err);
+}
+
+// To remove much may take longer than a lease. So the claim is taken again after it.
+static bool empty(struct cs_rebuilder *r, struct cs_err *err) {
+    return r->catalog->ops->reset(r->catalog, r->stand.id, err) && take_stand(r, err);
+}
+
+// A generation without a position that has something was filled in part: a restore was interrupted.
+static bool take_stand_or_empty(struct cs_rebuilder *r, struct cs_err *err) {
+    struct cs_generations g;
+    struct cs_err ignored;
+    if (take_stand(r, err))
+        return true;
+    if (err->kind != CS_ERR_DAMAGED || !r->catalog->ops->generations(r->catalog, r->stand.id, &g, &ignored) ||
+        g.next_position.next_offset > 0)
+        return false;
+    return empty(r, err);
+}
+
+static void refused(void *arg, const char *path, const char *why) {
+    const struct cs_rebuilder *r = arg;
+    if (r->env->refused)
+        r->env->refused(r->env->arg, path, why);
+}
+
+// What it was made of is read again; this must be there.
+static bool is_place(void *arg, const struct cs_position *at, struct cs_err *err) {
+    struct cs_rebuilder *r = arg;
+    struct cs_err why;
+    if (cs_rebuild_reader_start(&r->reader, r->stand.id, at, &why))
+        return true;
+    if (why.kind == CS_ERR_FATAL)
+        return cs_err_set(err, CS_ERR_REJECT, CS_CODE_NONE,
+                          "its last record or outcome is not in this log: the topic was made anew, cut or "
+                          "rewritten, or the snapshot is of another one");
+    *err = why;
+    return false;
+}
+
+static bool may_go_on(void *arg, struct cs_err *err) {
+    const struct cs_rebuilder *r = arg;
+    return !atomic_load(&r->env->stopping) || cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "stopped");
+}
+
+// Whoever makes it live may publish what rests on it. So enough is compared behind it.
+static bool restore(struct cs_rebuilder *r, struct cs_err *err) {
+    struct cs_snapshot s;
+    int64_t low = 0, high = 0, checked = r->env->settings->snapshot_checked;
+    if (!r->outcomes->ops->bounds(r->outcomes, r->stand.id, &low, &high, err))
+        return false;
+    const struct cs_restore how = {
+        .dir = &r->snapshots,
+        .catalog = r->catalog,
+        .partition = r->stand.id,
+        .most = high - checked < r->below - 1 ? high - checked : r->below - 1,
+        .until = high,
+        .is_place = is_place,
+        .go_on = may_go_on,
+        .refused = refused,
+        .arg = r,
+    };
+    if (!cs_restore(&how, &s, err))
+        return false;
+    if (s.at.size == 0)
+        return true;
+    if (r->env->took)
+        r->env->took(r->env->arg, r->stand.id, s.at.size);
+    return take_stand(r, err) && r->catalog->ops->restored(r->catalog, r->stand.id, &r->restored, err);
+}
+
+bool cs_rebuilder_begin(struct cs_rebuilder *r, int32_t partition, int64_t generation, struct cs_err *err) {
+    if (r->stand.id != partition || r->generation != generation)
+        r->below = INT64_MAX;
+    r->stand.id = partition;
+    r->generation = generation;
+    r->begun = false;
+    if (!take_stand_or_empty(r, err) || !r->catalog->ops->restored(r->catalog, partition, &r->restored, err))
+        return false;
+    if (r->stand.position.next_offset == 0)
+        r->restored = (struct cs_restored){0};
+    if (r->env->whole && r->restored.outcomes > 0) {
+        r->restored = (struct cs_restored){0};
+        return empty(r, err);
+    }
+    bool fills = r->env->snapshots && !r->env->whole && r->stand.position.next_offset == 0;
+    return !fills || restore(r, err);
+}
+
+int64_t cs_rebuilder_restored(const struct cs_rebuilder *r) {
+    return r->restored.outcomes;
 }
 
 // Drops what is under way.
@@ -253,12 +350,41 @@ static bool run(struct cs_rebuilder *r, struct cs_err *err) {
     return !r->reader.broken;
 }
 
+static bool compared_enough(const struct cs_rebuilder *r, struct cs_err *err) {
+    int64_t compared = r->stand.position.outcomes - r->restored.outcomes;
+    int64_t checked = r->env->settings->snapshot_checked;
+    return r->restored.outcomes == 0 || compared >= checked ||
+           cs_err_set(err, CS_ERR_DAMAGED, CS_CODE_NONE,
+                      "only %" PRId64
+                      " outcomes are published behind it, and so many must be compared: %" PRId64
+                      " (snapshot.checked)",
+                      compared, checked);
+}
+
+// The snapshot that it began with is in doubt: an older one is taken, or offset 0. If the fault is not the
+// snapshot's, it comes again.
+static bool doubt(struct cs_rebuilder *r, struct cs_err *err) {
+    char path[CS_SNAPSHOT_PATH] = "";
+    bool of_snapshot = err->kind == CS_ERR_FATAL || err->kind == CS_ERR_DAMAGED;
+    struct cs_err ignored;
+    if (!of_snapshot || !r->env->snapshots || r->restored.outcomes == 0 ||
+        r->stand.position.outcomes >= r->restored.until)
+        return false;
+    if (cs_snapshot_path(&r->snapshots, r->stand.id, r->restored.outcomes, path, &ignored))
+        refused(r, path, err->msg);
+    r->below = r->restored.outcomes;
+    return empty(r, err) && cs_rebuilder_begin(r, r->stand.id, r->generation, err);
+}
+
 bool cs_rebuilder_follow(struct cs_rebuilder *r, struct cs_err *err) {
-    if (run(r, err))
-        return true;
-    r->catalog->ops->cancel(r->catalog);
-    forget(r);
-    return false;
+    for (;;) {
+        if (run(r, err) && compared_enough(r, err))
+            return true;
+        r->catalog->ops->cancel(r->catalog);
+        forget(r);
+        if (!doubt(r, err))
+            return false;
+    }
 }
 
 bool cs_rebuilder_promote(struct cs_rebuilder *r, int64_t max_behind, int64_t *ret_behind, bool *ret_done,

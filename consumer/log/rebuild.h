@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Makes catalogs again from offset 0 in their next generation (catalog.h), partition by partition,
-// while the live ones serve. This build judges each record, and compares each verdict with the
+// Makes catalogs again in their next generation (catalog.h), partition by partition, from offset 0 or
+// from a snapshot (catalog/restore.h), while the live ones serve. This build judges each record, and compares each verdict with the
 // published one, byte for byte. A rebuild publishes nothing, goes as far as the published outcomes,
-// and so proves the whole chain. After an interruption it continues with what the next generation
-// has.
+// and so proves the whole chain, or what comes behind the snapshot. A snapshot from which the published
+// outcomes do not come is given up, for an older one or offset 0. After an interruption it continues with
+// what the next generation has.
 //
 // A rebuilder belongs to one thread and has one partition at a time: begin, follow (again and
 // again), promote if wanted, end. Errors: RETRY (Kafka or Redis away: begin again), CONFIG (another
@@ -15,6 +16,7 @@
 #include <stdatomic.h>
 
 #include "catalog/catalog.h"
+#include "catalog/snapshots.h"
 #include "log/reader.h"
 #include "settings.h"
 #include "worker/keyfile.h"
@@ -26,6 +28,12 @@ struct cs_rebuild_env {
     struct cs_bytes root_spki;
     const struct cs_service_keys *service; // whose marks outcomes carry; NULL: every mark is taken for good
     int32_t partitions;
+    const struct cs_snapshot_dir *snapshots; // NULL: none are used. Its crypto is not used.
+    bool whole;                              // from offset 0, also where what is there came from a snapshot
+    // Any thread. A snapshot is taken; or it is not used, and why. NULL: nobody is told.
+    void (*took)(void *arg, int32_t partition, int64_t outcomes);
+    void (*refused)(void *arg, const char *path, const char *why);
+    void *arg;
     atomic_llong judged;  // events so far, over all partitions
     atomic_bool stopping; // any thread: a rebuilder stops at the next batch (RETRY)
 };
@@ -50,6 +58,8 @@ CS_MUST_USE bool cs_rebuilder_follow(struct cs_rebuilder *r, struct cs_err *err)
 // how many it was behind. *ret_done false: that was too much, or the live one moved just now.
 CS_MUST_USE bool cs_rebuilder_promote(struct cs_rebuilder *r, int64_t max_behind, int64_t *ret_behind,
                                       bool *ret_done, struct cs_err *err);
+// How many outcomes the snapshot is of that it began with; 0: it began at offset 0.
+int64_t cs_rebuilder_restored(const struct cs_rebuilder *r);
 const struct cs_position *cs_rebuilder_position(const struct cs_rebuilder *r);
 int64_t cs_rebuilder_generation(const struct cs_rebuilder *r); // the one that it writes
 // Gives the claim back. The work that was done stays.

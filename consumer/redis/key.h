@@ -15,10 +15,11 @@
 // Of each generation: its position in the log.
 #define CS_POSITION_KEY "pos"
 // Of the partition as a whole:
-#define CS_GENERATION_KEY "gen"   // number of the live generation; absent: 1
-#define CS_NEXT_KEY       "next"  // number of the next one
-#define CS_CLAIM_KEY      "claim" // who builds it; expires with the lease
-#define CS_MOVED_CHANNEL  "moved" // told of each commit
+#define CS_GENERATION_KEY "gen"      // number of the live generation; absent: 1
+#define CS_NEXT_KEY       "next"     // number of the next one
+#define CS_CLAIM_KEY      "claim"    // who builds it; expires with the lease
+#define CS_RESTORED_KEY   "restored" // which generation was filled from which snapshot (cs_restored)
+#define CS_MOVED_CHANNEL  "moved"    // told of each commit
 // Beside its catalogs (catalog/heard.h):
 #define CS_BEAT_PREFIX "beat/" // "beat/<account>/<kid>"
 #define CS_BEATS_KEY   "beats"

@@ -6,6 +6,7 @@
 
 #include "certsync/runtime/log.h"
 #include "worker/preflight.h"
+#include "worker/recovery.h"
 
 #define BROKER_TIMEOUT_MS   10000
 #define MEASURE_FOR_MS      1000
@@ -241,6 +242,29 @@ int64_t cs_partition_damaged(const struct cs_worker_context *x, struct cs_partit
     return p->renew_pause_ms;
 }
 
+// Makes an empty generation the live one. *ret_moved: another one is live already.
+static bool make_empty(const struct cs_worker_context *x, struct cs_partition *p, bool *ret_moved,
+                       struct cs_err *err) {
+    struct cs_catalog *c = x->catalog;
+    int64_t generation = c->ops->generation(c, p->stand.id);
+    if (!c->ops->renew(c, p->stand.id, generation ? generation : 1, ret_moved, err))
+        return false;
+    p->sweeping = p->owns_empty = !*ret_moved;
+    memcpy(p->cursor, "0", 2);
+    return true;
+}
+
+// Two workers may believe for a moment that they own the partition. What one of them fills must not be
+// filled by the other, too.
+static bool own_empty(const struct cs_worker_context *x, struct cs_partition *p, struct cs_err *err) {
+    bool moved = false;
+    if (p->owns_empty)
+        return true;
+    return make_empty(x, p, &moved, err) &&
+           (!moved || cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE,
+                                 "somebody else made another catalog live; starting again from it"));
+}
+
 // The log makes it again, so the log must be whole. Whoever else made another generation live has
 // done it already.
 static bool renew(const struct cs_worker_context *x, struct cs_partition *p, struct cs_err *err) {
@@ -249,16 +273,13 @@ static bool renew(const struct cs_worker_context *x, struct cs_partition *p, str
     int64_t low = 0;
     int64_t high = 0;
     bool moved = false;
-    int64_t generation = c->ops->generation(c, p->stand.id);
     if (!cs_kafka_watermarks(x->rk, topic, p->stand.id, BROKER_TIMEOUT_MS, &low, &high, err))
         return false;
     if (low > 0)
         return cs_preflight_lost(x->rk, topic, p->stand.id, low, err);
-    if (!c->ops->renew(c, p->stand.id, generation ? generation : 1, &moved, err))
+    if (!make_empty(x, p, &moved, err))
         return false;
     p->renew = false;
-    p->sweeping = !moved;
-    memcpy(p->cursor, "0", 2);
     p->renewed_ms = cs_worker_now_ms(x);
     if (!moved)
         cs_log(CS_LOG_WARN, "the damaged catalog is made again from the log", "partition=%d generation=%lld",
@@ -285,11 +306,21 @@ bool cs_partition_sweep(const struct cs_worker_context *x, struct cs_partition *
     return true;
 }
 
+static bool load_stand(const struct cs_worker_context *x, struct cs_partition *p, struct cs_err *err) {
+    return cs_recovery_note(x, p, err) &&
+           cs_stand_load(&p->stand, x->catalog, x->c->log_id, x->c->partition_count, err) &&
+           check_events(x, p, err) && check_checkpoints(x, p, err);
+}
+
 bool cs_partition_start(const struct cs_worker_context *x, struct cs_partition *p, struct cs_err *err) {
+    bool restored = false;
+    p->owns_empty = false;
     if (!cs_board_may_publish(x->c->board, err) || (p->renew && !renew(x, p, err)) ||
-        !cs_stand_load(&p->stand, x->catalog, x->c->log_id, x->c->partition_count, err) ||
-        !check_events(x, p, err) || !check_checkpoints(x, p, err))
+        !load_stand(x, p, err) || !cs_recovery_restore(x, p, own_empty, &restored, err) ||
+        (restored && !load_stand(x, p, err)))
         return false;
+    if (restored && p->damaged_ms == 0) // the API may have seen it half filled
+        cs_board_damaged(x->c->board, p->stand.id, 0, NULL);
     p->check_last = p->stand.position.next_offset > 0;
     p->next_fetch = p->check_last ? p->stand.position.next_offset - 1 : 0;
     p->rewound = true;
@@ -367,6 +398,8 @@ void cs_partition_landed(const struct cs_worker_context *x, struct cs_partition 
     p->replaying = p->replaying && !caught_up;
     if (caught_up || stood || p->failing || !p->told)
         cs_partition_runs(x, p);
+    if (caught_up)
+        p->below = 0;
     if (caught_up)
         cs_log(CS_LOG_INFO, "partition has caught up with its published outcomes",
                "partition=%d outcomes=%lld", (int)p->stand.id, (long long)p->stand.position.outcomes);

@@ -21,8 +21,10 @@ struct cs_worker_context {
     struct cs_publisher *publisher;
     struct cs_topic *outcomes;
     struct cs_topic *checkpoints;
-    struct cs_note_signer *signer;  // of checkpoints
+    struct cs_note_signer *signer;  // of checkpoints and snapshots
     struct cs_outcome_marks *marks; // of outcomes
+    struct cs_liveness *liveness;   // of the worker
+    const atomic_bool *stopping;    // the worker's
 };
 static inline int64_t cs_worker_now_ms(const struct cs_worker_context *x) {
     return cs_clock_mono_ms(x->c->clock);
@@ -62,6 +64,11 @@ struct cs_partition {
     int64_t damaged_ms;           // since when; 0: it is not
     int64_t renewed_ms;           // when this was done last; 0: never
     int64_t renew_pause_ms;       // before the last time
+
+    // Its catalog came from a snapshot (recovery.h).
+    struct cs_restored restored; // outcomes 0: it did not, as far as is known
+    bool owns_empty;             // in a start: it made the empty generation itself
+    int64_t below;               // snapshots of so many outcomes, and more, are in doubt; 0: none are
 
     int64_t landed_ms;      // when it was started, or a batch was committed
     int64_t ahead_since_ms; // outcomes without events are published since then; 0: none are

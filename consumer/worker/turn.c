@@ -10,6 +10,7 @@
 #include "catalog/hot.h"
 #include "certsync/runtime/log.h"
 #include "worker/loud.h"
+#include "worker/recovery.h"
 
 #define BACKSTOP_MS          100 // longest wait before the queues are checked
 #define REVOKE_DRAIN_MS      2000
@@ -76,9 +77,23 @@ static void heal(struct cs_turn *t, struct cs_partition *p, const struct cs_err 
     drop(t, p, CS_PARTITION_STARTING);
 }
 
+// What was restored is thrown away; nothing was published that rests on it. An older snapshot is taken, or the
+// first record.
+static void doubt(struct cs_turn *t, struct cs_partition *p) {
+    cs_board_state(t->x.c->board, p->stand.id, CS_BOARD_WAITING,
+                   "the snapshot that its catalog came from is not used");
+    p->failing = true;
+    p->retry_at_ms = now_ms(t);
+    drop(t, p, CS_PARTITION_STARTING);
+}
+
 // An error of one partition. FATAL stops it. DAMAGED: see heal. Otherwise it starts again from the stored position
 // after a pause. CONFIG: a right or a topic is missing, and a person must correct that.
 static void partition_failed(struct cs_turn *t, struct cs_partition *p, const struct cs_err *err) {
+    if (cs_recovery_doubts(&t->x, p, err)) {
+        doubt(t, p);
+        return;
+    }
     if (err->kind == CS_ERR_FATAL) {
         stop(t, p, err);
         return;

@@ -188,7 +188,8 @@ bool cs_worker_start(const struct cs_consumer *c, const struct cs_worker_metrics
     CS_AUTO(cs_worker_free) struct cs_worker *w = calloc(1, sizeof *w);
     if (!w)
         return cs_err_oom(err);
-    w->turn.x = (struct cs_worker_context){.c = c, .m = metrics};
+    w->turn.x =
+        (struct cs_worker_context){.c = c, .m = metrics, .liveness = &w->liveness, .stopping = &w->stopping};
     w->turn.group =
         (struct cs_group){.x = &w->turn.x, .index = index, .on_revoke = cs_turn_revoked, .arg = &w->turn};
     w->turn.batches.x = &w->turn.x;

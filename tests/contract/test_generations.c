@@ -429,6 +429,99 @@ static void test_renew(void **state) {
     assert_int_equal(removed, 0);
 }
 
+// A piece of a whole catalog, with a document and a member of an index; then the last one with the position.
+static bool restore_moved(struct cs_catalog *c, const char *value, bool first, int64_t to) {
+    struct cs_state *s = new_state();
+    struct cs_position at = position(to);
+    const struct cs_restored from = {to, to + 7};
+    struct cs_err err;
+    bool moved = false;
+    cs_state_begin(s);
+    cs_state_put(s, first ? "doc" : "other", (struct cs_bytes){(const uint8_t *)value, strlen(value)});
+    cs_state_add(s, "index", value, first ? 1 : 2);
+    assert_true(cs_state_keep(s, &err));
+    assert_true(c->ops->restore(c, PARTITION, s, first, to ? &at : NULL, to ? &from : NULL, &moved, &err));
+    cs_state_free(s);
+    return moved;
+}
+
+static int64_t restored(struct cs_catalog *c) {
+    struct cs_restored r;
+    struct cs_err err;
+    assert_true(c->ops->restored(c, PARTITION, &r, &err));
+    assert_int_equal(r.until, r.outcomes ? r.outcomes + 7 : 0);
+    return r.outcomes;
+}
+
+static void expect_damaged(struct cs_catalog *c) {
+    struct cs_state *s = new_state();
+    struct cs_position at;
+    struct cs_err err;
+    assert_false(cs_catalog_load(c, PARTITION, s, &at, &err));
+    assert_int_equal(err.kind, CS_ERR_DAMAGED);
+    cs_state_free(s);
+}
+
+static void expect_index(struct cs_catalog *c, size_t want) {
+    struct cs_state *s = new_state();
+    struct cs_position at;
+    const struct cs_member *members = NULL;
+    size_t n = 0;
+    struct cs_err err;
+    assert_int_equal(cs_state_list(s, "index", &members, &n), CS_NEEDED);
+    assert_true(cs_catalog_load(c, PARTITION, s, &at, &err));
+    assert_int_equal(cs_state_list(s, "index", &members, &n), CS_FOUND);
+    assert_int_equal(n, want);
+    cs_state_free(s);
+}
+
+// Into an empty generation, in pieces; what was begun and not ended is no catalog; only one may do it.
+static void test_restore(void **state) {
+    struct fixture *f = *state;
+    struct cs_err err;
+    bool moved = true;
+    expect(f->worker, NULL, 0, 1);
+    assert_false(restore_moved(f->worker, "first", true, 0));
+    expect_damaged(f->other);
+    assert_true(f->other->ops->renew(f->other, PARTITION, 1, &moved, &err));
+    assert_false(moved);
+    assert_true(restore_moved(f->worker, "late", false, 8));
+    expect(f->other, NULL, 0, 2);
+    assert_int_equal(restored(f->other), 0);
+    assert_false(restore_moved(f->other, "first", true, 0));
+    assert_false(restore_moved(f->other, "second", false, 8));
+    expect(f->worker, "first", 8, 2);
+    expect_index(f->worker, 2);
+    assert_int_equal(restored(f->worker), 8);
+    assert_true(restore_moved(f->other, "third", false, 9)); // it is not empty any more
+    assert_false(write_moved(f->worker, "on", position(9)));
+    expect(f->other, "on", 9, 2);
+    assert_int_equal(restored(f->other), 8);
+    assert_true(f->other->ops->renew(f->other, PARTITION, 2, &moved, &err));
+    expect(f->worker, NULL, 0, 3);
+    assert_int_equal(restored(f->worker), 0);
+}
+
+// Into a generation that is claimed; once it is emptied, nothing says that it was restored.
+static void test_restore_the_next_one(void **state) {
+    struct fixture *f = *state;
+    struct cs_err err;
+    assert_false(write_moved(f->worker, "live", position(5)));
+    assert_true(claim(f->rebuild, 2));
+    expect(f->rebuild, NULL, 0, 2);
+    assert_false(restore_moved(f->rebuild, "first", true, 4));
+    assert_int_equal(restored(f->rebuild), 4);
+    expect(f->worker, "live", 5, 1);
+    assert_int_equal(restored(f->worker), 0);
+    assert_true(f->rebuild->ops->reset(f->rebuild, PARTITION, &err));
+    expect(f->rebuild, NULL, 0, 2);
+    assert_int_equal(restored(f->rebuild), 0);
+    assert_false(restore_moved(f->rebuild, "again", true, 4));
+    assert_false(write_moved(f->rebuild, "on", position(5)));
+    assert_false(promote_moved(f->rebuild, 5, 5));
+    expect(f->worker, "on", 5, 2);
+}
+
 // One pass takes the old generations of all partitions, and leaves what lives, what is being built, and the keys of others.
 static void test_sweep_all(void **state) {
     struct fixture *f = *state;
@@ -469,6 +562,8 @@ int main(void) {
         BOTH(test_afresh),
         BOTH(test_renew),
         BOTH(test_sweep_all),
+        BOTH(test_restore),
+        BOTH(test_restore_the_next_one),
         REDIS(test_a_lease_ends),
         REDIS(test_everything_is_lost),
     };

@@ -29,6 +29,12 @@ struct fixture {
     struct cs_crypto *crypto;
     char file[64]; // a changed dump
     cs_log_id log_id;
+    // of snapshots
+    struct cs_note_signer *signer;
+    struct cs_snapshot_dir dir;
+    int64_t took; // the last that was
+    int refused;
+    char why[512];
 };
 
 static void read_log_id(struct cs_log *log, cs_log_id ret) {
@@ -316,6 +322,180 @@ static void test_an_outcome_of_no_record(void **state) {
     expect_refused(f, changed(f, EVENTS, NULL, NULL, 20), OUTCOMES, "is of no record");
 }
 
+// --- from snapshots
+
+static void took(void *arg, int32_t partition, int64_t outcomes) {
+    (void)partition;
+    ((struct fixture *)arg)->took = outcomes;
+}
+
+static void refused(void *arg, const char *path, const char *why) {
+    struct fixture *f = arg;
+    assert_non_null(strstr(path, ".snap"));
+    f->refused++;
+    snprintf(f->why, sizeof f->why, "%s", why);
+}
+
+// Snapshots of partition 0 after so many records; one that lies has no account, and is signed.
+static void save(struct fixture *f, int64_t records, bool lies) {
+    CS_AUTO(cs_replay_free) struct cs_replay *replay = NULL;
+    CS_AUTO(cs_log_free) struct cs_log *log = NULL;
+    struct cs_replay_options options = {f->log_id, f->env.root_spki, f->env.partitions, false};
+    struct cs_snapshot made;
+    struct cs_err err;
+    int64_t bytes = 0;
+    bool end = false;
+    assert_true(cs_replay_new(&options, &replay, &err));
+    assert_true(cs_log_open_dump(EVENTS, &log, &err));
+    assert_true(log->ops->start(log, 0, 0, records, &err));
+    cs_replay_begin(replay, 0);
+    for (struct cs_record r; log->ops->next(log, &r, &end, &err) && !end;) {
+        struct cs_replayed ignored;
+        assert_true(cs_replay_record(replay, &r, &ignored, &err));
+    }
+    if (lies)
+        cs_state_forget(cs_replay_state(replay));
+    if (lies) {
+        cs_state_begin(cs_replay_state(replay));
+        cs_state_put(cs_replay_state(replay), "nothing", (struct cs_bytes){(const uint8_t *)"{}", 2});
+        assert_true(cs_state_keep(cs_replay_state(replay), &err));
+    }
+    assert_true(cs_snapshot_save(&f->dir, f->signer, 0, cs_replay_state(replay), cs_replay_position(replay),
+                                 &made, &bytes, &err));
+}
+
+static int setup_snapshots(void **state) {
+    static const uint8_t seed[CS_NOTE_SEED_LEN] = {9};
+    struct fixture *f = NULL;
+    struct cs_err err;
+    setup(state);
+    f = *state;
+    assert_true(cs_note_signer_new(f->crypto, f->log_id, seed, &f->signer, &err));
+    unlink(f->file);
+    f->dir = (struct cs_snapshot_dir){f->file, f->crypto, *cs_note_signer_key(f->signer), f->log_id};
+    f->env.snapshots = &f->dir;
+    f->env.took = took;
+    f->env.refused = refused;
+    f->env.arg = f;
+    f->settings.snapshot_checked = 20;
+    return 0;
+}
+
+static int teardown_snapshots(void **state) {
+    struct fixture *f = *state;
+    char command[128];
+    snprintf(command, sizeof command, "rm -r '%s'", f->file);
+    assert_int_equal(system(command), 0);
+    cs_note_signer_free(f->signer);
+    return teardown(state);
+}
+
+static void test_from_a_snapshot(void **state) {
+    struct fixture *f = *state;
+    save(f, 10, false);
+    save(f, 40, false);
+    rebuild(f, 0);
+    expect_as_replayed(f, 0);
+    assert_int_equal(f->took, 40);
+    assert_int_equal(f->refused, 0);
+    long long all = 0, low = 0;
+    CS_AUTO(cs_log_free) struct cs_log *log = NULL;
+    struct cs_err err;
+    int64_t from = 0, to = 0;
+    assert_true(cs_log_open_dump(OUTCOMES, &log, &err));
+    assert_true(log->ops->bounds(log, 0, &from, &to, &err));
+    low = to - 40;
+    all = atomic_load(&f->env.judged);
+    assert_int_equal(all, low);
+    rebuild(f, 0); // goes on, with nothing to do
+    assert_int_equal(atomic_load(&f->env.judged), low);
+    f->env.whole = true;
+    rebuild(f, 0);
+    expect_as_replayed(f, 0);
+    assert_int_equal(atomic_load(&f->env.judged), low + to);
+    assert_int_equal(f->refused, 0);
+}
+
+// At least so many outcomes are compared behind it.
+static void test_a_snapshot_too_near_to_the_end(void **state) {
+    struct fixture *f = *state;
+    CS_AUTO(cs_log_free) struct cs_log *log = NULL;
+    struct cs_err err;
+    int64_t low = 0, high = 0;
+    assert_true(cs_log_open_dump(OUTCOMES, &log, &err));
+    assert_true(log->ops->bounds(log, 0, &low, &high, &err));
+    save(f, 10, false);
+    save(f, high - 19, false);
+    rebuild(f, 0);
+    expect_as_replayed(f, 0);
+    assert_int_equal(f->took, 10);
+    assert_int_equal(f->refused, 0);
+}
+
+// Whoever has the service key signed it. The published outcomes do not come of it.
+static void test_a_snapshot_that_lies(void **state) {
+    struct fixture *f = *state;
+    save(f, 10, false);
+    save(f, 40, true);
+    rebuild(f, 0);
+    expect_as_replayed(f, 0);
+    assert_int_equal(f->took, 10);
+    assert_int_equal(f->refused, 1);
+    assert_non_null(strstr(f->why, "fork"));
+    save(f, 10, true);
+    f->env.whole = true; // makes room
+    rebuild(f, 0);
+    f->env.whole = false;
+    f->took = f->refused = 0;
+    struct cs_rebuilder *r = rebuilder(f, EVENTS, OUTCOMES);
+    struct cs_err err;
+    assert_true(cs_rebuilder_begin(r, 0, 3, &err) && cs_rebuilder_follow(r, &err)); // both lie: offset 0
+    assert_int_equal(cs_rebuilder_restored(r), 0);
+    assert_int_equal(f->refused, 2);
+    cs_rebuilder_end(r);
+    cs_rebuilder_free(r);
+    expect_as_replayed(f, 0);
+}
+
+// A fork of the log itself is told as such in the end, not taken for the snapshots' fault.
+static void test_a_fork_behind_a_snapshot(void **state) {
+    struct fixture *f = *state;
+    char *dump = strdup("/tmp/cs-rebuild-fork");
+    save(f, 10, false);
+    char dir[64];
+    strcpy(dir, f->file);
+    strcpy(f->file, dump);
+    free(dump);
+    const char *outcomes = changed(f, OUTCOMES, "\\\"name.taken\\\"", "\\\"name.invalid\\\"", INT32_MAX);
+    f->dir.path = dir;
+    expect_refused(f, EVENTS, outcomes, "holds another one");
+    unlink(f->file);
+    strcpy(f->file, dir);
+}
+
+// Killed while it was filled: the next rebuild begins the generation again by itself.
+static void test_killed_in_a_restore(void **state) {
+    struct fixture *f = *state;
+    CS_AUTO(cs_catalog_free) struct cs_catalog *c = catalog(f);
+    CS_AUTO(cs_state_free) struct cs_state *piece = NULL;
+    struct cs_position at;
+    struct cs_err err;
+    bool claimed = false, moved = true;
+    int64_t left = 0;
+    save(f, 40, false);
+    assert_true(cs_state_new(false, &piece, &err));
+    assert_true(c->ops->claim(c, 0, 2, 1000, &claimed, &left, &err) && claimed);
+    assert_true(cs_catalog_load(c, 0, piece, &at, &err));
+    cs_state_begin(piece);
+    cs_state_put(piece, "half", (struct cs_bytes){(const uint8_t *)"{}", 2});
+    assert_true(cs_state_keep(piece, &err));
+    assert_true(c->ops->restore(c, 0, piece, true, NULL, NULL, &moved, &err) && !moved);
+    assert_true(c->ops->release(c, 0, &err));
+    rebuild(f, 0);
+    expect_as_replayed(f, 0);
+    assert_int_equal(f->took, 40);
+}
+
 // Who waits for another's claim can be stopped.
 static void test_stopped_before_the_claim(void **state) {
     struct fixture *f = *state;
@@ -374,6 +554,12 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_a_log_with_another_end, setup, teardown),
         cmocka_unit_test_setup_teardown(test_an_outcome_of_no_record, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stopped_before_the_claim, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_from_a_snapshot, setup_snapshots, teardown_snapshots),
+        cmocka_unit_test_setup_teardown(test_a_snapshot_too_near_to_the_end, setup_snapshots,
+                                        teardown_snapshots),
+        cmocka_unit_test_setup_teardown(test_a_snapshot_that_lies, setup_snapshots, teardown_snapshots),
+        cmocka_unit_test_setup_teardown(test_a_fork_behind_a_snapshot, setup_snapshots, teardown_snapshots),
+        cmocka_unit_test_setup_teardown(test_killed_in_a_restore, setup_snapshots, teardown_snapshots),
         cmocka_unit_test_setup_teardown(test_offsets_with_a_gap, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

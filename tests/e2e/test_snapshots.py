@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from support import events as ev
+from support.proc import PATIENCE_S, wait_until
 from support.stack import Stack, consumer_binary
 
 AUTHORITY = ev.Authority("Snapshots CA")
@@ -242,15 +243,20 @@ def test_diff_from_a_snapshot(world):
     assert "judged from a snapshot" in world.run("diff", "--snapshots", world.dir).stdout
 
 
-def test_explain_does_not_believe_a_lie_that_is_signed(world, copy):
-    """A catalog without the accounts, under a statement with its hash: the published outcome does not come of it."""
-    directory, snap, note = copy
+def empty_catalog(world, snap, note):
+    """One without the accounts, under a statement with its hash, signed by whoever has the service key."""
     unpacked = subprocess.run(["zstd", "-dc", snap], capture_output=True, check=True, timeout=60).stdout
     head = b"\n".join(unpacked.split(b"\n", 3)[:3]) + b"\ne"
     lines = note.read_text().split("\n\n")[0].splitlines()
     lines[4] = "catalog " + base64.b64encode(hashlib.sha256(head).digest()).decode()
     note.write_text(sign(world.stack.service, world.stack.log_id, "\n".join(lines) + "\n"))
     snap.write_bytes(subprocess.run(["zstd", "-c"], input=head, capture_output=True, check=True, timeout=60).stdout)
+
+
+def test_explain_does_not_believe_a_lie_that_is_signed(world, copy):
+    """The published outcome does not come of it."""
+    directory, snap, note = copy
+    empty_catalog(world, snap, note)
     record = upload(world.accounts[0], "after-the-lie")
     assert world.stack.judge(record)["status"] == "applied"
     done = world.run("explain", json.loads(record.value)["id"], "--snapshots", directory)
@@ -265,3 +271,124 @@ def test_what_is_asked_wrongly(world, tmp_path):
     assert str(tmp_path / "file") in world.run("snapshot", "--dir", tmp_path / "file", code=2).stderr
     without = world.run("snapshot", "--dir", tmp_path, "--service-key", tmp_path / "none", code=2).stderr
     assert "the service key signs snapshots" in without and str(tmp_path / "none") in without
+
+
+# --- catalogs that are made again
+
+CHECKED = 3
+
+
+def rebuild(world, directory, *args):
+    found = world.run("rebuild", "--json", "--afresh", "--snapshots", directory, *args)
+    return json.loads(found.stdout.splitlines()[-1])["partitions"], found.stderr
+
+
+@pytest.fixture
+def followed(world, copy, monkeypatch):
+    """So many outcomes are published behind the newest snapshot, too, as are compared at least."""
+    monkeypatch.setenv("CERTSYNC_SNAPSHOT_CHECKED", str(CHECKED))
+    assert world.more(f"followed-{len(world.sent)}-", CHECKED)
+    return copy
+
+
+def test_rebuild_from_a_snapshot(world, followed, monkeypatch):
+    directory, snap, _ = followed
+    parts, _ = rebuild(world, directory)
+    assert [p["snapshot"] for p in parts] == [s["outcomes"] for s in world.second]
+    assert "are what the log makes of them" in world.run("diff", "--next").stdout
+    said = world.run("rebuild", "--afresh", "--snapshots", directory)
+    assert "2 partitions began with a snapshot" in said.stdout and "partition 0 goes on from the snapshot of" in said.stderr
+    parts, _ = rebuild(world, directory, "--whole")
+    assert [p["snapshot"] for p in parts] == [0, 0]
+    flip(snap, None)
+    parts, said = rebuild(world, directory)
+    assert parts[0]["snapshot"] == world.first[0]["outcomes"] and f"{snap} is not used: it is damaged" in said
+    monkeypatch.setenv("CERTSYNC_SNAPSHOT_CHECKED", "100000")
+    parts, _ = rebuild(world, directory)
+    assert [p["snapshot"] for p in parts] == [0, 0]
+
+
+def test_rebuild_from_a_lie(world, followed):
+    directory, snap, note = followed
+    empty_catalog(world, snap, note)
+    parts, said = rebuild(world, directory)
+    assert f"{snap} is not used: a fork at outcome" in said and parts[0]["snapshot"] == world.first[0]["outcomes"]
+    assert "are what the log makes of them" in world.run("diff", "--next").stdout
+
+
+@pytest.fixture
+def restoring(world, followed):
+    """A consumer that knows the snapshots, in place of the one that does not."""
+    stack = world.stack
+    stop = lambda: all(c.terminate() == 0 for c in stack.consumers if c.alive)
+    assert stop()
+    config = stack.write_config("restoring", stack.port, snapshot={"dir": followed[0], "checked": CHECKED})
+    yield stack.run_consumer("restoring", config), config, *followed
+    assert stop()
+    stack.run_consumer("after")
+
+
+def as_the_log_says(world):
+    found = json.loads(world.run("verify", "--json", "--redis").stdout)
+    assert found["ok"]
+
+
+def said_of(consumer, *texts):
+    return [line for line in consumer.tail(1_000_000).splitlines() if all(t in line for t in texts)]
+
+
+def restored(consumer, partition, snapshot):
+    return said_of(consumer, "the catalog is restored from a snapshot", f"partition={partition} ", f"snapshot={snapshot['outcomes']} ")
+
+
+def test_recovery_from_a_snapshot(world, restoring):
+    consumer, *_ = restoring
+    world.stack.redis.client().flushall()
+    wait_until(lambda: all(restored(consumer, p, world.second[p]) for p in range(2)), PATIENCE_S, "both to be restored")
+    assert world.more(f"recovered-{len(world.sent)}-", 1)
+    as_the_log_says(world)
+    assert not said_of(consumer, "a snapshot is not used")
+    # And what is damaged afterwards.
+    client = world.stack.redis.client()
+    client.delete(next(k for k in client.scan_iter("cs:{0}:*pos") if k.endswith(b":pos")))
+    wait_until(lambda: len(restored(consumer, 0, world.second[0])) == 2, PATIENCE_S, "it to be restored again")
+    assert world.more(f"healed-{len(world.sent)}-", 1)
+    as_the_log_says(world)
+
+
+def doubted(consumer, snap):
+    return said_of(consumer, "a snapshot is not used", str(snap), "a fork")
+
+
+def caught_up(consumer, partition):
+    return said_of(consumer, "partition has caught up", f"partition={partition} ")
+
+
+def test_recovery_from_a_lie(world, restoring):
+    """Nothing that rests on it is published. What was restored is thrown away, for the older one."""
+    consumer, _, _, snap, note = restoring
+    empty_catalog(world, snap, note)
+    before = world.stack.kafka.watermarks(world.stack.outcomes_topic, 0)
+    world.stack.redis.client().flushall()
+    wait_until(lambda: restored(consumer, 0, world.first[0]) and caught_up(consumer, 0), PATIENCE_S, "the older one")
+    assert doubted(consumer, snap)
+    assert world.stack.kafka.watermarks(world.stack.outcomes_topic, 0) == before
+    assert world.more(f"lied-{len(world.sent)}-", 1)
+    as_the_log_says(world)
+
+
+def test_another_process_knows_what_a_catalog_was_restored_from(world, restoring):
+    """One that died before all was compared has left a catalog that does not fit itself."""
+    died, config, _, snap, _ = restoring
+    died.kill()
+    client = world.stack.redis.client()
+    generation = int(client.get("cs:{0}:gen") or 1)
+    client.set("cs:{0}:restored", f"{generation} {world.second[0]['outcomes']} 1000000")
+    for key in client.scan_iter("cs:{0}:*account/*"):
+        if world.accounts[0].id.encode() in key:
+            client.set(key, b"planted")
+    consumer = world.stack.run_consumer("next", config)
+    assert world.more(f"crashed-{len(world.sent)}-", 1)
+    assert restored(consumer, 0, world.first[0]) and not restored(consumer, 0, world.second[0])
+    assert said_of(consumer, "a snapshot is not used", str(snap))
+    as_the_log_says(world)

@@ -100,6 +100,11 @@ static bool generations(struct cs_catalog *c, int32_t partition, struct cs_gener
            INNER(c)->ops->generations(INNER(c), partition, ret, err);
 }
 
+static bool restored(struct cs_catalog *c, int32_t partition, struct cs_restored *ret, struct cs_err *err) {
+    return !fails(c, "what it was restored from cannot be read", err) &&
+           INNER(c)->ops->restored(INNER(c), partition, ret, err);
+}
+
 // The lease of one that was killed runs out. One that lives renews it: it lasts longer than it did.
 static bool rival_has_it(struct catalog *self, int64_t lease_ms, int64_t *ret_left_ms) {
     struct sim *s = self->s;
@@ -153,6 +158,7 @@ static void catalog_free(struct cs_catalog *c) {
 
 struct cs_catalog *sim_catalog(struct sim *s, bool rebuild) {
     static const struct cs_catalog_ops ops = {.load_begin = load_begin,
+                                              .restored = restored,
                                               .load_end = load_end,
                                               .commit_begin = commit_begin,
                                               .commit_end = commit_end,

@@ -15,11 +15,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "catalog/snapshots.h"
 #include "certsync/base/text.h"
 #include "certsync/model/event.h"
 #include "certsync/runtime/fileio.h"
 #include "log/reader.h"
-#include "log/snapshots.h"
+#include "log/replay.h"
 #include "worker/keyfile.h"
 
 #define EVENTS CERTSYNC_GOLDEN "/events.json"
@@ -84,6 +85,15 @@ static struct cs_snapshot_list list(struct fixture *f, int32_t p) {
     return l;
 }
 
+static bool load(const struct fixture *f, int32_t p, const struct cs_snapshot *s, struct cs_replay *r) {
+    struct cs_position at;
+    cs_replay_begin(r, p);
+    if (!cs_snapshot_load(&f->dir, p, s, NULL, cs_replay_state(r), &at, &err))
+        return false;
+    cs_replay_resume(r, &at);
+    return true;
+}
+
 static int setup(void **state) {
     static const uint8_t seed[CS_NOTE_SEED_LEN] = {7};
     struct fixture *f = calloc(1, sizeof *f);
@@ -121,13 +131,14 @@ static int teardown(void **state) {
 }
 
 static void look(const struct fixture *f, struct cs_replay *r, int32_t p, struct cs_snapshot *ret) {
-    must(cs_snapshot_look(f->c, f->log_id, p, r, ret, &err));
+    must(cs_snapshot_look(f->c, f->log_id, p, cs_replay_state(r), cs_replay_position(r), ret, &err));
 }
 
 static void save(const struct fixture *f, struct cs_replay *r, int32_t p, struct cs_snapshot *ret) {
     struct cs_snapshot looked;
     int64_t bytes = 0;
-    must(cs_snapshot_save(&f->dir, f->signer, p, r, ret, &bytes, &err));
+    must(cs_snapshot_save(&f->dir, f->signer, p, cs_replay_state(r), cs_replay_position(r), ret, &bytes,
+                          &err));
     assert_true(bytes > 0);
     look(f, r, p, &looked);
     assert_true(cs_snapshot_equal(&looked, ret));
@@ -154,7 +165,7 @@ static void test_go_on(void **state) {
         assert_int_equal(f->refused, 0);
         assert_true(cs_snapshot_equal(&l.items[2], &saved));
         for (size_t i = 0; i < l.len; i++) {
-            must(cs_snapshot_load(&f->dir, p, &l.items[i], NULL, part, &err));
+            must(load(f, p, &l.items[i], part));
             look(f, part, p, &mine);
             assert_true(cs_snapshot_equal(&mine, &l.items[i]));
             assert_int_equal(judge(f, part, p, -1), high - l.items[i].next_offset);
@@ -179,7 +190,7 @@ static void write_file(const char *path, const uint8_t *data, size_t len) {
 }
 
 static void assert_refused(struct fixture *f, struct cs_replay *r, const struct cs_snapshot *s) {
-    assert_false(cs_snapshot_load(&f->dir, 0, s, NULL, r, &err));
+    assert_false(load(f, 0, s, r));
     assert_int_equal(err.kind, CS_ERR_REJECT);
 }
 
@@ -198,7 +209,7 @@ static void test_a_damaged_file(void **state) {
         file.data[i] ^= 0x10;
         write_file(path, file.data, file.len);
         // zstd has a bit that it does not read
-        if (cs_snapshot_load(&f->dir, 0, &s, NULL, r, &err))
+        if (load(f, 0, &s, r))
             assert_true(i < 8);
         else
             assert_int_equal(err.kind, CS_ERR_REJECT);
@@ -207,7 +218,7 @@ static void test_a_damaged_file(void **state) {
         assert_refused(f, r, &s);
     }
     write_file(path, file.data, file.len);
-    must(cs_snapshot_load(&f->dir, 0, &s, NULL, r, &err));
+    must(load(f, 0, &s, r));
     cs_buf_put(&file, file.data, file.len / 2 < 1000 ? file.len / 2 : 1000);
     write_file(path, file.data, file.len); // and something behind it
     assert_refused(f, r, &s);
@@ -266,7 +277,7 @@ static void test_statements_that_do_not_count(void **state) {
     assert_int_equal(l.len, 0);
     assert_non_null(strstr(f->why, "/partitions/0/snapshot, not of "));
     must(cs_note_signer_new(f->c, f->log_id, seed, &other, &err));
-    must(cs_snapshot_save(&f->dir, other, 0, r, &s, &bytes, &err));
+    must(cs_snapshot_save(&f->dir, other, 0, cs_replay_state(r), cs_replay_position(r), &s, &bytes, &err));
     l = list(f, 0);
     assert_int_equal(l.len, 0);
     assert_non_null(strstr(f->why, "has not signed it"));

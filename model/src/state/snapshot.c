@@ -280,7 +280,16 @@ static bool take_index(struct reader *r) {
            bad(r, "an index is empty, or has a member twice");
 }
 
-// Each is a stage of its own, and no change.
+// A state that is not complete knows an index once it is told what was there before.
+static bool begin_entry(struct reader *r, bool index) {
+    if (index && r->wanted && r->filter && r->filter->taken &&
+        !cs_state_fill_index(r->state, r->key, NULL, 0, r->err))
+        return false;
+    cs_state_begin(r->state);
+    return true;
+}
+
+// Each is a stage of its own.
 static bool take_entry(struct reader *r, bool index) {
     char key[CS_STATE_KEY_MAX + 1];
     if (!take_name(r, key))
@@ -291,13 +300,16 @@ static bool take_entry(struct reader *r, bool index) {
     memcpy(r->key, key, sizeof r->key);
     r->index = index;
     r->wanted = !r->filter || r->filter->wants(r->filter->arg, key);
-    cs_state_begin(r->state);
+    if (!begin_entry(r, index))
+        return false;
     if (!(index ? take_index(r) : take_doc(r))) {
         cs_state_drop(r->state);
         return false;
     }
     if (!cs_state_keep(r->state, r->err))
         return false;
+    if (r->filter && r->filter->taken)
+        return r->filter->taken(r->filter->arg, r->state, r->err);
     cs_state_changes_clear(r->state);
     return true;
 }

@@ -58,9 +58,13 @@ CS_MUST_USE bool cs_snapshot_write(const struct cs_state *state, const char *ori
 struct cs_snapshot_filter {
     bool (*wants)(void *arg, const char *key);
     void *arg;
+    // NULL: what is wanted fills the state. Else the state is not complete, and what is wanted becomes its
+    // changes; after each document or index this may take them and forget them. So any size fits in memory.
+    bool (*taken)(void *arg, struct cs_state *state, struct cs_err *err);
 };
-// Fills a state, complete and empty, with a snapshot of that origin. take gives the next len bytes, or
-// what is left. filter: NULL: all is wanted. Only one form of each catalog is taken. REJECT: what is wrong; then the state holds a part.
+// Fills a state, complete and empty, with a snapshot of that origin. take gives the next len bytes, or what is
+// left. filter: NULL: all is wanted. Only one form of each catalog is taken. REJECT: what is wrong; then the
+// state holds a part.
 CS_MUST_USE bool cs_snapshot_read(struct cs_state *state, const char *origin,
                                   bool (*take)(void *arg, uint8_t *to, size_t len, size_t *ret_len,
                                                struct cs_err *err),

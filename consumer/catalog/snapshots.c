@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "log/snapshots.h"
+#include "catalog/snapshots.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -182,29 +182,28 @@ static bool read_all(const struct cs_snapshot_dir *d, const char *path, const st
                      struct cs_err *err) {
     CS_AUTO(source_free) struct source *from = NULL;
     struct cs_snapshot is;
+    struct cs_position at;
     uint8_t sha256[32];
     if (!source_open(path, d->crypto, &from, err) ||
-        !cs_snapshot_read(state, s->at.origin, source_take, from, filter, ret, err))
+        !cs_snapshot_read(state, s->at.origin, source_take, from, filter, &at, err))
         return false;
     cs_hasher_end(from->hasher, sha256);
-    cs_snapshot_of(d->crypto, s->at.origin, ret, sha256, &is);
+    cs_snapshot_of(d->crypto, s->at.origin, &at, sha256, &is);
     if (from->in.pos < from->in.size || fgetc(from->file) != EOF || !from->frame_ended)
         return cs_err_set(err, CS_ERR_REJECT, CS_CODE_NONE,
                           "it is damaged: bytes are missing or too many at its end");
-    return cs_snapshot_equal(&is, s) ||
-           cs_err_set(err, CS_ERR_REJECT, CS_CODE_NONE, "it is another catalog than its statement is of");
+    if (!cs_snapshot_equal(&is, s))
+        return cs_err_set(err, CS_ERR_REJECT, CS_CODE_NONE, "it is another catalog than its statement is of");
+    *ret = at;
+    return true;
 }
 
 bool cs_snapshot_load(const struct cs_snapshot_dir *d, int32_t partition, const struct cs_snapshot *s,
-                      const struct cs_snapshot_filter *filter, struct cs_replay *replay, struct cs_err *err) {
+                      const struct cs_snapshot_filter *filter, struct cs_state *state,
+                      struct cs_position *ret, struct cs_err *err) {
     char path[CS_SNAPSHOT_PATH];
-    struct cs_position at;
-    cs_replay_begin(replay, partition);
-    if (!cs_snapshot_path(d, partition, s->at.size, path, err) ||
-        !read_all(d, path, s, filter, cs_replay_state(replay), &at, err))
-        return false;
-    cs_replay_resume(replay, &at);
-    return true;
+    return cs_snapshot_path(d, partition, s->at.size, path, err) &&
+           read_all(d, path, s, filter, state, ret, err);
 }
 
 // --- writing
@@ -239,13 +238,13 @@ static bool sink_put(void *arg, struct cs_bytes piece, struct cs_err *err) {
 }
 
 static bool write_all(struct sink *s, struct cs_crypto *crypto, const char *log_id, int32_t partition,
-                      struct cs_replay *replay, struct cs_snapshot *ret, struct cs_err *err) {
-    const struct cs_position *at = cs_replay_position(replay);
+                      const struct cs_state *state, const struct cs_position *at, struct cs_snapshot *ret,
+                      struct cs_err *err) {
     char origin[CS_ORIGIN_MAX + 1];
     uint8_t sha256[32];
     cs_snapshot_origin(log_id, partition, origin);
     bool ok = cs_hasher_new(crypto, &s->hasher, err) &&
-              cs_snapshot_write(cs_replay_state(replay), origin, at, sink_put, s, err) &&
+              cs_snapshot_write(state, origin, at, sink_put, s, err) &&
               (!s->zstd || pack(s, (struct cs_bytes){NULL, 0}, ZSTD_e_end, err));
     if (ok) {
         cs_hasher_end(s->hasher, sha256);
@@ -256,9 +255,10 @@ static bool write_all(struct sink *s, struct cs_crypto *crypto, const char *log_
 }
 
 bool cs_snapshot_look(struct cs_crypto *crypto, const char *log_id, int32_t partition,
-                      struct cs_replay *replay, struct cs_snapshot *ret, struct cs_err *err) {
+                      const struct cs_state *state, const struct cs_position *at, struct cs_snapshot *ret,
+                      struct cs_err *err) {
     struct sink s = {0};
-    return write_all(&s, crypto, log_id, partition, replay, ret, err);
+    return write_all(&s, crypto, log_id, partition, state, at, ret, err);
 }
 
 // The file first: what has no statement does not count.
@@ -277,15 +277,15 @@ static bool save(const struct cs_snapshot_dir *d, const struct cs_note_signer *s
 }
 
 bool cs_snapshot_save(const struct cs_snapshot_dir *d, const struct cs_note_signer *signer, int32_t partition,
-                      struct cs_replay *replay, struct cs_snapshot *ret, int64_t *ret_bytes,
-                      struct cs_err *err) {
+                      const struct cs_state *state, const struct cs_position *at, struct cs_snapshot *ret,
+                      int64_t *ret_bytes, struct cs_err *err) {
     struct sink s = {.zstd = ZSTD_createCCtx()};
     cs_buf_init(&s.packed, FILE_MAX);
     bool ok =
         (s.zstd || cs_err_oom(err)) &&
         (!ZSTD_isError(ZSTD_CCtx_setParameter(s.zstd, ZSTD_c_compressionLevel, LEVEL)) || cs_err_oom(err)) &&
         (!ZSTD_isError(ZSTD_CCtx_setParameter(s.zstd, ZSTD_c_checksumFlag, 1)) || cs_err_oom(err)) &&
-        write_all(&s, d->crypto, d->log_id, partition, replay, ret, err) &&
+        write_all(&s, d->crypto, d->log_id, partition, state, at, ret, err) &&
         save(d, signer, partition, &s, ret, err);
     *ret_bytes = (int64_t)s.packed.len;
     ZSTD_freeCCtx(s.zstd);

@@ -12,7 +12,6 @@
 #pragma once
 
 #include "certsync/model/snapshot.h"
-#include "log/replay.h"
 
 struct cs_snapshot_dir { // all is borrowed
     const char *path;
@@ -37,15 +36,17 @@ CS_DEFINE_AUTO_CLEAR(struct cs_snapshot_list, cs_snapshots_clear)
 CS_MUST_USE bool cs_snapshot_path(const struct cs_snapshot_dir *d, int32_t partition, int64_t outcomes,
                                   char ret[CS_SNAPSHOT_PATH], struct cs_err *err);
 
-// Begins a partition at the snapshot, in place of its first record. After a failure it must be begun
-// again. Whether the position is of this log is not looked at. filter: NULL: all is wanted.
+// Fills a state with the snapshot (cs_snapshot_read), and says its position. After a failure the state holds
+// a part. Whether the position is of this log is not looked at. filter: NULL: all is wanted.
 CS_MUST_USE bool cs_snapshot_load(const struct cs_snapshot_dir *d, int32_t partition,
                                   const struct cs_snapshot *s, const struct cs_snapshot_filter *filter,
-                                  struct cs_replay *replay, struct cs_err *err);
-// What a snapshot of the replay would be, now.
+                                  struct cs_state *state, struct cs_position *ret, struct cs_err *err);
+// What a snapshot of a complete state at a position would be.
 CS_MUST_USE bool cs_snapshot_look(struct cs_crypto *crypto, const char *log_id, int32_t partition,
-                                  struct cs_replay *replay, struct cs_snapshot *ret, struct cs_err *err);
+                                  const struct cs_state *state, const struct cs_position *at,
+                                  struct cs_snapshot *ret, struct cs_err *err);
 // Writes it. *ret_bytes: of the file.
 CS_MUST_USE bool cs_snapshot_save(const struct cs_snapshot_dir *d, const struct cs_note_signer *signer,
-                                  int32_t partition, struct cs_replay *replay, struct cs_snapshot *ret,
-                                  int64_t *ret_bytes, struct cs_err *err);
+                                  int32_t partition, const struct cs_state *state,
+                                  const struct cs_position *at, struct cs_snapshot *ret, int64_t *ret_bytes,
+                                  struct cs_err *err);
