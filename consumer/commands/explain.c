@@ -7,53 +7,16 @@
 #include <string.h>
 
 #include "certsync/base/grow.h"
-#include "certsync/base/json_write.h"
-#include "certsync/base/text.h"
+#include "commands/explain.h"
 #include "commands/places.h"
 #include "commands/resume.h"
 #include "log/find.h"
 
-#define PLACES_MAX     10000 // records about one event or share
-#define RULE_TYPES_MAX 4096  // bytes of the event types of a rule
-
-struct explain_options {
-    struct cs_operator_options log;
-    const char *event;
-};
+#define PLACES_MAX 10000 // records about one event or share
 
 static const struct cs_opt opts[] = {CS_OPERATOR_OPTS(struct explain_options, log), CS_SNAPSHOTS_OPT};
 static const struct cs_arg args[] = {
     {.name = "EVENT_ID", CS_OPT_AT_STR(struct explain_options, event), .text = "Id of the event (a UUID)."},
-};
-
-struct place { // a record of the event, or a step of its share
-    int32_t partition;
-    int64_t offset, time_ms;
-    bool main; // the event itself; there may be several such records
-    enum cs_event_type type;
-    cs_uuid id;
-    cs_account_id account;
-    cs_account_id other; // the other one of a share; "": none
-    char *outcome;       // JSON; owned; NULL: none yet
-};
-
-struct explain {
-    struct cs_operator op;
-    const struct explain_options *o;
-    cs_uuid share; // "": it is about no share
-    size_t places_len, places_cap;
-    struct place *places;
-    const struct place *main; // the first record of the event
-    struct cs_buf b;
-    bool json;
-    // While the log is replayed up to the event.
-    bool told;
-    bool differs;   // its outcome from the published one
-    int64_t judged; // records; 0: all up to it
-    int64_t records;
-    int64_t from;                            // outcomes of the snapshot that they come after; 0: none
-    const struct cs_snapshot_dir *snapshots; // NULL: none are used
-    const char *why_all;                     // all of the log was read to find it; NULL: only a part
 };
 
 // --- where it is
@@ -219,7 +182,10 @@ static bool find_outcome(struct explain *x, const struct place *p, struct cs_err
         !read_outcomes(x, p, &chain, &before, err))
         return false;
     chain = (struct cs_chain){0};
-    return p->outcome || before || read_outcomes(x, p, &chain, &before, err);
+    if (p->outcome || before)
+        return true;
+    x->all_outcomes = true;
+    return read_outcomes(x, p, &chain, &before, err);
 }
 
 static bool find_outcomes(struct explain *x, struct cs_err *err) {
@@ -229,161 +195,7 @@ static bool find_outcomes(struct explain *x, struct cs_err *err) {
     return true;
 }
 
-// --- telling
-
-static void put_text(struct explain *x, const char *title, struct cs_bytes json) {
-    cs_buf_printf(&x->b, "%s", title);
-    cs_put_abridged(&x->b, json, 80);
-    cs_buf_putc(&x->b, '\n');
-}
-
-// The signer as the catalog has it after the record. A record changes its signer only if it revokes
-// or rotates its own key; then that shows.
-static void put_signer(struct explain *x, const struct cs_event *ev) {
-    struct cs_state *state = cs_replay_state(x->op.replay);
-    struct cs_bytes doc = {0};
-    const char *what = "unknown";
-    if (cs_state_get(state, cs_key_trust(CS_NEW_KEY, ev->kid), &doc) == CS_FOUND)
-        what = "trusted";
-    else if (ev->account[0] &&
-             cs_state_get(state, cs_key_agent(CS_NEW_KEY, ev->account, ev->kid), &doc) == CS_FOUND)
-        what = "enrolled";
-    else
-        doc = (struct cs_bytes){0};
-    cs_kid root;
-    cs_kid_of_spki(x->op.crypto, (struct cs_bytes){x->op.root_spki, x->op.root_spki_len}, root);
-    if (strcmp(root, ev->kid) == 0)
-        what = "root";
-    if (x->json) {
-        cs_json_name(&x->b, "signer");
-        cs_json_begin(&x->b, '{');
-        cs_json_str(&x->b, "kid", ev->kid);
-        cs_json_str(&x->b, "is", what);
-        if (doc.data) {
-            cs_json_name(&x->b, "entry");
-            cs_json_put_raw(&x->b, doc);
-        }
-        cs_json_end(&x->b, '}');
-        return;
-    }
-    cs_buf_printf(&x->b, "signer   %s, %s\n", ev->kid, strcmp(what, "root") == 0 ? "the root key" : what);
-    if (doc.data)
-        put_text(x, "         ", doc);
-}
-
-static void put_verdict(struct explain *x, const struct cs_record *r, const struct cs_replayed *mine) {
-    enum cs_code code = mine->outcome.code;
-    const struct cs_rule_info *rule = code ? cs_rule_of(code, x->main->type) : NULL;
-    CS_AUTO(cs_buf_clear) struct cs_buf types;
-    cs_buf_init(&types, RULE_TYPES_MAX);
-    if (rule)
-        cs_rule_types(rule, &types);
-    char time[CS_TIME_MS_TEXT_SIZE];
-    cs_time_ms_format(r->timestamp_ms, time);
-    if (!x->json) {
-        cs_buf_printf(&x->b, "verdict  %s%s%s, judged by the broker's time %s\n",
-                      cs_status_name(mine->outcome.status), code ? " " : "", cs_code_name(code), time);
-        if (code)
-            cs_buf_printf(&x->b, "         %s %s\n", cs_code_sentence(code), cs_code_hint(code));
-        if (rule)
-            cs_buf_printf(&x->b, "rule     %s (%s; ruleset %d)\n", rule->sentence, (const char *)types.data,
-                          (int)rule->since);
-        if (x->differs)
-            cs_buf_puts(&x->b,
-                        "         THE PUBLISHED OUTCOME IS ANOTHER ONE; see: certsync-consumer verify\n");
-        put_text(x, "outcome  ", mine->outcome_json);
-        return;
-    }
-    cs_json_name(&x->b, "verdict");
-    cs_json_begin(&x->b, '{');
-    cs_json_str(&x->b, "status", cs_status_name(mine->outcome.status));
-    cs_json_int(&x->b, "time", r->timestamp_ms);
-    if (code) {
-        cs_json_str(&x->b, "code", cs_code_name(code));
-        cs_json_str(&x->b, "sentence", cs_code_sentence(code));
-        cs_json_str(&x->b, "hint", cs_code_hint(code));
-    }
-    if (rule) {
-        cs_json_str(&x->b, "rule", rule->sentence);
-        cs_json_str(&x->b, "applies_to", (const char *)types.data);
-        cs_json_int(&x->b, "ruleset", rule->since);
-    }
-    cs_json_name(&x->b, "outcome");
-    cs_json_put_raw(&x->b, mine->outcome_json);
-    cs_json_end(&x->b, '}');
-}
-
-static const char *change_name(enum cs_change_kind kind) {
-    switch (kind) {
-    case CS_CHANGE_PUT:
-        return "wrote";
-    case CS_CHANGE_DELETE:
-        return "deleted";
-    case CS_CHANGE_ADD:
-        return "added to";
-    case CS_CHANGE_REMOVE:
-        return "removed from";
-    case CS_CHANGE_TRIM:
-        return "trimmed";
-    }
-    return "";
-}
-
-static bool sealed(const char *key) {
-    return cs_key_is(key, CS_KIND_MATERIAL) || cs_key_is(key, CS_KIND_CSR);
-}
-
-// Issuers are left out: the whole partition counts them, and here only some accounts are judged.
-static bool put_change(void *arg, const struct cs_change *c) {
-    struct explain *x = arg;
-    if (cs_key_is(c->key, CS_KIND_ISSUER))
-        return true;
-    bool shows = c->kind == CS_CHANGE_PUT && !sealed(c->key);
-    if (!x->json) {
-        cs_buf_printf(&x->b, "         %-12s %s%s%s\n", change_name(c->kind), c->key, c->member ? "  " : "",
-                      c->member ? c->member : "");
-        if (shows)
-            put_text(x, "                      ", c->value);
-        return true;
-    }
-    cs_json_begin(&x->b, '{');
-    cs_json_str(&x->b, "change", change_name(c->kind));
-    cs_json_str(&x->b, "key", c->key);
-    if (c->member)
-        cs_json_str(&x->b, "member", c->member);
-    if (shows) {
-        cs_json_name(&x->b, "value");
-        cs_json_put_raw(&x->b, c->value);
-    }
-    cs_json_end(&x->b, '}');
-    return true;
-}
-
-static void put_derived(struct explain *x, const struct cs_replayed *mine) {
-    if (x->json) {
-        cs_json_name(&x->b, "emitted");
-        cs_json_begin(&x->b, '[');
-    }
-    for (size_t i = 0; i < mine->derived_len; i++) {
-        CS_AUTO(cs_event_free) struct cs_event *ev = NULL;
-        struct cs_err ignored;
-        if (!cs_event_decode(cs_replay_derived_json(x->op.replay, &mine->derived[i]), &ev, &ignored))
-            continue;
-        if (!x->json) {
-            cs_buf_printf(&x->b, "emitted  %s %s to %s in partition %d\n", cs_event_type_name(ev->type),
-                          ev->id, ev->account, (int)mine->derived[i].partition);
-            continue;
-        }
-        cs_json_begin(&x->b, '{');
-        cs_json_str(&x->b, "type", cs_event_type_name(ev->type));
-        cs_json_str(&x->b, "event", ev->id);
-        cs_json_str(&x->b, "account", ev->account);
-        cs_json_int(&x->b, "partition", mine->derived[i].partition);
-        cs_json_end(&x->b, '}');
-    }
-    if (x->json)
-        cs_json_end(&x->b, ']');
-}
+// --- judging it again
 
 // Judges the record itself. Nothing after it matters.
 static bool take(void *arg, const struct cs_record *r, const struct cs_replayed *mine, struct cs_err *err) {
@@ -398,87 +210,8 @@ static bool take(void *arg, const struct cs_record *r, const struct cs_replayed 
     x->differs =
         x->main->outcome && (strlen(x->main->outcome) != mine->outcome_json.len ||
                              memcmp(x->main->outcome, mine->outcome_json.data, mine->outcome_json.len) != 0);
-    cs_buf_reset(&x->b); // a walk may begin again
-    if (x->json) {
-        cs_json_begin(&x->b, '{');
-        cs_put_record_json(&x->b, "record", r);
-    } else {
-        char time[CS_TIME_MS_TEXT_SIZE];
-        cs_time_ms_format(r->timestamp_ms, time);
-        cs_buf_printf(&x->b, "event    %s  %s\nrecord   partition %d offset %" PRId64 ", %s\n", x->o->event,
-                      cs_event_type_name(x->main->type), (int)r->partition, r->offset, time);
-        cs_put_record_text(&x->b, "         ", r);
-    }
-    put_signer(x, ev);
-    put_verdict(x, r, mine);
-    if (x->json) {
-        cs_json_name(&x->b, "changes");
-        cs_json_begin(&x->b, '[');
-    } else {
-        cs_buf_printf(&x->b, "changes  %zu\n", cs_state_changes_count(cs_replay_state(x->op.replay)));
-    }
-    (void)cs_state_changes(cs_replay_state(x->op.replay), put_change, x);
-    if (x->json)
-        cs_json_end(&x->b, ']');
-    put_derived(x, mine);
+    cs_explain_tell(x, r, ev, mine);
     return true;
-}
-
-static void put_place(struct explain *x, const struct place *p) {
-    char time[CS_TIME_MS_TEXT_SIZE];
-    cs_time_ms_format(p->time_ms, time);
-    if (!x->json) {
-        cs_buf_printf(&x->b, "  %s  %d:%-6" PRId64 " %-32s account %s  %s%s\n", time, (int)p->partition,
-                      p->offset, cs_event_type_name(p->type), p->account, p->id,
-                      p->main ? "  <- this one" : "");
-        if (p->outcome)
-            put_text(x, "      ", (struct cs_bytes){(const uint8_t *)p->outcome, strlen(p->outcome)});
-        else
-            cs_buf_puts(&x->b, "      no outcome yet\n");
-        return;
-    }
-    cs_json_begin(&x->b, '{');
-    cs_json_int(&x->b, "partition", p->partition);
-    cs_json_int(&x->b, "offset", p->offset);
-    cs_json_int(&x->b, "time", p->time_ms);
-    cs_json_str(&x->b, "type", cs_event_type_name(p->type));
-    cs_json_str(&x->b, "event", p->id);
-    cs_json_str(&x->b, "account", p->account);
-    if (p->outcome) {
-        cs_json_name(&x->b, "outcome");
-        cs_json_put_raw(&x->b, (struct cs_bytes){(const uint8_t *)p->outcome, strlen(p->outcome)});
-    }
-    cs_json_end(&x->b, '}');
-}
-
-// All records of the event (it may have been sent twice). For a share, all steps of both ends.
-static void put_places(struct explain *x) {
-    if (x->json) {
-        cs_json_name(&x->b, x->share[0] ? "share" : "records");
-        cs_json_begin(&x->b, '[');
-    } else if (x->share[0]) {
-        cs_buf_printf(&x->b, "share    %s, step by step:\n", x->share);
-    } else {
-        cs_buf_printf(&x->b, "records  of this event: %zu\n", x->places_len);
-    }
-    for (size_t i = 0; i < x->places_len; i++)
-        put_place(x, &x->places[i]);
-    if (x->json)
-        cs_json_end(&x->b, ']');
-}
-
-static void put_judged(struct explain *x) {
-    if (x->json && x->from > 0)
-        cs_json_int(&x->b, "snapshot", x->from);
-    else if (x->from > 0)
-        cs_buf_printf(&x->b, "judged   from the snapshot of %" PRId64 " outcomes on\n", x->from);
-    if (x->json && x->judged > 0)
-        cs_json_int(&x->b, "judged", x->judged);
-    else if (x->judged > 0)
-        cs_buf_printf(&x->b,
-                      "judged   %" PRId64 " of the %" PRId64
-                      " records up to it: those that its account's catalog rests on\n",
-                      x->judged, x->records);
 }
 
 static struct cs_moment up_to_it(const struct explain *x, bool with) {
@@ -546,10 +279,7 @@ static bool do_explain(struct explain *x, const struct cs_cli *cli, struct cs_er
         return false;
     if (!x->told)
         return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "the record is not there any more");
-    put_judged(x);
-    put_places(x);
-    if (x->json)
-        cs_json_end(&x->b, '}');
+    cs_explain_tell_way(x);
     return true;
 }
 
@@ -558,6 +288,12 @@ static void tell_all(const struct explain *x, const struct cs_cli *cli) {
     if (x->why_all)
         fprintf(cli->err, "%s: all of %s was read to find the event: %s\n", cli->path, x->op.events->name,
                 x->why_all);
+    if (x->all_outcomes)
+        fprintf(cli->err,
+                "%s: all outcomes of the partition up to the event were read: %s holds records before it "
+                "that are "
+                "no outcomes, or copies\n",
+                cli->path, x->op.outcomes->name);
     if (x->told && x->judged == 0)
         fprintf(cli->err, "%s: all records of partition %d %sup to the event were judged: %s\n", cli->path,
                 (int)x->main->partition, x->from > 0 ? "from a snapshot " : "",

@@ -322,6 +322,18 @@ def test_explain_a_share_shows_both_halves(stack, cast):
     assert offer["signer"]["is"] == "trusted" and offer["signer"]["entry"]["role"] == "service"
 
 
+def test_explain_a_delete_shows_what_it_changed_alone(stack, cast):
+    """Not the numbers in the partition's queue of tombstones, which other accounts' events move, too."""
+    uploaded = upload(cast.owner, "deleted-and-explained")
+    stack.judge(uploaded)
+    delete = cast.owner.agent.event("certificate.delete", cast.owner.id, json.loads(uploaded.value)["subject"], {})
+    assert stack.judge(delete)["status"] == "applied"
+    changes = run(stack, "explain", delete.id)["changes"]
+    kinds = {c["key"].split("/")[0] for c in changes}
+    assert {"cert", "name", "material"} <= kinds and not kinds & {"tombstone", "tombstones", "issuer"}
+    assert f"\nchanges  {len(changes)}\n" in say(stack, "explain", delete.id)
+
+
 def test_explain_what_is_not_there(stack):
     assert "no record" in run(stack, "explain", ev.uuid7(), code=1)["message"]
     run(stack, "explain", "not-an-id", code=2)
@@ -341,6 +353,7 @@ def test_explain_says_when_it_had_to_read_everything(stack, cast):
     record = cast.owner.agent.event("certificate.delete", cast.owner.id, ev.uuid7(), {}, id=late)
     stack.judge(record)
     assert re.fullmatch(r".*explain: all of cert.events was read to find the event: it is not near the time in its id\n", told(late))
+    assert run(stack, "explain", late)["read_all"] is True and "read_all" not in run(stack, "explain", cast.upload.id)
 
 
 def test_show_then_and_now(stack, cast):
