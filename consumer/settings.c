@@ -80,6 +80,20 @@ static const struct cs_setting rows[] = {
                         "How often each witness is asked to cosign the newest checkpoint of each partition."),
     CS_SETTING_DURATION("checkpoint.witness_timeout", S, witness_timeout_ms, "10s", 100, 60000, 0,
                         "Longest wait for a witness's answer."),
+    CS_SETTING_STR("notify.listen", S, notify_listen, "127.0.0.1:8081", 0,
+                   "Address of certsync-consumer notify for /metrics, /healthz and /readyz: host:port, or unix:/path; empty: none."),
+    CS_SETTING_DURATION("notify.lease", S, notify_lease_ms, "15s", 100, 3600000, 0,
+                        "Where several processes run: so long after one died (and notify.timeout besides), another one delivers its notices."),
+    CS_SETTING_DURATION("notify.timeout", S, notify_timeout_ms, "15s", 100, 300000, 0,
+                        "Longest wait for a receiver of notices."),
+    CS_SETTING_DURATION("notify.retry_first", S, notify_retry_first_ms, "5s", 10, 3600000, 0,
+                        "A notice that could not be delivered is tried again after so long; each further distance is twice the last."),
+    CS_SETTING_DURATION("notify.retry_longest", S, notify_retry_longest_ms, "1h", 10, 86400000, 0,
+                        "Longest distance between two tries."),
+    CS_SETTING_DURATION("notify.keep", S, notify_keep_ms, "30d", 1000, 366LL * 86400000, 0,
+                        "A notice that could not be delivered for so long is dropped, with a line in the log and a metric."),
+    CS_SETTING_INT("notify.queue_max", S, notify_queue_max, "10000", 1, 1000000, "notices", 0,
+                   "Notices of one section and partition that wait in Redis; further ones stay in the log until there is room."),
     CS_SETTING_PATH("snapshot.dir", S, snapshot_dir, "", 0,
                     "Directory of the snapshots of the catalogs, which certsync-consumer snapshot writes; rebuilds, recovery and operators' commands go on from them; empty: none."),
     CS_SETTING_INT("snapshot.checked", S, snapshot_checked, "10000", 1, 1000000000, "records", 0,
@@ -109,6 +123,21 @@ static const struct cs_setting witness_rows[] = {
     CS_SETTING_PATH("ca", W, ca, "", 0,
                     "File with the CA certificates that sign the witness's certificate; empty: the system's."),
 };
+#define N struct cs_notice_settings
+static const struct cs_setting notice_rows[] = {
+    CS_SETTING_STR("to", N, to, "", 0, "Who is told: https://HOST[:PORT][/PATH] (or http://…), a webhook."),
+    CS_SETTING_PATH("url_file", N, url_file, "", 0,
+                    "Instead of to: a file with the webhook's URL in its first line, for one that is a secret itself. Mode 0600, or root's and readable for a group of the consumer (0440)."),
+    CS_SETTING_LIST("on", N, on, CS_NOTICE_WORDS, 0,
+                    "What is told of, comma-separated: " CS_NOTICE_WORDS "."),
+    CS_SETTING_LIST("accounts", N, accounts, "*", 0, "Of which accounts: patterns, comma-separated."),
+    CS_SETTING_LIST("names", N, names, "*", 0, "Of certificates with which names: patterns, comma-separated."),
+    CS_SETTING_PATH("secret_file", N, secret_file, "", 0,
+                    "File with the secret that signs a webhook's requests (whsec_…, one a line; each signs). Modes as of url_file."),
+    CS_SETTING_PATH("ca", N, ca, "", 0, "File with the CA certificates that sign the receiver's certificate; empty: the system's."),
+    CS_SETTING_BOOL("private_addresses", N, private_addresses, "no", 0,
+                    "Whether the receiver may have an address of a private network, or of this machine."),
+};
 // clang-format on
 
 static const struct cs_settings_group groups[] = {
@@ -119,6 +148,13 @@ static const struct cs_settings_group groups[] = {
      .rows = witness_rows,
      .row_count = CS_ARRAY_LEN(witness_rows),
      .text = "Servers of others that cosign the checkpoints of the outcomes (c2sp.org/tlog-witness)."},
+    {.name = "notice",
+     .offset = offsetof(S, notices),
+     .item_size = sizeof(N),
+     .max_items = CS_NOTICES_MAX,
+     .rows = notice_rows,
+     .row_count = CS_ARRAY_LEN(notice_rows),
+     .text = "Who is told of what happens; certsync-consumer notify delivers it."},
 };
 
 static bool namespace_valid(const char *s) {
@@ -140,15 +176,18 @@ bool cs_settings_witness_key(struct cs_crypto *c, const char *text, struct cs_no
     return true;
 }
 
-static bool is_url(const char *s) {
+bool cs_settings_is_url(const char *s, bool with_query) {
     const char *host = strncmp(s, "https://", 8) == 0 ? s + 8 : strncmp(s, "http://", 7) == 0 ? s + 7 : "";
-    return host[0] && host[0] != '/' && strpbrk(s, " ?#@") == NULL;
+    for (const char *c = s; *c; c++)
+        if (*c <= ' ' || *c == 127)
+            return false;
+    return host[0] && host[0] != '/' && strpbrk(s, with_query ? "#@" : "?#@") == NULL;
 }
 
 static bool check_witness(struct cs_crypto *c, const struct cs_consumer_settings *s, size_t i,
                           struct cs_note_key *keys, struct cs_err *err) {
     const struct cs_witness_settings *w = cs_settings_witness(s, i);
-    if (!is_url(w->url))
+    if (!cs_settings_is_url(w->url, false))
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "[witness %s] url: expected https://HOST[:PORT][/PATH] or http://…, without a "
                           "user's name, '?' and '#'",
@@ -174,6 +213,41 @@ static bool check_witnesses(const struct cs_consumer_settings *s, struct cs_err 
         return false;
     for (size_t i = 0; i < s->witnesses.count; i++)
         if (!check_witness(c, s, i, keys, err))
+            return false;
+    return true;
+}
+
+bool cs_settings_notice_word(const char *word) {
+    static const char all[] = ", " CS_NOTICE_WORDS ",";
+    char one[40];
+    int len = snprintf(one, sizeof one, ", %s,", word);
+    return len > 3 && (size_t)len < sizeof one && strpbrk(word, ", ") == NULL && strstr(all, one);
+}
+
+static bool check_notice(const struct cs_notice_settings *n, struct cs_err *err) {
+    if ((n->to[0] != '\0') == (n->url_file[0] != '\0'))
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "[notice %s]: give either to or url_file: who is told", n->name);
+    if (n->to[0] && !cs_settings_is_url(n->to, true))
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "[notice %s] to: expected https://HOST[:PORT][/PATH] or http://…, without a user's "
+                          "name and '#'",
+                          n->name);
+    for (size_t i = 0; i < n->on.count; i++)
+        if (!cs_settings_notice_word(n->on.items[i]))
+            return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                              "[notice %s] on: \"%.32s\" is none of " CS_NOTICE_WORDS, n->name,
+                              n->on.items[i]);
+    return n->on.count > 0 || cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                                         "[notice %s] on: name at least one of " CS_NOTICE_WORDS, n->name);
+}
+
+static bool check_notices(const struct cs_consumer_settings *s, struct cs_err *err) {
+    if (s->notify_retry_longest_ms < s->notify_retry_first_ms)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "notify.retry_longest is shorter than notify.retry_first");
+    for (size_t i = 0; i < s->notices.count; i++)
+        if (!check_notice(cs_settings_notice(s, i), err))
             return false;
     return true;
 }
@@ -206,7 +280,7 @@ static bool check(const void *values, struct cs_err *err) {
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "kafka.events_topic, kafka.outcomes_topic, kafka.checkpoints_topic and "
                           "kafka.heartbeats_topic must be different topics");
-    return check_witnesses(s, err) && cs_settings_redis(s, &access, err);
+    return check_witnesses(s, err) && check_notices(s, err) && cs_settings_redis(s, &access, err);
 }
 
 bool cs_settings_redis(const struct cs_consumer_settings *s, struct cs_redis_access *ret,

@@ -19,6 +19,21 @@ struct cs_witness_settings {
 };
 #define CS_WITNESSES_MAX 8
 
+// [notice NAME]: who is told what (notify/notice.h).
+struct cs_notice_settings {
+    char *name;
+    char *to;       // cs_settings_notice_url
+    char *url_file; // instead of to, where the URL is a secret
+    struct cs_list on;
+    struct cs_list accounts, names; // patterns
+    char *secret_file;
+    char *ca; // file; "" the system's
+    bool private_addresses;
+};
+#define CS_NOTICES_MAX  32
+#define CS_NOTICE_WORDS "deletion, share, refusal, fork" // of on
+bool cs_settings_notice_word(const char *word);          // whether it is one of them
+
 struct cs_consumer_settings {
     char *deployment;                    // deployment.id
     char *root_key;                      // file: the root's public key (PEM)
@@ -58,6 +73,15 @@ struct cs_consumer_settings {
     int64_t witness_every_ms;
     int64_t witness_timeout_ms;
 
+    struct cs_settings_items notices; // struct cs_notice_settings
+    char *notify_listen;              // "": nowhere
+    int64_t notify_lease_ms;
+    int64_t notify_timeout_ms;
+    int64_t notify_retry_first_ms;
+    int64_t notify_retry_longest_ms;
+    int64_t notify_keep_ms;
+    int64_t notify_queue_max;
+
     char *snapshot_dir; // "": none
     int64_t snapshot_checked;
     char *api_listen; // "" : no API
@@ -84,6 +108,12 @@ static inline const struct cs_witness_settings *cs_settings_witness(const struct
                                                                     size_t i) {
     return (const struct cs_witness_settings *)s->witnesses.items + i;
 }
+static inline const struct cs_notice_settings *cs_settings_notice(const struct cs_consumer_settings *s,
+                                                                  size_t i) {
+    return (const struct cs_notice_settings *)s->notices.items + i;
+}
+// Whether a text is https://HOST… or http://HOST…, without a user's name and without '#'.
+bool cs_settings_is_url(const char *text, bool with_query);
 // The key that verifies a witness's cosignatures, as text from anywhere. CONFIG: what is wrong with it.
 CS_MUST_USE bool cs_settings_witness_key(struct cs_crypto *c, const char *text, struct cs_note_key *ret,
                                          struct cs_err *err);

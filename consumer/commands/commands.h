@@ -21,6 +21,8 @@ extern const struct cs_command cs_cmd_verify, cs_cmd_replay, cs_cmd_diff, cs_cmd
 extern const struct cs_command cs_cmd_rebuild, cs_cmd_promote;
 // Writes files beside the log.
 extern const struct cs_command cs_cmd_snapshot;
+// Tells others what happens.
+extern const struct cs_command cs_cmd_notify;
 // Writes new topics.
 extern const struct cs_command cs_cmd_import;
 

@@ -23,6 +23,7 @@
 // Beside its catalogs (catalog/heard.h):
 #define CS_BEAT_PREFIX "beat/" // "beat/<account>/<kid>"
 #define CS_BEATS_KEY   "beats"
+#define CS_NOTE_PREFIX "notice/" // "notice/<section>/…" (notify/store.h)
 
 // The prefix of a key; returns its length. generation 0: the prefix of a key of the whole
 // partition.

@@ -14,7 +14,7 @@ MODEL = BASE + ["model", "model/crypto", "model/x509", "model/codec", "model/sta
 RUNTIME = BASE + ["runtime"]
 BOTH = MODEL + ["runtime"]
 AGENT = BOTH + ["agent/spool", "agent/event", "agent/daemon", "agent/commands"]
-CONSUMER = BOTH + ["consumer/redis", "consumer/settings", "consumer/catalog", "consumer/worker", "consumer/cosign", "consumer/log", "consumer/api",
+CONSUMER = BOTH + ["consumer/redis", "consumer/settings", "consumer/catalog", "consumer/fetch", "consumer/worker", "consumer/cosign", "consumer/notify", "consumer/log", "consumer/api",
                    "consumer/commands"]
 CHAINS = (MODEL, RUNTIME, AGENT + ["agent"], CONSUMER + ["consumer"])
 # The model's public headers, by the wing whose they are.

@@ -17,6 +17,7 @@ from support.proc import PATIENCE_S, REPO
 
 SOURCE = REPO / "tests/sdk"
 PYTHON, PACKAGE = "/usr/bin/python3", "cloudevents==2.2.0"
+WEBHOOKS = "standardwebhooks==1.1.0"
 
 
 class Refused(RuntimeError):
@@ -73,3 +74,13 @@ def tlog_reads(what):
     if done.returncode:
         raise Refused(done.stderr.decode()[-2000:])
     return done.stdout.decode()
+
+
+def webhook_verifies(secret, headers, body):
+    """Whether the official library of Standard Webhooks takes the request."""
+    packages = _made(f"{WEBHOOKS.replace('==', '-')}-py{sys.version_info[1]}", lambda part: _run(
+        [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile", "--target", str(part), WEBHOOKS]))
+    done = subprocess.run([PYTHON, str(SOURCE / "webhook.py")], input=json.dumps({"secret": secret, "headers": headers, "body": body.decode()}),
+                          capture_output=True, text=True, timeout=PATIENCE_S, check=False, env={**os.environ, "PYTHONPATH": str(packages)})
+    assert done.stdout.strip() in ("good", "bad"), done.stdout + done.stderr
+    return done.stdout.strip() == "good"

@@ -31,3 +31,8 @@ CS_MUST_USE bool cs_mac_of(struct cs_mac *m, const uint8_t key[CS_MAC_KEY_LEN], 
 // Compares in a time that does not depend on the bytes.
 bool cs_mac_equal(const uint8_t *a, const uint8_t *b, size_t len);
 void cs_mac_cleanse(void *p, size_t len);
+
+// HMAC-SHA-256 (RFC 2104) over parts, one after the other, with a key of any length: for what others
+// verify.
+#define CS_HMAC_LEN 32
+void cs_hmac_sha256(struct cs_bytes key, const struct cs_bytes *parts, size_t n, uint8_t ret[CS_HMAC_LEN]);

@@ -9,6 +9,7 @@
 // between_derived_and_outcomes    the derived events are acknowledged, no outcome is sent
 // after_publish                   all outcomes are acknowledged, nothing is committed
 // after_exec                      the commit is done, nothing has been told of it
+// notice_delivered                (notify) a receiver took a notice, which is not noted
 //
 // Of certsync, the steps of spool and publisher in their order: temp-made, temp-written,
 // temp-synced, renamed, directory-synced; spooled, loaded, before-produce, produced, before-sent,
