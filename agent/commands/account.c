@@ -4,6 +4,7 @@
 
 #include "commands/submit.h"
 #include "event/deployment_list.h"
+#include "event/policy_args.h"
 
 #define NOT_GIVEN (-1)
 
@@ -17,10 +18,12 @@ struct account {
     CS_ACCOUNT_COUNTS(X)
 #undef X
     int64_t incomplete_chain;
+    struct cs_policy_args policy;
 };
 
 static const char *const sites[] = {"cn", "intl", NULL};
 static const char *const sites_or_same[] = {"same", "cn", "intl", NULL};
+static const char *const wildcard_choices[] = {"same", "allow", "reject", NULL};
 static const char *const incomplete_choices[] = {"same", "note", "reject", NULL};
 
 // clang-format off
@@ -42,6 +45,22 @@ static const char *const incomplete_choices[] = {"same", "note", "reject", NULL}
     {.name = "incomplete-chain", .kind = CS_OPT_CHOICE, CS_OPT_AT_INT(struct account, incomplete_chain), .value_name = "WHAT", \
      .default_text = "same", .choices = incomplete_choices, \
      .text = "A certificate whose issuer is not in its chain: note it, or reject it (same: as it is; at first, note)."}
+#define POLICY_OPTS \
+    {.name = "policy-keys", .kind = CS_OPT_LIST, CS_OPT_AT_LIST(struct account, policy.keys), .value_name = "TYPES", \
+     .text = "Policy: types of keys, comma-separated: RSA, RSA-3072 (at least so many bits), ECDSA, P-256, P-384, P-521, Ed25519, " \
+             "SM2. any: all (so it is if never said)."}, \
+    {.name = "policy-days", .kind = CS_OPT_INT, CS_OPT_AT_INT(struct account, policy.days), .value_name = "N", .default_text = "-1", \
+     .min = NOT_GIVEN, .max = CS_POLICY_DAYS_MAX, \
+     .text = "Policy: how many days a certificate may be valid for (0: any; -1: as it is)."}, \
+    {.name = "policy-issuer", .kind = CS_OPT_LIST, CS_OPT_AT_LIST(struct account, policy.issuers), .value_name = "ISSUER", \
+     .text = "Policy: an issuer, spki:HEX (SHA-256 of the public key of a CA in the chain) or name:PATTERN (the leaf's issuer, " \
+             "which proves nothing); several options for several issuers. any: all."}, \
+    {.name = "policy-dns", .kind = CS_OPT_LIST, CS_OPT_AT_LIST(struct account, policy.dns), .value_name = "PATTERNS", \
+     .text = "Policy: hosts that certificates may name, comma-separated: www.example.com, *.example.com (one label more), " \
+             "**.example.com (one or several), IP:192.0.2.1, IP:*. any: all."}, \
+    {.name = "policy-wildcards", .kind = CS_OPT_CHOICE, CS_OPT_AT_INT(struct account, policy.wildcards), .value_name = "WHAT", \
+     .default_text = "same", .choices = wildcard_choices, \
+     .text = "Policy: wildcard names, allow or reject (same: as it is; at first, allow)."}
 
 static const struct cs_opt register_opts[] = {
     {.name = "site", .kind = CS_OPT_CHOICE, CS_OPT_AT_INT(struct account, site), .value_name = "SITE", .choices = sites,
@@ -50,6 +69,7 @@ static const struct cs_opt register_opts[] = {
      .text = "Id of the person or company that the account belongs to."},
     {.name = "verified", .kind = CS_OPT_FLAG, CS_OPT_AT_FLAG(struct account, verified), .text = "The owner is real-name verified."},
     LIMIT_OPTS,
+    POLICY_OPTS,
 };
 static const struct cs_opt update_opts[] = {
     {.name = "site", .kind = CS_OPT_CHOICE, CS_OPT_AT_INT(struct account, site), .value_name = "SITE", .default_text = "same",
@@ -60,6 +80,7 @@ static const struct cs_opt update_opts[] = {
     {.name = "unverified", .kind = CS_OPT_FLAG, CS_OPT_AT_FLAG(struct account, unverified),
      .text = "The owner is no longer verified: ends all its shares."},
     LIMIT_OPTS,
+    POLICY_OPTS,
 };
 // clang-format on
 static const struct cs_arg args[] = {
@@ -93,7 +114,8 @@ static void fill(const struct account *o, enum cs_event_type type, struct cs_eve
 static bool changes_nothing(const struct cs_event_account *c) {
 #define X(name, at_first, most, text) || c->has_##name
     return !(c->has_site || c->has_owner || c->has_verified || c->has_certificates || c->has_shares ||
-             c->has_incomplete_chain CS_ACCOUNT_COUNTS(X));
+             c->has_incomplete_chain || c->has_keys_allowed || c->has_days || c->has_issuers || c->has_dns ||
+             c->has_wildcards CS_ACCOUNT_COUNTS(X));
 #undef X
 }
 
@@ -114,6 +136,9 @@ static int run(const struct cs_cli *cli, enum cs_event_type type, const char *ve
         return cs_cli_usage_error(cli, "--verified and --unverified exclude each other");
     struct cs_event_account change = {0};
     fill(o, type, &change);
+    int code = cs_policy_args_read(cli, &o->policy, &change);
+    if (code != CS_EXIT_OK)
+        return code;
     if (changes_nothing(&change))
         return cs_cli_usage_error(cli, "nothing to change was given");
     if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_LOG, &s, &err))
@@ -148,11 +173,13 @@ static void put_row(struct cs_table *t, const json_t *account) {
                    json_integer_value(json_object_get(limits, "certificates")));
     cs_table_cellf(t, "%" JSON_INTEGER_FORMAT, json_integer_value(json_object_get(limits, "shares")));
     cs_table_cell(t, cs_member_text(limits, "incomplete_chain"));
+    cs_table_cell(t, json_object_size(json_object_get(account, "policy")) > 0 ? "yes" : "");
 }
 
 static int run_list(const struct cs_cli *cli) {
-    static const char *const headers[] = {
-        "ACCOUNT", "SITE", "OWNER", "VERIFIED", ">CERTIFICATES", ">SHARES", "INCOMPLETE CHAIN", NULL};
+    static const char *const headers[] = {"ACCOUNT",          "SITE",          "OWNER",
+                                          "VERIFIED",         ">CERTIFICATES", ">SHARES",
+                                          "INCOMPLETE CHAIN", "POLICY",        NULL};
     static const struct cs_deployment_list list = {
         .path = "/v1/accounts", .member = "accounts", .headers = headers, .put_row = put_row};
     return cs_deployment_list_run(cli, &list);
@@ -242,8 +269,13 @@ static const struct cs_command commands[] = {
      .values_size = sizeof(struct account),
      .run = run_register},
     {.name = "update",
-     .summary = "Change an account's site, owner, verification or limits",
-     .examples = "certsync account update acme --certificates 5000 --key admin.key\n",
+     .summary = "Change an account's site, owner, verification, limits or policy",
+     .description =
+         "A policy is about what comes: what is registered already stays, and may be sent again. Its "
+         "next version must fit.",
+     .examples = "certsync account update acme --certificates 5000 --key admin.key\n"
+                 "certsync account update acme --policy-keys ECDSA --policy-days 100 --policy-dns "
+                 "'*.example.com' --key admin.key\n",
      .opts = update_opts,
      .opt_count = CS_ARRAY_LEN(update_opts),
      .args = args,

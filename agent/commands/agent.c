@@ -40,6 +40,13 @@ static const struct cs_opt enroll_opts[] = {
      .value_name = "PATTERN",
      .default_text = "*",
      .text = "Names of certificates that it may touch; '*' stands for any characters."},
+    {.name = "dns",
+     .kind = CS_OPT_LIST,
+     CS_OPT_AT_LIST(struct agent, rights.dns),
+     .value_name = "PATTERNS",
+     .text =
+         "Hosts that its certificates and requests may name, comma-separated: www.example.com, *.example.com "
+         "(one label more), **.example.com (one or several), IP:192.0.2.1, IP:* (all if not given)."},
     {.name = "label",
      .kind = CS_OPT_STRING,
      CS_OPT_AT_STR(struct agent, rights.label),
@@ -60,7 +67,7 @@ static const struct cs_arg revoke_args[] = {
      .text = "Id of the key, as keygen and key id print it."},
 };
 
-static int enroll(struct cs_session *s, const struct agent *o, unsigned can) {
+static int enroll(struct cs_session *s, const struct agent *o, unsigned can, const char *dns) {
     struct cs_err err;
     CS_AUTO(cs_input_clear) struct cs_input in = {0};
     struct cs_composed *event;
@@ -72,6 +79,7 @@ static int enroll(struct cs_session *s, const struct agent *o, unsigned can) {
     struct cs_event_enroll *to = &event->event.data.enroll;
     to->can = can;
     snprintf(to->names, sizeof to->names, "%s", o->rights.names);
+    snprintf(to->dns, sizeof to->dns, "%s", dns);
     snprintf(to->label, sizeof to->label, "%s", o->rights.label ? o->rights.label : "");
     char what[160];
     snprintf(what, sizeof what, "enrolment of key %s in %s", event->event.subject, s->account);
@@ -82,13 +90,14 @@ static int run_enroll(const struct cs_cli *cli) {
     const struct agent *o = cli->values;
     struct cs_err err;
     unsigned can;
+    cs_dns_patterns dns;
     CS_AUTO(cs_session_close) struct cs_session s = {0};
-    int code = cs_rights_read(cli, &o->rights, "the right enroll belongs to join tokens only", &can);
+    int code = cs_rights_read(cli, &o->rights, "the right enroll belongs to join tokens only", &can, dns);
     if (code != CS_EXIT_OK)
         return code;
     if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT | CS_NEED_LOG, &s, &err))
         return cs_report_failure(cli, &err);
-    return enroll(&s, o, can);
+    return enroll(&s, o, can, dns);
 }
 
 static const json_t *key_of(const json_t *all, const char *kid) {
@@ -159,7 +168,9 @@ static const struct cs_command commands[] = {
     {.name = "enroll",
      .summary = "Admit a host's key to an account",
      .examples = "certsync agent enroll --account acme --public-key web1.key.pub --can upload,read --names "
-                 "'www.*' --label web1 --key admin.key\n",
+                 "'www.*' --label web1 --key admin.key\n"
+                 "certsync agent enroll --account acme --public-key web1.key.pub --dns "
+                 "web1.example.com,'*.web1.example.com' --key admin.key\n",
      .opts = enroll_opts,
      .opt_count = CS_ARRAY_LEN(enroll_opts),
      .values_size = sizeof(struct agent),

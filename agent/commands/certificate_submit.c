@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "commands/submit.h"
+#include "event/host_policy.h"
 
 #define FILES_MAX 6
 
@@ -122,6 +123,10 @@ int cs_certificate_submit(const struct cs_cli *cli, const struct cs_certificate_
         return cs_report_failure(cli, &err);
     files_clear(&files); // no key stays in memory while we wait for the network
     files.n = 0;
+    if (!cs_host_policy_admits(&s, event, &err)) {
+        cs_composed_free(event);
+        return cs_report_failure(cli, &err);
+    }
     char what[220];
     snprintf(what, sizeof what, "%s of \"%s\"", source == CS_SOURCE_UPLOADED ? "upload" : "issue", a->name);
     return cs_submit(&s, event, what);

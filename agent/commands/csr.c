@@ -7,6 +7,7 @@
 #include "certsync/runtime/fileio.h"
 #include "certsync/runtime/table.h"
 #include "commands/submit.h"
+#include "event/host_policy.h"
 
 struct csr {
     const char *name;
@@ -120,7 +121,8 @@ static int run_create(const struct cs_cli *cli) {
     struct cs_compose compose = cs_session_compose(&s);
     if (!cs_compose_csr_key(&compose, o->name, csr, key, &event, &err))
         return cs_report_failure(cli, &err);
-    if (!s.globals->dry_run && !write_files(o, event->csr, key, &err)) {
+    if (!cs_host_policy_admits(&s, event, &err) ||
+        (!s.globals->dry_run && !write_files(o, event->csr, key, &err))) {
         cs_composed_free(event);
         return cs_report_failure(cli, &err);
     }
@@ -164,6 +166,10 @@ static int run_add(const struct cs_cli *cli) {
     if (!cs_compose_csr(&compose, o->name, &csr_text, &key_text, &event, &err))
         return cs_report_failure(cli, &err);
     cs_input_clear(&key);
+    if (!cs_host_policy_admits(&s, event, &err)) {
+        cs_composed_free(event);
+        return cs_report_failure(cli, &err);
+    }
     char what[220];
     snprintf(what, sizeof what, "request \"%s\"", o->name);
     return cs_submit(&s, event, what);

@@ -8,6 +8,7 @@
 
 #include "certsync/base/text.h"
 #include "certsync/model/pem.h"
+#include "event/host_policy.h"
 #include "event/session.h"
 
 #define FILES_MAX 5
@@ -15,7 +16,7 @@
 struct inspect {
     const char *cert, *key_file, *chain, *encrypt_cert, *encrypt_key;
     const char *name;
-    bool strict;
+    bool strict, policy;
 };
 
 static const struct cs_opt opts[] = {
@@ -49,6 +50,10 @@ static const struct cs_opt opts[] = {
      .kind = CS_OPT_FLAG,
      CS_OPT_AT_FLAG(struct inspect, strict),
      .text = "Refuse what is only noted otherwise."},
+    {.name = "policy",
+     .kind = CS_OPT_FLAG,
+     CS_OPT_AT_FLAG(struct inspect, policy),
+     .text = "Also ask the API what the account's policy, and the patterns of this host's key, say of it."},
 };
 static const struct cs_arg args[] = {
     {.name = "FILE",
@@ -129,6 +134,22 @@ static bool look(const struct inspect *o, struct found *f, struct cs_err *err) {
     if (!ok)
         *err = f->why;
     return ok;
+}
+
+// With --policy. False: nobody could be asked.
+static bool ask_policy(const struct cs_cli *cli, struct found *f, struct cs_err *err) {
+    struct cs_host_policy policy = {0};
+    char detail[CS_POLICY_DETAIL_SIZE];
+    CS_AUTO(cs_session_close) struct cs_session s = {0};
+    if (!cs_session_open(cli, CS_NEED_KEY | CS_NEED_ACCOUNT, &s, err) ||
+        !cs_host_policy_ask(&s, &policy, err))
+        return false;
+    enum cs_code code = cs_host_policy_check_composed(&policy, f->event, detail);
+    if (code == CS_CODE_NONE)
+        return true;
+    cs_err_set(&f->why, CS_ERR_REJECT, code, "%s%s%s", cs_code_sentence(code), detail[0] ? " " : "", detail);
+    cs_composed_free(CS_TAKE(f->event));
+    return true;
 }
 
 // ---- what is told
@@ -214,11 +235,12 @@ static void print(const struct cs_cli *cli, const struct inspect *o, const struc
         fprintf(cli->out, "note: %s\n  code: %s\n  hint: %s\n", cs_member_text(item, "sentence"),
                 cs_member_text(item, "code"), cs_member_text(item, "hint"));
     if (f->event)
-        fprintf(cli->out, "%s\n",
-                o->key_file
-                    ? "the rules would take it; names that are taken and the account's limits were not asked"
-                    : "the rules would take it; its key was not looked at (--key-file), and names that "
-                      "are taken and the account's limits were not asked");
+        fprintf(
+            cli->out,
+            "the rules would take it%s; %snames that are taken and the account's limits%s were not asked\n",
+            o->policy ? ", and so would the account's policy" : "",
+            o->key_file ? "" : "its key was not looked at (--key-file), and ",
+            o->policy ? "" : " and policy (--policy)");
 }
 
 static int run(const struct cs_cli *cli) {
@@ -230,6 +252,8 @@ static int run(const struct cs_cli *cli) {
         return cs_cli_usage_error(cli, "--encrypt-key needs --encrypt-cert");
     if (!look(o, &f, &err))
         return cs_report_failure(cli, &err);
+    if (o->policy && f.event && !ask_policy(cli, &f, &err))
+        return cs_report_api_failure(cli, &err);
     json_t *answer = answer_of(o, &f);
     int code = f.event ? CS_EXIT_OK : CS_EXIT_REFUSED;
     if (g->json) {
@@ -246,10 +270,11 @@ const struct cs_command cs_cmd_inspect = {
     .name = "inspect",
     .summary = "Show what is in a certificate file, and what the rules would say of it",
     .description =
-        "Does every check that an upload does on this host, in any order of the chain, and sends nothing. It "
-        "asks nobody, and needs no settings. Exits with 4 if the rules would refuse it.",
+        "Does every check that an upload does on this host, in any order of the chain, and sends nothing. "
+        "Without --policy it asks nobody, and needs no settings. Exits with 4 if it would be refused.",
     .examples =
         "certsync inspect fullchain.pem\ncertsync inspect fullchain.pem --key-file privkey.pem --name www\n"
+        "certsync inspect fullchain.pem --policy\n"
         "certsync inspect sign.pem --encrypt-cert encrypt.pem --json\n",
     .opts = opts,
     .opt_count = CS_ARRAY_LEN(opts),

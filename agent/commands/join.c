@@ -170,6 +170,7 @@ static bool compose(const struct joining *j, const char *label, struct cs_compos
     struct cs_event_enroll *to = &(*ret)->event.data.enroll;
     to->can = j->token.can;
     snprintf(to->names, sizeof to->names, "%s", j->token.names);
+    snprintf(to->dns, sizeof to->dns, "%s", j->token.dns);
     snprintf(to->label, sizeof to->label, "%s", label ? label : "");
     return true;
 }

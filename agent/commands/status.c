@@ -133,6 +133,19 @@ static void print_beat(FILE *out, const json_t *beat) {
         fprintf(out, "%-13s %s%s\n", "heartbeat", sent[0] ? "last sent " : "none was sent yet", sent);
 }
 
+// What is registered stays; its renewal must fit.
+static void print_policy(FILE *out, const json_t *status) {
+    const json_t *all = json_object_get(status, "policy"), *p;
+    size_t i;
+    json_array_foreach(all, i, p) fprintf(
+        out, "%-13s %s is registered; the policy would refuse it now, so its renewal must fit: %s %s\n",
+        i == 0 ? "policy" : "", cs_told(cs_member_text(p, "name")), cs_member_text(p, "code"),
+        cs_told(cs_member_text(p, "message")));
+    json_int_t more = number_of(status, "policy_total") - (json_int_t)i;
+    if (more > 0)
+        fprintf(out, "%-13s and %" JSON_INTEGER_FORMAT " more; the log names them all\n", "", more);
+}
+
 static void print_facts(FILE *out, const json_t *status, enum agent_state state) {
     const json_t *spool = json_object_get(status, "spool");
     print_agent(out, status, state);
@@ -143,6 +156,7 @@ static void print_facts(FILE *out, const json_t *status, enum agent_state state)
         fprintf(out, "%-13s not configured (api.url): how events ended is not known here\n", "api");
     print_certificates(out, status);
     print_sections(out, json_object_get(status, "sections"));
+    print_policy(out, status);
     print_beat(out, json_object_get(status, "heartbeat"));
     fprintf(out, "%-13s %" JSON_INTEGER_FORMAT " events, %" JSON_INTEGER_FORMAT " to be published\n", "spool",
             number_of(spool, "events"), number_of(spool, "to_publish"));

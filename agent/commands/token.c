@@ -36,6 +36,13 @@ static const struct cs_opt opts[] = {
      .value_name = "PATTERN",
      .default_text = "*",
      .text = "Names of certificates that they may touch; '*' stands for any characters."},
+    {.name = "dns",
+     .kind = CS_OPT_LIST,
+     CS_OPT_AT_LIST(struct token, rights.dns),
+     .value_name = "PATTERNS",
+     .text = "Hosts that their certificates and requests may name, comma-separated: www.example.com, "
+             "*.example.com "
+             "(one label more), **.example.com (one or several), IP:192.0.2.1, IP:* (all if not given)."},
     {.name = "uses",
      .kind = CS_OPT_INT,
      CS_OPT_AT_INT(struct token, uses),
@@ -90,6 +97,7 @@ static bool compose(const struct cs_session *s, const struct token *o, struct cs
     to->grant_can = t->can;
     snprintf(to->names, sizeof to->names, "%s", t->names);
     snprintf(to->grant_names, sizeof to->grant_names, "%s", t->names);
+    snprintf(to->grant_dns, sizeof to->grant_dns, "%s", t->dns);
     snprintf(to->label, sizeof to->label, "%s", o->rights.label ? o->rights.label : "join token");
     return true;
 }
@@ -131,7 +139,7 @@ static void warn_if_open(const struct cs_session *s) {
               s->cli->err);
 }
 
-static int make(struct cs_session *s, const struct token *o, unsigned can, FILE *out) {
+static int make(struct cs_session *s, const struct token *o, unsigned can, const char *dns, FILE *out) {
     struct cs_err err;
     CS_AUTO(cs_join_token_clear) struct cs_join_token t = {.can = can};
     char text[CS_JOIN_TOKEN_MAX];
@@ -139,6 +147,7 @@ static int make(struct cs_session *s, const struct token *o, unsigned can, FILE 
     memcpy(t.log_id, s->log_id, sizeof t.log_id);
     snprintf(t.account, sizeof t.account, "%s", s->account);
     snprintf(t.names, sizeof t.names, "%s", o->rights.names);
+    snprintf(t.dns, sizeof t.dns, "%s", dns);
     t.expires_s = (cs_clock_wall_ms(s->clock) + o->expires_ms) / 1000;
     if (!cs_privkey_generate(CS_KEY_P256, 0, &t.key, &err) || !cs_join_token_write(&t, text, &err) ||
         !compose(s, o, &t, &event, &err))
@@ -170,8 +179,9 @@ static int run(const struct cs_cli *cli) {
     const struct token *o = cli->values;
     struct cs_err err;
     unsigned can;
+    cs_dns_patterns dns;
     CS_AUTO(cs_session_close) struct cs_session s = {0};
-    int code = cs_rights_read(cli, &o->rights, "a join token cannot hand out the right enroll", &can);
+    int code = cs_rights_read(cli, &o->rights, "a join token cannot hand out the right enroll", &can, dns);
     if (code != CS_EXIT_OK)
         return code;
     // Only the token goes to standard output.
@@ -179,7 +189,7 @@ static int run(const struct cs_cli *cli) {
     quiet.out = cli->err;
     if (!cs_session_open(&quiet, CS_NEED_KEY | CS_NEED_ACCOUNT | CS_NEED_LOG, &s, &err))
         return cs_report_failure(cli, &err);
-    return make(&s, o, can, cli->out);
+    return make(&s, o, can, dns, cli->out);
 }
 
 const struct cs_command cs_cmd_agent_token = {

@@ -71,6 +71,7 @@ static void end_items(struct cs_engine *e, const struct cs_settled_end *end, enu
         bool old = end->ending == CS_ENDING_REJECTED && end->code == CS_CODE_EVENT_TOO_OLD;
         if (old) // without a change of its files, too
             item->stamp = 0;
+        item->policy = CS_CODE_NONE; // by what is known
         cs_register_put(&e->reg, item, state, end->ending == CS_ENDING_REJECTED ? end->code : CS_CODE_NONE,
                         message[0] ? message : NULL, engine_wall(e));
         if (old && engine_outdated(e, item))
@@ -340,6 +341,7 @@ const struct cs_outcome_poller_hooks engine_outcome_poller_hooks = {
     .on_answer = on_answer,
     .on_replayed = on_replayed,
     .on_log = on_log,
+    .on_policy = engine_on_policy,
 };
 
 // --- what an earlier run left in the spool

@@ -2,7 +2,7 @@
 //
 // Inside the daemon: daemon.c (its life), daemon/discover.c (finding and watching),
 // daemon/debounce.c (when a change is looked at), daemon/poll.c (what the kernel does not tell),
-// daemon/judge.c (what follows from an item's files),
+// daemon/judge.c (what follows from an item's files), daemon/policy.c (what the account lets in),
 // daemon/ends.c (what the API said), daemon/health.c (what a person must know), daemon/status.c
 // (status file and heartbeats).
 #pragma once
@@ -14,6 +14,7 @@
 #include "daemon/outcome_poller.h"
 #include "daemon/register.h"
 #include "daemon/watch.h"
+#include "event/host_policy.h"
 
 struct event;
 
@@ -59,6 +60,7 @@ struct cs_engine {
     char blocked[CS_ERR_MSG_MAX];
     // why a directory cannot be watched; since the last look at everything
     char unwatched[CS_ERR_MSG_MAX];
+    struct cs_host_policy policy; // as the API told it last
     bool unwatched_told;
     struct cs_findings findings[CS_WATCH_SECTIONS_MAX]; // of the last look through each section
     const struct cs_findings *found_before;             // during a look: those of the last one
@@ -132,6 +134,15 @@ void engine_put_ends(struct cs_item *item, int64_t ends_s);
 void engine_upload(struct cs_engine *e);
 void engine_gone(struct cs_engine *e, struct cs_item *item);
 void engine_delete(struct cs_engine *e, struct cs_item *item, const char *id);
+
+// daemon/policy.c
+bool engine_is_policy(enum cs_code code);
+void engine_on_policy(void *arg, const struct cs_host_policy *policy); // hook of the outcome poller
+// Whether the policy lets an upload in, as far as this host knows. False: err (REJECT).
+CS_MUST_USE bool engine_policy_admits(const struct cs_engine *e, const struct cs_composed *c,
+                                      struct cs_err *err);
+// Notes what the policy says of a certificate that is registered, unless something is noted already.
+void engine_policy_note(struct cs_engine *e, struct cs_item *item, const struct cs_keyed_source *src);
 
 // daemon/ends.c
 extern const struct cs_outcome_poller_hooks engine_outcome_poller_hooks;

@@ -260,6 +260,11 @@ static void prepare_upload(struct cs_engine *e, struct cs_item *item, struct cs_
         judge_error(e, item, &err);
         return;
     }
+    if (!engine_policy_admits(e, c, &err)) {
+        refuse(e, item, &err);
+        cs_composed_free(c);
+        return;
+    }
     // The key may have shown that another certificate of the file is the leaf.
     cs_register_identity(e->session.crypto, c->leaves[0]->sha256,
                          c->leaves_len == 2 ? c->leaves[1]->sha256 : NULL, item->sha256);
@@ -346,10 +351,13 @@ static bool must_upload_first(const struct cs_engine *e, const struct cs_known *
 // next key.
 static bool keys_fit(struct cs_engine *e, struct cs_item *item) {
     struct cs_err err;
+    item->policy = CS_CODE_NONE;
     for (size_t i = 0; i < parts_of(item); i++) {
         struct cs_keyed_source src = source_of(e, item, i);
-        if (cs_compose_key_fits(e->session.crypto, &src, &err))
+        if (cs_compose_key_fits(e->session.crypto, &src, &err)) {
+            engine_policy_note(e, item, &src);
             continue;
+        }
         if (err.code == CS_CODE_KEY_MISMATCH && strlen(err.msg) < sizeof err.msg - 160)
             strcat(err.msg,
                    " The catalog has this certificate, with its own key. Was a renewal broken off? Run it "

@@ -25,6 +25,7 @@
 #define IDLE_STEP_MS    1000
 #define IDLE_MAX_MS     30000
 #define NOTHING_MS      60000
+#define POLICY_MS       300000
 #define PUBLISH_LOCK_MS 60000
 
 struct question {
@@ -37,9 +38,10 @@ struct cs_outcome_poller {
     struct cs_spool *spool;
     pthread_t thread;
     bool started;
-    size_t cursor;  // where the next pass over open events begins
-    int64_t idle;   // passes without an answer
-    int64_t met_ms; // monotonic: when the API was last asked which log it serves
+    size_t cursor;     // where the next pass over open events begins
+    int64_t idle;      // passes without an answer
+    int64_t met_ms;    // monotonic: when the API was last asked which log it serves
+    int64_t policy_ms; // the same: what the account's policy is
     struct cs_wakeup wakeup;
     struct cs_liveness liveness;
     // Under the wakeup's lock:
@@ -119,8 +121,24 @@ static bool list_page(struct cs_outcome_poller *t, char *cursor, size_t size, bo
     return true;
 }
 
+// An API that does not tell it holds nothing back: the consumer judges.
+static bool learn_policy(struct cs_outcome_poller *t, struct cs_err *err) {
+    struct cs_host_policy policy;
+    cs_liveness_beat(&t->liveness, t->session.settings->api_timeout_ms);
+    if (!cs_session_client(&t->session, err))
+        return false;
+    if (cs_host_policy_get(t->session.client, t->session.account, &policy, err))
+        t->hooks.on_policy(t->hooks.arg, &policy);
+    else if (err->kind == CS_ERR_RETRY && cs_client_status(t->session.client) != 200)
+        return false;
+    t->policy_ms = cs_clock_mono_ms(t->session.clock);
+    return true;
+}
+
 static bool list(struct cs_outcome_poller *t, struct cs_err *err) {
     char cursor[8192] = "";
+    if (!learn_policy(t, err))
+        return false;
     for (bool more = true; more && !cs_wakeup_stopped(&t->wakeup);)
         if (!list_page(t, cursor, sizeof cursor, &more, err))
             return false;
@@ -313,7 +331,7 @@ static bool meet(struct cs_outcome_poller *t, struct cs_err *err) {
         return err->kind == CS_ERR_REJECT;
     json_decref(answer);
     t->met_ms = now;
-    return true;
+    return now < t->policy_ms + POLICY_MS || learn_policy(t, err);
 }
 
 static void tell_log(struct cs_outcome_poller *t, const struct cs_err *err) {

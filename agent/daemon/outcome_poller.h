@@ -7,6 +7,7 @@
 
 #include "certsync/model/codes.h"
 #include "daemon/sender.h"
+#include "event/host_policy.h"
 #include "event/settle.h"
 
 struct cs_settled_end {
@@ -42,6 +43,8 @@ struct cs_outcome_poller_hooks {
     // The API serves another log than this host works with: why nothing may be sent. "": it is the
     // same again.
     void (*on_log)(void *arg, const char *why);
+    // What the account's policy says; before each listing, and every five minutes.
+    void (*on_policy)(void *arg, const struct cs_host_policy *policy);
     void *arg;
 };
 struct cs_outcome_poller;

@@ -8,6 +8,7 @@
 
 #include "certsync/model/codes.h"
 #include "certsync/model/ident.h"
+#include "certsync/model/policy.h"
 #include "daemon/index.h"
 #include "daemon/scan.h"
 
@@ -42,6 +43,9 @@ struct cs_item {
     // the same with the CA certificates of the chain that was sent; 0: not known
     int64_t ends_s;
     enum cs_code code;
+    // REGISTERED: the account's policy would refuse it now, and its renewal must fit. CS_CODE_NONE: not
+    enum cs_code policy;
+    char policy_detail[CS_POLICY_DETAIL_SIZE];
     char *message;
     cs_uuid event; // of SENT, REJECTED, DELETING
     int64_t since_ms;

@@ -63,12 +63,18 @@ static void put_items(struct cs_engine *e, json_t *o) {
     size_t counts[CS_ITEM_DELETING + 1] = {0}, total = 0;
     json_t *problems = json_array(), *by_state = json_object();
     struct cs_fault fault;
+    size_t outside = 0;
+    json_t *policy = json_array();
     e->next_end_s = INT64_MAX;
     for (size_t i = 0; i < e->reg.n; i++) {
         struct cs_item *item = e->reg.items[i];
         if (!item->section)
             continue;
         counts[item->state]++;
+        if (item->state == CS_ITEM_REGISTERED && item->policy != CS_CODE_NONE && outside++ < PROBLEMS_MAX)
+            json_array_append_new(policy,
+                                  json_pack("{s:s, s:s, s:s}", "name", item->name, "code",
+                                            cs_code_name(item->policy), "message", item->policy_detail));
         if (!engine_fault(e, item, &fault)) {
             int64_t ends_s = cs_item_ends(item);
             if (ends_s > 0 && ends_s < e->next_end_s)
@@ -83,6 +89,8 @@ static void put_items(struct cs_engine *e, json_t *o) {
         json_object_set_new(by_state, cs_item_state_name((enum cs_item_state)s),
                             json_integer((json_int_t)counts[s]));
     json_object_set_new(o, "certificates", by_state);
+    json_object_set_new(o, "policy", policy);
+    json_object_set_new(o, "policy_total", json_integer((json_int_t)outside));
     json_object_set_new(o, "problems", problems);
     json_object_set_new(o, "problems_total", json_integer((json_int_t)total));
 }

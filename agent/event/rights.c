@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "event/policy_args.h"
 #include "event/session.h"
 
 // False: *ret_wrong is the place of the fault.
@@ -25,7 +26,7 @@ static bool parse(const struct cs_cli_list *list, unsigned *ret, const char **re
 }
 
 int cs_rights_read(const struct cs_cli *cli, const struct cs_rights_args *args, const char *no_enroll,
-                   unsigned *ret_can) {
+                   unsigned *ret_can, cs_dns_patterns ret_dns) {
     const char *wrong;
     if (!parse(&args->can, ret_can, &wrong))
         return cs_cli_usage_error(
@@ -39,5 +40,5 @@ int cs_rights_read(const struct cs_cli *cli, const struct cs_rights_args *args, 
                                   cs_quoted(args->names));
     if (args->label && strlen(args->label) > CS_NAME_MAX)
         return cs_cli_usage_error(cli, "--label is longer than %d", CS_NAME_MAX);
-    return CS_EXIT_OK;
+    return cs_dns_args_read(cli, "--dns", &args->dns, ret_dns);
 }

@@ -31,6 +31,8 @@ static void put_json(struct cs_buf *b, const struct cs_join_token *t, struct cs_
             cs_json_put_str(b, cs_can_name(bit));
     cs_json_end(b, ']');
     cs_json_str(b, "names", t->names);
+    if (t->dns[0])
+        cs_json_str(b, "dns", t->dns);
     cs_json_int(b, "expires", t->expires_s);
     cs_json_end(b, '}');
 }
@@ -69,6 +71,17 @@ static bool take_text(const json_t *o, const char *name, char *out, size_t size,
     return true;
 }
 
+static bool dns_valid(const char *s, size_t len) {
+    for (size_t n; len > 0; s += n, len -= n) {
+        const char *end = memchr(s, '\n', len);
+        n = end ? (size_t)(end - s) : len;
+        if (!cs_dns_pattern_valid(s, n))
+            return false;
+        n += end != NULL;
+    }
+    return true;
+}
+
 static bool take_can(const json_t *o, unsigned *ret) {
     size_t i;
     const json_t *word;
@@ -102,6 +115,8 @@ static bool take(const json_t *o, struct cs_join_token *t, struct cs_err *err) {
         !take_text(o, "names", t->names, sizeof t->names, cs_pattern_valid) || !take_can(o, &t->can) ||
         !take_key(o, &t->key) || cs_privkey_type(t->key) != CS_KEY_P256)
         return no_token(err, "something in it is missing or damaged");
+    if (json_object_get(o, "dns") && !take_text(o, "dns", t->dns, sizeof t->dns, dns_valid))
+        return no_token(err, "its patterns of hosts cannot be read");
     t->expires_s = json_integer_value(json_object_get(o, "expires"));
     return true;
 }

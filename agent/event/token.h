@@ -3,10 +3,10 @@
 // Join tokens: an admin hands them out so that hosts can enrol themselves. A token is an enrolled
 // key with only the right `enroll`, and what a host must know to use it. The catalog has its
 // limits: uses, expiry, and the rights that it may give. Text: "certsync1.", then base64 (RFC 4648
-// section 5, no padding) of JSON {"log","account","key" (PKCS#8),"can","names","expires"}.
+// section 5, no padding) of JSON {"log","account","key" (PKCS#8),"can","names","dns"?,"expires"}.
 #pragma once
 
-#include "certsync/model/key.h"
+#include "certsync/model/dns.h"
 
 struct cs_join_token {
     cs_log_id log_id;
@@ -14,6 +14,7 @@ struct cs_join_token {
     struct cs_privkey *key;
     unsigned can;     // what it hands on
     cs_pattern names; // the same
+    cs_dns_patterns dns;
     int64_t expires_s;
 };
 void cs_join_token_clear(struct cs_join_token *t);

@@ -44,6 +44,7 @@ ENDPOINT(sealed_key, API_SEALED_KEY, api_sealed_key, NULL)
 DEPLOYMENT_ENDPOINT(accounts, API_CURSOR_ACCOUNTS, api_accounts)
 ENDPOINT(account, API_READ, api_account, NULL)
 DEPLOYMENT_ENDPOINT(trust, API_CURSOR_TRUST, api_trust)
+ENDPOINT(policy, API_POLICY, api_policy, NULL)
 ENDPOINT(csrs, API_READ, api_csrs, "name", PAGED, NULL)
 ENDPOINT(shares, API_READ, api_shares, PAGED, NULL)
 ENDPOINT(agents, API_READ, api_agents, PAGED, NULL)
@@ -58,6 +59,7 @@ static const struct cs_http_route routes[] = {
     {"GET", ACCOUNT "/certificates", on_certificates},
     {"GET", ACCOUNT "/certificates/{id}", on_certificate},
     {"GET", ACCOUNT "/certificates/{id}/sealed-key", on_sealed_key},
+    {"GET", ACCOUNT "/policy", on_policy},
     {"GET", ACCOUNT "/csrs", on_csrs},
     {"GET", ACCOUNT "/shares", on_shares},
     {"GET", ACCOUNT "/agents", on_agents},

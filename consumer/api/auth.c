@@ -56,7 +56,7 @@ static void refuse_forbidden(struct api_call *call) {
     refuse(call, 403, CS_CODE_EVENT_FORBIDDEN, "The token's key has no right to see this.");
 }
 
-// Enrolled keys: all but single outcomes needs the right `read`. A rotated key may still learn what
+// Enrolled keys: all but single outcomes and what it may register itself needs the right `read`. A rotated key may still learn what
 // became of the events that it sent, above all of its own rotation. A join token ends with its
 // time.
 static bool admit_agent(struct api_call *call, const struct cs_agent *agent) {
@@ -68,7 +68,8 @@ static bool admit_agent(struct api_call *call, const struct cs_agent *agent) {
         refuse_revoked(call);
         return false;
     }
-    bool may = access == API_OUTCOME || (access != API_SEALED_KEY && (agent->can & CS_CAN_READ));
+    bool may = access == API_OUTCOME || access == API_POLICY ||
+               (access != API_SEALED_KEY && (agent->can & CS_CAN_READ));
     // An agent speaks only for its own account. So its token must name that.
     if (!may || expired || strcmp(call->token.sub, call->account) != 0) {
         refuse_forbidden(call);
@@ -85,7 +86,7 @@ static bool role_may(enum cs_trust_role role, enum api_access access) {
     case CS_TRUST_CUSTODIAN:
         return access == API_CERTIFICATES || access == API_SEALED_KEY;
     case CS_TRUST_ISSUER:
-        return access == API_OUTCOME;
+        return access == API_OUTCOME || access == API_POLICY;
     case CS_TRUST_SERVICE:
         return false;
     }

@@ -47,6 +47,7 @@ enum api_access {
     API_CERTIFICATES, // its certificates
     API_SEALED_KEY,
     API_OUTCOME,    // one outcome
+    API_POLICY,     // what a key may register
     API_DEPLOYMENT, // what belongs to no account: the accounts themselves, the trusted keys
 };
 
@@ -270,6 +271,7 @@ void api_page_put_lex(struct cs_buf *command, const struct api_call *call, const
 // Lists of small documents, one index and one document each (api/lists.c).
 void api_csrs(struct api_call *call, const redisReply *reply);
 void api_agents(struct api_call *call, const redisReply *reply);
+void api_policy(struct api_call *call, const redisReply *reply);
 void api_accounts(struct api_call *call, const redisReply *reply);
 void api_account(struct api_call *call, const redisReply *reply);
 void api_trust(struct api_call *call, const redisReply *reply);
@@ -319,6 +321,8 @@ void api_put_time_s(struct cs_buf *json, const char *name, int64_t time_s);
 void api_put_time_ms(struct cs_buf *json, const char *name, int64_t time_ms);
 void api_put_names(struct cs_buf *json, const char *name, char *const *names, size_t n);
 void api_put_can(struct cs_buf *json, const char *name, unsigned can);
+// An array of strings, one of each line; nothing where there are none.
+void api_put_lines(struct cs_buf *json, const char *member, const char *lines);
 
 // ---- api/outcomes.c, api/wait.c
 void api_outcomes(struct api_call *call, const redisReply *reply);

@@ -285,6 +285,7 @@ static void put_join_token(struct cs_buf *json, const struct cs_agent *a) {
     cs_json_begin(json, '{');
     api_put_can(json, "can", a->grant_can);
     cs_json_str(json, "names", a->grant_names);
+    api_put_lines(json, "dns", a->grant_dns);
     cs_json_end(json, '}');
 }
 
@@ -313,6 +314,7 @@ static bool put_agent(struct cs_buf *json, const char *member, struct cs_bytes d
     cs_json_str(json, "label", a.label);
     api_put_can(json, "can", a.can);
     cs_json_str(json, "names", a.names);
+    api_put_lines(json, "dns", a.dns);
     cs_json_name(json, "key");
     cs_json_put_base64(json, (struct cs_bytes){a.key.data, a.key.len});
     put_join_token(json, &a);
@@ -367,6 +369,8 @@ static bool put_account(struct cs_buf *json, const char *member, struct cs_bytes
 #undef X
     cs_json_str(json, "incomplete_chain", a.reject_incomplete_chain ? "reject" : "note");
     cs_json_end(json, '}');
+    cs_json_name(json, "policy");
+    cs_policy_encode(json, &a.policy);
     api_put_time_ms(json, "created", a.created_ms);
     api_put_time_ms(json, "updated", a.updated_ms);
     cs_json_end(json, '}');

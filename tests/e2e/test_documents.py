@@ -21,7 +21,7 @@ BUILD = certsync_binary().parents[1]
 # Page, or page#chapter, and who runs its blocks. The walk goes through its pages in this order.
 RUN_BY = {
     "README.md#Two commands": "dev", "docs/develop/working.md": "dev", "docs/develop/flight.md": "dev", "SECURITY.md": "dev",
-    "README.md#Ten lines": "walk", "docs/use/walk.md": "walk", "docs/use/sm2.md": "walk", "docs/use/api.md": "walk",
+    "README.md#Ten lines": "walk", "docs/use/walk.md": "walk", "docs/use/policy.md": "walk", "docs/use/sm2.md": "walk", "docs/use/api.md": "walk",
     "docs/operate/catalogs.md": "walk",
     "docs/audit/verify.md": "verify",
     "docs/operate/install.md#A deployment from nothing": "setting up",

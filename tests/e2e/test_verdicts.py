@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every verdict code, provoked once through a real Kafka: the record, and the code that cert.outcomes names."""
 
+import hashlib
 import re
 import subprocess
 import time
@@ -600,6 +601,100 @@ def deletion_of_a_shared_certificate(w):
     _, subject = w.issued()
     assert w.final(w.share(subject, w.sister))["status"] == "applied"
     return w.acme.agent.event("certificate.delete", "acme", subject, {})
+
+
+def strict_account(w, **policy):
+    account = w.account(w.fresh("policy").replace(".example.com", ""))
+    assert w.judge(w.admin.event("account.update", account.id, account.id, {"policy": policy}))["status"] == "applied"
+    return account
+
+
+@case("policy.key")
+def a_type_of_key_that_the_account_does_not_take(w):
+    strict = strict_account(w, keys=["P-384", "RSA-3072"])
+    w.uploaded(strict, pair=w.pair("rsa3072"))
+    key = ev.new_key()
+    assert w.judge(strict.agent.csr_add(strict.id, w.fresh(), key, ev.csr_of(key)))["code"] == "policy.key"
+    outcome = w.judge(w.upload(strict))
+    assert outcome["detail"] == "It is P-256; allowed: RSA-3072 P-384"
+    return outcome
+
+
+@case("policy.lifetime")
+def a_certificate_that_is_valid_for_too_long(w):
+    strict = strict_account(w, days=91)
+    name, _, pair = w.uploaded(strict, pair=w.pair(days=90, start=-1))
+    assert w.judge(w.admin.event("account.update", strict.id, strict.id, {"policy": {"days": 30}}))["status"] == "applied"
+    assert w.judge(w.upload(strict, name, pair=pair))["code"] == "unchanged"  # what is there may come again
+    outcome = w.judge(w.upload(strict, name, pair=w.pair(days=90, start=-1), extra={"replace": True}))
+    assert outcome["detail"] == "It is valid for 91 days; allowed: 30"
+    return outcome
+
+
+@case("policy.issuer")
+def another_ca_than_the_account_takes(w):
+    spki = hashlib.sha256(ev.spki_of(w.ca.key.public_key())).hexdigest()
+    strict = strict_account(w, issuers=[f"spki:{spki}", "name:*CN=Nobody*"])
+    key, chain = w.pair()
+    w.uploaded(strict, pair=(key, chain))
+    assert w.judge(w.upload(strict, pair=(key, chain[:1])))["code"] == "policy.issuer"  # nothing proves it
+    stranger = ev.Authority("Example Intermediate")
+    return w.upload(strict, pair=(key, [stranger.issue(key.public_key()), stranger.der]))
+
+
+@case("policy.dns")
+def a_host_that_the_account_may_not_name(w):
+    strict = strict_account(w, dns=["*.example.com"])
+    w.uploaded(strict, pair=w.pair(names=("www.example.com", "*.example.com")))
+    w.uploaded(strict, pair=w.pair(cn="www.example.com", names=()))
+    outcome = w.judge(w.upload(strict, pair=w.pair(names=("www.example.com", "example.com"))))
+    assert outcome["detail"] == "Not covered: example.com"
+    return outcome
+
+
+@case("policy.wildcard")
+def a_wildcard_where_the_account_takes_none(w):
+    strict = strict_account(w, wildcards="reject")
+    w.uploaded(strict)
+    return w.upload(strict, pair=w.pair(names=("*.example.com",)))
+
+
+@case("policy.agent_dns")
+def the_names_of_another_host(w):
+    own = w.enroll("acme", dns=["web1.example.com", "**.web1.example.com"])
+    w.uploaded(sender=own, pair=w.pair(names=("web1.example.com", "a.b.web1.example.com")))
+    key = ev.new_key()
+    assert w.judge(own.csr_add("acme", w.fresh(), key, ev.csr_of(key, "web2.example.com")))["code"] == "policy.agent_dns"
+    return w.upload(sender=own, pair=w.pair(names=("web1.example.com", "web2.example.com")))
+
+
+@case("event.forbidden")
+def a_join_token_that_enrols_a_wider_key(w):
+    token = w.enroll("acme", can=["enroll"], grant={"can": ["upload"], "names": "*", "dns": ["*.example.com"]})
+    for dns, code in ((["www.example.com"], None), (["*.example.com"], None), (["**.example.com"], "event.forbidden")):
+        host = ev.Sender(w.log_id, w.custodian.public_key())
+        data = {"key": ev.b64(host.spki), "can": ["upload"], "names": "*", "dns": dns}
+        assert w.judge(token.event("agent.enroll", "acme", host.kid, data)).get("code") == code
+    host = ev.Sender(w.log_id, w.custodian.public_key())
+    return token.event("agent.enroll", "acme", host.kid, {"key": ev.b64(host.spki), "can": ["upload"], "names": "*"})
+
+
+@case("event.malformed")
+def a_pattern_of_every_host(w):
+    return w.admin.event("account.update", "acme", "acme", {"policy": {"dns": ["*"]}})
+
+
+@case("event.malformed")
+def an_unknown_type_of_key_in_a_policy(w):
+    return w.admin.event("account.update", "acme", "acme", {"policy": {"keys": ["RSA-1024"]}})
+
+
+@case("event.malformed")
+def patterns_above_their_limit(w):
+    many = [f"{i:060d}.a{i:050d}.example.com" for i in range(9)]
+    outcome = w.judge(w.admin.event("account.update", "acme", "acme", {"policy": {"dns": many}}))
+    assert outcome["detail"] == "data.policy.dns[8]: longer than 1023 bytes in all"
+    return outcome
 
 
 @case("quota.certificates")

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from model_py import der, wire
+from model_py import der, policy, wire
 from model_py.der import CannotExamine, Refused
 
 SEEN_MAX, OLD_VERSIONS_MAX, RULESET_LATEST = 128, 10, 1
@@ -340,7 +340,9 @@ class Model:
         grant, asked = token["grant"], set(d["can"])
         if "enroll" in asked or not asked <= set(grant["can"]):
             return False
-        names = d["names"]
+        names, dns = d["names"], d.get("dns", [])
+        if not policy.within(dns, grant["dns"]) or not policy.within(dns, token["dns"]):
+            return False
         return (names == grant["names"] or grant["names"] == "*"
                 or ("*" not in names and wire.pattern_matches(grant["names"], names)))
 
@@ -420,6 +422,7 @@ class Model:
                  "limit_shares": limits.get("shares", DEFAULT_SHARES),
                  **{"limit_" + n: limits.get(n, at_first) for n, at_first in DEFAULT_COUNTS.items()},
                  "reject_incomplete_chain": limits.get("incomplete_chain", "note") == "reject",
+                 "policy": policy.changed({}, d.get("policy", {})),
                  "certificates": 0, "created_ms": v.time_ms, "updated_ms": v.time_ms}
 
     def _account_update(self, p, v, e, a, _):
@@ -442,6 +445,7 @@ class Model:
             doc["limit_" + name] = limits.get(name, doc["limit_" + name])
         if "incomplete_chain" in limits:
             doc["reject_incomplete_chain"] = limits["incomplete_chain"] == "reject"
+        doc["policy"] = policy.changed(doc["policy"], d.get("policy", {}))
         doc["updated_ms"] = v.time_ms
         if code:
             for share in sorted(s for s, x in a.share_in.items() if x["open"]):
@@ -459,10 +463,10 @@ class Model:
             token["uses_left"] -= token["uses_left"] > 0
         grant = d.get("grant")
         if grant:
-            grant = {"can": sorted(grant["can"], key=wire.RIGHTS.index), "names": grant["names"]}
+            grant = {"can": sorted(grant["can"], key=wire.RIGHTS.index), "names": grant["names"], "dns": grant.get("dns", [])}
         a.keys[e.subject] = {
             "state": "enrolled", "key": wire.decode_base64(d["key"]), "can": sorted(d["can"], key=wire.RIGHTS.index),
-            "names": d["names"], "label": d.get("label", ""), "uses_left": d.get("uses", -1),
+            "names": d["names"], "dns": d.get("dns", []), "label": d.get("label", ""), "uses_left": d.get("uses", -1),
             "expires_s": wire.time_s(d["expires"]) if "expires" in d else 0, "grant": grant, "enrolled_by": e.kid,
             "enrolled_keys": 0, "rotated_to": "", "first": "", "latest": "", "enrolled_ms": v.time_ms, "ended_ms": 0}
 
@@ -532,7 +536,7 @@ class Model:
             code, facts = der.chain_code(chain)
             if code:
                 raise Refused(code)
-            found.append({"role": role, "leaf": chain[0], "facts": facts, "part": part})
+            found.append({"role": role, "leaf": chain[0], "facts": facts, "part": part, "issuers": [x.spki_sha256 for x in chain[1:]]})
         if algorithm == "sm2":
             code = der.sm2_pair_code(found[0]["leaf"], found[1]["leaf"])
             if code:
@@ -591,11 +595,16 @@ class Model:
         notes = der.notes_at(facts, now)
         if "chain.incomplete" in notes and a.doc["reject_incomplete_chain"]:
             raise Refused("chain.incomplete")
+        held = a.certs.get(a.names.get(d["name"]))
+        same = held and [x["sha256"] for x in held["summary"]["leaves"]] == [x.sha256 for x in leaves]
+        if not same:
+            policy.check_certificates(v, a.doc["policy"], [(f["leaf"], f["issuers"]) for f in parts])
+        for leaf in leaves if agent else []:
+            policy.check_hosts(v, agent["dns"], policy.hosts(leaf.x), "policy.agent_dns")
         for f in parts:
             if f["custodian"]:
                 self._custodian_trusted(p, f["custodian"])
-        held = a.certs.get(a.names.get(d["name"]))
-        if held and [x["sha256"] for x in held["summary"]["leaves"]] == [x.sha256 for x in leaves]:
+        if same:
             if e.type == "certificate.issue" and held["summary"]["source"] != source:
                 raise Refused("replace.source")
             self._same_leaf(p, v, e, a, held, (notes, _chain_ends(facts, leaves)))
@@ -954,9 +963,14 @@ class Model:
         if not request.names:
             raise Refused("csr.no_name")
         custodian = self._key_of(e, d, request.key, request.der)
-        self._custodian_trusted(p, custodian)
         held = a.csrs.get(a.csr_spki.get(request.spki_sha256))
-        if held and (held["name"], held["csr"]) == (d["name"], d["csr"]):
+        same = held and (held["name"], held["csr"]) == (d["name"], d["csr"])
+        if not same:
+            policy.check_request(v, a.doc["policy"], request)
+        if agent:
+            policy.check_hosts(v, agent["dns"], policy.hosts(request.x), "policy.agent_dns")
+        self._custodian_trusted(p, custodian)
+        if same:
             v.code, v.subject = "unchanged", held["id"]
             return
         if held:

@@ -12,6 +12,7 @@ import re
 import time
 from collections import namedtuple
 
+from model_py import policy
 from model_py.der import Refused
 
 EVENT_MAX, EVENT_DEPTH, SEQ_MAX, CHAIN_MAX = 256 * 1024, 8, 1 << 53, 10
@@ -229,26 +230,47 @@ def _limits(d):
         _one_of(limits.get("incomplete_chain", "note"), ["note", "reject"])
 
 
+def _policy(d):
+    if "policy" in d:
+        p = d["policy"]
+        members(p, [], ["keys", "days", "issuers", "dns", "wildcards"])
+        _check(p)
+        for name, valid in (("keys", policy.keys_valid), ("issuers", policy.issuers_valid), ("dns", policy.patterns_valid)):
+            if name in p:
+                _list(p[name])
+                _check(valid(p[name]))
+        _number(p.get("days", 0), 0, 36500)
+        _one_of(p.get("wildcards", "allow"), ["allow", "reject"])
+
+
 def _account(d):
     _one_of(d.get("site", "cn"), ["cn", "intl"])
     _is(OWNER, d.get("owner", "x"))
     _flag(d, "verified")
     _limits(d)
+    _policy(d)
 
 
 def _register(d):
-    members(d, ["site", "owner", "verified"], ["limits"])
+    members(d, ["site", "owner", "verified"], ["limits", "policy"])
     _account(d)
 
 
 def _update(d):
-    members(d, [], ["site", "owner", "verified", "limits"])
+    members(d, [], ["site", "owner", "verified", "limits", "policy"])
     _check(d)
     _account(d)
 
 
+def _dns(d):
+    if "dns" in d:
+        _list(d["dns"])
+        _check(policy.patterns_valid(d["dns"], 1))
+
+
 def _enroll(d):
-    members(d, ["key", "can", "names"], ["label", "uses", "expires", "grant"])
+    members(d, ["key", "can", "names"], ["dns", "label", "uses", "expires", "grant"])
+    _dns(d)
     decode_base64(d["key"])
     _list(d["can"], RIGHTS)
     _is(PATTERN, d["names"])
@@ -260,7 +282,8 @@ def _enroll(d):
     if "expires" in d:
         _time(d["expires"])
     if token:
-        members(d["grant"], ["can", "names"])
+        members(d["grant"], ["can", "names"], ["dns"])
+        _dns(d["grant"])
         _list(d["grant"]["can"], RIGHTS)
         _is(PATTERN, d["grant"]["names"])
 

@@ -44,7 +44,7 @@ struct fx_cert {
 struct fx_cert_how {
     const char *type;  // "P-256" (default), another curve, "SM2", "ED25519", "explicit" (P-256 spelled out)
     const char *cn;    // NULL: "www.example.com"; "": none
-    const char *dns;   // NULL: as cn; "": none
+    const char *dns;   // NULL: as cn; "": none; may go on with ",IP:…"; or "URI:…"
     int64_t begins_s;  // after now; 0: a day ago
     int64_t lasts_s;   // 0: 90 days
     bool alone;        // the leaf only: an incomplete chain

@@ -149,7 +149,7 @@ static void dress(struct fx *fx, X509 *x, const struct fx_cert_how *how) {
     }
     extend(x, NID_basic_constraints, how->ca ? "critical,CA:TRUE" : "CA:FALSE");
     char *names = fx_alloc(fx, strlen(dns) + how->uri_len + 32);
-    strcat(strcat(names, "DNS:"), dns);
+    strcat(strcat(names, strncmp(dns, "URI:", 4) == 0 ? "" : "DNS:"), dns);
     if (how->uri_len > 0)
         memset(strcat(names, ",URI:https://") + strlen(names), 'u', how->uri_len);
     if (*dns)

@@ -77,16 +77,18 @@ static const struct entry_sample {
     {"account", again_account,
      "{\"site\":\"intl\",\"owner\":\"org:4711\",\"verified\":true,\"limits\":{\"certificates\":1000,"
      "\"shares\":20,\"requests\":100,\"keys\":10000,\"tokens\":1000,\"shares_out\":1000,\"shares_in\":1000,"
-     "\"tags\":10000,\"bytes\":50000000,\"incomplete_chain\":\"note\"},\"certificates\":17,\"requests\":1,"
+     "\"tags\":10000,\"bytes\":50000000,\"incomplete_chain\":\"note\"},\"policy\":{\"keys\":[\"RSA-2048\","
+     "\"Ed25519\",\"SM2\"],\"days\":1,\"issuers\":[\"spki:" SAMPLE_SHA "\",\"name:CN=a, b\"],"
+     "\"dns\":[\"a.test\",\"IP:::1\"],\"wildcards\":\"reject\"},\"certificates\":17,\"requests\":1,"
      "\"keys\":2,\"tokens\":3,\"shares_"
      "out\":4,"
      "\"shares_in\":5,\"tags\":6,\"bytes\":7,\"created_ms\":1764000000000,\"updated_ms\":"
      "1764000000001}"},
     {"agent", again_agent,
      "{\"state\":\"rotated\",\"key\":\"AQIDBA==\",\"can\":[\"upload\",\"delete\",\"enroll\"],\"names\":\"web-"
-     "*\","
+     "*\",\"dns\":[\"*.a.test\"],"
      "\"label\":\"web-1\",\"uses_left\":3,\"expires_s\":1764000000,\"grant\":{\"can\":[\"read\"],\"names\":"
-     "\"*\"},"
+     "\"*\",\"dns\":[\"**.a.test\",\"IP:*\"]},"
      "\"enrolled_by\":\"" SAMPLE_KID "\",\"enrolled_keys\":2,\"rotated_to\":\"" SAMPLE_KID
      "\",\"first\":\"" SAMPLE_KID "\",\"latest\":\"" SAMPLE_KID
      "\",\"enrolled_ms\":1764000000000,\"ended_ms\":1764000000001}"},

@@ -47,22 +47,27 @@ static const struct sample {
             "{\"role\":\"custodian\",\"key\":\"AQIDBA==\",\"label\":\"vault 1\"}")},
     {"trust.remove", CS_EVENT_TRUST_REMOVE, SAMPLE("trust.remove", "", SAMPLE_KID, "{\"role\":\"admin\"}")},
     {"register", CS_EVENT_ACCOUNT_REGISTER,
-     SAMPLE_ACME("account.register", "acme",
-                 "{\"site\":\"cn\",\"owner\":\"org:4711\",\"verified\":true,\"limits\":{\"certificates\":0,"
-                 "\"shares\":5,"
-                 "\"incomplete_chain\":\"reject\"}}")},
-    {"update", CS_EVENT_ACCOUNT_UPDATE,
-     SAMPLE_ACME("account.update", "acme", "{\"verified\":false,\"limits\":{\"shares\":0}}")},
-    {"enroll", CS_EVENT_AGENT_ENROLL,
      SAMPLE_ACME(
-         "agent.enroll", SAMPLE_KID,
-         "{\"key\":\"AQID\",\"can\":[\"upload\",\"read\"],\"names\":\"*.example.com\",\"label\":\"web-1\"}")},
+         "account.register", "acme",
+         "{\"site\":\"cn\",\"owner\":\"org:4711\",\"verified\":true,\"limits\":{\"certificates\":0,"
+         "\"shares\":5,"
+         "\"incomplete_chain\":\"reject\"},\"policy\":{\"keys\":[\"RSA-3072\",\"P-256\"],\"days\":100,"
+         "\"issuers\":[\"name:*O=Example*\"],\"dns\":[\"*.example.com\",\"IP:*\"],"
+         "\"wildcards\":\"reject\"}}")},
+    {"update", CS_EVENT_ACCOUNT_UPDATE,
+     SAMPLE_ACME("account.update", "acme",
+                 "{\"verified\":false,\"limits\":{\"shares\":0},\"policy\":{\"keys\":[],\"days\":0}}")},
+    {"enroll", CS_EVENT_AGENT_ENROLL,
+     SAMPLE_ACME("agent.enroll", SAMPLE_KID,
+                 "{\"key\":\"AQID\",\"can\":[\"upload\",\"read\"],\"names\":\"*.example.com\",\"dns\":[\"www."
+                 "example.com\"],\"label\":\"web-1\"}")},
     {"token", CS_EVENT_AGENT_ENROLL,
      SAMPLE_ACME(
          "agent.enroll", SAMPLE_KID,
          "{\"key\":\"AQID\",\"can\":[\"enroll\"],\"names\":\"*\",\"uses\":10,\"expires\":\"2027-01-01T00:00:"
          "00Z\","
-         "\"grant\":{\"can\":[\"upload\",\"delete\",\"share\",\"csr\",\"read\"],\"names\":\"web-*\"}}")},
+         "\"grant\":{\"can\":[\"upload\",\"delete\",\"share\",\"csr\",\"read\"],\"names\":\"web-*\",\"dns\":["
+         "\"**.example.com\"]}}")},
     {"revoke", CS_EVENT_AGENT_REVOKE, SAMPLE_ACME("agent.revoke", SAMPLE_KID, "{\"reason\":\"lost\"}")},
     {"rotate", CS_EVENT_AGENT_ROTATE, SAMPLE_ACME("agent.rotate", SAMPLE_KID, "{\"key\":\"AQIDBAU=\"}")},
     {"upload", CS_EVENT_CERTIFICATE_UPLOAD,

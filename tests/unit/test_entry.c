@@ -74,7 +74,15 @@ static void every_truncation_is_refused(void **state) {
 
 // Members that may be left out; of all others each must be there.
 static bool is_optional(const char *sample, const char *path) {
-    static const char *const optional[] = {"trust_key label",
+    static const char *const optional[] = {"account policy",
+                                           "account policy.keys",
+                                           "account policy.days",
+                                           "account policy.issuers",
+                                           "account policy.dns",
+                                           "account policy.wildcards",
+                                           "agent dns",
+                                           "agent grant.dns",
+                                           "trust_key label",
                                            "trust_key removed_ms",
                                            "agent label",
                                            "agent uses_left",

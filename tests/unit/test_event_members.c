@@ -30,13 +30,19 @@
 #define CHAIN    "must be an array of base64 strings"
 #define PATTERN  "must be a name pattern"
 #define RIGHTS   "must be an array of rights"
-#define OBJECT   "must be an object"
-#define CODE     "must be a code of codes.h, or empty"
-#define HASH     "must be a hash in lower-case hex"
-#define COUNT    "must be an integer from 0 to 9007199254740991"
-#define ANY_INT  "must be an integer from -9007199254740991 to 9007199254740991"
-#define FROM_1   "must be an integer from 1 to 9007199254740991"
-#define INT32    "must be an integer from 0 to 2147483647"
+#define LINES    "must be an array of strings"
+#define DNS      "must be a pattern of host names"
+#define ISSUER   "must be \"spki:<hex>\" or \"name:<pattern>\""
+#define KEYS                                                                                                 \
+    "must be \"RSA-<2048 to 8192>\", \"P-256\", \"P-384\", \"P-521\", \"Ed25519\" or \"SM2\", each type "    \
+    "once"
+#define OBJECT  "must be an object"
+#define CODE    "must be a code of codes.h, or empty"
+#define HASH    "must be a hash in lower-case hex"
+#define COUNT   "must be an integer from 0 to 9007199254740991"
+#define ANY_INT "must be an integer from -9007199254740991 to 9007199254740991"
+#define FROM_1  "must be an integer from 1 to 9007199254740991"
+#define INT32   "must be an integer from 0 to 2147483647"
 
 static const struct member {
     const char *sample, *path;
@@ -70,17 +76,26 @@ static const struct member {
     {"register", "data.limits.certificates", "must be an integer from 0 to 1000000", NULL},
     {"register", "data.limits.shares", "must be an integer from 0 to 1000", NULL},
     {"register", "data.limits.incomplete_chain", "must be \"note\" or \"reject\"", NULL},
+    {"register", "data.policy", OBJECT, NULL},
+    {"register", "data.policy.keys", "must be an array of types of keys", NULL},
+    {"register", "data.policy.days", "must be an integer from 0 to 36500", NULL},
+    {"register", "data.policy.issuers", LINES, NULL},
+    {"register", "data.policy.dns", LINES, NULL},
+    {"register", "data.policy.wildcards", "must be \"allow\" or \"reject\"", NULL},
+    {"update", "data.policy", OBJECT, NULL},
     {"update", "data.verified", BOOL, NULL},
     {"update", "data.limits", OBJECT, NULL},
     {"enroll", "data.key", BASE64, ""},
     {"enroll", "data.can", RIGHTS, ""},
     {"enroll", "data.names", PATTERN, ""},
+    {"enroll", "data.dns", LINES, NULL},
     {"enroll", "data.label", TEXT, NULL},
     {"token", "data.uses", FROM_1, NULL},
     {"token", "data.expires", TIME, NULL},
     {"token", "data.grant", OBJECT, ""},
     {"token", "data.grant.can", RIGHTS, ""},
     {"token", "data.grant.names", PATTERN, ""},
+    {"token", "data.grant.dns", LINES, NULL},
     {"revoke", "data.reason", TEXT, NULL},
     {"rotate", "data.key", BASE64, ""},
     {"upload", "data.name", ASCII, ""},
@@ -200,6 +215,7 @@ static void unknown_members(void **state) {
     static const struct {
         const char *sample, *path;
     } nested[] = {{"register", "data.limits.nmae"},
+                  {"register", "data.policy.nmae"},
                   {"token", "data.grant.nmae"},
                   {"upload sm2", "data.sign.nmae"},
                   {"upload sm2", "data.sign.csr"},
@@ -307,6 +323,18 @@ static const struct value {
     {"register", "data.limits.incomplete_chain", "\"accept\"", "must be \"note\" or \"reject\""},
     {"register", "data.owner", "\"a b\"", OWNER},
     {"register", "data.site", "\"us\"", SITE},
+    {"register", "data.policy", "{}", "empty"},
+    {"update", "data.policy", "{}", "empty"},
+    {"update", "data.policy.keys", "[\"SM2\"]", NULL},
+    {"update", "data.policy.keys", "[\"P-256\",\"RSA-8192\"]", NULL},
+    {"register", "data.policy.days", "36500", NULL},
+    {"register", "data.policy.days", "36501", "must be an integer from 0 to 36500"},
+    {"register", "data.policy.issuers", "[]", NULL},
+    {"register", "data.policy.dns", "[]", NULL},
+    {"register", "data.policy.wildcards", "\"allow\"", NULL},
+    {"register", "data.policy.wildcards", "true", "must be \"allow\" or \"reject\""},
+    {"enroll", "data.dns", "[]", "empty"},
+    {"enroll", "data.dns", "[\"a.test\",\"*.a.test\",\"IP:2001:db8::1\"]", NULL},
     {"update", "data", "{}", "changes nothing"},
     {"enroll", "data.can", "[]", NULL},
     {"enroll", "data.can", "[\"read\",\"upload\"]", NULL},
@@ -385,6 +413,20 @@ static void values_that_do_not_fit_together(void **state) {
         {"enroll", "data.can[1]", "\"fly\"",
          "data.can[1]: must be one of \"upload\", \"delete\", \"share\", \"csr\", \"read\", \"enroll\""},
         {"enroll", "data.can[1]", "\"upload\"", "data.can[1]: given twice"},
+        {"register", "data.policy.keys[1]", "\"RSA-4096\"", "data.policy.keys[1]: " KEYS},
+        {"register", "data.policy.keys[1]", "\"RSA-1024\"", "data.policy.keys[1]: " KEYS},
+        {"register", "data.policy.keys[1]", "7",
+         "data.policy.keys[1]: must be \"RSA-<2048 to 8192>\", \"P-256\", \"P-384\", \"P-521\", \"Ed25519\" "
+         "or \"SM2\""},
+        {"register", "data.policy.issuers[0]", "\"CN=x\"", "data.policy.issuers[0]: " ISSUER},
+        {"register", "data.policy.issuers[0]", "\"name:*\"", "data.policy.issuers[0]: " ISSUER},
+        {"register", "data.policy.dns[1]", "\"*\"", "data.policy.dns[1]: " DNS},
+        {"register", "data.policy.dns[1]", "\"A.test\"", "data.policy.dns[1]: " DNS},
+        {"register", "data.policy.dns[1]", "\"\"", "data.policy.dns[1]: " DNS},
+        {"register", "data.policy.dns[1]", "\"*.example.com\"", "data.policy.dns[1]: given twice"},
+        {"register", "data.policy.dns[1]", "\"a.test\\u000ab.test\"", "data.policy.dns[1]: " DNS},
+        {"enroll", "data.dns[0]", "\"**\"", "data.dns[0]: " DNS},
+        {"token", "data.grant.dns[0]", "\"a..b\"", "data.grant.dns[0]: " DNS},
         {"enroll", "data.can[1]", "\"enroll\"", "data.grant: missing"},
         {"enroll", "data.uses", "1", "data.uses: only with the right \"enroll\""},
         {"enroll", "data.expires", "\"2027-01-01T00:00:00Z\"",

@@ -209,6 +209,8 @@ static const struct cs_field account_rows[] = {
     {CS_FIELD("owner", struct cs_account, owner), .type = &cs_type_string, .form = &cs_form_owner},
     {CS_FIELD("verified", struct cs_account, verified), .type = &cs_type_bool},
     {CS_FIELD_NAMED("limits"), .type = &cs_type_object, .fields = &limits_fields},
+    {CS_FIELD("policy", struct cs_account, policy), .type = &cs_type_object, .fields = &cs_policy_fields,
+     .optional = true},
     {CS_FIELD("certificates", struct cs_account, certificates), CS_FIELD_COUNT},
 #define X(name, at_first, most, text) {CS_FIELD(#name, struct cs_account, name), CS_FIELD_COUNT},
     CS_ACCOUNT_COUNTS(X)
@@ -222,6 +224,8 @@ CS_DEFINE_ENTRY(account, struct cs_account)
 static const struct cs_field grant_rows[] = {
     {CS_FIELD("can", struct cs_agent, grant_can), .type = &cs_type_can},
     {CS_FIELD("names", struct cs_agent, grant_names), .type = &cs_type_string, .form = &cs_form_pattern},
+    {CS_FIELD("dns", struct cs_agent, grant_dns), .type = &cs_type_lines, .form = &cs_form_dns,
+     .optional = true},
 };
 static const struct cs_fields grant_fields = {CS_FIELDS(grant_rows)};
 
@@ -230,6 +234,7 @@ static const struct cs_field agent_rows[] = {
     {CS_FIELD("key", struct cs_agent, key), .type = &cs_type_spki},
     {CS_FIELD("can", struct cs_agent, can), .type = &cs_type_can},
     {CS_FIELD("names", struct cs_agent, names), .type = &cs_type_string, .form = &cs_form_pattern},
+    {CS_FIELD("dns", struct cs_agent, dns), .type = &cs_type_lines, .form = &cs_form_dns, .optional = true},
     {CS_FIELD("label", struct cs_agent, label), .type = &cs_type_string, .form = &cs_form_text,
      .optional = true},
     {CS_FIELD("uses_left", struct cs_agent, uses_left), CS_FIELD_COUNT, .none = -1, .optional = true},

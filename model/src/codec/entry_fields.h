@@ -13,6 +13,9 @@ extern const struct cs_field_type cs_type_can;        // unsigned, CS_CAN_ bits,
 extern const struct cs_field_type cs_type_incomplete; // bool: "note" or "reject"
 extern const struct cs_field_type cs_type_tags;       // struct cs_tag_list
 extern const struct cs_field_type cs_type_notes;      // uint32_t, CS_NOTE bits, as an array of codes
+extern const struct cs_field_type cs_type_keys;       // struct cs_policy_keys, as an array of names
+extern const struct cs_field_type cs_type_wildcards;  // bool: "allow" or "reject"
+extern const struct cs_fields cs_policy_fields;       // struct cs_policy
 extern const struct cs_fields cs_summary_fields;      // struct cs_cert_summary
 
 // A time: broker timestamps and validities, which may lie before 1970.

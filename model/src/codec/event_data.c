@@ -146,17 +146,39 @@ static bool limits_absent(const void *base) {
 }
 static const struct cs_fields limits_fields = {CS_FIELDS(limits_rows), .absent = limits_absent};
 
+static const struct cs_field policy_rows[] = {
+    {CS_FIELD("keys", struct cs_event, data.account.policy.keys), .type = &cs_type_keys,
+     HAS(has_keys_allowed)},
+    {CS_FIELD("days", struct cs_event, data.account.policy.days), .type = &cs_type_int,
+     .max = CS_POLICY_DAYS_MAX, HAS(has_days)},
+    {CS_FIELD("issuers", struct cs_event, data.account.policy.issuers), .type = &cs_type_lines,
+     .form = &cs_form_issuer, HAS(has_issuers)},
+    {CS_FIELD("dns", struct cs_event, data.account.policy.dns), .type = &cs_type_lines, .form = &cs_form_dns,
+     HAS(has_dns)},
+    {CS_FIELD("wildcards", struct cs_event, data.account.policy.no_wildcards), .type = &cs_type_wildcards,
+     HAS(has_wildcards)},
+};
+static bool policy_absent(const void *base) {
+    const struct cs_event_account *a = &((const struct cs_event *)base)->data.account;
+    return !(a->has_keys_allowed || a->has_days || a->has_issuers || a->has_dns || a->has_wildcards);
+}
+static const struct cs_fields policy_fields = {CS_FIELDS(policy_rows), .absent = policy_absent};
+
 static const struct cs_field account_rows[] = {
     {CS_FIELD("site", struct cs_event, data.account.site), .type = &cs_type_site, HAS(has_site)},
     {CS_FIELD("owner", struct cs_event, data.account.owner), STRING(cs_form_owner), HAS(has_owner)},
     {CS_FIELD("verified", struct cs_event, data.account.verified), .type = &cs_type_bool, HAS(has_verified)},
     {CS_FIELD_NAMED("limits"), .type = &cs_type_object, .fields = &limits_fields, .optional = true},
+    {CS_FIELD_NAMED("policy"), .type = &cs_type_object, .fields = &policy_fields, .optional = true},
 };
 #define ACCOUNT_LIMITS 8u // bit of limits
+#define ACCOUNT_POLICY 16u
 
 static bool check_limits(struct cs_reader *r, const void *base, uint32_t seen) {
     if ((seen & ACCOUNT_LIMITS) && limits_absent(base))
         return cs_reader_fail_member(r, "limits", "empty");
+    if ((seen & ACCOUNT_POLICY) && policy_absent(base))
+        return cs_reader_fail_member(r, "policy", "empty");
     return true;
 }
 
@@ -177,9 +199,12 @@ static const struct cs_fields update_data = {CS_FIELDS(account_rows), .check = u
 
 // ---- agent
 
+#define DNS .type = &cs_type_lines, .form = &cs_form_dns, .min = 1, .optional = true
+
 static const struct cs_field grant_rows[] = {
     {CS_FIELD("can", struct cs_event, data.enroll.grant_can), .type = &cs_type_can},
     {CS_FIELD("names", struct cs_event, data.enroll.grant_names), STRING(cs_form_pattern)},
+    {CS_FIELD("dns", struct cs_event, data.enroll.grant_dns), DNS},
 };
 static const struct cs_fields grant_fields = {CS_FIELDS(grant_rows)};
 
@@ -187,13 +212,14 @@ static const struct cs_field enroll_rows[] = {
     {CS_FIELD("key", struct cs_event, data.enroll.key), .type = &type_encoded},
     {CS_FIELD("can", struct cs_event, data.enroll.can), .type = &cs_type_can},
     {CS_FIELD("names", struct cs_event, data.enroll.names), STRING(cs_form_pattern)},
+    {CS_FIELD("dns", struct cs_event, data.enroll.dns), DNS},
     {CS_FIELD("label", struct cs_event, data.enroll.label), STRING(cs_form_text), .optional = true},
     {CS_FIELD("uses", struct cs_event, data.enroll.uses), POSITIVE, .optional = true},
     {CS_FIELD("expires", struct cs_event, data.enroll.expires_s), .type = &cs_type_time, .optional = true},
     {CS_FIELD_NAMED("grant"), .type = &cs_type_object, .fields = &grant_fields, .optional = true,
      .has = offsetof(struct cs_event, data.enroll.has_grant) + 1},
 };
-#define ENROLL_USES 4 // first of the rows that are for keys with the right enroll only
+#define ENROLL_USES 5 // first of the rows that are for keys with the right enroll only
 
 static bool enroll_check(struct cs_reader *r, const void *base, uint32_t seen) {
     const struct cs_event_enroll *e = &((const struct cs_event *)base)->data.enroll;

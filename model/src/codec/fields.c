@@ -7,6 +7,7 @@
 #include "certsync/base/json_write.h"
 #include "certsync/base/text.h"
 #include "certsync/model/codes.h"
+#include "certsync/model/policy.h"
 
 // ---- objects
 
@@ -150,6 +151,8 @@ const struct cs_form cs_form_nonce = {cs_nonce_valid, "32 hex digits in lower ca
 const struct cs_form cs_form_log_id = {cs_log_id_valid, "a log's id"};
 const struct cs_form cs_form_owner = {cs_owner_valid, "an owner id"};
 const struct cs_form cs_form_pattern = {cs_pattern_valid, "a name pattern"};
+const struct cs_form cs_form_dns = {cs_dns_pattern_valid, "a pattern of host names"};
+const struct cs_form cs_form_issuer = {cs_policy_issuer_valid, "\"spki:<hex>\" or \"name:<pattern>\""};
 const struct cs_form cs_form_name = {ascii_valid, "printable ASCII"};
 const struct cs_form cs_form_ascii = {some_ascii_valid, "printable ASCII, not empty"};
 const struct cs_form cs_form_text = {text_valid, "text without control characters, not empty"};
@@ -176,6 +179,73 @@ static bool absent_string(const struct cs_field *f, const void *base) {
 }
 
 const struct cs_field_type cs_type_string = {read_string, write_string, absent_string};
+
+// ---- lines
+
+static bool has_line(const char *lines, const char *s, size_t len) {
+    for (;;) {
+        size_t n = strcspn(lines, "\n");
+        if (n == len && memcmp(lines, s, len) == 0)
+            return true;
+        if (lines[n] == '\0')
+            return false;
+        lines += n + 1;
+    }
+}
+
+// The next line, behind the *used bytes that are there.
+static bool read_line(struct cs_reader *r, const struct cs_field *f, char *out, size_t *used) {
+    struct cs_string s;
+    if (!cs_read_string(r, f->form->what, &s))
+        return false;
+    size_t at = *used > 0 ? *used + 1 : 0;
+    if (at >= f->size)
+        return cs_reader_fail(r, "longer than %d bytes in all", f->size - 1);
+    char *line = out + at;
+    size_t len = cs_string_copy(s, line, f->size - at);
+    bool fits = len < f->size - at;
+    bool valid = fits && f->form->valid(line, len);
+    if (valid && *used > 0 && has_line(out, line, len))
+        return cs_reader_fail(r, "given twice");
+    if (!fits)
+        return cs_reader_fail(r, "longer than %d bytes in all", f->size - 1);
+    if (!valid)
+        return cs_reader_fail(r, "must be %s", f->form->what);
+    if (*used > 0)
+        line[-1] = '\n';
+    *used = at + len;
+    return true;
+}
+
+static bool read_lines(struct cs_reader *r, const struct cs_field *f, void *base) {
+    char *out = cs_field_at(f, base);
+    size_t used = 0;
+    out[0] = '\0';
+    if (!cs_read_array(r, "an array of strings"))
+        return false;
+    for (;;) {
+        bool end;
+        if (!cs_read_item(r, &end))
+            return false;
+        if (end)
+            return used > 0 || f->min == 0 || cs_reader_fail(r, "empty");
+        if (!read_line(r, f, out, &used))
+            return false;
+    }
+}
+
+static void write_lines(struct cs_buf *b, const struct cs_field *f, const void *base) {
+    const char *line = cs_field_get(f, base);
+    cs_json_begin(b, '[');
+    while (*line) {
+        size_t len = strcspn(line, "\n");
+        cs_json_put_strn(b, line, len);
+        line += len + (line[len] == '\n');
+    }
+    cs_json_end(b, ']');
+}
+
+const struct cs_field_type cs_type_lines = {read_lines, write_lines, absent_string};
 
 static bool read_heap_string(struct cs_reader *r, char **ret) {
     struct cs_string s;

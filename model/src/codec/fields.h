@@ -79,13 +79,16 @@ CS_MUST_USE bool cs_fields_decode(struct cs_bytes text, const struct cs_fields *
                                   struct cs_err *err);
 
 extern const struct cs_form cs_form_uuid, cs_form_kid, cs_form_account, cs_form_deployment, cs_form_nonce,
-    cs_form_log_id, cs_form_owner, cs_form_pattern;
+    cs_form_log_id, cs_form_owner, cs_form_pattern, cs_form_dns, cs_form_issuer;
 // at most CS_NAME_MAX printable ASCII characters, also none: the rules look closer
 extern const struct cs_form cs_form_name;
 extern const struct cs_form cs_form_ascii; // printable ASCII
 extern const struct cs_form cs_form_text;  // UTF-8 without control characters
 
-extern const struct cs_field_type cs_type_string;    // char [size], form
+extern const struct cs_field_type cs_type_string; // char [size], form
+// char [size]: an array of strings of this form, none twice, at least min; one a line. No form lets a line
+// feed pass
+extern const struct cs_field_type cs_type_lines;
 extern const struct cs_field_type cs_type_int;       // int32_t or int64_t (or int, size_t), min .. max
 extern const struct cs_field_type cs_type_sequence;  // int64_t as cs_sequence_format writes it; absent: 0
 extern const struct cs_field_type cs_type_bool;      // bool

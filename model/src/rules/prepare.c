@@ -237,8 +237,10 @@ static bool read_chain(struct cs_crypto *c, const struct cs_event_upload *up, si
         p->content_code = cs_chain_check(c, certs, part->chain_len, &facts);
         cs_chain_facts_add(&p->chain, &facts);
     }
-    for (size_t i = 1; ok && i < part->chain_len && certs[i]; i++)
+    for (size_t i = 1; ok && i < part->chain_len && certs[i]; i++) {
         memcpy(p->issuer_sha256[which][i - 1], certs[i]->sha256, sizeof certs[i]->sha256);
+        memcpy(p->issuer_spki_sha256[which][i - 1], certs[i]->spki_sha256, sizeof certs[i]->spki_sha256);
+    }
     if (ok) {
         p->leaf[which] = CS_TAKE(certs[0]);
         p->leaves_len = which + 1;

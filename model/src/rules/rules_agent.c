@@ -56,6 +56,8 @@ static bool by_itself(struct cs_judge *j) {
 static bool token_grants(const struct cs_agent *token, const struct cs_event_enroll *e) {
     if (!token->has_grant || (e->can & CS_CAN_ENROLL) || (e->can & ~token->grant_can))
         return false;
+    if (!cs_dns_within(e->dns, token->grant_dns) || !cs_dns_within(e->dns, token->dns))
+        return false;
     if (strcmp(e->names, token->grant_names) == 0 || strcmp(token->grant_names, "*") == 0)
         return true;
     return !strchr(e->names, '*') && cs_pattern_matches(token->grant_names, e->names);
@@ -152,8 +154,10 @@ void cs_effect_enroll(struct cs_judge *j) {
                              .enrolled_ms = j->record->timestamp_ms};
     set_key(&agent, e->key.bytes);
     CS_COPY(agent.names, e->names);
+    CS_COPY(agent.dns, e->dns);
     CS_COPY(agent.label, e->label);
     CS_COPY(agent.grant_names, e->grant_names);
+    CS_COPY(agent.grant_dns, e->grant_dns);
     CS_COPY(agent.enrolled_by, ev->kid);
     put_agent(j, ev->subject, &agent);
     count(j, &agent, 1);
@@ -205,7 +209,7 @@ static void note_latest(struct cs_judge *j, const char *latest) {
         put_agent(j, j->f.first_kid, first);
 }
 
-// The next key gets the old one's name, rights and pattern. The old key ends.
+// The next key gets the old one's name, rights and patterns. The old key ends.
 void cs_effect_rotate(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     struct cs_agent next = j->f.agent, *old = &j->f.agent;

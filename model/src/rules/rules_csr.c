@@ -17,23 +17,22 @@ static const char *spki_key(cs_key ret, const char *account, const uint8_t sha25
     return cs_key_csr_spki(ret, account, hex);
 }
 
-// The very same request under the same name is there already.
-static bool is_there(const struct cs_judge *j) {
+bool cs_csr_is_there(const struct cs_judge *j) {
     const struct cs_bytes *old = &j->f.csr.der, *new = &j->prepared->csr->der;
     return j->f.has_csr && strcmp(j->f.csr.name, j->ev->data.csr.name) == 0 &&
            old->len == new->len &&memcmp(old->data, new->data, new->len) == 0;
 }
 
 bool cs_rule_csr_key_new(struct cs_judge *j) {
-    return !j->f.has_csr || is_there(j);
+    return !j->f.has_csr || cs_csr_is_there(j);
 }
 
 bool cs_rule_csr_name_new(struct cs_judge *j) {
-    return !j->f.csr_named || is_there(j);
+    return !j->f.csr_named || cs_csr_is_there(j);
 }
 
 bool cs_rule_quota_requests(struct cs_judge *j) {
-    return is_there(j) || j->f.account.requests < j->f.account.limit_requests;
+    return cs_csr_is_there(j) || j->f.account.requests < j->f.account.limit_requests;
 }
 
 int64_t cs_csr_bytes(const struct cs_csr_entry *csr) {
@@ -42,7 +41,7 @@ int64_t cs_csr_bytes(const struct cs_csr_entry *csr) {
 
 int64_t cs_csr_more_bytes(const struct cs_judge *j) {
     size_t sent = j->prepared->csr->der.len + j->ev->data.csr.key.bytes.len;
-    return is_there(j) ? 0 : (int64_t)sent;
+    return cs_csr_is_there(j) ? 0 : (int64_t)sent;
 }
 
 // The same request again changes nothing. The verdict names the one that is there.
@@ -50,7 +49,7 @@ void cs_effect_csr_add(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     const struct cs_csr *csr = j->prepared->csr;
     struct cs_verdict *v = &j->ret->verdict;
-    if (is_there(j)) {
+    if (cs_csr_is_there(j)) {
         v->code = CS_CODE_UNCHANGED;
         CS_COPY(v->subject, j->f.csr.id);
         return;

@@ -193,6 +193,8 @@ void cs_issuers_name(const struct cs_judge *j, size_t i, struct cs_material_part
 void cs_issuers_add(struct cs_judge *j, const struct cs_material *m);
 void cs_issuers_remove(struct cs_judge *j, const struct cs_material *m);
 
+// csr.add: the very same request under the same name is there already (rules_csr.c).
+bool cs_csr_is_there(const struct cs_judge *j);
 // The bytes of a request and its sealed key, which its account's limit counts; of an event, 0 where it is
 // there already (rules_csr.c).
 int64_t cs_csr_bytes(const struct cs_csr_entry *csr);

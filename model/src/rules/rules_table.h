@@ -31,7 +31,8 @@
     X(ADMIN, by_admin, "Admins keep the accounts and revoke keys.") \
     X(ENROLLER, by_enroller, \
       "Keys are enrolled by an admin, or with a join token while it lasts, as often as it may, " \
-      "within its grant.") \
+      "within its grant: no wider rights, no wider pattern of names, no host that its own patterns do " \
+      "not cover.") \
     X(ITSELF, by_itself, \
       "A key speaks for itself only: it names its next key. A join token does not, nor does a key " \
       "whose time is over.") \
@@ -214,6 +215,21 @@ enum { CS_EVENT_TYPES(X) };
       "The certificate is still valid then.") \
     X(SINCE(1), CHAINED, CHAIN_INCOMPLETE, cs_rule_chain_complete, \
       "The leaf's issuer is in the chain, where the account asks for that.") \
+    X(SINCE(1), KEYED, POLICY_KEY, cs_rule_policy_key, \
+      "The key is of a type and size that the account's policy allows; what is there already may " \
+      "come again, here and in the next four.") \
+    X(SINCE(1), UPLOADS, POLICY_LIFETIME, cs_rule_policy_lifetime, \
+      "From notBefore to notAfter there are at most as many days as the account's policy allows.") \
+    X(SINCE(1), UPLOADS, POLICY_ISSUER, cs_rule_policy_issuer, \
+      "The issuer is one that the account's policy allows: a CA certificate of the chain has its " \
+      "key, or the leaf's issuer its name.") \
+    X(SINCE(1), KEYED, POLICY_DNS, cs_rule_policy_dns, \
+      "The account's patterns cover every DNS name and address of the certificate or request, or " \
+      "its common name where it has none of both; it names at least one host.") \
+    X(SINCE(1), KEYED, POLICY_WILDCARD, cs_rule_policy_wildcard, \
+      "No DNS name is a wildcard, where the account's policy rejects them.") \
+    X(SINCE(1), KEYED, POLICY_AGENT_DNS, cs_rule_policy_agent_dns, \
+      "So do the patterns of the sender's key, where it has some; also of what is there already.") \
     X(SINCE(1), KEYED, KEY_MALFORMED, cs_rule_custodian, \
       "The key is sealed to a custodian that is trusted.") \
     X(SINCE(1), CSR_ADD, CSR_EXISTS, cs_rule_csr_key_new, \

@@ -65,6 +65,19 @@ bool cs_rule_account_new(struct cs_judge *j) {
     return !j->f.has_account;
 }
 
+static void change_policy(struct cs_policy *p, const struct cs_event_account *e) {
+    if (e->has_keys_allowed)
+        p->keys = e->policy.keys;
+    if (e->has_days)
+        p->days = e->policy.days;
+    if (e->has_issuers)
+        CS_COPY(p->issuers, e->policy.issuers);
+    if (e->has_dns)
+        CS_COPY(p->dns, e->policy.dns);
+    if (e->has_wildcards)
+        p->no_wildcards = e->policy.no_wildcards;
+}
+
 // What the event names replaces the old value. The rest stays.
 static void change_account(struct cs_account *a, const struct cs_event_account *e) {
     if (e->has_site)
@@ -84,6 +97,7 @@ static void change_account(struct cs_account *a, const struct cs_event_account *
 #undef X
     if (e->has_incomplete_chain)
         a->reject_incomplete_chain = e->reject_incomplete_chain;
+    change_policy(&a->policy, e);
 }
 
 void cs_effect_account_register(struct cs_judge *j) {

@@ -118,6 +118,7 @@ static bool read_alt_names(struct cert_box *box, struct cs_bytes value, struct c
     bool oom;
     if (!san_parse(value, CS_CERT_NAMES_MAX, box->inside.region, &box->inside.names, &oom))
         return oom ? cs_err_oom(err) : malformed(err, "subject alternative name");
+    box->cert.alt_names = value;
     box->cert.names = box->inside.names.names;
     box->cert.names_len = box->inside.names.len;
     box->cert.names_total = box->inside.names.total;

@@ -43,8 +43,11 @@ static bool read_extensions(struct csr_box *box, struct der values, bool *ret_oo
         for (size_t i = 0; i < n; i++)
             if (cs_bytes_equal(seen[i], seen[n]))
                 return false;
-        if (ext_is_alt_name(seen[n]) && !san_parse(value, CS_CERT_NAMES_MAX, NULL, &box->names, ret_oom))
+        if (!ext_is_alt_name(seen[n]))
+            continue;
+        if (!san_parse(value, CS_CERT_NAMES_MAX, NULL, &box->names, ret_oom))
             return false;
+        box->csr.alt_names = value;
     }
     return true;
 }

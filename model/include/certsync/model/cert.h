@@ -28,7 +28,9 @@ struct cs_cert {
     struct cs_bytes subject; // view: DER of the Name
     struct cs_bytes issuer;  // view: DER of the Name
     struct cs_bytes spki;    // view
-    uint8_t sha256[32];      // fingerprint of the DER
+    // view: GeneralNames, whole, of the subject alternative names; data NULL where there are none
+    struct cs_bytes alt_names;
+    uint8_t sha256[32]; // fingerprint of the DER
     uint8_t spki_sha256[32];
     // lower case, no leading zeros beyond a byte; '-' before a negative one
     char serial_hex[CS_SERIAL_TEXT_SIZE];

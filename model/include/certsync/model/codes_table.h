@@ -210,6 +210,30 @@
       "Leave the id to certsync, which uses none twice.") \
     X(DELETE_SHARED, "delete.shared", CONSUMER, "The certificate is shared.", \
       "Unshare it first, or: certsync delete NAME --cascade.") \
+    X(POLICY_KEY, "policy.key", BOTH, \
+      "The account's policy does not allow keys of this type or size.", \
+      "Issue the certificate for a key that it allows; certsync account list shows the policy, an " \
+      "admin changes it (certsync account update ACCOUNT --policy-keys TYPES).") \
+    X(POLICY_LIFETIME, "policy.lifetime", BOTH, \
+      "The certificate is valid for longer than the account's policy allows.", \
+      "Have it issued for a shorter time, or ask an admin (certsync account update ACCOUNT " \
+      "--policy-days N).") \
+    X(POLICY_ISSUER, "policy.issuer", BOTH, \
+      "The account's policy does not allow certificates of this issuer.", \
+      "Use a CA that it allows, and send the whole chain: where the policy names a CA's key, its " \
+      "certificate must be in the chain. An admin changes it (certsync account update ACCOUNT " \
+      "--policy-issuers ISSUERS).") \
+    X(POLICY_DNS, "policy.dns", BOTH, \
+      "The account's policy does not cover every host that the certificate or request names.", \
+      "Leave that name out, or ask an admin to add it (certsync account update ACCOUNT --policy-dns " \
+      "PATTERNS).") \
+    X(POLICY_WILDCARD, "policy.wildcard", BOTH, \
+      "The account's policy does not allow wildcard names.", \
+      "Name each host, or ask an admin (certsync account update ACCOUNT --policy-wildcards allow).") \
+    X(POLICY_AGENT_DNS, "policy.agent_dns", BOTH, \
+      "The key of this host may not register every host that the certificate or request names.", \
+      "Register it from the host that it belongs to, or have an admin enrol a key for these names " \
+      "(certsync agent enroll --dns PATTERNS).") \
     X(QUOTA_CERTIFICATES, "quota.certificates", CONSUMER, \
       "The account holds as many certificates as its limit allows.", \
       "Delete some, or ask an admin for a higher limit (certsync account update ACCOUNT " \

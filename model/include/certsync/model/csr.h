@@ -12,7 +12,8 @@ struct cs_csr {
     struct cs_bytes der; // owned copy
     uint8_t sha256[32];
     uint8_t spki_sha256[32];
-    struct cs_bytes spki; // view into der
+    struct cs_bytes spki;      // view into der
+    struct cs_bytes alt_names; // view, as in cert.h
     enum cs_key_type key_type;
     int key_bits;
     char subject_name[512];

@@ -59,6 +59,7 @@
 #include "certsync/model/ident.h"
 #include "certsync/model/key.h"
 #include "certsync/model/merkle.h"
+#include "certsync/model/policy.h"
 
 #define CS_SEEN_MAX           128
 #define CS_OLD_VERSIONS_MAX   10
@@ -146,6 +147,8 @@ CS_MUST_USE bool cs_stream_decode(struct cs_bytes json, struct cs_stream *ret, s
 //  "limits":{"certificates":1000,"shares":20,"requests":100,"keys":10000,"tokens":1000,
 //            "shares_out":1000,"shares_in":1000,"tags":10000,"bytes":50000000,
 //            "incomplete_chain":"note"|"reject"},
+//  "policy":{"keys":["RSA-3072","P-256"]?,"days":100?,"issuers":["spki:<hex>","name:<pattern>"]?,
+//            "dns":["*.example.com"]?,"wildcards":"reject"?}?,
 //  "certificates":…,"requests":…,"keys":…,"tokens":…,"shares_out":…,"shares_in":…,
 //  "tags":…,"bytes":…,"created_ms":…,"updated_ms":…}
 struct cs_account {
@@ -155,6 +158,7 @@ struct cs_account {
     int64_t limit_certificates; // live own certificates
     int64_t limit_shares;       // open and pending shares of one certificate
     bool reject_incomplete_chain;
+    struct cs_policy policy;
     int64_t certificates;                                         // how many live own certificates there are
 #define X(name, at_first, most, text) int64_t limit_##name, name; // what the account may have, and has
     CS_ACCOUNT_COUNTS(X)
@@ -172,7 +176,8 @@ CS_MUST_USE bool cs_account_decode(struct cs_bytes json, struct cs_account *ret,
 
 enum cs_agent_state { CS_AGENT_ENROLLED = 1, CS_AGENT_REVOKED, CS_AGENT_ROTATED };
 // {"state":"enrolled"|"revoked"|"rotated","key":"<base64 SPKI>","can":["upload",…],"names":"*",
-//  "label":…?,"uses_left":…?,"expires_s":…?,"grant":{"can":[…],"names":…}?,
+//  "dns":["*.example.com"]?,"label":…?,"uses_left":…?,"expires_s":…?,
+//  "grant":{"can":[…],"names":…,"dns":[…]?}?,
 //  "enrolled_by":"<kid>","enrolled_keys":…?,"rotated_to":"<kid>"?,"first":"<kid>"?,
 //  "latest":"<kid>"?,"enrolled_ms":…,"ended_ms":…?}
 struct cs_agent {
@@ -180,12 +185,14 @@ struct cs_agent {
     struct cs_spki key;
     unsigned can;
     cs_pattern names;
+    cs_dns_patterns dns; // hosts that its certificates and requests may name. "": any
     char label[CS_NAME_MAX + 1];
     int64_t uses_left; // -1: no limit
     int64_t expires_s; // 0: never
     bool has_grant;
     unsigned grant_can;
     cs_pattern grant_names;
+    cs_dns_patterns grant_dns;
     cs_kid enrolled_by;
     int64_t enrolled_keys; // how many keys this join token has enrolled
     cs_kid rotated_to;     // "" unless rotated

@@ -31,9 +31,12 @@
 //                                 limits? {certificates?, shares?, requests?, keys?, tokens?,
 //                                          shares_out?, shares_in?, tags?, bytes?,
 //                                          incomplete_chain? "note"|"reject"}
-//            account.update       site?, owner?, verified?, limits?   (at least one)
-//            agent.enroll         key (SPKI), can [..], names, label?, uses?, expires? (time),
-//                                 grant? {can, names}
+//                                 policy? {keys? [..], days?, issuers? [..], dns? [..],
+//                                          wildcards? "allow"|"reject"}   (at least one; policy.h)
+//            account.update       site?, owner?, verified?, limits?, policy?   (at least one). A member
+//                                 of the policy replaces what was demanded; [] and 0 demand nothing
+//            agent.enroll         key (SPKI), can [..], names, dns? [..], label?, uses?,
+//                                 expires? (time), grant? {can, names, dns? [..]}
 //                                 uses and expires only with the right enroll; grant with it always
 //                                 and only
 //            agent.revoke         reason?
@@ -133,6 +136,8 @@ struct cs_event_account {
     CS_ACCOUNT_COUNTS(X)
 #undef X
     bool reject_incomplete_chain;
+    bool has_keys_allowed, has_days, has_issuers, has_dns, has_wildcards; // of the policy
+    struct cs_policy policy;
 };
 
 struct cs_event_enroll {
@@ -140,12 +145,14 @@ struct cs_event_enroll {
     struct cs_encoded key;
     unsigned can; // CS_CAN_ bits
     cs_pattern names;
+    cs_dns_patterns dns;         // "" where absent
     char label[CS_NAME_MAX + 1]; // "" where absent
     int64_t uses;                // 0: no limit
     int64_t expires_s;           // 0: never
     bool has_grant;
     unsigned grant_can;
     cs_pattern grant_names;
+    cs_dns_patterns grant_dns; // "" where absent
 };
 
 enum cs_share_reply { CS_REPLY_ACCEPTED = 1, CS_REPLY_REFUSED, CS_REPLY_REMOVED };

@@ -77,8 +77,9 @@ struct cs_prepared {
     struct cs_cert *leaf[2]; // owned
     // SHA-256 of what follows each leaf in its chain
     uint8_t issuer_sha256[2][CS_CHAIN_MAX - 1][32];
-    struct cs_chain_facts chain; // of both chains of a pair
-    struct cs_csr *csr;          // owned
+    uint8_t issuer_spki_sha256[2][CS_CHAIN_MAX - 1][32]; // of their public keys
+    struct cs_chain_facts chain;                         // of both chains of a pair
+    struct cs_csr *csr;                                  // owned
     // of the sealed key(s): that it is trusted is a rule; "" where there is none
     cs_kid custodian;
     struct cs_region *region; // internal: it lies there
