@@ -268,7 +268,7 @@ class Model:
     def _sequence(self, p, v, e, role):
         if role == "service" and e.type not in DERIVED:
             raise CannotExamine("the service's key under an event that it never sends")
-        stream = f"p{e.data['origin']}" if role == "service" else e.kid
+        stream = {"service": lambda: f"p{e.data['origin']}", "agent": lambda: f"{e.account}/{e.kid}"}.get(role, lambda: e.kid)()
         watermark, seen = p.streams.get(stream, 0), p.seen.setdefault(stream, {})
         if e.seq <= watermark:
             if e.id in seen:
@@ -300,14 +300,18 @@ class Model:
         for n in over:
             kind, account, name = p.tombstones.pop(n)["key"].split("/")
             a = p.account(account)
-            del {"cert": a.certs, "csr": a.csrs, "share": a.shares}[kind][name]
+            del {"cert": a.certs, "csr": a.csrs, "share": a.shares, "key": a.keys}[kind][name]
+            if kind == "key":
+                for of_senders in (p.streams, p.seen):
+                    of_senders.pop(f"{account}/{name}", None)
 
     @staticmethod
     def _age(v, e):
         made = uuid.UUID(e.id)
-        if e.type in DERIVED or made.version != 7 or (made.int >> 80) >= v.time_ms - AGE_MAX_MS:
+        made_ms = made.int >> 80 if made.version == 7 else wire.time_s(e.time) * 1000
+        if e.type in DERIVED or made_ms >= v.time_ms - AGE_MAX_MS:
             return
-        made_s, came_s = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(s)) for s in ((made.int >> 80) // 1000, v.time_ms // 1000))
+        made_s, came_s = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ms // 1000)) for ms in (made_ms, v.time_ms))
         v.detail = f"By its sender's clock it was made at {made_s}; it came at {came_s}."
         raise Refused("event.too_old")
 
@@ -461,6 +465,8 @@ class Model:
         if token:
             token["enrolled_keys"] += 1
             token["uses_left"] -= token["uses_left"] > 0
+            if token["uses_left"] == 0:
+                self._bury(p, v, f"key/{e.account}/{e.kid}")
         grant = d.get("grant")
         if grant:
             grant = {"can": sorted(grant["can"], key=wire.RIGHTS.index), "names": grant["names"], "dns": grant.get("dns", [])}
@@ -482,11 +488,12 @@ class Model:
             v.code = "unchanged"
             return
         ended = [e.subject]
-        last = e.subject
-        while a.keys[last]["rotated_to"]:
-            last = a.keys[last]["rotated_to"]
+        last = a.keys[found["first"] or e.subject]["latest"] or e.subject
         if last != e.subject and a.keys[last]["state"] == "enrolled":
             ended.append(last)
+        if a.keys[last]["state"] == "enrolled" and a.keys[last]["uses_left"] != 0:  # the line ends
+            for kid in filter(None, (last, a.keys[last]["first"])):
+                self._bury(p, v, f"key/{e.account}/{kid}")
         for kid in ended:
             a.keys[kid]["state"], a.keys[kid]["ended_ms"] = "revoked", v.time_ms
         v.detail = "ended: " + ", ".join(ended)
@@ -498,6 +505,8 @@ class Model:
         self._key_form(spki, e.subject, ("P-256",))
         self._agent_new(p, a, e.subject)
         first = agent["first"] or e.kid
+        if agent["first"]:
+            self._bury(p, v, f"key/{e.account}/{e.kid}")
         a.keys[e.subject] = {**agent, "key": spki, "enrolled_by": e.kid, "enrolled_ms": v.time_ms, "first": first, "latest": ""}
         a.keys[first]["latest"] = e.subject
         agent["state"], agent["rotated_to"], agent["ended_ms"] = "rotated", e.subject, v.time_ms

@@ -175,6 +175,7 @@ struct tally {
         in_members;
     size_t csrs, csr_spkis, csr_names, csr_members, refs;
     size_t trusted, trusted_members, accounts, account_members;
+    size_t keys, key_members, streams; // streams: of enrolled keys
     struct cs_tombstones queue;
     size_t issuers_len;
     struct {
@@ -226,6 +227,26 @@ static void check_material(struct tally *t, struct cs_bytes v) {
             assert_true(at < t->issuers_len);
             t->issuers[at].unseen--;
         }
+}
+
+// The line's first key leads to its last one, as long as that lives.
+static bool line_lives(struct tally *t, const char *account, const struct cs_agent *first) {
+    struct cs_agent latest;
+    struct cs_bytes v;
+    struct cs_err err;
+    if (first->first[0] || !first->latest[0])
+        return false;
+    enum cs_look found = cs_state_get(t->s, fx_text(t->fx, "key/%s/%s", account, first->latest), &v);
+    if (found == CS_ABSENT)
+        return false;
+    assert_true(cs_agent_decode(v, &latest, &err));
+    return latest.state == CS_AGENT_ENROLLED;
+}
+
+static void check_agent(struct tally *t, const char *account, const struct cs_agent *a) {
+    bool lives = a->state == CS_AGENT_ENROLLED && a->uses_left != 0;
+    t->tombstones += !lives && !line_lives(t, account, a);
+    t->keys++;
 }
 
 static void check_certificate(struct tally *t, const char *account, const struct cs_certificate *c) {
@@ -439,6 +460,9 @@ static bool check_doc(void *arg, const char *key, struct cs_bytes v) {
     } else if (starts(key, "key/")) {
         struct cs_agent a;
         assert_true(cs_agent_decode(v, &a, &err));
+        check_agent(t, part_of(key, 1, account), &a);
+    } else if (starts(key, "stream/")) {
+        t->streams += strchr(key + strlen("stream/"), '/') != NULL;
     } else if (starts(key, "tombstone/")) {
         struct cs_tombstone place;
         assert_true(cs_tombstone_decode(v, &place, &err));
@@ -476,6 +500,8 @@ static bool check_index(void *arg, const char *key, const struct cs_member *memb
         t->csr_members += n;
     if (starts(key, "seen/"))
         assert_true(n <= CS_SEEN_MAX);
+    if (starts(key, "keys/"))
+        t->key_members += n;
     if (strcmp(key, "trusted") == 0)
         t->trusted_members += n;
     if (strcmp(key, "accounts") == 0)
@@ -495,6 +521,8 @@ void fx_check_invariants(struct fx *fx) {
         assert_true(cs_state_each(t.s, check_doc, check_index, &t));
         assert_int_equal(t.trusted_members, t.trusted);
         assert_int_equal(t.account_members, t.accounts);
+        assert_int_equal(t.key_members, t.keys);
+        assert_true(t.streams <= t.keys);
         assert_int_equal(t.places, t.tombstones);
         assert_int_equal(t.queue.next - t.queue.first, t.tombstones);
         assert_int_equal(t.names, t.live);

@@ -265,7 +265,10 @@ static void old_events(void **state) {
     struct cs_event later = fx_event(fx, CS_EVENT_CERTIFICATE_DELETE, "acme", k, NULL);
     struct cs_event timeless = fx_event(fx, CS_EVENT_CERTIFICATE_DELETE, "acme", k, NULL);
     struct cs_event kept = fx_event(fx, CS_EVENT_ACCOUNT_UPDATE, "acme", fx->admin, "acme");
-    timeless.id[14] = '4'; // a version that tells no time
+    timeless.id[14] = '4'; // a version that tells no time: the event's own counts
+    struct cs_event made_now = fx_event(fx, CS_EVENT_CERTIFICATE_DELETE, "acme", k, NULL);
+    made_now.id[14] = '4';
+    made_now.time_s = (FX_NOW_MS + CS_EVENT_AGE_MAX_MS) / 1000;
     kept.data.account.has_verified = kept.data.account.verified = true;
     struct fx_record *first = fx_record(fx, k, &taken), *again = fx_record(fx, k, &later);
     assert_applied(fx_judge(fx, p, first));
@@ -280,7 +283,8 @@ static void old_events(void **state) {
         "By its sender's clock it was made at 2026-11-23T12:00:00Z; it came at 2026-12-23T12:00:00Z.");
     assert_verdict(fx_judge(fx, p, again), DUPLICATE, NONE);
     assert_verdict(fx_judge(fx, p, first), DUPLICATE, NONE);
-    assert_rejected(fx_send(fx, k, &timeless), CERTIFICATE_NOT_FOUND);
+    assert_rejected(fx_send(fx, k, &timeless), EVENT_TOO_OLD);
+    assert_rejected(fx_send(fx, k, &made_now), CERTIFICATE_NOT_FOUND);
     assert_rejected(fx_send(fx, fx->admin, &kept), EVENT_TOO_OLD);
     // Its number is used up, as that of others: none is missing.
     struct cs_event next = fx_event(fx, CS_EVENT_CERTIFICATE_DELETE, "acme", k, taken.subject);
@@ -300,7 +304,7 @@ static void refused_events_move_the_watermark(void **state) {
     assert_verdict(fx_judge(fx, fx_partition_of(fx, "acme"), record), DUPLICATE, NONE);
     struct cs_stream stream;
     struct cs_err err;
-    assert_true(cs_stream_decode(fx_doc(fx, "acme", fx_text(fx, "stream/%s", k->kid)), &stream, &err));
+    assert_true(cs_stream_decode(fx_doc(fx, "acme", fx_text(fx, "stream/acme/%s", k->kid)), &stream, &err));
     assert_int_equal(stream.seq, 1);
 }
 

@@ -95,7 +95,7 @@ static void strangers_cost_a_look_up(void **state) {
             bool examined = true;
             enum cs_code code = decide_cold(fx, fx_record(fx, by, &ev), touch, &asked, &examined);
             const char *signer =
-                fx_text(fx, "[system trust/%s key/acme/%s stream/%s]", by->kid, by->kid, by->kid);
+                fx_text(fx, "[system trust/%s key/acme/%s stream/acme/%s]", by->kid, by->kid, by->kid);
             assert_int_equal(code, by == gone ? CS_CODE_EVENT_REVOKED_SIGNER : CS_CODE_EVENT_UNKNOWN_SIGNER);
             assert_false(examined);
             assert_string_equal(asked, signer);
@@ -105,7 +105,7 @@ static void strangers_cost_a_look_up(void **state) {
             code = decide_cold(fx, fx_record(fx, stranger, &ev), touch, &asked, &examined);
             assert_int_equal(code, CS_CODE_EVENT_BAD_SIGNATURE);
             assert_false(examined);
-            assert_string_equal(asked, fx_text(fx, "[system trust/%s key/acme/%s stream/%s]", known->kid,
+            assert_string_equal(asked, fx_text(fx, "[system trust/%s key/acme/%s stream/acme/%s]", known->kid,
                                                known->kid, known->kid));
         }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tombstones: an id is used once, for as long as an event of before could be accepted; then it is forgotten.
+// Tombstones: an id is used once, for as long as an event of before could be accepted; then it is forgotten. So
+// is a key that has ended.
 // That each tombstone has its place in the queue, fx_check_invariants says.
 #include <setjmp.h>
 #include <stdarg.h>
@@ -117,8 +118,95 @@ static void closed_shares(void **state) {
     fx->now_ms = FX_NOW_MS;
 }
 
+// ---- keys
+
+static const struct cs_verdict *rotate(struct fx *fx, struct fx_key *by, const struct fx_key *next) {
+    struct cs_event ev = fx_event(fx, CS_EVENT_AGENT_ROTATE, "acme", by, next->kid);
+    ev.data.enroll.key.bytes = cs_pubkey_spki(next->pub);
+    return fx_send(fx, by, &ev);
+}
+
+static const struct cs_verdict *vain(struct fx *fx, struct fx_key *by) {
+    return send(fx, by, CS_EVENT_CERTIFICATE_DELETE, NULL);
+}
+
+// All that an account has of a key: its document, its place in the list, and what it has sent.
+static bool is_kept(struct fx *fx, const struct fx_key *k) {
+    struct cs_state *s = fx->partition[fx_partition_of(fx, "acme")].state;
+    const struct cs_member *seen = NULL;
+    size_t n = 0;
+    int64_t score = 0;
+    bool kept = is_there(fx, "acme", "key", k->kid);
+    bool listed = cs_state_member(s, "keys/acme", k->kid, &score) == CS_FOUND;
+    bool sent = is_there(fx, "acme", "stream", k->kid);
+    assert_int_equal(cs_state_list(s, fx_text(fx, "seen/acme/%s", k->kid), &seen, &n),
+                     sent ? CS_FOUND : CS_ABSENT);
+    assert_int_equal(kept, listed);
+    assert_true(kept || !sent);
+    return kept;
+}
+
+static void ended_keys(void **state) {
+    struct fx *fx = *state;
+    enum { LENGTH = 4 };
+    struct fx_key *line[LENGTH] = {fx_agent(fx, "acme", CS_CAN_DELETE, "*")};
+    for (int i = 1; i < LENGTH; i++) {
+        line[i] = fx_key_new(fx);
+        assert_rejected(vain(fx, line[i - 1]), CERTIFICATE_NOT_FOUND);
+        assert_applied(rotate(fx, line[i - 1], line[i]));
+    }
+    struct fx_key *alone = fx_agent(fx, "acme", CS_CAN_DELETE, "*"), *token = fx_key_new(fx),
+                  *guest = fx_key_new(fx);
+    struct cs_event ev = fx_event(fx, CS_EVENT_CERTIFICATE_DELETE, "acme", alone, NULL);
+    struct fx_record *old = fx_record(fx, alone, &ev);
+    assert_rejected(fx_judge(fx, fx_partition_of(fx, "acme"), old), CERTIFICATE_NOT_FOUND);
+    assert_applied(send(fx, fx->admin, CS_EVENT_AGENT_REVOKE, alone->kid));
+    ev = fx_enroll(fx, "acme", fx->admin, token, CS_CAN_ENROLL, "*");
+    ev.data.enroll.uses = 1;
+    ev.data.enroll.has_grant = true;
+    ev.data.enroll.grant_can = CS_CAN_DELETE;
+    strcpy(ev.data.enroll.grant_names, "*");
+    assert_applied(fx_send(fx, fx->admin, &ev));
+    ev = fx_enroll(fx, "acme", token, guest, CS_CAN_DELETE, "*");
+    assert_applied(fx_send(fx, token, &ev));
+    fx_check_invariants(fx);
+    // A token that is used up, and revoked after that, has one tombstone.
+    assert_applied(send(fx, fx->admin, CS_EVENT_AGENT_REVOKE, token->kid));
+    fx_check_invariants(fx);
+
+    fx->now_ms += KEPT_MS;
+    assert_rejected(vain(fx, guest), CERTIFICATE_NOT_FOUND);
+    assert_true(is_kept(fx, alone) && is_kept(fx, token) && is_kept(fx, line[1]));
+    fx->now_ms++;
+    assert_rejected(vain(fx, guest), CERTIFICATE_NOT_FOUND);
+    assert_false(is_kept(fx, alone));
+    assert_false(is_kept(fx, token));
+    assert_false(is_kept(fx, line[1]));
+    assert_false(is_kept(fx, line[2]));
+    assert_true(is_kept(fx, line[0]) && is_kept(fx, line[3]) && is_kept(fx, guest));
+    fx_check_invariants(fx);
+    assert_rejected(vain(fx, line[1]), EVENT_UNKNOWN_SIGNER);
+    assert_rejected(send(fx, fx->admin, CS_EVENT_AGENT_REVOKE, line[1]->kid), AGENT_UNKNOWN);
+
+    // One that comes again begins anew, and what it had sent before is too old.
+    ev = fx_enroll(fx, "acme", fx->admin, alone, CS_CAN_DELETE, "*");
+    assert_applied(fx_send(fx, fx->admin, &ev));
+    assert_rejected(fx_judge(fx, fx_partition_of(fx, "acme"), old), EVENT_TOO_OLD);
+
+    // The first key of a line still ends the last one; then both go.
+    assert_applied(send(fx, fx->admin, CS_EVENT_AGENT_REVOKE, line[0]->kid));
+    assert_rejected(vain(fx, line[3]), EVENT_REVOKED_SIGNER);
+    fx_check_invariants(fx);
+    fx->now_ms += KEPT_MS + 1;
+    assert_rejected(vain(fx, guest), CERTIFICATE_NOT_FOUND);
+    assert_false(is_kept(fx, line[0]) || is_kept(fx, line[3]));
+    fx_check_invariants(fx);
+    fx->now_ms = FX_NOW_MS;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ended_keys), // before others have left tombstones of a later time
         cmocka_unit_test(what_is_deleted),
         cmocka_unit_test(many),
         cmocka_unit_test(closed_shares),

@@ -153,11 +153,13 @@ bool cs_rule_sequence(struct cs_judge *j) {
     return false;
 }
 
-// Nobody needs to remember for ever what an old event could undo.
+// Nobody needs to remember for ever what an old event could undo. Where the id tells no time, the event does.
 bool cs_rule_not_too_old(struct cs_judge *j) {
     int64_t made_ms, came_ms = j->record->timestamp_ms;
     char made[CS_TIME_TEXT_SIZE], came[CS_TIME_TEXT_SIZE];
-    if (!cs_uuid_time_ms(j->ev->id, &made_ms) || made_ms + CS_EVENT_AGE_MAX_MS >= came_ms)
+    if (!cs_uuid_time_ms(j->ev->id, &made_ms))
+        made_ms = j->ev->time_s * 1000;
+    if (made_ms + CS_EVENT_AGE_MAX_MS >= came_ms)
         return true;
     cs_time_format(made_ms / 1000, made);
     cs_time_format(j->now_s, came);

@@ -95,8 +95,8 @@ bool cs_rule_may_send(struct cs_judge *j) {
     return may[cs_event_senders[j->ev->type].sender](j);
 }
 
-// A key is enrolled once. A revoked or rotated key does not come back. Root's and trusted keys are
-// no agents.
+// A key is enrolled once. One that was revoked or rotated does not come back as long as the account
+// remembers it. Root's and trusted keys are no agents.
 bool cs_rule_agent_new(struct cs_judge *j) {
     return !j->f.has_target && !j->f.subject_trusted;
 }
@@ -137,6 +137,17 @@ static void count(struct cs_judge *j, const struct cs_agent *agent, int by) {
     cs_judge_put_account(j);
 }
 
+static void bury(struct cs_judge *j, const char *kid) {
+    cs_tombstone_add(j, cs_key_agent(CS_NEW_KEY, j->ev->account, kid));
+}
+
+// The last key of a line ends. As long as it lived, the line's first key was needed to find it.
+static void bury_line(struct cs_judge *j, const char *kid, const struct cs_agent *agent) {
+    bury(j, kid);
+    if (agent->first[0])
+        bury(j, agent->first);
+}
+
 static void set_key(struct cs_agent *agent, struct cs_bytes spki) {
     agent->key.len = spki.len; // at most CS_SPKI_MAX: prepare.c
     memcpy(agent->key.data, spki.data, spki.len);
@@ -165,14 +176,16 @@ void cs_effect_enroll(struct cs_judge *j) {
     if (j->f.signer == CS_SIGNER_AGENT) {
         count(j, &j->f.agent, -1);
         j->f.agent.enrolled_keys++;
-        if (j->f.agent.uses_left > 0)
-            j->f.agent.uses_left--;
+        if (j->f.agent.uses_left > 0 && --j->f.agent.uses_left == 0)
+            bury_line(j, ev->kid, &j->f.agent);
         count(j, &j->f.agent, 1);
         put_agent(j, ev->kid, &j->f.agent);
     }
 }
 
 static void end_key(struct cs_judge *j, const char *kid, struct cs_agent *agent) {
+    if (counted_as(j, agent)) // else it has a tombstone
+        bury_line(j, kid, agent);
     count(j, agent, -1);
     agent->state = CS_AGENT_REVOKED;
     agent->ended_ms = j->record->timestamp_ms;
@@ -217,6 +230,8 @@ void cs_effect_rotate(struct cs_judge *j) {
     CS_COPY(next.enrolled_by, ev->kid);
     if (next.first[0] == '\0')
         CS_COPY(next.first, ev->kid);
+    else
+        bury(j, ev->kid);
     note_latest(j, ev->subject);
     next.enrolled_ms = j->record->timestamp_ms;
     put_agent(j, ev->subject, &next);

@@ -145,17 +145,24 @@ static void gather_signer(struct cs_judge *j) {
     }
 }
 
-// The partition that emits derived events numbers them, whichever service key signs.
+// The partition that emits derived events numbers them, whichever service key signs. What an enrolled key
+// leaves is its account's, and ends with it. As long as it is not known who signed, it is most likely one of these.
+static void name_stream(struct cs_judge *j) {
+    const struct cs_event *ev = j->ev;
+    const struct cs_facts *f = &j->f;
+    int32_t origin = cs_event_origin(ev);
+    if (origin >= 0 && (j->needed || (f->signer == CS_SIGNER_TRUSTED && f->role == CS_TRUST_SERVICE)))
+        snprintf(j->stream, sizeof(j->stream), "p%d", (int)origin);
+    else if (f->signer == CS_SIGNER_AGENT || (f->signer == CS_SIGNER_NONE && ev->account[0]))
+        cs_stream_of_agent(j->stream, ev->account, ev->kid);
+    else
+        CS_COPY(j->stream, ev->kid);
+}
+
 static void gather_stream(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     struct cs_facts *f = &j->f;
-    int32_t origin = cs_event_origin(ev);
-    bool derived =
-        origin >= 0 && (j->needed || (f->signer == CS_SIGNER_TRUSTED && f->role == CS_TRUST_SERVICE));
-    if (derived)
-        snprintf(j->stream, sizeof(j->stream), "p%d", (int)origin);
-    else
-        CS_COPY(j->stream, ev->kid);
+    name_stream(j);
     struct cs_stream stream;
     if (cs_judge_read_stream(j, cs_key_stream(CS_NEW_KEY, j->stream), &stream))
         f->watermark = stream.seq;

@@ -116,8 +116,8 @@ enum { CS_EVENT_TYPES(X) };
 // The event itself.
 #define CS_RULES_EVENT(X) \
     X(SINCE(1), SENT, EVENT_TOO_OLD, cs_rule_not_too_old, \
-      "The time in the event's id, where it tells one (version 7), is at most 30 days before the " \
-      "record's.") \
+      "The time in the event's id (version 7; of another id, the event's time) is at most 30 days " \
+      "before the record's.") \
     X(SINCE(1), EVERY, EVENT_FORBIDDEN, cs_rule_may_send, \
       "The sender may send events of this type.") \
     X(SINCE(1), ACCOUNTS, ACCOUNT_UNKNOWN, cs_rule_account, "The account is registered.") \

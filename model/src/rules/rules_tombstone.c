@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tombstones say that an id was used: of a deleted certificate or request, and of a closed share. They stand
-// in a queue of their partition, in the order in which they came. One that no event can undo any more is
-// taken away by the events that come after: an event that was made before it is too old to be accepted
-// (event.too_old). So what is there follows from the log alone.
+// Tombstones say that an id was used: of a deleted certificate or request, of a closed share, and of a key that
+// ended. They stand in a queue of their partition, in the order in which they came. One that no event can undo
+// any more is taken away by the events that come after: an event that was made before it is too old to be
+// accepted (event.too_old). So what is there follows from the log alone.
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "rules/rules_internal.h"
 
@@ -51,6 +52,18 @@ static void put_all(struct cs_judge *j, const struct cs_tombstones *all) {
     cs_judge_put(j, key);
 }
 
+// A key goes with all that its account had of it: its place in the list of keys, and what it sent.
+static void forget_key(struct cs_judge *j, const char *key) {
+    const char *account = key + sizeof "key/" - 1, *kid = strrchr(key, '/') + 1;
+    cs_account_id name = "";
+    memcpy(name, account, (size_t)(kid - 1 - account));
+    cs_key stream;
+    cs_stream_of_agent(stream, name, kid);
+    cs_state_remove(j->state, cs_key_agents(CS_NEW_KEY, name), kid);
+    cs_state_delete(j->state, cs_key_stream(CS_NEW_KEY, stream));
+    cs_state_trim(j->state, cs_key_seen(CS_NEW_KEY, stream), 0);
+}
+
 void cs_tombstones_expire(struct cs_judge *j) {
     struct cs_tombstones all;
     if (!read_due(j, &all))
@@ -66,6 +79,8 @@ void cs_tombstones_expire(struct cs_judge *j) {
         if (i == AT_ONCE || !is_over(j, t.at_ms))
             break;
         cs_state_delete(j->state, t.key);
+        if (cs_key_is(t.key, CS_KIND_AGENT))
+            forget_key(j, t.key);
         cs_state_delete(j->state, key);
     }
     put_all(j, &all);

@@ -23,7 +23,7 @@
       "The record was altered or signed with another key; publish it again from its source.") \
     X(EVENT_REVOKED_SIGNER, "event.revoked_signer", CONSUMER, \
       "The signing key was revoked before this event.", \
-      "Make a new key with certsync keygen and have it enrolled; a revoked key never comes back.") \
+      "Make a new key with certsync keygen and have it enrolled; a revoked key does not come back.") \
     X(EVENT_FORBIDDEN, "event.forbidden", CONSUMER, "The signing key has no right to do this.", \
       "Ask an admin for a key with the needed right and name pattern (certsync agent enroll " \
       "--can --names).") \
@@ -71,7 +71,7 @@
       "one event.") \
     X(AGENT_EXISTS, "agent.exists", CONSUMER, \
       "The key is, or was, already enrolled in this account.", \
-      "Make a new key with certsync keygen; a revoked key never comes back.") \
+      "Make a new key with certsync keygen; a revoked key does not come back.") \
     X(AGENT_UNKNOWN, "agent.unknown", CONSUMER, "No such key is enrolled in this account.", \
       "Check the key id with: certsync-consumer show, or certsync key id FILE.") \
     X(NAME_INVALID, "name.invalid", BOTH, \

@@ -9,11 +9,11 @@
 //   system                          cs_system        the log's id, partition count, ruleset
 //   trust/<kid>                     cs_trust_key
 //   trusted                         index            all kids that are or were trusted, score 0
-//   stream/<kid>                    cs_stream        watermark of a sender; for derived events
+//   stream/<account>/<kid>          cs_stream        watermark of an enrolled key; of another sender
+//                                                    stream/<kid>, of derived events
 //                                                    stream/p<partition>
-//   seen/<kid>                      index            event ids of the last CS_SEEN_MAX events,
-//                                                    score = seq; for derived events
-//                                                    seen/p<partition>
+//   seen/<account>/<kid>            index            event ids of the last CS_SEEN_MAX events,
+//                                                    score = seq; seen/<kid>, seen/p<partition>
 //   account/<account>               cs_account
 //   accounts                        index            the partition's accounts, score 0
 //   key/<account>/<kid>             cs_agent         enrolled key, also a join token
@@ -207,9 +207,10 @@ struct cs_agent {
 void cs_agent_encode(struct cs_buf *b, const struct cs_agent *v);
 CS_MUST_USE bool cs_agent_decode(struct cs_bytes json, struct cs_agent *ret, struct cs_err *err);
 
-// What was deleted or closed stays as a tombstone, so that its id is not used again. 31 days later an event
-// that was made before it is too old (CS_EVENT_AGE_MAX_MS). Then the events that come take it away, the
-// oldest first, at most 8 each.
+// What was deleted or closed stays as a tombstone, so that its id is not used again; so does a key that was
+// revoked or rotated, or a join token that is used up. (The first key of a line stays until the line's last one
+// has ended.) 31 days later an event that was made before it is too old (CS_EVENT_AGE_MAX_MS). Then the events
+// that come take it away, the oldest first, at most 8 each; with a key go its stream and what it had seen.
 // {"first":1,"next":3,"oldest_ms":…}: those in the queue have the numbers from first to next - 1. No
 // document: there is none.
 struct cs_tombstones {

@@ -69,7 +69,8 @@
 #define CS_EVENT_DEPTH 8
 #define CS_SEQ_MAX     ((int64_t)1 << 53)
 #define CS_DETAIL_MAX  160
-// An event is refused where its id (version 7) is older, by the record's broker time.
+// An event is refused where its id (version 7) is older, by the record's broker time; one whose id tells no
+// time, where its time is.
 #define CS_EVENT_AGE_MAX_MS (INT64_C(30) * 24 * 3600 * 1000)
 
 enum cs_event_type {
@@ -164,7 +165,7 @@ struct cs_event {
     cs_account_id account; // "" for system.* and trust.*
     cs_kid kid;
     char subject[CS_DEPLOYMENT_MAX + 1]; // long enough for any subject
-    int64_t time_s;                      // the sender's clock; informational, no rule reads it
+    int64_t time_s;                      // the sender's clock; counts only where the id tells no time
     int64_t seq;                         // 1 .. CS_SEQ_MAX-1
     union {
         struct {

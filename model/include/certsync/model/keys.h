@@ -78,7 +78,7 @@ CS_KEY_0(system, SYSTEM)                      // cs_key_system(ret): the log and
 CS_KEY_1(account, ACCOUNT, account)           // cs_key_account(ret, account)
 CS_KEY_2(agent, AGENT, account, kid)          // cs_key_agent(ret, account, kid): an enrolled key
 CS_KEY_1(trust, TRUST, kid)                   // cs_key_trust(ret, kid): a key that the root trusts
-CS_KEY_1(stream, STREAM, stream)              // cs_key_stream(ret, stream): numbers that a key has used
+CS_KEY_1(stream, STREAM, stream)              // cs_key_stream(ret, stream): the highest number of a sender
 CS_KEY_2(cert, CERT, account, id)             // cs_key_cert(ret, account, id): a certificate
 CS_KEY_2(material, MATERIAL, account, id)     // cs_key_material(ret, account, id): its leaves and sealed keys
 CS_KEY_1(issuer, ISSUER, sha256)              // cs_key_issuer(ret, hex): a CA certificate of chains
@@ -111,6 +111,10 @@ CS_KEY_0(pending, PENDING)                    // cs_key_pending(ret): cs_member_
 
 // "<a>/<b>".
 const char *cs_member_pair(cs_key ret, const char *a, const char *b);
+// What cs_key_stream and cs_key_seen take for an enrolled key: "<account>/<kid>".
+static inline const char *cs_stream_of_agent(cs_key ret, const char *account, const char *kid) {
+    return cs_member_pair(ret, account, kid);
+}
 // Of outcomes, and the last part of their documents' keys: "<event>"; "<event>/again" of a copy of it
 // that was refused as such. "<event>/awaited" is only a member, of the document of <event> while that
 // one is awaited.
