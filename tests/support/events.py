@@ -200,7 +200,13 @@ def openssl(*args: str, stdin: bytes = b"") -> bytes:
 
 
 def plain_of(key) -> bytes:
-    return key.pkcs8 if isinstance(key, Sm2Key) else pkcs8_of(key)
+    """What is sealed: PKCS#8, of a P-256 key without its public half."""
+    whole = key.pkcs8 if isinstance(key, Sm2Key) else pkcs8_of(key)
+    head, public = bytes.fromhex("308187020100301306072a8648ce3d020106082a8648ce3d030107046d306b0201010420"), bytes.fromhex("a144034200")
+    if not (whole.startswith(head) and whole[len(head) + 32:].startswith(public)):
+        return whole
+    short = bytes.fromhex("3041020100301306072a8648ce3d020106082a8648ce3d030107042730250201010420")
+    return short + whole[len(head):len(head) + 32]
 
 
 def public_spki(key) -> bytes:

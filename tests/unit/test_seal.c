@@ -148,7 +148,9 @@ static void private_keys(void **state) {
                     cs_privkey_to_pkcs8(back, &pkcs8_back, &n_back, &err));
         assert_int_equal(n, n_back);
         assert_memory_equal(pkcs8, pkcs8_back, n);
-        assert_int_equal(a.len, n + CS_SEALED_OVERHEAD);
+        // Of a key of a curve no public half is sealed; what comes out has it again.
+        bool curve = cs_privkey_type(key) != CS_KEY_RSA && cs_privkey_type(key) != CS_KEY_ED25519;
+        assert_true(curve ? a.len + 64 < n + CS_SEALED_OVERHEAD : a.len == n + CS_SEALED_OVERHEAD);
         cs_secure_free(pkcs8, n);
         cs_secure_free(pkcs8_back, n_back);
         // Bound to its place: each part of the context counts.

@@ -150,19 +150,55 @@ static bool split_pkcs8(struct der seq, struct parts *p) {
 }
 
 // Copies what PKCS#8 needs into secure memory. The buffer has the exact size, so it is never moved.
-static bool put_pkcs8(const struct parts *p, struct cs_privkey *k, struct cs_err *err) {
+static bool put_pkcs8(const struct parts *p, uint8_t **ret, size_t *ret_len, struct cs_err *err) {
     uint8_t outer[DER_HEADER_MAX], inner[DER_HEADER_MAX];
     size_t inner_len = der_header(DER_OCTET_STRING, p->key.len, inner);
     const struct cs_bytes parts[] = {DER_BYTES("\x02\x01\x00"), p->algorithm, {inner, inner_len}, p->key};
     size_t content = 3 + p->algorithm.len + inner_len + p->key.len;
     size_t total = der_header(DER_SEQUENCE, content, outer) + content;
-    k->pkcs8 = OPENSSL_secure_malloc(total + 1);
-    if (!k->pkcs8)
+    uint8_t *out = OPENSSL_secure_malloc(total + 1);
+    if (!out)
         return cs_err_oom(err);
-    struct cs_buf b = {.data = k->pkcs8, .cap = total + 1, .max = total};
+    struct cs_buf b = {.data = out, .cap = total + 1, .max = total};
     der_put_parts(&b, DER_SEQUENCE, parts, CS_ARRAY_LEN(parts));
-    k->pkcs8_len = b.len;
+    *ret = out;
+    *ret_len = b.len;
     return true;
+}
+
+#define EC_KEY_MAX 256 // P-521's has 223 bytes
+
+// The same key of a curve with another public half; none: without.
+static bool put_ec_pkcs8(const struct parts *p, struct cs_bytes public, uint8_t **ret, size_t *ret_len,
+                         struct cs_err *err) {
+    uint8_t key[EC_KEY_MAX], d[DER_HEADER_MAX], context[DER_HEADER_MAX], bits[DER_HEADER_MAX];
+    size_t bits_len = der_header(DER_BIT_STRING, public.len + 1, bits);
+    const struct cs_bytes content[] = {
+        DER_BYTES("\x02\x01\x01"),
+        {d, der_header(DER_OCTET_STRING, p->d.len, d)},
+        p->d,
+        {context, der_header(DER_CONTEXT_CONSTRUCTED(1), bits_len + 1 + public.len, context)},
+        {bits, bits_len},
+        DER_BYTES("\x00"),
+        public,
+    };
+    struct cs_buf b = {.data = key, .cap = sizeof key, .max = sizeof key - 1};
+    der_put_parts(&b, DER_SEQUENCE, content, public.len > 0 ? CS_ARRAY_LEN(content) : 3);
+    struct parts other = *p;
+    other.key = cs_buf_bytes(&b);
+    bool ok = b.failed ? malformed(err, "it is too long") : put_pkcs8(&other, ret, ret_len, err);
+    OPENSSL_cleanse(key, sizeof key);
+    return ok;
+}
+
+// Others need the public half in the file, which OpenSSL would compute.
+static bool complete(const struct parts *p, struct cs_privkey *k, struct cs_bytes public,
+                     struct cs_err *err) {
+    if (p->d.len == 0 || p->public.len > 0)
+        return true;
+    cs_secure_free(k->pkcs8, k->pkcs8_len);
+    k->pkcs8 = NULL;
+    return put_ec_pkcs8(p, public, &k->pkcs8, &k->pkcs8_len, err);
 }
 
 // AlgorithmIdentifier and key bits as SubjectPublicKeyInfo.
@@ -331,20 +367,35 @@ static bool build(const struct parts *p, struct cs_privkey **ret, struct cs_err 
     if (!k)
         return cs_err_oom(err);
     k->type = p->type;
-    if (!put_pkcs8(p, k, err) || !load(p, k, err))
+    if (!put_pkcs8(p, &k->pkcs8, &k->pkcs8_len, err) || !load(p, k, err))
         return false;
     if (spki_parse(privkey_spki_bytes(k), &public) != CS_CODE_NONE || public.type != k->type)
         return malformed(err, "its public half is not that of a key");
+    if (!complete(p, k, public.point, err))
+        return false;
     *ret = CS_TAKE(k);
     return true;
 }
 
-bool cs_privkey_from_pkcs8(struct cs_bytes der, struct cs_privkey **ret, struct cs_err *err) {
+static bool read_pkcs8(struct cs_bytes der, struct parts *ret, struct cs_err *err) {
     struct der outer = der_of(der), seq;
-    struct parts p = {0};
-    if (!der_enter(&outer, DER_SEQUENCE, &seq) || !der_done(&outer) || !split_pkcs8(seq, &p))
+    *ret = (struct parts){0};
+    if (!der_enter(&outer, DER_SEQUENCE, &seq) || !der_done(&outer) || !split_pkcs8(seq, ret))
         return malformed(err, "it is not PKCS#8");
-    return read_by_algorithm(&p, err) && build(&p, ret, err);
+    return read_by_algorithm(ret, err);
+}
+
+bool cs_privkey_from_pkcs8(struct cs_bytes der, struct cs_privkey **ret, struct cs_err *err) {
+    struct parts p;
+    return read_pkcs8(der, &p, err) && build(&p, ret, err);
+}
+
+bool privkey_to_sealed(const struct cs_privkey *k, uint8_t **ret, size_t *ret_len, struct cs_err *err) {
+    struct parts p;
+    if (!read_pkcs8((struct cs_bytes){k->pkcs8, k->pkcs8_len}, &p, err))
+        return false;
+    return p.d.len > 0 ? put_ec_pkcs8(&p, (struct cs_bytes){NULL, 0}, ret, ret_len, err)
+                       : put_pkcs8(&p, ret, ret_len, err);
 }
 
 static bool read_sec1(struct cs_bytes der, struct cs_bytes curve, struct cs_privkey **ret,

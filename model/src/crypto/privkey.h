@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The inside of private keys. The PKCS#8 form is kept beside OpenSSL's object, so that exactly the
-// bytes that were read are sealed.
+// The inside of private keys. The PKCS#8 form is kept beside OpenSSL's object. A key of a curve has its
+// public half there, also where it was read without.
 #pragma once
 
 #include "crypto/crypto_impl.h"
@@ -26,6 +26,11 @@ struct cs_bytes privkey_spki_bytes(const struct cs_privkey *k);
 // key.malformed, cert.weak_key.
 CS_MUST_USE bool privkey_read(struct cs_bytes der, struct cs_bytes curve, struct cs_privkey **ret,
                               struct cs_err *err);
+
+// What is sealed, in secure memory: PKCS#8; of a key of a curve without its public half, which follows from
+// the rest.
+CS_MUST_USE bool privkey_to_sealed(const struct cs_privkey *k, uint8_t **ret, size_t *ret_len,
+                                   struct cs_err *err);
 
 // Signs the parts with crypto_alg_of(type). False if OpenSSL refuses (the key file's numbers do not
 // belong together), or if sig_max is too small.

@@ -86,18 +86,24 @@ bool cs_seal(struct cs_crypto *c, struct cs_bytes custodian_spki, const struct c
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "the custodian's public key is not an X25519 key; make one with: certsync keygen "
                           "--type custodian");
-    size_t len = HEAD_LEN + key->pkcs8_len + HPKE_TAG_LEN;
-    uint8_t *out = malloc(len), scalar[32];
-    if (!out)
+    uint8_t *plain = NULL, scalar[32];
+    size_t plain_len = 0;
+    if (!privkey_to_sealed(key, &plain, &plain_len, err))
+        return false;
+    size_t len = HEAD_LEN + plain_len + HPKE_TAG_LEN;
+    uint8_t *out = malloc(len);
+    if (!out) {
+        cs_secure_free(plain, plain_len);
         return cs_err_oom(err);
+    }
     out[0] = VERSION;
     kid_bytes(c, custodian_spki, out + 1);
     bool ok = ephemeral(scalar);
     ok = ok ? cs_hpke_seal(scalar, custodian.point.data, cs_buf_bytes(&info), cs_buf_bytes(&aad),
-                           (struct cs_bytes){key->pkcs8, key->pkcs8_len}, out + 1 + KID_LEN, out + HEAD_LEN,
-                           err)
+                           (struct cs_bytes){plain, plain_len}, out + 1 + KID_LEN, out + HEAD_LEN, err)
             : crypto_fail(err, "making an ephemeral key");
     OPENSSL_cleanse(scalar, sizeof scalar);
+    cs_secure_free(plain, plain_len);
     if (!ok) {
         free(out);
         return false;

@@ -3,7 +3,7 @@
 // Sealing private keys to a custodian: HPKE (RFC 9180) base mode, DHKEM(X25519, HKDF-SHA256)
 // 0x0020, HKDF-SHA256 0x0001, AES-256-GCM 0x0002, single shot. info = "certsync.seal.v1" NUL
 // log id; AAD = length-prefixed (8 bytes big-endian) account, subject, role, SPKI SHA-256.
-// Plaintext: PKCS#8 DER.
+// Plaintext: PKCS#8 DER, of a key of a curve without its public half (RFC 5915: optional).
 //
 // Sealed form: version byte 1, 16 bytes of the custodian's kid, 32 bytes enc, ciphertext with tag.
 #pragma once
