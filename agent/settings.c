@@ -144,6 +144,8 @@ static const char *const env_ignore[] = {"CERTSYNC_CONFIG",
                                          "CERTSYNC_REDIS_USERNAME",
                                          "CERTSYNC_SNAPSHOT_CHECKED",
                                          "CERTSYNC_SNAPSHOT_DIR",
+                                         "CERTSYNC_SNAPSHOT_EVERY",
+                                         "CERTSYNC_SNAPSHOT_KEEP",
                                          NULL};
 
 const struct cs_settings_table cs_agent_settings_table = {

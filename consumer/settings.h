@@ -84,6 +84,8 @@ struct cs_consumer_settings {
 
     char *snapshot_dir; // "": none
     int64_t snapshot_checked;
+    int64_t snapshot_every; // 0: each time
+    int64_t snapshot_keep;  // 0: all
     char *api_listen; // "" : no API
     char *api_tls_certificate;
     char *api_tls_key;

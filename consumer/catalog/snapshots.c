@@ -93,6 +93,40 @@ bool cs_snapshots_list(const struct cs_snapshot_dir *d, int32_t partition,
     return ok;
 }
 
+// The statement first: a file without one does not count.
+static bool remove_files(const struct cs_snapshot_dir *d, int32_t partition, int64_t outcomes,
+                         struct cs_err *err) {
+    static const char *const ends[] = {"note", "snap"};
+    char path[CS_SNAPSHOT_PATH];
+    if (!cs_snapshot_path(d, partition, outcomes, path, err))
+        return false;
+    for (size_t i = 0; i < CS_ARRAY_LEN(ends); i++) {
+        memcpy(path + strlen(path) - 4, ends[i], 4);
+        if (unlink(path) != 0 && errno != ENOENT)
+            return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s cannot be removed: %s", path,
+                              strerror(errno));
+    }
+    return true;
+}
+
+bool cs_snapshots_thin(const struct cs_snapshot_dir *d, int32_t partition, const struct cs_snapshot_list *l,
+                       int64_t stretch, int64_t keep, int64_t *ret_removed, struct cs_err *err) {
+    int64_t kept = 0, last = -1; // the stretch of the last that stays
+    *ret_removed = 0;
+    for (size_t i = keep > 0 ? l->len : 0; i-- > 0;) {
+        int64_t size = l->items[i].at.size;
+        if (size / stretch != last && kept < keep) {
+            last = size / stretch;
+            kept++;
+            continue;
+        }
+        if (!remove_files(d, partition, size, err))
+            return false;
+        ++*ret_removed;
+    }
+    return true;
+}
+
 // --- reading
 
 struct source {

@@ -32,6 +32,12 @@ CS_MUST_USE bool cs_snapshots_list(const struct cs_snapshot_dir *d, int32_t part
 void cs_snapshots_clear(struct cs_snapshot_list *l);
 CS_DEFINE_AUTO_CLEAR(struct cs_snapshot_list, cs_snapshots_clear)
 
+// Removes files of the list's snapshots, as of now: of each `stretch` of outcomes the newest stays, of `keep`
+// stretches. So with 3 or more, one of them has at least `stretch` outcomes behind it. keep 0: all stay.
+CS_MUST_USE bool cs_snapshots_thin(const struct cs_snapshot_dir *d, int32_t partition,
+                                   const struct cs_snapshot_list *l, int64_t stretch, int64_t keep,
+                                   int64_t *ret_removed, struct cs_err *err);
+
 #define CS_SNAPSHOT_PATH 4096
 CS_MUST_USE bool cs_snapshot_path(const struct cs_snapshot_dir *d, int32_t partition, int64_t outcomes,
                                   char ret[CS_SNAPSHOT_PATH], struct cs_err *err);

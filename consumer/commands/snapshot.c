@@ -26,6 +26,17 @@ static const struct cs_opt opts[] = {
      .min = -1,
      .max = 100000,
      .text = "Only of this partition; -1: of all."},
+    {.name = "every",
+     .kind = CS_OPT_SETTING,
+     .setting = "snapshot.every",
+     .value_name = "N",
+     .text =
+         "Only of partitions with so many outcomes since their newest one (snapshot.every; 0: with any)."},
+    {.name = "keep",
+     .kind = CS_OPT_SETTING,
+     .setting = "snapshot.keep",
+     .value_name = "N",
+     .text = "Remove older ones, but so many of each partition (snapshot.keep; 0: remove none)."},
     CS_OPERATOR_OPTS(struct snapshot_options, log),
     {.name = "service-key",
      .kind = CS_OPT_SETTING,
@@ -109,46 +120,82 @@ static bool judge(struct snapshot_run *run, int32_t p, struct cs_chain *chain, i
     }
 }
 
-static void tell(struct snapshot_run *run, int32_t p, const struct cs_snapshot *before,
-                 const struct cs_snapshot *now, int64_t judged, int64_t bytes) {
+struct made {
+    struct cs_snapshot before, now;
+    int64_t judged, bytes, removed;
+    int64_t waiting; // outcomes since the newest one, which are too few; -1: they are not
+};
+
+static void tell(struct snapshot_run *run, int32_t p, const struct made *m) {
     struct cs_buf *b = &run->told;
     if (!run->o->log.json) {
-        if (bytes > 0)
+        if (m->waiting >= 0)
+            cs_buf_printf(b, "partition %d: at most %" PRId64 " outcomes since the last snapshot\n", (int)p,
+                          m->waiting);
+        else if (m->bytes > 0)
             cs_buf_printf(b,
                           "partition %d: %" PRId64 " outcomes, %" PRId64 " bytes; %" PRId64
                           " records were judged, from %s on\n",
-                          (int)p, now->at.size, bytes, judged,
-                          before->at.size ? "the last snapshot" : "the first");
+                          (int)p, m->now.at.size, m->bytes, m->judged,
+                          m->before.at.size ? "the last snapshot" : "the first");
         else
             cs_buf_printf(b, "partition %d: nothing new since %" PRId64 " outcomes\n", (int)p,
-                          before->at.size);
+                          m->before.at.size);
         return;
     }
     cs_json_begin(b, '{');
     cs_json_int(b, "partition", p);
-    cs_json_int(b, "outcomes", now->at.size);
-    cs_json_int(b, "offset", now->next_offset);
-    cs_json_int(b, "from", before->at.size);
-    cs_json_int(b, "judged", judged);
-    cs_json_int(b, "bytes", bytes);
+    cs_json_int(b, "outcomes", m->now.at.size);
+    cs_json_int(b, "offset", m->now.next_offset);
+    cs_json_int(b, "from", m->before.at.size);
+    cs_json_int(b, "judged", m->judged);
+    cs_json_int(b, "bytes", m->bytes);
+    cs_json_int(b, "removed", m->removed);
     cs_json_end(b, '}');
 }
 
-static bool snapshot_partition(struct snapshot_run *run, int32_t p, struct cs_err *err) {
+static void unheard(void *arg, const char *path, const char *why) {
+    (void)arg, (void)path, (void)why; // whoever takes one says it
+}
+
+// Outcomes since the newest statement, at most: the topic may hold copies. -1: there are enough.
+static bool too_few(struct snapshot_run *run, int32_t p, struct made *m, struct cs_err *err) {
+    CS_AUTO(cs_snapshots_clear) struct cs_snapshot_list list = {0};
+    if (!cs_snapshots_list(&run->dir, p, unheard, NULL, &list, err))
+        return false;
+    const struct cs_snapshot *newest = list.len > 0 ? &list.items[list.len - 1] : NULL;
+    int64_t since = newest ? run->op.outcome_bounds[p].high - newest->at.size : INT64_MAX;
+    m->waiting = newest && since < run->op.settings->snapshot_every ? since : -1;
+    if (m->waiting >= 0)
+        m->before = m->now = *newest;
+    return true;
+}
+
+static bool thin(struct snapshot_run *run, int32_t p, struct made *m, struct cs_err *err) {
+    const struct cs_consumer_settings *s = run->op.settings;
+    CS_AUTO(cs_snapshots_clear) struct cs_snapshot_list list = {0};
+    return cs_snapshots_list(&run->dir, p, unheard, NULL, &list, err) &&
+           cs_snapshots_thin(&run->dir, p, &list, s->snapshot_checked, s->snapshot_keep, &m->removed, err);
+}
+
+static bool make(struct snapshot_run *run, int32_t p, struct made *m, struct cs_err *err) {
     struct cs_operator *op = &run->op;
-    struct cs_snapshot now;
     struct cs_chain chain = {0};
     struct cs_resume from = {.dir = &run->dir, .partition = p, .chain = &chain};
-    int64_t judged = 0, bytes = 0;
-    if (op->event_bounds[p].low > 0)
-        return cs_operator_deleted(op, p, err);
-    if (!cs_resume(op, &from, err) || !judge(run, p, &chain, &judged, err))
+    if (!cs_resume(op, &from, err) || !judge(run, p, &chain, &m->judged, err))
         return false;
-    now = from.snapshot;
-    if (judged > 0 && !cs_snapshot_save(&run->dir, run->signer, p, cs_replay_state(op->replay),
-                                        cs_replay_position(op->replay), &now, &bytes, err))
+    m->before = m->now = from.snapshot;
+    return m->judged == 0 || cs_snapshot_save(&run->dir, run->signer, p, cs_replay_state(op->replay),
+                                              cs_replay_position(op->replay), &m->now, &m->bytes, err);
+}
+
+static bool snapshot_partition(struct snapshot_run *run, int32_t p, struct cs_err *err) {
+    struct made m = {0};
+    if (run->op.event_bounds[p].low > 0)
+        return cs_operator_deleted(&run->op, p, err);
+    if (!too_few(run, p, &m, err) || (m.waiting < 0 && !make(run, p, &m, err)) || !thin(run, p, &m, err))
         return false;
-    tell(run, p, &from.snapshot, &now, judged, bytes);
+    tell(run, p, &m);
     return true;
 }
 
@@ -202,7 +249,8 @@ const struct cs_command cs_cmd_snapshot = {
         "A snapshot saves time, and is never the truth: that is the log. One that is cut, altered, of "
         "another log or "
         "not signed is not used: the command says so and takes an older one, or begins at the first record. "
-        "Delete old ones as you like. verify --snapshots proves each statement that it passes.",
+        "It removes old ones (snapshot.keep). Let a timer run it each hour. verify --snapshots proves each "
+        "statement that it passes.",
     .examples = "certsync-consumer snapshot --dir /var/lib/certsync-consumer/snapshots\n"
                 "certsync-consumer verify --snapshots /var/lib/certsync-consumer/snapshots",
     .opts = opts,

@@ -55,6 +55,21 @@ def container(files):
     return files["deployment.yaml"]["spec"]["template"]["spec"]["containers"][0]
 
 
+def test_snapshots_have_a_volume_and_a_job():
+    files = chart_with(snapshots={"claimName": "kept"}, settings={"snapshot": {"every": 100000}})
+    job = files["snapshots.yaml"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    there = parsed(settings_file(files))["snapshot"]
+    assert there == {"dir": "/var/lib/certsync-consumer/snapshots", "every": "100000"}
+    for pod, read_only in ((job, False), (files["deployment.yaml"]["spec"]["template"]["spec"], True)):
+        mount, = (m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "snapshots")
+        volume, = (v for v in pod["volumes"] if v["name"] == "snapshots")
+        assert mount["mountPath"] == there["dir"] and mount.get("readOnly", False) == read_only
+        assert volume["persistentVolumeClaim"]["claimName"] == "kept"
+    assert job["containers"][0]["args"][0] == "snapshot" and files["snapshots.yaml"]["spec"]["concurrencyPolicy"] == "Forbid"
+    without = chart_with()
+    assert not without.get("snapshots.yaml") and "snapshot" not in parsed(settings_file(without))
+
+
 def test_every_value_is_a_setting():
     named = {f"{section}.{key}" for section, keys in yaml.safe_load((CHART / "values.yaml").read_text())["settings"].items()
              for key in keys}

@@ -57,7 +57,7 @@ class World:
         return done
 
     def snapshot(self, *args):
-        return json.loads(self.run("snapshot", "--json", "--dir", self.dir, *args).stdout)["snapshots"]
+        return json.loads(self.run("snapshot", "--json", "--keep", "0", "--dir", self.dir, *args).stdout)["snapshots"]
 
     def verify(self, directory, code=0):
         return json.loads(self.run("verify", "--json", "--snapshots", directory, code=code).stdout)
@@ -95,7 +95,7 @@ def test_it_goes_on_from_the_newest(world):
     assert found["ok"] and found["snapshots"] == 4 and found["refused_snapshots"] == 0
     again = world.snapshot("--partition", "1")
     assert [(a["partition"], a["judged"], a["bytes"]) for a in again] == [(1, 0, 0)]
-    said = world.run("snapshot", "--dir", world.dir).stdout
+    said = world.run("snapshot", "--keep", "0", "--dir", world.dir).stdout
     assert "partition 0: nothing new since" in said
     assert "4 snapshots are stated as the replay is" in world.run("verify", "--snapshots", world.dir).stdout
 
@@ -107,6 +107,19 @@ def test_a_file_is_what_its_statement_says(world):
         unpacked = subprocess.run(["zstd", "-dc", note.with_suffix(".snap")], capture_output=True, check=True, timeout=60).stdout
         assert lines[4] == "catalog " + base64.b64encode(hashlib.sha256(unpacked).digest()).decode()
         assert unpacked.startswith(f"certsync snapshot 1\n{lines[0]}\n".encode()) and unpacked[-1:] == b"e"
+
+
+def test_few_new_outcomes_and_old_snapshots(world, copy, monkeypatch):
+    directory, snap, _ = copy
+    few = json.loads(world.run("snapshot", "--json", "--dir", directory, "--every", "1000000").stdout)["snapshots"]
+    assert [(m["judged"], m["bytes"], m["removed"]) for m in few] == [(0, 0, 1)] * 2  # of one stretch the last stays
+    assert [n.name for n in sorted(directory.glob("0/*"))] == [snap.with_suffix(".note").name, snap.name]
+    assert "outcomes since the last snapshot" in world.run("snapshot", "--dir", directory, "--every", "1000000").stdout
+    monkeypatch.setenv("CERTSYNC_SNAPSHOT_CHECKED", "1")
+    for keep, left in ((2, 2), (1, 1)):
+        shutil.copytree(world.dir, directory, dirs_exist_ok=True)
+        world.run("snapshot", "--dir", directory, "--keep", keep, "--every", "1000000")
+        assert len(list(directory.glob("0/*.note"))) == len(list(directory.glob("0/*.snap"))) == left
 
 
 def flip(snap, _):
@@ -147,7 +160,7 @@ def test_a_snapshot_that_lies_is_not_used(world, copy, bend, says):
     directory, snap, note = copy
     whole = snap.read_bytes(), note.read_bytes()
     bend(snap, note)
-    done = world.run("snapshot", "--json", "--dir", directory, "--partition", "0")
+    done = world.run("snapshot", "--json", "--keep", "0", "--dir", directory, "--partition", "0")
     assert "is not used: " in done.stderr and says in done.stderr
     assert f"partition 0 goes on from the snapshot of {world.first[0]['outcomes']} outcomes" in done.stderr
     made, = json.loads(done.stdout)["snapshots"]
@@ -159,7 +172,7 @@ def test_without_a_good_one_it_begins_at_the_first_record(world, copy):
     directory = copy[0]
     for snap in directory.glob("0/*.snap"):
         flip(snap, None)
-    done = world.run("snapshot", "--json", "--dir", directory, "--partition", "0")
+    done = world.run("snapshot", "--json", "--keep", "0", "--dir", directory, "--partition", "0")
     assert done.stderr.count("is not used") == 2 and "partition 0 is judged from its first record" in done.stderr
     assert json.loads(done.stdout)["snapshots"][0]["from"] == 0
 
@@ -172,7 +185,7 @@ def test_one_that_is_not_at_a_place_of_this_log(world, copy, tmp_path):
     at = next(i for i, line in enumerate(lines) if (r := json.loads(line))["partition"] == 0 and r["offset"] == last)
     for other, says in ((b"", "is not there"), (lines[at].replace(b'"ts":1', b'"ts":2', 1), "is another one")):
         (tmp_path / "dumps" / "events").write_bytes(b"".join(lines[:at] + [other] + lines[at + 1:]))
-        done = world.run("snapshot", "--dir", copy[0], "--partition", "0", *dumps, code=1)
+        done = world.run("snapshot", "--keep", "0", "--dir", copy[0], "--partition", "0", *dumps, code=1)
         assert "it is not of this log: the record at its offset " + says in done.stderr
         assert "goes on from the snapshot of" in done.stderr
         # What was published is of another record, so nothing is signed.
@@ -181,7 +194,7 @@ def test_one_that_is_not_at_a_place_of_this_log(world, copy, tmp_path):
     (tmp_path / "dumps" / "events").write_bytes(b"".join(lines))
     (tmp_path / "dumps" / "outcomes").write_bytes(
         b"".join(line for line in outcomes if (r := json.loads(line))["partition"] == 1 or r["offset"] < last))
-    done = world.run("snapshot", "--dir", copy[0], "--partition", "0", *dumps)
+    done = world.run("snapshot", "--keep", "0", "--dir", copy[0], "--partition", "0", *dumps)
     assert "it is not of this log: there are fewer outcomes" in done.stderr
 
 
