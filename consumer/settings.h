@@ -86,7 +86,7 @@ struct cs_consumer_settings {
     int64_t snapshot_checked;
     int64_t snapshot_every; // 0: each time
     int64_t snapshot_keep;  // 0: all
-    char *api_listen; // "" : no API
+    char *api_listen;       // "" : no API
     char *api_tls_certificate;
     char *api_tls_key;
     int64_t api_threads; // 0: by the cores (cs_settings_api_threads)
