@@ -56,11 +56,11 @@ int main(int argc, char **argv) {
     // connection.
     signal(SIGPIPE, SIG_IGN);
     const struct cs_command commands[] = {
-        cs_cmd_run,        cs_cmd_notify,         cs_cmd_init,     cs_cmd_check,  cs_cmd_verify,
-        cs_cmd_replay,     cs_cmd_diff,           cs_cmd_explain,  cs_cmd_show,   cs_cmd_rejected,
-        cs_cmd_rebuild,    cs_cmd_promote,        cs_cmd_snapshot, cs_cmd_export, cs_cmd_import,
-        cs_cmd_prove,      cs_cmd_checkpoint_key, cs_cmd_codes,    cs_cmd_rules,  cs_cmd_settings,
-        cs_cmd_completion, cs_cmd_manual};
+        cs_cmd_run,      cs_cmd_notify,         cs_cmd_init,     cs_cmd_check,  cs_cmd_verify,
+        cs_cmd_replay,   cs_cmd_diff,           cs_cmd_explain,  cs_cmd_show,   cs_cmd_rejected,
+        cs_cmd_rebuild,  cs_cmd_promote,        cs_cmd_snapshot, cs_cmd_export, cs_cmd_import,
+        cs_cmd_prove,    cs_cmd_checkpoint_key, cs_cmd_correct,  cs_cmd_codes,  cs_cmd_rules,
+        cs_cmd_settings, cs_cmd_completion,     cs_cmd_manual};
     const struct cs_command root = {
         .name = "certsync-consumer",
         .summary = "Judges certificate events and keeps the catalogs",

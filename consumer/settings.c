@@ -35,6 +35,8 @@ static const struct cs_setting rows[] = {
     CS_SETTING_STR("kafka.outcomes_topic", S, outcomes_topic, "cert.outcomes", CS_SETTING_REQUIRED, "Topic of the outcomes."),
     CS_SETTING_STR("kafka.checkpoints_topic", S, checkpoints_topic, "cert.checkpoints", CS_SETTING_REQUIRED,
                    "Topic of the signed checkpoints of the outcomes."),
+    CS_SETTING_STR("kafka.corrections_topic", S, corrections_topic, "cert.corrections", CS_SETTING_REQUIRED,
+                   "Topic of root's corrections: which outcomes are judged anew."),
     CS_SETTING_STR("kafka.heartbeats_topic", S, heartbeats_topic, "cert.heartbeats", CS_SETTING_REQUIRED,
                    "Topic of the hosts' heartbeats, which are kept for a day."),
     CS_SETTING_STR("kafka.group", S, group, "certsync", CS_SETTING_REQUIRED,
@@ -258,7 +260,7 @@ static bool check_notices(const struct cs_consumer_settings *s, struct cs_err *e
 
 static bool topics_differ(const struct cs_consumer_settings *s) {
     const char *const topics[] = {s->events_topic, s->outcomes_topic, s->checkpoints_topic,
-                                  s->heartbeats_topic};
+                                  s->corrections_topic, s->heartbeats_topic};
     for (size_t i = 0; i < CS_ARRAY_LEN(topics); i++)
         for (size_t k = 0; k < i; k++)
             if (strcmp(topics[i], topics[k]) == 0)
@@ -282,8 +284,8 @@ static bool check(const void *values, struct cs_err *err) {
                           "api.tls_certificate and api.tls_key belong together: give both or neither");
     if (!topics_differ(s))
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
-                          "kafka.events_topic, kafka.outcomes_topic, kafka.checkpoints_topic and "
-                          "kafka.heartbeats_topic must be different topics");
+                          "kafka.events_topic, kafka.outcomes_topic, kafka.checkpoints_topic, "
+                          "kafka.corrections_topic and kafka.heartbeats_topic must be different topics");
     return check_witnesses(s, err) && check_notices(s, err) && cs_settings_redis(s, &access, err);
 }
 

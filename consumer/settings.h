@@ -44,6 +44,7 @@ struct cs_consumer_settings {
     char *events_topic;
     char *outcomes_topic;
     char *checkpoints_topic;
+    char *corrections_topic;
     char *heartbeats_topic;
     char *group;
     int64_t session_timeout_ms;

@@ -74,8 +74,11 @@ static bool read_outcome(struct cs_bytes value, const struct cs_proof *p, struct
     char origin[CS_ORIGIN_MAX + 1];
     if (!cs_outcome_decode(value, &ret->outcome, err))
         return cs_err_prepend(err, "what is proven is no outcome");
-    cs_checkpoint_origin(ret->outcome.log_id, ret->outcome.partition, origin);
-    return (ret->outcome.n == p->index + 1 && strcmp(origin, ret->at.origin) == 0) ||
+    cs_checkpoint_origin(ret->outcome.log_id, ret->outcome.partition, 0, origin);
+    int64_t epoch = 0;
+    bool placed = cs_checkpoint_is_of(&ret->at, ret->outcome.log_id, ret->outcome.partition, &epoch) &&
+                  epoch >= ret->outcome.epoch; // an outcome stands in the trees of later epochs, too
+    return (ret->outcome.n == p->index + 1 && placed) ||
            cs_err_set(err, CS_ERR_REJECT, CS_CODE_NONE,
                       "the outcome says that it is number %" PRId64 " of %s, and the checkpoint has it at "
                       "number %" PRId64 " of %s",

@@ -15,7 +15,7 @@ enum kind { NOTHING, OF_COPY, PENDING, FINAL };
 bool cs_past_begin(struct cs_past_search *s, const struct cs_past_log *log, const struct cs_past_question *q,
                    bool whole, struct cs_buf *docs, struct cs_err *err) {
     *s = (struct cs_past_search){.log = *log, .question = q, .docs = docs, .begun = whole, .linked = whole};
-    cs_chain_begin(&s->chain, log->marks, q->partition, 0, NULL, log->proven);
+    cs_chain_begin(&s->chain, log->marks, &log->epochs, q->partition, 0, NULL, log->proven);
     s->chain.known_only = !whole;
     s->kind = calloc(q->n, sizeof *s->kind);
     return s->kind || cs_err_oom(err);
@@ -96,7 +96,7 @@ static bool look(struct cs_past_search *s, struct cs_bytes value, struct cs_err 
 static bool adopt(struct cs_past_search *s, const struct cs_record *r, struct cs_chain *chain) {
     struct cs_chain c;
     int64_t n = 0;
-    cs_chain_begin(&c, s->log.marks, s->question->partition, 0, NULL, s->log.proven);
+    cs_chain_begin(&c, s->log.marks, &s->log.epochs, s->question->partition, 0, NULL, s->log.proven);
     c.known_only = true;
     if (c.others_until > s->chain.others_until)
         c.others_until = s->chain.others_until;
@@ -119,7 +119,7 @@ static bool take_other(struct cs_past_search *s, const struct cs_record *r, int6
     if (s->rival_linked < RIVAL_LINKS)
         return true;
     if (found_any(s))
-        return cs_chain_broken(&s->chain, s->log.topic, r->offset, n, err);
+        return cs_chain_broken(&s->chain, CS_CHAIN_BROKEN, s->log.topic, r, n, err);
     s->chain = s->rival;
     s->rival.last = 0;
     return true;
@@ -140,8 +140,11 @@ bool cs_past_take(struct cs_past_search *s, const struct cs_record *r, struct cs
     case CS_CHAIN_NEXT:
         break;
     case CS_CHAIN_COPY:
+    case CS_CHAIN_SUPERSEDED:
     case CS_CHAIN_FOREIGN:
         return true;
+    case CS_CHAIN_NEWER:
+        return cs_chain_broken(&s->chain, link, s->log.topic, r, n, err);
     case CS_CHAIN_BROKEN:
         return take_other(s, r, n, err);
     }

@@ -24,6 +24,7 @@ struct cs_past_question {
 struct cs_past_log {
     struct cs_crypto *crypto;
     const struct cs_outcome_marks *marks; // NULL: there is no service key
+    struct cs_epochs epochs;              // the log's corrections
     const char *topic;
     int64_t proven; // as for cs_chain_begin
 };

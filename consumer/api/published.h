@@ -9,13 +9,14 @@
 
 #include "api/past.h"
 #include "certsync/model/entry.h"
+#include "worker/corrections.h"
 #include "worker/keyfile.h"
 
 struct cs_kafka_settings;
 struct cs_published;
 
 struct cs_published_ops {
-    // The number of the partition's last published outcome; 0: none is. at: its catalog's position.
+    // The number of the partition's last published outcome, also of those that a correction set aside; 0: none is. at: its catalog's position.
     // *ret_exact false: this is only what records claim, and may be too much. Ask again when the
     // catalog is nearer. RETRY, CONFIG, FATAL (outcomes are missing).
     bool (*last)(struct cs_published *p, int32_t partition, const struct cs_position *at, int64_t *ret_last,
@@ -36,6 +37,7 @@ struct cs_published {
 struct cs_published_options {
     const struct cs_kafka_settings *kafka;
     const char *outcomes_topic, *checkpoints_topic;
+    const struct cs_corrections *corrections;
     const struct cs_service_keys *service; // tell who wrote outcomes
     const char *log_id;
     int32_t partition_count;

@@ -32,6 +32,7 @@ struct published_kafka {
     struct cs_topic_options options;
     struct cs_published_options from;
     int used, failed; // *files when the client was made, and when one could not be made last
+    size_t corrected; // how many corrections were known when seen was last cleared
     atomic_bool stopping;
     pthread_mutex_t asking; // one question of the past at a time
     struct seen seen[];
@@ -79,10 +80,12 @@ static bool is_stopped(struct published_kafka *p, struct cs_err *err) {
 // there are such outcomes is the checkpoint looked for. *ret_more: one was found.
 static bool look_for_proof(struct published_kafka *p, int32_t partition, bool *ret_more, struct cs_err *err) {
     struct seen *seen = &p->seen[partition];
+    const struct cs_epochs epochs = cs_corrections_now(p->from.corrections);
     struct cs_checkpoint newest;
     int64_t others = 0;
     if (!cs_checkpoints_newest(p->checkpoints, p->crypto, cs_note_signer_key(p->signer), p->from.log_id,
-                               partition, TIMEOUT_MS, &newest, &others, err))
+                               partition, cs_epoch_last(&epochs, partition), TIMEOUT_MS, &newest, &others,
+                               err))
         return false;
     *ret_more = newest.size > seen->proven;
     if (*ret_more)
@@ -91,7 +94,8 @@ static bool look_for_proof(struct published_kafka *p, int32_t partition, bool *r
 }
 
 static struct cs_cursor_source source_of(const struct published_kafka *p) {
-    return (struct cs_cursor_source){p->outcomes, p->crypto, p->marks};
+    return (struct cs_cursor_source){p->outcomes, p->crypto, p->marks,
+                                     cs_corrections_now(p->from.corrections)};
 }
 
 static bool read_tail(struct published_kafka *p, int32_t partition, const struct cs_position *at,
@@ -134,6 +138,23 @@ static bool follow(struct published_kafka *p, int32_t partition, const struct cs
     return ok;
 }
 
+// What was seen was seen with the corrections of then.
+static void note_corrections(struct published_kafka *p) {
+    size_t len = cs_corrections_now(p->from.corrections).len;
+    if (len != p->corrected)
+        memset(p->seen, 0, (size_t)p->from.partition_count * sizeof p->seen[0]);
+    p->corrected = len;
+}
+
+// A catalog that stands on outcomes of before a correction is not one to answer from.
+static bool check_epoch(const struct published_kafka *p, int32_t partition, const struct cs_position *at,
+                        struct cs_err *err) {
+    const struct cs_epochs epochs = cs_corrections_now(p->from.corrections);
+    return at->epoch == cs_epoch_of(&epochs, partition, at->outcomes) ||
+           cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE,
+                      "root has outcomes judged anew, and the catalog does not stand on these yet");
+}
+
 static bool last(struct cs_published *base, int32_t partition, const struct cs_position *at,
                  int64_t *ret_last, bool *ret_exact, struct cs_err *err) {
     struct published_kafka *p = (struct published_kafka *)(void *)base;
@@ -141,7 +162,8 @@ static bool last(struct cs_published *base, int32_t partition, const struct cs_p
     struct cs_cursor_tail tail;
     int64_t low = 0;
     int64_t end = 0;
-    if (is_stopped(p, err))
+    note_corrections(p);
+    if (is_stopped(p, err) || !check_epoch(p, partition, at, err))
         return false;
     renew(p);
     if (!p->outcomes->ops->bounds(p->outcomes, partition, TIMEOUT_MS, &low, &end, err))
@@ -164,6 +186,8 @@ static bool last(struct cs_published *base, int32_t partition, const struct cs_p
             return false;
         exact = true;
     }
+    if (tail.superseded > found)
+        found = tail.superseded;
     if (exact)
         *seen = (struct seen){tail.end < end ? tail.end : end, found, seen->proven};
     *ret_last = found;
@@ -196,6 +220,7 @@ static bool find_past(struct published_kafka *p, const struct cs_past_question *
                       bool *ret_all, struct cs_err *err) {
     struct cs_topic_stream *stream = NULL;
     struct cs_past_search search;
+    note_corrections(p);
     int64_t low = 0, end = 0, *from = calloc((size_t)p->from.partition_count, sizeof *from);
     renew(p);
     bool more = false; // what an earlier key marked ends where this one's first checkpoint does
@@ -208,7 +233,8 @@ static bool find_past(struct published_kafka *p, const struct cs_past_question *
     free(from);
     if (!ok || !p->outcomes->ops->open(p->outcomes, q->partition, begin, end, &stream, err))
         return false;
-    struct cs_past_log log = {p->crypto, p->marks, p->outcomes->name, p->seen[q->partition].proven};
+    struct cs_past_log log = {p->crypto, p->marks, cs_corrections_now(p->from.corrections), p->outcomes->name,
+                              p->seen[q->partition].proven};
     ok =
         cs_past_begin(&search, &log, q, begin == 0, docs, err) && read_past(p, stream, &search, ret_all, err);
     cs_past_end(&search);

@@ -35,7 +35,7 @@ static bool ask_about(struct cs_cosigner *w, struct cs_crypto *crypto, const str
     const struct cs_merkle_path path = {0};
     struct cs_checkpoint at = {0};
     cs_buf_init(&note, CS_NOTE_MAX);
-    cs_checkpoint_origin(log_id, partition, at.origin);
+    cs_checkpoint_origin(log_id, partition, 0, at.origin);
     cs_merkle_root(crypto, &edge, 0, &at.root);
     if (!cs_checkpoint_sign(crypto, signer, &at, &note, err))
         return false;

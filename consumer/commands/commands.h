@@ -23,6 +23,8 @@ extern const struct cs_command cs_cmd_rebuild, cs_cmd_promote;
 extern const struct cs_command cs_cmd_snapshot;
 // Tells others what happens.
 extern const struct cs_command cs_cmd_notify;
+// Publishes a correction, signed by root.
+extern const struct cs_command cs_cmd_correct;
 // Writes new topics.
 extern const struct cs_command cs_cmd_import;
 

@@ -279,8 +279,7 @@ static bool do_explain(struct explain *x, const struct cs_cli *cli, struct cs_er
         return false;
     if (!x->told)
         return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "the record is not there any more");
-    cs_explain_tell_way(x);
-    return true;
+    return cs_explain_tell_way(x, err);
 }
 
 // It was slow; the next one need not be, if somebody knows why.

@@ -45,5 +45,6 @@ struct explain {
 // Tells the record and what was made of it; nothing that was told before counts. The state has its changes.
 void cs_explain_tell(struct explain *x, const struct cs_record *r, const struct cs_event *ev,
                      const struct cs_replayed *mine);
-// Then: what was judged for it, and all records of the event, or steps of its share.
-void cs_explain_tell_way(struct explain *x);
+// Then: what was judged for it, all records of the event, or steps of its share, and outcomes of it that were
+// set aside.
+CS_MUST_USE bool cs_explain_tell_way(struct explain *x, struct cs_err *err);

@@ -278,9 +278,14 @@ static void put_judged(struct explain *x) {
                       x->judged, x->records);
 }
 
-void cs_explain_tell_way(struct explain *x) {
+bool cs_explain_tell_way(struct explain *x, struct cs_err *err) {
     put_judged(x);
     put_places(x);
+    const char *outcome = x->main->outcome;
+    if (outcome && !cs_put_set_aside(&x->op, (struct cs_bytes){(const uint8_t *)outcome, strlen(outcome)},
+                                     x->json, &x->b, err))
+        return false;
     if (x->json)
         cs_json_end(&x->b, '}');
+    return true;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// export: both topics into plain files, from where the last export ended.
+// export: the topics of the log into plain files, from where the last export ended.
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -48,7 +48,9 @@ struct export_run {
 };
 
 static struct cs_log *log_of(const struct export_run *run, enum cs_export_part part) {
-    return part == CS_EXPORT_EVENTS ? run->op.events : run->op.outcomes;
+    return part == CS_EXPORT_EVENTS     ? run->op.events
+           : part == CS_EXPORT_OUTCOMES ? run->op.outcomes
+                                        : run->op.corrections_log;
 }
 
 // Two exports at once would write the same files.
@@ -180,7 +182,12 @@ static bool do_export(struct export_run *run, const struct cs_cli *cli, struct c
         if (!export_partition(run, CS_EXPORT_OUTCOMES, p, &op->outcome_bounds[p], err) ||
             !export_partition(run, CS_EXPORT_EVENTS, p, &op->event_bounds[p], err))
             return false;
-    return cs_export_commit(&run->x, op->crypto, err);
+    // Those that the outcomes above are of are among them.
+    struct cs_bounds corrections = {0};
+    return op->corrections_log->ops->bounds(op->corrections_log, 0, &corrections.low, &corrections.high,
+                                            err) &&
+           export_partition(run, CS_EXPORT_CORRECTIONS, 0, &corrections, err) &&
+           cs_export_commit(&run->x, op->crypto, err);
 }
 
 static void tell(const struct export_run *run) {
@@ -220,9 +227,10 @@ static int run_export(const struct cs_cli *cli) {
 
 const struct cs_command cs_cmd_export = {
     .name = "export",
-    .summary = "Write both topics to plain files, from where the last export ended",
+    .summary = "Write the log to plain files, from where the last export ended",
     .description =
-        "Writes every record of cert.events and cert.outcomes, as it is in Kafka, to files of JSON lines "
+        "Writes every record of cert.events, cert.outcomes and cert.corrections, as it is in Kafka, to files "
+        "of JSON lines "
         "below DIR, and their "
         "SHA-256 to DIR/manifest.json, last of all. Run it again, and it adds what came since. It works on a "
         "live system. An "
@@ -233,6 +241,7 @@ const struct cs_command cs_cmd_export = {
     .examples = "certsync-consumer export /backup/certsync\n"
                 "cat /backup/certsync/events/*/*.jsonl > events.json\n"
                 "cat /backup/certsync/outcomes/*/*.jsonl > outcomes.json\n"
+                "cat /backup/certsync/corrections/*/*.jsonl > corrections.json  # where root made any\n"
                 "certsync-consumer verify --events events.json --outcomes outcomes.json",
     .opts = opts,
     .opt_count = CS_ARRAY_LEN(opts),

@@ -72,18 +72,21 @@ struct import_run {
 };
 
 static const char *topic_of(const struct import_run *run, enum cs_export_part part) {
-    return part == CS_EXPORT_EVENTS ? run->s->events_topic : run->s->outcomes_topic;
+    return part == CS_EXPORT_EVENTS     ? run->s->events_topic
+           : part == CS_EXPORT_OUTCOMES ? run->s->outcomes_topic
+                                        : run->s->corrections_topic;
 }
 
 static int64_t records_of(const struct import_run *run, enum cs_export_part part, int32_t p) {
     const struct cs_import_part *q = &run->check.parts[p];
+    if (part == CS_EXPORT_CORRECTIONS)
+        return cs_export_end(&run->x, part, p, NULL);
     return part == CS_EXPORT_EVENTS ? q->events : q->outcomes;
 }
 
 // Those that keep their time.
 static int64_t proven_of(const struct import_run *run, enum cs_export_part part, int32_t p) {
-    const struct cs_import_part *q = &run->check.parts[p];
-    return part == CS_EXPORT_EVENTS ? q->judged : q->outcomes;
+    return part == CS_EXPORT_EVENTS ? run->check.parts[p].judged : records_of(run, part, p);
 }
 
 static void step(void *arg) {
@@ -92,15 +95,30 @@ static void step(void *arg) {
 
 // --- the export
 
+// Root's signatures tell which of them count, and so which outcomes do.
+static bool read_corrections(struct import_run *run, struct cs_corrections **ret, struct cs_err *err) {
+    uint8_t *spki = NULL;
+    size_t len = 0;
+    if (!cs_keyfile_spki(run->crypto, run->s->root_key, &spki, &len, err))
+        return false;
+    const struct cs_corrections_of of = {run->x.log_id, {spki, len}, run->x.partitions};
+    bool ok = cs_corrections_new(&of, ret, err) &&
+              cs_corrections_read_log(*ret, run->from[CS_EXPORT_CORRECTIONS], NULL, NULL, err);
+    free(spki);
+    return ok;
+}
+
 // The service key tells which outcomes consumers wrote.
 static bool check_export(struct import_run *run, struct cs_err *err) {
+    CS_AUTO(cs_corrections_free) struct cs_corrections *corrections = NULL;
     CS_AUTO(cs_service_keys_clear) struct cs_service_keys service = {0};
     CS_AUTO(cs_outcome_marks_free) struct cs_outcome_marks *marks = NULL;
-    if (!cs_service_keys_read(run->crypto, run->s, &service, err) ||
+    if (!read_corrections(run, &corrections, err) ||
+        !cs_service_keys_read(run->crypto, run->s, &service, err) ||
         !cs_outcome_marks_new(run->crypto, &service, run->x.log_id, &marks, err))
         return false;
     const struct cs_import_source from = {&run->x, run->from[CS_EXPORT_EVENTS], run->from[CS_EXPORT_OUTCOMES],
-                                          marks};
+                                          marks, cs_corrections_now(corrections)};
     return cs_import_check(&from, run->crypto, step, run, &run->check, err);
 }
 
@@ -122,9 +140,9 @@ static bool open_export(struct import_run *run, struct cs_err *err) {
             run->o->dir, run->x.log_id, run->s->deployment);
     for (size_t i = 0; i < run->x.len; i++)
         total += run->x.files[i].records;
-    if (!cs_export_log(&run->x, run->crypto, CS_EXPORT_EVENTS, &run->from[CS_EXPORT_EVENTS], err) ||
-        !cs_export_log(&run->x, run->crypto, CS_EXPORT_OUTCOMES, &run->from[CS_EXPORT_OUTCOMES], err))
-        return false;
+    for (int part = 0; part < CS_EXPORT_PARTS; part++)
+        if (!cs_export_log(&run->x, run->crypto, (enum cs_export_part)part, &run->from[part], err))
+            return false;
     cs_progress_start(&run->progress, run->cli->screen, "checking the export", total);
     if (!check_export(run, err))
         return false;
@@ -194,23 +212,24 @@ static bool make_topic(struct import_run *run, enum cs_export_part part, bool *r
         {"max.message.bytes", most}, // last: only where a record needs it
     };
     size_t n = CS_ARRAY_LEN(configs) - (limit > RECORD_USUAL ? 0 : 1);
-    struct cs_kafka_topic topic = {topic_of(run, part), run->x.partitions, (int32_t)run->o->replication,
-                                   configs, n};
+    struct cs_kafka_topic topic = {topic_of(run, part), cs_export_partitions(part, run->x.partitions),
+                                   (int32_t)run->o->replication, configs, n};
     return cs_kafka_topic_create(run->rk, &topic, TIMEOUT_MS, ret_existed, err);
 }
 
-static bool wait_for_topic(struct import_run *run, const char *topic, bool existed, struct cs_err *err) {
+static bool wait_for_topic(struct import_run *run, const char *topic, int32_t due, bool existed,
+                           struct cs_err *err) {
     int32_t partitions = 0;
     int64_t deadline_ms = cs_clock_mono_ms(cs_clock_real()) + TIMEOUT_MS;
     // Not every broker knows a new topic at once.
     while (!cs_kafka_topic_partitions(run->rk, run->s->kafka.brokers, topic, TIMEOUT_MS, &partitions, err))
         if (existed || cs_clock_mono_ms(cs_clock_real()) > deadline_ms)
             return false;
-    return partitions == run->x.partitions ||
+    return partitions == due ||
            cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                       "topic %s has %d partitions, the export has %d, and their number can never be changed: "
                       "delete the topic, and the import makes it anew",
-                      topic, (int)partitions, (int)run->x.partitions);
+                      topic, (int)partitions, (int)due);
 }
 
 // Waits until the brokers say so.
@@ -330,7 +349,7 @@ static bool write_topic(struct import_run *run, struct cs_log *to, enum cs_expor
                         struct cs_err *err) {
     rd_kafka_topic_t *topic = rd_kafka_topic_new(run->rk, to->name, NULL);
     bool ok = topic || cs_kafka_err(err, rd_kafka_last_error(), "topic %s", to->name);
-    for (int32_t p = 0; ok && p < run->x.partitions; p++) {
+    for (int32_t p = 0; ok && p < to->partitions; p++) {
         int64_t low = 0;
         int64_t high = 0;
         int64_t end = all ? records_of(run, part, p) : proven_of(run, part, p);
@@ -345,7 +364,7 @@ static bool write_topic(struct import_run *run, struct cs_log *to, enum cs_expor
 
 static bool compare_topic(struct import_run *run, struct cs_log *to, enum cs_export_part part, bool all,
                           struct cs_err *err) {
-    for (int32_t p = 0; p < run->x.partitions; p++) {
+    for (int32_t p = 0; p < to->partitions; p++) {
         int64_t low = 0;
         int64_t high = 0;
         int64_t wanted = records_of(run, part, p);
@@ -367,9 +386,10 @@ static bool import_topic(struct import_run *run, enum cs_export_part part, struc
     const char *topic = topic_of(run, part);
     bool existed = false;
     int64_t total = 0;
-    for (int32_t p = 0; p < run->x.partitions; p++)
+    int32_t partitions = cs_export_partitions(part, run->x.partitions);
+    for (int32_t p = 0; p < partitions; p++)
         total += records_of(run, part, p);
-    if (!make_topic(run, part, &existed, err) || !wait_for_topic(run, topic, existed, err) ||
+    if (!make_topic(run, part, &existed, err) || !wait_for_topic(run, topic, partitions, existed, err) ||
         !cs_log_open_kafka(&run->s->kafka, topic, &to, err))
         return false;
     // An import that was interrupted goes on.
@@ -407,15 +427,17 @@ static bool make_other_topic(struct import_run *run, const char *topic, enum cs_
     bool existed = false;
     return cs_init_topic(run->rk, topic, run->x.partitions, (int32_t)run->o->replication, kind, TIMEOUT_MS,
                          &existed, err) &&
-           wait_for_topic(run, topic, existed, err);
+           wait_for_topic(run, topic, run->x.partitions, existed, err);
 }
 
 static bool do_import(struct import_run *run, struct cs_err *err) {
     if (!cs_consumer_settings_load(run->cli, &run->s, err) || !open_export(run, err) ||
         !open_producer(run, err))
         return false;
-    // Outcomes first: an event may be judged only where its outcome is not there.
-    return import_topic(run, CS_EXPORT_OUTCOMES, err) && import_topic(run, CS_EXPORT_EVENTS, err) &&
+    // Corrections tell which outcomes count. Outcomes before events: an event may be judged only where its
+    // outcome is not there.
+    return import_topic(run, CS_EXPORT_CORRECTIONS, err) && import_topic(run, CS_EXPORT_OUTCOMES, err) &&
+           import_topic(run, CS_EXPORT_EVENTS, err) &&
            make_other_topic(run, run->s->checkpoints_topic, CS_INIT_CHECKPOINTS, err) &&
            make_other_topic(run, run->s->heartbeats_topic, CS_INIT_HEARTBEATS, err);
 }
@@ -461,8 +483,8 @@ static int run_import(const struct cs_cli *cli) {
         tell(&run);
     if (run.rk)
         rd_kafka_destroy(run.rk);
-    cs_log_free(run.from[CS_EXPORT_EVENTS]);
-    cs_log_free(run.from[CS_EXPORT_OUTCOMES]);
+    for (int part = 0; part < CS_EXPORT_PARTS; part++)
+        cs_log_free(run.from[part]);
     cs_import_check_clear(&run.check);
     cs_export_clear(&run.x);
     cs_crypto_free(run.crypto);

@@ -182,10 +182,11 @@ static bool look_for_topic(rd_kafka_t *rk, const char *name, bool *ret_there, st
 
 static bool make_topic(struct init *in, rd_kafka_t *rk, const char *name, enum cs_init_topic_kind kind,
                        struct cs_err *err) {
+    int32_t due = kind == CS_INIT_CORRECTIONS ? 1 : (int32_t)in->o->partitions;
     bool there = false;
     if (!look_for_topic(rk, name, &there, err) ||
-        (!there && !cs_init_topic(rk, name, (int32_t)in->o->partitions, (int32_t)in->o->replication, kind,
-                                  TOPIC_TIMEOUT_MS, &there, err)))
+        (!there &&
+         !cs_init_topic(rk, name, due, (int32_t)in->o->replication, kind, TOPIC_TIMEOUT_MS, &there, err)))
         return false;
     int32_t partitions = 0;
     int64_t deadline_ms = cs_clock_mono_ms(cs_clock_real()) + TOPIC_TIMEOUT_MS;
@@ -193,7 +194,12 @@ static bool make_topic(struct init *in, rd_kafka_t *rk, const char *name, enum c
     while (!cs_kafka_topic_partitions(rk, in->s->kafka.brokers, name, TOPIC_TIMEOUT_MS, &partitions, err))
         if (there || cs_clock_mono_ms(cs_clock_real()) > deadline_ms)
             return false;
-    if (partitions != in->o->partitions)
+    if (partitions != due && kind == CS_INIT_CORRECTIONS)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "topic %s has %d partitions, and must have one: delete it if it is empty, or take "
+                          "another topic",
+                          name, (int)partitions);
+    if (partitions != due)
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "topic %s has %d partitions, not %d: their number can never be changed; say "
                           "--partitions %d, or take "
@@ -213,6 +219,7 @@ static bool make_topics(struct init *in, struct cs_err *err) {
     bool ok = make_topic(in, rk, in->s->events_topic, CS_INIT_LOG, err) &&
               make_topic(in, rk, in->s->outcomes_topic, CS_INIT_LOG, err) &&
               make_topic(in, rk, in->s->checkpoints_topic, CS_INIT_CHECKPOINTS, err) &&
+              make_topic(in, rk, in->s->corrections_topic, CS_INIT_CORRECTIONS, err) &&
               make_topic(in, rk, in->s->heartbeats_topic, CS_INIT_HEARTBEATS, err);
     rd_kafka_destroy(rk);
     return ok;

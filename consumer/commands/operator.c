@@ -99,6 +99,22 @@ static bool look(struct cs_operator *op, struct cs_err *err) {
            cs_operator_look(op, op->events, op->event_bounds, err);
 }
 
+// Before outcomes are read: those of an epoch come after its correction.
+static bool read_corrections(struct cs_operator *op, struct cs_err *err) {
+    const struct cs_corrections_of of = {op->log_id, {op->root_spki, op->root_spki_len}, op->partitions};
+    const char *dump = op->options->corrections;
+    if (!cs_corrections_new(&of, &op->corrections, err))
+        return false;
+    if (!dump && op->options->events)
+        return true;
+    if (!open_log(op, dump, op->settings->corrections_topic, &op->corrections_log, err) ||
+        !cs_corrections_read_log(op->corrections, op->corrections_log, &op->corrections_others,
+                                 &op->corrections_why, err))
+        return false;
+    op->epochs = cs_corrections_now(op->corrections);
+    return true;
+}
+
 static bool open_logs(struct cs_operator *op, unsigned needs, struct cs_err *err) {
     const struct cs_operator_options *o = op->options;
     if (!open_log(op, o->events, op->settings->events_topic, &op->events, err) ||
@@ -106,7 +122,7 @@ static bool open_logs(struct cs_operator *op, unsigned needs, struct cs_err *err
          !open_log(op, o->outcomes, op->settings->outcomes_topic, &op->outcomes, err)))
         return false;
     op->partitions = op->events->partitions;
-    return find_genesis(op, err) && look(op, err);
+    return find_genesis(op, err) && look(op, err) && read_corrections(op, err);
 }
 
 // Auditors have none, and may not be able to read it.
@@ -134,7 +150,7 @@ bool cs_operator_open(const struct cs_cli *cli, const struct cs_operator_options
     // A snapshot is of all documents.
     bool verdicts_only = (needs & CS_OPERATOR_VERDICTS) && !op->settings->snapshot_dir[0];
     struct cs_replay_options replay = {
-        op->log_id, {op->root_spki, op->root_spki_len}, op->partitions, verdicts_only};
+        op->log_id, {op->root_spki, op->root_spki_len}, op->partitions, op->epochs, verdicts_only};
     return !(needs & CS_OPERATOR_REPLAY) || cs_replay_new(&replay, &op->replay, err);
 }
 
@@ -143,6 +159,8 @@ void cs_operator_close(struct cs_operator *op) {
     cs_replay_free(op->replay);
     cs_log_free(op->events);
     cs_log_free(op->outcomes);
+    cs_log_free(op->corrections_log);
+    cs_corrections_free(op->corrections);
     free(op->event_bounds);
     free(op->outcome_bounds);
     free(op->root_spki);
@@ -216,7 +234,7 @@ bool cs_operator_heads(struct cs_operator *op, const struct cs_checkpoint_source
         snprintf(why, why_size, "%s", err->msg);
         return true;
     }
-    if (!cs_heads_new(op->crypto, &key, op->log_id, op->partitions, &heads, err) ||
+    if (!cs_heads_new(op->crypto, &key, op->log_id, op->partitions, &op->epochs, &heads, err) ||
         !add_witnesses(op, heads, err) ||
         (readable && !open_log(op, from->dump, op->settings->checkpoints_topic, ret_log, err)))
         return false;
@@ -370,7 +388,7 @@ bool cs_operator_published(struct cs_operator *op, int32_t partition, struct cs_
     struct cs_log *log = op->outcomes;
     *ret_end = partition >= log->partitions;
     if (!*ret_end && chain->last == 0) {
-        cs_chain_begin(chain, op->marks, partition, 0, NULL, 0);
+        cs_chain_begin(chain, op->marks, &op->epochs, partition, 0, NULL, 0);
         if (!log->ops->start(log, partition, 0, op->outcome_bounds[partition].high, err))
             return false;
     }
@@ -390,8 +408,8 @@ bool cs_operator_published(struct cs_operator *op, int32_t partition, struct cs_
             cs_crypto_sha256(op->crypto, ret->value, chain->sha256);
             return true;
         }
-        if (link == CS_CHAIN_BROKEN)
-            return cs_chain_broken(chain, log->name, ret->offset, n, err);
+        if (link == CS_CHAIN_BROKEN || link == CS_CHAIN_NEWER)
+            return cs_chain_broken(chain, link, log->name, ret, n, err);
     }
     return true;
 }

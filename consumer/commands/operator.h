@@ -6,6 +6,7 @@
 
 #include "catalog/catalog.h"
 #include "commands/commands.h"
+#include "log/corrections_log.h"
 #include "log/heads.h"
 #include "log/progress.h"
 #include "log/reader.h"
@@ -14,6 +15,7 @@
 
 struct cs_operator_options {       // first part of each command's options
     const char *events, *outcomes; // dump files; NULL: from Kafka
+    const char *corrections;       // the same; with dumps of the others, NULL: there are none
     bool json;
 };
 // clang-format off
@@ -27,6 +29,8 @@ struct cs_operator_options {       // first part of each command's options
      .text = "Read cert.events from this file (kcat -C -J -e -X isolation.level=read_uncommitted -t cert.events) instead of Kafka."}, \
     {.name = "outcomes", .kind = CS_OPT_PATH, CS_OPT_AT_STR(S, m.outcomes), .value_name = "FILE", \
      .text = "Read cert.outcomes from this file instead of Kafka."}, \
+    {.name = "corrections", .kind = CS_OPT_PATH, CS_OPT_AT_STR(S, m.corrections), .value_name = "FILE", \
+     .text = "With --events: read cert.corrections from this file; without it, there are none."}, \
     CS_OPERATOR_SETTINGS, \
     {.name = "json", .kind = CS_OPT_FLAG, CS_OPT_AT_FLAG(S, m.json), \
      .text = "One JSON object on standard output, for programs."}
@@ -53,7 +57,12 @@ struct cs_operator {
     struct cs_crypto *crypto;
     struct cs_log *events, *outcomes;
     int32_t partitions;
-    cs_log_id log_id; // "" where no partition begins with a genesis
+    struct cs_corrections *corrections;
+    struct cs_log *corrections_log; // NULL: there is none
+    int64_t corrections_others;     // records there that count for nothing; the first of them:
+    struct cs_err corrections_why;
+    struct cs_epochs epochs; // the corrections that there were at the start
+    cs_log_id log_id;        // "" where no partition begins with a genesis
     // They tell who wrote outcomes (outcome_mark.h). marks NULL: there are none, and why_no_service says why.
     struct cs_service_keys service;
     struct cs_outcome_marks *marks;

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "commands/places.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "certsync/base/json_write.h"
+#include "log/find.h"
 
 #define LEAD 64 // outcomes that must follow each other before one of them counts
 
@@ -102,7 +106,7 @@ static bool find_chain(struct cs_operator *op, int32_t partition, int64_t from, 
     struct cs_log *log = op->outcomes;
     struct cs_chain c;
     bool end = false;
-    cs_chain_begin(&c, op->marks, partition, 0, NULL, 0);
+    cs_chain_begin(&c, op->marks, &op->epochs, partition, 0, NULL, 0);
     c.known_only = true;
     *ret_found = false;
     if (!log->ops->start(log, partition, from, op->outcome_bounds[partition].high, err))
@@ -124,7 +128,7 @@ static bool find_chain(struct cs_operator *op, int32_t partition, int64_t from, 
             continue;
         }
         enum cs_chain_link kind = cs_chain_take(&c, op->crypto, &r, &n);
-        if (kind != CS_CHAIN_NEXT && kind != CS_CHAIN_FOREIGN)
+        if (kind != CS_CHAIN_NEXT && kind != CS_CHAIN_FOREIGN && kind != CS_CHAIN_SUPERSEDED)
             return true;
         *ret_found |= kind == CS_CHAIN_NEXT;
     }
@@ -144,4 +148,72 @@ bool cs_places_published(struct cs_operator *op, int32_t partition, int64_t offs
         return true;
     }
     return log->ops->start(log, partition, base + 1, op->outcome_bounds[partition].high, err);
+}
+
+// --- before a correction
+
+// The outcome of number n as it counted in an earlier epoch. *ret empty: that epoch had none.
+static bool find_set_aside(struct cs_operator *op, int32_t partition, int64_t n, int64_t epoch,
+                           struct cs_buf *ret, struct cs_err *err) {
+    const struct cs_epochs until = cs_epochs_until(&op->epochs, partition, epoch);
+    struct cs_log *log = op->outcomes;
+    struct cs_chain chain;
+    bool end = partition >= log->partitions;
+    cs_buf_reset(ret);
+    cs_chain_begin(&chain, op->marks, &until, partition, 0, NULL, 0);
+    if (!end && !log->ops->start(log, partition, 0, op->outcome_bounds[partition].high, err))
+        return false;
+    while (!end && chain.last < n) {
+        struct cs_record r;
+        int64_t ignored = 0;
+        if (!log->ops->next(log, &r, &end, err))
+            return false;
+        if (!end && cs_chain_take(&chain, op->crypto, &r, &ignored) == CS_CHAIN_NEXT && chain.last == n)
+            cs_buf_put(ret, r.value.data, r.value.len);
+    }
+    return cs_buf_ok(ret, err);
+}
+
+static void put_one(struct cs_buf *b, bool json, int64_t epoch, const struct cs_correction *by,
+                    struct cs_bytes outcome) {
+    if (!json) {
+        cs_buf_printf(b, "before   root had it judged anew: %s\n         epoch %" PRId64 ": ", by->reason,
+                      epoch);
+        cs_put_abridged(b, outcome, 80);
+        cs_buf_putc(b, '\n');
+        return;
+    }
+    cs_json_begin(b, '{');
+    cs_json_int(b, "epoch", epoch);
+    cs_json_str(b, "reason", by->reason);
+    cs_json_name(b, "outcome");
+    cs_json_put_raw(b, outcome);
+    cs_json_end(b, '}');
+}
+
+bool cs_put_set_aside(struct cs_operator *op, struct cs_bytes outcome, bool json, struct cs_buf *b,
+                      struct cs_err *err) {
+    CS_AUTO(cs_outcome_clear) struct cs_outcome o = {0};
+    CS_AUTO(cs_buf_clear) struct cs_buf was;
+    cs_buf_init(&was, CS_EVENT_MAX);
+    if (!cs_outcome_decode(outcome, &o, err))
+        return false;
+    if (o.epoch == 0)
+        return true;
+    if (json) {
+        cs_json_name(b, "set_aside");
+        cs_json_begin(b, '[');
+    }
+    for (int64_t e = 0; e < o.epoch; e++) {
+        const struct cs_epochs until = cs_epochs_until(&op->epochs, o.partition, e);
+        if (cs_epoch_of(&until, o.partition, o.n) != e) // that of an earlier one counted
+            continue;
+        if (!find_set_aside(op, o.partition, o.n, e, &was, err))
+            return false;
+        if (was.len > 0)
+            put_one(b, json, e, cs_epoch_began(&op->epochs, o.partition, o.epoch), cs_buf_bytes(&was));
+    }
+    if (json)
+        cs_json_end(b, ']');
+    return true;
 }

@@ -33,6 +33,11 @@ CS_MUST_USE bool cs_places_near(struct cs_operator *op, const char *event_id, cs
 CS_MUST_USE bool cs_places_published(struct cs_operator *op, int32_t partition, int64_t offset,
                                      struct cs_chain *chain, struct cs_err *err);
 
+// Tells the outcomes that counted before a correction in the place of this one (its JSON), and the reason:
+// as lines, or as the member "set_aside". Nothing where there is none.
+CS_MUST_USE bool cs_put_set_aside(struct cs_operator *op, struct cs_bytes outcome, bool json,
+                                  struct cs_buf *b, struct cs_err *err);
+
 // Judges, of a partition, the records that an account's catalog rests on: its own, those of the root
 // key, and those of keys that the root trusts. Others change nothing that its records are judged by.
 // A key that signs for several accounts brings in those, too. account "": the records of the root.

@@ -81,7 +81,10 @@ static bool check_complete(const struct promote *run, struct cs_err *err) {
         if (g->next != run->generation)
             return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                               "partition %d was not rebuilt; finish with: certsync-consumer rebuild", (int)p);
+        // The topic of outcomes also holds what a correction set aside.
         int64_t behind = run->op.outcome_bounds[p].high - g->next_position.outcomes;
+        int64_t events = run->op.event_bounds[p].high - g->next_position.next_offset;
+        behind = events < behind ? events : behind;
         if (behind > FAR)
             return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                               "partition %d is rebuilt up to offset %" PRId64 ", about %" PRId64
@@ -149,6 +152,7 @@ static bool do_promote(struct promote *run, const struct cs_cli *cli, struct cs_
     run->env.root_spki = (struct cs_bytes){run->op.root_spki, run->op.root_spki_len};
     run->env.service = run->op.marks ? &run->op.service : NULL;
     run->env.partitions = run->op.partitions;
+    run->env.epochs = run->op.epochs;
     if (run->generation > 0) {
         if (!check_complete(run, err) || !cs_rebuilder_new(&run->env, &run->rebuilder, err))
             return false;

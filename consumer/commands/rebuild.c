@@ -260,6 +260,7 @@ static bool do_rebuild(struct rebuild *run, const struct cs_cli *cli, struct cs_
     run->env.root_spki = (struct cs_bytes){run->op.root_spki, run->op.root_spki_len};
     run->env.service = run->op.marks ? &run->op.service : NULL;
     run->env.partitions = run->op.partitions;
+    run->env.epochs = run->op.epochs;
     use_snapshots(run);
     cs_progress_start(&run->op.progress, cli->screen, "rebuild", run->total);
     run->told_ms = run->op.progress.started_ms;

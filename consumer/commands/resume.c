@@ -98,6 +98,9 @@ static bool try_one(struct cs_operator *op, struct cs_resume *r, const struct cs
     if (!load(op, r, s, err))
         return false;
     const struct cs_position *at = cs_replay_position(op->replay);
+    if (at->epoch != cs_epoch_of(&op->epochs, r->partition, at->outcomes))
+        return cs_err_set(err, CS_ERR_REJECT, CS_CODE_NONE,
+                          "root has had outcomes judged anew that it stands on; make another one");
     if (!check_record(op, at, r->partition, &record, err))
         return false;
     r->last_ms = record.timestamp_ms;

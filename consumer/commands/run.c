@@ -255,6 +255,17 @@ static bool read_keys(struct daemon *d, struct cs_err *err) {
     return true;
 }
 
+// Whoever judges must know them before the first outcome.
+static bool read_corrections(struct daemon *d, struct cs_err *err) {
+    const struct cs_consumer_settings *s = d->settings;
+    const struct cs_corrections_of of = {d->c.log_id, d->c.root_spki, d->c.partition_count};
+    struct cs_topic_options options = {&s->kafka, "certsync-consumer-corrections", s->corrections_topic, -1,
+                                       .headers = true};
+    CS_AUTO(cs_topic_free) struct cs_topic *topic = NULL;
+    return cs_corrections_new(&of, &d->c.corrections, err) && cs_topic_kafka_new(&options, &topic, err) &&
+           cs_corrections_read(d->c.corrections, topic, s->preflight_timeout_ms, err);
+}
+
 static bool make_shared(struct daemon *d, struct cs_err *err) {
     struct cs_preflight found;
     struct cs_loop_hooks hooks = {.on_drain = on_drain,
@@ -273,8 +284,8 @@ static bool make_shared(struct daemon *d, struct cs_err *err) {
         return false;
     d->c.partition_count = found.partition_count;
     memcpy(d->c.log_id, found.log_id, sizeof found.log_id);
-    return cs_board_new(d->c.partition_count, &d->c.board, err) && make_metrics(d, err) &&
-           cs_loop_new(&hooks, &d->c.loop, err);
+    return read_corrections(d, err) && cs_board_new(d->c.partition_count, &d->c.board, err) &&
+           make_metrics(d, err) && cs_loop_new(&hooks, &d->c.loop, err);
 }
 
 static bool start_api(struct daemon *d, struct cs_err *err) {
@@ -282,6 +293,7 @@ static bool start_api(struct daemon *d, struct cs_err *err) {
     const struct cs_published_options published = {.kafka = &s->kafka,
                                                    .outcomes_topic = s->outcomes_topic,
                                                    .checkpoints_topic = s->checkpoints_topic,
+                                                   .corrections = d->c.corrections,
                                                    .service = &d->service,
                                                    .log_id = d->c.log_id,
                                                    .partition_count = d->c.partition_count,
@@ -334,6 +346,7 @@ static void end(struct daemon *d) {
     cs_board_metrics_free(d->board_metrics);
     cs_loud_free(d->worker_metrics.loud);
     cs_board_free(d->c.board);
+    cs_corrections_free(d->c.corrections);
     cs_metrics_free(d->c.metrics);
     free(d->root_spki);
     cs_service_keys_clear(&d->service);

@@ -122,6 +122,7 @@ static bool open_lane(struct verify *lane, const struct verify *first, const str
         return false;
     memcpy(lane->op.event_bounds, first->op.event_bounds, size);
     memcpy(lane->op.outcome_bounds, first->op.outcome_bounds, size);
+    lane->op.epochs.len = first->op.epochs.len; // each reads its own, and in the same order
     return !first->o->redis || cs_operator_catalog(&lane->op, &lane->catalog, err);
 }
 
@@ -165,6 +166,7 @@ static void add_counts(struct verify *first, struct verify *lane) {
     first->derived_events += lane->derived_events;
     first->foreign += lane->foreign;
     first->others += lane->others;
+    first->set_aside += lane->set_aside;
     first->waiting += lane->waiting;
     first->keys += lane->keys;
     first->snapshots += lane->snapshots;
@@ -276,7 +278,7 @@ static bool do_verify(struct verify *lanes, int *lanes_len, const struct cs_cli 
     struct verify *v = lanes;
     if (!cs_operator_open(cli, &v->o->log, needs(v), &v->op, err) || !read_heads(v, err) ||
         !read_snapshots(v, err) || !note_due(v, err) || !cs_crypto_new(&v->shared->crypto, err) ||
-        !cs_derived_check_new(v->shared->crypto, &v->shared->derived, err) ||
+        !cs_derived_check_new(v->shared->crypto, &v->op.epochs, &v->shared->derived, err) ||
         (v->o->redis && !cs_operator_catalog(&v->op, &v->catalog, err)))
         return false;
     int n = cs_settings_workers(v->op.settings, v->op.partitions);
@@ -296,6 +298,7 @@ static void close_lane(struct verify *v) {
     cs_buf_clear(&v->fault.published);
     cs_buf_clear(&v->fault.judged);
     free(v->hashes);
+    free(v->old);
     cs_operator_close(&v->op);
 }
 

@@ -57,6 +57,12 @@ struct verify_shared {
     atomic_llong judged; // events
 };
 
+// The outcomes that counted in an epoch, while it was the newest.
+struct verify_epoch {
+    struct cs_chain chain;
+    struct cs_merkle_edge edge;
+};
+
 // One thread's work: a partition at a time. The first one's counts are those of all in the end.
 struct verify {
     struct cs_operator op;
@@ -71,7 +77,8 @@ struct verify {
     int64_t foreign; // records of cert.outcomes that no consumer wrote; next, the first of them:
     int32_t foreign_partition;
     int64_t foreign_at;
-    int64_t others; // outcomes that another service key marked
+    int64_t set_aside; // outcomes that corrections took back
+    int64_t others;    // outcomes that another service key marked
     int64_t by_status[CS_STATUS_DUPLICATE + 1];
     int64_t waiting; // of those that were pending: how many have not ended
     int64_t keys;
@@ -87,6 +94,9 @@ struct verify {
     size_t hashes_cap;
     struct cs_chain chain;
     size_t next_snapshot;
+    // Its epochs before the newest one, of which outcomes count no longer.
+    struct verify_epoch *old;
+    int64_t old_len;
     struct cs_compare *compare;
     bool comparing, compared; // between the two positions; after them
 };

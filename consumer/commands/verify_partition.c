@@ -86,6 +86,43 @@ static bool check_marked(struct verify *v, struct cs_err *err) {
            fail_place(v, err, "unmarked", -1, "%s", why.msg);
 }
 
+// Nothing of an earlier epoch can be judged again: what judged it was wrong. But what was published stays,
+// and what was signed of it must hold.
+static bool take_old(struct verify *v, const struct cs_record *r, struct cs_err *err) {
+    for (int64_t e = 0; e < v->old_len; e++) {
+        struct verify_epoch *old = &v->old[e];
+        struct cs_head_fault f;
+        struct cs_hash leaf;
+        int64_t n = 0;
+        enum cs_chain_link link = cs_chain_take(&old->chain, v->op.crypto, r, &n);
+        if (link == CS_CHAIN_BROKEN) {
+            v->outcome_offset = r->offset;
+            v->last = n;
+            return fail(v, err, "gap", -1,
+                        "outcome %" PRId64 " of epoch %" PRId64
+                        ", which a correction set aside, does not follow outcome %" PRId64
+                        " of that epoch: those between are missing, or were altered",
+                        n, e, old->chain.last);
+        }
+        if (link != CS_CHAIN_NEXT)
+            continue;
+        cs_merkle_leaf(v->op.crypto, r->value, &leaf);
+        cs_merkle_append(v->op.crypto, &old->edge, n - 1, &leaf);
+        if (v->shared->heads &&
+            !cs_heads_step(v->shared->heads, v->op.crypto, v->partition, e, n, &old->edge, &f))
+            return fail(v, err, f.kind, -1, "epoch %" PRId64 ": %s", e, f.text);
+    }
+    return true;
+}
+
+static bool end_old(struct verify *v, struct cs_err *err) {
+    struct cs_head_fault f;
+    for (int64_t e = 0; v->shared->heads && e < v->old_len; e++)
+        if (!cs_heads_end(v->shared->heads, v->partition, e, v->old[e].chain.last, &f))
+            return fail(v, err, f.kind, -1, "epoch %" PRId64 ": %s", e, f.text);
+    return true;
+}
+
 // The next outcome that counts. Copies of earlier ones on the way must be identical.
 static bool next_outcome(struct verify *v, struct cs_record *ret, bool *ret_end, struct cs_err *err) {
     struct cs_log *log = v->op.outcomes;
@@ -95,6 +132,8 @@ static bool next_outcome(struct verify *v, struct cs_record *ret, bool *ret_end,
             return false;
         if (*ret_end)
             return check_marked(v, err);
+        if (!take_old(v, ret, err))
+            return false;
         enum cs_chain_link link = cs_chain_take(&v->chain, v->op.crypto, ret, &n);
         if (link != CS_CHAIN_FOREIGN)
             v->outcome_offset = ret->offset;
@@ -112,6 +151,10 @@ static bool next_outcome(struct verify *v, struct cs_record *ret, bool *ret_end,
         case CS_CHAIN_FOREIGN:
             note_foreign(v, ret->offset);
             break;
+        case CS_CHAIN_SUPERSEDED:
+            break;
+        case CS_CHAIN_NEWER:
+            return cs_chain_broken(&v->chain, link, log->name, ret, n, err);
         case CS_CHAIN_BROKEN:
             return broken(v, n, err);
         }
@@ -234,7 +277,8 @@ static bool note_emitted(struct verify *v, const struct cs_record *event, const 
     int64_t seq = cs_replay_position(v->op.replay)->derived - (int64_t)mine->derived_len;
     for (size_t i = 0; i < mine->derived_len; i++) {
         v->derived_events++;
-        if (!cs_derived_check_emitted(v->shared->derived, event->partition, event->offset, ++seq,
+        if (!cs_derived_check_emitted(v->shared->derived, event->partition,
+                                      cs_replay_position(v->op.replay)->epoch, event->offset, ++seq,
                                       cs_replay_derived_json(v->op.replay, &mine->derived[i]),
                                       cs_replay_kid(v->op.replay), due, err))
             return false;
@@ -270,7 +314,8 @@ static bool check_heads(struct verify *v, struct cs_err *err) {
     const struct cs_position *at = cs_replay_position(v->op.replay);
     struct cs_heads *heads = v->shared->heads;
     struct cs_head_fault f;
-    return !heads || cs_heads_step(heads, v->op.crypto, v->partition, at->outcomes, &at->edge, &f) ||
+    return !heads ||
+           cs_heads_step(heads, v->op.crypto, v->partition, v->old_len, at->outcomes, &at->edge, &f) ||
            heads_fault(v, &f, err);
 }
 
@@ -348,14 +393,17 @@ static bool check_rest(struct verify *v, bool outcomes_end, struct cs_err *err) 
     struct cs_record published;
     v->event_offset = -1;
     v->others += v->chain.others;
+    v->set_aside += v->chain.superseded;
     if (!outcomes_end && !next_outcome(v, &published, &outcomes_end, err))
         return false;
     if (!outcomes_end)
         return fail(v, err, "no_record", -1, "outcome %" PRId64 " is of no record: %s ends before it",
                     v->last, v->op.events->name);
     struct cs_head_fault f;
-    if (v->shared->heads && !cs_heads_end(v->shared->heads, v->partition, v->chain.last, &f))
+    if (v->shared->heads && !cs_heads_end(v->shared->heads, v->partition, v->old_len, v->chain.last, &f))
         return heads_fault(v, &f, err);
+    if (!end_old(v, err))
+        return false;
     const struct cs_snapshot_list *l = v->shared->snapshots ? &v->shared->snapshots[v->partition] : NULL;
     if (l && v->next_snapshot < l->len)
         return bad_snapshot(v, &l->items[v->next_snapshot], "is of more outcomes than there are", err);
@@ -374,6 +422,19 @@ static int64_t proven_of(const struct verify *v, int32_t p) {
     return newest.size;
 }
 
+static bool start_old(struct verify *v, int32_t p, struct cs_err *err) {
+    free(v->old);
+    v->old_len = cs_epoch_last(&v->op.epochs, p);
+    v->old = calloc((size_t)v->old_len + 1, sizeof *v->old);
+    if (!v->old)
+        return cs_err_oom(err);
+    for (int64_t e = 0; e < v->old_len; e++) {
+        const struct cs_epochs until = cs_epochs_until(&v->op.epochs, p, e);
+        cs_chain_begin(&v->old[e].chain, v->op.marks, &until, p, 0, NULL, 0);
+    }
+    return true;
+}
+
 static bool start_partition(struct verify *v, int32_t p, struct cs_err *err) {
     struct cs_operator *op = &v->op;
     v->partition = p;
@@ -382,7 +443,9 @@ static bool start_partition(struct verify *v, int32_t p, struct cs_err *err) {
     v->outcome_offset = -1;
     v->comparing = v->compared = false;
     v->next_snapshot = 0;
-    cs_chain_begin(&v->chain, v->op.marks, p, 0, NULL, proven_of(v, p));
+    if (!start_old(v, p, err))
+        return false;
+    cs_chain_begin(&v->chain, v->op.marks, &v->op.epochs, p, 0, NULL, proven_of(v, p));
     cs_compare_free(v->compare);
     v->compare = NULL;
     if (v->catalog) {

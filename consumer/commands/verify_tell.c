@@ -68,6 +68,8 @@ static void put_counts(const struct verify *v, struct cs_buf *b) {
     cs_json_bool(b, "marks_checked", v->op.marks != NULL);
     if (v->op.marks)
         cs_json_int(b, "marked_by_others", v->others);
+    cs_json_int(b, "corrections", (int64_t)v->op.epochs.len);
+    cs_json_int(b, "set_aside", v->set_aside);
     cs_json_int(b, "without_outcome", v->unjudged);
     cs_json_int(b, "derived", v->derived_events);
     cs_json_int(b, "stray", (int64_t)v->strays);
@@ -138,6 +140,20 @@ static void tell_writers(const struct verify *v, FILE *out) {
                 v->others);
 }
 
+static void tell_corrections(const struct verify *v, FILE *out) {
+    const struct cs_epochs *e = &v->op.epochs;
+    for (size_t i = 0; i < e->len; i++)
+        fprintf(out, "root had the outcomes of partition %d from %" PRId64 " on judged anew: %s\n",
+                (int)e->list[i].partition, e->list[i].from, e->list[i].reason);
+    if (e->len > 0)
+        fprintf(out,
+                "%" PRId64 " outcomes were set aside by that; they are in the log as they were published\n",
+                v->set_aside);
+    if (v->op.corrections_others > 0)
+        fprintf(out, "%" PRId64 " records of the topic of corrections count for nothing; %s\n",
+                v->op.corrections_others, v->op.corrections_why.msg);
+}
+
 static void tell_heads(const struct verify *v, FILE *out) {
     const struct verify_shared *all = v->shared;
     struct cs_heads_count n;
@@ -202,6 +218,7 @@ int cs_verify_tell(const struct verify *v) {
     if (v->copies > 0)
         fprintf(out, "%" PRId64 " outcomes were published again, alike\n", v->copies);
     tell_writers(v, out);
+    tell_corrections(v, out);
     fprintf(out, "%" PRId64 " derived events were decided; all are in the log as they were decided\n",
             v->derived_events);
     if (v->strays > 0)

@@ -55,8 +55,9 @@ struct cs_cosigners {
     struct cs_publisher *publisher;
     struct one all[CS_WITNESSES_MAX];
     size_t len;
-    bool *held;         // by partition
-    struct slot *slots; // len for each partition
+    bool *held;               // by partition
+    struct cs_epochs *epochs; // the corrections with which each was taken
+    struct slot *slots;       // len for each partition
 };
 
 static int64_t now_ms(const struct cs_cosigners *x) {
@@ -170,7 +171,8 @@ static void answered(struct cs_cosigners *x, struct one *o, struct slot *s,
 static void ask(struct cs_cosigners *x, struct one *o, struct slot *s, const struct slot *first,
                 const struct cs_checkpoint *at, struct cs_bytes note) {
     const struct cs_standing_env env = {
-        x->crypto,    x->marks,    x->outcomes, x->checkpoints, cs_note_signer_key(x->signer),
+        x->crypto,    x->marks,       x->epochs[s->standing.place.chain.partition],
+        x->outcomes,  x->checkpoints, cs_note_signer_key(x->signer),
         x->c->log_id, &x->stopping};
     const struct cs_standing *others[CS_WITNESSES_MAX];
     struct cs_cosign_answer answer = {0};
@@ -264,7 +266,7 @@ static void go_round(struct cs_cosigners *x, int32_t partition, struct slot *fir
         some |= is_due(x, first, i);
     if (!some)
         return;
-    cs_checkpoint_origin(x->c->log_id, partition, at.origin);
+    cs_checkpoint_origin(x->c->log_id, partition, e->checkpoint_epoch, at.origin);
     memcpy(at.root.sha256, e->checkpoint_root, sizeof at.root.sha256);
     cs_buf_init(&note, CS_NOTE_MAX);
     if (!cs_checkpoint_sign(x->crypto, x->signer, &at, &note, &err)) {
@@ -277,11 +279,13 @@ static void go_round(struct cs_cosigners *x, int32_t partition, struct slot *fir
     publish(x, partition, first, &at, &note);
 }
 
-static void take_partition(struct cs_cosigners *x, int32_t partition, struct slot *first) {
+static void take_partition(struct cs_cosigners *x, int32_t partition, struct slot *first,
+                           const struct cs_epochs *epochs) {
     x->held[partition] = true;
+    x->epochs[partition] = *epochs;
     for (size_t i = 0; i < x->len; i++) {
         first[i] = (struct slot){.since_s = now_s(x)};
-        cs_standing_begin(&first[i].standing, x->marks, partition);
+        cs_standing_begin(&first[i].standing, x->marks, epochs, partition);
     }
 }
 
@@ -294,8 +298,12 @@ static void look(struct cs_cosigners *x) {
             x->held[p] = false;
         if (e.state != CS_BOARD_RUNNING || e.checkpointed <= 0)
             continue;
-        if (!x->held[p])
-            take_partition(x, p, first);
+        const struct cs_epochs epochs = cs_corrections_now(x->c->corrections);
+        int64_t epoch = cs_epoch_last(&epochs, p);
+        if (epoch != e.checkpoint_epoch) // its worker does not know of the last correction yet
+            continue;
+        if (!x->held[p] || cs_epoch_last(&x->epochs[p], p) != epoch)
+            take_partition(x, p, first, &epochs);
         go_round(x, p, first, &e);
     }
 }
@@ -378,8 +386,9 @@ static bool open_witnesses(struct cs_cosigners *x, struct cs_err *err) {
                              &x->all[x->len].w, err))
             return false;
     x->held = calloc(partitions, sizeof *x->held);
+    x->epochs = calloc(partitions, sizeof *x->epochs);
     x->slots = calloc(partitions * x->len, sizeof *x->slots);
-    return (x->held && x->slots) || cs_err_oom(err);
+    return (x->held && x->epochs && x->slots) || cs_err_oom(err);
 }
 
 bool cs_cosigners_start(const struct cs_consumer *c, struct cs_cosigners **ret, struct cs_err *err) {
@@ -421,6 +430,7 @@ void cs_cosigners_free(struct cs_cosigners *x) {
     cs_crypto_free(x->crypto);
     cs_wakeup_destroy(&x->wakeup);
     free(x->held);
+    free(x->epochs);
     free(x->slots);
     free(x);
 }

@@ -9,9 +9,10 @@
 #define QUESTIONS  3
 #define BROKERS_MS 5000
 
-void cs_standing_begin(struct cs_standing *s, const struct cs_outcome_marks *marks, int32_t partition) {
+void cs_standing_begin(struct cs_standing *s, const struct cs_outcome_marks *marks,
+                       const struct cs_epochs *epochs, int32_t partition) {
     *s = (struct cs_standing){.size = -1};
-    cs_walk_begin(&s->place, marks, partition);
+    cs_walk_begin(&s->place, marks, epochs, partition);
 }
 
 bool cs_standing_cosigned(const struct cs_standing *s, const struct cs_checkpoint *at) {
@@ -23,7 +24,7 @@ static bool go_to_size(const struct cs_standing_env *env, struct cs_standing *s,
                        const struct cs_standing *const *others, size_t others_len, struct cs_err *err) {
     int32_t partition = s->place.chain.partition;
     if (s->place.chain.last > s->size)
-        cs_walk_begin(&s->place, env->marks, partition);
+        cs_walk_begin(&s->place, env->marks, &env->epochs, partition);
     for (size_t i = 0; i < others_len; i++) {
         const struct cs_walk_place *p = &others[i]->place;
         if (p->chain.last <= s->size && p->chain.last > s->place.chain.last)
@@ -31,7 +32,7 @@ static bool go_to_size(const struct cs_standing_env *env, struct cs_standing *s,
     }
     bool ok = cs_walk_on(env->outcomes, env->crypto, env->stopping, &s->place, s->size, NULL, err);
     if (!ok && err->kind == CS_ERR_FATAL)
-        cs_walk_begin(&s->place, env->marks, partition);
+        cs_walk_begin(&s->place, env->marks, &env->epochs, partition);
     return ok;
 }
 
@@ -61,8 +62,9 @@ static bool ahead(const struct cs_standing_env *env, struct cs_standing *s, stru
     struct cs_checkpoint newest;
     int64_t others = 0;
     int64_t size = s->size;
-    if (!cs_checkpoints_newest(env->checkpoints, env->crypto, env->log_key, env->log_id,
-                               s->place.chain.partition, BROKERS_MS, &newest, &others, err))
+    if (!cs_checkpoints_newest(
+            env->checkpoints, env->crypto, env->log_key, env->log_id, s->place.chain.partition,
+            cs_epoch_last(&env->epochs, s->place.chain.partition), BROKERS_MS, &newest, &others, err))
         return false;
     s->size = -1; // it is asked anew
     ret->result = newest.size >= size ? CS_COSIGN_OTHER_SIZE : CS_COSIGN_FORK;

@@ -19,11 +19,13 @@ struct cs_standing {
     int64_t time_s;
     char line[CS_COSIGN_LINE_MAX];
 };
-void cs_standing_begin(struct cs_standing *s, const struct cs_outcome_marks *marks, int32_t partition);
+void cs_standing_begin(struct cs_standing *s, const struct cs_outcome_marks *marks,
+                       const struct cs_epochs *epochs, int32_t partition);
 
 struct cs_standing_env {
     struct cs_crypto *crypto;
     const struct cs_outcome_marks *marks; // borrowed by standings, too
+    struct cs_epochs epochs;              // those with which standings began
     struct cs_topic *outcomes, *checkpoints;
     const struct cs_note_key *log_key;
     const char *log_id;

@@ -9,9 +9,10 @@
 #define WAIT_MS   100
 #define QUIET_MS  10000 // brokers that send nothing for so long are away
 
-void cs_walk_begin(struct cs_walk_place *p, const struct cs_outcome_marks *marks, int32_t partition) {
+void cs_walk_begin(struct cs_walk_place *p, const struct cs_outcome_marks *marks,
+                   const struct cs_epochs *epochs, int32_t partition) {
     *p = (struct cs_walk_place){0};
-    cs_chain_begin(&p->chain, marks, partition, 0, NULL, 0);
+    cs_chain_begin(&p->chain, marks, epochs, partition, 0, NULL, 0);
 }
 
 static bool take(struct cs_walk_place *p, struct cs_crypto *crypto, const char *topic,
@@ -19,8 +20,8 @@ static bool take(struct cs_walk_place *p, struct cs_crypto *crypto, const char *
     struct cs_hash leaf;
     int64_t n = 0;
     enum cs_chain_link link = cs_chain_take(&p->chain, crypto, record, &n);
-    if (link == CS_CHAIN_BROKEN)
-        return cs_chain_broken(&p->chain, topic, record->offset, n, err);
+    if (link == CS_CHAIN_BROKEN || link == CS_CHAIN_NEWER)
+        return cs_chain_broken(&p->chain, link, topic, record, n, err);
     p->offset = record->offset + 1;
     if (link != CS_CHAIN_NEXT)
         return true;

@@ -16,7 +16,8 @@ struct cs_walk_place {
     struct cs_merkle_edge edge; // of those behind it
 };
 // Before the first outcome. marks: borrowed.
-void cs_walk_begin(struct cs_walk_place *p, const struct cs_outcome_marks *marks, int32_t partition);
+void cs_walk_begin(struct cs_walk_place *p, const struct cs_outcome_marks *marks,
+                   const struct cs_epochs *epochs, int32_t partition);
 
 // Goes on to where `size` outcomes are behind it. g (may be NULL) gets each leaf. RETRY: the topic has
 // fewer, the brokers are away, or *stopping; FATAL: outcomes that do not follow. Then p is somewhere

@@ -10,8 +10,9 @@
 
 struct item {
     struct cs_keyed keyed;
-    char place[40]; // "<origin>/<seq>": who emitted it, and its number
+    char place[64]; // "<origin>/<epoch>/<seq>": who emitted it, and its number
     int32_t origin;
+    int64_t epoch;
     int64_t seq;
     uint8_t emitted_sha256[32];
     uint8_t found_sha256[32];
@@ -24,14 +25,17 @@ struct item {
 
 struct cs_derived_check {
     struct cs_crypto *crypto;
+    struct cs_epochs epochs;
     struct cs_keyed_table items;
 };
 
-bool cs_derived_check_new(struct cs_crypto *crypto, struct cs_derived_check **ret, struct cs_err *err) {
+bool cs_derived_check_new(struct cs_crypto *crypto, const struct cs_epochs *epochs,
+                          struct cs_derived_check **ret, struct cs_err *err) {
     struct cs_derived_check *c = calloc(1, sizeof *c);
     if (!c)
         return cs_err_oom(err);
     c->crypto = crypto;
+    c->epochs = *epochs;
     *ret = c;
     return true;
 }
@@ -45,14 +49,15 @@ void cs_derived_check_free(struct cs_derived_check *c) {
     free(c);
 }
 
-static struct item *at(struct cs_derived_check *c, int32_t origin, int64_t seq) {
-    char place[40];
-    snprintf(place, sizeof place, "%d/%lld", (int)origin, (long long)seq);
+static struct item *at(struct cs_derived_check *c, int32_t origin, int64_t epoch, int64_t seq) {
+    char place[64];
+    snprintf(place, sizeof place, "%d/%lld/%lld", (int)origin, (long long)epoch, (long long)seq);
     struct item *i = cs_keyed_get(&c->items, place);
     if (i || !(i = calloc(1, sizeof *i)))
         return i;
     memcpy(i->place, place, sizeof place);
     i->origin = origin;
+    i->epoch = epoch;
     i->seq = seq;
     i->keyed = cs_keyed_of(i->place);
     if (cs_keyed_add(&c->items, &i->keyed))
@@ -79,9 +84,10 @@ static void hash(struct cs_derived_check *c, struct cs_bytes value, const char *
     cs_crypto_sha256_parts(c->crypto, parts, parts[1].data ? 2 : 1, ret);
 }
 
-bool cs_derived_check_emitted(struct cs_derived_check *c, int32_t origin, int64_t offset, int64_t seq,
-                              struct cs_bytes value, const char *kid, bool due, struct cs_err *err) {
-    struct item *i = at(c, origin, seq);
+bool cs_derived_check_emitted(struct cs_derived_check *c, int32_t origin, int64_t epoch, int64_t offset,
+                              int64_t seq, struct cs_bytes value, const char *kid, bool due,
+                              struct cs_err *err) {
+    struct item *i = at(c, origin, epoch, seq);
     if (!i)
         return cs_err_oom(err);
     hash(c, value, kid, i->emitted_sha256);
@@ -94,7 +100,7 @@ bool cs_derived_check_emitted(struct cs_derived_check *c, int32_t origin, int64_
 
 bool cs_derived_check_found(struct cs_derived_check *c, int32_t partition, int64_t offset,
                             const struct cs_event *ev, struct cs_bytes value, bool due, struct cs_err *err) {
-    struct item *i = at(c, cs_event_origin(ev), ev->seq);
+    struct item *i = at(c, cs_event_origin(ev), cs_event_epoch(ev), ev->seq);
     uint8_t sha256[32];
     if (!i)
         return cs_err_oom(err);
@@ -115,15 +121,18 @@ static int by_place(const void *left, const void *right) {
     const struct item *a = *(const struct item *const *)left, *b = *(const struct item *const *)right;
     if (a->origin != b->origin)
         return a->origin < b->origin ? -1 : 1;
+    if (a->epoch != b->epoch)
+        return a->epoch < b->epoch ? -1 : 1;
     return a->seq < b->seq ? -1 : a->seq > b->seq;
 }
 
-static enum cs_derived_fault fault_of(const struct item *i) {
+static enum cs_derived_fault fault_of(const struct cs_derived_check *c, const struct item *i) {
     if (i->differs || (i->emitted && i->found && memcmp(i->emitted_sha256, i->found_sha256, 32) != 0))
         return CS_DERIVED_DIFFERENT;
     if (i->emitted && !i->found && i->emitted_due)
         return CS_DERIVED_LOST;
-    return i->found && !i->emitted && i->found_due ? CS_DERIVED_STRAY : 0;
+    bool set_aside = i->epoch < cs_epoch_last(&c->epochs, i->origin);
+    return i->found && !i->emitted && i->found_due && !set_aside ? CS_DERIVED_STRAY : 0;
 }
 
 bool cs_derived_check_end(struct cs_derived_check *c, struct cs_derived_finding *ret, size_t *ret_strays) {
@@ -133,12 +142,15 @@ bool cs_derived_check_end(struct cs_derived_check *c, struct cs_derived_finding 
         qsort(c->items.items, c->items.len, sizeof *c->items.items, by_place);
     for (size_t at = 0; at < c->items.len; at++) {
         const struct item *i = (struct item *)(void *)c->items.items[at];
-        enum cs_derived_fault fault = fault_of(i);
+        enum cs_derived_fault fault = fault_of(c, i);
         bool stray = fault == CS_DERIVED_STRAY;
         *ret_strays += stray;
         if (!fault || (first.fault && (stray || first.fault != CS_DERIVED_STRAY)))
             continue;
-        first = (struct cs_derived_finding){fault, i->origin, i->seq,
+        first = (struct cs_derived_finding){fault,
+                                            i->origin,
+                                            i->epoch,
+                                            i->seq,
                                             i->found ? i->found_partition : i->emitted_partition,
                                             i->found ? i->found_offset : i->emitted_offset};
     }

@@ -27,7 +27,21 @@
 #define PATH_SIZE    4096
 
 const char *cs_export_part_name(enum cs_export_part part) {
-    return part == CS_EXPORT_EVENTS ? "events" : "outcomes";
+    static const char *const names[CS_EXPORT_PARTS] = {"events", "outcomes", "corrections"};
+    return names[part];
+}
+
+int32_t cs_export_partitions(enum cs_export_part part, int32_t partitions) {
+    return part == CS_EXPORT_CORRECTIONS ? 1 : partitions;
+}
+
+static bool part_of(const char *name, enum cs_export_part *ret) {
+    for (int part = 0; name && part < CS_EXPORT_PARTS; part++)
+        if (strcmp(name, cs_export_part_name((enum cs_export_part)part)) == 0) {
+            *ret = (enum cs_export_part)part;
+            return true;
+        }
+    return false;
 }
 
 void cs_export_clear(struct cs_export *x) {
@@ -75,11 +89,10 @@ static bool take_file(struct cs_export *x, const json_t *row, struct cs_err *err
                                .next = json_integer_value(json_object_get(row, "next")),
                                .records = json_integer_value(json_object_get(row, "records")),
                                .bytes = json_integer_value(json_object_get(row, "bytes"))};
-    bool outcomes = part && strcmp(part, "outcomes") == 0;
-    if (!part || (!outcomes && strcmp(part, "events") != 0) || partition < 0 || partition >= x->partitions ||
-        !sha256 || strlen(sha256) != 64 || !cs_hex_decode(sha256, 64, f.sha256))
+    if (!part_of(part, &f.part) || partition < 0 ||
+        partition >= cs_export_partitions(f.part, x->partitions) || !sha256 || strlen(sha256) != 64 ||
+        !cs_hex_decode(sha256, 64, f.sha256))
         return no_export(x->dir, err, "a row of its manifest cannot be read");
-    f.part = outcomes ? CS_EXPORT_OUTCOMES : CS_EXPORT_EVENTS;
     f.partition = (int32_t)partition;
     if (f.first != cs_export_end(x, f.part, f.partition, NULL) || f.records < 1 ||
         f.next - f.first < f.records)
@@ -354,7 +367,7 @@ bool cs_export_log(const struct cs_export *x, struct cs_crypto *crypto, enum cs_
     struct export_log *e = calloc(1, sizeof *e);
     if (!e)
         return cs_err_oom(err);
-    e->base = (struct cs_log){&ops, cs_export_part_name(part), x->partitions};
+    e->base = (struct cs_log){&ops, cs_export_part_name(part), cs_export_partitions(part, x->partitions)};
     e->x = x;
     e->crypto = crypto;
     e->part = part;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An export: both topics in plain files, so that they can be carried away, read, and brought back.
+// An export: the topics of the log in plain files, so that they can be carried away, read, and brought back.
 //
 //   DIR/manifest.json                                what belongs to it, with each file's SHA-256
 //   DIR/events/3/00000000000000000000.jsonl          records of partition 3, from that offset on (line.h)
 //   DIR/outcomes/3/00000000000000000000.jsonl
+//   DIR/corrections/0/00000000000000000000.jsonl
 //
 // Files are only added. The manifest is written last, in one step: what it does not name does not
 // belong to the export. docs/audit/export.md has the form. One thread.
@@ -16,8 +17,10 @@
 
 #define CS_EXPORT_LOCK "lock" // in DIR: who writes there
 
-enum cs_export_part { CS_EXPORT_EVENTS, CS_EXPORT_OUTCOMES, CS_EXPORT_PARTS };
+enum cs_export_part { CS_EXPORT_EVENTS, CS_EXPORT_OUTCOMES, CS_EXPORT_CORRECTIONS, CS_EXPORT_PARTS };
 const char *cs_export_part_name(enum cs_export_part part);
+// Corrections have one partition, the others have all.
+int32_t cs_export_partitions(enum cs_export_part part, int32_t partitions);
 
 struct cs_export_file {
     enum cs_export_part part;

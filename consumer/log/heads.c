@@ -40,31 +40,65 @@ struct cs_heads {
     struct cs_heads_count count;
     struct cs_note_key witnesses[CS_HEADS_WITNESSES];
     size_t witnesses_len;
-    struct partition_heads of[];
+    struct cs_epochs epochs;
+    size_t *first;              // by partition, and where the last one ends: its epochs in `of`
+    struct partition_heads *of; // by partition and epoch
 };
 
+static size_t slots(const struct cs_heads *h) {
+    return h->first[h->partitions];
+}
+
 bool cs_heads_new(struct cs_crypto *crypto, const struct cs_note_key *key, const char *log_id,
-                  int32_t partitions, struct cs_heads **ret, struct cs_err *err) {
-    struct cs_heads *h = calloc(1, sizeof *h + (size_t)partitions * sizeof h->of[0]);
+                  int32_t partitions, const struct cs_epochs *epochs, struct cs_heads **ret,
+                  struct cs_err *err) {
+    CS_AUTO(cs_heads_free) struct cs_heads *h = calloc(1, sizeof *h);
     if (!h)
+        return cs_err_oom(err);
+    h->epochs = *epochs;
+    h->first = calloc((size_t)partitions + 1, sizeof *h->first);
+    for (int32_t p = 0; h->first && p < partitions; p++)
+        h->first[p + 1] = h->first[p] + 1 + (size_t)cs_epoch_last(epochs, p);
+    h->of = h->first ? calloc(h->first[partitions], sizeof *h->of) : NULL;
+    if (!h->of)
         return cs_err_oom(err);
     h->crypto = crypto;
     h->key = *key;
     snprintf(h->log_id, sizeof h->log_id, "%s", log_id);
     h->partitions = partitions;
-    *ret = h;
+    *ret = CS_TAKE(h);
     return true;
 }
 
 void cs_heads_free(struct cs_heads *h) {
-    for (int32_t p = 0; h && p < h->partitions; p++) {
+    if (!h)
+        return;
+    for (size_t p = 0; h->of && p < slots(h); p++) {
         for (size_t i = 0; i < h->of[p].len; i++)
             free(h->of[p].heads[i].note);
         free(h->of[p].heads);
     }
-    if (h)
-        free(h->path);
+    free(h->of);
+    free(h->first);
+    free(h->path);
     free(h);
+}
+
+static struct partition_heads *of_epoch(const struct cs_heads *h, int32_t partition, int64_t epoch) {
+    return &h->of[h->first[partition] + (size_t)epoch];
+}
+
+static struct partition_heads *newest_of(const struct cs_heads *h, int32_t partition) {
+    return &h->of[h->first[partition + 1] - 1];
+}
+
+// NULL: no correction brings that epoch.
+static struct partition_heads *of_checkpoint(const struct cs_heads *h, const struct cs_checkpoint *at,
+                                             int32_t partition) {
+    int64_t epoch = 0;
+    bool known = cs_checkpoint_is_of(at, h->log_id, partition, &epoch) &&
+                 epoch <= cs_epoch_last(&h->epochs, partition);
+    return known ? of_epoch(h, partition, epoch) : NULL;
 }
 
 // --- witnesses
@@ -92,12 +126,12 @@ const struct cs_note_key *cs_heads_witness_key(const struct cs_heads *h, size_t 
 
 bool cs_heads_cosigned(const struct cs_heads *h, int32_t partition, size_t witness,
                        struct cs_head_cosigned *ret) {
-    *ret = h->of[partition].cosigned[witness];
+    *ret = newest_of(h, partition)->cosigned[witness];
     return ret->size > 0;
 }
 
 bool cs_heads_any(const struct cs_heads *h, int32_t partition) {
-    return h->of[partition].len > 0;
+    return newest_of(h, partition)->len > 0;
 }
 
 // How many witnesses have cosigned it. A line that is not right counts for nothing.
@@ -117,9 +151,8 @@ static int note_cosigned(struct cs_heads *h, struct partition_heads *p, int64_t 
     return n;
 }
 
-static bool add(struct cs_heads *h, int32_t partition, const struct cs_checkpoint *at, bool kept,
+static bool add(struct cs_heads *h, struct partition_heads *p, const struct cs_checkpoint *at, bool kept,
                 struct cs_bytes note, struct cs_err *err) {
-    struct partition_heads *p = &h->of[partition];
     if (!CS_GROW(&p->heads, &p->cap, p->len + 1))
         return cs_err_oom(err);
     struct head *head = &p->heads[p->len];
@@ -158,18 +191,18 @@ static bool take_note(struct cs_bytes *text, struct cs_bytes *ret) {
 
 static bool take_kept(struct cs_heads *h, struct cs_bytes note, struct cs_err *err) {
     struct cs_checkpoint at;
-    char origin[CS_ORIGIN_MAX + 1];
     if (!cs_checkpoint_open(h->crypto, note, &h->key, &at, err))
         return false;
     for (int32_t p = 0; p < h->partitions; p++) {
-        cs_checkpoint_origin(h->log_id, p, origin);
-        if (strcmp(origin, at.origin) == 0) {
+        struct partition_heads *to = of_checkpoint(h, &at, p);
+        if (to) {
             h->count.kept++;
-            return add(h, p, &at, true, note, err);
+            return add(h, to, &at, true, note, err);
         }
     }
-    return cs_err_set(err, CS_ERR_REJECT, CS_CODE_NONE, "it is of %s, and this log is %s with %d partitions",
-                      at.origin, h->log_id, (int)h->partitions);
+    return cs_err_set(err, CS_ERR_REJECT, CS_CODE_NONE,
+                      "it is of %s, and this log is %s with %d partitions and %zu corrections", at.origin,
+                      h->log_id, (int)h->partitions, h->epochs.len);
 }
 
 bool cs_heads_read(struct cs_heads *h, const char *path, struct cs_err *err) {
@@ -203,7 +236,7 @@ static bool is_written(const struct partition_heads *p, size_t i) {
 bool cs_heads_write(const struct cs_heads *h, const char *path, struct cs_err *err) {
     CS_AUTO(cs_buf_clear) struct cs_buf b;
     cs_buf_init(&b, FILE_MAX);
-    for (int32_t p = 0; p < h->partitions; p++) {
+    for (size_t p = 0; p < slots(h); p++) {
         const struct partition_heads *q = &h->of[p];
         for (size_t i = 0; i < q->len; i++) {
             const struct head *head = &q->heads[i];
@@ -223,6 +256,7 @@ bool cs_heads_read_log(struct cs_heads *h, struct cs_log *checkpoints, int32_t p
     struct cs_record r;
     struct cs_checkpoint at;
     struct cs_err ignored;
+    int64_t epoch = 0;
     int64_t low = 0;
     int64_t high = 0;
     bool end = partition >= checkpoints->partitions;
@@ -236,12 +270,14 @@ bool cs_heads_read_log(struct cs_heads *h, struct cs_log *checkpoints, int32_t p
             return false;
         if (end)
             return true;
-        if (!cs_checkpoint_of_record(h->crypto, &h->key, h->log_id, partition, r.value, &at, &ignored)) {
+        if (!cs_checkpoint_of_record(h->crypto, &h->key, h->log_id, partition, r.value, &at, &epoch,
+                                     &ignored) ||
+            !of_checkpoint(h, &at, partition)) {
             h->count.others++;
             continue;
         }
         h->count.published++;
-        if (!add(h, partition, &at, false, r.value, err))
+        if (!add(h, of_epoch(h, partition, epoch), &at, false, r.value, err))
             return false;
     }
 }
@@ -254,7 +290,7 @@ static bool proves_more(const struct head *a, const struct head *b) {
 
 struct cs_bytes cs_heads_note(const struct cs_heads *h, int32_t partition, int64_t least, int64_t most,
                               struct cs_checkpoint *ret) {
-    const struct partition_heads *p = &h->of[partition];
+    const struct partition_heads *p = newest_of(h, partition);
     const struct head *found = NULL;
     for (size_t i = 0; i < p->len; i++) {
         const struct head *head = &p->heads[i];
@@ -283,8 +319,8 @@ static int by_size(const void *a, const void *b) {
     return p->cosigned != q->cosigned ? p->cosigned - q->cosigned : (int)q->kept - (int)p->kept;
 }
 
-static struct partition_heads *sorted(struct cs_heads *h, int32_t partition) {
-    struct partition_heads *p = &h->of[partition];
+static struct partition_heads *sorted(const struct cs_heads *h, int32_t partition, int64_t epoch) {
+    struct partition_heads *p = of_epoch(h, partition, epoch);
     if (!p->sorted && p->len > 1)
         qsort(p->heads, p->len, sizeof *p->heads, by_size);
     p->sorted = true;
@@ -299,9 +335,9 @@ static void say_where(const struct cs_heads *h, const struct head *head, char *o
         snprintf(out, size, "a checkpoint of %" PRId64 " outcomes was published and signed", head->at.size);
 }
 
-bool cs_heads_step(struct cs_heads *h, struct cs_crypto *crypto, int32_t partition, int64_t size,
-                   const struct cs_merkle_edge *edge, struct cs_head_fault *ret) {
-    struct partition_heads *p = sorted(h, partition);
+bool cs_heads_step(struct cs_heads *h, struct cs_crypto *crypto, int32_t partition, int64_t epoch,
+                   int64_t size, const struct cs_merkle_edge *edge, struct cs_head_fault *ret) {
+    struct partition_heads *p = sorted(h, partition, epoch);
     char where[320];
     for (; p->next < p->len && p->heads[p->next].at.size <= size; p->next++) {
         const struct head *head = &p->heads[p->next];
@@ -325,8 +361,9 @@ bool cs_heads_step(struct cs_heads *h, struct cs_crypto *crypto, int32_t partiti
     return true;
 }
 
-bool cs_heads_end(struct cs_heads *h, int32_t partition, int64_t size, struct cs_head_fault *ret) {
-    struct partition_heads *p = sorted(h, partition);
+bool cs_heads_end(struct cs_heads *h, int32_t partition, int64_t epoch, int64_t size,
+                  struct cs_head_fault *ret) {
+    struct partition_heads *p = sorted(h, partition, epoch);
     char where[320];
     while (p->next < p->len && p->heads[p->next].at.size == 0)
         p->next++;
@@ -342,7 +379,7 @@ bool cs_heads_end(struct cs_heads *h, int32_t partition, int64_t size, struct cs
 void cs_heads_count(const struct cs_heads *h, struct cs_heads_count *ret) {
     *ret = h->count;
     ret->written = 0;
-    for (int32_t p = 0; p < h->partitions; p++)
+    for (size_t p = 0; p < slots(h); p++)
         for (size_t i = 0; i < h->of[p].len; i++)
             ret->written += is_written(&h->of[p], i);
 }

@@ -12,6 +12,7 @@
 struct check {
     const struct cs_export *x;
     const struct cs_outcome_marks *marks;
+    struct cs_epochs epochs;
     struct cs_crypto *crypto;
     struct cs_log *events, *outcomes;
     void (*step)(void *arg);
@@ -19,6 +20,7 @@ struct check {
     struct cs_import_check *ret;
     int32_t partition;
     struct cs_chain chain;
+    int64_t set_aside; // the highest number that a correction took back
 };
 
 void cs_import_check_clear(struct cs_import_check *c) {
@@ -87,6 +89,12 @@ static bool next_outcome(struct check *c, int64_t *at, struct cs_outcome *ret, b
         switch (cs_chain_take(&c->chain, c->crypto, &r, &n)) {
         case CS_CHAIN_NEXT:
             return cs_outcome_decode(r.value, ret, &why) || refuse(c, "outcomes", r.offset, why.msg, err);
+        case CS_CHAIN_SUPERSEDED:
+            c->set_aside = n > c->set_aside ? n : c->set_aside;
+            break;
+        case CS_CHAIN_NEWER:
+            return refuse(c, "outcomes", r.offset,
+                          "the outcome is of an epoch that no correction in the export brings", err);
         case CS_CHAIN_BROKEN:
             return refuse(c, "outcomes", r.offset,
                           "the chain is broken: this outcome does not follow the one before it", err);
@@ -123,7 +131,8 @@ static bool check_partition(struct check *c, int32_t p, struct cs_err *err) {
     bool end = false;
     bool outcomes_end = false;
     c->partition = p;
-    cs_chain_begin(&c->chain, c->marks, p, 0, NULL, 0);
+    c->set_aside = 0;
+    cs_chain_begin(&c->chain, c->marks, &c->epochs, p, 0, NULL, 0);
     if (!c->outcomes->ops->start(c->outcomes, p, 0, INT64_MAX, err) ||
         !c->events->ops->start(c->events, p, 0, INT64_MAX, err))
         return false;
@@ -142,8 +151,14 @@ static bool check_partition(struct check *c, int32_t p, struct cs_err *err) {
     CS_AUTO(cs_outcome_clear) struct cs_outcome more = {0};
     if (!outcomes_end && !next_outcome(c, &part->outcomes, &more, &outcomes_end, err))
         return false;
-    return outcomes_end || refuse(c, "outcomes", part->outcomes - 1,
-                                  "it is of a record that is not in the export: events are missing", err);
+    if (!outcomes_end)
+        return refuse(c, "outcomes", part->outcomes - 1,
+                      "it is of a record that is not in the export: events are missing", err);
+    return c->chain.last >= c->set_aside ||
+           refuse(c, "outcomes", part->outcomes - 1,
+                  "a correction of root is not carried out yet: outcomes that it takes back are not judged "
+                  "anew. Let a consumer of the old cluster do that, then export again",
+                  err);
 }
 
 bool cs_import_check(const struct cs_import_source *from, struct cs_crypto *crypto, void (*step)(void *arg),
@@ -151,6 +166,7 @@ bool cs_import_check(const struct cs_import_source *from, struct cs_crypto *cryp
     const struct cs_export *x = from->x;
     struct check c = {.x = x,
                       .marks = from->marks,
+                      .epochs = from->epochs,
                       .crypto = crypto,
                       .events = from->events,
                       .outcomes = from->outcomes,

@@ -4,6 +4,7 @@
 // and as it was judged.
 #pragma once
 
+#include "log/corrections_log.h"
 #include "log/export_files.h"
 #include "worker/outcome_mark.h"
 
@@ -27,6 +28,7 @@ struct cs_import_source {
     const struct cs_export *x;
     struct cs_log *events, *outcomes; // of it
     const struct cs_outcome_marks *marks;
+    struct cs_epochs epochs; // its corrections; they must have been carried out
 };
 CS_MUST_USE bool cs_import_check(const struct cs_import_source *from, struct cs_crypto *crypto,
                                  void (*step)(void *arg), void *arg, struct cs_import_check *ret,

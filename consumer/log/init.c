@@ -141,7 +141,7 @@ void cs_init_log_clear(struct cs_init_log *log) {
 bool cs_init_topic(rd_kafka_t *rk, const char *name, int32_t partitions, int32_t replication,
                    enum cs_init_topic_kind kind, int64_t timeout_ms, bool *ret_existed, struct cs_err *err) {
     static const size_t configs_of[] = {
-        [CS_INIT_LOG] = 7, [CS_INIT_HEARTBEATS] = 8, [CS_INIT_CHECKPOINTS] = 9};
+        [CS_INIT_LOG] = 7, [CS_INIT_CORRECTIONS] = 7, [CS_INIT_HEARTBEATS] = 8, [CS_INIT_CHECKPOINTS] = 9};
     char compression[CS_KAFKA_COMPRESSION_SIZE];
     cs_kafka_topic_compression(rk, compression);
     const struct cs_kafka_topic_config configs[] = {

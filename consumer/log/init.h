@@ -44,6 +44,7 @@ CS_DEFINE_AUTO_CLEAR(struct cs_init_log, cs_init_log_clear)
 // (a producer) compresses them.
 enum cs_init_topic_kind {
     CS_INIT_LOG,         // events, outcomes: all is kept
+    CS_INIT_CORRECTIONS, // the same, in one partition
     CS_INIT_CHECKPOINTS, // compacted
     CS_INIT_HEARTBEATS,  // kept for a day
 };

@@ -172,7 +172,15 @@ static bool take_stand(struct cs_rebuilder *r, struct cs_err *err) {
         return false;
     r->begun = true;
     r->stand.published = INT64_MAX;
-    return cs_stand_load(&r->stand, r->catalog, r->env->log_id, r->env->partitions, err);
+    r->stand.epochs = r->reader.epochs = r->env->epochs;
+    if (!cs_stand_load(&r->stand, r->catalog, r->env->log_id, r->env->partitions, err))
+        return false;
+    bool older = false;
+    return !cs_stand_is_stale(&r->stand, &older) ||
+           cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                      "what was rebuilt of partition %d stands on outcomes from before a correction of root; "
+                      "begin again with --afresh",
+                      (int)partition);
 }
 
 // To remove much may take longer than a lease. So the claim is taken again after it.

@@ -85,9 +85,9 @@ static bool next_outcome(struct cs_rebuild_reader *r, struct cs_record *ret, str
         enum cs_chain_link link = cs_chain_take(&r->chain, r->crypto, ret, &n);
         if (link == CS_CHAIN_NEXT)
             return true;
-        if (link == CS_CHAIN_BROKEN) {
+        if (link == CS_CHAIN_BROKEN || link == CS_CHAIN_NEWER) {
             r->end = r->broken = true;
-            (void)cs_chain_broken(&r->chain, r->outcomes->name, ret->offset, n, &r->why);
+            (void)cs_chain_broken(&r->chain, link, r->outcomes->name, ret, n, &r->why);
         }
     }
     return true;
@@ -141,7 +141,7 @@ bool cs_rebuild_reader_start(struct cs_rebuild_reader *r, int32_t partition, con
                        from->next_offset > 0 ? from->next_offset - 1 : 0};
     r->partition = partition;
     r->broken = false;
-    cs_chain_begin(&r->chain, r->marks, partition, from->outcomes, from->chain_sha256, 0);
+    cs_chain_begin(&r->chain, r->marks, &r->epochs, partition, from->outcomes, from->chain_sha256, 0);
     for (size_t i = 0; i < CS_ARRAY_LEN(logs); i++) {
         int64_t low = 0;
         int64_t high = 0;

@@ -25,6 +25,7 @@ struct cs_rebuild_reader {
     struct cs_crypto *crypto;
     struct cs_key_cache *keys;
     const struct cs_outcome_marks *marks; // NULL: every mark is taken for good
+    struct cs_epochs epochs;
     const char *log_id;
     int32_t partition, partitions;
     struct cs_chain chain; // of the outcomes that were read

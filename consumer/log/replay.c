@@ -31,6 +31,7 @@ bool cs_replay_new(const struct cs_replay_options *options, struct cs_replay **r
         return false;
     cs_privkey_kid(r->crypto, r->key, r->kid);
     r->context = (struct cs_apply_context){
+        .epochs = options->epochs,
         .rules = {.crypto = r->crypto,
                   .log_id = options->log_id,
                   .partition_count = options->partition_count,

@@ -13,7 +13,8 @@ struct cs_replay_options {
     const char *log_id; // borrowed
     struct cs_bytes root_spki;
     int32_t partition_count;
-    bool verdicts_only; // as in cs_apply_context: for less memory, where the catalog is not looked at
+    struct cs_epochs epochs; // the log's corrections
+    bool verdicts_only;      // as in cs_apply_context: for less memory, where the catalog is not looked at
 };
 CS_MUST_USE bool cs_replay_new(const struct cs_replay_options *options, struct cs_replay **ret,
                                struct cs_err *err);

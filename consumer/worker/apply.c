@@ -97,6 +97,18 @@ static bool check_checkpoint(const struct cs_apply_context *ctx, const struct cs
     return cs_hash_equal(&root, &p->root) || cs_checkpoint_fork(ctx->checkpoints_name, p, err);
 }
 
+static int64_t next_epoch(const struct cs_apply_context *ctx, const struct cs_apply *a) {
+    return cs_epoch_of(&ctx->epochs, ctx->rules.partition, a->to.outcomes + 1);
+}
+
+// Derived events of another epoch are others, and numbered anew.
+static void move_epoch(struct cs_position *to, int64_t epoch) {
+    if (to->epoch == epoch)
+        return;
+    to->epoch = epoch;
+    to->derived = 0;
+}
+
 // Appends the outcome of one record to values, and moves the position.
 static bool put_outcome(const struct cs_apply_context *ctx, struct cs_apply *a,
                         const struct cs_batch_record *r, const struct cs_verdict *verdict,
@@ -109,6 +121,7 @@ static bool put_outcome(const struct cs_apply_context *ctx, struct cs_apply *a,
         .n = a->to.outcomes + 1,
         .verdict = *verdict, // borrowed: the decision keeps its conclusions
         .partition = r->record.partition,
+        .epoch = next_epoch(ctx, a),
         .offset = r->record.offset,
         .time_ms = r->record.timestamp_ms,
     };
@@ -144,6 +157,7 @@ static bool put_outcome(const struct cs_apply_context *ctx, struct cs_apply *a,
     cs_crypto_sha256(rules->crypto, cs_apply_value(a, at, len), a->to.chain_sha256);
     memcpy(a->to.record_sha256, r->prepared->record_sha256, 32);
     a->to.outcomes = o.n;
+    move_epoch(&a->to, o.epoch);
     a->to.next_offset = r->record.offset + 1;
     return check_checkpoint(ctx, &a->to, err);
 }
@@ -279,7 +293,9 @@ static bool decide_one(const struct cs_apply_context *ctx, struct cs_apply *a, s
     const struct cs_event *ev = r->prepared->event;
     if (r->record.offset < a->to.next_offset)
         return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "this record was judged already");
-    if (!cs_decide(&ctx->rules, state, &r->record, r->prepared, &d, ret_needed, err))
+    struct cs_rule_context rules = ctx->rules;
+    rules.epoch = next_epoch(ctx, a);
+    if (!cs_decide(&rules, state, &r->record, r->prepared, &d, ret_needed, err))
         return false;
     if (*ret_needed)
         return true;

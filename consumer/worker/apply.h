@@ -8,6 +8,7 @@
 
 #include "certsync/model/checkpoint.h"
 #include "certsync/model/codes.h"
+#include "certsync/model/correction.h"
 #include "certsync/model/rules.h"
 #include "certsync/model/sign.h"
 #include "worker/keycache.h"
@@ -38,7 +39,8 @@ struct cs_applied_derived {
 };
 
 struct cs_apply_context {
-    struct cs_rule_context rules;
+    struct cs_rule_context rules;     // its epoch is set for each record
+    struct cs_epochs epochs;          // the log's corrections
     const struct cs_privkey *service; // signs derived events
     const char *service_kid;
     struct cs_key_cache *keys; // learns the keys of senders; may be NULL

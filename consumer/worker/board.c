@@ -215,9 +215,11 @@ void cs_board_foreign(struct cs_board *b, int32_t partition, int64_t foreign) {
     unlock(b);
 }
 
-void cs_board_checkpoint(struct cs_board *b, int32_t partition, int64_t outcomes, const uint8_t root[32]) {
+void cs_board_checkpoint(struct cs_board *b, int32_t partition, int64_t epoch, int64_t outcomes,
+                         const uint8_t root[32]) {
     lock(b);
     b->entries[partition].checkpointed = outcomes;
+    b->entries[partition].checkpoint_epoch = epoch;
     memcpy(b->entries[partition].checkpoint_root, root, sizeof b->entries[partition].checkpoint_root);
     unlock(b);
 }

@@ -45,6 +45,7 @@ struct cs_board_entry {
     // records near the end of cert.outcomes that no consumer wrote, as last looked
     int64_t foreign;
     int64_t checkpointed;        // outcomes that a published checkpoint covers
+    int64_t checkpoint_epoch;    // its epoch
     uint8_t checkpoint_root[32]; // of their tree
     // time of the oldest share that waits for its recipient's answer; 0: there is none
     int64_t share_ms;
@@ -74,7 +75,8 @@ void cs_board_reached(struct cs_board *b, int32_t partition, int64_t end_offset,
 // The end as another thread saw it, perhaps a moment ago. It only moves on.
 void cs_board_end_seen(struct cs_board *b, int32_t partition, int64_t end_offset);
 void cs_board_foreign(struct cs_board *b, int32_t partition, int64_t foreign);
-void cs_board_checkpoint(struct cs_board *b, int32_t partition, int64_t outcomes, const uint8_t root[32]);
+void cs_board_checkpoint(struct cs_board *b, int32_t partition, int64_t epoch, int64_t outcomes,
+                         const uint8_t root[32]);
 void cs_board_oldest(struct cs_board *b, int32_t partition, int64_t oldest_ms);
 void cs_board_share(struct cs_board *b, int32_t partition, int64_t share_ms);
 void cs_board_agents(struct cs_board *b, int32_t partition, const struct cs_board_agents *agents);

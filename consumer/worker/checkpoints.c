@@ -14,13 +14,13 @@
 
 bool cs_checkpoint_of_record(struct cs_crypto *crypto, const struct cs_note_key *key, const char *log_id,
                              int32_t partition, struct cs_bytes value, struct cs_checkpoint *ret,
-                             struct cs_err *why) {
+                             int64_t *ret_epoch, struct cs_err *why) {
     char origin[CS_ORIGIN_MAX + 1];
     struct cs_checkpoint p;
     if (!cs_checkpoint_open(crypto, value, key, &p, why))
         return false;
-    cs_checkpoint_origin(log_id, partition, origin);
-    if (strcmp(p.origin, origin) != 0)
+    cs_checkpoint_origin(log_id, partition, 0, origin);
+    if (!cs_checkpoint_is_of(&p, log_id, partition, ret_epoch))
         return cs_err_set(why, CS_ERR_REJECT, CS_CODE_NONE, "it is of %s, not of %s", p.origin, origin);
     *ret = p;
     return true;
@@ -30,6 +30,7 @@ struct reading {
     struct cs_crypto *crypto;
     const struct cs_note_key *key;
     const char *log_id;
+    int64_t epoch;
     struct cs_checkpoint *newest;
     int64_t others;
 };
@@ -41,6 +42,7 @@ static bool read_to_end(struct cs_topic_stream *s, struct reading *r, int64_t ti
         enum cs_topic_step step = CS_TOPIC_WAIT;
         struct cs_record record;
         struct cs_checkpoint p;
+        int64_t epoch = 0;
         struct cs_err ignored;
         if (!s->topic->ops->next(s, WAIT_MS, &step, &record, err))
             return false;
@@ -53,19 +55,20 @@ static bool read_to_end(struct cs_topic_stream *s, struct reading *r, int64_t ti
                                   (int)s->partition);
             continue;
         }
-        if (!cs_checkpoint_of_record(r->crypto, r->key, r->log_id, s->partition, record.value, &p, &ignored))
+        if (!cs_checkpoint_of_record(r->crypto, r->key, r->log_id, s->partition, record.value, &p, &epoch,
+                                     &ignored))
             r->others++;
-        else if (p.size >= r->newest->size)
+        else if (epoch == r->epoch && p.size >= r->newest->size)
             *r->newest = p;
     }
 }
 
 bool cs_checkpoints_newest(struct cs_topic *checkpoints, struct cs_crypto *crypto,
                            const struct cs_note_key *key, const char *log_id, int32_t partition,
-                           int64_t timeout_ms, struct cs_checkpoint *ret, int64_t *ret_others,
+                           int64_t epoch, int64_t timeout_ms, struct cs_checkpoint *ret, int64_t *ret_others,
                            struct cs_err *err) {
     struct cs_checkpoint newest = {0};
-    struct reading r = {crypto, key, log_id, &newest, 0};
+    struct reading r = {crypto, key, log_id, epoch, &newest, 0};
     struct cs_topic_stream *s = NULL;
     int64_t low = 0;
     int64_t high = 0;
@@ -95,11 +98,13 @@ bool cs_checkpoint_fork(const char *topic, const struct cs_checkpoint *published
 }
 
 bool cs_checkpoints_send(struct cs_publisher *to, struct cs_crypto *crypto,
-                         const struct cs_note_signer *signer, int32_t partition,
+                         const struct cs_note_signer *signer, int32_t partition, int64_t epoch,
                          const struct cs_checkpoint *p, struct cs_err *err) {
     CS_AUTO(cs_buf_clear) struct cs_buf note;
-    char key[32];
+    char key[64];
     int len = snprintf(key, sizeof key, "%" PRId32 "/%d", partition, cs_checkpoint_class(p->size));
+    if (epoch > 0) // what was signed before stays
+        len += snprintf(key + len, sizeof key - (size_t)len, "/%" PRId64, epoch);
     cs_buf_init(&note, CS_NOTE_MAX);
     if (!cs_checkpoint_sign(crypto, signer, p, &note, err))
         return false;

@@ -3,7 +3,7 @@
 // The checkpoints of cert.checkpoints (certsync/model/checkpoint.h): what a worker publishes there,
 // and the newest that was published, against which a partition's start and its replay are held.
 //
-// A record: key "<partition>/<class>" (cs_checkpoint_class), value the signed note, in the
+// A record: key "<partition>/<class>" (cs_checkpoint_class; "/<epoch>" follows if it is not 0), value the signed note, in the
 // partition's own partition of the topic. The topic is compacted. So of each class one stays, and
 // history is thin. Records by other keys or of other logs count for nothing.
 //
@@ -29,23 +29,23 @@ struct cs_checkpoint_stand {
     bool failing;              // it could not be published, and that was reported
 };
 
-// Reads the newest checkpoint that the key signed for this partition; waits for it. *ret_others: how
+// Reads the newest checkpoint that the key signed for this epoch of the partition; waits for it. *ret_others: how
 // many of the records that were read are not the log's. No checkpoint: ret->size is 0.
 CS_MUST_USE bool cs_checkpoints_newest(struct cs_topic *checkpoints, struct cs_crypto *crypto,
                                        const struct cs_note_key *key, const char *log_id, int32_t partition,
-                                       int64_t timeout_ms, struct cs_checkpoint *ret, int64_t *ret_others,
-                                       struct cs_err *err);
+                                       int64_t epoch, int64_t timeout_ms, struct cs_checkpoint *ret,
+                                       int64_t *ret_others, struct cs_err *err);
 
-// A record of the topic as a checkpoint of this log's partition. False: it is not one, and *why says
-// what it is.
+// A record of the topic as a checkpoint of this log's partition, and its epoch. False: it is not one,
+// and *why says what it is.
 bool cs_checkpoint_of_record(struct cs_crypto *crypto, const struct cs_note_key *key, const char *log_id,
                              int32_t partition, struct cs_bytes value, struct cs_checkpoint *ret,
-                             struct cs_err *why);
+                             int64_t *ret_epoch, struct cs_err *why);
 
 // "topic … holds a checkpoint of … outcomes with another root": FATAL. Always false.
 bool cs_checkpoint_fork(const char *topic, const struct cs_checkpoint *published, struct cs_err *err);
 
 // Signs and sends the checkpoint of so many outcomes.
 CS_MUST_USE bool cs_checkpoints_send(struct cs_publisher *to, struct cs_crypto *crypto,
-                                     const struct cs_note_signer *signer, int32_t partition,
+                                     const struct cs_note_signer *signer, int32_t partition, int64_t epoch,
                                      const struct cs_checkpoint *p, struct cs_err *err);

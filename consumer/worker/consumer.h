@@ -19,6 +19,7 @@
 #include "redis/access.h"
 #include "settings.h"
 #include "worker/board.h"
+#include "worker/corrections.h"
 #include "worker/keyfile.h"
 
 #include "certsync/model/key.h"
@@ -39,6 +40,8 @@ struct cs_consumer {
     struct cs_metrics *metrics;
     struct cs_metric *tls_expiry; // tls_expiry.h; shared by all that show certificates
     struct cs_board *board;
+    struct cs_corrections
+        *corrections; // read to the end before the workers start; then the inspector reads on
     const struct cs_clock *clock;
     struct cs_published *published; // only one thread of the API uses it
     struct cs_published *past;      // the same for questions of the past; NULL: nobody answers them

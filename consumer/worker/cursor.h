@@ -2,8 +2,8 @@
 //
 // Reading cert.outcomes: up to which number outcomes were published (the publish cursor), and the
 // published outcomes one after the other, for comparison. outcome_chain.h says which records count;
-// all others are only counted. One thread. Errors: RETRY, CONFIG, FATAL (outcomes that are missing,
-// or do not follow).
+// all others are only counted. One thread. Errors: RETRY (also: outcomes by a correction that is not known yet), CONFIG,
+// FATAL (outcomes that are missing, or do not follow).
 #pragma once
 
 #include "certsync/model/entry.h"
@@ -19,6 +19,7 @@ struct cs_cursor_tail {
     bool other;         // it is not, but another outcome with its number is
     int64_t foreign;    // records that no consumer wrote
     int64_t foreign_at; // offset of the first of them; -1: none
+    int64_t superseded; // the highest number that a correction set aside, as far as was read; 0: none
     int64_t unmarked;   // of these: read as outcomes, and carry no mark
     int64_t earlier;    // records that count, with an earlier service key's mark
     int64_t others;     // the same, with the mark of a key that is not known
@@ -30,6 +31,7 @@ struct cs_cursor_source {
     struct cs_topic *outcomes; // with headers
     struct cs_crypto *crypto;
     const struct cs_outcome_marks *marks;
+    struct cs_epochs epochs; // the log's corrections
 };
 // Reads the last CS_CURSOR_TAIL records, and all of them where these are no outcomes; waits for them.
 // at: the catalog's position. proven: as for cs_chain_begin.
@@ -47,6 +49,11 @@ CS_MUST_USE bool cs_cursor_open(const struct cs_cursor_source *from, int32_t par
                                 const struct cs_position *after, int64_t proven,
                                 struct cs_cursor_stream **ret, struct cs_err *err);
 void cs_cursor_close(struct cs_cursor_stream *s); // takes NULL
+
+// Whether outcomes that a correction set aside were of these records. They count no longer, but consumers
+// wrote them, and each names the hash of its record.
+struct cs_cursor_proofs;
+void cs_cursor_proofs_close(struct cs_cursor_proofs *p); // takes NULL
 struct cs_published_outcome {
     int64_t offset;
     struct cs_bytes key;
@@ -57,6 +64,11 @@ enum cs_cursor_step {
     CS_CURSOR_OUTCOME, // the next number's
     CS_CURSOR_END,     // there are no more
 };
+// Whether there is such an outcome with this number and record; without waiting. *ret_step: OUTCOME (yes),
+// END (no), WAIT. *p: NULL at first; numbers must rise from call to call.
+CS_MUST_USE bool cs_cursor_prove(const struct cs_cursor_source *from, int32_t partition, int64_t n,
+                                 const uint8_t record_sha256[32], struct cs_cursor_proofs **p,
+                                 enum cs_cursor_step *ret_step, struct cs_err *err);
 // The next number, without waiting. Borrowed until the next call.
 CS_MUST_USE bool cs_cursor_next(struct cs_cursor_stream *s, enum cs_cursor_step *ret_step,
                                 struct cs_published_outcome *ret, struct cs_err *err);

@@ -19,13 +19,16 @@
 
 void cs_stand_clear(struct cs_stand *s) {
     cs_cursor_close(s->stream);
+    cs_cursor_proofs_close(s->proofs);
     cs_state_free(s->hot);
-    *s = (struct cs_stand){.id = s->id};
+    *s = (struct cs_stand){.id = s->id, .epochs = s->epochs};
 }
 
 void cs_stand_forget(struct cs_stand *s) {
     cs_cursor_close(s->stream);
+    cs_cursor_proofs_close(s->proofs);
     s->stream = NULL;
+    s->proofs = NULL;
     if (s->hot)
         cs_state_forget(s->hot);
 }
@@ -47,6 +50,12 @@ bool cs_stand_load(struct cs_stand *s, struct cs_catalog *catalog, const char *l
     return false;
 }
 
+bool cs_stand_is_stale(const struct cs_stand *s, bool *ret_older) {
+    int64_t epoch = cs_epoch_of(&s->epochs, s->id, s->position.outcomes);
+    *ret_older = epoch < s->position.epoch;
+    return epoch != s->position.epoch;
+}
+
 bool cs_stand_follow(struct cs_stand *s, const struct cs_cursor_tail *tail, const char *outcomes_name,
                      struct cs_err *err) {
     int64_t mine = s->position.outcomes;
@@ -66,6 +75,7 @@ bool cs_stand_follow(struct cs_stand *s, const struct cs_cursor_tail *tail, cons
                           (long long)mine, outcomes_name);
     s->outcomes_end = tail->end;
     s->published = tail->last;
+    s->reach = tail->superseded;
     return true;
 }
 
@@ -101,7 +111,7 @@ bool cs_flight_begin(struct cs_flight *f, struct cs_stand *stand, const struct c
     f->records = records;
     f->len = len;
     f->beside = beside;
-    f->loads = f->loads_at = f->compared = f->handed_over = f->sent = f->derived = 0;
+    f->loads = f->loads_at = f->compared = f->timed = f->handed_over = f->sent = f->derived = 0;
     f->cut = false;
     cs_apply_begin(&f->env->apply, &f->apply, &stand->position, stand->hot, records, len);
     return begin_load(f, err);
@@ -139,6 +149,7 @@ static bool decide(struct cs_flight *f, struct cs_err *err) {
     struct cs_apply *a = &f->apply;
     bool needed = false;
     ctx.rules.partition = f->stand->id;
+    ctx.epochs = f->stand->epochs;
     ctx.checkpoint = &f->stand->checkpoint.newest;
     if (!cs_apply_decide(&ctx, a, f->stand->hot, f->records, f->len, &needed, err)) {
         if (a->torn || a->decided == 0)
@@ -303,16 +314,29 @@ static bool begin_outcomes(struct cs_flight *f, struct cs_err *err) {
 
 // No verdict may rest on a time that a sender chose. What was published before names the hash of its
 // record, and the time is part of that. So the records of an imported log are proven as far as its
-// outcomes go.
-static bool check_times(const struct cs_flight *f, struct cs_err *err) {
+// outcomes go; also as far as outcomes go that a correction set aside.
+static bool check_times(struct cs_flight *f, const struct cs_cursor_source *from, bool *ret_waits,
+                        struct cs_err *err) {
     const struct cs_apply *a = &f->apply;
-    for (size_t i = 0; i < a->outcomes_len; i++)
-        if (a->outcomes[i].n > f->stand->published && f->records[i].sender_time)
+    struct cs_stand *s = f->stand;
+    for (; f->timed < a->outcomes_len; f->timed++) {
+        const struct cs_batch_record *r = &f->records[f->timed];
+        enum cs_cursor_step step = CS_CURSOR_END;
+        if (a->outcomes[f->timed].n <= s->published || !r->sender_time)
+            continue;
+        if (!cs_cursor_prove(from, s->id, a->outcomes[f->timed].n, r->prepared->record_sha256, &s->proofs,
+                             &step, err))
+            return false;
+        *ret_waits = step == CS_CURSOR_WAIT;
+        if (*ret_waits)
+            return true;
+        if (step == CS_CURSOR_END)
             return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE, // the record cannot change any more
                               "the record at offset %lld carries its sender's time, not the broker's, and no "
                               "published outcome proves it: set message.timestamp.type=LogAppendTime on the "
                               "topic of events",
-                              (long long)f->records[i].record.offset);
+                              (long long)r->record.offset);
+    }
     return true;
 }
 
@@ -321,7 +345,8 @@ static bool advance_compare(struct cs_flight *f, enum cs_flight_step *ret, struc
     size_t before = f->compared;
     bool waits = false;
     bool reads = f->apply.from.outcomes < s->published;
-    const struct cs_cursor_source from = {f->env->outcomes, f->env->apply.rules.crypto, f->env->marks};
+    const struct cs_cursor_source from = {f->env->outcomes, f->env->apply.rules.crypto, f->env->marks,
+                                          s->epochs};
     if (reads && !f->beside && !s->stream &&
         !cs_cursor_open(&from, s->id, &f->apply.from, s->checkpoint.newest.size, &s->stream, err))
         return false;
@@ -337,8 +362,12 @@ static bool advance_compare(struct cs_flight *f, enum cs_flight_step *ret, struc
     }
     if (!f->env->publisher)
         return begin_commit(f, err);
-    if (!check_times(f, err))
+    if (!check_times(f, &from, &waits, err))
         return false;
+    if (waits) {
+        *ret = f->compared > before ? CS_FLIGHT_WENT_ON : CS_FLIGHT_WAITS;
+        return true;
+    }
     f->sent = 0;
     if (f->apply.derived_len == 0)
         return begin_outcomes(f, err);

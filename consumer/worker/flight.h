@@ -19,19 +19,26 @@
 // Where a partition stands. Owned by who works on it.
 struct cs_stand {
     int32_t id;
+    struct cs_epochs epochs;     // the corrections that it is judged with
     struct cs_position position; // committed
     int64_t generation;          // of the catalog
     struct cs_state *hot;        // documents of the position that are held
     // number of the last outcome that is published, as far as is known
     int64_t published;
+    // The same of outcomes that a correction set aside; 0: none was seen.
+    int64_t reach;
     struct cs_checkpoint_stand checkpoint;
     int64_t outcomes_end;            // offset that the next outcome should get; -1: not known
     struct cs_cursor_stream *stream; // published outcomes behind the position; NULL: not open
+    struct cs_cursor_proofs *proofs; // outcomes that were set aside; NULL: not open
 };
 // Frees what it holds.
 void cs_stand_clear(struct cs_stand *s);
 // What was decided and is not committed is thrown away; the stream, too.
 void cs_stand_forget(struct cs_stand *s);
+// Whether the catalog was made with other corrections than those of the stand: then it must be made
+// again from the log. *ret_older: with corrections that the stand does not have.
+bool cs_stand_is_stale(const struct cs_stand *s, bool *ret_older);
 // Reads the position from the catalog. Waits. FATAL: the catalog is of another log, or of a
 // ruleset that this release does not know.
 CS_MUST_USE bool cs_stand_load(struct cs_stand *s, struct cs_catalog *catalog, const char *log_id,
@@ -78,6 +85,7 @@ struct cs_flight {
     struct cs_apply apply;
     size_t loads, loads_at; // of loading since so many records are decided
     size_t compared;        // outcomes
+    size_t timed;           // records whose time is known to be the broker's, or proven
     size_t handed_over;     // outcomes that the producer has now
     // of what is being published: derived events or outcomes, with those that were before
     size_t sent;

@@ -11,6 +11,7 @@
 #include "certsync/runtime/wakeup.h"
 #include "worker/preflight.h"
 
+#define CLIENT    "certsync-consumer-inspector"
 #define TICK_MS   2000
 #define ASK_MS    5000
 #define QUIET_MS  10000 // brokers that are silent for so long are away
@@ -18,6 +19,7 @@
 
 struct cs_inspector {
     const struct cs_consumer *c;
+    struct cs_topic *corrections;
     pthread_t thread;
     bool started;
     struct cs_wakeup wakeup;
@@ -51,10 +53,20 @@ static void set(struct cs_inspector *i, enum cs_board_trouble t, const struct cs
 // --- the client
 
 static bool open_client(struct cs_inspector *i, struct cs_err *err) {
+    const struct cs_consumer_settings *s = i->c->settings;
+    struct cs_topic_options corrections = {&s->kafka, CLIENT, s->corrections_topic, -1, .headers = true};
+    struct cs_topic *topic = NULL;
     rd_kafka_conf_t *conf = NULL;
     i->tls = atomic_load(i->c->kafka_tls);
-    return cs_kafka_conf_consumer(&i->c->settings->kafka, "certsync-consumer-inspector", NULL, &conf, err) &&
-           cs_kafka_new(RD_KAFKA_CONSUMER, conf, &i->rk, err);
+    if (!cs_topic_kafka_new(&corrections, &topic, err) ||
+        !cs_kafka_conf_consumer(&s->kafka, CLIENT, NULL, &conf, err) ||
+        !cs_kafka_new(RD_KAFKA_CONSUMER, conf, &i->rk, err)) {
+        cs_topic_free(topic);
+        return false;
+    }
+    cs_topic_free(i->corrections);
+    i->corrections = topic;
+    return true;
 }
 
 static void renew_client(struct cs_inspector *i) {
@@ -122,7 +134,15 @@ static bool check_topics(struct cs_inspector *i, struct cs_err *err) {
     const struct cs_consumer_settings *s = i->c->settings;
     return cs_preflight_topics(i->rk, s, i->c->partition_count, ASK_MS, err) &&
            cs_preflight_log(i->rk, s, i->c->log_id, ASK_MS, err) &&
-           check_ends(i, s->events_topic, true, err) && check_ends(i, s->outcomes_topic, false, err);
+           check_ends(i, s->events_topic, true, err) && check_ends(i, s->outcomes_topic, false, err) &&
+           cs_corrections_read(i->c->corrections, i->corrections, ASK_MS, err);
+}
+
+// Whoever waits for a correction does not wait for the next look at everything.
+static void look_at_corrections(struct cs_inspector *i) {
+    struct cs_err err;
+    if (!cs_corrections_read(i->c->corrections, i->corrections, ASK_MS, &err) && err.kind != CS_ERR_RETRY)
+        set(i, CS_TROUBLE_TOPICS, &err);
 }
 
 static void look_at_topics(struct cs_inspector *i) {
@@ -188,6 +208,7 @@ static bool some_fail(const struct cs_inspector *i) {
 static void look(struct cs_inspector *i) {
     renew_client(i);
     ask_brokers(i);
+    look_at_corrections(i);
     int64_t now = now_ms(i);
     int64_t sooner_ms = i->look_due_ms - i->c->settings->inspect_every_ms + SOONER_MS;
     if (now < i->look_due_ms && !(some_fail(i) && now >= sooner_ms))
@@ -235,6 +256,7 @@ void cs_inspector_free(struct cs_inspector *i) {
         cs_wakeup_stop(&i->wakeup);
         pthread_join(i->thread, NULL);
     }
+    cs_topic_free(i->corrections);
     if (i->rk)
         rd_kafka_destroy(i->rk);
     cs_wakeup_destroy(&i->wakeup);

@@ -7,9 +7,10 @@
 #include "certsync/base/text.h"
 #include "certsync/model/outcome.h"
 
-void cs_chain_begin(struct cs_chain *c, const struct cs_outcome_marks *marks, int32_t partition, int64_t last,
-                    const uint8_t sha256[32], int64_t proven) {
+void cs_chain_begin(struct cs_chain *c, const struct cs_outcome_marks *marks, const struct cs_epochs *epochs,
+                    int32_t partition, int64_t last, const uint8_t sha256[32], int64_t proven) {
     *c = (struct cs_chain){.marks = marks,
+                           .epochs = epochs ? *epochs : (struct cs_epochs){0},
                            .partition = partition,
                            .last = last,
                            .others_until = marks && proven > 0 ? proven : INT64_MAX,
@@ -28,15 +29,38 @@ int64_t cs_outcome_number(struct cs_bytes value) {
     return n;
 }
 
+#define PREV_LEN (sizeof "\"prev\":\"" - 1 + 64 + 3)
+
+// It stands before "prev" (see below), with a comma between. No text can look like this: one ends in
+// a quotation mark.
+int64_t cs_outcome_epoch(struct cs_bytes value) {
+    static const char name[] = "\"epoch\":";
+    size_t digits = 0;
+    int64_t epoch = 0;
+    if (!value.data || value.len <= PREV_LEN || value.data[value.len - PREV_LEN - 1] != ',')
+        return 0;
+    size_t end = value.len - PREV_LEN - 1;
+    while (digits < end && digits < 17 && value.data[end - digits - 1] >= '0' &&
+           value.data[end - digits - 1] <= '9')
+        digits++;
+    size_t at = end - digits;
+    if (digits == 0 || digits == 17 || at < sizeof name - 1 ||
+        memcmp(value.data + at - (sizeof name - 1), name, sizeof name - 1) != 0)
+        return 0;
+    for (; at < end; at++)
+        epoch = epoch * 10 + (value.data[at] - '0');
+    return epoch;
+}
+
 // Whether "prev" names the hash. It is the last member of data, and data is the last of the
 // outcome. So what comes before it is not read.
 static bool names(struct cs_bytes value, const uint8_t sha256[32]) {
     static const char before[] = "\"prev\":\"";
-    char end[sizeof before + 64 + 3];
+    char end[PREV_LEN + 1];
     memcpy(end, before, sizeof before - 1);
     cs_hex_encode(sha256, 32, end + sizeof before - 1);
     memcpy(end + sizeof before - 1 + 64, "\"}}", 3);
-    size_t len = sizeof before - 1 + 64 + 3;
+    size_t len = PREV_LEN;
     return value.len > len && memcmp(value.data + value.len - len, end, len) == 0;
 }
 
@@ -84,27 +108,43 @@ bool cs_chain_counts(struct cs_chain *c, const struct cs_record *r, int64_t *ret
     *ret_n = marked ? cs_chain_plausible(r, c->partition) : -1;
     if (*ret_n < 0)
         note_foreign(c, r);
-    return *ret_n > 0;
+    return *ret_n > 0 && cs_outcome_epoch(r->value) == cs_epoch_of(&c->epochs, c->partition, *ret_n);
 }
 
 enum cs_chain_link cs_chain_take(struct cs_chain *c, struct cs_crypto *crypto, const struct cs_record *r,
                                  int64_t *ret_n) {
     *ret_n = cs_outcome_number(r->value);
     bool marked = is_marked(c, r, *ret_n);
-    if (marked && *ret_n == c->last + 1 && names(r->value, c->sha256)) {
+    int64_t epoch = marked ? cs_outcome_epoch(r->value) : 0;
+    int64_t due = marked ? cs_epoch_of(&c->epochs, c->partition, *ret_n) : 0;
+    if (marked && epoch == due && *ret_n == c->last + 1 && names(r->value, c->sha256)) {
         cs_crypto_sha256(crypto, r->value, c->sha256);
         c->last++;
         return CS_CHAIN_NEXT;
     }
     *ret_n = marked ? cs_chain_plausible(r, c->partition) : -1;
+    if (*ret_n > 0 && epoch < due) {
+        c->superseded++;
+        return CS_CHAIN_SUPERSEDED;
+    }
+    if (*ret_n > 0 && epoch > due)
+        return CS_CHAIN_NEWER;
     if (*ret_n > 0)
         return *ret_n <= c->last ? CS_CHAIN_COPY : CS_CHAIN_BROKEN;
     note_foreign(c, r);
     return CS_CHAIN_FOREIGN;
 }
 
-bool cs_chain_broken(const struct cs_chain *c, const char *topic, int64_t offset, int64_t n,
-                     struct cs_err *err) {
+bool cs_chain_broken(const struct cs_chain *c, enum cs_chain_link link, const char *topic,
+                     const struct cs_record *r, int64_t n, struct cs_err *err) {
+    int64_t offset = r->offset;
+    if (link == CS_CHAIN_NEWER)
+        return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE,
+                          "the record at offset %" PRId64 " of %s partition %d is outcome %" PRId64
+                          " of epoch %" PRId64 ", and the corrections that were read make it epoch %" PRId64
+                          ": the topic of corrections was not read to its end, or lost records; restore it",
+                          offset, topic, (int)c->partition, n, cs_outcome_epoch(r->value),
+                          cs_epoch_of(&c->epochs, c->partition, n));
     if (n == c->last + 1)
         return cs_err_set(
             err, CS_ERR_FATAL, CS_CODE_NONE,

@@ -101,7 +101,7 @@ static void note_foreign(const struct cs_worker_context *x, struct cs_partition 
 static bool check_outcomes(const struct cs_worker_context *x, struct cs_partition *p,
                            const struct cs_checkpoint *newest, struct cs_err *err) {
     const char *topic = x->c->settings->outcomes_topic;
-    const struct cs_cursor_source from = {x->outcomes, x->crypto, x->marks};
+    const struct cs_cursor_source from = {x->outcomes, x->crypto, x->marks, p->stand.epochs};
     struct cs_cursor_tail tail;
     if (!cs_cursor_tail(&from, p->stand.id, &p->stand.position, newest->size, BROKER_TIMEOUT_MS, &tail, err))
         return false;
@@ -142,7 +142,8 @@ static bool check_checkpoints(const struct cs_worker_context *x, struct cs_parti
     struct cs_checkpoint newest;
     int64_t others = 0;
     if (!cs_checkpoints_newest(x->checkpoints, x->crypto, cs_note_signer_key(x->signer), x->c->log_id,
-                               p->stand.id, BROKER_TIMEOUT_MS, &newest, &others, err) ||
+                               p->stand.id, cs_epoch_last(&p->stand.epochs, p->stand.id), BROKER_TIMEOUT_MS,
+                               &newest, &others, err) ||
         !check_outcomes(x, p, &newest, err) || !cs_stand_hold(&p->stand, x->crypto, &newest, topic, err) ||
         !check_reach(x, p, &newest, err))
         return false;
@@ -152,7 +153,8 @@ static bool check_checkpoints(const struct cs_worker_context *x, struct cs_parti
                "they count for nothing",
                "topic=%s partition=%d records=%lld", topic, (int)p->stand.id, (long long)others);
     p->others = others;
-    cs_board_checkpoint(x->c->board, p->stand.id, newest.size, newest.root.sha256);
+    cs_board_checkpoint(x->c->board, p->stand.id, cs_epoch_last(&p->stand.epochs, p->stand.id), newest.size,
+                        newest.root.sha256);
     return true;
 }
 
@@ -176,7 +178,8 @@ static bool take_acknowledged(const struct cs_worker_context *x, struct cs_parti
         return !waits;
     at->newest = at->sent;
     at->failing = false;
-    cs_board_checkpoint(x->c->board, p->stand.id, size, at->newest.root.sha256);
+    cs_board_checkpoint(x->c->board, p->stand.id, cs_epoch_last(&p->stand.epochs, p->stand.id), size,
+                        at->newest.root.sha256);
     return true;
 }
 
@@ -184,18 +187,27 @@ void cs_partition_checkpoint(const struct cs_worker_context *x, struct cs_partit
     struct cs_checkpoint_stand *at = &p->stand.checkpoint;
     const struct cs_position *position = &p->stand.position;
     struct cs_err err;
-    if (p->state != CS_PARTITION_RUNNING || p->replaying || position->outcomes <= at->newest.size)
+    bool compared = !p->replaying || position->outcomes > p->stand.published;
+    if (p->state != CS_PARTITION_RUNNING || !compared || position->outcomes <= at->newest.size)
         return;
     int64_t now_ms = cs_worker_now_ms(x);
     if ((at->sent_ms && now_ms - at->sent_ms < CHECKPOINT_EVERY_MS) || !take_acknowledged(x, p) ||
         position->outcomes <= at->newest.size)
         return;
+    int64_t epoch = cs_epoch_last(&p->stand.epochs, p->stand.id);
     at->sent_ms = now_ms;
     at->sent.size = position->outcomes;
-    cs_checkpoint_origin(x->c->log_id, p->stand.id, at->sent.origin);
+    cs_checkpoint_origin(x->c->log_id, p->stand.id, epoch, at->sent.origin);
     cs_merkle_root(x->crypto, &position->edge, position->outcomes, &at->sent.root);
-    if (!cs_checkpoints_send(x->publisher, x->crypto, x->signer, p->stand.id, &at->sent, &err))
+    if (!cs_checkpoints_send(x->publisher, x->crypto, x->signer, p->stand.id, epoch, &at->sent, &err))
         checkpoint_failed(x, p, &err);
+}
+
+// Up to which number the catalog must come before it is what was published. A correction takes back
+// what was published: the catalog must come as far as it was, all the same.
+static int64_t due(const struct cs_partition *p) {
+    int64_t due = p->stand.published > p->stand.reach ? p->stand.published : p->stand.reach;
+    return due > p->judge_until ? due : p->judge_until;
 }
 
 void cs_partition_runs(const struct cs_worker_context *x, struct cs_partition *p) {
@@ -208,9 +220,11 @@ void cs_partition_runs(const struct cs_worker_context *x, struct cs_partition *p
         cs_board_state(x->c->board, p->stand.id, CS_BOARD_RUNNING, NULL);
         return;
     }
+    bool anew = due(p) > p->stand.published;
     snprintf(why, sizeof why,
-             "its verdicts are held against those that were published before, up to outcome %lld",
-             (long long)p->stand.published);
+             anew ? "outcomes up to %lld are judged anew, by a correction of root"
+                  : "its verdicts are held against those that were published before, up to outcome %lld",
+             (long long)due(p));
     cs_board_state(x->c->board, p->stand.id, CS_BOARD_REPLAYING, why);
 }
 
@@ -282,7 +296,7 @@ static bool renew(const struct cs_worker_context *x, struct cs_partition *p, str
     p->renew = false;
     p->renewed_ms = cs_worker_now_ms(x);
     if (!moved)
-        cs_log(CS_LOG_WARN, "the damaged catalog is made again from the log", "partition=%d generation=%lld",
+        cs_log(CS_LOG_WARN, "the catalog is made again from the log", "partition=%d generation=%lld",
                (int)p->stand.id, (long long)c->ops->generation(c, p->stand.id));
     return true;
 }
@@ -306,15 +320,58 @@ bool cs_partition_sweep(const struct cs_worker_context *x, struct cs_partition *
     return true;
 }
 
+// --- corrections
+
+bool cs_partition_corrected(const struct cs_worker_context *x, const struct cs_partition *p) {
+    const struct cs_epochs now = cs_corrections_now(x->c->corrections);
+    return now.len > p->stand.epochs.len &&
+           cs_epoch_last(&now, p->stand.id) > cs_epoch_last(&p->stand.epochs, p->stand.id);
+}
+
+static bool load(const struct cs_worker_context *x, struct cs_partition *p, bool *ret_stale,
+                 struct cs_err *err) {
+    bool older = false;
+    if (!cs_recovery_note(x, p, err) ||
+        !cs_stand_load(&p->stand, x->catalog, x->c->log_id, x->c->partition_count, err))
+        return false;
+    *ret_stale = cs_stand_is_stale(&p->stand, &older);
+    return !older ||
+           cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE,
+                      "the catalog stands on outcomes of epoch %lld, and topic %s brings no such epoch of "
+                      "partition %d: it was not read to its end yet, or lost records; restore it",
+                      (long long)p->stand.position.epoch, x->c->settings->corrections_topic,
+                      (int)p->stand.id);
+}
+
+// If verdicts that the catalog rests on were corrected, it begins again with an empty generation, as a
+// damaged one does: what is published and counts is compared, and the rest is published.
+static bool load_corrected(const struct cs_worker_context *x, struct cs_partition *p, struct cs_err *err) {
+    bool stale = false;
+    if (!load(x, p, &stale, err))
+        return false;
+    if (!stale)
+        return true;
+    int64_t outcomes = p->stand.position.outcomes;
+    int64_t epoch = cs_epoch_of(&p->stand.epochs, p->stand.id, outcomes);
+    const struct cs_correction *c = cs_epoch_began(&p->stand.epochs, p->stand.id, epoch);
+    cs_log(CS_LOG_WARN, "outcomes are judged anew, by a correction of root",
+           "partition=%d from=%lld epoch=%lld reason=%s", (int)p->stand.id, (long long)c->from,
+           (long long)epoch, c->reason);
+    p->judge_until = outcomes > p->judge_until ? outcomes : p->judge_until;
+    if (!renew(x, p, err) || !load(x, p, &stale, err))
+        return false;
+    return !stale || cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE,
+                                "another consumer works with a catalog from before the correction");
+}
+
 static bool load_stand(const struct cs_worker_context *x, struct cs_partition *p, struct cs_err *err) {
-    return cs_recovery_note(x, p, err) &&
-           cs_stand_load(&p->stand, x->catalog, x->c->log_id, x->c->partition_count, err) &&
-           check_events(x, p, err) && check_checkpoints(x, p, err);
+    return load_corrected(x, p, err) && check_events(x, p, err) && check_checkpoints(x, p, err);
 }
 
 bool cs_partition_start(const struct cs_worker_context *x, struct cs_partition *p, struct cs_err *err) {
     bool restored = false;
     p->owns_empty = false;
+    p->stand.epochs = cs_corrections_now(x->c->corrections);
     if (!cs_board_may_publish(x->c->board, err) || (p->renew && !renew(x, p, err)) ||
         !load_stand(x, p, err) || !cs_recovery_restore(x, p, own_empty, &restored, err) ||
         (restored && !load_stand(x, p, err)))
@@ -327,7 +384,7 @@ bool cs_partition_start(const struct cs_worker_context *x, struct cs_partition *
     p->landed_ms = cs_worker_now_ms(x);
     p->oldest_ms = 0;
     p->state = CS_PARTITION_RUNNING;
-    p->replaying = p->stand.published > p->stand.position.outcomes;
+    p->replaying = due(p) > p->stand.position.outcomes;
     p->told = false;
     p->eof_at = -1;
     cs_log(CS_LOG_INFO, p->replaying ? "partition is replayed" : "partition starts",
@@ -356,8 +413,8 @@ static bool events_missing(const struct cs_worker_context *x, struct cs_partitio
         err, now - p->ahead_since_ms < TRUNCATED_GRACE_MS ? CS_ERR_RETRY : CS_ERR_FATAL, CS_CODE_NONE,
         "topic %s holds outcomes up to %lld, but topic %s ends at offset %lld with the event of outcome "
         "%lld: events were lost; restore the topic",
-        x->c->settings->outcomes_topic, (long long)p->stand.published, x->c->settings->events_topic,
-        (long long)p->eof_at, (long long)p->stand.position.outcomes);
+        x->c->settings->outcomes_topic, (long long)due(p), x->c->settings->events_topic, (long long)p->eof_at,
+        (long long)p->stand.position.outcomes);
 }
 
 // A commit would notice, but without new events there is none. So we ask whether Redis lost its
@@ -394,7 +451,7 @@ void cs_partition_landed(const struct cs_worker_context *x, struct cs_partition 
     bool stood = p->ahead_since_ms != 0; // the board still says so: cs_partition_runs did not change it
     p->ahead_since_ms = 0;
     (void)cs_partition_reached_end(x, p);
-    bool caught_up = p->replaying && p->stand.position.outcomes >= p->stand.published;
+    bool caught_up = p->replaying && p->stand.position.outcomes >= due(p);
     p->replaying = p->replaying && !caught_up;
     if (caught_up || stood || p->failing || !p->told)
         cs_partition_runs(x, p);

@@ -70,6 +70,9 @@ struct cs_partition {
     bool owns_empty;             // in a start: it made the empty generation itself
     int64_t below;               // snapshots of so many outcomes, and more, are in doubt; 0: none are
 
+    // A correction takes outcomes back that the catalog had, up to this number; 0: none.
+    int64_t judge_until;
+
     int64_t landed_ms;      // when it was started, or a batch was committed
     int64_t ahead_since_ms; // outcomes without events are published since then; 0: none are
     // the log seems shorter than the position since then; 0: it does not
@@ -91,6 +94,8 @@ CS_MUST_USE bool cs_partition_start(const struct cs_worker_context *x, struct cs
 // verdicts are held against the published ones until it has caught up. Returns how long to wait
 // before: whoever damages it again and again must not keep the worker busy.
 int64_t cs_partition_damaged(const struct cs_worker_context *x, struct cs_partition *p);
+// Whether corrections were read since its start: then it must start again, to be judged with them.
+bool cs_partition_corrected(const struct cs_worker_context *x, const struct cs_partition *p);
 // Removes a piece of what the damaged catalog left. Waits; nothing may be in flight.
 CS_MUST_USE bool cs_partition_sweep(const struct cs_worker_context *x, struct cs_partition *p,
                                     struct cs_err *err);

@@ -31,10 +31,24 @@ static int64_t left_ms(const struct check *c) {
     return left > 1 ? left : 1;
 }
 
+// Their order is what epochs are counted by.
+static bool check_corrections_count(rd_kafka_t *rk, const struct cs_consumer_settings *s, int64_t timeout_ms,
+                                    struct cs_err *err) {
+    int32_t n = 0;
+    if (!cs_kafka_topic_partitions(rk, s->kafka.brokers, s->corrections_topic, timeout_ms, &n, err))
+        return false;
+    return n == 1 || cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                                "topic %s has %d partitions, and must have one: make it anew with: "
+                                "certsync-consumer init",
+                                s->corrections_topic, (int)n);
+}
+
 static bool check_count(struct check *c, struct cs_err *err) {
     const struct cs_consumer_settings *s = c->s;
     const char *const others[] = {s->outcomes_topic, s->checkpoints_topic};
     if (!cs_kafka_topic_partitions(c->rk, s->kafka.brokers, s->events_topic, left_ms(c), &c->partitions, err))
+        return false;
+    if (!check_corrections_count(c->rk, s, left_ms(c), err))
         return false;
     for (size_t i = 0; i < CS_ARRAY_LEN(others); i++) {
         int32_t n = 0;
@@ -173,21 +187,22 @@ static bool check_begins(rd_kafka_t *rk, const char *topic, int32_t partitions, 
 
 bool cs_preflight_topics(rd_kafka_t *rk, const struct cs_consumer_settings *s, int32_t partitions,
                          int64_t timeout_ms, struct cs_err *err) {
-    const char *const topics[] = {s->events_topic, s->outcomes_topic};
+    const char *const topics[] = {s->events_topic, s->outcomes_topic, s->corrections_topic};
     for (size_t i = 0; i < CS_ARRAY_LEN(topics); i++) {
         struct cs_err ignored;
         int32_t count = 0;
+        int32_t due = topics[i] == s->corrections_topic ? 1 : partitions;
         bool seen = false;
         if (!cs_kafka_topic_partitions(rk, s->kafka.brokers, topics[i], timeout_ms, &count, err) ||
             !check_settings(rk, s, topics[i], &seen, &ignored, err) ||
-            !check_begins(rk, topics[i], partitions, timeout_ms, err))
+            !check_begins(rk, topics[i], due, timeout_ms, err))
             return false;
-        if (count != partitions)
+        if (count != due)
             return cs_err_set(
                 err, CS_ERR_CONFIG, CS_CODE_NONE,
                 "topic %s has %d partitions, but had %d at the start: their number must never change, "
                 "since keys then come to other partitions; restore the topic",
-                topics[i], (int)count, (int)partitions);
+                topics[i], (int)count, (int)due);
     }
     return true;
 }
@@ -203,10 +218,10 @@ static bool look_at_settings(struct check *c, const char *topic, struct cs_err *
     return true;
 }
 
-static bool check_topic(struct check *c, const char *topic, struct cs_err *err) {
+static bool check_topic(struct check *c, const char *topic, int32_t partitions, struct cs_err *err) {
     if (!look_at_settings(c, topic, err))
         return false;
-    if (check_begins(c->rk, topic, c->partitions, left_ms(c), err))
+    if (check_begins(c->rk, topic, partitions, left_ms(c), err))
         return true;
     if (err->kind == CS_ERR_FATAL)
         err->kind = CS_ERR_CONFIG; // a restart does not help
@@ -299,8 +314,9 @@ static bool check_kafka(struct check *c, struct cs_err *err) {
     if (!cs_kafka_conf_consumer(&c->s->kafka, "certsync-consumer-check", NULL, &conf, err) ||
         !cs_kafka_new(RD_KAFKA_CONSUMER, conf, &c->rk, err))
         return false;
-    bool ok = check_count(c, err) && check_topic(c, c->s->events_topic, err) &&
-              check_topic(c, c->s->outcomes_topic, err) &&
+    bool ok = check_count(c, err) && check_topic(c, c->s->events_topic, c->partitions, err) &&
+              check_topic(c, c->s->outcomes_topic, c->partitions, err) &&
+              check_topic(c, c->s->corrections_topic, 1, err) &&
               look_at_settings(c, c->s->checkpoints_topic, err) && check_first_records(c, err);
     if (ok)
         look_at_heartbeats(c);

@@ -369,6 +369,19 @@ static void look_at_damage(struct cs_turn *t) {
     }
 }
 
+// Root may have had outcomes judged anew: whatever is under way is judged with that. A partition that a
+// wrong outcome stopped goes on.
+static void look_at_corrections(struct cs_turn *t) {
+    for (struct cs_partition *p = t->group.partitions; p; p = p->next) {
+        struct cs_err err;
+        if (p->state == CS_PARTITION_STARTING || !cs_partition_corrected(&t->x, p))
+            continue;
+        cs_err_set(&err, CS_ERR_RETRY, CS_CODE_NONE,
+                   "root has outcomes of the partition judged anew; starting again");
+        partition_failed(t, p, &err);
+    }
+}
+
 static bool sweep(struct cs_turn *t) {
     struct cs_err err;
     if (t->flying)
@@ -429,6 +442,7 @@ void cs_turn(struct cs_turn *t, bool stopping) {
     some = fly(t) || some;
     if (works) {
         look_at_damage(t);
+        look_at_corrections(t);
         some = sweep(t) || some;
         if (!start_due(t))
             some = launch(t) || some;

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks a log of certsync without certsync: it needs Python 3 and the openssl command, and nothing else.
 
-    check_log.py EVENTS OUTCOMES ROOT_PUBLIC_KEY [--custodian-key FILE | --checkpoints FILE KEY [WITNESS_KEY...]]
+    check_log.py EVENTS OUTCOMES ROOT_PUBLIC_KEY [--corrections FILE] [--custodian-key FILE | --checkpoints FILE KEY [WITNESS_KEY...]]
 
 EVENTS and OUTCOMES are dumps of the two topics as kcat makes them (docs/audit/verify.md). For each partition it checks that
 
@@ -15,6 +15,8 @@ With the custodian's private key (which needs python3-cryptography, too) it open
 With checkpoints that were kept ("certsync-consumer verify --since" writes such a file), and the key that signed them, it checks that the past is
 the one that they are of. With keys of witnesses, too, it checks that each has cosigned the newest of these that any witness has cosigned, of each
 partition, and says when.
+With a dump of cert.corrections, outcomes that root had judged anew count as they were judged then; without it, a log with corrections is not
+well. Checkpoints are held against the outcomes of their own epoch.
 It does not judge anew whether the rules were applied rightly: "certsync-consumer verify" does.
 """
 import base64
@@ -178,13 +180,34 @@ def read(path):
     return found
 
 
-def chained(outcomes):
-    """The outcomes that count: of number n the first with a mark, after n-1, that names its hash. Copies and foreign records are passed over."""
+def corrections(path, root):
+    """{partition: [from, ...]} of what root signed in a dump of cert.corrections, in its order; the k-th begins epoch k."""
+    found, seen = {}, set()
+    for record in read(path).get(0, []):
+        try:
+            correction = json.loads(record["value"])
+            signature = base64.b64decode(dict(record["headers"])[b"certsync-sig"])
+            data, ours = correction["data"], correction["type"] == "certsync.system.correction.v1" and correction["id"] not in seen
+        except (ValueError, KeyError, TypeError):
+            continue
+        if ours and is_signed(root, signed_text(record["value"]), signature):
+            seen.add(correction["id"])
+            found.setdefault(data["partition"], []).append(data["from"])
+    return found
+
+
+def epoch_of(begins, number):
+    return max((k for k, first in enumerate(begins, 1) if first <= number), default=0)
+
+
+def chained(outcomes, begins=()):
+    """The outcomes that count: of number n the first with a mark and with n's epoch, after n-1, that names its hash. Copies, foreign records and
+    what was set aside are passed over. begins: where epochs 1, 2, ... begin."""
     last, sha256 = 0, "0" * 64
     for record in outcomes:
         try:
             outcome = json.loads(record["value"])
-            fits = int(outcome["sequence"]) == last + 1 and outcome["data"]["prev"] == sha256 and b"certsync-mark" in dict(record["headers"])
+            fits = int(outcome["sequence"]) == last + 1 and outcome["data"].get("epoch", 0) == epoch_of(begins, last + 1) and outcome["data"]["prev"] == sha256 and b"certsync-mark" in dict(record["headers"])
         except (ValueError, KeyError, TypeError):
             continue
         if fits:
@@ -213,7 +236,7 @@ def cosigned(text, line, key):
 
 
 def checkpoints(path, key, *witnesses):
-    """{partition: [(size, root, {witness: time})]} of a file of checkpoints, each signed with this key (NAME+ID+KEY)."""
+    """{(partition, epoch): [(size, root, {witness: time})]} of a file of checkpoints, each signed with this key (NAME+ID+KEY)."""
     name, _, encoded = key.split("+", 2)
     pem, found = pem_of(bytes.fromhex("302a300506032b6570032100") + base64.b64decode(encoded)[1:]), {}
     lines = Path(path).read_text(encoding="utf-8").splitlines()
@@ -223,17 +246,18 @@ def checkpoints(path, key, *witnesses):
             signature = base64.b64decode(line.split(" ")[2])[4:]
             text = f"{origin}\n{size}\n{root}\n"
             require(is_signed(pem, text.encode(), signature), f"{path}, line {at + 1}: the checkpoint is not signed with this key")
-            require(re.fullmatch(re.escape(name) + r"/partitions/\d+", origin), f"{path}: a checkpoint of {origin} is of another log")
+            place = re.fullmatch(re.escape(name) + r"/partitions/(\d+)(?:/epochs/([1-9]\d*))?", origin)
+            require(place, f"{path}: a checkpoint of {origin} is of another log")
             more = itertools.takewhile(lambda later: later.startswith("\u2014 "), lines[at + 1:])
             times = {w.split("+")[0]: cosigned(text, later, w) for later in more for w in witnesses if cosigned(text, later, w)}
-            found.setdefault(int(origin.rsplit("/", 1)[1]), []).append((int(size), base64.b64decode(root), times))
+            found.setdefault((int(place[1]), int(place[2] or 0)), []).append((int(size), base64.b64decode(root), times))
     require(found, f"{path} holds no checkpoint that this key signed")
     return found
 
 
 def witnessed(heads, witnesses):
     """What each witness has cosigned of each partition, as lines."""
-    for number, known in sorted(heads.items()):
+    for (number, _), known in sorted(heads.items()):
         newest = max((size for size, _, times in known if times), default=0)
         for name in (w.split("+")[0] for w in witnesses):
             times = [times[name] for size, _, times in known if size == newest and name in times]
@@ -242,10 +266,10 @@ def witnessed(heads, witnesses):
 
 
 def hold(heads, values):
-    """Whether each partition's outcomes are those that the checkpoints are of."""
-    for number, known in sorted(heads.items()):
+    """Whether each partition's outcomes are those that the checkpoints are of. values(partition, epoch): those that counted then."""
+    for (number, epoch), known in sorted(heads.items()):
+        have = values(number, epoch)
         for size, root, _ in known:
-            have = values.get(number, [])
             require(size <= len(have), f"partition {number}: the end was cut off: a checkpoint has {size} outcomes, there are {len(have)}")
             require(merkle_root(have[:size]) == root,
                     f"partition {number}: the past was rewritten: outcomes 1 to {size} are not those of a checkpoint")
@@ -297,18 +321,21 @@ class Partition:
 
 
 def main(arguments):
+    root, begins = Path(arguments[2]).read_bytes() if len(arguments) > 2 else b"", {}
+    if arguments[3:4] == ["--corrections"] and len(arguments) > 4:
+        begins = corrections(arguments[4], root)
+        arguments = arguments[:3] + arguments[5:]
     custodian = Custodian(arguments[4]) if arguments[3:4] == ["--custodian-key"] else None
     heads = arguments[4:] if arguments[3:4] == ["--checkpoints"] else None
     if len(heads) < 2 if heads is not None else len(arguments) != (5 if custodian else 3):
         sys.exit(__doc__)
-    events, outcomes, root = read(arguments[0]), read(arguments[1]), Path(arguments[2]).read_bytes()
-    total, values = {}, {}
+    events, outcomes = read(arguments[0]), read(arguments[1])
+    total = {}
     for number, records in sorted(events.items()):
         partition, judged, by_offset = Partition(root, custodian), 0, {r["offset"]: r for r in records}
-        for outcome in chained(outcomes.get(number, [])):
+        for outcome in chained(outcomes.get(number, []), begins.get(number, [])):
             where = f"partition {number}, outcome {outcome['n']}, offset {outcome['offset']}"
             judged += 1
-            values.setdefault(number, []).append(outcome["value"])
             try:
                 require(outcome["offset"] in by_offset, "the outcome is of a record that is not there")
                 partition.check(by_offset.pop(outcome["offset"]), outcome)
@@ -320,7 +347,7 @@ def main(arguments):
             total[name] = total.get(name, 0) + n
     try:
         known = checkpoints(*heads) if heads else {}
-        hold(known, values)
+        hold(known, lambda number, epoch: [o["value"] for o in chained(outcomes.get(number, []), begins.get(number, [])[:epoch])])
         said = list(witnessed(known, heads[2:] if heads else []))
     except Fault as e:
         sys.exit(str(e))

@@ -90,7 +90,7 @@ class Run:
         self.batch = self.random.choice([1, 7, 7, 50, 50, 500, 500, 500])
         self.deployment = f"chaos-{number}"
         self.events_topic, self.outcomes_topic, self.checkpoints_topic = f"ev-{number}", f"out-{number}", f"heads-{number}"
-        self.heartbeats_topic = f"beats-{number}"
+        self.heartbeats_topic, self.corrections_topic = f"beats-{number}", f"corrections-{number}"
         self.namespace, self.group = "cs", f"group-{number}"
         self.consumers, self.redises, self.started = [], [], 0
         self.disks, self.operators, self.clock, self.hosted = [], [], 0, False
@@ -164,7 +164,7 @@ class Run:
         settings = {
             "deployment": {"id": self.deployment, "root_key": self.keys / "root.pub", "service_key": self.keys / "service.key"},
             "kafka": {"brokers": self.world.kafka.bootstrap, "events_topic": self.events_topic, "group": self.group,
-                      "outcomes_topic": self.outcomes_topic, "checkpoints_topic": self.checkpoints_topic,
+                      "outcomes_topic": self.outcomes_topic, "checkpoints_topic": self.checkpoints_topic, "corrections_topic": self.corrections_topic,
                       "heartbeats_topic": self.heartbeats_topic, "session_timeout": f"{SESSION_MS}ms",
                       "rdkafka.heartbeat.interval.ms": 300, "rdkafka.reconnect.backoff.max.ms": 500},
             "redis": {"url": f"unix://{self.socket}", "namespace": self.namespace, "timeout": "1s"},
@@ -230,7 +230,7 @@ class Run:
             self.witness.stop()
         self.reader.close() if hasattr(self, "reader") else None
         try:
-            self.world.kafka.admin.delete_topics([self.events_topic, self.outcomes_topic, self.checkpoints_topic, self.heartbeats_topic])
+            self.world.kafka.admin.delete_topics([self.events_topic, self.outcomes_topic, self.checkpoints_topic, self.corrections_topic, self.heartbeats_topic])
         except Exception:  # the next run has its own  # pylint: disable=broad-except
             pass
 

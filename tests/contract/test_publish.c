@@ -182,6 +182,7 @@ struct topic {
     struct cs_outcome_marks *marks[BOTH + 1];
     int32_t partition;
     int64_t proven;
+    struct cs_epochs epochs;
     enum writer reader;
     size_t len;
     struct cs_buf values[LINKS_MAX];
@@ -284,7 +285,7 @@ static struct cs_topic *open_cursor(void) {
 }
 
 static struct cs_cursor_source source(const struct topic *t, struct cs_topic *c) {
-    return (struct cs_cursor_source){c, t->crypto, t->marks[t->reader]};
+    return (struct cs_cursor_source){c, t->crypto, t->marks[t->reader], t->epochs};
 }
 
 static struct cs_cursor_tail tail_at(const struct topic *t, int64_t n) {
@@ -613,10 +614,10 @@ static void publish_head(struct heads *h, const struct cs_note_signer *signer, c
     bool waits = true;
     int64_t done = 0;
     int64_t end = now_ms() + WAIT_MS;
-    cs_checkpoint_origin(log_id, partition, at.origin);
+    cs_checkpoint_origin(log_id, partition, 0, at.origin);
     memset(at.root.sha256, fill, 32);
-    must(cs_checkpoints_send(h->p, h->crypto, signer, partition, &at, &err), &err);
-    assert_false(cs_checkpoints_send(h->p, h->crypto, signer, partition, &at, &err)); // one at a time
+    must(cs_checkpoints_send(h->p, h->crypto, signer, partition, 0, &at, &err), &err);
+    assert_false(cs_checkpoints_send(h->p, h->crypto, signer, partition, 0, &at, &err)); // one at a time
     assert_int_equal(err.kind, CS_ERR_RETRY);
     while (waits) {
         must(h->p->ops->checkpointed(h->p, partition, &waits, &done, &err), &err);
@@ -629,7 +630,7 @@ static void publish_head(struct heads *h, const struct cs_note_signer *signer, c
 static struct cs_checkpoint newest_of(struct heads *h, int32_t partition, int64_t *ret_others) {
     struct cs_checkpoint at;
     struct cs_err err;
-    must(cs_checkpoints_newest(h->checkpoints, h->crypto, cs_note_signer_key(h->signer), "prod", partition,
+    must(cs_checkpoints_newest(h->checkpoints, h->crypto, cs_note_signer_key(h->signer), "prod", partition, 0,
                                WAIT_MS, &at, ret_others, &err),
          &err);
     return at;

@@ -123,7 +123,7 @@ static void expect_as_replayed(struct fixture *f, int32_t partition) {
     CS_AUTO(cs_compare_free) struct cs_compare *compare = NULL;
     CS_AUTO(cs_replay_free) struct cs_replay *replay = NULL;
     CS_AUTO(cs_log_free) struct cs_log *log = NULL;
-    struct cs_replay_options options = {f->log_id, f->env.root_spki, f->env.partitions, false};
+    struct cs_replay_options options = {f->log_id, f->env.root_spki, f->env.partitions, {0}, false};
     struct cs_err err;
     int64_t low = 0;
     int64_t high = 0;

@@ -61,7 +61,7 @@ start_broker() {
     else
         spawn broker "$BUILD/tests/broker/certsync-demo-broker" \
             --topic "cert.events:$PARTITIONS" --topic "cert.outcomes:$PARTITIONS" \
-            --topic "cert.checkpoints:$PARTITIONS" --topic "cert.heartbeats:$PARTITIONS"
+            --topic cert.corrections:1 --topic "cert.checkpoints:$PARTITIONS" --topic "cert.heartbeats:$PARTITIONS"
         wait_for 10 broker grep -q '^READY .' "$STACK/broker.log"
         BROKERS=$(sed -n 's/^READY //p' "$STACK/broker.log")
     fi

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Decodes lines that begin with "event ", "outcome " or "heartbeat ", and says of each "ok", or the code and the detail
+// Decodes lines that begin with "event ", "outcome ", "heartbeat " or "correction ", and says of each "ok", or the code and the detail
 // (schemas.py).
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "certsync/model/correction.h"
 #include "certsync/model/heartbeat.h"
 #include "certsync/model/outcome.h"
 
@@ -19,6 +20,10 @@ static bool decode(const char *line, size_t len, struct cs_err *err) {
     if (line[0] == 'h') {
         struct cs_heartbeat h;
         return cs_heartbeat_decode(value, &h, err);
+    }
+    if (line[0] == 'c') {
+        struct cs_correction c;
+        return cs_correction_decode(value, &c, err);
     }
     CS_AUTO(cs_outcome_clear) struct cs_outcome o = {0};
     return cs_outcome_decode(value, &o, err);

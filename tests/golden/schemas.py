@@ -4,7 +4,7 @@
     schemas.py DECODE EVENTS OUTCOMES
 
 DECODE is the program of decode.c; EVENTS and OUTCOMES are the golden log, as kcat dumps it. Each record of it that the decoder reads is
-valid by the schema of its type; so is a heartbeat, which no log has. Of one record of each form, each member is left out, each gets values of other types, and each object
+valid by the schema of its type; so are a heartbeat and a correction, which no log has, and what comes of a correction. Of one record of each form, each member is left out, each gets values of other types, and each object
 gets one member more: decoder and schema must say the same of all that comes of it.
 """
 import copy
@@ -21,13 +21,17 @@ HOME = AUDIT / "schemas"
 SCHEMAS = {p.name: json.loads(p.read_text(encoding="utf-8")) for p in HOME.glob("*.json")}
 WRONG = (None, [], {}, 1.5, -1, 0, True, "", "\x07", "no value has\tthis form")
 # What no schema can say: how one number is to another.
-BEYOND = ("data.certificate.leaves[0].names_total: less than there are names", "subject: must be the source's key")
+BEYOND = ("data.certificate.leaves[0].names_total: less than there are names", "subject: must be the source's key", "subject: must be the source's deployment")
 KID = "00112233445566778899aabbccddeeff"
 HEARTBEAT = {  # no record of the log
     "specversion": "1.0", "type": "certsync.agent.heartbeat.v1", "id": "0192f1d0-1111-7abc-8def-0123456789ab",
     "source": f"//prod.example_0a1b2c3d/accounts/acme/keys/{KID}", "subject": KID, "time": "2026-11-23T12:00:00Z",
     "sequence": "0001795435200000", "datacontenttype": "application/json",
     "data": {"version": "0.1.0", "certificates": 7, "failed": 0, "last_scan": "2026-11-23T11:59:00Z", "spool": 3}}
+CORRECTION = {  # beside the log
+    "specversion": "1.0", "type": "certsync.system.correction.v1", "id": "0192f1d0-1111-7abc-8def-0123456789ac",
+    "source": f"//prod.example_0a1b2c3d/keys/{KID}", "subject": "prod.example", "time": "2026-11-23T12:00:00Z", "datacontenttype": "application/json",
+    "data": {"partition": 3, "from": 1042, "reason": "a release took expired leaves"}}
 
 
 def validator(name):
@@ -38,7 +42,7 @@ def validator(name):
 
 VALIDATORS = {schema["title"]: validator(name) for name, schema in SCHEMAS.items() if schema["title"].startswith("certsync.")}
 OUTCOME = "certsync.outcome.v1"
-DECODERS = {OUTCOME: "outcome", HEARTBEAT["type"]: "heartbeat"}  # of all others: event
+DECODERS = {OUTCOME: "outcome", HEARTBEAT["type"]: "heartbeat", CORRECTION["type"]: "correction"}  # of all others: event
 
 
 def decoded(program, documents):
@@ -60,6 +64,16 @@ def golden(path):
                 yield document["type"], text
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             pass
+
+
+def of_an_epoch(records):
+    """Outcomes and derived events as they are after a correction."""
+    for kind, text in records:
+        if kind == OUTCOME or kind.startswith("certsync.share."):
+            document = json.loads(text)
+            if isinstance(document.get("data"), dict):
+                document["data"]["epoch"] = 1
+                yield kind, json.dumps(document, ensure_ascii=False)
 
 
 def shape(value):
@@ -167,8 +181,9 @@ def main(program, events, outcomes):
     found = []
     for schema in SCHEMAS.values():
         jsonschema.Draft202012Validator.check_schema(schema)
-    beat = (HEARTBEAT["type"], json.dumps(HEARTBEAT))
-    shapes = check_golden(program, [*golden(Path(events)), *golden(Path(outcomes)), beat], found)
+    beside = [(d["type"], json.dumps(d)) for d in (HEARTBEAT, CORRECTION)]
+    records = [*golden(Path(events)), *golden(Path(outcomes))]
+    shapes = check_golden(program, [*records, *beside, *of_an_epoch(records)], found)
     kinds = {kind for kind, _ in shapes}
     found += [f"{kind}: no record of it in the golden log" for kind in sorted(set(VALIDATORS) - kinds)]
     count = check_changes(program, shapes, found)

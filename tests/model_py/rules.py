@@ -94,10 +94,10 @@ class Verdict:
 class Derived:
     """An event that the log must hold: from partition `origin`, number `seq` of it, in partition `destination`."""
 
-    def __init__(self, origin, seq, destination, account, kind, subject, data, log_id, source_event, n, time_ms):
-        self.origin, self.seq, self.destination, self.account = origin, seq, destination, account
+    def __init__(self, origin, seq, destination, account, kind, subject, data, log_id, source_event, n, time_ms, epoch=0):
+        self.origin, self.seq, self.destination, self.account, self.epoch = origin, seq, destination, account, epoch
         self.type, self.subject, self.data, self.time_ms = kind, subject, data, time_ms
-        digest = bytearray(hashlib.sha256(b"certsync.derived.v1\0%s\0%s\0%d\0" % (log_id.encode(), source_event.encode(), n)).digest()[:16])
+        digest = bytearray(hashlib.sha256(b"certsync.derived.v1\0%s\0%s\0%d\0" % (log_id.encode(), source_event.encode(), n) + (b"%d\0" % epoch if epoch else b"")).digest()[:16])
         digest[6], digest[8] = digest[6] & 0x0F | 0x80, digest[8] & 0x3F | 0x80
         self.id = str(uuid.UUID(bytes=bytes(digest)))
 
@@ -268,7 +268,8 @@ class Model:
     def _sequence(self, p, v, e, role):
         if role == "service" and e.type not in DERIVED:
             raise CannotExamine("the service's key under an event that it never sends")
-        stream = {"service": lambda: f"p{e.data['origin']}", "agent": lambda: f"{e.account}/{e.kid}"}.get(role, lambda: e.kid)()
+        epoch = f".{e.data['epoch']}" if e.data.get("epoch") else ""
+        stream = {"service": lambda: f"p{e.data['origin']}{epoch}", "agent": lambda: f"{e.account}/{e.kid}"}.get(role, lambda: e.kid)()
         watermark, seen = p.streams.get(stream, 0), p.seen.setdefault(stream, {})
         if e.seq <= watermark:
             if e.id in seen:

@@ -21,7 +21,7 @@ CHAINS = (MODEL, RUNTIME, AGENT + ["agent"], CONSUMER + ["consumer"])
 PUBLIC = {"codes": "model", "codes_table": "model", "ident": "model", "key": "model/crypto", "mac": "model/crypto", "merkle": "model/crypto",
           "note": "model/crypto", "checkpoint": "model/crypto", "sign": "model/crypto", "seal": "model/crypto", "cert": "model/x509",
           "csr": "model/x509", "dns": "model/x509", "policy": "model/x509", "pem": "model/x509", "event": "model/codec", "event_types": "model/codec", "entry": "model/codec",
-          "outcome": "model/codec", "state": "model/state", "snapshot": "model/state", "keys": "model/state", "prepare": "model/rules", "heartbeat": "model/rules", "rules": "model/rules"}
+          "outcome": "model/codec", "state": "model/state", "snapshot": "model/state", "keys": "model/state", "prepare": "model/rules", "heartbeat": "model/rules", "correction": "model/rules", "rules": "model/rules"}
 
 
 def wing(path):

@@ -10,7 +10,7 @@
 
 static struct sim_oracle whole(struct sim *s, int32_t p) {
     struct sim_oracle o;
-    oracle_run(s, &o, p, (int64_t)s->logs[CS_PUBLISH_EVENTS][p].len, &s->base[p]);
+    oracle_run(s, &o, p, (int64_t)s->logs[CS_PUBLISH_EVENTS][p].len, base_of(s, p));
     return o;
 }
 
@@ -18,7 +18,8 @@ int64_t published(struct sim *s, int32_t p, size_t *ret_first) {
     const struct sim_log *l = &s->logs[CS_PUBLISH_OUTCOMES][p];
     int64_t last = 0;
     for (size_t i = 0; i < l->len; i++)
-        if (!l->records[i].planted && cs_outcome_number(l->records[i].value) == last + 1) {
+        if (!l->records[i].planted && cs_outcome_number(l->records[i].value) == last + 1 &&
+            !set_aside(s, p, l->records[i].value)) {
             last++;
             *ret_first = i;
         }
@@ -90,7 +91,7 @@ void do_damage(struct sim *s) {
     struct sim_oracle o = whole(s, p);
     if (s->damage == FOREIGN && o.position.outcomes > last) { // as far as the catalog is
         oracle_free(&o);
-        oracle_run(s, &o, p, last, &s->base[p]);
+        oracle_run(s, &o, p, last, base_of(s, p));
     }
     if (s->damage <= GAP && room) {
         int64_t n = s->damage == GAP ? last + 2 : last + 1;
@@ -192,7 +193,7 @@ void lose_outcomes(struct sim *s, int32_t p) {
         return;
     while (least < l->len && last < keep) {
         const struct sim_record *r = &l->records[least++];
-        last += !r->planted && cs_outcome_number(r->value) == last + 1;
+        last += !r->planted && cs_outcome_number(r->value) == last + 1 && !set_aside(s, p, r->value);
     }
     l->len = least + draw(s, (unsigned)(l->len - least) + 1);
     tell(s, "outcomes of partition %d are lost behind %lld, where no catalog stands", (int)p,

@@ -40,6 +40,17 @@ static void failed(struct sim_worker *w, int32_t p, const struct cs_err *err) {
         violation(s, "worker %d stops partition %d: %s", w->index, (int)p, err->msg);
 }
 
+// Whether root corrected what it works on. It does not hear of it at once.
+static bool hears(struct sim_worker *w, int32_t p) {
+    const struct cs_epochs *mine = &w->stand[p].epochs;
+    struct cs_err err = {.kind = CS_ERR_RETRY, .msg = "a correction came"};
+    if (mine->len == w->s->corrections_len || chance(w->s, 700))
+        return false;
+    w->s->struck = 1;
+    failed(w, p, &err);
+    return true;
+}
+
 // The records that nobody could take for an outcome are counted.
 static void check_foreign(struct sim *s, int32_t p, const struct cs_cursor_tail *tail) {
     const struct sim_log *l = &s->logs[CS_PUBLISH_OUTCOMES][p];
@@ -61,7 +72,9 @@ static void check_tail(struct sim *s, int32_t p, const struct cs_cursor_tail *ta
     bool whole = tail->found && (tail->from < mine || mine == 0);
     int64_t last = whole ? published(s, p, &ignored) : 0;
     for (int64_t i = tail->from; i < tail->end && !whole; i++) {
-        int64_t n = l->records[i].planted ? 0 : cs_outcome_number(l->records[i].value);
+        int64_t n = l->records[i].planted || set_aside(s, p, l->records[i].value)
+                        ? 0
+                        : cs_outcome_number(l->records[i].value);
         last = n > last ? n : last;
     }
     if (tail->last != last)
@@ -76,6 +89,23 @@ static void check_tail(struct sim *s, int32_t p, const struct cs_cursor_tail *ta
                   (long long)tail->from, (long long)mine);
 }
 
+// With corrections that the catalog was not made with: an empty one takes its place.
+static bool load(struct sim_worker *w, struct cs_stand *stand, struct cs_err *err) {
+    bool older = false;
+    bool moved = false;
+    int64_t generation = 0;
+    if (!cs_stand_load(stand, w->catalog, FX_LOG, PARTITIONS, err))
+        return false;
+    if (!cs_stand_is_stale(stand, &older))
+        return true;
+    if (older)
+        violation(w->s, "a catalog stands on corrections that nobody made");
+    tell(w->s, "worker %d makes the catalog of partition %d anew", w->index, (int)stand->id);
+    generation = w->catalog->ops->generation(w->catalog, stand->id);
+    return w->catalog->ops->renew(w->catalog, stand->id, generation ? generation : 1, &moved, err) &&
+           cs_stand_load(stand, w->catalog, FX_LOG, PARTITIONS, err);
+}
+
 static void start(struct sim_worker *w, int32_t p) {
     struct cs_stand *stand = &w->stand[p];
     struct cs_cursor_tail tail;
@@ -83,8 +113,10 @@ static void start(struct sim_worker *w, int32_t p) {
     w->s->struck = 0;
     w->s->impatient = chance(w->s, w->s->faults);
     stand->id = p;
-    const struct cs_cursor_source from = {w->env.outcomes, w->env.apply.rules.crypto, w->env.marks};
-    if (!cs_stand_load(stand, w->catalog, FX_LOG, PARTITIONS, &err) ||
+    stand->epochs = epochs_of(w->s);
+    const struct cs_cursor_source from = {w->env.outcomes, w->env.apply.rules.crypto, w->env.marks,
+                                          stand->epochs};
+    if (!load(w, stand, &err) ||
         !cs_cursor_tail(&from, p, &stand->position, w->s->checkpoints[p].size, w->s->impatient ? -1 : 60000,
                         &tail, &err) ||
         !cs_stand_follow(stand, &tail, "cert.outcomes", &err) ||
@@ -159,7 +191,7 @@ static void check_division(struct sim_worker *w) {
 static void checkpoint(struct sim_worker *w, int32_t p) {
     const struct cs_position *at = &w->stand[p].position;
     struct cs_checkpoint *newest = &w->s->checkpoints[p];
-    if (at->outcomes <= newest->size || chance(w->s, 500))
+    if (at->outcomes <= newest->size || w->stand[p].epochs.len < w->s->corrections_len || chance(w->s, 500))
         return;
     newest->size = at->outcomes;
     cs_merkle_root(w->env.apply.rules.crypto, &at->edge, at->outcomes, &newest->root);
@@ -240,7 +272,8 @@ void worker_step(struct sim_worker *w) {
         start(w, p);
         break;
     case RUNNING:
-        launch(w, p);
+        if (!hears(w, p))
+            launch(w, p);
         break;
     case STOPPED:
         break;
@@ -267,6 +300,7 @@ void worker_begin(struct sim_worker *w) {
     publisher_init(&w->publisher, s);
     w->env = (struct cs_flight_env){
         .apply = {.rules = {.crypto = fx->crypto,
+                            .book = s->book,
                             .log_id = FX_LOG,
                             .partition_count = PARTITIONS,
                             .root = fx->root->pub},
@@ -379,9 +413,12 @@ void rebuild_whole(struct sim *s, struct sim_rebuilder *r, int32_t p) {
     struct cs_err err = UNSET;
     tell(s, "partition %d is rebuilt", (int)p);
     catalog_on(r->catalog, s->store);
+    r->env.epochs = epochs_of(s);
     if (!s->admin->ops->generations(s->admin, p, &g, &err))
         abort();
-    int64_t generation = g.next && draw(s, 4) ? g.next : (g.next > g.live ? g.next : g.live) + 1;
+    // Whoever made the catalog anew took a number, too.
+    bool stale = g.next <= g.live || g.next_position.epoch != epoch_of(s, p, g.next_position.outcomes);
+    int64_t generation = g.next && !stale && draw(s, 4) ? g.next : (g.next > g.live ? g.next : g.live) + 1;
     if (rebuild_tries(s, r, p, generation)) {
         judge_catalog(s, p, CS_VIEW_NEXT);
         if (cs_rebuilder_generation(r->r) != generation)

@@ -104,7 +104,10 @@ static struct cs_bytes encoded(struct sim *s, const struct cs_outcome *o) {
 static void keep_derived(struct sim *s, struct sim_oracle *o, struct cs_event *ev) {
     struct cs_buf b;
     struct cs_err err;
-    size_t n = (size_t)o->position.derived++;
+    size_t n = o->derived_len++;
+    o->position.derived++;
+    o->derived_epoch[n] = o->position.epoch;
+    o->derived_seq[n] = o->position.derived;
     ev->seq = o->position.derived;
     memcpy(ev->kid, s->pool->service_kid, sizeof ev->kid);
     cs_buf_init(&b, 1 << 20);
@@ -121,6 +124,8 @@ static void oracle_record(struct sim *s, struct sim_oracle *o, int32_t partition
     const struct sim_event *e = s->logs[CS_PUBLISH_EVENTS][partition].records[offset].event;
     const struct cs_event *ev = e->prepared->event;
     struct cs_rule_context ctx = fx_context(s->pool->fx, partition);
+    ctx.book = s->book;
+    ctx.epoch = epoch_of(s, partition, o->position.outcomes + 1);
     struct cs_record r = e->record;
     struct cs_err err;
     bool needed = false;
@@ -130,6 +135,7 @@ static void oracle_record(struct sim *s, struct sim_oracle *o, int32_t partition
     struct cs_outcome out = {.n = ++o->position.outcomes,
                              .verdict = d.verdict,
                              .partition = partition,
+                             .epoch = ctx.epoch,
                              .offset = offset,
                              .time_ms = r.timestamp_ms};
     snprintf(out.log_id, sizeof out.log_id, "%s", ctx.log_id);
@@ -152,6 +158,9 @@ static void oracle_record(struct sim *s, struct sim_oracle *o, int32_t partition
     cs_merkle_append(ctx.crypto, &o->position.edge, out.n - 1, &leaf);
     memcpy(o->position.record_sha256, e->prepared->record_sha256, 32);
     o->position.next_offset = offset + 1;
+    if (ctx.epoch != o->position.epoch)
+        o->position.derived = 0;
+    o->position.epoch = ctx.epoch;
     cs_state_begin(o->state);
     if (ev && ev->account[0] && d.verdict.signer_known && d.verdict.status != CS_STATUS_DUPLICATE &&
         !d.verdict.leaves_nothing && !(cs_event_origin(ev) >= 0 && d.verdict.status == CS_STATUS_REJECTED))
@@ -270,7 +279,7 @@ void judge_catalog(struct sim *s, int32_t partition, enum cs_catalog_view view) 
     } else if (at.next_offset > (int64_t)s->logs[CS_PUBLISH_EVENTS][partition].len) {
         violation(s, "partition %d stands behind the end of its log", (int)partition);
     } else {
-        oracle_run(s, &o, partition, at.next_offset, &s->base[partition]);
+        oracle_run(s, &o, partition, at.next_offset, base_of(s, partition));
         compare_positions(s, partition, &at, &o.position);
         compare_states(s, partition, s->admin, o.state);
         oracle_free(&o);
@@ -287,7 +296,7 @@ static void judge_outcomes(struct sim *s, int32_t partition, const struct sim_or
     for (size_t i = 0; i < l->len; i++) {
         const struct sim_record *r = &l->records[i];
         int64_t n = cs_outcome_number(r->value);
-        if (r->foreign)
+        if (r->foreign || set_aside(s, partition, r->value))
             continue;
         if (n < 1 || n > last + 1) {
             violation(s, "outcomes %d@%zu: number %lld comes after %lld", (int)partition, i, (long long)n,
@@ -309,6 +318,13 @@ static void judge_outcomes(struct sim *s, int32_t partition, const struct sim_or
                   (long long)o->position.outcomes);
 }
 
+static size_t find_derived(const struct sim_oracle *o, const struct cs_event *ev) {
+    size_t n = 0;
+    while (n < o->derived_len && (o->derived_seq[n] != ev->seq || o->derived_epoch[n] != cs_event_epoch(ev)))
+        n++;
+    return n;
+}
+
 // Each derived event that was decided is in the log, and none that was not; at most one copy takes
 // effect.
 static void judge_derived(struct sim *s, const struct sim_oracle *all) {
@@ -321,8 +337,10 @@ static void judge_derived(struct sim *s, const struct sim_oracle *all) {
                 continue;
             bool known = false;
             for (int32_t from = 0; from < PARTITIONS; from++) {
-                int64_t n = ev->seq - 1;
-                if (n < 0 || n >= all[from].position.derived || all[from].derived_to[n] != p ||
+                size_t n = find_derived(&all[from], ev);
+                // What was decided before a correction stays.
+                known |= cs_event_origin(ev) == from && cs_event_epoch(ev) < epoch_of(s, from, INT64_MAX);
+                if (n == all[from].derived_len || all[from].derived_to[n] != p ||
                     !same(all[from].derived[n], l->records[i].event->record.value))
                     continue;
                 known = true;
@@ -335,12 +353,13 @@ static void judge_derived(struct sim *s, const struct sim_oracle *all) {
         }
     }
     for (int32_t p = 0; p < PARTITIONS; p++)
-        for (int64_t n = 0; n < all[p].position.derived; n++) {
+        for (size_t n = 0; n < all[p].derived_len; n++) {
             if (copies[p][n] == 0)
-                violation(s, "derived event %lld of partition %d never appeared", (long long)n + 1, (int)p);
+                violation(s, "derived event %lld of partition %d never appeared",
+                          (long long)all[p].derived_seq[n], (int)p);
             if (copies[p][n] >= 2000)
                 violation(s, "derived event %lld of partition %d took effect more than once",
-                          (long long)n + 1, (int)p);
+                          (long long)all[p].derived_seq[n], (int)p);
         }
 }
 
@@ -385,7 +404,7 @@ void judge_rest(struct sim *s) {
     if (s->damage != UNHARMED && s->damage_n)
         return;
     for (int32_t p = 0; p < PARTITIONS; p++) {
-        oracle_run(s, &all[p], p, (int64_t)s->logs[CS_PUBLISH_EVENTS][p].len, &s->base[p]);
+        oracle_run(s, &all[p], p, (int64_t)s->logs[CS_PUBLISH_EVENTS][p].len, base_of(s, p));
         judge_outcomes(s, p, &all[p]);
         judge_shares(s, p, &all[p]);
     }

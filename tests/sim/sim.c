@@ -94,7 +94,8 @@ static void append_outcome(struct sim *s, int32_t p, const struct sim_oracle *o,
 // or both.
 static void begin_partition(struct sim *s, int32_t p, unsigned how) {
     const struct sim_oracle *base = &s->base[p];
-    s->imported[p] = how > 0 && draw(s, 4) == 0 ? (int64_t)draw(s, (unsigned)s->pool->base_len[p] + 1) : 0;
+    s->imported[p] =
+        how > 0 && !s->book && draw(s, 4) == 0 ? (int64_t)draw(s, (unsigned)s->pool->base_len[p] + 1) : 0;
     for (size_t i = 0; i < s->pool->base_len[p]; i++)
         append_event(s, p, s->pool->base[p][i], (int64_t)i < s->imported[p]);
     if (how == 0)
@@ -210,8 +211,10 @@ static void step(struct sim *s) {
         tell(s, "worker %d %s partition %d", w->index, w->owns[p] ? "gets" : "loses", (int)p);
     } else if (what < 94) {
         store_snapshot(s, p);
-    } else if (what < 97) {
+    } else if (what < 96) {
         do_damage(s);
+    } else if (what == 96) {
+        correct(s, p);
     } else if (s->faults == 0) {
         ordinary_step(s);
     } else if (what == 97) {
@@ -219,8 +222,8 @@ static void step(struct sim *s) {
     } else if (what == 98) {
         lose_data(s, p);
     } else if (draw(s, 6) == 0) {
-        if (s->damage > GAP && s->damage != DELETED && s->damaged == p)
-            return; // it would mend it
+        if (s->book || (s->damage > GAP && s->damage != DELETED && s->damaged == p))
+            return; // rebuilds judge rightly; it would mend it
         s->depth++;
         rebuild_whole(s, &s->rebuilders[draw(s, REBUILDERS)], p);
         s->depth--;
@@ -246,7 +249,8 @@ static bool partition_rests(struct sim *s, int32_t p) {
     if (!s->admin->ops->generations(s->admin, p, &g, &err))
         abort();
     bool damaged = s->damaged == p && s->damage_n;
-    bool at_end = g.live_position.next_offset == (int64_t)s->logs[CS_PUBLISH_EVENTS][p].len;
+    bool at_end = g.live_position.next_offset == (int64_t)s->logs[CS_PUBLISH_EVENTS][p].len &&
+                  g.live_position.epoch == epoch_of(s, p, g.live_position.outcomes);
     return damaged && all_stopped(s, p)
                ? true
                : at_end && (!damaged || s->damage == FORGED_KEY || s->damage == CIRCLES);
@@ -264,6 +268,8 @@ static bool rests(struct sim *s) {
 
 static void heal(struct sim *s) {
     do_damage(s);
+    if (s->book) // a wrong release is found out at last
+        correct(s, 0);
     s->healing = true;
     tell(s, "no more faults");
     for (int i = 0; i < s->workers_len; i++) {
@@ -331,6 +337,8 @@ static void begin(struct sim *s) {
     s->damage = draw(s, 5) ? UNHARMED : (enum sim_damage)(1 + draw(s, SENDER_TIME));
     s->damaged = (int32_t)draw(s, PARTITIONS);
     s->damage_n = 0;
+    s->corrections_len = 0;
+    s->book = s->damage == UNHARMED && draw(s, 3) == 0 ? wrong_book() : NULL;
     if (!cs_memory_store_new(&s->store, &err) || !cs_catalog_memory_new(s->store, &s->admin, &err))
         abort();
     unsigned how = draw(s, 5);

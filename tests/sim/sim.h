@@ -9,6 +9,7 @@
 //   store.c  catalogs that fail, and are emptied or turned back
 //   flyer.c  workers and rebuilds
 //   damage.c what somebody else does to the outcomes
+//   correct.c root has outcomes judged anew, after a release that judged wrongly
 //   judge.c  what must hold, by a second, plain judge
 //   sim.c    the scheduler and the command
 #pragma once
@@ -30,6 +31,7 @@
 #define REBUILDERS 3
 #define SNAPSHOTS  4
 #define BATCH      8
+#define CORRECTED  3 // corrections of a run
 
 // --- pool.c
 
@@ -157,9 +159,11 @@ void rebuild_whole(struct sim *s, struct sim_rebuilder *r, int32_t partition);
 struct sim_oracle {
     struct cs_state *state;
     struct cs_position position;
+    size_t derived_len;            // of all epochs
     struct cs_bytes outcomes[128]; // by number - 1
     const char *accounts[128];
-    struct cs_bytes derived[128]; // values, by number - 1
+    struct cs_bytes derived[128]; // values
+    int64_t derived_epoch[128], derived_seq[128];
     int32_t derived_to[128];
     int64_t derived_at[128]; // number of the outcome that it comes with
 };
@@ -172,6 +176,19 @@ void oracle_free(struct sim_oracle *o);
 void judge_committed(struct sim *s, int32_t partition, const struct cs_position *at);
 void judge_rest(struct sim *s);
 void judge_catalog(struct sim *s, int32_t partition, enum cs_catalog_view view);
+
+// --- correct.c
+
+// The corrections so far.
+struct cs_epochs epochs_of(const struct sim *s);
+int64_t epoch_of(const struct sim *s, int32_t partition, int64_t n);
+// Whether the outcome counts no longer.
+bool set_aside(const struct sim *s, int32_t partition, struct cs_bytes value);
+// The rules of a release that takes every offer.
+const struct cs_rulebook *wrong_book(void);
+// What the partition's first events are judged to be.
+const struct sim_oracle *base_of(const struct sim *s, int32_t partition);
+void correct(struct sim *s, int32_t partition);
 
 // --- damage.c
 
@@ -201,7 +218,10 @@ void lose_outcomes(struct sim *s, int32_t partition);
 
 struct sim {
     struct sim_pool *pool;
-    struct sim_oracle *base; // of each partition, after the pool's base
+    struct sim_oracle *base;        // of each partition, after the pool's base
+    const struct cs_rulebook *book; // by which all workers judge; NULL: this release's
+    struct cs_correction corrections[CORRECTED];
+    size_t corrections_len;
     uint64_t seed, random;
     bool tell;
     unsigned faults; // in 1000 chances

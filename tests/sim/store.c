@@ -150,6 +150,12 @@ static bool promote(struct cs_catalog *c, int32_t partition, const struct cs_pos
            INNER(c)->ops->promote(INNER(c), partition, live, next, ret_moved, err);
 }
 
+static bool renew(struct cs_catalog *c, int32_t partition, int64_t from, bool *ret_moved,
+                  struct cs_err *err) {
+    return !fails(c, "no empty generation is made", err) &&
+           INNER(c)->ops->renew(INNER(c), partition, from, ret_moved, err);
+}
+
 static void catalog_free(struct cs_catalog *c) {
     cs_catalog_free(INNER(c));
     cs_state_free(((struct catalog *)c)->own);
@@ -170,6 +176,7 @@ struct cs_catalog *sim_catalog(struct sim *s, bool rebuild) {
                                               .claim = claim,
                                               .release = release,
                                               .promote = promote,
+                                              .renew = renew,
                                               .free = catalog_free};
     struct catalog *c = calloc(1, sizeof *c);
     struct cs_err err;

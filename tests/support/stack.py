@@ -25,7 +25,7 @@ from support.redis import Redis
 
 DEPLOYMENT = "test-deployment"
 EVENTS, OUTCOMES, CHECKPOINTS = "cert.events", "cert.outcomes", "cert.checkpoints"  # topics of the default settings
-HEARTBEATS = "cert.heartbeats"
+HEARTBEATS, CORRECTIONS = "cert.heartbeats", "cert.corrections"
 ALL_RIGHTS = ["upload", "delete", "share", "csr", "read"]
 
 
@@ -57,12 +57,12 @@ class Stack:
         self.redis = redis or Redis(self.directory / "redis", **(redis_config or {}))
         # A deployment of its own on a Kafka that is shared: other topics, another group.
         self.events_topic, self.outcomes_topic, self.checkpoints_topic = prefix + EVENTS, prefix + OUTCOMES, prefix + CHECKPOINTS
-        self.heartbeats_topic = prefix + HEARTBEATS
+        self.heartbeats_topic, self.corrections_topic = prefix + HEARTBEATS, prefix + CORRECTIONS
         self.settings = consumer_settings or {}
         if prefix:
             self.settings.setdefault("kafka", {}).update(
                 {"events_topic": self.events_topic, "outcomes_topic": self.outcomes_topic,
-                 "checkpoints_topic": self.checkpoints_topic, "heartbeats_topic": self.heartbeats_topic,
+                 "checkpoints_topic": self.checkpoints_topic, "heartbeats_topic": self.heartbeats_topic, "corrections_topic": self.corrections_topic,
                  "group": prefix + "certsync"})
         self.consumers: list[Process] = []
         self.keys = self.directory / "keys"
@@ -355,7 +355,7 @@ class _Tail:
         if b'"prev":' not in (message.value() or b"") or not self._is_ours(message):
             return  # somebody else's
         outcome = ev.outcome_of(message.value())
-        number = (message.partition(), outcome["n"])
+        number = (message.partition(), outcome["n"], outcome.get("epoch", 0))
         if number in self.by_number:
             assert self.by_number[number] == message.value(), f"fork at {number}"
             return

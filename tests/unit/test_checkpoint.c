@@ -222,7 +222,7 @@ static void test_checkpoints(void **state) {
     struct cs_checkpoint back;
     struct cs_err err;
     cs_buf_init(&b, CS_NOTE_MAX);
-    cs_checkpoint_origin("prod", 3, p.origin);
+    cs_checkpoint_origin("prod", 3, 0, p.origin);
     assert_string_equal(p.origin, "prod/partitions/3");
     memset(p.root.sha256, 7, 32);
     assert_true(cs_checkpoint_sign(f->c, f->signer, &p, &b, &err));

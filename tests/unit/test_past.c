@@ -126,7 +126,7 @@ static bool search(const struct log *l, size_t from, bool whole, char event[4096
     struct cs_err err;
     cs_buf_init(&docs[0], 1 << 20);
     cs_buf_init(&docs[1], 1 << 20);
-    struct cs_past_log log = {crypto, marks, "cert.outcomes", 0};
+    struct cs_past_log log = {crypto, marks, {0}, "cert.outcomes", 0};
     assert_true(cs_past_begin(&s, &log, &q, whole, docs, &err));
     bool ok = true;
     size_t i = from;

@@ -332,6 +332,7 @@ static const struct cs_field position_rows[] = {
     {CS_FIELD("chain_sha256", struct cs_position, chain_sha256), .type = &cs_type_hash},
     {CS_FIELD("derived", struct cs_position, derived), CS_FIELD_COUNT},
     {CS_FIELD("edge", struct cs_position, edge), .type = &type_edge},
+    {CS_FIELD("epoch", struct cs_position, epoch), CS_FIELD_COUNT, .optional = true},
 };
 static bool position_check(struct cs_reader *r, const void *base, uint32_t seen) {
     const struct cs_position *p = base;
@@ -343,7 +344,7 @@ CS_DEFINE_ENTRY(position, struct cs_position)
 
 bool cs_position_equal(const struct cs_position *a, const struct cs_position *b) {
     return a->next_offset == b->next_offset && a->outcomes == b->outcomes && a->derived == b->derived &&
-           memcmp(a->record_sha256, b->record_sha256, sizeof a->record_sha256) == 0 &&
+           a->epoch == b->epoch && memcmp(a->record_sha256, b->record_sha256, sizeof a->record_sha256) == 0 &&
            memcmp(a->chain_sha256, b->chain_sha256, sizeof a->chain_sha256) == 0 &&
            memcmp(a->edge.roots, b->edge.roots, cs_merkle_edge_len(a->outcomes) * sizeof a->edge.roots[0]) ==
                0;

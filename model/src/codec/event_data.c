@@ -412,6 +412,7 @@ static const struct cs_field offer_rows[] = {
     {CS_FIELD("site", struct cs_event, data.offer.site), .type = &cs_type_site},
     {CS_FIELD("version", struct cs_event, data.offer.version), POSITIVE},
     {CS_FIELD("origin", struct cs_event, data.offer.origin), ORIGIN},
+    {CS_FIELD("epoch", struct cs_event, data.offer.epoch), CS_FIELD_COUNT, .optional = true},
     {CS_FIELD("certificate", struct cs_event, data.offer.certificate), .type = &cs_type_object,
      .fields = &cs_summary_fields},
 };
@@ -421,6 +422,7 @@ static const struct cs_field withdraw_rows[] = {
     {CS_FIELD("share", struct cs_event, data.withdraw.share), STRING(cs_form_uuid)},
     {CS_FIELD("owner_account", struct cs_event, data.withdraw.owner_account), STRING(cs_form_account)},
     {CS_FIELD("origin", struct cs_event, data.withdraw.origin), ORIGIN},
+    {CS_FIELD("epoch", struct cs_event, data.withdraw.epoch), CS_FIELD_COUNT, .optional = true},
     {CS_FIELD("code", struct cs_event, data.withdraw.code), .type = &cs_type_code},
 };
 static const struct cs_fields withdraw_data = {CS_FIELDS(withdraw_rows)};
@@ -432,6 +434,7 @@ static const struct cs_field answer_rows[] = {
     {CS_FIELD("answer", struct cs_event, data.answer.reply), .type = &cs_type_reply},
     {CS_FIELD("code", struct cs_event, data.answer.code), .type = &cs_type_code},
     {CS_FIELD("origin", struct cs_event, data.answer.origin), ORIGIN},
+    {CS_FIELD("epoch", struct cs_event, data.answer.epoch), CS_FIELD_COUNT, .optional = true},
 };
 static const struct cs_fields answer_data = {CS_FIELDS(answer_rows)};
 
@@ -454,7 +457,9 @@ static const char *const short_names[] = {"",
 #define PLAIN              .derived = false
 #define OPENS_SHARE        .share = AT(id)
 #define BRINGS_KEY(member) .key = AT(data.member.key)
-#define DERIVED(member)    .derived = true, .origin = AT(data.member.origin), .share = AT(data.member.share)
+#define DERIVED(member)                                                                                      \
+    .derived = true, .origin = AT(data.member.origin), .epoch = AT(data.member.epoch),                       \
+    .share = AT(data.member.share)
 const struct cs_event_kind cs_event_kinds[CS_EVENT_TYPE_END] = {
 #define X(symbol, name, from, place, fields, sender, prepare, reads, effect, more)                           \
     [CS_EVENT_##symbol] = {.since = from, place, .data = &fields##_data, more},
@@ -488,6 +493,17 @@ static const void *member(const struct cs_event *ev, size_t offset) {
 int32_t cs_event_origin(const struct cs_event *ev) {
     const int32_t *origin = member(ev, cs_event_kinds[ev->type].origin);
     return origin ? *origin : -1;
+}
+
+int64_t cs_event_epoch(const struct cs_event *ev) {
+    const int64_t *epoch = member(ev, cs_event_kinds[ev->type].epoch);
+    return epoch ? *epoch : 0;
+}
+
+void cs_event_set_origin(struct cs_event *ev, int32_t partition, int64_t epoch) {
+    const struct cs_event_kind *kind = &cs_event_kinds[ev->type];
+    memcpy((char *)ev + kind->origin, &partition, sizeof partition);
+    memcpy((char *)ev + kind->epoch, &epoch, sizeof epoch);
 }
 
 const char *cs_event_share(const struct cs_event *ev) {

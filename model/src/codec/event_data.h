@@ -20,7 +20,7 @@ struct cs_event_kind {
     enum cs_event_subject subject;
     const struct cs_fields *data; // members of struct cs_event
     bool derived;
-    size_t origin, share, key; // offsets in struct cs_event; 0: none
+    size_t origin, epoch, share, key; // offsets in struct cs_event; 0: none
 };
 
 extern const struct cs_event_kind cs_event_kinds[CS_EVENT_TYPE_END];

@@ -105,6 +105,7 @@ static const struct cs_field data_rows[] = {
     {CS_FIELD_POINTER("concludes", struct cs_outcome, verdict.concludes), .type = &cs_type_heap_list,
      .fields = &conclusion_fields, .item_size = sizeof(struct cs_conclusion), .min = 1, .max = INT32_MAX,
      .len_at = offsetof(struct cs_outcome, verdict.concludes_len), .optional = true},
+    {CS_FIELD("epoch", struct cs_outcome, epoch), CS_FIELD_COUNT, .optional = true},
     {CS_FIELD("prev", struct cs_outcome, prev_sha256), .type = &cs_type_hash},
 };
 static const struct cs_fields data_fields = {CS_FIELDS(data_rows)};
@@ -187,9 +188,11 @@ void cs_outcome_clear(struct cs_outcome *o) {
 
 void cs_outcome_set_id(struct cs_crypto *c, struct cs_outcome *o) {
     static const char what[] = "certsync.outcome.v1";
-    char place[64];
+    char place[96];
     uint8_t hash[32];
     int len = snprintf(place, sizeof place, "%d%c%" PRId64, (int)o->partition, '\0', o->n);
+    if (o->epoch > 0)
+        len += 1 + snprintf(place + len + 1, sizeof place - (size_t)len - 1, "%" PRId64, o->epoch);
     cs_crypto_sha256_parts(c,
                            (const struct cs_bytes[]){{(const uint8_t *)what, sizeof what},
                                                      {(const uint8_t *)o->log_id, strlen(o->log_id) + 1},

@@ -14,8 +14,43 @@
 #define INDEX       "index "
 #define HASH_BASE64 44 // characters of 32 bytes in base64
 
-void cs_checkpoint_origin(const char *log_id, int32_t partition, char out[CS_ORIGIN_MAX + 1]) {
-    snprintf(out, CS_ORIGIN_MAX + 1, "%s/partitions/%" PRId32, log_id, partition);
+static bool read_number(struct cs_bytes line, int64_t *ret) {
+    int64_t n = 0;
+    if (line.len == 0 || line.len > 16 || (line.data[0] == '0' && line.len > 1))
+        return false;
+    for (size_t i = 0; i < line.len; i++) {
+        if (line.data[i] < '0' || line.data[i] > '9')
+            return false;
+        n = n * 10 + (line.data[i] - '0');
+    }
+    *ret = n;
+    return n <= CS_MERKLE_SIZE_MAX;
+}
+
+void cs_checkpoint_origin(const char *log_id, int32_t partition, int64_t epoch, char out[CS_ORIGIN_MAX + 1]) {
+    if (epoch > 0)
+        snprintf(out, CS_ORIGIN_MAX + 1, "%s/partitions/%" PRId32 "/epochs/%" PRId64, log_id, partition,
+                 epoch);
+    else
+        snprintf(out, CS_ORIGIN_MAX + 1, "%s/partitions/%" PRId32, log_id, partition);
+}
+
+bool cs_checkpoint_is_of(const struct cs_checkpoint *p, const char *log_id, int32_t partition,
+                         int64_t *ret_epoch) {
+    char origin[CS_ORIGIN_MAX + 1];
+    const char *last = strrchr(p->origin, '/');
+    int64_t epoch = 0;
+    cs_checkpoint_origin(log_id, partition, 0, origin);
+    *ret_epoch = 0;
+    if (strcmp(p->origin, origin) == 0)
+        return true;
+    // Only what would be written is of an epoch.
+    if (!last || !read_number((struct cs_bytes){(const uint8_t *)last + 1, strlen(last + 1)}, &epoch) ||
+        epoch == 0)
+        return false;
+    cs_checkpoint_origin(log_id, partition, epoch, origin);
+    *ret_epoch = epoch;
+    return strcmp(p->origin, origin) == 0;
 }
 
 bool cs_checkpoint_signer(struct cs_crypto *c, const struct cs_privkey *service, const char *log_id,
@@ -56,19 +91,6 @@ static bool take_line(struct cs_bytes *text, struct cs_bytes *ret) {
     text->data += ret->len + 1;
     text->len -= ret->len + 1;
     return true;
-}
-
-static bool read_number(struct cs_bytes line, int64_t *ret) {
-    int64_t n = 0;
-    if (line.len == 0 || line.len > 16 || (line.data[0] == '0' && line.len > 1))
-        return false;
-    for (size_t i = 0; i < line.len; i++) {
-        if (line.data[i] < '0' || line.data[i] > '9')
-            return false;
-        n = n * 10 + (line.data[i] - '0');
-    }
-    *ret = n;
-    return n <= CS_MERKLE_SIZE_MAX;
 }
 
 static bool read_hash(struct cs_bytes line, struct cs_hash *ret) {

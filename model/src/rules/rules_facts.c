@@ -3,6 +3,7 @@
 // The facts: all documents that the decision will read, as far as this can be foreseen. They are
 // loaded in as few rounds as their references allow: a name leads to a certificate, a certificate
 // to its shares.
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -145,13 +146,18 @@ static void gather_signer(struct cs_judge *j) {
     }
 }
 
-// The partition that emits derived events numbers them, whichever service key signs. What an enrolled key
+// The partition that emits derived events numbers them, whichever service key signs; in each epoch from 1 on. What an enrolled key
 // leaves is its account's, and ends with it. As long as it is not known who signed, it is most likely one of these.
 static void name_stream(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     const struct cs_facts *f = &j->f;
     int32_t origin = cs_event_origin(ev);
-    if (origin >= 0 && (j->needed || (f->signer == CS_SIGNER_TRUSTED && f->role == CS_TRUST_SERVICE)))
+    bool derived =
+        origin >= 0 && (j->needed || (f->signer == CS_SIGNER_TRUSTED && f->role == CS_TRUST_SERVICE));
+    int64_t epoch = cs_event_epoch(ev);
+    if (derived && epoch > 0)
+        snprintf(j->stream, sizeof(j->stream), "p%d.%" PRId64, (int)origin, epoch);
+    else if (derived)
         snprintf(j->stream, sizeof(j->stream), "p%d", (int)origin);
     else if (f->signer == CS_SIGNER_AGENT || (f->signer == CS_SIGNER_NONE && ev->account[0]))
         cs_stream_of_agent(j->stream, ev->account, ev->kid);

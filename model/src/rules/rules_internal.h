@@ -75,7 +75,7 @@ struct cs_judge {
     int64_t ruleset;           // in force
     enum cs_code asked;        // the code of the rule that is looked at
     int64_t now_s;             // the record's broker time
-    cs_key stream;             // "<account>/<kid>" of an enrolled key, "<kid>", or "p<partition>"
+    cs_key stream; // "<account>/<kid>" of an enrolled key, "<kid>", "p<partition>" or "p<partition>.<epoch>"
     struct cs_facts f;
     struct cs_decision *ret;
     struct cs_buf *buf; // the state's, for the document that is being written

@@ -126,7 +126,6 @@ static void emit_offer(struct cs_judge *j, const struct cs_certificate *cert, co
     CS_COPY(offer->data.offer.owner, j->f.account.owner);
     offer->data.offer.site = j->f.account.site;
     offer->data.offer.version = cert->summary.version;
-    offer->data.offer.origin = j->ctx->partition;
     if (!cs_cert_summary_copy(&cert->summary, &offer->data.offer.certificate, j->err))
         j->failed = true;
 }
@@ -137,7 +136,6 @@ static void emit_withdraw(struct cs_judge *j, const struct cs_share *share, enum
         return;
     CS_COPY(withdraw->data.withdraw.share, share->id);
     CS_COPY(withdraw->data.withdraw.owner_account, j->ev->account);
-    withdraw->data.withdraw.origin = j->ctx->partition;
     withdraw->data.withdraw.code = why;
 }
 
@@ -355,7 +353,6 @@ static void answer(struct cs_judge *j, const char *owner_account, const char *ce
     ev->data.answer.version = version;
     ev->data.answer.reply = reply;
     ev->data.answer.code = code;
-    ev->data.answer.origin = j->ctx->partition;
 }
 
 static void answer_offer(struct cs_judge *j, enum cs_share_reply reply, int64_t version, enum cs_code code) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The steps that effects are made of: documents, derived events, conclusions.
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,11 +59,13 @@ void cs_judge_put_share(struct cs_judge *j, const struct cs_share *share) {
 }
 
 // The id is SHA-256 over the parts, the log's id among them, each ended by a NUL. So everybody who decides the same event
-// makes the same id.
+// makes the same id. In another epoch it is another event.
 static void derived_id(struct cs_judge *j, size_t n, cs_uuid ret) {
     static const char what[] = "certsync.derived.v1";
-    char number[24];
+    char number[48];
     int len = snprintf(number, sizeof(number), "%zu", n);
+    if (j->ctx->epoch > 0)
+        len += 1 + snprintf(number + len + 1, sizeof(number) - (size_t)len - 1, "%" PRId64, j->ctx->epoch);
     uint8_t hash[32];
     cs_crypto_sha256_parts(
         j->ctx->crypto,
@@ -88,6 +91,7 @@ struct cs_event *cs_judge_emit(struct cs_judge *j, enum cs_event_type type, cons
     }
     d->events[d->len++] = ev;
     ev->type = type;
+    cs_event_set_origin(ev, j->ctx->partition, j->ctx->epoch);
     derived_id(j, d->len, ev->id);
     CS_COPY(ev->log_id, j->ctx->log_id);
     CS_COPY(ev->account, account);

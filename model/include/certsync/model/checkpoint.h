@@ -3,7 +3,7 @@
 // Checkpoints (https://c2sp.org/tlog-checkpoint): the head of a partition's outcomes as a signed
 // note (note.h):
 //
-//   <log id>/partitions/<p>        the origin
+//   <log id>/partitions/<p>        the origin; /epochs/<e> follows if the epoch is not 0
 //   1234                           how many outcomes
 //   <base64>                       root of the Merkle tree (merkle.h) over their values
 //
@@ -33,7 +33,11 @@ struct cs_checkpoint {
     struct cs_hash root;
 };
 
-void cs_checkpoint_origin(const char *log_id, int32_t partition, char out[CS_ORIGIN_MAX + 1]);
+// Each epoch (correction.h) has a tree of its own, of the outcomes that count in it.
+void cs_checkpoint_origin(const char *log_id, int32_t partition, int64_t epoch, char out[CS_ORIGIN_MAX + 1]);
+// Whether a checkpoint is of that partition; and of which epoch.
+bool cs_checkpoint_is_of(const struct cs_checkpoint *p, const char *log_id, int32_t partition,
+                         int64_t *ret_epoch);
 // The key that signs the log's checkpoints. CONFIG, FATAL: as cs_mac_root.
 CS_MUST_USE bool cs_checkpoint_signer(struct cs_crypto *c, const struct cs_privkey *service,
                                       const char *log_id, struct cs_note_signer **ret, struct cs_err *err);

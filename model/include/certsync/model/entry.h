@@ -423,7 +423,8 @@ struct cs_position {
     uint8_t record_sha256[32];  // of the record before it (outcome.h); zeros at the start
     int64_t outcomes;           // number of the last outcome; 0 at the start
     uint8_t chain_sha256[32];   // SHA-256 of the last outcome's value; zeros at the start
-    int64_t derived;            // number of derived events emitted so far
+    int64_t derived;            // number of derived events emitted so far, in this epoch
+    int64_t epoch;              // of the last outcome (correction.h); left out if it is 0
     struct cs_merkle_edge edge; // of the tree over the outcomes' values (checkpoint.h)
 };
 void cs_position_encode(struct cs_buf *b, const struct cs_position *v);

@@ -206,12 +206,14 @@ struct cs_event {
             enum cs_site site;
             int64_t version;
             int32_t origin; // partition that emitted it
+            int64_t epoch;  // of the outcome that it comes with (correction.h)
             struct cs_cert_summary certificate;
         } offer;
         struct {
             cs_uuid share;
             cs_account_id owner_account;
             int32_t origin;
+            int64_t epoch;
             enum cs_code code; // why
         } withdraw;
         struct {
@@ -221,6 +223,7 @@ struct cs_event {
             enum cs_share_reply reply;
             enum cs_code code; // CS_CODE_NONE where accepted
             int32_t origin;
+            int64_t epoch;
         } answer;
     } data;
     void *storage;     // internal
@@ -231,6 +234,9 @@ struct cs_event {
 // What the event's row in event_types.h says:
 // The partition that a derived event says it is from; -1 for all others.
 int32_t cs_event_origin(const struct cs_event *ev);
+// And the epoch in which it was emitted.
+int64_t cs_event_epoch(const struct cs_event *ev);
+void cs_event_set_origin(struct cs_event *derived, int32_t partition, int64_t epoch);
 // The id of the share that it opens, or is a step of; "" for other events.
 const char *cs_event_share(const struct cs_event *ev);
 // The key that it makes known; the subject is its kid. NULL for other events.

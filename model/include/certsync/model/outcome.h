@@ -11,13 +11,13 @@
 //    "account":…?,"kid":…?,"label":…?,"name":…?,"version":…?,
 //    "leaves":[{"sha256":"<hex>","serial":"<hex>","not_after":"<time>"}]?,
 //    "partition":3,"offset":11,"record":"<sha-256 hex>","watermark":…?,"gap":…?,
-//    "notes":["chain.expired",…]?,"concludes":[{"event":…,"status":…,"code":…?}]?,
+//    "notes":["chain.expired",…]?,"concludes":[{"event":…,"status":…,"code":…?}]?,"epoch":…?,
 //    "prev":"<sha-256 hex of the outcome before; zeros for the first>"}}
 //
 // "?": left out where unknown or empty.
 //
 //   sequence (outer)  n, as cs_sequence_format writes it
-//   id                follows from log id, partition and n: a copy has the same
+//   id                follows from log id, partition, n and epoch: a copy has the same
 //   subject           what it is about in the end (a replaced certificate keeps its own id)
 //   time              the broker's, of the record
 //   type, event, sequence, account, kid
@@ -29,6 +29,8 @@
 //                     of the certificate (of a request: the name) after it; of a deleted one, as
 //                     it was. If it was not applied, only what the event brings: a sender without
 //                     the right to read must not learn what the catalog has.
+//   epoch             the number of the partition's correction by which it was judged (correction.h);
+//                     left out where no correction is of it
 //
 // The record of cert.outcomes: key = the account ("" where unknown), headers content-type
 // (application/cloudevents+json) and certsync-mark (who wrote it), no others.
@@ -104,6 +106,7 @@ struct cs_outcome {
     cs_kid kid;
     int64_t seq; // 0: unknown
     int32_t partition;
+    int64_t epoch;
     int64_t offset;
     int64_t time_ms;
     uint8_t record_sha256[32];
@@ -111,8 +114,8 @@ struct cs_outcome {
 };
 void cs_outcome_clear(struct cs_outcome *o);
 CS_DEFINE_AUTO_CLEAR(struct cs_outcome, cs_outcome_clear)
-// The UUIDv8 of SHA-256("certsync.outcome.v1", log id, partition, n), each as text that ends in
-// a NUL.
+// The UUIDv8 of SHA-256("certsync.outcome.v1", log id, partition, n), and the epoch if it is not 0,
+// each as text that ends in a NUL.
 void cs_outcome_set_id(struct cs_crypto *c, struct cs_outcome *o);
 void cs_outcome_encode(struct cs_buf *b, const struct cs_outcome *o);
 // REJECT event.malformed with a detail for what is not an outcome. It does not check that the id

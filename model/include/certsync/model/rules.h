@@ -23,12 +23,14 @@ struct cs_rule_context {
     const char *log_id;
     int32_t partition;
     int32_t partition_count;
+    int64_t epoch;                  // of the outcome that is decided (correction.h)
     const struct cs_pubkey *root;   // P-256
     const struct cs_rulebook *book; // NULL: this release's; tests give one that knows more rulesets
 };
 
 // A derived event that a decision emits. The consumer signs it, and publishes it to the partition
-// of event->account. Its id is a UUIDv8 of SHA-256("certsync.derived.v1", log id, source event id, n). Its
+// of event->account. Its id is a UUIDv8 of SHA-256("certsync.derived.v1", log id, source event id, n, and the
+// epoch if it is not 0). Its
 // time is the record's timestamp. seq and kid are filled in at publishing (seq = derived number,
 // kid = service key).
 struct cs_derived {

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A wrong verdict was published. Root has it judged anew, in the open; then all agree again, and both verdicts stay readable."""
+import hashlib
+import json
+import subprocess
+
+import pytest
+
+from model_py import audit
+from support import events as ev
+from support.proc import PATIENCE_S, wait_until
+from support.stack import Stack, certsync_binary, consumer_binary
+
+
+@pytest.fixture(scope="module")
+def stack(kafka, tmp_path_factory):
+    settings = {"kafka": {"session_timeout": "6s"}, "consumer": {"workers": 1}}
+    with Stack(tmp_path_factory.mktemp("corrections") / "stack", partitions=2, kafka=kafka, prefix="corrections.",
+               consumer_settings=settings) as everything:
+        yield everything
+
+
+def call(stack, *arguments, code=0):
+    done = subprocess.run([consumer_binary(), *map(str, arguments), "--config", stack.config], capture_output=True, text=True,
+                          timeout=PATIENCE_S, check=False)
+    assert done.returncode == code, f"{arguments}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def correct(stack, partition, number, *more, key="root", reason="a test judged wrongly", code=0):
+    return call(stack, "correct", "--root-key", stack.keys / f"{key}.key", "--partition", partition, "--from", number, "--reason", reason,
+                *more, code=code)
+
+
+def published(stack, partition):
+    return stack.kafka.consume(stack.outcomes_topic, partition)
+
+
+def issue(stack, account, name):
+    key, ca = ev.new_key(), ev.Authority("Corrected Root")
+    return stack.issuer.upload(account.id, name, key, [ca.issue(key.public_key()), ca.der], kind="certificate.issue",
+                               extra={"source": "official"})
+
+
+def put_false(stack, record):
+    """Somebody's release judges a certificate wrongly: the event, and a false outcome of it, in every other way as a consumer writes it."""
+    partition, offset = stack.send(record)
+    last = published(stack, partition)[-1]
+    before = json.loads(last.value)
+    n = int(before["sequence"]) + 1
+    event = stack.kafka.consume(stack.events_topic, partition)[-1]
+    assert event.offset == offset
+    said = json.loads(record.value)
+    false = {**before, "sequence": f"{n:016}", "id": audit.outcome_id(stack.log_id, partition, n), "time": audit.moment(event.timestamp_ms)}
+    false.pop("subject", None)
+    account, kid = said["source"].split("/")[4], said["source"].split("/")[6]
+    false["data"] = {"status": "rejected", "code": "event.forbidden", "type": said["type"], "event": said["id"], "sequence": said["sequence"],
+                     "account": account, "kid": kid, "partition": partition, "offset": offset, "record": "0" * 64,
+                     "prev": hashlib.sha256(last.value).hexdigest()}
+    stack.produce_outcome(partition, account.encode(), json.dumps(false, separators=(",", ":")).encode())
+    return partition, n, said["id"]
+
+
+def test_a_false_verdict_is_set_right(stack, tmp_path):
+    consumer = stack.run_consumer()
+    acme = stack.account("acme")
+    beta = stack.account("beta")  # of the same owner
+    first = issue(stack, acme, "first")
+    assert stack.judge(first)["status"] == "applied"
+    kept = tmp_path / "heads"
+    stack.names(acme)
+    wait_until(lambda: call(stack, "verify", "--since", kept), PATIENCE_S, "a log that is well")
+    consumer.terminate()
+    second = issue(stack, acme, "second")
+    partition, n, event = put_false(stack, second)
+
+    # A right release finds it, and stops.
+    consumer = stack.run_consumer("right", wait=False)
+    wait_until(lambda: f"a fork at outcome {n}" in consumer.tail(), PATIENCE_S, "the consumer to find the false verdict")
+    assert "FAULT" in call(stack, "verify", code=1)
+
+    # Who may not, and what cannot be corrected: nothing is written.
+    assert "only root corrects" in correct(stack, partition, n, key="admin", code=2)
+    assert f"has no outcome {n + 1}" in correct(stack, partition, n + 1, code=1)
+    assert "there is no partition 2" in correct(stack, 2, 1, code=1)
+    assert "--reason" in correct(stack, partition, n, reason="", code=2)
+    assert stack.kafka.watermarks(stack.corrections_topic)[1] == 0
+
+    said = correct(stack, partition, n)
+    assert "as epoch 1" in said
+    assert "corrected already (a test judged wrongly)" in correct(stack, partition, n, code=1)
+    stack.wait_ready(consumer)
+    wait_until(lambda: "second" in stack.names(acme), PATIENCE_S, "the right verdict to be in the catalog")
+    right = json.loads(published(stack, partition)[-1].value)
+    assert (int(right["sequence"]), right["data"]["epoch"], right["data"]["status"]) == (n, 1, "applied")
+    assert stack.get(acme, f"outcomes/{event}")[1]["outcome"]["data"]["epoch"] == 1
+
+    # Everybody comes to the same, and both verdicts can be read.
+    told = call(stack, "verify", "--redis", "--since", kept)
+    assert "root had the outcomes of partition" in told and "1 outcomes were set aside" in told
+    explained = json.loads(call(stack, "explain", event, "--json"))
+    assert [(o["epoch"], o["outcome"]["data"]["code"]) for o in explained["set_aside"]] == [(0, "event.forbidden")]
+    wait_until(lambda: "epochs/1" in call_prove(stack, event), PATIENCE_S, "a checkpoint of the epoch")
+    (tmp_path / "proof").write_text(call_prove(stack, event))
+    key = call(stack, "checkpoint-key").strip()
+    subprocess.run([certsync_binary(), "verify-proof", tmp_path / "proof", "--checkpoint-key", key], check=True, timeout=PATIENCE_S)
+
+    # What comes later goes on in the epoch; shares cross to an account whose partition has none.
+    shared = acme.agent.event("certificate.share", acme.id, json.loads(second.value)["subject"], {"to": beta.id})
+    final = stack.final(shared)
+    assert final["status"] == "applied", final
+    assert "second" in stack.names(beta)
+    call(stack, "verify", "--redis", "--since", kept)
+
+    # From nothing, and once more.
+    call(stack, "rebuild", "--json")
+    assert "--again" in correct(stack, partition, n, code=1)
+    correct(stack, partition, 1, reason="all of it")
+    wait_until(lambda: json.loads(published(stack, partition)[-1].value)["data"].get("epoch") == 2, PATIENCE_S, "the second epoch")
+    stack.wait_ready(consumer)
+    stack.names(acme)
+    wait_until(lambda: "FAULT" not in verify(stack), PATIENCE_S, "a log that is well")
+    assert "second" in stack.names(beta) and set(stack.names(acme)) == {"first", "second"}
+    consumer.terminate()
+    stack.redis.client().flushall()
+    consumer = stack.run_consumer("from nothing")
+    assert set(stack.names(acme)) == {"first", "second"}
+    call(stack, "verify", "--redis", "--since", kept)
+
+
+def call_prove(stack, event):
+    done = subprocess.run([consumer_binary(), "prove", event, "--config", stack.config], capture_output=True, text=True, timeout=PATIENCE_S,
+                          check=False)
+    return done.stdout
+
+
+def verify(stack):
+    done = subprocess.run([consumer_binary(), "verify", "--redis", "--config", stack.config], capture_output=True, text=True, timeout=PATIENCE_S,
+                          check=False)
+    return done.stdout if done.returncode == 0 else "FAULT " + done.stdout + done.stderr
