@@ -358,6 +358,9 @@ static bool rebuild_tries(struct sim *s, struct sim_rebuilder *sr, int32_t p, in
             return true;
         }
         tell(s, "  rebuild: %s", err.msg);
+        // Meanwhile a correction came, and whoever made the live catalog anew took the number.
+        if (s->corrections_len > 0 && strstr(err.msg, "is live, or was"))
+            return false;
         if (err.kind == CS_ERR_CONFIG && s->rival) {
             s->rival = false;
             return false;

@@ -267,7 +267,7 @@ static void test_statement(void **state) {
     }
     // Neither is ever taken for the other.
     char origin[CS_ORIGIN_MAX + 1];
-    cs_checkpoint_origin(LOG, 3, origin);
+    cs_checkpoint_origin(LOG, 3, 0, origin);
     assert_true(cs_checkpoint_open(f->c, cs_buf_bytes(&note), key, &checkpoint, &err));
     assert_string_not_equal(checkpoint.origin, origin);
     snprintf(checkpoint.origin, sizeof checkpoint.origin, "%s", origin);

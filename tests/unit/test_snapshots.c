@@ -49,7 +49,7 @@ static struct cs_err err;
 
 static struct cs_replay *replay_new(const struct fixture *f) {
     struct cs_replay *r = NULL;
-    const struct cs_replay_options o = {f->log_id, {f->root, f->root_len}, f->partitions, false};
+    const struct cs_replay_options o = {f->log_id, {f->root, f->root_len}, f->partitions, {0}, false};
     must(cs_replay_new(&o, &r, &err));
     return r;
 }
