@@ -86,16 +86,20 @@ bool cs_restore(const struct cs_restore *r, struct cs_snapshot *ret, struct cs_e
         return false;
     for (size_t i = list.len; i-- > 0;) {
         const struct cs_snapshot *s = &list.items[i];
+        bool set_aside = false;
         if (s->at.size > r->most)
             continue;
-        if (is_good(r, s, &at, err)) {
+        bool counts = cs_snapshot_counts(&r->epochs, r->partition, s, &set_aside, err);
+        if (set_aside)
+            continue;
+        if (counts && is_good(r, s, &at, err)) {
             *ret = *s;
             return (!r->own || r->own(r->arg, err)) && write_all(r, s, err);
         }
         if (err->kind != CS_ERR_REJECT && err->kind != CS_ERR_CONFIG)
             return false;
         struct cs_err why = *err;
-        if (!cs_snapshot_path(r->dir, r->partition, s->at.size, path, err))
+        if (!cs_snapshot_path(r->dir, r->partition, s, "snap", path, err))
             return false;
         r->refused(r->arg, path, why.msg);
     }

@@ -16,8 +16,9 @@ struct cs_restore {
     const struct cs_snapshot_dir *dir;
     struct cs_catalog *catalog; // it has loaded the generation
     int32_t partition;
-    int64_t most;  // a snapshot of more outcomes is not taken
-    int64_t until; // how many are published
+    struct cs_epochs epochs; // the log's corrections
+    int64_t most;            // a snapshot of more outcomes is not taken
+    int64_t until;           // how many are published
     // Whether a position is of this log; REJECT: it is not. NULL: it is not asked.
     bool (*is_place)(void *arg, const struct cs_position *at, struct cs_err *err);
     // Before the first piece: from now on nobody else may write the generation. NULL: nobody does.

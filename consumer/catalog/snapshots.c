@@ -14,14 +14,22 @@
 #include "certsync/base/grow.h"
 #include "certsync/runtime/fileio.h"
 
-#define LEVEL    3
-#define NUMBER   20 // digits
-#define FILE_MAX ((size_t)8 * 1024 * 1024 * 1024)
+#define LEVEL        3
+#define NAME_MAX_LEN 64
+#define FILE_MAX     ((size_t)8 * 1024 * 1024 * 1024)
 
-bool cs_snapshot_path(const struct cs_snapshot_dir *d, int32_t partition, int64_t outcomes,
-                      char ret[CS_SNAPSHOT_PATH], struct cs_err *err) {
-    int n =
-        snprintf(ret, CS_SNAPSHOT_PATH, "%s/%" PRId32 "/%020" PRId64 ".snap", d->path, partition, outcomes);
+static void name_of(const struct cs_snapshot *s, const char *end, char ret[NAME_MAX_LEN]) {
+    if (s->epoch > 0)
+        snprintf(ret, NAME_MAX_LEN, "%020" PRId64 ".%" PRId64 ".%s", s->at.size, s->epoch, end);
+    else
+        snprintf(ret, NAME_MAX_LEN, "%020" PRId64 ".%s", s->at.size, end);
+}
+
+bool cs_snapshot_path(const struct cs_snapshot_dir *d, int32_t partition, const struct cs_snapshot *s,
+                      const char *end, char ret[CS_SNAPSHOT_PATH], struct cs_err *err) {
+    char name[NAME_MAX_LEN];
+    name_of(s, end, name);
+    int n = snprintf(ret, CS_SNAPSHOT_PATH, "%s/%" PRId32 "/%s", d->path, partition, name);
     return (n > 0 && n < CS_SNAPSHOT_PATH) ||
            cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "the path of the snapshots is too long");
 }
@@ -35,25 +43,28 @@ void cs_snapshots_clear(struct cs_snapshot_list *l) {
 
 static int by_size(const void *a, const void *b) {
     const struct cs_snapshot *x = a, *y = b;
-    return x->at.size < y->at.size ? -1 : x->at.size > y->at.size;
+    if (x->at.size != y->at.size)
+        return x->at.size < y->at.size ? -1 : 1;
+    return x->epoch < y->epoch ? -1 : x->epoch > y->epoch;
 }
 
-// The name is a number of outcomes: so each counts once.
+// The name is a number of outcomes and an epoch: so each counts once.
 static bool open_statement(const struct cs_snapshot_dir *d, int32_t partition, const char *path,
                            const char *name, struct cs_snapshot *ret, struct cs_err *err) {
     CS_AUTO(cs_buf_clear) struct cs_buf note;
-    char origin[CS_ORIGIN_MAX + 1], right[NUMBER + sizeof ".note"];
+    char origin[CS_ORIGIN_MAX + 1], right[NAME_MAX_LEN];
     cs_buf_init(&note, CS_NOTE_MAX);
-    cs_snapshot_origin(d->log_id, partition, origin);
+    cs_snapshot_origin(d->log_id, partition, 0, origin);
     if (!cs_file_read(path, 0, &note, err) ||
         !cs_snapshot_open(d->crypto, cs_buf_bytes(&note), &d->key, ret, err))
         return false;
-    if (strcmp(ret->at.origin, origin) != 0)
+    if (!cs_snapshot_is_of(ret, d->log_id, partition))
         return cs_err_set(err, CS_ERR_REJECT, CS_CODE_NONE, "it is of %s, not of %s", ret->at.origin, origin);
-    snprintf(right, sizeof right, "%020" PRId64 ".note", ret->at.size);
+    name_of(ret, "note", right);
     return strcmp(name, right) == 0 ||
            cs_err_set(err, CS_ERR_REJECT, CS_CODE_NONE,
-                      "it is of %" PRId64 " outcomes, not of those of its name", ret->at.size);
+                      "it is of %" PRId64 " outcomes in epoch %" PRId64 ", not of those of its name",
+                      ret->at.size, ret->epoch);
 }
 
 bool cs_snapshots_list(const struct cs_snapshot_dir *d, int32_t partition,
@@ -93,15 +104,24 @@ bool cs_snapshots_list(const struct cs_snapshot_dir *d, int32_t partition,
     return ok;
 }
 
+bool cs_snapshot_counts(const struct cs_epochs *epochs, int32_t partition, const struct cs_snapshot *s,
+                        bool *ret_set_aside, struct cs_err *err) {
+    int64_t epoch = cs_epoch_of(epochs, partition, s->at.size);
+    *ret_set_aside = s->epoch < epoch;
+    return s->epoch <= epoch || cs_err_set(err, CS_ERR_REJECT, CS_CODE_NONE,
+                                           "it is of epoch %" PRId64
+                                           ", and the corrections that were read bring none but %" PRId64,
+                                           s->epoch, epoch);
+}
+
 // The statement first: a file without one does not count.
-static bool remove_files(const struct cs_snapshot_dir *d, int32_t partition, int64_t outcomes,
+static bool remove_files(const struct cs_snapshot_dir *d, int32_t partition, const struct cs_snapshot *s,
                          struct cs_err *err) {
     static const char *const ends[] = {"note", "snap"};
     char path[CS_SNAPSHOT_PATH];
-    if (!cs_snapshot_path(d, partition, outcomes, path, err))
-        return false;
     for (size_t i = 0; i < CS_ARRAY_LEN(ends); i++) {
-        memcpy(path + strlen(path) - 4, ends[i], 4);
+        if (!cs_snapshot_path(d, partition, s, ends[i], path, err))
+            return false;
         if (unlink(path) != 0 && errno != ENOENT)
             return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "%s cannot be removed: %s", path,
                               strerror(errno));
@@ -109,18 +129,25 @@ static bool remove_files(const struct cs_snapshot_dir *d, int32_t partition, int
     return true;
 }
 
+// What was set aside is of no use, and takes no good one's place. What no known correction brings may be good.
 bool cs_snapshots_thin(const struct cs_snapshot_dir *d, int32_t partition, const struct cs_snapshot_list *l,
-                       int64_t stretch, int64_t keep, int64_t *ret_removed, struct cs_err *err) {
+                       const struct cs_epochs *epochs, int64_t stretch, int64_t keep, int64_t *ret_removed,
+                       struct cs_err *err) {
     int64_t kept = 0, last = -1; // the stretch of the last that stays
     *ret_removed = 0;
     for (size_t i = keep > 0 ? l->len : 0; i-- > 0;) {
-        int64_t size = l->items[i].at.size;
-        if (size / stretch != last && kept < keep) {
+        const struct cs_snapshot *s = &l->items[i];
+        int64_t size = s->at.size;
+        bool set_aside = false;
+        struct cs_err unknown;
+        if (!cs_snapshot_counts(epochs, partition, s, &set_aside, &unknown))
+            continue;
+        if (!set_aside && size / stretch != last && kept < keep) {
             last = size / stretch;
             kept++;
             continue;
         }
-        if (!remove_files(d, partition, size, err))
+        if (!remove_files(d, partition, s, err))
             return false;
         ++*ret_removed;
     }
@@ -226,7 +253,7 @@ static bool read_all(const struct cs_snapshot_dir *d, const char *path, const st
     if (from->in.pos < from->in.size || fgetc(from->file) != EOF || !from->frame_ended)
         return cs_err_set(err, CS_ERR_REJECT, CS_CODE_NONE,
                           "it is damaged: bytes are missing or too many at its end");
-    if (!cs_snapshot_equal(&is, s))
+    if (!cs_snapshot_equal(&is, s) || is.epoch != s->epoch)
         return cs_err_set(err, CS_ERR_REJECT, CS_CODE_NONE, "it is another catalog than its statement is of");
     *ret = at;
     return true;
@@ -236,7 +263,7 @@ bool cs_snapshot_load(const struct cs_snapshot_dir *d, int32_t partition, const 
                       const struct cs_snapshot_filter *filter, struct cs_state *state,
                       struct cs_position *ret, struct cs_err *err) {
     char path[CS_SNAPSHOT_PATH];
-    return cs_snapshot_path(d, partition, s->at.size, path, err) &&
+    return cs_snapshot_path(d, partition, s, "snap", path, err) &&
            read_all(d, path, s, filter, state, ret, err);
 }
 
@@ -276,7 +303,7 @@ static bool write_all(struct sink *s, struct cs_crypto *crypto, const char *log_
                       struct cs_err *err) {
     char origin[CS_ORIGIN_MAX + 1];
     uint8_t sha256[32];
-    cs_snapshot_origin(log_id, partition, origin);
+    cs_snapshot_origin(log_id, partition, at->epoch, origin);
     bool ok = cs_hasher_new(crypto, &s->hasher, err) &&
               cs_snapshot_write(state, origin, at, sink_put, s, err) &&
               (!s->zstd || pack(s, (struct cs_bytes){NULL, 0}, ZSTD_e_end, err));
@@ -302,12 +329,12 @@ static bool save(const struct cs_snapshot_dir *d, const struct cs_note_signer *s
     char path[CS_SNAPSHOT_PATH], at[CS_SNAPSHOT_PATH];
     cs_buf_init(&note, CS_NOTE_MAX);
     snprintf(at, sizeof at, "%s/%" PRId32, d->path, partition);
-    if (!cs_snapshot_path(d, partition, is->at.size, path, err) ||
+    if (!cs_snapshot_path(d, partition, is, "snap", path, err) ||
         !cs_snapshot_sign(d->crypto, signer, is, &note, err) || !cs_buf_ok(&note, err) ||
         !cs_dir_make(at, 0750, err) || !cs_file_write(path, cs_buf_bytes(&s->packed), 0640, err))
         return false;
-    memcpy(path + strlen(path) - 4, "note", 4);
-    return cs_file_write(path, cs_buf_bytes(&note), 0640, err);
+    return cs_snapshot_path(d, partition, is, "note", path, err) &&
+           cs_file_write(path, cs_buf_bytes(&note), 0640, err);
 }
 
 bool cs_snapshot_save(const struct cs_snapshot_dir *d, const struct cs_note_signer *signer, int32_t partition,

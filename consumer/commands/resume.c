@@ -88,24 +88,23 @@ static bool is_late(const struct cs_resume *r, const struct cs_snapshot *s) {
            s->next_offset > m->offset;
 }
 
-// *ret_late: it comes after the moment.
-static bool try_one(struct cs_operator *op, struct cs_resume *r, const struct cs_snapshot *s, bool *ret_late,
-                    struct cs_err *err) {
+// *ret_passed: it is good, and not wanted: it comes after the moment, or was set aside.
+static bool try_one(struct cs_operator *op, struct cs_resume *r, const struct cs_snapshot *s,
+                    bool *ret_passed, struct cs_err *err) {
     struct cs_record record;
-    *ret_late = is_late(r, s);
-    if (*ret_late)
+    *ret_passed = is_late(r, s);
+    if (*ret_passed)
         return true;
+    if (!cs_snapshot_counts(&op->epochs, r->partition, s, ret_passed, err) || *ret_passed)
+        return *ret_passed;
     if (!load(op, r, s, err))
         return false;
     const struct cs_position *at = cs_replay_position(op->replay);
-    if (at->epoch != cs_epoch_of(&op->epochs, r->partition, at->outcomes))
-        return cs_err_set(err, CS_ERR_REJECT, CS_CODE_NONE,
-                          "root has had outcomes judged anew that it stands on; make another one");
     if (!check_record(op, at, r->partition, &record, err))
         return false;
     r->last_ms = record.timestamp_ms;
-    *ret_late = r->until && cs_moment_before(r->until, &record);
-    return *ret_late || !r->chain || check_outcome(op, at, r->partition, r->chain, err);
+    *ret_passed = r->until && cs_moment_before(r->until, &record);
+    return *ret_passed || !r->chain || check_outcome(op, at, r->partition, r->chain, err);
 }
 
 // --- the newest one
@@ -123,9 +122,9 @@ static bool take_newest(struct cs_operator *op, struct cs_resume *r, struct cs_s
                         struct cs_err *err) {
     char path[CS_SNAPSHOT_PATH];
     for (size_t i = list->len; i-- > 0;) {
-        bool late = false;
-        if (try_one(op, r, &list->items[i], &late, err)) {
-            if (late)
+        bool passed = false;
+        if (try_one(op, r, &list->items[i], &passed, err)) {
+            if (passed)
                 continue;
             r->snapshot = list->items[i];
             return true;
@@ -134,7 +133,7 @@ static bool take_newest(struct cs_operator *op, struct cs_resume *r, struct cs_s
             return false;
         struct cs_err why = *err;
         list->refused++;
-        if (!cs_snapshot_path(r->dir, r->partition, list->items[i].at.size, path, err))
+        if (!cs_snapshot_path(r->dir, r->partition, &list->items[i], "snap", path, err))
             return false;
         cs_resume_refused(op, path, why.msg);
     }

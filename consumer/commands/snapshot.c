@@ -163,7 +163,13 @@ static bool too_few(struct snapshot_run *run, int32_t p, struct made *m, struct 
     CS_AUTO(cs_snapshots_clear) struct cs_snapshot_list list = {0};
     if (!cs_snapshots_list(&run->dir, p, unheard, NULL, &list, err))
         return false;
-    const struct cs_snapshot *newest = list.len > 0 ? &list.items[list.len - 1] : NULL;
+    const struct cs_snapshot *newest = NULL;
+    for (size_t i = list.len; !newest && i-- > 0;) {
+        bool set_aside = false;
+        struct cs_err unknown;
+        if (cs_snapshot_counts(&run->op.epochs, p, &list.items[i], &set_aside, &unknown) && !set_aside)
+            newest = &list.items[i];
+    }
     int64_t since = newest ? run->op.outcome_bounds[p].high - newest->at.size : INT64_MAX;
     m->waiting = newest && since < run->op.settings->snapshot_every ? since : -1;
     if (m->waiting >= 0)
@@ -175,7 +181,8 @@ static bool thin(struct snapshot_run *run, int32_t p, struct made *m, struct cs_
     const struct cs_consumer_settings *s = run->op.settings;
     CS_AUTO(cs_snapshots_clear) struct cs_snapshot_list list = {0};
     return cs_snapshots_list(&run->dir, p, unheard, NULL, &list, err) &&
-           cs_snapshots_thin(&run->dir, p, &list, s->snapshot_checked, s->snapshot_keep, &m->removed, err);
+           cs_snapshots_thin(&run->dir, p, &list, &run->op.epochs, s->snapshot_checked, s->snapshot_keep,
+                             &m->removed, err);
 }
 
 static bool make(struct snapshot_run *run, int32_t p, struct made *m, struct cs_err *err) {

@@ -170,6 +170,7 @@ static void add_counts(struct verify *first, struct verify *lane) {
     first->waiting += lane->waiting;
     first->keys += lane->keys;
     first->snapshots += lane->snapshots;
+    first->old_snapshots += lane->old_snapshots;
     for (int s = 0; s <= CS_STATUS_DUPLICATE; s++)
         first->by_status[s] += lane->by_status[s];
 }

@@ -61,6 +61,7 @@ struct verify_shared {
 struct verify_epoch {
     struct cs_chain chain;
     struct cs_merkle_edge edge;
+    size_t next_snapshot; // of those that were made in it
 };
 
 // One thread's work: a partition at a time. The first one's counts are those of all in the end.
@@ -82,7 +83,8 @@ struct verify {
     int64_t by_status[CS_STATUS_DUPLICATE + 1];
     int64_t waiting; // of those that were pending: how many have not ended
     int64_t keys;
-    int64_t snapshots; // that were compared
+    int64_t snapshots;     // that were compared
+    int64_t old_snapshots; // of outcomes that corrections took back: only their root was compared
     size_t strays;
     // The partition under way.
     int32_t partition;

@@ -28,6 +28,73 @@ static bool CS_PRINTF(5, 6)
 // The same for a fault without an outcome.
 #define fail_place(v, ...) ((v)->last = 0, (v)->outcome_offset = -1, fail((v), __VA_ARGS__))
 
+// --- snapshots
+
+static bool bad_snapshot(struct verify *v, const struct cs_snapshot *s, const char *what,
+                         struct cs_err *err) {
+    const struct cs_snapshot_dir dir = {.path = v->op.settings->snapshot_dir};
+    char path[CS_SNAPSHOT_PATH];
+    return cs_snapshot_path(&dir, v->partition, s, "note", path, err) &&
+           fail(v, err, "snapshot", v->event_offset,
+                "%s is signed with the service key, and %s: it was written by somebody else "
+                "who has the key, or by a build that judges otherwise; do not use it",
+                path, what);
+}
+
+// The epoch whose chain a snapshot is held against: of what counts now, the newest one.
+static int64_t chain_of(const struct verify *v, const struct cs_snapshot *s) {
+    return s->epoch < cs_epoch_of(&v->op.epochs, v->partition, s->at.size) ? s->epoch : v->old_len;
+}
+
+// The next one that is held against this chain, if it has no more than this number of outcomes.
+static const struct cs_snapshot *next_snapshot(const struct verify *v, int64_t chain, int64_t outcomes,
+                                               size_t *next) {
+    const struct cs_snapshot_list *l = v->shared->snapshots ? &v->shared->snapshots[v->partition] : NULL;
+    while (l && *next < l->len && chain_of(v, &l->items[*next]) != chain)
+        ++*next;
+    return l && *next < l->len && l->items[*next].at.size <= outcomes ? &l->items[(*next)++] : NULL;
+}
+
+// What comes of the records up to it, no right build can say any more. But it is of outcomes that were published.
+static bool check_old_snapshot(struct verify *v, int64_t epoch, int64_t n, struct cs_err *err) {
+    struct verify_epoch *old = &v->old[epoch];
+    const struct cs_snapshot *s = next_snapshot(v, epoch, n, &old->next_snapshot);
+    struct cs_hash root;
+    if (!s)
+        return true;
+    v->old_snapshots++;
+    cs_merkle_root(v->op.crypto, &old->edge, n, &root);
+    return cs_hash_equal(&s->at.root, &root) || bad_snapshot(v, s, "is of other outcomes", err);
+}
+
+static bool check_snapshot(struct verify *v, struct cs_err *err) {
+    const struct cs_position *at = cs_replay_position(v->op.replay);
+    const struct cs_snapshot *s = next_snapshot(v, v->old_len, at->outcomes, &v->next_snapshot);
+    struct cs_snapshot mine;
+    if (!s)
+        return true;
+    if (s->epoch != at->epoch)
+        return bad_snapshot(v, s, "is of an epoch that no correction brings", err);
+    if (!cs_snapshot_look(v->op.crypto, v->op.log_id, v->partition, cs_replay_state(v->op.replay), at, &mine,
+                          err))
+        return false;
+    v->snapshots++;
+    if (!cs_hash_equal(&s->at.root, &mine.at.root) || s->next_offset != mine.next_offset)
+        return bad_snapshot(v, s, "is of other outcomes", err);
+    return cs_hash_equal(&s->catalog, &mine.catalog) ||
+           bad_snapshot(v, s, "says another catalog than what comes of the records up to it", err);
+}
+
+static bool end_snapshots(struct verify *v, struct cs_err *err) {
+    for (int64_t e = 0; e <= v->old_len; e++) {
+        const struct cs_snapshot *s =
+            next_snapshot(v, e, INT64_MAX, e < v->old_len ? &v->old[e].next_snapshot : &v->next_snapshot);
+        if (s)
+            return bad_snapshot(v, s, "is of more outcomes than there are", err);
+    }
+    return true;
+}
+
 // --- outcomes
 
 static void hash_outcome(struct verify *v, const struct cs_record *r, uint8_t ret[32]) {
@@ -111,6 +178,8 @@ static bool take_old(struct verify *v, const struct cs_record *r, struct cs_err 
         if (v->shared->heads &&
             !cs_heads_step(v->shared->heads, v->op.crypto, v->partition, e, n, &old->edge, &f))
             return fail(v, err, f.kind, -1, "epoch %" PRId64 ": %s", e, f.text);
+        if (!check_old_snapshot(v, e, n, err))
+            return false;
     }
     return true;
 }
@@ -319,33 +388,6 @@ static bool check_heads(struct verify *v, struct cs_err *err) {
            heads_fault(v, &f, err);
 }
 
-static bool bad_snapshot(struct verify *v, const struct cs_snapshot *s, const char *what,
-                         struct cs_err *err) {
-    return fail(v, err, "snapshot", v->event_offset,
-                "%s/%d/%020" PRId64
-                ".note is signed with the service key, and %s: it was written by somebody else "
-                "who has the key, or by a build that judges otherwise; do not use it",
-                v->op.settings->snapshot_dir, (int)v->partition, s->at.size, what);
-}
-
-// The statement of this number of outcomes, if there is one.
-static bool check_snapshot(struct verify *v, struct cs_err *err) {
-    const struct cs_snapshot_list *l = v->shared->snapshots ? &v->shared->snapshots[v->partition] : NULL;
-    struct cs_snapshot mine;
-    if (!l || v->next_snapshot == l->len ||
-        l->items[v->next_snapshot].at.size > cs_replay_position(v->op.replay)->outcomes)
-        return true;
-    const struct cs_snapshot *s = &l->items[v->next_snapshot++];
-    if (!cs_snapshot_look(v->op.crypto, v->op.log_id, v->partition, cs_replay_state(v->op.replay),
-                          cs_replay_position(v->op.replay), &mine, err))
-        return false;
-    v->snapshots++;
-    if (!cs_hash_equal(&s->at.root, &mine.at.root) || s->next_offset != mine.next_offset)
-        return bad_snapshot(v, s, "is of other outcomes", err);
-    return cs_hash_equal(&s->catalog, &mine.catalog) ||
-           bad_snapshot(v, s, "says another catalog than what comes of the records up to it", err);
-}
-
 static bool check_event(struct verify *v, const struct cs_record *event, bool *outcomes_end,
                         struct cs_err *err) {
     struct cs_replayed mine;
@@ -402,11 +444,8 @@ static bool check_rest(struct verify *v, bool outcomes_end, struct cs_err *err) 
     struct cs_head_fault f;
     if (v->shared->heads && !cs_heads_end(v->shared->heads, v->partition, v->old_len, v->chain.last, &f))
         return heads_fault(v, &f, err);
-    if (!end_old(v, err))
+    if (!end_old(v, err) || !end_snapshots(v, err))
         return false;
-    const struct cs_snapshot_list *l = v->shared->snapshots ? &v->shared->snapshots[v->partition] : NULL;
-    if (l && v->next_snapshot < l->len)
-        return bad_snapshot(v, &l->items[v->next_snapshot], "is of more outcomes than there are", err);
     if (v->compare && !v->compared)
         return fail_place(v, err, "position", cs_compare_after(v->compare)->next_offset,
                           "the catalog in Redis stands at offset %" PRId64 ", %s does not reach it",

@@ -80,6 +80,7 @@ static void put_counts(const struct verify *v, struct cs_buf *b) {
         cs_json_int(b, "keys", v->keys);
     if (v->shared->snapshots) {
         cs_json_int(b, "snapshots", v->snapshots);
+        cs_json_int(b, "snapshots_set_aside", v->old_snapshots);
         cs_json_int(b, "refused_snapshots", (int64_t)v->shared->refused_snapshots);
     }
     if (v->shared->heads) {
@@ -185,6 +186,11 @@ static void tell_snapshots(const struct verify *v, FILE *out) {
     if (all->snapshots)
         fprintf(out, "%" PRId64 " snapshots are stated as the replay is; %zu files were no such statements\n",
                 v->snapshots, all->refused_snapshots);
+    if (v->old_snapshots > 0)
+        fprintf(out,
+                "%" PRId64
+                " snapshots are of outcomes that were set aside: no command uses them, delete them\n",
+                v->old_snapshots);
 }
 
 int cs_verify_tell(const struct verify *v) {

@@ -235,6 +235,7 @@ static bool restore(struct cs_rebuilder *r, struct cs_err *err) {
         .dir = &r->snapshots,
         .catalog = r->catalog,
         .partition = r->stand.id,
+        .epochs = r->env->epochs,
         .most = high - checked < r->below - 1 ? high - checked : r->below - 1,
         .until = high,
         .is_place = is_place,
@@ -374,11 +375,14 @@ static bool compared_enough(const struct cs_rebuilder *r, struct cs_err *err) {
 static bool doubt(struct cs_rebuilder *r, struct cs_err *err) {
     char path[CS_SNAPSHOT_PATH] = "";
     bool of_snapshot = err->kind == CS_ERR_FATAL || err->kind == CS_ERR_DAMAGED;
+    const struct cs_snapshot taken = {.at.size = r->restored.outcomes,
+                                      .epoch =
+                                          cs_epoch_of(&r->env->epochs, r->stand.id, r->restored.outcomes)};
     struct cs_err ignored;
     if (!of_snapshot || !r->env->snapshots || r->restored.outcomes == 0 ||
         r->stand.position.outcomes >= r->restored.until)
         return false;
-    if (cs_snapshot_path(&r->snapshots, r->stand.id, r->restored.outcomes, path, &ignored))
+    if (cs_snapshot_path(&r->snapshots, r->stand.id, &taken, "snap", path, &ignored))
         refused(r, path, err->msg);
     r->below = r->restored.outcomes;
     return empty(r, err) && cs_rebuilder_begin(r, r->stand.id, r->generation, err);

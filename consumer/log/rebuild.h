@@ -29,7 +29,7 @@ struct cs_rebuild_env {
     struct cs_bytes root_spki;
     const struct cs_service_keys *service; // whose marks outcomes carry; NULL: every mark is taken for good
     int32_t partitions;
-    struct cs_epochs epochs; // the log's corrections; borrowed
+    struct cs_epochs epochs;                 // the log's corrections; borrowed
     const struct cs_snapshot_dir *snapshots; // NULL: none are used. Its crypto is not used.
     bool whole;                              // from offset 0, also where what is there came from a snapshot
     // Any thread. A snapshot is taken; or it is not used, and why. NULL: nobody is told.

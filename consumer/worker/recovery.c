@@ -56,6 +56,7 @@ bool cs_recovery_restore(const struct cs_worker_context *x, struct cs_partition 
         .dir = &dir,
         .catalog = x->catalog,
         .partition = stand->id,
+        .epochs = stand->epochs,
         .most = p->below > 0 && p->below <= most ? p->below - 1 : most,
         .until = stand->published,
         .own = own,
@@ -93,11 +94,14 @@ bool cs_recovery_doubts(const struct cs_worker_context *x, struct cs_partition *
     struct recovery r = {.x = x, .p = p};
     struct cs_snapshot_dir dir = directory(x);
     char path[CS_SNAPSHOT_PATH] = "";
+    const struct cs_snapshot taken = {.at.size = p->restored.outcomes,
+                                      .epoch =
+                                          cs_epoch_of(&p->stand.epochs, p->stand.id, p->restored.outcomes)};
     struct cs_err ignored;
     if ((err->kind != CS_ERR_FATAL && err->kind != CS_ERR_DAMAGED) || p->restored.outcomes == 0 ||
         p->stand.position.outcomes >= p->restored.until)
         return false;
-    if (cs_snapshot_path(&dir, p->stand.id, p->restored.outcomes, path, &ignored))
+    if (cs_snapshot_path(&dir, p->stand.id, &taken, "snap", path, &ignored))
         refused(&r, path, err->msg);
     p->below = p->restored.outcomes;
     p->restored = (struct cs_restored){0};

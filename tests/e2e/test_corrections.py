@@ -70,6 +70,8 @@ def test_a_false_verdict_is_set_right(stack, tmp_path):
     kept = tmp_path / "heads"
     stack.names(acme)
     wait_until(lambda: call(stack, "verify", "--since", kept), PATIENCE_S, "a log that is well")
+    shots = tmp_path / "shots"
+    call(stack, "snapshot", "--dir", shots)
     consumer.terminate()
     second = issue(stack, acme, "second")
     partition, n, event = put_false(stack, second)
@@ -105,6 +107,11 @@ def test_a_false_verdict_is_set_right(stack, tmp_path):
     key = call(stack, "checkpoint-key").strip()
     subprocess.run([certsync_binary(), "verify-proof", tmp_path / "proof", "--checkpoint-key", key], check=True, timeout=PATIENCE_S)
 
+    # A snapshot of before it holds; one of the same number of outcomes in the epoch is another one.
+    assert snapshots_of(stack, acme, shots) == (f"{n - 1:020}", 0)
+    call(stack, "snapshot", "--dir", shots)
+    assert snapshots_of(stack, acme, shots) == (f"{n:020}.1", 0)
+
     # What comes later goes on in the epoch; shares cross to an account whose partition has none.
     shared = acme.agent.event("certificate.share", acme.id, json.loads(second.value)["subject"], {"to": beta.id})
     final = stack.final(shared)
@@ -121,11 +128,33 @@ def test_a_false_verdict_is_set_right(stack, tmp_path):
     stack.names(acme)
     wait_until(lambda: "FAULT" not in verify(stack), PATIENCE_S, "a log that is well")
     assert "second" in stack.names(beta) and set(stack.names(acme)) == {"first", "second"}
+    # Those of what was set aside are as true as before, and nobody goes on from them.
+    assert snapshots_of(stack, acme, shots) == (None, 2)
+    call(stack, "snapshot", "--dir", shots)
+    last = len(stack.kafka.consume(stack.events_topic, partition))
+    assert snapshots_of(stack, acme, shots) == (f"{last:020}.2", 2)
+    lie = shots / str(partition) / f"{n:020}.1.note"
+    lie.rename(lie.with_name(f"{n:020}.2.note"))
+    assert "not of those of its name" in call(stack, "snapshot", "--dir", shots)
+
     consumer.terminate()
     stack.redis.client().flushall()
     consumer = stack.run_consumer("from nothing")
     assert set(stack.names(acme)) == {"first", "second"}
     call(stack, "verify", "--redis", "--since", kept)
+
+
+def snapshots_of(stack, account, shots):
+    """Which snapshot an account's partition goes on from, and how many of it were set aside. With it the same is told as without."""
+    plain, fast = (json.loads(call(stack, "show", account.id, "--json", *more)) for more in ((), ("--snapshots", shots)))
+    partition, taken = ev.partition_of(account.id, 2), fast.pop("snapshot", None)
+    assert {k: v for k, v in fast.items() if k != "judged"} == {k: v for k, v in plain.items() if k != "judged"}
+    notes = [note.stem for note in sorted((shots / str(partition)).glob("*.note"))]
+    found = json.loads(call(stack, "verify", "--json", "--snapshots", shots))
+    assert found["snapshots"] + found["snapshots_set_aside"] == len(list(shots.glob("*/*.note"))) and found["refused_snapshots"] == 0
+    assert not json.loads(call(stack, "diff", "--json", "--snapshots", shots))["differences"]
+    names = [name for name in notes if taken is not None and int(name.split(".")[0]) == taken]
+    return names[-1] if names else None, found["snapshots_set_aside"]
 
 
 def call_prove(stack, event):

@@ -139,7 +139,7 @@ static struct cs_position at_outcome(const struct fixture *f, int64_t n) {
 // Whatever the catalog stands on, also on nothing, as after Redis was lost: what is published is found.
 static void found_behind_strangers(void **state) {
     struct fixture *f = *state;
-    struct cs_cursor_source from = {&f->topic, f->crypto, f->marks};
+    struct cs_cursor_source from = {&f->topic, f->crypto, f->marks, {0}};
     for (int64_t n = 0; n <= OUTCOMES; n++) {
         struct cs_position at = at_outcome(f, n);
         struct cs_cursor_tail tail;
@@ -156,7 +156,7 @@ static void found_behind_strangers(void **state) {
 // Number n is never before offset n - 1: a log of millions is not read from its begin.
 static void opened_at_the_catalogs_own(void **state) {
     struct fixture *f = *state;
-    struct cs_cursor_source from = {&f->topic, f->crypto, f->marks};
+    struct cs_cursor_source from = {&f->topic, f->crypto, f->marks, {0}};
     for (int64_t n = 0; n <= OUTCOMES; n++) {
         struct cs_position at = at_outcome(f, n);
         struct cs_cursor_stream *s = NULL;

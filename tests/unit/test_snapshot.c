@@ -83,7 +83,7 @@ static int setup(void **state) {
     assert_true(cs_crypto_new(&f->c, &err));
     assert_true(cs_note_signer_new(f->c, LOG, seed, &f->signer, &err));
     assert_true(cs_state_new(true, &f->state, &err));
-    cs_snapshot_origin(LOG, 3, f->origin);
+    cs_snapshot_origin(LOG, 3, 0, f->origin);
     f->at = (struct cs_position){.next_offset = 6, .outcomes = 6, .derived = 1, .record_sha256 = {1}};
     cs_state_begin(f->state);
     cs_state_put(f->state, "account/acme", text_of("{\"a\":1}"));
@@ -230,11 +230,41 @@ static void test_entries(void **state) {
 static void test_of_another(void **state) {
     struct fixture *f = *state;
     struct cs_err err;
-    cs_snapshot_origin(LOG, 4, f->origin);
+    cs_snapshot_origin(LOG, 4, 0, f->origin);
     assert_false(reads(f, cs_buf_bytes(&f->bytes), &err));
     assert_non_null(strstr(err.msg, "it is of " LOG "/partitions/3/snapshot, not of"));
-    cs_snapshot_origin("snap_00000000", 3, f->origin);
+    cs_snapshot_origin("snap_00000000", 3, 0, f->origin);
     assert_false(reads(f, cs_buf_bytes(&f->bytes), &err));
+}
+
+// After a correction there is another catalog of as many outcomes. Their statements are of two things.
+static void test_epochs(void **state) {
+    static const struct {
+        const char *origin;
+        int64_t epoch; // -1: not of the partition
+    } cases[] = {{LOG "/partitions/3/snapshot", 0},
+                 {LOG "/partitions/3/epochs/1/snapshot", 1},
+                 {LOG "/partitions/3/epochs/12/snapshot", 12},
+                 {LOG "/partitions/3/epochs/0/snapshot", -1},
+                 {LOG "/partitions/3/epochs/01/snapshot", -1},
+                 {LOG "/partitions/3/epochs/1", -1},
+                 {LOG "/partitions/3/epochs//snapshot", -1},
+                 {LOG "/partitions/4/epochs/1/snapshot", -1},
+                 {LOG "/partitions/3/epochs/1/snapshot/snapshot", -1},
+                 {"/snapshot", -1},
+                 {"", -1}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct cs_snapshot s = {0};
+        char origin[CS_ORIGIN_MAX + 1];
+        snprintf(s.at.origin, sizeof s.at.origin, "%s", cases[i].origin);
+        assert_int_equal(cs_snapshot_is_of(&s, LOG, 3), cases[i].epoch >= 0);
+        if (cases[i].epoch < 0)
+            continue;
+        assert_int_equal(s.epoch, cases[i].epoch);
+        cs_snapshot_origin(LOG, 3, s.epoch, origin);
+        assert_string_equal(origin, cases[i].origin);
+    }
 }
 
 // --- the statement
@@ -334,6 +364,7 @@ int main(void) {
         T(test_flipped),
         T(test_entries),
         T(test_of_another),
+        T(test_epochs),
         T(test_statement),
         T(test_statement_by_another),
         T(test_statement_has_one_form),

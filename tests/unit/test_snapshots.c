@@ -204,7 +204,7 @@ static void test_a_damaged_file(void **state) {
     cs_replay_begin(r, 0);
     judge(f, r, 0, 40);
     save(f, r, 0, &s);
-    must(cs_snapshot_path(&f->dir, 0, s.at.size, path, &err));
+    must(cs_snapshot_path(&f->dir, 0, &s, "snap", path, &err));
     read_file(path, &file);
     for (size_t i = 0; i < file.len; i += i < 64 || i + 64 > file.len ? 1 : 1009) {
         file.data[i] ^= 0x10;
@@ -243,8 +243,8 @@ static void test_a_file_of_another_place(void **state) {
     save(f, r, 0, &early);
     judge(f, r, 0, 40);
     save(f, r, 0, &late);
-    must(cs_snapshot_path(&f->dir, 0, early.at.size, from, &err));
-    must(cs_snapshot_path(&f->dir, 0, late.at.size, to, &err));
+    must(cs_snapshot_path(&f->dir, 0, &early, "snap", from, &err));
+    must(cs_snapshot_path(&f->dir, 0, &late, "snap", to, &err));
     assert_int_equal(rename(from, to), 0);
     assert_refused(f, r, &late);
     assert_non_null(strstr(err.msg, "another catalog than its statement"));
@@ -265,7 +265,7 @@ static void test_statements_that_do_not_count(void **state) {
     cs_replay_begin(r, 0);
     judge(f, r, 0, 20);
     save(f, r, 0, &s);
-    must(cs_snapshot_path(&f->dir, 0, s.at.size, path, &err));
+    must(cs_snapshot_path(&f->dir, 0, &s, "snap", path, &err));
     strcpy(strrchr(path, '.'), ".note");
     read_file(path, &note);
     snprintf(moved, sizeof moved, "%s/0/00000000000000000021.note", f->path);
@@ -295,16 +295,27 @@ static void test_thinned(void **state) {
     struct fixture *f = *state;
     struct cs_snapshot items[CS_ARRAY_LEN(sizes)] = {0};
     const struct cs_snapshot_list l = {.items = items, .len = CS_ARRAY_LEN(sizes)};
+    const struct cs_correction correction = {.partition = 7, .from = 20000};
+    const struct cs_epochs none = {0}, one = {&correction, 1};
     int64_t removed = -1;
     for (size_t i = 0; i < CS_ARRAY_LEN(sizes); i++)
         items[i].at.size = sizes[i];
-    must(cs_snapshots_thin(&f->dir, 7, &l, 10000, 0, &removed, &err));
+    must(cs_snapshots_thin(&f->dir, 7, &l, &none, 10000, 0, &removed, &err));
     assert_int_equal(removed, 0);
-    must(cs_snapshots_thin(&f->dir, 7, &l, 10000, 3, &removed, &err));
+    must(cs_snapshots_thin(&f->dir, 7, &l, &none, 10000, 3, &removed, &err));
     assert_int_equal(removed, 4);
-    must(cs_snapshots_thin(&f->dir, 7, &l, 10000, 100, &removed, &err));
+    must(cs_snapshots_thin(&f->dir, 7, &l, &none, 10000, 100, &removed, &err));
     assert_int_equal(removed, 3);
-    must(cs_snapshots_thin(&f->dir, 7, &l, 1, 100, &removed, &err));
+    must(cs_snapshots_thin(&f->dir, 7, &l, &none, 1, 100, &removed, &err));
+    assert_int_equal(removed, 0);
+    // What a correction set aside goes, and takes no other's place.
+    must(cs_snapshots_thin(&f->dir, 7, &l, &one, 10000, 3, &removed, &err));
+    assert_int_equal(removed, 3 + 2);
+    items[6].epoch = 1;
+    must(cs_snapshots_thin(&f->dir, 7, &l, &one, 10000, 3, &removed, &err));
+    assert_int_equal(removed, 2 + 2);
+    // One of an epoch that is not known stays, and counts for nothing.
+    must(cs_snapshots_thin(&f->dir, 7, &l, &none, 1, 100, &removed, &err));
     assert_int_equal(removed, 0);
 }
 

@@ -9,19 +9,31 @@
 #include "certsync/base/text.h"
 
 #define HEAD         "certsync snapshot 1"
+#define ORIGIN_END   "/snapshot"
 #define PIECE        ((size_t)64 * 1024)
 #define HASH_BASE64  44 // characters of 32 bytes in base64
 #define POSITION_MAX 8192
 
 // --- the statement
 
-void cs_snapshot_origin(const char *log_id, int32_t partition, char out[CS_ORIGIN_MAX + 1]) {
-    snprintf(out, CS_ORIGIN_MAX + 1, "%s/partitions/%" PRId32 "/snapshot", log_id, partition);
+void cs_snapshot_origin(const char *log_id, int32_t partition, int64_t epoch, char out[CS_ORIGIN_MAX + 1]) {
+    char outcomes[CS_ORIGIN_MAX + 1];
+    cs_checkpoint_origin(log_id, partition, epoch, outcomes);
+    snprintf(out, CS_ORIGIN_MAX + 1, "%.*s" ORIGIN_END, (int)(CS_ORIGIN_MAX - sizeof ORIGIN_END), outcomes);
+}
+
+bool cs_snapshot_is_of(struct cs_snapshot *s, const char *log_id, int32_t partition) {
+    struct cs_checkpoint outcomes = s->at;
+    size_t len = strlen(outcomes.origin), end = sizeof ORIGIN_END - 1;
+    if (len < end || strcmp(outcomes.origin + len - end, ORIGIN_END) != 0)
+        return false;
+    outcomes.origin[len - end] = '\0';
+    return cs_checkpoint_is_of(&outcomes, log_id, partition, &s->epoch);
 }
 
 void cs_snapshot_of(struct cs_crypto *c, const char *origin, const struct cs_position *at,
                     const uint8_t sha256[32], struct cs_snapshot *ret) {
-    *ret = (struct cs_snapshot){.at.size = at->outcomes, .next_offset = at->next_offset};
+    *ret = (struct cs_snapshot){.at.size = at->outcomes, .epoch = at->epoch, .next_offset = at->next_offset};
     snprintf(ret->at.origin, sizeof ret->at.origin, "%s", origin);
     cs_merkle_root(c, &at->edge, at->outcomes, &ret->at.root);
     memcpy(ret->catalog.sha256, sha256, sizeof ret->catalog.sha256);

@@ -4,7 +4,8 @@
 // bytes are a function of the log:
 //
 //   certsync snapshot 1
-//   <log id>/partitions/<p>/snapshot       the origin
+//   <log id>/partitions/<p>/snapshot       the origin: /epochs/<e> is before /snapshot if the epoch
+//                                          of the position (correction.h) is not 0
 //   {"next_offset":…}                      the position (entry.h)
 //   'd' key value                          for each document and index, in byte order of the keys;
 //   'i' key count (member score)…          a document before the index of the same key
@@ -25,7 +26,7 @@
 //   — <log id> <signature>
 //
 // It proves who said it, and only judging proves that it is true. Who signed two statements of the same
-// outcomes with different catalogs has shown that one of them is a lie.
+// outcomes of an epoch with different catalogs has shown that one of them is a lie.
 #pragma once
 
 #include "certsync/model/checkpoint.h"
@@ -34,10 +35,13 @@
 
 struct cs_snapshot {
     struct cs_checkpoint at; // with the snapshot's origin
+    int64_t epoch;           // of the position; cs_snapshot_of and cs_snapshot_is_of set it
     int64_t next_offset;
     struct cs_hash catalog;
 };
-void cs_snapshot_origin(const char *log_id, int32_t partition, char out[CS_ORIGIN_MAX + 1]);
+void cs_snapshot_origin(const char *log_id, int32_t partition, int64_t epoch, char out[CS_ORIGIN_MAX + 1]);
+// Whether a statement is of that partition. Then its epoch is known.
+bool cs_snapshot_is_of(struct cs_snapshot *s, const char *log_id, int32_t partition);
 // What the statement says of a catalog with these bytes at this position.
 void cs_snapshot_of(struct cs_crypto *c, const char *origin, const struct cs_position *at,
                     const uint8_t sha256[32], struct cs_snapshot *ret);
