@@ -15,8 +15,8 @@ With the custodian's private key (which needs python3-cryptography, too) it open
 With checkpoints that were kept ("certsync-consumer verify --since" writes such a file), and the key that signed them, it checks that the past is
 the one that they are of. With keys of witnesses, too, it checks that each has cosigned the newest of these that any witness has cosigned, of each
 partition, and says when.
-With a dump of cert.corrections, outcomes that root had judged anew count as they were judged then; without it, a log with corrections is not
-well. Checkpoints are held against the outcomes of their own epoch.
+With a dump of cert.corrections, outcomes that root had judged anew count as they were judged then. Without it, a log that holds such outcomes is
+not well. Checkpoints are held against the outcomes of their own epoch.
 It does not judge anew whether the rules were applied rightly: "certsync-consumer verify" does.
 """
 import base64
@@ -200,6 +200,18 @@ def epoch_of(begins, number):
     return max((k for k, first in enumerate(begins, 1) if first <= number), default=0)
 
 
+def corrected(outcomes):
+    """Where an outcome says that root had it judged anew: (partition, offset)."""
+    for number, records in sorted(outcomes.items()):
+        for record in records:
+            try:
+                if json.loads(record["value"])["data"].get("epoch", 0) > 0:
+                    return number, record["offset"]
+            except (ValueError, KeyError, TypeError, AttributeError):
+                continue
+    return None
+
+
 def chained(outcomes, begins=()):
     """The outcomes that count: of number n the first with a mark and with n's epoch, after n-1, that names its hash. Copies, foreign records and
     what was set aside are passed over. begins: where epochs 1, 2, ... begin."""
@@ -207,7 +219,8 @@ def chained(outcomes, begins=()):
     for record in outcomes:
         try:
             outcome = json.loads(record["value"])
-            fits = int(outcome["sequence"]) == last + 1 and outcome["data"].get("epoch", 0) == epoch_of(begins, last + 1) and outcome["data"]["prev"] == sha256 and b"certsync-mark" in dict(record["headers"])
+            fits = (int(outcome["sequence"]) == last + 1 and outcome["data"].get("epoch", 0) == epoch_of(begins, last + 1)
+                    and outcome["data"]["prev"] == sha256 and b"certsync-mark" in dict(record["headers"]))
         except (ValueError, KeyError, TypeError):
             continue
         if fits:
@@ -321,7 +334,7 @@ class Partition:
 
 
 def main(arguments):
-    root, begins = Path(arguments[2]).read_bytes() if len(arguments) > 2 else b"", {}
+    root, begins = Path(arguments[2]).read_bytes() if len(arguments) > 2 else b"", None
     if arguments[3:4] == ["--corrections"] and len(arguments) > 4:
         begins = corrections(arguments[4], root)
         arguments = arguments[:3] + arguments[5:]
@@ -329,8 +342,11 @@ def main(arguments):
     heads = arguments[4:] if arguments[3:4] == ["--checkpoints"] else None
     if len(heads) < 2 if heads is not None else len(arguments) != (5 if custodian else 3):
         sys.exit(__doc__)
-    events, outcomes = read(arguments[0]), read(arguments[1])
-    total = {}
+    events, outcomes, total = read(arguments[0]), read(arguments[1]), {}
+    if begins is None and corrected(outcomes):
+        number, offset = corrected(outcomes)
+        sys.exit(f"partition {number}: the outcome at offset {offset} says that root had it judged anew: give --corrections FILE, a dump of cert.corrections")
+    begins = begins or {}
     for number, records in sorted(events.items()):
         partition, judged, by_offset = Partition(root, custodian), 0, {r["offset"]: r for r in records}
         for outcome in chained(outcomes.get(number, []), begins.get(number, [])):

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -142,6 +144,35 @@ def test_a_false_verdict_is_set_right(stack, tmp_path):
     consumer = stack.run_consumer("from nothing")
     assert set(stack.names(acme)) == {"first", "second"}
     call(stack, "verify", "--redis", "--since", kept)
+    consumer.terminate()
+    check_dumps(stack, partition, kept, key, tmp_path)
+
+
+def check_dumps(stack, partition, kept, key, folder):
+    """Without Kafka, and without certsync: what counts, and that nothing of what was set aside may be missing."""
+    names = ("events", "outcomes", "corrections")
+    files = [folder / name for name in names]
+    for name, path in zip(names, files):
+        with open(path, "wb") as out:
+            subprocess.run(["kcat", "-C", "-J", "-e", "-q", "-b", stack.kafka.bootstrap, "-t", f"corrections.cert.{name}", "-o", "beginning"],
+                           stdout=out, check=True, timeout=PATIENCE_S)
+    events, outcomes, corrections = files
+    script = [sys.executable, Path(__file__).parents[2] / "docs/audit/check_log.py", events, outcomes, stack.keys / "root.pub"]
+    done = subprocess.run([*script, "--corrections", corrections, "--checkpoints", kept, key], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 0 and "well" in done.stdout, done.stdout + done.stderr
+    done = subprocess.run(script, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 1 and "give --corrections" in done.stderr, done.stdout + done.stderr
+
+    dumps = ["--events", events, "--outcomes", outcomes, "--corrections", corrections, "--since", kept, "--checkpoint-key", key]
+    call(stack, "verify", *dumps)
+    lines = outcomes.read_bytes().splitlines(keepends=True)
+    epochs = [json.loads(r["payload"])["data"].get("epoch", 0) if (r := json.loads(line))["partition"] == partition else None for line in lines]
+    assert epochs.count(1) > 1 and epochs.count(2) > epochs.count(1)
+    last = max(i for i, epoch in enumerate(epochs) if epoch == 1)
+    for gone, says in ((lambda i: i == last, "cut"), (lambda i: epochs[i] == 1 and i != last, "gap")):
+        outcomes.write_bytes(b"".join(line for i, line in enumerate(lines) if not gone(i)))
+        fault = json.loads(call(stack, "verify", "--json", *dumps, code=1))["fault"]
+        assert fault["kind"] == says and "epoch 1" in fault["message"], fault
 
 
 def snapshots_of(stack, account, shots):
