@@ -330,7 +330,7 @@ class Stack:
 
 
 class _Tail:
-    """Reads cert.outcomes on and on; keeps the first outcome of each number, as the design says."""
+    """Reads cert.outcomes on and on; keeps the first outcome of each number and epoch; the newest epoch's counts."""
 
     def __init__(self, bootstrap, partitions, topic, marks):
         from confluent_kafka import Consumer, TopicPartition
@@ -341,6 +341,7 @@ class _Tail:
                                   "isolation.level": "read_uncommitted"})
         self.consumer.assign([TopicPartition(topic, p, 0) for p in range(partitions)])
         self.by_place, self.by_number, self.raw, self.concluded = {}, {}, [], {}
+        self.epochs = {}  # by number: {epoch: value}; by_number has the newest
 
     def _is_ours(self, message):
         mark = dict(message.headers() or []).get(HEADER)
@@ -355,9 +356,13 @@ class _Tail:
         if b'"prev":' not in (message.value() or b"") or not self._is_ours(message):
             return  # somebody else's
         outcome = ev.outcome_of(message.value())
-        number = (message.partition(), outcome["n"], outcome.get("epoch", 0))
-        if number in self.by_number:
-            assert self.by_number[number] == message.value(), f"fork at {number}"
+        number = (message.partition(), outcome["n"])
+        epoch, known = outcome.get("epoch", 0), self.epochs.setdefault(number, {})
+        if epoch in known:
+            assert known[epoch] == message.value(), f"fork at {number}, epoch {epoch}"
+            return
+        known[epoch] = message.value()
+        if epoch < max(known):
             return
         self.by_number[number] = message.value()
         self.by_place[(outcome["partition"], outcome["offset"])] = outcome
