@@ -54,6 +54,7 @@ service_key = {keys}/service.key
 brokers = {kafka.bootstrap}
 outcomes_topic = {outcomes}
 checkpoints_topic = {outcomes}.checkpoints
+corrections_topic = {outcomes}.corrections
 heartbeats_topic = {outcomes}.heartbeats
 [redis]
 url = unix://{redis.socket}

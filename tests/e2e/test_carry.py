@@ -225,7 +225,8 @@ def test_a_bad_export_is_refused(carried, second, fault):
     change, sentence = FAULTS[fault]
     copy = altered(carried, fault, change)
     config = carried.stack.write_config("bad", carried.stack.port, kafka={
-        "brokers": second.bootstrap, "events_topic": f"{fault}.events", "outcomes_topic": f"{fault}.outcomes"})
+        "brokers": second.bootstrap, "events_topic": f"{fault}.events", "outcomes_topic": f"{fault}.outcomes",
+        "corrections_topic": f"{fault}.corrections"})
     said = run(config, "import", copy, code=2)
     assert sentence in said, said
     assert not [t for t in second.topics() if t.startswith(fault)]
@@ -233,7 +234,7 @@ def test_a_bad_export_is_refused(carried, second, fault):
 
 def test_wrong_places(carried, second, kafka):
     stack = carried.stack
-    names = {"events_topic": "full.events", "outcomes_topic": "full.outcomes"}
+    names = {"events_topic": "full.events", "outcomes_topic": "full.outcomes", "corrections_topic": "full.corrections"}
     config = stack.write_config("full", stack.port, kafka={"brokers": second.bootstrap, **names})
     empty = carried.home / "empty"
     empty.mkdir()
@@ -245,7 +246,7 @@ def test_wrong_places(carried, second, kafka):
     assert "is not empty" in run(config, "import", carried.dir, "--replication", "1", code=2)
     second.create_topic("few.outcomes", 2)
     few = stack.write_config("few", stack.port, kafka={"brokers": second.bootstrap, "events_topic": "few.events",
-                                                       "outcomes_topic": "few.outcomes"})
+                                                       "outcomes_topic": "few.outcomes", "corrections_topic": "few.corrections"})
     assert "has 2 partitions" in run(few, "import", carried.dir, "--replication", "1", code=2)
     # Another deployment.
     other = stack.write_config("other", stack.port, deployment={"id": "another"}, kafka={"brokers": second.bootstrap, **names})
@@ -269,7 +270,7 @@ def test_wrong_places(carried, second, kafka):
 
 def test_an_interrupted_import_goes_on(carried, second):
     """What is there must be the export's, and then only the rest is written."""
-    names = {"events_topic": "again.events", "outcomes_topic": "again.outcomes"}
+    names = {"events_topic": "again.events", "outcomes_topic": "again.outcomes", "corrections_topic": "again.corrections"}
     config = carried.stack.write_config("again", carried.stack.port, kafka={"brokers": second.bootstrap, **names})
     second.create_topic("again.outcomes", carried.stack.partitions, **{"message.timestamp.type": "CreateTime", "retention.ms": -1})
     producer = second.producer()
@@ -284,7 +285,8 @@ def test_an_interrupted_import_goes_on(carried, second):
 
 def test_a_senders_time_needs_its_outcome(carried, second):
     """A record that no published outcome proves, in a topic where senders choose the time, is never judged."""
-    names = {"events_topic": "times.events", "outcomes_topic": "times.outcomes", "checkpoints_topic": "times.checkpoints", "group": "times"}
+    names = {"events_topic": "times.events", "outcomes_topic": "times.outcomes", "checkpoints_topic": "times.checkpoints",
+             "corrections_topic": "times.corrections", "group": "times"}
     config = carried.stack.write_config("times", carried.stack.port, kafka={"brokers": second.bootstrap, **names}, redis={"namespace": "times"})
     run(config, "import", carried.dir, "--replication", "1")
     from confluent_kafka.admin import ConfigResource

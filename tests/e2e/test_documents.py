@@ -132,7 +132,7 @@ def test_setting_up_a_deployment(kafka, redis, tmp_path):
         return text
 
     topics = "[kafka]\nevents_topic = documents.events\noutcomes_topic = documents.outcomes\nheartbeats_topic = documents.heartbeats\n"
-    heads = "checkpoints_topic = documents.checkpoints\n"  # beside those of other tests
+    heads = "checkpoints_topic = documents.checkpoints\ncorrections_topic = documents.corrections\n"  # beside those of other tests
     settings = {b.chapter: b.text for b in documents.blocks("ini", "docs/operate/install.md")}
     conf = re.sub(r"(?m)^tls_.*\n", "", ours(settings["A deployment from nothing"])).replace("0.0.0.0:8443", f"127.0.0.1:{port}")
     (tmp_path / "etc/consumer.conf").write_text(conf.replace("[kafka]\n", topics + heads))
