@@ -8,6 +8,7 @@
 #include "certsync/base/json_write.h"
 #include "certsync/base/text.h"
 #include "certsync/model/rules.h"
+#include "commands/places.h"
 #include "log/find.h"
 
 #define RULE_TYPES_MAX 4096 // bytes of the event types of a rule

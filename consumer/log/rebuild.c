@@ -180,7 +180,7 @@ static bool take_stand(struct cs_rebuilder *r, struct cs_err *err) {
            cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                       "what was rebuilt of partition %d stands on outcomes from before a correction of root; "
                       "begin again with --afresh",
-                      (int)partition);
+                      (int)r->stand.id);
 }
 
 // To remove much may take longer than a lease. So the claim is taken again after it.

@@ -340,7 +340,7 @@ static void refused(void *arg, const char *path, const char *why) {
 static void save(struct fixture *f, int64_t records, bool lies) {
     CS_AUTO(cs_replay_free) struct cs_replay *replay = NULL;
     CS_AUTO(cs_log_free) struct cs_log *log = NULL;
-    struct cs_replay_options options = {f->log_id, f->env.root_spki, f->env.partitions, false};
+    struct cs_replay_options options = {f->log_id, f->env.root_spki, f->env.partitions, {0}, false};
     struct cs_snapshot made;
     struct cs_err err;
     int64_t bytes = 0;
