@@ -138,6 +138,7 @@ static bool start(struct notifier *n, struct cs_err *err) {
                                          .redis = &n->redis,
                                          .service = &n->service,
                                          .log_id = n->found.log_id,
+                                         .root_spki = {n->root_spki, n->root_spki_len},
                                          .partition_count = n->found.partition_count,
                                          .clock = cs_clock_real(),
                                          .kafka_tls = &n->kafka_tls};

@@ -158,6 +158,8 @@ bool cs_courier_start(const struct cs_courier_options *o, const struct cs_notice
         return cs_err_oom(err);
     if (!cs_crypto_new(&c->crypto, err) ||
         !cs_outcome_marks_new(c->crypto, o->service, o->log_id, &c->marks, err) ||
+        !cs_corrections_new(&(struct cs_corrections_of){o->log_id, o->root_spki, o->partition_count},
+                            &c->corrections, err) ||
         !cs_note_store_new(o->redis, s->redis_namespace, o->service->own, o->log_id, section->name, &c->store,
                            err) ||
         !cs_sink_new(s, section, &c->stopping, &c->sink, err))
@@ -185,6 +187,7 @@ void cs_courier_free(struct cs_courier *c) {
         courier_end(c);
     cs_sink_free(c->sink);
     cs_note_store_free(c->store);
+    cs_corrections_free(c->corrections);
     cs_outcome_marks_free(c->marks);
     cs_crypto_free(c->crypto);
     cs_buf_clear(&c->batch.bytes);

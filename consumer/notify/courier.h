@@ -21,6 +21,7 @@ struct cs_courier_options { // borrowed for its life
     const struct cs_redis_access *redis;
     const struct cs_service_keys *service;
     const char *log_id;
+    struct cs_bytes root_spki; // who corrects
     int32_t partition_count;
     const struct cs_clock *clock;
     const struct cs_note_metrics *metrics;

@@ -9,6 +9,7 @@
 #include "notify/courier.h"
 #include "notify/mark.h"
 #include "notify/sink.h"
+#include "worker/corrections.h"
 #include "worker/outcome_chain.h"
 #include "worker/topic.h"
 
@@ -44,6 +45,7 @@ struct cs_courier {
     struct cs_note_board board;
     struct cs_crypto *crypto;
     struct cs_outcome_marks *marks;
+    struct cs_corrections *corrections;
     struct cs_note_store *store;
     struct cs_sink *sink;
     struct cs_note_mark *mark; // Kafka's witness

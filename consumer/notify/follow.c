@@ -62,18 +62,27 @@ static bool begin_partition(struct cs_courier *c, int32_t p, const struct cs_not
                           "%s partition %d ends at offset %" PRId64 ", but its notices stand at %" PRId64
                           ": it was truncated or made anew; restore it",
                           c->topic->name, (int)p, high, t->at.offset);
-    cs_chain_begin(&t->chain, c->marks, p, t->at.n, t->at.sha256, 0);
+    const struct cs_epochs epochs = cs_corrections_now(c->corrections);
+    cs_chain_begin(&t->chain, c->marks, &epochs, p, t->at.n, t->at.sha256, 0);
     t->marked = was_told ? told->offset : -1;
     t->saved_offset = t->at.offset;
     return cs_note_begin(c->store, p, &t->at, err) &&
            c->topic->ops->open(c->topic, p, t->at.offset, INT64_MAX, &t->stream, err);
 }
 
+static bool read_corrections(struct cs_courier *c, struct cs_err *err) {
+    const struct cs_consumer_settings *s = c->o.settings;
+    const struct cs_topic_options options = {&s->kafka, FOLLOW_CLIENT, s->corrections_topic, -1, true};
+    CS_AUTO(cs_topic_free) struct cs_topic *topic = NULL;
+    return cs_topic_kafka_new(&options, &topic, err) &&
+           cs_corrections_read(c->corrections, topic, ASK_MS, err);
+}
+
 static bool open_topic(struct cs_courier *c, struct cs_err *err) {
     const struct cs_consumer_settings *s = c->o.settings;
     const struct cs_topic_options options = {&s->kafka, FOLLOW_CLIENT, s->outcomes_topic, -1, true};
     c->tls = atomic_load(c->o.kafka_tls);
-    return cs_topic_kafka_new(&options, &c->topic, err) &&
+    return read_corrections(c, err) && cs_topic_kafka_new(&options, &c->topic, err) &&
            cs_note_mark_new(s, c->section->name, c->o.partition_count, &c->mark, err);
 }
 
@@ -166,26 +175,48 @@ static void is_broken(struct cs_courier *c, int32_t p, const struct cs_record *r
     on_notice(&all, &n);
 }
 
-static bool take(struct cs_courier *c, int32_t p, const struct cs_record *r, struct cs_err *err) {
+// An outcome that was told already, again. Where a correction had it judged anew, what follows names this one.
+static void take_again(struct cs_courier *c, struct courier_partition *t, const struct cs_record *r,
+                       int64_t n) {
+    if (n != t->chain.last || cs_outcome_epoch(r->value) == 0)
+        return;
+    cs_crypto_sha256(c->crypto, r->value, t->chain.sha256);
+    memcpy(t->at.sha256, t->chain.sha256, sizeof t->at.sha256);
+}
+
+static bool take_next(struct cs_courier *c, int32_t p, const struct cs_record *r, struct cs_err *err) {
     struct courier_partition *t = &c->partitions[p];
     CS_AUTO(cs_outcome_clear) struct cs_outcome o = {0};
+    if (!cs_outcome_decode(r->value, &o, err))
+        return cs_err_prepend(err, "%s partition %d offset %" PRId64 " (made by a newer release?)",
+                              c->topic->name, (int)p, r->offset);
+    cs_notices_of_outcome(c->crypto, &o, on_notice, &(struct taking){c, o.time_ms >= t->at.since_ms});
+    t->at.n = t->chain.last;
+    memcpy(t->at.sha256, t->chain.sha256, sizeof t->at.sha256);
+    return true;
+}
+
+static bool take(struct cs_courier *c, int32_t p, const struct cs_record *r, struct cs_err *err) {
+    struct courier_partition *t = &c->partitions[p];
     int64_t n = 0;
     struct cs_err why;
-    switch (cs_chain_take(&t->chain, c->crypto, r, &n)) {
+    enum cs_chain_link link = cs_chain_take(&t->chain, c->crypto, r, &n);
+    switch (link) {
+    case CS_CHAIN_NEWER: // the corrections are read when it begins again
+        return cs_chain_broken(&t->chain, link, c->topic->name, r, n, err);
     case CS_CHAIN_BROKEN:
-        cs_chain_broken(&t->chain, c->topic->name, r->offset, n, &why);
+        cs_chain_broken(&t->chain, link, c->topic->name, r, n, &why);
         is_broken(c, p, r, &why);
         return true;
     case CS_CHAIN_COPY:
+        take_again(c, t, r, n);
+        break;
+    case CS_CHAIN_SUPERSEDED:
     case CS_CHAIN_FOREIGN:
         break;
     case CS_CHAIN_NEXT:
-        if (!cs_outcome_decode(r->value, &o, err))
-            return cs_err_prepend(err, "%s partition %d offset %" PRId64 " (made by a newer release?)",
-                                  c->topic->name, (int)p, r->offset);
-        cs_notices_of_outcome(c->crypto, &o, on_notice, &(struct taking){c, o.time_ms >= t->at.since_ms});
-        t->at.n = t->chain.last;
-        memcpy(t->at.sha256, t->chain.sha256, sizeof t->at.sha256);
+        if (!take_next(c, p, r, err))
+            return false;
         break;
     }
     t->at.offset = r->offset + 1;
