@@ -73,7 +73,7 @@ def test_a_false_verdict_is_set_right(stack, tmp_path):
     stack.names(acme)
     wait_until(lambda: call(stack, "verify", "--since", kept), PATIENCE_S, "a log that is well")
     shots = tmp_path / "shots"
-    call(stack, "snapshot", "--dir", shots)
+    call(stack, "snapshot", "--keep", 0, "--dir", shots)
     consumer.terminate()
     second = issue(stack, acme, "second")
     partition, n, event = put_false(stack, second)
@@ -111,7 +111,7 @@ def test_a_false_verdict_is_set_right(stack, tmp_path):
 
     # A snapshot of before it holds; one of the same number of outcomes in the epoch is another one.
     assert snapshots_of(stack, acme, shots) == (f"{n - 1:020}", 0)
-    call(stack, "snapshot", "--dir", shots)
+    call(stack, "snapshot", "--keep", 0, "--dir", shots)
     assert snapshots_of(stack, acme, shots) == (f"{n:020}.1", 0)
 
     # What comes later goes on in the epoch; shares cross to an account whose partition has none.
@@ -132,12 +132,13 @@ def test_a_false_verdict_is_set_right(stack, tmp_path):
     assert "second" in stack.names(beta) and set(stack.names(acme)) == {"first", "second"}
     # Those of what was set aside are as true as before, and nobody goes on from them.
     assert snapshots_of(stack, acme, shots) == (None, 2)
-    call(stack, "snapshot", "--dir", shots)
+    call(stack, "snapshot", "--keep", 0, "--dir", shots)
     last = len(stack.kafka.consume(stack.events_topic, partition))
     assert snapshots_of(stack, acme, shots) == (f"{last:020}.2", 2)
     lie = shots / str(partition) / f"{n:020}.1.note"
     lie.rename(lie.with_name(f"{n:020}.2.note"))
     assert "not of those of its name" in call(stack, "snapshot", "--dir", shots)
+    assert not list(shots.glob(f"{partition}/{n - 1:020}.*"))  # what was set aside is removed with what is old
 
     consumer.terminate()
     stack.redis.client().flushall()
