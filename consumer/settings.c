@@ -96,6 +96,17 @@ static const struct cs_setting rows[] = {
                         "A notice that could not be delivered for so long is dropped, with a line in the log and a metric."),
     CS_SETTING_INT("notify.queue_max", S, notify_queue_max, "10000", 1, 1000000, "notices", 0,
                    "Notices of one section and partition that wait in Redis; further ones stay in the log until there is room."),
+    CS_SETTING_DURATION("notify.look_every", S, notify_look_every_ms, "5m", 100, 86400000, 0,
+                        "How often it is looked which certificates end."),
+    CS_SETTING_STR("notify.smtp_url", S, notify_smtp_url, "", 0,
+                   "Server that takes mails: smtp://HOST[:PORT] (STARTTLS, where notify.smtp_tls) or smtps://HOST[:PORT]."),
+    CS_SETTING_STR("notify.smtp_from", S, notify_smtp_from, "", 0, "Address that mails come from."),
+    CS_SETTING_STR("notify.smtp_username", S, notify_smtp_username, "", 0, "User at that server; empty: none."),
+    CS_SETTING_PATH("notify.smtp_password_file", S, notify_smtp_password_file, "", 0,
+                    "File with that user's password in its first line. Mode 0600, or root's and readable for a group of the consumer (0440)."),
+    CS_SETTING_PATH("notify.smtp_ca", S, notify_smtp_ca, "", 0,
+                    "File with the CA certificates that sign that server's certificate; empty: the system's."),
+    CS_SETTING_BOOL("notify.smtp_tls", S, notify_smtp_tls, "yes", 0, "Whether smtp:// demands STARTTLS."),
     CS_SETTING_PATH("snapshot.dir", S, snapshot_dir, "", 0,
                     "Directory of the snapshots of the catalogs, which certsync-consumer snapshot writes; rebuilds, recovery and operators' commands go on from them; empty: none."),
     CS_SETTING_INT("snapshot.checked", S, snapshot_checked, "10000", 1, 1000000000, "records", 0,
@@ -131,12 +142,18 @@ static const struct cs_setting witness_rows[] = {
 };
 #define N struct cs_notice_settings
 static const struct cs_setting notice_rows[] = {
-    CS_SETTING_STR("to", N, to, "", 0, "Who is told: https://HOST[:PORT][/PATH] (or http://…), a webhook."),
+    CS_SETTING_STR("to", N, to, "", 0,
+                   "Who is told: https://HOST[:PORT][/PATH] (or http://…), a webhook; or mailto:ADDRESS,… by notify.smtp_url, where {account} in an address stands for the account."),
     CS_SETTING_PATH("url_file", N, url_file, "", 0,
                     "Instead of to: a file with the webhook's URL in its first line, for one that is a secret itself. Mode 0600, or root's and readable for a group of the consumer (0440)."),
     CS_SETTING_LIST("on", N, on, CS_NOTICE_WORDS, 0,
                     "What is told of, comma-separated: " CS_NOTICE_WORDS "."),
     CS_SETTING_LIST("accounts", N, accounts, "*", 0, "Of which accounts: patterns, comma-separated."),
+    CS_SETTING_LIST("before", N, before, "30d, 14d, 7d, 1d", 0,
+                    "expiry: how long before its end a certificate is told of, and at its end. Whole days count from noon to noon (local time), so what ends in one night comes together; shorter ones as they are (6h)."),
+    CS_SETTING_LIST("tags", N, tags, "", 0, "expiry: of certificates with one of these tags: patterns, comma-separated; empty: of all."),
+    CS_SETTING_DURATION("digest", N, digest_ms, "10m", 0, 7 * 86400000, 0,
+                        "Mail: so long after the first notice for an address, all that wait for it go in one mail."),
     CS_SETTING_LIST("names", N, names, "*", 0, "Of certificates with which names: patterns, comma-separated."),
     CS_SETTING_PATH("secret_file", N, secret_file, "", 0,
                     "File with the secret that signs a webhook's requests (whsec_…, one a line; each signs). Modes as of url_file."),
@@ -230,20 +247,117 @@ bool cs_settings_notice_word(const char *word) {
     return len > 3 && (size_t)len < sizeof one && strpbrk(word, ", ") == NULL && strstr(all, one);
 }
 
-static bool check_notice(const struct cs_notice_settings *n, struct cs_err *err) {
+#define MAILTO "mailto:"
+
+bool cs_settings_notice_is_mail(const struct cs_notice_settings *n) {
+    return strncmp(n->to, MAILTO, sizeof MAILTO - 1) == 0;
+}
+
+// The i-th of the list behind mailto:, with {account} as it stands.
+static bool address_at(const struct cs_notice_settings *n, size_t i, const char **ret, size_t *ret_len) {
+    const char *at = n->to + sizeof MAILTO - 1;
+    for (; i > 0 && *at; i--) {
+        at += strcspn(at, ",");
+        at += *at == ',';
+    }
+    at += strspn(at, " ");
+    size_t len = strcspn(at, ",");
+    while (len > 0 && at[len - 1] == ' ')
+        len--;
+    *ret = at;
+    *ret_len = len;
+    return len > 0;
+}
+
+bool cs_settings_notice_address(const struct cs_notice_settings *n, size_t i, const char *account,
+                                char ret[CS_NOTICE_ADDRESS_MAX + 1]) {
+    static const char place[] = "{account}";
+    const char *text = NULL;
+    size_t len = 0, at = 0;
+    if (!cs_settings_notice_is_mail(n) || !address_at(n, i, &text, &len))
+        return false;
+    for (size_t k = 0; k < len && at < CS_NOTICE_ADDRESS_MAX;) {
+        if (len - k >= sizeof place - 1 && strncmp(text + k, place, sizeof place - 1) == 0) {
+            at += (size_t)snprintf(ret + at, CS_NOTICE_ADDRESS_MAX + 1 - at, "%s", account);
+            k += sizeof place - 1;
+        } else {
+            ret[at++] = text[k++];
+        }
+    }
+    ret[at < CS_NOTICE_ADDRESS_MAX ? at : CS_NOTICE_ADDRESS_MAX] = '\0';
+    return true;
+}
+
+// Letters that nothing on the way takes for anything else; the server judges the rest.
+static bool is_address(const char *s) {
+    static const char local[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.!#$%&'*+-/=?^_`{|}~";
+    size_t len = strspn(s, local);
+    const char *domain = s + len + 1;
+    return len > 0 && len <= 64 && s[len] == '@' && domain[0] && domain[0] != '-' && domain[0] != '.' &&
+           strspn(domain, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-{}") ==
+               strlen(domain) &&
+           strlen(domain) <= 253;
+}
+
+static bool check_mail(const struct cs_consumer_settings *s, const struct cs_notice_settings *n,
+                       struct cs_err *err) {
+    char address[CS_NOTICE_ADDRESS_MAX + 1];
+    size_t i = 0;
+    for (; cs_settings_notice_address(n, i, "a", address); i++)
+        if (!is_address(address))
+            return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                              "[notice %s] to: \"%.80s\" is no address of mail", n->name, address);
+    if (i == 0)
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "[notice %s] to: name an address after mailto:", n->name);
+    if (!s->notify_smtp_url[0] || !is_address(s->notify_smtp_from))
+        return cs_err_set(
+            err, CS_ERR_CONFIG, CS_CODE_NONE,
+            "[notice %s] goes by mail: set notify.smtp_url (smtp://HOST[:PORT] or smtps://…) and "
+            "notify.smtp_from (an address)",
+            n->name);
+    return true;
+}
+
+static bool is_smtp(const char *s) {
+    const char *host = strncmp(s, "smtps://", 8) == 0 ? s + 8 : strncmp(s, "smtp://", 7) == 0 ? s + 7 : "";
+    return host[0] && strpbrk(host, "/?#@ \t") == NULL;
+}
+
+bool cs_settings_notice_before(const struct cs_notice_settings *n, size_t i, int64_t *ret_ms) {
+    return i < n->before.count && cs_duration_parse(n->before.items[i], ret_ms);
+}
+
+static bool check_before(const struct cs_notice_settings *n, struct cs_err *err) {
+    int64_t ms = 0;
+    for (size_t i = 0; i < n->before.count; i++)
+        if (!cs_settings_notice_before(n, i, &ms) || ms <= 0 || ms > 3650LL * 86400000)
+            return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                              "[notice %s] before: \"%.32s\" is no duration such as 30d or 6h", n->name,
+                              n->before.items[i]);
+    return true;
+}
+
+static bool check_notice(const struct cs_consumer_settings *s, const struct cs_notice_settings *n,
+                         struct cs_err *err) {
     if ((n->to[0] != '\0') == (n->url_file[0] != '\0'))
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "[notice %s]: give either to or url_file: who is told", n->name);
-    if (n->to[0] && !cs_settings_is_url(n->to, true))
+    if (cs_settings_notice_is_mail(n) && !check_mail(s, n, err))
+        return false;
+    if (!cs_settings_notice_is_mail(n) && n->to[0] && !cs_settings_is_url(n->to, true))
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "[notice %s] to: expected https://HOST[:PORT][/PATH] or http://…, without a user's "
-                          "name and '#'",
+                          "name and '#', or mailto:ADDRESS",
                           n->name);
     for (size_t i = 0; i < n->on.count; i++)
         if (!cs_settings_notice_word(n->on.items[i]))
             return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                               "[notice %s] on: \"%.32s\" is none of " CS_NOTICE_WORDS, n->name,
                               n->on.items[i]);
+    if (!check_before(n, err))
+        return false;
     return n->on.count > 0 || cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                                          "[notice %s] on: name at least one of " CS_NOTICE_WORDS, n->name);
 }
@@ -252,8 +366,11 @@ static bool check_notices(const struct cs_consumer_settings *s, struct cs_err *e
     if (s->notify_retry_longest_ms < s->notify_retry_first_ms)
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
                           "notify.retry_longest is shorter than notify.retry_first");
+    if (s->notify_smtp_url[0] && !is_smtp(s->notify_smtp_url))
+        return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE,
+                          "notify.smtp_url: expected smtp://HOST[:PORT] or smtps://HOST[:PORT]");
     for (size_t i = 0; i < s->notices.count; i++)
-        if (!check_notice(cs_settings_notice(s, i), err))
+        if (!check_notice(s, cs_settings_notice(s, i), err))
             return false;
     return true;
 }

@@ -29,10 +29,21 @@ struct cs_notice_settings {
     char *secret_file;
     char *ca; // file; "" the system's
     bool private_addresses;
+    struct cs_list before; // durations: cs_settings_notice_before
+    struct cs_list tags;   // patterns
+    int64_t digest_ms;
 };
 #define CS_NOTICES_MAX  32
-#define CS_NOTICE_WORDS "deletion, share, refusal, fork" // of on
-bool cs_settings_notice_word(const char *word);          // whether it is one of them
+#define CS_NOTICE_WORDS "expiry, deletion, share, refusal, fork" // of on
+bool cs_settings_notice_word(const char *word);                  // whether it is one of them
+// Whether it goes by mail, and to whom: the i-th address, in which {account} stands for the account.
+// False: there are no more.
+#define CS_NOTICE_ADDRESS_MAX 320
+bool cs_settings_notice_is_mail(const struct cs_notice_settings *n);
+bool cs_settings_notice_address(const struct cs_notice_settings *n, size_t i, const char *account,
+                                char ret[CS_NOTICE_ADDRESS_MAX + 1]);
+// How long before a certificate ends it is told of: the i-th, in milliseconds. False: there are no more.
+bool cs_settings_notice_before(const struct cs_notice_settings *n, size_t i, int64_t *ret_ms);
 
 struct cs_consumer_settings {
     char *deployment;                    // deployment.id
@@ -82,6 +93,13 @@ struct cs_consumer_settings {
     int64_t notify_retry_longest_ms;
     int64_t notify_keep_ms;
     int64_t notify_queue_max;
+    int64_t notify_look_every_ms;
+    char *notify_smtp_url;
+    char *notify_smtp_from;
+    char *notify_smtp_username;
+    char *notify_smtp_password_file;
+    char *notify_smtp_ca;
+    bool notify_smtp_tls;
 
     char *snapshot_dir; // "": none
     int64_t snapshot_checked;

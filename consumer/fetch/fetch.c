@@ -122,16 +122,23 @@ static bool add_header(struct cs_fetch *f, const char *line, struct cs_err *err)
     return true;
 }
 
-bool cs_fetch_post(struct cs_fetch *f, const char *url, const char *const *headers, size_t headers_len,
-                   struct cs_bytes body, long *ret_status, struct cs_err *err) {
+static bool put_headers(struct cs_fetch *f, const char *first, const char *const *headers, size_t n,
+                        struct cs_err *err) {
     curl_slist_free_all(f->headers);
     f->headers = NULL;
-    // libcurl would ask first whether a large body is welcome, and wait for the answer.
-    if (!add_header(f, "Expect:", err))
+    if (first && !add_header(f, first, err))
         return false;
-    for (size_t i = 0; i < headers_len; i++)
+    for (size_t i = 0; i < n; i++)
         if (!add_header(f, headers[i], err))
             return false;
+    return true;
+}
+
+bool cs_fetch_post(struct cs_fetch *f, const char *url, const char *const *headers, size_t headers_len,
+                   struct cs_bytes body, long *ret_status, struct cs_err *err) {
+    // libcurl would ask first whether a large body is welcome, and wait for the answer.
+    if (!put_headers(f, "Expect:", headers, headers_len, err))
+        return false;
     set_options(f, url);
     curl_easy_setopt(f->curl, CURLOPT_PROTOCOLS_STR, CURL_HTTP);
     curl_easy_setopt(f->curl, CURLOPT_HTTPHEADER, f->headers);
@@ -142,6 +149,55 @@ bool cs_fetch_post(struct cs_fetch *f, const char *url, const char *const *heade
     *ret_status = 0;
     curl_easy_getinfo(f->curl, CURLINFO_RESPONSE_CODE, ret_status);
     return true;
+}
+
+struct upload {
+    struct cs_bytes rest;
+};
+
+static size_t on_read(char *out, size_t size, size_t n, void *arg) {
+    struct upload *u = arg;
+    size_t len = u->rest.len < size * n ? u->rest.len : size * n;
+    memcpy(out, u->rest.data, len);
+    u->rest = (struct cs_bytes){u->rest.data + len, u->rest.len - len};
+    return len;
+}
+
+static bool send_mail(struct cs_fetch *f, const struct cs_fetch_mail *m, struct curl_slist *rcpt,
+                      struct cs_err *err) {
+    struct upload u = {m->message};
+    set_options(f, m->url);
+    curl_easy_setopt(f->curl, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
+    curl_easy_setopt(f->curl, CURLOPT_USE_SSL, m->tls ? (long)CURLUSESSL_ALL : (long)CURLUSESSL_NONE);
+    if (m->username[0]) {
+        curl_easy_setopt(f->curl, CURLOPT_USERNAME, m->username);
+        curl_easy_setopt(f->curl, CURLOPT_PASSWORD, m->password);
+    }
+    curl_easy_setopt(f->curl, CURLOPT_MAIL_FROM, m->from);
+    curl_easy_setopt(f->curl, CURLOPT_MAIL_RCPT, rcpt);
+    curl_easy_setopt(f->curl, CURLOPT_UPLOAD, 1L);
+    // A server that is gone must not hold up the goodbye (QUIT), which CURLOPT_TIMEOUT_MS does not limit.
+    curl_easy_setopt(f->curl, CURLOPT_SERVER_RESPONSE_TIMEOUT, (long)((f->options.timeout_ms + 999) / 1000));
+    curl_easy_setopt(f->curl, CURLOPT_FORBID_REUSE, 1L);
+    curl_easy_setopt(f->curl, CURLOPT_READFUNCTION, on_read);
+    curl_easy_setopt(f->curl, CURLOPT_READDATA, &u);
+    return transfer(f, err);
+}
+
+bool cs_fetch_mail(struct cs_fetch *f, const struct cs_fetch_mail *m, struct cs_err *err) {
+    struct curl_slist *rcpt = curl_slist_append(NULL, m->to);
+    long status = 0;
+    bool ok = rcpt ? send_mail(f, m, rcpt, err) : cs_err_oom(err);
+    curl_easy_getinfo(f->curl, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_reset(f->curl); // it must not point to what is freed
+    curl_slist_free_all(rcpt);
+    if (!ok && status >= 400 && status < 500)
+        return cs_err_set(err, CS_ERR_RETRY, CS_CODE_NONE, "it answers %ld, which means: later", status);
+    if (ok || status < 500 || status > 599)
+        return ok;
+    bool login = status == 530 || status == 534 || status == 535;
+    return cs_err_set(err, login ? CS_ERR_CONFIG : CS_ERR_REJECT, CS_CODE_NONE, "it refuses: %s",
+                      f->curl_error[0] ? f->curl_error : "it does not say why");
 }
 
 struct cs_bytes cs_fetch_body(const struct cs_fetch *f) {

@@ -31,6 +31,16 @@ CS_DEFINE_AUTO(struct cs_fetch, cs_fetch_free)
 CS_MUST_USE bool cs_fetch_post(struct cs_fetch *f, const char *url, const char *const *headers,
                                size_t headers_len, struct cs_bytes body, long *ret_status,
                                struct cs_err *err);
+// A mail, by SMTP. CONFIG also where the login is refused; REJECT: the server does not take it for this
+// address (5xx).
+struct cs_fetch_mail {
+    const char *url;                 // smtp:// or smtps://
+    bool tls;                        // smtp:// demands STARTTLS
+    const char *username, *password; // "": none
+    const char *from, *to;           // addresses
+    struct cs_bytes message;         // RFC 5322, with CR LF
+};
+CS_MUST_USE bool cs_fetch_mail(struct cs_fetch *f, const struct cs_fetch_mail *mail, struct cs_err *err);
 // Of the last answer, until the next transfer. "" where it names no type; seconds, 0: none.
 struct cs_bytes cs_fetch_body(const struct cs_fetch *f);
 const char *cs_fetch_type(const struct cs_fetch *f);

@@ -117,7 +117,8 @@ static bool turn(struct cs_courier *c, int64_t *ret_pause_ms, struct cs_err *err
         courier_end(c);
     if (!c->begun && !courier_begin(c, err))
         return false;
-    if (!courier_follow(c, err) || (c->begun && !courier_deliver(c, err)))
+    if (!courier_follow(c, err) || (c->begun && !courier_look_at_expiry(c, err)) ||
+        (c->begun && !courier_deliver(c, err)))
         return false;
     if (c->begun)
         began(c);
@@ -141,6 +142,13 @@ static void *thread_main(void *arg) {
     return NULL;
 }
 
+static bool open_receiver(struct cs_courier *c, struct cs_err *err) {
+    const struct cs_consumer_settings *s = c->o.settings;
+    return cs_settings_notice_is_mail(c->section)
+               ? cs_mailer_new(s, c->section, c->o.log_id, &c->stopping, &c->mailer, err)
+               : cs_sink_new(s, c->section, &c->stopping, &c->sink, err);
+}
+
 bool cs_courier_start(const struct cs_courier_options *o, const struct cs_notice_settings *section,
                       struct cs_courier **ret, struct cs_err *err) {
     const struct cs_consumer_settings *s = o->settings;
@@ -162,7 +170,7 @@ bool cs_courier_start(const struct cs_courier_options *o, const struct cs_notice
                             &c->corrections, err) ||
         !cs_note_store_new(o->redis, s->redis_namespace, o->service->own, o->log_id, section->name, &c->store,
                            err) ||
-        !cs_sink_new(s, section, &c->stopping, &c->sink, err))
+        !open_receiver(c, err))
         return false;
     c->started = cs_thread_new(&c->thread, thread_main, c, err);
     if (!c->started)
@@ -186,6 +194,9 @@ void cs_courier_free(struct cs_courier *c) {
     if (c->partitions)
         courier_end(c);
     cs_sink_free(c->sink);
+    cs_mailer_free(c->mailer);
+    cs_catalog_free(c->catalog);
+    cs_expiring_free(c->expiring);
     cs_note_store_free(c->store);
     cs_corrections_free(c->corrections);
     cs_outcome_marks_free(c->marks);

@@ -4,9 +4,12 @@
 // notify/deliver.c.
 #pragma once
 
+#include "catalog/catalog.h"
 #include "certsync/runtime/liveness.h"
 #include "certsync/runtime/wakeup.h"
 #include "notify/courier.h"
+#include "notify/expiring.h"
+#include "notify/mail.h"
 #include "notify/mark.h"
 #include "notify/sink.h"
 #include "worker/corrections.h"
@@ -22,6 +25,7 @@ struct courier_partition {
     int64_t saved_offset; // as Redis has it
     int64_t saved_ms;     // monotonic
     int64_t marked;       // offset that Kafka was told
+    int64_t look_due_ms;  // monotonic; at which certificates end
     bool broken;
 };
 
@@ -47,11 +51,14 @@ struct cs_courier {
     struct cs_outcome_marks *marks;
     struct cs_corrections *corrections;
     struct cs_note_store *store;
-    struct cs_sink *sink;
+    struct cs_sink *sink;      // NULL: it goes by mail
+    struct cs_mailer *mailer;  // NULL: it does not
     struct cs_note_mark *mark; // Kafka's witness
     struct cs_topic *topic;
     int tls;
     struct courier_partition *partitions;
+    struct cs_catalog *catalog;   // for looks at expiry; NULL: not needed yet
+    struct cs_expiring *expiring; // the same
     struct courier_batch batch;
     struct cs_note_entry due[CS_NOTE_AT_ONCE];
     bool held; // the lease
@@ -83,7 +90,27 @@ void courier_end(struct cs_courier *c);                                   // clo
 CS_MUST_USE bool courier_follow(struct cs_courier *c, struct cs_err *err);
 CS_MUST_USE bool courier_tell_kafka(struct cs_courier *c, struct cs_err *err);
 
+// Notices that are put into the queue together: begin, add those that are wanted, end. told_until_ms: as of
+// an entry. The place in the log is noted with them.
+void courier_batch_begin(struct cs_courier *c);
+void courier_batch_add(struct cs_courier *c, const struct cs_notice *n, int64_t told_until_ms);
+CS_MUST_USE bool courier_batch_end(struct cs_courier *c, int32_t partition, struct cs_err *err);
+
+// expiry.c
+CS_MUST_USE bool courier_look_at_expiry(struct cs_courier *c, struct cs_err *err);
+
 // deliver.c
 CS_MUST_USE bool courier_deliver(struct cs_courier *c, struct cs_err *err);
+// What came of a delivery: of all of the section, for people.
+void courier_tell(struct cs_courier *c, enum courier_trouble trouble, const struct cs_err *err);
+// The receiver is away, for at least asked_ms.
+void courier_pause(struct cs_courier *c, int64_t asked_ms);
+// Logs that a notice was not delivered within notify.keep.
+void courier_tell_dropped(struct cs_courier *c, const char *id, const char *account, struct cs_bytes text,
+                          const struct cs_err *why);
+int64_t courier_waiting(const struct cs_courier *c);
+
+// digest.c: the same by mail.
+CS_MUST_USE bool courier_send_digests(struct cs_courier *c, struct cs_err *err);
 // The distance after so many failures in a row.
 int64_t cs_courier_distance(const struct cs_consumer_settings *s, int64_t failures);

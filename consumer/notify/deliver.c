@@ -19,7 +19,7 @@ int64_t cs_courier_distance(const struct cs_consumer_settings *s, int64_t failur
     return ms < s->notify_retry_longest_ms ? ms : s->notify_retry_longest_ms;
 }
 
-static void tell(struct cs_courier *c, enum courier_trouble trouble, const struct cs_err *err) {
+void courier_tell(struct cs_courier *c, enum courier_trouble trouble, const struct cs_err *err) {
     bool well = trouble == COURIER_WELL;
     bool was = c->trouble != COURIER_WELL;
     c->trouble = trouble;
@@ -34,7 +34,7 @@ static void tell(struct cs_courier *c, enum courier_trouble trouble, const struc
         cs_log(CS_LOG_INFO, "notices are delivered again", "notice=%s", c->section->name);
 }
 
-static int64_t total_waiting(const struct cs_courier *c) {
+int64_t courier_waiting(const struct cs_courier *c) {
     int64_t n = 0;
     for (int32_t p = 0; p < c->o.partition_count; p++)
         n += c->partitions[p].waiting;
@@ -50,13 +50,18 @@ static bool done(struct cs_courier *c, int32_t p, const struct cs_note_entry *e,
     return true;
 }
 
+void courier_tell_dropped(struct cs_courier *c, const char *id, const char *account, struct cs_bytes text,
+                          const struct cs_err *why) {
+    cs_log_err(CS_LOG_ERROR, "a notice is dropped: it could not be delivered within notify.keep", why,
+               "notice=%s id=%s account=%s text=%.*s", c->section->name, id, account, (int)text.len,
+               (const char *)text.data);
+    cs_series_inc(c->board.dropped);
+}
+
 // It could not be delivered for too long.
 static bool drop(struct cs_courier *c, int32_t p, const struct cs_note_entry *e, const struct cs_err *why,
                  struct cs_err *err) {
-    cs_log_err(CS_LOG_ERROR, "a notice is dropped: it could not be delivered within notify.keep", why,
-               "notice=%s id=%s account=%s text=%.*s", c->section->name, e->id, e->account, (int)e->text.len,
-               (const char *)e->text.data);
-    cs_series_inc(c->board.dropped);
+    courier_tell_dropped(c, e->id, e->account, e->text, why);
     return done(c, p, e, err);
 }
 
@@ -64,7 +69,7 @@ static bool is_too_old(const struct cs_courier *c, const struct cs_note_entry *e
     return courier_wall_ms(c) - e->made_ms > c->o.settings->notify_keep_ms;
 }
 
-static void pause_all(struct cs_courier *c, int64_t asked_ms) {
+void courier_pause(struct cs_courier *c, int64_t asked_ms) {
     const struct cs_consumer_settings *s = c->o.settings;
     int64_t next_ms = c->pause_ms ? c->pause_ms * 2 : s->notify_retry_first_ms;
     c->pause_ms = next_ms < s->notify_retry_longest_ms ? next_ms : s->notify_retry_longest_ms;
@@ -77,8 +82,8 @@ static bool away(struct cs_courier *c, int32_t p, const struct cs_note_entry *e,
     if (atomic_load(&c->stopping))
         return true; // that broke it off
     cs_series_inc(c->board.away);
-    pause_all(c, d->wait_ms);
-    tell(c, COURIER_AWAY, &d->err);
+    courier_pause(c, d->wait_ms);
+    courier_tell(c, COURIER_AWAY, &d->err);
     return !is_too_old(c, e) || drop(c, p, e, &d->err, err);
 }
 
@@ -87,9 +92,9 @@ static bool refused(struct cs_courier *c, int32_t p, const struct cs_note_entry 
     struct cs_note_entry again = *e;
     bool lost = false;
     cs_series_inc(c->board.refused);
-    tell(c, COURIER_REFUSED, &d->err);
+    courier_tell(c, COURIER_REFUSED, &d->err);
     if (++c->refused_row >= REFUSED_ROW)
-        pause_all(c, 0);
+        courier_pause(c, 0);
     if (is_too_old(c, e))
         return drop(c, p, e, &d->err, err);
     again.tries++;
@@ -108,8 +113,8 @@ static bool delivered(struct cs_courier *c, int32_t p, const struct cs_note_entr
     cs_series_inc(c->board.delivered);
     if (!done(c, p, e, err))
         return false;
-    if (c->trouble == COURIER_AWAY || (c->trouble == COURIER_REFUSED && total_waiting(c) == 0))
-        tell(c, COURIER_WELL, NULL);
+    if (c->trouble == COURIER_AWAY || (c->trouble == COURIER_REFUSED && courier_waiting(c) == 0))
+        courier_tell(c, COURIER_WELL, NULL);
     return true;
 }
 
@@ -164,6 +169,8 @@ static bool deliver_partition(struct cs_courier *c, int32_t p, bool *ret_on, str
 }
 
 bool courier_deliver(struct cs_courier *c, struct cs_err *err) {
+    if (c->mailer)
+        return courier_send_digests(c, err);
     bool on = courier_mono_ms(c) >= c->not_before_ms;
     if (on)
         c->oldest_ms = 0;
@@ -172,6 +179,6 @@ bool courier_deliver(struct cs_courier *c, struct cs_err *err) {
             !deliver_partition(c, p, &on, err))
             return false;
     if (c->begun)
-        cs_note_board_waiting(&c->board, total_waiting(c), c->trouble == COURIER_WELL ? 0 : c->oldest_ms);
+        cs_note_board_waiting(&c->board, courier_waiting(c), c->trouble == COURIER_WELL ? 0 : c->oldest_ms);
     return true;
 }

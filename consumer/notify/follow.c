@@ -2,6 +2,7 @@
 //
 // A courier's places in cert.outcomes, and what follows from the records there.
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -125,30 +126,46 @@ static bool add_entry(struct courier_batch *b, const struct cs_note_entry *e) {
     return true;
 }
 
-struct taking {
-    struct cs_courier *c;
-    bool counts;
-};
-
-// Their texts move while more are added: .data is set by place_texts.
-static void on_notice(void *arg, const struct cs_notice *n) {
-    struct taking *t = arg;
-    struct cs_courier *c = t->c;
+static void add_one(struct cs_courier *c, const struct cs_notice *n, const char *contact, size_t number,
+                    int64_t told_until_ms) {
     struct courier_batch *b = &c->batch;
     int64_t now_ms = courier_wall_ms(c);
-    if (!t->counts || !cs_notice_is_wanted(c->section, n))
-        return;
-    struct cs_note_entry e = {.made_ms = now_ms, .due_ms = now_ms};
-    memcpy(e.entry, n->id, sizeof n->id);
+    struct cs_note_entry e = {.made_ms = now_ms, .due_ms = now_ms, .told_until_ms = told_until_ms};
     memcpy(e.id, n->id, sizeof e.id);
     memcpy(e.account, n->account, sizeof e.account);
+    snprintf(e.entry, sizeof e.entry, "%s", n->id);
+    if (contact) {
+        snprintf(e.entry, sizeof e.entry, "%s.%zu", n->id, number);
+        snprintf(e.contact, sizeof e.contact, "%s", contact);
+        e.due_ms += c->section->digest_ms;
+    }
     e.text.len = strlen(n->text);
     cs_buf_put(&b->bytes, n->text, e.text.len);
     size_t before = b->bytes.len;
     cs_notice_encode(&b->bytes, c->o.log_id, n);
     e.event.len = b->bytes.len - before;
     b->failed |= b->bytes.failed || !add_entry(b, &e);
+}
+
+// Their texts move while more are added: .data is set by place_texts.
+void courier_batch_add(struct cs_courier *c, const struct cs_notice *n, int64_t told_until_ms) {
+    char contact[CS_NOTICE_ADDRESS_MAX + 1];
+    if (!cs_settings_notice_is_mail(c->section))
+        add_one(c, n, NULL, 0, told_until_ms);
+    for (size_t i = 0; cs_settings_notice_address(c->section, i, n->account, contact); i++)
+        add_one(c, n, contact, i, told_until_ms);
     cs_series_inc(c->board.made[n->kind]);
+}
+
+struct taking {
+    struct cs_courier *c;
+    bool counts;
+};
+
+static void on_notice(void *arg, const struct cs_notice *n) {
+    struct taking *t = arg;
+    if (t->counts && cs_notice_is_wanted(t->c->section, n))
+        courier_batch_add(t->c, n, 0);
 }
 
 static void place_texts(struct courier_batch *b) {
@@ -223,6 +240,32 @@ static bool take(struct cs_courier *c, int32_t p, const struct cs_record *r, str
     return !c->batch.failed || cs_err_oom(err);
 }
 
+void courier_batch_begin(struct cs_courier *c) {
+    c->batch.len = 0;
+    c->batch.failed = false;
+    cs_buf_reset(&c->batch.bytes);
+}
+
+bool courier_batch_end(struct cs_courier *c, int32_t p, struct cs_err *err) {
+    struct courier_partition *t = &c->partitions[p];
+    struct courier_batch *b = &c->batch;
+    bool lost = false;
+    if (b->failed)
+        return cs_err_oom(err);
+    place_texts(b);
+    if (!cs_note_add(c->store, p, &t->at, b->entries, b->len, &t->waiting, &lost, err))
+        return false;
+    if (lost) {
+        courier_lost(c);
+        return true;
+    }
+    t->saved_offset = t->at.offset;
+    t->saved_ms = courier_mono_ms(c);
+    if (b->len > 0)
+        t->next_due_ms = 0;
+    return true;
+}
+
 static bool read_some(struct cs_courier *c, int32_t p, struct cs_err *err) {
     struct courier_partition *t = &c->partitions[p];
     for (int i = 0; i < RECORDS && c->batch.len < ENTRIES && !t->broken; i++) {
@@ -240,31 +283,16 @@ static bool read_some(struct cs_courier *c, int32_t p, struct cs_err *err) {
 
 static bool follow_partition(struct cs_courier *c, int32_t p, struct cs_err *err) {
     struct courier_partition *t = &c->partitions[p];
-    struct courier_batch *b = &c->batch;
-    bool lost = false;
     if (t->broken || t->waiting >= c->o.settings->notify_queue_max)
         return true; // the log keeps the rest
-    b->len = 0;
-    b->failed = false;
-    cs_buf_reset(&b->bytes);
+    courier_batch_begin(c);
     if (!read_some(c, p, err))
         return false;
     int64_t moved = t->at.offset - t->saved_offset;
     bool late = moved > 0 && courier_mono_ms(c) - t->saved_ms >= SAVE_MS;
-    if (b->len == 0 && moved < RECORDS && !late)
+    if (c->batch.len == 0 && moved < RECORDS && !late)
         return true;
-    place_texts(b);
-    if (!cs_note_add(c->store, p, &t->at, b->entries, b->len, &t->waiting, &lost, err))
-        return false;
-    if (lost) {
-        courier_lost(c);
-        return true;
-    }
-    t->saved_offset = t->at.offset;
-    t->saved_ms = courier_mono_ms(c);
-    if (b->len > 0)
-        t->next_due_ms = 0;
-    return true;
+    return courier_batch_end(c, p, err);
 }
 
 bool courier_follow(struct cs_courier *c, struct cs_err *err) {

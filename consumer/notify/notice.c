@@ -79,10 +79,29 @@ static const char *thing(const struct cs_notice *n) {
     return n->name[0] ? n->name : n->subject[0] ? n->subject : "without a name";
 }
 
+static void say_expiry(struct cs_notice *n) {
+    int64_t left_s = n->ends_s - n->time_ms / 1000;
+    char ends[CS_TIME_TEXT_SIZE];
+    cs_time_format(n->ends_s, ends);
+    if (n->kind == CS_NOTICE_EXPIRED)
+        snprintf(n->text, sizeof n->text, "Certificate %s of account %s has ended, at %s.", thing(n),
+                 n->account, ends);
+    else if (left_s >= 2 * 86400)
+        snprintf(n->text, sizeof n->text, "Certificate %s of account %s ends in %" PRId64 " days, at %s.",
+                 thing(n), n->account, left_s / 86400, ends);
+    else
+        snprintf(n->text, sizeof n->text, "Certificate %s of account %s ends in %" PRId64 " hours, at %s.",
+                 thing(n), n->account, left_s / 3600, ends);
+}
+
 static void say(struct cs_notice *n) {
     char who[CS_NAME_MAX + CS_KID_LEN + 8];
     sender(n, who);
     switch (n->kind) {
+    case CS_NOTICE_EXPIRING:
+    case CS_NOTICE_EXPIRED:
+        say_expiry(n);
+        break;
     case CS_NOTICE_DELETED:
         snprintf(n->text, sizeof n->text, "Certificate %s of account %s was deleted by %s.", thing(n),
                  n->account, who);
@@ -186,6 +205,24 @@ void cs_notice_of_broken(struct cs_crypto *c, const char *log_id, int32_t partit
     snprintf(ret->text, sizeof ret->text, "%s", why);
 }
 
+void cs_notice_of_expiry(struct cs_crypto *c, const char *log_id, int32_t partition,
+                         const struct cs_notice_expiry *x, int64_t now_ms, struct cs_notice *ret) {
+    char about[CS_ACCOUNT_MAX * 2 + CS_UUID_LEN + 64];
+    *ret = (struct cs_notice){.kind = x->before_ms > 0 ? CS_NOTICE_EXPIRING : CS_NOTICE_EXPIRED,
+                              .partition = partition,
+                              .time_ms = now_ms,
+                              .ends_s = x->ends_s};
+    snprintf(ret->subject, sizeof ret->subject, "%s", x->certificate);
+    snprintf(ret->account, sizeof ret->account, "%s", x->account);
+    snprintf(ret->owner, sizeof ret->owner, "%s", x->owner);
+    snprintf(ret->name, sizeof ret->name, "%s", x->name);
+    // A renewed certificate has another end, so it is told of again.
+    snprintf(about, sizeof about, "%s/%s/%s/%" PRId64 "/%" PRId64, x->account, x->owner, x->certificate,
+             x->ends_s, x->before_ms);
+    set_id(c, log_id, ret, about);
+    say(ret);
+}
+
 // --- how they are written
 
 static void put_text(struct cs_buf *b, const char *name, const char *text) {
@@ -231,6 +268,12 @@ static void put_data(struct cs_buf *b, const struct cs_notice *n) {
     put_text(b, "detail", n->detail);
     if (n->outcome > 0)
         cs_json_int(b, "outcome", n->outcome);
+    if (n->ends_s > 0) {
+        char time[CS_TIME_TEXT_SIZE];
+        cs_time_format(n->ends_s, time);
+        cs_json_str(b, "ends", time);
+    }
+    put_text(b, "owner_account", n->owner);
     cs_json_end(b, '}');
 }
 

@@ -7,7 +7,8 @@
 //    "type":"certsync.notice.<kind>.v1","subject":…?,"time":"2026-11-23T12:00:00.385Z",
 //    "datacontenttype":"application/json","data":{"text":"<a sentence for people>","account":…?,
 //    "name":…?,"version":…?,"leaves":[{"sha256","serial","not_after"}]?,"event_type":…?,"event":…?,
-//    "kid":…?,"label":…?,"code":…?,"reason":…?,"hint":…?,"detail":…?,"outcome":…?}}
+//    "kid":…?,"label":…?,"code":…?,"reason":…?,"hint":…?,"detail":…?,"outcome":…?,"ends":…?,
+//    "owner_account":…?}}
 //
 // The id follows from the log's id and what the notice is about. So whoever makes it again (after a
 // crash, after Redis was lost) makes the same one, and a receiver can drop what it has already.
@@ -18,6 +19,8 @@
 // X(SYMBOL, kind, the word of the setting `on`)
 // clang-format off
 #define CS_NOTICE_KINDS(X) \
+    X(EXPIRING,       "certificate.expiring", "expiry") \
+    X(EXPIRED,        "certificate.expired", "expiry") \
     X(DELETED,        "certificate.deleted", "deletion") \
     X(SHARED,         "share.opened",        "share") \
     X(SHARE_REFUSED,  "share.refused",       "share") \
@@ -57,7 +60,9 @@ struct cs_notice {
     char label[CS_NAME_MAX + 1];
     enum cs_code code;
     char detail[CS_DETAIL_MAX + 1];
-    int64_t outcome; // its number; 0: it is of none
+    int64_t outcome;     // its number; 0: it is of none
+    int64_t ends_s;      // of what expires, with its chain; 0: it does not apply
+    cs_account_id owner; // of what was shared with the account; "": its own
     char text[CS_NOTICE_TEXT_MAX];
 };
 
@@ -68,6 +73,14 @@ void cs_notices_of_outcome(struct cs_crypto *c, const struct cs_outcome *o,
 // A partition's outcomes do not follow each other any more.
 void cs_notice_of_broken(struct cs_crypto *c, const char *log_id, int32_t partition, int64_t offset,
                          int64_t now_ms, const char *why, struct cs_notice *ret);
+// A certificate that an account has, own or shared by owner ("": own), ends at ends_s: before_ms after
+// the time that asks for this notice, or (0) it has ended.
+struct cs_notice_expiry {
+    const char *account, *owner, *certificate, *name;
+    int64_t ends_s, before_ms;
+};
+void cs_notice_of_expiry(struct cs_crypto *c, const char *log_id, int32_t partition,
+                         const struct cs_notice_expiry *x, int64_t now_ms, struct cs_notice *ret);
 void cs_notice_encode(struct cs_buf *b, const char *log_id, const struct cs_notice *n);
 #define CS_NOTICE_CONTENT_TYPE "application/cloudevents+json"
 

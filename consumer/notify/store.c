@@ -234,6 +234,18 @@ static bool give_up(struct cs_note_store *s) {
     return false;
 }
 
+// A member of those told, with its mark: nobody else can say that a notice was told.
+static bool put_told(struct cs_note_store *s, const char *id, struct cs_err *err) {
+    char key[KEY_MAX + 1], member[CS_UUID_LEN + CS_MEMBER_MARK_SIZE];
+    uint64_t secret = 0;
+    snprintf(member, sizeof member, "%s", id);
+    if (!cs_authentic_member_mark(s->authentic, s->partition, key_of(s, key, "told", ""), id,
+                                  member + strlen(member), &secret, err))
+        return false;
+    cs_redis_arg_text(s->link, member);
+    return true;
+}
+
 static bool put_entry(struct cs_note_store *s, const struct cs_note_entry *e, struct cs_err *err) {
     cs_buf_reset(&s->doc);
     cs_buf_printf(&s->doc, "1\n%s\n%" PRId64 "\n%" PRId64 "\n%s\n%s\n%zu\n", e->id, e->made_ms, e->tries,
@@ -245,6 +257,11 @@ static bool put_entry(struct cs_note_store *s, const struct cs_note_entry *e, st
     put_command(s, 4, "ZADD", "queue", "");
     cs_redis_arg_int(s->link, e->due_ms);
     cs_redis_arg_text(s->link, e->entry);
+    if (e->told_until_ms > 0) {
+        put_command(s, 4, "ZADD", "told", "");
+        cs_redis_arg_int(s->link, e->told_until_ms);
+        return put_told(s, e->id, err);
+    }
     return true;
 }
 
@@ -370,40 +387,98 @@ static bool drop_strays(struct cs_note_store *s, const struct cs_note_entry *lis
     return ask(s, "drop notices that are none", &replies, &answers, err);
 }
 
-bool cs_note_due(struct cs_note_store *s, int32_t partition, int64_t now_ms,
-                 struct cs_note_entry ret[CS_NOTE_AT_ONCE], size_t *ret_n, int64_t *ret_next_ms,
-                 size_t *ret_gone, struct cs_err *err) {
+// Members of the queue from a place on, with their times.
+static bool read_queue(struct cs_note_store *s, int32_t partition, int64_t from,
+                       struct cs_note_entry ret[CS_NOTE_AT_ONCE], size_t *ret_n, struct cs_err *err) {
     redisReply *const *replies = NULL;
-    struct cs_note_entry listed[CS_NOTE_AT_ONCE];
-    size_t answers = 0, n = 0;
+    size_t answers = 0;
     *ret_n = 0;
-    *ret_gone = 0;
-    *ret_next_ms = INT64_MAX;
     if (!begin(s, partition, err))
         return false;
     put_command(s, 5, "ZRANGE", "queue", "");
-    cs_redis_arg_int(s->link, 0);
-    cs_redis_arg_int(s->link, CS_NOTE_AT_ONCE - 1);
+    cs_redis_arg_int(s->link, from);
+    cs_redis_arg_int(s->link, from + CS_NOTE_AT_ONCE - 1);
     cs_redis_arg_text(s->link, "WITHSCORES");
     if (!ask(s, "read which notices wait", &replies, &answers, err))
         return false;
-    for (size_t i = 0; i + 1 < replies[0]->elements; i += 2) {
-        const redisReply *member = replies[0]->element[i];
-        int64_t due_ms = (int64_t)strtod(replies[0]->element[i + 1]->str, NULL);
-        if (i == 0)
-            *ret_next_ms = due_ms;
-        if (due_ms > now_ms)
-            break;
-        listed[n] = (struct cs_note_entry){.due_ms = due_ms};
-        snprintf(listed[n++].entry, sizeof listed->entry, "%.*s", CS_NOTE_ENTRY_MAX, member->str);
+    for (size_t i = 0; i + 1 < replies[0]->elements && *ret_n < CS_NOTE_AT_ONCE; i += 2) {
+        struct cs_note_entry *e = &ret[(*ret_n)++];
+        *e = (struct cs_note_entry){.due_ms = (int64_t)strtod(replies[0]->element[i + 1]->str, NULL)};
+        snprintf(e->entry, sizeof e->entry, "%s", replies[0]->element[i]->str);
     }
+    return true;
+}
+
+// The documents of n entries that were listed.
+static bool fill(struct cs_note_store *s, const struct cs_note_entry *listed, size_t n,
+                 struct cs_note_entry ret[CS_NOTE_AT_ONCE], size_t *ret_n, struct cs_err *err) {
+    *ret_n = 0;
     if (n == 0)
         return true;
     memcpy(ret, listed, n * sizeof *ret);
-    if (!read_docs(s, ret, n, ret_n, err) || !drop_strays(s, listed, n, ret, *ret_n, err))
+    return read_docs(s, ret, n, ret_n, err) && drop_strays(s, listed, n, ret, *ret_n, err);
+}
+
+bool cs_note_due(struct cs_note_store *s, int32_t partition, int64_t now_ms,
+                 struct cs_note_entry ret[CS_NOTE_AT_ONCE], size_t *ret_n, int64_t *ret_next_ms,
+                 size_t *ret_gone, struct cs_err *err) {
+    struct cs_note_entry listed[CS_NOTE_AT_ONCE];
+    size_t all = 0, n = 0;
+    *ret_gone = 0;
+    if (!read_queue(s, partition, 0, listed, &all, err))
+        return false;
+    *ret_next_ms = all > 0 ? listed[0].due_ms : INT64_MAX;
+    while (n < all && listed[n].due_ms <= now_ms)
+        n++;
+    if (!fill(s, listed, n, ret, ret_n, err))
         return false;
     *ret_gone = n - *ret_n;
     return true;
+}
+
+bool cs_note_list(struct cs_note_store *s, int32_t partition, int64_t from,
+                  struct cs_note_entry ret[CS_NOTE_AT_ONCE], size_t *ret_n, size_t *ret_listed,
+                  struct cs_err *err) {
+    struct cs_note_entry listed[CS_NOTE_AT_ONCE];
+    return read_queue(s, partition, from, listed, ret_listed, err) &&
+           fill(s, listed, *ret_listed, ret, ret_n, err);
+}
+
+bool cs_note_told(struct cs_note_store *s, int32_t partition, cs_uuid *ids, size_t n, int64_t now_ms,
+                  bool *ret, struct cs_err *err) {
+    redisReply *const *replies = NULL;
+    size_t answers = 0;
+    if (n == 0)
+        return true;
+    if (!begin(s, partition, err))
+        return false;
+    put_command(s, 4, "ZREMRANGEBYSCORE", "told", "");
+    cs_redis_arg_text(s->link, "-inf");
+    cs_redis_arg_int(s->link, now_ms);
+    put_command(s, 2 + n, "ZMSCORE", "told", "");
+    for (size_t i = 0; i < n; i++)
+        if (!put_told(s, ids[i], err))
+            return give_up(s);
+    if (!ask(s, "read what was told", &replies, &answers, err))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        ret[i] = i < replies[1]->elements && replies[1]->element[i]->type == REDIS_REPLY_STRING;
+    return true;
+}
+
+bool cs_note_postpone(struct cs_note_store *s, int32_t partition, const struct cs_note_entry *const *entries,
+                      size_t n, int64_t due_ms, bool *ret_lost, struct cs_err *err) {
+    struct cs_note_place ignored;
+    if (!change_begin(s, partition, &ignored, ret_lost, err))
+        return false;
+    if (*ret_lost)
+        return true;
+    for (size_t i = 0; i < n; i++) {
+        put_command(s, 4, "ZADD", "queue", "");
+        cs_redis_arg_int(s->link, due_ms);
+        cs_redis_arg_text(s->link, entries[i]->entry);
+    }
+    return change_end(s, NULL, ret_lost, err);
 }
 
 // --- the lease

@@ -6,6 +6,8 @@
 //   notice/<section>/at          where in cert.outcomes the section is, and who serves it (holder)
 //   notice/<section>/queue       entries that wait, by the time when they are due
 //   notice/<section>/doc/<entry> what is to be delivered
+//   notice/<section>/told        ids of notices that follow from a clock and were made, by the time when
+//                                they may be forgotten
 //   notice/<section>/lease       partition 0 only: which process serves the section
 //
 // All but the queue's members carry a mark (catalog/authentic.h); what is not certsync's own counts
@@ -42,6 +44,7 @@ struct cs_note_entry {
     int64_t tries;                         // how often it was refused
     char contact[CS_NOTE_CONTACT_MAX + 1]; // "": the section's only one
     cs_account_id account;
+    int64_t told_until_ms; // cs_note_add: remembered as told so long; 0: not at all
     struct cs_bytes text;  // the sentence
     struct cs_bytes event; // the CloudEvent
 };
@@ -74,6 +77,18 @@ CS_MUST_USE bool cs_note_add(struct cs_note_store *s, int32_t partition, const s
 CS_MUST_USE bool cs_note_due(struct cs_note_store *s, int32_t partition, int64_t now_ms,
                              struct cs_note_entry ret[CS_NOTE_AT_ONCE], size_t *ret_n, int64_t *ret_next_ms,
                              size_t *ret_gone, struct cs_err *err);
+// All entries from this place of the queue on, due or not, as cs_note_due gives them. *ret_listed: how
+// many there were, with those that are gone.
+CS_MUST_USE bool cs_note_list(struct cs_note_store *s, int32_t partition, int64_t from,
+                              struct cs_note_entry ret[CS_NOTE_AT_ONCE], size_t *ret_n, size_t *ret_listed,
+                              struct cs_err *err);
+// Of each notice whether it was told; forgets what may be forgotten at now_ms. n up to CS_NOTE_AT_ONCE.
+CS_MUST_USE bool cs_note_told(struct cs_note_store *s, int32_t partition, cs_uuid *ids, size_t n,
+                              int64_t now_ms, bool *ret, struct cs_err *err);
+// Gives entries another due time.
+CS_MUST_USE bool cs_note_postpone(struct cs_note_store *s, int32_t partition,
+                                  const struct cs_note_entry *const *entries, size_t n, int64_t due_ms,
+                                  bool *ret_lost, struct cs_err *err);
 // Takes entries out: they are delivered.
 CS_MUST_USE bool cs_note_done(struct cs_note_store *s, int32_t partition,
                               const struct cs_note_entry *const *entries, size_t n, int64_t *ret_waiting,

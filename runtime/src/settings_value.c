@@ -56,6 +56,10 @@ static bool parse_with_unit(const char *text, const struct unit *units, size_t c
     return false;
 }
 
+bool cs_duration_parse(const char *text, int64_t *ret_ms) {
+    return setting_parse_duration(text, ret_ms);
+}
+
 bool setting_parse_duration(const char *text, int64_t *ret_ms) {
     return parse_with_unit(text, duration_units, CS_ARRAY_LEN(duration_units), false, ret_ms);
 }

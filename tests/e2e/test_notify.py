@@ -15,10 +15,11 @@ from support import events as ev
 from support import sdk
 from support.proc import PATIENCE_S, Process, free_port, wait_until
 from support.receiver import Receiver
+from support.smtp import Smtp
 from support.stack import Stack, consumer_binary
 
 AUTHORITY = ev.Authority("Notice CA")
-FAST = {"retry_first": "50ms", "retry_longest": "200ms", "timeout": "2s", "lease": "200ms"}
+FAST = {"look_every": "200ms", "retry_first": "50ms", "retry_longest": "200ms", "timeout": "2s", "lease": "200ms"}
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +35,12 @@ class World:
         self.acme = stack.account("acme", owner="owner-n")
         self.names = 0
 
-    def upload(self, account=None, name=None):
+    def upload(self, account=None, name=None, days=90.0, **how):
         account = account or self.acme
         self.names += 1
         key = ev.new_key()
         name = name or f"n{self.names}"
-        record = account.agent.upload(account.id, name, key, [AUTHORITY.issue(key.public_key()), AUTHORITY.der])
+        record = account.agent.upload(account.id, name, key, [AUTHORITY.issue(key.public_key(), days=days), AUTHORITY.der], **how)
         assert self.stack.judge(record)["status"] == "applied"
         return record
 
@@ -300,7 +301,10 @@ def test_settings_that_are_wrong_are_told(world, tmp_path):
             return n.process.output()
     assert "give either to or url_file" in said(to="")
     assert "expected https://HOST" in said(to="ftp://x")
-    assert '"nothing" is none of deletion, share, refusal, fork' in said(on="nothing")
+    assert "set notify.smtp_url" in said(to="mailto:ops@example.com")
+    assert "no address of mail" in said(to="mailto:ops@example.com, a b@example.com")
+    assert '"soon" is no duration' in said(before="7d, soon")
+    assert '"nothing" is none of expiry, deletion, share, refusal, fork' in said(on="nothing")
     (tmp_path / "weak").write_text("whsec_AAAA\n")
     (tmp_path / "weak").chmod(0o600)
     text = said(secret_file=tmp_path / "weak")
@@ -308,3 +312,90 @@ def test_settings_that_are_wrong_are_told(world, tmp_path):
     (tmp_path / "open").write_text("whsec_AAAA\n")
     (tmp_path / "open").chmod(0o644)
     assert "secret_file" in said(secret_file=tmp_path / "open")
+
+
+def soon(hours):
+    """Days, of a certificate that ends in so many hours."""
+    return hours / 24
+
+
+def test_expiry_is_told_once_for_each_distance_and_again_after_a_renewal(world):
+    with Receiver() as r, Receiver() as tagged, world.notifier({
+            "ends": {"to": r.url, "on": "expiry", "before": "10h, 2h", "names": "end-*"},
+            "tagged": {"to": tagged.url, "on": "expiry", "before": "10h", "tags": "tier=1*"}}) as n:
+        world.upload(name="end-late", days=soon(20))
+        world.upload(name="end-soon", days=soon(5))
+        subject = ev.uuid7()
+        world.upload(name="end-very", days=soon(1), subject=subject, extra={"tags": ["tier=1"]})
+        until(lambda: len(r.ids()) == 2 and len(tagged.ids()) == 1, n, "two that end soon")
+        told = {e["data"]["name"]: e for e in r.events()}
+        assert set(told) == {"end-soon", "end-very"} and tagged.ids()[0] != told["end-very"]["id"]  # of another distance
+        assert told["end-soon"]["type"] == "certsync.notice.certificate.expiring.v1"
+        assert told["end-soon"]["data"]["ends"] == told["end-soon"]["data"]["leaves"][0]["not_after"] and told["end-soon"]["data"]["version"] == 1
+        assert "ends in 4 hours" in told["end-soon"]["data"]["text"] or "ends in 5 hours" in told["end-soon"]["data"]["text"]
+        # a restart, and many looks later: not again
+        n.process.terminate()
+        n.start()
+        # renewed, for a while: told of again
+        world.upload(name="end-very", days=soon(9), subject=subject, extra={"replace": True})
+        until(lambda: len(r.ids()) == 3, n, "the renewed one")
+        assert r.events()[2]["data"]["name"] == "end-very" and r.events()[2]["data"]["version"] == 2
+        world.delete(name="end-other")  # its notice is not asked for; what was told stays told
+        assert len(r.ids()) == 3 and len(set(r.ids())) == 3
+
+
+def test_one_night_is_one_mail_a_contact(world):
+    accounts = [world.stack.account(f"night-{i}", owner="owner-n") for i in range(3)]
+    with Smtp() as smtp, world.notifier({"mail": {"to": "mailto:ops@example.com, certs+{account}@example.com", "on": "expiry", "accounts": "night-*",
+                                                  "before": "30d", "digest": "3s"}},
+                                        settings={"smtp_url": smtp.url, "smtp_from": "certsync@example.com", "smtp_tls": "no"}) as n:
+        records = []
+        for account in accounts:
+            for i in range(40):
+                key = ev.new_key()
+                records.append(account.agent.upload(account.id, f"w{i}", key, [AUTHORITY.issue(key.public_key(), days=20 + i / 100), AUTHORITY.der]))
+        places = world.stack.send_all(records)
+        assert world.stack.outcome_at(places[-1])["status"] == "applied"
+        until(lambda: sum(len(m.rcpt) for m in smtp.mails) >= 4 and n.states()["mail"]["waiting"] == 0, n, "a mail for each contact")
+        by_contact = {m["To"]: m for m in smtp.mails}
+        assert sorted(by_contact) == ["certs+night-0@example.com", "certs+night-1@example.com", "certs+night-2@example.com", "ops@example.com"]
+        # uploads may come while the first mails are made; all that were there are in one
+        text = "".join(m.get_content() for m in smtp.mails if m["To"] == "ops@example.com")
+        assert text.count("- Certificate w") == 120 and "Account night-1" in text
+        assert len(smtp.mails) <= 8
+        first = by_contact["certs+night-0@example.com"]
+        assert first["From"] == "certsync <certsync@example.com>" and first["Auto-Submitted"] == "auto-generated" and first["Message-ID"] and first["Date"]
+        assert "night-1" not in first.get_content() and first.sender == "certsync@example.com"
+
+
+def test_mail_with_tls_and_a_login_refused_and_away(world, tmp_path):
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=smtp",
+                    "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", tmp_path / "key", "-out", tmp_path / "cert"], check=True, capture_output=True)
+    (tmp_path / "password").write_text("pa55-of-smtp\n")
+    (tmp_path / "password").chmod(0o600)
+    settings = {"smtp_from": "certsync@example.com", "smtp_ca": tmp_path / "cert", "smtp_username": "mailer", "smtp_password_file": tmp_path / "password"}
+    section = {"to": "mailto:ops@example.com, gone@example.com", "on": "deletion", "digest": "0s"}
+    with Smtp(login=("mailer", "pa55-of-smtp"), tls=(tmp_path / "cert", tmp_path / "key")) as smtp, \
+            world.notifier({"letters": section}, settings={**settings, "smtp_url": smtp.url}) as n:
+        smtp.refuse = {"gone@example.com": "550 no such user"}
+        name = world.delete()
+        until(lambda: len(smtp.mails) == 1 and "550" in n.states()["letters"].get("reason", ""), n, "one mail, and one that is refused")
+        assert smtp.mails[0].rcpt == ["ops@example.com"] and f"Certificate {name} of account acme was deleted" in smtp.mails[0].get_content()
+        assert smtp.mails[0]["Subject"].startswith(f"[certsync {world.stack.log_id}] Certificate {name}")
+        smtp.refuse = {}
+        until(lambda: len(smtp.mails) == 2 and n.states()["letters"]["waiting"] == 0, n, "the one that was refused")
+        smtp.fail = "451 try later"
+        other = world.delete()
+        until(lambda: "451" in n.states()["letters"].get("reason", ""), n, "that the server takes nothing")
+        smtp.stop()
+        until(lambda: "451" not in n.states()["letters"]["reason"], n, "that nobody listens")
+        smtp.fail = None
+        smtp.start()
+        until(lambda: len(smtp.mails) == 4 and n.states()["letters"]["state"] == "working", n, "both mails, later")
+        assert all(other in m.get_content() for m in smtp.mails[2:])
+        assert "pa55-of-smtp" not in n.process.output() and "pa55-of-smtp" not in str(n.states())
+    # without TLS nothing is sent, where it is demanded
+    with Smtp() as plain, world.notifier({"plain": section}, settings={"smtp_from": "certsync@example.com", "smtp_url": plain.url}) as n:
+        world.delete()
+        until(lambda: n.states()["plain"]["state"] == "waiting", n, "that there is no TLS")
+        assert plain.mails == []

@@ -14,6 +14,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <time.h>
 
 #include "fetch/address.h"
 #include "notify/courier_internal.h"
@@ -303,6 +304,102 @@ static void distances_grow_to_a_limit(void **state) {
     assert_int_equal(cs_courier_distance(&s, INT64_MAX), 3600000);
 }
 
+// Berlin: the clocks are turned on 2026-10-25, so that day from noon to noon has 25 hours.
+static void days_from_noon_to_noon(void **state) {
+    static const struct {
+        int64_t now_s, ends_s;
+    } cases[] = {
+        {1792835999, 1792836000}, // before noon of 2026-10-24
+        {1792836000, 1792926000}, // at noon the next day begins
+        {1792843200, 1792926000},
+        {1792926000, 1793012400},
+    };
+    (void)state;
+    assert_int_equal(setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3", 1), 0);
+    tzset();
+    for (size_t i = 0; i < CS_ARRAY_LEN(cases); i++)
+        assert_int_equal(cs_expiring_day_ends(cases[i].now_s), cases[i].ends_s);
+}
+
+static void what_ends_in_one_night_is_due_together(void **state) {
+    const int64_t day_s = 86400, day_ms = day_s * 1000;
+    const int64_t noon_s = 1792843200; // UTC
+    (void)state;
+    assert_int_equal(setenv("TZ", "UTC0", 1), 0);
+    tzset();
+    for (int64_t hour = 0; hour < 24; hour++) {
+        int64_t ends_s = noon_s + 30 * day_s + hour * 3600;
+        assert_true(cs_expiring_is_due(ends_s, 30 * day_ms, noon_s));
+        assert_false(cs_expiring_is_due(ends_s, 30 * day_ms, noon_s - 1));
+    }
+    assert_false(cs_expiring_is_due(noon_s + 31 * day_s, 30 * day_ms, noon_s));
+    // Hours are what they are; 0 is the end itself.
+    assert_true(cs_expiring_is_due(noon_s + 6 * 3600, 6 * 3600000, noon_s));
+    assert_false(cs_expiring_is_due(noon_s + 6 * 3600 + 1, 6 * 3600000, noon_s));
+    assert_true(cs_expiring_is_due(noon_s, 0, noon_s));
+    assert_false(cs_expiring_is_due(noon_s + 1, 0, noon_s));
+}
+
+static struct cs_bytes text_of(const char *s) {
+    return (struct cs_bytes){(const uint8_t *)s, strlen(s)};
+}
+
+static void a_mail(void **state) {
+    CS_AUTO(cs_buf_clear) struct cs_buf b;
+    char subject[300];
+    const struct cs_mail_line lines[] = {{"acme", text_of("One."), "1"},
+                                         {"acme", text_of("Two\r\nBcc: x"), "2"},
+                                         {"beta", text_of("Three."), "3"},
+                                         {"", text_of("Four."), "4"}};
+    (void)state;
+    cs_buf_init(&b, 4096);
+    cs_mail_text("prod_1a2b3c4d", lines, 4, &b);
+    assert_string_equal(
+        (const char *)b.data,
+        "4 notices of the certsync log prod_1a2b3c4d.\r\n\r\nAccount acme (2)\r\n- One.\r\n- Two??Bcc: "
+        "x\r\n\r\nAccount beta (1)\r\n- Three.\r\n\r\nThe log (1)\r\n- Four.\r\n\r\nWhat to do about a "
+        "notice: certsync show NAME, certsync codes CODE.\r\n");
+    cs_mail_subject("prod_1a2b3c4d", lines, 4, subject, sizeof subject);
+    assert_string_equal(subject, "[certsync prod_1a2b3c4d] 4 notices");
+    // Nothing of a notice becomes a header.
+    cs_mail_subject("prod_1a2b3c4d", &lines[1], 1, subject, sizeof subject);
+    assert_null(strpbrk(subject, "\r\n"));
+}
+
+static void addresses_of_mail(void **state) {
+    char to[] = "mailto:ops@example.com, certs+{account}@example.com ,x@{account}.example", name[] = "n";
+    const struct cs_notice_settings s = {.name = name, .to = to};
+    char out[CS_NOTICE_ADDRESS_MAX + 1];
+    (void)state;
+    assert_true(cs_settings_notice_is_mail(&s));
+    assert_true(cs_settings_notice_address(&s, 0, "acme", out));
+    assert_string_equal(out, "ops@example.com");
+    assert_true(cs_settings_notice_address(&s, 1, "acme", out));
+    assert_string_equal(out, "certs+acme@example.com");
+    assert_true(cs_settings_notice_address(&s, 2, "acme", out));
+    assert_string_equal(out, "x@acme.example");
+    assert_false(cs_settings_notice_address(&s, 3, "acme", out));
+}
+
+static void an_id_of_an_end(void **state) {
+    struct cs_notice_expiry x = {"acme", "",         "01a22da4-d1a6-7c85-90db-d7a1b88d7dd3",
+                                 "www",  1800000000, 3600000};
+    struct cs_notice a, b;
+    (void)state;
+    cs_notice_of_expiry(crypto, "prod_1a2b3c4d", 3, &x, 1799990000000, &a);
+    cs_notice_of_expiry(crypto, "prod_1a2b3c4d", 3, &x, 1799995000000, &b); // looked at later
+    assert_string_equal(a.id, b.id);
+    assert_string_equal(a.text, "Certificate www of account acme ends in 2 hours, at 2027-01-15T08:00:00Z.");
+    x.ends_s++; // renewed
+    cs_notice_of_expiry(crypto, "prod_1a2b3c4d", 3, &x, 1799990000000, &b);
+    assert_string_not_equal(a.id, b.id);
+    x.ends_s--;
+    x.before_ms = 0;
+    cs_notice_of_expiry(crypto, "prod_1a2b3c4d", 3, &x, 1800000001000, &b);
+    assert_string_not_equal(a.id, b.id);
+    assert_int_equal(b.kind, CS_NOTICE_EXPIRED);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(which_outcomes_are_told),
@@ -315,6 +412,11 @@ int main(void) {
         cmocka_unit_test(secrets_that_are_none),
         cmocka_unit_test(addresses),
         cmocka_unit_test(distances_grow_to_a_limit),
+        cmocka_unit_test(days_from_noon_to_noon),
+        cmocka_unit_test(what_ends_in_one_night_is_due_together),
+        cmocka_unit_test(a_mail),
+        cmocka_unit_test(addresses_of_mail),
+        cmocka_unit_test(an_id_of_an_end),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -219,6 +219,9 @@ void cs_settings_man(const struct cs_settings_table *table, struct cs_buf *out);
 // "CERTSYNC_KAFKA_BROKERS" for "kafka.brokers". False where it does not fit.
 bool cs_settings_env_name(const struct cs_settings_table *table, const char *key, char *out, size_t out_size);
 
+// A duration in the form above. False where it is none.
+bool cs_duration_parse(const char *text, int64_t *ret_ms);
+
 // Edit distance with transpositions, for "did you mean"; 255 at most. Text over 63 bytes counts as
 // its first 63.
 unsigned cs_text_distance(const char *a, const char *b);
