@@ -2,13 +2,18 @@
 """`certsync` as a host's administrator uses it: files in, exit codes and sentences out, over the whole stack."""
 
 import csv
+import json
+import re
 import socket
+import subprocess
 import threading
 
 import pytest
 
 from support import events as ev
 from support.host import Host, make_files
+from support.proc import PATIENCE_S
+from support.stack import certsync_binary, consumer_binary
 
 APPLIED, REJECTED, USAGE, UNKNOWN, REFUSED, DENIED, UNPRINTED = 0, 1, 2, 3, 4, 5, 6
 
@@ -384,6 +389,34 @@ def test_a_token_opens_the_api_for_other_clients(stack, host, files, tmp_path):
 def test_settings_and_codes_are_printed_for_the_documents(host):
     assert "| `kafka.brokers`" in host.expect(APPLIED, "settings", "--markdown")
     assert "`share.reshare`" in host.expect(APPLIED, "codes", "--markdown")
+
+
+COMMAND = re.compile(r"\b(certsync(?:-consumer)?)((?: [a-z][a-z-]+)*)([^.;,)]*)")
+
+
+def test_hints_name_commands_and_options_that_exist():
+    """What a person is told to type is there."""
+    programs = {"certsync": certsync_binary(), "certsync-consumer": consumer_binary()}
+    helps, seen = {}, 0
+
+    def help_of(words):
+        if words not in helps:
+            done = subprocess.run([programs[words[0]], *words[1:], "--help"], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+            helps[words] = done.stdout if done.returncode == 0 else None
+        return helps[words]
+    for code in json.loads(subprocess.check_output([certsync_binary(), "codes", "--json"]))["codes"]:
+        for program, words, rest in COMMAND.findall(code["hint"]):
+            words = tuple(words.split())
+            # The words of a sentence may follow those of the command.
+            known = [n for n in range(len(words), 0, -1) if help_of((program, *words[:n]))]
+            assert known or not words, f"{code['code']}: there is no {program} {' '.join(words)}"
+            if not known:
+                continue
+            text = help_of((program, *words[:known[0]]))
+            for option in re.findall(r"--[a-z-]+", rest):
+                assert option + " " in text or option + "\n" in text, f"{code['code']}: {program} {words} has no {option}"
+                seen += 1
+    assert seen > 20
 
 
 def test_a_file_is_inspected_before_anything_is_sent(host, ca, files):

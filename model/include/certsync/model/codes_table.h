@@ -222,7 +222,7 @@
       "The account's policy does not allow certificates of this issuer.", \
       "Use a CA that it allows, and send the whole chain: where the policy names a CA's key, its " \
       "certificate must be in the chain. An admin changes it (certsync account update ACCOUNT " \
-      "--policy-issuers ISSUERS).") \
+      "--policy-issuer ISSUER).") \
     X(POLICY_DNS, "policy.dns", BOTH, \
       "The account's policy does not cover every host that the certificate or request names.", \
       "Leave that name out, or ask an admin to add it (certsync account update ACCOUNT --policy-dns " \
