@@ -127,6 +127,8 @@ static const struct cs_setting rows[] = {
                    "Longest wait for an outcome that a request may ask for."),
     CS_SETTING_DURATION("api.quiet_after", S, api_quiet_after_ms, CS_QUIET_AFTER, 1, 366LL * 86400000, 0,
                         "The metrics count an agent as quiet that has not been heard of for so long."),
+    CS_SETTING_BOOL("api.search", S, api_search, "yes", 0,
+                    "Keep an index of all certificates in memory, about 1.2 KB each, for searches; no: they are refused."),
     CS_SETTING_CHOICE("log.level", S, log_level, "info", cs_log_level_names, CS_SETTING_RELOADABLE,
                       "Least important lines that are logged."),
 };

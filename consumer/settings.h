@@ -112,6 +112,7 @@ struct cs_consumer_settings {
     int64_t api_max_connections;
     int64_t api_max_wait_s; // of ?wait=
     int64_t api_quiet_after_ms;
+    bool api_search;
 
     int64_t log_level;
 };

@@ -17,6 +17,9 @@
 
 #define ACCOUNT "/v1/accounts/{account}"
 #define PAGED   "limit", "cursor"
+#define FILTERS                                                                                              \
+    "name", "part", "dns", "issuer", "serial", "fingerprint", "key_type", "tag", "source", "status",         \
+        "within", "within_hours", "algorithm", "sort", "count"
 
 // One handler for each path under an account. It names the endpoint; api/call.c does the rest.
 #define ENDPOINT(name, access_, begin_, ...)                                                                 \
@@ -37,8 +40,8 @@
         api_call_start(req, &endpoint);                                                                      \
     }
 
-ENDPOINT(certificates, API_CERTIFICATES, api_certificates, "name", "source", "status", "within", "algorithm",
-         "sort", PAGED, NULL)
+ENDPOINT(certificates, API_CERTIFICATES, api_certificates, FILTERS, PAGED, NULL)
+ENDPOINT(all_certificates, API_DEPLOYMENT, api_search_all, FILTERS, PAGED, NULL)
 ENDPOINT(certificate, API_CERTIFICATES, api_certificate, "owner", NULL)
 ENDPOINT(sealed_key, API_SEALED_KEY, api_sealed_key, NULL)
 DEPLOYMENT_ENDPOINT(accounts, API_CURSOR_ACCOUNTS, api_accounts)
@@ -54,6 +57,7 @@ ENDPOINT(outcome, API_OUTCOME, api_outcome, "wait", NULL)
 static const struct cs_http_route routes[] = {
     {"GET", "/v1/accounts", on_accounts},
     {"GET", ACCOUNT, on_account},
+    {"GET", "/v1/certificates", on_all_certificates},
     {"GET", "/v1/trust", on_trust},
     {"GET", "/v1/log", api_log},
     {"GET", ACCOUNT "/certificates", on_certificates},
@@ -294,7 +298,9 @@ bool cs_api_new(const struct cs_consumer *c, struct cs_api **ret, struct cs_err 
         return cs_err_oom(err);
     make_metrics(api, c->metrics);
     if (!make_own(api, err) || !api_look_new(api, &api->look, err) ||
-        !api_freshness_new(api, &api->freshness, err) || !start_http(api, err) || !start_further(api, err)) {
+        !api_freshness_new(api, &api->freshness, err) ||
+        (c->settings->api_search && !api_follow_new(api, &api->follow, err)) || !start_http(api, err) ||
+        !start_further(api, err)) {
         cs_api_free(api);
         return false;
     }
@@ -368,12 +374,15 @@ void cs_api_free(struct cs_api *api) {
     if (!api)
         return;
     atomic_store(&api->stopping, true);
+    api_follow_stop(api->follow);
     cs_filewatch_free(api->tls_watch);
     for (size_t i = 0; i < api->further_len; i++)
         end_thread(api->further[i]);
     for (size_t i = 0; i < api->further_len; i++)
         free_one(api->further[i]);
+    struct api_follow *follow = api->follow;
     free_one(api);
+    api_follow_free(follow);
 }
 
 bool cs_api_reload_tls(struct cs_api *api, struct cs_err *err) {

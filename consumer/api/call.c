@@ -36,7 +36,7 @@ static void call_free(struct api_call *call) {
 }
 
 void api_call_settle(struct api_call *call) {
-    if (!call->req && !call->next && !call->waiter && !call->older)
+    if (!call->req && !call->next && !call->waiter && !call->older && !call->search)
         call_free(call);
 }
 
@@ -56,6 +56,8 @@ static void on_cancel(struct cs_http_request *req, void *arg) {
         api_wait_unpark(call);
     if (call->older)
         api_older_leave(call);
+    if (call->search)
+        api_follow_leave(call);
     api_call_settle(call);
 }
 

@@ -131,7 +131,7 @@ static void show_own(struct api_call *call, const struct cs_certificate *cert, c
     item.material = m;
     item.api = call->api;
     cs_json_begin(&d->json, '{');
-    api_item_put(&d->json, &item, api_now_s(call->api), API_WITHIN_DAYS);
+    api_item_put(&d->json, &item, api_now_s(call->api), API_WITHIN_S);
     if (cert->shares_len > 0)
         ask_shares(call, cert);
     else
@@ -254,7 +254,7 @@ static void show_shared(struct api_call *call, const struct cs_material *m) {
     item.material = m;
     item.api = call->api;
     cs_json_begin(&d->json, '{');
-    api_item_put(&d->json, &item, api_now_s(call->api), API_WITHIN_DAYS);
+    api_item_put(&d->json, &item, api_now_s(call->api), API_WITHIN_S);
     cs_json_end(&d->json, '}');
     api_answer(call, &d->json);
 }

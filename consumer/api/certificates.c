@@ -13,17 +13,8 @@
 #include "certsync/base/json_write.h"
 
 #define DAY_S         86400
-#define SHARES_SHOWN  20 // of one certificate in a list
+#define HOUR_S        3600
 #define SCRATCH_BYTES ((size_t)4 << 20)
-
-struct filter {
-    char prefix[CS_NAME_MAX + 1];
-    bool has_source, has_status, has_algorithm;
-    enum cs_source source;
-    enum api_status status;
-    enum cs_algorithm algorithm;
-    int64_t within_days;
-};
 
 // A member of the view or expiry index, and its place.
 struct spot {
@@ -38,7 +29,7 @@ struct shown { // an item that is written, without its shares
 };
 
 struct listing {
-    struct filter filter;
+    struct api_filter filter;
     bool by_expiry;
     int64_t now_s;
     struct api_page page; // limit; the cursor of the answer
@@ -74,7 +65,29 @@ static bool bad(struct api_call *call, const char *what) {
     return false;
 }
 
-static bool read_filter(struct api_call *call, struct filter *f) {
+// Days or hours.
+static bool read_within(struct api_call *call, struct api_filter *f) {
+    int64_t days = 0, hours = 0;
+    bool by_hours = api_query(call, "within_hours") != NULL;
+    if (by_hours && api_query(call, "within"))
+        return bad(call, "within and within_hours exclude each other.");
+    if (!api_query_int(call, "within", API_WITHIN_DAYS, 0, 36500, &days) ||
+        !api_query_int(call, "within_hours", 0, 0, 876000, &hours))
+        return false;
+    f->within_s = by_hours ? hours * HOUR_S : days * DAY_S;
+    return true;
+}
+
+static bool read_words(struct api_call *call, struct api_filter *f) {
+    for (size_t i = 0; api_filter_parameters[i]; i++) {
+        const char *problem = NULL, *value = api_query(call, api_filter_parameters[i]);
+        if (value && api_filter_take(f, api_filter_parameters[i], value, &problem) && problem)
+            return bad(call, problem);
+    }
+    return true;
+}
+
+static bool read_filter(struct api_call *call, struct api_filter *f) {
     const char *name = api_query(call, "name"), *source = api_query(call, "source");
     const char *status = api_query(call, "status"), *algorithm = api_query(call, "algorithm");
     if (name && name[0]) {
@@ -91,7 +104,7 @@ static bool read_filter(struct api_call *call, struct filter *f) {
     f->has_algorithm = algorithm != NULL;
     if (algorithm && !cs_algorithm_parse(algorithm, strlen(algorithm), &f->algorithm))
         return bad(call, "algorithm must be international or sm2.");
-    return api_query_int(call, "within", API_WITHIN_DAYS, 0, 36500, &f->within_days);
+    return read_within(call, f) && read_words(call, f);
 }
 
 static bool read_sort(struct api_call *call, bool *ret_by_expiry) {
@@ -100,6 +113,11 @@ static bool read_sort(struct api_call *call, bool *ret_by_expiry) {
         return bad(call, "sort must be name or expires.");
     *ret_by_expiry = sort && strcmp(sort, "expires") == 0;
     return true;
+}
+
+bool api_filter_read(struct api_call *call, struct api_filter *f, bool *ret_by_expiry) {
+    *f = (struct api_filter){.prefix = ""};
+    return read_filter(call, f) && read_sort(call, ret_by_expiry);
 }
 
 // ---- members
@@ -127,23 +145,14 @@ static bool parse_member(const char *member, struct view_member *ret) {
     return !ret->shared || ret->owner[ret->owner_len] == '/';
 }
 
-static bool member_passes(const struct filter *f, const char *member) {
+static bool member_passes(const struct api_filter *f, const char *member) {
     struct view_member v;
     if (!parse_member(member, &v) || strncmp(member, f->prefix, strlen(f->prefix)) != 0)
         return false;
     return !f->has_source || (f->source == CS_SOURCE_SHARED) == v.shared;
 }
 
-static bool document_passes(const struct filter *f, const struct api_item *item, int64_t now_s) {
-    const struct cs_cert_summary *s = item->summary;
-    if (f->has_source && f->source != CS_SOURCE_SHARED && s->source != f->source)
-        return false;
-    if (f->has_algorithm && s->algorithm != f->algorithm)
-        return false;
-    return !f->has_status || api_item_status(s, now_s, f->within_days) == f->status;
-}
-
-static bool documents_decide(const struct filter *f) {
+static bool documents_decide(const struct api_filter *f) {
     return f->has_status || f->has_algorithm || (f->has_source && f->source != CS_SOURCE_SHARED);
 }
 
@@ -153,7 +162,7 @@ static void on_index(struct api_call *call, const redisReply *reply);
 
 // Scores that can have the status at all. The documents decide exactly.
 static void status_bounds(const struct listing *l, int64_t *lowest, int64_t *highest) {
-    int64_t soon = l->now_s + l->filter.within_days * DAY_S;
+    int64_t soon = l->now_s + l->filter.within_s;
     *lowest = INT64_MIN;
     *highest = INT64_MAX;
     if (!l->filter.has_status)
@@ -208,7 +217,7 @@ static int64_t chunk_limit(const struct listing *l) {
 }
 
 static void ask_index(struct api_call *call, struct listing *l) {
-    const struct filter *f = &l->filter;
+    const struct api_filter *f = &l->filter;
     bool members_decide = (l->by_expiry && f->prefix[0]) || f->has_source;
     CS_AUTO(cs_buf_clear) struct cs_buf command;
     cs_buf_init(&command, 8192);
@@ -313,7 +322,7 @@ static void ask_documents(struct api_call *call, struct listing *l) {
 }
 
 static void put_share_keys(struct api_call *call, struct listing *l, const struct cs_certificate *cert) {
-    size_t n = cert->shares_len < SHARES_SHOWN ? cert->shares_len : SHARES_SHOWN;
+    size_t n = cert->shares_len < API_SHARES_SHOWN ? cert->shares_len : API_SHARES_SHOWN;
     for (size_t i = 0; i < n; i++)
         api_put_key(&l->shares, call, call->partition,
                     cs_key_share(CS_NEW_KEY, call->account, cert->shares[i].share));
@@ -323,12 +332,12 @@ static void put_share_keys(struct api_call *call, struct listing *l, const struc
 
 static void show(struct api_call *call, struct listing *l, const struct api_item *item) {
     struct shown *s = &l->shown[l->shown_len];
-    if (!document_passes(&l->filter, item, l->now_s))
+    if (!api_filter_passes(&l->filter, item->summary, item->owner_account != NULL, l->now_s))
         return;
     cs_buf_putc(&l->items, '\n'); // separates two items, so that no comma is put
     *s = (struct shown){.at = l->items.len};
     cs_json_begin(&l->items, '{');
-    api_item_put(&l->items, item, l->now_s, l->filter.within_days);
+    api_item_put(&l->items, item, l->now_s, l->filter.within_s);
     s->len = l->items.len - s->at;
     if (item->own)
         put_share_keys(call, l, item->own);
@@ -425,14 +434,22 @@ static void finish(struct api_call *call, struct listing *l) {
         l->page.score = l->scan.score;
         l->page.passed = l->scan.passed;
         memcpy(l->page.member, l->scan.member, sizeof l->page.member);
-        api_page_put_next(&l->json, l->by_expiry ? 'e' : 'n', &l->page);
+        api_page_put_next(&l->json, call, l->by_expiry ? 'e' : 'n', &l->page);
     }
     cs_json_end(&l->json, '}');
     api_answer(call, &l->json);
 }
 
 void api_certificates(struct api_call *call, const redisReply *reply) {
+    struct api_filter filter;
+    bool by_expiry;
     (void)reply;
+    if (!api_filter_read(call, &filter, &by_expiry))
+        return;
+    if (api_filter_searches(&filter) || api_query(call, "count")) {
+        api_search(call, &filter, by_expiry);
+        return;
+    }
     struct listing *l = calloc(1, sizeof *l);
     if (!l) {
         api_problem(call, 500, NULL, "%s", "The server is out of memory.");
@@ -443,8 +460,9 @@ void api_certificates(struct api_call *call, const redisReply *reply) {
     cs_buf_init(&l->items, SCRATCH_BYTES);
     cs_buf_init(&l->shares, API_COMMAND_MAX / 2);
     cs_buf_init(&l->json, API_BODY_MAX);
-    if (!read_filter(call, &l->filter) || !read_sort(call, &l->by_expiry) ||
-        !api_page_read(call, l->by_expiry ? 'e' : 'n', &l->page))
+    l->filter = filter;
+    l->by_expiry = by_expiry;
+    if (!api_page_read(call, l->by_expiry ? 'e' : 'n', &l->page))
         return;
     l->now_s = api_now_s(call->api);
     l->has_scan = l->page.has_cursor;

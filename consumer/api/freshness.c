@@ -272,6 +272,18 @@ static bool is_enough(struct freshness *f) {
     return settle(f);
 }
 
+bool api_has_caught_up(struct cs_api *api, int32_t partition, int64_t outcomes) {
+    struct api_freshness *s = api->first->freshness;
+    struct freshness *f = &s->list[partition];
+    pthread_mutex_lock(&s->lock);
+    bool damaged = cs_board_damage(s->api->consumer->board, partition) != 0;
+    if (!f->proven)
+        want(f);
+    bool ok = f->proven && outcomes >= f->floor && !damaged && !f->unreadable[0];
+    pthread_mutex_unlock(&s->lock);
+    return ok;
+}
+
 static bool read_position(struct cs_api *api, int32_t partition, const redisReply *reply,
                           struct cs_position *ret, struct cs_err *err) {
     struct cs_bytes doc;

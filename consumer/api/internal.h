@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 
 #include "api/api.h"
+#include "api/follow.h"
 #include "api/known.h"
 #include "api/token.h"
 #include "api/verified.h"
@@ -108,8 +109,9 @@ struct api_call {
     struct api_asked asked; // the question under way
     void *state;            // of the endpoint
     void (*state_free)(void *state);
-    struct api_waiter *waiter;   // while parked
-    struct api_older_job *older; // while the log is asked
+    struct api_waiter *waiter;     // while parked
+    struct api_older_job *older;   // while the log is asked
+    struct api_search_job *search; // while the index is asked
     struct api_call *prev, *list_next;
 };
 
@@ -153,6 +155,7 @@ struct cs_api {
     // Of the first:
     struct cs_filewatch *tls_watch;
     struct api_look *look;
+    struct api_follow *follow;  // NULL: there is no index
     pthread_mutex_t redis_lock; // to say in redis_up what is true of all
     pthread_mutex_t past_lock;  // one of the loops' threads asks for the past at a time
     size_t further_len;
@@ -258,8 +261,11 @@ CS_MUST_USE bool api_page_read(struct api_call *call, char kind, struct api_page
 // For a listing that goes through the partitions: where its cursor is. 0 without a cursor, or with
 // an invalid one.
 int32_t api_page_partition(const struct api_call *call, char kind);
+// A number of all that this request asks, but for limit and cursor: a cursor is good for that alone.
+uint32_t api_page_of(const struct api_call *call);
 // "next":"…" after the list.
-void api_page_put_next(struct cs_buf *json, char kind, const struct api_page *page);
+void api_page_put_next(struct cs_buf *json, const struct api_call *call, char kind,
+                       const struct api_page *page);
 // A whole number of a query parameter; the default where it is absent. False: answered with 400.
 CS_MUST_USE bool api_query_int(struct api_call *call, const char *name, int64_t def, int64_t min, int64_t max,
                                int64_t *ret);
@@ -277,7 +283,13 @@ void api_account(struct api_call *call, const redisReply *reply);
 void api_trust(struct api_call *call, const redisReply *reply);
 void api_shares(struct api_call *call, const redisReply *reply); // api/shares.c
 
-// ---- api/certificates.c, api/certificate.c
+// ---- api/certificates.c, api/search.c, api/certificate.c
+#define API_SHARES_SHOWN 20 // of one certificate in a list
+// Which certificates a list is to have, and in which order. False: answered with 400.
+CS_MUST_USE bool api_filter_read(struct api_call *call, struct api_filter *f, bool *ret_by_expiry);
+// The rest of a list that needs the index. call->state is not used yet.
+void api_search(struct api_call *call, const struct api_filter *f, bool by_expiry);
+void api_search_all(struct api_call *call, const redisReply *reply); // of all accounts
 void api_certificates(struct api_call *call, const redisReply *reply);
 void api_certificate(struct api_call *call, const redisReply *reply);
 void api_sealed_key(struct api_call *call, const redisReply *reply);
@@ -294,7 +306,7 @@ void api_issuers_free(struct cs_api *api);
 // ---- api/item.c: a certificate as JSON
 
 #define API_WITHIN_DAYS 30
-enum api_status { API_VALID = 1, API_EXPIRING, API_EXPIRED, API_NOT_YET_VALID };
+#define API_WITHIN_S    (INT64_C(86400) * API_WITHIN_DAYS)
 const char *api_status_name(enum api_status s);
 bool api_status_parse(const char *s, enum api_status *ret);
 
@@ -312,9 +324,8 @@ struct api_item {
 };
 void api_item_of_own(const struct cs_certificate *cert, struct api_item *ret);
 void api_item_of_shared(const struct cs_shared_in *in, struct api_item *ret);
-enum api_status api_item_status(const struct cs_cert_summary *s, int64_t now_s, int64_t within_days);
 // Members of the object, without its braces and its shares.
-void api_item_put(struct cs_buf *json, const struct api_item *item, int64_t now_s, int64_t within_days);
+void api_item_put(struct cs_buf *json, const struct api_item *item, int64_t now_s, int64_t within_s);
 // {"to":…,"share":…,"state":…,"version":…}; nothing if the document is gone.
 void api_item_put_share(struct cs_buf *json, const redisReply *share_doc);
 void api_put_time_s(struct cs_buf *json, const char *name, int64_t time_s);
@@ -381,6 +392,8 @@ struct api_seen api_seen_now(struct cs_api *api, int32_t partition);
 // *ret_stand: where the catalog stood then; 0: not known.
 bool api_is_fresh(struct cs_api *api, int32_t partition, int64_t generation, const struct api_seen *seen,
                   const redisReply *position, uint64_t *ret_stand);
+// The same of a position that another thread read and found genuine. Any thread.
+bool api_has_caught_up(struct cs_api *api, int32_t partition, int64_t outcomes);
 // What the API read of this generation is not genuine: logged once.
 void api_found_damage(struct cs_api *api, int32_t partition, int64_t generation, const struct cs_err *err);
 // A connection to Redis came or went: it may be another Redis now.

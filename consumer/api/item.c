@@ -41,22 +41,6 @@ void api_item_of_shared(const struct cs_shared_in *in, struct api_item *ret) {
                              .updated_ms = in->updated_ms};
 }
 
-// A pair is valid while both certificates are.
-static int64_t not_before(const struct cs_cert_summary *s) {
-    int64_t t = s->leaves[0].not_before_s;
-    return s->leaves_len > 1 && s->leaves[1].not_before_s > t ? s->leaves[1].not_before_s : t;
-}
-
-// notBefore and notAfter are within the validity (RFC 5280 section 4.1.2.5). If the chain ends
-// before the leaf, the item ends with it.
-enum api_status api_item_status(const struct cs_cert_summary *s, int64_t now_s, int64_t within_days) {
-    if (cs_summary_ends(s) < now_s)
-        return API_EXPIRED;
-    if (not_before(s) > now_s)
-        return API_NOT_YET_VALID;
-    return cs_summary_ends(s) - now_s < within_days * DAY_S ? API_EXPIRING : API_VALID;
-}
-
 // Whole days, rounded down: 0 on the last day, negative after the end.
 static int64_t days_left(int64_t ends_s, int64_t now_s) {
     int64_t left = ends_s - now_s;
@@ -172,16 +156,16 @@ static void put_origin(struct cs_buf *json, const struct api_item *item) {
     cs_json_str(json, "share", item->share);
 }
 
-void api_item_put(struct cs_buf *json, const struct api_item *item, int64_t now_s, int64_t within_days) {
+void api_item_put(struct cs_buf *json, const struct api_item *item, int64_t now_s, int64_t within_s) {
     const struct cs_cert_summary *s = item->summary;
     cs_json_str(json, "id", item->id);
     cs_json_str(json, "name", s->name);
     cs_json_str(json, "algorithm", cs_algorithm_name(s->algorithm));
     put_origin(json, item);
     cs_json_int(json, "version", s->version);
-    cs_json_str(json, "status", api_status_name(api_item_status(s, now_s, within_days)));
+    cs_json_str(json, "status", api_status_name(api_status_of(s, now_s, within_s)));
     cs_json_int(json, "days_left", days_left(cs_summary_ends(s), now_s));
-    api_put_time_s(json, "not_before", not_before(s));
+    api_put_time_s(json, "not_before", api_starts(s));
     api_put_time_s(json, "not_after", cs_summary_not_after(s));
     api_put_time_s(json, "ends", cs_summary_ends(s));
     put_leaf(json, &s->leaves[0]);

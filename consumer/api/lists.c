@@ -97,7 +97,7 @@ static void next_step(struct api_call *call, struct list *l) {
         more = true;
     }
     if (more)
-        api_page_put_next(&l->json, l->kind->cursor, &l->page);
+        api_page_put_next(&l->json, call, l->kind->cursor, &l->page);
     cs_json_end(&l->json, '}');
     api_answer(call, &l->json);
 }

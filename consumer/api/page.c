@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Cursors are opaque to clients. Inside is the hex of "<kind><score>:<passed>:<member>": the place
-// of the last member seen. They hold no secret and grant nothing.
+// Cursors are opaque to clients. Inside is the hex of "<kind><question>:<score>:<passed>:<member>": a number of
+// the question that it belongs to, and the place of the last member seen. They hold no secret and grant nothing.
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -38,7 +38,24 @@ bool api_query_int(struct api_call *call, const char *name, int64_t def, int64_t
     return false;
 }
 
-static bool parse_cursor(const char *hex, char kind, struct api_page *page) {
+// FNV-1a, of each parameter; their sum does not depend on their order.
+static uint32_t hash(uint32_t h, const char *text) {
+    for (; *text; text++)
+        h = (h ^ (uint8_t)*text) * 16777619U;
+    return h * 16777619U;
+}
+
+uint32_t api_page_of(const struct api_call *call) {
+    uint32_t sum = hash(2166136261U, call->account);
+    for (size_t i = 0; i < cs_http_query_count(call->req); i++) {
+        const char *name = cs_http_query_name(call->req, i);
+        if (strcmp(name, "limit") != 0 && strcmp(name, "cursor") != 0 && strcmp(name, "count") != 0)
+            sum += hash(hash(2166136261U, name), api_query(call, name));
+    }
+    return sum;
+}
+
+static bool parse_cursor(const struct api_call *call, const char *hex, char kind, struct api_page *page) {
     char text[CURSOR_TEXT_MAX + 1];
     size_t len = strlen(hex);
     if (len % 2 != 0 || len / 2 > CURSOR_TEXT_MAX || !cs_hex_decode(hex, len, (uint8_t *)text))
@@ -46,13 +63,16 @@ static bool parse_cursor(const char *hex, char kind, struct api_page *page) {
     text[len / 2] = '\0';
     if (strlen(text) != len / 2 || text[0] != kind)
         return false;
-    char *passed = strchr(text, ':');
+    char *score = strchr(text, ':');
+    char *passed = score ? strchr(score + 1, ':') : NULL;
     char *member = passed ? strchr(passed + 1, ':') : NULL;
+    int64_t question = 0;
     if (!member || strlen(member + 1) > API_MEMBER_MAX)
         return false;
-    *passed++ = *member++ = '\0';
+    *score++ = *passed++ = *member++ = '\0';
     memcpy(page->member, member, strlen(member) + 1);
-    return parse_int(text + 1, INT64_MIN / 2, INT64_MAX / 2, &page->score) &&
+    return parse_int(text + 1, 0, UINT32_MAX, &question) && question == api_page_of(call) &&
+           parse_int(score, INT64_MIN / 2, INT64_MAX / 2, &page->score) &&
            parse_int(passed, 0, INT32_MAX, &page->passed);
 }
 
@@ -63,27 +83,29 @@ bool api_page_read(struct api_call *call, char kind, struct api_page *page) {
     const char *cursor = api_query(call, "cursor");
     if (!cursor)
         return true;
-    page->has_cursor = parse_cursor(cursor, kind, page);
+    page->has_cursor = parse_cursor(call, cursor, kind, page);
     if (call->endpoint->access == API_DEPLOYMENT && page->score != call->partition)
         page->has_cursor = false; // there is no such partition
     if (!page->has_cursor)
         api_problem(call, 400, NULL, "%s",
-                    "The cursor is not one of this listing: give back \"next\" as it came.");
+                    "The cursor is not one of this listing: give back \"next\" as it came, with the same "
+                    "parameters.");
     return page->has_cursor;
 }
 
 int32_t api_page_partition(const struct api_call *call, char kind) {
     struct api_page page;
     const char *cursor = api_query(call, "cursor");
-    bool in_range = cursor && parse_cursor(cursor, kind, &page) && page.score >= 0 &&
+    bool in_range = cursor && parse_cursor(call, cursor, kind, &page) && page.score >= 0 &&
                     page.score < call->api->consumer->partition_count;
     return in_range ? (int32_t)page.score : 0;
 }
 
-void api_page_put_next(struct cs_buf *json, char kind, const struct api_page *page) {
+void api_page_put_next(struct cs_buf *json, const struct api_call *call, char kind,
+                       const struct api_page *page) {
     char text[CURSOR_TEXT_MAX + 1], hex[2 * CURSOR_TEXT_MAX + 1];
-    int n = snprintf(text, sizeof text, "%c%" PRId64 ":%" PRId64 ":%s", kind, page->score, page->passed,
-                     page->member);
+    int n = snprintf(text, sizeof text, "%c%" PRIu32 ":%" PRId64 ":%" PRId64 ":%s", kind, api_page_of(call),
+                     page->score, page->passed, page->member);
     cs_hex_encode((const uint8_t *)text, (size_t)n, hex);
     cs_json_str(json, "next", hex);
 }

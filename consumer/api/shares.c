@@ -60,7 +60,7 @@ static void finish(struct api_call *call, const struct shares *s) {
     cs_buf_put(&json, s->in.data, s->in.len);
     cs_json_end(&json, ']');
     if (!s->exhausted)
-        api_page_put_next(&json, 's', &s->page);
+        api_page_put_next(&json, call, 's', &s->page);
     cs_json_end(&json, '}');
     json.failed = json.failed || s->out.failed || s->in.failed;
     api_answer(call, &json);

@@ -18,6 +18,7 @@
 #define FIRST_DOCS   2 // the replies before them are the fence's
 #define MOVES_MAX    5
 #define POSITION_MAX 4096
+#define CHANGES_MAX  ((size_t)64 << 20)
 
 bool cs_redis_stand(struct redis_catalog *c, int32_t partition, struct cs_err *err) {
     if (!CS_GROW_ZEROED(&c->known, &c->known_cap, (size_t)partition + 1))
@@ -342,6 +343,8 @@ static void redis_free(struct cs_catalog *base) {
     cs_witnesses_free(&c->witnesses);
     cs_buf_clear(&c->position);
     cs_buf_clear(&c->restored);
+    cs_buf_clear(&c->changes);
+    free(c->turns);
     free(c->known);
     free(c);
 }
@@ -391,6 +394,7 @@ bool cs_catalog_redis_new(const struct cs_redis_access *access, const char *name
     c->piece = INDEX_PIECE;
     cs_buf_init(&c->position, POSITION_MAX);
     cs_buf_init(&c->restored, POSITION_MAX);
+    cs_buf_init(&c->changes, CHANGES_MAX);
     if (strlen(name_space) >= sizeof c->name_space)
         return cs_err_set(err, CS_ERR_CONFIG, CS_CODE_NONE, "redis.namespace is longer than %d characters",
                           CS_NAMESPACE_MAX - 1);

@@ -8,7 +8,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "catalog/changes.h"
 #include "catalog/redis_internal.h"
+#include "certsync/base/grow.h"
+
+static bool put_changes(struct redis_catalog *c, struct cs_err *err) {
+    uint8_t mark[CS_MARK_LEN];
+    cs_key key;
+    struct cs_bytes entry = cs_buf_bytes(&c->changes);
+    cs_changes_key(key, c->turns[c->partition]++ % CS_CHANGES_KEPT);
+    if (!cs_authentic_beside_mark(c->authentic, c->partition, key, entry, mark, err))
+        return false;
+    cs_redis_command(c->link, 3);
+    cs_redis_arg_text(c->link, "SET"); // whatever may be there
+    cs_redis_put_slot_key(c, key);
+    cs_redis_arg_marked(c->link, entry, (struct cs_bytes){mark, sizeof mark});
+    return true;
+}
 
 static void put_restored(struct redis_catalog *c) {
     cs_redis_command(c->link, 3);
@@ -43,6 +59,8 @@ static bool send_commit(struct redis_catalog *c, struct cs_err *err) {
     cs_redis_arg_text(c->link, "MULTI");
     if (!cs_redis_writer_put(c->writer, &to, cs_buf_bytes(&c->position), !c->begun, err))
         return false;
+    if (c->stand == CS_ON_LIVE && c->changes.len > 0 && !put_changes(c, err))
+        return false;
     put_ending(c, &c->to);
     cs_redis_command(c->link, 1);
     cs_redis_arg_text(c->link, "EXEC");
@@ -76,10 +94,15 @@ bool cs_redis_catalog_commit_begin(struct cs_catalog *base, int32_t partition, c
     if (c->refused)
         return true;
     c->to = *to;
+    if (!CS_GROW_ZEROED(&c->turns, &c->turns_cap, (size_t)partition + 1))
+        return cs_err_oom(err);
     cs_buf_reset(&c->restored);
     cs_buf_reset(&c->position);
     cs_position_encode(&c->position, to);
-    return cs_buf_ok(&c->position, err) && begin(c, state, err);
+    cs_buf_reset(&c->changes);
+    cs_changes_encode(&c->changes, cs_redis_catalog_generation(base, partition), from->outcomes, to->outcomes,
+                      state);
+    return cs_buf_ok(&c->position, err) && cs_buf_ok(&c->changes, err) && begin(c, state, err);
 }
 
 // What the indexes hold has been answered, or is waited for. Then the commit itself is sent.
@@ -178,6 +201,7 @@ bool cs_redis_catalog_restore(struct cs_catalog *base, int32_t partition, const 
         return true;
     }
     cs_buf_reset(&c->position);
+    cs_buf_reset(&c->changes); // those who follow read all of it
     cs_buf_reset(&c->restored);
     c->to = to ? *to : (struct cs_position){0};
     if (to) {

@@ -39,6 +39,9 @@ struct redis_catalog {
     struct cs_buf position;    // of a commit under way, as it will be stored; empty: it writes none
     struct cs_buf restored;    // the same of CS_RESTORED_KEY; empty: it writes none
     struct cs_position to;
+    struct cs_buf changes; // of it, for those who follow (changes.h)
+    unsigned char *turns;  // by partition: how many of these the handle wrote, to tell their places
+    size_t turns_cap;
     bool failed; // while nobody waited for it, with
     struct cs_err failure;
     enum cs_stand stand;

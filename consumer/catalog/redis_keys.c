@@ -25,7 +25,8 @@ int64_t cs_redis_generation_of(const char *key, const char **ret_rest) {
         if (strcmp(key, whole[i]) == 0)
             return 0;
     if (strncmp(key, CS_BEAT_PREFIX, sizeof CS_BEAT_PREFIX - 1) == 0 ||
-        strncmp(key, CS_NOTE_PREFIX, sizeof CS_NOTE_PREFIX - 1) == 0)
+        strncmp(key, CS_NOTE_PREFIX, sizeof CS_NOTE_PREFIX - 1) == 0 ||
+        strncmp(key, CS_CHANGES_PREFIX, sizeof CS_CHANGES_PREFIX - 1) == 0)
         return 0;
     if (key[0] != 'g' || key[1] < '1' || key[1] > '9')
         return 1;

@@ -24,6 +24,8 @@
 #define CS_BEAT_PREFIX "beat/" // "beat/<account>/<kid>"
 #define CS_BEATS_KEY   "beats"
 #define CS_NOTE_PREFIX "notice/" // "notice/<section>/…" (notify/store.h)
+// (catalog/changes.h)
+#define CS_CHANGES_PREFIX "changes/" // "changes/<0 to 31>"
 
 // The prefix of a key; returns its length. generation 0: the prefix of a key of the whole
 // partition.

@@ -274,6 +274,7 @@ struct af *af_new(void) {
         .api_max_connections = 256,
         .api_max_wait_s = 60,
         .api_quiet_after_ms = 900000,
+        .api_search = true,
     };
     assert_true(redis_server_start(&f->server, NULL) && connect_redis(f));
     return f;

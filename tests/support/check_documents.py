@@ -87,9 +87,11 @@ def routes():
     handlers = {path or account + rest: name for path, rest, name in
                 re.findall(r'\{"GET", (?:"([^"]+)"|ACCOUNT(?: "([^"]+)")?), (\w+)\}', source)}
     assert len(handlers) == len(re.findall(r'\{"[A-Z]+", [^}]*\w+\}', source)), "a route that is not read here"
+    filters = re.findall(r'"(\w+)"', re.search(r"#define FILTERS((?:.*\\\n)+.*)", source)[1])
     queries = {}
     for name, arguments in re.findall(r"(?m)^ENDPOINT\((\w+),((?:[^()]|\n)*)\)$", source):
-        queries["on_" + name] = set(re.findall(r'"(\w+)"', arguments)) | (set(paged) if "PAGED" in arguments else set())
+        queries["on_" + name] = set(re.findall(r'"(\w+)"', arguments)) | (set(paged) if "PAGED" in arguments else set()) | (
+            set(filters) if "FILTERS" in arguments else set())
     for name in re.findall(r"(?m)^DEPLOYMENT_ENDPOINT\((\w+),", source):
         queries["on_" + name] = set(paged)
     return {path: queries.get(name, set()) for path, name in handlers.items()}
