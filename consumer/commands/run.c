@@ -10,6 +10,7 @@
 #include "api/published.h"
 #include "certsync/runtime/filewatch.h"
 #include "certsync/runtime/log.h"
+#include "certsync/runtime/process_metrics.h"
 #include "certsync/runtime/tls_expiry.h"
 #include "commands/commands.h"
 #include "cosign/cosigners.h"
@@ -42,6 +43,7 @@ struct daemon {
     struct cs_inspector *inspector;
     struct cs_cosigners *cosigners;
     struct cs_heartbeats *heartbeats;
+    struct cs_process_metrics *process_metrics;
     atomic_int kafka_tls;
     struct cs_filewatch *kafka_tls_watch;
     struct cs_timer *ready_timer;
@@ -240,6 +242,8 @@ static bool make_metrics(struct daemon *d, struct cs_err *err) {
     cs_worker_metrics_init(&d->worker_metrics, d->c.metrics);
     if (!cs_loud_new(d->c.metrics, &d->worker_metrics.loud, err))
         return false;
+    if (!cs_process_metrics_new(d->c.metrics, "certsync-consumer", &d->process_metrics, err))
+        return false;
     return cs_board_metrics_new(d->c.metrics, d->c.board, d->c.clock, &d->board_metrics, err);
 }
 
@@ -344,6 +348,7 @@ static void end(struct daemon *d) {
     cs_filewatch_free(d->kafka_tls_watch);
     cs_loop_free(d->c.loop);
     cs_board_metrics_free(d->board_metrics);
+    cs_process_metrics_free(d->process_metrics);
     cs_loud_free(d->worker_metrics.loud);
     cs_board_free(d->c.board);
     cs_corrections_free(d->c.corrections);

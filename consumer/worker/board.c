@@ -96,6 +96,7 @@ void cs_board_state(struct cs_board *b, int32_t partition, enum cs_board_state s
     lock(b);
     struct cs_board_entry *e = &b->entries[partition];
     e->state = state;
+    e->certificates.known = e->certificates.known && state == CS_BOARD_RUNNING;
     snprintf(e->reason, sizeof e->reason, "%s", reason ? reason : "");
     if (state == CS_BOARD_ELSEWHERE)
         nobodys(e);
@@ -106,6 +107,7 @@ void cs_board_take(struct cs_board *b, int32_t partition, int worker) {
     lock(b);
     struct cs_board_entry *e = &b->entries[partition];
     e->state = CS_BOARD_STARTING;
+    e->certificates.known = false;
     e->reason[0] = '\0';
     e->owner = worker;
     e->let_go = false;
@@ -117,6 +119,7 @@ void cs_board_let_go(struct cs_board *b, int32_t partition, int worker, const ch
     struct cs_board_entry *e = &b->entries[partition];
     if (e->owner == worker) {
         e->state = CS_BOARD_WAITING;
+        e->certificates.known = false;
         snprintf(e->reason, sizeof e->reason, "%s", why);
         e->let_go = true;
     }
@@ -244,6 +247,17 @@ void cs_board_agents(struct cs_board *b, int32_t partition, const struct cs_boar
     unlock(b);
 }
 
+void cs_board_certificates(struct cs_board *b, int32_t partition,
+                           const struct cs_board_certificates *certificates) {
+    lock(b);
+    struct cs_board_entry *e = &b->entries[partition];
+    if (!certificates->known)
+        e->certificates.known = false;
+    else if (e->state == CS_BOARD_RUNNING && e->owner == certificates->worker && !e->damaged)
+        e->certificates = *certificates;
+    unlock(b);
+}
+
 void cs_board_keys_ended(struct cs_board *b, int32_t partition) {
     lock(b);
     b->entries[partition].ended_keys++;
@@ -255,6 +269,7 @@ void cs_board_damaged(struct cs_board *b, int32_t partition, int64_t generation,
     struct cs_board_entry *e = &b->entries[partition];
     if (e->state != CS_BOARD_ELSEWHERE) {
         e->damaged = generation;
+        e->certificates.known = e->certificates.known && generation == 0;
         snprintf(e->damage, sizeof e->damage, "%s", what ? what : "");
     }
     unlock(b);

@@ -26,6 +26,15 @@ struct cs_board_agents {
     int64_t oldest_ms;
 };
 
+// Certificates of a partition's accounts, as they were counted last (worker/counting.h).
+#define CS_BOARD_WITHIN 4
+struct cs_board_certificates {
+    bool known;
+    int worker; // that had the partition then
+    int64_t valid, expired;
+    int64_t within[CS_BOARD_WITHIN]; // of the valid ones, those that end within 1, 7, 14, 30 days
+};
+
 struct cs_board_entry {
     enum cs_board_state state;
     // index of the worker that has it, or had it last and does not know yet who has it now; -1: no
@@ -50,6 +59,8 @@ struct cs_board_entry {
     // time of the oldest share that waits for its recipient's answer; 0: there is none
     int64_t share_ms;
     struct cs_board_agents agents;
+    // never known unless the state is RUNNING
+    struct cs_board_certificates certificates;
     int64_t ended_keys; // how often keys of agents ended, since this process has the partition
     // generation of the catalog in which something was found that certsync did not write, until it
     // is made again; 0: none
@@ -80,6 +91,9 @@ void cs_board_checkpoint(struct cs_board *b, int32_t partition, int64_t epoch, i
 void cs_board_oldest(struct cs_board *b, int32_t partition, int64_t oldest_ms);
 void cs_board_share(struct cs_board *b, int32_t partition, int64_t share_ms);
 void cs_board_agents(struct cs_board *b, int32_t partition, const struct cs_board_agents *agents);
+// Dropped if the partition does not run any more, or another worker has it now.
+void cs_board_certificates(struct cs_board *b, int32_t partition,
+                           const struct cs_board_certificates *certificates);
 void cs_board_keys_ended(struct cs_board *b, int32_t partition);
 // Whoever reads the catalog found it damaged. Not noted where another process has the partition:
 // nobody here could mend it. The catalog was made again: generation 0.

@@ -17,6 +17,7 @@ struct cs_board_metrics {
     struct cs_metric *next_offset, *lag, *oldest, *progress, *share, *foreign, *unsigned_outcomes;
     struct cs_metric *damaged;
     struct cs_metric *agents, *oldest_heartbeat;
+    struct cs_metric *certificates, *expiring;
     struct cs_metric *trouble;
     char troubles[CS_BOARD_TROUBLES][CS_TROUBLE_TEXT_MAX]; // as they are shown
     struct cs_series *newest_progress;
@@ -70,6 +71,22 @@ static void show_agents(struct cs_board_metrics *m, const char *partition, const
     }
 }
 
+static void put(struct cs_series *s, bool known, int64_t v) {
+    if (known)
+        cs_series_set(s, (double)v);
+    else
+        cs_series_hide(s);
+}
+
+static void show_certificates(struct cs_board_metrics *m, const char *partition,
+                              const struct cs_board_certificates *c) {
+    static const char *const within[CS_BOARD_WITHIN] = {"1d", "7d", "14d", "30d"};
+    put(cs_metric_2(m->certificates, partition, "valid"), c->known, c->valid);
+    put(cs_metric_2(m->certificates, partition, "expired"), c->known, c->expired);
+    for (size_t i = 0; i < CS_BOARD_WITHIN; i++)
+        put(cs_metric_2(m->expiring, partition, within[i]), c->known, c->within[i]);
+}
+
 static void show(struct cs_board_metrics *m, int32_t p, const struct cs_board_entry *e) {
     char partition[16];
     snprintf(partition, sizeof partition, "%d", (int)p);
@@ -88,6 +105,7 @@ static void show(struct cs_board_metrics *m, int32_t p, const struct cs_board_en
                 (double)(e->outcomes - e->checkpointed));
     set_or_hide(m->damaged, partition, here, e->damaged ? 1 : 0);
     show_agents(m, partition, &e->agents, wall_ms);
+    show_certificates(m, partition, &e->certificates);
 }
 
 static void show_troubles(struct cs_board_metrics *m) {
@@ -179,6 +197,17 @@ static void make(struct cs_board_metrics *m, struct cs_metrics *r) {
                                  "Agents of a partition that have sent heartbeats, by whether they have gone "
                                  "quiet (api.quiet_after).",
                                  by_both);
+    static const char *const by_within[] = {"partition", "within", NULL};
+    m->certificates =
+        cs_metrics_gauge(r, "certsync_certificates",
+                         "Certificates of a partition's accounts, without those that were shared "
+                         "in, by whether they or their chain have expired.",
+                         by_both);
+    m->expiring =
+        cs_metrics_gauge(r, "certsync_certificates_expiring",
+                         "Valid certificates of a partition that end, or whose chain ends, within 1, "
+                         "7, 14 or 30 days.",
+                         by_within);
     m->oldest_heartbeat = cs_metrics_gauge(r, "certsync_partition_oldest_heartbeat_seconds",
                                            "Time since the agent of a partition that was not heard of for "
                                            "longest sent a heartbeat; 0: there is none.",

@@ -9,6 +9,7 @@
 #include "certsync/runtime/log.h"
 #include "certsync/runtime/thread.h"
 #include "certsync/runtime/wakeup.h"
+#include "worker/counting.h"
 #include "worker/preflight.h"
 
 #define CLIENT    "certsync-consumer-inspector"
@@ -24,6 +25,8 @@ struct cs_inspector {
     bool started;
     struct cs_wakeup wakeup;
     rd_kafka_t *rk;
+    struct cs_counting *counting;
+    int64_t count_due_ms;
     int tls;               // *c->kafka_tls when the client was made
     int64_t *ends, *least; // by partition, for one answer
     int64_t heard_ms;
@@ -210,6 +213,10 @@ static void look(struct cs_inspector *i) {
     ask_brokers(i);
     look_at_corrections(i);
     int64_t now = now_ms(i);
+    if (now >= i->count_due_ms) {
+        cs_counting_look(i->counting);
+        i->count_due_ms = now_ms(i) + i->c->settings->inspect_every_ms;
+    }
     int64_t sooner_ms = i->look_due_ms - i->c->settings->inspect_every_ms + SOONER_MS;
     if (now < i->look_due_ms && !(some_fail(i) && now >= sooner_ms))
         return;
@@ -242,7 +249,8 @@ bool cs_inspector_start(const struct cs_consumer *c, struct cs_inspector **ret, 
     i->least = calloc((size_t)c->partition_count, sizeof *i->least);
     if (!i->ends || !i->least)
         return cs_err_oom(err);
-    i->started = open_client(i, err) && cs_thread_new(&i->thread, thread_main, i, err);
+    i->started = cs_counting_new(c, &i->counting, err) && open_client(i, err) &&
+                 cs_thread_new(&i->thread, thread_main, i, err);
     if (!i->started)
         return false;
     *ret = CS_TAKE(i);
@@ -259,6 +267,7 @@ void cs_inspector_free(struct cs_inspector *i) {
     cs_topic_free(i->corrections);
     if (i->rk)
         rd_kafka_destroy(i->rk);
+    cs_counting_free(i->counting);
     cs_wakeup_destroy(&i->wakeup);
     free(i->ends);
     free(i->least);

@@ -2,7 +2,8 @@
 //
 // A thread that checks what a running consumer needs. Every few seconds: do the brokers answer, and
 // where do the partitions end. Every consumer.inspect_every (sooner if a partition failed): are
-// topics and Redis still what they must be. Findings go to the board. The API shows them, and
+// topics and Redis still what they must be, and how many certificates are there (worker/counting.h).
+// Findings go to the board. The API shows them, and
 // workers stop publishing where a finding forbids it.
 #pragma once
 

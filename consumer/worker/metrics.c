@@ -13,6 +13,11 @@ void cs_worker_metrics_init(struct cs_worker_metrics *m, struct cs_metrics *regi
         registry, "certsync_events_total", "Events that were decided, by status of the outcome.", by_status);
     for (int s = CS_STATUS_APPLIED; s <= CS_STATUS_DUPLICATE; s++)
         m->by_status[s] = cs_metric_1(events, cs_status_name((enum cs_status)s));
+    static const char *const by_code[] = {"code", NULL};
+    m->rejections = cs_metrics_counter(
+        registry, "certsync_rejections_total",
+        "Rejections that this process published, by code; what is only judged again does not count.",
+        by_code);
     m->batch_records = cs_metric_0(cs_metrics_histogram(
         registry, "certsync_batch_records", "Records of a batch.", NULL, sizes, CS_ARRAY_LEN(sizes)));
     m->prepare_s =

@@ -118,6 +118,8 @@ static const char *const trial[][6] = {
     {"ZREMRANGEBYRANK", K, "0", "0"},
     {"ZMSCORE", K, "a"},
     {"ZCARD", K},
+    {"ZCOUNT", K, "0", "1"},
+    {"ZLEXCOUNT", K, "-", "+"},
     {"UNLINK", K},
     {"HSET", K, "a", "1"},
     {"HINCRBY", K, "a", "1"},

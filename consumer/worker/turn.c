@@ -212,6 +212,8 @@ static void landed(struct cs_turn *t) {
     for (size_t i = 0; i < f->apply.outcomes_len; i++) {
         const struct cs_applied_outcome *o = &f->apply.outcomes[i];
         cs_series_inc(t->x.m->by_status[o->status]);
+        if (o->status == CS_STATUS_REJECTED && i >= f->compared)
+            cs_series_inc(cs_metric_1(t->x.m->rejections, cs_code_name(o->code)));
         cs_loud_count(t->x.m->loud, o->proven || !o->account[0] ? o->account : CS_LOUD_UNPROVEN, 1);
     }
     cs_partition_landed(&t->x, p);

@@ -10,6 +10,7 @@
 
 struct cs_worker_metrics { // of all workers together
     struct cs_series *by_status[CS_STATUS_DUPLICATE + 1];
+    struct cs_metric *rejections; // by code
     struct cs_series *batch_records;
     struct cs_series *prepare_s, *load_s, *decide_s, *publish_s, *commit_s;
     struct cs_series *retries, *damaged, *derived, *compared;

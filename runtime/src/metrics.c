@@ -14,7 +14,7 @@
 #define BOUNDS_MAX 24
 #define HOOKS_MAX  16
 
-enum kind { COUNTER, GAUGE, HISTOGRAM };
+enum kind { COUNTER, GAUGE, HISTOGRAM, READING };
 
 struct cs_series {
     struct cs_metric *metric;
@@ -148,7 +148,7 @@ static struct cs_metric *add_metric(struct cs_metrics *m, enum kind kind, const 
     if (!m)
         return NULL;
     assert(name_valid(name, true) && *help);
-    assert((kind == COUNTER) == ends_with(name, "_total"));
+    assert((kind == COUNTER || kind == READING) == ends_with(name, "_total"));
     assert(bound_count <= BOUNDS_MAX);
     struct cs_metric *metric = calloc(1, sizeof *metric);
     if (!metric)
@@ -178,6 +178,11 @@ static struct cs_metric *add_metric(struct cs_metrics *m, enum kind kind, const 
 struct cs_metric *cs_metrics_counter(struct cs_metrics *m, const char *name, const char *help,
                                      const char *const *labels) {
     return add_metric(m, COUNTER, name, help, labels, NULL, 0);
+}
+
+struct cs_metric *cs_metrics_reading(struct cs_metrics *m, const char *name, const char *help,
+                                     const char *const *labels) {
+    return add_metric(m, READING, name, help, labels, NULL, 0);
 }
 
 struct cs_metric *cs_metrics_gauge(struct cs_metrics *m, const char *name, const char *help,
@@ -289,7 +294,7 @@ void cs_series_add(struct cs_series *s, uint64_t n) {
 void cs_series_set(struct cs_series *s, double v) {
     if (!s)
         return;
-    assert(s->metric->kind == GAUGE);
+    assert(s->metric->kind == GAUGE || s->metric->kind == READING);
     atomic_store_explicit(&s->bits, to_bits(v), memory_order_relaxed);
     show(s);
 }
@@ -325,7 +330,7 @@ void cs_series_observe(struct cs_series *s, double v) {
 double cs_series_value(const struct cs_series *s) {
     if (!s)
         return 0;
-    if (s->metric->kind == GAUGE)
+    if (s->metric->kind == GAUGE || s->metric->kind == READING)
         return from_bits(atomic_load(&s->bits));
     return (double)atomic_load(&s->count);
 }
@@ -412,6 +417,7 @@ static void render_series(struct cs_buf *out, const struct cs_series *s) {
         cs_buf_printf(out, "%" PRIu64 "\n", atomic_load(&s->count));
         return;
     case GAUGE:
+    case READING:
         put_series_name(out, s, "", NULL);
         put_number(out, from_bits(atomic_load(&s->bits)));
         cs_buf_putc(out, '\n');
@@ -423,7 +429,7 @@ static void render_series(struct cs_buf *out, const struct cs_series *s) {
 }
 
 void cs_metrics_render(struct cs_metrics *m, struct cs_buf *out) {
-    static const char *const kinds[] = {"counter", "gauge", "histogram"};
+    static const char *const kinds[] = {"counter", "gauge", "histogram", "counter"};
     if (!m)
         return;
     pthread_mutex_lock(&m->lock);

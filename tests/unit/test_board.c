@@ -288,8 +288,56 @@ static void test_end_without_records(void **state) {
     assert_false(shows(f, "certsync_partition_lag_records{partition=\"1\"}"));
 }
 
+// What was counted is told as long as it is true, and no longer.
+static void count(struct fixture *f, int worker, int64_t valid) {
+    struct cs_board_certificates c = {
+        .known = true, .worker = worker, .valid = valid, .within = {1, 2, 3, 4}};
+    cs_board_certificates(f->board, 0, &c);
+}
+
+#define COUNTED "certsync_certificates{partition=\"0\",state=\"valid\"}"
+static void test_certificates(void **state) {
+    struct fixture *f = *state;
+    cs_board_take(f->board, 0, 1);
+    count(f, 1, 5); // it does not run yet
+    assert_false(shows(f, COUNTED));
+    cs_board_state(f->board, 0, CS_BOARD_RUNNING, NULL);
+    count(f, 0, 6); // counted while another worker had it
+    assert_false(shows(f, COUNTED));
+    count(f, 1, 7);
+    assert_true(shows(f, COUNTED " 7\n"));
+    assert_true(shows(f, "certsync_certificates_expiring{partition=\"0\",within=\"14d\"} 3\n"));
+    static const enum cs_board_state ends[] = {CS_BOARD_STARTING, CS_BOARD_REPLAYING, CS_BOARD_WAITING,
+                                               CS_BOARD_STOPPED};
+    for (size_t i = 0; i < CS_ARRAY_LEN(ends); i++) {
+        cs_board_state(f->board, 0, ends[i], "why");
+        assert_false(shows(f, COUNTED));
+        assert_false(shows(f, "certsync_certificates_expiring{"));
+        cs_board_state(f->board, 0, CS_BOARD_RUNNING, NULL);
+        assert_false(shows(f, COUNTED)); // until it is counted again
+        count(f, 1, 8);
+        assert_true(shows(f, COUNTED " 8\n"));
+    }
+    cs_board_damaged(f->board, 0, 3, "something else wrote to it");
+    assert_false(shows(f, COUNTED));
+    count(f, 1, 9); // of what is damaged
+    assert_false(shows(f, COUNTED));
+    cs_board_damaged(f->board, 0, 0, NULL);
+    count(f, 1, 9);
+    assert_true(shows(f, COUNTED " 9\n"));
+    cs_board_certificates(f->board, 0, &(struct cs_board_certificates){.known = false});
+    assert_false(shows(f, COUNTED));
+    count(f, 1, 9);
+    cs_board_let_go(f->board, 0, 1, "it was revoked");
+    assert_false(shows(f, COUNTED));
+    cs_board_settle(f->board, 1);
+    count(f, 1, 9); // too late: another process counts it
+    assert_false(shows(f, COUNTED));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_certificates, setup, teardown),
         cmocka_unit_test_setup_teardown(test_running, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stopped, setup, teardown),
         cmocka_unit_test_setup_teardown(test_replaying, setup, teardown),

@@ -27,6 +27,9 @@ CS_DEFINE_AUTO(struct cs_metrics, cs_metrics_free)
 // labels: NULL, or a NULL-terminated array of names (copied). help: one sentence (copied).
 struct cs_metric *cs_metrics_counter(struct cs_metrics *m, const char *name, const char *help,
                                      const char *const *labels);
+// A counter that somebody else keeps: its value is set, also with a fraction. It must only rise.
+struct cs_metric *cs_metrics_reading(struct cs_metrics *m, const char *name, const char *help,
+                                     const char *const *labels);
 struct cs_metric *cs_metrics_gauge(struct cs_metrics *m, const char *name, const char *help,
                                    const char *const *labels);
 // bounds: upper bounds, rising, without +Inf, at most 24 (copied).
@@ -45,7 +48,7 @@ struct cs_series *cs_metric_2(struct cs_metric *metric, const char *value1, cons
 
 void cs_series_inc(struct cs_series *s);               // counter
 void cs_series_add(struct cs_series *s, uint64_t n);   // counter
-void cs_series_set(struct cs_series *s, double v);     // gauge
+void cs_series_set(struct cs_series *s, double v);     // gauge, reading
 void cs_series_adjust(struct cs_series *s, double d);  // gauge
 void cs_series_observe(struct cs_series *s, double v); // histogram
 double cs_series_value(const struct cs_series *s);     // counter, gauge; histogram: count
