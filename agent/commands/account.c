@@ -40,6 +40,7 @@ static const char *const incomplete_choices[] = {"same", "note", "reject", NULL}
     COUNT_OPT("tokens", tokens, "1000", 100000, "join tokens that are neither revoked nor used up"), \
     COUNT_OPT("shares-out", shares_out, "1000", 100000, "open and pending shares of its certificates in all"), \
     COUNT_OPT("shares-in", shares_in, "1000", 100000, "shares that it has from other accounts"), \
+    COUNT_OPT("installations", installations, "100000", 1000000, "hosts that have its certificates, of each certificate by itself"), \
     COUNT_OPT("tags", tags, "10000", 16000000, "tags of its certificates in all"), \
     COUNT_OPT("bytes", bytes, "50000000", 1000000000000, "bytes of its certificates and requests, with chains and sealed keys"), \
     {.name = "incomplete-chain", .kind = CS_OPT_CHOICE, CS_OPT_AT_INT(struct account, incomplete_chain), .value_name = "WHAT", \

@@ -202,6 +202,24 @@ static void put_names(struct cs_table *t, const json_t *item) {
     cs_table_cell(t, out);
 }
 
+// Of what was shared in it is not known.
+static void put_count(struct cs_table *t, const json_t *item, const char *member) {
+    const json_t *n = json_object_get(item, member);
+    if (n)
+        cs_table_cellf(t, "%" JSON_INTEGER_FORMAT, json_integer_value(n));
+    else
+        cs_table_cell(t, "");
+}
+
+static void put_hosts(struct cs_table *t, const json_t *item) {
+    json_int_t behind = json_integer_value(json_object_get(item, "hosts_behind"));
+    if (behind > 0)
+        cs_table_cellf(t, "%" JSON_INTEGER_FORMAT " (%" JSON_INTEGER_FORMAT " behind)",
+                       json_integer_value(json_object_get(item, "hosts_total")), behind);
+    else
+        put_count(t, item, "hosts_total");
+}
+
 static void put_row(struct cs_table *t, const json_t *item, bool all, bool csv) {
     if (all)
         cs_table_cell(t, cs_member_text(item, "account"));
@@ -218,6 +236,7 @@ static void put_row(struct cs_table *t, const json_t *item, bool all, bool csv) 
         cs_table_cell(t, cs_member_text(item, "key_type"));
     cs_table_cellf(t, "%" JSON_INTEGER_FORMAT, json_integer_value(json_object_get(item, "version")));
     if (!csv) {
+        put_hosts(t, item);
         put_names(t, item);
         return;
     }
@@ -226,6 +245,9 @@ static void put_row(struct cs_table *t, const json_t *item, bool all, bool csv) 
     put_all_names(t, item);
     for (size_t i = 0; i < CS_ARRAY_LEN(members); i++)
         cs_table_cell(t, cs_member_text(item, members[i]));
+    put_count(t, item, "hosts_total");
+    put_count(t, item, "hosts_behind");
+    cs_table_cell(t, cs_member_text(item, "ends_in_use"));
 }
 
 static void put_total(const struct cs_cli *cli, const json_t *answer) {
@@ -237,11 +259,12 @@ static void put_total(const struct cs_cli *cli, const json_t *answer) {
 }
 
 static int print_table(const struct cs_cli *cli, const json_t *answer, bool all) {
-    static const char *const headers[] = {"ACCOUNT", "NAME", "SOURCE",   "OWNER", "STATUS",
-                                          ">DAYS",   "KEY",  ">VERSION", "NAMES", NULL};
+    static const char *const headers[] = {"ACCOUNT", "NAME",     "SOURCE", "OWNER", "STATUS", ">DAYS",
+                                          "KEY",     ">VERSION", "HOSTS",  "NAMES", NULL};
     static const char *const csv_headers[] = {
-        "ACCOUNT",    "NAME",      "SOURCE", "OWNER",  "STATUS", "DAYS",        "KEY", "VERSION", "NAMES",
-        "NOT BEFORE", "NOT AFTER", "ENDS",   "ISSUER", "SERIAL", "FINGERPRINT", "ID",  NULL};
+        "ACCOUNT",     "NAME",  "SOURCE",     "OWNER",        "STATUS",      "DAYS",   "KEY",
+        "VERSION",     "NAMES", "NOT BEFORE", "NOT AFTER",    "ENDS",        "ISSUER", "SERIAL",
+        "FINGERPRINT", "ID",    "HOSTS",      "HOSTS BEHIND", "ENDS IN USE", NULL};
     const struct list *o = cli->values;
     CS_AUTO(cs_table_free) struct cs_table *t = cs_table_new((o->csv ? csv_headers : headers) + !all);
     size_t i;

@@ -82,19 +82,35 @@ static void put_field(FILE *out, const char *name, const json_t *value) {
 static void print_item(FILE *out, const json_t *item) {
     static const struct {
         const char *label, *member;
-    } fields[] = {{"name", "name"},           {"id", "id"},
-                  {"source", "source"},       {"owner account", "owner_account"},
-                  {"algorithm", "algorithm"}, {"status", "status"},
-                  {"days left", "days_left"}, {"not before", "not_before"},
-                  {"not after", "not_after"}, {"ends", "ends"},
-                  {"names", "names"},         {"names in all", "names_total"},
-                  {"subject", "subject"},     {"issuer", "issuer"},
-                  {"serial", "serial"},       {"sha-256", "fingerprint"},
-                  {"key type", "key_type"},   {"key bits", "key_bits"},
-                  {"version", "version"},     {"tags", "tags"},
-                  {"notes", "notes"},         {"shared with", "shares"},
-                  {"contact", "contact"},     {"note", "note"},
-                  {"sent by key", "by"},      {"created", "created"},
+    } fields[] = {{"name", "name"},
+                  {"id", "id"},
+                  {"source", "source"},
+                  {"owner account", "owner_account"},
+                  {"algorithm", "algorithm"},
+                  {"status", "status"},
+                  {"days left", "days_left"},
+                  {"not before", "not_before"},
+                  {"not after", "not_after"},
+                  {"ends", "ends"},
+                  {"names", "names"},
+                  {"names in all", "names_total"},
+                  {"subject", "subject"},
+                  {"issuer", "issuer"},
+                  {"serial", "serial"},
+                  {"sha-256", "fingerprint"},
+                  {"key type", "key_type"},
+                  {"key bits", "key_bits"},
+                  {"version", "version"},
+                  {"tags", "tags"},
+                  {"notes", "notes"},
+                  {"shared with", "shares"},
+                  {"contact", "contact"},
+                  {"note", "note"},
+                  {"sent by key", "by"},
+                  {"hosts", "hosts_total"},
+                  {"hosts behind", "hosts_behind"},
+                  {"ends in use", "ends_in_use"},
+                  {"created", "created"},
                   {"updated", "updated"}};
     for (size_t i = 0; i < CS_ARRAY_LEN(fields); i++)
         put_field(out, fields[i].label, json_object_get(item, fields[i].member));
@@ -110,6 +126,38 @@ static void print_item(FILE *out, const json_t *item) {
         put_field(out, "  serial", json_object_get(old, "serial"));
         put_field(out, "  not after", json_object_get(old, "not_after"));
     }
+}
+
+// A page of the hosts that have it: those that are behind come first.
+static void print_hosts(FILE *out, const json_t *page) {
+    size_t i, k;
+    const json_t *host, *at;
+    json_array_foreach(json_object_get(page, "hosts"), i, host) {
+        const char *label = json_string_value(json_object_get(host, "label"));
+        const char *kid = json_string_value(json_object_get(host, "kid"));
+        fprintf(out, "%-15s %s%s\n", "at host",
+                cs_told(label && label[0] ? label
+                        : kid             ? kid
+                                          : ""),
+                json_is_true(json_object_get(host, "behind")) ? " (behind)" : "");
+        json_array_foreach(json_object_get(host, "places"), k, at) {
+            const char *place = json_string_value(json_object_get(at, "place"));
+            fprintf(out, "  %-13s %s, version %" JSON_INTEGER_FORMAT "\n", "place",
+                    cs_told(place ? place : ""), json_integer_value(json_object_get(at, "version")));
+        }
+    }
+    if (json_object_get(page, "next"))
+        fprintf(out, "%-15s more: GET …/certificates/NAME/hosts of the API\n", "at host");
+}
+
+static bool get_hosts(struct cs_session *s, const json_t *item, json_t **ret, struct cs_err *err) {
+    CS_AUTO(cs_buf_clear) struct cs_buf path;
+    const char *id = json_string_value(json_object_get(item, "id"));
+    cs_buf_init(&path, 4096);
+    cs_client_put_account(&path, s->account, "/certificates");
+    cs_client_put_segment(&path, id ? id : "");
+    cs_buf_puts(&path, "/hosts");
+    return cs_buf_ok(&path, err) && cs_client_get(s->client, (const char *)path.data, 0, ret, err);
 }
 
 // --- PEM -----------------------------------------------------------------------------------------
@@ -152,13 +200,21 @@ static int run(const struct cs_cli *cli) {
         return cs_report_failure(cli, &err);
     if (!get(&s, o, &item, &err))
         return cs_report_api_failure(cli, &err);
+    json_t *hosts = NULL;
     bool ok = true;
-    if (o->pem)
+    if (!o->pem && json_integer_value(json_object_get(item, "hosts_total")) > 0)
+        ok = get_hosts(&s, item, &hosts, &err);
+    if (hosts && s.globals->json)
+        json_object_set(item, "hosts", json_object_get(hosts, "hosts"));
+    if (ok && o->pem) {
         ok = print_pem(cli->out, json_object_get(item, "chain"), &err);
-    else if (!s.globals->json)
+    } else if (ok && !s.globals->json) {
         print_item(cli->out, item);
+        print_hosts(cli->out, hosts);
+    }
     if (ok && s.globals->json && !o->pem)
         json_incref(item), cs_report_json(cli, item);
+    json_decref(hosts);
     json_decref(item);
     return ok ? CS_EXIT_OK : cs_report_api_failure(cli, &err);
 }

@@ -248,6 +248,7 @@ void api_auth_begin(struct api_call *call);
 // Kinds of the cursors that are read before the listing begins.
 #define API_CURSOR_ACCOUNTS 'A'
 #define API_CURSOR_TRUST    'T'
+#define API_CURSOR_HOSTS    'h'
 
 struct api_page {
     int64_t limit;
@@ -273,9 +274,13 @@ CS_MUST_USE bool api_query_int(struct api_call *call, const char *name, int64_t 
 // begin with prefix, from the page's cursor on.
 void api_page_put_lex(struct cs_buf *command, const struct api_call *call, const struct api_page *page,
                       enum cs_kind index, const char *prefix, int64_t count);
+// The same of any index of the call's partition.
+void api_page_put_lex_of(struct cs_buf *command, const struct api_call *call, const struct api_page *page,
+                         const char *index, const char *prefix, int64_t count);
 
 // Lists of small documents, one index and one document each (api/lists.c).
 void api_csrs(struct api_call *call, const redisReply *reply);
+void api_hosts(struct api_call *call, const redisReply *reply); // api/hosts.c
 void api_agents(struct api_call *call, const redisReply *reply);
 void api_policy(struct api_call *call, const redisReply *reply);
 void api_accounts(struct api_call *call, const redisReply *reply);

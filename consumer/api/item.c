@@ -140,9 +140,18 @@ static void put_old_versions(struct cs_buf *json, const struct cs_certificate *c
         cs_json_str(json, "serial", cert->old[i].serial);
         put_hex(json, "fingerprint", cert->old[i].sha256, sizeof cert->old[i].sha256);
         api_put_time_s(json, "not_after", cert->old[i].not_after_s);
+        if (cert->old[i].installed > 0)
+            cs_json_int(json, "hosts", cert->old[i].installed);
         cs_json_end(json, '}');
     }
     cs_json_end(json, ']');
+}
+
+// On how many hosts it is, and until when what is in use lasts: hosts that are behind may end before it.
+static void put_hosts(struct cs_buf *json, const struct cs_certificate *cert) {
+    cs_json_int(json, "hosts_total", cs_certificate_hosts(cert));
+    cs_json_int(json, "hosts_behind", cs_certificate_behind(cert));
+    api_put_time_s(json, "ends_in_use", cs_certificate_ends_in_use(cert));
 }
 
 static void put_origin(struct cs_buf *json, const struct api_item *item) {
@@ -186,6 +195,8 @@ void api_item_put(struct cs_buf *json, const struct api_item *item, int64_t now_
         cs_json_str(json, "note", item->own->note);
     api_put_time_ms(json, "created", item->created_ms);
     api_put_time_ms(json, "updated", item->updated_ms);
+    if (item->own)
+        put_hosts(json, item->own);
     if (item->own && item->own->old_len > 0)
         put_old_versions(json, item->own);
     if (item->material)

@@ -112,6 +112,13 @@ void api_page_put_next(struct cs_buf *json, const struct api_call *call, char ki
 
 void api_page_put_lex(struct cs_buf *command, const struct api_call *call, const struct api_page *page,
                       enum cs_kind index, const char *prefix, int64_t count) {
+    const char *account = call->account[0] ? call->account : NULL;
+    api_page_put_lex_of(command, call, page, cs_key_make(CS_NEW_KEY, index, account, NULL, NULL), prefix,
+                        count);
+}
+
+void api_page_put_lex_of(struct cs_buf *command, const struct api_call *call, const struct api_page *page,
+                         const char *index, const char *prefix, int64_t count) {
     char from[API_MEMBER_MAX + 4], to[API_MEMBER_MAX + 3];
     // Behind the mark of the member that was seen last.
     if (page->has_cursor && strcmp(page->member, prefix) >= 0)
@@ -127,8 +134,7 @@ void api_page_put_lex(struct cs_buf *command, const struct api_call *call, const
         snprintf(to, sizeof to, "+");
     cs_redis_put(command, 7);
     cs_redis_put_text(command, "ZRANGEBYLEX");
-    api_put_key(command, call, call->partition,
-                cs_key_make(CS_NEW_KEY, index, call->account[0] ? call->account : NULL, NULL, NULL));
+    api_put_key(command, call, call->partition, index);
     cs_redis_put_text(command, from);
     cs_redis_put_text(command, to);
     cs_redis_put_text(command, "LIMIT");

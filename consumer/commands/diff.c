@@ -68,7 +68,8 @@ static enum kind kind_of(const char *key) {
                  {CS_KIND_CERT, KIND_CERTIFICATE},   {CS_KIND_MATERIAL, KIND_CERTIFICATE},
                  {CS_KIND_ISSUER, KIND_CERTIFICATE}, {CS_KIND_SHARED_IN, KIND_CERTIFICATE},
                  {CS_KIND_SHARE, KIND_CERTIFICATE},  {CS_KIND_SHARE_IN, KIND_CERTIFICATE},
-                 {CS_KIND_CSR, KIND_CERTIFICATE},    {CS_KIND_OUTCOME, KIND_VERDICT}};
+                 {CS_KIND_CSR, KIND_CERTIFICATE},    {CS_KIND_INSTALLED, KIND_CERTIFICATE},
+                 {CS_KIND_OUTCOME, KIND_VERDICT}};
     for (size_t i = 0; i < CS_ARRAY_LEN(kinds); i++)
         if (cs_key_is(key, kinds[i].of))
             return kinds[i].kind;

@@ -146,6 +146,21 @@ bool cs_tag_valid(const char *s, size_t len) {
     return form_valid(s, len, CS_TAG_MAX, ANY_CASE, "._:=/-");
 }
 
+bool cs_place_valid(const char *s, size_t len) {
+    static const char hidden[] = "sha256:";
+    size_t begin = sizeof hidden - 1;
+    if (len > begin && memcmp(s, hidden, begin) == 0)
+        return hex_valid(s + begin, len - begin, 32);
+    if (len == 0 || len > CS_PLACE_MAX || s[0] != '/' || !cs_utf8_valid((const uint8_t *)s, len))
+        return false;
+    for (size_t i = 0; i < len; i++) { // C1 controls are C2 80 to C2 9F
+        unsigned char c = (unsigned char)s[i];
+        if (c < 0x20 || c == 0x7F || (c == 0xC2 && (unsigned char)s[i + 1] < 0xA0))
+            return false;
+    }
+    return true;
+}
+
 bool cs_kid_valid(const char *s, size_t len) {
     return hex_valid(s, len, CS_KID_LEN);
 }

@@ -4,6 +4,7 @@
 Pools of keys and certificates are made once a process; everything else (ids, sealing, proofs, signatures) is made for each event.
 The workload keeps a rough idea of what it has done, so that most of what it sends means something; it never looks at outcomes.
 """
+import hashlib
 import random
 from itertools import permutations
 
@@ -96,6 +97,8 @@ class Send:
 
 
 class Workload:
+    PLACES = ["/etc/ssl/www.pem", "/srv/a.pem", "/srv/b.pem", "sha256:" + "0f" * 16]
+
     def __init__(self, seed, pools, stack, accounts=12):
         self.random, self.pools, self.stack = random.Random(seed), pools, stack
         self.log_id, self.deployment, self.partitions = stack.log_id, stack.deployment, stack.partitions
@@ -186,11 +189,15 @@ class Workload:
         key, leaves = r.choice(self.pools.good)
         return key, [r.choice(leaves)] + ([self.pools.ca.der] if r.random() > 0.06 else [])
 
+    def _place(self):
+        return {"place": self.random.choice(self.PLACES)} if self.random.random() < 0.5 else {}
+
     def upload(self):
         a, r = self._account(), self.random
         sender, subject, name = self._agent(a, "upload"), ev.uuid7(), self._name()
         key, chain = self._material()
-        extra = {"tags": r.sample(["env=prod", "team/a", "x"], r.randrange(3))} if r.random() < 0.2 else None
+        extra = {"tags": r.sample(["env=prod", "team/a", "x"], r.randrange(3))} if r.random() < 0.2 else {}
+        extra.update(self._place())
         a.certs[subject] = {"name": name, "pair": (key, chain), "source": "uploaded"}
         yield self.send(sender.upload(a.id, name, key, chain, subject=subject, extra=extra), sender)
 
@@ -198,13 +205,13 @@ class Workload:
         a = self._account()
         if a.certs:
             known, sender = self.random.choice(list(a.certs.values())), self._agent(a, "upload")
-            yield self.send(sender.upload(a.id, known["name"], *known["pair"]), sender)
+            yield self.send(sender.upload(a.id, known["name"], *known["pair"], extra=self._place()), sender)
 
     def replace(self):
         a, r = self._account(), self.random
         if a.certs:
             known, sender = r.choice(list(a.certs.values())), self._agent(a, "upload")
-            extra = {"replace": True, **({"force": True} if r.random() < 0.5 else {})}
+            extra = {"replace": True, **({"force": True} if r.random() < 0.5 else {}), **self._place()}
             known["pair"] = self._material()
             yield self.send(sender.upload(a.id, known["name"], *known["pair"], extra=extra), sender)
 
@@ -292,6 +299,24 @@ class Workload:
         sender = self._agent(a, "share")
         to = r.choice([a.id, b.id])
         yield self.send(sender.event("certificate.share", a.id, subject, {"to": to}), sender)
+
+    def seen(self):
+        """A host tells a version that it has: the present one, an old one, one that is none."""
+        a, r = self._account(), self.random
+        known = [i for i, c in a.certs.items() if c.get("pair")]
+        if known:
+            subject, sender = r.choice(sorted(known)), self._agent(a, "upload")
+            c = a.certs[subject]
+            pair = r.choice([c["pair"], c["pair"], c.setdefault("first", c["pair"]), self._material()])
+            sha256 = hashlib.sha256(pair[1][0]).hexdigest()
+            yield self.send(sender.event("certificate.seen", a.id, subject, {"place": r.choice(self.PLACES), "sha256": sha256}), sender)
+
+    def gone(self):
+        a, r = self._account(), self.random
+        if a.certs:
+            subject, sender = r.choice(sorted(a.certs)), self._agent(a, "upload")
+            data = {"place": r.choice(self.PLACES), **({"delete": True} if r.random() < 0.3 else {})}
+            yield self.send(sender.event("certificate.gone", a.id, subject, data), sender)
 
     def revise(self):
         """Name, tags, contact, note, chain of what is there, or of what is not."""
@@ -489,6 +514,6 @@ class Workload:
 
 
 WEIGHTS = {"upload": 24, "upload_again": 3, "replace": 10, "upload_bad": 5, "upload_bad_key": 3, "upload_sm2": 1.0, "issue": 10,
-           "renew": 8, "share": 11, "unshare": 5, "share_odd": 2, "delete": 5, "revise": 5, "delete_from": 2, "update": 2, "enroll": 4,
+           "renew": 8, "share": 11, "unshare": 5, "share_odd": 2, "delete": 5, "revise": 5, "seen": 12, "gone": 6, "delete_from": 2, "update": 2, "enroll": 4,
            "csr": 4, "again": 5, "replayed": 1, "gap": 0.5, "same_id": 0.3, "forged": 4, "malformed": 2,
            "nulls": 0.5, "trust": 0.1, "newcomer": 0.4}

@@ -596,6 +596,62 @@ def an_update_of_nothing(w):
     return w.acme.agent.event("certificate.update", "acme", w.uploaded()[1], {})
 
 
+def told(w, sender, kind, subject, **data):
+    return sender.event("certificate." + kind, "acme", subject, {"place": "/etc/ssl/www.pem", **data})
+
+
+def fingerprint(pair):
+    return hashlib.sha256(pair[1][0]).hexdigest()
+
+
+@case("replace.not_held")
+def a_host_that_never_had_the_certificate_of_this_name(w):
+    name, _, _ = w.uploaded()
+    return w.upload(name=name, sender=w.enroll("acme"), extra={"replace": True, "place": "/etc/ssl/www.pem"})
+
+
+@case("certificate.version")
+def a_file_that_is_no_version(w):
+    return told(w, w.acme.agent, "seen", w.uploaded()[1], sha256=fingerprint(w.pair()))
+
+
+@case("certificate.not_found")
+def a_host_that_has_what_is_not_there(w):
+    return told(w, w.acme.agent, "seen", ev.uuid7(), sha256="0" * 64)
+
+
+@case("certificate.not_found")
+def a_host_that_loses_what_is_not_there(w):
+    return told(w, w.acme.agent, "gone", ev.uuid7())
+
+
+@case("unchanged")
+def a_place_that_nobody_told(w):
+    return told(w, w.acme.agent, "gone", w.uploaded()[1], delete=True)
+
+
+@case("event.forbidden")
+def a_last_file_that_may_not_take_its_certificate_along(w):
+    return told(w, w.enroll("acme", can=["upload"]), "gone", w.uploaded()[1], delete=True)
+
+
+@case("event.malformed")
+def a_place_of_two_lines(w):
+    return told(w, w.acme.agent, "gone", w.uploaded()[1], place="/etc/ssl\n/www.pem")
+
+
+@case("event.malformed")
+def a_place_of_4000_characters(w):
+    return told(w, w.acme.agent, "gone", w.uploaded()[1], place="/" + "x" * 3999)
+
+
+@case("quota.installations")
+def one_host_too_many(w):
+    small = w.account("crowded", installations=0)
+    _, subject, pair = w.uploaded(small)
+    return small.agent.event("certificate.seen", small.id, subject, {"place": "/www.pem", "sha256": fingerprint(pair)})
+
+
 @case("delete.shared")
 def deletion_of_a_shared_certificate(w):
     _, subject = w.issued()

@@ -189,6 +189,36 @@ class Golden(test_verdicts.World):
             "share": share, "owner_account": owner.id, "owner": "x", "site": "intl", "version": 1, "origin": self.spare,
             "certificate": like}))
 
+    def installations(self):
+        """A pool of three: renewed at one, copied, one comes back from an old image, one is revoked, and the last file goes."""
+        first, second, third = (self.enroll("acme") for _ in range(3))
+        name, pair, there = self.fresh(), self.pair(), {"place": "/etc/ssl/www.pem"}
+
+        def tell(sender, kind, of=None, **more):
+            sha256 = {"sha256": test_verdicts.fingerprint(of)} if of else {}
+            self.judge(sender.event("certificate." + kind, "acme", subject, {**there, **sha256, **more}))
+        subject = self.judge(self.upload(name=name, pair=pair, sender=first, extra=there))["subject"]
+        self.judge(self.upload(name=name, pair=pair, sender=second, extra=there))
+        tell(third, "seen", pair)
+        tell(third, "seen", pair, place="sha256:00112233445566778899aabbccddeeff")
+        renewed = self.pair(start=-0.5)
+        self.judge(self.upload(name=name, pair=renewed, sender=first, extra={**there, "replace": True}))
+        tell(second, "seen", renewed)
+        tell(second, "seen", renewed)
+        tell(second, "seen", pair)
+        for i in range(8):
+            tell(second, "seen", renewed, place=f"/srv/{i}.pem")
+        for i in range(11):  # more than are remembered
+            self.judge(self.upload(name=name, pair=self.pair(start=-0.4), sender=first, extra={**there, "replace": True}))
+        tell(third, "gone")
+        self.judge(self.admin.event("agent.revoke", "acme", second.kid, {}))
+        successor = ev.Sender(self.log_id, self.custodian.public_key())
+        self.judge(third.event("agent.rotate", "acme", successor.kid, {"key": ev.b64(successor.spki)}))
+        tell(first, "gone", delete=True)
+        tell(successor, "gone", place="sha256:00112233445566778899aabbccddeeff", delete=True)
+        again = self.judge(self.upload(name=name, pair=pair, sender=first, extra=there))["subject"]
+        self.judge(self.delete(self.acme, again))
+
     def everything_else(self):
         for kind in ("rsa2048", "rsa3072", "p384", "p521", "ed25519"):
             self.judge(self.upload(pair=self.pair(kind)))
@@ -217,6 +247,7 @@ class Golden(test_verdicts.World):
         held = json.loads(record.value)
         self.judge(self.acme.agent.event("certificate.update", "acme", held["subject"], {
             "name": "sm2_updated", **{n: {"chain": held["data"][n]["chain"]} for n in ("sign", "encrypt")}}))
+        self.installations()
         owner, to, subject, _ = self.shared("open")
         self.judge(owner.agent.event("certificate.update", owner.id, subject, {"name": "www.example.org"}))
         self.acme.agent.seq += 3  # a gap

@@ -61,6 +61,7 @@ def _account(name, a, doc, index, outcomes):
         doc(f"key/{name}/{kid}", {**k, "key": b64(k["key"])})
     index(f"keys/{name}", {k: 0 for k in a.keys})
     _certificates(name, a, doc, index)
+    _installed(name, a, doc, index)
     for i, c in a.csrs.items():
         doc(f"csr/{name}/{i}", c)
     for spki, i in a.csr_spki.items():
@@ -88,7 +89,7 @@ def _certificates(name, a, doc, index):
         if c["deleted"]:
             doc(f"cert/{name}/{i}", c)
             continue
-        doc(f"cert/{name}/{i}", {**c, "shares": [{"share": s, "to": a.shares[s]["to"]} for s in c["shares"]]})
+        doc(f"cert/{name}/{i}", {**c, **_counts(i, c, a), "shares": [{"share": s, "to": a.shares[s]["to"]} for s in c["shares"]]})
         doc(f"material/{name}/{i}", {"parts": [_part(**x) for x in a.material[i]]})
         member = f"{c['summary']['name']}/c/{i}"
         view[member], expiry[member] = 0, _ends(c["summary"])
@@ -99,6 +100,26 @@ def _certificates(name, a, doc, index):
         doc(f"name/{name}/{n}", i)
     index(f"view/{name}", view)
     index(f"expiry/{name}", expiry)
+
+
+def _lowest(at):
+    return min(x["version"] for x in at)
+
+
+def _counts(i, c, a):
+    """How many hosts have the certificate, by the lowest version that each has."""
+    found = Counter(_lowest(at) for (cert, _), at in a.installed.items() if cert == i)
+    old = [{**x, "installed": found.pop(x["version"], 0)} for x in c["old_versions"]]
+    return {"installed": found.pop(c["summary"]["version"], 0), "old_versions": old, "older_installed": sum(found.values())}
+
+
+def _installed(name, a, doc, index):
+    for (cert, host), at in a.installed.items():
+        doc(f"installed/{name}/{cert}/{host}", {"at": at})
+    for cert in {cert for cert, _ in a.installed}:
+        index(f"hosts/{name}/{cert}", {f"{_lowest(at):010d}/{host}": 0 for (i, host), at in a.installed.items() if i == cert})
+    for host in {host for _, host in a.installed}:
+        index(f"installations/{name}/{host}", {cert: 0 for cert, h in a.installed if h == host})
 
 
 def _part(chain, **rest):

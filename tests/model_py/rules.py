@@ -18,6 +18,7 @@ from model_py import der, policy, wire
 from model_py.der import CannotExamine, Refused
 
 SEEN_MAX, OLD_VERSIONS_MAX, RULESET_LATEST = 128, 10, 1
+PLACES_MAX = 8  # of a certificate at one host
 DAY_MS = 86400 * 1000
 AGE_MAX_MS = 30 * DAY_MS  # of an event's id
 TOMBSTONE_MS, TOMBSTONES_AT_ONCE = AGE_MAX_MS + DAY_MS, 8
@@ -25,10 +26,12 @@ OUTCOMES_KEPT = 1000  # of an account, beside those that are awaited
 COPIES = ("event.replayed", "event.revoked_signer")
 SEALED_MIN, SEALED_MAX, POP_MAX = 1 + 16 + 32 + 16, 8 * 1024, 1024
 DEFAULT_CERTIFICATES, DEFAULT_SHARES = 1000, 20
-DEFAULT_COUNTS = {"requests": 100, "keys": 10000, "tokens": 1000, "shares_out": 1000, "shares_in": 1000, "tags": 10000,
+DEFAULT_COUNTS = {"requests": 100, "keys": 10000, "tokens": 1000, "shares_out": 1000, "shares_in": 1000,
+                  "installations": 100000, "tags": 10000,
                   "bytes": 50_000_000}
 DERIVED = ("share.offer", "share.withdraw", "share.answer")
-RIGHT_OF = {"certificate.upload": "upload", "certificate.update": "upload", "certificate.delete": "delete", "certificate.share": "share",
+RIGHT_OF = {"certificate.upload": "upload", "certificate.update": "upload", "certificate.seen": "upload",
+            "certificate.gone": "upload", "certificate.delete": "delete", "certificate.share": "share",
             "certificate.unshare": "share", "csr.add": "csr", "csr.delete": "csr", "agent.enroll": "enroll"}
 ROLE_OF = {"account.register": "admin", "account.update": "admin", "agent.revoke": "admin", "certificate.issue": "issuer",
            "share.offer": "service", "share.withdraw": "service", "share.answer": "service"}
@@ -113,6 +116,7 @@ class Account:
         self.shares = {}         # share id -> the owner's end
         self.share_in = {}       # share id -> the recipient's end
         self.shared_in = {}      # (owner account, certificate id) -> entry, while open
+        self.installed = {}      # (certificate id, host) -> [{place, version, since_ms}]
         self.outcomes = {}       # event id, with "/again" for that of a copy -> [offset, conclusion]
         self.window = {}         # the newest, those that are awaited with "/awaited" -> number of the outcome, the oldest first
         self.awaited = set()     # event ids
@@ -125,6 +129,7 @@ class Account:
                 "tokens": lambda: sum("enroll" in k["can"] and k["uses_left"] != 0 for k in live),
                 "shares_out": lambda: sum(s["state"] != "closed" for s in self.shares.values()),
                 "shares_in": lambda: len(self.shared_in),
+                "installations": lambda: len(self.installed),
                 "tags": lambda: sum(len(x["summary"]["tags"]) for x in self.certs.values() if not x["deleted"]),
                 "bytes": lambda: self.bytes}[what]()
 
@@ -331,6 +336,8 @@ class Model:
             good = RIGHT_OF[e.type] in agent["can"]
             if e.type == "certificate.upload" and e.data.get("csr") is True:
                 good = good and "csr" in agent["can"]
+            if e.type == "certificate.gone" and e.data.get("delete"):
+                good = good and "delete" in agent["can"]
             if good and e.type == "agent.enroll":
                 good = self._may_enroll(e.data, agent)
         else:
@@ -492,6 +499,10 @@ class Model:
         last = a.keys[found["first"] or e.subject]["latest"] or e.subject
         if last != e.subject and a.keys[last]["state"] == "enrolled":
             ended.append(last)
+        host = found["first"] or e.subject
+        for cert, at in list(a.installed):
+            if at == host and (found["state"] == "enrolled" or len(ended) > 1):
+                self._uninstall(a, cert, host)
         if a.keys[last]["state"] == "enrolled" and a.keys[last]["uses_left"] != 0:  # the line ends
             for kid in filter(None, (last, a.keys[last]["first"])):
                 self._bury(p, v, f"key/{e.account}/{kid}")
@@ -617,20 +628,20 @@ class Model:
         if same:
             if e.type == "certificate.issue" and held["summary"]["source"] != source:
                 raise Refused("replace.source")
-            self._same_leaf(p, v, e, a, held, (notes, _chain_ends(facts, leaves)))
+            self._same_leaf(p, v, e, a, agent, held, (notes, _chain_ends(facts, leaves)))
             return
         material = self._material(e, a, agent, parts)
         if held:
-            self._may_replace(held, d, leaves, source)
+            self._may_replace(a, e, agent, held, leaves, source)
         else:
             if e.subject in a.certs:
                 raise Refused("certificate.id_used")
             if a.doc["certificates"] >= a.doc["limit_certificates"]:
                 raise Refused("quota.certificates")
         a.room_for(held, d.get("tags"), material)
-        self._store(p, v, e, a, held, leaves, material, source, (notes, _chain_ends(facts, leaves)))
+        self._store(p, v, e, a, agent, held, leaves, material, source, (notes, _chain_ends(facts, leaves)))
 
-    def _same_leaf(self, p, v, e, a, held, chain):
+    def _same_leaf(self, p, v, e, a, agent, held, chain):
         """The same certificate again: a chain that holds all that is held and more, or tags that differ, change the entry."""
         d, summary = e.data, held["summary"]
         sent = [x["chain"] for x in ([d["sign"], d["encrypt"]] if d["algorithm"] == "sm2" else [d])]
@@ -644,6 +655,10 @@ class Model:
         a.room_for(held, d.get("tags"), material)
         v.subject, v.detail = held["id"], ""
         v.tell(summary)
+        takes_place = "place" in d and self._install(v, a, held, self._host(e, agent), d["place"], summary["version"])
+        if takes_place and not (takes_chain or takes_tags):
+            v.detail = "changed: place"
+            return
         if not takes_chain and not takes_tags:
             v.code = "unchanged"
             if other:
@@ -657,7 +672,7 @@ class Model:
         if takes_tags:
             summary["tags"] = d["tags"]
         held["updated_ms"] = v.time_ms
-        v.detail = "changed: " + ", ".join(["chain"] * takes_chain + ["tags"] * takes_tags)
+        v.detail = "changed: " + ", ".join(["chain"] * takes_chain + ["tags"] * takes_tags + ["place"] * takes_place)
         self._offer_all(p, v, e, a, held)
 
     @staticmethod
@@ -666,10 +681,54 @@ class Model:
             raise Refused("event.forbidden")
 
     @staticmethod
-    def _may_replace(held, d, leaves, source):
-        old = held["summary"]
+    def _host(e, agent):
+        return agent["first"] or e.kid
+
+    @staticmethod
+    def _places(a, held):
+        return {host: at for (cert, host), at in a.installed.items() if cert == held["id"]}
+
+    def _install(self, v, a, held, host, place, version):
+        """Whether something changed."""
+        at = a.installed.get((held["id"], host), [])
+        found = next((x for x in at if x["place"] == place), None)
+        if found and found["version"] == version or not self._room_at(a, at, place):
+            return False
+        if found:
+            found.update(version=version, since_ms=v.time_ms)
+        else:
+            a.installed[held["id"], host] = [*at, {"place": place, "version": version, "since_ms": v.time_ms}]
+        if not any(self._is_older(held, x) for x in self._places(a, held).values()):
+            held["older_ends_s"] = 0
+        return True
+
+    @staticmethod
+    def _room_at(a, at, place):
+        if not at:
+            return a.count("installations") < a.doc["limit_installations"]
+        return len(at) < PLACES_MAX or any(x["place"] == place for x in at)
+
+    @staticmethod
+    def _uninstall(a, cert, host):
+        del a.installed[cert, host]
+        held = a.certs[cert]
+        if not held["deleted"] and not any(Model._is_older(held, at) for at in Model._places(a, held).values()):
+            held["older_ends_s"] = 0
+
+    @staticmethod
+    def _is_older(held, at):
+        """Whether a host's lowest version is none that is remembered."""
+        known = [held["summary"]["version"], *(x["version"] for x in held["old_versions"])]
+        return min(x["version"] for x in at) not in known
+
+    def _may_replace(self, a, e, agent, held, leaves, source):
+        old, d = held["summary"], e.data
         if not d.get("replace"):
             raise Refused("name.taken")
+        if "place" in d:
+            by, host = a.keys.get(held["by"]), self._host(e, agent)
+            if (held["id"], host) not in a.installed and host != (by and by["first"] or held["by"]):
+                raise Refused("replace.not_held")
         if old["source"] != source or old["algorithm"] != d["algorithm"]:
             raise Refused("replace.source")
         if leaves[0].not_before_s < old["leaves"][0]["not_before_s"] and not d.get("force"):
@@ -688,7 +747,7 @@ class Model:
             found.append({"chain": f["part"]["chain"], "key": key, "key_subject": key_subject, "role": f["role"]})
         return found
 
-    def _store(self, p, v, e, a, held, leaves, material, source, chain):
+    def _store(self, p, v, e, a, agent, held, leaves, material, source, chain):
         d, (v.notes, ends_s) = e.data, chain
         summary = {"name": d["name"], "algorithm": d["algorithm"], "source": source, "version": 1, "notes": v.notes,
                    "chain_ends_s": ends_s, "tags": d.get("tags", []), "leaves": [x.summary() for x in leaves]}
@@ -697,12 +756,19 @@ class Model:
             summary["tags"] = d.get("tags") or before["tags"]
             summary["version"] = before["version"] + 1
             first = before["leaves"][0]
-            held["old_versions"] = [{"version": before["version"], "sha256": first["sha256"], "serial": first["serial"],
-                            "not_after_s": first["not_after_s"]}, *held["old_versions"]][:OLD_VERSIONS_MAX]
+            ends = min(x["not_after_s"] for x in before["leaves"])
+            ends = min(ends, before["chain_ends_s"] or ends)
+            past = [{"version": before["version"], "sha256": first["sha256"], "serial": first["serial"], "not_after_s": first["not_after_s"],
+                     "ends_s": ends if ends < first["not_after_s"] else 0}, *held["old_versions"]]
+            held["old_versions"] = past[:OLD_VERSIONS_MAX]
+            for old in past[OLD_VERSIONS_MAX:]:
+                if any(min(x["version"] for x in at) == old["version"] for at in self._places(a, held).values()):
+                    ends = old["ends_s"] or old["not_after_s"]
+                    held["older_ends_s"] = min(ends, held["older_ends_s"] or ends)
             cert = held
         else:
             cert = a.certs[e.subject] = {"id": e.subject, "deleted": False, "created_ms": v.time_ms, "shares": [], "old_versions": [],
-                                            "contact": "", "note": ""}
+                                            "contact": "", "note": "", "older_ends_s": 0}
             a.names[d["name"]] = e.subject
             a.doc["certificates"] += 1
         cert.update(summary=summary, by=e.kid, updated_ms=v.time_ms)
@@ -710,6 +776,8 @@ class Model:
         if d.get("csr") is True:
             request = a.csrs[material[0]["key_subject"]]
             request["used"] = {"certificate": cert["id"], "name": d["name"], "version": summary["version"], "at_ms": v.time_ms}
+        if "place" in d:
+            self._install(v, a, cert, self._host(e, agent), d["place"], summary["version"])
         v.subject = cert["id"]
         v.tell(summary)
         self._offer_all(p, v, e, a, cert)
@@ -792,14 +860,60 @@ class Model:
         self._covered(agent, cert["summary"]["name"])
         if cert["shares"] and not e.data.get("cascade"):
             raise Refused("delete.shared")
+        self._delete(p, v, e, a, cert)
+
+    def _delete(self, p, v, e, a, cert):
         v.tell(cert["summary"])
         for share in list(cert["shares"]):
             self._close_out(p, v, e, a, share, "share.closed")
+        for host in self._places(a, cert):
+            del a.installed[cert["id"], host]
         del a.names[cert["summary"]["name"]]
         del a.material[cert["id"]]
         a.certs[cert["id"]] = {"id": cert["id"], "deleted": True, "updated_ms": v.time_ms}
         self._bury(p, v, f"cert/{e.account}/{cert['id']}")
         a.doc["certificates"] -= 1
+
+    # --- installations
+
+    def _certificate_seen(self, p, v, e, a, agent):
+        d, held = e.data, self._own(a, e.subject)
+        self._covered(agent, held["summary"]["name"])
+        versions = [(held["summary"]["leaves"][0]["sha256"], held["summary"]["version"]),
+                    *((x["sha256"], x["version"]) for x in held["old_versions"])]
+        version = next((n for sha256, n in versions if sha256 == d["sha256"]), None)
+        if version is None:
+            raise Refused("certificate.version")
+        host = self._host(e, agent)
+        if not self._room_at(a, a.installed.get((held["id"], host), []), d["place"]):
+            raise Refused("quota.installations")
+        v.tell(held["summary"])
+        if not self._install(v, a, held, host, d["place"], version):
+            v.code = "unchanged"
+
+    def _certificate_gone(self, p, v, e, a, agent):
+        d, held = e.data, self._own(a, e.subject)
+        self._covered(agent, held["summary"]["name"])
+        v.tell(held["summary"])
+        host = self._host(e, agent)
+        at = a.installed.get((held["id"], host), [])
+        left = [x for x in at if x["place"] != d["place"]]
+        if len(left) == len(at):
+            v.code = "unchanged"
+            return
+        a.installed[held["id"], host] = left or at
+        if not left:
+            self._uninstall(a, held["id"], host)
+        elif not any(self._is_older(held, x) for x in self._places(a, held).values()):
+            held["older_ends_s"] = 0
+        if d.get("delete"):
+            if self._places(a, held):
+                v.detail = "It stays: it is at another place or host."
+            elif held["shares"]:
+                v.detail = "It stays: it is shared. No host has it any more."
+            else:
+                self._delete(p, v, e, a, held)
+                v.detail = "No host has it any more: it was deleted."
 
     # --- shares, the owner's end
 

@@ -215,7 +215,7 @@ def _trust_remove(d):
     _one_of(d["role"], ROLES)
 
 
-COUNTS = {"requests": 100000, "keys": 1000000, "tokens": 100000, "shares_out": 100000, "shares_in": 100000, "tags": 16000000,
+COUNTS = {"requests": 100000, "keys": 1000000, "tokens": 100000, "shares_out": 100000, "shares_in": 100000, "installations": 1000000, "tags": 16000000,
           "bytes": 10**12}
 
 
@@ -313,7 +313,8 @@ def _upload(d, more=()):
     sm2 = d.get("algorithm") == "sm2"
     parts = ["sign", "encrypt"] if sm2 else ["chain"]
     own = [] if sm2 else ["key", "pop", "csr"]
-    members(d, ["name", "algorithm", *parts, *more], ["replace", "force", "tags", *own])
+    members(d, ["name", "algorithm", *parts, *more], ["replace", "force", "tags", *own, *([] if more else ["place"])])
+    _place(d.get("place", "/"))
     _one_of(d["algorithm"], ["international", "sm2"])
     _text(d["name"])
     _flag(d, "replace", "force")
@@ -351,6 +352,25 @@ def _revision(d):
     for part in [d] * ("chain" in d) + [d[n] for n in ("sign", "encrypt") if n in d]:
         _check(isinstance(part, dict) and (part is d or set(part) == {"chain"}))
         _part({"chain": part["chain"]})
+
+
+def _place(value):
+    _check(isinstance(value, str))
+    if not re.fullmatch(r"sha256:[0-9a-f]{32}", value, re.ASCII):
+        _check(value.startswith("/"))
+        _plain(value, 255)
+
+
+def _seen(d):
+    members(d, ["place", "sha256"])
+    _place(d["place"])
+    _is(_form("[0-9a-f]{64}"), d["sha256"])
+
+
+def _gone(d):
+    members(d, ["place"], ["delete"])
+    _place(d["place"])
+    _flag(d, "delete")
 
 
 def _delete(d):
@@ -413,6 +433,7 @@ TYPES = {
     "agent.rotate": ("account", KID, _rotate),
     "certificate.upload": ("account", UUID, _upload), "certificate.issue": ("account", UUID, _issue),
     "certificate.update": ("account", UUID, _revision),
+    "certificate.seen": ("account", UUID, _seen), "certificate.gone": ("account", UUID, _gone),
     "certificate.delete": ("account", UUID, _delete), "certificate.share": ("account", UUID, _share),
     "certificate.unshare": ("account", UUID, _share), "csr.add": ("account", UUID, _csr_add),
     "csr.delete": ("account", UUID, _nothing), "share.offer": ("account", UUID, _offer),

@@ -176,6 +176,8 @@ struct tally {
     size_t csrs, csr_spkis, csr_names, csr_members, refs;
     size_t trusted, trusted_members, accounts, account_members;
     size_t keys, key_members, streams; // streams: of enrolled keys
+    // documents of installations, what account documents and certificates count, and both indexes' members
+    int64_t installed, installed_of_accounts, installed_of_certificates, hosts, of_hosts;
     struct cs_tombstones queue;
     size_t issuers_len;
     struct {
@@ -261,6 +263,8 @@ static void check_certificate(struct tally *t, const char *account, const struct
     }
     t->live++;
     t->refs += c->shares_len;
+    t->installed_of_certificates += cs_certificate_hosts(c);
+    assert_int_equal(c->older_ends_s != 0, c->older_installed > 0);
     snprintf(key, sizeof(key), "name/%s/%s", account, c->summary.name);
     assert_int_equal(cs_state_get(t->s, key, &v), CS_FOUND);
     assert_memory_equal(v.data + 1, c->id, CS_UUID_LEN);
@@ -422,9 +426,38 @@ static void check_size(struct tally *t, const char *account, const struct cs_acc
     assert_int_equal(a->tags, tags);
 }
 
+// The certificate counts the host with its lowest version, and both indexes have it.
+static void check_installed(struct tally *t, const char *key, struct cs_bytes v) {
+    struct cs_installed in;
+    struct cs_certificate c;
+    struct cs_err err;
+    cs_key account, id, host, member;
+    int64_t score = 0, counted = 0;
+    part_of(key, 1, account);
+    part_of(key, 2, id);
+    part_of(key, 3, host);
+    assert_true(cs_installed_decode(v, &in, &err));
+    int64_t lowest = cs_installed_lowest(&in);
+    assert_int_equal(cs_state_get(t->s, fx_text(t->fx, "cert/%s/%s", account, id), &v), CS_FOUND);
+    assert_true(cs_certificate_decode(v, &c, &err));
+    counted = lowest == c.summary.version ? c.installed : c.older_installed;
+    for (size_t i = 0; i < c.old_len; i++)
+        if (c.old[i].version == lowest)
+            counted = c.old[i].installed;
+    assert_true(counted > 0);
+    cs_certificate_clear(&c);
+    assert_int_equal(cs_state_member(t->s, fx_text(t->fx, "hosts/%s/%s", account, id),
+                                     cs_member_host(member, lowest, host), &score),
+                     CS_FOUND);
+    assert_int_equal(cs_state_member(t->s, fx_text(t->fx, "installations/%s/%s", account, host), id, &score),
+                     CS_FOUND);
+    t->installed++;
+}
+
 static void check_account(struct tally *t, const char *account, const struct cs_account *a) {
     check_counts(t, account, a);
     check_size(t, account, a);
+    t->installed_of_accounts += a->installations;
     const struct cs_member *members = NULL;
     size_t n = 0;
     int64_t own = 0;
@@ -470,6 +503,8 @@ static bool check_doc(void *arg, const char *key, struct cs_bytes v) {
         t->places++;
     } else if (strcmp(key, "tombstones") == 0) {
         assert_true(cs_tombstones_decode(v, &t->queue, &err));
+    } else if (starts(key, "installed/")) {
+        check_installed(t, key, v);
     } else if (starts(key, "issuer/")) {
         check_issuer(t, key + strlen("issuer/"), v);
     } else if (starts(key, "material/")) {
@@ -498,6 +533,10 @@ static bool check_index(void *arg, const char *key, const struct cs_member *memb
         t->expiries += n;
     if (starts(key, "csrs/"))
         t->csr_members += n;
+    if (starts(key, "hosts/"))
+        t->hosts += (int64_t)n;
+    if (starts(key, "installations/"))
+        t->of_hosts += (int64_t)n;
     if (starts(key, "seen/"))
         assert_true(n <= CS_SEEN_MAX);
     if (starts(key, "keys/"))
@@ -532,6 +571,10 @@ void fx_check_invariants(struct fx *fx) {
         assert_int_equal(t.refs, t.own_shares);
         assert_int_equal(t.out_members, t.own_shares);
         assert_int_equal(t.in_members, t.in_shares);
+        assert_int_equal(t.installed, t.installed_of_accounts);
+        assert_int_equal(t.installed, t.installed_of_certificates);
+        assert_int_equal(t.installed, t.hosts);
+        assert_int_equal(t.installed, t.of_hosts);
         assert_int_equal(t.csrs, t.csr_spkis);
         assert_int_equal(t.csrs, t.csr_names);
         assert_int_equal(t.csrs, t.csr_members);

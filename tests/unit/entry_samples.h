@@ -23,6 +23,7 @@
     X(certificate, struct cs_certificate, cs_certificate_clear)                                              \
     X(material, struct cs_material, entry_clear_nothing)                                                     \
     X(issuer, struct cs_issuer, entry_clear_nothing)                                                         \
+    X(installed, struct cs_installed, entry_clear_nothing)                                                   \
     X(csr_entry, struct cs_csr_entry, cs_csr_entry_clear)                                                    \
     X(share, struct cs_share, entry_clear_nothing)                                                           \
     X(share_in, struct cs_share_in, entry_clear_nothing)                                                     \
@@ -77,12 +78,13 @@ static const struct entry_sample {
     {"account", again_account,
      "{\"site\":\"intl\",\"owner\":\"org:4711\",\"verified\":true,\"limits\":{\"certificates\":1000,"
      "\"shares\":20,\"requests\":100,\"keys\":10000,\"tokens\":1000,\"shares_out\":1000,\"shares_in\":1000,"
-     "\"tags\":10000,\"bytes\":50000000,\"incomplete_chain\":\"note\"},\"policy\":{\"keys\":[\"RSA-2048\","
+     "\"installations\":100000,\"tags\":10000,\"bytes\":50000000,\"incomplete_chain\":\"note\"},\"policy\":{"
+     "\"keys\":[\"RSA-2048\","
      "\"Ed25519\",\"SM2\"],\"days\":1,\"issuers\":[\"spki:" SAMPLE_SHA "\",\"name:CN=a, b\"],"
      "\"dns\":[\"a.test\",\"IP:::1\"],\"wildcards\":\"reject\"},\"certificates\":17,\"requests\":1,"
      "\"keys\":2,\"tokens\":3,\"shares_"
      "out\":4,"
-     "\"shares_in\":5,\"tags\":6,\"bytes\":7,\"created_ms\":1764000000000,\"updated_ms\":"
+     "\"shares_in\":5,\"installations\":8,\"tags\":6,\"bytes\":7,\"created_ms\":1764000000000,\"updated_ms\":"
      "1764000000001}"},
     {"agent", again_agent,
      "{\"state\":\"rotated\",\"key\":\"AQIDBA==\",\"can\":[\"upload\",\"delete\",\"enroll\"],\"names\":\"web-"
@@ -93,16 +95,22 @@ static const struct entry_sample {
      "\",\"first\":\"" SAMPLE_KID "\",\"latest\":\"" SAMPLE_KID
      "\",\"enrolled_ms\":1764000000000,\"ended_ms\":1764000000001}"},
     {"certificate", again_certificate,
-     "{\"id\":\"" SAMPLE_ID "\",\"summary\":" SAMPLE_SUMMARY ",\"by\":\"" SAMPLE_KID
-     "\",\"created_ms\":1764000000000,\"updated_ms\":1764000000001,\"shares\":[{\"share\":\"" SAMPLE_ID2
+     "{\"id\":\"" SAMPLE_ID "\",\"summary\":" SAMPLE_SUMMARY ",\"by\":\"" SAMPLE_KID "\",\"contact\":\"web "
+     "team\",\"note\":\"moves\",\"created_ms\":1764000000000,\"updated_ms\":1764000000001,\"shares\":[{"
+     "\"share\":\"" SAMPLE_ID2
      "\",\"to\":\"other\"}],\"old_versions\":[{\"version\":2,\"sha256\":\"" SAMPLE_SHA2
-     "\",\"serial\":\"02\",\"not_after_s\":1764000000}]}"},
+     "\",\"serial\":\"02\",\"not_after_s\":1764000000,\"ends_s\":1763000000,\"installed\":2}],\"installed\":"
+     "3,"
+     "\"older_installed\":1,\"older_ends_s\":1762000000}"},
     {"tombstone", again_certificate,
      "{\"id\":\"" SAMPLE_ID "\",\"deleted\":true,\"updated_ms\":1764000000001}"},
     {"material", again_material,
      "{\"parts\":[{\"leaf\":\"MAAA\",\"issuers\":[\"" SAMPLE_SHA
      "\"],\"key\":\"AQID\",\"key_subject\":\"" SAMPLE_ID "\",\"role\":\"single\"}]}"},
     {"issuer", again_issuer, "{\"used\":3,\"certificate\":\"MAAA\"}"},
+    {"installed", again_installed,
+     "{\"at\":[{\"place\":\"/etc/ssl/www.pem\",\"version\":3,\"since_ms\":1764000000000},"
+     "{\"place\":\"sha256:00112233445566778899aabbccddeeff\",\"version\":2,\"since_ms\":1764000000001}]}"},
     {"csr_entry", again_csr_entry,
      "{\"id\":\"" SAMPLE_ID
      "\",\"name\":\"www.example.com\",\"csr\":\"MAAA\",\"key\":\"AQID\",\"spki_sha256\":\"" SAMPLE_SHA

@@ -103,6 +103,17 @@ static const struct sample {
                  "{\"sign\":{\"chain\":[\"MAAA\"]},\"encrypt\":{\"chain\":[\"MAAB\",\"MAAC\"]}}")},
     {"update note", CS_EVENT_CERTIFICATE_UPDATE,
      SAMPLE_ACME("certificate.update", SAMPLE_ID2, "{\"note\":\"of the old shop\"}")},
+    {"upload of a place", CS_EVENT_CERTIFICATE_UPLOAD,
+     SAMPLE_ACME("certificate.upload", SAMPLE_ID2,
+                 "{\"name\":\"www\",\"algorithm\":\"international\",\"chain\":[\"MAAA\"],\"key\":\"AQID\","
+                 "\"pop\":\"BAUG\","
+                 "\"place\":\"/etc/ssl/www.pem\"}")},
+    {"seen", CS_EVENT_CERTIFICATE_SEEN,
+     SAMPLE_ACME("certificate.seen", SAMPLE_ID2,
+                 "{\"place\":\"/etc/ssl/b\u00fcro.pem\",\"sha256\":\"" SAMPLE_SHA "\"}")},
+    {"gone", CS_EVENT_CERTIFICATE_GONE,
+     SAMPLE_ACME("certificate.gone", SAMPLE_ID2,
+                 "{\"place\":\"sha256:00112233445566778899aabbccddeeff\",\"delete\":true}")},
     {"delete", CS_EVENT_CERTIFICATE_DELETE,
      SAMPLE_ACME("certificate.delete", SAMPLE_ID2, "{\"cascade\":true}")},
     {"delete from", CS_EVENT_CERTIFICATE_DELETE,

@@ -50,6 +50,8 @@ static void fill_certificate_data(struct fx *fx, struct cs_event *ev) {
         fx_fill_part(fx, ev, 0, any_cert(fx), CS_ROLE_SINGLE);
     } else if (ev->type == CS_EVENT_CERTIFICATE_UPDATE) {
         ev->data.upload.has_note = true;
+    } else if (ev->type == CS_EVENT_CERTIFICATE_SEEN || ev->type == CS_EVENT_CERTIFICATE_GONE) {
+        strcpy(ev->data.installed.place, "/etc/ssl/www.pem");
     } else if (ev->type == CS_EVENT_CERTIFICATE_SHARE || ev->type == CS_EVENT_CERTIFICATE_UNSHARE) {
         strcpy(ev->data.share.to, "other");
     } else if (ev->type == CS_EVENT_CSR_ADD) {
@@ -119,6 +121,8 @@ static void fill_data(struct fx *fx, struct cs_event *ev, const struct fx_key *f
     case CS_EVENT_CERTIFICATE_UPLOAD:
     case CS_EVENT_CERTIFICATE_ISSUE:
     case CS_EVENT_CERTIFICATE_UPDATE:
+    case CS_EVENT_CERTIFICATE_SEEN:
+    case CS_EVENT_CERTIFICATE_GONE:
     case CS_EVENT_CERTIFICATE_DELETE:
     case CS_EVENT_CERTIFICATE_SHARE:
     case CS_EVENT_CERTIFICATE_UNSHARE:
@@ -178,6 +182,8 @@ static const struct {
     {CS_EVENT_CERTIFICATE_UPLOAD, AGENT, CS_CAN_UPLOAD},
     {CS_EVENT_CERTIFICATE_ISSUE, ISSUER, 0},
     {CS_EVENT_CERTIFICATE_UPDATE, AGENT, CS_CAN_UPLOAD},
+    {CS_EVENT_CERTIFICATE_SEEN, AGENT, CS_CAN_UPLOAD},
+    {CS_EVENT_CERTIFICATE_GONE, AGENT, CS_CAN_UPLOAD},
     {CS_EVENT_CERTIFICATE_DELETE, AGENT, CS_CAN_DELETE},
     {CS_EVENT_CERTIFICATE_SHARE, AGENT, CS_CAN_SHARE},
     {CS_EVENT_CERTIFICATE_UNSHARE, AGENT, CS_CAN_SHARE},

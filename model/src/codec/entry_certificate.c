@@ -206,6 +206,8 @@ static const struct cs_field old_version_rows[] = {
     {CS_FIELD("sha256", struct cs_old_version, sha256), .type = &cs_type_hash},
     {CS_FIELD("serial", struct cs_old_version, serial), .type = &cs_type_string, .form = &serial_form},
     {CS_FIELD("not_after_s", struct cs_old_version, not_after_s), CS_FIELD_ANY_TIME},
+    {CS_FIELD("ends_s", struct cs_old_version, ends_s), CS_FIELD_ANY_TIME, .optional = true},
+    {CS_FIELD("installed", struct cs_old_version, installed), CS_FIELD_COUNT, .optional = true},
 };
 static const struct cs_fields old_version_fields = {CS_FIELDS(old_version_rows)};
 
@@ -230,6 +232,9 @@ static const struct cs_field certificate_rows[] = {
     {CS_FIELD("old_versions", struct cs_certificate, old), .type = &cs_type_list,
      .fields = &old_version_fields, .item_size = sizeof(struct cs_old_version), .min = 1,
      .max = CS_OLD_VERSIONS_MAX, .len_at = offsetof(struct cs_certificate, old_len), .optional = true},
+    {CS_FIELD("installed", struct cs_certificate, installed), CS_FIELD_COUNT, .optional = true},
+    {CS_FIELD("older_installed", struct cs_certificate, older_installed), CS_FIELD_COUNT, .optional = true},
+    {CS_FIELD("older_ends_s", struct cs_certificate, older_ends_s), CS_FIELD_ANY_TIME, .optional = true},
 };
 #define CERTIFICATE_TOMBSTONE 0x83u // id, deleted, updated_ms
 #define CERTIFICATE_LIVE      0xCDu // id, summary, by, created_ms, updated_ms
@@ -283,6 +288,55 @@ int64_t cs_summary_not_after(const struct cs_cert_summary *s) {
 int64_t cs_summary_ends(const struct cs_cert_summary *s) {
     int64_t first = cs_summary_not_after(s);
     return s->chain_ends_s != 0 && s->chain_ends_s < first ? s->chain_ends_s : first;
+}
+
+int64_t cs_certificate_behind(const struct cs_certificate *v) {
+    int64_t n = v->older_installed;
+    for (size_t i = 0; i < v->old_len; i++)
+        n += v->old[i].installed;
+    return n;
+}
+
+int64_t cs_certificate_hosts(const struct cs_certificate *v) {
+    return v->installed + cs_certificate_behind(v);
+}
+
+int64_t cs_certificate_ends_in_use(const struct cs_certificate *v) {
+    int64_t first = cs_summary_ends(&v->summary);
+    if (v->older_installed > 0 && v->older_ends_s < first)
+        first = v->older_ends_s;
+    for (size_t i = 0; i < v->old_len; i++) {
+        const struct cs_old_version *old = &v->old[i];
+        int64_t ends_s = old->ends_s != 0 ? old->ends_s : old->not_after_s;
+        if (old->installed > 0 && ends_s < first)
+            first = ends_s;
+    }
+    return first;
+}
+
+// ---- installed
+
+static const struct cs_form place_form = {cs_place_valid, CS_PLACE_FORM};
+static const struct cs_field installed_at_rows[] = {
+    {CS_FIELD("place", struct cs_installed_at, place), .type = &cs_type_string, .form = &place_form},
+    {CS_FIELD("version", struct cs_installed_at, version), CS_FIELD_COUNT},
+    {CS_FIELD("since_ms", struct cs_installed_at, since_ms), CS_FIELD_ANY_TIME},
+};
+static const struct cs_fields installed_at_fields = {CS_FIELDS(installed_at_rows)};
+static const struct cs_field installed_rows[] = {
+    {CS_FIELD("at", struct cs_installed, at), .type = &cs_type_list, .fields = &installed_at_fields,
+     .item_size = sizeof(struct cs_installed_at), .min = 1, .max = CS_PLACES_MAX,
+     .len_at = offsetof(struct cs_installed, len)},
+};
+static const struct cs_fields installed_fields = {CS_FIELDS(installed_rows)};
+CS_DEFINE_ENTRY(installed, struct cs_installed)
+
+int64_t cs_installed_lowest(const struct cs_installed *v) {
+    int64_t lowest = v->len > 0 ? v->at[0].version : 0;
+    for (size_t i = 1; i < v->len; i++)
+        if (v->at[i].version < lowest)
+            lowest = v->at[i].version;
+    return lowest;
 }
 
 // ---- certificate signing request

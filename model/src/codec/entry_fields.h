@@ -18,6 +18,9 @@ extern const struct cs_field_type cs_type_wildcards;  // bool: "allow" or "rejec
 extern const struct cs_fields cs_policy_fields;       // struct cs_policy
 extern const struct cs_fields cs_summary_fields;      // struct cs_cert_summary
 
+#define CS_PLACE_FORM                                                                                        \
+    "an absolute path of at most 255 bytes without control characters, or \"sha256:\" and 32 hex digits"
+
 // A time: broker timestamps and validities, which may lie before 1970.
 #define CS_FIELD_ANY_TIME .type = &cs_type_int, .min = -CS_JSON_INT_MAX, .max = CS_JSON_INT_MAX
 #define CS_FIELD_COUNT    .type = &cs_type_int, .min = 0, .max = CS_JSON_INT_MAX

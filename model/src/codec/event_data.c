@@ -295,7 +295,12 @@ static bool check_upload(struct cs_reader *r, const void *base, const struct cs_
     return true;
 }
 
-static const struct cs_field upload_rows[] = {UPLOAD_ROWS};
+static const struct cs_form place_form = {cs_place_valid, CS_PLACE_FORM};
+// Behind the rows that upload and issue have in common.
+static const struct cs_field upload_rows[] = {
+    UPLOAD_ROWS,
+    {CS_FIELD("place", struct cs_event, data.upload.place), STRING(place_form), .optional = true},
+};
 static bool upload_check(struct cs_reader *r, const void *base, uint32_t seen) {
     return check_upload(r, base, upload_rows, CS_ARRAY_LEN(upload_rows), seen);
 }
@@ -359,6 +364,18 @@ static const struct cs_field delete_rows[] = {
     {CS_FIELD("from", struct cs_event, data.del.from), STRING(cs_form_account), .optional = true},
 };
 static const struct cs_fields delete_data = {CS_FIELDS(delete_rows)};
+
+static const struct cs_field seen_rows[] = {
+    {CS_FIELD("place", struct cs_event, data.installed.place), STRING(place_form)},
+    {CS_FIELD("sha256", struct cs_event, data.installed.sha256), .type = &cs_type_hash},
+};
+static const struct cs_fields seen_data = {CS_FIELDS(seen_rows)};
+
+static const struct cs_field gone_rows[] = {
+    {CS_FIELD("place", struct cs_event, data.installed.place), STRING(place_form)},
+    {CS_FIELD("delete", struct cs_event, data.installed.remove), .type = &cs_type_bool, .optional = true},
+};
+static const struct cs_fields gone_data = {CS_FIELDS(gone_rows)};
 
 static const struct cs_field share_rows[] = {
     {CS_FIELD("to", struct cs_event, data.share.to), STRING(cs_form_account)},

@@ -39,11 +39,13 @@ static bool by_service(struct cs_judge *j) {
 }
 
 // Admins do not upload: an account's agents bring what is in it. An upload that uses a request's
-// key needs the right csr.
+// key needs the right csr; a host whose last file may take the certificate along, the right delete.
 static bool by_right(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     bool takes_csr = ev->type == CS_EVENT_CERTIFICATE_UPLOAD && ev->data.upload.part[0].csr;
-    return agent_can(j, cs_event_senders[ev->type].right) && (!takes_csr || agent_can(j, CS_CAN_CSR));
+    bool deletes = ev->type == CS_EVENT_CERTIFICATE_GONE && ev->data.installed.remove;
+    return agent_can(j, cs_event_senders[ev->type].right) && (!takes_csr || agent_can(j, CS_CAN_CSR)) &&
+           (!deletes || agent_can(j, CS_CAN_DELETE));
 }
 
 // The key that goes signs its rotation. A join token is no host: a finder could keep its rights by
@@ -202,6 +204,8 @@ void cs_effect_revoke(struct cs_judge *j) {
         v->code = CS_CODE_UNCHANGED;
         return;
     }
+    if (target->state == CS_AGENT_ENROLLED || j->f.latest.state == CS_AGENT_ENROLLED)
+        cs_installed_end_host(j, target->first[0] ? target->first : j->ev->subject);
     bool line_lives = target->state == CS_AGENT_ROTATED && j->f.latest.state == CS_AGENT_ENROLLED;
     end_key(j, j->ev->subject, target);
     int len = snprintf(v->detail, sizeof(v->detail), "ended: %s", j->ev->subject);

@@ -125,6 +125,12 @@ bool cs_rule_not_older(struct cs_judge *j) {
            j->prepared->leaf[0]->not_before_s >= j->f.cert.summary.leaves[0].not_before_s;
 }
 
+// A daemon asks for the name that its settings give. Another host may have it for another certificate.
+bool cs_rule_held(struct cs_judge *j) {
+    bool host = j->ev->type == CS_EVENT_CERTIFICATE_UPLOAD && j->ev->data.upload.place[0];
+    return !host || !is_replacement(j) || j->f.has_installed || j->f.sent_it;
+}
+
 // The sender chooses the ids of certificates, requests and shares, each id once.
 bool cs_rule_id_new(struct cs_judge *j) {
     return !j->f.id_used;
@@ -308,13 +314,30 @@ static void put_material(struct cs_judge *j, const char *id) {
     cs_judge_put(j, cs_key_material(CS_NEW_KEY, ev->account, id));
 }
 
+// Hosts of a version that is remembered no more count together, with the earliest end.
+static void forget_oldest(struct cs_certificate *cert) {
+    const struct cs_old_version *last = &cert->old[CS_OLD_VERSIONS_MAX - 1];
+    int64_t ends_s = last->ends_s != 0 ? last->ends_s : last->not_after_s;
+    if (cert->old_len < CS_OLD_VERSIONS_MAX || last->installed == 0)
+        return;
+    if (cert->older_installed == 0 || ends_s < cert->older_ends_s)
+        cert->older_ends_s = ends_s;
+    cert->older_installed += last->installed;
+}
+
 static void remember_old(struct cs_certificate *cert) {
     const struct cs_leaf *leaf = &cert->summary.leaves[0];
+    int64_t ends_s = cs_summary_ends(&cert->summary);
+    forget_oldest(cert);
     if (cert->old_len < CS_OLD_VERSIONS_MAX)
         cert->old_len++;
     memmove(&cert->old[1], &cert->old[0], (cert->old_len - 1) * sizeof(cert->old[0]));
     struct cs_old_version *old = &cert->old[0];
-    *old = (struct cs_old_version){.version = cert->summary.version, .not_after_s = leaf->not_after_s};
+    *old = (struct cs_old_version){.version = cert->summary.version,
+                                   .not_after_s = leaf->not_after_s,
+                                   .ends_s = ends_s < leaf->not_after_s ? ends_s : 0,
+                                   .installed = cert->installed};
+    cert->installed = 0;
     memcpy(old->sha256, leaf->sha256, 32);
     memcpy(old->serial, leaf->serial, sizeof(old->serial));
 }
@@ -350,7 +373,7 @@ unsigned cs_certificate_take(struct cs_judge *j, struct cs_certificate *cert) {
 }
 
 static void tell_taken(struct cs_verdict *v, unsigned took) {
-    static const char *const names[] = {"chain", "tags", "name", "contact", "note"};
+    static const char *const names[] = {"chain", "tags", "name", "contact", "note", "place"};
     const char *between = "changed: ";
     size_t len = 0;
     for (unsigned i = 0; i < CS_ARRAY_LEN(names); i++) {
@@ -366,7 +389,8 @@ void cs_certificate_taken(struct cs_judge *j, struct cs_certificate *cert, unsig
         j->ret->verdict.code = CS_CODE_UNCHANGED;
         return;
     }
-    cert->updated_ms = j->record->timestamp_ms;
+    if (took != CS_TOOK_PLACE)
+        cert->updated_ms = j->record->timestamp_ms;
     cs_judge_put_certificate(j, cert);
     cs_key member;
     cs_state_add(j->state, cs_key_expiry(CS_NEW_KEY, j->ev->account),
@@ -376,12 +400,19 @@ void cs_certificate_taken(struct cs_judge *j, struct cs_certificate *cert, unsig
     tell_taken(&j->ret->verdict, took);
 }
 
+static bool takes_place(struct cs_judge *j, struct cs_certificate *cert) {
+    const char *place = j->ev->data.upload.place;
+    return place[0] && cs_installed_set(j, cert, cert->summary.version, place);
+}
+
 // The same certificate with a more complete chain, or with other tags. The entry changes, and those
 // it is shared with are told. Version, keys and owner stay.
 static void change_same(struct cs_judge *j) {
     struct cs_certificate cert = j->f.cert; // owns nothing of its own, as below
     cs_judge_tell(j, &j->f.cert.summary);   // leaves, name and version stay
     unsigned took = cs_certificate_take(j, &cert);
+    if (takes_place(j, &cert))
+        took |= CS_TOOK_PLACE;
     cs_certificate_taken(j, &cert, took);
     if (took == 0 && chain_change(j) == CHAIN_OTHER)
         CS_COPY(j->ret->verdict.detail, "The chain is not more complete than the one that is held, which "
@@ -413,6 +444,7 @@ void cs_effect_upload(struct cs_judge *j) {
     cert.updated_ms = j->record->timestamp_ms;
     if (!replacement)
         put_new(j, &cert);
+    (void)takes_place(j, &cert);
     cs_judge_put_certificate(j, &cert);
     put_material(j, cert.id);
     if (ev->data.upload.part[0].csr)
@@ -442,9 +474,15 @@ void cs_effect_delete(struct cs_judge *j) {
         cs_shared_in_remove(j, &j->f.shared_in, CS_CODE_NONE);
         return;
     }
+    cs_certificate_remove(j);
+}
+
+void cs_certificate_remove(struct cs_judge *j) {
+    const struct cs_event *ev = j->ev;
     const struct cs_certificate *cert = &j->f.cert;
     cs_judge_tell(j, &cert->summary);
     close_all(j, cert);
+    cs_installed_end_certificate(j, cert);
     struct cs_certificate tombstone = {.deleted = true, .updated_ms = j->record->timestamp_ms};
     memcpy(tombstone.id, cert->id, sizeof(tombstone.id));
     cs_judge_put_certificate(j, &tombstone);

@@ -79,6 +79,7 @@ DEFINE_READ(stream, cs_stream, cs_stream_decode)
 DEFINE_READ(certificate, cs_certificate, cs_certificate_decode)
 DEFINE_READ(material, cs_material, cs_material_decode)
 DEFINE_READ(issuer, cs_issuer, cs_issuer_decode)
+DEFINE_READ(installed, cs_installed, cs_installed_decode)
 DEFINE_READ(csr, cs_csr_entry, cs_csr_entry_decode)
 DEFINE_READ(share, cs_share, cs_share_decode)
 DEFINE_READ(share_in, cs_share_in, cs_share_in_decode)
@@ -229,6 +230,32 @@ static void gather_same_leaf(struct cs_judge *j) {
     f->same_leaf = true;
 }
 
+// The host that sent it: its key, or the first one of the line of rotated keys.
+static const char *line_of(const struct cs_agent *agent, const char *kid) {
+    return agent->first[0] ? agent->first : kid;
+}
+
+static void gather_installed(struct cs_judge *j) {
+    struct cs_facts *f = &j->f;
+    CS_COPY(f->host, line_of(&f->agent, j->ev->kid));
+    if (f->has_cert)
+        f->has_installed = cs_judge_read_installed(
+            j, cs_key_installed(CS_NEW_KEY, j->ev->account, f->cert.id, f->host), &f->installed);
+}
+
+// An upload that tells its place comes from a host, which may replace only what it had.
+static void gather_place(struct cs_judge *j) {
+    struct cs_facts *f = &j->f;
+    struct cs_agent by;
+    if (j->ev->data.upload.place[0] == '\0')
+        return;
+    gather_installed(j);
+    if (f->has_cert && !f->has_installed)
+        f->sent_it = strcmp(f->cert.by, j->ev->kid) == 0 ||
+                     (cs_judge_read_agent(j, cs_key_agent(CS_NEW_KEY, j->ev->account, f->cert.by), &by) &&
+                      strcmp(line_of(&by, f->cert.by), f->host) == 0);
+}
+
 static void gather_upload(struct cs_judge *j) {
     const struct cs_event *ev = j->ev;
     const struct cs_event_upload *up = &ev->data.upload;
@@ -246,6 +273,7 @@ static void gather_upload(struct cs_judge *j) {
         gather_material(j);
     }
     cs_issuers_touch_sent(j);
+    gather_place(j);
     f->id_used = used && !f->has_cert; // what has the name keeps its own id
     if (up->parts == 1 && up->part[0].csr && j->prepared->leaf[0]) {
         char spki[65];
@@ -271,6 +299,25 @@ static void gather_revision(struct cs_judge *j) {
     f->renames = true;
     if (cs_name_valid(up->name, strlen(up->name), f->cert.summary.algorithm))
         f->name_used = cs_judge_read_id(j, cs_key_name(CS_NEW_KEY, ev->account, up->name), id);
+}
+
+static void gather_seen(struct cs_judge *j) {
+    struct cs_facts *f = &j->f;
+    const uint8_t *sha256 = j->ev->data.installed.sha256;
+    gather_certificate(j, j->ev->subject);
+    gather_installed(j);
+    if (f->has_cert && memcmp(f->cert.summary.leaves[0].sha256, sha256, 32) == 0)
+        f->seen_version = f->cert.summary.version;
+    for (size_t i = 0; f->has_cert && f->seen_version == 0 && i < f->cert.old_len; i++)
+        if (memcmp(f->cert.old[i].sha256, sha256, 32) == 0)
+            f->seen_version = f->cert.old[i].version;
+}
+
+static void gather_gone(struct cs_judge *j) {
+    gather_certificate(j, j->ev->subject);
+    gather_installed(j);
+    if (j->ev->data.installed.remove)
+        gather_material(j);
 }
 
 // Whether the view holds this certificate as shared in.
@@ -345,6 +392,8 @@ static void gather_rotation(struct cs_judge *j) {
 static void gather_revocation(struct cs_judge *j) {
     struct cs_facts *f = &j->f;
     gather_target(j);
+    if (f->has_target)
+        cs_installed_touch_host(j, line_of(&f->target, j->ev->subject));
     if (!f->has_target || f->target.state != CS_AGENT_ROTATED)
         return;
     struct cs_agent first = f->target;
@@ -400,6 +449,8 @@ static void gather_delete(struct cs_judge *j) {
     }
     gather_certificate(j, ev->subject);
     gather_material(j);
+    if (f->has_cert)
+        cs_installed_touch_certificate(j, &f->cert);
     if (ev->data.del.cascade)
         touch_shares(j, NULL);
 }

@@ -50,9 +50,14 @@ struct cs_facts {
                  // share has the event's id
     bool has_cert; // by name for upload and issue, else by subject; not where it is deleted
     struct cs_certificate cert;
-    bool renames;   // certificate.update: to a name that it does not have
-    bool name_used; // certificate.update: another certificate has that name
-    bool same_leaf; // upload, issue, update: the certificate that has the name has these very leafs
+    cs_kid host;        // certificate.*: the signer's, or the first key of its line
+    bool has_installed; // that host has the certificate: upload with place, seen, gone
+    struct cs_installed installed;
+    bool sent_it;         // upload with place: that host sent the certificate's present version
+    int64_t seen_version; // certificate.seen: the version that has the leaf; 0: none that is known
+    bool renames;         // certificate.update: to a name that it does not have
+    bool name_used;       // certificate.update: another certificate has that name
+    bool same_leaf;       // upload, issue, update: the certificate that has the name has these very leafs
     struct cs_material material; // of the certificate that is changed or deleted; lent until it is written
     bool shared_in_only;         // certificate.share: not the account's own, but shared in to it
     bool has_csr;                // upload: the match; csr.add: of the same key; csr.delete: by subject
@@ -107,7 +112,8 @@ CS_DECLARE_READ(agent, cs_agent);
 CS_DECLARE_READ(certificate, cs_certificate); // free with cs_certificate_clear
 CS_DECLARE_READ(material, cs_material);       // lent until it is written
 CS_DECLARE_READ(issuer, cs_issuer);           // the same
-CS_DECLARE_READ(csr, cs_csr_entry);           // free with cs_csr_entry_clear
+CS_DECLARE_READ(installed, cs_installed);
+CS_DECLARE_READ(csr, cs_csr_entry); // free with cs_csr_entry_clear
 CS_DECLARE_READ(share, cs_share);
 CS_DECLARE_READ(share_in, cs_share_in);
 CS_DECLARE_READ(shared_in, cs_shared_in); // free with cs_shared_in_clear
@@ -178,10 +184,25 @@ void cs_tombstone_add(struct cs_judge *j, const char *key);
 #define CS_TOOK_NAME    4u
 #define CS_TOOK_CONTACT 8u
 #define CS_TOOK_NOTE    16u
+#define CS_TOOK_PLACE   32u
 unsigned cs_certificate_take(struct cs_judge *j, struct cs_certificate *cert);
 // Writes it with what was taken, offers it to all that it is shared with, and says in the detail what was
 // taken. took 0: unchanged.
 void cs_certificate_taken(struct cs_judge *j, struct cs_certificate *cert, unsigned took);
+
+// Takes an own certificate away, with all that it has (rules_certificate.c).
+void cs_certificate_remove(struct cs_judge *j);
+
+// Installations (rules_installed.c). The sender's host has this version of cert at the place: its document,
+// the indexes and the counts of the account and of cert, which the caller writes. False: it is so already,
+// or there is no room.
+bool cs_installed_set(struct cs_judge *j, struct cs_certificate *cert, int64_t version, const char *place);
+// A certificate goes: no host has it. A host ends: it has nothing.
+void cs_installed_end_certificate(struct cs_judge *j, const struct cs_certificate *cert);
+void cs_installed_end_host(struct cs_judge *j, const char *host);
+// Notes what these will read.
+void cs_installed_touch_certificate(struct cs_judge *j, const struct cs_certificate *cert);
+void cs_installed_touch_host(struct cs_judge *j, const char *host);
 
 // Issuers (rules_issuer.c): notes those of an upload, or of a material, as read.
 void cs_issuers_touch_sent(struct cs_judge *j);

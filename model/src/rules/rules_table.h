@@ -38,7 +38,7 @@
       "whose time is over.") \
     X(RIGHT, by_right, \
       "The key was enrolled with the right to do this (for a certificate that takes a request's " \
-      "key also the right csr), and its time is not over; admins have no such right.") \
+      "key also the right csr, for a file that may take its certificate along also delete), and its time is not over; admins have no such right.") \
     X(ISSUER, by_issuer, "Issuers bring official and test certificates.") \
     X(SERVICE, by_service, "Offers, withdrawals and answers come from the consumer itself.")
 
@@ -73,7 +73,9 @@ enum { CS_EVENT_TYPES(X) };
 #define ON_PUBLIC       (ON_KEYED | ON_REVISION)
 #define ON_BY_RIGHT     (UINT64_C(0) CS_EVENT_TYPES(ON_IF_BY_RIGHT))
 #define ON_EXISTING \
-    (ON(CERTIFICATE_DELETE) | ON(CERTIFICATE_SHARE) | ON(CERTIFICATE_UNSHARE) | ON_REVISION)
+    (ON(CERTIFICATE_DELETE) | ON(CERTIFICATE_SHARE) | ON(CERTIFICATE_UNSHARE) | ON_REVISION | ON_SEEN | \
+     ON(CERTIFICATE_GONE))
+#define ON_SEEN         ON(CERTIFICATE_SEEN)
 #define ON_DELETE       ON(CERTIFICATE_DELETE)
 #define ON_SHARE        ON(CERTIFICATE_SHARE)
 #define ON_UNSHARE      ON(CERTIFICATE_UNSHARE)
@@ -242,6 +244,8 @@ enum { CS_EVENT_TYPES(X) };
       "The key's pattern covers the name of that request, too; issuers have none.") \
     X(SINCE(1), UPLOADS, NAME_TAKEN, cs_rule_name_free, \
       "The name is free, or its certificate is to be replaced.") \
+    X(SINCE(1), UPLOADS, REPLACE_NOT_HELD, cs_rule_held, \
+      "A host that tells its place replaces only what it had at a place before, or sent itself.") \
     X(SINCE(1), REVISION, NAME_TAKEN, cs_rule_new_name_free, \
       "No other certificate has the new name.") \
     X(SINCE(1), UPLOADS, REPLACE_SOURCE, cs_rule_same_source, \
@@ -261,6 +265,11 @@ enum { CS_EVENT_TYPES(X) };
       "The account has room for the bytes of certificates and sealed keys; what is there already " \
       "may grow until the account is a tenth above its limit.") \
     \
+    X(SINCE(1), SEEN, CERTIFICATE_VERSION, cs_rule_seen_version, \
+      "It is the certificate's present version, or one of the last 10 before it.") \
+    X(SINCE(1), SEEN, QUOTA_INSTALLATIONS, cs_rule_quota_installations, \
+      "The account has room for one more host with a certificate, and a host has it at no more than " \
+      "8 places.") \
     X(SINCE(1), DELETE, DELETE_SHARED, cs_rule_not_shared, \
       "The certificate is not shared, or its shares are to end with it.") \
     X(SINCE(1), SHARE, SHARE_SELF, cs_rule_share_other, \

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "certsync/model/keys.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct {
@@ -43,6 +45,18 @@ const char *cs_key_make(cs_key ret, enum cs_kind kind, const char *a, const char
 
 const char *cs_member_pair(cs_key ret, const char *a, const char *b) {
     return join(ret, (const char *const[4]){a, b});
+}
+
+const char *cs_member_host(cs_key ret, long long version, const char *host) {
+    char number[24];
+    snprintf(number, sizeof number, "%010lld", version);
+    return cs_member_pair(ret, number, host);
+}
+
+const char *cs_member_host_read(const char *member, long long *ret_version) {
+    const char *slash = strchr(member, '/');
+    *ret_version = strtoll(member, NULL, 10);
+    return slash ? slash + 1 : member;
 }
 
 #define AWAITED "/awaited"

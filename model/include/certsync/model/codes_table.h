@@ -199,12 +199,19 @@
     X(REPLACE_OLDER, "replace.older", CONSUMER, \
       "The certificate is older than the one it would replace.", \
       "If that is meant: certsync upload NAME with --replace --force.") \
+    X(REPLACE_NOT_HELD, "replace.not_held", CONSUMER, \
+      "Another host has a certificate of this name, and this host never had a version of it.", \
+      "The agent's daemon registers it under NAME-HOST (setting name_taken). If it is meant to be the next " \
+      "version: certsync upload NAME with --replace.") \
     X(REPLACE_SOURCE, "replace.source", CONSUMER, \
       "A certificate cannot be replaced by one of another source or algorithm.", \
       "Choose another name, or delete the old one first.") \
     X(CERTIFICATE_NOT_FOUND, "certificate.not_found", CONSUMER, \
       "There is no such certificate in this account.", \
       "List them with: certsync list.") \
+    X(CERTIFICATE_VERSION, "certificate.version", CONSUMER, \
+      "The certificate has no version with this fingerprint, or had it more than 10 versions ago.", \
+      "Upload what the host has: certsync upload NAME with --replace, or under another name.") \
     X(CERTIFICATE_ID_USED, "certificate.id_used", CONSUMER, \
       "The certificate id is, or was, in use.", \
       "Leave the id to certsync, which uses none twice.") \
@@ -258,6 +265,11 @@
       "The recipient has as many shares of other accounts as its limit allows.", \
       "The recipient deletes some (certsync delete NAME --from ACCOUNT), or asks an admin for a " \
       "higher limit (certsync account update ACCOUNT --shares-in N).") \
+    X(QUOTA_INSTALLATIONS, "quota.installations", CONSUMER, \
+      "The account's certificates are at as many hosts as its limit allows, or the certificate is at 8 " \
+      "places of this host already.", \
+      "Revoke hosts that are gone (certsync agents, certsync agent revoke), or ask an admin for a higher " \
+      "limit (certsync account update ACCOUNT --installations N).") \
     X(QUOTA_TAGS, "quota.tags", CONSUMER, \
       "The account's certificates have as many tags in all as its limit allows.", \
       "Use fewer tags, delete certificates that are done with, or ask an admin for a higher limit " \

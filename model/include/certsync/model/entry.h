@@ -26,6 +26,10 @@
 //                                                    after delete
 //   issuer/<sha256>                 cs_issuer        the rest of a chain, each certificate once in a
 //                                                    partition, as long as a material names it
+//   installed/<account>/<id>/<host> cs_installed     where a host has a certificate, and which version
+//   hosts/<account>/<id>            index            "<version>/<host>" of hosts that have it, score 0: the
+//                                                    lowest version that each has, 10 digits
+//   installations/<account>/<host>  index            ids of the certificates that it has, score 0
 //   name/<account>/<name>           id               as a JSON string
 //   view/<account>                  index            what the account sees, score 0: own
 //                                                    "<name>/c/<id>", shared in
@@ -78,6 +82,7 @@
     X(tokens,     1000,  100000,  "join tokens that are neither revoked nor used up") \
     X(shares_out, 1000,  100000,  "open and pending shares of its certificates in all") \
     X(shares_in,  1000,  100000,  "shares that it has from other accounts") \
+    X(installations, 100000, 1000000, "hosts that have its certificates, of each certificate by itself") \
     X(tags,       10000, 16000000, "tags of its certificates in all") \
     X(bytes, 50000000, 1000000000000, \
       "bytes of its certificates and requests, with chains and sealed keys")
@@ -145,7 +150,7 @@ CS_MUST_USE bool cs_stream_decode(struct cs_bytes json, struct cs_stream *ret, s
 
 // {"site":"cn","owner":…,"verified":true,
 //  "limits":{"certificates":1000,"shares":20,"requests":100,"keys":10000,"tokens":1000,
-//            "shares_out":1000,"shares_in":1000,"tags":10000,"bytes":50000000,
+//            "shares_out":1000,"shares_in":1000,"installations":100000,"tags":10000,"bytes":50000000,
 //            "incomplete_chain":"note"|"reject"},
 //  "policy":{"keys":["RSA-3072","P-256"]?,"days":100?,"issuers":["spki:<hex>","name:<pattern>"]?,
 //            "dns":["*.example.com"]?,"wildcards":"reject"?}?,
@@ -285,6 +290,8 @@ struct cs_old_version {
     uint8_t sha256[32]; // of the (signing) leaf
     char serial[CS_SERIAL_TEXT_SIZE];
     int64_t not_after_s;
+    int64_t ends_s;    // with its chain, if that is before not_after_s; else 0
+    int64_t installed; // as of the certificate
 };
 // {"id":…,"summary":{…},"by":"<kid>","contact":…?,"note":…?,"created_ms":…,"updated_ms":…,
 //  "shares":[{"share":"<id>","to":"<account>"}]?,
@@ -304,11 +311,36 @@ struct cs_certificate {
     struct cs_share_ref *shares; // owned
     size_t old_len;
     struct cs_old_version old[CS_OLD_VERSIONS_MAX]; // newest first
+    // How many hosts have it, each counted with the lowest version that it has: this one, an old one
+    // (old), or an older one than those. Of the latter also the earliest end.
+    int64_t installed;
+    int64_t older_installed;
+    int64_t older_ends_s;
 };
+int64_t cs_certificate_hosts(const struct cs_certificate *v);  // in all
+int64_t cs_certificate_behind(const struct cs_certificate *v); // that have an older version
+// The earliest end of what is in use: of this version, and of those that hosts have.
+int64_t cs_certificate_ends_in_use(const struct cs_certificate *v);
 void cs_certificate_clear(struct cs_certificate *v);
 CS_DEFINE_AUTO_CLEAR(struct cs_certificate, cs_certificate_clear)
 void cs_certificate_encode(struct cs_buf *b, const struct cs_certificate *v);
 CS_MUST_USE bool cs_certificate_decode(struct cs_bytes json, struct cs_certificate *ret, struct cs_err *err);
+
+// Where a host has a certificate. A host is its key, or the first one of a line of rotated keys.
+//   {"at":[{"place":"/etc/ssl/www.pem","version":3,"since_ms":…}]}
+#define CS_PLACES_MAX 8
+struct cs_installed_at {
+    cs_place place;
+    int64_t version;
+    int64_t since_ms; // when it was told that this version is there
+};
+struct cs_installed {
+    size_t len; // at least 1, in the order in which they were told
+    struct cs_installed_at at[CS_PLACES_MAX];
+};
+void cs_installed_encode(struct cs_buf *b, const struct cs_installed *v);
+CS_MUST_USE bool cs_installed_decode(struct cs_bytes json, struct cs_installed *ret, struct cs_err *err);
+int64_t cs_installed_lowest(const struct cs_installed *v); // version; 0 where len is 0
 
 // Leaves and sealed keys, as base64 text. Rules write it; the API and the custodian read it. Texts are
 // views of the event or the document. What follows the leaf in its chain is named only, in that order:

@@ -41,14 +41,17 @@
 //                                 and only
 //            agent.revoke         reason?
 //            agent.rotate         key (SPKI)
-//            certificate.upload   name, algorithm, replace?, force?, tags?, then
+//            certificate.upload   name, algorithm, replace?, force?, tags?, place? (where the sender has
+//                                 it), then
 //                                 international: chain, key, pop    or: chain, csr true
 //                                 sm2: sign {chain, key, pop}, encrypt {chain, key, pop}
-//            certificate.issue    source "official"|"test", then as upload
+//            certificate.issue    source "official"|"test", then as upload, without place
 //            certificate.update   name?, tags?, contact?, note?   (at least one of all), then
 //                                 international: chain?    or sm2: sign? {chain}, encrypt? {chain}
 //                                 no tags, no text: there are none from now on
 //            certificate.delete   cascade?, from? (removes what the account `from` shared in)
+//            certificate.seen     place, sha256 (of the (signing) leaf that the host has there)
+//            certificate.gone     place, delete? (the certificate, too, where no host has it then)
 //            certificate.share    to
 //            certificate.unshare  to
 //            csr.add              name, csr (DER), key, pop
@@ -116,6 +119,7 @@ struct cs_event_upload {
     bool replace;
     bool force;
     struct cs_tag_list tags;
+    cs_place place; // certificate.upload: "" where absent
     char contact[CS_CONTACT_MAX + 1];
     char note[CS_NOTE_TEXT_MAX + 1];
     // 1: international; 2: sm2, [0] signing, [1] encryption; 0: certificate.update without a chain
@@ -192,6 +196,11 @@ struct cs_event {
             bool cascade;
             cs_account_id from; // "" where absent
         } del;
+        struct {
+            cs_place place;
+            uint8_t sha256[32]; // certificate.seen
+            bool remove;        // certificate.gone: "delete"
+        } installed;
         struct {
             cs_account_id to;
         } share;

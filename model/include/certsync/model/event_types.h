@@ -47,6 +47,8 @@
     X(CERTIFICATE_ISSUE,   "certificate.issue",   1, IN_ACCOUNT(UUID),    issue,        BY(ISSUER),       upload,  upload,         upload,           PLAIN) \
     X(CERTIFICATE_UPDATE,  "certificate.update",  1, IN_ACCOUNT(UUID),    revision,     BY_RIGHT(UPLOAD), chains,  revision,       revise,           PLAIN) \
     X(CERTIFICATE_DELETE,  "certificate.delete",  1, IN_ACCOUNT(UUID),    delete,       BY_RIGHT(DELETE), nothing, delete,         delete,           PLAIN) \
+    X(CERTIFICATE_SEEN,    "certificate.seen",    1, IN_ACCOUNT(UUID),    seen,         BY_RIGHT(UPLOAD), nothing, seen,           seen,             PLAIN) \
+    X(CERTIFICATE_GONE,    "certificate.gone",    1, IN_ACCOUNT(UUID),    gone,         BY_RIGHT(UPLOAD), nothing, gone,           gone,             PLAIN) \
     X(CERTIFICATE_SHARE,   "certificate.share",   1, IN_ACCOUNT(UUID),    share,        BY_RIGHT(SHARE),  nothing, share,          share,            OPENS_SHARE) \
     X(CERTIFICATE_UNSHARE, "certificate.unshare", 1, IN_ACCOUNT(UUID),    share,        BY_RIGHT(SHARE),  nothing, unshare,        unshare,          PLAIN) \
     X(CSR_ADD,             "csr.add",             1, IN_ACCOUNT(UUID),    csr_add,      BY_RIGHT(CSR),    csr,     csr_add,        csr_add,          PLAIN) \

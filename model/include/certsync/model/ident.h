@@ -17,7 +17,10 @@
 #define CS_SEQUENCE_LEN   16  // decimal digits of a place in an order
 #define CS_TAGS_MAX       16  // tags of a certificate
 #define CS_TAG_MAX        63  // [A-Za-z0-9] then [A-Za-z0-9._:=/-]
-#define CS_PATTERN_MAX    255 // name pattern: the characters of names and '*'
+// Where a host has a certificate: an absolute path, UTF-8 without control characters; or what hides one,
+// "sha256:" and 32 hex digits.
+#define CS_PLACE_MAX   255
+#define CS_PATTERN_MAX 255 // name pattern: the characters of names and '*'
 
 typedef char cs_uuid[CS_UUID_LEN + 1];
 typedef char cs_kid[CS_KID_LEN + 1];
@@ -28,6 +31,7 @@ typedef char cs_log_id[CS_LOG_ID_MAX + 1];
 typedef char cs_owner_id[CS_OWNER_MAX + 1];
 typedef char cs_name[CS_NAME_MAX + 1];
 typedef char cs_tag[CS_TAG_MAX + 1];
+typedef char cs_place[CS_PLACE_MAX + 1];
 typedef char cs_pattern[CS_PATTERN_MAX + 1];
 
 enum cs_algorithm { CS_ALGORITHM_INTERNATIONAL = 1, CS_ALGORITHM_SM2 };
@@ -58,6 +62,7 @@ bool cs_owner_valid(const char *s, size_t len);
 bool cs_kid_valid(const char *s, size_t len);
 bool cs_uuid_valid(const char *s, size_t len); // any version, variant 10x, lower case
 bool cs_tag_valid(const char *s, size_t len);
+bool cs_place_valid(const char *s, size_t len);
 bool cs_pattern_valid(const char *s, size_t len);
 // International: letters, digits, '.', '_', '-'. SM2: letters, digits, '_', '-'. 1 to CS_NAME_MAX
 // characters.

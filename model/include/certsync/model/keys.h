@@ -24,6 +24,7 @@ typedef char cs_key[CS_STATE_KEY_MAX + 1];
     X(CERT, "cert")                                                                                          \
     X(MATERIAL, "material")                                                                                  \
     X(ISSUER, "issuer")                                                                                      \
+    X(INSTALLED, "installed")                                                                                \
     X(NAME, "name")                                                                                          \
     X(CSR, "csr")                                                                                            \
     X(CSR_NAME, "csr-name")                                                                                  \
@@ -37,6 +38,8 @@ typedef char cs_key[CS_STATE_KEY_MAX + 1];
     X(AGENTS, "keys")                                                                                        \
     X(VIEW, "view")                                                                                          \
     X(EXPIRY, "expiry")                                                                                      \
+    X(HOSTS, "hosts")                                                                                        \
+    X(INSTALLATIONS, "installations")                                                                        \
     X(SHARES, "shares")                                                                                      \
     X(CSRS, "csrs")                                                                                          \
     X(OUTCOMES, "outcomes")                                                                                  \
@@ -82,6 +85,7 @@ CS_KEY_1(stream, STREAM, stream)              // cs_key_stream(ret, stream): the
 CS_KEY_2(cert, CERT, account, id)             // cs_key_cert(ret, account, id): a certificate
 CS_KEY_2(material, MATERIAL, account, id)     // cs_key_material(ret, account, id): its leaves and sealed keys
 CS_KEY_1(issuer, ISSUER, sha256)              // cs_key_issuer(ret, hex): a CA certificate of chains
+CS_KEY_3(installed, INSTALLED, account, id, host) // cs_key_installed(ret, account, id, kid): where that host has it
 CS_KEY_2(name, NAME, account, name)           // cs_key_name(ret, account, name): the id of who has the name
 CS_KEY_2(csr, CSR, account, id)               // cs_key_csr(ret, account, id): a request
 CS_KEY_2(csr_name, CSR_NAME, account, name)   // cs_key_csr_name(ret, account, name): the id of who has it
@@ -97,6 +101,8 @@ CS_KEY_1(seen, SEEN, stream)                  // cs_key_seen(ret, stream): event
 CS_KEY_1(agents, AGENTS, account)             // cs_key_agents(ret, account): kids
 CS_KEY_1(view, VIEW, account)                 // cs_key_view(ret, account): cs_member_view
 CS_KEY_1(expiry, EXPIRY, account)             // cs_key_expiry(ret, account): cs_member_view, by their ends
+CS_KEY_2(hosts, HOSTS, account, id)           // cs_key_hosts(ret, account, id): cs_member_host
+CS_KEY_2(installations, INSTALLATIONS, account, host) // cs_key_installations(ret, account, kid): ids of certificates
 CS_KEY_1(shares, SHARES, account)             // cs_key_shares(ret, account): cs_member_share
 CS_KEY_1(csrs, CSRS, account)                 // cs_key_csrs(ret, account): cs_member_pair of name and id
 CS_KEY_1(outcomes, OUTCOMES, account)         // cs_key_outcomes(ret, account): cs_member_outcome, by their numbers
@@ -127,5 +133,8 @@ const char *cs_key_of_trimmed(cs_key ret, const char *index, const char *member)
 // "out/<share id>" of a share that was given, "in/<share id>" of one that was received.
 const char *cs_member_share(cs_key ret, bool out, const char *id);
 const char *cs_member_share_read(const char *member, bool *ret_out); // the share's id
+// "<version>/<kid>" of a host: the lowest version that it has, in 10 digits. So hosts that are behind come first.
+const char *cs_member_host(cs_key ret, long long version, const char *host);
+const char *cs_member_host_read(const char *member, long long *ret_version); // the kid
 // "<name>/c/<id>" of an own certificate, "<name>/s/<owner>/<id>" of one that is shared in.
 const char *cs_member_view(cs_key ret, const char *name, const char *owner_or_null, const char *id);

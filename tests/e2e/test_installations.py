@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where certificates are: what hosts tell, and what list, show and the API say of it, over the whole stack."""
+import hashlib
+
+import pytest
+
+from support import events as ev
+from support.host import Host, make_files
+
+APPLIED = 0
+PLACE = "/etc/ssl/www.pem"
+
+
+@pytest.fixture(scope="module")
+def ca():
+    return ev.Authority("Example Intermediate", ev.Authority("Example Root"), path_length=0)
+
+
+@pytest.fixture
+def host(stack, tmp_path):
+    return Host(stack, stack.account(), tmp_path / "host")
+
+
+class Pool:
+    """An account whose hosts tell what they have."""
+
+    def __init__(self, stack, account, ca):
+        self.stack, self.account, self.ca = stack, account, ca
+
+    def pair(self, **how):
+        key = ev.new_key()
+        return key, [self.ca.issue(key.public_key(), **how), self.ca.der]
+
+    def bring(self, sender, name, pair, place=PLACE):
+        return self.judged(sender.upload(self.account.id, name, *pair, extra={"replace": True, "place": place}))
+
+    def tell(self, sender, kind, subject, of=None, place=PLACE, **more):
+        sha256 = {"sha256": hashlib.sha256(of[1][0]).hexdigest()} if of else {}
+        return self.judged(sender.event("certificate." + kind, self.account.id, subject, {"place": place, **sha256, **more}))
+
+    def judged(self, record):
+        outcome = self.stack.judge(record)
+        self.stack.get(self.account, "certificates")  # the API knows it, too
+        return outcome
+
+
+def test_a_pool_of_three(stack, host, ca):
+    """Renewed at one, copied to the others later; one comes back from an old image; one is revoked; the last file goes."""
+    pool = Pool(stack, host.account, ca)
+    a, b, c = (stack.enroll(host.account.id, label=f"web-{i}") for i in range(3))
+    old, new = pool.pair(days=9), pool.pair(start=-0.5)
+    subject = pool.bring(a, "www", old)["subject"]
+    assert pool.tell(b, "seen", subject, old)["status"] == "applied"
+    assert pool.bring(c, "www", old)["detail"] == "changed: place"
+    shown = host.json(APPLIED, "show", "www")
+    assert (shown["hosts_total"], shown["hosts_behind"]) == (3, 0)
+    assert pool.bring(a, "www", new)["version"] == 2
+    shown = host.json(APPLIED, "show", "www")
+    assert (shown["hosts_total"], shown["hosts_behind"], shown["old_versions"][0]["hosts"]) == (3, 2, 2)
+    assert shown["ends_in_use"] == shown["old_versions"][0]["not_after"] < shown["ends"]
+    assert [(h["label"], h["behind"], h["version"]) for h in shown["hosts"]][2] == ("web-0", False, 2)
+    said = host.expect(APPLIED, "show", "www")
+    assert "web-1 (behind)" in said and f"{PLACE}, version 2" in said
+    assert "3 (2 behind)" in host.expect(APPLIED, "list")
+    for h in (b, c):
+        assert pool.tell(h, "seen", subject, new)["status"] == "applied"
+    assert "behind" not in host.expect(APPLIED, "list")
+    assert pool.tell(c, "seen", subject, old)["status"] == "applied"  # last month's image
+    assert host.json(APPLIED, "show", "www")["hosts_behind"] == 1
+    assert pool.judged(stack.admin.event("agent.revoke", host.account.id, c.kid, {}))["status"] == "applied"
+    assert sorted(h["label"] for h in host.json(APPLIED, "show", "www")["hosts"]) == ["web-0", "web-1"]
+    assert "another place or host" in pool.tell(a, "gone", subject, delete=True)["detail"]
+    assert "deleted" in pool.tell(b, "gone", subject, delete=True)["detail"]
+    assert "www" not in host.expect(APPLIED, "list")
+
+
+def test_two_hosts_of_one_name(stack, host, ca):
+    pool = Pool(stack, host.account, ca)
+    a, b = stack.enroll(host.account.id), stack.enroll(host.account.id)
+    assert pool.bring(a, "www", pool.pair())["status"] == "applied"
+    assert pool.bring(b, "www", pool.pair())["code"] == "replace.not_held"
+    assert pool.bring(b, "www-b", pool.pair())["status"] == "applied"
+    # A person may.
+    make_files(host.dir, ca)
+    host.expect(APPLIED, "upload", "www", "--cert", "full.pem", "--key-file", "key.pem", "--replace")
+    assert host.json(APPLIED, "show", "www")["hosts_behind"] == 1
+
+
+def test_hosts_come_in_pages(stack, host, ca):
+    pool = Pool(stack, host.account, ca)
+    pair, senders = pool.pair(), [stack.enroll(host.account.id, label=f"web-{i}") for i in range(5)]
+    subject = pool.bring(senders[0], "www", pair)["subject"]
+    for sender in senders[1:]:
+        pool.tell(sender, "seen", subject, pair, place="sha256:" + "0f" * 16)
+    found, cursor = [], ""
+    while cursor is not None:
+        status, page = stack.get(host.account, f"certificates/www/hosts?limit=2{cursor}")
+        assert status == 200 and page["hosts_total"] == 5
+        found += page["hosts"]
+        cursor = f"&cursor={page['next']}" if "next" in page else None
+    assert sorted(h["label"] for h in found) == [f"web-{i}" for i in range(5)]
