@@ -57,6 +57,11 @@ static const struct cs_setting rows[] = {
                         "How often certsync agent looks through all sections anew, for what neither the kernel tells nor agent.poll finds."),
     CS_SETTING_DURATION("agent.heartbeat", S, heartbeat_ms, "5m", 0, 7LL * 86400000, CS_SETTING_RELOADABLE,
                         "How often certsync agent says that it is alive; 0: never."),
+    CS_SETTING_PATH("agent.metrics_file", S, metrics_file, "", 0,
+                    "File (NAME.prom) that certsync agent writes its metrics to, for node_exporter's textfile collector; empty: none."),
+    CS_SETTING_STR("agent.metrics_listen", S, metrics_listen, "", 0,
+                   "Address at which certsync agent answers GET /metrics, e.g. 127.0.0.1:9641, or unix:/run/certsync/metrics; empty: none. "
+                   "It tells no names, but anybody who can reach it may ask."),
     CS_SETTING_CHOICE("agent.log_level", S, daemon_log_level, "info", cs_log_level_names, CS_SETTING_RELOADABLE,
                       "How much certsync agent logs to standard error."),
 };

@@ -38,6 +38,13 @@ static int run(const struct cs_cli *cli) {
 struct run {
     bool unused;
 };
+static const struct cs_opt opts[] = {
+    {.name = "metrics-listen",
+     .kind = CS_OPT_SETTING,
+     .setting = "agent.metrics_listen",
+     .value_name = "ADDRESS",
+     .text = "Answer GET /metrics there (Prometheus), e.g. 127.0.0.1:9641."},
+};
 const struct cs_command cs_cmd_agent_run = {
     .name = "run",
     .summary = "Watch certificate files and keep the catalog as they are (the daemon)",
@@ -47,6 +54,8 @@ const struct cs_command cs_cmd_agent_run = {
                    "What it does is in "
                    "its log and in certsync status.",
     .examples = "certsync agent\ncertsync agent run --config " CERTSYNC_ETC "/certsync.conf\n",
+    .opts = opts,
+    .opt_count = CS_ARRAY_LEN(opts),
     .values_size = sizeof(struct run),
     .run = run,
 };

@@ -443,6 +443,10 @@ static bool start(struct cs_daemon *d, struct cs_session *session, struct cs_err
         cs_session_close(session);
         return false;
     }
+    if (!cs_agent_metrics_new(d->loop, session->settings, &d->engine, &d->metrics, err)) {
+        cs_session_close(session);
+        return false;
+    }
     return engine_new(d, session, &d->engine, err);
 }
 
@@ -466,6 +470,7 @@ int cs_daemon_run(const struct cs_cli *cli, struct cs_session *session) {
         code = cs_report_failure(cli, &err);
     }
     cs_timer_free(d.drain);
+    cs_agent_metrics_free(d.metrics);
     engine_free(d.engine);
     cs_loop_free(d.loop);
     if (d.lock_fd >= 0)

@@ -4,13 +4,14 @@
 // daemon/debounce.c (when a change is looked at), daemon/poll.c (what the kernel does not tell),
 // daemon/judge.c (what follows from an item's files), daemon/policy.c (what the account lets in),
 // daemon/ends.c (what the API said), daemon/health.c (what a person must know), daemon/status.c
-// (status file and heartbeats).
+// (status file and heartbeats), daemon/metrics.h.
 #pragma once
 
 #include "certsync/model/codes.h"
 #include "certsync/runtime/loop.h"
 #include "daemon/daemon.h"
 #include "daemon/findings.h"
+#include "daemon/metrics.h"
 #include "daemon/outcome_poller.h"
 #include "daemon/register.h"
 #include "daemon/watch.h"
@@ -81,6 +82,7 @@ struct cs_daemon {
     struct cs_loop *loop;
     struct cs_engine *engine;
     struct cs_timer *drain;
+    struct cs_agent_metrics *metrics;
     unsigned generations; // engines made so far
     int lock_fd;
     bool failed;

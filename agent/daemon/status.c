@@ -253,6 +253,7 @@ void engine_write_status(struct cs_engine *e) {
     if (!ok)
         cs_log_err(CS_LOG_WARN, "the status cannot be written", &err, "account=%s", e->session.account);
     free(text);
+    cs_agent_metrics_write(e->daemon->metrics);
     char state[200];
     snprintf(state, sizeof state, "STATUS=%zu certificate files, %zu failed, %zu events to publish%s",
              e->reg.n, engine_failed(e), unsent, kafka.tried && !kafka.ok ? ", Kafka does not answer" : "");

@@ -30,6 +30,8 @@ struct cs_agent_settings {
     int64_t rescan_ms;
     int64_t heartbeat_ms;
     int64_t daemon_log_level;
+    char *metrics_file;
+    char *metrics_listen;
     struct cs_settings_items watches; // struct cs_watch_settings
 };
 extern const struct cs_settings_table cs_agent_settings_table;

@@ -114,9 +114,9 @@ def check_api():
 
 
 def check_metrics():
-    """docs/operate/metrics.md names each metric of the consumer, and no other."""
+    """docs/operate/metrics.md names each metric of both programs, and no other."""
     made = set()
-    for file in [*REPO.glob("consumer/**/*.c"), *REPO.glob("runtime/**/*.c")]:
+    for file in [*REPO.glob("agent/**/*.c"), *REPO.glob("consumer/**/*.c"), *REPO.glob("runtime/**/*.c")]:
         made |= set(re.findall(r'"(certsync_[a-z_]+)"', file.read_text()))
     told = set(re.findall(r"`(certsync_[a-z_]+)`", PAGES["docs/operate/metrics.md"]))
     for name in sorted(made - told):
