@@ -54,10 +54,12 @@ function(certsync_man_page program template component)
 endfunction()
 
 # certsync_package(COMPONENT FOLDER f PACKAGE p UNIT u CONFIG c ...): the package of one program, whose own files
-# are in FOLDER/debian and FOLDER/systemd. USER is whom the service runs as; PURGE_FILES and PURGE_DIRECTORIES are
+# are in FOLDER/debian and FOLDER/systemd. MORE_UNITS are further units there, of the same program and user. USER is whom the service runs as; PURGE_FILES and PURGE_DIRECTORIES are
 # what a purge deletes beside the packaged files.
 function(certsync_package component)
-  cmake_parse_arguments(P "" "FOLDER;PACKAGE;PROGRAM;UNIT;USER;CONFIG;RECOMMENDS;SUGGESTS;PURGE_FILES;PURGE_DIRECTORIES" "" ${ARGN})
+  cmake_parse_arguments(P "" "FOLDER;PACKAGE;PROGRAM;UNIT;USER;CONFIG;RECOMMENDS;SUGGESTS;PURGE_FILES;PURGE_DIRECTORIES" "MORE_UNITS" ${ARGN})
+  set(P_UNITS ${P_UNIT} ${P_MORE_UNITS})
+  list(JOIN P_UNITS " " P_UNITS_TEXT)
   set(made ${CMAKE_BINARY_DIR}/package/${component})
   set(doc share/doc/${P_PACKAGE})
 

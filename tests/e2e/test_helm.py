@@ -70,6 +70,24 @@ def test_snapshots_have_a_volume_and_a_job():
     assert not without.get("snapshots.yaml") and "snapshot" not in parsed(settings_file(without))
 
 
+def test_notices_have_a_deployment_of_their_own():
+    sections = {"notice audit": {"to": "https://hooks.example.com/x", "secret_file": "/etc/certsync/notices/audit"}, "notify": {"listen": "0.0.0.0:9099"}}
+    files = chart_with(settings=sections, notify={"enabled": True, "secretName": "hooks"})
+    pod = files["notify.yaml"]["spec"]["template"]["spec"]
+    notify, = pod["containers"]
+    assert notify["args"][0] == "notify" and notify["ports"] == [{"name": "notify", "containerPort": 9099}]
+    mount, = (m for m in notify["volumeMounts"] if m["name"] == "notices")
+    volume, = (v for v in pod["volumes"] if v["name"] == "notices")
+    assert mount["mountPath"] == "/etc/certsync/notices" and volume["secret"] == {"secretName": "hooks", "defaultMode": 0o440}
+    labels = files["notify.yaml"]["spec"]["selector"]["matchLabels"]
+    assert labels == files["notify.yaml"]["spec"]["template"]["metadata"]["labels"]
+    assert labels != files["deployment.yaml"]["spec"]["selector"]["matchLabels"]
+    assert parsed(settings_file(files))["notice audit"] == sections["notice audit"]
+    assert not chart_with().get("notify.yaml")
+    with pytest.raises(RenderFailed, match="settings.notify.listen"):
+        chart_with(settings={"notify": {"listen": "127.0.0.1:8081"}}, notify={"enabled": True})
+
+
 def test_every_value_is_a_setting():
     named = {f"{section}.{key}" for section, keys in yaml.safe_load((CHART / "values.yaml").read_text())["settings"].items()
              for key in keys}
@@ -95,7 +113,7 @@ def test_values_are_rendered_as_they_are_meant():
                   "rdkafka.queued.max.messages.kbytes": "1048576"},
         "redis": {"mode": "plain", "url": "redis://s1:26379,redis://s2:26379", "sentinel_master": "", "namespace": '" \\"a\\"\\\\ "'},
         "api": {"listen": "0.0.0.0:8443", "max_connections": "1340000", "max_wait": "1.5"},
-        "consumer": {"workers": "123456789012"},
+        "consumer": {"workers": "123456789012"}, "notify": {"listen": "0.0.0.0:8081"},
     }
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from support.stack import build_dir
 
-UNITS = {"certsync": "certsync-agent.service", "certsync-consumer": "certsync-consumer.service"}
+UNITS = (("certsync", "certsync-agent.service"), ("certsync-consumer", "certsync-consumer.service"), ("certsync-consumer", "certsync-notify.service"))
 SETTINGS = {"certsync": "certsync.conf", "certsync-consumer": "consumer.conf"}
 
 
@@ -28,11 +28,11 @@ def exec_start(unit):
     return re.search(r"^ExecStart=(\S+) .*--config (\S+)$", unit.read_text(), re.M).groups()
 
 
-@pytest.mark.parametrize("program", UNITS)
-def test_a_prefix_of_ones_own(tmp_path, program):
+@pytest.mark.parametrize("program, unit", UNITS)
+def test_a_prefix_of_ones_own(tmp_path, program, unit):
     prefix = tmp_path / "prefix"
     said = install(tmp_path, "--prefix", prefix)
-    started, config = exec_start(prefix / "lib/systemd/system" / UNITS[program])
+    started, config = exec_start(prefix / "lib/systemd/system" / unit)
     assert started == f"{prefix}/bin/{program}" and config == f"{prefix}/etc/certsync/{SETTINGS[program]}"
     assert "was built to look for its settings in /etc/certsync" in said
     subprocess.run([started, "--version"], check=True, capture_output=True, timeout=30)
@@ -52,7 +52,7 @@ def test_settings_that_were_filled_in_stay(tmp_path):
 def test_as_a_distribution_does(tmp_path, args):
     said = install(tmp_path, *args, env={"DESTDIR": str(tmp_path)})
     assert "was built to look" not in said
-    for program, unit in UNITS.items():
+    for program, unit in UNITS:
         assert exec_start(tmp_path / "lib/systemd/system" / unit) == (f"/usr/bin/{program}", f"/etc/certsync/{SETTINGS[program]}")
         assert (tmp_path / "usr/bin" / program).exists() and (tmp_path / "etc/certsync" / SETTINGS[program]).exists()
     assert {p.name for p in tmp_path.iterdir()} == {"usr", "etc", "lib"}

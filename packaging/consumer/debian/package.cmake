@@ -5,6 +5,7 @@ certsync_package(consumer
   PACKAGE certsync-consumer
   PROGRAM certsync-consumer
   UNIT certsync-consumer
+  MORE_UNITS certsync-notify
   USER certsync-consumer
   CONFIG consumer.conf
   SUGGESTS "certsync, redis-server"
