@@ -83,8 +83,6 @@ static void init_agent(struct cs_agent_commands *ret, struct cs_command *agent) 
     agent->description = "Alone it is the daemon: certsync agent run.";
     agent->commands = ret->agent;
     agent->command_count = n;
-    agent->opts = cs_cmd_agent_run.opts;
-    agent->opt_count = cs_cmd_agent_run.opt_count;
     agent->values_size = cs_cmd_agent_run.values_size;
     agent->run = cs_cmd_agent_run.run;
 }

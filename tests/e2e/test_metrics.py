@@ -218,4 +218,4 @@ def test_metrics_that_cannot_be_told_are_an_error(host):
     host.configure(**{"agent.metrics_listen": "nowhere"})
     host.expect(2, "agent", words=["agent.metrics_listen"])
     host.configure()
-    host.expect(2, "agent", "--metrics-listen", "1.2.3.4:1", words=["agent.metrics_listen"])
+    host.expect(2, "agent", "run", "--metrics-listen", "1.2.3.4:1", words=["agent.metrics_listen"])
