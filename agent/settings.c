@@ -10,6 +10,8 @@
 #define S struct cs_agent_settings
 
 // clang-format off
+static const char *const places_names[] = {"path", "hidden", NULL};
+
 static const struct cs_setting rows[] = {
     CS_SETTING_STR("deployment.id", S, deployment, "", 0,
                    "Name of the deployment, as certsync-consumer init was given; or the id of its log, as init told it (prod_1a2b3c4d), "
@@ -62,6 +64,8 @@ static const struct cs_setting rows[] = {
     CS_SETTING_STR("agent.metrics_listen", S, metrics_listen, "", 0,
                    "Address at which certsync agent answers GET /metrics, e.g. 127.0.0.1:9641, or unix:/run/certsync/metrics; empty: none. "
                    "It tells no names, but anybody who can reach it may ask."),
+    CS_SETTING_CHOICE("agent.places", S, places, "path", places_names, CS_SETTING_RELOADABLE,
+                      "How certsync agent tells where a certificate is: path, or hidden: a hash of the path. The account's readers see it."),
     CS_SETTING_CHOICE("agent.log_level", S, daemon_log_level, "info", cs_log_level_names, CS_SETTING_RELOADABLE,
                       "How much certsync agent logs to standard error."),
 };

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "certsync/runtime/log.h"
 #include "daemon/internal.h"
@@ -56,6 +57,20 @@ static void post(struct posted *p) {
 
 // --- how an event ended
 
+// Who uploaded it told its place. Others of the name, and what it left, are told with a look.
+static void note_place(struct cs_engine *e, struct cs_item *item, const struct cs_settled_end *end) {
+    bool own = !item->told_id[0] && strcmp(item->told_log, e->session.log_id) == 0 &&
+               memcmp(item->told_sha256, item->sha256, sizeof item->sha256) == 0;
+    if (own)
+        memcpy(item->told_id, end->subject, sizeof item->told_id);
+    if (own && !item->left_id[0]) {
+        cs_register_put(&e->reg, item, item->state, item->code, item->message, engine_wall(e));
+        return;
+    }
+    item->stamp = 0;
+    engine_queue(e, item, engine_now(e));
+}
+
 static void end_items(struct cs_engine *e, const struct cs_settled_end *end, enum cs_item_state state,
                       const char *name) {
     char message[CS_ITEM_MESSAGE_MAX] = "";
@@ -76,6 +91,8 @@ static void end_items(struct cs_engine *e, const struct cs_settled_end *end, enu
                         message[0] ? message : NULL, engine_wall(e));
         if (old && engine_outdated(e, item))
             engine_queue(e, item, engine_now(e));
+        if (state == CS_ITEM_REGISTERED)
+            note_place(e, item, end);
     }
 }
 
@@ -92,14 +109,14 @@ static void drop_deleted(struct cs_engine *e, const char *event) {
 }
 
 static void applied(struct cs_engine *e, struct cs_known *k, const struct cs_settled_end *end) {
-    bool deleted = end->type == CS_EVENT_CERTIFICATE_DELETE;
+    bool deleted = end->type == CS_EVENT_CERTIFICATE_DELETE || end->type == CS_EVENT_CERTIFICATE_GONE;
     k->present = !deleted;
     memcpy(k->sha256, k->sent_sha256, sizeof k->sha256);
     k->not_before_s = k->sent_not_before_s;
     k->ends_s = k->sent_ends_s;
     memcpy(k->id, end->subject, sizeof k->id);
     cs_register_ended(&e->reg, k);
-    cs_log(CS_LOG_INFO, deleted ? "deleted" : "registered",
+    cs_log(CS_LOG_INFO, deleted ? "left" : "registered",
            "name=%s certificate_id=%s version=%" PRId64 " event=%s", k->name, end->subject, end->version,
            end->event);
     if (deleted)
@@ -108,10 +125,45 @@ static void applied(struct cs_engine *e, struct cs_known *k, const struct cs_set
         end_items(e, end, CS_ITEM_REGISTERED, k->name);
 }
 
+// NAME-HOST, with the host's own name up to its first dot. False: it does not fit.
+static bool other_name(const char *name, cs_name ret) {
+    char host[256] = "";
+    if (gethostname(host, sizeof host - 1) != 0 || host[0] == '\0')
+        return false;
+    host[strcspn(host, ".")] = '\0';
+    for (char *p = host; *p; p++)
+        if (!cs_name_valid(p, 1, CS_ALGORITHM_SM2))
+            *p = '-';
+    int len = snprintf(ret, sizeof(cs_name), "%s-%s", name, host);
+    return len > 0 && (size_t)len < sizeof(cs_name);
+}
+
+// Another host has the name. Then this one registers under a name of its own, where the section allows it.
+static void take_other_name(struct cs_engine *e, const struct cs_settled_end *end, const char *name) {
+    for (size_t i = 0; i < e->reg.n; i++) {
+        struct cs_item *item = e->reg.items[i];
+        cs_name other;
+        if (strcmp(item->event, end->event) != 0 || strcmp(item->name, name) != 0 || !item->section ||
+            !item->section->name_taken_host || strcmp(item->name, item->given) != 0 ||
+            !other_name(name, other) || !cs_register_rename(&e->reg, item, other))
+            continue;
+        cs_log(CS_LOG_WARN, "name taken", "name=%s certificate=%s registered_as=%s", item->given,
+               item->certificate, other);
+        item->stamp = item->content = 0;
+        cs_register_put(&e->reg, item, CS_ITEM_NEW, CS_CODE_NONE, NULL, engine_wall(e));
+        engine_queue(e, item, engine_now(e));
+    }
+}
+
 static void take_end(struct cs_engine *e, const struct cs_settled_end *end) {
     struct cs_known *k = cs_register_by_event(&e->reg, end->event);
+    bool gone = end->type == CS_EVENT_CERTIFICATE_GONE && end->code == CS_CODE_CERTIFICATE_NOT_FOUND;
     e->changed = true;
-    if (end->ending == CS_ENDING_REJECTED)
+    if (k && gone) { // as it was to be
+        applied(e, k, end);
+        return;
+    }
+    if (!gone && end->ending == CS_ENDING_REJECTED)
         cs_log(CS_LOG_WARN, "rejected", "name=%s type=%s event=%s code=%s detail=%s hint=%s",
                k ? k->name : "-", cs_event_type_name(end->type), end->event, end->code_name, end->detail,
                end->code != CS_CODE_NONE ? cs_code_hint(end->code) : "-");
@@ -122,6 +174,8 @@ static void take_end(struct cs_engine *e, const struct cs_settled_end *end) {
         return;
     }
     cs_register_ended(&e->reg, k);
+    if (end->code == CS_CODE_REPLACE_NOT_HELD)
+        take_other_name(e, end, k->name);
     end_items(e, end, end->code == CS_CODE_REPLACE_OLDER ? CS_ITEM_OLDER : CS_ITEM_REJECTED, k->name);
 }
 
@@ -182,14 +236,22 @@ static void on_entries(void *arg, const struct cs_catalog_entry *entries, size_t
 }
 
 // Compares what this host believed of an item with the catalog.
-static void check_item(struct cs_item *item, const struct cs_known *k) {
+static void check_item(struct cs_engine *e, struct cs_item *item, const struct cs_known *k) {
     switch (item->state) {
     case CS_ITEM_SENT: // its event is on its way, or was lost
         if (!k->event[0] || strcmp(k->event, item->event) != 0)
             item->stamp = 0;
         break;
     case CS_ITEM_REGISTERED:
-        if (!k->present || memcmp(k->sha256, item->sha256, 32) != 0)
+        if (!k->present && item->told_id[0] && strcmp(item->told_log, e->session.log_id) == 0) {
+            cs_log(CS_LOG_WARN, "deleted by somebody else", "name=%s certificate=%s", item->name,
+                   item->certificate);
+            item->told_id[0] = '\0';
+            cs_register_put(&e->reg, item, CS_ITEM_DELETED, CS_CODE_NONE,
+                            "somebody deleted it from the catalog, so it is not registered again by itself; "
+                            "certsync upload brings it back",
+                            engine_wall(e));
+        } else if (!k->present || memcmp(k->sha256, item->sha256, 32) != 0 || !engine_told(e, item, k))
             item->stamp = 0;
         else if (k->ends_s != 0) // a person may have sent another chain
             engine_put_ends(item, k->ends_s);
@@ -199,6 +261,12 @@ static void check_item(struct cs_item *item, const struct cs_known *k) {
         break;
     case CS_ITEM_DELETING:
         if (!k->event[0]) {
+            item->state = CS_ITEM_NEW;
+            item->stamp = 0;
+        }
+        break;
+    case CS_ITEM_DELETED:
+        if (k->present) {
             item->state = CS_ITEM_NEW;
             item->stamp = 0;
         }
@@ -219,7 +287,7 @@ void engine_listed(struct cs_engine *e) {
         struct cs_item *item = e->reg.items[i];
         const struct cs_known *k = cs_register_known(&e->reg, item->name);
         if (k)
-            check_item(item, k);
+            check_item(e, item, k);
         if (item->section)
             engine_queue(e, item, now);
     }
@@ -275,7 +343,7 @@ static void on_answer_here(struct cs_engine *e, const struct posted *p) {
         if (p->n > 0)
             cs_log(CS_LOG_WARN, "not deleted: the catalog has another certificate under this name by now",
                    "name=%s certificate=%s", item->name, item->certificate);
-        engine_drop(e, item);
+        (void)engine_leave(e, item);
     }
 }
 
@@ -369,7 +437,8 @@ static bool take_spooled(struct cs_engine *e, const struct cs_event *ev, struct 
         take_upload(e, k, ev);
         return true;
     }
-    if (ev->type == CS_EVENT_CERTIFICATE_DELETE)
+    bool removes = ev->type == CS_EVENT_CERTIFICATE_GONE && ev->data.installed.remove;
+    if (ev->type == CS_EVENT_CERTIFICATE_DELETE || removes)
         for (size_t i = 0; i < e->reg.known_n; i++)
             if (strcmp(e->reg.known[i]->id, ev->subject) == 0) {
                 static const uint8_t nothing[32];

@@ -146,6 +146,19 @@ CS_MUST_USE bool engine_policy_admits(const struct cs_engine *e, const struct cs
 // Notes what the policy says of a certificate that is registered, unless something is noted already.
 void engine_policy_note(struct cs_engine *e, struct cs_item *item, const struct cs_keyed_source *src);
 
+// daemon/place.c
+void engine_place_of(const struct cs_engine *e, const struct cs_item *item, cs_place ret);
+// Whether the catalog was told that this certificate is at this place.
+bool engine_told(const struct cs_engine *e, const struct cs_item *item, const struct cs_known *k);
+// The catalog has the item's certificate: it is to know that it is here.
+void engine_tell_seen(struct cs_engine *e, struct cs_item *item, const struct cs_known *k);
+// certificate.seen or certificate.gone of this place. remove: the certificate may go with its last place.
+// False: the spool takes nothing now.
+bool engine_tell(struct cs_engine *e, const struct cs_item *item, enum cs_event_type type, const char *id,
+                 bool remove, cs_uuid ret_event);
+// Tells that it is not at this place any more, and drops it. False: it is tried again.
+bool engine_leave(struct cs_engine *e, struct cs_item *item);
+
 // daemon/ends.c
 extern const struct cs_outcome_poller_hooks engine_outcome_poller_hooks;
 CS_MUST_USE bool engine_read_spool(struct cs_engine *e, struct cs_err *err);

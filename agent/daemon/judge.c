@@ -150,7 +150,7 @@ void engine_put_ends(struct cs_item *item, int64_t ends_s) {
 
 // The files of the certificates are read.
 static bool identify(struct cs_engine *e, struct cs_item *item, struct cs_err *err) {
-    struct leaf leaves[2];
+    struct leaf leaves[2] = {0};
     uint8_t before[32];
     size_t parts = parts_of(item);
     for (size_t i = 0; i < parts; i++)
@@ -158,6 +158,7 @@ static bool identify(struct cs_engine *e, struct cs_item *item, struct cs_err *e
                           err))
             return false;
     memcpy(before, item->sha256, sizeof before);
+    memcpy(item->leaf, leaves[0].sha256, sizeof item->leaf);
     cs_register_identity(e->session.crypto, leaves[0].sha256, parts == 2 ? leaves[1].sha256 : NULL,
                          item->sha256);
     if (memcmp(before, item->sha256, sizeof before) != 0)
@@ -236,6 +237,9 @@ static bool compose(struct cs_engine *e, const struct cs_item *item, struct cs_c
     };
     for (size_t i = 0; i < src.parts; i++)
         src.part[i] = source_of(e, item, i);
+    cs_place place;
+    engine_place_of(e, item, place);
+    src.place = place;
     struct cs_compose c = cs_session_compose(&e->session);
     return cs_compose_upload(&c, &src, ret, err);
 }
@@ -292,6 +296,12 @@ static void spooled(struct cs_engine *e, const struct cs_waiting_upload *u) {
     item->attempts = 0;
     memcpy(item->event, ev->id, sizeof item->event);
     cs_register_sent(&e->reg, k, ev->id, item->sha256, item->not_before_s, item->ends_s);
+    // Its outcome says which certificate the catalog knows at this place then.
+    if (item->told_id[0] && !(k->present && strcmp(item->told_id, k->id) == 0))
+        memcpy(item->left_id, item->told_id, sizeof item->left_id);
+    item->told_id[0] = '\0';
+    memcpy(item->told_sha256, item->sha256, sizeof item->told_sha256);
+    memcpy(item->told_log, e->session.log_id, sizeof item->told_log);
     if (!e->outcome_poller) { // nobody will report: taken as true
         if (!k->present)
             memcpy(k->id, ev->subject, sizeof k->id);
@@ -300,6 +310,7 @@ static void spooled(struct cs_engine *e, const struct cs_waiting_upload *u) {
         k->not_before_s = item->not_before_s;
         k->ends_s = item->ends_s;
         cs_register_ended(&e->reg, k);
+        memcpy(item->told_id, k->id, sizeof item->told_id);
     }
     cs_log(CS_LOG_INFO, "upload", "name=%s certificate=%s event=%s number=%" PRId64, item->name,
            item->certificate, ev->id, ev->seq);
@@ -377,6 +388,8 @@ static void judge_leaf(struct cs_engine *e, struct cs_item *item) {
         item->stamp = 0;
         return;
     }
+    if (item->state == CS_ITEM_DELETED && !k->present)
+        return; // somebody else deleted it: it stays so
     if (must_upload_first(e, k))
         engine_upload(e);
     bool there = expected(k, &sha256, &not_before_s);
@@ -388,6 +401,8 @@ static void judge_leaf(struct cs_engine *e, struct cs_item *item) {
         if (ends_s != 0)
             engine_put_ends(item, ends_s);
         memcpy(item->event, k->event, sizeof item->event);
+        if (!k->event[0])
+            engine_tell_seen(e, item, k);
         conclude(e, item, k->event[0] ? CS_ITEM_SENT : CS_ITEM_REGISTERED, CS_CODE_NONE, NULL);
         return;
     }
@@ -396,6 +411,10 @@ static void judge_leaf(struct cs_engine *e, struct cs_item *item) {
             "the catalog has a newer certificate under this name; the file went back to an older one, "
             "or another file or host is ahead";
         tell(item, CS_ITEM_OLDER, CS_CODE_REPLACE_OLDER, why);
+        if (item->state != CS_ITEM_OLDER) // this host may come back from an old image
+            item->told_id[0] = '\0';
+        if (!k->event[0])
+            engine_tell_seen(e, item, k);
         conclude(e, item, CS_ITEM_OLDER, CS_CODE_REPLACE_OLDER, why);
         return;
     }
@@ -410,6 +429,7 @@ bool engine_concluded(const struct cs_item *item) {
     case CS_ITEM_OLDER:
     case CS_ITEM_REFUSED:
     case CS_ITEM_REJECTED:
+    case CS_ITEM_DELETED:
         return true;
     case CS_ITEM_NEW:
     case CS_ITEM_WAITING:
@@ -502,22 +522,20 @@ static bool still_gone(const struct cs_item *item) {
     return cs_stamp_mix(0, item->certificate) == cs_stamp_mix(0, "");
 }
 
+// The entry goes with the last installation. So it is told first where this one was not.
 void engine_delete(struct cs_engine *e, struct cs_item *item, const char *id) {
-    CS_AUTO(cs_composed_free) struct cs_composed *c = NULL;
-    struct cs_err err;
     struct cs_known *k = cs_register_known(&e->reg, item->name);
-    struct cs_compose compose_with = cs_session_compose(&e->session);
-    if (!k || !cs_compose_event(&compose_with, CS_EVENT_CERTIFICATE_DELETE, id, &c, &err) ||
-        !engine_spool(e, &(struct cs_event *){&c->event}, 1, &err)) {
+    cs_uuid event;
+    bool told = strcmp(item->told_id, id) == 0 && strcmp(item->told_log, e->session.log_id) == 0;
+    if (!k || (!told && !engine_tell(e, item, CS_EVENT_CERTIFICATE_SEEN, id, false, event)) ||
+        !engine_tell(e, item, CS_EVENT_CERTIFICATE_GONE, id, true, event)) {
         engine_queue(e, item, engine_now(e) + DELETE_PAUSE_S * 1000);
         return;
     }
     static const uint8_t nothing[32];
-    cs_register_sent(&e->reg, k, c->event.id, nothing, 0, 0);
-    memcpy(item->event, c->event.id, sizeof item->event);
+    cs_register_sent(&e->reg, k, event, nothing, 0, 0);
+    memcpy(item->event, event, sizeof item->event);
     item->stamp = 0;
-    cs_log(CS_LOG_INFO, "delete", "name=%s certificate=%s event=%s number=%" PRId64, item->name,
-           item->certificate, c->event.id, c->event.seq);
     conclude(e, item, CS_ITEM_DELETING, CS_CODE_NONE, "its files are gone");
 }
 
@@ -540,7 +558,7 @@ void engine_gone(struct cs_engine *e, struct cs_item *item) {
         cs_log(CS_LOG_INFO, "files are gone", "name=%s certificate=%s", item->name, item->certificate);
         if (!e->found_before) // the search finds what is left, for example a key
             engine_discover_soon(e, item->section);
-        engine_drop(e, item);
+        (void)engine_leave(e, item);
         return;
     }
     if (item->gone_ms + item->section->remove_after_ms > now) {

@@ -27,6 +27,7 @@ static const char *const state_names[] = {
     [CS_ITEM_NEW] = "new",         [CS_ITEM_WAITING] = "waiting",       [CS_ITEM_BLOCKED] = "blocked",
     [CS_ITEM_SENT] = "sent",       [CS_ITEM_REGISTERED] = "registered", [CS_ITEM_OLDER] = "older",
     [CS_ITEM_REFUSED] = "refused", [CS_ITEM_REJECTED] = "rejected",     [CS_ITEM_DELETING] = "deleting",
+    [CS_ITEM_DELETED] = "deleted",
 };
 
 const char *cs_item_state_name(enum cs_item_state s) {
@@ -57,6 +58,7 @@ static void item_free(struct cs_item *item) {
     if (!item)
         return;
     free(item->certificate);
+    free(item->given);
     free(item->name);
     free(item->key);
     free(item->chain);
@@ -75,7 +77,8 @@ static struct cs_item *item_new(struct cs_register *r, const char *certificate, 
     item->state = CS_ITEM_NEW;
     item->certificate = strdup(certificate);
     item->name = strdup(name);
-    if (item->certificate && item->name && CS_GROW(&r->items, &r->cap, r->n + 1) &&
+    item->given = strdup(name);
+    if (item->certificate && item->name && item->given && CS_GROW(&r->items, &r->cap, r->n + 1) &&
         cs_index_put(&r->by_certificate, cs_index_key(certificate), item) &&
         cs_index_put(&r->by_name, cs_index_key(name), item)) {
         r->items[r->n++] = item;
@@ -99,12 +102,17 @@ static bool set_text(char **to, const char *text) {
 
 struct cs_item *cs_register_found(struct cs_register *r, const struct cs_candidate *c) {
     struct cs_item *item = cs_register_item(r, c->certificate);
-    if (item && strcmp(item->name, c->name) != 0) { // the settings give it another name now
+    cs_uuid left = "";
+    if (item && strcmp(item->given, c->name) != 0) { // the settings give it another name now
+        memcpy(left, item->told_id[0] ? item->told_id : item->left_id, sizeof left);
         cs_register_drop(r, item);
         item = NULL;
     }
-    if (!item)
+    if (!item) {
         item = item_new(r, c->certificate, c->name);
+        if (item)
+            memcpy(item->left_id, left, sizeof left);
+    }
     if (!item || !set_text(&item->key, c->key) || !set_text(&item->chain, c->chain) ||
         !set_text(&item->encrypt_certificate, c->encrypt_certificate) ||
         !set_text(&item->encrypt_key, c->encrypt_key) || !set_text(&item->encrypt_chain, c->encrypt_chain))
@@ -133,6 +141,18 @@ void cs_register_drop(struct cs_register *r, struct cs_item *item) {
             break;
         }
     item_free(item);
+}
+
+bool cs_register_rename(struct cs_register *r, struct cs_item *item, const char *name) {
+    char *copy = strdup(name);
+    if (!copy || !cs_index_put(&r->by_name, cs_index_key(name), item)) {
+        free(copy);
+        return false;
+    }
+    cs_index_remove(&r->by_name, cs_index_key(item->name), item);
+    free(item->name);
+    item->name = copy;
+    return true;
 }
 
 struct cs_item *cs_register_live(const struct cs_register *r, const char *name, const struct cs_item *but) {
@@ -202,6 +222,7 @@ static bool kept(const struct cs_item *item) {
     case CS_ITEM_OLDER:
     case CS_ITEM_REJECTED:
     case CS_ITEM_DELETING:
+    case CS_ITEM_DELETED:
         return true;
     case CS_ITEM_NEW:
     case CS_ITEM_WAITING:
@@ -227,6 +248,8 @@ static void put_line(struct cs_register *r, const struct cs_item *item, struct c
     cs_json_begin(b, '{');
     cs_json_str(b, "certificate", item->certificate);
     cs_json_str(b, "name", item->name);
+    if (strcmp(item->given, item->name) != 0)
+        cs_json_str(b, "given", item->given);
     cs_json_str(b, "state", cs_item_state_name(item->state));
     snprintf(number, sizeof number, "%016" PRIx64, item->stamp);
     cs_json_str(b, "stamp", number);
@@ -243,6 +266,16 @@ static void put_line(struct cs_register *r, const struct cs_item *item, struct c
     if (item->event[0])
         cs_json_str(b, "event", item->event);
     cs_json_int(b, "since", item->since_ms);
+    if (item->told_log[0]) {
+        cs_json_name(b, "told");
+        cs_json_begin(b, '{');
+        cs_json_str(b, "log", item->told_log);
+        cs_json_str(b, "id", item->told_id);
+        put_hash(b, "sha256", item->told_sha256);
+        cs_json_end(b, '}');
+    }
+    if (item->left_id[0])
+        cs_json_str(b, "left", item->left_id);
     if (k && k->present) {
         cs_json_name(b, "catalog");
         cs_json_begin(b, '{');
@@ -345,6 +378,17 @@ static void read_catalog(struct cs_register *r, const json_t *o, const char *nam
     get_uuid(c, "id", k->id);
 }
 
+static void read_told(struct cs_item *item, const json_t *o) {
+    const json_t *told = json_object_get(o, "told");
+    const char *log = json_string_value(json_object_get(told, "log"));
+    item->told_log[0] = item->told_id[0] = item->left_id[0] = '\0';
+    get_uuid(o, "left", item->left_id);
+    if (!log || !cs_log_id_valid(log, strlen(log)) || !get_hash(told, "sha256", item->told_sha256))
+        return;
+    memcpy(item->told_log, log, strlen(log) + 1);
+    get_uuid(told, "id", item->told_id);
+}
+
 static bool read_item(struct cs_register *r, const json_t *o, bool same_key, struct cs_err *err) {
     const char *certificate = json_string_value(json_object_get(o, "certificate"));
     const char *name = json_string_value(json_object_get(o, "name"));
@@ -356,10 +400,13 @@ static bool read_item(struct cs_register *r, const json_t *o, bool same_key, str
     }
     if (!certificate || !name || strlen(name) > CS_NAME_MAX)
         return true; // not ours
+    const char *given = json_string_value(json_object_get(o, "given"));
     if (!item)
         item = item_new(r, certificate, name);
-    if (!item)
+    if (!item || (strcmp(item->name, name) != 0 && !cs_register_rename(r, item, name)) ||
+        !set_text(&item->given, given ? given : name))
         return cs_err_oom(err);
+    read_told(item, o);
     if (!get_state(o, &item->state) || !kept(item) || !get_hash(o, "sha256", item->sha256))
         item->state = CS_ITEM_NEW;
     item->stamp = get_u64(o, "stamp");

@@ -22,6 +22,7 @@ enum cs_item_state {
     CS_ITEM_REFUSED,    // by this host's own checks; tried again when it changes
     CS_ITEM_REJECTED,   // by the catalog's rules; sent again when its content changes
     CS_ITEM_DELETING,   // its files are gone, so the catalog's entry goes, too
+    CS_ITEM_DELETED,    // somebody else deleted the catalog's entry: it is not brought back
 };
 const char *cs_item_state_name(enum cs_item_state s);
 
@@ -29,6 +30,7 @@ const char *cs_item_state_name(enum cs_item_state s);
 
 struct cs_item {
     char *certificate;                                       // path; this identifies it
+    char *given;                                             // the name that the settings give
     char *name;                                              // in the catalog
     char *key;                                               // path; NULL: none found
     char *chain;                                             // path or NULL
@@ -38,6 +40,13 @@ struct cs_item {
     uint64_t stamp;     // of the files as they were judged; 0: to be judged
     uint64_t content;   // of the bytes that were sent
     uint8_t sha256[32]; // cs_register_identity of its certificates
+    uint8_t leaf[32];   // of the (signing) leaf, as it was read last
+    // What the catalog was told that is at this place: the certificate's id and its identity. An upload
+    // tells, too: until its outcome the id is "".
+    cs_uuid told_id;
+    uint8_t told_sha256[32];
+    cs_log_id told_log;
+    cs_uuid left_id; // what was told before under another name, and is to be told gone
     int64_t not_before_s;
     int64_t not_after_s; // of its certificates the earliest; 0: not known
     // the same with the CA certificates of the chain that was sent; 0: not known
@@ -114,6 +123,8 @@ struct cs_item *cs_register_item(const struct cs_register *r, const char *certif
 // of memory.
 struct cs_item *cs_register_found(struct cs_register *r, const struct cs_candidate *c);
 void cs_register_drop(struct cs_register *r, struct cs_item *item);
+// Another name in the catalog than the settings give. False: out of memory.
+bool cs_register_rename(struct cs_register *r, struct cs_item *item, const char *name);
 // Sets state, code and message, and writes the item's line.
 void cs_register_put(struct cs_register *r, struct cs_item *item, enum cs_item_state state, enum cs_code code,
                      const char *message, int64_t now_ms);

@@ -29,6 +29,7 @@ enum preset {
     PRESET_UACME,
     PRESET_CERTMONGER
 };
+static const char *const name_taken_names[] = {"host", "refuse", NULL};
 static const char *const preset_names[] = {"none",       "certbot",    "acme.sh", "lego",       "caddy",
                                            "kubernetes", "dehydrated", "uacme",   "certmonger", NULL};
 
@@ -98,8 +99,10 @@ const struct cs_setting cs_watch_rows[CS_WATCH_ROWS] = {
     CS_SETTING_STR("as", S, as, "", CS_SETTING_RELOADABLE,
                    "Name in the catalog, made of {name} and other text; empty: {name}, or the section's name where there is none. The * of a wildcard becomes _."),
     CS_SETTING_LIST("tags", S, tags, "", CS_SETTING_RELOADABLE, "Tags for these certificates."),
+    CS_SETTING_CHOICE("name_taken", S, name_taken, "host", name_taken_names, CS_SETTING_RELOADABLE,
+                      "Where another host has a certificate of this name: host registers under NAME-HOST, the host's own name; refuse leaves it and says so."),
     CS_SETTING_BOOL("delete", S, remove, "no", CS_SETTING_RELOADABLE,
-                    "Whether a certificate is deleted from the catalog when its files are gone."),
+                    "Whether a certificate is deleted from the catalog when its files are gone here and no other host has it."),
     CS_SETTING_DURATION("delete_after", S, remove_after_ms, "10m", 0, 30LL * 86400000, CS_SETTING_RELOADABLE,
                         "How long the files must be gone before that."),
     CS_SETTING_BOOL("links", S, links, "yes", CS_SETTING_RELOADABLE, "Whether symbolic links in a file's path, anywhere in it, are followed."),
@@ -260,8 +263,11 @@ static bool put_policy(const S *s, struct cs_file_policy *p, struct cs_err *err)
 }
 
 static bool put_section(const S *s, struct cs_section *out, struct cs_err *err) {
-    *out = (struct cs_section){
-        .name = s->name, .tags = &s->tags, .remove = s->remove, .remove_after_ms = s->remove_after_ms};
+    *out = (struct cs_section){.name = s->name,
+                               .tags = &s->tags,
+                               .name_taken_host = s->name_taken == 0,
+                               .remove = s->remove,
+                               .remove_after_ms = s->remove_after_ms};
     if (s->tags.count > CS_TAGS_MAX)
         return fault(s, "tags: at most 16", err);
     for (size_t i = 0; i < s->tags.count; i++)

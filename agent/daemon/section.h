@@ -23,13 +23,14 @@ struct cs_watch_settings {
     char *pairs;
     char *as;
     struct cs_list tags;
+    int64_t name_taken; // 0: host, 1: refuse
     bool remove;
     int64_t remove_after_ms;
     bool links;
     struct cs_list owners;
     int64_t max_size;
 };
-enum { CS_WATCH_ROWS = 17 };
+enum { CS_WATCH_ROWS = 18 };
 extern const struct cs_setting cs_watch_rows[CS_WATCH_ROWS];
 // For the settings' check of the whole group.
 CS_MUST_USE bool cs_sections_check(const struct cs_settings_items *items, struct cs_err *err);
@@ -51,6 +52,7 @@ struct cs_section {
     const char *pairs; // directory, or NULL; then files[0] has only `as`
     struct cs_file_policy policy;
     const struct cs_list *tags;
+    bool name_taken_host; // register under NAME-HOST where another host has the name
     bool remove;
     int64_t remove_after_ms;
 };

@@ -293,6 +293,22 @@ static bool put_tags(const char *const *tags, size_t n, struct cs_tag_list *ret,
     return true;
 }
 
+void cs_compose_place(struct cs_crypto *c, const char *account, const char *path, bool hidden, cs_place ret) {
+    static const char what[] = "certsync.place.v1";
+    uint8_t hash[32];
+    if (!hidden && cs_place_valid(path, strlen(path))) {
+        copy_text(ret, sizeof(cs_place), path);
+        return;
+    }
+    cs_crypto_sha256_parts(c,
+                           (const struct cs_bytes[]){{(const uint8_t *)what, sizeof what},
+                                                     {(const uint8_t *)account, strlen(account) + 1},
+                                                     {(const uint8_t *)path, strlen(path)}},
+                           3, hash);
+    memcpy(ret, "sha256:", 7);
+    cs_hex_encode(hash, 16, ret + 7);
+}
+
 // Text of people: it is shown to everybody who may read the account.
 static bool put_text(const char *option, const char *text, char *ret, size_t size, struct cs_err *err) {
     size_t len = text ? strlen(text) : 0;
@@ -323,6 +339,7 @@ bool cs_compose_upload(const struct cs_compose *c, const struct cs_upload_source
     to->replace = src->replace;
     to->force = src->force;
     to->parts = src->parts;
+    copy_text(to->place, sizeof to->place, src->place ? src->place : "");
     if (!put_tags(src->tags, src->tags_len, &to->tags, err))
         return false;
     for (size_t i = 0; i < src->parts; i++)

@@ -72,9 +72,13 @@ struct cs_upload_source {
     bool strict; // a note refuses it here
     const char *const *tags;
     size_t tags_len;
-    size_t parts; // 1: international; 2: sm2, [0] signing, [1] encryption
+    const char *place; // NULL: not told
+    size_t parts;      // 1: international; 2: sm2, [0] signing, [1] encryption
     struct cs_keyed_source part[2];
 };
+// Where a file is, as it is told: its path, or what hides it. A path that is no place (cs_place_valid) is
+// always hidden.
+void cs_compose_place(struct cs_crypto *c, const char *account, const char *path, bool hidden, cs_place ret);
 CS_MUST_USE bool cs_compose_upload(const struct cs_compose *c, const struct cs_upload_source *src,
                                    struct cs_composed **ret, struct cs_err *err);
 

@@ -32,6 +32,7 @@ struct cs_agent_settings {
     int64_t daemon_log_level;
     char *metrics_file;
     char *metrics_listen;
+    int64_t places;                   // 1: hidden
     struct cs_settings_items watches; // struct cs_watch_settings
 };
 extern const struct cs_settings_table cs_agent_settings_table;

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where certificates are: what hosts tell, and what list, show and the API say of it, over the whole stack."""
 import hashlib
+import os
+import shutil
+import socket
 
 import pytest
 
 from support import events as ev
-from support.host import Host, make_files
+from support.host import AgentHost, Host, make_files, put_pair
+from support.proc import PATIENCE_S, wait_until
 
 APPLIED = 0
 PLACE = "/etc/ssl/www.pem"
@@ -99,3 +103,131 @@ def test_hosts_come_in_pages(stack, host, ca):
         found += page["hosts"]
         cursor = f"&cursor={page['next']}" if "next" in page else None
     assert sorted(h["label"] for h in found) == [f"web-{i}" for i in range(5)]
+
+
+# --- real daemons
+
+@pytest.fixture
+def hosts(stack, tmp_path):
+    """Three hosts of one account, each with a daemon and a key of its own."""
+    account, made = stack.account(), []
+    for i in range(3):
+        agent = AgentHost(stack, account, tmp_path / f"web-{i}", key=stack.enroll(account.id, label=f"web-{i}"))
+        (agent.dir / "tls").mkdir()
+        made.append(agent)
+    yield made
+    for agent in made:
+        if agent.process:
+            agent.process.kill()
+
+
+def watch(host, name="tls", **more):
+    return host.watch(name, certificate=host.dir / "tls/{name}.crt", key=host.dir / "tls/{name}.key", **{"as": "{name}", **more})
+
+
+def item(host, name):
+    status, body = host.stack.http(f"/v1/accounts/{host.account.id}/certificates/{name}", host.stack.token(host.stack.auditor, "*"))
+    return body if status == 200 else {}
+
+
+def wait_hosts(host, name, total, behind=0):
+    return wait_until(lambda: (i := item(host, name)) and (i["hosts_total"], i["hosts_behind"]) == (total, behind) and i, PATIENCE_S,
+                      f"{name} at {total} hosts, {behind} of them behind; it is {item(host, name)}")
+
+
+def copy(source, *targets):
+    for target in targets:
+        for kind in ("key", "crt"):
+            shutil.copy2(source.dir / f"tls/www.{kind}", target.dir / f"tls/.www.{kind}")
+            os.rename(target.dir / f"tls/.www.{kind}", target.dir / f"tls/www.{kind}")
+
+
+def test_a_pool_that_gets_its_files_by_rsync(hosts, ca):
+    a, b, c = hosts
+    put_pair(a.dir / "tls", "www", ca, start=-3)
+    copy(a, b)
+    for h in (a, b):
+        watch(h)
+        h.start()
+    wait_hosts(a, "www", 2)
+    watch(c)  # a host is added
+    copy(a, c)
+    c.start()
+    wait_hosts(a, "www", 3)
+    put_pair(a.dir / "tls", "www", ca, start=-2)  # renewed at one, copied later
+    wait_hosts(a, "www", 3, 2)
+    copy(a, b, c)
+    assert wait_hosts(a, "www", 3)["version"] == 2
+    for h in hosts:  # nothing changed: nothing is sent
+        h.wait_quiet()
+    before = [h.events() for h in hosts]
+    for h in hosts:
+        h.stop()
+        h.start()
+        h.wait_status(lambda s: s["certificates"]["registered"] == 1, "the register")
+        h.wait_quiet()
+    assert [h.events() for h in hosts] == before
+    shutil.rmtree(b.dir / "tls")
+    (b.dir / "tls").mkdir()
+    wait_hosts(a, "www", 2)
+    for h in (a, c):
+        h.stop()
+
+
+def test_each_web_server_with_its_own(hosts, ca):
+    a, b, _ = hosts
+    for h in (a, b):
+        watch(h)
+        put_pair(h.dir / "tls", "www", ca)
+    a.start()
+    wait_hosts(a, "www", 1)
+    b.start()
+    other = f"www-{socket.gethostname().split('.')[0]}"
+    wait_hosts(b, other, 1)
+    assert wait_hosts(a, "www", 1)["version"] == 1
+    assert "another host has" in b.wait_problem(other, "registered")["message"]
+    put_pair(b.dir / "tls", "www", ca, start=-0.5)  # the next ones keep apart
+    b.wait_version(other, 2)
+    b.stop()
+    b.start()
+    b.wait_quiet()
+    assert wait_hosts(a, "www", 1)["version"] == 1 and wait_hosts(b, other, 1)["version"] == 2
+
+
+def test_moved_renamed_and_gone(hosts, ca):
+    a, b, _ = hosts
+    watch(a, delete="yes", delete_after="0s")
+    watch(b)
+    put_pair(a.dir / "tls", "www", ca)
+    a.start()
+    first = wait_hosts(a, "www", 1)["id"]
+    copy(a, b)
+    b.start()
+    wait_hosts(a, "www", 2)
+    b.stop()
+    b.watch("tls", certificate=b.dir / "tls/{name}.crt", key=b.dir / "tls/{name}.key", **{"as": "new-{name}"})  # the section's names change
+    b.start()
+    wait_hosts(a, "new-www", 1)
+    wait_hosts(a, "www", 1)
+    (a.dir / "tls/www.crt").unlink()  # the last file here; no other host has it
+    wait_until(lambda: not item(a, "www"), PATIENCE_S, "the end of www")
+    assert item(a, "new-www")["id"] != first
+
+
+def test_what_a_person_deleted_stays_deleted(hosts, ca):
+    a, person, _ = hosts
+    watch(a)
+    put_pair(a.dir / "tls", "www", ca)
+    a.start()
+    wait_hosts(a, "www", 1)
+    a.wait_quiet()
+    person.expect(APPLIED, "delete", "www", "--yes")
+    a.stop()
+    a.start()  # a start asks what the catalog holds
+    assert "somebody deleted it" in a.wait_problem("www", "deleted")["message"]
+    a.wait_quiet()
+    assert not item(a, "www")
+    a.expect(APPLIED, "upload", "www", "--cert", "tls/www.crt", "--key-file", "tls/www.key")
+    a.stop()
+    a.start()
+    wait_hosts(a, "www", 1)
