@@ -60,7 +60,7 @@ static void make(struct cs_agent_metrics *m) {
 }
 
 struct counted {
-    int64_t by_state[CS_ITEM_DELETING + 1];
+    int64_t by_state[CS_ITEM_STATES];
     int64_t within[WITHIN], expired, policy, next_end_s;
 };
 
@@ -111,7 +111,7 @@ static void put(struct cs_agent_metrics *m, const struct cs_engine *e) {
     static const char *const within[WITHIN] = {"1d", "7d", "14d", "30d"};
     struct counted c = count(e);
     json_t *attention = engine_attention(e);
-    for (int s = CS_ITEM_NEW; s <= CS_ITEM_DELETING; s++)
+    for (int s = CS_ITEM_NEW; s < CS_ITEM_STATES; s++)
         cs_series_set(cs_metric_1(m->certificates, cs_item_state_name((enum cs_item_state)s)),
                       (double)c.by_state[s]);
     for (size_t k = 0; k < WITHIN; k++)

@@ -24,6 +24,7 @@ enum cs_item_state {
     CS_ITEM_DELETING,   // its files are gone, so the catalog's entry goes, too
     CS_ITEM_DELETED,    // somebody else deleted the catalog's entry: it is not brought back
 };
+#define CS_ITEM_STATES (CS_ITEM_DELETED + 1) // for arrays
 const char *cs_item_state_name(enum cs_item_state s);
 
 #define CS_ITEM_MESSAGE_MAX 600

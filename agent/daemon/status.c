@@ -60,7 +60,7 @@ static void log_end(struct cs_item *item, const struct cs_fault *fault) {
 }
 
 static void put_items(struct cs_engine *e, json_t *o) {
-    size_t counts[CS_ITEM_DELETED + 1] = {0}, total = 0;
+    size_t counts[CS_ITEM_STATES] = {0}, total = 0;
     json_t *problems = json_array(), *by_state = json_object();
     struct cs_fault fault;
     size_t outside = 0;
@@ -85,7 +85,7 @@ static void put_items(struct cs_engine *e, json_t *o) {
         if (total++ < PROBLEMS_MAX)
             json_array_append_new(problems, problem_of(item, &fault));
     }
-    for (int s = CS_ITEM_NEW; s <= CS_ITEM_DELETED; s++)
+    for (int s = CS_ITEM_NEW; s < CS_ITEM_STATES; s++)
         json_object_set_new(by_state, cs_item_state_name((enum cs_item_state)s),
                             json_integer((json_int_t)counts[s]));
     json_object_set_new(o, "certificates", by_state);
