@@ -91,12 +91,12 @@ static const struct cs_cli_codes codes = {cs_codes_text, cs_codes_markdown, cs_c
 
 void cs_agent_commands_init(struct cs_agent_commands *ret) {
     const struct cs_command *all[] = {
-        &cs_cmd_upload,       &cs_cmd_update,     &cs_cmd_list,    &cs_cmd_search,        &cs_cmd_show,
-        &cs_cmd_delete,       &cs_cmd_share,      &cs_cmd_unshare, &cs_cmd_csr,           &cs_cmd_outcomes,
-        &cs_cmd_spool,        &cs_cmd_keygen,     &cs_cmd_key,     &cs_cmd_issue,         &cs_cmd_account,
-        &cs_cmd_agent,        &cs_cmd_trust,      &cs_cmd_keys,    &cs_cmd_codes,         &cs_cmd_settings,
-        &cs_cmd_status,       &cs_cmd_agents,     &cs_cmd_inspect, &cs_cmd_needs_renewal, &cs_cmd_api_token,
-        &cs_cmd_verify_proof, &cs_cmd_completion, &cs_cmd_manual,
+        &cs_cmd_upload,    &cs_cmd_update,       &cs_cmd_list,       &cs_cmd_search,  &cs_cmd_show,
+        &cs_cmd_delete,    &cs_cmd_share,        &cs_cmd_unshare,    &cs_cmd_csr,     &cs_cmd_outcomes,
+        &cs_cmd_history,   &cs_cmd_spool,        &cs_cmd_keygen,     &cs_cmd_key,     &cs_cmd_issue,
+        &cs_cmd_account,   &cs_cmd_agent,        &cs_cmd_trust,      &cs_cmd_keys,    &cs_cmd_codes,
+        &cs_cmd_settings,  &cs_cmd_status,       &cs_cmd_agents,     &cs_cmd_inspect, &cs_cmd_needs_renewal,
+        &cs_cmd_api_token, &cs_cmd_verify_proof, &cs_cmd_completion, &cs_cmd_manual,
     };
     static_assert(CS_ARRAY_LEN(all) <= CS_AGENT_COMMANDS_MAX, "room for all commands");
     for (size_t i = 0; i < CS_ARRAY_LEN(all); i++) {

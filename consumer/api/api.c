@@ -44,6 +44,7 @@ ENDPOINT(certificates, API_CERTIFICATES, api_certificates, FILTERS, PAGED, NULL)
 ENDPOINT(all_certificates, API_DEPLOYMENT, api_search_all, FILTERS, PAGED, NULL)
 ENDPOINT(certificate, API_CERTIFICATES, api_certificate, "owner", NULL)
 ENDPOINT(hosts, API_CERTIFICATES, api_hosts, PAGED, NULL)
+ENDPOINT(history, API_READ, api_history, PAGED, NULL)
 ENDPOINT(sealed_key, API_SEALED_KEY, api_sealed_key, NULL)
 DEPLOYMENT_ENDPOINT(accounts, API_CURSOR_ACCOUNTS, api_accounts)
 ENDPOINT(account, API_READ, api_account, NULL)
@@ -64,6 +65,7 @@ static const struct cs_http_route routes[] = {
     {"GET", ACCOUNT "/certificates", on_certificates},
     {"GET", ACCOUNT "/certificates/{id}", on_certificate},
     {"GET", ACCOUNT "/certificates/{id}/hosts", on_hosts},
+    {"GET", ACCOUNT "/certificates/{id}/history", on_history},
     {"GET", ACCOUNT "/certificates/{id}/sealed-key", on_sealed_key},
     {"GET", ACCOUNT "/policy", on_policy},
     {"GET", ACCOUNT "/csrs", on_csrs},

@@ -19,6 +19,7 @@
 #include "api/api.h"
 #include "api/follow.h"
 #include "api/known.h"
+#include "api/past.h"
 #include "api/token.h"
 #include "api/verified.h"
 #include "catalog/packed.h"
@@ -294,6 +295,7 @@ void api_shares(struct api_call *call, const redisReply *reply); // api/shares.c
 CS_MUST_USE bool api_filter_read(struct api_call *call, struct api_filter *f, bool *ret_by_expiry);
 // The rest of a list that needs the index. call->state is not used yet.
 void api_search(struct api_call *call, const struct api_filter *f, bool by_expiry);
+void api_history(struct api_call *call, const redisReply *reply);    // api/history.c
 void api_search_all(struct api_call *call, const redisReply *reply); // of all accounts
 void api_certificates(struct api_call *call, const redisReply *reply);
 void api_certificate(struct api_call *call, const redisReply *reply);
@@ -375,10 +377,14 @@ void api_waits_redis(struct api_waits *w, bool ready);
 // ---- api/older.c: outcomes that are in the log only
 
 // docs: of each event that was asked for what the catalog held of it, or nothing. all: the log was read
-// to its end, as far as needed.
-typedef void (*api_older_step)(struct api_call *call, const struct cs_buf *docs, bool all);
+// to its end, as far as needed. history: of api_older_history.
+typedef void (*api_older_step)(struct api_call *call, const struct cs_buf *docs, bool all,
+                               const struct cs_past_history *history);
 // Only where there is a consumer->past. The events had no outcome before since_ms.
 void api_older_ask(struct api_call *call, cs_uuid *events, size_t n, int64_t since_ms, api_older_step step);
+// The same for at most `most` outcomes of a certificate after the one with this number.
+void api_older_history(struct api_call *call, const char *subject, int64_t after, size_t most,
+                       int64_t since_ms, api_older_step step);
 void api_older_leave(struct api_call *call); // the client has left
 struct api_older;
 CS_MUST_USE bool api_older_new(struct cs_api *api, struct api_older **ret, struct cs_err *err);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -26,6 +27,8 @@ struct api_older_job {
     struct api_call *call; // NULL: the client has left
     api_older_step step;
     cs_account_id account;
+    cs_uuid subject;
+    struct cs_past_history history;
     struct cs_past_question question;
     struct cs_buf *docs;
     bool ok, all;
@@ -83,7 +86,8 @@ static struct api_older_job *job_new(struct api_call *call, cs_uuid *events, siz
     if (!job || !(job->events = calloc(n, sizeof *job->events)) ||
         !(job->docs = calloc(n, sizeof *job->docs)))
         return NULL;
-    memcpy(job->events, events, n * sizeof *events);
+    if (events)
+        memcpy(job->events, events, n * sizeof *events);
     memcpy(job->account, call->account, sizeof job->account);
     job->question = (struct cs_past_question){.partition = call->partition,
                                               .account = job->account,
@@ -97,23 +101,45 @@ static struct api_older_job *job_new(struct api_call *call, cs_uuid *events, siz
     return CS_TAKE(job);
 }
 
-void api_older_ask(struct api_call *call, cs_uuid *events, size_t n, int64_t since_ms, api_older_step step) {
-    struct api_older *o = call->api->older;
-    if (o->waiting >= QUEUE_MAX || call->api->stopping) {
+// NULL: answered.
+// NULL: answered.
+static struct api_older_job *begin(struct api_call *call, cs_uuid *events, size_t n, int64_t since_ms,
+                                   api_older_step step) {
+    if (call->api->older->waiting >= QUEUE_MAX || call->api->stopping) {
         api_busy(call, "Too many questions for old outcomes wait; ask again.");
-        return;
+        return NULL;
     }
     struct api_older_job *job = job_new(call, events, n, since_ms, step);
-    if (!job) {
+    if (!job)
         api_problem(call, 500, NULL, "%s", "The server is out of memory.");
-        return;
-    }
-    call->older = job;
+    return job;
+}
+
+static void hand_over(struct api_older_job *job) {
+    struct api_older *o = job->call->api->older;
+    job->call->older = job;
     o->waiting++;
     pthread_mutex_lock(&o->lock);
     push(&o->asked, job);
     pthread_cond_signal(&o->cond);
     pthread_mutex_unlock(&o->lock);
+}
+
+void api_older_ask(struct api_call *call, cs_uuid *events, size_t n, int64_t since_ms, api_older_step step) {
+    struct api_older_job *job = begin(call, events, n, since_ms, step);
+    if (job)
+        hand_over(job);
+}
+
+void api_older_history(struct api_call *call, const char *subject, int64_t after, size_t most,
+                       int64_t since_ms, api_older_step step) {
+    struct api_older_job *job = begin(call, NULL, most, since_ms, step);
+    if (!job)
+        return;
+    snprintf(job->subject, sizeof job->subject, "%s", subject);
+    job->history = (struct cs_past_history){.subject = job->subject, .after = after};
+    job->question.history = &job->history;
+    hand_over(job);
 }
 
 void api_older_leave(struct api_call *call) {
@@ -127,7 +153,7 @@ static void take_answer(struct api_older_job *job) {
         return;
     call->older = NULL;
     if (job->ok) {
-        job->step(call, job->docs, job->all);
+        job->step(call, job->docs, job->all, &job->history);
     } else {
         cs_log_err(CS_LOG_WARN, "the API cannot read old outcomes from the log", &job->err,
                    "partition=%d request=%s", (int)job->question.partition, cs_http_request_id(call->req));

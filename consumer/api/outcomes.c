@@ -33,6 +33,7 @@ struct question {
     uint64_t heard;
     size_t asked_n;
     cs_uuid asked[IDS_MAX]; // several: in the order of asking
+    int64_t oldest;         // number of the window's oldest
     size_t n;               // that the catalog does not know
     cs_uuid unknown[IDS_MAX];
     struct cs_buf json; // several: the answer so far
@@ -102,7 +103,9 @@ static void answer_without(struct api_call *call, bool all) {
                     "of its id in the log. An operator finds it with: certsync-consumer explain EVENT");
 }
 
-static void on_older(struct api_call *call, const struct cs_buf *docs, bool all) {
+static void on_older(struct api_call *call, const struct cs_buf *docs, bool all,
+                     const struct cs_past_history *history) {
+    (void)history;
     struct question *q = call->state;
     for (size_t i = 0; i < q->n; i++) {
         struct api_found found;
@@ -137,6 +140,8 @@ static void on_oldest(struct api_call *call, const redisReply *reply) {
         api_unreadable(call, &err);
         return;
     }
+    if (oldest.n != q->oldest) // a share that was concluded later: its own time says nothing of the window
+        oldest.time_ms = INT64_MAX - SKEW_MS;
     for (size_t i = 0; i < q->n; i++) {
         if (!cs_uuid_time_ms(q->unknown[i], &time_ms) || time_ms > oldest.time_ms + SKEW_MS)
             continue;
@@ -151,11 +156,13 @@ static void on_oldest(struct api_call *call, const redisReply *reply) {
 }
 
 static void on_window(struct api_call *call, const redisReply *reply) {
+    struct question *q = call->state;
     cs_key member;
-    if (api_elements(reply) == 0) { // it has room: nothing has left it
+    if (api_elements(reply) < 2) { // it has room: nothing has left it
         answer_without(call, true);
         return;
     }
+    q->oldest = strtoll(reply->element[1]->str, NULL, 10);
     cs_member_outcome_read(member, reply->element[0]->str);
     api_ask_key(call, on_oldest, cs_key_outcome(CS_NEW_KEY, call->account, member));
 }

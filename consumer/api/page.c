@@ -46,7 +46,7 @@ static uint32_t hash(uint32_t h, const char *text) {
 }
 
 uint32_t api_page_of(const struct api_call *call) {
-    uint32_t sum = hash(2166136261U, call->account);
+    uint32_t sum = hash(hash(2166136261U, call->account), cs_http_param(call->req, "id"));
     for (size_t i = 0; i < cs_http_query_count(call->req); i++) {
         const char *name = cs_http_query_name(call->req, i);
         if (strcmp(name, "limit") != 0 && strcmp(name, "cursor") != 0 && strcmp(name, "count") != 0)

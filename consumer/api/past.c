@@ -27,6 +27,8 @@ void cs_past_end(struct cs_past_search *s) {
 }
 
 bool cs_past_done(const struct cs_past_search *s) {
+    if (s->question->history)
+        return s->question->history->full;
     for (size_t i = 0; i < s->question->n; i++)
         if (s->kind[i] != FINAL)
             return false;
@@ -73,16 +75,38 @@ static bool conclude(struct cs_past_search *s, size_t i, const struct cs_outcome
     return true;
 }
 
-static bool look(struct cs_past_search *s, struct cs_bytes value, struct cs_err *err) {
+// What a catalog keeps no outcome of: copies that changed nothing, and what came of no proven sender.
+static bool is_kept(const struct cs_verdict *v) {
+    return v->status != CS_STATUS_DUPLICATE && v->code != CS_CODE_EVENT_UNSIGNED &&
+           v->code != CS_CODE_EVENT_UNKNOWN_SIGNER && v->code != CS_CODE_EVENT_BAD_SIGNATURE;
+}
+
+// Takes an outcome where it is of the history. Each has a place of its own, also copies of an event.
+static void look_at_history(struct cs_past_search *s, const struct cs_outcome *o, int64_t n,
+                            struct cs_bytes value) {
+    struct cs_past_history *h = s->question->history;
+    if (strcmp(o->verdict.subject, h->subject) == 0 && n > h->after && is_kept(&o->verdict)) {
+        h->full = h->found == s->question->n;
+        if (h->full)
+            return;
+        memcpy(s->question->events[h->found], o->event, sizeof s->question->events[0]);
+        put(s, h->found++, o->verdict.status == CS_STATUS_PENDING ? PENDING : FINAL, value);
+    }
+}
+
+static bool look(struct cs_past_search *s, struct cs_bytes value, int64_t n, struct cs_err *err) {
     CS_AUTO(cs_outcome_clear) struct cs_outcome o = {0};
     struct cs_err ignored;
     if (!cs_outcome_decode(value, &o, &ignored))
         return true;
+    if (s->question->history)
+        look_at_history(s, &o, n, value);
     size_t i = find(s, o.event);
     enum kind kind = cs_verdict_is_of_copy(&o.verdict)       ? OF_COPY
                      : o.verdict.status == CS_STATUS_PENDING ? PENDING
                                                              : FINAL;
-    if (i < s->question->n && s->kind[i] <= OF_COPY && o.verdict.status != CS_STATUS_DUPLICATE)
+    if (!s->question->history && i < s->question->n && s->kind[i] <= OF_COPY &&
+        o.verdict.status != CS_STATUS_DUPLICATE)
         put(s, i, kind, value);
     for (size_t k = 0; k < o.verdict.concludes_len; k++) {
         i = find(s, o.verdict.concludes[k].event);
@@ -151,7 +175,13 @@ bool cs_past_take(struct cs_past_search *s, const struct cs_record *r, struct cs
     s->linked++;
     s->idle++;
     const char *account = s->question->account;
-    if (!cs_bytes_equal(r->key, (struct cs_bytes){(const uint8_t *)account, strlen(account)}))
-        return true;
-    return look(s, r->value, err);
+    struct cs_past_history *h = s->question->history;
+    bool same = cs_bytes_equal(r->key, (struct cs_bytes){(const uint8_t *)account, strlen(account)});
+    if (same && !look(s, r->value, n, err))
+        return false;
+    if (h && !h->full) {
+        h->last = n;
+        h->last_ms = r->timestamp_ms;
+    }
+    return true;
 }

@@ -11,12 +11,25 @@
 
 #define CS_PAST_LEAD 64 // records before the first that is of interest, and after the last
 
+// What was decided about one thing (a certificate's id), in the log's order.
+struct cs_past_history {
+    const char *subject;
+    int64_t after; // number of an outcome: only those after it
+    // The answer:
+    size_t found;
+    int64_t last;    // the last outcome that was looked at
+    int64_t last_ms; // and its time
+    bool full;       // there are more than the question has room for
+};
+
 struct cs_past_question {
     int32_t partition;
     const char *account;
     size_t n;
     cs_uuid *events;  // borrowed; unchanged
     int64_t since_ms; // none of them has an outcome before this, by the broker's time
+    // NULL, or: all of this, and not the events. They are filled in, n is the room for them.
+    struct cs_past_history *history;
 };
 
 // One question is answered by the records of its partition in their order, from CS_PAST_LEAD before

@@ -13,6 +13,8 @@
 #define TIMEOUT_MS   5000
 #define PAST_FOR_MS  10000 // for one question of the past, and so many records:
 #define PAST_RECORDS 500000
+#define PAGE_FOR_MS  2000 // the same for a page of a history
+#define PAGE_RECORDS 100000
 #define READ_FOR_MS  60000 // to read what follows the catalog's position, if all must be read
 
 struct seen {
@@ -198,7 +200,9 @@ static bool last(struct cs_published *base, int32_t partition, const struct cs_p
 // Whether the rest of the question can be answered in this time.
 static bool read_past(struct published_kafka *p, struct cs_topic_stream *stream,
                       struct cs_past_search *search, bool *ret_all, struct cs_err *err) {
-    int64_t deadline_ms = cs_clock_mono_ms(cs_clock_real()) + PAST_FOR_MS;
+    bool page = search->question->history != NULL;
+    int64_t most = page ? PAGE_RECORDS : PAST_RECORDS;
+    int64_t deadline_ms = cs_clock_mono_ms(cs_clock_real()) + (page ? PAGE_FOR_MS : PAST_FOR_MS);
     *ret_all = true;
     for (int64_t i = 0; !cs_past_done(search); i++) {
         enum cs_topic_step step = CS_TOPIC_WAIT;
@@ -207,7 +211,7 @@ static bool read_past(struct published_kafka *p, struct cs_topic_stream *stream,
             return false;
         if (step == CS_TOPIC_END)
             return true;
-        *ret_all = i < PAST_RECORDS && cs_clock_mono_ms(cs_clock_real()) < deadline_ms;
+        *ret_all = i < most && cs_clock_mono_ms(cs_clock_real()) < deadline_ms;
         if (!*ret_all)
             return true;
         if (step == CS_TOPIC_RECORD && !cs_past_take(search, &r, err))

@@ -123,6 +123,18 @@ def test_what_left_the_catalog_is_answered_from_the_log(stack, acme, ca):
     assert [stack.get(acme, f"outcomes/{e.id}") for e in (record, shared)] == before
     status, both = stack.get(acme, f"outcomes/{record.id},{later[0].id},{shared.id}")
     assert (status, [o["outcome"]["data"]["event"] for o in both["outcomes"]]) == (200, [later[0].id, record.id, shared.id])
+    # So is a certificate's history, page by page, beside what is decided now.
+    subject = before[0][1]["outcome"]["subject"]
+    stack.send_all([acme.agent.event("certificate.delete", acme.id, subject, {})])
+    told, path = [], f"certificates/{subject}/history?limit=1"
+    wait_until(lambda: stack.get(acme, f"certificates/{subject}")[0] == 404, PATIENCE_S, "the end of the certificate")
+    while path:
+        status, page = stack.get(acme, path)
+        assert status == 200 and len(page["outcomes"]) <= 1, page
+        told += page["outcomes"]
+        path = page.get("next") and f"certificates/{subject}/history?limit=1&cursor={page['next']}"
+    assert [(o["outcome"]["data"]["type"].split(".")[2], o["outcome"]["data"]["status"]) for o in told] == [("upload", "applied"), ("delete", "applied")]
+    assert told[0] == before[0][1]
     status, problem = stack.get(acme, f"outcomes/{ev.uuid7()}")
     assert (status, problem["code"]) == (404, "outcome.unknown")
 
@@ -284,3 +296,50 @@ def test_the_openapi_document_holds(stack, ca):
         openapi.check("/v1/log", 200, {"deployment": "d", "log": "l", "partitions": 1, "more": 1})
     with pytest.raises(AssertionError, match="has no answer"):
         openapi.check("/v1/nothing", 200, {})
+
+
+def test_the_history_of_a_certificate_is_told_also_after_its_end(stack, ca):
+    owner = stack.account(owner="historian")
+    host = stack.enroll(owner.id, label="web-1")
+    subject, kinds = ev.uuid7(), []
+
+    def judged(kind, record, status):
+        outcome = stack.judge(record)
+        assert outcome["status"] == status, outcome
+        kinds.append((kind, status, record.id, outcome.get("code")))
+    for version, start in ((1, -2.0), (2, -1.0), (2, -3.0)):
+        key = ev.new_key()
+        record = host.upload(owner.id, "told", key, [ca.issue(key.public_key(), start=start), ca.der], subject=subject if version == 1 else None,
+                             extra={"replace": version > 1})
+        if start == -3.0:  # a refused replacement has an id of its own, and never was a version
+            assert stack.judge(record)["code"] == "replace.older"
+        else:
+            judged("upload", record, "applied")
+    judged("share", owner.agent.event("certificate.share", owner.id, subject, {"to": "nobody-there"}), "rejected")
+    judged("delete", owner.agent.event("certificate.delete", owner.id, subject, {}), "applied")
+    judged("delete", owner.agent.event("certificate.delete", owner.id, subject, {}), "rejected")
+    other, _ = upload(owner, ca, "told")
+    assert stack.judge(other)["status"] == "applied"
+    stack.get(owner, "outcomes")
+    status, whole = stack.get(owner, f"certificates/{subject}/history")
+    said = [o["outcome"]["data"] for o in whole["outcomes"]]
+    assert [(d["type"].split(".")[2], d["status"], d["event"], d.get("code")) for d in said] == kinds
+    assert [d.get("label") for d in said[:2]] == ["web-1"] * 2
+    assert {d["kid"] for d in said[:2]} == {host.kid} and {d["kid"] for d in said[2:]} == {owner.agent.kid}
+    assert "next" not in whole
+    pages, path = [], f"certificates/{subject}/history?limit=4"
+    while path:
+        status, page = stack.get(owner, path)
+        pages += page["outcomes"]
+        path = page.get("next") and f"certificates/{subject}/history?limit=4&cursor={page['next']}"
+    assert pages == whole["outcomes"]
+    # The name is another one's now.
+    status, now = stack.get(owner, "certificates/told/history")
+    assert [o["outcome"]["data"]["event"] for o in now["outcomes"]] == [other.id]
+    cursor = stack.get(owner, f"certificates/{subject}/history?limit=1")[1]["next"]
+    assert stack.get(owner, f"certificates/told/history?cursor={cursor}")[0] == 400
+    assert stack.get(owner, f"certificates/{ev.uuid7()}/history")[0] == stack.get(owner, "certificates/never/history")[0] == 404
+    assert stack.get(owner, "certificates/a%20b/history")[0] == 404
+    blind = stack.enroll(owner.id, can=["upload"])
+    assert stack.http(f"/v1/accounts/{owner.id}/certificates/{subject}/history", stack.token(blind, owner.id))[0] == 403
+    assert stack.http(f"/v1/accounts/{owner.id}/certificates/{subject}/history", stack.token(stack.auditor, "*"))[1] == whole

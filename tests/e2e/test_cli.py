@@ -474,3 +474,13 @@ def test_lists_are_csv_too(stack, host, files, tmp_path):
         assert len(list(csv.DictReader(host.run(*args, "--csv").stdout.decode().splitlines()))) >= 1
     assert host.account.id in [r["account"] for r in csv.DictReader(admin.run("account", "list", "--csv").stdout.decode().splitlines())]
     assert stack.admin.kid in [r["key"] for r in csv.DictReader(admin.run("trust", "list", "--csv").stdout.decode().splitlines())]
+
+
+def test_the_history_of_a_certificate(host, files):
+    host.expect(APPLIED, "upload", "www", "--cert", "full.pem", "--key-file", "key.pem")
+    subject = host.json(APPLIED, "show", "www")["id"]
+    host.expect(APPLIED, "delete", "www")
+    host.expect(APPLIED, "history", subject, words=["certificate.upload", "certificate.delete", host.sender.kid])
+    rows = list(csv.DictReader(host.run("history", subject, "--csv").stdout.decode().splitlines()))
+    assert [(r["event"], r["status"]) for r in rows] == [("certificate.upload", "applied"), ("certificate.delete", "applied")]
+    host.expect(DENIED, "history", "www", words=["certificate.not_found"])
