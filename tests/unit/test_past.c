@@ -14,6 +14,7 @@
 
 #include "api/past.h"
 #include "certsync/model/outcome.h"
+#include "worker/apply.h"
 
 #define EVENT  "01a20846-fe00-7000-8000-000000000001"
 #define SHARE  "01a20846-fe00-7000-8000-000000000002"
@@ -63,6 +64,7 @@ struct said {
     const char *concludes;
     bool forged;   // it does not follow the one before
     bool unmarked; // it follows, but no consumer wrote it
+    const char *subject;
 };
 
 static void add_record(struct log *l, const char *account, struct cs_buf *value, bool marked) {
@@ -92,6 +94,7 @@ static void say(struct log *l, struct said what) {
     snprintf(o.event, sizeof o.event, "%s", what.event);
     snprintf(o.account, sizeof o.account, "%s", what.account);
     snprintf(o.kid, sizeof o.kid, "%s", "0123456789abcdef0123456789abcdef");
+    snprintf(o.verdict.subject, sizeof o.verdict.subject, "%s", what.subject ? what.subject : "");
     if (what.concludes) {
         snprintf(concluded.event, sizeof concluded.event, "%s", what.concludes);
         o.verdict.concludes = &concluded;
@@ -112,7 +115,7 @@ static void say(struct log *l, struct said what) {
 
 static void say_others(struct log *l, int n) {
     for (int i = 0; i < n; i++)
-        say(l, (struct said){"acme", OTHER, CS_STATUS_APPLIED, 0, NULL, false, false});
+        say(l, (struct said){"acme", OTHER, CS_STATUS_APPLIED, 0, NULL, false, false, NULL});
 }
 
 // Reads all of the log, or until it is done: *ret_read of it. What was found of EVENT and SHARE: texts,
@@ -146,17 +149,19 @@ static void what_the_log_says(void **state) {
     char event[4096], share[4096];
     size_t read = 0;
     say_others(l, 3);
-    say(l, (struct said){"beta", EVENT, CS_STATUS_REJECTED, CS_CODE_NAME_TAKEN, NULL, false,
-                         false}); // another's
-    say(l, (struct said){"acme", EVENT, CS_STATUS_REJECTED, CS_CODE_EVENT_REPLAYED, NULL, false, false});
-    say(l, (struct said){"acme", SHARE, CS_STATUS_PENDING, 0, NULL, false, false});
+    say(l, (struct said){"beta", EVENT, CS_STATUS_REJECTED, CS_CODE_NAME_TAKEN, NULL, false, false,
+                         NULL}); // another's
+    say(l,
+        (struct said){"acme", EVENT, CS_STATUS_REJECTED, CS_CODE_EVENT_REPLAYED, NULL, false, false, NULL});
+    say(l, (struct said){"acme", SHARE, CS_STATUS_PENDING, 0, NULL, false, false, NULL});
     assert_true(search(l, 0, true, event, share, &read)); // a copy, and no end yet
     assert_non_null(strstr(event, "event.replayed"));
     assert_non_null(strstr(share, "{\"outcome\":" CS_OUTCOME_HEAD));
     assert_null(strstr(share, "\"final\""));
-    say(l, (struct said){"acme", EVENT, CS_STATUS_APPLIED, 0, NULL, false, false});
-    say(l, (struct said){"acme", EVENT, CS_STATUS_REJECTED, CS_CODE_EVENT_REPLAYED, NULL, false, false});
-    say(l, (struct said){"acme", ANSWER, CS_STATUS_APPLIED, 0, SHARE, false, false});
+    say(l, (struct said){"acme", EVENT, CS_STATUS_APPLIED, 0, NULL, false, false, NULL});
+    say(l,
+        (struct said){"acme", EVENT, CS_STATUS_REJECTED, CS_CODE_EVENT_REPLAYED, NULL, false, false, NULL});
+    say(l, (struct said){"acme", ANSWER, CS_STATUS_APPLIED, 0, SHARE, false, false, NULL});
     say_others(l, 100);
     for (size_t from = 0; from < 4; from++) { // from the begin, or from somewhere
         assert_true(search(l, from, from == 0, event, share, &read));
@@ -187,12 +192,12 @@ static void what_does_not_count(void **state) {
     cs_buf_put(&copy, early.records[1].value.data, early.records[1].value.len);
     add_record(l, "acme", &copy, true);
     say_others(l, 2);
-    say(l, (struct said){"acme", EVENT, CS_STATUS_REJECTED, CS_CODE_NAME_TAKEN, NULL, true, false});
+    say(l, (struct said){"acme", EVENT, CS_STATUS_REJECTED, CS_CODE_NAME_TAKEN, NULL, true, false, NULL});
     clear(&early);
     bool ok = search(l, from, false, event, share, &read);
     assert_string_equal(event, ""); // whether it is an error or nothing, it is not told
     (void)ok;
-    say(l, (struct said){"acme", EVENT, CS_STATUS_APPLIED, 0, NULL, false, false});
+    say(l, (struct said){"acme", EVENT, CS_STATUS_APPLIED, 0, NULL, false, false, NULL});
     ok = search(l, from, false, event, share, &read);
     assert_true(ok);
     assert_non_null(strstr(event, "\"data\":{\"status\":\"applied\""));
@@ -204,16 +209,16 @@ static void what_was_planted(void **state) {
     char event[4096], share[4096];
     size_t read = 0;
     for (int i = 0; i < 12; i++)
-        say(l, (struct said){"acme", EVENT, CS_STATUS_REJECTED, CS_CODE_NAME_TAKEN, NULL, false, true});
+        say(l, (struct said){"acme", EVENT, CS_STATUS_REJECTED, CS_CODE_NAME_TAKEN, NULL, false, true, NULL});
     for (int i = 0; i < 3; i++) {
         say_others(l, 1);
-        say(l, (struct said){"acme", EVENT, CS_STATUS_REJECTED, CS_CODE_NAME_TAKEN, NULL, false, true});
+        say(l, (struct said){"acme", EVENT, CS_STATUS_REJECTED, CS_CODE_NAME_TAKEN, NULL, false, true, NULL});
     }
     for (size_t from = 0; from < 14; from++) {
         assert_true(search(l, from, from == 0, event, share, &read));
         assert_string_equal(event, "");
     }
-    say(l, (struct said){"acme", EVENT, CS_STATUS_APPLIED, 0, NULL, false, false});
+    say(l, (struct said){"acme", EVENT, CS_STATUS_APPLIED, 0, NULL, false, false, NULL});
     for (size_t from = 0; from < 14; from++) {
         assert_true(search(l, from, from == 0, event, share, &read));
         assert_non_null(strstr(event, "\"data\":{\"status\":\"applied\""));
@@ -226,7 +231,7 @@ static void a_break_is_told(void **state) {
     char event[4096], share[4096];
     size_t read = 0;
     say_others(l, 3);
-    say(l, (struct said){"acme", EVENT, CS_STATUS_APPLIED, 0, NULL, false, false});
+    say(l, (struct said){"acme", EVENT, CS_STATUS_APPLIED, 0, NULL, false, false, NULL});
     l->n += 5; // outcomes were lost
     say_others(l, 1);
     assert_true(search(l, 0, true, event, share, &read)); // it may be forged
@@ -234,8 +239,69 @@ static void a_break_is_told(void **state) {
     assert_false(search(l, 0, true, event, share, &read));
 }
 
+// One page: returns how many were found, whose numbers are in ret.
+static size_t page(const struct log *l, struct cs_past_history *h, size_t room, int64_t *ret) {
+    cs_uuid events[4] = {""};
+    struct cs_past_question q = {
+        .partition = 2, .account = "acme", .n = room, .events = events, .history = h};
+    struct cs_buf docs[4];
+    struct cs_past_search s;
+    struct cs_err err;
+    for (size_t i = 0; i < room; i++)
+        cs_buf_init(&docs[i], 1 << 20);
+    struct cs_past_log log = {crypto, marks, {0}, "cert.outcomes", 0};
+    assert_true(cs_past_begin(&s, &log, &q, true, docs, &err));
+    for (size_t i = 0; i < l->len && !cs_past_done(&s); i++)
+        assert_true(cs_past_take(&s, &l->records[i], &err));
+    cs_past_end(&s);
+    for (size_t i = 0; i < room; i++) {
+        CS_AUTO(cs_outcome_clear) struct cs_outcome o = {0};
+        struct cs_bytes outcome;
+        bool final = false;
+        if (i < h->found) {
+            assert_true(cs_outcome_doc_split(cs_buf_bytes(&docs[i]), &outcome, &final));
+            assert_true(cs_outcome_decode(outcome, &o, &err));
+            assert_string_equal(o.verdict.subject, h->subject);
+            assert_int_equal(final, o.verdict.status == CS_STATUS_PENDING);
+            ret[i] = o.n;
+        }
+        cs_buf_clear(&docs[i]);
+    }
+    return h->found;
+}
+
+static void a_history(void **state) {
+    struct log *l = *state;
+    int64_t n[4];
+    const char *subject = "01a20846-fe00-7000-8000-00000000000a";
+    const struct said all[] = {
+        {"acme", EVENT, CS_STATUS_APPLIED, .subject = subject},   // 1
+        {"acme", OTHER, CS_STATUS_APPLIED, .subject = "another"}, // 2
+        {"beta", OTHER, CS_STATUS_APPLIED, .subject = subject},   // 3: another's
+        {"acme", EVENT, CS_STATUS_DUPLICATE, .subject = subject}, // 4: changed nothing
+        {"acme", SHARE, CS_STATUS_PENDING, .subject = subject},   // 5
+        {"acme", OTHER, CS_STATUS_REJECTED, CS_CODE_EVENT_BAD_SIGNATURE, .subject = subject}, // 6
+        {"acme", ANSWER, CS_STATUS_APPLIED, .concludes = SHARE},                              // 7
+        {"acme", EVENT, CS_STATUS_REJECTED, CS_CODE_EVENT_REPLAYED, .subject = subject},      // 8
+        {"acme", OTHER, CS_STATUS_APPLIED, .unmarked = true, .subject = subject},             // nobody's
+        {"acme", OTHER, CS_STATUS_REJECTED, CS_CODE_DELETE_SHARED, .subject = subject},       // 9
+        {"acme", OTHER, CS_STATUS_APPLIED, .subject = "another"}};                            // 10
+    for (size_t i = 0; i < CS_ARRAY_LEN(all); i++)
+        say(l, all[i]);
+    struct cs_past_history first = {.subject = subject};
+    assert_int_equal(page(l, &first, 2, n), 2);
+    assert_true(n[0] == 1 && n[1] == 5 && first.full && first.last == 7);
+    struct cs_past_history next = {.subject = subject, .after = first.last};
+    assert_int_equal(page(l, &next, 2, n), 2);
+    assert_true(n[0] == 8 && n[1] == 9 && !next.full && next.last == 10);
+    struct cs_past_history none = {.subject = subject, .after = 10};
+    assert_int_equal(page(l, &none, 2, n), 0);
+    assert_true(!none.full);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_history, setup, teardown),
         cmocka_unit_test_setup_teardown(what_the_log_says, setup, teardown),
         cmocka_unit_test_setup_teardown(what_does_not_count, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_planted, setup, teardown),
