@@ -81,6 +81,7 @@ struct cs_table *cs_table_new(const char *const *headers) {
         t->headers[t->columns] = strdup(h + (*h == '>'));
         t->failed = t->failed || !t->headers[t->columns];
     }
+    t->failed = t->failed || headers[t->columns];
     return t;
 }
 

@@ -11,10 +11,10 @@
 
 #include "certsync/base/err.h"
 
-#define CS_TABLE_COLUMNS_MAX 16
+#define CS_TABLE_COLUMNS_MAX 24
 
 struct cs_table;
-// headers: NULL-terminated. A header that begins with '>' makes its column right-aligned.
+// headers: NULL-terminated, at most CS_TABLE_COLUMNS_MAX (more: nothing is printed). A header that begins with '>' makes its column right-aligned.
 struct cs_table *cs_table_new(const char *const *headers); // NULL: out of memory
 void cs_table_free(struct cs_table *t);
 CS_DEFINE_AUTO(struct cs_table, cs_table_free)
