@@ -213,6 +213,8 @@ def test_a_host_tells_its_metrics(host):
 
 
 def test_metrics_that_cannot_be_told_are_an_error(host):
+    if host.process.alive:
+        host.stop()
     host.configure(**{"agent.metrics_file": host.dir / "certsync.txt"})
     host.expect(2, "agent", words=["agent.metrics_file", ".prom"])
     host.configure(**{"agent.metrics_listen": "nowhere"})
