@@ -473,6 +473,25 @@ static void test_a_fork_behind_a_snapshot(void **state) {
     strcpy(f->file, dir);
 }
 
+// Root has had outcomes judged anew: a snapshot that rests on some of them is never taken, also where it says
+// the epoch that it was made in.
+static void test_a_snapshot_that_was_set_aside(void **state) {
+    struct fixture *f = *state;
+    const struct cs_correction correction = {.partition = 0, .from = 35};
+    struct cs_err err;
+    save(f, 10, false);
+    save(f, 40, false);
+    f->env.epochs = (struct cs_epochs){&correction, 1};
+    struct cs_rebuilder *r = rebuilder(f, EVENTS, OUTCOMES);
+    if (!cs_rebuilder_begin(r, 0, 2, &err) || !cs_rebuilder_follow(r, &err))
+        fail_msg("%s", err.msg);
+    assert_int_equal(cs_rebuilder_restored(r), 10);
+    assert_int_equal(cs_rebuilder_position(r)->outcomes, 34); // the others are not published anew yet
+    assert_int_equal(f->refused, 0);
+    cs_rebuilder_end(r);
+    cs_rebuilder_free(r);
+}
+
 // Killed while it was filled: the next rebuild begins the generation again by itself.
 static void test_killed_in_a_restore(void **state) {
     struct fixture *f = *state;
@@ -559,6 +578,8 @@ int main(void) {
                                         teardown_snapshots),
         cmocka_unit_test_setup_teardown(test_a_snapshot_that_lies, setup_snapshots, teardown_snapshots),
         cmocka_unit_test_setup_teardown(test_a_fork_behind_a_snapshot, setup_snapshots, teardown_snapshots),
+        cmocka_unit_test_setup_teardown(test_a_snapshot_that_was_set_aside, setup_snapshots,
+                                        teardown_snapshots),
         cmocka_unit_test_setup_teardown(test_killed_in_a_restore, setup_snapshots, teardown_snapshots),
         cmocka_unit_test_setup_teardown(test_offsets_with_a_gap, setup, teardown),
     };
