@@ -122,30 +122,37 @@ static bool postpone(struct cs_courier *c, int32_t p, const struct cs_note_entry
     return true;
 }
 
+// What could not be delivered for too long leaves the queue, loudly.
+static bool drop_old(struct cs_courier *c, struct digest *d, const struct waiting *first, size_t n,
+                     const struct cs_err *why, struct cs_err *err) {
+    int64_t now_ms = courier_wall_ms(c);
+    for (size_t i = 0; i < n && c->begun; i++) {
+        const struct cs_note_entry *e = &first[i].e;
+        if (now_ms - e->made_ms <= c->o.settings->notify_keep_ms)
+            continue;
+        courier_tell_dropped(c, e->id, e->account,
+                             (struct cs_bytes){d->bytes.data + first[i].text_at, e->text.len}, why);
+        if (!take_out(c, first[i].partition, &e, 1, 0, err))
+            return false;
+    }
+    return true;
+}
+
 // The mail is not taken for this address: it is tried again once it has waited as long again.
 static bool refused(struct cs_courier *c, struct digest *d, const struct waiting *first, size_t n,
                     const struct cs_err *why, struct cs_err *err) {
     const struct cs_consumer_settings *s = c->o.settings;
     int64_t now_ms = courier_wall_ms(c), oldest_ms = now_ms;
-    size_t old = 0;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         oldest_ms = first[i].e.made_ms < oldest_ms ? first[i].e.made_ms : oldest_ms;
-        old += now_ms - first[i].e.made_ms > s->notify_keep_ms;
-    }
     cs_series_inc(c->board.refused);
     courier_tell(c, COURIER_REFUSED, why);
-    if (old == n) {
-        for (size_t i = 0; i < n; i++)
-            courier_tell_dropped(c, first[i].e.id, first[i].e.account,
-                                 (struct cs_bytes){d->bytes.data + first[i].text_at, first[i].e.text.len},
-                                 why);
-        return by_partition(c, d, first, n, take_out, 0, err);
-    }
     int64_t wait_ms = now_ms - oldest_ms;
     wait_ms = wait_ms < s->notify_retry_first_ms     ? s->notify_retry_first_ms
               : wait_ms > s->notify_retry_longest_ms ? s->notify_retry_longest_ms
                                                      : wait_ms;
-    return by_partition(c, d, first, n, postpone, now_ms + wait_ms, err);
+    return by_partition(c, d, first, n, postpone, now_ms + wait_ms, err) &&
+           drop_old(c, d, first, n, why, err);
 }
 
 // *ret_on false: the server is away.
@@ -182,7 +189,7 @@ static bool send_one(struct cs_courier *c, struct digest *d, const struct waitin
     c->oldest_ms = first->e.made_ms;
     courier_pause(c, 0);
     courier_tell(c, COURIER_AWAY, &done.err);
-    return true;
+    return drop_old(c, d, first, n, &done.err, err);
 }
 
 static bool send_all(struct cs_courier *c, struct digest *d, struct cs_err *err) {

@@ -399,3 +399,18 @@ def test_mail_with_tls_and_a_login_refused_and_away(world, tmp_path):
         world.delete()
         until(lambda: n.states()["plain"]["state"] == "waiting", n, "that there is no TLS")
         assert plain.mails == []
+
+
+def test_what_cannot_be_delivered_is_dropped_loudly(world):
+    """After notify.keep, which is short here: by webhook and by mail, refused and away."""
+    with Smtp() as smtp, Receiver() as r, world.notifier({
+            "hook": {"to": r.url, "on": "deletion"}, "mail": {"to": "mailto:gone@example.com", "on": "deletion", "digest": "0s"}},
+            settings={"smtp_url": smtp.url, "smtp_from": "certsync@example.com", "smtp_tls": "no", "keep": "1s"}) as n:
+        smtp.refuse, r.behaviour = {"gone@example.com": "550 no such user"}, 503
+        name = world.delete()
+        until(lambda: all(n.states()[s]["waiting"] == 0 for s in ("hook", "mail")) and n.process.output().count("a notice is dropped") == 2, n, "both dropped")
+        assert n.process.output().count(f"Certificate {name} of account acme was deleted") == 2
+        assert 'certsync_notices_dropped_total{notice="hook"} 1' in n.metric("certsync_notices_dropped_total")
+        smtp.stop()
+        world.delete()
+        until(lambda: n.process.output().count("a notice is dropped") == 4, n, "the second, with nobody there")
