@@ -296,8 +296,11 @@ static bool renew(const struct cs_worker_context *x, struct cs_partition *p, str
     p->renew = false;
     p->renewed_ms = cs_worker_now_ms(x);
     if (!moved)
-        cs_log(CS_LOG_WARN, "the catalog is made again from the log", "partition=%d generation=%lld",
-               (int)p->stand.id, (long long)c->ops->generation(c, p->stand.id));
+        cs_log(CS_LOG_WARN,
+               p->damaged_ms ? "the damaged catalog is made again from the log"
+                             : "the catalog is made again from the log",
+               "partition=%d generation=%lld", (int)p->stand.id,
+               (long long)c->ops->generation(c, p->stand.id));
     return true;
 }
 
