@@ -21,6 +21,7 @@
 #define ASK_MS         5000
 #define RETRY_MS       1000
 #define LOOK_SOONER_MS 5000   // while something is wrong with the topic
+#define CALM_MS        12000  // after the last failure to read it; librdkafka tells of one each 5 seconds
 #define TOLD_EVERY_MS  600000 // a reason is logged again
 
 struct heard_partition {
@@ -44,6 +45,7 @@ struct cs_heartbeats {
     int tls;    // *c->kafka_tls when the client was made
     bool sound; // the topic is what it must be
     int64_t look_due_ms;
+    int64_t failed_ms; // when a partition could not be read last; 0: never
     char told[CS_TROUBLE_TEXT_MAX];
     int64_t told_ms[CS_HEARTBEAT_END_COUNT];
     struct cs_series *ends[CS_HEARTBEAT_END_COUNT];
@@ -135,14 +137,16 @@ static void look_at_topic(struct cs_heartbeats *l) {
     if (now_ms(l) < l->look_due_ms)
         return;
     bool sound = cs_preflight_heartbeats(l->rk, c->settings, c->partition_count, ASK_MS, &err);
-    if (sound)
+    // That its settings are right does not mean that it can be read.
+    bool read = l->failed_ms == 0 || now_ms(l) - l->failed_ms >= CALM_MS;
+    if (sound && read)
         set_trouble(l, NULL);
-    else if (err.kind != CS_ERR_RETRY) // that brokers are away is reported already
+    else if (!sound && err.kind != CS_ERR_RETRY) // that brokers are away is reported already
         set_trouble(l, &err);
     if (sound || err.kind != CS_ERR_RETRY)
         l->sound = sound;
     int64_t every_ms = l->c->settings->inspect_every_ms;
-    l->look_due_ms = now_ms(l) + (sound || every_ms < LOOK_SOONER_MS ? every_ms : LOOK_SOONER_MS);
+    l->look_due_ms = now_ms(l) + ((sound && read) || every_ms < LOOK_SOONER_MS ? every_ms : LOOK_SOONER_MS);
 }
 
 static bool start_reading(struct cs_heartbeats *l, int32_t p, struct cs_err *err) {
@@ -163,7 +167,10 @@ static bool start_reading(struct cs_heartbeats *l, int32_t p, struct cs_err *err
 static void failed(struct cs_heartbeats *l, int32_t p, const struct cs_err *err) {
     stop_reading(l, p);
     l->partitions[p].retry_at_ms = now_ms(l) + RETRY_MS;
-    if (err->kind != CS_ERR_RETRY)
+    if (err->kind == CS_ERR_RETRY || err->kind == CS_ERR_DAMAGED)
+        return;
+    l->failed_ms = now_ms(l);
+    if (!l->told[0]) // each partition fails with a text of its own: one is enough
         set_trouble(l, err);
 }
 
@@ -217,10 +224,7 @@ static void damaged(struct cs_heartbeats *l, int32_t p, bool catalog, const stru
 static void hearing_failed(struct cs_heartbeats *l, int32_t p, bool catalog, const struct cs_err *err) {
     if (err->kind == CS_ERR_DAMAGED)
         damaged(l, p, catalog, err);
-    stop_reading(l, p);
-    l->partitions[p].retry_at_ms = now_ms(l) + RETRY_MS;
-    if (err->kind != CS_ERR_RETRY && err->kind != CS_ERR_DAMAGED)
-        set_trouble(l, err);
+    failed(l, p, err);
 }
 
 static bool is_running(const struct cs_heartbeats *l, int32_t p) {
