@@ -132,7 +132,7 @@ def _ends(summary):
     return min(ends + ([summary["chain_ends_s"]] if summary.get("chain_ends_s") else []))
 
 
-BESIDE = re.compile(r"gen|next|claim|g[0-9]+:.*|witness/.*|beats|beat/.*|notice/.*")  # what is no part of a first generation, or no document or index
+BESIDE = re.compile(r"gen|next|claim|g[0-9]+:.*|witness/.*|beats|beat/.*|notice/.*|changes/[0-9]+")  # what is no part of a first generation, or no document or index
 
 
 def live_prefix(client, namespace, partition):
