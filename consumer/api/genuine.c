@@ -114,7 +114,7 @@ void api_put_witnesses(struct cs_api *api, const struct api_asked *asked, struct
 static bool unpack(struct cs_api *api, const char *key, redisReply *reply, struct cs_bytes *doc,
                    struct cs_err *err) {
     struct cs_bytes stored = *doc;
-    if (!cs_unpack(api->packer, stored, doc, err))
+    if (!cs_unpack(api->packer, key, stored, doc, err))
         return cs_err_prepend(err, "document %s", key);
     if (doc->data == stored.data)
         return true;

@@ -17,8 +17,8 @@
 #define UUID_TEXT    36
 #define UUID_BYTES   16
 
-enum { FORM_PLAIN = '-', FORM_PACKED = 'p', FORM_ZSTD = 'z' };
-enum { AS_BASE64 = 1, AS_HEX, AS_UUID, AS_END };
+enum { FORM_PLAIN = '-', FORM_PACKED = 'p', FORM_ZSTD = 'z', FORM_UUID = 'u' };
+enum { AS_BASE64 = 1, AS_HEX, AS_UUID, AS_OWN, AS_END };
 
 struct cs_packer {
     ZSTD_CCtx *compressor;
@@ -130,9 +130,20 @@ static void put_uuid(struct cs_buf *b, const uint8_t bytes[UUID_BYTES]) {
     cs_buf_advance(b, UUID_TEXT);
 }
 
-// A text that nothing else encodes to, so it can be made again of its bytes.
-static bool put_as(struct cs_buf *b, const char *text, size_t len) {
+// The UUID that is the last part of the key. NULL: it is none.
+static const char *own_id(const char *key) {
+    const char *slash = key ? strrchr(key, '/') : NULL;
     uint8_t uuid[UUID_BYTES];
+    return slash && strlen(slash + 1) == UUID_TEXT && uuid_bytes(slash + 1, uuid) ? slash + 1 : NULL;
+}
+
+// A text that nothing else encodes to, so it can be made again of its bytes.
+static bool put_as(struct cs_buf *b, const char *text, size_t len, const char *own) {
+    uint8_t uuid[UUID_BYTES];
+    if (len == UUID_TEXT && own && memcmp(text, own, UUID_TEXT) == 0) {
+        cs_buf_putc(b, AS_OWN);
+        return true;
+    }
     if (len == UUID_TEXT && uuid_bytes(text, uuid)) {
         cs_buf_putc(b, AS_UUID);
         cs_buf_put(b, uuid, sizeof uuid);
@@ -160,7 +171,7 @@ static bool put_as(struct cs_buf *b, const char *text, size_t len) {
 }
 
 // Strings with an escape stay as they are. `rest` is where what is not written yet begins.
-static void pack_strings(struct cs_buf *b, struct cs_bytes doc) {
+static void pack_strings(struct cs_buf *b, struct cs_bytes doc, const char *own) {
     const char *at = (const char *)doc.data, *rest = at, *end = at + doc.len;
     while (at < end) {
         const char *open = memchr(at, '"', (size_t)(end - at));
@@ -171,16 +182,21 @@ static void pack_strings(struct cs_buf *b, struct cs_bytes doc) {
             break;
         if ((size_t)(close - open) > HEX_MIN) {
             cs_buf_put(b, rest, (size_t)(open + 1 - rest));
-            rest = put_as(b, open + 1, (size_t)(close - open) - 1) ? close : open + 1;
+            rest = put_as(b, open + 1, (size_t)(close - open) - 1, own) ? close : open + 1;
         }
         at = close + 1;
     }
     cs_buf_put(b, rest, (size_t)(end - rest));
 }
 
-static bool take_as(struct cs_buf *b, const uint8_t **at, const uint8_t *end) {
+static bool take_as(struct cs_buf *b, const uint8_t **at, const uint8_t *end, const char *own) {
     int as = *(*at)++;
     size_t len = UUID_BYTES, text = 0;
+    if (as == AS_OWN) {
+        if (own)
+            cs_buf_put(b, own, UUID_TEXT);
+        return own != NULL;
+    }
     if ((as != AS_UUID && !take_len(at, end, &len)) || len > (size_t)(end - *at))
         return false;
     if (as == AS_UUID) {
@@ -200,13 +216,13 @@ static bool take_as(struct cs_buf *b, const uint8_t **at, const uint8_t *end) {
     return true;
 }
 
-static bool unpack_strings(struct cs_buf *b, struct cs_bytes packed) {
+static bool unpack_strings(struct cs_buf *b, struct cs_bytes packed, const char *own) {
     const uint8_t *at = packed.data, *end = at + packed.len;
     while (at < end) {
         const uint8_t *plain = at;
         at = next_mark(at, end);
         cs_buf_put(b, plain, (size_t)(at - plain));
-        if (at < end && !take_as(b, &at, end))
+        if (at < end && !take_as(b, &at, end, own))
             return false;
     }
     return !b->failed;
@@ -219,17 +235,24 @@ static bool is_json(struct cs_bytes doc) {
            next_mark(doc.data, doc.data + doc.len) == doc.data + doc.len;
 }
 
-bool cs_pack(struct cs_packer *p, struct cs_bytes doc, bool lasting, struct cs_bytes *ret,
+static bool is_uuid(struct cs_bytes doc, uint8_t ret[UUID_BYTES]) {
+    return doc.len == UUID_TEXT + 2 && doc.data[0] == '"' && doc.data[doc.len - 1] == '"' &&
+           uuid_bytes((const char *)doc.data + 1, ret);
+}
+
+bool cs_pack(struct cs_packer *p, const char *key, struct cs_bytes doc, bool lasting, struct cs_bytes *ret,
              struct cs_err *err) {
+    uint8_t uuid[UUID_BYTES];
     cs_buf_reset(&p->packed);
-    if (!is_json(doc)) {
-        cs_buf_putc(&p->packed, FORM_PLAIN);
-        cs_buf_put(&p->packed, doc.data, doc.len);
+    bool json = is_json(doc), alone = is_uuid(doc, uuid);
+    if (!json || alone) {
+        cs_buf_putc(&p->packed, alone ? FORM_UUID : FORM_PLAIN);
+        cs_buf_put(&p->packed, alone ? uuid : doc.data, alone ? sizeof uuid : doc.len);
         *ret = cs_buf_bytes(&p->packed);
         return cs_buf_ok(&p->packed, err);
     }
     cs_buf_putc(&p->packed, FORM_PACKED);
-    pack_strings(&p->packed, doc);
+    pack_strings(&p->packed, doc, own_id(key));
     if (!cs_buf_ok(&p->packed, err))
         return false;
     *ret = p->packed.len < doc.len ? cs_buf_bytes(&p->packed) : doc;
@@ -274,7 +297,17 @@ static bool decompress(struct cs_packer *p, struct cs_bytes *packed, struct cs_e
     return true;
 }
 
-bool cs_unpack(struct cs_packer *p, struct cs_bytes stored, struct cs_bytes *ret, struct cs_err *err) {
+static bool unpack_uuid(struct cs_buf *b, struct cs_bytes packed) {
+    if (packed.len != UUID_BYTES)
+        return false;
+    cs_buf_putc(b, '"');
+    put_uuid(b, packed.data);
+    cs_buf_putc(b, '"');
+    return !b->failed;
+}
+
+bool cs_unpack(struct cs_packer *p, const char *key, struct cs_bytes stored, struct cs_bytes *ret,
+               struct cs_err *err) {
     int form = stored.len > 0 ? stored.data[0] : '{'; // nothing, and what is empty, stays so
     if (form == '{' || form == '"') {
         *ret = stored;
@@ -285,12 +318,12 @@ bool cs_unpack(struct cs_packer *p, struct cs_bytes stored, struct cs_bytes *ret
         *ret = packed;
         return true;
     }
-    if (form != FORM_PACKED && form != FORM_ZSTD)
+    if (form != FORM_PACKED && form != FORM_ZSTD && form != FORM_UUID)
         return unreadable(err, "its form is not known");
     if (form == FORM_ZSTD && !decompress(p, &packed, err))
         return false;
     cs_buf_reset(&p->other);
-    if (!unpack_strings(&p->other, packed))
+    if (form == FORM_UUID ? !unpack_uuid(&p->other, packed) : !unpack_strings(&p->other, packed, own_id(key)))
         return unreadable(err, "its strings are not as they were packed");
     *ret = cs_buf_bytes(&p->other);
     return true;

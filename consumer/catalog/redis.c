@@ -161,7 +161,7 @@ bool cs_redis_read_doc(struct redis_catalog *c, const redisReply *r, const char 
                        struct cs_bytes *ret, struct cs_err *err) {
     struct cs_bytes stored = cs_redis_reply_bytes(r);
     return cs_authentic_fact(c->authentic, c->partition, key, &stored, witness, err) &&
-           (cs_unpack(c->packer, stored, ret, err) || cs_err_prepend(err, "document %s", key));
+           (cs_unpack(c->packer, key, stored, ret, err) || cs_err_prepend(err, "document %s", key));
 }
 
 bool cs_redis_read_position(struct redis_catalog *c, const redisReply *r, struct cs_position *ret,

@@ -115,7 +115,7 @@ static bool put_document(struct cs_redis_writer *w, const struct cs_redis_place 
     struct cs_bytes stored;
     cs_redis_place_key(to, d->key);
     if (d->kind == CS_CHANGE_PUT)
-        return cs_pack(w->packer, d->value, is_lasting(d->key), &stored, err) &&
+        return cs_pack(w->packer, d->key, d->value, is_lasting(d->key), &stored, err) &&
                put_value(w, to, d->key, stored, err);
     if (!cs_witnesses_add(&w->witnesses, w->authentic, to->partition, d->key, &witness, err))
         return false;

@@ -107,7 +107,7 @@ void af_set(struct af *f, int32_t partition, const char *key, struct cs_bytes va
     struct cs_err err;
     cs_buf_init(&b, 1 << 20);
     if (strcmp(key, "pos") != 0)
-        assert_true(cs_pack(f->packer, value, true, &value, &err));
+        assert_true(cs_pack(f->packer, key, value, true, &value, &err));
     assert_true(cs_authentic_mark(f->authentic, partition, key, value, &mark, &err));
     cs_buf_put(&b, value.data, value.len);
     cs_buf_put(&b, mark.mark, sizeof mark.mark);

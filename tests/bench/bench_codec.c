@@ -116,7 +116,7 @@ static void measure_packing(struct cs_packer *p, const struct subject *s, int ro
     for (int block = 0; block < 10; block++) {
         double start = now_ns();
         for (int i = 0; i < rounds; i++)
-            if (!cs_pack(p, cs_buf_bytes(&s->text), s->lasting, &stored, &err))
+            if (!cs_pack(p, NULL, cs_buf_bytes(&s->text), s->lasting, &stored, &err))
                 die("pack", &err);
         double middle = now_ns();
         uint8_t *copy = malloc(stored.len);
@@ -125,7 +125,7 @@ static void measure_packing(struct cs_packer *p, const struct subject *s, int ro
         memcpy(copy, stored.data, stored.len);
         double again = now_ns();
         for (int i = 0; i < rounds; i++)
-            if (!cs_unpack(p, (struct cs_bytes){copy, stored.len}, &doc, &err))
+            if (!cs_unpack(p, NULL, (struct cs_bytes){copy, stored.len}, &doc, &err))
                 die("unpack", &err);
         double end = now_ns();
         free(copy);

@@ -50,8 +50,8 @@ def key_of(at, account):
 def alter_document(client, at, account, _):
     key = key_of(at, account)
     held = client.get(key)
-    altered = catalog.document(held).replace(b"enrolled", b"revoked_")
-    assert altered != catalog.document(held)
+    altered = catalog.document(held, key).replace(b"enrolled", b"revoked_")
+    assert altered != catalog.document(held, key)
     client.set(key, altered + held[-catalog.MARK:])
 
 

@@ -240,8 +240,8 @@ def test_a_changed_catalog_is_found_by_verify_and_diff(stack, cast):
     before = client.get(key)
     assert before
     try:
-        altered = catalog.document(before).replace(b"official", b"uploaded")
-        assert altered != catalog.document(before)
+        altered = catalog.document(before, key).replace(b"official", b"uploaded")
+        assert altered != catalog.document(before, key)
         client.set(key, altered + before[-catalog.MARK:])
         named = f"cert/{cast.owner.id}/{cast.shared}"
         fault = run(stack, "verify", "--redis", code=1)["fault"]

@@ -151,9 +151,10 @@ MARK = 10  # bytes behind each document, and behind each member "!" with 11 char
 MEMBER_MARK = 12
 
 
-def document(stored):
-    """The JSON of a document, or of a position, that Redis has so; None stays so. Whether the mark is right is the consumer's to say."""
-    return unpack(stored[:-MARK]) if stored else stored
+def document(stored, key=b""):
+    """The JSON of a document, or of a position, that Redis has so under the key; None stays so. Whether the mark is right is the consumer's
+    to say."""
+    return unpack(stored[:-MARK], key if isinstance(key, bytes) else key.encode()) if stored else stored
 
 
 def read(client, namespace, partitions):
@@ -173,7 +174,7 @@ def read(client, namespace, partitions):
             if key[1] == "pos":
                 positions[p] = json.loads(document(value))
             elif kind == b"string":
-                docs[key] = document(value)
+                docs[key] = document(value, k)
             else:
                 indexes[key] = {m[:-MEMBER_MARK].decode(): int(s) for m, s in value}
     return docs, indexes, positions

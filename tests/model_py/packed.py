@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 DICTIONARY = Path(__file__).resolve().parents[2] / "consumer/catalog/packed_dictionary.c"
-BASE64, HEX, UUID = 1, 2, 3
+BASE64, HEX, UUID, OWN = 1, 2, 3, 4
 DOCUMENT_MAX = 4 << 20
 
 
@@ -48,11 +48,14 @@ def decompress(frame):
     return out.raw[:size]
 
 
-def unpack_strings(packed):
+def unpack_strings(packed, key=b""):
     out, at = bytearray(), 0
     while at < len(packed):
         kind = packed[at]
         at += 1
+        if kind == OWN:
+            out += str(uuid.UUID(key[-36:].decode())).encode()
+            continue
         if kind not in (BASE64, HEX, UUID):
             out.append(kind)
             continue
@@ -68,15 +71,17 @@ def unpack_strings(packed):
     return bytes(out)
 
 
-def unpack(stored):
-    """The document that is stored so."""
+def unpack(stored, key=b""):
+    """The document that is stored so under this key."""
     form = stored[:1]
     if form == b"-":
         return stored[1:]
     if form == b"p":
-        return unpack_strings(stored[1:])
+        return unpack_strings(stored[1:], key)
     if form == b"z":
-        return unpack_strings(decompress(stored[1:]))
+        return unpack_strings(decompress(stored[1:]), key)
+    if form == b"u":
+        return b'"' + str(uuid.UUID(bytes=bytes(stored[1:]))).encode() + b'"'
     return stored
 
 

@@ -14,6 +14,8 @@
 #include "catalog/packed.h"
 #include "entry_samples.h"
 
+#define KEY "cert/acme/" SAMPLE_ID
+
 static struct cs_bytes bytes_of_text(const char *text) {
     return (struct cs_bytes){(const uint8_t *)text, strlen(text)};
 }
@@ -22,11 +24,11 @@ static struct cs_bytes bytes_of_text(const char *text) {
 static int again(struct cs_packer *p, struct cs_bytes doc, bool lasting) {
     struct cs_bytes stored, back;
     struct cs_err err = {0};
-    assert_true(cs_pack(p, doc, lasting, &stored, &err));
+    assert_true(cs_pack(p, KEY, doc, lasting, &stored, &err));
     int form = stored.len > 0 ? stored.data[0] : 0;
     uint8_t *copy = malloc(stored.len + 1); // of its own size: a sanitizer sees what is read beyond
     memcpy(copy, stored.data, stored.len);
-    assert_true(cs_unpack(p, (struct cs_bytes){copy, stored.len}, &back, &err));
+    assert_true(cs_unpack(p, KEY, (struct cs_bytes){copy, stored.len}, &back, &err));
     assert_int_equal(back.len, doc.len);
     assert_memory_equal(back.data, doc.data, doc.len);
     free(copy);
@@ -40,7 +42,7 @@ static void every_entry(void **state) {
         struct cs_err err;
         (void)again(p, doc, true);
         assert_int_not_equal(again(p, doc, false), 'z');
-        assert_true(cs_pack(p, doc, true, &stored, &err));
+        assert_true(cs_pack(p, KEY, doc, true, &stored, &err));
         assert_true(stored.len <= doc.len);
     }
 }
@@ -52,7 +54,9 @@ static void forms(void **state) {
         int form;
     } cases[] = {
         {"{\"seq\":42}", '{'},
-        {"\"" SAMPLE_ID "\"", 'p'},
+        {"\"" SAMPLE_ID "\"", 'u'},
+        {"\"" SAMPLE_ID2 "\"", 'u'},
+        {"{\"a\":\"" SAMPLE_ID2 "\"}", 'p'},
         {"{\"a\":\"" SAMPLE_ID "\"}", 'p'},
         {"{\"a\":\"" SAMPLE_KID "\"}", 'p'},
         {"{\"a\":\"AAECAwQFBgcICQoLDA0ODw==\"}", 'p'},
@@ -80,12 +84,33 @@ static void forms(void **state) {
     }
 }
 
+// The id that the key ends with takes a byte; of another key it is not there.
+static void its_own_id(void **state) {
+    struct cs_packer *p = *state;
+    struct cs_bytes stored, other, doc = bytes_of_text("{\"a\":\"" SAMPLE_ID "\"}");
+    struct cs_err err = {0};
+    assert_true(cs_pack(p, KEY, doc, false, &stored, &err));
+    assert_int_equal(stored.len, sizeof("p{\"a\":\"4\"}") - 1);
+    char copy[64];
+    size_t len = stored.len;
+    memcpy(copy, stored.data, len);
+    stored = (struct cs_bytes){(const uint8_t *)copy, len};
+    assert_true(cs_unpack(p, "material/other/" SAMPLE_ID, stored, &other, &err));
+    assert_memory_equal(other.data, doc.data, doc.len);
+    static const char *const none[] = {NULL, "system", "cert/acme/no-id", "outcome/acme/" SAMPLE_ID "/again"};
+    for (size_t i = 0; i < CS_ARRAY_LEN(none); i++) {
+        assert_false(cs_unpack(p, none[i], stored, &other, &err));
+        assert_true(cs_pack(p, none[i], doc, false, &other, &err));
+        assert_int_equal(other.len, len + 16);
+    }
+}
+
 static void a_certificate_takes_half(void **state) {
     struct cs_packer *p = *state;
     struct cs_bytes stored, doc = bytes_of_text(entry_sample("certificate")->text);
     struct cs_err err;
     assert_int_equal(again(p, doc, true), 'z');
-    assert_true(cs_pack(p, doc, true, &stored, &err));
+    assert_true(cs_pack(p, KEY, doc, true, &stored, &err));
     assert_true(stored.len < doc.len / 2);
 }
 
@@ -109,19 +134,20 @@ static void a_large_one(void **state) {
 // crash all the same.
 static void what_is_no_document(void **state) {
     struct cs_packer *p = *state;
-    static const char *const odd[] = {"p\1", "p\1\200\200\200\200\200\1", "p\2\5abc", "p\3short", "z", "zabc",
+    static const char *const odd[] = {"p\1", "p\1\200\200\200\200\200\1", "p\2\5abc", "p\3short",
+                                      "u",   "u0123456789abcde",          "z",        "zabc",
                                       "q{}"};
     struct cs_err err = {0};
     struct cs_bytes stored, back = {0};
     for (size_t i = 0; i < CS_ARRAY_LEN(odd); i++) {
-        assert_false(cs_unpack(p, bytes_of_text(odd[i]), &back, &err));
+        assert_false(cs_unpack(p, KEY, bytes_of_text(odd[i]), &back, &err));
         assert_int_equal(err.kind, CS_ERR_FATAL);
         assert_non_null(strstr(err.msg, "upgrade certsync-consumer"));
         assert_null(back.data);
     }
-    assert_true(cs_unpack(p, (struct cs_bytes){0}, &back, &err)); // absent
+    assert_true(cs_unpack(p, KEY, (struct cs_bytes){0}, &back, &err)); // absent
     assert_null(back.data);
-    assert_true(cs_pack(p, bytes_of_text(entry_sample("certificate")->text), true, &stored, &err));
+    assert_true(cs_pack(p, KEY, bytes_of_text(entry_sample("certificate")->text), true, &stored, &err));
     uint8_t *bent = malloc(stored.len);
     size_t len = stored.len;
     const uint8_t *good = memcpy(malloc(len), stored.data, len);
@@ -129,9 +155,9 @@ static void what_is_no_document(void **state) {
         for (unsigned bit = 0; bit < 8; bit++) {
             memcpy(bent, good, len);
             bent[i] ^= (uint8_t)(1u << bit);
-            bool ok = cs_unpack(p, (struct cs_bytes){bent, len}, &back, &err);
+            bool ok = cs_unpack(p, KEY, (struct cs_bytes){bent, len}, &back, &err);
             assert_true(ok || err.kind == CS_ERR_FATAL);
-            ok = cs_unpack(p, (struct cs_bytes){good, i}, &back, &err);
+            ok = cs_unpack(p, KEY, (struct cs_bytes){good, i}, &back, &err);
             assert_true(ok || err.kind == CS_ERR_FATAL);
         }
     free(bent);
@@ -154,11 +180,9 @@ static int teardown(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_entry),
-        cmocka_unit_test(forms),
-        cmocka_unit_test(a_certificate_takes_half),
-        cmocka_unit_test(a_large_one),
-        cmocka_unit_test(what_is_no_document),
+        cmocka_unit_test(every_entry), cmocka_unit_test(forms),
+        cmocka_unit_test(its_own_id),  cmocka_unit_test(a_certificate_takes_half),
+        cmocka_unit_test(a_large_one), cmocka_unit_test(what_is_no_document),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
