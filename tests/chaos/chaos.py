@@ -189,9 +189,9 @@ class Driver:
         run = self.run
         events, outcomes = run.log(run.events_topic), run.log(run.outcomes_topic)
         found, model, verdicts = examine(run.log_id, run.root.spki, run.service.spki, run.partitions, events, outcomes,
-                                         Marks(run.service.key, run.log_id))
+                                         Marks(run.service.key, run.log_id), run.begins)
         found += audit.check_acknowledged(run.acknowledged, events)
-        firsts = {p: audit.first_outcomes(outcomes, p)[0] for p in range(run.partitions)}
+        firsts = {p: audit.first_outcomes(outcomes, p, run.begins.get(p, ()))[0] for p in range(run.partitions)}
         if any(len(firsts[p]) < model.partitions[p].next_offset for p in firsts):
             return found
         if run.damages:
@@ -203,7 +203,7 @@ class Driver:
         found += catalog.check_keys(model, docs, unseal=hpke.Unsealer(run.custodian, run.log_id))
         self.happened.update(f"{o.name.rstrip('0123456789')}_done" for o in run.operators if o.popen.poll() == 0)
         if run.witness:
-            found += self._witnessed(firsts)
+            found += self._witnessed(outcomes)
         self.happened["planted_records"] += sum(run.foreign.values())
         if host:
             found += host.check(verdicts)
@@ -213,14 +213,16 @@ class Driver:
             found += self._again(docs, indexes, positions)
         return found
 
-    def _witnessed(self, firsts):
+    def _witnessed(self, outcomes):
         """What the witness remembers is a part of what was published, and nothing else."""
         found = []
         for origin, at in self.run.witness.known().items():
-            p = int(origin.rsplit("/", 1)[1])
-            leaves = [o.value for o in firsts[p][:at["size"]]]
+            p, _, epoch = origin.split("/partitions/")[1].partition("/epochs/")
+            p, known = int(p), self.run.begins.get(int(p), [])[:int(epoch or 0)]
+            firsts = audit.first_outcomes([o for o in outcomes if audit.epoch_in(o) <= len(known)], p, known)[0]
+            leaves = [o.value for o in firsts[:at["size"]]]
             if len(leaves) < at["size"] or base64.b64encode(catalog.merkle_root(leaves)).decode() != at["root"]:
-                found.append(f"the witness cosigned {at['size']} outcomes of partition {p} that are not the {len(firsts[p])} of the log")
+                found.append(f"the witness cosigned {at['size']} outcomes of partition {p} that are not the {len(firsts)} of the log")
             self.happened["cosigned"] += 1
         return found
 
@@ -264,7 +266,7 @@ class Driver:
         try:
             run.read_to_end(5)
             return examine(run.log_id, run.root.spki, run.service.spki, run.partitions, run.log(run.events_topic),
-                           run.log(run.outcomes_topic), Marks(run.service.key, run.log_id))[0][:10]
+                           run.log(run.outcomes_topic), Marks(run.service.key, run.log_id), run.begins)[0][:10]
         except Exception:  # the run's own violation is what counts  # pylint: disable=broad-except
             return []
 
@@ -279,7 +281,7 @@ class Driver:
             c.kill()
         (directory / "violations.txt").write_text("\n".join(found) + "\n")
         facts = {"seed": run.seed, "log": run.log_id, "root": base64.b64encode(run.root.spki).decode(),
-                 "service": base64.b64encode(run.service.spki).decode(), "partitions": run.partitions, "workers": run.workers,
+                 "service": base64.b64encode(run.service.spki).decode(), "partitions": run.partitions, "begins": run.begins, "workers": run.workers,
                  "batch": run.batch, "faults": self.plan.faults, "custodian": base64.b64encode(hpke.raw(run.custodian)).decode()}
         (directory / "run.json").write_text(json.dumps(facts, indent=1))
         for r in run.redises:
@@ -302,11 +304,12 @@ class Driver:
             (directory / "redis.json").write_text(json.dumps({"error": str(e)}))
 
 
-def examine(log_id, root, service, partitions, events, outcomes, service_marks=None):
-    """(violations, model, verdicts) of a log with its outcomes."""
-    model = Model(log_id, root, partitions)
+def examine(log_id, root, service, partitions, events, outcomes, service_marks=None, begins=None):
+    """(violations, model, verdicts) of a log with its outcomes. begins: where root's corrections begin the epochs of each partition."""
+    model = Model(log_id, root, partitions, begins)
     verdicts = [model.judge(r) for r in events]
-    found = audit.check_outcomes(verdicts, outcomes, partitions, log_id, service_marks)
+    found = audit.check_outcomes(verdicts, outcomes, partitions, log_id, service_marks, begins)
+    found += audit.check_set_aside(model, events, outcomes, service_marks)
     found += audit.check_log(model, verdicts, events, service)
     return found + audit.check_shares(model), model, verdicts
 
@@ -333,13 +336,14 @@ def check_again(directory):
     d = Path(directory)
     facts = json.loads((d / "run.json").read_text())
     found, model, _ = examine(facts["log"], base64.b64decode(facts["root"]), base64.b64decode(facts["service"]),
-                              facts["partitions"], read_records(d / "ev.raw"), outcomes := read_records(d / "out.raw"))
+                              facts["partitions"], read_records(d / "ev.raw"), outcomes := read_records(d / "out.raw"),
+                              begins=(begins := {int(p): b for p, b in facts.get("begins", {}).items()}))
     held = json.loads((d / "redis.json").read_text())
     if "docs" in held:
         def key(text):
             p, _, k = text.partition(":")
             return int(p), k
-        firsts = {p: audit.first_outcomes(outcomes, p)[0] for p in range(facts["partitions"])}
+        firsts = {p: audit.first_outcomes(outcomes, p, begins.get(p, ()))[0] for p in range(facts["partitions"])}
         found += catalog.check(model, firsts, {key(k): v.encode() for k, v in held["docs"].items()},
                                {key(k): v for k, v in held["indexes"].items()})
     print("\n".join(found) or "no violation")

@@ -102,6 +102,16 @@ def rebuild(run, r):
             process.kill()
 
 
+def correction(run, r):
+    """Root has outcomes judged anew that were right: the same is decided once more, in an epoch of its own."""
+    for _ in range(r.choice([1, 1, 2])):
+        partition = r.randrange(run.partitions)
+        decided = run.decided()[partition]
+        if decided > 0:
+            run.correct(partition, r.randint(1, decided))
+        yield r.uniform(0, 1.5)
+
+
 def kill_node(run, r):
     """SIGKILL of a Kafka node, mostly the leader of a partition; it comes back."""
     kafka = run.world.kafka
@@ -228,5 +238,5 @@ def witness_away(run, r):
 FAULTS = {"kill_consumer": (8, kill_consumer), "crash_point": (14, crash_point), "zombie": (4, zombie), "two_groups": (5, two_groups), "clock": (3, clock), "rebuild": (4, rebuild),
           "join": (4, join), "leave": (4, leave), "kill_node": (1.5, kill_node), "pause_node": (1, pause_node),
           "redis_kill": (5, redis_kill), "flushall": (5, flushall), "promote": (4, promote), "redis_full": (4, redis_full),
-          "redis_slow": (4, redis_slow), "damage": (8, damage),
+          "redis_slow": (4, redis_slow), "damage": (8, damage), "correction": (4, correction),
           "planted": (5, planted), "witness_away": (3, witness_away)}

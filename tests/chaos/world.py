@@ -16,8 +16,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from chaos import trouble
 from chaos.senders import Sealer, Sender
-from model_py import catalog, wire
+from model_py import audit, catalog, wire
 from model_py.marks import HEADER, Marks
+from model_py.rules import epoch_of
 from support import events as ev
 from support.kafka import Kafka
 from support.proc import PATIENCE_S, Process, free_port, wait_until
@@ -96,6 +97,7 @@ class Run:
         self.disks, self.operators, self.clock, self.hosted = [], [], 0, False
         self.acknowledged, self.undelivered = [], []
         self.damages = []  # what somebody else did to Redis
+        self.begins = {}  # by partition: where its epochs 1, 2, ... begin
         self.foreign = Counter()  # by partition, records of cert.outcomes that no consumer wrote
         self.witness, self.witnessed = None, False
         self.log_id = ""  # until the log is begun
@@ -151,7 +153,8 @@ class Run:
     def _start_witness(self):
         done = subprocess.run([consumer_binary(), "checkpoint-key", "--config", self.config("key")], capture_output=True, text=True,
                               timeout=60, check=True)
-        origins = {f"{self.log_id}/partitions/{p}": done.stdout.strip() for p in range(self.partitions)}
+        epochs = ["", *(f"/epochs/{e}" for e in range(1, 10))]
+        origins = {f"{self.log_id}/partitions/{p}{e}": done.stdout.strip() for p in range(self.partitions) for e in epochs}
         self.witness = Witness(self.directory, "witness.example", origins).start()
 
     def point_at(self, redis):
@@ -291,6 +294,14 @@ class Run:
             value = r.choice([json.dumps(outcome, separators=(",", ":")).encode(), old.value + b" ", None])
         self.producer.produce(self.outcomes_topic, value=value, partition=partition, headers=headers, key=key)
 
+    def correct(self, partition, number):
+        """Root has the outcomes of the partition from this number on judged anew."""
+        event = self.root.envelope("system.correction", "", self.deployment, {"partition": partition, "from": number, "reason": "chaos"})
+        del event["sequence"]
+        record = self.root.record("", event)
+        self.begins.setdefault(partition, []).append(number)
+        self.producer.produce(self.corrections_topic, value=record.value, partition=0, headers=record.headers, key=b"")
+
     def ends(self, topic):
         return {p: self._end(TopicPartition(topic, p)) for p in range(self.partitions)}
 
@@ -321,10 +332,12 @@ class Run:
         return [self.records[topic][k] for k in sorted(self.records[topic])]
 
     def decided(self):
-        """Per partition, how many numbers of outcomes there are."""
+        """Per partition, the last number of an outcome that counts."""
         best = dict.fromkeys(range(self.partitions), 0)
         for (p, _), r in self.records[self.outcomes_topic].items():
-            best[p] = max(best[p], number_of(r))
+            n = number_of(r)
+            if n > best[p] and (p not in self.begins or audit.epoch_in(r) == epoch_of(self.begins[p], n)):
+                best[p] = n
         return best
 
     def position(self, partition):
@@ -346,7 +359,8 @@ class Run:
             raise Violation(f"more outcomes than records: {decided} of {ends}")
         if any(ends[p] != decided[p] for p in ends):
             return False
-        return all(self.position(p).get("next_offset") == ends[p] for p in ends)
+        return all((at := self.position(p)).get("next_offset") == ends[p] and at.get("epoch", 0) == epoch_of(self.begins.get(p, ()), ends[p])
+                   for p in ends)
 
 
 _NUMBERS = {}

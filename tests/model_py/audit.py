@@ -7,7 +7,7 @@ import uuid
 from collections import defaultdict
 
 from model_py import marks, wire
-from model_py.rules import DERIVED, kid_of
+from model_py.rules import DERIVED, Model, epoch_of, kid_of
 
 EMPTY = ("", 0, False, None, [], {}, -1)
 
@@ -43,21 +43,22 @@ def brief(value):
 def expected_outcome(v, n, previous, log_id):
     e = v.event
     data = {"status": v.status, "code": v.code, "type": f"certsync.{e.type}.v1" if e else "",
-               "event": e.id if e else "", "account": e.account if e else "", "kid": e.kid if e else "",
+               "epoch": v.epoch, "event": e.id if e else "", "account": e.account if e else "", "kid": e.kid if e else "",
                "label": v.label, "name": v.name, "leaves": v.leaves, "partition": v.partition, "offset": v.offset,
                "record": v.record_sha256, "sequence": f"{e.seq:016}" if e else "", "watermark": v.watermark, "gap": v.gap,
                "version": v.version, "notes": v.notes,
                "concludes": [{"event": s, "status": status, **({"code": code} if code else {})} for s, status, code in v.concludes],
                "prev": previous}
     always = ("partition", "offset")
-    outcome = {"specversion": "1.0", "type": "certsync.outcome.v1", "sequence": f"{n:016}", "id": outcome_id(log_id, v.partition, n),
+    outcome = {"specversion": "1.0", "type": "certsync.outcome.v1", "sequence": f"{n:016}", "id": outcome_id(log_id, v.partition, n, v.epoch),
                "source": f"//{log_id}/partitions/{v.partition}", "subject": v.subject, "time": moment(v.time_ms),
                "datacontenttype": "application/json"}
     return {**{k: x for k, x in outcome.items() if x}, "data": {k: x for k, x in data.items() if k in always or x not in EMPTY}}
 
 
-def outcome_id(log_id, partition, n):
-    digest = bytearray(hashlib.sha256(b"certsync.outcome.v1\0%s\0%d\0%d\0" % (log_id.encode(), partition, n)).digest()[:16])
+def outcome_id(log_id, partition, n, epoch=0):
+    text = b"certsync.outcome.v1\0%s\0%d\0%d\0" % (log_id.encode(), partition, n)
+    digest = bytearray(hashlib.sha256(text + (b"%d\0" % epoch if epoch else b"")).digest()[:16])
     digest[6], digest[8] = digest[6] & 0x0F | 0x80, digest[8] & 0x3F | 0x80
     return str(uuid.UUID(bytes=bytes(digest)))
 
@@ -66,14 +67,19 @@ def moment(ms):
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ms // 1000)) + f".{ms % 1000:03}Z"
 
 
-def first_outcomes(outcomes, partition):
-    """([first record of each number], violations) of one partition of cert.outcomes."""
+def first_outcomes(outcomes, partition, begins=()):
+    """([first record of each number, in its epoch], violations) of one partition of cert.outcomes. begins: where its epochs begin."""
     firsts, found = [], []
     for r in sorted((r for r in outcomes if r.partition == partition), key=lambda r: r.offset):
         try:
-            n = int(json.loads(r.value)["sequence"])
+            outcome = json.loads(r.value)
+            n, epoch = int(outcome["sequence"]), outcome["data"].get("epoch", 0)
         except (ValueError, KeyError, TypeError):
             found.append(f"outcomes {partition}@{r.offset}: not an outcome")
+            continue
+        if epoch > len(begins):
+            found.append(f"outcomes {partition}@{r.offset}: epoch {epoch}, and there are {len(begins)} corrections")
+        if epoch != epoch_of(begins, n):
             continue
         if n <= len(firsts):
             if r.value != firsts[n - 1].value or (r.key or b"") != (firsts[n - 1].key or b""):
@@ -87,11 +93,11 @@ def first_outcomes(outcomes, partition):
     return firsts, found
 
 
-def check_outcomes(verdicts, outcomes, partitions, log_id, service_marks=None):
+def check_outcomes(verdicts, outcomes, partitions, log_id, service_marks=None, begins=None):
     """service_marks: of the service key (marks.Marks); without it only the form of marks is looked at."""
     found = []
     for p in range(partitions):
-        firsts, wrong = first_outcomes(outcomes, p)
+        firsts, wrong = first_outcomes(outcomes, p, (begins or {}).get(p, ()))
         found += wrong
         mine = [v for v in verdicts if v.partition == p]
         found += [f"events {p}@{v.offset}: no outcome" for v in mine[len(firsts):]]
@@ -128,6 +134,38 @@ def _check_outcome(v, n, previous, r, log_id, service_marks):
     return [f"outcome {v.partition}#{n} of {kind} @{v.offset}: {f}" for f in found]
 
 
+def earlier_epochs(model, records):
+    """(verdicts, begins) of each epoch of each partition that a correction ended, as it was judged then."""
+    for p, begins in sorted(model.begins.items()):
+        mine = [r for r in records if r.partition == p]
+        for epoch in range(len(begins)):
+            before = {p: begins[:epoch]}
+            then = Model(model.log_id, model.root, model.count, before)
+            yield [then.judge(r) for r in mine], before
+
+
+def check_set_aside(model, records, outcomes, service_marks=None):
+    """What counts no longer was judged as what counts, as far as it was published; without a gap."""
+    found = []
+    for verdicts, begins in earlier_epochs(model, records):
+        (p, known), = begins.items()
+        epoch, others = len(known), [r for r in outcomes if r.partition == p and epoch_in(r) <= len(known)]
+        firsts = first_outcomes(others, p, known)[0]
+        last = max((int(json.loads(r.value)["sequence"]) for r in others if epoch_in(r) == epoch), default=0)
+        if last > len(firsts):
+            found.append(f"outcomes {p}: of epoch {epoch} number {last} is there, and {len(firsts) + 1} is not")
+        found += [f"epoch {epoch}: {f}" for f in check_outcomes([v for v in verdicts[:len(firsts)]], others, model.count, model.log_id, service_marks, begins)
+                  if f.startswith(f"outcome {p}#") or f.startswith(f"outcomes {p}")]
+    return found
+
+
+def epoch_in(record):
+    try:
+        return json.loads(record.value)["data"].get("epoch", 0)
+    except (ValueError, KeyError, TypeError):
+        return 0
+
+
 # --- the log -----------------------------------------------------------------------------------------
 
 def check_log(model, verdicts, records, service_spki):
@@ -136,8 +174,9 @@ def check_log(model, verdicts, records, service_spki):
     for v, r in zip(verdicts, records):
         e = v.event
         if e and e.type in DERIVED and e.kid == kid and v.signer_known:
-            seen[(e.data["origin"], e.seq)].append((v, r))
-    expected = {(d.origin, d.seq): d for v in verdicts for d in v.derived}
+            seen[(e.data["origin"], e.data.get("epoch", 0), e.seq)].append((v, r))
+    expected = {(d.origin, d.epoch, d.seq): d for v in verdicts for d in v.derived}
+    set_aside = {(d.origin, d.epoch, d.seq): d for earlier, _ in earlier_epochs(model, records) for v in earlier for d in v.derived}
     for place, d in expected.items():
         if place not in seen:
             found.append(f"{d.type} {place} to {d.account} never appeared in the log")
@@ -146,7 +185,9 @@ def check_log(model, verdicts, records, service_spki):
             if len({r.value for _, r in seen[place]}) > 1:
                 found.append(f"{d.type} {place}: published twice with different bytes")
     for place, copies in seen.items():
-        if place not in expected:
+        if place in set_aside and place not in expected:
+            found += [f"{set_aside[place].type} {place} @{v.partition}/{v.offset}, set aside: {f}" for v, _ in copies for f in _check_derived(set_aside[place], v)]
+        elif place not in expected:
             v = copies[0][0]
             found.append(f"{v.event.type} {place} @{v.partition}/{v.offset}: nobody emitted this")
         effects = [v for v, _ in copies if v.status not in ("duplicate", "rejected")]

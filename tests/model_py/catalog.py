@@ -249,6 +249,6 @@ def check_positions(model, firsts, records_by_partition, positions):
         chain = hashlib.sha256(firsts[p.number][-1].value).hexdigest() if firsts[p.number] else "0" * 64
         last = record_sha256(records[-1]) if records else "0" * 64
         want = {"next_offset": len(records), "record_sha256": last, "outcomes": len(firsts[p.number]), "chain_sha256": chain,
-                "derived": p.derived, "edge": merkle_edge([o.value for o in firsts[p.number]])}
+                "derived": p.derived, "epoch": p.epoch, "edge": merkle_edge([o.value for o in firsts[p.number]])}
         wrong += [f"position of partition {p.number}: {d}" for d in differences(want, positions.get(p.number, {}))]
     return wrong

@@ -70,7 +70,7 @@ class Verdict:
     def __init__(self, record):
         self.partition, self.offset, self.time_ms = record.partition, record.offset, record.timestamp_ms
         self.record_sha256 = wire.record_sha256(record)
-        self.event = None
+        self.event, self.epoch = None, 0
         self.status, self.code, self.subject = "applied", "", ""
         self.detail = None          # what it must be, where the rules say it
         self.version = self.watermark = self.gap = 0
@@ -100,7 +100,8 @@ class Derived:
     def __init__(self, origin, seq, destination, account, kind, subject, data, log_id, source_event, n, time_ms, epoch=0):
         self.origin, self.seq, self.destination, self.account, self.epoch = origin, seq, destination, account, epoch
         self.type, self.subject, self.data, self.time_ms = kind, subject, data, time_ms
-        digest = bytearray(hashlib.sha256(b"certsync.derived.v1\0%s\0%s\0%d\0" % (log_id.encode(), source_event.encode(), n) + (b"%d\0" % epoch if epoch else b"")).digest()[:16])
+        text = b"certsync.derived.v1\0%s\0%s\0%d\0" % (log_id.encode(), source_event.encode(), n)
+        digest = bytearray(hashlib.sha256(text + (b"%d\0" % epoch if epoch else b"")).digest()[:16])
         digest[6], digest[8] = digest[6] & 0x0F | 0x80, digest[8] & 0x3F | 0x80
         self.id = str(uuid.UUID(bytes=bytes(digest)))
 
@@ -152,7 +153,7 @@ class Account:
 
 class Partition:
     def __init__(self, number):
-        self.number, self.next_offset, self.derived, self.outcomes = number, 0, 0, 0
+        self.number, self.next_offset, self.derived, self.outcomes, self.epoch = number, 0, 0, 0, 0
         self.system = None
         self.trust, self.streams, self.seen, self.accounts = {}, {}, {}, {}
         self.tombstones = {}  # number -> what is to be forgotten, and since when; the oldest first
@@ -167,8 +168,16 @@ def _chain_ends(facts, leaves):
     return max(ends, 1) if ends is not None and ends < min(x.not_after_s for x in leaves) else 0
 
 
+def epoch_of(begins, n):
+    """The epoch of outcome n, where epochs 1, 2, ... begin at these numbers."""
+    return max((k for k, first in enumerate(begins, 1) if first <= n), default=0)
+
+
 class Model:
-    def __init__(self, log_id, root_spki, partitions):
+    """begins: {partition: where its epochs 1, 2, ... begin}, as root's corrections say."""
+
+    def __init__(self, log_id, root_spki, partitions, begins=None):
+        self.begins = begins or {}
         self.log_id, self.root, self.root_kid = log_id, root_spki, kid_of(root_spki)
         self.count = partitions
         self.partitions = [Partition(n) for n in range(partitions)]
@@ -181,6 +190,9 @@ class Model:
             raise ValueError(f"offset {record.offset} of partition {p.number} after {p.next_offset - 1}")
         p.next_offset += 1
         p.outcomes += 1
+        v.epoch = epoch_of(self.begins.get(p.number, ()), p.outcomes)
+        if v.epoch != p.epoch:
+            p.epoch, p.derived = v.epoch, 0
         try:
             v.event = wire.decode(record)
             v.subject = v.event.subject
@@ -972,7 +984,8 @@ class Model:
     def _emit(self, p, v, e, account, kind, subject, data):
         p.derived += 1
         v.derived.append(Derived(p.number, p.derived, wire.partition_of(account, self.count), account, kind, subject,
-                                 {**data, "origin": p.number}, self.log_id, e.id, len(v.derived) + 1, v.time_ms))
+                                 {**data, "origin": p.number, **({"epoch": p.epoch} if p.epoch else {})}, self.log_id, e.id,
+                                 len(v.derived) + 1, v.time_ms, p.epoch))
 
     def _share_answer(self, p, v, e, a, _):
         d, share = e.data, a.shares.get(e.data["share"])

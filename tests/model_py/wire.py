@@ -395,8 +395,13 @@ def _nothing(d):
     members(d, [])
 
 
+def _epoch(d):
+    _number(d.get("epoch", 0), 0, SEQ_MAX)
+
+
 def _offer(d):
-    members(d, ["share", "owner_account", "owner", "site", "version", "origin", "certificate"])
+    members(d, ["share", "owner_account", "owner", "site", "version", "origin", "certificate"], ["epoch"])
+    _epoch(d)
     _is(UUID, d["share"])
     _is(ACCOUNT, d["owner_account"])
     _is(OWNER, d["owner"])
@@ -407,7 +412,8 @@ def _offer(d):
 
 
 def _withdraw(d):
-    members(d, ["share", "owner_account", "origin", "code"])
+    members(d, ["share", "owner_account", "origin", "code"], ["epoch"])
+    _epoch(d)
     _is(UUID, d["share"])
     _is(ACCOUNT, d["owner_account"])
     _number(d["origin"], 0, 1 << 31)
@@ -415,7 +421,8 @@ def _withdraw(d):
 
 
 def _answer(d):
-    members(d, ["share", "recipient", "version", "answer", "origin"], ["code"])
+    members(d, ["share", "recipient", "version", "answer", "origin"], ["code", "epoch"])
+    _epoch(d)
     _is(UUID, d["share"])
     _is(ACCOUNT, d["recipient"])
     _number(d["version"], 0, SEQ_MAX)
