@@ -188,7 +188,7 @@ def test_damage_under_load(stack):
 
     def swept():
         keys = list(stack.redis.client().scan_iter(match=slot.replace("{", "\\{") + "*", count=1000))
-        return all(k.decode().startswith(live) or k.decode() == slot + "gen" for k in keys)
+        return all(k.decode().startswith((live, slot + "changes/")) or k.decode() == slot + "gen" for k in keys)
     wait_until(swept, PATIENCE_S, "the old catalogs' end")
 
 
