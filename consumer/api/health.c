@@ -9,17 +9,37 @@
 #include "certsync/base/json_write.h"
 
 #define METRICS_MAX ((size_t)16 << 20)
+#define LOG_MAX     ((size_t)512 + (size_t)CS_CORRECTIONS_MAX * 120)
+
+// That verdicts were set right, and which, is no secret; why is the operator's to tell.
+static void put_corrections(struct cs_buf *json, const struct cs_consumer *c) {
+    const struct cs_epochs all = cs_corrections_now(c->corrections);
+    cs_json_name(json, "corrections");
+    cs_json_begin(json, '[');
+    for (size_t i = 0; i < all.len; i++) {
+        const struct cs_correction *x = &all.list[i];
+        const struct cs_epochs until = {all.list, i + 1};
+        cs_json_begin(json, '{');
+        cs_json_int(json, "partition", x->partition);
+        cs_json_int(json, "epoch", cs_epoch_last(&until, x->partition));
+        cs_json_int(json, "from", x->from);
+        api_put_time_s(json, "time", x->time_s);
+        cs_json_end(json, '}');
+    }
+    cs_json_end(json, ']');
+}
 
 // Which log it is. Hosts ask at first contact, when nobody may know their key yet.
 void api_log(struct cs_http_request *req, void *arg) {
     (void)arg;
     const struct cs_consumer *c = ((const struct cs_api *)cs_http_arg(req))->consumer;
     CS_AUTO(cs_buf_clear) struct cs_buf json;
-    cs_buf_init(&json, 512);
+    cs_buf_init(&json, LOG_MAX);
     cs_json_begin(&json, '{');
     cs_json_str(&json, "deployment", c->settings->deployment);
     cs_json_str(&json, "log", c->log_id);
     cs_json_int(&json, "partitions", c->partition_count);
+    put_corrections(&json, c);
     cs_json_end(&json, '}');
     cs_http_set_header(req, CS_LOG_HEADER, c->log_id);
     cs_http_reply_json(req, 200, &json);

@@ -48,7 +48,7 @@ def test_topics_that_are_made_anew(old, tmp_path):
     assert stack.log_id != before and stack.log_id.split("_")[0] == before.split("_")[0]
     stack.run_consumer()  # the catalog of the old log is worth nothing either
     assert "does not carry certsync's mark" in stack.consumers[0].output()
-    assert stack.http("/v1/log")[1] == {"deployment": "test-deployment", "log": stack.log_id, "partitions": 2}
+    assert stack.http("/v1/log")[1] == {"deployment": "test-deployment", "log": stack.log_id, "partitions": 2, "corrections": []}
     # Every record of the old log, as it was.
     for p, all_of_one in records:
         for r in all_of_one:

@@ -293,7 +293,7 @@ def test_the_openapi_document_holds(stack, ca):
         assert status == 200, (path, status)
     assert stack.get(recipient, "certificates/shown")[0] == stack.get(recipient, "shares")[0] == 200
     with pytest.raises(AssertionError, match="says otherwise"):
-        openapi.check("/v1/log", 200, {"deployment": "d", "log": "l", "partitions": 1, "more": 1})
+        openapi.check("/v1/log", 200, {"deployment": "d", "log": "l", "partitions": 1, "corrections": [], "more": 1})
     with pytest.raises(AssertionError, match="has no answer"):
         openapi.check("/v1/nothing", 200, {})
 

@@ -98,6 +98,7 @@ def test_a_false_verdict_is_set_right(stack, tmp_path):
     right = json.loads(published(stack, partition)[-1].value)
     assert (int(right["sequence"]), right["data"]["epoch"], right["data"]["status"]) == (n, 1, "applied")
     assert stack.get(acme, f"outcomes/{event}")[1]["outcome"]["data"]["epoch"] == 1
+    assert [(c["partition"], c["epoch"], c["from"]) for c in stack.http("/v1/log")[1]["corrections"]] == [(partition, 1, n)]
 
     # Everybody comes to the same, and both verdicts can be read.
     told = call(stack, "verify", "--redis", "--since", kept)
@@ -128,6 +129,7 @@ def test_a_false_verdict_is_set_right(stack, tmp_path):
     wait_until(lambda: json.loads(published(stack, partition)[-1].value)["data"].get("epoch") == 2, PATIENCE_S, "the second epoch")
     stack.wait_ready(consumer)
     stack.names(acme)
+    assert [(c["epoch"], c["from"]) for c in stack.http("/v1/log")[1]["corrections"]] == [(1, n), (2, 1)]
     wait_until(lambda: "FAULT" not in verify(stack), PATIENCE_S, "a log that is well")
     assert "second" in stack.names(beta) and set(stack.names(acme)) == {"first", "second"}
     # Those of what was set aside are as true as before, and nobody goes on from them.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The official CloudEvents SDKs read each type of event, and outcomes, of the golden log, and a heartbeat: they see what is there."""
+"""The official CloudEvents SDKs read each type of event, and outcomes, of the golden log, a heartbeat and a correction: they see what is there."""
 import calendar
 import json
 import os
@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from golden.schemas import HEARTBEAT
+from golden.schemas import CORRECTION, HEARTBEAT
 from support import sdk
 from support.acme import NotThere
 from support.proc import REPO
@@ -29,7 +29,7 @@ def lines():
         told = [json.loads(text)["data"] for text in outcomes]
         read = {(o["partition"], o["offset"]) for o in told if "event" in o}
         events = [text for place, text in payloads(archive, "events.json") if place in read and "\n" not in text]
-        return [json.dumps(HEARTBEAT), *outcomes, *events]
+        return [json.dumps(HEARTBEAT), json.dumps(CORRECTION), *outcomes, *events]
 
 
 def time_ns(text):
@@ -39,7 +39,7 @@ def time_ns(text):
 
 def expected(line):
     e = json.loads(line)
-    return [e["type"], e["id"], e["source"], e.get("subject", ""), time_ns(e["time"]), e["sequence"], e["data"]]
+    return [e["type"], e["id"], e["source"], e.get("subject", ""), time_ns(e["time"]), e.get("sequence", ""), e["data"]]
 
 
 def read_by(read, lines):

@@ -22,9 +22,13 @@ func read(line []byte) ([]any, error) {
 	if err := e.Validate(); err != nil {
 		return nil, err
 	}
-	sequence, err := types.ToString(e.Extensions()["sequence"])
-	if err != nil {
-		return nil, err
+	sequence := "" // a correction has none
+	if value, is := e.Extensions()["sequence"]; is {
+		text, err := types.ToString(value)
+		if err != nil {
+			return nil, err
+		}
+		sequence = text
 	}
 	return []any{e.Type(), e.ID(), e.Source(), e.Subject(), e.Time().UnixNano(), sequence, json.RawMessage(e.Data())}, nil
 }

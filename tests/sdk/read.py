@@ -11,4 +11,4 @@ for line in sys.stdin.buffer:
     event = JSONFormat().read(CloudEvent, line)
     time = event.get_time()
     print(json.dumps([event.get_type(), event.get_id(), event.get_source(), event.get_subject() or "",
-                      round(time.timestamp() * 1000) * 1000000, event.get_extension("sequence"), event.get_data()], ensure_ascii=False))
+                      round(time.timestamp() * 1000) * 1000000, event.get_extension("sequence") or "", event.get_data()], ensure_ascii=False))
