@@ -204,13 +204,12 @@ bool cs_kafka_watermarks(rd_kafka_t *rk, const char *topic, int32_t partition, i
     return true;
 }
 
-bool cs_kafka_offsets(rd_kafka_t *rk, const char *topic, int32_t partitions, enum cs_kafka_where where,
-                      int64_t timeout_ms, int64_t *ret, struct cs_err *err) {
-    int64_t asked = where == CS_KAFKA_BEGINNING ? RD_KAFKA_OFFSET_BEGINNING : RD_KAFKA_OFFSET_END;
+static rd_kafka_resp_err_t ask_offsets(rd_kafka_t *rk, const char *topic, int32_t partitions, int64_t where,
+                                       int timeout_ms, int64_t *ret) {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(partitions);
     for (int32_t p = 0; p < partitions; p++)
-        rd_kafka_topic_partition_list_add(list, topic, p)->offset = asked;
-    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(rk, list, (int)timeout_ms);
+        rd_kafka_topic_partition_list_add(list, topic, p)->offset = where;
+    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(rk, list, timeout_ms);
     for (int i = 0; code == RD_KAFKA_RESP_ERR_NO_ERROR && i < list->cnt; i++)
         code = list->elems[i].err          ? list->elems[i].err
                : list->elems[i].offset < 0 ? RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE
@@ -218,6 +217,21 @@ bool cs_kafka_offsets(rd_kafka_t *rk, const char *topic, int32_t partitions, enu
     for (int i = 0; code == RD_KAFKA_RESP_ERR_NO_ERROR && i < list->cnt; i++)
         ret[list->elems[i].partition] = list->elems[i].offset;
     rd_kafka_topic_partition_list_destroy(list);
+    return code;
+}
+
+bool cs_kafka_offsets(rd_kafka_t *rk, const char *topic, int32_t partitions, enum cs_kafka_where where,
+                      int64_t timeout_ms, int64_t *ret, struct cs_err *err) {
+    int64_t asked = where == CS_KAFKA_BEGINNING ? RD_KAFKA_OFFSET_BEGINNING : RD_KAFKA_OFFSET_END;
+    int64_t start = now_ms(), left = timeout_ms;
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
+    while (left > 0) {
+        code = ask_offsets(rk, topic, partitions, asked, (int)left, ret);
+        left = timeout_ms - (now_ms() - start);
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR || !changes_soon(code, timeout_ms - left))
+            break;
+        pause_ms(PAUSE_MS);
+    }
     return code == RD_KAFKA_RESP_ERR_NO_ERROR ||
            cs_kafka_err(err, code, "asking for the offsets of topic %s", topic);
 }
