@@ -411,6 +411,15 @@ void rebuilder_make(struct sim *s, struct sim_rebuilder *r, int64_t batch, int64
         abort();
 }
 
+// Meanwhile a correction may have come, and whoever made the live catalog anew has a later number.
+static bool is_next(struct sim *s, int32_t p, int64_t generation) {
+    struct cs_generations g;
+    struct cs_err err = UNSET;
+    if (!s->admin->ops->generations(s->admin, p, &g, &err))
+        abort();
+    return g.next == generation || g.live < generation || s->corrections_len == 0;
+}
+
 void rebuild_whole(struct sim *s, struct sim_rebuilder *r, int32_t p) {
     struct cs_generations g;
     struct cs_err err = UNSET;
@@ -422,7 +431,7 @@ void rebuild_whole(struct sim *s, struct sim_rebuilder *r, int32_t p) {
     // Whoever made the catalog anew took a number, too.
     bool stale = g.next <= g.live || g.next_position.epoch != epoch_of(s, p, g.next_position.outcomes);
     int64_t generation = g.next && !stale && draw(s, 4) ? g.next : (g.next > g.live ? g.next : g.live) + 1;
-    if (rebuild_tries(s, r, p, generation)) {
+    if (rebuild_tries(s, r, p, generation) && is_next(s, p, generation)) {
         judge_catalog(s, p, CS_VIEW_NEXT);
         if (cs_rebuilder_generation(r->r) != generation)
             violation(s, "a rebuild of generation %lld stands on another", (long long)generation);
