@@ -59,7 +59,7 @@ bool cs_stand_is_stale(const struct cs_stand *s, bool *ret_older) {
 bool cs_stand_follow(struct cs_stand *s, const struct cs_cursor_tail *tail, const char *outcomes_name,
                      struct cs_err *err) {
     int64_t mine = s->position.outcomes;
-    if (tail->last == 0 && mine > 0 && tail->unmarked > 0)
+    if (tail->last == 0 && tail->superseded == 0 && mine > 0 && tail->unmarked > 0)
         return cs_chain_unmarked(outcomes_name, s->id, tail->unmarked, err);
     if (tail->last < mine)
         return cs_err_set(err, CS_ERR_FATAL, CS_CODE_NONE,

@@ -171,5 +171,6 @@ bool cs_chain_unmarked(const char *topic, int32_t partition, int64_t records, st
 }
 
 bool cs_chain_is_unmarked(const struct cs_chain *c, const char *topic, struct cs_err *err) {
-    return c->last == 0 && c->unmarked > 0 && !cs_chain_unmarked(topic, c->partition, c->unmarked, err);
+    bool none_marked = c->last == 0 && c->superseded == 0;
+    return none_marked && c->unmarked > 0 && !cs_chain_unmarked(topic, c->partition, c->unmarked, err);
 }

@@ -75,8 +75,8 @@ int64_t cs_outcome_number(struct cs_bytes value);
 // CS_CHAIN_NEWER: RETRY, since its correction may be read yet. Always false.
 bool cs_chain_broken(const struct cs_chain *c, enum cs_chain_link link, const char *topic,
                      const struct cs_record *r, int64_t n, struct cs_err *err);
-// Whether a partition was read from its begin to its end, holds outcomes, and none has a mark: then
-// FATAL, with what to do.
+// Whether a partition was read from its begin to its end, holds outcomes, and none has a mark, also none that
+// a correction set aside: then FATAL, with what to do.
 bool cs_chain_is_unmarked(const struct cs_chain *c, const char *topic, struct cs_err *err);
 // The same error, for so many records. Always false.
 bool cs_chain_unmarked(const char *topic, int32_t partition, int64_t records, struct cs_err *err);

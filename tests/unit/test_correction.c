@@ -248,6 +248,14 @@ static void the_newest_epoch_counts(void **state) {
     cs_chain_begin(&c, NULL, NULL, 3, 0, NULL, 0);
     assert_false(cs_chain_broken(&c, CS_CHAIN_NEWER, "cert.outcomes", &l[6].r, 3, &err));
     assert_int_equal(err.kind, CS_ERR_RETRY); // its correction may be read yet
+    // Where a correction set aside all that was published, a stranger's record does not make the log one without marks.
+    const struct cs_epochs all = {&(struct cs_correction){.partition = 3, .from = 1}, 1};
+    int64_t n = 0;
+    cs_chain_begin(&c, NULL, &all, 3, 0, NULL, 0);
+    c.unmarked = 1;
+    assert_true(cs_chain_is_unmarked(&c, "cert.outcomes", &err));
+    assert_int_equal(cs_chain_take(&c, w->crypto, &l[0].r, &n), CS_CHAIN_SUPERSEDED);
+    assert_false(cs_chain_is_unmarked(&c, "cert.outcomes", &err));
     for (size_t i = 0; i < 7; i++)
         cs_buf_clear(&l[i].value);
 }
