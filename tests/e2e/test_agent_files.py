@@ -228,5 +228,6 @@ def test_a_full_disk(host, ca):
         for i in range(12):
             host.wait_version(f"c{i:02d}", 1)
         host.wait_quiet()
-        assert host.events() == 12
+        # Its register may be behind: then it tells once more that it has a certificate, and uploads nothing twice.
+        assert host.events("certificate.upload.v1") == 12
         host.stop()

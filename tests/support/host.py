@@ -140,10 +140,11 @@ class AgentHost(Host):
         return self.wait_status(lambda s: s["spool"]["events"] == 0 and not any(
             s["certificates"][k] for k in ("new", "waiting", "sent", "blocked", "deleting")), "a quiet daemon")
 
-    def events(self):
-        """How many events of this host's key Kafka has."""
+    def events(self, kind=""):
+        """How many events of this host's key Kafka has; kind: of this type."""
         partition = ev.partition_of(self.account.id, self.stack.partitions)
-        return sum(f"/keys/{self.sender.kid}".encode() in r.value for r in self.stack.kafka.consume("cert.events", partition))
+        marks = (f"/keys/{self.sender.kid}".encode(), f"certsync.{kind}".encode())
+        return sum(all(m in r.value for m in marks) for r in self.stack.kafka.consume("cert.events", partition))
 
 
 def put_pair(directory, name, ca, start=-1.0, days=90.0, key=None):
